@@ -1,0 +1,63 @@
+"""Sizes of pictures: fit into a longer side, pad to a network's stride and crop back."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+Box = tuple[int, int, int, int]  # top, left, height, width
+
+
+def fit_longer(size: tuple[int, int], longer: int) -> tuple[int, int]:
+    """`size` (H, W) scaled so that its longer side is `longer` pixels, the shape kept.
+
+    The shorter side is rounded to the nearest pixel and is at least 1. Raises ValueError for a side or a
+    `longer` below 1.
+    """
+    if longer < 1 or min(size) < 1:
+        raise ValueError(f"cannot fit {size[0]} x {size[1]} into {longer} pixels: every side is at least 1")
+    longest = max(size)
+    height, width = (max(1, (2 * side * longer + longest) // (2 * longest)) for side in size)
+    return height, width
+
+
+def _mirror(size: int, before: int, total: int, device: torch.device) -> Tensor:
+    """Indices (total,) into a line of `size` pixels that starts `before` pixels earlier, reflected at the ends.
+
+    The end pixels are not repeated, as in `F.pad(mode="reflect")`; the line is mirrored as often as it takes.
+    """
+    period = max(1, 2 * (size - 1))
+    place = (torch.arange(total, device=device) - before) % period
+    return torch.minimum(place, period - place) if size > 1 else torch.zeros_like(place)
+
+
+def pad_to_multiple(x: Tensor, stride: int, minimum: int = 1) -> tuple[Tensor, Box]:
+    """`x` (N, C, H, W) reflected outward until both sides are multiples of `stride`, and where it lies.
+
+    The padded sides are the smallest multiples of `stride` that are at least the picture's and at least
+    `minimum`; half of what is added goes before the picture, the rest after it. The box (top, left, H, W)
+    is for `crop_back`. Any H, W >= 1 will do: `F.pad` refuses to reflect more than a picture holds, this
+    mirrors as often as it takes. Raises ValueError for an empty picture and a `stride` below 1.
+    """
+    height, width = x.shape[-2:]
+    if stride < 1 or min(height, width) < 1:
+        raise ValueError(f"cannot pad a picture of {height} x {width} pixels to multiples of {stride}")
+    starts = []
+    for axis, side in ((-2, height), (-1, width)):
+        total = -(-max(side, minimum) // stride) * stride
+        before = (total - side) // 2
+        if total != side:
+            x = x.index_select(x.ndim + axis, _mirror(side, before, total, x.device))
+        starts.append(before)
+    return x, (starts[0], starts[1], height, width)
+
+
+def crop_back(x: Tensor, box: Box) -> Tensor:
+    """The part of `x` (N, C, H', W') at `box` (top, left, H, W): (N, C, H, W), a view.
+
+    Raises ValueError where the box does not lie inside `x`: the network changed the size.
+    """
+    top, left, height, width = box
+    if top + height > x.shape[-2] or left + width > x.shape[-1]:
+        raise ValueError(f"the box {box} does not lie inside {tuple(x.shape[-2:])} pixels")
+    return x[..., top : top + height, left : left + width]
