@@ -1,0 +1,23 @@
+"""Feed-forward textures and styles: train a network once on a picture, draw with it in one pass.
+
+    import texturenets as tn
+    style = tn.load("wave")
+    picture = style(photo)          # a PIL image, an array or a tensor; the same kind comes back
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from texturenets._version import __version__
+
+__all__ = ["__version__", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    # torch takes a second to import: not before it is needed
+    if name == "load":
+        from texturenets.api import load
+
+        return load
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

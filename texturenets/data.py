@@ -1,0 +1,201 @@
+"""A folder of photos into batches of crops.
+
+A batch is a function of (seed, step, slot) and of the list of files alone: neither worker processes nor an
+interruption change it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from texturenets import image
+from texturenets.errors import UserError
+
+# Photos are shrunk until the crop's side is between two thirds of their shorter side and all of it: a native
+# crop of a 12-megapixel photo holds grass or sky and nothing to recognise.
+WIDEST = 1.5
+SMALL_SET = 64  # fewer photos than this and the user is warned; docs/training.md measures what it costs
+
+SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"II*\0", b"MM\0*", b"GIF8", b"BM")
+
+
+@dataclass(frozen=True)
+class Photos:
+    """Lists of files: to train on, and held out."""
+
+    train: tuple[Path, ...]
+    val: tuple[Path, ...]
+    digest: str = field(default="")  # of the names relative to the folder, in order
+
+
+def _is_photo(path: Path) -> bool:
+    if image.is_picture(path):
+        return True
+    try:
+        with path.open("rb") as file:
+            head = file.read(12)
+    except OSError:
+        return False
+    return head.startswith(SIGNATURES) or head[4:8] == b"ftyp"
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """All photos below `folder`, sorted, links followed, each real folder once."""
+    seen: set[str] = set()
+    stack = [folder]
+    while stack:
+        here = stack.pop()
+        real = os.path.realpath(here)
+        if real in seen:
+            continue
+        seen.add(real)
+        try:
+            entries = sorted(here.iterdir())
+        except OSError as error:
+            raise UserError(f"cannot read the folder {here}: {error.strerror}") from None
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                stack.append(entry)
+            elif entry.is_file() and _is_photo(entry):
+                yield entry
+
+
+def scan(folder: Path, val_share: float = 0.05, seed: int = 0) -> Photos:
+    """The photos below `folder`: `train/` and `val/` where both are there, else a share held out.
+
+    Raises UserError for a folder that is missing or holds no photo.
+    """
+    if not folder.is_dir():
+        raise UserError(f"no such folder of photos: {folder}")
+    if (folder / "train").is_dir() and (folder / "val").is_dir():
+        train, val = sorted(_walk(folder / "train")), sorted(_walk(folder / "val"))
+    else:
+        files = sorted(_walk(folder))
+        # By rank of a hash of the name: a photo added later does not reshuffle the rest.
+        ranked = sorted(files, key=lambda p: hashlib.sha256(f"{seed}/{p.relative_to(folder)}".encode()).digest())
+        held = round(len(files) * val_share) if len(files) > 1 else 0
+        held = max(held, 1) if val_share > 0 and len(files) > 1 else held
+        chosen = set(ranked[:held])
+        train, val = [f for f in files if f not in chosen], [f for f in files if f in chosen]
+    if not train:
+        raise UserError(f"no photo in {folder}: give a folder with JPEG, PNG, WebP or TIFF pictures in it")
+    names = "\n".join(f.relative_to(folder).as_posix() for f in (*train, *val))
+    return Photos(tuple(train), tuple(val), hashlib.sha256(names.encode()).hexdigest())
+
+
+def crop(rgb: Tensor, side: int, random: np.random.Generator | None, flip: bool) -> Tensor:
+    """A square of `side` pixels of a photo (1, 3, H, W): (3, side, side).
+
+    Random in size (see WIDEST), place and mirroring; without `random` the centre of the largest square.
+    Photos smaller than the square are enlarged.
+    """
+    shorter = min(rgb.shape[2:])
+    target = side
+    if random is not None:
+        target = round(side * random.uniform(1.0, max(1.0, min(WIDEST, shorter / side))))
+    if target != shorter:
+        h, w = (max(side, round(n * target / shorter)) for n in rgb.shape[2:])
+        rgb = image.resize(rgb, (h, w))
+    spare_h, spare_w = rgb.shape[2] - side, rgb.shape[3] - side
+    if random is None:
+        top, left, mirrored = spare_h // 2, spare_w // 2, False
+    else:
+        top, left = int(random.integers(spare_h + 1)), int(random.integers(spare_w + 1))
+        mirrored = flip and bool(random.integers(2))
+    part = rgb[0, :, top : top + side, left : left + side].clamp(0, 1)
+    return part.flip(2) if mirrored else part
+
+
+@dataclass
+class Batch:
+    """Crops (N, 3, S, S), RGB in [0, 1], of one step, and the files that could not be read for it."""
+
+    step: int
+    photos: Tensor
+    unreadable: list[str]
+
+    def pin_memory(self) -> Batch:
+        """Page-locked, for copies to a GPU that do not wait."""
+        return Batch(self.step, self.photos.pin_memory(), self.unreadable)
+
+
+class Crops(Dataset[Batch]):
+    """The batches of a run by step. `slots` says which places of the global batch this process fills."""
+
+    def __init__(
+        self, files: Sequence[Path], *, side: int, batch: int, slots: range, seed: int, flip: bool = True
+    ) -> None:
+        self.files, self.side, self.batch, self.slots = list(files), side, batch, slots
+        self.seed, self.flip = seed, flip
+
+    def _order(self, epoch: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        return np.random.default_rng((self.seed, 1, epoch)).permutation(len(self.files))
+
+    def __getitem__(self, step: int) -> Batch:
+        """The batch of `step`, counted from 0. A file that cannot be read gives way to the next one."""
+        crops, unreadable = [], []
+        for slot in self.slots:
+            place = step * self.batch + slot
+            index = int(self._order(place // len(self.files))[place % len(self.files)])
+            random = np.random.default_rng((self.seed, 2, step, slot))
+            for offset in range(len(self.files)):
+                path = self.files[(index + offset) % len(self.files)]
+                try:
+                    rgb = image.read(path).rgb
+                    break
+                except UserError as error:
+                    unreadable.append(str(error))
+            else:
+                raise UserError(f"none of the {len(self.files)} photos can be read; the last: {unreadable[-1]}")
+            crops.append(crop(rgb, self.side, random, self.flip))
+        return Batch(step, torch.stack(crops), unreadable)
+
+
+def _first(batches: list[Batch]) -> Batch:
+    return batches[0]
+
+
+def _one_thread(_: int) -> None:
+    torch.set_num_threads(1)
+
+
+def loader(data: Dataset[Batch], steps: range, workers: int, pin: bool = False) -> Iterator[Batch]:
+    """The batches of `steps` in order, decoded ahead by `workers` processes (0: in this one)."""
+    return iter(
+        DataLoader(
+            data,
+            sampler=list(steps),
+            batch_size=1,
+            collate_fn=_first,
+            num_workers=workers,
+            prefetch_factor=2 if workers else None,
+            pin_memory=pin,
+            worker_init_fn=_one_thread,
+            multiprocessing_context="fork" if workers and os.name == "posix" and not torch.cuda.is_initialized() else None,
+        )
+    )
+
+
+def validation(files: Sequence[Path], side: int, count: int) -> tuple[Tensor, list[str]]:
+    """The centre crops of the first `count` readable photos: (n, 3, side, side); and what was unreadable."""
+    crops: list[Tensor] = []
+    unreadable: list[str] = []
+    for path in files:
+        if len(crops) == count:
+            break
+        try:
+            crops.append(crop(image.read(path).rgb, side, None, False))
+        except UserError as error:
+            unreadable.append(str(error))
+    return (torch.stack(crops) if crops else torch.zeros(0, 3, side, side)), unreadable

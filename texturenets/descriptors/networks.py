@@ -1,0 +1,85 @@
+"""The layer plans of the descriptor networks: what each holds, in the order of evaluation, by the papers' names.
+
+A plan is a list of steps. VGG: Simonyan and Zisserman, arXiv 1409.1556, table 1 (D and E); SqueezeNet:
+Iandola et al., arXiv 1602.07360, table 1 (1.1: the authors' later revision). Indices are torchvision's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Conv:
+    """Convolution and ReLU; its output is the layer `name`."""
+
+    name: str
+    key: str  # of the weights, without ".weight"
+    stride: int = 1
+    padding: int = 1
+
+
+@dataclass(frozen=True)
+class Fire:
+    """SqueezeNet's module: 1 x 1 squeeze, then 1 x 1 and 3 x 3 expansions side by side, ReLU after each."""
+
+    name: str
+    key: str
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Pooling; its output is the layer `name`."""
+
+    name: str
+    kernel: int
+    padding: int
+
+
+Step = Conv | Fire | Pool
+
+
+def _vgg(blocks: tuple[int, ...]) -> list[Step]:
+    steps: list[Step] = []
+    index = 0
+    for block, convolutions in enumerate(blocks, 1):
+        for i in range(1, convolutions + 1):
+            steps.append(Conv(f"relu{block}_{i}", f"features.{index}"))
+            index += 2
+        steps.append(Pool(f"pool{block}", 2, 0))
+        index += 1
+    return steps
+
+
+def _fire(number: int, index: int) -> Fire:
+    return Fire(f"fire{number}", f"features.{index}")
+
+
+# Caffe pools with ceil: on even maps that is a padding of one pixel at the far side. A symmetric padding of
+# one keeps maps of both parities centred.
+_SQUEEZENET1_0: list[Step] = [
+    Conv("conv1", "features.0", 2, 3),
+    Pool("pool1", 3, 1),
+    *(_fire(n, i) for n, i in ((2, 3), (3, 4), (4, 5))),
+    Pool("pool4", 3, 1),
+    *(_fire(n, i) for n, i in ((5, 7), (6, 8), (7, 9), (8, 10))),
+    Pool("pool8", 3, 1),
+    _fire(9, 12),
+]
+_SQUEEZENET1_1: list[Step] = [
+    Conv("conv1", "features.0", 2, 1),
+    Pool("pool1", 3, 1),
+    *(_fire(n, i) for n, i in ((2, 3), (3, 4))),
+    Pool("pool3", 3, 1),
+    *(_fire(n, i) for n, i in ((4, 6), (5, 7))),
+    Pool("pool5", 3, 1),
+    *(_fire(n, i) for n, i in ((6, 9), (7, 10), (8, 11), (9, 12))),
+]
+
+PLANS: dict[str, list[Step]] = {
+    "vgg16": _vgg((2, 2, 3, 3, 3)),
+    "vgg19": _vgg((2, 2, 4, 4, 4)),
+    "vgg19_normalised": _vgg((2, 2, 4, 4, 4)),
+    "squeezenet1_0": _SQUEEZENET1_0,
+    "squeezenet1_1": _SQUEEZENET1_1,
+}

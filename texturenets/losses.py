@@ -1,0 +1,144 @@
+"""Losses as small parts with named results.
+
+An `Objective` holds the descriptor networks and the targets of one painting, and turns a batch of pictures
+into {name: weighted loss}. Every loss is a mean over the pictures of the batch, so that half a batch on each
+of two processes has the gradient of the whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from texturenets.descriptors import Descriptors
+from texturenets.errors import UserError
+from texturenets.statistics import gram, total_variation
+
+Scaling = Literal["relative", "paper"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """Which losses, with which weights.
+
+    `scaling`: "relative" divides each layer's squared distance by the target's square, so that layers and
+    paintings count alike and a loss of 1 means "as far off as nothing at all"; "paper" is the arithmetic of
+    the Torch7 program (`texture_loss.lua`, `content_loss.lua`, branch master): mean squared differences of
+    Gram matrices over C H W, and of features.
+    """
+
+    style_layers: tuple[str, ...]
+    content_layers: tuple[str, ...] = ()
+    style_weight: float = 1.0
+    content_weight: float = 1.0
+    tv_weight: float = 0.0
+    scaling: Scaling = "relative"
+    pyramid_loss: int = 1
+    pyramid_decay: float = 0.9
+    normalize_gradients: bool = False
+
+
+class _NormalizedGradient(torch.autograd.Function):
+    """Identity whose gradient is divided by its L1 norm over the whole batch (`texture_loss.lua`, branch v1)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: float) -> Tensor:
+        ctx.weight = weight
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        grad = grads[0].float()
+        return (grad * (ctx.weight / (grad.abs().sum() + 1e-8))).to(grads[0].dtype), None
+
+
+def texture_distance(features: Tensor, target: Tensor, scaling: Scaling) -> Tensor:
+    """Squared distance of the Gram matrices of features (N, C, H, W) to target (1, C, C), a picture each: (N,).
+
+    Both Gram matrices are over H W; "paper" wants them over C H W, hence the division by C.
+    """
+    difference = gram(features) - target
+    if scaling == "relative":
+        return difference.square().mean((1, 2)) / target.square().mean().clamp_min(1e-12)
+    return (difference / features.shape[1]).square().mean((1, 2))
+
+
+def content_distance(features: Tensor, target: Tensor, scaling: Scaling) -> Tensor:
+    """Squared distance of features (N, C, H, W) to target of the same shape, a picture each: (N,).
+
+    Johnson et al., arXiv 1603.08155, equation 2; "relative": over the target's mean square.
+    """
+    target = target.float()
+    distance = (features.float() - target).square().mean((1, 2, 3))
+    if scaling == "relative":
+        return distance / target.square().mean((1, 2, 3)).clamp_min(1e-12)
+    return distance
+
+
+class Objective(nn.Module):
+    """The loss of pictures against one painting (one or several exemplars of it) and their photos."""
+
+    def __init__(self, descriptors: Descriptors, styles: Sequence[Tensor], terms: Terms) -> None:
+        """`styles`: pictures (1, 3, H, W), RGB in [0, 1]; several are averaged in their Gram matrices.
+
+        Raises UserError where a style is too small for the layers.
+        """
+        super().__init__()
+        if not styles:
+            raise UserError("no style picture was given")
+        self.descriptors, self.terms = descriptors, terms
+        self.layers = tuple(dict.fromkeys((*terms.style_layers, *terms.content_layers)))
+        self.targets: list[dict[str, Tensor]] = []
+        with torch.no_grad():
+            for level in range(terms.pyramid_loss):
+                grams = [self._style_grams(shrink(style, 2**level)) for style in styles]
+                self.targets.append({k: torch.stack([g[k] for g in grams]).mean(0) for k in terms.style_layers})
+
+    def _style_grams(self, style: Tensor) -> dict[str, Tensor]:
+        return {k: gram(f) for k, f in self.descriptors(style, self.terms.style_layers).items()}
+
+    @torch.no_grad()
+    def content(self, photos: Tensor) -> list[dict[str, Tensor]]:
+        """Content features of photos (N, 3, H, W), RGB in [0, 1], for each level of the loss pyramid."""
+        if not self.terms.content_layers or not self.terms.content_weight:
+            return [{} for _ in self.targets]
+        return [
+            self.descriptors(shrink(photos, 2**level), self.terms.content_layers) for level in range(len(self.targets))
+        ]
+
+    def forward(self, y: Tensor, content: Sequence[Mapping[str, Tensor]] | None = None) -> dict[str, Tensor]:
+        """Pictures (N, 3, H, W), RGB in [0, 1], and what `content` gave, to {name: weighted loss, a scalar}.
+
+        Names are `style/network:layer`, `content/network:layer`, `tv`; levels below the first carry `@1`...
+        """
+        terms, losses = self.terms, {}
+        for level, targets in enumerate(self.targets):
+            weight, suffix = terms.pyramid_decay**level, f"@{level}" if level else ""
+            features = self.descriptors(shrink(y, 2**level), self.layers)
+            for layer, target in targets.items():
+                f = features[layer]
+                if terms.normalize_gradients:
+                    # v1 normalizes before the weight: the loss itself must then enter unweighted.
+                    f = _NormalizedGradient.apply(f, weight * terms.style_weight)
+                    distance = texture_distance(f, target, terms.scaling).mean()
+                    scale = weight * terms.style_weight
+                    losses[f"style/{layer}{suffix}"] = distance + (scale - 1) * distance.detach()
+                else:
+                    distance = texture_distance(f, target, terms.scaling).mean()
+                    losses[f"style/{layer}{suffix}"] = weight * terms.style_weight * distance
+            for layer, target in (content[level] if content else {}).items():
+                distance = content_distance(features[layer], target, terms.scaling).mean()
+                losses[f"content/{layer}{suffix}"] = weight * terms.content_weight * distance
+        if terms.tv_weight:
+            losses["tv"] = terms.tv_weight * total_variation(y).mean()
+        return losses
+
+
+def shrink(x: Tensor, factor: int) -> Tensor:
+    """x (N, C, H, W) averaged over squares of `factor` pixels (the pyramid of `train.lua`, branch master)."""
+    return x if factor == 1 else F.avg_pool2d(x, factor)

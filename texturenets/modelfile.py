@@ -1,0 +1,169 @@
+"""One `.safetensors` file a model: half-precision weights and a JSON header that says all the rest."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+import json
+import os
+import struct
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from texturenets import specs
+from texturenets._version import __version__
+from texturenets.errors import UserError, unknown
+from texturenets.generators import build
+
+FORMAT = 1  # of the header; a file of a later one is refused
+ZOO = Path(__file__).parent / "zoo"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """What a model file says about itself, without its weights.
+
+    `kind`: "style" repaints a photo, "texture" draws from noise. `training`: the options that made it and
+    what came of them. `licence`: of the weights; `terms`: of the pictures that it saw. `thumbnail`: a small
+    JPEG of what it does, base64.
+    """
+
+    name: str
+    kind: Literal["style", "texture"]
+    generator: specs.GeneratorSpec
+    training: Mapping[str, Any] = field(default_factory=dict)
+    licence: str = ""
+    terms: str = ""
+    source: str = ""
+    thumbnail: str = ""
+    version: str = __version__
+
+
+def atomically(path: Path, suffix: str = "") -> tuple[Path, Any]:
+    """A path beside `path` to write to, and a function that moves it there; raises UserError for OS errors."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=suffix, dir=path.parent)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from None
+    os.close(handle)
+    return Path(name), lambda: os.replace(name, path)
+
+
+def save_whole(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file that appears whole or not at all. Raises UserError with the reason."""
+    temporary, finish = atomically(path, ".tmp")
+    try:
+        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, dict(metadata))
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        finish()
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save(network: nn.Module, header: Header, path: str | Path) -> None:
+    """Write `network` in half precision with `header` to `path`; the file appears whole.
+
+    Raises UserError where it cannot be written, and where a weight does not fit half precision.
+    """
+    tensors: dict[str, Tensor] = {}
+    for name, value in network.state_dict().items():
+        half = value.half() if value.is_floating_point() else value
+        if not torch.isfinite(half.float()).all():
+            raise UserError(f"{path}: weight {name} is not finite in half precision; train anew with a lower rate")
+        tensors[name] = half
+    data = {**dataclasses.asdict(header), "generator": specs.to_dict(header.generator), "format": FORMAT}
+    save_whole(tensors, Path(path), {"texturenets": json.dumps(data)})
+
+
+def read_header(path: str | Path) -> Header:
+    """The header of the model file at `path`, weights unread.
+
+    Raises UserError for what is not a model file of ours or is one of a later format.
+    """
+    path = Path(path)
+    try:
+        with safe_open(path, "pt") as file:
+            text = (file.metadata() or {}).get("texturenets")
+    except FileNotFoundError:
+        raise UserError(f"no such file: {path}") from None
+    except (SafetensorError, OSError, struct.error) as error:
+        raise UserError(f"{path} is not a texturenets model: {error}") from None
+    if text is None:
+        raise UserError(f"{path} holds tensors but no texturenets header; `texturenets convert` may read it")
+    try:
+        data = json.loads(text)
+        version = int(data.pop("format"))
+        if version > FORMAT:
+            raise UserError(
+                f"{path} has model format {version}; this texturenets {__version__} reads up to {FORMAT}: "
+                f"upgrade it (the file was written by {data.get('version', 'a later one')})"
+            )
+        known = {f.name for f in dataclasses.fields(Header)}
+        data["generator"] = specs.from_dict(data["generator"])
+        return Header(**{k: v for k, v in data.items() if k in known})
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: damaged model header ({error})") from None
+
+
+def load(path: str | Path) -> tuple[nn.Module, Header]:
+    """Network (float32, evaluation mode, CPU) and header of the model file at `path`.
+
+    Raises UserError as `read_header` does, and where the weights do not fit the network.
+    """
+    header = read_header(path)
+    network = build(header.generator)
+    with safe_open(Path(path), "pt") as file:
+        tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 (not a mapping)
+    tensors = {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path}: its weights do not fit its {header.generator.name} network: {reason}") from None
+    return network.eval().requires_grad_(False), header
+
+
+def shipped() -> dict[str, Path]:
+    """The models that come with the package: {name: file}."""
+    return {p.stem: p for p in sorted(ZOO.glob("*.safetensors"))}
+
+
+def find(name: str | Path, kind: Literal["style", "texture"] | None = None) -> Path:
+    """The file of a model: a path, or the name of a shipped one. Raises UserError with the nearest name."""
+    path = Path(name)
+    if path.suffix or path.exists() or path.name != str(name):
+        if path.is_file():
+            return path
+        raise UserError(f"no such model file: {path}; `texturenets models` lists the shipped ones")
+    models = shipped()
+    if str(name) in models:
+        return models[str(name)]
+    if kind is not None:
+        models = {n: p for n, p in models.items() if read_header(p).kind == kind}
+    raise unknown(kind or "model", str(name), models)
+
+
+def encode_thumbnail(picture: Tensor, longer: int = 192) -> str:
+    """Picture (1, 3, H, W), RGB in [0, 1], as a small base64 JPEG for a header."""
+    from PIL import Image
+
+    array = (picture[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+    image = Image.fromarray(array)
+    image.thumbnail((longer, longer), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=80)
+    return base64.b64encode(buffer.getvalue()).decode()

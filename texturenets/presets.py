@@ -1,0 +1,55 @@
+"""Named recipes. Every number has its source, or the run that chose it."""
+
+from __future__ import annotations
+
+from texturenets.errors import unknown
+from texturenets.runs import StyleRun
+
+# Ours, tuned on the photos and paintings that docs/models.md names.
+DEFAULT = StyleRun()
+
+# The arithmetic and the defaults of train.lua (texture_nets, branch master) with the generator of the second
+# paper: VGG-19, Gram matrices over C H W, mean squares, plain Adam falling by 0.8 every 2000 steps, float32.
+PAPER = StyleRun(
+    generator="johnson",
+    style_size=256,
+    batch_size=1,
+    steps=50000,
+    learning_rate=1e-3,
+    schedule="step",
+    warmup=0,
+    style_layers=tuple(f"vgg19:relu{n}_1" for n in (1, 2, 3, 4)),
+    content_layers=("vgg19:relu4_2",),
+    style_weight=1.0,
+    content_weight=1.0,
+    scaling="paper",
+    flip=True,
+    precision="float32",
+)
+
+# The README of texture_nets: "these parameters work for me".
+README = StyleRun(
+    generator="johnson",
+    style_size=600,
+    image_size=512,
+    batch_size=4,
+    steps=50000,
+    learning_rate=1e-2,
+    schedule="step",
+    warmup=0,
+    style_layers=tuple(f"vgg19:relu{n}_2" for n in (1, 2, 3, 4)),
+    content_layers=("vgg19:relu4_2",),
+    style_weight=10.0,
+    content_weight=1.0,
+    scaling="paper",
+    precision="float32",
+)
+
+STYLE_PRESETS: dict[str, StyleRun] = {"default": DEFAULT, "paper": PAPER, "readme": README}
+
+
+def style_preset(name: str) -> StyleRun:
+    """The recipe called `name`; raises UserError with the nearest one."""
+    if name not in STYLE_PRESETS:
+        raise unknown("preset", name, STYLE_PRESETS)
+    return STYLE_PRESETS[name]

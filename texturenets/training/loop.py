@@ -1,0 +1,373 @@
+"""The training loop: yields a record a step, saves checkpoints, and never prints."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from texturenets import data, descriptors, image, modelfile, runs, specs
+from texturenets.errors import UserError
+from texturenets.generators import build
+from texturenets.losses import Objective, Terms
+from texturenets.training import checkpoint
+
+VALIDATION_CROPS = 16  # enough for a mean that orders checkpoints; a second of work on two cores
+FABRIC_PRECISION: dict[str, Any] = {"float32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Logistics:
+    """How a run is carried out: nothing here changes what it comes to, but `init` and `validate_every`."""
+
+    weights: tuple[str, ...] = ()
+    """Descriptor weights: a folder, a file, or NETWORK=FILE; may be given several times."""
+    offline: bool = False
+    """Never download."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    workers: int = 1
+    """Processes that decode photos ahead of the step; 0: none."""
+    save_every: int = 100
+    """Steps between two checkpoints."""
+    validate_every: int = 250
+    """Steps between two validations; the best model is kept."""
+    pictures_every: int = 50
+    """Steps between two live pictures."""
+    snapshot_every: int = 0
+    """Steps between two models kept for good; 0: none."""
+    init: str | None = None
+    """Start from this model's weights: a shipped name or a model file."""
+    licence: str = ""
+    """Licence of the model, for its header."""
+    terms: str = ""
+    """Terms of the photos and the painting, for its header."""
+
+
+@dataclass
+class Record:
+    """One step: counted from 1, losses by name (weighted, on the device), and what happened beside it."""
+
+    step: int
+    losses: dict[str, Tensor]
+    learning_rate: float
+    seconds: float
+    waited: float
+    unreadable: list[str] = field(default_factory=list)
+    validation: dict[str, float] | None = None
+    best: bool = False
+    pictures: Tensor | None = None
+    saved: Path | None = None
+
+
+def learning_rate(run: runs.StyleRun, step: int) -> float:
+    """The rate of `step`, counted from 0."""
+    if run.schedule == "cosine":
+        factor = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / run.steps))
+    elif run.schedule == "step":
+        factor = run.decay ** (step // run.decay_every)
+    else:
+        factor = 1.0
+    return run.learning_rate * factor * min(1.0, (step + 1) / max(run.warmup, 1))
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that `auto`, `cpu`, `cuda` or `mps` stands for; raises UserError where it is not there."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    kind = name.partition(":")[0]
+    if kind not in available:
+        raise UserError(f"unknown device {name!r}; known: auto, cpu, cuda, mps")
+    if not available[kind]:
+        raise UserError(f"--device {name}: PyTorch sees none here; use --device cpu")
+    return torch.device(name)
+
+
+def choose_precision(name: runs.Precision, device: torch.device) -> str:
+    """The precision that `auto` stands for: bf16 where the device computes in it, else float32."""
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    if device.type == "cpu" and getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)():
+        return "bf16"
+    return "float32"
+
+
+class Training:
+    """One run: build it, iterate it for its records, then `finish()`."""
+
+    def __init__(
+        self,
+        run: runs.StyleRun,
+        styles: Sequence[Path],
+        content: Path,
+        out: Path,
+        logistics: Logistics | None = None,
+        *,
+        resume: bool = False,
+        progress: Any = None,
+    ) -> None:
+        """Everything that can be wrong is found here, before the first step: UserError."""
+        self.run, self.out, self.logistics = run, out, logistics or Logistics()
+        self.folder = out.with_suffix(".run")
+        self.device = choose_device(self.logistics.device)
+        self.precision = choose_precision(run.precision, self.device)
+        world = int(os.environ.get("WORLD_SIZE", "1"))
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", str(world)))
+        self.fabric = Fabric(
+            accelerator=self.device.type,
+            devices=local,
+            num_nodes=max(1, world // local),
+            strategy="ddp" if world > 1 else "auto",
+            precision=FABRIC_PRECISION[self.precision],
+        )
+        self.fabric.launch()
+        self._check_processes(run)
+        if not resume and (self.folder / checkpoint.NAME).exists() and self.fabric.is_global_zero:
+            raise UserError(f"{self.folder} holds an unfinished run; go on with --resume, or remove the folder")
+        self.photos = data.scan(content, run.val_share, run.seed)
+        self.spec = specs.make(run.generator, run.set)
+        self.facts = {
+            "run": runs.to_dict(run),
+            "photos": self.photos.digest,
+            "styles": [path.name for path in styles],
+            "init": self.logistics.init,
+            "precision": self.precision,
+        }
+        pictures = [image.read(path, longer=run.style_size or None).rgb for path in styles]
+        networks = descriptors.build(
+            (*run.style_layers, *run.content_layers),
+            files=self.logistics.weights,
+            offline=self.logistics.offline,
+            padding=run.vgg_padding,
+            pool=run.pool,
+            dtype={"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[self.precision],
+            progress=progress,
+        ).to(self.device)
+        self.objective = Objective(networks, [p.to(self.device) for p in pictures], self._terms()).to(self.device)
+        torch.manual_seed(run.seed)
+        self.network = build(self.spec)
+        if self.device.type == "cpu":
+            self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self.logistics.init:
+            self._start_from(modelfile.find(self.logistics.init))
+        self.optimizer: torch.optim.Optimizer = torch.optim.Adam(self.network.parameters(), run.learning_rate)
+        self.state = checkpoint.State(0, 0.0, None, 0, self.facts)
+        if resume:
+            self._resume()
+        self.module, self.optimizer = self.fabric.setup(self.network, self.optimizer)
+        self.val, self.unreadable = data.validation(self.photos.val, run.image_size, VALIDATION_CROPS)
+        self.stop = False
+        self.started = time.perf_counter()
+
+    def _terms(self) -> Terms:
+        run = self.run
+
+        def full(layers: Sequence[str]) -> tuple[str, ...]:
+            return tuple(":".join(descriptors.split(layer, "vgg16")) for layer in layers)
+
+        return Terms(
+            style_layers=full(run.style_layers),
+            content_layers=full(run.content_layers) if run.content_weight else (),
+            style_weight=run.style_weight,
+            content_weight=run.content_weight,
+            tv_weight=run.tv_weight,
+            scaling=run.scaling,
+            pyramid_loss=run.pyramid_loss,
+            pyramid_decay=run.pyramid_decay,
+            normalize_gradients=run.normalize_gradients,
+        )
+
+    def _check_processes(self, run: runs.StyleRun) -> None:
+        world = self.fabric.world_size
+        if run.batch_size % (world * run.accumulate):
+            raise UserError(
+                f"--batch-size {run.batch_size} does not divide among {world} processes of {run.accumulate} parts"
+            )
+        if world > 1 and run.normalize_gradients:
+            raise UserError("--normalize-gradients looks across the whole batch: run it in one process")
+
+    def _start_from(self, path: Path) -> None:
+        other, header = modelfile.load(path)
+        if header.generator != self.spec:
+            raise UserError(f"--init {path}: its network is {header.generator}, this run's is {self.spec}")
+        self.network.load_state_dict(other.state_dict())
+
+    def _resume(self) -> None:
+        state = checkpoint.read_state(self.folder)
+        changed = [key for key, value in self.facts.items() if _json(state.facts.get(key)) != _json(value)]
+        if changed:
+            details = _differences(state.facts, self.facts) or ", ".join(changed)
+            raise UserError(f"--resume: not the run that {self.folder} holds; what changed: {details}")
+        checkpoint.restore(self.folder, self.network, self.optimizer)
+        self.state = state
+
+    def __iter__(self) -> Iterator[Record]:
+        """Records from the next step on. Set `stop` to end after the step at hand, saved."""
+        run, fabric = self.run, self.fabric
+        share = run.batch_size // fabric.world_size
+        slots = range(fabric.global_rank * share, (fabric.global_rank + 1) * share)
+        crops = data.Crops(
+            self.photos.train, side=run.image_size, batch=run.batch_size, slots=slots, seed=run.seed, flip=run.flip
+        )
+        pin = self.device.type == "cuda"
+        batches = data.loader(crops, range(self.state.step, run.steps), self.logistics.workers, pin)
+        before = self.state.seconds
+        self.started = mark = time.perf_counter()
+        for batch in batches:
+            waited = time.perf_counter() - mark
+            rate = learning_rate(run, batch.step)
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            losses, y = self._step(batch.photos.to(self.device, non_blocking=True))
+            self.state.step = step = batch.step + 1
+            record = Record(step, losses, rate, 0.0, waited, batch.unreadable)
+            last = step == run.steps
+            if fabric.is_global_zero:
+                if _due(step, self.logistics.pictures_every) or last or step == 1:
+                    record.pictures = torch.stack([batch.photos[:4], y[:4].float().cpu()])
+                if _due(step, self.logistics.validate_every) or last:
+                    self._validate(record)
+                if _due(step, self.logistics.snapshot_every):
+                    self.save_model(self.folder / f"{self.out.stem}-{step:06d}.safetensors")
+            record.seconds = self.state.seconds = before + time.perf_counter() - self.started
+            if _due(step, self.logistics.save_every) or last or self.stop:
+                record.saved = self.save()
+            yield record
+            if self.stop:
+                return
+            mark = time.perf_counter()
+
+    def _step(self, photos: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """One step of the optimizer on photos (N, 3, S, S); the mean losses and the pictures drawn."""
+        parts = photos.chunk(self.run.accumulate)
+        totals: dict[str, Tensor] = {}
+        drawn = []
+        self.optimizer.zero_grad()
+        try:
+            for i, part in enumerate(parts):
+                later = i < len(parts) - 1
+                guard = self.fabric.no_backward_sync(self.module) if later else nullcontext()
+                with guard:
+                    y = self.module(part)
+                    losses = self.objective(y, self.objective.content(part))
+                    self.fabric.backward(torch.stack(list(losses.values())).sum() / len(parts))
+                for name, value in losses.items():
+                    share = value.detach() / len(parts)
+                    totals[name] = totals[name] + share if name in totals else share
+                drawn.append(y.detach())
+            self.optimizer.step()
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if isinstance(error, torch.OutOfMemoryError) or "alloc" in str(error):
+                raise UserError(
+                    f"out of memory at --batch-size {self.run.batch_size} and --image-size {self.run.image_size}: "
+                    "lower one of them, or split the batch with --accumulate 2"
+                ) from None
+            raise
+        return totals, torch.cat(drawn)
+
+    @torch.no_grad()
+    def _validate(self, record: Record) -> None:
+        if not len(self.val):
+            record.best = record.step == self.run.steps
+        else:
+            self.network.eval()
+            sums: dict[str, float] = {}
+            for part in self.val.split(self.run.batch_size // self.run.accumulate):
+                x = part.to(self.device)
+                losses = self.objective(self.module(x), self.objective.content(x))
+                for name, value in losses.items():
+                    sums[name] = sums.get(name, 0.0) + float(value) * len(part) / len(self.val)
+            self.network.train()
+            record.validation = sums
+            total = sum(sums.values())
+            record.best = math.isfinite(total) and (self.state.best is None or total < self.state.best)
+            if record.best:
+                self.state.best, self.state.best_step = total, record.step
+        if record.best:
+            self.save_model(self.folder / "best.safetensors")
+
+    def save(self) -> Path:
+        """Checkpoint and last model."""
+        path = self.folder / checkpoint.NAME
+        if self.fabric.is_global_zero:
+            self.save_model(self.folder / "last.safetensors")
+            path = checkpoint.save(self.folder, self.state, self.network, self.optimizer)
+        return path
+
+    def header(self) -> modelfile.Header:
+        """The header of the model as it is now."""
+        return modelfile.Header(
+            name=self.out.stem,
+            kind="style",
+            generator=self.spec,
+            training={
+                **self.facts,
+                "step": self.state.step,
+                "seconds": round(self.state.seconds, 1),
+                "validation": self.state.best,
+                "processors": os.cpu_count(),
+                "device": self.device.type,
+            },
+            licence=self.logistics.licence,
+            terms=self.logistics.terms,
+            thumbnail=modelfile.encode_thumbnail(self._example()),
+        )
+
+    @torch.no_grad()
+    def _example(self) -> Tensor:
+        if not len(self.val):
+            return torch.full((1, 3, 8, 8), 0.5)
+        self.network.eval()
+        y: Tensor = self.network(self.val[:1].to(self.device))
+        self.network.train()
+        return y.cpu()
+
+    def save_model(self, path: Path) -> None:
+        """The network as it is now, as a model file."""
+        modelfile.save(self.network, self.header(), path)
+
+    def finish(self) -> Path:
+        """The best model, by validation, put under the name asked for."""
+        best = self.folder / "best.safetensors"
+        source = best if best.exists() else self.folder / "last.safetensors"
+        temporary, done = modelfile.atomically(self.out, ".tmp")
+        temporary.write_bytes(source.read_bytes())
+        temporary.chmod(0o644)
+        done()
+        return self.out
+
+
+def _due(step: int, every: int) -> bool:
+    return every > 0 and step % every == 0
+
+
+def _json(value: Any) -> Any:
+    """Tuples as lists, as JSON gives them back."""
+    if isinstance(value, dict):
+        return {k: _json(v) for k, v in value.items()}
+    return [_json(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any]) -> str:
+    """The options of the run that differ, as flags."""
+    before, now = old.get("run", {}), new["run"]
+    return ", ".join(
+        f"{runs.flag(k)} {_json(before.get(k))} -> {_json(v)}" for k, v in now.items() if _json(before.get(k)) != _json(v)
+    )
+
+
+def trainable(network: nn.Module) -> int:
+    """Number of parameters."""
+    return sum(p.numel() for p in network.parameters())
