@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from texturenets.specs import Normalization, Padding
+from texturenets.specs import Normalization, Output, Padding
 
 
 def pad(x: Tensor, amount: int, mode: Padding) -> Tensor:
     """`x` (N, C, H, W) with `amount` pixels more on each side.
 
     Reflection needs more pixels than it mirrors, so a map smaller than that is mirrored as often as it
-    takes. Circular padding is slices and a concatenation: a circular `F.pad` has no counterpart in
-    OpenVINO.
+    takes, and likewise wrapped around as often as it takes. Circular padding is slices and a
+    concatenation: a circular `F.pad` has no counterpart in OpenVINO.
     """
     if amount == 0:
         return x
@@ -23,16 +25,23 @@ def pad(x: Tensor, amount: int, mode: Padding) -> Tensor:
     if mode == "replicate":
         return F.pad(x, (amount,) * 4, mode="replicate")
     if mode == "circular":
-        if min(x.shape[2:]) < amount:
-            raise ValueError(f"a map of {tuple(x.shape[2:])} is too small to wrap {amount} pixels around")
-        x = torch.cat([x[:, :, -amount:], x, x[:, :, :amount]], 2)
-        return torch.cat([x[:, :, :, -amount:], x, x[:, :, :, :amount]], 3)
+        return _wrap(_wrap(x, amount, 2), amount, 3)
     while amount > 0:
         step_h, step_w = min(amount, x.shape[2] - 1), min(amount, x.shape[3] - 1)
         step = min(step_h, step_w)
         if step < 1:
             return F.pad(x, (amount,) * 4, mode="replicate")
         x = F.pad(x, (step,) * 4, mode="reflect")
+        amount -= step
+    return x
+
+
+def _wrap(x: Tensor, amount: int, dim: int) -> Tensor:
+    """`x` continued periodically by `amount` entries at both ends of `dim`."""
+    while amount > 0:
+        # Whole periods until the last step, or the enlarged map would not be periodic itself.
+        step, size = min(amount, x.shape[dim]), x.shape[dim]
+        x = torch.cat([x.narrow(dim, size - step, step), x, x.narrow(dim, 0, step)], dim)
         amount -= step
     return x
 
@@ -71,7 +80,14 @@ class PaddedConv(nn.Module):
     """Padding that keeps the size, then convolution (kernel odd; the size over `stride`, rounded up)."""
 
     def __init__(
-        self, inputs: int, outputs: int, kernel: int, stride: int = 1, padding: Padding = "reflect", bias: bool = True
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int,
+        stride: int = 1,
+        *,
+        padding: Padding = "reflect",
+        bias: bool = True,
     ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, bias=bias)
@@ -80,7 +96,8 @@ class PaddedConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) to (N, outputs, ceil(H / stride), ceil(W / stride))."""
-        return self.conv(pad(x, self.amount, self.padding))
+        y: Tensor = self.conv(pad(x, self.amount, self.padding))
+        return y
 
 
 class ConvBlock(nn.Module):
@@ -98,7 +115,7 @@ class ConvBlock(nn.Module):
         activation: bool = True,
     ) -> None:
         super().__init__()
-        self.conv = PaddedConv(inputs, outputs, kernel, stride, padding)
+        self.conv = PaddedConv(inputs, outputs, kernel, stride, padding=padding)
         self.norm = normalization(norm, outputs)
         self.activation = activation
 
@@ -118,7 +135,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to the same."""
-        return x + self.second(self.first(x))
+        y: Tensor = x + self.second(self.first(x))
+        return y
 
 
 def upsample(x: Tensor) -> Tensor:
@@ -128,3 +146,91 @@ def upsample(x: Tensor) -> Tensor:
     lattice of period 2 follows, as nearest and transposed convolution leave one.
     """
     return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
+class TransposedConv(nn.Module):
+    """Transposed convolution of stride 2 that doubles the size exactly.
+
+    Kernel 3 crops one pixel and adds one at the far end (the reference's master branch). Kernel 4 pads
+    first (its diversity branch, which pads by 2 and crops 5: the outer pixel never reaches the output, so
+    here it is 1 and 3).
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, padding: Padding) -> None:
+        super().__init__()
+        if kernel not in (3, 4):
+            raise ValueError(f"a transposed convolution has kernel 3 or 4, not {kernel}")
+        self.amount = 1 if kernel == 4 else 0
+        self.padding = padding
+        crop, extra = (3, 0) if kernel == 4 else (1, 1)
+        self.conv = nn.ConvTranspose2d(inputs, outputs, kernel, 2, padding=crop, output_padding=extra)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, H, W) to (N, outputs, 2 H, 2 W)."""
+        y: Tensor = self.conv(pad(x, self.amount, self.padding))
+        return y
+
+
+def max_pool(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest of every 2 x 2 pixels, and where it was.
+
+    `x` (N, C, 2 H, 2 W) gives (N, C, H, W) and a one-hot (N, C, 4, H, W) over (top left, top right, bottom
+    left, bottom right). Of equal values the first in that order wins, as in Torch7. Slices and comparisons
+    only: `max_unpool2d` and its indices have no counterpart in OpenVINO, and indices into the whole map
+    would not survive cutting it into tiles.
+    """
+    a, b, c, d = (x[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1))
+    left_top, left_bottom = a >= b, c >= d
+    top_row, bottom_row = torch.where(left_top, a, b), torch.where(left_bottom, c, d)
+    top = top_row >= bottom_row
+    where = torch.stack([top & left_top, top & ~left_top, ~top & left_bottom, ~top & ~left_bottom], 2)
+    return torch.where(top, top_row, bottom_row), where.to(x.dtype)
+
+
+def max_unpool(x: Tensor, where: Tensor) -> Tensor:
+    """`x` (N, C, H, W) put where `max_pool` found the largest, zeros elsewhere: (N, C, 2 H, 2 W)."""
+    return F.pixel_shuffle((x.unsqueeze(2) * where).flatten(1, 2), 2)
+
+
+# Mean of ImageNet's red, green and blue, 0..255, which the Oxford networks subtract (arXiv 1409.1556).
+CAFFE_MEAN = (123.68, 116.779, 103.939)
+
+
+class OutputScale(nn.Module):
+    """From what a generator's last convolution gives to RGB in [0, 1], without clamping.
+
+    "caffe": the last convolution gives BGR, 0..255, minus the mean, as the reference's networks do, and
+    published learning rates are meant for that. "bounded": 0.5 + 0.5 tanh, so that what is trained is what
+    will be saved.
+    """
+
+    def __init__(self, kind: Output) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, H, W) to the same; half precision becomes float32."""
+        if x.dtype in (torch.float16, torch.bfloat16):
+            x = x.float()
+        if self.kind == "bounded":
+            return 0.5 + 0.5 * torch.tanh(x)
+        # Slices and numbers, not a flip and a buffer: they convert anywhere, and survive the meta device.
+        red, green, blue = CAFFE_MEAN
+        return torch.cat([(x[:, 2:] + red) / 255, (x[:, 1:2] + green) / 255, (x[:, :1] + blue) / 255], 1)
+
+
+def torch7_init(network: nn.Module) -> None:
+    """Draw the weights of `network` anew where Torch7 begins otherwise than PyTorch.
+
+    Convolutions begin alike: uniform in +-1 / sqrt(fan-in), weights and biases. Transposed convolutions
+    differ (Torch7 counts their inputs, PyTorch their outputs), and so do scales of normalizations (uniform
+    in [0, 1) against one).
+    """
+    for module in network.modules():
+        if isinstance(module, nn.ConvTranspose2d):
+            bound = 1 / math.sqrt(module.in_channels * math.prod(module.kernel_size))
+            nn.init.uniform_(module.weight, -bound, bound)
+            if module.bias is not None:
+                nn.init.uniform_(module.bias, -bound, bound)
+        elif isinstance(module, InstanceNorm | nn.BatchNorm2d):
+            nn.init.uniform_(module.weight)

@@ -2,25 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from torch import nn
 
-from texturenets.errors import unknown
+from texturenets.errors import UserError, unknown
+from texturenets.generators.arithmetic import flops
+from texturenets.generators.custom import build_custom
+from texturenets.generators.encoder_decoder import SkipUnpoolGenerator
+from texturenets.generators.johnson import JohnsonGenerator
+from texturenets.generators.pyramid import PyramidGenerator
 from texturenets.generators.residual import ResidualGenerator
-from texturenets.specs import GeneratorSpec
+from texturenets.specs import Custom, GeneratorSpec
+
+__all__ = ["GENERATORS", "build", "flops"]
 
 GENERATORS: dict[str, Any] = {
     "residual": ResidualGenerator,
+    "johnson": JohnsonGenerator,
+    "pyramid": PyramidGenerator,
+    "skip_unpool": SkipUnpoolGenerator,
 }
 
 
-def build(spec: GeneratorSpec) -> nn.Module:
+def build(spec: GeneratorSpec, *, custom: Callable[..., Any] | str | None = None) -> nn.Module:
     """The network that `spec` describes, freshly initialised from torch's random state.
 
     Every generator takes RGB pictures (N, 3, H, W) in [0, 1] and gives the same; its attribute `stride`
-    is what height and width must be multiples of. Raises UserError for an unknown name.
+    is what height and width must be multiples of. `custom` is for a spec of the user's own code: the
+    user's consent to run it, as "PATH.py:NAME", "PATH.py", an entry point's name, or the class or function
+    itself. Without it only an installed entry point is run. Raises UserError for an unknown name and for
+    code that is not to be run or fails.
     """
+    if isinstance(spec, Custom):
+        return build_custom(spec, custom)
+    if custom is not None:
+        raise UserError(
+            f"this model's generator is {spec.name}, which needs no code of your own: leave generator= out"
+        )
     if spec.name not in GENERATORS:
         raise unknown("generator", spec.name, GENERATORS)
     network: nn.Module = GENERATORS[spec.name](spec)

@@ -23,7 +23,9 @@ class ResidualGenerator(nn.Module):
         super().__init__()
         c, norm, padding = spec.channels, spec.normalization, spec.padding
         self.entry = ConvBlock(3 * 16, c, norm=norm, padding=padding)
-        self.blocks = nn.Sequential(*(ResidualBlock(c, norm=norm, padding=padding) for _ in range(spec.blocks)))
+        self.blocks = nn.Sequential(
+            *(ResidualBlock(c, norm=norm, padding=padding) for _ in range(spec.blocks))
+        )
         self.up1 = ConvBlock(c, c // 2, norm=norm, padding=padding)
         self.up2 = ConvBlock(c // 2, c // 4, norm=norm, padding=padding)
         self.exit = PaddedConv(c // 4, 3, 3, padding=padding)

@@ -1,0 +1,24 @@
+"""How much a network has to compute."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+
+def flops(network: nn.Module, height: int, width: int) -> int:
+    """Multiply-adds of the convolutions and matrix products in one pass over a picture of that size.
+
+    `network` takes (1, 3, height, width), or as many channels as its `input_channels` says. Nothing is
+    computed: the pass runs on a copy without data. A transposed convolution counts once per pixel of its
+    input, which is what it takes. Additions and multiplications told apart, it would be twice this.
+    """
+    channels = getattr(network, "input_channels", 3)
+    shadow = copy.deepcopy(network).to("meta").eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        shadow(torch.empty(1, channels, height, width, device="meta"))
+    # The counter takes a multiplication and an addition as two.
+    return int(counter.get_total_flops()) // 2
