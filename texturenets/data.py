@@ -83,7 +83,9 @@ def scan(folder: Path, val_share: float = 0.05, seed: int = 0) -> Photos:
     else:
         files = sorted(_walk(folder))
         # By rank of a hash of the name: a photo added later does not reshuffle the rest.
-        ranked = sorted(files, key=lambda p: hashlib.sha256(f"{seed}/{p.relative_to(folder)}".encode()).digest())
+        ranked = sorted(
+            files, key=lambda p: hashlib.sha256(f"{seed}/{p.relative_to(folder)}".encode()).digest()
+        )
         held = round(len(files) * val_share) if len(files) > 1 else 0
         held = max(held, 1) if val_share > 0 and len(files) > 1 else held
         chosen = set(ranked[:held])
@@ -119,15 +121,20 @@ def crop(rgb: Tensor, side: int, random: np.random.Generator | None, flip: bool)
 
 @dataclass
 class Batch:
-    """Crops (N, 3, S, S), RGB in [0, 1], of one step, and the files that could not be read for it."""
+    """Crops (N, 3, S, S), RGB in [0, 1], of one step, and the files that could not be read for it.
+
+    `content`: their content features by layer, where a cache has them.
+    """
 
     step: int
     photos: Tensor
     unreadable: list[str]
+    content: dict[str, Tensor] | None = None
 
     def pin_memory(self) -> Batch:
         """Page-locked, for copies to a GPU that do not wait."""
-        return Batch(self.step, self.photos.pin_memory(), self.unreadable)
+        content = {k: v.pin_memory() for k, v in self.content.items()} if self.content else None
+        return Batch(self.step, self.photos.pin_memory(), self.unreadable, content)
 
 
 class Crops(Dataset[Batch]):
@@ -157,7 +164,9 @@ class Crops(Dataset[Batch]):
                 except UserError as error:
                     unreadable.append(str(error))
             else:
-                raise UserError(f"none of the {len(self.files)} photos can be read; the last: {unreadable[-1]}")
+                raise UserError(
+                    f"none of the {len(self.files)} photos can be read; the last: {unreadable[-1]}"
+                )
             crops.append(crop(rgb, self.side, random, self.flip))
         return Batch(step, torch.stack(crops), unreadable)
 
@@ -182,7 +191,6 @@ def loader(data: Dataset[Batch], steps: range, workers: int, pin: bool = False) 
             prefetch_factor=2 if workers else None,
             pin_memory=pin,
             worker_init_fn=_one_thread,
-            multiprocessing_context="fork" if workers and os.name == "posix" and not torch.cuda.is_initialized() else None,
         )
     )
 

@@ -97,7 +97,9 @@ class Objective(nn.Module):
         with torch.no_grad():
             for level in range(terms.pyramid_loss):
                 grams = [self._style_grams(shrink(style, 2**level)) for style in styles]
-                self.targets.append({k: torch.stack([g[k] for g in grams]).mean(0) for k in terms.style_layers})
+                self.targets.append(
+                    {k: torch.stack([g[k] for g in grams]).mean(0) for k in terms.style_layers}
+                )
 
     def _style_grams(self, style: Tensor) -> dict[str, Tensor]:
         return {k: gram(f) for k, f in self.descriptors(style, self.terms.style_layers).items()}
@@ -108,7 +110,8 @@ class Objective(nn.Module):
         if not self.terms.content_layers or not self.terms.content_weight:
             return [{} for _ in self.targets]
         return [
-            self.descriptors(shrink(photos, 2**level), self.terms.content_layers) for level in range(len(self.targets))
+            self.descriptors(shrink(photos, 2**level), self.terms.content_layers)
+            for level in range(len(self.targets))
         ]
 
     def forward(self, y: Tensor, content: Sequence[Mapping[str, Tensor]] | None = None) -> dict[str, Tensor]:
@@ -124,7 +127,7 @@ class Objective(nn.Module):
                 f = features[layer]
                 if terms.normalize_gradients:
                     # v1 normalizes before the weight: the loss itself must then enter unweighted.
-                    f = _NormalizedGradient.apply(f, weight * terms.style_weight)
+                    f = _NormalizedGradient.apply(f, weight * terms.style_weight)  # type: ignore[no-untyped-call]
                     distance = texture_distance(f, target, terms.scaling).mean()
                     scale = weight * terms.style_weight
                     losses[f"style/{layer}{suffix}"] = distance + (scale - 1) * distance.detach()

@@ -6,9 +6,7 @@ import base64
 import dataclasses
 import io
 import json
-import os
 import struct
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +20,7 @@ from torch import Tensor, nn
 from texturenets import specs
 from texturenets._version import __version__
 from texturenets.errors import UserError, unknown
+from texturenets.files import whole
 from texturenets.generators import build
 
 FORMAT = 1  # of the header; a file of a later one is refused
@@ -48,30 +47,15 @@ class Header:
     version: str = __version__
 
 
-def atomically(path: Path, suffix: str = "") -> tuple[Path, Any]:
-    """A path beside `path` to write to, and a function that moves it there; raises UserError for OS errors."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=suffix, dir=path.parent)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from None
-    os.close(handle)
-    return Path(name), lambda: os.replace(name, path)
-
-
 def save_whole(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
     """Write a safetensors file that appears whole or not at all. Raises UserError with the reason."""
-    temporary, finish = atomically(path, ".tmp")
-    try:
-        save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, dict(metadata))
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        finish()
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole(path) as temporary:
+        try:
+            save_file(
+                {k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, dict(metadata)
+            )
+        except SafetensorError as error:
+            raise UserError(f"cannot write {path}: {error}") from None
 
 
 def save(network: nn.Module, header: Header, path: str | Path) -> None:
@@ -83,7 +67,9 @@ def save(network: nn.Module, header: Header, path: str | Path) -> None:
     for name, value in network.state_dict().items():
         half = value.half() if value.is_floating_point() else value
         if not torch.isfinite(half.float()).all():
-            raise UserError(f"{path}: weight {name} is not finite in half precision; train anew with a lower rate")
+            raise UserError(
+                f"{path}: weight {name} is not finite in half precision; train anew with a lower rate"
+            )
         tensors[name] = half
     data = {**dataclasses.asdict(header), "generator": specs.to_dict(header.generator), "format": FORMAT}
     save_whole(tensors, Path(path), {"texturenets": json.dumps(data)})
@@ -133,7 +119,9 @@ def load(path: str | Path) -> tuple[nn.Module, Header]:
         network.load_state_dict(tensors)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path}: its weights do not fit its {header.generator.name} network: {reason}") from None
+        raise UserError(
+            f"{path}: its weights do not fit its {header.generator.name} network: {reason}"
+        ) from None
     return network.eval().requires_grad_(False), header
 
 

@@ -79,7 +79,15 @@ class StyleRun:
 
     def __post_init__(self) -> None:
         """Raises UserError for a value outside its range."""
-        positive = ("image_size", "batch_size", "accumulate", "steps", "learning_rate", "decay_every", "pyramid_loss")
+        positive = (
+            "image_size",
+            "batch_size",
+            "accumulate",
+            "steps",
+            "learning_rate",
+            "decay_every",
+            "pyramid_loss",
+        )
         for name in positive:
             if getattr(self, name) <= 0:
                 raise UserError(f"{flag(name)} {getattr(self, name)} is not above 0")
@@ -89,7 +97,9 @@ class StyleRun:
         if not 0 <= self.val_share < 1:
             raise UserError(f"--val-share {self.val_share} is not between 0 and 1")
         if self.batch_size % self.accumulate:
-            raise UserError(f"--batch-size {self.batch_size} does not divide into --accumulate {self.accumulate} parts")
+            raise UserError(
+                f"--batch-size {self.batch_size} does not divide into --accumulate {self.accumulate} parts"
+            )
         if not self.style_layers:
             raise UserError("--style-layers names no layer; leave it out for the recipe's own")
 
@@ -110,4 +120,5 @@ def from_dict(data: Mapping[str, Any]) -> StyleRun:
     strange = sorted(set(data) - known)
     if strange:
         raise UserError(f"this run has options that this version does not know: {', '.join(strange)}")
-    return StyleRun(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+    return StyleRun(**values)

@@ -16,7 +16,7 @@ def gram(features: Tensor) -> Tensor:
     # Rows of positions: no copy where the map is channels-last.
     rows = features.permute(0, 2, 3, 1).reshape(n, h * w, c)
     scaled = rows / float(h * w) ** 0.5  # before the product: sums of half-precision squares overflow
-    product = scaled.transpose(1, 2) @ scaled
+    product: Tensor = scaled.transpose(1, 2) @ scaled
     return product if product.dtype.itemsize > 4 else product.float()
 
 
@@ -26,8 +26,12 @@ def total_variation(x: Tensor) -> Tensor:
     The anisotropic total variation of Johnson et al. (arXiv 1603.08155, section 3.2), as a mean over
     pixels and both directions, so that its weight does not depend on the size.
     """
-    vertical = (x[:, :, 1:] - x[:, :, :-1]).abs().mean((1, 2, 3)) if x.shape[2] > 1 else x.new_zeros(x.shape[0])
+    vertical = (
+        (x[:, :, 1:] - x[:, :, :-1]).abs().mean((1, 2, 3)) if x.shape[2] > 1 else x.new_zeros(x.shape[0])
+    )
     horizontal = (
-        (x[:, :, :, 1:] - x[:, :, :, :-1]).abs().mean((1, 2, 3)) if x.shape[3] > 1 else x.new_zeros(x.shape[0])
+        (x[:, :, :, 1:] - x[:, :, :, :-1]).abs().mean((1, 2, 3))
+        if x.shape[3] > 1
+        else x.new_zeros(x.shape[0])
     )
     return vertical + horizontal

@@ -121,7 +121,10 @@ class Descriptor(nn.Module):
         if isinstance(step, Conv):
             return self._conv(step.key, x, step.stride, step.padding)
         squeezed = self._conv(step.key + ".squeeze", x)
-        expanded = [self._conv(step.key + ".expand1x1", squeezed), self._conv(step.key + ".expand3x3", squeezed, 1, 1)]
+        expanded = [
+            self._conv(step.key + ".expand1x1", squeezed),
+            self._conv(step.key + ".expand3x3", squeezed, 1, 1),
+        ]
         if not self.padding:  # the unpadded 3 x 3 lost a pixel at each side
             expanded[0] = expanded[0][:, :, 1:-1, 1:-1]
         return torch.cat(expanded, 1)
@@ -154,7 +157,9 @@ class Descriptors(nn.Module):
         """As `Descriptor.forward`, with full names."""
         out: dict[str, Tensor] = {}
         for name, network in self.networks.items():
-            mine = None if layers is None else [n.partition(":")[2] for n in layers if n.startswith(name + ":")]
+            mine = (
+                None if layers is None else [n.partition(":")[2] for n in layers if n.startswith(name + ":")]
+            )
             if mine is None or mine:
                 out.update({f"{name}:{layer}": f for layer, f in network(x, mine).items()})
         return out

@@ -54,7 +54,9 @@ def read_state(folder: Path) -> State:
     except FileNotFoundError:
         raise UserError(f"nothing to resume: {path} does not exist; leave out --resume to start") from None
     except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
-        raise UserError(f"{path} is not a checkpoint of texturenets ({error}); start anew without --resume") from None
+        raise UserError(
+            f"{path} is not a checkpoint of texturenets ({error}); start anew without --resume"
+        ) from None
 
 
 def restore(folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
@@ -67,7 +69,9 @@ def restore(folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer) 
     try:
         network.load_state_dict({k[8:]: v for k, v in tensors.items() if k.startswith("network.")})
     except RuntimeError as error:
-        raise UserError(f"{folder / NAME} does not fit the network: {' '.join(str(error).split())[:200]}") from None
+        raise UserError(
+            f"{folder / NAME} does not fit the network: {' '.join(str(error).split())[:200]}"
+        ) from None
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         if key.startswith("optimizer."):

@@ -14,43 +14,18 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
-from texturenets import data, descriptors, image, modelfile, runs, specs
+from texturenets import data, image, modelfile, runs, specs
 from texturenets.errors import UserError
+from texturenets.files import whole
 from texturenets.generators import build
 from texturenets.losses import Objective, Terms
-from texturenets.training import checkpoint
+from texturenets.training import cache, checkpoint, setup
+from texturenets.training.logistics import Logistics
 
 VALIDATION_CROPS = 16  # enough for a mean that orders checkpoints; a second of work on two cores
 FABRIC_PRECISION: dict[str, Any] = {"float32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Logistics:
-    """How a run is carried out: nothing here changes what it comes to, but `init` and `validate_every`."""
-
-    weights: tuple[str, ...] = ()
-    """Descriptor weights: a folder, a file, or NETWORK=FILE; may be given several times."""
-    offline: bool = False
-    """Never download."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
-    workers: int = 1
-    """Processes that decode photos ahead of the step; 0: none."""
-    save_every: int = 100
-    """Steps between two checkpoints."""
-    validate_every: int = 250
-    """Steps between two validations; the best model is kept."""
-    pictures_every: int = 50
-    """Steps between two live pictures."""
-    snapshot_every: int = 0
-    """Steps between two models kept for good; 0: none."""
-    init: str | None = None
-    """Start from this model's weights: a shipped name or a model file."""
-    licence: str = ""
-    """Licence of the model, for its header."""
-    terms: str = ""
-    """Terms of the photos and the painting, for its header."""
 
 
 @dataclass
@@ -80,30 +55,6 @@ def learning_rate(run: runs.StyleRun, step: int) -> float:
     return run.learning_rate * factor * min(1.0, (step + 1) / max(run.warmup, 1))
 
 
-def choose_device(name: str) -> torch.device:
-    """The device that `auto`, `cpu`, `cuda` or `mps` stands for; raises UserError where it is not there."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    kind = name.partition(":")[0]
-    if kind not in available:
-        raise UserError(f"unknown device {name!r}; known: auto, cpu, cuda, mps")
-    if not available[kind]:
-        raise UserError(f"--device {name}: PyTorch sees none here; use --device cpu")
-    return torch.device(name)
-
-
-def choose_precision(name: runs.Precision, device: torch.device) -> str:
-    """The precision that `auto` stands for: bf16 where the device computes in it, else float32."""
-    if name != "auto":
-        return name
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
-    if device.type == "cpu" and getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)():
-        return "bf16"
-    return "float32"
-
-
 class Training:
     """One run: build it, iterate it for its records, then `finish()`."""
 
@@ -121,8 +72,8 @@ class Training:
         """Everything that can be wrong is found here, before the first step: UserError."""
         self.run, self.out, self.logistics = run, out, logistics or Logistics()
         self.folder = out.with_suffix(".run")
-        self.device = choose_device(self.logistics.device)
-        self.precision = choose_precision(run.precision, self.device)
+        described = setup.describe(run, (*run.style_layers, *run.content_layers), self.logistics, progress)
+        self.device, self.precision = described.device, described.precision
         world = int(os.environ.get("WORLD_SIZE", "1"))
         local = int(os.environ.get("LOCAL_WORLD_SIZE", str(world)))
         self.fabric = Fabric(
@@ -135,27 +86,32 @@ class Training:
         self.fabric.launch()
         self._check_processes(run)
         if not resume and (self.folder / checkpoint.NAME).exists() and self.fabric.is_global_zero:
-            raise UserError(f"{self.folder} holds an unfinished run; go on with --resume, or remove the folder")
-        self.photos = data.scan(content, run.val_share, run.seed)
+            raise UserError(
+                f"{self.folder} holds an unfinished run; go on with --resume, or remove the folder"
+            )
+        self.content = content
+        self.cached: cache.Facts | None = None
+        if content.is_file():
+            self.cached = cache.read_facts(content)
+            digest, self.count = self.cached.digest, self.cached.train
+        else:
+            self.photos = data.scan(content, run.val_share, run.seed)
+            digest, self.count = self.photos.digest, len(self.photos.train)
         self.spec = specs.make(run.generator, run.set)
         self.facts = {
             "run": runs.to_dict(run),
-            "photos": self.photos.digest,
+            "photos": digest,
             "styles": [path.name for path in styles],
             "init": self.logistics.init,
             "precision": self.precision,
         }
+        terms = self._terms()
+        if self.cached:
+            self._check_cache(self.cached, terms)
         pictures = [image.read(path, longer=run.style_size or None).rgb for path in styles]
-        networks = descriptors.build(
-            (*run.style_layers, *run.content_layers),
-            files=self.logistics.weights,
-            offline=self.logistics.offline,
-            padding=run.vgg_padding,
-            pool=run.pool,
-            dtype={"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[self.precision],
-            progress=progress,
-        ).to(self.device)
-        self.objective = Objective(networks, [p.to(self.device) for p in pictures], self._terms()).to(self.device)
+        self.objective = Objective(described.networks, [p.to(self.device) for p in pictures], terms).to(
+            self.device
+        )
         torch.manual_seed(run.seed)
         self.network = build(self.spec)
         if self.device.type == "cpu":
@@ -167,19 +123,18 @@ class Training:
         if resume:
             self._resume()
         self.module, self.optimizer = self.fabric.setup(self.network, self.optimizer)
-        self.val, self.unreadable = data.validation(self.photos.val, run.image_size, VALIDATION_CROPS)
+        if self.cached:
+            self.val = cache.validation(content, VALIDATION_CROPS)
+        else:
+            self.val, _ = data.validation(self.photos.val, run.image_size, VALIDATION_CROPS)
         self.stop = False
         self.started = time.perf_counter()
 
     def _terms(self) -> Terms:
         run = self.run
-
-        def full(layers: Sequence[str]) -> tuple[str, ...]:
-            return tuple(":".join(descriptors.split(layer, "vgg16")) for layer in layers)
-
         return Terms(
-            style_layers=full(run.style_layers),
-            content_layers=full(run.content_layers) if run.content_weight else (),
+            style_layers=setup.full_names(run.style_layers),
+            content_layers=setup.full_names(run.content_layers) if run.content_weight else (),
             style_weight=run.style_weight,
             content_weight=run.content_weight,
             tv_weight=run.tv_weight,
@@ -193,10 +148,29 @@ class Training:
         world = self.fabric.world_size
         if run.batch_size % (world * run.accumulate):
             raise UserError(
-                f"--batch-size {run.batch_size} does not divide among {world} processes of {run.accumulate} parts"
+                f"--batch-size {run.batch_size} does not divide among {world} processes "
+                f"of {run.accumulate} parts"
             )
         if world > 1 and run.normalize_gradients:
             raise UserError("--normalize-gradients looks across the whole batch: run it in one process")
+
+    def _check_cache(self, facts: cache.Facts, terms: Terms) -> None:
+        """Raises UserError where the cache was made for other losses than this run's."""
+        run = self.run
+        wanted: list[tuple[str, Any, Any]] = [
+            ("--content-layers", facts.layers, terms.content_layers),
+            ("--image-size", facts.image_size, run.image_size),
+            ("--precision and descriptor", facts.descriptor, setup.descriptor_facts(run, self.precision)),
+        ]
+        for name, has, wants in wanted:
+            if has != wants:
+                raise UserError(
+                    f"{self.content} was made with {name} {has}, this run wants {wants}: write it anew"
+                )
+        if run.pyramid_loss > 1:
+            raise UserError(
+                "--pyramid-loss takes content features at several scales, a cache holds one: use a folder"
+            )
 
     def _start_from(self, path: Path) -> None:
         other, header = modelfile.load(path)
@@ -218,9 +192,20 @@ class Training:
         run, fabric = self.run, self.fabric
         share = run.batch_size // fabric.world_size
         slots = range(fabric.global_rank * share, (fabric.global_rank + 1) * share)
-        crops = data.Crops(
-            self.photos.train, side=run.image_size, batch=run.batch_size, slots=slots, seed=run.seed, flip=run.flip
-        )
+        crops: Dataset[data.Batch]
+        if self.cached:
+            crops = cache.CachedCrops(
+                self.content, self.cached, batch=run.batch_size, slots=slots, seed=run.seed
+            )
+        else:
+            crops = data.Crops(
+                self.photos.train,
+                side=run.image_size,
+                batch=run.batch_size,
+                slots=slots,
+                seed=run.seed,
+                flip=run.flip,
+            )
         pin = self.device.type == "cuda"
         batches = data.loader(crops, range(self.state.step, run.steps), self.logistics.workers, pin)
         before = self.state.seconds
@@ -230,7 +215,7 @@ class Training:
             rate = learning_rate(run, batch.step)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            losses, y = self._step(batch.photos.to(self.device, non_blocking=True))
+            losses, y = self._step(batch)
             self.state.step = step = batch.step + 1
             record = Record(step, losses, rate, 0.0, waited, batch.unreadable)
             last = step == run.steps
@@ -249,8 +234,10 @@ class Training:
                 return
             mark = time.perf_counter()
 
-    def _step(self, photos: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """One step of the optimizer on photos (N, 3, S, S); the mean losses and the pictures drawn."""
+    def _step(self, batch: data.Batch) -> tuple[dict[str, Tensor], Tensor]:
+        """One step of the optimizer; the mean losses and the pictures drawn."""
+        photos = batch.photos.to(self.device, non_blocking=True)
+        content = {k: v.to(self.device, non_blocking=True) for k, v in (batch.content or {}).items()}
         parts = photos.chunk(self.run.accumulate)
         totals: dict[str, Tensor] = {}
         drawn = []
@@ -261,7 +248,9 @@ class Training:
                 guard = self.fabric.no_backward_sync(self.module) if later else nullcontext()
                 with guard:
                     y = self.module(part)
-                    losses = self.objective(y, self.objective.content(part))
+                    n = len(part)
+                    known = [{k: v[i * n : i * n + n] for k, v in content.items()}] if content else None
+                    losses = self.objective(y, known or self.objective.content(part))
                     self.fabric.backward(torch.stack(list(losses.values())).sum() / len(parts))
                 for name, value in losses.items():
                     share = value.detach() / len(parts)
@@ -271,8 +260,8 @@ class Training:
         except (torch.OutOfMemoryError, RuntimeError) as error:
             if isinstance(error, torch.OutOfMemoryError) or "alloc" in str(error):
                 raise UserError(
-                    f"out of memory at --batch-size {self.run.batch_size} and --image-size {self.run.image_size}: "
-                    "lower one of them, or split the batch with --accumulate 2"
+                    f"out of memory at --batch-size {self.run.batch_size} and "
+                    f"--image-size {self.run.image_size}: lower one, or split the batch with --accumulate 2"
                 ) from None
             raise
         return totals, torch.cat(drawn)
@@ -284,7 +273,7 @@ class Training:
         else:
             self.network.eval()
             sums: dict[str, float] = {}
-            for part in self.val.split(self.run.batch_size // self.run.accumulate):
+            for part in torch.split(self.val, self.run.batch_size // self.run.accumulate):
                 x = part.to(self.device)
                 losses = self.objective(self.module(x), self.objective.content(x))
                 for name, value in losses.items():
@@ -342,10 +331,8 @@ class Training:
         """The best model, by validation, put under the name asked for."""
         best = self.folder / "best.safetensors"
         source = best if best.exists() else self.folder / "last.safetensors"
-        temporary, done = modelfile.atomically(self.out, ".tmp")
-        temporary.write_bytes(source.read_bytes())
-        temporary.chmod(0o644)
-        done()
+        with whole(self.out) as temporary:
+            temporary.write_bytes(source.read_bytes())
         return self.out
 
 
@@ -364,7 +351,9 @@ def _differences(old: dict[str, Any], new: dict[str, Any]) -> str:
     """The options of the run that differ, as flags."""
     before, now = old.get("run", {}), new["run"]
     return ", ".join(
-        f"{runs.flag(k)} {_json(before.get(k))} -> {_json(v)}" for k, v in now.items() if _json(before.get(k)) != _json(v)
+        f"{runs.flag(k)} {_json(before.get(k))} -> {_json(v)}"
+        for k, v in now.items()
+        if _json(before.get(k)) != _json(v)
     )
 
 

@@ -1,0 +1,76 @@
+"""Flags made from dataclasses, so that no option is typed twice."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import functools
+import inspect
+import textwrap
+import types
+import typing
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+REPEATED = ("set", "weights")  # given several times; other lists are separated by commas
+
+
+@functools.cache
+def field_docs(cls: type) -> dict[str, str]:
+    """The string under each field of a dataclass: {field: text}."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
+    assert isinstance(tree, ast.ClassDef)
+    docs: dict[str, str] = {}
+    for statement, after in zip(tree.body, tree.body[1:], strict=False):
+        if (
+            isinstance(statement, ast.AnnAssign)
+            and isinstance(statement.target, ast.Name)
+            and isinstance(after, ast.Expr)
+            and isinstance(after.value, ast.Constant)
+        ):
+            docs[statement.target.id] = " ".join(str(after.value.value).split())
+    return docs
+
+
+def _shown(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def optional(cls: type, group: str) -> type:
+    """A dataclass like `cls` whose every field may be None: what was not given on the command line.
+
+    Each field's help is its doc string in `cls` and its default there.
+    """
+    hints, docs = typing.get_type_hints(cls), field_docs(cls)
+    made = []
+    for f in dataclasses.fields(cls):
+        hint: Any = hints[f.name]
+        if typing.get_origin(hint) is tuple:
+            hint = list[str] if f.name in REPEATED else str
+        default = _shown(f.default)
+        text = docs[f.name] + (f" [default: {default}]" if default not in ("", "None") else "")
+        parameter = Parameter(help=text, group=group, show_default=False, negative_iterable=())
+        made.append((f.name, Annotated[hint | None, parameter], dataclasses.field(default=None)))
+    namespace = {"__doc__": cls.__doc__}
+    new = dataclasses.make_dataclass(cls.__name__, made, namespace=namespace, kw_only=True, frozen=True)
+    return Parameter(name="*")(new)
+
+
+def given(options: Any, cls: type) -> dict[str, Any]:
+    """The fields of an `optional` dataclass that were given, as values for `cls`."""
+    if options is None:
+        return {}
+    hints = typing.get_type_hints(cls)
+    values: dict[str, Any] = {}
+    for f in dataclasses.fields(options):
+        value = getattr(options, f.name)
+        if value is None:
+            continue
+        hint = hints[f.name]
+        if typing.get_origin(hint) is tuple:
+            value = tuple(value) if f.name in REPEATED else tuple(filter(None, value.split(",")))
+        elif isinstance(hint, types.UnionType) and value == "none":
+            value = None
+        values[f.name] = value
+    return values

@@ -1,0 +1,186 @@
+"""`texturenets train style`: a painting and a folder of photos to a model file."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, Parameter
+
+from texturenets import presets, runs
+from texturenets.cli.flags import given, optional
+from texturenets.errors import UserError
+from texturenets.training.logistics import Logistics
+
+if TYPE_CHECKING:
+    from texturenets.training.loop import Training
+
+app = App(name="train", help="Train a model on a picture.")
+
+StyleFlags: Any = optional(runs.StyleRun, "What it comes to")
+LogisticsFlags: Any = optional(Logistics, "How it is carried out")
+
+
+@app.command
+def style(
+    images: Annotated[list[Path], Parameter(negative_iterable=())],
+    /,
+    *,
+    content: Path,
+    output: Annotated[Path | None, Parameter(name=["-o", "--output"])] = None,
+    preset: str = "default",
+    resume: Annotated[bool, Parameter(negative=())] = False,
+    quiet: Annotated[bool, Parameter(negative=())] = False,
+    options: StyleFlags = None,
+    logistics: LogisticsFlags = None,
+) -> int:
+    """Train a network that repaints photos like a painting.
+
+    Parameters
+    ----------
+    images
+        The painting; several pictures are taken as one style.
+    content
+        Folder of photos, searched through and through; or a file that `texturenets cache` wrote.
+    output
+        Model file to write [default: the painting's name with .safetensors]. Beside it grows a folder NAME.run with
+        checkpoints, the best and the last model, live pictures, records.jsonl and TensorBoard's events.
+    preset
+        Recipe to start from: default, paper or readme; flags change it.
+    resume
+        Go on where an interrupted run of the same command stopped.
+    quiet
+        No progress bar.
+    """
+    run = dataclasses.replace(presets.style_preset(preset), **given(options, runs.StyleRun))
+    how = Logistics(**given(logistics, Logistics))
+    out = output or Path(images[0].stem + ".safetensors")
+    if out.suffix != ".safetensors":
+        raise UserError(f"--output {out}: a model file ends in .safetensors")
+
+    from texturenets.training.loop import Training
+
+    training = Training(run, images, content, out, how, resume=resume, progress=_download_bar(quiet))
+    _warn(training)
+    finished = follow(training, quiet)
+    if not training.fabric.is_global_zero:
+        return 0
+    if not finished:
+        print(
+            f"stopped after step {training.state.step} of {run.steps}, saved; go on with --resume",
+            file=sys.stderr,
+        )
+        print(training.folder)
+        return 130
+    best = training.state.best_step
+    print(f"{training.state.seconds / 60:.1f} minutes; the best of the run is step {best}", file=sys.stderr)
+    print(training.finish())
+    return 0
+
+
+def _warn(training: Training) -> None:
+    from texturenets.data import SMALL_SET
+
+    count = training.count
+    if count < SMALL_SET and training.fabric.is_global_zero:
+        print(
+            f"texturenets: only {count} photos: the network will know these better than others "
+            f"(docs/training.md shows what it costs; {SMALL_SET} and more are fine)",
+            file=sys.stderr,
+        )
+
+
+def _download_bar(quiet: bool) -> Any:
+    if quiet or not sys.stderr.isatty():
+        return None
+    from texturenets.cli.common import download_progress
+
+    return download_progress()
+
+
+@contextmanager
+def interruptible(training: Training) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the run after the step at hand; a second Ctrl-C ends it at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, _: Any) -> None:
+        if training.stop and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        training.stop = True
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def follow(training: Training, quiet: bool) -> bool:
+    """Run `training` to its end with bar, pictures, log and TensorBoard. False where it was interrupted."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from texturenets.training.listeners import Log, Pictures, TensorBoard, mean_losses
+
+    first = training.fabric.is_global_zero
+    start, run = training.state.step, training.run
+    listeners: list[Any] = []
+    if first:
+        listeners = [
+            Log(training.folder, start),
+            Pictures(training.folder),
+            TensorBoard(training.folder, start),
+        ]
+    console = Console(stderr=True)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        console=console,
+        disable=quiet or not first or not console.is_terminal,
+    )
+    begun = training.state.seconds
+    estimated = starved = False
+    with interruptible(training), bar:
+        task = bar.add_task(training.out.stem, total=run.steps, completed=start, rate="")
+        for record in training:
+            for listener in listeners:
+                listener(record)
+            done = record.step - start
+            rate = done * run.batch_size / max(record.seconds - begun, 1e-9)
+            bar.update(task, completed=record.step, rate=f"{rate:.1f} images/s")
+            for problem in record.unreadable:
+                console.print(f"skipped: {problem}", highlight=False, markup=False)
+            if first and not quiet and not estimated and done >= min(10, run.steps):
+                estimated = True
+                left = (run.steps - record.step) * (record.seconds - begun) / done / 60
+                console.print(
+                    f"about {left:.0f} minutes for {run.steps} steps on {training.device}", highlight=False
+                )
+            if first and not starved and done > 10 and record.waited > 0.5:
+                starved = True
+                console.print(
+                    f"the disk starves the step: {record.waited:.1f} s waited for photos; raise --workers",
+                    highlight=False,
+                )
+            if first and record.validation and not quiet:
+                losses = mean_losses([record])
+                console.print(
+                    f"step {record.step}: training {sum(losses.values()):.3f}, "
+                    f"validation {sum(record.validation.values()):.3f}" + (" (best)" if record.best else ""),
+                    highlight=False,
+                )
+    for listener in listeners:
+        listener.close()
+    return training.state.step >= run.steps

@@ -1,0 +1,33 @@
+"""How a run is carried out, as plain data. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Logistics:
+    """How a run is carried out: nothing here changes what it comes to, but `init` and `validate_every`."""
+
+    weights: tuple[str, ...] = ()
+    """Descriptor weights: a folder, a file, or NETWORK=FILE; may be given several times."""
+    offline: bool = False
+    """Never download."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    workers: int = 1
+    """Processes that decode photos ahead of the step; 0: none."""
+    save_every: int = 100
+    """Steps between two checkpoints."""
+    validate_every: int = 250
+    """Steps between two validations; the best model is kept."""
+    pictures_every: int = 50
+    """Steps between two live pictures."""
+    snapshot_every: int = 0
+    """Steps between two models kept for good; 0: none."""
+    init: str | None = None
+    """Start from this model's weights: a shipped name or a model file."""
+    licence: str = ""
+    """Licence of the model, for its header."""
+    terms: str = ""
+    """Terms of the photos and the painting, for its header."""

@@ -1,0 +1,75 @@
+"""What a run and the cache both need before they start: device, precision, descriptor networks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from texturenets import descriptors, runs
+from texturenets.errors import UserError
+from texturenets.training.logistics import Logistics
+
+DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Described:
+    """Descriptor networks on their device, the full names of the layers asked for, and the precision."""
+
+    networks: descriptors.Descriptors
+    layers: tuple[str, ...]
+    device: torch.device
+    precision: str
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that `auto`, `cpu`, `cuda` or `mps` stands for; raises UserError where it is not there."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    kind = name.partition(":")[0]
+    if kind not in available:
+        raise UserError(f"unknown device {name!r}; known: auto, cpu, cuda, mps")
+    if not available[kind]:
+        raise UserError(f"--device {name}: PyTorch sees none here; use --device cpu")
+    return torch.device(name)
+
+
+def choose_precision(name: runs.Precision, device: torch.device) -> str:
+    """The precision that `auto` stands for: bf16 where the device computes in it, else float32."""
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    if device.type == "cpu" and getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)():
+        return "bf16"
+    return "float32"
+
+
+def full_names(layers: Sequence[str]) -> tuple[str, ...]:
+    """`network:layer` for each, VGG-16 where no network is named. Raises UserError for unknown ones."""
+    return tuple(":".join(descriptors.split(layer, "vgg16")) for layer in layers)
+
+
+def describe(run: runs.StyleRun, layers: Sequence[str], how: Logistics, progress: Any = None) -> Described:
+    """The descriptor networks that hold `layers`, as `run` wants them. Raises UserError."""
+    device = choose_device(how.device)
+    precision = choose_precision(run.precision, device)
+    networks = descriptors.build(
+        full_names(layers),
+        files=how.weights,
+        offline=how.offline,
+        padding=run.vgg_padding,
+        pool=run.pool,
+        dtype=DTYPES[precision],
+        progress=progress,
+    )
+    return Described(networks.to(device), full_names(layers), device, precision)
+
+
+def descriptor_facts(run: runs.StyleRun, precision: str) -> dict[str, Any]:
+    """What decides the features of a picture beside the weights."""
+    return {"padding": run.vgg_padding, "pool": run.pool, "precision": precision}
