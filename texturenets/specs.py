@@ -122,7 +122,7 @@ class Residual(GeneratorSpec):
 
     name: ClassVar[str] = "residual"
 
-    channels: int = whole(64, 4, 4096)
+    channels: int = whole(64, 4, 1024)
     blocks: int = whole(5, 0, 100)
 
 
@@ -146,7 +146,7 @@ class Johnson(GeneratorSpec):
     size: Literal["standard", "small", "small_down"] = "standard"
     """"small" has half the channels in its blocks; "small_down" also replaces the two strided convolutions
     by averaging 4 x 4 pixels before the first layer."""
-    channels: int = whole(32, 1, 1024)
+    channels: int = whole(32, 1, 256)
     """Channels at full resolution; twice as many at a half, and at a quarter four times (two if small)."""
     blocks: int = whole(5, 0, 100)
     input_norm: bool = False
@@ -173,7 +173,7 @@ class Pyramid(GeneratorSpec):
 
     padding: Padding = "replicate"
     scales: int = whole(6, 2, 8)
-    channels: int = whole(8, 1, 512)
+    channels: int = whole(8, 1, 128)
     """Channels that each scale adds."""
     upsampling: Literal["nearest", "bilinear"] = "nearest"
     output: Output = "caffe"
@@ -190,9 +190,9 @@ class SkipUnpool(GeneratorSpec):
     name: ClassVar[str] = "skip_unpool"
 
     padding: Padding = "replicate"
-    channels: tuple[int, ...] = whole((16, 32, 64, 128), 1, 2048)
+    channels: tuple[int, ...] = whole((16, 32, 64, 128), 1, 1024)
     """Channels of each level, the finest first."""
-    skip_channels: int = whole(4, 1, 512)
+    skip_channels: int = whole(4, 1, 128)
     """Channels that go past each level's pooling."""
     output: Output = "caffe"
     noise_depth: int = whole(0, 0, 64)
