@@ -49,9 +49,7 @@ def test_reflection_equals_numpy_for_tiny_pictures(height: int, width: int, mini
     rows, columns = padded.shape[2:]
     assert (rows, columns) == (max(8, minimum),) * 2
     after = ((0, 0), (0, 0), (top, rows - height - top), (left, columns - width - left))
-    assert np.array_equal(
-        padded.numpy(), np.pad(x.numpy(), after, mode="reflect")
-    )  # numpy mirrors repeatedly
+    assert np.array_equal(padded.numpy(), np.pad(x.numpy(), after, mode="reflect"))  # repeats too
 
 
 def test_smallest_multiple_centred_and_back() -> None:

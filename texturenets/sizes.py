@@ -22,7 +22,7 @@ def fit_longer(size: tuple[int, int], longer: int) -> tuple[int, int]:
 
 
 def _mirror(size: int, before: int, total: int, device: torch.device) -> Tensor:
-    """Indices (total,) into a line of `size` pixels that starts `before` pixels earlier, reflected at the ends.
+    """Indices (total,) into a line of `size` pixels, from `before` pixels ahead of it, reflected at the ends.
 
     The end pixels are not repeated, as in `F.pad(mode="reflect")`; the line is mirrored as often as it takes.
     """

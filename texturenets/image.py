@@ -1,0 +1,717 @@
+"""Pictures in and out: the only place for files, EXIF, colour profiles, alpha, bit depth and pixel ranges.
+
+Everywhere else a picture is float32 RGB in [0, 1], NCHW, in sRGB and upright.
+"""
+
+from __future__ import annotations
+
+import functools
+import glob
+import io
+import os
+import secrets
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
+from torch import Tensor
+
+from texturenets.errors import UserError
+from texturenets.sizes import fit_longer
+
+StrPath = str | os.PathLike[str]
+
+MAX_PIXELS = 178_956_970
+"""Larger pictures are refused before they are decoded; what Pillow itself refuses, 2 GB as float32."""
+
+MAX_PIXELS_VARIABLE = "TEXTURENETS_MAX_PIXELS"
+"""The environment variable that overrides `MAX_PIXELS`."""
+
+JPEG_QUALITY = 95
+"""The best that Pillow's documentation recommends; more makes larger files of hardly better pictures."""
+
+# Pillow's name of a format by suffix. Files are recognised by their content; suffixes choose what is
+# taken from a folder, and the format of what is written.
+_FORMATS = {
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".jpe": "JPEG",
+    ".jfif": "JPEG",
+    ".png": "PNG",
+    ".webp": "WEBP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".avif": "AVIF",
+    ".heic": "HEIF",
+    ".heif": "HEIF",
+    ".bmp": "BMP",
+    ".gif": "GIF",
+    ".ppm": "PPM",
+    ".pgm": "PPM",
+}
+_WRITTEN = {"JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIF", "BMP"}  # GIF has 256 colours, PPM no profile
+_WITH_ALPHA = {"PNG", "WEBP", "TIFF", "AVIF", "HEIF"}
+_LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383}  # JPEG_MAX_DIMENSION of libjpeg, WEBP_MAX_DIMENSION of libwebp
+_LONGEST_EXIF = 65533  # the length of a JPEG segment, two bytes, counts itself
+
+_UPRIGHT = {  # EXIF 2.3, section 4.6.4, tag 274: what undoes each orientation
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+_CARRIED = {  # what the main directory may say of a picture that has been repainted, resized and turned
+    ExifTags.Base.ImageDescription,
+    ExifTags.Base.Make,
+    ExifTags.Base.Model,
+    ExifTags.Base.Software,
+    ExifTags.Base.DateTime,
+    ExifTags.Base.Artist,
+    ExifTags.Base.Copyright,
+}
+_NOT_CARRIED = {  # of the Exif directory: sizes and pointers that no longer hold; makers' notes hide places
+    ExifTags.Base.ExifImageWidth,
+    ExifTags.Base.ExifImageHeight,
+    ExifTags.Base.ExifInteroperabilityOffset,
+    ExifTags.Base.MakerNote,
+}
+
+
+@dataclass
+class Picture:
+    """A picture in memory.
+
+    `rgb` (1, 3, H, W): float32 sRGB in [0, 1], upright. `alpha` (1, 1, H, W) in [0, 1], or None; the RGB is
+    not multiplied by it. `exif`: metadata to carry into the file written, as bytes, or None. `bits`: 8 or 16,
+    the depth of the source.
+    """
+
+    rgb: Tensor
+    alpha: Tensor | None = None
+    exif: bytes | None = None
+    bits: int = 8
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) in pixels."""
+        return int(self.rgb.shape[2]), int(self.rgb.shape[3])
+
+
+@dataclass(frozen=True, eq=False)
+class Kind:
+    """What a picture was before `from_any`: all that `to_kind` needs to give the same back."""
+
+    container: Literal["pil", "numpy", "torch"]
+    dtype: Any = None
+    batched: bool = False
+    device: torch.device | None = None
+    alpha: Tensor | None = None
+
+
+def _reason(error: BaseException) -> str:
+    """The text of `error` in one line; of an OSError without number and path."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split()) or type(error).__name__
+
+
+# ---- Formats and files -------------------------------------------------------------------------------
+
+
+@functools.cache
+def _formats() -> dict[str, str]:
+    """Suffix to format, those that this installation of Pillow and its plug-ins can decode."""
+    try:
+        import pillow_heif
+    except ImportError:
+        pass
+    else:
+        pillow_heif.register_heif_opener()
+    known = Image.registered_extensions()
+    return {suffix: name for suffix, name in _FORMATS.items() if suffix in known}
+
+
+def suffixes() -> set[str]:
+    """The suffixes of readable pictures, in lower case with their dot. HEIC only with pillow-heif."""
+    return set(_formats())
+
+
+def is_picture(path: StrPath) -> bool:
+    """Whether the suffix of `path` is that of a readable picture. Does not look at the file."""
+    return Path(path).suffix.lower() in _formats()
+
+
+def output_format(path: StrPath) -> str:
+    """Pillow's name of the format that `write` would use for `path`.
+
+    Raises UserError for a suffix that is not written here: call it before the work, not after.
+    """
+    suffix = Path(path).suffix.lower()
+    name = _formats().get(suffix)
+    if name in _WRITTEN:
+        return name
+    if _FORMATS.get(suffix) == "HEIF":
+        raise UserError(f"cannot write {path}: HEIC needs pillow-heif (pip install 'texturenets[heif]')")
+    written = ", ".join(s for s, n in _formats().items() if n in _WRITTEN)
+    what = f"the suffix {suffix!r}" if suffix else "no suffix"
+    raise UserError(f"cannot write {path}: {what} names no format that is written here; known: {written}")
+
+
+def expand(patterns: Sequence[StrPath]) -> list[Path]:
+    """The files that `patterns` name: files, globs (`**` too) and folders, in this order, each file once.
+
+    A folder gives the pictures directly in it, a glob the pictures among its matches, both by suffix,
+    sorted and without hidden files. A file named outright is taken whatever its suffix. Raises UserError
+    for a pattern that gives nothing.
+    """
+    files: dict[Path, None] = {}
+    for pattern in patterns:
+        path = Path(pattern).expanduser()
+        if path.is_dir():
+            found = _pictures(path.iterdir())
+            if not found:
+                raise UserError(f"no pictures in the folder {path}; looked for {', '.join(_formats())}")
+        elif path.exists():  # before globs: a file may be called "photo [1].jpg"
+            found = [path]
+        elif glob.has_magic(str(path)):
+            found = _pictures(Path(match) for match in glob.glob(str(path), recursive=True))  # noqa: PTH207  absolute too
+            if not found:
+                raise UserError(f"no pictures match {path}; looked for {', '.join(_formats())}")
+        else:
+            raise UserError(f"no such file or folder: {path}")
+        files.update(dict.fromkeys(found))
+    return list(files)
+
+
+def _pictures(paths: Iterator[Path]) -> list[Path]:
+    return sorted(p for p in paths if is_picture(p) and not p.name.startswith(".") and p.is_file())
+
+
+# ---- Colour ------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def _srgb() -> bytes:
+    """An sRGB profile, the same bytes on every call and day."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    profile[24:36] = bytes.fromhex("07D0 0001 0001 0000 0000 0000")  # ICC.1 7.2.1: the time of creation
+    return bytes(profile)
+
+
+def _through_profile(image: Image.Image, profile: Any) -> Image.Image | None:
+    """`image` from `profile` to 8-bit sRGB, or None where that cannot be done."""
+    try:
+        transform = ImageCms.buildTransform(
+            profile,
+            ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")),
+            image.mode,
+            "RGB",
+            renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+            flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+        )
+        return transform.apply(image)
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return None
+
+
+def _embedded_profile(image: Image.Image) -> tuple[ImageCms.ImageCmsProfile | None, str]:
+    """The embedded profile and its space ("RGB", "GRAY", "CMYK"); (None, "") for none, ours or damage."""
+    data = image.info.get("icc_profile")
+    if not data or data == _srgb():
+        return None, ""
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(data))
+        return profile, profile.profile.xcolor_space.strip()
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return None, ""  # a picture with a damaged profile is shown as sRGB, as viewers do
+
+
+def _normalise_deep(image: Image.Image, most: int) -> tuple[list[Image.Image], Image.Image | None]:
+    """`_normalise` for grey of 16 or 32 bits or floats, 0 to `most`: one or three planes of mode F."""
+    values = np.asarray(image)
+    grey = np.asarray(values, np.float32) / np.float32(most)
+    low, high = float(values.min()), float(values.max())
+    if not (low >= 0 and high <= most):  # also for NaN
+        raise UserError(
+            f"its grey values go from {low:g} to {high:g}, not 0 to {most}; save it as 8 or 16 bits"
+        )
+    key = image.info.get("transparency")
+    alpha = (
+        Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8)) if isinstance(key, int) else None
+    )
+    profile, space = _embedded_profile(image)
+    if profile is not None and space == "GRAY":
+        # LittleCMS takes 8 bits from Pillow: the profile's curve at 256 places, and straight lines between.
+        curve = _through_profile(Image.frombytes("L", (256, 1), bytes(range(256))), profile)
+        if curve is not None:
+            at, table = np.linspace(0, 1, 256), np.asarray(curve)[0] / 255
+            return [Image.fromarray(np.interp(grey, at, t).astype(np.float32)) for t in table.T], alpha
+    return [Image.fromarray(grey)], alpha
+
+
+def _normalise(image: Image.Image) -> tuple[list[Image.Image], Image.Image | None]:
+    """A loaded picture of at most 8 bits and any mode to sRGB: [RGB], and alpha as L or None."""
+    profile, space = _embedded_profile(image)
+    alpha = None
+    if image.mode == "1":
+        image = image.convert("L")
+    if image.has_transparency_data:
+        if image.mode == "La":
+            image = image.convert("LA")
+        image = image.convert("LA" if image.mode in ("L", "LA") else "RGBA")
+        alpha = image.getchannel("A")
+        image = image.getchannel(0) if image.mode == "LA" else image.convert("RGB")
+    elif image.mode not in ("L", "RGB", "CMYK", "LAB"):
+        image = image.convert("RGB")
+
+    if space == "RGB" and image.mode == "L":
+        image = image.convert("RGB")
+    if image.mode == "LAB":
+        lab = _through_profile(image, ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")))
+        if lab is None:
+            raise UserError("its Lab colours cannot be converted; save it as RGB")
+        return [lab], alpha
+    if profile is not None and space == {"L": "GRAY"}.get(image.mode, image.mode):
+        converted = _through_profile(image, profile)
+        if converted is not None:
+            return [converted], alpha
+    return [image.convert("RGB")], alpha
+
+
+def _to_tensor(planes: Sequence[Image.Image]) -> Tensor:
+    """Planes of mode RGB, L or F to (1, C, H, W) float32 in [0, 1]."""
+    if planes[0].mode == "F":
+        return torch.from_numpy(np.stack([np.array(p) for p in planes])).clamp_(0, 1).unsqueeze(0)
+    values = torch.from_numpy(np.array(planes[0]))
+    values = values.unsqueeze(0) if values.ndim == 2 else values.permute(2, 0, 1).contiguous()
+    return values.unsqueeze(0).float().div_(255)
+
+
+# ---- Metadata ----------------------------------------------------------------------------------------
+
+
+def _orientation(image: Image.Image) -> int:
+    """1 (upright) to 8; 1 where it cannot be told."""
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+        return int(orientation) if orientation in _UPRIGHT else 1
+    except Exception:  # noqa: BLE001  damaged EXIF makes Pillow raise anything, and must not cost the picture
+        return 1
+
+
+def _metadata(image: Image.Image, keep_gps: bool) -> bytes | None:
+    """The metadata to carry. Damaged metadata counts as none."""
+    try:
+        exif, carried = image.getexif(), Image.Exif()
+        for tag in _CARRIED & exif.keys():
+            carried[tag] = exif[tag]
+        photo = {t: v for t, v in exif.get_ifd(ExifTags.IFD.Exif).items() if t not in _NOT_CARRIED}
+        if ExifTags.Base.ColorSpace in photo:
+            photo[ExifTags.Base.ColorSpace] = 1  # EXIF 2.3, tag 40961: sRGB, which it now is
+        if photo:
+            carried[ExifTags.IFD.Exif] = photo
+        gps = exif.get_ifd(ExifTags.IFD.GPSInfo) if keep_gps else None
+        if gps:
+            carried[ExifTags.IFD.GPSInfo] = dict(gps)
+        return carried.tobytes() if len(carried) else None
+    except Exception:  # noqa: BLE001  as above
+        return None
+
+
+# ---- Reading -----------------------------------------------------------------------------------------
+
+_pillow_limit = threading.RLock()
+
+
+@contextmanager
+def _without_pillows_limit() -> Iterator[None]:
+    """Pillow's own limit warns and then raises, and is a global: off, for one thread at a time."""
+    with _pillow_limit:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _max_pixels(asked: int | None) -> int:
+    if asked is not None:
+        return asked
+    text = os.environ.get(MAX_PIXELS_VARIABLE)
+    if not text:
+        return MAX_PIXELS
+    try:
+        return int(text)
+    except ValueError:
+        raise UserError(f"{MAX_PIXELS_VARIABLE}={text!r} is not a whole number of pixels") from None
+
+
+def _load(image: Image.Image, limit: int, longer: int | None) -> tuple[float, float, float, float] | None:
+    """Decode `image` in place; a JPEG much larger than `longer` at half, a quarter or an eighth of its size.
+
+    Returns the box of the picture within what was decoded, where that has a fraction of a pixel too many.
+    """
+    width, height = image.size
+    if min(width, height) < 1:
+        raise UserError(f"it has no pixels ({width} x {height})")
+    if width * height > limit:
+        raise UserError(
+            f"it has {width} x {height} pixels, over the limit of {limit}; "
+            f"if you trust it set {MAX_PIXELS_VARIABLE}={width * height}"
+        )
+    box = None
+    if longer is not None and image.format in ("JPEG", "MPO"):
+        # The scaled DCT is a plain average; at three times the size asked for Lanczos hides it, as
+        # Pillow's documentation says of `reducing_gap`.
+        target = fit_longer((height, width), longer)
+        drafted = image.draft(image.mode, (3 * target[1], 3 * target[0]))
+        box = drafted[1] if drafted else None
+    if width * height > MAX_PIXELS // 2:  # where Pillow warns; TIFF asks again on decoding
+        with _without_pillows_limit():
+            image.load()
+    else:
+        image.load()
+    return None if box is None or box[2:] == image.size else (0.0, 0.0, float(box[2]), float(box[3]))
+
+
+def _resized(
+    planes: list[Image.Image],
+    alpha: Image.Image | None,
+    size: tuple[int, int],
+    box: tuple[float, float, float, float] | None,
+) -> tuple[list[Image.Image], Image.Image | None]:
+    """Lanczos to `size` (W, H). Pillow multiplies by alpha and divides after: no hidden colour seeps in."""
+    lanczos = Image.Resampling.LANCZOS
+    if alpha is not None and planes[0].mode == "RGB":
+        both = Image.merge("RGBA", (*planes[0].split(), alpha)).resize(size, lanczos, box)
+        return [both.convert("RGB")], both.getchannel("A")
+    return [p.resize(size, lanczos, box) for p in planes], alpha and alpha.resize(size, lanczos, box)
+
+
+def _decode(image: Image.Image, limit: int, longer: int | None, keep_gps: bool) -> Picture:
+    width, height = image.size
+    tile = getattr(image, "tile", None)
+    raw = str(tile[0][3]) if tile else image.mode  # Pillow's name of how the samples lie in the file
+    bits = 16 if ";16" in raw or ";12" in raw or image.mode == "I" else 8
+    box = _load(image, limit, longer)
+    orientation, exif = _orientation(image), _metadata(image, keep_gps)
+    if image.mode == "F" or image.mode.startswith("I"):
+        most = 1 if image.mode == "F" else 4095 if "I;12" in raw else 65535
+        planes, alpha = _normalise_deep(image, most)
+    else:
+        key = image.info.get("transparency")
+        if bits == 16 and isinstance(key, tuple):
+            image.info["transparency"] = tuple(v >> 8 for v in key)  # Pillow cut the pixels, not the key
+        planes, alpha = _normalise(image)
+    if longer is not None:
+        new_h, new_w = fit_longer((height, width), longer)
+        planes, alpha = _resized(planes, alpha, (new_w, new_h), box)
+    if orientation != 1:
+        planes = [p.transpose(_UPRIGHT[orientation]) for p in planes]
+        alpha = alpha and alpha.transpose(_UPRIGHT[orientation])
+    rgb = _to_tensor(planes).expand(-1, 3, -1, -1).contiguous()
+    return Picture(rgb, None if alpha is None else _to_tensor([alpha]), exif, bits)
+
+
+def read(
+    path: StrPath, *, longer: int | None = None, keep_gps: bool = False, max_pixels: int | None = None
+) -> Picture:
+    """The picture in a file, upright and in sRGB.
+
+    JPEG, PNG, WebP, TIFF, BMP, GIF, PPM, and AVIF and HEIC where there is a plug-in, told apart by the
+    content and not by the suffix. Palettes, grey, CMYK, Lab and transparency are taken; of several frames
+    the first. Colours go through the embedded profile, where there is one. Grey of 16 bits keeps its
+    depth; Pillow cuts RGB of 16 bits to 8, so there `bits` is 16 and values are up to 1/255 too dark.
+
+    `longer` makes the longer side that many pixels, up or down (Lanczos). `keep_gps` carries the place in
+    the metadata. `max_pixels` is the limit on width times height; else the environment's
+    TEXTURENETS_MAX_PIXELS, else `MAX_PIXELS`. May be called from several threads at once.
+
+    Raises UserError for a file that is missing, unreadable, no picture, damaged, cut short or too large.
+    """
+    path = Path(path)
+    if longer is not None and longer < 1:
+        raise UserError(f"cannot make a picture {longer} pixels long: the longer side is at least 1")
+    limit = _max_pixels(max_pixels)
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+            if not start:
+                raise UserError(f"{path} is empty")
+            try:
+                with _without_pillows_limit():
+                    image = Image.open(file, formats=sorted(set(_formats().values())))
+                with image:
+                    return _decode(image, limit, longer, keep_gps)
+            except UserError as error:
+                raise UserError(f"cannot use {path}: {error}") from error
+            except UnidentifiedImageError:
+                raise UserError(_unidentified(path, start)) from None
+            except MemoryError:
+                raise UserError(f"not enough memory to decode {path}") from None
+            except Exception as error:  # damaged files make decoders raise anything
+                raise UserError(f"{path} is damaged or cut short: {_reason(error)}") from error
+    except FileNotFoundError:
+        raise UserError(f"no such file: {path}") from None
+    except IsADirectoryError:
+        raise UserError(f"{path} is a folder, not a picture") from None
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {_reason(error)}") from error
+
+
+def _unidentified(path: Path, start: bytes) -> str:
+    brand = start[8:12] if start[4:8] == b"ftyp" else b""  # ISO base media, also that of films
+    if brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1") and ".heic" not in _formats():
+        return f"cannot read {path}: HEIC needs pillow-heif (pip install 'texturenets[heif]')"
+    if brand in (b"avif", b"avis") and ".avif" not in _formats():
+        return f"cannot read {path}: AVIF needs Pillow 11.3 or newer, with AVIF built in"
+    names = ", ".join(dict.fromkeys(_formats().values()))
+    return f"{path} is not a picture that can be read here ({names})"
+
+
+# ---- Writing -----------------------------------------------------------------------------------------
+
+
+def _to_bytes(values: Tensor) -> npt.NDArray[np.uint8]:
+    """(1, C, H, W) floats to (H, W, C) bytes, clamped and rounded."""
+    values = values[0].detach().to("cpu", torch.float32)
+    if torch.isnan(values).any():
+        raise UserError("the picture holds values that are not numbers (NaN)")
+    rounded = values.mul(255).round_().clamp_(0, 255).to(torch.uint8)
+    return np.ascontiguousarray(rounded.permute(1, 2, 0).numpy())
+
+
+def _to_pil(rgb: Tensor, alpha: Tensor | None) -> Image.Image:
+    """(1, 3, H, W) and (1, 1, H, W) or None to an RGB or RGBA image."""
+    image = Image.fromarray(_to_bytes(rgb))
+    if alpha is not None:
+        image.putalpha(Image.fromarray(_to_bytes(alpha)[:, :, 0]))
+    return image
+
+
+def _encode(picture: Picture, name: str, quality: int | None, exif: bytes | None) -> bytes:
+    """The file of format `name` in memory."""
+    rgb, alpha = picture.rgb, picture.alpha
+    if alpha is not None and name not in _WITH_ALPHA:
+        rgb, alpha = rgb.clamp(0, 1) * alpha + (1 - alpha), None  # on white, as paper is
+    options: dict[str, Any] = {"icc_profile": _srgb()}
+    if exif is not None and not (name == "JPEG" and len(exif) > _LONGEST_EXIF):
+        options["exif"] = exif
+    if name == "JPEG":
+        options |= {"quality": quality or JPEG_QUALITY, "subsampling": "4:4:4"}
+    elif name == "WEBP":
+        options |= {"quality": quality or JPEG_QUALITY, "exact": True}  # exact: keep colours where alpha is 0
+    elif name == "AVIF":
+        options |= {"quality": quality or 90, "subsampling": "4:4:4"}
+    elif name == "HEIF":
+        options |= {"quality": quality or 90, "chroma": 444}
+    elif name == "TIFF" and "exif" not in options:  # Pillow cannot write directories in compressed files
+        options["compression"] = "tiff_adobe_deflate"
+    elif name == "PNG":
+        info = PngInfo()
+        info.add(b"sRGB", b"\0")  # PNG, section 11.3.2.5: one byte says what the profile says in 588
+        options = {k: v for k, v in options.items() if k != "icc_profile"} | {"pnginfo": info}
+    elif name == "BMP":
+        options = {}
+    image = _to_pil(rgb, alpha)
+    if max(image.size) > _LONGEST_SIDE.get(name, max(image.size)):
+        raise UserError(
+            f"{name} holds at most {_LONGEST_SIDE[name]} pixels a side, not {max(image.size)}; use .png"
+        )
+    buffer = io.BytesIO()  # not straight to the file: Pillow hides the reason of a failed write
+    image.save(buffer, format=name, **options)
+    return buffer.getvalue()
+
+
+def write(
+    path: StrPath, picture: Picture | Tensor, *, quality: int | None = None, exif: bytes | None = None
+) -> None:
+    """Write a picture, as 8-bit sRGB in the format that the suffix names; missing folders are made.
+
+    `picture` is a `Picture`, or a float tensor (3, H, W) or (1, 3, H, W); values are clamped to [0, 1] and
+    rounded. `quality`, 1 to 100, is for JPEG (default 95, 4:4:4), WebP (95), AVIF and HEIC (90); the other
+    formats are lossless. Alpha is kept where the format has it, else the picture is laid on white. `exif`
+    replaces the picture's own metadata. The file appears whole or not at all.
+
+    Raises UserError for an unknown suffix, a quality out of range, a picture too large for the format, and
+    when the file cannot be written.
+    """
+    path = Path(path)
+    name = output_format(path)
+    if quality is not None and not 1 <= quality <= 100:
+        raise UserError(f"quality {quality} is not between 1 and 100")
+    if isinstance(picture, Tensor):
+        picture = Picture(picture if picture.ndim == 4 else picture.unsqueeze(0))
+    shape = tuple(picture.rgb.shape)
+    if len(shape) != 4 or shape[:2] != (1, 3) or 0 in shape or not picture.rgb.is_floating_point():
+        raise UserError(
+            f"cannot write {path}: not one float picture (1, 3, H, W) but {picture.rgb.dtype} {shape}"
+        )
+    if picture.alpha is not None and tuple(picture.alpha.shape) != (1, 1, *shape[2:]):
+        raise UserError(
+            f"cannot write {path}: alpha of {tuple(picture.alpha.shape)} beside a picture of {shape}"
+        )
+    try:
+        data = _encode(picture, name, quality, picture.exif if exif is None else exif)
+    except Exception as error:  # encoders raise anything
+        raise UserError(f"cannot write {path}: {_reason(error)}") from error
+    part = path.with_name(f".{secrets.token_hex(8)}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with part.open("xb") as file:
+                file.write(data)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+    except FileExistsError:
+        raise UserError(f"cannot write {path}: {path.parent} is a file, not a folder") from None
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {_reason(error)}") from error
+
+
+# ---- PIL images, arrays and tensors ------------------------------------------------------------------
+
+
+def _unit_range(values: Tensor, what: str) -> Tensor:
+    """Floats checked to lie in [0, 1], with a little room for rounding."""
+    low, high = (float(v) for v in torch.aminmax(values))
+    if not (low >= -1e-3 and high <= 1 + 1e-3):  # also false for NaN
+        hint = "; divide it by 255" if low >= 0 and 1 < high <= 255 else ""
+        raise UserError(f"{what} of floats holds values from {low:g} to {high:g}, not 0 to 1{hint}")
+    return values.clamp(0, 1)
+
+
+def _split_channels(values: Tensor, bits: int) -> Picture:
+    """(N, 1 | 3 | 4, H, W) to a Picture."""
+    alpha = values[:, 3:].contiguous() if values.shape[1] == 4 else None
+    return Picture(values[:, :3].expand(-1, 3, -1, -1).contiguous(), alpha, bits=bits)
+
+
+def from_any(image: Any) -> tuple[Picture, Kind]:
+    """A PIL image, an array or a tensor as a Picture, and what is needed to give the same kind back.
+
+    - PIL image, any mode: turned upright, through its profile.
+    - Array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4): uint8, uint16, or floats in [0, 1].
+    - Tensor (C, H, W) or (N, C, H, W) on any device, C = 1, 3 or 4: uint8, or floats in [0, 1]. With N > 1
+      the Picture holds N pictures; it stays on the device.
+
+    One channel is grey, the fourth is alpha. Raises UserError for anything else, saying what is wrong.
+    """
+    if isinstance(image, Image.Image):
+        try:
+            image = image.copy()  # decodes; what follows may change `info`
+            picture = _decode(image, image.width * image.height, None, False)
+        except (OSError, UserError) as error:
+            raise UserError(f"cannot use the picture: {_reason(error)}") from error
+        return picture, Kind("pil", alpha=picture.alpha)
+    if isinstance(image, np.ndarray):
+        return _from_array(image)
+    if isinstance(image, Tensor):
+        return _from_tensor(image)
+    raise UserError(
+        f"a picture is a PIL image, a numpy array or a torch tensor, not {type(image).__name__}; "
+        "for files there is texturenets.image.read"
+    )
+
+
+def _from_array(array: npt.NDArray[Any]) -> tuple[Picture, Kind]:
+    shape = array.shape
+    if array.ndim not in (2, 3) or (array.ndim == 3 and shape[2] not in (1, 3, 4)) or 0 in shape:
+        hint = "; put the channels last" if array.ndim == 3 and shape[0] in (1, 3, 4) else ""
+        raise UserError(f"an array is (H, W) or (H, W, 1 | 3 | 4), not {shape}{hint}")
+    values = torch.from_numpy(np.ascontiguousarray(array.astype(np.float32)))
+    if array.dtype == np.uint8:
+        values = values / 255
+    elif array.dtype == np.uint16:
+        values = values / 65535
+    elif array.dtype.kind == "f":
+        values = _unit_range(values, "an array")
+    else:
+        raise UserError(f"an array is uint8, uint16 or float, not {array.dtype}")
+    values = values.unsqueeze(-1) if values.ndim == 2 else values
+    picture = _split_channels(values.permute(2, 0, 1).unsqueeze(0), 16 if array.dtype == np.uint16 else 8)
+    return picture, Kind("numpy", dtype=array.dtype, alpha=picture.alpha)
+
+
+def _from_tensor(tensor: Tensor) -> tuple[Picture, Kind]:
+    shape = tuple(tensor.shape)
+    if tensor.ndim not in (3, 4) or shape[-3] not in (1, 3, 4) or 0 in shape:
+        hint = "; put the channels first" if tensor.ndim in (3, 4) and shape[-1] in (1, 3, 4) else ""
+        raise UserError(f"a tensor is (C, H, W) or (N, C, H, W) with C = 1, 3 or 4, not {shape}{hint}")
+    values = tensor.detach().float()
+    if tensor.dtype == torch.uint8:
+        values = values / 255
+    elif tensor.is_floating_point():
+        values = _unit_range(values, "a tensor")
+    else:
+        raise UserError(f"a tensor is uint8 or float, not {tensor.dtype}")
+    picture = _split_channels(values if tensor.ndim == 4 else values.unsqueeze(0), 8)
+    kind = Kind(
+        "torch", dtype=tensor.dtype, batched=tensor.ndim == 4, device=tensor.device, alpha=picture.alpha
+    )
+    return picture, kind
+
+
+def to_kind(rgb: Tensor, kind: Kind) -> Any:
+    """`rgb` (N, 3, H, W) in [0, 1] as what `kind` says: container, dtype, layout and device.
+
+    Clamped, and rounded for whole numbers. It is always colour: a grey picture comes back with three
+    channels. Alpha comes back too, resized where `rgb` has another size than before.
+    """
+    values = rgb.detach().float().clamp(0, 1)
+    if kind.alpha is not None:
+        alpha = resize(kind.alpha.to(values.device), (values.shape[2], values.shape[3]))
+        values = torch.cat([values, alpha], 1)
+    if kind.container == "pil":
+        return _to_pil(values[:, :3], values[:, 3:] if kind.alpha is not None else None)
+    if kind.container == "numpy":
+        array = values[0].permute(1, 2, 0).contiguous().cpu().numpy()
+        whole = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}.get(kind.dtype)
+        return array.astype(kind.dtype) if whole is None else np.rint(array * whole).astype(kind.dtype)
+    if kind.dtype == torch.uint8:
+        values = values.mul(255).round()
+    values = values.to(kind.device, kind.dtype)
+    return values if kind.batched else values[0]
+
+
+# ---- Operations on tensors ---------------------------------------------------------------------------
+
+
+def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Pictures (N, C, H, W) float32 in [0, 1] to `size` (H, W), antialiased, clamped to [0, 1].
+
+    Bicubic with a filter that widens when shrinking (a = -0.5, that of Pillow's BICUBIC) and not Lanczos:
+    it runs on the tensor's own device, whole batches at once, and differs from Lanczos by less than
+    the eye sees.
+    """
+    if tuple(x.shape[2:]) == tuple(size):
+        return x
+    return F.interpolate(x, size=size, mode="bicubic", align_corners=False, antialias=True).clamp(0, 1)
+
+
+def preserve_color(stylized: Tensor, photo: Tensor) -> Tensor:
+    """The luminance of `stylized` with the colours of `photo`, both (N, 3, H, W) in [0, 1], same size.
+
+    Luminance-only transfer in YIQ (Gatys et al., "Preserving Color in Neural Artistic Style Transfer",
+    arXiv 1606.05897), clamped to [0, 1]. In the matrix from YIQ to RGB the column of Y is (1, 1, 1), so
+    exchanging Y and keeping I and Q adds the difference of Y to each of R, G and B. Weights of Y: ITU-R
+    BT.601. Raises ValueError for different sizes.
+    """
+    if stylized.shape[1:] != photo.shape[1:]:
+        raise ValueError(f"sizes differ: {tuple(stylized.shape)} and {tuple(photo.shape)}")
+    weights = stylized.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
+    difference = ((stylized - photo) * weights).sum(1, keepdim=True)
+    return (photo + difference).clamp(0, 1)
