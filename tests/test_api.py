@@ -1,0 +1,253 @@
+"""`load` and `Style`: the same kind back, exactly as large, every picture alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+import texturenets
+from texturenets import api, image, modelfile
+from texturenets.errors import UserError
+from texturenets.generators import build
+from texturenets.modelfile import Header
+from texturenets.specs import GeneratorSpec, Johnson, Pyramid, Residual
+
+TINY = Residual(channels=8, blocks=1)
+
+
+def save(path: Path, spec: GeneratorSpec = TINY, kind: Any = "style") -> Path:
+    modelfile.save(build(spec), Header(name=path.stem, kind=kind, generator=spec), path)
+    return path
+
+
+@pytest.fixture
+def style(tmp_path: Path) -> api.Style:
+    return texturenets.load(save(tmp_path / "tiny.safetensors"), "cpu")
+
+
+class Fixed(nn.Module):
+    """Gives what it was given, after a function; wants multiples of 8 and keeps what it saw."""
+
+    stride = 8
+
+    def __init__(self, function: Any = lambda x: x) -> None:
+        super().__init__()
+        self.function = function
+        self.seen: list[tuple[int, ...]] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen.append(tuple(x.shape))
+        y: Tensor = self.function(x)
+        return y
+
+
+def fixed(function: Any = lambda x: x) -> api.Style:
+    header = Header(name="fixed", kind="style", generator=TINY)
+    return api.Style(Fixed(function), header, Path("fixed.safetensors"), torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("height", "width"), [(1, 1), (1, 70), (3, 2), (16, 16), (63, 64), (65, 131), (200, 9)]
+)
+def test_padding_leaves_every_pixel_in_its_place(height: int, width: int) -> None:
+    photo = torch.rand(3, height, width)
+    style = fixed()
+    assert torch.equal(style(photo), photo)
+    (shape,) = style.network.seen  # type: ignore[union-attr, misc]
+    assert all(side % 8 == 0 and side >= 64 for side in shape[2:])
+
+
+@pytest.mark.parametrize("spec", [TINY, Pyramid(channels=2), Johnson(channels=4, blocks=1)])
+@pytest.mark.parametrize("size", [(1, 1), (5, 33), (67, 90)])
+def test_every_generator_gives_back_the_size(
+    tmp_path: Path, spec: GeneratorSpec, size: tuple[int, int]
+) -> None:
+    result = api.load(save(tmp_path / "a.safetensors", spec))(torch.rand(3, *size))
+    assert result.shape == (3, *size)
+    assert torch.isfinite(result).all()
+    assert result.min() >= 0
+    assert result.max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("mode", "back"),
+    [("RGB", "RGB"), ("L", "RGB"), ("RGBA", "RGBA"), ("LA", "RGBA"), ("P", "RGB"), ("1", "RGB")],
+)
+def test_pil_images(style: api.Style, mode: str, back: str) -> None:
+    result = style(Image.new(mode, (21, 14), 1))
+    assert isinstance(result, Image.Image)
+    assert (result.mode, result.size) == (back, (21, 14))
+
+
+def test_alpha_is_kept() -> None:
+    array = np.random.default_rng(0).integers(0, 256, (12, 17, 4), np.uint8)
+    inverted = fixed(lambda x: 1 - x)
+    result = inverted(array)
+    assert np.array_equal(result[..., 3], array[..., 3])
+    assert np.array_equal(result[..., :3], 255 - array[..., :3])
+    assert np.array_equal(np.asarray(inverted(Image.fromarray(array))), result)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(9, 11), (9, 11, 1), (9, 11, 3), (9, 11, 4)])
+def test_arrays(style: api.Style, dtype: Any, shape: tuple[int, ...]) -> None:
+    result = style(np.ones(shape, dtype))
+    assert isinstance(result, np.ndarray)
+    assert result.dtype == dtype
+    assert result.shape == (9, 11, 4 if shape[-1] == 4 else 3)
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float16, torch.float32, torch.float64])
+@pytest.mark.parametrize("shape", [(3, 9, 11), (1, 9, 11), (2, 3, 9, 11)])
+def test_tensors(style: api.Style, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+    result = style(torch.ones(shape, dtype=dtype))
+    assert result.dtype == dtype
+    assert result.shape == (*shape[:-3], 3, *shape[-2:])
+
+
+def test_a_batch_is_many_pictures_alone(style: api.Style) -> None:
+    batch = torch.rand(3, 3, 40, 30)
+    together = style(batch)
+    for picture, painted in zip(batch, together, strict=True):
+        assert torch.equal(style(picture), painted)
+
+
+def test_it_is_the_network_of_the_file(style: api.Style) -> None:
+    network, _ = modelfile.load(style.path)
+    photo = torch.rand(1, 3, 64, 96)
+    assert torch.equal(style(photo), network(photo).clamp(0, 1))
+
+
+def test_strength_is_a_mixture() -> None:
+    photo = torch.rand(1, 3, 20, 20)
+    style = fixed(lambda x: 1.5 - x)  # partly above 1, where it is clamped first
+    full = (1.5 - photo).clamp(0, 1)
+    assert torch.equal(style(photo), full)
+    assert torch.allclose(style(photo, strength=0.25), 0.75 * photo + 0.25 * full, atol=1e-6)
+    assert torch.equal(style(photo, strength=0), photo)
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (7, 9, 3), np.uint8))
+    assert np.array_equal(np.asarray(style(picture, strength=0.0)), np.asarray(picture))
+
+
+def test_preserve_color_takes_the_photos_hue() -> None:
+    photo = torch.tensor([0.6, 0.4, 0.5]).view(1, 3, 1, 1).expand(1, 3, 16, 16)
+    style = fixed(lambda x: x.mean(1, keepdim=True).expand(-1, 3, -1, -1) + 0.1)  # grey, and lighter
+    luminance = 0.299 * 0.6 + 0.587 * 0.4 + 0.114 * 0.5  # ITU-R BT.601
+    expected = photo + (0.6 - luminance)
+    assert torch.allclose(style(photo, preserve_color=True), expected, atol=1e-5)
+    assert torch.allclose(style(photo, preserve_color=True, strength=0.5), (photo + expected) / 2, atol=1e-5)
+
+
+@pytest.mark.parametrize(("size", "expected"), [(30, (15, 30)), (120, (60, 120))])
+def test_size_is_the_longer_side(style: api.Style, size: int, expected: tuple[int, int]) -> None:
+    assert style(torch.rand(4, 30, 60), size=size).shape == (4, *expected)
+    assert style(Image.new("RGBA", (60, 30)), size=size).size == expected[::-1]
+
+
+def test_results_can_be_trained_on(style: api.Style) -> None:
+    weight = torch.ones(3, 20, 20, requires_grad=True)
+    (style(torch.rand(3, 20, 20)) * weight).sum().backward()
+    assert weight.grad is not None
+
+
+@pytest.mark.parametrize(
+    "options", [{"size": 0}, {"strength": 1.1}, {"strength": -1}, {"strength": float("nan")}]
+)
+def test_options_out_of_range(style: api.Style, options: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=str(next(iter(options.values())))):
+        style(torch.rand(3, 8, 8), **options)
+
+
+def test_what_is_no_picture(style: api.Style) -> None:
+    with pytest.raises(UserError, match=r"texturenets\.image\.read"):
+        style("photo.jpg")
+    with pytest.raises(UserError, match="0 to 1"):
+        style(torch.full((3, 8, 8), 200.0))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes."),
+        RuntimeError("MPS backend out of memory (MPS allocated: 1 GB)"),
+        torch.OutOfMemoryError("CUDA out of memory."),
+        MemoryError(),
+    ],
+)
+def test_too_little_memory_names_the_way_out(error: BaseException) -> None:
+    def fail(_: Tensor) -> Tensor:
+        raise error
+
+    with pytest.raises(UserError, match=r"for 90 x 70 pixels.* --size 45"):
+        fixed(fail)(torch.rand(3, 70, 90))
+
+
+def test_other_failures_are_not_taken_for_it() -> None:
+    def fail(_: Tensor) -> Tensor:
+        raise RuntimeError("shapes do not match")
+
+    with pytest.raises(RuntimeError, match="shapes"):
+        fixed(fail)(torch.rand(3, 8, 8))
+
+
+def test_noise_comes_from_the_seed(tmp_path: Path) -> None:
+    style = api.load(save(tmp_path / "a.safetensors", Johnson(channels=4, blocks=1, noise_depth=2)))
+    photo = torch.rand(3, 32, 32)
+    first = style(photo)
+    assert torch.equal(style(photo), first)
+    assert torch.equal(style(photo, seed=0), first)
+    assert not torch.equal(style(photo, seed=1), first)
+
+
+def test_header_and_name(style: api.Style) -> None:
+    assert style.name == "tiny"
+    assert style.header.generator == TINY
+    assert next(style.network.parameters()).dtype == torch.float32
+
+
+def test_texture_models_are_for_sampling(tmp_path: Path) -> None:
+    path = save(tmp_path / "bark.safetensors", kind="texture")
+    with pytest.raises(UserError, match=r"texturenets sample .*bark\.safetensors"):
+        api.load(path)
+
+
+def test_shipped_styles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(modelfile, "ZOO", tmp_path)
+    with pytest.raises(UserError, match="texturenets train style"):
+        api.find_style()
+    with pytest.raises(UserError, match=r"none called 'wave'.*texturenets train style"):
+        api.load("wave")
+    save(tmp_path / "bark.safetensors", kind="texture")
+    save(tmp_path / "wave.safetensors")
+    save(tmp_path / "udnie.safetensors")
+    assert list(api.shipped_styles()) == ["udnie", "wave"]
+    assert api.find_style().stem == "udnie"
+    assert api.load("wave").name == "wave"
+    with pytest.raises(UserError, match="did you mean 'wave'"):
+        api.load("wav")
+    with pytest.raises(UserError, match=r"no such model file: wav\.safetensors"):
+        api.load("wav.safetensors")
+
+
+def test_unknown_device(tmp_path: Path) -> None:
+    path = save(tmp_path / "tiny.safetensors")
+    with pytest.raises(UserError, match="unknown device 'gpu'"):
+        api.load(path, "gpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(UserError, match="--device cpu"):
+            api.load(path, "cuda")
+
+
+def test_orientation_and_kind_of_a_file_in_memory(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by a quarter
+    Image.new("RGB", (20, 10), "red").save(tmp_path / "a.jpg", exif=exif)
+    with Image.open(tmp_path / "a.jpg") as photo:
+        assert fixed()(photo).size == (10, 20)
+    assert image.read(tmp_path / "a.jpg").size == (20, 10)

@@ -1,0 +1,50 @@
+"""Where networks run, and what it looks like when the memory there does not suffice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from texturenets.errors import UserError, unknown
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+def choose(name: str) -> torch.device:
+    """The device that "auto", "cpu", "cuda", "cuda:1" or "mps" stands for; "auto" is the fastest that is here.
+
+    Raises UserError where there is no such device.
+    """
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        name = next(kind for kind in ("cuda", "mps", "cpu") if available[kind])
+    kind, _, number = name.partition(":")
+    if kind not in available or (number and not number.isdigit()):
+        raise unknown("device", name, DEVICES)
+    if not available[kind] or (kind == "cuda" and int(number or 0) >= torch.cuda.device_count()):
+        raise UserError(f"device {name!r}: PyTorch finds none here; use --device cpu")
+    return torch.device(name)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error` says that memory did not suffice, on any device.
+
+    CUDA has an exception for it; the CPU's and Apple's allocators raise a plain RuntimeError.
+    """
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    words = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")
+    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)
+
+
+@contextmanager
+def memory_errors(message: str) -> Iterator[None]:
+    """Turn running out of memory inside the block into UserError(`message`)."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UserError(message) from None
