@@ -1,0 +1,333 @@
+"""`texturenets stylize` and `demo`, and what the command line says of mistakes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from texturenets import api, modelfile
+from texturenets.cli import main
+from texturenets.cli.common import photo_progress
+from texturenets.cli.stylize import plan
+from texturenets.errors import UserError
+from texturenets.generators import build
+from texturenets.modelfile import Header
+from texturenets.specs import Residual
+
+TINY = Residual(channels=8, blocks=1)
+GPS = {1: "N", 2: (51.0, 30.0, 0.0)}
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder, and two shipped styles, `plain` and `wave`."""
+    zoo = tmp_path / "zoo"
+    for name in ("wave", "plain"):
+        modelfile.save(
+            build(TINY), Header(name=name, kind="style", generator=TINY), zoo / f"{name}.safetensors"
+        )
+    monkeypatch.setattr(modelfile, "ZOO", zoo)
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    return work
+
+
+def photo(path: str, size: tuple[int, int] = (24, 18), **options: Any) -> Path:
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    Image.fromarray(pixels).save(target, **options)
+    return target
+
+
+def open_size(path: str | Path) -> tuple[int, int]:
+    with Image.open(path) as picture:
+        return picture.size
+
+
+def one_line(text: str) -> str:
+    assert text.startswith("texturenets: "), text
+    assert text.count("\n") == 1, text
+    assert "Traceback" not in text
+    return text
+
+
+def test_a_photo_beside_where_one_is(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photo("album/cat.jpg", (31, 22))
+    assert main(["stylize", "album/cat.jpg"]) == 0
+    output = capsys.readouterr()
+    assert output.out == "cat-plain.jpg\n"  # the first shipped style, in the current folder
+    assert output.err == ""
+    assert open_size("cat-plain.jpg") == (31, 22)
+
+
+def test_the_result_is_the_styles(here: Path) -> None:
+    source = photo("cat.png")
+    assert main(["stylize", "cat.png", "-s", "wave", "-o", "out.png"]) == 0
+    with Image.open(source) as before, Image.open("out.png") as after:
+        expected = np.asarray(api.load("wave")(before.convert("RGB")))
+        assert np.array_equal(np.asarray(after), expected)
+        assert not np.array_equal(np.asarray(before), expected)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "jpeg", "png", "webp", "tiff", "bmp"])
+def test_the_format_follows_the_name(here: Path, suffix: str, capsys: pytest.CaptureFixture[str]) -> None:
+    photo("cat.png")
+    assert main(["stylize", "cat.png", "-o", f"new/out.{suffix}"]) == 0
+    assert capsys.readouterr().out == f"new/out.{suffix}\n"
+    expected = {"jpg": "JPEG", "jpeg": "JPEG"}.get(suffix, suffix.upper())
+    with Image.open(f"new/out.{suffix}") as picture:
+        assert picture.format == expected
+
+
+def test_flags_change_the_result(here: Path) -> None:
+    photo("cat.png", (40, 20))
+
+    def result(*flags: str, suffix: str = "png") -> tuple[tuple[int, int], bytes]:
+        target = Path(f"out.{suffix}")
+        assert main(["stylize", "cat.png", "-o", str(target), *flags]) == 0
+        return open_size(target), target.read_bytes()
+
+    size, data = result()
+    assert size == (40, 20)
+    assert result()[1] == data
+    assert result("--size", "10")[0] == (10, 5)
+    assert result("--size", "80")[0] == (80, 40)
+    assert (
+        len({data, result("--strength", "0.5")[1], result("--preserve-color")[1], result("-s", "wave")[1]})
+        == 4
+    )
+    assert len(result("--quality", "20", suffix="jpg")[1]) < len(result(suffix="jpg")[1])
+    result("--strength", "0")
+    with Image.open("cat.png") as before, Image.open("out.png") as after:
+        assert np.array_equal(np.asarray(before), np.asarray(after))
+
+
+def test_the_place_is_dropped_unless_asked_for(here: Path) -> None:
+    exif = Image.Exif()
+    exif[0x013B] = "Anna"  # Artist
+    exif[0x8825] = GPS
+    photo("cat.jpg", exif=exif)
+    for flags, kept in (([], False), (["--keep-gps"], True)):
+        assert main(["stylize", "cat.jpg", "-o", "out.jpg", *flags]) == 0
+        with Image.open("out.jpg") as picture:
+            assert picture.getexif()[0x013B] == "Anna"
+            assert bool(picture.getexif().get_ifd(0x8825)) is kept
+
+
+def test_many_photos_and_one_model(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo("album/a.jpg")
+    photo("album/b.png", (9, 40))
+    photo("c.webp")
+    loads = []
+    load = modelfile.load
+    monkeypatch.setattr(modelfile, "load", lambda path: loads.append(path) or load(path))
+    assert main(["stylize", "album", "*.webp", "-o", "done", "-s", "wave"]) == 0
+    output = capsys.readouterr()
+    assert output.out.splitlines() == ["done/a-wave.jpg", "done/b-wave.png", "done/c-wave.webp"]
+    assert output.err == "3 done\n"
+    assert len(loads) == 1
+    assert open_size("done/b-wave.png") == (9, 40)
+    assert main(["stylize", "album", "-o", "quiet", "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_bad_photo_does_not_stop_the_others(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photo("a.jpg")
+    Path("b.jpg").write_bytes(b"not a picture")
+    photo("c.jpg")
+    Path("d.jpg").write_bytes(Path("a.jpg").read_bytes()[:400])
+    assert main(["stylize", "a.jpg", "b.jpg", "c.jpg", "d.jpg", "-o", "out/"]) == 2
+    output = capsys.readouterr()
+    assert output.out.splitlines() == ["out/a-plain.jpg", "out/c-plain.jpg"]
+    first, second, summary = output.err.splitlines()
+    assert "b.jpg" in first
+    assert "d.jpg" in second
+    assert summary == "texturenets: 2 done, 2 failed: b.jpg, d.jpg"
+    assert sorted(p.name for p in Path("out").iterdir()) == ["a-plain.jpg", "c-plain.jpg"]
+    assert main(["stylize", "b.jpg"]) == 2
+    assert "b.jpg" in one_line(capsys.readouterr().err)
+
+
+def test_skip_existing(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo("a.png")
+    photo("b.png")
+    Path("out").mkdir()
+    Path("out/a-plain.png").write_bytes(b"mine")
+    assert main(["stylize", "a.png", "b.png", "-o", "out", "--skip-existing"]) == 0
+    output = capsys.readouterr()
+    assert Path("out/a-plain.png").read_bytes() == b"mine"
+    assert output.out.splitlines() == ["out/a-plain.png", "out/b-plain.png"]
+    assert output.err == "1 done, 1 there already\n"
+    monkeypatch.setattr(api, "load", lambda *_: pytest.fail("loaded, with nothing to do"))
+    assert main(["stylize", "a.png", "b.png", "-o", "out", "--skip-existing"]) == 0
+
+
+def test_photos_of_one_name_become_files_of_two(here: Path) -> None:
+    photos = [photo("a/x.png"), photo("b/x.png"), photo("b/X.png"), photo("c/x-plain-2.png")]
+    results = [result for _, result in plan(photos, "out/", "plain")]
+    assert len({str(result).lower() for result in results}) == 4
+    assert results[:2] == [Path("out/x-plain.png"), Path("out/x-plain-2.png")]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("a.JPG", "a-s.JPG"), ("a.heic", "a-s"), ("a.gif", "a-s.png"), ("a", "a-s.jpg")]
+)
+def test_suffixes_of_results(here: Path, name: str, expected: str) -> None:
+    Path(name).touch()
+    result = plan([Path(name)], None, "s")[0][1]
+    assert result.name in ((expected + ".heic", expected + ".jpg") if name == "a.heic" else (expected,))
+
+
+def test_what_output_means(here: Path) -> None:
+    one, two = photo("one.jpg"), photo("two.jpg")
+    Path("v1.0").mkdir()
+    Path("file.txt").touch()
+    for output, folder in (("v1.0", "v1.0"), ("new.jpg/", "new.jpg"), ("new", "new")):
+        assert plan([one], output, "s")[0][1] == Path(folder, "one-s.jpg")
+    assert plan([one, two], "v2.0", "s")[1][1] == Path("v2.0/two-s.jpg")
+    assert plan([one], "file.png", "s")[0][1] == Path("file.png")
+    with pytest.raises(UserError, match=r"one file, and there are 2 photos.*-o out/"):
+        plan([one, two], "out.jpg", "s")
+    with pytest.raises(UserError, match="one file"):
+        plan([one, two], "file.txt", "s")
+    with pytest.raises(UserError, match=r"\.xyz"):
+        plan([one], "out.xyz", "s")
+
+
+def test_photos_are_never_overwritten(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = photo("cat.jpg")
+    Path("link.jpg").symlink_to(source)
+    before = source.read_bytes()
+    for output in ("cat.jpg", "link.jpg", "./cat.jpg"):
+        assert main(["stylize", "cat.jpg", "-o", output]) == 2
+        assert "overwrite the photo itself" in one_line(capsys.readouterr().err)
+    assert source.read_bytes() == before
+    photo("cat-plain.jpg")  # as an earlier run leaves it, and taken by the pattern now
+    assert main(["stylize", "cat.jpg", "cat-plain.jpg"]) == 2
+    assert "cat-plain.jpg, which is among the photos" in one_line(capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["stylise", "a.jpg"], "stylize"),
+        (["stylize"], "--help"),
+        (["stylize", "a.jpg", "--stile", "wave"], "--style"),
+        (["stylize", "a.jpg", "--size", "large"], "large"),
+        (["stylize", "a.jpg", "--device", "gpu"], "cuda"),
+        (["stylize", "a.jpg", "-s", "wav"], "did you mean 'wave'"),
+        (["stylize", "a.jpg", "-s", "gone.safetensors"], "gone.safetensors"),
+        (["stylize", "a.jpg", "-s", "a.jpg"], "not a texturenets model"),
+        (["stylize", "b.jpg"], "b.jpg"),
+        (["stylize", "*.png"], "*.png"),
+        (["stylize", "empty"], "empty"),
+        (["stylize", "a.jpg", "--size", "0"], "size 0"),
+        (["stylize", "a.jpg", "--quality", "101"], "101"),
+        (["stylize", "a.jpg", "--strength", "2"], "2.0"),
+        (["stylize", "a.jpg", "-o", "a.doc"], ".doc"),
+        (["models", "show", "wav"], "wave"),
+    ],
+)
+def test_mistakes_are_one_line_and_status_2(
+    here: Path, arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo("a.jpg")
+    Path("empty").mkdir()
+    assert main(arguments) == 2
+    output = capsys.readouterr()
+    assert words in one_line(output.err)
+    assert output.out == ""
+    assert sorted(p.name for p in here.iterdir()) == ["a.jpg", "empty"]
+
+
+def test_a_disk_that_cannot_be_written(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photo("a.jpg")
+    Path("file").touch()
+    assert main(["stylize", "a.jpg", "-o", "file/out.jpg"]) == 2
+    assert "file/out.jpg" in one_line(capsys.readouterr().err)
+
+
+def test_too_little_memory(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(api.Style, "_repaint", fail)
+    photo("a.jpg", (50, 20))
+    assert main(["stylize", "a.jpg"]) == 2
+    assert "--size 25" in one_line(capsys.readouterr().err)
+
+
+def test_interrupted(here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(api, "load", interrupt)
+    photo("a.jpg")
+    assert main(["stylize", "a.jpg"]) == 130
+    assert one_line(capsys.readouterr().err) == "texturenets: interrupted\n"
+
+
+def test_help_needs_no_torch() -> None:
+    program = (
+        "import sys; from texturenets.cli import main\n"
+        "for words in (['--help'], ['stylize', '--help'], ['--version'], ['train', 'style', '--help']): main(words)\n"
+        "assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for word in ("stylize", "train", "models", "cache", "demo", "--preserve-color", "texturenets 0."):
+        assert word in done.stdout
+
+
+def test_the_bar_is_for_terminals_and_many_photos(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert photo_progress(3, quiet=False).disable
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes this for a terminal
+    assert not photo_progress(3, quiet=False).disable
+    assert photo_progress(3, quiet=True).disable
+    assert photo_progress(1, quiet=False).disable
+
+
+def test_demo(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photo("a/cat.png", (90, 60))
+    photo("b/cat.png", (40, 60))
+    assert main(["demo", "--photo", "a/cat.png", "--photo", "b/*.png", "-o", "shown", "--size", "45"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "shown/contact-sheet.jpg"
+    singles = {p.name for p in Path("shown").iterdir()} - {"contact-sheet.jpg"}
+    assert singles == {f"{n}{s}.jpg" for n in ("cat", "cat-2") for s in ("", "-plain", "-wave")}
+    assert open_size("shown/cat-wave.jpg") == (45, 30)
+    width, height = open_size("shown/contact-sheet.jpg")
+    assert width > 3 * 320
+    assert height > 213 + 320
+
+
+def test_the_demos_own_photos(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("skimage", reason="the demo's photos come with scikit-image")
+    assert main(["demo", "--size", "64"]) == 0
+    assert open_size("demo/coffee-wave.jpg") == (64, 43)
+    assert {"cat-plain.jpg", "astronaut.jpg"} < {p.name for p in Path("demo").iterdir()}
+
+
+def test_the_demo_without_photos_or_styles(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "skimage", None)
+    assert main(["demo"]) == 2
+    assert "texturenets[demo]" in one_line(capsys.readouterr().err)
+    monkeypatch.setattr(modelfile, "ZOO", here)
+    assert main(["demo"]) == 2
+    assert "texturenets train style" in one_line(capsys.readouterr().err)

@@ -1,0 +1,59 @@
+"""The command line: one file a command, each imported when it is called, and torch later still."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError, Parameter
+
+from texturenets._version import __version__
+from texturenets.cli.common import complain
+from texturenets.errors import UserError
+
+app = App(
+    name="texturenets",
+    help="Repaint photos like a painting, with networks that have learned it; train such networks.",
+    version=f"texturenets {__version__}",
+    default_parameter=Parameter(negative=(), negative_iterable=()),
+    result_action="return_value",
+    exit_on_error=False,
+    print_error=False,
+    suppress_keyboard_interrupt=False,
+)
+app.command("texturenets.cli.stylize:stylize", sort_key=1)
+app.command("texturenets.cli.train:app", name="train", sort_key=2)
+app.command("texturenets.cli.cache:cache", sort_key=3)
+app.command("texturenets.cli.models:app", name="models", sort_key=4)
+app.command("texturenets.cli.demo:demo", sort_key=5)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line (None: the program's own); returns the exit status.
+
+    0 for success; 2 for a mistake of the user's, in one line on standard error; 130 after Ctrl-C.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if not words or words[0] in app.help_flags:
+            for name in app:
+                app[name]  # imports the command, whose help the list shows
+        status = app(words)
+        sys.stdout.flush()
+        return status if isinstance(status, int) else 0
+    except UserError as error:
+        complain(error)
+        return 2
+    except CycloptsError as error:
+        error.verbose = False
+        chain = " ".join(["texturenets", *(error.command_chain or ())])
+        complain(f"{str(error).rstrip()} See `{chain} --help`.")
+        return 2
+    except KeyboardInterrupt:
+        complain("interrupted")
+        return 130
+    except BrokenPipeError:
+        # Whoever read the output has read enough. Python flushes once more at its end: into nothing.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # what a shell says of a program that ended so: 128 and SIGPIPE

@@ -1,0 +1,106 @@
+"""`texturenets demo`: every shipped style on a few photos, and a contact sheet of it all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from texturenets.cli.common import Device, Flag, photo_progress
+from texturenets.errors import UserError
+
+if TYPE_CHECKING:
+    from texturenets.image import Picture
+
+# In scikit-image's own package, so that nothing is fetched. Coffee and cat are CC0, the astronaut is NASA's.
+PHOTOS = ("coffee", "cat", "astronaut")
+
+
+def demo(
+    *,
+    photo: list[str] | None = None,
+    output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("demo"),
+    size: int = 1024,
+    device: Device = "auto",
+    quiet: Flag = False,
+) -> None:
+    """Repaint photos with every shipped style, and lay the results out on a contact sheet.
+
+    Parameters
+    ----------
+    photo
+        Photo, pattern or folder; may be given several times [default: coffee, cat and astronaut, three photos
+        in the public domain that come with scikit-image].
+    output
+        Folder for the pictures and contact-sheet.jpg.
+    size
+        Photos with a longer side above this many pixels are made that large.
+    device
+        Where to compute; auto takes the fastest that is here.
+    quiet
+        No progress bar.
+    """
+    from texturenets import api, contactsheet, image
+
+    api.check_options(size, 1.0)
+    api.find_style()  # says so where there is none
+    styles = [api.load(path, device) for path in api.shipped_styles().values()]
+    photos = _own(photo, size) if photo else _bundled(size)
+    names = [style.path.stem for style in styles]
+
+    rows, labels = [], []
+    bar = photo_progress(len(photos) * len(styles), quiet)
+    with bar:
+        task = bar.add_task("demo", total=len(photos) * len(styles))
+        for label, picture in photos:
+            row = [picture.rgb]
+            image.write(output / f"{label}.jpg", picture)
+            for name, style in zip(names, styles, strict=True):
+                row.append(style.stylize(picture.rgb))
+                image.write(output / f"{label}-{name}.jpg", row[-1])
+                bar.advance(task)
+            rows.append(row)
+            labels.append(label)
+    target = output / "contact-sheet.jpg"
+    image.write(target, contactsheet.sheet(rows, ["photo", *names], labels))
+    print(target)
+
+
+def _own(patterns: list[str], size: int) -> list[tuple[str, Picture]]:
+    """The user's photos with names of their own, no larger than `size`."""
+    from texturenets import image
+
+    result: dict[str, Picture] = {}
+    for path in image.expand(patterns):
+        name, number = path.stem, 1
+        while name in result:
+            number += 1
+            name = f"{path.stem}-{number}"
+        result[name] = _fitted(image.read(path), size)
+    return list(result.items())
+
+
+def _bundled(size: int) -> list[tuple[str, Picture]]:
+    """scikit-image's photos, no larger than `size`."""
+    try:
+        from skimage import data
+    except ImportError:
+        raise UserError(
+            "the demo's photos come with scikit-image, which is not installed: "
+            "pip install 'texturenets[demo]', or give your own with --photo"
+        ) from None
+
+    from texturenets import image
+
+    return [(name, _fitted(image.from_any(getattr(data, name)())[0], size)) for name in PHOTOS]
+
+
+def _fitted(picture: Picture, size: int) -> Picture:
+    from texturenets import image, sizes
+
+    if max(picture.size) <= size:
+        return picture
+    fitted = sizes.fit_longer(picture.size, size)
+    alpha = None if picture.alpha is None else image.resize(picture.alpha, fitted)
+    return image.Picture(image.resize(picture.rgb, fitted), alpha, picture.exif, picture.bits)

@@ -1,0 +1,162 @@
+"""`texturenets models`: what is here, whence, and under which terms."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, Parameter
+
+from texturenets.cli.common import Flag
+from texturenets.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from texturenets.modelfile import Header
+
+app = App(name="models", help="List the shipped models, or show what a model file says of itself.")
+
+AsJson = Annotated[Flag, Parameter(name="--json")]
+
+
+@app.default
+def listing(*, as_json: AsJson = False) -> None:
+    """List the shipped models.
+
+    Parameters
+    ----------
+    as_json
+        For programs: a list of objects.
+    """
+    from texturenets import modelfile
+
+    models = {name: (path, modelfile.read_header(path)) for name, path in modelfile.shipped().items()}
+    if as_json:
+        _print_json([_facts(name, path, header) for name, (path, header) in models.items()])
+        return
+    if not models:
+        print("no models are shipped with this installation", file=sys.stderr)
+        return
+
+    from rich.table import Table
+
+    table = Table("name", "kind", "generator", "size", "licence", box=None, pad_edge=False)
+    for name, (path, header) in models.items():
+        table.add_row(
+            name, header.kind, header.generator.name, _bytes(path.stat().st_size), header.licence or "unknown"
+        )
+    _print_table(table)
+
+
+@app.command
+def show(model: str, /, *, as_json: AsJson = False, thumbnail: Path | None = None) -> None:
+    """Show what a model file says of itself.
+
+    Parameters
+    ----------
+    model
+        Shipped name or model file.
+    as_json
+        For programs: one object.
+    thumbnail
+        Write the small picture of what the model does to this file.
+    """
+    from texturenets import modelfile
+
+    path = modelfile.find(model)
+    header = modelfile.read_header(path)
+    facts = _facts(path.stem, path, header)
+    if as_json:
+        _print_json(facts)
+    else:
+        from rich.table import Table
+
+        table = Table(box=None, pad_edge=False, show_header=False)
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")
+        for key, value in facts.items():
+            table.add_row(key, _bytes(value) if key == "bytes" else _shown(value))
+        _print_table(table)
+    if thumbnail is not None:
+        _write_thumbnail(header, path, thumbnail)
+        print(thumbnail, file=sys.stderr if as_json else sys.stdout)  # JSON stays JSON
+
+
+def _facts(name: str, path: Path, header: Header) -> dict[str, Any]:
+    """All that a header says but the thumbnail, ready for JSON."""
+    from texturenets import specs
+
+    return {
+        "name": name,
+        "title": header.name,
+        "kind": header.kind,
+        "file": str(path),
+        "bytes": path.stat().st_size,
+        "generator": specs.to_dict(header.generator),
+        "training": dict(header.training),
+        "licence": header.licence,
+        "terms": header.terms,
+        "source": header.source,
+        "version": header.version,
+        "thumbnail": bool(header.thumbnail),
+    }
+
+
+def _write_thumbnail(header: Header, path: Path, target: Path) -> None:
+    from PIL import Image
+
+    from texturenets import image
+
+    if not header.thumbnail:
+        raise UserError(f"{path} holds no thumbnail")
+    image.output_format(target)
+    try:
+        with Image.open(
+            io.BytesIO(base64.b64decode(header.thumbnail, validate=True)), formats=["JPEG"]
+        ) as small:
+            picture, _ = image.from_any(small)
+    except (OSError, binascii.Error, ValueError) as error:
+        raise UserError(f"{path}: its thumbnail is damaged ({error})") from None
+    image.write(target, picture)
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
+
+
+def _shown(value: Any) -> str:
+    """A header's value for a person: one "key value" a line where it holds several."""
+    if isinstance(value, dict):
+        return "\n".join(f"{key} {_inline(inner)}" for key, inner in value.items()) or "-"
+    return _inline(value) or "-"
+
+
+def _inline(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={_inline(inner)}" for key, inner in value.items())
+    if isinstance(value, list | tuple):
+        return ",".join(map(_inline, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None else str(value)
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _print_table(table: Table) -> None:
+    """As wide as the terminal; in a pipe as wide as it takes, for `grep` and the like."""
+    from rich.console import Console
+
+    console: Console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, markup=False, emoji=False, width=1000)
+    console.print(table)

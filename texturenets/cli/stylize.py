@@ -1,0 +1,200 @@
+"""`texturenets stylize`: photos repainted."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from texturenets.cli.common import Device, Flag, complain, photo_progress
+from texturenets.errors import UserError
+
+NAMED = 5  # failed photos that the summary names
+
+
+def stylize(
+    photos: list[str],
+    /,
+    *,
+    style: Annotated[str | None, Parameter(name=["--style", "-s"])] = None,
+    output: Annotated[str | None, Parameter(name=["--output", "-o"])] = None,
+    size: int | None = None,
+    quality: int | None = None,
+    strength: float = 1.0,
+    preserve_color: Flag = False,
+    skip_existing: Flag = False,
+    keep_gps: Flag = False,
+    seed: int = 0,
+    device: Device = "auto",
+    quiet: Flag = False,
+) -> int:
+    """Repaint photos in the style of a painting.
+
+    The names of the results are printed, one a line. A photo that cannot be read or written is reported
+    and the others are done; the exit status is then 2.
+
+    Parameters
+    ----------
+    photos
+        Photos, patterns like "*.jpg", and folders, whose pictures are taken.
+    style
+        Shipped style or model file [default: the first that `texturenets models` lists].
+    output
+        File to write for one photo, whose suffix chooses the format; or a folder: one that is there, or a
+        name that ends in /, or any name for several photos [default: PHOTO-STYLE in the current folder, in
+        the photo's own format where it can be written].
+    size
+        Longer side of the result in pixels, the shape kept [default: as large as the photo].
+    quality
+        1 to 100, for JPEG, WebP, AVIF and HEIC [default: 95; AVIF and HEIC 90].
+    strength
+        From 0, the photo, to 1, the full style: mixes the two pixel by pixel.
+    preserve_color
+        Keep the photo's colours.
+    skip_existing
+        Leave alone what has been written before.
+    keep_gps
+        Copy the place where the photo was taken, too, with the rest of its metadata.
+    seed
+        For generators that also take noise.
+    device
+        Where to compute; auto takes the fastest that is here.
+    quiet
+        No progress bar and no summary.
+    """
+    if quality is not None and not 1 <= quality <= 100:
+        raise UserError(f"--quality {quality} is not between 1 and 100")
+
+    from texturenets import api, image
+
+    api.check_options(size, strength)
+    model = api.find_style(style)
+    jobs = plan(image.expand(photos), output, model.stem)
+    skipped = {result for _, result in jobs if skip_existing and result.exists()}
+    painter = api.load(model, device) if len(skipped) < len(jobs) else None
+
+    failed: list[Path] = []
+    later: list[Path] = []
+    bar = photo_progress(len(jobs) - len(skipped), quiet)
+    with bar:
+        task = bar.add_task(model.stem, total=len(jobs) - len(skipped))
+        for photo, result in jobs:
+            if painter is not None and result not in skipped:
+                try:
+                    picture = image.read(photo, longer=size, keep_gps=keep_gps)
+                    picture.rgb = painter.stylize(
+                        picture.rgb, strength=strength, preserve_color=preserve_color, seed=seed
+                    )
+                    image.write(result, picture, quality=quality)
+                except UserError as error:
+                    if len(jobs) == 1:
+                        raise
+                    complain(error)
+                    failed.append(photo)
+                bar.advance(task)
+                if photo in failed:
+                    continue
+            if bar.disable:
+                print(result, flush=True)
+            else:
+                later.append(result)  # would tear the bar, where both are on one terminal
+    for result in later:
+        print(result)
+    if len(jobs) > 1 and (failed or not quiet):
+        _summarise(len(jobs) - len(failed) - len(skipped), len(skipped), failed)
+    return 2 if failed else 0
+
+
+def _summarise(done: int, skipped: int, failed: Sequence[Path]) -> None:
+    parts = [f"{done} done"]
+    if skipped:
+        parts.append(f"{skipped} there already")
+    if failed:
+        names = ", ".join(map(str, failed[:NAMED]))
+        more = len(failed) - NAMED
+        parts.append(f"{len(failed)} failed: {names}" + (f" and {more} more" if more > 0 else ""))
+    if failed:
+        complain(", ".join(parts))
+    else:
+        print(", ".join(parts), file=sys.stderr)
+
+
+def plan(photos: Sequence[Path], output: str | None, style: str) -> list[tuple[Path, Path]]:
+    """Photos and the files that they become, no two the same: [(photo, result)].
+
+    Raises UserError before any work is done: where `output` is one file for several photos, is of a format
+    that is not written, or where a result would overwrite a photo.
+    """
+    from texturenets import image
+
+    folder = _folder(photos, output)
+    if folder is None:
+        assert output is not None
+        results = [Path(output).expanduser()]
+    else:
+        results = []
+        taken: set[str] = set()
+        for photo in photos:
+            stem, suffix = f"{photo.stem}-{style}", _suffix(photo)
+            name, number = stem + suffix, 1
+            while name.casefold() in taken:  # many file systems take "A.jpg" and "a.jpg" for one
+                number += 1
+                name = f"{stem}-{number}{suffix}"
+            taken.add(name.casefold())
+            results.append(folder / name)
+
+    sources = {(info.st_dev, info.st_ino): photo for photo in photos if (info := _stat(photo))}
+    for photo, result in zip(photos, results, strict=True):
+        image.output_format(result)
+        info = _stat(result)
+        hit = sources.get((info.st_dev, info.st_ino)) if info else None
+        if hit == photo:
+            raise UserError(f"--output {output} would overwrite the photo itself: give another name")
+        if hit is not None:
+            raise UserError(
+                f"the result of {photo} would overwrite {hit}, which is among the photos: "
+                "write into another folder, as with -o stylized/"
+            )
+    return list(zip(photos, results, strict=True))
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except OSError:
+        return None
+
+
+def _folder(photos: Sequence[Path], output: str | None) -> Path | None:
+    """The folder that results go into; None where `output` is a file for the one photo."""
+    from texturenets import image
+
+    if output is None:
+        return Path()
+    path = Path(output).expanduser()
+    if path.is_dir() or output.endswith(("/", os.sep)):
+        return path
+    if len(photos) == 1 and path.suffix:
+        return None
+    if path.is_file() or path.suffix.lower() in image.suffixes():
+        raise UserError(
+            f"--output {output} is one file, and there are {len(photos)} photos: give a folder, as with "
+            f"-o {path.with_suffix('')}/"
+        )
+    return path
+
+
+def _suffix(photo: Path) -> str:
+    """The photo's own suffix where that can be written, else one that loses as little."""
+    from texturenets import image
+
+    try:
+        image.output_format(photo)
+        return photo.suffix
+    except UserError:
+        lossless = {".gif", ".ppm", ".pgm"}
+        return ".png" if photo.suffix.lower() in lossless else ".jpg"
