@@ -1,0 +1,67 @@
+# Everything from a fresh clone, with nothing but Python and make. `make help` lists what there is.
+#
+#   PYTHON  the interpreter to build .venv with, 3.11 or later        make test PYTHON=python3.12
+#   INDEX   a package index to ask besides pip's own. PyTorch from PyPI is, on Linux, 3 GB for NVIDIA
+#           graphics cards; a tenth of that for the processor alone with
+#                                          make demo INDEX=https://download.pytorch.org/whl/cpu
+#   PHOTO   photos for `demo` in place of its own                     make demo PHOTO="one.jpg two.jpg"
+#   BAR     arguments for one of the acceptance programs              make accept-sizes BAR="--count 20"
+
+PYTHON ?= python3
+INDEX ?=
+PHOTO ?=
+BAR ?=
+
+BIN := .venv/bin
+STAMP := .venv/.complete
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+# A program benchmarks/accept_NAME.py is a bar: `make accept-NAME` runs it, `make acceptance` runs them all.
+BARS := $(patsubst benchmarks/accept_%.py,accept-%,$(sort $(wildcard benchmarks/accept_*.py)))
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test lint types unit slow-tests acceptance list-acceptance clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@sed -n '/^#   [A-Z]/,/^$$/s/^# */      /p' $(firstword $(MAKEFILE_LIST))
+
+setup: $(STAMP)  ## make .venv with texturenets in it
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("texturenets needs Python 3.11 or later; say which: make PYTHON=python3.12" \
+		if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(PIP) install -q -c constraints.txt $(if $(INDEX),--extra-index-url $(INDEX)) -e '.[train,demo,dev]'
+	@touch $@
+
+demo: setup  ## stylize photos with every shipped style; ends with a contact sheet
+	$(BIN)/texturenets demo $(foreach photo,$(PHOTO),--photo '$(photo)') -o demo
+
+test: lint types unit  ## all checks and the fast tests; what runs on every change
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+unit: setup
+	$(BIN)/pytest -m "not slow"
+
+slow-tests: setup  ## tests with real pictures and published models
+	$(BIN)/pytest -m slow
+
+acceptance: slow-tests $(BARS)  ## the long bars, one after the other; each alone: make accept-NAME
+
+list-acceptance:  ## names of the long bars
+	@printf '%s\n' slow-tests $(BARS)
+
+accept-%: benchmarks/accept_%.py setup
+	$(BIN)/python $< $(BAR)
+
+clean:  ## remove everything that make made
+	rm -rf .venv build dist demo *.egg-info .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
