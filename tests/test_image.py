@@ -26,7 +26,7 @@ def smooth(height: int, width: int) -> np.ndarray:
     """A colourful picture without sharp edges, (H, W, 3) uint8."""
     y, x = np.mgrid[0:height, 0:width] / max(height, width)
     planes = [np.sin(5 * x + 1), np.cos(4 * y), np.sin(3 * x + 6 * y)]
-    return np.rint(np.stack(planes, -1) * 110 + 128).astype(np.uint8)
+    return np.asarray(np.rint(np.stack(planes, -1) * 110 + 128), np.uint8)
 
 
 def pixels(picture: tni.Picture) -> np.ndarray:
@@ -80,10 +80,12 @@ def gamma(value: float) -> bytes:
     return b"curv\0\0\0\0" + struct.pack(">IH", 1, round(value * 256))
 
 
-def p3_profile() -> bytes:
+def p3_profile(exponent: float = 2.2) -> bytes:
     tags = {name: b"XYZ \0\0\0\0" + b"".join(struct.pack(">i", round(v * 65536)) for v in xyz)
             for name, xyz in zip((b"rXYZ", b"gXYZ", b"bXYZ"), P3, strict=True)}  # fmt: skip
-    return profile(b"RGB ", b"mntr", b"XYZ ", tags | dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), gamma(2.2)))
+    return profile(
+        b"RGB ", b"mntr", b"XYZ ", tags | dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), gamma(exponent))
+    )
 
 
 def cmyk_profile() -> bytes:
@@ -151,7 +153,7 @@ def test_grey_and_one_bit(tmp_path: Path) -> None:
 def test_alpha_is_kept_and_colours_are_not_multiplied(tmp_path: Path) -> None:
     rgba = np.dstack([smooth(4, 6), np.linspace(0, 255, 24).astype(np.uint8).reshape(4, 6)])
     for suffix in ("png", "tiff", "webp"):
-        extra = {"lossless": True, "exact": True} if suffix == "webp" else {}
+        extra: dict[str, Any] = {"lossless": True, "exact": True} if suffix == "webp" else {}
         Image.fromarray(rgba).save(tmp_path / f"a.{suffix}", **extra)
         picture = tni.read(tmp_path / f"a.{suffix}")
         np.testing.assert_allclose(pixels(picture), rgba[:, :, :3], atol=1e-4)
@@ -173,6 +175,16 @@ def test_premultiplied_tiff_is_divided_by_its_alpha(tmp_path: Path) -> None:
     (tmp_path / "a.tif").write_bytes(data.replace(tag + b"\2", tag + b"\1"))
     picture = tni.read(tmp_path / "a.tif")
     np.testing.assert_allclose(pixels(picture)[0, 0], np.array([100, 50, 25]) * 255 / 128, atol=1)
+    np.testing.assert_allclose(alpha_of(picture), 128, atol=1e-4)
+
+
+def test_premultiplied_grey(tmp_path: Path) -> None:
+    Image.new("LA", (2, 2), (60, 128)).save(tmp_path / "a.tif")
+    tag = struct.pack("<HHI", 338, 3, 1)
+    data = (tmp_path / "a.tif").read_bytes()
+    (tmp_path / "a.tif").write_bytes(data.replace(tag + b"\2", tag + b"\1"))
+    picture = tni.read(tmp_path / "a.tif")
+    np.testing.assert_allclose(pixels(picture), 60 * 255 / 128, atol=1)
     np.testing.assert_allclose(alpha_of(picture), 128, atol=1e-4)
 
 
@@ -202,7 +214,7 @@ def test_one_colour_that_means_transparent(tmp_path: Path, mode: str, value: Any
 def test_several_frames_give_the_first(tmp_path: Path) -> None:
     frames = [Image.new("RGB", (4, 4), c) for c in ((250, 0, 0), (0, 0, 250))]
     for suffix in ("gif", "tiff", "webp", "png"):
-        extra = {"lossless": True} if suffix == "webp" else {}
+        extra: dict[str, Any] = {"lossless": True} if suffix == "webp" else {}
         frames[0].save(tmp_path / f"a.{suffix}", save_all=True, append_images=frames[1:], **extra)
         np.testing.assert_allclose(pixels(tni.read(tmp_path / f"a.{suffix}"))[0, 0], [250, 0, 0], atol=1e-4)
 
@@ -298,8 +310,8 @@ def test_grey_goes_through_its_profile(tmp_path: Path, deep: bool) -> None:
 
 
 def test_grey_with_a_colour_profile(tmp_path: Path) -> None:
-    Image.new("L", (1, 1), 100).save(tmp_path / "a.png", icc_profile=p3_profile())
-    expected = 255 * srgb_curve((100 / 255) ** 2.2)
+    Image.new("L", (1, 1), 100).save(tmp_path / "a.png", icc_profile=p3_profile(1.0))
+    expected = 255 * srgb_curve(100 / 255)
     assert np.abs(pixels(tni.read(tmp_path / "a.png")) - expected).max() < 2
 
 
@@ -354,6 +366,7 @@ def exif_bytes(orientation: int | None = None) -> bytes:
     exif[ExifTags.IFD.Exif] = {
         ExifTags.Base.DateTimeOriginal: "2024:01:02 03:04:05",
         ExifTags.Base.ExifImageWidth: 4000,
+        ExifTags.Base.ColorSpace: 65535,  # uncalibrated
         ExifTags.Base.MakerNote: b"private",
     }
     exif[ExifTags.IFD.GPSInfo] = {1: "N", 2: (48.0, 31.0, 12.0)}
@@ -403,6 +416,7 @@ def test_metadata_is_carried_without_the_place_unless_asked(tmp_path: Path) -> N
                     assert exif.get(ExifTags.Base.Orientation, 1) == 1
                     assert photo[ExifTags.Base.DateTimeOriginal] == "2024:01:02 03:04:05"
                     assert ExifTags.Base.ExifImageWidth not in photo
+                    assert photo[ExifTags.Base.ColorSpace] == 1  # sRGB
                     assert ExifTags.Base.MakerNote not in photo
                     assert (gps.get(1) == "N") == keep, (suffix, out)
                     assert (tuple(map(float, gps.get(2, ()))) == (48, 31, 12)) == keep
@@ -597,6 +611,22 @@ def test_alpha_there_and_back(tmp_path: Path, suffix: str) -> None:
     exact = suffix in ("png", "tif")
     assert (picture.alpha - alpha).abs().max() <= (ROUNDING if exact else 6 / 255)
     assert (picture.rgb - rgb).abs().mean() <= (ROUNDING if exact else 4 / 255)
+
+
+def test_colours_under_full_transparency_are_kept(tmp_path: Path) -> None:
+    rgb = torch.tensor([0.8, 0.2, 0.0]).view(1, 3, 1, 1).repeat(1, 1, 16, 16)
+    rgb[..., 4:8] = 0.5  # within one block of the lossy code
+    for suffix in ("png", "tif", "webp"):
+        tni.write(tmp_path / f"a.{suffix}", tni.Picture(rgb, torch.zeros(1, 1, 16, 16)))
+        assert (tni.read(tmp_path / f"a.{suffix}").rgb - rgb).abs().mean() < 8 / 255
+
+
+def test_metadata_too_long_for_a_jpeg_is_left_out(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.ImageDescription] = "x" * 70000
+    for suffix in ("jpg", "png"):
+        tni.write(tmp_path / f"a.{suffix}", torch.rand(3, 8, 8), exif=exif.tobytes())
+        assert (tni.read(tmp_path / f"a.{suffix}").exif is None) == (suffix == "jpg")
 
 
 def test_jpeg_is_laid_on_white_and_keeps_its_colours_sharp(tmp_path: Path) -> None:
