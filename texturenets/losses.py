@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from texturenets.descriptors import Descriptors
 from texturenets.errors import UserError
-from texturenets.statistics import gram, total_variation
+from texturenets.statistics import gram, lattice, total_variation
 
 Scaling = Literal["relative", "paper"]
 
@@ -37,6 +37,7 @@ class Terms:
     style_weight: float = 1.0
     content_weight: float = 1.0
     tv_weight: float = 0.0
+    lattice_weight: float = 0.0
     scaling: Scaling = "relative"
     pyramid_loss: int = 1
     pyramid_decay: float = 0.9
@@ -117,7 +118,7 @@ class Objective(nn.Module):
     def forward(self, y: Tensor, content: Sequence[Mapping[str, Tensor]] | None = None) -> dict[str, Tensor]:
         """Pictures (N, 3, H, W), RGB in [0, 1], and what `content` gave, to {name: weighted loss, a scalar}.
 
-        Names are `style/network:layer`, `content/network:layer`, `tv`; levels below the first carry `@1`...
+        Names are `style/network:layer`, `content/network:layer`, `tv`, `lattice`; levels below the first carry `@1`...
         """
         terms, losses = self.terms, {}
         for level, targets in enumerate(self.targets):
@@ -139,6 +140,9 @@ class Objective(nn.Module):
                 losses[f"content/{layer}{suffix}"] = weight * terms.content_weight * distance
         if terms.tv_weight:
             losses["tv"] = terms.tv_weight * total_variation(y).mean()
+        if terms.lattice_weight:
+            # The logarithm gives every factor of two the same worth, as decibels do.
+            losses["lattice"] = terms.lattice_weight * torch.log1p(lattice(y)).mean()
         return losses
 
 

@@ -22,6 +22,7 @@ PAPER = StyleRun(
     content_layers=("vgg19:relu4_2",),
     style_weight=1.0,
     content_weight=1.0,
+    lattice_weight=0.0,
     scaling="paper",
     flip=True,
     precision="float32",
@@ -41,6 +42,7 @@ README = StyleRun(
     content_layers=("vgg19:relu4_2",),
     style_weight=10.0,
     content_weight=1.0,
+    lattice_weight=0.0,
     scaling="paper",
     precision="float32",
 )

@@ -56,6 +56,8 @@ class StyleRun:
     """Weight of the content loss: higher, more photo."""
     tv_weight: float = 0.0
     """Weight of the total variation: higher, smoother."""
+    lattice_weight: float = 0.05
+    """Weight of the penalty on grids of 2 and 4 pixels, which strided layers leave."""
     scaling: Scaling = "relative"
     """Losses over the painting's (photo's) own size, or the papers' plain mean squares."""
     pyramid_loss: int = 1
@@ -91,7 +93,15 @@ class StyleRun:
         for name in positive:
             if getattr(self, name) <= 0:
                 raise UserError(f"{flag(name)} {getattr(self, name)} is not above 0")
-        for name in ("style_size", "style_weight", "content_weight", "tv_weight", "warmup", "seed"):
+        for name in (
+            "style_size",
+            "style_weight",
+            "content_weight",
+            "tv_weight",
+            "lattice_weight",
+            "warmup",
+            "seed",
+        ):
             if getattr(self, name) < 0:
                 raise UserError(f"{flag(name)} {getattr(self, name)} is below 0")
         if not 0 <= self.val_share < 1:

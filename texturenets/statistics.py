@@ -35,3 +35,22 @@ def total_variation(x: Tensor) -> Tensor:
         else x.new_zeros(x.shape[0])
     )
     return vertical + horizontal
+
+
+def lattice(x: Tensor, period: int = 4) -> Tensor:
+    """How much of a grid of `period` pixels the pictures x (N, C, H, W) hold, a value each (N,): 1 for white noise.
+
+    The means over the pixels of each phase (row and column modulo `period`) are compared: their variance,
+    times the pixels that a mean is over, divided by the variance inside the cells of the grid. The divisor
+    carries no gradient: more detail is no way out. Strided layers leave such grids; a line of 25 dB in the
+    spectrum of a picture of 512 x 340 pixels is about 40 here, photos have 1 to 8.
+    """
+    n, c, h, w = x.shape
+    rows, columns = h // period, w // period
+    if not rows or not columns:
+        return x.new_zeros(n)
+    cells = x[:, :, : rows * period, : columns * period].reshape(n, c, rows, period, columns, period)
+    phases = cells.mean((2, 4))
+    phases = phases - phases.mean((2, 3), keepdim=True)
+    inside = (cells - cells.mean((3, 5), keepdim=True)).square().mean((1, 2, 3, 4, 5)).detach()
+    return phases.square().mean((1, 2, 3)) * (rows * columns) / (inside + 1e-8)

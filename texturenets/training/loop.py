@@ -138,6 +138,7 @@ class Training:
             style_weight=run.style_weight,
             content_weight=run.content_weight,
             tv_weight=run.tv_weight,
+            lattice_weight=run.lattice_weight,
             scaling=run.scaling,
             pyramid_loss=run.pyramid_loss,
             pyramid_decay=run.pyramid_decay,

@@ -1,0 +1,134 @@
+"""The losses against the formulas of the papers and of the Torch7 program, worked out in float64 with numpy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from texturenets.losses import Objective, Terms, content_distance, shrink, texture_distance
+
+
+class Toy(nn.Module):
+    """Two 'layers' of a descriptor that can be worked out by hand: scaled pixels, and their squares."""
+
+    def forward(self, x: Tensor, layers: object = None) -> dict[str, Tensor]:
+        every = {"t:a": 3.0 * x, "t:b": torch.cat([x * x, x], 1)}
+        return {k: v for k, v in every.items() if layers is None or k in layers}  # type: ignore[operator]
+
+
+def features(x: np.ndarray, layer: str) -> np.ndarray:
+    return 3.0 * x if layer == "t:a" else np.concatenate([x * x, x], 1)
+
+
+def lua_gram(f: np.ndarray) -> np.ndarray:
+    """texture_loss.lua: F F^T over the number of elements of one picture's features."""
+    rows = f.reshape(f.shape[0], f.shape[1], -1)
+    return np.einsum("ncp,ndp->ncd", rows, rows) / f[0].size
+
+
+def objective(style: Tensor, **terms: object) -> Objective:
+    settings: dict[str, object] = {"style_layers": ("t:a", "t:b"), "content_layers": ("t:b",), **terms}
+    return Objective(Toy(), [style], Terms(**settings))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def pictures() -> tuple[Tensor, Tensor, Tensor]:
+    return tuple(torch.rand(n, 3, 8, 12, dtype=torch.float64) for n in (2, 2, 1))  # type: ignore[return-value]
+
+
+def test_paper_losses_are_the_reference_programs(pictures: tuple[Tensor, Tensor, Tensor]) -> None:
+    y, photo, style = pictures
+    made = objective(style, scaling="paper", style_weight=7.0, content_weight=3.0)
+    losses = made(y, made.content(photo))
+    for layer in ("t:a", "t:b"):
+        # nn.MSECriterion averages over all elements of the batch's Gram matrices
+        expected = 7.0 * np.mean((lua_gram(features(y.numpy(), layer)) - lua_gram(features(style.numpy(), layer))) ** 2)
+        assert float(losses[f"style/{layer}"]) == pytest.approx(expected, rel=1e-10)
+    expected = 3.0 * np.mean((features(y.numpy(), "t:b") - features(photo.numpy(), "t:b")) ** 2)
+    assert float(losses["content/t:b"]) == pytest.approx(expected, rel=1e-6)  # targets are kept in float32
+    assert set(losses) == {"style/t:a", "style/t:b", "content/t:b"}
+
+
+def test_relative_losses_are_over_the_targets_square(pictures: tuple[Tensor, Tensor, Tensor]) -> None:
+    y, photo, style = pictures
+    made = objective(style)
+    losses = made(y, made.content(photo))
+    g, t = (lua_gram(features(x.numpy(), "t:b")) for x in (y, style))
+    expected = np.mean(np.sum((g - t) ** 2, (1, 2)) / np.sum(t**2))
+    assert float(losses["style/t:b"]) == pytest.approx(expected, rel=1e-10)
+    f, c = (features(x.numpy(), "t:b") for x in (y, photo))
+    expected = np.mean(np.sum((f - c) ** 2, (1, 2, 3)) / np.sum(c**2, (1, 2, 3)))
+    assert float(losses["content/t:b"]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_relative_losses_do_not_change_with_the_features_scale() -> None:
+    f, t = torch.rand(1, 3, 4, 4), torch.rand(1, 3, 4, 4)
+    from texturenets.statistics import gram
+
+    a, b = (texture_distance(k * f, gram(k * t), "relative") for k in (1.0, 100.0))
+    torch.testing.assert_close(a, b)
+    a, b = (content_distance(k * f, k * t, "relative") for k in (1.0, 100.0))
+    torch.testing.assert_close(a, b)
+
+
+def test_loss_of_the_painting_itself_is_zero(pictures: tuple[Tensor, Tensor, Tensor]) -> None:
+    *_, style = pictures
+    made = objective(style)
+    assert float(sum(made(style, made.content(style)).values())) == pytest.approx(0, abs=1e-9)
+
+
+def test_pyramid_loss_decays_by_level(pictures: tuple[Tensor, Tensor, Tensor]) -> None:
+    y, photo, style = pictures
+    made = objective(style, pyramid_loss=2, pyramid_decay=0.5, scaling="paper")
+    losses = made(y, made.content(photo))
+    small = y.reshape(2, 3, 4, 2, 6, 2).mean((3, 5)).numpy()
+    small_style = style.reshape(1, 3, 4, 2, 6, 2).mean((3, 5)).numpy()
+    expected = 0.5 * np.mean((lua_gram(features(small, "t:a")) - lua_gram(features(small_style, "t:a"))) ** 2)
+    assert float(losses["style/t:a@1"]) == pytest.approx(expected, rel=1e-10)
+    assert "content/t:b@1" in losses
+    np.testing.assert_allclose(shrink(y, 2).numpy(), small, rtol=1e-12)
+
+
+def test_normalized_gradient_has_the_weight_as_its_l1_norm(pictures: tuple[Tensor, Tensor, Tensor]) -> None:
+    y, _, style = pictures
+    made = objective(
+        style, style_layers=("t:a",), content_layers=(), normalize_gradients=True, style_weight=5.0, scaling="paper"
+    )
+    y.requires_grad_()
+    losses = made(y)
+    plain = objective(style, style_layers=("t:a",), content_layers=(), style_weight=5.0, scaling="paper")
+    torch.testing.assert_close(losses["style/t:a"], plain(y)["style/t:a"])
+    losses["style/t:a"].backward()
+    assert y.grad is not None
+    # v1: the layer's gradient over its L1 norm, then the weight; the toy's layer multiplies by 3
+    assert float(y.grad.abs().sum()) == pytest.approx(3 * 5.0, rel=1e-4)
+    reference = y.detach().clone().requires_grad_()
+    plain(reference)["style/t:a"].backward()
+    assert reference.grad is not None
+    expected = reference.grad / reference.grad.abs().sum() * 15
+    torch.testing.assert_close(y.grad, expected, rtol=1e-4, atol=1e-9)
+
+
+def test_total_variation_has_its_weight(pictures: tuple[Tensor, Tensor, Tensor]) -> None:
+    y, _, style = pictures
+    one, two = (float(objective(style, tv_weight=w)(y)["tv"]) for w in (1.0, 2.0))
+    assert two == pytest.approx(2 * one)
+    assert one > 0
+
+
+def test_several_exemplars_are_averaged() -> None:
+    a, b = torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 8)
+    made = Objective(Toy(), [a, b], Terms(style_layers=("t:a",)))  # type: ignore[arg-type]
+    expected = (lua_gram(3 * a.numpy()) + lua_gram(3 * b.numpy())) / 2 * 3
+    np.testing.assert_allclose(made.targets[0]["t:a"].numpy(), expected, rtol=1e-5)
+
+
+def test_half_the_batch_twice_is_the_batch(pictures: tuple[Tensor, Tensor, Tensor]) -> None:
+    y, photo, style = pictures
+    made = objective(style)
+    whole = made(y, made.content(photo))
+    parts = [made(y[i : i + 1], made.content(photo[i : i + 1])) for i in range(2)]
+    for name, value in whole.items():
+        torch.testing.assert_close(value, (parts[0][name] + parts[1][name]) / 2)
