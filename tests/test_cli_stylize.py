@@ -14,7 +14,7 @@ from PIL import Image
 
 from texturenets import api, modelfile
 from texturenets.cli import main
-from texturenets.cli.common import photo_progress
+from texturenets.cli.common import download_progress, photo_progress
 from texturenets.cli.stylize import plan
 from texturenets.errors import UserError
 from texturenets.generators import build
@@ -331,3 +331,24 @@ def test_the_demo_without_photos_or_styles(
     monkeypatch.setattr(modelfile, "ZOO", here)
     assert main(["demo"]) == 2
     assert "texturenets train style" in one_line(capsys.readouterr().err)
+
+
+def test_the_bar_of_a_download_comes_and_goes(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    advance = download_progress()
+    shown = ""
+    for file in range(1, 3):  # one after the other
+        advance(0, 4_000_000)
+        advance(2_000_000, 4_000_000)
+        shown += capsys.readouterr().err
+        assert shown.count("\x1b[?25l") == file  # the cursor is hidden
+        assert shown.count("\x1b[?25h") == file - 1
+        advance(4_000_000, 4_000_000)
+        shown += capsys.readouterr().err
+        assert shown.count("\x1b[?25h") == file
+        assert shown.count("4.0/4.0 MB") == file
+    advance(5, 0)  # the size is unknown
+    output = capsys.readouterr()
+    assert output.out + output.err == ""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
@@ -53,3 +55,43 @@ def photo_progress(total: int, quiet: bool) -> Progress:
         redirect_stdout=False,  # rich would send what is printed there to standard error
         disable=quiet or total < 2 or not console.is_terminal,
     )
+
+
+def download_progress() -> Callable[[int, int], None]:
+    """Called with (bytes done, bytes in all), shows a bar on standard error until all are there.
+
+    It serves any number of files, one after the other. What does not say how large it is gets no bar.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    running: list[Progress] = []
+
+    def stop() -> None:
+        while running:
+            running.pop().stop()
+
+    # A transfer that fails ends without a last call, and a bar that is never stopped leaves no cursor.
+    atexit.register(stop)
+
+    def advance(done: int, whole: int) -> None:
+        if whole <= 0:
+            return
+        if not running:
+            bar = Progress(
+                TextColumn("fetching weights"),
+                BarColumn(),
+                DownloadColumn(),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+                redirect_stdout=False,
+                transient=True,
+            )
+            bar.add_task("")
+            bar.start()
+            running.append(bar)
+        running[0].update(running[0].task_ids[0], completed=done, total=whole)
+        if done >= whole:
+            stop()
+
+    return advance
