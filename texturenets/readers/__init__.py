@@ -1,0 +1,234 @@
+"""Files of pretrained weights, whatever program wrote them, as tensors under canonical names.
+
+The format is told by the content. Nothing is unpickled, and what is allocated is bounded by the shapes of
+the network asked for: one reader a format, each of which builds nothing but arrays.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from texturenets.errors import UserError
+from texturenets.readers import caffe, compressed, keras, pickled
+from texturenets.readers.layouts import LAYERS, shapes
+from texturenets.readers.stored import DamagedError, Stored
+
+Format = Literal["safetensors", "torch", "keras", "caffe", "compressed"]
+
+TITLES: Final[dict[Format, str]] = {
+    "safetensors": "safetensors",
+    "torch": "PyTorch state_dict",
+    "keras": "Keras HDF5",
+    "caffe": "Caffe model",
+    "compressed": "compressed SqueezeNet",
+}
+
+_HDF5: Final = b"\x89HDF\r\n\x1a\n"
+# What a damaged file can make the standard library and ours raise.
+_DAMAGE: Final = (
+    DamagedError,
+    SafetensorError,
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    json.JSONDecodeError,
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    OverflowError,
+    NotImplementedError,
+    EOFError,
+    MemoryError,
+    RecursionError,
+    RuntimeError,
+)
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a file of weights holds of one network.
+
+    `tensors`: float32 by canonical name, in the order of evaluation, only layers that the file has.
+    `metadata`: the texts in a safetensors header, else empty.
+    """
+
+    tensors: dict[str, torch.Tensor]
+    format: Format
+    metadata: dict[str, str]
+
+
+def _safetensors(path: Path) -> dict[str, Stored]:
+    def load(name: str) -> torch.Tensor:
+        with safe_open(path, "pt") as file:
+            tensor: torch.Tensor = file.get_tensor(name)
+            return tensor.clone()
+
+    with safe_open(path, "pt") as file:
+        found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    return {name: Stored(shape, lambda n=name: load(n)) for name, shape in found.items()}  # type: ignore[misc]
+
+
+def _torch(path: Path) -> dict[str, Stored]:
+    with path.open("rb") as stream:
+        is_zip = stream.read(4) == b"PK\x03\x04"
+    return pickled.read_zip(path) if is_zip else pickled.read_legacy(path)
+
+
+_READERS: Final[dict[Format, Callable[[Path], dict[str, Stored]]]] = {
+    "safetensors": _safetensors,
+    "torch": _torch,
+    "keras": keras.read,
+    "caffe": caffe.read,
+    "compressed": compressed.read,
+}
+
+
+def detect(path: Path) -> Format:
+    """The format of the file at `path`, by its content. Raises UserError for none that is known."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as stream:
+            head = stream.read(16)
+        if head[:8] == _HDF5:
+            return "keras"
+        if len(head) > 8 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= size - 8:
+            return "safetensors"
+        if head[:4] == b"PK\x03\x04" or head[:1] == b"\x80":
+            return "torch"
+        if compressed.matches(path):
+            return "compressed"
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+    # The first field of a Caffe model: its name, input or layers, all with a length.
+    if head and head[0] & 7 == 2 and head[0] >> 3:
+        return "caffe"
+    known = ", ".join(TITLES.values())
+    raise UserError(f"{path}: not a file of weights that is known ({known})")
+
+
+def metadata(path: Path) -> dict[str, str]:
+    """The texts in the header of a safetensors file. Raises UserError where it cannot be read."""
+    try:
+        with safe_open(path, "pt") as file:
+            return dict(file.metadata() or {})
+    except (*_DAMAGE, OSError) as error:
+        raise _damaged(path, "safetensors", error) from None
+
+
+def _damaged(path: Path, kind: Format, error: BaseException) -> UserError:
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    return UserError(f"{path}: damaged or no {TITLES[kind]} file ({reason})")
+
+
+def _stored(path: Path) -> tuple[Format, dict[str, Stored]]:
+    kind = detect(path)
+    try:
+        return kind, _READERS[kind](path)
+    except (*_DAMAGE, OSError) as error:
+        raise _damaged(path, kind, error) from None
+
+
+def networks(path: Path) -> list[str]:
+    """The networks that the file at `path` may hold, by its shapes: those with most layers in it.
+
+    Several where it cannot be told, as for the first blocks of VGG-16 and VGG-19; none where nothing fits.
+    Raises UserError as `read` does.
+    """
+    _, stored = _stored(path)
+    counts: dict[str, int] = {}
+    for network in LAYERS:
+        with contextlib.suppress(UserError):
+            counts[network] = len(choose(network, stored))
+    most = max(counts.values(), default=0)
+    return [network for network, count in counts.items() if count == most]
+
+
+def read(path: Path, network: str) -> Contents:
+    """The layers of `network` in the file at `path`; a file may hold the first layers only.
+
+    Raises UserError, in one line, for a file that is damaged, of no known format, or of another network.
+    """
+    kind, stored = _stored(path)
+    try:
+        chosen = choose(network, stored)
+        tensors = {name: _load(name, array, shapes(network)[name]) for name, array in chosen.items()}
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    except (*_DAMAGE, OSError) as error:
+        raise _damaged(path, kind, error) from None
+    return Contents(tensors, kind, metadata(path) if kind == "safetensors" else {})
+
+
+def choose(network: str, stored: Mapping[str, Stored]) -> dict[str, Stored]:
+    """The arrays in `stored` that are layers of `network`, by canonical name.
+
+    Knows torchvision's, Caffe's and Keras' names, behind any prefix ("module.", "vgg/"); where a file has
+    several copies, the one with most layers. Raises UserError where there is none and where shapes differ.
+    """
+    aliases = {name: layer.key for layer in LAYERS[network] for name in (layer.key, *layer.names)}
+    copies: dict[str, dict[str, Stored]] = {}
+    for name, array in stored.items():
+        stem, dot, part = name.rpartition(".")
+        if not dot or part not in ("weight", "bias"):
+            continue
+        starts = [0, *(i + 1 for i, c in enumerate(stem[:300]) if c in "./")]
+        start = next((s for s in starts if stem[s:] in aliases), None)
+        if start is not None:
+            copies.setdefault(stem[:start], {})[f"{aliases[stem[start:]]}.{part}"] = array
+    first = LAYERS[network][0].key
+    copies = {prefix: c for prefix, c in copies.items() if {f"{first}.weight", f"{first}.bias"} <= c.keys()}
+    if not copies:
+        some = ", ".join(list(stored)[:3])[:120] or "nothing"
+        raise UserError(f"no layers of {network} in it (it has {some})")
+    best = max(copies.values(), key=len)
+    chosen: dict[str, Stored] = {}
+    for name, shape in shapes(network).items():
+        if name not in best:
+            continue
+        array = best[name]
+        if _without_ones(array.shape) != _without_ones(shape):
+            raise UserError(
+                f"its {name} is {array.shape} where {network} has {shape}: is it another network?"
+            )
+        chosen[name] = array
+    return chosen
+
+
+def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(n for n in shape if n != 1)  # Caffe's old blobs have four sizes, biases too
+
+
+def _load(name: str, array: Stored, shape: tuple[int, ...]) -> torch.Tensor:
+    tensor = array.load()
+    if tensor.is_complex() or not tensor.is_floating_point():
+        raise DamagedError(f"{name} holds no real numbers")
+    tensor = tensor.reshape(shape).to(torch.float32)
+    if not bool(torch.isfinite(tensor).all()):
+        raise DamagedError(f"{name} holds numbers that are not finite")
+    return tensor.contiguous()
+
+
+__all__ = [
+    "LAYERS",
+    "TITLES",
+    "Contents",
+    "Format",
+    "choose",
+    "detect",
+    "metadata",
+    "networks",
+    "read",
+    "shapes",
+]

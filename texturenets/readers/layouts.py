@@ -1,0 +1,70 @@
+"""The convolutions of each descriptor network: canonical name, shape, and what other programs call them.
+
+VGG: Simonyan and Zisserman, arXiv 1409.1556, table 1 (D and E). SqueezeNet: Iandola et al., arXiv
+1602.07360, table 1 (1.1: the authors' later revision). Canonical names are torchvision's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One convolution: tensors `key`.weight of `shape` (outputs, inputs, k, k) and `key`.bias (outputs,)."""
+
+    key: str
+    shape: tuple[int, int, int, int]
+    names: tuple[str, ...]  # first Caffe's, which the papers use; then other programs'
+    output: str  # the feature that it takes part in, by the papers' name
+
+
+def _vgg(blocks: tuple[int, ...]) -> tuple[Layer, ...]:
+    layers: list[Layer] = []
+    index, inputs, count = 0, 3, 0
+    for block, convolutions in enumerate(blocks, 1):
+        outputs = min(64 << (block - 1), 512)
+        for i in range(1, convolutions + 1):
+            keras3 = "conv2d" if count == 0 else f"conv2d_{count}"  # Keras 3 numbers them in order
+            names = (f"conv{block}_{i}", f"block{block}_conv{i}", keras3)
+            layers.append(Layer(f"features.{index}", (outputs, inputs, 3, 3), names, f"relu{block}_{i}"))
+            index, inputs, count = index + 2, outputs, count + 1
+        index += 1  # pooling
+    return tuple(layers)
+
+
+# Squeeze and expand channels of fire2 to fire9 (each expansion has that many), both versions.
+_FIRES = ((16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256))
+
+
+def _squeezenet(first: tuple[int, int], indices: tuple[int, ...]) -> tuple[Layer, ...]:
+    inputs, kernel = first
+    layers = [Layer("features.0", (inputs, 3, kernel, kernel), ("conv1",), "conv1")]
+    for fire, (index, (squeeze, expand)) in enumerate(zip(indices, _FIRES, strict=True), 2):
+        for part, deep, shape in (
+            ("squeeze", ("squeeze1x1", "conv1x1_1"), (squeeze, inputs, 1, 1)),
+            ("expand1x1", ("expand1x1", "conv1x1_2"), (expand, squeeze, 1, 1)),
+            ("expand3x3", ("expand3x3", "conv3x3_2"), (expand, squeeze, 3, 3)),
+        ):
+            names = tuple(f"fire{fire}/{name}" for name in deep)
+            layers.append(Layer(f"features.{index}.{part}", shape, names, f"fire{fire}"))
+        inputs = 2 * expand
+    return tuple(layers)
+
+
+LAYERS: dict[str, tuple[Layer, ...]] = {
+    "vgg16": _vgg((2, 2, 3, 3, 3)),
+    "vgg19": _vgg((2, 2, 4, 4, 4)),
+    "vgg19_normalised": _vgg((2, 2, 4, 4, 4)),
+    "squeezenet1_0": _squeezenet((96, 7), (3, 4, 5, 7, 8, 9, 10, 12)),
+    "squeezenet1_1": _squeezenet((64, 3), (3, 4, 6, 7, 9, 10, 11, 12)),
+}
+
+
+def shapes(network: str) -> dict[str, tuple[int, ...]]:
+    """{tensor name: shape} of the convolutions of `network`, in the order of evaluation."""
+    out: dict[str, tuple[int, ...]] = {}
+    for layer in LAYERS[network]:
+        out[f"{layer.key}.weight"] = layer.shape
+        out[f"{layer.key}.bias"] = layer.shape[:1]
+    return out
