@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -89,10 +90,12 @@ class StyleRun:
             "learning_rate",
             "decay_every",
             "pyramid_loss",
+            "decay",
+            "pyramid_decay",
         )
         for name in positive:
-            if getattr(self, name) <= 0:
-                raise UserError(f"{flag(name)} {getattr(self, name)} is not above 0")
+            if not 0 < getattr(self, name) < math.inf:  # nor NaN
+                raise UserError(f"{flag(name)} {getattr(self, name)} is not a number above 0")
         for name in (
             "style_size",
             "style_weight",
@@ -102,8 +105,8 @@ class StyleRun:
             "warmup",
             "seed",
         ):
-            if getattr(self, name) < 0:
-                raise UserError(f"{flag(name)} {getattr(self, name)} is below 0")
+            if not 0 <= getattr(self, name) < math.inf:
+                raise UserError(f"{flag(name)} {getattr(self, name)} is below 0 or no number")
         if not 0 <= self.val_share < 1:
             raise UserError(f"--val-share {self.val_share} is not between 0 and 1")
         if self.batch_size % self.accumulate:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from texturenets.errors import UserError
+
 
 @dataclass(frozen=True, kw_only=True)
 class Logistics:
@@ -31,3 +33,9 @@ class Logistics:
     """Licence of the model, for its header."""
     terms: str = ""
     """Terms of the photos and the painting, for its header."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError for a number below 0."""
+        for name in ("workers", "save_every", "validate_every", "pictures_every", "snapshot_every"):
+            if getattr(self, name) < 0:
+                raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)} is below 0")

@@ -86,9 +86,7 @@ class Training:
         self.fabric.launch()
         self._check_processes(run)
         if not resume and (self.folder / checkpoint.NAME).exists() and self.fabric.is_global_zero:
-            raise UserError(
-                f"{self.folder} holds an unfinished run; go on with --resume, or remove the folder"
-            )
+            raise UserError(f"{self.folder} holds a run already; go on with --resume, or remove the folder")
         self.content = content
         self.cached: cache.Facts | None = None
         if content.is_file():
@@ -113,7 +111,10 @@ class Training:
             self.device
         )
         torch.manual_seed(run.seed)
-        self.network = build(self.spec)
+        # Who names a file of their own to be trained wants its code to be run.
+        custom = run.generator if isinstance(self.spec, specs.Custom) else None
+        self.network = build(self.spec, custom=custom)
+        self._check_network()
         if self.device.type == "cpu":
             self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.logistics.init:
@@ -154,6 +155,22 @@ class Training:
             )
         if world > 1 and run.normalize_gradients:
             raise UserError("--normalize-gradients looks across the whole batch: run it in one process")
+
+    def _check_network(self) -> None:
+        """Raises UserError where crops of this run cannot go through the network."""
+        stride, side = getattr(self.network, "stride", 1), self.run.image_size
+        if side % stride:
+            below = side // stride * stride
+            near = f"{below} or {below + stride}" if below else str(stride)
+            raise UserError(
+                f"--image-size {side} is not a multiple of {stride}, as the generator "
+                f"{self.run.generator} wants it: use {near}"
+            )
+        if getattr(self.network, "input_channels", 3) != 3:
+            raise UserError(
+                f"the generator {self.run.generator} with these options takes noise beside the photo, "
+                "with which training does not feed it: leave out --set noise_depth"
+            )
 
     def _check_cache(self, facts: cache.Facts, terms: Terms) -> None:
         """Raises UserError where the cache was made for other losses than this run's."""
@@ -271,6 +288,7 @@ class Training:
     def _validate(self, record: Record) -> None:
         if not len(self.val):
             record.best = record.step == self.run.steps
+            self.state.best_step = record.step
         else:
             self.network.eval()
             sums: dict[str, float] = {}
