@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from texturenets.descriptors import Descriptors
+from texturenets.descriptors import Descriptors, Tap
 from texturenets.errors import UserError
-from texturenets.statistics import gram, lattice, total_variation
+from texturenets.statistics import gram, lattice, total_variation, with_gram
 
 Scaling = Literal["relative", "paper"]
 
@@ -29,7 +29,7 @@ class Terms:
     `scaling`: "relative" divides each layer's squared distance by the target's square, so that layers and
     paintings count alike and a loss of 1 means "as far off as nothing at all"; "paper" is the arithmetic of
     the Torch7 program (`texture_loss.lua`, `content_loss.lua`, branch master): mean squared differences of
-    Gram matrices over C H W, and of features.
+    Gram matrices over C H W, and of features; its total variation is `reference_variation`.
     """
 
     style_layers: tuple[str, ...]
@@ -58,15 +58,15 @@ class _NormalizedGradient(torch.autograd.Function):
         return (grad * (ctx.weight / (grad.abs().sum() + 1e-8))).to(grads[0].dtype), None
 
 
-def texture_distance(features: Tensor, target: Tensor, scaling: Scaling) -> Tensor:
-    """Squared distance of the Gram matrices of features (N, C, H, W) to target (1, C, C), a picture each: (N,).
+def texture_distance(matrices: Tensor, target: Tensor, scaling: Scaling) -> Tensor:
+    """Squared distance of Gram matrices (N, C, C) to target (1, C, C), a picture each: (N,).
 
     Both Gram matrices are over H W; "paper" wants them over C H W, hence the division by C.
     """
-    difference = gram(features) - target
+    difference = matrices - target
     if scaling == "relative":
         return difference.square().mean((1, 2)) / target.square().mean().clamp_min(1e-12)
-    return (difference / features.shape[1]).square().mean((1, 2))
+    return (difference / target.shape[1]).square().mean((1, 2))
 
 
 def content_distance(features: Tensor, target: Tensor, scaling: Scaling) -> Tensor:
@@ -79,6 +79,19 @@ def content_distance(features: Tensor, target: Tensor, scaling: Scaling) -> Tens
     if scaling == "relative":
         return distance / target.square().mean((1, 2, 3)).clamp_min(1e-12)
     return distance
+
+
+def reference_variation(y: Tensor) -> Tensor:
+    """Half the sum of squared differences of neighbours on the 0..255 scale, a picture of y (N, 3, H, W) each: (N,).
+
+    Its gradient is what `TVLoss` of the Torch7 program adds (`utils.lua`, branch master): every pixel but the
+    last row and column is compared with the ones right of it and below. It is a sum, not a mean: its weight
+    means more in larger pictures. In that program the batch is summed too, here it is averaged.
+    """
+    y = 255 * y
+    corner = y[:, :, :-1, :-1]
+    right, below = y[:, :, :-1, 1:] - corner, y[:, :, 1:, :-1] - corner
+    return (right.square() + below.square()).sum((1, 2, 3)) / 2
 
 
 class Objective(nn.Module):
@@ -105,6 +118,20 @@ class Objective(nn.Module):
     def _style_grams(self, style: Tensor) -> dict[str, Tensor]:
         return {k: gram(f) for k, f in self.descriptors(style, self.terms.style_layers).items()}
 
+    def _tap(self, targets: Mapping[str, Tensor], matrices: dict[str, Tensor], factor: float) -> Tap:
+        """Collects the Gram matrices of the style layers on the way through the descriptor network."""
+
+        def tap(layer: str, f: Tensor) -> Tensor:
+            if layer not in targets:
+                return f
+            if self.terms.normalize_gradients:
+                matrices[layer] = gram(_NormalizedGradient.apply(f, factor))  # type: ignore[no-untyped-call]
+                return f
+            f, matrices[layer] = with_gram(f)
+            return f
+
+        return tap
+
     @torch.no_grad()
     def content(self, photos: Tensor) -> list[dict[str, Tensor]]:
         """Content features of photos (N, 3, H, W), RGB in [0, 1], for each level of the loss pyramid."""
@@ -118,28 +145,30 @@ class Objective(nn.Module):
     def forward(self, y: Tensor, content: Sequence[Mapping[str, Tensor]] | None = None) -> dict[str, Tensor]:
         """Pictures (N, 3, H, W), RGB in [0, 1], and what `content` gave, to {name: weighted loss, a scalar}.
 
-        Names are `style/network:layer`, `content/network:layer`, `tv`, `lattice`; levels below the first carry `@1`...
+        Names are `style/network:layer`, `content/network:layer`, `tv`, `lattice`; levels below the first
+        carry `@1`...
         """
         terms, losses = self.terms, {}
         for level, targets in enumerate(self.targets):
             weight, suffix = terms.pyramid_decay**level, f"@{level}" if level else ""
-            features = self.descriptors(shrink(y, 2**level), self.layers)
+            matrices: dict[str, Tensor] = {}
+            factor = weight * terms.style_weight
+            features = self.descriptors(
+                shrink(y, 2**level), self.layers, self._tap(targets, matrices, factor)
+            )
             for layer, target in targets.items():
-                f = features[layer]
+                distance = texture_distance(matrices[layer], target, terms.scaling).mean()
                 if terms.normalize_gradients:
-                    # v1 normalizes before the weight: the loss itself must then enter unweighted.
-                    f = _NormalizedGradient.apply(f, weight * terms.style_weight)  # type: ignore[no-untyped-call]
-                    distance = texture_distance(f, target, terms.scaling).mean()
-                    scale = weight * terms.style_weight
-                    losses[f"style/{layer}{suffix}"] = distance + (scale - 1) * distance.detach()
+                    # The weight came in with the gradient: here it belongs to the value alone.
+                    losses[f"style/{layer}{suffix}"] = distance + (factor - 1) * distance.detach()
                 else:
-                    distance = texture_distance(f, target, terms.scaling).mean()
-                    losses[f"style/{layer}{suffix}"] = weight * terms.style_weight * distance
+                    losses[f"style/{layer}{suffix}"] = factor * distance
             for layer, target in (content[level] if content else {}).items():
                 distance = content_distance(features[layer], target, terms.scaling).mean()
                 losses[f"content/{layer}{suffix}"] = weight * terms.content_weight * distance
         if terms.tv_weight:
-            losses["tv"] = terms.tv_weight * total_variation(y).mean()
+            variation = reference_variation if terms.scaling == "paper" else total_variation
+            losses["tv"] = terms.tv_weight * variation(y).mean()
         if terms.lattice_weight:
             # The logarithm gives every factor of two the same worth, as decibels do.
             losses["lattice"] = terms.lattice_weight * torch.log1p(lattice(y)).mean()

@@ -10,6 +10,8 @@ DEFAULT = StyleRun()
 
 # The arithmetic and the defaults of train.lua (texture_nets, branch master) with the generator of the second
 # paper: VGG-19, Gram matrices over C H W, mean squares, plain Adam falling by 0.8 every 2000 steps, float32.
+# The program's own default is `-model pyramid`. Photos differ: it cuts its crops from them at their own size and
+# passes over those that are smaller, here they are scaled first; none is mirrored, there or here.
 PAPER = StyleRun(
     generator="johnson",
     style_size=256,
@@ -24,7 +26,7 @@ PAPER = StyleRun(
     content_weight=1.0,
     lattice_weight=0.0,
     scaling="paper",
-    flip=True,
+    flip=False,
     precision="float32",
 )
 
@@ -44,6 +46,7 @@ README = StyleRun(
     content_weight=1.0,
     lattice_weight=0.0,
     scaling="paper",
+    flip=False,
     precision="float32",
 )
 
