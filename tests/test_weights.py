@@ -426,3 +426,11 @@ def test_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert weights.cache_folder() == tmp_path / ".cache" / "texturenets"
+
+
+def test_strange_names_in_a_file_stay_one_line(tmp_path: Path) -> None:
+    save_file({"a\nb\u2028c.weight": torch.zeros(1)}, tmp_path / "a.safetensors")
+    with pytest.raises(UserError) as caught:
+        readers.read(tmp_path / "a.safetensors", "vgg16")
+    assert str(caught.value).splitlines() == [str(caught.value)]
+    assert "a b c.weight" in str(caught.value)

@@ -127,8 +127,13 @@ def metadata(path: Path) -> dict[str, str]:
         raise _damaged(path, "safetensors", error) from None
 
 
+def _plain(text: str) -> str:
+    """`text` in one line: a damaged file's names may hold anything."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:300]
+
+
 def _damaged(path: Path, kind: Format, error: BaseException) -> UserError:
-    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    reason = _plain(str(error)) or type(error).__name__
     return UserError(f"{path}: damaged or no {TITLES[kind]} file ({reason})")
 
 
@@ -165,7 +170,7 @@ def read(path: Path, network: str) -> Contents:
         chosen = choose(network, stored)
         tensors = {name: _load(name, array, shapes(network)[name]) for name, array in chosen.items()}
     except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+        raise UserError(f"{path}: {_plain(str(error))}") from None
     except (*_DAMAGE, OSError) as error:
         raise _damaged(path, kind, error) from None
     return Contents(tensors, kind, metadata(path) if kind == "safetensors" else {})
