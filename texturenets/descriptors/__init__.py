@@ -5,7 +5,7 @@ Layers are called by the papers' names (`relu4_2`, `fire4`), and across networks
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +18,7 @@ from texturenets.descriptors.networks import PLANS, Conv, Fire, Pool, Step
 from texturenets.errors import UserError, unknown
 
 PoolMode = Literal["max", "average"]
+Tap = Callable[[str, Tensor], Tensor]
 
 
 def split(layer: str, default: str) -> tuple[str, str]:
@@ -85,10 +86,13 @@ class Descriptor(nn.Module):
         x = (x * self.scale - self.get_buffer("mean")) / self.get_buffer("std")
         return x.to(self.dtype, memory_format=torch.channels_last)
 
-    def forward(self, x: Tensor, layers: Sequence[str] | None = None) -> dict[str, Tensor]:
+    def forward(
+        self, x: Tensor, layers: Sequence[str] | None = None, tap: Tap | None = None
+    ) -> dict[str, Tensor]:
         """Pictures (N, 3, H, W), RGB in [0, 1], to {layer: features (N, C, h, w)} in one pass.
 
-        `layers` asks for fewer than were given at the start; evaluation ends after the last of them.
+        `layers` asks for fewer than were given at the start; evaluation ends after the last of them. `tap` is
+        called with each layer's name and features, and what it returns goes on through the network.
         Raises UserError for a picture that is too small to have these layers.
         """
         wanted = set(self.layers if layers is None else layers)
@@ -109,6 +113,8 @@ class Descriptor(nn.Module):
                         "use a larger picture or earlier layers"
                     )
                 if step.name in wanted:
+                    if tap is not None:
+                        x = tap(step.name, x)
                     out[step.name] = x
                     if len(out) == len(wanted):
                         break
@@ -131,7 +137,7 @@ class Descriptor(nn.Module):
 
     def _conv(self, key: str, x: Tensor, stride: int = 1, padding: int = 0) -> Tensor:
         weight, bias = self.get_buffer(_attribute(key, "weight")), self.get_buffer(_attribute(key, "bias"))
-        return F.relu(F.conv2d(x, weight, bias, stride, padding if self.padding else 0))
+        return F.relu_(F.conv2d(x, weight, bias, stride, padding if self.padding else 0))
 
 
 def _keys(step: Step) -> list[str]:
@@ -140,6 +146,10 @@ def _keys(step: Step) -> list[str]:
     if isinstance(step, Fire):
         return [f"{step.key}.{part}" for part in ("squeeze", "expand1x1", "expand3x3")]
     return []
+
+
+def _named(tap: Tap, network: str) -> Tap:
+    return lambda layer, features: tap(f"{network}:{layer}", features)
 
 
 def _attribute(key: str, part: str) -> str:
@@ -153,7 +163,9 @@ class Descriptors(nn.Module):
         super().__init__()
         self.networks = nn.ModuleDict({network.name: network for network in networks})
 
-    def forward(self, x: Tensor, layers: Sequence[str] | None = None) -> dict[str, Tensor]:
+    def forward(
+        self, x: Tensor, layers: Sequence[str] | None = None, tap: Tap | None = None
+    ) -> dict[str, Tensor]:
         """As `Descriptor.forward`, with full names."""
         out: dict[str, Tensor] = {}
         for name, network in self.networks.items():
@@ -161,7 +173,8 @@ class Descriptors(nn.Module):
                 None if layers is None else [n.partition(":")[2] for n in layers if n.startswith(name + ":")]
             )
             if mine is None or mine:
-                out.update({f"{name}:{layer}": f for layer, f in network(x, mine).items()})
+                inner = None if tap is None else _named(tap, name)
+                out.update({f"{name}:{layer}": f for layer, f in network(x, mine, inner).items()})
         return out
 
 

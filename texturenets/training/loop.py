@@ -21,7 +21,7 @@ from texturenets.errors import UserError
 from texturenets.files import whole
 from texturenets.generators import build
 from texturenets.losses import Objective, Terms
-from texturenets.training import cache, checkpoint, setup
+from texturenets.training import cache, checkpoint, memory, setup
 from texturenets.training.logistics import Logistics
 
 VALIDATION_CROPS = 16  # enough for a mean that orders checkpoints; a second of work on two cores
@@ -73,6 +73,8 @@ class Training:
         self.run, self.out, self.logistics = run, out, logistics or Logistics()
         self.folder = out.with_suffix(".run")
         described = setup.describe(run, (*run.style_layers, *run.content_layers), self.logistics, progress)
+        if described.device.type == "cpu":
+            memory.keep_freed_memory()
         self.device, self.precision = described.device, described.precision
         world = int(os.environ.get("WORLD_SIZE", "1"))
         local = int(os.environ.get("LOCAL_WORLD_SIZE", str(world)))
