@@ -1,0 +1,168 @@
+"""Training through the command line at next to no cost: small pictures, cut-off descriptor networks, two steps."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from texturenets import modelfile
+from texturenets.cli import main
+from texturenets.readers import LAYERS, shapes
+
+# Random weights are enough to see a flag at work; the networks end where the tests' layers do.
+NETWORKS = {"vgg16": "relu1_2", "vgg19": "relu1_2", "squeezenet1_0": "fire4"}
+
+# Two steps of a network of a few thousand weights, in this process, on the processor, in float32.
+BASE: dict[str, Any] = {
+    "set": ["channels=8", "blocks=1"],
+    "image_size": 64,
+    "style_size": 64,
+    "batch_size": 2,
+    "steps": 2,
+    "warmup": 0,
+    "schedule": "constant",
+    "style_layers": "squeezenet1_0:conv1,squeezenet1_0:fire2",
+    "content_layers": "squeezenet1_0:fire3",
+    "precision": "float32",
+    "device": "cpu",
+    "workers": 0,
+    "offline": True,
+}
+
+
+def weights_file(folder: Path, network: str, seed: int = 0) -> Path:
+    """A .safetensors file with random weights for the first layers of `network`, under its canonical names."""
+    random = torch.Generator().manual_seed(seed)
+    keys = [layer.key for layer in LAYERS[network]]
+    last = [layer.key for layer in LAYERS[network] if layer.output == NETWORKS[network]][-1]
+    wanted = keys[: keys.index(last) + 1]
+    tensors = {}
+    for name, shape in shapes(network).items():
+        if name.rpartition(".")[0] in wanted:
+            # He et al., arXiv 1502.01852: activations keep their size from layer to layer.
+            scale = (2 / np.prod(shape[1:])) ** 0.5 if len(shape) == 4 else 0.1
+            tensors[name] = torch.randn(shape, generator=random) * scale
+    path = folder / f"{network}_tiny_{seed}.safetensors"
+    save_file(tensors, path)
+    return path
+
+
+def picture(path: Path, seed: int, size: tuple[int, int] = (90, 72), grain: int = 9) -> Path:
+    """A smooth colourful picture of `size` (W, H), written to `path`."""
+    random = np.random.default_rng(seed)
+    small = Image.fromarray(random.integers(0, 256, (grain, grain, 3), dtype=np.uint8))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    small.resize(size, Image.Resampling.BICUBIC).save(path)
+    return path
+
+
+@dataclass
+class Result:
+    """What a run of the command line left behind."""
+
+    status: int
+    error: str  # what it wrote to standard error
+    output: str  # and to standard output
+    model: Path
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the run, beside the model."""
+        return self.model.with_suffix(".run")
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        """The lines of records.jsonl."""
+        return [json.loads(line) for line in (self.folder / "records.jsonl").read_text().splitlines()]
+
+    @property
+    def losses(self) -> dict[str, float]:
+        """Losses by name, the mean over all steps (of fewer than ten)."""
+        found: dict[str, float] = next(line["losses"] for line in self.records if "losses" in line)
+        return found
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """The network after the last step, in float32."""
+        tensors = load_file(self.folder / "checkpoint.safetensors")
+        return {k: v for k, v in tensors.items() if k.startswith("network.")}
+
+    @property
+    def header(self) -> modelfile.Header:
+        """The header of the model file."""
+        return modelfile.read_header(self.model)
+
+
+def call(*words: str) -> tuple[int, str, str]:
+    """The command line in this process: exit status, standard output, standard error."""
+    out, err = io.StringIO(), io.StringIO()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            status = main(words)
+    finally:
+        torch.set_num_threads(threads)
+    return status, out.getvalue(), err.getvalue()
+
+
+def words(flags: dict[str, Any]) -> list[str]:
+    """Flags as words: {"image_size": 64, "flip": False, "set": ["a=1"]} as --image-size 64 --no-flip --set a=1."""
+    made: list[str] = []
+    for name, value in flags.items():
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            made.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            for each in value if isinstance(value, list) else [value]:
+                made.append(f"--{flag}={each}")
+    return made
+
+
+class Studio:
+    """A folder with all that a training run needs; `run` trains in it, each run under its own name."""
+
+    def __init__(self, folder: Path, photos: int = 6) -> None:
+        self.root = folder
+        self.weights = folder / "weights"
+        self.weights.mkdir()
+        for network in NETWORKS:
+            weights_file(self.weights, network)
+        self.photos = folder / "photos"
+        for i in range(photos):
+            picture(self.photos / f"{i}.png", seed=i)
+        self.painting = picture(folder / "painting.png", seed=100, size=(80, 64), grain=24)
+        self.count = 0
+
+    def run(self, *more: str, **flags: Any) -> Result:
+        """`train style` with BASE and `flags` over it, None to leave one out; `more` words at the end.
+
+        `style` and `content` replace the painting and the photos, `output` the model's name.
+        """
+        self.count += 1
+        style, content = flags.pop("style", self.painting), flags.pop("content", self.photos)
+        model = Path(flags.pop("output", self.root / f"run{self.count}.safetensors"))
+        settings = {"weights": [str(self.weights)], **BASE, **flags}
+        chosen = {k: v for k, v in settings.items() if v is not None}
+        start = ["train", "style", str(style), "--content", str(content), "-o", str(model), "--quiet"]
+        before = os.environ.get("TEXTURENETS_CACHE")
+        os.environ["TEXTURENETS_CACHE"] = str(self.root / "cache")  # never the user's own
+        try:
+            status, output, error = call(*start, *words(chosen), *more)
+        finally:
+            if before is None:
+                del os.environ["TEXTURENETS_CACHE"]
+            else:
+                os.environ["TEXTURENETS_CACHE"] = before
+        return Result(status, error, output, model)
