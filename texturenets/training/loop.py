@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import time
@@ -102,7 +103,7 @@ class Training:
             "run": runs.to_dict(run),
             "photos": digest,
             "styles": [path.name for path in styles],
-            "init": self.logistics.init,
+            "init": _identity(self.logistics.init),
             "precision": self.precision,
         }
         terms = self._terms()
@@ -355,6 +356,14 @@ class Training:
         with whole(self.out) as temporary:
             temporary.write_bytes(source.read_bytes())
         return self.out
+
+
+def _identity(model: str | None) -> str | None:
+    """Name and hash of a model to start from: where its file lies says nothing to anyone else."""
+    if model is None:
+        return None
+    path = modelfile.find(model)
+    return f"{path.stem} {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"
 
 
 def _due(step: int, every: int) -> bool:
