@@ -73,7 +73,9 @@ def test_no_padding_and_average_pooling() -> None:
     bare = descriptors.Descriptor(pretrained, ["relu1_1", "relu2_1"], padding=False)
     assert bare(x)["relu1_1"].shape[2:] == (30, 30)
     padded = descriptors.Descriptor(pretrained, ["relu1_1"])
-    torch.testing.assert_close(bare(x)["relu1_1"], padded(x)["relu1_1"][:, :, 1:-1, 1:-1], atol=1e-3, rtol=1e-4)
+    torch.testing.assert_close(
+        bare(x)["relu1_1"], padded(x)["relu1_1"][:, :, 1:-1, 1:-1], atol=1e-3, rtol=1e-4
+    )
     average = descriptors.Descriptor(pretrained, ["relu1_2", "pool1"], pool="average")(x)
     squares = average["relu1_2"].unflatten(3, (-1, 2)).unflatten(2, (-1, 2))
     torch.testing.assert_close(average["pool1"], squares.mean((3, 5)))

@@ -1,8 +1,8 @@
 """Feed-forward textures and styles: train a network once on a picture, draw with it in one pass.
 
-    import texturenets as tn
-    style = tn.load("wave")
-    picture = style(photo)          # a PIL image, an array or a tensor; the same kind comes back
+import texturenets as tn
+style = tn.load("wave")
+picture = style(photo)          # a PIL image, an array or a tensor; the same kind comes back
 """
 
 from __future__ import annotations

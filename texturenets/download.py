@@ -6,8 +6,6 @@ import contextlib
 import errno
 import hashlib
 import http.client
-import os
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -17,6 +15,7 @@ from typing import IO, Final
 
 from texturenets._version import __version__
 from texturenets.errors import UserError
+from texturenets.files import aside
 
 Progress = Callable[[int, int], None]
 """Called with (bytes done, bytes in all; 0 where the server does not say)."""
@@ -57,18 +56,15 @@ class _PassingError(Exception):
 
 
 @contextlib.contextmanager
-def beside(folder: Path) -> Iterator[Path]:
-    """A new empty file in `folder` to write to; removed at the end unless it was moved.
+def beside(path: Path) -> Iterator[Path]:
+    """A new empty file beside `path` to write to; removed at the end unless it was moved.
 
     Raises UserError where the folder cannot be made or written, or where the disk is full.
     """
-    part: Path | None = None
+    folder = path.parent
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".", suffix=".part", dir=folder)
-        os.close(handle)
-        part = Path(name)
-        yield part
+        with aside(path) as part:
+            yield part
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise UserError(
@@ -77,9 +73,6 @@ def beside(folder: Path) -> Iterator[Path]:
         raise UserError(
             f"{folder} cannot be written ({error.strerror or error}); set TEXTURENETS_CACHE to a folder that can"
         ) from None
-    finally:
-        if part is not None:
-            part.unlink(missing_ok=True)
 
 
 def download(

@@ -17,5 +17,6 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     """
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(names)
+    listed = "known: " + ", ".join(names) if names else "none are there"
+    hint = f"did you mean {near[0]!r}?" if near else listed
     return UserError(f"unknown {kind} {name!r}; {hint}")

@@ -10,6 +10,39 @@ from pathlib import Path
 
 from texturenets.errors import UserError
 
+SUFFIX = ".part"
+
+
+def _prefix(path: Path) -> str:
+    """What the names begin with of files written aside for `path`: hidden, and short enough to add to."""
+    return f".{path.name[:40]}."
+
+
+@contextmanager
+def aside(path: Path) -> Iterator[Path]:
+    """A new empty file beside `path` to write to, with its parent folders; it goes at the end unless moved.
+
+    Raises OSError.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=_prefix(path), suffix=SUFFIX, dir=path.parent)
+    os.close(handle)
+    part = Path(name)
+    try:
+        yield part
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def publish(part: Path, path: Path) -> None:
+    """Give what was written aside its name, and the rights of a file made in the open. Raises OSError."""
+    with part.open("rb+") as file:
+        os.fsync(file.fileno())  # else a power cut can leave the name without the bytes
+    umask = os.umask(0)
+    os.umask(umask)
+    part.chmod(0o666 & ~umask)  # mkstemp makes it private
+    part.replace(path)
+
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
@@ -17,22 +50,25 @@ def whole(path: Path) -> Iterator[Path]:
 
     Parent folders are made. Raises UserError, with the reason, where the disk does not let it be written.
     """
-    temporary: Path | None = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        temporary = Path(name)
-        os.close(handle)
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())  # else a power cut can leave the name without the bytes
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp makes it private
-        temporary.replace(path)
-        temporary = None
+        with aside(path) as part:
+            yield part
+            publish(part, path)
+    except FileExistsError:
+        raise UserError(f"cannot write {path}: {path.parent} is a file, not a folder") from None
     except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from None
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        reason = " ".join((error.strerror or str(error)).split())
+        raise UserError(f"cannot write {path}: {reason or type(error).__name__}") from error
+
+
+def sweep(path: Path) -> None:
+    """Remove what writers of `path` that were killed have left beside it; of a folder, in it.
+
+    Only for files that nobody else writes at this moment.
+    """
+    folder, prefix = (path, ".") if path.is_dir() else (path.parent, _prefix(path))
+    if not folder.is_dir():
+        return
+    for left in folder.iterdir():
+        if left.name.startswith(prefix) and left.name.endswith(SUFFIX):
+            left.unlink(missing_ok=True)

@@ -9,7 +9,6 @@ import functools
 import glob
 import io
 import os
-import secrets
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from texturenets.errors import UserError
+from texturenets.files import whole
 from texturenets.sizes import fit_longer
 
 StrPath = str | os.PathLike[str]
@@ -567,19 +567,8 @@ def write(
         data = _encode(picture, name, quality, picture.exif if exif is None else exif)
     except Exception as error:  # encoders raise anything
         raise UserError(f"cannot write {path}: {_reason(error)}") from error
-    part = path.with_name(f".{secrets.token_hex(8)}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with part.open("xb") as file:
-                file.write(data)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    except FileExistsError:
-        raise UserError(f"cannot write {path}: {path.parent} is a file, not a folder") from None
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {_reason(error)}") from error
+    with whole(path) as part, part.open("wb") as file:
+        file.write(data)
 
 
 # ---- PIL images, arrays and tensors ------------------------------------------------------------------

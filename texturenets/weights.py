@@ -23,6 +23,7 @@ from safetensors.torch import save_file
 from texturenets import readers
 from texturenets.download import Progress, beside, digest, download, verified
 from texturenets.errors import UserError, unknown
+from texturenets.files import publish
 from texturenets.readers import LAYERS
 
 __all__ = [
@@ -530,7 +531,7 @@ def _cached_or_fetched(name: str, offline: bool, progress: Progress | None) -> P
         )
     if source.format == "keras" and importlib.util.find_spec("h5py") is None:
         raise UserError(f"the weights of {name} are HDF5, which h5py reads: pip install 'texturenets[train]'")
-    with beside(folder) as part:
+    with beside(cached) as part:
         try:
             download(source.urls, part, digests=source.digests, size=source.size, progress=progress)
         except UserError as error:
@@ -554,9 +555,9 @@ def _keep(pretrained: Pretrained, path: Path) -> None:
         "fingerprint": fingerprint(pretrained.tensors),
         "licence": SOURCES[pretrained.name].licence,
     }
-    with beside(path.parent) as part:
+    with beside(path) as part:
         save_file(pretrained.tensors, part, header)
-        part.replace(path)
+        publish(part, path)
 
 
 def _from_cache(name: str, path: Path) -> Pretrained | None:

@@ -8,8 +8,7 @@ from typing import Any
 
 import torch
 
-from texturenets import descriptors, runs
-from texturenets.errors import UserError
+from texturenets import descriptors, devices, runs
 from texturenets.training.logistics import Logistics
 
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -23,19 +22,6 @@ class Described:
     layers: tuple[str, ...]
     device: torch.device
     precision: str
-
-
-def choose_device(name: str) -> torch.device:
-    """The device that `auto`, `cpu`, `cuda` or `mps` stands for; raises UserError where it is not there."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    kind = name.partition(":")[0]
-    if kind not in available:
-        raise UserError(f"unknown device {name!r}; known: auto, cpu, cuda, mps")
-    if not available[kind]:
-        raise UserError(f"--device {name}: PyTorch sees none here; use --device cpu")
-    return torch.device(name)
 
 
 def choose_precision(name: runs.Precision, device: torch.device) -> str:
@@ -56,7 +42,7 @@ def full_names(layers: Sequence[str]) -> tuple[str, ...]:
 
 def describe(run: runs.StyleRun, layers: Sequence[str], how: Logistics, progress: Any = None) -> Described:
     """The descriptor networks that hold `layers`, as `run` wants them. Raises UserError."""
-    device = choose_device(how.device)
+    device = devices.choose(how.device)
     precision = choose_precision(run.precision, device)
     networks = descriptors.build(
         full_names(layers),
