@@ -234,12 +234,9 @@ def test_defaults_there_are_as_written(section: str) -> None:
 
 
 # Python 3.11 does not say in which module a made dataclass is, and the parser then sees none of its fields.
-CACHE = pytest.mark.xfail(reason="flags of `cache` that are made from dataclasses are not all there")
 
 
-@pytest.mark.parametrize(
-    "section", [pytest.param(s, marks=CACHE) if command_of(s) == ("cache",) else s for s in LUA]
-)
+@pytest.mark.parametrize("section", LUA)
 def test_every_counterpart_exists_and_what_has_none_says_why(section: str) -> None:
     flags = known(*command_of(section))
     for flag, row in TABLES[section].items():
@@ -767,7 +764,6 @@ def cached(studio: tiny.Studio, out: Path, **flags: Any) -> dict[str, Any]:
         return {**facts, "shape": file["train/photos"].shape, "sums": sums}
 
 
-@CACHE
 def test_the_flags_of_cache_change_what_is_written(studio: tiny.Studio, tmp_path: Path) -> None:
     def write(**flags: Any) -> dict[str, Any]:
         return cached(studio, tmp_path / f"{len(list(tmp_path.iterdir()))}.h5", **flags)
@@ -787,7 +783,6 @@ def test_the_flags_of_cache_change_what_is_written(studio: tiny.Studio, tmp_path
     assert write(content=few)["shape"][0] == 2
 
 
-@CACHE
 def test_training_takes_the_cache_and_refuses_one_of_other_settings(
     studio: tiny.Studio, tmp_path: Path
 ) -> None:

@@ -50,9 +50,10 @@ def optional(cls: type, group: str) -> type:
             hint = list[str] if f.name in REPEATED else str
         default = _shown(f.default)
         text = docs[f.name] + (f" [default: {default}]" if default not in ("", "None") else "")
-        parameter = Parameter(help=text, group=group, show_default=False, negative_iterable=())
+        parameter = Parameter(help=text, group=group, show_default=False, negative_iterable=(), negative=None)
         made.append((f.name, Annotated[hint | None, parameter], dataclasses.field(default=None)))
-    namespace = {"__doc__": cls.__doc__}
+    # Python 3.11 would name the module `types`, and cyclopts then finds no fields
+    namespace = {"__doc__": cls.__doc__, "__module__": __name__}
     new = dataclasses.make_dataclass(cls.__name__, made, namespace=namespace, kw_only=True, frozen=True)
     return Parameter(name="*")(new)
 
@@ -69,7 +70,11 @@ def given(options: Any, cls: type) -> dict[str, Any]:
             continue
         hint = hints[f.name]
         if typing.get_origin(hint) is tuple:
-            value = tuple(value) if f.name in REPEATED else tuple(filter(None, value.split(",")))
+            value = (
+                tuple(value)
+                if f.name in REPEATED
+                else tuple(part.strip() for part in value.split(",") if part.strip())
+            )
         elif isinstance(hint, types.UnionType) and value == "none":
             value = None
         values[f.name] = value

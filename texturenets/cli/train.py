@@ -24,13 +24,10 @@ if TYPE_CHECKING:
 app = App(
     name="train",
     help="Train a model on a picture.",
-    default_parameter=Parameter(negative=None),  # `--no-flip` and the like
 )
 
 StyleFlags: Any = optional(runs.StyleRun, "What it comes to")
 LogisticsFlags: Any = optional(Logistics, "How it is carried out")
-# Python 3.11 says of made dataclasses that they are of the module `types`: the parser then sees no fields.
-StyleFlags.__module__ = LogisticsFlags.__module__ = __name__
 
 
 @app.command

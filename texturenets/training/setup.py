@@ -25,7 +25,12 @@ class Described:
 
 
 def choose_precision(name: runs.Precision, device: torch.device) -> str:
-    """The precision that `auto` stands for: bf16 where the device computes in it, else float32."""
+    """The precision that `auto` stands for: bf16 where the device computes in it, else float32.
+
+    Raises UserError for fp16 on a processor.
+    """
+    if name == "fp16" and device.type == "cpu":
+        raise UserError("--precision fp16 is for graphics cards; on the processor take bf16 or float32")
     if name != "auto":
         return name
     if device.type == "cuda":
