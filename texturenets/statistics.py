@@ -42,7 +42,8 @@ class _Gram(torch.autograd.Function):
         else:
             onto = passed.permute(0, 2, 3, 1).reshape(n, h * w, c).to(rows.dtype)
             total = torch.baddbmm(onto, rows, both, alpha=1.0 / (h * w))
-        return total.to(dtype).view(n, h, w, c).permute(0, 3, 1, 2)
+        gradient: Tensor = total.to(dtype).view(n, h, w, c).permute(0, 3, 1, 2)
+        return gradient
 
 
 def with_gram(features: Tensor) -> tuple[Tensor, Tensor]:

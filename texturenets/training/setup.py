@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from texturenets import descriptors, devices, runs
+from texturenets.errors import UserError
 from texturenets.training.logistics import Logistics
 
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
