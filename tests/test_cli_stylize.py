@@ -131,7 +131,7 @@ def test_many_photos_and_one_model(
     photo("c.webp")
     loads = []
     load = modelfile.load
-    monkeypatch.setattr(modelfile, "load", lambda path: loads.append(path) or load(path))
+    monkeypatch.setattr(modelfile, "load", lambda path, *more: loads.append(path) or load(path, *more))
     assert main(["stylize", "album", "*.webp", "-o", "done", "-s", "wave"]) == 0
     output = capsys.readouterr()
     assert output.out.splitlines() == ["done/a-wave.jpg", "done/b-wave.png", "done/c-wave.webp"]
@@ -171,7 +171,7 @@ def test_skip_existing(
     assert Path("out/a-plain.png").read_bytes() == b"mine"
     assert output.out.splitlines() == ["out/a-plain.png", "out/b-plain.png"]
     assert output.err == "1 done, 1 there already\n"
-    monkeypatch.setattr(api, "load", lambda *_: pytest.fail("loaded, with nothing to do"))
+    monkeypatch.setattr(api, "load", lambda *_, **__: pytest.fail("loaded, with nothing to do"))
     assert main(["stylize", "a.png", "b.png", "-o", "out", "--skip-existing"]) == 0
 
 
@@ -273,7 +273,7 @@ def test_too_little_memory(
 
 
 def test_interrupted(here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(*_: object) -> None:
+    def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(api, "load", interrupt)

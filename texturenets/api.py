@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -136,7 +137,7 @@ def find_style(name: str | Path | None = None) -> Path:
     Raises UserError with the nearest name, or with the way out where no style is shipped.
     """
     # A name, not a file, and there is none to be had: say so rather than what it might be a misspelling of.
-    bare = name is None or not (Path(name).suffix or Path(name).exists() or Path(name).name != str(name))
+    bare = name is None or not (Path(name).suffix or Path(name).is_file() or Path(name).name != str(name))
     styles = shipped_styles() if bare else {}
     if bare and not styles:
         asked = "" if name is None else f", so none called {str(name)!r}"
@@ -147,11 +148,16 @@ def find_style(name: str | Path | None = None) -> Path:
     return next(iter(styles.values())) if name is None else modelfile.find(name, "style")
 
 
-def load(name: str | Path, device: str = "auto") -> Style:
+def load(
+    name: str | Path, device: str = "auto", *, generator: Callable[..., Any] | str | None = None
+) -> Style:
     """The style called `name` (a shipped one, or a model file), ready on `device` (auto, cpu, cuda, mps).
 
-    Weights are kept in half precision in the file and used in float32. Raises UserError for an unknown
-    name or device, a file that is not a style's, and weights that do not fit in memory.
+    Weights are kept in half precision in the file and used in float32. `generator`: for a model whose network
+    is code of somebody's own, that code, which is then run: "FILE.py:CLASS", or the class itself.
+
+    Raises UserError for an unknown name or device, a file that is not a style's, code that is not to be run,
+    and weights that do not fit in memory.
     """
     path = find_style(name)
     header = modelfile.read_header(path)
@@ -162,5 +168,5 @@ def load(name: str | Path, device: str = "auto") -> Style:
         )
     where = devices.choose(device)
     with devices.memory_errors(f"not enough memory on {where} for the network of {path}"):
-        network, header = modelfile.load(path)
+        network, header = modelfile.load(path, generator)
         return Style(network, header, path, where)

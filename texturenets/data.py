@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -175,24 +176,35 @@ def _first(batches: list[Batch]) -> Batch:
     return batches[0]
 
 
-def _one_thread(_: int) -> None:
+# A terminal's Ctrl-C and a scheduler's end go to every process of the group. A worker that died of it would
+# take the step at hand with it, before the run is saved: the parent alone decides when workers end.
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def _worker(_: int) -> None:
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     torch.set_num_threads(1)
 
 
 def loader(data: Dataset[Batch], steps: range, workers: int, pin: bool = False) -> Iterator[Batch]:
     """The batches of `steps` in order, decoded ahead by `workers` processes (0: in this one)."""
-    return iter(
-        DataLoader(
-            data,
-            sampler=list(steps),
-            batch_size=1,
-            collate_fn=_first,
-            num_workers=workers,
-            prefetch_factor=2 if workers else None,
-            pin_memory=pin,
-            worker_init_fn=_one_thread,
-        )
+    batches = DataLoader(
+        data,
+        sampler=list(steps),
+        batch_size=1,
+        collate_fn=_first,
+        num_workers=workers,
+        prefetch_factor=2 if workers else None,
+        pin_memory=pin,
+        worker_init_fn=_worker,
     )
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # until the workers have made their choice
+    try:
+        return iter(batches)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def validation(files: Sequence[Path], side: int, count: int) -> tuple[Tensor, list[str]]:

@@ -7,7 +7,7 @@ import dataclasses
 import io
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -68,7 +68,7 @@ def save(network: nn.Module, header: Header, path: str | Path) -> None:
         half = value.half() if value.is_floating_point() else value
         if not torch.isfinite(half.float()).all():
             raise UserError(
-                f"{path}: weight {name} is not finite in half precision; train anew with a lower rate"
+                f"{path}: weight {name} is not finite in half precision: train anew with a lower --learning-rate"
             )
         tensors[name] = half
     data = {**dataclasses.asdict(header), "generator": specs.to_dict(header.generator), "format": FORMAT}
@@ -105,13 +105,14 @@ def read_header(path: str | Path) -> Header:
         raise UserError(f"{path}: damaged model header ({error})") from None
 
 
-def load(path: str | Path) -> tuple[nn.Module, Header]:
+def load(path: str | Path, custom: Callable[..., Any] | str | None = None) -> tuple[nn.Module, Header]:
     """Network (float32, evaluation mode, CPU) and header of the model file at `path`.
 
-    Raises UserError as `read_header` does, and where the weights do not fit the network.
+    `custom`: the user's consent to run a generator of someone's own, as `generators.build` takes it. Raises
+    UserError as `read_header` does, for code that is not to be run, and where the weights do not fit.
     """
     header = read_header(path)
-    network = build(header.generator)
+    network = build(header.generator, custom=custom)
     with safe_open(Path(path), "pt") as file:
         tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 (not a mapping)
     tensors = {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
@@ -133,7 +134,7 @@ def shipped() -> dict[str, Path]:
 def find(name: str | Path, kind: Literal["style", "texture"] | None = None) -> Path:
     """The file of a model: a path, or the name of a shipped one. Raises UserError with the nearest name."""
     path = Path(name)
-    if path.suffix or path.exists() or path.name != str(name):
+    if path.suffix or path.is_file() or path.name != str(name):  # a folder may well be called "wave"
         if path.is_file():
             return path
         raise UserError(f"no such model file: {path}; `texturenets models` lists the shipped ones")

@@ -33,6 +33,7 @@ class _Gram(torch.autograd.Function):
         (rows,) = ctx.saved_tensors
         (n, c, h, w), dtype = ctx.shape
         passed, matrix = grads
+        total: Tensor
         if matrix is None:
             return passed
         # d(F F^T) = dG F + dG^T F

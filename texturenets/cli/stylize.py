@@ -30,6 +30,7 @@ def stylize(
     keep_gps: Flag = False,
     seed: int = 0,
     device: Device = "auto",
+    generator: str | None = None,
     quiet: Flag = False,
 ) -> int:
     """Repaint photos in the style of a painting.
@@ -63,6 +64,8 @@ def stylize(
         For generators that also take noise.
     device
         Where to compute; auto takes the fastest that is here.
+    generator
+        FILE.py:CLASS: the network's code, for a model trained with one of your own; it is run.
     quiet
         No progress bar and no summary.
     """
@@ -75,7 +78,7 @@ def stylize(
     model = api.find_style(style)
     jobs = plan(image.expand(photos), output, model.stem)
     skipped = {result for _, result in jobs if skip_existing and result.exists()}
-    painter = api.load(model, device) if len(skipped) < len(jobs) else None
+    painter = api.load(model, device, generator=generator) if len(skipped) < len(jobs) else None
 
     failed: list[Path] = []
     later: list[Path] = []

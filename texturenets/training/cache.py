@@ -23,7 +23,7 @@ from torch.utils.data import Dataset
 from texturenets import data, image
 from texturenets.descriptors import Descriptors
 from texturenets.errors import UserError
-from texturenets.files import whole
+from texturenets.files import sweep, whole
 
 FORMAT = 1
 
@@ -63,6 +63,7 @@ def write(
     unreadable: list[str] = []
     sets: dict[str, Any] = {}
     counts = {"train": 0, "val": 0}
+    sweep(path)
     with whole(path) as temporary, h5py.File(temporary, "w") as file:
         for start in range(0, len(jobs), batch):
             crops, parts = [], []

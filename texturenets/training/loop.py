@@ -14,19 +14,20 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.precision import MixedPrecision, Precision
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from texturenets import data, image, modelfile, runs, specs
+from texturenets.devices import is_out_of_memory
 from texturenets.errors import UserError
-from texturenets.files import whole
+from texturenets.files import sweep, whole
 from texturenets.generators import build
 from texturenets.losses import Objective, Terms
 from texturenets.training import cache, checkpoint, memory, setup
 from texturenets.training.logistics import Logistics
 
 VALIDATION_CROPS = 16  # enough for a mean that orders checkpoints; a second of work on two cores
-FABRIC_PRECISION: dict[str, Any] = {"float32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
 @dataclass
@@ -77,19 +78,14 @@ class Training:
         if described.device.type == "cpu":
             memory.keep_freed_memory()
         self.device, self.precision = described.device, described.precision
-        world = int(os.environ.get("WORLD_SIZE", "1"))
-        local = int(os.environ.get("LOCAL_WORLD_SIZE", str(world)))
-        self.fabric = Fabric(
-            accelerator=self.device.type,
-            devices=local,
-            num_nodes=max(1, world // local),
-            strategy="ddp" if world > 1 else "auto",
-            precision=FABRIC_PRECISION[self.precision],
-        )
+        self.fabric = self._fabric()
         self.fabric.launch()
         self._check_processes(run)
         if not resume and (self.folder / checkpoint.NAME).exists() and self.fabric.is_global_zero:
             raise UserError(f"{self.folder} holds a run already; go on with --resume, or remove the folder")
+        if self.fabric.is_global_zero:  # what a run left that was killed while it wrote
+            for place in (self.folder, self.folder / "pictures", out):
+                sweep(place)
         self.content = content
         self.cached: cache.Facts | None = None
         if content.is_file():
@@ -115,8 +111,8 @@ class Training:
         )
         torch.manual_seed(run.seed)
         # Who names a file of their own to be trained wants its code to be run.
-        custom = run.generator if isinstance(self.spec, specs.Custom) else None
-        self.network = build(self.spec, custom=custom)
+        self.custom = run.generator if isinstance(self.spec, specs.Custom) else None
+        self.network = build(self.spec, custom=self.custom)
         self._check_network()
         if self.device.type == "cpu":
             self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -133,6 +129,20 @@ class Training:
             self.val, _ = data.validation(self.photos.val, run.image_size, VALIDATION_CROPS)
         self.stop = False
         self.started = time.perf_counter()
+
+    def _fabric(self) -> Fabric:
+        """The processes of `torchrun`, or this one; sets `scaler`."""
+        world = int(os.environ.get("WORLD_SIZE", "1"))
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", str(world)))
+        # Half precision scales the loss by a number that it adapts: part of the run's state.
+        self.scaler = torch.amp.GradScaler(self.device.type) if self.precision == "fp16" else None
+        return Fabric(
+            accelerator=self.device.type,
+            devices=local if self.device.index is None else [self.device.index],
+            num_nodes=max(1, world // local),
+            strategy="ddp" if world > 1 else "auto",
+            plugins=_precision(self.precision, self.device, self.scaler),
+        )
 
     def _terms(self) -> Terms:
         run = self.run
@@ -194,9 +204,10 @@ class Training:
             )
 
     def _start_from(self, path: Path) -> None:
-        other, header = modelfile.load(path)
+        header = modelfile.read_header(path)
         if header.generator != self.spec:
             raise UserError(f"--init {path}: its network is {header.generator}, this run's is {self.spec}")
+        other, _ = modelfile.load(path, self.custom)
         self.network.load_state_dict(other.state_dict())
 
     def _resume(self) -> None:
@@ -206,6 +217,8 @@ class Training:
             details = _differences(state.facts, self.facts) or ", ".join(changed)
             raise UserError(f"--resume: not the run that {self.folder} holds; what changed: {details}")
         checkpoint.restore(self.folder, self.network, self.optimizer)
+        if self.scaler and state.scaler:
+            self.scaler.load_state_dict(state.scaler)
         self.state = state
 
     def __iter__(self) -> Iterator[Record]:
@@ -237,7 +250,11 @@ class Training:
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
             losses, y = self._step(batch)
+            self._check_losses(batch.step + 1, losses, rate)
             self.state.step = step = batch.step + 1
+            if fabric.world_size > 1:  # the signal may have come to one between two steps of the other
+                asked = torch.tensor(float(self.stop), device=fabric.device)
+                self.stop = bool(fabric.all_reduce(asked, reduce_op="max"))
             record = Record(step, losses, rate, 0.0, waited, batch.unreadable)
             last = step == run.steps
             if fabric.is_global_zero:
@@ -254,6 +271,19 @@ class Training:
             if self.stop:
                 return
             mark = time.perf_counter()
+
+    def _check_losses(self, step: int, losses: dict[str, Tensor], rate: float) -> None:
+        """Raises UserError where a loss is no number any more; what was saved before stays as it is."""
+        total = float(torch.stack(list(losses.values())).sum())
+        if math.isfinite(total):
+            return
+        worst = [name for name, value in losses.items() if not math.isfinite(float(value))]
+        last = self.folder / "last.safetensors"
+        kept = f"; the last good model is {last}" if last.exists() else ""
+        raise UserError(
+            f"the training came apart: {', '.join(worst[:3]) or 'the loss'} is {total} at step {step} with a "
+            f"learning rate of {rate:.3g}; start anew with a lower --learning-rate{kept}"
+        )
 
     def _step(self, batch: data.Batch) -> tuple[dict[str, Tensor], Tensor]:
         """One step of the optimizer; the mean losses and the pictures drawn."""
@@ -278,8 +308,8 @@ class Training:
                     totals[name] = totals[name] + share if name in totals else share
                 drawn.append(y.detach())
             self.optimizer.step()
-        except (torch.OutOfMemoryError, RuntimeError) as error:
-            if isinstance(error, torch.OutOfMemoryError) or "alloc" in str(error):
+        except (RuntimeError, MemoryError) as error:
+            if is_out_of_memory(error):
                 raise UserError(
                     f"out of memory at --batch-size {self.run.batch_size} and "
                     f"--image-size {self.run.image_size}: lower one, or split the batch with --accumulate 2"
@@ -297,7 +327,10 @@ class Training:
             sums: dict[str, float] = {}
             for part in torch.split(self.val, self.run.batch_size // self.run.accumulate):
                 x = part.to(self.device)
-                losses = self.objective(self.module(x), self.objective.content(x))
+                # Not the wrapped module, which may wait there for the other processes.
+                with self.fabric.autocast():
+                    y = self.network(x)
+                losses = self.objective(y.float(), self.objective.content(x))
                 for name, value in losses.items():
                     sums[name] = sums.get(name, 0.0) + float(value) * len(part) / len(self.val)
             self.network.train()
@@ -314,6 +347,7 @@ class Training:
         path = self.folder / checkpoint.NAME
         if self.fabric.is_global_zero:
             self.save_model(self.folder / "last.safetensors")
+            self.state.scaler = self.scaler.state_dict() if self.scaler else None
             path = checkpoint.save(self.folder, self.state, self.network, self.optimizer)
         return path
 
@@ -356,6 +390,13 @@ class Training:
         with whole(self.out) as temporary:
             temporary.write_bytes(source.read_bytes())
         return self.out
+
+
+def _precision(name: str, device: torch.device, scaler: torch.amp.GradScaler | None) -> Precision:
+    """Fabric's way of computing in the precision `name`: the weights stay in float32."""
+    if name == "float32":
+        return Precision()
+    return MixedPrecision("16-mixed" if name == "fp16" else "bf16-mixed", device.type, scaler)
 
 
 def _identity(model: str | None) -> str | None:
