@@ -26,6 +26,7 @@ from texturenets.errors import UserError
 WIDEST = 1.5
 SMALL_SET = 64  # fewer photos than this and the user is warned; docs/training.md measures what it costs
 
+UNFINISHED = (".part", ".partial", ".crdownload", ".download", ".tmp")  # what is still being written
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"II*\0", b"MM\0*", b"GIF8", b"BM")
 
 
@@ -64,7 +65,7 @@ def _walk(folder: Path) -> Iterator[Path]:
         except OSError as error:
             raise UserError(f"cannot read the folder {here}: {error.strerror}") from None
         for entry in entries:
-            if entry.name.startswith("."):
+            if entry.name.startswith(".") or entry.suffix.lower() in UNFINISHED:
                 continue
             if entry.is_dir():
                 stack.append(entry)

@@ -123,10 +123,11 @@ class Training:
         if resume:
             self._resume()
         self.module, self.optimizer = self.fabric.setup(self.network, self.optimizer)
+        self.unreadable: list[str] = []
         if self.cached:
             self.val = cache.validation(content, VALIDATION_CROPS)
         else:
-            self.val, _ = data.validation(self.photos.val, run.image_size, VALIDATION_CROPS)
+            self.val, self.unreadable = data.validation(self.photos.val, run.image_size, VALIDATION_CROPS)
         self.stop = False
         self.started = time.perf_counter()
 
@@ -242,6 +243,7 @@ class Training:
             )
         pin = self.device.type == "cuda"
         batches = data.loader(crops, range(self.state.step, run.steps), self.logistics.workers, pin)
+        told: set[str] = set()  # each photo that cannot be read is reported once
         before = self.state.seconds
         self.started = mark = time.perf_counter()
         for batch in batches:
@@ -255,7 +257,9 @@ class Training:
             if fabric.world_size > 1:  # the signal may have come to one between two steps of the other
                 asked = torch.tensor(float(self.stop), device=fabric.device)
                 self.stop = bool(fabric.all_reduce(asked, reduce_op="max"))
-            record = Record(step, losses, rate, 0.0, waited, batch.unreadable)
+            unreadable = sorted({*self.unreadable, *batch.unreadable} - told)
+            told.update(unreadable)
+            record = Record(step, losses, rate, 0.0, waited, unreadable)
             last = step == run.steps
             if fabric.is_global_zero:
                 if _due(step, self.logistics.pictures_every) or last or step == 1:
