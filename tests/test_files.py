@@ -1,0 +1,96 @@
+"""Files appear whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from texturenets import files
+from texturenets.errors import UserError
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir())
+
+
+def test_it_appears_at_the_end_with_its_folders(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "c.txt"
+    with files.whole(path) as part:
+        part.write_text("new")
+        assert part.parent == path.parent  # elsewhere the rename might not be one
+        assert not path.exists()
+    assert path.read_text() == "new"
+    assert names(path.parent) == ["c.txt"]
+
+
+def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "c.txt"
+    path.write_text("old")
+
+    def write() -> None:
+        with files.whole(path) as part:
+            part.write_text("half")
+            raise KeyError("x")
+
+    with pytest.raises(KeyError):
+        write()
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["c.txt"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO])
+def test_a_full_disk_is_told_in_one_line(
+    tmp_path: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    path = tmp_path / "c.txt"
+    with pytest.raises(UserError, match=f"^cannot write {path}: {os.strerror(number)}$"), files.whole(path):
+        pass
+    assert names(tmp_path) == []
+
+
+def test_places_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="file is a file, not a folder"), files.whole(tmp_path / "file" / "x"):
+        pass
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match="Is a directory"), files.whole(tmp_path / "folder"):
+        pass
+    assert names(tmp_path) == ["file", "folder"]
+
+
+def test_rights_are_those_of_any_new_file(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        with files.whole(tmp_path / "x"):
+            pass
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == 0o640
+
+
+def test_the_longest_name_that_a_file_system_takes(tmp_path: Path) -> None:
+    path = tmp_path / ("ü" * 120 + ".jpg")  # 244 bytes of 255
+    with files.whole(path) as part:
+        part.write_text("x")
+    assert path.read_text() == "x"
+
+
+def test_sweep_removes_what_a_killed_writer_left(tmp_path: Path) -> None:
+    path, other = tmp_path / "a.txt", tmp_path / "b.txt"
+    with files.aside(path) as mine, files.aside(other) as theirs:
+        files.sweep(path)
+        assert not mine.exists()
+        assert theirs.exists()
+        (tmp_path / "kept.part").write_text("")  # not hidden: nobody's but the user's
+        (tmp_path / ".hidden").write_text("")
+        files.sweep(tmp_path)
+        assert names(tmp_path) == [".hidden", "kept.part"]
+    files.sweep(tmp_path / "gone" / "x")
