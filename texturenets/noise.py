@@ -1,0 +1,128 @@
+"""Noise that a generator takes as an input: numbers that depend on where they are and on nothing else.
+
+Every number is a function of (seed, stream, channel, row, column), made by the counter-based generator
+Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011). So one seed gives one
+picture, whatever else is in the batch, whatever tile or crop of it is asked for, and on every machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Distribution = Literal["uniform", "normal"]
+
+# Multipliers and key steps of Philox4x32, table 2 of the paper
+_MULTIPLIERS: Final = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
+_STEPS: Final = (0x9E3779B9, 0xBB67AE85)
+_ROUNDS: Final = 10
+_LOW: Final = np.uint64(0xFFFFFFFF)
+_HALF: Final = np.uint64(32)
+
+Words = NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class NoiseInput:
+    """One map of noise that a generator takes: `channels` channels at 1/`stride` of the output's resolution.
+
+    "uniform" is in [0, 1), "normal" has mean 0 and variance 1.
+    """
+
+    channels: int
+    stride: int
+    distribution: Distribution = "uniform"
+
+
+def philox(counter: Sequence[Words | int], key: tuple[int, int]) -> tuple[Words, Words, Words, Words]:
+    """Four random words of 32 bits for every counter: four words, arrays that broadcast or numbers."""
+    a, b, c, d = np.broadcast_arrays(*(np.asarray(word, np.uint64) for word in counter))
+    k, m = key
+    for _ in range(_ROUNDS):
+        first, second = a * _MULTIPLIERS[0], c * _MULTIPLIERS[1]
+        a, c = (second >> _HALF) ^ b ^ np.uint64(k), (first >> _HALF) ^ d ^ np.uint64(m)
+        b, d = second & _LOW, first & _LOW
+        k, m = (k + _STEPS[0]) & 0xFFFFFFFF, (m + _STEPS[1]) & 0xFFFFFFFF
+    return a, b, c, d
+
+
+def _words(  # noqa: PLR0917
+    seed: int, stream: int, top: int, left: int, height: int, width: int, channels: int
+) -> NDArray[Any]:
+    """(channels, height, width) of words in float64, whole numbers below 2^32."""
+    key = (seed & 0xFFFFFFFF, (seed >> 32) & 0xFFFFFFFF)
+    rows = (np.arange(top, top + height, dtype=np.int64) & 0xFFFFFFFF).astype(np.uint64)[:, None]
+    columns = (np.arange(left, left + width, dtype=np.int64) & 0xFFFFFFFF).astype(np.uint64)[None]
+    groups = [philox((rows, columns, stream & 0xFFFFFFFF, g), key) for g in range(-(-channels // 4))]
+    return np.stack([word for group in groups for word in group][:channels]).astype(np.float64)
+
+
+def uniform(  # noqa: PLR0917 (a place and a size)
+    seed: int, stream: int, top: int, left: int, height: int, width: int, channels: int
+) -> Tensor:
+    """Noise uniform in [0, 1): (channels, height, width), float32, on the CPU.
+
+    `stream` tells one input of a generator from another (its index, from 0); `top` and `left` are the absolute
+    row and column of the first pixel, negative ones too. Channels that are asked for in addition do not change
+    the first ones. `seed` counts modulo 2^64, rows and columns modulo 2^32.
+    """
+    if min(height, width, channels) < 1:
+        return torch.zeros(max(channels, 0), max(height, 0), max(width, 0))
+    words = _words(seed, stream, top, left, height, width, channels)
+    # 24 bits, all that a float32 holds below 1; the rest would round up to 1.
+    return torch.from_numpy((np.floor(words / 256) / 2**24).astype(np.float32))
+
+
+def normal(  # noqa: PLR0917 (a place and a size)
+    seed: int, stream: int, top: int, left: int, height: int, width: int, channels: int
+) -> Tensor:
+    """Noise of mean 0 and variance 1 (Box and Muller 1958), else as `uniform`; within 6.7 of zero."""
+    if min(height, width, channels) < 1:
+        return torch.zeros(max(channels, 0), max(height, 0), max(width, 0))
+    words = _words(seed, stream, top, left, height, width, 2 * -(-channels // 2))
+    radius = np.sqrt(-2 * np.log((words[0::2] + 0.5) / 2**32))
+    angle = 2 * np.pi * words[1::2] / 2**32
+    pairs = np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1)
+    return torch.from_numpy(pairs.reshape(-1, height, width)[:channels].astype(np.float32))
+
+
+def shapes(inputs: Sequence[NoiseInput], height: int, width: int) -> list[tuple[int, int, int]]:
+    """(channels, height, width) of every map for an output of that size. Raises ValueError where it has none."""
+    for noise in inputs:
+        if height % noise.stride or width % noise.stride:
+            raise ValueError(f"{height} x {width} pixels are not multiples of {noise.stride}")
+    return [(noise.channels, height // noise.stride, width // noise.stride) for noise in inputs]
+
+
+def draw(
+    inputs: Sequence[NoiseInput],
+    seeds: Sequence[int],
+    height: int,
+    width: int,
+    *,
+    top: int = 0,
+    left: int = 0,
+    device: torch.device | str = "cpu",
+) -> list[Tensor]:
+    """All maps of noise for a generator's output of `height` x `width` pixels, one picture a seed.
+
+    (N, channels, height / stride, width / stride) each, N the number of `seeds`; the stream is the place in
+    `inputs`. `top` and `left`: where in the endless plane the output lies, in its pixels. Raises ValueError where
+    a size or a place is no multiple of a stride.
+    """
+    shapes(inputs, top, left)
+    maps = []
+    for stream, (noise, (channels, rows, columns)) in enumerate(
+        zip(inputs, shapes(inputs, height, width), strict=True)
+    ):
+        make = uniform if noise.distribution == "uniform" else normal
+        place = (top // noise.stride, left // noise.stride)
+        pictures = [make(seed, stream, *place, rows, columns, channels) for seed in seeds]
+        maps.append(torch.stack(pictures).to(device))
+    return maps
