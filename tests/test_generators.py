@@ -19,13 +19,22 @@ from torch import Tensor, nn
 from texturenets import specs
 from texturenets.errors import UserError
 from texturenets.generators import GENERATORS, build, flops
-from texturenets.specs import Custom, GeneratorSpec, Johnson, Pyramid, Residual, SkipUnpool
+from texturenets.specs import Custom, GeneratorSpec, Graph, Johnson, Pyramid, Residual, SkipUnpool
 
 TINY: dict[str, GeneratorSpec] = {
     "residual": Residual(channels=32, blocks=1),
     "johnson": Johnson(channels=3, blocks=1),
     "pyramid": Pyramid(channels=3, scales=3),
     "skip_unpool": SkipUnpool(channels=(4, 6), skip_channels=2),
+    "graph": Graph(
+        nodes=(
+            "photo",
+            "conv 0 out=4 kernel=2 stride=2",
+            "norm 1",
+            "elu 2",
+            "deconv 3 out=3 kernel=2 stride=2",
+        )
+    ),
 }
 OPTIONS: list[GeneratorSpec] = [
     *(

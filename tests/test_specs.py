@@ -14,6 +14,7 @@ from texturenets import specs
 from texturenets.errors import UserError
 
 UNLIKE_DEFAULTS: dict[str, list[str]] = {
+    "graph": ["nodes=photo,conv 0 out=3 kernel=1"],
     "residual": ["channels=32", "blocks=3", "padding=circular", "normalization=batch"],
     "johnson": [
         "upsampling=nearest",

@@ -16,6 +16,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
+from texturenets import nodes as graph_nodes
 from texturenets.errors import UserError, unknown
 
 Normalization = Literal["instance", "batch", "none"]
@@ -227,6 +228,23 @@ class Custom(GeneratorSpec):
         for option in self.options:
             if "=" not in option:
                 raise UserError(f"generator option {option!r} is not of the form key=value")
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class Graph(GeneratorSpec):
+    """Any network, as a list of operations: for the networks of other programs. See `texturenets.nodes`.
+
+    `normalization` and `padding` mean nothing here. Raises UserError for a list that is no network.
+    """
+
+    name: ClassVar[str] = "graph"
+
+    nodes: tuple[str, ...] = ("photo", "pad 0 amount=1:1:1:1 mode=reflect", "conv 1 out=3 kernel=3")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        graph_nodes.parse(self.nodes)
 
 
 REFERENCE: dict[str, GeneratorSpec] = {

@@ -11,6 +11,7 @@ from texturenets.errors import UserError, unknown
 from texturenets.generators.arithmetic import flops
 from texturenets.generators.custom import build_custom
 from texturenets.generators.encoder_decoder import SkipUnpoolGenerator
+from texturenets.generators.graph import GraphGenerator
 from texturenets.generators.johnson import JohnsonGenerator
 from texturenets.generators.pyramid import PyramidGenerator
 from texturenets.generators.residual import ResidualGenerator
@@ -23,6 +24,7 @@ GENERATORS: dict[str, Any] = {
     "johnson": JohnsonGenerator,
     "pyramid": PyramidGenerator,
     "skip_unpool": SkipUnpoolGenerator,
+    "graph": GraphGenerator,
 }
 
 
