@@ -27,13 +27,7 @@ TINY: dict[str, GeneratorSpec] = {
     "pyramid": Pyramid(channels=3, scales=3),
     "skip_unpool": SkipUnpool(channels=(4, 6), skip_channels=2),
     "graph": Graph(
-        nodes=(
-            "photo",
-            "conv 0 out=4 kernel=2 stride=2",
-            "norm 1",
-            "elu 2",
-            "deconv 3 out=3 kernel=2 stride=2",
-        )
+        nodes=("photo", "conv 0 out=4 kernel=2 stride=2", "elu 1", "deconv 2 out=3 kernel=2 stride=2")
     ),
 }
 OPTIONS: list[GeneratorSpec] = [

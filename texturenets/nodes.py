@@ -147,19 +147,24 @@ def parse(lines: Sequence[str]) -> tuple[Node, ...]:
         raise UserError(f"graph generator: {len(lines)} nodes are not between 1 and {MAX_NODES}")
     nodes: list[Node] = []
     total = 0
-    for number, text in enumerate(lines):
-        try:
-            node = _shape(_words(text, number), nodes)
-            total += weights(node, nodes)
-        except ValueError as error:
-            raise UserError(f"graph generator: node {number} ({text[:60]!r}): {error}") from None
+    for text in lines:
+        node = understand(text, nodes)
+        total += weights(node, nodes)
         if total > MAX_WEIGHTS:
-            raise UserError(f"graph generator: more than {MAX_WEIGHTS} weights at node {number}")
+            raise UserError(f"graph generator: more than {MAX_WEIGHTS} weights at node {len(nodes)}")
         nodes.append(node)
     last = nodes[-1]
     if last.channels != 3 or last.size != (Fraction(1), 0, 0):
         raise UserError("graph generator: its last node does not give three channels of the photo's size")
     return tuple(nodes)
+
+
+def understand(text: str, nodes: Sequence[Node]) -> Node:
+    """The node that the line `text` is behind `nodes`. Raises UserError where it cannot be one."""
+    try:
+        return _shape(_words(text, len(nodes)), nodes)
+    except ValueError as error:
+        raise UserError(f"graph generator: node {len(nodes)} ({text[:60]!r}): {error}") from None
 
 
 def weights(node: Node, nodes: Sequence[Node]) -> int:
@@ -330,4 +335,14 @@ _RULES: Final[dict[str, Callable[[Node, Sequence[Node]], _Shape]]] = {
 }
 
 
-__all__ = ["MAX_NODES", "MAX_WEIGHTS", "OPERATIONS", "Node", "line", "parse", "stride", "weights"]
+__all__ = [
+    "MAX_NODES",
+    "MAX_WEIGHTS",
+    "OPERATIONS",
+    "Node",
+    "line",
+    "parse",
+    "stride",
+    "understand",
+    "weights",
+]
