@@ -26,6 +26,7 @@ from texturenets.generators import build
 from texturenets.losses import Objective, Terms
 from texturenets.training import cache, checkpoint, memory, setup
 from texturenets.training.logistics import Logistics
+from texturenets.training.optimizer import Muon
 
 VALIDATION_CROPS = 16  # enough for a mean that orders checkpoints; a second of work on two cores
 
@@ -118,7 +119,8 @@ class Training:
             self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.logistics.init:
             self._start_from(modelfile.find(self.logistics.init))
-        self.optimizer: torch.optim.Optimizer = torch.optim.Adam(self.network.parameters(), run.learning_rate)
+        kind: type[torch.optim.Optimizer] = Muon if run.optimizer == "muon" else torch.optim.Adam
+        self.optimizer: torch.optim.Optimizer = kind(self.network.parameters(), lr=run.learning_rate)
         self.state = checkpoint.State(0, 0.0, None, 0, self.facts)
         if resume:
             self._resume()
