@@ -14,11 +14,43 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from texturenets import weights
+from texturenets.descriptors import random_filters
 from texturenets.descriptors.networks import PLANS, Conv, Fire, Pool, Step
+from texturenets.descriptors.random_filters import RandomFilters
 from texturenets.errors import UserError, unknown
 
 PoolMode = Literal["max", "average"]
 Tap = Callable[[str, Tensor], Tensor]
+
+LAYERS: dict[str, tuple[str, ...]] = {
+    **{network: tuple(step.name for step in plan) for network, plan in PLANS.items()},
+    "random": random_filters.LAYERS,
+}
+"""The layers of every network, in the order of evaluation."""
+
+# (texture loss, content loss) where a network alone is asked for. VGG-16: to relu3_3, as Johnson et al., arXiv
+# 1603.08155, section 3.2, for the content; VGG-19: Gatys et al., arXiv 1508.06576, section "Methods";
+# SqueezeNet: as in the default recipe; random: all sizes for the texture, and for the content the one size that
+# Ustyuzhaninov et al. use in their models of one scale.
+_RECOMMENDED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "vgg16": (("relu1_1", "relu1_2", "relu2_1", "relu2_2", "relu3_1", "relu3_2", "relu3_3"), ("relu3_3",)),
+    "vgg19": (("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"), ("relu4_2",)),
+    "vgg19_normalised": (("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"), ("relu4_2",)),
+    "squeezenet1_0": (("conv1", *(f"fire{i}" for i in range(2, 8))), ("fire4",)),
+    "squeezenet1_1": (("conv1", *(f"fire{i}" for i in range(2, 8))), ("fire4",)),
+    "random": (random_filters.LAYERS, ("conv11",)),
+}
+
+
+def recommended(network: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """`network:layer` names for the texture loss and the content loss of a run with this network alone.
+
+    Raises UserError, with the nearest known name, for one that does not exist.
+    """
+    if network not in _RECOMMENDED:
+        raise unknown("descriptor network", network, _RECOMMENDED)
+    style, content = (tuple(f"{network}:{name}" for name in names) for names in _RECOMMENDED[network])
+    return style, content
 
 
 def split(layer: str, default: str) -> tuple[str, str]:
@@ -28,11 +60,10 @@ def split(layer: str, default: str) -> tuple[str, str]:
     """
     network, colon, name = layer.rpartition(":")
     network = network if colon else default
-    if network not in PLANS:
-        raise unknown("descriptor network", network, PLANS)
-    names = [step.name for step in PLANS[network]]
-    if name not in names:
-        raise unknown(f"layer of {network}", name, names)
+    if network not in LAYERS:
+        raise unknown("descriptor network", network, LAYERS)
+    if name not in LAYERS[network]:
+        raise unknown(f"layer of {network}", name, LAYERS[network])
     return network, name
 
 
@@ -159,7 +190,7 @@ def _attribute(key: str, part: str) -> str:
 class Descriptors(nn.Module):
     """Several networks behind one call: layers are `network:layer`."""
 
-    def __init__(self, networks: Iterable[Descriptor]) -> None:
+    def __init__(self, networks: Iterable[Descriptor | RandomFilters]) -> None:
         super().__init__()
         self.networks = nn.ModuleDict({network.name: network for network in networks})
 
@@ -188,8 +219,9 @@ def build(
     pool: PoolMode = "max",
     dtype: torch.dtype = torch.float32,
     progress: weights.Progress | None = None,
+    seed: int = 0,
 ) -> Descriptors:
-    """The networks that `layers` name, their weights found by `weights.load`.
+    """The networks that `layers` name, their weights found by `weights.load`; `seed` is that of `random`.
 
     Raises UserError for unknown names and for weights that cannot be had.
     """
@@ -198,13 +230,11 @@ def build(
         network, name = split(layer, default)
         if name not in wanted.setdefault(network, []):
             wanted[network].append(name)
-    return Descriptors(
-        Descriptor(
-            weights.load(network, files=files, offline=offline, progress=progress),
-            names,
-            padding=padding,
-            pool=pool,
-            dtype=dtype,
-        )
-        for network, names in wanted.items()
-    )
+
+    def made(network: str, names: list[str]) -> Descriptor | RandomFilters:
+        if network == "random":
+            return RandomFilters(names, seed=seed, padding=padding, dtype=dtype)
+        pretrained = weights.load(network, files=files, offline=offline, progress=progress)
+        return Descriptor(pretrained, names, padding=padding, pool=pool, dtype=dtype)
+
+    return Descriptors(made(network, names) for network, names in wanted.items())
