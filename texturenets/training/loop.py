@@ -6,7 +6,7 @@ import hashlib
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -119,7 +119,7 @@ class Training:
             self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.logistics.init:
             self._start_from(modelfile.find(self.logistics.init))
-        kind: type[torch.optim.Optimizer] = Muon if run.optimizer == "muon" else torch.optim.Adam
+        kind: Callable[..., torch.optim.Optimizer] = Muon if run.optimizer == "muon" else torch.optim.Adam
         self.optimizer: torch.optim.Optimizer = kind(self.network.parameters(), lr=run.learning_rate)
         self.state = checkpoint.State(0, 0.0, None, 0, self.facts)
         if resume:
