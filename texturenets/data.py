@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -173,7 +174,7 @@ class Crops(Dataset[Batch]):
         return Batch(step, torch.stack(crops), unreadable)
 
 
-def _first(batches: list[Batch]) -> Batch:
+def _first(batches: list[Batch | UserError]) -> Batch | UserError:
     return batches[0]
 
 
@@ -182,17 +183,40 @@ def _first(batches: list[Batch]) -> Batch:
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+def _obey(parent: int) -> None:
+    """End this process when `parent` asks for it, and nobody else."""
+    while signal.sigwaitinfo([signal.SIGTERM]).si_pid != parent:
+        pass
+    os._exit(0)
+
+
 def _worker(_: int) -> None:
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    mine = set(SIGNALS)
+    if hasattr(signal, "sigwaitinfo"):  # not on macOS, where a worker still ends at anybody's SIGTERM
+        mine.discard(signal.SIGTERM)
+        threading.Thread(target=_obey, args=(os.getppid(),), daemon=True).start()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, mine)
     torch.set_num_threads(1)
+
+
+class _Sent(Dataset[Batch | UserError]):
+    """`data` with its UserErrors as values: what a worker raises arrives as the text of a traceback."""
+
+    def __init__(self, data: Dataset[Batch]) -> None:
+        self.data = data
+
+    def __getitem__(self, step: int) -> Batch | UserError:
+        try:
+            return self.data[step]
+        except UserError as error:
+            return error
 
 
 def loader(data: Dataset[Batch], steps: range, workers: int, pin: bool = False) -> Iterator[Batch]:
     """The batches of `steps` in order, decoded ahead by `workers` processes (0: in this one)."""
     batches = DataLoader(
-        data,
+        _Sent(data),
         sampler=list(steps),
         batch_size=1,
         collate_fn=_first,
@@ -203,9 +227,13 @@ def loader(data: Dataset[Batch], steps: range, workers: int, pin: bool = False) 
     )
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # until the workers have made their choice
     try:
-        return iter(batches)
+        running = iter(batches)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    for batch in running:
+        if isinstance(batch, UserError):
+            raise batch
+        yield batch
 
 
 def validation(files: Sequence[Path], side: int, count: int) -> tuple[Tensor, list[str]]:
