@@ -99,9 +99,12 @@ def read_header(path: str | Path) -> Header:
                 f"upgrade it (the file was written by {data.get('version', 'a later one')})"
             )
         known = {f.name for f in dataclasses.fields(Header)}
-        data["generator"] = specs.from_dict(data["generator"])
+        try:
+            data["generator"] = specs.from_dict(data["generator"])
+        except UserError as error:
+            raise UserError(f"{path}: damaged model header, or one of a later version: {error}") from None
         return Header(**{k: v for k, v in data.items() if k in known})
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: damaged model header ({error})") from None
 
 

@@ -67,17 +67,22 @@ def restore(folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer) 
     with safe_open(folder / NAME, "pt") as file:
         tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 (not a mapping)
     try:
+        random = tensors["random"]
         network.load_state_dict({k[8:]: v for k, v in tensors.items() if k.startswith("network.")})
-    except RuntimeError as error:
+    except (RuntimeError, KeyError) as error:
         raise UserError(
             f"{folder / NAME} does not fit the network: {' '.join(str(error).split())[:200]}"
         ) from None
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         if key.startswith("optimizer."):
             _, index, name = key.split(".", 2)
-            state.setdefault(int(index), {})[name] = value
+            like = parameters[int(index)]
+            # In memory as the weights are: the same sums in the same order as without the interruption.
+            fits = value.shape == like.shape
+            state.setdefault(int(index), {})[name] = torch.empty_like(like).copy_(value) if fits else value
     current = optimizer.state_dict()
     current["state"] = state
     optimizer.load_state_dict(current)
-    torch.set_rng_state(tensors["random"])
+    torch.set_rng_state(random)

@@ -1,0 +1,148 @@
+"""The state of a run in one file: every bit comes back."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from texturenets import modelfile, specs
+from texturenets.errors import UserError
+from texturenets.generators import build
+from texturenets.training import checkpoint
+from texturenets.training.checkpoint import State
+from texturenets.training.optimizer import Muon
+
+OPTIMIZERS = {
+    "adam": lambda parameters: torch.optim.Adam(parameters, 1e-3),
+    "muon": lambda parameters: Muon(parameters, 1e-3),
+}
+Pair = tuple[nn.Module, torch.optim.Optimizer]
+
+
+def make(name: str, seed: int = 0) -> Pair:
+    torch.manual_seed(seed)
+    network = build(specs.Residual(channels=8, blocks=1)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network, OPTIMIZERS[name](network.parameters())
+
+
+def step(pair: Pair, count: int) -> None:
+    """Steps with random pictures and a random loss: the random state counts too."""
+    network, optimizer = pair
+    for _ in range(count):
+        optimizer.zero_grad()
+        (network(torch.rand(2, 3, 32, 32)) * torch.rand(2, 3, 32, 32)).sum().backward()
+        optimizer.step()
+
+
+def state(**change: object) -> State:
+    facts = {"run": {"steps": 9, "set": ["a=1"]}, "photos": "abc"}
+    return State(**{"step": 3, "seconds": 1.25, "best": 0.5, "best_step": 2, "facts": facts, **change})
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_steps_after_it_are_those_without_interruption(name: str, tmp_path: Path) -> None:
+    whole = make(name)
+    step(whole, 3)
+    assert checkpoint.save(tmp_path, state(), *whole) == tmp_path / checkpoint.NAME
+    step(whole, 2)
+
+    other = make(name, seed=1)
+    checkpoint.restore(tmp_path, *other)
+    step(other, 2)
+    for (key, value), again in zip(
+        whole[0].state_dict().items(), other[0].state_dict().values(), strict=True
+    ):
+        assert torch.equal(value, again), key
+    before, after = whole[1].state_dict(), other[1].state_dict()
+    assert before["param_groups"] == after["param_groups"]
+    assert before["state"].keys() == after["state"].keys()
+    for index, moments in before["state"].items():
+        for key, value in moments.items():
+            assert torch.equal(value, after["state"][index][key]), (index, key)
+    assert torch.equal(torch.rand(3), _drawn_after(whole, name))
+
+
+def _drawn_after(whole: Pair, name: str) -> torch.Tensor:
+    """What is drawn after the five steps of the run that was not interrupted."""
+    again = make(name)
+    step(again, 5)
+    return torch.rand(3)
+
+
+@pytest.mark.parametrize("best", [None, 0.1234567890123456])
+def test_state_comes_back_as_it_was(best: float | None, tmp_path: Path) -> None:
+    was = state(best=best, scaler={"scale": 1024.0, "_growth_tracker": 7})
+    checkpoint.save(tmp_path, was, *make("adam"))
+    assert checkpoint.read_state(tmp_path) == was
+
+
+def test_nothing_in_it_is_pickled(tmp_path: Path) -> None:
+    pair = make("muon")
+    step(pair, 1)
+    checkpoint.save(tmp_path, state(), *pair)
+    tensors = load_file(tmp_path / checkpoint.NAME)
+    assert {key.partition(".")[0] for key in tensors} == {"network", "optimizer", "random"}
+    assert [p.name for p in tmp_path.iterdir()] == [checkpoint.NAME]
+
+
+def test_nothing_to_resume(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nothing to resume: .*leave out --resume"):
+        checkpoint.read_state(tmp_path)
+
+
+def test_damaged_files_are_refused(tmp_path: Path) -> None:
+    pair = make("adam")
+    path = checkpoint.save(tmp_path, state(), *pair)
+    whole = path.read_bytes()
+    for length in (0, 5, 100, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        with pytest.raises(UserError, match="is not a checkpoint of texturenets"):
+            checkpoint.read_state(tmp_path)
+    tensors = {"random": torch.get_rng_state()}
+    for text in ("", "null", "[]", json.dumps({"step": 1}), json.dumps({**vars(state()), "mood": 1})):
+        save_file(tensors, path, {"state": text})
+        with pytest.raises(UserError, match="is not a checkpoint of texturenets"):
+            checkpoint.read_state(tmp_path)
+    save_file(tensors, path)
+    with pytest.raises(UserError, match="is not a checkpoint of texturenets"):
+        checkpoint.read_state(tmp_path)
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path, state(), *make("adam"))
+    other = build(specs.Residual(channels=16, blocks=1))
+    with pytest.raises(UserError, match="does not fit the network"):
+        checkpoint.restore(tmp_path, other, torch.optim.Adam(other.parameters()))
+
+
+def test_a_checkpoint_that_lacks_a_part_is_refused(tmp_path: Path) -> None:
+    pair = make("adam")
+    step(pair, 1)
+    path = checkpoint.save(tmp_path, state(), *pair)
+    tensors = load_file(path)
+    del tensors["random"]
+    save_file(tensors, path, {"state": json.dumps(vars(state()))})
+    with pytest.raises(UserError, match="does not fit"):
+        checkpoint.restore(tmp_path, *make("adam"))
+
+
+def test_a_full_disk_keeps_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = make("adam")
+    path = checkpoint.save(tmp_path, state(), *pair)
+    before = path.read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(modelfile, "save_file", full)
+    with pytest.raises(UserError, match=r"cannot write .*: No space left on device"):
+        checkpoint.save(tmp_path, state(step=4), *pair)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == [checkpoint.NAME]

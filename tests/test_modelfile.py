@@ -1,0 +1,282 @@
+"""One file a model: what goes in comes out, and what is damaged is refused in one line."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import errno
+import io
+import json
+import os
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from texturenets import modelfile, specs
+from texturenets.errors import UserError
+from texturenets.generators import build
+
+SPEC = specs.Residual(channels=8, blocks=1, padding="zero")
+
+
+@pytest.fixture
+def network() -> torch.nn.Module:
+    """A small network."""
+    return build(SPEC)
+
+
+def header(**change: Any) -> modelfile.Header:
+    facts: dict[str, Any] = {
+        "name": "tiny",
+        "kind": "style",
+        "generator": SPEC,
+        "training": {"run": {"steps": 7}, "validation": 0.5},
+        "licence": "CC0-1.0",
+        "terms": "photos of our own: ä ö ü",
+        "source": "painting.jpg",
+        "thumbnail": modelfile.encode_thumbnail(torch.rand(1, 3, 40, 60)),
+    }
+    return modelfile.Header(**{**facts, **change})
+
+
+@pytest.fixture
+def path(network: torch.nn.Module, tmp_path: Path) -> Path:
+    """Its model file."""
+    made = tmp_path / "tiny.safetensors"
+    modelfile.save(network, header(), made)
+    return made
+
+
+def rewrite(path: Path, **change: Any) -> Path:
+    """The file with other values in its header; None removes one."""
+    tensors = load_file(path)
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        data = json.loads(json.loads(file.read(length))["__metadata__"]["texturenets"])
+    data = {k: v for k, v in {**data, **change}.items() if v is not None}
+    save_file(tensors, path, {"texturenets": json.dumps(data)})
+    return path
+
+
+def test_weights_come_back_in_half_precision_and_the_header_as_it_was(
+    network: torch.nn.Module, path: Path
+) -> None:
+    loaded, found = modelfile.load(path)
+    assert found == header(thumbnail=found.thumbnail)
+    assert not loaded.training
+    for name, value in network.state_dict().items():
+        half = loaded.state_dict()[name]
+        assert half.dtype == torch.float32
+        assert torch.equal(half, value.half().float()), name
+        assert not torch.equal(value, torch.zeros_like(value)) or torch.equal(half, value)
+    assert not any(p.requires_grad for p in loaded.parameters())
+    # Two bytes a weight and the header: nothing else is in there.
+    weights = 2 * sum(v.numel() for v in network.state_dict().values())
+    assert weights < path.stat().st_size < weights + 6000
+    x = torch.rand(1, 3, 32, 32)
+    y, z = network.eval()(x), loaded(x)
+    assert 0 < (y - z).abs().max() < 0.01
+
+
+def test_counters_stay_whole_numbers(tmp_path: Path) -> None:
+    spec = specs.Residual(channels=8, blocks=1, normalization="batch")
+    network = build(spec)
+    for _ in range(3):
+        network(torch.rand(2, 3, 32, 32))
+    modelfile.save(network, header(generator=spec), tmp_path / "a.safetensors")
+    loaded, _ = modelfile.load(tmp_path / "a.safetensors")
+    counters = {k: v for k, v in loaded.state_dict().items() if not v.is_floating_point()}
+    assert counters
+    assert all(v == 3 for v in counters.values())
+
+
+def test_a_file_of_a_later_format_is_refused_by_name(path: Path) -> None:
+    rewrite(path, format=modelfile.FORMAT + 1, version="9.9")
+    message = f"{path} has model format {modelfile.FORMAT + 1}; .* written by 9.9"
+    with pytest.raises(UserError, match=message):
+        modelfile.read_header(path)
+    with pytest.raises(UserError, match=message):
+        modelfile.load(path)
+
+
+def test_what_a_later_version_says_besides_is_passed_over(path: Path) -> None:
+    rewrite(path, mood="melancholic")
+    assert modelfile.read_header(path).name == "tiny"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"format": None}, "damaged model header"),
+        ({"format": "one"}, "damaged model header"),
+        ({"generator": None}, "damaged model header"),
+        ({"generator": [1]}, "damaged model header"),
+        ({"generator": {"name": "residuel"}}, "did you mean 'residual'"),
+        ({"generator": {"name": "residual", "channels": "many"}}, "channels"),
+        ({"generator": {"name": "residual", "channels": 10**9}}, "channels"),
+        ({"name": None}, "damaged model header"),
+        (
+            {"generator": specs.to_dict(specs.Residual(channels=16, blocks=1))},
+            "do not fit its residual network",
+        ),
+        ({"generator": specs.to_dict(specs.Pyramid(channels=2))}, "do not fit its pyramid network"),
+    ],
+    ids=str,
+)
+def test_a_damaged_header_is_refused_with_the_file_named(
+    path: Path, change: dict[str, Any], said: str
+) -> None:
+    rewrite(path, **change)
+    with pytest.raises(UserError, match=said) as caught:
+        modelfile.load(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "nul", "null", "[]", "3", '"x"', "{"])
+def test_a_header_that_is_no_object_is_refused(path: Path, text: str) -> None:
+    save_file(load_file(path), path, {"texturenets": text})
+    with pytest.raises(UserError, match="damaged model header"):
+        modelfile.read_header(path)
+
+
+def test_files_cut_short_or_of_another_kind_are_refused(path: Path, tmp_path: Path) -> None:
+    whole = path.read_bytes()
+    cut = tmp_path / "cut.safetensors"
+    for length in [0, 1, 7, 8, 9, 100, *range(200, len(whole), len(whole) // 20), len(whole) - 1]:
+        cut.write_bytes(whole[:length])
+        with pytest.raises(UserError, match=f"{cut} is not a texturenets model"):
+            modelfile.load(cut)
+    for other in (b"\x89PNG" * 99, bytes(64), b"\xff" * 64, struct.pack("<Q", 2**40) + b"{}"):
+        cut.write_bytes(other)
+        with pytest.raises(UserError, match="is not a texturenets model"):
+            modelfile.load(cut)
+    save_file({"a": torch.zeros(1)}, cut)
+    with pytest.raises(UserError, match="no texturenets header; `texturenets convert`"):
+        modelfile.load(cut)
+    with pytest.raises(UserError, match=r"no such file: .*gone"):
+        modelfile.load(tmp_path / "gone.safetensors")
+    with pytest.raises(UserError, match=str(tmp_path)):
+        modelfile.load(tmp_path)
+
+
+def test_single_damaged_bytes_raise_nothing_but_user_errors(path: Path, tmp_path: Path) -> None:
+    whole, bad = path.read_bytes(), tmp_path / "bad.safetensors"
+    (length,) = struct.unpack("<Q", whole[:8])
+    for place in range(0, 8 + length, 41):
+        bad.write_bytes(whole[:place] + bytes([whole[place] ^ 0x15]) + whole[place + 1 :])
+        with contextlib.suppress(UserError):
+            modelfile.load(bad)
+
+
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(
+    network: torch.nn.Module, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = path.read_bytes()
+
+    def full(_: object, name: Path, *__: object) -> None:
+        Path(name).write_bytes(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(modelfile, "save_file", full)
+    for name in (path, path.with_name("new.safetensors")):
+        with pytest.raises(UserError, match=f"cannot write {name}: No space left on device"):
+            modelfile.save(network, header(), name)
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e6])
+def test_weights_that_half_precision_does_not_hold_are_refused(
+    network: torch.nn.Module, tmp_path: Path, value: float
+) -> None:
+    with torch.no_grad():
+        next(network.parameters()).flatten()[0] = value
+    with pytest.raises(
+        UserError, match="not finite in half precision: train anew with a lower --learning-rate"
+    ):
+        modelfile.save(network, header(), tmp_path / "a.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_thumbnail_is_a_small_jpeg_of_the_picture() -> None:
+    picture = torch.zeros(1, 3, 300, 600)
+    picture[:, 0] = 1
+    with Image.open(io.BytesIO(base64.b64decode(modelfile.encode_thumbnail(picture)))) as image:
+        assert (image.format, image.size) == ("JPEG", (192, 96))
+        r, g, b = image.getpixel((90, 40))  # type: ignore[misc]
+    assert r > 245
+    assert max(g, b) < 10
+
+
+# -------------------------------------------------------------------------------------------------- find
+
+
+@pytest.fixture
+def zoo(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of shipped models, `wave` alone."""
+    folder = tmp_path / "zoo"
+    folder.mkdir()
+    path.rename(folder / "wave.safetensors")
+    monkeypatch.setattr(modelfile, "ZOO", folder)
+    return folder
+
+
+def test_find_knows_names_and_files(zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert modelfile.shipped() == {"wave": zoo / "wave.safetensors"}
+    assert modelfile.find("wave") == zoo / "wave.safetensors"
+    (tmp_path / "wave").mkdir()  # a folder of that name is no model
+    assert modelfile.find("wave", "style") == zoo / "wave.safetensors"
+    (tmp_path / "mine").write_bytes(b"")
+    assert modelfile.find("mine") == Path("mine")
+    assert modelfile.find(zoo / "wave.safetensors") == zoo / "wave.safetensors"
+
+
+def test_find_gives_the_nearest_name(zoo: Path) -> None:
+    with pytest.raises(UserError, match="unknown style 'wav'; did you mean 'wave'"):
+        modelfile.find("wav", "style")
+    with pytest.raises(UserError, match="unknown texture 'wave_'; none are there"):
+        modelfile.find("wave_", "texture")
+    for name in ("wave.safetensor", "zoo/wav", zoo):
+        with pytest.raises(UserError, match="no such model file"):
+            modelfile.find(name)
+
+
+# ------------------------------------------------------------------------------- a generator of one's own
+
+CODE = """
+from torch import nn
+
+
+class Mine(nn.Sequential):
+    def __init__(self, kernel=3):
+        super().__init__(nn.Conv2d(3, 3, kernel, padding=kernel // 2), nn.Sigmoid())
+"""
+
+
+def test_a_model_with_code_of_its_makers_own_needs_consent(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(CODE)
+    spec = specs.make(f"{file}:Mine", ["kernel=5"])
+    network = build(spec, custom=f"{file}:Mine")
+    path = tmp_path / "a.safetensors"
+    modelfile.save(network, header(generator=spec), path)
+    assert modelfile.read_header(path).generator == spec  # read without running anything
+    with pytest.raises(UserError, match=r"not run unasked: .*--generator"):
+        modelfile.load(path)
+    moved = file.rename(tmp_path / "elsewhere.py")
+    loaded, _ = modelfile.load(path, f"{moved}:Mine")
+    weight = network.state_dict()["0.weight"]
+    assert weight.shape == (3, 3, 5, 5)
+    assert torch.equal(loaded.state_dict()["0.weight"], weight.half().float())
+
+
+def test_consent_for_a_model_that_needs_none_is_a_mistake(path: Path) -> None:
+    with pytest.raises(UserError, match="needs no code of your own"):
+        modelfile.load(path, "mine.py:Mine")
