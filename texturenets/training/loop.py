@@ -171,6 +171,8 @@ class Training:
             )
         if world > 1 and run.normalize_gradients:
             raise UserError("--normalize-gradients looks across the whole batch: run it in one process")
+        if world > 1 and getattr(specs.make(run.generator, run.set), "normalization", "") == "batch":
+            raise UserError("normalization=batch looks across the whole batch: run it in one process")
 
     def _check_network(self) -> None:
         """Raises UserError where crops of this run cannot go through the network."""
