@@ -146,6 +146,7 @@ FIELDS = {
 FIXED = {
     "set": (),
     "accumulate": 1,
+    "optimizer": "adam",
     "schedule": "step",
     "decay": 0.8,
     "decay_every": 2000,
@@ -428,6 +429,7 @@ STYLE: dict[str, Change] = {
     "style_weight": Change(losses("style"), {"style_weight": 3}, ONE),
     "content_weight": Change(losses("content"), {"content_weight": 0}, ONE, then={}),
     "tv_weight": Change(lambda r: "tv" in names(r), {"tv_weight": 1}, then=True),
+    "optimizer": Change(network, {"optimizer": "adam"}),
     "lattice_weight": Change(lambda r: "lattice" in names(r), {"lattice_weight": 0}, then=False),
     "scaling": Change(losses("style"), {"scaling": "paper"}, ONE),
     "pyramid_loss": Change(lambda r: any("@1" in n for n in names(r)), {"pyramid_loss": 2}, then=True),
