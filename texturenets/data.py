@@ -224,6 +224,8 @@ def loader(data: Dataset[Batch], steps: range, workers: int, pin: bool = False) 
         prefetch_factor=2 if workers else None,
         pin_memory=pin,
         worker_init_fn=_worker,
+        # Else each start draws from torch's random state, and a resumed run starts once more.
+        generator=torch.Generator(),
     )
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # until the workers have made their choice
     try:

@@ -85,4 +85,9 @@ def restore(folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer) 
     current = optimizer.state_dict()
     current["state"] = state
     optimizer.load_state_dict(current)
+    for parameter, moments in optimizer.state.items():
+        for name, value in moments.items():
+            if torch.is_tensor(value) and value.shape == parameter.shape:
+                # In the parameter's own memory layout: kernels round differently where two layouts meet.
+                moments[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
     torch.set_rng_state(random)

@@ -296,7 +296,11 @@ class Training:
     def _step(self, batch: data.Batch) -> tuple[dict[str, Tensor], Tensor]:
         """One step of the optimizer; the mean losses and the pictures drawn."""
         photos = batch.photos.to(self.device, non_blocking=True)
-        content = {k: v.to(self.device, non_blocking=True) for k, v in (batch.content or {}).items()}
+        content = {
+            # Laid out as the networks give it: sums in another order differ in the last bits.
+            k: v.to(self.device, non_blocking=True, memory_format=torch.channels_last)
+            for k, v in (batch.content or {}).items()
+        }
         parts = photos.chunk(self.run.accumulate)
         totals: dict[str, Tensor] = {}
         drawn = []

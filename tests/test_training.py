@@ -1,0 +1,569 @@
+"""Training: repeatable to the bit, interrupted or not, whole batches or parts, one process or two."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor
+
+from texturenets import data, modelfile
+from texturenets.errors import UserError
+from texturenets.losses import Objective
+from texturenets.runs import StyleRun
+from texturenets.training import cache, checkpoint, listeners, loop, setup
+from texturenets.training.loop import Record, Training, learning_rate
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> tiny.Studio:
+    """Twelve photos, a painting, small descriptor networks."""
+    return tiny.Studio(tmp_path_factory.mktemp("studio"), photos=12)
+
+
+def tensors(result: tiny.Result) -> dict[str, Tensor]:
+    """All of the last checkpoint: network, optimizer and random state."""
+    return load_file(result.folder / checkpoint.NAME)
+
+
+def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def distance(a: dict[str, Tensor], b: dict[str, Tensor]) -> float:
+    """Of b from a, relative to a, over all tensors."""
+    assert a.keys() == b.keys()
+    one, two = (torch.cat([t[k].double().flatten() for k in a]) for t in (a, b))
+    return float((one - two).norm() / one.norm())
+
+
+def stop_at(patch: pytest.MonkeyPatch, step: int) -> None:
+    """Runs end after `step`, as Ctrl-C ends them."""
+    check = Training._check_losses
+
+    def stopping(self: Training, at: int, *more: Any) -> None:
+        check(self, at, *more)
+        self.stop = at == step
+
+    patch.setattr(Training, "_check_losses", stopping)
+
+
+def cached(studio: tiny.Studio, **flags: Any) -> Path:
+    """A cache of the studio's photos."""
+    out = studio.root / f"{len(list(studio.root.iterdir()))}.h5"
+    settings = {**tiny.BASE, "content": studio.photos, "weights": [str(studio.weights)], **flags}
+    status, _, error = tiny.call("cache", "-o", str(out), "--quiet", *tiny.words(settings))
+    assert status == 0, error
+    return out
+
+
+# --------------------------------------------------------------------------------------------- learning
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "adam"])
+def test_it_learns(studio: tiny.Studio, optimizer: str) -> None:
+    flags = {"steps": 40, "learning_rate": 1e-2, "optimizer": optimizer, "image_size": 32, "style_size": 48}
+    result = studio.run(**flags)
+    assert result.status == 0, result.error
+    totals = [sum(line["losses"].values()) for line in result.records if "losses" in line]
+    assert len(totals) == 4
+    assert totals[-1] < 0.7 * totals[0]
+    assert result.header.training["step"] == 40
+
+
+def test_learning_rates_by_hand() -> None:
+    constant = StyleRun(learning_rate=0.5, schedule="constant", warmup=4, steps=10)
+    assert [learning_rate(constant, i) for i in range(6)] == [0.125, 0.25, 0.375, 0.5, 0.5, 0.5]
+    falling = StyleRun(learning_rate=1.0, schedule="step", decay=0.8, decay_every=3, warmup=0, steps=10)
+    rates = [learning_rate(falling, i) for i in range(8)]
+    assert rates == pytest.approx([1, 1, 1, 0.8, 0.8, 0.8, 0.64, 0.64])
+    cosine = StyleRun(learning_rate=2.0, schedule="cosine", warmup=0, steps=100)
+    # From the full rate to a fiftieth of it, half of the way in the middle.
+    assert learning_rate(cosine, 0) == 2.0
+    assert learning_rate(cosine, 50) == pytest.approx(2 * (0.02 + 0.98 / 2))
+    assert learning_rate(cosine, 25) == pytest.approx(2 * (0.02 + 0.98 * (1 + math.sqrt(0.5)) / 2))
+    assert learning_rate(cosine, 100) == pytest.approx(0.04)
+    # train.lua, branch master: times 0.8 every 2000 iterations.
+    lua = StyleRun(learning_rate=1e-3, schedule="step", warmup=0, steps=50000)
+    assert learning_rate(lua, 1999) == 1e-3
+    assert learning_rate(lua, 2000) == pytest.approx(8e-4)
+    assert learning_rate(lua, 49999) == pytest.approx(1e-3 * 0.8**24)
+
+
+def test_the_rate_of_the_schedule_is_the_one_used(studio: tiny.Studio) -> None:
+    result = studio.run(steps=4, schedule="step", decay=0.5, decay_every=2, learning_rate=8e-3, save_every=1)
+    assert [line["learning_rate"] for line in result.records if "losses" in line] == [8e-3, 8e-3, 4e-3, 4e-3]
+
+
+# ------------------------------------------------------------------------------------------------ resume
+
+KINDS: dict[str, dict[str, Any]] = {
+    "float32": {"precision": "float32"},
+    "bf16, two workers": {"precision": "bf16", "workers": 2},
+    "adam, in parts": {"optimizer": "adam", "accumulate": 2},
+    "batch normalization": {"set": ["channels=8", "blocks=1", "normalization=batch"]},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_resumed_is_as_if_never_interrupted(
+    studio: tiny.Studio, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = {"steps": 7, "schedule": "cosine", "warmup": 2, "validate_every": 2, **KINDS[kind]}
+    whole = studio.run(**flags)
+    assert whole.status == 0, whole.error
+    model = studio.root / f"stopped {kind}.safetensors"
+    for step in (2, 5):
+        with monkeypatch.context() as patch:
+            stop_at(patch, step)
+            part = studio.run(*["--resume"] * (step > 2), output=model, **flags)
+        assert part.status == 130, part.error
+        assert f"stopped after step {step} of 7, saved; go on with --resume" in part.error
+        assert not model.exists()
+    last = studio.run("--resume", output=model, **flags)
+    assert last.status == 0, last.error
+    assert same(tensors(last), tensors(whole))
+    state, reference = checkpoint.read_state(last.folder), checkpoint.read_state(whole.folder)
+    assert (state.step, state.best, state.best_step) == (7, reference.best, reference.best_step)
+    weights, expected = (modelfile.load(r.model)[0].state_dict() for r in (last, whole))
+    assert same(weights, expected)
+
+
+def test_resumed_from_a_cache_too(studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    flags = {"steps": 6, "precision": "bf16", "workers": 1, "content": cached(studio, precision="bf16")}
+    whole = studio.run(**flags)
+    assert whole.status == 0, whole.error
+    model = studio.root / "stopped from a cache.safetensors"
+    with monkeypatch.context() as patch:
+        stop_at(patch, 3)
+        assert studio.run(output=model, **flags).status == 130
+    last = studio.run("--resume", output=model, **flags)
+    assert same(tensors(last), tensors(whole))
+
+
+def test_other_options_and_other_photos_are_not_the_same_run(
+    studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    photos = tmp_path / "photos"
+    for i in range(4):
+        tiny.picture(photos / f"{i}.png", seed=i)
+    model = tmp_path / "a.safetensors"
+    with monkeypatch.context() as patch:
+        stop_at(patch, 1)
+        assert studio.run(output=model, content=photos).status == 130
+    before = (model.with_suffix(".run") / checkpoint.NAME).read_bytes()
+    changed = studio.run("--resume", output=model, content=photos, seed=1, batch_size=1)
+    assert changed.status == 2
+    assert "--batch-size 2 -> 1" in changed.error
+    assert "--seed 0 -> 1" in changed.error
+    tiny.picture(photos / "another.png", seed=9)
+    more = studio.run("--resume", output=model, content=photos)
+    assert more.status == 2
+    assert "what changed: photos" in more.error
+    (photos / "another.png").unlink()
+    other = studio.run("--resume", output=model, content=photos, style=studio.photos / "0.png")
+    assert "what changed: styles" in other.error
+    assert (model.with_suffix(".run") / checkpoint.NAME).read_bytes() == before
+    moved = photos.rename(tmp_path / "moved")
+    assert studio.run("--resume", output=model, content=moved).status == 0
+
+
+def test_the_scale_of_half_precision_is_resumed(studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Processors have no use for it, but they can compute in it.
+    monkeypatch.setattr(setup, "choose_precision", lambda *_: "fp16")
+    flags = {"steps": 4, "precision": "auto", "output": studio.root / "half.safetensors"}
+    with monkeypatch.context() as patch:
+        stop_at(patch, 2)
+        stopped = studio.run(**flags)
+    assert stopped.status == 130, stopped.error
+    scaler = checkpoint.read_state(stopped.folder).scaler
+    assert scaler is not None
+    assert scaler["_growth_tracker"] > 0 or scaler["scale"] < 65536
+    last = studio.run("--resume", **flags)
+    assert last.status == 0, last.error
+    whole = studio.run(**{**flags, "output": studio.root / "half whole.safetensors"})
+    assert same(tensors(last), tensors(whole))
+    assert checkpoint.read_state(last.folder).scaler == checkpoint.read_state(whole.folder).scaler
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda n: n.name)
+def test_a_signal_to_all_processes_saves_and_ends_the_run(
+    studio: tiny.Studio, number: signal.Signals
+) -> None:
+    model = studio.root / f"{number.name}.safetensors"
+    flags = {
+        **tiny.BASE,
+        "weights": [str(studio.weights)],
+        "steps": 100000,
+        "workers": 2,
+        "save_every": 100000,
+    }
+    words = ["train", "style", str(studio.painting), "--content", str(studio.photos), "-o", str(model)]
+    run = subprocess.Popen(
+        [sys.executable, "-m", "texturenets", *words, *tiny.words(flags)],
+        start_new_session=True,  # a group of its own, as a terminal gives it
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    try:
+        records = model.with_suffix(".run") / "records.jsonl"
+        deadline = time.monotonic() + 60
+        while not (records.exists() and records.read_text()):
+            assert time.monotonic() < deadline
+            assert run.poll() is None, run.communicate()[1]
+            time.sleep(0.02)
+        os.killpg(run.pid, number)
+        output, error = run.communicate(timeout=30)
+    finally:
+        if run.poll() is None:
+            os.killpg(run.pid, signal.SIGKILL)
+    assert run.returncode == 130, error
+    assert "saved; go on with --resume" in error
+    assert "Traceback" not in error
+    assert output == f"{model.with_suffix('.run')}\n"
+    state = checkpoint.read_state(model.with_suffix(".run"))
+    assert state.step >= 10
+    assert f"stopped after step {state.step} of 100000" in error
+    with pytest.raises(ProcessLookupError):
+        os.killpg(run.pid, 0)  # no worker is left
+
+
+# ------------------------------------------------------------------------------------ parts and processes
+
+
+def gradients(studio: tiny.Studio, out: Path, processes: int = 1, **flags: Any) -> dict[str, Tensor]:
+    """The gradient of the first step, by `processes` processes."""
+    settings = {
+        **tiny.BASE,
+        "weights": [str(studio.weights)],
+        "batch_size": 4,
+        "steps": 1,
+        "content": studio.photos,
+        "output": out.with_name(f"{out.stem} model.safetensors"),
+        **flags,
+    }
+    words = [sys.executable]
+    if processes > 1:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        words += ["-m", "torch.distributed.run", f"--nproc-per-node={processes}"]
+        words += ["--master-addr=127.0.0.1", f"--master-port={port}"]
+    words += [str(ROOT / "benchmarks" / "gradients.py"), str(out)]
+    words += ["train", "style", str(studio.painting), "--quiet", *tiny.words(settings)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return load_file(out)
+
+
+def test_two_processes_have_the_gradient_of_one_with_twice_the_batch(
+    studio: tiny.Studio, tmp_path: Path
+) -> None:
+    two = gradients(studio, tmp_path / "two.safetensors", processes=2)
+    parts = gradients(studio, tmp_path / "parts.safetensors", accumulate=2)
+    one = gradients(studio, tmp_path / "one.safetensors")
+    # The same sums in the same order. (A bias before instance normalization has none but rounding.)
+    assert distance(parts, two) < 1e-7
+    # Sums of another order: rounding in float32, a few parts in a million with so few channels.
+    assert distance(one, two) < 4e-6
+    other = gradients(studio, tmp_path / "other.safetensors", seed=1)
+    assert distance(one, other) > 0.01
+
+
+def test_what_looks_across_the_batch_is_refused_in_several_processes(
+    studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Two:
+        world_size = 2
+
+    training = Training.__new__(Training)
+    training.fabric = Two()  # type: ignore[assignment]
+    with pytest.raises(UserError, match="--batch-size 3 does not divide among 2 processes"):
+        training._check_processes(StyleRun(batch_size=3))
+    with pytest.raises(UserError, match="--normalize-gradients looks across the whole batch"):
+        training._check_processes(StyleRun(normalize_gradients=True))
+    with pytest.raises(UserError, match="normalization=batch looks across the whole batch"):
+        training._check_processes(StyleRun(set=("normalization=batch",)))
+    training._check_processes(StyleRun())
+
+
+# ------------------------------------------------------------------------------------------------- cache
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("bf16", 0.0), ("float32", 2e-3)])
+def test_stored_features_give_the_losses_of_computed_ones(
+    studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch, precision: str, tolerance: float
+) -> None:
+    flags = {"content": cached(studio, precision=precision), "precision": precision, "save_every": 1}
+    stored = studio.run(**flags)
+    assert stored.status == 0, stored.error
+    read = cache.CachedCrops.__getitem__
+
+    def without(self: cache.CachedCrops, step: int) -> data.Batch:
+        batch = read(self, step)
+        assert batch.content is not None
+        return data.Batch(batch.step, batch.photos, batch.unreadable)
+
+    monkeypatch.setattr(cache.CachedCrops, "__getitem__", without)
+    computed = studio.run(**flags)
+    for a, b in zip(stored.records, computed.records, strict=True):
+        if "losses" in a:
+            assert a["losses"] == pytest.approx(b["losses"], rel=tolerance, abs=0)
+            assert any(name.startswith("content/") for name in a["losses"])
+    if not tolerance:
+        assert same(tensors(stored), tensors(computed))
+
+
+# --------------------------------------------------------------------------------------- what is kept
+
+
+def test_log_pictures_and_tensorboard(studio: tiny.Studio) -> None:
+    result = studio.run(steps=12, pictures_every=5, validate_every=4, save_every=6, snapshot_every=6)
+    folder = result.folder
+    lines = result.records
+    assert [line["step"] for line in lines if "losses" in line] == [6, 10, 12]
+    assert [line["step"] for line in lines if "validation" in line] == [4, 8, 12]
+    names = {"style/squeezenet1_0:conv1", "style/squeezenet1_0:fire2", "content/squeezenet1_0:fire3"}
+    for line in lines:
+        assert names <= (line.get("losses") or line["validation"]).keys()
+    assert lines[-1]["step"] == 12
+    best = min((sum(line["validation"].values()), line["step"]) for line in lines if "validation" in line)
+    assert checkpoint.read_state(folder).best == pytest.approx(best[0])
+    assert result.header.training["step"] == best[1]
+    assert result.header.training["validation"] == pytest.approx(best[0])
+    pictures = sorted(p.name for p in (folder / "pictures").iterdir())
+    assert pictures == ["000001.jpg", "000005.jpg", "000010.jpg", "000012.jpg", "latest.jpg"]
+    with Image.open(folder / "pictures" / "latest.jpg") as sheet:
+        assert sheet.size == (2 * 64, 2 * 64)  # two photos, and what becomes of them
+    assert (folder / "pictures" / "latest.jpg").read_bytes() == (
+        folder / "pictures" / "000012.jpg"
+    ).read_bytes()
+    assert {p.name for p in folder.glob("*.safetensors")} == {
+        checkpoint.NAME,
+        "best.safetensors",
+        "last.safetensors",
+        f"{result.model.stem}-000006.safetensors",
+        f"{result.model.stem}-000012.safetensors",
+    }
+    assert modelfile.read_header(folder / f"{result.model.stem}-000006.safetensors").training["step"] == 6
+
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder / "tensorboard"))
+    events.Reload()
+    scalars = set(events.Tags()["scalars"])
+    assert {f"loss/{n}" for n in names} | {f"validation/{n}" for n in names} <= scalars
+    assert {"loss/total", "validation/total", "learning_rate"} <= scalars
+    assert [e.step for e in events.Scalars("loss/total")] == [6, 10, 12]
+    first = next(line for line in lines if "losses" in line)
+    assert events.Scalars("loss/total")[0].value == pytest.approx(sum(first["losses"].values()), rel=1e-5)
+    assert [e.step for e in events.Images("pictures")] == [1, 5, 10, 12]
+
+
+def record(step: int, **more: Any) -> Record:
+    return Record(
+        step, {"style/a": torch.tensor(float(step)), "content/b": torch.tensor(1.0)}, 1e-3, 0.5, 0.0, **more
+    )
+
+
+def test_the_log_holds_means_and_goes_on_where_a_run_was_cut_off(tmp_path: Path) -> None:
+    log = listeners.Log(tmp_path, 0)
+    for step in range(1, 26):
+        log(record(step, saved=tmp_path if step == 24 else None))
+    log(record(26, unreadable=["a.jpg is damaged"]))
+    log.close()
+    path = tmp_path / "records.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["step"] for line in lines] == [10, 20, 24, 26]
+    assert [line["losses"]["style/a"] for line in lines[:3]] == [5.5, 15.5, 22.5]
+    assert lines[3]["unreadable"] == "a.jpg is damaged"
+    with path.open("a") as file:
+        file.write('{"step": 27, "los')
+    log = listeners.Log(tmp_path, 20)
+    log(record(21, saved=tmp_path))
+    log.close()
+    assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [10, 20, 21]
+    listeners.Log(tmp_path, 0).close()
+    assert path.read_text() == ""
+
+
+def test_the_best_by_validation_becomes_the_model(
+    studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = iter([3.0, 1.0, 2.0, math.nan])
+    validate = Training._validate
+
+    def scripted(self: Training, made: Record) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            value = next(losses)
+            patch.setattr(Objective, "forward", lambda *_: {"x": torch.tensor(value)})
+            validate(self, made)
+
+    monkeypatch.setattr(Training, "_validate", scripted)
+    result = studio.run(steps=4, validate_every=1, snapshot_every=1)
+    assert result.status == 0, result.error
+    assert "best of the run is step 2" in result.error
+    snapshot = load_file(result.folder / f"{result.model.stem}-000002.safetensors")
+    assert same(load_file(result.model), snapshot)
+    assert not same(load_file(result.folder / "last.safetensors"), snapshot)
+
+
+def test_without_photos_held_out_the_last_is_the_model(studio: tiny.Studio) -> None:
+    result = studio.run(val_share=0, validate_every=1, steps=3)
+    assert result.status == 0, result.error
+    assert same(load_file(result.model), load_file(result.folder / "last.safetensors"))
+    assert not any("validation" in line for line in result.records)
+
+
+def test_a_photo_that_cannot_be_read_is_reported_once(studio: tiny.Studio, tmp_path: Path) -> None:
+    for i in range(3):
+        tiny.picture(tmp_path / "train" / f"{i}.png", seed=i)
+    tiny.picture(tmp_path / "val" / "a.png", seed=5)
+    (tmp_path / "train" / "bad.jpg").write_bytes(b"\xff\xd8\xff")
+    (tmp_path / "val" / "worse.jpg").write_bytes(b"")
+    result = studio.run(content=tmp_path, steps=9)
+    assert result.status == 0, result.error
+    problems = [line["unreadable"] for line in result.records if "unreadable" in line]
+    assert sorted(p.split("/")[-1].split()[0] for p in problems) == ["bad.jpg", "worse.jpg"]
+
+
+# ---------------------------------------------------------------------------------------- what goes wrong
+
+
+def objectives(monkeypatch: pytest.MonkeyPatch, at: int, spoil: Any) -> None:
+    """`spoil` the losses of the step `at`."""
+    forward, count = Objective.forward, iter(range(1, 10**6))
+
+    def spoilt(self: Objective, y: Tensor, *more: Any) -> dict[str, Tensor]:
+        losses = forward(self, y, *more)
+        return spoil(losses) if y.requires_grad and next(count) == at else losses
+
+    monkeypatch.setattr(Objective, "forward", spoilt)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_no_number_ends_the_run_and_keeps_what_was_good(
+    studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch, value: float
+) -> None:
+    objectives(monkeypatch, 3, lambda losses: {k: v * value for k, v in losses.items()})
+    result = studio.run(steps=5, save_every=1)
+    assert result.status == 2
+    assert result.error.splitlines()[-1].startswith("texturenets: the training came apart: style/squeezenet")
+    assert "at step 3" in result.error
+    assert "--learning-rate" in result.error
+    assert "last.safetensors" in result.error
+    assert not result.model.exists()
+    assert checkpoint.read_state(result.folder).step == 2
+    last, header = modelfile.load(result.folder / "last.safetensors")
+    assert header.training["step"] == 2
+    assert all(torch.isfinite(p).all() for p in last.parameters())
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "adam"])
+def test_a_rate_far_too_high_is_told_as_such(studio: tiny.Studio, optimizer: str) -> None:
+    result = studio.run(steps=6, learning_rate=1e15, save_every=1, optimizer=optimizer)
+    assert result.status == 2
+    assert "Traceback" not in result.error
+    assert "--learning-rate" in result.error.splitlines()[-1]
+
+
+def test_out_of_memory_names_the_flags_that_help(
+    studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+
+    objectives(monkeypatch, 2, full)
+    result = studio.run(steps=3, save_every=1)
+    assert result.status == 2
+    assert "out of memory at --batch-size 2 and --image-size 64" in result.error
+    assert "--accumulate 2" in result.error
+    assert checkpoint.read_state(result.folder).step == 1
+
+
+def test_other_errors_are_not_taken_for_memory(studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: object) -> None:
+        raise RuntimeError("a bug in the allocation of names")
+
+    objectives(monkeypatch, 1, broken)
+    with pytest.raises(RuntimeError, match="a bug"):
+        studio.run()
+
+
+def test_a_disk_that_fills_up_keeps_the_checkpoint_before(
+    studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save, count = modelfile.save_file, iter(range(10**6))
+
+    def filling(*what: Any) -> None:
+        if next(count) >= 4:  # two steps: the last model and the checkpoint each
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        save(*what)
+
+    monkeypatch.setattr(modelfile, "save_file", filling)
+    result = studio.run(steps=5, save_every=1, validate_every=0)
+    assert result.status == 2
+    assert "No space left on device" in result.error.splitlines()[-1]
+    assert checkpoint.read_state(result.folder).step == 2
+    assert not list(result.folder.rglob("*.part"))
+    monkeypatch.undo()
+    assert studio.run("--resume", steps=5, save_every=1, validate_every=0, output=result.model).status == 0
+
+
+def test_what_a_killed_run_left_is_removed(studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        stop_at(patch, 1)
+        stopped = studio.run()
+    left = [
+        stopped.folder / ".checkpoint.safetensors.abc.part",
+        stopped.folder / "pictures" / ".latest.jpg.abc.part",
+        stopped.model.with_name(f".{stopped.model.name}.abc.part"),
+    ]
+    for path in left:
+        path.write_bytes(b"half")
+    foreign = stopped.model.with_name(".other.safetensors.abc.part")
+    foreign.write_bytes(b"half")
+    assert studio.run("--resume", output=stopped.model).status == 0
+    assert not any(path.exists() for path in left)
+    assert foreign.exists()
+    foreign.unlink()
+
+
+def test_records_come_one_a_step_with_the_photos_waited_for(studio: tiny.Studio, tmp_path: Path) -> None:
+    flags = {k: v for k, v in tiny.BASE.items() if k in StyleRun.__dataclass_fields__}
+    layers = {k: tuple(flags[k].split(",")) for k in ("style_layers", "content_layers")}
+    run = StyleRun(**{**flags, **layers, "set": tuple(flags["set"]), "steps": 3})
+    how = loop.Logistics(weights=(str(studio.weights),), device="cpu", workers=0, offline=True)
+    training = Training(run, [studio.painting], studio.photos, tmp_path / "a.safetensors", how)
+    records: Iterator[Record] = iter(training)
+    made = list(records)
+    assert [r.step for r in made] == [1, 2, 3]
+    assert [r.saved is not None for r in made] == [False, False, True]
+    seconds = [r.seconds for r in made]
+    assert seconds == sorted(seconds)
+    assert seconds[0] > 0
+    assert made[0].pictures is not None
+    assert made[0].pictures.shape == (2, 2, 3, 64, 64)
+    assert made[1].pictures is None
+    assert training.finish() == tmp_path / "a.safetensors"
+    assert loop.trainable(training.network) == sum(v.numel() for v in training.network.state_dict().values())
