@@ -22,7 +22,9 @@ def run(out: Path, words: list[str]) -> int:
         for _record in training:
             pass
         if training.fabric.is_global_zero:
-            gradients = {k: p.grad.contiguous() for k, p in training.network.named_parameters() if p.grad is not None}
+            gradients = {
+                k: p.grad.contiguous() for k, p in training.network.named_parameters() if p.grad is not None
+            }
             save_file(gradients, out)
         return True
 
