@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from texturenets import data, modelfile
+from texturenets.cli import train
 from texturenets.errors import UserError
 from texturenets.losses import Objective
 from texturenets.runs import StyleRun
@@ -201,6 +203,27 @@ def test_the_scale_of_half_precision_is_resumed(studio: tiny.Studio, monkeypatch
     whole = studio.run(**{**flags, "output": studio.root / "half whole.safetensors"})
     assert same(tensors(last), tensors(whole))
     assert checkpoint.read_state(last.folder).scaler == checkpoint.read_state(whole.folder).scaler
+
+
+def test_a_signal_between_two_steps_saves_too(studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may come while a record is being written down, after the step's own chance to save."""
+    runs: list[Training] = []
+    write = listeners.Log.__call__
+
+    @contextmanager
+    def remember(training: Training) -> Iterator[None]:
+        runs.append(training)
+        yield
+
+    def stop(self: listeners.Log, record: Record) -> None:
+        write(self, record)
+        runs[-1].stop = record.step == 3
+
+    monkeypatch.setattr(train, "interruptible", remember)
+    monkeypatch.setattr(listeners.Log, "__call__", stop)
+    result = studio.run(steps=7, save_every=100)
+    assert result.status == 130, result.error
+    assert checkpoint.read_state(result.folder).step == 3
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda n: n.name)

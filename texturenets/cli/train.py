@@ -71,7 +71,10 @@ def style(
 
     training = Training(run, images, content, out, how, resume=resume, progress=_download_bar(quiet))
     _warn(training)
-    finished = follow(training, quiet)
+    try:
+        finished = follow(training, quiet)
+    finally:
+        training.leave()
     if not training.fabric.is_global_zero:
         return 0
     if not finished:

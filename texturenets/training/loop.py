@@ -277,6 +277,10 @@ class Training:
                 record.saved = self.save()
             yield record
             if self.stop:
+                if (
+                    not record.saved
+                ):  # the signal came after the step, while its record was being written down
+                    self.save()
                 return
             mark = time.perf_counter()
 
@@ -394,6 +398,11 @@ class Training:
     def save_model(self, path: Path) -> None:
         """The network as it is now, as a model file."""
         modelfile.save(self.network, self.header(), path)
+
+    def leave(self) -> None:
+        """Let go of the other processes; one that ends while still joined to them aborts."""
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
 
     def finish(self) -> Path:
         """The best model, by validation, put under the name asked for."""
