@@ -1,0 +1,326 @@
+"""`texturenets optimize` on pictures of 64 pixels, with descriptor networks of random weights."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from PIL import Image
+from torch import Tensor
+
+from texturenets import image, optimize
+
+STYLE_LAYER = "vgg16:relu1_1"
+NOISY = ["--style-layers", f"{STYLE_LAYER},random:conv3"]
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two paintings, a photo, and weights."""
+    folder = tmp_path_factory.mktemp("studio")
+    (folder / "weights").mkdir()
+    tiny.weights_file(folder / "weights", "vgg16")
+    tiny.weights_file(folder / "weights", "squeezenet1_0")
+    tiny.picture(folder / "blots.png", seed=1, size=(64, 64), grain=20)
+    tiny.picture(folder / "waves.png", seed=2, size=(64, 48), grain=7)
+    tiny.picture(folder / "photo.png", seed=3, size=(64, 40))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def there(studio: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TEXTURENETS_CACHE", str(tmp_path / "cache"))
+
+
+class Here:
+    """The command with everything that it needs."""
+
+    def __init__(self, studio: Path) -> None:
+        self.studio = studio
+        self.photo = str(studio / "photo.png")
+
+    def words(self, *more: str, styles: tuple[str, ...] = ("blots",)) -> list[str]:
+        chosen = [w for name in styles for w in ("--style", str(self.studio / f"{name}.png"))]
+        usual = {"--style-layers": STYLE_LAYER, "--content-layers": "vgg16:relu1_2", "--steps": "2"}
+        some = [w for flag, value in usual.items() if flag not in more for w in (flag, value)]
+        return ["optimize", *chosen, "--weights", str(self.studio / "weights"), "--offline", *some, *more]
+
+    def run(self, *more: str, **options: Any) -> Path:
+        """The picture written; fails where the command does."""
+        status, out, err = tiny.call(*self.words(*more, **options))
+        assert status == 0, err
+        return Path(out.strip().splitlines()[-1])
+
+    def fail(self, *more: str, **options: Any) -> str:
+        """The one line of complaint."""
+        status, out, err = tiny.call(*self.words(*more, **options))
+        assert (status, out) == (2, "")
+        assert err.startswith("texturenets: ")
+        assert err.count("\n") == 1
+        return err
+
+
+@pytest.fixture
+def here(studio: Path) -> Here:
+    return Here(studio)
+
+
+def rgb(path: Path) -> Tensor:
+    return image.read(path).rgb
+
+
+def test_a_texture_is_named_after_its_exemplar_and_as_large(here: Here) -> None:
+    path = here.run(styles=("waves",))
+    assert path == Path("waves-texture.png")
+    assert rgb(path).shape == (1, 3, 48, 64)
+    assert here.run("--size", "70x33", "-o", "made/a.png") == Path("made/a.png")
+    assert rgb(Path("made/a.png")).shape == (1, 3, 33, 70)
+    assert rgb(here.run("--size", "40")).shape == (1, 3, 40, 40)
+
+
+def test_one_seed_one_picture(here: Here) -> None:
+    one, two, other = (
+        here.run("--seed", seed, "-o", f"{name}.png").read_bytes()
+        for name, seed in zip("abc", "778", strict=True)
+    )
+    assert one == two != other
+
+
+def test_it_comes_closer_to_the_exemplar(here: Here) -> None:
+    start, end = (rgb(here.run(*NOISY, "--steps", n, "-o", f"{n}.png")) for n in ("1", "30"))
+
+    def roughness(x: Tensor) -> float:
+        return float((x[..., 1:] - x[..., :-1]).abs().mean())
+
+    style = roughness(rgb(here.studio / "blots.png"))
+    assert abs(roughness(end) - style) < 0.3 * abs(roughness(start) - style)
+
+
+def test_a_photo_is_stylized_from_itself(here: Here) -> None:
+    path = here.run("--content", here.photo)
+    assert path == Path("photo-blots.png")
+    made, photo = rgb(path), rgb(Path(here.photo))
+    assert made.shape == photo.shape
+    near = float((made - photo).abs().mean())
+    assert 0 < near < 0.1
+    noisy = rgb(here.run("--content", here.photo, "--start", "noise", "-o", "n.png"))
+    assert float((noisy - photo).abs().mean()) > 2 * near
+    assert rgb(here.run("--content", here.photo, "--size", "32")).shape == (1, 3, 20, 32)
+    # The more content weighs, the nearer the photo.
+    kept = rgb(here.run("--content", here.photo, "--content-weight", "1000", "-o", "k.png", "--steps", "4"))
+    lost = rgb(here.run("--content", here.photo, "--content-weight", "0", "-o", "l.png", "--steps", "4"))
+    assert float((kept - photo).square().mean()) < float((lost - photo).square().mean())
+
+
+def test_start_from_a_file(here: Here) -> None:
+    path = here.run("--start", str(here.studio / "waves.png"), "--steps", "1")
+    start = image.resize(rgb(here.studio / "waves.png"), (64, 64))
+    assert float((rgb(path) - start).abs().mean()) < 0.02
+    assert "no such file: nowhere.png" in here.fail("--start", "nowhere.png")
+
+
+def test_several_styles_by_weight(here: Here) -> None:
+    both = ("blots", "waves")
+    first = here.run("-o", "1.png").read_bytes()
+    assert here.run("--style-weights", "2,0", "-o", "2.png", styles=both).read_bytes() == first
+    half = here.run("-o", "3.png", styles=both).read_bytes()
+    assert half != first
+    assert here.run("--style-weights", "3,3", "-o", "4.png", styles=both).read_bytes() == half
+    assert here.run("--style-weights", "1,2", "-o", "5.png", styles=both).read_bytes() not in (first, half)
+    assert "1 numbers for 2 styles" in here.fail("--style-weights", "1", styles=both)
+    assert "--style-weights a,b" in here.fail("--style-weights", "a,b", styles=both)
+    assert "not all of them 0" in here.fail("--style-weights", "0,0", styles=both)
+
+
+def test_luminance_alone_is_transferred(here: Here) -> None:
+    made = rgb(
+        here.run(
+            "--content", here.photo, "--preserve-color", "luminance", "--content-weight", "0", "--steps", "8"
+        )
+    )
+    photo = rgb(Path(here.photo))
+    difference = made - photo
+    inside = ((made > 0.004) & (made < 0.996)).all(1, keepdim=True).expand_as(made)
+    spread = (difference - difference.mean(1, keepdim=True))[inside].abs().max()
+    assert float(spread) < 1.1 / 255  # every channel by the same: I and Q of YIQ are the photo's
+    assert float(difference.abs().mean()) > 0.005
+
+
+def test_matched_styles_have_the_photos_colours(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Tensor] = []
+    plain = optimize.synthesize
+
+    def spy(networks: Any, styles: Any, *more: Any, **options: Any) -> Any:
+        seen.extend(styles)
+        return plain(networks, styles, *more, **options)
+
+    monkeypatch.setattr(optimize, "synthesize", spy)
+    here.run("--content", here.photo, "--preserve-color", "match", "--style-size", "64", "--steps", "1")
+    expected = optimize.match_color(rgb(here.studio / "blots.png"), rgb(Path(here.photo)))
+    torch.testing.assert_close(seen[0], expected)
+    assert "--content" in here.fail("--preserve-color", "match")
+
+
+def test_scales(here: Here) -> None:
+    path = here.run("--scales", "2", "--pictures-every", "1", "--steps", "2")
+    assert rgb(path).shape == (1, 3, 64, 64)
+    pictures = sorted(Path("blots-texture.run/pictures").iterdir())
+    assert [p.name for p in pictures] == [f"{i:06d}.png" for i in range(5)]
+    assert all(rgb(p).shape == (1, 3, 64, 64) for p in pictures)
+    assert pictures[-1].read_bytes() == path.read_bytes()
+    assert "--scales 9" in here.fail("--scales", "9")
+
+
+def test_no_picture_along_the_way_unasked(here: Here) -> None:
+    here.run()
+    assert [p.name for p in Path().iterdir()] == ["blots-texture.png"]
+
+
+def test_random_filters_need_no_weights(here: Here, tmp_path: Path) -> None:
+    words = [
+        "optimize",
+        "--style",
+        str(here.studio / "blots.png"),
+        "--offline",
+        "--size",
+        "24",
+        "--steps",
+        "1",
+    ]
+    status, out, err = tiny.call(*words, "--descriptor", "random")
+    assert status == 0, err
+    assert rgb(Path(out.strip())).shape == (1, 3, 24, 24)
+    alone = tiny.call(*words, "--descriptor", "random", "--style-layers", "conv5", "-o", "a.png")
+    named = tiny.call(*words, "--style-layers", "random:conv5", "-o", "b.png")
+    assert alone[0] == named[0] == 0
+    assert Path("a.png").read_bytes() == Path("b.png").read_bytes() != Path(out.strip()).read_bytes()
+    status, _, err = tiny.call(*words, "--descriptor", "randon")
+    assert status == 2
+    assert "did you mean 'random'" in err
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--style-layers", "vgg16:relu1_2"],
+        ["--tv-weight", "10"],
+        ["--lattice-weight", "5"],
+        ["--scaling", "paper"],
+        ["--pyramid-loss", "2"],
+        ["--no-vgg-padding"],
+        ["--normalize-gradients", "--line-search", "fixed"],
+        ["--line-search", "fixed"],
+        ["--style-size", "32"],
+        ["--steps", "4"],
+    ],
+)
+def test_every_flag_changes_the_picture(here: Here, flags: list[str]) -> None:
+    plain = here.run("-o", "plain.png").read_bytes()
+    assert here.run(*flags, "-o", "other.png").read_bytes() != plain
+
+
+def test_ctrl_c_writes_what_there_is(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, made = optimize.minimize, []
+
+    def interrupted(*arguments: Any, **options: Any) -> Iterator[optimize.Record]:
+        for record in itertools.islice(plain(*arguments, **options), 3):
+            made.append(record.picture)
+            yield record
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(optimize, "minimize", interrupted)
+    status, out, err = tiny.call(*here.words("--steps", "9", "--scales", "2"))
+    assert (status, out) == (130, "blots-texture.png\n")
+    assert "stopped after iteration 2 of 18" in err
+    expected = image.resize(made[-1], (64, 64))
+    torch.testing.assert_close(rgb(Path(out.strip())), expected, atol=0.51 / 255, rtol=0)
+
+
+def test_ctrl_c_before_the_start_writes_nothing(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any, **__: Any) -> Iterator[optimize.Record]:
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(optimize, "minimize", interrupted)
+    status, out, err = tiny.call(*here.words())
+    assert (status, out, err) == (130, "", "texturenets: interrupted\n")
+    assert not list(Path().iterdir())
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--steps", "0"], "--steps 0"),
+        (["--size", "-5"], "--size -5"),
+        (["--size", "0"], "--size 0"),
+        (["--size", "3x4x5"], "--size 3x4x5"),
+        (["--style-size", "-1"], "--style-size -1"),
+        (["--pictures-every", "-1"], "--pictures-every -1"),
+        (["--start", "photo"], "--start photo wants a photo"),
+        (["--output", "a.gif"], "cannot write a.gif"),
+        (["--normalize-gradients"], "--line-search fixed"),
+        (["--style-weight", "-1"], "--style-weight -1"),
+        (["--style-layers", "vgg16:relu9_1"], "unknown layer of vgg16"),
+        (["--preset", "defaut"], "did you mean 'default'"),
+        (["--precision", "half"], "precision"),
+    ],
+)
+def test_mistakes_are_one_line(here: Here, flags: list[str], words: str) -> None:
+    assert words in here.fail(*flags)
+    assert not list(Path().iterdir())
+
+
+def test_a_photo_keeps_its_shape(here: Here) -> None:
+    assert "give its longer side alone" in here.fail("--content", here.photo, "--size", "30x30")
+
+
+def test_the_exemplar_is_not_overwritten(here: Here) -> None:
+    style = here.studio / "blots.png"
+    before = style.read_bytes()
+    assert "would overwrite" in here.fail("-o", str(style))
+    assert "would overwrite" in here.fail("--content", here.photo, "-o", here.photo)
+    assert style.read_bytes() == before
+
+
+@pytest.mark.parametrize("kind", ["small", "flat", "alpha", "grey"])
+def test_odd_exemplars(here: Here, kind: str) -> None:
+    random = np.random.default_rng(0)
+    picture = {
+        "small": Image.fromarray(random.integers(0, 256, (8, 8, 3), dtype=np.uint8)),
+        "flat": Image.new("RGB", (40, 40), (200, 30, 90)),
+        "alpha": Image.fromarray(random.integers(0, 256, (40, 40, 4), dtype=np.uint8)),
+        "grey": Image.fromarray(random.integers(0, 256, (40, 40), dtype=np.uint8)),
+    }[kind]
+    picture.save("odd.png")
+    words = [
+        "--style",
+        "odd.png",
+        "--weights",
+        str(here.studio / "weights"),
+        "--offline",
+        "--size",
+        "32",
+        "--steps",
+        "2",
+    ]
+    status, out, err = tiny.call("optimize", *words, *NOISY)
+    assert status == 0, err
+    with Image.open(out.strip()) as made:
+        assert (made.mode, made.size) == ("RGB", (32, 32))
+
+
+def test_alpha_of_the_photo_is_kept(here: Here) -> None:
+    photo = Image.open(here.photo).convert("RGB")
+    photo.putalpha(Image.linear_gradient("L").resize(photo.size))
+    photo.save("clear.png")
+    path = here.run("--content", "clear.png")
+    made = image.read(path)
+    assert made.alpha is not None
+    torch.testing.assert_close(made.alpha, image.read("clear.png").alpha)
