@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,9 +10,13 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from texturenets import devices, image, modelfile, sizes
+from texturenets import budget, devices, image, modelfile, sizes, specs
+from texturenets.budget import Budget
 from texturenets.errors import UserError
 from texturenets.modelfile import Header
+from texturenets.outofcore.regions import Region
+from texturenets.outofcore.sources import InMemory
+from texturenets.outofcore.staged import Staged, with_noise
 
 T = TypeVar("T")
 
@@ -21,16 +26,35 @@ instance normalization (arXiv 1607.08022) needs more than a few pixels for its s
 scale of the network too."""
 
 
+SURELY_FITS = 2**20
+"""Pixels that no memory is measured for, where no limit is given."""
+
+
 class Style:
     """A network that repaints photos, from `load`.
 
     `name` is the style's name, `path` the model file, `header` what the file says of itself, `device` where
-    the network runs (always in float32).
+    the network runs (always in float32). Pictures that do not fit into `memory` bytes (None: a share of what is
+    free) are repainted piece by piece, with the same result, and what does not fit is kept on disk meanwhile, in
+    the folder `spool` (None: where the system keeps temporary files). `announce` is told so beforehand, in one
+    line, and `progress` the share that is done.
     """
 
-    def __init__(self, network: nn.Module, header: Header, path: Path, device: torch.device) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        header: Header,
+        path: Path,
+        device: torch.device,
+        *,
+        memory: int | None = None,
+        spool: Path | None = None,
+    ) -> None:
         self.network = network.eval().to(device)
         self.header, self.path, self.device = header, path, device
+        self.memory, self.spool = memory, spool
+        self.announce: Callable[[str], None] = lambda _: None
+        self.progress: Callable[[float], None] = lambda _: None
 
     @property
     def name(self) -> str:
@@ -104,17 +128,52 @@ class Style:
     @torch.inference_mode()
     def _repaint(self, photo: Tensor, seed: int) -> Tensor:
         """(1, 3, H, W) to the same, unclamped: padded to what the network takes, and cropped back."""
+        if not self.fits((photo.shape[2], photo.shape[3])):
+            return self._in_pieces(photo, seed)
         stride = int(getattr(self.network, "stride", 1))
         x, box = sizes.pad_to_multiple(photo.to(self.device, torch.float32), stride, SMALLEST)
-        depth = int(getattr(self.header.generator, "noise_depth", 0))
-        if depth:
-            # Drawn on the CPU, whose numbers are the same on every machine.
-            noise = torch.rand(
-                (1, depth, *x.shape[-2:]), generator=torch.Generator().manual_seed(seed), dtype=x.dtype
-            )
-            x = torch.cat([x, noise.to(x.device)], 1)
+        x = with_noise(x, int(getattr(self.header.generator, "noise_depth", 0)), seed)
         y: Tensor = self.network(x)
         return sizes.crop_back(y, box)
+
+
+    @functools.cached_property
+    def staged(self) -> Staged | None:
+        """The network taken apart; None for code of somebody's own that cannot be."""
+        try:
+            return Staged(self.network, self.device, SMALLEST)
+        except UserError:
+            if isinstance(self.header.generator, specs.Custom):
+                return None
+            raise
+
+    def fits(self, size: tuple[int, int]) -> bool:
+        """Whether the network can take a picture of `size` (H, W) at once, as far as can be told."""
+        if self.memory is None and size[0] * size[1] <= SURELY_FITS:
+            return True
+        return self.staged is None or self.staged.whole(size) <= Budget.of(self.device, self.memory).left()
+
+    def _in_pieces(self, photo: Tensor, seed: int) -> Tensor:
+        """`_repaint` for what does not fit."""
+        assert self.staged is not None
+        painted = torch.empty(photo.shape, dtype=torch.float32)
+        limit = Budget.of(self.device, self.memory)
+        beside = painted.nbytes if self.device.type == "cpu" else 0
+
+        def keep(place: Region, y: Tensor) -> None:
+            painted[:, :, place.top : place.bottom, place.left : place.right] = y
+
+        self.staged.run(
+            InMemory(photo),
+            (photo.shape[2], photo.shape[3]),
+            keep,
+            memory=max(0, limit.left() - beside),
+            seed=seed,
+            spool=self.spool,
+            announce=self.announce,
+            progress=self.progress,
+        )
+        return painted
 
 
 def check_options(size: int | None, strength: float) -> None:
@@ -149,12 +208,18 @@ def find_style(name: str | Path | None = None) -> Path:
 
 
 def load(
-    name: str | Path, device: str = "auto", *, generator: Callable[..., Any] | str | None = None
+    name: str | Path,
+    device: str = "auto",
+    *,
+    generator: Callable[..., Any] | str | None = None,
+    memory: str | int | None = None,
+    spool: str | Path | None = None,
 ) -> Style:
     """The style called `name` (a shipped one, or a model file), ready on `device` (auto, cpu, cuda, mps).
 
     Weights are kept in half precision in the file and used in float32. `generator`: for a model whose network
-    is code of somebody's own, that code, which is then run: "FILE.py:CLASS", or the class itself.
+    is code of somebody's own, that code, which is then run: "FILE.py:CLASS", or the class itself. `memory`: what
+    it may take, in bytes or as "2G"; by default a share of what is free. `spool`: a folder for what does not fit.
 
     Raises UserError for an unknown name or device, a file that is not a style's, code that is not to be run,
     and weights that do not fit in memory.
@@ -169,4 +234,5 @@ def load(
     where = devices.choose(device)
     with devices.memory_errors(f"not enough memory on {where} for the network of {path}"):
         network, header = modelfile.load(path, generator)
-        return Style(network, header, path, where)
+        most = budget.parse(memory) if isinstance(memory, str) else memory
+        return Style(network, header, path, where, memory=most, spool=None if spool is None else Path(spool))

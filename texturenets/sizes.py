@@ -31,6 +31,15 @@ def _mirror(size: int, before: int, total: int, device: torch.device) -> Tensor:
     return torch.minimum(place, period - place) if size > 1 else torch.zeros_like(place)
 
 
+def padding(size: tuple[int, int], stride: int, minimum: int = 1) -> tuple[tuple[int, int], Box]:
+    """What `pad_to_multiple` makes of a picture of `size` (H, W): the padded size and the box."""
+    height, width = size
+    if stride < 1 or min(height, width) < 1:
+        raise ValueError(f"cannot pad a picture of {height} x {width} pixels to multiples of {stride}")
+    rows, columns = (-(-max(side, minimum) // stride) * stride for side in size)
+    return (rows, columns), ((rows - height) // 2, (columns - width) // 2, height, width)
+
+
 def pad_to_multiple(x: Tensor, stride: int, minimum: int = 1) -> tuple[Tensor, Box]:
     """`x` (N, C, H, W) reflected outward until both sides are multiples of `stride`, and where it lies.
 
@@ -39,17 +48,11 @@ def pad_to_multiple(x: Tensor, stride: int, minimum: int = 1) -> tuple[Tensor, B
     is for `crop_back`. Any H, W >= 1 will do: `F.pad` refuses to reflect more than a picture holds, this
     mirrors as often as it takes. Raises ValueError for an empty picture and a `stride` below 1.
     """
-    height, width = x.shape[-2:]
-    if stride < 1 or min(height, width) < 1:
-        raise ValueError(f"cannot pad a picture of {height} x {width} pixels to multiples of {stride}")
-    starts = []
-    for axis, side in ((-2, height), (-1, width)):
-        total = -(-max(side, minimum) // stride) * stride
-        before = (total - side) // 2
+    padded, box = padding((x.shape[-2], x.shape[-1]), stride, minimum)
+    for axis, side, before, total in zip((-2, -1), box[2:], box[:2], padded, strict=True):
         if total != side:
             x = x.index_select(x.ndim + axis, _mirror(side, before, total, x.device))
-        starts.append(before)
-    return x, (starts[0], starts[1], height, width)
+    return x, box
 
 
 def crop_back(x: Tensor, box: Box) -> Tensor:

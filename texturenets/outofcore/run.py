@@ -7,11 +7,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from texturenets.generators.operations import Operations
@@ -19,17 +17,10 @@ from texturenets.outofcore import plan as planning
 from texturenets.outofcore.compute import operate
 from texturenets.outofcore.plan import Network, Pass, Step, Tiling
 from texturenets.outofcore.regions import Region, Size
+from texturenets.outofcore.sources import Source
 from texturenets.outofcore.spool import HalfMap, Overflow
 
 Stats = dict[str, Tensor]
-
-
-class Source(Protocol):
-    """Where an input of the network comes from."""
-
-    def read(self, place: Region) -> Tensor:
-        """`place` of the map, float32 (1, C, height, width), on the CPU."""
-        ...
 
 
 Sink = Callable[[Region, Tensor], None]
