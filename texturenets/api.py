@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +15,8 @@ from texturenets.budget import Budget
 from texturenets.errors import UserError
 from texturenets.modelfile import Header
 from texturenets.outofcore.regions import Region
-from texturenets.outofcore.sources import InMemory
+from texturenets.outofcore.run import Sink
+from texturenets.outofcore.sources import InMemory, Source
 from texturenets.outofcore.staged import Staged, with_noise
 
 T = TypeVar("T")
@@ -155,25 +156,43 @@ class Style:
 
     def _in_pieces(self, photo: Tensor, seed: int) -> Tensor:
         """`_repaint` for what does not fit."""
-        assert self.staged is not None
         painted = torch.empty(photo.shape, dtype=torch.float32)
-        limit = Budget.of(self.device, self.memory)
-        beside = painted.nbytes if self.device.type == "cpu" else 0
 
         def keep(place: Region, y: Tensor) -> None:
             painted[:, :, place.top : place.bottom, place.left : place.right] = y
 
+        beside = painted.nbytes if self.device.type == "cpu" else 0
+        size = (photo.shape[2], photo.shape[3])
+        self.repaint_source(InMemory(photo), size, keep, seed=seed, beside=beside)
+        return painted
+
+    def repaint_source(
+        self,
+        photo: Source,
+        size: tuple[int, int],
+        sink: Sink,
+        *,
+        seed: int = 0,
+        beside: int = 0,
+        folders: Sequence[Path] = (),
+    ) -> None:
+        """Repaint what `photo` gives, `size` (H, W) in all, piece by piece; `sink` takes the pieces, unclamped.
+
+        `beside`: bytes that the caller will take for the result. `folders` are other places for what does not
+        fit. Raises UserError where memory or disk do not suffice.
+        """
+        assert self.staged is not None
         self.staged.run(
-            InMemory(photo),
-            (photo.shape[2], photo.shape[3]),
-            keep,
-            memory=max(0, limit.left() - beside),
+            photo,
+            size,
+            sink,
+            memory=max(0, Budget.of(self.device, self.memory).left() - beside),
             seed=seed,
             spool=self.spool,
+            folders=folders,
             announce=self.announce,
             progress=self.progress,
         )
-        return painted
 
 
 def check_options(size: int | None, strength: float) -> None:

@@ -15,7 +15,7 @@ from texturenets.errors import UserError
 SHARE: Final = 0.6
 """Of what is free, the part that a run takes unless told otherwise: the rest is for everybody else."""
 
-RESERVE: Final = 300 * 2**20
+RESERVE: Final = 160 * 2**20
 """Bytes for what is no map: libraries' own buffers, decoders and encoders, pieces of memory between others."""
 
 _UNITS: Final = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}

@@ -358,6 +358,11 @@ def _max_pixels(asked: int | None) -> int:
         raise UserError(f"{MAX_PIXELS_VARIABLE}={text!r} is not a whole number of pixels") from None
 
 
+def pixel_limit() -> int:
+    """The number of pixels beyond which `read` refuses a picture."""
+    return _max_pixels(None)
+
+
 def _load(image: Image.Image, limit: int, longer: int | None) -> tuple[float, float, float, float] | None:
     """Decode `image` in place; a JPEG much larger than `longer` at half, a quarter or an eighth of its size.
 
@@ -469,6 +474,42 @@ def read(
         raise UserError(f"{path} is a folder, not a picture") from None
     except OSError as error:
         raise UserError(f"cannot read {path}: {_reason(error)}") from error
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of its picture without its pixels being decoded.
+
+    `size` (H, W) is as stored, `orientation` what turns it upright (EXIF, 1 to 8), `format` Pillow's name.
+    """
+
+    size: tuple[int, int]
+    orientation: int
+    format: str
+    exif: bytes | None
+
+    @property
+    def upright(self) -> tuple[int, int]:
+        """(H, W) of the picture turned upright."""
+        return self.size if self.orientation < 5 else (self.size[1], self.size[0])
+
+
+def read_header(path: StrPath, *, keep_gps: bool = False) -> Header | None:
+    """The header of the picture in a file; None where it has none that can be read here."""
+    try:
+        with Path(path).open("rb") as file:
+            with _without_pillows_limit():
+                image = Image.open(file, formats=sorted(set(_formats().values())))
+            with image:
+                exif = _metadata(image, keep_gps)
+                return Header((image.height, image.width), _orientation(image), image.format or "", exif)
+    except Exception:  # noqa: BLE001  `read` says what is wrong with it
+        return None
+
+
+def srgb_profile() -> bytes:
+    """The bytes of an sRGB profile, as it is embedded in what is written."""
+    return _srgb()
 
 
 def _unidentified(path: Path, start: bytes) -> str:

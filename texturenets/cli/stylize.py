@@ -11,6 +11,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from texturenets.cli.common import Device, Flag, complain, photo_progress
+from texturenets.cli.large import follow
 from texturenets.errors import UserError
 
 NAMED = 5  # failed photos that the summary names
@@ -30,6 +31,8 @@ def stylize(
     keep_gps: Flag = False,
     seed: int = 0,
     device: Device = "auto",
+    memory: str | None = None,
+    spool: Path | None = None,
     generator: str | None = None,
     quiet: Flag = False,
 ) -> int:
@@ -64,6 +67,11 @@ def stylize(
         For generators that also take noise.
     device
         Where to compute; auto takes the fastest that is here.
+    memory
+        What the program may take, as 2G or 900M [default: a share of what is free]. A photo that needs more is
+        repainted piece by piece, with the same result; what does not fit is kept on disk meanwhile.
+    spool
+        A folder for that, on a disk with room [default: where the system keeps temporary files].
     generator
         FILE.py:CLASS: the network's code, for a model trained with one of your own; it is run.
     quiet
@@ -73,12 +81,17 @@ def stylize(
         raise UserError(f"--quality {quality} is not between 1 and 100")
 
     from texturenets import api, image
+    from texturenets.outofcore import pictures
 
     api.check_options(size, strength)
+    options = pictures.Options(size, quality, strength, preserve_color, keep_gps, seed)
     model = api.find_style(style)
     jobs = plan(image.expand(photos), output, model.stem)
     skipped = {result for _, result in jobs if skip_existing and result.exists()}
-    painter = api.load(model, device, generator=generator) if len(skipped) < len(jobs) else None
+    painter = None
+    if len(skipped) < len(jobs):
+        painter = api.load(model, device, generator=generator, memory=memory, spool=spool)
+        follow(painter, quiet)
 
     failed: list[Path] = []
     later: list[Path] = []
@@ -88,11 +101,14 @@ def stylize(
         for photo, result in jobs:
             if painter is not None and result not in skipped:
                 try:
-                    picture = image.read(photo, longer=size, keep_gps=keep_gps)
-                    picture.rgb = painter.stylize(
-                        picture.rgb, strength=strength, preserve_color=preserve_color, seed=seed
-                    )
-                    image.write(result, picture, quality=quality)
+                    if pictures.in_strips(painter, photo, size):
+                        pictures.repaint(painter, photo, result, options)
+                    else:
+                        picture = image.read(photo, longer=size, keep_gps=keep_gps)
+                        picture.rgb = painter.stylize(
+                            picture.rgb, strength=strength, preserve_color=preserve_color, seed=seed
+                        )
+                        image.write(result, picture, quality=quality)
                 except UserError as error:
                     if len(jobs) == 1:
                         raise

@@ -353,8 +353,8 @@ def tiling(network: Network, one: Pass, stride: int, memory: int) -> Tiling:
                 break  # a lower one of this width has more to compute twice
     if not found:
         raise UserError(
-            f"the memory that is left does not suffice even for small pieces: {smallest / 1e6:.0f} MB more than "
-            "what the program itself takes are needed; give more with --memory"
+            f"not enough memory even for small pieces: {max(0, memory) / 1e6:.0f} MB are left for them beside the "
+            f"program itself, and {smallest / 1e6 + 1:.0f} MB are needed; give more with --memory"
         )
     return min(found, key=lambda pair: pair[0])[1]
 

@@ -1,0 +1,139 @@
+"""Repaint a photo that does not fit in memory: decoded into a spool, painted piece by piece, encoded as it comes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from texturenets import image, large
+from texturenets.api import Style
+from texturenets.budget import Budget
+from texturenets.errors import UserError
+from texturenets.outofcore.regions import Region, Size
+from texturenets.outofcore.sources import Source
+from texturenets.outofcore.spool import choose_folder
+from texturenets.sizes import fit_longer
+
+# Bytes a pixel that reading, repainting and writing take in memory beside the network: of the source as it is
+# decoded (whole numbers and floats), of the result with the photo beside it, mixed, and as bytes.
+_DECODED, _HELD = 16, 40
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `stylize` is asked for, by its flags' names."""
+
+    size: int | None = None
+    quality: int | None = None
+    strength: float = 1.0
+    preserve_color: bool = False
+    keep_gps: bool = False
+    seed: int = 0
+
+
+def in_strips(style: Style, photo: Path, size: int | None) -> bool:
+    """Whether a photo (`size`: the longer side that it is to have) is too large to be held in memory."""
+    header = image.read_header(photo)
+    if header is None:
+        return False
+    stored = header.size[0] * header.size[1]
+    made = fit_longer(header.size, size) if size else header.size
+    if stored > image.pixel_limit():
+        return True
+    left = Budget.of(torch.device("cpu"), style.memory if style.device.type == "cpu" else None).left()
+    return _DECODED * stored + _HELD * made[0] * made[1] > left / 2
+
+
+def repaint(style: Style, photo: Path, result: Path, options: Options) -> None:
+    """Repaint the file `photo` into the file `result`, which appears whole or not at all.
+
+    Raises UserError for a damaged photo, a format that is not written strip by strip, and where memory or disk do
+    not suffice.
+    """
+    source = large.Photo(photo, longer=options.size, keep_gps=options.keep_gps)
+    large.output_format(result, source.size)
+    if style.staged is None:
+        raise UserError(
+            f"{photo} does not fit in memory, and the network of {style.name} cannot be taken apart: ask for a "
+            "smaller picture with --size"
+        )
+    beside = [result.parent] if result.parent.is_dir() else []
+    folder = choose_folder(source.most_bytes, style.spool, beside)
+    try:
+        source.decode(folder)
+        alpha = source.alpha
+        with large.writing(
+            result,
+            source.size,
+            alpha=alpha is not None and large.output_format(result, source.size) != "JPEG",
+            quality=options.quality,
+            exif=source.header.exif,
+        ) as writer:
+            bands = _Bands(source.size, writer.write, _Finish(source.rgb, alpha, options, writer.alpha))
+            if options.strength == 0:
+                bands.unpainted()
+            else:
+                style.repaint_source(
+                    source.rgb, source.size, bands.take, seed=options.seed, folders=beside
+                )
+    finally:
+        source.close()
+
+
+class _Finish:
+    """Painted pieces to bytes: mixed with the photo as asked for, opacity beside or white behind them."""
+
+    def __init__(self, photo: Source, alpha: Source | None, options: Options, beside: bool) -> None:
+        self.photo, self.alpha, self.options, self.beside = photo, alpha, options, beside
+
+    def __call__(self, place: Region, painted: Tensor) -> NDArray[np.uint8]:
+        """(1, 3, height, width) at `place` to (height, width, 3 or 4)."""
+        painted = painted.to("cpu", torch.float32)
+        if not torch.isfinite(painted.sum()):
+            raise UserError("the picture holds values that are not numbers (NaN)")
+        painted = painted.clamp(0, 1)
+        if self.options.preserve_color or self.options.strength != 1:
+            photo = self.photo.read(place)
+            if self.options.preserve_color:
+                painted = image.preserve_color(painted, photo)
+            painted = torch.lerp(photo, painted, self.options.strength)
+        if self.alpha is not None:
+            alpha = self.alpha.read(place)
+            painted = torch.cat([painted, alpha], 1) if self.beside else painted * alpha + (1 - alpha)
+        values: NDArray[np.uint8] = painted[0].mul(255).round_().byte().permute(1, 2, 0).contiguous().numpy()
+        return values
+
+
+class _Bands:
+    """Puts pieces side by side until a band of rows is whole, and hands that on."""
+
+    def __init__(self, size: Size, write: Callable[[NDArray[np.uint8]], Any], finish: _Finish) -> None:
+        self.size, self.write, self.finish = size, write, finish
+        self._band: NDArray[np.uint8] | None = None
+
+    def take(self, place: Region, painted: Tensor) -> None:
+        """The next piece, as `run` gives them."""
+        values = self.finish(place, painted)
+        if place.width == self.size[1]:
+            self.write(values)
+            return
+        if self._band is None:
+            self._band = np.empty((place.height, self.size[1], values.shape[2]), np.uint8)
+        self._band[:, place.left : place.right] = values
+        if place.right == self.size[1]:
+            self.write(self._band)
+            self._band = None
+
+    def unpainted(self) -> None:
+        """The photo as it is."""
+        height, width = self.size
+        for top in range(0, height, 64):
+            place = Region(top, min(top + 64, height), 0, width)
+            self.take(place, self.finish.photo.read(place))
