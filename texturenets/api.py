@@ -18,6 +18,8 @@ from texturenets.outofcore.regions import Region
 from texturenets.outofcore.run import Sink
 from texturenets.outofcore.sources import InMemory, Source
 from texturenets.outofcore.staged import Staged, with_noise
+from texturenets.stroke import Refined, Stroke, ladder
+from texturenets.stroke import parse as parse_stroke
 
 T = TypeVar("T")
 
@@ -73,6 +75,7 @@ class Style:
         strength: float = 1.0,
         preserve_color: bool = False,
         seed: int = 0,
+        stroke: Stroke = 1,
     ) -> T:
         """Repaint `picture` and give the same kind back, as large as it was.
 
@@ -89,28 +92,36 @@ class Style:
         `size`: longer side of the result in pixels, the shape kept; None keeps the size. `strength`: 0 gives
         the photo, 1 the full style, between them the two are mixed pixel by pixel, in proportion.
         `preserve_color`: the photo's colours with the luminance of the result (arXiv 1606.05897), before
-        mixing. `seed`: for the few generators that also take noise.
+        mixing. `seed`: for the few generators that also take noise. `stroke`: 2 doubles the size of the strokes,
+        0.5 halves it, "auto" keeps it relative to the picture; see `texturenets.stroke`.
 
         Raises UserError for an option out of its range, for what is no picture, and when memory runs out.
         """
-        check_options(size, strength)
+        check_options(size, strength, stroke)
         source, kind = image.from_any(picture)
         photo = source.rgb
         if size is not None:
             photo = image.resize(photo, sizes.fit_longer(source.size, size))
         result: T = image.to_kind(
-            self.stylize(photo, strength=strength, preserve_color=preserve_color, seed=seed), kind
+            self.stylize(photo, strength=strength, preserve_color=preserve_color, seed=seed, stroke=stroke),
+            kind,
         )
         return result
 
     def stylize(
-        self, photos: Tensor, *, strength: float = 1.0, preserve_color: bool = False, seed: int = 0
+        self,
+        photos: Tensor,
+        *,
+        strength: float = 1.0,
+        preserve_color: bool = False,
+        seed: int = 0,
+        stroke: Stroke = 1,
     ) -> Tensor:
         """The same on `photos` (N, 3, H, W), float RGB in [0, 1]; gives (N, 3, H, W) on their device.
 
         Options and errors as in `__call__`.
         """
-        check_options(None, strength)
+        check_options(None, strength, stroke)
         if strength == 0:
             return photos.clone()
         height, width = photos.shape[-2:]
@@ -120,23 +131,36 @@ class Style:
         )
         with devices.memory_errors(advice):
             # One by one: what a picture becomes does not depend, to the last bit, on what else is asked for.
-            painted = torch.cat([self._repaint(photo[None], seed).to(photos.device) for photo in photos])
+            painted = torch.cat(
+                [self._paint(photo[None], seed, stroke).to(photos.device) for photo in photos]
+            )
             painted = painted.clamp(0, 1)  # outside of inference mode, so that autograd takes the result
             if preserve_color:
                 painted = image.preserve_color(painted, photos)
             return painted if strength == 1 else torch.lerp(photos, painted, strength)
 
+    def _paint(self, photo: Tensor, seed: int, stroke: Stroke) -> Tensor:
+        """(1, 3, H, W) to the same, with strokes of that size: coarse to fine where they are not the network's."""
+        size = (photo.shape[2], photo.shape[3])
+        first, *finer = ladder(size, stroke)
+        y = self._repaint(image.resize(photo, first), seed)
+        for stage in finer:
+            y = self._repaint(image.resize(y.clamp(0, 1), stage), seed, fine=True)
+        return image.resize(y, size)
+
     @torch.inference_mode()
-    def _repaint(self, photo: Tensor, seed: int) -> Tensor:
-        """(1, 3, H, W) to the same, unclamped: padded to what the network takes, and cropped back."""
+    def _repaint(self, photo: Tensor, seed: int, *, fine: bool = False) -> Tensor:
+        """(1, 3, H, W) to the same, unclamped: padded to what the network takes, and cropped back.
+
+        `fine`: the photo is a painting that has been enlarged.
+        """
         if not self.fits((photo.shape[2], photo.shape[3])):
-            return self._in_pieces(photo, seed)
+            return self._in_pieces(photo, seed, fine)
         stride = int(getattr(self.network, "stride", 1))
         x, box = sizes.pad_to_multiple(photo.to(self.device, torch.float32), stride, SMALLEST)
         x = with_noise(x, int(getattr(self.header.generator, "noise_depth", 0)), seed)
-        y: Tensor = self.network(x)
+        y: Tensor = (self.refiner if fine else self.network)(x)
         return sizes.crop_back(y, box)
-
 
     @functools.cached_property
     def staged(self) -> Staged | None:
@@ -148,13 +172,23 @@ class Style:
                 return None
             raise
 
+    @functools.cached_property
+    def refiner(self) -> Refined:
+        """The network for paintings that have been enlarged."""
+        return Refined(self.network).eval().to(self.device)
+
+    @functools.cached_property
+    def staged_refiner(self) -> Staged:
+        """That one taken apart."""
+        return Staged(self.refiner, self.device, SMALLEST)
+
     def fits(self, size: tuple[int, int]) -> bool:
         """Whether the network can take a picture of `size` (H, W) at once, as far as can be told."""
         if self.memory is None and size[0] * size[1] <= SURELY_FITS:
             return True
         return self.staged is None or self.staged.whole(size) <= Budget.of(self.device, self.memory).left()
 
-    def _in_pieces(self, photo: Tensor, seed: int) -> Tensor:
+    def _in_pieces(self, photo: Tensor, seed: int, fine: bool) -> Tensor:
         """`_repaint` for what does not fit."""
         painted = torch.empty(photo.shape, dtype=torch.float32)
 
@@ -163,7 +197,7 @@ class Style:
 
         beside = painted.nbytes if self.device.type == "cpu" else 0
         size = (photo.shape[2], photo.shape[3])
-        self.repaint_source(InMemory(photo), size, keep, seed=seed, beside=beside)
+        self.repaint_source(InMemory(photo), size, keep, seed=seed, beside=beside, fine=fine)
         return painted
 
     def repaint_source(
@@ -173,16 +207,18 @@ class Style:
         sink: Sink,
         *,
         seed: int = 0,
+        fine: bool = False,
         beside: int = 0,
         folders: Sequence[Path] = (),
     ) -> None:
         """Repaint what `photo` gives, `size` (H, W) in all, piece by piece; `sink` takes the pieces, unclamped.
 
-        `beside`: bytes that the caller will take for the result. `folders` are other places for what does not
+        `fine`: the photo is a painting that has been enlarged. `beside`: bytes that the caller will take for the result. `folders` are other places for what does not
         fit. Raises UserError where memory or disk do not suffice.
         """
-        assert self.staged is not None
-        self.staged.run(
+        staged = self.staged_refiner if fine else self.staged
+        assert staged is not None
+        staged.run(
             photo,
             size,
             sink,
@@ -195,8 +231,9 @@ class Style:
         )
 
 
-def check_options(size: int | None, strength: float) -> None:
-    """Raise UserError for a `size` below 1 or a `strength` outside [0, 1]."""
+def check_options(size: int | None, strength: float, stroke: Stroke = 1) -> None:
+    """Raise UserError for a `size` below 1, a `strength` outside [0, 1] or a `stroke` that is none."""
+    parse_stroke(str(stroke))
     if size is not None and size < 1:
         raise UserError(f"size {size} is not a number of pixels: the longer side is at least 1")
     if not 0 <= strength <= 1:  # also for NaN

@@ -39,7 +39,10 @@ def resident() -> int:
 
 def _group_limit() -> int | None:
     """What is left of the limit on this process's control group (a container's), if there is one."""
-    for limit, used in (("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")):
+    for limit, used in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
         folder = Path("/sys/fs/cgroup")
         try:
             most = (folder / limit).read_text().strip()

@@ -93,7 +93,9 @@ class Photo:
         access = "random" if self._enlarged else "sequential"
         source = pyvips.Image.new_from_file(str(self.path), access=access, fail_on="error")
         if source.format not in ("uchar", "ushort"):
-            raise UserError(f"cannot use {self.path}: its samples are {source.format}; save it as 8 or 16 bits")
+            raise UserError(
+                f"cannot use {self.path}: its samples are {source.format}; save it as 8 or 16 bits"
+            )
         deep = source.format == "ushort"
         space = "rgb16" if deep else "srgb"
         if source.get_typeof("icc-profile-data"):
@@ -168,7 +170,9 @@ def output_format(path: Path, size: Size) -> str:
             "not written strip by strip; use .jpg, .png or .tif, or give more --memory"
         )
     if max(size) > _LONGEST[name]:
-        raise UserError(f"{name} holds at most {_LONGEST[name]} pixels a side, not {max(size)}; use .png or .tif")
+        raise UserError(
+            f"{name} holds at most {_LONGEST[name]} pixels a side, not {max(size)}; use .png or .tif"
+        )
     return name
 
 
@@ -221,7 +225,9 @@ class _Stream:
 
     @staticmethod
     def _chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(name)))
+        return (
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(name)))
+        )
 
     def rows(self, values: NDArray[np.uint8]) -> bytes:
         """The next rows: (rows, W, channels)."""

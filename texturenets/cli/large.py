@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from texturenets.api import Style
 
 
-def follow(style: Style, quiet: bool) -> None:
-    """Have `style` say what a large picture will take, and show how far it is."""
+def follow(style: Style, quiet: bool, *, bar: bool) -> None:
+    """Have `style` say what a large picture will take, and with `bar` show how far it is."""
     if quiet:
         return
     from rich.console import Console
@@ -24,10 +24,10 @@ def follow(style: Style, quiet: bool) -> None:
         complain(text)
 
     def progress(share: float) -> None:
-        if not console.is_terminal:
+        if not bar or not console.is_terminal:
             return
         if not bars:
-            bar = Progress(
+            shown = Progress(
                 TextColumn(style.name, markup=False),
                 BarColumn(),
                 TaskProgressColumn(),
@@ -35,9 +35,9 @@ def follow(style: Style, quiet: bool) -> None:
                 console=console,
                 redirect_stdout=False,
             )
-            bar.add_task("", total=1.0)
-            bar.start()
-            bars.append(bar)
+            shown.add_task("", total=1.0)
+            shown.start()
+            bars.append(shown)
         bars[0].update(bars[0].task_ids[0], completed=share)
         if share >= 1:
             bars.pop().stop()

@@ -29,6 +29,7 @@ def stylize(
     preserve_color: Flag = False,
     skip_existing: Flag = False,
     keep_gps: Flag = False,
+    stroke: str = "1",
     seed: int = 0,
     device: Device = "auto",
     memory: str | None = None,
@@ -63,6 +64,9 @@ def stylize(
         Leave alone what has been written before.
     keep_gps
         Copy the place where the photo was taken, too, with the rest of its metadata.
+    stroke
+        Size of the strokes: 2 doubles it, 0.5 halves it, auto keeps it relative to the picture, so that one of
+        512 pixels foretells a poster.
     seed
         For generators that also take noise.
     device
@@ -82,16 +86,18 @@ def stylize(
 
     from texturenets import api, image
     from texturenets.outofcore import pictures
+    from texturenets.stroke import parse as parse_stroke
 
+    strokes = parse_stroke(stroke)
     api.check_options(size, strength)
-    options = pictures.Options(size, quality, strength, preserve_color, keep_gps, seed)
+    options = pictures.Options(size, quality, strength, preserve_color, keep_gps, seed, strokes)
     model = api.find_style(style)
     jobs = plan(image.expand(photos), output, model.stem)
     skipped = {result for _, result in jobs if skip_existing and result.exists()}
     painter = None
     if len(skipped) < len(jobs):
         painter = api.load(model, device, generator=generator, memory=memory, spool=spool)
-        follow(painter, quiet)
+        follow(painter, quiet, bar=len(jobs) - len(skipped) == 1)
 
     failed: list[Path] = []
     later: list[Path] = []
@@ -106,7 +112,11 @@ def stylize(
                     else:
                         picture = image.read(photo, longer=size, keep_gps=keep_gps)
                         picture.rgb = painter.stylize(
-                            picture.rgb, strength=strength, preserve_color=preserve_color, seed=seed
+                            picture.rgb,
+                            strength=strength,
+                            preserve_color=preserve_color,
+                            seed=seed,
+                            stroke=strokes,
                         )
                         image.write(result, picture, quality=quality)
                 except UserError as error:

@@ -8,8 +8,8 @@ the same layers needs nothing here.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -22,7 +22,7 @@ from texturenets.generators.graph import GraphGenerator
 from texturenets.nodes import Node, line, understand
 
 # What is one step of the list, whatever it consists of.
-_STEPS = (layers.InstanceNorm, layers.OutputScale)
+_STEPS = (layers.InstanceNorm, layers.OutputScale, GraphGenerator)
 _FUNCTIONS = (layers.pad, layers.max_pool, layers.max_unpool, layers.channels_last_on_cpu)
 
 
@@ -54,7 +54,9 @@ class Operations:
         self.nodes.append(understand(line(operation, sources, **settings), self.nodes))
         return Map(len(self.nodes) - 1)
 
-    def layer(self, weights: Mapping[str, Tensor | None], operation: str, *sources: int, **settings: Any) -> Map:
+    def layer(
+        self, weights: Mapping[str, Tensor | None], operation: str, *sources: int, **settings: Any
+    ) -> Map:
         """Add a node with weights; its number."""
         number = self.append(operation, *sources, **settings)
         self.weights[number] = {k: v.detach() for k, v in weights.items() if v is not None}
@@ -71,25 +73,36 @@ class _Where:
 def describe(network: nn.Module) -> Operations:
     """The operations of `network`, in evaluation mode. Raises UserError for what has no such form."""
     if isinstance(network, GraphGenerator):
-        return _graph(network)
+        made = Operations()
+        _graph(network, made)
+        return made
     tracer = _Tracer(autowrap_functions=_FUNCTIONS)
     try:
         steps = tracer.trace(network)
     except (fx.proxy.TraceError, TypeError, NameError, RuntimeError) as error:
-        raise UserError(f"the code of {type(network).__name__} cannot be read step by step: {error}") from None
+        raise UserError(
+            f"the code of {type(network).__name__} cannot be read step by step: {error}"
+        ) from None
     recorder = _Recorder(network)
     for step in steps.nodes:
         recorder.take(step)
     return recorder.made
 
 
-def _graph(network: GraphGenerator) -> Operations:
-    made = Operations(list(network.nodes))
-    for i, layer in enumerate(network.layers):
+def _graph(network: GraphGenerator, made: Operations, photo: Map | None = None) -> Map:
+    """Add the nodes of a graph, which has them already; `photo` stands for its photo where there is one."""
+    number: list[int] = []
+    for node, layer in zip(network.nodes, network.layers, strict=True):
+        if node.operation == "photo" and photo is not None:
+            number.append(photo)
+            continue
+        new = len(made.nodes)
+        made.nodes.append(replace(node, sources=tuple(number[s] for s in node.sources)))
         found = {k: v.detach() for k, v in layer.named_parameters(recurse=False)}
         if found:
-            made.weights[i] = found
-    return made
+            made.weights[new] = found
+        number.append(new)
+    return Map(number[-1])
 
 
 class _Tracer(fx.Tracer):
@@ -125,12 +138,14 @@ class _Recorder:
     def __init__(self, network: nn.Module) -> None:
         self.network = network
         self.made = Operations()
-        self.known: dict[fx.Node, Any] = {}  # of every step the number of its node, or what else it stands for
+        self.known: dict[
+            fx.Node, Any
+        ] = {}  # of every step the number of its node, or what else it stands for
 
     def take(self, step: fx.Node) -> None:
         """Record one step. Raises UserError for one that cannot be."""
-        arguments = fx.node.map_arg(step.args, lambda n: self.known[n])
-        options = fx.node.map_arg(step.kwargs, lambda n: self.known[n])
+        arguments: Any = fx.node.map_arg(step.args, lambda n: self.known[n])
+        options: Any = fx.node.map_arg(step.kwargs, lambda n: self.known[n])
         if step.op == "placeholder":
             self.known[step] = self._input()
         elif step.op == "call_module":
@@ -162,6 +177,8 @@ class _Recorder:
         match module:
             case nn.Identity() | nn.Dropout() | nn.Dropout2d():
                 return x
+            case GraphGenerator():
+                return _graph(module, self.made, x)
             case nn.Conv2d():
                 return self._conv(module, x)
             case nn.ConvTranspose2d():

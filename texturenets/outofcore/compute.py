@@ -74,9 +74,7 @@ def operate(
             )
             return _cut(made, region, (top * s["factor"], left * s["factor"]))
         case "shuffle":
-            return _cut(
-                F.pixel_shuffle(x, s["factor"]), region, (top * s["factor"], left * s["factor"])
-            )
+            return _cut(F.pixel_shuffle(x, s["factor"]), region, (top * s["factor"], left * s["factor"]))
         case "unshuffle":
             return F.pixel_unshuffle(x, s["factor"])
     raise AssertionError(node.operation)
@@ -85,7 +83,10 @@ def operate(
 def _cut(x: Tensor, region: Region, origin: tuple[int, int]) -> Tensor:
     """`region` of `x`, whose first pixel is the map's at `origin` (row, column)."""
     return x[
-        :, :, region.top - origin[0] : region.bottom - origin[0], region.left - origin[1] : region.right - origin[1]
+        :,
+        :,
+        region.top - origin[0] : region.bottom - origin[0],
+        region.left - origin[1] : region.right - origin[1],
     ]
 
 
@@ -202,4 +203,3 @@ def _corners(x: Tensor, axis: Axis, want: tuple[int, int], have: Interval, dim: 
     below = x.index_select(dim, (low - have[0]).to(x.device))
     above = x.index_select(dim, (high - have[0]).to(x.device))
     return torch.lerp(below, above, share[:, None] if dim == x.ndim - 2 else share)
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ from texturenets.api import Style
 from texturenets.budget import Budget
 from texturenets.errors import UserError
 from texturenets.outofcore.regions import Region, Size
-from texturenets.outofcore.sources import Source
-from texturenets.outofcore.spool import choose_folder
+from texturenets.outofcore.sources import OnDisk, Resized, Source
+from texturenets.outofcore.spool import Spool, choose_folder
 from texturenets.sizes import fit_longer
+from texturenets.stroke import Stroke, ladder
 
 # Bytes a pixel that reading, repainting and writing take in memory beside the network: of the source as it is
 # decoded (whole numbers and floats), of the result with the photo beside it, mixed, and as bytes.
@@ -36,6 +38,7 @@ class Options:
     preserve_color: bool = False
     keep_gps: bool = False
     seed: int = 0
+    stroke: Stroke = 1
 
 
 def in_strips(style: Style, photo: Path, size: int | None) -> bool:
@@ -78,13 +81,35 @@ def repaint(style: Style, photo: Path, result: Path, options: Options) -> None:
         ) as writer:
             bands = _Bands(source.size, writer.write, _Finish(source.rgb, alpha, options, writer.alpha))
             if options.strength == 0:
-                bands.unpainted()
+                bands.whole(source.rgb)
             else:
-                style.repaint_source(
-                    source.rgb, source.size, bands.take, seed=options.seed, folders=beside
-                )
+                _paint(style, source, bands, options, folder)
     finally:
         source.close()
+
+
+def _paint(style: Style, photo: large.Photo, bands: _Bands, options: Options, folder: Path) -> None:
+    """What `Style.stylize` does, with paintings on the way to larger ones in spools."""
+    stages = ladder(photo.size, options.stroke)
+    source: Source = Resized(photo.rgb, photo.size, stages[0])
+    with ExitStack() as stack:
+        for number, stage in enumerate(stages):
+            fine, following = number > 0, [*stages, photo.size][number + 1]
+            if stage == photo.size:
+                style.repaint_source(
+                    source, stage, bands.take, seed=options.seed, fine=fine, folders=[folder]
+                )
+                return
+            spool = Spool(folder, 3, stage, "uint16")
+            stack.callback(spool.close)
+
+            def keep(place: Region, painted: Tensor, spool: Spool = spool) -> None:
+                values = painted[0].to("cpu", torch.float32).clamp(0, 1).mul(65535).round_()
+                spool.write(place, values.permute(1, 2, 0).numpy())
+
+            style.repaint_source(source, stage, keep, seed=options.seed, fine=fine, folders=[folder])
+            source = Resized(OnDisk(spool), stage, following)
+        bands.whole(source)
 
 
 class _Finish:
@@ -131,9 +156,9 @@ class _Bands:
             self.write(self._band)
             self._band = None
 
-    def unpainted(self) -> None:
-        """The photo as it is."""
+    def whole(self, picture: Source) -> None:
+        """All of a picture."""
         height, width = self.size
         for top in range(0, height, 64):
             place = Region(top, min(top + 64, height), 0, width)
-            self.take(place, self.finish.photo.read(place))
+            self.take(place, picture.read(place))

@@ -83,7 +83,9 @@ class Network:
     def measured(self, number: int) -> list[int]:
         """The nodes whose statistics pass `number` gathers."""
         reachable = (i for i in range(len(self.nodes)) if self.late[i] < 1 << 30)
-        return sorted({self.sources[i][0] for i in reachable if self.is_norm(i) and self.late[i] - 1 == number})
+        return sorted(
+            {self.sources[i][0] for i in reachable if self.is_norm(i) and self.late[i] - 1 == number}
+        )
 
     def part(self, i: int, tile: Region) -> Region:
         """The part of node i's map that belongs to `tile` of the picture: tiles that share out the one share
@@ -199,7 +201,9 @@ def multiplications(network: Network, i: int) -> int:
     node = network.nodes[i]
     kernel = node.settings.get("kernel", 1) ** 2
     if node.operation == "conv":
-        return int(node.channels * network.nodes[node.sources[0]].channels * kernel // node.settings["groups"])
+        return int(
+            node.channels * network.nodes[node.sources[0]].channels * kernel // node.settings["groups"]
+        )
     if node.operation == "deconv":
         inputs = network.nodes[node.sources[0]].channels
         return int(node.channels * inputs * kernel // node.settings["stride"] ** 2)

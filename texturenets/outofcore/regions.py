@@ -61,7 +61,21 @@ class Region(NamedTuple):
 
 
 POINTWISE: Final = frozenset(
-    "norm affine relu leaky_relu prelu elu tanh sigmoid clamp linear add mul concat".split()
+    [
+        "norm",
+        "affine",
+        "relu",
+        "leaky_relu",
+        "prelu",
+        "elu",
+        "tanh",
+        "sigmoid",
+        "clamp",
+        "linear",
+        "add",
+        "mul",
+        "concat",
+    ]
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -42,7 +42,7 @@ class Moments:
     def add(self, x: Tensor) -> None:
         """Take in `x` (1, C, height, width)."""
         # Row by row would be slow and the whole at once a second copy of it, twice as large.
-        for part in x[0].split(max(1, (1 << 20) // (x.shape[1] * x.shape[3])), 1):
+        for part in torch.split(x[0], max(1, (1 << 20) // (x.shape[1] * x.shape[3])), 1):
             values = part.to("cpu" if part.device.type == "mps" else part.device, torch.float64)
             self.total = self.total + values.sum((1, 2))
             self.squares = self.squares + values.square().sum((1, 2))
@@ -113,6 +113,11 @@ def run(job: Job, sink: Sink, progress: Progress = lambda _: None, plan: Plan | 
         _Run(job, Plan(job.operations, job.picture, exact=True)).all(sink, progress)
 
 
+def _part_of(progress: Progress, done: float, weight: float) -> Progress:
+    """The progress of a part that begins at `done` and is `weight` of the whole."""
+    return lambda share: progress(done + weight * share)
+
+
 class _Run:
     def __init__(self, job: Job, plan: Plan) -> None:
         self.job, self.plan, self.network = job, plan, plan.network
@@ -148,7 +153,7 @@ class _Run:
         try:
             for one, tile, share in zip(self.plan.passes, tilings, work, strict=True):
                 weight = share / sum(work)
-                self._pass(one, tile, sink, lambda part, d=done, w=weight: progress(d + w * part))
+                self._pass(one, tile, sink, _part_of(progress, done, weight))
                 done += weight
                 for i in [i for i in self.maps if last_read.get(i, -1) <= one.number]:
                     self.maps.pop(i).close()
@@ -159,9 +164,7 @@ class _Run:
     def _pass(self, one: Pass, tile: Tiling, sink: Sink, progress: Progress) -> None:
         for i in one.written:
             node, size = self.network.nodes[i], self.network.sizes[i]
-            self.maps[i] = HalfMap(
-                self.job.folder, node.channels, size, exact=i in self.plan.exact
-            )
+            self.maps[i] = HalfMap(self.job.folder, node.channels, size, exact=i in self.plan.exact)
         moments = {i: Moments() for i in one.measured}
         places = list(planning.tiles(self.job.picture, tile))
         works = (
@@ -274,7 +277,7 @@ class _Run:
         )
 
 
-_FRESH: Final = frozenset("conv deconv norm add affine".split())
+_FRESH: Final = frozenset(["conv", "deconv", "norm", "add", "affine"])
 
 
 def _cut(pieces: Sequence[tuple[Region, Tensor]], part: Region) -> Tensor:

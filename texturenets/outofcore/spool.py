@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Any, Final, cast
 
 import numpy as np
 import torch
@@ -18,8 +18,6 @@ from texturenets.errors import UserError
 from texturenets.outofcore.regions import Region, Size
 
 _TYPES: Final = {"float16": np.float16, "float32": np.float32, "uint8": np.uint8, "uint16": np.uint16}
-_LARGEST: Final = 65504.0  # of float16
-_VECTORS: Final = 512  # pieces in one call; POSIX promises 16, Linux and macOS take 1024
 
 
 class Overflow(Exception):
@@ -48,46 +46,44 @@ class Spool:
     def write(self, place: Region, values: NDArray[Any]) -> None:
         """`values` (height, width, channels) at `place`. Raises UserError where the disk is full."""
         values = np.ascontiguousarray(values, self.type)
-        lines: list[memoryview] = []
-        start = self._offset(place.top, place.left)
-        if place.width == self.size[1]:
-            lines, step = [memoryview(values).cast("B")], 0
-        else:
-            lines, step = [memoryview(row).cast("B") for row in values], self._offset(1, 0)
         try:
-            for i, row in enumerate(lines):
-                self._all(os.pwrite, row, start + i * step)
+            for row, offset in self._lines(values, place):
+                while len(row):
+                    count = os.pwrite(self._file.fileno(), row, offset)  # at most 2 GB at a time
+                    row, offset = row[count:], offset + count
         except OSError as error:
             raise UserError(f"cannot keep what does not fit in memory: {error.strerror}") from None
 
     def read(self, place: Region) -> NDArray[Any]:
         """What stands at `place`: (height, width, channels)."""
         values = np.empty((place.height, place.width, self.channels), self.type)
-        start = self._offset(place.top, place.left)
-        if place.width == self.size[1]:
-            lines, step = [memoryview(values).cast("B")], 0
-        else:
-            lines, step = [memoryview(row).cast("B") for row in values], self._offset(1, 0)
-        for i, row in enumerate(lines):
-            self._all(lambda part, at: os.preadv(self._file.fileno(), [part], at), row, start + i * step, True)
+        for row, offset in self._lines(values, place):
+            while len(row):
+                count = os.preadv(self._file.fileno(), [row], offset)
+                if count <= 0:
+                    raise UserError("what was kept on disk has been cut short")
+                row, offset = row[count:], offset + count
         return values
 
-    def _offset(self, row: int, column: int) -> int:
-        return (row * self.size[1] + column) * self.channels * self.type.itemsize
-
-    def _all(self, call: Any, part: memoryview, offset: int, reading: bool = False) -> None:
-        """`call` until all of `part` has been moved; the kernel moves at most 2 GB at a time."""
-        while len(part):
-            moved = call(part, offset) if reading else call(self._file.fileno(), part, offset)
-            if moved <= 0:
-                raise UserError("what was kept on disk has been cut short")
-            part, offset = part[moved:], offset + moved
+    def _lines(self, values: NDArray[Any], place: Region) -> Iterator[tuple[memoryview, int]]:
+        """The bytes of `values` that lie side by side in the file, and where they lie."""
+        row = self.channels * self.type.itemsize
+        start = (place.top * self.size[1] + place.left) * row
+        data = memoryview(cast(Any, values)).cast("B")
+        if place.width == self.size[1]:
+            yield data, start
+            return
+        length = place.width * row
+        for i in range(place.height):
+            yield data[i * length : (i + 1) * length], start + i * self.size[1] * row
 
 
 class HalfMap:
     """A map of activations in a `Spool`: in half precision, scaled by a power of two that keeps it in range."""
 
-    def __init__(self, folder: Path, channels: int, size: Size, *, scale: float = 1.0, exact: bool = False) -> None:
+    def __init__(
+        self, folder: Path, channels: int, size: Size, *, scale: float = 1.0, exact: bool = False
+    ) -> None:
         self.spool = Spool(folder, channels, size, "float32" if exact else "float16")
         self.scale, self.exact = scale, exact
 
@@ -154,8 +150,9 @@ def choose_folder(needed: int, asked: Path | None, others: Sequence[Path] = ()) 
         if free >= needed:
             return folder
         found.append(f"{folder} has {gigabytes(free)} free")
+    there = " and ".join(dict.fromkeys(found)) or "no disk is here"
     raise UserError(
-        f"this needs {gigabytes(needed)} of disk for a while, and {' and '.join(dict.fromkeys(found)) or 'no disk is here'}: "
+        f"this needs {gigabytes(needed)} of disk for a while, and {there}: "
         "make room, name another disk with --spool FOLDER, or ask for a smaller picture with --size"
     )
 

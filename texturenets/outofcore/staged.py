@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from texturenets import noise
 from texturenets.errors import UserError
-from texturenets.generators.operations import Operations, describe
+from texturenets.generators.operations import describe
 from texturenets.noise import NoiseInput
 from texturenets.outofcore import plan as planning
 from texturenets.outofcore.plan import Network
@@ -133,7 +133,15 @@ class Staged:
         size = (x.shape[2], x.shape[3])
         plan = Plan(self.operations, size, exact=True)
         run(
-            Job(self.operations, size, self.stride, inputs, choose_folder(plan.disk, None), 1 << 30, self.device),
+            Job(
+                self.operations,
+                size,
+                self.stride,
+                inputs,
+                choose_folder(plan.disk, None),
+                1 << 30,
+                self.device,
+            ),
             keep,
             plan=plan,
         )
