@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from texturenets import modelfile, specs
+from texturenets import specs
 from texturenets.errors import UserError
 from texturenets.generators import build
 from texturenets.training import checkpoint

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
-from torch import Tensor, nn
+import numpy as np
 
-from texturenets import devices, image, modelfile, sizes
+from texturenets import devices, engines, image, modelfile, noise, sizes
+from texturenets.arrays import A, is_tensor, like
+from texturenets.engines import Engine
 from texturenets.errors import UserError
 from texturenets.modelfile import Header
 
@@ -24,13 +25,12 @@ scale of the network too."""
 class Style:
     """A network that repaints photos, from `load`.
 
-    `name` is the style's name, `path` the model file, `header` what the file says of itself, `device` where
-    the network runs (always in float32).
+    `name` is the style's name, `path` the model file, `header` what the file says of itself, `engine` what runs
+    the network, with its `name` and `precision`.
     """
 
-    def __init__(self, network: nn.Module, header: Header, path: Path, device: torch.device) -> None:
-        self.network = network.eval().to(device)
-        self.header, self.path, self.device = header, path, device
+    def __init__(self, engine: Engine, header: Header, path: Path) -> None:
+        self.engine, self.header, self.path = engine, header, path
 
     @property
     def name(self) -> str:
@@ -38,7 +38,9 @@ class Style:
         return self.header.name
 
     def __repr__(self) -> str:
-        return f"Style({self.name!r}, {self.header.generator.name}, {self.device})"
+        return (
+            f"Style({self.name!r}, {self.header.generator.name}, {self.engine.name} {self.engine.precision})"
+        )
 
     def __call__(
         self,
@@ -70,7 +72,7 @@ class Style:
         """
         check_options(size, strength)
         source, kind = image.from_any(picture)
-        photo = source.rgb
+        photo: Any = source.pixels
         if size is not None:
             photo = image.resize(photo, sizes.fit_longer(source.size, size))
         result: T = image.to_kind(
@@ -78,43 +80,48 @@ class Style:
         )
         return result
 
-    def stylize(
-        self, photos: Tensor, *, strength: float = 1.0, preserve_color: bool = False, seed: int = 0
-    ) -> Tensor:
-        """The same on `photos` (N, 3, H, W), float RGB in [0, 1]; gives (N, 3, H, W) on their device.
+    def stylize(self, photos: A, *, strength: float = 1.0, preserve_color: bool = False, seed: int = 0) -> A:
+        """The same on `photos` (N, 3, H, W), float RGB in [0, 1], an array or a tensor; gives (N, 3, H, W) of the
+        same kind, a tensor on their device.
 
         Options and errors as in `__call__`.
         """
         check_options(None, strength)
         if strength == 0:
-            return photos.clone()
+            return like(np.copy(photos), photos) if not is_tensor(photos) else photos.clone()
         height, width = photos.shape[-2:]
         advice = (
-            f"not enough memory on {self.device} for {width} x {height} pixels: ask for a smaller picture, "
+            f"not enough memory for {width} x {height} pixels: ask for a smaller picture, "
             f"as with --size {max(1, max(height, width) // 2)} (in Python size=)"
         )
         with devices.memory_errors(advice):
             # One by one: what a picture becomes does not depend, to the last bit, on what else is asked for.
-            painted = torch.cat([self._repaint(photo[None], seed).to(photos.device) for photo in photos])
-            painted = painted.clamp(0, 1)  # outside of inference mode, so that autograd takes the result
+            painted = _together([self._repaint(photos[i : i + 1], seed) for i in range(len(photos))])
+            painted = painted.clip(0, 1)  # outside of inference mode, so that autograd takes the result
             if preserve_color:
                 painted = image.preserve_color(painted, photos)
-            return painted if strength == 1 else torch.lerp(photos, painted, strength)
+            return painted if strength == 1 else photos + strength * (painted - photos)
 
-    @torch.inference_mode()
-    def _repaint(self, photo: Tensor, seed: int) -> Tensor:
+    def _repaint(self, photo: A, seed: int) -> A:
         """(1, 3, H, W) to the same, unclamped: padded to what the network takes, and cropped back."""
-        stride = int(getattr(self.network, "stride", 1))
-        x, box = sizes.pad_to_multiple(photo.to(self.device, torch.float32), stride, SMALLEST)
-        depth = int(getattr(self.header.generator, "noise_depth", 0))
+        facts = self.engine.facts
+        x, box = sizes.pad_to_multiple(photo, facts.stride, max(SMALLEST, facts.least))
+        height, width = (int(side) for side in x.shape[-2:])
+        depth = facts.channels - 3
         if depth:
-            # Drawn on the CPU, whose numbers are the same on every machine.
-            noise = torch.rand(
-                (1, depth, *x.shape[-2:]), generator=torch.Generator().manual_seed(seed), dtype=x.dtype
-            )
-            x = torch.cat([x, noise.to(x.device)], 1)
-        y: Tensor = self.network(x)
-        return sizes.crop_back(y, box)
+            behind = noise.uniform_array(seed, 0, 0, 0, height, width, depth)[None]
+            x = _together([x, like(behind, x)], 1)
+        maps = noise.draw_arrays(facts.noise, [seed], height, width)
+        return sizes.crop_back(self.engine(x, [like(one, x) for one in maps]), box)
+
+
+def _together(parts: list[A], axis: int = 0) -> A:
+    """`parts` as one, in a row along `axis`."""
+    if is_tensor(parts[0]):
+        import torch
+
+        return torch.cat(parts, axis)  # type: ignore[arg-type]
+    return np.concatenate(parts, axis)
 
 
 def check_options(size: int | None, strength: float) -> None:
@@ -149,15 +156,23 @@ def find_style(name: str | Path | None = None) -> Path:
 
 
 def load(
-    name: str | Path, device: str = "auto", *, generator: Callable[..., Any] | str | None = None
+    name: str | Path,
+    device: str = "auto",
+    *,
+    engine: str = "auto",
+    precision: str = "auto",
+    generator: Callable[..., Any] | str | None = None,
 ) -> Style:
     """The style called `name` (a shipped one, or a model file), ready on `device` (auto, cpu, cuda, mps).
 
-    Weights are kept in half precision in the file and used in float32. `generator`: for a model whose network
+    `engine` is "torch", "openvino", "onnx", or "auto": the fastest that is installed. `precision` is "float32",
+    "bf16", "fp16", as far as the engine has it, or "auto": half precision where the device computes in it, but
+    float32 with PyTorch on a processor. In half precision a pixel may differ by some 255ths from float32
+    (docs/performance.md). The result's `engine` says what was taken. `generator`: for a model whose network
     is code of somebody's own, that code, which is then run: "FILE.py:CLASS", or the class itself.
 
-    Raises UserError for an unknown name or device, a file that is not a style's, code that is not to be run,
-    and weights that do not fit in memory.
+    Raises UserError for an unknown name, device or engine, an engine that is not installed, a file that is not a
+    style's, code that is not to be run, and weights that do not fit in memory.
     """
     path = find_style(name)
     header = modelfile.read_header(path)
@@ -166,7 +181,5 @@ def load(
             f"{name} is a {header.kind} model, which draws from noise and repaints nothing: "
             f"use `texturenets sample {name}`"
         )
-    where = devices.choose(device)
-    with devices.memory_errors(f"not enough memory on {where} for the network of {path}"):
-        network, header = modelfile.load(path, generator)
-        return Style(network, header, path, where)
+    with devices.memory_errors(f"not enough memory for the network of {path}"):
+        return Style(engines.load(path, engine, device, precision, generator), header, path)

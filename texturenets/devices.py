@@ -60,7 +60,15 @@ def is_out_of_memory(error: BaseException) -> bool:
 
         if isinstance(error, torch.OutOfMemoryError):
             return True
-    words = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")
+    words = (
+        "out of memory",
+        "not enough memory",
+        "can't allocate memory",
+        "cannot allocate memory",
+        "bad_alloc",
+        "bad allocation",
+        "failed to allocate",
+    )
     return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)
 
 

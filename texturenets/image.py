@@ -316,7 +316,7 @@ def _to_array(planes: Sequence[Image.Image]) -> npt.NDArray[np.float32]:
         return np.stack([np.asarray(p) for p in planes]).clip(0, 1)[None]
     values = np.asarray(planes[0])
     values = values[None] if values.ndim == 2 else np.ascontiguousarray(values.transpose(2, 0, 1))
-    return values[None] / np.float32(255)
+    return values[None].astype(np.float32) / np.float32(255)
 
 
 # ---- Metadata ----------------------------------------------------------------------------------------
@@ -751,4 +751,5 @@ def preserve_color(stylized: A, photo: A) -> A:
         raise ValueError(f"sizes differ: {tuple(stylized.shape)} and {tuple(photo.shape)}")
     change = stylized - photo
     luma = 0.299 * change[:, :1] + 0.587 * change[:, 1:2] + 0.114 * change[:, 2:]
-    return (photo + luma).clip(0, 1)
+    result: A = (photo + luma).clip(0, 1)
+    return result
