@@ -6,11 +6,12 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
-
-import torch
+from typing import TYPE_CHECKING, Final
 
 from texturenets.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
 
 SHARE: Final = 0.6
 """Of what is free, the part that a run takes unless told otherwise: the rest is for everybody else."""
@@ -53,9 +54,11 @@ def _group_limit() -> int | None:
     return None
 
 
-def free(device: torch.device) -> int:
-    """Bytes that can still be had on a device."""
-    if device.type == "cuda":
+def free(device: torch.device | None = None) -> int:
+    """Bytes that can still be had on a device; None is the processor's memory."""
+    if device is not None and device.type == "cuda":
+        import torch
+
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0]) + unused
     try:
@@ -76,21 +79,24 @@ def _physical() -> int:
 
 @dataclass(frozen=True)
 class Budget:
-    """The memory of a run on `device`: `total` bytes, of the whole process on a CPU, of tensors on a GPU."""
+    """The memory of a run: `total` bytes, of the whole process, or of tensors on `device` where that is a GPU."""
 
-    device: torch.device
     total: int
+    device: torch.device | None = None
 
     @classmethod
-    def of(cls, device: torch.device, asked: int | None = None) -> Budget:
+    def of(cls, asked: int | None = None, device: torch.device | None = None) -> Budget:
         """`asked` bytes, or a share of what is free now."""
-        if asked is not None:
-            return cls(device, asked)
-        taken = torch.cuda.memory_allocated(device) if device.type == "cuda" else resident()
-        return cls(device, taken + int(SHARE * free(device)))
+        return cls(asked if asked is not None else _taken(device) + int(SHARE * free(device)), device)
 
     def left(self) -> int:
         """Bytes for maps, beside what is taken and what is set aside; not less than 0."""
-        if self.device.type == "cuda":
-            return max(0, self.total - int(torch.cuda.memory_allocated(self.device)) - RESERVE)
-        return max(0, self.total - resident() - RESERVE)
+        return max(0, self.total - _taken(self.device) - RESERVE)
+
+
+def _taken(device: torch.device | None) -> int:
+    if device is not None and device.type == "cuda":
+        import torch
+
+        return int(torch.cuda.memory_allocated(device))
+    return resident()

@@ -46,8 +46,8 @@ def _wrap(x: Tensor, amount: int, dim: int) -> Tensor:
     return x
 
 
-def channels_last_on_cpu(x: Tensor) -> Tensor:
-    """`x` with its channels side by side in memory where a CPU computes: its convolutions take that faster."""
+def channels_last(x: Tensor) -> Tensor:
+    """`x` with its channels side by side in memory, on the processor, whose convolutions are faster that way."""
     return x.contiguous(memory_format=torch.channels_last) if x.device.type == "cpu" else x
 
 

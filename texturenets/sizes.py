@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from texturenets.arrays import A, is_tensor
 
 Box = tuple[int, int, int, int]  # top, left, height, width
 
@@ -21,14 +25,23 @@ def fit_longer(size: tuple[int, int], longer: int) -> tuple[int, int]:
     return height, width
 
 
-def _mirror(size: int, before: int, total: int, device: torch.device) -> Tensor:
+def mirrored(size: int, before: int, total: int) -> NDArray[np.int64]:
     """Indices (total,) into a line of `size` pixels, from `before` pixels ahead of it, reflected at the ends.
 
     The end pixels are not repeated, as in `F.pad(mode="reflect")`; the line is mirrored as often as it takes.
     """
     period = max(1, 2 * (size - 1))
-    place = (torch.arange(total, device=device) - before) % period
-    return torch.minimum(place, period - place) if size > 1 else torch.zeros_like(place)
+    place = (np.arange(total) - before) % period
+    return np.minimum(place, period - place) if size > 1 else np.zeros_like(place)
+
+
+def take(x: Any, axis: int, places: NDArray[np.int64]) -> Any:
+    """The rows or columns of `x` at `places`."""
+    if is_tensor(x):
+        import torch
+
+        return x.index_select(x.ndim + axis, torch.from_numpy(places).to(x.device))
+    return np.take(x, places, axis)
 
 
 def padding(size: tuple[int, int], stride: int, minimum: int = 1) -> tuple[tuple[int, int], Box]:
@@ -40,7 +53,7 @@ def padding(size: tuple[int, int], stride: int, minimum: int = 1) -> tuple[tuple
     return (rows, columns), ((rows - height) // 2, (columns - width) // 2, height, width)
 
 
-def pad_to_multiple(x: Tensor, stride: int, minimum: int = 1) -> tuple[Tensor, Box]:
+def pad_to_multiple(x: A, stride: int, minimum: int = 1) -> tuple[A, Box]:
     """`x` (N, C, H, W) reflected outward until both sides are multiples of `stride`, and where it lies.
 
     The padded sides are the smallest multiples of `stride` that are at least the picture's and at least
@@ -51,11 +64,11 @@ def pad_to_multiple(x: Tensor, stride: int, minimum: int = 1) -> tuple[Tensor, B
     padded, box = padding((x.shape[-2], x.shape[-1]), stride, minimum)
     for axis, side, before, total in zip((-2, -1), box[2:], box[:2], padded, strict=True):
         if total != side:
-            x = x.index_select(x.ndim + axis, _mirror(side, before, total, x.device))
+            x = take(x, axis, mirrored(side, before, total))
     return x, box
 
 
-def crop_back(x: Tensor, box: Box) -> Tensor:
+def crop_back(x: A, box: Box) -> A:
     """The part of `x` (N, C, H', W') at `box` (top, left, H, W): (N, C, H, W), a view.
 
     Raises ValueError where the box does not lie inside `x`: the network changed the size.

@@ -12,11 +12,12 @@ from __future__ import annotations
 import math
 from typing import Final, Literal
 
-import torch
-from torch import Tensor, nn
+import numpy as np
+from numpy.typing import NDArray
 
+from texturenets.arrays import A
 from texturenets.errors import UserError
-from texturenets.layers import pad
+from texturenets.sizes import mirrored, take
 
 Stroke = float | Literal["auto"]
 
@@ -41,9 +42,14 @@ def parse(text: str) -> Stroke:
         value = float(text)
     except ValueError:
         raise UserError(f"--stroke {text!r} is neither a number nor auto") from None
-    if not 0.1 <= value <= 1000:  # also for NaN
-        raise UserError(f"--stroke {text} is not between 0.1 and 1000")
+    check(value)
     return value
+
+
+def check(stroke: Stroke) -> None:
+    """Raise UserError for a stroke that is none."""
+    if stroke != "auto" and not 0.1 <= stroke <= 1000:  # also for NaN
+        raise UserError(f"stroke {stroke} is neither a number between 0.1 and 1000 nor auto")
 
 
 def ladder(size: tuple[int, int], stroke: Stroke) -> list[tuple[int, int]]:
@@ -70,23 +76,25 @@ def _scaled(size: tuple[int, int], factor: float) -> tuple[int, int]:
     return height, width
 
 
-class Refined(nn.Module):
-    """`network` for a painting that has been enlarged: what is wide stays the painting's, what is fine is new."""
+def bell() -> NDArray[np.float32]:
+    """The weights of the blur along one axis."""
+    reach = math.ceil(3 * WIDE)
+    line = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * WIDE**2))
+    return (line / line.sum()).astype(np.float32)
 
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-        self.stride = int(getattr(network, "stride", 1))
-        self.input_channels = int(getattr(network, "input_channels", 3))
-        self.amount = math.ceil(3 * WIDE)
-        line = torch.arange(-self.amount, self.amount + 1)
-        bell = torch.exp(-(line**2) / (2 * WIDE**2))
-        kernel = bell[:, None] * bell[None]
-        self.blur = nn.Conv2d(3, 3, len(line), groups=3, bias=False)
-        self.blur.weight = nn.Parameter((kernel / kernel.sum()).expand(3, 1, -1, -1), requires_grad=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Picture (N, 3, H, W), RGB in [0, 1], with the network's noise behind it, to a picture of the same kind."""
-        painted = self.network(x).clamp(0, 1)
-        y: Tensor = painted + self.blur(pad(x[:, :3] - painted, self.amount, "reflect"))
-        return y
+def blend(wide: A, fine: A) -> A:
+    """`fine` with what is wide of it taken from `wide`, both (N, 3, H, W), RGB in [0, 1]; not clamped."""
+    fine = fine.clip(0, 1)
+    difference = wide - fine
+    weights = bell()
+    reach = len(weights) // 2
+    for axis in (2, 3):
+        size = difference.shape[axis]
+        padded = take(difference, axis - 4, mirrored(size, reach, size + 2 * reach))
+        parts = [
+            float(w) * (padded[:, :, i : i + size] if axis == 2 else padded[:, :, :, i : i + size])
+            for i, w in enumerate(weights)
+        ]
+        difference = sum(parts[1:], parts[0])
+    return fine + difference

@@ -42,4 +42,4 @@ def follow(style: Style, quiet: bool, *, bar: bool) -> None:
         if share >= 1:
             bars.pop().stop()
 
-    style.announce, style.progress = announce, progress
+    style.pieces.announce, style.pieces.progress = announce, progress

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from texturenets.cli.common import Device, Flag, complain, photo_progress
+from texturenets.cli.common import Device, EngineName, Flag, Precision, complain, engine_note, photo_progress
 from texturenets.cli.large import follow
 from texturenets.errors import UserError
+from texturenets.outofcore.limits import Options, too_large
+
+if TYPE_CHECKING:
+    from texturenets.api import Style
+
+Job = tuple[Path, Path]  # photo and result
 
 NAMED = 5  # failed photos that the summary names
 
@@ -32,8 +38,10 @@ def stylize(
     stroke: str = "1",
     seed: int = 0,
     device: Device = "auto",
+    engine: EngineName = "auto",
+    precision: Precision = "auto",
     memory: str | None = None,
-    spool: Path | None = None,
+    spool: str | None = None,
     generator: str | None = None,
     quiet: Flag = False,
 ) -> int:
@@ -45,12 +53,13 @@ def stylize(
     Parameters
     ----------
     photos
-        Photos, patterns like "*.jpg", and folders, whose pictures are taken.
+        Photos, patterns like "*.jpg", and folders, whose pictures are taken, those of the folders in them too.
     style
         Shipped style or model file [default: the first that `texturenets models` lists].
     output
         File to write for one photo, whose suffix chooses the format; or a folder: one that is there, or a
-        name that ends in /, or any name for several photos [default: PHOTO-STYLE in the current folder, in
+        name that ends in /, or any name for several photos; what comes out of a folder lies in it as in that
+        one [default: PHOTO-STYLE in the current folder, in
         the photo's own format where it can be written].
     size
         Longer side of the result in pixels, the shape kept [default: as large as the photo].
@@ -71,6 +80,12 @@ def stylize(
         For generators that also take noise.
     device
         Where to compute; auto takes the fastest that is here.
+    engine
+        What runs the network: PyTorch, OpenVINO or ONNX Runtime; auto takes the fastest that is installed for
+        the device and says which.
+    precision
+        What it computes in; auto takes half precision where the device has it, but PyTorch on a processor
+        computes in float32.
     memory
         What the program may take, as 2G or 900M [default: a share of what is free]. A photo that needs more is
         repainted piece by piece, with the same result; what does not fit is kept on disk meanwhile.
@@ -85,47 +100,40 @@ def stylize(
         raise UserError(f"--quality {quality} is not between 1 and 100")
 
     from texturenets import api, image
-    from texturenets.outofcore import pictures
-    from texturenets.stroke import parse as parse_stroke
+    from texturenets.overlap import overlapped
+    from texturenets.stroke import parse
 
-    strokes = parse_stroke(stroke)
+    options = Options(size, quality, strength, preserve_color, keep_gps, seed, parse(stroke))
     api.check_options(size, strength)
-    options = pictures.Options(size, quality, strength, preserve_color, keep_gps, seed, strokes)
     model = api.find_style(style)
-    jobs = plan(image.expand(photos), output, model.stem)
+    found = image.expand(photos, recursive=True, without=output)
+    jobs = plan(found, output, model.stem, [Path(p).expanduser() for p in photos])
     skipped = {result for _, result in jobs if skip_existing and result.exists()}
-    painter = None
-    if len(skipped) < len(jobs):
-        painter = api.load(model, device, generator=generator, memory=memory, spool=spool)
-        follow(painter, quiet, bar=len(jobs) - len(skipped) == 1)
+    todo = [job for job in jobs if job[1] not in skipped]
+    outcomes: Iterator[tuple[Job, UserError | None]] = iter(())
+    if todo:
+        painter = api.load(
+            model, device, engine=engine, precision=precision, generator=generator, memory=memory, spool=spool
+        )
+        if engine == "auto" and not quiet:
+            engine_note(painter.engine)
+        follow(painter, quiet, bar=len(todo) == 1)
+        outcomes = overlapped(todo, *steps(painter, options))
 
     failed: list[Path] = []
     later: list[Path] = []
-    bar = photo_progress(len(jobs) - len(skipped), quiet)
+    bar = photo_progress(len(todo), quiet)
     with bar:
-        task = bar.add_task(model.stem, total=len(jobs) - len(skipped))
+        task = bar.add_task(model.stem, total=len(todo))
         for photo, result in jobs:
-            if painter is not None and result not in skipped:
-                try:
-                    if pictures.in_strips(painter, photo, size):
-                        pictures.repaint(painter, photo, result, options)
-                    else:
-                        picture = image.read(photo, longer=size, keep_gps=keep_gps)
-                        picture.rgb = painter.stylize(
-                            picture.rgb,
-                            strength=strength,
-                            preserve_color=preserve_color,
-                            seed=seed,
-                            stroke=strokes,
-                        )
-                        image.write(result, picture, quality=quality)
-                except UserError as error:
+            if result not in skipped:
+                _, error = next(outcomes)
+                bar.advance(task)
+                if error is not None:
                     if len(jobs) == 1:
-                        raise
+                        raise error
                     complain(error)
                     failed.append(photo)
-                bar.advance(task)
-                if photo in failed:
                     continue
             if bar.disable:
                 print(result, flush=True)
@@ -136,6 +144,38 @@ def stylize(
     if len(jobs) > 1 and (failed or not quiet):
         _summarise(len(jobs) - len(failed) - len(skipped), len(skipped), failed)
     return 2 if failed else 0
+
+
+def steps(painter: Style, options: Options) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
+    """Reading, repainting and writing a photo, for `overlapped`; one too large for memory is all repainting."""
+    from texturenets import image
+    from texturenets.arrays import to_numpy
+
+    def decode(job: Job) -> image.Picture | None:
+        if too_large(painter, job[0], options.size):
+            return None
+        return image.read(job[0], longer=options.size, keep_gps=options.keep_gps)
+
+    def compute(job: Job, picture: image.Picture | None) -> image.Picture | None:
+        if picture is None:
+            from texturenets.outofcore.pictures import repaint
+
+            repaint(painter, *job, options)
+        else:
+            picture.pixels = painter.stylize(
+                to_numpy(picture.pixels),
+                strength=options.strength,
+                preserve_color=options.preserve_color,
+                seed=options.seed,
+                stroke=options.stroke,
+            )
+        return picture
+
+    def encode(job: Job, picture: image.Picture | None) -> None:
+        if picture is not None:
+            image.write(job[1], picture, quality=options.quality)
+
+    return decode, compute, encode
 
 
 def _summarise(done: int, skipped: int, failed: Sequence[Path]) -> None:
@@ -152,8 +192,12 @@ def _summarise(done: int, skipped: int, failed: Sequence[Path]) -> None:
         print(", ".join(parts), file=sys.stderr)
 
 
-def plan(photos: Sequence[Path], output: str | None, style: str) -> list[tuple[Path, Path]]:
+def plan(
+    photos: Sequence[Path], output: str | None, style: str, roots: Sequence[Path] = ()
+) -> list[tuple[Path, Path]]:
     """Photos and the files that they become, no two the same: [(photo, result)].
+
+    What lies in a folder inside one of `roots` comes to lie in the same folder of the output.
 
     Raises UserError before any work is done: where `output` is one file for several photos, is of a format
     that is not written, or where a result would overwrite a photo.
@@ -168,7 +212,7 @@ def plan(photos: Sequence[Path], output: str | None, style: str) -> list[tuple[P
         results = []
         taken: set[str] = set()
         for photo in photos:
-            stem, suffix = f"{photo.stem}-{style}", _suffix(photo)
+            stem, suffix = str(_inside(photo, roots) / f"{photo.stem}-{style}"), _suffix(photo)
             name, number = stem + suffix, 1
             while name.casefold() in taken:  # many file systems take "A.jpg" and "a.jpg" for one
                 number += 1
@@ -189,6 +233,14 @@ def plan(photos: Sequence[Path], output: str | None, style: str) -> list[tuple[P
                 "write into another folder, as with -o stylized/"
             )
     return list(zip(photos, results, strict=True))
+
+
+def _inside(photo: Path, roots: Sequence[Path]) -> Path:
+    """The folder of `photo` as seen from the one among `roots` that it lies in."""
+    for root in roots:
+        if root.is_dir() and photo.is_relative_to(root):
+            return photo.relative_to(root).parent
+    return Path()
 
 
 def _stat(path: Path) -> os.stat_result | None:

@@ -23,7 +23,7 @@ from texturenets.nodes import Node, line, understand
 
 # What is one step of the list, whatever it consists of.
 _STEPS = (layers.InstanceNorm, layers.OutputScale, GraphGenerator)
-_FUNCTIONS = (layers.pad, layers.max_pool, layers.max_unpool, layers.channels_last_on_cpu)
+_FUNCTIONS = (layers.pad, layers.max_pool, layers.max_unpool, layers.channels_last)
 
 
 _ARITHMETIC = {
@@ -270,7 +270,7 @@ class _Recorder:
         if function is layers.pad:
             x, amount, mode = arguments
             return self.made.append("pad", x, amount=(amount,) * 4, mode=mode) if amount else x
-        if function is layers.channels_last_on_cpu:
+        if function is layers.channels_last:
             return arguments[0]
         if function is layers.max_pool:
             return self.made.append("max_pool", arguments[0], kernel=2, stride=2)

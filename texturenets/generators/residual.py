@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from texturenets.layers import ConvBlock, PaddedConv, ResidualBlock, channels_last_on_cpu, upsample
+from texturenets.layers import ConvBlock, PaddedConv, ResidualBlock, channels_last, upsample
 from texturenets.specs import Residual
 
 
@@ -32,7 +32,7 @@ class ResidualGenerator(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Photo (N, 3, H, W), RGB in [0, 1], H and W multiples of 4, to a picture of the same kind."""
-        x = channels_last_on_cpu(F.pixel_unshuffle(x - 0.5, 4))
+        x = channels_last(F.pixel_unshuffle(x - 0.5, 4))
         x = self.blocks(self.entry(x))
         x = self.up2(upsample(self.up1(upsample(x))))
         return 0.5 + 0.5 * torch.tanh(self.exit(x))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,44 +14,12 @@ from torch import Tensor
 
 from texturenets import image, large
 from texturenets.api import Style
-from texturenets.budget import Budget
 from texturenets.errors import UserError
+from texturenets.outofcore.limits import Options
 from texturenets.outofcore.regions import Region, Size
 from texturenets.outofcore.sources import OnDisk, Resized, Source
 from texturenets.outofcore.spool import Spool, choose_folder
-from texturenets.sizes import fit_longer
-from texturenets.stroke import Stroke, ladder
-
-# Bytes a pixel that reading, repainting and writing take in memory beside the network: of the source as it is
-# decoded (whole numbers and floats), of the result with the photo beside it, mixed, and as bytes.
-_DECODED, _HELD = 16, 40
-
-
-@dataclass(frozen=True)
-class Options:
-    """What `stylize` is asked for, by its flags' names."""
-
-    size: int | None = None
-    quality: int | None = None
-    strength: float = 1.0
-    preserve_color: bool = False
-    keep_gps: bool = False
-    seed: int = 0
-    stroke: Stroke = 1
-
-
-def in_strips(style: Style, photo: Path, size: int | None) -> bool:
-    """Whether a photo (`size`: the longer side that it is to have) is too large to be held in memory."""
-    header = image.read_header(photo)
-    if header is None:
-        return False
-    stored = header.size[0] * header.size[1]
-    made = fit_longer(header.size, size) if size else header.size
-    if stored > image.pixel_limit():
-        return True
-    left = Budget.of(torch.device("cpu"), style.memory if style.device.type == "cpu" else None).left()
-    return _DECODED * stored + _HELD * made[0] * made[1] > left / 2
-
+from texturenets.stroke import ladder
 
 def repaint(style: Style, photo: Path, result: Path, options: Options) -> None:
     """Repaint the file `photo` into the file `result`, which appears whole or not at all.
@@ -62,13 +29,13 @@ def repaint(style: Style, photo: Path, result: Path, options: Options) -> None:
     """
     source = large.Photo(photo, longer=options.size, keep_gps=options.keep_gps)
     large.output_format(result, source.size)
-    if style.staged is None:
+    if style.pieces.staged is None:
         raise UserError(
             f"{photo} does not fit in memory, and the network of {style.name} cannot be taken apart: ask for a "
             "smaller picture with --size"
         )
     beside = [result.parent] if result.parent.is_dir() else []
-    folder = choose_folder(source.most_bytes, style.spool, beside)
+    folder = choose_folder(source.most_bytes, style.pieces.spool, beside)
     try:
         source.decode(folder)
         alpha = source.alpha
@@ -96,7 +63,7 @@ def _paint(style: Style, photo: large.Photo, bands: _Bands, options: Options, fo
         for number, stage in enumerate(stages):
             fine, following = number > 0, [*stages, photo.size][number + 1]
             if stage == photo.size:
-                style.repaint_source(
+                style.pieces.run(
                     source, stage, bands.take, seed=options.seed, fine=fine, folders=[folder]
                 )
                 return
@@ -107,7 +74,7 @@ def _paint(style: Style, photo: large.Photo, bands: _Bands, options: Options, fo
                 values = painted[0].to("cpu", torch.float32).clamp(0, 1).mul(65535).round_()
                 spool.write(place, values.permute(1, 2, 0).numpy())
 
-            style.repaint_source(source, stage, keep, seed=options.seed, fine=fine, folders=[folder])
+            style.pieces.run(source, stage, keep, seed=options.seed, fine=fine, folders=[folder])
             source = Resized(OnDisk(spool), stage, following)
         bands.whole(source)
 

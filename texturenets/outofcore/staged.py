@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from texturenets import noise
 from texturenets.errors import UserError
 from texturenets.generators.operations import describe
-from texturenets.noise import NoiseInput
 from texturenets.outofcore import plan as planning
 from texturenets.outofcore.plan import Network
 from texturenets.outofcore.regions import Region, Size
@@ -146,21 +145,15 @@ class Staged:
             plan=plan,
         )
         with torch.inference_mode():
-            y = network(self._direct(network, x, 0).to(self.device)).float().cpu()
+            y = network(_with_noise(x, network).to(self.device)).float().cpu()
         if not torch.allclose(found, y, atol=2e-3, rtol=1e-3):
             raise UserError(
                 f"taken apart, the network {type(network).__name__} gives another picture than whole (by "
                 f"{float((found - y).abs().max()):.3g}): it can only be used on pictures that fit in memory"
             )
 
-    @staticmethod
-    def _direct(network: nn.Module, x: Tensor, seed: int) -> Tensor:
-        return with_noise(x, int(getattr(network, "input_channels", 3)) - 3, seed)
 
-
-def with_noise(x: Tensor, depth: int, seed: int) -> Tensor:
-    """`x` (1, 3, H, W) with `depth` channels of uniform noise behind it, for the networks that take some."""
-    if not depth:
-        return x
-    drawn = noise.draw([NoiseInput(depth, 1)], [seed], x.shape[2], x.shape[3], device=x.device)
-    return torch.cat([x, drawn[0].to(x.dtype)], 1)
+def _with_noise(x: Tensor, network: nn.Module) -> Tensor:
+    """`x` (1, 3, H, W) with the noise of seed 0 behind it that `network` takes."""
+    depth = int(getattr(network, "input_channels", 3)) - 3
+    return torch.cat([x, noise.uniform(0, 0, 0, 0, x.shape[2], x.shape[3], depth)[None]], 1) if depth else x
