@@ -91,7 +91,8 @@ class Style:
         if size is not None:
             photo = image.resize(photo, sizes.fit_longer(source.size, size))
         result: T = image.to_kind(
-            self.stylize(photo, strength=strength, preserve_color=preserve_color, seed=seed, stroke=stroke), kind
+            self.stylize(photo, strength=strength, preserve_color=preserve_color, seed=seed, stroke=stroke),
+            kind,
         )
         return result
 

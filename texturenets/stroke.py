@@ -80,7 +80,8 @@ def bell() -> NDArray[np.float32]:
     """The weights of the blur along one axis."""
     reach = math.ceil(3 * WIDE)
     line = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * WIDE**2))
-    return (line / line.sum()).astype(np.float32)
+    weights: NDArray[np.float32] = (line / line.sum()).astype(np.float32)
+    return weights
 
 
 def blend(wide: A, fine: A) -> A:

@@ -13,10 +13,10 @@ from cyclopts import Parameter
 from texturenets.cli.common import Device, EngineName, Flag, Precision, complain, engine_note, photo_progress
 from texturenets.cli.large import follow
 from texturenets.errors import UserError
-from texturenets.outofcore.limits import Options, too_large
 
 if TYPE_CHECKING:
     from texturenets.api import Style
+    from texturenets.outofcore.limits import Options
 
 Job = tuple[Path, Path]  # photo and result
 
@@ -100,6 +100,7 @@ def stylize(
         raise UserError(f"--quality {quality} is not between 1 and 100")
 
     from texturenets import api, image
+    from texturenets.outofcore.limits import Options
     from texturenets.overlap import overlapped
     from texturenets.stroke import parse
 
@@ -146,10 +147,13 @@ def stylize(
     return 2 if failed else 0
 
 
-def steps(painter: Style, options: Options) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
+def steps(
+    painter: Style, options: Options
+) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
     """Reading, repainting and writing a photo, for `overlapped`; one too large for memory is all repainting."""
     from texturenets import image
     from texturenets.arrays import to_numpy
+    from texturenets.outofcore.limits import too_large
 
     def decode(job: Job) -> image.Picture | None:
         if too_large(painter, job[0], options.size):

@@ -172,7 +172,7 @@ class _Recorder:
 
     # ---- Modules -------------------------------------------------------------------------------------
 
-    def _module(self, module: nn.Module, x: Map) -> Map:
+    def _module(self, module: nn.Module, x: Map) -> Map:  # noqa: PLR0911, PLR0912 (one a kind of layer)
         add, layer = self.made.append, self.made.layer
         match module:
             case nn.Identity() | nn.Dropout() | nn.Dropout2d():
@@ -265,7 +265,9 @@ class _Recorder:
 
     # ---- Functions and methods -----------------------------------------------------------------------
 
-    def _function(self, function: Any, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    def _function(  # noqa: PLR0911 (one a kind of step)
+        self, function: Any, arguments: tuple[Any, ...], options: dict[str, Any]
+    ) -> Any:
         name = getattr(function, "__name__", str(function))
         if function is layers.pad:
             x, amount, mode = arguments
@@ -293,7 +295,9 @@ class _Recorder:
             )
         return self._method(name, arguments, options)
 
-    def _method(self, name: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    def _method(  # noqa: PLR0911 (one a kind of step)
+        self, name: str, arguments: tuple[Any, ...], options: dict[str, Any]
+    ) -> Any:
         add = self.made.append
         x, *rest = arguments
         match name:

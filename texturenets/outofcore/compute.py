@@ -16,7 +16,7 @@ from texturenets.outofcore.regions import Axis, Interval, Region, Size, axes, ne
 Weights = Mapping[str, Tensor]
 
 
-def operate(
+def operate(  # noqa: PLR0911 (one a kind of operation)
     node: Node,
     region: Region,
     pieces: Sequence[Sequence[Tensor]],

@@ -43,5 +43,3 @@ def too_large(style: Style, photo: Path, size: int | None) -> bool:
         return True
     left = Budget.of(style.pieces.memory if style.pieces.device is None else None).left()
     return _DECODED * stored + _HELD * made[0] * made[1] > left / 2
-
-

@@ -21,6 +21,7 @@ from texturenets.outofcore.sources import OnDisk, Resized, Source
 from texturenets.outofcore.spool import Spool, choose_folder
 from texturenets.stroke import ladder
 
+
 def repaint(style: Style, photo: Path, result: Path, options: Options) -> None:
     """Repaint the file `photo` into the file `result`, which appears whole or not at all.
 
@@ -63,9 +64,7 @@ def _paint(style: Style, photo: large.Photo, bands: _Bands, options: Options, fo
         for number, stage in enumerate(stages):
             fine, following = number > 0, [*stages, photo.size][number + 1]
             if stage == photo.size:
-                style.pieces.run(
-                    source, stage, bands.take, seed=options.seed, fine=fine, folders=[folder]
-                )
+                style.pieces.run(source, stage, bands.take, seed=options.seed, fine=fine, folders=[folder])
                 return
             spool = Spool(folder, 3, stage, "uint16")
             stack.callback(spool.close)

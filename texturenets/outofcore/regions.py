@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import product
+from itertools import pairwise, product
 from typing import Final, NamedTuple
 
 from texturenets.nodes import Node
@@ -103,7 +103,7 @@ def axes(node: Node, source: Size) -> tuple[Axis, Axis]:
 def wrapped(start: int, end: int, size: int) -> list[Interval]:
     """The intervals of a periodic line of `size` entries that `start` to `end` runs through, in this order."""
     cuts = [start, *(k * size for k in range(start // size + 1, -(-end // size))), end]
-    return [(a % size, a % size + b - a) for a, b in zip(cuts, cuts[1:], strict=False)]
+    return [(a % size, a % size + b - a) for a, b in pairwise(cuts)]
 
 
 def needs(axis: Axis, start: int, end: int) -> list[Interval]:  # noqa: PLR0911 (one a kind of operation)

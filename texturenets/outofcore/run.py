@@ -18,7 +18,7 @@ from texturenets.outofcore.compute import operate
 from texturenets.outofcore.plan import Network, Pass, Step, Tiling
 from texturenets.outofcore.regions import Region, Size
 from texturenets.outofcore.sources import Source
-from texturenets.outofcore.spool import HalfMap, Overflow
+from texturenets.outofcore.spool import HalfMap, OverflowedError
 
 Stats = dict[str, Tensor]
 
@@ -108,7 +108,7 @@ def run(job: Job, sink: Sink, progress: Progress = lambda _: None, plan: Plan | 
     """
     try:
         _Run(job, plan or Plan(job.operations, job.picture)).all(sink, progress)
-    except Overflow:
+    except OverflowedError:
         # Nothing has reached the sink: what overflows is written before the last pass, or in it.
         _Run(job, Plan(job.operations, job.picture, exact=True)).all(sink, progress)
 
@@ -239,13 +239,12 @@ class _Run:
                 del pieces[i]
 
     def _given(self, i: int, value: Any) -> Tensor:
-        if self.network.is_input(i):
-            x = value.to(self.job.device)
-            scale = self.network.nodes[i].settings.get("scale", 1.0)
-            x = x * scale if scale != 1 else x
-        else:
-            x = self.maps[i].unpack(value, self.job.device)
-        return x
+        """What `_read` gave, as a tensor on the device."""
+        if not self.network.is_input(i):
+            return self.maps[i].unpack(value, self.job.device)
+        x: Tensor = value.to(self.job.device)
+        scale = self.network.nodes[i].settings.get("scale", 1.0)
+        return x * scale if scale != 1 else x
 
     def _one(
         self,

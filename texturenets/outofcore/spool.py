@@ -20,7 +20,7 @@ from texturenets.outofcore.regions import Region, Size
 _TYPES: Final = {"float16": np.float16, "float32": np.float32, "uint8": np.uint8, "uint16": np.uint16}
 
 
-class Overflow(Exception):
+class OverflowedError(Exception):
     """A value that half precision cannot hold."""
 
 
@@ -48,9 +48,9 @@ class Spool:
         values = np.ascontiguousarray(values, self.type)
         try:
             for row, offset in self._lines(values, place):
-                while len(row):
-                    count = os.pwrite(self._file.fileno(), row, offset)  # at most 2 GB at a time
-                    row, offset = row[count:], offset + count
+                done = 0
+                while done < len(row):  # the kernel moves at most 2 GB at a time
+                    done += os.pwrite(self._file.fileno(), row[done:], offset + done)
         except OSError as error:
             raise UserError(f"cannot keep what does not fit in memory: {error.strerror}") from None
 
@@ -58,11 +58,12 @@ class Spool:
         """What stands at `place`: (height, width, channels)."""
         values = np.empty((place.height, place.width, self.channels), self.type)
         for row, offset in self._lines(values, place):
-            while len(row):
-                count = os.preadv(self._file.fileno(), [row], offset)
+            done = 0
+            while done < len(row):
+                count = os.preadv(self._file.fileno(), [row[done:]], offset + done)
                 if count <= 0:
                     raise UserError("what was kept on disk has been cut short")
-                row, offset = row[count:], offset + count
+                done += count
         return values
 
     def _lines(self, values: NDArray[Any], place: Region) -> Iterator[tuple[memoryview, int]]:
@@ -88,7 +89,7 @@ class HalfMap:
         self.scale, self.exact = scale, exact
 
     def write(self, place: Region, x: Tensor) -> None:
-        """`x` (1, C, height, width) at `place`. Raises Overflow where half precision does not suffice."""
+        """`x` (1, C, height, width) at `place`. Raises OverflowedError where half precision does not suffice."""
         self.spool.write(place, self.pack(x))
 
     def pack(self, x: Tensor) -> NDArray[Any]:
@@ -98,7 +99,7 @@ class HalfMap:
             x = x * self.scale if self.scale != 1 else x
             x = x.half()
             if not torch.isfinite(x.sum(dtype=torch.float32)):
-                raise Overflow
+                raise OverflowedError
         return x.contiguous().cpu().numpy()
 
     def read(self, place: Region, device: torch.device) -> Tensor:
