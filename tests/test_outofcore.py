@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -19,8 +20,7 @@ from texturenets.generators import build
 from texturenets.generators.operations import describe
 from texturenets.generators.refined import Refined
 from texturenets.outofcore import plan as planning
-from texturenets.outofcore import run as running
-from texturenets.outofcore.plan import Network, Tiling
+from texturenets.outofcore.plan import Network
 from texturenets.outofcore.regions import Region, merge, wrapped
 from texturenets.outofcore.run import Job, Plan, run
 from texturenets.outofcore.sources import Computed, InMemory, OnDisk, Padded, Resized, Source
@@ -111,7 +111,6 @@ def tiled(
     tile: tuple[int, int] | None = None,
     *,
     exact: bool = True,
-    monkeypatch: pytest.MonkeyPatch | None = None,
     precision: torch.dtype = torch.float32,
 ) -> Tensor:
     """What it gives in tiles of that size."""
@@ -129,24 +128,22 @@ def tiled(
     def keep(place: Region, y: Tensor) -> None:
         found[:, :, place.top : place.bottom, place.left : place.right] = y
 
-    if tile is not None:
-        assert monkeypatch is not None
-        monkeypatch.setattr(running.planning, "tiling", lambda *_: Tiling(*tile, 0))
-    job = Job(operations, size, int(getattr(network, "stride", 1)), inputs, folder, 1 << 30, precision=precision)
+    stride = int(getattr(network, "stride", 1))
+    job = Job(operations, size, stride, inputs, folder, 1 << 30, precision=precision, tile=tile)
     run(job, keep, plan=Plan(operations, size, exact=exact))
     return found
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_in_pieces_every_network_gives_the_same(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, tmp_path: Path
 ) -> None:
     network, x = network_of(name), picture(48, 56)
     y = whole(network, x)
     assert y.std() > 0.01
     for tile in ((48, 56), (16, 56), (8, 24)):
         torch.testing.assert_close(
-            tiled(network, x, tmp_path, tile, monkeypatch=monkeypatch), y, atol=2e-5, rtol=1e-4
+            tiled(network, x, tmp_path, tile), y, atol=2e-5, rtol=1e-4
         )
 
 
@@ -163,10 +160,10 @@ def test_half_precision_throughout(tmp_path: Path) -> None:
     assert 1e-4 < difference.mean() < 5 / 255
 
 
-def test_the_network_for_enlarged_paintings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_network_for_enlarged_paintings(tmp_path: Path) -> None:
     for name in ("residual", "graph", "johnson_noise"):
         network, x = Refined(network_of(name)).eval(), picture(48, 48)
-        found = tiled(network, x, tmp_path, (16, 24), monkeypatch=monkeypatch)
+        found = tiled(network, x, tmp_path, (16, 24))
         torch.testing.assert_close(found, whole(network, x), atol=2e-5, rtol=1e-4)
 
 
@@ -224,7 +221,7 @@ def test_code_that_cannot_be_taken_apart_is_named() -> None:
             describe(network)
 
 
-def test_other_peoples_layers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_peoples_layers(tmp_path: Path) -> None:
     class Theirs(nn.Module):
         stride = 4
 
@@ -242,7 +239,7 @@ def test_other_peoples_layers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             return 1 - torch.sigmoid(self.last(z + y) / 2.0)[:, :3].clamp(0, 1)
 
     network, x = Theirs().eval().requires_grad_(False), picture(48, 64)
-    found = tiled(network, x, tmp_path, (16, 24), monkeypatch=monkeypatch)
+    found = tiled(network, x, tmp_path, (16, 24))
     torch.testing.assert_close(found, whole(network, x), atol=2e-5, rtol=1e-4)
 
 
@@ -329,9 +326,9 @@ def test_upright(orientation: int, tmp_path: Path) -> None:
     exif[274] = orientation
     stored.save(tmp_path / "p.png", exif=exif)
     upright = ImageOps.exif_transpose(Image.open(tmp_path / "p.png"))
-    wanted = torch.from_numpy(__import__("numpy").array(upright)).permute(2, 0, 1)[None] / 255
+    wanted = torch.from_numpy(np.array(upright)).permute(2, 0, 1)[None] / 255
     spool = Spool(tmp_path, 3, (6, 9), "uint8")
-    spool.write(Region(0, 6, 0, 9), __import__("numpy").array(stored))
+    spool.write(Region(0, 6, 0, 9), np.array(stored))
     seen = OnDisk(spool, orientation)
     assert seen.size == (wanted.shape[2], wanted.shape[3])
     torch.testing.assert_close(seen.read(Region(1, 5, 2, 6)), wanted[:, :, 1:5, 2:6])

@@ -18,8 +18,8 @@ from texturenets.outofcore.regions import POINTWISE, Region, Size, map_size, mer
 INPUTS: Final = ("photo", "noise")
 
 # What disk and arithmetic cost, for the choice between keeping a map and computing it again: a byte moved at
-# 300 MB/s against a multiply-add at 50 G/s. Measured on two cores and a network disk by
-# `benchmarks/accept_gigapixel.py --costs`; the choice is the same within a factor of two.
+# 300 MB/s (`dd conv=fdatasync` on the disk of a virtual machine gave 312) against a multiply-add at 50 G/s, of two
+# cores. They are guesses about a machine that is not known; a wrong one costs time, not correctness.
 BYTE: Final = 1 / 300e6
 MULTIPLY: Final = 1 / 50e9
 FLOAT: Final = 1 / 4e9  # a number read, changed and written in memory
@@ -353,7 +353,7 @@ def tiling(network: Network, one: Pass, stride: int, memory: int) -> Tiling:
             tile = Tiling(height, width, memory_of(network, one, height, width, stride))
             smallest = min(smallest, tile.memory)
             if tile.memory <= memory:
-                found.append((_slowness(network, one, tile, stride), tile))
+                found.append((slowness(network, one, tile, stride), tile))
                 break  # a lower one of this width has more to compute twice
     if not found:
         raise UserError(
@@ -387,7 +387,7 @@ def memory_of(network: Network, one: Pass, height: int, width: int, stride: int)
     return peak(network, _work(network, one, height, width, stride))
 
 
-def _slowness(network: Network, one: Pass, tile: Tiling, stride: int) -> float:
+def slowness(network: Network, one: Pass, tile: Tiling, stride: int) -> float:
     """Seconds a pixel, a millisecond a tile for all that is not arithmetic included."""
     work = _work(network, one, tile.height, tile.width, stride)
     return (seconds(network, work) + 1e-3) / (tile.height * tile.width)

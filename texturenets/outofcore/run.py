@@ -68,7 +68,8 @@ class Job:
     """All that a run needs to know.
 
     `inputs` are the sources of the nodes "photo" and "noise", by number. `memory`: bytes for the maps of one
-    tile. `precision`: what convolutions compute in.
+    tile. `precision`: what convolutions compute in. `tile`: height and width of tiles, multiples of the stride,
+    instead of those that suit the memory.
     """
 
     operations: Operations
@@ -79,6 +80,7 @@ class Job:
     memory: int
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     precision: torch.dtype = torch.float32
+    tile: Size | None = None
 
 
 class Plan:
@@ -141,11 +143,9 @@ class _Run:
     @torch.inference_mode()
     def all(self, sink: Sink, progress: Progress) -> None:
         """Every pass."""
-        tilings = [
-            planning.tiling(self.network, one, self.job.stride, self.job.memory) for one in self.plan.passes
-        ]
+        tilings = [self._tiling(one) for one in self.plan.passes]
         work = [
-            planning._slowness(self.network, one, tile, self.job.stride)
+            planning.slowness(self.network, one, tile, self.job.stride)
             for one, tile in zip(self.plan.passes, tilings, strict=True)
         ]
         done = 0.0
@@ -160,6 +160,12 @@ class _Run:
         finally:
             for kept in self.maps.values():
                 kept.close()
+
+    def _tiling(self, one: Pass) -> Tiling:
+        if self.job.tile is not None:
+            height, width = (min(a, b) for a, b in zip(self.job.tile, self.job.picture, strict=True))
+            return Tiling(height, width, 0)
+        return planning.tiling(self.network, one, self.job.stride, self.job.memory)
 
     def _pass(self, one: Pass, tile: Tiling, sink: Sink, progress: Progress) -> None:
         for i in one.written:
