@@ -4,9 +4,9 @@
 
 For every shipped style and for johnson (weights drawn, the last layer scaled so that the picture has a photo's
 contrast) a picture of SIZE x SIZE pixels goes through the network at once and then tile by tile, with five sizes of
-tiles, maps on disk in half precision. The largest difference may be 1/255; with bf16 in the convolutions too, 0.5/255 on
-average and 3/255 at the 99.9th percentile. `--memory` prints instead what the networks' own code takes of memory, beside
-the least that their maps need.
+tiles, maps on disk in half precision. The largest difference may be 1/255; with bf16 in the convolutions too, 0.5/255
+on average and 3/255 at the 99.9th percentile. `--memory` prints instead what the networks' own code takes of memory,
+beside the least that their maps need.
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ def picture(size: int) -> Tensor:
     return total.clamp(0, 1)
 
 
-def in_pieces(network: nn.Module, x: Tensor, tile: tuple[int, int], precision: torch.dtype) -> tuple[Tensor, float]:
+def in_pieces(
+    network: nn.Module, x: Tensor, tile: tuple[int, int], precision: torch.dtype
+) -> tuple[Tensor, float]:
     """What comes out in tiles, and the seconds that it took."""
     operations = describe(network)
     size = (x.shape[2], x.shape[3])
@@ -86,7 +88,9 @@ def compare(name: str, size: int) -> bool:
     with torch.inference_mode():
         whole = network(x).clamp(0, 1)
     print(f"{name}, {size} x {size}, whole: {time.perf_counter() - start:.1f} s")
-    print(f"{'tiles':>12} {'computed in':>12} {'largest':>8} {'99.9 %':>8} {'mean':>8} {'seconds':>8}   (255ths)")
+    print(
+        f"{'tiles':>12} {'computed in':>12} {'largest':>8} {'99.9 %':>8} {'mean':>8} {'seconds':>8}   (255ths)"
+    )
     passed = True
     for tile, precision in [*((t, torch.float32) for t in TILES), ((512, 1024), torch.bfloat16)]:
         found, seconds = in_pieces(network, x, tile, precision)
@@ -96,7 +100,9 @@ def compare(name: str, size: int) -> bool:
         percentile = float(difference.topk(rank).values[-1])
         words = f"{min(tile[0], size)} x {min(tile[1], size)}"
         kind = str(precision).removeprefix("torch.")
-        print(f"{words:>12} {kind:>12} {largest:8.3f} {percentile:8.3f} {mean:8.4f} {seconds:8.1f}", flush=True)
+        print(
+            f"{words:>12} {kind:>12} {largest:8.3f} {percentile:8.3f} {mean:8.4f} {seconds:8.1f}", flush=True
+        )
         if precision == torch.float32:
             passed &= largest <= LARGEST
         else:
@@ -114,12 +120,16 @@ def memory(name: str, size: int) -> None:
         network(x)
     taken = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before) / size**2
     least = planning.whole_memory(Network(describe(network).nodes, (size, size))) / size**2
-    print(f"{name:12} {taken:6.0f} bytes a pixel, at least {least:5.0f}: {taken / least:.1f} times", flush=True)
+    print(
+        f"{name:12} {taken:6.0f} bytes a pixel, at least {least:5.0f}: {taken / least:.1f} times", flush=True
+    )
 
 
 def main() -> int:
     """Run the comparison; 0 if every network passes."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--size", type=int, default=2048)
     parser.add_argument("--model", nargs="*", default=[*modelfile.shipped(), "johnson"])
     parser.add_argument("--memory", action="store_true")

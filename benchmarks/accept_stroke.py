@@ -73,13 +73,17 @@ def sheet(style: Style, photo: Path, large: int, out: Path) -> None:
     for i, (words, picture) in enumerate(pictures):
         place = (i % 3 * width, i // 3 * height)
         page.paste(Image.fromarray(image._to_bytes(picture)), place)
-        ImageDraw.Draw(page).text((place[0] + 8, place[1] + 8), words, fill="white", stroke_fill="black", stroke_width=2)
+        ImageDraw.Draw(page).text(
+            (place[0] + 8, place[1] + 8), words, fill="white", stroke_fill="black", stroke_width=2
+        )
     page.save(out, quality=88)
 
 
 def main() -> int:
     """Run it; 0 if every photo passes."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("photos", nargs="*", type=Path)
     parser.add_argument("--style", default="wave")
     parser.add_argument("--engine", default="auto")

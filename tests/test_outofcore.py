@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import signal
 import subprocess
@@ -35,7 +34,9 @@ SMALL = {
     "residual_plain": specs.Residual(channels=8, blocks=1, normalization="none"),
     "residual_batch": specs.Residual(channels=8, blocks=1, normalization="batch"),
     "johnson": specs.Johnson(channels=4, blocks=2),
-    "johnson_full4": specs.Johnson(channels=4, blocks=1, upsampling="full4", padding="circular", exit_kernel=9),
+    "johnson_full4": specs.Johnson(
+        channels=4, blocks=1, upsampling="full4", padding="circular", exit_kernel=9
+    ),
     "johnson_nearest": specs.Johnson(channels=4, blocks=1, upsampling="nearest", decoder_norm=True),
     "johnson_start": specs.Johnson(channels=4, blocks=1, input_norm=True, down_padding="zero"),
     "johnson_down": specs.Johnson(channels=4, blocks=1, size="small_down", upsampling="bilinear"),
@@ -135,16 +136,12 @@ def tiled(
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_in_pieces_every_network_gives_the_same(
-    name: str, tmp_path: Path
-) -> None:
+def test_in_pieces_every_network_gives_the_same(name: str, tmp_path: Path) -> None:
     network, x = network_of(name), picture(48, 56)
     y = whole(network, x)
     assert y.std() > 0.01
     for tile in ((48, 56), (16, 56), (8, 24)):
-        torch.testing.assert_close(
-            tiled(network, x, tmp_path, tile), y, atol=2e-5, rtol=1e-4
-        )
+        torch.testing.assert_close(tiled(network, x, tmp_path, tile), y, atol=2e-5, rtol=1e-4)
 
 
 def test_half_precision_on_disk_stays_below_a_255th(tmp_path: Path) -> None:
@@ -227,11 +224,15 @@ def test_other_peoples_layers(tmp_path: Path) -> None:
 
         def __init__(self) -> None:
             super().__init__()
-            self.first = nn.Sequential(nn.ReflectionPad2d(2), nn.Conv2d(3, 8, 5, 2), nn.InstanceNorm2d(8), nn.ReLU())
+            self.first = nn.Sequential(
+                nn.ReflectionPad2d(2), nn.Conv2d(3, 8, 5, 2), nn.InstanceNorm2d(8), nn.ReLU()
+            )
             self.second = nn.Conv2d(8, 16, 3, 2, padding=1, padding_mode="reflect")
             self.norm = nn.BatchNorm2d(16)
             self.up = nn.ConvTranspose2d(16, 8, 3, 2, padding=1, output_padding=1)
-            self.last = nn.Sequential(nn.Upsample(scale_factor=2), nn.Dropout(), nn.Conv2d(8, 3, 3, padding=1))
+            self.last = nn.Sequential(
+                nn.Upsample(scale_factor=2), nn.Dropout(), nn.Conv2d(8, 3, 3, padding=1)
+            )
 
         def forward(self, x: Tensor) -> Tensor:
             y = self.first((x - 0.5) * 2)
@@ -301,7 +302,9 @@ def test_a_killed_run_leaves_no_spool(tmp_path: Path) -> None:
         "s = Spool(Path(sys.argv[1]), 1, (64, 64), 'uint8')\n"
         "s.write(Region(0, 64, 0, 64), np.ones((64, 64, 1), np.uint8)); print('written', flush=True); time.sleep(60)"
     )
-    child = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
     assert child.stdout is not None
     assert child.stdout.readline() == "written\n"
     os.kill(child.pid, signal.SIGKILL)
@@ -347,10 +350,3 @@ def test_padded_and_resized_pieces_are_those_of_the_whole() -> None:
         resized = image.resize(x, size)
         piece = Resized(InMemory(x), (37, 53), size).read(Region(3, 15, 2, 19))
         torch.testing.assert_close(piece, resized[:, :, 3:15, 2:19], atol=3e-5, rtol=0)
-
-
-def test_specs_of_the_tests_are_those_of_the_package() -> None:
-    """Every kind of generator but the user's own is among the small ones."""
-    kinds = {spec.name for spec in SMALL.values()}
-    assert kinds == set(specs.SPECS) - {"custom"}
-    assert all(dataclasses.is_dataclass(spec) for spec in SMALL.values())

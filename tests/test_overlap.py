@@ -43,7 +43,10 @@ def test_a_mistake_ends_its_own_job_and_a_bug_ends_all() -> None:
             return job
 
         outcomes = overlapped(
-            range(3), lambda j: at("decode", j), lambda j, _: at("compute", j), lambda j, _: at("encode", j) and None
+            range(3),
+            lambda j: at("decode", j),
+            lambda j, _: at("compute", j),
+            lambda j, _: at("encode", j) and None,
         )
         return [(job, str(error) if error else None) for job, error in outcomes]
 

@@ -36,7 +36,7 @@ def test_words() -> None:
     for text in ("big", "0", "-1", "nan", "1e9"):
         with pytest.raises(UserError, match="stroke"):
             stroke.parse(text)
-    with pytest.raises(UserError, match="strokes of up to 3.12 can be had"):
+    with pytest.raises(UserError, match=r"strokes of up to 3\.12 can be had"):
         stroke.ladder((100, 200), 5)
 
 

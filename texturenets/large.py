@@ -27,7 +27,7 @@ WRITTEN: Final = ("JPEG", "PNG", "TIFF")
 
 _STRIP: Final = 16 * 2**20  # bytes read at a time
 _WAITING: Final = 64 * 2**20  # bytes that may wait for the encoder
-_LONGEST: Final = {"JPEG": 65535, "PNG": 2**31 - 1, "TIFF": 2**31 - 1}  # pixels a side, of the formats
+_LONGEST: Final = {"JPEG": 65500, "PNG": 2**31 - 1, "TIFF": 2**31 - 1}  # JPEG_MAX_DIMENSION; the formats
 _BIG: Final = 4 * 10**9 - 10**8  # bytes beyond which a TIFF needs the offsets of BigTIFF
 
 

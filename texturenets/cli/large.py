@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from typing import TYPE_CHECKING
 
 from texturenets.cli.common import complain
@@ -20,8 +21,12 @@ def follow(style: Style, quiet: bool, *, bar: bool) -> None:
     console = Console(stderr=True)
     bars: list[Progress] = []
 
-    def announce(text: str) -> None:
-        complain(text)
+    def stop() -> None:
+        while bars:
+            bars.pop().stop()
+
+    # A run that fails ends without a last call, and a bar that is never stopped leaves no cursor.
+    atexit.register(stop)
 
     def progress(share: float) -> None:
         if not bar or not console.is_terminal:
@@ -40,6 +45,6 @@ def follow(style: Style, quiet: bool, *, bar: bool) -> None:
             bars.append(shown)
         bars[0].update(bars[0].task_ids[0], completed=share)
         if share >= 1:
-            bars.pop().stop()
+            stop()
 
-    style.pieces.announce, style.pieces.progress = announce, progress
+    style.pieces.announce, style.pieces.progress = complain, progress

@@ -336,6 +336,8 @@ class _Recorder:
 
     def _channels(self, x: Map, chosen: range) -> Map:
         node = self.made.nodes[x]
+        if chosen == range(node.channels):
+            return x
         if node.operation == "concat" and chosen == range(self.made.nodes[node.sources[0]].channels):
             return Map(node.sources[0])
         weight = torch.eye(node.channels)[list(chosen)][:, :, None, None]

@@ -8,7 +8,7 @@ normalizations that pass p + 1 is the first to need; the last one computes the p
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from texturenets.errors import UserError
@@ -149,7 +149,16 @@ def passes(network: Network, kept: frozenset[int]) -> list[Pass]:
             )
         )
         written |= set(new)
-    return made
+    useful = {i for one in made for i in one.read}
+    return [_without(one, set(one.written) - useful, network.last) for one in made]
+
+
+def _without(one: Pass, useless: set[int], last: int) -> Pass:
+    """A pass that does not write what no later one reads."""
+    if not useless:
+        return one
+    targets = tuple(i for i in one.targets if i not in useless or i in one.measured or i == last)
+    return replace(one, targets=targets, written=tuple(i for i in one.written if i not in useless))
 
 
 def _closure(network: Network, targets: Iterable[int], written: set[int]) -> tuple[set[int], set[int]]:

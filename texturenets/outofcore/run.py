@@ -111,7 +111,7 @@ def run(job: Job, sink: Sink, progress: Progress = lambda _: None, plan: Plan | 
     try:
         _Run(job, plan or Plan(job.operations, job.picture)).all(sink, progress)
     except OverflowedError:
-        # Nothing has reached the sink: what overflows is written before the last pass, or in it.
+        # Nothing has reached the sink: the last pass writes no maps.
         _Run(job, Plan(job.operations, job.picture, exact=True)).all(sink, progress)
 
 
@@ -157,6 +157,7 @@ class _Run:
                 done += weight
                 for i in [i for i in self.maps if last_read.get(i, -1) <= one.number]:
                     self.maps.pop(i).close()
+            progress(1.0)
         finally:
             for kept in self.maps.values():
                 kept.close()

@@ -80,38 +80,23 @@ class Spool:
 
 
 class HalfMap:
-    """A map of activations in a `Spool`: in half precision, scaled by a power of two that keeps it in range."""
+    """A map of activations in a `Spool`, in half precision, or in float32 if `exact`."""
 
-    def __init__(
-        self, folder: Path, channels: int, size: Size, *, scale: float = 1.0, exact: bool = False
-    ) -> None:
+    def __init__(self, folder: Path, channels: int, size: Size, *, exact: bool = False) -> None:
         self.spool = Spool(folder, channels, size, "float32" if exact else "float16")
-        self.scale, self.exact = scale, exact
+        self.exact = exact
 
     def write(self, place: Region, x: Tensor) -> None:
         """`x` (1, C, height, width) at `place`. Raises OverflowedError where half precision does not suffice."""
-        self.spool.write(place, self.pack(x))
-
-    def pack(self, x: Tensor) -> NDArray[Any]:
-        """`x` as it will stand in the file."""
         x = x[0].permute(1, 2, 0)
-        if not self.exact:
-            x = x * self.scale if self.scale != 1 else x
-            x = x.half()
-            if not torch.isfinite(x.sum(dtype=torch.float32)):
-                raise OverflowedError
-        return x.contiguous().cpu().numpy()
-
-    def read(self, place: Region, device: torch.device) -> Tensor:
-        """What stands at `place`: (1, C, height, width), float32, channels last."""
-        return self.unpack(self.spool.read(place), device)
+        x = x.float() if self.exact else x.half()
+        if not self.exact and not torch.isfinite(x.sum(dtype=torch.float32)):
+            raise OverflowedError
+        self.spool.write(place, x.contiguous().cpu().numpy())
 
     def unpack(self, values: NDArray[Any], device: torch.device) -> Tensor:
-        """What `Spool.read` gave as `read` gives it."""
-        x = torch.from_numpy(values).to(device).float()
-        if self.scale != 1:
-            x /= self.scale
-        return x.permute(2, 0, 1)[None]
+        """What `spool.read` gave, as (1, C, height, width), float32, channels last in memory."""
+        return torch.from_numpy(values).to(device).float().permute(2, 0, 1)[None]
 
     def close(self) -> None:
         """Give the space back."""
