@@ -170,8 +170,7 @@ class Objective(nn.Module):
             variation = reference_variation if terms.scaling == "paper" else total_variation
             losses["tv"] = terms.tv_weight * variation(y).mean()
         if terms.lattice_weight:
-            # The logarithm gives every factor of two the same worth, as decibels do.
-            losses["lattice"] = terms.lattice_weight * torch.log1p(lattice(y)).mean()
+            losses["lattice"] = terms.lattice_weight * lattice(y).sum(1).mean()
         return losses
 
 

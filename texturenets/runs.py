@@ -32,11 +32,11 @@ class StyleRun:
     """Longer side of the painting in pixels; 0 keeps its size. Larger gives larger strokes."""
     image_size: int = 256
     """Side of the square crops of photos in pixels."""
-    batch_size: int = 4
+    batch_size: int = 2
     """Photos a step, over all processes."""
     accumulate: int = 1
     """Split each batch into this many parts, one after the other: less memory, the same gradient."""
-    steps: int = 2500
+    steps: int = 4000
     """Steps of the optimizer."""
     optimizer: Optimizer = "muon"
     """Muon learns faster here than Adam, the papers' optimizer."""
