@@ -170,7 +170,8 @@ class Objective(nn.Module):
             variation = reference_variation if terms.scaling == "paper" else total_variation
             losses["tv"] = terms.tv_weight * variation(y).mean()
         if terms.lattice_weight:
-            losses["lattice"] = terms.lattice_weight * lattice(y).sum(1).mean()
+            # Below zero lies another grid, one that turns over from square to square: that is no aim.
+            losses["lattice"] = terms.lattice_weight * lattice(y).clamp_min(0).sum(1).mean()
         return losses
 
 

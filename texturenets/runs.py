@@ -36,7 +36,7 @@ class StyleRun:
     """Photos a step, over all processes."""
     accumulate: int = 1
     """Split each batch into this many parts, one after the other: less memory, the same gradient."""
-    steps: int = 4000
+    steps: int = 3000
     """Steps of the optimizer."""
     optimizer: Optimizer = "muon"
     """Muon learns faster here than Adam, the papers' optimizer."""
