@@ -122,7 +122,6 @@ LUA: dict[str, dict[str, object]] = {
         "eval": "false",
     },
 }
-LATER = {"noise_depth", "add_noise", "pairwise_loss", "pairwise_weight"}
 
 # Which field of a run stands for a flag of train.lua, and what its default is there in our terms.
 FIELDS = {
@@ -156,6 +155,10 @@ FIXED = {
     "normalize_gradients": False,
     "vgg_padding": True,
     "pool": "max",
+    "diversity_weight": 0.0,
+    "diversity_layer": "pixels",
+    "noise_depth": 0,
+    "texture_photos": 0,
     "flip": False,
     "precision": "float32",
 }
@@ -243,8 +246,6 @@ def test_every_counterpart_exists_and_what_has_none_says_why(section: str) -> No
     for flag, row in TABLES[section].items():
         if row.here == "none":
             assert row.remarks, flag
-        elif row.here == "not yet":
-            assert flag in LATER
         elif not row.here.startswith("--"):
             assert row.here in ("IMAGE", "PHOTO")
         for ours in re.findall(r"--[a-z][a-z-]*", row.here + row.remarks.partition("TensorBoard's:")[0]):
@@ -399,6 +400,7 @@ class Change:
 
 
 ONE = {"steps": 1}
+NOISY = {"noise_depth": 2}
 STYLE: dict[str, Change] = {
     "generator": Change(
         lambda r: r.header.generator.name,
@@ -437,6 +439,18 @@ STYLE: dict[str, Change] = {
     "normalize_gradients": Change(network, {"normalize_gradients": True}),
     "vgg_padding": Change(losses("style"), {"vgg_padding": False}, ONE),
     "pool": Change(losses("style"), {"pool": "average"}, ONE),
+    "noise_depth": Change(
+        lambda r: r.header.generator.noise_depth,  # type: ignore[attr-defined]
+        {"noise_depth": 2},
+        then=2,
+    ),
+    "diversity_weight": Change(lambda r: "diversity" in names(r), {"diversity_weight": 1}, NOISY, then=True),
+    "diversity_layer": Change(
+        losses("diversity"),
+        {"diversity_layer": "squeezenet1_0:fire2"},
+        {"diversity_weight": 1, **NOISY, "steps": 1},
+    ),
+    "texture_photos": Change(losses("style"), {"texture_photos": 1}, {"steps": 1}),
     "flip": Change(first_pictures, {"flip": False}),
     "val_share": Change(said("only . photos"), {"val_share": 0.5}, then="only 3 photos"),
     "seed": Change(network, {"seed": 1}),
@@ -511,10 +525,10 @@ def test_accumulate_splits_the_batch_and_keeps_the_gradient(
     sizes: list[int] = []
     forward = Objective.forward
 
-    def spy(self: Objective, y: torch.Tensor, *rest: Any) -> dict[str, torch.Tensor]:
+    def spy(self: Objective, y: torch.Tensor, *rest: Any, **how: bool) -> dict[str, torch.Tensor]:
         if y.requires_grad:  # not validation's
             sizes.append(len(y))
-        return forward(self, y, *rest)
+        return forward(self, y, *rest, **how)
 
     monkeypatch.setattr(Objective, "forward", spy)
     split = studio.run(accumulate=2, **ONE)
@@ -656,7 +670,7 @@ def test_resume_goes_on_and_refuses_another_run(studio: tiny.Studio, monkeypatch
     ("flags", "hint"),
     [
         ({"image_size": 66}, "use 64 or 68"),
-        ({"generator": "johnson", "set": ["channels=2", "blocks=0", "noise_depth=3"]}, "noise"),
+        ({"generator": "multiscale", "set": []}, "train texture"),
         ({"set": ["chanels=8"]}, "channels"),
         ({"style_layers": "squeezenet1_0:conv11"}, "conv1"),
         ({"style_layers": "squeezenet1_0:conv1,vgg66:relu1_1"}, "vgg16"),

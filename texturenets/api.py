@@ -1,4 +1,4 @@
-"""The Python interface: `load` a style, call it on a picture."""
+"""The Python interface: `load` a style and call it on a picture, or a texture and draw samples."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from texturenets import devices, image, modelfile, sizes
+from texturenets import devices, image, modelfile, noise, sizes
 from texturenets.errors import UserError
 from texturenets.modelfile import Header
+from texturenets.textures import Texture
 
 T = TypeVar("T")
 
@@ -106,14 +107,8 @@ class Style:
         """(1, 3, H, W) to the same, unclamped: padded to what the network takes, and cropped back."""
         stride = int(getattr(self.network, "stride", 1))
         x, box = sizes.pad_to_multiple(photo.to(self.device, torch.float32), stride, SMALLEST)
-        depth = int(getattr(self.header.generator, "noise_depth", 0))
-        if depth:
-            # Drawn on the CPU, whose numbers are the same on every machine.
-            noise = torch.rand(
-                (1, depth, *x.shape[-2:]), generator=torch.Generator().manual_seed(seed), dtype=x.dtype
-            )
-            x = torch.cat([x, noise.to(x.device)], 1)
-        y: Tensor = self.network(x)
+        maps = noise.draw(getattr(self.network, "noise", ()), [seed], *x.shape[-2:], device=self.device)
+        y: Tensor = self.network(x, maps) if maps else self.network(x)
         return sizes.crop_back(y, box)
 
 
@@ -150,23 +145,54 @@ def find_style(name: str | Path | None = None) -> Path:
 
 def load(
     name: str | Path, device: str = "auto", *, generator: Callable[..., Any] | str | None = None
-) -> Style:
-    """The style called `name` (a shipped one, or a model file), ready on `device` (auto, cpu, cuda, mps).
+) -> Style | Texture:
+    """The style or texture called `name` (a shipped one, or a model file), on `device` (auto, cpu, cuda, mps).
 
-    Weights are kept in half precision in the file and used in float32. `generator`: for a model whose network
-    is code of somebody's own, that code, which is then run: "FILE.py:CLASS", or the class itself.
+    A `Style` repaints photos, a `Texture` draws samples. Weights are kept in half precision in the file and used
+    in float32. `generator`: for a model whose network is code of somebody's own, that code, which is then run:
+    "FILE.py:CLASS", or the class itself.
 
-    Raises UserError for an unknown name or device, a file that is not a style's, code that is not to be run,
-    and weights that do not fit in memory.
+    Raises UserError for an unknown name or device, a file that is no model's, code that is not to be run, and
+    weights that do not fit in memory.
     """
+    path = modelfile.find(name) if modelfile.shipped() else find_style(name)
+    return (load_texture if modelfile.read_header(path).kind == "texture" else load_style)(
+        path, device, generator=generator
+    )
+
+
+def load_style(
+    name: str | Path, device: str = "auto", *, generator: Callable[..., Any] | str | None = None
+) -> Style:
+    """As `load`, of a style; raises UserError for a texture too."""
     path = find_style(name)
-    header = modelfile.read_header(path)
-    if header.kind != "style":
+    kind = modelfile.read_header(path).kind
+    if kind != "style":
         raise UserError(
-            f"{name} is a {header.kind} model, which draws from noise and repaints nothing: "
+            f"{name} is a {kind} model, which draws from noise and repaints nothing: "
             f"use `texturenets sample {name}`"
         )
+    return Style(*_loaded(path, device, generator))
+
+
+def load_texture(
+    name: str | Path, device: str = "auto", *, generator: Callable[..., Any] | str | None = None
+) -> Texture:
+    """As `load`, of a texture; raises UserError for a style too."""
+    path = modelfile.find(name, "texture")
+    kind = modelfile.read_header(path).kind
+    if kind != "texture":
+        raise UserError(
+            f"{name} is a {kind} model, which repaints photos and draws nothing from noise: "
+            f"use `texturenets stylize PHOTO -s {name}`"
+        )
+    return Texture(*_loaded(path, device, generator))
+
+
+def _loaded(
+    path: Path, device: str, generator: Callable[..., Any] | str | None
+) -> tuple[nn.Module, Header, Path, torch.device]:
     where = devices.choose(device)
     with devices.memory_errors(f"not enough memory on {where} for the network of {path}"):
         network, header = modelfile.load(path, generator)
-        return Style(network, header, path, where)
+    return network, header, path, where

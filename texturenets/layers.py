@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from texturenets.specs import Normalization, Output, Padding
+from texturenets.specs import Activation, Normalization, Output, Padding
 
 
 def pad(x: Tensor, amount: int, mode: Padding) -> Tensor:
@@ -113,16 +113,20 @@ class ConvBlock(nn.Module):
         norm: Normalization,
         padding: Padding,
         activation: bool = True,
+        slope: float = 0.0,
     ) -> None:
+        """`slope`: of the ReLU below zero; a leaky one where it is not 0."""
         super().__init__()
         self.conv = PaddedConv(inputs, outputs, kernel, stride, padding=padding)
         self.norm = normalization(norm, outputs)
-        self.activation = activation
+        self.activation, self.slope = activation, slope
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) to (N, outputs, ceil(H / stride), ceil(W / stride))."""
         x = self.norm(self.conv(x))
-        return F.relu(x) if self.activation else x
+        if not self.activation:
+            return x
+        return F.leaky_relu(x, self.slope) if self.slope else F.relu(x)
 
 
 class ResidualBlock(nn.Module):
@@ -139,13 +143,28 @@ class ResidualBlock(nn.Module):
         return y
 
 
-def upsample(x: Tensor) -> Tensor:
+def upsample(x: Tensor, padding: Padding = "replicate") -> Tensor:
     """Twice the height and width, bilinear: (N, C, H, W) to (N, C, 2 H, 2 W).
 
     Weights 3/4 and 1/4 in both phases, so that neighbouring output pixels have the same variance and no
-    lattice of period 2 follows, as nearest and transposed convolution leave one.
+    lattice of period 2 follows, as nearest and transposed convolution leave one. With `padding` "circular"
+    the map goes on at its other end, else with its outermost pixels.
     """
+    if padding == "circular":
+        return F.interpolate(pad(x, 1, "circular"), scale_factor=2.0, mode="bilinear")[:, :, 2:-2, 2:-2]
     return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
+def double(x: Tensor, how: str, padding: Padding) -> Tensor:
+    """Twice the height and width, `how` "nearest" or "bilinear" (`upsample`)."""
+    if how == "bilinear":
+        return upsample(x, padding)
+    return F.interpolate(x, scale_factor=2.0, mode="nearest")
+
+
+def slope(activation: Activation) -> float:
+    """Of a ReLU below zero; Torch7's leaky one has a hundredth."""
+    return 0.01 if activation == "leaky_relu" else 0.0
 
 
 class TransposedConv(nn.Module):

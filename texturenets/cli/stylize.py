@@ -78,7 +78,7 @@ def stylize(
     model = api.find_style(style)
     jobs = plan(image.expand(photos), output, model.stem)
     skipped = {result for _, result in jobs if skip_existing and result.exists()}
-    painter = api.load(model, device, generator=generator) if len(skipped) < len(jobs) else None
+    painter = api.load_style(model, device, generator=generator) if len(skipped) < len(jobs) else None
 
     failed: list[Path] = []
     later: list[Path] = []
