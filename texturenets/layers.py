@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -215,12 +216,27 @@ def max_unpool(x: Tensor, where: Tensor) -> Tensor:
 CAFFE_MEAN = (123.68, 116.779, 103.939)
 
 
+class _Clamp(torch.autograd.Function):
+    """Clamping to [0, 1] that keeps the gradient of what a step would bring back inside."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x.clamp(0, 1)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        (x,), (grad,) = ctx.saved_tensors, grads
+        return grad.masked_fill(((x < 0) & (grad > 0)) | ((x > 1) & (grad < 0)), 0)
+
+
 class OutputScale(nn.Module):
     """From what a generator's last convolution gives to RGB in [0, 1], without clamping.
 
     "caffe": the last convolution gives BGR, 0..255, minus the mean, as the reference's networks do, and
     published learning rates are meant for that. "bounded": 0.5 + 0.5 tanh, so that what is trained is what
-    will be saved.
+    will be saved. "clamped": 0.5 + 0.5 x, clamped, for the same; a value outside keeps the gradient that leads
+    back in, where that of a tanh dies away.
     """
 
     def __init__(self, kind: Output) -> None:
@@ -233,6 +249,9 @@ class OutputScale(nn.Module):
             x = x.float()
         if self.kind == "bounded":
             return 0.5 + 0.5 * torch.tanh(x)
+        if self.kind == "clamped":
+            y: Tensor = 0.5 + 0.5 * x
+            return _Clamp.apply(y) if y.requires_grad else y.clamp(0, 1)  # type: ignore[no-untyped-call, no-any-return]
         # Slices and numbers, not a flip and a buffer: they convert anywhere, and survive the meta device.
         red, green, blue = CAFFE_MEAN
         return torch.cat([(x[:, 2:] + red) / 255, (x[:, 1:2] + green) / 255, (x[:, :1] + blue) / 255], 1)

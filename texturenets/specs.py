@@ -21,7 +21,7 @@ from texturenets.errors import UserError, unknown
 
 Normalization = Literal["instance", "batch", "none"]
 Padding = Literal["reflect", "replicate", "circular", "zero"]
-Output = Literal["caffe", "bounded"]
+Output = Literal["caffe", "bounded", "clamped"]
 Upsampling = Literal["full", "full4", "bilinear", "nearest"]
 Distribution = Literal["uniform", "normal"]
 Activation = Literal["relu", "leaky_relu"]

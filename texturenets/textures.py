@@ -225,7 +225,8 @@ def _mixed(a: Tensor, b: Tensor, angle: float, distribution: noise.Distribution)
     # Half a step of the 24 bits that the numbers have keeps 0 away from the tail's end.
     normal = [torch.special.ndtri(x.double() + 2.0**-25) for x in (a, b)]
     mixed = math.cos(angle) * normal[0] + math.sin(angle) * normal[1]
-    return torch.special.ndtr(mixed).to(a.dtype)
+    result: Tensor = torch.special.ndtr(mixed).to(a.dtype)
+    return result
 
 
 def wraps_around(spec: specs.GeneratorSpec) -> bool:
