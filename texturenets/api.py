@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -49,6 +50,7 @@ class Style:
         strength: float = 1.0,
         preserve_color: bool = False,
         seed: int = 0,
+        noise_level: float = 1.0,
     ) -> T:
         """Repaint `picture` and give the same kind back, as large as it was.
 
@@ -65,28 +67,41 @@ class Style:
         `size`: longer side of the result in pixels, the shape kept; None keeps the size. `strength`: 0 gives
         the photo, 1 the full style, between them the two are mixed pixel by pixel, in proportion.
         `preserve_color`: the photo's colours with the luminance of the result (arXiv 1606.05897), before
-        mixing. `seed`: for the few generators that also take noise.
+        mixing. `seed` and `noise_level` (1 as in training, 0 for none): for generators that also take noise.
 
         Raises UserError for an option out of its range, for what is no picture, and when memory runs out.
         """
-        check_options(size, strength)
+        check_options(size, strength, noise_level)
         source, kind = image.from_any(picture)
         photo = source.rgb
         if size is not None:
             photo = image.resize(photo, sizes.fit_longer(source.size, size))
         result: T = image.to_kind(
-            self.stylize(photo, strength=strength, preserve_color=preserve_color, seed=seed), kind
+            self.stylize(
+                photo,
+                strength=strength,
+                preserve_color=preserve_color,
+                seed=seed,
+                noise_level=noise_level,
+            ),
+            kind,
         )
         return result
 
     def stylize(
-        self, photos: Tensor, *, strength: float = 1.0, preserve_color: bool = False, seed: int = 0
+        self,
+        photos: Tensor,
+        *,
+        strength: float = 1.0,
+        preserve_color: bool = False,
+        seed: int = 0,
+        noise_level: float = 1.0,
     ) -> Tensor:
         """The same on `photos` (N, 3, H, W), float RGB in [0, 1]; gives (N, 3, H, W) on their device.
 
         Options and errors as in `__call__`.
         """
-        check_options(None, strength)
+        check_options(None, strength, noise_level)
         if strength == 0:
             return photos.clone()
         height, width = photos.shape[-2:]
@@ -96,24 +111,30 @@ class Style:
         )
         with devices.memory_errors(advice):
             # One by one: what a picture becomes does not depend, to the last bit, on what else is asked for.
-            painted = torch.cat([self._repaint(photo[None], seed).to(photos.device) for photo in photos])
+            painted = torch.cat(
+                [self._repaint(photo[None], seed, noise_level).to(photos.device) for photo in photos]
+            )
             painted = painted.clamp(0, 1)  # outside of inference mode, so that autograd takes the result
             if preserve_color:
                 painted = image.preserve_color(painted, photos)
             return painted if strength == 1 else torch.lerp(photos, painted, strength)
 
     @torch.inference_mode()
-    def _repaint(self, photo: Tensor, seed: int) -> Tensor:
+    def _repaint(self, photo: Tensor, seed: int, level: float) -> Tensor:
         """(1, 3, H, W) to the same, unclamped: padded to what the network takes, and cropped back."""
         stride = int(getattr(self.network, "stride", 1))
         x, box = sizes.pad_to_multiple(photo.to(self.device, torch.float32), stride, SMALLEST)
-        maps = noise.draw(getattr(self.network, "noise", ()), [seed], *x.shape[-2:], device=self.device)
+        inputs = getattr(self.network, "noise", ())
+        maps = noise.draw(inputs, [seed], *x.shape[-2:], device=self.device)
+        maps = noise.levelled(maps, inputs, [level] * len(maps))
         y: Tensor = self.network(x, maps) if maps else self.network(x)
         return sizes.crop_back(y, box)
 
 
-def check_options(size: int | None, strength: float) -> None:
-    """Raise UserError for a `size` below 1 or a `strength` outside [0, 1]."""
+def check_options(size: int | None, strength: float, noise_level: float = 1.0) -> None:
+    """Raise UserError for a `size` below 1, a `strength` outside [0, 1] or a `noise_level` below 0."""
+    if not 0 <= noise_level < math.inf:
+        raise UserError(f"noise level {noise_level} is below 0 or no number")
     if size is not None and size < 1:
         raise UserError(f"size {size} is not a number of pixels: the longer side is at least 1")
     if not 0 <= strength <= 1:  # also for NaN

@@ -101,7 +101,9 @@ def evaluate_texture(
         "sums of the halves": measures.by_network(halves),
     }
     if options.samples > 1:
-        found["distance between samples"] = measures.pairwise_distance(networks, samples)
+        found["distance between samples"] = measures.pairwise_distance(
+            networks, samples, measures.DIVERSITY_LAYERS
+        )
     if min(*target.shape[2:], side) >= measures.PATCH:
         found["copied"] = statistics.fmean(measures.copied(sample, target) for sample in samples)
     if model.fixed is None:
@@ -125,7 +127,7 @@ def evaluate_texture(
             counts.append(count)
         found["iterations"] = _counts(counts, options.cap)
         if options.slow > 1 and options.samples > 1:
-            slow = measures.pairwise_distance(networks, pictures)
+            slow = measures.pairwise_distance(networks, pictures, measures.DIVERSITY_LAYERS)
             found["distance of the slow way's"] = slow
             found["diversity"] = {k: found["distance between samples"][k] / v for k, v in slow.items()}
     return found

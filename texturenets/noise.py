@@ -105,6 +105,14 @@ def shapes(inputs: Sequence[NoiseInput], height: int, width: int) -> list[tuple[
     return [(noise.channels, height // noise.stride, width // noise.stride) for noise in inputs]
 
 
+def levelled(maps: Sequence[Tensor], inputs: Sequence[NoiseInput], levels: Sequence[float]) -> list[Tensor]:
+    """The maps with their distances from the mean of their distribution times a level each; 1 leaves them."""
+    return [
+        m if level == 1 else noise.mean + level * (m - noise.mean)
+        for m, noise, level in zip(maps, inputs, levels, strict=True)
+    ]
+
+
 def for_training(  # noqa: PLR0917 (a place and a size)
     inputs: Sequence[NoiseInput], seed: int, step: int, slots: Sequence[int], height: int, width: int
 ) -> list[Tensor]:

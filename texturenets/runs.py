@@ -29,6 +29,8 @@ class Run:
     """Network to train: a name, or FILE.py:CLASS for your own."""
     set: tuple[str, ...] = ()
     """Option of the network, KEY=VALUE; may be given several times."""
+    noise_depth: int = 0
+    """Channels of noise that the network takes; 0: its own number, none for most that repaint photos."""
     style_size: int = 768
     """Longer side of the picture to learn in pixels; 0 keeps its size. Larger gives larger strokes."""
     image_size: int = 256
@@ -102,6 +104,7 @@ class Run:
             "tv_weight",
             "lattice_weight",
             "diversity_weight",
+            "noise_depth",
             "warmup",
             "seed",
         ):
@@ -121,7 +124,7 @@ class Run:
     @property
     def settings(self) -> tuple[str, ...]:
         """All options of the network, KEY=VALUE."""
-        return self.set
+        return (*self.set, *([f"noise_depth={self.noise_depth}"] if self.noise_depth else []))
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -134,8 +137,6 @@ class Run:
 class StyleRun(Run):
     """Everything that decides what `train style` makes of a painting and a folder of photos."""
 
-    noise_depth: int = 0
-    """Channels of noise beside the photo, for several results of one; 0: none."""
     content_layers: tuple[str, ...] = ("squeezenet1_0:fire4",)
     """Layers of the content loss."""
     content_weight: float = 2.0
@@ -150,7 +151,7 @@ class StyleRun(Run):
     def __post_init__(self) -> None:
         """As `Run`."""
         super().__post_init__()
-        for name in ("content_weight", "noise_depth", "texture_photos"):
+        for name in ("content_weight", "texture_photos"):
             _not_negative(self, name)
         if not 0 <= self.val_share < 1:
             raise UserError(f"--val-share {self.val_share} is not between 0 and 1")
@@ -167,11 +168,6 @@ class StyleRun(Run):
         """As in `Run`, with those of the content loss."""
         return (*super().layers, *self.content_layers)
 
-    @property
-    def settings(self) -> tuple[str, ...]:
-        """Options of the network, the depth of the noise among them."""
-        return (*self.set, *([f"noise_depth={self.noise_depth}"] if self.noise_depth else []))
-
 
 @dataclass(frozen=True, kw_only=True)
 class TextureRun(Run):
@@ -181,15 +177,15 @@ class TextureRun(Run):
     """Network to train: a name, or FILE.py:CLASS for your own."""
     style_size: int = 0
     """Longer side of the exemplar in pixels; 0 keeps its size."""
-    steps: int = 2000
+    steps: int = 1500
     """Steps of the optimizer."""
+    learning_rate: float = 5e-3
+    """Of the optimizer, at its highest."""
 
     @property
     def settings(self) -> tuple[str, ...]:
         """Options of the network; one that can do without a photo is made so."""
-        mine = {setting.partition("=")[0] for setting in self.set}
-        defaults = TEXTURE_SETTINGS.get(self.generator, ())
-        return (*(s for s in defaults if s.partition("=")[0] not in mine), *self.set)
+        return (*TEXTURE_SETTINGS.get(self.generator, ()), *super().settings)
 
 
 TEXTURE_GENERATORS = ("multiscale", "pyramid", "pyramid2", "skip", "skip_noise", "johnson", "fully_connected")

@@ -281,23 +281,25 @@ class SkipNoise(Skip):
 @register
 @dataclass(frozen=True, kw_only=True)
 class Multiscale(GeneratorSpec):
-    """The default for textures, of ours: from coarse to fine, with noise beside the features of every scale.
+    """The default for textures, of ours: the pyramid with its channels where they serve, and without its lattice.
 
-    Each scale doubles the one before bilinearly (so that no lattice is built in), takes noise in, and has two
-    3 x 3 convolutions, the second of them residual; a tanh bounds the picture. Wide where maps are small: with
-    the weights of `pyramid` it takes a fifth of its arithmetic. Since noise stands beside normalized
-    features and is not normalized itself, its level means something at every scale.
+    As `pyramid` it takes noise at every scale, through a block of its own, and joins coarse to fine. Every scale has
+    the channels that `channels` says, not ever more: fewer at full resolution, where each costs most, and more below.
+    Maps are doubled bilinearly, and the picture is bounded by a tanh.
     Height and width are multiples of 2 to the power of (the number of `channels` - 1).
     """
 
     name: ClassVar[str] = "multiscale"
 
     padding: Padding = "circular"
-    channels: tuple[int, ...] = whole((48, 44, 36, 32, 24, 20), 1, 512)
+    channels: tuple[int, ...] = whole((16, 24, 36, 36, 36, 36), 1, 512)
     """Channels of each scale, the coarsest first."""
+    noise_channels: int = whole(8, 1, 128)
+    """Channels that the noise of a scale becomes before it is joined to what is coarser."""
     noise_depth: int = whole(4, 1, 64)
     """Channels of noise at every scale."""
     noise: Distribution = "normal"
+    activation: Activation = "relu"
     output: Output = "bounded"
 
 

@@ -185,10 +185,7 @@ class Texture:
         for scale, value in each.items():
             if not 0 <= value < math.inf:
                 raise UserError(f"noise level {value} at scale {scale} is below 0 or no number")
-        return [
-            m if each.get(n.stride, 1.0) == 1 else n.mean + each[n.stride] * (m - n.mean)
-            for m, n in zip(maps, self.inputs, strict=True)
-        ]
+        return noise.levelled(maps, self.inputs, [each.get(n.stride, 1.0) for n in self.inputs])
 
     def _drawn(self, maps: Sequence[Tensor], height: int, width: int, tileable: Tileable) -> Tensor:
         """The network's picture of `maps`, cut to size and clamped."""
