@@ -1,7 +1,8 @@
-"""The Python interface: `load` a style, call it on a picture."""
+"""The Python interface: `load` a style and call it on a picture, or a texture and draw samples."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,9 +10,10 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from texturenets import devices, image, modelfile, sizes
+from texturenets import devices, image, modelfile, noise, sizes
 from texturenets.errors import UserError
 from texturenets.modelfile import Header
+from texturenets.textures import Texture
 
 T = TypeVar("T")
 
@@ -48,6 +50,7 @@ class Style:
         strength: float = 1.0,
         preserve_color: bool = False,
         seed: int = 0,
+        noise_level: float = 1.0,
     ) -> T:
         """Repaint `picture` and give the same kind back, as large as it was.
 
@@ -64,28 +67,41 @@ class Style:
         `size`: longer side of the result in pixels, the shape kept; None keeps the size. `strength`: 0 gives
         the photo, 1 the full style, between them the two are mixed pixel by pixel, in proportion.
         `preserve_color`: the photo's colours with the luminance of the result (arXiv 1606.05897), before
-        mixing. `seed`: for the few generators that also take noise.
+        mixing. `seed` and `noise_level` (1 as in training, 0 for none): for generators that also take noise.
 
         Raises UserError for an option out of its range, for what is no picture, and when memory runs out.
         """
-        check_options(size, strength)
+        check_options(size, strength, noise_level)
         source, kind = image.from_any(picture)
         photo = source.rgb
         if size is not None:
             photo = image.resize(photo, sizes.fit_longer(source.size, size))
         result: T = image.to_kind(
-            self.stylize(photo, strength=strength, preserve_color=preserve_color, seed=seed), kind
+            self.stylize(
+                photo,
+                strength=strength,
+                preserve_color=preserve_color,
+                seed=seed,
+                noise_level=noise_level,
+            ),
+            kind,
         )
         return result
 
     def stylize(
-        self, photos: Tensor, *, strength: float = 1.0, preserve_color: bool = False, seed: int = 0
+        self,
+        photos: Tensor,
+        *,
+        strength: float = 1.0,
+        preserve_color: bool = False,
+        seed: int = 0,
+        noise_level: float = 1.0,
     ) -> Tensor:
         """The same on `photos` (N, 3, H, W), float RGB in [0, 1]; gives (N, 3, H, W) on their device.
 
         Options and errors as in `__call__`.
         """
-        check_options(None, strength)
+        check_options(None, strength, noise_level)
         if strength == 0:
             return photos.clone()
         height, width = photos.shape[-2:]
@@ -95,30 +111,30 @@ class Style:
         )
         with devices.memory_errors(advice):
             # One by one: what a picture becomes does not depend, to the last bit, on what else is asked for.
-            painted = torch.cat([self._repaint(photo[None], seed).to(photos.device) for photo in photos])
+            painted = torch.cat(
+                [self._repaint(photo[None], seed, noise_level).to(photos.device) for photo in photos]
+            )
             painted = painted.clamp(0, 1)  # outside of inference mode, so that autograd takes the result
             if preserve_color:
                 painted = image.preserve_color(painted, photos)
             return painted if strength == 1 else torch.lerp(photos, painted, strength)
 
     @torch.inference_mode()
-    def _repaint(self, photo: Tensor, seed: int) -> Tensor:
+    def _repaint(self, photo: Tensor, seed: int, level: float) -> Tensor:
         """(1, 3, H, W) to the same, unclamped: padded to what the network takes, and cropped back."""
         stride = int(getattr(self.network, "stride", 1))
         x, box = sizes.pad_to_multiple(photo.to(self.device, torch.float32), stride, SMALLEST)
-        depth = int(getattr(self.header.generator, "noise_depth", 0))
-        if depth:
-            # Drawn on the CPU, whose numbers are the same on every machine.
-            noise = torch.rand(
-                (1, depth, *x.shape[-2:]), generator=torch.Generator().manual_seed(seed), dtype=x.dtype
-            )
-            x = torch.cat([x, noise.to(x.device)], 1)
-        y: Tensor = self.network(x)
+        inputs = getattr(self.network, "noise", ())
+        maps = noise.draw(inputs, [seed], *x.shape[-2:], device=self.device)
+        maps = noise.levelled(maps, inputs, [level] * len(maps))
+        y: Tensor = self.network(x, maps) if maps else self.network(x)
         return sizes.crop_back(y, box)
 
 
-def check_options(size: int | None, strength: float) -> None:
-    """Raise UserError for a `size` below 1 or a `strength` outside [0, 1]."""
+def check_options(size: int | None, strength: float, noise_level: float = 1.0) -> None:
+    """Raise UserError for a `size` below 1, a `strength` outside [0, 1] or a `noise_level` below 0."""
+    if not 0 <= noise_level < math.inf:
+        raise UserError(f"noise level {noise_level} is below 0 or no number")
     if size is not None and size < 1:
         raise UserError(f"size {size} is not a number of pixels: the longer side is at least 1")
     if not 0 <= strength <= 1:  # also for NaN
@@ -150,23 +166,54 @@ def find_style(name: str | Path | None = None) -> Path:
 
 def load(
     name: str | Path, device: str = "auto", *, generator: Callable[..., Any] | str | None = None
-) -> Style:
-    """The style called `name` (a shipped one, or a model file), ready on `device` (auto, cpu, cuda, mps).
+) -> Style | Texture:
+    """The style or texture called `name` (a shipped one, or a model file), on `device` (auto, cpu, cuda, mps).
 
-    Weights are kept in half precision in the file and used in float32. `generator`: for a model whose network
-    is code of somebody's own, that code, which is then run: "FILE.py:CLASS", or the class itself.
+    A `Style` repaints photos, a `Texture` draws samples. Weights are kept in half precision in the file and used
+    in float32. `generator`: for a model whose network is code of somebody's own, that code, which is then run:
+    "FILE.py:CLASS", or the class itself.
 
-    Raises UserError for an unknown name or device, a file that is not a style's, code that is not to be run,
-    and weights that do not fit in memory.
+    Raises UserError for an unknown name or device, a file that is no model's, code that is not to be run, and
+    weights that do not fit in memory.
     """
+    path = modelfile.find(name) if modelfile.shipped() else find_style(name)
+    return (load_texture if modelfile.read_header(path).kind == "texture" else load_style)(
+        path, device, generator=generator
+    )
+
+
+def load_style(
+    name: str | Path, device: str = "auto", *, generator: Callable[..., Any] | str | None = None
+) -> Style:
+    """As `load`, of a style; raises UserError for a texture too."""
     path = find_style(name)
-    header = modelfile.read_header(path)
-    if header.kind != "style":
+    kind = modelfile.read_header(path).kind
+    if kind != "style":
         raise UserError(
-            f"{name} is a {header.kind} model, which draws from noise and repaints nothing: "
+            f"{name} is a {kind} model, which draws from noise and repaints nothing: "
             f"use `texturenets sample {name}`"
         )
+    return Style(*_loaded(path, device, generator))
+
+
+def load_texture(
+    name: str | Path, device: str = "auto", *, generator: Callable[..., Any] | str | None = None
+) -> Texture:
+    """As `load`, of a texture; raises UserError for a style too."""
+    path = modelfile.find(name, "texture")
+    kind = modelfile.read_header(path).kind
+    if kind != "texture":
+        raise UserError(
+            f"{name} is a {kind} model, which repaints photos and draws nothing from noise: "
+            f"use `texturenets stylize PHOTO -s {name}`"
+        )
+    return Texture(*_loaded(path, device, generator))
+
+
+def _loaded(
+    path: Path, device: str, generator: Callable[..., Any] | str | None
+) -> tuple[nn.Module, Header, Path, torch.device]:
     where = devices.choose(device)
     with devices.memory_errors(f"not enough memory on {where} for the network of {path}"):
         network, header = modelfile.load(path, generator)
-        return Style(network, header, path, where)
+    return network, header, path, where
