@@ -71,7 +71,7 @@ def test_lattice_sees_a_grid_out_of_step_from_area_to_area_and_no_other_period()
     thirds[::3] = 0.2
     assert lattice(noise + thirds).mean(0).max() < 0.5
     assert lattice(torch.full((1, 3, 64, 64), 0.7)).abs().max() < 1e-3  # a flat area is no grid
-    assert not lattice(torch.rand(1, 3, 31, 31)).any()
+    assert not lattice(torch.rand(1, 3, 63, 64)).any()
 
 
 def test_lattice_pulls_at_grids_alone() -> None:

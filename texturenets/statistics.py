@@ -110,19 +110,18 @@ def lattice(x: Tensor) -> Tensor:
     over areas and channels. Without a grid that is zero in the mean, so that it pulls at no detail; a grid alone
     gives 15. The divisor carries no gradient: more detail is no way out. It is the detail around the line and in
     that area: at two pixels a period there is next to none in a picture, and in a calm area the eye sees the
-    weakest grid. Pictures below 32 pixels have zeros, those below 64 are one area.
+    weakest grid. Pictures below 64 pixels have zeros.
     """
     n, c, h, w = x.shape
     rows, columns = h // _WINDOW, w // _WINDOW
-    tall, wide = min(rows, _AREA), min(columns, _AREA)
-    if tall < 2 or wide < 2:
+    if min(rows, columns) < _AREA:
         return x.new_zeros(n, len(_LINES))
-    rows, columns = rows // tall * tall, columns // wide * wide
+    rows, columns = rows // _AREA * _AREA, columns // _AREA * _AREA
     maps = x[:, :, : rows * _WINDOW, : columns * _WINDOW].float().reshape(n * c, 1, rows * _WINDOW, -1)
     amplitudes = torch.nn.functional.conv2d(maps, _waves(x.device), stride=_WINDOW)
 
     def summed(map_: Tensor) -> Tensor:  # over the squares of each area
-        return torch.nn.functional.avg_pool2d(map_, (tall, wide)) * (tall * wide)
+        return torch.nn.functional.avg_pool2d(map_, _AREA) * _AREA**2
 
     single = summed(amplitudes.square()).view(n, c, len(_LINES), 2, -1).sum(3)
     together = summed(amplitudes).square().view(n, c, len(_LINES), 2, -1).sum(3)
