@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from texturenets.descriptors import Tap
 from texturenets.losses import Objective, Terms, content_distance, diversity, shrink, texture_distance
+from texturenets.statistics import lattice
 
 
 class Toy(nn.Module):
@@ -193,3 +194,18 @@ def test_texture_can_be_left_out(pictures: tuple[Tensor, Tensor, Tensor]) -> Non
     every = made(y, made.content(photo))
     without = made(y, made.content(photo), texture=False)
     assert without == {"content/t:b": every["content/t:b"]}
+
+
+def test_the_penalty_on_grids_never_pays_for_another_grid() -> None:
+    """A grid that turns over from square to square of 16 pixels is as far below zero as the statistic goes."""
+    stripes = torch.tensor([0.2, 0.0]).repeat(64)
+    turning = stripes * torch.tensor([1.0, -1.0]).repeat(4).repeat_interleave(16)
+    pictures = (0.5 + turning).expand(1, 3, 128, 128)
+    assert float(lattice(pictures)[0, 1]) < -0.9
+    objective = Objective(
+        Toy(),
+        [torch.rand(1, 3, 32, 32)],
+        Terms(style_layers=(), lattice_weight=1.0),  # type: ignore[arg-type]
+    )
+    assert float(objective(pictures)["lattice"]) >= 0
+    assert float(objective((0.5 + stripes).expand(1, 3, 128, 128))["lattice"]) > 14

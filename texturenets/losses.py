@@ -227,8 +227,8 @@ class Objective(nn.Module):
             where = pixels if terms.diversity_layer == PIXELS else seen[terms.diversity_layer]
             losses["diversity"] = terms.diversity_weight * diversity(where, terms.scaling, self.spread)
         if terms.lattice_weight:
-            # The logarithm gives every factor of two the same worth, as decibels do.
-            losses["lattice"] = terms.lattice_weight * torch.log1p(lattice(y)).mean()
+            # Below zero lies another grid, one that turns over from square to square: that is no aim.
+            losses["lattice"] = terms.lattice_weight * lattice(y).clamp_min(0).sum(1).mean()
         return losses
 
 

@@ -35,11 +35,11 @@ class Run:
     """Longer side of the picture to learn in pixels; 0 keeps its size. Larger gives larger strokes."""
     image_size: int = 256
     """Side in pixels of the squares that the network draws."""
-    batch_size: int = 4
+    batch_size: int = 2
     """Pictures a step, over all processes."""
     accumulate: int = 1
     """Split each batch into this many parts, one after the other: less memory, the same gradient."""
-    steps: int = 2500
+    steps: int = 3000
     """Steps of the optimizer."""
     optimizer: Optimizer = "muon"
     """Muon learns faster here than Adam, the papers' optimizer."""
@@ -177,6 +177,8 @@ class TextureRun(Run):
     """Network to train: a name, or FILE.py:CLASS for your own."""
     style_size: int = 0
     """Longer side of the exemplar in pixels; 0 keeps its size."""
+    batch_size: int = 4
+    """Samples a step, over all processes."""
     steps: int = 1500
     """Steps of the optimizer."""
     learning_rate: float = 5e-3
