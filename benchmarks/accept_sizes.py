@@ -48,7 +48,7 @@ def main() -> int:
     for name, spec in known.items():
         draw = random.Random(options.seed)
         network = generators.build(spec)
-        if getattr(network, "input_channels", 3) == 0:
+        if not getattr(network, "photo", True):
             continue  # draws from noise alone
         header = modelfile.Header(name=name, kind="style", generator=spec)
         style = api.Style(network, header, Path(name), torch.device("cpu"))

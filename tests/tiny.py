@@ -161,9 +161,10 @@ class Studio:
         return self._run(["style", str(style), "--content", str(content)], {**BASE, **flags}, more)
 
     def texture(self, *more: str, **flags: Any) -> Result:
-        """`train texture` with TEXTURE and `flags` over it, as `run`."""
+        """`train texture` with TEXTURE and `flags` over it, as `run`; `style` may be a list of exemplars."""
         style = flags.pop("style", self.painting)
-        return self._run(["texture", str(style)], {**TEXTURE, **flags}, more)
+        exemplars = style if isinstance(style, list) else [style]
+        return self._run(["texture", *map(str, exemplars)], {**TEXTURE, **flags}, more)
 
     def _run(self, start: list[str], flags: dict[str, Any], more: tuple[str, ...]) -> Result:
         self.count += 1

@@ -177,6 +177,8 @@ class TextureRun(Run):
     """Network to train: a name, or FILE.py:CLASS for your own."""
     style_size: int = 0
     """Longer side of the exemplar in pixels; 0 keeps its size."""
+    batch_size: int = 4
+    """Samples a step, over all processes."""
     steps: int = 1500
     """Steps of the optimizer."""
     learning_rate: float = 5e-3

@@ -281,26 +281,32 @@ class SkipNoise(Skip):
 @register
 @dataclass(frozen=True, kw_only=True)
 class Multiscale(GeneratorSpec):
-    """The default for textures, of ours: the pyramid with its channels where they serve, and without its lattice.
+    """The default for textures, of ours: the pyramid of arXiv 1603.03417 without what leaves a lattice.
 
-    As `pyramid` it takes noise at every scale, through a block of its own, and joins coarse to fine. Every scale has
-    the channels that `channels` says, not ever more: fewer at full resolution, where each costs most, and more below.
-    Maps are doubled bilinearly, and the picture is bounded by a tanh.
-    Height and width are multiples of 2 to the power of (the number of `channels` - 1).
+    Maps are doubled bilinearly, padding is circular, so that samples tile, normalization is that of the picture
+    itself, and the picture is bounded by a tanh. The channels of every scale can be chosen; by default they are those
+    of the paper. Height and width are multiples of 2 to the power of (the number of `channels` - 1).
     """
 
     name: ClassVar[str] = "multiscale"
 
     padding: Padding = "circular"
-    channels: tuple[int, ...] = whole((16, 24, 36, 36, 36, 36), 1, 512)
+    channels: tuple[int, ...] = whole((8, 16, 24, 32, 40, 48), 1, 512)
     """Channels of each scale, the coarsest first."""
     noise_channels: int = whole(8, 1, 128)
     """Channels that the noise of a scale becomes before it is joined to what is coarser."""
-    noise_depth: int = whole(4, 1, 64)
-    """Channels of noise at every scale."""
-    noise: Distribution = "normal"
+    upsampling: Literal["nearest", "bilinear"] = "bilinear"
     activation: Activation = "relu"
     output: Output = "bounded"
+    photo: bool = False
+    """Whether it is fed with a photo; without one it draws textures from noise."""
+    noise_depth: int = whole(3, 0, 64)
+    """Channels of noise at every scale, behind the photo's."""
+    noise: Distribution = "uniform"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_fed(self)
 
 
 @register
