@@ -238,7 +238,7 @@ def follow(training: Training, quiet: bool) -> bool:
             rate = done * run.batch_size / max(record.seconds - begun, 1e-9)
             bar.update(task, completed=record.step, rate=f"{rate:.1f} images/s")
             for problem in record.unreadable:
-                console.print(f"skipped: {problem}", highlight=False, markup=False)
+                console.print(f"skipped: {problem}", highlight=False, markup=False, soft_wrap=True)
             if first and not quiet and not estimated and done >= min(10, run.steps):
                 estimated = True
                 left = (run.steps - record.step) * (record.seconds - begun) / done / 60

@@ -34,6 +34,10 @@ from texturenets.training.optimizer import Muon
 R = TypeVar("R", bound=runs.Run)
 
 
+SMALLEST = 32  # pixels of the shorter side of what is learned: the deepest default layers see two positions
+FLAT = 1 / 255  # standard deviation of the channels below which a picture holds nothing to learn
+
+
 @dataclass
 class Record:
     """One step: counted from 1, losses by name (weighted, on the device), and what happened beside it."""
@@ -112,7 +116,7 @@ class Training(Generic[R]):
             "init": _identity(self.logistics.init),
             "precision": self.precision,
         }
-        pictures = [self._picture(path) for path in styles]
+        pictures = [self._picture(path).rgb for path in styles]
         self.objective = Objective(
             described.networks, [p.to(self.device) for p in pictures], self._terms()
         ).to(self.device)
@@ -143,9 +147,18 @@ class Training(Generic[R]):
         """Find what the network will be fed with; what of it must be the same when the run goes on."""
         return {}
 
-    def _picture(self, path: Path) -> Tensor:
-        """A picture to learn, (1, 3, H, W). Raises UserError where it will not do."""
-        return image.read(path, longer=self.run.style_size or None).rgb
+    def _picture(self, path: Path) -> image.Picture:
+        """A picture to learn. Raises UserError for one that is too small or of one colour."""
+        picture = image.read(path, longer=self.run.style_size or None)
+        height, width = picture.size
+        if min(height, width) < SMALLEST:
+            raise UserError(
+                f"{path}: a picture of {width} x {height} pixels holds too little to learn; {SMALLEST} x "
+                f"{SMALLEST} is the least (enlarge it with --style-size)"
+            )
+        if float(picture.rgb.flatten(2).std(2).max()) < FLAT:
+            raise UserError(f"{path} is of one colour: there is nothing to learn from it")
+        return picture
 
     def _check_network(self) -> None:
         """Raises UserError where this run cannot feed the network."""

@@ -13,10 +13,6 @@ from texturenets.errors import UserError
 from texturenets.training.loop import Part, Training
 
 VALIDATION_SAMPLES = 8  # seeds 0 to 7, as `texturenets sample` draws them
-SMALLEST = (
-    32  # pixels of an exemplar's shorter side: the deepest layers of the default losses see two positions
-)
-FLAT = 1 / 255  # standard deviation of the channels below which a picture holds nothing to learn
 
 
 class TextureTraining(Training[runs.TextureRun]):
@@ -24,22 +20,14 @@ class TextureTraining(Training[runs.TextureRun]):
 
     kind = "texture"
 
-    def _picture(self, path: Path) -> Tensor:
-        """An exemplar (1, 3, H, W). Raises UserError for one that is too small, transparent or of one colour."""
-        picture = image.read(path, longer=self.run.style_size or None)
-        height, width = picture.size
-        if min(height, width) < SMALLEST:
-            raise UserError(
-                f"{path}: an exemplar of {width} x {height} pixels holds too little to learn; {SMALLEST} x "
-                f"{SMALLEST} is the least (enlarge it with --style-size)"
-            )
+    def _picture(self, path: Path) -> image.Picture:
+        """An exemplar. Raises UserError for one that is too small, of one colour or transparent."""
+        picture = super()._picture(path)
         if picture.alpha is not None and bool((picture.alpha < 1).any()):
             raise UserError(
                 f"{path} has transparent pixels, whose colours are nobody's choice: crop it, or put it on a ground"
             )
-        if float(picture.rgb.flatten(2).std(2).max()) < FLAT:
-            raise UserError(f"{path} is of one colour: there is no texture to learn")
-        return picture.rgb
+        return picture
 
     def _check_network(self) -> None:
         super()._check_network()
