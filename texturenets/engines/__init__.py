@@ -95,13 +95,15 @@ def _converted(path: Path, engine: str, precision: str, generator: Callable[...,
     header = modelfile.read_header(path)
     # Code of the user's own is run each time, as it may have changed.
     entry = None if isinstance(header.generator, specs.Custom) else Entry(path)
-    facts = entry.facts() if entry else None
+    split = engine == "openvino"  # which may compute in bf16
+    suffix = ".split.onnx" if split else ".onnx"
+    facts = entry.facts(suffix) if entry else None
     if entry is not None and facts is not None:
-        graph = entry.path(".onnx").read_bytes()
+        graph = entry.path(suffix).read_bytes()
     else:
-        graph, facts = convert(path, generator)
+        graph, facts = convert(path, generator, split=split)
         if entry is not None:
-            entry.keep(".onnx", graph)
+            entry.keep(suffix, graph)
             entry.keep(".json", facts.to_json().encode())
     if engine == "openvino":
         from texturenets.engines.openvino_engine import OpenVINOEngine
@@ -113,9 +115,12 @@ def _converted(path: Path, engine: str, precision: str, generator: Callable[...,
 
 
 def convert(
-    path: Path, generator: Callable[..., Any] | str | None = None, metadata: dict[str, str] | None = None
+    path: Path, generator: Callable[..., Any] | str | None = None, *, split: bool = False
 ) -> tuple[bytes, Facts]:
-    """The model file at `path` as an ONNX file, and what its network takes. Raises UserError."""
+    """The model file at `path` as an ONNX file, and what its network takes. Raises UserError.
+
+    `split`: made for computing in bf16, as `texturenets.engines.graph.to_onnx` says.
+    """
     if find_spec("onnx") is None:
         raise UserError(
             "converting a model needs onnx: pip install 'texturenets[openvino]' or 'texturenets[onnx]'"
@@ -123,5 +128,5 @@ def convert(
     from texturenets.engines.graph import to_onnx
 
     network, _ = modelfile.load(path, generator)
-    model, facts = to_onnx(network, metadata)
+    model, facts = to_onnx(network, split=split)
     return model.SerializeToString(), facts
