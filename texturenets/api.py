@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
-from torch import Tensor, nn
+import numpy as np
 
-from texturenets import devices, image, modelfile, noise, sizes
+from texturenets import devices, engines, image, modelfile, noise, sizes
+from texturenets.arrays import A, is_tensor, like
+from texturenets.engines import Engine
 from texturenets.errors import UserError
 from texturenets.modelfile import Header
-from texturenets.textures import Texture
+
+if TYPE_CHECKING:
+    from texturenets.textures import Texture
 
 T = TypeVar("T")
 
@@ -26,13 +29,12 @@ scale of the network too."""
 class Style:
     """A network that repaints photos, from `load`.
 
-    `name` is the style's name, `path` the model file, `header` what the file says of itself, `device` where
-    the network runs (always in float32).
+    `name` is the style's name, `path` the model file, `header` what the file says of itself, `engine` what runs
+    the network, with its `name` and `precision`.
     """
 
-    def __init__(self, network: nn.Module, header: Header, path: Path, device: torch.device) -> None:
-        self.network = network.eval().to(device)
-        self.header, self.path, self.device = header, path, device
+    def __init__(self, engine: Engine, header: Header, path: Path) -> None:
+        self.engine, self.header, self.path = engine, header, path
 
     @property
     def name(self) -> str:
@@ -40,7 +42,9 @@ class Style:
         return self.header.name
 
     def __repr__(self) -> str:
-        return f"Style({self.name!r}, {self.header.generator.name}, {self.device})"
+        return (
+            f"Style({self.name!r}, {self.header.generator.name}, {self.engine.name} {self.engine.precision})"
+        )
 
     def __call__(
         self,
@@ -73,7 +77,7 @@ class Style:
         """
         check_options(size, strength, noise_level)
         source, kind = image.from_any(picture)
-        photo = source.rgb
+        photo: Any = source.pixels
         if size is not None:
             photo = image.resize(photo, sizes.fit_longer(source.size, size))
         result: T = image.to_kind(
@@ -90,45 +94,52 @@ class Style:
 
     def stylize(
         self,
-        photos: Tensor,
+        photos: A,
         *,
         strength: float = 1.0,
         preserve_color: bool = False,
         seed: int = 0,
         noise_level: float = 1.0,
-    ) -> Tensor:
-        """The same on `photos` (N, 3, H, W), float RGB in [0, 1]; gives (N, 3, H, W) on their device.
+    ) -> A:
+        """The same on `photos` (N, 3, H, W), float RGB in [0, 1], an array or a tensor; gives (N, 3, H, W) of the
+        same kind, a tensor on their device.
 
         Options and errors as in `__call__`.
         """
         check_options(None, strength, noise_level)
         if strength == 0:
-            return photos.clone()
+            return like(np.copy(photos), photos) if not is_tensor(photos) else photos.clone()
         height, width = photos.shape[-2:]
         advice = (
-            f"not enough memory on {self.device} for {width} x {height} pixels: ask for a smaller picture, "
+            f"not enough memory for {width} x {height} pixels: ask for a smaller picture, "
             f"as with --size {max(1, max(height, width) // 2)} (in Python size=)"
         )
         with devices.memory_errors(advice):
             # One by one: what a picture becomes does not depend, to the last bit, on what else is asked for.
-            painted = torch.cat(
-                [self._repaint(photo[None], seed, noise_level).to(photos.device) for photo in photos]
+            painted = _together(
+                [self._repaint(photos[i : i + 1], seed, noise_level) for i in range(len(photos))]
             )
-            painted = painted.clamp(0, 1)  # outside of inference mode, so that autograd takes the result
+            painted = painted.clip(0, 1)  # outside of inference mode, so that autograd takes the result
             if preserve_color:
                 painted = image.preserve_color(painted, photos)
-            return painted if strength == 1 else torch.lerp(photos, painted, strength)
+            return painted if strength == 1 else photos + strength * (painted - photos)
 
-    @torch.inference_mode()
-    def _repaint(self, photo: Tensor, seed: int, level: float) -> Tensor:
+    def _repaint(self, photo: A, seed: int, level: float) -> A:
         """(1, 3, H, W) to the same, unclamped: padded to what the network takes, and cropped back."""
-        stride = int(getattr(self.network, "stride", 1))
-        x, box = sizes.pad_to_multiple(photo.to(self.device, torch.float32), stride, SMALLEST)
-        inputs = getattr(self.network, "noise", ())
-        maps = noise.draw(inputs, [seed], *x.shape[-2:], device=self.device)
-        maps = noise.levelled(maps, inputs, [level] * len(maps))
-        y: Tensor = self.network(x, maps) if maps else self.network(x)
-        return sizes.crop_back(y, box)
+        facts = self.engine.facts
+        x, box = sizes.pad_to_multiple(photo, facts.stride, max(SMALLEST, facts.least))
+        maps = noise.draw_arrays(facts.noise, [seed], int(x.shape[-2]), int(x.shape[-1]))
+        maps = noise.levelled(maps, facts.noise, [level] * len(maps))
+        return sizes.crop_back(self.engine(x, [like(one, x) for one in maps]), box)
+
+
+def _together(parts: list[A]) -> A:
+    """`parts`, one after the other along their first axis."""
+    if is_tensor(parts[0]):
+        import torch
+
+        return torch.cat(parts)  # type: ignore[arg-type]
+    return np.concatenate(parts)
 
 
 def check_options(size: int | None, strength: float, noise_level: float = 1.0) -> None:
@@ -165,41 +176,59 @@ def find_style(name: str | Path | None = None) -> Path:
 
 
 def load(
-    name: str | Path, device: str = "auto", *, generator: Callable[..., Any] | str | None = None
+    name: str | Path,
+    device: str = "auto",
+    *,
+    engine: str = "auto",
+    precision: str = "auto",
+    generator: Callable[..., Any] | str | None = None,
 ) -> Style | Texture:
     """The style or texture called `name` (a shipped one, or a model file), on `device` (auto, cpu, cuda, mps).
 
-    A `Style` repaints photos, a `Texture` draws samples. Weights are kept in half precision in the file and used
-    in float32. `generator`: for a model whose network is code of somebody's own, that code, which is then run:
+    A `Style` repaints photos, a `Texture` draws samples.
+
+    `engine` is "torch", "openvino", "onnx", or "auto": the fastest that is installed. `precision` is "float32",
+    "bf16", "fp16", as far as the engine has it, or "auto": half precision where the device computes in it, but
+    float32 with PyTorch on a processor. In half precision a pixel may differ by some 255ths from float32
+    (docs/performance.md). The result's `engine` says what was taken; textures are drawn by PyTorch in float32.
+    `generator`: for a model whose network is code of somebody's own, that code, which is then run:
     "FILE.py:CLASS", or the class itself.
 
-    Raises UserError for an unknown name or device, a file that is no model's, code that is not to be run, and
-    weights that do not fit in memory.
+    Raises UserError for an unknown name, device or engine, an engine that is not installed, a file that is no
+    model's, code that is not to be run, and weights that do not fit in memory.
     """
     path = modelfile.find(name) if modelfile.shipped() else find_style(name)
-    return (load_texture if modelfile.read_header(path).kind == "texture" else load_style)(
-        path, device, generator=generator
-    )
+    if modelfile.read_header(path).kind == "texture":
+        return load_texture(path, device, generator=generator)
+    return load_style(path, device, engine=engine, precision=precision, generator=generator)
 
 
 def load_style(
-    name: str | Path, device: str = "auto", *, generator: Callable[..., Any] | str | None = None
+    name: str | Path,
+    device: str = "auto",
+    *,
+    engine: str = "auto",
+    precision: str = "auto",
+    generator: Callable[..., Any] | str | None = None,
 ) -> Style:
     """As `load`, of a style; raises UserError for a texture too."""
     path = find_style(name)
-    kind = modelfile.read_header(path).kind
-    if kind != "style":
+    header = modelfile.read_header(path)
+    if header.kind != "style":
         raise UserError(
-            f"{name} is a {kind} model, which draws from noise and repaints nothing: "
+            f"{name} is a {header.kind} model, which draws from noise and repaints nothing: "
             f"use `texturenets sample {name}`"
         )
-    return Style(*_loaded(path, device, generator))
+    with devices.memory_errors(f"not enough memory for the network of {path}"):
+        return Style(engines.load(path, engine, device, precision, generator), header, path)
 
 
 def load_texture(
     name: str | Path, device: str = "auto", *, generator: Callable[..., Any] | str | None = None
 ) -> Texture:
     """As `load`, of a texture; raises UserError for a style too."""
+    from texturenets.textures import Texture
+
     path = modelfile.find(name, "texture")
     kind = modelfile.read_header(path).kind
     if kind != "texture":
@@ -207,13 +236,7 @@ def load_texture(
             f"{name} is a {kind} model, which repaints photos and draws nothing from noise: "
             f"use `texturenets stylize PHOTO -s {name}`"
         )
-    return Texture(*_loaded(path, device, generator))
-
-
-def _loaded(
-    path: Path, device: str, generator: Callable[..., Any] | str | None
-) -> tuple[nn.Module, Header, Path, torch.device]:
     where = devices.choose(device)
     with devices.memory_errors(f"not enough memory on {where} for the network of {path}"):
         network, header = modelfile.load(path, generator)
-    return network, header, path, where
+    return Texture(network, header, path, where)

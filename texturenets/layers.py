@@ -47,6 +47,11 @@ def _wrap(x: Tensor, amount: int, dim: int) -> Tensor:
     return x
 
 
+def channels_last(x: Tensor) -> Tensor:
+    """`x` with its channels side by side in memory, on the processor, whose convolutions are faster that way."""
+    return x.contiguous(memory_format=torch.channels_last) if x.device.type == "cpu" else x
+
+
 class InstanceNorm(nn.Module):
     """Instance normalization with a learned scale and shift, statistics in float32.
 

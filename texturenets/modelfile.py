@@ -10,18 +10,17 @@ import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor, nn
 
 from texturenets import specs
 from texturenets._version import __version__
 from texturenets.errors import UserError, unknown
 from texturenets.files import whole
-from texturenets.generators import build
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 FORMAT = 1  # of the header; a file of a later one is refused
 ZOO = Path(__file__).parent / "zoo"
@@ -49,6 +48,8 @@ class Header:
 
 def save_whole(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
     """Write a safetensors file that appears whole or not at all. Raises UserError with the reason."""
+    from safetensors.torch import save_file
+
     with whole(path) as temporary:
         try:
             save_file(
@@ -63,6 +64,8 @@ def save(network: nn.Module, header: Header, path: str | Path) -> None:
 
     Raises UserError where it cannot be written, and where a weight does not fit half precision.
     """
+    import torch
+
     tensors: dict[str, Tensor] = {}
     for name, value in network.state_dict().items():
         half = value.half() if value.is_floating_point() else value
@@ -82,7 +85,7 @@ def read_header(path: str | Path) -> Header:
     """
     path = Path(path)
     try:
-        with safe_open(path, "pt") as file:
+        with safe_open(path, "np") as file:  # torch is not needed for it
             text = (file.metadata() or {}).get("texturenets")
     except FileNotFoundError:
         raise UserError(f"no such file: {path}") from None
@@ -114,6 +117,8 @@ def load(path: str | Path, custom: Callable[..., Any] | str | None = None) -> tu
     `custom`: the user's consent to run a generator of someone's own, as `generators.build` takes it. Raises
     UserError as `read_header` does, for code that is not to be run, and where the weights do not fit.
     """
+    from texturenets.generators import build
+
     header = read_header(path)
     network = build(header.generator, custom=custom)
     with safe_open(Path(path), "pt") as file:

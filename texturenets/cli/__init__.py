@@ -29,6 +29,7 @@ app.command("texturenets.cli.optimize:optimize", sort_key=2.5)
 app.command("texturenets.cli.evaluate:evaluate", sort_key=2.7)
 app.command("texturenets.cli.cache:cache", sort_key=3)
 app.command("texturenets.cli.models:app", name="models", sort_key=4)
+app.command("texturenets.cli.export:export", sort_key=4.5)
 app.command("texturenets.cli.demo:demo", sort_key=5)
 
 

@@ -14,7 +14,11 @@ from texturenets.errors import UserError
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from texturenets.engines import Engine
+
 Device = Literal["auto", "cpu", "cuda", "mps"]
+EngineName = Literal["auto", "torch", "openvino", "onnx"]
+Precision = Literal["auto", "float32", "bf16", "fp16"]
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
 
 
@@ -29,6 +33,11 @@ def picture_size(text: str) -> tuple[int, int]:
 def complain(message: object) -> None:
     """One line on standard error."""
     print(f"texturenets: {' '.join(str(message).split())}", file=sys.stderr)
+
+
+def engine_note(engine: Engine) -> None:
+    """Which engine `auto` took, on standard error."""
+    print(f"engine: {engine.name}, {engine.precision}", file=sys.stderr)
 
 
 def photo_progress(total: int, quiet: bool) -> Progress:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from texturenets.cli.common import Device, Flag, complain, photo_progress
+from texturenets.cli.common import Device, EngineName, Flag, Precision, complain, engine_note, photo_progress
 from texturenets.errors import UserError
 
 NAMED = 5  # failed photos that the summary names
@@ -32,6 +32,8 @@ def stylize(
     noise_level: float = 1.0,
     count: int = 1,
     device: Device = "auto",
+    engine: EngineName = "auto",
+    precision: Precision = "auto",
     generator: str | None = None,
     quiet: Flag = False,
 ) -> int:
@@ -71,6 +73,12 @@ def stylize(
         names.
     device
         Where to compute; auto takes the fastest that is here.
+    engine
+        What runs the network: PyTorch, OpenVINO or ONNX Runtime; auto takes the fastest that is installed for
+        the device and says which.
+    precision
+        What it computes in; auto takes half precision where the device has it, but PyTorch on a processor
+        computes in float32.
     generator
         FILE.py:CLASS: the network's code, for a model trained with one of your own; it is run.
     quiet
@@ -80,13 +88,18 @@ def stylize(
         raise UserError(f"--quality {quality} is not between 1 and 100")
 
     from texturenets import api, image
+    from texturenets.arrays import to_numpy
 
     api.check_options(size, strength, noise_level)
     model = api.find_style(style)
     jobs = several(plan(image.expand(photos), output, model.stem), count, model)
     seeds = {result: seed + place % count for place, (_, result) in enumerate(jobs)}
     skipped = {result for _, result in jobs if skip_existing and result.exists()}
-    painter = api.load_style(model, device, generator=generator) if len(skipped) < len(jobs) else None
+    painter = None
+    if len(skipped) < len(jobs):
+        painter = api.load_style(model, device, engine=engine, precision=precision, generator=generator)
+        if engine == "auto" and not quiet:
+            engine_note(painter.engine)
 
     failed: list[Path] = []
     later: list[Path] = []
@@ -97,8 +110,8 @@ def stylize(
             if painter is not None and result not in skipped:
                 try:
                     picture = image.read(photo, longer=size, keep_gps=keep_gps)
-                    picture.rgb = painter.stylize(
-                        picture.rgb,
+                    picture.pixels = painter.stylize(
+                        to_numpy(picture.pixels),
                         strength=strength,
                         preserve_color=preserve_color,
                         seed=seeds[result],

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from texturenets.generators.noise_fed import NoiseFed, beside
-from texturenets.layers import ConvBlock, PaddedConv, ResidualBlock, upsample
+from texturenets.layers import ConvBlock, PaddedConv, ResidualBlock, channels_last, upsample
 from texturenets.noise import NoiseInput
 from texturenets.specs import Residual
 
@@ -42,9 +42,7 @@ class ResidualGenerator(NoiseFed):
         `noises`: one map (N, `noise_depth`, H / 4, W / 4) where it takes noise; without it that of seed 0.
         """
         maps = self.take(x, noises)
-        x = beside(F.pixel_unshuffle(x - 0.5, 4), maps[0] if maps else None)
-        if x.device.type == "cpu":
-            x = x.contiguous(memory_format=torch.channels_last)
+        x = channels_last(beside(F.pixel_unshuffle(x - 0.5, 4), maps[0] if maps else None))
         x = self.blocks(self.entry(x))
         x = self.up2(upsample(self.up1(upsample(x, self.padding)), self.padding))
         return 0.5 + 0.5 * torch.tanh(self.exit(x))
