@@ -260,5 +260,5 @@ def test_the_engine_can_be_chosen(tmp_path: Path) -> None:
     style = api.load(path, engine="openvino", precision="float32")
     assert (style.engine.name, style.engine.precision) == ("openvino", "float32")
     assert "openvino float32" in repr(style)
-    with pytest.raises(UserError, match="unknown engine 'openvin'.*did you mean 'openvino'"):
+    with pytest.raises(UserError, match=r"unknown engine 'openvin'.*did you mean 'openvino'"):
         api.load(path, engine="openvin")

@@ -292,16 +292,30 @@ class Writer:
         parts = [self.constant(_numpy(one)) for one in known if one is not None]
         return _Map(self.node("BatchNormalization", self.plain(x), *parts, epsilon=m.eps))
 
-    def output(self, x: _Map, m: layers.OutputScale) -> _Map:
-        """`layers.OutputScale`."""
+    def output(self, x: _Map, m: layers.OutputScale, alone: bool) -> _Map:
+        """`layers.OutputScale`. `alone`: nothing else takes `x`."""
         name = self.plain(x)
         if m.kind == "bounded":
             half = self.constant(0.5)
             return _Map(self.node("Add", self.node("Mul", self.node("Tanh", name), half), half))
         mean = np.array(layers.CAFFE_MEAN, np.float32)[:, None, None]
-        flipped = self.node("Gather", name, self.constant([2, 1, 0], np.int64), axis=1)
-        shifted = self.node("Add", flipped, self.constant(mean))
-        return _Map(self.node("Div", shifted, self.constant(255.0)))
+        if not (alone and self._flipped(name)):
+            name = self.node("Gather", name, self.constant([2, 1, 0], np.int64), axis=1)
+        # In this form runtimes make it part of the convolution, which has its sums in float32.
+        scaled = self.node("Mul", name, self.constant(1 / 255))
+        return _Map(self.node("Add", scaled, self.constant(mean / 255)))
+
+    def _flipped(self, name: str) -> bool:
+        """Turn BGR into RGB in the weights of the convolution that has just made `name`; False where none has."""
+        last = self.nodes[-1]
+        if last.op_type != "Conv" or list(last.output) != [name]:
+            return False
+        for weight in self.weights:
+            if weight.name in last.input[1:]:
+                weight.CopyFrom(
+                    numpy_helper.from_array(numpy_helper.to_array(weight)[::-1].copy(), weight.name)
+                )
+        return True
 
     def resize(self, x: _Map, factor: float, mode: str, corners: bool) -> _Map:
         """`F.interpolate` by a whole factor."""
@@ -499,7 +513,6 @@ MODULES: dict[type[nn.Module], Callable[[Writer, _Map, Any], _Map]] = {
     nn.Upsample: lambda w, x, m: _interpolate(w, x, m.size, m.scale_factor, m.mode, m.align_corners),
     nn.PixelShuffle: lambda w, x, m: FUNCTIONS[F.pixel_shuffle](w, x, m.upscale_factor),
     layers.InstanceNorm: lambda w, x, m: w.instance_norm(x, m.weight, m.bias, m.eps),
-    layers.OutputScale: Writer.output,
     graph_generator.Affine: lambda w, x, m: _Map(
         w.node(
             "Add",
@@ -527,6 +540,10 @@ class _Translation(fx.Interpreter):
             (x, factor), _ = self.fetch_args_kwargs_from_env(n)
             assert isinstance(n.args[0], fx.Node)
             return self.writer.unshuffle(x, factor, self.channels[n.args[0].name])
+        if n.op == "call_module" and isinstance(module := self.fetch_attr(str(n.target)), layers.OutputScale):
+            (x,), _ = self.fetch_args_kwargs_from_env(n)
+            assert isinstance(n.args[0], fx.Node)
+            return self.writer.output(x, module, alone=len(n.args[0].users) == 1)
         return super().run_node(n)
 
     def placeholder(self, target: Any, args: Any, kwargs: Any) -> Any:
