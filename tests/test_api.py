@@ -216,7 +216,7 @@ def test_header_and_name(style: api.Style) -> None:
 def test_texture_models_are_for_sampling(tmp_path: Path) -> None:
     path = save(tmp_path / "bark.safetensors", kind="texture")
     with pytest.raises(UserError, match=r"texturenets sample .*bark\.safetensors"):
-        api.load(path)
+        api.load_style(path)
 
 
 def test_shipped_styles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
