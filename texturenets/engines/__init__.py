@@ -50,8 +50,8 @@ def load(
     """The network of the model file at `path` on an engine and a device.
 
     "auto" takes PyTorch where there is a graphics card, else OpenVINO, else ONNX Runtime, else PyTorch, as they
-    are installed; PyTorch where the network is code of the user's own or cannot be converted. `precision`: "auto", "float32", "bf16",
-    "fp16", as far as the engine has it. `generator`: as in `texturenets.load`.
+    are installed; PyTorch where the network is code of the user's own or cannot be converted. `precision`: "auto",
+    "float32", "bf16", "fp16", as far as the engine has it. `generator`: as in `texturenets.load`.
 
     Raises UserError for unknown names, what is not installed or not to be had on this machine, and whatever is
     wrong with the file.
