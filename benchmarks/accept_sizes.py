@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from texturenets import api, generators, modelfile, specs
+from texturenets.engines.torch_engine import TorchEngine
 
 NARROW = {"channels": 4, "blocks": 1, "skip_channels": 2}
 
@@ -51,7 +52,7 @@ def main() -> int:
         if not getattr(network, "photo", True):
             continue  # draws from noise alone
         header = modelfile.Header(name=name, kind="style", generator=spec)
-        style = api.Style(network, header, Path(name), torch.device("cpu"))
+        style = api.Style(TorchEngine(network), header, Path(name))
         wrong = []
         for _ in range(options.count):
             width, height = draw.randint(16, 1300), draw.randint(16, 900)

@@ -39,9 +39,9 @@ from texturenets.engines.openvino_engine import core as openvino_core
 from texturenets.engines.torch_engine import TorchEngine
 from texturenets.generators import build
 from texturenets.readers import shapes
-from texturenets.specs import GeneratorSpec, Graph, Johnson, Residual
+from texturenets.specs import GeneratorSpec, Johnson, Pyramid, Residual
 from texturenets.training.logistics import Logistics
-from texturenets.training.loop import Training
+from texturenets.training.style import StyleTraining
 
 # The peer's network in our words
 JOHNSON = Johnson(upsampling="nearest", decoder_norm=True, exit_kernel=9, padding="reflect")
@@ -222,36 +222,14 @@ def accuracy(args: argparse.Namespace) -> list[str]:
     return [show(f"Differences from float32 in 255ths, {len(photos)} photos at {args.size}", head, rows)]
 
 
-def pyramid_texture(scales: int = 5, channels: int = 8) -> Graph:
-    """The noise generator of arXiv 1603.03417, section 3.2, tileable, as a graph."""
-    lines: list[str] = []
-
-    def add(line: str) -> int:
-        lines.append(line)
-        return len(lines) - 1
-
-    def block(source: int, out: int) -> int:
-        for kernel in (3, 3, 1):
-            if kernel == 3:
-                source = add(f"pad {source} amount=1:1:1:1 mode=circular")
-            source = add(f"conv {source} out={out} kernel={kernel}")
-            source = add(f"leaky_relu {add(f'norm {source}')}")
-        return source
-
-    current = block(add(f"noise channels=3 stride={2 ** (scales - 1)}"), channels)
-    for scale in range(scales - 2, -1, -1):
-        coarse = add(f"norm {add(f'upsample {current} factor=2')}")
-        fine = add(f"norm {block(add(f'noise channels=3 stride={2**scale}'), channels)}")
-        current = block(add(f"concat {coarse} {fine}"), channels * (scales - scale))
-    add(f"conv {current} out=3 kernel=1")
-    return Graph(nodes=tuple(lines))
+# The noise generator of arXiv 1603.03417, section 3.2, tileable
+TEXTURE = Pyramid(photo=False, noise_depth=3, scales=5, padding="circular", activation="leaky_relu")
 
 
 def sample(args: argparse.Namespace) -> list[str]:
     """Textures from noise; off the shelf: eager PyTorch, ONNX Runtime and OpenVINO with their own settings."""
-    spec = pyramid_texture()
-    network = build(spec).eval()
-    made = engines_of(spec)
+    network = build(TEXTURE).eval()
+    made = engines_of(TEXTURE)
     model, facts = to_onnx(network)
     core = openvino_core()
     stock = core.compile_model(core.read_model(model.SerializeToString()), "CPU")
@@ -318,7 +296,7 @@ def train(args: argparse.Namespace) -> list[str]:
                 pictures_every=0,
                 device="cpu",
             )
-            training = Training(run, [root / "style.jpg"], photos, root / f"{name}.safetensors", how)
+            training = StyleTraining(run, [root / "style.jpg"], photos, root / f"{name}.safetensors", how)
             steps = iter(training)
             return lambda: next(steps)
 

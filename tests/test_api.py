@@ -253,3 +253,12 @@ def test_orientation_and_kind_of_a_file_in_memory(tmp_path: Path) -> None:
     with Image.open(tmp_path / "a.jpg") as photo:
         assert fixed()(photo).size == (10, 20)
     assert image.read(tmp_path / "a.jpg").size == (20, 10)
+
+
+def test_the_engine_can_be_chosen(tmp_path: Path) -> None:
+    path = save(tmp_path / "tiny.safetensors")
+    style = api.load(path, engine="openvino", precision="float32")
+    assert (style.engine.name, style.engine.precision) == ("openvino", "float32")
+    assert "openvino float32" in repr(style)
+    with pytest.raises(UserError, match=r"unknown engine 'openvin'.*did you mean 'openvino'"):
+        api.load(path, engine="openvin")

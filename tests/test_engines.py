@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from texturenets import api, devices, engines, modelfile, noise
+from texturenets import api, devices, engines, layers, modelfile, noise
 from texturenets.engines import cache, graph, openvino_engine
 from texturenets.engines.facts import Facts
 from texturenets.engines.onnx_engine import ONNXEngine
@@ -29,7 +29,19 @@ from texturenets.generators import GENERATORS, build
 from texturenets.layers import InstanceNorm
 from texturenets.modelfile import Header
 from texturenets.noise import NoiseInput
-from texturenets.specs import GeneratorSpec, Graph, Johnson, Pyramid, Residual, SkipUnpool
+from texturenets.specs import (
+    FullyConnected,
+    GeneratorSpec,
+    Graph,
+    Johnson,
+    Multiscale,
+    Pyramid,
+    Pyramid2,
+    Residual,
+    Skip,
+    SkipNoise,
+    SkipUnpool,
+)
 
 TINY = Residual(channels=8, blocks=1)
 NOISY = Graph(
@@ -97,7 +109,13 @@ SPECS: dict[str, GeneratorSpec] = {
     "johnson full4": Johnson(channels=4, blocks=1, upsampling="full4", input_norm=True, output="bounded"),
     "johnson small": Johnson(channels=4, blocks=1, size="small_down", upsampling="nearest", noise_depth=2),
     "pyramid": Pyramid(channels=2, scales=3),
-    "skip_unpool": SkipUnpool(channels=(4, 6)),
+    "pyramid from noise": Pyramid(channels=2, scales=3, photo=False, noise_depth=2, padding="circular"),
+    "pyramid2": Pyramid2(channels=(6, 4), noise_depth=2, noise="normal"),
+    "skip": Skip(channels=(4, 6), noise_depth=2, upsampling="bilinear"),
+    "skip_noise": SkipNoise(channels=(4, 6), photo=True, noise_depth=0, output="bounded"),
+    "multiscale": Multiscale(channels=(4, 6, 8), noise_channels=2),
+    "fully_connected": FullyConnected(channels=(6, 4), hidden=8, noise_depth=5, output="clamped"),
+    "skip_unpool": SkipUnpool(channels=(4, 6), noise_depth=1),
     "photo and noise": NOISY,
     "from noise": FROM_NOISE,
 }
@@ -141,13 +159,14 @@ def test_engines_agree_with_pytorch_at_five_sizes(name: str) -> None:
     others = [ONNXEngine(data, facts), ONNXEngine(split, facts), OpenVINOEngine(data, facts, "float32")]
     # A map of one pixel normalized is nothing but rounding errors.
     least, step = max(facts.least, 2 * facts.stride), facts.stride
-    for batch, height, width in (
+    sizes = [
         (1, least, least),
         (1, least, least + step),
         (2, least + 2 * step, least),
         (1, 3 * least, 2 * least + step),
         (3, least + step, 4 * least),
-    ):
+    ]
+    for batch, height, width in [(n, step, step) for n in range(1, 6)] if facts.fixed else sizes:
         x, maps = inputs(facts, batch, height, width)
         expected = reference(x, maps)
         assert expected.shape == (batch, 3, height, width)
@@ -253,6 +272,16 @@ def test_small_pictures_are_the_same_on_every_engine(tmp_path: Path, size: tuple
         result = api.load(path, engine=name, precision="float32")(photo)
         # One pixel fills a flat picture, of which normalization leaves the rounding errors.
         assert torch.allclose(result, expected, atol=1e-5 if min(size) > 1 else 1e-3), name
+
+
+def test_auto_runs_by_pytorch_what_cannot_be_converted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(graph.FUNCTIONS, layers.pad, None)
+    path = save(tmp_path / "a.safetensors", Residual(channels=9, blocks=1))
+    assert engines.load(path, device="cpu").name == "torch"
+    with pytest.raises(UserError, match="cannot convert the operation pad"):
+        engines.load(path, "openvino")
 
 
 @pytest.mark.parametrize("spec", [NOISY, Johnson(channels=4, blocks=1, noise_depth=2)])

@@ -45,7 +45,9 @@ def metadata(header: modelfile.Header, facts: Facts) -> dict[str, str]:
         "texturenets": header.version,
         "generator": json.dumps(specs.to_dict(header.generator)),
         "pixels": f"in and out: {pictures}; the output is to be clamped to 0 and 1",
-        "sizes": f"height and width are multiples of {facts.stride} and at least {facts.least}",
+        "sizes": f"height and width are {facts.stride}"
+        if facts.fixed
+        else f"height and width are multiples of {facts.stride} and at least {facts.least}",
     }
     for i, one in enumerate(facts.noise):
         said[f"noise{i}"] = (
@@ -133,6 +135,8 @@ def _compare(
         (1, 2 * least, 3 * least),
         (3, least, 4 * least + step),
     ]
+    if facts.fixed:
+        sizes = [(batch, step, step) for batch in range(1, 6)]
     largest = 0.0
     for seed, (batch, height, width) in enumerate(sizes):
         photo = noise.uniform_array(seed, 0, 0, 0, height, width, batch * facts.channels)

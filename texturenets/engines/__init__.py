@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 from texturenets import devices, modelfile, specs
 from texturenets.arrays import A
 from texturenets.engines.cache import Entry
-from texturenets.engines.facts import Facts
+from texturenets.engines.facts import ConversionError, Facts
 from texturenets.errors import UserError, unknown
 
 ENGINES: Final = ("auto", "torch", "openvino", "onnx")
@@ -50,8 +50,8 @@ def load(
     """The network of the model file at `path` on an engine and a device.
 
     "auto" takes PyTorch where there is a graphics card, else OpenVINO, else ONNX Runtime, else PyTorch, as they
-    are installed; where the network is code of the user's own, PyTorch. `precision`: "auto", "float32", "bf16",
-    "fp16", as far as the engine has it. `generator`: as in `texturenets.load`.
+    are installed; PyTorch where the network is code of the user's own or cannot be converted. `precision`: "auto",
+    "float32", "bf16", "fp16", as far as the engine has it. `generator`: as in `texturenets.load`.
 
     Raises UserError for unknown names, what is not installed or not to be had on this machine, and whatever is
     wrong with the file.
@@ -61,14 +61,21 @@ def load(
     if precision not in PRECISIONS:
         raise unknown("precision", precision, PRECISIONS)
     on_cpu = device == "cpu" or (device == "auto" and devices.only_cpu())
-    if engine == "auto":
+    auto = engine == "auto"
+    if auto:
         own = isinstance(modelfile.read_header(path).generator, specs.Custom)
         engine = "torch" if own or precision == "fp16" else _fastest(device, on_cpu)
+        if engine == "onnx" and precision == "bf16":
+            engine = "torch"
     elif engine != "torch" and device not in ("auto", "cpu"):
         raise UserError(f"--engine {engine} runs on the processor: leave out --device {device}")
-    if engine == "torch":
-        return _torch(path, "cpu" if on_cpu else device, precision, generator)
-    return _converted(path, engine, precision, generator)
+    if engine != "torch":
+        try:
+            return _converted(path, engine, precision, generator)
+        except ConversionError:
+            if not auto:
+                raise
+    return _torch(path, "cpu" if on_cpu else device, precision, generator)
 
 
 def _fastest(device: str, on_cpu: bool) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,9 +21,10 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, fx, nn
 
 from texturenets import layers
-from texturenets.engines.facts import Facts
+from texturenets.engines.facts import ConversionError, Facts
 from texturenets.engines.torch_engine import facts_of
 from texturenets.errors import UserError
+from texturenets.generators import fully_connected
 from texturenets.generators import graph as graph_generator
 
 OPSET = 17
@@ -37,6 +38,7 @@ _WHOLE_FUNCTIONS = (
     layers.max_pool,
     layers.max_unpool,
     graph_generator.crop,
+    fully_connected.as_vectors,
 )
 _WHOLE_MODULES = (
     layers.InstanceNorm,
@@ -76,7 +78,7 @@ def record(network: nn.Module) -> fx.GraphModule:
         return recorded
     except Exception as error:  # the network's own code runs here, on what are no tensors
         reason = " ".join(str(error).split())[:200]
-        raise UserError(
+        raise ConversionError(
             f"the network {type(network).__name__} cannot be written down as a graph: {reason}; use --engine torch"
         ) from error
 
@@ -96,7 +98,7 @@ def facts(network: nn.Module) -> Facts:
             if recorder.fits:
                 break
         side += plain.stride
-    return Facts(plain.stride, side, plain.channels, plain.noise)
+    return replace(plain, least=side)
 
 
 class _Pads(fx.Interpreter):
@@ -105,7 +107,7 @@ class _Pads(fx.Interpreter):
     fits = True
 
     def _check(self, x: Tensor, amount: int, mode: str) -> None:
-        if mode in ("reflect", "circular") and min(x.shape[2:]) <= amount:
+        if min(x.shape[2:]) < amount + (mode == "reflect") and mode in ("reflect", "circular"):
             self.fits = False
 
     def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
@@ -292,16 +294,32 @@ class Writer:
         parts = [self.constant(_numpy(one)) for one in known if one is not None]
         return _Map(self.node("BatchNormalization", self.plain(x), *parts, epsilon=m.eps))
 
-    def output(self, x: _Map, m: layers.OutputScale) -> _Map:
-        """`layers.OutputScale`."""
-        name = self.plain(x)
+    def output(self, x: _Map, m: layers.OutputScale, alone: bool) -> _Map:
+        """`layers.OutputScale`. `alone`: nothing else takes `x`."""
+        name, half = self.plain(x), self.constant(0.5)
+        if m.kind == "clamped":
+            scaled = self.node("Add", self.node("Mul", name, half), half)
+            return _Map(self.node("Clip", scaled, self.constant(0.0), self.constant(1.0)))
         if m.kind == "bounded":
-            half = self.constant(0.5)
             return _Map(self.node("Add", self.node("Mul", self.node("Tanh", name), half), half))
         mean = np.array(layers.CAFFE_MEAN, np.float32)[:, None, None]
-        flipped = self.node("Gather", name, self.constant([2, 1, 0], np.int64), axis=1)
-        shifted = self.node("Add", flipped, self.constant(mean))
-        return _Map(self.node("Div", shifted, self.constant(255.0)))
+        if not (alone and self._flipped(name)):
+            name = self.node("Gather", name, self.constant([2, 1, 0], np.int64), axis=1)
+        # In this form runtimes make it part of the convolution, which has its sums in float32.
+        scaled = self.node("Mul", name, self.constant(1 / 255))
+        return _Map(self.node("Add", scaled, self.constant(mean / 255)))
+
+    def _flipped(self, name: str) -> bool:
+        """Turn BGR into RGB in the weights of the convolution that has just made `name`; False where none has."""
+        last = self.nodes[-1]
+        if last.op_type != "Conv" or list(last.output) != [name]:
+            return False
+        for weight in self.weights:
+            if weight.name in last.input[1:]:
+                weight.CopyFrom(
+                    numpy_helper.from_array(numpy_helper.to_array(weight)[::-1].copy(), weight.name)
+                )
+        return True
 
     def resize(self, x: _Map, factor: float, mode: str, corners: bool) -> _Map:
         """`F.interpolate` by a whole factor."""
@@ -441,6 +459,8 @@ FUNCTIONS: dict[Any, Translate] = {
     layers.max_pool: Writer.max_pool,
     layers.max_unpool: Writer.max_unpool,
     graph_generator.crop: Writer.crop,
+    fully_connected.as_vectors: lambda w, x, size: _Map(w.node("Flatten", x.name, axis=1)),
+    getattr: lambda w, x, name: name,  # a type, for `to`
     operator.getitem: _getitem,
     operator.add: lambda w, a, b: w.shifted("Add", a, b),
     operator.sub: lambda w, a, b: w.shifted("Sub", a, b),
@@ -474,6 +494,10 @@ METHODS: dict[str, Translate] = {
     "sigmoid": _unary("Sigmoid"),
     "float": lambda w, x: x,
     "contiguous": lambda w, x, **_: x,
+    "to": lambda w, x, dtype: x,
+    "unflatten": lambda w, x, dim, sizes: _Map(
+        w.node("Reshape", x.name, w.constant([*[0] * dim, *sizes], np.int64))
+    ),
 }
 
 MODULES: dict[type[nn.Module], Callable[[Writer, _Map, Any], _Map]] = {
@@ -487,6 +511,9 @@ MODULES: dict[type[nn.Module], Callable[[Writer, _Map, Any], _Map]] = {
         torch.zeros(m.num_features) if m.bias is None else m.bias,
         m.eps,
     ),
+    nn.Linear: lambda w, x, m: _Map(
+        w.node("Gemm", x.name, w.constant(_numpy(m.weight)), w.constant(_numpy(m.bias)), transB=1)
+    ),
     nn.ReLU: lambda w, x, m: _unary("Relu")(w, x),
     nn.Tanh: lambda w, x, m: _unary("Tanh")(w, x),
     nn.Sigmoid: lambda w, x, m: _unary("Sigmoid")(w, x),
@@ -499,7 +526,6 @@ MODULES: dict[type[nn.Module], Callable[[Writer, _Map, Any], _Map]] = {
     nn.Upsample: lambda w, x, m: _interpolate(w, x, m.size, m.scale_factor, m.mode, m.align_corners),
     nn.PixelShuffle: lambda w, x, m: FUNCTIONS[F.pixel_shuffle](w, x, m.upscale_factor),
     layers.InstanceNorm: lambda w, x, m: w.instance_norm(x, m.weight, m.bias, m.eps),
-    layers.OutputScale: Writer.output,
     graph_generator.Affine: lambda w, x, m: _Map(
         w.node(
             "Add",
@@ -527,6 +553,10 @@ class _Translation(fx.Interpreter):
             (x, factor), _ = self.fetch_args_kwargs_from_env(n)
             assert isinstance(n.args[0], fx.Node)
             return self.writer.unshuffle(x, factor, self.channels[n.args[0].name])
+        if n.op == "call_module" and isinstance(module := self.fetch_attr(str(n.target)), layers.OutputScale):
+            (x,), _ = self.fetch_args_kwargs_from_env(n)
+            assert isinstance(n.args[0], fx.Node)
+            return self.writer.output(x, module, alone=len(n.args[0].users) == 1)
         return super().run_node(n)
 
     def placeholder(self, target: Any, args: Any, kwargs: Any) -> Any:
@@ -553,9 +583,9 @@ class _Translation(fx.Interpreter):
                 raise UserError(f"the operation {what}")
             return made(self.writer, *args, **kwargs)
         except UserError as error:
-            raise UserError(f"cannot convert {error}; use --engine torch") from None
+            raise ConversionError(f"cannot convert {error}; use --engine torch") from None
         except TypeError:
-            raise UserError(f"cannot convert {what} with these options; use --engine torch") from None
+            raise ConversionError(f"cannot convert {what} with these options; use --engine torch") from None
 
 
 def _channels(recorded: fx.GraphModule, known: Facts) -> dict[str, int]:

@@ -16,6 +16,13 @@ from texturenets.specs import FullyConnected
 START = 4  # pixels of a side of the map that the fully connected layers make: section 5 of the paper
 
 
+def as_vectors(noise: Tensor, size: int) -> Tensor:
+    """(N, C, 1, 1) to (N, C). Raises ValueError for other maps, which would be noise for more than `size` pixels."""
+    if noise.shape[2:] != (1, 1):
+        raise ValueError(f"this network draws {size} x {size} pixels and no other size")
+    return noise.flatten(1)
+
+
 class FullyConnectedGenerator(NoiseFed):
     """Two fully connected layers to a 4 x 4 map, then doublings, each normalized; pictures of one size.
 
@@ -49,9 +56,7 @@ class FullyConnectedGenerator(NoiseFed):
         `x` is not looked at, as in `MultiscaleGenerator.forward`. Raises ValueError for noise of another size.
         """
         (vector,) = self.take(x, noises)
-        if vector.shape[2:] != (1, 1):
-            raise ValueError(f"this network draws {self.size} x {self.size} pixels and no other size")
-        hidden = F.relu(self.first(vector.flatten(1)))
-        start = F.relu(self.second(hidden)).view(vector.shape[0], -1, START, START)
+        hidden = F.relu(self.first(as_vectors(vector, self.size)))
+        start = F.relu(self.second(hidden)).unflatten(1, (-1, START, START))
         y: Tensor = self.output(self.exit(self.doublings(start)))
         return y
