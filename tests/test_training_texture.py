@@ -165,6 +165,7 @@ def test_a_style_with_noise_has_several_results_of_one_photo(studio: tiny.Studio
     for generator, options in (
         ("residual", ["channels=8", "blocks=1"]),
         ("pyramid", ["channels=2", "scales=3"]),
+        ("skip_noise", ["channels=4,4"]),
     ):
         result = studio.run(generator=generator, set=options, noise_depth=2)
         assert result.status == 0, result.error
