@@ -1,9 +1,10 @@
 """Tiles have no seam: the step across the wrap edge beside inner steps of the same phase, over many samples.
 
-    accept_tiles.py [NAME|MODEL ...] [--count 100] [--size 512]
+    accept_tiles.py [NAME|MODEL ...] [--count 100] [--size 1024]
 
 The mean over samples is to be within 2 % of that of inner edges of the same phase (modulo the network's stride),
-along both axes; and sizes that cannot tile are to be rounded up aloud. Fewer or smaller samples make it less sure.
+along both axes; and sizes that cannot tile are to be rounded up aloud. The wrap edge is one among many: of a network
+that is periodic to the last bit, 100 samples of 256 pixels gave 1.033 along x and 1.014 along y, by chance alone.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def main() -> int:
         default=[n for n, p in modelfile.shipped().items() if modelfile.read_header(p).kind == "texture"],
     )
     parser.add_argument("--count", type=int, default=100)
-    parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--size", type=int, default=1024)
     options = parser.parse_args()
     if not options.textures:
         print("no textures are shipped: name model files")

@@ -67,6 +67,11 @@ def test_one_sample_is_a_file(here: Path, capsys: pytest.CaptureFixture[str]) ->
     assert sample(capsys, "bark", "-o", "new/", "--size", "20") == ["new/0000.png"]
 
 
+def test_a_network_of_one_size_draws_that(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert sample(capsys, "vector") == ["vector.png"]
+    assert pixels("vector.png").shape == (16, 16, 3)
+
+
 def test_several_are_a_folder_and_a_seed_is_one_picture(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -327,6 +327,38 @@ def test_presets_are_the_programs_defaults_field_by_field(name: str, lua: dict[s
     assert specs.make(run["generator"], run["set"]) == specs.REFERENCE["master/johnson"]
 
 
+V1 = {  # which field stands for a flag of texture_train.lua, where it is not the one above
+    "texture_layers": "style_layers",
+    "noise_depth": None,  # the generator's own
+    "normalize_gradients": "normalize_gradients",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "advised"),
+    [("paper", {}), ("readme", {"batch_size": 15, "vgg_padding": False, "normalize_gradients": True})],
+    ids=["paper", "readme"],
+)
+def test_presets_for_textures_are_the_programs_defaults_field_by_field(
+    name: str, advised: dict[str, object]
+) -> None:
+    lua = LUA["texture_train.lua, branch texture_nets_v1"]
+    wanted: dict[str, object] = {
+        field: in_our_terms(flag, value)
+        for flag, value in lua.items()
+        if (field := V1.get(flag, FIELDS.get(flag))) and value != "false"
+    }
+    # What is fixed there: a rate times 0.8 each 300 steps, all else as in train.lua; the exemplar at its own size.
+    fixed = {k: v for k, v in FIXED.items() if k not in ("flip", "texture_photos", "set")}
+    wanted |= {**fixed, "decay_every": 300, "style_size": 0, "style_weight": 1.0, "tv_weight": 0.0, "seed": 0}
+    wanted |= {"pyramid_loss": 1, "pyramid_decay": 0.9, **advised}
+    run = presets.texture_preset(name)
+    fields = dataclasses.asdict(run)
+    assert set(fields) - set(wanted) == {"generator", "set"}
+    assert {k: v for k, v in fields.items() if k in wanted} == wanted
+    assert specs.make(run.generator, run.settings) == specs.REFERENCE["texture_nets_v1/pyramid"]
+
+
 def test_total_variation_of_the_presets_has_the_gradient_of_the_lua_file() -> None:
     y = torch.rand(2, 3, 5, 6, dtype=torch.float64, requires_grad=True)
     reference_variation(y).sum().backward()
@@ -755,7 +787,7 @@ def test_resume_goes_on_and_refuses_another_run(studio: tiny.Studio, monkeypatch
     ("flags", "hint"),
     [
         ({"image_size": 66}, "use 64 or 68"),
-        ({"generator": "multiscale", "set": []}, "train texture"),
+        ({"generator": "multiscale", "set": ["channels=3,3", "photo=false"]}, "train texture"),
         ({"set": ["chanels=8"]}, "channels"),
         ({"style_layers": "squeezenet1_0:conv11"}, "conv1"),
         ({"style_layers": "squeezenet1_0:conv1,vgg66:relu1_1"}, "vgg16"),

@@ -158,6 +158,39 @@ def test_random_filters_need_no_weights(studio: tiny.Studio) -> None:
     assert (wrong.status, wrong.error.count("\n")) == (2, 1)
 
 
+OWN = """
+import torch
+from torch import nn
+from texturenets.noise import NoiseInput, draw
+
+
+class Mine(nn.Module):
+    photo, stride, noise = False, 2, (NoiseInput(2, 2),)
+
+    def __init__(self, width=4):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(2, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, 12, 1))
+
+    def forward(self, x, maps=None):
+        maps = draw(self.noise, [0] * len(x), *x.shape[2:]) if maps is None else maps
+        return torch.sigmoid(nn.functional.pixel_shuffle(self.layers(maps[0]), 2))
+"""
+
+
+def test_a_generator_of_ones_own_learns_a_texture(studio: tiny.Studio, tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(OWN)
+    result = studio.texture(generator=f"{file}:Mine", set=["width=6"], noise_depth=None)
+    assert result.status == 0, result.error
+    out = tmp_path / "own.png"
+    words = ["sample", str(result.model), "-o", str(out), "--size", "30x20", "--quiet"]
+    assert tiny.call(*words)[0] == 2  # its code is not run unasked
+    status, _, error = tiny.call(*words, "--generator", str(file))
+    assert status == 0, error
+    with Image.open(out) as drawn:
+        assert drawn.size == (30, 20)
+
+
 # -------------------------------------------------------------------------------------- styles with noise
 
 
@@ -165,6 +198,7 @@ def test_a_style_with_noise_has_several_results_of_one_photo(studio: tiny.Studio
     for generator, options in (
         ("residual", ["channels=8", "blocks=1"]),
         ("pyramid", ["channels=2", "scales=3"]),
+        ("skip_noise", ["channels=4,4"]),
     ):
         result = studio.run(generator=generator, set=options, noise_depth=2)
         assert result.status == 0, result.error

@@ -164,6 +164,11 @@ class StyleRun(Run):
             raise UserError("--texture-photos learns content on all photos: it wants a --content-weight")
 
     @property
+    def settings(self) -> tuple[str, ...]:
+        """As in `Run`; a network that can do with a photo is made so."""
+        return (*STYLE_SETTINGS.get(self.generator, ()), *super().settings)
+
+    @property
     def layers(self) -> tuple[str, ...]:
         """As in `Run`, with those of the content loss."""
         return (*super().layers, *self.content_layers)
@@ -197,6 +202,12 @@ TEXTURE_SETTINGS: dict[str, tuple[str, ...]] = {
     "pyramid": ("photo=false", "noise_depth=3", "padding=circular"),
     "johnson": ("photo=false", "noise_depth=3", "padding=circular"),
 }
+
+
+# The other way about: those that by default draw from noise alone.
+STYLE_SETTINGS: dict[str, tuple[str, ...]] = dict.fromkeys(
+    ("multiscale", "pyramid2", "skip", "skip_noise"), ("photo=true",)
+)
 
 
 def _not_negative(run: Any, name: str) -> None:

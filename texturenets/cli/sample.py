@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from texturenets.textures import Levels, Texture, Tileable
 
 SHEET = 4  # samples a row of a sheet where --count is not given
+DEFAULT = 256  # pixels of a side where --size is not given and the network does not say it
 CELL = 256  # pixels of a sample on a sheet, at most
 
 
@@ -26,7 +27,7 @@ def sample(
     /,
     *,
     output: Annotated[str | None, Parameter(name=["--output", "-o"])] = None,
-    size: str = "256",
+    size: str | None = None,
     count: int | None = None,
     seed: int = 0,
     tileable: Flag = False,
@@ -54,7 +55,7 @@ def sample(
         File to write, .png unless its suffix says another format; of several samples a folder of that name, with
         0000.png and so on [default: the texture's name, in the current folder].
     size
-        WIDTHxHEIGHT in pixels, or one number for a square.
+        WIDTHxHEIGHT in pixels, or one number for a square [default: 256].
     count
         Samples to draw, with seeds from --seed on [default: 1; with --sheet 4 in a row].
     seed
@@ -82,7 +83,7 @@ def sample(
     quiet
         No progress bar.
     """
-    height, width = picture_size(size)
+    asked = picture_size(size) if size is not None else None
     if count is not None and count < 1:
         raise UserError(f"--count {count} is not above 0")
     if to is not None and (sheet or hold or count is not None):
@@ -96,6 +97,7 @@ def sample(
     from texturenets import api, image
 
     model = api.load_texture(texture, device, generator=generator)
+    height, width = asked or (model.fixed or DEFAULT,) * 2
     tile: Tileable = False
     if tileable:
         tile = True if tile_axis == "both" else tile_axis
