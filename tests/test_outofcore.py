@@ -22,7 +22,7 @@ from texturenets.outofcore import plan as planning
 from texturenets.outofcore.plan import Network
 from texturenets.outofcore.regions import Region, merge, wrapped
 from texturenets.outofcore.run import Job, Plan, run
-from texturenets.outofcore.sources import Computed, InMemory, OnDisk, Padded, Resized, Source
+from texturenets.outofcore.sources import InMemory, OnDisk, Padded, Resized, Source
 from texturenets.outofcore.spool import HalfMap, OverflowedError, Spool, choose_folder
 from texturenets.outofcore.staged import Staged
 
@@ -43,8 +43,15 @@ SMALL = {
     "johnson_noise": specs.Johnson(channels=4, blocks=1, noise_depth=2, output="bounded"),
     "pyramid": specs.Pyramid(channels=4, scales=3),
     "pyramid_bilinear": specs.Pyramid(channels=4, scales=3, upsampling="bilinear", padding="circular"),
+    "pyramid_noise": specs.Pyramid(channels=4, scales=3, noise_depth=2, output="clamped"),
+    "residual_noise": specs.Residual(channels=8, blocks=1, noise_depth=2, noise="normal", padding="circular"),
+    "pyramid2": specs.Pyramid2(channels=(4, 4, 8), photo=True),
+    "skip": specs.Skip(channels=(4, 8), skip_channels=2, photo=True, level_noise=2),
     "skip_unpool": specs.SkipUnpool(channels=(4, 8), skip_channels=2),
-    "skip_noise": specs.SkipUnpool(channels=(4, 8), skip_channels=2, noise_depth=2, output="bounded"),
+    "skip_unpool_noise": specs.SkipUnpool(channels=(4, 8), skip_channels=2, noise_depth=2, output="bounded"),
+    "multiscale_texture": specs.Multiscale(channels=(4, 6, 6), noise_channels=2),
+    "skip_texture": specs.Skip(channels=(4, 8), skip_channels=2, level_noise=2, padding="circular"),
+    "johnson_texture": specs.Johnson(channels=4, blocks=1, photo=False, noise_depth=3, input_norm=True),
     "graph": specs.Graph(
         nodes=(
             "photo",
@@ -95,13 +102,16 @@ def network_of(name: str) -> nn.Module:
     return network
 
 
+def maps_of(network: nn.Module, x: Tensor) -> list[Tensor]:
+    """The noise of seed 0 for a picture as large as `x`."""
+    return noise.draw(getattr(network, "noise", ()), [0], x.shape[2], x.shape[3])
+
+
 def whole(network: nn.Module, x: Tensor) -> Tensor:
     """What the network itself gives, its noise that of seed 0."""
-    depth = int(getattr(network, "input_channels", 3)) - 3
-    if depth:
-        x = torch.cat([x, noise.uniform(0, 0, 0, 0, x.shape[2], x.shape[3], depth)[None]], 1)
+    maps = maps_of(network, x)
     with torch.inference_mode():
-        y: Tensor = network(x)
+        y: Tensor = network(x, maps) if maps else network(x)
     return y
 
 
@@ -118,12 +128,12 @@ def tiled(
     operations = describe(network)
     size = (x.shape[2], x.shape[3])
     inputs: dict[int, Source] = {}
+    maps = iter(maps_of(network, x))
     for i, node in enumerate(operations.nodes):
         if node.operation == "photo":
             inputs[i] = InMemory(x)
         elif node.operation == "noise":
-            make = noise.normal if node.settings["distribution"] == "normal" else noise.uniform
-            inputs[i] = Computed(lambda *place, make=make, c=node.channels: make(0, 0, *place, c)[None])
+            inputs[i] = InMemory(next(maps))
     found = torch.full_like(x, float("nan"))
 
     def keep(place: Region, y: Tensor) -> None:
@@ -158,7 +168,7 @@ def test_half_precision_throughout(tmp_path: Path) -> None:
 
 
 def test_the_network_for_enlarged_paintings(tmp_path: Path) -> None:
-    for name in ("residual", "graph", "johnson_noise"):
+    for name in ("residual", "graph", "johnson_noise", "pyramid_noise"):
         network, x = Refined(network_of(name)).eval(), picture(48, 48)
         found = tiled(network, x, tmp_path, (16, 24))
         torch.testing.assert_close(found, whole(network, x), atol=2e-5, rtol=1e-4)

@@ -66,6 +66,15 @@ def test_smallest_multiple_centred_and_back() -> None:
             assert torch.equal(crop_back(padded, box), x)
 
 
+def test_a_margin_is_added_on_both_sides() -> None:
+    x = torch.rand(1, 3, 33, 64)
+    padded, box = pad_to_multiple(x, 4, 64, 16)
+    assert padded.shape == (1, 3, 68, 96)
+    assert box == (17, 16, 33, 64)
+    assert torch.equal(padded, F.pad(x, (16, 16, 17, 18), mode="reflect"))
+    assert pad_to_multiple(x[:, :, :8, :8], 4, 64, 16)[0].shape[2:] == (64, 64)  # the minimum is enough
+
+
 def test_nothing_is_copied_where_nothing_is_padded() -> None:
     x = torch.rand(1, 3, 16, 8)
     padded, box = pad_to_multiple(x, 4)
@@ -80,3 +89,14 @@ def test_wrong_sizes_are_refused() -> None:
         pad_to_multiple(torch.rand(1, 3, 4, 4), 0)
     with pytest.raises(ValueError, match="inside"):
         crop_back(torch.rand(1, 3, 8, 8), (2, 2, 7, 4))
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (7, 30), (64, 33)])
+def test_arrays_and_tensors_are_padded_alike(height: int, width: int) -> None:
+    array = np.random.default_rng(0).random((2, 3, height, width), np.float32)
+    padded, box = pad_to_multiple(array, 8, 16)
+    same, place = pad_to_multiple(torch.from_numpy(array), 8, 16)
+    assert isinstance(padded, np.ndarray)
+    assert box == place
+    assert np.array_equal(padded, same.numpy())
+    assert np.array_equal(crop_back(padded, box), array)

@@ -3,6 +3,8 @@
 import texturenets as tn
 style = tn.load("wave")
 picture = style(photo)          # a PIL image, an array or a tensor; the same kind comes back
+texture = tn.load("bark.safetensors")
+picture = texture.sample((640, 480), seed=7)
 """
 
 from __future__ import annotations

@@ -44,24 +44,26 @@ def take(x: Any, axis: int, places: NDArray[np.int64]) -> Any:
     return np.take(x, places, axis)
 
 
-def padding(size: tuple[int, int], stride: int, minimum: int = 1) -> tuple[tuple[int, int], Box]:
+def padding(
+    size: tuple[int, int], stride: int, minimum: int = 1, margin: int = 0
+) -> tuple[tuple[int, int], Box]:
     """What `pad_to_multiple` makes of a picture of `size` (H, W): the padded size and the box."""
     height, width = size
     if stride < 1 or min(height, width) < 1:
         raise ValueError(f"cannot pad a picture of {height} x {width} pixels to multiples of {stride}")
-    rows, columns = (-(-max(side, minimum) // stride) * stride for side in size)
+    rows, columns = (-(-max(side + 2 * margin, minimum) // stride) * stride for side in size)
     return (rows, columns), ((rows - height) // 2, (columns - width) // 2, height, width)
 
 
-def pad_to_multiple(x: A, stride: int, minimum: int = 1) -> tuple[A, Box]:
+def pad_to_multiple(x: A, stride: int, minimum: int = 1, margin: int = 0) -> tuple[A, Box]:
     """`x` (N, C, H, W) reflected outward until both sides are multiples of `stride`, and where it lies.
 
-    The padded sides are the smallest multiples of `stride` that are at least the picture's and at least
-    `minimum`; half of what is added goes before the picture, the rest after it. The box (top, left, H, W)
-    is for `crop_back`. Any H, W >= 1 will do: `F.pad` refuses to reflect more than a picture holds, this
-    mirrors as often as it takes. Raises ValueError for an empty picture and a `stride` below 1.
+    The padded sides are the smallest multiples of `stride` that are at least the picture's with `margin` pixels
+    on either side, and at least `minimum`; half of what is added goes before the picture, the rest after it. The
+    box (top, left, H, W) is for `crop_back`. Any H, W >= 1 will do: `F.pad` refuses to reflect more than a picture
+    holds, this mirrors as often as it takes. Raises ValueError for an empty picture and a `stride` below 1.
     """
-    padded, box = padding((x.shape[-2], x.shape[-1]), stride, minimum)
+    padded, box = padding((x.shape[-2], x.shape[-1]), stride, minimum, margin)
     for axis, side, before, total in zip((-2, -1), box[2:], box[:2], padded, strict=True):
         if total != side:
             x = take(x, axis, mirrored(side, before, total))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,6 +38,8 @@ def stylize(
     keep_gps: Flag = False,
     stroke: str = "1",
     seed: int = 0,
+    noise_level: float = 1.0,
+    count: int = 1,
     device: Device = "auto",
     engine: EngineName = "auto",
     precision: Precision = "auto",
@@ -77,7 +80,12 @@ def stylize(
         Size of the strokes: 2 doubles it, 0.5 halves it, auto keeps it relative to the picture, so that one of
         512 pixels foretells a poster.
     seed
-        For generators that also take noise.
+        For styles that also take noise: of the first result.
+    noise_level
+        For styles that also take noise: how strong it is, 1 as in training, 0 for none.
+    count
+        For styles that also take noise: results of each photo, with seeds from --seed on, their numbers in their
+        names.
     device
         Where to compute; auto takes the fastest that is here.
     engine
@@ -104,22 +112,23 @@ def stylize(
     from texturenets.overlap import overlapped
     from texturenets.stroke import parse
 
-    options = Options(size, quality, strength, preserve_color, keep_gps, seed, parse(stroke))
-    api.check_options(size, strength)
+    options = Options(size, quality, strength, preserve_color, keep_gps, seed, noise_level, parse(stroke))
+    api.check_options(size, strength, noise_level)
     model = api.find_style(style)
     found = image.expand(photos, recursive=True, without=output)
-    jobs = plan(found, output, model.stem, [Path(p).expanduser() for p in photos])
+    jobs = several(plan(found, output, model.stem, [Path(p).expanduser() for p in photos]), count, model)
+    asked = {result: replace(options, seed=seed + i % count) for i, (_, result) in enumerate(jobs)}
     skipped = {result for _, result in jobs if skip_existing and result.exists()}
     todo = [job for job in jobs if job[1] not in skipped]
     outcomes: Iterator[tuple[Job, UserError | None]] = iter(())
     if todo:
-        painter = api.load(
+        painter = api.load_style(
             model, device, engine=engine, precision=precision, generator=generator, memory=memory, spool=spool
         )
         if engine == "auto" and not quiet:
             engine_note(painter.engine)
         follow(painter, quiet, bar=len(todo) == 1)
-        outcomes = overlapped(todo, *steps(painter, options))
+        outcomes = overlapped(todo, *steps(painter, asked))
 
     failed: list[Path] = []
     later: list[Path] = []
@@ -148,19 +157,24 @@ def stylize(
 
 
 def steps(
-    painter: Style, options: Options
+    painter: Style, asked: Mapping[Path, Options]
 ) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
-    """Reading, repainting and writing a photo, for `overlapped`; one too large for memory is all repainting."""
+    """Reading, repainting and writing a photo, for `overlapped`; one too large for memory is all repainting.
+
+    `asked`: what is asked for, by result.
+    """
     from texturenets import image
     from texturenets.arrays import to_numpy
     from texturenets.outofcore.limits import too_large
 
     def decode(job: Job) -> image.Picture | None:
+        options = asked[job[1]]
         if too_large(painter, job[0], options.size):
             return None
         return image.read(job[0], longer=options.size, keep_gps=options.keep_gps)
 
     def compute(job: Job, picture: image.Picture | None) -> image.Picture | None:
+        options = asked[job[1]]
         if picture is None:
             from texturenets.outofcore.pictures import repaint
 
@@ -171,15 +185,35 @@ def steps(
                 strength=options.strength,
                 preserve_color=options.preserve_color,
                 seed=options.seed,
+                noise_level=options.noise_level,
                 stroke=options.stroke,
             )
         return picture
 
     def encode(job: Job, picture: image.Picture | None) -> None:
         if picture is not None:
-            image.write(job[1], picture, quality=options.quality)
+            image.write(job[1], picture, quality=asked[job[1]].quality)
 
     return decode, compute, encode
+
+
+def several(jobs: Sequence[Job], count: int, model: Path) -> list[Job]:
+    """`count` results of each photo for one, numbered. Raises UserError where they would all be the same."""
+    from texturenets import modelfile
+
+    if count < 1:
+        raise UserError(f"--count {count} is not above 0")
+    if count == 1:
+        return list(jobs)
+    if not getattr(modelfile.read_header(model).generator, "noise_depth", 0):
+        raise UserError(
+            f"--count {count}: {model.stem} takes no noise, all results of a photo would be the same"
+        )
+    return [
+        (photo, result.with_name(f"{result.stem}-{i:04d}{result.suffix}"))
+        for photo, result in jobs
+        for i in range(count)
+    ]
 
 
 def _summarise(done: int, skipped: int, failed: Sequence[Path]) -> None:

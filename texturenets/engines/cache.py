@@ -11,15 +11,16 @@ from texturenets.engines.facts import Facts
 from texturenets.errors import UserError
 from texturenets.files import cache_folder, whole
 
-FORMAT = 1
-"""Of the graphs that `texturenets.engines.graph` writes: another number, and they are made anew."""
+FORMAT = 2
+"""Of the graphs that `texturenets.engines.graph` writes and the facts beside them: another number, and they are made
+anew."""
 
 KEPT = 64
 """Models of which graphs are kept; the ones longest unused go."""
 
 
 class Entry:
-    """What is kept of one model file: `NAME.json`, what it takes; `NAME.onnx`; and compiled forms."""
+    """What is kept of one model file: `NAME.json`, what it takes; graphs; and compiled forms."""
 
     def __init__(self, model: Path) -> None:
         """`model`: the model file. It counts by its bytes: moved or renamed it is the same."""
@@ -31,9 +32,9 @@ class Entry:
         """The file of that suffix; it may not be there."""
         return self.folder / (self.name + suffix)
 
-    def facts(self) -> Facts | None:
-        """What the network takes; None where nothing is kept, or nothing that can be read."""
-        if not self.path(".onnx").is_file():
+    def facts(self, graph: str) -> Facts | None:
+        """What the network takes; None where its graph of the suffix `graph` is not kept, or cannot be read."""
+        if not self.path(graph).is_file():
             return None
         try:
             path = self.path(".json")

@@ -8,7 +8,7 @@ the same layers needs nothing here.
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,7 +19,9 @@ from torch import Tensor, fx, nn
 from texturenets import layers
 from texturenets.errors import UserError
 from texturenets.generators.graph import GraphGenerator
+from texturenets.generators.tracing import Tracer
 from texturenets.nodes import Node, line, understand
+from texturenets.noise import NoiseInput
 
 # What is one step of the list, whatever it consists of.
 _STEPS = (layers.InstanceNorm, layers.OutputScale, GraphGenerator)
@@ -63,6 +65,10 @@ class Operations:
         return number
 
 
+class _Type:
+    """The type of a map's numbers: what a map is turned into, to meet another."""
+
+
 @dataclass(frozen=True)
 class _Where:
     """What `max_pool` gives beside its map, until `max_unpool` takes it: the number of the pool's node."""
@@ -76,9 +82,10 @@ def describe(network: nn.Module) -> Operations:
         made = Operations()
         _graph(network, made)
         return made
-    tracer = _Tracer(autowrap_functions=_FUNCTIONS)
+    if hasattr(network, "size"):
+        raise UserError(f"{type(network).__name__} draws pictures of one size, and is not taken apart")
     try:
-        steps = tracer.trace(network)
+        steps = Tracer(_FUNCTIONS, _STEPS).trace(network)
     except (fx.proxy.TraceError, TypeError, NameError, RuntimeError) as error:
         raise UserError(
             f"the code of {type(network).__name__} cannot be read step by step: {error}"
@@ -89,12 +96,18 @@ def describe(network: nn.Module) -> Operations:
     return recorder.made
 
 
-def _graph(network: GraphGenerator, made: Operations, photo: Map | None = None) -> Map:
-    """Add the nodes of a graph, which has them already; `photo` stands for its photo where there is one."""
+def _graph(
+    network: GraphGenerator, made: Operations, photo: Map | None = None, noises: Sequence[Map] = ()
+) -> Map:
+    """Add the nodes of a graph, which has them already; `photo` and `noises` stand for its own, if given."""
     number: list[int] = []
+    given = iter(noises)
     for node, layer in zip(network.nodes, network.layers, strict=True):
         if node.operation == "photo" and photo is not None:
             number.append(photo)
+            continue
+        if node.operation == "noise" and noises:
+            number.append(made.append("linear", next(given), by=node.settings["scale"]))
             continue
         new = len(made.nodes)
         made.nodes.append(replace(node, sources=tuple(number[s] for s in node.sources)))
@@ -103,13 +116,6 @@ def _graph(network: GraphGenerator, made: Operations, photo: Map | None = None) 
             made.weights[new] = found
         number.append(new)
     return Map(number[-1])
-
-
-class _Tracer(fx.Tracer):
-    """Stops at our own layers that are one step, as fx does at PyTorch's."""
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, _STEPS) or super().is_leaf_module(m, module_qualified_name)
 
 
 def _affine(module: nn.BatchNorm2d) -> dict[str, Tensor]:
@@ -132,6 +138,14 @@ def _one(value: Any, what: str) -> Any:
     return value
 
 
+def _cut_off(part: slice) -> tuple[int, int]:
+    """How much a part of a line, such as 2:-2, leaves out at its ends."""
+    start, stop = part.start or 0, part.stop or 0
+    if part.step not in (None, 1) or start < 0 or stop > 0:
+        raise UserError(f"the step [{part.start}:{part.stop}:{part.step}] cannot be taken apart")
+    return start, -stop
+
+
 class _Recorder:
     """Turns the steps of a trace into nodes."""
 
@@ -147,7 +161,7 @@ class _Recorder:
         arguments: Any = fx.node.map_arg(step.args, lambda n: self.known[n])
         options: Any = fx.node.map_arg(step.kwargs, lambda n: self.known[n])
         if step.op == "placeholder":
-            self.known[step] = self._input()
+            self.known[step] = self._input(str(step.target))
         elif step.op == "call_module":
             module = self.network.get_submodule(str(step.target))
             self.known[step] = self._module(module, *arguments)
@@ -161,24 +175,24 @@ class _Recorder:
         else:
             raise UserError(f"a value {step.target!r} of its own in the network's code")
 
-    def _input(self) -> Map:
-        if self.made.nodes:
-            raise UserError("the network takes more than one picture")
-        photo = self.made.append("photo")
-        noise = int(getattr(self.network, "input_channels", 3)) - 3
-        if noise == 0:
-            return photo
-        return self.made.append("concat", photo, self.made.append("noise", channels=noise, stride=1))
+    def _input(self, name: str) -> Map:
+        if name == "photo":
+            return self.made.append("photo")
+        inputs: Any = self.network.noise
+        asked: NoiseInput = inputs[int(name.removeprefix("noise"))]
+        return self.made.append(
+            "noise", channels=asked.channels, stride=asked.stride, distribution=asked.distribution
+        )
 
     # ---- Modules -------------------------------------------------------------------------------------
 
-    def _module(self, module: nn.Module, x: Map) -> Map:  # noqa: PLR0911, PLR0912 (one a kind of layer)
+    def _module(self, module: nn.Module, x: Map, noises: Sequence[Map] = ()) -> Map:  # noqa: PLR0911, PLR0912 (one a kind of layer)
         add, layer = self.made.append, self.made.layer
         match module:
             case nn.Identity() | nn.Dropout() | nn.Dropout2d():
                 return x
             case GraphGenerator():
-                return _graph(module, self.made, x)
+                return _graph(module, self.made, x, noises)
             case nn.Conv2d():
                 return self._conv(module, x)
             case nn.ConvTranspose2d():
@@ -255,6 +269,8 @@ class _Recorder:
         first = len(self.made.nodes)
         if module.kind == "bounded":
             x = self.made.append("linear", self.made.append("tanh", x), by=0.5, add=0.5)
+        elif module.kind == "clamped":
+            x = self.made.append("clamp", self.made.append("linear", x, by=0.5, add=0.5), low=0, high=1)
         else:
             # From BGR, 0..255, minus the mean: a 1 x 1 convolution that turns the channels around.
             weight = torch.eye(3).flip(0)[:, :, None, None] / 255
@@ -274,6 +290,8 @@ class _Recorder:
             return self.made.append("pad", x, amount=(amount,) * 4, mode=mode) if amount else x
         if function is layers.channels_last:
             return arguments[0]
+        if function is getattr:
+            return _Type if arguments[1] == "dtype" else self._method(arguments[1], arguments[:1], {})
         if function is layers.max_pool:
             return self.made.append("max_pool", arguments[0], kernel=2, stride=2)
         if function is layers.max_unpool:
@@ -303,6 +321,8 @@ class _Recorder:
         match name:
             case "contiguous" | "clone":
                 return x
+            case "to" if rest == [_Type] and not options:
+                return x
             case "relu" | "tanh" | "sigmoid":
                 return add(name, x)
             case "leaky_relu":
@@ -327,11 +347,11 @@ class _Recorder:
         if isinstance(key, int):  # of `max_pool`
             return _Where(x) if key else x
         everything = slice(None)
-        if isinstance(key, tuple) and key[0] == everything and all(k == everything for k in key[2:]):
-            channels = self.made.nodes[x].channels
-            chosen = range(channels)[key[1]]
-            if isinstance(chosen, range):
-                return self._channels(x, chosen)
+        if isinstance(key, tuple) and all(isinstance(k, slice) for k in key) and key[0] == everything:
+            _, channels, rows, columns = (*key, *[everything] * (4 - len(key)))
+            x = self._channels(x, range(self.made.nodes[x].channels)[channels])
+            sides = (*_cut_off(rows), *_cut_off(columns))
+            return self.made.append("crop", x, amount=sides) if any(sides) else x
         raise UserError(f"the step [{key}] is not among those that can be taken apart")
 
     def _channels(self, x: Map, chosen: range) -> Map:

@@ -29,6 +29,7 @@ class Options:
     preserve_color: bool = False
     keep_gps: bool = False
     seed: int = 0
+    noise_level: float = 1.0
     stroke: Stroke = 1
 
 

@@ -59,12 +59,13 @@ def repaint(style: Style, photo: Path, result: Path, options: Options) -> None:
 def _paint(style: Style, photo: large.Photo, bands: _Bands, options: Options, folder: Path) -> None:
     """What `Style.stylize` does, with paintings on the way to larger ones in spools."""
     stages = ladder(photo.size, options.stroke)
+    asked: dict[str, Any] = {"seed": options.seed, "level": options.noise_level, "folders": [folder]}
     source: Source = Resized(photo.rgb, photo.size, stages[0])
     with ExitStack() as stack:
         for number, stage in enumerate(stages):
             fine, following = number > 0, [*stages, photo.size][number + 1]
             if stage == photo.size:
-                style.pieces.run(source, stage, bands.take, seed=options.seed, fine=fine, folders=[folder])
+                style.pieces.run(source, stage, bands.take, fine=fine, **asked)
                 return
             spool = Spool(folder, 3, stage, "uint16")
             stack.callback(spool.close)
@@ -73,7 +74,7 @@ def _paint(style: Style, photo: large.Photo, bands: _Bands, options: Options, fo
                 values = painted[0].to("cpu", torch.float32).clamp(0, 1).mul(65535).round_()
                 spool.write(place, values.permute(1, 2, 0).numpy())
 
-            style.pieces.run(source, stage, keep, seed=options.seed, fine=fine, folders=[folder])
+            style.pieces.run(source, stage, keep, fine=fine, **asked)
             source = Resized(OnDisk(spool), stage, following)
         bands.whole(source)
 

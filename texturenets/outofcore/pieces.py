@@ -96,8 +96,10 @@ class Pieces:
             return True
         return self.staged is None or self.staged.whole(size) <= left
 
-    def repaint(self, photo: NDArray[np.float32], seed: int, *, fine: bool) -> NDArray[np.float32]:
-        """A photo (1, 3, H, W) repainted; `fine`: it is a painting that has been enlarged."""
+    def repaint(
+        self, photo: NDArray[np.float32], seed: int, level: float, *, fine: bool
+    ) -> NDArray[np.float32]:
+        """A photo (1, 3, H, W) repainted, with noise of that seed and level; `fine`: it is a painting, enlarged."""
         import torch
 
         from texturenets.outofcore.sources import InMemory
@@ -109,7 +111,8 @@ class Pieces:
 
         source = InMemory(torch.from_numpy(photo))
         beside = painted.nbytes if self.device is None else 0
-        self.run(source, (photo.shape[2], photo.shape[3]), keep, seed=seed, fine=fine, beside=beside)
+        size = (photo.shape[2], photo.shape[3])
+        self.run(source, size, keep, seed=seed, level=level, fine=fine, beside=beside)
         return painted
 
     def run(
@@ -119,14 +122,15 @@ class Pieces:
         sink: Sink,
         *,
         seed: int = 0,
+        level: float = 1.0,
         fine: bool = False,
         beside: int = 0,
         folders: Sequence[Path] = (),
     ) -> None:
         """Repaint what `photo` gives, `size` (H, W) in all; `sink` takes the pieces, unclamped.
 
-        `beside`: bytes that the caller will take for the result. `folders`: other places for what does not fit.
-        Raises UserError where memory or disk do not suffice.
+        `seed`, `level`: of the noise, if the network takes any. `beside`: bytes that the caller will take for the
+        result. `folders`: other places for what does not fit. Raises UserError where memory or disk do not suffice.
         """
         staged = self.refiner if fine else self.staged
         assert staged is not None
@@ -136,6 +140,7 @@ class Pieces:
             sink,
             memory=max(0, Budget.of(self.memory, self.device).left() - beside),
             seed=seed,
+            level=level,
             precision=self._precision(),
             spool=self.spool,
             folders=folders,

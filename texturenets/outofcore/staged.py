@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from texturenets import noise
 from texturenets.errors import UserError
 from texturenets.generators.operations import describe
+from texturenets.noise import NoiseInput
 from texturenets.outofcore import plan as planning
 from texturenets.outofcore.plan import Network
 from texturenets.outofcore.regions import Region, Size
@@ -40,13 +42,13 @@ class Staged:
 
     def __init__(self, network: nn.Module, device: torch.device, smallest: int = 1) -> None:
         self.operations = describe(network)
-        self.stride = int(getattr(network, "stride", 1))
+        self.stride, self.margin = (int(getattr(network, *known)) for known in (("stride", 1), ("margin", 0)))
         self.device, self.smallest = device, smallest
         self._check(network)
 
     def whole(self, size: Size) -> int:
         """About how many bytes the network itself takes for a picture of that size (H, W)."""
-        padded, _ = padding(size, self.stride, self.smallest)
+        padded, _ = padding(size, self.stride, self.smallest, self.margin)
         return int(WHOLE * planning.whole_memory(Network(self.operations.nodes, padded)))
 
     def run(
@@ -57,6 +59,7 @@ class Staged:
         *,
         memory: int,
         seed: int = 0,
+        level: float = 1.0,
         precision: torch.dtype = torch.float32,
         spool: Path | None = None,
         folders: Sequence[Path] = (),
@@ -65,10 +68,11 @@ class Staged:
     ) -> None:
         """Repaint `photo` of `size` (H, W) and give the result to `sink`, piece by piece.
 
-        `memory`: bytes for all of it. `spool`: where to keep what does not fit; else a usual place or one of
-        `folders`. What it takes is announced before. Raises UserError where memory or disk do not suffice.
+        `seed`, `level`: of the noise, if it takes any. `memory`: bytes for all of it. `spool`: where to keep what
+        does not fit; else a usual place or one of `folders`. What it takes is announced before. Raises UserError
+        where memory or disk do not suffice.
         """
-        padded, box = padding(size, self.stride, self.smallest)
+        padded, box = padding(size, self.stride, self.smallest, self.margin)
         plan = Plan(self.operations, padded)
         needed = plan.disk
         folder = choose_folder(needed, spool, folders)
@@ -96,7 +100,7 @@ class Staged:
             self.operations,
             padded,
             self.stride,
-            self._inputs(Padded(photo, box), seed),
+            self._inputs(Padded(photo, box), seed, level),
             folder,
             min(_TILE, int(_SHARE * memory)),
             self.device,
@@ -104,18 +108,16 @@ class Staged:
         )
         run(job, cropped, progress, plan)
 
-    def _inputs(self, photo: Source, seed: int) -> dict[int, Source]:
+    def _inputs(self, photo: Source, seed: int, level: float = 1.0) -> dict[int, Source]:
         inputs: dict[int, Source] = {}
         stream = 0
         for i, node in enumerate(self.operations.nodes):
             if node.operation == "photo":
                 inputs[i] = photo
             elif node.operation == "noise":
-                make = noise.uniform if node.settings["distribution"] == "uniform" else noise.normal
-                channels, number = node.channels, stream
-                inputs[i] = Computed(
-                    lambda *place, make=make, n=number, c=channels: make(seed, n, *place, c)[None]
-                )
+                s = node.settings
+                asked = NoiseInput(node.channels, s["stride"], s["distribution"])
+                inputs[i] = Computed(functools.partial(_noise, asked, seed, stream, level))
                 stream += 1
         return inputs
 
@@ -145,7 +147,9 @@ class Staged:
             plan=plan,
         )
         with torch.inference_mode():
-            y = network(_with_noise(x, network).to(self.device)).float().cpu()
+            maps = noise.draw(getattr(network, "noise", ()), [0], *size, device=self.device)
+            photo = x.to(self.device) if getattr(network, "photo", True) else None
+            y = network(photo, *([maps] if maps else [])).float().cpu()
         if not torch.allclose(found, y, atol=2e-3, rtol=1e-3):
             raise UserError(
                 f"taken apart, the network {type(network).__name__} gives another picture than whole (by "
@@ -153,7 +157,7 @@ class Staged:
             )
 
 
-def _with_noise(x: Tensor, network: nn.Module) -> Tensor:
-    """`x` (1, 3, H, W) with the noise of seed 0 behind it that `network` takes."""
-    depth = int(getattr(network, "input_channels", 3)) - 3
-    return torch.cat([x, noise.uniform(0, 0, 0, 0, x.shape[2], x.shape[3], depth)[None]], 1) if depth else x
+def _noise(asked: NoiseInput, seed: int, stream: int, level: float, *place: int) -> Tensor:
+    """The part at `place` (top, left, height, width) of one map of noise: (1, channels, height, width)."""
+    make = noise.uniform if asked.distribution == "uniform" else noise.normal
+    return noise.levelled([make(seed, stream, *place, asked.channels)[None]], [asked], [level])[0]
