@@ -65,21 +65,19 @@ def measured(words: list[str], kill_after: float | None = None) -> Measured:
     """Run a command line, watched; killed `kill_after` seconds after it has announced what it does."""
     before = os.times()
     start = time.perf_counter()
-    child = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
-    assert child.stderr is not None
-    os.set_blocking(child.stderr.fileno(), False)
-    peak, announced, deadline = 0, "", None
-    while child.poll() is None:
-        peak = max(peak, resident(child.pid))
-        announced += child.stderr.read() or ""
-        if kill_after is not None and " passes, " in announced and deadline is None:
-            deadline = time.perf_counter() + kill_after
-        if deadline is not None and time.perf_counter() > deadline:
-            os.kill(child.pid, signal.SIGKILL)
-            child.wait()
-        time.sleep(0.1)
-    announced += child.stderr.read() or ""
-    print("   ", announced.strip().replace("\n", "\n    "), flush=True)
+    with tempfile.NamedTemporaryFile("w+") as log:
+        child = subprocess.Popen(words, stderr=log)
+        peak, deadline = 0, None
+        while child.poll() is None:
+            peak = max(peak, resident(child.pid))
+            if kill_after is not None and deadline is None and " passes, " in Path(log.name).read_text():
+                deadline = time.perf_counter() + kill_after
+            if deadline is not None and time.perf_counter() > deadline:
+                os.kill(child.pid, signal.SIGKILL)
+                child.wait()
+            time.sleep(0.1)
+        announced = Path(log.name).read_text().strip()
+    print("   ", announced.replace("\n", "\n    "), flush=True)
     after = os.times()
     used = after.children_user + after.children_system - before.children_user - before.children_system
     return Measured(time.perf_counter() - start, used, peak, child.returncode)
