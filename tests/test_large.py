@@ -181,6 +181,7 @@ def test_in_strips_the_same_comes_out(
     turned[274] = 8
     shape = {"photo.png": (150, 130, 3), "clear.png": (90, 70, 4), "turned.jpg": (64, 90, 3)}[name]
     Image.fromarray(pixels(*shape)).save(tmp_path / name, exif=turned if name == "turned.jpg" else None)
+    (tmp_path / ".whole.png.killed.part").write_text("of an earlier run")
     words = ["stylize", str(tmp_path / name), "-s", str(model), "--engine", "torch", "--quiet", *flags]
     assert main([*words, "-o", str(tmp_path / "whole.png")]) == 0
     monkeypatch.setattr(limits, "too_large", lambda *_: True)
