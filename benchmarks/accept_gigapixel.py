@@ -4,10 +4,10 @@
 
 A photo of SIZE x SIZE pixels (PHOTO enlarged, or drawn) is written as JPEG and repainted into a TIFF by
 `texturenets stylize --memory MEMORY`. Printed are the peak of resident memory of the process and its children, added
-up every tenth of a second (at most LIMIT GB), and the time a megapixel, of the clock and of the processor, relative to
-one megapixel in memory with the same engine (at most 1.5 times). Then the same again, killed by SIGKILL in the middle:
-nothing may appear under the result's name, the disk must have its space back, and after the next start nothing of the
-killed run may be left.
+up every tenth of a second (at most LIMIT GB), and the time a megapixel, of the clock and of the processor, relative
+to one megapixel in memory with the same engine (at most 1.5 times). Then the same again, killed by SIGKILL in the
+middle: nothing may appear under the result's name, the disk must have its space back, and after the next start
+nothing of the killed run may be left.
 """
 
 from __future__ import annotations
