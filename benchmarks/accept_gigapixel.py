@@ -4,10 +4,10 @@
 
 A photo of SIZE x SIZE pixels (PHOTO enlarged, or drawn) is written as JPEG and repainted into a TIFF by
 `texturenets stylize --memory MEMORY`. Printed are the peak of resident memory of the process and its children, added
-up every tenth of a second (at most LIMIT GB), and the time a megapixel, of the clock and of the processor, relative to
-one megapixel in memory with the same engine (at most 1.5 times). Then the same again, killed by SIGKILL in the middle:
-nothing may appear under the result's name, the disk must have its space back, and after the next start nothing of the
-killed run may be left.
+up every tenth of a second (at most LIMIT GB), and the time a megapixel, of the clock and of the processor, relative
+to one megapixel in memory with the same engine (at most 1.5 times). Then the same again, killed by SIGKILL in the
+middle: nothing may appear under the result's name, the disk must have its space back, and after the next start
+nothing of the killed run may be left.
 """
 
 from __future__ import annotations
@@ -31,9 +31,11 @@ SIDE = 1024  # of the picture in memory
 
 @dataclass
 class Measured:
-    """A run: seconds of the clock and of the processor, peak bytes resident, exit status."""
+    """A run: seconds of the clock (in all, and after it has said what it does) and of the processor, peak bytes
+    resident, exit status."""
 
     clock: float
+    working: float
     processor: float
     peak: int
     status: int
@@ -65,24 +67,23 @@ def measured(words: list[str], kill_after: float | None = None) -> Measured:
     """Run a command line, watched; killed `kill_after` seconds after it has announced what it does."""
     before = os.times()
     start = time.perf_counter()
-    child = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
-    assert child.stderr is not None
-    os.set_blocking(child.stderr.fileno(), False)
-    peak, announced, deadline = 0, "", None
-    while child.poll() is None:
-        peak = max(peak, resident(child.pid))
-        announced += child.stderr.read() or ""
-        if kill_after is not None and " passes, " in announced and deadline is None:
-            deadline = time.perf_counter() + kill_after
-        if deadline is not None and time.perf_counter() > deadline:
-            os.kill(child.pid, signal.SIGKILL)
-            child.wait()
-        time.sleep(0.1)
-    announced += child.stderr.read() or ""
-    print("   ", announced.strip().replace("\n", "\n    "), flush=True)
+    with tempfile.NamedTemporaryFile("w+") as log:
+        child = subprocess.Popen(words, stderr=log)
+        peak, announced_at = 0, None
+        while child.poll() is None:
+            peak = max(peak, resident(child.pid))
+            if announced_at is None and " passes, " in Path(log.name).read_text():
+                announced_at = time.perf_counter()
+            if kill_after is not None and announced_at and time.perf_counter() > announced_at + kill_after:
+                os.kill(child.pid, signal.SIGKILL)
+                child.wait()
+            time.sleep(0.1)
+        announced = Path(log.name).read_text().strip()
+    print("   ", announced.replace("\n", "\n    "), flush=True)
     after = os.times()
     used = after.children_user + after.children_system - before.children_user - before.children_system
-    return Measured(time.perf_counter() - start, used, peak, child.returncode)
+    end = time.perf_counter()
+    return Measured(end - start, end - (announced_at or start), used, peak, child.returncode)
 
 
 def make(path: Path, size: int, photo: Path | None) -> None:
@@ -165,7 +166,7 @@ def main() -> int:
 
         second = folder / "second.tif"
         free = shutil.disk_usage(folder).free
-        killed = measured([*program, *flags, "-o", str(second)], kill_after=max(5.0, done.clock / 2))
+        killed = measured([*program, *flags, "-o", str(second)], kill_after=done.working / 2)
         check(killed.status == -signal.SIGKILL, "killed in the middle")
         check(not second.exists(), "nothing under the result's name")
         left = [path for path in folder.iterdir() if path not in (photo, result)]

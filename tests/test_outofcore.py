@@ -150,7 +150,7 @@ def test_in_pieces_every_network_gives_the_same(name: str, tmp_path: Path) -> No
     network, x = network_of(name), picture(48, 56)
     y = whole(network, x)
     assert y.std() > 0.01
-    for tile in ((48, 56), (16, 56), (8, 24)):
+    for tile in ((48, 56), (16, 24)):
         torch.testing.assert_close(tiled(network, x, tmp_path, tile), y, atol=2e-5, rtol=1e-4)
 
 

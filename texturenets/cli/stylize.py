@@ -14,6 +14,7 @@ from cyclopts import Parameter
 from texturenets.cli.common import Device, EngineName, Flag, Precision, complain, engine_note, photo_progress
 from texturenets.cli.large import follow
 from texturenets.errors import UserError
+from texturenets.files import sweep
 
 if TYPE_CHECKING:
     from texturenets.api import Style
@@ -128,6 +129,7 @@ def stylize(
         if engine == "auto" and not quiet:
             engine_note(painter.engine)
         follow(painter, quiet, bar=len(todo) == 1)
+        _sweep(todo)
         outcomes = overlapped(todo, *steps(painter, asked))
 
     failed: list[Path] = []
@@ -195,6 +197,12 @@ def steps(
             image.write(job[1], picture, quality=asked[job[1]].quality)
 
     return decode, compute, encode
+
+
+def _sweep(todo: Sequence[Job]) -> None:
+    """Remove what a killed run has left beside its result. Of one photo: in a folder, others may be writing."""
+    if len(todo) == 1:
+        sweep(todo[0][1])
 
 
 def several(jobs: Sequence[Job], count: int, model: Path) -> list[Job]:

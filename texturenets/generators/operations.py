@@ -44,12 +44,10 @@ class Operations:
     """`nodes` in an order in which each follows its sources, the picture last; their weights by number.
 
     `weights[i]` has "weight" and "bias" (or not) of node i, as its layer has them, shared and not copied.
-    `exact` are the nodes that work in float32 where others work in half precision.
     """
 
     nodes: list[Node] = field(default_factory=list)
     weights: dict[int, dict[str, Tensor]] = field(default_factory=dict)
-    exact: set[int] = field(default_factory=set)
 
     def append(self, operation: str, *sources: int, **settings: Any) -> Map:
         """Add a node behind the others; its number."""
@@ -266,18 +264,14 @@ class _Recorder:
         )
 
     def _output(self, module: layers.OutputScale, x: Map) -> Map:
-        first = len(self.made.nodes)
         if module.kind == "bounded":
-            x = self.made.append("linear", self.made.append("tanh", x), by=0.5, add=0.5)
-        elif module.kind == "clamped":
-            x = self.made.append("clamp", self.made.append("linear", x, by=0.5, add=0.5), low=0, high=1)
-        else:
-            # From BGR, 0..255, minus the mean: a 1 x 1 convolution that turns the channels around.
-            weight = torch.eye(3).flip(0)[:, :, None, None] / 255
-            bias = torch.tensor(layers.CAFFE_MEAN) / 255
-            x = self.made.layer({"weight": weight, "bias": bias}, "conv", x, out=3, kernel=1)
-        self.made.exact |= set(range(first, x + 1))
-        return x
+            return self.made.append("linear", self.made.append("tanh", x), by=0.5, add=0.5)
+        if module.kind == "clamped":
+            return self.made.append("clamp", self.made.append("linear", x, by=0.5, add=0.5), low=0, high=1)
+        # From BGR, 0..255, minus the mean: a 1 x 1 convolution that turns the channels around.
+        weight = torch.eye(3).flip(0)[:, :, None, None] / 255
+        bias = torch.tensor(layers.CAFFE_MEAN) / 255
+        return self.made.layer({"weight": weight, "bias": bias}, "conv", x, out=3, kernel=1)
 
     # ---- Functions and methods -----------------------------------------------------------------------
 

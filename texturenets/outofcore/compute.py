@@ -99,8 +99,6 @@ def _column(values: Tensor) -> Tensor:
 
 def _normalize(_: Node, maps: list[Tensor], weights: Weights, disposable: bool) -> Tensor:
     x, scale, shift = maps[0], _column(weights["scale"]), _column(weights["shift"])
-    if x.dtype != torch.float32:
-        return torch.addcmul(shift, x.float(), scale).to(x.dtype)
     return x.mul_(scale).add_(shift) if disposable else torch.addcmul(shift, x, scale)
 
 

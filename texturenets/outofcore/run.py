@@ -138,7 +138,10 @@ class _Run:
         return values
 
     def _precision(self, i: int) -> torch.dtype:
-        return torch.float32 if i in self.job.operations.exact else self.job.precision
+        """What node i computes in: half precision is for convolutions, but not for those that give a picture."""
+        node = self.network.nodes[i]
+        half = node.operation in ("conv", "deconv") and node.channels > 3
+        return self.job.precision if half else torch.float32
 
     @torch.inference_mode()
     def all(self, sink: Sink, progress: Progress) -> None:
@@ -188,7 +191,7 @@ class _Run:
                     if i in one.written:
                         self.maps[i].write(part, x)
                     if one.number == len(self.plan.passes) - 1 and i == self.network.last:
-                        sink(part, x.float())
+                        sink(part, x)
                 progress(number / len(places))
         for i, node in enumerate(self.network.nodes):
             if self.network.is_norm(i) and node.sources[0] in moments:
@@ -268,11 +271,10 @@ class _Run:
             [_cut(pieces[source], part) for part in parts]
             for source, parts in zip(sources, asked, strict=True)
         ]
-        if not self.network.is_norm(i):
-            taken = [[part.to(precision) for part in parts] for parts in taken]
+        taken = [[part.to(precision) for part in parts] for parts in taken]
         weights = self.stats[i] if self.network.is_norm(i) else self.weights.get(i, {})
         alone = len(step.regions) == 1 and sources[0] in step.last_use and sources.count(sources[0]) == 1
-        return operate(
+        made = operate(
             node,
             region,
             taken,
@@ -281,6 +283,7 @@ class _Run:
             # Only what shares its memory with nothing that lives on
             disposable=alone and (self.network.nodes[sources[0]].operation in _FRESH or sources[0] in ready),
         )
+        return made.float()
 
 
 _FRESH: Final = frozenset(["conv", "deconv", "norm", "add", "affine"])
