@@ -342,9 +342,9 @@ class _Recorder:
             return _Where(x) if key else x
         everything = slice(None)
         if isinstance(key, tuple) and all(isinstance(k, slice) for k in key) and key[0] == everything:
-            _, channels, rows, columns = (*key, *[everything] * (4 - len(key)))
-            x = self._channels(x, range(self.made.nodes[x].channels)[channels])
-            sides = (*_cut_off(rows), *_cut_off(columns))
+            parts: list[slice] = [*key, everything, everything, everything]
+            x = self._channels(x, range(self.made.nodes[x].channels)[parts[1]])
+            sides = (*_cut_off(parts[2]), *_cut_off(parts[3]))
             return self.made.append("crop", x, amount=sides) if any(sides) else x
         raise UserError(f"the step [{key}] is not among those that can be taken apart")
 

@@ -157,7 +157,9 @@ class Staged:
             )
 
 
-def _noise(asked: NoiseInput, seed: int, stream: int, level: float, *place: int) -> Tensor:
-    """The part at `place` (top, left, height, width) of one map of noise: (1, channels, height, width)."""
+def _noise(  # noqa: PLR0917 (a place and a size)
+    asked: NoiseInput, seed: int, stream: int, level: float, top: int, left: int, height: int, width: int
+) -> Tensor:
+    """The part at a place of one map of noise: (1, channels, height, width)."""
     make = noise.uniform if asked.distribution == "uniform" else noise.normal
-    return noise.levelled([make(seed, stream, *place, asked.channels)[None]], [asked], [level])[0]
+    return noise.levelled([make(seed, stream, top, left, height, width, asked.channels)[None]], [asked], [level])[0]
