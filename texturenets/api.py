@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from texturenets import devices, image, modelfile, sizes
+from texturenets import devices, image, modelfile, noise, sizes
 from texturenets.errors import UserError
 from texturenets.modelfile import Header
 
@@ -109,11 +109,13 @@ class Style:
         depth = int(getattr(self.header.generator, "noise_depth", 0))
         if depth:
             # Drawn on the CPU, whose numbers are the same on every machine.
-            noise = torch.rand(
+            more = torch.rand(
                 (1, depth, *x.shape[-2:]), generator=torch.Generator().manual_seed(seed), dtype=x.dtype
             )
-            x = torch.cat([x, noise.to(x.device)], 1)
-        y: Tensor = self.network(x)
+            x = torch.cat([x, more.to(x.device)], 1)
+        inputs = getattr(self.network, "noise", ())
+        maps = noise.draw(inputs, [seed], *x.shape[-2:], device=x.device) if inputs else None
+        y: Tensor = self.network(x) if maps is None else self.network(x, maps)
         return sizes.crop_back(y, box)
 
 

@@ -1,4 +1,4 @@
-"""One `.safetensors` file a model: half-precision weights and a JSON header that says all the rest."""
+"""One `.safetensors` file a model: weights, in half precision, and a JSON header that says all the rest."""
 
 from __future__ import annotations
 
@@ -58,19 +58,20 @@ def save_whole(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str,
             raise UserError(f"cannot write {path}: {error}") from None
 
 
-def save(network: nn.Module, header: Header, path: str | Path) -> None:
-    """Write `network` in half precision with `header` to `path`; the file appears whole.
+def save(network: nn.Module, header: Header, path: str | Path, dtype: torch.dtype = torch.float16) -> None:
+    """Write `network` with `header` to `path`, its weights as `dtype`; the file appears whole.
 
-    Raises UserError where it cannot be written, and where a weight does not fit half precision.
+    Raises UserError where it cannot be written, and where a weight is not finite in `dtype`.
     """
     tensors: dict[str, Tensor] = {}
     for name, value in network.state_dict().items():
-        half = value.half() if value.is_floating_point() else value
-        if not torch.isfinite(half.float()).all():
+        stored = value.to(dtype) if value.is_floating_point() else value
+        if not torch.isfinite(stored.float()).all():
+            precision = "half precision" if dtype == torch.float16 else str(dtype).removeprefix("torch.")
             raise UserError(
-                f"{path}: weight {name} is not finite in half precision: train anew with a lower --learning-rate"
+                f"{path}: weight {name} is not finite in {precision}: train anew with a lower --learning-rate"
             )
-        tensors[name] = half
+        tensors[name] = stored
     data = {**dataclasses.asdict(header), "generator": specs.to_dict(header.generator), "format": FORMAT}
     save_whole(tensors, Path(path), {"texturenets": json.dumps(data)})
 
