@@ -137,9 +137,9 @@ def _read(path: Path, colours_in: str | None, colours_out: str | None) -> Publis
 def convert(
     path: str | Path,
     *,
-    name: str = "",
-    source: str = "",
-    licence: str = "",
+    name: str | None = None,
+    source: str | None = None,
+    licence: str | None = None,
     colours_in: str | None = None,
     colours_out: str | None = None,
 ) -> Converted:
