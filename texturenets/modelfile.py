@@ -116,18 +116,36 @@ def load(path: str | Path, custom: Callable[..., Any] | str | None = None) -> tu
     UserError as `read_header` does, for code that is not to be run, and where the weights do not fit.
     """
     header = read_header(path)
-    network = build(header.generator, custom=custom)
     with safe_open(Path(path), "pt") as file:
-        tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 (not a mapping)
+        shapes = {k: tuple(file.get_slice(k).get_shape()) for k in file.keys()}  # noqa: SIM118 (not a mapping)
+        if not isinstance(header.generator, specs.Custom):
+            _check(path, header.generator, shapes)
+        network = build(header.generator, custom=custom)
+        tensors = {k: file.get_tensor(k) for k in shapes}
     tensors = {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"{path}: its weights do not fit its {header.generator.name} network: {reason}"
-        ) from None
+        raise _misfit(path, header.generator, str(error)) from None
     return network.eval().requires_grad_(False), header
+
+
+def _check(path: str | Path, generator: specs.GeneratorSpec, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise UserError unless the weights of `generator` have these shapes.
+
+    Nothing is allocated: a damaged header may speak of a network that no memory holds.
+    """
+    with torch.device("meta"):
+        wanted = {k: tuple(v.shape) for k, v in build(generator).state_dict().items()}
+    for name in [*wanted, *shapes]:
+        if wanted.get(name) != shapes.get(name):
+            have, want = shapes.get(name, "missing"), wanted.get(name, "not in it")
+            raise _misfit(path, generator, f"{name} is {have} in the file and {want} in the network")
+
+
+def _misfit(path: str | Path, generator: specs.GeneratorSpec, reason: str) -> UserError:
+    text = " ".join(reason.split())[:200]
+    return UserError(f"{path}: its weights do not fit its {generator.name} network: {text}")
 
 
 def shipped() -> dict[str, Path]:
