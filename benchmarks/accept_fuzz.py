@@ -43,7 +43,7 @@ from texturenets.generators import build, flops
 
 SECONDS: Final = 2.0
 BYTES: Final = 1 << 30
-PATIENCE: Final = 60.0  # s of the clock after which a silent child counts as hung, on a busy machine too
+PATIENCE: Final = 300.0  # s of the clock after which a silent child counts as hung, on a busy machine too
 # How many of every twenty files are of which format: HDF5 files are opened in a process of their own.
 MIX: Final = ("t7",) * 8 + ("pth",) * 4 + ("safetensors",) * 2 + ("caffemodel",) * 2 + ("onnx",) * 3 + ("h5",)
 NUMBERS: Final = (1 << 62, (1 << 63) - 1, -1, 0, 1 << 31, (1 << 31) - 1, 1 << 40, -(1 << 63))

@@ -123,6 +123,9 @@ def load(path: str | Path, custom: Callable[..., Any] | str | None = None) -> tu
         network = build(header.generator, custom=custom)
         tensors = {k: file.get_tensor(k) for k in shapes}
     tensors = {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
+    for name, value in tensors.items():
+        if not torch.isfinite(value).all():
+            raise UserError(f"{path}: its weight {name} is not finite: the file is damaged")
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
