@@ -364,9 +364,11 @@ def fast_style_transfer(channels: int = 4, blocks: int = 2) -> dict[str, Array]:
 def raw_variables(folder: Path, variables: dict[str, Array]) -> Path:
     """A folder with a manifest, as ports to browsers have it."""
     folder.mkdir()
+    manifest = {}
     for name, array in variables.items():
-        (folder / name).write_bytes(array.astype("<f4").tobytes())
-    manifest = {name: {"filename": name, "shape": list(array.shape)} for name, array in variables.items()}
+        file = name.replace("/", "_")
+        (folder / file).write_bytes(array.astype("<f4").tobytes())
+        manifest[name] = {"filename": file, "shape": list(array.shape)}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder
 

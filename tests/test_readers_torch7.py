@@ -60,9 +60,10 @@ def write(tmp_path: Path, data: bytes) -> Path:
 
 
 def tensor(
-    kind: str, shape: tuple[int, ...], stride: tuple[int, ...], offset: int, storage: bytes, count: int
+    kind: str, view: tuple[tuple[int, ...], tuple[int, ...], int], storage: bytes, count: int
 ) -> bytes:
-    """A table with one tensor of class `kind` in it, by hand."""
+    """A table with one tensor of class `kind` in it, by hand; `view`: its shape, strides and offset from 1."""
+    shape, stride, offset = view
     writer = published.Torch7Writer()
     for number in (3, 1, 1, 1):  # a table, its number, one entry, whose key is a number
         writer.whole(number)
@@ -87,7 +88,7 @@ def tensor(
      ("Char", "b"), ("Short", "h"), ("Int", "i"), ("Long", "q"), ("CudaHalf", "e")],
 )  # fmt: skip
 def test_every_type_of_number(tmp_path: Path, kind: str, code: str) -> None:
-    data = tensor(kind, (2, 2), (1, 2), 2, struct.pack(f"<5{code}", 9, 1, 2, 3, 4), 5)
+    data = tensor(kind, ((2, 2), (1, 2), 2), struct.pack(f"<5{code}", 9, 1, 2, 3, 4), 5)
     found = torch7.read(write(tmp_path, data))[1]
     np.testing.assert_array_equal(found.array(), np.array([[1, 3], [2, 4]], np.float32))
 
@@ -108,7 +109,7 @@ def test_every_type_of_number(tmp_path: Path, kind: str, code: str) -> None:
 def test_a_tensor_beyond_its_storage(
     tmp_path: Path, shape: tuple[int, ...], stride: tuple[int, ...], offset: int, count: int
 ) -> None:
-    path = write(tmp_path, tensor("Float", shape, stride, offset, bytes(16), count))
+    path = write(tmp_path, tensor("Float", (shape, stride, offset), bytes(16), count))
     with pytest.raises(DamagedError):
         torch7.read(path)[1].array()
 
