@@ -300,6 +300,8 @@ class _Reader:
         storage = self.value(depth + 1)
         if storage is not None and not isinstance(storage, Storage):
             raise DamagedError("a tensor whose storage is something else")
+        if storage is None and made.shape and all(made.shape):
+            raise DamagedError("a tensor of numbers without a storage")
         made.storage = storage
         return made
 
