@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,3 +22,11 @@ def shared() -> Path:
 def seeded() -> None:
     """Every test starts from the same random state."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Converted graphs and weights go where nobody keeps theirs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TEXTURENETS_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield

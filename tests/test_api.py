@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 import texturenets
 from texturenets import api, image, modelfile
+from texturenets.engines.torch_engine import TorchEngine
 from texturenets.errors import UserError
 from texturenets.generators import build
 from texturenets.modelfile import Header
@@ -28,7 +29,7 @@ def save(path: Path, spec: GeneratorSpec = TINY, kind: Any = "style") -> Path:
 
 @pytest.fixture
 def style(tmp_path: Path) -> api.Style:
-    return texturenets.load(save(tmp_path / "tiny.safetensors"), "cpu")
+    return texturenets.load(save(tmp_path / "tiny.safetensors"), "cpu", engine="torch")
 
 
 class Fixed(nn.Module):
@@ -49,7 +50,7 @@ class Fixed(nn.Module):
 
 def fixed(function: Any = lambda x: x) -> api.Style:
     header = Header(name="fixed", kind="style", generator=TINY)
-    return api.Style(Fixed(function), header, Path("fixed.safetensors"), torch.device("cpu"))
+    return api.Style(TorchEngine(Fixed(function)), header, Path("fixed.safetensors"))
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,8 @@ def test_padding_leaves_every_pixel_in_its_place(height: int, width: int) -> Non
     photo = torch.rand(3, height, width)
     style = fixed()
     assert torch.equal(style(photo), photo)
-    (shape,) = style.network.seen  # type: ignore[union-attr, misc]
+    assert isinstance(style.engine, TorchEngine)
+    (shape,) = style.engine.network.seen  # type: ignore[union-attr, misc]
     assert all(side % 8 == 0 and side >= 64 for side in shape[2:])
 
 
@@ -208,13 +210,13 @@ def test_noise_comes_from_the_seed(tmp_path: Path) -> None:
 def test_header_and_name(style: api.Style) -> None:
     assert style.name == "tiny"
     assert style.header.generator == TINY
-    assert next(style.network.parameters()).dtype == torch.float32
+    assert (style.engine.name, style.engine.precision) == ("torch", "float32")
 
 
 def test_texture_models_are_for_sampling(tmp_path: Path) -> None:
     path = save(tmp_path / "bark.safetensors", kind="texture")
     with pytest.raises(UserError, match=r"texturenets sample .*bark\.safetensors"):
-        api.load(path)
+        api.load_style(path)
 
 
 def test_shipped_styles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

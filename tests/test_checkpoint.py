@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from texturenets import modelfile, specs
+from texturenets import specs
 from texturenets.errors import UserError
 from texturenets.generators import build
 from texturenets.training import checkpoint
@@ -141,7 +141,7 @@ def test_a_full_disk_keeps_the_one_before(tmp_path: Path, monkeypatch: pytest.Mo
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(modelfile, "save_file", full)
+    monkeypatch.setattr("safetensors.torch.save_file", full)
     with pytest.raises(UserError, match=r"cannot write .*: No space left on device"):
         checkpoint.save(tmp_path, state(step=4), *pair)
     assert path.read_bytes() == before

@@ -62,7 +62,7 @@ def one_line(text: str) -> str:
 
 def test_a_photo_beside_where_one_is(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     photo("album/cat.jpg", (31, 22))
-    assert main(["stylize", "album/cat.jpg"]) == 0
+    assert main(["stylize", "album/cat.jpg", "--engine", "torch"]) == 0
     output = capsys.readouterr()
     assert output.out == "cat-plain.jpg\n"  # the first shipped style, in the current folder
     assert output.err == ""
@@ -132,7 +132,7 @@ def test_many_photos_and_one_model(
     loads = []
     load = modelfile.load
     monkeypatch.setattr(modelfile, "load", lambda path, *more: loads.append(path) or load(path, *more))
-    assert main(["stylize", "album", "*.webp", "-o", "done", "-s", "wave"]) == 0
+    assert main(["stylize", "album", "*.webp", "-o", "done", "-s", "wave", "--engine", "torch"]) == 0
     output = capsys.readouterr()
     assert output.out.splitlines() == ["done/a-wave.jpg", "done/b-wave.png", "done/c-wave.webp"]
     assert output.err == "3 done\n"
@@ -147,7 +147,7 @@ def test_a_bad_photo_does_not_stop_the_others(here: Path, capsys: pytest.Capture
     Path("b.jpg").write_bytes(b"not a picture")
     photo("c.jpg")
     Path("d.jpg").write_bytes(Path("a.jpg").read_bytes()[:400])
-    assert main(["stylize", "a.jpg", "b.jpg", "c.jpg", "d.jpg", "-o", "out/"]) == 2
+    assert main(["stylize", "a.jpg", "b.jpg", "c.jpg", "d.jpg", "-o", "out/", "--engine", "torch"]) == 2
     output = capsys.readouterr()
     assert output.out.splitlines() == ["out/a-plain.jpg", "out/c-plain.jpg"]
     first, second, summary = output.err.splitlines()
@@ -155,7 +155,7 @@ def test_a_bad_photo_does_not_stop_the_others(here: Path, capsys: pytest.Capture
     assert "d.jpg" in second
     assert summary == "texturenets: 2 done, 2 failed: b.jpg, d.jpg"
     assert sorted(p.name for p in Path("out").iterdir()) == ["a-plain.jpg", "c-plain.jpg"]
-    assert main(["stylize", "b.jpg"]) == 2
+    assert main(["stylize", "b.jpg", "--engine", "torch"]) == 2
     assert "b.jpg" in one_line(capsys.readouterr().err)
 
 
@@ -166,13 +166,13 @@ def test_skip_existing(
     photo("b.png")
     Path("out").mkdir()
     Path("out/a-plain.png").write_bytes(b"mine")
-    assert main(["stylize", "a.png", "b.png", "-o", "out", "--skip-existing"]) == 0
+    assert main(["stylize", "a.png", "b.png", "-o", "out", "--skip-existing", "--engine", "torch"]) == 0
     output = capsys.readouterr()
     assert Path("out/a-plain.png").read_bytes() == b"mine"
     assert output.out.splitlines() == ["out/a-plain.png", "out/b-plain.png"]
     assert output.err == "1 done, 1 there already\n"
-    monkeypatch.setattr(api, "load", lambda *_, **__: pytest.fail("loaded, with nothing to do"))
-    assert main(["stylize", "a.png", "b.png", "-o", "out", "--skip-existing"]) == 0
+    monkeypatch.setattr(api, "load_style", lambda *_, **__: pytest.fail("loaded, with nothing to do"))
+    assert main(["stylize", "a.png", "b.png", "-o", "out", "--skip-existing", "--engine", "torch"]) == 0
 
 
 def test_photos_of_one_name_become_files_of_two(here: Path) -> None:
@@ -256,7 +256,7 @@ def test_mistakes_are_one_line_and_status_2(
 def test_a_disk_that_cannot_be_written(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     photo("a.jpg")
     Path("file").touch()
-    assert main(["stylize", "a.jpg", "-o", "file/out.jpg"]) == 2
+    assert main(["stylize", "a.jpg", "-o", "file/out.jpg", "--engine", "torch"]) == 2
     assert "file/out.jpg" in one_line(capsys.readouterr().err)
 
 
@@ -268,7 +268,7 @@ def test_too_little_memory(
 
     monkeypatch.setattr(api.Style, "_repaint", fail)
     photo("a.jpg", (50, 20))
-    assert main(["stylize", "a.jpg"]) == 2
+    assert main(["stylize", "a.jpg", "--engine", "torch"]) == 2
     assert "--size 25" in one_line(capsys.readouterr().err)
 
 
@@ -276,7 +276,7 @@ def test_interrupted(here: Path, capsys: pytest.CaptureFixture[str], monkeypatch
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(api, "load", interrupt)
+    monkeypatch.setattr(api, "load_style", interrupt)
     photo("a.jpg")
     assert main(["stylize", "a.jpg"]) == 130
     assert one_line(capsys.readouterr().err) == "texturenets: interrupted\n"

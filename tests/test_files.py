@@ -94,3 +94,14 @@ def test_sweep_removes_what_a_killed_writer_left(tmp_path: Path) -> None:
         files.sweep(tmp_path)
         assert names(tmp_path) == [".hidden", "kept.part"]
     files.sweep(tmp_path / "gone" / "x")
+
+
+def test_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TEXTURENETS_CACHE", str(tmp_path / "cache"))
+    assert files.cache_folder() == tmp_path / "cache"
+    monkeypatch.delenv("TEXTURENETS_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert files.cache_folder() == tmp_path / "xdg" / "texturenets"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert files.cache_folder() == tmp_path / ".cache" / "texturenets"

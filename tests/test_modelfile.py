@@ -183,7 +183,7 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(
         Path(name).write_bytes(b"half")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(modelfile, "save_file", full)
+    monkeypatch.setattr("safetensors.torch.save_file", full)
     for name in (path, path.with_name("new.safetensors")):
         with pytest.raises(UserError, match=f"cannot write {name}: No space left on device"):
             modelfile.save(network, header(), name)

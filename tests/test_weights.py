@@ -418,16 +418,6 @@ def test_digests(tmp_path: Path) -> None:
     assert not download.verified(path, ["sha256:0"])
 
 
-def test_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    assert weights.cache_folder() == tmp_path / "cache"
-    monkeypatch.delenv("TEXTURENETS_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert weights.cache_folder() == tmp_path / "xdg" / "texturenets"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert weights.cache_folder() == tmp_path / ".cache" / "texturenets"
-
-
 def test_strange_names_in_a_file_stay_one_line(tmp_path: Path) -> None:
     save_file({"a\nb\u2028c.weight": torch.zeros(1)}, tmp_path / "a.safetensors")
     with pytest.raises(UserError) as caught:

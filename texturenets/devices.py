@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-import torch
+from typing import TYPE_CHECKING
 
 from texturenets.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    import torch
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
@@ -17,6 +21,8 @@ def choose(name: str) -> torch.device:
 
     Raises UserError where there is no such device.
     """
+    import torch
+
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         name = next(kind for kind in ("cuda", "mps", "cpu") if available[kind])
@@ -28,14 +34,41 @@ def choose(name: str) -> torch.device:
     return torch.device(name)
 
 
+def only_cpu() -> bool:
+    """Whether it is plain, without asking torch, that there is nothing but the processor to compute on.
+
+    A driver of NVIDIA's or an Apple machine may mean a graphics card; `choose` knows, and takes a second.
+    """
+    if sys.platform == "darwin":
+        return False
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return True
+    return False
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether `error` says that memory did not suffice, on any device.
 
     CUDA has an exception for it; the CPU's and Apple's allocators raise a plain RuntimeError.
     """
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+    if isinstance(error, MemoryError):
         return True
-    words = ("out of memory", "not enough memory", "can't allocate memory", "cannot allocate memory")
+    if "torch" in sys.modules:
+        import torch
+
+        if isinstance(error, torch.OutOfMemoryError):
+            return True
+    words = (
+        "out of memory",
+        "not enough memory",
+        "can't allocate memory",
+        "cannot allocate memory",
+        "bad_alloc",
+        "bad allocation",
+        "failed to allocate",
+    )
     return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in words)
 
 

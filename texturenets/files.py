@@ -72,3 +72,14 @@ def sweep(path: Path) -> None:
     for left in folder.iterdir():
         if left.name.startswith(prefix) and left.name.endswith(SUFFIX):
             left.unlink(missing_ok=True)
+
+
+def cache_folder() -> Path:
+    """Where weights and graphs are kept: TEXTURENETS_CACHE, else texturenets in XDG_CACHE_HOME or ~/.cache."""
+    if own := os.environ.get("TEXTURENETS_CACHE"):
+        return Path(own).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "texturenets"
+    except RuntimeError:
+        raise UserError("no home folder to keep files in; set TEXTURENETS_CACHE to a folder") from None

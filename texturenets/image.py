@@ -1,6 +1,7 @@
 """Pictures in and out: the only place for files, EXIF, colour profiles, alpha, bit depth and pixel ranges.
 
-Everywhere else a picture is float32 RGB in [0, 1], NCHW, in sRGB and upright.
+Everywhere else a picture is float32 RGB in [0, 1], NCHW, in sRGB and upright; an array or a tensor. Torch is
+imported where a tensor is asked for and nowhere else: it takes longer than to repaint a photo.
 """
 
 from __future__ import annotations
@@ -14,19 +15,23 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import torch
-import torch.nn.functional as F
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
-from torch import Tensor
 
+from texturenets.arrays import A, is_tensor, to_numpy, to_tensor
 from texturenets.errors import UserError
 from texturenets.files import whole
 from texturenets.sizes import fit_longer
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from texturenets.arrays import Array
 
 StrPath = str | os.PathLike[str]
 
@@ -90,24 +95,39 @@ _NOT_CARRIED = {  # of the Exif directory: sizes and pointers that no longer hol
 }
 
 
-@dataclass
 class Picture:
-    """A picture in memory.
+    """A picture in memory, from arrays or tensors.
 
     `rgb` (1, 3, H, W): float32 sRGB in [0, 1], upright. `alpha` (1, 1, H, W) in [0, 1], or None; the RGB is
-    not multiplied by it. `exif`: metadata to carry into the file written, as bytes, or None. `bits`: 8 or 16,
-    the depth of the source.
+    not multiplied by it. Both are tensors, which share their memory where arrays were given; `pixels` is the
+    RGB as it was given, array or tensor. `exif`: metadata to carry into the file written, as bytes, or None.
+    `bits`: 8 or 16, the depth of the source.
     """
 
-    rgb: Tensor
-    alpha: Tensor | None = None
-    exif: bytes | None = None
-    bits: int = 8
+    def __init__(
+        self, rgb: Array, alpha: Array | None = None, exif: bytes | None = None, bits: int = 8
+    ) -> None:
+        self.pixels, self.transparency = rgb, alpha
+        self.exif, self.bits = exif, bits
+
+    @property
+    def rgb(self) -> Tensor:
+        """(1, 3, H, W) as a tensor."""
+        return to_tensor(self.pixels)
+
+    @rgb.setter
+    def rgb(self, values: Array) -> None:
+        self.pixels = values
+
+    @property
+    def alpha(self) -> Tensor | None:
+        """(1, 1, H, W) as a tensor, or None."""
+        return None if self.transparency is None else to_tensor(self.transparency)
 
     @property
     def size(self) -> tuple[int, int]:
         """(H, W) in pixels."""
-        return int(self.rgb.shape[2]), int(self.rgb.shape[3])
+        return int(self.pixels.shape[2]), int(self.pixels.shape[3])
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +138,7 @@ class Kind:
     dtype: Any = None
     batched: bool = False
     device: torch.device | None = None
-    alpha: Tensor | None = None
+    alpha: Array | None = None
 
 
 def _reason(error: BaseException) -> str:
@@ -290,13 +310,13 @@ def _normalise(image: Image.Image) -> tuple[list[Image.Image], Image.Image | Non
     return [image.convert("RGB")], alpha
 
 
-def _to_tensor(planes: Sequence[Image.Image]) -> Tensor:
+def _to_array(planes: Sequence[Image.Image]) -> npt.NDArray[np.float32]:
     """Planes of mode RGB, L or F to (1, C, H, W) float32 in [0, 1]."""
     if planes[0].mode == "F":
-        return torch.from_numpy(np.stack([np.array(p) for p in planes])).clamp_(0, 1).unsqueeze(0)
-    values = torch.from_numpy(np.array(planes[0]))
-    values = values.unsqueeze(0) if values.ndim == 2 else values.permute(2, 0, 1).contiguous()
-    return values.unsqueeze(0).float().div_(255)
+        return np.stack([np.asarray(p) for p in planes]).clip(0, 1)[None]
+    values = np.asarray(planes[0])
+    values = values[None] if values.ndim == 2 else np.ascontiguousarray(values.transpose(2, 0, 1))
+    return values[None].astype(np.float32) / np.float32(255)
 
 
 # ---- Metadata ----------------------------------------------------------------------------------------
@@ -421,8 +441,10 @@ def _decode(image: Image.Image, limit: int, longer: int | None, keep_gps: bool) 
     if orientation != 1:
         planes = [p.transpose(_UPRIGHT[orientation]) for p in planes]
         alpha = alpha and alpha.transpose(_UPRIGHT[orientation])
-    rgb = _to_tensor(planes).expand(-1, 3, -1, -1).contiguous()
-    return Picture(rgb, None if alpha is None else _to_tensor([alpha]), exif, bits)
+    rgb = _to_array(planes)
+    if rgb.shape[1] == 1:
+        rgb = rgb.repeat(3, 1)
+    return Picture(rgb, None if alpha is None else _to_array([alpha]), exif, bits)
 
 
 def read(
@@ -484,16 +506,16 @@ def _unidentified(path: Path, start: bytes) -> str:
 # ---- Writing -----------------------------------------------------------------------------------------
 
 
-def _to_bytes(values: Tensor) -> npt.NDArray[np.uint8]:
+def _to_bytes(values: Array) -> npt.NDArray[np.uint8]:
     """(1, C, H, W) floats to (H, W, C) bytes, clamped and rounded."""
-    values = values[0].detach().to("cpu", torch.float32)
-    if torch.isnan(values).any():
+    scaled = to_numpy(values)[0] * np.float32(255)
+    if np.isnan(scaled).any():
         raise UserError("the picture holds values that are not numbers (NaN)")
-    rounded = values.mul(255).round_().clamp_(0, 255).to(torch.uint8)
-    return np.ascontiguousarray(rounded.permute(1, 2, 0).numpy())
+    rounded = np.rint(scaled, out=scaled).clip(0, 255, out=scaled).astype(np.uint8)
+    return np.ascontiguousarray(rounded.transpose(1, 2, 0))
 
 
-def _to_pil(rgb: Tensor, alpha: Tensor | None) -> Image.Image:
+def _to_pil(rgb: Array, alpha: Array | None) -> Image.Image:
     """(1, 3, H, W) and (1, 1, H, W) or None to an RGB or RGBA image."""
     image = Image.fromarray(_to_bytes(rgb))
     if alpha is not None:
@@ -503,9 +525,10 @@ def _to_pil(rgb: Tensor, alpha: Tensor | None) -> Image.Image:
 
 def _encode(picture: Picture, name: str, quality: int | None, exif: bytes | None) -> bytes:
     """The file of format `name` in memory."""
-    rgb, alpha = picture.rgb, picture.alpha
+    rgb = to_numpy(picture.pixels)
+    alpha = None if picture.transparency is None else to_numpy(picture.transparency)
     if alpha is not None and name not in _WITH_ALPHA:
-        rgb, alpha = rgb.clamp(0, 1) * alpha + (1 - alpha), None  # on white, as paper is
+        rgb, alpha = rgb.clip(0, 1) * alpha + (1 - alpha), None  # on white, as paper is
     options: dict[str, Any] = {"icc_profile": _srgb()}
     if exif is not None and not (name == "JPEG" and len(exif) > _LONGEST_EXIF):
         options["exif"] = exif
@@ -536,11 +559,11 @@ def _encode(picture: Picture, name: str, quality: int | None, exif: bytes | None
 
 
 def write(
-    path: StrPath, picture: Picture | Tensor, *, quality: int | None = None, exif: bytes | None = None
+    path: StrPath, picture: Picture | Array, *, quality: int | None = None, exif: bytes | None = None
 ) -> None:
     """Write a picture, as 8-bit sRGB in the format that the suffix names; missing folders are made.
 
-    `picture` is a `Picture`, or a float tensor (3, H, W) or (1, 3, H, W); values are clamped to [0, 1] and
+    `picture` is a `Picture`, or floats (3, H, W) or (1, 3, H, W), array or tensor; values are clamped to [0, 1] and
     rounded. `quality`, 1 to 100, is for JPEG (default 95, 4:4:4), WebP (95), AVIF and HEIC (90); the other
     formats are lossless. Alpha is kept where the format has it, else the picture is laid on white. `exif`
     replaces the picture's own metadata. The file appears whole or not at all.
@@ -552,17 +575,15 @@ def write(
     name = output_format(path)
     if quality is not None and not 1 <= quality <= 100:
         raise UserError(f"quality {quality} is not between 1 and 100")
-    if isinstance(picture, Tensor):
-        picture = Picture(picture if picture.ndim == 4 else picture.unsqueeze(0))
-    shape = tuple(picture.rgb.shape)
-    if len(shape) != 4 or shape[:2] != (1, 3) or 0 in shape or not picture.rgb.is_floating_point():
-        raise UserError(
-            f"cannot write {path}: not one float picture (1, 3, H, W) but {picture.rgb.dtype} {shape}"
-        )
-    if picture.alpha is not None and tuple(picture.alpha.shape) != (1, 1, *shape[2:]):
-        raise UserError(
-            f"cannot write {path}: alpha of {tuple(picture.alpha.shape)} beside a picture of {shape}"
-        )
+    if not isinstance(picture, Picture):
+        picture = Picture(picture if picture.ndim == 4 else picture[None])
+    pixels, alpha = picture.pixels, picture.transparency
+    shape = tuple(pixels.shape)
+    floats = pixels.is_floating_point() if is_tensor(pixels) else pixels.dtype.kind == "f"
+    if len(shape) != 4 or shape[:2] != (1, 3) or 0 in shape or not floats:
+        raise UserError(f"cannot write {path}: not one float picture (1, 3, H, W) but {pixels.dtype} {shape}")
+    if alpha is not None and tuple(alpha.shape) != (1, 1, *shape[2:]):
+        raise UserError(f"cannot write {path}: alpha of {tuple(alpha.shape)} beside a picture of {shape}")
     try:
         data = _encode(picture, name, quality, picture.exif if exif is None else exif)
     except Exception as error:  # encoders raise anything
@@ -574,19 +595,24 @@ def write(
 # ---- PIL images, arrays and tensors ------------------------------------------------------------------
 
 
-def _unit_range(values: Tensor, what: str) -> Tensor:
+def _unit_range(values: A, what: str) -> A:
     """Floats checked to lie in [0, 1], with a little room for rounding."""
-    low, high = (float(v) for v in torch.aminmax(values))
+    low, high = float(values.min()), float(values.max())
     if not (low >= -1e-3 and high <= 1 + 1e-3):  # also false for NaN
         hint = "; divide it by 255" if low >= 0 and 1 < high <= 255 else ""
         raise UserError(f"{what} of floats holds values from {low:g} to {high:g}, not 0 to 1{hint}")
-    return values.clamp(0, 1)
+    return values.clip(0, 1)
 
 
-def _split_channels(values: Tensor, bits: int) -> Picture:
+def _split_channels(values: Array, bits: int) -> Picture:
     """(N, 1 | 3 | 4, H, W) to a Picture."""
-    alpha = values[:, 3:].contiguous() if values.shape[1] == 4 else None
-    return Picture(values[:, :3].expand(-1, 3, -1, -1).contiguous(), alpha, bits=bits)
+    alpha: Any = values[:, 3:] if values.shape[1] == 4 else None
+    rgb: Any = values[:, :3] if values.shape[1] > 1 else values[:, [0, 0, 0]]
+    if is_tensor(values):
+        return Picture(rgb.contiguous(), None if alpha is None else alpha.contiguous(), bits=bits)
+    return Picture(
+        np.ascontiguousarray(rgb), None if alpha is None else np.ascontiguousarray(alpha), bits=bits
+    )
 
 
 def from_any(image: Any) -> tuple[Picture, Kind]:
@@ -605,10 +631,10 @@ def from_any(image: Any) -> tuple[Picture, Kind]:
             picture = _decode(image, image.width * image.height, None, False)
         except (OSError, UserError) as error:
             raise UserError(f"cannot use the picture: {_reason(error)}") from error
-        return picture, Kind("pil", alpha=picture.alpha)
+        return picture, Kind("pil", alpha=picture.transparency)
     if isinstance(image, np.ndarray):
         return _from_array(image)
-    if isinstance(image, Tensor):
+    if is_tensor(image):
         return _from_tensor(image)
     raise UserError(
         f"a picture is a PIL image, a numpy array or a torch tensor, not {type(image).__name__}; "
@@ -621,21 +647,23 @@ def _from_array(array: npt.NDArray[Any]) -> tuple[Picture, Kind]:
     if array.ndim not in (2, 3) or (array.ndim == 3 and shape[2] not in (1, 3, 4)) or 0 in shape:
         hint = "; put the channels last" if array.ndim == 3 and shape[0] in (1, 3, 4) else ""
         raise UserError(f"an array is (H, W) or (H, W, 1 | 3 | 4), not {shape}{hint}")
-    values = torch.from_numpy(np.ascontiguousarray(array.astype(np.float32)))
+    values = array.astype(np.float32)
     if array.dtype == np.uint8:
-        values = values / 255
+        values = values / np.float32(255)
     elif array.dtype == np.uint16:
-        values = values / 65535
+        values = values / np.float32(65535)
     elif array.dtype.kind == "f":
         values = _unit_range(values, "an array")
     else:
         raise UserError(f"an array is uint8, uint16 or float, not {array.dtype}")
-    values = values.unsqueeze(-1) if values.ndim == 2 else values
-    picture = _split_channels(values.permute(2, 0, 1).unsqueeze(0), 16 if array.dtype == np.uint16 else 8)
-    return picture, Kind("numpy", dtype=array.dtype, alpha=picture.alpha)
+    values = values[..., None] if values.ndim == 2 else values
+    picture = _split_channels(values.transpose(2, 0, 1)[None], 16 if array.dtype == np.uint16 else 8)
+    return picture, Kind("numpy", dtype=array.dtype, alpha=picture.transparency)
 
 
 def _from_tensor(tensor: Tensor) -> tuple[Picture, Kind]:
+    import torch
+
     shape = tuple(tensor.shape)
     if tensor.ndim not in (3, 4) or shape[-3] not in (1, 3, 4) or 0 in shape:
         hint = "; put the channels first" if tensor.ndim in (3, 4) and shape[-1] in (1, 3, 4) else ""
@@ -649,37 +677,51 @@ def _from_tensor(tensor: Tensor) -> tuple[Picture, Kind]:
         raise UserError(f"a tensor is uint8 or float, not {tensor.dtype}")
     picture = _split_channels(values if tensor.ndim == 4 else values.unsqueeze(0), 8)
     kind = Kind(
-        "torch", dtype=tensor.dtype, batched=tensor.ndim == 4, device=tensor.device, alpha=picture.alpha
+        "torch",
+        dtype=tensor.dtype,
+        batched=tensor.ndim == 4,
+        device=tensor.device,
+        alpha=picture.transparency,
     )
     return picture, kind
 
 
-def to_kind(rgb: Tensor, kind: Kind) -> Any:
+def to_kind(rgb: Array, kind: Kind) -> Any:
     """`rgb` (N, 3, H, W) in [0, 1] as what `kind` says: container, dtype, layout and device.
 
     Clamped, and rounded for whole numbers. It is always colour: a grey picture comes back with three
     channels. Alpha comes back too, resized where `rgb` has another size than before.
     """
+    if kind.container == "torch":
+        return _to_torch(to_tensor(rgb), kind)
+    values = to_numpy(rgb).clip(0, 1)
+    alpha = None if kind.alpha is None else resize(to_numpy(kind.alpha), (values.shape[2], values.shape[3]))
+    if kind.container == "pil":
+        return _to_pil(values, alpha)
+    if alpha is not None:
+        values = np.concatenate([values, alpha], 1)
+    array = np.ascontiguousarray(values[0].transpose(1, 2, 0))
+    whole = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}.get(kind.dtype)
+    return array.astype(kind.dtype) if whole is None else np.rint(array * whole).astype(kind.dtype)
+
+
+def _to_torch(rgb: Tensor, kind: Kind) -> Tensor:
+    import torch
+
     values = rgb.detach().float().clamp(0, 1)
     if kind.alpha is not None:
-        alpha = resize(kind.alpha.to(values.device), (values.shape[2], values.shape[3]))
-        values = torch.cat([values, alpha], 1)
-    if kind.container == "pil":
-        return _to_pil(values[:, :3], values[:, 3:] if kind.alpha is not None else None)
-    if kind.container == "numpy":
-        array = values[0].permute(1, 2, 0).contiguous().cpu().numpy()
-        whole = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}.get(kind.dtype)
-        return array.astype(kind.dtype) if whole is None else np.rint(array * whole).astype(kind.dtype)
+        alpha = to_tensor(kind.alpha).to(values.device)
+        values = torch.cat([values, resize(alpha, (values.shape[2], values.shape[3]))], 1)
     if kind.dtype == torch.uint8:
         values = values.mul(255).round()
     values = values.to(kind.device, kind.dtype)
     return values if kind.batched else values[0]
 
 
-# ---- Operations on tensors ---------------------------------------------------------------------------
+# ---- Operations on pictures ---------------------------------------------------------------------------
 
 
-def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
+def resize(x: A, size: tuple[int, int]) -> A:
     """Pictures (N, C, H, W) float32 in [0, 1] to `size` (H, W), antialiased, clamped to [0, 1].
 
     Bicubic with a filter that widens when shrinking (a = -0.5, that of Pillow's BICUBIC) and not Lanczos:
@@ -688,10 +730,16 @@ def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
     """
     if tuple(x.shape[2:]) == tuple(size):
         return x
+    if not is_tensor(x):
+        planes = [Image.fromarray(plane) for plane in x.reshape(-1, *x.shape[2:]).astype(np.float32)]
+        small = [np.asarray(p.resize((size[1], size[0]), Image.Resampling.BICUBIC)) for p in planes]
+        return np.stack(small).reshape(*x.shape[:2], *size).clip(0, 1)
+    import torch.nn.functional as F
+
     return F.interpolate(x, size=size, mode="bicubic", align_corners=False, antialias=True).clamp(0, 1)
 
 
-def preserve_color(stylized: Tensor, photo: Tensor) -> Tensor:
+def preserve_color(stylized: A, photo: A) -> A:
     """The luminance of `stylized` with the colours of `photo`, both (N, 3, H, W) in [0, 1], same size.
 
     Luminance-only transfer in YIQ (Gatys et al., "Preserving Color in Neural Artistic Style Transfer",
@@ -701,6 +749,7 @@ def preserve_color(stylized: Tensor, photo: Tensor) -> Tensor:
     """
     if stylized.shape[1:] != photo.shape[1:]:
         raise ValueError(f"sizes differ: {tuple(stylized.shape)} and {tuple(photo.shape)}")
-    weights = stylized.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
-    difference = ((stylized - photo) * weights).sum(1, keepdim=True)
-    return (photo + difference).clamp(0, 1)
+    change = stylized - photo
+    luma = 0.299 * change[:, :1] + 0.587 * change[:, 1:2] + 0.114 * change[:, 2:]
+    result: A = (photo + luma).clip(0, 1)
+    return result

@@ -10,18 +10,17 @@ import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor, nn
 
 from texturenets import specs
 from texturenets._version import __version__
 from texturenets.errors import UserError, unknown
 from texturenets.files import whole
-from texturenets.generators import build
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 FORMAT = 1  # of the header; a file of a later one is refused
 ZOO = Path(__file__).parent / "zoo"
@@ -49,6 +48,8 @@ class Header:
 
 def save_whole(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
     """Write a safetensors file that appears whole or not at all. Raises UserError with the reason."""
+    from safetensors.torch import save_file
+
     with whole(path) as temporary:
         try:
             save_file(
@@ -58,18 +59,23 @@ def save_whole(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str,
             raise UserError(f"cannot write {path}: {error}") from None
 
 
-def save(network: nn.Module, header: Header, path: str | Path, dtype: torch.dtype = torch.float16) -> None:
-    """Write `network` with `header` to `path`, its weights as `dtype`; the file appears whole.
+def save(
+    network: nn.Module, header: Header, path: str | Path, precision: Literal["float16", "float32"] = "float16"
+) -> None:
+    """Write `network` with `header` to `path`, its weights in `precision`; the file appears whole.
 
-    Raises UserError where it cannot be written, and where a weight is not finite in `dtype`.
+    Raises UserError where it cannot be written, and where a weight is not finite in that precision.
     """
+    import torch
+
+    dtype: torch.dtype = getattr(torch, precision)
     tensors: dict[str, Tensor] = {}
     for name, value in network.state_dict().items():
         stored = value.to(dtype) if value.is_floating_point() else value
         if not torch.isfinite(stored.float()).all():
-            precision = "half precision" if dtype == torch.float16 else str(dtype).removeprefix("torch.")
+            half = "half" if precision == "float16" else "single"
             raise UserError(
-                f"{path}: weight {name} is not finite in {precision}: train anew with a lower --learning-rate"
+                f"{path}: weight {name} is not finite in {half} precision: train anew with a lower --learning-rate"
             )
         tensors[name] = stored
     data = {**dataclasses.asdict(header), "generator": specs.to_dict(header.generator), "format": FORMAT}
@@ -83,7 +89,7 @@ def read_header(path: str | Path) -> Header:
     """
     path = Path(path)
     try:
-        with safe_open(path, "pt") as file:
+        with safe_open(path, "np") as file:  # torch is not needed for it
             text = (file.metadata() or {}).get("texturenets")
     except FileNotFoundError:
         raise UserError(f"no such file: {path}") from None
@@ -115,6 +121,10 @@ def load(path: str | Path, custom: Callable[..., Any] | str | None = None) -> tu
     `custom`: the user's consent to run a generator of someone's own, as `generators.build` takes it. Raises
     UserError as `read_header` does, for code that is not to be run, and where the weights do not fit.
     """
+    import torch
+
+    from texturenets.generators import build
+
     header = read_header(path)
     with safe_open(Path(path), "pt") as file:
         shapes = {k: tuple(file.get_slice(k).get_shape()) for k in file.keys()}  # noqa: SIM118 (not a mapping)
@@ -138,6 +148,10 @@ def _check(path: str | Path, generator: specs.GeneratorSpec, shapes: Mapping[str
 
     Nothing is allocated: a damaged header may speak of a network that no memory holds.
     """
+    import torch
+
+    from texturenets.generators import build
+
     with torch.device("meta"):
         wanted = {k: tuple(v.shape) for k, v in build(generator).state_dict().items()}
     for name in [*wanted, *shapes]:

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+
+from texturenets.arrays import A, to_tensor
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 Distribution = Literal["uniform", "normal"]
 
@@ -38,6 +42,11 @@ class NoiseInput:
     channels: int
     stride: int
     distribution: Distribution = "uniform"
+
+    @property
+    def mean(self) -> float:
+        """Of the distribution: what a level of 0 leaves."""
+        return 0.5 if self.distribution == "uniform" else 0.0
 
 
 def philox(counter: Sequence[Words | int], key: tuple[int, int]) -> tuple[Words, Words, Words, Words]:
@@ -63,33 +72,47 @@ def _words(  # noqa: PLR0917
     return np.stack([word for group in groups for word in group][:channels]).astype(np.float64)
 
 
-def uniform(  # noqa: PLR0917 (a place and a size)
+def uniform_array(  # noqa: PLR0917 (a place and a size)
     seed: int, stream: int, top: int, left: int, height: int, width: int, channels: int
-) -> Tensor:
-    """Noise uniform in [0, 1): (channels, height, width), float32, on the CPU.
+) -> NDArray[np.float32]:
+    """Noise uniform in [0, 1): (channels, height, width).
 
     `stream` tells one input of a generator from another (its index, from 0); `top` and `left` are the absolute
     row and column of the first pixel, negative ones too. Channels that are asked for in addition do not change
     the first ones. `seed` counts modulo 2^64, rows and columns modulo 2^32.
     """
     if min(height, width, channels) < 1:
-        return torch.zeros(max(channels, 0), max(height, 0), max(width, 0))
+        return np.zeros((max(channels, 0), max(height, 0), max(width, 0)), np.float32)
     words = _words(seed, stream, top, left, height, width, channels)
     # 24 bits, all that a float32 holds below 1; the rest would round up to 1.
-    return torch.from_numpy((np.floor(words / 256) / 2**24).astype(np.float32))
+    return (np.floor(words / 256) / 2**24).astype(np.float32)
+
+
+def normal_array(  # noqa: PLR0917 (a place and a size)
+    seed: int, stream: int, top: int, left: int, height: int, width: int, channels: int
+) -> NDArray[np.float32]:
+    """Noise of mean 0 and variance 1 (Box and Muller 1958), else as `uniform_array`; within 6.7 of zero."""
+    if min(height, width, channels) < 1:
+        return np.zeros((max(channels, 0), max(height, 0), max(width, 0)), np.float32)
+    words = _words(seed, stream, top, left, height, width, 2 * -(-channels // 2))
+    radius = np.sqrt(-2 * np.log((words[0::2] + 0.5) / 2**32))
+    angle = 2 * np.pi * words[1::2] / 2**32
+    pairs = np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1)
+    return pairs.reshape(-1, height, width)[:channels].astype(np.float32)
+
+
+def uniform(  # noqa: PLR0917 (a place and a size)
+    seed: int, stream: int, top: int, left: int, height: int, width: int, channels: int
+) -> Tensor:
+    """`uniform_array` as a tensor on the CPU."""
+    return to_tensor(uniform_array(seed, stream, top, left, height, width, channels))
 
 
 def normal(  # noqa: PLR0917 (a place and a size)
     seed: int, stream: int, top: int, left: int, height: int, width: int, channels: int
 ) -> Tensor:
-    """Noise of mean 0 and variance 1 (Box and Muller 1958), else as `uniform`; within 6.7 of zero."""
-    if min(height, width, channels) < 1:
-        return torch.zeros(max(channels, 0), max(height, 0), max(width, 0))
-    words = _words(seed, stream, top, left, height, width, 2 * -(-channels // 2))
-    radius = np.sqrt(-2 * np.log((words[0::2] + 0.5) / 2**32))
-    angle = 2 * np.pi * words[1::2] / 2**32
-    pairs = np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1)
-    return torch.from_numpy(pairs.reshape(-1, height, width)[:channels].astype(np.float32))
+    """`normal_array` as a tensor on the CPU."""
+    return to_tensor(normal_array(seed, stream, top, left, height, width, channels))
 
 
 def shapes(inputs: Sequence[NoiseInput], height: int, width: int) -> list[tuple[int, int, int]]:
@@ -98,6 +121,34 @@ def shapes(inputs: Sequence[NoiseInput], height: int, width: int) -> list[tuple[
         if height % noise.stride or width % noise.stride:
             raise ValueError(f"{height} x {width} pixels are not multiples of {noise.stride}")
     return [(noise.channels, height // noise.stride, width // noise.stride) for noise in inputs]
+
+
+def levelled(maps: Sequence[A], inputs: Sequence[NoiseInput], levels: Sequence[float]) -> list[A]:
+    """The maps with their distances from the mean of their distribution times a level each; 1 leaves them."""
+    return [
+        m if level == 1 else noise.mean + level * (m - noise.mean)
+        for m, noise, level in zip(maps, inputs, levels, strict=True)
+    ]
+
+
+def for_training(  # noqa: PLR0917 (a place and a size)
+    inputs: Sequence[NoiseInput], seed: int, step: int, slots: Sequence[int], height: int, width: int
+) -> list[Tensor]:
+    """All maps of noise for the places `slots` of the batch of `step`: as `draw`, quicker, one stream a picture.
+
+    They depend on (seed, step, slot) alone, so a run goes on after an interruption as if there had been none.
+    """
+    import torch
+
+    maps: list[list[Tensor]] = [[] for _ in inputs]
+    for slot in slots:
+        key = (seed & 0xFFFFFFFF, (seed >> 32) & 0xFFFFFFFF)
+        low, high, _, _ = (int(w) for w in philox((step & 0xFFFFFFFF, slot, 0, 0xFFFFFFFF), key))
+        generator = torch.Generator().manual_seed(high << 31 ^ low)
+        for one, noise, shape in zip(maps, inputs, shapes(inputs, height, width), strict=True):
+            make = torch.rand if noise.distribution == "uniform" else torch.randn
+            one.append(make(shape, generator=generator))
+    return [torch.stack(one) for one in maps]
 
 
 def draw(
@@ -116,13 +167,27 @@ def draw(
     `inputs`. `top` and `left`: where in the endless plane the output lies, in its pixels. Raises ValueError where
     a size or a place is no multiple of a stride.
     """
+    maps = draw_arrays(inputs, seeds, height, width, top=top, left=left)
+    return [to_tensor(one).to(device) for one in maps]
+
+
+def draw_arrays(
+    inputs: Sequence[NoiseInput],
+    seeds: Sequence[int],
+    height: int,
+    width: int,
+    *,
+    top: int = 0,
+    left: int = 0,
+) -> list[NDArray[np.float32]]:
+    """`draw` as arrays."""
     shapes(inputs, top, left)
     maps = []
     for stream, (noise, (channels, rows, columns)) in enumerate(
         zip(inputs, shapes(inputs, height, width), strict=True)
     ):
-        make = uniform if noise.distribution == "uniform" else normal
+        make = uniform_array if noise.distribution == "uniform" else normal_array
         place = (top // noise.stride, left // noise.stride)
         pictures = [make(seed, stream, *place, rows, columns, channels) for seed in seeds]
-        maps.append(torch.stack(pictures).to(device))
+        maps.append(np.stack(pictures))
     return maps

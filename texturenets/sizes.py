@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from texturenets.arrays import A, is_tensor
 
 Box = tuple[int, int, int, int]  # top, left, height, width
 
@@ -21,17 +25,26 @@ def fit_longer(size: tuple[int, int], longer: int) -> tuple[int, int]:
     return height, width
 
 
-def _mirror(size: int, before: int, total: int, device: torch.device) -> Tensor:
+def _mirror(size: int, before: int, total: int) -> NDArray[np.int64]:
     """Indices (total,) into a line of `size` pixels, from `before` pixels ahead of it, reflected at the ends.
 
     The end pixels are not repeated, as in `F.pad(mode="reflect")`; the line is mirrored as often as it takes.
     """
     period = max(1, 2 * (size - 1))
-    place = (torch.arange(total, device=device) - before) % period
-    return torch.minimum(place, period - place) if size > 1 else torch.zeros_like(place)
+    place = (np.arange(total) - before) % period
+    return np.minimum(place, period - place) if size > 1 else np.zeros_like(place)
 
 
-def pad_to_multiple(x: Tensor, stride: int, minimum: int = 1) -> tuple[Tensor, Box]:
+def _take(x: Any, axis: int, places: NDArray[np.int64]) -> Any:
+    """The rows or columns of `x` at `places`."""
+    if is_tensor(x):
+        import torch
+
+        return x.index_select(x.ndim + axis, torch.from_numpy(places).to(x.device))
+    return np.take(x, places, axis)
+
+
+def pad_to_multiple(x: A, stride: int, minimum: int = 1) -> tuple[A, Box]:
     """`x` (N, C, H, W) reflected outward until both sides are multiples of `stride`, and where it lies.
 
     The padded sides are the smallest multiples of `stride` that are at least the picture's and at least
@@ -47,12 +60,12 @@ def pad_to_multiple(x: Tensor, stride: int, minimum: int = 1) -> tuple[Tensor, B
         total = -(-max(side, minimum) // stride) * stride
         before = (total - side) // 2
         if total != side:
-            x = x.index_select(x.ndim + axis, _mirror(side, before, total, x.device))
+            x = _take(x, axis, _mirror(side, before, total))
         starts.append(before)
     return x, (starts[0], starts[1], height, width)
 
 
-def crop_back(x: Tensor, box: Box) -> Tensor:
+def crop_back(x: A, box: Box) -> A:
     """The part of `x` (N, C, H', W') at `box` (top, left, H, W): (N, C, H, W), a view.
 
     Raises ValueError where the box does not lie inside `x`: the network changed the size.

@@ -23,7 +23,7 @@ from safetensors.torch import save_file
 from texturenets import readers
 from texturenets.download import Progress, beside, digest, download, verified
 from texturenets.errors import UserError, unknown
-from texturenets.files import publish
+from texturenets.files import cache_folder, publish
 from texturenets.readers import LAYERS
 
 __all__ = [
@@ -34,7 +34,6 @@ __all__ = [
     "Pretrained",
     "Progress",
     "Source",
-    "cache_folder",
     "fingerprint",
     "load",
     "read",
@@ -387,17 +386,6 @@ def require(pretrained: Pretrained, names: Iterable[str]) -> None:
                 f"{pretrained.name}: the weights at hand end at {ends} and lack {layer} ({name}); they are "
                 f"{pretrained.source}; use earlier layers, or a file that has them all"
             )
-
-
-def cache_folder() -> Path:
-    """Where fetched weights are kept: TEXTURENETS_CACHE, else texturenets in XDG_CACHE_HOME or ~/.cache."""
-    if own := os.environ.get("TEXTURENETS_CACHE"):
-        return Path(own).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
-    try:
-        return (Path(base) if base else Path.home() / ".cache") / "texturenets"
-    except RuntimeError:
-        raise UserError("no home folder to keep weights in; set TEXTURENETS_CACHE to a folder") from None
 
 
 def load(

@@ -197,4 +197,4 @@ def save(converted: Converted, path: str | Path) -> None:
     """Write the model file, in single precision as it was published. Raises UserError."""
     network = build(converted.header.generator)
     network.load_state_dict(converted.state)
-    modelfile.save(network, converted.header, path, dtype=torch.float32)
+    modelfile.save(network, converted.header, path, "float32")

@@ -15,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 
 from texturenets import nodes
-from texturenets.convert.builder import Builder, recoloured
+from texturenets.convert.builder import recoloured
 from texturenets.convert.colours import CAFFE, RGB, Colours
 from texturenets.convert.published import Published
 from texturenets.nodes import Node
-from texturenets.specs import GeneratorSpec, Johnson, Padding
+from texturenets.specs import GeneratorSpec, Johnson, Padding, Pyramid
 
 Array = NDArray[Any]
 
@@ -90,20 +90,81 @@ def _johnson(spec: Johnson, entry: int) -> _Sketch:
     return sketch
 
 
-def _candidates(builder: Builder) -> Iterator[Johnson]:
-    """Specs that the graph might be, by what stands out in it."""
-    convs = [node for node in builder.nodes if node.operation == "conv" and node.settings["kernel"] > 1]
-    pads = [node.settings["mode"] for node in builder.nodes if node.operation == "pad"]
-    deconvs = [node.settings["kernel"] for node in builder.nodes if node.operation == "deconv"]
+def _pyramid(spec: Pyramid) -> _Sketch:
+    """The whole graph of `PyramidGenerator(spec)`, in the order in which Torch7's containers come to it."""
+    sketch, c = _Sketch(-1), spec.channels
+    photo = -1
+    slope = {"slope": 0.01} if spec.activation == "leaky_relu" else {}
+
+    def fed(stride: int) -> int:
+        nonlocal photo
+        parts = []
+        if spec.photo:
+            photo = sketch.add("photo") if photo < 0 else photo
+            pooled = {"kernel": stride, "stride": stride}
+            parts.append(photo if stride == 1 else sketch.add("avg_pool", photo, **pooled))
+        if spec.noise_depth:
+            settings = {"channels": spec.noise_depth, "stride": stride, "distribution": spec.noise}
+            parts.append(sketch.add("noise", **settings))
+        return parts[0] if len(parts) == 1 else sketch.add("concat", *parts)
+
+    def block(source: int, out: int, name: str) -> int:
+        for i, kernel in enumerate((3, 3, 1)):
+            inner = f"{name}.{i}"
+            if kernel == 1:
+                source = sketch.add("conv", source, name=f"{inner}.conv.conv", out=out, kernel=1)
+            else:
+                source = sketch.conv(source, out, kernel, padding=spec.padding, name=f"{inner}.conv")
+            source = sketch.add("norm", source, name=f"{inner}.norm")
+            source = sketch.add(spec.activation, source, **slope)
+        return source
+
+    current = block(fed(2 ** (spec.scales - 1)), c, "blocks.0")
+    for level in range(1, spec.scales):
+        join = f"joins.{level - 1}"
+        coarse = sketch.add("norm", sketch.add("upsample", current, factor=2), name=f"{join}.coarse_norm")
+        fine = block(fed(2 ** (spec.scales - 1 - level)), c, f"blocks.{level}")
+        fine = sketch.add("norm", fine, name=f"{join}.fine_norm")
+        current = block(sketch.add("concat", coarse, fine), c * (level + 1), f"{join}.block")
+    sketch.add("conv", current, name="exit.conv", out=3, kernel=1)
+    return sketch
+
+
+def _candidates(published: Published) -> Iterator[tuple[GeneratorSpec, _Sketch]]:
+    """Specs that the graph might be, by what stands out in it, and their graphs."""
+    found = published.builder.nodes
+    convs = [node for node in found if node.operation == "conv" and node.settings["kernel"] > 1]
+    pads = [node.settings["mode"] for node in found if node.operation == "pad"]
     if len(convs) < 4 or len(pads) < 2 or not {pads[0], pads[1]} <= set(_MODES):
         return
-    channels, exit_kernel = convs[0].channels, convs[-1].settings["kernel"]
-    blocks = sum(node.operation == "add" for node in builder.nodes)
-    if not 1 <= channels <= 256 or blocks > 100 or exit_kernel not in (3, 9):
+    noises = [node for node in found if node.operation == "noise"]
+    plain = len({(n.channels, n.settings["distribution"], n.settings["scale"]) for n in noises}) < 2
+    channels = convs[0].channels
+    if not plain or any(n.channels > 64 or n.settings["scale"] != 1 for n in noises):
         return
+    noise = {"noise_depth": noises[0].channels if noises else 0}
+    if noises:
+        noise["noise"] = noises[0].settings["distribution"]
+    photo = any(node.operation == "photo" for node in found)
+    joined = sum(node.operation == "concat" for node in found)
+    scales = len(noises) or joined + 1
+    if published.before == RGB and 2 <= scales <= 8 and channels <= 128:
+        leaky = any(node.operation == "leaky_relu" for node in found)
+        pyramid = Pyramid(
+            padding=pads[0], scales=scales, channels=channels, photo=photo,
+            activation="leaky_relu" if leaky else "relu", **noise,
+        )  # fmt: skip
+        yield pyramid, _pyramid(pyramid)
+    deconvs = [node.settings["kernel"] for node in found if node.operation == "deconv"]
+    blocks = sum(node.operation == "add" for node in found)
+    exit_kernel = convs[-1].settings["kernel"]
+    if not photo or channels > 256 or blocks > 100 or exit_kernel not in (3, 9) or len(noises) > 1:
+        return
+    # The line behind which the network itself begins: the photo, that in other colours, or noise beside it.
+    entry = 2 if noises else int(published.before != RGB)
     for decoder_norm in (True, False):
         default = decoder_norm == bool(deconvs)
-        yield Johnson(
+        johnson = Johnson(
             padding=pads[0],
             down_padding=None if pads[1] == pads[0] else pads[1],
             channels=channels,
@@ -111,8 +172,10 @@ def _candidates(builder: Builder) -> Iterator[Johnson]:
             exit_kernel=exit_kernel,
             upsampling={3: "full", 4: "full4"}.get(deconvs[0], "full") if deconvs else "nearest",  # type: ignore[arg-type]
             decoder_norm=None if default else decoder_norm,
-            input_norm=any(node.operation == "norm" and node.channels == 3 for node in builder.nodes),
+            input_norm=any(node.operation == "norm" and not node.sources[0] for node in found),
+            **noise,
         )
+        yield johnson, _johnson(johnson, entry)
 
 
 def _sorted(line: str) -> str:
@@ -142,22 +205,21 @@ def _first_conv(found: list[Node]) -> tuple[int, str]:
 
 def recognise(published: Published) -> tuple[GeneratorSpec, dict[str, torch.Tensor]] | None:
     """Our spec and weights where the published network is one of our generators, exactly; else None."""
-    builder = published.builder
-    if not builder.nodes or builder.nodes[0].operation != "photo":
-        return None
-    entry = int(published.before != RGB)  # the line behind which the network itself begins
-    lines = [_sorted(line) for line in builder.lines[entry + 1 :]]
-    for spec in _candidates(builder):
-        sketch = _johnson(spec, entry)
-        if sketch.lines != lines:
+    builder, before = published.builder, published.before
+    for spec, sketch in _candidates(published):
+        if sketch.lines != [_sorted(line) for line in builder.lines[sketch.start + 1 :]]:
             continue
-        first, mode = _first_conv(builder.nodes)
-        if entry and (spec.input_norm or (mode == "zero" and not published.before.inverse().centred)):
-            return None  # zeros around the picture would become another colour
+        if sketch.start == 2 and builder.lines[0] != "photo":
+            continue
         arrays = {number: builder.arrays[number] for number in sketch.names}
+        if before != RGB:
+            first, mode = _first_conv(builder.nodes)
+            normed = isinstance(spec, Johnson) and spec.input_norm
+            if normed or (mode == "zero" and not before.inverse().centred):
+                return None  # zeros around the picture would become another colour
+            arrays[first] = _folded(arrays[first], before)
+        # Our output "caffe" makes RGB of what the last convolution gives.
         last = max(arrays)
-        arrays[first] = _folded(arrays[first], published.before)
-        # `Johnson.output` "caffe" makes RGB of what the last convolution gives.
         arrays[last] = recoloured(arrays[last], CAFFE.inverse().after(published.after))
         state = {
             f"{name}.{part}": torch.from_numpy(array)

@@ -1,0 +1,132 @@
+"""Run a model: PyTorch, OpenVINO or ONNX Runtime behind one call.
+
+Converted graphs are kept in the cache (`texturenets.engines.cache`): from the second run on, OpenVINO and ONNX
+Runtime need neither torch nor the conversion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from texturenets import devices, modelfile, specs
+from texturenets.arrays import A
+from texturenets.engines.cache import Entry
+from texturenets.engines.facts import Facts
+from texturenets.errors import UserError, unknown
+
+ENGINES: Final = ("auto", "torch", "openvino", "onnx")
+PRECISIONS: Final = ("auto", "float32", "bf16", "fp16")
+
+__all__ = ["ENGINES", "PRECISIONS", "Engine", "Facts", "load"]
+
+
+class Engine(Protocol):
+    """A network, ready to run. `name` is that of the engine, `precision` what it computes in."""
+
+    name: str
+    precision: str
+    facts: Facts
+
+    def __call__(self, x: A | None, noises: Sequence[A] = ()) -> A:
+        """Photos (N, 3, H, W), RGB in [0, 1], to pictures of the same kind, unclamped; arrays or tensors alike.
+
+        H and W are multiples of `facts.stride` and at least `facts.least`. `noises` are maps (N, channels,
+        H / stride, W / stride), as `facts.noise` says and `texturenets.noise.draw` makes them; `x` is None where
+        `facts.channels` is 0. What comes back is an array where the first input is one, else a tensor on its
+        device.
+        """
+
+
+def load(
+    path: Path,
+    engine: str = "auto",
+    device: str = "auto",
+    precision: str = "auto",
+    generator: Callable[..., Any] | str | None = None,
+) -> Engine:
+    """The network of the model file at `path` on an engine and a device.
+
+    "auto" takes PyTorch where there is a graphics card, else OpenVINO, else ONNX Runtime, else PyTorch, as they
+    are installed; where the network is code of the user's own, PyTorch. `precision`: "auto", "float32", "bf16",
+    "fp16", as far as the engine has it. `generator`: as in `texturenets.load`.
+
+    Raises UserError for unknown names, what is not installed or not to be had on this machine, and whatever is
+    wrong with the file.
+    """
+    if engine not in ENGINES:
+        raise unknown("engine", engine, ENGINES)
+    if precision not in PRECISIONS:
+        raise unknown("precision", precision, PRECISIONS)
+    on_cpu = device == "cpu" or (device == "auto" and devices.only_cpu())
+    if engine == "auto":
+        own = isinstance(modelfile.read_header(path).generator, specs.Custom)
+        engine = "torch" if own or precision == "fp16" else _fastest(device, on_cpu)
+    elif engine != "torch" and device not in ("auto", "cpu"):
+        raise UserError(f"--engine {engine} runs on the processor: leave out --device {device}")
+    if engine == "torch":
+        return _torch(path, "cpu" if on_cpu else device, precision, generator)
+    return _converted(path, engine, precision, generator)
+
+
+def _fastest(device: str, on_cpu: bool) -> str:
+    """The engine that is installed and fastest on that device."""
+    if not on_cpu and (device != "auto" or devices.choose("auto").type != "cpu"):
+        return "torch"
+    if find_spec("onnx") is None:  # nothing to convert with
+        return "torch"
+    for name, package in (("openvino", "openvino"), ("onnx", "onnxruntime")):
+        if find_spec(package) is not None:
+            return name
+    return "torch"
+
+
+def _torch(path: Path, device: str, precision: str, generator: Callable[..., Any] | str | None) -> Engine:
+    from texturenets.engines.torch_engine import TorchEngine
+
+    where = devices.choose(device)
+    network, _ = modelfile.load(path, generator)
+    return TorchEngine(network, where, precision)
+
+
+def _converted(path: Path, engine: str, precision: str, generator: Callable[..., Any] | str | None) -> Engine:
+    header = modelfile.read_header(path)
+    # Code of the user's own is run each time, as it may have changed.
+    entry = None if isinstance(header.generator, specs.Custom) else Entry(path)
+    split = engine == "openvino"  # which may compute in bf16
+    suffix = ".split.onnx" if split else ".onnx"
+    facts = entry.facts(suffix) if entry else None
+    if entry is not None and facts is not None:
+        graph = entry.path(suffix).read_bytes()
+    else:
+        graph, facts = convert(path, generator, split=split)
+        if entry is not None:
+            entry.keep(suffix, graph)
+            entry.keep(".json", facts.to_json().encode())
+    if engine == "openvino":
+        from texturenets.engines.openvino_engine import OpenVINOEngine
+
+        return OpenVINOEngine(graph, facts, precision, entry)
+    from texturenets.engines.onnx_engine import ONNXEngine
+
+    return ONNXEngine(graph, facts, precision)
+
+
+def convert(
+    path: Path, generator: Callable[..., Any] | str | None = None, *, split: bool = False
+) -> tuple[bytes, Facts]:
+    """The model file at `path` as an ONNX file, and what its network takes. Raises UserError.
+
+    `split`: made for computing in bf16, as `texturenets.engines.graph.to_onnx` says.
+    """
+    if find_spec("onnx") is None:
+        raise UserError(
+            "converting a model needs onnx: pip install 'texturenets[openvino]' or 'texturenets[onnx]'"
+        )
+    from texturenets.engines.graph import to_onnx
+
+    network, _ = modelfile.load(path, generator)
+    model, facts = to_onnx(network, split=split)
+    return model.SerializeToString(), facts

@@ -1,0 +1,35 @@
+"""What must be known of a network to feed it, as plain data: kept beside converted graphs. No torch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+from texturenets.noise import NoiseInput
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a network takes.
+
+    `stride`: what height and width are multiples of. `least`: the smallest height and width; below it a
+    converted graph would have to mirror a map more than once. `channels`: of the first input, 3 for a photo,
+    more where noise lies behind it, 0 for a network that draws from noise alone. `noise`: the maps of noise
+    that it takes besides.
+    """
+
+    stride: int = 1
+    least: int = 1
+    channels: int = 3
+    noise: tuple[NoiseInput, ...] = ()
+
+    def to_json(self) -> str:
+        """A line of JSON."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Facts:
+        """The inverse. Raises ValueError, KeyError or TypeError for anything else."""
+        data = json.loads(text)
+        noise = tuple(NoiseInput(**one) for one in data.pop("noise"))
+        return cls(**data, noise=noise)

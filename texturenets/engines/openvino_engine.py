@@ -1,0 +1,116 @@
+"""Networks run by OpenVINO on the processor, in bf16 where it computes in it."""
+
+from __future__ import annotations
+
+import io
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from texturenets.arrays import A, like, present, to_numpy
+from texturenets.engines.cache import Entry, compiled_suffix
+from texturenets.engines.facts import Facts
+from texturenets.errors import UserError
+
+HINTS = {"float32": "f32", "bf16": "bf16"}
+
+KERNELS = 256
+"""Kernels that stay compiled; each layer has one for each size. OpenVINO's own bound of 5000 takes a gigabyte
+when photos of many sizes go through, 256 are enough for several sizes in turn."""
+
+
+@contextmanager
+def no_telemetry() -> Iterator[None]:
+    """While OpenVINO's Python parts are imported, the package that reports usage is not to be found."""
+    known = sys.modules.get("openvino_telemetry")
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if known is None:
+            del sys.modules["openvino_telemetry"]
+        else:
+            sys.modules["openvino_telemetry"] = known
+
+
+def core() -> Any:
+    """A new `openvino.Core`. Raises UserError where OpenVINO is not installed."""
+    try:
+        with no_telemetry():
+            import openvino
+    except ImportError:
+        raise UserError(
+            "--engine openvino: OpenVINO is not installed; pip install 'texturenets[openvino]'"
+        ) from None
+    return openvino.Core()
+
+
+def choose_precision(core: Any, precision: str) -> str:
+    """What "auto" stands for: bf16 where the processor has instructions for it, else float32."""
+    native = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if precision == "auto":
+        return "bf16" if native else "float32"
+    if precision not in HINTS:
+        raise UserError(f"--precision {precision}: OpenVINO computes in {' or '.join(HINTS)} here")
+    if precision == "bf16" and not native:
+        raise UserError("--precision bf16: this processor has no instructions for it; use float32")
+    return precision
+
+
+def compile_options(precision: str) -> dict[str, Any]:
+    """How graphs are compiled: for the time of one picture."""
+    return {
+        "INFERENCE_PRECISION_HINT": HINTS[precision],
+        "PERFORMANCE_HINT": "LATENCY",
+        "CPU_RUNTIME_CACHE_CAPACITY": KERNELS,
+    }
+
+
+class OpenVINOEngine:
+    """A graph on the processor; any size, without compiling it again. Calls of several threads wait in line."""
+
+    name = "openvino"
+
+    def __init__(
+        self, graph: bytes, facts: Facts, precision: str = "auto", entry: Entry | None = None
+    ) -> None:
+        """`graph`: an ONNX file. `entry`: where the compiled form is kept, and taken from."""
+        self.core = core()
+        self.facts, self.precision = facts, choose_precision(self.core, precision)
+        self.compiled = self._compiled(graph, entry)
+        self.request = self.compiled.create_infer_request()
+        self.lock = threading.Lock()
+
+    def _compiled(self, graph: bytes, entry: Entry | None) -> Any:
+        import openvino
+
+        options = compile_options(self.precision)
+        suffix = ""
+        if entry is not None:
+            processor = self.core.get_property("CPU", "FULL_DEVICE_NAME")
+            able = self.core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+            suffix = compiled_suffix([openvino.__version__, processor, *able, repr(sorted(options.items()))])
+            kept = entry.path(suffix)
+            if kept.is_file():
+                try:
+                    return self.core.import_model(io.BytesIO(kept.read_bytes()), "CPU", options)
+                except (RuntimeError, OSError):
+                    entry.drop(suffix)  # damaged
+        compiled = self.core.compile_model(self.core.read_model(io.BytesIO(graph)), "CPU", options)
+        if entry is not None:
+            entry.keep(suffix, compiled.export_model().getvalue())
+        return compiled
+
+    def __call__(self, x: A | None, noises: Sequence[A] = ()) -> A:
+        """See `texturenets.engines.Engine`."""
+        given = present(x, noises)
+        inputs = [np.ascontiguousarray(to_numpy(one)) for one in given]
+        with self.lock:
+            results = self.request.infer(inputs, share_inputs=True, share_outputs=True)
+            y: NDArray[np.float32] = np.array(results[0])  # a copy: the next picture takes its place
+        return like(y, given[0])

@@ -1,0 +1,104 @@
+"""Networks run by PyTorch: in float32 on the processor, in half precision on graphics cards."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from texturenets.arrays import A, like, present, to_tensor
+from texturenets.engines.facts import Facts
+
+GRAPHS = 4
+"""Sizes for which the kernel launches of a pass stay recorded; each holds the maps of one pass."""
+
+DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def facts_of(network: nn.Module, least: int = 1) -> Facts:
+    """What `network`, one of `texturenets.generators`, takes."""
+    noise = tuple(getattr(network, "noise", ()))
+    channels = int(getattr(network, "input_channels", 3)) if getattr(network, "photo", True) else 0
+    return Facts(int(getattr(network, "stride", 1)), least, channels, noise)
+
+
+@dataclass
+class _Recorded:
+    """A CUDA graph, the tensors that it reads and the one that it writes."""
+
+    graph: torch.cuda.CUDAGraph
+    inputs: list[Tensor]
+    output: Tensor
+
+
+class TorchEngine:
+    """A network and a device. `precision`: "float32", "bf16", "fp16"; "auto" is fp16 on a graphics card.
+
+    Statistics of instance normalization are float32 in any precision. On CUDA a size that comes a second time
+    is recorded as a graph, which spares the launches of some hundred kernels; the last `GRAPHS` sizes are kept.
+    """
+
+    name = "torch"
+
+    def __init__(
+        self, network: nn.Module, device: torch.device | str = "cpu", precision: str = "auto"
+    ) -> None:
+        self.device = torch.device(device)
+        if precision == "auto":
+            precision = "float32" if self.device.type == "cpu" else "fp16"
+        self.precision, self.dtype = precision, DTYPES[precision]
+        self.network = network.eval().to(self.device, self.dtype)
+        if self.device.type != "cpu" or self.dtype != torch.float32:
+            self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.facts = facts_of(self.network)
+        self._seen: OrderedDict[tuple[torch.Size, ...], _Recorded | None] = OrderedDict()
+
+    @torch.inference_mode()
+    def __call__(self, x: A | None, noises: Sequence[A] = ()) -> A:
+        """See `texturenets.engines.Engine`."""
+        given = present(x, noises)
+        inputs = [to_tensor(one).to(self.device, self.dtype) for one in given]
+        y = self._recorded(inputs) if self.device.type == "cuda" else self._pass(inputs)
+        return like(y.float(), given[0])
+
+    def _pass(self, inputs: Sequence[Tensor]) -> Tensor:
+        y: Tensor
+        if not self.facts.noise:
+            y = self.network(inputs[0])
+        elif self.facts.channels:
+            y = self.network(inputs[0], list(inputs[1:]))
+        else:
+            y = self.network(None, list(inputs))
+        return y
+
+    def _recorded(self, inputs: list[Tensor]) -> Tensor:
+        key = tuple(one.shape for one in inputs)
+        first = key not in self._seen
+        record = self._seen.pop(key, None)
+        if first:
+            while len(self._seen) >= GRAPHS:
+                self._seen.popitem(last=False)
+        self._seen[key] = record
+        if first:
+            return self._pass(inputs)
+        if record is None:
+            record = self._seen[key] = self._record(inputs)
+        for place, one in zip(record.inputs, inputs, strict=True):
+            place.copy_(one)
+        record.graph.replay()
+        return record.output.clone()
+
+    def _record(self, inputs: list[Tensor]) -> _Recorded:
+        places = [one.clone() for one in inputs]
+        stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(stream):  # libraries choose their kernels before, not while it is recorded
+            self._pass(places)
+        torch.cuda.current_stream(self.device).wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            output = self._pass(places)
+        return _Recorded(graph, places, output)
