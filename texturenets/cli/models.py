@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 app = App(name="models", help="List the shipped models, or show what a model file says of itself.")
 
-LISTED = 40  # lines of a published network's graph, up to which they are shown
+LISTED = 20  # lines of a published network's graph, up to which they are shown
 
 AsJson = Annotated[Flag, Parameter(name="--json")]
 
