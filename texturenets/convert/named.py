@@ -94,17 +94,17 @@ def _pyramid(spec: Pyramid) -> _Sketch:
     """The whole graph of `PyramidGenerator(spec)`, in the order in which Torch7's containers come to it."""
     sketch, c = _Sketch(-1), spec.channels
     photo = -1
-    slope = {"slope": 0.01} if spec.activation == "leaky_relu" else {}
+    slope: dict[str, Any] = {"slope": 0.01} if spec.activation == "leaky_relu" else {}
 
     def fed(stride: int) -> int:
         nonlocal photo
         parts = []
         if spec.photo:
             photo = sketch.add("photo") if photo < 0 else photo
-            pooled = {"kernel": stride, "stride": stride}
+            pooled: dict[str, Any] = {"kernel": stride, "stride": stride}
             parts.append(photo if stride == 1 else sketch.add("avg_pool", photo, **pooled))
         if spec.noise_depth:
-            settings = {"channels": spec.noise_depth, "stride": stride, "distribution": spec.noise}
+            settings: dict[str, Any] = {"channels": spec.noise_depth, "stride": stride, "distribution": spec.noise}
             parts.append(sketch.add("noise", **settings))
         return parts[0] if len(parts) == 1 else sketch.add("concat", *parts)
 
@@ -142,7 +142,7 @@ def _candidates(published: Published) -> Iterator[tuple[GeneratorSpec, _Sketch]]
     channels = convs[0].channels
     if not plain or any(n.channels > 64 or n.settings["scale"] != 1 for n in noises):
         return
-    noise = {"noise_depth": noises[0].channels if noises else 0}
+    noise: dict[str, Any] = {"noise_depth": noises[0].channels if noises else 0}
     if noises:
         noise["noise"] = noises[0].settings["distribution"]
     photo = any(node.operation == "photo" for node in found)
