@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -57,6 +58,6 @@ class FullyConnectedGenerator(NoiseFed):
         """
         (vector,) = self.take(x, noises)
         hidden = F.relu(self.first(as_vectors(vector, self.size)))
-        start = F.relu(self.second(hidden)).unflatten(1, (-1, START, START))
+        start = torch.unflatten(F.relu(self.second(hidden)), 1, (-1, START, START))
         y: Tensor = self.output(self.exit(self.doublings(start)))
         return y
