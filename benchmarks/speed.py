@@ -212,7 +212,7 @@ def accuracy(args: argparse.Namespace) -> list[str]:
         exact, fast = engines.load(path, "torch", "cpu", "float32"), engines.load(path)
         differences = []
         for photo in photos:
-            x, box = sizes.pad_to_multiple(photo, fast.facts.stride, 64)
+            x, box = sizes.pad_to_multiple(photo, fast.facts.stride, 64, fast.facts.margin)
             y, z = (sizes.crop_back(engine(x), box).clip(0, 1) for engine in (exact, fast))
             differences.append(255 * np.abs(y - z).ravel())
         together = np.concatenate(differences)

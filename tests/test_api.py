@@ -17,7 +17,7 @@ from texturenets.engines.torch_engine import TorchEngine
 from texturenets.errors import UserError
 from texturenets.generators import build
 from texturenets.modelfile import Header
-from texturenets.specs import GeneratorSpec, Johnson, Pyramid, Residual
+from texturenets.specs import GeneratorSpec, Johnson, Padding, Pyramid, Residual
 
 TINY = Residual(channels=8, blocks=1)
 
@@ -205,6 +205,33 @@ def test_noise_comes_from_the_seed(tmp_path: Path) -> None:
     assert torch.equal(style(photo), first)
     assert torch.equal(style(photo, seed=0), first)
     assert not torch.equal(style(photo, seed=1), first)
+
+
+@pytest.mark.parametrize("padding", ["reflect", "circular"])
+def test_the_picture_is_that_of_the_photo_mirrored_further_out(tmp_path: Path, padding: Padding) -> None:
+    spec = Residual(channels=8, blocks=1, padding=padding)
+    style = api.load_style(save(tmp_path / "a.safetensors", spec), "cpu", engine="torch")
+    photo = torch.rand(1, 3, 64, 72)
+    assert style.engine.facts.margin == (16 if padding == "reflect" else 0)  # what wraps around has no border
+    alone = style.engine(photo).clamp(0, 1)
+    mirrored = style.engine(nn.functional.pad(photo, (16,) * 4, "reflect"))[:, :, 16:-16, 16:-16].clamp(0, 1)
+    assert not torch.equal(mirrored, alone)
+    assert torch.equal(style.stylize(photo), mirrored if padding == "reflect" else alone)
+
+
+@pytest.mark.parametrize(
+    "spec", [Residual(channels=8, blocks=1, noise_depth=2), Pyramid(channels=4, noise_depth=2)]
+)
+def test_in_pieces_seed_level_and_margin_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: GeneratorSpec
+) -> None:
+    style = api.load_style(save(tmp_path / "a.safetensors", spec), "cpu", engine="torch")
+    photo, asked = torch.rand(1, 3, 70, 90), {"seed": 5, "noise_level": 0.5, "stroke": 2}
+    whole = style.stylize(photo, **asked)
+    monkeypatch.setattr(style.pieces, "fits", lambda _: False)
+    torch.testing.assert_close(style.stylize(photo, **asked), whole, atol=1 / 255, rtol=0)
+    for other in ({"seed": 6}, {"noise_level": 0}):
+        assert (style.stylize(photo, **{**asked, **other}) - whole).abs().max() > 2 / 255
 
 
 def test_header_and_name(style: api.Style) -> None:

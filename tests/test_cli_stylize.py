@@ -352,3 +352,17 @@ def test_the_bar_of_a_download_comes_and_goes(
     advance(5, 0)  # the size is unknown
     output = capsys.readouterr()
     assert output.out + output.err == ""
+
+
+def test_a_folder_with_its_folders(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path in ("in/a.jpg", "in/x/a.jpg", "in/x/y/b.png", "in/.hidden/c.jpg", "in/out/old.jpg"):
+        photo(path)
+    assert main(["stylize", "in", "-o", "in/out", "--engine", "torch", "--quiet"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "in/out/a-plain.jpg",
+        "in/out/x/a-plain.jpg",
+        "in/out/x/y/b-plain.png",
+    ]
+    assert open_size("in/out/x/y/b-plain.png") == (24, 18)
+    assert main(["stylize", "in", "-o", "in/out", "--engine", "torch", "--quiet", "--skip-existing"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3  # what was written is not taken for photos

@@ -210,13 +210,17 @@ def test_the_smallest_size_needs_no_second_reflection() -> None:
     deep = Graph(nodes=("photo", "pad 0 amount=9:9:9:9 mode=reflect", "crop 1 amount=9:9:9:9"))
     assert graph.facts(network(deep)) == Facts(1, 10)
     assert graph.facts(network(Pyramid(channels=1, scales=4, padding="reflect"))).least == 16
+    assert graph.facts(network(Residual(channels=4, blocks=1))).margin == 16
+    assert (
+        graph.facts(network(Residual(channels=4, blocks=1, padding="circular"))).margin == 0
+    )  # wraps around
     assert graph.facts(network(FROM_NOISE)) == Facts(
         2, 2, 0, (NoiseInput(3, 1, "uniform"), NoiseInput(4, 2, "uniform"))
     )
 
 
 def test_facts_there_and_back() -> None:
-    facts = Facts(8, 16, 4, (NoiseInput(3, 2, "normal"),))
+    facts = Facts(8, 16, 4, (NoiseInput(3, 2, "normal"),), margin=16)
     assert Facts.from_json(facts.to_json()) == facts
 
 

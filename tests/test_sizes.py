@@ -66,6 +66,15 @@ def test_smallest_multiple_centred_and_back() -> None:
             assert torch.equal(crop_back(padded, box), x)
 
 
+def test_a_margin_is_added_on_both_sides() -> None:
+    x = torch.rand(1, 3, 33, 64)
+    padded, box = pad_to_multiple(x, 4, 64, 16)
+    assert padded.shape == (1, 3, 68, 96)
+    assert box == (17, 16, 33, 64)
+    assert torch.equal(padded, F.pad(x, (16, 16, 17, 18), mode="reflect"))
+    assert pad_to_multiple(x[:, :, :8, :8], 4, 64, 16)[0].shape[2:] == (64, 64)  # the minimum is enough
+
+
 def test_nothing_is_copied_where_nothing_is_padded() -> None:
     x = torch.rand(1, 3, 16, 8)
     padded, box = pad_to_multiple(x, 4)

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from texturenets import devices, engines, image, modelfile, noise, sizes
-from texturenets.arrays import A, is_tensor, like
+from texturenets import budget, devices, engines, image, modelfile, noise, sizes
+from texturenets.arrays import A, is_tensor, like, to_numpy
 from texturenets.engines import Engine
 from texturenets.errors import UserError
 from texturenets.modelfile import Header
+from texturenets.outofcore.pieces import Pieces
+from texturenets.stroke import Stroke, blend, check, ladder
 
 if TYPE_CHECKING:
     from texturenets.textures import Texture
@@ -30,11 +32,22 @@ class Style:
     """A network that repaints photos, from `load`.
 
     `name` is the style's name, `path` the model file, `header` what the file says of itself, `engine` what runs
-    the network, with its `name` and `precision`.
+    the network, with its `name` and `precision`. Pictures that do not fit in memory are repainted by `pieces`, with
+    the same result.
     """
 
-    def __init__(self, engine: Engine, header: Header, path: Path) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        header: Header,
+        path: Path,
+        *,
+        generator: Callable[..., Any] | str | None = None,
+        memory: int | None = None,
+        spool: Path | None = None,
+    ) -> None:
         self.engine, self.header, self.path = engine, header, path
+        self.pieces = Pieces(path, engine, SMALLEST, generator=generator, memory=memory, spool=spool)
 
     @property
     def name(self) -> str:
@@ -55,6 +68,7 @@ class Style:
         preserve_color: bool = False,
         seed: int = 0,
         noise_level: float = 1.0,
+        stroke: Stroke = 1,
     ) -> T:
         """Repaint `picture` and give the same kind back, as large as it was.
 
@@ -72,10 +86,12 @@ class Style:
         the photo, 1 the full style, between them the two are mixed pixel by pixel, in proportion.
         `preserve_color`: the photo's colours with the luminance of the result (arXiv 1606.05897), before
         mixing. `seed` and `noise_level` (1 as in training, 0 for none): for generators that also take noise.
+        `stroke`: 2 doubles the size of the strokes, 0.5 halves it, "auto" keeps it relative to the picture
+        (`texturenets.stroke`).
 
         Raises UserError for an option out of its range, for what is no picture, and when memory runs out.
         """
-        check_options(size, strength, noise_level)
+        check_options(size, strength, noise_level, stroke)
         source, kind = image.from_any(picture)
         photo: Any = source.pixels
         if size is not None:
@@ -87,6 +103,7 @@ class Style:
                 preserve_color=preserve_color,
                 seed=seed,
                 noise_level=noise_level,
+                stroke=stroke,
             ),
             kind,
         )
@@ -100,13 +117,14 @@ class Style:
         preserve_color: bool = False,
         seed: int = 0,
         noise_level: float = 1.0,
+        stroke: Stroke = 1,
     ) -> A:
         """The same on `photos` (N, 3, H, W), float RGB in [0, 1], an array or a tensor; gives (N, 3, H, W) of the
         same kind, a tensor on their device.
 
         Options and errors as in `__call__`.
         """
-        check_options(None, strength, noise_level)
+        check_options(None, strength, noise_level, stroke)
         if strength == 0:
             return like(np.copy(photos), photos) if not is_tensor(photos) else photos.clone()
         height, width = photos.shape[-2:]
@@ -117,20 +135,35 @@ class Style:
         with devices.memory_errors(advice):
             # One by one: what a picture becomes does not depend, to the last bit, on what else is asked for.
             painted = _together(
-                [self._repaint(photos[i : i + 1], seed, noise_level) for i in range(len(photos))]
+                [self._paint(photos[i : i + 1], seed, noise_level, stroke) for i in range(len(photos))]
             )
             painted = painted.clip(0, 1)  # outside of inference mode, so that autograd takes the result
             if preserve_color:
                 painted = image.preserve_color(painted, photos)
             return painted if strength == 1 else photos + strength * (painted - photos)
 
-    def _repaint(self, photo: A, seed: int, level: float) -> A:
-        """(1, 3, H, W) to the same, unclamped: padded to what the network takes, and cropped back."""
+    def _paint(self, photo: A, seed: int, level: float, stroke: Stroke) -> A:
+        """(1, 3, H, W) to the same, coarse to fine where strokes are to have another size than the network's."""
+        size = (int(photo.shape[2]), int(photo.shape[3]))
+        first, *finer = ladder(size, stroke)
+        y = self._repaint(image.resize(photo, first), seed, level)
+        for stage in finer:
+            y = self._repaint(image.resize(y.clip(0, 1), stage), seed, level, fine=True)
+        return image.resize(y, size)
+
+    def _repaint(self, photo: A, seed: int, level: float, *, fine: bool = False) -> A:
+        """(1, 3, H, W) to the same, unclamped: padded to what the network takes, and cropped back.
+
+        `fine`: the photo is a painting that has been enlarged.
+        """
+        if not self.pieces.fits((int(photo.shape[2]), int(photo.shape[3]))):
+            return like(self.pieces.repaint(to_numpy(photo), seed, level, fine=fine), photo)
         facts = self.engine.facts
-        x, box = sizes.pad_to_multiple(photo, facts.stride, max(SMALLEST, facts.least))
+        x, box = sizes.pad_to_multiple(photo, facts.stride, max(SMALLEST, facts.least), facts.margin)
         maps = noise.draw_arrays(facts.noise, [seed], int(x.shape[-2]), int(x.shape[-1]))
         maps = noise.levelled(maps, facts.noise, [level] * len(maps))
-        return sizes.crop_back(self.engine(x, [like(one, x) for one in maps]), box)
+        y = self.engine(x, [like(one, x) for one in maps])
+        return sizes.crop_back(blend(x, y) if fine else y, box)
 
 
 def _together(parts: list[A]) -> A:
@@ -142,8 +175,9 @@ def _together(parts: list[A]) -> A:
     return np.concatenate(parts)
 
 
-def check_options(size: int | None, strength: float, noise_level: float = 1.0) -> None:
-    """Raise UserError for a `size` below 1, a `strength` outside [0, 1] or a `noise_level` below 0."""
+def check_options(size: int | None, strength: float, noise_level: float = 1.0, stroke: Stroke = 1) -> None:
+    """Raise UserError for a `size` below 1, a `strength` outside [0, 1], a `noise_level` below 0, no `stroke`."""
+    check(stroke)
     if not 0 <= noise_level < math.inf:
         raise UserError(f"noise level {noise_level} is below 0 or no number")
     if size is not None and size < 1:
@@ -182,6 +216,8 @@ def load(
     engine: str = "auto",
     precision: str = "auto",
     generator: Callable[..., Any] | str | None = None,
+    memory: str | int | None = None,
+    spool: str | Path | None = None,
 ) -> Style | Texture:
     """The style or texture called `name` (a shipped one, or a model file), on `device` (auto, cpu, cuda, mps).
 
@@ -192,7 +228,8 @@ def load(
     float32 with PyTorch on a processor. In half precision a pixel may differ by some 255ths from float32
     (docs/performance.md). The result's `engine` says what was taken; textures are drawn by PyTorch in float32.
     `generator`: for a model whose network is code of somebody's own, that code, which is then run:
-    "FILE.py:CLASS", or the class itself.
+    "FILE.py:CLASS", or the class itself. `memory`: what may be taken, in bytes or as "2G"; by default a share of
+    what is free. `spool`: a folder for what does not fit.
 
     Raises UserError for an unknown name, device or engine, an engine that is not installed, a file that is no
     model's, code that is not to be run, and weights that do not fit in memory.
@@ -200,7 +237,9 @@ def load(
     path = modelfile.find(name) if modelfile.shipped() else find_style(name)
     if modelfile.read_header(path).kind == "texture":
         return load_texture(path, device, generator=generator)
-    return load_style(path, device, engine=engine, precision=precision, generator=generator)
+    return load_style(
+        path, device, engine=engine, precision=precision, generator=generator, memory=memory, spool=spool
+    )
 
 
 def load_style(
@@ -210,6 +249,8 @@ def load_style(
     engine: str = "auto",
     precision: str = "auto",
     generator: Callable[..., Any] | str | None = None,
+    memory: str | int | None = None,
+    spool: str | Path | None = None,
 ) -> Style:
     """As `load`, of a style; raises UserError for a texture too."""
     path = find_style(name)
@@ -220,7 +261,14 @@ def load_style(
             f"use `texturenets sample {name}`"
         )
     with devices.memory_errors(f"not enough memory for the network of {path}"):
-        return Style(engines.load(path, engine, device, precision, generator), header, path)
+        return Style(
+            engines.load(path, engine, device, precision, generator),
+            header,
+            path,
+            generator=generator,
+            memory=budget.parse(memory) if isinstance(memory, str) else memory,
+            spool=None if spool is None else Path(spool),
+        )
 
 
 def load_texture(

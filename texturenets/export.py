@@ -49,6 +49,11 @@ def metadata(header: modelfile.Header, facts: Facts) -> dict[str, str]:
         if facts.fixed
         else f"height and width are multiples of {facts.stride} and at least {facts.least}",
     }
+    if facts.margin:
+        said["margin"] = (
+            f"for a border like the rest, mirror photos {facts.margin} pixels further out on each side and cut the "
+            "picture back"
+        )
     for i, one in enumerate(facts.noise):
         said[f"noise{i}"] = (
             f"{one.distribution} numbers, (batch, {one.channels}, height / {one.stride}, width / {one.stride})"

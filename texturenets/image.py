@@ -189,10 +189,13 @@ def output_format(path: StrPath) -> str:
     raise UserError(f"cannot write {path}: {what} names no format that is written here; known: {written}")
 
 
-def expand(patterns: Sequence[StrPath]) -> list[Path]:
+def expand(
+    patterns: Sequence[StrPath], *, recursive: bool = False, without: StrPath | None = None
+) -> list[Path]:
     """The files that `patterns` name: files, globs (`**` too) and folders, in this order, each file once.
 
-    A folder gives the pictures directly in it, a glob the pictures among its matches, both by suffix,
+    A folder gives the pictures directly in it; `recursive` those of the folders in it too, but for hidden ones and
+    for `without`. A glob gives the pictures among its matches, both by suffix,
     sorted and without hidden files. A file named outright is taken whatever its suffix. Raises UserError
     for a pattern that gives nothing.
     """
@@ -200,7 +203,7 @@ def expand(patterns: Sequence[StrPath]) -> list[Path]:
     for pattern in patterns:
         path = Path(pattern).expanduser()
         if path.is_dir():
-            found = _pictures(path.iterdir())
+            found = _pictures(_below(path, without) if recursive else path.iterdir())
             if not found:
                 raise UserError(f"no pictures in the folder {path}; looked for {', '.join(_formats())}")
         elif path.exists():  # before globs: a file may be called "photo [1].jpg"
@@ -213,6 +216,15 @@ def expand(patterns: Sequence[StrPath]) -> list[Path]:
             raise UserError(f"no such file or folder: {path}")
         files.update(dict.fromkeys(found))
     return list(files)
+
+
+def _below(folder: Path, without: StrPath | None) -> Iterator[Path]:
+    """The files in `folder` and in the folders in it, links to folders not followed."""
+    left_out = None if without is None else Path(without).expanduser().resolve()
+    for here, folders, files in os.walk(folder):
+        parent = Path(here)
+        folders[:] = [f for f in folders if not f.startswith(".") and (parent / f).resolve() != left_out]
+        yield from (parent / name for name in files)
 
 
 def _pictures(paths: Iterator[Path]) -> list[Path]:
@@ -378,6 +390,11 @@ def _max_pixels(asked: int | None) -> int:
         raise UserError(f"{MAX_PIXELS_VARIABLE}={text!r} is not a whole number of pixels") from None
 
 
+def pixel_limit() -> int:
+    """The number of pixels beyond which `read` refuses a picture."""
+    return _max_pixels(None)
+
+
 def _load(image: Image.Image, limit: int, longer: int | None) -> tuple[float, float, float, float] | None:
     """Decode `image` in place; a JPEG much larger than `longer` at half, a quarter or an eighth of its size.
 
@@ -491,6 +508,42 @@ def read(
         raise UserError(f"{path} is a folder, not a picture") from None
     except OSError as error:
         raise UserError(f"cannot read {path}: {_reason(error)}") from error
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of its picture without its pixels being decoded.
+
+    `size` (H, W) is as stored, `orientation` what turns it upright (EXIF, 1 to 8), `format` Pillow's name.
+    """
+
+    size: tuple[int, int]
+    orientation: int
+    format: str
+    exif: bytes | None
+
+    @property
+    def upright(self) -> tuple[int, int]:
+        """(H, W) of the picture turned upright."""
+        return self.size if self.orientation < 5 else (self.size[1], self.size[0])
+
+
+def read_header(path: StrPath, *, keep_gps: bool = False) -> Header | None:
+    """The header of the picture in a file; None where it has none that can be read here."""
+    try:
+        with Path(path).open("rb") as file:
+            with _without_pillows_limit():
+                image = Image.open(file, formats=sorted(set(_formats().values())))
+            with image:
+                exif = _metadata(image, keep_gps)
+                return Header((image.height, image.width), _orientation(image), image.format or "", exif)
+    except Exception:  # noqa: BLE001  `read` says what is wrong with it
+        return None
+
+
+def srgb_profile() -> bytes:
+    """The bytes of an sRGB profile, as it is embedded in what is written."""
+    return _srgb()
 
 
 def _unidentified(path: Path, start: bytes) -> str:

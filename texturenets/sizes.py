@@ -25,7 +25,7 @@ def fit_longer(size: tuple[int, int], longer: int) -> tuple[int, int]:
     return height, width
 
 
-def _mirror(size: int, before: int, total: int) -> NDArray[np.int64]:
+def mirrored(size: int, before: int, total: int) -> NDArray[np.int64]:
     """Indices (total,) into a line of `size` pixels, from `before` pixels ahead of it, reflected at the ends.
 
     The end pixels are not repeated, as in `F.pad(mode="reflect")`; the line is mirrored as often as it takes.
@@ -35,7 +35,7 @@ def _mirror(size: int, before: int, total: int) -> NDArray[np.int64]:
     return np.minimum(place, period - place) if size > 1 else np.zeros_like(place)
 
 
-def _take(x: Any, axis: int, places: NDArray[np.int64]) -> Any:
+def take(x: Any, axis: int, places: NDArray[np.int64]) -> Any:
     """The rows or columns of `x` at `places`."""
     if is_tensor(x):
         import torch
@@ -44,25 +44,30 @@ def _take(x: Any, axis: int, places: NDArray[np.int64]) -> Any:
     return np.take(x, places, axis)
 
 
-def pad_to_multiple(x: A, stride: int, minimum: int = 1) -> tuple[A, Box]:
-    """`x` (N, C, H, W) reflected outward until both sides are multiples of `stride`, and where it lies.
-
-    The padded sides are the smallest multiples of `stride` that are at least the picture's and at least
-    `minimum`; half of what is added goes before the picture, the rest after it. The box (top, left, H, W)
-    is for `crop_back`. Any H, W >= 1 will do: `F.pad` refuses to reflect more than a picture holds, this
-    mirrors as often as it takes. Raises ValueError for an empty picture and a `stride` below 1.
-    """
-    height, width = x.shape[-2:]
+def padding(
+    size: tuple[int, int], stride: int, minimum: int = 1, margin: int = 0
+) -> tuple[tuple[int, int], Box]:
+    """What `pad_to_multiple` makes of a picture of `size` (H, W): the padded size and the box."""
+    height, width = size
     if stride < 1 or min(height, width) < 1:
         raise ValueError(f"cannot pad a picture of {height} x {width} pixels to multiples of {stride}")
-    starts = []
-    for axis, side in ((-2, height), (-1, width)):
-        total = -(-max(side, minimum) // stride) * stride
-        before = (total - side) // 2
+    rows, columns = (-(-max(side + 2 * margin, minimum) // stride) * stride for side in size)
+    return (rows, columns), ((rows - height) // 2, (columns - width) // 2, height, width)
+
+
+def pad_to_multiple(x: A, stride: int, minimum: int = 1, margin: int = 0) -> tuple[A, Box]:
+    """`x` (N, C, H, W) reflected outward until both sides are multiples of `stride`, and where it lies.
+
+    The padded sides are the smallest multiples of `stride` that are at least the picture's with `margin` pixels
+    on either side, and at least `minimum`; half of what is added goes before the picture, the rest after it. The
+    box (top, left, H, W) is for `crop_back`. Any H, W >= 1 will do: `F.pad` refuses to reflect more than a picture
+    holds, this mirrors as often as it takes. Raises ValueError for an empty picture and a `stride` below 1.
+    """
+    padded, box = padding((x.shape[-2], x.shape[-1]), stride, minimum, margin)
+    for axis, side, before, total in zip((-2, -1), box[2:], box[:2], padded, strict=True):
         if total != side:
-            x = _take(x, axis, _mirror(side, before, total))
-        starts.append(before)
-    return x, (starts[0], starts[1], height, width)
+            x = take(x, axis, mirrored(side, before, total))
+    return x, box
 
 
 def crop_back(x: A, box: Box) -> A:

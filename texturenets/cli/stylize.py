@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from texturenets.cli.common import Device, EngineName, Flag, Precision, complain, engine_note, photo_progress
+from texturenets.cli.large import follow
 from texturenets.errors import UserError
+from texturenets.files import sweep
+
+if TYPE_CHECKING:
+    from texturenets.api import Style
+    from texturenets.outofcore.limits import Options
+
+Job = tuple[Path, Path]  # photo and result
 
 NAMED = 5  # failed photos that the summary names
 
@@ -28,12 +37,15 @@ def stylize(
     preserve_color: Flag = False,
     skip_existing: Flag = False,
     keep_gps: Flag = False,
+    stroke: str = "1",
     seed: int = 0,
     noise_level: float = 1.0,
     count: int = 1,
     device: Device = "auto",
     engine: EngineName = "auto",
     precision: Precision = "auto",
+    memory: str | None = None,
+    spool: str | None = None,
     generator: str | None = None,
     quiet: Flag = False,
 ) -> int:
@@ -45,12 +57,13 @@ def stylize(
     Parameters
     ----------
     photos
-        Photos, patterns like "*.jpg", and folders, whose pictures are taken.
+        Photos, patterns like "*.jpg", and folders, whose pictures are taken, those of the folders in them too.
     style
         Shipped style or model file [default: the first that `texturenets models` lists].
     output
         File to write for one photo, whose suffix chooses the format; or a folder: one that is there, or a
-        name that ends in /, or any name for several photos [default: PHOTO-STYLE in the current folder, in
+        name that ends in /, or any name for several photos; what comes out of a folder lies in it as in that
+        one [default: PHOTO-STYLE in the current folder, in
         the photo's own format where it can be written].
     size
         Longer side of the result in pixels, the shape kept [default: as large as the photo].
@@ -64,6 +77,9 @@ def stylize(
         Leave alone what has been written before.
     keep_gps
         Copy the place where the photo was taken, too, with the rest of its metadata.
+    stroke
+        Size of the strokes: 2 doubles it, 0.5 halves it, auto keeps it relative to the picture, so that one of
+        512 pixels foretells a poster.
     seed
         For styles that also take noise: of the first result.
     noise_level
@@ -79,6 +95,11 @@ def stylize(
     precision
         What it computes in; auto takes half precision where the device has it, but PyTorch on a processor
         computes in float32.
+    memory
+        What the program may take, as 2G or 900M [default: a share of what is free]. A photo that needs more is
+        repainted piece by piece, with the same result; what does not fit is kept on disk meanwhile.
+    spool
+        A folder for that, on a disk with room [default: where the system keeps temporary files].
     generator
         FILE.py:CLASS: the network's code, for a model trained with one of your own; it is run.
     quiet
@@ -88,43 +109,43 @@ def stylize(
         raise UserError(f"--quality {quality} is not between 1 and 100")
 
     from texturenets import api, image
-    from texturenets.arrays import to_numpy
+    from texturenets.outofcore.limits import Options
+    from texturenets.overlap import overlapped
+    from texturenets.stroke import parse
 
+    options = Options(size, quality, strength, preserve_color, keep_gps, seed, noise_level, parse(stroke))
     api.check_options(size, strength, noise_level)
     model = api.find_style(style)
-    jobs = several(plan(image.expand(photos), output, model.stem), count, model)
-    seeds = {result: seed + place % count for place, (_, result) in enumerate(jobs)}
+    found = image.expand(photos, recursive=True, without=output)
+    jobs = several(plan(found, output, model.stem, [Path(p).expanduser() for p in photos]), count, model)
+    asked = {result: replace(options, seed=seed + i % count) for i, (_, result) in enumerate(jobs)}
     skipped = {result for _, result in jobs if skip_existing and result.exists()}
-    painter = None
-    if len(skipped) < len(jobs):
-        painter = api.load_style(model, device, engine=engine, precision=precision, generator=generator)
+    todo = [job for job in jobs if job[1] not in skipped]
+    outcomes: Iterator[tuple[Job, UserError | None]] = iter(())
+    if todo:
+        painter = api.load_style(
+            model, device, engine=engine, precision=precision, generator=generator, memory=memory, spool=spool
+        )
         if engine == "auto" and not quiet:
             engine_note(painter.engine)
+        follow(painter, quiet, bar=len(todo) == 1)
+        _sweep(todo)
+        outcomes = overlapped(todo, *steps(painter, asked))
 
     failed: list[Path] = []
     later: list[Path] = []
-    bar = photo_progress(len(jobs) - len(skipped), quiet)
+    bar = photo_progress(len(todo), quiet)
     with bar:
-        task = bar.add_task(model.stem, total=len(jobs) - len(skipped))
+        task = bar.add_task(model.stem, total=len(todo))
         for photo, result in jobs:
-            if painter is not None and result not in skipped:
-                try:
-                    picture = image.read(photo, longer=size, keep_gps=keep_gps)
-                    picture.pixels = painter.stylize(
-                        to_numpy(picture.pixels),
-                        strength=strength,
-                        preserve_color=preserve_color,
-                        seed=seeds[result],
-                        noise_level=noise_level,
-                    )
-                    image.write(result, picture, quality=quality)
-                except UserError as error:
+            if result not in skipped:
+                _, error = next(outcomes)
+                bar.advance(task)
+                if error is not None:
                     if len(jobs) == 1:
-                        raise
+                        raise error
                     complain(error)
                     failed.append(photo)
-                bar.advance(task)
-                if photo in failed:
                     continue
             if bar.disable:
                 print(result, flush=True)
@@ -137,7 +158,54 @@ def stylize(
     return 2 if failed else 0
 
 
-def several(jobs: Sequence[tuple[Path, Path]], count: int, model: Path) -> list[tuple[Path, Path]]:
+def steps(
+    painter: Style, asked: Mapping[Path, Options]
+) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
+    """Reading, repainting and writing a photo, for `overlapped`; one too large for memory is all repainting.
+
+    `asked`: what is asked for, by result.
+    """
+    from texturenets import image
+    from texturenets.arrays import to_numpy
+    from texturenets.outofcore.limits import too_large
+
+    def decode(job: Job) -> image.Picture | None:
+        options = asked[job[1]]
+        if too_large(painter, job[0], options.size):
+            return None
+        return image.read(job[0], longer=options.size, keep_gps=options.keep_gps)
+
+    def compute(job: Job, picture: image.Picture | None) -> image.Picture | None:
+        options = asked[job[1]]
+        if picture is None:
+            from texturenets.outofcore.pictures import repaint
+
+            repaint(painter, *job, options)
+        else:
+            picture.pixels = painter.stylize(
+                to_numpy(picture.pixels),
+                strength=options.strength,
+                preserve_color=options.preserve_color,
+                seed=options.seed,
+                noise_level=options.noise_level,
+                stroke=options.stroke,
+            )
+        return picture
+
+    def encode(job: Job, picture: image.Picture | None) -> None:
+        if picture is not None:
+            image.write(job[1], picture, quality=asked[job[1]].quality)
+
+    return decode, compute, encode
+
+
+def _sweep(todo: Sequence[Job]) -> None:
+    """Remove what a killed run has left beside its result. Of one photo: in a folder, others may be writing."""
+    if len(todo) == 1:
+        sweep(todo[0][1])
+
+
+def several(jobs: Sequence[Job], count: int, model: Path) -> list[Job]:
     """`count` results of each photo for one, numbered. Raises UserError where they would all be the same."""
     from texturenets import modelfile
 
@@ -170,8 +238,12 @@ def _summarise(done: int, skipped: int, failed: Sequence[Path]) -> None:
         print(", ".join(parts), file=sys.stderr)
 
 
-def plan(photos: Sequence[Path], output: str | None, style: str) -> list[tuple[Path, Path]]:
+def plan(
+    photos: Sequence[Path], output: str | None, style: str, roots: Sequence[Path] = ()
+) -> list[tuple[Path, Path]]:
     """Photos and the files that they become, no two the same: [(photo, result)].
+
+    What lies in a folder inside one of `roots` comes to lie in the same folder of the output.
 
     Raises UserError before any work is done: where `output` is one file for several photos, is of a format
     that is not written, or where a result would overwrite a photo.
@@ -186,7 +258,7 @@ def plan(photos: Sequence[Path], output: str | None, style: str) -> list[tuple[P
         results = []
         taken: set[str] = set()
         for photo in photos:
-            stem, suffix = f"{photo.stem}-{style}", _suffix(photo)
+            stem, suffix = str(_inside(photo, roots) / f"{photo.stem}-{style}"), _suffix(photo)
             name, number = stem + suffix, 1
             while name.casefold() in taken:  # many file systems take "A.jpg" and "a.jpg" for one
                 number += 1
@@ -207,6 +279,14 @@ def plan(photos: Sequence[Path], output: str | None, style: str) -> list[tuple[P
                 "write into another folder, as with -o stylized/"
             )
     return list(zip(photos, results, strict=True))
+
+
+def _inside(photo: Path, roots: Sequence[Path]) -> Path:
+    """The folder of `photo` as seen from the one among `roots` that it lies in."""
+    for root in roots:
+        if root.is_dir() and photo.is_relative_to(root):
+            return photo.relative_to(root).parent
+    return Path()
 
 
 def _stat(path: Path) -> os.stat_result | None:

@@ -11,8 +11,9 @@ from texturenets.engines.facts import Facts
 from texturenets.errors import UserError
 from texturenets.files import cache_folder, whole
 
-FORMAT = 1
-"""Of the graphs that `texturenets.engines.graph` writes: another number, and they are made anew."""
+FORMAT = 2
+"""Of the graphs that `texturenets.engines.graph` writes and the facts beside them: another number, and they are made
+anew."""
 
 KEPT = 64
 """Models of which graphs are kept; the ones longest unused go."""

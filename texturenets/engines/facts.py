@@ -20,7 +20,8 @@ class Facts:
     `stride`: what height and width are multiples of. `least`: the smallest height and width; below it a
     converted graph would have to mirror a map more than once. `channels`: of the first input, 3 for a photo,
     or 0 for a network that draws from noise alone. `noise`: the maps of noise that it takes besides. `fixed`: it
-    draws `stride` x `stride` pixels and no other size.
+    draws `stride` x `stride` pixels and no other size. `margin`: pixels by which a photo is to be mirrored on each
+    side at least, and the picture cut, for a border like the rest.
     """
 
     stride: int = 1
@@ -28,6 +29,7 @@ class Facts:
     channels: int = 3
     noise: tuple[NoiseInput, ...] = ()
     fixed: bool = False
+    margin: int = 0
 
     def to_json(self) -> str:
         """A line of JSON."""

@@ -26,6 +26,7 @@ from texturenets.engines.torch_engine import facts_of
 from texturenets.errors import UserError
 from texturenets.generators import fully_connected
 from texturenets.generators import graph as graph_generator
+from texturenets.generators.tracing import Tracer
 
 OPSET = 17
 """Read by every ONNX Runtime since 1.12, also that of browsers."""
@@ -49,30 +50,10 @@ _WHOLE_MODULES = (
 )
 
 
-class _Tracer(fx.Tracer):
-    """Records a network of our own layers, called as `facts` says."""
-
-    def __init__(self, facts: Facts) -> None:
-        super().__init__(autowrap_functions=_WHOLE_FUNCTIONS)
-        self.facts = facts
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Whether `m` is one operation."""
-        return isinstance(m, _WHOLE_MODULES) or super().is_leaf_module(m, module_qualified_name)
-
-    def create_args_for_root(
-        self, root_fn: Callable[..., Any], is_module: bool, concrete_args: Any = None
-    ) -> tuple[Callable[..., Any], list[Any]]:
-        """The inputs by their names in the file."""
-        photo = self.create_proxy("placeholder", "photo", (), {}) if self.facts.channels else None
-        noises = [self.create_proxy("placeholder", f"noise{i}", (), {}) for i in range(len(self.facts.noise))]
-        return root_fn, [self.root, photo, *([noises] if noises else [])]
-
-
 def record(network: nn.Module) -> fx.GraphModule:
     """The operations of `network`, in their order. Raises UserError where they depend on the numbers."""
     try:
-        recorded = fx.GraphModule(network, _Tracer(facts_of(network)).trace(network))
+        recorded = fx.GraphModule(network, Tracer(_WHOLE_FUNCTIONS, _WHOLE_MODULES).trace(network))
         recorded.graph.eliminate_dead_code()
         recorded.recompile()
         return recorded

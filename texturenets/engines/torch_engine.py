@@ -23,7 +23,8 @@ def facts_of(network: nn.Module, least: int = 1) -> Facts:
     noise = tuple(getattr(network, "noise", ()))
     channels = 3 if getattr(network, "photo", True) else 0
     fixed = hasattr(network, "size")
-    return Facts(int(getattr(network, "stride", 1)), least, channels, noise, fixed)
+    margin = int(getattr(network, "margin", 0))
+    return Facts(int(getattr(network, "stride", 1)), least, channels, noise, fixed, margin)
 
 
 @dataclass

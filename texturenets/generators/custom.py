@@ -2,7 +2,8 @@
 
 It needs no base class: any callable that returns an `nn.Module` which takes RGB pictures (N, 3, H, W) in
 [0, 1] and gives the same. If height and width must be multiples of something, the module says so in an
-attribute `stride`. The code is run where the user names the file or has installed the package, never
+attribute `stride`; if photos are to be mirrored by some pixels on each side, and the picture cut back, in an
+attribute `margin`. The code is run where the user names the file or has installed the package, never
 because a model file mentions it.
 """
 

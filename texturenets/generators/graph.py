@@ -151,8 +151,10 @@ class GraphGenerator(nn.Module):
     """The operations of a `Graph` spec, one after the other; every map is dropped after its last use.
 
     `stride`: what height and width must be multiples of. `noise`: the maps of noise that it takes. `photo`:
-    whether it takes a photo.
+    whether it takes a photo. `margin`: as `NoiseFed` has it; published networks are run as they were.
     """
+
+    margin = 0
 
     def __init__(self, spec: Graph) -> None:
         super().__init__()

@@ -14,13 +14,15 @@ from texturenets.noise import NoiseInput
 class NoiseFed(nn.Module):
     """A network with a tuple `noise` of the maps of noise that it takes, and `photo`: whether it takes a photo.
 
-    `stride` is what height and width of its pictures must be multiples of. Noise is an input like any other,
+    `stride` is what height and width of its pictures must be multiples of. `margin`: pixels by which photos are to
+    be mirrored on each side, and the picture cut back, for a border like the rest. Noise is an input like any other,
     so a seed, a tile, a batch and an engine agree on it (`texturenets.noise.draw` makes it).
     """
 
     noise: tuple[NoiseInput, ...] = ()
     photo: bool = True
     stride: int = 1
+    margin: int = 0
 
     def noise_shapes(self, height: int, width: int) -> list[tuple[int, int, int]]:
         """(channels, height, width) of every map of noise for a picture of that size."""

@@ -1,0 +1,29 @@
+"""Amounts of memory: as words, as they are, and what is left."""
+
+from __future__ import annotations
+
+import pytest
+
+from texturenets import budget
+from texturenets.budget import Budget
+from texturenets.errors import UserError
+
+
+def test_words() -> None:
+    for text, wanted in (
+        ("2G", 2 << 30), ("1.5GB", 3 << 29), ("900M", 900 << 20), ("64 MiB", 64 << 20), ("2gib", 2 << 30),
+        ("1000000", 10**6),
+    ):  # fmt: skip
+        assert budget.parse(text) == wanted
+    for text in ("", "lots", "-1G", "0", "2X", "G"):
+        with pytest.raises(UserError, match="no amount of memory: give it as 2G or 900M"):
+            budget.parse(text)
+
+
+def test_what_is_left_is_what_was_given_without_what_is_taken() -> None:
+    taken = budget.resident()
+    assert 10**7 < taken < 10**11
+    left = Budget.of(taken + budget.RESERVE + 10**9).left()
+    assert abs(left - 10**9) < 10**8
+    assert Budget.of(1000).left() == 0
+    assert 0 < Budget.of().left() < budget.free() + taken

@@ -1,0 +1,240 @@
+"""Large files strip by strip, and `stylize` on photos that do not fit."""
+
+from __future__ import annotations
+
+import io
+import re
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from texturenets import api, image, large, modelfile
+from texturenets.cli import main
+from texturenets.errors import UserError
+from texturenets.generators import build
+from texturenets.modelfile import Header
+from texturenets.outofcore import limits
+from texturenets.outofcore.regions import Region
+from texturenets.specs import Residual
+
+pytest.importorskip("pyvips", exc_type=ImportError)
+
+TINY = Residual(channels=8, blocks=1)
+
+
+def pixels(height: int = 90, width: int = 70, channels: int = 3, seed: int = 0) -> NDArray[np.uint8]:
+    """A smooth picture."""
+    rng = np.random.default_rng(seed)
+    small = [Image.fromarray(rng.integers(0, 256, (6, 5), np.uint8)) for _ in range(channels)]
+    return np.stack([np.asarray(s.resize((width, height), Image.Resampling.BICUBIC)) for s in small], 2)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A model file."""
+    path = tmp_path / "tiny.safetensors"
+    modelfile.save(build(TINY), Header(name="tiny", kind="style", generator=TINY), path)
+    return path
+
+
+def whole_photo(photo: large.Photo) -> torch.Tensor:
+    return photo.rgb.read(Region(0, photo.size[0], 0, photo.size[1]))
+
+
+# ---- Reading -----------------------------------------------------------------------------------------
+
+
+def test_read_like_the_whole_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(large, "_STRIP", 3000)  # some ten rows at a time
+    gps = Image.Exif()
+    gps[274] = 6
+    Image.fromarray(pixels()).save(tmp_path / "turned.jpg", exif=gps, quality=95)
+    Image.fromarray(pixels(channels=4)).save(tmp_path / "clear.png")
+    Image.fromarray(pixels()[:, :, 0]).save(tmp_path / "grey.png")
+    Image.fromarray(pixels()).save(tmp_path / "photo.tif", compression="tiff_adobe_deflate")
+    for name, longer in (("turned.jpg", None), ("turned.jpg", 40), ("photo.tif", 200), ("grey.png", None),
+                         ("clear.png", None), ("clear.png", 45)):  # fmt: skip
+        photo = large.Photo(tmp_path / name, longer=longer)
+        photo.decode(tmp_path)
+        wanted = image.read(tmp_path / name, longer=longer)
+        assert photo.size == wanted.size
+        # Lanczos there, Lanczos or bicubic here: a 255th or two where there is something to see
+        seen = 1 if wanted.alpha is None else wanted.alpha
+        difference = ((whole_photo(photo) - wanted.rgb) * seen).abs()
+        assert difference.mean() < (0.002 if longer is None else 0.01), name
+        assert (photo.alpha is None) == (wanted.alpha is None)
+        if photo.alpha is not None and wanted.alpha is not None and longer is None:
+            place = Region(10, 20, 5, 30)
+            torch.testing.assert_close(photo.alpha.read(place), wanted.alpha[:, :, 10:20, 5:30])
+        photo.close()
+
+
+def test_sixteen_bits_are_kept(tmp_path: Path) -> None:
+    import pyvips
+
+    values = (np.arange(60 * 50 * 3).reshape(60, 50, 3) * 7).astype(np.uint16)
+    pyvips.Image.new_from_array(values, interpretation="rgb16").write_to_file(str(tmp_path / "deep.tif"))
+    photo = large.Photo(tmp_path / "deep.tif")
+    photo.decode(tmp_path)
+    np.testing.assert_allclose(whole_photo(photo)[0].permute(1, 2, 0), values / 65535, atol=1e-6)
+
+
+def test_damage_is_told(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels(400, 300)).save(buffer, "JPEG", quality=95)
+    (tmp_path / "cut.jpg").write_bytes(buffer.getvalue()[:5000])
+    with pytest.raises(UserError, match=r"cut.jpg is damaged or cut short"):
+        large.Photo(tmp_path / "cut.jpg").decode(tmp_path)
+    (tmp_path / "text.jpg").write_text("no picture")
+    with pytest.raises(UserError, match=r"text.jpg is not a picture"):
+        large.Photo(tmp_path / "text.jpg")
+    with pytest.raises(UserError, match="no such file"):
+        large.Photo(tmp_path / "gone.jpg")
+
+
+# ---- Writing -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "jpg"])
+@pytest.mark.parametrize("channels", [3, 4])
+def test_written_like_it_was_given(suffix: str, channels: int, tmp_path: Path) -> None:
+    if (suffix, channels) == ("jpg", 4):
+        pytest.skip("no opacity in JPEG")
+    values = pixels(200, 31, channels)
+    exif = Image.Exif()
+    exif[271] = "a camera"
+    path = tmp_path / f"out.{suffix}"
+    with large.writing(path, (200, 31), alpha=channels == 4, exif=exif.tobytes()) as writer:
+        for top in range(0, 200, 48):
+            writer.write(values[top : top + 48])
+        assert not path.exists()
+    with Image.open(path) as made:
+        assert made.info["icc_profile"] == image.srgb_profile()
+        assert suffix == "tif" or made.getexif()[271] == "a camera"
+        difference = np.abs(np.asarray(made).astype(int) - values)
+    assert difference.max() <= (6 if suffix == "jpg" else 0)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_bigtiff_from_four_gigabytes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    starts = []
+    for big in (large._BIG, 100):
+        monkeypatch.setattr(large, "_BIG", big)
+        with large.writing(tmp_path / "out.tif", (20, 31)) as writer:
+            writer.write(pixels(20, 31))
+        starts.append((tmp_path / "out.tif").read_bytes()[:4])
+    assert starts == [b"II*\0", b"II+\0"]  # version 42, and 43 of BigTIFF
+    photo = large.Photo(tmp_path / "out.tif")
+    photo.decode(tmp_path)
+    assert (whole_photo(photo)[0].permute(1, 2, 0) * 255).round().byte().numpy().tolist() == pixels(
+        20, 31
+    ).tolist()
+
+
+def test_nothing_half_written(tmp_path: Path) -> None:
+    (tmp_path / ".out.png.killed.part").write_text("of an earlier run")
+    with pytest.raises(KeyboardInterrupt), large.writing(tmp_path / "out.png", (100, 31)) as writer:  # noqa: PT012
+        writer.write(pixels(48, 31))
+        raise KeyboardInterrupt
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(UserError), large.writing(tmp_path / "out.png", (100, 31)) as writer:
+        writer.write(pixels(48, 31))  # and no more
+    assert not list(tmp_path.iterdir())
+    assert threading.active_count() < 10
+
+
+def test_what_cannot_hold_it_is_refused_before_the_work() -> None:
+    with pytest.raises(UserError, match=r"WEBP is not written strip by strip; use .jpg, .png or .tif"):
+        large.output_format(Path("a.webp"), (10, 10))
+    with pytest.raises(UserError, match="JPEG holds at most 65500 pixels a side, not 70000"):
+        large.output_format(Path("a.jpg"), (10, 70000))
+
+
+# ---- Through the command line ------------------------------------------------------------------------
+
+
+def made(path: Path) -> NDArray[np.int64]:
+    with Image.open(path) as picture:
+        return np.asarray(picture).astype(np.int64)
+
+
+@pytest.mark.parametrize(
+    ("name", "flags"),
+    [
+        ("photo.png", []),
+        ("photo.png", ["--stroke", "2"]),
+        ("photo.png", ["--stroke", "0.5", "--preserve-color", "--strength", "0.7"]),
+        ("clear.png", []),
+        ("turned.jpg", ["--strength", "0"]),
+    ],
+)
+def test_in_strips_the_same_comes_out(
+    name: str, flags: list[str], model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turned = Image.Exif()
+    turned[274] = 8
+    shape = {"photo.png": (150, 130, 3), "clear.png": (90, 70, 4), "turned.jpg": (64, 90, 3)}[name]
+    Image.fromarray(pixels(*shape)).save(tmp_path / name, exif=turned if name == "turned.jpg" else None)
+    (tmp_path / ".whole.png.killed.part").write_text("of an earlier run")
+    words = ["stylize", str(tmp_path / name), "-s", str(model), "--engine", "torch", "--quiet", *flags]
+    assert main([*words, "-o", str(tmp_path / "whole.png")]) == 0
+    monkeypatch.setattr(limits, "too_large", lambda *_: True)
+    assert main([*words, "-o", str(tmp_path / "strips.png")]) == 0
+    difference = np.abs(made(tmp_path / "strips.png") - made(tmp_path / "whole.png"))
+    assert difference.max() <= (3 if "--stroke" in flags or name == "turned.jpg" else 1)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_little_memory_is_enough(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from texturenets import budget
+
+    Image.fromarray(pixels(1280, 1024)).save(tmp_path / "photo.png")
+    most = budget.resident() + budget.RESERVE + 120 * 2**20
+    words = ["stylize", str(tmp_path / "photo.png"), "-s", str(model), "--engine", "torch"]
+    assert main([*words, "-o", str(tmp_path / "out.png"), "--memory", f"{most // 2**20}M"]) == 0
+    error = capsys.readouterr().err
+    assert re.search(
+        r"1024 x 1280 pixels in 6 passes, within \d+ MB for the network and \d+ MB of disk in", error
+    )
+    whole = api.load(model, "cpu", engine="torch")(Image.open(tmp_path / "photo.png"))
+    assert np.abs(made(tmp_path / "out.png") - np.asarray(whole).astype(int)).max() <= 1
+
+
+def test_impossible_memory_is_one_line(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(pixels()).save(tmp_path / "photo.png")
+    words = ["stylize", str(tmp_path / "photo.png"), "-s", str(model), "-o", str(tmp_path / "out.png")]
+    words += ["--engine", "torch"]
+    for flags, text in (
+        (["--memory", "lots"], "--memory 'lots' is no amount of memory: give it as 2G or 900M"),
+        (["--memory", "1M"], "not enough memory even for small pieces"),
+        (["--spool", str(tmp_path / "none"), "--memory", "1M"], "none is not a folder"),
+        (["--stroke", "big"], "--stroke 'big' is neither a number nor auto"),
+        (["--stroke", "40"], "--stroke 40 leaves 2 x 2 pixels of 70 x 90"),
+    ):
+        assert main([*words, *flags]) == 2
+        error = capsys.readouterr().err.splitlines()
+        assert text in error[-1]
+        assert not (tmp_path / "out.png").exists()
+
+
+def test_without_libvips_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    import builtins
+
+    real = builtins.__import__
+
+    def without(name: str, *args: Any, **kwargs: Any) -> Any:
+        if name == "pyvips":
+            raise ImportError(name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(UserError, match=r"pip install 'texturenets\[large\]'"):
+        large.vips()

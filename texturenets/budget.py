@@ -1,0 +1,102 @@
+"""How much memory there is, and how much of it a run may take."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from texturenets.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+SHARE: Final = 0.6
+"""Of what is free, the part that a run takes unless told otherwise: the rest is for everybody else."""
+
+RESERVE: Final = 160 * 2**20
+"""Bytes for what is no map: libraries' own buffers, decoders and encoders, pieces of memory between others."""
+
+_UNITS: Final = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+
+
+def parse(text: str) -> int:
+    """Bytes of "2G", "1.5GB", "900M" or "900 MiB", in powers of 1024. Raises UserError for anything else."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?\s*", text.lower())
+    if match is None or float(match[1]) <= 0:
+        raise UserError(f"--memory {text!r} is no amount of memory: give it as 2G or 900M")
+    return int(float(match[1]) * _UNITS[match[2]])
+
+
+def resident() -> int:
+    """Bytes of this process that are in memory; 0 where the system does not tell."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return 0
+
+
+def _group_limit() -> int | None:
+    """What is left of the limit on this process's control group (a container's), if there is one."""
+    for limit, used in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        folder = Path("/sys/fs/cgroup")
+        try:
+            most = (folder / limit).read_text().strip()
+            if most.isdigit() and int(most) < 2**60:
+                return max(0, int(most) - int((folder / used).read_text()))
+        except (OSError, ValueError):
+            continue
+    return None
+
+
+def free(device: torch.device | None = None) -> int:
+    """Bytes that can still be had on a device; None is the processor's memory."""
+    if device is not None and device.type == "cuda":
+        import torch
+
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0]) + unused
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        here = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        here = _physical() // 2
+    limit = _group_limit()
+    return here if limit is None else min(here, limit)
+
+
+def _physical() -> int:
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, AttributeError):
+        return 8 * 2**30
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The memory of a run: `total` bytes, of the whole process, or of tensors on `device` where that is a GPU."""
+
+    total: int
+    device: torch.device | None = None
+
+    @classmethod
+    def of(cls, asked: int | None = None, device: torch.device | None = None) -> Budget:
+        """`asked` bytes, or a share of what is free now."""
+        return cls(asked if asked is not None else _taken(device) + int(SHARE * free(device)), device)
+
+    def left(self) -> int:
+        """Bytes for maps, beside what is taken and what is set aside; not less than 0."""
+        return max(0, self.total - _taken(self.device) - RESERVE)
+
+
+def _taken(device: torch.device | None) -> int:
+    if device is not None and device.type == "cuda":
+        import torch
+
+        return int(torch.cuda.memory_allocated(device))
+    return resident()

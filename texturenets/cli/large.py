@@ -1,0 +1,50 @@
+"""What a command shows of a picture that is painted piece by piece."""
+
+from __future__ import annotations
+
+import atexit
+from typing import TYPE_CHECKING
+
+from texturenets.cli.common import complain
+
+if TYPE_CHECKING:
+    from texturenets.api import Style
+
+
+def follow(style: Style, quiet: bool, *, bar: bool) -> None:
+    """Have `style` say what a large picture will take, and with `bar` show how far it is."""
+    if quiet:
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    bars: list[Progress] = []
+
+    def stop() -> None:
+        while bars:
+            bars.pop().stop()
+
+    # A run that fails ends without a last call, and a bar that is never stopped leaves no cursor.
+    atexit.register(stop)
+
+    def progress(share: float) -> None:
+        if not bar or not console.is_terminal:
+            return
+        if not bars:
+            shown = Progress(
+                TextColumn(style.name, markup=False),
+                BarColumn(),
+                TaskProgressColumn(),
+                TimeRemainingColumn(elapsed_when_finished=True),
+                console=console,
+                redirect_stdout=False,
+            )
+            shown.add_task("", total=1.0)
+            shown.start()
+            bars.append(shown)
+        bars[0].update(bars[0].task_ids[0], completed=share)
+        if share >= 1:
+            stop()
+
+    style.pieces.announce, style.pieces.progress = complain, progress

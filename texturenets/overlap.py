@@ -1,0 +1,74 @@
+"""Reading the next, computing this one and writing the one before, at the same time."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+from texturenets.errors import UserError
+
+J = TypeVar("J")
+D = TypeVar("D")
+M = TypeVar("M")
+
+
+def overlapped(
+    jobs: Iterable[J],
+    decode: Callable[[J], D],
+    compute: Callable[[J, D], M],
+    encode: Callable[[J, M], None],
+) -> Iterator[tuple[J, UserError | None]]:
+    """Take every job through `decode`, `compute` and `encode`; give it when it is done, with what went wrong.
+
+    The jobs come back in their order. `compute` runs in the caller's thread, the others in one of their own each,
+    so that at most three jobs are in memory. A UserError ends its own job; anything else ends them all.
+    """
+    with ThreadPoolExecutor(1, "decode") as reader, ThreadPoolExecutor(1, "encode") as writer:
+        rest = iter(jobs)
+        ahead: deque[tuple[J, Future[D]]] = deque()
+        behind: deque[tuple[J, Future[None]]] = deque()
+
+        def look_ahead() -> None:
+            for job in rest:
+                ahead.append((job, reader.submit(decode, job)))
+                return
+
+        try:
+            look_ahead()
+            while ahead:
+                job, read = ahead.popleft()
+                look_ahead()
+                behind.append((job, _after(read, job, compute, encode, writer)))
+                while len(behind) > 1 or (behind and behind[0][1].done()):
+                    yield _outcome(*behind.popleft())
+            while behind:
+                yield _outcome(*behind.popleft())
+        finally:
+            for pool in (reader, writer):
+                pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _after(
+    read: Future[D],
+    job: J,
+    compute: Callable[[J, D], M],
+    encode: Callable[[J, M], None],
+    writer: ThreadPoolExecutor,
+) -> Future[None]:
+    """What becomes of a job when it has been read."""
+    try:
+        return writer.submit(encode, job, compute(job, read.result()))
+    except UserError as error:
+        failed: Future[None] = Future()
+        failed.set_exception(error)
+        return failed
+
+
+def _outcome(job: J, future: Future[None]) -> tuple[J, UserError | None]:
+    try:
+        future.result()
+    except UserError as error:
+        return job, error
+    return job, None
