@@ -418,8 +418,9 @@ def losses(start: str) -> Callable[[tiny.Result], dict[str, float]]:
 
 
 def rate(result: tiny.Result) -> float:
-    """The learning rate of the last step, over the flag's."""
-    found: float = result.records[0]["learning_rate"] / presets.DEFAULT.learning_rate
+    """The learning rate of the last step, over the recipe's."""
+    recipe: runs.Run = presets.TEXTURE if result.header.kind == "texture" else presets.DEFAULT
+    found: float = result.records[0]["learning_rate"] / recipe.learning_rate
     return found
 
 

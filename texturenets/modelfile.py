@@ -1,4 +1,4 @@
-"""One `.safetensors` file a model: half-precision weights and a JSON header that says all the rest."""
+"""One `.safetensors` file a model: weights, in half precision, and a JSON header that says all the rest."""
 
 from __future__ import annotations
 
@@ -59,21 +59,25 @@ def save_whole(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str,
             raise UserError(f"cannot write {path}: {error}") from None
 
 
-def save(network: nn.Module, header: Header, path: str | Path) -> None:
-    """Write `network` in half precision with `header` to `path`; the file appears whole.
+def save(
+    network: nn.Module, header: Header, path: str | Path, precision: Literal["float16", "float32"] = "float16"
+) -> None:
+    """Write `network` with `header` to `path`, its weights in `precision`; the file appears whole.
 
-    Raises UserError where it cannot be written, and where a weight does not fit half precision.
+    Raises UserError where it cannot be written, and where a weight is not finite in that precision.
     """
     import torch
 
+    dtype: torch.dtype = getattr(torch, precision)
     tensors: dict[str, Tensor] = {}
     for name, value in network.state_dict().items():
-        half = value.half() if value.is_floating_point() else value
-        if not torch.isfinite(half.float()).all():
+        stored = value.to(dtype) if value.is_floating_point() else value
+        if not torch.isfinite(stored.float()).all():
+            half = "half" if precision == "float16" else "single"
             raise UserError(
-                f"{path}: weight {name} is not finite in half precision: train anew with a lower --learning-rate"
+                f"{path}: weight {name} is not finite in {half} precision: train anew with a lower --learning-rate"
             )
-        tensors[name] = half
+        tensors[name] = stored
     data = {**dataclasses.asdict(header), "generator": specs.to_dict(header.generator), "format": FORMAT}
     save_whole(tensors, Path(path), {"texturenets": json.dumps(data)})
 
@@ -117,21 +121,48 @@ def load(path: str | Path, custom: Callable[..., Any] | str | None = None) -> tu
     `custom`: the user's consent to run a generator of someone's own, as `generators.build` takes it. Raises
     UserError as `read_header` does, for code that is not to be run, and where the weights do not fit.
     """
+    import torch
+
     from texturenets.generators import build
 
     header = read_header(path)
-    network = build(header.generator, custom=custom)
     with safe_open(Path(path), "pt") as file:
-        tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 (not a mapping)
+        shapes = {k: tuple(file.get_slice(k).get_shape()) for k in file.keys()}  # noqa: SIM118 (not a mapping)
+        if not isinstance(header.generator, specs.Custom):
+            _check(path, header.generator, shapes)
+        network = build(header.generator, custom=custom)
+        tensors = {k: file.get_tensor(k) for k in shapes}
     tensors = {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
+    for name, value in tensors.items():
+        if not torch.isfinite(value).all():
+            raise UserError(f"{path}: its weight {name} is not finite: the file is damaged")
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"{path}: its weights do not fit its {header.generator.name} network: {reason}"
-        ) from None
+        raise _misfit(path, header.generator, str(error)) from None
     return network.eval().requires_grad_(False), header
+
+
+def _check(path: str | Path, generator: specs.GeneratorSpec, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise UserError unless the weights of `generator` have these shapes.
+
+    Nothing is allocated: a damaged header may speak of a network that no memory holds.
+    """
+    import torch
+
+    from texturenets.generators import build
+
+    with torch.device("meta"):
+        wanted = {k: tuple(v.shape) for k, v in build(generator).state_dict().items()}
+    for name in [*wanted, *shapes]:
+        if wanted.get(name) != shapes.get(name):
+            have, want = shapes.get(name, "missing"), wanted.get(name, "not in it")
+            raise _misfit(path, generator, f"{name} is {have} in the file and {want} in the network")
+
+
+def _misfit(path: str | Path, generator: specs.GeneratorSpec, reason: str) -> UserError:
+    text = " ".join(reason.split())[:200]
+    return UserError(f"{path}: its weights do not fit its {generator.name} network: {text}")
 
 
 def shipped() -> dict[str, Path]:

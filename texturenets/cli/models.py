@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 app = App(name="models", help="List the shipped models, or show what a model file says of itself.")
 
+LISTED = 20  # lines of a published network's graph, up to which they are shown
+
 AsJson = Annotated[Flag, Parameter(name="--json")]
 
 
@@ -142,6 +144,8 @@ def _inline(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key}={_inline(inner)}" for key, inner in value.items())
     if isinstance(value, list | tuple):
+        if len(value) > LISTED:
+            return f"({len(value)} lines, which --json lists)"
         return ",".join(map(_inline, value))
     if isinstance(value, bool):
         return "yes" if value else "no"

@@ -58,7 +58,7 @@ class Entry:
 
 
 def compiled_suffix(parts: Sequence[str]) -> str:
-    """The suffix of a form that is compiled for what `parts` name: a version, a processor, a precision."""
+    """The suffix of a form that was compiled for what `parts` name: a graph, a processor, a precision."""
     return f"-{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:16]}.blob"
 
 

@@ -129,6 +129,8 @@ class Writer:
         self.nodes: list[onnx.NodeProto] = []
         self.weights: list[onnx.TensorProto] = []
         self.count = 0
+        self.zeros: dict[str, tuple[str, Sequence[int]]] = {}
+        """Maps that are others with zeros around them: what they were, and how many on each side."""
 
     def constant(self, values: Any, dtype: Any = np.float32) -> str:
         """The name of a tensor that holds `values`."""
@@ -198,7 +200,10 @@ class Writer:
             return x.each(lambda name: self._wrapped(name, sides))
         mode = {"zero": "constant", "replicate": "edge"}.get(mode, mode)
         places = self.constant([0, 0, top, left, 0, 0, bottom, right], np.int64)
-        return x.each(lambda name: self.node("Pad", name, places, mode=mode))
+        padded = x.each(lambda name: self.node("Pad", name, places, mode=mode))
+        if mode == "constant" and x.order is None and x.rest is None:
+            self.zeros[padded.name] = x.name, sides
+        return padded
 
     def _wrapped(self, name: str, sides: Sequence[int]) -> str:
         top, bottom, left, right = sides
@@ -246,18 +251,33 @@ class Writer:
         )
 
     def transposed(self, x: _Map, m: nn.ConvTranspose2d) -> _Map:
-        """`nn.ConvTranspose2d`."""
-        inputs = [self.plain(x), self.constant(_numpy(m.weight))]
+        """`nn.ConvTranspose2d`.
+
+        Zeros around its input become a smaller crop of its output: OpenVINO would merge the two, and take a
+        transposed convolution for a plain one.
+        """
+        assert isinstance(m.padding, tuple)
+        crop = [*m.padding, *m.padding]  # top, left, bottom, right
+        source = self.plain(x)
+        if source in self.zeros:
+            source, (top, bottom, left, right) = self.zeros[source]
+            down, across = m.stride
+            crop = [
+                a - b
+                for a, b in zip(crop, (down * top, across * left, down * bottom, across * right), strict=True)
+            ]
+            if min(crop) < 0:
+                raise UserError("a transposed convolution of a map with zeros around it")
+        inputs = [source, self.constant(_numpy(m.weight))]
         if m.bias is not None:
             inputs.append(self.constant(_numpy(m.bias)))
-        assert isinstance(m.padding, tuple)
         return _Map(
             self.node(
                 "ConvTranspose",
                 *inputs,
                 kernel_shape=list(m.kernel_size),
                 strides=list(m.stride),
-                pads=[*m.padding, *m.padding],
+                pads=crop,
                 output_padding=list(m.output_padding),
                 dilations=list(m.dilation),
                 group=m.groups,

@@ -57,6 +57,6 @@ class FullyConnectedGenerator(NoiseFed):
         """
         (vector,) = self.take(x, noises)
         hidden = F.relu(self.first(as_vectors(vector, self.size)))
-        start = F.relu(self.second(hidden)).unflatten(1, (-1, START, START))
+        start = F.relu(self.second(hidden)).unflatten(1, (-1, START, START))  # type: ignore[no-untyped-call]
         y: Tensor = self.output(self.exit(self.doublings(start)))
         return y

@@ -36,7 +36,7 @@ TITLES: Final[dict[Format, str]] = {
 
 _HDF5: Final = b"\x89HDF\r\n\x1a\n"
 # What a damaged file can make the standard library and ours raise.
-_DAMAGE: Final = (
+DAMAGE: Final = (
     DamagedError,
     SafetensorError,
     zipfile.BadZipFile,
@@ -123,17 +123,17 @@ def metadata(path: Path) -> dict[str, str]:
     try:
         with safe_open(path, "pt") as file:
             return dict(file.metadata() or {})
-    except (*_DAMAGE, OSError) as error:
+    except (*DAMAGE, OSError) as error:
         raise _damaged(path, "safetensors", error) from None
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """`text` in one line: a damaged file's names may hold anything."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:300]
 
 
 def _damaged(path: Path, kind: Format, error: BaseException) -> UserError:
-    reason = _plain(str(error)) or type(error).__name__
+    reason = plain(str(error)) or type(error).__name__
     return UserError(f"{path}: damaged or no {TITLES[kind]} file ({reason})")
 
 
@@ -141,8 +141,16 @@ def _stored(path: Path) -> tuple[Format, dict[str, Stored]]:
     kind = detect(path)
     try:
         return kind, _READERS[kind](path)
-    except (*_DAMAGE, OSError) as error:
+    except (*DAMAGE, OSError) as error:
         raise _damaged(path, kind, error) from None
+
+
+def arrays(path: Path) -> dict[str, Stored]:
+    """All arrays in the file at `path`, still unread, by the names that the file gives them.
+
+    Loading one may raise DamagedError or OSError. Raises UserError as `read` does.
+    """
+    return _stored(path)[1]
 
 
 def networks(path: Path) -> list[str]:
@@ -151,11 +159,11 @@ def networks(path: Path) -> list[str]:
     Several where it cannot be told, as for the first blocks of VGG-16 and VGG-19; none where nothing fits.
     Raises UserError as `read` does.
     """
-    _, stored = _stored(path)
+    found = arrays(path)
     counts: dict[str, int] = {}
     for network in LAYERS:
         with contextlib.suppress(UserError):
-            counts[network] = len(choose(network, stored))
+            counts[network] = len(choose(network, found))
     most = max(counts.values(), default=0)
     return [network for network, count in counts.items() if count == most]
 
@@ -165,13 +173,13 @@ def read(path: Path, network: str) -> Contents:
 
     Raises UserError, in one line, for a file that is damaged, of no known format, or of another network.
     """
-    kind, stored = _stored(path)
+    kind, found = _stored(path)
     try:
-        chosen = choose(network, stored)
+        chosen = choose(network, found)
         tensors = {name: _load(name, array, shapes(network)[name]) for name, array in chosen.items()}
     except UserError as error:
-        raise UserError(f"{path}: {_plain(str(error))}") from None
-    except (*_DAMAGE, OSError) as error:
+        raise UserError(f"{path}: {plain(str(error))}") from None
+    except (*DAMAGE, OSError) as error:
         raise _damaged(path, kind, error) from None
     return Contents(tensors, kind, metadata(path) if kind == "safetensors" else {})
 
@@ -226,14 +234,17 @@ def _load(name: str, array: Stored, shape: tuple[int, ...]) -> torch.Tensor:
 
 
 __all__ = [
+    "DAMAGE",
     "LAYERS",
     "TITLES",
     "Contents",
     "Format",
+    "arrays",
     "choose",
     "detect",
     "metadata",
     "networks",
+    "plain",
     "read",
     "shapes",
 ]

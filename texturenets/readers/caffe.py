@@ -1,28 +1,24 @@
-"""Caffe's `.caffemodel`: the arrays of its layers, by a small reader of the protobuf wire format.
+"""Caffe's `.caffemodel`: the arrays of its layers.
 
-Message and field numbers are those of Caffe's published `caffe.proto`; the wire format is described at
-protobuf.dev/programming-guides/encoding. Files of before 2014 keep their layers in field 2 (V1), later
-ones in field 100; old blobs have four sizes, new ones a shape.
+Message and field numbers are those of Caffe's published `caffe.proto`. Files of before 2014 keep their layers
+in field 2 (V1), later ones in field 100; old blobs have four sizes, new ones a shape.
 """
 
 from __future__ import annotations
 
 import math
 import mmap
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 import torch
 
+from texturenets.readers.protobuf import BYTES, FIXED32, FIXED64, VARINT, Field, Wire
 from texturenets.readers.stored import DamagedError, Stored
 
-MAX_FIELDS: Final = 200_000  # of all messages in a file that are looked at; VGG-19 has under 2000
 MAX_RUNS: Final = 1000
 MAX_NAME: Final = 300
-
-VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 # NetParameter
 V1_LAYERS, LAYERS = 2, 100
@@ -34,78 +30,7 @@ _DATA, _SHAPE, _DOUBLE = 5, 7, 8
 _DIM = 1  # BlobShape
 
 
-class Field(NamedTuple):
-    """One field of a message: for VARINT `value` is the number, else bytes `start` to `end` of the file."""
-
-    number: int
-    wire: int
-    value: int
-    start: int
-    end: int
-
-
-class _Wire:
-    """Fields out of the bytes of a file; all reading is bounded by the message it is in."""
-
-    def __init__(self, data: mmap.mmap) -> None:
-        self.data = data
-        self.fields = 0
-
-    def varint(self, position: int, end: int) -> tuple[int, int]:
-        value = 0
-        for i in range(10):
-            if position + i >= end:
-                break
-            byte = self.data[position + i]
-            value |= (byte & 0x7F) << (7 * i)
-            if byte < 0x80:
-                return value, position + i + 1
-        raise DamagedError("a number is cut short")
-
-    def message(self, start: int, end: int) -> Iterator[Field]:
-        """The fields of the message at `start` to `end`. A run of unpacked floats counts as one field."""
-        position = start
-        while position < end:
-            self.fields += 1
-            if self.fields > MAX_FIELDS:
-                raise DamagedError("it has too many fields for a network")
-            begin = position
-            tag, position = self.varint(position, end)
-            number, wire = tag >> 3, tag & 7
-            if not 1 <= number < 1 << 29:
-                raise DamagedError("a field without number")
-            if wire == VARINT:
-                value, position = self.varint(position, end)
-                yield Field(number, wire, value, 0, 0)
-                continue
-            if wire == BYTES:
-                length, position = self.varint(position, end)
-            elif wire in (FIXED64, FIXED32):
-                length = 8 if wire == FIXED64 else 4
-                if number in (_DATA, _DOUBLE) and position - begin == 1:
-                    length = self._unpacked(begin, end, 1 + length) - 1
-            else:
-                raise DamagedError("a field of unknown kind")
-            if length > end - position:
-                raise DamagedError("a field is longer than what holds it")
-            yield Field(number, wire, 0, position, position + length)
-            position += length
-
-    def _unpacked(self, start: int, end: int, item: int) -> int:
-        """Length in bytes of the run of fields of `item` bytes at `start` that share a tag."""
-        count = (end - start) // item
-        tags = np.frombuffer(self.data, np.uint8, count * item, start)[::item]
-        # in growing pieces: most fixed fields stand alone
-        done, step = 1, 16
-        while done < count:
-            piece = tags[done : done + step] == tags[0]
-            if not piece.all():
-                return (done + int(np.argmin(piece))) * item
-            done, step = done + len(piece), step * 4
-        return max(count, 1) * item
-
-
-def _blob(wire: _Wire, start: int, end: int) -> Stored:
+def _blob(wire: Wire, start: int, end: int) -> Stored:
     sizes: dict[int, int] = {}
     shape: list[int] | None = None
     runs: list[Field] = []
@@ -143,7 +68,7 @@ def _count(run: Field) -> int:
     return (length + 1) // (size + 1)
 
 
-def _load(data: mmap.mmap, runs: list[Field], shape: tuple[int, ...]) -> torch.Tensor:
+def _load(data: mmap.mmap | bytes, runs: list[Field], shape: tuple[int, ...]) -> torch.Tensor:
     pieces = []
     for run in runs:
         size = 4 if run.number == _DATA else 8
@@ -158,7 +83,7 @@ def _load(data: mmap.mmap, runs: list[Field], shape: tuple[int, ...]) -> torch.T
     return torch.from_numpy(numbers.reshape(shape))
 
 
-def _shape(wire: _Wire, field: Field) -> list[int]:
+def _shape(wire: Wire, field: Field) -> list[int]:
     dims: list[int] = []
     for dim in wire.message(field.start, field.end):
         if dim.number != _DIM:
@@ -175,7 +100,7 @@ def _shape(wire: _Wire, field: Field) -> list[int]:
     return dims
 
 
-def _layer(wire: _Wire, layer: Field, out: dict[str, Stored]) -> None:
+def _layer(wire: Wire, layer: Field, out: dict[str, Stored]) -> None:
     name_field, blob_field = _FIELDS[layer.number]
     name = ""
     blobs: list[Field] = []
@@ -198,7 +123,7 @@ def read(path: Path) -> dict[str, Stored]:
     Raises DamagedError and OSError.
     """
     with path.open("rb") as stream:
-        wire = _Wire(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ))
+        wire = Wire(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ), runs=(_DATA, _DOUBLE))
     out: dict[str, Stored] = {}
     for field in wire.message(0, len(wire.data)):
         if field.number in _FIELDS and field.wire == BYTES:

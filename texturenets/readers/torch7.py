@@ -145,6 +145,10 @@ class _Binary:
     def skip(self, count: int) -> None:
         self._take(count)
 
+    @property
+    def done(self) -> bool:
+        return self.position == len(self.data)
+
     def numbers(self, dtype: str, count: int) -> Array:
         kind = np.dtype(f"<i{self.long}" if dtype == "long" else f"<{dtype}")
         if count > len(self.data):
@@ -192,6 +196,10 @@ class _Ascii:
 
     def skip(self, count: int) -> None:
         self.raw(count)
+
+    @property
+    def done(self) -> bool:
+        return _TOKEN.match(self.data, self.position) is None
 
     def numbers(self, dtype: str, count: int) -> Array:
         if dtype in ("u1", "i1"):  # DiskFile writes these as they are
@@ -292,6 +300,8 @@ class _Reader:
         storage = self.value(depth + 1)
         if storage is not None and not isinstance(storage, Storage):
             raise DamagedError("a tensor whose storage is something else")
+        if storage is None and made.shape and all(made.shape):
+            raise DamagedError("a tensor of numbers without a storage")
         made.storage = storage
         return made
 
@@ -337,11 +347,14 @@ def read(path: Path) -> Any:
     else:
         sources = [_Binary(data, 8), _Binary(data, 4)]
     # Nothing in a file says how long its longs are; read with the wrong length, the first tensor has an
-    # absurd shape.
+    # absurd shape, or the value ends before the file does.
     first: DamagedError | None = None
     for source in sources:
         try:
-            return _Reader(source).value()
+            value = _Reader(source).value()
+            if not source.done:
+                raise DamagedError("it goes on behind its end")
+            return value
         except DamagedError as error:
             first = first or error
         except (ValueError, OverflowError, struct.error) as error:

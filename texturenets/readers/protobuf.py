@@ -1,0 +1,92 @@
+"""The protobuf wire format, as described at protobuf.dev/programming-guides/encoding."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Collection, Iterator
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from texturenets.readers.stored import DamagedError
+
+MAX_FIELDS: Final = 200_000  # of all messages in a file that are looked at; VGG-19 has under 2000
+
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+
+
+class Field(NamedTuple):
+    """One field of a message: for VARINT `value` is the number, else bytes `start` to `end` of the file."""
+
+    number: int
+    wire: int
+    value: int
+    start: int
+    end: int
+
+
+class Wire:
+    """Fields out of the bytes of a file; all reading is bounded by the message it is in.
+
+    `runs`: numbers of fields that hold one number each and come thousands in a row, as old writers put arrays:
+    such a run is given as one field.
+    """
+
+    def __init__(self, data: mmap.mmap | bytes, runs: Collection[int] = ()) -> None:
+        self.data = data
+        self.runs = runs
+        self.fields = 0
+
+    def varint(self, position: int, end: int) -> tuple[int, int]:
+        """The whole number at `position`, and where it ends."""
+        value = 0
+        for i in range(10):
+            if position + i >= end:
+                break
+            byte = self.data[position + i]
+            value |= (byte & 0x7F) << (7 * i)
+            if byte < 0x80:
+                return value, position + i + 1
+        raise DamagedError("a number is cut short")
+
+    def message(self, start: int, end: int) -> Iterator[Field]:
+        """The fields of the message at `start` to `end`. Raises DamagedError where they are none."""
+        position = start
+        while position < end:
+            self.fields += 1
+            if self.fields > MAX_FIELDS:
+                raise DamagedError("it has too many fields for a network")
+            begin = position
+            tag, position = self.varint(position, end)
+            number, wire = tag >> 3, tag & 7
+            if not 1 <= number < 1 << 29:
+                raise DamagedError("a field without number")
+            if wire == VARINT:
+                value, position = self.varint(position, end)
+                yield Field(number, wire, value, 0, 0)
+                continue
+            if wire == BYTES:
+                length, position = self.varint(position, end)
+            elif wire in (FIXED64, FIXED32):
+                length = 8 if wire == FIXED64 else 4
+                if number in self.runs and position - begin == 1:
+                    length = self._unpacked(begin, end, 1 + length) - 1
+            else:
+                raise DamagedError("a field of unknown kind")
+            if length > end - position:
+                raise DamagedError("a field is longer than what holds it")
+            yield Field(number, wire, 0, position, position + length)
+            position += length
+
+    def _unpacked(self, start: int, end: int, item: int) -> int:
+        """Length in bytes of the run of fields of `item` bytes at `start` that share a tag."""
+        count = (end - start) // item
+        tags = np.frombuffer(self.data, np.uint8, count * item, start)[::item]
+        # in growing pieces: most fixed fields stand alone
+        done, step = 1, 16
+        while done < count:
+            piece = tags[done : done + step] == tags[0]
+            if not piece.all():
+                return (done + int(np.argmin(piece))) * item
+            done, step = done + len(piece), step * 4
+        return max(count, 1) * item
