@@ -104,7 +104,11 @@ def _pyramid(spec: Pyramid) -> _Sketch:
             pooled: dict[str, Any] = {"kernel": stride, "stride": stride}
             parts.append(photo if stride == 1 else sketch.add("avg_pool", photo, **pooled))
         if spec.noise_depth:
-            settings: dict[str, Any] = {"channels": spec.noise_depth, "stride": stride, "distribution": spec.noise}
+            settings: dict[str, Any] = {
+                "channels": spec.noise_depth,
+                "stride": stride,
+                "distribution": spec.noise,
+            }
             parts.append(sketch.add("noise", **settings))
         return parts[0] if len(parts) == 1 else sketch.add("concat", *parts)
 

@@ -162,4 +162,6 @@ def _noise(  # noqa: PLR0917 (a place and a size)
 ) -> Tensor:
     """The part at a place of one map of noise: (1, channels, height, width)."""
     make = noise.uniform if asked.distribution == "uniform" else noise.normal
-    return noise.levelled([make(seed, stream, top, left, height, width, asked.channels)[None]], [asked], [level])[0]
+    return noise.levelled(
+        [make(seed, stream, top, left, height, width, asked.channels)[None]], [asked], [level]
+    )[0]
