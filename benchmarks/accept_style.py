@@ -3,8 +3,8 @@
     accept_style.py [NAME|MODEL ...] [--keep FOLDER]
 
 For `wave` and `udnie` each of the three numbers is to be no higher than in the judge's table on three of the four
-photos (others that the table has are printed beside it); for every style the lattice at most 4 dB and the border at most
-2 dB above the photo's own.
+photos (others that the table has are printed beside it); for every style the lattice at most 4 dB and the border at
+most 2 dB above the photo's own.
 """
 
 from __future__ import annotations
