@@ -27,6 +27,7 @@ app.command("texturenets.cli.train:app", name="train", sort_key=2)
 app.command("texturenets.cli.optimize:optimize", sort_key=2.5)
 app.command("texturenets.cli.cache:cache", sort_key=3)
 app.command("texturenets.cli.models:app", name="models", sort_key=4)
+app.command("texturenets.cli.serve:serve", sort_key=4.5)
 app.command("texturenets.cli.demo:demo", sort_key=5)
 
 

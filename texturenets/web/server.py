@@ -1,0 +1,52 @@
+"""The application in a web server."""
+
+from __future__ import annotations
+
+import socket
+import sys
+
+import uvicorn
+
+from texturenets.errors import UserError
+from texturenets.web.app import create
+from texturenets.web.observe import log_to_stderr
+from texturenets.web.settings import LOOPBACK, Settings
+
+LONGEST_HEADERS = 32 * 2**10  # bytes of a request's line and headers together, as web servers have it
+
+
+def listen(settings: Settings) -> socket.socket:
+    """The socket to serve at. Raises UserError where the address cannot be had."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    place = socket.socket(family, socket.SOCK_STREAM)
+    place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        place.bind((settings.host, settings.port))
+    except (OSError, OverflowError) as error:
+        place.close()
+        raise UserError(
+            f"cannot listen at {settings.host} port {settings.port}: {error}; choose another with --port"
+        ) from None
+    return place
+
+
+def serve(settings: Settings, level: str = "info") -> None:
+    """Serve until it is told to stop by a signal; requests at work are finished."""
+    place = listen(settings)
+    app, _ = create(settings)
+    log_to_stderr(level)
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    print(f"http://{host}:{place.getsockname()[1]}", flush=True)
+    if settings.host not in LOOPBACK and settings.token is None:
+        print("texturenets: other machines may use this service, without a token", file=sys.stderr)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        h11_max_incomplete_event_size=LONGEST_HEADERS,
+        http="h11",
+        ws="none",
+        timeout_graceful_shutdown=10,
+    )
+    uvicorn.Server(config).run(sockets=[place])
