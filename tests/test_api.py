@@ -216,7 +216,7 @@ def test_header_and_name(style: api.Style) -> None:
 def test_texture_models_are_for_sampling(tmp_path: Path) -> None:
     path = save(tmp_path / "bark.safetensors", kind="texture")
     with pytest.raises(UserError, match=r"texturenets sample .*bark\.safetensors"):
-        api.load(path)
+        api.load_style(path)
 
 
 def test_shipped_styles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,3 +253,12 @@ def test_orientation_and_kind_of_a_file_in_memory(tmp_path: Path) -> None:
     with Image.open(tmp_path / "a.jpg") as photo:
         assert fixed()(photo).size == (10, 20)
     assert image.read(tmp_path / "a.jpg").size == (20, 10)
+
+
+def test_the_engine_can_be_chosen(tmp_path: Path) -> None:
+    path = save(tmp_path / "tiny.safetensors")
+    style = api.load(path, engine="openvino", precision="float32")
+    assert (style.engine.name, style.engine.precision) == ("openvino", "float32")
+    assert "openvino float32" in repr(style)
+    with pytest.raises(UserError, match=r"unknown engine 'openvin'.*did you mean 'openvino'"):
+        api.load(path, engine="openvin")

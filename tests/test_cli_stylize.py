@@ -171,7 +171,7 @@ def test_skip_existing(
     assert Path("out/a-plain.png").read_bytes() == b"mine"
     assert output.out.splitlines() == ["out/a-plain.png", "out/b-plain.png"]
     assert output.err == "1 done, 1 there already\n"
-    monkeypatch.setattr(api, "load", lambda *_, **__: pytest.fail("loaded, with nothing to do"))
+    monkeypatch.setattr(api, "load_style", lambda *_, **__: pytest.fail("loaded, with nothing to do"))
     assert main(["stylize", "a.png", "b.png", "-o", "out", "--skip-existing", "--engine", "torch"]) == 0
 
 
@@ -276,7 +276,7 @@ def test_interrupted(here: Path, capsys: pytest.CaptureFixture[str], monkeypatch
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(api, "load", interrupt)
+    monkeypatch.setattr(api, "load_style", interrupt)
     photo("a.jpg")
     assert main(["stylize", "a.jpg"]) == 130
     assert one_line(capsys.readouterr().err) == "texturenets: interrupted\n"

@@ -65,6 +65,30 @@ LUA: dict[str, dict[str, object]] = {
         "cpu": False,
         "gpu": 0,
     },
+    "texture_train.lua, branch texture_nets_v1": {
+        "texture_layers": f"{STYLE_LAYERS},relu5_1",
+        "texture": "data/texture/red-peppers256.o.jpg",
+        "learning_rate": 1e-1,
+        "num_iterations": 1500,
+        "batch_size": 16,
+        "image_size": 256,
+        "noise_depth": 3,
+        "gpu": 0,
+        "tmp_path": "data/out/",
+        "model_name": "",
+        "normalize_gradients": "false",
+        "vgg_no_pad": "false",
+        "proto_file": f"{VGG}_deploy.prototxt",
+        "model_file": f"{VGG}.caffemodel",
+        "backend": "nn",
+        "circular_padding": "true",
+    },
+    "texture_sample.lua, branch texture_nets_v1": {
+        "noise_depth": 3,
+        "model": "",
+        "sample_size": 256,
+        "save_path": ".",
+    },
     "stylization_train.lua, branch texture_nets_v1": {
         "style_layers": f"{STYLE_LAYERS},relu5_1",
         "content_layers": "relu4_2",
@@ -122,7 +146,6 @@ LUA: dict[str, dict[str, object]] = {
         "eval": "false",
     },
 }
-LATER = {"noise_depth", "add_noise", "pairwise_loss", "pairwise_weight"}
 
 # Which field of a run stands for a flag of train.lua, and what its default is there in our terms.
 FIELDS = {
@@ -156,6 +179,10 @@ FIXED = {
     "normalize_gradients": False,
     "vgg_padding": True,
     "pool": "max",
+    "diversity_weight": 0.0,
+    "diversity_layer": "pixels",
+    "noise_depth": 0,
+    "texture_photos": 0,
     "flip": False,
     "precision": "float32",
 }
@@ -214,6 +241,8 @@ def command_of(section: str) -> tuple[str, ...]:
     """The command of ours that a section of the document is about."""
     if "extract" in section:
         return ("cache",)
+    if "texture_" in section.partition(",")[0]:
+        return ("train", "texture") if "train" in section else ("sample",)
     return ("train", "style") if "train" in section else ("stylize",)
 
 
@@ -243,17 +272,17 @@ def test_every_counterpart_exists_and_what_has_none_says_why(section: str) -> No
     for flag, row in TABLES[section].items():
         if row.here == "none":
             assert row.remarks, flag
-        elif row.here == "not yet":
-            assert flag in LATER
         elif not row.here.startswith("--"):
-            assert row.here in ("IMAGE", "PHOTO")
+            assert row.here in ("IMAGE", "PHOTO", "TEXTURE")
         for ours in re.findall(r"--[a-z][a-z-]*", row.here + row.remarks.partition("TensorBoard's:")[0]):
             assert ours in flags | {"--help"}, f"{flag}: {ours}"
 
 
 @pytest.mark.parametrize("section", [s for s in LUA if "train" in s])
 def test_defaults_here_are_those_of_the_default_recipe(section: str) -> None:
-    run, how = presets.DEFAULT, Logistics()
+    textures = "texture" in command_of(section)
+    run: runs.Run = presets.TEXTURE if textures else presets.DEFAULT
+    how = Logistics()
     for flag, row in TABLES[section].items():
         name = row.here.partition(" ")[0][2:].replace("-", "_")
         if name == "style_layers":
@@ -261,14 +290,14 @@ def test_defaults_here_are_those_of_the_default_recipe(section: str) -> None:
         elif name in ("workers", "snapshot_every"):
             assert row.default == str(getattr(how, name)), flag
         elif name == "set":
-            spec = specs.make(run.generator, run.set)
+            spec = specs.make(run.generator, run.settings)
             key = row.here.split()[1].partition("=")[0]
             assert row.default == getattr(spec, key), flag
         elif name == "normalize_gradients":
             assert row.default == ("on" if run.normalize_gradients else "off")
         elif name == "no_vgg_padding":
             assert row.default == ("padded" if run.vgg_padding else "not padded")
-        elif name in {f.name for f in dataclasses.fields(runs.StyleRun)}:
+        elif name in {f.name for f in dataclasses.fields(run)}:
             value = getattr(run, name)
             assert row.default == (",".join(value) if isinstance(value, tuple) else str(value)), flag
 
@@ -325,19 +354,30 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> tiny.Studio:
 Run = Callable[..., tiny.Result]
 
 
-@pytest.fixture(scope="module")
-def trained(studio: tiny.Studio) -> Run:
-    """`studio.run`, done once for the same flags; the run has to succeed."""
+def once(make: Run) -> Run:
+    """`make`, done once for the same flags; the run has to succeed."""
     done: dict[str, tiny.Result] = {}
 
     def run(**flags: Any) -> tiny.Result:
         key = repr(sorted(flags.items()))
         if key not in done:
-            done[key] = studio.run(**flags)
+            done[key] = make(**flags)
             assert done[key].status == 0, done[key].error
         return done[key]
 
     return run
+
+
+@pytest.fixture(scope="module")
+def trained(studio: tiny.Studio) -> Run:
+    """`train style`, once for the same flags."""
+    return once(studio.run)
+
+
+@pytest.fixture(scope="module")
+def drawn(studio: tiny.Studio) -> Run:
+    """`train texture`, once for the same flags."""
+    return once(studio.texture)
 
 
 def losses(start: str) -> Callable[[tiny.Result], dict[str, float]]:
@@ -361,6 +401,12 @@ def first_pictures(result: tiny.Result) -> tuple[tuple[int, int], bytes]:
     with Image.open(result.folder / "pictures" / "000001.jpg") as image:
         upper = image.crop((0, 0, image.width, image.height // 2))
         return upper.size, upper.tobytes()
+
+
+def size_of_pictures(result: tiny.Result) -> tuple[int, int]:
+    """Of all samples of the first step beside each other: width and height."""
+    with Image.open(result.folder / "pictures" / "000001.jpg") as image:
+        return image.size
 
 
 def width(result: tiny.Result) -> int:
@@ -399,6 +445,7 @@ class Change:
 
 
 ONE = {"steps": 1}
+NOISY = {"noise_depth": 2}
 STYLE: dict[str, Change] = {
     "generator": Change(
         lambda r: r.header.generator.name,
@@ -437,6 +484,18 @@ STYLE: dict[str, Change] = {
     "normalize_gradients": Change(network, {"normalize_gradients": True}),
     "vgg_padding": Change(losses("style"), {"vgg_padding": False}, ONE),
     "pool": Change(losses("style"), {"pool": "average"}, ONE),
+    "noise_depth": Change(
+        lambda r: r.header.generator.noise_depth,  # type: ignore[attr-defined]
+        {"noise_depth": 2},
+        then=2,
+    ),
+    "diversity_weight": Change(lambda r: "diversity" in names(r), {"diversity_weight": 1}, NOISY, then=True),
+    "diversity_layer": Change(
+        losses("diversity"),
+        {"diversity_layer": "squeezenet1_0:fire2"},
+        {"diversity_weight": 1, **NOISY, "steps": 1},
+    ),
+    "texture_photos": Change(losses("style"), {"texture_photos": 1}, {"steps": 1}),
     "flip": Change(first_pictures, {"flip": False}),
     "val_share": Change(said("only . photos"), {"val_share": 0.5}, then="only 3 photos"),
     "seed": Change(network, {"seed": 1}),
@@ -466,7 +525,38 @@ LOGISTICS: dict[str, Change] = {
 LOGISTICS_ALONE = {"weights", "offline", "device", "workers", "init"}
 
 
+# Of a texture: what is common is seen at the same things.
+TEXTURE: dict[str, Change] = {
+    **{f.name: STYLE[f.name] for f in dataclasses.fields(runs.Run) if f.name not in ALONE},
+    "generator": Change(
+        lambda r: r.header.generator,
+        {"generator": "pyramid", "set": ["channels=1", "scales=2"]},
+        then=specs.Pyramid(channels=1, scales=2, photo=False, noise_depth=2, padding="circular"),
+    ),
+    "set": Change(lambda r: len(r.weights), {"set": ["channels=6,4"]}),
+    "noise_depth": Change(
+        lambda r: r.header.generator.noise_depth,  # type: ignore[attr-defined]
+        {"noise_depth": 3},
+        then=3,
+    ),
+    "style_layers": Change(
+        lambda r: names(r) - {"lattice"},
+        {"style_layers": "vgg16:relu1_1,squeezenet1_0:fire2"},
+        then={"style/vgg16:relu1_1", "style/squeezenet1_0:fire2"},
+    ),
+    "image_size": Change(size_of_pictures, {"image_size": 48}, then=(96, 48)),
+    "batch_size": Change(size_of_pictures, {"batch_size": 3}, then=(192, 64)),
+    "diversity_weight": Change(lambda r: "diversity" in names(r), {"diversity_weight": 1}, then=True),
+    "diversity_layer": Change(
+        losses("diversity"),
+        {"diversity_layer": "squeezenet1_0:fire2"},
+        {"diversity_weight": 1, "steps": 1},
+    ),
+}
+
+
 def test_every_field_has_its_test() -> None:
+    assert {f.name for f in dataclasses.fields(runs.TextureRun)} == TEXTURE.keys() | ALONE
     assert {f.name for f in dataclasses.fields(runs.StyleRun)} == STYLE.keys() | ALONE
     assert {f.name for f in dataclasses.fields(Logistics)} == LOGISTICS.keys() | LOGISTICS_ALONE
 
@@ -475,6 +565,15 @@ def test_every_field_has_its_test() -> None:
 def test_the_flag_changes_the_result(name: str, trained: Run) -> None:
     change = (STYLE | LOGISTICS)[name]
     before, after = trained(**change.beside), trained(**change.beside, **change.flags)
+    assert change.sees(before) != change.sees(after)
+    if change.then is not None:
+        assert change.sees(after) == change.then
+
+
+@pytest.mark.parametrize("name", TEXTURE)
+def test_the_flag_changes_the_texture(name: str, drawn: Run) -> None:
+    change = TEXTURE[name]
+    before, after = drawn(**change.beside), drawn(**change.beside, **change.flags)
     assert change.sees(before) != change.sees(after)
     if change.then is not None:
         assert change.sees(after) == change.then
@@ -511,10 +610,10 @@ def test_accumulate_splits_the_batch_and_keeps_the_gradient(
     sizes: list[int] = []
     forward = Objective.forward
 
-    def spy(self: Objective, y: torch.Tensor, *rest: Any) -> dict[str, torch.Tensor]:
+    def spy(self: Objective, y: torch.Tensor, *rest: Any, **how: bool) -> dict[str, torch.Tensor]:
         if y.requires_grad:  # not validation's
             sizes.append(len(y))
-        return forward(self, y, *rest)
+        return forward(self, y, *rest, **how)
 
     monkeypatch.setattr(Objective, "forward", spy)
     split = studio.run(accumulate=2, **ONE)
@@ -656,7 +755,7 @@ def test_resume_goes_on_and_refuses_another_run(studio: tiny.Studio, monkeypatch
     ("flags", "hint"),
     [
         ({"image_size": 66}, "use 64 or 68"),
-        ({"generator": "johnson", "set": ["channels=2", "blocks=0", "noise_depth=3"]}, "noise"),
+        ({"generator": "multiscale", "set": []}, "train texture"),
         ({"set": ["chanels=8"]}, "channels"),
         ({"style_layers": "squeezenet1_0:conv11"}, "conv1"),
         ({"style_layers": "squeezenet1_0:conv1,vgg66:relu1_1"}, "vgg16"),

@@ -16,16 +16,34 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from texturenets import specs
+from texturenets import noise, specs
 from texturenets.errors import UserError
 from texturenets.generators import GENERATORS, build, flops
-from texturenets.specs import Custom, GeneratorSpec, Graph, Johnson, Pyramid, Residual, SkipUnpool
+from texturenets.specs import (
+    Custom,
+    FullyConnected,
+    GeneratorSpec,
+    Graph,
+    Johnson,
+    Multiscale,
+    Pyramid,
+    Pyramid2,
+    Residual,
+    Skip,
+    SkipNoise,
+    SkipUnpool,
+)
 
 TINY: dict[str, GeneratorSpec] = {
     "residual": Residual(channels=32, blocks=1),
     "johnson": Johnson(channels=3, blocks=1),
     "pyramid": Pyramid(channels=3, scales=3),
     "skip_unpool": SkipUnpool(channels=(4, 6), skip_channels=2),
+    "pyramid2": Pyramid2(channels=(6, 4, 3), noise_depth=2),
+    "skip": Skip(channels=(4, 6), skip_channels=2),
+    "skip_noise": SkipNoise(channels=(4, 6), skip_channels=2),
+    "multiscale": Multiscale(channels=(8, 6, 4), noise_depth=2),
+    "fully_connected": FullyConnected(noise_depth=8, hidden=6, channels=(6, 4)),
     "graph": Graph(
         nodes=("photo", "conv 0 out=4 kernel=2 stride=2", "elu 1", "deconv 2 out=3 kernel=2 stride=2")
     ),
@@ -44,6 +62,13 @@ OPTIONS: list[GeneratorSpec] = [
     Pyramid(channels=2, scales=2, upsampling="bilinear", output="bounded"),
     SkipUnpool(channels=(4,), skip_channels=1, output="bounded"),
     SkipUnpool(channels=(4, 6, 8), skip_channels=2, noise_depth=1),
+    Residual(channels=32, blocks=1, noise_depth=2),
+    Johnson(channels=3, blocks=1, photo=False, noise_depth=3, upsampling="nearest"),
+    Pyramid(channels=2, scales=3, noise_depth=2, activation="leaky_relu"),
+    Pyramid(channels=2, scales=3, photo=False, noise_depth=3, noise="normal"),
+    Pyramid2(channels=(6, 4), photo=True, upsampling="bilinear"),
+    Skip(channels=(4, 6), photo=True, noise_depth=0, level_noise=1, upsampling="bilinear"),
+    FullyConnected(noise_depth=8, hidden=6, channels=(6, 4), upsampling="bilinear", output="bounded"),
 ]
 CASES = [
     dataclasses.replace(spec, normalization=norm, padding=padding)
@@ -59,10 +84,19 @@ def label(spec: GeneratorSpec) -> str:
 
 
 def photo(network: nn.Module, count: int, height: int, width: int) -> Tensor:
-    """Random pictures, with noise where the network wants it, `height` and `width` in strides."""
-    channels, stride = getattr(network, "input_channels", 3), network.stride
+    """Random pictures, `height` and `width` in strides; of a network of one size, in that."""
+    stride = network.stride
     assert isinstance(stride, int)
-    return torch.rand(count, channels, height * stride, width * stride, dtype=torch.float64)
+    if hasattr(network, "size"):
+        height = width = 1
+    return torch.rand(count, 3, height * stride, width * stride, dtype=torch.float64)
+
+
+def fed(network: nn.Module, x: Tensor) -> list[list[Tensor]]:
+    """The maps of noise for pictures like `x`, as the second argument of the network; none where it takes none."""
+    inputs = getattr(network, "noise", ())
+    drawn = noise.draw(inputs, list(range(len(x))), x.shape[2], x.shape[3])
+    return [[m.double() for m in drawn]] if inputs else []
 
 
 def test_the_tables_agree() -> None:
@@ -76,7 +110,9 @@ def test_every_generator(spec: GeneratorSpec) -> None:
     assert specs.from_dict(json.loads(json.dumps(specs.to_dict(spec)))) == spec
     network = build(spec).double()
     x = photo(network, 2, 4, 3)
-    y = network(x)
+    maps = fed(network, x)
+    one, other = ([[m[i : i + 1] for m in some] for some in maps] for i in (0, 1))
+    y = network(x, *maps)
     assert y.shape == (2, 3, *x.shape[2:])
 
     (y * torch.rand_like(y)).sum().backward()
@@ -88,11 +124,11 @@ def test_every_generator(spec: GeneratorSpec) -> None:
             assert parameter.grad.abs().max() > 1e-9, name
 
     if spec.normalization != "batch":
-        torch.testing.assert_close(network(x[:1]), y[:1], rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(network(x[:1], *one), y[:1], rtol=1e-9, atol=1e-9)
     network.eval()
     with torch.no_grad():
-        both = network(x)
-        torch.testing.assert_close(network(x[1:]), both[1:], rtol=1e-9, atol=1e-9)
+        both = network(x, *maps)
+        torch.testing.assert_close(network(x[1:], *other), both[1:], rtol=1e-9, atol=1e-9)
         smallest = network(photo(network, 1, 1, 1))
     assert smallest.shape[2:] == (network.stride, network.stride)
     assert smallest.isfinite().all()

@@ -927,3 +927,34 @@ def test_preserve_color_is_clamped() -> None:
     assert tni.preserve_color(white, blue).max() == 1
     with pytest.raises(ValueError, match="sizes differ"):
         tni.preserve_color(white, blue[..., :1])
+
+
+@pytest.mark.parametrize("size", [(20, 31), (90, 77)])
+def test_arrays_and_tensors_are_resized_alike(size: tuple[int, int]) -> None:
+    array = np.random.default_rng(0).random((2, 3, 40, 53), np.float32)
+    resized = tni.resize(array, size)
+    assert isinstance(resized, np.ndarray)
+    assert resized.dtype == np.float32
+    assert np.allclose(resized, tni.resize(torch.from_numpy(array), size).numpy(), atol=1e-4)
+
+
+def test_arrays_keep_their_colors_like_tensors() -> None:
+    stylized, photo = np.random.default_rng(0).random((2, 1, 3, 8, 9), np.float32)
+    kept = tni.preserve_color(stylized, photo)
+    assert isinstance(kept, np.ndarray)
+    same = tni.preserve_color(torch.from_numpy(stylized), torch.from_numpy(photo))
+    assert np.allclose(kept, same.numpy(), atol=1e-6)
+
+
+def test_a_picture_is_an_array_until_a_tensor_is_asked_for(tmp_path: Path) -> None:
+    Image.new("RGBA", (5, 4), (255, 0, 51, 102)).save(tmp_path / "a.png")
+    picture = tni.read(tmp_path / "a.png")
+    assert isinstance(picture.pixels, np.ndarray)
+    assert isinstance(picture.transparency, np.ndarray)
+    assert isinstance(picture.rgb, torch.Tensor)
+    assert picture.size == (4, 5)
+    picture.pixels = 1 - picture.pixels
+    assert torch.allclose(picture.rgb[0, :, 0, 0], torch.tensor([0.0, 1.0, 0.8]))
+    tni.write(tmp_path / "b.png", picture.pixels)
+    tni.write(tmp_path / "c.png", picture.rgb[0])
+    assert (tmp_path / "b.png").read_bytes() == (tmp_path / "c.png").read_bytes()

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from texturenets.descriptors import Tap
-from texturenets.losses import Objective, Terms, content_distance, shrink, texture_distance
+from texturenets.losses import Objective, Terms, content_distance, diversity, shrink, texture_distance
+from texturenets.statistics import lattice
 
 
 class Toy(nn.Module):
@@ -141,3 +142,70 @@ def test_half_the_batch_twice_is_the_batch(pictures: tuple[Tensor, Tensor, Tenso
     parts = [made(y[i : i + 1], made.content(photo[i : i + 1])) for i in range(2)]
     for name, value in whole.items():
         torch.testing.assert_close(value, (parts[0][name] + parts[1][name]) / 2)
+
+
+def nearest(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Squared distance of each row to the nearest other one, and which that is."""
+    apart = ((rows[:, None] - rows[None]) ** 2).sum(2)
+    np.fill_diagonal(apart, np.inf)
+    return apart.min(1), apart.argmin(1)
+
+
+def test_diversity_is_minus_the_mean_logarithm_of_relative_distances() -> None:
+    y = torch.rand(4, 3, 5, 6, dtype=torch.float64)
+    squared, _ = nearest(y.numpy().reshape(4, -1))
+    expected = -np.log(np.sqrt(squared / 90 / 0.3**2 + 1e-3)).mean()
+    assert float(diversity(y, "relative", 0.3)) == pytest.approx(expected, rel=1e-5)
+    with pytest.raises(ValueError, match="at least two"):
+        diversity(y[:1], "relative")
+
+
+def test_diversity_of_the_paper_has_the_gradient_of_the_lua_file() -> None:
+    y = torch.rand(4, 3, 5, 6, requires_grad=True)
+    diversity(255 * y, "paper").backward()
+    rows = 255 * y.detach().double().numpy().reshape(4, -1)
+    squared, which = nearest(rows)
+    # EstimatedEntropyMaximizer.lua: 1 / (d + 0.1) at the nearest, then PairwiseEuclidean.lua's gradients, negated.
+    expected = np.zeros_like(rows)
+    for i, j in enumerate(which):
+        pull = -2 * (rows[i] - rows[j]) / (squared[i] + 0.1)
+        expected[i] += pull
+        expected[j] -= pull
+    assert y.grad is not None
+    np.testing.assert_allclose(y.grad.numpy().reshape(4, -1), 255 * expected, rtol=1e-4, atol=1e-6)
+
+
+def test_the_objective_takes_diversity_in_pixels_or_at_a_layer() -> None:
+    style, y = torch.rand(1, 3, 8, 12), torch.rand(3, 3, 8, 12)
+    spread = float(style.flatten(2).var(2).mean()) ** 0.5
+    pixels = objective(style, diversity_weight=0.5)(y)
+    assert float(pixels["diversity"]) == pytest.approx(0.5 * float(diversity(y, "relative", spread)))
+    layer = objective(style, diversity_weight=0.5, diversity_layer="t:a")(y)
+    # Three times the pixels, over three times the spread.
+    assert float(layer["diversity"]) == pytest.approx(float(pixels["diversity"]), rel=1e-5)
+    paper = objective(style, diversity_weight=2.0, scaling="paper")(y)
+    assert float(paper["diversity"]) == pytest.approx(2 * float(diversity(255 * y, "paper")))
+    assert "diversity" not in objective(style, diversity_weight=0.5)(y, diverse=False)
+
+
+def test_texture_can_be_left_out(pictures: tuple[Tensor, Tensor, Tensor]) -> None:
+    y, photo, style = pictures
+    made = objective(style)
+    every = made(y, made.content(photo))
+    without = made(y, made.content(photo), texture=False)
+    assert without == {"content/t:b": every["content/t:b"]}
+
+
+def test_the_penalty_on_grids_never_pays_for_another_grid() -> None:
+    """A grid that turns over from square to square of 16 pixels is as far below zero as the statistic goes."""
+    stripes = torch.tensor([0.2, 0.0]).repeat(64)
+    turning = stripes * torch.tensor([1.0, -1.0]).repeat(4).repeat_interleave(16)
+    pictures = (0.5 + turning).expand(1, 3, 128, 128)
+    assert float(lattice(pictures)[0, 1]) < -0.9
+    objective = Objective(
+        Toy(),
+        [torch.rand(1, 3, 32, 32)],
+        Terms(style_layers=(), lattice_weight=1.0),  # type: ignore[arg-type]
+    )
+    assert float(objective(pictures)["lattice"]) >= 0
+    assert float(objective((0.5 + stripes).expand(1, 3, 128, 128))["lattice"]) > 14

@@ -80,3 +80,14 @@ def test_wrong_sizes_are_refused() -> None:
         pad_to_multiple(torch.rand(1, 3, 4, 4), 0)
     with pytest.raises(ValueError, match="inside"):
         crop_back(torch.rand(1, 3, 8, 8), (2, 2, 7, 4))
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (7, 30), (64, 33)])
+def test_arrays_and_tensors_are_padded_alike(height: int, width: int) -> None:
+    array = np.random.default_rng(0).random((2, 3, height, width), np.float32)
+    padded, box = pad_to_multiple(array, 8, 16)
+    same, place = pad_to_multiple(torch.from_numpy(array), 8, 16)
+    assert isinstance(padded, np.ndarray)
+    assert box == place
+    assert np.array_equal(padded, same.numpy())
+    assert np.array_equal(crop_back(padded, box), array)

@@ -29,6 +29,11 @@ UNLIKE_DEFAULTS: dict[str, list[str]] = {
         "noise_depth=3",
     ],
     "pyramid": ["scales=4", "channels=6", "upsampling=bilinear", "output=bounded", "padding=zero"],
+    "pyramid2": ["channels=8,6", "upsampling=bilinear", "activation=relu", "photo=true", "noise_depth=2"],
+    "skip": ["channels=8,6", "skip_channels=2", "level_noise=1", "noise=normal", "padding=zero"],
+    "skip_noise": ["channels=8", "level_noise=3", "photo=true"],
+    "multiscale": ["channels=8,6", "noise_channels=3", "noise=normal", "output=caffe", "upsampling=nearest"],
+    "fully_connected": ["noise_depth=8", "hidden=6", "channels=8,6", "upsampling=bilinear", "noise=normal"],
     "skip_unpool": ["channels=8,16", "skip_channels=2", "noise_depth=1", "normalization=none"],
     "custom": ["target=net.py:Net", "options=width=8,kind=wide"],
 }
@@ -73,6 +78,7 @@ def test_settings_become_values_of_their_types() -> None:
         ("johnson", ["blocks"], "not of the form key=value"),
         ("skip_unpool", ["channels="], "channels needs at least one number"),
         ("skip_unpool", ["channels=8,-1"], "channels=-1 is not between"),
+        ("pyramid", ["photo=false"], "without a photo it needs noise"),
         ("pyramid", ["scales=1"], "scales=1 is not between 2 and 8"),
         ("custom", [], "path/to/file.py:MyNet"),
         ("net.py", [], "path/to/file.py:MyNet"),
@@ -131,5 +137,8 @@ def test_files_and_names_are_told_apart() -> None:
 def test_the_table_of_the_reference_holds_every_file() -> None:
     files = {key.partition("/")[2] for key in specs.REFERENCE}
     johnsons = {"johnson", "johnson_bilinear", "johnson_in_start", "johnson_small", "johnson_small_down"}
-    assert files == johnsons | {"pyramid", "skip_unpool"}
-    assert all(spec.padding == "replicate" for spec in specs.REFERENCE.values())
+    assert files == johnsons | {"pyramid", "skip_unpool", "pyramid2", "skip", "skip_noise"}
+    for key, spec in specs.REFERENCE.items():
+        v1 = key.startswith("texture_nets_v1")
+        assert spec.padding == ("circular" if v1 else "replicate")
+        assert spec.normalization == ("batch" if v1 else "instance")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from texturenets.statistics import gram, lattice, total_variation, with_gram
+from texturenets.statistics import _LINES, gram, lattice, total_variation, with_gram
 
 
 def test_gram_is_the_mean_of_outer_products() -> None:
@@ -46,16 +46,41 @@ def test_gram_gradient_with_and_without_a_layer_behind() -> None:
     assert torch.autograd.gradcheck(both, (f,))
 
 
-def test_lattice_of_noise_is_one_and_a_grid_is_seen() -> None:
-    noise = torch.randn(4, 3, 128, 128)
-    assert float(lattice(noise).mean()) == pytest.approx(1, abs=0.2)
-    grid = torch.zeros(4, 4)
-    grid[::2, ::2] = 0.2
-    gridded = noise + grid.repeat(32, 32)
-    # the grid's variance, times the 32 x 32 cells, over that of the noise (and the grid's own)
-    expected = 1 + float(grid.var(correction=0)) * 1024
-    assert float(lattice(gridded).mean()) == pytest.approx(expected, rel=0.2)
-    odd = torch.zeros(130, 131)
-    odd[:, ::3] = 1.0  # a period of 3 is not a grid of 4
-    assert float(lattice(noise[:, :, :, :] + odd[:128, :128]).mean()) < 3
-    assert lattice(torch.rand(1, 3, 3, 3)).tolist() == [0.0]
+def test_lattice_of_noise_is_zero_and_grids_are_seen() -> None:
+    torch.manual_seed(0)
+    noise = torch.randn(32, 3, 128, 128)
+    assert lattice(noise).mean(0).abs().max() < 0.15  # deviation of the mean: about 0.05
+    row, column = torch.arange(128)[:, None], torch.arange(128)[None]
+    quarter = torch.pi / 2
+    for line, (u, v) in enumerate(_LINES):
+        grid = torch.cos(quarter * (u * row + v * column) + 0.3)
+        found = lattice(0.5 + 0.1 * grid.expand(1, 3, -1, -1))[0]
+        assert float(found[line]) == pytest.approx(15, abs=0.1)  # 16 squares, all in step
+        alone = torch.cat([found[:line], found[line + 1 :]])
+        assert alone.max() < 1  # and seen as no other grid
+        assert lattice(noise[:4] + grid).mean(0)[line] > 10
+
+
+def test_lattice_sees_a_grid_out_of_step_from_area_to_area_and_no_other_period() -> None:
+    torch.manual_seed(0)
+    signs = torch.tensor([1.0, -1.0]).repeat(2).repeat_interleave(64)  # next areas are of opposite sign
+    stripes = torch.tensor([0.2, 0.0]).repeat(128) * signs
+    noise = 0.1 * torch.randn(4, 3, 256, 256)
+    assert lattice(noise + stripes).mean(0)[1] > 10
+    thirds = torch.zeros(256)
+    thirds[::3] = 0.2
+    assert lattice(noise + thirds).mean(0).max() < 0.5
+    assert lattice(torch.full((1, 3, 64, 64), 0.7)).abs().max() < 1e-3  # a flat area is no grid
+    assert not lattice(torch.rand(1, 3, 63, 64)).any()
+
+
+def test_lattice_pulls_at_grids_alone() -> None:
+    torch.manual_seed(0)
+    x = (0.1 * torch.randn(16, 3, 128, 128)).requires_grad_()
+    (gradient,) = torch.autograd.grad(lattice(x).sum(), x)
+    # Along x itself the gradient says whether less detail of any kind would help: it would not.
+    assert abs(float((gradient * x.detach()).sum())) / 16 < 0.5
+    grid = torch.tensor([0.05, -0.05]).repeat(64)
+    y = (x.detach() + grid).requires_grad_()
+    (gradient,) = torch.autograd.grad(lattice(y).sum(), y)
+    assert float((gradient * grid).sum()) / 16 > 5

@@ -30,6 +30,7 @@ from texturenets.losses import Objective
 from texturenets.runs import StyleRun
 from texturenets.training import cache, checkpoint, listeners, loop, setup
 from texturenets.training.loop import Record, Training, learning_rate
+from texturenets.training.style import StyleTraining
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -319,7 +320,7 @@ def test_what_looks_across_the_batch_is_refused_in_several_processes(
     class Two:
         world_size = 2
 
-    training = Training.__new__(Training)
+    training = StyleTraining.__new__(StyleTraining)
     training.fabric = Two()  # type: ignore[assignment]
     with pytest.raises(UserError, match="--batch-size 3 does not divide among 2 processes"):
         training._check_processes(StyleRun(batch_size=3))
@@ -439,7 +440,7 @@ def test_the_best_by_validation_becomes_the_model(
     def scripted(self: Training, made: Record) -> None:
         with pytest.MonkeyPatch.context() as patch:
             value = next(losses)
-            patch.setattr(Objective, "forward", lambda *_: {"x": torch.tensor(value)})
+            patch.setattr(Objective, "forward", lambda *_, **__: {"x": torch.tensor(value)})
             validate(self, made)
 
     monkeypatch.setattr(Training, "_validate", scripted)
@@ -477,8 +478,8 @@ def objectives(monkeypatch: pytest.MonkeyPatch, at: int, spoil: Any) -> None:
     """`spoil` the losses of the step `at`."""
     forward, count = Objective.forward, iter(range(1, 10**6))
 
-    def spoilt(self: Objective, y: Tensor, *more: Any) -> dict[str, Tensor]:
-        losses = forward(self, y, *more)
+    def spoilt(self: Objective, y: Tensor, *more: Any, **how: bool) -> dict[str, Tensor]:
+        losses = forward(self, y, *more, **how)
         return spoil(losses) if y.requires_grad and next(count) == at else losses
 
     monkeypatch.setattr(Objective, "forward", spoilt)
@@ -577,7 +578,7 @@ def test_records_come_one_a_step_with_the_photos_waited_for(studio: tiny.Studio,
     layers = {k: tuple(flags[k].split(",")) for k in ("style_layers", "content_layers")}
     run = StyleRun(**{**flags, **layers, "set": tuple(flags["set"]), "steps": 3})
     how = loop.Logistics(weights=(str(studio.weights),), device="cpu", workers=0, offline=True)
-    training = Training(run, [studio.painting], studio.photos, tmp_path / "a.safetensors", how)
+    training = StyleTraining(run, [studio.painting], studio.photos, tmp_path / "a.safetensors", how)
     records: Iterator[Record] = iter(training)
     made = list(records)
     assert [r.step for r in made] == [1, 2, 3]

@@ -40,6 +40,13 @@ BASE: dict[str, Any] = {
     "offline": True,
 }
 
+# The same for textures.
+TEXTURE: dict[str, Any] = {
+    **{k: v for k, v in BASE.items() if k != "content_layers"},
+    "set": ["channels=6,4,4"],
+    "noise_depth": 2,
+}
+
 
 def weights_file(folder: Path, network: str, seed: int = 0) -> Path:
     """A .safetensors file with random weights for the first layers of `network`, under its canonical names."""
@@ -150,12 +157,21 @@ class Studio:
 
         `style` and `content` replace the painting and the photos, `output` the model's name.
         """
-        self.count += 1
         style, content = flags.pop("style", self.painting), flags.pop("content", self.photos)
+        return self._run(["style", str(style), "--content", str(content)], {**BASE, **flags}, more)
+
+    def texture(self, *more: str, **flags: Any) -> Result:
+        """`train texture` with TEXTURE and `flags` over it, as `run`; `style` may be a list of exemplars."""
+        style = flags.pop("style", self.painting)
+        exemplars = style if isinstance(style, list) else [style]
+        return self._run(["texture", *map(str, exemplars)], {**TEXTURE, **flags}, more)
+
+    def _run(self, start: list[str], flags: dict[str, Any], more: tuple[str, ...]) -> Result:
+        self.count += 1
         model = Path(flags.pop("output", self.root / f"run{self.count}.safetensors"))
-        settings = {"weights": [str(self.weights)], **BASE, **flags}
+        settings = {"weights": [str(self.weights)], **flags}
         chosen = {k: v for k, v in settings.items() if v is not None}
-        start = ["train", "style", str(style), "--content", str(content), "-o", str(model), "--quiet"]
+        start = ["train", *start, "-o", str(model), "--quiet"]
         before = os.environ.get("TEXTURENETS_CACHE")
         os.environ["TEXTURENETS_CACHE"] = str(self.root / "cache")  # never the user's own
         try:

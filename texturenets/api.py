@@ -1,10 +1,11 @@
-"""The Python interface: `load` a style, call it on a picture."""
+"""The Python interface: `load` a style and call it on a picture, or a texture and draw samples."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from texturenets.arrays import A, is_tensor, like
 from texturenets.engines import Engine
 from texturenets.errors import UserError
 from texturenets.modelfile import Header
+
+if TYPE_CHECKING:
+    from texturenets.textures import Texture
 
 T = TypeVar("T")
 
@@ -50,6 +54,7 @@ class Style:
         strength: float = 1.0,
         preserve_color: bool = False,
         seed: int = 0,
+        noise_level: float = 1.0,
     ) -> T:
         """Repaint `picture` and give the same kind back, as large as it was.
 
@@ -66,27 +71,42 @@ class Style:
         `size`: longer side of the result in pixels, the shape kept; None keeps the size. `strength`: 0 gives
         the photo, 1 the full style, between them the two are mixed pixel by pixel, in proportion.
         `preserve_color`: the photo's colours with the luminance of the result (arXiv 1606.05897), before
-        mixing. `seed`: for the few generators that also take noise.
+        mixing. `seed` and `noise_level` (1 as in training, 0 for none): for generators that also take noise.
 
         Raises UserError for an option out of its range, for what is no picture, and when memory runs out.
         """
-        check_options(size, strength)
+        check_options(size, strength, noise_level)
         source, kind = image.from_any(picture)
         photo: Any = source.pixels
         if size is not None:
             photo = image.resize(photo, sizes.fit_longer(source.size, size))
         result: T = image.to_kind(
-            self.stylize(photo, strength=strength, preserve_color=preserve_color, seed=seed), kind
+            self.stylize(
+                photo,
+                strength=strength,
+                preserve_color=preserve_color,
+                seed=seed,
+                noise_level=noise_level,
+            ),
+            kind,
         )
         return result
 
-    def stylize(self, photos: A, *, strength: float = 1.0, preserve_color: bool = False, seed: int = 0) -> A:
+    def stylize(
+        self,
+        photos: A,
+        *,
+        strength: float = 1.0,
+        preserve_color: bool = False,
+        seed: int = 0,
+        noise_level: float = 1.0,
+    ) -> A:
         """The same on `photos` (N, 3, H, W), float RGB in [0, 1], an array or a tensor; gives (N, 3, H, W) of the
         same kind, a tensor on their device.
 
         Options and errors as in `__call__`.
         """
-        check_options(None, strength)
+        check_options(None, strength, noise_level)
         if strength == 0:
             return like(np.copy(photos), photos) if not is_tensor(photos) else photos.clone()
         height, width = photos.shape[-2:]
@@ -96,36 +116,36 @@ class Style:
         )
         with devices.memory_errors(advice):
             # One by one: what a picture becomes does not depend, to the last bit, on what else is asked for.
-            painted = _together([self._repaint(photos[i : i + 1], seed) for i in range(len(photos))])
+            painted = _together(
+                [self._repaint(photos[i : i + 1], seed, noise_level) for i in range(len(photos))]
+            )
             painted = painted.clip(0, 1)  # outside of inference mode, so that autograd takes the result
             if preserve_color:
                 painted = image.preserve_color(painted, photos)
             return painted if strength == 1 else photos + strength * (painted - photos)
 
-    def _repaint(self, photo: A, seed: int) -> A:
+    def _repaint(self, photo: A, seed: int, level: float) -> A:
         """(1, 3, H, W) to the same, unclamped: padded to what the network takes, and cropped back."""
         facts = self.engine.facts
         x, box = sizes.pad_to_multiple(photo, facts.stride, max(SMALLEST, facts.least))
-        height, width = (int(side) for side in x.shape[-2:])
-        depth = facts.channels - 3
-        if depth:
-            behind = noise.uniform_array(seed, 0, 0, 0, height, width, depth)[None]
-            x = _together([x, like(behind, x)], 1)
-        maps = noise.draw_arrays(facts.noise, [seed], height, width)
+        maps = noise.draw_arrays(facts.noise, [seed], int(x.shape[-2]), int(x.shape[-1]))
+        maps = noise.levelled(maps, facts.noise, [level] * len(maps))
         return sizes.crop_back(self.engine(x, [like(one, x) for one in maps]), box)
 
 
-def _together(parts: list[A], axis: int = 0) -> A:
-    """`parts` as one, in a row along `axis`."""
+def _together(parts: list[A]) -> A:
+    """`parts`, one after the other along their first axis."""
     if is_tensor(parts[0]):
         import torch
 
-        return torch.cat(parts, axis)  # type: ignore[arg-type]
-    return np.concatenate(parts, axis)
+        return torch.cat(parts)  # type: ignore[arg-type]
+    return np.concatenate(parts)
 
 
-def check_options(size: int | None, strength: float) -> None:
-    """Raise UserError for a `size` below 1 or a `strength` outside [0, 1]."""
+def check_options(size: int | None, strength: float, noise_level: float = 1.0) -> None:
+    """Raise UserError for a `size` below 1, a `strength` outside [0, 1] or a `noise_level` below 0."""
+    if not 0 <= noise_level < math.inf:
+        raise UserError(f"noise level {noise_level} is below 0 or no number")
     if size is not None and size < 1:
         raise UserError(f"size {size} is not a number of pixels: the longer side is at least 1")
     if not 0 <= strength <= 1:  # also for NaN
@@ -162,18 +182,36 @@ def load(
     engine: str = "auto",
     precision: str = "auto",
     generator: Callable[..., Any] | str | None = None,
-) -> Style:
-    """The style called `name` (a shipped one, or a model file), ready on `device` (auto, cpu, cuda, mps).
+) -> Style | Texture:
+    """The style or texture called `name` (a shipped one, or a model file), on `device` (auto, cpu, cuda, mps).
+
+    A `Style` repaints photos, a `Texture` draws samples.
 
     `engine` is "torch", "openvino", "onnx", or "auto": the fastest that is installed. `precision` is "float32",
     "bf16", "fp16", as far as the engine has it, or "auto": half precision where the device computes in it, but
     float32 with PyTorch on a processor. In half precision a pixel may differ by some 255ths from float32
-    (docs/performance.md). The result's `engine` says what was taken. `generator`: for a model whose network
-    is code of somebody's own, that code, which is then run: "FILE.py:CLASS", or the class itself.
+    (docs/performance.md). The result's `engine` says what was taken; textures are drawn by PyTorch in float32.
+    `generator`: for a model whose network is code of somebody's own, that code, which is then run:
+    "FILE.py:CLASS", or the class itself.
 
-    Raises UserError for an unknown name, device or engine, an engine that is not installed, a file that is not a
-    style's, code that is not to be run, and weights that do not fit in memory.
+    Raises UserError for an unknown name, device or engine, an engine that is not installed, a file that is no
+    model's, code that is not to be run, and weights that do not fit in memory.
     """
+    path = modelfile.find(name) if modelfile.shipped() else find_style(name)
+    if modelfile.read_header(path).kind == "texture":
+        return load_texture(path, device, generator=generator)
+    return load_style(path, device, engine=engine, precision=precision, generator=generator)
+
+
+def load_style(
+    name: str | Path,
+    device: str = "auto",
+    *,
+    engine: str = "auto",
+    precision: str = "auto",
+    generator: Callable[..., Any] | str | None = None,
+) -> Style:
+    """As `load`, of a style; raises UserError for a texture too."""
     path = find_style(name)
     header = modelfile.read_header(path)
     if header.kind != "style":
@@ -183,3 +221,22 @@ def load(
         )
     with devices.memory_errors(f"not enough memory for the network of {path}"):
         return Style(engines.load(path, engine, device, precision, generator), header, path)
+
+
+def load_texture(
+    name: str | Path, device: str = "auto", *, generator: Callable[..., Any] | str | None = None
+) -> Texture:
+    """As `load`, of a texture; raises UserError for a style too."""
+    from texturenets.textures import Texture
+
+    path = modelfile.find(name, "texture")
+    kind = modelfile.read_header(path).kind
+    if kind != "texture":
+        raise UserError(
+            f"{name} is a {kind} model, which repaints photos and draws nothing from noise: "
+            f"use `texturenets stylize PHOTO -s {name}`"
+        )
+    where = devices.choose(device)
+    with devices.memory_errors(f"not enough memory on {where} for the network of {path}"):
+        network, header = modelfile.load(path, generator)
+    return Texture(network, header, path, where)

@@ -174,6 +174,19 @@ class Crops(Dataset[Batch]):
         return Batch(step, torch.stack(crops), unreadable)
 
 
+class Joined(Dataset[Batch]):
+    """The batches of several sets of crops, one behind the other."""
+
+    def __init__(self, parts: Sequence[Dataset[Batch]]) -> None:
+        self.parts = list(parts)
+
+    def __getitem__(self, step: int) -> Batch:
+        """The batch of `step`, counted from 0."""
+        batches = [part[step] for part in self.parts]
+        photos = torch.cat([batch.photos for batch in batches])
+        return Batch(step, photos, [problem for batch in batches for problem in batch.unreadable])
+
+
 def _first(batches: list[Batch | UserError]) -> Batch | UserError:
     return batches[0]
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from texturenets.specs import Normalization, Output, Padding
+from texturenets.specs import Activation, Normalization, Output, Padding
 
 
 def pad(x: Tensor, amount: int, mode: Padding) -> Tensor:
@@ -118,16 +119,20 @@ class ConvBlock(nn.Module):
         norm: Normalization,
         padding: Padding,
         activation: bool = True,
+        slope: float = 0.0,
     ) -> None:
+        """`slope`: of the ReLU below zero; a leaky one where it is not 0."""
         super().__init__()
         self.conv = PaddedConv(inputs, outputs, kernel, stride, padding=padding)
         self.norm = normalization(norm, outputs)
-        self.activation = activation
+        self.activation, self.slope = activation, slope
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) to (N, outputs, ceil(H / stride), ceil(W / stride))."""
         x = self.norm(self.conv(x))
-        return F.relu(x) if self.activation else x
+        if not self.activation:
+            return x
+        return F.leaky_relu(x, self.slope) if self.slope else F.relu(x)
 
 
 class ResidualBlock(nn.Module):
@@ -144,13 +149,28 @@ class ResidualBlock(nn.Module):
         return y
 
 
-def upsample(x: Tensor) -> Tensor:
+def upsample(x: Tensor, padding: Padding = "replicate") -> Tensor:
     """Twice the height and width, bilinear: (N, C, H, W) to (N, C, 2 H, 2 W).
 
     Weights 3/4 and 1/4 in both phases, so that neighbouring output pixels have the same variance and no
-    lattice of period 2 follows, as nearest and transposed convolution leave one.
+    lattice of period 2 follows, as nearest and transposed convolution leave one. With `padding` "circular"
+    the map goes on at its other end, else with its outermost pixels.
     """
+    if padding == "circular":
+        return F.interpolate(pad(x, 1, "circular"), scale_factor=2.0, mode="bilinear")[:, :, 2:-2, 2:-2]
     return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
+def double(x: Tensor, how: str, padding: Padding) -> Tensor:
+    """Twice the height and width, `how` "nearest" or "bilinear" (`upsample`)."""
+    if how == "bilinear":
+        return upsample(x, padding)
+    return F.interpolate(x, scale_factor=2.0, mode="nearest")
+
+
+def slope(activation: Activation) -> float:
+    """Of a ReLU below zero; Torch7's leaky one has a hundredth."""
+    return 0.01 if activation == "leaky_relu" else 0.0
 
 
 class TransposedConv(nn.Module):
@@ -201,12 +221,27 @@ def max_unpool(x: Tensor, where: Tensor) -> Tensor:
 CAFFE_MEAN = (123.68, 116.779, 103.939)
 
 
+class _Clamp(torch.autograd.Function):
+    """Clamping to [0, 1] that keeps the gradient of what a step would bring back inside."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x)
+        return x.clamp(0, 1)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        (x,), (grad,) = ctx.saved_tensors, grads
+        return grad.masked_fill(((x < 0) & (grad > 0)) | ((x > 1) & (grad < 0)), 0)
+
+
 class OutputScale(nn.Module):
     """From what a generator's last convolution gives to RGB in [0, 1], without clamping.
 
     "caffe": the last convolution gives BGR, 0..255, minus the mean, as the reference's networks do, and
     published learning rates are meant for that. "bounded": 0.5 + 0.5 tanh, so that what is trained is what
-    will be saved.
+    will be saved. "clamped": 0.5 + 0.5 x, clamped, for the same; a value outside keeps the gradient that leads
+    back in, where that of a tanh dies away.
     """
 
     def __init__(self, kind: Output) -> None:
@@ -219,6 +254,9 @@ class OutputScale(nn.Module):
             x = x.float()
         if self.kind == "bounded":
             return 0.5 + 0.5 * torch.tanh(x)
+        if self.kind == "clamped":
+            y: Tensor = 0.5 + 0.5 * x
+            return _Clamp.apply(y) if y.requires_grad else y.clamp(0, 1)  # type: ignore[no-untyped-call, no-any-return]
         # Slices and numbers, not a flip and a buffer: they convert anywhere, and survive the meta device.
         red, green, blue = CAFFE_MEAN
         return torch.cat([(x[:, 2:] + red) / 255, (x[:, 1:2] + green) / 255, (x[:, :1] + blue) / 255], 1)

@@ -7,6 +7,7 @@ of two processes has the gradient of the whole.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from texturenets.descriptors import Descriptors, Tap
 from texturenets.errors import UserError
+from texturenets.runs import PIXELS
 from texturenets.statistics import gram, lattice, total_variation, with_gram
 
 Scaling = Literal["relative", "paper"]
@@ -42,6 +44,14 @@ class Terms:
     pyramid_loss: int = 1
     pyramid_decay: float = 0.9
     normalize_gradients: bool = False
+    diversity_weight: float = 0.0
+    diversity_layer: str = PIXELS
+
+
+# Beside the squared distance in the paper's logarithm: `EstimatedEntropyMaximizer.lua`, branch diversity
+PAPER_GUARD = 0.1
+# The same where distances are relative: independent samples of a texture are about 2 apart
+RELATIVE_GUARD = 1e-3
 
 
 class _NormalizedGradient(torch.autograd.Function):
@@ -94,6 +104,27 @@ def reference_variation(y: Tensor) -> Tensor:
     return (right.square() + below.square()).sum((1, 2, 3)) / 2
 
 
+def diversity(features: Tensor, scaling: Scaling, spread: float = 1.0) -> Tensor:
+    """How alike the pictures of a batch are, features (N, ...) each: a scalar, lower where they differ more.
+
+    Minus the nearest-neighbour estimate of their entropy (Kozachenko and Leonenko), up to a constant and a factor:
+    arXiv 1701.02096, section 3, equation 6. "relative": minus the mean logarithm of the distance to the nearest
+    other picture, as root mean square over `spread`, the features' own standard deviation; "paper": minus the
+    sum of the logarithms of squared distances plus 0.1, whose gradient is that of the Torch7 program (branch
+    diversity), where distances are of pixels on the 0..255 scale. Raises ValueError for a single picture.
+    """
+    if len(features) < 2:
+        raise ValueError("diversity compares at least two pictures")
+    rows = features.float().flatten(1)
+    with torch.no_grad():
+        apart = torch.stack([(rows - row).square().sum(1) for row in rows])
+        nearest = apart.fill_diagonal_(float("inf")).argmin(1)
+    squared = (rows - rows[nearest]).square()
+    if scaling == "paper":
+        return -torch.log(squared.sum(1) + PAPER_GUARD).sum()
+    return -0.5 * torch.log(squared.mean(1) / spread**2 + RELATIVE_GUARD).mean()
+
+
 class Objective(nn.Module):
     """The loss of pictures against one painting (one or several exemplars of it) and their photos."""
 
@@ -106,7 +137,8 @@ class Objective(nn.Module):
         if not styles:
             raise UserError("no style picture was given")
         self.descriptors, self.terms = descriptors, terms
-        self.layers = tuple(dict.fromkeys((*terms.style_layers, *terms.content_layers)))
+        space = (terms.diversity_layer,) if terms.diversity_weight and terms.diversity_layer != PIXELS else ()
+        self.layers = tuple(dict.fromkeys((*terms.style_layers, *terms.content_layers, *space)))
         self.targets: list[dict[str, Tensor]] = []
         with torch.no_grad():
             for level in range(terms.pyramid_loss):
@@ -114,6 +146,16 @@ class Objective(nn.Module):
                 self.targets.append(
                     {k: torch.stack([g[k] for g in grams]).mean(0) for k in terms.style_layers}
                 )
+
+        self.spread = self._spread(styles[0]) if terms.diversity_weight else 1.0
+
+    @torch.no_grad()
+    def _spread(self, style: Tensor) -> float:
+        """The standard deviation of the style where pictures are to differ."""
+        layer = self.terms.diversity_layer
+        seen = style if layer == PIXELS else self.descriptors(style, (layer,))[layer]
+        variance = float(seen.float().flatten(2).var(2).mean())
+        return max(math.sqrt(variance), 1e-6)
 
     def _style_grams(self, style: Tensor) -> dict[str, Tensor]:
         return {k: gram(f) for k, f in self.descriptors(style, self.terms.style_layers).items()}
@@ -142,20 +184,31 @@ class Objective(nn.Module):
             for level in range(len(self.targets))
         ]
 
-    def forward(self, y: Tensor, content: Sequence[Mapping[str, Tensor]] | None = None) -> dict[str, Tensor]:
+    def forward(
+        self,
+        y: Tensor,
+        content: Sequence[Mapping[str, Tensor]] | None = None,
+        *,
+        texture: bool = True,
+        diverse: bool = True,
+    ) -> dict[str, Tensor]:
         """Pictures (N, 3, H, W), RGB in [0, 1], and what `content` gave, to {name: weighted loss, a scalar}.
 
-        Names are `style/network:layer`, `content/network:layer`, `tv`, `lattice`; levels below the first
-        carry `@1`...
+        Names are `style/network:layer`, `content/network:layer`, `tv`, `lattice`, `diversity`; levels below the
+        first carry `@1`... `texture=False` leaves out the texture loss, `diverse=False` that of diversity, which
+        means nothing between different photos.
         """
         terms, losses = self.terms, {}
-        for level, targets in enumerate(self.targets):
+        seen: Mapping[str, Tensor] = {}
+        for level, all_targets in enumerate(self.targets):
+            targets = all_targets if texture else {}
             weight, suffix = terms.pyramid_decay**level, f"@{level}" if level else ""
             matrices: dict[str, Tensor] = {}
             factor = weight * terms.style_weight
             features = self.descriptors(
                 shrink(y, 2**level), self.layers, self._tap(targets, matrices, factor)
             )
+            seen = seen or features
             for layer, target in targets.items():
                 distance = texture_distance(matrices[layer], target, terms.scaling).mean()
                 if terms.normalize_gradients:
@@ -169,9 +222,13 @@ class Objective(nn.Module):
         if terms.tv_weight:
             variation = reference_variation if terms.scaling == "paper" else total_variation
             losses["tv"] = terms.tv_weight * variation(y).mean()
+        if terms.diversity_weight and diverse:
+            pixels = y * 255 if terms.scaling == "paper" else y
+            where = pixels if terms.diversity_layer == PIXELS else seen[terms.diversity_layer]
+            losses["diversity"] = terms.diversity_weight * diversity(where, terms.scaling, self.spread)
         if terms.lattice_weight:
-            # The logarithm gives every factor of two the same worth, as decibels do.
-            losses["lattice"] = terms.lattice_weight * torch.log1p(lattice(y)).mean()
+            # Below zero lies another grid, one that turns over from square to square: that is no aim.
+            losses["lattice"] = terms.lattice_weight * lattice(y).clamp_min(0).sum(1).mean()
         return losses
 
 

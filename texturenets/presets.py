@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from texturenets.errors import unknown
-from texturenets.runs import StyleRun
+from texturenets.runs import StyleRun, TextureRun
 
 # Ours, tuned on the photos and paintings that docs/models.md names.
 DEFAULT = StyleRun()
@@ -60,3 +62,43 @@ def style_preset(name: str) -> StyleRun:
     if name not in STYLE_PRESETS:
         raise unknown("preset", name, STYLE_PRESETS)
     return STYLE_PRESETS[name]
+
+
+# Ours, for textures.
+TEXTURE = TextureRun()
+
+# The arithmetic and the defaults of texture_train.lua (branch texture_nets_v1), with the pyramid of the first paper:
+# VGG-19, Gram matrices over C H W, mean squares, batch normalization, plain Adam falling by 0.8 every 300 steps.
+PAPER_TEXTURE = TextureRun(
+    generator="pyramid",
+    set=("normalization=batch", "activation=leaky_relu"),
+    batch_size=16,
+    steps=1500,
+    optimizer="adam",
+    learning_rate=1e-1,
+    schedule="step",
+    decay_every=300,
+    warmup=0,
+    style_layers=tuple(f"vgg19:relu{n}_1" for n in (1, 2, 3, 4, 5)),
+    lattice_weight=0.0,
+    scaling="paper",
+    precision="float32",
+)
+
+# What the README of that branch trains "close to what is presented in the paper".
+README_TEXTURE = dataclasses.replace(
+    PAPER_TEXTURE, batch_size=15, vgg_padding=False, normalize_gradients=True
+)
+
+TEXTURE_PRESETS: dict[str, TextureRun] = {
+    "default": TEXTURE,
+    "paper": PAPER_TEXTURE,
+    "readme": README_TEXTURE,
+}
+
+
+def texture_preset(name: str) -> TextureRun:
+    """The recipe for textures called `name`; raises UserError with the nearest one."""
+    if name not in TEXTURE_PRESETS:
+        raise unknown("preset", name, TEXTURE_PRESETS)
+    return TEXTURE_PRESETS[name]

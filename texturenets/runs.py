@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from texturenets.errors import UserError
 
@@ -18,25 +18,28 @@ Pool = Literal["max", "average"]
 
 VGG_LAYERS = tuple(f"vgg16:relu{n}" for n in ("1_1", "1_2", "2_1", "2_2", "3_1", "3_2", "3_3"))
 SQUEEZENET_LAYERS = tuple(f"squeezenet1_0:{n}" for n in ("conv1", *(f"fire{i}" for i in range(2, 8))))
+PIXELS = "pixels"
 
 
 @dataclass(frozen=True, kw_only=True)
-class StyleRun:
-    """Everything that decides what `train style` makes of a painting and a folder of photos."""
+class Run:
+    """What every run has: the network, the optimizer, the losses against the pictures to learn."""
 
     generator: str = "residual"
     """Network to train: a name, or FILE.py:CLASS for your own."""
     set: tuple[str, ...] = ()
     """Option of the network, KEY=VALUE; may be given several times."""
+    noise_depth: int = 0
+    """Channels of noise that the network takes; 0: its own number, none for most that repaint photos."""
     style_size: int = 768
-    """Longer side of the painting in pixels; 0 keeps its size. Larger gives larger strokes."""
+    """Longer side of the picture to learn in pixels; 0 keeps its size. Larger gives larger strokes."""
     image_size: int = 256
-    """Side of the square crops of photos in pixels."""
-    batch_size: int = 4
-    """Photos a step, over all processes."""
+    """Side in pixels of the squares that the network draws."""
+    batch_size: int = 2
+    """Pictures a step, over all processes."""
     accumulate: int = 1
     """Split each batch into this many parts, one after the other: less memory, the same gradient."""
-    steps: int = 2500
+    steps: int = 3000
     """Steps of the optimizer."""
     optimizer: Optimizer = "muon"
     """Muon learns faster here than Adam, the papers' optimizer."""
@@ -52,18 +55,14 @@ class StyleRun:
     """First steps, over which the rate rises from nothing."""
     style_layers: tuple[str, ...] = VGG_LAYERS + SQUEEZENET_LAYERS
     """Layers of the texture loss, NETWORK:LAYER, separated by commas."""
-    content_layers: tuple[str, ...] = ("squeezenet1_0:fire4",)
-    """Layers of the content loss."""
     style_weight: float = 1.0
-    """Weight of the texture loss: higher, more painting."""
-    content_weight: float = 2.0
-    """Weight of the content loss: higher, more photo."""
+    """Weight of the texture loss."""
     tv_weight: float = 0.0
     """Weight of the total variation: higher, smoother."""
     lattice_weight: float = 0.1
     """Weight of the penalty on grids of 2 and 4 pixels, which strided layers leave."""
     scaling: Scaling = "relative"
-    """Losses over the painting's (photo's) own size, or the papers' plain mean squares."""
+    """Losses over the learned picture's (photo's) own size, or the papers' plain mean squares."""
     pyramid_loss: int = 1
     """Scales at which the losses are taken, each half as large as the one before."""
     pyramid_decay: float = 0.9
@@ -74,10 +73,10 @@ class StyleRun:
     """Zero padding in the descriptor network's convolutions."""
     pool: Pool = "max"
     """Pooling of the descriptor network."""
-    flip: bool = True
-    """Mirror half of the photos."""
-    val_share: float = 0.05
-    """Share of the photos held out for validation, where the folder has no val/ of its own."""
+    diversity_weight: float = 0.0
+    """Weight of the diversity loss: what one batch holds is to differ, in one process and one part."""
+    diversity_layer: str = PIXELS
+    """Where pictures are to differ: pixels, or NETWORK:LAYER."""
     seed: int = 0
     """One seed, one result."""
     precision: Precision = "auto"
@@ -102,22 +101,110 @@ class StyleRun:
         for name in (
             "style_size",
             "style_weight",
-            "content_weight",
             "tv_weight",
             "lattice_weight",
+            "diversity_weight",
+            "noise_depth",
             "warmup",
             "seed",
         ):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise UserError(f"{flag(name)} {getattr(self, name)} is below 0 or no number")
-        if not 0 <= self.val_share < 1:
-            raise UserError(f"--val-share {self.val_share} is not between 0 and 1")
+            _not_negative(self, name)
         if self.batch_size % self.accumulate:
             raise UserError(
                 f"--batch-size {self.batch_size} does not divide into --accumulate {self.accumulate} parts"
             )
         if not self.style_layers:
             raise UserError("--style-layers names no layer; leave it out for the recipe's own")
+        if self.diversity_weight and (self.batch_size < 2 or self.accumulate > 1):
+            raise UserError(
+                "--diversity-weight compares the pictures of a batch: it wants --batch-size 2 or more, and "
+                "--accumulate 1"
+            )
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """All options of the network, KEY=VALUE."""
+        return (*self.set, *([f"noise_depth={self.noise_depth}"] if self.noise_depth else []))
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """All layers of descriptor networks that the losses look at."""
+        space = () if self.diversity_layer == PIXELS or not self.diversity_weight else (self.diversity_layer,)
+        return (*self.style_layers, *space)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StyleRun(Run):
+    """Everything that decides what `train style` makes of a painting and a folder of photos."""
+
+    content_layers: tuple[str, ...] = ("squeezenet1_0:fire4",)
+    """Layers of the content loss."""
+    content_weight: float = 1.8
+    """Weight of the content loss: higher, more photo."""
+    texture_photos: int = 0
+    """Learn texture and content on so many photos, content alone on all (v1's mixed objective); 0: both on all."""
+    flip: bool = True
+    """Mirror half of the photos."""
+    val_share: float = 0.05
+    """Share of the photos held out for validation, where the folder has no val/ of its own."""
+
+    def __post_init__(self) -> None:
+        """As `Run`."""
+        super().__post_init__()
+        for name in ("content_weight", "texture_photos"):
+            _not_negative(self, name)
+        if not 0 <= self.val_share < 1:
+            raise UserError(f"--val-share {self.val_share} is not between 0 and 1")
+        if self.texture_photos and (self.batch_size % 2 or self.accumulate > 1 or self.diversity_weight):
+            raise UserError(
+                "--texture-photos halves the batch: it wants an even --batch-size, --accumulate 1 and no "
+                "--diversity-weight"
+            )
+        if self.texture_photos and not self.content_weight:
+            raise UserError("--texture-photos learns content on all photos: it wants a --content-weight")
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """As in `Run`, with those of the content loss."""
+        return (*super().layers, *self.content_layers)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextureRun(Run):
+    """Everything that decides what `train texture` makes of an exemplar."""
+
+    generator: str = "multiscale"
+    """Network to train: a name, or FILE.py:CLASS for your own."""
+    style_size: int = 0
+    """Longer side of the exemplar in pixels; 0 keeps its size."""
+    batch_size: int = 4
+    """Samples a step, over all processes."""
+    steps: int = 1500
+    """Steps of the optimizer."""
+    learning_rate: float = 5e-3
+    """Of the optimizer, at its highest."""
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """Options of the network; one that can do without a photo is made so."""
+        return (*TEXTURE_SETTINGS.get(self.generator, ()), *super().settings)
+
+
+TEXTURE_GENERATORS = ("multiscale", "pyramid", "pyramid2", "skip", "skip_noise", "johnson", "fully_connected")
+# What the networks that also repaint photos are like where they draw textures: fed with noise alone, and circular,
+# so that what they draw tiles. Three channels of noise are the reference's (texture_train.lua).
+TEXTURE_SETTINGS: dict[str, tuple[str, ...]] = {
+    "pyramid": ("photo=false", "noise_depth=3", "padding=circular"),
+    "johnson": ("photo=false", "noise_depth=3", "padding=circular"),
+}
+
+
+def _not_negative(run: Any, name: str) -> None:
+    if not 0 <= getattr(run, name) < math.inf:
+        raise UserError(f"{flag(name)} {getattr(run, name)} is below 0 or no number")
+
+
+R = TypeVar("R", bound=Run)
 
 
 def flag(name: str) -> str:
@@ -125,16 +212,16 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def to_dict(run: StyleRun) -> dict[str, Any]:
+def to_dict(run: Run) -> dict[str, Any]:
     """JSON-ready."""
     return dataclasses.asdict(run)
 
 
-def from_dict(data: Mapping[str, Any]) -> StyleRun:
-    """The inverse of `to_dict`; raises UserError for fields that this version does not know."""
-    known = {f.name for f in dataclasses.fields(StyleRun)}
+def from_dict(data: Mapping[str, Any], kind: type[R]) -> R:
+    """The inverse of `to_dict` for a run of `kind`; raises UserError for fields that this version does not know."""
+    known = {f.name for f in dataclasses.fields(kind)}
     strange = sorted(set(data) - known)
     if strange:
         raise UserError(f"this run has options that this version does not know: {', '.join(strange)}")
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
-    return StyleRun(**values)
+    return kind(**values)

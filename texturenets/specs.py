@@ -21,8 +21,10 @@ from texturenets.errors import UserError, unknown
 
 Normalization = Literal["instance", "batch", "none"]
 Padding = Literal["reflect", "replicate", "circular", "zero"]
-Output = Literal["caffe", "bounded"]
+Output = Literal["caffe", "bounded", "clamped"]
 Upsampling = Literal["full", "full4", "bilinear", "nearest"]
+Distribution = Literal["uniform", "normal"]
+Activation = Literal["relu", "leaky_relu"]
 
 ENTRY_POINTS = "texturenets.generators"
 """The entry point group in which an installed package announces generators of its own."""
@@ -100,6 +102,12 @@ def _check(name: str, field: dataclasses.Field[Any], value: object, annotation: 
             raise UserError(f"{name} generator: {field.name}={number} is not between {low} and {high}")
 
 
+def _check_fed(spec: Any) -> None:
+    """Raise UserError where a network would be fed with nothing."""
+    if not spec.photo and not spec.noise_depth:
+        raise UserError(f"{spec.name} generator: without a photo it needs noise: noise_depth=3, say")
+
+
 SPECS: dict[str, type[GeneratorSpec]] = {}
 S = TypeVar("S", bound=type[GeneratorSpec])
 
@@ -125,6 +133,9 @@ class Residual(GeneratorSpec):
 
     channels: int = whole(64, 4, 1024)
     blocks: int = whole(5, 0, 100)
+    noise_depth: int = whole(0, 0, 64)
+    """Channels of noise beside the photo's, at a quarter of its resolution."""
+    noise: Distribution = "normal"
 
 
 @register
@@ -158,16 +169,25 @@ class Johnson(GeneratorSpec):
     """Normalization in the decoder. None is the reference's: after transposed convolutions only."""
     exit_kernel: Literal[3, 9] = 3
     output: Output = "caffe"
+    photo: bool = True
+    """Whether it is fed with a photo; without one it draws textures from noise."""
     noise_depth: int = whole(0, 0, 64)
-    """Channels of noise that the caller puts behind the photo's three; uniform in [0, 1] in the reference."""
+    """Channels of noise behind the photo's."""
+    noise: Distribution = "uniform"
+    """Of the noise; uniform in the reference."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_fed(self)
 
 
 @register
 @dataclass(frozen=True, kw_only=True)
 class Pyramid(GeneratorSpec):
-    """The multi-scale network of arXiv 1603.03417, section 3.2, fed with the photo at every scale.
+    """The multi-scale network of arXiv 1603.03417, section 3.2, fed with photo or noise at every scale.
 
-    Height and width are multiples of 2 to the power of (`scales` - 1).
+    Height and width are multiples of 2 to the power of (`scales` - 1). As the reference's branch
+    texture_nets_v1 has it for textures: `REFERENCE["texture_nets_v1/pyramid"]`.
     """
 
     name: ClassVar[str] = "pyramid"
@@ -177,6 +197,138 @@ class Pyramid(GeneratorSpec):
     channels: int = whole(8, 1, 128)
     """Channels that each scale adds."""
     upsampling: Literal["nearest", "bilinear"] = "nearest"
+    activation: Activation = "relu"
+    output: Output = "caffe"
+    photo: bool = True
+    """Whether it is fed with a photo; without one it draws textures from noise."""
+    noise_depth: int = whole(0, 0, 64)
+    """Channels of noise at every scale, behind the photo's."""
+    noise: Distribution = "uniform"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_fed(self)
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class Pyramid2(GeneratorSpec):
+    """The reference's second pyramid: more channels at low resolution, 5 x 5 convolutions.
+
+    Height and width are multiples of 2 to the power of (the number of `channels` - 1).
+    """
+
+    name: ClassVar[str] = "pyramid2"
+
+    padding: Padding = "circular"
+    channels: tuple[int, ...] = whole((128, 128, 64, 32, 16, 8), 1, 512)
+    """Channels of each scale, the coarsest first."""
+    upsampling: Literal["nearest", "bilinear"] = "nearest"
+    activation: Activation = "leaky_relu"
+    output: Output = "caffe"
+    photo: bool = False
+    """Whether it is fed with a photo; without one it draws textures from noise."""
+    noise_depth: int = whole(16, 0, 64)
+    """Channels of noise at every scale; the reference advises 16 for this network."""
+    noise: Distribution = "uniform"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_fed(self)
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class Skip(GeneratorSpec):
+    """The encoder-decoder of branch texture_nets_v1: strided convolutions, skip connections, noise at the entry.
+
+    Height and width are multiples of 2 to the power of the number of `channels`.
+    """
+
+    name: ClassVar[str] = "skip"
+
+    padding: Padding = "circular"
+    channels: tuple[int, ...] = whole((16, 32, 64, 128, 128), 1, 1024)
+    """Channels of each level, the finest first."""
+    skip_channels: int = whole(4, 1, 128)
+    """Channels that go past each level."""
+    level_noise: int = whole(0, 0, 64)
+    """Channels of normal noise beside those, at every level."""
+    upsampling: Literal["nearest", "bilinear"] = "nearest"
+    activation: Activation = "leaky_relu"
+    output: Output = "caffe"
+    photo: bool = False
+    """Whether it is fed with a photo; without one it draws textures from noise."""
+    noise_depth: int = whole(3, 0, 64)
+    """Channels of noise at the entry, behind the photo's."""
+    noise: Distribution = "uniform"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_fed(self)
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class SkipNoise(Skip):
+    """`skip` with noise at every level too: the reference's skip_noise."""
+
+    name: ClassVar[str] = "skip_noise"
+
+    level_noise: int = whole(2, 0, 64)
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class Multiscale(GeneratorSpec):
+    """The default for textures, of ours: the pyramid of arXiv 1603.03417 without what leaves a lattice.
+
+    Maps are doubled bilinearly, padding is circular, so that samples tile, normalization is that of the picture
+    itself, and the picture is bounded by a tanh. The channels of every scale can be chosen; by default they are those
+    of the paper. Height and width are multiples of 2 to the power of (the number of `channels` - 1).
+    """
+
+    name: ClassVar[str] = "multiscale"
+
+    padding: Padding = "circular"
+    channels: tuple[int, ...] = whole((8, 16, 24, 32, 40, 48), 1, 512)
+    """Channels of each scale, the coarsest first."""
+    noise_channels: int = whole(8, 1, 128)
+    """Channels that the noise of a scale becomes before it is joined to what is coarser."""
+    upsampling: Literal["nearest", "bilinear"] = "bilinear"
+    activation: Activation = "relu"
+    output: Output = "bounded"
+    photo: bool = False
+    """Whether it is fed with a photo; without one it draws textures from noise."""
+    noise_depth: int = whole(3, 0, 64)
+    """Channels of noise at every scale, behind the photo's."""
+    noise: Distribution = "uniform"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_fed(self)
+
+
+@register
+@dataclass(frozen=True, kw_only=True)
+class FullyConnected(GeneratorSpec):
+    """The texture generator of arXiv 1701.02096, section 5: a vector of noise, two fully connected layers, doublings.
+
+    Of one size: 4 times 2 to the power of the number of `channels`. The paper gives the vector's length, the
+    4 x 4 map and the fractionally strided convolutions; the channels are ours.
+    """
+
+    name: ClassVar[str] = "fully_connected"
+
+    padding: Padding = "zero"
+    noise_depth: int = whole(256, 1, 4096)
+    """Length of the vector of noise."""
+    noise: Distribution = "uniform"
+    hidden: int = whole(256, 1, 8192)
+    """Outputs of the first fully connected layer."""
+    channels: tuple[int, ...] = whole((128, 128, 64, 64, 32, 16), 1, 1024)
+    """Channels from the 4 x 4 map on, one before each doubling."""
+    upsampling: Upsampling = "full4"
     output: Output = "caffe"
 
 
@@ -197,7 +349,8 @@ class SkipUnpool(GeneratorSpec):
     """Channels that go past each level's pooling."""
     output: Output = "caffe"
     noise_depth: int = whole(0, 0, 64)
-    """Channels of noise that the caller puts behind the photo's three."""
+    """Channels of noise behind the photo's."""
+    noise: Distribution = "uniform"
 
 
 @register
@@ -258,8 +411,14 @@ REFERENCE: dict[str, GeneratorSpec] = {
     "diversity/johnson_small_down": Johnson(size="small_down", upsampling="bilinear"),
     "diversity/pyramid": Pyramid(),
     "diversity/skip_unpool": SkipUnpool(),
+    "texture_nets_v1/pyramid": Pyramid(
+        padding="circular", normalization="batch", activation="leaky_relu", photo=False, noise_depth=3
+    ),
+    "texture_nets_v1/pyramid2": Pyramid2(normalization="batch"),
+    "texture_nets_v1/skip": Skip(normalization="batch"),
+    "texture_nets_v1/skip_noise": SkipNoise(normalization="batch"),
 }
-"""The reference program's model files for stylization, "branch/file", as our specs."""
+"""The reference program's model files, "branch/file", as our specs; those of texture_nets_v1 as for textures."""
 
 
 def split_target(target: str) -> tuple[Path, str] | None:

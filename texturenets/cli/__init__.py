@@ -14,7 +14,7 @@ from texturenets.errors import UserError
 
 app = App(
     name="texturenets",
-    help="Repaint photos like a painting, with networks that have learned it; train such networks.",
+    help="Repaint photos like a painting, draw textures, with networks that have learned them; train such networks.",
     version=f"texturenets {__version__}",
     default_parameter=Parameter(negative=(), negative_iterable=()),
     result_action="return_value",
@@ -23,11 +23,14 @@ app = App(
     suppress_keyboard_interrupt=False,
 )
 app.command("texturenets.cli.stylize:stylize", sort_key=1)
+app.command("texturenets.cli.sample:sample", sort_key=1.5)
 app.command("texturenets.cli.train:app", name="train", sort_key=2)
 app.command("texturenets.cli.optimize:optimize", sort_key=2.5)
+app.command("texturenets.cli.evaluate:evaluate", sort_key=2.7)
 app.command("texturenets.cli.cache:cache", sort_key=3)
 app.command("texturenets.cli.models:app", name="models", sort_key=4)
-app.command("texturenets.cli.serve:serve", sort_key=4.5)
+app.command("texturenets.cli.export:export", sort_key=4.5)
+app.command("texturenets.cli.serve:serve", sort_key=4.7)
 app.command("texturenets.cli.demo:demo", sort_key=5)
 
 

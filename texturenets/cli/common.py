@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from texturenets.errors import UserError
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -18,6 +20,14 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 EngineName = Literal["auto", "torch", "openvino", "onnx"]
 Precision = Literal["auto", "float32", "bf16", "fp16"]
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
+
+
+def picture_size(text: str) -> tuple[int, int]:
+    """(H, W) of "WIDTHxHEIGHT", or of one number for a square. Raises UserError."""
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise UserError(f"--size {text} is no size: give pixels, as 512 or 640x480")
+    return int(parts[-1]), int(parts[0])
 
 
 def complain(message: object) -> None:

@@ -45,7 +45,7 @@ def demo(
 
     api.check_options(size, 1.0)
     api.find_style()  # says so where there is none
-    styles = [api.load(path, device) for path in api.shipped_styles().values()]
+    styles = [api.load_style(path, device) for path in api.shipped_styles().values()]
     photos = _own(photo, size) if photo else _bundled(size)
     names = [style.path.stem for style in styles]
 

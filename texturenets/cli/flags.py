@@ -9,6 +9,7 @@ import inspect
 import textwrap
 import types
 import typing
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -18,10 +19,13 @@ REPEATED = ("set", "weights")  # given several times; other lists are separated 
 
 @functools.cache
 def field_docs(cls: type) -> dict[str, str]:
-    """The string under each field of a dataclass: {field: text}."""
+    """The string under each field of a dataclass, or of the class that it comes from: {field: text}."""
+    docs: dict[str, str] = {}
+    for base in cls.__bases__:
+        if dataclasses.is_dataclass(base):
+            docs |= field_docs(base)
     tree = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
     assert isinstance(tree, ast.ClassDef)
-    docs: dict[str, str] = {}
     for statement, after in zip(tree.body, tree.body[1:], strict=False):
         if (
             isinstance(statement, ast.AnnAssign)
@@ -37,14 +41,16 @@ def _shown(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def optional(cls: type, group: str) -> type:
+def optional(cls: type, group: str, names: Sequence[str] | None = None) -> type:
     """A dataclass like `cls` whose every field may be None: what was not given on the command line.
 
-    Each field's help is its doc string in `cls` and its default there.
+    Each field's help is its doc string in `cls` and its default there. With `names` of these fields alone.
     """
     hints, docs = typing.get_type_hints(cls), field_docs(cls)
     made = []
     for f in dataclasses.fields(cls):
+        if names is not None and f.name not in names:
+            continue
         hint: Any = hints[f.name]
         if typing.get_origin(hint) is tuple:
             hint = list[str] if f.name in REPEATED else str

@@ -29,6 +29,8 @@ def stylize(
     skip_existing: Flag = False,
     keep_gps: Flag = False,
     seed: int = 0,
+    noise_level: float = 1.0,
+    count: int = 1,
     device: Device = "auto",
     engine: EngineName = "auto",
     precision: Precision = "auto",
@@ -63,7 +65,12 @@ def stylize(
     keep_gps
         Copy the place where the photo was taken, too, with the rest of its metadata.
     seed
-        For generators that also take noise.
+        For styles that also take noise: of the first result.
+    noise_level
+        For styles that also take noise: how strong it is, 1 as in training, 0 for none.
+    count
+        For styles that also take noise: results of each photo, with seeds from --seed on, their numbers in their
+        names.
     device
         Where to compute; auto takes the fastest that is here.
     engine
@@ -83,13 +90,14 @@ def stylize(
     from texturenets import api, image
     from texturenets.arrays import to_numpy
 
-    api.check_options(size, strength)
+    api.check_options(size, strength, noise_level)
     model = api.find_style(style)
-    jobs = plan(image.expand(photos), output, model.stem)
+    jobs = several(plan(image.expand(photos), output, model.stem), count, model)
+    seeds = {result: seed + place % count for place, (_, result) in enumerate(jobs)}
     skipped = {result for _, result in jobs if skip_existing and result.exists()}
     painter = None
     if len(skipped) < len(jobs):
-        painter = api.load(model, device, engine=engine, precision=precision, generator=generator)
+        painter = api.load_style(model, device, engine=engine, precision=precision, generator=generator)
         if engine == "auto" and not quiet:
             engine_note(painter.engine)
 
@@ -103,7 +111,11 @@ def stylize(
                 try:
                     picture = image.read(photo, longer=size, keep_gps=keep_gps)
                     picture.pixels = painter.stylize(
-                        to_numpy(picture.pixels), strength=strength, preserve_color=preserve_color, seed=seed
+                        to_numpy(picture.pixels),
+                        strength=strength,
+                        preserve_color=preserve_color,
+                        seed=seeds[result],
+                        noise_level=noise_level,
                     )
                     image.write(result, picture, quality=quality)
                 except UserError as error:
@@ -123,6 +135,25 @@ def stylize(
     if len(jobs) > 1 and (failed or not quiet):
         _summarise(len(jobs) - len(failed) - len(skipped), len(skipped), failed)
     return 2 if failed else 0
+
+
+def several(jobs: Sequence[tuple[Path, Path]], count: int, model: Path) -> list[tuple[Path, Path]]:
+    """`count` results of each photo for one, numbered. Raises UserError where they would all be the same."""
+    from texturenets import modelfile
+
+    if count < 1:
+        raise UserError(f"--count {count} is not above 0")
+    if count == 1:
+        return list(jobs)
+    if not getattr(modelfile.read_header(model).generator, "noise_depth", 0):
+        raise UserError(
+            f"--count {count}: {model.stem} takes no noise, all results of a photo would be the same"
+        )
+    return [
+        (photo, result.with_name(f"{result.stem}-{i:04d}{result.suffix}"))
+        for photo, result in jobs
+        for i in range(count)
+    ]
 
 
 def _summarise(done: int, skipped: int, failed: Sequence[Path]) -> None:

@@ -1,4 +1,4 @@
-"""`texturenets train style`: a painting and a folder of photos to a model file."""
+"""`texturenets train`: a painting and a folder of photos, or the exemplar of a texture, to a model file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from texturenets.errors import UserError
 from texturenets.training.logistics import Logistics
 
 if TYPE_CHECKING:
-    from texturenets.training.loop import Training
+    from texturenets.training.loop import Training as AnyTraining
+    from texturenets.training.style import StyleTraining
+
+    Training = AnyTraining[Any]
 
 app = App(
     name="train",
@@ -27,6 +30,7 @@ app = App(
 )
 
 StyleFlags: Any = optional(runs.StyleRun, "What it comes to")
+TextureFlags: Any = optional(runs.TextureRun, "What it comes to")
 LogisticsFlags: Any = optional(Logistics, "How it is carried out")
 
 
@@ -38,6 +42,7 @@ def style(
     content: Path,
     output: Annotated[Path | None, Parameter(name=["-o", "--output"])] = None,
     preset: str = "default",
+    descriptor: str | None = None,
     resume: Annotated[bool, Parameter(negative=())] = False,
     quiet: Annotated[bool, Parameter(negative=())] = False,
     options: StyleFlags = None,
@@ -56,21 +61,87 @@ def style(
         checkpoints, the best and the last model, live pictures, records.jsonl and TensorBoard's events.
     preset
         Recipe to start from: default, paper or readme; flags change it.
+    descriptor
+        Descriptor network whose usual layers are taken, as vgg19 or random (which needs no download).
     resume
         Go on where an interrupted run of the same command stopped.
     quiet
         No progress bar.
     """
-    run = dataclasses.replace(presets.style_preset(preset), **given(options, runs.StyleRun))
+    run = dataclasses.replace(presets.style_preset(preset), **_flags(options, runs.StyleRun, descriptor))
+    out = _model_file(output, images)
+
+    from texturenets.training.style import StyleTraining
+
     how = Logistics(**given(logistics, Logistics))
+    training = StyleTraining(run, images, content, out, how, resume=resume, progress=_download_bar(quiet))
+    _warn(training)
+    return _carry_out(training, quiet)
+
+
+@app.command
+def texture(
+    images: Annotated[list[Path], Parameter(negative_iterable=())],
+    /,
+    *,
+    output: Annotated[Path | None, Parameter(name=["-o", "--output"])] = None,
+    preset: str = "default",
+    descriptor: str | None = None,
+    resume: Annotated[bool, Parameter(negative=())] = False,
+    quiet: Annotated[bool, Parameter(negative=())] = False,
+    options: TextureFlags = None,
+    logistics: LogisticsFlags = None,
+) -> int:
+    """Train a network that draws a texture from noise.
+
+    Parameters
+    ----------
+    images
+        The exemplar; several pictures are taken as examples of one texture.
+    output
+        Model file to write [default: the exemplar's name with .safetensors]. Beside it grows a folder NAME.run with
+        checkpoints, the best and the last model, live pictures, records.jsonl and TensorBoard's events.
+    preset
+        Recipe to start from: default, paper or readme; flags change it.
+    descriptor
+        Descriptor network whose usual layers are taken, as vgg19 or random (which needs no download).
+    resume
+        Go on where an interrupted run of the same command stopped.
+    quiet
+        No progress bar.
+    """
+    run = dataclasses.replace(presets.texture_preset(preset), **_flags(options, runs.TextureRun, descriptor))
+    out = _model_file(output, images)
+
+    from texturenets.training.texture import TextureTraining
+
+    how = Logistics(**given(logistics, Logistics))
+    training = TextureTraining(run, images, out, how, resume=resume, progress=_download_bar(quiet))
+    return _carry_out(training, quiet)
+
+
+def _flags(options: Any, kind: type, descriptor: str | None) -> dict[str, Any]:
+    """The fields of a run that were given, the layers of `descriptor` where none were."""
+    chosen = given(options, kind)
+    if descriptor is None:
+        return chosen
+    from texturenets.descriptors import recommended
+
+    style, content = recommended(descriptor)
+    usual = {"style_layers": style, "content_layers": content}
+    known = {f.name for f in dataclasses.fields(kind)}
+    return {**{k: v for k, v in usual.items() if k in known}, **chosen}
+
+
+def _model_file(output: Path | None, images: list[Path]) -> Path:
     out = output or Path(images[0].stem + ".safetensors")
     if out.suffix != ".safetensors":
         raise UserError(f"--output {out}: a model file ends in .safetensors")
+    return out
 
-    from texturenets.training.loop import Training
 
-    training = Training(run, images, content, out, how, resume=resume, progress=_download_bar(quiet))
-    _warn(training)
+def _carry_out(training: Training, quiet: bool) -> int:
+    """Run `training` to its end and say what came of it; the exit status."""
     try:
         finished = follow(training, quiet)
     finally:
@@ -79,7 +150,7 @@ def style(
         return 0
     if not finished:
         print(
-            f"stopped after step {training.state.step} of {run.steps}, saved; go on with --resume",
+            f"stopped after step {training.state.step} of {training.run.steps}, saved; go on with --resume",
             file=sys.stderr,
         )
         print(training.folder)
@@ -90,7 +161,7 @@ def style(
     return 0
 
 
-def _warn(training: Training) -> None:
+def _warn(training: StyleTraining) -> None:
     from texturenets.data import SMALL_SET
 
     count = training.count
@@ -167,7 +238,7 @@ def follow(training: Training, quiet: bool) -> bool:
             rate = done * run.batch_size / max(record.seconds - begun, 1e-9)
             bar.update(task, completed=record.step, rate=f"{rate:.1f} images/s")
             for problem in record.unreadable:
-                console.print(f"skipped: {problem}", highlight=False, markup=False)
+                console.print(f"skipped: {problem}", highlight=False, markup=False, soft_wrap=True)
             if first and not quiet and not estimated and done >= min(10, run.steps):
                 estimated = True
                 left = (run.steps - record.step) * (record.seconds - begun) / done / 60
@@ -189,4 +260,4 @@ def follow(training: Training, quiet: bool) -> bool:
                 )
     for listener in listeners:
         listener.close()
-    return training.state.step >= run.steps
+    return bool(training.state.step >= run.steps)

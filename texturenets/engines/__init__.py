@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 from texturenets import devices, modelfile, specs
 from texturenets.arrays import A
 from texturenets.engines.cache import Entry
-from texturenets.engines.facts import Facts
+from texturenets.engines.facts import ConversionError, Facts
 from texturenets.errors import UserError, unknown
 
 ENGINES: Final = ("auto", "torch", "openvino", "onnx")
@@ -50,8 +50,8 @@ def load(
     """The network of the model file at `path` on an engine and a device.
 
     "auto" takes PyTorch where there is a graphics card, else OpenVINO, else ONNX Runtime, else PyTorch, as they
-    are installed; where the network is code of the user's own, PyTorch. `precision`: "auto", "float32", "bf16",
-    "fp16", as far as the engine has it. `generator`: as in `texturenets.load`.
+    are installed; PyTorch where the network is code of the user's own or cannot be converted. `precision`: "auto",
+    "float32", "bf16", "fp16", as far as the engine has it. `generator`: as in `texturenets.load`.
 
     Raises UserError for unknown names, what is not installed or not to be had on this machine, and whatever is
     wrong with the file.
@@ -61,14 +61,21 @@ def load(
     if precision not in PRECISIONS:
         raise unknown("precision", precision, PRECISIONS)
     on_cpu = device == "cpu" or (device == "auto" and devices.only_cpu())
-    if engine == "auto":
+    auto = engine == "auto"
+    if auto:
         own = isinstance(modelfile.read_header(path).generator, specs.Custom)
         engine = "torch" if own or precision == "fp16" else _fastest(device, on_cpu)
+        if engine == "onnx" and precision == "bf16":
+            engine = "torch"
     elif engine != "torch" and device not in ("auto", "cpu"):
         raise UserError(f"--engine {engine} runs on the processor: leave out --device {device}")
-    if engine == "torch":
-        return _torch(path, "cpu" if on_cpu else device, precision, generator)
-    return _converted(path, engine, precision, generator)
+    if engine != "torch":
+        try:
+            return _converted(path, engine, precision, generator)
+        except ConversionError:
+            if not auto:
+                raise
+    return _torch(path, "cpu" if on_cpu else device, precision, generator)
 
 
 def _fastest(device: str, on_cpu: bool) -> str:
@@ -95,13 +102,15 @@ def _converted(path: Path, engine: str, precision: str, generator: Callable[...,
     header = modelfile.read_header(path)
     # Code of the user's own is run each time, as it may have changed.
     entry = None if isinstance(header.generator, specs.Custom) else Entry(path)
-    facts = entry.facts() if entry else None
+    split = engine == "openvino"  # which may compute in bf16
+    suffix = ".split.onnx" if split else ".onnx"
+    facts = entry.facts(suffix) if entry else None
     if entry is not None and facts is not None:
-        graph = entry.path(".onnx").read_bytes()
+        graph = entry.path(suffix).read_bytes()
     else:
-        graph, facts = convert(path, generator)
+        graph, facts = convert(path, generator, split=split)
         if entry is not None:
-            entry.keep(".onnx", graph)
+            entry.keep(suffix, graph)
             entry.keep(".json", facts.to_json().encode())
     if engine == "openvino":
         from texturenets.engines.openvino_engine import OpenVINOEngine
@@ -113,9 +122,12 @@ def _converted(path: Path, engine: str, precision: str, generator: Callable[...,
 
 
 def convert(
-    path: Path, generator: Callable[..., Any] | str | None = None, metadata: dict[str, str] | None = None
+    path: Path, generator: Callable[..., Any] | str | None = None, *, split: bool = False
 ) -> tuple[bytes, Facts]:
-    """The model file at `path` as an ONNX file, and what its network takes. Raises UserError."""
+    """The model file at `path` as an ONNX file, and what its network takes. Raises UserError.
+
+    `split`: made for computing in bf16, as `texturenets.engines.graph.to_onnx` says.
+    """
     if find_spec("onnx") is None:
         raise UserError(
             "converting a model needs onnx: pip install 'texturenets[openvino]' or 'texturenets[onnx]'"
@@ -123,5 +135,5 @@ def convert(
     from texturenets.engines.graph import to_onnx
 
     network, _ = modelfile.load(path, generator)
-    model, facts = to_onnx(network, metadata)
+    model, facts = to_onnx(network, split=split)
     return model.SerializeToString(), facts

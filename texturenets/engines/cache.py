@@ -19,7 +19,7 @@ KEPT = 64
 
 
 class Entry:
-    """What is kept of one model file: `NAME.json`, what it takes; `NAME.onnx`; and compiled forms."""
+    """What is kept of one model file: `NAME.json`, what it takes; graphs; and compiled forms."""
 
     def __init__(self, model: Path) -> None:
         """`model`: the model file. It counts by its bytes: moved or renamed it is the same."""
@@ -31,9 +31,9 @@ class Entry:
         """The file of that suffix; it may not be there."""
         return self.folder / (self.name + suffix)
 
-    def facts(self) -> Facts | None:
-        """What the network takes; None where nothing is kept, or nothing that can be read."""
-        if not self.path(".onnx").is_file():
+    def facts(self, graph: str) -> Facts | None:
+        """What the network takes; None where its graph of the suffix `graph` is not kept, or cannot be read."""
+        if not self.path(graph).is_file():
             return None
         try:
             path = self.path(".json")
@@ -57,7 +57,7 @@ class Entry:
 
 
 def compiled_suffix(parts: Sequence[str]) -> str:
-    """The suffix of a form that is compiled for what `parts` name: a version, a processor, a precision."""
+    """The suffix of a form that was compiled for what `parts` name: a graph, a processor, a precision."""
     return f"-{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:16]}.blob"
 
 

@@ -5,7 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
+from texturenets.errors import UserError
 from texturenets.noise import NoiseInput
+
+
+class ConversionError(UserError):
+    """A network that has no form as a graph: it runs by PyTorch alone."""
 
 
 @dataclass(frozen=True)
@@ -14,14 +19,15 @@ class Facts:
 
     `stride`: what height and width are multiples of. `least`: the smallest height and width; below it a
     converted graph would have to mirror a map more than once. `channels`: of the first input, 3 for a photo,
-    more where noise lies behind it, 0 for a network that draws from noise alone. `noise`: the maps of noise
-    that it takes besides.
+    or 0 for a network that draws from noise alone. `noise`: the maps of noise that it takes besides. `fixed`: it
+    draws `stride` x `stride` pixels and no other size.
     """
 
     stride: int = 1
     least: int = 1
     channels: int = 3
     noise: tuple[NoiseInput, ...] = ()
+    fixed: bool = False
 
     def to_json(self) -> str:
         """A line of JSON."""

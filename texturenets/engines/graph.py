@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,9 +21,10 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, fx, nn
 
 from texturenets import layers
-from texturenets.engines.facts import Facts
+from texturenets.engines.facts import ConversionError, Facts
 from texturenets.engines.torch_engine import facts_of
 from texturenets.errors import UserError
+from texturenets.generators import fully_connected
 from texturenets.generators import graph as graph_generator
 
 OPSET = 17
@@ -36,7 +37,8 @@ _WHOLE_FUNCTIONS = (
     layers.channels_last,
     layers.max_pool,
     layers.max_unpool,
-    graph_generator._crop,
+    graph_generator.crop,
+    fully_connected.as_vectors,
 )
 _WHOLE_MODULES = (
     layers.InstanceNorm,
@@ -76,7 +78,7 @@ def record(network: nn.Module) -> fx.GraphModule:
         return recorded
     except Exception as error:  # the network's own code runs here, on what are no tensors
         reason = " ".join(str(error).split())[:200]
-        raise UserError(
+        raise ConversionError(
             f"the network {type(network).__name__} cannot be written down as a graph: {reason}; use --engine torch"
         ) from error
 
@@ -96,7 +98,7 @@ def facts(network: nn.Module) -> Facts:
             if recorder.fits:
                 break
         side += plain.stride
-    return Facts(plain.stride, side, plain.channels, plain.noise)
+    return replace(plain, least=side)
 
 
 class _Pads(fx.Interpreter):
@@ -105,7 +107,7 @@ class _Pads(fx.Interpreter):
     fits = True
 
     def _check(self, x: Tensor, amount: int, mode: str) -> None:
-        if mode in ("reflect", "circular") and min(x.shape[2:]) <= amount:
+        if min(x.shape[2:]) < amount + (mode == "reflect") and mode in ("reflect", "circular"):
             self.fits = False
 
     def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
@@ -124,10 +126,19 @@ class _Pads(fx.Interpreter):
 
 @dataclass(frozen=True)
 class _Map:
-    """A map by its name in the graph. `order`: where channel i of the network lies, if not at i."""
+    """A map by its name in the graph. `order`: where channel i of the network lies, if not at i.
+
+    `rest`: a second map; the sum of both is meant. The first holds what bf16 can hold without an error, the
+    second what is left: see `Writer.split`.
+    """
 
     name: str
     order: tuple[int, ...] | None = None
+    rest: str | None = None
+
+    def each(self, operation: Callable[[str], str]) -> _Map:
+        """The map, or both, after an operation that leaves the channels where they are, and is linear."""
+        return _Map(operation(self.name), self.order, self.rest and operation(self.rest))
 
 
 class Writer:
@@ -155,14 +166,34 @@ class Writer:
     def plain(self, x: Any) -> str:
         """The name of a map with its channels in order, or of a constant for a number."""
         if isinstance(x, _Map):
-            return (
-                x.name
-                if x.order is None
-                else self.node("Gather", x.name, self.constant(x.order, np.int64), axis=1)
-            )
+            name = self.merged(x).name
+            if x.order is None:
+                return name
+            return self.node("Gather", name, self.constant(x.order, np.int64), axis=1)
         if isinstance(x, Tensor):
             return self.constant(_numpy(x))
         return self.constant(x)
+
+    def split(self, name: str) -> _Map:
+        """An input from -1 to 1 as two maps whose sum it is, each exact in bf16 or nearly so.
+
+        bf16 has 8 binary digits: a photo of 8 bits loses the last one or two, and instance normalization makes
+        that visible where a photo is flat. Steps of 1/128 fit without an error; what is left is at most 1/256,
+        and 8 digits of that are enough. The first convolution then takes both, with the same weights.
+        """
+        steps = self.constant(128.0)
+        coarse = self.node("Div", self.node("Round", self.node("Mul", name, steps)), steps)
+        return _Map(coarse, None, self.node("Sub", name, coarse))
+
+    def merged(self, x: _Map) -> _Map:
+        """`x` as one map."""
+        return x if x.rest is None else _Map(self.node("Add", x.name, x.rest), x.order)
+
+    def shifted(self, kind: str, a: Any, b: Any) -> _Map:
+        """The sum or difference of a map and a number, or of two maps."""
+        if isinstance(a, _Map) and a.rest is not None and isinstance(b, int | float) and abs(b) <= 1:
+            return _Map(self.node(kind, a.name, self.constant(b)), a.order, a.rest)
+        return _Map(self.node(kind, self.plain(a), self.plain(b)))
 
     def slice(
         self, x: str, axes: Sequence[int], starts: Sequence[int], ends: Sequence[int], step: int = 1
@@ -182,17 +213,20 @@ class Writer:
         top, bottom, left, right = sides
         if not any(sides):
             return x
-        name = x.name
         if mode == "circular":
-            for axis, before, after in ((2, top, bottom), (3, left, right)):
-                parts = [self.slice(name, [axis], [-before], [_END])] if before else []
-                parts += [name]
-                parts += [self.slice(name, [axis], [0], [after])] if after else []
-                name = self.node("Concat", *parts, axis=axis) if len(parts) > 1 else name
-            return _Map(name, x.order)
+            return x.each(lambda name: self._wrapped(name, sides))
         mode = {"zero": "constant", "replicate": "edge"}.get(mode, mode)
         places = self.constant([0, 0, top, left, 0, 0, bottom, right], np.int64)
-        return _Map(self.node("Pad", name, places, mode=mode), x.order)
+        return x.each(lambda name: self.node("Pad", name, places, mode=mode))
+
+    def _wrapped(self, name: str, sides: Sequence[int]) -> str:
+        top, bottom, left, right = sides
+        for axis, before, after in ((2, top, bottom), (3, left, right)):
+            parts = [self.slice(name, [axis], [-before], [_END])] if before else []
+            parts += [name]
+            parts += [self.slice(name, [axis], [0], [after])] if after else []
+            name = self.node("Concat", *parts, axis=axis) if len(parts) > 1 else name
+        return name
 
     def crop(self, x: _Map, sides: Sequence[int]) -> _Map:
         """`sides`, top, bottom, left and right, less."""
@@ -200,13 +234,17 @@ class Writer:
         if not any(sides):
             return x
         ends = [-bottom or _END, -right or _END]
-        return _Map(self.slice(x.name, [2, 3], [top, left], ends), x.order)
+        return x.each(lambda name: self.slice(name, [2, 3], [top, left], ends))
 
     def convolution(self, x: _Map, m: nn.Conv2d) -> _Map:
         """`nn.Conv2d`."""
         weight = _numpy(m.weight)
-        if x.order is not None and m.groups == 1:
-            source, weight = x.name, weight[:, np.argsort(x.order)]
+        if m.groups == 1:
+            source = x.name
+            if x.order is not None:
+                weight = weight[:, np.argsort(x.order)]
+            if x.rest is not None:
+                source, weight = self.node("Concat", x.name, x.rest, axis=1), np.concatenate([weight] * 2, 1)
         else:
             source = self.plain(x)
         if m.padding_mode != "zeros" or isinstance(m.padding, str):
@@ -256,16 +294,32 @@ class Writer:
         parts = [self.constant(_numpy(one)) for one in known if one is not None]
         return _Map(self.node("BatchNormalization", self.plain(x), *parts, epsilon=m.eps))
 
-    def output(self, x: _Map, m: layers.OutputScale) -> _Map:
-        """`layers.OutputScale`."""
-        name = self.plain(x)
+    def output(self, x: _Map, m: layers.OutputScale, alone: bool) -> _Map:
+        """`layers.OutputScale`. `alone`: nothing else takes `x`."""
+        name, half = self.plain(x), self.constant(0.5)
+        if m.kind == "clamped":
+            scaled = self.node("Add", self.node("Mul", name, half), half)
+            return _Map(self.node("Clip", scaled, self.constant(0.0), self.constant(1.0)))
         if m.kind == "bounded":
-            half = self.constant(0.5)
             return _Map(self.node("Add", self.node("Mul", self.node("Tanh", name), half), half))
         mean = np.array(layers.CAFFE_MEAN, np.float32)[:, None, None]
-        flipped = self.node("Gather", name, self.constant([2, 1, 0], np.int64), axis=1)
-        shifted = self.node("Add", flipped, self.constant(mean))
-        return _Map(self.node("Div", shifted, self.constant(255.0)))
+        if not (alone and self._flipped(name)):
+            name = self.node("Gather", name, self.constant([2, 1, 0], np.int64), axis=1)
+        # In this form runtimes make it part of the convolution, which has its sums in float32.
+        scaled = self.node("Mul", name, self.constant(1 / 255))
+        return _Map(self.node("Add", scaled, self.constant(mean / 255)))
+
+    def _flipped(self, name: str) -> bool:
+        """Turn BGR into RGB in the weights of the convolution that has just made `name`; False where none has."""
+        last = self.nodes[-1]
+        if last.op_type != "Conv" or list(last.output) != [name]:
+            return False
+        for weight in self.weights:
+            if weight.name in last.input[1:]:
+                weight.CopyFrom(
+                    numpy_helper.from_array(numpy_helper.to_array(weight)[::-1].copy(), weight.name)
+                )
+        return True
 
     def resize(self, x: _Map, factor: float, mode: str, corners: bool) -> _Map:
         """`F.interpolate` by a whole factor."""
@@ -273,17 +327,19 @@ class Writer:
         kind = "nearest" if mode == "nearest" else "linear"
         scales = self.constant([1, 1, factor, factor])
         rounding = {"nearest_mode": "floor"} if kind == "nearest" else {}
-        return _Map(
-            self.node(
-                "Resize", x.name, "", scales, mode=kind, coordinate_transformation_mode=place, **rounding
-            ),
-            x.order,
+        return x.each(
+            lambda name: self.node(
+                "Resize", name, "", scales, mode=kind, coordinate_transformation_mode=place, **rounding
+            )
         )
 
     def unshuffle(self, x: _Map, factor: int, channels: int) -> _Map:
         """`F.pixel_unshuffle`, whose channels are (channel, row, column); here (row, column, channel)."""
         order = tuple(k * channels + c for c in range(channels) for k in range(factor * factor))
-        return _Map(self.node("SpaceToDepth", self.plain(x), blocksize=factor), order)
+        if x.order is not None:
+            x = _Map(self.plain(x))
+        spread = x.each(lambda name: self.node("SpaceToDepth", name, blocksize=factor))
+        return _Map(spread.name, order, spread.rest)
 
     def max_pool(self, x: _Map) -> tuple[_Map, tuple[_Map, ...]]:
         """`layers.max_pool`: the maxima, and four maps of ones and zeros for their places."""
@@ -323,7 +379,7 @@ Translate = Callable[..., Any]
 
 def _unary(kind: str, **attributes: Any) -> Translate:
     """An operation on every number alone: the order of the channels stays."""
-    return lambda w, x, **_: _Map(w.node(kind, x.name, **attributes), x.order)
+    return lambda w, x, **_: _Map(w.node(kind, w.merged(x).name, **attributes), x.order)
 
 
 def _binary(kind: str) -> Translate:
@@ -332,7 +388,7 @@ def _binary(kind: str) -> Translate:
 
 def _clamp(w: Writer, x: _Map, min: Any = None, max: Any = None) -> _Map:  # noqa: A002 (torch's names)
     bounds = ["" if v is None else w.constant(v) for v in (min, max)]
-    return _Map(w.node("Clip", x.name, *bounds), x.order)
+    return _Map(w.node("Clip", w.merged(x).name, *bounds), x.order)
 
 
 def _interpolate(  # noqa: PLR0917 (torch's arguments)
@@ -367,7 +423,8 @@ def _pool(kind: str) -> Translate:
         if padding != 0:
             raise UserError("a pooling with padding")
         sizes = {"kernel_shape": _pair(kernel_size), "strides": _pair(stride or kernel_size)}
-        return _Map(w.node(kind, x.name, **sizes), x.order)
+        x = x if kind == "AveragePool" else w.merged(x)
+        return x.each(lambda name: w.node(kind, name, **sizes))
 
     return translate
 
@@ -401,10 +458,12 @@ FUNCTIONS: dict[Any, Translate] = {
     layers.channels_last: lambda w, x: x,
     layers.max_pool: Writer.max_pool,
     layers.max_unpool: Writer.max_unpool,
-    graph_generator._crop: Writer.crop,
+    graph_generator.crop: Writer.crop,
+    fully_connected.as_vectors: lambda w, x, size: _Map(w.node("Flatten", x.name, axis=1)),
+    getattr: lambda w, x, name: name,  # a type, for `to`
     operator.getitem: _getitem,
-    operator.add: _binary("Add"),
-    operator.sub: _binary("Sub"),
+    operator.add: lambda w, a, b: w.shifted("Add", a, b),
+    operator.sub: lambda w, a, b: w.shifted("Sub", a, b),
     operator.mul: _binary("Mul"),
     operator.truediv: _binary("Div"),
     torch.add: _binary("Add"),
@@ -435,6 +494,10 @@ METHODS: dict[str, Translate] = {
     "sigmoid": _unary("Sigmoid"),
     "float": lambda w, x: x,
     "contiguous": lambda w, x, **_: x,
+    "to": lambda w, x, dtype: x,
+    "unflatten": lambda w, x, dim, sizes: _Map(
+        w.node("Reshape", x.name, w.constant([*[0] * dim, *sizes], np.int64))
+    ),
 }
 
 MODULES: dict[type[nn.Module], Callable[[Writer, _Map, Any], _Map]] = {
@@ -448,6 +511,9 @@ MODULES: dict[type[nn.Module], Callable[[Writer, _Map, Any], _Map]] = {
         torch.zeros(m.num_features) if m.bias is None else m.bias,
         m.eps,
     ),
+    nn.Linear: lambda w, x, m: _Map(
+        w.node("Gemm", x.name, w.constant(_numpy(m.weight)), w.constant(_numpy(m.bias)), transB=1)
+    ),
     nn.ReLU: lambda w, x, m: _unary("Relu")(w, x),
     nn.Tanh: lambda w, x, m: _unary("Tanh")(w, x),
     nn.Sigmoid: lambda w, x, m: _unary("Sigmoid")(w, x),
@@ -460,7 +526,6 @@ MODULES: dict[type[nn.Module], Callable[[Writer, _Map, Any], _Map]] = {
     nn.Upsample: lambda w, x, m: _interpolate(w, x, m.size, m.scale_factor, m.mode, m.align_corners),
     nn.PixelShuffle: lambda w, x, m: FUNCTIONS[F.pixel_shuffle](w, x, m.upscale_factor),
     layers.InstanceNorm: lambda w, x, m: w.instance_norm(x, m.weight, m.bias, m.eps),
-    layers.OutputScale: Writer.output,
     graph_generator.Affine: lambda w, x, m: _Map(
         w.node(
             "Add",
@@ -476,9 +541,11 @@ MODULES: dict[type[nn.Module], Callable[[Writer, _Map, Any], _Map]] = {
 class _Translation(fx.Interpreter):
     """Walks a recorded network; each of its values is the name of a map in the file."""
 
-    def __init__(self, recorded: fx.GraphModule, writer: Writer, channels: dict[str, int]) -> None:
+    def __init__(
+        self, recorded: fx.GraphModule, writer: Writer, channels: dict[str, int], split: bool
+    ) -> None:
         super().__init__(recorded)
-        self.writer, self.channels = writer, channels
+        self.writer, self.channels, self.split = writer, channels, split
 
     def run_node(self, n: fx.Node) -> Any:
         """One operation."""
@@ -486,11 +553,15 @@ class _Translation(fx.Interpreter):
             (x, factor), _ = self.fetch_args_kwargs_from_env(n)
             assert isinstance(n.args[0], fx.Node)
             return self.writer.unshuffle(x, factor, self.channels[n.args[0].name])
+        if n.op == "call_module" and isinstance(module := self.fetch_attr(str(n.target)), layers.OutputScale):
+            (x,), _ = self.fetch_args_kwargs_from_env(n)
+            assert isinstance(n.args[0], fx.Node)
+            return self.writer.output(x, module, alone=len(n.args[0].users) == 1)
         return super().run_node(n)
 
     def placeholder(self, target: Any, args: Any, kwargs: Any) -> Any:
         """An input."""
-        return _Map(target)
+        return self.writer.split(target) if self.split and target == "photo" else _Map(target)
 
     def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
         """A function of torch or of `texturenets.layers`."""
@@ -512,9 +583,9 @@ class _Translation(fx.Interpreter):
                 raise UserError(f"the operation {what}")
             return made(self.writer, *args, **kwargs)
         except UserError as error:
-            raise UserError(f"cannot convert {error}; use --engine torch") from None
+            raise ConversionError(f"cannot convert {error}; use --engine torch") from None
         except TypeError:
-            raise UserError(f"cannot convert {what} with these options; use --engine torch") from None
+            raise ConversionError(f"cannot convert {what} with these options; use --engine torch") from None
 
 
 def _channels(recorded: fx.GraphModule, known: Facts) -> dict[str, int]:
@@ -539,16 +610,19 @@ def _shapes(known: Facts, side: int) -> list[tuple[int, int, int, int]]:
 
 
 @torch.no_grad()
-def to_onnx(network: nn.Module, metadata: dict[str, str] | None = None) -> tuple[onnx.ModelProto, Facts]:
+def to_onnx(
+    network: nn.Module, metadata: dict[str, str] | None = None, *, split: bool = False
+) -> tuple[onnx.ModelProto, Facts]:
     """`network` (float32, evaluation mode) as an ONNX model of any batch, height and width, and what it takes.
 
-    Inputs are `photo` (batch, 3, height, width) and `noise0`...; the output is `picture`. Raises UserError for
-    an operation that has no counterpart in the table.
+    Inputs are `photo` (batch, 3, height, width) and `noise0`...; the output is `picture`. `split`: the
+    photo goes in as two maps, for computing in bf16 (see `Writer.split`). Raises UserError for an operation that
+    has no counterpart in the table.
     """
     known = facts(network)
     recorded = record(network)
     writer = Writer()
-    result = _Translation(recorded, writer, _channels(recorded, known)).run(
+    result = _Translation(recorded, writer, _channels(recorded, known), split).run(
         *_names(known), enable_io_processing=False
     )
     writer.nodes.append(helper.make_node("Identity", [writer.plain(result)], ["picture"], "output"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import sys
 import threading
@@ -94,7 +95,9 @@ class OpenVINOEngine:
         if entry is not None:
             processor = self.core.get_property("CPU", "FULL_DEVICE_NAME")
             able = self.core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-            suffix = compiled_suffix([openvino.__version__, processor, *able, repr(sorted(options.items()))])
+            digest = hashlib.sha256(graph).hexdigest()
+            settings = repr(sorted(options.items()))
+            suffix = compiled_suffix([digest, openvino.__version__, processor, *able, settings])
             kept = entry.path(suffix)
             if kept.is_file():
                 try:

@@ -21,8 +21,9 @@ DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float1
 def facts_of(network: nn.Module, least: int = 1) -> Facts:
     """What `network`, one of `texturenets.generators`, takes."""
     noise = tuple(getattr(network, "noise", ()))
-    channels = int(getattr(network, "input_channels", 3)) if getattr(network, "photo", True) else 0
-    return Facts(int(getattr(network, "stride", 1)), least, channels, noise)
+    channels = 3 if getattr(network, "photo", True) else 0
+    fixed = hasattr(network, "size")
+    return Facts(int(getattr(network, "stride", 1)), least, channels, noise, fixed)
 
 
 @dataclass

@@ -8,17 +8,20 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from texturenets import noise
+
 
 def flops(network: nn.Module, height: int, width: int) -> int:
     """Multiply-adds of the convolutions and matrix products in one pass over a picture of that size.
 
-    `network` takes (1, 3, height, width), or as many channels as its `input_channels` says. Nothing is
+    `network` takes (1, 3, height, width), and the maps of noise that its `noise` says. Nothing is
     computed: the pass runs on a copy without data. A transposed convolution counts once per pixel of its
     input, which is what it takes. Additions and multiplications told apart, it would be twice this.
     """
-    channels = getattr(network, "input_channels", 3)
+    shapes = noise.shapes(getattr(network, "noise", ()), height, width)
+    maps = [torch.empty(1, *shape, device="meta") for shape in shapes]
     shadow = copy.deepcopy(network).to("meta").eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        shadow(torch.empty(1, channels, height, width, device="meta"))
+        shadow(torch.empty(1, 3, height, width, device="meta"), *([maps] if maps else []))
     # The counter takes a multiplication and an addition as two.
     return int(counter.get_total_flops()) // 2

@@ -1,21 +1,28 @@
-"""The reference program's encoder-decoder with max unpooling and skip connections."""
+"""The reference program's encoder-decoders with skip connections: with max unpooling, and with strides."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from texturenets.generators.noise_fed import NoiseFed, beside
 from texturenets.layers import (
     ConvBlock,
     OutputScale,
     PaddedConv,
+    double,
     max_pool,
     max_unpool,
     normalization,
+    slope,
     torch7_init,
 )
-from texturenets.specs import Normalization, Padding, SkipUnpool
+from texturenets.noise import NoiseInput
+from texturenets.specs import Normalization, Padding, Skip, SkipUnpool
 
 
 class LeakyBlock(ConvBlock):
@@ -65,27 +72,91 @@ class Level(nn.Module):
         return y
 
 
-class SkipUnpoolGenerator(nn.Module):
+class SkipUnpoolGenerator(NoiseFed):
     """Nested levels, each half the size of the one around it; what they draw is added to the photo."""
 
     def __init__(self, spec: SkipUnpool) -> None:
         super().__init__()
         self.stride = 2 ** len(spec.channels)
-        self.input_channels = 3 + spec.noise_depth
+        self.noise = (NoiseInput(spec.noise_depth, 1, spec.noise),) if spec.noise_depth else ()
         norm, padding = spec.normalization, spec.padding
         self.levels = Level(
-            self.input_channels, spec.channels, spec.skip_channels, norm=norm, padding=padding
+            3 + spec.noise_depth, spec.channels, spec.skip_channels, norm=norm, padding=padding
         )
         self.exit = PaddedConv(spec.channels[0], 3, 1, padding=padding)
         self.output = OutputScale(spec.output)
         torch7_init(self)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, noises: Sequence[Tensor] | None = None) -> Tensor:
         """Photo (N, 3, H, W), RGB in [0, 1], H and W multiples of `stride`, to a picture of the same kind.
 
-        With a noise depth of K the input is (N, 3 + K, H, W), the noise behind the photo.
+        `noises`: one map (N, `noise_depth`, H, W) where it takes noise; without it that of seed 0.
         """
+        maps = self.take(x, noises)
         # As in the reference: RGB in [0, 1] is added to BGR in 0..255, so with the "caffe" output the photo
         # counts for a 255th. With the "bounded" output both are RGB.
-        y: Tensor = self.output(x[:, :3] + self.exit(self.levels(x)))
+        y: Tensor = self.output(x + self.exit(self.levels(beside(x, maps[0] if maps else None))))
+        return y
+
+
+class StridedLevel(nn.Module):
+    """One resolution of `skip`: a narrow path at it, with noise, a deep one at half of it, and what joins them."""
+
+    def __init__(self, inputs: int, channels: tuple[int, ...], spec: Skip) -> None:
+        """`channels`: this level's and those of the levels inside it."""
+        super().__init__()
+        c, inside = channels[0], channels[1:]
+        block: dict[str, Any] = {
+            "norm": spec.normalization,
+            "padding": spec.padding,
+            "slope": slope(spec.activation),
+        }
+        self.upsampling, self.padding, self.noisy = spec.upsampling, spec.padding, spec.level_noise > 0
+        self.skip = ConvBlock(inputs, spec.skip_channels, 1, **block)
+        self.skip_norm = normalization(spec.normalization, spec.skip_channels)
+        self.deep = nn.Sequential(ConvBlock(inputs, c, 3, 2, **block), ConvBlock(c, c, 3, **block))
+        self.inner = StridedLevel(c, inside, spec) if inside else None
+        deepest = inside[0] if inside else c
+        self.deep_norm = normalization(spec.normalization, deepest)
+        self.after = nn.Sequential(
+            ConvBlock(spec.skip_channels + deepest + spec.level_noise, c, 3, **block),
+            ConvBlock(c, c, 1, **block),
+        )
+
+    def forward(self, x: Tensor, noises: Iterator[Tensor]) -> Tensor:
+        """(N, inputs, H, W) to (N, channels[0], H, W); `noises` gives this level's map, then those inside."""
+        fresh = [next(noises).to(x.dtype)] if self.noisy else []
+        past = self.skip_norm(self.skip(x))
+        deep = self.deep(x)
+        if self.inner is not None:
+            deep = self.inner(deep, noises)
+        deep = self.deep_norm(double(deep, self.upsampling, self.padding))
+        y: Tensor = self.after(torch.cat([*fresh, past, deep], 1))
+        return y
+
+
+class SkipGenerator(NoiseFed):
+    """Nested levels, each at half the resolution of the one around it; a 1 x 1 convolution makes the picture."""
+
+    def __init__(self, spec: Skip) -> None:
+        super().__init__()
+        self.stride = 2 ** len(spec.channels)
+        self.photo, self.entry_noise = spec.photo, spec.noise_depth > 0
+        entry = [NoiseInput(spec.noise_depth, 1, spec.noise)] if spec.noise_depth else []
+        levels = range(len(spec.channels)) if spec.level_noise else ()
+        self.noise = (*entry, *(NoiseInput(spec.level_noise, 2**level, "normal") for level in levels))
+        self.levels = StridedLevel(3 * spec.photo + spec.noise_depth, spec.channels, spec)
+        self.exit = PaddedConv(spec.channels[0], 3, 1, padding=spec.padding)
+        self.output = OutputScale(spec.output)
+        torch7_init(self)
+
+    def forward(self, x: Tensor | None = None, noises: Sequence[Tensor] | None = None) -> Tensor:
+        """Photo (N, 3, H, W), RGB in [0, 1], H and W multiples of `stride`, to a picture of the same kind.
+
+        `noises`: that of the entry, then one a level, the finest first, where it takes them, shaped as
+        `noise_shapes(H, W)` says; without them those of seed 0.
+        """
+        maps = iter(self.take(x, noises))
+        fed = beside(x if self.photo else None, next(maps) if self.entry_noise else None)
+        y: Tensor = self.output(self.exit(self.levels(fed, maps)))
         return y

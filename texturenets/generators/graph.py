@@ -42,7 +42,7 @@ class Pad(nn.Module):
             return F.pad(x, (left, right, top, bottom))
         # The largest amount on all sides, and what is too much cut off: any map, however small, will do.
         amount = max(self.sides)
-        return _crop(pad(x, amount, self.mode), [amount - side for side in self.sides])
+        return crop(pad(x, amount, self.mode), [amount - side for side in self.sides])
 
 
 class Deconv(nn.ConvTranspose2d):
@@ -56,10 +56,10 @@ class Deconv(nn.ConvTranspose2d):
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """(N, inputs, H, W) to (N, out, (H - 1) stride + kernel - top - bottom, likewise)."""
-        return _crop(super().forward(x, output_size), self.sides)
+        return crop(super().forward(x, output_size), self.sides)
 
 
-def _crop(x: Tensor, sides: Sequence[int]) -> Tensor:
+def crop(x: Tensor, sides: Sequence[int]) -> Tensor:
     top, bottom, left, right = sides
     if not any(sides):
         return x
@@ -104,7 +104,7 @@ def _plain(node: Node) -> Callable[..., Tensor]:
     s = node.settings
     kernel, step, factor = s.get("kernel", 1), s.get("stride", 1), s.get("factor", 1)
     functions: dict[str, Callable[..., Tensor]] = {
-        "crop": lambda x: _crop(x, s["amount"]),
+        "crop": lambda x: crop(x, s["amount"]),
         "relu": F.relu,
         "leaky_relu": lambda x: F.leaky_relu(x, s["slope"]),
         "elu": lambda x: F.elu(x, s["alpha"]),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from texturenets.generators.noise_fed import NoiseFed, beside
 from texturenets.layers import (
     ConvBlock,
     InstanceNorm,
@@ -12,11 +15,12 @@ from texturenets.layers import (
     PaddedConv,
     ResidualBlock,
     TransposedConv,
+    double,
     normalization,
     pad,
     torch7_init,
-    upsample,
 )
+from texturenets.noise import NoiseInput
 from texturenets.specs import Johnson, Normalization, Padding, Upsampling
 
 
@@ -42,7 +46,7 @@ class Doubling(nn.Module):
         self, inputs: int, outputs: int, *, upsampling: Upsampling, norm: Normalization, padding: Padding
     ) -> None:
         super().__init__()
-        self.upsampling = upsampling
+        self.upsampling, self.padding = upsampling, padding
         self.conv: nn.Module
         if upsampling in ("full", "full4"):
             self.conv = TransposedConv(inputs, outputs, 4 if upsampling == "full4" else 3, padding)
@@ -52,14 +56,12 @@ class Doubling(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) to (N, outputs, 2 H, 2 W)."""
-        if self.upsampling == "bilinear":
-            x = upsample(x)
-        elif self.upsampling == "nearest":
-            x = F.interpolate(x, scale_factor=2.0, mode="nearest")
+        if self.upsampling in ("bilinear", "nearest"):
+            x = double(x, self.upsampling, self.padding)
         return F.relu(self.norm(self.conv(x)))
 
 
-class JohnsonGenerator(nn.Module):
+class JohnsonGenerator(NoiseFed):
     """9 x 9 convolution, two of stride 2, residual blocks at a quarter of the resolution, two doublings.
 
     Every convolution has a bias; normalization stands between it and the ReLU; no ReLU follows a block's
@@ -73,14 +75,16 @@ class JohnsonGenerator(nn.Module):
         c, norm, padding = spec.channels, spec.normalization, spec.padding
         inner = 4 * c if spec.size == "standard" else 2 * c
         down = spec.down_padding or padding
-        self.input_channels = 3 + spec.noise_depth
-        self.input_norm = InstanceNorm(self.input_channels) if spec.input_norm else nn.Identity()
+        self.photo = spec.photo
+        self.noise = (NoiseInput(spec.noise_depth, 1, spec.noise),) if spec.noise_depth else ()
+        inputs = 3 * spec.photo + spec.noise_depth
+        self.input_norm = InstanceNorm(inputs) if spec.input_norm else nn.Identity()
         if spec.size == "small_down":
-            first = ConvBlock(self.input_channels, inner, 9, norm=norm, padding=padding)
+            first = ConvBlock(inputs, inner, 9, norm=norm, padding=padding)
             self.encoder = nn.Sequential(AveragePool(padding), first)
         else:
             self.encoder = nn.Sequential(
-                ConvBlock(self.input_channels, c, 9, norm=norm, padding=padding),
+                ConvBlock(inputs, c, 9, norm=norm, padding=padding),
                 ConvBlock(c, 2 * c, 3, 2, norm=norm, padding=down),
                 ConvBlock(2 * c, inner, 3, 2, norm=norm, padding=down),
             )
@@ -98,11 +102,13 @@ class JohnsonGenerator(nn.Module):
         self.output = OutputScale(spec.output)
         torch7_init(self)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor | None = None, noises: Sequence[Tensor] | None = None) -> Tensor:
         """Photo (N, 3, H, W), RGB in [0, 1], H and W multiples of 4, to a picture of the same kind.
 
-        With a noise depth of K the input is (N, 3 + K, H, W), the noise behind the photo.
+        `noises`: one map (N, `noise_depth`, H, W) where it takes noise; without it that of seed 0.
         """
+        maps = self.take(x, noises)
+        x = beside(x if self.photo else None, maps[0] if maps else None)
         x = self.decoder(self.blocks(self.encoder(self.input_norm(x))))
         y: Tensor = self.output(self.exit(x))
         return y

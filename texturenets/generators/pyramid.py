@@ -1,65 +1,118 @@
-"""The multi-scale network of Texture Networks (arXiv 1603.03417, section 3.2), for stylization."""
+"""The multi-scale networks of Texture Networks (arXiv 1603.03417, section 3.2), for photos and for noise."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from texturenets.layers import ConvBlock, OutputScale, PaddedConv, normalization, torch7_init, upsample
-from texturenets.specs import Normalization, Padding, Pyramid
+from texturenets.generators.noise_fed import NoiseFed, beside
+from texturenets.layers import ConvBlock, OutputScale, PaddedConv, double, normalization, slope, torch7_init
+from texturenets.noise import NoiseInput
+from texturenets.specs import Multiscale, Pyramid, Pyramid2
+
+AnyPyramid = Multiscale | Pyramid | Pyramid2
 
 
-def _block(inputs: int, outputs: int, norm: Normalization, padding: Padding) -> nn.Sequential:
-    """The paper's block: 3 x 3, 3 x 3 and 1 x 1 convolutions, each normalized, each with a ReLU."""
+def _block(inputs: int, outputs: int, spec: AnyPyramid, first: int = 3) -> nn.Sequential:
+    """The paper's block: 3 x 3 (or larger), 3 x 3 and 1 x 1 convolutions, each normalized, each with a ReLU."""
+    widths = zip((inputs, outputs, outputs), (first, 3, 1), strict=True)
     return nn.Sequential(
-        ConvBlock(inputs, outputs, 3, norm=norm, padding=padding),
-        ConvBlock(outputs, outputs, 3, norm=norm, padding=padding),
-        ConvBlock(outputs, outputs, 1, norm=norm, padding=padding),
+        *(
+            ConvBlock(
+                width,
+                outputs,
+                kernel,
+                norm=spec.normalization,
+                padding=spec.padding,
+                slope=slope(spec.activation),
+            )
+            for width, kernel in widths
+        )
     )
 
 
 class Join(nn.Module):
     """Twice the size of what is coarse, beside what is fine, both normalized; then a block."""
 
-    def __init__(self, coarse: int, fine: int, spec: Pyramid) -> None:
+    def __init__(self, coarse: int, fine: int, outputs: int, spec: AnyPyramid, first: int = 3) -> None:
         super().__init__()
-        self.upsampling = spec.upsampling
+        self.upsampling, self.padding = spec.upsampling, spec.padding
         self.coarse_norm = normalization(spec.normalization, coarse)
         self.fine_norm = normalization(spec.normalization, fine)
-        self.block = _block(coarse + fine, coarse + fine, spec.normalization, spec.padding)
+        self.block = _block(coarse + fine, outputs, spec, first)
 
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
-        """(N, coarse, H, W) and (N, fine, 2 H, 2 W) to (N, coarse + fine, 2 H, 2 W)."""
-        if self.upsampling == "bilinear":
-            coarse = upsample(coarse)
-        else:
-            coarse = F.interpolate(coarse, scale_factor=2.0, mode="nearest")
-        y: Tensor = self.block(torch.cat([self.coarse_norm(coarse), self.fine_norm(fine)], 1))
+        """(N, coarse, H, W) and (N, fine, 2 H, 2 W) to (N, outputs, 2 H, 2 W)."""
+        coarse = self.coarse_norm(double(coarse, self.upsampling, self.padding))
+        y: Tensor = self.block(torch.cat([coarse, self.fine_norm(fine)], 1))
         return y
 
 
-class PyramidGenerator(nn.Module):
-    """The photo at `scales` resolutions, each half the one before; a block on each, joined coarsest first.
+class MultiResolution(NoiseFed):
+    """Photo and noise at several resolutions, each half the one before; a block on each, joined coarsest first.
 
-    Each scale adds `channels` channels; a 1 x 1 convolution makes the picture.
+    A 1 x 1 convolution makes the picture.
     """
 
-    def __init__(self, spec: Pyramid) -> None:
+    def __init__(self, spec: AnyPyramid, fed: Sequence[int], joined: Sequence[int], kernel: int = 3) -> None:
+        """`fed`: channels of the block of each scale, `joined`: those after its join, the coarsest first."""
         super().__init__()
-        c, scales = spec.channels, spec.scales
-        self.stride = 2 ** (scales - 1)
-        # Coarsest first, in both lists.
-        self.blocks = nn.ModuleList(_block(3, c, spec.normalization, spec.padding) for _ in range(scales))
-        self.joins = nn.ModuleList(Join(c * n, c, spec) for n in range(1, scales))
-        self.exit = PaddedConv(c * scales, 3, 1, padding=spec.padding)
+        self.stride = 2 ** (len(fed) - 1)
+        self.photo = spec.photo
+        strides = [self.stride >> level for level in range(len(fed))]
+        self.noise = tuple(
+            NoiseInput(spec.noise_depth, stride, spec.noise) for stride in strides if spec.noise_depth
+        )
+        depth = 3 * spec.photo + spec.noise_depth
+        # Coarsest first, in both lists; there is nothing to join to the coarsest.
+        self.blocks = nn.ModuleList(_block(depth, width, spec, kernel) for width in fed)
+        coarser = (fed[0], *joined[1:])
+        self.joins = nn.ModuleList(
+            Join(coarse, fine, outputs, spec, kernel)
+            for coarse, fine, outputs in zip(coarser, fed[1:], joined[1:], strict=False)
+        )
+        self.exit = PaddedConv(coarser[len(fed) - 1], 3, 1, padding=spec.padding)
         self.output = OutputScale(spec.output)
         torch7_init(self)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Photo (N, 3, H, W), RGB in [0, 1], H and W multiples of `stride`, to a picture of the same kind."""
-        current = self.blocks[0](F.avg_pool2d(x, self.stride))
-        for level, join in enumerate(self.joins, 1):
-            current = join(current, self.blocks[level](F.avg_pool2d(x, self.stride >> level)))
+    def forward(self, x: Tensor | None = None, noises: Sequence[Tensor] | None = None) -> Tensor:
+        """Photo (N, 3, H, W), RGB in [0, 1], H and W multiples of `stride`, to a picture of the same kind.
+
+        `noises`: one map (N, `noise_depth`, H / s, W / s) a scale, coarsest first, where it takes noise; as
+        `noise_shapes(H, W)` says. Without them those of seed 0 are used. A network without photo does not look at
+        `x`, but for the size that these then have.
+        """
+        maps = self.take(x, noises)
+        current: Tensor | None = None
+        for level, block in enumerate(self.blocks):
+            small = F.avg_pool2d(x, self.stride >> level) if self.photo and x is not None else None
+            fresh = block(beside(small, maps[level] if self.noise else None))
+            current = fresh if current is None else self.joins[level - 1](current, fresh)
         y: Tensor = self.output(self.exit(current))
         return y
+
+
+class PyramidGenerator(MultiResolution):
+    """Each scale adds `channels` channels."""
+
+    def __init__(self, spec: Pyramid) -> None:
+        c, scales = spec.channels, spec.scales
+        super().__init__(spec, [c] * scales, [c * n for n in range(1, scales + 1)])
+
+
+class Pyramid2Generator(MultiResolution):
+    """As many channels at each scale, of its block and after its join, as the spec says; 5 x 5 first convolutions."""
+
+    def __init__(self, spec: Pyramid2) -> None:
+        super().__init__(spec, spec.channels, spec.channels, 5)
+
+
+class MultiscaleGenerator(MultiResolution):
+    """As many channels after each join as the spec says; blocks on noise are narrow, but for the coarsest."""
+
+    def __init__(self, spec: Multiscale) -> None:
+        first, *finer = spec.channels
+        super().__init__(spec, [first, *([spec.noise_channels] * len(finer))], spec.channels)

@@ -1,4 +1,7 @@
-"""The training loop: yields a record a step, saves checkpoints, and never prints."""
+"""The training loop: yields a record a step, saves checkpoints, and never prints.
+
+`Training` is what runs of styles (`training.style`) and of textures (`training.texture`) have in common.
+"""
 
 from __future__ import annotations
 
@@ -10,25 +13,29 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.precision import MixedPrecision, Precision
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
-from texturenets import data, image, modelfile, runs, specs
+from texturenets import data, image, modelfile, noise, runs, specs
 from texturenets.devices import is_out_of_memory
 from texturenets.errors import UserError
 from texturenets.files import sweep, whole
 from texturenets.generators import build
 from texturenets.losses import Objective, Terms
-from texturenets.training import cache, checkpoint, memory, setup
+from texturenets.noise import NoiseInput
+from texturenets.training import checkpoint, memory, setup
 from texturenets.training.logistics import Logistics
 from texturenets.training.optimizer import Muon
 
-VALIDATION_CROPS = 16  # enough for a mean that orders checkpoints; a second of work on two cores
+R = TypeVar("R", bound=runs.Run)
+
+
+SMALLEST = 32  # pixels of the shorter side of what is learned: the deepest default layers see two positions
+FLAT = 1 / 255  # standard deviation of the channels below which a picture holds nothing to learn
 
 
 @dataclass
@@ -47,7 +54,20 @@ class Record:
     saved: Path | None = None
 
 
-def learning_rate(run: runs.StyleRun, step: int) -> float:
+@dataclass
+class Part:
+    """What goes through the network at once: photos (N, 3, H, W) or None, maps of noise, and what photos hold.
+
+    `count` is N. `content` are the photos' features, by level of the loss pyramid.
+    """
+
+    count: int
+    x: Tensor | None
+    noises: list[Tensor]
+    content: list[dict[str, Tensor]] | None = None
+
+
+def learning_rate(run: runs.Run, step: int) -> float:
     """The rate of `step`, counted from 0."""
     if run.schedule == "cosine":
         factor = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / run.steps))
@@ -58,14 +78,15 @@ def learning_rate(run: runs.StyleRun, step: int) -> float:
     return run.learning_rate * factor * min(1.0, (step + 1) / max(run.warmup, 1))
 
 
-class Training:
-    """One run: build it, iterate it for its records, then `finish()`."""
+class Training(Generic[R]):
+    """One run: build it, iterate it for its records, then `finish()`. What goes in is the subclasses' business."""
+
+    kind: ClassVar[Literal["style", "texture"]]
 
     def __init__(
         self,
-        run: runs.StyleRun,
+        run: R,
         styles: Sequence[Path],
-        content: Path,
         out: Path,
         logistics: Logistics | None = None,
         *,
@@ -75,7 +96,7 @@ class Training:
         """Everything that can be wrong is found here, before the first step: UserError."""
         self.run, self.out, self.logistics = run, out, logistics or Logistics()
         self.folder = out.with_suffix(".run")
-        described = setup.describe(run, (*run.style_layers, *run.content_layers), self.logistics, progress)
+        described = setup.describe(run, run.layers, self.logistics, progress)
         if described.device.type == "cpu":
             memory.keep_freed_memory()
         self.device, self.precision = described.device, described.precision
@@ -87,33 +108,23 @@ class Training:
         if self.fabric.is_global_zero:  # what a run left that was killed while it wrote
             for place in (self.folder, self.folder / "pictures", out):
                 sweep(place)
-        self.content = content
-        self.cached: cache.Facts | None = None
-        if content.is_file():
-            self.cached = cache.read_facts(content)
-            digest, self.count = self.cached.digest, self.cached.train
-        else:
-            self.photos = data.scan(content, run.val_share, run.seed)
-            digest, self.count = self.photos.digest, len(self.photos.train)
-        self.spec = specs.make(run.generator, run.set)
+        self.spec = specs.make(run.generator, run.settings)
         self.facts = {
             "run": runs.to_dict(run),
-            "photos": digest,
+            **self._inputs_facts(),
             "styles": [path.name for path in styles],
             "init": _identity(self.logistics.init),
             "precision": self.precision,
         }
-        terms = self._terms()
-        if self.cached:
-            self._check_cache(self.cached, terms)
-        pictures = [image.read(path, longer=run.style_size or None).rgb for path in styles]
-        self.objective = Objective(described.networks, [p.to(self.device) for p in pictures], terms).to(
-            self.device
-        )
+        pictures = [self._picture(path).rgb for path in styles]
+        self.objective = Objective(
+            described.networks, [p.to(self.device) for p in pictures], self._terms()
+        ).to(self.device)
         torch.manual_seed(run.seed)
         # Who names a file of their own to be trained wants its code to be run.
         self.custom = run.generator if isinstance(self.spec, specs.Custom) else None
         self.network = build(self.spec, custom=self.custom)
+        self.noise: tuple[NoiseInput, ...] = getattr(self.network, "noise", ())
         self._check_network()
         if self.device.type == "cpu":
             self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -126,12 +137,83 @@ class Training:
             self._resume()
         self.module, self.optimizer = self.fabric.setup(self.network, self.optimizer)
         self.unreadable: list[str] = []
-        if self.cached:
-            self.val = cache.validation(content, VALIDATION_CROPS)
-        else:
-            self.val, self.unreadable = data.validation(self.photos.val, run.image_size, VALIDATION_CROPS)
+        self._hold_out()
         self.stop = False
         self.started = time.perf_counter()
+
+    # What a subclass says.
+
+    def _inputs_facts(self) -> dict[str, Any]:
+        """Find what the network will be fed with; what of it must be the same when the run goes on."""
+        return {}
+
+    def _picture(self, path: Path) -> image.Picture:
+        """A picture to learn. Raises UserError for one that is too small or of one colour."""
+        picture = image.read(path, longer=self.run.style_size or None)
+        height, width = picture.size
+        if min(height, width) < SMALLEST:
+            raise UserError(
+                f"{path}: a picture of {width} x {height} pixels holds too little to learn; {SMALLEST} x "
+                f"{SMALLEST} is the least (enlarge it with --style-size)"
+            )
+        if float(picture.rgb.flatten(2).std(2).max()) < FLAT:
+            raise UserError(f"{path} is of one colour: there is nothing to learn from it")
+        return picture
+
+    def _check_network(self) -> None:
+        """Raises UserError where this run cannot feed the network."""
+        stride, side = getattr(self.network, "stride", 1), self.run.image_size
+        if side % stride:
+            below = side // stride * stride
+            near = f"{below} or {below + stride}" if below else str(stride)
+            raise UserError(
+                f"--image-size {side} is not a multiple of {stride}, as the generator "
+                f"{self.run.generator} wants it: use {near}"
+            )
+
+    def _hold_out(self) -> None:
+        """Lay aside what the run is validated with."""
+
+    def _batches(self, steps: range, slots: range) -> Iterator[data.Batch]:
+        """What each of `steps` is fed with, the places `slots` of the batch, which are this process's."""
+        raise NotImplementedError
+
+    def _parts(self, batch: data.Batch, slots: range) -> list[Part]:
+        """The batch on the device, in as many parts as the gradient is accumulated from."""
+        raise NotImplementedError
+
+    def _validation_parts(self) -> list[Part]:
+        """What was laid aside, on the device; none where there is nothing."""
+        raise NotImplementedError
+
+    def _shown(self, batch: data.Batch, y: Tensor) -> Tensor:
+        """Rows of pictures for the live view: (rows, N, 3, H, W), on the CPU."""
+        raise NotImplementedError
+
+    def _losses(self, y: Tensor, part: Part) -> dict[str, Tensor]:
+        """The weighted losses of the pictures `y` that the network made of `part`."""
+        return self.objective(y, part.content)  # type: ignore[no-any-return]
+
+    # What all have.
+
+    def _draw(self, network: nn.Module, part: Part) -> Tensor:
+        y: Tensor = network(part.x, part.noises) if self.noise else network(part.x)
+        return y
+
+    def _training_noise(self, step: int, slots: Sequence[int]) -> list[Tensor]:
+        """Of the given places in the batch of `step`, on the device."""
+        side = self.run.image_size
+        maps = noise.for_training(self.noise, self.run.seed, step, slots, side, side)
+        return [self._there(m) for m in maps]
+
+    def _held_noise(self, seeds: Sequence[int]) -> list[Tensor]:
+        """That of `texturenets.noise.draw`, which the run does not train on."""
+        side = self.run.image_size
+        return [self._there(m) for m in noise.draw(self.noise, seeds, side, side)]
+
+    def _there(self, x: Tensor) -> Tensor:
+        # Laid out as the networks give it: sums in another order differ in the last bits.
+        return x.to(self.device, non_blocking=True, memory_format=torch.channels_last)
 
     def _fabric(self) -> Fabric:
         """The processes of `torchrun`, or this one; sets `scaler`."""
@@ -151,18 +233,18 @@ class Training:
         run = self.run
         return Terms(
             style_layers=setup.full_names(run.style_layers),
-            content_layers=setup.full_names(run.content_layers) if run.content_weight else (),
             style_weight=run.style_weight,
-            content_weight=run.content_weight,
             tv_weight=run.tv_weight,
             lattice_weight=run.lattice_weight,
             scaling=run.scaling,
             pyramid_loss=run.pyramid_loss,
             pyramid_decay=run.pyramid_decay,
             normalize_gradients=run.normalize_gradients,
+            diversity_weight=run.diversity_weight,
+            diversity_layer=setup.space(run.diversity_layer),
         )
 
-    def _check_processes(self, run: runs.StyleRun) -> None:
+    def _check_processes(self, run: runs.Run) -> None:
         world = self.fabric.world_size
         if run.batch_size % (world * run.accumulate):
             raise UserError(
@@ -171,42 +253,10 @@ class Training:
             )
         if world > 1 and run.normalize_gradients:
             raise UserError("--normalize-gradients looks across the whole batch: run it in one process")
-        if world > 1 and getattr(specs.make(run.generator, run.set), "normalization", "") == "batch":
+        if world > 1 and run.diversity_weight:
+            raise UserError("--diversity-weight looks across the whole batch: run it in one process")
+        if world > 1 and getattr(specs.make(run.generator, run.settings), "normalization", "") == "batch":
             raise UserError("normalization=batch looks across the whole batch: run it in one process")
-
-    def _check_network(self) -> None:
-        """Raises UserError where crops of this run cannot go through the network."""
-        stride, side = getattr(self.network, "stride", 1), self.run.image_size
-        if side % stride:
-            below = side // stride * stride
-            near = f"{below} or {below + stride}" if below else str(stride)
-            raise UserError(
-                f"--image-size {side} is not a multiple of {stride}, as the generator "
-                f"{self.run.generator} wants it: use {near}"
-            )
-        if getattr(self.network, "input_channels", 3) != 3:
-            raise UserError(
-                f"the generator {self.run.generator} with these options takes noise beside the photo, "
-                "with which training does not feed it: leave out --set noise_depth"
-            )
-
-    def _check_cache(self, facts: cache.Facts, terms: Terms) -> None:
-        """Raises UserError where the cache was made for other losses than this run's."""
-        run = self.run
-        wanted: list[tuple[str, Any, Any]] = [
-            ("--content-layers", facts.layers, terms.content_layers),
-            ("--image-size", facts.image_size, run.image_size),
-            ("--precision and descriptor", facts.descriptor, setup.descriptor_facts(run, self.precision)),
-        ]
-        for name, has, wants in wanted:
-            if has != wants:
-                raise UserError(
-                    f"{self.content} was made with {name} {has}, this run wants {wants}: write it anew"
-                )
-        if run.pyramid_loss > 1:
-            raise UserError(
-                "--pyramid-loss takes content features at several scales, a cache holds one: use a folder"
-            )
 
     def _start_from(self, path: Path) -> None:
         header = modelfile.read_header(path)
@@ -231,22 +281,7 @@ class Training:
         run, fabric = self.run, self.fabric
         share = run.batch_size // fabric.world_size
         slots = range(fabric.global_rank * share, (fabric.global_rank + 1) * share)
-        crops: Dataset[data.Batch]
-        if self.cached:
-            crops = cache.CachedCrops(
-                self.content, self.cached, batch=run.batch_size, slots=slots, seed=run.seed
-            )
-        else:
-            crops = data.Crops(
-                self.photos.train,
-                side=run.image_size,
-                batch=run.batch_size,
-                slots=slots,
-                seed=run.seed,
-                flip=run.flip,
-            )
-        pin = self.device.type == "cuda"
-        batches = data.loader(crops, range(self.state.step, run.steps), self.logistics.workers, pin)
+        batches = self._batches(range(self.state.step, run.steps), slots)
         told: set[str] = set()  # each photo that cannot be read is reported once
         before = self.state.seconds
         self.started = mark = time.perf_counter()
@@ -255,7 +290,7 @@ class Training:
             rate = learning_rate(run, batch.step)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
-            losses, y = self._step(batch)
+            losses, y = self._step(self._parts(batch, slots))
             self._check_losses(batch.step + 1, losses, rate)
             self.state.step = step = batch.step + 1
             if fabric.world_size > 1:  # the signal may have come to one between two steps of the other
@@ -267,7 +302,7 @@ class Training:
             last = step == run.steps
             if fabric.is_global_zero:
                 if _due(step, self.logistics.pictures_every) or last or step == 1:
-                    record.pictures = torch.stack([batch.photos[:4], y[:4].float().cpu()])
+                    record.pictures = self._shown(batch, y[:4].float().cpu())
                 if _due(step, self.logistics.validate_every) or last:
                     self._validate(record)
                 if _due(step, self.logistics.snapshot_every):
@@ -297,15 +332,8 @@ class Training:
             f"learning rate of {rate:.3g}; start anew with a lower --learning-rate{kept}"
         )
 
-    def _step(self, batch: data.Batch) -> tuple[dict[str, Tensor], Tensor]:
+    def _step(self, parts: Sequence[Part]) -> tuple[dict[str, Tensor], Tensor]:
         """One step of the optimizer; the mean losses and the pictures drawn."""
-        photos = batch.photos.to(self.device, non_blocking=True)
-        content = {
-            # Laid out as the networks give it: sums in another order differ in the last bits.
-            k: v.to(self.device, non_blocking=True, memory_format=torch.channels_last)
-            for k, v in (batch.content or {}).items()
-        }
-        parts = photos.chunk(self.run.accumulate)
         totals: dict[str, Tensor] = {}
         drawn = []
         self.optimizer.zero_grad()
@@ -314,10 +342,8 @@ class Training:
                 later = i < len(parts) - 1
                 guard = self.fabric.no_backward_sync(self.module) if later else nullcontext()
                 with guard:
-                    y = self.module(part)
-                    n = len(part)
-                    known = [{k: v[i * n : i * n + n] for k, v in content.items()}] if content else None
-                    losses = self.objective(y, known or self.objective.content(part))
+                    y = self._draw(self.module, part)
+                    losses = self._losses(y, part)
                     self.fabric.backward(torch.stack(list(losses.values())).sum() / len(parts))
                 for name, value in losses.items():
                     share = value.detach() / len(parts)
@@ -335,20 +361,21 @@ class Training:
 
     @torch.no_grad()
     def _validate(self, record: Record) -> None:
-        if not len(self.val):
+        parts = self._validation_parts()
+        if not parts:
             record.best = record.step == self.run.steps
             self.state.best_step = record.step
         else:
             self.network.eval()
             sums: dict[str, float] = {}
-            for part in torch.split(self.val, self.run.batch_size // self.run.accumulate):
-                x = part.to(self.device)
+            count = sum(part.count for part in parts)
+            for part in parts:
                 # Not the wrapped module, which may wait there for the other processes.
                 with self.fabric.autocast():
-                    y = self.network(x)
-                losses = self.objective(y.float(), self.objective.content(x))
+                    y = self._draw(self.network, part)
+                losses = self._losses(y.float(), part)
                 for name, value in losses.items():
-                    sums[name] = sums.get(name, 0.0) + float(value) * len(part) / len(self.val)
+                    sums[name] = sums.get(name, 0.0) + float(value) * part.count / count
             self.network.train()
             record.validation = sums
             total = sum(sums.values())
@@ -371,7 +398,7 @@ class Training:
         """The header of the model as it is now."""
         return modelfile.Header(
             name=self.out.stem,
-            kind="style",
+            kind=self.kind,
             generator=self.spec,
             training={
                 **self.facts,
@@ -388,10 +415,14 @@ class Training:
 
     @torch.no_grad()
     def _example(self) -> Tensor:
-        if not len(self.val):
+        """What the network makes of the first that was laid aside."""
+        parts = self._validation_parts()
+        if not parts:
             return torch.full((1, 3, 8, 8), 0.5)
+        first = parts[0]
+        one = Part(1, None if first.x is None else first.x[:1], [m[:1] for m in first.noises])
         self.network.eval()
-        y: Tensor = self.network(self.val[:1].to(self.device))
+        y = self._draw(self.network, one)
         self.network.train()
         return y.cpu()
 

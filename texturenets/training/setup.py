@@ -46,7 +46,12 @@ def full_names(layers: Sequence[str]) -> tuple[str, ...]:
     return tuple(":".join(descriptors.split(layer, "vgg16")) for layer in layers)
 
 
-def describe(run: runs.StyleRun, layers: Sequence[str], how: Logistics, progress: Any = None) -> Described:
+def space(layer: str) -> str:
+    """Where the diversity loss looks: `runs.PIXELS`, or a layer's full name. Raises UserError for unknown ones."""
+    return layer if layer == runs.PIXELS else full_names([layer])[0]
+
+
+def describe(run: runs.Run, layers: Sequence[str], how: Logistics, progress: Any = None) -> Described:
     """The descriptor networks that hold `layers`, as `run` wants them. Raises UserError."""
     device = devices.choose(how.device)
     precision = choose_precision(run.precision, device)
@@ -62,6 +67,6 @@ def describe(run: runs.StyleRun, layers: Sequence[str], how: Logistics, progress
     return Described(networks.to(device), full_names(layers), device, precision)
 
 
-def descriptor_facts(run: runs.StyleRun, precision: str) -> dict[str, Any]:
+def descriptor_facts(run: runs.Run, precision: str) -> dict[str, Any]:
     """What decides the features of a picture beside the weights."""
     return {"padding": run.vgg_padding, "pool": run.pool, "precision": precision}

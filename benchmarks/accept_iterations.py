@@ -1,0 +1,69 @@
+"""What one pass of a network saves: iterations of L-BFGS on pixels until its loss is reached.
+
+    accept_iterations.py [--pairs 10] [--size 512] [--cap 150] [--styles ...] [--textures ...]
+
+Pairs of photo and shipped style, the slow way started from the photo, with the loss that the model was trained on:
+the median is to be at least 80. For textures the slow way starts from noise, and there is no aim. A pair that is not
+reached within the cap counts as more than the cap. About a second an iteration on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import statistics
+import sys
+
+from bars import PHOTOS, photo, shared
+
+from texturenets import api, evaluation, modelfile
+from texturenets.training.logistics import Logistics
+
+AIM = 80  # Johnson et al. 2016, arXiv 1603.08155, section 4.1: "comparable to ... between 50 and 100 iterations"
+
+
+def shipped(kind: str) -> list[str]:
+    """Names of the shipped models of that kind."""
+    return [n for n, p in modelfile.shipped().items() if modelfile.read_header(p).kind == kind]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--pairs", type=int, default=10)
+    parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--cap", type=int, default=150)
+    parser.add_argument("--styles", nargs="*", default=shipped("style"))
+    parser.add_argument("--textures", nargs="*", default=shipped("texture"))
+    options = parser.parse_args()
+    how = Logistics(weights=(str(shared() / "descriptors"),), offline=True)
+    counts = []
+    pairs = [(style, name) for name, style in itertools.product(PHOTOS, options.styles)][: options.pairs]
+    for style, name in pairs:
+        painting = next((shared() / "images/style").glob(f"{modelfile.find(style).stem}.*"))
+        settings = evaluation.Options(size=options.size, slow=1, cap=options.cap)
+        found = evaluation.evaluate_style(api.load_style(style), painting, [photo(name)], settings, how)
+        row = found["photos"][0]
+        counts.append(options.cap + 1 if row["iterations"] is None else row["iterations"])
+        shown = f"more than {options.cap}" if row["iterations"] is None else row["iterations"]
+        print(f"{style:16}{name:18}loss {row['style'] + row['content']:.3f}  iterations {shown}", flush=True)
+    for texture in options.textures:
+        model = api.load_texture(texture)
+        exemplar = shared() / "images/texture" / model.header.training["styles"][0]
+        settings = evaluation.Options(slow=2, cap=options.cap)
+        found = evaluation.evaluate_texture(model, exemplar, settings, how)
+        shown = [
+            f"more than {options.cap}" if count is None else count for count in found["iterations"]["each"]
+        ]
+        print(f"{texture:34}loss {sum(found['losses'].values()):.3f}  iterations", *shown, flush=True)
+    if not counts:
+        return 0
+    median = statistics.median(counts)
+    said = f"{median:g}" if median <= options.cap else f"more than {options.cap}"
+    print(f"median over {len(counts)} pairs: {said}; at least {AIM} is the bar")
+    return 0 if median >= AIM else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+"""What the acceptance programs share: where the reference material lies, how to call the program and the judge."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+PHOTOS = ("chicago", "hoovertowernight", "tubingen", "stata")
+
+
+def shared() -> Path:
+    """The folder of reference material beside the checkout; ends the program where it is missing."""
+    if not SHARED.is_dir():
+        sys.exit(f"this bar needs the reference material, which is not at {SHARED}")
+    return SHARED
+
+
+def photo(name: str) -> Path:
+    """The judged photo of that name."""
+    return shared() / "images/content/eval" / f"{name}.jpg"
+
+
+def texturenets(*words: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """One call of the command line, its output caught."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "texturenets", *map(str, words)]
+    return subprocess.run(command, env=environment, check=check, capture_output=True, text=True)
+
+
+def judge(*words: str | Path) -> dict[str, float]:
+    """One line of the judge's, as numbers by name."""
+    command = [sys.executable, str(shared() / "judge/judge.py"), *map(str, words)]
+    line = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return {name: float(value) for name, value in re.findall(r"(\w+)\s+(-?[\d.]+)(?=\s|$)", line)}
+
+
+def published() -> dict[tuple[str, str], tuple[float, ...]]:
+    """(style, photo) to (squeezenet, vgg, content) of other programs' networks, from the judge's table."""
+    text = (shared() / "judge/README.md").read_text()
+    header = re.search(r"^\| style \|(.+)\|$", text, re.M)
+    assert header, "the judge's table of styles has another form"
+    names = [cell.strip() for cell in header[1].split("|")]
+    scores = {}
+    for row in re.findall(r"^\| (\w+) \|((?: [\d.]+ / [\d.]+ / [\d.]+ \|)+)$", text, re.M):
+        for name, cell in zip(names, row[1].split("|"), strict=False):
+            scores[row[0], name] = tuple(float(number) for number in cell.split("/"))
+    return scores

@@ -1,0 +1,426 @@
+"""How fast texturenets is, beside the peer and the floor, measured in one run: one table a subject.
+
+    speed.py stylize [--size 512]     a photo repainted: johnson and our default, by each engine
+    speed.py sizes                    seconds a megapixel at 1, 4 and 16 megapixels
+    speed.py accuracy --photos DIR    bf16 against float32 PyTorch, over the photos
+    speed.py sample                   a pyramid texture of 256 x 256, 1 and 16 at a time
+    speed.py train                    a step of training: johnson, VGG-16 to relu4_3, 4 crops of 256
+    speed.py startup                  whole processes: `texturenets stylize` beside `import torch`
+    speed.py memory                   the peak of whole processes; and of one that sees many sizes
+
+Everything that is compared in a table runs in turn, A B C A B C ..., --runs times after one round that does not
+count; the table has medians. Needs the extras openvino and onnx. The machine should do nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import floor
+import numpy as np
+import peer
+import torch
+from safetensors.torch import save_file
+
+from texturenets import engines, image, modelfile, noise, presets, sizes
+from texturenets.engines.graph import to_onnx
+from texturenets.engines.onnx_engine import ONNXEngine
+from texturenets.engines.openvino_engine import OpenVINOEngine
+from texturenets.engines.openvino_engine import core as openvino_core
+from texturenets.engines.torch_engine import TorchEngine
+from texturenets.generators import build
+from texturenets.readers import shapes
+from texturenets.specs import GeneratorSpec, Johnson, Pyramid, Residual
+from texturenets.training.logistics import Logistics
+from texturenets.training.style import StyleTraining
+
+# The peer's network in our words
+JOHNSON = Johnson(upsampling="nearest", decoder_norm=True, exit_kernel=9, padding="reflect")
+Rows = list[list[str]]
+
+
+def in_turn(actions: dict[str, Callable[[], Any]], runs: int) -> dict[str, float]:
+    """Median seconds of each action."""
+    taken: dict[str, list[float]] = {name: [] for name in actions}
+    for run in range(runs + 1):
+        for name, action in actions.items():
+            start = time.perf_counter()
+            action()
+            if run:
+                taken[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in taken.items()}
+
+
+def show(title: str, head: Sequence[str], rows: Rows) -> str:
+    """A table in Markdown, printed as well."""
+    lines = [
+        f"\n{title}\n",
+        "| " + " | ".join(head) + " |",
+        "|" + "---|" * len(head),
+        *("| " + " | ".join(row) + " |" for row in rows),
+    ]
+    text = "\n".join(lines)
+    print(text, flush=True)
+    return text
+
+
+def against(times: dict[str, float], first: str, floors: dict[str, float]) -> Rows:
+    """Rows: name, milliseconds, how often as fast as `first`, how often the floor."""
+    return [
+        [
+            name,
+            f"{1e3 * value:.1f}",
+            f"{times[first] / value:.2f}",
+            f"{value / floors[name]:.2f}" if name in floors else "",
+        ]
+        for name, value in times.items()
+    ]
+
+
+HEAD = ("", "ms", "times the first row's speed", "times the floor")
+
+
+def engines_of(spec: GeneratorSpec) -> dict[str, Any]:
+    """The network of `spec` with random weights, by each engine."""
+    torch.manual_seed(0)
+    network = build(spec).eval()
+    model, facts = to_onnx(network)
+    split = to_onnx(network, split=True)[0].SerializeToString()
+    plain = model.SerializeToString()
+    native = "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    made: dict[str, Any] = {
+        "PyTorch float32": TorchEngine(network),
+        "ONNX Runtime float32": ONNXEngine(plain, facts),
+        "OpenVINO float32": OpenVINOEngine(split, facts, "float32"),
+    }
+    if native:
+        made["PyTorch bf16"] = TorchEngine(build(spec), "cpu", "bf16")
+        made["OpenVINO bf16"] = OpenVINOEngine(split, facts, "bf16")
+    return made
+
+
+def floors_of(names: Sequence[str], work: floor.Work, rates: floor.Rates) -> dict[str, float]:
+    """The floor of each row by the precision that its name ends in."""
+    return {name: work.floor(rates, name.rpartition(" ")[2]) for name in names}
+
+
+def rates_line(rates: floor.Rates) -> str:
+    """What the floors were computed from."""
+    products = ", ".join(f"{value / 1e9:.0f} GFLOP/s in {name}" for name, value in rates.operations.items())
+    return f"Measured: matrix products {products}; copies {rates.bytes / 1e9:.1f} GB/s."
+
+
+def stylize(args: argparse.Namespace) -> list[str]:
+    """Johnson and our default at one size; on a graphics card too, where there is one."""
+    side = args.size
+    x = torch.rand(1, 3, side, side)
+    network = peer.network().eval()
+
+    def eager() -> Any:
+        with torch.no_grad():
+            return network(x)
+
+    actions: dict[str, Callable[[], Any]] = {"peer, eager float32": eager}
+    floors: dict[str, floor.Work] = {"peer, eager float32": floor.work(network, x)}
+    array = x.numpy()
+    for title, spec in (("johnson", JOHNSON), ("our default", Residual())):
+        counted = floor.work(build(spec), x)
+        for name, engine in engines_of(spec).items():
+            actions[f"{title}, {name}"] = lambda engine=engine: engine(array)
+            floors[f"{title}, {name}"] = counted
+    times = in_turn(actions, args.runs)
+    rates = floor.measure()
+    known = {name: w.floor(rates, name.rpartition(" ")[2]) for name, w in floors.items()}
+    rows = against(times, "peer, eager float32", known)
+    texts = [show(f"A photo of {side} x {side}. {rates_line(rates)}", HEAD, rows)]
+    if torch.cuda.is_available():
+        texts += _stylize_cuda(args)
+    else:
+        print("\nGraphics card: none here, not measured.")
+    return texts
+
+
+def _stylize_cuda(args: argparse.Namespace) -> list[str]:
+    """Johnson at 1920 x 1080 and our default at 3840 x 2160, tensors on the device."""
+    texts = []
+    rates = floor.measure(("float32", "fp16"), "cuda")
+    for title, spec, (height, width) in (
+        ("johnson", JOHNSON, (1080, 1920)),
+        ("our default", Residual(), (2160, 3840)),
+    ):
+        x = torch.rand(1, 3, height, width, device="cuda")
+        eager = TorchEngine(build(spec), "cuda", "float32")
+        half = TorchEngine(build(spec), "cuda", "fp16")
+        counted = floor.work(eager.network, x)
+
+        def plain(x: Any = x, network: Any = eager.network) -> None:
+            with torch.inference_mode():
+                network(x)
+            torch.cuda.synchronize()
+
+        def ours(x: Any = x, engine: Any = half) -> None:
+            engine(x)
+            torch.cuda.synchronize()
+
+        times = in_turn({"eager float32": plain, "PyTorch fp16": ours}, max(args.runs, 20))
+        known = floors_of(list(times), counted, rates)
+        where = torch.cuda.get_device_name()
+        texts.append(
+            show(
+                f"{title}, {width} x {height}, {where}. {rates_line(rates)}",
+                HEAD,
+                against(times, "eager float32", known),
+            )
+        )
+    return texts
+
+
+def megapixels(args: argparse.Namespace) -> list[str]:
+    """Our default by the engine that auto takes, at three sizes."""
+    path = modelfile.find("wave")
+    engine = engines.load(path)
+    actions = {}
+    for side in (1024, 2048, 4096):
+        x = np.random.default_rng(0).random((1, 3, side, side), np.float32)
+        actions[f"{side} x {side}"] = lambda x=x: engine(x)
+    times = in_turn(actions, max(3, args.runs // 3))
+    first = times["1024 x 1024"]
+    rows = []
+    for name, value in times.items():
+        pixels = (int(name.split()[0]) / 1024) ** 2
+        rows.append(
+            [name, f"{1e3 * value:.0f}", f"{1e3 * value / pixels:.1f}", f"{value / pixels / first:.2f}"]
+        )
+    head = ("", "ms", "ms a megapixel", "times the first row's")
+    return [show(f"Our default, {engine.name} {engine.precision}", head, rows)]
+
+
+def accuracy(args: argparse.Namespace) -> list[str]:
+    """The shipped styles in the precision that auto takes against float32 PyTorch, in 255ths."""
+    photos = [image.read(path, longer=args.size).pixels for path in image.expand([args.photos])]
+    rows = []
+    for name, path in modelfile.shipped().items():
+        exact, fast = engines.load(path, "torch", "cpu", "float32"), engines.load(path)
+        differences = []
+        for photo in photos:
+            x, box = sizes.pad_to_multiple(photo, fast.facts.stride, 64)
+            y, z = (sizes.crop_back(engine(x), box).clip(0, 1) for engine in (exact, fast))
+            differences.append(255 * np.abs(y - z).ravel())
+        together = np.concatenate(differences)
+        values = (together.mean(), np.quantile(together, 0.999), together.max())
+        rows.append([f"{name}, {fast.name} {fast.precision}", *(f"{value:.2f}" for value in values)])
+    head = ("", "mean", "99.9th percentile", "largest")
+    return [show(f"Differences from float32 in 255ths, {len(photos)} photos at {args.size}", head, rows)]
+
+
+# The noise generator of arXiv 1603.03417, section 3.2, tileable
+TEXTURE = Pyramid(photo=False, noise_depth=3, scales=5, padding="circular", activation="leaky_relu")
+
+
+def sample(args: argparse.Namespace) -> list[str]:
+    """Textures from noise; off the shelf: eager PyTorch, ONNX Runtime and OpenVINO with their own settings."""
+    network = build(TEXTURE).eval()
+    made = engines_of(TEXTURE)
+    model, facts = to_onnx(network)
+    core = openvino_core()
+    stock = core.compile_model(core.read_model(model.SerializeToString()), "CPU")
+    rates = floor.measure()
+    texts = []
+    for batch in (1, 16):
+        maps = noise.draw_arrays(facts.noise, range(batch), 256, 256)
+        tensors = [torch.from_numpy(one) for one in maps]
+        actions: dict[str, Callable[[], Any]] = {
+            "off the shelf, OpenVINO": lambda maps=maps: stock(maps),
+            **{name: lambda e=e, maps=maps: e(None, maps) for name, e in made.items()},
+        }
+        times = in_turn(actions, args.runs)
+        counted = floor.work(network, None, tensors)
+        known = {
+            n: counted.floor(rates, "bf16" if n.endswith(("bf16", "OpenVINO")) else "float32") for n in times
+        }
+        rows = against(times, "off the shelf, OpenVINO", known)
+        texts.append(show(f"{batch} textures of 256 x 256. {rates_line(rates)}", HEAD, rows))
+    return texts
+
+
+def train(args: argparse.Namespace) -> list[str]:
+    """Steps of `train style` and of the peer, in turn: the same network, descriptor network, batch and size."""
+    side, batch = args.side, 4
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        photos = root / "photos"
+        random = np.random.default_rng(0)
+        for i in range(12):
+            image.write(photos / f"{i}.jpg", random.random((3, side + 40, side + 60), np.float32))
+        image.write(root / "style.jpg", random.random((3, side, side), np.float32))
+        wanted = [f"features.{i}." for i in (0, 2, 5, 7, 10, 12, 14, 17, 19, 21)]
+        generator = torch.Generator().manual_seed(0)
+        weights = {
+            name: torch.randn(shape, generator=generator) * (2 / np.prod(shape[1:])) ** 0.5
+            for name, shape in shapes("vgg16").items()
+            if name.startswith(tuple(wanted))
+        }
+        save_file(weights, root / "vgg16.safetensors")
+        layers = tuple(f"vgg16:relu{n}" for n in ("1_2", "2_2", "3_3", "4_3"))
+        settings = ("upsampling=nearest", "decoder_norm=true", "exit_kernel=9", "padding=reflect")
+
+        def ours(name: str, precision: str) -> Callable[[], Any]:
+            import dataclasses
+
+            run = dataclasses.replace(
+                presets.style_preset("paper"),
+                generator="johnson",
+                set=settings,
+                style_layers=layers,
+                content_layers=("vgg16:relu2_2",),
+                image_size=side,
+                batch_size=batch,
+                precision=precision,
+                pool="max",
+                steps=10**6,
+            )
+            how = Logistics(
+                weights=(f"vgg16={root / 'vgg16.safetensors'}",),
+                offline=True,
+                save_every=0,
+                validate_every=0,
+                pictures_every=0,
+                device="cpu",
+            )
+            training = StyleTraining(run, [root / "style.jpg"], photos, root / f"{name}.safetensors", how)
+            steps = iter(training)
+            return lambda: next(steps)
+
+        theirs = peer.Training(batch, side)
+        actions = {
+            "peer, float32": theirs.step,
+            "ours, float32": ours("a", "float32"),
+            "ours, auto": ours("b", "auto"),
+        }
+        times = in_turn(actions, args.runs)
+    rows = [
+        [name, f"{value:.2f}", f"{batch / value:.2f}", f"{times['peer, float32'] / value:.2f}"]
+        for name, value in times.items()
+    ]
+    head = ("", "s a step", "images/s", "times the peer's")
+    return [show(f"A step of training, johnson, VGG-16 to relu4_3, batch {batch} at {side}", head, rows)]
+
+
+def _photo(folder: Path, side: int) -> Path:
+    path = folder / f"{side}.jpg"
+    smooth = np.random.default_rng(0).random((1, 3, side // 8, side // 8), np.float32)
+    image.write(path, image.resize(smooth, (side, side)))
+    return path
+
+
+def _texturenets(*words: str) -> list[str]:
+    return [sys.executable, "-m", "texturenets", *words]
+
+
+def startup(args: argparse.Namespace) -> list[str]:
+    """Whole processes, the graph in the cache."""
+    with tempfile.TemporaryDirectory() as folder:
+        photo = _photo(Path(folder), args.size)
+        painted = ["stylize", str(photo), "-s", "wave", "-o", str(Path(folder) / "out.jpg"), "--quiet"]
+        commands = {
+            "python -c 'import torch'": [sys.executable, "-c", "import torch"],
+            f"texturenets stylize, {args.size} x {args.size}": _texturenets(*painted),
+            "the same by PyTorch": _texturenets(*painted, "--engine", "torch"),
+            "texturenets --version": _texturenets("--version"),
+        }
+        actions = {
+            name: lambda words=words: subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+            for name, words in commands.items()
+        }
+        times = in_turn(actions, args.runs)
+    first = times["python -c 'import torch'"]
+    rows = [[name, f"{value:.2f}", f"{value / first:.2f}"] for name, value in times.items()]
+    return [show("Whole processes", ("", "s", "times the first row's"), rows)]
+
+
+MANY = """
+import resource, sys
+import numpy as np
+from texturenets import engines, modelfile
+engine = engines.load(modelfile.find("wave"), sys.argv[1])
+def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+sides = [256 + 4 * i for i in range(int(sys.argv[2]))]
+marks = []
+for _ in range(2):
+    for height in sides:
+        engine(np.zeros((1, 3, height, 640 - height // 4 * 2 // 4 * 4), np.float32))
+    marks.append(peak())
+print(*marks)
+"""
+
+
+def memory(args: argparse.Namespace) -> list[str]:
+    """The largest resident set of whole processes, in MB."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for side in (512, 2048, 4096):
+            photo = _photo(Path(folder), side)
+            for name in ("torch", "openvino", "onnx"):
+                words = _texturenets(
+                    "stylize", str(photo), "-s", "wave", "-o", f"{folder}/out.jpg", "--engine", name
+                )
+                rows.append([f"stylize {side} x {side}, {name}", f"{_peak(words):.0f}", ""])
+    for name in ("torch", "openvino", "onnx"):
+        words = [sys.executable, "-c", MANY, name, "60"]
+        once, twice = subprocess.run(words, check=True, capture_output=True, text=True).stdout.split()
+        rows.append(
+            [f"60 sizes of about 0.2 megapixels, {name}", f"{float(once):.0f}", f"{float(twice):.0f}"]
+        )
+    return [show("Peak memory", ("", "MB", "MB, all sizes once more"), rows)]
+
+
+def _peak(words: list[str]) -> float:
+    """Peak megabytes of a process."""
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(process.pid, 0)
+    if status:
+        sys.exit(f"{' '.join(words)} failed")
+    return used.ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
+
+
+SUBJECTS: dict[str, Callable[[argparse.Namespace], list[str]]] = {
+    "stylize": stylize,
+    "sizes": megapixels,
+    "accuracy": accuracy,
+    "sample": sample,
+    "train": train,
+    "startup": startup,
+    "memory": memory,
+}
+
+
+def main() -> None:
+    """Parse, measure, print, write."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("subject", choices=[*SUBJECTS])
+    parser.add_argument("--size", type=int, default=512, help="side or longer side of photos in pixels")
+    parser.add_argument("--side", type=int, default=256, help="side of training crops in pixels")
+    parser.add_argument("--runs", type=int, default=9, help="rounds that count")
+    parser.add_argument("--photos", help="folder of photos, for accuracy")
+    parser.add_argument("-o", "--output", type=Path, help="write the tables to this file, too")
+    args = parser.parse_args()
+    if args.subject == "accuracy" and not args.photos:
+        parser.error("accuracy needs --photos")
+    texts = SUBJECTS[args.subject](args)
+    if args.output:
+        args.output.write_text("\n".join(texts).lstrip() + "\n")
+
+
+if __name__ == "__main__":
+    main()

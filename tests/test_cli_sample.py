@@ -1,0 +1,155 @@
+"""`texturenets sample`: names of files, tiles, sheets, frames, and mistakes in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from texturenets import modelfile, textures
+from texturenets.cli import main
+from texturenets.generators import build
+from texturenets.modelfile import Header
+from texturenets.specs import FullyConnected, GeneratorSpec, Multiscale, Residual
+
+TINY = Multiscale(channels=(4, 4, 3), noise_channels=2, noise_depth=2)
+VECTOR = FullyConnected(noise_depth=8, hidden=6, channels=(6, 4))
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder; two shipped textures, `bark` and `vector`, and a style, `wave`."""
+    zoo = tmp_path / "zoo"
+    models: list[tuple[str, str, GeneratorSpec]] = [
+        ("bark", "texture", TINY),
+        ("vector", "texture", VECTOR),
+        ("wave", "style", Residual(channels=8, blocks=0)),
+    ]
+    for name, kind, spec in models:
+        header = Header(name=name, kind=kind, generator=spec)  # type: ignore[arg-type]
+        modelfile.save(build(spec), header, zoo / f"{name}.safetensors")
+    monkeypatch.setattr(modelfile, "ZOO", zoo)
+    monkeypatch.setattr(textures, "SMALLEST", 32)  # what is drawn at least, and cut: quicker
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    return work
+
+
+def pixels(path: str | Path) -> np.ndarray:
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+def sample(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
+    """The files that the command prints; it has to succeed."""
+    status = main(["sample", *words])
+    output = capsys.readouterr()
+    assert status == 0, output.err
+    return output.out.splitlines()
+
+
+def test_one_sample_is_a_file(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert sample(capsys, "bark") == ["bark.png"]
+    assert pixels("bark.png").shape == (256, 256, 3)
+    assert sample(capsys, "bark", "-o", "name", "--size", "31x17") == ["name.png"]
+    assert pixels("name.png").shape == (17, 31, 3)
+    assert sample(capsys, "bark", "-o", "a/b.jpg", "--size", "20", "--quality", "50") == ["a/b.jpg"]
+    assert Path("a/b.jpg").read_bytes()[:2] == b"\xff\xd8"
+    Path("folder").mkdir()
+    assert sample(capsys, "bark", "-o", "folder", "--size", "20") == ["folder/0000.png"]
+    assert sample(capsys, "bark", "-o", "new/", "--size", "20") == ["new/0000.png"]
+
+
+def test_several_are_a_folder_and_a_seed_is_one_picture(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    three = sample(capsys, "bark", "--count", "3", "--seed", "5", "--size", "40x24", "-o", "some")
+    assert three == ["some/0000.png", "some/0001.png", "some/0002.png"]
+    sample(capsys, "bark", "--seed", "7", "--size", "40x24", "-o", "one")
+    assert Path("one.png").read_bytes() == Path("some/0002.png").read_bytes()
+    assert Path("some/0001.png").read_bytes() != Path("some/0000.png").read_bytes()
+    assert sample(capsys, "bark", "--count", "2", "--size", "8", "-o", "x.jpg") == [
+        "x/0000.jpg",
+        "x/0001.jpg",
+    ]
+
+
+def test_tiles_are_rounded_up_aloud(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sample", "bark", "--size", "30x32", "--tileable"]) == 0
+    output = capsys.readouterr()
+    assert output.err == "texturenets: 30x32 cannot tile, 32x32 can (multiples of 4): drawing that\n"
+    assert pixels("bark.png").shape == (32, 32, 3)
+    assert main(["sample", "bark", "--size", "30x32", "--tileable", "--tile-axis", "y"]) == 0
+    assert capsys.readouterr().err == ""
+    assert pixels("bark.png").shape == (32, 30, 3)
+
+
+def test_held_scales_and_levels(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    common = ["--size", "24", "--count", "2"]
+    sample(capsys, "bark", *common, "-o", "free")
+    sample(capsys, "bark", *common, "-o", "held", "--hold", "4,2,1")
+    sample(capsys, "bark", *common, "-o", "coarse", "--hold", "4")
+    assert np.array_equal(pixels("held/0000.png"), pixels("held/0001.png"))
+    assert np.array_equal(pixels("coarse/0000.png"), pixels("free/0000.png"))
+    assert not np.array_equal(pixels("coarse/0001.png"), pixels("free/0001.png"))
+    sample(capsys, "bark", "--size", "24", "--noise-level", "0", "-o", "flat")
+    assert np.ptp(pixels("flat.png"), axis=(0, 1)).max() == 0
+    sample(capsys, "bark", "--size", "24", "--noise-level", "4=0,2=0,1=0", "-o", "flat2")
+    assert np.array_equal(pixels("flat.png"), pixels("flat2.png"))
+
+
+def test_a_sheet_has_a_row_for_each_scale(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert sample(capsys, "bark", "--sheet", "--size", "40", "--count", "3") == ["bark-sheet.png"]
+    every = pixels("bark-sheet.png").shape
+    assert sample(capsys, "bark", "--sheet", "--size", "40", "--hold", "4", "-o", "held.jpg") == ["held.jpg"]
+    one = pixels("held.jpg").shape
+    assert every[0] > 3 * one[0] / 1.5 > one[0]
+    assert one[1] > every[1]  # 4 in a row, unless told otherwise
+
+
+def test_frames_go_from_one_seed_to_another(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frames = sample(capsys, "bark", "--to", "9", "--frames", "3", "--size", "24", "-o", "film")
+    assert frames == [f"film/000{i}.png" for i in range(3)]
+    for seed, frame in ((0, "film/0000.png"), (9, "film/0002.png")):
+        sample(capsys, "bark", "--seed", str(seed), "--size", "24", "-o", "end")
+        assert np.array_equal(pixels("end.png"), pixels(frame))
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["bark", "--size", "-5"], "--size"),
+        (["bark", "--size=-5x20"], "--size -5x20 is no size"),
+        (["bark", "--size", "0"], "--size 0"),
+        (["bark", "--size", "1x2x3"], "640x480"),
+        (["bark", "--count", "0"], "--count 0"),
+        (["bark", "--hold", "3"], "scales 4, 2, 1"),
+        (["bark", "--hold", "coarse"], "32,16"),
+        (["bark", "--noise-level", "much"], "32=0.5,1=0"),
+        (["bark", "--noise-level", "4=-1"], "below 0"),
+        (["bark", "--to", "3", "--count", "2"], "--count"),
+        (["bark", "--to", "3", "--frames", "1"], "--frames 1"),
+        (["bark", "--quality", "0"], "--quality 0"),
+        (["bark", "-o", "x.gif"], "gif"),
+        (["wave"], "texturenets stylize PHOTO -s wave"),
+        (["brak"], "did you mean 'bark'"),
+        (["no.safetensors"], "no such model file"),
+        (["vector", "--size", "17"], "16 x 16 pixels and no more"),
+        (["vector", "--size", "16", "--tileable"], "cannot tile"),
+    ],
+)
+def test_mistakes_are_one_line_and_status_2(
+    here: Path, capsys: pytest.CaptureFixture[str], words: list[str], says: str
+) -> None:
+    assert main(["sample", *words]) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert error.count("\n") == 1
+    assert files(here) == []

@@ -1,0 +1,127 @@
+"""`texturenets evaluate`, with small networks and descriptor networks of random weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+
+from texturenets import api, evaluation, measures, presets, runs, textures
+from texturenets.errors import UserError
+from texturenets.modelfile import Header
+from texturenets.specs import Multiscale, Residual
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> tiny.Studio:
+    """A painting, photos, small descriptor networks."""
+    return tiny.Studio(tmp_path_factory.mktemp("studio"), photos=3)
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Layers that the small descriptor networks have, and small canvases."""
+    monkeypatch.setattr(measures, "DIVERSITY_LAYERS", ("squeezenet1_0:fire2", "vgg16:relu1_1"))
+    monkeypatch.setattr(textures, "SMALLEST", 32)
+
+
+def evaluate(studio: tiny.Studio, *words: str) -> tuple[int, str, str]:
+    return tiny.call(
+        "evaluate", *words, "--weights", str(studio.weights), "--offline", "--device", "cpu", "--quiet"
+    )
+
+
+def test_a_texture_in_numbers(studio: tiny.Studio) -> None:
+    model = studio.texture(style_weight=3).model
+    words = [str(model), "--against", str(studio.painting), "--samples", "3", "--size", "64"]
+    status, output, error = evaluate(studio, *words, "--slow", "2", "--cap", "3", "--json")
+    assert status == 0, error
+    found: dict[str, Any] = json.loads(output)
+    layers = ["squeezenet1_0:conv1", "squeezenet1_0:fire2"]
+    assert list(found["losses"]) == list(found["halves"]) == layers
+    assert found["sums"] == {"squeezenet1_0": pytest.approx(sum(found["losses"].values()))}
+    assert set(found["seam"]) == {"x", "y"}
+    assert 0 <= found["copied"] <= 1
+    for layer, value in found["diversity"].items():
+        ratio = found["distance between samples"][layer] / found["distance of the slow way's"][layer]
+        assert value == pytest.approx(ratio)
+    assert found["iterations"]["cap"] == 3
+    assert len(found["iterations"]["each"]) == 2
+    # The losses are those of the samples that `sample` draws, whatever the weight in training was.
+    texture = api.load_texture(model, "cpu")
+    networks, _ = evaluation._networks(evaluation.run_of(texture.header), layers, _offline(studio))
+    target = _exemplar(studio, texture.header)
+    samples = [texture.draw(64, 64, seed) for seed in (7, 8, 9)]
+    assert measures.texture_losses(networks, samples, target, layers) == pytest.approx(
+        found["losses"], rel=1e-5
+    )
+    status, output, _ = evaluate(studio, *words)
+    assert status == 0
+    for said in (
+        "halves of the exemplar",
+        "sum of squeezenet1_0",
+        "seam: x",
+        "copied:",
+        "distance between samples",
+    ):
+        assert said in output
+
+
+def _offline(studio: tiny.Studio) -> evaluation.Logistics:
+    return evaluation.Logistics(weights=(str(studio.weights),), offline=True, device="cpu")
+
+
+def _exemplar(studio: tiny.Studio, header: Header) -> torch.Tensor:
+    return evaluation.image.read(studio.painting, longer=evaluation.run_of(header).style_size or None).rgb
+
+
+def test_a_style_in_numbers(studio: tiny.Studio) -> None:
+    model = studio.run().model
+    words = [str(model), "--against", str(studio.painting), "--photo", str(studio.photos), "--size", "48"]
+    status, output, error = evaluate(studio, *words, "--slow", "1", "--cap", "2", "--json")
+    assert status == 0, error
+    found = json.loads(output)
+    assert [row["photo"] for row in found["photos"]] == ["0.png", "1.png", "2.png"]
+    assert all(row["style"] > 0 and row["content"] > 0 for row in found["photos"])
+    assert len(found["iterations"]["each"]) == 3
+    status, output, _ = evaluate(studio, *words, "--slow", "1", "--cap", "2")
+    assert "iterations of L-BFGS to the network's loss" in output
+
+
+def test_counts_and_their_median() -> None:
+    assert evaluation._counts([5, 9, 7], 20) == {"each": [5, 9, 7], "cap": 20, "median": 7}
+    assert evaluation._counts([5, None, 7], 20)["median"] == 7
+    assert evaluation._counts([None, None, 7], 20)["median"] == 21
+
+
+def test_the_run_of_a_model_is_what_its_header_says() -> None:
+    spec = Multiscale()
+    made = runs.TextureRun(style_layers=("vgg16:relu1_1",), style_size=99)
+    header = Header(name="a", kind="texture", generator=spec, training={"run": runs.to_dict(made)})
+    assert evaluation.run_of(header) == made
+    later = {"run": {**runs.to_dict(made), "of a later version": 1}}
+    assert evaluation.run_of(Header(name="a", kind="texture", generator=spec, training=later)) == made
+    assert evaluation.run_of(Header(name="a", kind="texture", generator=spec)) == presets.TEXTURE
+    assert evaluation.run_of(Header(name="a", kind="style", generator=Residual())) == presets.DEFAULT
+    terms = evaluation.terms_of(runs.StyleRun(lattice_weight=1, tv_weight=1, content_weight=5))
+    assert (terms.lattice_weight, terms.tv_weight, terms.content_weight) == (0, 0, 5)
+    with pytest.raises(UserError, match="this version does not know"):
+        runs.from_dict({"of a later version": 1}, runs.TextureRun)
+
+
+def test_mistakes_are_one_line(studio: tiny.Studio, tmp_path: Path) -> None:
+    texture, style = studio.texture().model, studio.run().model
+    for words, says in (
+        ([str(texture), "--against", str(studio.painting), "--photo", "x.png"], "repaints nothing"),
+        ([str(style), "--against", str(studio.painting)], "--photo FILE"),
+        ([str(texture), "--against", str(tmp_path / "no.png")], "no.png"),
+        ([str(texture), "--against", str(studio.painting), "--samples", "0"], "--samples 0"),
+        ([str(texture), "--against", str(studio.painting), "--slow", "-1"], "--slow"),
+    ):
+        status, output, error = evaluate(studio, *words)
+        assert (status, output, error.count("\n")) == (2, "", 1), error
+        assert says in error

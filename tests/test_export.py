@@ -1,0 +1,108 @@
+"""`texturenets export`: files for other programs, checked, that say what they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from texturenets import engines, export, modelfile
+from texturenets.cli import main
+from texturenets.engines import openvino_engine
+from texturenets.errors import UserError
+from texturenets.generators import build
+from texturenets.modelfile import Header
+from texturenets.specs import GeneratorSpec, Graph, Residual
+
+TINY = Residual(channels=8, blocks=1)
+TEXTURE = Graph(
+    nodes=("noise channels=3 stride=2", "upsample 0 factor=2", "conv 1 out=3 kernel=1"),
+)
+
+
+def save(path: Path, spec: GeneratorSpec = TINY, kind: Any = "style") -> Path:
+    header = Header(name="a tiny one", kind=kind, generator=spec, licence="CC0-1.0")
+    modelfile.save(build(spec), header, path)
+    return path
+
+
+def test_onnx(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = save(tmp_path / "tiny.safetensors")
+    assert main(["export", str(path), "--to", "onnx"]) == 0
+    output = capsys.readouterr()
+    assert output.out == "tiny.onnx\n"
+    assert "at 5 sizes" in output.err
+    model = onnx.load("tiny.onnx")
+    said = {one.key: one.value for one in model.metadata_props}
+    assert said["name"] == "a tiny one"
+    assert said["licence"] == "CC0-1.0"
+    assert "RGB" in said["pixels"]
+    assert "multiples of 4" in said["sizes"]
+    shape = [d.dim_param or d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
+    assert shape == ["batch", 3, "height", "width"]
+    x = np.random.default_rng(0).random((2, 3, 20, 36), np.float32)
+    (y,) = onnxruntime.InferenceSession("tiny.onnx").run(None, {"photo": x})
+    assert np.allclose(y, engines.load(path, "torch")(x), atol=1e-5)
+
+
+def test_openvino(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = save(tmp_path / "tiny.safetensors")
+    out = tmp_path / "new" / "net.xml"
+    assert main(["export", str(path), "--to", "openvino", "-o", str(out), "--quiet"]) == 0
+    output = capsys.readouterr()
+    assert output.out.splitlines() == [str(out.with_suffix(".bin")), str(out)]
+    assert output.err == ""
+    core = openvino_engine.core()
+    model = core.read_model(out)
+    assert model.get_rt_info(["texturenets", "name"]).value == "a tiny one"
+    assert model.get_rt_info(["texturenets", "licence"]).value == "CC0-1.0"
+    assert model.input(0).partial_shape.is_dynamic
+    x = np.random.default_rng(0).random((1, 3, 32, 24), np.float32)
+    compiled = core.compile_model(model, "CPU", openvino_engine.compile_options("float32"))
+    assert np.allclose(compiled([x])[0], engines.load(path, "torch")(x), atol=1e-5)
+
+
+def test_a_texture_takes_its_noise(tmp_path: Path) -> None:
+    path = save(tmp_path / "bark.safetensors", TEXTURE, "texture")
+    done = export.export(path, "onnx", tmp_path / "bark.onnx")
+    model = onnx.load(done.files[0])
+    assert [one.name for one in model.graph.input] == ["noise0"]
+    assert "uniform" in {one.key: one.value for one in model.metadata_props}["noise0"]
+    assert done.difference < 1e-5
+
+
+def test_several_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = [str(save(tmp_path / f"{name}.safetensors")) for name in "ab"]
+    out = tmp_path / "out"
+    assert main(["export", *paths, "--to", "onnx", "-o", str(out)]) == 0
+    assert capsys.readouterr().out.splitlines() == [str(out / "a.onnx"), str(out / "b.onnx")]
+    (tmp_path / "sub").mkdir()
+    twin = str(save(tmp_path / "sub" / "a.safetensors"))
+    for words in (
+        [*paths, "--to", "onnx", "-o", "one.onnx"],
+        [paths[0], twin, "--to", "onnx", "-o", str(out)],
+        [paths[0], "--to", "openvino", "-o", "one.onnx"],
+        [paths[0], "--to", "tflite"],
+        ["nothing.safetensors", "--to", "onnx"],
+    ):
+        assert main(["export", *words]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_what_differs_from_pytorch_is_not_left_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, out = save(tmp_path / "tiny.safetensors"), tmp_path / "tiny.onnx"
+    other = engines.convert(save(tmp_path / "other.safetensors"))
+    monkeypatch.setattr(engines, "convert", lambda *_: other)
+    with pytest.raises(UserError, match="differs from PyTorch"):
+        export.export(path, "onnx", out)
+    assert not out.exists()
+
+
+def test_unknown_format() -> None:
+    with pytest.raises(UserError, match="did you mean 'onnx'"):
+        export.suffix("onx")

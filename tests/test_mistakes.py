@@ -1,0 +1,152 @@
+"""What goes wrong in training and caching, told in one line with the way out; exit status 2, nothing half written.
+
+Mistakes of `stylize` are in test_cli_stylize.py, those of `train texture` in test_training_texture.py,
+and weights that are fetched in test_weights.py.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import tiny
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from texturenets import modelfile
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> tiny.Studio:
+    return tiny.Studio(tmp_path_factory.mktemp("mistakes"))
+
+
+def told(result: tiny.Result, *words: str) -> None:
+    """`result` failed with one line that holds `words`, and left neither a model nor part of one."""
+    lines = [line for line in result.error.splitlines() if "only" not in line]  # the warning about few photos
+    assert result.status == 2
+    assert len(lines) == 1, result.error
+    assert lines[0].startswith("texturenets: ")
+    for word in words:
+        assert word in lines[0]
+    assert not result.model.exists()
+    assert result.output == ""
+    assert not list(result.model.parent.glob(f"*{result.model.stem}*/*.safetensors"))
+
+
+def halved(path: Path, source: Path) -> Path:
+    """The first half of the file `source`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = source.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    return path
+
+
+def plain(path: Path, size: tuple[int, int], colour: tuple[int, int, int] = (9, 99, 200)) -> Path:
+    Image.new("RGB", size, colour).save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"generator": "residul"}, ["residul", "did you mean 'residual'"]),
+        ({"set": ["chanels=8"]}, ["chanels", "channels"]),
+        ({"set": ["channels=eight"]}, ["eight", "whole number"]),
+        ({"style_layers": "vgg16:relu1_3"}, ["relu1_3", "did you mean"]),
+        ({"content_layers": "vgg61:relu1_2"}, ["vgg61", "vgg19"]),
+        ({"preset": "papre"}, ["papre", "paper"]),
+        ({"init": "wav"}, ["wav"]),
+        ({"init": "gone.safetensors"}, ["gone.safetensors"]),
+        ({"weights": ["nowhere"]}, ["nowhere"]),
+        ({"content": "nowhere"}, ["nowhere"]),
+        ({"style": "nowhere.jpg"}, ["nowhere.jpg"]),
+        ({"output": "model.jpg"}, ["model.jpg", ".safetensors"]),
+    ],
+)
+def test_names_misspelt(studio: tiny.Studio, flags: dict[str, Any], words: list[str]) -> None:
+    result = studio.run(**flags)
+    told(result, *words)
+
+
+def test_folders_without_photos(studio: tiny.Studio, tmp_path: Path) -> None:
+    told(studio.run(content=tmp_path), str(tmp_path), "no photo")
+    for i in range(3):
+        halved(tmp_path / f"{i}.png", studio.painting)
+    told(studio.run(content=tmp_path), "damaged or cut short")
+
+
+def test_truncated_photos_among_good_ones_are_named_and_passed_over(
+    studio: tiny.Studio, tmp_path: Path
+) -> None:
+    for i in range(4):
+        tiny.picture(tmp_path / f"{i}.png", seed=i)
+    halved(tmp_path / "bad.png", studio.painting)
+    result = studio.run(content=tmp_path, steps=6, val_share=0.0)
+    assert result.status == 0
+    assert "bad.png is damaged or cut short" in result.error
+    assert modelfile.read_header(result.model).training["step"] == 6
+
+
+@pytest.mark.parametrize(
+    ("size", "style_size", "words"),
+    [
+        ((1, 1), 0, ["1 x 1 pixels", "32 x 32"]),
+        ((1, 1), 64, ["of one colour"]),
+        ((300, 1), 64, ["64 x 1 pixels"]),
+        ((80, 80), 64, ["of one colour"]),
+    ],
+)
+def test_style_pictures_that_hold_nothing(
+    studio: tiny.Studio, tmp_path: Path, size: tuple[int, int], style_size: int, words: list[str]
+) -> None:
+    path = plain(tmp_path / "style.png", size)
+    told(studio.run(style=path, style_size=style_size), str(path), *words)
+
+
+def test_a_truncated_style_picture(studio: tiny.Studio, tmp_path: Path) -> None:
+    path = halved(tmp_path / "style.png", studio.painting)
+    told(studio.run(style=path), str(path), "damaged or cut short")
+
+
+def test_weights_that_are_damaged_or_lack_layers(studio: tiny.Studio, tmp_path: Path) -> None:
+    name = "squeezenet1_0"
+    good = next(studio.weights.glob(f"{name}*"))
+    told(studio.run(weights=[f"{name}={halved(tmp_path / 'half.safetensors', good)}"]), "half.safetensors")
+    tensors = load_file(good)
+    tensors.pop("features.3.squeeze.weight")
+    save_file(tensors, tmp_path / "short.safetensors")
+    told(studio.run(weights=[f"{name}={tmp_path / 'short.safetensors'}"]), "features.3.squeeze")
+
+
+def test_a_full_disk(studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(modelfile, "save_file", full)
+    monkeypatch.setattr(safetensors.torch, "save_file", full)
+    told(studio.run(), "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["cache", "--content", "nowhere", "-o", "x.h5"], "nowhere"),
+        (["cache", "--content", ".", "-o", "x.h5", "--variants", "0"], "--variants 0"),
+        (["cache", "--content", ".", "-o", "x.h5"], "no photo"),
+    ],
+)
+def test_mistakes_of_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], hint: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, output, error = tiny.call(*words, "--offline")
+    assert status == 2
+    assert len(error.splitlines()) == 1
+    assert hint in error
+    assert output == ""
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,251 @@
+"""Textures: exact sizes, one seed one picture, tiles that repeat, noise that can be held, levelled and mixed."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+import texturenets
+from texturenets import api, modelfile, noise, specs, textures
+from texturenets.errors import UserError
+from texturenets.generators import build
+from texturenets.modelfile import Header
+from texturenets.specs import (
+    FullyConnected,
+    GeneratorSpec,
+    Graph,
+    Johnson,
+    Multiscale,
+    Pyramid,
+    Residual,
+    Skip,
+)
+from texturenets.textures import Texture
+
+TINY = Multiscale(channels=(4, 4, 3), noise_channels=2, noise_depth=2)
+
+
+def texture(spec: GeneratorSpec = TINY, name: str = "bark") -> Texture:
+    network = build(spec)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    header = Header(name=name, kind="texture", generator=spec)
+    return Texture(network, header, Path(f"{name}.safetensors"), torch.device("cpu"))
+
+
+@pytest.mark.parametrize("size", [(31, 17), (1, 1), (256, 256), (300, 257), (40, 400)])
+def test_sizes_are_exact(size: tuple[int, int]) -> None:
+    picture = texture().sample(size)
+    assert isinstance(picture, Image.Image)
+    assert (picture.size, picture.mode) == (size, "RGB")
+
+
+def test_one_seed_is_one_picture_whatever_is_drawn_beside_it() -> None:
+    model = texture()
+    many = model.sample(48, seed=3, count=3)
+    assert [p.tobytes() for p in many] == [model.sample(48, seed=s).tobytes() for s in (3, 4, 5)]
+    assert len({p.tobytes() for p in many}) == 3
+    assert 0 <= model.draw(48, 48).min() <= model.draw(48, 48).max() <= 1
+
+
+TILING: list[GeneratorSpec] = [
+    TINY,
+    Pyramid(channels=2, scales=3, photo=False, noise_depth=2, padding="circular"),
+    Pyramid(channels=2, scales=3, photo=False, noise_depth=2, padding="circular", upsampling="bilinear"),
+    Skip(channels=(4, 6), skip_channels=2, level_noise=1),
+    Johnson(channels=3, blocks=1, photo=False, noise_depth=2, padding="circular", upsampling="nearest"),
+]
+
+
+@pytest.mark.parametrize("spec", TILING, ids=lambda s: s.name)
+def test_a_tile_beside_itself_is_what_the_network_draws_of_twice_the_noise(spec: GeneratorSpec) -> None:
+    model = texture(spec)
+    tile = model.draw(32, 48, seed=1, tileable=True)
+    maps = noise.draw(model.inputs, [1], 32, 48)
+    with torch.no_grad():
+        wide = model.network(None, [m.repeat(1, 1, 2, 2) for m in maps]).clamp(0, 1)
+    torch.testing.assert_close(wide, tile.repeat(1, 1, 2, 2), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("padding", ["reflect", "zero", "replicate"])
+def test_what_does_not_wrap_tiles_by_a_margin(padding: Any) -> None:
+    # Without normalization nothing but its neighbourhood decides a pixel: as if the network wrapped around.
+    plain = dataclasses.replace(TINY, normalization="none", padding=padding)
+    model, circular = texture(plain), texture(dataclasses.replace(plain, padding="circular"))
+    circular.network.load_state_dict(model.network.state_dict())
+    for tileable in (True, "x"):
+        drawn, expected = (m.draw(32, 48, seed=1, tileable=tileable) for m in (model, circular))
+        if tileable is True:
+            torch.testing.assert_close(drawn, expected, rtol=1e-5, atol=1e-5)
+        else:
+            assert drawn.shape == (1, 3, 32, 48)
+
+
+def test_one_axis_alone_tiles() -> None:
+    model = texture()
+    for axis, dim in (("x", 3), ("y", 2)):
+        picture = model.draw(64, 64, seed=2, tileable=axis)
+        steps = {d: (picture - picture.roll(1, d)).abs().mean((0, 1, 5 - d)) for d in (2, 3)}
+        smooth, sharp = steps[dim], steps[5 - dim]
+        assert smooth[0] < 2.5 * smooth[1:].mean()
+        assert not torch.equal(smooth, sharp)
+    assert model.canvas(64, 64, "x") == (256, 64)
+    assert model.canvas(256, 64, "x") == (260, 64)  # else it would wrap along y too
+
+
+def test_sizes_that_cannot_tile_are_refused_with_the_nearest_that_can() -> None:
+    model = texture()
+    with pytest.raises(UserError, match=r"size 33 x 64 cannot tile along x: .* multiple of 4; 36x64 can"):
+        model.sample((33, 64), tileable=True)
+    assert model.sample((33, 64), tileable="y").size == (33, 64)
+    assert model.rounded(30, 33, "y") == "33x32"
+
+
+def test_networks_that_wrap_around() -> None:
+    assert all(textures.wraps_around(spec) for spec in TILING)
+    assert not textures.wraps_around(dataclasses.replace(TINY, padding="zero"))
+    assert not textures.wraps_around(Johnson(padding="circular"))  # transposed convolutions
+    assert not textures.wraps_around(Johnson(padding="circular", upsampling="nearest", down_padding="zero"))
+    lines = (
+        "noise channels=2 stride=2",
+        "upsample 0 factor=2 mode=nearest",
+        "pad 1 amount=1:1:1:1 mode=circular",
+    )
+    assert textures.wraps_around(Graph(nodes=(*lines, "conv 2 out=3 kernel=3")))
+    other = [line.replace("circular", "zero") for line in lines]
+    assert not textures.wraps_around(Graph(nodes=(*other, "conv 2 out=3 kernel=3")))
+
+
+def test_a_graph_tiles_too() -> None:
+    lines = (
+        "noise channels=2 stride=2",
+        "upsample 0 factor=2 mode=nearest",
+        "pad 1 amount=1:1:1:1 mode=circular",
+    )
+    model = texture(Graph(nodes=(*lines, "conv 2 out=3 kernel=3")))
+    tile = model.draw(8, 8, tileable=True)
+    rolled = noise.draw(model.inputs, [0], 8, 8)[0].roll((2, 2), (2, 3))
+    with torch.no_grad():
+        moved = model.network(None, [rolled]).clamp(0, 1)
+    torch.testing.assert_close(moved, tile.roll((4, 4), (2, 3)))
+
+
+def test_scales_are_held() -> None:
+    model = texture()
+    assert model.scales == (4, 2, 1)
+    base = model.draw(32, 32, seed=5)
+    assert torch.equal(model.draw(32, 32, seed=9, hold=(4, 2, 1), held=5), base)
+    near, far = (model.draw(32, 32, seed=9, hold=hold, held=5) for hold in ((4, 2), (1,)))
+    assert not torch.equal(near, base)
+    assert (near - base).abs().mean() < (far - base).abs().mean()
+    maps = [n.stride for n in model.inputs]
+    assert maps == [4, 2, 1]
+    first, second, third = model.sample(32, seed=5, count=3, hold=(4,))
+    assert first.tobytes() == model.sample(32, seed=5).tobytes()
+    assert second.tobytes() != third.tobytes()
+
+
+def test_levels_of_the_noise() -> None:
+    model = texture(dataclasses.replace(TINY, normalization="none"))
+    base = model.draw(32, 32)
+    assert torch.equal(model.draw(32, 32, level={4: 1.0}), base)
+    flat = model.draw(32, 32, level=0)
+    assert float(flat.flatten(2).std(2).max()) < 1e-6  # the same everywhere
+    assert not torch.equal(model.draw(32, 32, level={1: 0.5}), base)
+    # Uniform noise is levelled about its mean, normal noise about 0.
+    for distribution, mean in (("uniform", 0.5), ("normal", 0.0)):
+        one = texture(dataclasses.replace(TINY, noise=distribution))  # type: ignore[arg-type]
+        maps = noise.draw(one.inputs, [0], 8, 8)
+        for m, levelled in zip(maps, one._levelled(maps, 0.5), strict=True):
+            torch.testing.assert_close(levelled, (m + mean) / 2)
+
+
+@pytest.mark.parametrize("distribution", ["uniform", "normal"])
+def test_between_two_seeds_noise_keeps_its_distribution(distribution: Any) -> None:
+    model = texture(dataclasses.replace(TINY, noise=distribution))
+    frames = list(model.between(32, 40, 3, 8, 5))
+    assert len(frames) == 5
+    torch.testing.assert_close(frames[0], model.draw(32, 40, seed=3))
+    torch.testing.assert_close(frames[-1], model.draw(32, 40, seed=8))
+    steps = [float((a - b).abs().mean()) for a, b in itertools.pairwise(frames)]
+    assert min(steps) > 0
+    a, b = (noise.draw([noise.NoiseInput(4, 1, distribution)], [s], 64, 64)[0] for s in (0, 1))
+    half = textures._mixed(a, b, np.pi / 4, distribution)
+    assert abs(float(half.mean() - a.mean())) < 0.02
+    assert abs(float(half.std() / a.std()) - 1) < 0.02
+    if distribution == "uniform":
+        assert 0 <= half.min() <= half.max() <= 1
+
+
+def test_a_network_of_one_size() -> None:
+    model = texture(FullyConnected(noise_depth=8, hidden=6, channels=(6, 4, 4)))
+    assert model.sample(32).size == (32, 32)
+    assert model.sample((20, 9)).size == (20, 9)
+    with pytest.raises(UserError, match="draws 32 x 32 pixels and no more"):
+        model.sample(33)
+    with pytest.raises(UserError, match="cannot tile"):
+        model.sample(32, tileable=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"size": (0, 5)}, "size 0 x 5"),
+        ({"size": -4}, "at least 1 pixel"),
+        ({"hold": (3,)}, r"scale 3: bark takes noise at the scales 4, 2, 1"),
+        ({"level": {8: 1.0}}, "scale 8"),
+        ({"level": -1}, "noise level -1.0"),
+        ({"level": float("nan")}, "noise level nan"),
+        ({"tileable": "z"}, "'z' is none of"),
+    ],
+)
+def test_mistakes(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        texture().sample(**{"size": 32, **options})
+    with pytest.raises(UserError, match="at least 2"):
+        list(texture().between(8, 8, 0, 1, 1))
+
+
+def test_what_draws_nothing_from_noise_is_no_texture() -> None:
+    with pytest.raises(UserError, match="takes a photo"):
+        texture(Residual(channels=8, blocks=0, noise_depth=1))
+
+
+def test_load_gives_styles_and_textures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(modelfile, "ZOO", tmp_path)
+    style = Residual(channels=8, blocks=0)
+    for name, kind, spec in (("wave", "style", style), ("bark", "texture", TINY)):
+        header = Header(name=name, kind=kind, generator=spec)  # type: ignore[arg-type]
+        modelfile.save(build(spec), header, tmp_path / f"{name}.safetensors")
+    assert isinstance(texturenets.load("wave"), api.Style)
+    bark = texturenets.load("bark")
+    assert isinstance(bark, Texture)
+    assert repr(bark) == "Texture('bark', multiscale, cpu)"
+    assert (bark.name, bark.stride, bark.path.name) == ("bark", 4, "bark.safetensors")
+    with pytest.raises(UserError, match="texturenets stylize PHOTO -s wave"):
+        api.load_texture("wave")
+    with pytest.raises(UserError, match="texturenets sample bark"):
+        api.load_style("bark")
+
+
+def test_several_results_of_one_photo(tmp_path: Path) -> None:
+    spec = Residual(channels=8, blocks=0, noise_depth=2)
+    path = tmp_path / "noisy.safetensors"
+    modelfile.save(build(spec), Header(name="noisy", kind="style", generator=spec), path)
+    style = api.load_style(path)
+    photo: Tensor = torch.rand(3, 32, 32)
+    one, two = (style(photo, seed=s) for s in (0, 1))
+    assert not torch.equal(one, two)
+    assert torch.equal(style(photo, seed=0, noise_level=0), style(photo, seed=1, noise_level=0))
+    assert not torch.equal(style(photo, noise_level=0.5), one)
+    assert isinstance(style.header.generator, specs.Residual)
+    with pytest.raises(UserError, match="noise level -1"):
+        style(photo, noise_level=-1)

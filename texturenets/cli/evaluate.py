@@ -1,0 +1,133 @@
+"""`texturenets evaluate`: a model in numbers."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from texturenets.cli.common import Flag
+from texturenets.cli.flags import given, optional
+from texturenets.errors import UserError
+from texturenets.training.logistics import Logistics
+
+LogisticsFlags: Any = optional(Logistics, "How it is carried out", ("weights", "offline", "device"))
+
+
+def evaluate(
+    model: str,
+    /,
+    *,
+    against: Path,
+    photo: Annotated[list[str] | None, Parameter(negative_iterable=())] = None,
+    samples: int = 4,
+    seed: int = 7,
+    size: int | None = None,
+    slow: int = 0,
+    cap: int = 500,
+    as_json: Annotated[Flag, Parameter(name="--json")] = False,
+    generator: str | None = None,
+    quiet: Flag = False,
+    logistics: LogisticsFlags = None,
+) -> None:
+    """Measure a model against the picture that it has learned, and against the slow way.
+
+    Of a texture: losses a layer, beside those between the halves of its exemplar; the distance between samples; the
+    seam of tiles; the share of patches copied from the exemplar together with their neighbours. Of a style: the
+    losses on photos. Losses are those that the model was trained on.
+
+    Parameters
+    ----------
+    model
+        Shipped name or model file.
+    against
+        The exemplar or painting.
+    photo
+        For a style: photos, patterns and folders; may be given several times.
+    samples
+        Of a texture: how many.
+    seed
+        Of the first sample.
+    size
+        Side of the samples, or longer side of the photos, in pixels [default: 256; photos 512].
+    slow
+        Optimise pixels for comparison: for a texture so many pictures from noise, for a style, if not 0, every
+        photo; minutes each.
+    cap
+        Iterations of the slow way at most.
+    as_json
+        For programs: one object.
+    generator
+        FILE.py:CLASS: the network's code, for a model trained with one of your own; it is run.
+    quiet
+        Do not say what is being done.
+    """
+    from texturenets import api, image
+    from texturenets.evaluation import Options, evaluate_style, evaluate_texture
+    from texturenets.textures import Texture
+
+    how = Logistics(**given(logistics, Logistics))
+    loaded = api.load(model, how.device, generator=generator)
+    is_texture = isinstance(loaded, Texture)
+    options = Options(
+        samples=samples, seed=seed, size=size or (256 if is_texture else 512), slow=slow, cap=cap
+    )
+
+    def progress(text: str) -> None:
+        if not quiet and sys.stderr.isatty():
+            print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+
+    if isinstance(loaded, Texture):
+        if photo:
+            raise UserError(f"--photo: {model} is a texture, which repaints nothing")
+        found = evaluate_texture(loaded, against, options, how, progress=progress)
+    else:
+        if not photo:
+            raise UserError(f"{model} is a style: give photos to repaint, as --photo FILE")
+        found = evaluate_style(loaded, against, image.expand(photo), options, how, progress=progress)
+    progress("")
+    if as_json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+    else:
+        _print(found)
+
+
+def _print(found: Mapping[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False, markup=False, emoji=False)
+    if found["kind"] == "texture":
+        table = Table("layer", "samples", "halves of the exemplar", box=None, pad_edge=False)
+        for layer, value in found["losses"].items():
+            table.add_row(layer, f"{value:.4f}", f"{found['halves'][layer]:.4f}")
+        for network, value in found["sums"].items():
+            table.add_row(f"sum of {network}", f"{value:.4f}", f"{found['sums of the halves'][network]:.4f}")
+        console.print(table)
+        for name in ("distance between samples", "distance of the slow way's", "diversity", "seam"):
+            if name in found:
+                console.print(f"{name}: " + ", ".join(f"{k} {v:.4g}" for k, v in found[name].items()))
+        if "copied" in found:
+            console.print(f"copied: {found['copied']:.1%} of the patches")
+    else:
+        slow = "iterations" in found
+        table = Table(
+            "photo", "style", "content", *(["iterations"] if slow else []), box=None, pad_edge=False
+        )
+        for row in found["photos"]:
+            count = [_count(row["iterations"], found["iterations"]["cap"])] if slow else []
+            table.add_row(row["photo"], f"{row['style']:.3f}", f"{row['content']:.3f}", *count)
+        console.print(table)
+    if "iterations" in found:
+        counts, cap = found["iterations"], found["iterations"]["cap"]
+        each = ", ".join(_count(count, cap) for count in counts["each"])
+        median = counts["median"] if counts["median"] <= cap else f"more than {cap}"
+        console.print(f"iterations of L-BFGS to the network's loss: {each}; median {median}")
+
+
+def _count(count: int | None, cap: int) -> str:
+    return f"more than {cap}" if count is None else str(count)

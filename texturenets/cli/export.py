@@ -1,0 +1,74 @@
+"""`texturenets export`: models for other programs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from texturenets.cli.common import Flag
+from texturenets.errors import UserError
+
+
+def export(
+    models: list[str],
+    /,
+    *,
+    to: Literal["onnx", "openvino"],
+    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
+    generator: str | None = None,
+    quiet: Flag = False,
+) -> None:
+    """Write models for other programs, for any height, width and batch, and compare each with PyTorch.
+
+    The names of the files are printed, one a line.
+
+    Parameters
+    ----------
+    models
+        Shipped names or model files.
+    to
+        Format: onnx, one file; openvino, a description (.xml) and its weights (.bin).
+    output
+        File for one model, or a folder: one that is there, a name without the format's suffix, or any name
+        for several models [default: the current folder].
+    generator
+        FILE.py:CLASS: the network's code, for a model trained with one of your own; it is run.
+    quiet
+        Say nothing of the comparison.
+    """
+    from texturenets import export as exports
+    from texturenets import modelfile
+
+    suffix = exports.suffix(to)
+    paths = [modelfile.find(name) for name in models]
+    for path, out in _plan(paths, output, suffix):
+        done = exports.export(path, to, out, generator)
+        if not quiet:
+            compared = f"{path.stem}: at most {done.difference:.1e} from PyTorch at {len(done.sizes)} sizes"
+            print(compared, file=sys.stderr)
+        for file in done.files:
+            print(file, flush=True)
+
+
+def _plan(paths: list[Path], output: Path | None, suffix: str) -> list[tuple[Path, Path]]:
+    """Models and the files that they become. Raises UserError where two would become one."""
+    if output is not None and output.suffix == suffix and not output.is_dir():
+        if len(paths) > 1:
+            raise UserError(
+                f"--output {output} is one file, and there are {len(paths)} models: give a folder, as with "
+                f"-o {output.with_suffix('')}"
+            )
+        return [(paths[0], output)]
+    folder = output or Path()
+    if folder.is_file() or folder.suffix in (".onnx", ".xml", ".bin"):
+        raise UserError(f"--output {folder}: give a file that ends in {suffix}, or a folder")
+    plan = [(path, folder / f"{path.stem}{suffix}") for path in paths]
+    for i, (path, out) in enumerate(plan):
+        if any(out == other for _, other in plan[:i]):
+            raise UserError(
+                f"{path} would become {out}, as another model does: export it alone, with --output"
+            )
+    return plan

@@ -1,0 +1,195 @@
+"""`texturenets sample`: samples of a texture, sheets of them, and frames from one to another."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from texturenets.cli.common import Device, Flag, photo_progress, picture_size
+from texturenets.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from texturenets.textures import Levels, Texture, Tileable
+
+SHEET = 4  # samples a row of a sheet where --count is not given
+CELL = 256  # pixels of a sample on a sheet, at most
+
+
+def sample(
+    texture: str,
+    /,
+    *,
+    output: Annotated[str | None, Parameter(name=["--output", "-o"])] = None,
+    size: str = "256",
+    count: int | None = None,
+    seed: int = 0,
+    tileable: Flag = False,
+    tile_axis: Literal["both", "x", "y"] = "both",
+    noise_level: str = "1",
+    hold: str = "",
+    sheet: Flag = False,
+    to: int | None = None,
+    frames: int = 24,
+    quality: int | None = None,
+    device: Device = "auto",
+    generator: str | None = None,
+    quiet: Flag = False,
+) -> int:
+    """Draw samples of a texture.
+
+    The names of the files are printed, one a line. The same seed gives the same picture, whatever else is drawn
+    with it.
+
+    Parameters
+    ----------
+    texture
+        Shipped texture or model file.
+    output
+        File to write, .png unless its suffix says another format; of several samples a folder of that name, with
+        0000.png and so on [default: the texture's name, in the current folder].
+    size
+        WIDTHxHEIGHT in pixels, or one number for a square.
+    count
+        Samples to draw, with seeds from --seed on [default: 1; with --sheet 4 in a row].
+    seed
+        Of the first sample.
+    tileable
+        Samples that continue at their other end; sizes are rounded up to what can.
+    tile_axis
+        With --tileable: along which axis.
+    noise_level
+        How strong the noise is, 1 as in training, 0 for none; SCALE=LEVEL,... for single scales.
+    hold
+        Scales, in pixels, that keep the noise of the first sample while the others are drawn anew, as 32,16.
+    sheet
+        One picture of all samples; without --hold a row for each scale that is drawn anew alone.
+    to
+        Frames from the sample of --seed to that of this seed.
+    frames
+        With --to: how many.
+    quality
+        1 to 100, for JPEG, WebP, AVIF and HEIC [default: 95; AVIF and HEIC 90].
+    device
+        Where to compute; auto takes the fastest that is here.
+    generator
+        FILE.py:CLASS: the network's code, for a model trained with one of your own; it is run.
+    quiet
+        No progress bar.
+    """
+    height, width = picture_size(size)
+    if count is not None and count < 1:
+        raise UserError(f"--count {count} is not above 0")
+    if to is not None and (sheet or hold or count is not None):
+        raise UserError("--to draws frames of the whole sample: leave out --count, --hold and --sheet")
+    if frames < 2:
+        raise UserError(f"--frames {frames}: from one seed to another takes at least 2")
+    if quality is not None and not 1 <= quality <= 100:
+        raise UserError(f"--quality {quality} is not between 1 and 100")
+    held, level = _numbers(hold, "--hold"), _levels(noise_level)
+
+    from texturenets import api, image
+
+    model = api.load_texture(texture, device, generator=generator)
+    tile: Tileable = False
+    if tileable:
+        tile = True if tile_axis == "both" else tile_axis
+        height, width = _rounded(model, height, width, tile)
+    model.canvas(height, width, tile)  # a size that cannot be is told before anything is written
+    number = frames if to is not None else count or (SHEET if sheet else 1)
+
+    def draw(which: int, kept: list[int]) -> Tensor:
+        return model.draw(height, width, which, tileable=tile, level=level, hold=kept, held=seed)
+
+    if sheet:
+        path = _file(output, f"{model.path.stem}-sheet")
+        image.output_format(path)
+        image.write(path, _sheet(model, draw, number, seed, held), quality=quality)
+        print(path)
+        return 0
+    if to is None:
+        pictures: Iterator[Tensor] = (draw(seed + i, held) for i in range(number))
+    else:
+        pictures = model.between(height, width, seed, to, frames, tileable=tile, level=level)
+    files = _files(output, model.path.stem, number)
+    image.output_format(files[0])
+    bar = photo_progress(number, quiet)
+    with bar:
+        task = bar.add_task(model.path.stem, total=number)
+        for path, picture in zip(files, pictures, strict=True):
+            image.write(path, picture, quality=quality)
+            bar.advance(task)
+    for path in files:
+        print(path)
+    return 0
+
+
+def _rounded(model: Texture, height: int, width: int, tile: Tileable) -> tuple[int, int]:
+    """The nearest larger size that tiles, said aloud where it is another."""
+    text = model.rounded(height, width, tile)
+    rounded = picture_size(text)
+    if rounded != (height, width):
+        print(
+            f"texturenets: {width}x{height} cannot tile, {text} can (multiples of {model.stride}): drawing that",
+            file=sys.stderr,
+        )
+    return rounded
+
+
+def _sheet(model: Texture, draw: object, count: int, seed: int, held: list[int]) -> Tensor:
+    from texturenets.contactsheet import sheet as lay_out
+
+    assert callable(draw)
+    names = [f"seed {seed + i}" for i in range(count)]
+    rows = {"all drawn anew": [draw(seed + i, held) for i in range(count)]}
+    if held:
+        rows = {f"{', '.join(map(str, held))} held": rows.popitem()[1]}
+    else:
+        for scale in model.scales:
+            others = [other for other in model.scales if other != scale]
+            rows[f"scale {scale} alone"] = [draw(seed + i, others) for i in range(count)]
+    first = next(iter(rows.values()))[0]
+    return lay_out(list(rows.values()), names, list(rows), cell=min(CELL, max(first.shape[2:])))
+
+
+def _file(output: str | None, default: str) -> Path:
+    path = Path(output or default).expanduser()
+    return path if path.suffix else path.with_name(path.name + ".png")
+
+
+def _files(output: str | None, default: str, count: int) -> list[Path]:
+    """The file of one sample, the files in a folder of several."""
+    path = Path(output or default).expanduser()
+    folder = path.is_dir() or (output or "").endswith("/")
+    if count == 1 and not folder:
+        return [_file(output, default)]
+    suffix = path.suffix or ".png"
+    where = path.with_suffix("") if path.suffix and not folder else path
+    suffix = ".png" if folder else suffix
+    if where.exists() and not where.is_dir():
+        raise UserError(f"--output {output or default}: {where} is a file, and {count} samples want a folder")
+    return [where / f"{i:04d}{suffix}" for i in range(count)]
+
+
+def _numbers(text: str, flag: str) -> list[int]:
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not all(part.isdecimal() for part in parts):
+        raise UserError(f"{flag} {text}: give scales in pixels, separated by commas, as 32,16")
+    return [int(part) for part in parts]
+
+
+def _levels(text: str) -> Levels:
+    try:
+        if "=" not in text:
+            return float(text)
+        pairs = [part.split("=") for part in text.split(",") if part.strip()]
+        return {int(scale): float(value) for scale, value in pairs}
+    except ValueError:
+        raise UserError(
+            f"--noise-level {text}: give a number, or SCALE=NUMBER separated by commas, as 32=0.5,1=0"
+        ) from None

@@ -1,0 +1,215 @@
+"""A model against what it has learned, and against the slow way: what `texturenets evaluate` prints."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from texturenets import image, measures, optimize, presets, runs
+from texturenets.api import Style
+from texturenets.descriptors import Descriptors
+from texturenets.errors import UserError
+from texturenets.losses import Objective, Terms
+from texturenets.modelfile import Header
+from texturenets.sizes import fit_longer
+from texturenets.textures import Texture
+from texturenets.training import setup
+from texturenets.training.logistics import Logistics
+
+Progress = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What is measured. `slow`: results of the slow way to compare with, 0 for none; `cap`: its iterations."""
+
+    samples: int = 4
+    seed: int = 7
+    size: int = 256
+    slow: int = 0
+    cap: int = 500
+
+    def __post_init__(self) -> None:
+        """Raises UserError for a number out of its range."""
+        for name in ("samples", "size", "cap"):
+            if getattr(self, name) < 1:
+                raise UserError(f"--{name} {getattr(self, name)} is not above 0")
+        if self.slow < 0:
+            raise UserError(f"--slow {self.slow} is below 0")
+
+
+def run_of(header: Header) -> runs.TextureRun | runs.StyleRun:
+    """The run that made a model, as far as its header says; else the default recipe's."""
+    kind: Any = runs.TextureRun if header.kind == "texture" else runs.StyleRun
+    default = presets.TEXTURE if header.kind == "texture" else presets.DEFAULT
+    said = header.training.get("run", {})
+    known = {f.name for f in dataclasses.fields(kind)}
+    made: runs.TextureRun | runs.StyleRun = runs.from_dict(
+        {**runs.to_dict(default), **{k: v for k, v in said.items() if k in known}}, kind
+    )
+    return made
+
+
+def terms_of(run: runs.TextureRun | runs.StyleRun) -> Terms:
+    """The texture and content losses of a run, without its penalties."""
+    terms = Terms(
+        style_layers=setup.full_names(run.style_layers), style_weight=run.style_weight, scaling=run.scaling
+    )
+    if isinstance(run, runs.StyleRun) and run.content_weight:
+        layers = setup.full_names(run.content_layers)
+        return dataclasses.replace(terms, content_layers=layers, content_weight=run.content_weight)
+    return terms
+
+
+def _networks(run: runs.Run, layers: Sequence[str], how: Logistics) -> tuple[Descriptors, torch.device]:
+    described = setup.describe(run, layers, how)
+    return described.networks, described.device
+
+
+def evaluate_texture(
+    model: Texture,
+    exemplar: Path,
+    options: Options,
+    how: Logistics,
+    *,
+    progress: Progress = lambda _: None,
+) -> dict[str, Any]:
+    """Losses, diversity, seam and copied patches of a texture model's samples: numbers by name, JSON-ready."""
+    run = run_of(model.header)
+    terms = terms_of(run)
+    networks, device = _networks(run, (*terms.style_layers, *measures.DIVERSITY_LAYERS), how)
+    target = image.read(exemplar, longer=run.style_size or None).rgb.to(device)
+    side = min(options.size, model.fixed or options.size)
+    progress("drawing samples")
+    seeds = range(options.seed, options.seed + options.samples)
+    samples = [model.draw(side, side, seed).to(device) for seed in seeds]
+    losses = measures.texture_losses(networks, samples, target, terms.style_layers)
+    halves = measures.half_losses(networks, target, terms.style_layers)
+    found: dict[str, Any] = {
+        "model": model.name,
+        "kind": "texture",
+        "samples": options.samples,
+        "losses": losses,
+        "halves": halves,
+        "sums": measures.by_network(losses),
+        "sums of the halves": measures.by_network(halves),
+    }
+    if options.samples > 1:
+        found["distance between samples"] = measures.pairwise_distance(
+            networks, samples, measures.DIVERSITY_LAYERS
+        )
+    if min(*target.shape[2:], side) >= measures.PATCH:
+        found["copied"] = statistics.fmean(measures.copied(sample, target) for sample in samples)
+    if model.fixed is None:
+        tile = -(-max(side, 3 * model.stride) // model.stride) * model.stride
+        progress("drawing tiles")
+        tiles = [model.draw(tile, tile, seed, tileable=True) for seed in seeds]
+        found["seam"] = {
+            name: measures.seam(tiles, model.stride, axis) for name, axis in (("x", 3), ("y", 2))
+        }
+    if options.slow:
+        objective = Objective(networks, [target], terms)
+        aim = statistics.fmean(optimize.total(objective, sample) for sample in samples)
+        pictures, counts = [], []
+        for i in range(options.slow):
+            start = optimize.white_noise(options.seed + i, (side, side)).to(device)
+            name = f"the slow way, {i + 1} of {options.slow}"
+            picture, count = _slow(
+                objective, start, None, aim, cap=options.cap, name=name, progress=progress, to_end=True
+            )
+            pictures.append(picture)
+            counts.append(count)
+        found["iterations"] = _counts(counts, options.cap)
+        if options.slow > 1 and options.samples > 1:
+            slow = measures.pairwise_distance(networks, pictures, measures.DIVERSITY_LAYERS)
+            found["distance of the slow way's"] = slow
+            found["diversity"] = {k: found["distance between samples"][k] / v for k, v in slow.items()}
+    return found
+
+
+def evaluate_style(
+    model: Style,
+    painting: Path,
+    photos: Sequence[Path],
+    options: Options,
+    how: Logistics,
+    *,
+    progress: Progress = lambda _: None,
+) -> dict[str, Any]:
+    """Losses of a style model on photos, and the L-BFGS iterations that reach them: numbers by name, JSON-ready.
+
+    With `options.slow` the slow way starts from each photo, with the loss that the model was trained on.
+    """
+    run = run_of(model.header)
+    terms = terms_of(run)
+    networks, device = _networks(run, (*terms.style_layers, *terms.content_layers), how)
+    style = image.read(painting, longer=run.style_size or None).rgb.to(device)
+    objective = Objective(networks, [style], terms)
+    rows: list[dict[str, Any]] = []
+    for path in photos:
+        photo = image.read(path).rgb
+        photo = image.resize(photo, fit_longer((photo.shape[2], photo.shape[3]), options.size)).to(device)
+        progress(path.name)
+        content = objective.content(photo)
+        with torch.no_grad():
+            losses = {k: float(v) for k, v in objective(model.stylize(photo).to(device), content).items()}
+        row: dict[str, Any] = {"photo": path.name}
+        for part in ("style", "content"):
+            row[part] = sum(v for k, v in losses.items() if k.startswith(part))
+        if options.slow:
+            aim = sum(losses.values())
+            _, count = _slow(
+                objective, photo, content, aim, cap=options.cap, name=path.name, progress=progress
+            )
+            row["iterations"] = count
+        rows.append(row)
+    found: dict[str, Any] = {"model": model.name, "kind": "style", "size": options.size, "photos": rows}
+    if options.slow:
+        found["iterations"] = _counts([row["iterations"] for row in rows], options.cap)
+    return found
+
+
+def _slow(
+    objective: Objective,
+    start: Tensor,
+    content: optimize.Content | None,
+    aim: float,
+    *,
+    cap: int,
+    name: str,
+    progress: Progress,
+    to_end: bool = False,
+) -> tuple[Tensor, int | None]:
+    """The slow way's picture, and the iterations to a loss of `aim`: None where `cap` do not suffice.
+
+    It ends there, or at `cap` where `to_end`.
+    """
+    reached: int | None = None
+    picture = start
+    for record in _records(objective, start, content, cap):
+        picture = record.picture
+        progress(f"{name}: iteration {record.iteration}, loss {record.loss:.4g} (the network's {aim:.4g})")
+        if reached is None and record.loss <= aim:
+            reached = record.iteration
+            if not to_end:
+                break
+    return picture, reached
+
+
+def _records(
+    objective: Objective, start: Tensor, content: optimize.Content | None, cap: int
+) -> Iterator[optimize.Record]:
+    return optimize.minimize(objective, start, content, steps=cap)
+
+
+def _counts(counts: Sequence[int | None], cap: int) -> Mapping[str, Any]:
+    """Each count (None: more than `cap`), and their median, at least, where more than half of them are known."""
+    # Those that did not get there lie above all others, wherever above.
+    ordered = sorted(cap + 1 if count is None else count for count in counts)
+    return {"each": list(counts), "cap": cap, "median": statistics.median(ordered)}

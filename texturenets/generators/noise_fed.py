@@ -1,0 +1,51 @@
+"""What generators that take noise have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from texturenets import noise
+from texturenets.noise import NoiseInput
+
+
+class NoiseFed(nn.Module):
+    """A network with a tuple `noise` of the maps of noise that it takes, and `photo`: whether it takes a photo.
+
+    `stride` is what height and width of its pictures must be multiples of. Noise is an input like any other,
+    so a seed, a tile, a batch and an engine agree on it (`texturenets.noise.draw` makes it).
+    """
+
+    noise: tuple[NoiseInput, ...] = ()
+    photo: bool = True
+    stride: int = 1
+
+    def noise_shapes(self, height: int, width: int) -> list[tuple[int, int, int]]:
+        """(channels, height, width) of every map of noise for a picture of that size."""
+        return noise.shapes(self.noise, height, width)
+
+    def take(self, x: Tensor | None, noises: Sequence[Tensor] | None) -> Sequence[Tensor]:
+        """The maps of noise to use: those given, else those of seed 0 at the size of the photo `x`.
+
+        Raises ValueError where what the network needs is missing.
+        """
+        if self.photo and x is None:
+            raise ValueError("this network repaints photos: give it one")
+        if noises is not None:
+            if len(noises) != len(self.noise):
+                raise ValueError(f"{len(noises)} maps of noise for a network that takes {len(self.noise)}")
+            return noises
+        if not self.noise:
+            return []
+        if x is None:
+            raise ValueError("without a photo the noises have to be given: their size is the picture's")
+        drawn = noise.draw(self.noise, [0], x.shape[2], x.shape[3], device=x.device)
+        return [one.to(x.dtype).expand(x.shape[0], -1, -1, -1) for one in drawn]
+
+
+def beside(x: Tensor | None, more: Tensor | None) -> Tensor:
+    """Photo and noise (N, C, H, W) one behind the other, or the one that there is."""
+    both = [part for part in (x, more) if part is not None]
+    return both[0] if len(both) == 1 else torch.cat(both, 1)

@@ -1,0 +1,241 @@
+"""Textures: a network that draws from noise, and what can be asked of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from texturenets import devices, nodes, noise, specs
+from texturenets.errors import UserError
+from texturenets.modelfile import Header
+from texturenets.noise import NoiseInput
+
+Tileable = bool | Literal["x", "y"]
+Levels = float | Mapping[int, float]
+
+SMALLEST = 256
+"""Pixels of a side of what is drawn at least, and cut to size: instance normalization wants the maps of the coarsest
+scale to be about as large as in training, or its statistics are those of a few pixels."""
+
+MARGIN = 256
+"""Pixels drawn around a tile, and cut off, by networks that do not wrap around by themselves: more than what a pixel
+of theirs sees."""
+
+
+class Texture:
+    """A network that draws samples of a texture, from `texturenets.load`.
+
+    `name` is the texture's name, `path` the model file, `header` what the file says of itself, `device` where the
+    network runs (always in float32). `scales`: the scales at which it takes noise, in pixels, the coarsest first.
+    """
+
+    def __init__(self, network: nn.Module, header: Header, path: Path, device: torch.device) -> None:
+        self.network = network.eval().to(device)
+        self.header, self.path, self.device = header, path, device
+        self.inputs: tuple[NoiseInput, ...] = getattr(network, "noise", ())
+        self.stride = int(getattr(network, "stride", 1))
+        self.fixed: int | None = getattr(network, "size", None)
+        self.scales = tuple(sorted({n.stride for n in self.inputs}, reverse=True))
+        if not self.inputs or getattr(network, "photo", True):
+            raise UserError(f"{path}: its network takes a photo, it does not draw from noise")
+
+    @property
+    def name(self) -> str:
+        """The texture's name, as its header has it."""
+        return self.header.name
+
+    def __repr__(self) -> str:
+        return f"Texture({self.name!r}, {self.header.generator.name}, {self.device})"
+
+    def sample(
+        self,
+        size: int | tuple[int, int] = 256,
+        *,
+        seed: int = 0,
+        count: int | None = None,
+        tileable: Tileable = False,
+        level: Levels = 1.0,
+        hold: Sequence[int] = (),
+    ) -> Any:
+        """A PIL image of `size` pixels, (width, height) or one number for a square; with `count` a list of them.
+
+        One `seed` gives one picture, whatever `count`: the i-th has the seed `seed` + i. `tileable`: True, or "x"
+        or "y" for one axis; sides must then be multiples of the network's `stride`. `level`: of the noise, 1 as in
+        training, 0 for none; one number, or {scale: level}. `hold`: scales that keep the noise of `seed` while the
+        others are drawn anew.
+
+        Raises UserError for sizes, scales and levels that do not work, and when memory runs out.
+        """
+        from PIL import Image
+
+        width, height = (size, size) if isinstance(size, int) else size
+        pictures = []
+        for i in range(1 if count is None else count):
+            y = self.draw(height, width, seed + i, tileable=tileable, level=level, hold=hold, held=seed)
+            pixels = (y[0] * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+            pictures.append(Image.fromarray(pixels))
+        return pictures[0] if count is None else pictures
+
+    def draw(
+        self,
+        height: int,
+        width: int,
+        seed: int = 0,
+        *,
+        tileable: Tileable = False,
+        level: Levels = 1.0,
+        hold: Sequence[int] = (),
+        held: int = 0,
+    ) -> Tensor:
+        """One sample (1, 3, `height`, `width`), RGB in [0, 1]. `held`: the seed of the scales in `hold`.
+
+        The rest as in `sample`, errors too.
+        """
+        canvas = self.canvas(height, width, tileable)
+        self._check_scales(hold)
+        maps = self._noise(seed, canvas)
+        if hold:
+            kept = self._noise(held, canvas)
+            maps = [k if n.stride in hold else m for m, k, n in zip(maps, kept, self.inputs, strict=True)]
+        return self._drawn(self._levelled(maps, level), height, width, tileable)
+
+    def between(
+        self,
+        height: int,
+        width: int,
+        first: int,
+        last: int,
+        frames: int,
+        *,
+        tileable: Tileable = False,
+        level: Levels = 1.0,
+    ) -> Iterator[Tensor]:
+        """`frames` pictures, as `draw` gives them, from the sample of seed `first` to that of `last`.
+
+        The noise goes from the one to the other along a quarter of a circle, on which it keeps its distribution at
+        every step; uniform noise does so as the normal noise that it is made of.
+        """
+        if frames < 2:
+            raise UserError(f"frames {frames}: from one seed to another takes at least 2")
+        canvas = self.canvas(height, width, tileable)
+        ends = [self._noise(seed, canvas) for seed in (first, last)]
+        for frame in range(frames):
+            angle = frame / (frames - 1) * math.pi / 2
+            maps = [_mixed(a, b, angle, n.distribution) for a, b, n in zip(*ends, self.inputs, strict=True)]
+            yield self._drawn(self._levelled(maps, level), height, width, tileable)
+
+    def canvas(self, height: int, width: int, tileable: Tileable = False) -> tuple[int, int]:
+        """Rows and columns that are drawn for a picture of that size. Raises UserError for one that cannot be."""
+        if min(height, width) < 1:
+            raise UserError(f"size {width} x {height}: both sides are at least 1 pixel")
+        if self.fixed is not None:
+            if tileable:
+                raise UserError(f"{self.name} cannot tile: its network draws from a vector, of one size")
+            if max(height, width) > self.fixed:
+                raise UserError(
+                    f"size {width} x {height}: the network of {self.name} draws {self.fixed} x {self.fixed} "
+                    "pixels and no more"
+                )
+            return self.fixed, self.fixed
+        sides = []
+        for side, name, wraps in zip((height, width), "yx", self._axes(tileable), strict=True):
+            if wraps and side % self.stride:
+                raise UserError(
+                    f"size {width} x {height} cannot tile along {name}: {side} is not a multiple of "
+                    f"{self.stride}; {self.rounded(height, width, tileable)} can"
+                )
+            whole = -(-max(side, 1 if wraps else SMALLEST) // self.stride) * self.stride
+            # Wrapped around by itself, a side that is not to tile would.
+            sides.append(whole + (self.stride if tileable and not wraps and whole == side else 0))
+        return sides[0], sides[1]
+
+    def rounded(self, height: int, width: int, tileable: Tileable) -> str:
+        """The nearest larger size that tiles, as WIDTHxHEIGHT."""
+        sides = [
+            -(-side // self.stride) * self.stride if wraps else side
+            for side, wraps in zip((height, width), self._axes(tileable), strict=True)
+        ]
+        return f"{sides[1]}x{sides[0]}"
+
+    @staticmethod
+    def _axes(tileable: Tileable) -> tuple[bool, bool]:
+        """Whether rows and columns wrap around."""
+        if tileable not in (True, False, "x", "y"):
+            raise UserError(f"tileable {tileable!r} is none of True, False, 'x' and 'y'")
+        return tileable in (True, "y"), tileable in (True, "x")
+
+    def _noise(self, seed: int, canvas: tuple[int, int]) -> list[Tensor]:
+        return noise.draw(self.inputs, [seed], *canvas)
+
+    def _check_scales(self, scales: Sequence[int]) -> None:
+        strange = [scale for scale in scales if scale not in self.scales]
+        if strange:
+            known = ", ".join(map(str, self.scales))
+            raise UserError(f"scale {strange[0]}: {self.name} takes noise at the scales {known} (pixels)")
+
+    def _levelled(self, maps: Sequence[Tensor], level: Levels) -> list[Tensor]:
+        """The maps with their distances from the mean times the level of their scale."""
+        each = level if isinstance(level, Mapping) else dict.fromkeys(self.scales, float(level))
+        self._check_scales(list(each))
+        for scale, value in each.items():
+            if not 0 <= value < math.inf:
+                raise UserError(f"noise level {value} at scale {scale} is below 0 or no number")
+        return noise.levelled(maps, self.inputs, [each.get(n.stride, 1.0) for n in self.inputs])
+
+    def _drawn(self, maps: Sequence[Tensor], height: int, width: int, tileable: Tileable) -> Tensor:
+        """The network's picture of `maps`, cut to size and clamped."""
+        rows, columns = self._axes(tileable)
+        around = (0, 0)
+        if tileable and not wraps_around(self.header.generator):
+            extra = -(-MARGIN // self.stride) * self.stride
+            around = (extra if rows else 0, extra if columns else 0)
+            maps = [
+                _continued(m, around[0] // n.stride, around[1] // n.stride)
+                for m, n in zip(maps, self.inputs, strict=True)
+            ]
+        advice = (
+            f"not enough memory on {self.device} for {width} x {height} pixels: ask for a smaller picture"
+        )
+        with devices.memory_errors(advice), torch.inference_mode():
+            y: Tensor = self.network(None, [m.to(self.device) for m in maps])
+            y = y[:, :, around[0] : around[0] + height, around[1] : around[1] + width].clamp(0, 1)
+        return y.clone()
+
+
+def _continued(x: Tensor, rows: int, columns: int) -> Tensor:
+    """`x` (N, C, H, W) continued periodically by so many rows and columns at both ends."""
+    down = torch.arange(-rows, x.shape[2] + rows) % x.shape[2]
+    across = torch.arange(-columns, x.shape[3] + columns) % x.shape[3]
+    return x[:, :, down][:, :, :, across]
+
+
+def _mixed(a: Tensor, b: Tensor, angle: float, distribution: noise.Distribution) -> Tensor:
+    if angle in (0.0, math.pi / 2):
+        return a if angle == 0 else b
+    if distribution == "normal":
+        return math.cos(angle) * a + math.sin(angle) * b
+    # Half a step of the 24 bits that the numbers have keeps 0 away from the tail's end.
+    normal = [torch.special.ndtri(x.double() + 2.0**-25) for x in (a, b)]
+    mixed = math.cos(angle) * normal[0] + math.sin(angle) * normal[1]
+    result: Tensor = torch.special.ndtr(mixed).to(a.dtype)
+    return result
+
+
+def wraps_around(spec: specs.GeneratorSpec) -> bool:
+    """Whether what the network draws continues at its other end, at any size that is a multiple of its stride."""
+    if isinstance(spec, specs.Graph):
+        lines = nodes.parse(spec.nodes)
+        return not any(
+            line.operation in ("deconv", "crop")
+            or (line.operation == "pad" and line.settings["mode"] != "circular")
+            or (line.operation == "upsample" and line.settings["mode"] != "nearest")
+            for line in lines
+        )
+    circular = spec.padding == "circular" and getattr(spec, "down_padding", None) in (None, "circular")
+    doubles = getattr(spec, "upsampling", "bilinear") in ("nearest", "bilinear")
+    return circular and doubles and not isinstance(spec, specs.Custom)

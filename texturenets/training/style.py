@@ -1,0 +1,174 @@
+"""Runs that learn to repaint photos like a painting."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from texturenets import data, runs
+from texturenets.errors import UserError
+from texturenets.losses import Terms
+from texturenets.training import cache, setup
+from texturenets.training.logistics import Logistics
+from texturenets.training.loop import Part, Training
+
+VALIDATION_CROPS = 16  # enough for a mean that orders checkpoints; a second of work on two cores
+
+
+class StyleTraining(Training[runs.StyleRun]):
+    """A run of `train style`: fed with crops of photos and, where the network takes it, noise."""
+
+    kind = "style"
+
+    def __init__(
+        self,
+        run: runs.StyleRun,
+        styles: Sequence[Path],
+        content: Path,
+        out: Path,
+        logistics: Logistics | None = None,
+        *,
+        resume: bool = False,
+        progress: Any = None,
+    ) -> None:
+        """`content`: a folder of photos, or a file of `training.cache`. Raises UserError, as `Training`."""
+        self.content = content
+        self.cached: cache.Facts | None = None
+        super().__init__(run, styles, out, logistics, resume=resume, progress=progress)
+
+    def _inputs_facts(self) -> dict[str, Any]:
+        if self.content.is_file():
+            self.cached = cache.read_facts(self.content)
+            digest, self.count = self.cached.digest, self.cached.train
+            self._check_cache(self.cached)
+        else:
+            self.photos = data.scan(self.content, self.run.val_share, self.run.seed)
+            digest, self.count = self.photos.digest, len(self.photos.train)
+        if self.run.texture_photos > self.count:
+            raise UserError(f"--texture-photos {self.run.texture_photos}: there are {self.count} photos")
+        return {"photos": digest}
+
+    def _check_processes(self, run: runs.Run) -> None:
+        super()._check_processes(run)
+        if self.fabric.world_size > 1 and isinstance(run, runs.StyleRun) and run.texture_photos:
+            raise UserError("--texture-photos halves the batch: run it in one process")
+
+    def _terms(self) -> Terms:
+        run = self.run
+        return dataclasses.replace(
+            super()._terms(),
+            content_layers=setup.full_names(run.content_layers) if run.content_weight else (),
+            content_weight=run.content_weight,
+        )
+
+    def _check_network(self) -> None:
+        super()._check_network()
+        if not getattr(self.network, "photo", True):
+            raise UserError(
+                f"the generator {self.run.generator} with these options draws from noise and takes no photo: "
+                "use `texturenets train texture`, or another --generator"
+            )
+        if self.run.diversity_weight and not self.noise:
+            raise UserError("--diversity-weight wants noise for results to differ by: add --noise-depth 3")
+
+    def _check_cache(self, facts: cache.Facts) -> None:
+        """Raises UserError where the cache was made for other losses than this run's."""
+        run, layers = self.run, self._terms().content_layers
+        wanted: list[tuple[str, Any, Any]] = [
+            ("--content-layers", facts.layers, layers),
+            ("--image-size", facts.image_size, run.image_size),
+            ("--precision and descriptor", facts.descriptor, setup.descriptor_facts(run, self.precision)),
+        ]
+        for name, has, wants in wanted:
+            if has != wants:
+                raise UserError(
+                    f"{self.content} was made with {name} {has}, this run wants {wants}: write it anew"
+                )
+        if run.pyramid_loss > 1:
+            raise UserError(
+                "--pyramid-loss takes content features at several scales, a cache holds one: use a folder"
+            )
+        if run.texture_photos:
+            raise UserError("--texture-photos chooses among photos: give --content a folder, not a cache")
+
+    def _hold_out(self) -> None:
+        if self.cached:
+            self.val = cache.validation(self.content, VALIDATION_CROPS)
+        else:
+            self.val, self.unreadable = data.validation(
+                self.photos.val, self.run.image_size, VALIDATION_CROPS
+            )
+
+    def _crops(self, batch: int, slots: range, files: Sequence[Path] | None = None) -> Dataset[data.Batch]:
+        run = self.run
+        if self.cached:
+            return cache.CachedCrops(self.content, self.cached, batch=batch, slots=slots, seed=run.seed)
+        chosen = self.photos.train if files is None else files
+        return data.Crops(chosen, side=run.image_size, batch=batch, slots=slots, seed=run.seed, flip=run.flip)
+
+    def _batches(self, steps: range, slots: range) -> Iterator[data.Batch]:
+        run = self.run
+        if run.diversity_weight:
+            # Neighbours across different photos mean nothing: one photo, as often as the batch is large.
+            crops = self._crops(1, range(1))
+        elif run.texture_photos:
+            half = run.batch_size // 2
+            few = self.photos.train[: run.texture_photos]
+            crops = data.Joined([self._crops(half, range(half), few), self._crops(half, range(half))])
+        else:
+            crops = self._crops(run.batch_size, slots)
+        return data.loader(crops, steps, self.logistics.workers, self.device.type == "cuda")
+
+    def _parts(self, batch: data.Batch, slots: range) -> list[Part]:
+        photos = batch.photos.to(self.device, non_blocking=True)
+        content = {k: self._there(v) for k, v in (batch.content or {}).items()}
+        if self.run.diversity_weight:
+            photos = photos.expand(len(slots), -1, -1, -1)
+            content = {k: v.expand(len(slots), -1, -1, -1) for k, v in content.items()}
+        noises = self._training_noise(batch.step, slots)
+        parts, begin = [], 0
+        for x in photos.chunk(self.run.accumulate):
+            these = slice(begin, begin + len(x))
+            begin += len(x)
+            known = [{k: v[these] for k, v in content.items()}] if content else None
+            parts.append(Part(len(x), x, [m[these] for m in noises], known))
+        return parts
+
+    def _losses(self, y: Tensor, part: Part) -> dict[str, Tensor]:
+        assert part.x is not None
+        content = part.content or self.objective.content(part.x)
+        if not self.run.texture_photos or not self.network.training:
+            # The held-out photos differ, so do their pictures.
+            return self.objective(y, content, diverse=self.network.training)  # type: ignore[no-any-return]
+        # "...both texture and content losses on a fixed set of 16 images and only content loss on the big number
+        # of images" (README of branch texture_nets_v1).
+        half = part.count // 2
+        losses: dict[str, Tensor] = self.objective(
+            y[:half], [{k: v[:half] for k, v in c.items()} for c in content]
+        )
+        others = self.objective(
+            y[half:], [{k: v[half:] for k, v in c.items()} for c in content], texture=False
+        )
+        for name, value in others.items():
+            losses[name] = (losses[name] + value) / 2
+        return losses
+
+    def _validation_parts(self) -> list[Part]:
+        parts, begin = [], 0
+        for crops in torch.split(self.val, self.run.batch_size // self.run.accumulate):
+            if not len(crops):
+                continue
+            x = crops.to(self.device)
+            noises = self._held_noise(range(begin, begin + len(x)))
+            begin += len(x)
+            parts.append(Part(len(x), x, noises))
+        return parts
+
+    def _shown(self, batch: data.Batch, y: Tensor) -> Tensor:
+        return torch.stack([batch.photos[:4].expand_as(y), y])
