@@ -103,9 +103,10 @@ def _routes(app: FastAPI, service: Service) -> None:
         quality: Annotated[int | None, Query(ge=1, le=100, description="Of JPEG and WebP.")] = None,
     ) -> Response:
         """Repaint a photo: its file as the body, or as a file of a form. Nothing of it is kept."""
-        async with service.line.place():
+        with service.line.place():
+            data = await _photo(request)
             made = await service.stylize(
-                await _photo(request),
+                data,
                 style,
                 size=size,
                 strength=strength,
@@ -136,7 +137,7 @@ def _routes(app: FastAPI, service: Service) -> None:
         sides = int(height or width), int(width)
         if min(sides) < 1:
             raise Problem(422, f"size {size}: both sides are at least 1 pixel")
-        async with service.line.place():
+        with service.line.place():
             made = await service.sample(
                 texture, height=sides[0], width=sides[1], seed=seed, tileable=tileable, form=format
             )

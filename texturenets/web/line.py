@@ -6,9 +6,9 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,26 +59,30 @@ class Line:
         for pool in (self.engine, self.pool):
             pool.shutdown(wait=False, cancel_futures=True)
 
-    @asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
-        """A place in the line, for a limited time. Raises Problem (503, with Retry-After) where it is full."""
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """A place in the line. Raises Problem (503, with Retry-After) where it is full."""
         if self.inside >= self.most:
-            wait = min(60, max(1, math.ceil(self.mean * self.inside)))
-            raise Problem(
-                503, f"{self.inside} requests wait already; try again later", {"Retry-After": str(wait)}
-            )
+            raise self._later(f"{self.inside} requests wait already; try again later")
         self.inside += 1
+        try:
+            yield
+        finally:
+            self.inside -= 1
+
+    @asynccontextmanager
+    async def time(self) -> AsyncIterator[None]:
+        """The time that one request has once its body is there. Raises Problem (503) where it is not enough."""
         try:
             async with asyncio.timeout(self.seconds):
                 yield
         except TimeoutError:
-            raise Problem(
-                503,
-                f"not done within {self.seconds:g} s: ask for a smaller picture, or later",
-                {"Retry-After": str(min(60, max(1, math.ceil(self.mean * self.inside))))},
-            ) from None
-        finally:
-            self.inside -= 1
+            said = f"not done within {self.seconds:g} s: ask for a smaller picture, or later"
+            raise self._later(said) from None
+
+    def _later(self, detail: str) -> Problem:
+        wait = min(60, max(1, math.ceil(self.mean * self.inside)))
+        return Problem(503, detail, {"Retry-After": str(wait)})
 
     async def apart(self, call: Callable[[], Any]) -> Any:
         """`call` in a thread for pictures that are read or written."""

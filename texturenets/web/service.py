@@ -112,7 +112,7 @@ class Service:
         if size is not None:
             self.check_size(*sizes.fit_longer((height, width), size), "a result")
         suffix, media = FORMATS[SAME.get(kind, "jpeg") if form == "auto" else form]
-        async with self.line.room:
+        async with self.line.time(), self.line.room:
             picture = await self._whole(lambda: image.from_bytes(data, "the body", longer=size))
             # What the command line does with a photo, in the same order.
             picture.pixels = await self._draw(
@@ -135,7 +135,7 @@ class Service:
         name, known = self.find(texture, "texture")
         self.check_size(height, width, "a sample")
         suffix, media = FORMATS[form]
-        async with self.line.room:
+        async with self.line.time(), self.line.room:
             drawn = await self._draw(
                 name, known, lambda model: model.sample((width, height), seed=seed, tileable=tileable)
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Query, Request
@@ -11,6 +11,7 @@ from starlette.responses import FileResponse
 
 from texturenets import image, presets
 from texturenets.errors import UserError
+from texturenets.runs import Run
 from texturenets.web.problems import Problem, documented
 from texturenets.web.service import Service
 from texturenets.web.trainings import Trainings
@@ -57,13 +58,16 @@ def add(
         name: Annotated[str, Query(max_length=64, description="Of the model: letters, digits, - and _.")],
         kind: Annotated[Literal["style", "texture"], Query()] = "style",
         preset: Annotated[str, Query(max_length=64, description="Recipe.")] = "default",
-        steps: Annotated[int, Query(ge=1, le=MOST_STEPS)] = presets.DEFAULT.steps,
+        steps: Annotated[
+            int | None, Query(ge=1, le=MOST_STEPS, description="Of the optimizer; the recipe's own without.")
+        ] = None,
     ) -> dict[str, Any]:
         """Put a training in the queue: a painting's or an exemplar's file as the body, or as a file of a form."""
         place = there()
-        if kind == "style" and preset not in presets.STYLE_PRESETS:
-            raise Problem(422, f"preset: one of {', '.join(presets.STYLE_PRESETS)}")
-        async with service.line.place():
+        known: Mapping[str, Run] = presets.STYLE_PRESETS if kind == "style" else presets.TEXTURE_PRESETS
+        if preset not in known:
+            raise Problem(422, f"preset: one of {', '.join(known)}")
+        with service.line.place():
             data = await body(request)
             await service.check_photo(data)
             # What training cannot read is better told now than when its turn has come.
@@ -75,7 +79,7 @@ def add(
         suffix = SUFFIXES.get(form, ".img")
         try:
             job = await asyncio.to_thread(
-                lambda: place.add(name, kind, data, suffix, preset=preset, steps=steps)
+                lambda: place.add(name, kind, data, suffix, preset=preset, steps=steps or known[preset].steps)
             )
         except UserError as error:
             raise Problem(409 if "already" in str(error) else 422, str(error)) from None
