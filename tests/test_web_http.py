@@ -177,6 +177,15 @@ def test_samples(tmp_path: Path) -> None:
         problem(service.post("/v1/stylize?style=grain", content=photo()), 404)
 
 
+def test_a_sample_is_the_one_of_the_command_line(service: TestClient, folder: Path, tmp_path: Path) -> None:
+    path = model(folder, "bark", "texture")
+    words = ["sample", str(path), "--size", "40x24", "--seed", "3", "--device", "cpu"]
+    assert main([*words, "-o", str(tmp_path / "out.png"), "--quiet"]) == 0
+    answer = service.post("/v1/sample?texture=bark&size=40x24&seed=3")
+    assert answer.status_code == 200, answer.text
+    assert opened(answer.content).tobytes() == opened((tmp_path / "out.png").read_bytes()).tobytes()
+
+
 class Slow:
     """A style that waits for leave."""
 
@@ -260,6 +269,10 @@ def test_the_document_names_every_route(service: TestClient) -> None:
     page = service.get("/docs")
     assert "/v1/sample" in page.text
     assert "http" not in page.text.replace("HTTP", "").replace("http-equiv", "")  # nothing from elsewhere
+
+
+def test_the_bare_address_leads_to_the_document(service: TestClient) -> None:
+    assert service.get("/").url.path == "/docs"
 
 
 def test_other_addresses_are_problems(service: TestClient) -> None:

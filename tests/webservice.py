@@ -14,18 +14,20 @@ from PIL import Image
 from texturenets import modelfile
 from texturenets.generators import build
 from texturenets.modelfile import Header
-from texturenets.specs import Residual
+from texturenets.specs import GeneratorSpec, Multiscale, Residual
 from texturenets.web.app import create
 from texturenets.web.settings import Limits, Settings
 
 TINY = Residual(channels=8, blocks=1)
+GRAIN = Multiscale(channels=(4, 4, 3), noise_channels=2, noise_depth=2)
 
 
 def model(folder: Path, name: str = "tiny", kind: Any = "style") -> Path:
     """A model file with random weights."""
     path = folder / f"{name}.safetensors"
     folder.mkdir(parents=True, exist_ok=True)
-    modelfile.save(build(TINY), Header(name=name, kind=kind, generator=TINY), path)
+    spec: GeneratorSpec = TINY if kind == "style" else GRAIN
+    modelfile.save(build(spec), Header(name=name, kind=kind, generator=spec), path)
     return path
 
 

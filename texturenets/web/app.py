@@ -15,7 +15,7 @@ from fastapi import FastAPI, Query, Request
 from starlette.datastructures import UploadFile
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from texturenets import __version__
 from texturenets.web import problems, training_routes
@@ -86,8 +86,7 @@ def _routes(app: FastAPI, service: Service) -> None:
     @app.post(
         "/v1/stylize",
         response_class=Response,
-        responses={200: {"description": "The picture", "content": PICTURES}}
-        | documented(400, 401, 404, 408, 413, 415, 422, 503),
+        responses=documented(400, 401, 404, 408, 413, 415, 422, 503, content=PICTURES),
         openapi_extra={"requestBody": {"required": True, "content": service.photo_body()}},
     )
     async def stylize(  # noqa: PLR0917 (FastAPI passes them by name)
@@ -120,8 +119,7 @@ def _routes(app: FastAPI, service: Service) -> None:
     @app.post(
         "/v1/sample",
         response_class=Response,
-        responses={200: {"description": "The picture", "content": PICTURES}}
-        | documented(401, 404, 408, 413, 422, 503),
+        responses=documented(401, 404, 408, 413, 422, 503, content=PICTURES),
     )
     async def sample(
         texture: Name = None,
@@ -163,7 +161,7 @@ def _routes(app: FastAPI, service: Service) -> None:
     @app.get(
         "/v1/models/{name}/thumbnail",
         response_class=Response,
-        responses={200: {"content": {"image/jpeg": PICTURES["image/jpeg"]}}} | documented(401, 404),
+        responses=documented(401, 404, content={"image/jpeg": PICTURES["image/jpeg"]}),
     )
     async def thumbnail(name: str) -> Response:
         """A small picture of what a model does."""
@@ -180,11 +178,15 @@ def _routes(app: FastAPI, service: Service) -> None:
     @app.get(
         "/metrics",
         response_class=Response,
-        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}} | documented(401),
+        responses=documented(401, content={"text/plain": {"schema": {"type": "string"}}}),
     )
     async def metrics() -> Response:
         """Numbers for Prometheus."""
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @app.get("/", include_in_schema=False)
+    async def start() -> RedirectResponse:
+        return RedirectResponse("docs")
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:

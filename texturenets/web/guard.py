@@ -92,7 +92,7 @@ class Guard:
         if scope["method"] != "GET" or not hmac.compare_digest(given.encode(), token.encode()):
             return None
         rest = urlencode([(key, value) for key, value in pairs if key != "token"])
-        path = "/" + scope["path"].lstrip("/")  # "//name" would lead to another machine
+        path = "/" + str(scope["path"]).lstrip("/")  # "//name" would lead to another machine
         return path + (f"?{rest}" if rest else "")
 
     async def _enter(self, there: str, send: Send) -> None:

@@ -50,10 +50,13 @@ class Problem(Exception):  # noqa: N818  RFC 9457's word
         return Response(self.body(), self.status, self.headers, MEDIA)
 
 
-def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Of an operation in the OpenAPI document: the problems that it answers with."""
-    content = {MEDIA: {"schema": SCHEMA}}
-    return {s: {"description": HTTPStatus(s).phrase, "content": content} for s in statuses}
+def documented(*statuses: int, content: dict[str, Any] | None = None) -> dict[int | str, dict[str, Any]]:
+    """Of an operation in the OpenAPI document: the problems that it answers with, and the `content` of a success."""
+    problem = {MEDIA: {"schema": SCHEMA}}
+    well: dict[int | str, dict[str, Any]] = (
+        {200: {"description": "It is well", "content": content}} if content else {}
+    )
+    return well | {s: {"description": HTTPStatus(s).phrase, "content": problem} for s in statuses}
 
 
 def install(app: FastAPI) -> None:

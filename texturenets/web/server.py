@@ -22,6 +22,7 @@ def listen(settings: Settings) -> socket.socket:
     place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         place.bind((settings.host, settings.port))
+        place.listen(2048)  # whoever reads the address may connect at once
     except (OSError, OverflowError) as error:
         place.close()
         raise UserError(

@@ -103,7 +103,7 @@ def add(
     @app.get(
         "/v1/trainings/{name}/picture",
         response_class=FileResponse,
-        responses={200: {"content": {"image/jpeg": {}}}} | documented(401, 404),
+        responses=documented(401, 404, content={"image/jpeg": {}}),
     )
     async def picture(name: str) -> FileResponse:
         """Photos above, what the network makes of them below; the newest."""

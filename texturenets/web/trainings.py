@@ -23,7 +23,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from texturenets.errors import UserError
 from texturenets.files import whole
@@ -88,7 +88,7 @@ class Trainings:
     def report(self, job: Job) -> dict[str, Any]:
         """A job with what its process wrote down: step, losses, time left."""
         records = self._records(job.name)
-        losses = next((r["losses"] for r in reversed(records) if "losses" in r), {})
+        losses: dict[str, float] = next((r["losses"] for r in reversed(records) if "losses" in r), {})
         timed = [r for r in records if "seconds" in r]
         last = timed[-1] if timed else {"step": 0, "seconds": 0.0}
         left = None
@@ -308,4 +308,4 @@ class Trainings:
     def _write(self, job: Job) -> Job:
         with whole(self._place(job.name) / "job.json") as part:
             part.write_text(json.dumps(asdict(job)))
-        return cast(Job, job)
+        return job
