@@ -68,6 +68,13 @@ def test_pages_of_others_are_refused(tmp_path: Path) -> None:
         assert friend.headers["access-control-allow-origin"] == "https://friend.example"
 
 
+def test_long_headers_are_refused(tmp_path: Path) -> None:
+    with client(tmp_path) as service:
+        assert service.get("/v1/models", headers={"X-Long": "a" * 30_000}).status_code == 200
+        answer = service.get("/v1/models", headers={f"X-{i}": "a" * 90 for i in range(400)})
+        assert (answer.status_code, answer.json()["status"]) == (431, 431)
+
+
 def run(app: Any, messages: list[dict[str, Any]], seconds: float = 0.1) -> list[dict[str, Any]]:
     """What `app` behind a guard sends for a POST whose body comes as `messages` and then not at all."""
     sent: list[dict[str, Any]] = []

@@ -18,6 +18,9 @@ from texturenets.web.settings import Settings
 
 COOKIE = "texturenets"
 CLOSE = {"Connection": "close"}  # what is left of the body is not read
+LONGEST_HEADERS = 32 * 2**10
+"""Bytes of a request's headers, as web servers have it; the server itself stops at about twice as many."""
+
 OPEN = ("/healthz",)
 """Answered without a token: what asks whether the service lives is seldom told secrets."""
 
@@ -54,6 +57,8 @@ class Guard:
                     {"WWW-Authenticate": "Bearer"},
                 )
             self._check_length(headers)
+            if sum(len(name) + len(value) for name, value in scope["headers"]) > LONGEST_HEADERS:
+                raise Problem(431, f"the headers have more than {LONGEST_HEADERS} bytes")
         except Problem as problem:
             await _refuse(problem, send)
             return

@@ -9,10 +9,9 @@ import uvicorn
 
 from texturenets.errors import UserError
 from texturenets.web.app import create
+from texturenets.web.guard import LONGEST_HEADERS
 from texturenets.web.observe import log_to_stderr
 from texturenets.web.settings import LOOPBACK, Settings
-
-LONGEST_HEADERS = 32 * 2**10  # bytes of a request's line and headers together, as web servers have it
 
 
 def listen(settings: Settings) -> socket.socket:
