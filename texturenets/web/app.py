@@ -9,7 +9,7 @@ import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import FastAPI, Query, Request
 from starlette.datastructures import UploadFile
@@ -18,6 +18,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from texturenets import __version__
+from texturenets.errors import UserError
 from texturenets.web import problems, training_routes
 from texturenets.web.guard import Guard
 from texturenets.web.observe import Observer
@@ -25,7 +26,9 @@ from texturenets.web.outside import Quiet
 from texturenets.web.problems import Problem, documented
 from texturenets.web.service import Service
 from texturenets.web.settings import Settings
-from texturenets.web.trainings import Trainings
+
+if TYPE_CHECKING:
+    from texturenets.web.trainings import Trainings
 
 Format = Literal["jpeg", "png", "webp"]
 PICTURES = {
@@ -42,9 +45,7 @@ def create(settings: Settings, load: Callable[[Path], Any] | None = None) -> tup
     """The application, to be served, and what it works with. `load`: as for `Service`."""
     service = Service(settings, load)
 
-    trainings = None
-    if settings.models is not None and settings.photos is not None:
-        trainings = Trainings(settings.models, settings.photos)
+    trainings = _trainings(settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -80,6 +81,19 @@ def create(settings: Settings, load: Callable[[Path], Any] | None = None) -> tup
         )
     app.add_middleware(Observer, metrics=service.metrics)
     return app, service
+
+
+def _trainings(settings: Settings) -> Trainings | None:
+    """Those of the folder of models, where there are photos to learn on. Raises UserError."""
+    if settings.photos is None:
+        return None
+    if settings.models is None:
+        raise UserError("--photos is for trainings, whose models go into --models FOLDER: give that too")
+    try:
+        from texturenets.web.trainings import Trainings
+    except ImportError:  # fcntl
+        raise UserError("trainings need locks as Unix has them: leave out --photos") from None
+    return Trainings(settings.models, settings.photos)
 
 
 def _routes(app: FastAPI, service: Service) -> None:

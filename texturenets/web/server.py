@@ -32,8 +32,8 @@ def listen(settings: Settings) -> socket.socket:
 
 def serve(settings: Settings, level: str = "info") -> None:
     """Serve until it is told to stop by a signal; requests at work are finished."""
-    place = listen(settings)
     app, _ = create(settings)
+    place = listen(settings)
     log_to_stderr(level)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     print(f"http://{host}:{place.getsockname()[1]}", flush=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import FastAPI, Query, Request
 from starlette.responses import FileResponse
@@ -14,7 +14,9 @@ from texturenets.errors import UserError
 from texturenets.runs import Run
 from texturenets.web.problems import Problem, documented
 from texturenets.web.service import Service
-from texturenets.web.trainings import Trainings
+
+if TYPE_CHECKING:
+    from texturenets.web.trainings import Trainings
 
 SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif", "BMP": ".bmp"}
 """Of an exemplar's file, by Pillow's name of its format."""
