@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -481,27 +481,11 @@ def read(
     Raises UserError for a file that is missing, unreadable, no picture, damaged, cut short or too large.
     """
     path = Path(path)
-    if longer is not None and longer < 1:
-        raise UserError(f"cannot make a picture {longer} pixels long: the longer side is at least 1")
+    _check_longer(longer)
     limit = _max_pixels(max_pixels)
     try:
         with path.open("rb") as file:
-            start = file.read(16)
-            if not start:
-                raise UserError(f"{path} is empty")
-            try:
-                with _without_pillows_limit():
-                    image = Image.open(file, formats=sorted(set(_formats().values())))
-                with image:
-                    return _decode(image, limit, longer, keep_gps)
-            except UserError as error:
-                raise UserError(f"cannot use {path}: {error}") from error
-            except UnidentifiedImageError:
-                raise UserError(_unidentified(path, start)) from None
-            except MemoryError:
-                raise UserError(f"not enough memory to decode {path}") from None
-            except Exception as error:  # damaged files make decoders raise anything
-                raise UserError(f"{path} is damaged or cut short: {_reason(error)}") from error
+            return _read(file, path, limit, longer, keep_gps)
     except FileNotFoundError:
         raise UserError(f"no such file: {path}") from None
     except IsADirectoryError:
@@ -546,7 +530,60 @@ def srgb_profile() -> bytes:
     return _srgb()
 
 
-def _unidentified(path: Path, start: bytes) -> str:
+def from_bytes(
+    data: bytes,
+    name: str = "the picture",
+    *,
+    longer: int | None = None,
+    keep_gps: bool = False,
+    max_pixels: int | None = None,
+) -> Picture:
+    """As `read`, of the bytes of a file; errors call it `name`."""
+    _check_longer(longer)
+    return _read(io.BytesIO(data), name, _max_pixels(max_pixels), longer, keep_gps)
+
+
+def measure(data: bytes, name: str = "the picture") -> tuple[str, tuple[int, int]]:
+    """Format, as Pillow calls it, and (H, W) that the bytes of a file say of themselves; nothing is decoded.
+
+    Raises UserError for what is empty or no picture.
+    """
+    with _opened(io.BytesIO(data), name) as image:
+        return str(image.format), (image.height, image.width)
+
+
+def _check_longer(longer: int | None) -> None:
+    if longer is not None and longer < 1:
+        raise UserError(f"cannot make a picture {longer} pixels long: the longer side is at least 1")
+
+
+@contextmanager
+def _opened(file: IO[bytes], name: StrPath) -> Iterator[Image.Image]:
+    """The picture in `file`, not decoded yet. Raises UserError, for whatever goes wrong with it in the block too."""
+    start = file.read(16)
+    if not start:
+        raise UserError(f"{name} is empty")
+    try:
+        with _without_pillows_limit():
+            image = Image.open(file, formats=sorted(set(_formats().values())))
+        with image:
+            yield image
+    except UserError as error:
+        raise UserError(f"cannot use {name}: {error}") from error
+    except UnidentifiedImageError:
+        raise UserError(_unidentified(name, start)) from None
+    except MemoryError:
+        raise UserError(f"not enough memory to decode {name}") from None
+    except Exception as error:  # damaged files make decoders raise anything
+        raise UserError(f"{name} is damaged or cut short: {_reason(error)}") from error
+
+
+def _read(file: IO[bytes], name: StrPath, limit: int, longer: int | None, keep_gps: bool) -> Picture:
+    with _opened(file, name) as image:
+        return _decode(image, limit, longer, keep_gps)
+
+
+def _unidentified(path: StrPath, start: bytes) -> str:
     brand = start[8:12] if start[4:8] == b"ftyp" else b""  # ISO base media, also that of films
     if brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1") and ".heic" not in _formats():
         return f"cannot read {path}: HEIC needs pillow-heif (pip install 'texturenets[heif]')"
@@ -625,6 +662,16 @@ def write(
     when the file cannot be written.
     """
     path = Path(path)
+    data = to_bytes(path, picture, quality=quality, exif=exif)
+    with whole(path) as part, part.open("wb") as file:
+        file.write(data)
+
+
+def to_bytes(
+    path: StrPath, picture: Picture | Array, *, quality: int | None = None, exif: bytes | None = None
+) -> bytes:
+    """What `write` would write to `path`; of it the suffix alone matters. Errors as there."""
+    path = Path(path)
     name = output_format(path)
     if quality is not None and not 1 <= quality <= 100:
         raise UserError(f"quality {quality} is not between 1 and 100")
@@ -638,11 +685,9 @@ def write(
     if alpha is not None and tuple(alpha.shape) != (1, 1, *shape[2:]):
         raise UserError(f"cannot write {path}: alpha of {tuple(alpha.shape)} beside a picture of {shape}")
     try:
-        data = _encode(picture, name, quality, picture.exif if exif is None else exif)
+        return _encode(picture, name, quality, picture.exif if exif is None else exif)
     except Exception as error:  # encoders raise anything
         raise UserError(f"cannot write {path}: {_reason(error)}") from error
-    with whole(path) as part, part.open("wb") as file:
-        file.write(data)
 
 
 # ---- PIL images, arrays and tensors ------------------------------------------------------------------

@@ -16,32 +16,45 @@ def export(
     models: list[str],
     /,
     *,
-    to: Literal["onnx", "openvino"],
+    to: Literal["onnx", "openvino", "web"],
     output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
     generator: str | None = None,
+    runtime: Path | None = None,
     quiet: Flag = False,
 ) -> None:
     """Write models for other programs, for any height, width and batch, and compare each with PyTorch.
 
-    The names of the files are printed, one a line.
+    The names of the files are printed, one a line. `--to web` writes a page that any file server can host and that
+    runs the models in the browser: photos do not leave it.
 
     Parameters
     ----------
     models
         Shipped names or model files.
     to
-        Format: onnx, one file; openvino, a description (.xml) and its weights (.bin).
+        Format: onnx, one file; openvino, a description (.xml) and its weights (.bin); web, a folder.
     output
         File for one model, or a folder: one that is there, a name without the format's suffix, or any name
         for several models [default: the current folder].
     generator
         FILE.py:CLASS: the network's code, for a model trained with one of your own; it is run.
+    runtime
+        With --to web: the npm package onnxruntime-web as a file (.tgz) [default: npm fetches it, once].
     quiet
         Say nothing of the comparison.
     """
     from texturenets import export as exports
     from texturenets import modelfile
 
+    if to == "web":
+        from texturenets.web import staticpage
+
+        if output is None or output.is_file():
+            raise UserError("--to web writes a folder: name one, with --output FOLDER")
+        print(staticpage.write([modelfile.find(name) for name in models], output, runtime, generator))
+        return
+    if runtime is not None:
+        raise UserError(f"--runtime is for --to web, not --to {to}")
     suffix = exports.suffix(to)
     paths = [modelfile.find(name) for name in models]
     for path, out in _plan(paths, output, suffix):

@@ -1,0 +1,169 @@
+"""1,000 hostile requests: each gets a 4xx within a second, no trace leaks, and the service goes on unhurt.
+
+    python benchmarks/accept_hostile.py [--count 1000]
+
+Not pictures, decompression bombs, 100,000 x 1 pixels, bodies cut short or slow, names with ../, huge headers, broken
+forms, wrong values. A slow body is answered within a second of the time limit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import random
+import socket
+import struct
+import sys
+import tempfile
+import time
+import zlib
+from collections import Counter
+from pathlib import Path
+
+from PIL import Image
+from service import service
+
+
+def png(width: int, height: int, data: bytes) -> bytes:
+    """A PNG that says it has that size, whatever is in it."""
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", head), (b"IDAT", data), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(d)) + kind + d + struct.pack(">I", zlib.crc32(kind + d)) for kind, d in chunks
+    )
+
+
+def photo(form: str = "PNG") -> bytes:
+    """A photo that is well."""
+    buffer = io.BytesIO()
+    Image.effect_noise((64, 48), 60).convert("RGB").save(buffer, form)
+    return buffer.getvalue()
+
+
+def post(target: str, body: bytes, *fields: str, length: int | None = None) -> bytes:
+    """A request as bytes."""
+    lines = [
+        f"POST {target} HTTP/1.1",
+        "Host: localhost",
+        f"Content-Length: {len(body) if length is None else length}",
+    ]
+    return "\r\n".join([*lines, *fields, "Connection: close", "", ""]).encode("latin-1") + body
+
+
+def hostile(dice: random.Random) -> tuple[str, bytes]:
+    """A kind of malice and a request of it."""
+    stylize = "/v1/stylize?style=wave"
+    kinds = {
+        "no picture": lambda: post(stylize, dice.randbytes(dice.randrange(2000))),
+        "bomb": lambda: post(stylize, png(50_000, 50_000, zlib.compress(bytes(10**6)))),
+        "long bomb": lambda: post(stylize, png(100_000, 1, zlib.compress(bytes(300_001)))),
+        "cut picture": lambda: post(stylize, photo(dice.choice(["PNG", "JPEG"]))[: dice.randrange(60, 600)]),
+        "says small": lambda: post(
+            stylize, png(64, 64, zlib.compress(bytes(10**7)))[: dice.randrange(40, 60)]
+        ),
+        "path": lambda: post("/v1/stylize?style=" + "..%2f" * dice.randrange(1, 9) + "etc%2fpasswd", photo()),
+        "plain path": lambda: post(f"/v1/models/../../{dice.randrange(99)}/thumbnail", b""),
+        "huge header": lambda: post(stylize, photo(), "X-A: " + "a" * dice.randrange(70_000, 200_000)),
+        "many headers": lambda: post(stylize, photo(), *(f"X-{i}: {'b' * 90}" for i in range(900))),
+        "large body": lambda: post(stylize, b"", length=10**11),
+        "wrong value": lambda: post(
+            f"{stylize}&size={dice.choice(['0', '-1', '1e9', 'x', '9' * 40])}", photo()
+        ),
+        "wrong strength": lambda: post(
+            f"{stylize}&strength={dice.choice(['nan', 'inf', '-1', '2'])}", photo()
+        ),
+        "broken form": lambda: post(
+            stylize, dice.randbytes(300), "Content-Type: multipart/form-data; boundary=x"
+        ),
+        "form without boundary": lambda: post(stylize, photo(), "Content-Type: multipart/form-data"),
+        "other host": lambda: post(stylize, photo()).replace(b"Host: localhost", b"Host: evil.example"),
+        "other origin": lambda: post(stylize, photo(), "Origin: https://evil.example"),
+        "no such texture": lambda: post(f"/v1/sample?texture={dice.randrange(99)}&size=99999x99999", b""),
+        "not HTTP": lambda: dice.randbytes(50) + b"\r\n\r\n",
+    }
+    kind = dice.choice(list(kinds))
+    return kind, kinds[kind]()
+
+
+def exchange(place: tuple[str, int], request: bytes, patience: float = 5.0) -> tuple[bytes, float]:
+    """What comes back, and after how many seconds it began to."""
+    with socket.create_connection(place, timeout=patience) as line:
+        began = time.monotonic()
+        with contextlib.suppress(OSError):  # refused before all was sent; the answer may be there
+            line.sendall(request)
+        try:
+            answer = line.recv(65536)
+        except OSError:
+            answer = b""
+        took = time.monotonic() - began
+        with contextlib.suppress(OSError):
+            while more := line.recv(65536):
+                answer += more
+    return answer, took
+
+
+def verdict(answer: bytes, took: float, most: float) -> str:
+    """What is wrong with an answer; empty for nothing."""
+    start = answer[:12]
+    if not start.startswith(b"HTTP/1.1 4"):
+        return f"answered {start!r}"
+    if b"Traceback" in answer or b'File "' in answer:
+        return "shows a trace"
+    return f"took {took:.1f} s" if took > most else ""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--count", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--within", type=float, default=1.0, help="seconds; more on a machine that is busy")
+    parser.add_argument("--limit", type=float, default=2.0, help="seconds that a request may take")
+    options = parser.parse_args()
+    dice = random.Random(options.seed)
+    seen: Counter[str] = Counter()
+    wrong: list[str] = []
+    slowest = 0.0
+    with tempfile.TemporaryDirectory() as name:
+        log = Path(name) / "log"
+        with service(log, "--max-seconds", str(options.limit), "--max-bytes", "4M") as running:
+            good = post("/v1/stylize?style=wave", photo())
+            for _ in range(10):  # the model is loaded meanwhile, which takes longer on a busy machine
+                before, _ = exchange(running.host, good, 60)
+                if before.startswith(b"HTTP/1.1 200"):
+                    break
+            memory = running.resident()
+            for _ in range(options.count):
+                kind, request = hostile(dice)
+                answer, took = exchange(running.host, request, 5 * options.within)
+                seen[kind] += 1
+                slowest = max(slowest, took)
+                if said := verdict(answer, took, options.within):
+                    wrong.append(f"{kind}: {said}")
+            for _ in range(5):
+                answer, took = exchange(
+                    running.host, post("/v1/stylize?style=wave", b"slow", length=4000), 60
+                )
+                seen["slow body"] += 1
+                if said := verdict(answer, took, options.limit + options.within):
+                    wrong.append(f"slow body: {said} after {took:.0f} s")
+            after, _ = exchange(running.host, good, 60)
+            grown = running.resident() / memory - 1
+        traces = sum('"trace"' in line for line in log.read_text().splitlines())
+    picture = b"\r\n\r\n"
+    same = before.partition(picture)[2] == after.partition(picture)[2] and before.startswith(b"HTTP/1.1 200")
+    print(json.dumps(dict(sorted(seen.items()))))
+    print(
+        f"slowest answer {slowest:.2f} s; memory {grown:+.1%}; traces in the log {traces}; still works: {same}"
+    )
+    if not same:
+        print(f"before: {before[:200]!r}\nafter: {after[:200]!r}")
+    for kind, count in Counter(wrong).most_common(20):
+        print(f"{count} x {kind}")
+    if wrong or not same or traces:
+        sys.exit("short of the bar")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""32 clients on loopback with photos of mixed sizes: no wrong or lost answer, throughput, steady memory.
+
+    python benchmarks/accept_service.py                    the bar: 10 minutes
+    python benchmarks/accept_service.py --seconds 30       a look
+
+Every answer is compared, byte for byte, with the file that `texturenets stylize` writes. Throughput is that of the
+service over that of decode, engine and encode alone, one photo after the other in one process; memory is the resident
+size at the end over that after a tenth of the time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import itertools
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+from service import Running, photos, service
+
+CLIENTS = 32
+
+
+def alone(files: list[Path], style: str, seconds: float) -> float:
+    """Photos a second of decode, engine and encode in this process."""
+    import texturenets
+    from texturenets import image
+
+    painter = texturenets.load(style)
+
+    def paint(path: Path) -> None:
+        picture = image.from_bytes(path.read_bytes())
+        picture.pixels = painter.stylize(picture.pixels)
+        image.to_bytes(path, picture)
+
+    for path in files:  # kernels of every size
+        paint(path)
+    done, began = 0, time.perf_counter()
+    for path in itertools.cycle(files):
+        paint(path)
+        done += 1
+        if time.perf_counter() - began > seconds:
+            break
+    return done / (time.perf_counter() - began)
+
+
+def ask(  # noqa: PLR0917
+    running: Running, style: str, bodies: list[bytes], right: list[bytes], ends: float, seen: Counter[str]
+) -> None:
+    """One client: photo after photo until the time is over."""
+    start = threading.get_ident() % len(bodies)
+    for i in itertools.islice(itertools.cycle(range(len(bodies))), start, None):
+        if time.monotonic() > ends:
+            return
+        try:
+            line = http.client.HTTPConnection(*running.host, timeout=120)
+            line.request("POST", f"/v1/stylize?style={style}", bodies[i])
+            answer = line.getresponse()
+            body = answer.read()
+            line.close()
+        except OSError:
+            seen["lost"] += 1
+            continue
+        if answer.status != 200:
+            seen[f"status {answer.status}"] += 1
+        else:
+            seen["right" if body == right[i] else "wrong"] += 1
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--style", default="wave")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        files = photos(folder)
+        made = folder / "made"
+        words = [
+            "-m",
+            "texturenets",
+            "stylize",
+            *map(str, files),
+            "-s",
+            options.style,
+            "-o",
+            str(made),
+            "--quiet",
+        ]
+        subprocess.run([sys.executable, *words], check=True, stdout=subprocess.DEVNULL)
+        right = [(made / f"{p.stem}-{options.style}{p.suffix}").read_bytes() for p in files]
+        bodies = [p.read_bytes() for p in files]
+        rate = alone(files, options.style, max(5.0, options.seconds / 20))
+        with service(folder / "log", "--max-queue", "64", "--max-seconds", "120") as running:
+            warm = threading.Thread(
+                target=ask, args=(running, options.style, bodies, right, time.monotonic() + 1, Counter())
+            )
+            warm.start()
+            warm.join()
+            seen: Counter[str] = Counter()
+            began = time.monotonic()
+            ends = began + options.seconds
+            clients = [
+                threading.Thread(target=ask, args=(running, options.style, bodies, right, ends, seen))
+                for _ in range(CLIENTS)
+            ]
+            for client in clients:
+                client.start()
+            time.sleep(options.seconds / 10)
+            early = running.resident()
+            for client in clients:
+                client.join()
+            took = time.monotonic() - began
+            late = running.resident()
+    share = seen["right"] / took / rate
+    growth = late / early - 1
+    print(f"answers: {dict(seen)} in {took:.0f} s")
+    print(f"throughput: {seen['right'] / took:.2f}/s, alone {rate:.2f}/s: {share:.0%}")
+    print(f"memory: {early / 2**20:.0f} MiB early, {late / 2**20:.0f} MiB at the end: {growth:+.1%}")
+    if set(seen) != {"right"} or share < 0.9 or growth > 0.05:
+        sys.exit("short of the bar: right answers alone, 90 % of the throughput, 5 % of growth")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,28 @@
+// The page's numbers, for tests/test_web_page.py: tasks as a JSON file, answers as another.
+import { readFileSync, writeFileSync } from "node:fs";
+import { pathToFileURL } from "node:url";
+
+const [core, given, made] = process.argv.slice(2);
+const { fromBytes, noise, pad, sample, stylize, toBytes } = await import(pathToFileURL(core));
+const tasks = JSON.parse(readFileSync(given));
+const calls = {
+  noise: ({ seed, stream, height, width, channels, distribution }) =>
+    [...noise(seed, stream, height, width, channels, distribution)],
+  pad: ({ pixels, height, width, stride, least }) => {
+    const { data, rows, columns, top, left } = pad(pixels, height, width, stride, least);
+    return { data: [...data], box: [rows, columns, top, left] };
+  },
+  // In place of a network: a third of the picture, with its first map of noise added
+  stylize: async ({ bytes, height, width, facts, options }) => {
+    const run = async ([photo, map]) => photo.data.map((v, i) => v / 3 + (map ? map.data[i % map.data.length] / 4 : 0));
+    const photo = Uint8ClampedArray.from(bytes);
+    return [...toBytes(await stylize(run, facts, fromBytes(photo), height, width, options), photo)];
+  },
+  sample: async ({ facts, height, width, seed }) => {
+    const run = async ([map]) => Float32Array.from([...map.data, ...map.data, ...map.data]);
+    return [...(await sample(run, facts, height, width, seed))];
+  },
+};
+const answers = [];
+for (const { call, ...rest } of tasks) answers.push(await calls[call](rest));
+writeFileSync(made, JSON.stringify(answers));

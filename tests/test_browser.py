@@ -1,0 +1,94 @@
+"""The static page in headless Chromium, from a photo to the picture; nothing leaves the machine."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from texturenets import api, image, modelfile
+from texturenets.files import cache_folder
+from texturenets.web import runtime, staticpage
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+PACKAGE = (
+    cache_folder() / "npm" / f"{runtime.PACKAGE}-{runtime.VERSION}.tgz"
+)  # before the tests have their own
+PATIENCE = 50_000  # ms, for a machine with much else to do
+
+if CHROMIUM is None:
+    pytest.skip("no chromium: apt-get install chromium", allow_module_level=True)
+if not PACKAGE.is_file():
+    pytest.skip(
+        f"{PACKAGE} is not here: `npm pack {runtime.PACKAGE}@{runtime.VERSION}` in that folder fetches it",
+        allow_module_level=True,
+    )
+pytest.importorskip("onnx", reason="models cannot be converted without onnx")
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Of a plain file server with the page of a shipped style."""
+    folder = tmp_path_factory.mktemp("page")
+    staticpage.write([modelfile.find("wave")], folder, PACKAGE)
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        extensions_map = {  # noqa: RUF012
+            **http.server.SimpleHTTPRequestHandler.extensions_map,
+            ".mjs": "text/javascript",
+            ".wasm": "application/wasm",
+        }
+
+        def log_message(self, *_: Any) -> None:
+            """Nothing."""
+
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Handler, directory=str(folder))
+    )
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+def test_from_photo_to_picture(address: str, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    grain = Image.fromarray(random.integers(0, 256, (9, 12, 3), dtype=np.uint8))
+    grain.resize((123, 90), Image.Resampling.BICUBIC).save(tmp_path / "photo.png")
+    asked: list[str] = []
+    said: list[str] = []
+    with sync_api.sync_playwright() as player:
+        browser = player.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=PATIENCE)
+        page = browser.new_page(viewport={"width": 420, "height": 800})
+        page.set_default_timeout(PATIENCE)
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.goto(f"{address}/?backend=wasm")
+        page.locator("#gallery button").first.wait_for()
+        page.set_input_files("#file", tmp_path / "photo.png")
+        page.locator("#go:enabled").click()
+        page.locator("#save").wait_for(state="visible")
+        with page.expect_download() as download:
+            page.locator("#save").click()
+        download.value.save_as(tmp_path / "made.png")
+        page.locator("#split").fill("40")
+        page.screenshot(path=tmp_path / "page.png")
+        assert "WebAssembly" in page.locator("#said").inner_text()
+        assert download.value.suggested_filename == "photo-wave.png"
+        browser.close()
+    assert not said
+    assert all(url.startswith((address, "blob:", "data:")) for url in asked), asked
+    style = api.load_style("wave", "cpu", engine="torch", precision="float32")
+    right = style.stylize(image.read(tmp_path / "photo.png").pixels)
+    made = image.read(tmp_path / "made.png").pixels
+    assert np.abs(made - right).max() <= 2 / 255

@@ -1,0 +1,308 @@
+"""The HTTP interface: pictures, names, limits, errors, and its document."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import struct
+import threading
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("fastapi", reason="the extra `web` is not installed")
+pytest.importorskip("prometheus_client", reason="the extra `web` is not installed")
+
+from fastapi.testclient import TestClient
+from PIL import Image
+from webservice import client, model, opened, photo
+
+from texturenets.cli import main
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("models")
+    model(place)
+    model(place, "other")
+    return place
+
+
+@pytest.fixture(scope="module")
+def service(folder: Path) -> Iterator[TestClient]:
+    with client(folder, limits={"bytes": 200_000, "pixels": 40_000, "side": 1000}) as running:
+        yield running
+
+
+def problem(answer: Any, status: int) -> str:
+    """The detail of a problem, checked to be one."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    body = answer.json()
+    assert body["status"] == status
+    assert "Traceback" not in answer.text
+    return str(body["detail"])
+
+
+def test_a_photo_comes_back_as_the_command_line_makes_it(
+    service: TestClient, folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "photo.png").write_bytes(photo())
+    words = ["stylize", str(tmp_path / "photo.png"), "-s", str(folder / "tiny.safetensors"), "--size", "40"]
+    assert main([*words, "-o", str(tmp_path / "out.png"), "--engine", "torch", "--device", "cpu"]) == 0
+    raw = service.post("/v1/stylize?style=tiny&size=40", content=photo())
+    form = service.post("/v1/stylize?style=tiny&size=40", files={"photo": ("a.png", photo(), "image/png")})
+    assert raw.status_code == form.status_code == 200, raw.text
+    assert raw.headers["content-type"] == "image/png"
+    assert raw.content == form.content == (tmp_path / "out.png").read_bytes()
+
+
+@pytest.mark.parametrize(("form", "media"), [("jpeg", "image/jpeg"), ("webp", "image/webp")])
+def test_the_format_can_be_chosen(service: TestClient, form: str, media: str) -> None:
+    answer = service.post(f"/v1/stylize?style=tiny&format={form}", content=photo())
+    assert answer.headers["content-type"] == media
+    assert opened(answer.content).format == form.upper()
+
+
+def test_many_at_once_each_get_their_own(service: TestClient) -> None:
+    photos = [photo(20 + i, 30, seed=i) for i in range(12)]
+    names = ["tiny", "other"]
+
+    def ask(i: int) -> bytes:
+        answer = service.post(f"/v1/stylize?style={names[i % 2]}", content=photos[i])
+        assert answer.status_code == 200
+        return answer.content
+
+    alone = [ask(i) for i in range(12)]
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(ask, range(12))) == alone
+    assert len(set(alone)) == 12
+
+
+def test_models_are_listed_and_new_ones_found(service: TestClient, folder: Path) -> None:
+    names = {one["name"] for one in service.get("/v1/models").json()["models"]}
+    assert {"tiny", "other"} <= names
+    path = model(folder, "late")
+    try:
+        assert service.post("/v1/stylize?style=late", content=photo()).status_code == 200
+    finally:
+        path.unlink()
+    assert "late" in problem(service.post("/v1/stylize?style=late", content=photo()), 404)
+
+
+@pytest.mark.parametrize("name", ["../tiny", "/etc/passwd", "tiny.safetensors", "..%2f..%2ftiny", "%00"])
+def test_names_are_no_paths(service: TestClient, name: str) -> None:
+    problem(service.post(f"/v1/stylize?style={name}", content=photo()), 404)
+    problem(service.get(f"/v1/models/{name}/thumbnail"), 404)
+
+
+def bomb(width: int, height: int) -> bytes:
+    """A PNG of a few bytes that says it is large."""
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", head), (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b"")]
+    parts = [struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 415),
+        (b"not a picture", 415),
+        (bomb(100_000, 1), 413),
+        (bomb(300, 300), 413),
+        (bomb(60_000, 60_000), 413),
+        (bomb(100, 100), 422),
+        (photo()[:300], 422),
+        (bytes(200_001), 413),
+    ],
+)
+def test_what_is_no_fit_picture_is_refused(service: TestClient, body: bytes, status: int) -> None:
+    problem(service.post("/v1/stylize?style=tiny", content=body), status)
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["size=0", "strength=2", "strength=nan", "seed=-1", "format=exe", "quality=0", "size=x"],
+)
+def test_a_value_out_of_its_range_is_named(service: TestClient, query: str) -> None:
+    said = problem(service.post(f"/v1/stylize?style=tiny&{query}", content=photo()), 422)
+    assert query.partition("=")[0] in said
+
+
+def test_a_result_counts_against_the_limits_too(service: TestClient) -> None:
+    for size in (900, 1001, 10**30):
+        answer = service.post(f"/v1/stylize?style=tiny&size={size}", content=photo())
+        assert "result" in problem(answer, 413)
+
+
+def test_a_body_without_length_is_cut_off(service: TestClient) -> None:
+    def parts() -> Iterator[bytes]:
+        for _ in range(30):
+            yield bytes(10_000)
+
+    problem(service.post("/v1/stylize?style=tiny", content=parts()), 413)
+
+
+def test_a_form_without_a_file(service: TestClient) -> None:
+    form = {"content-type": "multipart/form-data; boundary=x"}
+    problem(service.post("/v1/stylize", content=b"--x--\r\n", headers=form), 422)
+    broken = service.post("/v1/stylize", content=b"nothing of the kind", headers=form)
+    assert 400 <= broken.status_code < 500
+
+
+class Sampler:
+    """A texture that draws its seed as a grey."""
+
+    def sample(self, size: tuple[int, int], *, seed: int, tileable: bool) -> Image.Image:
+        return Image.new("RGB", size, (seed, int(tileable), 0))
+
+
+def test_samples(tmp_path: Path) -> None:
+    model(tmp_path, "grain", "texture")
+    with client(tmp_path, load=lambda _: Sampler(), limits={"side": 500}) as service:
+        answer = service.post("/v1/sample?texture=grain&size=40x20&seed=7&tileable=true")
+        assert answer.status_code == 200, answer.text
+        picture = opened(answer.content)
+        assert (picture.size, picture.getpixel((3, 3))) == ((40, 20), (7, 1, 0))
+        problem(service.post("/v1/sample?texture=grain&size=0x20"), 422)
+        problem(service.post("/v1/sample?texture=grain&size=501"), 413)
+        problem(service.post("/v1/sample?texture=wave"), 404)
+        problem(service.post("/v1/stylize?style=grain", content=photo()), 404)
+
+
+def test_a_sample_is_the_one_of_the_command_line(service: TestClient, folder: Path, tmp_path: Path) -> None:
+    path = model(folder, "bark", "texture")
+    words = ["sample", str(path), "--size", "40x24", "--seed", "3", "--device", "cpu"]
+    assert main([*words, "-o", str(tmp_path / "out.png"), "--quiet"]) == 0
+    answer = service.post("/v1/sample?texture=bark&size=40x24&seed=3")
+    assert answer.status_code == 200, answer.text
+    assert opened(answer.content).tobytes() == opened((tmp_path / "out.png").read_bytes()).tobytes()
+
+
+class Slow:
+    """A style that waits for leave."""
+
+    def __init__(self) -> None:
+        self.begun, self.leave = threading.Event(), threading.Event()
+
+    def stylize(self, pixels: Any, **_: Any) -> Any:
+        self.begun.set()
+        assert self.leave.wait(20)
+        return np.zeros_like(pixels)
+
+
+def test_a_full_line_says_when_to_come_again(folder: Path) -> None:
+    slow = Slow()
+    with client(folder, load=lambda _: slow, limits={"queue": 1}) as service, ThreadPoolExecutor(1) as pool:
+        first = pool.submit(service.post, "/v1/stylize?style=tiny", content=photo())
+        assert slow.begun.wait(20)
+        refused = service.post("/v1/stylize?style=tiny", content=photo())
+        assert "wait" in problem(refused, 503)
+        assert int(refused.headers["retry-after"]) >= 1
+        slow.leave.set()
+        assert first.result().status_code == 200
+        assert service.post("/v1/stylize?style=tiny", content=photo()).status_code == 200
+
+
+def test_what_takes_too_long_is_given_up(folder: Path) -> None:
+    slow = Slow()
+    with client(folder, load=lambda _: slow, limits={"seconds": 0.2}) as service:
+        late = service.post("/v1/stylize?style=tiny", content=photo())
+        slow.leave.set()
+        assert "0.2 s" in problem(late, 503)
+
+
+def test_a_mistake_of_ours_shows_no_trace(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def fail(_: Path) -> Any:
+        raise ZeroDivisionError("secret")
+
+    with caplog.at_level(logging.ERROR, "texturenets.web"), client(folder, load=fail) as service:
+        answer = service.post("/v1/stylize?style=tiny", content=photo())
+        assert "secret" not in problem(answer, 500)
+        assert service.get("/healthz").status_code == 200  # it goes on
+    assert any(record.exc_info for record in caplog.records)
+
+
+def test_the_cache_of_models_is_bounded(folder: Path) -> None:
+    made: list[str] = []
+
+    class Still:
+        def stylize(self, pixels: Any, **_: Any) -> Any:
+            return pixels
+
+    def load(path: Path) -> Any:
+        made.append(path.stem)
+        return Still()
+
+    with client(folder, load=load, limits={"models": 1}) as service:
+        for name in ("tiny", "tiny", "other", "tiny"):
+            assert service.post(f"/v1/stylize?style={name}", content=photo()).status_code == 200
+        assert "texturenets_models_loaded 1.0" in service.get("/metrics").text
+    assert made == ["tiny", "other", "tiny"]
+
+
+def test_metrics_and_logs(service: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "texturenets.web"):
+        service.post("/v1/stylize?style=tiny&seed=4242", content=photo())
+    fields = next(r.fields for r in caplog.records if r.getMessage() == "request")  # type: ignore[attr-defined]
+    assert fields["status"] == 200
+    assert fields["route"] == "/v1/stylize"
+    assert fields["bytes_in"] == len(photo())
+    assert "4242" not in json.dumps(fields)
+    text = service.get("/metrics").text
+    assert 'texturenets_requests_total{method="POST",route="/v1/stylize",status="200"}' in text
+    assert 'texturenets_pictures_total{model="tiny"}' in text
+
+
+def test_the_document_names_every_route(service: TestClient) -> None:
+    document = service.get("/openapi.json").json()
+    assert set(document["paths"]) >= {"/v1/stylize", "/v1/sample", "/v1/models", "/healthz", "/metrics"}
+    body = document["paths"]["/v1/stylize"]["post"]["requestBody"]["content"]
+    assert set(body) == {"image/*", "multipart/form-data"}
+    page = service.get("/docs")
+    assert "/v1/sample" in page.text
+    assert "http" not in page.text.replace("HTTP", "").replace("http-equiv", "")  # nothing from elsewhere
+
+
+def test_the_bare_address_leads_to_the_document(service: TestClient) -> None:
+    assert service.get("/").url.path == "/docs"
+
+
+def test_other_addresses_are_problems(service: TestClient) -> None:
+    problem(service.get("/nowhere"), 404)
+    problem(service.get("/v1/stylize"), 405)
+
+
+def test_the_photo_may_be_turned_and_transparent(service: TestClient) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGBA", (30, 20), (200, 30, 40, 128)).save(buffer, "PNG")
+    answer = service.post("/v1/stylize?style=tiny", content=buffer.getvalue())
+    assert opened(answer.content).mode == "RGBA"
+
+
+def test_trainings_over_http(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("texturenets.web.trainings.TICK", 600)  # none is begun here
+    (tmp_path / "photos").mkdir()
+    with client(tmp_path) as service:
+        assert "--photos" in problem(service.get("/v1/trainings"), 404)
+    with client(tmp_path, photos=tmp_path / "photos") as service:
+        assert service.get("/v1/trainings").json() == {"trainings": []}
+        problem(service.post("/v1/trainings?name=a&steps=5", content=b"no picture"), 415)
+        problem(service.post("/v1/trainings?name=..%2fa&steps=5", content=photo()), 422)
+        problem(service.post("/v1/trainings?name=a&preset=none", content=photo()), 422)
+        for path in ("none", "none/picture", "..%2fnone"):
+            problem(service.get(f"/v1/trainings/{path}"), 404)
+        begun = service.post("/v1/trainings?name=mine&steps=5", content=photo())
+        assert begun.status_code == 202, begun.text
+        assert begun.json()["steps"] == 5
+        problem(service.post("/v1/trainings?name=mine&steps=5", content=photo()), 409)
+        assert service.post("/v1/trainings/mine/stop").json()["state"] == "stopped"
+        problem(service.get("/v1/trainings/mine/picture"), 404)
+    assert (tmp_path / "mine.job" / "exemplar.png").read_bytes() == photo()

@@ -1,0 +1,166 @@
+"""The page for browsers: its arithmetic is the package's (asked of node), and its folder is whole."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import shutil
+import subprocess
+import tarfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from texturenets import api, image, noise, sizes
+from texturenets.engines import Facts
+from texturenets.errors import UserError
+from texturenets.noise import NoiseInput
+from texturenets.specs import Residual
+from texturenets.web import runtime, staticpage
+
+TESTS = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def ask(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Tasks for core.js to its answers."""
+    if shutil.which("node") is None:
+        pytest.skip("node is not here, which runs the page's arithmetic without a browser")
+    folder = tmp_path_factory.mktemp("node")
+    shutil.copy(staticpage.PAGE / "core.js", folder / "core.mjs")
+
+    def call(*tasks: dict[str, Any]) -> list[Any]:
+        (folder / "given.json").write_text(json.dumps(tasks))
+        words = ["node", str(TESTS / "core.mjs"), str(folder / "core.mjs")]
+        subprocess.run([*words, str(folder / "given.json"), str(folder / "made.json")], check=True)
+        answers: list[Any] = json.loads((folder / "made.json").read_text())
+        return answers
+
+    return call
+
+
+def third(x: Any, maps: Any) -> Any:
+    """What tests/core.mjs has in place of a network."""
+    flat = x.reshape(-1) / np.float32(3)
+    if maps:
+        flat = flat + np.resize(maps[0].reshape(-1), flat.shape) / np.float32(4)
+    return flat.reshape(x.shape)
+
+
+class Third:
+    """An engine of that."""
+
+    name, precision = "third", "float32"
+
+    def __init__(self, facts: Facts) -> None:
+        self.facts = facts
+
+    def __call__(self, x: Any, noises: Any = ()) -> Any:
+        return third(x, noises)
+
+
+def test_the_arithmetic_is_the_packages(ask: Any) -> None:
+    random = np.random.default_rng(0)
+    inputs = (NoiseInput(3, 4, "uniform"),)
+    plain, noisy = Facts(stride=8, least=16), Facts(stride=8, least=16, noise=inputs)
+    photo = random.integers(0, 256, (5, 70, 4), dtype=np.uint8)
+    photo[..., 3] = 255
+    small = random.random((1, 3, 3, 5), dtype=np.float32)
+    settings: list[tuple[Facts, dict[str, Any]]] = [
+        (plain, {}),
+        (noisy, {"seed": 5}),
+        (plain, {"strength": 0.4}),
+        (plain, {"strength": 0}),
+        (plain, {"preserveColor": True}),
+    ]
+    maps = [
+        {"seed": 3, "stream": 1, "height": 4, "width": 5, "channels": 6, "distribution": "uniform"},
+        {"seed": 2**40 + 7, "stream": 0, "height": 3, "width": 2, "channels": 3, "distribution": "normal"},
+    ]
+    answers = ask(
+        *({"call": "noise", **one} for one in maps),
+        {"call": "pad", "pixels": small.ravel().tolist(), "height": 3, "width": 5, "stride": 8, "least": 20},
+        *(
+            {
+                "call": "stylize",
+                "bytes": photo.ravel().tolist(),
+                "height": 5,
+                "width": 70,
+                "facts": {**asdict(facts), "smallest": api.SMALLEST},
+                "options": options,
+            }
+            for facts, options in settings
+        ),
+    )
+    for one, drawn in zip(maps, answers[:2], strict=True):
+        make = noise.uniform_array if one["distribution"] == "uniform" else noise.normal_array
+        right = make(one["seed"], one["stream"], 0, 0, one["height"], one["width"], one["channels"])
+        np.testing.assert_allclose(np.array(drawn), right.ravel(), rtol=0, atol=1e-6)
+    right, (top, left, _, _) = sizes.pad_to_multiple(small, 8, 20)
+    np.testing.assert_array_equal(np.array(answers[2]["data"], np.float32), right.ravel())
+    assert answers[2]["box"] == [*right.shape[2:], top, left]
+    for (facts, options), drawn in zip(settings, answers[3:], strict=True):
+        style = api.Style(Third(facts), None, Path())  # type: ignore[arg-type]
+        expected = style.stylize(
+            image.from_any(photo[..., :3])[0].pixels,
+            strength=options.get("strength", 1.0),
+            preserve_color=options.get("preserveColor", False),
+            seed=options.get("seed", 0),
+        )
+        there = np.array(drawn, np.float32).reshape(5, 70, 4)[..., :3].transpose(2, 0, 1)
+        assert np.abs(there - 255 * expected[0]).max() <= 0.51  # rounded
+
+
+def test_samples_are_cut_from_what_is_drawn(ask: Any) -> None:
+    facts = Facts(stride=16, channels=0, noise=(NoiseInput(1, 1, "uniform"),))
+    task = {"call": "sample", "height": 20, "width": 300, "seed": 9}
+    (drawn,) = ask({**task, "facts": {**asdict(facts), "smallest": staticpage.TEXTURE_LEAST}})
+    there = np.array(drawn, np.float32).reshape(3, 20, 300)
+    np.testing.assert_array_equal(there[1], noise.uniform_array(9, 0, 0, 0, 20, 300, 1)[0])
+
+
+def package(folder: Path) -> Path:
+    """A package with the names of ONNX Runtime Web's files."""
+    path = folder / "package.tgz"
+    with tarfile.open(path, "w:gz") as archive:
+        for name in (*runtime.WASM, *runtime.WEBGPU):
+            member = tarfile.TarInfo(f"package/dist/{name}")
+            member.size = len(name)
+            archive.addfile(member, io.BytesIO(name.encode()))
+    return path
+
+
+def test_the_folder_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnx")
+    import hashlib
+
+    from texturenets import modelfile
+    from texturenets.generators import build
+    from texturenets.modelfile import Header
+
+    spec = Residual(channels=8, blocks=1)
+    model = tmp_path / "tiny.safetensors"
+    modelfile.save(build(spec), Header(name="tiny", kind="style", generator=spec, licence="CC0-1.0"), model)
+    tgz = package(tmp_path)
+    with pytest.raises(UserError, match="hash"):
+        staticpage.write([model], tmp_path / "page", tgz)
+    assert not (tmp_path / "page").exists()
+    monkeypatch.setattr(runtime, "SHA256", hashlib.sha256(tgz.read_bytes()).hexdigest())
+    index = staticpage.write([model], tmp_path / "page", tgz)
+    page = index.parent
+    (shown,) = json.loads((page / "models.json").read_text())
+    assert (shown["name"], shown["kind"]) == ("tiny", "style")
+    assert (page / shown["file"]).stat().st_size > 1000
+    assert "tiny: CC0-1.0" in (page / "LICENSES.txt").read_text()
+    for name in json.loads((page / "files.json").read_text()):
+        assert name == "./" or (page / name).is_file()
+    assert "VERSION" not in (page / "offline.js").read_text()
+    for name in ("index.html", "app.js", "worker.js", "core.js", "style.css", "offline.js"):
+        text = (page / name).read_text()
+        assert not re.search(r"https?://", text), name  # nothing from elsewhere
+    with pytest.raises(UserError, match="two models"):
+        staticpage.write([model, model], tmp_path / "page", tgz)

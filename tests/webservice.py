@@ -1,0 +1,58 @@
+"""A service with tiny models, without a network: its application is called in this process."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from texturenets import modelfile
+from texturenets.generators import build
+from texturenets.modelfile import Header
+from texturenets.specs import GeneratorSpec, Multiscale, Residual
+from texturenets.web.app import create
+from texturenets.web.settings import Limits, Settings
+
+TINY = Residual(channels=8, blocks=1)
+GRAIN = Multiscale(channels=(4, 4, 3), noise_channels=2, noise_depth=2)
+
+
+def model(folder: Path, name: str = "tiny", kind: Any = "style") -> Path:
+    """A model file with random weights."""
+    path = folder / f"{name}.safetensors"
+    folder.mkdir(parents=True, exist_ok=True)
+    spec: GeneratorSpec = TINY if kind == "style" else GRAIN
+    modelfile.save(build(spec), Header(name=name, kind=kind, generator=spec), path)
+    return path
+
+
+def photo(width: int = 48, height: int = 32, form: str = "PNG", seed: int = 0) -> bytes:
+    """A photo's file."""
+    values = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(values).save(buffer, form)
+    return buffer.getvalue()
+
+
+def opened(data: bytes) -> Image.Image:
+    """The picture in a file's bytes."""
+    return Image.open(io.BytesIO(data))
+
+
+def client(
+    folder: Path,
+    load: Callable[[Path], Any] | None = None,
+    limits: dict[str, Any] | None = None,
+    **settings: Any,
+) -> TestClient:
+    """To be entered with `with`: then the service runs. `folder` holds its models."""
+    chosen = Settings(
+        models=folder, device="cpu", engine="torch", limits=Limits(**(limits or {})), **settings
+    )
+    app, _ = create(chosen, load)
+    return TestClient(app, base_url="http://localhost", raise_server_exceptions=False)

@@ -1,0 +1,109 @@
+"""`texturenets serve`: the page and the HTTP interface."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from texturenets.cli.common import Device, EngineName, Precision
+from texturenets.errors import UserError
+
+Many = Annotated[list[str] | None, Parameter(negative_iterable=())]
+
+
+def serve(
+    *,
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    models: Path | None = None,
+    photos: Path | None = None,
+    token_file: Path | None = None,
+    public_host: Many = None,
+    allow_origin: Many = None,
+    max_bytes: str = "32M",
+    max_pixels: int = 25_000_000,
+    max_side: int = 16384,
+    max_seconds: float = 60.0,
+    max_queue: int = 32,
+    max_models: int = 4,
+    log_level: Literal["debug", "info", "warning", "error"] = "info",
+    device: Device = "auto",
+    engine: EngineName = "auto",
+    precision: Precision = "auto",
+) -> None:
+    """Answer requests over HTTP, until Ctrl-C; on this machine alone unless told otherwise.
+
+    The address is printed; lines of JSON about the requests go to standard error. What can be asked for is at /docs
+    and /openapi.json.
+
+    Parameters
+    ----------
+    host
+        Address to listen at; 0.0.0.0 lets other machines in.
+    port
+        Port to listen at; 0 takes a free one.
+    models
+        Folder of model files to offer besides the shipped ones.
+    photos
+        Folder of photos: with --models, whoever may use the service may train models on them, one at a time.
+    token_file
+        File with a token that every request must bring (Authorization: Bearer TOKEN), else the environment's
+        TEXTURENETS_TOKEN, else none.
+    public_host
+        Name of the service besides its address, as behind a reverse proxy; may be given several times.
+    allow_origin
+        Origin whose pages may call the interface (CORS), as https://example.org; may be given several times.
+    max_bytes
+        Of a request's body, as 32M.
+    max_pixels
+        Of a photo, and of a result.
+    max_side
+        Pixels of the longer side of either.
+    max_seconds
+        For one request.
+    max_queue
+        Requests at once; further ones are told to come again.
+    max_models
+        Models that stay loaded.
+    log_level
+        What is logged.
+    device
+        Where to compute; auto takes the fastest that is here.
+    engine
+        What runs the networks.
+    precision
+        What they compute in.
+    """
+    missing = [name for name in ("fastapi", "uvicorn", "prometheus_client") if find_spec(name) is None]
+    if missing:
+        raise UserError(f"serving needs {', '.join(missing)}: pip install 'texturenets[web]'")
+    if not 0 <= port <= 65535:
+        raise UserError(f"--port {port} is not between 0 and 65535")
+
+    from texturenets.web import server, settings
+
+    limits = settings.Limits(
+        bytes=settings.size_in_bytes(max_bytes, "--max-bytes"),
+        pixels=max_pixels,
+        side=max_side,
+        seconds=max_seconds,
+        queue=max_queue,
+        models=max_models,
+    )
+    chosen = settings.Settings(
+        host=host,
+        port=port,
+        hosts=tuple(public_host or ()),
+        origins=tuple(allow_origin or ()),
+        token=settings.token_from(token_file),
+        models=models,
+        photos=photos,
+        device=device,
+        engine=engine,
+        precision=precision,
+        limits=limits,
+    )
+    server.serve(chosen, log_level)

@@ -1,0 +1,243 @@
+"""The HTTP interface: routes, their parameters and their document."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import html
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from fastapi import FastAPI, Query, Request
+from starlette.datastructures import UploadFile
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from texturenets import __version__
+from texturenets.errors import UserError
+from texturenets.web import problems, training_routes
+from texturenets.web.guard import Guard
+from texturenets.web.observe import Observer
+from texturenets.web.outside import Quiet
+from texturenets.web.problems import Problem, documented
+from texturenets.web.service import Service
+from texturenets.web.settings import Settings
+
+if TYPE_CHECKING:
+    from texturenets.web.trainings import Trainings
+
+Format = Literal["jpeg", "png", "webp"]
+PICTURES = {
+    media: {"schema": {"type": "string", "format": "binary"}}
+    for media in ("image/jpeg", "image/png", "image/webp")
+}
+Name = Annotated[
+    str | None, Query(max_length=200, description="Name of a model; the first of its kind without.")
+]
+Seed = Annotated[int, Query(ge=0, lt=2**63, description="One seed, one picture.")]
+
+
+def create(settings: Settings, load: Callable[[Path], Any] | None = None) -> tuple[FastAPI, Service]:
+    """The application, to be served, and what it works with. `load`: as for `Service`."""
+    service = Service(settings, load)
+
+    trainings = _trainings(settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with service.running():
+            if trainings is not None:
+                trainings.open()
+            try:
+                yield
+            finally:
+                if trainings is not None:
+                    await asyncio.to_thread(trainings.close)
+
+    app = FastAPI(
+        title="texturenets",
+        version=__version__,
+        description="Photos repainted and textures drawn by small networks.",
+        docs_url=None,  # FastAPI's pages load scripts from other machines
+        redoc_url=None,
+        lifespan=lifespan,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+    )
+    problems.install(app)
+    _routes(app, service)
+    training_routes.add(app, service, trainings, _photo)
+    app.add_middleware(Quiet)
+    app.add_middleware(Guard, settings=settings)
+    if settings.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type"],
+        )
+    app.add_middleware(Observer, metrics=service.metrics)
+    return app, service
+
+
+def _trainings(settings: Settings) -> Trainings | None:
+    """Those of the folder of models, where there are photos to learn on. Raises UserError."""
+    if settings.photos is None:
+        return None
+    if settings.models is None:
+        raise UserError("--photos is for trainings, whose models go into --models FOLDER: give that too")
+    try:
+        from texturenets.web.trainings import Trainings
+    except ImportError:  # fcntl
+        raise UserError("trainings need locks as Unix has them: leave out --photos") from None
+    return Trainings(settings.models, settings.photos)
+
+
+def _routes(app: FastAPI, service: Service) -> None:
+    @app.post(
+        "/v1/stylize",
+        response_class=Response,
+        responses=documented(400, 401, 404, 408, 413, 415, 422, 503, content=PICTURES),
+        openapi_extra={"requestBody": {"required": True, "content": service.photo_body()}},
+    )
+    async def stylize(  # noqa: PLR0917 (FastAPI passes them by name)
+        request: Request,
+        style: Name = None,
+        size: Annotated[int | None, Query(ge=1, description="Longer side of the result in pixels.")] = None,
+        strength: Annotated[float, Query(ge=0, le=1, description="0: the photo; 1: the full style.")] = 1.0,
+        preserve_color: Annotated[bool, Query(description="Keep the photo's colours.")] = False,
+        seed: Seed = 0,
+        format: Annotated[  # noqa: A002 (the interface's word)
+            Literal["auto", "jpeg", "png", "webp"], Query(description="auto: the photo's own.")
+        ] = "auto",
+        quality: Annotated[int | None, Query(ge=1, le=100, description="Of JPEG and WebP.")] = None,
+    ) -> Response:
+        """Repaint a photo: its file as the body, or as a file of a form. Nothing of it is kept."""
+        with service.line.place():
+            data = await _photo(request)
+            made = await service.stylize(
+                data,
+                style,
+                size=size,
+                strength=strength,
+                preserve_color=preserve_color,
+                seed=seed,
+                form=format,
+                quality=quality,
+            )
+        return _picture(*made)
+
+    @app.post(
+        "/v1/sample",
+        response_class=Response,
+        responses=documented(401, 404, 408, 413, 422, 503, content=PICTURES),
+    )
+    async def sample(
+        texture: Name = None,
+        size: Annotated[
+            str, Query(pattern=r"^\d{1,6}(x\d{1,6})?$", description="WIDTHxHEIGHT in pixels, or one number.")
+        ] = "256",
+        seed: Seed = 0,
+        tileable: Annotated[bool, Query(description="Let it continue at its other end.")] = False,
+        format: Annotated[Format, Query()] = "png",  # noqa: A002
+    ) -> Response:
+        """Draw a sample of a texture."""
+        width, _, height = size.partition("x")
+        sides = int(height or width), int(width)
+        if min(sides) < 1:
+            raise Problem(422, f"size {size}: both sides are at least 1 pixel")
+        with service.line.place():
+            made = await service.sample(
+                texture, height=sides[0], width=sides[1], seed=seed, tileable=tileable, form=format
+            )
+        return _picture(*made)
+
+    @app.get("/v1/models", responses=documented(401))
+    async def models() -> dict[str, list[dict[str, Any]]]:
+        """What there is to ask for."""
+        return {
+            "models": [
+                {
+                    "name": name,
+                    "kind": known.header.kind,
+                    "generator": known.header.generator.name,
+                    "licence": known.header.licence,
+                    "terms": known.header.terms,
+                    "thumbnail": f"/v1/models/{name}/thumbnail" if known.header.thumbnail else None,
+                }
+                for name, known in service.catalogue.models().items()
+            ]
+        }
+
+    @app.get(
+        "/v1/models/{name}/thumbnail",
+        response_class=Response,
+        responses=documented(401, 404, content={"image/jpeg": PICTURES["image/jpeg"]}),
+    )
+    async def thumbnail(name: str) -> Response:
+        """A small picture of what a model does."""
+        known = service.catalogue.models().get(name)
+        if known is None or not known.header.thumbnail:
+            raise Problem(404, "no such model, or none with a thumbnail; GET /v1/models lists them")
+        return Response(base64.b64decode(known.header.thumbnail), media_type="image/jpeg")
+
+    @app.get("/healthz")
+    async def health() -> dict[str, str]:
+        """Whether the service lives; asks for no token."""
+        return {"status": "ok"}
+
+    @app.get(
+        "/metrics",
+        response_class=Response,
+        responses=documented(401, content={"text/plain": {"schema": {"type": "string"}}}),
+    )
+    async def metrics() -> Response:
+        """Numbers for Prometheus."""
+        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @app.get("/", include_in_schema=False)
+    async def start() -> RedirectResponse:
+        return RedirectResponse("docs")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(_document(app.openapi()))
+
+
+async def _photo(request: Request) -> bytes:
+    """The body, or the file of the form in it. Raises Problem."""
+    try:
+        if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+            return await request.body()
+        async with request.form(max_files=1, max_fields=8) as form:  # at its end its files are gone
+            for value in form.values():
+                if isinstance(value, UploadFile):
+                    return await value.read()
+    except ClientDisconnect:
+        raise Problem(400, "the body ended early") from None
+    raise Problem(422, "the form holds no file: send the photo as one, in a field of any name")
+
+
+def _picture(data: bytes, media: str, name: str) -> Response:
+    safe = re.sub(r"[^A-Za-z0-9._-]", "_", name)
+    return Response(data, media_type=media, headers={"Content-Disposition": f'inline; filename="{safe}"'})
+
+
+def _document(schema: dict[str, Any]) -> str:
+    """The OpenAPI document as a page."""
+    rows = []
+    for path, operations in schema["paths"].items():
+        for verb, operation in operations.items():
+            names = ", ".join(p["name"] for p in operation.get("parameters", []))
+            said = [f"<code>{verb.upper()} {html.escape(path)}</code>", html.escape(names)]
+            rows.append([*said, html.escape(operation.get("description", ""))])
+    cells = "".join("<tr>" + "".join(f"<td>{c}</td>" for c in row) + "</tr>" for row in rows)
+    return (
+        "<!doctype html><html lang=en><meta charset=utf-8><title>texturenets: HTTP interface</title>"
+        "<style>body{font:1rem system-ui;margin:2rem;max-width:60rem}td{padding:.5rem 1rem;vertical-align:top;"
+        "border-top:1px solid #ccc}</style><h1>HTTP interface</h1><p>For programs: "
+        f'<a href="openapi.json">openapi.json</a></p><table>{cells}</table></html>'
+    )

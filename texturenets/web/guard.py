@@ -1,0 +1,166 @@
+"""Who is answered, and how much is taken: in front of every route, the page's own too."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import re
+import time
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from texturenets.web.problems import MEDIA, Problem
+from texturenets.web.settings import Settings
+
+COOKIE = "texturenets"
+CLOSE = {"Connection": "close"}  # what is left of the body is not read
+LONGEST_HEADERS = 32 * 2**10
+"""Bytes of a request's headers, as web servers have it; the server itself stops at about twice as many."""
+
+OPEN = ("/healthz",)
+"""Answered without a token: what asks whether the service lives is seldom told secrets."""
+
+
+class Guard:
+    """An ASGI application around another that sees to host, origin, token, bytes and time of bodies."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self.app, self.settings = app, settings
+        self.hosts = settings.known_hosts()
+        self.origins = frozenset(settings.origins)
+        token = settings.token
+        # The cookie is not the token itself: who finds it in a browser cannot use it as one elsewhere.
+        self.cookie = hashlib.sha256(b"texturenets " + token.encode()).hexdigest() if token else ""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer or refuse."""
+        if scope["type"] != "http":
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": 1008})  # there is none
+                return
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        try:
+            self._check_names(headers)
+            if scope["path"] not in OPEN and not self._knows(headers):
+                if (there := self._signed_in(scope)) is not None:
+                    await self._enter(there, send)
+                    return
+                raise Problem(
+                    401,
+                    "send `Authorization: Bearer TOKEN`; in a browser open the page once with ?token=TOKEN",
+                    {"WWW-Authenticate": "Bearer"},
+                )
+            self._check_length(headers)
+            if sum(len(name) + len(value) for name, value in scope["headers"]) > LONGEST_HEADERS:
+                raise Problem(431, f"the headers have more than {LONGEST_HEADERS} bytes")
+        except Problem as problem:
+            await _refuse(problem, send)
+            return
+        await self._limited(scope, receive, send)
+
+    def _check_names(self, headers: Headers) -> None:
+        """Raises Problem where a browser was led here by a page of somebody else's."""
+        host = headers.get("host", "")
+        name = (urlsplit(f"//{host}").hostname or "") if _is_host(host) else ""
+        if self.hosts is not None and name not in self.hosts:
+            raise Problem(421, "this service is not known by that name; its --public-host gives it one")
+        origin = headers.get("origin")
+        if origin and origin not in self.origins and origin.partition("://")[2] != host:
+            raise Problem(
+                403, "pages of other origins may not call this service; its --allow-origin lets them"
+            )
+
+    def _knows(self, headers: Headers) -> bool:
+        token = self.settings.token
+        if token is None:
+            return True
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode()):
+            return True
+        try:
+            kept = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+        except CookieError:
+            return False
+        return kept is not None and hmac.compare_digest(kept.value.encode(), self.cookie.encode())
+
+    def _signed_in(self, scope: Scope) -> str | None:
+        """For a page opened with ?token=TOKEN: its address without that."""
+        pairs = parse_qsl(scope["query_string"].decode("latin-1"))
+        given = dict(pairs).get("token", "")
+        token = self.settings.token or ""
+        if scope["method"] != "GET" or not hmac.compare_digest(given.encode(), token.encode()):
+            return None
+        rest = urlencode([(key, value) for key, value in pairs if key != "token"])
+        path = "/" + str(scope["path"]).lstrip("/")  # "//name" would lead to another machine
+        return path + (f"?{rest}" if rest else "")
+
+    async def _enter(self, there: str, send: Send) -> None:
+        cookie = f"{COOKIE}={self.cookie}; HttpOnly; SameSite=Strict; Path=/"
+        fields = [(b"location", there.encode("latin-1", "ignore")), (b"set-cookie", cookie.encode())]
+        await send({"type": "http.response.start", "status": 303, "headers": fields})
+        await send({"type": "http.response.body", "body": b""})
+
+    def _check_length(self, headers: Headers) -> None:
+        length, most = headers.get("content-length"), self.settings.limits.bytes
+        if length is not None and length.isdigit() and int(length) > most:
+            raise Problem(413, f"the body has {length} bytes; at most {most} are taken")
+
+    async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on, counting bytes and seconds of the body."""
+        limits = self.settings.limits
+        ends = time.monotonic() + limits.seconds
+        taken, whole, begun = 0, False, False
+        failed: Problem | None = None
+
+        async def counted() -> Message:
+            nonlocal taken, whole, failed
+            if whole:  # only the news that the client has gone comes now
+                return await receive()
+            try:
+                async with asyncio.timeout(max(0.0, ends - time.monotonic())):
+                    message = await receive()
+            except TimeoutError:
+                failed = Problem(408, f"the body did not arrive within {limits.seconds:g} s", CLOSE)
+                raise failed from None
+            taken += len(message.get("body", b""))
+            if taken > limits.bytes:
+                failed = Problem(413, f"the body has more than {limits.bytes} bytes", CLOSE)
+                raise failed
+            whole = not message.get("more_body", False)
+            return message
+
+        async def guarded(message: Message) -> None:
+            nonlocal begun
+            if failed is None:
+                begun = True
+                await send(message)
+            elif not begun:  # whatever the application makes of it
+                begun = True
+                await _refuse(failed, send)
+
+        try:
+            await self.app(scope, counted, guarded)
+        except Exception:
+            if failed is None:
+                raise
+        if failed is not None and not begun:
+            await _refuse(failed, send)
+
+
+def _is_host(text: str) -> bool:
+    """Whether `text` has the form of a host with or without a port."""
+    return re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?", text) is not None
+
+
+async def _refuse(problem: Problem, send: Send) -> None:
+    body = problem.body()
+    fields = [(b"content-type", MEDIA.encode()), (b"content-length", str(len(body)).encode())]
+    fields += [(k.lower().encode(), v.encode()) for k, v in problem.headers.items()]
+    await send({"type": "http.response.start", "status": problem.status, "headers": fields})
+    await send({"type": "http.response.body", "body": body})

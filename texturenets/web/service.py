@@ -1,0 +1,168 @@
+"""What the HTTP interface and the page have in common: photos repainted and samples drawn, within limits."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from texturenets import image, sizes
+from texturenets.errors import UserError
+from texturenets.web.line import Line
+from texturenets.web.models import Catalogue, Known, Loaded
+from texturenets.web.observe import Metrics
+from texturenets.web.problems import Problem
+from texturenets.web.settings import Settings
+
+FORMATS: Final = {
+    "jpeg": (".jpg", "image/jpeg"),
+    "png": (".png", "image/png"),
+    "webp": (".webp", "image/webp"),
+}
+"""By the interface's name: suffix and media type. All browsers show these."""
+
+SAME: Final = {"JPEG": "jpeg", "MPO": "jpeg", "WEBP": "webp", "PNG": "png", "GIF": "png", "PPM": "png"}
+"""What a photo of Pillow's format comes back as, where nothing else is asked for; others as JPEG."""
+
+
+def load_model(settings: Settings) -> Callable[[Path], Any]:
+    """Loads a model file on the engine and device that the settings name."""
+
+    def load(path: Path) -> Any:
+        from texturenets import api
+
+        return api.load(path, settings.device, engine=settings.engine, precision=settings.precision)
+
+    return load
+
+
+class Service:
+    """Models, the line to the engine, and numbers; `line` is open between `begin` and `end`."""
+
+    def __init__(self, settings: Settings, load: Callable[[Path], Any] | None = None) -> None:
+        """`load`: what loads a model file, in place of `texturenets.load`. Raises UserError for a wrong folder."""
+        self.settings, self.limits = settings, settings.limits
+        self.catalogue = Catalogue(settings.models)
+        self.loaded = Loaded(load or load_model(settings), self.limits.models)
+        self.line = Line(self.limits.queue, self.limits.seconds)
+        self.metrics = Metrics(lambda: self.line.inside, lambda: len(self.loaded))
+
+    @asynccontextmanager
+    async def running(self) -> Any:
+        """The line is open within."""
+        self.line.open()
+        try:
+            yield
+        finally:
+            await self.line.close()
+
+    def find(self, name: str | None, kind: str) -> tuple[str, Known]:
+        """The model of that name. Raises Problem (404)."""
+        try:
+            return self.catalogue.find(name, kind)
+        except UserError as error:
+            raise Problem(404, f"{error}; GET /v1/models lists them") from None
+
+    def check_size(self, height: int, width: int, what: str) -> None:
+        """Raises Problem (413) for more pixels than the limits allow."""
+        if max(height, width) > self.limits.side or height * width > self.limits.pixels:
+            raise Problem(
+                413,
+                f"{what} of {width} x {height} pixels: at most {self.limits.side} a side and "
+                f"{self.limits.pixels} in all are taken",
+            )
+
+    async def check_photo(self, data: bytes) -> tuple[str, tuple[int, int]]:
+        """Format and (H, W) of a picture's file. Raises Problem for what is none (415) or too large (413)."""
+        try:
+            kind, (height, width) = await asyncio.to_thread(image.measure, data, "the body")
+        except UserError as error:
+            raise Problem(415, str(error)) from None
+        self.check_size(height, width, "a photo")
+        return kind, (height, width)
+
+    @staticmethod
+    def photo_body() -> dict[str, Any]:
+        """Of the OpenAPI document: a picture's file as it is, or in a form."""
+        binary = {"type": "string", "format": "binary"}
+        form = {"type": "object", "required": ["photo"], "properties": {"photo": binary}}
+        return {"image/*": {"schema": binary}, "multipart/form-data": {"schema": form}}
+
+    async def stylize(
+        self,
+        data: bytes,
+        style: str | None,
+        *,
+        size: int | None = None,
+        strength: float = 1.0,
+        preserve_color: bool = False,
+        seed: int = 0,
+        form: str = "auto",
+        quality: int | None = None,
+    ) -> tuple[bytes, str, str]:
+        """The bytes of a photo's file to those of a picture, its media type and a name for it.
+
+        To be called with a place in the line. Raises Problem.
+        """
+        name, known = self.find(style, "style")
+        kind, (height, width) = await self.check_photo(data)
+        if size is not None:
+            self.check_size(*sizes.fit_longer((height, width), size), "a result")
+        suffix, media = FORMATS[SAME.get(kind, "jpeg") if form == "auto" else form]
+        async with self.line.time(), self.line.room:
+            picture = await self._whole(lambda: image.from_bytes(data, "the body", longer=size))
+            # What the command line does with a photo, in the same order.
+            picture.pixels = await self._draw(
+                name,
+                known,
+                lambda model: model.stylize(
+                    picture.pixels, strength=strength, preserve_color=preserve_color, seed=seed
+                ),
+            )
+            made = await self._whole(lambda: image.to_bytes(suffix_path(suffix), picture, quality=quality))
+        return made, media, name + suffix
+
+    async def sample(
+        self, texture: str | None, *, height: int, width: int, seed: int, tileable: bool, form: str = "png"
+    ) -> tuple[bytes, str, str]:
+        """A sample of a texture: bytes of a picture's file, its media type and a name for it.
+
+        To be called with a place in the line. Raises Problem.
+        """
+        name, known = self.find(texture, "texture")
+        self.check_size(height, width, "a sample")
+        suffix, media = FORMATS[form]
+        async with self.line.time(), self.line.room:
+            drawn = await self._draw(
+                name, known, lambda model: model.sample((width, height), seed=seed, tileable=tileable)
+            )
+            made = await self._whole(lambda: image.to_bytes(suffix_path(suffix), image.from_any(drawn)[0]))
+        return made, media, f"{name}-{seed}{suffix}"
+
+    async def _whole(self, call: Callable[[], Any]) -> Any:
+        try:
+            return await self.line.apart(call)
+        except UserError as error:
+            raise Problem(422, str(error)) from None
+
+    async def _draw(self, name: str, known: Known, call: Callable[[Any], Any]) -> Any:
+        def timed() -> Any:
+            model = self.loaded.get(known)
+            began = time.perf_counter()
+            result = call(model)
+            self.metrics.engine.inc(time.perf_counter() - began)
+            self.metrics.pictures.labels(name).inc()
+            return result
+
+        try:
+            return await self.line.run(name, timed)
+        except UserError as error:
+            raise Problem(422, str(error)) from None
+
+
+def suffix_path(suffix: str) -> Path:
+    """A path that names a format and nothing else."""
+    return Path("picture" + suffix)

@@ -1,0 +1,95 @@
+"""What a service is told when it starts. No web framework, no torch."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from texturenets.errors import UserError
+
+TOKEN_VARIABLE = "TEXTURENETS_TOKEN"
+"""The environment variable with the token; a flag would show it to everybody who lists processes."""
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one request may cost.
+
+    `bytes`: of a body. `pixels`: width times height of a photo and of a result. `side`: pixels of the longer side
+    of either. `seconds`: from the first byte of a request to its answer; and for its body alone. `queue`: requests
+    at once; what comes above is refused with 503. `models`: that stay loaded.
+    """
+
+    bytes: int = 32 * 2**20
+    pixels: int = 25_000_000
+    side: int = 16384
+    seconds: float = 60.0
+    queue: int = 32
+    models: int = 4
+
+    def __post_init__(self) -> None:
+        """Raises UserError for what is not above 0."""
+        for name in ("bytes", "pixels", "side", "seconds", "queue", "models"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise UserError(f"--max-{name} {getattr(self, name)} is not a number above 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Where a service listens, whom it answers, with what.
+
+    `hosts`: names under which it may be called besides its own address, as behind a reverse proxy; a page of another
+    name that a browser was led to is refused. `origins`: pages of others that may call it (CORS); none by default.
+    `token`: asked of every request but the health check. `models`: a folder of model files besides the shipped ones;
+    with `photos`, a folder of photos to learn on, it trains models into that folder.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 7860
+    hosts: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+    token: str | None = None
+    models: Path | None = None
+    photos: Path | None = None
+    device: str = "auto"
+    engine: str = "auto"
+    precision: str = "auto"
+    limits: Limits = Limits()
+
+    def known_hosts(self) -> frozenset[str] | None:
+        """Names that requests may give as their host; None: any, where it listens to other machines untold."""
+        if self.host not in LOOPBACK and not self.hosts:
+            return None
+        return frozenset(name.lower() for name in (*LOOPBACK, self.host, *self.hosts))
+
+
+def token_from(file: Path | None) -> str | None:
+    """The token: the first line of `file`, else the environment's. Raises UserError for one that is no use."""
+    if file is not None:
+        try:
+            text = file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"--token-file {file}: cannot read it ({error})") from None
+        source = f"--token-file {file}"
+    else:
+        text, source = os.environ.get(TOKEN_VARIABLE, "").strip(), TOKEN_VARIABLE
+        if not text:
+            return None
+    if not re.fullmatch(r"[A-Za-z0-9._~+/=-]{8,}", text):  # RFC 6750, section 2.1: b64token
+        raise UserError(f"{source}: a token is 8 or more letters, digits and . _ ~ + / = -")
+    return text
+
+
+def size_in_bytes(text: str, flag: str) -> int:
+    """ "32M" as a number; K, M and G count in 1024. Raises UserError."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    if not match:
+        raise UserError(f"{flag} {text!r} is no size: give a number, with K, M or G, as 32M")
+    return int(float(match[1]) * _UNITS[match[2].upper()])

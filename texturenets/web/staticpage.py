@@ -1,0 +1,86 @@
+"""A page that runs models in the browser: a folder for any file server."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from texturenets import api, engines, export, modelfile
+from texturenets.engines.facts import Facts
+from texturenets.errors import UserError
+from texturenets.files import whole
+from texturenets.modelfile import Header
+from texturenets.web import runtime
+
+PAGE = Path(__file__).parent / "page"
+TEXTURE_LEAST = 256
+"""Pixels of a side of a sample that are drawn at least: `texturenets.textures.SMALLEST`, which needs torch."""
+
+
+def described(header: Header, facts: Facts, name: str) -> dict[str, Any]:
+    """What the page must know of a model."""
+    smallest = api.SMALLEST if header.kind == "style" else TEXTURE_LEAST
+    return {
+        "name": name,
+        "kind": header.kind,
+        "file": f"models/{name}.onnx",
+        "thumbnail": f"data:image/jpeg;base64,{header.thumbnail}" if header.thumbnail else "",
+        "licence": header.licence,
+        "terms": header.terms,
+        "facts": {**dataclasses.asdict(facts), "smallest": smallest},
+    }
+
+
+def write(
+    models: Sequence[Path],
+    folder: Path,
+    package: Path | None = None,
+    generator: Callable[..., Any] | str | None = None,
+) -> Path:
+    """Write the page with `models` into `folder` and return its index.html, which is written last.
+
+    `package`: as for `runtime.files`. `generator`: as in `texturenets.load`. Raises UserError for two models of one
+    name, and whatever keeps one from being converted.
+    """
+    names = [path.stem for path in models]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UserError(f"two models are called {twice[0]}: give one of the files another name")
+    parts: dict[str, bytes] = {}
+    shown = []
+    notices = []
+    for path in models:
+        header = modelfile.read_header(path)
+        graph, facts = engines.convert(path, generator)
+        parts[f"models/{path.stem}.onnx"] = _with_metadata(graph, header, facts)
+        shown.append(described(header, facts, path.stem))
+        licence = header.licence or "licence unknown"
+        notices.append(f"Model {path.stem}: {licence}. {header.terms}".strip())
+    parts["models.json"] = json.dumps(shown).encode()
+    parts["LICENSES.txt"] = "\n\n".join([*notices, runtime.LICENCE]).encode()
+    parts |= {f"ort/{name}": data for name, data in runtime.files(package).items()}
+    parts |= {path.name: path.read_bytes() for path in sorted(PAGE.iterdir()) if path.is_file()}
+    # A page without a connection needs the runtime for all processors; that for WebGPU is kept once it was used.
+    kept = ["./", *(name for name in parts if name not in {f"ort/{one}" for one in runtime.WEBGPU})]
+    parts["files.json"] = json.dumps(kept).encode()
+    version = hashlib.sha256(b"".join(name.encode() + data for name, data in sorted(parts.items())))
+    parts["offline.js"] = parts["offline.js"].replace(b"VERSION", version.hexdigest()[:16].encode())
+    index = parts.pop("index.html")
+    for name, data in {**parts, "index.html": index}.items():
+        with whole(folder / name) as part:
+            part.write_bytes(data)
+    return folder / "index.html"
+
+
+def _with_metadata(graph: bytes, header: Header, facts: Facts) -> bytes:
+    """The ONNX file with what it says of itself."""
+    import onnx
+
+    model = onnx.load_from_string(graph)
+    onnx.helper.set_model_props(model, export.metadata(header, facts))
+    data: bytes = model.SerializeToString()
+    return data

@@ -1,0 +1,119 @@
+"""Trainings over HTTP: asked for, watched, stopped, resumed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from fastapi import FastAPI, Query, Request
+from starlette.responses import FileResponse
+
+from texturenets import image, presets
+from texturenets.errors import UserError
+from texturenets.runs import Run
+from texturenets.web.problems import Problem, documented
+from texturenets.web.service import Service
+
+if TYPE_CHECKING:
+    from texturenets.web.trainings import Trainings
+
+SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif", "BMP": ".bmp"}
+"""Of an exemplar's file, by Pillow's name of its format."""
+
+MOST_STEPS = 1_000_000
+
+
+def add(
+    app: FastAPI, service: Service, trainings: Trainings | None, body: Callable[[Request], Awaitable[bytes]]
+) -> None:
+    """The routes; without `trainings` they say how to have some. `body`: reads the picture of a request."""
+
+    def there() -> Trainings:
+        if trainings is None:
+            raise Problem(404, "this service does not train: start it with --models FOLDER --photos FOLDER")
+        return trainings
+
+    async def told(name: str, call: Callable[[Trainings], Any]) -> dict[str, Any]:
+        place = there()
+        try:
+            await asyncio.to_thread(place.find, name)
+        except UserError as error:
+            raise Problem(404, f"{error}; GET /v1/trainings lists them") from None
+        job = await asyncio.to_thread(call, place)
+        return await asyncio.to_thread(place.report, job)
+
+    @app.get("/v1/trainings", responses=documented(401, 404))
+    async def listed() -> dict[str, list[dict[str, Any]]]:
+        """All trainings, the oldest first: state, step, losses, seconds left."""
+        place = there()
+        return {"trainings": await asyncio.to_thread(lambda: [place.report(job) for job in place.jobs()])}
+
+    @app.post(
+        "/v1/trainings",
+        status_code=202,
+        responses=documented(400, 401, 404, 408, 409, 413, 415, 422, 503),
+        openapi_extra={"requestBody": {"required": True, "content": service.photo_body()}},
+    )
+    async def begin(
+        request: Request,
+        name: Annotated[str, Query(max_length=64, description="Of the model: letters, digits, - and _.")],
+        kind: Annotated[Literal["style", "texture"], Query()] = "style",
+        preset: Annotated[str, Query(max_length=64, description="Recipe.")] = "default",
+        steps: Annotated[
+            int | None, Query(ge=1, le=MOST_STEPS, description="Of the optimizer; the recipe's own without.")
+        ] = None,
+    ) -> dict[str, Any]:
+        """Put a training in the queue: a painting's or an exemplar's file as the body, or as a file of a form."""
+        place = there()
+        known: Mapping[str, Run] = presets.STYLE_PRESETS if kind == "style" else presets.TEXTURE_PRESETS
+        if preset not in known:
+            raise Problem(422, f"preset: one of {', '.join(known)}")
+        with service.line.place():
+            data = await body(request)
+            await service.check_photo(data)
+            # What training cannot read is better told now than when its turn has come.
+            try:
+                await service.line.apart(lambda: image.from_bytes(data, "the body", longer=64))
+            except UserError as error:
+                raise Problem(422, str(error)) from None
+        form = (await asyncio.to_thread(image.measure, data))[0]
+        suffix = SUFFIXES.get(form, ".img")
+        try:
+            job = await asyncio.to_thread(
+                lambda: place.add(name, kind, data, suffix, preset=preset, steps=steps or known[preset].steps)
+            )
+        except UserError as error:
+            raise Problem(409 if "already" in str(error) else 422, str(error)) from None
+        return await asyncio.to_thread(place.report, job)
+
+    @app.get("/v1/trainings/{name}", responses=documented(401, 404))
+    async def one(name: str) -> dict[str, Any]:
+        """A training: state, step, losses, seconds left."""
+        return await told(name, lambda place: place.find(name))
+
+    @app.post("/v1/trainings/{name}/stop", responses=documented(401, 404))
+    async def stop(name: str) -> dict[str, Any]:
+        """Let it save and end; it can be resumed."""
+        return await told(name, lambda place: place.stop(name))
+
+    @app.post("/v1/trainings/{name}/resume", responses=documented(401, 404))
+    async def resume(name: str) -> dict[str, Any]:
+        """Go on with one that was stopped or has failed, when its turn comes."""
+        return await told(name, lambda place: place.resume(name))
+
+    @app.get(
+        "/v1/trainings/{name}/picture",
+        response_class=FileResponse,
+        responses=documented(401, 404, content={"image/jpeg": {}}),
+    )
+    async def picture(name: str) -> FileResponse:
+        """Photos above, what the network makes of them below; the newest."""
+        place = there()
+        try:
+            path = await asyncio.to_thread(place.picture, name)
+        except UserError as error:
+            raise Problem(404, f"{error}; GET /v1/trainings lists them") from None
+        if path is None:
+            raise Problem(404, "it has made no picture yet")
+        return FileResponse(path, media_type="image/jpeg", headers={"Cache-Control": "no-store"})
