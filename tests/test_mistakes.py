@@ -127,7 +127,6 @@ def test_a_full_disk(studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch) -> No
     def full(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(modelfile, "save_file", full)
     monkeypatch.setattr(safetensors.torch, "save_file", full)
     told(studio.run(), "No space left on device")
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import tiny
 import torch
 from PIL import Image
@@ -537,14 +538,14 @@ def test_other_errors_are_not_taken_for_memory(studio: tiny.Studio, monkeypatch:
 def test_a_disk_that_fills_up_keeps_the_checkpoint_before(
     studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save, count = modelfile.save_file, iter(range(10**6))
+    save, count = safetensors.torch.save_file, iter(range(10**6))
 
     def filling(*what: Any) -> None:
         if next(count) >= 4:  # two steps: the last model and the checkpoint each
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         save(*what)
 
-    monkeypatch.setattr(modelfile, "save_file", filling)
+    monkeypatch.setattr(safetensors.torch, "save_file", filling)
     result = studio.run(steps=5, save_every=1, validate_every=0)
     assert result.status == 2
     assert "No space left on device" in result.error.splitlines()[-1]
