@@ -15,10 +15,10 @@ export function padded(side, stride, least) {
   return Math.ceil(Math.max(side, least) / stride) * stride;
 }
 
-// The picture reflected outward until both sides are multiples of `stride` and at least `least`.
-export function pad(pixels, height, width, stride, least) {
-  const rows = padded(height, stride, least);
-  const columns = padded(width, stride, least);
+// The picture reflected outward by at least `margin`, until both sides are multiples of `stride` and at least `least`.
+export function pad(pixels, height, width, stride, least, margin = 0) {
+  const rows = padded(height + 2 * margin, stride, least);
+  const columns = padded(width + 2 * margin, stride, least);
   const top = Math.floor((rows - height) / 2);
   const left = Math.floor((columns - width) / 2);
   const down = mirror(height, top, rows);
@@ -112,7 +112,7 @@ export async function stylize(run, facts, pixels, height, width, options = {}) {
   const { strength = 1, preserveColor = false, seed = 0 } = options;
   if (strength === 0) return pixels.slice();
   const { data, rows, columns, top, left } = pad(
-    pixels, height, width, facts.stride, Math.max(facts.smallest, facts.least));
+    pixels, height, width, facts.stride, Math.max(facts.smallest, facts.least), facts.margin);
   const inputs = [{ data, dims: [1, 3, rows, columns] }, ...maps(facts, seed, rows, columns)];
   const made = crop(await run(inputs), rows, columns, top, left, height, width);
   const plane = height * width;
