@@ -149,3 +149,7 @@ def test_mistakes_of_cache(
     assert hint in error
     assert output == ""
     assert not list(tmp_path.iterdir())
+
+
+def test_a_picture_that_is_missing_is_told_before_weights_are_looked_for(studio: tiny.Studio) -> None:
+    told(studio.run(style="nowhere.jpg", weights=[]), "nowhere.jpg")

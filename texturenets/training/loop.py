@@ -96,6 +96,8 @@ class Training(Generic[R]):
         """Everything that can be wrong is found here, before the first step: UserError."""
         self.run, self.out, self.logistics = run, out, logistics or Logistics()
         self.folder = out.with_suffix(".run")
+        # Before weights are fetched: a name misspelt is told at once.
+        pictures = [self._picture(path).rgb for path in styles]
         described = setup.describe(run, run.layers, self.logistics, progress)
         if described.device.type == "cpu":
             memory.keep_freed_memory()
@@ -116,7 +118,6 @@ class Training(Generic[R]):
             "init": _identity(self.logistics.init),
             "precision": self.precision,
         }
-        pictures = [self._picture(path).rgb for path in styles]
         self.objective = Objective(
             described.networks, [p.to(self.device) for p in pictures], self._terms()
         ).to(self.device)
