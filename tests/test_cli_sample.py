@@ -14,7 +14,7 @@ from texturenets.generators import build
 from texturenets.modelfile import Header
 from texturenets.specs import FullyConnected, GeneratorSpec, Multiscale, Residual
 
-TINY = Multiscale(channels=(4, 4, 3), noise_channels=2, noise_depth=2)
+TINY = Multiscale(channels=(4, 4, 3), noise_depth=2)
 VECTOR = FullyConnected(noise_depth=8, hidden=6, channels=(6, 4))
 
 
