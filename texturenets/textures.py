@@ -52,9 +52,7 @@ class Texture:
         return self.header.name
 
     def __repr__(self) -> str:
-        return (
-            f"Texture({self.name!r}, {self.header.generator.name}, {self.engine.name} {self.engine.precision})"
-        )
+        return f"Texture({self.name!r}, {self.header.generator.name}, {self.engine.name} {self.engine.precision})"
 
     def sample(
         self,

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from texturenets import presets, runs
+from texturenets.cli.common import Flag
 from texturenets.cli.flags import given, optional
 from texturenets.errors import UserError
 from texturenets.training.logistics import Logistics
@@ -24,7 +25,7 @@ def cache(
     output: Annotated[Path, Parameter(name=["-o", "--output"])],
     variants: int = 1,
     preset: str = "default",
-    quiet: Annotated[bool, Parameter(negative=())] = False,
+    quiet: Flag = False,
     options: StyleFlags = None,
     logistics: LogisticsFlags = None,
 ) -> int:
