@@ -120,6 +120,7 @@ def test_mistakes_are_one_line(studio: tiny.Studio, tmp_path: Path) -> None:
         ([str(style), "--against", str(studio.painting)], "--photo FILE"),
         ([str(texture), "--against", str(tmp_path / "no.png")], "no.png"),
         ([str(texture), "--against", str(studio.painting), "--samples", "0"], "--samples 0"),
+        ([str(texture), "--against", str(studio.painting), "--size", "0"], "--size 0 is not above 0"),
         ([str(texture), "--against", str(studio.painting), "--slow", "-1"], "--slow"),
     ):
         status, output, error = evaluate(studio, *words)

@@ -243,6 +243,7 @@ def test_a_network_of_one_size() -> None:
     [
         ({"size": (0, 5)}, "size 0 x 5"),
         ({"size": -4}, "at least 1 pixel"),
+        ({"size": 1_000_000}, "takes some 4656.. GiB"),
         ({"hold": (3,)}, r"scale 3: bark takes noise at the scales 4, 2, 1"),
         ({"level": {8: 1.0}}, "scale 8"),
         ({"level": -1}, "noise level -1.0"),

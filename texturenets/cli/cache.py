@@ -22,7 +22,7 @@ LogisticsFlags: Any = optional(Logistics, "How it is carried out")
 def cache(
     *,
     content: Path,
-    output: Annotated[Path, Parameter(name=["-o", "--output"])],
+    output: Annotated[Path, Parameter(name=["--output", "-o"])],
     variants: int = 1,
     preset: str = "default",
     quiet: Flag = False,

@@ -31,7 +31,7 @@ app = App(
 )
 
 Images = Annotated[list[Path], Parameter(negative_iterable=())]
-Output = Annotated[Path | None, Parameter(name=["-o", "--output"])]
+Output = Annotated[Path | None, Parameter(name=["--output", "-o"])]
 StyleFlags: Any = optional(runs.StyleRun, "What it comes to")
 TextureFlags: Any = optional(runs.TextureRun, "What it comes to")
 LogisticsFlags: Any = optional(Logistics, "How it is carried out")
