@@ -178,3 +178,12 @@ def test_mistakes_are_one_line_and_status_2(
     assert says in error
     assert error.count("\n") == 1
     assert files(here) == []
+
+
+def test_a_texture_repaints_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (8, 8)).save("photo.png")
+    assert main(["stylize", "photo.png", "-s", "bark"]) == 2
+    error = capsys.readouterr().err
+    assert "texturenets sample bark" in error
+    assert error.count("\n") == 1
+    assert files(here) == ["photo.png"]

@@ -262,9 +262,10 @@ def load_style(
     path = find_style(name)
     header = modelfile.read_header(path)
     if header.kind != "style":
+        called = path.stem if path.parent == modelfile.ZOO else name
         raise UserError(
-            f"{name} is a {header.kind} model, which draws from noise and repaints nothing: "
-            f"use `texturenets sample {name}`"
+            f"{called} is a {header.kind} model, which draws from noise and repaints nothing: "
+            f"use `texturenets sample {called}`"
         )
     with devices.memory_errors(f"not enough memory for the network of {path}"):
         return Style(

@@ -82,6 +82,7 @@ class Texture:
 
         width, height = (size, size) if isinstance(size, int) else size
         pictures = []
+        # One by one: in a batch every engine rounds its sums otherwise, and a seed's picture would not be its own.
         for i in range(1 if count is None else count):
             y = self.draw(height, width, seed + i, tileable=tileable, level=level, hold=hold, held=seed)
             pixels = (y[0] * 255).round().byte().permute(1, 2, 0).cpu().numpy()
