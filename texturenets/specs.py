@@ -518,6 +518,15 @@ def make(name: str, settings: Iterable[str] = ()) -> GeneratorSpec:
     return cls(**values)
 
 
+def takes_noise(spec: GeneratorSpec) -> bool:
+    """Whether the network takes noise, as far as its spec tells: code of the user's own may."""
+    if isinstance(spec, Graph):
+        return any(line.split()[:1] == ["noise"] for line in spec.nodes)
+    if isinstance(spec, Custom):
+        return True
+    return any(getattr(spec, name, 0) for name in ("noise_depth", "level_noise"))
+
+
 def to_dict(spec: GeneratorSpec) -> dict[str, Any]:
     """A JSON-ready dictionary: the fields and "name"."""
     return {"name": spec.name, **dataclasses.asdict(spec)}

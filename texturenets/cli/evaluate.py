@@ -73,9 +73,9 @@ def evaluate(
     how = Logistics(**given(logistics, Logistics))
     loaded = api.load(model, how.device, generator=generator)
     is_texture = isinstance(loaded, Texture)
-    options = Options(
-        samples=samples, seed=seed, size=size or (256 if is_texture else 512), slow=slow, cap=cap
-    )
+    if size is None:
+        size = 256 if is_texture else 512
+    options = Options(samples=samples, seed=seed, size=size, slow=slow, cap=cap)
 
     def progress(text: str) -> None:
         if not quiet and sys.stderr.isatty():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -117,7 +119,8 @@ def stylize(
     api.check_options(size, strength, noise_level)
     model = api.find_style(style)
     found = image.expand(photos, recursive=True, without=output)
-    jobs = several(plan(found, output, model.stem, [Path(p).expanduser() for p in photos]), count, model)
+    numbered = functools.partial(several, count=count, model=model)
+    jobs = plan(found, output, model.stem, [Path(p).expanduser() for p in photos], numbered)
     asked = {result: replace(options, seed=seed + i % count) for i, (_, result) in enumerate(jobs)}
     skipped = {result for _, result in jobs if skip_existing and result.exists()}
     todo = [job for job in jobs if job[1] not in skipped]
@@ -163,17 +166,21 @@ def steps(
 ) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
     """Reading, repainting and writing a photo, for `overlapped`; one too large for memory is all repainting.
 
-    `asked`: what is asked for, by result.
+    `asked`: what is asked for, by result. A photo of several results, one after the other, is read once.
     """
     from texturenets import image
     from texturenets.arrays import to_numpy
     from texturenets.outofcore.limits import too_large
 
+    @functools.lru_cache(maxsize=1)
+    def read(photo: Path, size: int | None, keep_gps: bool) -> image.Picture:
+        return image.read(photo, longer=size, keep_gps=keep_gps)
+
     def decode(job: Job) -> image.Picture | None:
         options = asked[job[1]]
         if too_large(painter, job[0], options.size):
             return None
-        return image.read(job[0], longer=options.size, keep_gps=options.keep_gps)
+        return copy.copy(read(job[0], options.size, options.keep_gps))
 
     def compute(job: Job, picture: image.Picture | None) -> image.Picture | None:
         options = asked[job[1]]
@@ -207,13 +214,13 @@ def _sweep(todo: Sequence[Job]) -> None:
 
 def several(jobs: Sequence[Job], count: int, model: Path) -> list[Job]:
     """`count` results of each photo for one, numbered. Raises UserError where they would all be the same."""
-    from texturenets import modelfile
+    from texturenets import modelfile, specs
 
     if count < 1:
         raise UserError(f"--count {count} is not above 0")
     if count == 1:
         return list(jobs)
-    if not getattr(modelfile.read_header(model).generator, "noise_depth", 0):
+    if not specs.takes_noise(modelfile.read_header(model).generator):
         raise UserError(
             f"--count {count}: {model.stem} takes no noise, all results of a photo would be the same"
         )
@@ -239,11 +246,16 @@ def _summarise(done: int, skipped: int, failed: Sequence[Path]) -> None:
 
 
 def plan(
-    photos: Sequence[Path], output: str | None, style: str, roots: Sequence[Path] = ()
-) -> list[tuple[Path, Path]]:
+    photos: Sequence[Path],
+    output: str | None,
+    style: str,
+    roots: Sequence[Path] = (),
+    several_of: Callable[[Sequence[Job]], list[Job]] = list,
+) -> list[Job]:
     """Photos and the files that they become, no two the same: [(photo, result)].
 
-    What lies in a folder inside one of `roots` comes to lie in the same folder of the output.
+    What lies in a folder inside one of `roots` comes to lie in the same folder of the output. `several_of`:
+    makes several results of each photo for one, where they are asked for.
 
     Raises UserError before any work is done: where `output` is one file for several photos, is of a format
     that is not written, or where a result would overwrite a photo.
@@ -266,8 +278,9 @@ def plan(
             taken.add(name.casefold())
             results.append(folder / name)
 
+    jobs = several_of(list(zip(photos, results, strict=True)))
     sources = {(info.st_dev, info.st_ino): photo for photo in photos if (info := _stat(photo))}
-    for photo, result in zip(photos, results, strict=True):
+    for photo, result in jobs:
         image.output_format(result)
         info = _stat(result)
         hit = sources.get((info.st_dev, info.st_ino)) if info else None
@@ -278,7 +291,7 @@ def plan(
                 f"the result of {photo} would overwrite {hit}, which is among the photos: "
                 "write into another folder, as with -o stylized/"
             )
-    return list(zip(photos, results, strict=True))
+    return jobs
 
 
 def _inside(photo: Path, roots: Sequence[Path]) -> Path:
