@@ -299,7 +299,7 @@ class InProcess:
         return [(2, 0)]
 
     def run(
-        self, task: Task, batches: Sequence[rays.Batch], workers: int, *, gpu: bool
+        self, task: Task, batches: Sequence[rays.Batch], workers: int, *, gpu: bool, **_: Any
     ) -> Iterator[dict[int, Outcome] | str]:
         assert workers * (task.threads or 0) == 2
         assert not gpu

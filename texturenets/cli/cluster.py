@@ -166,7 +166,7 @@ def _paint(
         sweep_all(results)
         facts = asdict(asked.options) | {"engine": asked.engine, "precision": asked.precision}
         lines.head(made, style=asked.model.stem, options=facts, photos=len(todo), workers=number)
-        for row in cluster.run(task, portions, number, gpu=gpu):
+        for row in cluster.run(task, portions, number, gpu=gpu, waiting=report.waiting):
             if isinstance(row, str):
                 report.engine(row, number, threads)
                 continue
@@ -194,6 +194,13 @@ class Report:
         self._task = self.bar.add_task("cluster", total=bar)
         self._later: list[str] = []
         self.done, self.failed = 0, list[str]()
+
+    def waiting(self) -> None:
+        """Nothing has come yet."""
+        if not self.quiet:
+            complain(
+                "nothing done in the first minute: workers are starting, or the cluster is busy with others"
+            )
 
     def engine(self, name: str, workers: int, threads: int) -> None:
         """A worker's engine."""

@@ -11,7 +11,7 @@ import shutil
 import socket
 import tempfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -31,6 +31,9 @@ STORE: Final = 128 * 2**20
 
 NAMES: Final = 512
 """Bytes more for each photo: names go through it, and no pictures."""
+
+MINUTE: Final = 60.0
+"""Seconds after which the user is told that nothing has come yet."""
 
 MANY: Final = 32
 """Photos in a batch, at most: at 256 x 256 some seconds of work, beside which handing it out is nothing."""
@@ -68,6 +71,9 @@ class Cluster:
         if self.address == LOCAL:
             # The switch that gives macOS and Windows a Ray without a network: everything listens on 127.0.0.1.
             os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+            os.environ.setdefault(
+                "RAY_worker_niceness", "0"
+            )  # as the user's own; Ray's default is to stand back
             # A token for this run alone; Ray would leave one in the home folder.
             os.environ["RAY_AUTH_MODE"] = "token"
             os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
@@ -120,10 +126,16 @@ class Cluster:
         return [(int(one.get("CPU", 0)), int(one.get("GPU", 0))) for one in alive]
 
     def run(
-        self, task: Task, batches: Sequence[Batch], workers: int, *, gpu: bool
+        self,
+        task: Task,
+        batches: Sequence[Batch],
+        workers: int,
+        *,
+        gpu: bool,
+        waiting: Callable[[], None] = lambda: None,
     ) -> Iterator[dict[int, Outcome] | str]:
         """Have `workers` workers do `batches`; gives what became of each batch as it is done, by the photos' numbers,
-        and now and then the name of a worker's engine. Raises UserError where no worker can be built."""
+        and now and then the name of a worker's engine. `waiting` is called where a minute brings nothing. Raises UserError where no worker can be built."""
         import ray
 
         # Ray Data runs in a process of the cluster, which is asked: Ray's client (ray://) cannot stream results, and
@@ -132,8 +144,12 @@ class Cluster:
         names = zlib.compress(json.dumps([[vars(one) for one in batch] for batch in batches]).encode(), 1)
         try:
             asked = conductor.remote(task, names, workers, gpu)
+            row = None
             while True:
-                row, problem = ray.get(asked.following.remote())
+                following = asked.following.remote()
+                if row is None and not ray.wait([following], timeout=MINUTE)[0]:
+                    waiting()
+                row, problem = ray.get(following)
                 if problem:
                     raise UserError(problem)
                 if row is None:
