@@ -71,9 +71,10 @@ class Cluster:
         if self.address == LOCAL:
             # The switch that gives macOS and Windows a Ray without a network: everything listens on 127.0.0.1.
             os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-            os.environ.setdefault(
-                "RAY_worker_niceness", "0"
-            )  # as the user's own; Ray's default is to stand back
+            # Workers as urgent as the user's own programs: by default they stand behind everything else.
+            os.environ.setdefault("RAY_worker_niceness", "0")
+            # On a busy machine they start slowly, and after a minute, the default, more and more are started.
+            os.environ.setdefault("RAY_worker_register_timeout_seconds", "600")
             # A token for this run alone; Ray would leave one in the home folder.
             os.environ["RAY_AUTH_MODE"] = "token"
             os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
@@ -135,7 +136,10 @@ class Cluster:
         waiting: Callable[[], None] = lambda: None,
     ) -> Iterator[dict[int, Outcome] | str]:
         """Have `workers` workers do `batches`; gives what became of each batch as it is done, by the photos' numbers,
-        and now and then the name of a worker's engine. `waiting` is called where a minute brings nothing. Raises UserError where no worker can be built."""
+        and now and then the name of a worker's engine. `waiting` is called where a minute brings nothing.
+
+        Raises UserError where no worker can be built.
+        """
         import ray
 
         # Ray Data runs in a process of the cluster, which is asked: Ray's client (ray://) cannot stream results, and
