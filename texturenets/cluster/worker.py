@@ -89,7 +89,7 @@ class Worker:
         """Repaint the photos of a batch; what became of each, by its number."""
         journal = Journal(self.task.run, batch)
         left = journal.left()
-        with tempfile.TemporaryDirectory(prefix="texturenets-") as here:
+        with tempfile.TemporaryDirectory(dir=journal.path.parent) as here:
             for one, outcome in self._outcomes(left, Path(here), journal):
                 journal.done(one.number, outcome)
         return journal.close()
