@@ -205,7 +205,7 @@ class Report:
     def engine(self, name: str, workers: int, threads: int) -> None:
         """A worker's engine."""
         if not self.quiet:
-            print(f"engine: {name}; {workers} workers, {threads} threads each", file=sys.stderr)
+            print(f"engine: {name}; workers: {workers}, threads of each: {threads}", file=sys.stderr)
 
     def outcome(self, job: Job, outcome: Outcome) -> None:
         """What became of a photo."""
