@@ -173,7 +173,7 @@ def test_every_engine_draws_the_same(spec: GeneratorSpec, monkeypatch: pytest.Mo
     for engine in engines:
         model = Texture(engine, reference.header, reference.path)
         for options in asked:
-            # 4 x 8: below what a converted graph takes where it wraps around. Elsewhere a map of one pixel by two would
+            # 4 x 8: below what a converted graph takes where it wraps around. Elsewhere a map of 1 x 2 pixels would
             # be normalized, which makes of two numbers that hardly differ 1 and -1.
             small = (4, 8) if spec.padding == "circular" else (16, 8)
             for height, width in [(16, 16)] if reference.fixed else [(32, 40), small]:
