@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from texturenets.cli import film
 from texturenets.cli.common import Device, EngineName, Flag, Precision, complain, engine_note, photo_progress
 from texturenets.cli.large import follow
 from texturenets.errors import UserError
 from texturenets.files import sweep
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from texturenets.api import Style
     from texturenets.outofcore.limits import Options
 
@@ -26,7 +30,7 @@ NAMED = 5  # failed photos that the summary names
 
 
 def stylize(
-    photos: list[str],
+    photos: list[str] | None = None,
     /,
     *,
     style: Annotated[str | None, Parameter(name=["--style", "-s"])] = None,
@@ -41,6 +45,8 @@ def stylize(
     seed: int = 0,
     noise_level: float = 1.0,
     count: int = 1,
+    rate: float | None = None,
+    webcam: Flag = False,
     device: Device = "auto",
     engine: EngineName = "auto",
     precision: Precision = "auto",
@@ -49,26 +55,27 @@ def stylize(
     generator: str | None = None,
     quiet: Flag = False,
 ) -> int:
-    """Repaint photos in the style of a painting.
+    """Repaint photos and films in the style of a painting.
 
-    The names of the results are printed, one a line. A photo that cannot be read or written is reported
+    The names of the results are printed, one a line. A photo or film that cannot be read or written is reported
     and the others are done; the exit status is then 2.
 
     Parameters
     ----------
     photos
-        Photos, patterns like "*.jpg", and folders, whose pictures are taken, those of the folders in them too.
+        Photos, films, patterns like "*.jpg", and folders, whose pictures are taken, those of the folders in them too.
     style
         Shipped style or model file [default: the first that `texturenets models` lists].
     output
         File to write for one photo, whose suffix chooses the format; or a folder: one that is there, or a
         name that ends in /, or any name for several photos; what comes out of a folder lies in it as in that
         one [default: PHOTO-STYLE in the current folder, in
-        the photo's own format where it can be written].
+        the photo's own format where it can be written]. A film becomes its frames with frames/%05d.png, and
+        pictures become a film with film.mp4.
     size
         Longer side of the result in pixels, the shape kept [default: as large as the photo].
     quality
-        1 to 100, for JPEG, WebP, AVIF and HEIC [default: 95; AVIF and HEIC 90].
+        1 to 100, for JPEG, WebP, AVIF and HEIC [default: 95; AVIF and HEIC 90] and films [default: 65].
     strength
         From 0, the photo, to 1, the full style: mixes the two pixel by pixel.
     preserve_color
@@ -87,6 +94,11 @@ def stylize(
     count
         For styles that also take noise: results of each photo, with seeds from --seed on, their numbers in their
         names.
+    rate
+        Frames a second of a film that pictures become [default: 24].
+    webcam
+        Show what the camera sees, repainted, in a window, until it is closed; in place of photos a camera may be
+        named, as /dev/video2. --size says how large [default: 480].
     device
         Where to compute; auto takes the fastest that is here.
     engine
@@ -116,27 +128,61 @@ def stylize(
     options = Options(size, quality, strength, preserve_color, keep_gps, seed, noise_level, parse(stroke))
     api.check_options(size, strength, noise_level)
     model = api.find_style(style)
+    load = functools.partial(
+        api.load_style,
+        model,
+        device,
+        engine=engine,
+        precision=precision,
+        generator=generator,
+        memory=memory,
+        spool=spool,
+    )
+    if webcam:
+        from texturenets.cli.webcam import show
+
+        return show(load, photos or [], options, quiet)
+    if not photos:
+        raise UserError("there is nothing to repaint: name photos, folders or films")
     found = image.expand(photos, recursive=True, without=output)
-    jobs = several(plan(found, output, model.stem, [Path(p).expanduser() for p in photos]), count, model)
+    roots = [Path(p).expanduser() for p in photos]
+    films = film.requested(found, roots, output, model.stem, rate=rate, count=count)
+    status, found = film.carry_out(
+        films, found, load, options, skip_existing=skip_existing, say_engine=engine == "auto", quiet=quiet
+    )
+    if not found:
+        return status
+    jobs = several(plan(found, output, model.stem, roots), count, model)
     asked = {result: replace(options, seed=seed + i % count) for i, (_, result) in enumerate(jobs)}
     skipped = {result for _, result in jobs if skip_existing and result.exists()}
     todo = [job for job in jobs if job[1] not in skipped]
     outcomes: Iterator[tuple[Job, UserError | None]] = iter(())
     if todo:
-        painter = api.load_style(
-            model, device, engine=engine, precision=precision, generator=generator, memory=memory, spool=spool
-        )
+        painter = load()
         if engine == "auto" and not quiet:
             engine_note(painter.engine)
         follow(painter, quiet, bar=len(todo) == 1)
         _sweep(todo)
         outcomes = overlapped(todo, *steps(painter, asked))
 
+    failed = _follow(jobs, skipped, outcomes, photo_progress(len(todo), quiet), model.stem)
+    if len(jobs) > 1 and (failed or not quiet):
+        _summarise(len(jobs) - len(failed) - len(skipped), len(skipped), failed)
+    return 2 if failed or status else 0
+
+
+def _follow(
+    jobs: Sequence[Job],
+    skipped: Collection[Path],
+    outcomes: Iterator[tuple[Job, UserError | None]],
+    bar: Progress,
+    name: str,
+) -> list[Path]:
+    """Print the names of the results as they come, and what has failed; the photos that have."""
     failed: list[Path] = []
     later: list[Path] = []
-    bar = photo_progress(len(todo), quiet)
     with bar:
-        task = bar.add_task(model.stem, total=len(todo))
+        task = bar.add_task(name, total=len(jobs) - len(skipped))
         for photo, result in jobs:
             if result not in skipped:
                 _, error = next(outcomes)
@@ -153,9 +199,7 @@ def stylize(
                 later.append(result)  # would tear the bar, where both are on one terminal
     for result in later:
         print(result)
-    if len(jobs) > 1 and (failed or not quiet):
-        _summarise(len(jobs) - len(failed) - len(skipped), len(skipped), failed)
-    return 2 if failed else 0
+    return failed
 
 
 def steps(
@@ -239,16 +283,22 @@ def _summarise(done: int, skipped: int, failed: Sequence[Path]) -> None:
 
 
 def plan(
-    photos: Sequence[Path], output: str | None, style: str, roots: Sequence[Path] = ()
+    photos: Sequence[Path],
+    output: str | None,
+    style: str,
+    roots: Sequence[Path] = (),
+    *,
+    films: bool = False,
 ) -> list[tuple[Path, Path]]:
     """Photos and the files that they become, no two the same: [(photo, result)].
 
-    What lies in a folder inside one of `roots` comes to lie in the same folder of the output.
+    What lies in a folder inside one of `roots` comes to lie in the same folder of the output. With `films`
+    these are films.
 
     Raises UserError before any work is done: where `output` is one file for several photos, is of a format
     that is not written, or where a result would overwrite a photo.
     """
-    from texturenets import image
+    from texturenets import image, video
 
     folder = _folder(photos, output)
     if folder is None:
@@ -258,7 +308,8 @@ def plan(
         results = []
         taken: set[str] = set()
         for photo in photos:
-            stem, suffix = str(_inside(photo, roots) / f"{photo.stem}-{style}"), _suffix(photo)
+            stem = str(_inside(photo, roots) / f"{photo.stem}-{style}")
+            suffix = video.output_suffix(photo) if films else _suffix(photo)
             name, number = stem + suffix, 1
             while name.casefold() in taken:  # many file systems take "A.jpg" and "a.jpg" for one
                 number += 1
@@ -268,7 +319,10 @@ def plan(
 
     sources = {(info.st_dev, info.st_ino): photo for photo in photos if (info := _stat(photo))}
     for photo, result in zip(photos, results, strict=True):
-        image.output_format(result)
+        if films:
+            video.check_output(result, photo)
+        else:
+            image.output_format(result)
         info = _stat(result)
         hit = sources.get((info.st_dev, info.st_ino)) if info else None
         if hit == photo:
@@ -298,7 +352,7 @@ def _stat(path: Path) -> os.stat_result | None:
 
 def _folder(photos: Sequence[Path], output: str | None) -> Path | None:
     """The folder that results go into; None where `output` is a file for the one photo."""
-    from texturenets import image
+    from texturenets import image, video
 
     if output is None:
         return Path()
@@ -307,7 +361,7 @@ def _folder(photos: Sequence[Path], output: str | None) -> Path | None:
         return path
     if len(photos) == 1 and path.suffix:
         return None
-    if path.is_file() or path.suffix.lower() in image.suffixes():
+    if path.is_file() or path.suffix.lower() in image.suffixes() | video.READ:
         raise UserError(
             f"--output {output} is one file, and there are {len(photos)} photos: give a folder, as with "
             f"-o {path.with_suffix('')}/"
