@@ -13,10 +13,11 @@ from PIL import Image
 
 from texturenets import budget, image
 from texturenets.errors import UserError
-from texturenets.video.frame import NATIVE, Facts, Fit, Frame
+from texturenets.video.frame import NATIVE, Facts, Fit, Frame, Pixels
 
 _FORMATS: Final = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG", ".apng": "PNG"}
 _MILLISECOND: Final = Fraction(1, 1000)
+_OPAQUE: Final = 128  # from here on a GIF, which knows no more than yes and no, takes a pixel for opaque
 _UNSAID: Final = 100  # milliseconds that browsers show a frame without a duration
 _SOONEST: Final = 20  # milliseconds: what a GIF asks for below that, browsers show for 100
 
@@ -30,6 +31,36 @@ def is_moving(path: Path) -> bool:
         return False
 
 
+def _check_end(path: Path) -> None:
+    """Raise UserError for a file that does not end as its format does; Pillow shows the frames that are there."""
+    with path.open("rb") as file:
+        head = file.read(12)
+        size = file.seek(0, 2)
+        file.seek(max(0, size - 64))
+        tail = file.read()
+    if head.startswith(b"GIF8"):
+        complete = tail.rstrip(b"\0\r\n ").endswith(b";")  # GIF89a, section 27: the trailer
+    elif head.startswith(b"RIFF"):
+        complete = size >= int.from_bytes(head[4:8], "little") + 8
+    else:
+        complete = b"IEND" in tail
+    if not complete:
+        raise UserError("it is cut off")
+
+
+def _palette(pixels: Pixels) -> Image.Image:
+    """Pixels (H, W, 3 or 4) in 256 colours of their own, dithered; one of them is for what is not opaque."""
+    made = Image.fromarray(pixels[:, :, :3])
+    if pixels.shape[2] == 3:
+        return made.quantize(256)
+    made = made.quantize(255)
+    places = np.where(pixels[:, :, 3] < _OPAQUE, 255, np.asarray(made)).astype(np.uint8)
+    seen = Image.fromarray(places)
+    seen.putpalette(made.getpalette() or [])
+    seen.info["transparency"] = 255
+    return seen
+
+
 class MovingPicture:
     """A `Source`: the frames of a GIF, WebP or APNG."""
 
@@ -38,12 +69,14 @@ class MovingPicture:
         self.path = path
         self.trailing: list[Any] = []
         try:
+            _check_end(path)
             self.opened = Image.open(path)
             count = int(getattr(self.opened, "n_frames", 1))
             durations = [self._seek(i) for i in range(count)]
             width, height = self.opened.size
         except Exception as error:  # noqa: BLE001  decoders raise anything
-            raise self._damaged(error) from None
+            why = " ".join(str(error).split()) or type(error).__name__
+            raise UserError(f"cannot read {path}: {why}") from None
         size = (height, width)
         if height * width > image.pixel_limit():
             raise UserError(
@@ -61,10 +94,9 @@ class MovingPicture:
     def _seek(self, index: int) -> int:
         """Go to a frame; how long it is shown, in milliseconds."""
         self.opened.seek(index)
+        if self.opened.format == "WEBP":  # says it only when it has decoded
+            self.opened.load()
         return round(self.opened.info.get("duration") or _UNSAID)
-
-    def _damaged(self, error: Exception) -> UserError:
-        return UserError(f"cannot read {self.path}: {' '.join(str(error).split()) or type(error).__name__}")
 
     def __iter__(self) -> Iterator[Frame]:
         height, width = self.facts.size
@@ -109,12 +141,7 @@ class MovingWriter:
 
     def write(self, frame: Frame) -> None:
         """Take the next frame."""
-        made = Image.fromarray(frame.pixels)
-        if self.format == "GIF":
-            # A palette of each frame's own, dithered: an octree takes opacity, too, and keeps gradients apart.
-            made = (
-                made.quantize(256, Image.Quantize.FASTOCTREE) if made.mode == "RGBA" else made.quantize(256)
-            )
+        made = _palette(frame.pixels) if self.format == "GIF" else Image.fromarray(frame.pixels)
         self.frames.append(made)
         self.times.append(frame.time)
         self.last = frame.time + frame.duration
