@@ -350,6 +350,13 @@ def test_without_pyav(
     refused(capsys, "texturenets[video]")
 
 
+def test_what_the_encoder_does_not_take(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tinyfilm.film(here / "clip.mkv", np.zeros((2, 2, 17000, 3), np.uint8), codec="ffv1", pix_fmt="bgr0")
+    assert photo("clip.mkv", "-o", "out.mp4") == 2  # H.264 ends at 16384
+    refused(capsys, "out.mp4", "17000 x 2")
+    nothing_left(here, "clip.mkv")
+
+
 def test_several_films_and_photos(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tinyfilm.film(here / "a.mp4", tinyfilm.frames(2))
     tinyfilm.film(here / "b.avi", tinyfilm.frames(2), codec="mpeg4")

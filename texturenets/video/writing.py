@@ -146,7 +146,15 @@ class FilmWriter:
         made.time_base = self.facts.time_base
         made.pict_type = 0
         self.durations[made.pts] = round(frame.duration / self.facts.time_base)
-        self._mux(self.stream.encode(made))
+        self._mux(self._coded(self.stream, made))
+
+    def _coded(self, stream: Any, frame: Any) -> list[Any]:
+        """What an encoder has ready; `frame` None: all that is left."""
+        try:
+            return list(stream.encode(frame))
+        except (self.av.error.FFmpegError, OSError) as error:
+            what = f"{self.stream.width} x {self.stream.height} pixels in {self.path.suffix}"
+            raise UserError(f"cannot write {self.path}: {what}: {reason(error)}") from None
 
     def _mux(self, packets: Sequence[Any]) -> None:
         for packet in packets:
@@ -177,15 +185,15 @@ class FilmWriter:
             if frame is not None and frame.pts is not None:
                 frame.pts -= round(self.offset / Fraction(frame.time_base))
             for ready in resampler.resample(frame):
-                self._mux(stream.encode(ready))
+                self._mux(self._coded(stream, ready))
 
     def finish(self, trailing: list[Any]) -> None:
         """The rest of the sound, and what the encoders have kept back."""
         self._hear(trailing)
         for index, (stream, _) in self.encoded.items():
             self._encode(index, [None])
-            self._mux(stream.encode(None))
-        self._mux(self.stream.encode(None))
+            self._mux(self._coded(stream, None))
+        self._mux(self._coded(self.stream, None))
         try:
             self.container.close()
         except (self.av.error.FFmpegError, OSError) as error:
