@@ -9,15 +9,12 @@ most 2 dB above the photo's own.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 from pathlib import Path
 
-from bars import PHOTOS, judge, photo, published, shared, texturenets
+from bars import PHOTOS, judge, of_models, photo, published, shared, texturenets
 from PIL import Image
-
-from texturenets import modelfile
 
 SIZE, LATTICE, BORDER, ENOUGH = 512, 4.0, 2.0, 3
 COMPARED = ("wave", "udnie")
@@ -35,14 +32,7 @@ def own_artifacts(name: str, folder: Path) -> dict[str, float]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "styles",
-        nargs="*",
-        default=[n for n, p in modelfile.shipped().items() if modelfile.read_header(p).kind == "style"],
-    )
+    parser = of_models("style", __doc__)
     parser.add_argument("--keep", type=Path, help="folder for the pictures")
     options = parser.parse_args()
     table, missed = published(), []
@@ -53,7 +43,7 @@ def main() -> int:
         print(
             f"{'style':17}{'photo':18}squeezenet /  vgg / content   the table's             lattice  border"
         )
-        for style in options.styles:
+        for style in options.models:
             stem, met = Path(style).stem, 0
             painting = next((shared() / "images/style").glob(f"{stem}.*"))
             for name in PHOTOS:

@@ -9,13 +9,12 @@ lattice at most 4 dB above the exemplar's.
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 import tempfile
 from pathlib import Path
 
-from bars import judge, shared, texturenets
+from bars import judge, of_models, shared, texturenets
 from PIL import Image
 
 from texturenets import modelfile
@@ -42,17 +41,10 @@ def between_halves(exemplar: Path, folder: Path) -> dict[str, float]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "textures",
-        nargs="*",
-        default=[n for n, p in modelfile.shipped().items() if modelfile.read_header(p).kind == "texture"],
-    )
+    parser = of_models("texture", __doc__)
     parser.add_argument("--keep", type=Path, help="folder for the samples")
     options = parser.parse_args()
-    if not options.textures:
+    if not options.models:
         print("no textures are shipped: name model files")
         return 1
     table, missed = authors(), []
@@ -60,7 +52,7 @@ def main() -> int:
         folder = options.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         print(f"{'texture':20}squeezenet   vgg     the authors'       the halves'        lattice (exemplar)")
-        for texture in options.textures:
+        for texture in options.models:
             name = modelfile.read_header(modelfile.find(texture)).training["styles"][0]
             exemplar = shared() / "images/texture" / name
             stem = Path(texture).stem

@@ -9,35 +9,27 @@ that is periodic to the last bit, 100 samples of 256 pixels gave 1.033 along x a
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 from pathlib import Path
 
-from bars import texturenets
+from bars import of_models, texturenets
 
-from texturenets import api, measures, modelfile
+from texturenets import api, measures
 
 WITHIN = 0.02
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "textures",
-        nargs="*",
-        default=[n for n, p in modelfile.shipped().items() if modelfile.read_header(p).kind == "texture"],
-    )
+    parser = of_models("texture", __doc__)
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--size", type=int, default=1024)
     options = parser.parse_args()
-    if not options.textures:
+    if not options.models:
         print("no textures are shipped: name model files")
         return 1
     missed = []
-    for name in options.textures:
+    for name in options.models:
         texture = api.load_texture(name)
         sums = {axis: [0.0, 0.0] for axis in ("x", "y")}
         for seed in range(options.count):
@@ -51,7 +43,7 @@ def main() -> int:
         missed += [f"{texture.name}: {a} {r:.4f}" for a, r in ratios.items() if abs(r - 1) > WITHIN]
     with tempfile.TemporaryDirectory() as folder:
         done = texturenets(
-            *("sample", options.textures[0], "--size", "100x70", "--tileable", "-o", Path(folder) / "a.png")
+            *("sample", options.models[0], "--size", "100x70", "--tileable", "-o", Path(folder) / "a.png")
         )
         print(done.stderr.strip())
         if "cannot tile" not in done.stderr:

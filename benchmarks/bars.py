@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import subprocess
@@ -37,6 +38,18 @@ def judge(*words: str | Path) -> dict[str, float]:
     command = [sys.executable, str(shared() / "judge/judge.py"), *map(str, words)]
     line = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return {name: float(value) for name, value in re.findall(r"(\w+)\s+(-?[\d.]+)(?=\s|$)", line)}
+
+
+def of_models(kind: str, description: str | None) -> argparse.ArgumentParser:
+    """A parser whose argument `models` names shipped models or model files; all shipped ones of `kind` by default."""
+    from texturenets import modelfile
+
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    shipped = [name for name, path in modelfile.shipped().items() if modelfile.read_header(path).kind == kind]
+    parser.add_argument("models", nargs="*", default=shipped, metavar=kind)
+    return parser
 
 
 def published() -> dict[tuple[str, str], tuple[float, ...]]:

@@ -17,6 +17,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     torch.save(published.transformer_net(), tmp_path / "candy.pth")
     (tmp_path / "starry.t7").write_bytes(published.t7(published.first_texture(photo=True)))
+    Image.new("RGB", (8, 8)).save(tmp_path / "photo.jpg")
+    (tmp_path / "empty.t7").touch()
     (tmp_path / "master.t7").write_bytes(published.t7(published.master_johnson()))
     return tmp_path
 
@@ -73,6 +75,8 @@ def test_what_has_never_been_tried_is_said_to_be_experimental(
         (["candy.pth", "-o", "candy.pth"], "does not end in .safetensors"),
         (["candy.pth", "--colors-in", "rgb"], "needs none"),
         ([".", "-o", "x.safetensors"], "without manifest.json"),
+        (["photo.jpg"], "no published network that is known (Torch7, PyTorch, TensorFlow, ONNX)"),
+        (["empty.t7"], "no published network that is known"),
     ],
 )
 def test_one_line_and_nothing_written(

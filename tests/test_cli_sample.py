@@ -14,7 +14,7 @@ from texturenets.generators import build
 from texturenets.modelfile import Header
 from texturenets.specs import FullyConnected, GeneratorSpec, Multiscale, Residual
 
-TINY = Multiscale(channels=(4, 4, 3), noise_channels=2, noise_depth=2)
+TINY = Multiscale(channels=(4, 4, 3), noise_depth=2)
 VECTOR = FullyConnected(noise_depth=8, hidden=6, channels=(6, 4))
 
 
@@ -49,7 +49,7 @@ def files(folder: Path) -> list[str]:
 
 def sample(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
     """The files that the command prints; it has to succeed."""
-    status = main(["sample", *words])
+    status = main(["sample", *words, "--engine", "torch"])
     output = capsys.readouterr()
     assert status == 0, output.err
     return output.out.splitlines()
@@ -87,11 +87,12 @@ def test_several_are_a_folder_and_a_seed_is_one_picture(
 
 
 def test_tiles_are_rounded_up_aloud(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["sample", "bark", "--size", "30x32", "--tileable"]) == 0
+    torch = ["--engine", "torch"]
+    assert main(["sample", "bark", "--size", "30x32", "--tileable", *torch]) == 0
     output = capsys.readouterr()
     assert output.err == "texturenets: 30x32 cannot tile, 32x32 can (multiples of 4): drawing that\n"
     assert pixels("bark.png").shape == (32, 32, 3)
-    assert main(["sample", "bark", "--size", "30x32", "--tileable", "--tile-axis", "y"]) == 0
+    assert main(["sample", "bark", "--size", "30x32", "--tileable", "--tile-axis", "y", *torch]) == 0
     assert capsys.readouterr().err == ""
     assert pixels("bark.png").shape == (32, 30, 3)
 
@@ -127,6 +128,23 @@ def test_frames_go_from_one_seed_to_another(here: Path, capsys: pytest.CaptureFi
         assert np.array_equal(pixels("end.png"), pixels(frame))
 
 
+def test_engines(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    reference = sample(capsys, "bark", "--size", "40x24", "-o", "torch")
+    for engine in ("openvino", "onnx"):
+        words = ["sample", "bark", "--size", "40x24", "--engine", engine, "--precision", "float32"]
+        for name in ("once", "again"):
+            assert main([*words, "-o", name]) == 0
+        assert Path("once.png").read_bytes() == Path("again.png").read_bytes()
+        difference = pixels("once.png").astype(int) - pixels(reference[0])
+        assert abs(difference).max() <= 1
+        assert main([*words, "--count", "3", "-o", "some"]) == 0
+        assert Path("once.png").read_bytes() == Path("some/0000.png").read_bytes()
+    capsys.readouterr()
+    for quiet, said in (([], "engine: "), (["--quiet"], "")):
+        assert main(["sample", "bark", "--size", "8", *quiet]) == 0
+        assert capsys.readouterr().err.startswith(said)
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -143,6 +161,8 @@ def test_frames_go_from_one_seed_to_another(here: Path, capsys: pytest.CaptureFi
         (["bark", "--to", "3", "--frames", "1"], "--frames 1"),
         (["bark", "--quality", "0"], "--quality 0"),
         (["bark", "-o", "x.gif"], "gif"),
+        (["bark", "--size", "8", "--engine", "onnx", "--precision", "bf16"], "--precision bf16"),
+        (["bark", "--engine", "openvino", "--device", "cuda"], "leave out --device cuda"),
         (["wave"], "texturenets stylize PHOTO -s wave"),
         (["brak"], "did you mean 'bark'"),
         (["no.safetensors"], "no such model file"),
@@ -158,3 +178,12 @@ def test_mistakes_are_one_line_and_status_2(
     assert says in error
     assert error.count("\n") == 1
     assert files(here) == []
+
+
+def test_a_texture_repaints_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (8, 8)).save("photo.png")
+    assert main(["stylize", "photo.png", "-s", "bark"]) == 2
+    error = capsys.readouterr().err
+    assert "texturenets sample bark" in error
+    assert error.count("\n") == 1
+    assert files(here) == ["photo.png"]

@@ -12,14 +12,14 @@ import pytest
 import torch
 from PIL import Image
 
-from texturenets import api, modelfile
+from texturenets import api, image, modelfile
 from texturenets.cli import main
 from texturenets.cli.common import download_progress, photo_progress
 from texturenets.cli.stylize import plan
 from texturenets.errors import UserError
 from texturenets.generators import build
 from texturenets.modelfile import Header
-from texturenets.specs import Residual
+from texturenets.specs import GeneratorSpec, Graph, Johnson, Residual, SkipNoise
 
 TINY = Residual(channels=8, blocks=1)
 GPS = {1: "N", 2: (51.0, 30.0, 0.0)}
@@ -239,6 +239,7 @@ def test_photos_are_never_overwritten(here: Path, capsys: pytest.CaptureFixture[
         (["stylize", "a.jpg", "--strength", "2"], "2.0"),
         (["stylize", "a.jpg", "-o", "a.doc"], ".doc"),
         (["models", "show", "wav"], "wave"),
+        (["models", "shw"], "shw: there is no place for it here"),
     ],
 )
 def test_mistakes_are_one_line_and_status_2(
@@ -366,3 +367,57 @@ def test_a_folder_with_its_folders(here: Path, capsys: pytest.CaptureFixture[str
     assert open_size("in/out/x/y/b-plain.png") == (24, 18)
     assert main(["stylize", "in", "-o", "in/out", "--engine", "torch", "--quiet", "--skip-existing"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 3  # what was written is not taken for photos
+
+
+def noisy(spec: GeneratorSpec) -> Path:
+    path = Path("noisy.safetensors")
+    modelfile.save(build(spec), Header(name="noisy", kind="style", generator=spec), path)
+    return path
+
+
+NOISY = [
+    Johnson(channels=2, blocks=0, noise_depth=1),
+    SkipNoise(channels=(3,), skip_channels=1, photo=True, noise_depth=0),
+    Graph(nodes=("photo", "noise channels=1 stride=1", "concat 0 1", "conv 2 out=3 kernel=1")),
+]
+
+
+@pytest.mark.parametrize("spec", NOISY, ids=lambda s: s.name)
+def test_a_photo_of_several_results_is_read_once(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, spec: GeneratorSpec
+) -> None:
+    noisy(spec)
+    photo("a.png")
+    photo("b.png")
+    reads = []
+    read = image.read
+    monkeypatch.setattr(image, "read", lambda path, **more: reads.append(path) or read(path, **more))
+    words = ["a.png", "b.png", "-s", "noisy.safetensors", "--engine", "torch", "-o", "out/", "--count", "3"]
+    assert main(["stylize", *words, "--seed", "4"]) == 0
+    names = [f"out/{name}-noisy-{i:04d}.png" for name in "ab" for i in range(3)]
+    assert capsys.readouterr().out.splitlines() == names
+    assert [path.name for path in reads] == ["a.png", "b.png"]
+    assert main(["stylize", "a.png", *words[2:6], "-o", "one.png", "--seed", "6"]) == 0
+    assert Path(names[2]).read_bytes() == Path("one.png").read_bytes()
+    assert len({Path(name).read_bytes() for name in names[:3]}) == 3
+
+
+def test_what_several_results_would_overwrite_is_told_by_their_own_names(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    noisy(NOISY[0])
+    before = photo("cat-0001.png").read_bytes()
+    words = ["-s", "noisy.safetensors", "--engine", "torch", "--count", "2"]
+    assert main(["stylize", "cat-0001.png", *words, "-o", "cat.png"]) == 2
+    assert "would overwrite the photo itself" in one_line(capsys.readouterr().err)
+    assert Path("cat-0001.png").read_bytes() == before
+    assert not Path("cat-0000.png").exists()
+    photo("cat.png")  # and what is not written is not in the way
+    assert main(["stylize", "cat.png", *words, "-o", "cat.png", "--quiet"]) == 0
+    assert capsys.readouterr().out.splitlines() == ["cat-0000.png", "cat-0001.png"]
+
+
+def test_several_results_of_a_style_without_noise(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photo("cat.png")
+    assert main(["stylize", "cat.png", "--count", "2"]) == 2
+    assert "takes no noise" in one_line(capsys.readouterr().err)

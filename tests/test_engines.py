@@ -113,7 +113,7 @@ SPECS: dict[str, GeneratorSpec] = {
     "pyramid2": Pyramid2(channels=(6, 4), noise_depth=2, noise="normal"),
     "skip": Skip(channels=(4, 6), noise_depth=2, upsampling="bilinear"),
     "skip_noise": SkipNoise(channels=(4, 6), photo=True, noise_depth=0, output="bounded"),
-    "multiscale": Multiscale(channels=(4, 6, 8), noise_channels=2),
+    "multiscale": Multiscale(channels=(4, 6, 8)),
     "fully_connected": FullyConnected(channels=(6, 4), hidden=8, noise_depth=5, output="clamped"),
     "skip_unpool": SkipUnpool(channels=(4, 6), noise_depth=1),
     "photo and noise": NOISY,

@@ -120,8 +120,22 @@ def test_mistakes_are_one_line(studio: tiny.Studio, tmp_path: Path) -> None:
         ([str(style), "--against", str(studio.painting)], "--photo FILE"),
         ([str(texture), "--against", str(tmp_path / "no.png")], "no.png"),
         ([str(texture), "--against", str(studio.painting), "--samples", "0"], "--samples 0"),
+        ([str(texture), "--against", str(studio.painting), "--size", "0"], "--size 0 is not above 0"),
         ([str(texture), "--against", str(studio.painting), "--slow", "-1"], "--slow"),
     ):
         status, output, error = evaluate(studio, *words)
         assert (status, output, error.count("\n")) == (2, "", 1), error
         assert says in error
+
+
+def test_a_picture_that_is_missing_is_told_before_weights_are_looked_for(
+    studio: tiny.Studio, tmp_path: Path
+) -> None:
+    for model, more in (
+        (studio.texture().model, []),
+        (studio.run().model, ["--photo", str(studio.painting)]),
+    ):
+        words = ["evaluate", str(model), "--against", "no.png", *more, "--offline"]
+        status, output, error = tiny.call(*words)
+        assert (status, output, error.count("\n")) == (2, "", 1), error
+        assert "no.png" in error

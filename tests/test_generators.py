@@ -409,6 +409,20 @@ class Net(torch.nn.Module):
         return self.b(self.norm(self.a(x)))
 
 
+class Draws(torch.nn.Module):
+    photo, stride = False, 2
+
+    def __init__(self):
+        super().__init__()
+        from texturenets.noise import NoiseInput
+
+        self.noise = (NoiseInput(3, 1), NoiseInput(3, 2))
+
+    def forward(self, x, maps):
+        assert x is None
+        return maps[0] + torch.nn.functional.interpolate(maps[1], scale_factor=2.0)
+
+
 def small():
     return torch.nn.Sequential(torch.nn.Conv2d(3, 3, 3, padding=1))
 
@@ -455,6 +469,8 @@ def test_a_network_of_the_users_own(net_file: Path) -> None:
     type(network)(6)
     assert torch.equal(torch.rand(3), after)
     assert build(specs.make(f"{net_file}:small"), custom=f"{net_file}:small").stride == 1
+    # One that draws from noise is given no photo.
+    assert build(specs.make(f"{net_file}:Draws"), custom=f"{net_file}:Draws").photo is False
 
 
 def test_code_of_a_model_is_not_run_unasked(net_file: Path) -> None:

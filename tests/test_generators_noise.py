@@ -63,6 +63,14 @@ def maps(network: nn.Module, height: int, width: int) -> list[Tensor]:
     return [m.double() for m in drawn]
 
 
+def twice(x: Tensor) -> Tensor:
+    """Doubled bilinearly: each pixel lies a quarter of a pixel beside its source, around the edge too."""
+    for dim in (2, 3):
+        x = torch.stack([0.75 * x + 0.25 * x.roll(1, dim), 0.75 * x + 0.25 * x.roll(-1, dim)], dim + 1)
+        x = x.flatten(dim, dim + 1)
+    return x
+
+
 PYRAMIDS = [
     Pyramid(scales=3, channels=2, photo=False, noise_depth=3, padding="circular", activation="leaky_relu"),
     Pyramid2(channels=(5, 4, 3), noise_depth=2),
@@ -132,23 +140,32 @@ def test_the_sizes_of_the_references_networks() -> None:
     assert said == [(1, 3, "uniform"), *((s, 2, "normal") for s in (1, 2, 4, 8, 16))]
 
 
-def test_ours_is_the_pyramid_with_its_channels_chosen() -> None:
-    plain = Pyramid(
-        photo=False,
-        noise_depth=3,
-        padding="circular",
-        upsampling="bilinear",
-        output="bounded",
-        channels=2,
-        scales=3,
-    )
-    ours, theirs = build(Multiscale(channels=(2, 4, 6), noise_channels=2)).double(), build(plain).double()
-    ours.load_state_dict(theirs.state_dict())
-    drawn = maps(theirs, 8, 16)
+def test_multiscale_by_hand() -> None:
+    network = build(Multiscale(channels=(2, 5, 4, 3), blocks=1)).double()
+    w = parameters(network)
+    drawn = maps(network, 16, 24)
+    assert [m.shape[1:] for m in drawn] == [(3, 2, 3), (3, 4, 6), (3, 8, 12), (3, 16, 24)]
+    joins = [
+        [next(w) for _ in range(4)] for _ in range(4)
+    ]  # weight and shift of the convolution, and of its norm
+    blocks = [next(w) for _ in range(8)]
+    rest = [next(w) for _ in range(6)]
+    assert next(w, None) is None
+    x = torch.empty(2, 0, 1, 1, dtype=torch.float64)
+    for level, (join, fresh) in enumerate(zip(joins, drawn, strict=True)):
+        mine = iter(join)
+        x = F.leaky_relu(norm(conv(torch.cat([twice(x), fresh], 1) if level else fresh, mine), mine), 0.1)
+        if level == 1:  # 4 of the picture's pixels each
+            mine = iter(blocks)
+            x = x + norm(conv(norm(conv(x, mine), mine).relu(), mine), mine)
+    mine = iter(rest)
+    z = conv(F.leaky_relu(norm(conv(x, mine), mine), 0.1), mine)
     with torch.no_grad():
-        assert torch.equal(ours(None, drawn), theirs(None, drawn))
-    small = build(Multiscale())
-    assert sum(p.numel() for p in small.parameters()) < 140_000  # under 300 kB in half precision
+        y = network(None, drawn)
+    torch.testing.assert_close(y, 0.5 + 0.5 * z.tanh() + 0.05 * z, rtol=1e-9, atol=1e-9)
+    assert (
+        sum(p.numel() for p in build(Multiscale()).parameters()) < 145_000
+    )  # under 300 kB in half precision
 
 
 def test_the_fully_connected_network_by_hand() -> None:
@@ -161,10 +178,7 @@ def test_the_fully_connected_network_by_hand() -> None:
     x = (vector.flatten(1) @ next(w).T + next(w)).relu()
     x = (x @ next(w).T + next(w)).relu().view(2, 4, 4, 4)
     for _ in range(2):
-        # Each pixel of the doubled map lies a quarter of a pixel beside its source, around the edge too.
-        for dim in (2, 3):
-            x = torch.stack([0.75 * x + 0.25 * x.roll(1, dim), 0.75 * x + 0.25 * x.roll(-1, dim)], dim + 1)
-            x = x.flatten(dim, dim + 1)
+        x = twice(x)
         # With interpolation johnson's decoder has no normalization of its own.
         x = norm(conv(x, w), w).relu()
     expected = as_rgb(conv(x, w))

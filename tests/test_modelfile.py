@@ -208,7 +208,7 @@ def test_the_thumbnail_is_a_small_jpeg_of_the_picture() -> None:
     picture = torch.zeros(1, 3, 300, 600)
     picture[:, 0] = 1
     with Image.open(io.BytesIO(base64.b64decode(modelfile.encode_thumbnail(picture)))) as image:
-        assert (image.format, image.size) == ("JPEG", (192, 96))
+        assert (image.format, image.size) == ("JPEG", (160, 80))
         r, g, b = image.getpixel((90, 40))  # type: ignore[misc]
     assert r > 245
     assert max(g, b) < 10

@@ -49,7 +49,7 @@ SMALL = {
     "skip": specs.Skip(channels=(4, 8), skip_channels=2, photo=True, level_noise=2),
     "skip_unpool": specs.SkipUnpool(channels=(4, 8), skip_channels=2),
     "skip_unpool_noise": specs.SkipUnpool(channels=(4, 8), skip_channels=2, noise_depth=2, output="bounded"),
-    "multiscale_texture": specs.Multiscale(channels=(4, 6, 6), noise_channels=2),
+    "multiscale_texture": specs.Multiscale(channels=(4, 6, 6)),
     "skip_texture": specs.Skip(channels=(4, 8), skip_channels=2, level_noise=2, padding="circular"),
     "johnson_texture": specs.Johnson(channels=4, blocks=1, photo=False, noise_depth=3, input_norm=True),
     "graph": specs.Graph(

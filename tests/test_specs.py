@@ -32,7 +32,7 @@ UNLIKE_DEFAULTS: dict[str, list[str]] = {
     "pyramid2": ["channels=8,6", "upsampling=bilinear", "activation=relu", "photo=true", "noise_depth=2"],
     "skip": ["channels=8,6", "skip_channels=2", "level_noise=1", "noise=normal", "padding=zero"],
     "skip_noise": ["channels=8", "level_noise=3", "photo=true"],
-    "multiscale": ["channels=8,6", "noise_channels=3", "noise=normal", "output=caffe", "upsampling=nearest"],
+    "multiscale": ["channels=8,6", "blocks=3", "noise=uniform", "photo=true", "upsampling=nearest"],
     "fully_connected": ["noise_depth=8", "hidden=6", "channels=8,6", "upsampling=bilinear", "noise=normal"],
     "skip_unpool": ["channels=8,16", "skip_channels=2", "noise_depth=1", "normalization=none"],
     "custom": ["target=net.py:Net", "options=width=8,kind=wide"],

@@ -30,7 +30,7 @@ from texturenets.errors import UserError
 from texturenets.losses import Objective
 from texturenets.runs import StyleRun
 from texturenets.training import cache, checkpoint, listeners, loop, setup
-from texturenets.training.loop import Record, Training, learning_rate
+from texturenets.training.loop import Record, Training, lattice_share, learning_rate
 from texturenets.training.style import StyleTraining
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -90,6 +90,12 @@ def test_it_learns(studio: tiny.Studio, optimizer: str) -> None:
     assert len(totals) == 4
     assert totals[-1] < 0.7 * totals[0]
     assert result.header.training["step"] == 40
+
+
+def test_the_penalty_on_grids_comes_in_the_second_half() -> None:
+    run = StyleRun(steps=8)
+    assert [lattice_share(run, i) for i in range(8)] == [0, 0, 0, 0, 0.25, 0.5, 0.75, 1]
+    assert lattice_share(StyleRun(steps=1), 0) == 1
 
 
 def test_learning_rates_by_hand() -> None:

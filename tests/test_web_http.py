@@ -179,7 +179,7 @@ def test_samples(tmp_path: Path) -> None:
 
 def test_a_sample_is_the_one_of_the_command_line(service: TestClient, folder: Path, tmp_path: Path) -> None:
     path = model(folder, "bark", "texture")
-    words = ["sample", str(path), "--size", "40x24", "--seed", "3", "--device", "cpu"]
+    words = ["sample", str(path), "--size", "40x24", "--seed", "3", "--device", "cpu", "--engine", "torch"]
     assert main([*words, "-o", str(tmp_path / "out.png"), "--quiet"]) == 0
     answer = service.post("/v1/sample?texture=bark&size=40x24&seed=3")
     assert answer.status_code == 200, answer.text

@@ -19,7 +19,7 @@ from texturenets.web.app import create
 from texturenets.web.settings import Limits, Settings
 
 TINY = Residual(channels=8, blocks=1)
-GRAIN = Multiscale(channels=(4, 4, 3), noise_channels=2, noise_depth=2)
+GRAIN = Multiscale(channels=(4, 4, 3), noise_depth=2)
 
 
 def model(folder: Path, name: str = "tiny", kind: Any = "style") -> Path:

@@ -226,17 +226,23 @@ def load(
     `engine` is "torch", "openvino", "onnx", or "auto": the fastest that is installed. `precision` is "float32",
     "bf16", "fp16", as far as the engine has it, or "auto": half precision where the device computes in it, but
     float32 with PyTorch on a processor. In half precision a pixel may differ by some 255ths from float32
-    (docs/performance.md). The result's `engine` says what was taken; textures are drawn by PyTorch in float32.
+    (docs/performance.md). The result's `engine` says what was taken.
     `generator`: for a model whose network is code of somebody's own, that code, which is then run:
-    "FILE.py:CLASS", or the class itself. `memory`: what may be taken, in bytes or as "2G"; by default a share of
-    what is free. `spool`: a folder for what does not fit.
+    "FILE.py:CLASS", or the class itself. Of styles only, `memory`: what may be taken, in bytes or as "2G"; by
+    default a share of what is free; `spool`: a folder for what does not fit.
 
     Raises UserError for an unknown name, device or engine, an engine that is not installed, a file that is no
-    model's, code that is not to be run, and weights that do not fit in memory.
+    model's, code that is not to be run, weights that do not fit in memory, and `memory` or `spool` for a texture.
     """
     path = modelfile.find(name) if modelfile.shipped() else find_style(name)
     if modelfile.read_header(path).kind == "texture":
-        return load_texture(path, device, generator=generator)
+        for option, value in (("memory", memory), ("spool", spool)):
+            if value is not None:
+                raise UserError(
+                    f"{option}={value!r}: {name} is a texture, whose samples are drawn whole: ask for smaller ones, "
+                    "or for tiles"
+                )
+        return load_texture(path, device, engine=engine, precision=precision, generator=generator)
     return load_style(
         path, device, engine=engine, precision=precision, generator=generator, memory=memory, spool=spool
     )
@@ -256,9 +262,10 @@ def load_style(
     path = find_style(name)
     header = modelfile.read_header(path)
     if header.kind != "style":
+        called = path.stem if path.parent == modelfile.ZOO else name
         raise UserError(
-            f"{name} is a {header.kind} model, which draws from noise and repaints nothing: "
-            f"use `texturenets sample {name}`"
+            f"{called} is a {header.kind} model, which draws from noise and repaints nothing: "
+            f"use `texturenets sample {called}`"
         )
     with devices.memory_errors(f"not enough memory for the network of {path}"):
         return Style(
@@ -272,19 +279,22 @@ def load_style(
 
 
 def load_texture(
-    name: str | Path, device: str = "auto", *, generator: Callable[..., Any] | str | None = None
+    name: str | Path,
+    device: str = "auto",
+    *,
+    engine: str = "auto",
+    precision: str = "auto",
+    generator: Callable[..., Any] | str | None = None,
 ) -> Texture:
     """As `load`, of a texture; raises UserError for a style too."""
     from texturenets.textures import Texture
 
     path = modelfile.find(name, "texture")
-    kind = modelfile.read_header(path).kind
-    if kind != "texture":
+    header = modelfile.read_header(path)
+    if header.kind != "texture":
         raise UserError(
-            f"{name} is a {kind} model, which repaints photos and draws nothing from noise: "
+            f"{name} is a {header.kind} model, which repaints photos and draws nothing from noise: "
             f"use `texturenets stylize PHOTO -s {name}`"
         )
-    where = devices.choose(device)
-    with devices.memory_errors(f"not enough memory on {where} for the network of {path}"):
-        network, header = modelfile.load(path, generator)
-    return Texture(network, header, path, where)
+    with devices.memory_errors(f"not enough memory for the network of {path}"):
+        return Texture(engines.load(path, engine, device, precision, generator), header, path)

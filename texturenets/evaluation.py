@@ -85,8 +85,9 @@ def evaluate_texture(
     """Losses, diversity, seam and copied patches of a texture model's samples: numbers by name, JSON-ready."""
     run = run_of(model.header)
     terms = terms_of(run)
+    picture = image.read(exemplar, longer=run.style_size or None).rgb  # before weights are looked for
     networks, device = _networks(run, (*terms.style_layers, *measures.DIVERSITY_LAYERS), how)
-    target = image.read(exemplar, longer=run.style_size or None).rgb.to(device)
+    target = picture.to(device)
     side = min(options.size, model.fixed or options.size)
     progress("drawing samples")
     seeds = range(options.seed, options.seed + options.samples)
@@ -150,9 +151,9 @@ def evaluate_style(
     """
     run = run_of(model.header)
     terms = terms_of(run)
+    picture = image.read(painting, longer=run.style_size or None).rgb  # before weights are looked for
     networks, device = _networks(run, (*terms.style_layers, *terms.content_layers), how)
-    style = image.read(painting, longer=run.style_size or None).rgb.to(device)
-    objective = Objective(networks, [style], terms)
+    objective = Objective(networks, [picture.to(device)], terms)
     rows: list[dict[str, Any]] = []
     for path in photos:
         photo = image.read(path).rgb

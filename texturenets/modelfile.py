@@ -185,7 +185,7 @@ def find(name: str | Path, kind: Literal["style", "texture"] | None = None) -> P
     raise unknown(kind or "model", str(name), models)
 
 
-def encode_thumbnail(picture: Tensor, longer: int = 192) -> str:
+def encode_thumbnail(picture: Tensor, longer: int = 160) -> str:
     """Picture (1, 3, H, W), RGB in [0, 1], as a small base64 JPEG for a header."""
     from PIL import Image
 
@@ -193,5 +193,5 @@ def encode_thumbnail(picture: Tensor, longer: int = 192) -> str:
     image = Image.fromarray(array)
     image.thumbnail((longer, longer), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=80)
+    image.save(buffer, "JPEG", quality=75)
     return base64.b64encode(buffer.getvalue()).decode()

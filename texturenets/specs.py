@@ -281,28 +281,27 @@ class SkipNoise(Skip):
 @register
 @dataclass(frozen=True, kw_only=True)
 class Multiscale(GeneratorSpec):
-    """The default for textures, of ours: the pyramid of arXiv 1603.03417 without what leaves a lattice.
+    """The default for textures, of ours: noise at every scale, joined from the coarsest to the finest.
 
-    Maps are doubled bilinearly, padding is circular, so that samples tile, normalization is that of the picture
-    itself, and the picture is bounded by a tanh. The channels of every scale can be chosen; by default they are those
-    of the paper. Height and width are multiples of 2 to the power of (the number of `channels` - 1).
+    A 3 x 3 convolution takes what is coarser, doubled bilinearly, beside the noise of its scale; two residual blocks
+    work at a quarter of the resolution, one convolution more at full. Padding is circular, so that samples tile;
+    normalization is that of the picture itself. Height and width are multiples of 2 to the power of
+    (the number of `channels` - 1).
     """
 
     name: ClassVar[str] = "multiscale"
 
     padding: Padding = "circular"
-    channels: tuple[int, ...] = whole((8, 16, 24, 32, 40, 48), 1, 512)
+    channels: tuple[int, ...] = whole((40, 40, 40, 40, 32, 32), 1, 512)
     """Channels of each scale, the coarsest first."""
-    noise_channels: int = whole(8, 1, 128)
-    """Channels that the noise of a scale becomes before it is joined to what is coarser."""
+    blocks: int = whole(2, 0, 100)
+    """Residual blocks at a quarter of the resolution, or at the coarsest."""
     upsampling: Literal["nearest", "bilinear"] = "bilinear"
-    activation: Activation = "relu"
-    output: Output = "bounded"
     photo: bool = False
     """Whether it is fed with a photo; without one it draws textures from noise."""
     noise_depth: int = whole(3, 0, 64)
     """Channels of noise at every scale, behind the photo's."""
-    noise: Distribution = "uniform"
+    noise: Distribution = "normal"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -517,6 +516,15 @@ def make(name: str, settings: Iterable[str] = ()) -> GeneratorSpec:
         except ValueError as expected:
             raise UserError(f"{name} generator: {key}={text!r} is not {expected}") from None
     return cls(**values)
+
+
+def takes_noise(spec: GeneratorSpec) -> bool:
+    """Whether the network takes noise, as far as its spec tells: code of the user's own may."""
+    if isinstance(spec, Graph):
+        return any(line.split()[:1] == ["noise"] for line in spec.nodes)
+    if isinstance(spec, Custom):
+        return True
+    return any(getattr(spec, name, 0) for name in ("noise_depth", "level_noise"))
 
 
 def to_dict(spec: GeneratorSpec) -> dict[str, Any]:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from texturenets import devices, nodes, noise, specs
+from texturenets import budget, devices, nodes, noise, specs
+from texturenets.engines import Engine
 from texturenets.errors import UserError
 from texturenets.modelfile import Header
 from texturenets.noise import NoiseInput
@@ -27,21 +28,27 @@ MARGIN = 256
 of theirs sees."""
 
 
+HELD = 500
+"""Bytes a pixel that drawing takes. By the default network it took 593 with OpenVINO in bf16 and 1146 with PyTorch in
+float32, of 1024 x 1024 pixels; other networks take less or more, so this refuses what is far too large alone."""
+
+
 class Texture:
     """A network that draws samples of a texture, from `texturenets.load`.
 
-    `name` is the texture's name, `path` the model file, `header` what the file says of itself, `device` where the
-    network runs (always in float32). `scales`: the scales at which it takes noise, in pixels, the coarsest first.
+    `name` is the texture's name, `path` the model file, `header` what the file says of itself, `engine` what runs the
+    network, with its `name` and `precision`. `scales`: the scales at which it takes noise, in pixels, the coarsest
+    first.
     """
 
-    def __init__(self, network: nn.Module, header: Header, path: Path, device: torch.device) -> None:
-        self.network = network.eval().to(device)
-        self.header, self.path, self.device = header, path, device
-        self.inputs: tuple[NoiseInput, ...] = getattr(network, "noise", ())
-        self.stride = int(getattr(network, "stride", 1))
-        self.fixed: int | None = getattr(network, "size", None)
+    def __init__(self, engine: Engine, header: Header, path: Path) -> None:
+        self.engine, self.header, self.path = engine, header, path
+        facts = engine.facts
+        self.inputs: tuple[NoiseInput, ...] = facts.noise
+        self.stride = facts.stride
+        self.fixed: int | None = facts.stride if facts.fixed else None
         self.scales = tuple(sorted({n.stride for n in self.inputs}, reverse=True))
-        if not self.inputs or getattr(network, "photo", True):
+        if not self.inputs or facts.channels:
             raise UserError(f"{path}: its network takes a photo, it does not draw from noise")
 
     @property
@@ -50,7 +57,7 @@ class Texture:
         return self.header.name
 
     def __repr__(self) -> str:
-        return f"Texture({self.name!r}, {self.header.generator.name}, {self.device})"
+        return f"Texture({self.name!r}, {self.header.generator.name}, {self.engine.name} {self.engine.precision})"
 
     def sample(
         self,
@@ -75,6 +82,7 @@ class Texture:
 
         width, height = (size, size) if isinstance(size, int) else size
         pictures = []
+        # One by one: in a batch every engine rounds its sums otherwise, and a seed's picture would not be its own.
         for i in range(1 if count is None else count):
             y = self.draw(height, width, seed + i, tileable=tileable, level=level, hold=hold, held=seed)
             pixels = (y[0] * 255).round().byte().permute(1, 2, 0).cpu().numpy()
@@ -149,10 +157,23 @@ class Texture:
                     f"size {width} x {height} cannot tile along {name}: {side} is not a multiple of "
                     f"{self.stride}; {self.rounded(height, width, tileable)} can"
                 )
-            whole = -(-max(side, 1 if wraps else SMALLEST) // self.stride) * self.stride
+            least = max(SMALLEST, self.engine.facts.least)
+            whole = -(-max(side, 1 if wraps else least) // self.stride) * self.stride
             # Wrapped around by itself, a side that is not to tile would.
             sides.append(whole + (self.stride if tileable and not wraps and whole == side else 0))
+        self._check_memory(sides[0], sides[1])
         return sides[0], sides[1]
+
+    def _check_memory(self, rows: int, columns: int) -> None:
+        """Raise UserError for what is far too large: a system short of memory may end the program without a word."""
+        free = budget.free(getattr(self.engine, "device", None))
+        needed = HELD * rows * columns
+        if needed > free:
+            side = int(math.sqrt(free / HELD))
+            raise UserError(
+                f"size {columns} x {rows}: samples are drawn whole, which takes some {needed / 2**30:.0f} GiB, where "
+                f"{free / 2**30:.0f} are free: at most {side} x {side}"
+            )
 
     def rounded(self, height: int, width: int, tileable: Tileable) -> str:
         """The nearest larger size that tiles, as WIDTHxHEIGHT."""
@@ -178,13 +199,19 @@ class Texture:
             known = ", ".join(map(str, self.scales))
             raise UserError(f"scale {strange[0]}: {self.name} takes noise at the scales {known} (pixels)")
 
-    def _levelled(self, maps: Sequence[Tensor], level: Levels) -> list[Tensor]:
-        """The maps with their distances from the mean times the level of their scale."""
+    def check(self, level: Levels, hold: Sequence[int] = ()) -> Mapping[int, float]:
+        """The level of each scale. Raises UserError for levels and scales that do not work."""
+        self._check_scales(hold)
         each = level if isinstance(level, Mapping) else dict.fromkeys(self.scales, float(level))
         self._check_scales(list(each))
         for scale, value in each.items():
             if not 0 <= value < math.inf:
                 raise UserError(f"noise level {value} at scale {scale} is below 0 or no number")
+        return each
+
+    def _levelled(self, maps: Sequence[Tensor], level: Levels) -> list[Tensor]:
+        """The maps with their distances from the mean times the level of their scale."""
+        each = self.check(level)
         return noise.levelled(maps, self.inputs, [each.get(n.stride, 1.0) for n in self.inputs])
 
     def _drawn(self, maps: Sequence[Tensor], height: int, width: int, tileable: Tileable) -> Tensor:
@@ -198,13 +225,15 @@ class Texture:
                 _continued(m, around[0] // n.stride, around[1] // n.stride)
                 for m, n in zip(maps, self.inputs, strict=True)
             ]
-        advice = (
-            f"not enough memory on {self.device} for {width} x {height} pixels: ask for a smaller picture"
-        )
-        with devices.memory_errors(advice), torch.inference_mode():
-            y: Tensor = self.network(None, [m.to(self.device) for m in maps])
-            y = y[:, :, around[0] : around[0] + height, around[1] : around[1] + width].clamp(0, 1)
-        return y.clone()
+        elif tileable:
+            # A tile below what the engine takes, several times: the network wraps around, so it draws itself again.
+            least = self.engine.facts.least
+            times = (-(-least // height) if rows else 1, -(-least // width) if columns else 1)
+            maps = [m.repeat(1, 1, *times) for m in maps]
+        advice = f"not enough memory for {width} x {height} pixels: ask for a smaller picture"
+        with devices.memory_errors(advice):
+            y = self.engine(None, maps)
+        return y[:, :, around[0] : around[0] + height, around[1] : around[1] + width].clamp(0, 1).clone()
 
 
 def _continued(x: Tensor, rows: int, columns: int) -> Tensor:

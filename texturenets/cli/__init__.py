@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from texturenets._version import __version__
 from texturenets.cli.common import complain
@@ -54,7 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CycloptsError as error:
         error.verbose = False
         chain = " ".join(["texturenets", *(error.command_chain or ())])
-        complain(f"{str(error).rstrip()} See `{chain} --help`.")
+        text = str(error)
+        if isinstance(error, UnusedCliTokensError):
+            text = f"{' '.join(error.unused_tokens or ())}: there is no place for it here."
+        complain(f"{text.rstrip()} See `{chain} --help`.")
         return 2
     except KeyboardInterrupt:
         complain("interrupted")

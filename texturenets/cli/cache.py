@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from texturenets import presets, runs
+from texturenets.cli.common import Flag
 from texturenets.cli.flags import given, optional
 from texturenets.errors import UserError
 from texturenets.training.logistics import Logistics
@@ -21,10 +22,10 @@ LogisticsFlags: Any = optional(Logistics, "How it is carried out")
 def cache(
     *,
     content: Path,
-    output: Annotated[Path, Parameter(name=["-o", "--output"])],
+    output: Annotated[Path, Parameter(name=["--output", "-o"])],
     variants: int = 1,
     preset: str = "default",
-    quiet: Annotated[bool, Parameter(negative=())] = False,
+    quiet: Flag = False,
     options: StyleFlags = None,
     logistics: LogisticsFlags = None,
 ) -> int:

@@ -83,9 +83,8 @@ def evaluate(
     how = Logistics(**given(logistics, Logistics))
     loaded = api.load(model, how.device, engine=engine, generator=generator)
     is_texture = isinstance(loaded, Texture)
-    options = Options(
-        samples=samples, seed=seed, size=size or (256 if is_texture else 512), slow=slow, cap=cap
-    )
+    side = size if size is not None else 256 if is_texture else 512
+    options = Options(samples=samples, seed=seed, size=side, slow=slow, cap=cap)
     films = film or []
 
     def progress(text: str) -> None:

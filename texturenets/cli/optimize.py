@@ -61,7 +61,7 @@ def optimize(
     *,
     style: Annotated[list[Path], Parameter(name=["--style", "-s"], negative_iterable=())],
     content: Path | None = None,
-    output: Annotated[Path | None, Parameter(name=["-o", "--output"])] = None,
+    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
     size: str | None = None,
     style_size: int | None = None,
     style_weights: str | None = None,

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from texturenets.cli.common import Device, Flag, photo_progress, picture_size
+from texturenets.cli.common import (
+    Device,
+    EngineName,
+    Flag,
+    Precision,
+    engine_note,
+    photo_progress,
+    picture_size,
+)
 from texturenets.errors import UserError
 
 if TYPE_CHECKING:
@@ -39,13 +47,15 @@ def sample(
     frames: int = 24,
     quality: int | None = None,
     device: Device = "auto",
+    engine: EngineName = "auto",
+    precision: Precision = "auto",
     generator: str | None = None,
     quiet: Flag = False,
 ) -> int:
     """Draw samples of a texture.
 
     The names of the files are printed, one a line. The same seed gives the same picture, whatever else is drawn
-    with it.
+    with it; by another engine or in another precision it may differ by some 255ths.
 
     Parameters
     ----------
@@ -78,10 +88,16 @@ def sample(
         1 to 100, for JPEG, WebP, AVIF and HEIC [default: 95; AVIF and HEIC 90].
     device
         Where to compute; auto takes the fastest that is here.
+    engine
+        What runs the network: PyTorch, OpenVINO or ONNX Runtime; auto takes the fastest that is installed for
+        the device and says which.
+    precision
+        What it computes in; auto takes half precision where the device has it, but PyTorch on a processor
+        computes in float32.
     generator
         FILE.py:CLASS: the network's code, for a model trained with one of your own; it is run.
     quiet
-        No progress bar.
+        No progress bar, and no word of the engine.
     """
     asked = picture_size(size) if size is not None else None
     if count is not None and count < 1:
@@ -96,30 +112,31 @@ def sample(
 
     from texturenets import api, image
 
-    model = api.load_texture(texture, device, generator=generator)
+    model = api.load_texture(texture, device, engine=engine, precision=precision, generator=generator)
     height, width = asked or (model.fixed or DEFAULT,) * 2
     tile: Tileable = False
     if tileable:
         tile = True if tile_axis == "both" else tile_axis
         height, width = _rounded(model, height, width, tile)
     model.canvas(height, width, tile)  # a size that cannot be is told before anything is written
+    model.check(level, held)
     number = frames if to is not None else count or (SHEET if sheet else 1)
+    files = [_file(output, f"{model.path.stem}-sheet")] if sheet else _files(output, model.path.stem, number)
+    image.output_format(files[0])
+    if engine == "auto" and not quiet:
+        engine_note(model.engine)
 
     def draw(which: int, kept: list[int]) -> Tensor:
         return model.draw(height, width, which, tileable=tile, level=level, hold=kept, held=seed)
 
     if sheet:
-        path = _file(output, f"{model.path.stem}-sheet")
-        image.output_format(path)
-        image.write(path, _sheet(model, draw, number, seed, held), quality=quality)
-        print(path)
+        image.write(files[0], _sheet(model, draw, number, seed, held), quality=quality)
+        print(files[0])
         return 0
     if to is None:
         pictures: Iterator[Tensor] = (draw(seed + i, held) for i in range(number))
     else:
         pictures = model.between(height, width, seed, to, frames, tileable=tile, level=level)
-    files = _files(output, model.path.stem, number)
-    image.output_format(files[0])
     bar = photo_progress(number, quiet)
     with bar:
         task = bar.add_task(model.path.stem, total=number)

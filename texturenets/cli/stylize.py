@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import os
 import sys
@@ -152,7 +153,8 @@ def stylize(
     )
     if not found:
         return status
-    jobs = several(plan(found, output, model.stem, roots), count, model)
+    numbered = functools.partial(several, count=count, model=model)
+    jobs = plan(found, output, model.stem, roots, numbered)
     asked = {result: replace(options, seed=seed + i % count) for i, (_, result) in enumerate(jobs)}
     skipped = {result for _, result in jobs if skip_existing and result.exists()}
     todo = [job for job in jobs if job[1] not in skipped]
@@ -207,17 +209,21 @@ def steps(
 ) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
     """Reading, repainting and writing a photo, for `overlapped`; one too large for memory is all repainting.
 
-    `asked`: what is asked for, by result.
+    `asked`: what is asked for, by result. A photo of several results, one after the other, is read once.
     """
     from texturenets import image
     from texturenets.arrays import to_numpy
     from texturenets.outofcore.limits import too_large
 
+    @functools.lru_cache(maxsize=1)
+    def read(photo: Path, size: int | None, keep_gps: bool) -> image.Picture:
+        return image.read(photo, longer=size, keep_gps=keep_gps)
+
     def decode(job: Job) -> image.Picture | None:
         options = asked[job[1]]
         if too_large(painter, job[0], options.size):
             return None
-        return image.read(job[0], longer=options.size, keep_gps=options.keep_gps)
+        return copy.copy(read(job[0], options.size, options.keep_gps))
 
     def compute(job: Job, picture: image.Picture | None) -> image.Picture | None:
         options = asked[job[1]]
@@ -251,13 +257,13 @@ def _sweep(todo: Sequence[Job]) -> None:
 
 def several(jobs: Sequence[Job], count: int, model: Path) -> list[Job]:
     """`count` results of each photo for one, numbered. Raises UserError where they would all be the same."""
-    from texturenets import modelfile
+    from texturenets import modelfile, specs
 
     if count < 1:
         raise UserError(f"--count {count} is not above 0")
     if count == 1:
         return list(jobs)
-    if not getattr(modelfile.read_header(model).generator, "noise_depth", 0):
+    if not specs.takes_noise(modelfile.read_header(model).generator):
         raise UserError(
             f"--count {count}: {model.stem} takes no noise, all results of a photo would be the same"
         )
@@ -287,13 +293,14 @@ def plan(
     output: str | None,
     style: str,
     roots: Sequence[Path] = (),
+    several_of: Callable[[Sequence[Job]], list[Job]] = list,
     *,
     films: bool = False,
-) -> list[tuple[Path, Path]]:
+) -> list[Job]:
     """Photos and the files that they become, no two the same: [(photo, result)].
 
-    What lies in a folder inside one of `roots` comes to lie in the same folder of the output. With `films`
-    these are films.
+    What lies in a folder inside one of `roots` comes to lie in the same folder of the output. `several_of`:
+    makes several results of each photo for one, where they are asked for. `films`: they are films.
 
     Raises UserError before any work is done: where `output` is one file for several photos, is of a format
     that is not written, or where a result would overwrite a photo.
@@ -317,8 +324,9 @@ def plan(
             taken.add(name.casefold())
             results.append(folder / name)
 
+    jobs = several_of(list(zip(photos, results, strict=True)))
     sources = {(info.st_dev, info.st_ino): photo for photo in photos if (info := _stat(photo))}
-    for photo, result in zip(photos, results, strict=True):
+    for photo, result in jobs:
         if films:
             video.check_output(result, photo)
         else:
@@ -332,7 +340,7 @@ def plan(
                 f"the result of {photo} would overwrite {hit}, which is among the photos: "
                 "write into another folder, as with -o stylized/"
             )
-    return list(zip(photos, results, strict=True))
+    return jobs
 
 
 def _inside(photo: Path, roots: Sequence[Path]) -> Path:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 
 from texturenets import presets, runs
+from texturenets.cli.common import Flag
 from texturenets.cli.flags import given, optional
 from texturenets.errors import UserError
 from texturenets.training.logistics import Logistics
@@ -29,6 +30,8 @@ app = App(
     help="Train a model on a picture.",
 )
 
+Images = Annotated[list[Path], Parameter(negative_iterable=())]
+Output = Annotated[Path | None, Parameter(name=["--output", "-o"])]
 StyleFlags: Any = optional(runs.StyleRun, "What it comes to")
 TextureFlags: Any = optional(runs.TextureRun, "What it comes to")
 LogisticsFlags: Any = optional(Logistics, "How it is carried out")
@@ -36,15 +39,15 @@ LogisticsFlags: Any = optional(Logistics, "How it is carried out")
 
 @app.command
 def style(
-    images: Annotated[list[Path], Parameter(negative_iterable=())],
+    images: Images,
     /,
     *,
     content: Path,
-    output: Annotated[Path | None, Parameter(name=["-o", "--output"])] = None,
+    output: Output = None,
     preset: str = "default",
     descriptor: str | None = None,
-    resume: Annotated[bool, Parameter(negative=())] = False,
-    quiet: Annotated[bool, Parameter(negative=())] = False,
+    resume: Flag = False,
+    quiet: Flag = False,
     options: StyleFlags = None,
     logistics: LogisticsFlags = None,
 ) -> int:
@@ -81,14 +84,14 @@ def style(
 
 @app.command
 def texture(
-    images: Annotated[list[Path], Parameter(negative_iterable=())],
+    images: Images,
     /,
     *,
-    output: Annotated[Path | None, Parameter(name=["-o", "--output"])] = None,
+    output: Output = None,
     preset: str = "default",
     descriptor: str | None = None,
-    resume: Annotated[bool, Parameter(negative=())] = False,
-    quiet: Annotated[bool, Parameter(negative=())] = False,
+    resume: Flag = False,
+    quiet: Flag = False,
     options: TextureFlags = None,
     logistics: LogisticsFlags = None,
 ) -> int:

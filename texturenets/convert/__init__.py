@@ -77,7 +77,9 @@ def detect(path: Path) -> tuple[Format, Path]:
     # The first field of an ONNX model is its version, a number; that of a Caffe model has a length.
     if head[:1] == b"\x08" or path.suffix == ".onnx":
         return "onnx", path
-    kind = readers.detect(path)
+    kind = readers.recognise(path)
+    if kind is None:
+        raise UserError(f"{path}: no published network that is known ({', '.join(TITLES.values())})")
     if kind == "safetensors" and "texturenets" in readers.metadata(path):
         raise UserError(f"{path} is a model of texturenets already")
     if kind not in ("torch", "safetensors"):

@@ -161,8 +161,9 @@ class Writer:
         """An input from -1 to 1 as two maps whose sum it is, each exact in bf16 or nearly so.
 
         bf16 has 8 binary digits: a photo of 8 bits loses the last one or two, and instance normalization makes
-        that visible where a photo is flat. Steps of 1/128 fit without an error; what is left is at most 1/256,
-        and 8 digits of that are enough. The first convolution then takes both, with the same weights.
+        that visible where a photo is flat; noise loses 16 of its 24. Steps of 1/128 fit without an error; what is
+        left is at most 1/256, and 8 digits of that are enough. The first convolution then takes both, with the same
+        weights. Normal noise beyond 1 comes out no worse than as one map.
         """
         steps = self.constant(128.0)
         coarse = self.node("Div", self.node("Round", self.node("Mul", name, steps)), steps)
@@ -460,7 +461,7 @@ FUNCTIONS: dict[Any, Translate] = {
     layers.max_pool: Writer.max_pool,
     layers.max_unpool: Writer.max_unpool,
     graph_generator.crop: Writer.crop,
-    fully_connected.as_vectors: lambda w, x, size: _Map(w.node("Flatten", x.name, axis=1)),
+    fully_connected.as_vectors: lambda w, x, size: _Map(w.node("Flatten", w.plain(x), axis=1)),
     getattr: lambda w, x, name: name,  # a type, for `to`
     operator.getitem: _getitem,
     operator.add: lambda w, a, b: w.shifted("Add", a, b),
@@ -497,7 +498,7 @@ METHODS: dict[str, Translate] = {
     "contiguous": lambda w, x, **_: x,
     "to": lambda w, x, dtype: x,
     "unflatten": lambda w, x, dim, sizes: _Map(
-        w.node("Reshape", x.name, w.constant([*[0] * dim, *sizes], np.int64))
+        w.node("Reshape", w.plain(x), w.constant([*[0] * dim, *sizes], np.int64))
     ),
 }
 
@@ -513,7 +514,7 @@ MODULES: dict[type[nn.Module], Callable[[Writer, _Map, Any], _Map]] = {
         m.eps,
     ),
     nn.Linear: lambda w, x, m: _Map(
-        w.node("Gemm", x.name, w.constant(_numpy(m.weight)), w.constant(_numpy(m.bias)), transB=1)
+        w.node("Gemm", w.plain(x), w.constant(_numpy(m.weight)), w.constant(_numpy(m.bias)), transB=1)
     ),
     nn.ReLU: lambda w, x, m: _unary("Relu")(w, x),
     nn.Tanh: lambda w, x, m: _unary("Tanh")(w, x),
@@ -562,7 +563,7 @@ class _Translation(fx.Interpreter):
 
     def placeholder(self, target: Any, args: Any, kwargs: Any) -> Any:
         """An input."""
-        return self.writer.split(target) if self.split and target == "photo" else _Map(target)
+        return self.writer.split(target) if self.split else _Map(target)
 
     def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
         """A function of torch or of `texturenets.layers`."""
@@ -616,8 +617,8 @@ def to_onnx(
 ) -> tuple[onnx.ModelProto, Facts]:
     """`network` (float32, evaluation mode) as an ONNX model of any batch, height and width, and what it takes.
 
-    Inputs are `photo` (batch, 3, height, width) and `noise0`...; the output is `picture`. `split`: the
-    photo goes in as two maps, for computing in bf16 (see `Writer.split`). Raises UserError for an operation that
+    Inputs are `photo` (batch, 3, height, width) and `noise0`...; the output is `picture`. `split`: what
+    goes in becomes two maps each, for computing in bf16 (see `Writer.split`). Raises UserError for an operation that
     has no counterpart in the table.
     """
     known = facts(network)

@@ -14,7 +14,8 @@ from texturenets.generators.encoder_decoder import SkipGenerator, SkipUnpoolGene
 from texturenets.generators.fully_connected import FullyConnectedGenerator
 from texturenets.generators.graph import GraphGenerator
 from texturenets.generators.johnson import JohnsonGenerator
-from texturenets.generators.pyramid import MultiscaleGenerator, Pyramid2Generator, PyramidGenerator
+from texturenets.generators.multiscale import MultiscaleGenerator
+from texturenets.generators.pyramid import Pyramid2Generator, PyramidGenerator
 from texturenets.generators.residual import ResidualGenerator
 from texturenets.specs import Custom, GeneratorSpec
 

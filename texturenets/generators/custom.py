@@ -3,8 +3,9 @@
 It needs no base class: any callable that returns an `nn.Module` which takes RGB pictures (N, 3, H, W) in
 [0, 1] and gives the same. If height and width must be multiples of something, the module says so in an
 attribute `stride`; if photos are to be mirrored by some pixels on each side, and the picture cut back, in an
-attribute `margin`. The code is run where the user names the file or has installed the package, never
-because a model file mentions it.
+attribute `margin`. One that takes noise has a tuple `noise` of `texturenets.noise.NoiseInput` and is called with
+(photo, maps); with `photo` False it draws from noise alone and the photo is None. The code is run
+where the user names the file or has installed the package, never because a model file mentions it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from texturenets import noise
 from texturenets.errors import UserError, unknown
 from texturenets.specs import Custom, installed, package_source, read_source, split_target
 
@@ -111,7 +113,11 @@ def _check(network: object, what: str) -> nn.Module:
     try:
         # The trial leaves no trace: no running statistics, no random numbers used up.
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            shape = tuple(network.eval()(torch.rand(1, 3, size, size)).shape)
+            photo = torch.rand(1, 3, size, size)
+            # Noise as a run gives it: maps beside the photo, or alone.
+            maps = noise.draw(getattr(network, "noise", ()), [0], size, size)
+            fed = photo if getattr(network, "photo", True) else None
+            shape = tuple((network.eval()(fed, maps) if maps else network.eval()(photo)).shape)
     except Exception as error:
         raise UserError(
             f"{what} fails on a {size} x {size} picture: {type(error).__name__}: {error}"

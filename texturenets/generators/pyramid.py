@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from texturenets.generators.noise_fed import NoiseFed, beside
 from texturenets.layers import ConvBlock, OutputScale, PaddedConv, double, normalization, slope, torch7_init
 from texturenets.noise import NoiseInput
-from texturenets.specs import Multiscale, Pyramid, Pyramid2
+from texturenets.specs import Pyramid, Pyramid2
 
-AnyPyramid = Multiscale | Pyramid | Pyramid2
+AnyPyramid = Pyramid | Pyramid2
 
 
 def _block(inputs: int, outputs: int, spec: AnyPyramid, first: int = 3) -> nn.Sequential:
@@ -108,11 +108,3 @@ class Pyramid2Generator(MultiResolution):
 
     def __init__(self, spec: Pyramid2) -> None:
         super().__init__(spec, spec.channels, spec.channels, 5)
-
-
-class MultiscaleGenerator(MultiResolution):
-    """As many channels after each join as the spec says; blocks on noise are narrow, but for the coarsest."""
-
-    def __init__(self, spec: Multiscale) -> None:
-        first, *finer = spec.channels
-        super().__init__(spec, [first, *([spec.noise_channels] * len(finer))], spec.channels)

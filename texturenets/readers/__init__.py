@@ -95,8 +95,8 @@ _READERS: Final[dict[Format, Callable[[Path], dict[str, Stored]]]] = {
 }
 
 
-def detect(path: Path) -> Format:
-    """The format of the file at `path`, by its content. Raises UserError for none that is known."""
+def recognise(path: Path) -> Format | None:
+    """The format of the file at `path`, by its content; None for none that is known. Raises UserError."""
     try:
         size = path.stat().st_size
         with path.open("rb") as stream:
@@ -112,10 +112,16 @@ def detect(path: Path) -> Format:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
     # The first field of a Caffe model: its name, input or layers, all with a length.
-    if head and head[0] & 7 == 2 and head[0] >> 3:
-        return "caffe"
-    known = ", ".join(TITLES.values())
-    raise UserError(f"{path}: not a file of weights that is known ({known})")
+    return "caffe" if head and head[0] & 7 == 2 and head[0] >> 3 else None
+
+
+def detect(path: Path) -> Format:
+    """The format of the file at `path`, by its content. Raises UserError for none that is known."""
+    found = recognise(path)
+    if found is None:
+        known = ", ".join(TITLES.values())
+        raise UserError(f"{path}: not a file of weights that is known ({known})")
+    return found
 
 
 def metadata(path: Path) -> dict[str, str]:
@@ -246,5 +252,6 @@ __all__ = [
     "networks",
     "plain",
     "read",
+    "recognise",
     "shapes",
 ]

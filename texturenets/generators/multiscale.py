@@ -1,0 +1,71 @@
+"""Our default network for textures: noise at every scale, most of the weights at a quarter of the resolution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from texturenets.generators.noise_fed import NoiseFed, beside
+from texturenets.layers import ConvBlock, PaddedConv, ResidualBlock, channels_last, double
+from texturenets.noise import NoiseInput
+from texturenets.specs import Multiscale
+
+# Of every ReLU below zero, and of the picture where the tanh does not rise any more. Where all channels were zero, or
+# the tanh at its end, samples had patches of one saturated colour, and no gradient led out of them.
+SLOPE, LEAK = 0.1, 0.05
+
+
+class MultiscaleGenerator(NoiseFed):
+    """The coarsest noise, then at each scale twice the size beside fresh noise; see `specs.Multiscale`."""
+
+    def __init__(self, spec: Multiscale) -> None:
+        super().__init__()
+        self.upsampling, self.padding, self.photo = spec.upsampling, spec.padding, spec.photo
+        scales = len(spec.channels)
+        self.stride = 2 ** (scales - 1)
+        strides = [self.stride >> level for level in range(scales)]
+        self.noise = tuple(
+            NoiseInput(spec.noise_depth, stride, spec.noise) for stride in strides if spec.noise_depth
+        )
+        depth = 3 * spec.photo + spec.noise_depth
+
+        def block(inputs: int, outputs: int) -> ConvBlock:
+            return ConvBlock(inputs, outputs, norm=spec.normalization, padding=spec.padding, slope=SLOPE)
+
+        coarser = (0, *spec.channels[:-1])
+        self.joins = nn.ModuleList(
+            block(coarse + depth, width) for coarse, width in zip(coarser, spec.channels, strict=True)
+        )
+        self.quarter = max(scales - 3, 0)  # the scale whose pixels are 4 of the picture's, or the coarsest
+        self.blocks = nn.Sequential(
+            *(
+                ResidualBlock(spec.channels[self.quarter], norm=spec.normalization, padding=spec.padding)
+                for _ in range(spec.blocks)
+            )
+        )
+        last = spec.channels[-1]
+        self.finish = block(last, last)
+        self.exit = PaddedConv(last, 3, 3, padding=spec.padding)
+
+    def forward(self, x: Tensor | None = None, noises: Sequence[Tensor] | None = None) -> Tensor:
+        """Photo (N, 3, H, W), RGB in [0, 1], H and W multiples of `stride`, to a picture of the same kind.
+
+        `noises`: one map (N, `noise_depth`, H / s, W / s) a scale, coarsest first, where it takes noise; as
+        `noise_shapes(H, W)` says. Without them those of seed 0 are used. A network without photo does not look at
+        `x`, but for the size that these then have. Values may leave [0, 1] a little.
+        """
+        maps = self.take(x, noises)
+        current: Tensor | None = None
+        for level, join in enumerate(self.joins):
+            small = F.avg_pool2d(x, self.stride >> level) if self.photo and x is not None else None
+            fed = beside(small, maps[level] if self.noise else None)
+            if current is not None:
+                fed = torch.cat([double(current, self.upsampling, self.padding), fed], 1)
+            current = join(channels_last(fed))
+            if level == self.quarter:
+                current = self.blocks(current)
+        z = self.exit(self.finish(current))
+        return 0.5 + 0.5 * torch.tanh(z) + LEAK * z
