@@ -235,7 +235,7 @@ def main() -> int:
     parser.add_argument("--steady", type=Path)
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--crop", type=int, default=256, help="--image-size of the trainings")
-    parser.add_argument("--temporal", type=float, default=4.0)
+    parser.add_argument("--temporal", type=float, default=10.0)
     parser.add_argument("--size", type=int, help="longer side for the flicker [the film's]")
     parser.add_argument("--frames", type=int, help="for the flicker [all]")
     parser.add_argument("--minutes", type=float, default=10.0)

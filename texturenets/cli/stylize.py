@@ -144,7 +144,7 @@ def stylize(
 
         return show(load, photos or [], options, quiet)
     if not photos:
-        raise UserError("there is nothing to repaint: name photos, folders or films")
+        raise UserError("there is nothing to repaint: name photos, folders or films; see --help")
     found = image.expand(photos, recursive=True, without=output)
     roots = [Path(p).expanduser() for p in photos]
     films = film.requested(found, roots, output, model.stem, rate=rate, count=count)
