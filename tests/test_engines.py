@@ -500,3 +500,20 @@ def test_the_graph_is_a_valid_file_of_an_old_format(tmp_path: Path) -> None:
     assert (model.ir_version, model.opset_import[0].version) == (8, 17)
     assert {one.key: one.value for one in model.metadata_props}["name"] == "tiny"
     onnx.checker.check_model(model, full_check=True)
+
+
+def test_an_engine_takes_no_more_threads_than_it_is_given(kept: Path, tmp_path: Path) -> None:
+    path = save(tmp_path / "a.safetensors")
+    compiled: Any = engines.load(path, "openvino", threads=1)
+    assert compiled.compiled.get_property("INFERENCE_NUM_THREADS") == 1
+    assert not compiled.compiled.get_property(
+        "ENABLE_CPU_PINNING"
+    )  # else all workers would sit on the first core
+    session: Any = engines.load(path, "onnx", threads=1)
+    assert session.session.get_session_options().intra_op_num_threads == 1
+    before = torch.get_num_threads()
+    try:
+        engines.load(path, "torch", "cpu", threads=3)
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)

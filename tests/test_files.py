@@ -105,3 +105,13 @@ def test_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert files.cache_folder() == tmp_path / ".cache" / "texturenets"
+
+
+def test_what_killed_writers_of_many_files_have_left(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    mine = [tmp_path / ".a.jpg.12345678.part", tmp_path / "x" / ".b.jpg.12345678.part"]
+    others = [tmp_path / ".c.jpg.12345678.part", tmp_path / "a.jpg", tmp_path / "x" / ".b.jpg"]
+    for path in mine + others:
+        path.touch()
+    files.sweep_all([tmp_path / "a.jpg", tmp_path / "x" / "b.jpg", tmp_path / "none" / "d.jpg"])
+    assert [path.exists() for path in mine + others] == [False, False, True, True, True]

@@ -581,6 +581,7 @@ TEXTURE: dict[str, Change] = {
     ),
     "image_size": Change(size_of_pictures, {"image_size": 48}, then=(96, 48)),
     "batch_size": Change(size_of_pictures, {"batch_size": 3}, then=(192, 64)),
+    "lattice_weight": Change(lambda r: "lattice" in names(r), {"lattice_weight": 1}, then=True),
     "diversity_weight": Change(lambda r: "diversity" in names(r), {"diversity_weight": 1}, then=True),
     "diversity_layer": Change(
         losses("diversity"),

@@ -257,8 +257,9 @@ def load_style(
     generator: Callable[..., Any] | str | None = None,
     memory: str | int | None = None,
     spool: str | Path | None = None,
+    threads: int | None = None,
 ) -> Style:
-    """As `load`, of a style; raises UserError for a texture too."""
+    """As `load`, of a style; raises UserError for a texture too. `threads`: as in `texturenets.engines.load`."""
     path = find_style(name)
     header = modelfile.read_header(path)
     if header.kind != "style":
@@ -269,7 +270,7 @@ def load_style(
         )
     with devices.memory_errors(f"not enough memory for the network of {path}"):
         return Style(
-            engines.load(path, engine, device, precision, generator),
+            engines.load(path, engine, device, precision, generator, threads=threads),
             header,
             path,
             generator=generator,

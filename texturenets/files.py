@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -72,6 +72,20 @@ def sweep(path: Path) -> None:
     for left in folder.iterdir():
         if left.name.startswith(prefix) and left.name.endswith(SUFFIX):
             left.unlink(missing_ok=True)
+
+
+def sweep_all(paths: Iterable[Path]) -> None:
+    """`sweep` for many files, each folder looked through once."""
+    prefixes: dict[Path, list[str]] = {}
+    for path in paths:
+        prefixes.setdefault(path.parent, []).append(_prefix(path))
+    for folder, mine in prefixes.items():
+        if not folder.is_dir():
+            continue
+        left = [path for path in folder.iterdir() if path.name[0] == "." and path.name.endswith(SUFFIX)]
+        for path in left:
+            if any(map(path.name.startswith, mine)):
+                path.unlink(missing_ok=True)
 
 
 def cache_folder() -> Path:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from texturenets._version import __version__
-from texturenets.cli.common import complain
+from texturenets.cli.common import cluster_words, complain
 from texturenets.errors import UserError
 
 app = App(
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0 for success; 2 for a mistake of the user's, in one line on standard error; 130 after Ctrl-C.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    words = cluster_words(sys.argv[1:] if arguments is None else arguments)
     try:
         if not words or words[0] in app.help_flags:
             for name in app:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 Device = Literal["auto", "cpu", "cuda", "mps"]
 EngineName = Literal["auto", "torch", "openvino", "onnx"]
 Precision = Literal["auto", "float32", "bf16", "fp16"]
+_ADDRESS = re.compile(r"local|auto|ray://\S+|([\w.-]+|\[[\da-fA-F:]+\]):\d+")  # of a Ray cluster
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
 
 
@@ -28,6 +30,16 @@ def picture_size(text: str) -> tuple[int, int]:
     if len(parts) > 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise UserError(f"--size {text} is no size: give pixels, as 512 or 640x480")
     return int(parts[-1]), int(parts[0])
+
+
+def cluster_words(words: Sequence[str]) -> list[str]:
+    """The words of a command line, with `local` after a `--cluster` that no address follows."""
+    found = []
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        found.append(word)
+        if word == "--cluster" and not _ADDRESS.fullmatch(following):
+            found.append("local")
+    return found
 
 
 def complain(message: object) -> None:

@@ -6,9 +6,9 @@ import copy
 import functools
 import os
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -54,6 +54,8 @@ def stylize(
     memory: str | None = None,
     spool: str | None = None,
     generator: str | None = None,
+    cluster: str | None = None,
+    workers: int | None = None,
     quiet: Flag = False,
 ) -> int:
     """Repaint photos and films in the style of a painting.
@@ -115,6 +117,12 @@ def stylize(
         A folder for that, on a disk with room [default: where the system keeps temporary files].
     generator
         FILE.py:CLASS: the network's code, for a model trained with one of your own; it is run.
+    cluster
+        Have many processes do it, with Ray: alone, on this machine; with an address (auto, ray://HOST:PORT,
+        HOST:PORT), on that cluster. Photos and --output, a folder, may then be URLs, as s3://BUCKET/photos/. What was
+        done stands in manifest.jsonl in the output, and the next run does what is missing.
+    workers
+        With --cluster: processes, each with an engine of its own [default: one a core or graphics card].
     quiet
         No progress bar and no summary.
     """
@@ -145,6 +153,11 @@ def stylize(
         return show(load, photos or [], options, quiet)
     if not photos:
         raise UserError("there is nothing to repaint: name photos, folders or films; see --help")
+    if cluster or workers is not None or any("://" in name for name in (*photos, output or "")):
+        from texturenets.cli.cluster import Run, run
+
+        asked_of = Run(model, options, count, device, engine, precision, generator, memory, spool)
+        return run(asked_of, photos, output, cluster, workers, skip_existing=skip_existing, quiet=quiet)
     found = image.expand(photos, recursive=True, without=output)
     roots = [Path(p).expanduser() for p in photos]
     films = film.requested(found, roots, output, model.stem, rate=rate, count=count)
@@ -312,17 +325,8 @@ def plan(
         assert output is not None
         results = [Path(output).expanduser()]
     else:
-        results = []
-        taken: set[str] = set()
-        for photo in photos:
-            stem = str(_inside(photo, roots) / f"{photo.stem}-{style}")
-            suffix = video.output_suffix(photo) if films else _suffix(photo)
-            name, number = stem + suffix, 1
-            while name.casefold() in taken:  # many file systems take "A.jpg" and "a.jpg" for one
-                number += 1
-                name = f"{stem}-{number}{suffix}"
-            taken.add(name.casefold())
-            results.append(folder / name)
+        inside = [(_inside(photo, roots), photo) for photo in photos]
+        results = [folder / name for name in names(inside, style, video.output_suffix if films else None)]
 
     jobs = several_of(list(zip(photos, results, strict=True)))
     sources = {(info.st_dev, info.st_ino): photo for photo in photos if (info := _stat(photo))}
@@ -341,6 +345,28 @@ def plan(
                 "write into another folder, as with -o stylized/"
             )
     return jobs
+
+
+def names(
+    photos: Iterable[tuple[PurePath, PurePath]],
+    style: str,
+    suffix_of: Callable[[PurePath], str] | None = None,
+) -> list[str]:
+    """What photos become in an output folder, no two the same, of [(folder in there, photo)].
+
+    `suffix_of` gives the suffix of a result; None is a photo's.
+    """
+    results = []
+    taken: set[str] = set()
+    for inside, photo in photos:
+        stem, suffix = str(inside / f"{photo.stem}-{style}"), (suffix_of or _suffix)(photo)
+        name, number = stem + suffix, 1
+        while name.casefold() in taken:  # many file systems take "A.jpg" and "a.jpg" for one
+            number += 1
+            name = f"{stem}-{number}{suffix}"
+        taken.add(name.casefold())
+        results.append(name)
+    return results
 
 
 def _inside(photo: Path, roots: Sequence[Path]) -> Path:
@@ -377,7 +403,7 @@ def _folder(photos: Sequence[Path], output: str | None) -> Path | None:
     return path
 
 
-def _suffix(photo: Path) -> str:
+def _suffix(photo: PurePath) -> str:
     """The photo's own suffix where that can be written, else one that loses as little."""
     from texturenets import image
 

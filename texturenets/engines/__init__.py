@@ -46,12 +46,15 @@ def load(
     device: str = "auto",
     precision: str = "auto",
     generator: Callable[..., Any] | str | None = None,
+    *,
+    threads: int | None = None,
 ) -> Engine:
     """The network of the model file at `path` on an engine and a device.
 
     "auto" takes PyTorch where there is a graphics card, else OpenVINO, else ONNX Runtime, else PyTorch, as they
     are installed; PyTorch where the network is code of the user's own or cannot be converted. `precision`: "auto",
-    "float32", "bf16", "fp16", as far as the engine has it. `generator`: as in `texturenets.load`.
+    "float32", "bf16", "fp16", as far as the engine has it. `generator`: as in `texturenets.load`. `threads`: of the
+    processor, at most (None: one for each core); PyTorch has one number for the whole process.
 
     Raises UserError for unknown names, what is not installed or not to be had on this machine, and whatever is
     wrong with the file.
@@ -71,11 +74,11 @@ def load(
         raise UserError(f"--engine {engine} runs on the processor: leave out --device {device}")
     if engine != "torch":
         try:
-            return _converted(path, engine, precision, generator)
+            return _converted(path, engine, precision, generator, threads)
         except ConversionError:
             if not auto:
                 raise
-    return _torch(path, "cpu" if on_cpu else device, precision, generator)
+    return _torch(path, "cpu" if on_cpu else device, precision, generator, threads)
 
 
 def _fastest(device: str, on_cpu: bool) -> str:
@@ -90,15 +93,31 @@ def _fastest(device: str, on_cpu: bool) -> str:
     return "torch"
 
 
-def _torch(path: Path, device: str, precision: str, generator: Callable[..., Any] | str | None) -> Engine:
+def _torch(
+    path: Path,
+    device: str,
+    precision: str,
+    generator: Callable[..., Any] | str | None,
+    threads: int | None,
+) -> Engine:
+    import torch
+
     from texturenets.engines.torch_engine import TorchEngine
 
+    if threads is not None:
+        torch.set_num_threads(threads)
     where = devices.choose(device)
     network, _ = modelfile.load(path, generator)
     return TorchEngine(network, where, precision)
 
 
-def _converted(path: Path, engine: str, precision: str, generator: Callable[..., Any] | str | None) -> Engine:
+def _converted(
+    path: Path,
+    engine: str,
+    precision: str,
+    generator: Callable[..., Any] | str | None,
+    threads: int | None,
+) -> Engine:
     header = modelfile.read_header(path)
     # Code of the user's own is run each time, as it may have changed.
     entry = None if isinstance(header.generator, specs.Custom) else Entry(path)
@@ -115,10 +134,10 @@ def _converted(path: Path, engine: str, precision: str, generator: Callable[...,
     if engine == "openvino":
         from texturenets.engines.openvino_engine import OpenVINOEngine
 
-        return OpenVINOEngine(graph, facts, precision, entry)
+        return OpenVINOEngine(graph, facts, precision, entry, threads)
     from texturenets.engines.onnx_engine import ONNXEngine
 
-    return ONNXEngine(graph, facts, precision)
+    return ONNXEngine(graph, facts, precision, threads)
 
 
 def convert(

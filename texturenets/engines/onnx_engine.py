@@ -17,8 +17,13 @@ class ONNXEngine:
 
     name = "onnx"
 
-    def __init__(self, graph: bytes, facts: Facts, precision: str = "auto") -> None:
-        """`graph`: an ONNX file. Raises UserError where ONNX Runtime is not installed."""
+    def __init__(
+        self, graph: bytes, facts: Facts, precision: str = "auto", threads: int | None = None
+    ) -> None:
+        """`graph`: an ONNX file. `threads`: at most (None: one for each core).
+
+        Raises UserError where ONNX Runtime is not installed.
+        """
         try:
             import onnxruntime
         except ImportError:
@@ -29,6 +34,8 @@ class ONNXEngine:
             raise UserError(f"--precision {precision}: ONNX Runtime computes in float32 here")
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors alone
+        if threads is not None:
+            options.intra_op_num_threads = threads
         options.enable_mem_pattern = False  # a plan of memory for each size, and never forgotten
         self.session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         # The arena gives back what a large picture took, else the largest decides for good.

@@ -63,9 +63,11 @@ def choose_precision(core: Any, precision: str) -> str:
     return precision
 
 
-def compile_options(precision: str) -> dict[str, Any]:
-    """How graphs are compiled: for the time of one picture."""
-    return {
+def compile_options(precision: str, threads: int | None = None) -> dict[str, Any]:
+    """How graphs are compiled: for the time of one picture, on `threads` (None: a thread for each core)."""
+    # Processes that share a machine would all pin their threads to its first cores.
+    share = {} if threads is None else {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
+    return share | {
         "INFERENCE_PRECISION_HINT": HINTS[precision],
         "PERFORMANCE_HINT": "LATENCY",
         "CPU_RUNTIME_CACHE_CAPACITY": KERNELS,
@@ -78,11 +80,17 @@ class OpenVINOEngine:
     name = "openvino"
 
     def __init__(
-        self, graph: bytes, facts: Facts, precision: str = "auto", entry: Entry | None = None
+        self,
+        graph: bytes,
+        facts: Facts,
+        precision: str = "auto",
+        entry: Entry | None = None,
+        threads: int | None = None,
     ) -> None:
-        """`graph`: an ONNX file. `entry`: where the compiled form is kept, and taken from."""
+        """`graph`: an ONNX file. `entry`: where the compiled form is kept, and taken from. `threads`: at most."""
         self.core = core()
         self.facts, self.precision = facts, choose_precision(self.core, precision)
+        self.threads = threads
         self.compiled = self._compiled(graph, entry)
         self.request = self.compiled.create_infer_request()
         self.lock = threading.Lock()
@@ -90,7 +98,7 @@ class OpenVINOEngine:
     def _compiled(self, graph: bytes, entry: Entry | None) -> Any:
         import openvino
 
-        options = compile_options(self.precision)
+        options = compile_options(self.precision, self.threads)
         suffix = ""
         if entry is not None:
             processor = self.core.get_property("CPU", "FULL_DEVICE_NAME")

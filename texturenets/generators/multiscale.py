@@ -68,4 +68,5 @@ class MultiscaleGenerator(NoiseFed):
             if level == self.quarter:
                 current = self.blocks(current)
         z = self.exit(self.finish(current))
-        return 0.5 + 0.5 * torch.tanh(z) + LEAK * z
+        y: Tensor = 0.5 + 0.5 * torch.tanh(z) + LEAK * z
+        return y

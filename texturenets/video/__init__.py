@@ -8,7 +8,7 @@ written: the suffixes of `WRITTEN`, moving pictures, and frames as files (`frame
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final
 
 from texturenets.errors import UserError
@@ -77,7 +77,7 @@ def check_numbered(name: str) -> None:
         )
 
 
-def output_suffix(path: Path) -> str:
+def output_suffix(path: PurePath) -> str:
     """The suffix of the film that `path` becomes: its own where that is written, else .mp4."""
     suffix = path.suffix.lower()
     return path.suffix if suffix in WRITTEN or suffix in MOVING else ".mp4"

@@ -1,0 +1,226 @@
+"""Where photos are and results go: paths, and URLs that fsspec knows (s3://, gs://, ...)."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from texturenets import image
+from texturenets.errors import UserError
+
+_CHANGES = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "created")
+"""What file systems call that which is another when a file has changed; the surest first."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo found: its path or URL; the `folder` that it lies in, seen from the one that was asked for; a `stamp`
+    that is another when the file has changed; its size in bytes."""
+
+    name: str
+    folder: PurePosixPath
+    stamp: str
+    bytes: int
+
+
+def is_url(name: str) -> bool:
+    """Whether fsspec is asked for it. `file://` is a path."""
+    return "://" in name and not name.startswith("file://")
+
+
+def plain(name: str) -> str:
+    """The path that a `file://` URL means; other names as they are."""
+    return unquote(urlsplit(name).path) if name.startswith("file://") else name
+
+
+def filesystem(url: str) -> tuple[Any, str]:
+    """The file system of a URL and the path in it. Raises UserError where fsspec has none."""
+    from fsspec.core import url_to_fs
+
+    try:
+        fs, path = url_to_fs(url)
+    except (ImportError, ValueError) as error:  # its text names the package to install, or the protocol
+        raise UserError(f"cannot use {url}: {error}") from None
+    return fs, str(path)
+
+
+@contextmanager
+def _asking(what: str) -> Iterator[None]:
+    """Errors of a file system in the block, which may be anything, become a UserError that begins with `what`."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # clients of object stores raise what they like
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{what}: {reason}") from error
+
+
+def fetch(url: str, path: Path) -> None:
+    """Copy what is at a URL into a file. Raises UserError."""
+    fs, there = filesystem(url)
+    with _asking(f"cannot read {url}"):
+        fs.get_file(there, str(path))
+
+
+def put(path: Path, url: str) -> None:
+    """Copy a file to a URL at once, so that it appears whole: object stores show what has come in full.
+
+    Where a file system writes in place, it is written aside and moved. Raises UserError.
+    """
+    fs, there = filesystem(url)
+    with _asking(f"cannot write {url}"):
+        if _has_folders(fs):
+            fs.makedirs(fs._parent(there), exist_ok=True)
+            aside = f"{fs._parent(there)}/.{there.rsplit('/', 1)[-1]}.{secrets.token_hex(4)}.part"
+            try:
+                fs.put_file(str(path), aside)
+                fs.mv(aside, there)
+            except BaseException:
+                if fs.exists(aside):
+                    fs.rm_file(aside)
+                raise
+        else:
+            fs.put_file(str(path), there)
+
+
+def _has_folders(fs: Any) -> bool:
+    """Whether files are written in place, in folders that have to be made, and can be renamed: no object store."""
+    protocols = {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
+    return bool(protocols & {"sftp", "ssh", "smb", "hdfs", "webhdfs", "arrow_hdfs", "ftp"})
+
+
+def find(patterns: Sequence[str], output: str) -> list[Photo]:
+    """The photos that `patterns` name: files, globs, folders with the folders in them, URLs of these; each once.
+
+    Hidden files and folders are left out, and so is what lies in `output`. Raises UserError for a pattern that gives
+    nothing.
+    """
+    found: dict[str, Photo] = {}
+    for pattern in patterns:
+        photos = _remote(pattern, output) if is_url(pattern) else _local(plain(pattern), output)
+        for photo in photos:
+            found.setdefault(photo.name, photo)
+    return list(found.values())
+
+
+def _local(pattern: str, output: str) -> Iterator[Photo]:
+    root = Path(pattern).expanduser()
+    for path in image.expand([pattern], recursive=True, without=None if is_url(output) else output):
+        inside = path.parent.relative_to(root) if root.is_dir() else Path()
+        try:
+            info = path.stat()
+            stamp, size = f"{info.st_size}-{info.st_mtime_ns}", info.st_size
+        except OSError:  # it went in the meantime; reading it says so
+            stamp, size = "", 0
+        yield Photo(os.path.abspath(path), PurePosixPath(inside.as_posix()), stamp, size)  # noqa: PTH100  links stay
+
+
+def _remote(url: str, output: str) -> Iterator[Photo]:
+    fs, path = filesystem(url)
+    with _asking(f"cannot read {url}"):
+        folder = bool(fs.isdir(path))
+        if folder:
+            infos = fs.find(path, detail=True)
+        elif any(c in path for c in "*?["):
+            infos = fs.glob(path, detail=True)
+        else:
+            infos = {path: fs.info(path)} if fs.exists(path) else {}
+    many = folder or len(infos) != 1
+    left_out = f"{output.rstrip('/')}/" if is_url(output) else None
+    count = 0
+    for name, info in sorted(infos.items()):
+        inside = PurePosixPath(name).relative_to(path) if folder else PurePosixPath(PurePosixPath(name).name)
+        whole = str(fs.unstrip_protocol(name))
+        if info.get("type") != "file" or (many and not image.is_picture(name)):
+            continue
+        if any(part.startswith(".") for part in inside.parts):
+            continue
+        if left_out and (
+            whole.startswith(left_out) or name.startswith(f"{filesystem(output)[1].rstrip('/')}/")
+        ):
+            continue
+        count += 1
+        changed = next((str(info[key]) for key in _CHANGES if info.get(key)), "")
+        size = int(info.get("size") or 0)
+        yield Photo(whole, inside.parent, f"{size}-{changed}", size)
+    if not count:
+        raise UserError(f"no pictures at {url}")
+
+
+class Folder:
+    """Where results go: a folder or a URL."""
+
+    def __init__(self, name: str) -> None:
+        self.name = plain(name)
+        self.remote = is_url(self.name)
+
+    @property
+    def path(self) -> Path:
+        """As a path, where it is one."""
+        return Path(self.name).expanduser()
+
+    def at(self, inside: str) -> str:
+        """The path or URL of a file in it."""
+        if self.remote:
+            return f"{self.name.rstrip('/')}/{inside}"
+        return os.path.abspath(self.path / inside)  # noqa: PTH100  workers have another current folder; links stay
+
+    def sizes(self) -> dict[str, int]:
+        """The files in it and in the folders in it, by their names seen from it: {name: bytes}."""
+        if not self.remote:
+            return dict(_walk(self.path, ""))
+        fs, path = filesystem(self.name)
+        with _asking(f"cannot read {self.name}"):
+            if not fs.exists(path):
+                return {}
+            infos = fs.find(path, detail=True)
+        return {
+            str(PurePosixPath(name).relative_to(path)): int(info.get("size") or 0)
+            for name, info in infos.items()
+        }
+
+    def check(self, photos: Sequence[str], results: Iterable[str]) -> None:
+        """Raise UserError where a result would lie among the photos of a folder, and be one of them the next time."""
+        for pattern in map(plain, photos):
+            if is_url(pattern) != self.remote:
+                continue
+            if self.remote:
+                root, inside = pattern.rstrip("/") + "/", self.name.startswith(pattern.rstrip("/") + "/")
+            else:
+                folder = Path(pattern).expanduser()
+                if not folder.is_dir():
+                    continue
+                root, inside = f"{folder.resolve()}{os.sep}", self.path.resolve() != folder.resolve()
+                inside = inside and self.path.resolve().is_relative_to(folder.resolve())
+            if inside:  # the folder itself is left out when photos are looked for
+                continue
+            here = self.name.rstrip("/") if self.remote else str(self.path.resolve())
+            if any(f"{here}/{result}".startswith(root) for result in results):
+                raise UserError(
+                    f"--output {self.name}: results would lie among the photos of {pattern} and be repainted the "
+                    f"next time: give another folder, or one in it, as -o {pattern.rstrip('/')}/painted"
+                )
+
+
+def _walk(folder: Path, inside: str) -> Iterator[tuple[str, int]]:
+    try:
+        entries = list(os.scandir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise UserError(f"cannot read {folder}: {error.strerror}") from error
+    for entry in entries:
+        if entry.is_dir():
+            yield from _walk(Path(entry.path), f"{inside}{entry.name}/")
+        else:
+            try:
+                yield inside + entry.name, entry.stat().st_size
+            except OSError:
+                continue
