@@ -183,6 +183,7 @@ FIXED = {
     "diversity_layer": "pixels",
     "noise_depth": 0,
     "texture_photos": 0,
+    "temporal": 0.0,
     "flip": False,
     "precision": "float32",
 }
@@ -529,6 +530,7 @@ STYLE: dict[str, Change] = {
         {"diversity_weight": 1, **NOISY, "steps": 1},
     ),
     "texture_photos": Change(losses("style"), {"texture_photos": 1}, {"steps": 1}),
+    "temporal": Change(lambda r: "temporal" in names(r), {"temporal": 1}, then=True),
     "flip": Change(first_pictures, {"flip": False}),
     "val_share": Change(said("only . photos"), {"val_share": 0.5}, then="only 3 photos"),
     "seed": Change(network, {"seed": 1}),

@@ -8,7 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from texturenets.descriptors import Tap
-from texturenets.losses import Objective, Terms, content_distance, diversity, shrink, texture_distance
+from texturenets.losses import (
+    Objective,
+    Terms,
+    content_distance,
+    diversity,
+    shrink,
+    stability,
+    texture_distance,
+)
 from texturenets.statistics import lattice
 
 
@@ -209,3 +217,37 @@ def test_the_penalty_on_grids_never_pays_for_another_grid() -> None:
     )
     assert float(objective(pictures)["lattice"]) >= 0
     assert float(objective((0.5 + stripes).expand(1, 3, 128, 128))["lattice"]) > 14
+
+
+def test_stability_is_the_change_over_the_variance_with_the_shift_taken_back() -> None:
+    y, again = (torch.rand(3, 3, 14, 17, dtype=torch.float64) for _ in range(2))
+    shifts = [(2, -1), (0, 0), (-2, 2)]
+    got = stability(y, again, shifts, 3).numpy()
+    for i, (down, right) in enumerate(shifts):
+        squares, seen = [], []
+        for row in range(5, 9):  # 3 of border and 2 of the largest shift, on both sides
+            for column in range(5, 12):
+                here = y[i, :, row - down, column - right].numpy()
+                squares.append((again[i, :, row, column].numpy() - here) ** 2)
+                seen.append(here)
+        expected = np.mean(squares) / np.var(np.stack(seen), axis=0).mean()
+        assert got[i] == pytest.approx(expected, rel=1e-12)
+
+
+def test_stability_of_a_picture_that_only_moved_is_nothing() -> None:
+    whole = torch.rand(1, 3, 40, 40)
+    y, again = whole[:, :, 4:36, 4:36], whole[:, :, 2:34, 5:37]  # two down, one to the left
+    assert float(stability(y, again, [(2, -1)], 4)) == 0
+    assert float(stability(y, again, [(0, 0)], 4)) > 1
+    assert float(stability(y, torch.rand(1, 3, 32, 32), [(0, 0)], 4)) == pytest.approx(2, rel=0.1)
+    with pytest.raises(ValueError, match="leave nothing"):
+        stability(y, again, [(2, -1)], 14)
+
+
+def test_stability_pays_nothing_for_contrast() -> None:
+    """Its gradient makes the two pictures alike, and would not become smaller by spreading both."""
+    y, again = torch.rand(1, 3, 12, 12, requires_grad=True), torch.rand(1, 3, 12, 12, requires_grad=True)
+    stability(y, again, [(0, 0)], 1).sum().backward()
+    assert y.grad is not None
+    assert again.grad is not None
+    torch.testing.assert_close(y.grad, -again.grad)

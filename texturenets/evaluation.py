@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +176,48 @@ def evaluate_style(
     if options.slow:
         found["iterations"] = _counts([row["iterations"] for row in rows], options.cap)
     return found
+
+
+def evaluate_films(
+    model: Style,
+    films: Sequence[Path],
+    *,
+    size: int | None = None,
+    frames: int | None = None,
+    progress: Progress = lambda _: None,
+) -> list[dict[str, Any]]:
+    """How much what a style model makes of films flickers (`texturenets.video.flicker`), a row a film, JSON-ready.
+
+    `size`: longer side of the frames, None as they are; `frames`: at most so many of each film. Flicker is in
+    255ths, beside it the film's own. Raises UserError for a film that cannot be read.
+    """
+    from texturenets.video.films import Film
+    from texturenets.video.flicker import Flicker
+    from texturenets.video.frame import Fit
+
+    if frames is not None and frames < 2:
+        raise UserError(f"--frames {frames} is below 2: flicker is between frames")
+    rows = []
+    for path in films:
+        meter = Flicker()
+        with closing(Film(path, Fit(size), sound=False)) as film:
+            count = 0
+            for frame in itertools.islice(film, frames):
+                meter.take(frame.pixels, model(frame.pixels))
+                count += 1
+                progress(f"{path.name}: frame {count}")
+        figures = meter.figures
+        rows.append(
+            {
+                "film": path.name,
+                "frames": count,
+                "flicker": figures["painting"],
+                "flicker of the film": figures["film"],
+                "ratio": figures["ratio"],
+                "compared": figures["compared"],
+            }
+        )
+    return rows
 
 
 def _slow(

@@ -125,6 +125,34 @@ def diversity(features: Tensor, scaling: Scaling, spread: float = 1.0) -> Tensor
     return -0.5 * torch.log(squared.mean(1) / spread**2 + RELATIVE_GUARD).mean()
 
 
+def stability(y: Tensor, again: Tensor, shifts: Sequence[tuple[int, int]], border: int) -> Tensor:
+    """How far pictures change when their photos change a little: y and again (N, 3, H, W) to (N,).
+
+    `again` are the pictures of photos that were moved by `shifts`, (down, right) in whole pixels, each picture's own,
+    and otherwise disturbed by what is not to be seen: it should be `y`, moved by as much. The mean squared difference
+    over all pixels but those within `border` of the edge or of where one of the two has no counterpart, as share of
+    the picture's variance there: 0 for the same picture, 2 for one that has nothing to do with it. The divisor has
+    no gradient: more contrast is no way out. Stability training (Zheng et al., arXiv 1604.04326, equation 3), with
+    the picture as output. Raises ValueError where nothing is left to compare.
+    """
+    inset = border + max((abs(n) for shift in shifts for n in shift), default=0)
+    height, width = y.shape[2] - 2 * inset, y.shape[3] - 2 * inset
+    if min(height, width) < 1:
+        raise ValueError(
+            f"{y.shape[3]} x {y.shape[2]} pixels less {inset} on each side leave nothing to compare"
+        )
+    moved = again[:, :, inset : inset + height, inset : inset + width]
+    still = torch.stack(
+        [
+            one[:, inset - down : inset - down + height, inset - right : inset - right + width]
+            for one, (down, right) in zip(y, shifts, strict=True)
+        ]
+    )
+    spread = still.detach().var((2, 3), unbiased=False).mean(1)
+    # One step of 8 bits: below that a picture is of one colour.
+    return (moved - still).square().mean((1, 2, 3)) / spread.clamp_min(1 / 255**2)
+
+
 class Objective(nn.Module):
     """The loss of pictures against one painting (one or several exemplars of it) and their photos."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -19,7 +19,7 @@ def overlapped(
     decode: Callable[[J], D],
     compute: Callable[[J, D], M],
     encode: Callable[[J, M], None],
-) -> Iterator[tuple[J, UserError | None]]:
+) -> Generator[tuple[J, UserError | None]]:
     """Take every job through `decode`, `compute` and `encode`; give it when it is done, with what went wrong.
 
     The jobs come back in their order. `compute` runs in the caller's thread, the others in one of their own each,

@@ -144,6 +144,8 @@ class StyleRun(Run):
     """Weight of the content loss: higher, more photo."""
     texture_photos: int = 0
     """Learn texture and content on so many photos, content alone on all (v1's mixed objective); 0: both on all."""
+    temporal: float = 0.0
+    """Weight of the stability loss, for films: the same picture under small noise, shift and brightness change."""
     flip: bool = True
     """Mirror half of the photos."""
     val_share: float = 0.05
@@ -152,7 +154,7 @@ class StyleRun(Run):
     def __post_init__(self) -> None:
         """As `Run`."""
         super().__post_init__()
-        for name in ("content_weight", "texture_photos"):
+        for name in ("content_weight", "texture_photos", "temporal"):
             _not_negative(self, name)
         if not 0 <= self.val_share < 1:
             raise UserError(f"--val-share {self.val_share} is not between 0 and 1")

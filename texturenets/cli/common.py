@@ -52,11 +52,11 @@ def engine_note(engine: Engine) -> None:
     print(f"engine: {engine.name}, {engine.precision}", file=sys.stderr)
 
 
-def photo_progress(total: int, quiet: bool) -> Progress:
+def photo_progress(total: int, quiet: bool, unit: str = "") -> Progress:
     """A bar on standard error with photos per minute and the time left, for `total` photos.
 
-    It shows nothing when `quiet`, for a single photo, and where standard error is no terminal; `disable`
-    of the result says so.
+    `unit`: what is counted by the second, as in "12.0 frames/s". It shows nothing when `quiet`, for a single photo,
+    and where standard error is no terminal; `disable` of the result says so.
     """
     from rich.console import Console
     from rich.progress import (
@@ -73,7 +73,10 @@ def photo_progress(total: int, quiet: bool) -> Progress:
     class Rate(ProgressColumn):
         def render(self, task: Task) -> Text:
             speed = task.finished_speed or task.speed
-            return Text("" if not speed else f"{60 * speed:.0f}/min" if speed < 1 else f"{speed:.1f}/s")
+            if not speed:
+                return Text("")
+            counted = f" {unit}" if unit else ""
+            return Text(f"{60 * speed:.0f}{counted}/min" if speed < 1 else f"{speed:.1f}{counted}/s")
 
     console = Console(stderr=True)
     return Progress(

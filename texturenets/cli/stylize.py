@@ -6,19 +6,22 @@ import copy
 import functools
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from texturenets.cli import film
 from texturenets.cli.common import Device, EngineName, Flag, Precision, complain, engine_note, photo_progress
 from texturenets.cli.large import follow
 from texturenets.errors import UserError
 from texturenets.files import sweep
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from texturenets.api import Style
     from texturenets.outofcore.limits import Options
 
@@ -28,7 +31,7 @@ NAMED = 5  # failed photos that the summary names
 
 
 def stylize(
-    photos: list[str],
+    photos: list[str] | None = None,
     /,
     *,
     style: Annotated[str | None, Parameter(name=["--style", "-s"])] = None,
@@ -43,6 +46,8 @@ def stylize(
     seed: int = 0,
     noise_level: float = 1.0,
     count: int = 1,
+    rate: float | None = None,
+    webcam: Flag = False,
     device: Device = "auto",
     engine: EngineName = "auto",
     precision: Precision = "auto",
@@ -53,26 +58,27 @@ def stylize(
     workers: int | None = None,
     quiet: Flag = False,
 ) -> int:
-    """Repaint photos in the style of a painting.
+    """Repaint photos and films in the style of a painting.
 
-    The names of the results are printed, one a line. A photo that cannot be read or written is reported
+    The names of the results are printed, one a line. A photo or film that cannot be read or written is reported
     and the others are done; the exit status is then 2.
 
     Parameters
     ----------
     photos
-        Photos, patterns like "*.jpg", and folders, whose pictures are taken, those of the folders in them too.
+        Photos, films, patterns like "*.jpg", and folders, whose pictures are taken, those of the folders in them too.
     style
         Shipped style or model file [default: the first that `texturenets models` lists].
     output
         File to write for one photo, whose suffix chooses the format; or a folder: one that is there, or a
         name that ends in /, or any name for several photos; what comes out of a folder lies in it as in that
         one [default: PHOTO-STYLE in the current folder, in
-        the photo's own format where it can be written].
+        the photo's own format where it can be written]. A film becomes its frames with frames/%05d.png, and
+        pictures become a film with film.mp4.
     size
         Longer side of the result in pixels, the shape kept [default: as large as the photo].
     quality
-        1 to 100, for JPEG, WebP, AVIF and HEIC [default: 95; AVIF and HEIC 90].
+        1 to 100, for JPEG, WebP, AVIF and HEIC [default: 95; AVIF and HEIC 90] and films [default: 65].
     strength
         From 0, the photo, to 1, the full style: mixes the two pixel by pixel.
     preserve_color
@@ -91,6 +97,11 @@ def stylize(
     count
         For styles that also take noise: results of each photo, with seeds from --seed on, their numbers in their
         names.
+    rate
+        Frames a second of a film that pictures become [default: 24].
+    webcam
+        Show what the camera sees, repainted, in a window, until it is closed; in place of photos a camera may be
+        named, as /dev/video2. --size says how large [default: 480].
     device
         Where to compute; auto takes the fastest that is here.
     engine
@@ -126,33 +137,67 @@ def stylize(
     options = Options(size, quality, strength, preserve_color, keep_gps, seed, noise_level, parse(stroke))
     api.check_options(size, strength, noise_level)
     model = api.find_style(style)
+    load = functools.partial(
+        api.load_style,
+        model,
+        device,
+        engine=engine,
+        precision=precision,
+        generator=generator,
+        memory=memory,
+        spool=spool,
+    )
+    if webcam:
+        from texturenets.cli.webcam import show
+
+        return show(load, photos or [], options, quiet)
+    if not photos:
+        raise UserError("there is nothing to repaint: name photos, folders or films; see --help")
     if cluster or workers is not None or any("://" in name for name in (*photos, output or "")):
         from texturenets.cli.cluster import Run, run
 
         asked_of = Run(model, options, count, device, engine, precision, generator, memory, spool)
         return run(asked_of, photos, output, cluster, workers, skip_existing=skip_existing, quiet=quiet)
     found = image.expand(photos, recursive=True, without=output)
+    roots = [Path(p).expanduser() for p in photos]
+    films = film.requested(found, roots, output, model.stem, rate=rate, count=count)
+    status, found = film.carry_out(
+        films, found, load, options, skip_existing=skip_existing, say_engine=engine == "auto", quiet=quiet
+    )
+    if not found:
+        return status
     numbered = functools.partial(several, count=count, model=model)
-    jobs = plan(found, output, model.stem, [Path(p).expanduser() for p in photos], numbered)
+    jobs = plan(found, output, model.stem, roots, numbered)
     asked = {result: replace(options, seed=seed + i % count) for i, (_, result) in enumerate(jobs)}
     skipped = {result for _, result in jobs if skip_existing and result.exists()}
     todo = [job for job in jobs if job[1] not in skipped]
     outcomes: Iterator[tuple[Job, UserError | None]] = iter(())
     if todo:
-        painter = api.load_style(
-            model, device, engine=engine, precision=precision, generator=generator, memory=memory, spool=spool
-        )
+        painter = load()
         if engine == "auto" and not quiet:
             engine_note(painter.engine)
         follow(painter, quiet, bar=len(todo) == 1)
         _sweep(todo)
         outcomes = overlapped(todo, *steps(painter, asked))
 
+    failed = _follow(jobs, skipped, outcomes, photo_progress(len(todo), quiet), model.stem)
+    if len(jobs) > 1 and (failed or not quiet):
+        _summarise(len(jobs) - len(failed) - len(skipped), len(skipped), failed)
+    return 2 if failed or status else 0
+
+
+def _follow(
+    jobs: Sequence[Job],
+    skipped: Collection[Path],
+    outcomes: Iterator[tuple[Job, UserError | None]],
+    bar: Progress,
+    name: str,
+) -> list[Path]:
+    """Print the names of the results as they come, and what has failed; the photos that have."""
     failed: list[Path] = []
     later: list[Path] = []
-    bar = photo_progress(len(todo), quiet)
     with bar:
-        task = bar.add_task(model.stem, total=len(todo))
+        task = bar.add_task(name, total=len(jobs) - len(skipped))
         for photo, result in jobs:
             if result not in skipped:
                 _, error = next(outcomes)
@@ -169,9 +214,7 @@ def stylize(
                 later.append(result)  # would tear the bar, where both are on one terminal
     for result in later:
         print(result)
-    if len(jobs) > 1 and (failed or not quiet):
-        _summarise(len(jobs) - len(failed) - len(skipped), len(skipped), failed)
-    return 2 if failed else 0
+    return failed
 
 
 def steps(
@@ -264,16 +307,18 @@ def plan(
     style: str,
     roots: Sequence[Path] = (),
     several_of: Callable[[Sequence[Job]], list[Job]] = list,
+    *,
+    films: bool = False,
 ) -> list[Job]:
     """Photos and the files that they become, no two the same: [(photo, result)].
 
     What lies in a folder inside one of `roots` comes to lie in the same folder of the output. `several_of`:
-    makes several results of each photo for one, where they are asked for.
+    makes several results of each photo for one, where they are asked for. `films`: they are films.
 
     Raises UserError before any work is done: where `output` is one file for several photos, is of a format
     that is not written, or where a result would overwrite a photo.
     """
-    from texturenets import image
+    from texturenets import image, video
 
     folder = _folder(photos, output)
     if folder is None:
@@ -281,12 +326,15 @@ def plan(
         results = [Path(output).expanduser()]
     else:
         inside = [(_inside(photo, roots), photo) for photo in photos]
-        results = [folder / name for name in names(inside, style)]
+        results = [folder / name for name in names(inside, style, video.output_suffix if films else None)]
 
     jobs = several_of(list(zip(photos, results, strict=True)))
     sources = {(info.st_dev, info.st_ino): photo for photo in photos if (info := _stat(photo))}
     for photo, result in jobs:
-        image.output_format(result)
+        if films:
+            video.check_output(result, photo)
+        else:
+            image.output_format(result)
         info = _stat(result)
         hit = sources.get((info.st_dev, info.st_ino)) if info else None
         if hit == photo:
@@ -299,12 +347,19 @@ def plan(
     return jobs
 
 
-def names(photos: Iterable[tuple[PurePath, PurePath]], style: str) -> list[str]:
-    """What photos become in an output folder, no two the same, of [(folder in there, photo)]."""
+def names(
+    photos: Iterable[tuple[PurePath, PurePath]],
+    style: str,
+    suffix_of: Callable[[PurePath], str] | None = None,
+) -> list[str]:
+    """What photos become in an output folder, no two the same, of [(folder in there, photo)].
+
+    `suffix_of` gives the suffix of a result; None is a photo's.
+    """
     results = []
     taken: set[str] = set()
     for inside, photo in photos:
-        stem, suffix = str(inside / f"{photo.stem}-{style}"), _suffix(photo)
+        stem, suffix = str(inside / f"{photo.stem}-{style}"), (suffix_of or _suffix)(photo)
         name, number = stem + suffix, 1
         while name.casefold() in taken:  # many file systems take "A.jpg" and "a.jpg" for one
             number += 1
@@ -331,7 +386,7 @@ def _stat(path: Path) -> os.stat_result | None:
 
 def _folder(photos: Sequence[Path], output: str | None) -> Path | None:
     """The folder that results go into; None where `output` is a file for the one photo."""
-    from texturenets import image
+    from texturenets import image, video
 
     if output is None:
         return Path()
@@ -340,7 +395,7 @@ def _folder(photos: Sequence[Path], output: str | None) -> Path | None:
         return path
     if len(photos) == 1 and path.suffix:
         return None
-    if path.is_file() or path.suffix.lower() in image.suffixes():
+    if path.is_file() or path.suffix.lower() in image.suffixes() | video.READ:
         raise UserError(
             f"--output {output} is one file, and there are {len(photos)} photos: give a folder, as with "
             f"-o {path.with_suffix('')}/"

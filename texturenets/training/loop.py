@@ -30,6 +30,7 @@ from texturenets.noise import NoiseInput
 from texturenets.training import checkpoint, memory, setup
 from texturenets.training.logistics import Logistics
 from texturenets.training.optimizer import Muon
+from texturenets.training.stability import Disturbed
 
 R = TypeVar("R", bound=runs.Run)
 
@@ -58,13 +59,15 @@ class Record:
 class Part:
     """What goes through the network at once: photos (N, 3, H, W) or None, maps of noise, and what photos hold.
 
-    `count` is N. `content` are the photos' features, by level of the loss pyramid.
+    `count` is N. `content` are the photos' features, by level of the loss pyramid. `disturbed`: the photos once more,
+    for the stability loss.
     """
 
     count: int
     x: Tensor | None
     noises: list[Tensor]
     content: list[dict[str, Tensor]] | None = None
+    disturbed: Disturbed | None = None
 
 
 def learning_rate(run: runs.Run, step: int) -> float:

@@ -14,7 +14,8 @@ from torch.utils.data import Dataset
 from texturenets import data, runs
 from texturenets.errors import UserError
 from texturenets.losses import Terms
-from texturenets.training import cache, setup
+from texturenets.losses import stability as stability_loss
+from texturenets.training import cache, setup, stability
 from texturenets.training.logistics import Logistics
 from texturenets.training.loop import Part, Training
 
@@ -76,6 +77,11 @@ class StyleTraining(Training[runs.StyleRun]):
             )
         if self.run.diversity_weight and not self.noise:
             raise UserError("--diversity-weight wants noise for results to differ by: add --noise-depth 3")
+        if self.run.temporal and self.run.image_size < stability.LEAST:
+            raise UserError(
+                f"--temporal compares the inner part of pictures: --image-size {self.run.image_size} is too small, "
+                f"{stability.LEAST} is the least"
+            )
 
     def _check_cache(self, facts: cache.Facts) -> None:
         """Raises UserError where the cache was made for other losses than this run's."""
@@ -132,15 +138,36 @@ class StyleTraining(Training[runs.StyleRun]):
             photos = photos.expand(len(slots), -1, -1, -1)
             content = {k: v.expand(len(slots), -1, -1, -1) for k, v in content.items()}
         noises = self._training_noise(batch.step, slots)
+        disturbed = self._disturbed(photos, [(self.run.seed, 3, batch.step, slot) for slot in slots])
         parts, begin = [], 0
         for x in photos.chunk(self.run.accumulate):
             these = slice(begin, begin + len(x))
             begin += len(x)
             known = [{k: v[these] for k, v in content.items()}] if content else None
-            parts.append(Part(len(x), x, [m[these] for m in noises], known))
+            again = disturbed and disturbed.part(these)
+            parts.append(Part(len(x), x, [m[these] for m in noises], known, again))
         return parts
 
+    def _disturbed(self, photos: Tensor, keys: Sequence[tuple[int, ...]]) -> stability.Disturbed | None:
+        return stability.disturb(photos, keys) if self.run.temporal else None
+
     def _losses(self, y: Tensor, part: Part) -> dict[str, Tensor]:
+        losses = self._still_losses(y, part)
+        if part.disturbed is not None:
+            again = self._again(dataclasses.replace(part, x=part.disturbed.photos))
+            change = stability_loss(y, again, part.disturbed.shifts, stability.BORDER)
+            losses["temporal"] = self.run.temporal * change.mean()
+        return losses
+
+    def _again(self, part: Part) -> Tensor:
+        """What the network makes of other photos, in float32."""
+        if self.network.training:
+            return self._draw(self.module, part).float()
+        with self.fabric.autocast():  # not the wrapped module, which may wait there for the other processes
+            return self._draw(self.network, part).float()
+
+    def _still_losses(self, y: Tensor, part: Part) -> dict[str, Tensor]:
+        """Those of each picture by itself."""
         assert part.x is not None
         content = part.content or self.objective.content(part.x)
         if not self.run.texture_photos or not self.network.training:
@@ -165,9 +192,10 @@ class StyleTraining(Training[runs.StyleRun]):
             if not len(crops):
                 continue
             x = crops.to(self.device)
-            noises = self._held_noise(range(begin, begin + len(x)))
+            places = range(begin, begin + len(x))
             begin += len(x)
-            parts.append(Part(len(x), x, noises))
+            disturbed = self._disturbed(x, [(self.run.seed, 4, place) for place in places])
+            parts.append(Part(len(x), x, self._held_noise(places), disturbed=disturbed))
         return parts
 
     def _shown(self, batch: data.Batch, y: Tensor) -> Tensor:

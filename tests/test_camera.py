@@ -1,0 +1,135 @@
+"""The live picture, with a made-up camera and window."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("av", reason="the extra `video` is not installed")
+
+from texturenets.cli import main
+from texturenets.cli import webcam as command
+from texturenets.errors import UserError
+from texturenets.video import camera
+from texturenets.video.frame import Pixels
+
+
+class Glass:
+    """A window that is closed after so many pictures."""
+
+    def __init__(self, until: int) -> None:
+        self.until, self.pictures, self.titles, self.closed = until, list[Pixels](), list[str](), False
+
+    def show(self, pixels: Pixels, title: str) -> bool:
+        self.pictures.append(pixels)
+        self.titles.append(title)
+        return len(self.pictures) < self.until
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def endless(seen: list[int]) -> Iterator[Pixels]:
+    """Pictures whose pixels count up, a thousand a second."""
+    number = 0
+    while True:
+        seen.append(number)
+        yield np.full((4, 6, 3), number % 256, np.uint8)
+        number += 1
+        time.sleep(0.001)
+
+
+def test_the_newest_picture_is_painted_and_its_rate_shown() -> None:
+    seen: list[int] = []
+
+    def slow(pixels: Pixels) -> Pixels:
+        time.sleep(0.02)
+        return 255 - pixels
+
+    window = Glass(5)
+    assert camera.watch(endless(seen), slow, window, "wave") == 5
+    assert window.closed
+    numbers = [255 - int(p[0, 0, 0]) for p in window.pictures]
+    assert numbers == sorted(set(numbers))
+    assert numbers[-1] > 8  # many were let go meanwhile
+    assert window.titles[0] == "wave: 0.0 frames/s"
+    rate = float(window.titles[-1].removeprefix("wave: ").removesuffix(" frames/s"))
+    assert 0 < rate <= 50
+    count = len(seen)
+    time.sleep(0.05)
+    assert len(seen) <= count + 1  # nobody reads on
+
+
+def test_a_camera_that_ends_and_one_that_breaks() -> None:
+    window = Glass(100)
+    assert camera.watch(iter([np.zeros((4, 4, 3), np.uint8)]), lambda p: p, window, "wave") == 1
+    assert window.closed
+
+    def broken() -> Iterator[Pixels]:
+        yield np.zeros((4, 4, 3), np.uint8)
+        raise UserError("the camera gives no more pictures")
+
+    window = Glass(100)
+    with pytest.raises(UserError, match="no more pictures"):
+        camera.watch(broken(), lambda p: p, window, "wave")
+    assert window.closed
+
+
+def test_interrupted_the_window_is_closed() -> None:
+    def interrupt(_: Pixels) -> Pixels:
+        raise KeyboardInterrupt
+
+    window = Glass(100)
+    before = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        camera.watch(endless([]), interrupt, window, "wave")
+    assert window.closed
+    assert threading.active_count() <= before
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="cameras are called otherwise")
+def test_without_camera_or_display(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    for words, told in (
+        (["--webcam", "/dev/nosuchcamera"], "no camera at /dev/nosuchcamera"),
+        (["--webcam", "/dev/null"], "cannot use the camera /dev/null"),
+        (["--webcam", "a", "b"], "one camera"),
+    ):
+        assert main(["stylize", *words]) == 2
+        err = capsys.readouterr().err
+        assert told in err
+        assert err.count("\n") == 1
+    monkeypatch.setattr(camera, "camera", lambda *_: iter([]))
+    assert main(["stylize", "--webcam"]) == 2
+    err = capsys.readouterr().err
+    assert "needs a display" in err
+    assert err.count("\n") == 1
+
+
+def test_the_command_repaints_what_the_camera_sees(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = []
+
+    def pictures(name: str | None, longer: int) -> Iterator[Pixels]:
+        asked.append((name, longer))
+        return iter([np.full((24, 32, 3), 90, np.uint8)])
+
+    window = Glass(3)
+    monkeypatch.setattr(camera, "camera", pictures)
+    monkeypatch.setattr(camera, "TkWindow", lambda _: window)
+    assert (
+        main(["stylize", "--webcam", "--strength", "0", "--engine", "torch", "--size", "32", "--quiet"]) == 0
+    )
+    assert asked == [(None, 32)]
+    assert (window.pictures[0] == 90).all()
+    assert command.SIZE == 480

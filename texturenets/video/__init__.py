@@ -1,0 +1,100 @@
+"""Films: frames in, frames out, one at a time. PyAV (the extra `video`) for films, Pillow for moving pictures.
+
+A `Source` gives frames with their times, a `Sink` takes them; `texturenets.video.repaint` puts a style between the
+two. What is read: films (whatever FFmpeg decodes), moving pictures (GIF, WebP, APNG), and frames as files. What is
+written: the suffixes of `WRITTEN`, moving pictures, and frames as files (`frames/%05d.png`).
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePath
+from typing import Final
+
+from texturenets.errors import UserError
+
+WRITTEN: Final = {
+    ".mp4": "mp4",
+    ".m4v": "mp4",
+    ".mov": "mov",
+    ".mkv": "matroska",
+    ".webm": "webm",
+}
+"""Suffix of a film that is written to the name that FFmpeg has for its format."""
+
+READ: Final = frozenset(
+    [
+        *WRITTEN,
+        ".avi",
+        ".mpg",
+        ".mpeg",
+        ".ts",
+        ".mts",
+        ".m2ts",
+        ".wmv",
+        ".asf",
+        ".flv",
+        ".ogv",
+        ".3gp",
+        ".3g2",
+    ]
+)
+"""Suffixes of films that are read."""
+
+MOVING: Final = frozenset([".gif", ".webp", ".png", ".apng"])
+"""Suffixes of pictures that may move."""
+
+_NUMBERED = re.compile(r"%0?\d*d")
+
+
+def is_film(path: Path) -> bool:
+    """Whether `path` is a film by its suffix, or a picture that holds more than one frame."""
+    suffix = path.suffix.lower()
+    if suffix in READ:
+        return True
+    if suffix not in MOVING or not path.is_file():
+        return False
+    from texturenets.video.moving import is_moving
+
+    return is_moving(path)
+
+
+def is_numbered(name: str) -> bool:
+    """Whether `name` stands for numbered frames, as `frames/%05d.png`."""
+    return _NUMBERED.search(Path(name).name) is not None
+
+
+def check_numbered(name: str) -> None:
+    """Raise UserError for a pattern of numbered frames that gives no names, or all the same."""
+    last = Path(name).name
+    if (
+        len(_NUMBERED.findall(last)) != 1
+        or last.replace("%%", "").count("%") != 1
+        or "%" in str(Path(name).parent)
+    ):
+        raise UserError(
+            f"--output {name}: frames are numbered with one place in the name, as frames/%05d.png"
+        )
+
+
+def output_suffix(path: PurePath) -> str:
+    """The suffix of the film that `path` becomes: its own where that is written, else .mp4."""
+    suffix = path.suffix.lower()
+    return path.suffix if suffix in WRITTEN or suffix in MOVING else ".mp4"
+
+
+def check_output(path: Path, source: Path) -> None:
+    """Raise UserError where `source` does not become a film under such a name: before the work, not after."""
+    suffix = path.suffix.lower()
+    if suffix == ".png" and source.suffix.lower() not in (".png", ".apng"):
+        raise UserError(
+            f"{path} is one picture, and {source} has many: number them, as with -o frames/%05d.png, or write "
+            "a film (.mp4, .webm) or a moving picture (.gif, .webp, .apng)"
+        )
+    if suffix not in WRITTEN and suffix not in MOVING:
+        known = ", ".join([*WRITTEN, ".gif", ".webp", ".apng"])
+        what = f"the suffix {path.suffix!r}" if suffix else "no suffix"
+        raise UserError(
+            f"cannot write {path}: {what} names no film that is written here; known: {known}, and frames as "
+            "frames/%05d.png"
+        )
