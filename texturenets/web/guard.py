@@ -21,8 +21,8 @@ CLOSE = {"Connection": "close"}  # what is left of the body is not read
 LONGEST_HEADERS = 32 * 2**10
 """Bytes of a request's headers, as web servers have it; the server itself stops at about twice as many."""
 
-OPEN = ("/healthz",)
-"""Answered without a token: what asks whether the service lives is seldom told secrets."""
+OPEN = ("/healthz", "/favicon.ico")
+"""Answered without a token: what asks whether the service lives is seldom told secrets; nor is the icon one."""
 
 
 class Guard:

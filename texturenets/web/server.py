@@ -30,6 +30,16 @@ def listen(settings: Settings) -> socket.socket:
     return place
 
 
+class Server(uvicorn.Server):
+    """A web server that tells its application when it is about to end: `app.state.endings` are called then."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no more; what streams to browsers without an end is ended first."""
+        for call in getattr(self.config.app.state, "endings", ()):  # type: ignore[union-attr]
+            call()
+        await super().shutdown(sockets)
+
+
 def serve(settings: Settings, level: str = "info") -> None:
     """Serve until it is told to stop by a signal; requests at work are finished."""
     app, _ = create(settings)
@@ -49,4 +59,4 @@ def serve(settings: Settings, level: str = "info") -> None:
         ws="none",
         timeout_graceful_shutdown=10,
     )
-    uvicorn.Server(config).run(sockets=[place])
+    Server(config).run(sockets=[place])
