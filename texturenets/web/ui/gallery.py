@@ -72,3 +72,11 @@ def show(catalogue: Catalogue, kind: Literal["style", "texture"], chosen: str | 
         elem_id=f"{kind}s",
         elem_classes="gallery",
     )
+
+
+def update(catalogue: Catalogue, kind: Literal["style", "texture"], chosen: str | None) -> Any:
+    """That component with the models that are there now."""
+    shown = names(catalogue, kind)
+    return gr.update(
+        value=items(catalogue, kind), selected_index=shown.index(chosen) if chosen in shown else None
+    )

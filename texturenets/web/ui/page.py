@@ -30,7 +30,9 @@ import gradio as gr  # noqa: E402
 from texturenets.web.ui import gallery  # noqa: E402
 from texturenets.web.ui.door import Door  # noqa: E402
 from texturenets.web.ui.stylize_tab import StylizeTab  # noqa: E402
+from texturenets.web.ui.texture_tab import TextureTab  # noqa: E402
 from texturenets.web.ui.theme import CSS, theme  # noqa: E402
+from texturenets.web.ui.train_tab import TrainTab  # noqa: E402
 from texturenets.web.ui.work import Work  # noqa: E402
 
 HEAD = """
@@ -46,8 +48,30 @@ def mount(app: FastAPI, service: Service, trainings: Trainings | None) -> None:
     with gr.Blocks(title="texturenets", analytics_enabled=False, delete_cache=(60, 3600)) as blocks:
         gr.HTML(HEAD)
         with gr.Tabs():
-            with gr.Tab("Stylize", id="stylize"):
-                StylizeTab(service, store, work)
+            with gr.Tab("Stylize", id="stylize") as first:
+                styles = StylizeTab(service, store, work)
+            with gr.Tab("Texture", id="texture") as second:
+                textures = TextureTab(service, store, work)
+            with gr.Tab("Train", id="train") as third:
+                learning = TrainTab(service, store, trainings)
+        # Models that were trained meanwhile are found.
+        gr.on(
+            [blocks.load, first.select],
+            styles.refresh,
+            styles.style,
+            styles.refreshed,
+            show_progress="hidden",
+        )
+        gr.on(
+            [blocks.load, second.select],
+            textures.refresh,
+            textures.texture,
+            textures.refreshed,
+            show_progress="hidden",
+        )
+
+        if trainings is not None:
+            learning.follow(third, [first, second])
 
         def closed(request: gr.Request) -> None:
             session = request.session_hash or ""

@@ -23,12 +23,6 @@ STROKES: list[tuple[str, float | str]] = [
     ("Broader", 4),
     ("In proportion", "auto"),
 ]
-    ("Fine", 0.5),
-    ("The style's own", 1),
-    ("Broad", 2),
-    ("Broader", 4),
-    ("In proportion", "auto"),
-]
 SHOWN = 1600
 """Pixels of the longer side of what the slider compares; what is downloaded has all of its own."""
 
@@ -92,6 +86,17 @@ class StylizeTab:
         )
         paint.click(self._paint_or_tell, inputs, outputs, show_progress_on=slider)
         cancel.click(self._cancel, None, None, show_progress="hidden")
+
+    @property
+    def refreshed(self) -> list[Any]:
+        """The components that `refresh` gives anew."""
+        return [self.gallery, self.style]
+
+    def refresh(self, chosen: str | None) -> tuple[Any, ...]:
+        """New styles shown, the chosen one kept."""
+        known = gallery.names(self.service.catalogue, "style")
+        chosen = chosen if chosen in known else next(iter(known), None)
+        return gallery.update(self.service.catalogue, "style", chosen), chosen
 
     def _given(self, photo: str | None, request: gr.Request) -> None:
         """Another photo, or none: the one before is deleted."""
