@@ -66,6 +66,7 @@ def show(catalogue: Catalogue, kind: Literal["style", "texture"], chosen: str | 
         height="auto",
         object_fit="cover",
         allow_preview=False,
+        fit_columns=False,
         selected_index=shown.index(chosen) if chosen in shown else (0 if shown else None),
         buttons=[],
         interactive=False,
