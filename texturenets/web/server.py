@@ -10,6 +10,7 @@ import uvicorn
 from texturenets.errors import UserError
 from texturenets.web.app import create
 from texturenets.web.guard import LONGEST_HEADERS
+from texturenets.web.memory import return_freed_memory
 from texturenets.web.observe import log_to_stderr
 from texturenets.web.settings import LOOPBACK, Settings
 
@@ -42,6 +43,7 @@ class Server(uvicorn.Server):
 
 def serve(settings: Settings, level: str = "info") -> None:
     """Serve until it is told to stop by a signal; requests at work are finished."""
+    return_freed_memory()
     app, _ = create(settings)
     place = listen(settings)
     log_to_stderr(level)

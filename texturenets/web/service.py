@@ -13,6 +13,7 @@ from texturenets import image, sizes
 from texturenets.errors import UserError
 from texturenets.stroke import Stroke, ladder
 from texturenets.web.line import Line
+from texturenets.web.memory import Trim
 from texturenets.web.models import Catalogue, Known, Loaded
 from texturenets.web.observe import Metrics
 from texturenets.web.problems import Problem
@@ -49,6 +50,7 @@ class Service:
         self.catalogue = Catalogue(settings.models)
         self.loaded = Loaded(load or load_model(settings), self.limits.models)
         self.line = Line(self.limits.queue, self.limits.seconds)
+        self.trim = Trim()
         self.metrics = Metrics(lambda: self.line.inside, lambda: len(self.loaded))
 
     @asynccontextmanager
@@ -179,6 +181,7 @@ class Service:
             result = call(model)
             self.metrics.engine.inc(time.perf_counter() - began)
             self.metrics.pictures.labels(name).inc()
+            self.trim()
             return result
 
         try:
