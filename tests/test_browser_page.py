@@ -113,7 +113,7 @@ def test_texture(served: Served, folder: Path, tmp_path: Path) -> None:
         download.value.save_as(tmp_path / "one.png")
         page.locator("#share input[type=number]").fill("1")
         page.locator("#draw").click()
-        page.locator("#save-sample[href*='-1-1.png'], a[href*='-1-1.png']").first.wait_for(state="attached")
+        page.locator("#said-sample").get_by_text("100% of the way to 1").wait_for()
         with page.expect_download() as download:
             page.locator("#save-sample").click()
         download.value.save_as(tmp_path / "other.png")

@@ -114,7 +114,8 @@ class TextureTab:
         )
         files = {"shown.jpg": preview, name: data}
         paths = self.store.put(session, "sample", files)
-        said = f"{gallery.title(texture or '')}, {side} × {side} pixels{', tiles' if tiles else ''}."
+        way = f", {share:.0%} of the way to {int(other)}" if share else ""
+        said = f"{gallery.title(texture or '')}, {side} × {side} pixels, seed {int(seed)}{way}."
         return str(paths[0]), gr.DownloadButton(value=str(paths[1]), interactive=True), said
 
     async def _made(
