@@ -23,7 +23,7 @@ API = "/page/gradio_api"
 @pytest.fixture
 def page(tmp_path: Path) -> TestClient:
     model(tmp_path)
-    return client(tmp_path, limits={"bytes": 20_000})
+    return client(tmp_path, limits={"bytes": 20_000}, page=True)
 
 
 def event(path: str, **more: Any) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def test_uploads_are_bounded_as_bodies_are(page: TestClient) -> None:
 
 
 def test_the_token_holds_on_the_pages_routes(tmp_path: Path) -> None:
-    with client(tmp_path, token="correct-horse") as service:
+    with client(tmp_path, token="correct-horse", page=True) as service:
         for path in ("/page/", "/page/config", f"{API}/queue/data?session_hash=a"):
             assert service.get(path).status_code == 401
         assert service.post(f"{API}/upload", files={"files": ("a", b"a")}).status_code == 401

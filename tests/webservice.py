@@ -53,6 +53,7 @@ def client(
     **settings: Any,
 ) -> TestClient:
     """To be entered with `with`: then the service runs. `folder` holds its models."""
+    settings.setdefault("page", False)  # which takes a while to build
     chosen = Settings(
         models=folder, device="cpu", engine="torch", limits=Limits(**(limits or {})), **settings
     )

@@ -51,9 +51,10 @@ async def enqueue(
         return place.add(name, kind, data, suffix, preset=preset, steps=count, photos=photos)
 
     try:
-        return await service.line.apart(begin)
+        job: Job = await service.line.apart(begin)
     except UserError as error:
         raise Problem(409 if "already" in str(error) else 422, str(error)) from None
+    return job
 
 
 def recipes(kind: Literal["style", "texture"]) -> Mapping[str, Run]:

@@ -227,7 +227,7 @@ def _pace(training: Any) -> float:
     """Seconds a pixel of a batch and step, that a model's header tells; 0 where it does not."""
     try:
         run, step = training["run"], training["step"]
-        return float(training["seconds"]) / (step * run["batch_size"] * run["image_size"] ** 2)
+        return float(training["seconds"]) / float(step * run["batch_size"] * run["image_size"] ** 2)
     except (KeyError, TypeError, ValueError, ZeroDivisionError):
         return 0.0
 
