@@ -21,7 +21,7 @@ from playwright.sync_api import sync_playwright
 from service import service
 
 DESKTOP, PHONE = {"width": 1200, "height": 860}, {"width": 390, "height": 844}
-QUALITY = 82
+QUALITY = 74
 
 
 def photo(folder: Path, name: str) -> Path:

@@ -17,6 +17,7 @@ from texturenets.cli import main
     ("words", "said"),
     [
         (["--port", "70000"], "--port 70000"),
+        (["--no-page", "--port", "70000"], "--port 70000"),
         (["--max-bytes", "much"], "--max-bytes 'much'"),
         (["--max-queue", "0"], "--max-queue 0"),
         (["--models", "nowhere"], "nowhere is no folder"),

@@ -23,7 +23,7 @@ API = "/page/gradio_api"
 @pytest.fixture
 def page(tmp_path: Path) -> TestClient:
     model(tmp_path)
-    return client(tmp_path, limits={"bytes": 20_000}, page=True)
+    return client(tmp_path, limits={"bytes": 400_000}, page=True)
 
 
 def event(path: str, **more: Any) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def test_uploads_are_bounded_as_bodies_are(page: TestClient) -> None:
         assert small.status_code == 200
         (kept,) = map(Path, small.json())
         assert kept.is_relative_to(store.folder())
-        assert service.post(f"{API}/upload", files={"files": ("a.png", bytes(30_000))}).status_code == 413
+        assert service.post(f"{API}/upload", files={"files": ("a.png", bytes(500_000))}).status_code == 413
     assert not kept.exists()  # the service has ended
 
 
@@ -116,7 +116,7 @@ def test_the_oldest_files_go_when_there_are_too_many() -> None:
     now = time.time()
     for i, path in enumerate(paths):
         os.utime(path, (now + i - 10, now + i - 10))
-    kept.trim(20)
+    kept.trim(30)
     assert [path.exists() for path in paths] == [False, False, True]
     os.utime(paths[2], (now - 2 * store.OLDEST, now - 2 * store.OLDEST))
     kept.trim()

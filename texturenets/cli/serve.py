@@ -20,7 +20,7 @@ def serve(
     port: int = 7860,
     models: Path | None = None,
     photos: Path | None = None,
-    page: bool = True,
+    page: Annotated[bool, Parameter(negative="--no-page")] = True,
     token_file: Path | None = None,
     public_host: Many = None,
     allow_origin: Many = None,

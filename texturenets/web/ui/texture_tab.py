@@ -22,8 +22,8 @@ SHOWN = 1536
 """Pixels of a side of what is shown, three tiles wide or one."""
 
 NONE = """<div class="empty"><b>There is no texture yet.</b><br>The tab <i>Train</i> learns one from an exemplar,
-where the service was started for it; or <code>texturenets train texture bark.jpg -o models/bark.safetensors</code>,
-with the service started as <code>texturenets serve --models models/</code>.</div>"""
+where the service was started for it; or <code>texturenets train texture bark.jpg</code>,
+with the service started as <code>texturenets serve --models FOLDER</code>, the folder being the model file's.</div>"""
 
 
 class TextureTab:

@@ -261,9 +261,11 @@ def _table(reports: list[dict[str, Any]]) -> str:
 
 
 def _frame(points: list[tuple[int, str, float]]) -> Any:
-    """The points of the curves, thinned, as LinePlot takes them."""
+    """The points of the curves, thinned, as LinePlot takes them; None for no points."""
     import pandas as pd
 
+    if not points:
+        return None
     steps = sorted({step for step, _, _ in points})
     kept = set(steps[:: max(1, len(steps) // MOST_POINTS)]) | set(steps[-1:])
     return pd.DataFrame([p for p in points if p[0] in kept], columns=["step", "curve", "loss"])
