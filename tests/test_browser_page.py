@@ -141,7 +141,7 @@ def test_train(
             row.wait_for()
             page.reload()  # it lives apart from the page
             page.get_by_role("tab", name="Train").click()
-            row.get_by_text("done").wait_for()
+            row.get_by_text("done").wait_for(timeout=600_000)  # torch is imported anew
             page.locator("#grown img").wait_for()
             page.locator("#curves canvas, #curves svg").first.wait_for()
             page.get_by_role("tab", name="Stylize").click()

@@ -23,7 +23,7 @@ SHOWN = 1536
 
 NONE = """<div class="empty"><b>There is no texture yet.</b><br>The tab <i>Train</i> learns one from an exemplar,
 where the service was started for it; or <code>texturenets train texture bark.jpg</code>,
-with the service started as <code>texturenets serve --models FOLDER</code>, the folder being the model file's.</div>"""
+with the service started as <code>texturenets serve --models FOLDER</code>, its folder.</div>"""
 
 
 class TextureTab:
