@@ -3,7 +3,8 @@
     pip install schemathesis                              not part of `make setup`: it is large
     python benchmarks/accept_schema.py [--examples 100]
 
-`--runner` names a schemathesis that lives in another environment.
+`--runner` names a schemathesis that lives in another environment; options that are not known here are its own, as
+`--phases coverage`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     beside = Path(sys.executable).with_name("schemathesis")
     parser.add_argument("--runner", default=str(beside) if beside.exists() else shutil.which("schemathesis"))
-    options = parser.parse_args()
+    options, more = parser.parse_known_args()
     if options.runner is None:
         sys.exit("schemathesis is not installed: pip install schemathesis, or name one with --runner")
     with tempfile.TemporaryDirectory() as name:
@@ -33,7 +34,7 @@ def main() -> None:
             log, "--no-page", "--max-bytes", "1M", "--max-pixels", "250000", "--max-side", "1000"
         ) as running:
             words = ["run", f"{running.address}/openapi.json", "--max-examples", str(options.examples)]
-            words += ["--seed", str(options.seed), "--request-timeout", "30", "--workers", "1"]
+            words += ["--seed", str(options.seed), "--request-timeout", "30", "--workers", "1", *more]
             done = subprocess.run([options.runner, *words], check=False, cwd=name)
         traces = sum('"trace"' in line for line in log.read_text().splitlines())
     print(f"schemathesis ended with {done.returncode}; traces in the log {traces}")
