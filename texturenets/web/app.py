@@ -43,7 +43,7 @@ PICTURES = {
 Name = Annotated[
     str | None, Query(max_length=200, description="Name of a model; the first of its kind without.")
 ]
-STROKE = r"^(auto|\d{1,4}(\.\d{1,6})?)$"
+STROKE = r"^(auto|[1-9][0-9]{0,2}(\.[0-9]{1,6})?|1000|0\.[1-9][0-9]{0,5})$"
 Seed = Annotated[int, Query(ge=0, lt=2**63, description="One seed, one picture.")]
 
 
@@ -152,7 +152,11 @@ def _routes(app: FastAPI, service: Service) -> None:
     async def sample(
         texture: Name = None,
         size: Annotated[
-            str, Query(pattern=r"^\d{1,6}(x\d{1,6})?$", description="WIDTHxHEIGHT in pixels, or one number.")
+            str,
+            Query(
+                pattern=r"^[1-9][0-9]{0,5}(x[1-9][0-9]{0,5})?$",
+                description="WIDTHxHEIGHT in pixels, or one number.",
+            ),
         ] = "256",
         seed: Seed = 0,
         tileable: Annotated[bool, Query(description="Let it continue at its other end.")] = False,
@@ -161,8 +165,6 @@ def _routes(app: FastAPI, service: Service) -> None:
         """Draw a sample of a texture."""
         width, _, height = size.partition("x")
         sides = int(height or width), int(width)
-        if min(sides) < 1:
-            raise Problem(422, f"size {size}: both sides are at least 1 pixel")
         with service.line.place():
             made = await service.sample(
                 texture, height=sides[0], width=sides[1], seed=seed, tileable=tileable, form=format
