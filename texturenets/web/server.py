@@ -44,8 +44,8 @@ class Server(uvicorn.Server):
 def serve(settings: Settings, level: str = "info") -> None:
     """Serve until it is told to stop by a signal; requests at work are finished."""
     return_freed_memory()
+    place = listen(settings)  # first: the page takes seconds to build
     app, _ = create(settings)
-    place = listen(settings)
     log_to_stderr(level)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     print(f"http://{host}:{place.getsockname()[1]}", flush=True)
