@@ -52,8 +52,8 @@ def mount(app: FastAPI, service: Service, trainings: Trainings | None) -> None:
                 styles = StylizeTab(service, store, work)
             with gr.Tab("Texture", id="texture") as second:
                 textures = TextureTab(service, store, work)
-            with gr.Tab("Train", id="train") as third:
-                learning = TrainTab(service, store, trainings)
+            with gr.Tab("Train", id="train"):
+                TrainTab(service, store, trainings)
         # Models that were trained meanwhile are found.
         gr.on(
             [blocks.load, first.select],
@@ -69,9 +69,6 @@ def mount(app: FastAPI, service: Service, trainings: Trainings | None) -> None:
             textures.refreshed,
             show_progress="hidden",
         )
-
-        if trainings is not None:
-            learning.follow(third, [first, second])
 
         def closed(request: gr.Request) -> None:
             session = request.session_hash or ""

@@ -33,7 +33,7 @@ class TrainTab:
 
     def __init__(self, service: Service, store: Store, trainings: Trainings | None) -> None:
         self.service, self.store = service, store
-        self.timer = gr.Timer(TICK, active=False)
+        self.timer = gr.Timer(TICK)
         if trainings is None:
             gr.HTML(NONE)
             return
@@ -114,12 +114,6 @@ class TrainTab:
         begun.then(self._look, [watched, seen], shown, **quiet)
         watched.input(self._look, [watched, seen], shown, **quiet)
         self.timer.tick(self._look, [watched, seen], shown, **quiet)
-
-    def follow(self, tab: gr.Tab, others: list[gr.Tab]) -> None:
-        """Look at the trainings while `tab` is the one that is open."""
-        quiet: Any = {"show_progress": "hidden"}
-        tab.select(lambda: gr.Timer(active=True), None, self.timer, **quiet)
-        gr.on([other.select for other in others], lambda: gr.Timer(active=False), None, self.timer, **quiet)
 
     # ---- What is asked for
 
