@@ -3,7 +3,8 @@
     python benchmarks/accept_hostile.py [--count 1000]
 
 Not pictures, decompression bombs, 100,000 x 1 pixels, bodies cut short or slow, names with ../, huge headers, broken
-forms, wrong values. A slow body is answered within a second of the time limit.
+forms, wrong values; and what the page's own routes should not do. A
+slow body is answered within a second of the time limit.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import contextlib
 import io
 import json
+import os
 import random
 import socket
 import struct
@@ -52,6 +54,18 @@ def post(target: str, body: bytes, *fields: str, length: int | None = None) -> b
     return "\r\n".join([*lines, *fields, "Connection: close", "", ""]).encode("latin-1") + body
 
 
+def get(target: str) -> bytes:
+    """The same without a body."""
+    return f"GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
+
+
+def event(dice: random.Random, path: str) -> bytes:
+    """An event of the page with a file that was never uploaded."""
+    file = {"path": path, "url": path, "meta": {"_type": "gradio.FileData"}}
+    data = {"data": [file], "fn_index": dice.randrange(9), "session_hash": f"s{dice.randrange(10**9)}"}
+    return post("/page/gradio_api/queue/join", json.dumps(data).encode(), "Content-Type: application/json")
+
+
 def hostile(dice: random.Random) -> tuple[str, bytes]:
     """A kind of malice and a request of it."""
     stylize = "/v1/stylize?style=wave"
@@ -81,6 +95,18 @@ def hostile(dice: random.Random) -> tuple[str, bytes]:
         "other host": lambda: post(stylize, photo()).replace(b"Host: localhost", b"Host: evil.example"),
         "other origin": lambda: post(stylize, photo(), "Origin: https://evil.example"),
         "no such texture": lambda: post(f"/v1/sample?texture={dice.randrange(99)}&size=99999x99999", b""),
+        "file of the system": lambda: event(dice, path="/etc/passwd"),
+        "file from elsewhere": lambda: event(dice, path="http://127.0.0.1:9/a.png"),
+        "file read": lambda: get(
+            f"/page/gradio_api/file=/etc/{dice.choice(['passwd', 'hosts', '../etc/shadow'])}"
+        ),
+        "proxy": lambda: get("/page/gradio_api/proxy=http://127.0.0.1:9/"),
+        "no event": lambda: post("/page/gradio_api/queue/join", dice.randbytes(300)),
+        "deep event": lambda: post("/page/gradio_api/queue/join", b"[" * 100_000),
+        "large upload": lambda: post("/page/gradio_api/upload", b"", length=10**11),
+        "unknown route": lambda: get(
+            f"/page/gradio_api/{dice.choice(['vibe-edit', 'call/f', 'run/predict', 'api/f'])}"
+        ),
         "not HTTP": lambda: dice.randbytes(50) + b"\r\n\r\n",
     }
     kind = dice.choice(list(kinds))
@@ -124,7 +150,7 @@ def main() -> None:
     dice = random.Random(options.seed)
     seen: Counter[str] = Counter()
     wrong: list[str] = []
-    slowest = 0.0
+    times: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as name:
         log = Path(name) / "log"
         with service(log, "--max-seconds", str(options.limit), "--max-bytes", "4M") as running:
@@ -138,7 +164,7 @@ def main() -> None:
                 kind, request = hostile(dice)
                 answer, took = exchange(running.host, request, 5 * options.within)
                 seen[kind] += 1
-                slowest = max(slowest, took)
+                times[kind] = max(times.get(kind, 0.0), took)
                 if said := verdict(answer, took, options.within):
                     wrong.append(f"{kind}: {said}")
             for _ in range(5):
@@ -155,10 +181,13 @@ def main() -> None:
     same = before.partition(picture)[2] == after.partition(picture)[2] and before.startswith(b"HTTP/1.1 200")
     print(json.dumps(dict(sorted(seen.items()))))
     print(
-        f"slowest answer {slowest:.2f} s; memory {grown:+.1%}; traces in the log {traces}; still works: {same}"
+        f"slowest answer {max(times.values()):.2f} s; memory {grown:+.1%}; traces in the log {traces}; "
+        f"still works: {same}; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
     )
     if not same:
         print(f"before: {before[:200]!r}\nafter: {after[:200]!r}")
+    slow = sorted(times.items(), key=lambda item: -item[1])[:5]
+    print("slowest kinds: " + ", ".join(f"{kind} {took:.2f} s" for kind, took in slow))
     for kind, count in Counter(wrong).most_common(20):
         print(f"{count} x {kind}")
     if wrong or not same or traces:

@@ -4,8 +4,9 @@
     python benchmarks/accept_service.py --seconds 30       a look
 
 Every answer is compared, byte for byte, with the file that `texturenets stylize` writes. Throughput is that of the
-service over that of decode, engine and encode alone, one photo after the other in one process; memory is the resident
-size at the end over that after a tenth of the time.
+service over that of decode, engine and encode alone, one photo after the other in one process. Memory is the resident
+size at the end over that after the first minute (the first third of a shorter run), every size having gone through
+at least twice by then; the median of several looks, as photos come and go.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from __future__ import annotations
 import argparse
 import http.client
 import itertools
+import math
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -50,11 +53,18 @@ def alone(files: list[Path], style: str, seconds: float) -> float:
 
 
 def ask(  # noqa: PLR0917
-    running: Running, style: str, bodies: list[bytes], right: list[bytes], ends: float, seen: Counter[str]
+    running: Running,
+    style: str,
+    bodies: list[bytes],
+    right: list[bytes],
+    seen: Counter[str],
+    ends: float = math.inf,
+    count: int | None = None,
 ) -> None:
-    """One client: photo after photo until the time is over."""
+    """One client: photo after photo until the time is over, or so many."""
     start = threading.get_ident() % len(bodies)
-    for i in itertools.islice(itertools.cycle(range(len(bodies))), start, None):
+    stop = None if count is None else start + count
+    for i in itertools.islice(itertools.cycle(range(len(bodies))), start, stop):
         if time.monotonic() > ends:
             return
         try:
@@ -97,31 +107,36 @@ def main() -> None:
         bodies = [p.read_bytes() for p in files]
         rate = alone(files, options.style, max(5.0, options.seconds / 20))
         with service(folder / "log", "--max-queue", "64", "--max-seconds", "120") as running:
-            warm = threading.Thread(
-                target=ask, args=(running, options.style, bodies, right, time.monotonic() + 1, Counter())
-            )
-            warm.start()
-            warm.join()
+            ask(running, options.style, bodies, right, Counter(), count=2 * len(bodies))  # every size, loaded
             seen: Counter[str] = Counter()
             began = time.monotonic()
             ends = began + options.seconds
             clients = [
-                threading.Thread(target=ask, args=(running, options.style, bodies, right, ends, seen))
+                threading.Thread(target=ask, args=(running, options.style, bodies, right, seen, ends))
                 for _ in range(CLIENTS)
             ]
             for client in clients:
                 client.start()
-            time.sleep(options.seconds / 10)
-            early = running.resident()
+            looks: list[tuple[float, int]] = []
+            while time.monotonic() < ends:
+                time.sleep(min(1.0, options.seconds / 60))
+                looks.append((time.monotonic() - began, running.resident()))
             for client in clients:
                 client.join()
             took = time.monotonic() - began
-            late = running.resident()
+    first = min(60.0, options.seconds / 3)
+    span = options.seconds / 20
+    early = statistics.median(size for when, size in looks if first <= when <= first + span)
+    late = statistics.median(size for when, size in looks if when >= options.seconds - span)
     share = seen["right"] / took / rate
     growth = late / early - 1
+    trace = [f"{size / 2**20:.0f}" for _, size in looks[:: max(1, len(looks) // 20)]]
     print(f"answers: {dict(seen)} in {took:.0f} s")
     print(f"throughput: {seen['right'] / took:.2f}/s, alone {rate:.2f}/s: {share:.0%}")
-    print(f"memory: {early / 2**20:.0f} MiB early, {late / 2**20:.0f} MiB at the end: {growth:+.1%}")
+    print(
+        f"memory: {early / 2**20:.0f} MiB after {first:.0f} s, {late / 2**20:.0f} MiB at the end: {growth:+.1%}"
+    )
+    print(f"memory over the time, MiB: {' '.join(trace)}")
     if set(seen) != {"right"} or share < 0.9 or growth > 0.05:
         sys.exit("short of the bar: right answers alone, 90 % of the throughput, 5 % of growth")
 

@@ -46,7 +46,7 @@ def service(log: Path, *options: str) -> Iterator[Running]:
             yield Running(address, process)
         finally:
             process.terminate()
-            process.wait(30)
+            process.wait(120)  # a training at work saves first
 
 
 def photos(folder: Path, count: int = 12) -> list[Path]:

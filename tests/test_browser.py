@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import http.server
-import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,22 +11,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from browsing import visit
 from PIL import Image
 
 from texturenets import api, image, modelfile
 from texturenets.files import cache_folder
 from texturenets.web import runtime, staticpage
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PACKAGE = (
     cache_folder() / "npm" / f"{runtime.PACKAGE}-{runtime.VERSION}.tgz"
 )  # before the tests have their own
-PATIENCE = 50_000  # ms, for a machine with much else to do
-
-if CHROMIUM is None:
-    pytest.skip("no chromium: apt-get install chromium", allow_module_level=True)
 if not PACKAGE.is_file():
     pytest.skip(
         f"{PACKAGE} is not here: `npm pack {runtime.PACKAGE}@{runtime.VERSION}` in that folder fetches it",
@@ -64,16 +57,7 @@ def test_from_photo_to_picture(address: str, tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     grain = Image.fromarray(random.integers(0, 256, (9, 12, 3), dtype=np.uint8))
     grain.resize((123, 90), Image.Resampling.BICUBIC).save(tmp_path / "photo.png")
-    asked: list[str] = []
-    said: list[str] = []
-    with sync_api.sync_playwright() as player:
-        browser = player.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=PATIENCE)
-        page = browser.new_page(viewport={"width": 420, "height": 800})
-        page.set_default_timeout(PATIENCE)
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.goto(f"{address}/?backend=wasm")
+    with visit(address, "/?backend=wasm", viewport={"width": 420, "height": 800}) as page:
         page.locator("#gallery button").first.wait_for()
         page.set_input_files("#file", tmp_path / "photo.png")
         page.locator("#go:enabled").click()
@@ -85,9 +69,6 @@ def test_from_photo_to_picture(address: str, tmp_path: Path) -> None:
         page.screenshot(path=tmp_path / "page.png")
         assert "WebAssembly" in page.locator("#said").inner_text()
         assert download.value.suggested_filename == "photo-wave.png"
-        browser.close()
-    assert not said
-    assert all(url.startswith((address, "blob:", "data:")) for url in asked), asked
     style = api.load_style("wave", "cpu", engine="torch", precision="float32")
     right = style.stylize(image.read(tmp_path / "photo.png").pixels)
     made = image.read(tmp_path / "made.png").pixels

@@ -17,10 +17,11 @@ from texturenets.cli import main
     ("words", "said"),
     [
         (["--port", "70000"], "--port 70000"),
+        (["--no-page", "--port", "70000"], "--port 70000"),
         (["--max-bytes", "much"], "--max-bytes 'much'"),
         (["--max-queue", "0"], "--max-queue 0"),
-        (["--models", "nowhere"], "nowhere is no folder"),
-        (["--photos", "."], "--models FOLDER"),
+        (["--models", "nowhere", "--port", "0"], "nowhere is no folder"),
+        (["--photos", ".", "--port", "0"], "--models FOLDER"),
         (["--token-file", "nowhere"], "--token-file nowhere"),
         (["--host", "no.such.host.invalid"], "cannot listen at no.such.host.invalid"),
     ],

@@ -262,6 +262,8 @@ def test_mistakes(options: dict[str, Any], says: str) -> None:
         texture().sample(**{"size": 32, **options})
     with pytest.raises(UserError, match="at least 2"):
         list(texture().between(8, 8, 0, 1, 1))
+    with pytest.raises(UserError, match=r"share 1\.5"):
+        texture().mix(8, 8, 0, 1, 1.5)
 
 
 def test_what_draws_nothing_from_noise_is_no_texture() -> None:

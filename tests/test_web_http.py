@@ -306,3 +306,23 @@ def test_trainings_over_http(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert service.post("/v1/trainings/mine/stop").json()["state"] == "stopped"
         problem(service.get("/v1/trainings/mine/picture"), 404)
     assert (tmp_path / "mine.job" / "exemplar.png").read_bytes() == photo()
+
+
+def test_a_wrong_method_is_told_the_right_ones(service: TestClient) -> None:
+    answer = service.put("/v1/trainings")
+    assert "Allowed" in answer.json()["title"]
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == "GET, POST"
+
+
+@pytest.mark.parametrize("stroke", ["0", "0.0", "1001", "nan", "-1", "auto2"])
+def test_strokes_that_are_none(service: TestClient, stroke: str) -> None:
+    problem(service.post(f"/v1/stylize?style=tiny&stroke={stroke}", content=photo()), 422)
+
+
+def test_strokes_are_those_of_the_command_line(service: TestClient, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "in.png").write_bytes(photo(128, 128))
+    words = ["stylize", str(tmp_path / "in.png"), "-s", str(folder / "tiny.safetensors"), "--stroke", "2"]
+    assert main([*words, "-o", str(tmp_path / "out.png"), "--engine", "torch", "--device", "cpu"]) == 0
+    made = service.post("/v1/stylize?style=tiny&stroke=2", content=photo(128, 128))
+    assert made.content == (tmp_path / "out.png").read_bytes()

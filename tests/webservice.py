@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 from fastapi.testclient import TestClient
 from PIL import Image
+from tiny import BASE, Studio, words
 
 from texturenets import modelfile
 from texturenets.generators import build
@@ -51,8 +53,21 @@ def client(
     **settings: Any,
 ) -> TestClient:
     """To be entered with `with`: then the service runs. `folder` holds its models."""
+    settings.setdefault("page", False)  # which takes a while to build
     chosen = Settings(
         models=folder, device="cpu", engine="torch", limits=Limits(**(limits or {})), **settings
     )
     app, _ = create(chosen, load)
     return TestClient(app, base_url="http://localhost", raise_server_exceptions=False)
+
+
+def trainer(studio: Studio, folder: Path, **flags: Any) -> list[str]:
+    """A command in place of `texturenets train` that makes every training a tiny one."""
+    small = {**BASE, "weights": str(studio.weights), "save_every": 4, "pictures_every": 2, **flags}
+    del small["steps"]
+    script = folder / "train.py"
+    script.write_text(
+        "import sys\n\nimport torch\n\nfrom texturenets.cli import main\n\ntorch.set_num_threads(1)\n"
+        f"sys.exit(main(['train', *sys.argv[1:], *{words(small)!r}]))\n"
+    )
+    return [sys.executable, str(script)]

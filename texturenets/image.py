@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from texturenets.arrays import A, is_tensor, to_numpy, to_tensor
@@ -43,6 +43,11 @@ MAX_PIXELS_VARIABLE = "TEXTURENETS_MAX_PIXELS"
 
 JPEG_QUALITY = 95
 """The best that Pillow's documentation recommends; more makes larger files of hardly better pictures."""
+
+# Grey with associated alpha (TIFF 6.0, section 18: ExtraSamples 1). Pillow 13 knows it; before, it read such files in
+# colour alone, though it has the mode.
+for _order in (TiffImagePlugin.II, TiffImagePlugin.MM):
+    TiffImagePlugin.OPEN_INFO.setdefault((_order, 1, (1,), 1, (8, 8), (1,)), ("La", "La"))
 
 # Pillow's name of a format by suffix. Files are recognised by their content; suffixes choose what is
 # taken from a folder, and the format of what is written.

@@ -130,12 +130,32 @@ class Texture:
         """
         if frames < 2:
             raise UserError(f"frames {frames}: from one seed to another takes at least 2")
+        for frame in range(frames):
+            share = frame / (frames - 1)
+            yield self.mix(height, width, first, last, share, tileable=tileable, level=level)
+
+    def mix(
+        self,
+        height: int,
+        width: int,
+        first: int,
+        last: int,
+        share: float,
+        *,
+        tileable: Tileable = False,
+        level: Levels = 1.0,
+    ) -> Tensor:
+        """One picture of the way that `between` goes: at `share` 0 the sample of `first`, at 1 that of `last`.
+
+        Raises UserError as `draw` does, and for a share outside [0, 1].
+        """
+        if not 0 <= share <= 1:  # also for NaN
+            raise UserError(f"share {share} is not between 0 (the first seed) and 1 (the last)")
         canvas = self.canvas(height, width, tileable)
         ends = [self._noise(seed, canvas) for seed in (first, last)]
-        for frame in range(frames):
-            angle = frame / (frames - 1) * math.pi / 2
-            maps = [_mixed(a, b, angle, n.distribution) for a, b, n in zip(*ends, self.inputs, strict=True)]
-            yield self._drawn(self._levelled(maps, level), height, width, tileable)
+        angle = share * math.pi / 2
+        maps = [_mixed(a, b, angle, n.distribution) for a, b, n in zip(*ends, self.inputs, strict=True)]
+        return self._drawn(self._levelled(maps, level), height, width, tileable)
 
     def canvas(self, height: int, width: int, tileable: Tileable = False) -> tuple[int, int]:
         """Rows and columns that are drawn for a picture of that size. Raises UserError for one that cannot be."""

@@ -20,6 +20,7 @@ def serve(
     port: int = 7860,
     models: Path | None = None,
     photos: Path | None = None,
+    page: Annotated[bool, Parameter(negative="--no-page")] = True,
     token_file: Path | None = None,
     public_host: Many = None,
     allow_origin: Many = None,
@@ -49,6 +50,8 @@ def serve(
         Folder of model files to offer besides the shipped ones.
     photos
         Folder of photos: with --models, whoever may use the service may train models on them, one at a time.
+    page
+        Whether there is a page for browsers besides the HTTP interface.
     token_file
         File with a token that every request must bring (Authorization: Bearer TOKEN), else the environment's
         TEXTURENETS_TOKEN, else none.
@@ -78,6 +81,8 @@ def serve(
         What they compute in.
     """
     missing = [name for name in ("fastapi", "uvicorn", "prometheus_client") if find_spec(name) is None]
+    if page and find_spec("gradio") is None:
+        missing.append("gradio (or --no-page)")
     if missing:
         raise UserError(f"serving needs {', '.join(missing)}: pip install 'texturenets[web]'")
     if not 0 <= port <= 65535:
@@ -101,6 +106,7 @@ def serve(
         token=settings.token_from(token_file),
         models=models,
         photos=photos,
+        page=page,
         device=device,
         engine=engine,
         precision=precision,

@@ -19,6 +19,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from texturenets import __version__
 from texturenets.errors import UserError
+from texturenets.stroke import parse as parse_stroke
 from texturenets.web import problems, training_routes
 from texturenets.web.guard import Guard
 from texturenets.web.observe import Observer
@@ -30,6 +31,10 @@ from texturenets.web.settings import Settings
 if TYPE_CHECKING:
     from texturenets.web.trainings import Trainings
 
+ICON = (
+    b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 8 8"><rect width="8" height="8" rx="2" fill="#2f857f"/>'
+    b'<path d="M0 5 4 1 8 5 8 6 4 2 0 6Z" fill="#e0a458"/></svg>'
+)
 Format = Literal["jpeg", "png", "webp"]
 PICTURES = {
     media: {"schema": {"type": "string", "format": "binary"}}
@@ -38,6 +43,7 @@ PICTURES = {
 Name = Annotated[
     str | None, Query(max_length=200, description="Name of a model; the first of its kind without.")
 ]
+STROKE = r"^(auto|[1-9][0-9]{0,2}(\.[0-9]{1,6})?|1000|0\.[1-9][0-9]{0,5})$"
 Seed = Annotated[int, Query(ge=0, lt=2**63, description="One seed, one picture.")]
 
 
@@ -70,6 +76,10 @@ def create(settings: Settings, load: Callable[[Path], Any] | None = None) -> tup
     problems.install(app)
     _routes(app, service)
     training_routes.add(app, service, trainings, _photo)
+    if settings.page:
+        from texturenets.web.ui import page  # seconds, which a service without one need not spend
+
+        page.mount(app, service, trainings)
     app.add_middleware(Quiet)
     app.add_middleware(Guard, settings=settings)
     if settings.origins:
@@ -110,6 +120,9 @@ def _routes(app: FastAPI, service: Service) -> None:
         strength: Annotated[float, Query(ge=0, le=1, description="0: the photo; 1: the full style.")] = 1.0,
         preserve_color: Annotated[bool, Query(description="Keep the photo's colours.")] = False,
         seed: Seed = 0,
+        stroke: Annotated[
+            str, Query(pattern=STROKE, description="2 doubles brush strokes; auto: relative to the picture.")
+        ] = "1",
         format: Annotated[  # noqa: A002 (the interface's word)
             Literal["auto", "jpeg", "png", "webp"], Query(description="auto: the photo's own.")
         ] = "auto",
@@ -125,6 +138,7 @@ def _routes(app: FastAPI, service: Service) -> None:
                 strength=strength,
                 preserve_color=preserve_color,
                 seed=seed,
+                stroke=parse_stroke(stroke),
                 form=format,
                 quality=quality,
             )
@@ -138,7 +152,11 @@ def _routes(app: FastAPI, service: Service) -> None:
     async def sample(
         texture: Name = None,
         size: Annotated[
-            str, Query(pattern=r"^\d{1,6}(x\d{1,6})?$", description="WIDTHxHEIGHT in pixels, or one number.")
+            str,
+            Query(
+                pattern=r"^[1-9][0-9]{0,5}(x[1-9][0-9]{0,5})?$",
+                description="WIDTHxHEIGHT in pixels, or one number.",
+            ),
         ] = "256",
         seed: Seed = 0,
         tileable: Annotated[bool, Query(description="Let it continue at its other end.")] = False,
@@ -147,8 +165,6 @@ def _routes(app: FastAPI, service: Service) -> None:
         """Draw a sample of a texture."""
         width, _, height = size.partition("x")
         sides = int(height or width), int(width)
-        if min(sides) < 1:
-            raise Problem(422, f"size {size}: both sides are at least 1 pixel")
         with service.line.place():
             made = await service.sample(
                 texture, height=sides[0], width=sides[1], seed=seed, tileable=tileable, form=format
@@ -200,7 +216,11 @@ def _routes(app: FastAPI, service: Service) -> None:
 
     @app.get("/", include_in_schema=False)
     async def start() -> RedirectResponse:
-        return RedirectResponse("docs")
+        return RedirectResponse("page/" if service.settings.page else "docs")
+
+    @app.get("/favicon.ico", include_in_schema=False)
+    async def icon() -> Response:
+        return Response(ICON, media_type="image/svg+xml", headers={"Cache-Control": "max-age=86400"})
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:

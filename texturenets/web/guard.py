@@ -13,6 +13,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from texturenets.web import signin
+from texturenets.web.outside import POLICY
 from texturenets.web.problems import MEDIA, Problem
 from texturenets.web.settings import Settings
 
@@ -21,8 +23,8 @@ CLOSE = {"Connection": "close"}  # what is left of the body is not read
 LONGEST_HEADERS = 32 * 2**10
 """Bytes of a request's headers, as web servers have it; the server itself stops at about twice as many."""
 
-OPEN = ("/healthz",)
-"""Answered without a token: what asks whether the service lives is seldom told secrets."""
+OPEN = ("/healthz", "/favicon.ico")
+"""Answered without a token: what asks whether the service lives is seldom told secrets; nor is the icon one."""
 
 
 class Guard:
@@ -50,6 +52,12 @@ class Guard:
             if scope["path"] not in OPEN and not self._knows(headers):
                 if (there := self._signed_in(scope)) is not None:
                     await self._enter(there, send)
+                    return
+                if scope["path"] == signin.AT and scope["method"] == "POST":
+                    await self._sign_in(receive, send)
+                    return
+                if scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
+                    await _show(send, wrong=False)
                     return
                 raise Problem(
                     401,
@@ -88,6 +96,23 @@ class Guard:
         except CookieError:
             return False
         return kept is not None and hmac.compare_digest(kept.value.encode(), self.cookie.encode())
+
+    async def _sign_in(self, receive: Receive, send: Send) -> None:
+        """The form's answer: the page, or the form once more."""
+        body, more = b"", True
+        try:
+            async with asyncio.timeout(self.settings.limits.seconds):
+                while more and len(body) <= signin.LONGEST:
+                    message = await receive()
+                    body += message.get("body", b"")
+                    more = message.get("more_body", False)
+        except TimeoutError:
+            raise Problem(408, "the form did not arrive in time", CLOSE) from None
+        given = dict(parse_qsl(body.decode("latin-1"))).get("token", "").strip()
+        if not more and hmac.compare_digest(given.encode(), (self.settings.token or "").encode()):
+            await self._enter("/", send)
+        else:
+            await _show(send, wrong=True)
 
     def _signed_in(self, scope: Scope) -> str | None:
         """For a page opened with ?token=TOKEN: its address without that."""
@@ -151,6 +176,20 @@ class Guard:
                 raise
         if failed is not None and not begun:
             await _refuse(failed, send)
+
+
+async def _show(send: Send, *, wrong: bool) -> None:
+    """The form that asks for the token."""
+    body = signin.page(wrong=wrong)
+    fields = [
+        (b"content-type", b"text/html; charset=utf-8"),
+        (b"content-length", str(len(body)).encode()),
+        (b"content-security-policy", POLICY.encode()),
+        (b"www-authenticate", b"Bearer"),
+        (b"cache-control", b"no-store"),
+    ]
+    await send({"type": "http.response.start", "status": 401, "headers": fields})
+    await send({"type": "http.response.body", "body": body})
 
 
 def _is_host(text: str) -> bool:

@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.routing import Match
 
 from texturenets.errors import UserError
 
@@ -59,6 +60,15 @@ def documented(*statuses: int, content: dict[str, Any] | None = None) -> dict[in
     return well | {s: {"description": HTTPStatus(s).phrase, "content": problem} for s in statuses}
 
 
+def _methods(request: Request) -> set[str]:
+    """All that the address of a request answers to."""
+    found: set[str] = set()
+    for route in request.app.routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            found |= getattr(route, "methods", None) or set()
+    return found
+
+
 def install(app: FastAPI) -> None:
     """Answer with a problem wherever a request to `app` fails."""
 
@@ -81,7 +91,10 @@ def install(app: FastAPI) -> None:
         detail = str(error.detail)
         if error.status_code == 404:
             detail = f"nothing is here; /docs lists what {request.app.title} answers to"
-        return Problem(error.status_code, detail, dict(error.headers or {})).response()
+        headers = dict(error.headers or {})
+        if error.status_code == 405:  # Starlette names the methods of the first route at that address
+            headers["Allow"] = ", ".join(sorted(_methods(request)))
+        return Problem(error.status_code, detail, headers).response()
 
     @app.exception_handler(Exception)
     async def broken(_: Request, error: Exception) -> Response:

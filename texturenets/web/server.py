@@ -10,6 +10,7 @@ import uvicorn
 from texturenets.errors import UserError
 from texturenets.web.app import create
 from texturenets.web.guard import LONGEST_HEADERS
+from texturenets.web.memory import return_freed_memory
 from texturenets.web.observe import log_to_stderr
 from texturenets.web.settings import LOOPBACK, Settings
 
@@ -30,10 +31,21 @@ def listen(settings: Settings) -> socket.socket:
     return place
 
 
+class Server(uvicorn.Server):
+    """A web server that tells its application when it is about to end: `app.state.endings` are called then."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take no more; what streams to browsers without an end is ended first."""
+        for call in getattr(self.config.app.state, "endings", ()):  # type: ignore[union-attr]
+            call()
+        await super().shutdown(sockets)
+
+
 def serve(settings: Settings, level: str = "info") -> None:
     """Serve until it is told to stop by a signal; requests at work are finished."""
+    return_freed_memory()
+    place = listen(settings)  # first: the page takes seconds to build
     app, _ = create(settings)
-    place = listen(settings)
     log_to_stderr(level)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     print(f"http://{host}:{place.getsockname()[1]}", flush=True)
@@ -49,4 +61,4 @@ def serve(settings: Settings, level: str = "info") -> None:
         ws="none",
         timeout_graceful_shutdown=10,
     )
-    uvicorn.Server(config).run(sockets=[place])
+    Server(config).run(sockets=[place])

@@ -11,7 +11,9 @@ from typing import Any, Final
 
 from texturenets import image, sizes
 from texturenets.errors import UserError
+from texturenets.stroke import Stroke, ladder
 from texturenets.web.line import Line
+from texturenets.web.memory import Trim
 from texturenets.web.models import Catalogue, Known, Loaded
 from texturenets.web.observe import Metrics
 from texturenets.web.problems import Problem
@@ -48,6 +50,7 @@ class Service:
         self.catalogue = Catalogue(settings.models)
         self.loaded = Loaded(load or load_model(settings), self.limits.models)
         self.line = Line(self.limits.queue, self.limits.seconds)
+        self.trim = Trim()
         self.metrics = Metrics(lambda: self.line.inside, lambda: len(self.loaded))
 
     @asynccontextmanager
@@ -100,6 +103,7 @@ class Service:
         strength: float = 1.0,
         preserve_color: bool = False,
         seed: int = 0,
+        stroke: Stroke = 1,
         form: str = "auto",
         quality: int | None = None,
     ) -> tuple[bytes, str, str]:
@@ -108,9 +112,16 @@ class Service:
         To be called with a place in the line. Raises Problem.
         """
         name, known = self.find(style, "style")
-        kind, (height, width) = await self.check_photo(data)
+        kind, shape = await self.check_photo(data)
         if size is not None:
-            self.check_size(*sizes.fit_longer((height, width), size), "a result")
+            shape = sizes.fit_longer(shape, size)
+            self.check_size(*shape, "a result")
+        try:
+            rungs = ladder(shape, stroke)
+        except UserError as error:
+            raise Problem(422, str(error)) from None
+        for rung in rungs:  # fine strokes are painted larger than the result
+            self.check_size(*rung, f"strokes of {stroke} times theirs: a painting")
         suffix, media = FORMATS[SAME.get(kind, "jpeg") if form == "auto" else form]
         async with self.line.time(), self.line.room:
             picture = await self._whole(lambda: image.from_bytes(data, "the body", longer=size))
@@ -119,28 +130,43 @@ class Service:
                 name,
                 known,
                 lambda model: model.stylize(
-                    picture.pixels, strength=strength, preserve_color=preserve_color, seed=seed
+                    picture.pixels, strength=strength, preserve_color=preserve_color, seed=seed, stroke=stroke
                 ),
             )
             made = await self._whole(lambda: image.to_bytes(suffix_path(suffix), picture, quality=quality))
         return made, media, name + suffix
 
     async def sample(
-        self, texture: str | None, *, height: int, width: int, seed: int, tileable: bool, form: str = "png"
+        self,
+        texture: str | None,
+        *,
+        height: int,
+        width: int,
+        seed: int,
+        tileable: bool = False,
+        towards: int | None = None,
+        share: float = 0.0,
+        form: str = "png",
     ) -> tuple[bytes, str, str]:
         """A sample of a texture: bytes of a picture's file, its media type and a name for it.
 
-        To be called with a place in the line. Raises Problem.
+        `towards`: another seed, the sample being by `share` (0 to 1) on the way to that one's. To be called with a
+        place in the line. Raises Problem.
         """
         name, known = self.find(texture, "texture")
         self.check_size(height, width, "a sample")
         suffix, media = FORMATS[form]
+
+        def draw(model: Any) -> Any:
+            if towards is None:
+                return model.sample((width, height), seed=seed, tileable=tileable)
+            return model.mix(height, width, seed, towards, share, tileable=tileable)
+
         async with self.line.time(), self.line.room:
-            drawn = await self._draw(
-                name, known, lambda model: model.sample((width, height), seed=seed, tileable=tileable)
-            )
+            drawn = await self._draw(name, known, draw)
             made = await self._whole(lambda: image.to_bytes(suffix_path(suffix), image.from_any(drawn)[0]))
-        return made, media, f"{name}-{seed}{suffix}"
+        way = "" if towards is None else f"-{towards}-{share:g}"
+        return made, media, f"{name}-{seed}{way}{suffix}"
 
     async def _whole(self, call: Callable[[], Any]) -> Any:
         try:
@@ -155,6 +181,7 @@ class Service:
             result = call(model)
             self.metrics.engine.inc(time.perf_counter() - began)
             self.metrics.pictures.labels(name).inc()
+            self.trim()
             return result
 
         try:

@@ -48,7 +48,7 @@ class Settings:
     `hosts`: names under which it may be called besides its own address, as behind a reverse proxy; a page of another
     name that a browser was led to is refused. `origins`: pages of others that may call it (CORS); none by default.
     `token`: asked of every request but the health check. `models`: a folder of model files besides the shipped ones;
-    with `photos`, a folder of photos to learn on, it trains models into that folder.
+    with `photos`, a folder of photos to learn on, it trains models into that folder. `page`: whether it has one.
     """
 
     host: str = "127.0.0.1"
@@ -58,6 +58,7 @@ class Settings:
     token: str | None = None
     models: Path | None = None
     photos: Path | None = None
+    page: bool = True
     device: str = "auto"
     engine: str = "auto"
     precision: str = "auto"

@@ -16,12 +16,50 @@ from texturenets.web.problems import Problem, documented
 from texturenets.web.service import Service
 
 if TYPE_CHECKING:
-    from texturenets.web.trainings import Trainings
+    from texturenets.web.trainings import Job, Trainings
 
 SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif", "BMP": ".bmp"}
 """Of an exemplar's file, by Pillow's name of its format."""
 
 MOST_STEPS = 1_000_000
+
+
+async def enqueue(
+    service: Service,
+    place: Trainings,
+    data: bytes,
+    *,
+    name: str,
+    kind: Literal["style", "texture"],
+    preset: str,
+    steps: int | None,
+    photos: str = "",
+) -> Job:
+    """Put a training in the queue, `data` being its picture's file. To be called with a place in the line.
+
+    Raises Problem.
+    """
+    known = recipes(kind)
+    if preset not in known:
+        raise Problem(422, f"preset: one of {', '.join(known)}")
+    form, _ = await service.check_photo(data)
+
+    def begin() -> Job:
+        image.from_bytes(data, "the body", longer=64)  # better told now than when its turn has come
+        suffix = SUFFIXES.get(form, ".img")
+        count = steps or known[preset].steps
+        return place.add(name, kind, data, suffix, preset=preset, steps=count, photos=photos)
+
+    try:
+        job: Job = await service.line.apart(begin)
+    except UserError as error:
+        raise Problem(409 if "already" in str(error) else 422, str(error)) from None
+    return job
+
+
+def recipes(kind: Literal["style", "texture"]) -> Mapping[str, Run]:
+    """The presets of a kind."""
+    return presets.STYLE_PRESETS if kind == "style" else presets.TEXTURE_PRESETS
 
 
 def add(
@@ -55,7 +93,7 @@ def add(
         responses=documented(400, 401, 404, 408, 409, 413, 415, 422, 503),
         openapi_extra={"requestBody": {"required": True, "content": service.photo_body()}},
     )
-    async def begin(
+    async def begin(  # noqa: PLR0917 (FastAPI passes them by name)
         request: Request,
         name: Annotated[str, Query(max_length=64, description="Of the model: letters, digits, - and _.")],
         kind: Annotated[Literal["style", "texture"], Query()] = "style",
@@ -63,28 +101,17 @@ def add(
         steps: Annotated[
             int | None, Query(ge=1, le=MOST_STEPS, description="Of the optimizer; the recipe's own without.")
         ] = None,
+        photos: Annotated[
+            str, Query(max_length=255, description="Folder within the service's photos; all of them without.")
+        ] = "",
     ) -> dict[str, Any]:
         """Put a training in the queue: a painting's or an exemplar's file as the body, or as a file of a form."""
         place = there()
-        known: Mapping[str, Run] = presets.STYLE_PRESETS if kind == "style" else presets.TEXTURE_PRESETS
-        if preset not in known:
-            raise Problem(422, f"preset: one of {', '.join(known)}")
         with service.line.place():
             data = await body(request)
-            await service.check_photo(data)
-            # What training cannot read is better told now than when its turn has come.
-            try:
-                await service.line.apart(lambda: image.from_bytes(data, "the body", longer=64))
-            except UserError as error:
-                raise Problem(422, str(error)) from None
-        form = (await asyncio.to_thread(image.measure, data))[0]
-        suffix = SUFFIXES.get(form, ".img")
-        try:
-            job = await asyncio.to_thread(
-                lambda: place.add(name, kind, data, suffix, preset=preset, steps=steps or known[preset].steps)
+            job = await enqueue(
+                service, place, data, name=name, kind=kind, preset=preset, steps=steps, photos=photos
             )
-        except UserError as error:
-            raise Problem(409 if "already" in str(error) else 422, str(error)) from None
         return await asyncio.to_thread(place.report, job)
 
     @app.get("/v1/trainings/{name}", responses=documented(401, 404))

@@ -36,16 +36,24 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 TRIES = 3
 """Times that a training is taken up again by itself after its process died, without a step saved in between."""
 
+SUM, VALIDATION = "sum", "sum, validation"
+"""Names of curves beside those of the losses."""
+
 TICK = 1.0  # seconds between two looks at what goes on
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """What was asked for, and how far it is. `order`: of the queue, seconds since 1970. `pid`: of its process."""
+    """What was asked for, and how far it is.
+
+    `photos`: a folder in that of the photos, "" for all of it. `order`: of the queue, seconds since 1970. `pid`: of
+    its process.
+    """
 
     name: str
     kind: Literal["style", "texture"]
     exemplar: str
+    photos: str = ""
     options: tuple[str, ...] = ()
     steps: int = 0
     order: float = 0.0
@@ -99,6 +107,7 @@ class Trainings:
             "kind": job.kind,
             "state": job.state,
             "reason": job.reason,
+            "at_work": self._alive(job.name),
             "step": last["step"],
             "steps": job.steps,
             "seconds": last["seconds"],
@@ -113,6 +122,25 @@ class Trainings:
         path = self.folder / f"{name}.run" / "pictures" / "latest.jpg"
         return path if path.is_file() else None
 
+    def curves(self, name: str) -> list[tuple[int, str, float]]:
+        """(step, curve, value) of a training: its losses, their sum, and the sum in validation."""
+        self.find(name)
+        points = []
+        for record in self._records(name):
+            if "losses" in record:
+                points += [(record["step"], key, float(value)) for key, value in record["losses"].items()]
+                points.append((record["step"], SUM, float(sum(record["losses"].values()))))
+            if "validation" in record:
+                points.append((record["step"], VALIDATION, float(sum(record["validation"].values()))))
+        return points
+
+    def folders(self) -> list[str]:
+        """The folders of photos to choose from: "" for all of them, and those in it."""
+        if self.photos is None:
+            return []
+        inside = (one for one in self.photos.iterdir() if one.is_dir() and not one.name.startswith("."))
+        return ["", *sorted(one.name for one in inside)]
+
     # ---- What can be asked for
 
     def add(
@@ -124,10 +152,12 @@ class Trainings:
         *,
         preset: str,
         steps: int,
+        photos: str = "",
     ) -> Job:
         """Put a training in the queue; `exemplar` is a picture's file, `suffix` its kind, as ".png".
 
-        Raises UserError for a name that is taken or none, and a style without photos to learn on.
+        `photos`: one of `folders`. Raises UserError for a name that is taken or none, a folder that is not there, and
+        a style without photos to learn on.
         """
         if not NAME.fullmatch(name):
             raise UserError(
@@ -135,6 +165,8 @@ class Trainings:
             )
         if kind == "style" and self.photos is None:
             raise UserError("a style learns on photos: start the service with --photos FOLDER")
+        if kind == "style" and photos not in self.folders():
+            raise UserError(f"photos {photos[:64]!r}: one of {', '.join(map(repr, self.folders()))}")
         with self.lock:
             taken = [self.folder / f"{name}{end}" for end in (".job", ".run", ".safetensors")]
             if any(path.exists() for path in taken):
@@ -146,7 +178,13 @@ class Trainings:
                 part.write_bytes(exemplar)
             options = ("--preset", preset, "--steps", str(steps))
             job = Job(
-                name=name, kind=kind, exemplar=picture.name, options=options, steps=steps, order=time.time()
+                name=name,
+                kind=kind,
+                exemplar=picture.name,
+                photos=photos,
+                options=options,
+                steps=steps,
+                order=time.time(),
             )
             self._write(job)
         return job
@@ -228,7 +266,7 @@ class Trainings:
         place = self._place(job.name)
         words = [*self.command, job.kind, str(place / job.exemplar)]
         if job.kind == "style":
-            words += ["--content", str(self.photos)]
+            words += ["--content", str((self.photos or Path()) / job.photos)]
         words += ["-o", str(self.folder / f"{job.name}.safetensors"), *job.options, "--quiet"]
         if self._saved(job.name):
             words.append("--resume")

@@ -1,0 +1,37 @@
+"""A headless browser that takes note of what it asks for and complains of."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+PATIENCE = 150_000  # ms, for a machine with much else to do
+
+if CHROMIUM is None:
+    pytest.skip("no chromium: apt-get install chromium", allow_module_level=True)
+
+
+@contextmanager
+def visit(address: str, path: str = "/", **options: Any) -> Iterator[Any]:
+    """A page of `address`, opened. Afterwards: it asked nobody else for anything, and had nothing to complain of."""
+    asked: list[str] = []
+    said: list[str] = []
+    with sync_api.sync_playwright() as player:
+        browser = player.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=PATIENCE)
+        page = browser.new_page(**options)
+        page.set_default_timeout(PATIENCE)
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.goto(address + path)
+        yield page
+        browser.close()
+    assert not said
+    assert all(url.startswith((address, "blob:", "data:")) for url in asked), asked

@@ -1,0 +1,108 @@
+"""What of Gradio's own routes is open: those that the page needs, and no file but its own."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from texturenets.web.problems import Problem
+from texturenets.web.ui.store import Store
+
+READ = re.compile(
+    r"/?|/(config|theme\.css|favicon\.ico|manifest\.json)|/(assets|static|svelte)/.+"
+    r"|/gradio_api/(app_id|info|startup-events|theme\.css|user|login_check|upload_progress|queue/data)/?"
+    r"|/gradio_api/heartbeat/[A-Za-z0-9]+|/gradio_api/file=.+"
+)
+WRITE = re.compile(r"/gradio_api/(queue/join|upload|cancel|reset)/?")
+FILE = "/gradio_api/file="
+JOIN = "/gradio_api/queue/join"
+LONGEST_EVENT = 2**18
+"""Bytes of an event: values of a form, and where files lie, not the files."""
+
+
+class Door:
+    """An ASGI application around one with Gradio's at `at`."""
+
+    def __init__(self, app: ASGIApp, at: str, store: Store, own: Path) -> None:
+        """`own`: the folder of all files that may be asked for."""
+        self.app, self.at, self.store, self.own = app, at, store, own
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on or refuse."""
+        path = str(scope.get("path", ""))
+        if scope["type"] != "http" or not (path == self.at or path.startswith(self.at + "/")):
+            await self.app(scope, receive, send)
+            return
+        there = path.removeprefix(self.at)
+        try:
+            self._check(scope["method"], there)
+            if there.rstrip("/") == JOIN:
+                receive = _again(await self._event(receive))
+            elif there.rstrip("/") == "/gradio_api/upload":
+                self.store.trim(_length(scope))
+        except Problem as problem:
+            await problem.response()(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+    def _check(self, method: str, path: str) -> None:
+        known = READ if method in ("GET", "HEAD") else WRITE
+        if known.fullmatch(path) is None:
+            raise Problem(404, "the page has nothing here")
+        if path.startswith(FILE) and not self._is_own(unquote(path.removeprefix(FILE))):
+            raise Problem(404, "no such file, or no longer")
+
+    def _is_own(self, path: str) -> bool:
+        try:
+            return Path(path).resolve().is_relative_to(self.own)
+        except (OSError, ValueError):
+            return False
+
+    async def _event(self, receive: Receive) -> bytes:
+        """The body of an event, whose files are the page's own: Gradio would fetch others, and read any."""
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body += message.get("body", b"")
+            if len(body) > LONGEST_EVENT:
+                raise Problem(413, f"an event has more than {LONGEST_EVENT} bytes")
+            more = message["type"] == "http.request" and message.get("more_body", False)
+        try:
+            event = json.loads(body)
+        except (ValueError, RecursionError):
+            raise Problem(400, "this is no event of the page") from None
+        left: list[Any] = [event]
+        while left:
+            one = left.pop()
+            if isinstance(one, dict):
+                path, address = one.get("path"), one.get("url")
+                if path is not None and not (isinstance(path, str) and self._is_own(path)):
+                    raise Problem(422, "a file that was not uploaded here, or no longer is: give it again")
+                if isinstance(address, str) and address.startswith("data:"):
+                    raise Problem(422, "a picture within an event: upload it")
+                left.extend(one.values())
+            elif isinstance(one, list):
+                left.extend(one)
+        return body
+
+
+def _again(body: bytes) -> Receive:
+    """`receive` for a body that has been read."""
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> Message:
+        if messages:
+            return messages.pop()
+        return {"type": "http.disconnect"}
+
+    return receive
+
+
+def _length(scope: Scope) -> int:
+    value = dict(scope["headers"]).get(b"content-length", b"0")
+    return int(value) if value.isdigit() else 0

@@ -1,0 +1,83 @@
+"""Galleries of models: thumbnails of what they do, under their names."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+import gradio as gr
+from PIL import Image
+
+from texturenets.files import whole
+from texturenets.modelfile import Header
+from texturenets.web.models import Catalogue
+from texturenets.web.ui.store import folder
+
+
+def static() -> Path:
+    """The folder of thumbnails, which stay as long as the process."""
+    made = folder() / "static"
+    made.mkdir(exist_ok=True)
+    return made
+
+
+def title(name: str) -> str:
+    """A model's name as people write it."""
+    words = re.split(r"[ _-]+", name)
+    shown = [word.upper() if re.fullmatch(r"[ivx]+", word) else word for word in words]
+    return " ".join([shown[0][:1].upper() + shown[0][1:], *shown[1:]])
+
+
+def _thumbnail(header: Header) -> str:
+    """The file of a model's thumbnail; of one without, a plain square."""
+    data = base64.b64decode(header.thumbnail) if header.thumbnail else b""
+    path = static() / f"{hashlib.sha256(data).hexdigest()[:24]}.{'jpg' if data else 'png'}"
+    if not path.exists():
+        with whole(path) as part:
+            if data:
+                part.write_bytes(data)
+            else:
+                Image.new("RGB", (192, 192), "#d2c9ba").save(part, "PNG")
+    return str(path)
+
+
+def names(catalogue: Catalogue, kind: Literal["style", "texture"]) -> list[str]:
+    """The models of a kind, in the gallery's order."""
+    return [name for name, known in catalogue.models().items() if known.header.kind == kind]
+
+
+def items(catalogue: Catalogue, kind: Literal["style", "texture"]) -> list[tuple[str, str]]:
+    """What the gallery of a kind shows: (file, caption)."""
+    known = catalogue.models()
+    return [(_thumbnail(known[name].header), title(name)) for name in names(catalogue, kind) if name in known]
+
+
+def show(catalogue: Catalogue, kind: Literal["style", "texture"], chosen: str | None = None) -> Any:
+    """A gallery component of that kind."""
+    shown = names(catalogue, kind)
+    return gr.Gallery(
+        items(catalogue, kind),
+        label="Styles" if kind == "style" else "Textures",
+        show_label=False,
+        columns=3,
+        height="auto",
+        object_fit="cover",
+        allow_preview=False,
+        fit_columns=False,
+        selected_index=shown.index(chosen) if chosen in shown else (0 if shown else None),
+        buttons=[],
+        interactive=False,
+        elem_id=f"{kind}s",
+        elem_classes="gallery",
+    )
+
+
+def update(catalogue: Catalogue, kind: Literal["style", "texture"], chosen: str | None) -> Any:
+    """That component with the models that are there now."""
+    shown = names(catalogue, kind)
+    return gr.update(
+        value=items(catalogue, kind), selected_index=shown.index(chosen) if chosen in shown else None
+    )

@@ -1,0 +1,110 @@
+"""Files of the page while it is open: what was uploaded, and what was made of it."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import functools
+import os
+import shutil
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+
+PREFIX = "texturenets-page-"
+OLDEST = 3600.0
+"""Seconds after which a file goes in any case, as of a browser that was never seen to leave."""
+
+
+@functools.cache
+def folder() -> Path:
+    """This process's, nobody else's to read, gone at its end; what killed processes left is removed."""
+    with contextlib.suppress(ImportError):
+        _sweep()
+    made = Path(tempfile.mkdtemp(prefix=PREFIX))
+    atexit.register(shutil.rmtree, made, ignore_errors=True)
+    with contextlib.suppress(ImportError):
+        _hold(made)
+    return made.resolve()
+
+
+def _hold(made: Path) -> None:
+    """Lock it as long as this process lives."""
+    import fcntl
+
+    lock = os.open(made / "lock", os.O_CREAT | os.O_RDWR)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+
+
+def _sweep() -> None:
+    """Remove the folders whose processes are gone."""
+    import fcntl
+
+    for left in Path(tempfile.gettempdir()).glob(PREFIX + "*"):
+        with contextlib.suppress(OSError):
+            if left.stat().st_uid != os.getuid():
+                continue
+            with (left / "lock").open("r+") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(left, ignore_errors=True)
+
+
+class Store:
+    """Files by the session that they belong to; at most `most` bytes in all, the oldest go first."""
+
+    def __init__(self, most: int) -> None:
+        self.folder, self.most = folder() / "files", most
+        self.folder.mkdir(exist_ok=True)
+        self.files: dict[tuple[str, str], list[Path]] = {}
+        self.lock = threading.Lock()
+
+    def put(self, session: str, what: str, files: Mapping[str, bytes]) -> list[Path]:
+        """Write {name: contents} for `session` in place of what it had as `what`; their paths."""
+        place = self.folder / uuid.uuid4().hex
+        place.mkdir(parents=True)
+        made = []
+        for name, data in files.items():
+            path = place / name
+            path.write_bytes(data)
+            made.append(path)
+        self.keep(session, what, made)
+        return made
+
+    def keep(self, session: str, what: str, paths: list[Path]) -> None:
+        """From now on `session` has these files as `what`; those that it had are deleted."""
+        with self.lock:
+            before = self.files.pop((session, what), [])
+            if paths:
+                self.files[session, what] = paths
+        _delete([path for path in before if path not in paths])
+
+    def forget(self, session: str) -> None:
+        """The page was closed: delete all that was its."""
+        with self.lock:
+            gone = [self.files.pop(key) for key in list(self.files) if key[0] == session]
+        _delete([path for paths in gone for path in paths])
+
+    def trim(self, more: int = 0) -> None:
+        """Delete what is older than OLDEST, and the oldest until `more` bytes have room."""
+        found = []
+        for path in self.folder.rglob("*"):
+            with contextlib.suppress(OSError):
+                status = path.stat()
+                if path.is_file():
+                    found.append((status.st_mtime, status.st_size, path))
+        held = sum(size for _, size, _ in found)
+        for when, size, path in sorted(found):
+            if when > time.time() - OLDEST and held + more <= self.most:
+                break
+            _delete([path])
+            held -= size
+
+
+def _delete(paths: list[Path]) -> None:
+    for path in paths:
+        with contextlib.suppress(OSError):
+            path.unlink()
+            path.parent.rmdir()
