@@ -208,7 +208,8 @@ def accuracy(args: argparse.Namespace) -> list[str]:
     """The shipped styles in the precision that auto takes against float32 PyTorch, in 255ths."""
     photos = [image.read(path, longer=args.size).pixels for path in image.expand([args.photos])]
     rows = []
-    for name, path in modelfile.shipped().items():
+    styles = [(n, p) for n, p in modelfile.shipped().items() if modelfile.read_header(p).kind == "style"]
+    for name, path in styles:
         exact, fast = engines.load(path, "torch", "cpu", "float32"), engines.load(path)
         differences = []
         for photo in photos:
