@@ -131,7 +131,8 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--size", type=int, default=2048)
-    parser.add_argument("--model", nargs="*", default=[*modelfile.shipped(), "johnson"])
+    styles = [n for n, p in modelfile.shipped().items() if modelfile.read_header(p).kind == "style"]
+    parser.add_argument("--model", nargs="*", default=[*styles, "johnson"])
     parser.add_argument("--memory", action="store_true")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
