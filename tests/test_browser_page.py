@@ -102,10 +102,12 @@ def test_stylize(served: Served, folder: Path, tmp_path: Path) -> None:
 def test_texture(served: Served, folder: Path, tmp_path: Path) -> None:
     with visit(served.address, viewport={"width": 1200, "height": 900}) as page:
         page.get_by_role("tab", name="Texture").click()
+        page.locator("#textures .thumbnail-item", has_text="Aab grain").click()
+        page.locator("#said-sample").get_by_text("Aab grain, 512").wait_for()
         page.locator("#side").get_by_label("256").check()
         page.locator("#nine").get_by_role("checkbox").check()
         page.locator("#draw").click()
-        page.locator("#sample img").wait_for()
+        page.locator("#said-sample").get_by_text("Aab grain, 256").wait_for()
         # Three tiles a side of 256 pixels are shown; the file is one.
         assert page.locator("#sample img").evaluate("(i) => i.decode().then(() => i.naturalWidth)") == 768
         with page.expect_download() as download:
