@@ -87,6 +87,16 @@ def test_a_manifest_goes_on_after_half_a_line(tmp_path: Path) -> None:
     assert known["a-s.jpg"]["photo"] == "/in/a.jpg"
 
 
+@pytest.mark.parametrize("name", ["no\udcffutf8", "two\u2028lines"], ids=["not UTF-8", "a separator"])
+def test_a_manifest_takes_any_name(tmp_path: Path, name: str) -> None:
+    folder = Folder(str(tmp_path / "out"))
+    made = Manifest(folder)
+    made.head(name, style="s")
+    made.close()
+    (line,) = manifest.lines((tmp_path / "out" / "manifest.jsonl").read_text())
+    assert name in line.values()
+
+
 @pytest.fixture
 def memory() -> Iterator[Any]:
     """An object store of this process."""

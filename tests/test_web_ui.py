@@ -110,13 +110,24 @@ def test_files_go_with_what_replaces_them_and_with_the_visitor() -> None:
     kept.forget("you")
 
 
+def test_a_file_that_somebody_else_has_stays() -> None:
+    kept = store.Store(10**6)
+    (path,) = kept.put("me", "photo", {"a.png": b"1"})
+    kept.keep("you", "photo", [path])  # Gradio keeps the same picture given twice as one file
+    kept.drop(path)
+    kept.forget("me")
+    assert path.exists()
+    kept.forget("you")
+    assert not path.exists()
+
+
 def test_the_oldest_files_go_when_there_are_too_many() -> None:
-    kept = store.Store(100)
+    kept = store.Store(130)
     paths = [kept.put("me", str(i), {"a": bytes(40)})[0] for i in range(3)]
     now = time.time()
     for i, path in enumerate(paths):
         os.utime(path, (now + i - 10, now + i - 10))
-    kept.trim(30)
+    kept.trim(60)
     assert [path.exists() for path in paths] == [False, False, True]
     os.utime(paths[2], (now - 2 * store.OLDEST, now - 2 * store.OLDEST))
     kept.trim()

@@ -89,7 +89,7 @@ def requested(
 
 def _folder_for_both(output: str | None, number: int) -> str | None:
     """The output of films and photos together: a folder, or none."""
-    if output is None or Path(output).is_dir() or output.endswith("/"):
+    if output is None or Path(output).expanduser().is_dir() or output.endswith("/"):
         return output
     if Path(output).suffix:
         raise UserError(

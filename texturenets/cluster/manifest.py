@@ -91,7 +91,7 @@ def sort(
 def lines(text: str) -> list[dict[str, Any]]:
     """The lines of a manifest that are whole; a run that was killed may have left half of one."""
     found = []
-    for line in text.splitlines():
+    for line in text.split("\n"):
         try:
             value = json.loads(line)
         except ValueError:
@@ -151,7 +151,7 @@ class Manifest:
         self._add({"end": _now(), **facts})
 
     def _add(self, line: Mapping[str, Any]) -> None:
-        self._waiting.append(json.dumps(line, ensure_ascii=False) + "\n")
+        self._waiting.append(json.dumps(line) + "\n")
 
     def flush(self, *, now: bool = False) -> None:
         """Write what was added; at a URL once a minute, or `now`. Raises UserError."""

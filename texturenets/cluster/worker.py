@@ -156,9 +156,9 @@ class Journal:
         self.careful = self.path.exists()
         self._begun: dict[int, int] = {}
         for words in map(str.split, self.path.read_text().splitlines() if self.careful else ()):
-            if words[0] == "begin" and len(words) == 2:
+            if len(words) == 2 and words[0] == "begin":
                 self._begun[int(words[1])] = self._begun.get(int(words[1]), 0) + 1
-            elif words[0] == "done" and len(words) == 3:
+            elif len(words) == 3 and words[0] == "done":
                 self.outcomes[int(words[1])] = Outcome(int(words[2]))
         self._file = self.path.open("a")
 

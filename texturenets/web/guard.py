@@ -133,7 +133,7 @@ class Guard:
 
     def _check_length(self, headers: Headers) -> None:
         length, most = headers.get("content-length"), self.settings.limits.bytes
-        if length is not None and length.isdigit() and int(length) > most:
+        if length is not None and (length.isascii() and length.isdigit()) and int(length) > most:
             raise Problem(413, f"the body has {length} bytes; at most {most} are taken")
 
     async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:

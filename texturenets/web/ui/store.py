@@ -63,13 +63,18 @@ class Store:
 
     def put(self, session: str, what: str, files: Mapping[str, bytes]) -> list[Path]:
         """Write {name: contents} for `session` in place of what it had as `what`; their paths."""
+        self.trim(sum(map(len, files.values())))
         place = self.folder / uuid.uuid4().hex
         place.mkdir(parents=True)
         made = []
-        for name, data in files.items():
-            path = place / name
-            path.write_bytes(data)
-            made.append(path)
+        try:
+            for name, data in files.items():
+                path = place / name
+                path.write_bytes(data)
+                made.append(path)
+        except OSError:  # the disk is full
+            shutil.rmtree(place, ignore_errors=True)
+            raise
         self.keep(session, what, made)
         return made
 
@@ -79,13 +84,26 @@ class Store:
             before = self.files.pop((session, what), [])
             if paths:
                 self.files[session, what] = paths
-        _delete([path for path in before if path not in paths])
+            gone = self._unheld(before)
+        _delete(gone)
 
     def forget(self, session: str) -> None:
         """The page was closed: delete all that was its."""
         with self.lock:
-            gone = [self.files.pop(key) for key in list(self.files) if key[0] == session]
-        _delete([path for paths in gone for path in paths])
+            held = [self.files.pop(key) for key in list(self.files) if key[0] == session]
+            gone = self._unheld([path for paths in held for path in paths])
+        _delete(gone)
+
+    def drop(self, path: Path) -> None:
+        """Delete a file, unless somebody has it."""
+        with self.lock:
+            gone = self._unheld([path])
+        _delete(gone)
+
+    def _unheld(self, paths: list[Path]) -> list[Path]:
+        """Those that nobody has: Gradio keeps the same picture given twice as one file."""
+        held = {path for kept in self.files.values() for path in kept}
+        return [path for path in paths if path not in held]
 
     def trim(self, more: int = 0) -> None:
         """Delete what is older than OLDEST, and the oldest until `more` bytes have room."""
@@ -101,6 +119,9 @@ class Store:
                 break
             _delete([path])
             held -= size
+        with self.lock:
+            for key in [k for k, paths in self.files.items() if not any(path.exists() for path in paths)]:
+                del self.files[key]
 
 
 def _delete(paths: list[Path]) -> None:

@@ -180,7 +180,7 @@ class StylizeTab:
                 before, after, shape = await service.line.apart(small)
             except UserError as error:
                 raise Problem(422, str(error)) from None
-        stem = photo.stem or "photo"
+        stem = photo.stem[:40] or "photo"
         return before, after, (made, f"{stem}-{name}"), shape
 
 

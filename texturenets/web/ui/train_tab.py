@@ -170,7 +170,7 @@ class TrainTab:
             raise gr.Error(problem.detail, title="That did not work", print_exception=False) from None
         except OSError:
             raise gr.Error("The picture is no longer here: choose it again.", print_exception=False) from None
-        path.unlink(missing_ok=True)  # the training has its own
+        self.store.drop(path)  # the training has its own
         return gr.update(choices=self._names(), value=job.name), None, ""
 
     def _stop(self, name: str | None) -> None:
@@ -202,7 +202,10 @@ class TrainTab:
         if name is None:
             return table, gr.skip(), gr.skip(), gr.skip(), seen
         picture, points = self.trainings.picture(name), self.trainings.curves(name)
-        drawn = picture.stat().st_mtime_ns if picture else 0
+        try:
+            drawn, data = (picture.stat().st_mtime_ns, picture.read_bytes()) if picture else (0, b"")
+        except OSError:  # it went in the meantime
+            drawn, data = 0, b""
         now = (names, name, drawn, len(points))
         before = tuple(seen) if len(seen) == len(now) else (None,) * len(now)
         same = name == before[1]
@@ -210,7 +213,7 @@ class TrainTab:
         grown = plot = gr.skip()
         if not (same and drawn == before[2]):
             session = request.session_hash or ""
-            made = self.store.put(session, "grown", {"grown.jpg": picture.read_bytes()}) if picture else []
+            made = self.store.put(session, "grown", {"grown.jpg": data}) if data else []
             grown = gr.update(value=str(made[0]) if made else None)
         if not (same and len(points) == before[3]):
             plot = _frame(points)
