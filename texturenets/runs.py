@@ -192,7 +192,8 @@ class TextureRun(Run):
     learning_rate: float = 5e-3
     """Of the optimizer, at its highest."""
     lattice_weight: float = 0.0
-    """Weight of the penalty on grids of 2 and 4 pixels. Samples have none without it, and learn twice as fast."""
+    """Weight of the penalty on grids of 2 and 4 pixels. Without it the default network is at half the loss after
+    100 steps, and its samples hold few."""
 
     @property
     def settings(self) -> tuple[str, ...]:

@@ -245,14 +245,7 @@ def steps(
 
             repaint(painter, *job, options)
         else:
-            picture.pixels = painter.stylize(
-                to_numpy(picture.pixels),
-                strength=options.strength,
-                preserve_color=options.preserve_color,
-                seed=options.seed,
-                noise_level=options.noise_level,
-                stroke=options.stroke,
-            )
+            picture.pixels = painter.stylize(to_numpy(picture.pixels), **options.painting)
         return picture
 
     def encode(job: Job, picture: image.Picture | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from texturenets import image
 from texturenets.budget import Budget
@@ -31,6 +31,12 @@ class Options:
     seed: int = 0
     noise_level: float = 1.0
     stroke: Stroke = 1
+
+    @property
+    def painting(self) -> dict[str, Any]:
+        """What of it the network's pass is told: keyword arguments of `Style.stylize`."""
+        names = ("strength", "preserve_color", "seed", "noise_level", "stroke")
+        return {name: getattr(self, name) for name in names}
 
 
 def too_large(style: Style, photo: Path, size: int | None) -> bool:

@@ -86,7 +86,8 @@ def lattice_share(run: runs.Run, step: int) -> float:
 
     While the picture still changes with every step the penalty's gradient is noise to the other losses. 200 steps of
     the wave with its full weight throughout: validation losses 0.588 (VGG-16), 0.677 (SqueezeNet), 1.465 (content);
-    without it 0.475, 0.562, 1.405. What is there in the middle of a run is gone by its end.
+    without it 0.475, 0.562, 1.405. After 3000 steps the wave's grids were not above those of the photos; after 1000
+    from another style, udnie's were by 4.8 dB on one photo of four.
     """
     return min(1.0, max(0.0, 2 * (step + 1) / run.steps - 1))
 

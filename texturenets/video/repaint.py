@@ -22,14 +22,7 @@ def painting(style: Style, options: Options) -> Paint:
     """What `style` makes of one frame after the other; noise, where it takes any, is the same in all."""
 
     def paint(pixels: Pixels) -> Pixels:
-        return style(
-            pixels,
-            strength=options.strength,
-            preserve_color=options.preserve_color,
-            seed=options.seed,
-            noise_level=options.noise_level,
-            stroke=options.stroke,
-        )
+        return style(pixels, **options.painting)
 
     return paint
 

@@ -49,6 +49,18 @@ def names(catalogue: Catalogue, kind: Literal["style", "texture"]) -> list[str]:
     return [name for name, known in catalogue.models().items() if known.header.kind == kind]
 
 
+def named(catalogue: Catalogue, kind: Literal["style", "texture"], index: int) -> str | None:
+    """The model that was clicked; none where it has gone since."""
+    shown = names(catalogue, kind)
+    return shown[index] if index < len(shown) else None
+
+
+def kept(catalogue: Catalogue, kind: Literal["style", "texture"], chosen: str | None = None) -> str | None:
+    """The model chosen, or the first where that is not there; none without models."""
+    known = names(catalogue, kind)
+    return chosen if chosen in known else next(iter(known), None)
+
+
 def items(catalogue: Catalogue, kind: Literal["style", "texture"]) -> list[tuple[str, str]]:
     """What the gallery of a kind shows: (file, caption)."""
     known = catalogue.models()

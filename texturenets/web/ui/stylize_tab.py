@@ -32,7 +32,7 @@ class StylizeTab:
 
     def __init__(self, service: Service, store: Store, work: Work) -> None:
         self.service, self.store, self.work = service, store, work
-        chosen = next(iter(gallery.names(service.catalogue, "style")), None)
+        chosen = gallery.kept(service.catalogue, "style")
         with gr.Row(equal_height=False):
             with gr.Column(scale=5, min_width=300):
                 photo = gr.Image(
@@ -94,8 +94,7 @@ class StylizeTab:
 
     def refresh(self, chosen: str | None) -> tuple[Any, ...]:
         """New styles shown, the chosen one kept."""
-        known = gallery.names(self.service.catalogue, "style")
-        chosen = chosen if chosen in known else next(iter(known), None)
+        chosen = gallery.kept(self.service.catalogue, "style", chosen)
         return gallery.update(self.service.catalogue, "style", chosen), chosen
 
     def _given(self, photo: str | None, request: gr.Request) -> None:
@@ -103,8 +102,7 @@ class StylizeTab:
         self.store.keep(request.session_hash or "", "photo", [Path(photo)] if photo else [])
 
     def _chosen(self, event: gr.SelectData) -> str | None:
-        shown = gallery.names(self.service.catalogue, "style")
-        return shown[event.index] if event.index < len(shown) else None
+        return gallery.named(self.service.catalogue, "style", event.index)
 
     def _cancel(self, request: gr.Request) -> None:
         self.work.cancel(request.session_hash or "", "stylize")

@@ -31,7 +31,7 @@ class TextureTab:
 
     def __init__(self, service: Service, store: Store, work: Work) -> None:
         self.service, self.store, self.work = service, store, work
-        chosen = next(iter(gallery.names(service.catalogue, "texture")), None)
+        chosen = gallery.kept(service.catalogue, "texture")
         self.none = gr.HTML(NONE, visible=chosen is None)
         with gr.Row(equal_height=False, visible=chosen is not None) as self.all:
             with gr.Column(scale=5, min_width=300):
@@ -79,14 +79,12 @@ class TextureTab:
 
     def refresh(self, chosen: str | None) -> tuple[Any, ...]:
         """New textures shown, the chosen one kept."""
-        known = gallery.names(self.service.catalogue, "texture")
-        chosen = chosen if chosen in known else next(iter(known), None)
+        chosen = gallery.kept(self.service.catalogue, "texture", chosen)
         shown = gallery.update(self.service.catalogue, "texture", chosen)
-        return gr.update(visible=not known), gr.update(visible=bool(known)), shown, chosen
+        return gr.update(visible=chosen is None), gr.update(visible=chosen is not None), shown, chosen
 
     def _chosen(self, event: gr.SelectData) -> str | None:
-        shown = gallery.names(self.service.catalogue, "texture")
-        return shown[event.index] if event.index < len(shown) else None
+        return gallery.named(self.service.catalogue, "texture", event.index)
 
     def _cancel(self, request: gr.Request) -> None:
         self.work.cancel(request.session_hash or "", "texture")
