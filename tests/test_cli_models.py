@@ -82,6 +82,7 @@ def test_show(zoo: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "[red]research[/red]", "a print", __version__,
     ):  # fmt: skip
         assert words in text
+    assert not [line for line in text.splitlines() if line.endswith(" ")]
     assert main(["models", "show", "--json", str(zoo / "wave.safetensors")]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["training"] == training

@@ -25,6 +25,8 @@ app = App(name="models", help="List the shipped models, or show what a model fil
 
 LISTED = 20  # lines of a published network's graph, up to which they are shown
 
+PIPED = 10000  # columns of a table that no terminal shows: no line is broken
+
 AsJson = Annotated[Flag, Parameter(name="--json")]
 
 
@@ -157,10 +159,13 @@ def _print_json(value: Any) -> None:
 
 
 def _print_table(table: Table) -> None:
-    """As wide as the terminal; in a pipe as wide as it takes, for `grep` and the like."""
+    """As wide as the terminal; in a pipe as wide as it takes, no line filled up with blanks, for `grep` and the like."""
     from rich.console import Console
 
     console: Console = Console(highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, markup=False, emoji=False, width=1000)
-    console.print(table)
+    if console.is_terminal:
+        console.print(table)
+        return
+    text = io.StringIO()
+    Console(file=text, highlight=False, markup=False, emoji=False, width=PIPED).print(table)
+    print("\n".join(line.rstrip() for line in text.getvalue().splitlines()))
