@@ -59,7 +59,7 @@ class Run:
     """Weight of the texture loss."""
     tv_weight: float = 0.0
     """Weight of the total variation: higher, smoother."""
-    lattice_weight: float = 0.1
+    lattice_weight: float = 0.2
     """Weight of the penalty on grids of 2 and 4 pixels, which strided layers leave; it counts from the middle of the
     run on."""
     scaling: Scaling = "relative"
@@ -140,7 +140,7 @@ class StyleRun(Run):
 
     content_layers: tuple[str, ...] = ("squeezenet1_0:fire4",)
     """Layers of the content loss."""
-    content_weight: float = 2.0
+    content_weight: float = 2.5
     """Weight of the content loss: higher, more photo."""
     texture_photos: int = 0
     """Learn texture and content on so many photos, content alone on all (v1's mixed objective); 0: both on all."""

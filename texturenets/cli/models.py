@@ -159,7 +159,7 @@ def _print_json(value: Any) -> None:
 
 
 def _print_table(table: Table) -> None:
-    """As wide as the terminal; in a pipe as wide as it takes, no line filled up with blanks, for `grep` and the like."""
+    """As wide as the terminal; in a pipe as wide as it takes, no line filled up with blanks, for `grep`."""
     from rich.console import Console
 
     console: Console = Console(highlight=False, markup=False, emoji=False)

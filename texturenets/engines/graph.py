@@ -21,6 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, fx, nn
 
 from texturenets import layers
+from texturenets.engines import rewrite
 from texturenets.engines.facts import ConversionError, Facts
 from texturenets.engines.torch_engine import facts_of
 from texturenets.errors import UserError
@@ -639,6 +640,7 @@ def to_onnx(
     ]
     outputs = [value("picture", ["batch", 3, "height", "width"])]
     made = helper.make_graph(writer.nodes, "texturenets", inputs, outputs, writer.weights)
+    rewrite.rewrite(made, known.stride)
     model = helper.make_model(
         made, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="texturenets"
     )
