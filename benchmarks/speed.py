@@ -30,6 +30,7 @@ import numpy as np
 import peer
 import torch
 from safetensors.torch import save_file
+from torch.utils.flop_counter import FlopCounterMode
 
 from texturenets import engines, image, modelfile, noise, presets, sizes
 from texturenets.engines.graph import to_onnx
@@ -308,6 +309,11 @@ def train(args: argparse.Namespace) -> list[str]:
             "ours, auto": ours("b", "auto"),
         }
         times = in_turn(actions, args.runs)
+        with FlopCounterMode(display=False) as counter:
+            actions["ours, float32"]()
+    # What the convolutions and products of such a step take at the best rate, and nothing else
+    for precision, rate in floor.measure().operations.items():
+        times[f"its arithmetic alone, {precision}"] = counter.get_total_flops() / rate
     rows = [
         [name, f"{value:.2f}", f"{batch / value:.2f}", f"{times['peer, float32'] / value:.2f}"]
         for name, value in times.items()

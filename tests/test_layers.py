@@ -55,6 +55,48 @@ def test_instance_norm_is_the_formula() -> None:
     torch.testing.assert_close(norm(x), expected, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("order", [torch.channels_last, torch.contiguous_format])
+@pytest.mark.parametrize(
+    "batch", [1, 3]
+)  # PyTorch's own gradients of one map that is channels-last are wrong
+def test_gradients_of_instance_norm(batch: int, order: torch.memory_format, dtype: torch.dtype) -> None:
+    norm = layers.InstanceNorm(8).to(torch.float64 if dtype == torch.float64 else torch.float32)
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    x = (2 * torch.randn(batch, 8, 9, 7) + 3).to(dtype).to(memory_format=order).requires_grad_()
+    back = torch.randn(batch, 8, 9, 7).to(dtype).to(memory_format=order)
+    y = norm(x)
+    y.backward(back)
+    assert y.dtype == dtype
+    assert y.stride() == x.stride()
+    exact, weight, bias = (t.detach().double().requires_grad_() for t in (x, norm.weight, norm.bias))
+    mean, variance = exact.mean((2, 3), keepdim=True), exact.var((2, 3), correction=0, keepdim=True)
+    expected = (exact - mean) / (variance + 1e-5).sqrt() * weight[:, None, None] + bias[:, None, None]
+    expected.backward(back.double())
+    for found, wanted in (
+        (y, expected),
+        (x.grad, exact.grad),
+        (norm.weight.grad, weight.grad),
+        (norm.bias.grad, bias.grad),
+    ):
+        assert found is not None
+        assert wanted is not None
+        error = (found.double() - wanted).norm() / wanted.norm()
+        assert (
+            float(error.detach()) < {torch.float64: 1e-13, torch.float32: 3e-6, torch.bfloat16: 8e-3}[dtype]
+        )
+
+
+@pytest.mark.parametrize("mode", list(NUMPY_MODES))
+def test_padding_keeps_half_precision(mode: Padding) -> None:
+    x = torch.rand(1, 2, 6, 6).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        y = layers.pad(x, 2, mode)
+    assert y.dtype == torch.bfloat16
+    assert torch.equal(y, layers.pad(x.float(), 2, mode).bfloat16())
+
+
 def test_instance_norm_of_one_pixel_is_the_shift() -> None:
     norm = layers.InstanceNorm(2)
     nn.init.uniform_(norm.bias)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from texturenets.descriptors import Tap
 from texturenets.losses import (
     Objective,
+    Scaling,
     Terms,
     content_distance,
     diversity,
@@ -74,6 +75,24 @@ def test_relative_losses_are_over_the_targets_square(pictures: tuple[Tensor, Ten
     f, c = (features(x.numpy(), "t:b") for x in (y, photo))
     expected = np.mean(np.sum((f - c) ** 2, (1, 2, 3)) / np.sum(c**2, (1, 2, 3)))
     assert float(losses["content/t:b"]) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("scaling", ["relative", "paper"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_content_distance_is_the_formula(dtype: torch.dtype, scaling: Scaling) -> None:
+    f, t = torch.randn(2, 3, 4, 5).to(dtype).requires_grad_(), torch.randn(2, 3, 4, 5).to(dtype)
+    exact, target = f.detach().double().requires_grad_(), t.double()
+    expected = (exact - target).square().mean((1, 2, 3))
+    if scaling == "relative":
+        expected = expected / target.square().mean((1, 2, 3))
+    found, each = content_distance(f, t, scaling), torch.tensor([1.0, 3.0])
+    (found * each).sum().backward()
+    (expected * each).sum().backward()
+    close = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 1e-2}[dtype]
+    assert found.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+    torch.testing.assert_close(found.double(), expected, rtol=close, atol=0)
+    assert f.grad is not None
+    torch.testing.assert_close(f.grad.double(), exact.grad, rtol=close, atol=close)
 
 
 def test_relative_losses_do_not_change_with_the_features_scale() -> None:

@@ -24,17 +24,25 @@ def pad(x: Tensor, amount: int, mode: Padding) -> Tensor:
     if mode == "zero":
         return F.pad(x, (amount,) * 4)
     if mode == "replicate":
-        return F.pad(x, (amount,) * 4, mode="replicate")
+        return _pad(x, amount, mode)
     if mode == "circular":
         return _wrap(_wrap(x, amount, 2), amount, 3)
     while amount > 0:
         step_h, step_w = min(amount, x.shape[2] - 1), min(amount, x.shape[3] - 1)
         step = min(step_h, step_w)
         if step < 1:
-            return F.pad(x, (amount,) * 4, mode="replicate")
-        x = F.pad(x, (step,) * 4, mode="reflect")
+            return _pad(x, amount, "replicate")
+        x = _pad(x, step, "reflect")
         amount -= step
     return x
+
+
+def _pad(x: Tensor, amount: int, mode: str) -> Tensor:
+    if not torch.is_autocast_enabled(x.device.type):
+        return F.pad(x, (amount,) * 4, mode=mode)
+    # Autocast would pad in float32 (on the processor), and a copy needs no digits.
+    with torch.autocast(x.device.type, enabled=False):
+        return F.pad(x, (amount,) * 4, mode=mode)
 
 
 def _wrap(x: Tensor, amount: int, dim: int) -> Tensor:
@@ -52,6 +60,45 @@ def channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last) if x.device.type == "cpu" else x
 
 
+class _InstanceNorm(torch.autograd.Function):
+    """Instance normalization for training on the processor, without leaving the memory format.
+
+    PyTorch's own rearranges maps that are channels-last, forward and backward, which takes several times as long, and
+    its gradients of a single such map are those of another (2.13). Forward, groups of one channel are the same thing
+    and quick, if less exact where a map hardly varies; backward, they are slow.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+        n, c, h, w = x.shape
+        y, mean, scale = torch.native_group_norm(x, weight, bias, n, c, h * w, c, eps)
+        ctx.save_for_backward(x, weight, mean.view(n, 1, c), scale.view(n, 1, c))
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        x, weight, mean, scale = ctx.saved_tensors
+        n, c, h, w = x.shape
+        # Rows of positions: no copy where the map is channels-last.
+        grad = grads[0].permute(0, 2, 3, 1).reshape(n, h * w, c)
+        centred = x.permute(0, 2, 3, 1).reshape(n, h * w, c) - mean.to(x.dtype)
+        # Sums as products with ones: those of bf16 are accumulated in float32, and a plain sum takes longer.
+        ones = grad.new_ones(n, 1, h * w)
+        of_grad = (ones @ grad).to(mean.dtype)
+        of_both = (ones @ (grad * centred)).to(mean.dtype) * scale  # gradient times normalized map
+        factor = scale * weight
+        # arXiv 1502.03167, section 3, its three gradients of x put together
+        slope, offset = -factor * scale * of_both / (h * w), -factor * of_grad / (h * w)
+        onto = torch.addcmul(offset.to(x.dtype), slope.to(x.dtype), centred)
+        onto.addcmul_(factor.to(x.dtype), grad)
+        return (
+            onto.view(n, h, w, c).permute(0, 3, 1, 2),
+            of_both.sum((0, 1)).to(weight.dtype),
+            of_grad.sum((0, 1)).to(weight.dtype),
+            None,
+        )
+
+
 class InstanceNorm(nn.Module):
     """Instance normalization with a learned scale and shift, statistics in float32.
 
@@ -67,6 +114,9 @@ class InstanceNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to the same, normalized over H and W. A map of one pixel becomes the shift."""
+        if x.device.type == "cpu" and torch.is_grad_enabled():
+            y: Tensor = _InstanceNorm.apply(x, self.weight, self.bias, self.eps)  # type: ignore[no-untyped-call]
+            return y
         # use_input_stats=True; called below the check in F.instance_norm, which refuses 1 x 1 maps.
         return torch.instance_norm(
             x, self.weight.to(x.dtype), self.bias.to(x.dtype), None, None, True, 0.0, self.eps, False

@@ -68,6 +68,34 @@ class _NormalizedGradient(torch.autograd.Function):
         return (grad * (ctx.weight / (grad.abs().sum() + 1e-8))).to(grads[0].dtype), None
 
 
+def _mean_square(x: Tensor) -> Tensor:
+    """Of maps (N, C, H, W), of each picture: (N,), float32 or wider; the same bits in any memory format."""
+    rows = x.permute(0, 2, 3, 1).flatten(1)
+    wide = torch.promote_types(x.dtype, torch.float32)
+    mean: Tensor = torch.linalg.vector_norm(rows, dim=1, dtype=wide).square() / rows.shape[1]
+    return mean
+
+
+class _MeanSquare(torch.autograd.Function):
+    """Mean squared difference of two maps (N, C, H, W), of each picture: (N,), float32 or wider.
+
+    The maps are large, and time goes into passes over them: here the difference is kept as the maps are, and there
+    is no square of it.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, target: Tensor) -> Tensor:
+        difference = features - target
+        ctx.save_for_backward(difference)
+        return _mean_square(difference)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (difference,) = ctx.saved_tensors
+        factor = (2 / difference[0].numel()) * grads[0]
+        return difference * factor.to(difference.dtype)[:, None, None, None], None
+
+
 def texture_distance(matrices: Tensor, target: Tensor, scaling: Scaling) -> Tensor:
     """Squared distance of Gram matrices (N, C, C) to target (1, C, C), a picture each: (N,).
 
@@ -84,10 +112,10 @@ def content_distance(features: Tensor, target: Tensor, scaling: Scaling) -> Tens
 
     Johnson et al., arXiv 1603.08155, equation 2; "relative": over the target's mean square.
     """
-    target = target.float()
-    distance = (features.float() - target).square().mean((1, 2, 3))
+    target = target.to(features.dtype)  # stored features are wider than they were
+    distance: Tensor = _MeanSquare.apply(features, target)  # type: ignore[no-untyped-call]
     if scaling == "relative":
-        return distance / target.square().mean((1, 2, 3)).clamp_min(1e-12)
+        distance = distance / _mean_square(target).clamp_min(1e-12)
     return distance
 
 
