@@ -386,7 +386,7 @@ def test_the_longest_unused_go(kept: Path, monkeypatch: pytest.MonkeyPatch, tmp_
 PROGRAM = """
 import sys
 from texturenets.cli import main
-assert main(["stylize", sys.argv[1], "-s", sys.argv[2], "-o", sys.argv[3], "--size", "40"]) == 0
+assert main(sys.argv[1:]) == 0
 print(json.dumps([name for name in ("torch", "onnx", "openvino_telemetry") if sys.modules.get(name)]))
 """
 
@@ -397,13 +397,20 @@ def test_a_second_run_imports_no_torch_and_reports_no_usage(kept: Path, tmp_path
     path = save(tmp_path / "a.safetensors")
     engines.load(path, "openvino")
     Image.new("RGB", (30, 20), "teal").save(tmp_path / "photo.jpg")
-    words = [str(tmp_path / "photo.jpg"), str(path), str(tmp_path / "out.png")]
-    done = subprocess.run(
-        [sys.executable, "-c", f"import json{PROGRAM}", *words], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1]) == []
-    assert done.stderr.startswith("engine: openvino, ")
+    texture = save(tmp_path / "b.safetensors", FROM_NOISE, "texture")
+    engines.load(texture, "openvino")
+    out = ["-o", str(tmp_path / "out.png")]
+    for words in (
+        ["stylize", str(tmp_path / "photo.jpg"), "-s", str(path), *out, "--size", "40"],
+        ["sample", str(texture), *out, "--tileable"],
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", f"import json{PROGRAM}", *words],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout.splitlines()[-1]) == []
+        assert done.stderr.startswith("engine: openvino, ")
 
 
 # ---- Which one ---------------------------------------------------------------------------------------

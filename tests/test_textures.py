@@ -93,7 +93,8 @@ def test_what_does_not_wrap_tiles_by_a_margin(padding: Any) -> None:
     for tileable in (True, "x"):
         drawn, expected = (m.draw(32, 48, seed=1, tileable=tileable) for m in (model, circular))
         if tileable is True:
-            torch.testing.assert_close(drawn, expected, rtol=1e-5, atol=1e-5)
+            # Some processors convolve maps of other sizes by other algorithms: 1e-4 apart, in float32.
+            torch.testing.assert_close(drawn, expected, rtol=0, atol=5e-4)
         else:
             assert drawn.shape == (1, 3, 32, 48)
 

@@ -5,17 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from texturenets import budget, devices, nodes, noise, specs
+from texturenets.arrays import to_tensor
 from texturenets.engines import Engine
 from texturenets.errors import UserError
 from texturenets.modelfile import Header
 from texturenets.noise import NoiseInput
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Array = NDArray[np.float32]
 Tileable = bool | Literal["x", "y"]
 Levels = float | Mapping[int, float]
 
@@ -84,9 +89,8 @@ class Texture:
         pictures = []
         # One by one: in a batch every engine rounds its sums otherwise, and a seed's picture would not be its own.
         for i in range(1 if count is None else count):
-            y = self.draw(height, width, seed + i, tileable=tileable, level=level, hold=hold, held=seed)
-            pixels = (y[0] * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-            pictures.append(Image.fromarray(pixels))
+            y = self.draw_array(height, width, seed + i, tileable=tileable, level=level, hold=hold, held=seed)
+            pictures.append(Image.fromarray((y[0] * 255).round().astype(np.uint8).transpose(1, 2, 0)))
         return pictures[0] if count is None else pictures
 
     def draw(
@@ -104,6 +108,22 @@ class Texture:
 
         The rest as in `sample`, errors too.
         """
+        return to_tensor(
+            self.draw_array(height, width, seed, tileable=tileable, level=level, hold=hold, held=held)
+        )
+
+    def draw_array(
+        self,
+        height: int,
+        width: int,
+        seed: int = 0,
+        *,
+        tileable: Tileable = False,
+        level: Levels = 1.0,
+        hold: Sequence[int] = (),
+        held: int = 0,
+    ) -> Array:
+        """`draw` as an array, which needs no torch."""
         canvas = self.canvas(height, width, tileable)
         self._check_scales(hold)
         maps = self._noise(seed, canvas)
@@ -155,7 +175,7 @@ class Texture:
         ends = [self._noise(seed, canvas) for seed in (first, last)]
         angle = share * math.pi / 2
         maps = [_mixed(a, b, angle, n.distribution) for a, b, n in zip(*ends, self.inputs, strict=True)]
-        return self._drawn(self._levelled(maps, level), height, width, tileable)
+        return to_tensor(self._drawn(self._levelled(maps, level), height, width, tileable))
 
     def canvas(self, height: int, width: int, tileable: Tileable = False) -> tuple[int, int]:
         """Rows and columns that are drawn for a picture of that size. Raises UserError for one that cannot be."""
@@ -210,8 +230,8 @@ class Texture:
             raise UserError(f"tileable {tileable!r} is none of True, False, 'x' and 'y'")
         return tileable in (True, "y"), tileable in (True, "x")
 
-    def _noise(self, seed: int, canvas: tuple[int, int]) -> list[Tensor]:
-        return noise.draw(self.inputs, [seed], *canvas)
+    def _noise(self, seed: int, canvas: tuple[int, int]) -> list[Array]:
+        return noise.draw_arrays(self.inputs, [seed], *canvas)
 
     def _check_scales(self, scales: Sequence[int]) -> None:
         strange = [scale for scale in scales if scale not in self.scales]
@@ -229,12 +249,12 @@ class Texture:
                 raise UserError(f"noise level {value} at scale {scale} is below 0 or no number")
         return each
 
-    def _levelled(self, maps: Sequence[Tensor], level: Levels) -> list[Tensor]:
+    def _levelled(self, maps: Sequence[Array], level: Levels) -> list[Array]:
         """The maps with their distances from the mean times the level of their scale."""
         each = self.check(level)
         return noise.levelled(maps, self.inputs, [each.get(n.stride, 1.0) for n in self.inputs])
 
-    def _drawn(self, maps: Sequence[Tensor], height: int, width: int, tileable: Tileable) -> Tensor:
+    def _drawn(self, maps: Sequence[Array], height: int, width: int, tileable: Tileable) -> Array:
         """The network's picture of `maps`, cut to size and clamped."""
         rows, columns = self._axes(tileable)
         around = (0, 0)
@@ -249,29 +269,30 @@ class Texture:
             # A tile below what the engine takes, several times: the network wraps around, so it draws itself again.
             least = self.engine.facts.least
             times = (-(-least // height) if rows else 1, -(-least // width) if columns else 1)
-            maps = [m.repeat(1, 1, *times) for m in maps]
+            maps = [np.tile(m, (1, 1, *times)) for m in maps]
         advice = f"not enough memory for {width} x {height} pixels: ask for a smaller picture"
         with devices.memory_errors(advice):
             y = self.engine(None, maps)
-        return y[:, :, around[0] : around[0] + height, around[1] : around[1] + width].clamp(0, 1).clone()
+        return y[:, :, around[0] : around[0] + height, around[1] : around[1] + width].clip(0, 1)
 
 
-def _continued(x: Tensor, rows: int, columns: int) -> Tensor:
+def _continued(x: Array, rows: int, columns: int) -> Array:
     """`x` (N, C, H, W) continued periodically by so many rows and columns at both ends."""
-    down = torch.arange(-rows, x.shape[2] + rows) % x.shape[2]
-    across = torch.arange(-columns, x.shape[3] + columns) % x.shape[3]
-    return x[:, :, down][:, :, :, across]
+    return np.pad(x, ((0, 0), (0, 0), (rows, rows), (columns, columns)), mode="wrap")
 
 
-def _mixed(a: Tensor, b: Tensor, angle: float, distribution: noise.Distribution) -> Tensor:
+def _mixed(a: Array, b: Array, angle: float, distribution: noise.Distribution) -> Array:
     if angle in (0.0, math.pi / 2):
         return a if angle == 0 else b
+    cosine, sine = np.float32(math.cos(angle)), np.float32(math.sin(angle))
     if distribution == "normal":
-        return math.cos(angle) * a + math.sin(angle) * b
+        return cosine * a + sine * b
+    import torch
+
     # Half a step of the 24 bits that the numbers have keeps 0 away from the tail's end.
-    normal = [torch.special.ndtri(x.double() + 2.0**-25) for x in (a, b)]
+    normal = [torch.special.ndtri(to_tensor(x).double() + 2.0**-25) for x in (a, b)]
     mixed = math.cos(angle) * normal[0] + math.sin(angle) * normal[1]
-    result: Tensor = torch.special.ndtr(mixed).to(a.dtype)
+    result: Array = torch.special.ndtr(mixed).float().numpy()
     return result
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -23,7 +23,7 @@ from texturenets.errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from texturenets.textures import Levels, Texture, Tileable
+    from texturenets.textures import Array, Levels, Texture, Tileable
 
 SHEET = 4  # samples a row of a sheet where --count is not given
 DEFAULT = 256  # pixels of a side where --size is not given and the network does not say it
@@ -126,15 +126,15 @@ def sample(
     if engine == "auto" and not quiet:
         engine_note(model.engine)
 
-    def draw(which: int, kept: list[int]) -> Tensor:
-        return model.draw(height, width, which, tileable=tile, level=level, hold=kept, held=seed)
+    def draw(which: int, kept: list[int]) -> Array:
+        return model.draw_array(height, width, which, tileable=tile, level=level, hold=kept, held=seed)
 
     if sheet:
         image.write(files[0], _sheet(model, draw, number, seed, held), quality=quality)
         print(files[0])
         return 0
     if to is None:
-        pictures: Iterator[Tensor] = (draw(seed + i, held) for i in range(number))
+        pictures: Iterator[Array | Tensor] = (draw(seed + i, held) for i in range(number))
     else:
         pictures = model.between(height, width, seed, to, frames, tileable=tile, level=level)
     bar = photo_progress(number, quiet)
@@ -160,18 +160,23 @@ def _rounded(model: Texture, height: int, width: int, tile: Tileable) -> tuple[i
     return rounded
 
 
-def _sheet(model: Texture, draw: object, count: int, seed: int, held: list[int]) -> Tensor:
+def _sheet(
+    model: Texture, draw: Callable[[int, list[int]], Array], count: int, seed: int, held: list[int]
+) -> Tensor:
+    from texturenets.arrays import to_tensor
     from texturenets.contactsheet import sheet as lay_out
 
-    assert callable(draw)
+    def one(which: int, kept: list[int]) -> Tensor:
+        return to_tensor(draw(which, kept))
+
     names = [f"seed {seed + i}" for i in range(count)]
-    rows = {"all drawn anew": [draw(seed + i, held) for i in range(count)]}
+    rows = {"all drawn anew": [one(seed + i, held) for i in range(count)]}
     if held:
         rows = {f"{', '.join(map(str, held))} held": rows.popitem()[1]}
     else:
         for scale in model.scales:
             others = [other for other in model.scales if other != scale]
-            rows[f"scale {scale} alone"] = [draw(seed + i, others) for i in range(count)]
+            rows[f"scale {scale} alone"] = [one(seed + i, others) for i in range(count)]
     first = next(iter(rows.values()))[0]
     return lay_out(list(rows.values()), names, list(rows), cell=min(CELL, max(first.shape[2:])))
 
