@@ -88,6 +88,17 @@ def test_gradients_of_instance_norm(batch: int, order: torch.memory_format, dtyp
         )
 
 
+def test_instance_norm_of_a_part_of_a_map() -> None:
+    norm, whole = layers.InstanceNorm(4), torch.rand(2, 4, 9, 8).to(memory_format=torch.channels_last)
+    part = whole[:, :, 1:-2, 2:]
+    torch.testing.assert_close(norm(part), norm(part.contiguous()))
+
+
+@pytest.mark.parametrize("mode", list(NUMPY_MODES))
+def test_padding_of_shapes_alone(mode: Padding) -> None:
+    assert layers.pad(torch.empty(1, 2, 6, 6, device="meta"), 2, mode).shape == (1, 2, 10, 10)
+
+
 @pytest.mark.parametrize("mode", list(NUMPY_MODES))
 def test_padding_keeps_half_precision(mode: Padding) -> None:
     x = torch.rand(1, 2, 6, 6).bfloat16()

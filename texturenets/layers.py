@@ -38,7 +38,7 @@ def pad(x: Tensor, amount: int, mode: Padding) -> Tensor:
 
 
 def _pad(x: Tensor, amount: int, mode: str) -> Tensor:
-    if not torch.is_autocast_enabled(x.device.type):
+    if x.device.type == "meta" or not torch.is_autocast_enabled(x.device.type):
         return F.pad(x, (amount,) * 4, mode=mode)
     # Autocast would pad in float32 (on the processor), and a copy needs no digits.
     with torch.autocast(x.device.type, enabled=False):
@@ -71,6 +71,8 @@ class _InstanceNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
         n, c, h, w = x.shape
+        if not (x.is_contiguous() or x.is_contiguous(memory_format=torch.channels_last)):
+            x = x.contiguous(memory_format=torch.channels_last)  # a part of a map
         y, mean, scale = torch.native_group_norm(x, weight, bias, n, c, h * w, c, eps)
         ctx.save_for_backward(x, weight, mean.view(n, 1, c), scale.view(n, 1, c))
         return y
