@@ -14,7 +14,7 @@ import itertools
 import statistics
 import sys
 
-from bars import PHOTOS, photo, shared
+from bars import PHOTOS, painting, photo, shared
 
 from texturenets import api, evaluation, modelfile
 from texturenets.training.logistics import Logistics
@@ -41,9 +41,10 @@ def main() -> int:
     counts = []
     pairs = [(style, name) for name, style in itertools.product(PHOTOS, options.styles)][: options.pairs]
     for style, name in pairs:
-        painting = next((shared() / "images/style").glob(f"{modelfile.find(style).stem}.*"))
         settings = evaluation.Options(size=options.size, slow=1, cap=options.cap)
-        found = evaluation.evaluate_style(api.load_style(style), painting, [photo(name)], settings, how)
+        found = evaluation.evaluate_style(
+            api.load_style(style), painting(style), [photo(name)], settings, how
+        )
         row = found["photos"][0]
         counts.append(options.cap + 1 if row["iterations"] is None else row["iterations"])
         shown = f"more than {options.cap}" if row["iterations"] is None else row["iterations"]

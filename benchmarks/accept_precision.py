@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bars import PHOTOS, judge, of_models, photo, shared, texturenets
+from bars import PHOTOS, judge, of_models, painting, photo, texturenets
 
 SIZE, WITHIN = 512, 0.01
 SCORES = ("squeezenet", "vgg", "content")
@@ -24,7 +24,7 @@ def main() -> int:
     worst = 0.0
     with tempfile.TemporaryDirectory() as temporary:
         for style in options.models:
-            painting = next((shared() / "images/style").glob(f"{Path(style).stem}.*"))
+            style_image = painting(style)
             for name in PHOTOS:
                 found = []
                 for engine in ("torch", "auto"):
@@ -33,7 +33,7 @@ def main() -> int:
                         *("stylize", photo(name), "-s", style, "--size", str(SIZE), "-o", out),
                         *("--engine", engine),
                     )
-                    found.append(judge("style", painting, photo(name), out))
+                    found.append(judge("style", style_image, photo(name), out))
                 ratios = [found[1][score] / found[0][score] for score in SCORES]
                 worst = max(worst, *(abs(ratio - 1) for ratio in ratios))
                 shown = " / ".join(f"{ratio:.4f}" for ratio in ratios)

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bars import PHOTOS, judge, of_models, photo, published, shared, texturenets
+from bars import PHOTOS, judge, of_models, painting, photo, published, texturenets
 from PIL import Image
 
 SIZE, LATTICE, BORDER, ENOUGH = 512, 4.0, 2.0, 3
@@ -45,11 +45,11 @@ def main() -> int:
         )
         for style in options.models:
             stem, met = Path(style).stem, 0
-            painting = next((shared() / "images/style").glob(f"{stem}.*"))
+            style_image = painting(style)
             for name in PHOTOS:
                 out = folder / f"{name}-{stem}.png"
                 texturenets("stylize", photo(name), "-s", style, "--size", str(SIZE), "-o", out)
-                scores, artifacts = judge("style", painting, photo(name), out), judge("artifacts", out)
+                scores, artifacts = judge("style", style_image, photo(name), out), judge("artifacts", out)
                 mine = (scores["squeezenet"], scores["vgg"], scores["content"])
                 theirs = table.get((stem, name))
                 good = theirs is not None and all(a <= b for a, b in zip(mine, theirs, strict=True))

@@ -28,7 +28,7 @@ from pathlib import Path
 import av
 import numpy as np
 from accept_gigapixel import resident
-from bars import PHOTOS, ROOT, judge, photo, shared, texturenets
+from bars import PHOTOS, ROOT, judge, painting, photo, shared, texturenets
 
 from texturenets import api
 from texturenets.evaluation import evaluate_films
@@ -103,10 +103,17 @@ def trained(options: argparse.Namespace, folder: Path) -> tuple[Path, Path]:
     made = []
     for name, weight in (("plain", 0.0), ("steady", options.temporal)):
         model = folder / f"{name}.safetensors"
-        painting = next((shared() / "images/style").glob(f"{options.style}.*"))
         begun = time.perf_counter()
         texturenets(
-            *("train", "style", painting, "--content", shared() / "images/content/train", "-o", model),
+            *(
+                "train",
+                "style",
+                painting(options.style),
+                "--content",
+                shared() / "images/content/train",
+                "-o",
+                model,
+            ),
             *("--init", options.style, "--steps", str(options.steps), "--temporal", str(weight)),
             *(
                 "--weights",
@@ -126,12 +133,11 @@ def trained(options: argparse.Namespace, folder: Path) -> tuple[Path, Path]:
 
 def style_sums(model: Path, style: str, folder: Path) -> dict[str, float]:
     """The judge's style sums, a mean over the photos, by network."""
-    painting = next((shared() / "images/style").glob(f"{style}.*"))
     rows = []
     for name in PHOTOS:
         out = folder / f"{name}-{model.stem}.png"
         texturenets("stylize", photo(name), "-s", model, "--size", str(SIZE), "-o", out)
-        rows.append(judge("style", painting, photo(name), out))
+        rows.append(judge("style", painting(style), photo(name), out))
     return {key: statistics.fmean(row[key] for row in rows) for key in rows[0]}
 
 

@@ -26,6 +26,17 @@ def photo(name: str) -> Path:
     return shared() / "images/content/eval" / f"{name}.jpg"
 
 
+def painting(style: str | Path) -> Path:
+    """The painting of a style, by the name of its model file; ends the program where there is none."""
+    stem = Path(style).stem
+    found = next((shared() / "images/style").glob(f"{stem}.*"), None)
+    if found is None:
+        sys.exit(
+            f"{style}: no painting {stem}.* in {shared() / 'images/style'}; a model file is named after its own"
+        )
+    return found
+
+
 def texturenets(*words: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
     """One call of the command line, its output caught."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -43,12 +54,21 @@ def judge(*words: str | Path) -> dict[str, float]:
 def of_models(kind: str, description: str | None) -> argparse.ArgumentParser:
     """A parser whose argument `models` names shipped models or model files; all shipped ones of `kind` by default."""
     from texturenets import modelfile
+    from texturenets.errors import UserError
 
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     shipped = [name for name, path in modelfile.shipped().items() if modelfile.read_header(path).kind == kind]
-    parser.add_argument("models", nargs="*", default=shipped, metavar=kind)
+
+    def known(name: str) -> str:
+        try:
+            modelfile.read_header(modelfile.find(name, kind))
+        except UserError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+        return name
+
+    parser.add_argument("models", nargs="*", default=shipped, metavar=kind, type=known)
     return parser
 
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
-from texturenets.contactsheet import GAP, sheet
+from texturenets.contactsheet import GAP
+from texturenets.contactsheet import sheet as array_sheet
+
+
+def sheet(*rows: Any, **options: Any) -> Tensor:
+    return torch.from_numpy(array_sheet(*rows, **options))
 
 
 def plain(height: int, width: int, *rgb: float) -> Tensor:

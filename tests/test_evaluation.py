@@ -55,7 +55,7 @@ def test_a_texture_in_numbers(studio: tiny.Studio) -> None:
     texture = api.load_texture(model, "cpu")
     networks, _ = evaluation._networks(evaluation.run_of(texture.header), layers, _offline(studio))
     target = _exemplar(studio, texture.header)
-    samples = [texture.draw(64, 64, seed) for seed in (7, 8, 9)]
+    samples = [torch.from_numpy(texture.draw(64, 64, seed)) for seed in (7, 8, 9)]
     assert measures.texture_losses(networks, samples, target, layers) == pytest.approx(
         found["losses"], rel=1e-5
     )

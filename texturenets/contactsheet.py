@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
-from torch import Tensor
 
+from texturenets.arrays import to_numpy
 from texturenets.image import resize
 from texturenets.sizes import fit_longer
+
+if TYPE_CHECKING:
+    from texturenets.arrays import Array
 
 GAP = 8  # pixels between pictures, and around them
 PAPER, INK = 255, 40  # grey of the sheet and of the letters, 0..255
 
 
 def sheet(
-    rows: Sequence[Sequence[Tensor]],
+    rows: Sequence[Sequence[Array]],
     columns: Sequence[str],
     labels: Sequence[str] | None = None,
     cell: int = 320,
-) -> Tensor:
-    """One picture (1, 3, H, W) of all `rows`, each a list of pictures (1, 3, H, W), RGB in [0, 1].
+) -> NDArray[np.float32]:
+    """One picture (1, 3, H, W) of all `rows`, each a list of pictures (1, 3, H, W), arrays or tensors, RGB in [0, 1].
 
     Every picture is scaled to fit a square of `cell` pixels, its shape kept; a row is as high as its highest
     picture. `columns` are the names above, one for every picture of the longest row; `labels` the names of the
@@ -38,7 +42,7 @@ def sheet(
         )
     letters = max(12, cell // 16)
     line = letters + GAP
-    small = [[resize(p, fit_longer((p.shape[2], p.shape[3]), cell)) for p in row] for row in rows]
+    small = [[resize(to_numpy(p), fit_longer((p.shape[2], p.shape[3]), cell)) for p in row] for row in rows]
     heights = [max(p.shape[2] for p in row) for row in small]
 
     width = GAP + len(columns) * (cell + GAP)
@@ -68,8 +72,8 @@ def sheet(
             write(labels[index], GAP, top - GAP // 2)
             top += line
 
-    result = torch.from_numpy(np.array(canvas)).permute(2, 0, 1)[None].float() / 255
-    for picture, y, x in places:  # pixels straight from the tensors: no rounding on the way
+    result = np.array(canvas, np.float32).transpose(2, 0, 1)[None] / np.float32(255)
+    for picture, y, x in places:  # the pictures' own numbers: no rounding on the way
         h, w = picture.shape[2:]
         result[:, :, y : y + h, x : x + w] = picture
     return result

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from texturenets import image, measures, optimize, presets, runs
 from texturenets.api import Style
+from texturenets.arrays import to_tensor
 from texturenets.descriptors import Descriptors
 from texturenets.errors import UserError
 from texturenets.losses import Objective, Terms
@@ -91,7 +92,7 @@ def evaluate_texture(
     side = min(options.size, model.fixed or options.size)
     progress("drawing samples")
     seeds = range(options.seed, options.seed + options.samples)
-    samples = [model.draw(side, side, seed).to(device) for seed in seeds]
+    samples = [to_tensor(model.draw(side, side, seed)).to(device) for seed in seeds]
     losses = measures.texture_losses(networks, samples, target, terms.style_layers)
     halves = measures.half_losses(networks, target, terms.style_layers)
     found: dict[str, Any] = {
@@ -112,7 +113,7 @@ def evaluate_texture(
     if model.fixed is None:
         tile = -(-max(side, 3 * model.stride) // model.stride) * model.stride
         progress("drawing tiles")
-        tiles = [model.draw(tile, tile, seed, tileable=True) for seed in seeds]
+        tiles = [to_tensor(model.draw(tile, tile, seed, tileable=True)) for seed in seeds]
         found["seam"] = {
             name: measures.seam(tiles, model.stride, axis) for name, axis in (("x", 3), ("y", 2))
         }

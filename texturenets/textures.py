@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +16,6 @@ from texturenets.engines import Engine
 from texturenets.errors import UserError
 from texturenets.modelfile import Header
 from texturenets.noise import NoiseInput
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 Array = NDArray[np.float32]
 Tileable = bool | Literal["x", "y"]
@@ -89,7 +86,7 @@ class Texture:
         pictures = []
         # One by one: in a batch every engine rounds its sums otherwise, and a seed's picture would not be its own.
         for i in range(1 if count is None else count):
-            y = self.draw_array(height, width, seed + i, tileable=tileable, level=level, hold=hold, held=seed)
+            y = self.draw(height, width, seed + i, tileable=tileable, level=level, hold=hold, held=seed)
             pictures.append(Image.fromarray((y[0] * 255).round().astype(np.uint8).transpose(1, 2, 0)))
         return pictures[0] if count is None else pictures
 
@@ -103,27 +100,11 @@ class Texture:
         level: Levels = 1.0,
         hold: Sequence[int] = (),
         held: int = 0,
-    ) -> Tensor:
-        """One sample (1, 3, `height`, `width`), RGB in [0, 1]. `held`: the seed of the scales in `hold`.
-
-        The rest as in `sample`, errors too.
-        """
-        return to_tensor(
-            self.draw_array(height, width, seed, tileable=tileable, level=level, hold=hold, held=held)
-        )
-
-    def draw_array(
-        self,
-        height: int,
-        width: int,
-        seed: int = 0,
-        *,
-        tileable: Tileable = False,
-        level: Levels = 1.0,
-        hold: Sequence[int] = (),
-        held: int = 0,
     ) -> Array:
-        """`draw` as an array, which needs no torch."""
+        """One sample, an array (1, 3, `height`, `width`), float32 RGB in [0, 1].
+
+        `held`: the seed of the scales in `hold`. The rest as in `sample`, errors too.
+        """
         canvas = self.canvas(height, width, tileable)
         self._check_scales(hold)
         maps = self._noise(seed, canvas)
@@ -142,7 +123,7 @@ class Texture:
         *,
         tileable: Tileable = False,
         level: Levels = 1.0,
-    ) -> Iterator[Tensor]:
+    ) -> Iterator[Array]:
         """`frames` pictures, as `draw` gives them, from the sample of seed `first` to that of `last`.
 
         The noise goes from the one to the other along a quarter of a circle, on which it keeps its distribution at
@@ -164,7 +145,7 @@ class Texture:
         *,
         tileable: Tileable = False,
         level: Levels = 1.0,
-    ) -> Tensor:
+    ) -> Array:
         """One picture of the way that `between` goes: at `share` 0 the sample of `first`, at 1 that of `last`.
 
         Raises UserError as `draw` does, and for a share outside [0, 1].
@@ -175,7 +156,7 @@ class Texture:
         ends = [self._noise(seed, canvas) for seed in (first, last)]
         angle = share * math.pi / 2
         maps = [_mixed(a, b, angle, n.distribution) for a, b, n in zip(*ends, self.inputs, strict=True)]
-        return to_tensor(self._drawn(self._levelled(maps, level), height, width, tileable))
+        return self._drawn(self._levelled(maps, level), height, width, tileable)
 
     def canvas(self, height: int, width: int, tileable: Tileable = False) -> tuple[int, int]:
         """Rows and columns that are drawn for a picture of that size. Raises UserError for one that cannot be."""
@@ -284,9 +265,8 @@ def _continued(x: Array, rows: int, columns: int) -> Array:
 def _mixed(a: Array, b: Array, angle: float, distribution: noise.Distribution) -> Array:
     if angle in (0.0, math.pi / 2):
         return a if angle == 0 else b
-    cosine, sine = np.float32(math.cos(angle)), np.float32(math.sin(angle))
     if distribution == "normal":
-        return cosine * a + sine * b
+        return math.cos(angle) * a + math.sin(angle) * b
     import torch
 
     # Half a step of the 24 bits that the numbers have keeps 0 away from the tail's end.

@@ -40,8 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0 for success; 2 for a mistake of the user's, in one line on standard error; 130 after Ctrl-C.
     """
-    # PyTorch asks for memory anew for every large map; in pages of 2 MB instead of 4 kB that takes half the time of
-    # what is done with them (a picture out of core: 1.7 s a megapixel instead of 3.1).
+    # PyTorch asks the system for memory anew for every large map, and waits while it is handed over page by page:
+    # pages of 2 MB are handed over sooner than those of 4 kB.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     words = cluster_words(sys.argv[1:] if arguments is None else arguments)
     try:

@@ -21,8 +21,6 @@ from texturenets.cli.common import (
 from texturenets.errors import UserError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from texturenets.textures import Array, Levels, Texture, Tileable
 
 SHEET = 4  # samples a row of a sheet where --count is not given
@@ -127,14 +125,14 @@ def sample(
         engine_note(model.engine)
 
     def draw(which: int, kept: list[int]) -> Array:
-        return model.draw_array(height, width, which, tileable=tile, level=level, hold=kept, held=seed)
+        return model.draw(height, width, which, tileable=tile, level=level, hold=kept, held=seed)
 
     if sheet:
         image.write(files[0], _sheet(model, draw, number, seed, held), quality=quality)
         print(files[0])
         return 0
     if to is None:
-        pictures: Iterator[Array | Tensor] = (draw(seed + i, held) for i in range(number))
+        pictures: Iterator[Array] = (draw(seed + i, held) for i in range(number))
     else:
         pictures = model.between(height, width, seed, to, frames, tileable=tile, level=level)
     bar = photo_progress(number, quiet)
@@ -162,21 +160,17 @@ def _rounded(model: Texture, height: int, width: int, tile: Tileable) -> tuple[i
 
 def _sheet(
     model: Texture, draw: Callable[[int, list[int]], Array], count: int, seed: int, held: list[int]
-) -> Tensor:
-    from texturenets.arrays import to_tensor
+) -> Array:
     from texturenets.contactsheet import sheet as lay_out
 
-    def one(which: int, kept: list[int]) -> Tensor:
-        return to_tensor(draw(which, kept))
-
     names = [f"seed {seed + i}" for i in range(count)]
-    rows = {"all drawn anew": [one(seed + i, held) for i in range(count)]}
+    rows = {"all drawn anew": [draw(seed + i, held) for i in range(count)]}
     if held:
         rows = {f"{', '.join(map(str, held))} held": rows.popitem()[1]}
     else:
         for scale in model.scales:
             others = [other for other in model.scales if other != scale]
-            rows[f"scale {scale} alone"] = [one(seed + i, others) for i in range(count)]
+            rows[f"scale {scale} alone"] = [draw(seed + i, others) for i in range(count)]
     first = next(iter(rows.values()))[0]
     return lay_out(list(rows.values()), names, list(rows), cell=min(CELL, max(first.shape[2:])))
 

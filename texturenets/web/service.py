@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from texturenets import image, sizes
+from texturenets.arrays import to_tensor
 from texturenets.errors import UserError
 from texturenets.stroke import Stroke, ladder
 from texturenets.web.line import Line
@@ -160,7 +161,7 @@ class Service:
         def draw(model: Any) -> Any:
             if towards is None:
                 return model.sample((width, height), seed=seed, tileable=tileable)
-            return model.mix(height, width, seed, towards, share, tileable=tileable)
+            return to_tensor(model.mix(height, width, seed, towards, share, tileable=tileable))
 
         async with self.line.time(), self.line.room:
             drawn = await self._draw(name, known, draw)
