@@ -81,13 +81,13 @@ def _gram(features: Tensor) -> Tensor:
 class Training:
     """The loop; `step` makes one of it."""
 
-    def __init__(self, batch: int = 4, side: int = 256) -> None:
-        self.network, self.vgg = network(), VGG16()
+    def __init__(self, batch: int = 4, side: int = 256, device: str = "cpu") -> None:
+        self.network, self.vgg = network().to(device), VGG16().to(device)
         self.optimizer = torch.optim.Adam(self.network.parameters(), 1e-3)
-        self.photos = 255 * torch.rand(batch, 3, side, side)
-        self.mean = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
-        self.std = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
-        style = self._normalized(255 * torch.rand(1, 3, side, side)).repeat(batch, 1, 1, 1)
+        self.photos = 255 * torch.rand(batch, 3, side, side, device=device)
+        self.mean = torch.tensor([0.485, 0.456, 0.406], device=device).view(3, 1, 1)
+        self.std = torch.tensor([0.229, 0.224, 0.225], device=device).view(3, 1, 1)
+        style = self._normalized(255 * torch.rand(1, 3, side, side, device=device)).repeat(batch, 1, 1, 1)
         self.style = [_gram(one) for one in self.vgg(style)]
 
     def _normalized(self, x: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import floor
 import numpy as np
@@ -32,7 +33,7 @@ import torch
 from safetensors.torch import save_file
 from torch.utils.flop_counter import FlopCounterMode
 
-from texturenets import engines, image, modelfile, noise, presets, sizes
+from texturenets import engines, image, kernels, modelfile, noise, presets, sizes
 from texturenets.engines.graph import to_onnx
 from texturenets.engines.onnx_engine import ONNXEngine
 from texturenets.engines.openvino_engine import OpenVINOEngine
@@ -121,7 +122,9 @@ def rates_line(rates: floor.Rates) -> str:
 
 
 def stylize(args: argparse.Namespace) -> list[str]:
-    """Johnson and our default at one size; on a graphics card too, where there is one."""
+    """Johnson and our default at one size, or on a graphics card at two."""
+    if args.device == "cuda":
+        return _stylize_cuda(args)
     side = args.size
     x = torch.rand(1, 3, side, side)
     network = peer.network().eval()
@@ -142,12 +145,7 @@ def stylize(args: argparse.Namespace) -> list[str]:
     rates = floor.measure()
     known = {name: w.floor(rates, name.rpartition(" ")[2]) for name, w in floors.items()}
     rows = against(times, "peer, eager float32", known)
-    texts = [show(f"A photo of {side} x {side}. {rates_line(rates)}", HEAD, rows)]
-    if torch.cuda.is_available():
-        texts += _stylize_cuda(args)
-    else:
-        print("\nGraphics card: none here, not measured.")
-    return texts
+    return [show(f"A photo of {side} x {side}. {rates_line(rates)}", HEAD, rows)]
 
 
 def _stylize_cuda(args: argparse.Namespace) -> list[str]:
@@ -159,12 +157,15 @@ def _stylize_cuda(args: argparse.Namespace) -> list[str]:
         ("our default", Residual(), (2160, 3840)),
     ):
         x = torch.rand(1, 3, height, width, device="cuda")
-        eager = TorchEngine(build(spec), "cuda", "float32")
+        # Plain PyTorch: the peer's network, and for our default its layers without our kernels
+        network = peer.network() if spec is JOHNSON else build(spec)
+        network = network.eval().to("cuda")
         half = TorchEngine(build(spec), "cuda", "fp16")
-        counted = floor.work(eager.network, x)
+        with mock.patch.object(kernels, "suit", return_value=False):  # layers that are merged are not seen
+            counted = floor.work(build(spec).to("cuda"), x)
 
-        def plain(x: Any = x, network: Any = eager.network) -> None:
-            with torch.inference_mode():
+        def plain(x: Any = x, network: Any = network) -> None:
+            with torch.inference_mode(), mock.patch.object(kernels, "suit", return_value=False):
                 network(x)
             torch.cuda.synchronize()
 
@@ -296,26 +297,43 @@ def train(args: argparse.Namespace) -> list[str]:
                 save_every=0,
                 validate_every=0,
                 pictures_every=0,
-                device="cpu",
+                device=args.device,
             )
             training = StyleTraining(run, [root / "style.jpg"], photos, root / f"{name}.safetensors", how)
             steps = iter(training)
-            return lambda: next(steps)
+            return awaited(lambda: next(steps))
 
-        theirs = peer.Training(batch, side)
+        def awaited(action: Callable[[], Any]) -> Callable[[], Any]:
+            if args.device == "cpu":
+                return action
+
+            def both() -> None:
+                action()
+                torch.cuda.synchronize()
+
+            return both
+
+        theirs = peer.Training(batch, side, args.device)
         actions = {
-            "peer, float32": theirs.step,
+            "peer, float32": awaited(theirs.step),
             "ours, float32": ours("a", "float32"),
             "ours, auto": ours("b", "auto"),
         }
-        times = in_turn(actions, args.runs)
+        if args.device == "cuda":
+            for _ in range(8):  # the first steps are not yet recorded
+                for action in actions.values():
+                    action()
+        times = in_turn(actions, args.runs if args.device == "cpu" else 50 * args.runs)
         with FlopCounterMode(display=False) as counter:
-            actions["ours, float32"]()
+            if args.device == "cpu":
+                actions["ours, float32"]()
+            else:
+                theirs.step()
     # What the convolutions and products of such a step take at the best rate, and nothing else
-    for precision, rate in floor.measure().operations.items():
+    for precision, rate in floor.measure(device=args.device).operations.items():
         times[f"its arithmetic alone, {precision}"] = counter.get_total_flops() / rate
     rows = [
-        [name, f"{value:.2f}", f"{batch / value:.2f}", f"{times['peer, float32'] / value:.2f}"]
+        [name, f"{value:.3g}", f"{batch / value:.3g}", f"{times['peer, float32'] / value:.2f}"]
         for name, value in times.items()
     ]
     head = ("", "s a step", "images/s", "times the peer's")
@@ -421,6 +439,8 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=9, help="rounds that count")
     parser.add_argument("--photos", help="folder of photos, for accuracy")
     parser.add_argument("-o", "--output", type=Path, help="write the tables to this file, too")
+    here = "cuda" if torch.cuda.is_available() else "cpu"
+    parser.add_argument("--device", choices=["cpu", "cuda"], default=here, help="for stylize and train")
     args = parser.parse_args()
     if args.subject == "accuracy" and not args.photos:
         parser.error("accuracy needs --photos")

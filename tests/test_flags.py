@@ -288,7 +288,9 @@ def test_defaults_here_are_those_of_the_default_recipe(section: str) -> None:
         name = row.here.partition(" ")[0][2:].replace("-", "_")
         if name == "style_layers":
             assert row.default.startswith(f"{len(run.style_layers)} layers")
-        elif name in ("workers", "snapshot_every"):
+        elif name == "workers":
+            assert (how.workers, row.default) == (None, "by the device")
+        elif name == "snapshot_every":
             assert row.default == str(getattr(how, name)), flag
         elif name == "set":
             spec = specs.make(run.generator, run.settings)

@@ -12,12 +12,12 @@ from texturenets.training.optimizer import STEP, Muon, orthogonalize
 @pytest.mark.parametrize("shape", [(8, 72), (72, 8), (16, 16)])
 def test_singular_values_come_near_one(shape: tuple[int, int]) -> None:
     matrix = torch.randn(shape) * 1e-3
-    values = torch.linalg.svdvals(orthogonalize(matrix))
+    values = torch.linalg.svdvals(orthogonalize(matrix[None])[0])
     assert float(values.min()) > 0.5
     assert float(values.max()) < 1.3
     # the same row and column spaces: it is the polar factor, not just any orthogonal matrix
     u, _, v = torch.linalg.svd(matrix, full_matrices=False)
-    assert float(torch.trace(u.T @ orthogonalize(matrix) @ v.T)) > 0.5 * min(shape)
+    assert float(torch.trace(u.T @ orthogonalize(matrix[None])[0] @ v.T)) > 0.5 * min(shape)
 
 
 def test_a_step_on_a_convolution_has_the_stated_size() -> None:

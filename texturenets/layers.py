@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from texturenets import kernels
 from texturenets.specs import Activation, Normalization, Output, Padding
 
 
@@ -27,6 +28,12 @@ def pad(x: Tensor, amount: int, mode: Padding) -> Tensor:
         return _pad(x, amount, mode)
     if mode == "circular":
         return _wrap(_wrap(x, amount, 2), amount, 3)
+    return _reflect(x, amount)
+
+
+def _reflect(x: Tensor, amount: int) -> Tensor:
+    if kernels.suit(x) and amount < min(x.shape[2:]):
+        return kernels.reflect(x, amount)
     while amount > 0:
         step_h, step_w = min(amount, x.shape[2] - 1), min(amount, x.shape[3] - 1)
         step = min(step_h, step_w)
@@ -56,8 +63,8 @@ def _wrap(x: Tensor, amount: int, dim: int) -> Tensor:
 
 
 def channels_last(x: Tensor) -> Tensor:
-    """`x` with its channels side by side in memory, on the processor, whose convolutions are faster that way."""
-    return x.contiguous(memory_format=torch.channels_last) if x.device.type == "cpu" else x
+    """`x` with its channels side by side in memory, where convolutions are faster that way."""
+    return x.contiguous(memory_format=torch.channels_last) if x.device.type in ("cpu", "cuda") else x
 
 
 class _InstanceNorm(torch.autograd.Function):
@@ -116,6 +123,8 @@ class InstanceNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to the same, normalized over H and W. A map of one pixel becomes the shift."""
+        if kernels.suit(x):
+            return kernels.instance_norm(x, self.weight, self.bias, self.eps)
         if x.device.type == "cpu" and torch.is_grad_enabled():
             y: Tensor = _InstanceNorm.apply(x, self.weight, self.bias, self.eps)  # type: ignore[no-untyped-call]
             return y
@@ -157,6 +166,10 @@ class PaddedConv(nn.Module):
         y: Tensor = self.conv(pad(x, self.amount, self.padding))
         return y
 
+    def without_bias(self, x: Tensor) -> Tensor:
+        """For what takes the mean away again."""
+        return F.conv2d(pad(x, self.amount, self.padding), self.conv.weight, None, self.conv.stride)
+
 
 class ConvBlock(nn.Module):
     """Padded convolution, normalization, and a ReLU unless `activation` is off."""
@@ -181,7 +194,16 @@ class ConvBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) to (N, outputs, ceil(H / stride), ceil(W / stride))."""
-        x = self.norm(self.conv(x))
+        if isinstance(self.norm, InstanceNorm) and kernels.suit(x):
+            relu = self.activation and not self.slope
+            norm, conv = self.norm, self.conv
+            x = kernels.instance_norm(
+                conv.without_bias(x), norm.weight, norm.bias, norm.eps, relu, conv.conv.bias
+            )
+            if relu:
+                return x
+        else:
+            x = self.norm(self.conv(x))
         if not self.activation:
             return x
         return F.leaky_relu(x, self.slope) if self.slope else F.relu(x)
@@ -209,15 +231,23 @@ def upsample(x: Tensor, padding: Padding = "replicate") -> Tensor:
     the map goes on at its other end, else with its outermost pixels.
     """
     if padding == "circular":
-        return F.interpolate(pad(x, 1, "circular"), scale_factor=2.0, mode="bilinear")[:, :, 2:-2, 2:-2]
-    return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+        return _twice(pad(x, 1, "circular"), bilinear=True)[:, :, 2:-2, 2:-2]
+    return _twice(x, bilinear=True)
+
+
+def _twice(x: Tensor, bilinear: bool) -> Tensor:
+    if kernels.suit(x):
+        return kernels.double(x, bilinear)
+    if bilinear:
+        return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+    return F.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
 def double(x: Tensor, how: str, padding: Padding) -> Tensor:
     """Twice the height and width, `how` "nearest" or "bilinear" (`upsample`)."""
     if how == "bilinear":
         return upsample(x, padding)
-    return F.interpolate(x, scale_factor=2.0, mode="nearest")
+    return _twice(x, bilinear=False)
 
 
 def slope(activation: Activation) -> float:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from texturenets.arrays import A, like, present, to_tensor
 from texturenets.engines.facts import Facts
+from texturenets.engines.narrow import rewritten
 
 GRAPHS = 4
 """Sizes for which the kernel launches of a pass stay recorded; each holds the maps of one pass."""
@@ -52,7 +53,10 @@ class TorchEngine:
         if precision == "auto":
             precision = "float32" if self.device.type == "cpu" else "fp16"
         self.precision, self.dtype = precision, DTYPES[precision]
-        self.network = network.eval().to(self.device, self.dtype)
+        network = network.eval()
+        if self.device.type == "cuda" and self.dtype != torch.float32:
+            network = rewritten(network)
+        self.network = network.to(self.device, self.dtype)
         if self.device.type != "cpu" or self.dtype != torch.float32:
             self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.facts = facts_of(self.network)

@@ -17,8 +17,8 @@ class Logistics:
     """Never download."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
-    workers: int = 1
-    """Processes that decode photos ahead of the step; 0: none."""
+    workers: int | None = None
+    """Processes that decode photos ahead of the step; 0: none. By default 1, and up to 8 for a graphics card."""
     save_every: int = 100
     """Steps between two checkpoints."""
     validate_every: int = 250
@@ -37,5 +37,5 @@ class Logistics:
     def __post_init__(self) -> None:
         """Raises UserError for a number below 0."""
         for name in ("workers", "save_every", "validate_every", "pictures_every", "snapshot_every"):
-            if getattr(self, name) < 0:
+            if (getattr(self, name) or 0) < 0:
                 raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)} is below 0")

@@ -9,7 +9,7 @@ import hashlib
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,11 +30,13 @@ from texturenets.noise import NoiseInput
 from texturenets.training import checkpoint, memory, setup
 from texturenets.training.logistics import Logistics
 from texturenets.training.optimizer import Muon
-from texturenets.training.stability import Disturbed
+from texturenets.training.parts import Part
+from texturenets.training.recorded import Recorder
 
 R = TypeVar("R", bound=runs.Run)
 
 
+CHECKED_EVERY = 20  # steps between two looks at the losses on a graphics card
 SMALLEST = 32  # pixels of the shorter side of what is learned: the deepest default layers see two positions
 FLAT = 1 / 255  # standard deviation of the channels below which a picture holds nothing to learn
 
@@ -53,21 +55,6 @@ class Record:
     best: bool = False
     pictures: Tensor | None = None
     saved: Path | None = None
-
-
-@dataclass
-class Part:
-    """What goes through the network at once: photos (N, 3, H, W) or None, maps of noise, and what photos hold.
-
-    `count` is N. `content` are the photos' features, by level of the loss pyramid. `disturbed`: the photos once more,
-    for the stability loss.
-    """
-
-    count: int
-    x: Tensor | None
-    noises: list[Tensor]
-    content: list[dict[str, Tensor]] | None = None
-    disturbed: Disturbed | None = None
 
 
 def learning_rate(run: runs.Run, step: int) -> float:
@@ -138,15 +125,15 @@ class Training(Generic[R]):
         torch.manual_seed(run.seed)
         # Who names a file of their own to be trained wants its code to be run.
         self.custom = run.generator if isinstance(self.spec, specs.Custom) else None
-        self.network = build(self.spec, custom=self.custom)
+        self.network = build(self.spec, custom=self.custom).to(self.device)
         self.noise: tuple[NoiseInput, ...] = getattr(self.network, "noise", ())
         self._check_network()
-        if self.device.type == "cpu":
+        if self.device.type in ("cpu", "cuda"):
             self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.logistics.init:
             self._start_from(modelfile.find(self.logistics.init))
-        kind: Callable[..., torch.optim.Optimizer] = Muon if run.optimizer == "muon" else torch.optim.Adam
-        self.optimizer: torch.optim.Optimizer = kind(self.network.parameters(), lr=run.learning_rate)
+        self.recorder = Recorder(self._apart) if self._can_record() else None
+        self.optimizer = self._optimizer()
         self.state = checkpoint.State(0, 0.0, None, 0, self.facts)
         if resume:
             self._resume()
@@ -303,18 +290,18 @@ class Training(Generic[R]):
         for batch in batches:
             waited = time.perf_counter() - mark
             rate = learning_rate(run, batch.step)
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
+            self._set_rate(rate)
             losses, y = self._step(self._parts(batch, slots))
-            self._check_losses(batch.step + 1, losses, rate)
             self.state.step = step = batch.step + 1
+            last = step == run.steps
+            if self._looked_at(step) or last or self.stop:
+                self._check_losses(step, losses, rate)
             if fabric.world_size > 1:  # the signal may have come to one between two steps of the other
                 asked = torch.tensor(float(self.stop), device=fabric.device)
                 self.stop = bool(fabric.all_reduce(asked, reduce_op="max"))
             unreadable = sorted({*self.unreadable, *batch.unreadable} - told)
             told.update(unreadable)
             record = Record(step, losses, rate, 0.0, waited, unreadable)
-            last = step == run.steps
             if fabric.is_global_zero:
                 if _due(step, self.logistics.pictures_every) or last or step == 1:
                     record.pictures = self._shown(batch, y[:4].float().cpu())
@@ -347,26 +334,22 @@ class Training(Generic[R]):
             f"learning rate of {rate:.3g}; start anew with a lower --learning-rate{kept}"
         )
 
+    def _looked_at(self, step: int) -> bool:
+        """Whether the losses of `step` are checked: on the processor all, else those before anything is written.
+
+        To look at a number waits for the device, which then waits for the next step's kernels.
+        """
+        how = self.logistics
+        each = (how.pictures_every, how.validate_every, how.snapshot_every, how.save_every, CHECKED_EVERY)
+        return self.device.type == "cpu" or any(_due(step, every) for every in each)
+
     def _step(self, parts: Sequence[Part]) -> tuple[dict[str, Tensor], Tensor]:
         """One step of the optimizer; the mean losses and the pictures drawn."""
-        totals: dict[str, Tensor] = {}
-        drawn = []
-        self.optimizer.zero_grad()
+        share = lattice_share(self.run, self.state.step)
         try:
-            for i, part in enumerate(parts):
-                later = i < len(parts) - 1
-                guard = self.fabric.no_backward_sync(self.module) if later else nullcontext()
-                with guard:
-                    y = self._draw(self.module, part)
-                    losses = self._losses(y, part)
-                    if "lattice" in losses:
-                        losses["lattice"] = losses["lattice"] * lattice_share(self.run, self.state.step)
-                    self.fabric.backward(torch.stack(list(losses.values())).sum() / len(parts))
-                for name, value in losses.items():
-                    share = value.detach() / len(parts)
-                    totals[name] = totals[name] + share if name in totals else share
-                drawn.append(y.detach())
-            self.optimizer.step()
+            if self.recorder:
+                return self.recorder(parts, share)
+            return self._apart(parts, share)
         except (RuntimeError, MemoryError) as error:
             if is_out_of_memory(error):
                 raise UserError(
@@ -374,7 +357,52 @@ class Training(Generic[R]):
                     f"--image-size {self.run.image_size}: lower one, or split the batch with --accumulate 2"
                 ) from None
             raise
+
+    def _apart(self, parts: Sequence[Part], lattice: float | Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """The work of a step, which waits for nothing where it can be recorded; `lattice`: see `lattice_share`."""
+        totals: dict[str, Tensor] = {}
+        drawn = []
+        self.optimizer.zero_grad()
+        for i, part in enumerate(parts):
+            later = i < len(parts) - 1
+            guard = self.fabric.no_backward_sync(self.module) if later else nullcontext()
+            with guard:
+                y = self._draw(self.module, part)
+                losses = self._losses(y, part)
+                if "lattice" in losses:
+                    losses["lattice"] = losses["lattice"] * lattice
+                self.fabric.backward(torch.stack(list(losses.values())).sum() / len(parts))
+            for name, value in losses.items():
+                share = value.detach() / len(parts)
+                totals[name] = totals[name] + share if name in totals else share
+            drawn.append(y.detach())
+        self.optimizer.step()
         return totals, torch.cat(drawn)
+
+    def _can_record(self) -> bool:
+        """Whether a step of this run is the same kernels each time, on a card that can be told them once."""
+        return (
+            self.device.type == "cuda"
+            and self.fabric.world_size == 1
+            and self.scaler is None  # looks at the gradients before it decides on a step
+            and self.custom is None  # may do anything
+            and not getattr(self.run, "temporal", 0)  # shifts are numbers of the program
+        )
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        rate: float | Tensor = self.run.learning_rate
+        if self.recorder:
+            rate = torch.tensor(rate, device=self.device)
+        if self.run.optimizer == "muon":
+            return Muon(self.network.parameters(), lr=rate)
+        return torch.optim.Adam(self.network.parameters(), lr=rate, capturable=self.recorder is not None)
+
+    def _set_rate(self, rate: float) -> None:
+        for group in self.optimizer.param_groups:
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
 
     @torch.no_grad()
     def _validate(self, record: Record) -> None:

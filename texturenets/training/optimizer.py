@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim.adam import adam
 
 # Newton-Schulz coefficients of Jordan et al. 2024 ("Muon: An optimizer for hidden layers in neural networks"):
 # five rounds bring all singular values near 1.
@@ -20,15 +20,15 @@ BETA1, BETA2, EPS = 0.9, 0.99, 1e-8
 
 
 def orthogonalize(matrix: Tensor) -> Tensor:
-    """The nearest (semi-)orthogonal matrix to one (R, C) of any scale, roughly: singular values 0.7 to 1.2."""
-    x: Tensor = matrix / (matrix.norm() + 1e-7)
-    tall = x.shape[0] > x.shape[1]
+    """The nearest (semi-)orthogonal matrices to (N, R, C) of any scale, roughly: singular values 0.7 to 1.2."""
+    x: Tensor = matrix / (torch.linalg.vector_norm(matrix, dim=(-2, -1), keepdim=True) + 1e-7)
+    tall = x.shape[-2] > x.shape[-1]
     if tall:
-        x = x.T
+        x = x.mT
     for _ in range(ROUNDS):
-        gram = x @ x.T
-        x = A * x + (B * gram + C * gram @ gram) @ x
-    return x.T if tall else x
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=B, alpha=C), x, beta=A)
+    return x.mT if tall else x
 
 
 class Muon(torch.optim.Optimizer):
@@ -37,10 +37,14 @@ class Muon(torch.optim.Optimizer):
     On our default network and losses, in one run each, it was after 200 steps about where Adam was after 400
     (docs/models.md).
     PyTorch's own takes matrices alone.
+
+    `lr`: a number, or a tensor on the parameters' device, which a recorded step (`training.recorded`) reads anew.
     """
 
-    def __init__(self, params: Iterable[Tensor], lr: float, momentum: float = 0.95) -> None:
-        super().__init__(list(params), {"lr": lr, "momentum": momentum})
+    def __init__(self, params: Iterable[Tensor], lr: float | Tensor, momentum: float = 0.95) -> None:
+        # By this name PyTorch decides, when a state is loaded, whether counts of steps go to the device as well.
+        capturable = isinstance(lr, Tensor)
+        super().__init__(list(params), {"lr": lr, "momentum": momentum, "capturable": capturable})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -50,33 +54,54 @@ class Muon(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
+            alike: dict[tuple[int, ...], list[Tensor]] = {}
+            others = []
             for p in group["params"]:
                 if p.grad is None:
                     continue
                 if p.ndim == 4 and p.shape[0] > NARROW:
-                    self._muon(p, p.grad, self.state[p], group["lr"], group["momentum"])
+                    alike.setdefault((p.shape[0], p[0].numel()), []).append(p)
                 else:
-                    self._adam(p, p.grad, self.state[p], group["lr"])
+                    others.append(p)
+            for weights in alike.values():
+                self._muon(weights, group["lr"], group["momentum"])
+            self._adam(others, group["lr"], group["capturable"])
         return loss
 
-    @staticmethod
-    def _muon(p: Tensor, grad: Tensor, state: dict[str, Any], lr: float, momentum: float) -> None:
-        if not state:
-            state["momentum"] = torch.zeros_like(p)
-        state["momentum"].lerp_(grad, 1 - momentum)
-        matrix = grad.lerp(state["momentum"], momentum).flatten(1)  # Nesterov's
+    def _muon(self, weights: list[Tensor], lr: float | Tensor, momentum: float) -> None:
+        """Weights of as many rows and columns: one product for all of them."""
+        grads = [p.grad for p in weights if p.grad is not None]
+        for p in weights:
+            if not self.state[p]:
+                self.state[p]["momentum"] = torch.zeros_like(p)
+        moments = [self.state[p]["momentum"] for p in weights]
+        torch._foreach_lerp_(moments, grads, 1 - momentum)
+        ahead = torch._foreach_lerp(grads, moments, momentum)  # Nesterov's
+        matrices = torch.stack([one.flatten(1) for one in ahead])
         # An orthogonal R x C matrix has entries of root mean square 1 / sqrt(max(R, C)).
-        scale = STEP * max(matrix.shape) ** 0.5
-        p.add_(orthogonalize(matrix).view(p.shape), alpha=-lr * scale)
+        steps = orthogonalize(matrices) * (lr * STEP * max(matrices.shape[1:]) ** 0.5)
+        torch._foreach_sub_(weights, [step.view(p.shape) for p, step in zip(weights, steps, strict=True)])
 
-    @staticmethod
-    def _adam(p: Tensor, grad: Tensor, state: dict[str, Any], lr: float) -> None:
-        if not state:
-            state["step"] = torch.zeros(())
-            state["mean"], state["square"] = torch.zeros_like(p), torch.zeros_like(p)
-        state["step"] += 1
-        step = float(state["step"])
-        state["mean"].lerp_(grad, 1 - BETA1)
-        state["square"].lerp_(grad.square(), 1 - BETA2)
-        mean, square = state["mean"] / (1 - BETA1**step), state["square"] / (1 - BETA2**step)
-        p.addcdiv_(mean, square.sqrt() + EPS, value=-lr)
+    def _adam(self, others: list[Tensor], lr: float | Tensor, capturable: bool) -> None:
+        for p in others:
+            if not self.state[p]:
+                step = torch.zeros((), device=p.device if capturable else None)
+                self.state[p].update(step=step, mean=torch.zeros_like(p), square=torch.zeros_like(p))
+        states = [self.state[p] for p in others]
+        adam(
+            others,
+            [p.grad for p in others if p.grad is not None],
+            [state["mean"] for state in states],
+            [state["square"] for state in states],
+            [],
+            [state["step"] for state in states],
+            foreach=capturable,  # few kernels for all of them
+            capturable=capturable,
+            amsgrad=False,
+            beta1=BETA1,
+            beta2=BETA2,
+            lr=lr,
+            weight_decay=0.0,
+            eps=EPS,
+            maximize=False,
+        )

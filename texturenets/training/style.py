@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from texturenets.losses import Terms
 from texturenets.losses import stability as stability_loss
 from texturenets.training import cache, setup, stability
 from texturenets.training.logistics import Logistics
-from texturenets.training.loop import Part, Training
+from texturenets.training.loop import Training
+from texturenets.training.parts import Part
 
 VALIDATION_CROPS = 16  # enough for a mean that orders checkpoints; a second of work on two cores
 
@@ -129,7 +131,11 @@ class StyleTraining(Training[runs.StyleRun]):
             crops = data.Joined([self._crops(half, range(half), few), self._crops(half, range(half))])
         else:
             crops = self._crops(run.batch_size, slots)
-        return data.loader(crops, steps, self.logistics.workers, self.device.type == "cuda")
+        card = self.device.type == "cuda"
+        workers = self.logistics.workers
+        if workers is None:  # a card takes hundreds of photos a second, and decoding one takes 10 ms
+            workers = min(8, max(1, (os.cpu_count() or 1) - 1)) if card else 1
+        return data.loader(crops, steps, workers, card)
 
     def _parts(self, batch: data.Batch, slots: range) -> list[Part]:
         photos = batch.photos.to(self.device, non_blocking=True)

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from texturenets import data, image, runs
 from texturenets.errors import UserError
-from texturenets.training.loop import Part, Training
+from texturenets.training.loop import Training
+from texturenets.training.parts import Part
 
 VALIDATION_SAMPLES = 8  # seeds 0 to 7, as `texturenets sample` draws them
 
