@@ -96,7 +96,8 @@ class HalfMap:
 
     def unpack(self, values: NDArray[Any], device: torch.device) -> Tensor:
         """What `spool.read` gave, as (1, C, height, width), float32, channels last in memory."""
-        return torch.from_numpy(values).to(device).float().permute(2, 0, 1)[None]
+        # Permuted as a batch: by the stride of a batch added later PyTorch would not see that it is channels-last.
+        return torch.from_numpy(values)[None].to(device).float().permute(0, 3, 1, 2)
 
     def close(self) -> None:
         """Give the space back."""
