@@ -140,7 +140,7 @@ class StyleRun(Run):
 
     content_layers: tuple[str, ...] = ("squeezenet1_0:fire4",)
     """Layers of the content loss."""
-    content_weight: float = 2.2
+    content_weight: float = 2.4
     """Weight of the content loss: higher, more photo."""
     texture_photos: int = 0
     """Learn texture and content on so many photos, content alone on all (v1's mixed objective); 0: both on all."""
