@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from texturenets import engines, modelfile, noise, specs
 from texturenets.engines.facts import Facts
 from texturenets.errors import UserError, unknown
 from texturenets.files import whole
+
+if TYPE_CHECKING:
+    from texturenets.quantize import Cost
 
 TOLERANCE = 1e-3
 """How far 999 of 1000 values may be from PyTorch's, of a range of 1: a quarter of a step of 8 bits."""
@@ -75,9 +78,12 @@ def _write_openvino(graph: bytes, said: dict[str, str], out: Path) -> tuple[list
     from texturenets.engines import openvino_engine
 
     core = openvino_engine.core()
+    return _save_openvino(core.read_model(io.BytesIO(graph)), said, out), _openvino_runner(core, out)
+
+
+def _save_openvino(model: Any, said: dict[str, str], out: Path) -> list[Path]:
     import openvino
 
-    model = core.read_model(io.BytesIO(graph))
     for key, value in said.items():
         model.set_rt_info(value, ["texturenets", key])
     weights = out.with_suffix(".bin")
@@ -87,7 +93,7 @@ def _write_openvino(graph: bytes, said: dict[str, str], out: Path) -> tuple[list
         for path in (weights, out):
             with whole(path) as part:
                 part.write_bytes(made.with_suffix(path.suffix).read_bytes())
-    return [weights, out], _openvino_runner(core, out)
+    return [weights, out]
 
 
 FORMATS: Final[dict[str, tuple[str, Callable[[bytes, dict[str, str], Path], tuple[list[Path], Run]]]]] = {
@@ -124,6 +130,22 @@ def export(path: Path, to: str, out: Path, generator: Callable[..., Any] | str |
             file.unlink(missing_ok=True)
         raise
     return Exported(files, sizes, difference)
+
+
+def export_eight_bits(
+    path: Path, photos: Path, out: Path, generator: Callable[..., Any] | str | None = None
+) -> tuple[list[Path], Cost]:
+    """Write the style at `path` for OpenVINO in 8 bits, with what that costs on the `photos` it was calibrated on.
+
+    Files as `export`. Raises UserError as `texturenets.quantize.eight_bits`.
+    """
+    from texturenets.quantize import eight_bits
+
+    header = modelfile.read_header(path)
+    graph, facts = engines.convert(path, generator, split=True)
+    model, cost = eight_bits(graph, facts, photos)
+    said = {**metadata(header, facts), "bits": f"8, ranges from {cost.photos} photos"}
+    return _save_openvino(model, said, out), cost
 
 
 def _compare(
