@@ -25,7 +25,7 @@ def test_without_a_card_they_run_by_the_interpreter() -> None:
     environment = {**os.environ, "TRITON_INTERPRET": "1"}
     done = subprocess.run(asked, check=False, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:]
-    assert "passed" in done.stdout
+    assert done.stdout.count(".") > 20, done.stdout
 
 
 here = pytest.mark.skipif(DEVICE == "cpu" and not INTERPRETED, reason="no card, and not interpreted")

@@ -302,7 +302,7 @@ def gradients(studio: tiny.Studio, out: Path, processes: int = 1, **flags: Any) 
     words += [str(ROOT / "benchmarks" / "gradients.py"), str(out)]
     words += ["train", "style", str(studio.painting), "--quiet", *tiny.words(settings)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     return load_file(out)
 

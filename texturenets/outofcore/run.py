@@ -144,10 +144,22 @@ class _Run:
         return values
 
     def _precision(self, i: int) -> torch.dtype:
-        """What node i computes in: half precision is for convolutions, but not for those that give a picture."""
+        """What node i computes in: half precision is for convolutions, but not for those that see or give a picture.
+
+        Where a photo is flat, normalization makes of its rounding something that shows.
+        """
         node = self.network.nodes[i]
-        half = node.operation in ("conv", "deconv") and node.channels > 3
+        half = node.operation in ("conv", "deconv") and node.channels > 3 and not self._sees_input(i)
         return self.job.precision if half else torch.float32
+
+    def _sees_input(self, i: int) -> bool:
+        """Whether nothing but changes of place and size lies between node i and what the network is given."""
+        before = self.network.sources[i]
+        return any(
+            self.network.is_input(s)
+            or (self.network.nodes[s].operation not in _CHANGING and self._sees_input(s))
+            for s in before
+        )
 
     @torch.inference_mode()
     def all(self, sink: Sink, progress: Progress) -> None:
@@ -292,6 +304,7 @@ class _Run:
         return made.float()
 
 
+_CHANGING: Final = frozenset(["conv", "deconv", "norm"])
 _FRESH: Final = frozenset(["conv", "deconv", "norm", "add", "affine"])
 
 
