@@ -36,6 +36,7 @@ from texturenets.training.recorded import Recorder
 R = TypeVar("R", bound=runs.Run)
 
 
+LETTING_GO = 0.2  # seconds in which other threads get the interpreter; they are waiting for it already
 CHECKED_EVERY = 20  # steps between two looks at the losses on a graphics card
 SMALLEST = 32  # pixels of the shorter side of what is learned: the deepest default layers see two positions
 FLAT = 1 / 255  # standard deviation of the channels below which a picture holds nothing to learn
@@ -479,6 +480,9 @@ class Training(Generic[R]):
         """Let go of the other processes; one that ends while still joined to them aborts."""
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
+            # The thread that did the last exchange needs the interpreter to let go of its tensors, and whoever frees
+            # the group waits for that thread with the interpreter in hand: forever (PyTorch 2.13, Gloo).
+            time.sleep(LETTING_GO)
 
     def finish(self) -> Path:
         """The best model, by validation, put under the name asked for."""
