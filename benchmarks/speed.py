@@ -8,6 +8,8 @@
     speed.py startup                  whole processes: `texturenets stylize` beside `import torch`
     speed.py memory                   the peak of whole processes; and of one that sees many sizes
 
+`stylize` and `train` run on a graphics card where there is one, or as --device says.
+
 Everything that is compared in a table runs in turn, A B C A B C ..., --runs times after one round that does not
 count; the table has medians. Needs the extras openvino and onnx. The machine should do nothing else.
 """

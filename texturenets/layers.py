@@ -167,7 +167,7 @@ class PaddedConv(nn.Module):
         return y
 
     def without_bias(self, x: Tensor) -> Tensor:
-        """For what takes the mean away again."""
+        """As `forward`, without the bias: for a normalization, which would take it away again."""
         return F.conv2d(pad(x, self.amount, self.padding), self.conv.weight, None, self.conv.stride)
 
 

@@ -7,6 +7,8 @@ normalize with one block of threads a channel: most of the time of a picture goe
 
 from __future__ import annotations
 
+import functools
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -20,19 +22,9 @@ def suit(x: Tensor) -> bool:
     return isinstance(x, Tensor) and x.is_cuda and x.dtype in _PRECISIONS and _triton()
 
 
-_found: bool | None = None
-
-
+@functools.cache
 def _triton() -> bool:
-    global _found  # noqa: PLW0603 (asked for every layer)
-    if _found is None:
-        try:
-            import triton  # noqa: F401
-        except ImportError:
-            _found = False
-        else:
-            _found = True
-    return _found
+    return find_spec("triton") is not None
 
 
 class _InstanceNorm(torch.autograd.Function):
