@@ -12,9 +12,11 @@ import torch
 from onnx import helper
 from torch import Tensor, nn
 
-from texturenets import layers
+from texturenets import layers, noise, specs
 from texturenets.engines import graph
 from texturenets.engines.onnx_engine import ONNXEngine
+from texturenets.engines.openvino_engine import OpenVINOEngine
+from texturenets.generators import build
 
 
 class Doubling(nn.Module):
@@ -113,3 +115,64 @@ def test_only_the_last_convolution_is_taken_in_squares() -> None:
     found = agrees(Scaled("bounded", channels=2))
     assert [list(helper.get_attribute_value(a)) for node in found.graph.node for a in node.attribute
             if a.name == "kernel_shape"] == [[3, 3], [1, 1]]  # fmt: skip
+
+
+def kernels(model: onnx.ModelProto) -> list[tuple[int, ...]]:
+    """Shapes of the convolutions' weights."""
+    weights = {one.name: tuple(one.dims) for one in model.graph.initializer}
+    return [weights[node.input[1]] for node in model.graph.node if node.op_type == "Conv"]
+
+
+def drawn(spec: specs.GeneratorSpec, sizes: tuple[tuple[int, int], ...], engine: Any) -> onnx.ModelProto:
+    """The graph of a network fed by noise alone; `engine` gives with it what PyTorch gives in float64."""
+    torch.manual_seed(1)
+    net = build(spec).eval()
+    model, facts = graph.to_onnx(net)
+    made = engine(model.SerializeToString(), facts)
+    net.double()
+    for height, width in sizes:
+        maps = noise.draw_arrays(facts.noise, [0, 1], height, width)
+        expected = net(None, [torch.from_numpy(one).double() for one in maps]).detach().numpy()
+        assert np.allclose(made(None, maps), expected, atol=2e-6)
+    return model
+
+
+@pytest.mark.parametrize("engine", ["onnx", "openvino"])
+@pytest.mark.parametrize("padding", ["circular", "zero", "reflect", "replicate"])
+def test_a_doubled_map_beside_one_that_is_not(padding: Any, engine: str) -> None:
+    """In the second join 8 channels of 12 are doubled: that pays. In the first 4 of 8 are: that does not."""
+    if engine == "openvino":
+        pytest.importorskip("openvino")
+    spec = specs.Pyramid(photo=False, noise_depth=2, scales=3, channels=4, padding=padding)
+    made = ONNXEngine if engine == "onnx" else lambda *given: OpenVINOEngine(*given, precision="float32")
+    least = 4 if padding != "reflect" else 8
+    found = kinds(drawn(spec, ((least, least), (8, 20), (36, 24)), made))
+    assert found["Resize"] == 1
+    assert found["SpaceToDepth"] == found["DepthToSpace"] == 1
+
+
+def test_maps_for_convolutions_of_1_x_1_fill_their_vectors() -> None:
+    spec = specs.Pyramid(photo=False, noise_depth=3, scales=3, channels=8, padding="circular")
+    found = kernels(drawn(spec, ((8, 8), (12, 20)), ONNXEngine))
+    fresh = [(8, 3, 3, 3), (16, 8, 3, 3), (8, 16, 1, 1)]
+    first_join = [(16, 16, 3, 3), (16, 16, 3, 3), (16, 16, 1, 1)]
+    last_join = [(96, 16 + 4 * 8, 2, 2), (32, 24, 3, 3), (32, 32, 1, 1)]
+    assert found == [*fresh, *fresh, *first_join, *fresh, *last_join, (3, 32, 1, 1)]
+
+
+class TakenTwice(nn.Module):
+    """A map that goes into a convolution of 1 x 1, and elsewhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter = nn.Conv2d(3, 5, 3, padding=1)
+        self.norm = nn.InstanceNorm2d(5, affine=True)
+        self.exit = nn.Conv2d(5, 5, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.relu(self.norm(self.enter(x)))
+        return (self.exit(y) + y)[:, :3]
+
+
+def test_a_map_that_goes_elsewhere_is_not_filled() -> None:
+    assert kernels(agrees(TakenTwice())) == [(5, 3, 3, 3), (5, 5, 1, 1)]

@@ -22,6 +22,7 @@ from torch import Tensor, fx, nn
 
 from texturenets import layers
 from texturenets.engines import rewrite
+from texturenets.engines.editing import Wraps
 from texturenets.engines.facts import ConversionError, Facts
 from texturenets.engines.torch_engine import facts_of
 from texturenets.errors import UserError
@@ -132,6 +133,7 @@ class Writer:
         self.count = 0
         self.zeros: dict[str, tuple[str, Sequence[int]]] = {}
         """Maps that are others with zeros around them: what they were, and how many on each side."""
+        self.wraps: Wraps = {}
 
     def constant(self, values: Any, dtype: Any = np.float32) -> str:
         """The name of a tensor that holds `values`."""
@@ -159,12 +161,11 @@ class Writer:
         return self.constant(x)
 
     def split(self, name: str) -> _Map:
-        """An input from -1 to 1 as two maps whose sum it is, each exact in bf16 or nearly so.
+        """A photo as two maps whose sum it is, each exact in bf16 or nearly so.
 
         bf16 has 8 binary digits: a photo of 8 bits loses the last one or two, and instance normalization makes
-        that visible where a photo is flat; noise loses 16 of its 24. Steps of 1/128 fit without an error; what is
-        left is at most 1/256, and 8 digits of that are enough. The first convolution then takes both, with the same
-        weights. Normal noise beyond 1 comes out no worse than as one map.
+        that visible where a photo is flat. Steps of 1/128 fit without an error; what is left is at most 1/256, and
+        8 digits of that are enough. The first convolution then takes both, with the same weights.
         """
         steps = self.constant(128.0)
         coarse = self.node("Div", self.node("Round", self.node("Mul", name, steps)), steps)
@@ -209,11 +210,13 @@ class Writer:
 
     def _wrapped(self, name: str, sides: Sequence[int]) -> str:
         top, bottom, left, right = sides
+        source = name
         for axis, before, after in ((2, top, bottom), (3, left, right)):
             parts = [self.slice(name, [axis], [-before], [_END])] if before else []
             parts += [name]
             parts += [self.slice(name, [axis], [0], [after])] if after else []
             name = self.node("Concat", *parts, axis=axis) if len(parts) > 1 else name
+        self.wraps[name] = source, sides
         return name
 
     def crop(self, x: _Map, sides: Sequence[int]) -> _Map:
@@ -564,7 +567,7 @@ class _Translation(fx.Interpreter):
 
     def placeholder(self, target: Any, args: Any, kwargs: Any) -> Any:
         """An input."""
-        return self.writer.split(target) if self.split else _Map(target)
+        return self.writer.split(target) if self.split and target == "photo" else _Map(target)
 
     def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
         """A function of torch or of `texturenets.layers`."""
@@ -640,7 +643,7 @@ def to_onnx(
     ]
     outputs = [value("picture", ["batch", 3, "height", "width"])]
     made = helper.make_graph(writer.nodes, "texturenets", inputs, outputs, writer.weights)
-    rewrite.rewrite(made, known.stride)
+    rewrite.rewrite(made, known.stride, {} if known.channels else writer.wraps)
     model = helper.make_model(
         made, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="texturenets"
     )

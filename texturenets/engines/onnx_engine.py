@@ -11,6 +11,11 @@ from texturenets.arrays import A, like, present, to_numpy
 from texturenets.engines.facts import Facts
 from texturenets.errors import UserError
 
+KEPT_PIXELS = 2**20
+"""Memory of calls of up to so many pixels stays allocated for the next; a larger one gives back what it took, or the
+largest picture would decide for good. To give back and take again is a third of the time of 16 textures of 256 x 256
+(`benchmarks/speed.py sample`)."""
+
 
 class ONNXEngine:
     """A graph in an ONNX Runtime session; any size."""
@@ -38,9 +43,8 @@ class ONNXEngine:
             options.intra_op_num_threads = threads
         options.enable_mem_pattern = False  # a plan of memory for each size, and never forgotten
         self.session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-        # The arena gives back what a large picture took, else the largest decides for good.
-        self.run = onnxruntime.RunOptions()
-        self.run.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        self.shrinking = onnxruntime.RunOptions()
+        self.shrinking.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         self.names = [one.name for one in self.session.get_inputs()]
         self.facts, self.precision = facts, "float32"
         self.lock = threading.Lock()
@@ -49,6 +53,8 @@ class ONNXEngine:
         """See `texturenets.engines.Engine`."""
         given = present(x, noises)
         inputs = [np.ascontiguousarray(to_numpy(one)) for one in given]
+        pixels = max(one.size // one.shape[1] for one in inputs)
         with self.lock:
-            (y,) = self.session.run(None, dict(zip(self.names, inputs, strict=True)), self.run)
+            options = self.shrinking if pixels > KEPT_PIXELS else None
+            (y,) = self.session.run(None, dict(zip(self.names, inputs, strict=True)), options)
         return like(y, given[0])
