@@ -80,6 +80,12 @@ def test_several_are_a_folder_and_a_seed_is_one_picture(
     sample(capsys, "bark", "--seed", "7", "--size", "40x24", "-o", "one")
     assert Path("one.png").read_bytes() == Path("some/0002.png").read_bytes()
     assert Path("some/0001.png").read_bytes() != Path("some/0000.png").read_bytes()
+    sample(
+        capsys, "bark", "--count", "3", "--seed", "5", "--size", "40x24", "--batch-size", "2", "-o", "batch"
+    )
+    for number in range(3):
+        alone, together = (pixels(f"{folder}/{number:04}.png").astype(int) for folder in ("some", "batch"))
+        assert abs(alone - together).max() <= 1
     assert sample(capsys, "bark", "--count", "2", "--size", "8", "-o", "x.jpg") == [
         "x/0000.jpg",
         "x/0001.jpg",
@@ -153,6 +159,8 @@ def test_engines(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["bark", "--size", "0"], "--size 0"),
         (["bark", "--size", "1x2x3"], "640x480"),
         (["bark", "--count", "0"], "--count 0"),
+        (["bark", "--batch-size", "0"], "--batch-size 0"),
+        (["bark", "--batch-size", "2", "--sheet"], "--batch-size"),
         (["bark", "--hold", "3"], "scales 4, 2, 1"),
         (["bark", "--hold", "coarse"], "32,16"),
         (["bark", "--noise-level", "much"], "32=0.5,1=0"),

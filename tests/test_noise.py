@@ -28,6 +28,32 @@ def test_philox(counter: tuple[int, ...], key: tuple[int, int], result: tuple[in
     assert tuple(int(word) for word in noise.philox(counter, key)) == result
 
 
+@pytest.mark.parametrize(("counter", "key", "result"), KNOWN)
+def test_philox_of_tensors(counter: tuple[int, ...], key: tuple[int, int], result: tuple[int, ...]) -> None:
+    words = noise.philox([torch.tensor([word]) for word in counter], key)
+    assert tuple(int(word) for word in words) == result
+
+
+@pytest.mark.parametrize("one", [NoiseInput(5, 1), NoiseInput(3, 1, "normal")])
+def test_a_device_makes_the_same_numbers(one: NoiseInput) -> None:
+    """Here the processor takes the part of the card."""
+    (expected,) = noise.draw([one], [4, 2**40 + 9], 12, 30, top=-3, left=2**32 - 5)
+    found = noise._on_device(one, [4, 2**40 + 9], 0, -3, 2**32 - 5, 12, 30, torch.device("cpu"))
+    if one.distribution == "uniform":
+        assert torch.equal(found, expected)
+    else:
+        torch.testing.assert_close(found, expected, rtol=2e-7, atol=1e-7)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_on_a_card() -> None:
+    inputs = [NoiseInput(3, 8), NoiseInput(2, 2, "normal")]
+    for found, expected in zip(
+        noise.draw(inputs, [4, 9], 32, 48, device="cuda"), noise.draw(inputs, [4, 9], 32, 48), strict=True
+    ):
+        torch.testing.assert_close(found.cpu(), expected, rtol=2e-7, atol=1e-7)
+
+
 def test_uniform_is_the_words_of_row_column_stream_and_group() -> None:
     words = [int(w) for w in noise.philox((7, 3, 2, 1), (11, 1))]
     values = noise.uniform(2**32 + 11, 2, 7, 3, 1, 1, 8)[:, 0, 0]

@@ -69,6 +69,25 @@ def test_one_seed_is_one_picture_whatever_is_drawn_beside_it() -> None:
     assert 0 <= draw(model, 48, 48).min() <= draw(model, 48, 48).max() <= 1
 
 
+@pytest.mark.parametrize(
+    "options", [{}, {"tileable": True}, {"tileable": "x", "level": 0.5}, {"hold": (4,), "held": 3}]
+)
+@pytest.mark.parametrize("on_card", [False, True])
+def test_a_batch_draws_what_one_after_the_other_draws(
+    options: dict[str, Any], on_card: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`on_card`: the maps are tensors, as where the engine is on a graphics card."""
+    model = texture(dataclasses.replace(TINY, padding="reflect"))
+    expected = [model.draw(48, 40, seed, **options) for seed in (3, 4, 5)]
+    if on_card:
+        monkeypatch.setattr(
+            Texture, "_noise", lambda self, seeds, canvas: noise.draw(self.inputs, seeds, *canvas)
+        )
+    found = list(model.draws(48, 40, (3, 4, 5), batch=2, **options))
+    assert [one.shape for one in found] == [(1, 3, 48, 40)] * 3
+    np.testing.assert_allclose(np.concatenate(found), np.concatenate(expected), atol=1e-4)
+
+
 TILING: list[GeneratorSpec] = [
     TINY,
     Pyramid(channels=2, scales=3, photo=False, noise_depth=2, padding="circular"),
@@ -260,6 +279,8 @@ def test_a_network_of_one_size() -> None:
         ({"level": -1}, "noise level -1.0"),
         ({"level": float("nan")}, "noise level nan"),
         ({"tileable": "z"}, "'z' is none of"),
+        ({"batch": 0}, "batch 0 is not above 0"),
+        ({"size": 2000, "batch": 10**5, "count": 10**5}, "batch 100000: so many samples of 2000 x 2000"),
     ],
 )
 def test_mistakes(options: dict[str, Any], says: str) -> None:

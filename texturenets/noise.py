@@ -7,9 +7,10 @@ picture, whatever else is in the batch, whatever tile or crop of it is asked for
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +24,13 @@ if TYPE_CHECKING:
 Distribution = Literal["uniform", "normal"]
 
 # Multipliers and key steps of Philox4x32, table 2 of the paper
-_MULTIPLIERS: Final = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
+_MULTIPLIERS: Final = (0xD2511F53, 0xCD9E8D57)
 _STEPS: Final = (0x9E3779B9, 0xBB67AE85)
 _ROUNDS: Final = 10
-_LOW: Final = np.uint64(0xFFFFFFFF)
-_HALF: Final = np.uint64(32)
+_LOW: Final = 0xFFFFFFFF
 
-Words = NDArray[np.uint64]
+Words = TypeVar("Words", NDArray[np.uint64], "Tensor", int)
+"""Words of 32 bits in arrays or tensors (int64) of 64, or one word."""
 
 
 @dataclass(frozen=True)
@@ -49,27 +50,35 @@ class NoiseInput:
         return 0.5 if self.distribution == "uniform" else 0.0
 
 
-def philox(counter: Sequence[Words | int], key: tuple[int, int]) -> tuple[Words, Words, Words, Words]:
-    """Four random words of 32 bits for every counter: four words, arrays that broadcast or numbers."""
-    a, b, c, d = np.broadcast_arrays(*(np.asarray(word, np.uint64) for word in counter))
+def philox(counter: Sequence[Words | int], key: tuple[int, int]) -> tuple[Any, Any, Any, Any]:
+    """Four random words of 32 bits for every counter: four words, arrays or tensors that broadcast, or numbers."""
+    a, b, c, d = list[Any](counter)
     k, m = key
     for _ in range(_ROUNDS):
+        # Products of 64 bits; of signed ones the shift repeats the sign, hence the mask.
         first, second = a * _MULTIPLIERS[0], c * _MULTIPLIERS[1]
-        a, c = (second >> _HALF) ^ b ^ np.uint64(k), (first >> _HALF) ^ d ^ np.uint64(m)
+        a, c = ((second >> 32) & _LOW) ^ b ^ k, ((first >> 32) & _LOW) ^ d ^ m
         b, d = second & _LOW, first & _LOW
-        k, m = (k + _STEPS[0]) & 0xFFFFFFFF, (m + _STEPS[1]) & 0xFFFFFFFF
+        k, m = (k + _STEPS[0]) & _LOW, (m + _STEPS[1]) & _LOW
     return a, b, c, d
 
 
-def _words(  # noqa: PLR0917
-    seed: int, stream: int, top: int, left: int, height: int, width: int, channels: int
-) -> NDArray[Any]:
-    """(channels, height, width) of words in float64, whole numbers below 2^32."""
-    key = (seed & 0xFFFFFFFF, (seed >> 32) & 0xFFFFFFFF)
-    rows = (np.arange(top, top + height, dtype=np.int64) & 0xFFFFFFFF).astype(np.uint64)[:, None]
-    columns = (np.arange(left, left + width, dtype=np.int64) & 0xFFFFFFFF).astype(np.uint64)[None]
-    groups = [philox((rows, columns, stream & 0xFFFFFFFF, g), key) for g in range(-(-channels // 4))]
-    return np.stack([word for group in groups for word in group][:channels]).astype(np.float64)
+def _place(top: int, left: int, height: int, width: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Absolute rows and columns, modulo 2^32, which broadcast to a map."""
+    rows = np.arange(top, top + height, dtype=np.int64) & _LOW
+    columns = np.arange(left, left + width, dtype=np.int64) & _LOW
+    return rows[:, None], columns[None]
+
+
+def _words(place: tuple[Words, Words], seed: int, stream: int, count: int) -> list[Any]:
+    """`count` channels of words, each as large as `place`, rows and columns, spans."""
+    key = (seed & _LOW, (seed >> 32) & _LOW)
+    groups = [philox((*place, stream & _LOW, g), key) for g in range(-(-count // 4))]
+    return [word for group in groups for word in group][:count]
+
+
+def _even(channels: int) -> int:
+    return 2 * -(-channels // 2)
 
 
 def uniform_array(  # noqa: PLR0917 (a place and a size)
@@ -83,9 +92,10 @@ def uniform_array(  # noqa: PLR0917 (a place and a size)
     """
     if min(height, width, channels) < 1:
         return np.zeros((max(channels, 0), max(height, 0), max(width, 0)), np.float32)
-    words = _words(seed, stream, top, left, height, width, channels)
+    rows, columns = _place(top, left, height, width)
+    words = np.stack(_words((rows.astype(np.uint64), columns.astype(np.uint64)), seed, stream, channels))
     # 24 bits, all that a float32 holds below 1; the rest would round up to 1.
-    return (np.floor(words / 256) / 2**24).astype(np.float32)
+    return (words >> 8).astype(np.float32) / np.float32(2**24)
 
 
 def normal_array(  # noqa: PLR0917 (a place and a size)
@@ -94,11 +104,45 @@ def normal_array(  # noqa: PLR0917 (a place and a size)
     """Noise of mean 0 and variance 1 (Box and Muller 1958), else as `uniform_array`; within 6.7 of zero."""
     if min(height, width, channels) < 1:
         return np.zeros((max(channels, 0), max(height, 0), max(width, 0)), np.float32)
-    words = _words(seed, stream, top, left, height, width, 2 * -(-channels // 2))
+    rows, columns = _place(top, left, height, width)
+    place = rows.astype(np.uint64), columns.astype(np.uint64)
+    words = np.stack(_words(place, seed, stream, _even(channels))).astype(np.float64)
     radius = np.sqrt(-2 * np.log((words[0::2] + 0.5) / 2**32))
     angle = 2 * np.pi * words[1::2] / 2**32
     pairs = np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1)
     return pairs.reshape(-1, height, width)[:channels].astype(np.float32)
+
+
+def _on_device(  # noqa: PLR0917 (a place and a size)
+    noise: NoiseInput,
+    seeds: Sequence[int],
+    stream: int,
+    top: int,
+    left: int,
+    height: int,
+    width: int,
+    device: torch.device,
+) -> Tensor:
+    """(N, channels, height, width) of the numbers of `uniform_array` or `normal_array`, made on `device`.
+
+    Uniform ones are the same; normal ones may differ in the last digit, as logarithms and cosines do.
+    """
+    import torch
+
+    rows, columns = (torch.from_numpy(one).to(device) for one in _place(top, left, height, width))
+    pictures = []
+    for seed in seeds:
+        uniform_ones = noise.distribution == "uniform"
+        count = noise.channels if uniform_ones else _even(noise.channels)
+        words = torch.stack(_words((rows, columns), seed, stream, count))
+        if uniform_ones:
+            pictures.append((words >> 8).float() / 2**24)
+            continue
+        radius = (-2 * ((words[0::2].double() + 0.5) / 2**32).log()).sqrt()
+        angle = 2 * math.pi * words[1::2].double() / 2**32
+        pairs = torch.stack([radius * angle.cos(), radius * angle.sin()], 1)
+        pictures.append(pairs.reshape(-1, height, width)[: noise.channels].float())
+    return torch.stack(pictures)
 
 
 def uniform(  # noqa: PLR0917 (a place and a size)
@@ -165,10 +209,28 @@ def draw(
 
     (N, channels, height / stride, width / stride) each, N the number of `seeds`; the stream is the place in
     `inputs`. `top` and `left`: where in the endless plane the output lies, in its pixels. Raises ValueError where
-    a size or a place is no multiple of a stride.
+    a size or a place is no multiple of a stride. On CUDA they are made on the card.
     """
-    maps = draw_arrays(inputs, seeds, height, width, top=top, left=left)
-    return [to_tensor(one).to(device) for one in maps]
+    import torch
+
+    device = torch.device(device)
+    if device.type != "cuda":
+        maps = draw_arrays(inputs, seeds, height, width, top=top, left=left)
+        return [to_tensor(one).to(device) for one in maps]
+    return [
+        _on_device(noise, seeds, stream, *place, rows, columns, device)
+        for stream, noise, place, (_, rows, columns) in _maps(inputs, height, width, top, left)
+    ]
+
+
+def _maps(
+    inputs: Sequence[NoiseInput], height: int, width: int, top: int, left: int
+) -> Iterator[tuple[int, NoiseInput, tuple[int, int], tuple[int, int, int]]]:
+    """Stream, input, place (top, left) and shape of every map."""
+    shapes(inputs, top, left)
+    sizes = shapes(inputs, height, width)
+    for stream, (noise, shape) in enumerate(zip(inputs, sizes, strict=True)):
+        yield stream, noise, (top // noise.stride, left // noise.stride), shape
 
 
 def draw_arrays(
@@ -181,13 +243,9 @@ def draw_arrays(
     left: int = 0,
 ) -> list[NDArray[np.float32]]:
     """`draw` as arrays."""
-    shapes(inputs, top, left)
     maps = []
-    for stream, (noise, (channels, rows, columns)) in enumerate(
-        zip(inputs, shapes(inputs, height, width), strict=True)
-    ):
+    for stream, noise, place, (channels, rows, columns) in _maps(inputs, height, width, top, left):
         make = uniform_array if noise.distribution == "uniform" else normal_array
-        place = (top // noise.stride, left // noise.stride)
         pictures = [make(seed, stream, *place, rows, columns, channels) for seed in seeds]
         maps.append(np.stack(pictures))
     return maps

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texturenets import budget, devices, nodes, noise, specs
-from texturenets.arrays import to_tensor
+from texturenets.arrays import A, to_numpy, to_tensor
 from texturenets.engines import Engine
 from texturenets.errors import UserError
 from texturenets.modelfile import Header
@@ -67,6 +67,7 @@ class Texture:
         *,
         seed: int = 0,
         count: int | None = None,
+        batch: int = 1,
         tileable: Tileable = False,
         level: Levels = 1.0,
         hold: Sequence[int] = (),
@@ -76,18 +77,18 @@ class Texture:
         One `seed` gives one picture, whatever `count`: the i-th has the seed `seed` + i. `tileable`: True, or "x"
         or "y" for one axis; sides must then be multiples of the network's `stride`. `level`: of the noise, 1 as in
         training, 0 for none; one number, or {scale: level}. `hold`: scales that keep the noise of `seed` while the
-        others are drawn anew.
+        others are drawn anew. `batch`: so many at once, see `draws`.
 
         Raises UserError for sizes, scales and levels that do not work, and when memory runs out.
         """
         from PIL import Image
 
         width, height = (size, size) if isinstance(size, int) else size
-        pictures = []
-        # One by one: in a batch every engine rounds its sums otherwise, and a seed's picture would not be its own.
-        for i in range(1 if count is None else count):
-            y = self.draw(height, width, seed + i, tileable=tileable, level=level, hold=hold, held=seed)
-            pictures.append(Image.fromarray((y[0] * 255).round().astype(np.uint8).transpose(1, 2, 0)))
+        seeds = range(seed, seed + (1 if count is None else count))
+        drawn = self.draws(
+            height, width, seeds, batch=batch, tileable=tileable, level=level, hold=hold, held=seed
+        )
+        pictures = [Image.fromarray((y[0] * 255).round().astype(np.uint8).transpose(1, 2, 0)) for y in drawn]
         return pictures[0] if count is None else pictures
 
     def draw(
@@ -105,13 +106,39 @@ class Texture:
 
         `held`: the seed of the scales in `hold`. The rest as in `sample`, errors too.
         """
+        return next(self.draws(height, width, [seed], tileable=tileable, level=level, hold=hold, held=held))
+
+    def draws(
+        self,
+        height: int,
+        width: int,
+        seeds: Sequence[int],
+        *,
+        batch: int = 1,
+        tileable: Tileable = False,
+        level: Levels = 1.0,
+        hold: Sequence[int] = (),
+        held: int = 0,
+    ) -> Iterator[Array]:
+        """A sample for each of the seeds, as `draw` gives it.
+
+        `batch`: so many pass through the network at once, which fills a graphics card. An engine rounds its sums
+        otherwise then, so that a picture may differ by some 255ths from the one that its seed gives alone.
+        """
+        if batch < 1:
+            raise UserError(f"batch {batch} is not above 0")
         canvas = self.canvas(height, width, tileable)
+        self._check_memory(*canvas, min(batch, len(seeds)))
         self._check_scales(hold)
-        maps = self._noise(seed, canvas)
-        if hold:
-            kept = self._noise(held, canvas)
-            maps = [k if n.stride in hold else m for m, k, n in zip(maps, kept, self.inputs, strict=True)]
-        return self._drawn(self._levelled(maps, level), height, width, tileable)
+        for begin in range(0, len(seeds), batch):
+            some = seeds[begin : begin + batch]
+            maps = self._noise(some, canvas)
+            if hold:
+                kept = self._noise([held] * len(some), canvas)
+                maps = [k if n.stride in hold else m for m, k, n in zip(maps, kept, self.inputs, strict=True)]
+            pictures = self._drawn(self._levelled(maps, level), height, width, tileable)
+            for i in range(len(some)):
+                yield pictures[i : i + 1]
 
     def between(
         self,
@@ -153,7 +180,7 @@ class Texture:
         if not 0 <= share <= 1:  # also for NaN
             raise UserError(f"share {share} is not between 0 (the first seed) and 1 (the last)")
         canvas = self.canvas(height, width, tileable)
-        ends = [self._noise(seed, canvas) for seed in (first, last)]
+        ends = [noise.draw_arrays(self.inputs, [seed], *canvas) for seed in (first, last)]
         angle = share * math.pi / 2
         maps = [_mixed(a, b, angle, n.distribution) for a, b, n in zip(*ends, self.inputs, strict=True)]
         return self._drawn(self._levelled(maps, level), height, width, tileable)
@@ -185,11 +212,17 @@ class Texture:
         self._check_memory(sides[0], sides[1])
         return sides[0], sides[1]
 
-    def _check_memory(self, rows: int, columns: int) -> None:
+    def _check_memory(self, rows: int, columns: int, batch: int = 1) -> None:
         """Raise UserError for what is far too large: a system short of memory may end the program without a word."""
         free = budget.free(getattr(self.engine, "device", None))
-        needed = HELD * rows * columns
+        needed = HELD * rows * columns * batch
         if needed > free:
+            if batch > 1:
+                most = max(1, free // (HELD * rows * columns))
+                raise UserError(
+                    f"batch {batch}: so many samples of {columns} x {rows} take some {needed / 2**30:.0f} GiB, where "
+                    f"{free / 2**30:.0f} are free: at most {most}"
+                )
             side = int(math.sqrt(free / HELD))
             raise UserError(
                 f"size {columns} x {rows}: samples are drawn whole, which takes some {needed / 2**30:.0f} GiB, where "
@@ -211,8 +244,12 @@ class Texture:
             raise UserError(f"tileable {tileable!r} is none of True, False, 'x' and 'y'")
         return tileable in (True, "y"), tileable in (True, "x")
 
-    def _noise(self, seed: int, canvas: tuple[int, int]) -> list[Array]:
-        return noise.draw_arrays(self.inputs, [seed], *canvas)
+    def _noise(self, seeds: Sequence[int], canvas: tuple[int, int]) -> list[Any]:
+        """The maps, on the card where the engine is on one: nothing of them is copied there."""
+        device = getattr(self.engine, "device", None)
+        if device is not None and device.type == "cuda":
+            return list(noise.draw(self.inputs, seeds, *canvas, device=device))
+        return list(noise.draw_arrays(self.inputs, seeds, *canvas))
 
     def _check_scales(self, scales: Sequence[int]) -> None:
         strange = [scale for scale in scales if scale not in self.scales]
@@ -230,12 +267,12 @@ class Texture:
                 raise UserError(f"noise level {value} at scale {scale} is below 0 or no number")
         return each
 
-    def _levelled(self, maps: Sequence[Array], level: Levels) -> list[Array]:
+    def _levelled(self, maps: Sequence[Any], level: Levels) -> list[Any]:
         """The maps with their distances from the mean times the level of their scale."""
         each = self.check(level)
         return noise.levelled(maps, self.inputs, [each.get(n.stride, 1.0) for n in self.inputs])
 
-    def _drawn(self, maps: Sequence[Array], height: int, width: int, tileable: Tileable) -> Array:
+    def _drawn(self, maps: Sequence[Any], height: int, width: int, tileable: Tileable) -> Array:
         """The network's picture of `maps`, cut to size and clamped."""
         rows, columns = self._axes(tileable)
         around = (0, 0)
@@ -250,16 +287,26 @@ class Texture:
             # A tile below what the engine takes, several times: the network wraps around, so it draws itself again.
             least = self.engine.facts.least
             times = (-(-least // height) if rows else 1, -(-least // width) if columns else 1)
-            maps = [np.tile(m, (1, 1, *times)) for m in maps]
+            maps = [
+                _indexed(m, *(np.arange(n * side) for n, side in zip(times, m.shape[2:], strict=True)))
+                for m in maps
+            ]
         advice = f"not enough memory for {width} x {height} pixels: ask for a smaller picture"
         with devices.memory_errors(advice):
-            y = self.engine(None, maps)
+            y = to_numpy(self.engine(None, maps))
         return y[:, :, around[0] : around[0] + height, around[1] : around[1] + width].clip(0, 1)
 
 
-def _continued(x: Array, rows: int, columns: int) -> Array:
+def _continued(x: A, rows: int, columns: int) -> A:
     """`x` (N, C, H, W) continued periodically by so many rows and columns at both ends."""
-    return np.pad(x, ((0, 0), (0, 0), (rows, rows), (columns, columns)), mode="wrap")
+    height, width = x.shape[2:]
+    return _indexed(x, np.arange(-rows, height + rows), np.arange(-columns, width + columns))
+
+
+def _indexed(x: A, rows: NDArray[Any], columns: NDArray[Any]) -> A:
+    """Those rows and columns of `x`, which goes on periodically."""
+    height, width = x.shape[2:]
+    return x[:, :, rows % height][:, :, :, columns % width]
 
 
 def _mixed(a: Array, b: Array, angle: float, distribution: noise.Distribution) -> Array:

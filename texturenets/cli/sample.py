@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -44,6 +44,7 @@ def sample(
     to: int | None = None,
     frames: int = 24,
     quality: int | None = None,
+    batch_size: int = 1,
     device: Device = "auto",
     engine: EngineName = "auto",
     precision: Precision = "auto",
@@ -84,6 +85,8 @@ def sample(
         With --to: how many.
     quality
         1 to 100, for JPEG, WebP, AVIF and HEIC [default: 95; AVIF and HEIC 90].
+    batch_size
+        Samples that are drawn at once: more fill a graphics card, and may change a picture by some 255ths.
     device
         Where to compute; auto takes the fastest that is here.
     engine
@@ -106,6 +109,7 @@ def sample(
         raise UserError(f"--frames {frames}: from one seed to another takes at least 2")
     if quality is not None and not 1 <= quality <= 100:
         raise UserError(f"--quality {quality} is not between 1 and 100")
+    _check_batch(batch_size, alone=sheet or to is not None)
     held, level = _numbers(hold, "--hold"), _levels(noise_level)
 
     from texturenets import api, image
@@ -124,17 +128,20 @@ def sample(
     if engine == "auto" and not quiet:
         engine_note(model.engine)
 
+    alike: dict[str, Any] = {"tileable": tile, "level": level}
+
     def draw(which: int, kept: list[int]) -> Array:
-        return model.draw(height, width, which, tileable=tile, level=level, hold=kept, held=seed)
+        return model.draw(height, width, which, hold=kept, held=seed, **alike)
 
     if sheet:
         image.write(files[0], _sheet(model, draw, number, seed, held), quality=quality)
         print(files[0])
         return 0
     if to is None:
-        pictures: Iterator[Array] = (draw(seed + i, held) for i in range(number))
+        seeds = range(seed, seed + number)
+        pictures = model.draws(height, width, seeds, batch=batch_size, hold=held, held=seed, **alike)
     else:
-        pictures = model.between(height, width, seed, to, frames, tileable=tile, level=level)
+        pictures = model.between(height, width, seed, to, frames, **alike)
     bar = photo_progress(number, quiet)
     with bar:
         task = bar.add_task(model.path.stem, total=number)
@@ -144,6 +151,13 @@ def sample(
     for path in files:
         print(path)
     return 0
+
+
+def _check_batch(batch_size: int, *, alone: bool) -> None:
+    if batch_size < 1:
+        raise UserError(f"--batch-size {batch_size} is not above 0")
+    if batch_size > 1 and alone:
+        raise UserError("--batch-size is for --count: leave it out with --sheet and --to")
 
 
 def _rounded(model: Texture, height: int, width: int, tile: Tileable) -> tuple[int, int]:

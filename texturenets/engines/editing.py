@@ -13,6 +13,9 @@ from onnx import helper, numpy_helper
 Wraps = dict[str, tuple[str, Sequence[int]]]
 """Maps that are others continued periodically: of which one, and by how much at top, bottom, left and right."""
 
+LONGEST = 2**28
+"""Pixels of a side: more than fit anywhere, and no sum of a few of them comes near 2^31, where slices are bounded."""
+
 
 class Editing:
     """A graph that is being rewritten; `finish` puts the new nodes in."""
@@ -24,8 +27,8 @@ class Editing:
         self.replaced: dict[str, list[onnx.NodeProto]] = {}
         """Nodes to stand in the place of the one that had this name."""
         self.bounded = False
-        """Whether sides are to be known to be below 2^31. Without a bound OpenVINO (2026.0) takes that of a map in
-        squares of 2 x 2 for 2^63 - 2, and what is continued periodically overflows."""
+        """Whether sides are to be known to be at most `LONGEST`. Without a bound OpenVINO (2026.4) takes that of a
+        map in squares of 2 x 2 for 2^63 - 2, and what is continued periodically overflows."""
 
     def convolutions(self) -> list[onnx.NodeProto]:
         """Those of the graph as it was."""
@@ -107,7 +110,7 @@ class Editing:
 
     def _bound(self, name: str, nodes: list[onnx.NodeProto]) -> onnx.NodeProto:
         """`name` as a part of itself that is all of it, for `nodes` to take instead."""
-        node = self.slice(name, f"{name}_bounded", (2, 3), (0, 0), (2**31 - 1,) * 2)
+        node = self.slice(name, f"{name}_bounded", (2, 3), (0, 0), (LONGEST,) * 2)
         for other in nodes:
             self.take(other, name, f"{name}_bounded")
         return node
