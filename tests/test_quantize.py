@@ -69,6 +69,7 @@ def test_a_style_in_8_bits(model: Path, photos: Path, capsys: pytest.CaptureFixt
     assert "3.png" in output.err
     assert "on 3 photos" in output.err
     core = openvino_engine.core()
+    native = openvino_engine.choose_precision(core, "auto") == "bf16"
     read = core.read_model(out)
     assert read.get_rt_info(["texturenets", "bits"]).value == "8, ranges from 3 photos"
     assert any(op.get_type_name() == "FakeQuantize" for op in read.get_ordered_ops())
@@ -76,6 +77,15 @@ def test_a_style_in_8_bits(model: Path, photos: Path, capsys: pytest.CaptureFixt
     compiled = core.compile_model(read, "CPU", openvino_engine.compile_options("float32"))
     difference = np.abs(compiled([x])[0] - engines.load(model, "torch")(x))
     assert 1e-5 < difference.mean() < quantize.WORST
+
+    by_engine = engines.load(model, precision="int8")
+    assert (by_engine.name, by_engine.precision) == ("openvino", "int8")
+    compiled = core.compile_model(
+        read, "CPU", openvino_engine.compile_options("bf16" if native else "float32")
+    )
+    np.testing.assert_array_equal(by_engine(x), compiled([x])[0])
+    again = engines.load(model, precision="int8")  # its compiled form, from the cache
+    np.testing.assert_array_equal(again(x), by_engine(x))
 
 
 def test_what_it_refuses(model: Path, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -137,7 +137,8 @@ def export_eight_bits(
 ) -> tuple[list[Path], Cost]:
     """Write the style at `path` for OpenVINO in 8 bits, with what that costs on the `photos` it was calibrated on.
 
-    Files as `export`. Raises UserError as `texturenets.quantize.eight_bits`.
+    Files as `export`; they are kept in the cache as well, for the engines' precision "int8". Raises UserError as
+    `texturenets.quantize.eight_bits`.
     """
     from texturenets.quantize import eight_bits
 
@@ -145,7 +146,9 @@ def export_eight_bits(
     graph, facts = engines.convert(path, generator, split=True)
     model, cost = eight_bits(graph, facts, photos)
     said = {**metadata(header, facts), "bits": f"8, ranges from {cost.photos} photos"}
-    return _save_openvino(model, said, out), cost
+    files = _save_openvino(model, said, out)
+    engines.keep_eight_bits(path, facts, out.read_bytes(), out.with_suffix(".bin").read_bytes())
+    return files, cost
 
 
 def _compare(
