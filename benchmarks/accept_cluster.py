@@ -67,15 +67,16 @@ def command(photos: Path, output: Path, style: str, *more: str) -> list[str]:
     return ["stylize", str(photos), "-s", style, "-o", str(output), *more]
 
 
-def start(*words: str) -> subprocess.Popen[str]:
-    """The program, running."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "texturenets", *words],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def start(folder: Path, *words: str) -> subprocess.Popen[str]:
+    """The program, running; what it prints goes into files of `folder`: a pipe that nobody reads would stop it."""
+    with (folder / "printed").open("w") as printed, (folder / "told").open("w") as told:
+        return subprocess.Popen(
+            [sys.executable, "-m", "texturenets", *words],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=printed,
+            stderr=told,
+            text=True,
+        )
 
 
 def kill_a_worker(children_of: int) -> int:
@@ -121,14 +122,15 @@ def part_one(folder: Path, count: int, style: str) -> bool:
     output = folder / "out"
     words = command(folder / "in", output, style, "--cluster", "--workers", "2")
     began = time.monotonic()
-    process = start(*words)
+    process = start(folder, *words)
     killed = 0
     manifest = output / "manifest.jsonl"
     while process.poll() is None and not killed:
         time.sleep(0.5)
         if manifest.is_file() and manifest.read_bytes().count(b'"done"') >= count // 2:
             killed = kill_a_worker(process.pid)
-    printed, told = process.communicate()
+    process.wait()
+    printed, told = ((folder / name).read_text() for name in ("printed", "told"))
     print(f"{count} photos in {time.monotonic() - began:.0f} s, worker {killed} killed midway", flush=True)
 
     expected = {
@@ -167,10 +169,9 @@ def part_one(folder: Path, count: int, style: str) -> bool:
 
 def rate(words: list[str], output: Path) -> float:
     """Seconds a photo of a run, from its first results to its last."""
-    process = start(*words, "--quiet")
-    _, told = process.communicate()
-    if process.returncode:
-        sys.exit(told)
+    process = start(output.parent, *words, "--quiet")
+    if process.wait():
+        sys.exit((output.parent / "told").read_text())
     times = sorted(path.stat().st_mtime for path in results(output))
     skipped = len(times) // 20  # both have come up to speed
     return (times[-1] - times[skipped]) / (len(times) - 1 - skipped)
