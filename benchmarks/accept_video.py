@@ -5,9 +5,9 @@
 `file`: FILM through `texturenets stylize`: as many frames, at the same times, of the same size, and the sound packet
 by packet (a tone is added to a film that has none).
 `flicker`: two models, `--plain` and `--steady`, made without and with `train style --temporal`; where they are not
-given both are trained here, `--steps` from `--style` with `--temporal` and without, else alike. Flicker along the
-film's optical flow with the loss is to be at most half of that without (`texturenets evaluate --film`), the judge's
-style sums on four photos at 512 pixels, averaged, at most 10 % higher.
+given both are trained here, `--steps` from `--style`, the one with `--temporal` and `--content-weight`, the other
+with neither. Flicker along the film's optical flow with the loss is to be at most half of that without (`texturenets
+evaluate --film`), the judge's style sums on four photos at 512 pixels, averaged, at most 10 % higher.
 `memory`: the film repeated to `--minutes`, repainted at `--small` pixels; resident memory in the last quarter of the
 time at most 5 % over that in the first, the starting left out.
 
@@ -101,7 +101,8 @@ def kept(film: Path, style: str, folder: Path) -> bool:
 def trained(options: argparse.Namespace, folder: Path) -> tuple[Path, Path]:
     """The two models, without and with the stability loss."""
     made = []
-    for name, weight in (("plain", 0.0), ("steady", options.temporal)):
+    steady = ("--temporal", str(options.temporal), "--content-weight", str(options.content_weight))
+    for name, more in (("plain", ()), ("steady", steady)):
         model = folder / f"{name}.safetensors"
         begun = time.perf_counter()
         texturenets(
@@ -114,7 +115,7 @@ def trained(options: argparse.Namespace, folder: Path) -> tuple[Path, Path]:
                 "-o",
                 model,
             ),
-            *("--init", options.style, "--steps", str(options.steps), "--temporal", str(weight)),
+            *("--init", options.style, "--steps", str(options.steps), *more),
             *(
                 "--weights",
                 shared() / "descriptors",
@@ -126,7 +127,7 @@ def trained(options: argparse.Namespace, folder: Path) -> tuple[Path, Path]:
             "--quiet",
         )
         took = time.perf_counter() - begun
-        print(f"{name}: {options.steps} steps with --temporal {weight:g} in {took:.0f} s", flush=True)
+        print(f"{name}: {options.steps} steps {' '.join(more)} in {took:.0f} s", flush=True)
         made.append(model)
     return made[0], made[1]
 
@@ -241,7 +242,8 @@ def main() -> int:
     parser.add_argument("--steady", type=Path)
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--crop", type=int, default=256, help="--image-size of the trainings")
-    parser.add_argument("--temporal", type=float, default=10.0)
+    parser.add_argument("--temporal", type=float, default=20.0)
+    parser.add_argument("--content-weight", type=float, default=1.2, help="of the training with --temporal")
     parser.add_argument("--size", type=int, help="longer side for the flicker [the film's]")
     parser.add_argument("--frames", type=int, help="for the flicker [all]")
     parser.add_argument("--minutes", type=float, default=10.0)

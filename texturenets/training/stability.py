@@ -21,9 +21,12 @@ NOISE: Final = 0.01
 differ by along its motion."""
 
 GRAINS: Final = (1, 2, 4, 8, 16)
-"""Sides in pixels of the squares that the noise is made of, each size with the same share. What a codec leaves has the
-size of its blocks, and networks answer to grain of 4 pixels twice as much as to that of single ones. Trained with the
-latter alone, a model flickered 0.65 times as much as before, and its answer to the former was 0.63 times as large."""
+"""Sides in pixels of the squares that the noise is made of, each size with the same share.
+
+What a codec leaves has the size of its blocks, and networks answer to grain of 4 pixels twice as much as to that of
+single ones. Trained with the latter alone, a model flickered 0.65 times as much as before, and its answer to the
+former was 0.63 times as large.
+"""
 
 GREY: Final = 0.8
 """Share of the noise, squared, that is the same in all channels, as most of a film's is."""
