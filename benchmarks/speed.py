@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import io
-import os
 import statistics
 import subprocess
 import sys
@@ -422,11 +421,13 @@ def startup(args: argparse.Namespace) -> list[str]:
 
 
 MANY = """
-import resource, sys
+import sys
 import numpy as np
 from texturenets import engines, modelfile
 engine = engines.load(modelfile.find("wave"), sys.argv[1])
-def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def peak():
+    with open("/proc/self/status") as lines:
+        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
 sides = [256 + 4 * i for i in range(int(sys.argv[2]))]
 marks = []
 for _ in range(2):
@@ -457,13 +458,23 @@ def memory(args: argparse.Namespace) -> list[str]:
     return [show("Peak memory", ("", "MB", "MB, all sizes once more"), rows)]
 
 
+# By a small process: of one that this large one starts, the system counts this one's memory until it has begun.
+PEAK = """
+import resource, subprocess, sys
+status = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(status)
+"""
+
+
 def _peak(words: list[str]) -> float:
     """Peak megabytes of a process."""
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)
-    if status:
+    found = subprocess.run(
+        [sys.executable, "-S", "-c", PEAK, *words], check=False, stdout=subprocess.PIPE, text=True
+    )
+    if found.returncode:
         sys.exit(f"{' '.join(words)} failed")
-    return used.ru_maxrss / (1024 if sys.platform != "darwin" else 1024**2)
+    return int(found.stdout) / (1024 if sys.platform != "darwin" else 1024**2)
 
 
 SUBJECTS: dict[str, Callable[[argparse.Namespace], list[str]]] = {
