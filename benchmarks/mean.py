@@ -13,6 +13,7 @@ import math
 from pathlib import Path
 
 from texturenets import modelfile
+from texturenets.errors import UserError
 
 
 def main() -> None:
@@ -24,10 +25,15 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args()
     parts = [one.rpartition("=") for one in options.models]
-    shares = [float(share) for _, _, share in parts]
+    try:
+        shares = [float(share) for _, _, share in parts]
+        read = [modelfile.load(Path(name)) for name, _, _ in parts]
+    except ValueError:
+        parser.error(f"{' '.join(options.models)}: give FILE=SHARE, as a.safetensors=0.5")
+    except UserError as error:
+        parser.error(str(error))
     if not math.isclose(sum(shares), 1):
         parser.error(f"the shares add up to {sum(shares):g}, not to 1")
-    read = [modelfile.load(Path(name)) for name, _, _ in parts]
     network, header = read[0]
     if any(other.generator != header.generator for _, other in read):
         parser.error("the models have different networks")

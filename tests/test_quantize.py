@@ -69,7 +69,6 @@ def test_a_style_in_8_bits(model: Path, photos: Path, capsys: pytest.CaptureFixt
     assert "3.png" in output.err
     assert "on 3 photos" in output.err
     core = openvino_engine.core()
-    native = openvino_engine.choose_precision(core, "auto") == "bf16"
     read = core.read_model(out)
     assert read.get_rt_info(["texturenets", "bits"]).value == "8, ranges from 3 photos"
     assert any(op.get_type_name() == "FakeQuantize" for op in read.get_ordered_ops())
@@ -80,9 +79,8 @@ def test_a_style_in_8_bits(model: Path, photos: Path, capsys: pytest.CaptureFixt
 
     by_engine = engines.load(model, precision="int8")
     assert (by_engine.name, by_engine.precision) == ("openvino", "int8")
-    compiled = core.compile_model(
-        read, "CPU", openvino_engine.compile_options("bf16" if native else "float32")
-    )
+    native = openvino_engine.choose_precision(core, "auto")
+    compiled = core.compile_model(read, "CPU", openvino_engine.compile_options(native))
     np.testing.assert_array_equal(by_engine(x), compiled([x])[0])
     again = engines.load(model, precision="int8")  # its compiled form, from the cache
     np.testing.assert_array_equal(again(x), by_engine(x))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny
 import torch
@@ -32,6 +33,19 @@ def test_a_disturbed_photo_is_the_photo_moved_and_little_else() -> None:
     alone = stability.disturb(photos[2:4], keys[2:4])  # whoever else is in the batch
     assert torch.equal(alone.photos, made.photos[2:4])
     assert alone.shifts == made.part(slice(2, 4)).shifts
+
+
+def test_the_noise_has_grain_of_all_sizes_and_is_mostly_grey() -> None:
+    shape = (3, 400, 400)
+    noise = torch.from_numpy(stability._grain(np.random.default_rng(0), shape)).double()
+    assert noise.shape == shape
+    variance = float(noise.square().mean())
+    assert variance == pytest.approx(stability.NOISE**2, rel=0.1)
+    # Two neighbours are in the same square of side n in n - 1 of n cases.
+    alike = sum(1 - 1 / side for side in stability.GRAINS) / len(stability.GRAINS)
+    for a, b in ((noise[:, 1:], noise[:, :-1]), (noise[:, :, 1:], noise[:, :, :-1])):
+        assert float((a * b).mean()) / variance == pytest.approx(alike, abs=0.05)
+    assert float((noise[0] * noise[1]).mean()) / variance == pytest.approx(stability.GREY, abs=0.05)
 
 
 def test_runs_with_it(studio: tiny.Studio) -> None:

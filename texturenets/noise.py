@@ -29,8 +29,8 @@ _STEPS: Final = (0x9E3779B9, 0xBB67AE85)
 _ROUNDS: Final = 10
 _LOW: Final = 0xFFFFFFFF
 
-Words = TypeVar("Words", NDArray[np.uint64], "Tensor", int)
-"""Words of 32 bits in arrays or tensors (int64) of 64, or one word."""
+Words = TypeVar("Words", NDArray[np.int64], "Tensor", int)
+"""Words of 32 bits, in arrays or tensors of int64, or one word."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,13 @@ def _even(channels: int) -> int:
     return 2 * -(-channels // 2)
 
 
+def _normal(lib: Any, words: Any) -> Any:
+    """(C, H, W) of words as float64, C even, to normal numbers (Box and Muller 1958). `lib`: numpy or torch."""
+    radius = lib.sqrt(-2 * lib.log((words[0::2] + 0.5) / 2**32))
+    angle = 2 * math.pi * words[1::2] / 2**32
+    return lib.stack([radius * lib.cos(angle), radius * lib.sin(angle)], 1).reshape(words.shape)
+
+
 def uniform_array(  # noqa: PLR0917 (a place and a size)
     seed: int, stream: int, top: int, left: int, height: int, width: int, channels: int
 ) -> NDArray[np.float32]:
@@ -92,8 +99,7 @@ def uniform_array(  # noqa: PLR0917 (a place and a size)
     """
     if min(height, width, channels) < 1:
         return np.zeros((max(channels, 0), max(height, 0), max(width, 0)), np.float32)
-    rows, columns = _place(top, left, height, width)
-    words = np.stack(_words((rows.astype(np.uint64), columns.astype(np.uint64)), seed, stream, channels))
+    words = np.stack(_words(_place(top, left, height, width), seed, stream, channels))
     # 24 bits, all that a float32 holds below 1; the rest would round up to 1.
     return (words >> 8).astype(np.float32) / np.float32(2**24)
 
@@ -104,13 +110,9 @@ def normal_array(  # noqa: PLR0917 (a place and a size)
     """Noise of mean 0 and variance 1 (Box and Muller 1958), else as `uniform_array`; within 6.7 of zero."""
     if min(height, width, channels) < 1:
         return np.zeros((max(channels, 0), max(height, 0), max(width, 0)), np.float32)
-    rows, columns = _place(top, left, height, width)
-    place = rows.astype(np.uint64), columns.astype(np.uint64)
-    words = np.stack(_words(place, seed, stream, _even(channels))).astype(np.float64)
-    radius = np.sqrt(-2 * np.log((words[0::2] + 0.5) / 2**32))
-    angle = 2 * np.pi * words[1::2] / 2**32
-    pairs = np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1)
-    return pairs.reshape(-1, height, width)[:channels].astype(np.float32)
+    words = np.stack(_words(_place(top, left, height, width), seed, stream, _even(channels)))
+    made: NDArray[np.float32] = _normal(np, words.astype(np.float64))[:channels].astype(np.float32)
+    return made
 
 
 def _on_device(  # noqa: PLR0917 (a place and a size)
@@ -132,16 +134,13 @@ def _on_device(  # noqa: PLR0917 (a place and a size)
     rows, columns = (torch.from_numpy(one).to(device) for one in _place(top, left, height, width))
     pictures = []
     for seed in seeds:
-        uniform_ones = noise.distribution == "uniform"
-        count = noise.channels if uniform_ones else _even(noise.channels)
-        words = torch.stack(_words((rows, columns), seed, stream, count))
-        if uniform_ones:
-            pictures.append((words >> 8).float() / 2**24)
-            continue
-        radius = (-2 * ((words[0::2].double() + 0.5) / 2**32).log()).sqrt()
-        angle = 2 * math.pi * words[1::2].double() / 2**32
-        pairs = torch.stack([radius * angle.cos(), radius * angle.sin()], 1)
-        pictures.append(pairs.reshape(-1, height, width)[: noise.channels].float())
+        words = torch.stack(_words((rows, columns), seed, stream, _even(noise.channels)))
+        made = (
+            (words >> 8).float() / 2**24
+            if noise.distribution == "uniform"
+            else _normal(torch, words.double())
+        )
+        pictures.append(made[: noise.channels].float())
     return torch.stack(pictures)
 
 

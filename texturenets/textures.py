@@ -248,8 +248,8 @@ class Texture:
         """The maps, on the card where the engine is on one: nothing of them is copied there."""
         device = getattr(self.engine, "device", None)
         if device is not None and device.type == "cuda":
-            return list(noise.draw(self.inputs, seeds, *canvas, device=device))
-        return list(noise.draw_arrays(self.inputs, seeds, *canvas))
+            return [*noise.draw(self.inputs, seeds, *canvas, device=device)]
+        return [*noise.draw_arrays(self.inputs, seeds, *canvas)]
 
     def _check_scales(self, scales: Sequence[int]) -> None:
         strange = [scale for scale in scales if scale not in self.scales]

@@ -67,12 +67,12 @@ def load(
     if precision not in PRECISIONS:
         raise unknown("precision", precision, PRECISIONS)
     on_cpu = device == "cpu" or (device == "auto" and devices.only_cpu())
+    if engine == "auto" and precision == "int8":
+        engine = "openvino"
     auto = engine == "auto"
     if auto:
         own = isinstance(modelfile.read_header(path).generator, specs.Custom)
         engine = "torch" if own or precision == "fp16" else _fastest(device, on_cpu)
-        if precision == "int8":
-            engine = "openvino"
         if engine == "onnx" and precision == "bf16":
             engine = "torch"
     elif engine != "torch" and device not in ("auto", "cpu"):
@@ -158,6 +158,11 @@ def keep_eight_bits(path: Path, facts: Facts, description: bytes, weights: bytes
 
 
 def _in_eight_bits(path: Path, threads: int | None) -> Engine:
+    header = modelfile.read_header(path)
+    if isinstance(header.generator, specs.Custom) or header.kind == "texture":
+        raise UserError(
+            f"--precision int8: {path.stem} is no style by a network of texturenets; leave it out"
+        )
     entry = Entry(path)
     facts = entry.facts(EIGHT_BITS[0])
     if facts is None or not entry.path(EIGHT_BITS[1]).is_file():

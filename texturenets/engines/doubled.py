@@ -18,7 +18,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
-from texturenets.engines.editing import Editing, Wraps, is_plain, options_of
+from texturenets.engines.editing import END, Editing, Wraps, is_plain, options_of
 
 _TAPS = np.array([[[1, 0, 0], [0, 1, 1]], [[1, 1, 0], [0, 0, 1]]], np.float32)
 """Of the first and the second result of two: which of three weights fall onto which of two pixels."""
@@ -150,7 +150,7 @@ class _Kernel3:
             return f"{label}_pad"
         for axis in (2, 3):
             before, after = f"{label}_before{axis}", f"{label}_after{axis}"
-            made.append(self.edit.slice(name, before, (axis,), (-amount,), (2**31 - 1,)))
+            made.append(self.edit.slice(name, before, (axis,), (-amount,), (END,)))
             made.append(self.edit.slice(name, after, (axis,), (0,), (amount,)))
             wrapped = f"{label}_wrapped{axis}"
             made.append(helper.make_node("Concat", [before, name, after], [wrapped], wrapped, axis=axis))
@@ -169,9 +169,8 @@ def _small_weight(weight: NDArray[np.float32]) -> NDArray[np.float32]:
 def _square_weight(weight: NDArray[np.float32]) -> NDArray[np.float32]:
     """(N, C, 3, 3) for a map in squares of 2 x 2: (4 N, 4 C, 2, 2)."""
     count, inner = weight.shape[:2]
-    squares = np.zeros(
-        (2, 2, count, 2, 2, inner, 2, 2), np.float32
-    )  # rows, columns; n; those of the input; c; y, x
+    # Rows, columns; n; rows, columns of the input; c; y, x
+    squares = np.zeros((2, 2, count, 2, 2, inner, 2, 2), np.float32)
     for i in range(2):
         for j in range(2):
             # Of the window's four rows, two squares, result i looks at i to i + 2.

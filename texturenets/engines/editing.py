@@ -17,6 +17,10 @@ LONGEST = 2**28
 """Pixels of a side: more than fit anywhere, and no sum of a few of them comes near 2^31, where slices are bounded."""
 
 
+END = 2**31 - 1
+"""Where a slice ends that goes on to the end."""
+
+
 class Editing:
     """A graph that is being rewritten; `finish` puts the new nodes in."""
 

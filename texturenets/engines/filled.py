@@ -1,8 +1,8 @@
 """Channels of zeros where a map fills its last vector of 16 only in part.
 
-Normalizing such a map takes OpenVINO up to twice as long as if it were full, and a convolution that makes it just as
-long (`benchmarks/speed.py sample`). One that takes it has more to multiply, which matters less where its window is
-1 x 1: only maps that go nowhere else are filled. Taking the zeros off again for others brought nothing.
+OpenVINO normalizes full maps faster, and a convolution that makes one takes no longer. One that takes it has more to
+multiply, which matters less where its window is 1 x 1: only maps that go nowhere else are filled. To take the zeros
+off again for others brought nothing.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from torch import Tensor, fx, nn
 
 from texturenets import layers
 from texturenets.engines import rewrite
-from texturenets.engines.editing import Wraps
+from texturenets.engines.editing import END, Wraps
 from texturenets.engines.facts import ConversionError, Facts
 from texturenets.engines.torch_engine import facts_of
 from texturenets.errors import UserError
@@ -212,7 +212,7 @@ class Writer:
         top, bottom, left, right = sides
         source = name
         for axis, before, after in ((2, top, bottom), (3, left, right)):
-            parts = [self.slice(name, [axis], [-before], [_END])] if before else []
+            parts = [self.slice(name, [axis], [-before], [END])] if before else []
             parts += [name]
             parts += [self.slice(name, [axis], [0], [after])] if after else []
             name = self.node("Concat", *parts, axis=axis) if len(parts) > 1 else name
@@ -224,7 +224,7 @@ class Writer:
         top, bottom, left, right = sides
         if not any(sides):
             return x
-        ends = [-bottom or _END, -right or _END]
+        ends = [-bottom or END, -right or END]
         return x.each(lambda name: self.slice(name, [2, 3], [top, left], ends))
 
     def convolution(self, x: _Map, m: nn.Conv2d) -> _Map:
@@ -350,7 +350,7 @@ class Writer:
     def max_pool(self, x: _Map) -> tuple[_Map, tuple[_Map, ...]]:
         """`layers.max_pool`: the maxima, and four maps of ones and zeros for their places."""
         name = self.plain(x)
-        a, b, c, d = (self.slice(name, [2, 3], [i, j], [_END, _END], 2) for i in (0, 1) for j in (0, 1))
+        a, b, c, d = (self.slice(name, [2, 3], [i, j], [END, END], 2) for i in (0, 1) for j in (0, 1))
         left_top, left_bottom = self.node("GreaterOrEqual", a, b), self.node("GreaterOrEqual", c, d)
         top_row, bottom_row = self.node("Max", a, b), self.node("Max", c, d)
         top = self.node("GreaterOrEqual", top_row, bottom_row)
@@ -368,9 +368,6 @@ class Writer:
         name = self.plain(x)
         parts = [self.node("Mul", name, mask.name) for mask in where]
         return _Map(self.node("DepthToSpace", self.node("Concat", *parts, axis=1), blocksize=2, mode="DCR"))
-
-
-_END = 2**31 - 1
 
 
 def _numpy(x: Tensor) -> NDArray[Any]:
@@ -447,7 +444,7 @@ def _getitem(w: Writer, x: Any, key: Any) -> Any:
             not isinstance(v, int | None) for v in (part.start, part.stop, part.step)
         ):
             raise UserError(f"the part {part}")
-        stop = _END if part.stop is None else part.stop
+        stop = END if part.stop is None else part.stop
         name = w.slice(name, [axis], [part.start or 0], [stop], part.step or 1)
     return _Map(name)
 
