@@ -7,6 +7,7 @@ input and its weights once and writes its output once. ReLU, padding and interpo
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 # (rows, inner, columns): the convolutions of johnson at 512 x 512 as matrix products, and larger ones
 PRODUCTS = ((16384, 1152, 128), (65536, 576, 64), (4096, 4096, 4096), (2048, 2048, 2048))
@@ -74,7 +76,7 @@ class Work:
 
 
 def work(network: nn.Module, *inputs: Any) -> Work:
-    """What `network` does with `inputs`."""
+    """What `network` does with `inputs`, by its layers; nothing is computed, it runs without data."""
     operations = numbers = 0
 
     def count(module: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
@@ -86,10 +88,10 @@ def work(network: nn.Module, *inputs: Any) -> Work:
         elif isinstance(module, nn.ConvTranspose2d):
             operations += 2 * given[0][:, 0].numel() * module.weight.numel()
 
-    counted = [m for m in network.modules() if not list(m.children()) and list(m.parameters())]
-    hooks = [module.register_forward_hook(count) for module in counted]
-    with torch.inference_mode():
-        network(*inputs)
-    for hook in hooks:
-        hook.remove()
+    shadow = copy.deepcopy(network).to("meta")
+    for module in shadow.modules():
+        if not list(module.children()) and list(module.parameters()):
+            module.register_forward_hook(count)
+    with torch.no_grad():
+        shadow(*tree_map(lambda x: x.to("meta") if isinstance(x, Tensor) else x, inputs))
     return Work(operations, numbers)

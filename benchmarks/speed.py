@@ -33,20 +33,16 @@ import floor
 import numpy as np
 import peer
 import torch
-from safetensors.torch import save_file
-from torch.utils.flop_counter import FlopCounterMode
+from steps import BATCH, Steps
 
-from texturenets import engines, image, kernels, modelfile, noise, presets, sizes
+from texturenets import engines, image, kernels, modelfile, noise, sizes
 from texturenets.engines.graph import to_onnx
 from texturenets.engines.onnx_engine import ONNXEngine
 from texturenets.engines.openvino_engine import OpenVINOEngine, no_telemetry
 from texturenets.engines.openvino_engine import core as openvino_core
 from texturenets.engines.torch_engine import TorchEngine
 from texturenets.generators import build
-from texturenets.readers import shapes
 from texturenets.specs import GeneratorSpec, Johnson, Pyramid, Residual
-from texturenets.training.logistics import Logistics
-from texturenets.training.style import StyleTraining
 
 # The peer's network in our words
 JOHNSON = Johnson(upsampling="nearest", decoder_norm=True, exit_kernel=9, padding="reflect")
@@ -164,8 +160,7 @@ def _stylize_cuda(args: argparse.Namespace) -> list[str]:
         network = peer.network() if spec is JOHNSON else build(spec)
         network = network.eval().to("cuda")
         half = TorchEngine(build(spec), "cuda", "fp16")
-        with mock.patch.object(kernels, "suit", return_value=False):  # layers that are merged are not seen
-            counted = floor.work(build(spec).to("cuda"), x)
+        counted = floor.work(build(spec), x)
 
         def plain(x: Any = x, network: Any = network) -> None:
             with torch.inference_mode(), mock.patch.object(kernels, "suit", return_value=False):
@@ -305,87 +300,44 @@ def sample(args: argparse.Namespace) -> list[str]:
 
 def train(args: argparse.Namespace) -> list[str]:
     """Steps of `train style` and of the peer, in turn: the same network, descriptor network, batch and size."""
-    side, batch = args.side, 4
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        photos = root / "photos"
-        random = np.random.default_rng(0)
-        for i in range(12):
-            image.write(photos / f"{i}.jpg", random.random((3, side + 40, side + 60), np.float32))
-        image.write(root / "style.jpg", random.random((3, side, side), np.float32))
-        wanted = [f"features.{i}." for i in (0, 2, 5, 7, 10, 12, 14, 17, 19, 21)]
-        generator = torch.Generator().manual_seed(0)
-        weights = {
-            name: torch.randn(shape, generator=generator) * (2 / np.prod(shape[1:])) ** 0.5
-            for name, shape in shapes("vgg16").items()
-            if name.startswith(tuple(wanted))
-        }
-        save_file(weights, root / "vgg16.safetensors")
-        layers = tuple(f"vgg16:relu{n}" for n in ("1_2", "2_2", "3_3", "4_3"))
-        settings = ("upsampling=nearest", "decoder_norm=true", "exit_kernel=9", "padding=reflect")
-
-        def ours(name: str, precision: str) -> Callable[[], Any]:
-            import dataclasses
-
-            run = dataclasses.replace(
-                presets.style_preset("paper"),
-                generator="johnson",
-                set=settings,
-                style_layers=layers,
-                content_layers=("vgg16:relu2_2",),
-                image_size=side,
-                batch_size=batch,
-                precision=precision,
-                pool="max",
-                steps=10**6,
-            )
-            how = Logistics(
-                weights=(f"vgg16={root / 'vgg16.safetensors'}",),
-                offline=True,
-                save_every=0,
-                validate_every=0,
-                pictures_every=0,
-                device=args.device,
-            )
-            training = StyleTraining(run, [root / "style.jpg"], photos, root / f"{name}.safetensors", how)
-            steps = iter(training)
-            return awaited(lambda: next(steps))
-
-        def awaited(action: Callable[[], Any]) -> Callable[[], Any]:
-            if args.device == "cpu":
-                return action
-
-            def both() -> None:
-                action()
-                torch.cuda.synchronize()
-
-            return both
-
-        theirs = peer.Training(batch, side, args.device)
-        actions = {
-            "peer, float32": awaited(theirs.step),
-            "ours, float32": ours("a", "float32"),
-            "ours, auto": ours("b", "auto"),
-        }
-        if args.device == "cuda":
-            for _ in range(8):  # the first steps are not yet recorded
-                for action in actions.values():
-                    action()
-        times = in_turn(actions, args.runs if args.device == "cpu" else 50 * args.runs)
-        with FlopCounterMode(display=False) as counter:
-            if args.device == "cpu":
-                actions["ours, float32"]()
-            else:
-                theirs.step()
+    kinds = {
+        "peer, float32": "peer",
+        "peer, float32, with our settings of the allocator": "peer-memory",
+        "peer, bf16, channels last": "peer-bf16",
+        "ours, float32": "ours-float32",
+        "ours, auto": "ours-auto",
+    }
+    if args.device == "cuda":
+        del kinds["peer, float32, with our settings of the allocator"]
+    several = 1 if args.device == "cpu" else 20
+    made = {name: Steps(kind, args.side, args.device) for name, kind in kinds.items()}
+    taken: dict[str, list[float]] = {name: [] for name in made}
+    for run in range(args.runs + 1):
+        for name, steps in made.items():
+            value = steps.ask(str(several))
+            if run:
+                taken[name].append(value)
+    times = {name: statistics.median(values) for name, values in taken.items()}
+    # What is recorded on a graphics card is not counted.
+    counted = made["ours, float32" if args.device == "cpu" else "peer, float32"].ask("flops")
+    for steps in made.values():
+        steps.close()
     # What the convolutions and products of such a step take at the best rate, and nothing else
-    for precision, rate in floor.measure(device=args.device).operations.items():
-        times[f"its arithmetic alone, {precision}"] = counter.get_total_flops() / rate
+    precisions = ("float32", "bf16") if args.device == "cpu" else ("float32", "bf16", "fp16")
+    for precision, rate in floor.measure(precisions, args.device).operations.items():
+        times[f"its arithmetic alone, {precision}"] = counted / rate
     rows = [
-        [name, f"{value:.3g}", f"{batch / value:.3g}", f"{times['peer, float32'] / value:.2f}"]
+        [name, f"{value:.3g}", f"{BATCH / value:.3g}", f"{times['peer, float32'] / value:.2f}"]
         for name, value in times.items()
     ]
     head = ("", "s a step", "images/s", "times the peer's")
-    return [show(f"A step of training, johnson, VGG-16 to relu4_3, batch {batch} at {side}", head, rows)]
+    return [
+        show(
+            f"A step of training, johnson, VGG-16 to relu4_3, batch {BATCH} at {args.side}; each in its own process",
+            head,
+            rows,
+        )
+    ]
 
 
 def _photo(folder: Path, side: int) -> Path:

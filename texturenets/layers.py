@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from texturenets import kernels
+from texturenets import kernels, squares
 from texturenets.specs import Activation, Normalization, Output, Padding
 
 
@@ -65,6 +65,11 @@ def _wrap(x: Tensor, amount: int, dim: int) -> Tensor:
 def channels_last(x: Tensor) -> Tensor:
     """`x` with its channels side by side in memory, where convolutions are faster that way."""
     return x.contiguous(memory_format=torch.channels_last) if x.device.type in ("cpu", "cuda") else x
+
+
+def on_processor(x: Tensor) -> bool:
+    """Whether `x` is a map there; not the symbol for one, where operations are written down."""
+    return isinstance(x, Tensor) and x.device.type == "cpu"
 
 
 class _InstanceNorm(torch.autograd.Function):
@@ -163,8 +168,29 @@ class PaddedConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) to (N, outputs, ceil(H / stride), ceil(W / stride))."""
+        if self._to_few(x):
+            bias = None if self.conv.bias is None else self.conv.bias.repeat_interleave(4)
+            return squares.to_few(
+                pad(x, self.amount, self.padding), squares.of_square(self.conv.weight), bias
+            )
         y: Tensor = self.conv(pad(x, self.amount, self.padding))
         return y
+
+    def _to_few(self, x: Tensor) -> bool:
+        """Whether squares are quicker: two to three times on processors, measured (docs/performance.md)."""
+        conv = self.conv
+        small = conv.out_channels <= squares.NARROW and conv.stride == (1, 1) and conv.kernel_size[0] > 1
+        return small and on_processor(x) and x.shape[2] % 2 == 0 and x.shape[3] % 2 == 0
+
+    def of_doubled(self, x: Tensor) -> Tensor:
+        """The same of x doubled by repeating its pixels: (N, inputs, H, W) to (N, outputs, 2 H, 2 W).
+
+        The kernel has to be 3 x 3, the stride 1.
+        """
+        if on_processor(x):
+            mode: Padding = "replicate" if self.padding == "reflect" else self.padding
+            return squares.of_doubled(pad(x, 1, mode), self.conv.weight, self.conv.bias)
+        return self.forward(double(x, "nearest", self.padding))
 
     def without_bias(self, x: Tensor) -> Tensor:
         """As `forward`, without the bias: for a normalization, which would take it away again."""

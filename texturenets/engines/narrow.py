@@ -1,7 +1,7 @@
-"""Convolutions with few channels on one side, for graphics cards: the same sums, by squares of 2 x 2 pixels.
+"""Convolutions with few channels on one side, for graphics cards: the same sums, by `texturenets.squares`.
 
 The units that multiply matrices take channels by the dozen; a convolution to or from RGB leaves nine tenths of them
-idle. Of a square's four pixels it has four times the channels, for a kernel one pixel larger.
+idle. Weights are brought into that form once.
 """
 
 from __future__ import annotations
@@ -11,19 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from texturenets.layers import PaddedConv, pad
+from texturenets.squares import NARROW, of_square, to_few
 
-NARROW = 4  # channels
 LARGE = 5  # kernel from which more than half of what squares add to it at the entry is used
-
-
-def squares(weight: Tensor) -> Tensor:
-    """Weights (O, I, k, k) to (4 O, I, k + 1, k + 1): of a square's four pixels, in the order of `pixel_shuffle`."""
-    outputs, inputs, height, width = weight.shape
-    wide = weight.new_zeros(outputs, 2, 2, inputs, height + 1, width + 1)
-    for down in (0, 1):
-        for right in (0, 1):
-            wide[:, down, right, :, down : down + height, right : right + width] = weight
-    return wide.flatten(0, 2)
 
 
 class _ToFew(PaddedConv):
@@ -40,7 +30,7 @@ class _ToFew(PaddedConv):
         self.register_buffer("shift", None if bias is None else bias.detach().repeat_interleave(4))
 
     def _weight(self, weight: Tensor) -> Tensor:
-        return squares(weight)
+        return of_square(weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """As `PaddedConv`."""
@@ -54,15 +44,14 @@ class _ToFew(PaddedConv):
         return x.shape[2] % 2 == 0 and x.shape[3] % 2 == 0
 
     def _even(self, x: Tensor, bias: Tensor | None) -> Tensor:
-        y = F.conv2d(pad(x, self.amount, self.padding), self.wide, bias, 2)
-        return F.pixel_shuffle(y, 2)
+        return to_few(pad(x, self.amount, self.padding), self.wide, bias)
 
 
 class _FromFew(_ToFew):
     """From few channels: those of a square side by side."""
 
     def _weight(self, weight: Tensor) -> Tensor:
-        return F.pixel_unshuffle(squares(weight), 2)
+        return F.pixel_unshuffle(of_square(weight), 2)
 
     def _even(self, x: Tensor, bias: Tensor | None) -> Tensor:
         maps = F.pixel_unshuffle(pad(x, self.amount, self.padding), 2)

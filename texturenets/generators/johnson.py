@@ -15,10 +15,10 @@ from texturenets.layers import (
     PaddedConv,
     ResidualBlock,
     TransposedConv,
-    double,
     normalization,
     pad,
     torch7_init,
+    upsample,
 )
 from texturenets.noise import NoiseInput
 from texturenets.specs import Johnson, Normalization, Padding, Upsampling
@@ -56,8 +56,10 @@ class Doubling(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) to (N, outputs, 2 H, 2 W)."""
-        if self.upsampling in ("bilinear", "nearest"):
-            x = double(x, self.upsampling, self.padding)
+        if self.upsampling == "nearest" and isinstance(self.conv, PaddedConv):
+            return F.relu(self.norm(self.conv.of_doubled(x)))
+        if self.upsampling == "bilinear":
+            x = upsample(x, self.padding)
         return F.relu(self.norm(self.conv(x)))
 
 

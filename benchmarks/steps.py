@@ -1,0 +1,177 @@
+"""Steps of training, each kind in a process of its own, as a user would run it: for `speed.py train`.
+
+Settings that one program makes for its process, such as what is done with freed memory, must not help the other one.
+A process answers each line on its standard input with a line: for a number, the seconds a step took in the mean over
+as many; for "flops", the multiplications and additions of a step.
+
+    steps.py KIND [--side 256] [--device cpu]
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import peer
+import torch
+from safetensors.torch import save_file
+from torch.utils.flop_counter import FlopCounterMode
+
+from texturenets import image, presets
+from texturenets.readers import shapes
+from texturenets.training.logistics import Logistics
+from texturenets.training.memory import keep_freed_memory
+from texturenets.training.style import StyleTraining
+
+BATCH = 4
+WARM = 8  # steps on a graphics card before one is recorded, and more
+
+
+class Steps:
+    """A process that makes steps of one kind."""
+
+    def __init__(self, kind: str, side: int, device: str) -> None:
+        words = [sys.executable, __file__, kind, "--side", str(side), "--device", device]
+        self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def ask(self, words: str) -> float:
+        """What it answers."""
+        there, back = self.process.stdin, self.process.stdout
+        assert there is not None
+        assert back is not None
+        there.write(f"{words}\n")
+        there.flush()
+        answer = back.readline()
+        if not answer:
+            sys.exit(f"the process {self.process.args} ended with {self.process.wait()}")
+        return float(answer)
+
+    def close(self) -> None:
+        """End it."""
+        self.process.communicate()
+
+
+def _peer(side: int, device: str) -> Callable[[], Any]:
+    return peer.Training(BATCH, side, device).step
+
+
+def _peer_tuned(side: int, device: str) -> Callable[[], Any]:
+    training = peer.Training(BATCH, side, device)
+    training.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    training.vgg.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    training.photos = training.photos.contiguous(memory_format=torch.channels_last)
+
+    def step() -> None:
+        with torch.autocast(device, torch.bfloat16):
+            training.step()
+
+    return step
+
+
+def _peer_memory(side: int, device: str) -> Callable[[], Any]:
+    keep_freed_memory()
+    return _peer(side, device)
+
+
+def _ours(precision: str, folder: Path) -> Callable[[int, str], Callable[[], Any]]:
+    def made(side: int, device: str) -> Callable[[], Any]:
+        steps = iter(_training(folder, precision, side, device))
+        return lambda: next(steps)
+
+    return made
+
+
+def _training(folder: Path, precision: str, side: int, device: str) -> StyleTraining:
+    """Our loop with the peer's network, descriptor network, layers and batch."""
+    photos = folder / "photos"
+    random = np.random.default_rng(0)
+    for i in range(12):
+        image.write(photos / f"{i}.jpg", random.random((3, side + 40, side + 60), np.float32))
+    image.write(folder / "style.jpg", random.random((3, side, side), np.float32))
+    wanted = [f"features.{i}." for i in (0, 2, 5, 7, 10, 12, 14, 17, 19, 21)]
+    generator = torch.Generator().manual_seed(0)
+    weights = {
+        name: torch.randn(shape, generator=generator) * (2 / np.prod(shape[1:])) ** 0.5
+        for name, shape in shapes("vgg16").items()
+        if name.startswith(tuple(wanted))
+    }
+    save_file(weights, folder / "vgg16.safetensors")
+    run = dataclasses.replace(
+        presets.style_preset("paper"),
+        generator="johnson",
+        set=("upsampling=nearest", "decoder_norm=true", "exit_kernel=9", "padding=reflect"),
+        style_layers=tuple(f"vgg16:relu{n}" for n in ("1_2", "2_2", "3_3", "4_3")),
+        content_layers=("vgg16:relu2_2",),
+        image_size=side,
+        batch_size=BATCH,
+        precision=precision,
+        pool="max",
+        steps=10**6,
+    )
+    how = Logistics(
+        weights=(f"vgg16={folder / 'vgg16.safetensors'}",),
+        offline=True,
+        save_every=0,
+        validate_every=0,
+        pictures_every=0,
+        device=device,
+    )
+    return StyleTraining(run, [folder / "style.jpg"], photos, folder / "out.safetensors", how)
+
+
+@contextlib.contextmanager
+def _kinds() -> Iterator[dict[str, Callable[[int, str], Callable[[], Any]]]]:
+    with tempfile.TemporaryDirectory() as folder:
+        yield {
+            "peer": _peer,
+            "peer-memory": _peer_memory,
+            "peer-bf16": _peer_tuned,
+            "ours-float32": _ours("float32", Path(folder)),
+            "ours-auto": _ours("auto", Path(folder)),
+        }
+
+
+def main() -> None:
+    """Answer until the input ends."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("kind")
+    parser.add_argument("--side", type=int, default=256)
+    parser.add_argument("--device", default="cpu")
+    args = parser.parse_args()
+
+    def finish() -> None:
+        if args.device == "cuda":
+            torch.cuda.synchronize()
+
+    with _kinds() as kinds:
+        step = kinds[args.kind](args.side, args.device)
+        for _ in range(WARM if args.device == "cuda" else 1):
+            step()
+        for line in sys.stdin:
+            if line.strip() == "flops":
+                with FlopCounterMode(display=False) as counter:
+                    step()
+                answer = float(counter.get_total_flops())
+            else:
+                finish()
+                start = time.perf_counter()
+                for _ in range(int(line)):
+                    step()
+                finish()
+                answer = (time.perf_counter() - start) / int(line)
+            print(answer, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""Convolutions by squares of pixels against the same ones as they are, their gradients too."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+from unittest import mock
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from texturenets import layers, squares
+from texturenets.generators import build
+from texturenets.layers import PaddedConv, double, pad
+from texturenets.specs import Johnson, Padding
+
+PADDINGS: tuple[Padding, ...] = get_args(Padding)
+
+
+def _conv(inputs: int, outputs: int, kernel: int, padding: Padding, bias: bool = True) -> PaddedConv:
+    torch.manual_seed(0)
+    return PaddedConv(inputs, outputs, kernel, padding=padding, bias=bias).double()
+
+
+def _results(y: Tensor, x: Tensor, conv: PaddedConv) -> list[Tensor]:
+    """The map and the gradients of a sum that looks at every place of it differently."""
+    weight = torch.linspace(-1, 1, y.numel(), dtype=y.dtype).view(y.shape)
+    return [y, *torch.autograd.grad((y * weight).sum(), [x, *conv.parameters()])]
+
+
+@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(("inputs", "outputs", "kernel"), [(5, 3, 9), (8, 4, 3), (2, 1, 5)])
+def test_to_few(inputs: int, outputs: int, kernel: int, bias: bool, padding: Padding) -> None:
+    conv = _conv(inputs, outputs, kernel, padding, bias)
+    x = torch.rand(2, inputs, 10, 12, dtype=torch.float64, requires_grad=True)
+    expected = F.conv2d(pad(x, kernel // 2, padding), conv.conv.weight, conv.conv.bias)
+    with mock.patch.object(squares, "to_few", wraps=squares.to_few) as taken:
+        found = conv(x)
+    assert taken.called
+    for a, b in zip(_results(found, x, conv), _results(expected, x, conv), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-12, rtol=1e-9)
+
+
+@pytest.mark.parametrize("padding", PADDINGS)
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("size", [(5, 6), (1, 1), (2, 7)])
+def test_of_doubled(size: tuple[int, int], bias: bool, padding: Padding) -> None:
+    conv = _conv(3, 5, 3, padding, bias)
+    x = torch.rand(2, 3, *size, dtype=torch.float64, requires_grad=True)
+    expected = F.conv2d(pad(double(x, "nearest", padding), 1, padding), conv.conv.weight, conv.conv.bias)
+    found = conv.of_doubled(x)
+    for a, b in zip(_results(found, x, conv), _results(expected, x, conv), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-12, rtol=1e-9)
+
+
+@pytest.mark.parametrize("upsampling", ["nearest", "full4", "bilinear"])
+def test_the_network_is_the_same_function(upsampling: Literal["nearest", "full4", "bilinear"]) -> None:
+    torch.manual_seed(0)
+    network = build(Johnson(channels=4, blocks=1, exit_kernel=9, padding="reflect", upsampling=upsampling))
+    network = network.double()
+    x = torch.rand(2, 3, 24, 32, dtype=torch.float64)
+    found = network(x)
+    with mock.patch.object(layers, "on_processor", return_value=False):
+        torch.testing.assert_close(network(x), found, atol=1e-12, rtol=1e-9)
+
+
+def test_odd_sizes_and_strides_are_left_alone() -> None:
+    conv = _conv(4, 3, 3, "reflect")
+    with mock.patch.object(squares, "to_few", side_effect=AssertionError):
+        assert conv(torch.rand(1, 4, 7, 8, dtype=torch.float64)).shape == (1, 3, 7, 8)
+        assert conv(torch.rand(1, 4, 8, 7, dtype=torch.float64)).shape == (1, 3, 8, 7)
+        strided = PaddedConv(4, 3, 3, 2).double()
+        assert strided(torch.rand(1, 4, 8, 8, dtype=torch.float64)).shape == (1, 3, 4, 4)
