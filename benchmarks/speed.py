@@ -47,6 +47,9 @@ from texturenets.specs import GeneratorSpec, Johnson, Pyramid, Residual
 # The peer's network in our words
 JOHNSON = Johnson(upsampling="nearest", decoder_norm=True, exit_kernel=9, padding="reflect")
 Rows = list[list[str]]
+# Seconds before each action: threads of PyTorch and of ONNX Runtime wait for more work in a loop, for milliseconds, which
+# the next engine in turn would pay for.
+REST = 0.05
 
 
 def in_turn(actions: dict[str, Callable[[], Any]], runs: int) -> dict[str, float]:
@@ -54,6 +57,7 @@ def in_turn(actions: dict[str, Callable[[], Any]], runs: int) -> dict[str, float
     taken: dict[str, list[float]] = {name: [] for name in actions}
     for run in range(runs + 1):
         for name, action in actions.items():
+            time.sleep(REST)
             start = time.perf_counter()
             action()
             if run:
