@@ -47,8 +47,8 @@ from texturenets.specs import GeneratorSpec, Johnson, Pyramid, Residual
 # The peer's network in our words
 JOHNSON = Johnson(upsampling="nearest", decoder_norm=True, exit_kernel=9, padding="reflect")
 Rows = list[list[str]]
-# Seconds before each action: threads of PyTorch and of ONNX Runtime wait for more work in a loop, for milliseconds, which
-# the next engine in turn would pay for.
+# Seconds before each action: for milliseconds threads of PyTorch and of ONNX Runtime wait for more work in a loop,
+# which the next engine in turn would pay for.
 REST = 0.05
 
 

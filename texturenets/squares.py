@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-NARROW = 4  # channels
+NARROW = 4
+"""Channels up to which a convolution leaves most of a vector of 16 empty."""
 
 
 def of_square(weight: Tensor) -> Tensor:
@@ -43,7 +44,7 @@ def of_doubled(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     n, _, height, width = x.shape
     outputs = weight.shape[0]
     shift = None if bias is None else bias.repeat(4)
-    y = F.conv2d(x, _merged(weight), shift)
+    y = F.conv2d(x, merged(weight), shift)
     # (rows, columns, place in the square, channels) to rows and columns of pixels
     y = y.permute(0, 2, 3, 1).reshape(n, height - 1, width - 1, 2, 2, outputs).permute(0, 1, 3, 2, 4, 5)
     y = y.reshape(n, 2 * height - 2, 2 * width - 2, outputs)
@@ -51,8 +52,11 @@ def of_doubled(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return y[:, 1:-1, 1:-1].permute(0, 3, 1, 2)
 
 
-def _merged(weight: Tensor) -> Tensor:
-    """(O, I, 3, 3) to (4 O, I, 2, 2), places in the square one after the other."""
+def merged(weight: Tensor) -> Tensor:
+    """(O, I, 3, 3) to (4 O, I, 2, 2), for the map before it was doubled: places in the square one after the other.
+
+    Of the map padded by 1 these make (H + 1) x (W + 1) squares; the outermost results are those of the padding.
+    """
     # Counted from one pixel before the small map, the square at p holds the second result of pixel p - 1, which sees
     # that pixel twice and the next one once, and the first of pixel p, which sees the one before once and p twice.
     return torch.cat([_pair(_pair(weight, 2, down), 3, right) for down in (0, 1) for right in (0, 1)])

@@ -1,8 +1,7 @@
 """Convolutions of a map that was doubled by repeating its pixels, as convolutions of the small map.
 
-Convolved 3 x 3, each result sees 2 x 2 different pixels: four convolutions of 2 x 2 of the small map, one for each
-place in the square of results, take 4 / 9 of the multiplications, and the doubled map is never written. The four are
-one convolution with four times the channels, and a depth-to-space.
+Convolved 3 x 3, each result sees 2 x 2 different pixels: by squares of results (`texturenets.squares`) it is one
+convolution of the small map with four times the channels, and a depth-to-space.
 
 Channels beside the doubled ones that are not doubled (`generators.pyramid.Join`) take part as squares of 2 x 2 pixels
 in four times the channels, which costs 16 / 9 of theirs: done where it is less in all. Normalizing a doubled map
@@ -15,13 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
+import torch
 from numpy.typing import NDArray
 from onnx import helper
 
 from texturenets.engines.editing import END, Editing, Wraps, is_plain, options_of
-
-_TAPS = np.array([[[1, 0, 0], [0, 1, 1]], [[1, 1, 0], [0, 0, 1]]], np.float32)
-"""Of the first and the second result of two: which of three weights fall onto which of two pixels."""
+from texturenets.squares import merged
 
 
 @dataclass(frozen=True)
@@ -103,7 +101,7 @@ class _Kernel3:
             begin += part.channels
             if part.doubled:
                 names.append(self._small(made, part, label))
-                weights.append(_small_weight(weight))
+                weights.append(merged(torch.tensor(weight)).numpy())
             else:
                 names.append(self._squares(made, part, label))
                 weights.append(_square_weight(weight))
@@ -156,14 +154,6 @@ class _Kernel3:
             made.append(helper.make_node("Concat", [before, name, after], [wrapped], wrapped, axis=axis))
             name = wrapped
         return name
-
-
-def _small_weight(weight: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(N, C, 3, 3) for the map that was doubled: (4 N, C, 2, 2), results of a square one after the other."""
-    # Counted from one pixel before the small map, the square at p holds the second result of p - 1 and the first
-    # of p: with the places in the square exchanged, they lie beside each other as they should.
-    small = np.einsum("ayk,bxl,oikl->aboiyx", _TAPS, _TAPS, weight)[::-1, ::-1]
-    return np.ascontiguousarray(small.reshape(4 * len(weight), weight.shape[1], 2, 2))
 
 
 def _square_weight(weight: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,22 +1,19 @@
 """Convolutions of an ONNX graph in a form that takes less time: the same numbers, but for rounding.
 
 Those of a doubled map are `texturenets.engines.doubled`'s, those that leave vectors partly empty
-`texturenets.engines.filled`'s. The last convolution makes 3 channels where processors multiply 16 at a time: squares
-of 2 x 2 results at once are 12 channels, of a convolution whose window is one larger and moves by 2: more
-multiplications, but in full vectors.
+`texturenets.engines.filled`'s. The last convolution makes 3 channels where processors multiply 16 at a time: it makes
+squares of 2 x 2 results at once (`texturenets.squares`).
 """
 
 from __future__ import annotations
 
-import numpy as np
 import onnx
+import torch
 
 from texturenets.engines.doubled import rewrite_doubled
 from texturenets.engines.editing import Editing, Wraps, is_plain, options_of
 from texturenets.engines.filled import rewrite_filled
-
-FEW = 4
-"""Channels up to which a convolution leaves most of a vector of 16 empty."""
+from texturenets.squares import NARROW, of_square
 
 _POINTWISE = {
     "Identity",
@@ -49,15 +46,13 @@ def _narrow(edit: Editing) -> None:
     if conv is None or conv.name in edit.replaced:
         return
     options, weight = options_of(conv), edit.weights[conv.input[1]]
-    count, inner, height, width = weight.shape
-    if count > FEW or not is_plain(options) or min(height, width) < 2:
+    count, _, height, width = weight.shape
+    if count > NARROW or not is_plain(options) or min(height, width) < 2:
         return
-    wide = np.zeros((2, 2, count, inner, height + 1, width + 1), np.float32)
-    for i in (0, 1):
-        for j in (0, 1):
-            wide[i, j, :, :, i : i + height, j : j + width] = weight
-    wide = wide.reshape(4 * count, inner, height + 1, width + 1)
-    squares = edit.squares(conv, conv.input[0], wide, strides=[2, 2], pads=options["pads"])
+    wide = of_square(torch.tensor(weight))
+    # Places in the square one after the other
+    wide = wide.view(count, 4, *wide.shape[1:]).transpose(0, 1).flatten(0, 1)
+    squares = edit.squares(conv, conv.input[0], wide.numpy(), strides=[2, 2], pads=options["pads"])
     end = edit.makers[edit.graph.output[0].name]
     if end.op_type == "Identity" and not any(_by_channel(edit, node) for node in after):
         # What comes after takes the channels as they are, and so becomes part of the convolution.
