@@ -60,7 +60,15 @@ def train(page: Any, painting: Path, patience: float) -> None:
     page.locator("#train").click()
     page.locator("#trainings tr", has_text="astronaut").wait_for()
     try:
-        page.locator("#grown img").wait_for(timeout=1000 * patience)
+        grown = page.locator("#grown img")
+        for _ in range(3):  # the first pictures are noise yet
+            grown.wait_for(timeout=1000 * patience)
+            shown = grown.get_attribute("src")
+            page.wait_for_function(
+                "shown => document.querySelector('#grown img')?.src !== shown",
+                arg=shown,
+                timeout=1000 * patience,
+            )
         page.locator("#curves canvas, #curves svg").first.wait_for(timeout=1000 * patience)
     except Late:
         print("the training has made no picture yet")

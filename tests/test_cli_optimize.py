@@ -30,6 +30,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny.picture(folder / "blots.png", seed=1, size=(64, 64), grain=20)
     tiny.picture(folder / "waves.png", seed=2, size=(64, 48), grain=7)
     tiny.picture(folder / "photo.png", seed=3, size=(64, 40))
+    tiny.picture(folder / "square.png", seed=4, size=(64, 64))
     return folder
 
 
@@ -222,8 +223,9 @@ def test_random_filters_need_no_weights(here: Here, tmp_path: Path) -> None:
     ],
 )
 def test_every_flag_changes_the_picture(here: Here, flags: list[str]) -> None:
-    plain = here.run("-o", "plain.png").read_bytes()
-    assert here.run(*flags, "-o", "other.png").read_bytes() != plain
+    with_photo = ["--content", str(here.studio / "square.png"), "--start", "noise"]
+    plain = here.run(*with_photo, "-o", "plain.png").read_bytes()
+    assert here.run(*with_photo, *flags, "-o", "other.png").read_bytes() != plain
 
 
 def test_ctrl_c_writes_what_there_is(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -324,3 +326,22 @@ def test_alpha_of_the_photo_is_kept(here: Here) -> None:
     made = image.read(path)
     assert made.alpha is not None
     torch.testing.assert_close(made.alpha, image.read("clear.png").alpha)
+
+
+@pytest.mark.parametrize(("content", "weight"), [(True, 0.2), (False, 0.0)])
+def test_the_penalty_on_grids_has_the_weight_of_trainings(
+    here: Here, content: bool, weight: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+    plain = optimize.synthesize
+
+    def watched(networks: Any, styles: Any, terms: Any, *more: Any, **options: Any) -> Any:
+        asked.append(terms.lattice_weight)
+        return plain(networks, styles, terms, *more, **options)
+
+    monkeypatch.setattr(optimize, "synthesize", watched)
+    here.run(*(["--content", here.photo] if content else ["--size", "48"]))
+    here.run(
+        *(["--content", here.photo] if content else ["--size", "48"]), "--lattice-weight", "3", "-o", "b.png"
+    )
+    assert asked == [weight, 3.0]

@@ -127,9 +127,10 @@ def optimize(
         raise UserError("--preserve-color keeps the colours of a photo: give one with --content")
     if start == "photo" and content is None:
         raise UserError("--start photo wants a photo: give one with --content")
-    run = dataclasses.replace(
-        presets.style_preset(preset), precision=precision, **given(options, runs.StyleRun)
-    )
+    # Without a photo the weights are those of textures.
+    texture = {} if content else {"lattice_weight": presets.texture_preset(preset).lattice_weight}
+    asked = {**texture, **given(options, runs.StyleRun)}
+    run = dataclasses.replace(presets.style_preset(preset), precision=precision, **asked)
     how = Logistics(**given(logistics, Logistics))
     out = output or Path(f"{content.stem}-{style[0].stem}.png" if content else f"{style[0].stem}-texture.png")
     begin = [] if start in (None, "photo", "noise") else [Path(str(start))]

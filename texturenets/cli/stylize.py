@@ -68,7 +68,7 @@ def stylize(
     photos
         Photos, films, patterns like "*.jpg", and folders, whose pictures are taken, those of the folders in them too.
     style
-        Shipped style or model file [default: the first that `texturenets models` lists].
+        Shipped style or model file [default: the first style that `texturenets models` lists].
     output
         File to write for one photo, whose suffix chooses the format; or a folder: one that is there, or a
         name that ends in /, or any name for several photos; what comes out of a folder lies in it as in that
