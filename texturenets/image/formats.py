@@ -1,0 +1,117 @@
+"""Formats by suffix, and the pictures that words on a command line name."""
+
+from __future__ import annotations
+
+import functools
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from texturenets.errors import UserError
+from texturenets.image.picture import StrPath
+
+# Pillow's name of a format by suffix. Files are recognised by their content; suffixes choose what is
+# taken from a folder, and the format of what is written.
+_FORMATS = {
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".jpe": "JPEG",
+    ".jfif": "JPEG",
+    ".png": "PNG",
+    ".webp": "WEBP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".avif": "AVIF",
+    ".heic": "HEIF",
+    ".heif": "HEIF",
+    ".bmp": "BMP",
+    ".gif": "GIF",
+    ".ppm": "PPM",
+    ".pgm": "PPM",
+}
+
+_WRITTEN = {"JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIF", "BMP"}  # GIF has 256 colours, PPM no profile
+
+
+@functools.cache
+def formats() -> dict[str, str]:
+    """Suffix to format, those that this installation of Pillow and its plug-ins can decode."""
+    try:
+        import pillow_heif
+    except ImportError:
+        pass
+    else:
+        pillow_heif.register_heif_opener()
+    known = Image.registered_extensions()
+    return {suffix: name for suffix, name in _FORMATS.items() if suffix in known}
+
+
+def suffixes() -> set[str]:
+    """The suffixes of readable pictures, in lower case with their dot. HEIC only with pillow-heif."""
+    return set(formats())
+
+
+def is_picture(path: StrPath) -> bool:
+    """Whether the suffix of `path` is that of a readable picture. Does not look at the file."""
+    return Path(path).suffix.lower() in formats()
+
+
+def output_format(path: StrPath) -> str:
+    """Pillow's name of the format that `write` would use for `path`.
+
+    Raises UserError for a suffix that is not written here: call it before the work, not after.
+    """
+    suffix = Path(path).suffix.lower()
+    name = formats().get(suffix)
+    if name in _WRITTEN:
+        return name
+    if _FORMATS.get(suffix) == "HEIF":
+        raise UserError(f"cannot write {path}: HEIC needs pillow-heif (pip install 'texturenets[heif]')")
+    written = ", ".join(s for s, n in formats().items() if n in _WRITTEN)
+    what = f"the suffix {suffix!r}" if suffix else "no suffix"
+    raise UserError(f"cannot write {path}: {what} names no format that is written here; known: {written}")
+
+
+def expand(
+    patterns: Sequence[StrPath], *, recursive: bool = False, without: StrPath | None = None
+) -> list[Path]:
+    """The files that `patterns` name: files, globs (`**` too) and folders, in this order, each file once.
+
+    A folder gives the pictures directly in it; `recursive` those of the folders in it too, but for hidden ones and
+    for `without`. A glob gives the pictures among its matches, both by suffix,
+    sorted and without hidden files. A file named outright is taken whatever its suffix. Raises UserError
+    for a pattern that gives nothing.
+    """
+    files: dict[Path, None] = {}
+    for pattern in patterns:
+        path = Path(pattern).expanduser()
+        if path.is_dir():
+            found = _pictures(_below(path, without) if recursive else path.iterdir())
+            if not found:
+                raise UserError(f"no pictures in the folder {path}; looked for {', '.join(formats())}")
+        elif path.exists():  # before globs: a file may be called "photo [1].jpg"
+            found = [path]
+        elif glob.has_magic(str(path)):
+            found = _pictures(Path(match) for match in glob.glob(str(path), recursive=True))  # noqa: PTH207  absolute too
+            if not found:
+                raise UserError(f"no pictures match {path}; looked for {', '.join(formats())}")
+        else:
+            raise UserError(f"no such file or folder: {path}")
+        files.update(dict.fromkeys(found))
+    return list(files)
+
+
+def _below(folder: Path, without: StrPath | None) -> Iterator[Path]:
+    """The files in `folder` and in the folders in it, links to folders not followed."""
+    left_out = None if without is None else Path(without).expanduser().resolve()
+    for here, folders, files in os.walk(folder):
+        parent = Path(here)
+        folders[:] = [f for f in folders if not f.startswith(".") and (parent / f).resolve() != left_out]
+        yield from (parent / name for name in files)
+
+
+def _pictures(paths: Iterator[Path]) -> list[Path]:
+    return sorted(p for p in paths if is_picture(p) and not p.name.startswith(".") and p.is_file())

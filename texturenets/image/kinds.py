@@ -1,0 +1,157 @@
+"""PIL images, arrays and tensors as pictures, and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from texturenets.arrays import A, is_tensor, to_numpy, to_tensor
+from texturenets.errors import UserError
+from texturenets.image.operations import resize
+from texturenets.image.picture import Picture, reason
+from texturenets.image.reading import decode
+from texturenets.image.writing import to_pil
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from texturenets.arrays import Array
+
+
+@dataclass(frozen=True, eq=False)
+class Kind:
+    """What a picture was before `from_any`: all that `to_kind` needs to give the same back."""
+
+    container: Literal["pil", "numpy", "torch"]
+    dtype: Any = None
+    batched: bool = False
+    device: torch.device | None = None
+    alpha: Array | None = None
+
+
+def _unit_range(values: A, what: str) -> A:
+    """Floats checked to lie in [0, 1], with a little room for rounding."""
+    low, high = float(values.min()), float(values.max())
+    if not (low >= -1e-3 and high <= 1 + 1e-3):  # also false for NaN
+        hint = "; divide it by 255" if low >= 0 and 1 < high <= 255 else ""
+        raise UserError(f"{what} of floats holds values from {low:g} to {high:g}, not 0 to 1{hint}")
+    return values.clip(0, 1)
+
+
+def _split_channels(values: Array, bits: int) -> Picture:
+    """(N, 1 | 3 | 4, H, W) to a Picture."""
+    alpha: Any = values[:, 3:] if values.shape[1] == 4 else None
+    rgb: Any = values[:, :3] if values.shape[1] > 1 else values[:, [0, 0, 0]]
+    if is_tensor(values):
+        return Picture(rgb.contiguous(), None if alpha is None else alpha.contiguous(), bits=bits)
+    return Picture(
+        np.ascontiguousarray(rgb), None if alpha is None else np.ascontiguousarray(alpha), bits=bits
+    )
+
+
+def from_any(image: Any) -> tuple[Picture, Kind]:
+    """A PIL image, an array or a tensor as a Picture, and what is needed to give the same kind back.
+
+    - PIL image, any mode: turned upright, through its profile.
+    - Array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4): uint8, uint16, or floats in [0, 1].
+    - Tensor (C, H, W) or (N, C, H, W) on any device, C = 1, 3 or 4: uint8, or floats in [0, 1]. With N > 1
+      the Picture holds N pictures; it stays on the device.
+
+    One channel is grey, the fourth is alpha. Raises UserError for anything else, saying what is wrong.
+    """
+    if isinstance(image, Image.Image):
+        try:
+            image = image.copy()  # decodes; what follows may change `info`
+            picture = decode(image, image.width * image.height, None, False)
+        except (OSError, UserError) as error:
+            raise UserError(f"cannot use the picture: {reason(error)}") from error
+        return picture, Kind("pil", alpha=picture.transparency)
+    if isinstance(image, np.ndarray):
+        return _from_array(image)
+    if is_tensor(image):
+        return _from_tensor(image)
+    raise UserError(
+        f"a picture is a PIL image, a numpy array or a torch tensor, not {type(image).__name__}; "
+        "for files there is texturenets.image.read"
+    )
+
+
+def _from_array(array: npt.NDArray[Any]) -> tuple[Picture, Kind]:
+    shape = array.shape
+    if array.ndim not in (2, 3) or (array.ndim == 3 and shape[2] not in (1, 3, 4)) or 0 in shape:
+        hint = "; put the channels last" if array.ndim == 3 and shape[0] in (1, 3, 4) else ""
+        raise UserError(f"an array is (H, W) or (H, W, 1 | 3 | 4), not {shape}{hint}")
+    values = array.astype(np.float32)
+    if array.dtype == np.uint8:
+        values = values / np.float32(255)
+    elif array.dtype == np.uint16:
+        values = values / np.float32(65535)
+    elif array.dtype.kind == "f":
+        values = _unit_range(values, "an array")
+    else:
+        raise UserError(f"an array is uint8, uint16 or float, not {array.dtype}")
+    values = values[..., None] if values.ndim == 2 else values
+    picture = _split_channels(values.transpose(2, 0, 1)[None], 16 if array.dtype == np.uint16 else 8)
+    return picture, Kind("numpy", dtype=array.dtype, alpha=picture.transparency)
+
+
+def _from_tensor(tensor: Tensor) -> tuple[Picture, Kind]:
+    import torch
+
+    shape = tuple(tensor.shape)
+    if tensor.ndim not in (3, 4) or shape[-3] not in (1, 3, 4) or 0 in shape:
+        hint = "; put the channels first" if tensor.ndim in (3, 4) and shape[-1] in (1, 3, 4) else ""
+        raise UserError(f"a tensor is (C, H, W) or (N, C, H, W) with C = 1, 3 or 4, not {shape}{hint}")
+    values = tensor.detach().float()
+    if tensor.dtype == torch.uint8:
+        values = values / 255
+    elif tensor.is_floating_point():
+        values = _unit_range(values, "a tensor")
+    else:
+        raise UserError(f"a tensor is uint8 or float, not {tensor.dtype}")
+    picture = _split_channels(values if tensor.ndim == 4 else values.unsqueeze(0), 8)
+    kind = Kind(
+        "torch",
+        dtype=tensor.dtype,
+        batched=tensor.ndim == 4,
+        device=tensor.device,
+        alpha=picture.transparency,
+    )
+    return picture, kind
+
+
+def to_kind(rgb: Array, kind: Kind) -> Any:
+    """`rgb` (N, 3, H, W) in [0, 1] as what `kind` says: container, dtype, layout and device.
+
+    Clamped, and rounded for whole numbers. It is always colour: a grey picture comes back with three
+    channels. Alpha comes back too, resized where `rgb` has another size than before.
+    """
+    if kind.container == "torch":
+        return _to_torch(to_tensor(rgb), kind)
+    values = to_numpy(rgb).clip(0, 1)
+    alpha = None if kind.alpha is None else resize(to_numpy(kind.alpha), (values.shape[2], values.shape[3]))
+    if kind.container == "pil":
+        return to_pil(values, alpha)
+    if alpha is not None:
+        values = np.concatenate([values, alpha], 1)
+    array = np.ascontiguousarray(values[0].transpose(1, 2, 0))
+    whole = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}.get(kind.dtype)
+    return array.astype(kind.dtype) if whole is None else np.rint(array * whole).astype(kind.dtype)
+
+
+def _to_torch(rgb: Tensor, kind: Kind) -> Tensor:
+    import torch
+
+    values = rgb.detach().float().clamp(0, 1)
+    if kind.alpha is not None:
+        alpha = to_tensor(kind.alpha).to(values.device)
+        values = torch.cat([values, resize(alpha, (values.shape[2], values.shape[3]))], 1)
+    if kind.dtype == torch.uint8:
+        values = values.mul(255).round()
+    values = values.to(kind.device, kind.dtype)
+    return values if kind.batched else values[0]

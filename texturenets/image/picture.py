@@ -1,0 +1,56 @@
+"""A picture in memory."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from texturenets.arrays import to_tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from texturenets.arrays import Array
+
+StrPath = str | os.PathLike[str]
+
+
+class Picture:
+    """A picture in memory, from arrays or tensors.
+
+    `rgb` (1, 3, H, W): float32 sRGB in [0, 1], upright. `alpha` (1, 1, H, W) in [0, 1], or None; the RGB is
+    not multiplied by it. Both are tensors, which share their memory where arrays were given; `pixels` is the
+    RGB as it was given, array or tensor. `exif`: metadata to carry into the file written, as bytes, or None.
+    `bits`: 8 or 16, the depth of the source.
+    """
+
+    def __init__(
+        self, rgb: Array, alpha: Array | None = None, exif: bytes | None = None, bits: int = 8
+    ) -> None:
+        self.pixels, self.transparency = rgb, alpha
+        self.exif, self.bits = exif, bits
+
+    @property
+    def rgb(self) -> Tensor:
+        """(1, 3, H, W) as a tensor."""
+        return to_tensor(self.pixels)
+
+    @rgb.setter
+    def rgb(self, values: Array) -> None:
+        self.pixels = values
+
+    @property
+    def alpha(self) -> Tensor | None:
+        """(1, 1, H, W) as a tensor, or None."""
+        return None if self.transparency is None else to_tensor(self.transparency)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) in pixels."""
+        return int(self.pixels.shape[2]), int(self.pixels.shape[3])
+
+
+def reason(error: BaseException) -> str:
+    """The text of `error` in one line; of an OSError without number and path."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split()) or type(error).__name__
