@@ -13,11 +13,12 @@ import tiny
 import torch
 from PIL import Image
 
-from texturenets import data, modelfile, presets, runs, specs, weights
+from texturenets import data, modelfile, presets, runs, specs
 from texturenets.cli import app
 from texturenets.errors import UserError
 from texturenets.losses import reference_variation
 from texturenets.training.logistics import Logistics
+from texturenets.weights import finding
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "flags.md"
 
@@ -682,7 +683,7 @@ def test_offline_fetches_nothing(studio: tiny.Studio, monkeypatch: pytest.Monkey
         asked.append(urls)
         raise UserError("no network in tests")
 
-    monkeypatch.setattr(weights, "download", download)
+    monkeypatch.setattr(finding, "download", download)
     offline = studio.run(weights=None)
     assert (offline.status, asked) == (2, [])
     assert "offline" in offline.error

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from texturenets import download, readers, weights
 from texturenets.errors import UserError
+from texturenets.weights import finding, recognition
 
 # The first tensors of the shared files, by hand: {network: (file, last layer, number of tensors)}
 SHARED = {
@@ -37,8 +38,8 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setenv("TEXTURENETS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(download, "pause", lambda seconds: None)
-    nowhere = {n: replace(s, urls=("http://127.0.0.1:9/" + s.file,)) for n, s in weights.SOURCES.items()}
-    monkeypatch.setattr(weights, "SOURCES", nowhere)
+    nowhere = {n: replace(s, urls=("http://127.0.0.1:9/" + s.file,)) for n, s in finding.SOURCES.items()}
+    monkeypatch.setattr(finding, "SOURCES", nowhere)
 
 
 def start_of(network: str, layers: int = 2, scale: float = 1.0) -> dict[str, torch.Tensor]:
@@ -93,7 +94,7 @@ def test_shared_weights_are_recognised(shared: Path, network: str) -> None:
     assert len(found.tensors) == count == len(raw)
     mean = (103.939, 116.779, 123.68) if network.startswith("vgg") else (104, 117, 123)
     assert found.convention == weights.Convention("bgr", 255, mean, (1, 1, 1))
-    known = weights._KNOWN[network][0]
+    known = recognition.KNOWN[network][0]
     assert found.source == f"{known.title} ({file})"
     assert weights.fingerprint(found.tensors) == known.fingerprint
     assert found.sha256 == hashlib.sha256((shared / "descriptors" / file).read_bytes()).hexdigest()
@@ -283,12 +284,12 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
         state.url = f"http://127.0.0.1:{running.server_port}/file"
         source = replace(
-            weights.SOURCES["squeezenet1_1"],
+            finding.SOURCES["squeezenet1_1"],
             urls=(state.url,),
             digests=("sha256:" + hashlib.sha256(state.data).hexdigest(),),
             size=len(state.data),
         )
-        monkeypatch.setitem(weights.SOURCES, "squeezenet1_1", source)
+        monkeypatch.setitem(finding.SOURCES, "squeezenet1_1", source)
         yield state
         running.shutdown()
 
@@ -362,9 +363,9 @@ def test_wrong_hash_leaves_nothing(server: Server, tmp_path: Path) -> None:
 
 
 def test_second_address(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = weights.SOURCES["squeezenet1_1"]
+    source = finding.SOURCES["squeezenet1_1"]
     server.statuses = [404, 200]
-    monkeypatch.setitem(weights.SOURCES, "squeezenet1_1", replace(source, urls=source.urls * 2))
+    monkeypatch.setitem(finding.SOURCES, "squeezenet1_1", replace(source, urls=source.urls * 2))
     weights.load("squeezenet1_1")
     assert len(server.asked) == 2
 

@@ -1,0 +1,29 @@
+"""Pretrained weights of the descriptor networks: find, fetch, verify and read them.
+
+`load` looks in the files it is given, then in the folders of TEXTURENETS_WEIGHTS, then in the cache
+(TEXTURENETS_CACHE, else XDG_CACHE_HOME or ~/.cache), and else fetches the published file, unless it is
+told to stay offline (TEXTURENETS_OFFLINE=1).
+"""
+
+from texturenets.download import Progress
+from texturenets.readers import LAYERS
+from texturenets.weights.finding import Pretrained, load, network_of, read, require
+from texturenets.weights.recognition import fingerprint
+from texturenets.weights.sources import CONVENTIONS, SOURCES, Convention, Source
+
+NETWORKS = tuple(LAYERS)
+
+__all__ = [
+    "CONVENTIONS",
+    "NETWORKS",
+    "SOURCES",
+    "Convention",
+    "Pretrained",
+    "Progress",
+    "Source",
+    "fingerprint",
+    "load",
+    "network_of",
+    "read",
+    "require",
+]
