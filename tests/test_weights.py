@@ -384,7 +384,7 @@ def test_full_disk_leaves_nothing(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(download, "_copy", full) if where == "download" else monkeypatch.setattr(
-        weights, "save_file", full
+        finding, "save_file", full
     )
     with pytest.raises(UserError, match=r"no room left in .*cache"):
         weights.load("squeezenet1_1")
