@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from texturenets import api, devices, engines, layers, modelfile, noise
-from texturenets.engines import cache, graph, openvino_engine
+from texturenets.engines import cache, graph, openvino_engine, recording
 from texturenets.engines.facts import Facts
 from texturenets.engines.onnx_engine import ONNXEngine
 from texturenets.engines.openvino_engine import OpenVINOEngine
@@ -208,13 +208,13 @@ def test_traps_of_openvino_are_avoided() -> None:
 
 def test_the_smallest_size_needs_no_second_reflection() -> None:
     deep = Graph(nodes=("photo", "pad 0 amount=9:9:9:9 mode=reflect", "crop 1 amount=9:9:9:9"))
-    assert graph.facts(network(deep)) == Facts(1, 10)
-    assert graph.facts(network(Pyramid(channels=1, scales=4, padding="reflect"))).least == 16
-    assert graph.facts(network(Residual(channels=4, blocks=1))).margin == 16
+    assert recording.facts(network(deep)) == Facts(1, 10)
+    assert recording.facts(network(Pyramid(channels=1, scales=4, padding="reflect"))).least == 16
+    assert recording.facts(network(Residual(channels=4, blocks=1))).margin == 16
     assert (
-        graph.facts(network(Residual(channels=4, blocks=1, padding="circular"))).margin == 0
+        recording.facts(network(Residual(channels=4, blocks=1, padding="circular"))).margin == 0
     )  # wraps around
-    assert graph.facts(network(FROM_NOISE)) == Facts(
+    assert recording.facts(network(FROM_NOISE)) == Facts(
         2, 2, 0, (NoiseInput(3, 1, "uniform"), NoiseInput(4, 2, "uniform"))
     )
 
