@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from texturenets import layers, squares
+from texturenets import squares
 from texturenets.generators import build
 from texturenets.layers import PaddedConv, double, pad
 from texturenets.specs import Johnson, Padding
@@ -62,7 +62,7 @@ def test_the_network_is_the_same_function(upsampling: Literal["nearest", "full4"
     network = network.double()
     x = torch.rand(2, 3, 24, 32, dtype=torch.float64)
     found = network(x)
-    with mock.patch.object(layers, "on_processor", return_value=False):
+    with mock.patch.object(squares, "suit", return_value=False):
         torch.testing.assert_close(network(x), found, atol=1e-12, rtol=1e-9)
 
 
@@ -73,3 +73,17 @@ def test_odd_sizes_and_strides_are_left_alone() -> None:
         assert conv(torch.rand(1, 4, 8, 7, dtype=torch.float64)).shape == (1, 3, 8, 7)
         strided = PaddedConv(4, 3, 3, 2).double()
         assert strided(torch.rand(1, 4, 8, 8, dtype=torch.float64)).shape == (1, 3, 4, 4)
+
+
+@pytest.mark.parametrize("size", [(12, 12), (13, 12), (12, 15), (9, 7)])
+@pytest.mark.parametrize(("kernel", "padding"), [(7, 3), (7, 0), (3, 1), (3, 0)])
+def test_strided_from_few(kernel: int, padding: int, size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    weight, bias = torch.rand(6, 3, kernel, kernel, dtype=torch.float64), torch.rand(6, dtype=torch.float64)
+    x = torch.rand(2, 3, *size, dtype=torch.float64, requires_grad=True)
+    expected = F.conv2d(x, weight, bias, 2, padding)
+    found = squares.strided_from_few(x, weight, bias, padding)
+    torch.testing.assert_close(found, expected, atol=1e-12, rtol=1e-9)
+    upstream = torch.rand_like(expected)
+    (a,), (b,) = (torch.autograd.grad(y, x, upstream) for y in (found, expected))
+    torch.testing.assert_close(a, b, atol=1e-12, rtol=1e-9)

@@ -67,11 +67,6 @@ def channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last) if x.device.type in ("cpu", "cuda") else x
 
 
-def on_processor(x: Tensor) -> bool:
-    """Whether `x` is a map there; not the symbol for one, where operations are written down."""
-    return isinstance(x, Tensor) and x.device.type == "cpu"
-
-
 class _InstanceNorm(torch.autograd.Function):
     """Instance normalization for training on the processor, without leaving the memory format.
 
@@ -177,17 +172,17 @@ class PaddedConv(nn.Module):
         return y
 
     def _to_few(self, x: Tensor) -> bool:
-        """Whether squares are quicker: two to three times on processors, measured (docs/performance.md)."""
+        """Whether `squares.to_few` can be had, and is quicker."""
         conv = self.conv
         small = conv.out_channels <= squares.NARROW and conv.stride == (1, 1) and conv.kernel_size[0] > 1
-        return small and on_processor(x) and x.shape[2] % 2 == 0 and x.shape[3] % 2 == 0
+        return small and squares.suit(x) and x.shape[2] % 2 == 0 and x.shape[3] % 2 == 0
 
     def of_doubled(self, x: Tensor) -> Tensor:
         """The same of x doubled by repeating its pixels: (N, inputs, H, W) to (N, outputs, 2 H, 2 W).
 
         The kernel has to be 3 x 3, the stride 1.
         """
-        if on_processor(x):
+        if squares.suit(x):
             mode: Padding = "replicate" if self.padding == "reflect" else self.padding
             return squares.of_doubled(pad(x, 1, mode), self.conv.weight, self.conv.bias)
         return self.forward(double(x, "nearest", self.padding))

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from texturenets import weights
+from texturenets import squares, weights
 from texturenets.descriptors import random_filters
 from texturenets.descriptors.networks import PLANS, Conv, Fire, Pool, Step
 from texturenets.descriptors.random_filters import RandomFilters
@@ -168,7 +168,10 @@ class Descriptor(nn.Module):
 
     def _conv(self, key: str, x: Tensor, stride: int = 1, padding: int = 0) -> Tensor:
         weight, bias = self.get_buffer(_attribute(key, "weight")), self.get_buffer(_attribute(key, "bias"))
-        return F.relu_(F.conv2d(x, weight, bias, stride, padding if self.padding else 0))
+        padding = padding if self.padding else 0
+        if stride == 2 and weight.shape[1] <= squares.NARROW and squares.suit(x):
+            return F.relu_(squares.strided_from_few(x, weight, bias, padding))
+        return F.relu_(F.conv2d(x, weight, bias, stride, padding))
 
 
 def _keys(step: Step) -> list[str]:
