@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -98,6 +99,18 @@ def test_the_frames_are_the_styles(here: Path) -> None:
         with Image.open(f"frames/0{i + 1}.png") as made:
             assert np.array_equal(np.asarray(made), style(frame.pixels))
     nothing_left(here / "frames", "01.png", "02.png", "03.png")
+
+
+def test_frames_of_an_earlier_longer_film_are_pointed_out(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tinyfilm.film(here / "clip.mp4", tinyfilm.frames(2))
+    assert stylize("clip.mp4", "-o", "frames/%02d.png") == 0
+    assert "earlier" not in capsys.readouterr().err
+    shutil.copy("frames/02.png", "frames/03.png")
+    assert stylize("clip.mp4", "-o", "frames/%02d.png") == 0
+    assert "frames/03.png" in capsys.readouterr().err
+    assert Path("frames/03.png").exists()
 
 
 def test_uneven_times_are_kept(here: Path) -> None:

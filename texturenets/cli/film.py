@@ -206,7 +206,11 @@ def _written(source: Source, result: Path | str, options: Options, quiet: bool) 
     from texturenets.video.writing import FilmWriter
 
     if isinstance(result, str):
-        yield NumberedWriter(result, quality=options.quality)
+        frames = NumberedWriter(result, quality=options.quality)
+        yield frames
+        older = frames.path(frames.number + 1)
+        if older.exists() and not quiet:
+            complain(f"{older} and what may follow it are of an earlier, longer film")
         return
     sweep(result)
     film = source if isinstance(source, Film) else None
