@@ -15,6 +15,7 @@ from fastapi.testclient import TestClient
 from webservice import client, model, photo
 
 from texturenets.errors import UserError
+from texturenets.web import signin
 from texturenets.web.guard import Guard
 from texturenets.web.outside import Quiet
 from texturenets.web.settings import Limits, Settings, size_in_bytes, token_from
@@ -53,6 +54,18 @@ def test_a_browser_signs_in_once(guarded: TestClient) -> None:
         assert service.get("/docs").status_code == 200
         away = service.get(f"//evil.example/?token={TOKEN}", follow_redirects=False)
         assert not away.headers.get("location", "/").startswith("//")
+
+
+def test_the_form_of_a_browser(guarded: TestClient) -> None:
+    with guarded as service:
+        wrong = service.post(signin.AT, data={"token": "wrong"})
+        assert b"not its token" in wrong.content
+        assert service.get("/docs").status_code == 401
+        long = service.post(signin.AT, data={"token": "x" * (signin.LONGEST + 1)})
+        assert (long.status_code, long.headers["connection"]) == (413, "close")
+        right = service.post(signin.AT, data={"token": TOKEN}, follow_redirects=False)
+        assert right.status_code == 303
+        assert service.get("/docs").status_code == 200
 
 
 def test_pages_of_others_are_refused(tmp_path: Path) -> None:

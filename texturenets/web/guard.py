@@ -108,8 +108,10 @@ class Guard:
                     more = message.get("more_body", False)
         except TimeoutError:
             raise Problem(408, "the form did not arrive in time", CLOSE) from None
+        if more or len(body) > signin.LONGEST:
+            raise Problem(413, f"the form has more than {signin.LONGEST} bytes", CLOSE)
         given = dict(parse_qsl(body.decode("latin-1"))).get("token", "").strip()
-        if not more and hmac.compare_digest(given.encode(), (self.settings.token or "").encode()):
+        if hmac.compare_digest(given.encode(), (self.settings.token or "").encode()):
             await self._enter("/", send)
         else:
             await _show(send, wrong=True)
