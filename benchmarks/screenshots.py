@@ -63,7 +63,7 @@ def train(page: Any, painting: Path, patience: float) -> None:
         grown = page.locator("#grown img")
         for _ in range(3):  # the first pictures are noise yet
             grown.wait_for(timeout=1000 * patience)
-            shown = grown.get_attribute("src")
+            shown = grown.evaluate("one => one.src")
             page.wait_for_function(
                 "shown => document.querySelector('#grown img')?.src !== shown",
                 arg=shown,

@@ -303,45 +303,41 @@ def sample(args: argparse.Namespace) -> list[str]:
 
 
 def train(args: argparse.Namespace) -> list[str]:
-    """Steps of `train style` and of the peer, in turn: the same network, descriptor network, batch and size."""
+    """Steps of `train style` and of the peer, in turn: the same network, descriptor network, batch and size.
+
+    Each kind by a process of its own that is started for its turn: --runs / 3 turns, each the mean of 3 steps, or of
+    50 on a graphics card.
+    """
+    allocator = ", with our settings of the allocator"
     kinds = {
         "peer, float32": "peer",
-        "peer, float32, with our settings of the allocator": "peer-memory",
+        f"peer, float32{allocator}": "peer-memory",
         "peer, bf16, channels last": "peer-bf16",
+        f"peer, bf16, channels last{allocator}": "peer-bf16-memory",
         "ours, float32": "ours-float32",
         "ours, auto": "ours-auto",
     }
     if args.device == "cuda":
-        del kinds["peer, float32, with our settings of the allocator"]
-    several = 1 if args.device == "cpu" else 20
-    made = {name: Steps(kind, args.side, args.device) for name, kind in kinds.items()}
-    taken: dict[str, list[float]] = {name: [] for name in made}
-    for run in range(args.runs + 1):
-        for name, steps in made.items():
-            value = steps.ask(str(several))
-            if run:
-                taken[name].append(value)
+        kinds = {name: kind for name, kind in kinds.items() if not name.endswith(allocator)}
+    several = "3" if args.device == "cpu" else "50"
+    taken: dict[str, list[float]] = {name: [] for name in kinds}
+    for _ in range(max(1, args.runs // 3)):
+        for name, kind in kinds.items():
+            with Steps(kind, args.side, args.device) as steps:
+                taken[name].append(steps.ask(several))
     times = {name: statistics.median(values) for name, values in taken.items()}
-    # What is recorded on a graphics card is not counted.
-    counted = made["ours, float32" if args.device == "cpu" else "peer, float32"].ask("flops")
-    for steps in made.values():
-        steps.close()
-    # What the convolutions and products of such a step take at the best rate, and nothing else
+    # What the convolutions and products of our step take at the best rate, and nothing else
+    with Steps("ours-float32", args.side, "cpu") as steps:
+        counted = steps.ask("flops")
     precisions = ("float32", "bf16") if args.device == "cpu" else ("float32", "bf16", "fp16")
     for precision, rate in floor.measure(precisions, args.device).operations.items():
-        times[f"its arithmetic alone, {precision}"] = counted / rate
+        times[f"our step's arithmetic alone, {precision}"] = counted / rate
     rows = [
         [name, f"{value:.3g}", f"{BATCH / value:.3g}", f"{times['peer, float32'] / value:.2f}"]
         for name, value in times.items()
     ]
     head = ("", "s a step", "images/s", "times the peer's")
-    return [
-        show(
-            f"A step of training, johnson, VGG-16 to relu4_3, batch {BATCH} at {args.side}; each in its own process",
-            head,
-            rows,
-        )
-    ]
+    return [show(f"A step of training, johnson, VGG-16 to relu4_3, batch {BATCH} at {args.side}", head, rows)]
 
 
 def _photo(folder: Path, side: int) -> Path:

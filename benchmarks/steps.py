@@ -1,8 +1,8 @@
 """Steps of training, each kind in a process of its own, as a user would run it: for `speed.py train`.
 
-Settings that one program makes for its process, such as what is done with freed memory, must not help the other one.
-A process answers each line on its standard input with a line: for a number, the seconds a step took in the mean over
-as many; for "flops", the multiplications and additions of a step.
+Settings that one program makes for its process, such as what is done with freed memory, must not help the other one,
+and while one is timed there is no other. A process answers each line on its standard input with a line: for a number,
+the seconds a step took in the mean over as many; for "flops", the multiplications and additions of a step.
 
     steps.py KIND [--side 256] [--device cpu]
 """
@@ -10,13 +10,14 @@ as many; for "flops", the multiplications and additions of a step.
 from __future__ import annotations
 
 import argparse
-import contextlib
+import atexit
 import dataclasses
+import functools
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from texturenets.training.memory import keep_freed_memory
 from texturenets.training.style import StyleTraining
 
 BATCH = 4
-WARM = 8  # steps on a graphics card before one is recorded, and more
+WARM = 8  # steps on a graphics card, more than those that pass before one is recorded as a graph
 
 
 class Steps:
@@ -48,15 +49,20 @@ class Steps:
         there, back = self.process.stdin, self.process.stdout
         assert there is not None
         assert back is not None
-        there.write(f"{words}\n")
-        there.flush()
-        answer = back.readline()
+        try:
+            there.write(f"{words}\n")
+            there.flush()
+            answer = back.readline()
+        except BrokenPipeError:
+            answer = ""
         if not answer:
             sys.exit(f"the process {self.process.args} ended with {self.process.wait()}")
         return float(answer)
 
-    def close(self) -> None:
-        """End it."""
+    def __enter__(self) -> Steps:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self.process.communicate()
 
 
@@ -64,7 +70,7 @@ def _peer(side: int, device: str) -> Callable[[], Any]:
     return peer.Training(BATCH, side, device).step
 
 
-def _peer_tuned(side: int, device: str) -> Callable[[], Any]:
+def _peer_bf16(side: int, device: str) -> Callable[[], Any]:
     training = peer.Training(BATCH, side, device)
     training.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     training.vgg.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -82,12 +88,16 @@ def _peer_memory(side: int, device: str) -> Callable[[], Any]:
     return _peer(side, device)
 
 
-def _ours(precision: str, folder: Path) -> Callable[[int, str], Callable[[], Any]]:
-    def made(side: int, device: str) -> Callable[[], Any]:
-        steps = iter(_training(folder, precision, side, device))
-        return lambda: next(steps)
+def _peer_bf16_memory(side: int, device: str) -> Callable[[], Any]:
+    keep_freed_memory()
+    return _peer_bf16(side, device)
 
-    return made
+
+def _ours(precision: str, side: int, device: str) -> Callable[[], Any]:
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    steps = iter(_training(Path(folder.name), precision, side, device))
+    return lambda: next(steps)
 
 
 def _training(folder: Path, precision: str, side: int, device: str) -> StyleTraining:
@@ -128,16 +138,14 @@ def _training(folder: Path, precision: str, side: int, device: str) -> StyleTrai
     return StyleTraining(run, [folder / "style.jpg"], photos, folder / "out.safetensors", how)
 
 
-@contextlib.contextmanager
-def _kinds() -> Iterator[dict[str, Callable[[int, str], Callable[[], Any]]]]:
-    with tempfile.TemporaryDirectory() as folder:
-        yield {
-            "peer": _peer,
-            "peer-memory": _peer_memory,
-            "peer-bf16": _peer_tuned,
-            "ours-float32": _ours("float32", Path(folder)),
-            "ours-auto": _ours("auto", Path(folder)),
-        }
+KINDS: dict[str, Callable[[int, str], Callable[[], Any]]] = {
+    "peer": _peer,
+    "peer-memory": _peer_memory,
+    "peer-bf16": _peer_bf16,
+    "peer-bf16-memory": _peer_bf16_memory,
+    "ours-float32": functools.partial(_ours, "float32"),
+    "ours-auto": functools.partial(_ours, "auto"),
+}
 
 
 def main() -> None:
@@ -145,7 +153,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("kind")
+    parser.add_argument("kind", choices=KINDS)
     parser.add_argument("--side", type=int, default=256)
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
@@ -154,23 +162,22 @@ def main() -> None:
         if args.device == "cuda":
             torch.cuda.synchronize()
 
-    with _kinds() as kinds:
-        step = kinds[args.kind](args.side, args.device)
-        for _ in range(WARM if args.device == "cuda" else 1):
-            step()
-        for line in sys.stdin:
-            if line.strip() == "flops":
-                with FlopCounterMode(display=False) as counter:
-                    step()
-                answer = float(counter.get_total_flops())
-            else:
-                finish()
-                start = time.perf_counter()
-                for _ in range(int(line)):
-                    step()
-                finish()
-                answer = (time.perf_counter() - start) / int(line)
-            print(answer, flush=True)
+    step = KINDS[args.kind](args.side, args.device)
+    for _ in range(WARM if args.device == "cuda" else 2):
+        step()
+    for line in sys.stdin:
+        if line.strip() == "flops":
+            with FlopCounterMode(display=False) as counter:
+                step()
+            answer = float(counter.get_total_flops())
+        else:
+            finish()
+            start = time.perf_counter()
+            for _ in range(int(line)):
+                step()
+            finish()
+            answer = (time.perf_counter() - start) / int(line)
+        print(answer, flush=True)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from texturenets import image, optimize
+from texturenets import image, optimize, presets
 
 STYLE_LAYER = "vgg16:relu1_1"
 NOISY = ["--style-layers", f"{STYLE_LAYER},random:conv3"]
@@ -328,7 +329,7 @@ def test_alpha_of_the_photo_is_kept(here: Here) -> None:
     torch.testing.assert_close(made.alpha, image.read("clear.png").alpha)
 
 
-@pytest.mark.parametrize(("content", "weight"), [(True, 0.2), (False, 0.0)])
+@pytest.mark.parametrize(("content", "weight"), [(True, 0.2), (False, 0.7)])
 def test_the_penalty_on_grids_has_the_weight_of_trainings(
     here: Here, content: bool, weight: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -340,6 +341,8 @@ def test_the_penalty_on_grids_has_the_weight_of_trainings(
         return plain(networks, styles, terms, *more, **options)
 
     monkeypatch.setattr(optimize, "synthesize", watched)
+    texture = dataclasses.replace(presets.TEXTURE, lattice_weight=0.7)
+    monkeypatch.setitem(presets.TEXTURE_PRESETS, "default", texture)
     here.run(*(["--content", here.photo] if content else ["--size", "48"]))
     here.run(
         *(["--content", here.photo] if content else ["--size", "48"]), "--lattice-weight", "3", "-o", "b.png"

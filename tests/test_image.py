@@ -18,6 +18,7 @@ from PIL import ExifTags, Image, ImageCms, features
 
 from texturenets import image as tni
 from texturenets.errors import UserError
+from texturenets.image import formats
 
 ROUNDING = 0.5 / 255 + 1e-6
 
@@ -522,8 +523,8 @@ def test_the_content_tells_the_format_not_the_suffix(tmp_path: Path) -> None:
 def test_heic_without_its_plug_in_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = {s: f for s, f in tni._formats().items() if f != "HEIF"}
-    monkeypatch.setattr(tni, "_formats", lambda: known)
+    known = {s: f for s, f in formats.known_formats().items() if f != "HEIF"}
+    monkeypatch.setattr(formats, "known_formats", lambda: known)
     (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + b"\0" * 40)
     refused(tmp_path / "a.heic", "HEIC needs pillow-heif")
     with pytest.raises(UserError, match="HEIC needs pillow-heif"):
@@ -569,7 +570,7 @@ def test_pillows_own_limit_neither_warns_nor_stays_off(
 def test_many_threads_read_at_once(tmp_path: Path) -> None:
     arrays = [np.roll(smooth(40, 50), i, axis=2) ^ np.uint8(i) for i in range(12)]
     for i, array in enumerate(arrays):
-        Image.fromarray(array).save(tmp_path / f"{i}.png", icc_profile=tni._srgb() if i % 2 else None)
+        Image.fromarray(array).save(tmp_path / f"{i}.png", icc_profile=tni.srgb_profile() if i % 2 else None)
     limit = Image.MAX_IMAGE_PIXELS
     with ThreadPoolExecutor(8) as pool:
         pictures = list(pool.map(lambda i: tni.read(tmp_path / f"{i % 12}.png"), range(96)))
@@ -664,10 +665,10 @@ def test_files_say_that_they_are_srgb_and_are_the_same_every_time(tmp_path: Path
             profile = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
             assert "sRGB" in ImageCms.getProfileDescription(profile)
         first = (tmp_path / f"a.{suffix}").read_bytes()
-        tni._srgb.cache_clear()
+        tni.srgb_profile.cache_clear()
         tni.write(tmp_path / f"a.{suffix}", rgb)
         assert (tmp_path / f"a.{suffix}").read_bytes() == first
-    assert tni._srgb()[24:36] == struct.pack(">6H", 2000, 1, 1, 0, 0, 0)
+    assert tni.srgb_profile()[24:36] == struct.pack(">6H", 2000, 1, 1, 0, 0, 0)
     tni.write(tmp_path / "a.png", rgb)
     assert b"sRGB\0" in (tmp_path / "a.png").read_bytes()
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal, get_args
 from unittest import mock
 
 import pytest
+import tiny
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from texturenets import squares
+from texturenets.descriptors import build as build_descriptors
 from texturenets.generators import build
 from texturenets.layers import PaddedConv, double, pad
 from texturenets.specs import Johnson, Padding
@@ -50,7 +53,9 @@ def test_of_doubled(size: tuple[int, int], bias: bool, padding: Padding) -> None
     conv = _conv(3, 5, 3, padding, bias)
     x = torch.rand(2, 3, *size, dtype=torch.float64, requires_grad=True)
     expected = F.conv2d(pad(double(x, "nearest", padding), 1, padding), conv.conv.weight, conv.conv.bias)
-    found = conv.of_doubled(x)
+    with mock.patch.object(squares, "of_doubled", wraps=squares.of_doubled) as taken:
+        found = conv.of_doubled(x)
+    assert taken.called
     for a, b in zip(_results(found, x, conv), _results(expected, x, conv), strict=True):
         torch.testing.assert_close(a, b, atol=1e-12, rtol=1e-9)
 
@@ -61,7 +66,9 @@ def test_the_network_is_the_same_function(upsampling: Literal["nearest", "full4"
     network = build(Johnson(channels=4, blocks=1, exit_kernel=9, padding="reflect", upsampling=upsampling))
     network = network.double()
     x = torch.rand(2, 3, 24, 32, dtype=torch.float64)
-    found = network(x)
+    with mock.patch.object(squares, "of_doubled", wraps=squares.of_doubled) as taken:
+        found = network(x)
+    assert taken.called == (upsampling == "nearest")
     with mock.patch.object(squares, "suit", return_value=False):
         torch.testing.assert_close(network(x), found, atol=1e-12, rtol=1e-9)
 
@@ -79,11 +86,43 @@ def test_odd_sizes_and_strides_are_left_alone() -> None:
 @pytest.mark.parametrize(("kernel", "padding"), [(7, 3), (7, 0), (3, 1), (3, 0)])
 def test_strided_from_few(kernel: int, padding: int, size: tuple[int, int]) -> None:
     torch.manual_seed(0)
-    weight, bias = torch.rand(6, 3, kernel, kernel, dtype=torch.float64), torch.rand(6, dtype=torch.float64)
-    x = torch.rand(2, 3, *size, dtype=torch.float64, requires_grad=True)
+    shapes = ((2, 3, *size), (6, 3, kernel, kernel), (6,))
+    x, weight, bias = (torch.rand(shape, dtype=torch.float64, requires_grad=True) for shape in shapes)
     expected = F.conv2d(x, weight, bias, 2, padding)
     found = squares.strided_from_few(x, weight, bias, padding)
     torch.testing.assert_close(found, expected, atol=1e-12, rtol=1e-9)
     upstream = torch.rand_like(expected)
-    (a,), (b,) = (torch.autograd.grad(y, x, upstream) for y in (found, expected))
-    torch.testing.assert_close(a, b, atol=1e-12, rtol=1e-9)
+    gradients = (torch.autograd.grad(y, (x, weight, bias), upstream) for y in (found, expected))
+    for a, b in zip(*gradients, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-12, rtol=1e-9)
+
+
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("half", [False, True])
+def test_as_in_training(memory: torch.memory_format, half: bool) -> None:
+    """Any layout, and autocast to bf16: as near to float64 as the convolutions as they are."""
+    torch.manual_seed(0)
+    spec = Johnson(channels=8, blocks=1, exit_kernel=9, padding="reflect", upsampling="nearest")
+    network = build(spec).to(memory_format=memory)  # type: ignore[call-overload]
+    x = torch.rand(2, 3, 32, 32).to(memory_format=memory)
+    with torch.no_grad():
+        exact = build(spec).double()
+        exact.load_state_dict(network.state_dict())
+        right = exact(x.double())
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            found = network(x).double()
+            with mock.patch.object(squares, "suit", return_value=False):
+                plain = network(x).double()
+    far, usual = ((y - right).square().mean().sqrt() for y in (found, plain))
+    assert far < 2 * usual + 1e-7
+
+
+def test_the_first_layer_of_squeezenet_is_taken_so(tmp_path: Path) -> None:
+    tiny.weights_file(tmp_path, "squeezenet1_0")
+    network = build_descriptors(["squeezenet1_0:conv1"], files=[tmp_path], offline=True)
+    x = torch.rand(1, 3, 33, 40)
+    with mock.patch.object(squares, "strided_from_few", wraps=squares.strided_from_few) as taken:
+        found = network(x)["squeezenet1_0:conv1"]
+    assert taken.called
+    with mock.patch.object(squares, "suit", return_value=False):
+        torch.testing.assert_close(network(x)["squeezenet1_0:conv1"], found, atol=1e-3, rtol=1e-4)

@@ -106,7 +106,7 @@ def test_frames_of_an_earlier_longer_film_are_pointed_out(
 ) -> None:
     tinyfilm.film(here / "clip.mp4", tinyfilm.frames(2))
     assert stylize("clip.mp4", "-o", "frames/%02d.png") == 0
-    assert "earlier" not in capsys.readouterr().err
+    assert "already" not in capsys.readouterr().err
     shutil.copy("frames/02.png", "frames/03.png")
     assert stylize("clip.mp4", "-o", "frames/%02d.png") == 0
     assert "frames/03.png" in capsys.readouterr().err

@@ -20,3 +20,9 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     listed = "known: " + ", ".join(names) if names else "none are there"
     hint = f"did you mean {near[0]!r}?" if near else listed
     return UserError(f"unknown {kind} {name!r}; {hint}")
+
+
+def reason(error: BaseException) -> str:
+    """The text of `error` in one line; of an OSError without number and path."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split()) or type(error).__name__

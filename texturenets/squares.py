@@ -19,9 +19,10 @@ NARROW = 4
 
 
 def suit(x: Tensor) -> bool:
-    """Whether the functions here are quicker for `x`: on processors, as docs/performance.md has it.
+    """Whether the functions here are to be taken for `x`: on processors, where they are quicker.
 
-    Not for the symbol for a map, where operations are written down.
+    Not for what stands for a map while torch.fx records a network: graphs have the plain convolution, and
+    `texturenets.engines` rewrites it. On graphics cards `engines.narrow` does it, once.
     """
     return isinstance(x, Tensor) and x.device.type == "cpu"
 

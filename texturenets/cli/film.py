@@ -210,7 +210,7 @@ def _written(source: Source, result: Path | str, options: Options, quiet: bool) 
         yield frames
         older = frames.path(frames.number + 1)
         if older.exists() and not quiet:
-            complain(f"{older} and what may follow it are of an earlier, longer film")
+            complain(f"{older} was there already: it and what follows it are no frames of this film")
         return
     sweep(result)
     film = source if isinstance(source, Film) else None

@@ -169,7 +169,8 @@ class Descriptor(nn.Module):
     def _conv(self, key: str, x: Tensor, stride: int = 1, padding: int = 0) -> Tensor:
         weight, bias = self.get_buffer(_attribute(key, "weight")), self.get_buffer(_attribute(key, "bias"))
         padding = padding if self.padding else 0
-        if stride == 2 and weight.shape[1] <= squares.NARROW and squares.suit(x):
+        odd = weight.shape[2] % 2 == 1
+        if stride == 2 and odd and weight.shape[1] <= squares.NARROW and squares.suit(x):
             return F.relu_(squares.strided_from_few(x, weight, bias, padding))
         return F.relu_(F.conv2d(x, weight, bias, stride, padding))
 

@@ -15,8 +15,6 @@ from texturenets.generators import fully_connected
 from texturenets.generators import graph as graph_generator
 from texturenets.generators.tracing import Tracer
 
-"""The file format that goes with it."""
-
 _WHOLE_FUNCTIONS = (
     layers.pad,
     layers.channels_last,

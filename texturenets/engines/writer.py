@@ -281,5 +281,6 @@ class Writer:
 
 
 def as_numpy(x: Tensor) -> NDArray[Any]:
+    """`x` in float32, wherever it lies."""
     array: NDArray[Any] = x.detach().float().cpu().numpy()
     return array

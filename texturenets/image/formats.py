@@ -37,7 +37,7 @@ _WRITTEN = {"JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIF", "BMP"}  # GIF has 256
 
 
 @functools.cache
-def formats() -> dict[str, str]:
+def known_formats() -> dict[str, str]:
     """Suffix to format, those that this installation of Pillow and its plug-ins can decode."""
     try:
         import pillow_heif
@@ -51,12 +51,12 @@ def formats() -> dict[str, str]:
 
 def suffixes() -> set[str]:
     """The suffixes of readable pictures, in lower case with their dot. HEIC only with pillow-heif."""
-    return set(formats())
+    return set(known_formats())
 
 
 def is_picture(path: StrPath) -> bool:
     """Whether the suffix of `path` is that of a readable picture. Does not look at the file."""
-    return Path(path).suffix.lower() in formats()
+    return Path(path).suffix.lower() in known_formats()
 
 
 def output_format(path: StrPath) -> str:
@@ -65,12 +65,12 @@ def output_format(path: StrPath) -> str:
     Raises UserError for a suffix that is not written here: call it before the work, not after.
     """
     suffix = Path(path).suffix.lower()
-    name = formats().get(suffix)
+    name = known_formats().get(suffix)
     if name in _WRITTEN:
         return name
     if _FORMATS.get(suffix) == "HEIF":
         raise UserError(f"cannot write {path}: HEIC needs pillow-heif (pip install 'texturenets[heif]')")
-    written = ", ".join(s for s, n in formats().items() if n in _WRITTEN)
+    written = ", ".join(s for s, n in known_formats().items() if n in _WRITTEN)
     what = f"the suffix {suffix!r}" if suffix else "no suffix"
     raise UserError(f"cannot write {path}: {what} names no format that is written here; known: {written}")
 
@@ -91,13 +91,13 @@ def expand(
         if path.is_dir():
             found = _pictures(_below(path, without) if recursive else path.iterdir())
             if not found:
-                raise UserError(f"no pictures in the folder {path}; looked for {', '.join(formats())}")
+                raise UserError(f"no pictures in the folder {path}; looked for {', '.join(known_formats())}")
         elif path.exists():  # before globs: a file may be called "photo [1].jpg"
             found = [path]
         elif glob.has_magic(str(path)):
             found = _pictures(Path(match) for match in glob.glob(str(path), recursive=True))  # noqa: PTH207  absolute too
             if not found:
-                raise UserError(f"no pictures match {path}; looked for {', '.join(formats())}")
+                raise UserError(f"no pictures match {path}; looked for {', '.join(known_formats())}")
         else:
             raise UserError(f"no such file or folder: {path}")
         files.update(dict.fromkeys(found))

@@ -10,9 +10,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from texturenets.arrays import A, is_tensor, to_numpy, to_tensor
-from texturenets.errors import UserError
+from texturenets.errors import UserError, reason
 from texturenets.image.operations import resize
-from texturenets.image.picture import Picture, reason
+from texturenets.image.picture import Picture
 from texturenets.image.reading import decode
 from texturenets.image.writing import to_pil
 

@@ -41,7 +41,7 @@ def orientation(image: Image.Image) -> int:
         return 1
 
 
-def metadata(image: Image.Image, keep_gps: bool) -> bytes | None:
+def carried(image: Image.Image, keep_gps: bool) -> bytes | None:
     """The metadata to carry. Damaged metadata counts as none."""
     try:
         exif, carried = image.getexif(), Image.Exif()

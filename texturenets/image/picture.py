@@ -48,9 +48,3 @@ class Picture:
     def size(self) -> tuple[int, int]:
         """(H, W) in pixels."""
         return int(self.pixels.shape[2]), int(self.pixels.shape[3])
-
-
-def reason(error: BaseException) -> str:
-    """The text of `error` in one line; of an OSError without number and path."""
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return " ".join(text.split()) or type(error).__name__

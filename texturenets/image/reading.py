@@ -13,11 +13,11 @@ from typing import IO
 
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
-from texturenets.errors import UserError
+from texturenets.errors import UserError, reason
+from texturenets.image import formats
 from texturenets.image.colour import normalise, normalise_deep, to_array
-from texturenets.image.formats import formats
-from texturenets.image.metadata import UPRIGHT, metadata, orientation
-from texturenets.image.picture import Picture, StrPath, reason
+from texturenets.image.metadata import UPRIGHT, carried, orientation
+from texturenets.image.picture import Picture, StrPath
 from texturenets.sizes import fit_longer
 
 MAX_PIXELS = 178_956_970
@@ -111,7 +111,7 @@ def decode(image: Image.Image, limit: int, longer: int | None, keep_gps: bool) -
     raw = str(tile[0][3]) if tile else image.mode  # Pillow's name of how the samples lie in the file
     bits = 16 if ";16" in raw or ";12" in raw or image.mode == "I" else 8
     box = _load(image, limit, longer)
-    turn, exif = orientation(image), metadata(image, keep_gps)
+    turn, exif = orientation(image), carried(image, keep_gps)
     if image.mode == "F" or image.mode.startswith("I"):
         most = 1 if image.mode == "F" else 4095 if "I;12" in raw else 65535
         planes, alpha = normalise_deep(image, most)
@@ -185,9 +185,9 @@ def read_header(path: StrPath, *, keep_gps: bool = False) -> Header | None:
     try:
         with Path(path).open("rb") as file:
             with _without_pillows_limit():
-                image = Image.open(file, formats=sorted(set(formats().values())))
+                image = Image.open(file, formats=sorted(set(formats.known_formats().values())))
             with image:
-                exif = metadata(image, keep_gps)
+                exif = carried(image, keep_gps)
                 return Header((image.height, image.width), orientation(image), image.format or "", exif)
     except Exception:  # noqa: BLE001  `read` says what is wrong with it
         return None
@@ -228,7 +228,7 @@ def _opened(file: IO[bytes], name: StrPath) -> Iterator[Image.Image]:
         raise UserError(f"{name} is empty")
     try:
         with _without_pillows_limit():
-            image = Image.open(file, formats=sorted(set(formats().values())))
+            image = Image.open(file, formats=sorted(set(formats.known_formats().values())))
         with image:
             yield image
     except UserError as error:
@@ -248,9 +248,10 @@ def _read(file: IO[bytes], name: StrPath, limit: int, longer: int | None, keep_g
 
 def _unidentified(path: StrPath, start: bytes) -> str:
     brand = start[8:12] if start[4:8] == b"ftyp" else b""  # ISO base media, also that of films
-    if brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1") and ".heic" not in formats():
+    known = formats.known_formats()
+    if brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1") and ".heic" not in known:
         return f"cannot read {path}: HEIC needs pillow-heif (pip install 'texturenets[heif]')"
-    if brand in (b"avif", b"avis") and ".avif" not in formats():
+    if brand in (b"avif", b"avis") and ".avif" not in known:
         return f"cannot read {path}: AVIF needs Pillow 11.3 or newer, with AVIF built in"
-    names = ", ".join(dict.fromkeys(formats().values()))
+    names = ", ".join(dict.fromkeys(known.values()))
     return f"{path} is not a picture that can be read here ({names})"

@@ -12,11 +12,11 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from texturenets.arrays import is_tensor, to_numpy
-from texturenets.errors import UserError
+from texturenets.errors import UserError, reason
 from texturenets.files import whole
 from texturenets.image.colour import srgb_profile
 from texturenets.image.formats import output_format
-from texturenets.image.picture import Picture, StrPath, reason
+from texturenets.image.picture import Picture, StrPath
 
 if TYPE_CHECKING:
     from texturenets.arrays import Array

@@ -5,13 +5,15 @@
 told to stay offline (TEXTURENETS_OFFLINE=1).
 """
 
+from typing import Final
+
 from texturenets.download import Progress
 from texturenets.readers import LAYERS
 from texturenets.weights.finding import Pretrained, load, network_of, read, require
 from texturenets.weights.recognition import fingerprint
 from texturenets.weights.sources import CONVENTIONS, SOURCES, Convention, Source
 
-NETWORKS = tuple(LAYERS)
+NETWORKS: Final = tuple(LAYERS)
 
 __all__ = [
     "CONVENTIONS",

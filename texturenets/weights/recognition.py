@@ -37,7 +37,7 @@ class _Known:
     title: str
 
 
-KNOWN: Final[dict[str, tuple[_Known, ...]]] = {
+_KNOWN: Final[dict[str, tuple[_Known, ...]]] = {
     "vgg16": (
         _Known(
             "relu3_3",
@@ -158,7 +158,7 @@ def convention_of(path: Path, network: str, contents: readers.Contents) -> tuple
 
 def described(path: Path, network: str, contents: readers.Contents, authors: bool) -> str:
     """What the weights are, in words: recognised by their numbers, else by their format."""
-    for known in KNOWN.get(network, ()):
+    for known in _KNOWN.get(network, ()):
         wanted = up_to(network, known.last)
         if contents.tensors.keys() >= set(wanted):
             part = {name: contents.tensors[name] for name in wanted}
