@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 from webservice import client, model, photo
 
 from texturenets.web.models import Catalogue
-from texturenets.web.ui import gallery, store
+from texturenets.web.ui import gallery, store, train_tab
 
 API = "/page/gradio_api"
 
@@ -141,3 +141,17 @@ def test_galleries_show_what_there_is(tmp_path: Path) -> None:
     assert "My own style IV" in items
     assert all(Path(file).is_file() for file in items.values())
     assert "My own style IV" not in {caption for _, caption in gallery.items(catalogue, "texture")}
+
+
+@pytest.mark.parametrize(
+    ("change", "pace"), [({}, 0.5), ({"device": "cuda"}, 0.0), ({"processors": 64}, 0.0), ({"step": 0}, 0.0)]
+)
+def test_estimates_are_by_the_clock_of_such_a_machine(
+    change: dict[str, Any], pace: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train_tab, "only_cpu", lambda: True)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    run = {"batch_size": 2, "image_size": 16}
+    told = {"device": "cpu", "processors": 2, "step": 10, "seconds": 2560.0, "run": run}
+    assert train_tab._pace({**told, **change}) == pace
+    assert train_tab._pace({k: v for k, v in told.items() if k != "device"}) == 0

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import html
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import gradio as gr
 
+from texturenets.devices import only_cpu
 from texturenets.errors import UserError
 from texturenets.web import training_routes
 from texturenets.web.problems import Problem
@@ -131,7 +133,7 @@ class TrainTab:
         return known[preset].steps if preset in known else gr.skip()
 
     def _estimate(self, kind: Kind, preset: str, steps: float | None) -> str:
-        """How long it will take, by the clock of the last training of that kind here, or of a shipped model's."""
+        """How long it will take, by the clock of the last training of that kind on such a machine, one here if any."""
         run = training_routes.recipes(kind).get(preset)
         if run is None:
             return ""
@@ -221,8 +223,14 @@ class TrainTab:
 
 
 def _pace(training: Any) -> float:
-    """Seconds a pixel of a batch and step, that a model's header tells; 0 where it does not."""
+    """Seconds a pixel of a batch and step, that a model's header tells; 0 where it does not, or of another machine.
+
+    A minute and a half on a graphics card is an hour on two cores.
+    """
     try:
+        cards = {"cpu"} if only_cpu() else {"cuda", "mps"}
+        if training["device"] not in cards or training["processors"] != os.cpu_count():
+            return 0.0
         run, step = training["run"], training["step"]
         return float(training["seconds"]) / float(step * run["batch_size"] * run["image_size"] ** 2)
     except (KeyError, TypeError, ValueError, ZeroDivisionError):
