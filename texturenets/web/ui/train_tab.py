@@ -133,7 +133,7 @@ class TrainTab:
         return known[preset].steps if preset in known else gr.skip()
 
     def _estimate(self, kind: Kind, preset: str, steps: float | None) -> str:
-        """How long it will take, by the clock of the last training of that kind on such a machine, one here if any."""
+        """How long it will take, by the clock of the last training of that kind here, or else on such a machine."""
         run = training_routes.recipes(kind).get(preset)
         if run is None:
             return ""
