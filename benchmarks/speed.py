@@ -5,6 +5,7 @@
     speed.py accuracy --photos DIR    bf16 against float32 PyTorch, over the photos
     speed.py sample                   a pyramid texture of 256 x 256, 1 and 16 at a time
     speed.py train                    a step of training: johnson, VGG-16 to relu4_3, 4 crops of 256
+    speed.py squares                  the layers that are computed by squares of pixels, and as they are
     speed.py startup                  whole processes: `texturenets stylize` beside `import torch`
     speed.py memory                   the peak of whole processes; and of one that sees many sizes
 
@@ -33,16 +34,19 @@ import floor
 import numpy as np
 import peer
 import torch
+import torch.nn.functional as F
 from steps import BATCH, Steps
 
-from texturenets import engines, image, kernels, modelfile, noise, sizes
+from texturenets import engines, image, kernels, modelfile, noise, sizes, squares
 from texturenets.engines.graph import to_onnx
 from texturenets.engines.onnx_engine import ONNXEngine
 from texturenets.engines.openvino_engine import OpenVINOEngine, no_telemetry
 from texturenets.engines.openvino_engine import core as openvino_core
 from texturenets.engines.torch_engine import TorchEngine
 from texturenets.generators import build
+from texturenets.layers import PaddedConv
 from texturenets.specs import GeneratorSpec, Johnson, Pyramid, Residual
+from texturenets.training.memory import keep_freed_memory
 
 # The peer's network in our words
 JOHNSON = Johnson(upsampling="nearest", decoder_norm=True, exit_kernel=9, padding="reflect")
@@ -340,6 +344,51 @@ def train(args: argparse.Namespace) -> list[str]:
     return [show(f"A step of training, johnson, VGG-16 to relu4_3, batch {BATCH} at {args.side}", head, rows)]
 
 
+def layers_by_squares(args: argparse.Namespace) -> list[str]:
+    """Layers of johnson and of SqueezeNet as in a step of 4 crops: forward, then with their gradients."""
+    exit_layer = PaddedConv(32, 3, 9, padding="reflect")
+    halves = [PaddedConv(128, 64, 3, padding="reflect"), PaddedConv(64, 32, 3, padding="reflect")]
+    first = torch.randn(96, 3, 7, 7) / 12
+
+    def strided(x: torch.Tensor) -> torch.Tensor:
+        weight = first.to(x.dtype)
+        taken = squares.suit(x)
+        return squares.strided_from_few(x, weight, None, 3) if taken else F.conv2d(x, weight, None, 2, 3)
+
+    side = args.side
+    cases: dict[str, tuple[Callable[[torch.Tensor], torch.Tensor], tuple[int, ...]]] = {
+        "9 x 9 from 32 channels to 3": (exit_layer, (4, 32, side, side)),
+        "3 x 3 from 128 doubled channels to 64": (halves[0].of_doubled, (4, 128, side // 4, side // 4)),
+        "3 x 3 from 64 doubled channels to 32": (halves[1].of_doubled, (4, 64, side // 2, side // 2)),
+        "7 x 7 from 3 channels to 96, stride 2": (strided, (4, 3, side, side)),
+    }
+    keep_freed_memory()
+    rows = []
+    for name, (layer, shape) in cases.items():
+        x = torch.rand(shape).bfloat16().contiguous(memory_format=torch.channels_last).requires_grad_()
+
+        def forward(layer: Any = layer, x: Any = x) -> Any:
+            with torch.autocast("cpu", torch.bfloat16):
+                return layer(x)
+
+        upstream = torch.rand_like(forward())
+
+        def both(forward: Any = forward, upstream: Any = upstream) -> None:
+            forward().backward(upstream)
+
+        def plain(action: Callable[[], Any]) -> Callable[[], Any]:
+            def without() -> None:
+                with mock.patch.object(squares, "suit", return_value=False):
+                    action()
+
+            return without
+
+        times = in_turn({"a": forward, "b": plain(forward), "c": both, "d": plain(both)}, args.runs)
+        rows.append([name, *(f"{1e3 * times[key]:.0f}" for key in "badc")])
+    head = ("bf16, ms", "as it is", "by squares", "as it is, with gradients", "by squares, with gradients")
+    return [show(f"Layers, 4 crops of {side}", head, rows)]
+
+
 def _photo(folder: Path, side: int) -> Path:
     path = folder / f"{side}.jpg"
     smooth = np.random.default_rng(0).random((1, 3, side // 8, side // 8), np.float32)
@@ -435,6 +484,7 @@ SUBJECTS: dict[str, Callable[[argparse.Namespace], list[str]]] = {
     "accuracy": accuracy,
     "sample": sample,
     "train": train,
+    "squares": layers_by_squares,
     "startup": startup,
     "memory": memory,
 }

@@ -228,8 +228,8 @@ def _pace(training: Any) -> float:
     A minute and a half on a graphics card is an hour on two cores.
     """
     try:
-        cards = {"cpu"} if only_cpu() else {"cuda", "mps"}
-        if training["device"] not in cards or training["processors"] != os.cpu_count():
+        devices = {"cpu"} if only_cpu() else {"cuda", "mps"}
+        if training["device"] not in devices or training["processors"] != os.cpu_count():
             return 0.0
         run, step = training["run"], training["step"]
         return float(training["seconds"]) / float(step * run["batch_size"] * run["image_size"] ** 2)
