@@ -1,19 +1,16 @@
 """Pictures in pieces against pictures as a whole: the largest difference, over tile sizes and in half precision.
 
-    python benchmarks/accept_outofcore.py [--size 2048] [--model wave ...] [--memory]
+    python benchmarks/accept_outofcore.py [--size 2048] [--model wave ...]
 
 For every shipped style and for johnson (weights drawn, the last layer scaled so that the picture has a photo's
 contrast) a picture of SIZE x SIZE pixels goes through the network at once and then tile by tile, with five sizes of
 tiles, maps on disk in half precision. The largest difference may be 1/255; with bf16 in the convolutions too, 0.5/255
-on average and 3/255 at the 99.9th percentile. `--memory` prints instead what the networks' own code takes of memory,
-beside the least that their maps need.
+on average and 3/255 at the 99.9th percentile.
 """
 
 from __future__ import annotations
 
 import argparse
-import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,8 +22,6 @@ from torch import Tensor, nn
 from texturenets import modelfile, specs
 from texturenets.generators import build
 from texturenets.generators.operations import describe
-from texturenets.outofcore import plan as planning
-from texturenets.outofcore.plan import Network
 from texturenets.outofcore.regions import Region
 from texturenets.outofcore.run import Job, Plan, run
 from texturenets.outofcore.sources import InMemory
@@ -110,21 +105,6 @@ def compare(name: str, size: int) -> bool:
     return passed
 
 
-def memory(name: str, size: int) -> None:
-    """Print what the network's own code takes, in a process of its own."""
-    network, x = network_of(name), picture(size)
-    with torch.inference_mode():
-        network(x[:, :, :64, :64])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    with torch.inference_mode():
-        network(x)
-    taken = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before) / size**2
-    least = planning.whole_memory(Network(describe(network).nodes, (size, size))) / size**2
-    print(
-        f"{name:12} {taken:6.0f} bytes a pixel, at least {least:5.0f}: {taken / least:.1f} times", flush=True
-    )
-
-
 def main() -> int:
     """Run the comparison; 0 if every network passes."""
     parser = argparse.ArgumentParser(
@@ -133,16 +113,7 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=2048)
     styles = [n for n, p in modelfile.shipped().items() if modelfile.read_header(p).kind == "style"]
     parser.add_argument("--model", nargs="*", default=[*styles, "johnson"])
-    parser.add_argument("--memory", action="store_true")
-    parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.one:
-        memory(options.one, options.size)
-        return 0
-    if options.memory:
-        for name in ("residual", "johnson", "pyramid", "skip_unpool"):
-            subprocess.run([sys.executable, __file__, "--one", name, "--size", "1024"], check=True)
-        return 0
     passed = [compare(name, options.size) for name in options.model]
     print("passed" if all(passed) else "FAILED")
     return 0 if all(passed) else 1

@@ -9,9 +9,14 @@ picture = texture.sample((640, 480), seed=7)
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from texturenets._version import __version__
+
+# Threads of PyTorch's wait for each other asleep. In a loop, as its OpenMP library would have it, they take the time
+# that whatever else runs on the machine needs, and that they need themselves. It is read when torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __all__ = ["__version__", "load"]
 

@@ -13,7 +13,7 @@ from texturenets.errors import UserError
 if TYPE_CHECKING:
     import torch
 
-SHARE: Final = 0.6
+SHARE: Final = 0.75
 """Of what is free, the part that a run takes unless told otherwise: the rest is for everybody else."""
 
 RESERVE: Final = 160 * 2**20

@@ -11,6 +11,7 @@ from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 from texturenets._version import __version__
 from texturenets.cli.common import cluster_words, complain
 from texturenets.errors import UserError
+from texturenets.pages import use_large_pages
 
 app = App(
     name="texturenets",
@@ -40,9 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0 for success; 2 for a mistake of the user's, in one line on standard error; 130 after Ctrl-C.
     """
-    # PyTorch asks the system for memory anew for every large map, and waits while it is handed over page by page:
-    # pages of 2 MB are handed over sooner than those of 4 kB.
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    if arguments is None:
+        use_large_pages()
     words = cluster_words(sys.argv[1:] if arguments is None else arguments)
     try:
         if not words or words[0] in app.help_flags:

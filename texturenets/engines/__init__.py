@@ -7,18 +7,22 @@ Runtime need neither torch nor the conversion.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from texturenets import devices, modelfile, specs
 from texturenets.arrays import A
+from texturenets.engines import peak
 from texturenets.engines.cache import Entry
 from texturenets.engines.facts import ConversionError, Facts
 from texturenets.errors import UserError, unknown
 
 ENGINES: Final = ("auto", "torch", "openvino", "onnx")
 PRECISIONS: Final = ("auto", "float32", "bf16", "fp16", "int8")
+STRIDE: Final = 2**13
+"""Pixels a side of the smallest picture that a network may ask for."""
 EIGHT_BITS: Final = (".int8.xml", ".int8.bin")
 """Suffixes of what `keep_eight_bits` keeps: a description and its weights."""
 
@@ -39,6 +43,12 @@ class Engine(Protocol):
         H / stride, W / stride), as `facts.noise` says and `texturenets.noise.draw` makes them; `x` is None where
         `facts.channels` is 0. What comes back is an array where the first input is one, else a tensor on its
         device.
+        """
+
+    def peak(self, size: tuple[int, int]) -> int:
+        """About how many bytes of memory a picture of `size` (H, W) takes while it is computed, its result included.
+
+        `size`: as what is given to the engine, multiples of the stride.
         """
 
 
@@ -113,7 +123,16 @@ def _torch(
         torch.set_num_threads(threads)
     where = devices.choose(device)
     network, _ = modelfile.load(path, generator)
+    _check_stride(path, int(getattr(network, "stride", 1)))
     return TorchEngine(network, where, precision)
+
+
+def _check_stride(path: Path, stride: int) -> None:
+    """Raise UserError for a network whose smallest picture could be computed nowhere."""
+    if stride > STRIDE:
+        raise UserError(
+            f"{path}: its network takes pictures of multiples of {stride} pixels alone; {STRIDE} is the most here"
+        )
 
 
 def _converted(
@@ -191,5 +210,7 @@ def convert(
     from texturenets.engines.graph import to_onnx
 
     network, _ = modelfile.load(path, generator)
+    _check_stride(path, int(getattr(network, "stride", 1)))
     model, facts = to_onnx(network, split=split)
-    return model.SerializeToString(), facts
+    blocks, alive = peak.numbers(model, facts)
+    return model.SerializeToString(), replace(facts, blocks=blocks, alive=alive)

@@ -11,7 +11,7 @@ from texturenets.engines.facts import Facts
 from texturenets.errors import UserError
 from texturenets.files import cache_folder, whole
 
-FORMAT = 5
+FORMAT = 6
 """Of the graphs that `texturenets.engines.graph` writes and the facts beside them: another number, and they are made
 anew."""
 

@@ -21,7 +21,8 @@ class Facts:
     converted graph would have to mirror a map more than once. `channels`: of the first input, 3 for a photo,
     or 0 for a network that draws from noise alone. `noise`: the maps of noise that it takes besides. `fixed`: it
     draws `stride` x `stride` pixels and no other size. `margin`: pixels by which a photo is to be mirrored on each
-    side at least, and the picture cut, for a border like the rest.
+    side at least, and the picture cut, for a border like the rest. `blocks`, `alive`: of a converted network, numbers
+    a pixel that its maps take (`texturenets.engines.peak`).
     """
 
     stride: int = 1
@@ -30,6 +31,8 @@ class Facts:
     noise: tuple[NoiseInput, ...] = ()
     fixed: bool = False
     margin: int = 0
+    blocks: float = 0.0
+    alive: float = 0.0
 
     def to_json(self) -> str:
         """A line of JSON."""

@@ -9,12 +9,17 @@ import numpy as np
 
 from texturenets.arrays import A, like, present, to_numpy
 from texturenets.engines.facts import Facts
+from texturenets.engines.peak import of_graph
 from texturenets.errors import UserError
 
 KEPT_PIXELS = 2**20
 """Memory of calls of up to so many pixels stays allocated for the next; a larger one gives back what it took, or the
 largest picture would decide for good. To give back and take again is a third of the time of 16 textures of 256 x 256
 (`benchmarks/speed.py sample`)."""
+
+SPINNING = "0"
+"""Whether threads wait for each other in a loop, rather than asleep. Asleep: on a machine that does anything else the
+loops take the time that the others need (`benchmarks/speed.py busy`)."""
 
 
 class ONNXEngine:
@@ -41,6 +46,7 @@ class ONNXEngine:
         options.log_severity_level = 3  # errors alone
         if threads is not None:
             options.intra_op_num_threads = threads
+        options.add_session_config_entry("session.intra_op.allow_spinning", SPINNING)
         options.enable_mem_pattern = False  # a plan of memory for each size, and never forgotten
         self.session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         self.shrinking = onnxruntime.RunOptions()
@@ -48,6 +54,10 @@ class ONNXEngine:
         self.names = [one.name for one in self.session.get_inputs()]
         self.facts, self.precision = facts, "float32"
         self.lock = threading.Lock()
+
+    def peak(self, size: tuple[int, int]) -> int:
+        """See `texturenets.engines.Engine`."""
+        return of_graph(self.name, self.precision, self.facts, size)
 
     def __call__(self, x: A | None, noises: Sequence[A] = ()) -> A:
         """See `texturenets.engines.Engine`."""

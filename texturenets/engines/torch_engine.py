@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import functools
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from texturenets import noise
 from texturenets.arrays import A, like, present, to_tensor
 from texturenets.engines.facts import Facts
 from texturenets.engines.narrow import rewritten
+from texturenets.engines.peak import asked_for
 from texturenets.errors import UserError
+
+MEASURED = 256
+"""Pixels a side of the picture that tells how much memory a pixel takes."""
 
 GRAPHS = 4
 """Sizes for which the kernel launches of a pass stay recorded; each holds the maps of one pass."""
@@ -64,14 +72,35 @@ class TorchEngine:
             self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.facts = facts_of(self.network)
         self._seen: OrderedDict[tuple[torch.Size, ...], _Recorded | None] = OrderedDict()
+        self._rate: float | None = None
+        self.lock = threading.Lock()
 
     @torch.inference_mode()
     def __call__(self, x: A | None, noises: Sequence[A] = ()) -> A:
         """See `texturenets.engines.Engine`."""
         given = present(x, noises)
         inputs = [to_tensor(one).to(self.device, self.dtype) for one in given]
-        y = self._recorded(inputs) if self.device.type == "cuda" else self._pass(inputs)
+        if self.device.type == "cuda":
+            with self.lock:  # a recorded graph has one place for what goes in, and one for what comes out
+                y = self._recorded(inputs)
+        else:
+            y = self._pass(inputs)
         return like(y.float(), given[0])
+
+    def peak(self, size: tuple[int, int]) -> int:
+        """See `texturenets.engines.Engine`. Told by a small picture, the first time."""
+        with self.lock:
+            if self._rate is None:
+                side = self.facts.stride * -(-max(MEASURED, self.facts.least) // self.facts.stride)
+                self._rate = asked_for(functools.partial(self._small, side), self.device) / side**2
+        return int(self._rate * size[0] * size[1])
+
+    @torch.inference_mode()
+    def _small(self, side: int) -> Tensor:
+        inputs = noise.draw_arrays(self.facts.noise, [0], side, side)
+        if self.facts.channels:
+            inputs.insert(0, np.zeros((1, self.facts.channels, side, side), np.float32))
+        return self._pass([to_tensor(one).to(self.device, self.dtype) for one in inputs]).float()
 
     def _pass(self, inputs: Sequence[Tensor]) -> Tensor:
         y: Tensor

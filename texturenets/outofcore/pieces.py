@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from texturenets import modelfile, specs
 from texturenets.budget import Budget
 from texturenets.errors import UserError
+from texturenets.sizes import padding
 
 if TYPE_CHECKING:
     import torch
@@ -25,7 +26,11 @@ if TYPE_CHECKING:
 
 MOST: Final = 2048
 """Bytes a pixel that no network here needs: pictures that fit at this rate are not looked at more closely. The most
-was 1204, of pyramid (`benchmarks/accept_outofcore.py --memory`)."""
+was 1213, of pyramid in PyTorch (`benchmarks/speed.py memory`)."""
+
+BESIDE: Final = 48
+"""Bytes a pixel that are held while the network computes or after it, with its memory not given back yet: the photo
+with its mirrored border, the painting clamped, and as bytes (`benchmarks/accept_megapixels.py`)."""
 
 
 class Pieces:
@@ -94,7 +99,10 @@ class Pieces:
         left = Budget.of(self.memory, self.device).left()
         if size[0] * size[1] * MOST <= left:
             return True
-        return self.staged is None or self.staged.whole(size) <= left
+        facts = self._engine.facts
+        padded, _ = padding(size, facts.stride, max(self.smallest, facts.least), facts.margin)
+        beside = BESIDE * size[0] * size[1] if self.device is None else 0
+        return self._engine.peak(padded) + beside <= left or self.staged is None
 
     def repaint(
         self, photo: NDArray[np.float32], seed: int, level: float, *, fine: bool

@@ -408,10 +408,3 @@ def tiles(picture: Size, tile: Tiling) -> Iterator[Region]:
         for left in range(0, picture[1], tile.width):
             bottom, right = min(top + tile.height, picture[0]), min(left + tile.width, picture[1])
             yield Region(top, bottom, left, right)
-
-
-def whole_memory(network: Network) -> int:
-    """The most bytes that the maps take when the whole picture is computed at once."""
-    everything = Region(0, network.picture[0], 0, network.picture[1])
-    target = {network.last: network.part(network.last, everything)}
-    return peak(network, steps(network, target, frozenset()))

@@ -14,17 +14,11 @@ from texturenets import noise
 from texturenets.errors import UserError
 from texturenets.generators.operations import describe
 from texturenets.noise import NoiseInput
-from texturenets.outofcore import plan as planning
-from texturenets.outofcore.plan import Network
 from texturenets.outofcore.regions import Region, Size
 from texturenets.outofcore.run import Job, Plan, Progress, Sink, run
 from texturenets.outofcore.sources import Computed, InMemory, Padded, Source
 from texturenets.outofcore.spool import choose_folder, gigabytes
 from texturenets.sizes import padding
-
-WHOLE: Final = 2.8
-"""What a network's own code takes for a whole picture, by the least that its maps would need: 1.5 times for the
-shipped models and johnson, 2.1 for pyramid, 2.8 for skip_unpool (`benchmarks/accept_outofcore.py --memory`)."""
 
 _TILE: Final = 768 * 2**20
 """More for a tile is no quicker, and what is read ahead and written comes on top."""
@@ -45,11 +39,6 @@ class Staged:
         self.stride, self.margin = (int(getattr(network, *known)) for known in (("stride", 1), ("margin", 0)))
         self.device, self.smallest = device, smallest
         self._check(network)
-
-    def whole(self, size: Size) -> int:
-        """About how many bytes the network itself takes for a picture of that size (H, W)."""
-        padded, _ = padding(size, self.stride, self.smallest, self.margin)
-        return int(WHOLE * planning.whole_memory(Network(self.operations.nodes, padded)))
 
     def run(
         self,

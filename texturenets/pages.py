@@ -1,0 +1,31 @@
+"""Memory in pages of 2 MB: a picture's maps are gigabytes, which the system hands over, zeroed, page by page."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import Final
+
+_TUNABLES: Final = "GLIBC_TUNABLES"
+_LARGE: Final = "glibc.malloc.hugetlb"
+
+
+def use_large_pages(system: Path = Path("/sys/kernel/mm/transparent_hugepage/enabled")) -> None:
+    """Start this program anew, with its arguments, for glibc to ask for large pages; return where that is of no use.
+
+    glibc reads its settings when a process starts, and no later. `system`: where Linux says whether a program has to
+    ask ("madvise"). What the user has set stays.
+    """
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # PyTorch asks by itself
+    tunables = os.environ.get(_TUNABLES, "")
+    if _LARGE in tunables or not sys.executable or platform.libc_ver()[0] != "glibc":
+        return
+    try:
+        if "[madvise]" not in system.read_text():
+            return
+        os.environ[_TUNABLES] = ":".join(filter(None, [tunables, f"{_LARGE}=1"]))
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    except OSError:  # no such file, or nothing can be started: small pages do as well, slower
+        return
