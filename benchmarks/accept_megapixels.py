@@ -4,8 +4,8 @@
 
 A photo (PHOTO enlarged, or drawn) is repainted by `texturenets stylize --memory MEMORY` and by the same program with
 `--memory 1000G`, in turn. Printed are the seconds of both, their ratio, and the peaks of resident memory. At most
-1.15 times the time on a machine that does nothing else; with `--busy`, beside two processes that turn in a loop, at most 3
-times. What is done in pieces is said; that its peak stays below MEMORY is checked, too.
+1.15 times the time on a machine that does nothing else; with `--busy`, beside two processes that turn in a loop, at
+most 3 times. What is done in pieces is said; that its peak stays below MEMORY is checked, too.
 """
 
 from __future__ import annotations

@@ -9,14 +9,16 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from PIL import Image
 
+import texturenets as tn
 from texturenets import engines, export, modelfile
 from texturenets.cli import main
 from texturenets.engines import openvino_engine
 from texturenets.errors import UserError
-from texturenets.generators import build
+from texturenets.generators import build, custom
 from texturenets.modelfile import Header
-from texturenets.specs import GeneratorSpec, Graph, Residual
+from texturenets.specs import Custom, GeneratorSpec, Graph, Residual
 
 TINY = Residual(channels=8, blocks=1)
 TEXTURE = Graph(
@@ -107,3 +109,59 @@ def test_what_differs_from_pytorch_is_not_left_there(tmp_path: Path, monkeypatch
 def test_unknown_format() -> None:
     with pytest.raises(UserError, match="did you mean 'onnx'"):
         export.suffix("onx")
+
+
+@pytest.mark.parametrize("side", [(70, 90), (9, 40)])
+def test_the_program_in_the_file_gives_what_stylize_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, side: tuple[int, int]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = save(tmp_path / "tiny.safetensors")
+    export.export(path, "onnx", tmp_path / "tiny.onnx")
+    pixels = np.random.default_rng(0).integers(0, 256, (*side, 3), np.uint8)
+    Image.fromarray(pixels).save("photo.jpg")
+    program = onnx.load("tiny.onnx").doc_string
+    assert len(program.splitlines()) <= 15
+    exec(program, {})
+    wanted = np.asarray(tn.load(path, "cpu", engine="onnx")(Image.open("photo.jpg")), int)
+    assert np.abs(np.asarray(Image.open("result.png"), int) - wanted).max() <= 1
+
+
+def test_the_program_in_a_texture_draws_a_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    export.export(save(tmp_path / "bark.safetensors", TEXTURE, "texture"), "onnx", tmp_path / "bark.onnx")
+    exec(onnx.load("bark.onnx").doc_string, {})
+    assert Image.open("result.png").size == (640, 480)
+
+
+OWN = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inside = nn.Conv2d(3, 8, 5, padding=2, padding_mode="reflect")
+        self.outside = nn.Conv2d(8, 3, 3, padding="same", padding_mode="circular")
+
+    def forward(self, x):
+        return self.outside(self.inside(x).relu())
+
+class Other(nn.Module):
+    def forward(self, x):
+        return x.tril()
+"""
+
+
+def test_a_convolution_of_ones_own_that_mirrors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "own.py").write_text(OWN)
+    for name in ("Net", "Other"):
+        target = f"{tmp_path / 'own.py'}:{name}"
+        network, source = custom.load(target)
+        header = Header(name=name, kind="style", generator=Custom(target=target, source=source))
+        modelfile.save(network(), header, tmp_path / f"{name}.safetensors")
+    words = ["export", "--to", "onnx", "-o", str(tmp_path / "out.onnx"), "--generator"]
+    assert main([*words, f"{tmp_path / 'own.py'}:Net", str(tmp_path / "Net.safetensors")]) == 0
+    assert "at 5 sizes" in capsys.readouterr().err
+    assert main([*words, f"{tmp_path / 'own.py'}:Other", str(tmp_path / "Other.safetensors")]) == 2
+    error = capsys.readouterr().err
+    assert error == "texturenets: cannot convert the operation tril; use --engine torch\n"

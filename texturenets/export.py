@@ -64,17 +64,20 @@ def metadata(header: modelfile.Header, facts: Facts) -> dict[str, str]:
     return {key: value for key, value in said.items() if value}
 
 
-def _write_onnx(graph: bytes, said: dict[str, str], out: Path) -> tuple[list[Path], Run]:
+def _write_onnx(graph: bytes, said: dict[str, str], facts: Facts, out: Path) -> tuple[list[Path], Run]:
     import onnx
+
+    from texturenets.usage import snippet
 
     model = onnx.load_from_string(graph)
     onnx.helper.set_model_props(model, said)
+    model.doc_string = snippet(facts, out.name)
     with whole(out) as part:
         part.write_bytes(model.SerializeToString())
     return [out], _runner(out)
 
 
-def _write_openvino(graph: bytes, said: dict[str, str], out: Path) -> tuple[list[Path], Run]:
+def _write_openvino(graph: bytes, said: dict[str, str], _: Facts, out: Path) -> tuple[list[Path], Run]:
     from texturenets.engines import openvino_engine
 
     core = openvino_engine.core()
@@ -96,7 +99,9 @@ def _save_openvino(model: Any, said: dict[str, str], out: Path) -> list[Path]:
     return [weights, out]
 
 
-FORMATS: Final[dict[str, tuple[str, Callable[[bytes, dict[str, str], Path], tuple[list[Path], Run]]]]] = {
+Write = Callable[[bytes, dict[str, str], Facts, Path], tuple[list[Path], Run]]
+
+FORMATS: Final[dict[str, tuple[str, Write]]] = {
     "onnx": (".onnx", _write_onnx),
     "openvino": (".xml", _write_openvino),
 }
@@ -122,7 +127,7 @@ def export(path: Path, to: str, out: Path, generator: Callable[..., Any] | str |
     suffix(to)
     header = modelfile.read_header(path)
     graph, facts = engines.convert(path, generator)
-    files, run = FORMATS[to][1](graph, metadata(header, facts), out)
+    files, run = FORMATS[to][1](graph, metadata(header, facts), facts, out)
     try:
         sizes, difference = _compare(path, facts, run, generator)
     except UserError:

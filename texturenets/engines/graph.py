@@ -204,6 +204,7 @@ class _Translation(fx.Interpreter):
     ) -> None:
         super().__init__(recorded)
         self.writer, self.channels, self.split = writer, channels, split
+        self.extra_traceback = False  # messages are read by users
 
     def run_node(self, n: fx.Node) -> Any:
         """One operation."""

@@ -145,7 +145,7 @@ class OpenVINOEngine:
     def __call__(self, x: A | None, noises: Sequence[A] = ()) -> A:
         """See `texturenets.engines.Engine`."""
         given = present(x, noises)
-        inputs = [np.ascontiguousarray(to_numpy(one)) for one in given]
+        inputs: list[NDArray[np.float32]] = [np.ascontiguousarray(to_numpy(one)) for one in given]
         with self.lock:
             if x is None:
                 results = self.request.infer(inputs, share_inputs=True, share_outputs=True)

@@ -84,6 +84,8 @@ class _Pads(fx.Interpreter):
         module = self.fetch_attr(target)
         if isinstance(module, graph_generator.Pad):
             self._check(args[0], max(module.sides), module.mode)
+        if isinstance(module, nn.Conv2d):
+            self._check(args[0], max(module._reversed_padding_repeated_twice), module.padding_mode)
         return super().call_module(target, args, kwargs)
 
 

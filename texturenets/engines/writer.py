@@ -139,6 +139,10 @@ class Writer:
 
     def convolution(self, x: Map, m: nn.Conv2d) -> Map:
         """`nn.Conv2d`."""
+        left, right, top, bottom = m._reversed_padding_repeated_twice  # numbers, for padding="same" as well
+        zeros = m.padding_mode == "zeros"
+        if not zeros:
+            x = self.sides(x, (top, bottom, left, right), m.padding_mode)
         weight = as_numpy(m.weight)
         if m.groups == 1:
             source = x.name
@@ -148,8 +152,6 @@ class Writer:
                 source, weight = self.node("Concat", x.name, x.rest, axis=1), np.concatenate([weight] * 2, 1)
         else:
             source = self.plain(x)
-        if m.padding_mode != "zeros" or isinstance(m.padding, str):
-            raise UserError("a convolution that pads other than with a number of zeros")
         inputs = [source, self.constant(weight)]
         if m.bias is not None:
             inputs.append(self.constant(as_numpy(m.bias)))
@@ -159,7 +161,7 @@ class Writer:
                 *inputs,
                 kernel_shape=list(m.kernel_size),
                 strides=list(m.stride),
-                pads=[*m.padding, *m.padding],
+                pads=[top, left, bottom, right] if zeros else [0] * 4,
                 dilations=list(m.dilation),
                 group=m.groups,
             )

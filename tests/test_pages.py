@@ -1,0 +1,64 @@
+"""Settings of a process: pages of 2 MB, and threads that wait asleep."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from texturenets.pages import use_large_pages
+
+
+@pytest.mark.parametrize(
+    ("system", "tunables", "wanted"),
+    [
+        ("always [madvise] never", "", "glibc.malloc.hugetlb=1"),
+        ("always [madvise] never", "a=1", "a=1:glibc.malloc.hugetlb=1"),
+        ("always [madvise] never", "glibc.malloc.hugetlb=0", None),
+        ("[always] madvise never", "", None),
+        ("always madvise [never]", "", None),
+    ],
+)
+def test_the_program_starts_anew_where_pages_have_to_be_asked_for(
+    system: str, tunables: str, wanted: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "enabled").write_text(system)
+    monkeypatch.setenv("GLIBC_TUNABLES", tunables)
+    monkeypatch.setattr("platform.libc_ver", lambda: ("glibc", "2.36"))
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "texturenets", "a b"])
+    started: list[list[str]] = []
+    monkeypatch.setattr(os, "execv", lambda _, words: started.append(words))
+    use_large_pages(tmp_path / "enabled")
+    assert started == ([[sys.executable, "-m", "texturenets", "a b"]] if wanted else [])
+    assert os.environ["GLIBC_TUNABLES"] == (wanted or tunables)
+
+
+def test_without_such_a_file_nothing_is_started(tmp_path: Path) -> None:
+    use_large_pages(tmp_path / "none")
+
+
+@pytest.mark.parametrize(("given", "wanted"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_wait_asleep_unless_told_otherwise(given: str | None, wanted: str) -> None:
+    environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
+    environment |= {"OMP_WAIT_POLICY": given} if given else {}
+    program = "import texturenets, os; print(os.environ['OMP_WAIT_POLICY'])"
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == wanted
+
+
+def test_the_program_says_what_it_would_anyway() -> None:
+    environment = {k: v for k, v in os.environ.items() if k != "GLIBC_TUNABLES"}
+    done = subprocess.run(
+        [sys.executable, "-m", "texturenets", "stylize", "none such.jpg"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "none such.jpg" in done.stderr

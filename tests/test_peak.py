@@ -1,0 +1,120 @@
+"""What a picture takes of memory, and whether it is therefore done whole."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from onnx import helper
+from torch import nn
+
+from texturenets import budget, engines, modelfile
+from texturenets.budget import Budget
+from texturenets.engines import Facts, peak, torch_engine
+from texturenets.engines.torch_engine import TorchEngine
+from texturenets.errors import UserError
+from texturenets.outofcore.pieces import Pieces
+
+
+def graph(*nodes: Any) -> Any:
+    """An ONNX model of a photo through `nodes`."""
+    shape = ["batch", 3, "height", "width"]
+    ends = [helper.make_tensor_value_info(name, 1, shape) for name in ("photo", "picture")]
+    made = helper.make_graph(nodes, "g", ends[:1], ends[1:])
+    return helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)])
+
+
+def test_maps_share_blocks_where_their_lives_do_not_meet() -> None:
+    chain = [helper.make_node("Relu", [a], [b]) for a, b in (["photo", "x"], ["x", "y"], ["y", "z"])]
+    model = graph(*chain, helper.make_node("Add", ["z", "x"], ["picture"]))
+    # x lives to the end; y and z follow each other, each with the one after it: three blocks and one for the picture
+    assert peak.numbers(model, Facts()) == (3 * 4, 3 * 3)
+    straight = graph(*chain, helper.make_node("Relu", ["z"], ["picture"]))
+    assert peak.numbers(straight, Facts(stride=4, least=300)) == (3 * 2, 3 * 2)
+
+
+def test_of_the_shipped_styles_24_megapixels_take_4_gigabytes() -> None:
+    _, facts = engines.convert(modelfile.find("wave"), split=True)
+    # 155.6 and 286 bytes a pixel were measured, with a copy of 12 that is no more (`benchmarks/speed.py memory`)
+    for precision, measured in (("bf16", 144), ("float32", 274)):
+        assert peak.of_graph("openvino", precision, facts, (4000, 6000)) / 24e6 == pytest.approx(
+            measured, rel=0.1
+        )
+
+
+def fitting(taken: int, *, memory: int, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]) -> bool:
+    """Whether a network of the facts of "wave", which takes so many bytes a pixel, is taken to fit."""
+    monkeypatch.setattr(budget, "resident", lambda: 300 << 20)
+    engine = SimpleNamespace(facts=Facts(4, 8, margin=16), peak=lambda size: taken * size[0] * size[1])
+    pieces = Pieces(modelfile.find("wave"), engine, 64, memory=memory)
+    pieces.__dict__["staged"] = object()  # it can be taken apart
+    return pieces.fits(size)
+
+
+def test_what_fits_is_done_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    for size, taken, memory, fits in (
+        ((4000, 6000), 154, 8 << 30, True),
+        ((4000, 6000), 290, 8 << 30, False),
+        ((6000, 9000), 154, 8 << 30, False),
+        ((3000, 4000), 154, 3 << 30, True),
+        ((3000, 4000), 154, 2 << 30, False),
+    ):
+        assert fitting(taken, memory=memory, monkeypatch=monkeypatch, size=size) == fits, (size, taken)
+
+
+def test_8_gigabytes_free_take_24_megapixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget, "free", lambda _: 8 << 30)
+    left = Budget.of(None).left()
+    assert left > 24e6 * (154 + 48)
+
+
+def test_pytorch_tells_by_a_small_picture(capfd: pytest.CaptureFixture[str]) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 40, 1), nn.Conv2d(40, 3, 1))
+    for precision, width in (("float32", 4), ("bf16", 2)):
+        engine = TorchEngine(network, "cpu", precision)
+        small, large = engine.peak((64, 64)), engine.peak((6400, 640))
+        assert large == pytest.approx(1000 * small, rel=0.01)
+        assert 43 * width < small / 64**2 < 3 * 43 * width
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_network_of_a_stride_beyond_all_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = nn.Identity()
+    network.stride = 2**70  # type: ignore[assignment]
+    monkeypatch.setattr(modelfile, "load", lambda *_: (network, None))
+    path = modelfile.find("wave")
+    with pytest.raises(UserError, match=f"multiples of {2**70} pixels"):
+        engines.load(path, "torch", "cpu")
+    with pytest.raises(UserError, match=f"multiples of {2**70} pixels"):
+        engines.convert(path)
+
+
+def test_a_recorded_graph_is_one_callers_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stands in a graph's places must be that of the call that replays it."""
+    engine = TorchEngine(nn.Identity())
+    place: list[torch.Tensor] = []
+
+    def recorded(inputs: list[torch.Tensor]) -> torch.Tensor:
+        place[:] = inputs
+        time.sleep(0.02)
+        return place[0]
+
+    engine.device = SimpleNamespace(type="cuda")  # type: ignore[assignment]
+    monkeypatch.setattr(torch_engine, "to_tensor", lambda x: SimpleNamespace(to=lambda *_: x))
+    monkeypatch.setattr(engine, "_recorded", recorded)
+    found: dict[int, float] = {}
+
+    def call(i: int) -> None:
+        found[i] = float(engine(torch.full((1, 3, 4, 4), float(i))).mean())
+
+    threads = [threading.Thread(target=call, args=(i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == {i: i for i in range(4)}
