@@ -7,7 +7,8 @@
     speed.py train                    a step of training: johnson, VGG-16 to relu4_3, 4 crops of 256
     speed.py squares                  the layers that are computed by squares of pixels, and as they are
     speed.py startup                  whole processes: `texturenets stylize` beside `import torch`
-    speed.py memory                   the peak of whole processes; and of one that sees many sizes
+    speed.py memory                   what a picture takes, measured and estimated; the peak of whole processes
+    speed.py busy                     training and repainting alone, and beside two busy loops
 
 `stylize` and `train` run on a graphics card where there is one, or as --device says.
 
@@ -30,8 +31,10 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import busy
 import floor
 import numpy as np
+import peaks
 import peer
 import torch
 import torch.nn.functional as F
@@ -440,10 +443,20 @@ print(*marks)
 
 
 def memory(args: argparse.Namespace) -> list[str]:
-    """The largest resident set of whole processes, in MB."""
+    """Bytes a pixel by each engine, and the largest resident set of whole processes, in MB."""
+    rows = []
+    for network, engine, measured, estimated in peaks.measure([*peaks.NETWORKS], 1024):
+        ratio = estimated / measured
+        near = "yes" if abs(ratio - 1) <= peaks.NEAR else "no"
+        rows.append([f"{network}, {engine}", f"{measured:.0f}", f"{estimated:.0f}", f"{ratio:.2f}", near])
+    head = ("", "bytes a pixel", "estimated", "ratio", f"within {100 * peaks.NEAR:.0f} %")
+    return [show("A picture of 1024 x 1024", head, rows), *_processes()]
+
+
+def _processes() -> list[str]:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for side in (512, 2048, 4096):
+        for side in (512, 2048):
             photo = _photo(Path(folder), side)
             for name in ("torch", "openvino", "onnx"):
                 words = _texturenets(
@@ -457,6 +470,16 @@ def memory(args: argparse.Namespace) -> list[str]:
             [f"60 sizes of about 0.2 megapixels, {name}", f"{float(once):.0f}", f"{float(twice):.0f}"]
         )
     return [show("Peak memory", ("", "MB", "MB, all sizes once more"), rows)]
+
+
+def busy_cores(args: argparse.Namespace) -> list[str]:
+    """Threads that wait in a loop or asleep, on quiet cores and beside two busy loops."""
+    rows = [
+        [name, f"{alone:.2f}", f"{beside:.2f}", f"{beside / alone:.1f}"]
+        for name, alone, beside in busy.measure(1024, max(3, args.runs // 3))
+    ]
+    head = ("a step of 4 crops of 256; a photo of 1024 x 1024", "s alone", "s beside two loops", "times")
+    return [show("Busy cores", head, rows)]
 
 
 # By a small process: of one that this large one starts, the system counts this one's memory until it has begun.
@@ -487,6 +510,7 @@ SUBJECTS: dict[str, Callable[[argparse.Namespace], list[str]]] = {
     "squares": layers_by_squares,
     "startup": startup,
     "memory": memory,
+    "busy": busy_cores,
 }
 
 
