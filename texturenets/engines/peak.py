@@ -20,8 +20,8 @@ WIDTH: Final = {"float32": 4, "bf16": 2, "fp16": 2, "int8": 2}
 """Bytes of a number; in int8 what is not in 8 bits is in bf16."""
 
 ONNX: Final = 2.4
-"""What ONNX Runtime takes, by what its maps need at least: 1.6 to 2.9 times at 1024 x 1024, and other figures at other
-sizes, for its arena grows by doubling. So its estimates are 0.84 to 1.5 times what is measured."""
+"""What ONNX Runtime takes, by what its maps need at least: 1.6 to 2.9 times at 1024 x 1024, and other figures at
+other sizes, for its arena grows by doubling. So its estimates are 0.84 to 1.5 times what is measured."""
 
 TORCH: Final = 1.1
 """What PyTorch takes on a processor, by what it asks for: oneDNN works on copies of its own beside that."""
