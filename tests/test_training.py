@@ -30,7 +30,8 @@ from texturenets.errors import UserError
 from texturenets.losses import Objective
 from texturenets.runs import StyleRun
 from texturenets.training import cache, checkpoint, listeners, loop, setup
-from texturenets.training.loop import Record, Training, lattice_share, learning_rate
+from texturenets.training.loop import Record, Training
+from texturenets.training.schedule import lattice_share, learning_rate
 from texturenets.training.style import StyleTraining
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -93,28 +94,26 @@ def test_it_learns(studio: tiny.Studio, optimizer: str) -> None:
 
 
 def test_the_penalty_on_grids_comes_in_the_second_half() -> None:
-    run = StyleRun(steps=8)
-    assert [lattice_share(run, i) for i in range(8)] == [0, 0, 0, 0, 0.25, 0.5, 0.75, 1]
-    assert lattice_share(StyleRun(steps=1), 0) == 1
+    assert [lattice_share((i + 1) / 8) for i in range(8)] == [0, 0, 0, 0, 0.25, 0.5, 0.75, 1]
 
 
 def test_learning_rates_by_hand() -> None:
     constant = StyleRun(learning_rate=0.5, schedule="constant", warmup=4, steps=10)
-    assert [learning_rate(constant, i) for i in range(6)] == [0.125, 0.25, 0.375, 0.5, 0.5, 0.5]
+    assert [learning_rate(constant, i, i / 10) for i in range(6)] == [0.125, 0.25, 0.375, 0.5, 0.5, 0.5]
     falling = StyleRun(learning_rate=1.0, schedule="step", decay=0.8, decay_every=3, warmup=0, steps=10)
-    rates = [learning_rate(falling, i) for i in range(8)]
+    rates = [learning_rate(falling, i, i / 10) for i in range(8)]
     assert rates == pytest.approx([1, 1, 1, 0.8, 0.8, 0.8, 0.64, 0.64])
     cosine = StyleRun(learning_rate=2.0, schedule="cosine", warmup=0, steps=100)
     # From the full rate to a fiftieth of it, half of the way in the middle.
-    assert learning_rate(cosine, 0) == 2.0
-    assert learning_rate(cosine, 50) == pytest.approx(2 * (0.02 + 0.98 / 2))
-    assert learning_rate(cosine, 25) == pytest.approx(2 * (0.02 + 0.98 * (1 + math.sqrt(0.5)) / 2))
-    assert learning_rate(cosine, 100) == pytest.approx(0.04)
+    assert learning_rate(cosine, 0, 0.0) == 2.0
+    assert learning_rate(cosine, 50, 0.5) == pytest.approx(2 * (0.02 + 0.98 / 2))
+    assert learning_rate(cosine, 25, 0.25) == pytest.approx(2 * (0.02 + 0.98 * (1 + math.sqrt(0.5)) / 2))
+    assert learning_rate(cosine, 100, 1.0) == pytest.approx(0.04)
     # train.lua, branch master: times 0.8 every 2000 iterations.
     lua = StyleRun(learning_rate=1e-3, schedule="step", warmup=0, steps=50000)
-    assert learning_rate(lua, 1999) == 1e-3
-    assert learning_rate(lua, 2000) == pytest.approx(8e-4)
-    assert learning_rate(lua, 49999) == pytest.approx(1e-3 * 0.8**24)
+    assert learning_rate(lua, 1999, 0) == 1e-3
+    assert learning_rate(lua, 2000, 0) == pytest.approx(8e-4)
+    assert learning_rate(lua, 49999, 0) == pytest.approx(1e-3 * 0.8**24)
 
 
 def test_the_rate_of_the_schedule_is_the_one_used(studio: tiny.Studio) -> None:
@@ -444,11 +443,11 @@ def test_the_best_by_validation_becomes_the_model(
     losses = iter([3.0, 1.0, 2.0, math.nan])
     validate = Training._validate
 
-    def scripted(self: Training, made: Record) -> None:
+    def scripted(self: Training, made: Record, last: bool) -> None:
         with pytest.MonkeyPatch.context() as patch:
             value = next(losses)
             patch.setattr(Objective, "forward", lambda *_, **__: {"x": torch.tensor(value)})
-            validate(self, made)
+            validate(self, made, last)
 
     monkeypatch.setattr(Training, "_validate", scripted)
     result = studio.run(steps=4, validate_every=1, snapshot_every=1)
@@ -597,4 +596,3 @@ def test_records_come_one_a_step_with_the_photos_waited_for(studio: tiny.Studio,
     assert made[0].pictures.shape == (2, 2, 3, 64, 64)
     assert made[1].pictures is None
     assert training.finish() == tmp_path / "a.safetensors"
-    assert loop.trainable(training.network) == sum(v.numel() for v in training.network.state_dict().values())

@@ -16,6 +16,7 @@ import types
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +51,8 @@ class Photos:
     Nor of the times: a set that was copied or unpacked anew is the same set."""
 
 
-def _is_photo(path: Path) -> bool:
+def is_photo(path: Path) -> bool:
+    """Whether a file looks like a photo, by its name or its first bytes."""
     if image.is_picture(path):
         return True
     try:
@@ -80,7 +82,7 @@ def _walk(folder: Path) -> Iterator[Path]:
                 continue
             if entry.is_dir():
                 stack.append(entry)
-            elif entry.is_file() and _is_photo(entry):
+            elif entry.is_file() and is_photo(entry):
                 yield entry
 
 
@@ -90,7 +92,7 @@ def scan(folder: Path, val_share: float = 0.05, seed: int = 0) -> Photos:
     Raises UserError for a folder that is missing or holds no photo.
     """
     if folder.is_file():
-        what = "is a photo" if _is_photo(folder) else "is a file"
+        what = "is a photo" if is_photo(folder) else "is a file"
         raise UserError(f"--content {folder} {what}: give the folder that the photos are in")
     if not folder.is_dir():
         raise UserError(f"no such folder of photos: {folder}; {WHENCE}")
@@ -299,6 +301,8 @@ def loader(data: Dataset[Batch], steps: range, workers: int, pin: bool = False) 
         # Else each start draws from torch's random state, and a resumed run starts once more.
         generator=torch.Generator(),
     )
+    if workers:
+        resource_tracker.ensure_running()  # the first process would start it, which unblocks these signals
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # until the workers have made their choice
     try:
         with _without_main():

@@ -60,14 +60,8 @@ def run_of(header: Header) -> runs.TextureRun | runs.StyleRun:
 
 
 def terms_of(run: runs.TextureRun | runs.StyleRun) -> Terms:
-    """The texture and content losses of a run, without its penalties."""
-    terms = Terms(
-        style_layers=setup.full_names(run.style_layers), style_weight=run.style_weight, scaling=run.scaling
-    )
-    if isinstance(run, runs.StyleRun) and run.content_weight:
-        layers = setup.full_names(run.content_layers)
-        return dataclasses.replace(terms, content_layers=layers, content_weight=run.content_weight)
-    return terms
+    """The texture and content losses of a run, at its scales and with its scaling, without its penalties."""
+    return dataclasses.replace(setup.terms(run), tv_weight=0.0, lattice_weight=0.0, diversity_weight=0.0)
 
 
 def _networks(run: runs.Run, layers: Sequence[str], how: Logistics) -> tuple[Descriptors, torch.device]:
@@ -93,8 +87,8 @@ def evaluate_texture(
     progress("drawing samples")
     seeds = range(options.seed, options.seed + options.samples)
     samples = [to_tensor(model.draw(side, side, seed)).to(device) for seed in seeds]
-    losses = measures.texture_losses(networks, samples, target, terms.style_layers)
-    halves = measures.half_losses(networks, target, terms.style_layers)
+    losses = measures.texture_losses(networks, samples, target, terms)
+    halves = measures.half_losses(networks, target, terms)
     found: dict[str, Any] = {
         "model": model.name,
         "kind": "texture",

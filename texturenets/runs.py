@@ -41,6 +41,8 @@ class Run:
     """Split each batch into this many parts, one after the other: less memory, the same gradient."""
     steps: int = 3000
     """Steps of the optimizer."""
+    minutes: float = 0.0
+    """Minutes to train for, in place of steps; rates that fall over the run follow the clock. 0: by steps."""
     optimizer: Optimizer = "muon"
     """Muon learns faster here than Adam, the papers' optimizer."""
     learning_rate: float = 2e-3
@@ -105,6 +107,7 @@ class Run:
             "tv_weight",
             "lattice_weight",
             "diversity_weight",
+            "minutes",
             "noise_depth",
             "warmup",
             "seed",
