@@ -192,6 +192,14 @@ def shipped_styles() -> dict[str, Path]:
     return {name: models[name] for name, header in modelfile.headers(models)[0].items() if header.kind == "style"}
 
 
+def models() -> dict[str, Header]:
+    """The models that come with the package and what they say of themselves, {name: header}, in alphabetical order.
+
+    A header's `kind` is "style" or "texture"; `load` takes the names.
+    """
+    return modelfile.headers(modelfile.shipped())[0]
+
+
 def find_style(name: str | Path | None = None) -> Path:
     """The model file of a style: a shipped name or a file; None is the first shipped style.
 

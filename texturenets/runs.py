@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from texturenets.errors import UserError
@@ -230,6 +231,13 @@ R = TypeVar("R", bound=Run)
 def flag(name: str) -> str:
     """The command line's flag for the field `name`."""
     return "--" + name.replace("_", "-")
+
+
+def model_file(out: Path) -> Path:
+    """`out`, where a model file may be called so. Raises UserError."""
+    if out.suffix != ".safetensors":
+        raise UserError(f"--output {out}: a model file ends in .safetensors")
+    return out
 
 
 def to_dict(run: Run) -> dict[str, Any]:
