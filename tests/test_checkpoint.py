@@ -133,11 +133,14 @@ def test_a_flipped_bit_or_a_changed_step_is_found_and_named(tmp_path: Path) -> N
     start = 8 + int.from_bytes(whole[:8], "little")
     for place in range(start, len(whole), 997):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
-        for read in (lambda: checkpoint.read_state(tmp_path), lambda: checkpoint.restore(tmp_path, *make("adam"))):
+        for read in (
+            lambda: checkpoint.read_state(tmp_path),
+            lambda: checkpoint.restore(tmp_path, *make("adam")),
+        ):
             with pytest.raises(UserError, match=r"checkpoint.safetensors is damaged: its checksum .*--init"):
                 read()
-    assert whole.count(rb'\"step\": 3') == 1
-    path.write_bytes(whole.replace(rb'\"step\": 3', rb'\"step\": 4'))
+    assert whole.count(rb"\"step\": 3") == 1
+    path.write_bytes(whole.replace(rb"\"step\": 3", rb"\"step\": 4"))
     with pytest.raises(UserError, match="is damaged: its checksum"):
         checkpoint.read_state(tmp_path)
     path.write_bytes(whole)
@@ -156,7 +159,9 @@ def test_a_flipped_bit_or_a_changed_step_is_found_and_named(tmp_path: Path) -> N
     ],
     ids=str,
 )
-def test_names_and_random_states_that_cannot_be_are_refused(key: str, value: torch.Tensor, tmp_path: Path) -> None:
+def test_names_and_random_states_that_cannot_be_are_refused(
+    key: str, value: torch.Tensor, tmp_path: Path
+) -> None:
     pair = make("adam")
     step(pair, 1)
     tensors = load_file(checkpoint.save(tmp_path, state(), *pair))

@@ -323,7 +323,10 @@ def test_a_bad_file_among_the_models_is_passed_over(zoo: Path) -> None:
         modelfile.find("wav", "style")
     found, problems = modelfile.headers(modelfile.shipped())
     assert list(found) == ["wave"]
-    assert [problem.split("/")[-1].split()[0] for problem in problems] == ["cut.safetensors", "pipe.safetensors"]
+    assert [problem.split("/")[-1].split()[0] for problem in problems] == [
+        "cut.safetensors",
+        "pipe.safetensors",
+    ]
 
 
 def test_find_gives_the_nearest_name(zoo: Path) -> None:

@@ -76,7 +76,12 @@ def test_mypy_sees_the_types(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(SNIPPET)
     words = [sys.executable, "-m", "mypy", "--strict", "mine.py", "--cache-dir", str(ROOT / ".mypy_cache")]
     done = subprocess.run(
-        words, cwd=tmp_path, env={**os.environ, "MYPYPATH": str(ROOT)}, capture_output=True, text=True, check=False
+        words,
+        cwd=tmp_path,
+        env={**os.environ, "MYPYPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     told = [line.split(": ", 1)[1] for line in done.stdout.splitlines() if line.startswith("mine.py")]
     revealed = [line.split('"')[1] for line in told if "Revealed" in line]
@@ -123,7 +128,13 @@ def test_a_style_is_trained_from_python_stopped_and_resumed(studio: tiny.Studio,
     assert style.path == tmp_path / "mine.run" / "last.safetensors"
     assert not out.exists()
     style = tn.train_style(
-        studio.painting, studio.photos, out, run=run(steps=3), logistics=how(studio), progress=second, resume=True
+        studio.painting,
+        studio.photos,
+        out,
+        run=run(steps=3),
+        logistics=how(studio),
+        progress=second,
+        resume=True,
     )
     assert steps == [1, 2, 3]
     assert isinstance(style, tn.Style)
@@ -136,7 +147,9 @@ def test_a_style_is_trained_from_python_stopped_and_resumed(studio: tiny.Studio,
         tn.train_style(studio.painting, studio.photos, out, run="papr")
 
 
-def test_a_texture_is_trained_and_models_are_measured_from_python(studio: tiny.Studio, tmp_path: Path) -> None:
+def test_a_texture_is_trained_and_models_are_measured_from_python(
+    studio: tiny.Studio, tmp_path: Path
+) -> None:
     small = tn.TextureRun(
         set=("channels=6,4,4",), noise_depth=2, image_size=64, style_size=64, steps=1, style_layers=LAYERS
     )
@@ -206,7 +219,9 @@ def test_losses_that_will_not_do_are_refused(studio: tiny.Studio, tmp_path: Path
     with pytest.raises(tn.UserError, match="the loss wide gives a tensor of shape"):
         tn.train_style(studio.painting, studio.photos, out, run=run(), logistics=how(studio), losses=[wide])
     with pytest.raises(tn.UserError, match="two losses are called wide"):
-        tn.train_style(studio.painting, studio.photos, out, run=run(), logistics=how(studio), losses=[wide] * 2)
+        tn.train_style(
+            studio.painting, studio.photos, out, run=run(), logistics=how(studio), losses=[wide] * 2
+        )
 
 
 def documented(name: str) -> str:

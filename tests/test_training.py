@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +195,120 @@ def test_other_options_and_other_photos_are_not_the_same_run(
     assert studio.run("--resume", output=model, content=moved).status == 0
 
 
+def test_another_painting_or_other_weights_under_the_same_name_are_not_the_same_run(
+    studio: tiny.Studio, tmp_path: Path
+) -> None:
+    painting = tmp_path / "painting.png"
+    painting.write_bytes(studio.painting.read_bytes())
+    first = studio.run(style=painting)
+    assert first.status == 0, first.error
+    header = first.header.training
+    assert header["styles"] == ["painting.png"]
+    assert set(header["descriptors_sha256"]) == {"squeezenet1_0"}
+    assert len(header["descriptors_sha256"]["squeezenet1_0"]) == 64
+    tiny.picture(painting, seed=77, size=(80, 64), grain=24)
+    other = studio.run("--resume", output=first.model, style=painting, steps=3)
+    assert other.status == 2
+    assert "what changed: styles" in other.error
+    painting.write_bytes(studio.painting.read_bytes())
+    weights = tiny.weights_file(tmp_path, "squeezenet1_0", seed=5)
+    other = studio.run("--resume", output=first.model, style=painting, steps=3, weights=[str(weights)])
+    assert other.status == 2
+    assert "what changed: descriptors" in other.error
+    stored = cached(studio)
+    other = studio.run(content=stored, weights=[str(weights)])
+    assert other.status == 2
+    assert "write it anew" in other.error
+
+
+def test_a_run_goes_on_for_longer_as_if_it_had_been_asked_for_so_many(
+    studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = {"schedule": "cosine", "save_every": 1}
+    whole = studio.run(steps=6, **flags)
+    short = studio.run(steps=2, **flags)
+    longer = studio.run("--resume", output=short.model, steps=6, **flags)
+    assert longer.status == 0, longer.error
+    assert longer.header.training["run"]["steps"] == 6
+    rates = [
+        [line["learning_rate"] for line in one.records if "losses" in line and line["step"] > 2]
+        for one in (whole, longer)
+    ]
+    assert rates[0] == rates[1]
+    assert len(rates[0]) == 4
+    fewer = studio.run("--resume", output=short.model, steps=4, **flags)
+    assert fewer.status == 2
+    assert "has 6 steps already: --steps 4 is less" in fewer.error
+    again = studio.run("--resume", output=short.model, steps=6, **flags)
+    assert again.status == 0, again.error
+
+
+def test_a_budget_of_minutes_ends_a_run_and_its_schedule(
+    studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "time", _Clock(1.0))
+    flags = {"steps": None, "schedule": "cosine", "save_every": 1, "learning_rate": 1e-3}
+    first = studio.run(minutes=0.5, **flags)
+    assert first.status == 0, first.error
+    state = checkpoint.read_state(first.folder)
+    assert 30 <= state.seconds < 45
+    steps = [line for line in first.records if "losses" in line]
+    assert state.step == len(steps) > 3
+    for before, line in pairwise(steps):
+        share = before["seconds"] / 30
+        assert line["learning_rate"] == pytest.approx(
+            1e-3 * (0.02 + 0.49 * (1 + math.cos(math.pi * share))), rel=1e-2
+        )
+    again = studio.run("--resume", output=first.model, minutes=0.5, **flags)
+    assert again.status == 0, again.error
+    assert checkpoint.read_state(first.folder).step == state.step
+    longer = studio.run("--resume", output=first.model, minutes=1, **flags)
+    assert longer.status == 0, longer.error
+    after = checkpoint.read_state(first.folder)
+    assert after.step > state.step
+    assert 60 <= after.seconds < 75
+    both = studio.run(minutes=1, steps=5)
+    assert both.status == 2
+    assert "give one of them" in both.error
+    assert studio.run(minutes=-1, steps=None).status == 2
+
+
+class _Clock:
+    """`time`, each look at which is `tick` seconds after the one before."""
+
+    def __init__(self, tick: float) -> None:
+        self.tick, self.now = tick, 0.0
+
+    def perf_counter(self) -> float:
+        self.now += self.tick
+        return self.now
+
+    def sleep(self, _: float) -> None:
+        pass
+
+
+def test_two_trainings_do_not_share_a_folder(studio: tiny.Studio, tmp_path: Path) -> None:
+    flags = {k: v for k, v in tiny.BASE.items() if k in StyleRun.__dataclass_fields__}
+    layers = {k: tuple(flags[k].split(",")) for k in ("style_layers", "content_layers")}
+    run = StyleRun(**{**flags, **layers, "set": tuple(flags["set"])})
+    how = loop.Logistics(weights=(str(studio.weights),), device="cpu", workers=0, offline=True)
+    out = tmp_path / "a.safetensors"
+    training = StyleTraining(run, [studio.painting], studio.photos, out, how)
+    second = studio.run(output=out)
+    assert second.status == 2
+    assert (
+        f"another training writes to {tmp_path / 'a.run'} at this moment (process {os.getpid()})"
+        in second.error
+    )
+    assert second.error.count("\n") == 1
+    assert [r.step for r in training] == [1, 2]
+    resumed = studio.run("--resume", output=out)
+    assert resumed.status == 2
+    assert "at this moment" in resumed.error
+    training.leave()
+    assert studio.run("--resume", output=out).status == 0
+
+
 def test_the_scale_of_half_precision_is_resumed(studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     # Processors have no use for it, but they can compute in it.
     monkeypatch.setattr(setup, "choose_precision", lambda *_: "fp16")
@@ -273,11 +388,19 @@ def test_a_signal_to_all_processes_saves_and_ends_the_run(
     state = checkpoint.read_state(model.with_suffix(".run"))
     assert state.step >= 10
     assert f"stopped after step {state.step} of 100000" in error
+    _gone(run.pid)
+
+
+def _gone(group: int) -> None:
+    """Wait until no process of the group is left: no worker, nor what helped to start them."""
     deadline = time.monotonic() + 20
-    with pytest.raises(ProcessLookupError):
-        while time.monotonic() < deadline:
-            os.killpg(run.pid, 0)  # no worker is left, nor what helped to start them
-            time.sleep(0.05)
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.05)
+    pytest.fail(f"processes of the group {group} are left")
 
 
 # ------------------------------------------------------------------------------------ parts and processes

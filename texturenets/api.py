@@ -189,7 +189,9 @@ def check_options(size: int | None, strength: float, noise_level: float = 1.0, s
 def shipped_styles() -> dict[str, Path]:
     """The styles that come with the package, {name: file}, in alphabetical order."""
     models = modelfile.shipped()
-    return {name: models[name] for name, header in modelfile.headers(models)[0].items() if header.kind == "style"}
+    return {
+        name: models[name] for name, header in modelfile.headers(models)[0].items() if header.kind == "style"
+    }
 
 
 def models() -> dict[str, Header]:

@@ -47,8 +47,8 @@ class Photos:
     train: tuple[Path, ...]
     val: tuple[Path, ...]
     digest: str = field(default="")
-    """Of names relative to the folder, and sizes, in order. Not of the bytes: reading a large set through takes hours.
-    Nor of the times: a set that was copied or unpacked anew is the same set."""
+    """Of names relative to the folder, and sizes, in order. Not of the bytes: reading a large set takes hours. Nor of
+    the times: a set that was copied or unpacked anew is the same set."""
 
 
 def is_photo(path: Path) -> bool:
@@ -131,7 +131,7 @@ def _size(path: Path) -> int:
 
 
 class Order:
-    """Which of `count` things is taken at each place of a run: all of them once an epoch, each epoch in a new order."""
+    """Which of `count` things is taken at each place of a run: all once an epoch, each epoch in a new order."""
 
     def __init__(self, count: int, seed: int) -> None:
         self.count, self.seed = count, seed
@@ -141,8 +141,13 @@ class Order:
     def __call__(self, place: int) -> int:
         """The index at `place`, counted from 0 over all epochs."""
         epoch, at = divmod(place, self.count)
-        if epoch != self.epoch:  # places mostly come in order, and the order of a large set takes a while to draw
-            self.epoch, self.order = epoch, np.random.default_rng((self.seed, 1, epoch)).permutation(self.count)
+        if (
+            epoch != self.epoch
+        ):  # places mostly come in order, and the order of a large set takes a while to draw
+            self.epoch, self.order = (
+                epoch,
+                np.random.default_rng((self.seed, 1, epoch)).permutation(self.count),
+            )
         return int(self.order[at])
 
 

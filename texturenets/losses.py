@@ -51,10 +51,10 @@ class Terms:
 Loss = Callable[[Tensor, Tensor | None, Mapping[str, Tensor]], Tensor]
 """A loss of the user's own: (pictures, photos, features) to a scalar tensor that has a gradient.
 
-`pictures` (N, 3, H, W), RGB around [0, 1], as the network drew them; `photos` (N, 3, H, W), RGB in [0, 1], what it was
-given, None for textures; `features`: of the pictures, {"network:layer": (N, C, h, w)}, in the layers that the run's own
-losses look at, in the precision of the descriptor networks. What comes back is added to the sum as it is: the weight is
-the loss's business.
+`pictures` (N, 3, H, W), RGB around [0, 1], as the network drew them; `photos` (N, 3, H, W), RGB in [0, 1], what it
+was given, None for textures; `features`: of the pictures, {"network:layer": (N, C, h, w)}, in the layers that the
+run's own losses look at, in the precision of the descriptor networks. What comes back is added to the sum as it is:
+the weight is the loss's business.
 """
 
 
@@ -289,7 +289,8 @@ class Objective(nn.Module):
         """Pictures (N, 3, H, W), RGB in [0, 1], and what `content` gave, to {name: weighted loss, a scalar}.
 
         Names are `style/network:layer`, `content/network:layer`, `tv`, `lattice`, `diversity`, `own/NAME`; `photos`
-        are for the latter. Levels below the first carry `@1`... `texture=False` leaves out the texture loss, `diverse=False` that of diversity, which
+        are for the latter. Levels below the first
+        carry `@1`... `texture=False` leaves out the texture loss, `diverse=False` that of diversity, which
         means nothing between different photos.
         """
         terms, losses = self.terms, {}

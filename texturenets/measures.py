@@ -27,8 +27,8 @@ def texture_losses(
 ) -> dict[str, float]:
     """Mean texture loss of samples (1, 3, H, W) against the exemplar, by layer (arXiv 1505.07376).
 
-    Scales and scaling are those of `terms`, layers of smaller scales are called `layer@1`...; the losses' common weight
-    does not count.
+    Scales and scaling are those of `terms`, layers of smaller scales are called `layer@1`...; the losses' common
+    weight does not count.
     """
     alone = dataclasses.replace(
         terms, style_weight=1.0, content_layers=(), tv_weight=0.0, lattice_weight=0.0, diversity_weight=0.0

@@ -159,7 +159,8 @@ def parse(lines: Sequence[str]) -> tuple[Node, ...]:
         raise UserError("graph generator: its last node does not give three channels of the photo's size")
     if stride(nodes) > MAX_STRIDE:
         raise UserError(
-            f"graph generator: sides would have to be multiples of {stride(nodes)} pixels; at most {MAX_STRIDE} will do"
+            f"graph generator: sides would have to be multiples of {stride(nodes)} pixels; at most {MAX_STRIDE} "
+            "will do"
         )
     return tuple(nodes)
 

@@ -177,8 +177,9 @@ def _warn(training: StyleTraining) -> None:
 
     count = training.count
     if count < SMALL_SET and training.fabric.is_global_zero:
+        photos, them = (f"{count} photos", "these") if count > 1 else ("1 photo", "it")
         print(
-            f"texturenets: only {count} photo{'s' if count > 1 else ''}: the network will know {'these' if count > 1 else 'it'} better than others "
+            f"texturenets: only {photos}: the network will know {them} better than others "
             f"(docs/training.md shows what it costs; {SMALL_SET} and more are fine)",
             file=sys.stderr,
         )

@@ -22,7 +22,7 @@ from torch.utils.data import Dataset
 
 from texturenets import data, image
 from texturenets.descriptors import Descriptors
-from texturenets.errors import UserError
+from texturenets.errors import UserError, reason
 from texturenets.files import sweep, whole
 
 FORMAT = 1
@@ -134,7 +134,9 @@ def read_facts(path: Path) -> Facts:
     except FileNotFoundError:
         raise UserError(f"no such cache: {path}; `texturenets cache` writes one") from None
     except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} is not a cache of texturenets: {error}") from None
+        raise UserError(
+            f"{path} is not a cache of texturenets ({reason(error)}): give it, or a folder of photos"
+        ) from None
 
 
 class CachedCrops(Dataset[data.Batch]):

@@ -1,7 +1,7 @@
 """What changes over a run: the learning rate, and how much the lattice penalty counts.
 
-`done` is the share of the run that is behind it, from 0 to 1: of its steps, or of its minutes where it has a budget of
-time. With a budget the rates follow the clock, so that a slow machine comes to the end of its schedule too.
+`done` is the share of the run that is behind it, from 0 to 1: of its steps, or of its minutes where it has a budget
+of time. With a budget the rates follow the clock, so that a slow machine comes to the end of its schedule too.
 """
 
 from __future__ import annotations

@@ -36,14 +36,16 @@ def train_style(
 ) -> api.Style:
     """Train a network that repaints photos like a painting; the style, loaded from the model file `output`.
 
-    `paintings`: a picture's file, or several that are taken as one style. `content`: a folder of photos, or a file that
-    `texturenets cache` wrote. `output`: ends in .safetensors; beside it grows a folder NAME.run, as docs/training.md
-    says. `run`: what is learned and how, a recipe's name ("default", "paper", "readme") or a `StyleRun`; `logistics`:
-    how it is carried out. `losses`: of your own, beside those of the run (`texturenets.losses.Loss`). `progress`: called
-    with a record each step: its `step` counted from 1, `losses` by name (tensors), `seconds` of training so far,
-    `validation` (numbers by name, or None), `pictures` every now and then; where it returns True the run ends after
-    that step, saved, and the style is the last model. `resume`: go on with a run that was stopped, or, with more steps
-    or minutes, with one that was finished.
+    `paintings`: a picture's file, or several that are taken as one style. `content`: a folder of photos, or a file
+    that `texturenets cache` wrote. `output`: ends in .safetensors; beside it grows a folder NAME.run, as
+    docs/training.md says. `run`: what is learned and how, a recipe's name ("default", "paper", "readme") or a
+    `StyleRun`; `logistics`: how it is carried out. `losses`: of your own, beside those of the run
+    (`texturenets.losses.Loss`).
+
+    `progress`: called with a record each step: its `step` counted from 1, `losses` by name (tensors), `seconds` of
+    training so far, `validation` (numbers by name, or None), `pictures` every now and then; where it returns True the
+    run ends after that step, saved, and the style is the last model. `resume`: go on with a run that was stopped, or,
+    with more steps or minutes, with one that was finished.
 
     Raises UserError for what the command line would refuse.
     """

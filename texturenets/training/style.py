@@ -183,7 +183,10 @@ class StyleTraining(Training[runs.StyleRun]):
             y[:half], [{k: v[:half] for k, v in c.items()} for c in content], photos=part.x[:half]
         )
         others = self.objective(
-            y[half:], [{k: v[half:] for k, v in c.items()} for c in content], texture=False, photos=part.x[half:]
+            y[half:],
+            [{k: v[half:] for k, v in c.items()} for c in content],
+            texture=False,
+            photos=part.x[half:],
         )
         for name, value in others.items():
             losses[name] = (losses[name] + value) / 2
