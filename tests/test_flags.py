@@ -539,7 +539,7 @@ STYLE: dict[str, Change] = {
     "seed": Change(network, {"seed": 1}),
     "precision": Change(trained_with("precision"), {"precision": "bf16"}, then="bf16"),
 }
-ALONE = {"accumulate"}  # has a test of its own below
+ALONE = {"accumulate", "minutes"}  # have tests of their own, below and in test_training.py
 
 LOGISTICS: dict[str, Change] = {
     "save_every": Change(lambda r: sum("losses" in line for line in r.records), {"save_every": 1}, then=2),
