@@ -168,6 +168,7 @@ FIELDS = {
 # What is fixed in train.lua: optim.adam with a rate times 0.8 each 2000 steps, MSECriterion, max pooling with
 # zero padding, no mirroring (datasets/style.lua), no gradient normalization left (src/texture_loss.lua).
 FIXED = {
+    "minutes": 0.0,  # it goes by steps alone
     "set": (),
     "accumulate": 1,
     "optimizer": "adam",
