@@ -82,8 +82,8 @@ def evaluate(
 
     `model`: one that is loaded, a shipped name or a model file. `against`: the painting or exemplar that it has
     learned. `photos`: for a style, files to repaint. `options`: what is measured; of a style, the photos' longer side
-    is `options.size` pixels. `progress`: called with a line now and then. Losses of the user's own are not among them.
-
+    is `options.size` pixels. `progress`: called with a line now and then. Losses of the user's own are not among
+    them.
     Raises UserError for a style without photos, a texture with some, and what cannot be read.
     """
     chosen, how = options or Options(), logistics or Logistics()
