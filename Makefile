@@ -48,11 +48,9 @@ lint: setup
 types: setup
 	$(BIN)/mypy
 
-# A process a file. All in one, the suite ended in segmentation faults where OpenVINO had computed in bf16 and a data loader
-# forked after it; no file alone has done so. 5 is pytest's "no tests": all of that file's are slow.
+# Two workers, each test file in one of them: its module's fixtures are made once.
 unit: setup
-	@printf '%s\n' tests/test_*.py | OMP_NUM_THREADS=1 xargs -P 2 -I FILE sh -c \
-		'$(BIN)/pytest -m "not slow" FILE >FILE.log 2>&1; status=$$?; cat FILE.log; rm FILE.log; [ $$status = 0 ] || [ $$status = 5 ]'
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not slow" -n 2 --dist loadfile
 
 slow-tests: setup  ## tests with real pictures and published models
 	$(BIN)/pytest -m slow

@@ -37,7 +37,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 import published
 
-from texturenets import convert, modelfile, readers, specs
+from texturenets import conversion, modelfile, readers, specs
 from texturenets.errors import UserError
 from texturenets.generators import build, flops
 
@@ -81,7 +81,7 @@ def originals(folder: Path) -> dict[str, list[bytes]]:
         made.setdefault("safetensors", []).append(target.read_bytes())
     texture = folder / "texture.t7"
     texture.write_bytes(made["t7"][3])
-    convert.save(convert.convert(texture), target)
+    conversion.convert(texture).save(target)
     made["safetensors"].append(target.read_bytes())
 
     made["onnx"] = [published.onnx_chain()]
@@ -249,7 +249,7 @@ def attempt(path: Path, kind: str) -> str:
     outcome = "error"
     try:
         if kind in ("t7", "pth", "onnx"):
-            made = convert.convert(path)
+            made = conversion.convert(path)
             network = build(made.header.generator)
             network.load_state_dict(made.state)
             run(network)

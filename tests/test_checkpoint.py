@@ -106,13 +106,69 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
         with pytest.raises(UserError, match="is not a checkpoint of texturenets"):
             checkpoint.read_state(tmp_path)
     tensors = {"random": torch.get_rng_state()}
-    for text in ("", "null", "[]", json.dumps({"step": 1}), json.dumps({**vars(state()), "mood": 1})):
-        save_file(tensors, path, {"state": text})
+    bad = [{"step": 10**400}, {"step": -1}, {"step": 1.5}, {"seconds": "1"}, {"seconds": float("nan")}]
+    bad += [{"best": []}, {"best_step": None}, {"facts": []}, {"scaler": 3}, {"mood": 1}]
+    texts = [json.dumps({**vars(state()), **change}) for change in bad]
+    for text in ("", "null", "[]", 60000 * "[", json.dumps({"step": 1}), *texts):
+        written(tmp_path, text, tensors)
         with pytest.raises(UserError, match="is not a checkpoint of texturenets"):
             checkpoint.read_state(tmp_path)
     save_file(tensors, path)
     with pytest.raises(UserError, match="is not a checkpoint of texturenets"):
         checkpoint.read_state(tmp_path)
+
+
+def written(folder: Path, text: str, tensors: dict[str, torch.Tensor]) -> Path:
+    """A checkpoint with this state and these tensors, and the checksum that belongs to them."""
+    path = folder / checkpoint.NAME
+    save_file(tensors, path, {"state": text, "sha256": checkpoint._digest(text, tensors)})
+    return path
+
+
+def test_a_flipped_bit_or_a_changed_step_is_found_and_named(tmp_path: Path) -> None:
+    pair = make("adam")
+    step(pair, 1)
+    path = checkpoint.save(tmp_path, state(), *pair)
+    whole = path.read_bytes()
+    start = 8 + int.from_bytes(whole[:8], "little")
+    for place in range(start, len(whole), 997):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        for read in (
+            lambda: checkpoint.read_state(tmp_path),
+            lambda: checkpoint.restore(tmp_path, *make("adam")),
+        ):
+            with pytest.raises(UserError, match=r"checkpoint.safetensors is damaged: its checksum .*--init"):
+                read()
+    assert whole.count(rb"\"step\": 3") == 1
+    path.write_bytes(whole.replace(rb"\"step\": 3", rb"\"step\": 4"))
+    with pytest.raises(UserError, match="is damaged: its checksum"):
+        checkpoint.read_state(tmp_path)
+    path.write_bytes(whole)
+    assert checkpoint.read_state(tmp_path) == state()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("random", torch.zeros(3)),
+        ("random", torch.zeros(5000, dtype=torch.uint8)),
+        ("optimizer.x.exp_avg", torch.zeros(1)),
+        ("optimizer.999.exp_avg", torch.zeros(1)),
+        ("optimizer.0", torch.zeros(1)),
+        ("network.", torch.zeros(1)),
+    ],
+    ids=str,
+)
+def test_names_and_random_states_that_cannot_be_are_refused(
+    key: str, value: torch.Tensor, tmp_path: Path
+) -> None:
+    pair = make("adam")
+    step(pair, 1)
+    tensors = load_file(checkpoint.save(tmp_path, state(), *pair))
+    written(tmp_path, json.dumps(vars(state())), {**tensors, key: value})
+    with pytest.raises(UserError, match="does not fit the network") as caught:
+        checkpoint.restore(tmp_path, *make("adam"))
+    assert "\n" not in str(caught.value)
 
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
@@ -128,7 +184,7 @@ def test_a_checkpoint_that_lacks_a_part_is_refused(tmp_path: Path) -> None:
     path = checkpoint.save(tmp_path, state(), *pair)
     tensors = load_file(path)
     del tensors["random"]
-    save_file(tensors, path, {"state": json.dumps(vars(state()))})
+    written(tmp_path, json.dumps(vars(state())), tensors)
     with pytest.raises(UserError, match="does not fit"):
         checkpoint.restore(tmp_path, *make("adam"))
 

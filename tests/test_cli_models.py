@@ -48,6 +48,18 @@ def test_list(zoo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
+def test_a_bad_file_is_named_and_the_others_listed(zoo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(zoo / "wave.safetensors")
+    (zoo / "bad.safetensors").write_bytes(b"x")
+    assert main(["models"]) == 2
+    out, error = capsys.readouterr()
+    assert out.splitlines()[1].split()[0] == "wave"
+    assert error.startswith(f"texturenets: {zoo / 'bad.safetensors'} is not a texturenets model")
+    assert error.count("\n") == 1
+    assert main(["models", "--json"]) == 2
+    assert [facts["name"] for facts in json.loads(capsys.readouterr().out)] == ["wave"]
+
+
 def test_list_as_json(zoo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == []

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from texturenets import modelfile
-from texturenets.convert import Converted, convert, detect, save
+from texturenets.conversion import Converted, convert, detect
 from texturenets.errors import UserError
 from texturenets.generators import build
 from texturenets.specs import Graph, Johnson
@@ -286,7 +286,7 @@ def test_the_header_says_where_the_network_is_from(tmp_path: Path) -> None:
 def test_the_model_file_keeps_single_precision(tmp_path: Path) -> None:
     torch.save(published.transformer_net(), tmp_path / "a.pth")
     converted = convert(tmp_path / "a.pth")
-    save(converted, tmp_path / "a.safetensors")
+    converted.save(tmp_path / "a.safetensors")
     network, header = modelfile.load(tmp_path / "a.safetensors")
     assert header == converted.header
     for name, value in network.state_dict().items():

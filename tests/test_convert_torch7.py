@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from texturenets import modelfile, noise
-from texturenets.convert import convert, save
-from texturenets.convert.published import TEXTURE_NETS_V1
+from texturenets.conversion import convert
+from texturenets.conversion.published import TEXTURE_NETS_V1
 from texturenets.errors import UserError
 from texturenets.generators import build
 from texturenets.specs import Johnson, Pyramid
@@ -24,7 +24,7 @@ RANGE = 1e-4  # of the picture's range, 0 to 1
 
 def loaded(path: Path, tmp_path: Path) -> tuple[Any, modelfile.Header]:
     """Network and header of the file at `path`, converted, written and read again."""
-    save(convert(path), tmp_path / "model.safetensors")
+    convert(path).save(tmp_path / "model.safetensors")
     return modelfile.load(tmp_path / "model.safetensors")
 
 

@@ -97,6 +97,16 @@ def test_a_single_photo_is_trained_on(tmp_path: Path) -> None:
     assert (len(photos.train), len(photos.val)) == (1, 0)
 
 
+def test_digest_is_of_the_sizes_and_not_of_the_times(tmp_path: Path) -> None:
+    plain(tmp_path / "a.png", (0, 0, 0))
+    plain(tmp_path / "b.png", (0, 0, 0))
+    digest = data.scan(tmp_path).digest
+    os.utime(tmp_path / "a.png", (1, 1))
+    assert data.scan(tmp_path).digest == digest
+    plain(tmp_path / "a.png", (0, 0, 0), (200, 100))
+    assert data.scan(tmp_path).digest != digest
+
+
 def test_digest_is_of_the_names_and_not_of_the_place(tmp_path: Path) -> None:
     first = tmp_path / "first"
     for name in ("a.png", "b/c.png", "d.png"):
@@ -113,8 +123,15 @@ def test_folders_without_photos_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no such folder of photos: .*gone"):
         data.scan(tmp_path / "gone")
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(UserError, match=r"no photo in .*JPEG"):
+    with pytest.raises(UserError, match=r"no photo in .*JPEG.*COCO's val2017"):
         data.scan(tmp_path)
+    with pytest.raises(UserError, match=r"no such folder of photos: .*COCO's val2017"):
+        data.scan(tmp_path / "gone")
+    photo = plain(tmp_path / "a.png", (0, 0, 0))
+    with pytest.raises(UserError, match=r"a.png is a photo: give the folder"):
+        data.scan(photo)
+    with pytest.raises(UserError, match=r"notes.txt is a file: give the folder"):
+        data.scan(tmp_path / "notes.txt")
 
 
 # ------------------------------------------------------------------------------------------------- crop
@@ -210,6 +227,30 @@ def test_every_photo_comes_once_an_epoch_in_a_new_order(tmp_path: Path) -> None:
     assert len({tuple(epoch) for epoch in epochs}) > 3
 
 
+def test_the_order_of_an_epoch_is_drawn_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+    permutation = np.random.Generator.permutation
+
+    class Counting:
+        def __init__(self, key: tuple[int, ...]) -> None:
+            self.made = make(key)
+
+        def permutation(self, count: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+            drawn.append(count)
+            return permutation(self.made, count)
+
+    make = np.random.default_rng
+    order = data.Order(1000, 0)
+    monkeypatch.setattr(np.random, "default_rng", Counting)
+    places = [order(place) for place in range(2500)]
+    assert drawn == [1000] * 3
+    assert sorted(places[:1000]) == sorted(places[1000:2000]) == list(range(1000))
+    monkeypatch.undo()
+    batches = crops(folder)
+    epoch = np.random.default_rng((3, 1, 0)).permutation(7)
+    assert [batches.order(place) for place in range(7)] == epoch.tolist()
+
+
 def test_flip_can_be_left_out(folder: Path) -> None:
     kept, some = crops(folder, flip=False), crops(folder)
     pairs = [(a, b) for i in range(6) for a, b in zip(kept[i].photos, some[i].photos, strict=True)]
@@ -278,6 +319,23 @@ def test_workers_outlive_the_signals_of_a_terminal(folder: Path) -> None:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def test_workers_are_no_forks_and_do_not_run_the_program_again(folder: Path, tmp_path: Path) -> None:
+    """A fork after OpenVINO has computed with AMX tiles crashes."""
+    program = tmp_path / "mine.py"
+    program.write_text(
+        "import sys, os; from pathlib import Path; from texturenets import data\n"
+        "print('started', flush=True)\n"
+        "os.fork = None\n"
+        "crops = data.Crops(sorted(Path(sys.argv[1]).iterdir()), side=8, batch=1, slots=range(1), seed=0)\n"
+        "print(sum(len(batch.photos) for batch in data.loader(crops, range(5), 2)))\n"
+        "assert sys.modules['__main__'].crops is crops\n"
+    )
+    done = subprocess.run(
+        [sys.executable, str(program), str(folder)], timeout=60, check=False, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, "started\n5\n"), done.stderr
 
 
 def test_a_program_that_fails_in_the_middle_ends_with_its_workers(folder: Path) -> None:

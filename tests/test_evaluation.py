@@ -56,7 +56,7 @@ def test_a_texture_in_numbers(studio: tiny.Studio) -> None:
     networks, _ = evaluation._networks(evaluation.run_of(texture.header), layers, _offline(studio))
     target = _exemplar(studio, texture.header)
     samples = [torch.from_numpy(texture.draw(64, 64, seed)) for seed in (7, 8, 9)]
-    assert measures.texture_losses(networks, samples, target, layers) == pytest.approx(
+    assert measures.texture_losses(networks, samples, target, tiny.terms(tuple(layers))) == pytest.approx(
         found["losses"], rel=1e-5
     )
     status, output, _ = evaluate(studio, *words)
@@ -109,6 +109,9 @@ def test_the_run_of_a_model_is_what_its_header_says() -> None:
     assert evaluation.run_of(Header(name="a", kind="style", generator=Residual())) == presets.DEFAULT
     terms = evaluation.terms_of(runs.StyleRun(lattice_weight=1, tv_weight=1, content_weight=5))
     assert (terms.lattice_weight, terms.tv_weight, terms.content_weight) == (0, 0, 5)
+    told = {"pyramid_loss": 2, "pyramid_decay": 0.5, "scaling": "paper", "normalize_gradients": True}
+    terms = evaluation.terms_of(runs.TextureRun(**told))  # type: ignore[arg-type]
+    assert {name: getattr(terms, name) for name in told} == told
     with pytest.raises(UserError, match="this version does not know"):
         runs.from_dict({"of a later version": 1}, runs.TextureRun)
 

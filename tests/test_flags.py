@@ -168,6 +168,7 @@ FIELDS = {
 # What is fixed in train.lua: optim.adam with a rate times 0.8 each 2000 steps, MSECriterion, max pooling with
 # zero padding, no mirroring (datasets/style.lua), no gradient normalization left (src/texture_loss.lua).
 FIXED = {
+    "minutes": 0.0,  # it goes by steps alone
     "set": (),
     "accumulate": 1,
     "optimizer": "adam",
@@ -539,7 +540,7 @@ STYLE: dict[str, Change] = {
     "seed": Change(network, {"seed": 1}),
     "precision": Change(trained_with("precision"), {"precision": "bf16"}, then="bf16"),
 }
-ALONE = {"accumulate"}  # has a test of its own below
+ALONE = {"accumulate", "minutes"}  # have tests of their own, below and in test_training.py
 
 LOGISTICS: dict[str, Change] = {
     "save_every": Change(lambda r: sum("losses" in line for line in r.records), {"save_every": 1}, then=2),

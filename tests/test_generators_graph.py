@@ -55,6 +55,13 @@ def test_what_is_no_network_is_refused_in_one_line(lines: list[str], reason: str
     assert len(str(caught.value)) < 400
 
 
+def test_a_stride_that_no_picture_has_is_refused() -> None:
+    down = [f"conv {i} out=1 kernel=2 stride=2" for i in range(70)]
+    up = [f"deconv {i} out=3 kernel=2 stride=2" for i in range(70, 140)]
+    with pytest.raises(UserError, match=f"multiples of {2**70} pixels; at most"):
+        nodes.parse(["photo", *down, *up])
+
+
 def test_sizes_are_known_before_anything_is_built() -> None:
     parsed = nodes.parse(
         [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tiny
 import torch
 from torch import Tensor, nn
 
@@ -11,7 +12,6 @@ from texturenets.descriptors import Tap
 from texturenets.losses import (
     Objective,
     Scaling,
-    Terms,
     content_distance,
     diversity,
     shrink,
@@ -42,7 +42,7 @@ def lua_gram(f: np.ndarray) -> np.ndarray:
 
 def objective(style: Tensor, **terms: object) -> Objective:
     settings: dict[str, object] = {"style_layers": ("t:a", "t:b"), "content_layers": ("t:b",), **terms}
-    return Objective(Toy(), [style], Terms(**settings))  # type: ignore[arg-type]
+    return Objective(Toy(), [style], tiny.terms(**settings))  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def test_total_variation_has_its_weight(pictures: tuple[Tensor, Tensor, Tensor])
 
 def test_several_exemplars_are_averaged() -> None:
     a, b = torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 8)
-    made = Objective(Toy(), [a, b], Terms(style_layers=("t:a",)))  # type: ignore[arg-type]
+    made = Objective(Toy(), [a, b], tiny.terms(style_layers=("t:a",)))  # type: ignore[arg-type]
     expected = (lua_gram(3 * a.numpy()) + lua_gram(3 * b.numpy())) / 2 * 3
     np.testing.assert_allclose(made.targets[0]["t:a"].numpy(), expected, rtol=1e-5)
 
@@ -232,7 +232,7 @@ def test_the_penalty_on_grids_never_pays_for_another_grid() -> None:
     objective = Objective(
         Toy(),
         [torch.rand(1, 3, 32, 32)],
-        Terms(style_layers=(), lattice_weight=1.0),  # type: ignore[arg-type]
+        tiny.terms(style_layers=(), lattice_weight=1.0),  # type: ignore[arg-type]
     )
     assert float(objective(pictures)["lattice"]) >= 0
     assert float(objective((0.5 + stripes).expand(1, 3, 128, 128))["lattice"]) > 14

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ import tiny
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+import texturenets
 from texturenets import modelfile
+from texturenets.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -153,3 +156,37 @@ def test_mistakes_of_cache(
 
 def test_a_picture_that_is_missing_is_told_before_weights_are_looked_for(studio: tiny.Studio) -> None:
     told(studio.run(style="nowhere.jpg", weights=[]), "nowhere.jpg")
+
+
+@pytest.mark.parametrize("module", ["h5py", "lightning_fabric", "tensorboard"])
+def test_without_the_extra_it_is_named(
+    studio: tiny.Studio, module: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("texturenets.training.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, module, None)
+    told(studio.run(), "pip install 'texturenets[train]'")
+    told(studio.texture(), "pip install 'texturenets[train]'")
+    out = tmp_path / "a.h5"
+    status, output, error = tiny.call("cache", "--content", str(studio.photos), "-o", str(out))
+    assert (status, output, error.count("\n")) == (2, "", 1), error
+    assert "pip install 'texturenets[train]'" in error
+    assert not out.exists()
+    with pytest.raises(UserError, match="texturenets\\[train\\]"):
+        texturenets.train_style  # noqa: B018
+
+
+def test_photos_are_looked_for_before_weights(studio: tiny.Studio, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("x")
+    missing = {"weights": [], "offline": True}
+    for content, words in (
+        (tmp_path / "gone", ["gone", "COCO's val2017", "1 GB"]),
+        (studio.photos / "0.png", ["0.png is a photo: give the folder"]),
+        (tmp_path, ["no photo in", "COCO's val2017"]),
+        (tmp_path / "notes.txt", ["notes.txt is not a cache", "folder of photos"]),
+    ):
+        told(studio.run(content=content, **missing), *words)
+    status, _, error = tiny.call("train", "style", str(studio.painting))
+    assert status == 2
+    assert "--content FOLDER" in error
+    assert "COCO's val2017" in error

@@ -138,6 +138,84 @@ def test_a_damaged_header_is_refused_with_the_file_named(
     assert "\n" not in str(caught.value)
 
 
+def stored(path: Path, text: str) -> Path:
+    """The file with this text as its header."""
+    save_file(load_file(path), path, {"texturenets": text})
+    return path
+
+
+def changed(path: Path, *keys: str, value: str) -> Path:
+    """The file with the JSON `value` in its header, under a name or a name in a name."""
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        data = json.loads(json.loads(file.read(length))["__metadata__"]["texturenets"])
+    inner = data
+    for key in keys[:-1]:
+        inner = inner[key]
+    inner[keys[-1]] = "PLACE"
+    return stored(path, json.dumps(data).replace('"PLACE"', value))
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        (("format",), "Infinity"),
+        (("format",), "NaN"),
+        (("format",), "true"),
+        (("format",), "1e999"),
+        (("name",), "7"),
+        (("name",), r'"\ud800"'),
+        (("kind",), '"film"'),
+        (("kind",), "[]"),
+        (("thumbnail",), "[1]"),
+        (("thumbnail",), '"no base64"'),
+        (("thumbnail",), r'"\udc80"'),
+        (("licence",), "{}"),
+        (("licence",), r'"free \ud83d"'),
+        (("terms",), "1"),
+        (("source",), "null"),
+        (("version",), "[]"),
+        (("training",), "[]"),
+        (("training", "run"), "[]"),
+        (("training", "step"), "1" + 400 * "0"),
+        (("training", "step"), "1" + 5000 * "0"),
+        (("training", "validation"), "Infinity"),
+        (("training", "notes"), 60000 * "[" + 60000 * "]"),
+        (("training", "notes"), 40 * "[" + 40 * "]"),
+        (("training", "notes"), r'{"\ud800": 1}'),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_every_field_is_what_it_should_be(path: Path, keys: tuple[str, ...], value: str) -> None:
+    bad = changed(path, *keys, value=value)
+    with pytest.raises(UserError, match="damaged model header") as caught:
+        modelfile.read_header(bad)
+    assert str(bad) in str(caught.value)
+    str(caught.value).encode()
+
+
+def test_a_header_nested_without_end_is_refused(path: Path) -> None:
+    with pytest.raises(UserError, match="damaged model header"):
+        modelfile.read_header(stored(path, 60000 * "[" + 60000 * "]"))
+    with pytest.raises(UserError, match="damaged model header"):
+        modelfile.read_header(stored(path, 60000 * '{"a":' + "1" + 60000 * "}"))
+
+
+def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.safetensors")
+    with pytest.raises(UserError, match="no regular file"):
+        modelfile.read_header(tmp_path / "pipe.safetensors")
+    with pytest.raises(UserError, match="no such model file"):
+        modelfile.find(tmp_path / "pipe.safetensors")
+
+
+def test_a_name_that_is_not_utf_8_is_told(path: Path) -> None:
+    odd = path.rename(path.with_name(os.fsdecode(b"\xff.safetensors")))
+    with pytest.raises(UserError, match=r"\\udcff.safetensors: its name is not UTF-8") as caught:
+        modelfile.read_header(odd)
+    str(caught.value).encode()
+
+
 @pytest.mark.parametrize("text", ["", "nul", "null", "[]", "3", '"x"', "{"])
 def test_a_header_that_is_no_object_is_refused(path: Path, text: str) -> None:
     save_file(load_file(path), path, {"texturenets": text})
@@ -236,6 +314,19 @@ def test_find_knows_names_and_files(zoo: Path, tmp_path: Path, monkeypatch: pyte
     (tmp_path / "mine").write_bytes(b"")
     assert modelfile.find("mine") == Path("mine")
     assert modelfile.find(zoo / "wave.safetensors") == zoo / "wave.safetensors"
+
+
+def test_a_bad_file_among_the_models_is_passed_over(zoo: Path) -> None:
+    os.mkfifo(zoo / "pipe.safetensors")
+    (zoo / "cut.safetensors").write_bytes(b"x")
+    with pytest.raises(UserError, match="unknown style 'wav'; did you mean 'wave'"):
+        modelfile.find("wav", "style")
+    found, problems = modelfile.headers(modelfile.shipped())
+    assert list(found) == ["wave"]
+    assert [problem.split("/")[-1].split()[0] for problem in problems] == [
+        "cut.safetensors",
+        "pipe.safetensors",
+    ]
 
 
 def test_find_gives_the_nearest_name(zoo: Path) -> None:

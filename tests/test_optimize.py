@@ -16,7 +16,7 @@ from texturenets import descriptors, optimize
 from texturenets.descriptors import Tap
 from texturenets.errors import UserError
 from texturenets.image import resize
-from texturenets.losses import Objective, Terms
+from texturenets.losses import Objective
 
 
 class Quadratic:
@@ -48,7 +48,7 @@ class Toy(torch.nn.Module):
 
 
 TOY = cast(descriptors.Descriptors, Toy())
-TERMS = Terms(style_layers=("t:a",))
+TERMS = tiny.terms(style_layers=("t:a",))
 
 
 def bounded_solution(problem: Quadratic) -> np.ndarray:
@@ -227,7 +227,7 @@ class Spy(torch.nn.Module):
 def test_coarse_to_fine() -> None:
     spy = Spy()
     style, photo = torch.rand(1, 3, 40, 24), torch.rand(1, 3, 64, 32)
-    terms = Terms(style_layers=("t:a",), content_layers=("t:a",), content_weight=0.1)
+    terms = tiny.terms(style_layers=("t:a",), content_layers=("t:a",), content_weight=0.1)
     records = list(
         optimize.synthesize(
             cast(descriptors.Descriptors, spy),
@@ -256,7 +256,7 @@ def test_coarse_to_fine() -> None:
 
 
 def test_normalized_gradients_want_fixed_steps() -> None:
-    terms = Terms(style_layers=("t:a",), normalize_gradients=True)
+    terms = tiny.terms(style_layers=("t:a",), normalize_gradients=True)
     x = torch.rand(1, 3, 32, 32)
     with pytest.raises(UserError, match="--line-search fixed"):
         optimize.synthesize(TOY, [x], terms, x, (32, 32))
@@ -283,7 +283,7 @@ def test_a_texture_from_noise(networks: descriptors.Descriptors) -> None:
         optimize.synthesize(
             networks,
             [smooth(1)],
-            Terms(style_layers=LAYERS),
+            tiny.terms(style_layers=LAYERS),
             optimize.white_noise(0, (48, 40)),
             (48, 40),
             steps=25,
@@ -300,7 +300,7 @@ def test_a_texture_from_noise(networks: descriptors.Descriptors) -> None:
 
 
 def test_iterations_to_reach_a_loss(networks: descriptors.Descriptors) -> None:
-    terms = Terms(style_layers=("vgg16:relu1_2",), content_layers=("vgg16:relu1_1",), content_weight=0.5)
+    terms = tiny.terms(style_layers=("vgg16:relu1_2",), content_layers=("vgg16:relu1_1",), content_weight=0.5)
     made = Objective(networks, [smooth(1)], terms)
     photo = smooth(2, 32)
     content = made.content(photo)
@@ -376,7 +376,7 @@ def test_real_peppers(shared: Path) -> None:
     layers = ("vgg16:relu1_1", "vgg16:relu2_1", "vgg16:relu3_1")
     made = descriptors.build(layers, files=[shared / "descriptors"], offline=True)
     start = optimize.white_noise(0, (64, 64))
-    *_, last = optimize.synthesize(made, [style], Terms(style_layers=layers), start, (64, 64), steps=40)
+    *_, last = optimize.synthesize(made, [style], tiny.terms(style_layers=layers), start, (64, 64), steps=40)
     assert last.loss < 0.02
     assert last.evaluations < 60
     red, green, blue = colors(last.picture).mean(1)

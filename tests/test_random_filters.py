@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import tiny
 import torch
 import torch.nn.functional as F
 
@@ -11,7 +12,7 @@ from texturenets import descriptors
 from texturenets.descriptors import random_filters
 from texturenets.descriptors.random_filters import LAYERS, SIZES, RandomFilters
 from texturenets.errors import UserError
-from texturenets.losses import Objective, Terms
+from texturenets.losses import Objective
 
 
 def test_sizes_and_number_are_the_papers() -> None:
@@ -112,7 +113,9 @@ def test_every_network_recommends_layers_that_it_has() -> None:
 def test_its_loss_has_the_gradient_of_the_plain_evaluation() -> None:
     style, y = torch.rand(1, 3, 24, 24), torch.rand(1, 3, 24, 24, requires_grad=True)
     made = Objective(
-        descriptors.build(["random:conv15"]), [style], Terms(style_layers=("random:conv15",), scaling="paper")
+        descriptors.build(["random:conv15"]),
+        [style],
+        tiny.terms(style_layers=("random:conv15",), scaling="paper"),
     )
     loss = made(y)["style/random:conv15"]
     (got,) = torch.autograd.grad(loss, y)

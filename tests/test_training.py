@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ from texturenets.errors import UserError
 from texturenets.losses import Objective
 from texturenets.runs import StyleRun
 from texturenets.training import cache, checkpoint, listeners, loop, setup
-from texturenets.training.loop import Record, Training, lattice_share, learning_rate
+from texturenets.training.loop import Record, Training
+from texturenets.training.schedule import lattice_share, learning_rate
 from texturenets.training.style import StyleTraining
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -93,28 +95,26 @@ def test_it_learns(studio: tiny.Studio, optimizer: str) -> None:
 
 
 def test_the_penalty_on_grids_comes_in_the_second_half() -> None:
-    run = StyleRun(steps=8)
-    assert [lattice_share(run, i) for i in range(8)] == [0, 0, 0, 0, 0.25, 0.5, 0.75, 1]
-    assert lattice_share(StyleRun(steps=1), 0) == 1
+    assert [lattice_share((i + 1) / 8) for i in range(8)] == [0, 0, 0, 0, 0.25, 0.5, 0.75, 1]
 
 
 def test_learning_rates_by_hand() -> None:
     constant = StyleRun(learning_rate=0.5, schedule="constant", warmup=4, steps=10)
-    assert [learning_rate(constant, i) for i in range(6)] == [0.125, 0.25, 0.375, 0.5, 0.5, 0.5]
+    assert [learning_rate(constant, i, i / 10) for i in range(6)] == [0.125, 0.25, 0.375, 0.5, 0.5, 0.5]
     falling = StyleRun(learning_rate=1.0, schedule="step", decay=0.8, decay_every=3, warmup=0, steps=10)
-    rates = [learning_rate(falling, i) for i in range(8)]
+    rates = [learning_rate(falling, i, i / 10) for i in range(8)]
     assert rates == pytest.approx([1, 1, 1, 0.8, 0.8, 0.8, 0.64, 0.64])
     cosine = StyleRun(learning_rate=2.0, schedule="cosine", warmup=0, steps=100)
     # From the full rate to a fiftieth of it, half of the way in the middle.
-    assert learning_rate(cosine, 0) == 2.0
-    assert learning_rate(cosine, 50) == pytest.approx(2 * (0.02 + 0.98 / 2))
-    assert learning_rate(cosine, 25) == pytest.approx(2 * (0.02 + 0.98 * (1 + math.sqrt(0.5)) / 2))
-    assert learning_rate(cosine, 100) == pytest.approx(0.04)
+    assert learning_rate(cosine, 0, 0.0) == 2.0
+    assert learning_rate(cosine, 50, 0.5) == pytest.approx(2 * (0.02 + 0.98 / 2))
+    assert learning_rate(cosine, 25, 0.25) == pytest.approx(2 * (0.02 + 0.98 * (1 + math.sqrt(0.5)) / 2))
+    assert learning_rate(cosine, 100, 1.0) == pytest.approx(0.04)
     # train.lua, branch master: times 0.8 every 2000 iterations.
     lua = StyleRun(learning_rate=1e-3, schedule="step", warmup=0, steps=50000)
-    assert learning_rate(lua, 1999) == 1e-3
-    assert learning_rate(lua, 2000) == pytest.approx(8e-4)
-    assert learning_rate(lua, 49999) == pytest.approx(1e-3 * 0.8**24)
+    assert learning_rate(lua, 1999, 0) == 1e-3
+    assert learning_rate(lua, 2000, 0) == pytest.approx(8e-4)
+    assert learning_rate(lua, 49999, 0) == pytest.approx(1e-3 * 0.8**24)
 
 
 def test_the_rate_of_the_schedule_is_the_one_used(studio: tiny.Studio) -> None:
@@ -193,6 +193,120 @@ def test_other_options_and_other_photos_are_not_the_same_run(
     assert (model.with_suffix(".run") / checkpoint.NAME).read_bytes() == before
     moved = photos.rename(tmp_path / "moved")
     assert studio.run("--resume", output=model, content=moved).status == 0
+
+
+def test_another_painting_or_other_weights_under_the_same_name_are_not_the_same_run(
+    studio: tiny.Studio, tmp_path: Path
+) -> None:
+    painting = tmp_path / "painting.png"
+    painting.write_bytes(studio.painting.read_bytes())
+    first = studio.run(style=painting)
+    assert first.status == 0, first.error
+    header = first.header.training
+    assert header["styles"] == ["painting.png"]
+    assert set(header["descriptors_sha256"]) == {"squeezenet1_0"}
+    assert len(header["descriptors_sha256"]["squeezenet1_0"]) == 64
+    tiny.picture(painting, seed=77, size=(80, 64), grain=24)
+    other = studio.run("--resume", output=first.model, style=painting, steps=3)
+    assert other.status == 2
+    assert "what changed: styles" in other.error
+    painting.write_bytes(studio.painting.read_bytes())
+    weights = tiny.weights_file(tmp_path, "squeezenet1_0", seed=5)
+    other = studio.run("--resume", output=first.model, style=painting, steps=3, weights=[str(weights)])
+    assert other.status == 2
+    assert "what changed: descriptors" in other.error
+    stored = cached(studio)
+    other = studio.run(content=stored, weights=[str(weights)])
+    assert other.status == 2
+    assert "write it anew" in other.error
+
+
+def test_a_run_goes_on_for_longer_as_if_it_had_been_asked_for_so_many(
+    studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = {"schedule": "cosine", "save_every": 1}
+    whole = studio.run(steps=6, **flags)
+    short = studio.run(steps=2, **flags)
+    longer = studio.run("--resume", output=short.model, steps=6, **flags)
+    assert longer.status == 0, longer.error
+    assert longer.header.training["run"]["steps"] == 6
+    rates = [
+        [line["learning_rate"] for line in one.records if "losses" in line and line["step"] > 2]
+        for one in (whole, longer)
+    ]
+    assert rates[0] == rates[1]
+    assert len(rates[0]) == 4
+    fewer = studio.run("--resume", output=short.model, steps=4, **flags)
+    assert fewer.status == 2
+    assert "has 6 steps already: --steps 4 is less" in fewer.error
+    again = studio.run("--resume", output=short.model, steps=6, **flags)
+    assert again.status == 0, again.error
+
+
+def test_a_budget_of_minutes_ends_a_run_and_its_schedule(
+    studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "time", _Clock(1.0))
+    flags = {"steps": None, "schedule": "cosine", "save_every": 1, "learning_rate": 1e-3}
+    first = studio.run(minutes=0.5, **flags)
+    assert first.status == 0, first.error
+    state = checkpoint.read_state(first.folder)
+    assert 30 <= state.seconds < 45
+    steps = [line for line in first.records if "losses" in line]
+    assert state.step == len(steps) > 3
+    for before, line in pairwise(steps):
+        share = before["seconds"] / 30
+        assert line["learning_rate"] == pytest.approx(
+            1e-3 * (0.02 + 0.49 * (1 + math.cos(math.pi * share))), rel=1e-2
+        )
+    again = studio.run("--resume", output=first.model, minutes=0.5, **flags)
+    assert again.status == 0, again.error
+    assert checkpoint.read_state(first.folder).step == state.step
+    longer = studio.run("--resume", output=first.model, minutes=1, **flags)
+    assert longer.status == 0, longer.error
+    after = checkpoint.read_state(first.folder)
+    assert after.step > state.step
+    assert 60 <= after.seconds < 75
+    both = studio.run(minutes=1, steps=5)
+    assert both.status == 2
+    assert "give one of them" in both.error
+    assert studio.run(minutes=-1, steps=None).status == 2
+
+
+class _Clock:
+    """`time`, each look at which is `tick` seconds after the one before."""
+
+    def __init__(self, tick: float) -> None:
+        self.tick, self.now = tick, 0.0
+
+    def perf_counter(self) -> float:
+        self.now += self.tick
+        return self.now
+
+    def sleep(self, _: float) -> None:
+        pass
+
+
+def test_two_trainings_do_not_share_a_folder(studio: tiny.Studio, tmp_path: Path) -> None:
+    flags = {k: v for k, v in tiny.BASE.items() if k in StyleRun.__dataclass_fields__}
+    layers = {k: tuple(flags[k].split(",")) for k in ("style_layers", "content_layers")}
+    run = StyleRun(**{**flags, **layers, "set": tuple(flags["set"])})
+    how = loop.Logistics(weights=(str(studio.weights),), device="cpu", workers=0, offline=True)
+    out = tmp_path / "a.safetensors"
+    training = StyleTraining(run, [studio.painting], studio.photos, out, how)
+    second = studio.run(output=out)
+    assert second.status == 2
+    assert (
+        f"another training writes to {tmp_path / 'a.run'} at this moment (process {os.getpid()})"
+        in second.error
+    )
+    assert second.error.count("\n") == 1
+    assert [r.step for r in training] == [1, 2]
+    resumed = studio.run("--resume", output=out)
+    assert resumed.status == 2
+    assert "at this moment" in resumed.error
+    training.leave()
+    assert studio.run("--resume", output=out).status == 0
 
 
 def test_the_scale_of_half_precision_is_resumed(studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,8 +388,19 @@ def test_a_signal_to_all_processes_saves_and_ends_the_run(
     state = checkpoint.read_state(model.with_suffix(".run"))
     assert state.step >= 10
     assert f"stopped after step {state.step} of 100000" in error
-    with pytest.raises(ProcessLookupError):
-        os.killpg(run.pid, 0)  # no worker is left
+    _gone(run.pid)
+
+
+def _gone(group: int) -> None:
+    """Wait until no process of the group is left: no worker, nor what helped to start them."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.05)
+    pytest.fail(f"processes of the group {group} are left")
 
 
 # ------------------------------------------------------------------------------------ parts and processes
@@ -444,11 +569,11 @@ def test_the_best_by_validation_becomes_the_model(
     losses = iter([3.0, 1.0, 2.0, math.nan])
     validate = Training._validate
 
-    def scripted(self: Training, made: Record) -> None:
+    def scripted(self: Training, made: Record, last: bool) -> None:
         with pytest.MonkeyPatch.context() as patch:
             value = next(losses)
             patch.setattr(Objective, "forward", lambda *_, **__: {"x": torch.tensor(value)})
-            validate(self, made)
+            validate(self, made, last)
 
     monkeypatch.setattr(Training, "_validate", scripted)
     result = studio.run(steps=4, validate_every=1, snapshot_every=1)
@@ -597,4 +722,3 @@ def test_records_come_one_a_step_with_the_photos_waited_for(studio: tiny.Studio,
     assert made[0].pictures.shape == (2, 2, 3, 64, 64)
     assert made[1].pictures is None
     assert training.finish() == tmp_path / "a.safetensors"
-    assert loop.trainable(training.network) == sum(v.numel() for v in training.network.state_dict().values())

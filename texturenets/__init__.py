@@ -5,26 +5,70 @@ style = tn.load("wave")
 picture = style(photo)          # a PIL image, an array or a tensor; the same kind comes back
 texture = tn.load("bark.safetensors")
 picture = texture.sample((640, 480), seed=7)
+style = tn.train_style("painting.jpg", "photos/", "mine.safetensors")
 """
 
 from __future__ import annotations
 
 import os
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from texturenets._version import __version__
+from texturenets.errors import UserError
 
 # Threads of PyTorch's wait for each other asleep. In a loop, as its OpenMP library would have it, they take the time
 # that whatever else runs on the machine needs, and that they need themselves. It is read when torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-__all__ = ["__version__", "load"]
+if TYPE_CHECKING:
+    from texturenets.api import Style, load, models
+    from texturenets.conversion import convert
+    from texturenets.evaluation import evaluate
+    from texturenets.runs import StyleRun, TextureRun
+    from texturenets.textures import Texture
+    from texturenets.training.logistics import Logistics
+    from texturenets.training.start import train_style, train_texture
+
+__all__ = [
+    "Logistics",
+    "Style",
+    "StyleRun",
+    "Texture",
+    "TextureRun",
+    "UserError",
+    "__version__",
+    "convert",
+    "evaluate",
+    "load",
+    "models",
+    "train_style",
+    "train_texture",
+]
+
+# torch takes a second to import: not before it is needed
+_WHERE = {
+    "Logistics": "training.logistics",
+    "Style": "api",
+    "StyleRun": "runs",
+    "Texture": "textures",
+    "TextureRun": "runs",
+    "convert": "conversion",
+    "evaluate": "evaluation",
+    "load": "api",
+    "models": "api",
+    "train_style": "training.start",
+    "train_texture": "training.start",
+}
 
 
-def __getattr__(name: str) -> Any:
-    # torch takes a second to import: not before it is needed
-    if name == "load":
-        from texturenets.api import load
+if not TYPE_CHECKING:  # with it a type checker would take any name for one of these
 
-        return load
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> Any:
+        if name in _WHERE:
+            return getattr(import_module(f"texturenets.{_WHERE[name]}"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -189,7 +189,17 @@ def check_options(size: int | None, strength: float, noise_level: float = 1.0, s
 def shipped_styles() -> dict[str, Path]:
     """The styles that come with the package, {name: file}, in alphabetical order."""
     models = modelfile.shipped()
-    return {name: path for name, path in models.items() if modelfile.read_header(path).kind == "style"}
+    return {
+        name: models[name] for name, header in modelfile.headers(models)[0].items() if header.kind == "style"
+    }
+
+
+def models() -> dict[str, Header]:
+    """The models that come with the package and what they say of themselves, {name: header}, in alphabetical order.
+
+    A header's `kind` is "style" or "texture"; `load` takes the names.
+    """
+    return modelfile.headers(modelfile.shipped())[0]
 
 
 def find_style(name: str | Path | None = None) -> Path:

@@ -7,11 +7,16 @@ interruption change it.
 from __future__ import annotations
 
 import hashlib
+import multiprocessing
 import os
 import signal
+import sys
 import threading
+import types
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +30,10 @@ from texturenets.errors import UserError
 # Photos are shrunk until the crop's side is between two thirds of their shorter side and all of it: a native
 # crop of a 12-megapixel photo holds grass or sky and nothing to recognise.
 WIDEST = 1.5
+WHENCE = (
+    "a few hundred photos of your own will do, or COCO's val2017 "
+    "(5,000 photos, 1 GB: http://images.cocodataset.org/zips/val2017.zip, unpacked)"
+)
 SMALL_SET = 64  # fewer photos than this and the user is warned; docs/training.md measures what it costs
 
 UNFINISHED = (".part", ".partial", ".crdownload", ".download", ".tmp")  # what is still being written
@@ -37,10 +46,13 @@ class Photos:
 
     train: tuple[Path, ...]
     val: tuple[Path, ...]
-    digest: str = field(default="")  # of the names relative to the folder, in order
+    digest: str = field(default="")
+    """Of names relative to the folder, and sizes, in order. Not of the bytes: reading a large set takes hours. Nor of
+    the times: a set that was copied or unpacked anew is the same set."""
 
 
-def _is_photo(path: Path) -> bool:
+def is_photo(path: Path) -> bool:
+    """Whether a file looks like a photo, by its name or its first bytes."""
     if image.is_picture(path):
         return True
     try:
@@ -70,7 +82,7 @@ def _walk(folder: Path) -> Iterator[Path]:
                 continue
             if entry.is_dir():
                 stack.append(entry)
-            elif entry.is_file() and _is_photo(entry):
+            elif entry.is_file() and is_photo(entry):
                 yield entry
 
 
@@ -79,8 +91,11 @@ def scan(folder: Path, val_share: float = 0.05, seed: int = 0) -> Photos:
 
     Raises UserError for a folder that is missing or holds no photo.
     """
+    if folder.is_file():
+        what = "is a photo" if is_photo(folder) else "is a file"
+        raise UserError(f"--content {folder} {what}: give the folder that the photos are in")
     if not folder.is_dir():
-        raise UserError(f"no such folder of photos: {folder}")
+        raise UserError(f"no such folder of photos: {folder}; {WHENCE}")
     if (folder / "train").is_dir() and (folder / "val").is_dir():
         train, val = sorted(_walk(folder / "train")), sorted(_walk(folder / "val"))
     else:
@@ -94,9 +109,46 @@ def scan(folder: Path, val_share: float = 0.05, seed: int = 0) -> Photos:
         chosen = set(ranked[:held])
         train, val = [f for f in files if f not in chosen], [f for f in files if f in chosen]
     if not train:
-        raise UserError(f"no photo in {folder}: give a folder with JPEG, PNG, WebP or TIFF pictures in it")
-    names = "\n".join(f.relative_to(folder).as_posix() for f in (*train, *val))
-    return Photos(tuple(train), tuple(val), hashlib.sha256(names.encode()).hexdigest())
+        raise UserError(
+            f"no photo in {folder}: give a folder with JPEG, PNG, WebP or TIFF pictures in it; {WHENCE}"
+        )
+    return Photos(tuple(train), tuple(val), _digest(folder, [*train, *val]))
+
+
+def _digest(folder: Path, files: Sequence[Path]) -> str:
+    state = hashlib.sha256()
+    for path in files:
+        state.update(os.fsencode(path.relative_to(folder).as_posix()) + f"\0{_size(path)}\n".encode())
+    return state.hexdigest()
+
+
+def _size(path: Path) -> int:
+    """In bytes; 0 for one that went since the folder was read, which is named when its turn comes."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+class Order:
+    """Which of `count` things is taken at each place of a run: all once an epoch, each epoch in a new order."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        self.count, self.seed = count, seed
+        self.epoch = -1
+        self.order = np.zeros(0, np.int64)
+
+    def __call__(self, place: int) -> int:
+        """The index at `place`, counted from 0 over all epochs."""
+        epoch, at = divmod(place, self.count)
+        if (
+            epoch != self.epoch
+        ):  # places mostly come in order, and the order of a large set takes a while to draw
+            self.epoch, self.order = (
+                epoch,
+                np.random.default_rng((self.seed, 1, epoch)).permutation(self.count),
+            )
+        return int(self.order[at])
 
 
 def crop(rgb: Tensor, side: int, random: np.random.Generator | None, flip: bool) -> Tensor:
@@ -148,16 +200,13 @@ class Crops(Dataset[Batch]):
     ) -> None:
         self.files, self.side, self.batch, self.slots = list(files), side, batch, slots
         self.seed, self.flip = seed, flip
-
-    def _order(self, epoch: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        return np.random.default_rng((self.seed, 1, epoch)).permutation(len(self.files))
+        self.order = Order(len(self.files), seed)
 
     def __getitem__(self, step: int) -> Batch:
         """The batch of `step`, counted from 0. A file that cannot be read gives way to the next one."""
         crops, unreadable = [], []
         for slot in self.slots:
-            place = step * self.batch + slot
-            index = int(self._order(place // len(self.files))[place % len(self.files)])
+            index = self.order(step * self.batch + slot)
             random = np.random.default_rng((self.seed, 2, step, slot))
             for offset in range(len(self.files)):
                 path = self.files[(index + offset) % len(self.files)]
@@ -226,23 +275,43 @@ class _Sent(Dataset[Batch | UserError]):
             return error
 
 
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """New processes do not run the program's own file, which may start a training outside of any function."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
 def loader(data: Dataset[Batch], steps: range, workers: int, pin: bool = False) -> Iterator[Batch]:
-    """The batches of `steps` in order, decoded ahead by `workers` processes (0: in this one)."""
+    """The batches of `steps` in order, decoded ahead by `workers` processes (0: in this one).
+
+    The processes are new ones, not forks: a fork after OpenVINO has computed with AMX tiles crashes, and one of a
+    process with threads may wait for a lock forever. They are children of this one, which a fork server's are not:
+    a scheduler's signal would end the server, and they with it.
+    """
     batches = DataLoader(
         _Sent(data),
-        sampler=list(steps),
+        sampler=steps,
         batch_size=1,
         collate_fn=_first,
         num_workers=workers,
         prefetch_factor=2 if workers else None,
         pin_memory=pin,
+        multiprocessing_context=multiprocessing.get_context("spawn") if workers else None,
         worker_init_fn=_worker,
         # Else each start draws from torch's random state, and a resumed run starts once more.
         generator=torch.Generator(),
     )
+    if workers:
+        resource_tracker.ensure_running()  # the first process would start it, which unblocks these signals
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # until the workers have made their choice
     try:
-        running = iter(batches)
+        with _without_main():
+            running = iter(batches)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     for batch in running:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from texturenets import image, measures, optimize, presets, runs
+from texturenets import api, image, measures, optimize, presets, runs
 from texturenets.api import Style
 from texturenets.arrays import to_tensor
 from texturenets.descriptors import Descriptors
@@ -60,19 +60,41 @@ def run_of(header: Header) -> runs.TextureRun | runs.StyleRun:
 
 
 def terms_of(run: runs.TextureRun | runs.StyleRun) -> Terms:
-    """The texture and content losses of a run, without its penalties."""
-    terms = Terms(
-        style_layers=setup.full_names(run.style_layers), style_weight=run.style_weight, scaling=run.scaling
-    )
-    if isinstance(run, runs.StyleRun) and run.content_weight:
-        layers = setup.full_names(run.content_layers)
-        return dataclasses.replace(terms, content_layers=layers, content_weight=run.content_weight)
-    return terms
+    """The texture and content losses of a run, at its scales and with its scaling, without its penalties."""
+    return dataclasses.replace(setup.terms(run), tv_weight=0.0, lattice_weight=0.0, diversity_weight=0.0)
 
 
 def _networks(run: runs.Run, layers: Sequence[str], how: Logistics) -> tuple[Descriptors, torch.device]:
     described = setup.describe(run, layers, how)
     return described.networks, described.device
+
+
+def evaluate(
+    model: str | Path | Style | Texture,
+    against: str | Path,
+    photos: Sequence[str | Path] = (),
+    *,
+    options: Options | None = None,
+    logistics: Logistics | None = None,
+    progress: Progress = lambda _: None,
+) -> dict[str, Any]:
+    """A model in numbers, by name, JSON-ready: what `texturenets evaluate` prints.
+
+    `model`: one that is loaded, a shipped name or a model file. `against`: the painting or exemplar that it has
+    learned. `photos`: for a style, files to repaint. `options`: what is measured; of a style, the photos' longer side
+    is `options.size` pixels. `progress`: called with a line now and then. Losses of the user's own are not among
+    them.
+    Raises UserError for a style without photos, a texture with some, and what cannot be read.
+    """
+    chosen, how = options or Options(), logistics or Logistics()
+    loaded = api.load(model, how.device) if isinstance(model, str | Path) else model
+    if isinstance(loaded, Texture):
+        if photos:
+            raise UserError(f"{loaded.name} is a texture, which repaints no photos")
+        return evaluate_texture(loaded, Path(against), chosen, how, progress=progress)
+    if not photos:
+        raise UserError(f"{loaded.name} is a style: give photos to repaint")
+    return evaluate_style(loaded, Path(against), [Path(p) for p in photos], chosen, how, progress=progress)
 
 
 def evaluate_texture(
@@ -93,8 +115,8 @@ def evaluate_texture(
     progress("drawing samples")
     seeds = range(options.seed, options.seed + options.samples)
     samples = [to_tensor(model.draw(side, side, seed)).to(device) for seed in seeds]
-    losses = measures.texture_losses(networks, samples, target, terms.style_layers)
-    halves = measures.half_losses(networks, target, terms.style_layers)
+    losses = measures.texture_losses(networks, samples, target, terms)
+    halves = measures.half_losses(networks, target, terms)
     found: dict[str, Any] = {
         "model": model.name,
         "kind": "texture",

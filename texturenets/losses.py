@@ -8,7 +8,7 @@ of two processes has the gradient of the whole.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -35,17 +35,47 @@ class Terms:
     """
 
     style_layers: tuple[str, ...]
-    content_layers: tuple[str, ...] = ()
-    style_weight: float = 1.0
-    content_weight: float = 1.0
-    tv_weight: float = 0.0
-    lattice_weight: float = 0.0
-    scaling: Scaling = "relative"
-    pyramid_loss: int = 1
-    pyramid_decay: float = 0.9
-    normalize_gradients: bool = False
-    diversity_weight: float = 0.0
-    diversity_layer: str = PIXELS
+    content_layers: tuple[str, ...]
+    style_weight: float
+    content_weight: float
+    tv_weight: float
+    lattice_weight: float
+    scaling: Scaling
+    pyramid_loss: int
+    pyramid_decay: float
+    normalize_gradients: bool
+    diversity_weight: float
+    diversity_layer: str
+
+
+Loss = Callable[[Tensor, Tensor | None, Mapping[str, Tensor]], Tensor]
+"""A loss of the user's own: (pictures, photos, features) to a scalar tensor that has a gradient.
+
+`pictures` (N, 3, H, W), RGB around [0, 1], as the network drew them; `photos` (N, 3, H, W), RGB in [0, 1], what it
+was given, None for textures; `features`: of the pictures, {"network:layer": (N, C, h, w)}, in the layers that the
+run's own losses look at, in the precision of the descriptor networks. What comes back is added to the sum as it is:
+the weight is the loss's business.
+"""
+
+
+def named(losses: Sequence[Loss]) -> dict[str, Loss]:
+    """Losses of the user's own by name: that of a function, or of an object's class. Raises UserError for two of one
+    name: logs and checkpoints know them by it."""
+    found: dict[str, Loss] = {}
+    for loss in losses:
+        name = str(getattr(loss, "__name__", type(loss).__name__))
+        if name in found:
+            raise UserError(f"two losses are called {name}: give one of them another __name__")
+        found[name] = loss
+    return found
+
+
+def _own(name: str, loss: Loss, y: Tensor, photos: Tensor | None, features: Mapping[str, Tensor]) -> Tensor:
+    value: object = loss(y, photos, features)
+    if not isinstance(value, Tensor) or value.numel() != 1:
+        what = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)[:60]
+        raise UserError(f"the loss {name} gives {what}, not a tensor with one number")
+    return value.reshape(())
 
 
 # Beside the squared distance in the paper's logarithm: `EstimatedEntropyMaximizer.lua`, branch diversity
@@ -184,15 +214,22 @@ def stability(y: Tensor, again: Tensor, shifts: Sequence[tuple[int, int]], borde
 class Objective(nn.Module):
     """The loss of pictures against one painting (one or several exemplars of it) and their photos."""
 
-    def __init__(self, descriptors: Descriptors, styles: Sequence[Tensor], terms: Terms) -> None:
-        """`styles`: pictures (1, 3, H, W), RGB in [0, 1]; several are averaged in their Gram matrices.
+    def __init__(
+        self,
+        descriptors: Descriptors,
+        styles: Sequence[Tensor],
+        terms: Terms,
+        own: Mapping[str, Loss] | None = None,
+    ) -> None:
+        """`styles`: pictures (1, 3, H, W), RGB in [0, 1]; several are averaged in their Gram matrices. `own`: losses
+        of the user's own by name.
 
         Raises UserError where a style is too small for the layers.
         """
         super().__init__()
         if not styles:
             raise UserError("no style picture was given")
-        self.descriptors, self.terms = descriptors, terms
+        self.descriptors, self.terms, self.own = descriptors, terms, dict(own or {})
         space = (terms.diversity_layer,) if terms.diversity_weight and terms.diversity_layer != PIXELS else ()
         self.layers = tuple(dict.fromkeys((*terms.style_layers, *terms.content_layers, *space)))
         self.targets: list[dict[str, Tensor]] = []
@@ -247,11 +284,13 @@ class Objective(nn.Module):
         *,
         texture: bool = True,
         diverse: bool = True,
+        photos: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Pictures (N, 3, H, W), RGB in [0, 1], and what `content` gave, to {name: weighted loss, a scalar}.
 
-        Names are `style/network:layer`, `content/network:layer`, `tv`, `lattice`, `diversity`; levels below the
-        first carry `@1`... `texture=False` leaves out the texture loss, `diverse=False` that of diversity, which
+        Names are `style/network:layer`, `content/network:layer`, `tv`, `lattice`, `diversity`, `own/NAME`; `photos`
+        are for the latter. Levels below the first
+        carry `@1`... `texture=False` leaves out the texture loss, `diverse=False` that of diversity, which
         means nothing between different photos.
         """
         terms, losses = self.terms, {}
@@ -285,6 +324,8 @@ class Objective(nn.Module):
         if terms.lattice_weight:
             # Below zero lies another grid, one that turns over from square to square: that is no aim.
             losses["lattice"] = terms.lattice_weight * lattice(y).clamp_min(0).sum(1).mean()
+        for name, loss in self.own.items():
+            losses[f"own/{name}"] = _own(name, loss, y, photos, seen)
         return losses
 
 

@@ -1,11 +1,11 @@
 """How good a model is, in numbers: what `texturenets evaluate` prints.
 
-Pictures are (N, 3, H, W) or (1, 3, H, W), RGB in [0, 1]; textures' losses are relative: squared distances of Gram
-matrices over the exemplar's own square, a layer each.
+Pictures are (N, 3, H, W) or (1, 3, H, W), RGB in [0, 1].
 """
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
 
@@ -14,8 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from texturenets.descriptors import Descriptors
-from texturenets.losses import texture_distance
-from texturenets.statistics import gram
+from texturenets.losses import Objective, Terms
 
 DIVERSITY_LAYERS = ("squeezenet1_0:fire4", "vgg16:relu2_2")
 PATCH = 32  # pixels of a side of the patches that may be copied
@@ -24,27 +23,35 @@ TOGETHER = 2  # pixels by which two neighbours' offsets may differ and still be 
 
 @torch.no_grad()
 def texture_losses(
-    networks: Descriptors, samples: Sequence[Tensor], exemplar: Tensor, layers: Sequence[str]
+    networks: Descriptors, samples: Sequence[Tensor], exemplar: Tensor, terms: Terms
 ) -> dict[str, float]:
-    """Mean relative texture loss of samples (1, 3, H, W) against the exemplar, by layer (arXiv 1505.07376)."""
-    target = {k: gram(f) for k, f in networks(exemplar, layers).items()}
-    sums = dict.fromkeys(layers, 0.0)
+    """Mean texture loss of samples (1, 3, H, W) against the exemplar, by layer (arXiv 1505.07376).
+
+    Scales and scaling are those of `terms`, layers of smaller scales are called `layer@1`...; the losses' common
+    weight does not count.
+    """
+    alone = dataclasses.replace(
+        terms, style_weight=1.0, content_layers=(), tv_weight=0.0, lattice_weight=0.0, diversity_weight=0.0
+    )
+    objective = Objective(networks, [exemplar], alone)
+    sums: dict[str, float] = {}
     for sample in samples:
-        for layer, features in networks(sample, layers).items():
-            sums[layer] += float(texture_distance(gram(features), target[layer], "relative")) / len(samples)
+        for name, value in objective(sample).items():
+            layer = name.removeprefix("style/")
+            sums[layer] = sums.get(layer, 0.0) + float(value) / len(samples)
     return sums
 
 
-def half_losses(networks: Descriptors, exemplar: Tensor, layers: Sequence[str]) -> dict[str, float]:
+def half_losses(networks: Descriptors, exemplar: Tensor, terms: Terms) -> dict[str, float]:
     """The loss of the exemplar's left half against its right half, and the other way about, averaged.
 
     What two pictures of one texture may differ by: a sample below it is as good as the loss can tell.
     """
     middle = exemplar.shape[3] // 2
     halves = exemplar[..., :middle], exemplar[..., -middle:]
-    there = texture_losses(networks, [halves[0]], halves[1], layers)
-    back = texture_losses(networks, [halves[1]], halves[0], layers)
-    return {layer: (there[layer] + back[layer]) / 2 for layer in layers}
+    there = texture_losses(networks, [halves[0]], halves[1], terms)
+    back = texture_losses(networks, [halves[1]], halves[0], terms)
+    return {layer: (there[layer] + back[layer]) / 2 for layer in there}
 
 
 def by_network(losses: Mapping[str, float]) -> dict[str, float]:

@@ -6,6 +6,7 @@ import base64
 import dataclasses
 import io
 import json
+import math
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1  # of the header; a file of a later one is refused
 ZOO = Path(__file__).parent / "zoo"
+DEEPEST = 16  # objects within one another in a header
+WIDEST = 2**53  # whole numbers, either way: what every reader of JSON holds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,18 +91,15 @@ def read_header(path: str | Path) -> Header:
     Raises UserError for what is not a model file of ours or is one of a later format.
     """
     path = Path(path)
-    try:
-        with safe_open(path, "np") as file:  # torch is not needed for it
-            text = (file.metadata() or {}).get("texturenets")
-    except FileNotFoundError:
-        raise UserError(f"no such file: {path}") from None
-    except (SafetensorError, OSError, struct.error) as error:
-        raise UserError(f"{path} is not a texturenets model: {error}") from None
+    text = _metadata(path)
     if text is None:
         raise UserError(f"{path} holds tensors but no texturenets header; `texturenets convert` may read it")
     try:
         data = json.loads(text)
-        version = int(data.pop("format"))
+        _check_plain(data)
+        version = data.pop("format")
+        if type(version) is not int:
+            raise ValueError(f"its format is {version!r}")
         if version > FORMAT:
             raise UserError(
                 f"{path} has model format {version}; this texturenets {__version__} reads up to {FORMAT}: "
@@ -110,9 +110,64 @@ def read_header(path: str | Path) -> Header:
             data["generator"] = specs.from_dict(data["generator"])
         except UserError as error:
             raise UserError(f"{path}: damaged model header, or one of a later version: {error}") from None
-        return Header(**{k: v for k, v in data.items() if k in known})
+        header = Header(**{k: v for k, v in data.items() if k in known})
+        _check_types(header)
+        return header
+    except RecursionError:
+        raise UserError(f"{path}: damaged model header (it is nested too deeply)") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: damaged model header ({error})") from None
+
+
+def _metadata(path: Path) -> str | None:
+    """The JSON text of a model file's header, None where there is none. Raises UserError."""
+    if path.exists() and not path.is_file():  # a pipe would wait for somebody to write to it
+        raise UserError(f"{path} is not a texturenets model: it is no regular file")
+    try:
+        path.name.encode()
+        with safe_open(path, "np") as file:  # torch is not needed for it
+            text: str | None = (file.metadata() or {}).get("texturenets")
+            return text
+    except UnicodeEncodeError:
+        shown = str(path).encode(errors="backslashreplace").decode()
+        raise UserError(f"{shown}: its name is not UTF-8: rename it") from None
+    except FileNotFoundError:
+        raise UserError(f"no such file: {path}") from None
+    except (SafetensorError, OSError, struct.error) as error:
+        raise UserError(f"{path} is not a texturenets model: {error}") from None
+
+
+def _check_plain(value: object, depth: int = 0) -> None:
+    """Raise ValueError where JSON holds what not everybody can write down again: in a table, a page, other JSON."""
+    if depth > DEEPEST:
+        raise ValueError("it is nested too deeply")
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _check_plain(key, depth + 1)
+            _check_plain(inner, depth + 1)
+    elif isinstance(value, list):
+        for inner in value:
+            _check_plain(inner, depth + 1)
+    elif isinstance(value, str):
+        value.encode()  # half a surrogate pair is no character
+    elif isinstance(value, int) and abs(value) > WIDEST:
+        raise ValueError(f"a number of {value.bit_length()} bits is in it")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} is in it, which is no number")
+
+
+def _check_types(header: Header) -> None:
+    """Raise ValueError for a field that is not what `Header` says."""
+    for name in ("name", "licence", "terms", "source", "thumbnail", "version"):
+        if not isinstance(getattr(header, name), str):
+            raise ValueError(f"its {name} is no text")
+    if header.kind not in ("style", "texture"):
+        raise ValueError(f"its kind is {str(header.kind)[:40]!r}, neither style nor texture")
+    if not isinstance(header.training, dict):
+        raise ValueError("what it says of its training is no object")
+    if not isinstance(header.training.get("run", {}), dict):
+        raise ValueError("the run that it names is no object")
+    base64.b64decode(header.thumbnail, validate=True)
 
 
 def load(path: str | Path, custom: Callable[..., Any] | str | None = None) -> tuple[nn.Module, Header]:
@@ -170,6 +225,18 @@ def shipped() -> dict[str, Path]:
     return {p.stem: p for p in sorted(ZOO.glob("*.safetensors"))}
 
 
+def headers(models: Mapping[str, Path]) -> tuple[dict[str, Header], list[str]]:
+    """The headers of `models`, {name: file}, and for each that cannot be read a line that says why."""
+    found: dict[str, Header] = {}
+    problems: list[str] = []
+    for name, path in models.items():
+        try:
+            found[name] = read_header(path)
+        except UserError as error:
+            problems.append(str(error))
+    return found, problems
+
+
 def find(name: str | Path, kind: Literal["style", "texture"] | None = None) -> Path:
     """The file of a model: a path, or the name of a shipped one. Raises UserError with the nearest name."""
     path = Path(name)
@@ -181,7 +248,7 @@ def find(name: str | Path, kind: Literal["style", "texture"] | None = None) -> P
     if str(name) in models:
         return models[str(name)]
     if kind is not None:
-        models = {n: p for n, p in models.items() if read_header(p).kind == kind}
+        models = {n: models[n] for n, header in headers(models)[0].items() if header.kind == kind}
     raise unknown(kind or "model", str(name), models)
 
 

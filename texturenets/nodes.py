@@ -24,6 +24,7 @@ from texturenets.errors import UserError, unknown
 MAX_NODES: Final = 2000
 MAX_WEIGHTS: Final = 100_000_000  # what a file says may not take more memory than this before it is read
 MAX_LINE: Final = 300
+MAX_STRIDE: Final = 4096  # pixels that sides are multiples of: a picture is padded to them
 
 
 @dataclass(frozen=True)
@@ -156,6 +157,11 @@ def parse(lines: Sequence[str]) -> tuple[Node, ...]:
     last = nodes[-1]
     if last.channels != 3 or last.size != (Fraction(1), 0, 0):
         raise UserError("graph generator: its last node does not give three channels of the photo's size")
+    if stride(nodes) > MAX_STRIDE:
+        raise UserError(
+            f"graph generator: sides would have to be multiples of {stride(nodes)} pixels; at most {MAX_STRIDE} "
+            "will do"
+        )
     return tuple(nodes)
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from texturenets.errors import UserError
@@ -41,6 +42,8 @@ class Run:
     """Split each batch into this many parts, one after the other: less memory, the same gradient."""
     steps: int = 3000
     """Steps of the optimizer."""
+    minutes: float = 0.0
+    """Minutes to train for, in place of steps; rates that fall over the run follow the clock. 0: by steps."""
     optimizer: Optimizer = "muon"
     """Muon learns faster here than Adam, the papers' optimizer."""
     learning_rate: float = 2e-3
@@ -105,6 +108,7 @@ class Run:
             "tv_weight",
             "lattice_weight",
             "diversity_weight",
+            "minutes",
             "noise_depth",
             "warmup",
             "seed",
@@ -227,6 +231,13 @@ R = TypeVar("R", bound=Run)
 def flag(name: str) -> str:
     """The command line's flag for the field `name`."""
     return "--" + name.replace("_", "-")
+
+
+def model_file(out: Path) -> Path:
+    """`out`, where a model file may be called so. Raises UserError."""
+    if out.suffix != ".safetensors":
+        raise UserError(f"--output {out}: a model file ends in .safetensors")
+    return out
 
 
 def to_dict(run: Run) -> dict[str, Any]:

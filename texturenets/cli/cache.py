@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from texturenets import presets, runs
+from texturenets import presets, runs, training
 from texturenets.cli.common import Flag
 from texturenets.cli.flags import given, optional
 from texturenets.errors import UserError
@@ -48,6 +48,7 @@ def cache(
         raise UserError(f"--variants {variants} is not above 0")
     run = dataclasses.replace(presets.style_preset(preset), **given(options, runs.StyleRun))
     how = Logistics(**given(logistics, Logistics))
+    training.require()
 
     from rich.console import Console
     from rich.progress import track
@@ -67,7 +68,7 @@ def cache(
         variants=variants,
         seed=run.seed,
         flip=run.flip,
-        descriptor=descriptor_facts(run, described.precision),
+        descriptor=descriptor_facts(run, described.layers, described),
         device=described.device,
     )
     unreadable: list[str] = []

@@ -62,12 +62,12 @@ def convert(
     if file.exists() and target.exists() and target.samefile(file):
         raise UserError(f"{target} is the file to convert: give the model another name with --output")
 
-    from texturenets import convert as converters
+    from texturenets import conversion
 
-    made = converters.convert(
+    made = conversion.convert(
         file, name=name, source=source, licence=licence, colours_in=colors_in, colours_out=colors_out
     )
-    converters.save(made, target)
+    made.save(target)
     if not quiet:
         for note in made.notes:
             complain(f"note: {note}")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from texturenets.cli.common import Flag
+from texturenets.cli.common import Flag, complain
 from texturenets.errors import UserError
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ AsJson = Annotated[Flag, Parameter(name="--json")]
 
 
 @app.default
-def listing(*, as_json: AsJson = False) -> None:
-    """List the shipped models.
+def listing(*, as_json: AsJson = False) -> int:
+    """List the shipped models; files among them that cannot be read are named on standard error.
 
     Parameters
     ----------
@@ -41,13 +41,18 @@ def listing(*, as_json: AsJson = False) -> None:
     """
     from texturenets import modelfile
 
-    models = {name: (path, modelfile.read_header(path)) for name, path in modelfile.shipped().items()}
+    shipped = modelfile.shipped()
+    headers, problems = modelfile.headers(shipped)
+    for problem in problems:
+        complain(problem)
+    models = {name: (shipped[name], header) for name, header in headers.items()}
     if as_json:
         _print_json([_facts(name, path, header) for name, (path, header) in models.items()])
-        return
+        return 2 if problems else 0
     if not models:
-        print("no models are shipped with this installation", file=sys.stderr)
-        return
+        if not problems:
+            print("no models are shipped with this installation", file=sys.stderr)
+        return 2 if problems else 0
 
     from rich.table import Table
 
@@ -57,6 +62,7 @@ def listing(*, as_json: AsJson = False) -> None:
             name, header.kind, header.generator.name, _bytes(path.stat().st_size), header.licence or "unknown"
         )
     _print_table(table)
+    return 2 if problems else 0
 
 
 @app.command

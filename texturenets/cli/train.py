@@ -17,6 +17,7 @@ from texturenets import presets, runs
 from texturenets.cli.common import Flag
 from texturenets.cli.flags import given, optional
 from texturenets.errors import UserError
+from texturenets.training import require
 from texturenets.training.logistics import Logistics
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def style(
     images: Images,
     /,
     *,
-    content: Path,
+    content: Path | None = None,
     output: Output = None,
     preset: str = "default",
     descriptor: str | None = None,
@@ -58,7 +59,8 @@ def style(
     images
         The painting; several pictures are taken as one style.
     content
-        Folder of photos, searched through and through; or a file that `texturenets cache` wrote.
+        Folder of photos, searched through and through; or a file that `texturenets cache` wrote. A few hundred of
+        your own will do, or COCO's val2017 (5,000 photos, 1 GB).
     output
         Model file to write [default: the painting's name with .safetensors]. Beside it grows a folder NAME.run with
         checkpoints, the best and the last model, live pictures, records.jsonl and TensorBoard's events.
@@ -67,12 +69,18 @@ def style(
     descriptor
         Descriptor network whose usual layers are taken, as vgg19 or random (which needs no download).
     resume
-        Go on where an interrupted run of the same command stopped.
+        Go on where an interrupted run of the same command stopped; with more --steps or --minutes train a finished
+        one further.
     quiet
         No progress bar.
     """
     run = dataclasses.replace(presets.style_preset(preset), **_flags(options, runs.StyleRun, descriptor))
     out = _model_file(output, images)
+    require()
+    if content is None:
+        from texturenets.data import WHENCE
+
+        raise UserError(f"--content FOLDER is missing: a style is learned on photos; {WHENCE}")
 
     from texturenets.training.style import StyleTraining
 
@@ -109,12 +117,14 @@ def texture(
     descriptor
         Descriptor network whose usual layers are taken, as vgg19 or random (which needs no download).
     resume
-        Go on where an interrupted run of the same command stopped.
+        Go on where an interrupted run of the same command stopped; with more --steps or --minutes train a finished
+        one further.
     quiet
         No progress bar.
     """
     run = dataclasses.replace(presets.texture_preset(preset), **_flags(options, runs.TextureRun, descriptor))
     out = _model_file(output, images)
+    require()
 
     from texturenets.training.texture import TextureTraining
 
@@ -126,6 +136,8 @@ def texture(
 def _flags(options: Any, kind: type, descriptor: str | None) -> dict[str, Any]:
     """The fields of a run that were given, the layers of `descriptor` where none were."""
     chosen = given(options, kind)
+    if chosen.get("minutes") and "steps" in chosen:
+        raise UserError("--minutes ends a run by the clock, --steps by their number: give one of them")
     if descriptor is None:
         return chosen
     from texturenets.descriptors import recommended
@@ -137,10 +149,7 @@ def _flags(options: Any, kind: type, descriptor: str | None) -> dict[str, Any]:
 
 
 def _model_file(output: Path | None, images: list[Path]) -> Path:
-    out = output or Path(images[0].stem + ".safetensors")
-    if out.suffix != ".safetensors":
-        raise UserError(f"--output {out}: a model file ends in .safetensors")
-    return out
+    return runs.model_file(output or Path(images[0].stem + ".safetensors"))
 
 
 def _carry_out(training: Training, quiet: bool) -> int:
@@ -152,10 +161,9 @@ def _carry_out(training: Training, quiet: bool) -> int:
     if not training.fabric.is_global_zero:
         return 0
     if not finished:
-        print(
-            f"stopped after step {training.state.step} of {training.run.steps}, saved; go on with --resume",
-            file=sys.stderr,
-        )
+        minutes = f", {training.state.seconds / 60:.1f} of {training.run.minutes:g} minutes"
+        far = minutes if training.run.minutes else f" of {training.run.steps}"
+        print(f"stopped after step {training.state.step}{far}, saved; go on with --resume", file=sys.stderr)
         print(training.folder)
         return 130
     best = training.state.best_step
@@ -169,8 +177,9 @@ def _warn(training: StyleTraining) -> None:
 
     count = training.count
     if count < SMALL_SET and training.fabric.is_global_zero:
+        photos, them = (f"{count} photos", "these") if count > 1 else ("1 photo", "it")
         print(
-            f"texturenets: only {count} photos: the network will know these better than others "
+            f"texturenets: only {photos}: the network will know {them} better than others "
             f"(docs/training.md shows what it costs; {SMALL_SET} and more are fine)",
             file=sys.stderr,
         )
@@ -209,17 +218,12 @@ def follow(training: Training, quiet: bool) -> bool:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from texturenets.training.listeners import Log, Pictures, TensorBoard, mean_losses
+    from texturenets.training.listeners import mean_losses, usual
 
     first = training.fabric.is_global_zero
     start, run = training.state.step, training.run
-    listeners: list[Any] = []
-    if first:
-        listeners = [
-            Log(training.folder, start),
-            Pictures(training.folder),
-            TensorBoard(training.folder, start),
-        ]
+    listeners = usual(training.folder, start) if first else []
+    budget = 60 * run.minutes
     console = Console(stderr=True)
     bar = Progress(
         TextColumn("{task.description}"),
@@ -233,20 +237,27 @@ def follow(training: Training, quiet: bool) -> bool:
     begun = training.state.seconds
     estimated = starved = False
     with interruptible(training), bar:
-        task = bar.add_task(training.out.stem, total=run.steps, completed=start, rate="")
+        task = bar.add_task(
+            training.out.stem,
+            total=int(budget) or run.steps,
+            completed=int(begun) if budget else start,
+            rate="",
+        )
         for record in training:
             for listener in listeners:
                 listener(record)
             done = record.step - start
             rate = done * run.batch_size / max(record.seconds - begun, 1e-9)
-            bar.update(task, completed=record.step, rate=f"{rate:.1f} images/s")
+            bar.update(
+                task, completed=int(record.seconds) if budget else record.step, rate=f"{rate:.1f} images/s"
+            )
             for problem in record.unreadable:
                 console.print(f"skipped: {problem}", highlight=False, markup=False, soft_wrap=True)
             if first and not quiet and not estimated and done >= min(10, run.steps):
                 estimated = True
-                left = (run.steps - record.step) * (record.seconds - begun) / done / 60
                 console.print(
-                    f"about {left:.0f} minutes for {run.steps} steps on {training.device}", highlight=False
+                    _forecast(run, record.step, done, record.seconds, begun) + f" on {training.device}",
+                    highlight=False,
                 )
             if first and not starved and done > 10 and record.waited > 0.5:
                 starved = True
@@ -263,4 +274,13 @@ def follow(training: Training, quiet: bool) -> bool:
                 )
     for listener in listeners:
         listener.close()
-    return bool(training.state.step >= run.steps)
+    return bool(training.done(training.state.step) >= 1)
+
+
+def _forecast(run: runs.Run, step: int, done: int, seconds: float, begun: float) -> str:
+    """What is left after `step`, `done` steps and `seconds` into a run that was taken up after `begun` seconds."""
+    pace = (seconds - begun) / done
+    if run.minutes:
+        steps = max(0.0, 60 * run.minutes - seconds) / max(pace, 1e-9)
+        return f"about {step + steps:.0f} steps in {run.minutes:g} minutes"
+    return f"about {(run.steps - step) * pace / 60:.0f} minutes for {run.steps} steps"

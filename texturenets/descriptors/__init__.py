@@ -88,7 +88,7 @@ class Descriptor(nn.Module):
         Raises UserError where the weights lack a layer that is needed.
         """
         super().__init__()
-        self.name = pretrained.name
+        self.name, self.sha256 = pretrained.name, pretrained.sha256
         self.layers = tuple(layers)
         plan = PLANS[pretrained.name]
         known = [step.name for step in plan]
@@ -196,7 +196,10 @@ class Descriptors(nn.Module):
 
     def __init__(self, networks: Iterable[Descriptor | RandomFilters]) -> None:
         super().__init__()
-        self.networks = nn.ModuleDict({network.name: network for network in networks})
+        all_networks = list(networks)
+        self.networks = nn.ModuleDict({network.name: network for network in all_networks})
+        self.sha256 = {network.name: network.sha256 for network in all_networks}
+        """What each network's weights are: the hash of the file that they were read from."""
 
     def forward(
         self, x: Tensor, layers: Sequence[str] | None = None, tap: Tap | None = None

@@ -107,6 +107,7 @@ class RandomFilters(nn.Module):
         """
         super().__init__()
         self.name, self.padding, self.dtype = "random", padding, dtype
+        self.sha256 = f"none: drawn with the seed {seed}"
         self.layers = tuple(layers)
         for layer in self.layers:
             if layer not in LAYERS:

@@ -23,6 +23,7 @@ from torch import nn
 
 from texturenets import noise
 from texturenets.errors import UserError, unknown
+from texturenets.nodes import MAX_STRIDE
 from texturenets.specs import Custom, installed, package_source, read_source, split_target
 
 
@@ -105,8 +106,8 @@ def _check(network: object, what: str) -> nn.Module:
     if not isinstance(network, nn.Module):
         raise UserError(f"{what} gives a {type(network).__name__}, not a torch.nn.Module")
     stride: object = getattr(network, "stride", 1)
-    if not isinstance(stride, int) or stride < 1:
-        raise UserError(f"{what}: its stride is {stride!r}, not a whole number from 1 up")
+    if not isinstance(stride, int) or not 1 <= stride <= MAX_STRIDE:
+        raise UserError(f"{what}: its stride is {stride!r}, not a whole number from 1 to {MAX_STRIDE}")
     network.stride = stride  # type: ignore[assignment]
     size = -(-64 // stride) * stride
     training = network.training

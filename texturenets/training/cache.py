@@ -22,7 +22,7 @@ from torch.utils.data import Dataset
 
 from texturenets import data, image
 from texturenets.descriptors import Descriptors
-from texturenets.errors import UserError
+from texturenets.errors import UserError, reason
 from texturenets.files import sweep, whole
 
 FORMAT = 1
@@ -134,26 +134,25 @@ def read_facts(path: Path) -> Facts:
     except FileNotFoundError:
         raise UserError(f"no such cache: {path}; `texturenets cache` writes one") from None
     except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} is not a cache of texturenets: {error}") from None
+        raise UserError(
+            f"{path} is not a cache of texturenets ({reason(error)}): give it, or a folder of photos"
+        ) from None
 
 
 class CachedCrops(Dataset[data.Batch]):
     """The batches of a run from a cache, by step; the file is opened in each worker by itself."""
 
     def __init__(self, path: Path, facts: Facts, *, batch: int, slots: range, seed: int) -> None:
-        self.path, self.facts, self.batch, self.slots, self.seed = path, facts, batch, slots, seed
+        self.path, self.facts, self.batch, self.slots = path, facts, batch, slots
+        self.order = data.Order(facts.train, seed)
         self.file: h5py.File | None = None
         self.owner = 0
-
-    def _order(self, epoch: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        return np.random.default_rng((self.seed, 1, epoch)).permutation(self.facts.train)
 
     def __getitem__(self, step: int) -> data.Batch:
         """The batch of `step`, counted from 0, with its content features."""
         if self.file is None or self.owner != os.getpid():
             self.file, self.owner = h5py.File(self.path, "r"), os.getpid()
-        places = [step * self.batch + slot for slot in self.slots]
-        indices = [int(self._order(p // self.facts.train)[p % self.facts.train]) for p in places]
+        indices = [self.order(step * self.batch + slot) for slot in self.slots]
         photos, content = load(self.file["train"], indices, self.facts.layers)
         return data.Batch(step, photos, [], content)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from texturenets.errors import UserError
+from texturenets.errors import UserError, reason
 from texturenets.modelfile import save_whole
 
 NAME = "checkpoint.safetensors"
@@ -32,6 +35,22 @@ class State:
     facts: dict[str, Any]
     scaler: dict[str, Any] | None = None
 
+    def wrong(self) -> str:
+        """What of it cannot be; nothing where all can."""
+        for name in ("step", "best_step"):
+            value = getattr(self, name)
+            if type(value) is not int or not 0 <= value < 2**53:
+                return f"its {name} is no number of steps"
+        for name in ("seconds", "best"):
+            value = getattr(self, name)
+            if not (value is None and name == "best") and not (
+                type(value) in (int, float) and abs(value) < 2**53 and math.isfinite(value)
+            ):
+                return f"its {name} is no number"
+        if not isinstance(self.facts, dict) or not isinstance(self.scaler, dict | None):
+            return "its facts are no object"
+        return ""
+
 
 def save(folder: Path, state: State, network: nn.Module, optimizer: torch.optim.Optimizer) -> Path:
     """Write the checkpoint of `folder`; the one before stays until this one is whole."""
@@ -41,38 +60,67 @@ def save(folder: Path, state: State, network: nn.Module, optimizer: torch.optim.
             tensors[f"optimizer.{index}.{key}"] = torch.as_tensor(value)
     tensors["random"] = torch.get_rng_state()
     path = folder / NAME
-    save_whole(tensors, path, {"state": json.dumps(vars(state))})
+    text = json.dumps(vars(state))
+    save_whole(tensors, path, {"state": text, "sha256": _digest(text, tensors)})
     return path
 
 
-def read_state(folder: Path) -> State:
-    """What the checkpoint of `folder` says. Raises UserError where there is none or it is not one."""
+def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
+    """Of all that a checkpoint holds: a bit that flips in the weights changes a run without a sign."""
+    state = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        array = tensors[name].detach().cpu().contiguous()
+        state.update(f"\n{name} {array.dtype} {tuple(array.shape)}\n".encode())
+        state.update(array.flatten().view(torch.uint8).numpy().data if array.numel() else b"")
+    return state.hexdigest()
+
+
+def _read(folder: Path) -> tuple[State, dict[str, Tensor]]:
+    """What the checkpoint of `folder` holds, whole as it was written. Raises UserError."""
     path = folder / NAME
     try:
         with safe_open(path, "pt") as file:
-            return State(**json.loads((file.metadata() or {})["state"]))
+            facts = file.metadata() or {}
+            tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 (not a mapping)
+        state = State(**json.loads(facts["state"]))
+        digest = facts["sha256"]
     except FileNotFoundError:
         raise UserError(f"nothing to resume: {path} does not exist; leave out --resume to start") from None
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError, RecursionError) as error:
         raise UserError(
-            f"{path} is not a checkpoint of texturenets ({error}); start anew without --resume"
+            f"{path} is not a checkpoint of texturenets ({reason(error)}); start anew without --resume"
         ) from None
+    if digest != _digest(facts["state"], tensors):
+        raise UserError(
+            f"{path} is damaged: its checksum is not that of what is in it; start anew in another folder, from the "
+            f"last model with --init {folder / 'last.safetensors'}"
+        )
+    if wrong := state.wrong():
+        raise UserError(f"{path} is not a checkpoint of texturenets ({wrong}); start anew without --resume")
+    return state, tensors
+
+
+def read_state(folder: Path) -> State:
+    """What the checkpoint of `folder` says. Raises UserError where there is none, it is not one or it is damaged."""
+    return _read(folder)[0]
 
 
 def restore(folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Put the checkpoint's tensors into network, optimizer and torch's random state.
 
-    Raises UserError where they do not fit.
+    Raises UserError where they do not fit, and where it is damaged.
     """
-    with safe_open(folder / NAME, "pt") as file:
-        tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 (not a mapping)
+    _, tensors = _read(folder)
     try:
         random = tensors["random"]
         network.load_state_dict({k[8:]: v for k, v in tensors.items() if k.startswith("network.")})
-    except (RuntimeError, KeyError) as error:
-        raise UserError(
-            f"{folder / NAME} does not fit the network: {' '.join(str(error).split())[:200]}"
-        ) from None
+        _restore_optimizer(optimizer, tensors)
+        torch.set_rng_state(random)
+    except (RuntimeError, KeyError, ValueError, IndexError, TypeError) as error:
+        raise UserError(f"{folder / NAME} does not fit the network: {reason(error)[:200]}") from None
+
+
+def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
@@ -90,4 +138,3 @@ def restore(folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer) 
             if torch.is_tensor(value) and value.shape == parameter.shape:
                 # In the parameter's own memory layout: kernels round differently where two layouts meet.
                 moments[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
-    torch.set_rng_state(random)

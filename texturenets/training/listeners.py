@@ -12,6 +12,12 @@ from torch import Tensor
 from texturenets import image
 from texturenets.training.loop import Record
 
+
+def usual(folder: Path, start: int) -> list[Any]:
+    """Those that every run has: called with each record, closed at the end. `start`: steps done before."""
+    return [Log(folder, start), Pictures(folder), TensorBoard(folder, start)]
+
+
 AVERAGED = 10  # steps to a line of the log: one batch's losses say little
 
 

@@ -25,13 +25,15 @@ from texturenets.devices import is_out_of_memory
 from texturenets.errors import UserError
 from texturenets.files import sweep, whole
 from texturenets.generators import build
-from texturenets.losses import Objective, Terms
+from texturenets.losses import Loss, Objective, named
 from texturenets.noise import NoiseInput
 from texturenets.training import checkpoint, memory, setup
+from texturenets.training.claim import Claim
 from texturenets.training.logistics import Logistics
 from texturenets.training.optimizer import Muon
 from texturenets.training.parts import Part
 from texturenets.training.recorded import Recorder
+from texturenets.training.schedule import lattice_share, learning_rate
 
 R = TypeVar("R", bound=runs.Run)
 
@@ -39,6 +41,7 @@ R = TypeVar("R", bound=runs.Run)
 LETTING_GO = 0.2  # seconds in which other threads get the interpreter; they are waiting for it already
 CHECKED_EVERY = 20  # steps between two looks at the losses on a graphics card
 SMALLEST = 32  # pixels of the shorter side of what is learned: the deepest default layers see two positions
+ENDLESS = 2**40  # steps of a run that ends by the clock
 FLAT = 1 / 255  # standard deviation of the channels below which a picture holds nothing to learn
 
 
@@ -58,28 +61,6 @@ class Record:
     saved: Path | None = None
 
 
-def learning_rate(run: runs.Run, step: int) -> float:
-    """The rate of `step`, counted from 0."""
-    if run.schedule == "cosine":
-        factor = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / run.steps))
-    elif run.schedule == "step":
-        factor = run.decay ** (step // run.decay_every)
-    else:
-        factor = 1.0
-    return run.learning_rate * factor * min(1.0, (step + 1) / max(run.warmup, 1))
-
-
-def lattice_share(run: runs.Run, step: int) -> float:
-    """How much of the weight of the lattice penalty counts at `step`: none in the first half, then rising to all.
-
-    While the picture still changes with every step the penalty's gradient is noise to the other losses. 200 steps of
-    the wave with its full weight throughout: validation losses 0.588 (VGG-16), 0.677 (SqueezeNet), 1.465 (content);
-    without it 0.475, 0.562, 1.405. After 3000 steps the wave's grids were not above those of the photos; after 1000
-    from another style, udnie's were by 4.8 dB on one photo of four.
-    """
-    return min(1.0, max(0.0, 2 * (step + 1) / run.steps - 1))
-
-
 class Training(Generic[R]):
     """One run: build it, iterate it for its records, then `finish()`. What goes in is the subclasses' business."""
 
@@ -94,12 +75,20 @@ class Training(Generic[R]):
         *,
         resume: bool = False,
         progress: Any = None,
+        losses: Sequence[Loss] = (),
     ) -> None:
-        """Everything that can be wrong is found here, before the first step: UserError."""
+        """Everything that can be wrong is found here, before the first step: UserError.
+
+        `losses`: of the user's own, beside those of the run. `progress`: called with bytes done and in all while
+        weights are fetched.
+        """
         self.run, self.out, self.logistics = run, out, logistics or Logistics()
         self.folder = out.with_suffix(".run")
         # Before weights are fetched: a name misspelt is told at once.
+        self.losses = named(losses)
         pictures = [self._picture(path).rgb for path in styles]
+        self._find_inputs()
+        self._check_new(resume)
         described = setup.describe(run, run.layers, self.logistics, progress)
         if described.device.type == "cpu":
             memory.keep_freed_memory()
@@ -107,21 +96,19 @@ class Training(Generic[R]):
         self.fabric = self._fabric()
         self.fabric.launch()
         self._check_processes(run)
-        if not resume and (self.folder / checkpoint.NAME).exists() and self.fabric.is_global_zero:
-            raise UserError(f"{self.folder} holds a run already; go on with --resume, or remove the folder")
-        if self.fabric.is_global_zero:  # what a run left that was killed while it wrote
-            for place in (self.folder, self.folder / "pictures", out):
-                sweep(place)
         self.spec = specs.make(run.generator, run.settings)
         self.facts = {
             "run": runs.to_dict(run),
-            **self._inputs_facts(),
+            **self._inputs_facts(described),
             "styles": [path.name for path in styles],
+            "styles_sha256": [_sha256(path) for path in styles],
+            "descriptors_sha256": described.networks.sha256,
+            "losses": list(self.losses),
             "init": _identity(self.logistics.init),
             "precision": self.precision,
         }
         self.objective = Objective(
-            described.networks, [p.to(self.device) for p in pictures], self._terms()
+            described.networks, [p.to(self.device) for p in pictures], setup.terms(run), self.losses
         ).to(self.device)
         torch.manual_seed(run.seed)
         # Who names a file of their own to be trained wants its code to be run.
@@ -136,6 +123,8 @@ class Training(Generic[R]):
         self.recorder = Recorder(self._apart) if self._can_record() else None
         self.optimizer = self._optimizer()
         self.state = checkpoint.State(0, 0.0, None, 0, self.facts)
+        self.claim: Claim | None = None
+        self._take_folder(resume)
         if resume:
             self._resume()
         self.module, self.optimizer = self.fabric.setup(self.network, self.optimizer)
@@ -146,8 +135,11 @@ class Training(Generic[R]):
 
     # What a subclass says.
 
-    def _inputs_facts(self) -> dict[str, Any]:
-        """Find what the network will be fed with; what of it must be the same when the run goes on."""
+    def _find_inputs(self) -> None:
+        """Find what the network will be fed with. Raises UserError."""
+
+    def _inputs_facts(self, described: setup.Described) -> dict[str, Any]:
+        """What of it must be the same when the run goes on. Raises UserError where this run cannot use it."""
         return {}
 
     def _picture(self, path: Path) -> image.Picture:
@@ -199,6 +191,25 @@ class Training(Generic[R]):
 
     # What all have.
 
+    def _check_new(self, resume: bool) -> None:
+        if not resume and (self.folder / checkpoint.NAME).exists():
+            raise UserError(f"{self.folder} holds a run already; go on with --resume, or remove the folder")
+
+    def _take_folder(self, resume: bool) -> None:
+        """Lock the run's folder, and remove what a run left in it that was killed while it wrote."""
+        if not self.fabric.is_global_zero or (resume and not self.folder.exists()):
+            return
+        self.claim = Claim(self.folder)
+        self._check_new(resume)  # once more: another run may have ended meanwhile
+        for place in (self.folder, self.folder / "pictures", self.out):
+            sweep(place)
+
+    def done(self, step: int) -> float:
+        """The share of the run that is behind it after `step` steps: of its steps, or of its minutes."""
+        if self.run.minutes:
+            return min(1.0, self.state.seconds / (60 * self.run.minutes))
+        return step / self.run.steps
+
     def _draw(self, network: nn.Module, part: Part) -> Tensor:
         y: Tensor = network(part.x, part.noises) if self.noise else network(part.x)
         return y
@@ -232,21 +243,6 @@ class Training(Generic[R]):
             plugins=_precision(self.precision, self.device, self.scaler),
         )
 
-    def _terms(self) -> Terms:
-        run = self.run
-        return Terms(
-            style_layers=setup.full_names(run.style_layers),
-            style_weight=run.style_weight,
-            tv_weight=run.tv_weight,
-            lattice_weight=run.lattice_weight,
-            scaling=run.scaling,
-            pyramid_loss=run.pyramid_loss,
-            pyramid_decay=run.pyramid_decay,
-            normalize_gradients=run.normalize_gradients,
-            diversity_weight=run.diversity_weight,
-            diversity_layer=setup.space(run.diversity_layer),
-        )
-
     def _check_processes(self, run: runs.Run) -> None:
         world = self.fabric.world_size
         if run.batch_size % (world * run.accumulate):
@@ -254,6 +250,8 @@ class Training(Generic[R]):
                 f"--batch-size {run.batch_size} does not divide among {world} processes "
                 f"of {run.accumulate} parts"
             )
+        if world > 1 and run.minutes:
+            raise UserError("--minutes goes by one process's clock: of several, say --steps")
         if world > 1 and run.normalize_gradients:
             raise UserError("--normalize-gradients looks across the whole batch: run it in one process")
         if world > 1 and run.diversity_weight:
@@ -270,31 +268,39 @@ class Training(Generic[R]):
 
     def _resume(self) -> None:
         state = checkpoint.read_state(self.folder)
-        changed = [key for key, value in self.facts.items() if _json(state.facts.get(key)) != _json(value)]
-        if changed:
-            details = _differences(state.facts, self.facts) or ", ".join(changed)
-            raise UserError(f"--resume: not the run that {self.folder} holds; what changed: {details}")
+        if changed := _differences(state.facts, self.facts):
+            raise UserError(
+                f"--resume: not the run that {self.folder} holds; what changed: {', '.join(changed)}"
+            )
+        if not self.run.minutes and self.run.steps < state.step:
+            raise UserError(
+                f"--resume: {self.folder} has {state.step} steps already: --steps {self.run.steps} is less"
+            )
         checkpoint.restore(self.folder, self.network, self.optimizer)
         if self.scaler and state.scaler:
             self.scaler.load_state_dict(state.scaler)
         self.state = state
+        state.facts = self.facts  # it may go on for longer than it was begun for
 
     def __iter__(self) -> Iterator[Record]:
         """Records from the next step on. Set `stop` to end after the step at hand, saved."""
         run, fabric = self.run, self.fabric
         share = run.batch_size // fabric.world_size
         slots = range(fabric.global_rank * share, (fabric.global_rank + 1) * share)
-        batches = self._batches(range(self.state.step, run.steps), slots)
+        if self.done(self.state.step) >= 1:
+            return
+        batches = self._batches(range(self.state.step, ENDLESS if run.minutes else run.steps), slots)
         told: set[str] = set()  # each photo that cannot be read is reported once
         before = self.state.seconds
         self.started = mark = time.perf_counter()
         for batch in batches:
             waited = time.perf_counter() - mark
-            rate = learning_rate(run, batch.step)
+            rate = learning_rate(run, batch.step, self.done(batch.step))
             self._set_rate(rate)
             losses, y = self._step(self._parts(batch, slots))
             self.state.step = step = batch.step + 1
-            last = step == run.steps
+            self.state.seconds = before + time.perf_counter() - self.started
+            last = self.done(step) >= 1
             if self._looked_at(step) or last or self.stop:
                 self._check_losses(step, losses, rate)
             if fabric.world_size > 1:  # the signal may have come to one between two steps of the other
@@ -307,13 +313,15 @@ class Training(Generic[R]):
                 if _due(step, self.logistics.pictures_every) or last or step == 1:
                     record.pictures = self._shown(batch, y[:4].float().cpu())
                 if _due(step, self.logistics.validate_every) or last:
-                    self._validate(record)
+                    self._validate(record, last)
                 if _due(step, self.logistics.snapshot_every):
                     self.save_model(self.folder / f"{self.out.stem}-{step:06d}.safetensors")
             record.seconds = self.state.seconds = before + time.perf_counter() - self.started
             if _due(step, self.logistics.save_every) or last or self.stop:
                 record.saved = self.save()
             yield record
+            if last:
+                return
             if self.stop:
                 if (
                     not record.saved
@@ -346,7 +354,7 @@ class Training(Generic[R]):
 
     def _step(self, parts: Sequence[Part]) -> tuple[dict[str, Tensor], Tensor]:
         """One step of the optimizer; the mean losses and the pictures drawn."""
-        share = lattice_share(self.run, self.state.step)
+        share = lattice_share(self.done(self.state.step + 1))
         try:
             if self.recorder:
                 return self.recorder(parts, share)
@@ -387,6 +395,7 @@ class Training(Generic[R]):
             and self.fabric.world_size == 1
             and self.scaler is None  # looks at the gradients before it decides on a step
             and self.custom is None  # may do anything
+            and not self.losses  # so may these
             and not getattr(self.run, "temporal", 0)  # shifts are numbers of the program
         )
 
@@ -406,10 +415,10 @@ class Training(Generic[R]):
                 group["lr"] = rate
 
     @torch.no_grad()
-    def _validate(self, record: Record) -> None:
+    def _validate(self, record: Record, last: bool) -> None:
         parts = self._validation_parts()
         if not parts:
-            record.best = record.step == self.run.steps
+            record.best = last
             self.state.best_step = record.step
         else:
             self.network.eval()
@@ -477,7 +486,9 @@ class Training(Generic[R]):
         modelfile.save(self.network, self.header(), path)
 
     def leave(self) -> None:
-        """Let go of the other processes; one that ends while still joined to them aborts."""
+        """Let go of the folder, and of the other processes; one that ends while still joined to them aborts."""
+        if self.claim:
+            self.claim.release()
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
             # The thread that did the last exchange needs the interpreter to let go of its tensors, and whoever frees
@@ -508,6 +519,11 @@ def _identity(model: str | None) -> str | None:
     return f"{path.stem} {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"
 
 
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
 
@@ -519,16 +535,13 @@ def _json(value: Any) -> Any:
     return [_json(v) for v in value] if isinstance(value, list | tuple) else value
 
 
-def _differences(old: dict[str, Any], new: dict[str, Any]) -> str:
-    """The options of the run that differ, as flags."""
+def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """What makes another run of it: options as flags, and by name what else went in. How long it lasts does not."""
     before, now = old.get("run", {}), new["run"]
-    return ", ".join(
+    options = [
         f"{runs.flag(k)} {_json(before.get(k))} -> {_json(v)}"
         for k, v in now.items()
-        if _json(before.get(k)) != _json(v)
-    )
-
-
-def trainable(network: nn.Module) -> int:
-    """Number of parameters."""
-    return sum(p.numel() for p in network.parameters())
+        if k not in ("steps", "minutes") and _json(before.get(k)) != _json(v)
+    ]
+    others = [k for k, v in new.items() if k != "run" and _json(old.get(k)) != _json(v)]
+    return options + list(dict.fromkeys(k.removesuffix("_sha256") for k in others))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 
 from texturenets import descriptors, devices, runs
 from texturenets.errors import UserError
+from texturenets.losses import Terms
 from texturenets.training.logistics import Logistics
 
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -67,6 +69,25 @@ def describe(run: runs.Run, layers: Sequence[str], how: Logistics, progress: Any
     return Described(networks.to(device), full_names(layers), device, precision)
 
 
-def descriptor_facts(run: runs.Run, precision: str) -> dict[str, Any]:
-    """What decides the features of a picture beside the weights."""
-    return {"padding": run.vgg_padding, "pool": run.pool, "precision": precision}
+def descriptor_facts(run: runs.Run, layers: Sequence[str], described: Described) -> dict[str, Any]:
+    """What decides the features of a picture in `layers`, in full names."""
+    networks = {layer.partition(":")[0] for layer in layers}
+    hashes = {name: sha for name, sha in described.networks.sha256.items() if name in networks}
+    return {
+        "padding": run.vgg_padding,
+        "pool": run.pool,
+        "precision": described.precision,
+        "weights": hashes,
+    }
+
+
+def terms(run: runs.Run) -> Terms:
+    """The losses of a run."""
+    values: dict[str, Any] = {
+        f.name: getattr(run, f.name) for f in dataclasses.fields(Terms) if hasattr(run, f.name)
+    }
+    values["style_layers"] = full_names(run.style_layers)
+    values["diversity_layer"] = space(run.diversity_layer)
+    weight = getattr(run, "content_weight", 0.0)  # a texture has no content
+    layers = full_names(run.content_layers) if isinstance(run, runs.StyleRun) and weight else ()
+    return Terms(**{**values, "content_layers": layers, "content_weight": weight})

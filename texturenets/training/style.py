@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from texturenets import data, runs
 from texturenets.errors import UserError
-from texturenets.losses import Terms
+from texturenets.losses import Loss
 from texturenets.losses import stability as stability_loss
 from texturenets.training import cache, setup, stability
 from texturenets.training.logistics import Logistics
@@ -39,36 +39,32 @@ class StyleTraining(Training[runs.StyleRun]):
         *,
         resume: bool = False,
         progress: Any = None,
+        losses: Sequence[Loss] = (),
     ) -> None:
         """`content`: a folder of photos, or a file of `training.cache`. Raises UserError, as `Training`."""
         self.content = content
         self.cached: cache.Facts | None = None
-        super().__init__(run, styles, out, logistics, resume=resume, progress=progress)
+        super().__init__(run, styles, out, logistics, resume=resume, progress=progress, losses=losses)
 
-    def _inputs_facts(self) -> dict[str, Any]:
-        if self.content.is_file():
+    def _find_inputs(self) -> None:
+        if self.content.is_file() and not data.is_photo(self.content):
             self.cached = cache.read_facts(self.content)
-            digest, self.count = self.cached.digest, self.cached.train
-            self._check_cache(self.cached)
+            self.digest, self.count = self.cached.digest, self.cached.train
         else:
             self.photos = data.scan(self.content, self.run.val_share, self.run.seed)
-            digest, self.count = self.photos.digest, len(self.photos.train)
+            self.digest, self.count = self.photos.digest, len(self.photos.train)
         if self.run.texture_photos > self.count:
             raise UserError(f"--texture-photos {self.run.texture_photos}: there are {self.count} photos")
-        return {"photos": digest}
+
+    def _inputs_facts(self, described: setup.Described) -> dict[str, Any]:
+        if self.cached:
+            self._check_cache(self.cached, described)
+        return {"photos": self.digest}
 
     def _check_processes(self, run: runs.Run) -> None:
         super()._check_processes(run)
         if self.fabric.world_size > 1 and isinstance(run, runs.StyleRun) and run.texture_photos:
             raise UserError("--texture-photos halves the batch: run it in one process")
-
-    def _terms(self) -> Terms:
-        run = self.run
-        return dataclasses.replace(
-            super()._terms(),
-            content_layers=setup.full_names(run.content_layers) if run.content_weight else (),
-            content_weight=run.content_weight,
-        )
 
     def _check_network(self) -> None:
         super()._check_network()
@@ -85,13 +81,14 @@ class StyleTraining(Training[runs.StyleRun]):
                 f"{stability.LEAST} is the least"
             )
 
-    def _check_cache(self, facts: cache.Facts) -> None:
+    def _check_cache(self, facts: cache.Facts, described: setup.Described) -> None:
         """Raises UserError where the cache was made for other losses than this run's."""
-        run, layers = self.run, self._terms().content_layers
+        run, layers = self.run, setup.terms(self.run).content_layers
+        descriptor = setup.descriptor_facts(run, layers, described)
         wanted: list[tuple[str, Any, Any]] = [
             ("--content-layers", facts.layers, layers),
             ("--image-size", facts.image_size, run.image_size),
-            ("--precision and descriptor", facts.descriptor, setup.descriptor_facts(run, self.precision)),
+            ("--precision and descriptor", facts.descriptor, descriptor),
         ]
         for name, has, wants in wanted:
             if has != wants:
@@ -178,15 +175,18 @@ class StyleTraining(Training[runs.StyleRun]):
         content = part.content or self.objective.content(part.x)
         if not self.run.texture_photos or not self.network.training:
             # The held-out photos differ, so do their pictures.
-            return self.objective(y, content, diverse=self.network.training)  # type: ignore[no-any-return]
+            return self.objective(y, content, diverse=self.network.training, photos=part.x)  # type: ignore[no-any-return]
         # "...both texture and content losses on a fixed set of 16 images and only content loss on the big number
         # of images" (README of branch texture_nets_v1).
         half = part.count // 2
         losses: dict[str, Tensor] = self.objective(
-            y[:half], [{k: v[:half] for k, v in c.items()} for c in content]
+            y[:half], [{k: v[:half] for k, v in c.items()} for c in content], photos=part.x[:half]
         )
         others = self.objective(
-            y[half:], [{k: v[half:] for k, v in c.items()} for c in content], texture=False
+            y[half:],
+            [{k: v[half:] for k, v in c.items()} for c in content],
+            texture=False,
+            photos=part.x[half:],
         )
         for name, value in others.items():
             losses[name] = (losses[name] + value) / 2

@@ -1,4 +1,4 @@
-"""Networks that other programs published, as ours: `convert` reads a file, `save` writes the model.
+"""Networks that other programs published, as ours: `convert` reads a file, `Converted.save` writes the model.
 
 Nothing in a file is run: every format has a reader that builds arrays and plain records and nothing else.
 """
@@ -13,9 +13,9 @@ from typing import Any, Final, Literal
 import torch
 
 from texturenets import modelfile, readers
-from texturenets.convert import named, onnx, pytorch, tensorflow, torch7
-from texturenets.convert.colours import COLOURS
-from texturenets.convert.published import Published
+from texturenets.conversion import named, onnx, pytorch, tensorflow, torch7
+from texturenets.conversion.colours import COLOURS
+from texturenets.conversion.published import Published
 from texturenets.errors import UserError, unknown
 from texturenets.generators import build
 from texturenets.modelfile import Header
@@ -24,7 +24,7 @@ from texturenets.readers import tensorflow as checkpoints
 from texturenets.readers import torch7 as torch7_file
 from texturenets.specs import GeneratorSpec
 
-__all__ = ["Converted", "Format", "convert", "detect", "save"]
+__all__ = ["Converted", "Format", "convert", "detect"]
 
 Format = Literal["torch7", "pytorch", "tensorflow", "onnx"]
 
@@ -49,6 +49,12 @@ class Converted:
     family: str
     tried: bool
     notes: tuple[str, ...]
+
+    def save(self, path: str | Path) -> None:
+        """Write the model file, in single precision as it was published. Raises UserError."""
+        network = build(self.header.generator)
+        network.load_state_dict(self.state)
+        modelfile.save(network, self.header, path, "float32")
 
 
 def detect(path: Path) -> tuple[Format, Path]:
@@ -193,10 +199,3 @@ def _hash(path: Path) -> dict[str, str]:
         return {}
     with path.open("rb") as stream:
         return {"sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
-
-
-def save(converted: Converted, path: str | Path) -> None:
-    """Write the model file, in single precision as it was published. Raises UserError."""
-    network = build(converted.header.generator)
-    network.load_state_dict(converted.state)
-    modelfile.save(network, converted.header, path, "float32")

@@ -13,8 +13,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from texturenets.convert.builder import Builder
-from texturenets.convert.colours import Colours
+from texturenets.conversion.builder import Builder
+from texturenets.conversion.colours import Colours
 from texturenets.errors import UserError
 from texturenets.readers.torch7 import Record, Tensor
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from texturenets.convert.builder import Builder
-from texturenets.convert.colours import RGB, Colours
+from texturenets.conversion.builder import Builder
+from texturenets.conversion.colours import RGB, Colours
 
 
 @dataclass(frozen=True)

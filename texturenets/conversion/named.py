@@ -15,9 +15,9 @@ import torch
 from numpy.typing import NDArray
 
 from texturenets import nodes
-from texturenets.convert.builder import recoloured
-from texturenets.convert.colours import CAFFE, RGB, Colours
-from texturenets.convert.published import Published
+from texturenets.conversion.builder import recoloured
+from texturenets.conversion.colours import CAFFE, RGB, Colours
+from texturenets.conversion.published import Published
 from texturenets.nodes import Node
 from texturenets.specs import GeneratorSpec, Johnson, Padding, Pyramid
 

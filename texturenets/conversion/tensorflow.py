@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from numpy.typing import NDArray
 
-from texturenets.convert.builder import Builder
-from texturenets.convert.colours import RGB255
-from texturenets.convert.published import LENGSTROM, LENGSTROM_RAW, Published
+from texturenets.conversion.builder import Builder
+from texturenets.conversion.colours import RGB255
+from texturenets.conversion.published import LENGSTROM, LENGSTROM_RAW, Published
 from texturenets.errors import UserError
 from texturenets.readers import tensorflow
 

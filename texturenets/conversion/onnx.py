@@ -13,10 +13,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from texturenets.convert.builder import Builder
-from texturenets.convert.colours import BGR255, RGB, RGB255, Colours
-from texturenets.convert.onnx_constants import constant, refuse, whole
-from texturenets.convert.published import ONNX, Published
+from texturenets.conversion.builder import Builder
+from texturenets.conversion.colours import BGR255, RGB, RGB255, Colours
+from texturenets.conversion.onnx_constants import constant, refuse, whole
+from texturenets.conversion.published import ONNX, Published
 from texturenets.errors import UserError
 from texturenets.readers import onnx
 from texturenets.readers.onnx import Model, Operation

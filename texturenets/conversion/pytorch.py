@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texturenets import readers
-from texturenets.convert.builder import Builder
-from texturenets.convert.colours import RGB255
-from texturenets.convert.published import PYTORCH_EXAMPLES, Published
+from texturenets.conversion.builder import Builder
+from texturenets.conversion.colours import RGB255
+from texturenets.conversion.published import PYTORCH_EXAMPLES, Published
 from texturenets.errors import UserError
 from texturenets.readers.stored import Stored
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from texturenets import nodes
-from texturenets.convert.colours import Colours
+from texturenets.conversion.colours import Colours
 from texturenets.errors import UserError
 from texturenets.nodes import Node
 from texturenets.specs import Graph

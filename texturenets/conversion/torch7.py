@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
-from texturenets.convert.colours import CAFFE, IMAGENET, RGB
-from texturenets.convert.modules import Modules, short, walk
-from texturenets.convert.published import FAST_NEURAL_STYLE, TEXTURE_NETS, TEXTURE_NETS_V1, Published
+from texturenets.conversion.colours import CAFFE, IMAGENET, RGB
+from texturenets.conversion.modules import Modules, short, walk
+from texturenets.conversion.published import FAST_NEURAL_STYLE, TEXTURE_NETS, TEXTURE_NETS_V1, Published
 from texturenets.errors import UserError
 from texturenets.readers import torch7
 from texturenets.readers.torch7 import Record

@@ -1,0 +1,260 @@
+"""The package as a library: what it offers, how it is typed, and training from Python."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+from torch import Tensor
+
+import texturenets as tn
+from texturenets import modelfile
+from texturenets.training import checkpoint
+
+ROOT = Path(__file__).resolve().parents[1]
+LAYERS = ("squeezenet1_0:conv1", "squeezenet1_0:fire2")
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> tiny.Studio:
+    return tiny.Studio(tmp_path_factory.mktemp("studio"))
+
+
+def run(**change: object) -> tn.StyleRun:
+    settings: dict[str, object] = {k: tiny.BASE[k] for k in ("image_size", "style_size", "steps", "warmup")}
+    settings |= {"set": ("channels=8", "blocks=1"), "style_layers": LAYERS, "precision": "float32"}
+    settings |= {"content_layers": ("squeezenet1_0:fire3",)}
+    return tn.StyleRun(**{**settings, **change})  # type: ignore[arg-type]
+
+
+def how(studio: tiny.Studio) -> tn.Logistics:
+    return tn.Logistics(weights=(str(studio.weights),), offline=True, device="cpu", workers=0, save_every=1)
+
+
+def test_every_name_is_there_and_nothing_heavy_before_it_is_used() -> None:
+    program = (
+        "import sys, texturenets as tn\n"
+        "assert not {'torch', 'numpy', 'PIL'} & set(sys.modules), 'heavy'\n"
+        "assert set(tn.__all__) <= set(dir(tn))\n"
+        "for name in tn.__all__: getattr(tn, name)\n"
+        "import texturenets.conversion, texturenets.evaluation, texturenets.training.start\n"
+        "assert callable(tn.convert) and callable(tn.evaluate) and callable(tn.train_style)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    with pytest.raises(AttributeError, match="no attribute 'lode'"):
+        tn.lode  # type: ignore[attr-defined]  # noqa: B018
+
+
+SNIPPET = """
+import texturenets as tn
+
+def show(record: object) -> bool:
+    return False
+
+style = tn.train_style("a.jpg", "photos", "a.safetensors", run=tn.StyleRun(steps=5), progress=show)
+reveal_type(style)
+reveal_type(tn.train_texture("a.jpg", "a.safetensors"))
+reveal_type(tn.load("wave"))
+reveal_type(tn.models())
+reveal_type(tn.convert("a.t7"))
+reveal_type(tn.evaluate(style, "a.jpg", ["b.jpg"]))
+tn.train_style("a.jpg", "photos", "a.safetensors", steps=5)
+tn.lode("wave")
+"""
+
+
+def test_mypy_sees_the_types(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(SNIPPET)
+    words = [sys.executable, "-m", "mypy", "--strict", "mine.py", "--cache-dir", str(ROOT / ".mypy_cache")]
+    done = subprocess.run(
+        words,
+        cwd=tmp_path,
+        env={**os.environ, "MYPYPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    told = [line.split(": ", 1)[1] for line in done.stdout.splitlines() if line.startswith("mine.py")]
+    revealed = [line.split('"')[1] for line in told if "Revealed" in line]
+    assert [name.replace("builtins.", "") for name in revealed] == [
+        "texturenets.api.Style",
+        "texturenets.textures.Texture",
+        "texturenets.api.Style | texturenets.textures.Texture",
+        "dict[str, texturenets.modelfile.Header]",
+        "texturenets.conversion.Converted",
+        "dict[str, Any]",
+    ]
+    errors = [line for line in told if line.startswith("error")]
+    assert len(errors) == 2, done.stdout
+    assert '"steps"' in errors[0]
+    assert '"lode"' in errors[1]
+
+
+def test_an_editable_install_is_a_path_that_type_checkers_follow(tmp_path: Path) -> None:
+    """Else setuptools finds packages by a hook at run time, which neither mypy nor editors run."""
+    pytest.importorskip("setuptools.command.editable_wheel")
+    program = (
+        "from setuptools import Distribution; from setuptools.command import editable_wheel as e\n"
+        "d = Distribution(); d.parse_config_files(); c = e.editable_wheel(d); c.ensure_finalized()\n"
+        "print(type(c._select_strategy('texturenets', 'any', '.')).__name__)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.splitlines()[-1:] == ["_StaticPth"], done.stderr
+
+
+def test_a_style_is_trained_from_python_stopped_and_resumed(studio: tiny.Studio, tmp_path: Path) -> None:
+    out = tmp_path / "mine.safetensors"
+    steps: list[int] = []
+
+    def second(record: object) -> bool:
+        steps.append(record.step)  # type: ignore[attr-defined]
+        return len(steps) == 2
+
+    style = tn.train_style(
+        studio.painting, studio.photos, out, run=run(steps=3), logistics=how(studio), progress=second
+    )
+    assert steps == [1, 2]
+    assert style.path == tmp_path / "mine.run" / "last.safetensors"
+    assert not out.exists()
+    style = tn.train_style(
+        studio.painting,
+        studio.photos,
+        out,
+        run=run(steps=3),
+        logistics=how(studio),
+        progress=second,
+        resume=True,
+    )
+    assert steps == [1, 2, 3]
+    assert isinstance(style, tn.Style)
+    assert style.path == out
+    assert style(torch.rand(3, 40, 50)).shape == (3, 40, 50)
+    assert (tmp_path / "mine.run" / "records.jsonl").exists()
+    with pytest.raises(tn.UserError, match="a model file ends in"):
+        tn.train_style(studio.painting, studio.photos, tmp_path / "mine.pt")
+    with pytest.raises(tn.UserError, match="did you mean 'paper'"):
+        tn.train_style(studio.painting, studio.photos, out, run="papr")
+
+
+def test_a_texture_is_trained_and_models_are_measured_from_python(
+    studio: tiny.Studio, tmp_path: Path
+) -> None:
+    small = tn.TextureRun(
+        set=("channels=6,4,4",), noise_depth=2, image_size=64, style_size=64, steps=1, style_layers=LAYERS
+    )
+    texture = tn.train_texture(studio.painting, tmp_path / "t.safetensors", run=small, logistics=how(studio))
+    assert isinstance(texture, tn.Texture)
+    assert texture.sample(64).size == (64, 64)
+    model = tn.train_style(
+        studio.painting, studio.photos, tmp_path / "s.safetensors", run=run(steps=1), logistics=how(studio)
+    )
+    found = tn.evaluate(model, studio.painting, [studio.photos / "0.png"], logistics=how(studio))
+    assert found["photos"][0]["style"] > 0
+    with pytest.raises(tn.UserError, match="give photos"):
+        tn.evaluate(model.path, studio.painting)
+    with pytest.raises(tn.UserError, match="repaints no photos"):
+        tn.evaluate(texture, studio.painting, [studio.photos / "0.png"])
+
+
+def test_models_are_the_shipped_ones() -> None:
+    found = tn.models()
+    assert list(found) == list(modelfile.shipped())
+    assert {header.kind for header in found.values()} <= {"style", "texture"}
+
+
+# ----------------------------------------------------------------------------------- losses of one's own
+
+
+def brightness(pictures: Tensor, photos: Tensor | None, features: Mapping[str, Tensor]) -> Tensor:
+    """Pictures should be as light as their photos."""
+    assert photos is not None
+    assert set(features) >= set(LAYERS)
+    return 5 * (pictures.mean((1, 2, 3)) - photos.mean((1, 2, 3))).square().mean()
+
+
+def test_a_loss_of_ones_own_is_learned_logged_and_known_by_name(studio: tiny.Studio, tmp_path: Path) -> None:
+    plain, mine = tmp_path / "plain.safetensors", tmp_path / "mine.safetensors"
+    tn.train_style(studio.painting, studio.photos, plain, run=run(), logistics=how(studio))
+    tn.train_style(
+        studio.painting, studio.photos, mine, run=run(), logistics=how(studio), losses=[brightness]
+    )
+    lines = [json.loads(line) for line in (tmp_path / "mine.run" / "records.jsonl").read_text().splitlines()]
+    assert lines[0]["losses"]["own/brightness"] > 0
+    assert lines[-1]["validation"]["own/brightness"] > 0
+    assert modelfile.read_header(mine).training["losses"] == ["brightness"]
+    assert modelfile.read_header(plain).training["losses"] == []
+    weights = [modelfile.load(path)[0].state_dict() for path in (plain, mine)]
+    assert any(not torch.equal(value, weights[1][key]) for key, value in weights[0].items())
+    longer = run(steps=3)
+    with pytest.raises(tn.UserError, match="what changed: losses"):
+        tn.train_style(studio.painting, studio.photos, mine, run=longer, logistics=how(studio), resume=True)
+    tn.train_style(
+        studio.painting,
+        studio.photos,
+        mine,
+        run=longer,
+        logistics=how(studio),
+        losses=[brightness],
+        resume=True,
+    )
+    assert checkpoint.read_state(tmp_path / "mine.run").step == 3
+
+
+def test_losses_that_will_not_do_are_refused(studio: tiny.Studio, tmp_path: Path) -> None:
+    def wide(pictures: Tensor, photos: Tensor | None, features: Mapping[str, Tensor]) -> Tensor:
+        return pictures.mean((2, 3))
+
+    out = tmp_path / "a.safetensors"
+    with pytest.raises(tn.UserError, match="the loss wide gives a tensor of shape"):
+        tn.train_style(studio.painting, studio.photos, out, run=run(), logistics=how(studio), losses=[wide])
+    with pytest.raises(tn.UserError, match="two losses are called wide"):
+        tn.train_style(
+            studio.painting, studio.photos, out, run=run(), logistics=how(studio), losses=[wide] * 2
+        )
+
+
+def documented(name: str) -> str:
+    """The Python example of docs/training.md that holds `name`."""
+    blocks = (ROOT / "docs" / "training.md").read_text().split("```python\n")[1:]
+    (found,) = [block.split("```")[0] for block in blocks if name in block]
+    return found
+
+
+def test_the_documented_loss_runs(
+    studio: tiny.Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = documented("losses=[")
+    (tmp_path / "painting.jpg").write_bytes(studio.painting.read_bytes())
+    (tmp_path / "photos").symlink_to(studio.photos)
+    monkeypatch.chdir(tmp_path)
+    train = tn.train_style
+
+    def small(*words: object, **options: object) -> object:
+        asked = options.pop("run")
+        chosen = dataclasses.replace(run(), content_weight=asked.content_weight)  # type: ignore[attr-defined]
+        return train(*words, **options, run=chosen, logistics=how(studio))  # type: ignore[arg-type]
+
+    monkeypatch.setattr(tn, "train_style", small, raising=False)
+    exec(compile(text, "docs/training.md", "exec"), {})
+    assert len(modelfile.read_header(tmp_path / "mine.safetensors").training["losses"]) == 1
+
+
+def test_the_documented_generator_trains_and_paints(studio: tiny.Studio, tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(documented("class Mine"))
+    result = studio.run(generator=f"{file}:Mine", set=["channels=4"], output=tmp_path / "own.safetensors")
+    assert result.status == 0, result.error
+    style = tn.load(result.model, "cpu", generator=f"{file}:Mine")
+    assert isinstance(style, tn.Style)
+    assert style(torch.rand(3, 65, 70)).shape == (3, 65, 70)
