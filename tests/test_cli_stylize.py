@@ -283,6 +283,15 @@ def test_interrupted(here: Path, capsys: pytest.CaptureFixture[str], monkeypatch
     assert one_line(capsys.readouterr().err) == "texturenets: interrupted\n"
 
 
+def test_without_a_word_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    shown = capsys.readouterr().out
+    commands = [
+        word for word in shown.split() if word in ("stylize", "optimize", "sample", "train", "models")
+    ]
+    assert commands[:2] == ["stylize", "optimize"]
+
+
 def test_help_needs_no_torch() -> None:
     program = (
         "import sys; from texturenets.cli import main\n"

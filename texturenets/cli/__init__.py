@@ -25,7 +25,7 @@ app = App(
 app.command("texturenets.cli.stylize:stylize", sort_key=1)
 app.command("texturenets.cli.sample:sample", sort_key=1.5)
 app.command("texturenets.cli.train:app", name="train", sort_key=2)
-app.command("texturenets.cli.optimize:optimize", sort_key=2.5)
+app.command("texturenets.cli.optimize:optimize", sort_key=1.2)
 app.command("texturenets.cli.evaluate:evaluate", sort_key=2.7)
 app.command("texturenets.cli.cache:cache", sort_key=3)
 app.command("texturenets.cli.convert:convert", sort_key=3.5)

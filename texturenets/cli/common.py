@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import itertools
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -35,7 +36,7 @@ def picture_size(text: str) -> tuple[int, int]:
 def cluster_words(words: Sequence[str]) -> list[str]:
     """The words of a command line, with `local` after a `--cluster` that no address follows."""
     found = []
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in itertools.zip_longest(words, words[1:], fillvalue=""):
         found.append(word)
         if word == "--cluster" and not _ADDRESS.fullmatch(following):
             found.append("local")

@@ -78,7 +78,7 @@ def optimize(
     options: LossFlags = None,
     logistics: LogisticsFlags = None,
 ) -> int:
-    """Synthesize a texture, or stylize a photo, by optimising pixels: the slow way, for comparison.
+    """Repaint a photo like any painting, or draw a texture like a picture, without training: the slow way.
 
     L-BFGS changes the picture until its statistics are those of the style. Ctrl-C ends it early and writes
     what there is.

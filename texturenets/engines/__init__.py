@@ -131,9 +131,8 @@ def _converted(
     split = engine == "openvino"  # which may compute in bf16
     suffix = ".split.onnx" if split else ".onnx"
     facts = entry.facts(suffix) if entry else None
-    if entry is not None and facts is not None:
-        graph = entry.path(suffix).read_bytes()
-    else:
+    graph = entry.read(suffix) if entry and facts else None
+    if graph is None or facts is None:
         graph, facts = convert(path, generator, split=split)
         if entry is not None:
             entry.keep(suffix, graph)
@@ -165,7 +164,8 @@ def _in_eight_bits(path: Path, threads: int | None) -> Engine:
         )
     entry = Entry(path)
     facts = entry.facts(EIGHT_BITS[0])
-    if facts is None or not entry.path(EIGHT_BITS[1]).is_file():
+    graph, weights = map(entry.read, EIGHT_BITS)
+    if facts is None or graph is None or weights is None:
         raise UserError(
             f"--precision int8: {path.stem} has not been quantized here; once, with photos to take ranges from: "
             f"texturenets export {path.stem if path in modelfile.shipped().values() else path} --to openvino "
@@ -173,7 +173,6 @@ def _in_eight_bits(path: Path, threads: int | None) -> Engine:
         )
     from texturenets.engines.openvino_engine import OpenVINOEngine
 
-    graph, weights = (entry.path(suffix).read_bytes() for suffix in EIGHT_BITS)
     return OpenVINOEngine(graph, facts, "int8", entry, threads, weights=weights)
 
 

@@ -64,7 +64,7 @@ def write(
     sets: dict[str, Any] = {}
     counts = {"train": 0, "val": 0}
     sweep(path)
-    with whole(path) as temporary, h5py.File(temporary, "w") as file:
+    with whole(path) as temporary, h5py.File(temporary, "w", locking=False) as file:
         for start in range(0, len(jobs), batch):
             crops, parts = [], []
             for offset, (photo, training, variant) in enumerate(jobs[start : start + batch]):
