@@ -286,10 +286,8 @@ def test_interrupted(here: Path, capsys: pytest.CaptureFixture[str], monkeypatch
 def test_without_a_word_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     shown = capsys.readouterr().out
-    commands = [
-        word for word in shown.split() if word in ("stylize", "optimize", "sample", "train", "models")
-    ]
-    assert commands[:2] == ["stylize", "optimize"]
+    commands = [words[1] for line in shown.splitlines() if len(words := line.split()) > 2]
+    assert commands.index("stylize") < commands.index("optimize") < commands.index("sample")
 
 
 def test_help_needs_no_torch() -> None:
@@ -337,7 +335,7 @@ def test_the_demo_without_photos_or_styles(
 ) -> None:
     monkeypatch.setitem(sys.modules, "skimage", None)
     assert main(["demo"]) == 2
-    assert "texturenets[demo]" in one_line(capsys.readouterr().err)
+    assert "[demo]'" in one_line(capsys.readouterr().err)
     monkeypatch.setattr(modelfile, "ZOO", here)
     assert main(["demo"]) == 2
     assert "texturenets train style" in one_line(capsys.readouterr().err)

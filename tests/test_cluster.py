@@ -459,7 +459,7 @@ def test_without_ray_the_extra_is_named(
     picture(here / "a.jpg")
     monkeypatch.setattr(rays, "find_spec", lambda _: None)
     assert main(["stylize", "a.jpg", "-o", "out/", "--cluster"]) == 2
-    assert "texturenets[cluster]" in capsys.readouterr().err
+    assert "[cluster]'" in capsys.readouterr().err
 
 
 def test_an_address_where_nothing_answers() -> None:

@@ -460,7 +460,7 @@ def test_what_is_not_installed_is_named(
 ) -> None:
     path = save(tmp_path / "a.safetensors")
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(UserError, match=rf"texturenets\[{engine}\]"):
+    with pytest.raises(UserError, match=rf"\[{engine}\]'"):
         engines.load(path, engine)
 
 

@@ -360,7 +360,7 @@ def test_without_pyav(
     Path("clip.mp4").touch()
     monkeypatch.setitem(sys.modules, "av", None)
     assert photo("clip.mp4") == 2
-    refused(capsys, "texturenets[video]")
+    refused(capsys, "[video]'")
 
 
 def test_what_the_encoder_does_not_take(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -138,7 +138,7 @@ def opened(path: Path) -> IO[bytes]:
     def opener(name: str, flags: int) -> int:
         return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
 
-    file = open(path, "rb", opener=opener)  # noqa: PTH123, SIM115  Path.open takes no opener
+    file = open(path, "rb", opener=opener)  # noqa: SIM115  Path.open takes no opener
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise UserError(f"{path} is not a regular file but a pipe, socket or device: save it as a file first")

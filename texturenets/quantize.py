@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from texturenets import image, noise, sizes
 from texturenets.engines import openvino_engine
 from texturenets.engines.facts import Facts
-from texturenets.errors import UserError
+from texturenets.errors import UserError, install
 
 PHOTOS: Final = 100
 """Photos that ranges are taken from, at most; benchmarks/eight_bits.py took as many."""
@@ -86,7 +86,7 @@ def _nncf() -> Any:
         with openvino_engine.no_telemetry():
             import nncf
     except ImportError:
-        raise UserError("--calibrate: NNCF is not installed; pip install 'texturenets[quantize]'") from None
+        raise UserError(f"--calibrate: NNCF is not installed; {install('quantize')}") from None
     nncf.set_log_level(logging.ERROR)
     return nncf
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from texturenets.cli.common import Device, Flag, photo_progress
-from texturenets.errors import UserError
+from texturenets.errors import UserError, install
 
 if TYPE_CHECKING:
     from texturenets.image import Picture
@@ -88,7 +88,7 @@ def _bundled(size: int) -> list[tuple[str, Picture]]:
     except ImportError:
         raise UserError(
             "the demo's photos come with scikit-image, which is not installed: "
-            "pip install 'texturenets[demo]', or give your own with --photo"
+            f"{install('demo')}, or give your own with --photo"
         ) from None
 
     from texturenets import image

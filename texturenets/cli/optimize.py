@@ -14,7 +14,7 @@ from cyclopts import Parameter
 from texturenets import presets, runs
 from texturenets.cli.common import Flag
 from texturenets.cli.flags import given, optional
-from texturenets.errors import UserError
+from texturenets.errors import UserError, counted
 from texturenets.training.logistics import Logistics
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def optimize(
     if not finished:
         print(f"stopped after iteration {last.iteration} of {steps * scales}", file=sys.stderr)
     elif not quiet:
-        print(f"loss {last.loss:.4g} after {last.iteration} iterations", file=sys.stderr)
+        print(f"loss {last.loss:.4g} after {counted(last.iteration, 'iteration')}", file=sys.stderr)
     print(out)
     return 0 if finished else 130
 

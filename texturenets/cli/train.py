@@ -16,7 +16,7 @@ from cyclopts import App, Parameter
 from texturenets import presets, runs
 from texturenets.cli.common import Flag
 from texturenets.cli.flags import given, optional
-from texturenets.errors import UserError
+from texturenets.errors import UserError, counted, duration
 from texturenets.training.logistics import Logistics
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def _carry_out(training: Training, quiet: bool) -> int:
         print(training.folder)
         return 130
     best = training.state.best_step
-    print(f"{training.state.seconds / 60:.1f} minutes; the best of the run is step {best}", file=sys.stderr)
+    print(f"{duration(training.state.seconds)}; the best of the run is step {best}", file=sys.stderr)
     print(training.finish())
     return 0
 
@@ -170,7 +170,7 @@ def _warn(training: StyleTraining) -> None:
     count = training.count
     if count < SMALL_SET and training.fabric.is_global_zero:
         print(
-            f"texturenets: only {count} photos: the network will know these better than others "
+            f"texturenets: only {counted(count, 'photo')}: the network will know these better than others "
             f"(docs/training.md shows what it costs; {SMALL_SET} and more are fine)",
             file=sys.stderr,
         )
@@ -244,9 +244,10 @@ def follow(training: Training, quiet: bool) -> bool:
                 console.print(f"skipped: {problem}", highlight=False, markup=False, soft_wrap=True)
             if first and not quiet and not estimated and done >= min(10, run.steps):
                 estimated = True
-                left = (run.steps - record.step) * (record.seconds - begun) / done / 60
+                left = (run.steps - record.step) * (record.seconds - begun) / done
                 console.print(
-                    f"about {left:.0f} minutes for {run.steps} steps on {training.device}", highlight=False
+                    f"about {duration(left)} for {counted(run.steps, 'step')} on {training.device}",
+                    highlight=False,
                 )
             if first and not starved and done > 10 and record.waited > 0.5:
                 starved = True

@@ -15,7 +15,7 @@ from texturenets import devices, modelfile, specs
 from texturenets.arrays import A
 from texturenets.engines.cache import Entry
 from texturenets.engines.facts import ConversionError, Facts
-from texturenets.errors import UserError, unknown
+from texturenets.errors import UserError, install, unknown
 
 ENGINES: Final = ("auto", "torch", "openvino", "onnx")
 PRECISIONS: Final = ("auto", "float32", "bf16", "fp16", "int8")
@@ -185,7 +185,7 @@ def convert(
     """
     if find_spec("onnx") is None:
         raise UserError(
-            "converting a model needs onnx: pip install 'texturenets[openvino]' or 'texturenets[onnx]'"
+            f"converting a model needs onnx: {install('onnx')}, or with OpenVINO {install('openvino')}"
         )
     from texturenets.engines.graph import to_onnx
 

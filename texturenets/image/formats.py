@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from texturenets.errors import UserError
+from texturenets.errors import UserError, install
 from texturenets.image.picture import StrPath
 
 # Pillow's name of a format by suffix. Files are recognised by their content; suffixes choose what is
@@ -69,7 +69,7 @@ def output_format(path: StrPath) -> str:
     if name in _WRITTEN:
         return name
     if _FORMATS.get(suffix) == "HEIF":
-        raise UserError(f"cannot write {path}: HEIC needs pillow-heif (pip install 'texturenets[heif]')")
+        raise UserError(f"cannot write {path}: HEIC needs pillow-heif ({install('heif')})")
     written = ", ".join(s for s, n in known_formats().items() if n in _WRITTEN)
     what = f"the suffix {suffix!r}" if suffix else "no suffix"
     raise UserError(f"cannot write {path}: {what} names no format that is written here; known: {written}")

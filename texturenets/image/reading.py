@@ -13,7 +13,7 @@ from typing import IO
 
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
-from texturenets.errors import UserError, reason
+from texturenets.errors import UserError, install, reason
 from texturenets.image import formats
 from texturenets.image.colour import normalise, normalise_deep, to_array
 from texturenets.image.metadata import UPRIGHT, carried, orientation
@@ -250,7 +250,7 @@ def _unidentified(path: StrPath, start: bytes) -> str:
     brand = start[8:12] if start[4:8] == b"ftyp" else b""  # ISO base media, also that of films
     known = formats.known_formats()
     if brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1") and ".heic" not in known:
-        return f"cannot read {path}: HEIC needs pillow-heif (pip install 'texturenets[heif]')"
+        return f"cannot read {path}: HEIC needs pillow-heif ({install('heif')})"
     if brand in (b"avif", b"avis") and ".avif" not in known:
         return f"cannot read {path}: AVIF needs Pillow 11.3 or newer, with AVIF built in"
     names = ", ".join(dict.fromkeys(known.values()))
