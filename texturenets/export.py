@@ -140,8 +140,9 @@ def export_eight_bits(
     Files as `export`; they are kept in the cache as well, for the engines' precision "int8". Raises UserError as
     `texturenets.quantize.eight_bits`.
     """
-    from texturenets.quantize import eight_bits
+    from texturenets.quantize import eight_bits, load_nncf
 
+    load_nncf()  # says so where it is missing, before the work
     header = modelfile.read_header(path)
     graph, facts = engines.convert(path, generator, split=True)
     model, cost = eight_bits(graph, facts, photos)

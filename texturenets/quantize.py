@@ -49,7 +49,7 @@ def eight_bits(graph: bytes, facts: Facts, photos: Path) -> tuple[Any, Cost]:
     can be read, and where the result differs too much.
     """
     core = openvino_engine.core()
-    nncf = _nncf()
+    nncf = load_nncf()
     if not facts.channels:
         raise UserError("--calibrate is for styles: a texture is drawn from noise, not from photos")
     inputs, unreadable = _inputs(photos, facts)
@@ -81,7 +81,8 @@ def _quantized(nncf: Any, plain: Any, inputs: Sequence[Any]) -> Any:
         )
 
 
-def _nncf() -> Any:
+def load_nncf() -> Any:
+    """NNCF. Raises UserError where it is not installed."""
     try:
         with openvino_engine.no_telemetry():
             import nncf

@@ -162,6 +162,9 @@ def _in_eight_bits(path: Path, threads: int | None) -> Engine:
         raise UserError(
             f"--precision int8: {path.stem} is no style by a network of texturenets; leave it out"
         )
+    from texturenets.engines.openvino_engine import OpenVINOEngine, core
+
+    core()  # says so where OpenVINO is missing
     entry = Entry(path)
     facts = entry.facts(EIGHT_BITS[0])
     graph, weights = map(entry.read, EIGHT_BITS)
@@ -171,8 +174,6 @@ def _in_eight_bits(path: Path, threads: int | None) -> Engine:
             f"texturenets export {path.stem if path in modelfile.shipped().values() else path} --to openvino "
             "--calibrate PHOTOS"
         )
-    from texturenets.engines.openvino_engine import OpenVINOEngine
-
     return OpenVINOEngine(graph, facts, "int8", entry, threads, weights=weights)
 
 
