@@ -10,7 +10,8 @@ from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from texturenets._version import __version__
 from texturenets.cli.common import cluster_words, complain
-from texturenets.errors import UserError
+from texturenets.cli.streams import Terminated, drop_output, prepare, terminable
+from texturenets.errors import UserError, reason
 
 app = App(
     name="texturenets",
@@ -38,12 +39,42 @@ app.command("texturenets.cli.demo:demo", sort_key=5)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line (None: the program's own); returns the exit status.
 
-    0 for success; 2 for a mistake of the user's, in one line on standard error; 130 after Ctrl-C.
+    0 for success; 2 for a mistake of the user's, in one line on standard error; 130 after Ctrl-C, 143 after SIGTERM.
     """
     # PyTorch asks the system for memory anew for every large map, and waits while it is handed over page by page:
     # pages of 2 MB are handed over sooner than those of 4 kB.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    prepare()
     words = cluster_words(sys.argv[1:] if arguments is None else arguments)
+    try:
+        with terminable():
+            return _run(words)
+    except UserError as error:
+        complain(error)
+        return 2
+    except Terminated:
+        complain("terminated")
+        return 143  # what a shell says of it: 128 and SIGTERM
+    except KeyboardInterrupt:
+        complain("interrupted")
+        return 130
+    except BrokenPipeError:
+        drop_output()  # whoever read it has read enough
+        return 141
+    except OSError as error:
+        if error.filename is not None:
+            complain(f"{_short(str(error.filename))}: {reason(error)}")
+        else:  # files are written in blocks that name them
+            drop_output()
+            complain(f"cannot write to standard output: {reason(error)}")
+        return 2
+
+
+def _short(name: str) -> str:
+    return name if len(name) < 100 else f"{name[:60]}...{name[-20:]}"
+
+
+def _run(words: Sequence[str]) -> int:
     try:
         if not words or words[0] in app.help_flags:
             for name in app:
@@ -51,21 +82,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = app(words)
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
-    except UserError as error:
-        complain(error)
-        return 2
     except CycloptsError as error:
         error.verbose = False
         chain = " ".join(["texturenets", *(error.command_chain or ())])
         text = str(error)
         if isinstance(error, UnusedCliTokensError):
             text = f"{' '.join(error.unused_tokens or ())}: there is no place for it here."
-        complain(f"{text.rstrip()} See `{chain} --help`.")
-        return 2
-    except KeyboardInterrupt:
-        complain("interrupted")
-        return 130
-    except BrokenPipeError:
-        # Whoever read the output has read enough. Python flushes once more at its end: into nothing.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141  # what a shell says of a program that ended so: 128 and SIGPIPE
+        raise UserError(f"{text.rstrip()} See `{chain} --help`.") from None

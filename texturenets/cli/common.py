@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import atexit
 import itertools
+import json
 import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -41,6 +42,12 @@ def cluster_words(words: Sequence[str]) -> list[str]:
         if word == "--cluster" and not _ADDRESS.fullmatch(following):
             found.append("local")
     return found
+
+
+def print_json(value: Any) -> None:
+    """For programs: on standard output, escaped where that does not take all letters."""
+    utf8 = (sys.stdout.encoding or "utf-8").lower().replace("-", "") == "utf8"
+    print(json.dumps(value, indent=2, ensure_ascii=not utf8))
 
 
 def complain(message: object) -> None:

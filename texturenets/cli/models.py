@@ -5,14 +5,13 @@ from __future__ import annotations
 import base64
 import binascii
 import io
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from texturenets.cli.common import Flag
+from texturenets.cli.common import Flag, print_json
 from texturenets.errors import UserError
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ def listing(*, as_json: AsJson = False) -> None:
 
     models = {name: (path, modelfile.read_header(path)) for name, path in modelfile.shipped().items()}
     if as_json:
-        _print_json([_facts(name, path, header) for name, (path, header) in models.items()])
+        print_json([_facts(name, path, header) for name, (path, header) in models.items()])
         return
     if not models:
         print("no models are shipped with this installation", file=sys.stderr)
@@ -78,7 +77,7 @@ def show(model: str, /, *, as_json: AsJson = False, thumbnail: Path | None = Non
     header = modelfile.read_header(path)
     facts = _facts(path.stem, path, header)
     if as_json:
-        _print_json(facts)
+        print_json(facts)
     else:
         from rich.table import Table
 
@@ -152,10 +151,6 @@ def _inline(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "none" if value is None else str(value)
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def _print_table(table: Table) -> None:
