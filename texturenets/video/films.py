@@ -108,6 +108,10 @@ class Film:
             raise UserError(f"no such file: {self.path}")
         if self.path.is_dir():
             raise UserError(f"{self.path} is a folder, not a film")
+        if not self.path.is_file():
+            raise UserError(
+                f"{self.path} is not a regular file but a pipe, socket or device: save it as a file first"
+            )
         try:
             return self.av.open(str(self.path), metadata_errors="replace")
         except (self.av.error.FFmpegError, OSError) as error:
