@@ -15,7 +15,7 @@ from PIL import Image
 from texturenets import api, image, modelfile
 from texturenets.cli import main
 from texturenets.cli.common import download_progress, photo_progress
-from texturenets.cli.stylize import plan
+from texturenets.cli.plan import plan_of as plan
 from texturenets.errors import UserError
 from texturenets.generators import build
 from texturenets.modelfile import Header

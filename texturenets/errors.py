@@ -11,6 +11,10 @@ class UserError(Exception):
     """A mistake in the input or in the machine's state; its text names the value and the way out."""
 
 
+class MissingError(UserError):
+    """What is wanted needs a package that is not installed."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     """The error for a name that is not in a table, with the nearest one that is.
 

@@ -52,11 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         complain(error)
         return 2
-    except Terminated:
-        complain("terminated")
+    except Terminated as error:
+        complain(f"terminated: {error}" if str(error) else "terminated")
         return 143  # what a shell says of it: 128 and SIGTERM
-    except KeyboardInterrupt:
-        complain("interrupted")
+    except KeyboardInterrupt as error:
+        complain(f"interrupted: {error}" if str(error) else "interrupted")
         return 130
     except BrokenPipeError:
         drop_output()  # whoever read it has read enough

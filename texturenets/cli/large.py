@@ -6,6 +6,7 @@ import atexit
 from typing import TYPE_CHECKING
 
 from texturenets.cli.common import complain
+from texturenets.cli.report import Sparingly
 
 if TYPE_CHECKING:
     from texturenets.api import Style
@@ -28,8 +29,11 @@ def follow(style: Style, quiet: bool, *, bar: bool) -> None:
     # A run that fails ends without a last call, and a bar that is never stopped leaves no cursor.
     atexit.register(stop)
 
+    sparingly = Sparingly()
+
     def progress(share: float) -> None:
         if not bar or not console.is_terminal:
+            sparingly(f"{style.name}: {share:.0%} of the picture")
             return
         if not bars:
             shown = Progress(

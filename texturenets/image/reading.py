@@ -13,7 +13,7 @@ from typing import IO
 
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
-from texturenets.errors import UserError, install, reason
+from texturenets.errors import MissingError, UserError, install, reason
 from texturenets.files import opened
 from texturenets.image import formats
 from texturenets.image.colour import normalise, normalise_deep, to_array
@@ -248,7 +248,7 @@ def _opened(file: IO[bytes], name: StrPath) -> Iterator[Image.Image]:
     except UserError as error:
         raise UserError(f"cannot use {name}: {error}") from error
     except UnidentifiedImageError:
-        raise UserError(_unidentified(name, start)) from None
+        raise _unidentified(name, start) from None
     except MemoryError:
         raise UserError(f"not enough memory to decode {name}") from None
     except Exception as error:  # damaged files make decoders raise anything
@@ -260,12 +260,12 @@ def _read(file: IO[bytes], name: StrPath, limit: int, longer: int | None, keep_g
         return decode(image, limit, longer, keep_gps)
 
 
-def _unidentified(path: StrPath, start: bytes) -> str:
+def _unidentified(path: StrPath, start: bytes) -> UserError:
     brand = start[8:12] if start[4:8] == b"ftyp" else b""  # ISO base media, also that of films
     known = formats.known_formats()
     if brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1") and ".heic" not in known:
-        return f"cannot read {path}: HEIC needs pillow-heif ({install('heif')})"
+        return MissingError(f"cannot read {path}: HEIC needs pillow-heif ({install('heif')})")
     if brand in (b"avif", b"avis") and ".avif" not in known:
-        return f"cannot read {path}: AVIF needs Pillow 11.3 or newer, with AVIF built in"
+        return MissingError(f"cannot read {path}: AVIF needs Pillow 11.3 or newer, with AVIF built in")
     names = ", ".join(dict.fromkeys(known.values()))
-    return f"{path} is not a picture that can be read here ({names})"
+    return UserError(f"{path} is not a picture that can be read here ({names})")
