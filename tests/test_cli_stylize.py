@@ -230,7 +230,7 @@ def test_photos_are_never_overwritten(here: Path, capsys: pytest.CaptureFixture[
         (["stylize", "a.jpg", "--device", "gpu"], "cuda"),
         (["stylize", "a.jpg", "-s", "wav"], "did you mean 'wave'"),
         (["stylize", "a.jpg", "-s", "gone.safetensors"], "gone.safetensors"),
-        (["stylize", "a.jpg", "-s", "a.jpg"], "not a texturenets model"),
+        (["stylize", "a.jpg", "-s", "a.jpg"], "optimize --style a.jpg --content a.jpg"),
         (["stylize", "b.jpg"], "b.jpg"),
         (["stylize", "*.png"], "*.png"),
         (["stylize", "empty"], "empty"),
@@ -321,6 +321,17 @@ def test_demo(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     width, height = open_size("shown/contact-sheet.jpg")
     assert width > 3 * 320
     assert height > 213 + 320
+
+
+def test_the_demo_goes_on_past_a_bad_photo(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photo("in/a.png")
+    Path("in/b.png").write_bytes(b"broken")
+    assert main(["demo", "--photo", "in", "-o", "shown"]) == 2
+    output = capsys.readouterr()
+    assert "in/b.png" in one_line(output.err)
+    assert output.out == "shown/contact-sheet.jpg\n"
+    assert main(["demo", "--photo", "in/b.png"]) == 2
+    assert capsys.readouterr().err.endswith("texturenets: no photo can be read\n")
 
 
 def test_the_demos_own_photos(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,7 @@ from texturenets import presets, runs
 from texturenets.cli.common import Flag
 from texturenets.cli.flags import given, optional
 from texturenets.errors import UserError, counted
+from texturenets.files import sweep
 from texturenets.training.logistics import Logistics
 
 if TYPE_CHECKING:
@@ -159,6 +160,7 @@ def optimize(
         scales=scales,
         preserve_color=preserve_color,
     )
+    sweep(out)
     bar = None if quiet or not sys.stderr.isatty() else download_progress()
     networks, device = _networks(run, how, bar)
 

@@ -44,7 +44,8 @@ def plan_of(
         assert output is not None
         results = [Path(output).expanduser()]
     else:
-        inside = [(_inside(photo, roots), photo) for photo in photos]
+        folders = [root for root in roots if root.is_dir()]
+        inside = [(_inside(photo, folders), photo) for photo in photos]
         results = [folder / name for name in names(inside, style, suffix, taken)]
 
     jobs = several_of(list(zip(photos, results, strict=True)))
@@ -98,10 +99,10 @@ def _fitted(stem: str, end: str) -> str:
     return stem + end
 
 
-def _inside(photo: Path, roots: Sequence[Path]) -> Path:
-    """The folder of `photo` as seen from the one among `roots` that it lies in."""
-    for root in roots:
-        if root.is_dir() and photo.is_relative_to(root):
+def _inside(photo: Path, folders: Sequence[Path]) -> Path:
+    """The folder of `photo` as seen from the one among `folders` that it lies in."""
+    for root in folders:
+        if photo.is_relative_to(root):
             return photo.relative_to(root).parent
     return Path()
 

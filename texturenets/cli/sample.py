@@ -19,6 +19,7 @@ from texturenets.cli.common import (
     picture_size,
 )
 from texturenets.errors import UserError
+from texturenets.files import sweep_all
 
 if TYPE_CHECKING:
     from texturenets.textures import Array, Levels, Texture, Tileable
@@ -142,6 +143,7 @@ def sample(
         pictures = model.draws(height, width, seeds, batch=batch_size, hold=held, held=seed, **alike)
     else:
         pictures = model.between(height, width, seed, to, frames, **alike)
+    sweep_all(files)
     bar = photo_progress(number, quiet)
     with bar:
         task = bar.add_task(model.path.stem, total=number)

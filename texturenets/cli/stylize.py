@@ -169,7 +169,7 @@ def stylize(
 
 def _refuse(why: str, flags: Mapping[str, Any]) -> None:
     """Raise UserError for flags that are given and would do nothing."""
-    given = [name for name, value in flags.items() if value not in (None, False)]
+    given = [name for name, value in flags.items() if value is not None and value is not False]
     if given:
         raise UserError(f"{why}: leave out {', '.join(given)}")
 

@@ -16,7 +16,7 @@ from texturenets._version import __version__
 from texturenets.cluster import places
 from texturenets.cluster.manifest import Outcome
 from texturenets.errors import MissingError, UserError
-from texturenets.files import cache_folder, whole
+from texturenets.files import cache_folder, opened, whole
 from texturenets.outofcore.limits import Options
 from texturenets.overlap import overlapped
 
@@ -210,10 +210,12 @@ def _local(one: Ask, here: Path) -> tuple[Path, Path]:
 
 def _readable(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             file.read()
     except OSError:
         return False
+    except UserError:  # no file at all, and so it will be the next time
+        return True
     return True
 
 
