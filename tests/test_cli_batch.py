@@ -221,7 +221,7 @@ def test_a_film_among_frames_is_left_out_aloud(here: Path, capsys: pytest.Captur
 # ---- what is said ---------------------------------------------------------------------------------------
 
 
-def test_half_of_the_bits_are_lost_aloud(
+def test_what_is_lost_of_a_photo_is_said(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Image.fromarray(np.full((18, 24), 30000, np.uint16)).save("deep.png")
@@ -233,10 +233,16 @@ def test_half_of_the_bits_are_lost_aloud(
     assert capsys.readouterr().err == ""
     assert stylize("deep.png", "--quiet") == 0
     assert capsys.readouterr().err == ""
-    if pytest.importorskip("pyvips"):
-        monkeypatch.setattr(limits, "too_large", lambda *_: True)
-        assert stylize("deep.png") == 0
-        assert "deep.png holds 16 bits a colour" in capsys.readouterr().err
+    pages = [Image.new("RGB", (24, 18), (i, 0, 0)) for i in range(2)]
+    for name in ("a.tif", "b.tif"):
+        pages[0].save(name, save_all=True, append_images=pages[1:])
+    assert stylize("a.tif", "b.tif", "-s", "all", "-o", "out/") == 0
+    note = "texturenets: note: a.tif and 1 more hold several pictures, of which the first is repainted"
+    assert capsys.readouterr().err.splitlines() == [note, "4 done"]
+    pytest.importorskip("pyvips", reason="pyvips is not installed")
+    monkeypatch.setattr(limits, "too_large", lambda *_: True)
+    assert stylize("deep.png") == 0
+    assert "deep.png holds 16 bits a colour" in capsys.readouterr().err
 
 
 def test_ctrl_c_says_what_is_done(

@@ -124,7 +124,7 @@ def carry_out(
     sweep_all(results)  # what runs that were killed have left
     report = Report(sum(len(work.films) + len(work.photos) for work in plan.works), quiet)
     engines: set[str] = set()
-    deep: list[Path] = []
+    notes: dict[str, list[Path]] = {}
     with report.interruptible():
         for work in plan.works:
             todo = work.without(there)
@@ -137,23 +137,27 @@ def carry_out(
                     report.result(job.result, there=True)
             if painter is not None and todo.films:
                 film.carry_out(todo.films, painter, work.options, report)
-            _paint(work, todo.photos, painter, report, deep)
-    if deep and not quiet:
-        _tell_of_depth(deep)
+            _paint(work, todo.photos, painter, report, notes)
+    if not quiet:
+        _tell(notes)
     status = report.end()
     if sheet:
         contact.write(plan.folder, [(work.model.stem, work.photos) for work in plan.works])
     return status
 
 
-def _tell_of_depth(deep: Sequence[Path]) -> None:
-    each = list(dict.fromkeys(deep))
-    more = f" and {len(each) - 1} more hold" if len(each) > 1 else " holds"
-    complain(f"note: {each[0]}{more} 16 bits a colour, of which results have 8")
+def _tell(notes: Mapping[str, Sequence[Path]]) -> None:
+    """What photos hold that results do not."""
+    for what, photos in notes.items():
+        each = list(dict.fromkeys(photos))
+        more = f" and {len(each) - 1} more hold" if len(each) > 1 else " holds"
+        complain(f"note: {each[0]}{more} {what}")
 
 
-def _paint(work: Work, todo: Sequence[Job], painter: Style | None, report: Report, deep: list[Path]) -> None:
-    """The photos of a style; what is not to do is there. `deep` takes those that lose half of their bits."""
+def _paint(
+    work: Work, todo: Sequence[Job], painter: Style | None, report: Report, notes: dict[str, list[Path]]
+) -> None:
+    """The photos of a style; what is not to do is there. `notes` takes what is lost of them."""
     if painter is None:
         for _, result in work.photos:
             report.result(result, there=True)
@@ -161,7 +165,9 @@ def _paint(work: Work, todo: Sequence[Job], painter: Style | None, report: Repor
     from texturenets.overlap import overlapped
 
     follow(painter, report.quiet, bar=len(todo) == 1)
-    decode, compute, encode = steps(painter, work.asked, deep.append)
+    decode, compute, encode = steps(
+        painter, work.asked, lambda photo, what: notes.setdefault(what, []).append(photo)
+    )
     written: dict[Path, bool] = {}  # whether they have been told of
 
     def noted(job: Job, picture: image.Picture | None) -> None:
@@ -187,12 +193,12 @@ def _paint(work: Work, todo: Sequence[Job], painter: Style | None, report: Repor
 
 
 def steps(
-    painter: Style, asked: Mapping[Path, Options], deep: Callable[[Path], None] = lambda _: None
+    painter: Style, asked: Mapping[Path, Options], note: Callable[[Path, str], None] = lambda *_: None
 ) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
     """Reading, repainting and writing a photo, for `overlapped`; one too large for memory is all repainting.
 
-    `asked`: what is asked for, by result. A photo of several results, one after the other, is read once. `deep` is
-    told of photos of more than the 8 bits that results have.
+    `asked`: what is asked for, by result. A photo of several results, one after the other, is read once. `note` is
+    told of photos that hold more than results do, and of what.
     """
     from texturenets import image
     from texturenets.arrays import to_numpy
@@ -202,13 +208,19 @@ def steps(
     def read(photo: Path, size: int | None, keep_gps: bool) -> image.Picture:
         return image.read(photo, longer=size, keep_gps=keep_gps)
 
+    def compare(photo: Path) -> None:
+        header = image.read_header(photo)
+        if header is not None and header.bits > 8:
+            note(photo, "16 bits a colour, of which results have 8")
+        if header is not None and header.several:
+            note(photo, "several pictures, of which the first is repainted")
+
     def decode(job: Job) -> image.Picture | None:
         options = asked[job[1]]
         if too_large(painter, job[0], options.size):
             return None
         picture = copy.copy(read(job[0], options.size, options.keep_gps))
-        if picture.bits > 8:
-            deep(job[0])
+        compare(job[0])
         return picture
 
     def compute(job: Job, picture: image.Picture | None) -> image.Picture | None:
@@ -217,9 +229,7 @@ def steps(
             from texturenets.outofcore.pictures import repaint
 
             repaint(painter, *job, options)
-            header = image.read_header(job[0])
-            if header is not None and header.bits > 8:
-                deep(job[0])
+            compare(job[0])
         else:
             picture.pixels = painter.stylize(to_numpy(picture.pixels), **options.painting)
         return picture

@@ -18,6 +18,7 @@ from texturenets.cli.common import (
     photo_progress,
     picture_size,
 )
+from texturenets.cli.styles import check_no_exemplar
 from texturenets.errors import UserError
 from texturenets.files import sweep_all
 
@@ -115,6 +116,7 @@ def sample(
 
     from texturenets import api, image
 
+    check_no_exemplar(texture)
     model = api.load_texture(texture, device, engine=engine, precision=precision, generator=generator)
     height, width = asked or (model.fixed or DEFAULT,) * 2
     tile: Tileable = False

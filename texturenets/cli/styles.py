@@ -33,19 +33,41 @@ def find_styles(names: Sequence[str] | None, photos: Sequence[str]) -> list[Path
 
 def check_no_picture(name: str, photos: Sequence[str]) -> None:
     """Raise UserError where a painting, or another program's network, is named as a style."""
-    from texturenets import image
-
-    path = Path(name)
-    if not path.suffix or not path.is_file():
-        return
-    if path.suffix.lower() in PUBLISHED:
-        raise UserError(
-            f"--style {name} is another program's network: `texturenets convert {name}` makes a style of it"
-        )
-    if image.is_picture(path) or image.read_header(path) is not None:
+    check_published(name)
+    if is_picture(name):
         photo = photos[0] if photos else "PHOTO"
         raise UserError(
             f"--style {name} is a picture, and no trained style yet: `texturenets train style {name} --content "
             f"FOLDER-OF-PHOTOS` trains one, in a minute on a graphics card and an hour on a processor; `texturenets "
             f"optimize --style {name} --content {photo}` repaints this one photo without, in minutes"
         )
+
+
+def check_no_exemplar(name: str) -> None:
+    """Raise UserError where a picture, or another program's network, is named as a texture."""
+    check_published(name)
+    if is_picture(name):
+        raise UserError(
+            f"{name} is a picture, and no trained texture yet: `texturenets train texture {name}` trains one; "
+            f"`texturenets optimize --style {name}` draws one sample without"
+        )
+
+
+def check_published(name: str) -> None:
+    """Raise UserError for another program's network, which can be converted."""
+    if Path(name).suffix.lower() in PUBLISHED and Path(name).is_file():
+        raise UserError(
+            f"{name} is another program's network: `texturenets convert {name}` makes a model of it"
+        )
+
+
+def is_picture(name: str) -> bool:
+    """Whether the file of that name is a picture, or called like one."""
+    from texturenets import image
+
+    path = Path(name)
+    return (
+        bool(path.suffix)
+        and path.is_file()
+        and (image.is_picture(path) or image.read_header(path) is not None)
+    )

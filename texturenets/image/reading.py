@@ -115,6 +115,11 @@ def _bits(image: Image.Image) -> int:
     return 16 if ";16" in _raw(image) or ";12" in _raw(image) or image.mode == "I" else 8
 
 
+def _several(image: Image.Image) -> bool:
+    # A phone's JPEG holds depths and the like beside its one picture (MPO).
+    return image.format in ("TIFF", "AVIF") and bool(getattr(image, "is_animated", False))
+
+
 def decode(image: Image.Image, limit: int, longer: int | None, keep_gps: bool) -> Picture:
     """An image of Pillow's as `read` gives it. Raises UserError, and what Pillow raises."""
     width, height = image.size
@@ -177,7 +182,7 @@ class Header:
     """What a file says of its picture without its pixels being decoded.
 
     `size` (H, W) is as stored, `orientation` what turns it upright (EXIF, 1 to 8), `format` Pillow's name, `bits`
-    8 or 16 a channel.
+    8 or 16 a channel, `several` whether there are more pictures in it: pages of a TIFF, frames of an AVIF.
     """
 
     size: tuple[int, int]
@@ -185,6 +190,7 @@ class Header:
     format: str
     exif: bytes | None
     bits: int = 8
+    several: bool = False
 
     @property
     def upright(self) -> tuple[int, int]:
@@ -200,9 +206,8 @@ def read_header(path: StrPath, *, keep_gps: bool = False) -> Header | None:
                 image = Image.open(file, formats=sorted(set(formats.known_formats().values())))
             with image:
                 exif = carried(image, keep_gps)
-                return Header(
-                    (image.height, image.width), orientation(image), image.format or "", exif, _bits(image)
-                )
+                size, several = (image.height, image.width), _several(image)
+                return Header(size, orientation(image), image.format or "", exif, _bits(image), several)
     except Exception:  # noqa: BLE001  `read` says what is wrong with it
         return None
 

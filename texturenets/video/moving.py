@@ -28,7 +28,7 @@ def is_moving(path: Path) -> bool:
     """Whether the picture at `path` holds more than one frame; False for what cannot be opened."""
     try:
         with without_pillows_limit(), opened(path) as file, Image.open(file) as picture:
-            return int(getattr(picture, "n_frames", 1)) > 1
+            return bool(getattr(picture, "is_animated", False))  # the number would have them all looked at
     except Exception:  # noqa: BLE001  decoders raise anything; whoever reads the picture will say what is wrong
         return False
 
