@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +88,26 @@ def test_all_stands_for_the_shipped_styles(here: Path, capsys: pytest.CaptureFix
     own.write_bytes(modelfile.shipped()["wave"].read_bytes())
     assert stylize("a.png", "-s", "all", "-s", "own.safetensors", "-s", "wave", "--quiet") == 0
     assert capsys.readouterr().out.split() == ["a-plain.png", "a-wave.png", "a-own.png"]
+
+
+def test_one_style_is_in_memory_at_a_time(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photo("a.png")
+    load, loaded = api.load_style, []
+
+    def one(path: Path, **how: Any) -> api.Style:
+        assert not [style for style in loaded if style() is not None]
+        style = load(path, **how)
+        loaded.append(weakref.ref(style))
+        return style
+
+    monkeypatch.setattr(api, "load_style", one)
+    gc.collect()
+    gc.disable()
+    try:
+        assert stylize("a.png", "-s", "all", "--quiet") == 0
+    finally:
+        gc.enable()
+    assert len(loaded) == 2
 
 
 def test_styles_of_one_name_become_files_of_two(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -115,6 +115,7 @@ def carry_out(
     quiet: bool,
     sheet: bool,
 ) -> int:
+    """Do all of it; the exit status. Raises UserError where nothing of it can be done."""
     if skip_existing and any(isinstance(job.result, str) for work in plan.works for job in work.films):
         raise UserError("--skip-existing looks at whole films, not at numbered frames")
     if sheet:
@@ -128,6 +129,7 @@ def carry_out(
     with report.interruptible():
         for work in plan.works:
             todo = work.without(there)
+            painter: Style | None = None  # the one before goes first: its buffers may be gigabytes
             painter = load(work.model) if todo.films or todo.photos else None
             if painter is not None and say_engine and not quiet and painter.engine.name not in engines:
                 engines.add(painter.engine.name)
