@@ -136,7 +136,7 @@ def test_several_styles_by_weight(here: Here) -> None:
     assert half != first
     assert here.run("--style-weights", "3,3", "-o", "4.png", styles=both).read_bytes() == half
     assert here.run("--style-weights", "1,2", "-o", "5.png", styles=both).read_bytes() not in (first, half)
-    assert "1 numbers for 2 styles" in here.fail("--style-weights", "1", styles=both)
+    assert "1 number for 2 styles" in here.fail("--style-weights", "1", styles=both)
     assert "--style-weights a,b" in here.fail("--style-weights", "a,b", styles=both)
     assert "not all of them 0" in here.fail("--style-weights", "0,0", styles=both)
 

@@ -189,6 +189,14 @@ def test_mistakes_are_one_line_and_status_2(
     assert files(here) == []
 
 
+def test_a_picture_is_no_texture_yet(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (8, 8)).save("bark.png")
+    assert main(["sample", "bark.png"]) == 2
+    error = capsys.readouterr().err
+    assert "texturenets train texture bark.png" in error
+    assert error.count("\n") == 1
+
+
 def test_a_texture_repaints_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Image.new("RGB", (8, 8)).save("photo.png")
     assert main(["stylize", "photo.png", "-s", "bark"]) == 2

@@ -15,7 +15,7 @@ from PIL import Image
 from texturenets import api, image, modelfile
 from texturenets.cli import main
 from texturenets.cli.common import download_progress, photo_progress
-from texturenets.cli.stylize import plan
+from texturenets.cli.plan import plan_of as plan
 from texturenets.errors import UserError
 from texturenets.generators import build
 from texturenets.modelfile import Header
@@ -230,7 +230,7 @@ def test_photos_are_never_overwritten(here: Path, capsys: pytest.CaptureFixture[
         (["stylize", "a.jpg", "--device", "gpu"], "cuda"),
         (["stylize", "a.jpg", "-s", "wav"], "did you mean 'wave'"),
         (["stylize", "a.jpg", "-s", "gone.safetensors"], "gone.safetensors"),
-        (["stylize", "a.jpg", "-s", "a.jpg"], "not a texturenets model"),
+        (["stylize", "a.jpg", "-s", "a.jpg"], "optimize --style a.jpg --content a.jpg"),
         (["stylize", "b.jpg"], "b.jpg"),
         (["stylize", "*.png"], "*.png"),
         (["stylize", "empty"], "empty"),
@@ -283,6 +283,13 @@ def test_interrupted(here: Path, capsys: pytest.CaptureFixture[str], monkeypatch
     assert one_line(capsys.readouterr().err) == "texturenets: interrupted\n"
 
 
+def test_without_a_word_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    shown = capsys.readouterr().out
+    commands = [words[1] for line in shown.splitlines() if len(words := line.split()) > 2]
+    assert commands.index("stylize") < commands.index("optimize") < commands.index("sample")
+
+
 def test_help_needs_no_torch() -> None:
     program = (
         "import sys; from texturenets.cli import main\n"
@@ -316,6 +323,17 @@ def test_demo(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert height > 213 + 320
 
 
+def test_the_demo_goes_on_past_a_bad_photo(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photo("in/a.png")
+    Path("in/b.png").write_bytes(b"broken")
+    assert main(["demo", "--photo", "in", "-o", "shown"]) == 2
+    output = capsys.readouterr()
+    assert "in/b.png" in one_line(output.err)
+    assert output.out == "shown/contact-sheet.jpg\n"
+    assert main(["demo", "--photo", "in/b.png"]) == 2
+    assert capsys.readouterr().err.endswith("texturenets: no photo can be read\n")
+
+
 def test_the_demos_own_photos(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("skimage", reason="the demo's photos come with scikit-image")
     assert main(["demo", "--size", "64"]) == 0
@@ -328,7 +346,7 @@ def test_the_demo_without_photos_or_styles(
 ) -> None:
     monkeypatch.setitem(sys.modules, "skimage", None)
     assert main(["demo"]) == 2
-    assert "texturenets[demo]" in one_line(capsys.readouterr().err)
+    assert "[demo]'" in one_line(capsys.readouterr().err)
     monkeypatch.setattr(modelfile, "ZOO", here)
     assert main(["demo"]) == 2
     assert "texturenets train style" in one_line(capsys.readouterr().err)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import threading
@@ -24,14 +25,15 @@ from PIL import Image
 
 from texturenets import cluster, modelfile
 from texturenets.cli import main
+from texturenets.cli.batch import steps
 from texturenets.cli.common import cluster_words
-from texturenets.cli.stylize import steps
 from texturenets.cluster import manifest, places, rays
 from texturenets.cluster.manifest import Job, Manifest, Outcome
 from texturenets.cluster.places import Folder, Photo
 from texturenets.cluster.worker import DEATHS, Ask, Journal, Task, Worker
 from texturenets.errors import UserError
 from texturenets.generators import build
+from texturenets.image import formats
 from texturenets.modelfile import Header
 from texturenets.outofcore.limits import Options
 from texturenets.specs import Residual
@@ -378,6 +380,33 @@ def test_a_folder_and_what_is_missing_the_next_time(no_ray: Path, capsys: pytest
     assert clustered()[2].splitlines()[-1] == "4 done"
 
 
+def test_films_and_what_cannot_be_read_are_named_and_count(
+    no_ray: Path, memory: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = {suffix: name for suffix, name in formats.known_formats().items() if name != "HEIF"}
+    monkeypatch.setattr(formats, "known_formats", lambda: known)  # as without the plug-in
+    picture(no_ray / "in/a.jpg")
+    frames = [Image.new("RGB", (8, 8), (i, 0, 0)) for i in range(3)]
+    frames[0].save(no_ray / "in/moving.gif", save_all=True, append_images=frames[1:])
+    (no_ray / "in/photo.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(64))
+    (no_ray / "in/clip.mp4").write_bytes(b"\0\0\0\x18ftypisom" + bytes(64))
+    for path in (no_ray / "in").iterdir():
+        memory.pipe_file(f"/bucket/in/{path.name}", path.read_bytes())
+    for source, output in (("in", "out"), ("memory://bucket/in", "remote")):
+        for again in ("", " (as before; it has not changed)"):
+            assert main(["stylize", source, "-o", output, "--cluster", "--engine", "torch", "--quiet"]) == 2
+            told = capsys.readouterr()
+            assert told.out == f"{output}/a-s.jpg\n"
+            *lines, summary = told.err.splitlines()
+            names = ("clip.mp4", "photo.heic", "moving.gif")
+            clip, heic, moving = (line for name in names for line in lines if name in line)
+            assert clip.endswith(f"clip.mp4 is a film: --cluster repaints photos; do it without{again}")
+            assert moving.endswith(f"moving.gif is a film: --cluster repaints photos; do it without{again}")
+            assert "photo.heic: HEIC needs pillow-heif" in heic
+            assert not heic.endswith("it has not changed)")  # the plug-in may be there the next time
+            assert "3 failed" in summary
+
+
 def test_a_run_that_is_interrupted_keeps_what_is_done(
     no_ray: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -394,7 +423,8 @@ def test_a_run_that_is_interrupted_keeps_what_is_done(
     monkeypatch.setattr(InProcess, "run", interrupted)
     command = ["stylize", "in", "-o", "out", "--cluster", "--engine", "torch"]
     assert main(command) == 130
-    assert capsys.readouterr().err.splitlines()[-1] == "texturenets: interrupted"
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told == "texturenets: interrupted: 11 of 30 done; the same command goes on"
     monkeypatch.setattr(InProcess, "run", run)
     assert main(command) == 0
     assert capsys.readouterr().err.splitlines()[-1] == "19 done, 11 there already"
@@ -436,6 +466,8 @@ def test_from_store_to_store(no_ray: Path, memory: Any, capsys: pytest.CaptureFi
         (["in", "-o", "out", "--cluster", "--device", "cuda"], "no graphics card"),
         (["in", "-o", "out", "--cluster", "--memory", "much"], "--memory"),
         (["none", "-o", "out", "--cluster"], "none"),
+        (["in", "-o", "out", "--cluster", "--rate", "25", "--sheet"], "leave out --rate, --sheet"),
+        (["in", "-o", "out", "--cluster", "-s", "s", "-s", "copy.safetensors"], "one style at a time"),
     ],
 )
 def test_mistakes(
@@ -443,6 +475,7 @@ def test_mistakes(
 ) -> None:
     for name in ("a.jpg", "a-s.jpg", "x/b.jpg"):
         picture(no_ray / "in" / name)
+    (no_ray / "copy.safetensors").write_bytes(modelfile.shipped()["s"].read_bytes())
     status = main(["stylize", *words, "--engine", "torch"])
     error = capsys.readouterr().err
     assert status == (2 if told else 0), error
@@ -458,7 +491,7 @@ def test_without_ray_the_extra_is_named(
     picture(here / "a.jpg")
     monkeypatch.setattr(rays, "find_spec", lambda _: None)
     assert main(["stylize", "a.jpg", "-o", "out/", "--cluster"]) == 2
-    assert "texturenets[cluster]" in capsys.readouterr().err
+    assert "[cluster]'" in capsys.readouterr().err
 
 
 def test_an_address_where_nothing_answers() -> None:
@@ -513,5 +546,9 @@ def test_with_ray_a_worker_is_killed(here: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_ray_is_imported_by_one_module_alone() -> None:
-    for path in Path(cluster.__file__).parent.glob("*.py"):
-        assert path.name == "rays.py" or "import ray\n" not in path.read_text()
+    imports = re.compile(r"^\s*(import|from) ray\b", re.MULTILINE)
+    assert imports.search("    import ray.data\n")
+    found = [
+        path for path in Path(cluster.__file__).parents[1].rglob("*.py") if imports.search(path.read_text())
+    ]
+    assert [path.name for path in found] == ["rays.py"]

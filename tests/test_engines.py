@@ -383,6 +383,26 @@ def test_the_longest_unused_go(kept: Path, monkeypatch: pytest.MonkeyPatch, tmp_
     assert entries[1].facts(".onnx") is None
 
 
+def test_four_processes_fill_one_cache(kept: Path) -> None:
+    """What one of them lists or is about to read, another may have dropped."""
+    program = (
+        "import pathlib, sys\nfrom texturenets.engines import cache\ncache.KEPT = 2\n"
+        "for i in range(60):\n"
+        "    model = pathlib.Path(f'{sys.argv[1]}{i % 7}.model'); model.write_bytes(model.name.encode())\n"
+        "    entry = cache.Entry(model)\n"
+        "    for suffix in ('.onnx', '.json'): entry.keep(suffix, b'{}')\n"
+        "    entry.facts('.onnx'); entry.read('.onnx')\n"
+    )
+    kept.mkdir(parents=True)
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, name], cwd=kept.parent, stderr=subprocess.PIPE, text=True
+        )
+        for name in "abcd"
+    ]
+    assert [(run.communicate()[1], run.returncode) for run in runs] == [("", 0)] * 4
+
+
 PROGRAM = """
 import sys
 from texturenets.cli import main
@@ -440,7 +460,7 @@ def test_what_is_not_installed_is_named(
 ) -> None:
     path = save(tmp_path / "a.safetensors")
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(UserError, match=rf"texturenets\[{engine}\]"):
+    with pytest.raises(UserError, match=rf"\[{engine}\]'"):
         engines.load(path, engine)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,13 +68,13 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     assert names(tmp_path) == ["file", "folder"]
 
 
-def test_rights_are_those_of_any_new_file(tmp_path: Path) -> None:
-    before = os.umask(0o027)
-    try:
-        with files.whole(tmp_path / "x"):
-            pass
-    finally:
-        os.umask(before)
+def test_rights_are_those_of_any_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = (
+        "import os, pathlib\nos.umask(0o027)\nfrom texturenets import files\n"
+        "os.umask = None  # what all threads share is left alone from here on\n"
+        "with files.whole(pathlib.Path('x')): pass"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)
     assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == 0o640
 
 
@@ -83,17 +85,53 @@ def test_the_longest_name_that_a_file_system_takes(tmp_path: Path) -> None:
     assert path.read_text() == "x"
 
 
-def test_sweep_removes_what_a_killed_writer_left(tmp_path: Path) -> None:
+def test_sweep_removes_what_a_killed_writer_left_and_nothing_else(tmp_path: Path) -> None:
     path, other = tmp_path / "a.txt", tmp_path / "b.txt"
-    with files.aside(path) as mine, files.aside(other) as theirs:
+    program = "import os, pathlib, sys\nfrom texturenets import files\n" + (
+        "with files.aside(pathlib.Path(sys.argv[1])): os.kill(os.getpid(), 9)"
+    )
+    for one in (path, other):
+        subprocess.run([sys.executable, "-c", program, one], check=False)
+    assert len(names(tmp_path)) == 2
+    with files.aside(path) as mine:
         files.sweep(path)
-        assert not mine.exists()
-        assert theirs.exists()
+        assert mine.exists()  # somebody is writing it
+        assert len(names(tmp_path)) == 2
         (tmp_path / "kept.part").write_text("")  # not hidden: nobody's but the user's
         (tmp_path / ".hidden").write_text("")
+        os.mkfifo(tmp_path / ".pipe.part")
         files.sweep(tmp_path)
-        assert names(tmp_path) == [".hidden", "kept.part"]
+        assert names(tmp_path) == [mine.name, ".hidden", ".pipe.part", "kept.part"]
     files.sweep(tmp_path / "gone" / "x")
+
+
+def test_a_file_that_is_swept_before_it_is_locked_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, made = files._lock, []
+
+    def late(handle: int, **how: bool) -> bool:
+        if not made:
+            made.extend(tmp_path.iterdir())
+            made[0].unlink()
+        return lock(handle, **how)
+
+    monkeypatch.setattr(files, "_lock", late)
+    with files.whole(tmp_path / "x") as part:
+        assert part != made[0]
+        part.write_text("x")
+    assert names(tmp_path) == ["x"]
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="pipe is not a regular file"):
+        files.opened(tmp_path / "pipe")
+    with pytest.raises(UserError, match="not a regular file"):
+        files.opened(Path("/dev/zero"))
+    (tmp_path / "x").write_bytes(b"x")
+    with files.opened(tmp_path / "x") as file:
+        assert file.read() == b"x"
 
 
 def test_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

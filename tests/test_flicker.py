@@ -130,4 +130,4 @@ def test_mistakes(
         assert told in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "cv2", None)
     assert main(["evaluate", str(model), "--film", str(clip)]) == 2
-    assert "texturenets[video]" in capsys.readouterr().err
+    assert "[video]'" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import struct
 import warnings
 import zlib
@@ -529,7 +530,7 @@ def test_heic_without_its_plug_in_says_what_to_install(
     refused(tmp_path / "a.heic", "HEIC needs pillow-heif")
     with pytest.raises(UserError, match="HEIC needs pillow-heif"):
         tni.write(tmp_path / "b.heic", torch.rand(3, 4, 4))
-    assert not tni.is_picture("a.heic")
+    assert tni.expand([tmp_path]) == [tmp_path / "a.heic"]  # to be told of, not passed over
 
 
 def test_huge_pictures_are_refused_unless_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -771,6 +772,16 @@ def test_expand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
                            ("folder.png", "no pictures in the folder"), ("*.txt", "no pictures match")):  # fmt: skip
         with pytest.raises(UserError, match=match):
             tni.expand(["b.png", pattern])
+
+
+def test_what_is_no_file_is_told_of(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "link.png").symlink_to("gone.png")
+    (tmp_path / "folder.png").mkdir()
+    assert tni.expand([tmp_path]) == [tmp_path / "link.png", tmp_path / "pipe.jpg"]
+    refused(tmp_path / "pipe.jpg", "not a regular file")
+    assert tni.read_header(tmp_path / "pipe.jpg") is None
+    refused(tmp_path / "link.png", "no such file")
 
 
 def test_suffixes() -> None:

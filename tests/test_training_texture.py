@@ -267,7 +267,7 @@ def test_the_mixed_objective_learns_texture_on_a_few_photos(
     assert len(files[0]) == 2
     assert files[0] < files[1]
     for flags, says in (
-        ({"texture_photos": 99}, "there are 5 photos"),
+        ({"texture_photos": 99}, "holds 5 photos"),
         ({"texture_photos": 1, "batch_size": 3}, "even --batch-size"),
         ({"texture_photos": 1, "content_weight": 0}, "--content-weight"),
     ):

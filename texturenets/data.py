@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from texturenets import image
-from texturenets.errors import UserError
+from texturenets.errors import UserError, counted
 
 # Photos are shrunk until the crop's side is between two thirds of their shorter side and all of it: a native
 # crop of a 12-megapixel photo holds grass or sky and nothing to recognise.
@@ -217,7 +217,7 @@ class Crops(Dataset[Batch]):
                     unreadable.append(str(error))
             else:
                 raise UserError(
-                    f"none of the {len(self.files)} photos can be read; the last: {unreadable[-1]}"
+                    f"none of {counted(len(self.files), 'photo')} can be read; the last: {unreadable[-1]}"
                 )
             crops.append(crop(rgb, self.side, random, self.flip))
         return Batch(step, torch.stack(crops), unreadable)

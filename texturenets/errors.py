@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class UserError(Exception):
     """A mistake in the input or in the machine's state; its text names the value and the way out."""
+
+
+class MissingError(UserError):
+    """What is wanted needs a package that is not installed."""
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
@@ -26,3 +31,24 @@ def reason(error: BaseException) -> str:
     """The text of `error` in one line; of an OSError without number and path."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return " ".join(text.split()) or type(error).__name__
+
+
+def install(extra: str) -> str:
+    """The command that installs an extra of this package, or of the clone that it runs from."""
+    clone = Path(__file__).parents[1]
+    if not (clone / "pyproject.toml").is_file():
+        return f"pip install 'texturenets[{extra}]'"
+    return f"pip install -e '{'.' if clone.samefile('.') else clone}[{extra}]'"
+
+
+def counted(number: int, thing: str) -> str:
+    """Of 1 and "photo" "1 photo", of 2 "2 photos"."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def duration(seconds: float) -> str:
+    """Rounded, in words: "2 seconds", "1 minute", "3 hours"; never 0."""
+    for unit, length in (("second", 1), ("minute", 60)):
+        if round(seconds / length) < 90:
+            return counted(max(1, round(seconds / length)), unit)
+    return counted(round(seconds / 3600), "hour")

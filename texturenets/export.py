@@ -14,7 +14,7 @@ import numpy as np
 
 from texturenets import engines, modelfile, noise, specs
 from texturenets.engines.facts import Facts
-from texturenets.errors import UserError, unknown
+from texturenets.errors import UserError, counted, unknown
 from texturenets.files import whole
 
 if TYPE_CHECKING:
@@ -145,12 +145,13 @@ def export_eight_bits(
     Files as `export`; they are kept in the cache as well, for the engines' precision "int8". Raises UserError as
     `texturenets.quantize.eight_bits`.
     """
-    from texturenets.quantize import eight_bits
+    from texturenets.quantize import eight_bits, load_nncf
 
+    load_nncf()  # says so where it is missing, before the work
     header = modelfile.read_header(path)
     graph, facts = engines.convert(path, generator, split=True)
     model, cost = eight_bits(graph, facts, photos)
-    said = {**metadata(header, facts), "bits": f"8, ranges from {cost.photos} photos"}
+    said = {**metadata(header, facts), "bits": f"8, ranges from {counted(cost.photos, 'photo')}"}
     files = _save_openvino(model, said, out)
     engines.keep_eight_bits(path, facts, out.read_bytes(), out.with_suffix(".bin").read_bytes())
     return files, cost

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texturenets import image
-from texturenets.errors import UserError
+from texturenets.errors import UserError, install
 from texturenets.files import sweep, whole
 from texturenets.outofcore.regions import Region, Size
 from texturenets.outofcore.sources import OnDisk
@@ -38,7 +38,7 @@ def vips() -> Any:
     except (ImportError, OSError):
         raise UserError(
             "this picture is too large to be held in memory, and libvips, which reads it strip by strip, is not "
-            "here: pip install 'texturenets[large]', give more --memory, or ask for less with --size"
+            f"here: {install('large')}, give more --memory, or ask for less with --size"
         ) from None
     pyvips.cache_set_max(0)  # of results, which nobody asks for twice
     return pyvips

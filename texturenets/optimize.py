@@ -23,7 +23,7 @@ from torch import Tensor
 
 from texturenets import noise
 from texturenets.descriptors import Descriptors
-from texturenets.errors import UserError
+from texturenets.errors import UserError, counted
 from texturenets.image import resize
 from texturenets.losses import Objective, Terms
 
@@ -204,7 +204,9 @@ def shares(count: int, weights: Sequence[float] | None) -> list[float]:
     """The part of the whole that each of `count` styles has. Raises UserError for weights that do not fit."""
     weights = [1.0] * count if weights is None else list(weights)
     if len(weights) != count:
-        raise UserError(f"--style-weights holds {len(weights)} numbers for {count} styles")
+        raise UserError(
+            f"--style-weights holds {counted(len(weights), 'number')} for {counted(count, 'style')}"
+        )
     total = sum(weights)
     if not all(0 <= w < math.inf for w in weights) or not 0 < total < math.inf:
         shown = ",".join(f"{w:g}" for w in weights)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from texturenets import image, noise, sizes
 from texturenets.engines import openvino_engine
 from texturenets.engines.facts import Facts
-from texturenets.errors import UserError
+from texturenets.errors import UserError, install
 
 PHOTOS: Final = 100
 """Photos that ranges are taken from, at most; benchmarks/eight_bits.py took as many."""
@@ -49,7 +49,7 @@ def eight_bits(graph: bytes, facts: Facts, photos: Path) -> tuple[Any, Cost]:
     can be read, and where the result differs too much.
     """
     core = openvino_engine.core()
-    nncf = _nncf()
+    nncf = load_nncf()
     if not facts.channels:
         raise UserError("--calibrate is for styles: a texture is drawn from noise, not from photos")
     inputs, unreadable = _inputs(photos, facts)
@@ -81,12 +81,13 @@ def _quantized(nncf: Any, plain: Any, inputs: Sequence[Any]) -> Any:
         )
 
 
-def _nncf() -> Any:
+def load_nncf() -> Any:
+    """NNCF. Raises UserError where it is not installed."""
     try:
         with openvino_engine.no_telemetry():
             import nncf
     except ImportError:
-        raise UserError("--calibrate: NNCF is not installed; pip install 'texturenets[quantize]'") from None
+        raise UserError(f"--calibrate: NNCF is not installed; {install('quantize')}") from None
     nncf.set_log_level(logging.ERROR)
     return nncf
 

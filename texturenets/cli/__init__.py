@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 
@@ -10,7 +9,8 @@ from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from texturenets._version import __version__
 from texturenets.cli.common import cluster_words, complain
-from texturenets.errors import UserError
+from texturenets.cli.streams import Terminated, drop_output, prepare, terminable
+from texturenets.errors import UserError, reason
 from texturenets.pages import use_large_pages
 
 app = App(
@@ -26,7 +26,7 @@ app = App(
 app.command("texturenets.cli.stylize:stylize", sort_key=1)
 app.command("texturenets.cli.sample:sample", sort_key=1.5)
 app.command("texturenets.cli.train:app", name="train", sort_key=2)
-app.command("texturenets.cli.optimize:optimize", sort_key=2.5)
+app.command("texturenets.cli.optimize:optimize", sort_key=1.2)
 app.command("texturenets.cli.evaluate:evaluate", sort_key=2.7)
 app.command("texturenets.cli.cache:cache", sort_key=3)
 app.command("texturenets.cli.convert:convert", sort_key=3.5)
@@ -39,11 +39,41 @@ app.command("texturenets.cli.demo:demo", sort_key=5)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line (None: the program's own); returns the exit status.
 
-    0 for success; 2 for a mistake of the user's, in one line on standard error; 130 after Ctrl-C.
+    0 for success; 2 for a mistake of the user's, in one line on standard error; 130 after Ctrl-C, 143 after SIGTERM.
     """
     if arguments is None:
         use_large_pages()
+    prepare()
     words = cluster_words(sys.argv[1:] if arguments is None else arguments)
+    try:
+        with terminable():
+            return _run(words)
+    except UserError as error:
+        complain(error)
+        return 2
+    except Terminated as error:
+        complain(f"terminated: {error}" if str(error) else "terminated")
+        return 143  # what a shell says of it: 128 and SIGTERM
+    except KeyboardInterrupt as error:
+        complain(f"interrupted: {error}" if str(error) else "interrupted")
+        return 130
+    except BrokenPipeError:
+        drop_output()  # whoever read it has read enough
+        return 141
+    except OSError as error:
+        if error.filename is not None:
+            complain(f"{_short(str(error.filename))}: {reason(error)}")
+        else:  # files are written in blocks that name them
+            drop_output()
+            complain(f"cannot write to standard output: {reason(error)}")
+        return 2
+
+
+def _short(name: str) -> str:
+    return name if len(name) < 100 else f"{name[:60]}...{name[-20:]}"
+
+
+def _run(words: Sequence[str]) -> int:
     try:
         if not words or words[0] in app.help_flags:
             for name in app:
@@ -51,21 +81,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = app(words)
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
-    except UserError as error:
-        complain(error)
-        return 2
     except CycloptsError as error:
         error.verbose = False
         chain = " ".join(["texturenets", *(error.command_chain or ())])
         text = str(error)
         if isinstance(error, UnusedCliTokensError):
             text = f"{' '.join(error.unused_tokens or ())}: there is no place for it here."
-        complain(f"{text.rstrip()} See `{chain} --help`.")
-        return 2
-    except KeyboardInterrupt:
-        complain("interrupted")
-        return 130
-    except BrokenPipeError:
-        # Whoever read the output has read enough. Python flushes once more at its end: into nothing.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141  # what a shell says of a program that ended so: 128 and SIGPIPE
+        raise UserError(f"{text.rstrip()} See `{chain} --help`.") from None

@@ -15,8 +15,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from texturenets.cli.common import complain, photo_progress
-from texturenets.cli.stylize import names, several, steps
+from texturenets.cli import report
+from texturenets.cli.batch import steps
+from texturenets.cli.common import complain
+from texturenets.cli.plan import names, several
 from texturenets.cluster import manifest, places, rays
 from texturenets.cluster.manifest import Job, Outcome
 from texturenets.cluster.worker import Ask, Task
@@ -68,18 +70,15 @@ def run(
     made = _made(asked, model)
     sizes = folder.sizes()
     found = manifest.sort(jobs, manifest.read(folder, list(sizes)), sizes, made, skip_existing=skip_existing)
-    report = Report(folder, quiet, bar=len(found.todo))
-    with report.bar:
+    told = Report(folder, len(jobs), quiet)
+    with told.interruptible(), told.bar(len(found.todo), "cluster"):
         for job in found.there:
-            report.result(job)
+            told.result(told.name(job), there=True)
         for job, reason in found.hopeless:
-            report.failure(job, f"{reason} (as before; it has not changed)")
+            told.failure(job.photo.name, f"{reason} (as before; it has not changed)")
         if found.todo:
-            _paint(
-                asked, found.todo, folder, report, model=model, made=made, address=address, workers=workers
-            )
-    report.end(len(found.there))
-    return 2 if report.failed else 0
+            _paint(asked, found.todo, folder, told, model=model, made=made, address=address, workers=workers)
+    return told.end(f", see {folder.name}")
 
 
 def _folder(output: str | None) -> places.Folder:
@@ -125,14 +124,14 @@ def _paint(
     asked: Run,
     todo: Sequence[Job],
     folder: places.Folder,
-    report: Report,
+    told: Report,
     *,
     model: bytes,
     made: str,
     address: str,
     workers: int | None,
 ) -> None:
-    """Have `todo` done, and tell `report` and the manifest."""
+    """Have `todo` done, and tell `told` and the manifest."""
     name, began = secrets.token_hex(4), time.monotonic()
     asks = [Ask(i, job.photo.name, folder.at(job.result), job.seed) for i, job in enumerate(todo)]
     results = [] if folder.remote else [Path(ask.result) for ask in asks]
@@ -166,15 +165,15 @@ def _paint(
         sweep_all(results)
         facts = asdict(asked.options) | {"engine": asked.engine, "precision": asked.precision}
         lines.head(made, style=asked.model.stem, options=facts, photos=len(todo), workers=number)
-        for row in cluster.run(task, portions, number, gpu=gpu, waiting=report.waiting):
+        for row in cluster.run(task, portions, number, gpu=gpu, waiting=told.waiting):
             if isinstance(row, str):
-                report.engine(row, number, threads)
+                told.engine(row, number, threads)
                 continue
             for i, outcome in row.items():
                 lines.add(todo[i], outcome, made)
-                report.outcome(todo[i], outcome)
+                told.outcome(todo[i], outcome)
             lines.flush()
-        lines.end(done=report.done, failed=len(report.failed), seconds=round(time.monotonic() - began, 1))
+        lines.end(done=told.done, failed=len(told.failed), seconds=round(time.monotonic() - began, 1))
 
 
 def _gpu(asked: Run, machines: Sequence[tuple[int, int]]) -> bool:
@@ -185,15 +184,12 @@ def _gpu(asked: Run, machines: Sequence[tuple[int, int]]) -> bool:
     return cards and asked.device in ("auto", "cuda") and asked.engine in ("auto", "torch")
 
 
-class Report:
+class Report(report.Report):
     """What the user sees: a bar, results on standard output, complaints, a summary."""
 
-    def __init__(self, folder: places.Folder, quiet: bool, bar: int) -> None:
-        self.folder, self.quiet = folder, quiet
-        self.bar = photo_progress(bar, quiet)
-        self._task = self.bar.add_task("cluster", total=bar)
-        self._later: list[str] = []
-        self.done, self.failed = 0, list[str]()
+    def __init__(self, folder: places.Folder, total: int, quiet: bool) -> None:
+        super().__init__(total, quiet, "the same command goes on", named=NAMED)
+        self.folder = folder
 
     def waiting(self) -> None:
         """Nothing has come yet."""
@@ -209,37 +205,11 @@ class Report:
 
     def outcome(self, job: Job, outcome: Outcome) -> None:
         """What became of a photo."""
-        self.bar.advance(self._task)
         if outcome.reason:
-            self.failure(job, outcome.reason)
+            self.failure(job.photo.name, outcome.reason)
         else:
-            self.done += 1
-            self.result(job)
+            self.result(self.name(job))
 
-    def result(self, job: Job) -> None:
-        """A result that is there."""
-        name = f"{self.folder.name.rstrip('/')}/{job.result}"
-        if self.bar.disable:
-            print(name, flush=True)
-        else:
-            self._later.append(name)  # would tear the bar, where both are on one terminal
-
-    def failure(self, job: Job, reason: str) -> None:
-        """A photo of which there is no result."""
-        complain(reason)
-        self.failed.append(job.photo.name)
-
-    def end(self, there: int) -> None:
-        """The last lines."""
-        for name in self._later:
-            print(name)
-        parts = [f"{self.done} done"]
-        if there:
-            parts.append(f"{there} there already")
-        if self.failed:
-            more = len(self.failed) - NAMED
-            parts.append(f"{len(self.failed)} failed: " + ", ".join(self.failed[:NAMED]))
-            parts[-1] += f" and {more} more, see {self.folder.name}" if more > 0 else ""
-            complain(", ".join(parts))
-        elif not self.quiet:
-            print(", ".join(parts), file=sys.stderr)
+    def name(self, job: Job) -> str:
+        """Of a result, as it is printed."""
+        return f"{self.folder.name.rstrip('/')}/{job.result}"

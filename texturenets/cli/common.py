@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import itertools
+import json
 import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -35,11 +37,17 @@ def picture_size(text: str) -> tuple[int, int]:
 def cluster_words(words: Sequence[str]) -> list[str]:
     """The words of a command line, with `local` after a `--cluster` that no address follows."""
     found = []
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in itertools.zip_longest(words, words[1:], fillvalue=""):
         found.append(word)
         if word == "--cluster" and not _ADDRESS.fullmatch(following):
             found.append("local")
     return found
+
+
+def print_json(value: Any) -> None:
+    """For programs: on standard output, escaped where that does not take all letters."""
+    utf8 = (sys.stdout.encoding or "utf-8").lower().replace("-", "") == "utf8"
+    print(json.dumps(value, indent=2, ensure_ascii=not utf8))
 
 
 def complain(message: object) -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from texturenets.cli.common import Device, Flag, photo_progress
-from texturenets.errors import UserError
+from texturenets.cli.common import Device, Flag, complain, photo_progress
+from texturenets.errors import UserError, install
 
 if TYPE_CHECKING:
     from texturenets.image import Picture
@@ -24,7 +24,7 @@ def demo(
     size: int = 1024,
     device: Device = "auto",
     quiet: Flag = False,
-) -> None:
+) -> int:
     """Repaint photos with every shipped style, and lay the results out on a contact sheet.
 
     Parameters
@@ -46,7 +46,7 @@ def demo(
     api.check_options(size, 1.0)
     api.find_style()  # says so where there is none
     styles = [api.load_style(path, device) for path in api.shipped_styles().values()]
-    photos = _own(photo, size) if photo else _bundled(size)
+    photos, failed = _own(photo, size) if photo else (_bundled(size), 0)
     names = [style.path.stem for style in styles]
 
     rows, labels = [], []
@@ -65,20 +65,28 @@ def demo(
     target = output / "contact-sheet.jpg"
     image.write(target, contactsheet.sheet(rows, ["photo", *names], labels))
     print(target)
+    return 2 if failed else 0
 
 
-def _own(patterns: list[str], size: int) -> list[tuple[str, Picture]]:
-    """The user's photos with names of their own, no larger than `size`."""
+def _own(patterns: list[str], size: int) -> tuple[list[tuple[str, Picture]], int]:
+    """The user's photos with names of their own, no larger than `size`; and how many cannot be read."""
     from texturenets import image
 
     result: dict[str, Picture] = {}
+    failed = 0
     for path in image.expand(patterns):
         name, number = path.stem, 1
         while name in result:
             number += 1
             name = f"{path.stem}-{number}"
-        result[name] = _fitted(image.read(path), size)
-    return list(result.items())
+        try:
+            result[name] = _fitted(image.read(path), size)
+        except UserError as error:
+            complain(error)
+            failed += 1
+    if not result:
+        raise UserError("no photo can be read")
+    return list(result.items()), failed
 
 
 def _bundled(size: int) -> list[tuple[str, Picture]]:
@@ -88,7 +96,7 @@ def _bundled(size: int) -> list[tuple[str, Picture]]:
     except ImportError:
         raise UserError(
             "the demo's photos come with scikit-image, which is not installed: "
-            "pip install 'texturenets[demo]', or give your own with --photo"
+            f"{install('demo')}, or give your own with --photo"
         ) from None
 
     from texturenets import image

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from texturenets.cli.common import EngineName, Flag
+from texturenets.cli.common import EngineName, Flag, print_json
 from texturenets.cli.flags import given, optional
 from texturenets.errors import UserError
 from texturenets.training.logistics import Logistics
@@ -115,7 +114,7 @@ def evaluate(
             found = {"model": loaded.name, "kind": "style", **found, "films": rows}
     progress("")
     if as_json:
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        print_json(found)
     else:
         _print(found)
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from texturenets.cli.common import Flag
-from texturenets.errors import UserError
+from texturenets.errors import UserError, counted
 
 
 def export(
@@ -71,7 +71,7 @@ def export(
             if not quiet:
                 mean, most = 255 * cost.mean, 255 * cost.most
                 far = f"{mean:.1f} of 255 from float32 on average, {most:.0f} at the 99.9th percentile"
-                print(f"{path.stem}: 8 bits; on {cost.photos} photos {far}", file=sys.stderr)
+                print(f"{path.stem}: 8 bits; on {counted(cost.photos, 'photo')} {far}", file=sys.stderr)
             print(*files, sep="\n", flush=True)
             continue
         done = exports.export(path, to, out, generator)

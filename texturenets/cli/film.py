@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from texturenets import video
-from texturenets.cli.common import complain, engine_note, photo_progress
+from texturenets.cli.common import complain, photo_progress
 from texturenets.cli.large import follow
+from texturenets.cli.report import Report, Sparingly
 from texturenets.errors import UserError
-from texturenets.files import sweep, whole
+from texturenets.files import sweep, sweep_all, whole
 
 if TYPE_CHECKING:
     from texturenets.api import Style
@@ -38,64 +39,44 @@ class Job:
         return Path(self.result).name if self.rate else self.sources[0].name
 
 
-def requested(
-    found: Sequence[Path],
-    roots: Sequence[Path],
-    output: str | None,
-    style: str,
-    *,
-    rate: float | None,
-    count: int,
-) -> list[Job]:
-    """The films among what is to be repainted; none where all are photos that become pictures.
+def among(found: Sequence[Path], output: str | None) -> set[Path]:
+    """The films and moving pictures among the files `found`, but for those that are to become a still picture."""
+    return {
+        path for path in found if video.is_film(path) and not (len(found) == 1 and _to_still(path, output))
+    }
 
-    `found`: all files; `roots`: files and folders as they were named. Raises UserError before any work is done.
+
+def whole_output(
+    found: Sequence[Path], films: Collection[Path], output: str | None, *, ordered: bool, rate: float | None
+) -> Job | None:
+    """The one film that `output` names: pictures that become one, or one that becomes numbered frames.
+
+    None where every file becomes one of its own. `ordered`: the pictures are those of a folder or pattern, to be
+    taken in counting order. Raises UserError before any work is done.
     """
     from texturenets.video.numbered import in_order
 
-    numbered = output is not None and video.is_numbered(output)
-    films = [p for p in found if p in set(roots) and video.is_film(p) and not _to_still(p, output)]
-    if output is not None and not films and _is_film_name(output, found):
-        frames = in_order(found) if len(roots) == 1 else found
-        path = Path(output).expanduser()
-        video.check_output(path, path)
-        jobs = [Job(tuple(frames), path, _rate(rate))]
-    elif not films:
-        if rate is not None:
-            raise UserError(f"--rate {rate:g} is for pictures that become a film, as with -o film.mp4")
-        return []
-    elif rate is not None:
-        raise UserError(
-            f"--rate {rate:g} is for pictures that become a film; {films[0]} has a rate of its own"
-        )
-    elif numbered:
-        assert output is not None
+    if output is not None and video.is_numbered(output) and films:
         video.check_numbered(output)
         if len(found) > 1:
             raise UserError(
                 f"--output {output} numbers the frames of one film, and there are {len(found)} files"
             )
-        jobs = [Job((films[0],), output)]
-    else:
-        from texturenets.cli.stylize import plan
+        _check_rate(rate, films)
+        return Job(tuple(films), output)
+    pictures = [path for path in found if path not in films]
+    if output is None or not pictures or not _is_film_name(output, pictures):
+        _check_rate(rate, films)
+        return None
+    path = Path(output).expanduser()
+    video.check_output(path, path)
+    return Job(tuple(in_order(pictures) if ordered else pictures), path, _rate(rate))
 
-        if len(films) < len(found):
-            output = _folder_for_both(output, len(found))
-        jobs = [Job((film,), result) for film, result in plan(films, output, style, roots, films=True)]
-    if count != 1:
-        raise UserError(f"--count {count} is for photos: of a film there is one result")
-    return jobs
 
-
-def _folder_for_both(output: str | None, number: int) -> str | None:
-    """The output of films and photos together: a folder, or none."""
-    if output is None or Path(output).expanduser().is_dir() or output.endswith("/"):
-        return output
-    if Path(output).suffix:
-        raise UserError(
-            f"--output {output} is one file, and there are {number}: give a folder, as with -o painted/"
-        )
-    return output + "/"
+def _check_rate(rate: float | None, films: Collection[Path]) -> None:
+    if rate is not None:
+        own = f"; {min(films)} has a rate of its own" if films else ", as with -o film.mp4"
+        raise UserError(f"--rate {rate:g} is for pictures that become a film{own}")
 
 
 def _is_film_name(output: str, found: Sequence[Path]) -> bool:
@@ -116,42 +97,16 @@ def _to_still(photo: Path, output: str | None) -> bool:
     return suffix in image.suffixes() and not moves
 
 
-def carry_out(
-    jobs: Sequence[Job],
-    found: Sequence[Path],
-    load: Callable[[], Style],
-    options: Options,
-    *,
-    skip_existing: bool,
-    say_engine: bool,
-    quiet: bool,
-) -> tuple[int, list[Path]]:
-    """One film after the other; the names of the results are printed.
-
-    Exit status, 2 where one of several has failed, and what is left of the files `found`.
-    """
-    if skip_existing and any(isinstance(job.result, str) for job in jobs):
-        raise UserError("--skip-existing looks at whole films, not at numbered frames")
-    taken = {path for job in jobs for path in job.sources}
-    rest = [path for path in found if path not in taken]
-    todo = [job for job in jobs if not (skip_existing and Path(job.result).exists())]
-    if todo:
-        painter = load()
-        if say_engine and not quiet:
-            engine_note(painter.engine)
-        follow(painter, quiet, bar=False)
-    status = 0
+def carry_out(jobs: Sequence[Job], painter: Style, options: Options, report: Report) -> None:
+    """One film after the other."""
+    follow(painter, report.quiet, bar=False)
     for job in jobs:
         try:
-            if job in todo:
-                _repaint(painter, job, options, quiet)
-            print(job.result, flush=True)
+            _repaint(painter, job, options, report.quiet)
         except UserError as error:
-            if len(found) == 1 or job.rate:
-                raise
-            complain(error)
-            status = 2
-    return status, rest
+            report.failure(job.sources[0], error)
+        else:
+            report.result(job.result)
 
 
 def _repaint(painter: Style, job: Job, options: Options, quiet: bool) -> None:
@@ -159,10 +114,16 @@ def _repaint(painter: Style, job: Job, options: Options, quiet: bool) -> None:
     from texturenets.video.repaint import painting, repaint
 
     with _opened(job, options) as source, _written(source, job.result, options, quiet) as sink:
-        bar = photo_progress(source.facts.count, quiet, "frames")
+        bar, sparingly = photo_progress(source.facts.count, quiet, "frames"), Sparingly()
         with bar:
             task = bar.add_task(job.name, total=source.facts.count)
-            done = repaint(source, sink, painting(painter, options), lambda n: bar.update(task, completed=n))
+
+            def progress(number: int) -> None:
+                bar.update(task, completed=number)
+                if bar.disable and not quiet:
+                    sparingly(f"{job.name}: {number} of {source.facts.count} frames")
+
+            done = repaint(source, sink, painting(painter, options), progress)
             bar.update(task, completed=done, total=done)
 
 
@@ -207,6 +168,7 @@ def _written(source: Source, result: Path | str, options: Options, quiet: bool) 
 
     if isinstance(result, str):
         frames = NumberedWriter(result, quality=options.quality)
+        sweep_all(frames.path(number) for number in range(1, source.facts.count + 1))
         yield frames
         older = frames.path(frames.number + 1)
         if older.exists() and not quiet:

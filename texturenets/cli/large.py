@@ -6,6 +6,7 @@ import atexit
 from typing import TYPE_CHECKING
 
 from texturenets.cli.common import complain
+from texturenets.cli.report import Sparingly
 
 if TYPE_CHECKING:
     from texturenets.api import Style
@@ -28,12 +29,15 @@ def follow(style: Style, quiet: bool, *, bar: bool) -> None:
     # A run that fails ends without a last call, and a bar that is never stopped leaves no cursor.
     atexit.register(stop)
 
+    sparingly, name = Sparingly(), style.name  # not the style, which would hold itself
+
     def progress(share: float) -> None:
         if not bar or not console.is_terminal:
+            sparingly(f"{name}: {share:.0%} of the picture")
             return
         if not bars:
             shown = Progress(
-                TextColumn(style.name, markup=False),
+                TextColumn(name, markup=False),
                 BarColumn(),
                 TaskProgressColumn(),
                 TimeRemainingColumn(elapsed_when_finished=True),

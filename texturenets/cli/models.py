@@ -5,14 +5,13 @@ from __future__ import annotations
 import base64
 import binascii
 import io
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from texturenets.cli.common import Flag, complain
+from texturenets.cli.common import Flag, complain, print_json
 from texturenets.errors import UserError
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def listing(*, as_json: AsJson = False) -> int:
         complain(problem)
     models = {name: (shipped[name], header) for name, header in headers.items()}
     if as_json:
-        _print_json([_facts(name, path, header) for name, (path, header) in models.items()])
+        print_json([_facts(name, path, header) for name, (path, header) in models.items()])
         return 2 if problems else 0
     if not models:
         if not problems:
@@ -84,7 +83,7 @@ def show(model: str, /, *, as_json: AsJson = False, thumbnail: Path | None = Non
     header = modelfile.read_header(path)
     facts = _facts(path.stem, path, header)
     if as_json:
-        _print_json(facts)
+        print_json(facts)
     else:
         from rich.table import Table
 
@@ -158,10 +157,6 @@ def _inline(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "none" if value is None else str(value)
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def _print_table(table: Table) -> None:

@@ -14,7 +14,8 @@ from cyclopts import Parameter
 from texturenets import presets, runs
 from texturenets.cli.common import Flag
 from texturenets.cli.flags import given, optional
-from texturenets.errors import UserError
+from texturenets.errors import UserError, counted
+from texturenets.files import sweep
 from texturenets.training.logistics import Logistics
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def optimize(
     options: LossFlags = None,
     logistics: LogisticsFlags = None,
 ) -> int:
-    """Synthesize a texture, or stylize a photo, by optimising pixels: the slow way, for comparison.
+    """Repaint a photo like any painting, or draw a texture like a picture, without training: the slow way.
 
     L-BFGS changes the picture until its statistics are those of the style. Ctrl-C ends it early and writes
     what there is.
@@ -159,6 +160,7 @@ def optimize(
         scales=scales,
         preserve_color=preserve_color,
     )
+    sweep(out)
     bar = None if quiet or not sys.stderr.isatty() else download_progress()
     networks, device = _networks(run, how, bar)
 
@@ -186,7 +188,7 @@ def optimize(
     if not finished:
         print(f"stopped after iteration {last.iteration} of {steps * scales}", file=sys.stderr)
     elif not quiet:
-        print(f"loss {last.loss:.4g} after {last.iteration} iterations", file=sys.stderr)
+        print(f"loss {last.loss:.4g} after {counted(last.iteration, 'iteration')}", file=sys.stderr)
     print(out)
     return 0 if finished else 130
 

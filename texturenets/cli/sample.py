@@ -18,7 +18,9 @@ from texturenets.cli.common import (
     photo_progress,
     picture_size,
 )
+from texturenets.cli.styles import check_no_exemplar
 from texturenets.errors import UserError
+from texturenets.files import sweep_all
 
 if TYPE_CHECKING:
     from texturenets.textures import Array, Levels, Texture, Tileable
@@ -114,6 +116,7 @@ def sample(
 
     from texturenets import api, image
 
+    check_no_exemplar(texture)
     model = api.load_texture(texture, device, engine=engine, precision=precision, generator=generator)
     height, width = asked or (model.fixed or DEFAULT,) * 2
     tile: Tileable = False
@@ -142,6 +145,7 @@ def sample(
         pictures = model.draws(height, width, seeds, batch=batch_size, hold=held, held=seed, **alike)
     else:
         pictures = model.between(height, width, seed, to, frames, **alike)
+    sweep_all(files)
     bar = photo_progress(number, quiet)
     with bar:
         task = bar.add_task(model.path.stem, total=number)

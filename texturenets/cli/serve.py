@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from texturenets.cli.common import Device, EngineName, Precision
-from texturenets.errors import UserError
+from texturenets.errors import UserError, install
 
 Many = Annotated[list[str] | None, Parameter(negative_iterable=())]
 
@@ -84,7 +84,7 @@ def serve(
     if page and find_spec("gradio") is None:
         missing.append("gradio (or --no-page)")
     if missing:
-        raise UserError(f"serving needs {', '.join(missing)}: pip install 'texturenets[web]'")
+        raise UserError(f"serving needs {', '.join(missing)}: {install('web')}")
     if not 0 <= port <= 65535:
         raise UserError(f"--port {port} is not between 0 and 65535")
 

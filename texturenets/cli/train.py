@@ -16,7 +16,7 @@ from cyclopts import App, Parameter
 from texturenets import presets, runs
 from texturenets.cli.common import Flag
 from texturenets.cli.flags import given, optional
-from texturenets.errors import UserError
+from texturenets.errors import UserError, counted, duration
 from texturenets.training import require
 from texturenets.training.logistics import Logistics
 
@@ -167,7 +167,7 @@ def _carry_out(training: Training, quiet: bool) -> int:
         print(training.folder)
         return 130
     best = training.state.best_step
-    print(f"{training.state.seconds / 60:.1f} minutes; the best of the run is step {best}", file=sys.stderr)
+    print(f"{duration(training.state.seconds)}; the best of the run is step {best}", file=sys.stderr)
     print(training.finish())
     return 0
 
@@ -177,9 +177,9 @@ def _warn(training: StyleTraining) -> None:
 
     count = training.count
     if count < SMALL_SET and training.fabric.is_global_zero:
-        photos, them = (f"{count} photos", "these") if count > 1 else ("1 photo", "it")
+        them = "these" if count > 1 else "it"
         print(
-            f"texturenets: only {photos}: the network will know {them} better than others "
+            f"texturenets: only {counted(count, 'photo')}: the network will know {them} better than others "
             f"(docs/training.md shows what it costs; {SMALL_SET} and more are fine)",
             file=sys.stderr,
         )
@@ -282,5 +282,5 @@ def _forecast(run: runs.Run, step: int, done: int, seconds: float, begun: float)
     pace = (seconds - begun) / done
     if run.minutes:
         steps = max(0.0, 60 * run.minutes - seconds) / max(pace, 1e-9)
-        return f"about {step + steps:.0f} steps in {run.minutes:g} minutes"
-    return f"about {(run.steps - step) * pace / 60:.0f} minutes for {run.steps} steps"
+        return f"about {step + steps:.0f} steps in {duration(60 * run.minutes)}"
+    return f"about {duration((run.steps - step) * pace)} for {counted(run.steps, 'step')}"

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from texturenets import image
+from texturenets import image, video
 from texturenets.errors import UserError
 
 _CHANGES = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated", "created")
@@ -99,6 +99,7 @@ def _has_folders(fs: Any) -> bool:
 def find(patterns: Sequence[str], output: str) -> list[Photo]:
     """The photos that `patterns` name: files, globs, folders with the folders in them, URLs of these; each once.
 
+    Films are among them, for a worker to refuse: nothing is passed over.
     Hidden files and folders are left out, and so is what lies in `output`. Raises UserError for a pattern that gives
     nothing.
     """
@@ -112,7 +113,8 @@ def find(patterns: Sequence[str], output: str) -> list[Photo]:
 
 def _local(pattern: str, output: str) -> Iterator[Photo]:
     root = Path(pattern).expanduser()
-    for path in image.expand([pattern], recursive=True, without=None if is_url(output) else output):
+    left_out = None if is_url(output) else output
+    for path in image.expand([pattern], recursive=True, without=left_out, also=video.SUFFIXES):
         inside = path.parent.relative_to(root) if root.is_dir() else Path()
         try:
             info = path.stat()
@@ -132,13 +134,13 @@ def _remote(url: str, output: str) -> Iterator[Photo]:
             infos = fs.glob(path, detail=True)
         else:
             infos = {path: fs.info(path)} if fs.exists(path) else {}
-    many = folder or len(infos) != 1
+    many, wanted = folder or len(infos) != 1, image.suffixes() | video.SUFFIXES
     left_out = f"{output.rstrip('/')}/" if is_url(output) else None
     count = 0
     for name, info in sorted(infos.items()):
         inside = PurePosixPath(name).relative_to(path) if folder else PurePosixPath(PurePosixPath(name).name)
         whole = str(fs.unstrip_protocol(name))
-        if info.get("type") != "file" or (many and not image.is_picture(name)):
+        if info.get("type") != "file" or (many and PurePosixPath(name).suffix.lower() not in wanted):
             continue
         if any(part.startswith(".") for part in inside.parts):
             continue

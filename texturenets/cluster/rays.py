@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from texturenets.cluster.manifest import Outcome
 from texturenets.cluster.worker import Ask, Task, Worker
-from texturenets.errors import UserError
+from texturenets.errors import UserError, counted, install
 
 LOCAL: Final = "local"
 """The address that means: start Ray on this machine, for this run."""
@@ -47,7 +47,7 @@ Batch = Sequence[Ask]
 def check_installed() -> None:
     """Raise UserError where Ray Data is not installed."""
     if any(find_spec(name) is None for name in ("ray", "pyarrow", "pandas")):
-        raise UserError("--cluster: Ray Data is not installed; pip install 'texturenets[cluster]'")
+        raise UserError(f"--cluster: Ray Data is not installed; {install('cluster')}")
 
 
 def cores() -> int:
@@ -260,11 +260,13 @@ def divide(machines: Sequence[tuple[int, int]], asked: int | None, gpu: bool, mo
     threads each, and all of them fit at once. Raises UserError where there are not so many.
     """
     units = sum(cards if gpu else cpus for cpus, cards in machines)
-    what = "graphics cards" if gpu else "cores"
+    what = "graphics card" if gpu else "core"
     if asked is not None and not 1 <= asked <= units:
-        raise UserError(f"--workers {asked}: the cluster has {units} {what}, and a worker needs one at least")
+        raise UserError(
+            f"--workers {asked}: the cluster has {counted(units, what)}, and a worker needs one at least"
+        )
     if not units:
-        raise UserError(f"--cluster: there are no {what} on it")
+        raise UserError(f"--cluster: there is no {what} on it")
     workers = min(asked or units, most)
     if gpu:
         return workers, 1

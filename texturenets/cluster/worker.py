@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from texturenets import api, budget
+from texturenets import api, budget, video
 from texturenets._version import __version__
 from texturenets.cluster import places
 from texturenets.cluster.manifest import Outcome
-from texturenets.errors import UserError
-from texturenets.files import cache_folder, whole
+from texturenets.errors import MissingError, UserError
+from texturenets.files import cache_folder, opened, whole
 from texturenets.outofcore.limits import Options
 from texturenets.overlap import overlapped
 
@@ -105,12 +105,16 @@ class Worker:
             photo = local[one.number][0]
             journal.begin(one.number)
             with _named(one.photo, photo):
-                if places.is_url(one.photo):
-                    places.fetch(one.photo, photo)
                 try:
+                    if photo.suffix.lower() not in video.READ and places.is_url(one.photo):
+                        places.fetch(one.photo, photo)
+                    if video.is_film(photo):
+                        in_photo.add(one.number)
+                        raise UserError(f"{photo} is a film: --cluster repaints photos; do it without")
                     return decode(local[one.number])
                 except UserError as error:
-                    if _readable(photo) and not isinstance(error.__context__, MemoryError):
+                    lacking = isinstance(error, MissingError) or isinstance(error.__context__, MemoryError)
+                    if not lacking and _readable(photo):
                         in_photo.add(one.number)
                     raise
 
@@ -206,10 +210,12 @@ def _local(one: Ask, here: Path) -> tuple[Path, Path]:
 
 def _readable(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             file.read()
     except OSError:
         return False
+    except UserError:  # no file at all, and so it will be the next time
+        return True
     return True
 
 

@@ -17,7 +17,7 @@ from texturenets.arrays import A
 from texturenets.engines import peak
 from texturenets.engines.cache import Entry
 from texturenets.engines.facts import ConversionError, Facts
-from texturenets.errors import UserError, unknown
+from texturenets.errors import UserError, install, unknown
 
 ENGINES: Final = ("auto", "torch", "openvino", "onnx")
 PRECISIONS: Final = ("auto", "float32", "bf16", "fp16", "int8")
@@ -150,9 +150,8 @@ def _converted(
     split = engine == "openvino"  # which may compute in bf16
     suffix = ".split.onnx" if split else ".onnx"
     facts = entry.facts(suffix) if entry else None
-    if entry is not None and facts is not None:
-        graph = entry.path(suffix).read_bytes()
-    else:
+    graph = entry.read(suffix) if entry and facts else None
+    if graph is None or facts is None:
         graph, facts = convert(path, generator, split=split)
         if entry is not None:
             entry.keep(suffix, graph)
@@ -182,17 +181,18 @@ def _in_eight_bits(path: Path, threads: int | None) -> Engine:
         raise UserError(
             f"--precision int8: {path.stem} is no style by a network of texturenets; leave it out"
         )
+    from texturenets.engines.openvino_engine import OpenVINOEngine, core
+
+    core()  # says so where OpenVINO is missing
     entry = Entry(path)
     facts = entry.facts(EIGHT_BITS[0])
-    if facts is None or not entry.path(EIGHT_BITS[1]).is_file():
+    graph, weights = map(entry.read, EIGHT_BITS)
+    if facts is None or graph is None or weights is None:
         raise UserError(
             f"--precision int8: {path.stem} has not been quantized here; once, with photos to take ranges from: "
             f"texturenets export {path.stem if path in modelfile.shipped().values() else path} --to openvino "
             "--calibrate PHOTOS"
         )
-    from texturenets.engines.openvino_engine import OpenVINOEngine
-
-    graph, weights = (entry.path(suffix).read_bytes() for suffix in EIGHT_BITS)
     return OpenVINOEngine(graph, facts, "int8", entry, threads, weights=weights)
 
 
@@ -205,7 +205,7 @@ def convert(
     """
     if find_spec("onnx") is None:
         raise UserError(
-            "converting a model needs onnx: pip install 'texturenets[openvino]' or 'texturenets[onnx]'"
+            f"converting a model needs onnx: {install('onnx')}, or with OpenVINO {install('openvino')}"
         )
     from texturenets.engines.graph import to_onnx
 

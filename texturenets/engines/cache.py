@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,7 +39,7 @@ class Entry:
             return None
         try:
             path = self.path(".json")
-            path.touch()  # used, and not to go yet
+            os.utime(path)  # used, and not to go yet
             return Facts.from_json(path.read_text())
         except (OSError, ValueError, KeyError, TypeError):
             return None
@@ -56,6 +57,13 @@ class Entry:
         """Remove a file that turned out to be of no use."""
         self.path(suffix).unlink(missing_ok=True)
 
+    def read(self, suffix: str) -> bytes | None:
+        """What is kept under that suffix; None where nothing is, another process having dropped it for instance."""
+        try:
+            return self.path(suffix).read_bytes()
+        except OSError:
+            return None
+
 
 def compiled_suffix(parts: Sequence[str]) -> str:
     """The suffix of a form that was compiled for what `parts` name: a graph, a processor, a precision."""
@@ -64,7 +72,14 @@ def compiled_suffix(parts: Sequence[str]) -> str:
 
 def _drop(folder: Path, kept: int) -> None:
     """Leave the `kept` entries of `folder` that were used last."""
-    used = sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    used = sorted(folder.glob("*.json"), key=_last_used, reverse=True)
     for old in used[kept:]:
         for path in folder.glob(f"{old.stem}*"):
             path.unlink(missing_ok=True)
+
+
+def _last_used(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:  # another process has just dropped it
+        return 0.0

@@ -10,7 +10,7 @@ import numpy as np
 from texturenets.arrays import A, like, present, to_numpy
 from texturenets.engines.facts import Facts
 from texturenets.engines.peak import of_graph
-from texturenets.errors import UserError
+from texturenets.errors import UserError, install
 
 KEPT_PIXELS = 2**20
 """Memory of calls of up to so many pixels stays allocated for the next; a larger one gives back what it took, or the
@@ -37,9 +37,7 @@ class ONNXEngine:
         try:
             import onnxruntime
         except ImportError:
-            raise UserError(
-                "--engine onnx: ONNX Runtime is not installed; pip install 'texturenets[onnx]'"
-            ) from None
+            raise UserError(f"--engine onnx: ONNX Runtime is not installed; {install('onnx')}") from None
         if precision not in ("auto", "float32"):
             raise UserError(f"--precision {precision}: ONNX Runtime computes in float32 here")
         options = onnxruntime.SessionOptions()

@@ -17,7 +17,7 @@ from texturenets.arrays import A, like, present, to_numpy
 from texturenets.engines.cache import Entry, compiled_suffix
 from texturenets.engines.facts import Facts
 from texturenets.engines.peak import of_graph
-from texturenets.errors import UserError
+from texturenets.errors import UserError, install
 
 HINTS = {"float32": "f32", "bf16": "bf16"}
 
@@ -46,9 +46,7 @@ def core() -> Any:
         with no_telemetry():
             import openvino
     except ImportError:
-        raise UserError(
-            "--engine openvino: OpenVINO is not installed; pip install 'texturenets[openvino]'"
-        ) from None
+        raise UserError(f"--engine openvino: OpenVINO is not installed; {install('openvino')}") from None
     return openvino.Core()
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from PIL import Image
 
-from texturenets.errors import UserError
+from texturenets.errors import UserError, install, reason
 from texturenets.image.picture import StrPath
 
 # Pillow's name of a format by suffix. Files are recognised by their content; suffixes choose what is
@@ -50,13 +50,13 @@ def known_formats() -> dict[str, str]:
 
 
 def suffixes() -> set[str]:
-    """The suffixes of readable pictures, in lower case with their dot. HEIC only with pillow-heif."""
-    return set(known_formats())
+    """The suffixes of pictures, in lower case with their dot; of HEIC without pillow-heif too, to be told of it."""
+    return set(_FORMATS)
 
 
 def is_picture(path: StrPath) -> bool:
-    """Whether the suffix of `path` is that of a readable picture. Does not look at the file."""
-    return Path(path).suffix.lower() in known_formats()
+    """Whether the suffix of `path` is that of a picture, as in `suffixes`. Does not look at the file."""
+    return Path(path).suffix.lower() in _FORMATS
 
 
 def output_format(path: StrPath) -> str:
@@ -69,35 +69,42 @@ def output_format(path: StrPath) -> str:
     if name in _WRITTEN:
         return name
     if _FORMATS.get(suffix) == "HEIF":
-        raise UserError(f"cannot write {path}: HEIC needs pillow-heif (pip install 'texturenets[heif]')")
+        raise UserError(f"cannot write {path}: HEIC needs pillow-heif ({install('heif')})")
     written = ", ".join(s for s, n in known_formats().items() if n in _WRITTEN)
     what = f"the suffix {suffix!r}" if suffix else "no suffix"
     raise UserError(f"cannot write {path}: {what} names no format that is written here; known: {written}")
 
 
 def expand(
-    patterns: Sequence[StrPath], *, recursive: bool = False, without: StrPath | None = None
+    patterns: Sequence[StrPath],
+    *,
+    recursive: bool = False,
+    without: StrPath | None = None,
+    also: Collection[str] = (),
 ) -> list[Path]:
     """The files that `patterns` name: files, globs (`**` too) and folders, in this order, each file once.
 
     A folder gives the pictures directly in it; `recursive` those of the folders in it too, but for hidden ones and
-    for `without`. A glob gives the pictures among its matches, both by suffix,
-    sorted and without hidden files. A file named outright is taken whatever its suffix. Raises UserError
-    for a pattern that gives nothing.
+    for `without`. A glob gives the pictures among its matches, both by suffix (those of `also` too),
+    sorted and without hidden files. A file named outright is taken whatever its suffix. Whether they can be read is
+    not looked at: `read` says so. Raises UserError for a pattern that gives nothing, and for folders that cannot be
+    read.
     """
+    wanted = {*_FORMATS, *also}
     files: dict[Path, None] = {}
     for pattern in patterns:
         path = Path(pattern).expanduser()
         if path.is_dir():
-            found = _pictures(_below(path, without) if recursive else path.iterdir())
+            found = _pictures(_below(path, without) if recursive else path.iterdir(), wanted)
             if not found:
-                raise UserError(f"no pictures in the folder {path}; looked for {', '.join(known_formats())}")
+                raise UserError(f"no pictures in the folder {path}; looked for {', '.join(_FORMATS)}")
         elif path.exists():  # before globs: a file may be called "photo [1].jpg"
             found = [path]
         elif glob.has_magic(str(path)):
-            found = _pictures(Path(match) for match in glob.glob(str(path), recursive=True))  # noqa: PTH207  absolute too
+            matches = map(Path, glob.glob(str(path), recursive=True))  # noqa: PTH207  absolute too
+            found = _pictures(matches, wanted)
             if not found:
-                raise UserError(f"no pictures match {path}; looked for {', '.join(known_formats())}")
+                raise UserError(f"no pictures match {path}; looked for {', '.join(_FORMATS)}")
         else:
             raise UserError(f"no such file or folder: {path}")
         files.update(dict.fromkeys(found))
@@ -107,11 +114,17 @@ def expand(
 def _below(folder: Path, without: StrPath | None) -> Iterator[Path]:
     """The files in `folder` and in the folders in it, links to folders not followed."""
     left_out = None if without is None else Path(without).expanduser().resolve()
-    for here, folders, files in os.walk(folder):
+
+    def unreadable(error: OSError) -> None:
+        raise UserError(f"cannot read the folder {error.filename}: {reason(error)}")
+
+    for here, folders, files in os.walk(folder, onerror=unreadable):
         parent = Path(here)
         folders[:] = [f for f in folders if not f.startswith(".") and (parent / f).resolve() != left_out]
         yield from (parent / name for name in files)
 
 
-def _pictures(paths: Iterator[Path]) -> list[Path]:
-    return sorted(p for p in paths if is_picture(p) and not p.name.startswith(".") and p.is_file())
+def _pictures(paths: Iterator[Path], wanted: Collection[str]) -> list[Path]:
+    # What is no file, or a link to none, is taken too: it is told of where it is read.
+    mine = (p for p in paths if p.suffix.lower() in wanted and not p.name.startswith("."))
+    return sorted(p for p in mine if not p.is_dir())

@@ -13,7 +13,8 @@ from typing import IO
 
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
-from texturenets.errors import UserError, reason
+from texturenets.errors import MissingError, UserError, install, reason
+from texturenets.files import opened
 from texturenets.image import formats
 from texturenets.image.colour import normalise, normalise_deep, to_array
 from texturenets.image.metadata import UPRIGHT, carried, orientation
@@ -35,7 +36,7 @@ _pillow_limit = threading.RLock()
 
 
 @contextmanager
-def _without_pillows_limit() -> Iterator[None]:
+def without_pillows_limit() -> Iterator[None]:
     """Pillow's own limit warns and then raises, and is a global: off, for one thread at a time."""
     with _pillow_limit:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
@@ -83,7 +84,7 @@ def _load(image: Image.Image, limit: int, longer: int | None) -> tuple[float, fl
         drafted = image.draft(image.mode, (3 * target[1], 3 * target[0]))
         box = drafted[1] if drafted else None
     if width * height > MAX_PIXELS // 2:  # where Pillow warns; TIFF asks again on decoding
-        with _without_pillows_limit():
+        with without_pillows_limit():
             image.load()
     else:
         image.load()
@@ -104,12 +105,26 @@ def _resized(
     return [p.resize(size, lanczos, box) for p in planes], alpha and alpha.resize(size, lanczos, box)
 
 
+def _raw(image: Image.Image) -> str:
+    """Pillow's name of how the samples lie in the file, which is not decoded yet."""
+    tile = getattr(image, "tile", None)
+    return str(tile[0][3]) if tile else image.mode
+
+
+def _bits(image: Image.Image) -> int:
+    return 16 if ";16" in _raw(image) or ";12" in _raw(image) or image.mode == "I" else 8
+
+
+def _several(image: Image.Image) -> bool:
+    # A phone's JPEG holds depths and the like beside its one picture (MPO).
+    return image.format in ("TIFF", "AVIF") and bool(getattr(image, "is_animated", False))
+
+
 def decode(image: Image.Image, limit: int, longer: int | None, keep_gps: bool) -> Picture:
     """An image of Pillow's as `read` gives it. Raises UserError, and what Pillow raises."""
     width, height = image.size
-    tile = getattr(image, "tile", None)
-    raw = str(tile[0][3]) if tile else image.mode  # Pillow's name of how the samples lie in the file
-    bits = 16 if ";16" in raw or ";12" in raw or image.mode == "I" else 8
+    raw = _raw(image)
+    bits = _bits(image)
     box = _load(image, limit, longer)
     turn, exif = orientation(image), carried(image, keep_gps)
     if image.mode == "F" or image.mode.startswith("I"):
@@ -152,7 +167,7 @@ def read(
     _check_longer(longer)
     limit = _max_pixels(max_pixels)
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             return _read(file, path, limit, longer, keep_gps)
     except FileNotFoundError:
         raise UserError(f"no such file: {path}") from None
@@ -166,13 +181,16 @@ def read(
 class Header:
     """What a file says of its picture without its pixels being decoded.
 
-    `size` (H, W) is as stored, `orientation` what turns it upright (EXIF, 1 to 8), `format` Pillow's name.
+    `size` (H, W) is as stored, `orientation` what turns it upright (EXIF, 1 to 8), `format` Pillow's name, `bits`
+    8 or 16 a channel, `several` whether there are more pictures in it: pages of a TIFF, frames of an AVIF.
     """
 
     size: tuple[int, int]
     orientation: int
     format: str
     exif: bytes | None
+    bits: int = 8
+    several: bool = False
 
     @property
     def upright(self) -> tuple[int, int]:
@@ -183,12 +201,13 @@ class Header:
 def read_header(path: StrPath, *, keep_gps: bool = False) -> Header | None:
     """The header of the picture in a file; None where it has none that can be read here."""
     try:
-        with Path(path).open("rb") as file:
-            with _without_pillows_limit():
+        with opened(Path(path)) as file:
+            with without_pillows_limit():
                 image = Image.open(file, formats=sorted(set(formats.known_formats().values())))
             with image:
                 exif = carried(image, keep_gps)
-                return Header((image.height, image.width), orientation(image), image.format or "", exif)
+                size, several = (image.height, image.width), _several(image)
+                return Header(size, orientation(image), image.format or "", exif, _bits(image), several)
     except Exception:  # noqa: BLE001  `read` says what is wrong with it
         return None
 
@@ -227,14 +246,14 @@ def _opened(file: IO[bytes], name: StrPath) -> Iterator[Image.Image]:
     if not start:
         raise UserError(f"{name} is empty")
     try:
-        with _without_pillows_limit():
+        with without_pillows_limit():
             image = Image.open(file, formats=sorted(set(formats.known_formats().values())))
         with image:
             yield image
     except UserError as error:
         raise UserError(f"cannot use {name}: {error}") from error
     except UnidentifiedImageError:
-        raise UserError(_unidentified(name, start)) from None
+        raise _unidentified(name, start) from None
     except MemoryError:
         raise UserError(f"not enough memory to decode {name}") from None
     except Exception as error:  # damaged files make decoders raise anything
@@ -246,12 +265,12 @@ def _read(file: IO[bytes], name: StrPath, limit: int, longer: int | None, keep_g
         return decode(image, limit, longer, keep_gps)
 
 
-def _unidentified(path: StrPath, start: bytes) -> str:
+def _unidentified(path: StrPath, start: bytes) -> UserError:
     brand = start[8:12] if start[4:8] == b"ftyp" else b""  # ISO base media, also that of films
     known = formats.known_formats()
     if brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1") and ".heic" not in known:
-        return f"cannot read {path}: HEIC needs pillow-heif (pip install 'texturenets[heif]')"
+        return MissingError(f"cannot read {path}: HEIC needs pillow-heif ({install('heif')})")
     if brand in (b"avif", b"avis") and ".avif" not in known:
-        return f"cannot read {path}: AVIF needs Pillow 11.3 or newer, with AVIF built in"
+        return MissingError(f"cannot read {path}: AVIF needs Pillow 11.3 or newer, with AVIF built in")
     names = ", ".join(dict.fromkeys(known.values()))
-    return f"{path} is not a picture that can be read here ({names})"
+    return UserError(f"{path} is not a picture that can be read here ({names})")

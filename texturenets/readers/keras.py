@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from texturenets.errors import UserError
+from texturenets.errors import UserError, install
 from texturenets.readers.stored import DamagedError, Stored
 
 _CHILD: Final = Path(__file__).with_name("hdf5_child.py")
@@ -33,7 +33,7 @@ def _run(path: Path) -> bytes:
     except subprocess.TimeoutExpired:
         raise DamagedError("the HDF5 library did not come to an end") from None
     if done.returncode == 3:
-        raise UserError(f"{path} is an HDF5 file, which h5py reads: pip install 'texturenets[train]'")
+        raise UserError(f"{path} is an HDF5 file, which h5py reads: {install('train')}")
     if done.returncode == 4:
         raise DamagedError(done.stderr.decode(errors="replace") or "the HDF5 library refused it")
     if done.returncode:

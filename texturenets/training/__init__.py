@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from texturenets.errors import UserError
+from texturenets.errors import UserError, install
 
 NEEDED = {"lightning_fabric": "Lightning Fabric", "tensorboard": "TensorBoard", "h5py": "h5py"}
 
@@ -13,4 +13,4 @@ def require() -> None:
     """Raise UserError, with the extra's name, where a package is missing that training takes."""
     missing = [title for name, title in NEEDED.items() if find_spec(name) is None]
     if missing:
-        raise UserError(f"training needs {', '.join(missing)}: pip install 'texturenets[train]'")
+        raise UserError(f"training needs {', '.join(missing)}: {install('train')}")

@@ -22,7 +22,7 @@ from torch.utils.data import Dataset
 
 from texturenets import data, image
 from texturenets.descriptors import Descriptors
-from texturenets.errors import UserError, reason
+from texturenets.errors import UserError, counted, reason
 from texturenets.files import sweep, whole
 
 FORMAT = 1
@@ -64,7 +64,7 @@ def write(
     sets: dict[str, Any] = {}
     counts = {"train": 0, "val": 0}
     sweep(path)
-    with whole(path) as temporary, h5py.File(temporary, "w") as file:
+    with whole(path) as temporary, h5py.File(temporary, "w", locking=False) as file:
         for start in range(0, len(jobs), batch):
             crops, parts = [], []
             for offset, (photo, training, variant) in enumerate(jobs[start : start + batch]):
@@ -86,7 +86,9 @@ def write(
                 _append(file, sets, counts, arrays, parts)
             yield min(start + batch, len(jobs)), len(jobs), unreadable
         if not counts["train"]:
-            raise UserError(f"none of the {len(photos.train)} photos can be read; the last: {unreadable[-1]}")
+            raise UserError(
+                f"none of {counted(len(photos.train), 'photo')} can be read; the last: {unreadable[-1]}"
+            )
         facts = {
             "format": FORMAT,
             "layers": layers,

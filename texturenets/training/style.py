@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from texturenets import data, runs
-from texturenets.errors import UserError
+from texturenets.errors import UserError, counted
 from texturenets.losses import Loss
 from texturenets.losses import stability as stability_loss
 from texturenets.training import cache, setup, stability
@@ -54,7 +54,9 @@ class StyleTraining(Training[runs.StyleRun]):
             self.photos = data.scan(self.content, self.run.val_share, self.run.seed)
             self.digest, self.count = self.photos.digest, len(self.photos.train)
         if self.run.texture_photos > self.count:
-            raise UserError(f"--texture-photos {self.run.texture_photos}: there are {self.count} photos")
+            raise UserError(
+                f"--texture-photos {self.run.texture_photos}: the folder holds {counted(self.count, 'photo')}"
+            )
 
     def _inputs_facts(self, described: setup.Described) -> dict[str, Any]:
         if self.cached:

@@ -44,6 +44,9 @@ READ: Final = frozenset(
 MOVING: Final = frozenset([".gif", ".webp", ".png", ".apng"])
 """Suffixes of pictures that may move."""
 
+SUFFIXES: Final = READ | MOVING
+"""Suffixes of all that may be a film."""
+
 _NUMBERED = re.compile(r"%0?\d*d")
 
 

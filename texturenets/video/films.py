@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from texturenets.errors import UserError
+from texturenets.errors import UserError, install
 from texturenets.video.frame import NATIVE, Colours, Facts, Fit, Frame, Pixels
 
 HEADED: Final = ("mov,mp4", "matroska", "avi", "flv", "asf")
@@ -32,9 +32,7 @@ def load_av() -> Any:
     try:
         import av
     except ImportError as error:
-        raise UserError(
-            f"films need PyAV: pip install 'texturenets[video]' ({str(error).splitlines()[0]})"
-        ) from None
+        raise UserError(f"films need PyAV: {install('video')} ({str(error).splitlines()[0]})") from None
     return av
 
 
@@ -110,6 +108,10 @@ class Film:
             raise UserError(f"no such file: {self.path}")
         if self.path.is_dir():
             raise UserError(f"{self.path} is a folder, not a film")
+        if not self.path.is_file():
+            raise UserError(
+                f"{self.path} is not a regular file but a pipe, socket or device: save it as a file first"
+            )
         try:
             return self.av.open(str(self.path), metadata_errors="replace")
         except (self.av.error.FFmpegError, OSError) as error:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from texturenets.errors import UserError
+from texturenets.errors import UserError, install
 from texturenets.video.frame import Pixels
 
 Flow = NDArray[np.float32]
@@ -27,7 +27,7 @@ def load_cv2() -> Any:
         import cv2
     except ImportError as error:
         raise UserError(
-            f"optical flow needs OpenCV: pip install 'texturenets[video]' ({str(error).splitlines()[0]})"
+            f"optical flow needs OpenCV: {install('video')} ({str(error).splitlines()[0]})"
         ) from None
     return cv2
 

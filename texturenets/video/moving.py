@@ -13,6 +13,8 @@ from PIL import Image
 
 from texturenets import budget, image
 from texturenets.errors import UserError
+from texturenets.files import opened
+from texturenets.image.reading import without_pillows_limit
 from texturenets.video.frame import NATIVE, Facts, Fit, Frame, Pixels
 
 _FORMATS: Final = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG", ".apng": "PNG"}
@@ -25,15 +27,15 @@ _SOONEST: Final = 20  # milliseconds: what a GIF asks for below that, browsers s
 def is_moving(path: Path) -> bool:
     """Whether the picture at `path` holds more than one frame; False for what cannot be opened."""
     try:
-        with Image.open(path) as opened:
-            return int(getattr(opened, "n_frames", 1)) > 1
+        with without_pillows_limit(), opened(path) as file, Image.open(file) as picture:
+            return bool(getattr(picture, "is_animated", False))  # the number would have them all looked at
     except Exception:  # noqa: BLE001  decoders raise anything; whoever reads the picture will say what is wrong
         return False
 
 
 def _check_end(path: Path) -> None:
     """Raise UserError for a file that does not end as its format does; Pillow shows the frames that are there."""
-    with path.open("rb") as file:
+    with opened(path) as file:
         head = file.read(12)
         size = file.seek(0, 2)
         file.seek(max(0, size - 64))

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from texturenets import readers
 from texturenets.download import Progress, beside, digest, download, verified
-from texturenets.errors import UserError, unknown
+from texturenets.errors import UserError, install, unknown
 from texturenets.files import cache_folder, publish
 from texturenets.readers import LAYERS
 from texturenets.weights.recognition import convention_of, described, fingerprint, is_normalised, up_to
@@ -200,7 +200,7 @@ def _cached_or_fetched(name: str, offline: bool, progress: Progress | None) -> P
             f"offline, and no weights of {name} here: fetch {source.urls[0]} elsewhere and {by_hand}"
         )
     if source.format == "keras" and importlib.util.find_spec("h5py") is None:
-        raise UserError(f"the weights of {name} are HDF5, which h5py reads: pip install 'texturenets[train]'")
+        raise UserError(f"the weights of {name} are HDF5, which h5py reads: {install('train')}")
     with beside(cached) as part:
         try:
             download(source.urls, part, digests=source.digests, size=source.size, progress=progress)

@@ -1,0 +1,364 @@
+"""`texturenets stylize` with several styles and with folders of all kinds of files: each is done or named."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import weakref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from texturenets import api, image, modelfile
+from texturenets.cli import main, report
+from texturenets.cli.batch import planned
+from texturenets.cli.report import Report
+from texturenets.generators import build
+from texturenets.image import formats
+from texturenets.modelfile import Header
+from texturenets.outofcore import limits
+from texturenets.outofcore.limits import Options
+from texturenets.specs import Residual
+
+TINY = Residual(channels=8, blocks=0)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder, and two shipped styles, `plain` and `wave`."""
+    zoo = tmp_path / "zoo"
+    for name in ("wave", "plain"):
+        header = Header(name=name, kind="style", generator=TINY)
+        modelfile.save(build(TINY), header, zoo / f"{name}.safetensors")
+    monkeypatch.setattr(modelfile, "ZOO", zoo)
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    return work
+
+
+def photo(name: str, size: tuple[int, int] = (24, 18), seed: int = 0) -> Path:
+    path = Path(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def moving(name: str) -> Path:
+    frames = [Image.new("RGB", (24, 18), (60 * i, 99, 200)) for i in range(4)]
+    frames[0].save(name, save_all=True, append_images=frames[1:], duration=80)
+    return Path(name)
+
+
+def stylize(*words: str) -> int:
+    return main(["stylize", *words, "--engine", "torch"])
+
+
+# ---- several styles ------------------------------------------------------------------------------------
+
+
+def test_several_styles_and_a_sheet(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photo("in/a.png")
+    photo("in/b.png", (9, 40))
+    assert stylize("in", "-s", "wave", "-s", "plain", "-o", "out", "--sheet") == 0
+    told = capsys.readouterr()
+    results = [f"out/{name}-{style}.png" for style in ("wave", "plain") for name in "ab"]
+    assert told.out.splitlines() == [*results, "out/contact-sheet.jpg"]
+    assert told.err == "4 done\n"
+    with Image.open("out/contact-sheet.jpg") as sheet:
+        assert sheet.width == 8 + 3 * (320 + 8)
+    assert stylize("in/a.png", "-s", "plain", "-o", "alone.png") == 0
+    assert (
+        Path("alone.png").read_bytes()
+        == Path("out/a-plain.png").read_bytes()
+        != Path(results[0]).read_bytes()
+    )
+
+
+def test_all_stands_for_the_shipped_styles(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photo("a.png")
+    own = Path("own.safetensors")
+    own.write_bytes(modelfile.shipped()["wave"].read_bytes())
+    assert stylize("a.png", "-s", "all", "-s", "own.safetensors", "-s", "wave", "--quiet") == 0
+    assert capsys.readouterr().out.split() == ["a-plain.png", "a-wave.png", "a-own.png"]
+
+
+def test_one_style_is_in_memory_at_a_time(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photo("a.png")
+    load, loaded = api.load_style, []
+
+    def one(path: Path, **how: Any) -> api.Style:
+        assert not [style for style in loaded if style() is not None]
+        style = load(path, **how)
+        loaded.append(weakref.ref(style))
+        return style
+
+    monkeypatch.setattr(api, "load_style", one)
+    gc.collect()
+    gc.disable()
+    try:
+        assert stylize("a.png", "-s", "all", "--quiet") == 0
+    finally:
+        gc.enable()
+    assert len(loaded) == 2
+
+
+def test_styles_of_one_name_become_files_of_two(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photo("a.png")
+    Path("wave.safetensors").write_bytes(modelfile.shipped()["plain"].read_bytes())
+    assert stylize("a.png", "-s", "wave", "-s", "wave.safetensors", "-o", "out/", "--quiet") == 0
+    assert capsys.readouterr().out.split() == ["out/a-wave.png", "out/a-wave-2.png"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["a.png", "-s", "wave", "-s", "plain", "-o", "out.png"], "2 styles: give a folder, as with -o out/"),
+        (["a.png", "b.png", "-s", "all", "-o", "out.mp4"], "one film, and there are 2 styles"),
+        (["a.png", "-s", "wave", "-s", "b.png"], "train style b.png"),
+        (["a.png", "-s", "b.png"], "optimize --style b.png --content a.png"),
+        (["a.png", "-s", "net.pth"], "texturenets convert net.pth"),
+        (["--webcam", "-s", "all"], "one style at a time"),
+        (["contact-sheet.jpg", "a.png", "--sheet"], "would overwrite contact-sheet.jpg"),
+        (["--webcam", "-o", "x.mp4", "--count", "2"], "leave out --output, --count"),
+        (["--webcam", "--rate", "24", "--cluster"], "leave out --rate, --cluster"),
+        (
+            ["--webcam", "--quality", "9", "--skip-existing", "--workers", "0"],
+            "--quality, --skip-existing, --workers",
+        ),
+    ],
+)
+def test_mistakes(here: Path, words: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a.png", "b.png", "contact-sheet.jpg"):
+        photo(name)
+    Path("net.pth").touch()
+    before = sorted(here.iterdir())
+    assert stylize(*words) == 2
+    output = capsys.readouterr()
+    assert told in output.err
+    assert output.err.count("\n") == 1
+    assert output.out == ""
+    assert sorted(here.iterdir()) == before
+
+
+# ---- folders of all kinds of files ---------------------------------------------------------------------
+
+
+def test_films_and_moving_pictures_in_a_folder_are_repainted(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tinyfilm = pytest.importorskip("tinyfilm")
+    photo("in/a.png")
+    tinyfilm.film(here / "in/b.mp4", tinyfilm.frames(3))
+    moving("in/c.gif")
+    Path("in/x").mkdir()
+    moving("in/x/d.webp")
+    moving("in/e.png")
+    Path("in/f.mov").write_bytes(b"broken")
+    assert stylize("in", "-o", "out", "--strength", "0", "--quiet") == 2
+    told = capsys.readouterr()
+    names = ["b-plain.mp4", "c-plain.gif", "e-plain.png", "x/d-plain.webp", "a-plain.png"]
+    assert told.out.splitlines() == [f"out/{name}" for name in names]
+    assert told.err.splitlines()[-1] == "texturenets: 5 done, 1 failed: in/f.mov"
+    for name in names[1:4]:
+        with Image.open(f"out/{name}") as picture:
+            assert picture.n_frames == 4
+    assert stylize("in", "-o", "out", "--skip-existing", "--strength", "0") == 2
+    assert capsys.readouterr().err.endswith("0 done, 5 there already, 1 failed: in/f.mov\n")
+
+
+def test_a_file_more_costs_what_the_others_do(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`stylize *.png`, which the shell makes thousands of names of."""
+    names = [str(photo(f"{i}.png")) for i in range(60)]
+    is_dir, hashed = Path.is_dir, Path.__hash__
+    looked = 0
+
+    def counted(function: Any) -> Any:
+        def call(path: Path) -> Any:
+            nonlocal looked
+            looked += 1
+            return function(path)
+
+        return call
+
+    monkeypatch.setattr(Path, "is_dir", counted(is_dir))
+    monkeypatch.setattr(Path, "__hash__", counted(hashed))
+    planned(names, "out", list(modelfile.shipped().values())[:1], Options(), count=1, rate=None)
+    assert looked < 30 * len(names)
+
+
+def test_a_film_and_a_photo_of_one_name(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("x").mkdir()
+    moving("x/a.webp")
+    photo("y/a.webp")
+    assert stylize("x", "y", "-o", "out", "--quiet") == 0
+    assert sorted(capsys.readouterr().out.split()) == ["out/a-plain-2.webp", "out/a-plain.webp"]
+
+
+def test_what_cannot_be_read_here_is_named(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = {suffix: name for suffix, name in formats.known_formats().items() if name != "HEIF"}
+    monkeypatch.setattr(formats, "known_formats", lambda: known)  # as without the plug-in
+    photo("in/a.png")
+    Path("in/b.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(64))
+    os.mkfifo("in/c.jpg")
+    Path("in/d.png").symlink_to("gone.png")
+    assert stylize("in", "-o", "out") == 2
+    told = capsys.readouterr()
+    assert told.out == "out/a-plain.png\n"
+    heic, pipe, link, summary = told.err.splitlines()
+    assert "HEIC needs pillow-heif (pip install" in heic
+    assert "c.jpg is not a regular file" in pipe
+    assert "no such file: in/d.png" in link
+    assert summary == "texturenets: 1 done, 3 failed: in/b.heic, in/c.jpg, in/d.png"
+
+
+def test_heic_is_read_and_written(here: Path) -> None:
+    pytest.importorskip("pillow_heif", reason="pillow-heif is not installed")
+    image.write("in/a.heic", image.read(photo("b.png")))
+    assert stylize("in", "-o", "out", "--quiet") == 0
+    assert image.read("out/a-plain.heic").size == (18, 24)
+
+
+def test_a_film_among_frames_is_left_out_aloud(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tinyfilm = pytest.importorskip("tinyfilm")
+    for i in range(3):
+        photo(f"in/{i}.png")
+    tinyfilm.film(here / "in/old.mp4", tinyfilm.frames(2))
+    for _ in range(2):  # the film itself is not among them the second time
+        assert stylize("in", "-o", "in/new.mp4", "--quiet") == 0
+        told = capsys.readouterr()
+        assert told.out == "in/new.mp4\n"
+        assert told.err == "texturenets: in/old.mp4 is left out: a film is made of pictures\n"
+
+
+# ---- what is said ---------------------------------------------------------------------------------------
+
+
+def test_what_is_lost_of_a_photo_is_said(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.fromarray(np.full((18, 24), 30000, np.uint16)).save("deep.png")
+    photo("flat.png")
+    assert stylize("deep.png", "flat.png", "-o", "out/") == 0
+    told = capsys.readouterr().err.splitlines()
+    assert told == ["texturenets: note: deep.png holds 16 bits a colour, of which results have 8", "2 done"]
+    assert stylize("flat.png") == 0
+    assert capsys.readouterr().err == ""
+    assert stylize("deep.png", "--quiet") == 0
+    assert capsys.readouterr().err == ""
+    pages = [Image.new("RGB", (24, 18), (i, 0, 0)) for i in range(2)]
+    for name in ("a.tif", "b.tif"):
+        pages[0].save(name, save_all=True, append_images=pages[1:])
+    assert stylize("a.tif", "b.tif", "-s", "all", "-o", "out/") == 0
+    note = "texturenets: note: a.tif and 1 more hold several pictures, of which the first is repainted"
+    assert capsys.readouterr().err.splitlines() == [note, "4 done"]
+    pytest.importorskip("pyvips", reason="pyvips is not installed")
+    monkeypatch.setattr(limits, "too_large", lambda *_: True)
+    assert stylize("deep.png") == 0
+    assert "deep.png holds 16 bits a colour" in capsys.readouterr().err
+
+
+def test_ctrl_c_says_what_is_done(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for i in range(6):
+        photo(f"in/{i}.png")
+    paint, count = api.Style._repaint, 0
+
+    def interrupted(*words: object, **more: object) -> object:
+        nonlocal count
+        count += 1
+        if count == 4:
+            raise KeyboardInterrupt
+        return paint(*words, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(api.Style, "_repaint", interrupted)
+    assert stylize("in", "-o", "out") == 130
+    told = capsys.readouterr()
+    done = len(told.out.split())
+    assert 2 <= done <= 3  # the last may not have been written yet
+    assert told.out.split() == [f"out/{i}-plain.png" for i in range(done)]
+    assert told.err == f"texturenets: interrupted: {done} of 6 done; --skip-existing goes on\n"
+    assert sorted(p.name for p in Path("out").iterdir()) == [f"{i}-plain.png" for i in range(done)]
+    assert stylize("in", "-o", "out", "--skip-existing") == 0
+    assert capsys.readouterr().err == f"{6 - done} done, {done} there already\n"
+
+
+def test_names_behind_a_bar_are_printed_in_the_end(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes this for a terminal
+    told = Report(3, quiet=False)
+    with pytest.raises(KeyboardInterrupt, match=r"2 of 3 done"), told.interruptible(), told.bar(3, "wave"):  # noqa: PT012
+        told.result("a")
+        told.result("b", there=True)
+        assert capsys.readouterr().out == ""
+        raise KeyboardInterrupt
+    assert capsys.readouterr().out == "a\nb\n"
+
+
+def test_long_work_off_a_terminal_says_something_every_half_minute(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+
+    def clock() -> float:
+        nonlocal now
+        now += 7.0
+        return now
+
+    monkeypatch.setattr(report.time, "monotonic", clock)
+    style = api.load_style("wave", engine="torch")
+    from texturenets.cli.large import follow
+
+    follow(style, quiet=False, bar=True)
+    for i in range(12):
+        style.pieces.progress(i / 12)
+    told = capsys.readouterr().err.splitlines()
+    assert told == [f"texturenets: wave: {share} of the picture" for share in ("33%", "75%")]
+    style = api.load_style("wave", engine="torch")
+    follow(style, quiet=True, bar=True)
+    for i in range(12):
+        style.pieces.progress(i / 12)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_film_is_ended_by_sigterm(here: Path) -> None:
+    tinyfilm = pytest.importorskip("tinyfilm")
+    tinyfilm.film(here / "clip.mp4", tinyfilm.frames(40))
+    program = (
+        "import sys, time\nfrom texturenets import api\npaint = api.Style.__call__\n"
+        "def slowly(*words, **more):\n    print('frame', flush=True)\n"
+        "    time.sleep(0.1)\n    return paint(*words, **more)\n"
+        "api.Style.__call__ = slowly\nfrom texturenets.cli import main\nsys.exit(main())"
+    )
+    model = modelfile.shipped()["wave"]
+    words = ["stylize", "clip.mp4", "-s", str(model), "--engine", "torch", "-o", "out/clip.mp4"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "frame\n"
+    assert len(list(Path("out").iterdir())) == 1  # aside
+    process.send_signal(signal.SIGTERM)
+    _, error = process.communicate(timeout=60)
+    assert (process.returncode, error) == (143, "texturenets: terminated\n")
+    assert list(Path("out").iterdir()) == []
+
+
+def test_what_killed_runs_left_of_numbered_frames_goes(here: Path) -> None:
+    tinyfilm = pytest.importorskip("tinyfilm")
+    tinyfilm.film(here / "clip.mp4", tinyfilm.frames(3))
+    Path("out").mkdir()
+    Path("out/.2.png.abcdefgh.part").touch()
+    assert stylize("clip.mp4", "-o", "out/%d.png", "--strength", "0", "--quiet") == 0
+    assert sorted(p.name for p in Path("out").iterdir()) == ["1.png", "2.png", "3.png"]

@@ -1,0 +1,63 @@
+"""What the command line is connected to: standard output that is closed, full or takes no umlauts, and signals."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM has come: the work ends as at Ctrl-C, so that nothing half written stays."""
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """SIGTERM raises `Terminated` in the block; a second one ends the process at once."""
+    ours = threading.current_thread() is threading.main_thread()
+    if not ours or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+
+    def end(*_: Any) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _as_bytes(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Names of files that are no text as the bytes that they are; other characters that cannot be said escaped."""
+    assert isinstance(error, UnicodeEncodeError)
+    text = error.object[error.start : error.end]
+    if all("\udc80" <= letter <= "\udcff" for letter in text):
+        return text.encode("ascii", "surrogateescape"), error.end
+    return codecs.backslashreplace_errors(error)
+
+
+codecs.register_error("texturenets", _as_bytes)
+
+
+def prepare() -> None:
+    """Give standard output and standard error, where they were closed, a place to go; let them take any name."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # else the next file that is opened would be standard output
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="texturenets")
+
+
+def drop_output() -> None:
+    """Send what is still said on standard output into nothing: Python flushes once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,73 @@
+"""Styles by name, and what is taken for one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from texturenets.errors import UserError
+
+PUBLISHED = {".t7", ".pth", ".pt", ".model", ".onnx", ".ckpt", ".pb"}
+"""Suffixes of networks of other programs."""
+
+
+def find_styles(names: Sequence[str] | None, photos: Sequence[str]) -> list[Path]:
+    """The model files of styles, each once: shipped names, files, `all` for all shipped ones; none is the first.
+
+    `photos`: what is to be repainted, for what is said of paintings. Raises UserError.
+    """
+    from texturenets import api
+
+    found: dict[Path, None] = {}
+    asked: Sequence[str | None] = names or [None]
+    for name in asked:
+        if name == "all":
+            api.find_style()  # says so where there is none
+            found.update(dict.fromkeys(api.shipped_styles().values()))
+        else:
+            if name is not None:
+                check_no_picture(name, photos)
+            found[api.find_style(name)] = None
+    return list(found)
+
+
+def check_no_picture(name: str, photos: Sequence[str]) -> None:
+    """Raise UserError where a painting, or another program's network, is named as a style."""
+    check_published(name)
+    if is_picture(name):
+        photo = photos[0] if photos else "PHOTO"
+        raise UserError(
+            f"--style {name} is a picture, and no trained style yet: `texturenets train style {name} --content "
+            f"FOLDER-OF-PHOTOS` trains one, in a minute on a graphics card and an hour on a processor; `texturenets "
+            f"optimize --style {name} --content {photo}` repaints this one photo without, in minutes"
+        )
+
+
+def check_no_exemplar(name: str) -> None:
+    """Raise UserError where a picture, or another program's network, is named as a texture."""
+    check_published(name)
+    if is_picture(name):
+        raise UserError(
+            f"{name} is a picture, and no trained texture yet: `texturenets train texture {name}` trains one; "
+            f"`texturenets optimize --style {name}` draws one sample without"
+        )
+
+
+def check_published(name: str) -> None:
+    """Raise UserError for another program's network, which can be converted."""
+    if Path(name).suffix.lower() in PUBLISHED and Path(name).is_file():
+        raise UserError(
+            f"{name} is another program's network: `texturenets convert {name}` makes a model of it"
+        )
+
+
+def is_picture(name: str) -> bool:
+    """Whether the file of that name is a picture, or called like one."""
+    from texturenets import image
+
+    path = Path(name)
+    return (
+        bool(path.suffix)
+        and path.is_file()
+        and (image.is_picture(path) or image.read_header(path) is not None)
+    )
