@@ -103,7 +103,7 @@ def _trainings(settings: Settings) -> Trainings | None:
         from texturenets.web.trainings import Trainings
     except ImportError:  # fcntl
         raise UserError("trainings need locks as Unix has them: leave out --photos") from None
-    return Trainings(settings.models, settings.photos)
+    return Trainings(settings.models, settings.photos, most=settings.limits.trainings)
 
 
 def _routes(app: FastAPI, service: Service) -> None:

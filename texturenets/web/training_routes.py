@@ -50,8 +50,12 @@ async def enqueue(
         count = steps or known[preset].steps
         return place.add(name, kind, data, suffix, preset=preset, steps=count, photos=photos)
 
+    from texturenets.web.trainings import FullError
+
     try:
         job: Job = await service.line.apart(begin)
+    except FullError as error:
+        raise Problem(503, str(error), {"Retry-After": "60"}) from None
     except UserError as error:
         raise Problem(409 if "already" in str(error) else 422, str(error)) from None
     return job
