@@ -55,7 +55,7 @@ def test_a_port_that_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
     assert f"port {port}" in capsys.readouterr().err
 
 
-OPTIONS = [name for name in inspect.signature(serve).parameters]
+OPTIONS = list(inspect.signature(serve).parameters)
 GIVEN = {
     "host": "::1", "port": "1", "models": "m", "photos": "p", "preload": "wave udnie", "page": "false",
     "token_file": "t", "public_host": "a.example b.example", "allow_origin": "https://c.example",
@@ -105,11 +105,13 @@ def test_every_option_has_an_environment_variable(
 
 def test_the_document_has_all_of_them() -> None:
     text = (Path(__file__).resolve().parents[1] / "docs" / "serve.md").read_text()
-    rows = re.findall(r"^\| `--([a-z-]+)` \| `(TEXTURENETS_SERVE_[A-Z_]+)` \| ([^|]+) \|", text, re.M)
+    rows = re.findall(r"^\| `--([a-z-]+)` \| `(TEXTURENETS_SERVE_[A-Z_]+)` \|([^|]+)\|", text, re.M)
     assert {option.replace("-", "_") for option, _, _ in rows} == set(OPTIONS)
     defaults = inspect.signature(serve).parameters
     for option, variable, default in rows:
         assert variable == "TEXTURENETS_SERVE_" + option.upper().replace("-", "_")
         value = defaults[option.replace("-", "_")].default
-        shown = {"None": "", "True": "yes"}.get(str(value), f"`{value:g}`" if isinstance(value, float) else f"`{value}`")
+        shown = {"None": "", "True": "yes"}.get(
+            str(value), f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
+        )
         assert default.strip() == shown, option

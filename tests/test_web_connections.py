@@ -6,7 +6,6 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -143,7 +142,9 @@ def test_the_bound_is_within_the_descriptors() -> None:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
-        assert connections.bound() <= max(8, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - connections.RESERVED)
+        assert connections.bound() <= max(
+            8, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - connections.RESERVED
+        )
         assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 256 or before[1] <= 256
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -278,7 +278,11 @@ def test_the_log_says_who_asked_for_what(service: TestClient, caplog: pytest.Log
     assert fields[0]["seconds"] > 0
     assert "reason" not in fields[0]
     assert none.headers["x-request-id"] == fields[1]["id"] != fields[2]["id"]
-    assert (fields[1]["status"], fields[1]["style"], fields[1]["reason"]) == (404, "timy", none.json()["detail"])
+    assert (fields[1]["status"], fields[1]["style"], fields[1]["reason"]) == (
+        404,
+        "timy",
+        none.json()["detail"],
+    )
     assert fields[2]["reason"] == large.json()["detail"]
     assert fields[2]["texture"] == "bark"
 
@@ -318,7 +322,7 @@ def test_ready_when_models_are_loaded(folder: Path) -> None:
     with client(folder, load=broken, preload=("tiny",)) as service:
         while "tiny could not" not in problem(service.get("/readyz"), 503):
             assert time.monotonic() < ends
-    with pytest.raises(UserError, match="--preload.*'tinny'.*'tiny'"):
+    with pytest.raises(UserError, match=r"--preload.*'tinny'.*'tiny'"):
         client(folder, preload=("tinny",))
     with pytest.raises(UserError, match="--max-models 1"):
         client(folder, preload=("tiny", "other"), limits={"models": 1})

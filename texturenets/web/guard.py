@@ -22,8 +22,8 @@ from texturenets.web.settings import Settings
 COOKIE = "texturenets"
 CLOSE = {"Connection": "close"}
 DRAIN = 2.0
-"""Seconds for which what is still on its way is read after an answer that came before the body was whole. A connection
-closed with bytes unread is reset, and the client may lose the answer."""
+"""Seconds for which what is still on its way is read after an answer that came before the whole body: a connection
+that is closed with bytes unread is reset, and the client may lose the answer."""
 
 LONGEST_HEADERS = 32 * 2**10
 """Bytes of a request's headers, as web servers have it; the server itself stops at about twice as many."""

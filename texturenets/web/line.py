@@ -1,4 +1,4 @@
-"""Requests in line for the engine: two lanes by size, few at once, at most so many waiting, those of one model together."""
+"""Requests in line for the engine: two lanes by size, few at once, those of one model together."""
 
 from __future__ import annotations
 
@@ -91,8 +91,8 @@ class Lane:
             raise self.line.later(f"{len(self.turns)} {self.name} pictures wait already; try again later")
         if turn.seconds > most:
             raise self.line.later(
-                f"{pixels / 10**6:.1f} megapixels take about {turn.seconds:.0f} s here, and a request has {most:g} s: "
-                "ask for a smaller picture"
+                f"{pixels / 10**6:.1f} megapixels take about {turn.seconds:.0f} s here, and a request has "
+                f"{most:g} s: ask for a smaller picture"
             )
         if ahead + turn.seconds > most:
             raise self.line.later(

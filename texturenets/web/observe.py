@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import math
 import re
 import time
-import traceback
 import uuid
 from collections.abc import Callable
-from contextvars import ContextVar
 from typing import Any
 
 from prometheus_client import (
@@ -123,59 +119,3 @@ class Observer:
         client = (scope.get("client") or ("", 0))[0]
         line = {**start, "seconds": round(seconds, 4), **fields, "client": client}
         log.info("request", extra={"fields": line})
-
-
-class Sparing(logging.Filter):
-    """Lets through, of the lines that a flood would write, one of a kind every PAUSE seconds, with their number."""
-
-    PAUSE = 10.0
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.last: dict[tuple[str, str], tuple[float, int]] = {}
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Whether to write it."""
-        key = (record.name, str(record.msg)[:100])
-        now = time.monotonic()
-        when, left_out = self.last.get(key, (-math.inf, 0))
-        if now - when < self.PAUSE:
-            self.last[key] = (when, left_out + 1)
-            return False
-        if len(self.last) > 100:
-            self.last.clear()
-        self.last[key] = (now, 0)
-        if left_out:
-            record.fields = {"left_out": left_out}
-        return True
-
-
-class JsonLines(logging.Formatter):
-    """A line of JSON a record: `time` (UTC), `level`, `event`, and what else the record has in `fields`."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The line."""
-        when = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-        data = {
-            "time": f"{when}.{int(record.msecs):03d}Z",
-            "level": record.levelname.lower(),
-            "event": record.getMessage(),
-            **getattr(record, "fields", {}),
-        }
-        if record.exc_info and record.exc_info[0] is not None:
-            data["trace"] = "".join(traceback.format_exception(*record.exc_info))
-        return json.dumps(data, ensure_ascii=False, default=str)
-
-
-def log_to_stderr(level: str) -> None:
-    """Lines of JSON on standard error, the web server's and asyncio's own too, which strangers can cause at will."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(JsonLines())
-    for name in ("texturenets.web", "uvicorn", "uvicorn.error", "asyncio"):
-        logger = logging.getLogger(name)
-        logger.setLevel(level.upper())
-        if name == "uvicorn.error":  # its parent writes; a filter is its own
-            logger.addFilter(Sparing())
-            continue
-        logger.handlers, logger.propagate = [handler], False
-    logging.getLogger("asyncio").addFilter(Sparing())

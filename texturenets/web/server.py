@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import signal
 import socket
@@ -15,8 +16,8 @@ from texturenets.errors import UserError
 from texturenets.web.app import create
 from texturenets.web.connections import BACKLOG, bound, protocol
 from texturenets.web.guard import LONGEST_HEADERS
+from texturenets.web.logs import Printed, log_to_stderr
 from texturenets.web.memory import return_freed_memory
-from texturenets.web.observe import log_to_stderr
 from texturenets.web.settings import LOOPBACK, Settings
 
 
@@ -63,7 +64,8 @@ def serve(settings: Settings, level: str = "info") -> None:
     print(f"http://{host}:{place.getsockname()[1]}", flush=True)
     if settings.host not in LOOPBACK and settings.token is None:
         print("texturenets: other machines may use this service, without a token", file=sys.stderr)
-    Server(configured(app, settings, most)).run(sockets=[place])
+    with contextlib.redirect_stderr(Printed()):
+        Server(configured(app, settings, most)).run(sockets=[place])
 
 
 def configured(app: FastAPI, settings: Settings, most: int) -> uvicorn.Config:

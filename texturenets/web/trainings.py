@@ -237,7 +237,7 @@ class Trainings:
         """What `call` gives; None for what fails, as on a full disk: it is told once, and tried again."""
         try:
             result = call()
-        except Exception as error:  # noqa: BLE001  one training is not to keep the others from being started
+        except Exception as error:
             said = f"{type(error).__name__}: {error}"
             if self.troubles.get((what, name)) != said:
                 self.troubles[what, name] = said
@@ -252,7 +252,9 @@ class Trainings:
         """See what has ended, and start what is next."""
         with self.lock:
             self._reap()
-            busy = any([self._guarded("see", job.name, lambda job=job: self._seen(job)) for job in self.jobs()])
+            busy = False
+            for job in self.jobs():
+                busy = bool(self._guarded("see", job.name, lambda job=job: self._seen(job))) or busy
             for job in self.jobs():
                 if busy:
                     break
