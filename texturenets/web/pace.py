@@ -28,8 +28,8 @@ class Pace:
     def least(self, key: str, pixels: int) -> float:
         """Seconds that one of `pixels` will take at least; 0 where nothing is known.
 
-        Only smaller ones are asked, the fastest of them: it takes their time in proportion, or longer where it does not
-        fit in memory.
+        Only smaller ones are asked, the fastest of them: it takes their time in proportion, or longer where it does
+        not fit in memory.
         """
         now = time.monotonic()
         times = [

@@ -49,8 +49,8 @@ class Settings:
     `hosts`: names under which it may be called besides its own address, as behind a reverse proxy; a page of another
     name that a browser was led to is refused. `origins`: pages of others that may call it (CORS); none by default.
     `token`: asked of every request but the health check. `models`: a folder of model files besides the shipped ones;
-    with `photos`, a folder of photos to learn on, it trains models into that folder. `preload`: names of models to load
-    before the service says that it is ready. `page`: whether it has one.
+    with `photos`, a folder of photos to learn on, it trains models into that folder. `preload`: names of models to
+    load before the service says that it is ready. `page`: whether it has one.
     """
 
     host: str = "127.0.0.1"

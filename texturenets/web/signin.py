@@ -50,8 +50,8 @@ class Attempts:
 
     def wait(self, who: str) -> int:
         """Seconds until that one may try again; 0 for now."""
-        times = self.by.get(who, ())
-        if len(times) < self.TRIES:
+        times = self.by.get(who)
+        if times is None or len(times) < self.TRIES:
             return 0
         return max(0, math.ceil(times[0] + self.MINUTE - time.monotonic()))
 

@@ -16,7 +16,8 @@ from texturenets.web.problems import Problem, documented
 from texturenets.web.service import Service
 
 if TYPE_CHECKING:
-    from texturenets.web.trainings import Job, Trainings
+    from texturenets.web.jobs import Job
+    from texturenets.web.trainings import Trainings
 
 SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif", "BMP": ".bmp"}
 """Of an exemplar's file, by Pillow's name of its format."""

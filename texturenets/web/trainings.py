@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import logging
 import os
 import signal
@@ -231,7 +232,11 @@ class Trainings:
     def _look(self) -> None:
         self.files.sweep()
         while not self.over.wait(TICK):
-            self._guarded("look", "", lambda: self._keeps() and self.tick())
+            self._guarded("look", "", self._tick_if_keeper)
+
+    def _tick_if_keeper(self) -> None:
+        if self._keeps():
+            self.tick()
 
     def _guarded(self, what: str, name: str, call: Callable[[], Any]) -> Any:
         """What `call` gives; None for what fails, as on a full disk: it is told once, and tried again."""
@@ -254,12 +259,12 @@ class Trainings:
             self._reap()
             busy = False
             for job in self.jobs():
-                busy = bool(self._guarded("see", job.name, lambda job=job: self._seen(job))) or busy
+                busy = bool(self._guarded("see", job.name, functools.partial(self._seen, job))) or busy
             for job in self.jobs():
                 if busy:
                     break
                 if job.state == "queued":
-                    busy = bool(self._guarded("start", job.name, lambda job=job: self._start(job)))
+                    busy = bool(self._guarded("start", job.name, functools.partial(self._start, job)))
 
     def _seen(self, job: Job) -> bool:
         """Look at one; whether its process lives."""
