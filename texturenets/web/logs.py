@@ -31,6 +31,13 @@ class JsonLines(logging.Formatter):
         return json.dumps(data, ensure_ascii=False, default=str)
 
 
+class Lines(logging.StreamHandler):  # type: ignore[type-arg]
+    """Standard error; on a full disk there is nowhere to say so."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Go on."""
+
+
 class Sparing(logging.Filter):
     """Lets one message of a kind through in PAUSE seconds, with the number of those left out before."""
 
@@ -80,7 +87,7 @@ class Printed(io.TextIOBase):
 
 def log_to_stderr(level: str) -> None:
     """Lines of JSON on standard error, those of the web server, of asyncio and of what libraries print too."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = Lines(sys.stderr)
     handler.setFormatter(JsonLines())
     for name in ("texturenets.web", "uvicorn", "uvicorn.error", "asyncio", "texturenets.web.printed"):
         logger = logging.getLogger(name)
