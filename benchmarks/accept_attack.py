@@ -42,9 +42,11 @@ PAINT = "/v1/stylize?style=wave"
 API = "/page/gradio_api"
 
 
-def call(running: Running, method: str, path: str, body: bytes = b"", kind: str = "") -> tuple[int, bytes]:
+def call(
+    running: Running, method: str, path: str, body: bytes = b"", kind: str = "", patience: float = 60
+) -> tuple[int, bytes]:
     """Status and body of an answer; 0 for none."""
-    line = http.client.HTTPConnection(*running.host, timeout=60)
+    line = http.client.HTTPConnection(*running.host, timeout=patience)
     with contextlib.closing(line):
         try:
             line.request(method, path, body, {"Content-Type": kind} if kind else {})
@@ -98,7 +100,9 @@ def connections(running: Running) -> Iterator[str]:
     time.sleep(12)
     for line in held:
         line.close()
-    both = post("/v1/sample", b"0\r\n\r\n", "Transfer-Encoding: chunked").replace(b"Connection: close\r\n", b"")
+    both = post("/v1/sample", b"0\r\n\r\n", "Transfer-Encoding: chunked").replace(
+        b"Connection: close\r\n", b""
+    )
     answer, _ = exchange(running.host, both + b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
     if not answer.startswith(b"HTTP/1.1 400") or answer.count(b"HTTP/1.1") != 1:
         yield "two lengths in one request are not refused"
@@ -226,7 +230,9 @@ def end(running: Running, temporary: Path) -> Iterator[str]:
     print(f"at its end work in flight was answered {status}, and the service ended with {left}")
     if status not in (200, 503) or left:
         yield f"at its end work in flight was answered {status}, and the service ended with {left}"
-    found = [path.name for path in temporary.iterdir() if not path.name.startswith("torchinductor_")]  # PyTorch's cache
+    found = [
+        path.name for path in temporary.iterdir() if not path.name.startswith("torchinductor_")
+    ]  # PyTorch's cache
     if found:
         yield f"in the temporary directory there is still {found}"
 
@@ -252,7 +258,16 @@ def main() -> None:
         folder, temporary, log = root / "models", root / "tmp", root / "log"
         for place in (folder, temporary, root / "photos"):
             place.mkdir()
-        words = ["--models", str(folder), "--photos", str(root / "photos"), "--max-seconds", "10", "--preload", "wave"]
+        words = [
+            "--models",
+            str(folder),
+            "--photos",
+            str(root / "photos"),
+            "--max-seconds",
+            "10",
+            "--preload",
+            "wave",
+        ]
         prefix = ("sh", "-c", f'ulimit -n {DESCRIPTORS}; exec "$@"', "sh")
         environment = {"TMPDIR": str(temporary), "TEXTURENETS_OFFLINE": "1"}
         few = ("--max-bytes", "4M", "--max-trainings", "5")
@@ -275,7 +290,9 @@ def main() -> None:
                 ("trainings", lambda: trainings(running, folder, accepted)),
                 (
                     "hostile",
-                    lambda: hostile.attack(running.host, options.count, options.within, random.Random(options.seed)),
+                    lambda: hostile.attack(
+                        running.host, options.count, options.within, random.Random(options.seed)
+                    ),
                 ),
                 ("slow", lambda: slow(running, 10)),
             ]

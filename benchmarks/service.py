@@ -39,7 +39,9 @@ def service(
     """`texturenets serve` with `options` at a free port, its log in a file. `prefix`: words that start it."""
     words = [*prefix, sys.executable, "-m", "texturenets", "serve", "--port", "0", *options]
     with log.open("w") as errors:
-        process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=errors, text=True, env={**os.environ, **(environment or {})})
+        process = subprocess.Popen(
+            words, stdout=subprocess.PIPE, stderr=errors, text=True, env={**os.environ, **(environment or {})}
+        )
         try:
             assert process.stdout is not None
             address = process.stdout.readline().strip()

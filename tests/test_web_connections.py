@@ -29,7 +29,7 @@ FEW = (
 @pytest.fixture(scope="module")
 def few(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("few")
-    with served(folder, rate=0.1, prefix=(sys.executable, "-c", FEW)) as running:
+    with served(folder, rate=0.1, prefix=(sys.executable, "-c", FEW), queue=500) as running:
         yield running
 
 
@@ -57,15 +57,13 @@ def test_more_at_work_than_there_may_be_are_told_so(few: Served) -> None:
     opened = []
     body = b"POST /v1/stylize?style=slow HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999\r\n\r\n"
     try:
-        for _ in range(90):
+        for i in range(90):
+            if i == 80:
+                time.sleep(0.5)  # the others' headers are there: none of them waits any more
             line = socket.create_connection(few.place, timeout=5)
             line.sendall(body)
             opened.append(line)
-        time.sleep(0.5)
-        answers = []
-        for line in opened[-10:]:
-            line.settimeout(5)
-            answers.append(line.recv(65536))
+        answers = [line.recv(65536) for line in opened[-10:]]
     finally:
         for line in opened:
             line.close()

@@ -18,6 +18,7 @@ from webservice import client, model, photo
 from texturenets.errors import UserError
 from texturenets.web import signin
 from texturenets.web.guard import Guard
+from texturenets.web.observe import Metrics, Observer
 from texturenets.web.outside import Quiet
 from texturenets.web.settings import Limits, Settings, size_in_bytes, token_from
 
@@ -184,6 +185,28 @@ def test_a_page_loads_nothing_from_elsewhere() -> None:
     fields = dict(start["headers"])
     assert fields[b"content-length"] == str(len(body["body"])).encode()
     assert b"default-src 'self'" in fields[b"content-security-policy"]
+
+
+def test_what_is_cut_off_at_the_end_is_told_so() -> None:
+    sent: list[Any] = []
+
+    async def app(_: Any, __: Any, ___: Any) -> None:
+        await asyncio.sleep(60)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def go() -> None:
+        observer = Observer(app, Metrics(lambda: 0, lambda: 0))
+        scope = {"type": "http", "method": "POST", "path": "/v1/sample", "headers": []}
+        task = asyncio.ensure_future(observer(scope, asyncio.Future, send))
+        await asyncio.sleep(0.01)
+        task.cancel()  # as uvicorn does when it waits no longer
+        await task
+
+    asyncio.run(go())
+    assert sent[0]["status"] == 503
+    assert b"the service ends" in sent[1]["body"]
 
 
 def test_settings_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

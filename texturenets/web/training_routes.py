@@ -12,7 +12,7 @@ from starlette.responses import FileResponse
 from texturenets import image, presets
 from texturenets.errors import UserError
 from texturenets.runs import Run
-from texturenets.web.problems import Problem, documented
+from texturenets.web.problems import Problem, documented, note
 from texturenets.web.service import Service
 
 if TYPE_CHECKING:
@@ -111,6 +111,7 @@ def add(
         ] = "",
     ) -> dict[str, Any]:
         """Put a training in the queue: a painting's or an exemplar's file as the body, or as a file of a form."""
+        note(training=name, kind=kind)
         place = there()
         with service.line.place():
             data = await body(request)
