@@ -3,11 +3,11 @@
     python benchmarks/accept_attack.py [--count 1000]
 
 With 256 descriptors the service is given: connections that never finish their headers; pictures that nobody waits for;
-events and uploads of the page by the thousand; bad files among its models; trainings without an end while they are looked
-at, with a disk full for six seconds in between; hostile requests, each to be refused within a second; bodies that are
-slow. Throughout, /healthz is to answer within a second. At the end the same photo gives the same picture, memory is
-within 10 % of that before, every training that was accepted has ended, the log has at most 10 MB and no trace, and at
-SIGTERM work in flight is answered and nothing stays in the temporary directory.
+events and uploads of the page by the thousand; bad files among its models; trainings without an end while they are
+looked at, with a disk that is full for six seconds in between; hostile requests, each to be refused within a second;
+bodies that are slow. Throughout, /healthz is to answer within a second. At the end the same photo gives the same
+picture, memory is within 10 % of that before, every training that was accepted has ended, the log has at most 10 MB and
+no trace, and at SIGTERM work in flight is answered and nothing stays in the temporary directory.
 """
 
 from __future__ import annotations
@@ -28,9 +28,8 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import hostile
 from hostile import exchange, post
@@ -38,12 +37,14 @@ from PIL import Image
 from service import Running, service
 
 DESCRIPTORS = 256
+SECONDS = 10.0
+EMPTY = b"\r\n\r\n"
 PAINT = "/v1/stylize?style=wave"
 API = "/page/gradio_api"
 
 
 def call(
-    running: Running, method: str, path: str, body: bytes = b"", kind: str = "", patience: float = 60
+    running: Running, method: str, path: str, body: bytes = b"", *, kind: str = "", patience: float = 60
 ) -> tuple[int, bytes]:
     """Status and body of an answer; 0 for none."""
     line = http.client.HTTPConnection(*running.host, timeout=patience)
@@ -124,22 +125,24 @@ def given_up(running: Running) -> Iterator[str]:
         yield f"after pictures that were given up a small one took {took:.1f} s ({time.monotonic() - began:.0f} s)"
 
 
-def page(running: Running) -> Iterator[str]:
+def page(running: Running, events: int = 1200) -> Iterator[str]:
     """Events of many sessions, long ones, and uploads of many files."""
     seen: Counter[str] = Counter()
-    for i in range(1200):
+    for i in range(events):
         size = 200_000 if i % 3 == 0 else 40_000
         data = {"data": ["x" * size], "fn_index": i % 4, "session_hash": f"s{i}"}
-        status, _ = call(running, "POST", f"{API}/queue/join", json.dumps(data).encode(), "application/json")
+        status, _ = call(
+            running, "POST", f"{API}/queue/join", json.dumps(data).encode(), kind="application/json"
+        )
         seen[f"join {status}"] += 1
-    for i in range(20):
+    for i in range(events // 60 + 2):
         count = 1000 if i % 2 else 50
         parts = [
             f'--x\r\nContent-Disposition: form-data; name="files"; filename="{k}.png"\r\n\r\nx\r\n'
             for k in range(count)
         ]
         body = ("".join(parts) + "--x--\r\n").encode()
-        status, _ = call(running, "POST", f"{API}/upload", body, "multipart/form-data; boundary=x")
+        status, _ = call(running, "POST", f"{API}/upload", body, kind="multipart/form-data; boundary=x")
         seen[f"upload {status}"] += 1
     print(f"the page: {dict(sorted(seen.items()))}")
     if not seen["join 413"] or not seen["upload 413"] or any(key.endswith((" 500", " 0")) for key in seen):
@@ -245,83 +248,73 @@ def settled(running: Running) -> int:
     return running.resident()
 
 
+def attack(running: Running, folder: Path, options: argparse.Namespace) -> list[str]:
+    """All stages, and what was wrong in them."""
+    good, accepted, wrong = post(PAINT, hostile.photo()), list[str](), list[str]()
+    while call(running, "GET", "/readyz")[0] != 200:
+        time.sleep(0.1)
+    call(running, "GET", "/page/")
+    for warm in (given_up(running), page(running, 12)):  # what loads code and models
+        list(warm)
+    before, _ = exchange(running.host, good, 60)
+    memory = settled(running)
+    pulse = Pulse(running)
+    pulse.start()
+    dice = random.Random(options.seed)
+    stages: dict[str, Callable[[], Iterable[str]]] = {
+        "connections": lambda: connections(running),
+        "given up": lambda: given_up(running),
+        "page": lambda: page(running),
+        "models": lambda: models(running, folder),
+        "trainings": lambda: trainings(running, folder, accepted),
+        "hostile": lambda: hostile.attack(running.host, options.count, options.within, dice),
+        "slow": lambda: slow(running, SECONDS),
+    }
+    for pulse.stage, stage in stages.items():
+        wrong += [f"{pulse.stage}: {said}" for said in stage()]
+    pulse.stage = "end"
+    grown = settled(running) / memory - 1
+    after, _ = exchange(running.host, good, 60)
+    pulse.over.set()
+    pulse.join()
+    if before.partition(EMPTY)[2] != after.partition(EMPTY)[2] or not after.startswith(b"HTTP/1.1 200"):
+        wrong.append("the same photo gives another picture")
+    if slowest := {k: round(v, 2) for k, v in pulse.slowest.items() if v > options.within}:
+        wrong.append(f"/healthz took seconds: {slowest}")
+    if abs(grown) > 0.1:
+        wrong.append(f"memory {grown:+.1%}")
+    print(
+        f"/healthz asked {pulse.count} times, slowest {max(pulse.slowest.values()):.2f} s; memory "
+        f"{memory / 2**20:.0f} MiB, {grown:+.1%}; {len(accepted)} trainings taken and ended"
+    )
+    return wrong
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=1000, help="hostile requests")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--within", type=float, default=1.0, help="seconds; more on a machine that is busy")
     options = parser.parse_args()
-    wrong: list[str] = []
-    accepted: list[str] = []
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        folder, temporary, log = root / "models", root / "tmp", root / "log"
-        for place in (folder, temporary, root / "photos"):
+        folder, photos, temporary, log = (root / each for each in ("models", "photos", "tmp", "log"))
+        for place in (folder, photos, temporary):
             place.mkdir()
-        words = [
-            "--models",
-            str(folder),
-            "--photos",
-            str(root / "photos"),
-            "--max-seconds",
-            "10",
-            "--preload",
-            "wave",
-        ]
+        words = ["--models", str(folder), "--photos", str(photos), "--preload", "wave"]
+        few = ["--max-seconds", str(SECONDS), "--max-bytes", "4M", "--max-trainings", "5"]
         prefix = ("sh", "-c", f'ulimit -n {DESCRIPTORS}; exec "$@"', "sh")
         environment = {"TMPDIR": str(temporary), "TEXTURENETS_OFFLINE": "1"}
-        few = ("--max-bytes", "4M", "--max-trainings", "5")
         with service(log, *words, *few, prefix=prefix, environment=environment) as running:
-            while call(running, "GET", "/readyz")[0] != 200:
-                time.sleep(0.1)
-            good = post(PAINT, hostile.photo())
-            call(running, "GET", "/page/")
-            list(given_up(running))  # every kind of thing once, which loads code and models
-            list(page(running))
-            before, _ = exchange(running.host, good, 60)
-            memory = settled(running)
-            pulse = Pulse(running)
-            pulse.start()
-            stages: list[tuple[str, Callable[[], Any]]] = [
-                ("connections", lambda: connections(running)),
-                ("given up", lambda: given_up(running)),
-                ("page", lambda: page(running)),
-                ("models", lambda: models(running, folder)),
-                ("trainings", lambda: trainings(running, folder, accepted)),
-                (
-                    "hostile",
-                    lambda: hostile.attack(
-                        running.host, options.count, options.within, random.Random(options.seed)
-                    ),
-                ),
-                ("slow", lambda: slow(running, 10)),
-            ]
-            for pulse.stage, stage in stages:
-                wrong += [f"{pulse.stage}: {said}" for said in stage()]
-            pulse.stage = "end"
-            grown = settled(running) / memory - 1
-            after, _ = exchange(running.host, good, 60)
-            pulse.over.set()
-            pulse.join()
+            wrong = attack(running, folder, options)
             wrong += end(running, temporary)
         text = log.read_text(errors="replace")
-    picture = b"\r\n\r\n"
-    if before.partition(picture)[2] != after.partition(picture)[2] or not after.startswith(b"HTTP/1.1 200"):
-        wrong.append("the same photo gives another picture")
-    if slowest := {k: round(v, 2) for k, v in pulse.slowest.items() if v > options.within}:
-        wrong.append(f"/healthz took seconds: {slowest}")
-    if abs(grown) > 0.1:
-        wrong.append(f"memory {grown:+.1%}")
     if len(text) > 10 * 10**6:
         wrong.append(f"the log has {len(text) / 10**6:.1f} MB")
-    # What Gradio prints of events that are none is theirs, and once in ten seconds.
+    # What Gradio prints of events that are none is not the service's own, and is there once in ten seconds.
     ours = [line for line in text.splitlines() if "Traceback" in line and '"event": "printed"' not in line]
     wrong += [f"a trace in the log: {line[-300:]}" for line in ours[:3]]
-    print(
-        f"/healthz asked {pulse.count} times, slowest {max(pulse.slowest.values()):.2f} s; memory {memory / 2**20:.0f} "
-        f"MiB, {grown:+.1%}; {len(accepted)} trainings taken; log {len(text) / 10**6:.2f} MB; "
-        f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
-    )
+    print(f"log {len(text) / 10**6:.2f} MB; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     for said, count in Counter(wrong).most_common(20):
         print(f"{count} x {said}")
     if wrong:

@@ -1,4 +1,4 @@
-"""Hostile requests, each of which is to get a 4xx at once: no pictures, bombs, paths, headers, forms, wrong values."""
+"""Hostile requests, each of which is to get a 4xx at once: no pictures, bombs, paths, headers, wrong values."""
 
 from __future__ import annotations
 

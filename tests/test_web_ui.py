@@ -163,7 +163,7 @@ def test_many_sessions_do_not_add_up(tmp_path: Path, monkeypatch: pytest.MonkeyP
         data = {"data": ["x" * more], "fn_index": 4, "session_hash": session}
         return service.post(f"{API}/queue/join", json=data)
 
-    monkeypatch.setattr(sessions, "MOST", 8)
+    monkeypatch.setattr(sessions, "CLOSED", 8)
     model(tmp_path)
     with client(tmp_path, page=True) as service:
         for i in range(40):
@@ -186,18 +186,20 @@ def test_many_sessions_do_not_add_up(tmp_path: Path, monkeypatch: pytest.MonkeyP
             assert "s39" in kept
 
 
-def test_open_pages_are_kept() -> None:
+def test_open_pages_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "CLOSED", 2)
+    monkeypatch.setattr(sessions, "MOST", 2)
     gone: list[str] = []
-    known = sessions.Sessions(gone.append, 2)
+    known = sessions.Sessions(gone.append)
     known.seen("a")
     with known.connected("a"):
         for name in ("b", "c", "a", "d"):
             known.seen(name)
-        assert gone == ["b", "c"]
+        assert gone == ["b"]
         with known.connected("d"), pytest.raises(Problem, match="2 times"):
             known.seen("e")
     known.seen("e")
-    assert gone == ["b", "c", "a"]
+    assert gone == ["b", "c"]
     assert not known.open
 
 

@@ -8,28 +8,31 @@ from contextlib import contextmanager
 
 from texturenets.web.problems import Problem
 
-MOST = 256
-"""Sessions at once. Gradio holds about 100 kB for each."""
+MOST = 512
+"""Open pages at once. Gradio holds about 100 kB for each."""
+
+CLOSED = 64
+"""Sessions that are kept without an open page: it went, or is about to be there, or never was one."""
 
 
 class Sessions:
     """Those that have sent an event, the one longest silent first. In the event loop's thread."""
 
-    def __init__(self, forget: Callable[[str], None], most: int | None = None) -> None:
-        """`forget`: called with a session that has to go. `most`: MOST unless told otherwise."""
-        self.forget, self.most = forget, most or MOST
+    def __init__(self, forget: Callable[[str], None]) -> None:
+        """`forget`: called with a session that has to go."""
+        self.forget = forget
         self.known: OrderedDict[str, None] = OrderedDict()
         self.open: Counter[str] = Counter()
 
     def seen(self, session: str) -> None:
-        """An event of `session`. Raises Problem (503) where so many pages are open."""
-        if session not in self.known and len(self.known) >= self.most:
-            # An open page holds a connection; what holds none has gone, or never was a page.
-            gone = next((one for one in self.known if not self.open[one]), None)
-            if gone is None:
-                raise Problem(503, f"the page is open {self.most} times: close one", {"Retry-After": "30"})
-            del self.known[gone]
-            self.forget(gone)
+        """An event of `session`. Raises Problem (503) where too many pages are open."""
+        if session not in self.known:
+            closed = [one for one in self.known if not self.open[one]]  # an open page holds a connection
+            if len(self.known) - len(closed) >= MOST:
+                raise Problem(503, f"the page is open {MOST} times: close one", {"Retry-After": "30"})
+            if len(closed) >= CLOSED:
+                del self.known[closed[0]]
+                self.forget(closed[0])
         self.known[session] = None
         self.known.move_to_end(session)
 
