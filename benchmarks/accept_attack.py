@@ -2,12 +2,12 @@
 
     python benchmarks/accept_attack.py [--count 1000]
 
-With 256 descriptors the service is given: connections that never finish their headers; pictures that nobody waits for;
-events and uploads of the page by the thousand; bad files among its models; trainings without an end while they are
-looked at, with a disk that is full for six seconds in between; hostile requests, each to be refused within a second;
-bodies that are slow. Throughout, /healthz is to answer within a second. At the end the same photo gives the same
-picture, memory is within 10 % of that before, every training that was accepted has ended, the log has at most 10 MB and
-no trace, and at SIGTERM work in flight is answered and nothing stays in the temporary directory.
+With 256 descriptors the service is given: connections that never finish their headers; pictures that nobody waits
+for; events and uploads of the page by the thousand; bad files among its models; trainings without an end while they
+are looked at, with a disk that is full for six seconds in between; hostile requests, each to be refused within a
+second; bodies that are slow. Throughout, /healthz is to answer within a second. At the end the same photo gives the
+same picture, memory is within 10 % of that before, every training that was accepted has ended, the log has at most
+10 MB and no trace, and at SIGTERM work in flight is answered and nothing stays in the temporary directory.
 """
 
 from __future__ import annotations
