@@ -19,8 +19,11 @@ MOST = 1000
 RESERVED = 128
 """Descriptors for all else: model files, pictures, trainings, and connections that are about to be refused."""
 
-BACKLOG = 64
-"""Connections that wait to be accepted; asyncio accepts as many in one go, each with a descriptor of its own."""
+BACKLOG = 1024
+"""Connections that wait to be accepted, in the system: they take none of our descriptors."""
+
+AT_ONCE = 16
+"""Of these, how many asyncio accepts in one go, and again before the first of them are counted."""
 
 
 def bound() -> int:

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 
 from texturenets.errors import UserError
 from texturenets.web.app import create
-from texturenets.web.connections import BACKLOG, bound, protocol
+from texturenets.web.connections import AT_ONCE, BACKLOG, bound, protocol
 from texturenets.web.guard import LONGEST_HEADERS
 from texturenets.web.logs import Printed, log_to_stderr
 from texturenets.web.memory import return_freed_memory
@@ -39,6 +39,12 @@ def listen(settings: Settings) -> socket.socket:
 
 class Server(uvicorn.Server):
     """A web server that tells its application when it is about to end: `app.state.endings` are called then."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen."""
+        await super().startup(sockets)
+        for place in sockets or []:
+            place.listen(BACKLOG)  # asyncio took its number for both
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take no more; what streams to browsers without an end is ended first."""
@@ -78,7 +84,7 @@ def configured(app: FastAPI, settings: Settings, most: int) -> uvicorn.Config:
         h11_max_incomplete_event_size=LONGEST_HEADERS,
         http=protocol(most),
         ws="none",
-        backlog=BACKLOG,
+        backlog=AT_ONCE,
         timeout_graceful_shutdown=math.ceil(settings.limits.seconds)
         + 1,  # requests at work are given their time
     )
