@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,11 +33,15 @@ class Running:
 
 
 @contextmanager
-def service(log: Path, *options: str) -> Iterator[Running]:
-    """`texturenets serve` with `options` at a free port, its log in a file."""
-    words = [sys.executable, "-m", "texturenets", "serve", "--port", "0", *options]
+def service(
+    log: Path, *options: str, prefix: tuple[str, ...] = (), environment: Mapping[str, str] | None = None
+) -> Iterator[Running]:
+    """`texturenets serve` with `options` at a free port, its log in a file. `prefix`: words that start it."""
+    words = [*prefix, sys.executable, "-m", "texturenets", "serve", "--port", "0", *options]
     with log.open("w") as errors:
-        process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=errors, text=True)
+        process = subprocess.Popen(
+            words, stdout=subprocess.PIPE, stderr=errors, text=True, env={**os.environ, **(environment or {})}
+        )
         try:
             assert process.stdout is not None
             address = process.stdout.readline().strip()

@@ -33,5 +33,5 @@ def visit(address: str, path: str = "/", **options: Any) -> Iterator[Any]:
         page.goto(address + path)
         yield page
         browser.close()
-    assert not said
+    assert not said, said
     assert all(url.startswith((address, "blob:", "data:")) for url in asked), asked

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import socket
 from pathlib import Path
 
@@ -11,6 +13,9 @@ pytest.importorskip("fastapi", reason="the extra `web` is not installed")
 pytest.importorskip("prometheus_client", reason="the extra `web` is not installed")
 
 from texturenets.cli import main
+from texturenets.cli.serve import serve
+from texturenets.web import server
+from texturenets.web.settings import Limits, Settings
 
 
 @pytest.mark.parametrize(
@@ -23,6 +28,7 @@ from texturenets.cli import main
         (["--models", "nowhere", "--port", "0"], "nowhere is no folder"),
         (["--photos", ".", "--port", "0"], "--models FOLDER"),
         (["--token-file", "nowhere"], "--token-file nowhere"),
+        (["--preload", "wafe", "--port", "0", "--no-page"], "'wave'"),
         (["--host", "no.such.host.invalid"], "cannot listen at no.such.host.invalid"),
     ],
 )
@@ -47,3 +53,65 @@ def test_a_port_that_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
         port = taken.getsockname()[1]
         assert main(["serve", "--port", str(port)]) == 2
     assert f"port {port}" in capsys.readouterr().err
+
+
+OPTIONS = list(inspect.signature(serve).parameters)
+GIVEN = {
+    "host": "::1", "port": "1", "models": "m", "photos": "p", "preload": "wave udnie", "page": "false",
+    "token_file": "t", "public_host": "a.example b.example", "allow_origin": "https://c.example",
+    "max_bytes": "1K", "max_pixels": "2", "max_side": "3", "max_seconds": "4.5", "max_queue": "5", "max_models": "6",
+    "max_trainings": "7", "log_level": "error", "device": "cpu", "engine": "torch", "precision": "float32",
+}  # fmt: skip
+
+
+def test_every_option_has_an_environment_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert set(GIVEN) == set(OPTIONS)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t").write_text("from-the-file")
+    seen: list[tuple[Settings, str]] = []
+    monkeypatch.setattr(server, "serve", lambda settings, level: seen.append((settings, level)))
+    for name, value in GIVEN.items():
+        monkeypatch.setenv(f"TEXTURENETS_SERVE_{name.upper()}", value)
+    assert main(["serve"]) == 0
+    limits = Limits(bytes=1024, pixels=2, side=3, seconds=4.5, queue=5, models=6, trainings=7)
+    assert seen[0] == (
+        Settings(
+            host="::1",
+            port=1,
+            hosts=("a.example", "b.example"),
+            origins=("https://c.example",),
+            token="from-the-file",
+            models=Path("m"),
+            photos=Path("p"),
+            preload=("wave", "udnie"),
+            page=False,
+            device="cpu",
+            engine="torch",
+            precision="float32",
+            limits=limits,
+        ),
+        "error",
+    )
+    assert main(["serve", "--port", "9"]) == 0  # the command line has the last word
+    assert seen[1][0].port == 9
+    monkeypatch.setenv("TEXTURENETS_SERVE_PORT", "tcp://10.0.0.1:80")
+    assert main(["serve"]) == 2
+    error = capsys.readouterr().err
+    assert "TEXTURENETS_SERVE_PORT" in error
+    assert error.count("\n") == 1
+
+
+def test_the_document_has_all_of_them() -> None:
+    text = (Path(__file__).resolve().parents[1] / "docs" / "serve.md").read_text()
+    rows = re.findall(r"^\| `--([a-z-]+)` \| `(TEXTURENETS_SERVE_[A-Z_]+)` \|([^|]+)\|", text, re.M)
+    assert {option.replace("-", "_") for option, _, _ in rows} == set(OPTIONS)
+    defaults = inspect.signature(serve).parameters
+    for option, variable, default in rows:
+        assert variable == "TEXTURENETS_SERVE_" + option.upper().replace("-", "_")
+        value = defaults[option.replace("-", "_")].default
+        shown = {"None": "", "True": "yes"}.get(
+            str(value), f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
+        )
+        assert default.strip() == shown, option

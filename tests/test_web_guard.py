@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from webservice import client, model, photo
 from texturenets.errors import UserError
 from texturenets.web import signin
 from texturenets.web.guard import Guard
+from texturenets.web.observe import Metrics, Observer
 from texturenets.web.outside import Quiet
 from texturenets.web.settings import Limits, Settings, size_in_bytes, token_from
 
@@ -32,6 +34,7 @@ def guarded(tmp_path: Path) -> TestClient:
 def test_nothing_but_the_health_check_without_the_token(guarded: TestClient) -> None:
     with guarded as service:
         assert service.get("/healthz").status_code == 200
+        assert service.get("/readyz").status_code == 200
         for path in ("/v1/models", "/metrics", "/docs", "/openapi.json", "/", "/nowhere"):
             answer = service.get(path)
             assert answer.status_code == 401, path
@@ -66,6 +69,38 @@ def test_the_form_of_a_browser(guarded: TestClient) -> None:
         right = service.post(signin.AT, data={"token": TOKEN}, follow_redirects=False)
         assert right.status_code == 303
         assert service.get("/docs").status_code == 200
+
+
+def test_the_cookie_is_for_tls_where_there_is_tls(tmp_path: Path) -> None:
+    with client(tmp_path, token=TOKEN) as service:
+        form = {"data": {"token": TOKEN}, "follow_redirects": False}
+        assert "Secure" not in service.post(signin.AT, **form).headers["set-cookie"]
+        service.cookies.clear()
+        behind = service.post(signin.AT, headers={"X-Forwarded-Proto": "https"}, **form)
+        service.cookies.clear()
+        assert "; Secure" in behind.headers["set-cookie"]
+        assert "; Secure" in service.post(f"https://localhost{signin.AT}", **form).headers["set-cookie"]
+
+
+def test_tokens_are_not_guessed_for_long(guarded: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    with guarded as service:
+        for i in range(signin.Attempts.TRIES):
+            if i % 2:
+                assert service.post(signin.AT, data={"token": f"wrong{i}"}).status_code == 401
+            else:
+                assert service.get(f"/docs?token=wrong{i}").status_code == 401
+        for answer in (service.post(signin.AT, data={"token": TOKEN}), service.get(f"/docs?token={TOKEN}")):
+            assert answer.status_code == 429
+            assert 0 < int(answer.headers["retry-after"]) <= 60
+        right = {"Authorization": f"Bearer {TOKEN}"}  # programs go on
+        assert service.get("/v1/models", headers=right).status_code == 200
+        now = time.monotonic() + 61
+        monkeypatch.setattr(time, "monotonic", lambda: now)
+        assert service.post(signin.AT, data={"token": TOKEN}, follow_redirects=False).status_code == 303
+    attempts = signin.Attempts()
+    for i in range(2000):
+        attempts.add(str(i))
+    assert len(attempts.by) == attempts.KNOWN
 
 
 def test_pages_of_others_are_refused(tmp_path: Path) -> None:
@@ -150,6 +185,28 @@ def test_a_page_loads_nothing_from_elsewhere() -> None:
     fields = dict(start["headers"])
     assert fields[b"content-length"] == str(len(body["body"])).encode()
     assert b"default-src 'self'" in fields[b"content-security-policy"]
+
+
+def test_what_is_cut_off_at_the_end_is_told_so() -> None:
+    sent: list[Any] = []
+
+    async def app(_: Any, __: Any, ___: Any) -> None:
+        await asyncio.sleep(60)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def go() -> None:
+        observer = Observer(app, Metrics(lambda: 0, lambda: 0))
+        scope = {"type": "http", "method": "POST", "path": "/v1/sample", "headers": []}
+        task = asyncio.ensure_future(observer(scope, asyncio.Future, send))
+        await asyncio.sleep(0.01)
+        task.cancel()  # as uvicorn does when it waits no longer
+        await task
+
+    asyncio.run(go())
+    assert sent[0]["status"] == 503
+    assert b"the service ends" in sent[1]["body"]
 
 
 def test_settings_are_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

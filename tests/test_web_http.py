@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import struct
 import threading
+import time
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,9 +23,11 @@ pytest.importorskip("prometheus_client", reason="the extra `web` is not installe
 
 from fastapi.testclient import TestClient
 from PIL import Image
+from safetensors import safe_open
 from webservice import client, model, opened, photo
 
 from texturenets.cli import main
+from texturenets.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -259,6 +263,127 @@ def test_metrics_and_logs(service: TestClient, caplog: pytest.LogCaptureFixture)
     text = service.get("/metrics").text
     assert 'texturenets_requests_total{method="POST",route="/v1/stylize",status="200"}' in text
     assert 'texturenets_pictures_total{model="tiny"}' in text
+
+
+def test_the_log_says_who_asked_for_what(service: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "texturenets.web"):
+        made = service.post(
+            "/v1/stylize?style=tiny&size=40", content=photo(), headers={"X-Request-ID": "r-1.a"}
+        )
+        none = service.post("/v1/stylize?style=timy", content=photo(), headers={"X-Request-ID": "a\tb" * 40})
+        large = service.post("/v1/sample?texture=bark&size=4000x20")
+    fields: list[dict[str, Any]] = [r.fields for r in caplog.records if r.getMessage() == "request"]  # type: ignore[attr-defined]
+    assert made.headers["x-request-id"] == fields[0]["id"] == "r-1.a"
+    assert (fields[0]["style"], fields[0]["size"]) == ("tiny", "40x27")
+    assert fields[0]["seconds"] > 0
+    assert "reason" not in fields[0]
+    assert none.headers["x-request-id"] == fields[1]["id"] != fields[2]["id"]
+    assert (fields[1]["status"], fields[1]["style"], fields[1]["reason"]) == (
+        404,
+        "timy",
+        none.json()["detail"],
+    )
+    assert fields[2]["reason"] == large.json()["detail"]
+    assert fields[2]["texture"] == "bark"
+
+
+@pytest.mark.parametrize(
+    ("path", "strange", "near"),
+    [("/v1/stylize?styl=tiny", "styl", "style"), ("/v1/sample?seed=1&tilable=1", "tilable", "tileable")],
+)
+def test_unknown_parameters_are_named(service: TestClient, path: str, strange: str, near: str) -> None:
+    said = problem(service.post(path, content=photo()), 422)
+    assert f"'{strange}'" in said
+    assert near in said
+    problem(service.get("/v1/models?kind=style"), 422)
+    assert service.get("/docs?from=here").status_code == 200  # what people follow, not programs
+
+
+def test_ready_when_models_are_loaded(folder: Path) -> None:
+    leave, seen = threading.Event(), []
+
+    def load(path: Path) -> Any:
+        assert leave.wait(20)
+        seen.append(path.stem)
+        return object()
+
+    with client(folder, load=load, preload=("tiny", "other")) as service:
+        assert service.get("/healthz").status_code == 200
+        assert "tiny" in problem(service.get("/readyz"), 503)
+        leave.set()
+        ends = time.monotonic() + 20
+        while service.get("/readyz").status_code != 200:
+            assert time.monotonic() < ends
+        assert seen == ["tiny", "other"]
+
+    def broken(_: Path) -> Any:
+        raise ValueError("secret")
+
+    with client(folder, load=broken, preload=("tiny",)) as service:
+        while "tiny could not" not in problem(service.get("/readyz"), 503):
+            assert time.monotonic() < ends
+    with pytest.raises(UserError, match=r"--preload.*'tinny'.*'tiny'"):
+        client(folder, preload=("tinny",))
+    with pytest.raises(UserError, match="--max-models 1"):
+        client(folder, preload=("tiny", "other"), limits={"models": 1})
+
+
+def header(path: Path, text: bytes) -> None:
+    """A model file with that as its header."""
+    data = json.dumps({"__metadata__": {"texturenets": "@"}}).encode().replace(b'"@"', text)
+    path.write_bytes(struct.pack("<Q", len(data)) + data)
+
+
+def changed(folder: Path, name: str, **fields: Any) -> None:
+    """A model file with other fields in its header."""
+    path = model(folder, name)
+    with safe_open(path, "np") as file:
+        data = {**json.loads(file.metadata()["texturenets"]), **fields}
+    header(path, json.dumps(json.dumps(data)).encode())
+
+
+@pytest.fixture
+def hostile(tmp_path: Path) -> Path:
+    """A folder with a model that is well, among others."""
+    model(tmp_path, "well")
+    header(tmp_path / "nested.safetensors", json.dumps("[" * 60000).encode())
+    changed(tmp_path, "infinite", format=float("inf"))
+    changed(tmp_path, "thumbnail", thumbnail=7)
+    changed(tmp_path, "broken_thumbnail", thumbnail="no base64")
+    changed(tmp_path, "licence", licence=[1])
+    changed(tmp_path, "surrogate", licence="\ud800")
+    changed(tmp_path, "kind", kind="neither")
+    (tmp_path / "empty.safetensors").touch()
+    (tmp_path / "folder.safetensors").mkdir()
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "fifo.safetensors")
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.safetensors")).write_bytes(
+            (tmp_path / "well.safetensors").read_bytes()
+        )
+    return tmp_path
+
+
+def test_bad_files_among_the_models(hostile: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "texturenets.web"), client(hostile) as service:
+        for _ in range(3):
+            names = {one["name"] for one in service.get("/v1/models").json()["models"]}
+            assert "well" in names
+            assert not {path.stem for path in hostile.iterdir()} & names - {"well"}
+        assert service.post("/v1/stylize?style=well", content=photo()).status_code == 200
+        problem(service.post("/v1/stylize?style=nested", content=photo()), 404)
+        problem(service.get("/v1/models/thumbnail/thumbnail"), 404)
+    files = [r.fields["file"] for r in caplog.records]  # type: ignore[attr-defined]
+    bad = {path.name for path in hostile.iterdir()} - {"well.safetensors"}
+    assert len(files) == len(set(files)) == len(bad)  # a line each
+
+
+def test_the_page_with_bad_files_among_the_models(hostile: Path) -> None:
+    pytest.importorskip("gradio", reason="the page needs it")
+    run = {"device": "cpu", "processors": os.cpu_count(), "step": 10**400, "seconds": 1}
+    changed(hostile, "huge", training={**run, "run": {"batch_size": 1, "image_size": 1}})
+    (hostile / "photos").mkdir()
+    with client(hostile, page=True, photos=hostile / "photos") as service:
+        assert service.get("/page/").status_code == 200
 
 
 def test_the_document_names_every_route(service: TestClient) -> None:

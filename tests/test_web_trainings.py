@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 pytest.importorskip("fcntl", reason="locks as Unix has them")
 
 from texturenets.errors import UserError
-from texturenets.web.trainings import Trainings
+from texturenets.web import trainings as module
+from texturenets.web.jobs import Job
+from texturenets.web.records import Records
+from texturenets.web.trainings import FullError, Trainings
 
 # Trains as `texturenets train` does, with nothing in it: a "step" a 50th of a second, every one saved.
 TRAINER = """
@@ -30,6 +37,8 @@ step = int(saved.read_text()) if saved.exists() else 0
 if "bad" in out.stem:
     print("texturenets: the painting is no picture", file=sys.stderr)
     sys.exit(2)
+with (run / "starts").open("a") as starts:
+    starts.write("x")
 stop = []
 signal.signal(signal.SIGTERM, lambda *_: stop.append(1))
 with (run / "records.jsonl").open("a") as log:
@@ -100,7 +109,7 @@ def test_stop_and_resume(make: Callable[[], Trainings]) -> None:
     assert report["seconds_left"] == round((1000 - report["step"]) * 0.5)
     trainings.stop("long")
     ends = time.monotonic() + 60
-    while trainings._alive("long"):
+    while trainings.files.alive("long"):
         assert time.monotonic() < ends
         trainings.tick()
     step = trainings.report(trainings.find("long"))["step"]
@@ -109,7 +118,7 @@ def test_stop_and_resume(make: Callable[[], Trainings]) -> None:
     trainings.resume("long")
     begun(trainings, "long", step + 1)
     trainings.close()
-    assert not trainings._alive("long")
+    assert not trainings.files.alive("long")
 
 
 def test_the_next_service_finds_a_training_that_lives(make: Callable[[], Trainings]) -> None:
@@ -122,7 +131,7 @@ def test_the_next_service_finds_a_training_that_lives(make: Callable[[], Trainin
     assert second.find("long").pid == first.find("long").pid  # not started again
     assert second.find("next").state == "queued"
     second.close()
-    assert not second._alive("long")
+    assert not second.files.alive("long")
     third = make()  # what was at work when the service ended goes on
     step = third.report(third.find("long"))["step"]
     begun(third, "long", step + 1)
@@ -165,3 +174,167 @@ def test_names(make: Callable[[], Trainings]) -> None:
     trainings.stop("mine")
     trainings.tick()
     assert trainings.find("mine").state == "stopped"
+
+
+def waited(trainings: Trainings, name: str, *states: str) -> None:
+    """Until that one, which a thread looks after, is in one of those states."""
+    ends = time.monotonic() + 60
+    while trainings.find(name).state not in states:
+        assert time.monotonic() < ends, trainings.find(name)
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "TICK", 0.02)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_full_disk_stops_nothing_for_good(
+    make: Callable[[], Trainings], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    trainings = make()
+    add(trainings, "first")
+    add(trainings, "second")
+    write, full = trainings.files.write, threading.Event()
+    full.set()
+
+    def writing(job: Job) -> Job:
+        if full.is_set():
+            raise UserError("cannot write job.json: No space left on device")
+        return write(job)
+
+    monkeypatch.setattr(trainings.files, "write", writing)
+    with caplog.at_level(logging.ERROR, "texturenets.web"):
+        trainings.open()
+        time.sleep(0.5)
+    assert [job.state for job in trainings.jobs()] == ["queued", "queued"]
+    assert 1 <= len(caplog.records) <= 4  # not a line each time
+    full.clear()
+    waited(trainings, "second", "done")
+    assert trainings.find("first").state == "done"
+    assert (trainings.folder / "first.run" / "starts").read_text() == "x"
+    trainings.close()
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_cannot_be_started_does_not_hold_up_the_next(make: Callable[[], Trainings]) -> None:
+    trainings = make()
+    add(trainings, "odd")
+    (trainings.folder / "odd.job" / "output.txt").mkdir()
+    add(trainings, "good")
+    trainings.open()
+    waited(trainings, "good", "done")
+    (trainings.folder / "odd.job" / "output.txt").rmdir()
+    waited(trainings, "odd", "done")
+    trainings.close()
+
+
+@pytest.mark.usefixtures("quick")
+def test_reports_do_not_keep_a_training_from_its_start(make: Callable[[], Trainings]) -> None:
+    trainings = make()
+    over = threading.Event()
+
+    def ask() -> None:
+        while not over.is_set():
+            for job in trainings.jobs():
+                trainings.report(job)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    trainings.open()
+    try:
+        for i in range(4):
+            add(trainings, f"n{i}", 1)
+            (trainings.folder / f"n{i}.job" / "lock").touch()
+        for i in range(4):
+            waited(trainings, f"n{i}", "done")
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+        trainings.close()
+
+
+@pytest.mark.usefixtures("quick")
+def test_two_services_on_one_folder(make: Callable[[], Trainings]) -> None:
+    first, second = make(), make()
+    for one in (first, second):
+        one.open()
+    for i in range(3):
+        add((first, second)[i % 2], f"n{i}")
+    add(second, "long", 1000)
+    for i in range(3):
+        waited(second, f"n{i}", "done")
+        assert (first.folder / f"n{i}.run" / "starts").read_text() == "x"
+    waited(second, "long", "running")
+    with pytest.raises(UserError, match="already"):
+        add(second, "n0")
+    keeper, other = (first, second) if first.keeper else (second, first)
+    other.close()
+    assert keeper.files.alive("long")  # it is not that one's
+    other = make()
+    other.open()
+    keeper.close()
+    ends = time.monotonic() + 30
+    while other.find("long").pid == keeper.children["long"].pid:  # the next one goes on with it
+        assert time.monotonic() < ends
+        time.sleep(0.01)
+    other.close()
+
+
+def test_a_full_disk_leaves_no_name_behind(
+    make: Callable[[], Trainings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainings = make()
+    (trainings.folder / "old.job").mkdir()  # what earlier ones left
+    add(trainings, "old")
+    with monkeypatch.context() as patch:
+
+        def full(_: Path, __: bytes) -> int:
+            raise OSError(28, "No space left on device")
+
+        patch.setattr(Path, "write_bytes", full)
+        with pytest.raises(UserError, match="No space left"):
+            add(trainings, "new")
+    assert {path.name for path in trainings.folder.iterdir()} == {"old.job"}
+    add(trainings, "new")
+    assert (trainings.folder / "new.job" / "exemplar.png").read_bytes() == b"picture"
+
+
+def test_the_queue_is_bounded(make: Callable[[], Trainings]) -> None:
+    trainings = make()
+    trainings.most = 3
+    for i in range(3):
+        add(trainings, f"n{i}", 1)
+    with pytest.raises(FullError, match="3 trainings wait"):
+        add(trainings, "more")
+    until(trainings, "n0", "done")
+    add(trainings, "more")
+    trainings.close()
+
+
+def test_records_are_read_once(tmp_path: Path) -> None:
+    path, records = tmp_path / "records.jsonl", Records()
+
+    def line(step: int) -> str:
+        return json.dumps({"step": step}) + "\n"
+
+    def steps() -> list[Any]:
+        return [record["step"] for record in records.of(path)]
+
+    assert steps() == []
+    path.write_text(line(1) + line(2) + '{"st')
+    assert steps() == [1, 2]
+    with path.open("r+") as file:  # a change that nobody makes, and that shows who reads all of it
+        file.write(line(7))
+    with path.open("a") as file:
+        file.write('ep": 3}\n[1]\n' + "[" * 60000 + "\n" + line(4))
+    assert steps() == [1, 2, 3, 4]
+    path.write_text(line(1) + line(5) * 20000)  # written anew
+    assert len(steps()) == 20001
+    path.write_text(line(1))
+    assert steps() == [1]
+    path.unlink()
+    assert steps() == []

@@ -15,7 +15,8 @@ from fastapi.testclient import TestClient
 from webservice import client, model, photo
 
 from texturenets.web.models import Catalogue
-from texturenets.web.ui import gallery, store, train_tab
+from texturenets.web.problems import Problem
+from texturenets.web.ui import gallery, sessions, store, train_tab
 
 API = "/page/gradio_api"
 
@@ -67,7 +68,7 @@ def test_events_name_no_files_but_those_uploaded(page: TestClient) -> None:
             assert service.post(f"{API}/queue/join", json=event(path)).status_code == 422, path
         inside = event(str(store.folder() / "files" / "a.png"), url="data:image/png;base64,AAAA")
         assert service.post(f"{API}/queue/join", json=inside).status_code == 422
-        assert service.post(f"{API}/queue/join", content=b"[" * 100_000).status_code == 400
+        assert service.post(f"{API}/queue/join", content=b"[" * 60_000).status_code == 400
         assert service.post(f"{API}/queue/join", content=b"1" * 300_000).status_code == 413
 
 
@@ -155,3 +156,67 @@ def test_estimates_are_by_the_clock_of_such_a_machine(
     told = {"device": "cpu", "processors": 2, "step": 10, "seconds": 2560.0, "run": run}
     assert train_tab._pace({**told, **change}) == pace
     assert train_tab._pace({k: v for k, v in told.items() if k != "device"}) == 0
+
+
+def test_many_sessions_do_not_add_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def join(session: str, more: int = 0) -> Any:
+        data = {"data": ["x" * more], "fn_index": 4, "session_hash": session}
+        return service.post(f"{API}/queue/join", json=data)
+
+    monkeypatch.setattr(sessions, "CLOSED", 8)
+    model(tmp_path)
+    with client(tmp_path, page=True) as service:
+        for i in range(40):
+            assert join(f"s{i}").status_code == 200
+        assert join("large", 2**17).status_code == 413
+        assert join("no session").status_code == 400
+        app: Any = service.app
+        while not hasattr(app, "routes"):
+            app = app.app
+        gradio = next(route.app for route in app.routes if getattr(route, "path", "") == "/page")
+        while not hasattr(gradio, "state_holder"):
+            gradio = gradio.app
+        queue = gradio.get_blocks()._queue
+        for kept in (
+            queue.pending_messages_per_session,
+            queue.pending_event_ids_session,
+            gradio.state_holder.session_data,
+        ):
+            assert len(kept) <= 8
+            assert "s39" in kept
+
+
+def test_open_pages_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "CLOSED", 2)
+    monkeypatch.setattr(sessions, "MOST", 2)
+    gone: list[str] = []
+    known = sessions.Sessions(gone.append)
+    known.seen("a")
+    with known.connected("a"):
+        for name in ("b", "c", "a", "d"):
+            known.seen(name)
+        assert gone == ["b"]
+        with known.connected("d"), pytest.raises(Problem, match="2 times"):
+            known.seen("e")
+    known.seen("e")
+    assert gone == ["b", "c"]
+    assert not known.open
+
+
+def test_an_upload_of_very_many_files_is_refused(page: TestClient) -> None:
+    with page as service:
+        for count, status in ((100, 200), (101, 413), (1000, 413)):
+            files = [("files", (f"{i}.png", b"x", "image/png")) for i in range(count)]
+            answer = service.post(f"{API}/upload", files=files)
+            assert answer.status_code == status, answer.text
+
+
+def test_the_store_is_bounded_in_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "folder", lambda: tmp_path)
+    monkeypatch.setattr(store, "MOST_FILES", 5)
+    kept = store.Store(10**6)
+    for i in range(12):
+        path = kept.put(f"s{i}", "photo", {"a.png": b"x"})[0]
+        os.utime(path, (time.time() + i, time.time() + i))
+    assert len(list((tmp_path / "files").rglob("*.png"))) <= 5
+    assert path.exists()

@@ -47,6 +47,7 @@ class Style:
         spool: Path | None = None,
     ) -> None:
         self.engine, self.header, self.path = engine, header, path
+        self.between: Callable[[], None] = lambda: None  # called between stages; what it raises ends the work
         self.pieces = Pieces(path, engine, SMALLEST, generator=generator, memory=memory, spool=spool)
 
     @property
@@ -148,6 +149,7 @@ class Style:
         first, *finer = ladder(size, stroke)
         y = self._repaint(image.resize(photo, first), seed, level)
         for stage in finer:
+            self.between()
             y = self._repaint(image.resize(y.clip(0, 1), stage), seed, level, fine=True)
         return image.resize(y, size)
 

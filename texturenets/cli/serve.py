@@ -6,20 +6,29 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import Parameter
+from cyclopts import App, Parameter
+from cyclopts.config import Env
 
 from texturenets.cli.common import Device, EngineName, Precision
 from texturenets.errors import UserError, install
 
+VARIABLES = "TEXTURENETS_SERVE_"
+"""What the environment variables of the options begin with; Kubernetes sets TEXTURENETS_PORT for a service of that
+name."""
+
 Many = Annotated[list[str] | None, Parameter(negative_iterable=())]
 
+app = App(name="serve", config=Env(VARIABLES, command=False))
 
+
+@app.default
 def serve(
     *,
     host: str = "127.0.0.1",
     port: int = 7860,
     models: Path | None = None,
     photos: Path | None = None,
+    preload: Many = None,
     page: Annotated[bool, Parameter(negative="--no-page")] = True,
     token_file: Path | None = None,
     public_host: Many = None,
@@ -30,6 +39,7 @@ def serve(
     max_seconds: float = 60.0,
     max_queue: int = 32,
     max_models: int = 4,
+    max_trainings: int = 32,
     log_level: Literal["debug", "info", "warning", "error"] = "info",
     device: Device = "auto",
     engine: EngineName = "auto",
@@ -38,7 +48,8 @@ def serve(
     """Answer requests over HTTP, until Ctrl-C; on this machine alone unless told otherwise.
 
     The address is printed; lines of JSON about the requests go to standard error. What can be asked for is at /docs
-    and /openapi.json.
+    and /openapi.json. Every option can be given as an environment variable too, --max-bytes as
+    TEXTURENETS_SERVE_MAX_BYTES.
 
     Parameters
     ----------
@@ -50,6 +61,8 @@ def serve(
         Folder of model files to offer besides the shipped ones.
     photos
         Folder of photos: with --models, whoever may use the service may train models on them, one at a time.
+    preload
+        Model to load before /readyz says that the service is ready; may be given several times.
     page
         Whether there is a page for browsers besides the HTTP interface.
     token_file
@@ -71,6 +84,8 @@ def serve(
         Requests at once; further ones are told to come again.
     max_models
         Models that stay loaded.
+    max_trainings
+        Trainings that wait, are at work or stopped; further ones are told to come again.
     log_level
         What is logged.
     device
@@ -97,6 +112,7 @@ def serve(
         seconds=max_seconds,
         queue=max_queue,
         models=max_models,
+        trainings=max_trainings,
     )
     chosen = settings.Settings(
         host=host,
@@ -106,6 +122,7 @@ def serve(
         token=settings.token_from(token_file),
         models=models,
         photos=photos,
+        preload=tuple(preload or ()),
         page=page,
         device=device,
         engine=engine,

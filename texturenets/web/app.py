@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import html
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
-from fastapi import FastAPI, Query, Request
+from fastapi import Depends, FastAPI, Query, Request
 from starlette.datastructures import UploadFile
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from texturenets import __version__
-from texturenets.errors import UserError
+from texturenets.errors import UserError, unknown
 from texturenets.stroke import parse as parse_stroke
 from texturenets.web import problems, training_routes
 from texturenets.web.guard import Guard
 from texturenets.web.observe import Observer
 from texturenets.web.outside import Quiet
-from texturenets.web.problems import Problem, documented
+from texturenets.web.problems import GoneError, Problem, documented
 from texturenets.web.service import Service
 from texturenets.web.settings import Settings
 
@@ -71,6 +70,7 @@ def create(settings: Settings, load: Callable[[Path], Any] | None = None) -> tup
         docs_url=None,  # FastAPI's pages load scripts from other machines
         redoc_url=None,
         lifespan=lifespan,
+        dependencies=[Depends(_only_known)],
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
     problems.install(app)
@@ -103,7 +103,7 @@ def _trainings(settings: Settings) -> Trainings | None:
         from texturenets.web.trainings import Trainings
     except ImportError:  # fcntl
         raise UserError("trainings need locks as Unix has them: leave out --photos") from None
-    return Trainings(settings.models, settings.photos)
+    return Trainings(settings.models, settings.photos, most=settings.limits.trainings)
 
 
 def _routes(app: FastAPI, service: Service) -> None:
@@ -131,7 +131,7 @@ def _routes(app: FastAPI, service: Service) -> None:
         """Repaint a photo: its file as the body, or as a file of a form. Nothing of it is kept."""
         with service.line.place():
             data = await _photo(request)
-            made = await service.stylize(
+            work = service.stylize(
                 data,
                 style,
                 size=size,
@@ -142,6 +142,7 @@ def _routes(app: FastAPI, service: Service) -> None:
                 form=format,
                 quality=quality,
             )
+            made = await _while_there(request, work)
         return _picture(*made)
 
     @app.post(
@@ -149,7 +150,8 @@ def _routes(app: FastAPI, service: Service) -> None:
         response_class=Response,
         responses=documented(401, 404, 408, 413, 422, 503, content=PICTURES),
     )
-    async def sample(
+    async def sample(  # noqa: PLR0917
+        request: Request,
         texture: Name = None,
         size: Annotated[
             str,
@@ -166,27 +168,16 @@ def _routes(app: FastAPI, service: Service) -> None:
         width, _, height = size.partition("x")
         sides = int(height or width), int(width)
         with service.line.place():
-            made = await service.sample(
+            work = service.sample(
                 texture, height=sides[0], width=sides[1], seed=seed, tileable=tileable, form=format
             )
+            made = await _while_there(request, work)
         return _picture(*made)
 
     @app.get("/v1/models", responses=documented(401))
     async def models() -> dict[str, list[dict[str, Any]]]:
         """What there is to ask for."""
-        return {
-            "models": [
-                {
-                    "name": name,
-                    "kind": known.header.kind,
-                    "generator": known.header.generator.name,
-                    "licence": known.header.licence,
-                    "terms": known.header.terms,
-                    "thumbnail": f"/v1/models/{name}/thumbnail" if known.header.thumbnail else None,
-                }
-                for name, known in service.catalogue.models().items()
-            ]
-        }
+        return {"models": [known.described for known in service.catalogue.models().values()]}
 
     @app.get(
         "/v1/models/{name}/thumbnail",
@@ -196,13 +187,20 @@ def _routes(app: FastAPI, service: Service) -> None:
     async def thumbnail(name: str) -> Response:
         """A small picture of what a model does."""
         known = service.catalogue.models().get(name)
-        if known is None or not known.header.thumbnail:
+        if known is None or not known.thumbnail:
             raise Problem(404, "no such model, or none with a thumbnail; GET /v1/models lists them")
-        return Response(base64.b64decode(known.header.thumbnail), media_type="image/jpeg")
+        return Response(known.thumbnail, media_type="image/jpeg")
 
     @app.get("/healthz")
     async def health() -> dict[str, str]:
         """Whether the service lives; asks for no token."""
+        return {"status": "ok"}
+
+    @app.get("/readyz", responses=documented(503))
+    async def ready() -> dict[str, str]:
+        """Whether requests should be sent here: the models of --preload are loaded. Asks for no token."""
+        if service.waits_for:
+            raise Problem(503, service.waits_for, {"Retry-After": "5"})
         return {"status": "ok"}
 
     @app.get(
@@ -227,8 +225,39 @@ def _routes(app: FastAPI, service: Service) -> None:
         return HTMLResponse(_document(app.openapi()))
 
 
+async def _only_known(request: Request) -> None:
+    """Raises Problem for a parameter that the interface does not have: a misspelt one would do nothing unseen."""
+    route: Any = request.scope["route"]
+    known = {field.alias for field in route.dependant.query_params}
+    if route.include_in_schema and (strange := [name for name in request.query_params if name not in known]):
+        raise Problem(422, str(unknown("parameter", strange[0][:64], known)))
+
+
+T = TypeVar("T")
+
+
+async def _while_there(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """What `work` gives, while the client waits for it. After the body has been read. Raises GoneError."""
+    task = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise GoneError("the client has gone")
+        return task.result()
+    finally:
+        for one in (task, gone):
+            one.cancel()
+        await asyncio.gather(task, gone, return_exceptions=True)
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
 async def _photo(request: Request) -> bytes:
-    """The body, or the file of the form in it. Raises Problem."""
+    """The body, or the file of the form in it. Raises Problem and GoneError."""
     try:
         if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
             return await request.body()
@@ -237,7 +266,7 @@ async def _photo(request: Request) -> bytes:
                 if isinstance(value, UploadFile):
                     return await value.read()
     except ClientDisconnect:
-        raise Problem(400, "the body ended early") from None
+        raise GoneError("the body ended early") from None
     raise Problem(422, "the form holds no file: send the photo as one, in a field of any name")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 import re
@@ -15,15 +16,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from texturenets.web import signin
 from texturenets.web.outside import POLICY
-from texturenets.web.problems import MEDIA, Problem
+from texturenets.web.problems import Problem
 from texturenets.web.settings import Settings
 
 COOKIE = "texturenets"
-CLOSE = {"Connection": "close"}  # what is left of the body is not read
+CLOSE = {"Connection": "close"}
+DRAIN = 2.0
+"""Seconds for which what is still on its way is read after an answer that came before the whole body: a connection
+that is closed with bytes unread is reset, and the client may lose the answer."""
+
 LONGEST_HEADERS = 32 * 2**10
 """Bytes of a request's headers, as web servers have it; the server itself stops at about twice as many."""
 
-OPEN = ("/healthz", "/favicon.ico")
+OPEN = ("/healthz", "/readyz", "/favicon.ico")
 """Answered without a token: what asks whether the service lives is seldom told secrets; nor is the icon one."""
 
 
@@ -36,6 +41,7 @@ class Guard:
         self.origins = frozenset(settings.origins)
         token = settings.token
         # The cookie is not the token itself: who finds it in a browser cannot use it as one elsewhere.
+        self.attempts = signin.Attempts()
         self.cookie = hashlib.sha256(b"texturenets " + token.encode()).hexdigest() if token else ""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -47,14 +53,16 @@ class Guard:
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
+        receive, send = _reading(headers, receive, send)
         try:
             self._check_names(headers)
+            _check_framing(headers)
             if scope["path"] not in OPEN and not self._knows(headers):
-                if (there := self._signed_in(scope)) is not None:
-                    await self._enter(there, send)
+                if (given := self._in_address(scope)) is not None:
+                    await self._sign_in(given, _without_token(scope), scope, send)
                     return
                 if scope["path"] == signin.AT and scope["method"] == "POST":
-                    await self._sign_in(receive, send)
+                    await self._sign_in(await self._in_form(receive), "/", scope, send)
                     return
                 if scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
                     await _show(send, wrong=False)
@@ -68,7 +76,7 @@ class Guard:
             if sum(len(name) + len(value) for name, value in scope["headers"]) > LONGEST_HEADERS:
                 raise Problem(431, f"the headers have more than {LONGEST_HEADERS} bytes")
         except Problem as problem:
-            await _refuse(problem, send)
+            await problem.send(send)
             return
         await self._limited(scope, receive, send)
 
@@ -97,8 +105,8 @@ class Guard:
             return False
         return kept is not None and hmac.compare_digest(kept.value.encode(), self.cookie.encode())
 
-    async def _sign_in(self, receive: Receive, send: Send) -> None:
-        """The form's answer: the page, or the form once more."""
+    async def _in_form(self, receive: Receive) -> str:
+        """The token in the form's answer."""
         body, more = b"", True
         try:
             async with asyncio.timeout(self.settings.limits.seconds):
@@ -110,25 +118,25 @@ class Guard:
             raise Problem(408, "the form did not arrive in time", CLOSE) from None
         if more or len(body) > signin.LONGEST:
             raise Problem(413, f"the form has more than {signin.LONGEST} bytes", CLOSE)
-        given = dict(parse_qsl(body.decode("latin-1"))).get("token", "").strip()
-        if hmac.compare_digest(given.encode(), (self.settings.token or "").encode()):
-            await self._enter("/", send)
-        else:
-            await _show(send, wrong=True)
+        return dict(parse_qsl(body.decode("latin-1"))).get("token", "").strip()
 
-    def _signed_in(self, scope: Scope) -> str | None:
-        """For a page opened with ?token=TOKEN: its address without that."""
-        pairs = parse_qsl(scope["query_string"].decode("latin-1"))
-        given = dict(pairs).get("token", "")
-        token = self.settings.token or ""
-        if scope["method"] != "GET" or not hmac.compare_digest(given.encode(), token.encode()):
+    def _in_address(self, scope: Scope) -> str | None:
+        """The token of a page opened with ?token=TOKEN."""
+        if scope["method"] != "GET":
             return None
-        rest = urlencode([(key, value) for key, value in pairs if key != "token"])
-        path = "/" + str(scope["path"]).lstrip("/")  # "//name" would lead to another machine
-        return path + (f"?{rest}" if rest else "")
+        return dict(parse_qsl(scope["query_string"].decode("latin-1"))).get("token")
 
-    async def _enter(self, there: str, send: Send) -> None:
-        cookie = f"{COOKIE}={self.cookie}; HttpOnly; SameSite=Strict; Path=/"
+    async def _sign_in(self, given: str, there: str, scope: Scope, send: Send) -> None:
+        """A cookie, and on to `there`; or the form once more. Raises Problem after too many wrong tokens."""
+        who = (scope.get("client") or ("", 0))[0]
+        if wait := self.attempts.wait(who):
+            raise Problem(429, f"too many wrong tokens: try again in {wait} s", {"Retry-After": str(wait)})
+        if not hmac.compare_digest(given.encode(), (self.settings.token or "").encode()):
+            self.attempts.add(who)
+            await _show(send, wrong=True)
+            return
+        secure = scope.get("scheme") == "https" or Headers(scope=scope).get("x-forwarded-proto") == "https"
+        cookie = f"{COOKIE}={self.cookie}; HttpOnly; SameSite=Strict; Path=/{'; Secure' if secure else ''}"
         fields = [(b"location", there.encode("latin-1", "ignore")), (b"set-cookie", cookie.encode())]
         await send({"type": "http.response.start", "status": 303, "headers": fields})
         await send({"type": "http.response.body", "body": b""})
@@ -169,7 +177,7 @@ class Guard:
                 await send(message)
             elif not begun:  # whatever the application makes of it
                 begun = True
-                await _refuse(failed, send)
+                await failed.send(send)
 
         try:
             await self.app(scope, counted, guarded)
@@ -177,7 +185,7 @@ class Guard:
             if failed is None:
                 raise
         if failed is not None and not begun:
-            await _refuse(failed, send)
+            await failed.send(send)
 
 
 async def _show(send: Send, *, wrong: bool) -> None:
@@ -199,9 +207,51 @@ def _is_host(text: str) -> bool:
     return re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?", text) is not None
 
 
-async def _refuse(problem: Problem, send: Send) -> None:
-    body = problem.body()
-    fields = [(b"content-type", MEDIA.encode()), (b"content-length", str(len(body)).encode())]
-    fields += [(k.lower().encode(), v.encode()) for k, v in problem.headers.items()]
-    await send({"type": "http.response.start", "status": problem.status, "headers": fields})
-    await send({"type": "http.response.body", "body": body})
+def _without_token(scope: Scope) -> str:
+    """The address of a page that was opened with ?token=TOKEN, without that."""
+    pairs = parse_qsl(scope["query_string"].decode("latin-1"))
+    rest = urlencode([(key, value) for key, value in pairs if key != "token"])
+    path = "/" + str(scope["path"]).lstrip("/")  # "//name" would lead to another machine
+    return path + (f"?{rest}" if rest else "")
+
+
+def _check_framing(headers: Headers) -> None:
+    """Raises Problem where a proxy in front might see the request end elsewhere (RFC 9112, section 6.3)."""
+    if "content-length" in headers and "transfer-encoding" in headers:
+        raise Problem(400, "Content-Length and Transfer-Encoding exclude each other", CLOSE)
+
+
+def _reading(headers: Headers, receive: Receive, send: Send) -> tuple[Receive, Send]:
+    """`receive` and `send` for an application that may answer before it has read the body.
+
+    Such an answer says that the connection closes; it does when the rest has been read, or after DRAIN seconds.
+    """
+    length = headers.get("content-length", "0")
+    whole = length.strip("0") == "" and "transfer-encoding" not in headers
+    expects = "100-continue" in headers.get("expect", "").lower()  # sends nothing unless told to
+    early = False
+
+    async def counted() -> Message:
+        nonlocal whole, expects
+        expects = False
+        message = await receive()
+        whole = whole or message["type"] == "http.disconnect" or not message.get("more_body", False)
+        return message
+
+    async def closing(message: Message) -> None:
+        nonlocal early
+        if message["type"] == "http.response.start" and not whole:
+            early = True
+            fields = [(k, v) for k, v in message.get("headers", []) if k.lower() != b"connection"]
+            message = {**message, "headers": [*fields, (b"connection", b"close")]}
+        last = message["type"] == "http.response.body" and not message.get("more_body", False)
+        if last and early and not whole and not expects:
+            await send({**message, "more_body": True})
+            message = {"type": "http.response.body", "body": b""}
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(DRAIN):
+                    while not whole:
+                        await counted()
+        await send(message)
+
+    return counted, closing

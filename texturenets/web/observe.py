@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import asyncio
 import logging
+import re
 import time
-import traceback
+import uuid
 from collections.abc import Callable
+from typing import Any
 
 from prometheus_client import (
     CollectorRegistry,
@@ -18,7 +20,11 @@ from prometheus_client import (
 )
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from texturenets.web.problems import NOTED, Problem
+
 log = logging.getLogger("texturenets.web")
+
+ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
@@ -55,7 +61,10 @@ class Metrics:
 
 
 class Observer:
-    """An ASGI application around another that counts and logs its requests; addresses without their queries."""
+    """An ASGI application around another that counts and logs its requests; addresses without their queries.
+
+    Each has an id, the sender's `X-Request-ID` where it has the form of one, which is in its log line and its answer.
+    """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self.app, self.metrics = app, metrics
@@ -65,7 +74,10 @@ class Observer:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        began, status, given, taken = time.monotonic(), 500, 0, 0
+        began, status, given, taken = time.monotonic(), 0, 0, 0
+        asked = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+        fields: dict[str, Any] = {"id": asked if ID.fullmatch(asked) else uuid.uuid4().hex[:16]}
+        NOTED.set(fields)
 
         async def counted() -> Message:
             nonlocal taken
@@ -77,52 +89,33 @@ class Observer:
             nonlocal status, given
             if message["type"] == "http.response.start":
                 status = message["status"]
+                message = {
+                    **message,
+                    "headers": [*message["headers"], (b"x-request-id", fields["id"].encode())],
+                }
             given += len(message.get("body", b""))
             await send(message)
 
         try:
             await self.app(scope, counted, noted)
+        except asyncio.CancelledError:  # the web server ends, and waits no longer
+            if not status:
+                await Problem(503, "the service ends; try again later", {"Retry-After": "5"}).send(noted)
         finally:
-            seconds = time.monotonic() - began
-            # The route and not the address, which anybody may make up.
-            route = getattr(scope.get("route"), "path", "") or "other"
-            method = scope["method"] if scope["method"] in ("GET", "POST", "HEAD", "OPTIONS") else "other"
-            self.metrics.requests.labels(method, route, str(status)).inc()
-            self.metrics.seconds.labels(route).observe(seconds)
-            fields = {
-                "method": method,
-                "route": route,
-                "status": status,
-                "seconds": round(seconds, 4),
-                "bytes_in": taken,
-                "bytes_out": given,
-                "client": (scope.get("client") or ("", 0))[0],
-            }
-            log.info("request", extra={"fields": fields})
+            self._log(
+                scope,
+                status or 500,
+                time.monotonic() - began,
+                {**fields, "bytes_in": taken, "bytes_out": given},
+            )
 
-
-class JsonLines(logging.Formatter):
-    """A line of JSON a record: `time` (UTC), `level`, `event`, and what else the record has in `fields`."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The line."""
-        when = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-        data = {
-            "time": f"{when}.{int(record.msecs):03d}Z",
-            "level": record.levelname.lower(),
-            "event": record.getMessage(),
-            **getattr(record, "fields", {}),
-        }
-        if record.exc_info and record.exc_info[0] is not None:
-            data["trace"] = "".join(traceback.format_exception(*record.exc_info))
-        return json.dumps(data, ensure_ascii=False, default=str)
-
-
-def log_to_stderr(level: str) -> None:
-    """Lines of JSON on standard error, the web server's own too."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(JsonLines())
-    for name in ("texturenets.web", "uvicorn"):
-        logger = logging.getLogger(name)
-        logger.handlers, logger.propagate = [handler], False
-        logger.setLevel(level.upper())
+    def _log(self, scope: Scope, status: int, seconds: float, fields: dict[str, Any]) -> None:
+        # The route and not the address, which anybody may make up.
+        route = getattr(scope.get("route"), "path", "") or "other"
+        method = scope["method"] if scope["method"] in ("GET", "POST", "HEAD", "OPTIONS") else "other"
+        self.metrics.requests.labels(method, route, str(status)).inc()
+        self.metrics.seconds.labels(route).observe(seconds)
+        start = {"id": fields.pop("id"), "method": method, "route": route, "status": status}
+        client = (scope.get("client") or ("", 0))[0]
+        line = {**start, "seconds": round(seconds, 4), **fields, "client": client}
+        log.info("request", extra={"fields": line})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from contextvars import ContextVar
 from http import HTTPStatus
 from typing import Any
 
@@ -12,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
+from starlette.types import Send
 
 from texturenets.errors import UserError
 
@@ -32,6 +34,22 @@ SCHEMA: dict[str, Any] = {
 
 MEDIA = "application/problem+json"
 
+NOTED: ContextVar[dict[str, Any]] = ContextVar("noted")
+"""What will be in the log line of the request at work."""
+
+GONE = 499
+"""Status, in the log alone, of a request whose client has gone: what nginx writes."""
+
+
+def note(**fields: Any) -> None:
+    """Add fields to the log line of the request at work, if there is one."""
+    if (noted := NOTED.get(None)) is not None:
+        noted.update(fields)
+
+
+class GoneError(Exception):
+    """The client has gone before it was answered."""
+
 
 class Problem(Exception):  # noqa: N818  RFC 9457's word
     """What a request is refused with: a status of HTTP, a sentence that says what to do, further headers."""
@@ -48,7 +66,17 @@ class Problem(Exception):  # noqa: N818  RFC 9457's word
 
     def response(self) -> Response:
         """The answer."""
+        note(reason=self.detail)
         return Response(self.body(), self.status, self.headers, MEDIA)
+
+    async def send(self, send: Send) -> None:
+        """Answer with it, where there is no framework."""
+        note(reason=self.detail)
+        body = self.body()
+        fields = [(b"content-type", MEDIA.encode()), (b"content-length", str(len(body)).encode())]
+        fields += [(k.lower().encode(), v.encode()) for k, v in self.headers.items()]
+        await send({"type": "http.response.start", "status": self.status, "headers": fields})
+        await send({"type": "http.response.body", "body": body})
 
 
 def documented(*statuses: int, content: dict[str, Any] | None = None) -> dict[int | str, dict[str, Any]]:
@@ -76,6 +104,11 @@ def install(app: FastAPI) -> None:
     async def problem(_: Request, error: Problem) -> Response:
         return error.response()
 
+    @app.exception_handler(GoneError)
+    async def gone(_: Request, error: GoneError) -> Response:
+        note(reason=str(error))
+        return Response(status_code=GONE)
+
     @app.exception_handler(UserError)
     async def mistake(_: Request, error: UserError) -> Response:
         return Problem(422, str(error)).response()
@@ -98,5 +131,5 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def broken(_: Request, error: Exception) -> Response:
-        log.error("error", exc_info=error)
+        log.error("error", exc_info=error, extra={"fields": {"id": NOTED.get({}).get("id", "")}})
         return Problem(500, "the service made a mistake; its log says which").response()

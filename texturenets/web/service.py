@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from contextlib import asynccontextmanager
@@ -10,15 +11,18 @@ from pathlib import Path
 from typing import Any, Final
 
 from texturenets import image, sizes
+from texturenets.api import Style
 from texturenets.arrays import to_tensor
-from texturenets.errors import UserError
+from texturenets.errors import UserError, unknown
 from texturenets.stroke import Stroke, ladder
-from texturenets.web.line import Line
+from texturenets.web.line import Lane, Line, Turn
 from texturenets.web.memory import Trim
 from texturenets.web.models import Catalogue, Known, Loaded
 from texturenets.web.observe import Metrics
-from texturenets.web.problems import Problem
+from texturenets.web.problems import Problem, note
 from texturenets.web.settings import Settings
+
+log = logging.getLogger("texturenets.web")
 
 FORMATS: Final = {
     "jpeg": (".jpg", "image/jpeg"),
@@ -49,26 +53,60 @@ class Service:
         """`load`: what loads a model file, in place of `texturenets.load`. Raises UserError for a wrong folder."""
         self.settings, self.limits = settings, settings.limits
         self.catalogue = Catalogue(settings.models)
-        self.loaded = Loaded(load or load_model(settings), self.limits.models)
+        load = load or load_model(settings)
         self.line = Line(self.limits.queue, self.limits.seconds)
+        # An engine takes one picture at a time, so each lane has models of its own.
+        self.loaded = {lane: Loaded(load, self.limits.models) for lane in (self.line.small, self.line.large)}
+        self._check_preload()
+        self.waits_for = "models are being loaded" if settings.preload else ""  # until the service is ready
         self.trim = Trim()
-        self.metrics = Metrics(lambda: self.line.inside, lambda: len(self.loaded))
+        self.metrics = Metrics(lambda: self.line.inside, lambda: sum(map(len, self.loaded.values())))
 
     @asynccontextmanager
     async def running(self) -> Any:
-        """The line is open within."""
+        """The line is open within, and models are loaded that are to be there before."""
         self.line.open()
+        loading = asyncio.create_task(self._preload())
         try:
             yield
         finally:
+            loading.cancel()
             await self.line.close()
+
+    def _check_preload(self) -> None:
+        """Raises UserError for models to be loaded before that are not there, or too many."""
+        known = self.catalogue.models()
+        for name in self.settings.preload:
+            if name not in known:
+                raise UserError(f"--preload: {unknown('model', name, known)}")
+        if len(set(self.settings.preload)) > self.limits.models:
+            raise UserError(
+                f"--preload of {len(set(self.settings.preload))} models, of which --max-models "
+                f"{self.limits.models} stay loaded: give it a larger number"
+            )
+
+    async def _preload(self) -> None:
+        lane = self.line.small
+        for name in self.settings.preload:
+            self.waits_for = f"{name} is being loaded"
+            try:
+                known = self.catalogue.models()[name]
+                await asyncio.get_running_loop().run_in_executor(lane.engine, self.loaded[lane].get, known)
+            except Exception as error:
+                self.waits_for = f"{name} could not be loaded: the log says why"
+                log.error("preload", exc_info=error, extra={"fields": {"model": name}})
+                return
+        self.waits_for = ""
 
     def find(self, name: str | None, kind: str) -> tuple[str, Known]:
         """The model of that name. Raises Problem (404)."""
+        note(**{kind: (name or "")[:80]})
         try:
-            return self.catalogue.find(name, kind)
+            found = self.catalogue.find(name, kind)
         except UserError as error:
             raise Problem(404, f"{error}; GET /v1/models lists them") from None
+        note(**{kind: found[0]})
+        return found
 
     def check_size(self, height: int, width: int, what: str) -> None:
         """Raises Problem (413) for more pixels than the limits allow."""
@@ -114,8 +152,10 @@ class Service:
         """
         name, known = self.find(style, "style")
         kind, shape = await self.check_photo(data)
+        note(size=f"{shape[1]}x{shape[0]}")
         if size is not None:
             shape = sizes.fit_longer(shape, size)
+            note(size=f"{shape[1]}x{shape[0]}")
             self.check_size(*shape, "a result")
         try:
             rungs = ladder(shape, stroke)
@@ -124,17 +164,21 @@ class Service:
         for rung in rungs:  # fine strokes are painted larger than the result
             self.check_size(*rung, f"strokes of {stroke} times theirs: a painting")
         suffix, media = FORMATS[SAME.get(kind, "jpeg") if form == "auto" else form]
-        async with self.line.time(), self.line.room:
-            picture = await self._whole(lambda: image.from_bytes(data, "the body", longer=size))
+        pixels = sum(height * width for height, width in rungs)
+        lane = self.line.lane(pixels)
+        async with self.line.time(), lane.turn(name, pixels) as turn:
+            picture = await _whole(lane, lambda: image.from_bytes(data, "the body", longer=size))
             # What the command line does with a photo, in the same order.
             picture.pixels = await self._draw(
-                name,
+                lane,
+                turn,
                 known,
+                pixels,
                 lambda model: model.stylize(
                     picture.pixels, strength=strength, preserve_color=preserve_color, seed=seed, stroke=stroke
                 ),
             )
-            made = await self._whole(lambda: image.to_bytes(suffix_path(suffix), picture, quality=quality))
+            made = await _whole(lane, lambda: image.to_bytes(suffix_path(suffix), picture, quality=quality))
         return made, media, name + suffix
 
     async def sample(
@@ -155,6 +199,7 @@ class Service:
         place in the line. Raises Problem.
         """
         name, known = self.find(texture, "texture")
+        note(size=f"{width}x{height}")
         self.check_size(height, width, "a sample")
         suffix, media = FORMATS[form]
 
@@ -163,32 +208,47 @@ class Service:
                 return model.sample((width, height), seed=seed, tileable=tileable)
             return to_tensor(model.mix(height, width, seed, towards, share, tileable=tileable))
 
-        async with self.line.time(), self.line.room:
-            drawn = await self._draw(name, known, draw)
-            made = await self._whole(lambda: image.to_bytes(suffix_path(suffix), image.from_any(drawn)[0]))
+        lane = self.line.lane(height * width)
+        async with self.line.time(), lane.turn(name, height * width) as turn:
+            drawn = await self._draw(lane, turn, known, height * width, draw)
+            made = await _whole(lane, lambda: image.to_bytes(suffix_path(suffix), image.from_any(drawn)[0]))
         way = "" if towards is None else f"-{towards}-{share:g}"
         return made, media, f"{name}-{seed}{way}{suffix}"
 
-    async def _whole(self, call: Callable[[], Any]) -> Any:
-        try:
-            return await self.line.apart(call)
-        except UserError as error:
-            raise Problem(422, str(error)) from None
-
-    async def _draw(self, name: str, known: Known, call: Callable[[Any], Any]) -> Any:
-        def timed() -> Any:
-            model = self.loaded.get(known)
+    async def _draw(
+        self, lane: Lane, turn: Turn, known: Known, pixels: int, call: Callable[[Any], Any]
+    ) -> Any:
+        def timed(turn: Turn) -> Any:
+            model = self.loaded[lane].get(known)
+            turn.check()
+            _ask(model, turn.check)
             began = time.perf_counter()
             result = call(model)
-            self.metrics.engine.inc(time.perf_counter() - began)
-            self.metrics.pictures.labels(name).inc()
+            seconds = time.perf_counter() - began
+            self.line.pace.took(turn.key, pixels, seconds)
+            self.metrics.engine.inc(seconds)
+            self.metrics.pictures.labels(turn.key).inc()
             self.trim()
             return result
 
         try:
-            return await self.line.run(name, timed)
+            return await lane.run(turn, timed)
         except UserError as error:
             raise Problem(422, str(error)) from None
+
+
+def _ask(model: Any, check: Callable[[], None]) -> None:
+    """Let `model` call `check` between the parts of a picture; what that raises ends the work."""
+    if isinstance(model, Style):
+        model.between = check
+        model.pieces.progress = lambda _: check()
+
+
+async def _whole(lane: Lane, call: Callable[[], Any]) -> Any:
+    try:
+        return await lane.apart(call)
+    except UserError as error:
+        raise Problem(422, str(error)) from None
 
 
 def suffix_path(suffix: str) -> Path:

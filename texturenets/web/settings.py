@@ -24,7 +24,7 @@ class Limits:
 
     `bytes`: of a body. `pixels`: width times height of a photo and of a result. `side`: pixels of the longer side
     of either. `seconds`: from the first byte of a request to its answer; and for its body alone. `queue`: requests
-    at once; what comes above is refused with 503. `models`: that stay loaded.
+    at once; what comes above is refused with 503. `models`: that stay loaded. `trainings`: not yet done at once.
     """
 
     bytes: int = 32 * 2**20
@@ -33,10 +33,11 @@ class Limits:
     seconds: float = 60.0
     queue: int = 32
     models: int = 4
+    trainings: int = 32
 
     def __post_init__(self) -> None:
         """Raises UserError for what is not above 0."""
-        for name in ("bytes", "pixels", "side", "seconds", "queue", "models"):
+        for name in ("bytes", "pixels", "side", "seconds", "queue", "models", "trainings"):
             if not 0 < getattr(self, name) < math.inf:
                 raise UserError(f"--max-{name} {getattr(self, name)} is not a number above 0")
 
@@ -48,7 +49,8 @@ class Settings:
     `hosts`: names under which it may be called besides its own address, as behind a reverse proxy; a page of another
     name that a browser was led to is refused. `origins`: pages of others that may call it (CORS); none by default.
     `token`: asked of every request but the health check. `models`: a folder of model files besides the shipped ones;
-    with `photos`, a folder of photos to learn on, it trains models into that folder. `page`: whether it has one.
+    with `photos`, a folder of photos to learn on, it trains models into that folder. `preload`: names of models to
+    load before the service says that it is ready. `page`: whether it has one.
     """
 
     host: str = "127.0.0.1"
@@ -58,6 +60,7 @@ class Settings:
     token: str | None = None
     models: Path | None = None
     photos: Path | None = None
+    preload: tuple[str, ...] = ()
     page: bool = True
     device: str = "auto"
     engine: str = "auto"

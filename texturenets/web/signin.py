@@ -1,6 +1,10 @@
-"""The page that asks browsers for the token."""
+"""The page that asks browsers for the token, and how often it may be guessed."""
 
 from __future__ import annotations
+
+import math
+import time
+from collections import OrderedDict, deque
 
 AT = "/sign-in"
 
@@ -34,3 +38,26 @@ def page(*, wrong: bool) -> bytes:
     """The form; `wrong`: after a token that was not the right one."""
     said = "<p>That is not its token.</p>" if wrong else ""
     return _PAGE.replace("AT", AT, 1).replace("SAID", said).encode()
+
+
+class Attempts:
+    """Wrong tokens of late, by who sent them: TRIES in MINUTE seconds, and then no more for a while."""
+
+    TRIES, MINUTE, KNOWN = 10, 60.0, 1000
+
+    def __init__(self) -> None:
+        self.by: OrderedDict[str, deque[float]] = OrderedDict()
+
+    def wait(self, who: str) -> int:
+        """Seconds until that one may try again; 0 for now."""
+        times = self.by.get(who)
+        if times is None or len(times) < self.TRIES:
+            return 0
+        return max(0, math.ceil(times[0] + self.MINUTE - time.monotonic()))
+
+    def add(self, who: str) -> None:
+        """A wrong one."""
+        self.by.setdefault(who, deque(maxlen=self.TRIES)).append(time.monotonic())
+        self.by.move_to_end(who)
+        if len(self.by) > self.KNOWN:
+            self.by.popitem(last=False)

@@ -12,11 +12,12 @@ from starlette.responses import FileResponse
 from texturenets import image, presets
 from texturenets.errors import UserError
 from texturenets.runs import Run
-from texturenets.web.problems import Problem, documented
+from texturenets.web.problems import Problem, documented, note
 from texturenets.web.service import Service
 
 if TYPE_CHECKING:
-    from texturenets.web.trainings import Job, Trainings
+    from texturenets.web.jobs import Job
+    from texturenets.web.trainings import Trainings
 
 SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif", "BMP": ".bmp"}
 """Of an exemplar's file, by Pillow's name of its format."""
@@ -50,8 +51,12 @@ async def enqueue(
         count = steps or known[preset].steps
         return place.add(name, kind, data, suffix, preset=preset, steps=count, photos=photos)
 
+    from texturenets.web.trainings import FullError
+
     try:
         job: Job = await service.line.apart(begin)
+    except FullError as error:
+        raise Problem(503, str(error), {"Retry-After": "60"}) from None
     except UserError as error:
         raise Problem(409 if "already" in str(error) else 422, str(error)) from None
     return job
@@ -106,6 +111,7 @@ def add(
         ] = "",
     ) -> dict[str, Any]:
         """Put a training in the queue: a painting's or an exemplar's file as the body, or as a file of a form."""
+        note(training=name, kind=kind)
         place = there()
         with service.line.place():
             data = await body(request)

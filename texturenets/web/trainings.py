@@ -1,37 +1,30 @@
 """Trainings that a service carries out: one at a time, each a process of its own that may outlive the service.
 
-All that is known of one lies in files beside its model, in the folder of models:
-
-    NAME.job/     job.json, what was asked for and how far it is; the exemplar; what the process said; a lock
-    NAME.run/     checkpoints, records, pictures: written by `texturenets train`
-    NAME.safetensors, once it is done
-
-The process holds the lock as long as it lives, so a service that was started anew knows of it.
+All that is known of one lies in files (`texturenets.web.jobs`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
-import json
+import functools
+import logging
 import os
-import re
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from texturenets.errors import UserError
-from texturenets.files import whole
+from texturenets.web.jobs import NAME, Job, Jobs
+from texturenets.web.records import Records
 
-State = Literal["queued", "running", "stopped", "done", "failed"]
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-"""Names of trainings: those of files, and of nothing else."""
+log = logging.getLogger("texturenets.web")
 
 TRIES = 3
 """Times that a training is taken up again by itself after its process died, without a step saved in between."""
@@ -42,53 +35,42 @@ SUM, VALIDATION = "sum", "sum, validation"
 TICK = 1.0  # seconds between two looks at what goes on
 
 
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """What was asked for, and how far it is.
-
-    `photos`: a folder in that of the photos, "" for all of it. `order`: of the queue, seconds since 1970. `pid`: of
-    its process.
-    """
-
-    name: str
-    kind: Literal["style", "texture"]
-    exemplar: str
-    photos: str = ""
-    options: tuple[str, ...] = ()
-    steps: int = 0
-    order: float = 0.0
-    state: State = "queued"
-    pid: int = 0
-    tries: int = 0
-    reached: int = 0
-    reason: str = ""
+class FullError(UserError):
+    """Too many trainings wait."""
 
 
 class Trainings:
     """The trainings in a folder of models, `photos` being the folder that styles learn on. From any thread."""
 
-    def __init__(self, folder: Path, photos: Path | None, command: Sequence[str] | None = None) -> None:
-        """`command`: what trains, in place of `texturenets train`. Raises UserError where a folder is none."""
+    def __init__(
+        self, folder: Path, photos: Path | None, command: Sequence[str] | None = None, most: int = 32
+    ) -> None:
+        """`command`: what trains, in place of `texturenets train`. `most`: that are not over, at once.
+
+        Raises UserError where a folder is none.
+        """
         for flag, place in (("--models", folder), ("--photos", photos)):
             if place is not None and not place.is_dir():
                 raise UserError(f"{flag} {place} is no folder")
-        self.folder, self.photos = folder, photos
+        self.folder, self.photos, self.most = folder, photos, most
+        self.files, self.records = Jobs(folder), Records()
         self.command = list(command or [sys.executable, "-m", "texturenets", "train"])
         self.lock = threading.RLock()
         self.over = threading.Event()
         self.children: dict[str, subprocess.Popen[bytes]] = {}
         self.thread: threading.Thread | None = None
+        self.keeper: IO[str] | None = None
+        self.troubles: dict[tuple[str, str], str] = {}
 
     # ---- What there is
 
     def jobs(self) -> list[Job]:
         """All of them, the oldest first."""
-        found = [job for path in self.folder.glob("*.job") if (job := self._read(path))]
-        return sorted(found, key=lambda job: job.order)
+        return self.files.all()
 
     def find(self, name: str) -> Job:
         """The training of that name. Raises UserError."""
-        job = self._read(self._place(name)) if NAME.fullmatch(name) else None
+        job = self.files.read(name) if NAME.fullmatch(name) else None
         if job is None:
             raise UserError(f"no training is called {name[:64]!r}")
         return job
@@ -107,7 +89,7 @@ class Trainings:
             "kind": job.kind,
             "state": job.state,
             "reason": job.reason,
-            "at_work": self._alive(job.name),
+            "at_work": self.files.alive(job.name),
             "step": last["step"],
             "steps": job.steps,
             "seconds": last["seconds"],
@@ -157,7 +139,7 @@ class Trainings:
         """Put a training in the queue; `exemplar` is a picture's file, `suffix` its kind, as ".png".
 
         `photos`: one of `folders`. Raises UserError for a name that is taken or none, a folder that is not there, and
-        a style without photos to learn on.
+        a style without photos to learn on; FullError where too many wait.
         """
         if not NAME.fullmatch(name):
             raise UserError(
@@ -167,26 +149,22 @@ class Trainings:
             raise UserError("a style learns on photos: start the service with --photos FOLDER")
         if kind == "style" and photos not in self.folders():
             raise UserError(f"photos {photos[:64]!r}: one of {', '.join(map(repr, self.folders()))}")
+        job = Job(
+            name=name,
+            kind=kind,
+            exemplar=f"exemplar{suffix}",
+            photos=photos,
+            options=("--preset", preset, "--steps", str(steps)),
+            steps=steps,
+            order=time.time(),
+        )
         with self.lock:
-            taken = [self.folder / f"{name}{end}" for end in (".job", ".run", ".safetensors")]
-            if any(path.exists() for path in taken):
-                raise UserError(f"there is a {name} already: choose another name")
-            place = self._place(name)
-            place.mkdir()
-            picture = place / f"exemplar{suffix}"
-            with whole(picture) as part:
-                part.write_bytes(exemplar)
-            options = ("--preset", preset, "--steps", str(steps))
-            job = Job(
-                name=name,
-                kind=kind,
-                exemplar=picture.name,
-                photos=photos,
-                options=options,
-                steps=steps,
-                order=time.time(),
-            )
-            self._write(job)
+            waiting = sum(one.state in ("queued", "running", "stopped") for one in self.jobs())
+            if waiting >= self.most:
+                raise FullError(
+                    f"{waiting} trainings wait, are at work or stopped, and no more are taken: try again later"
+                )
+            self.files.create(job, exemplar)
         return job
 
     def stop(self, name: str) -> Job:
@@ -195,9 +173,9 @@ class Trainings:
             job = self.find(name)
             if job.state in ("queued", "running"):
                 running = job.state == "running"
-                job = self._write(replace(job, state="stopped"))
-                if running and self._alive(name):
-                    os.kill(job.pid, signal.SIGTERM)
+                job = self.files.write(replace(job, state="stopped"))
+                if running:
+                    self._end(job)
         return job
 
     def resume(self, name: str) -> Job:
@@ -205,7 +183,7 @@ class Trainings:
         with self.lock:
             job = self.find(name)
             if job.state in ("stopped", "failed"):
-                job = self._write(replace(job, state="queued", order=time.time(), tries=0, reason=""))
+                job = self.files.write(replace(job, state="queued", order=time.time(), tries=0, reason=""))
         return job
 
     # ---- What goes on
@@ -221,18 +199,59 @@ class Trainings:
         self.over.set()
         if self.thread is not None:
             self.thread.join()
+        if not self._keeps():
+            return
         ends = time.monotonic() + patience
         for job in self.jobs():
-            if job.state == "running" and self._alive(job.name):
-                os.kill(job.pid, signal.SIGTERM)
-                while self._alive(job.name) and time.monotonic() < ends:
+            if job.state == "running":
+                self._end(job)
+                while self.files.alive(job.name) and time.monotonic() < ends:
                     self._reap()
                     time.sleep(0.05)
         self._reap()
+        if self.keeper is not None:
+            self.keeper.close()
+            self.keeper = None
+
+    def _keeps(self) -> bool:
+        """Whether this is the one of several services on this folder that looks after its trainings.
+
+        The others wait for that one to end.
+        """
+        if self.keeper is None:
+            with contextlib.ExitStack() as stack:
+                try:
+                    keeper = stack.enter_context((self.folder / ".trainings.lock").open("a"))
+                    fcntl.flock(keeper, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError:
+                    return False
+                self.keeper = keeper
+                stack.pop_all()
+        return True
 
     def _look(self) -> None:
+        self.files.sweep()
         while not self.over.wait(TICK):
+            self._guarded("look", "", self._tick_if_keeper)
+
+    def _tick_if_keeper(self) -> None:
+        if self._keeps():
             self.tick()
+
+    def _guarded(self, what: str, name: str, call: Callable[[], Any]) -> Any:
+        """What `call` gives; None for what fails, as on a full disk: it is told once, and tried again."""
+        try:
+            result = call()
+        except Exception as error:
+            said = f"{type(error).__name__}: {error}"
+            if self.troubles.get((what, name)) != said:
+                self.troubles[what, name] = said
+                known = isinstance(error, OSError | UserError)
+                fields = {"training": name, "reason": said[:300]}
+                log.error("training", exc_info=None if known else error, extra={"fields": fields})
+            return None
+        self.troubles.pop((what, name), None)
+        return result
 
     def tick(self) -> None:
         """See what has ended, and start what is next."""
@@ -240,64 +259,75 @@ class Trainings:
             self._reap()
             busy = False
             for job in self.jobs():
-                if self._alive(job.name):
-                    busy = True  # one that was told to stop is at work until it has saved
-                elif job.state == "running":
-                    busy = self._ended(job) or busy
-            queued = [job for job in self.jobs() if job.state == "queued"]
-            if queued and not busy:
-                self._start(queued[0])
+                busy = bool(self._guarded("see", job.name, functools.partial(self._seen, job))) or busy
+            for job in self.jobs():
+                if busy:
+                    break
+                if job.state == "queued":
+                    busy = bool(self._guarded("start", job.name, functools.partial(self._start, job)))
+
+    def _seen(self, job: Job) -> bool:
+        """Look at one; whether its process lives."""
+        if self.files.alive(job.name):
+            if job.state == "queued":  # it was started when nothing could be written
+                self.files.write(replace(job, state="running", pid=self._pid(job)))
+            return True  # also one that was told to stop: it is at work until it has saved
+        return job.state == "running" and self._ended(job)
+
+    def _pid(self, job: Job) -> int:
+        """Of its process; 0 where nobody knows."""
+        child = self.children.get(job.name)
+        return child.pid if child is not None and child.poll() is None else job.pid
+
+    def _end(self, job: Job) -> None:
+        """Tell its process to save and end."""
+        pid = self._pid(job)
+        if pid > 0 and self.files.alive(job.name):
+            os.kill(pid, signal.SIGTERM)
 
     def _ended(self, job: Job) -> bool:
         """Its process is gone: done, failed, or to be taken up again; whether it was."""
         if (self.folder / f"{job.name}.safetensors").is_file():
-            self._write(replace(job, state="done", pid=0))
+            self.files.write(replace(job, state="done", pid=0))
             return False
-        step = self._saved(job.name)
+        step = self.files.saved(job.name)
         tries = 0 if step > job.reached else job.tries + 1
         status = self._status(job.name)
         if status == 2 or tries >= TRIES:  # the command line's own word for a mistake
-            self._write(replace(job, state="failed", pid=0, reason=self._last_words(job.name)))
+            self.files.write(replace(job, state="failed", pid=0, reason=self.files.last_words(job.name)))
             return False
-        self._start(replace(job, tries=tries, reached=step))
-        return True
+        return self._start(replace(job, tries=tries, reached=step))
 
-    def _start(self, job: Job) -> None:
-        place = self._place(job.name)
+    def _start(self, job: Job) -> bool:
+        """Start its process; whether it lives."""
+        if (self.folder / f"{job.name}.safetensors").is_file():
+            self.files.write(replace(job, state="done", pid=0))
+            return False
+        place = self.files.place(job.name)
         words = [*self.command, job.kind, str(place / job.exemplar)]
         if job.kind == "style":
             words += ["--content", str((self.photos or Path()) / job.photos)]
         words += ["-o", str(self.folder / f"{job.name}.safetensors"), *job.options, "--quiet"]
-        if self._saved(job.name):
+        if self.files.saved(job.name):
             words.append("--resume")
         # The process inherits the lock and holds it until it ends, however it ends. A session of its own: Ctrl-C at
         # the service's terminal is not meant for it.
-        with (place / "lock").open("w") as lock, (place / "output.txt").open("ab") as output:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            child = subprocess.Popen(
-                words,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                pass_fds=[lock.fileno()],
-            )
-            self.children[job.name] = child
-            self._write(replace(job, state="running", pid=child.pid))
-
-    def _alive(self, name: str) -> bool:
-        """Whether the process of a training lives, whoever started it."""
-        try:
-            with (self._place(name) / "lock").open("r") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except FileNotFoundError:
-            return False
-        except BlockingIOError:
-            return True
-        return False
+        with self.files.hold(job.name) as lock, (place / "output.txt").open("ab") as output:
+            if lock is not None:
+                child = subprocess.Popen(
+                    words,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,
+                    pass_fds=[lock.fileno()],
+                )
+                self.children[job.name] = child
+                self.files.write(replace(job, state="running", pid=child.pid))
+        return True
 
     def _reap(self) -> None:
-        for child in self.children.values():
+        for child in list(self.children.values()):
             child.poll()
 
     def _status(self, name: str) -> int | None:
@@ -313,37 +343,4 @@ class Trainings:
             return 0
 
     def _records(self, name: str) -> list[dict[str, Any]]:
-        try:
-            lines = (self.folder / f"{name}.run" / "records.jsonl").read_text().splitlines()
-        except FileNotFoundError:
-            return []
-        records = []
-        for line in lines:
-            try:
-                records.append(json.loads(line))
-            except ValueError:  # the one that is being written
-                continue
-        return records
-
-    def _last_words(self, name: str) -> str:
-        """The last line that the process wrote, which says what went wrong."""
-        try:
-            lines = (self._place(name) / "output.txt").read_text(errors="replace").splitlines()
-        except FileNotFoundError:
-            return ""
-        return next((line.strip()[:500] for line in reversed(lines) if line.strip()), "")
-
-    def _place(self, name: str) -> Path:
-        return self.folder / f"{name}.job"
-
-    def _read(self, place: Path) -> Job | None:
-        try:
-            data = json.loads((place / "job.json").read_text())
-            return Job(**{**data, "options": tuple(data["options"])})
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-
-    def _write(self, job: Job) -> Job:
-        with whole(self._place(job.name) / "job.json") as part:
-            part.write_text(json.dumps(asdict(job)))
-        return job
+        return self.records.of(self.folder / f"{name}.run" / "records.jsonl")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from pathlib import Path
@@ -11,6 +12,7 @@ from urllib.parse import unquote
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from texturenets.web.problems import Problem
+from texturenets.web.ui.sessions import Sessions
 from texturenets.web.ui.store import Store
 
 READ = re.compile(
@@ -21,16 +23,21 @@ READ = re.compile(
 WRITE = re.compile(r"/gradio_api/(queue/join|upload|cancel|reset)/?")
 FILE = "/gradio_api/file="
 JOIN = "/gradio_api/queue/join"
-LONGEST_EVENT = 2**18
+UPLOAD = "/gradio_api/upload"
+HEARTBEAT = "/gradio_api/heartbeat/"
+LONGEST_EVENT = 2**16
 """Bytes of an event: values of a form, and where files lie, not the files."""
+
+FILES = 100
+"""Files of an upload."""
 
 
 class Door:
     """An ASGI application around one with Gradio's at `at`."""
 
-    def __init__(self, app: ASGIApp, at: str, store: Store, own: Path) -> None:
+    def __init__(self, app: ASGIApp, at: str, store: Store, own: Path, sessions: Sessions) -> None:
         """`own`: the folder of all files that may be asked for."""
-        self.app, self.at, self.store, self.own = app, at, store, own
+        self.app, self.at, self.store, self.own, self.sessions = app, at, store, own, sessions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on or refuse."""
@@ -38,17 +45,54 @@ class Door:
         if scope["type"] != "http" or not (path == self.at or path.startswith(self.at + "/")):
             await self.app(scope, receive, send)
             return
-        there = path.removeprefix(self.at)
+        there = path.removeprefix(self.at).rstrip("/")
         try:
-            self._check(scope["method"], there)
-            if there.rstrip("/") == JOIN:
+            self._check(scope["method"], path.removeprefix(self.at))
+            if there == JOIN:
                 receive = _again(await self._event(receive))
-            elif there.rstrip("/") == "/gradio_api/upload":
-                self.store.trim(_length(scope))
+            elif there == UPLOAD:
+                await asyncio.to_thread(self.store.trim, _length(scope))
         except Problem as problem:
-            await problem.response()(scope, receive, send)
+            await problem.send(send)
             return
-        await self.app(scope, receive, send)
+        if there == UPLOAD:
+            await self._upload(scope, receive, send)
+        elif there.startswith(HEARTBEAT):
+            with self.sessions.connected(there.removeprefix(HEARTBEAT)):
+                await self.app(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    async def _upload(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on an upload of at most FILES files."""
+        kind = dict(scope["headers"]).get(b"content-type", b"").decode("latin-1")
+        found = re.search(r'boundary="?([^";]+)', kind)
+        mark = b"--" + (found[1] if found else "").encode("latin-1")
+        tail, count = b"", 0
+        refused: Problem | None = None
+
+        async def counted() -> Message:
+            nonlocal tail, count, refused
+            message = await receive()
+            data = tail + message.get("body", b"")
+            count += data.count(mark)
+            tail = data[len(data) - len(mark) + 1 :] if len(data) >= len(mark) else data
+            if count > FILES + 1:  # one more ends the body
+                refused = Problem(413, f"an upload of more than {FILES} files")
+                raise refused
+            return message
+
+        async def guarded(message: Message) -> None:
+            if refused is None:  # else whatever Gradio makes of it
+                await send(message)
+
+        try:
+            await self.app(scope, counted, guarded)
+        except Exception:
+            if refused is None:
+                raise
+        if refused is not None:
+            await refused.send(send)
 
     def _check(self, method: str, path: str) -> None:
         known = READ if method in ("GET", "HEAD") else WRITE
@@ -76,6 +120,10 @@ class Door:
             event = json.loads(body)
         except (ValueError, RecursionError):
             raise Problem(400, "this is no event of the page") from None
+        session = event.get("session_hash") if isinstance(event, dict) else None
+        if not isinstance(session, str) or not re.fullmatch(r"[A-Za-z0-9]{1,64}", session):
+            raise Problem(400, "this is no event of the page")
+        self.sessions.seen(session)
         left: list[Any] = [event]
         while left:
             one = left.pop()

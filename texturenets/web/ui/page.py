@@ -29,6 +29,7 @@ import gradio as gr  # noqa: E402
 
 from texturenets.web.ui import gallery  # noqa: E402
 from texturenets.web.ui.door import Door  # noqa: E402
+from texturenets.web.ui.sessions import Sessions  # noqa: E402
 from texturenets.web.ui.stylize_tab import StylizeTab  # noqa: E402
 from texturenets.web.ui.texture_tab import TextureTab  # noqa: E402
 from texturenets.web.ui.theme import CSS, theme  # noqa: E402
@@ -100,5 +101,14 @@ def mount(app: FastAPI, service: Service, trainings: Trainings | None) -> None:
         gradio_app.stop_event.set()
         blocks._queue.close()
 
+    def forget(session: str) -> None:
+        """Of a page that has gone: what Gradio keeps for it."""
+        queue = blocks._queue
+        for kept in (queue.pending_messages_per_session, queue.pending_event_ids_session):
+            kept.pop(session, None)
+        for kept in (gradio_app.state_holder.session_data, gradio_app.state_holder.time_last_used):
+            kept.pop(session, None)
+        store.forget(session)
+
     app.state.endings = [ending]
-    app.add_middleware(Door, at=AT, store=store, own=folder())
+    app.add_middleware(Door, at=AT, store=store, own=folder(), sessions=Sessions(forget))

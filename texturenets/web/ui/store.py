@@ -52,8 +52,12 @@ def _sweep() -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
+MOST_FILES = 1000
+"""Files at once: looking through them takes milliseconds."""
+
+
 class Store:
-    """Files by the session that they belong to; at most `most` bytes in all, the oldest go first."""
+    """Files by the session that they belong to; at most `most` bytes and MOST_FILES, the oldest go first."""
 
     def __init__(self, most: int) -> None:
         self.folder, self.most = folder() / "files", most
@@ -113,12 +117,12 @@ class Store:
                 status = path.stat()
                 if path.is_file():
                     found.append((status.st_mtime, status.st_size, path))
-        held = sum(size for _, size, _ in found)
+        held, count = sum(size for _, size, _ in found), len(found)
         for when, size, path in sorted(found):
-            if when > time.time() - OLDEST and held + more <= self.most:
+            if when > time.time() - OLDEST and held + more <= self.most and count < MOST_FILES:
                 break
             _delete([path])
-            held -= size
+            held, count = held - size, count - 1
         with self.lock:
             for key in [k for k, paths in self.files.items() if not any(path.exists() for path in paths)]:
                 del self.files[key]

@@ -233,7 +233,7 @@ def _pace(training: Any) -> float:
             return 0.0
         run, step = training["run"], training["step"]
         return float(training["seconds"]) / float(step * run["batch_size"] * run["image_size"] ** 2)
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+    except (KeyError, TypeError, ValueError, ArithmeticError):  # a step of 10**400 is no float
         return 0.0
 
 

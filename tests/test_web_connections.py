@@ -1,0 +1,148 @@
+"""Connections: too many of them, headers that never end, requests framed two ways."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+pytest.importorskip("resource", reason="limits of descriptors as Unix has them")
+pytest.importorskip("fastapi", reason="the extra `web` is not installed")
+pytest.importorskip("prometheus_client", reason="the extra `web` is not installed")
+
+import httpx
+from served import Served, served
+from webservice import photo
+
+from texturenets.web import connections
+
+FEW = (
+    "import os, resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (192, 192)); "
+    "os.execv(sys.executable, sys.argv[1:])"
+)
+"""Starts the words after it with 192 descriptors."""
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("few")
+    with served(folder, rate=0.1, prefix=(sys.executable, "-c", FEW), queue=500) as running:
+        yield running
+
+
+def test_connections_without_headers_do_not_keep_others_out(few: Served) -> None:
+    opened = []
+    try:
+        for _ in range(260):
+            line = socket.create_connection(few.place, timeout=5)
+            line.sendall(b"POST /v1/stylize HTTP/1.1\r\nHost: ")
+            opened.append(line)
+        for _ in range(10):
+            began = time.monotonic()
+            assert httpx.get(f"{few.address}/healthz", timeout=5).status_code == 200
+            assert few.stylize(photo()).status_code == 200
+            assert time.monotonic() - began < 1
+            time.sleep(0.1)
+    finally:
+        for line in opened:
+            line.close()
+    assert (few.folder / "log").stat().st_size < 100_000
+    assert "Traceback" not in (few.folder / "log").read_text()
+
+
+def test_more_at_work_than_there_may_be_are_told_so(few: Served) -> None:
+    opened = []
+    body = b"POST /v1/stylize?style=slow HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999\r\n\r\n"
+    try:
+        for i in range(90):
+            if i == 80:
+                time.sleep(0.5)  # the others' headers are there: none of them waits any more
+            line = socket.create_connection(few.place, timeout=5)
+            line.sendall(body)
+            opened.append(line)
+        answers = [line.recv(65536) for line in opened[-10:]]
+    finally:
+        for line in opened:
+            line.close()
+    assert all(answer.startswith(b"HTTP/1.1 503") for answer in answers)
+    assert all(b"problem+json" in answer for answer in answers)
+    assert httpx.get(f"{few.address}/healthz", timeout=5).status_code == 200
+
+
+def test_both_lengths_are_refused_and_the_connection_ends(few: Served) -> None:
+    head = b"POST /v1/sample HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answer = few.send(head + b"0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert answer.count(b"HTTP/1.1") == 1  # nothing behind it was taken for a request
+    assert b"Transfer-Encoding" in answer
+
+
+def test_a_connection_serves_several_requests(few: Served) -> None:
+    with httpx.Client(base_url=few.address) as client:
+        for _ in range(3):
+            assert client.get("/healthz").status_code == 200
+            assert client.post("/v1/stylize?style=slow", content=photo()).status_code == 200
+    long = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" * 3
+    with socket.create_connection(few.place, timeout=5) as line:
+        line.sendall(long)
+        answer = b""
+        while answer.count(b'"ok"') < 3:
+            answer += line.recv(65536)
+
+
+def test_slow_headers_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Transport:
+        """What uvicorn's protocol asks of one."""
+
+        closed = False
+
+        def abort(self) -> None:
+            self.closed = True
+
+        def is_closing(self) -> bool:
+            return self.closed
+
+        def get_extra_info(self, _: str) -> None:
+            return None
+
+    import asyncio
+
+    import uvicorn
+    from uvicorn.server import ServerState
+
+    monkeypatch.setattr(connections, "HEADERS", 0.2)
+
+    async def go() -> list[float]:
+        config = uvicorn.Config(lambda: None, log_config=None, http=connections.protocol(5), lifespan="off")
+        config.load()
+        ends = []
+        for interval in (0.05, 10.0):  # a byte from time to time, and none
+            made = config.http_protocol_class(config, ServerState(), {})  # type: ignore[operator]
+            transport = Transport()
+            made.connection_made(transport)
+            began = time.monotonic()
+            while not transport.closed and time.monotonic() - began < 2:
+                if time.monotonic() - began > interval:
+                    made.data_received(b"G" if interval < 1 else b"")
+                await asyncio.sleep(0.02)
+            ends.append(time.monotonic() - began)
+        return ends
+
+    assert all(0.1 < seconds < 1 for seconds in asyncio.run(go()))
+
+
+def test_the_bound_is_within_the_descriptors() -> None:
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
+        assert connections.bound() <= max(
+            8, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - connections.RESERVED
+        )
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 256 or before[1] <= 256
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -1,0 +1,162 @@
+"""The line to the engine, asked over sockets: clients that give up, lanes, the clock, a service that ends."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("fastapi", reason="the extra `web` is not installed")
+pytest.importorskip("prometheus_client", reason="the extra `web` is not installed")
+
+import httpx
+import numpy as np
+from fastapi import FastAPI
+from served import apart, served
+from webservice import model, photo
+
+from texturenets import api
+from texturenets.web import line, server, service
+from texturenets.web.pace import Pace
+from texturenets.web.settings import Limits, Settings
+
+SMALL, LARGE = photo(200, 100), photo(2000, 1500)
+
+
+def test_what_nobody_waits_for_is_not_computed(tmp_path: Path) -> None:
+    with served(tmp_path, rate=10.0) as running:  # 0.2 s a small picture
+        calls = [apart(running.stylize, SMALL, "", 0.5) for _ in range(16)]
+        for thread, found in calls:
+            thread.join()
+            assert isinstance(found[0], httpx.Response | httpx.TimeoutException)
+        began = time.monotonic()
+        assert running.stylize(SMALL).status_code == 200
+        assert time.monotonic() - began < 1.5  # 16 of them took 3.2
+        assert len(running.asked()) < 8
+        gone = [one for one in running.lines() if one.get("status") == 499]
+        assert len(gone) > 8
+        assert gone[0]["reason"] == "the client has gone"
+
+
+def test_work_by_pieces_ends_when_nobody_waits(tmp_path: Path) -> None:
+    style = api.load_style(model(tmp_path), "cpu", engine="torch")
+    seen: list[int] = []
+
+    def check() -> None:
+        seen.append(1)
+        if len(seen) >= 2:
+            raise line.GivenUpError
+
+    service._ask(style, check)
+    style.pieces.fits = lambda _: False  # type: ignore[method-assign]
+    with pytest.raises(line.GivenUpError):
+        style.stylize(np.zeros((1, 3, 1024, 1024), np.float32))
+    style.pieces.fits = lambda _: True  # type: ignore[method-assign]
+    with pytest.raises(line.GivenUpError):  # between stages, too
+        style.stylize(np.zeros((1, 3, 256, 256), np.float32), stroke=2)
+
+
+def test_large_pictures_do_not_hold_up_small_ones(tmp_path: Path) -> None:
+    with served(tmp_path, rate=0.4, queue=8) as running:  # 1.2 s a large picture
+        large = [apart(running.stylize, LARGE) for _ in range(3)]
+        running.until(1)
+        for _ in range(3):
+            began = time.monotonic()
+            assert running.stylize(SMALL).status_code == 200
+            assert time.monotonic() - began < 0.8
+        # More than half of the line is never theirs.
+        more = [apart(running.stylize, LARGE) for _ in range(2)]
+        for thread, _ in more:
+            thread.join()
+        assert sorted(found[0].status_code for _, found in more) == [200, 503]
+        for thread, found in large:
+            thread.join()
+            assert found[0].status_code == 200
+
+
+def test_what_cannot_be_done_in_time_is_refused_at_once(tmp_path: Path) -> None:
+    with served(tmp_path, rate=0.7, seconds=3.5) as running:
+        assert running.stylize(LARGE).status_code == 200  # 2.1 s, which are remembered
+        first = apart(running.stylize, LARGE)
+        running.until(2)
+        began = time.monotonic()
+        refused = running.stylize(LARGE)
+        took = time.monotonic() - began
+        assert (refused.status_code, took < 2) == (503, True)
+        assert "2 s of work before it" in refused.json()["detail"]
+        assert int(refused.headers["retry-after"]) >= 1
+        alone = running.stylize(LARGE, "&stroke=0.5")  # painted four times as large
+        assert "megapixels take about" in alone.json()["detail"]
+        first[0].join()
+        assert first[1][0].status_code == 200
+        logged = [one for one in running.lines() if one.get("status") == 503]
+        assert "before it" in logged[0]["reason"]
+        assert logged[0]["size"] == "2000x1500"
+
+
+def test_the_clock() -> None:
+    pace = Pace()
+    assert pace.least("a", 10**7) == 0
+    pace.took("a", 10**4, 0.1)
+    assert pace.least("a", 10**4) == pytest.approx(0.1)
+    assert pace.least("a", 10**7) < 1.0  # a tiny picture's time is not its pixels'
+    pace.took("a", 4 * 2**20, 8.0)
+    assert pace.least("a", 2 * 2**20) == pytest.approx(0.2)
+    assert pace.least("b", 8 * 2**20) == 0
+    slow = Pace()
+    slow.took("a", 4 * 2**20, 8.0)
+    assert slow.least("a", 8 * 2**20) == pytest.approx(16.0)
+    assert slow.least("a", 2 * 2**20) == 0  # a larger one's time says nothing of smaller ones
+    slow.seen["a"][0] = (time.monotonic() - 1000, *slow.seen["a"][0][1:])
+    assert slow.least("a", 8 * 2**20) == 0
+
+
+def test_work_in_flight_is_given_its_time_when_the_service_ends(tmp_path: Path) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    with served(tmp_path, rate=3.0, environment={"TMPDIR": str(temporary)}) as running:
+        thread, found = apart(running.stylize, photo(1000, 1000))
+        running.until(1)
+        running.process.send_signal(signal.SIGTERM)
+        thread.join()
+        assert isinstance(found[0], httpx.Response)
+        assert found[0].status_code == 200
+        assert running.process.wait(20) == 0
+        assert not any("trace" in one for one in running.lines())
+    assert list(temporary.iterdir()) == []
+    config = server.configured(FastAPI(), Settings(limits=Limits(seconds=90)), 10)
+    assert (config.timeout_graceful_shutdown or 0) >= 90
+
+
+def test_the_end_without_traces(tmp_path: Path) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    with served(tmp_path, rate=30.0, seconds=1, page=True, environment={"TMPDIR": str(temporary)}) as running:
+        assert [*temporary.iterdir()]
+        thread, found = apart(running.stylize, photo(300, 300))  # 2.7 s, where 1 is all
+        running.until(1)
+        running.process.send_signal(signal.SIGTERM)
+        thread.join()
+        assert isinstance(found[0], httpx.Response)
+        assert found[0].status_code == 503
+        assert running.process.wait(30) == 0
+        log = (tmp_path / "log").read_text()
+        assert "Traceback" not in log
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_refusal_is_seen_by_who_still_sends(tmp_path: Path) -> None:
+    with served(tmp_path, rate=10.0, queue=1, seconds=20) as running:
+        thread, _ = apart(running.stylize, photo(500, 400))
+        running.until(1)
+        body = bytes(8 * 2**20)
+        head = f"POST /v1/stylize?style=slow HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
+        for more in ("", "Connection: close\r\n"):
+            answer = running.send(f"{head}{more}\r\n".encode() + body)
+            assert answer.startswith(b"HTTP/1.1 503"), answer[:100]
+            assert json.loads(answer.partition(b"\r\n\r\n")[2])["status"] == 503
+            assert b"connection: close" in answer.lower()
+        thread.join()

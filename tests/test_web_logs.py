@@ -1,0 +1,61 @@
+"""Standard error of a service: lines of JSON, and few of them whatever others do."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import sys
+import traceback
+from collections.abc import Iterator
+
+import pytest
+
+from texturenets.web import logs
+
+NAMES = ("texturenets.web", "uvicorn", "uvicorn.error", "asyncio", "texturenets.web.printed")
+
+
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+    """Standard error."""
+    before = [
+        (log, log.handlers, log.propagate, log.level, log.filters) for log in map(logging.getLogger, NAMES)
+    ]
+    error = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", error)
+    logs.log_to_stderr("info")
+    yield error
+    for log, handlers, propagate, level, filters in before:
+        log.handlers, log.propagate, log.filters = handlers, propagate, filters
+        log.setLevel(level)
+
+
+def test_a_flood_is_a_few_lines(written: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    for i in range(1000):
+        logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
+        logging.getLogger("asyncio").error("socket.accept() out of system resource\nsocket: %d", i)
+    lines = [json.loads(line) for line in written.getvalue().splitlines()]
+    assert [line["level"] for line in lines] == ["warning", "error"]
+    monkeypatch.setattr(logs, "PAUSE", 0.0)
+    logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
+    assert json.loads(written.getvalue().splitlines()[-1])["left_out"] == 999
+    for _ in range(5):
+        logging.getLogger("texturenets.web").info("request")  # as many as there are requests
+    assert written.getvalue().count('"request"') == 5
+
+
+def test_what_libraries_print_is_a_line_too(written: io.StringIO) -> None:
+    with contextlib.redirect_stderr(logs.Printed()):
+        for i in range(100):
+            try:
+                raise ValueError(f"number {i}\nof many")
+            except ValueError:
+                traceback.print_exc()
+            print("x" * 10**5, file=sys.stderr)
+    (line,) = [json.loads(line) for line in written.getvalue().splitlines()]
+    assert line["event"] == "printed"
+    assert line["text"].startswith("Traceback")
+    assert line["text"].endswith("ValueError: number 0\nof many")
+    assert len(written.getvalue()) < 10_000
