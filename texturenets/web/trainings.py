@@ -153,11 +153,12 @@ class Trainings:
         preset: str,
         steps: int,
         photos: str = "",
+        more: Sequence[str] = (),
     ) -> Job:
         """Put a training in the queue; `exemplar` is a picture's file, `suffix` its kind, as ".png".
 
-        `photos`: one of `folders`. Raises UserError for a name that is taken or none, a folder that is not there, and
-        a style without photos to learn on.
+        `photos`: one of `folders`. `more`: further words for `texturenets train`. Raises UserError for a name that is
+        taken or none, a folder that is not there, and a style without photos to learn on.
         """
         if not NAME.fullmatch(name):
             raise UserError(
@@ -176,7 +177,7 @@ class Trainings:
             picture = place / f"exemplar{suffix}"
             with whole(picture) as part:
                 part.write_bytes(exemplar)
-            options = ("--preset", preset, "--steps", str(steps))
+            options = ("--preset", preset, "--steps", str(steps), *more)
             job = Job(
                 name=name,
                 kind=kind,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -84,6 +85,24 @@ def show(catalogue: Catalogue, kind: Literal["style", "texture"], chosen: str | 
         interactive=False,
         elem_id=f"{kind}s",
         elem_classes="gallery",
+    )
+
+
+def small(paths: Sequence[Path], name: str, label: str) -> Any:
+    """A row of small pictures to choose from."""
+    return gr.Gallery(
+        [(str(path), path.stem.capitalize()) for path in paths],
+        label=label,
+        show_label=True,
+        columns=5,
+        height="auto",
+        object_fit="cover",
+        allow_preview=False,
+        fit_columns=False,
+        buttons=[],
+        interactive=False,
+        elem_id=name,
+        elem_classes=["gallery", "small"],
     )
 
 
