@@ -35,7 +35,7 @@ class Painted:
 
 @dataclass
 class Batch:
-    """Several photos, and what was made of them in a folder: `refused` says in sentences what became of the others."""
+    """Several photos, and what was made of them in a folder; `refused` says why nothing of others."""
 
     photos: Sequence[Path]
     place: Path

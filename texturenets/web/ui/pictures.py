@@ -27,14 +27,20 @@ Given = tuple[tuple[str, str], ...]
 
 
 class Pictures:
-    """Builds the place for pictures, within a gradio.Blocks; `given`, a gradio.State, holds them, as `Given`."""
+    """Builds the place for pictures, within a gradio.Blocks; `given`, a gradio.State, holds them, as `Given`.
 
-    def __init__(self, service: Service, store: Store, what: str, most: int, *, height: int) -> None:
+    `refused`, another, holds sentences about those that could not be taken the last time.
+    """
+
+    def __init__(
+        self, service: Service, store: Store, what: str, most: int, *, label: str, height: int
+    ) -> None:
         """`what`: its name in the page and in the store. `most`: pictures at once; of one, the newest."""
         self.service, self.store, self.what, self.most = service, store, what, most
         self.given = gr.State(())
+        self.refused = gr.State(())
         self.place = gr.Gallery(
-            label=what.capitalize(),
+            label=label,
             show_label=False,
             type="filepath",
             file_types=["image", *sorted({*image.suffixes(), ".heic", ".heif"})],
@@ -50,7 +56,7 @@ class Pictures:
 
     def speaks(self, place: Any) -> None:
         """Say in `place` what cannot be taken. To be called once."""
-        outputs = [self.place, self.given, place]
+        outputs = [self.place, self.given, self.refused, place]
         self.place.change(self._changed, [self.place, self.given], outputs, show_progress="hidden")
 
     def example(self, path: Path, request: gr.Request) -> tuple[Any, Given]:
@@ -63,8 +69,8 @@ class Pictures:
 
     async def _changed(
         self, value: list[tuple[str, Any]] | None, before: Given, request: gr.Request
-    ) -> tuple[Any, Any, Any]:
-        """Pictures came or went: what is shown, what is held, and what is said."""
+    ) -> tuple[Any, ...]:
+        """Pictures came or went: what is shown, what is held, what was refused, and what is said."""
         paths = [path for path, _ in value or []]
         known = dict(before)
         held: list[tuple[str, str]] = []
@@ -86,12 +92,16 @@ class Pictures:
             files = [Path(one) for pair in now for one in pair]
             own = [path for path in files if path.is_relative_to(self.store.folder)]
             self.store.keep(request.session_hash or "", self.what, own)
-        for path in set(paths) - {one for pair in now for one in pair}:
-            self.store.drop(Path(path))
         shown = [one for one, _ in now]
+        if refused:  # the browser is still showing them: they go with the next ones, or the visitor
+            session = request.session_hash or ""
+            gone = [Path(path) for path in paths if path not in {one for pair in now for one in pair}]
+            self.store.keep(session, f"{self.what} refused", gone)
+        changed = now != before or bool(refused)
         return (
             gr.skip() if shown == paths else self._shown(shown),
             gr.skip() if now == before else now,
+            tuple(refused) if changed else gr.skip(),
             wrong(*refused) if refused else gr.skip(),
         )
 

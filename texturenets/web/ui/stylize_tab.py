@@ -41,7 +41,7 @@ class StylizeTab:
         chosen = gallery.kept(service.catalogue, "style")
         with gr.Row(equal_height=False):
             with gr.Column(scale=5, min_width=300):
-                self.photos = Pictures(service, store, "photo", MOST, height=300)
+                self.photos = Pictures(service, store, "photo", MOST, label="Photos", height=300)
                 tries = gallery.small(examples.photos(), "examples", "Or try one of these")
                 self.gallery = gallery.show(service.catalogue, "style", chosen)
             with gr.Column(scale=6, min_width=300):
@@ -67,7 +67,9 @@ class StylizeTab:
                         elem_id="paintings",
                         elem_classes="gallery",
                     )
-                    self.said = gr.HTML(said(TELL), elem_classes="said", elem_id="said-painting")
+                    self.said = gr.HTML(
+                        said(TELL), padding=False, elem_classes="said", elem_id="said-painting"
+                    )
                     with gr.Row():
                         paint = gr.Button("Paint", variant="primary", min_width=80, elem_id="paint")
                         cancel = gr.Button("Cancel", min_width=80, elem_id="cancel-paint")
@@ -76,7 +78,7 @@ class StylizeTab:
                         )
                 self._options()
         self.style = gr.State(chosen)
-        self.inputs = [self.photos.given, self.style, *self.options]
+        self.inputs = [self.photos.given, self.photos.refused, self.style, *self.options]
         self.outputs = [self.slider, self.several, self.save, self.said]
         self.photos.speaks(self.said)
         tries.select(self._example, None, [self.photos.place, self.photos.given], **QUIET)
@@ -126,6 +128,7 @@ class StylizeTab:
     async def _again(  # noqa: PLR0917  Gradio passes them by place
         self,
         photos: Given,
+        refused: tuple[str, ...],
         style: str | None,
         size: int,
         stroke: Any,
@@ -140,13 +143,14 @@ class StylizeTab:
             return gr.skip(), gr.skip(), gr.skip(), gr.skip()
         if len(photos) > 1:
             self._cancel(request)
-            told = said(f"{len(photos)} photos: Paint repaints them as chosen.")
+            told = said(f"{len(photos)} photos: Paint repaints them as chosen.") + wrong(*refused)
             return gr.skip(), gr.update(elem_classes=["gallery", "stale"]), gr.skip(), told
-        return await self._paint(photos, style, size, stroke, colours, strength, request, progress)
+        return await self._paint(photos, refused, style, size, stroke, colours, strength, request, progress)
 
     async def _paint(  # noqa: PLR0917
         self,
         photos: Given,
+        refused: tuple[str, ...],
         style: str | None,
         size: int,
         stroke: Any,
@@ -155,7 +159,10 @@ class StylizeTab:
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> tuple[Any, ...]:
-        """The slider or the gallery of several, the file to download, and what is said of it."""
+        """The slider or the gallery of several, the file to download, and what is said of it.
+
+        `refused`: sentences about photos that could not be taken.
+        """
         nothing = (gr.skip(), gr.skip(), gr.skip())
         if not photos:
             return *nothing, wrong("Choose a photo first, or one of the examples.")
@@ -171,17 +178,19 @@ class StylizeTab:
             if len(paths) == 1:
                 work = painting.paint(self.service, paths[0], style, options)
                 made = await self.work.follow(session, "stylize", work, progress, lambda: "painting")
-                return self._one(session, made, style)
+                return self._one(session, made, style, refused)
             batch = painting.batch_of(self.store, paths)
             job = painting.paint_all(self.service, self.store, batch, style, options)
             await self.work.follow(session, "stylize", job, progress, batch.said)
-            return self._many(session, batch, style)
+            return self._many(session, batch, style, refused)
         except Problem as problem:
             return *nothing, wrong(sentence(problem, "the photo" if len(paths) > 1 else paths[0].name))
         except GivenUpError as error:
             return *nothing, gr.skip() if error.replaced else said("Cancelled. What is shown is of before.")
 
-    def _one(self, session: str, made: painting.Painted, style: str | None) -> tuple[Any, ...]:
+    def _one(
+        self, session: str, made: painting.Painted, style: str | None, refused: tuple[str, ...]
+    ) -> tuple[Any, ...]:
         files = {"before.jpg": made.before, "after.jpg": made.after, made.name: made.data}
         paths = [str(path) for path in self.store.put(session, "painting", files)]
         width, height = made.size
@@ -190,17 +199,21 @@ class StylizeTab:
             gr.update(value=(paths[0], paths[1]), visible=True),
             gr.update(value=None, visible=False),
             gr.update(value=paths[2], interactive=True),
-            said(f"{gallery.title(style or '')}, {width} × {height} pixels, {megabytes:.1f} MB."),
+            said(f"{gallery.title(style or '')}, {width} × {height} pixels, {megabytes:.1f} MB.")
+            + wrong(*refused),
         )
 
-    def _many(self, session: str, batch: painting.Batch, style: str | None) -> tuple[Any, ...]:
+    def _many(
+        self, session: str, batch: painting.Batch, style: str | None, refused: tuple[str, ...]
+    ) -> tuple[Any, ...]:
         shown = batch.shown
         self.store.keep(session, "painting", [*(Path(path) for path, _ in shown), batch.archive])
         megabytes = batch.archive.stat().st_size / 2**20
-        done = f"{gallery.title(style or '')}, {len(shown)} of {len(batch.photos)} photos, {megabytes:.1f} MB as a zip."
+        count = f"{len(shown)} of {len(batch.photos)} photos"
+        done = f"{gallery.title(style or '')}, {count}, {megabytes:.1f} MB as a zip."
         return (
             gr.update(value=None, visible=False),
             gr.update(value=shown, visible=True, elem_classes=["gallery"], selected_index=None),
             gr.update(value=str(batch.archive), interactive=True),
-            said(done) + (wrong(*batch.refused) if batch.refused else ""),
+            said(done) + wrong(*refused, *batch.refused),
         )

@@ -60,7 +60,9 @@ class TextureTab:
                     save = gr.DownloadButton(
                         "Download", min_width=90, interactive=False, elem_id="save-sample"
                     )
-                told = gr.HTML(said("Choose a texture."), elem_classes="said", elem_id="said-sample")
+                told = gr.HTML(
+                    said("Choose a texture."), padding=False, elem_classes="said", elem_id="said-sample"
+                )
         self.texture = gr.State(chosen)
         inputs: list[Any] = [self.texture, side, seed, other, share, tiles, nine]
         outputs = [shown, save, told]

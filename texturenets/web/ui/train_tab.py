@@ -54,7 +54,9 @@ class TrainTab:
         self.trainings = trainings
         with gr.Row(equal_height=False):
             with gr.Column(scale=4, min_width=300):
-                self.picture = Pictures(service, store, "exemplar", 1, height=240)
+                self.picture = Pictures(
+                    service, store, "exemplar", 1, label="Painting or exemplar", height=240
+                )
                 self._form()
             with gr.Column(scale=7, min_width=300):
                 self.watch = watch = Watch(store, trainings)

@@ -25,7 +25,7 @@ class Watch:
     def __init__(self, store: Store, trainings: Trainings) -> None:
         self.store, self.trainings = store, trainings
         self.timer = gr.Timer(TICK)
-        self.table = gr.HTML(elem_id="trainings", elem_classes="trainings")
+        self.table = gr.HTML(padding=False, elem_id="trainings", elem_classes="trainings")
         with gr.Row(equal_height=False, visible=False, elem_id="chosen") as self.chosen:
             self.name = gr.Dropdown(
                 [], label="Look at", interactive=True, elem_id="watched", scale=3, min_width=180
@@ -33,7 +33,7 @@ class Watch:
             self.use = gr.Button("Use it now", variant="primary", visible=False, min_width=90, elem_id="use")
             self.stop = gr.Button("Stop", visible=False, min_width=90, elem_id="stop")
             self.resume = gr.Button("Resume", visible=False, min_width=90, elem_id="resume")
-        self.told = gr.HTML("", elem_classes="said", elem_id="said-training")
+        self.told = gr.HTML("", padding=False, elem_classes="said", elem_id="said-training")
         self.grown = gr.Image(
             label="Photos above, what it makes of them below",
             type="filepath",

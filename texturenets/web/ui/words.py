@@ -14,16 +14,16 @@ def said(text: str) -> str:
 
 
 def wrong(*sentences: str) -> str:
-    """The same for what went wrong."""
-    return f'<p class="wrong">{html.escape(" ".join(sentences))}</p>'
+    """The same for what went wrong; nothing for nothing."""
+    return f'<p class="wrong">{html.escape(" ".join(sentences))}</p>' if sentences else ""
 
 
 def sentence(problem: Problem, what: str = "the photo") -> str:
     """What a request was refused with, `what` being the file that the interface knows as a body."""
     text = re.sub(r"; GET /v1/\S+ lists them", "", problem.detail)
     text = text.replace("the body", what)
-    if what not in text and problem.status in (413, 415) and what != "the photo":
+    if what not in text and problem.status in (413, 415):
         text = f"{what}: {text}"
-    else:
+    if not text.startswith(what) or what == "the photo":  # the name of a file stays as it is
         text = text[:1].upper() + text[1:]
     return text.rstrip(".") + "."
