@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +14,7 @@ from PIL import Image
 from texturenets.files import whole
 from texturenets.modelfile import Header
 from texturenets.web.models import Catalogue
+from texturenets.web.titles import title
 from texturenets.web.ui.store import folder
 
 
@@ -23,13 +23,6 @@ def static() -> Path:
     made = folder() / "static"
     made.mkdir(exist_ok=True)
     return made
-
-
-def title(name: str) -> str:
-    """A model's name as people write it."""
-    words = re.split(r"[ _-]+", name)
-    shown = [word.upper() if re.fullmatch(r"[ivx]+", word) else word for word in words]
-    return " ".join([shown[0][:1].upper() + shown[0][1:], *shown[1:]])
 
 
 def _thumbnail(header: Header) -> str:

@@ -9,6 +9,7 @@ import gradio as gr
 
 from texturenets.web.problems import Problem
 from texturenets.web.service import Service
+from texturenets.web.titles import title
 from texturenets.web.ui import examples, gallery, painting
 from texturenets.web.ui.pictures import Given, Pictures
 from texturenets.web.ui.store import Store
@@ -199,8 +200,7 @@ class StylizeTab:
             gr.update(value=(paths[0], paths[1]), visible=True),
             gr.update(value=None, visible=False),
             gr.update(value=paths[2], interactive=True),
-            said(f"{gallery.title(style or '')}, {width} × {height} pixels, {megabytes:.1f} MB.")
-            + wrong(*refused),
+            said(f"{title(style or '')}, {width} × {height} pixels, {megabytes:.1f} MB.") + wrong(*refused),
         )
 
     def _many(
@@ -210,7 +210,7 @@ class StylizeTab:
         self.store.keep(session, "painting", [*(Path(path) for path, _ in shown), batch.archive])
         megabytes = batch.archive.stat().st_size / 2**20
         count = f"{len(shown)} of {len(batch.photos)} photos"
-        done = f"{gallery.title(style or '')}, {count}, {megabytes:.1f} MB as a zip."
+        done = f"{title(style or '')}, {count}, {megabytes:.1f} MB as a zip."
         return (
             gr.update(value=None, visible=False),
             gr.update(value=shown, visible=True, elem_classes=["gallery"], selected_index=None),

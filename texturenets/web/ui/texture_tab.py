@@ -13,6 +13,7 @@ from texturenets import image
 from texturenets.errors import UserError
 from texturenets.web.problems import Problem
 from texturenets.web.service import Service
+from texturenets.web.titles import title
 from texturenets.web.ui import gallery
 from texturenets.web.ui.store import Store
 from texturenets.web.ui.words import said, sentence, wrong
@@ -124,7 +125,7 @@ class TextureTab:
             return gr.skip(), gr.skip(), told
         paths = self.store.put(session, "sample", {"shown.jpg": preview, name: data})
         way = f", {share:.0%} of the way to {seeds[1]}" if share else ""
-        told = f"{gallery.title(texture or '')}, {side} × {side} pixels, seed {seeds[0]}{way}."
+        told = f"{title(texture or '')}, {side} × {side} pixels, seed {seeds[0]}{way}."
         return str(paths[0]), gr.DownloadButton(value=str(paths[1]), interactive=True), said(told)
 
     async def _made(

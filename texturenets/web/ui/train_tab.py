@@ -15,6 +15,7 @@ from texturenets.runs import Run
 from texturenets.web import training_routes
 from texturenets.web.problems import Problem
 from texturenets.web.service import Service
+from texturenets.web.titles import title
 from texturenets.web.ui import gallery
 from texturenets.web.ui.pictures import Given, Pictures
 from texturenets.web.ui.store import Store
@@ -161,7 +162,7 @@ class TrainTab:
             for name in gallery.names(self.service.catalogue, kind)
             if known[name].header.generator == spec
         ]
-        return [(NOTHING, NOTHING), *((gallery.title(name), name) for name in names)]
+        return [(NOTHING, NOTHING), *((title(name), name) for name in names)]
 
     def _estimate(self, kind: Kind, preset: str, steps: float | None) -> str:
         """How long it will take, by the clock of the last training of that kind here, or else on such a machine."""
