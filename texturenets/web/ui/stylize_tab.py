@@ -192,6 +192,7 @@ class StylizeTab:
     def _one(
         self, session: str, made: painting.Painted, style: str | None, refused: tuple[str, ...]
     ) -> tuple[Any, ...]:
+        self.store.spare(session, "painting")
         files = {"before.jpg": made.before, "after.jpg": made.after, made.name: made.data}
         paths = [str(path) for path in self.store.put(session, "painting", files)]
         width, height = made.size
@@ -207,6 +208,7 @@ class StylizeTab:
         self, session: str, batch: painting.Batch, style: str | None, refused: tuple[str, ...]
     ) -> tuple[Any, ...]:
         shown = batch.shown
+        self.store.spare(session, "painting")
         self.store.keep(session, "painting", [*(Path(path) for path, _ in shown), batch.archive])
         megabytes = batch.archive.stat().st_size / 2**20
         count = f"{len(shown)} of {len(batch.photos)} photos"

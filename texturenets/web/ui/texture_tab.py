@@ -123,6 +123,7 @@ class TextureTab:
         except GivenUpError as error:
             told = gr.skip() if error.replaced else said("Cancelled. What is shown is of before.")
             return gr.skip(), gr.skip(), told
+        self.store.spare(session, "sample")
         paths = self.store.put(session, "sample", {"shown.jpg": preview, name: data})
         way = f", {share:.0%} of the way to {seeds[1]}" if share else ""
         told = f"{title(texture or '')}, {side} × {side} pixels, seed {seeds[0]}{way}."

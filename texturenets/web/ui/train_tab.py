@@ -33,7 +33,7 @@ QUICK, QUICK_STEPS, QUICK_START = "quick", 1000, "wave"
 
 PRESETS = {
     "default": "Ours",
-    QUICK: "Quick, from another style",
+    QUICK: "Quick",
     "paper": "The paper's",
     "readme": "The reference's README",
 }
@@ -88,7 +88,12 @@ class TrainTab:
         kind = gr.Radio(KINDS, value="style", label="What to learn", elem_id="kind")
         with gr.Row():
             preset = gr.Dropdown(
-                _presets("style"), value="default", label="Recipe", min_width=120, elem_id="preset"
+                _presets("style"),
+                value="default",
+                label="Recipe",
+                info="Quick: a third of the steps, from another style.",
+                min_width=120,
+                elem_id="preset",
             )
             steps = gr.Number(
                 first.steps,

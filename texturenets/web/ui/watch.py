@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import html
+import itertools
+import re
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 TICK = 2.0  # seconds between two looks of the browser
 MOST_POINTS = 200  # of a curve
+COLOURS = ("#2f857f", "#e0a458", "#c8553d", "#4a7fb0", "#8a6fb5", "#6f9e4c", "#b5678f", "#8c8273")
 QUIET: Any = {"show_progress": "hidden"}
 
 
@@ -49,10 +52,13 @@ class Watch:
             color="curve",
             height=300,
             label="Losses",
+            color_map=dict.fromkeys(("",), COLOURS[0]),
+            colors_in_legend=[],
             elem_id="curves",
             buttons=[],
             visible=False,
         )
+        self.legend = gr.HTML("", padding=False, elem_id="legend")
         seen = gr.State(())
         self.inputs: list[Any] = [self.name, seen]
         self.outputs: list[Any] = [
@@ -64,6 +70,7 @@ class Watch:
             self.resume,
             self.grown,
             self.curves,
+            self.legend,
             seen,
         ]
         for button, call in ((self.stop, self._stop), (self.resume, self._resume)):
@@ -96,29 +103,32 @@ class Watch:
             name = next(iter(at_work or names), None)
         table = _table(list(reports.values()))
         if name is None:
-            return table, *[gr.skip()] * 7, seen
+            return table, *[gr.skip()] * 8, seen
         report = reports[name]
         picture, points = self.trainings.picture(name), self.trainings.curves(name)
         try:
             drawn, data = (picture.stat().st_mtime_ns, picture.read_bytes()) if picture else (0, b"")
         except OSError:  # it went in the meantime
             drawn, data = 0, b""
-        state = (report["state"], report["at_work"])
-        now = (names, name, state, drawn, len(points))
+        state = report["state"], report["at_work"]
+        now = (names, name, drawn, len(points))
         before = tuple(seen) if len(seen) == len(now) else (None,) * len(now)
         same = name == before[1]
         chosen = gr.skip() if same and names == before[0] else gr.update(choices=names, value=name)
-        use, stop, resume = (gr.skip(),) * 3
-        if not (same and state == before[2]):
-            use, stop, resume = (gr.update(visible=one) for one in _choices(*state))
-        grown = plot = gr.skip()
-        if not (same and drawn == before[3]):
+        use, stop, resume = (gr.update(visible=one) for one in _choices(*state))
+        grown = plot = legend = gr.skip()
+        if not (same and drawn == before[2]):
             session = request.session_hash or ""
+            self.store.spare(session, "grown")
             made = self.store.put(session, "grown", {"grown.jpg": data}) if data else []
             grown = gr.update(value=str(made[0]) if made else None, visible=bool(made))
-        if not (same and len(points) == before[4]):
-            plot = gr.update(value=_frame(points), visible=bool(points))
-        return table, gr.update(visible=True), chosen, use, stop, resume, grown, plot, now
+        if not (same and len(points) == before[3]):
+            frame = _frame(points)
+            curves = [] if frame is None else list(dict.fromkeys(frame["curve"]))
+            colours = dict(zip(curves, itertools.cycle(COLOURS), strict=False))
+            plot = gr.update(value=frame, visible=bool(points), color_map=colours or None)
+            legend = _legend(colours)
+        return table, gr.update(visible=True), chosen, use, stop, resume, grown, plot, legend, now
 
 
 def _choices(state: str, at_work: bool) -> tuple[bool, bool, bool]:
@@ -145,22 +155,42 @@ def _table(reports: list[dict[str, Any]]) -> str:
         share = min(100, 100 * report["step"] / max(1, report["steps"]))
         left = report["seconds_left"]
         more = f"{duration(left)} left" if left is not None and state == "running" else ""
-        if report["reason"]:
-            more = f'<span class="wrong">{html.escape(report["reason"])}</span>'
+        reason = html.escape(report["reason"].removeprefix("texturenets: "))
+        why = f'<tr><td colspan="5" class="wrong">{reason}</td></tr>' if reason else ""
         rows.append(
             f"<tr><td><b>{html.escape(report['name'])}</b></td><td>{html.escape(report['kind'])}</td>"
             f"<td>{html.escape(state)}</td><td>{report['step']} / {report['steps']}"
-            f'<div class="bar"><i style="width:{share:.0f}%"></i></div></td><td>{more}</td></tr>'
+            f'<div class="bar"><i style="width:{share:.0f}%"></i></div></td><td>{more}</td></tr>{why}'
         )
     return f"<table><tr><th>Name<th>Kind<th>State<th>Step<th></tr>{''.join(rows)}</table>"
 
 
+def _legend(colours: dict[str, str]) -> str:
+    """The names of all curves; the plot's own legend does not fit into it."""
+    named = (
+        f'<span><i style="background:{one}"></i>{html.escape(name)}</span>' for name, one in colours.items()
+    )
+    return f'<div class="legend">{"".join(named)}</div>'
+
+
 def _frame(points: list[tuple[int, str, float]]) -> Any:
-    """The points of the curves, thinned, as LinePlot takes them; None for no points."""
+    """The points of the curves, thinned, as LinePlot takes them; None for no points.
+
+    A run may have twenty losses, one a layer, whose names no legend holds: those of one network are added up.
+    """
     import pandas as pd
 
     if not points:
         return None
     steps = sorted({step for step, _, _ in points})
     kept = set(steps[:: max(1, len(steps) // MOST_POINTS)]) | set(steps[-1:])
-    return pd.DataFrame([p for p in points if p[0] in kept], columns=["step", "curve", "loss"])
+    sums: dict[tuple[int, str], float] = {}
+    for step, key, value in points:
+        if step in kept:
+            sums[step, _curve(key)] = sums.get((step, _curve(key)), 0.0) + value
+    return pd.DataFrame([(*at, value) for at, value in sums.items()], columns=["step", "curve", "loss"])
+
+
+def _curve(key: str) -> str:
+    """What the curve is called that a loss belongs to: "style/vgg16:relu1_1@2" as "style, vgg16"."""
+    return re.sub(r"^([^/]+)/([^:@]+).*$", r"\1, \2", key)
