@@ -91,7 +91,6 @@ class TrainTab:
                 _presets("style"),
                 value="default",
                 label="Recipe",
-                info="Quick: a third of the steps, from another style.",
                 min_width=120,
                 elem_id="preset",
             )
@@ -108,7 +107,7 @@ class TrainTab:
             self._starts("style", "default"),
             value=NOTHING,
             label="Start from",
-            info="What another one has learned saves most of the steps.",
+            info="What another one has learned saves most of the steps: Quick does so.",
             elem_id="start",
         )
         with gr.Accordion("More", open=False, elem_id="more"):
