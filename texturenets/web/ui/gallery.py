@@ -99,9 +99,20 @@ def small(paths: Sequence[Path], name: str, label: str) -> Any:
     )
 
 
-def update(catalogue: Catalogue, kind: Literal["style", "texture"], chosen: str | None) -> Any:
-    """That component with the models that are there now."""
+def update(catalogue: Catalogue, kind: Literal["style", "texture"], chosen: str | None) -> tuple[Any, Any]:
+    """That component with the models that are there now, and which of them is chosen.
+
+    A choice that is still there is left alone: another may have been made since it was read.
+    """
+    now = kept(catalogue, kind, chosen)
+    value = items(catalogue, kind)
+    if now == chosen:
+        return gr.update(value=value), gr.skip()
+    return choose(catalogue, kind, now)
+
+
+def choose(catalogue: Catalogue, kind: Literal["style", "texture"], chosen: str | None) -> tuple[Any, Any]:
+    """That component with a model chosen, and its name."""
     shown = names(catalogue, kind)
-    return gr.update(
-        value=items(catalogue, kind), selected_index=shown.index(chosen) if chosen in shown else None
-    )
+    index = shown.index(chosen) if chosen in shown else None
+    return gr.update(value=items(catalogue, kind), selected_index=index), chosen

@@ -76,12 +76,13 @@ def mount(app: FastAPI, service: Service, trainings: Trainings | None) -> None:
 
             def used(name: str | None) -> tuple[Any, ...]:
                 """To the tab of what was learned, with that chosen."""
-                kind, name = training.used(name) or (None, None)
-                return (
-                    gr.update(selected="texture" if kind == "texture" else "stylize"),
-                    *styles.refresh(name if kind == "style" else None),
-                    *textures.refresh(name if kind == "texture" else None),
-                )
+                kind, model = training.used(name) or ("", "")
+                left = [gr.skip()] * len(styles.refreshed), [gr.skip()] * len(textures.refreshed)
+                if kind == "style":
+                    return gr.update(selected="stylize"), *styles.choose(model), *left[1]
+                if kind == "texture":
+                    return gr.update(selected="texture"), *left[0], *textures.choose(model)
+                return gr.skip(), *left[0], *left[1]  # it has gone since
 
             places = [tabs, *styles.refreshed, *textures.refreshed]
             training.watch.use.click(used, training.watch.name, places, show_progress="hidden")

@@ -114,8 +114,11 @@ class StylizeTab:
 
     def refresh(self, chosen: str | None) -> tuple[Any, ...]:
         """New styles shown, the chosen one kept."""
-        chosen = gallery.kept(self.service.catalogue, "style", chosen)
-        return gallery.update(self.service.catalogue, "style", chosen), chosen
+        return gallery.update(self.service.catalogue, "style", chosen)
+
+    def choose(self, name: str) -> tuple[Any, ...]:
+        """The same with a style chosen."""
+        return gallery.choose(self.service.catalogue, "style", name)
 
     def _example(self, event: gr.SelectData, request: gr.Request) -> tuple[Any, Given]:
         return self.photos.example(examples.photos()[event.index], request)
@@ -140,7 +143,6 @@ class StylizeTab:
     ) -> tuple[Any, ...]:
         """Something was changed: one photo is repainted; of several it is said that what is shown is of before."""
         if not photos:
-            self._cancel(request)
             return gr.skip(), gr.skip(), gr.skip(), gr.skip()
         if len(photos) > 1:
             self._cancel(request)

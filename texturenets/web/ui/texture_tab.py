@@ -88,9 +88,17 @@ class TextureTab:
 
     def refresh(self, chosen: str | None) -> tuple[Any, ...]:
         """New textures shown, the chosen one kept."""
-        chosen = gallery.kept(self.service.catalogue, "texture", chosen)
-        shown = gallery.update(self.service.catalogue, "texture", chosen)
-        return gr.update(visible=chosen is None), gr.update(visible=chosen is not None), shown, chosen
+        shown, now = gallery.update(self.service.catalogue, "texture", chosen)
+        there = gallery.kept(self.service.catalogue, "texture") is not None
+        return gr.update(visible=not there), gr.update(visible=there), shown, now
+
+    def choose(self, name: str) -> tuple[Any, ...]:
+        """The same with a texture chosen."""
+        return (
+            gr.update(visible=False),
+            gr.update(visible=True),
+            *gallery.choose(self.service.catalogue, "texture", name),
+        )
 
     def _chosen(self, event: gr.SelectData) -> str | None:
         return gallery.named(self.service.catalogue, "texture", event.index)
