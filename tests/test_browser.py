@@ -85,7 +85,7 @@ def test_changes_repaint(address: str, tmp_path: Path) -> None:
         page.set_input_files("#file", tmp_path / "photo.heic")
         said.get_by_text("does not read HEIC").wait_for()
         page.set_input_files("#file", tmp_path / "photo.png")
-        assert page.locator("#photo").is_visible()
+        page.locator("#photo").wait_for()
         said.get_by_text("A preview").wait_for()
         said.get_by_text("800 × 600").wait_for()
         page.locator("#size").select_option("256")
