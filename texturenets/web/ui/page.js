@@ -1,7 +1,7 @@
 // Gradio tells what goes wrong in the browser (a file too large, a lost connection) in a box of its own, in its own
 // words. The page has one place for that in each tab, `.said`, and words of its own.
 const WORDS = [
-  [/exceeds the maximum allowed size of (\d+) bytes: (.*)/, (m) => `${m[2]} is too large: at most ${Math.round(m[1] / 1048576)} MB a file.`],
+  [/exceeds the maximum allowed size of (\d+) bytes: (.*)/, (m) => `${m[2]} is too large: at most ${Number((m[1] / 1048576).toPrecision(2))} MB a file.`],
   [/Invalid file types?: (.*?)\. Only/, (m) => `${m[1]}: no picture that can be read here.`],
   [/"detail": ?"([^"]*)"/, (m) => `${m[1].replace("the body", "the upload")}.`],
   [/413|too large/i, () => "That is too much at once: give fewer or smaller files."],
@@ -27,9 +27,11 @@ new MutationObserver((changes) => {
     const there = (target.nodeType === 1 ? target : target.parentElement)?.closest(".said");
     if (there) delete there.dataset.wrong;
     for (const node of addedNodes) {
-      const box = node.nodeType === 1 && (node.matches(".toast-body") ? node : node.querySelector(".toast-body"));
+      // Gradio puts several of one kind into one box.
+      const box = node.nodeType === 1 && (node.closest(".toast-body") ?? node.querySelector(".toast-body"));
       if (!box || !box.matches(".error, .warning")) continue;
-      if (tell((box.querySelector(".toast-text") ?? box).innerText.trim())) box.style.display = "none";
+      const last = [...box.querySelectorAll(".toast-text")].at(-1) ?? box;
+      if (tell(last.textContent.trim())) box.style.display = "none";
     }
   }
 }).observe(document.documentElement, { childList: true, subtree: true, characterData: true });
