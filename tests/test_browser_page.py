@@ -171,7 +171,7 @@ def test_examples_and_what_goes_wrong(served: Served, tmp_path: Path) -> None:
             assert not any(one.is_visible() for one in page.locator(".toast-body").all())
         page.locator("#examples .thumbnail-item").first.click()
         page.locator("#compared img").first.wait_for()
-        assert "1024 × 683" in said.inner_text()
+        said.get_by_text("1024 × 683").wait_for()
         assert said.get_attribute("data-wrong") is None
 
 
