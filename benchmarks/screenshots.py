@@ -37,9 +37,9 @@ def photo(folder: Path, name: str) -> Path:
 
 def stylize(page: Any, picture: Path, style: str) -> None:
     page.set_input_files("#photo input[type=file]", picture)
-    page.locator("#photo img").wait_for()
+    page.locator("#photo .thumbnail-item img").wait_for()
     page.locator("#styles .thumbnail-item", has_text=style).click()
-    page.locator("#compared img").first.wait_for()
+    page.locator("#said-painting").get_by_text(style).wait_for()
     page.wait_for_timeout(1500)  # the slider unfolds
 
 
@@ -55,7 +55,7 @@ def texture(page: Any) -> None:
 def train(page: Any, painting: Path, patience: float) -> None:
     page.get_by_role("tab", name="Train").click()
     page.set_input_files("#exemplar input[type=file]", painting)
-    page.locator("#exemplar img").wait_for()
+    page.locator("#exemplar .thumbnail-item img").wait_for()
     page.locator("#name input, #name textarea").first.fill("astronaut")
     page.locator("#train").click()
     page.locator("#trainings tr", has_text="astronaut").wait_for()
@@ -109,9 +109,7 @@ def main() -> None:
                 page.goto(running.address)
                 stylize(page, coffee, style)
                 if size == PHONE:
-                    page.locator("#compared").scroll_into_view_if_needed()
-                    page.evaluate("window.scrollBy(0, 200)")
-                    page.wait_for_timeout(500)
+                    page.wait_for_timeout(500)  # the page brings the result into sight
                 shoot(page, name)
                 if size == DESKTOP:
                     texture(page)

@@ -60,7 +60,6 @@ def test_from_photo_to_picture(address: str, tmp_path: Path) -> None:
     with visit(address, "/?backend=wasm", viewport={"width": 420, "height": 800}) as page:
         page.locator("#gallery button").first.wait_for()
         page.set_input_files("#file", tmp_path / "photo.png")
-        page.locator("#go:enabled").click()
         page.locator("#save").wait_for(state="visible")
         with page.expect_download() as download:
             page.locator("#save").click()
@@ -73,3 +72,36 @@ def test_from_photo_to_picture(address: str, tmp_path: Path) -> None:
     right = style.stylize(image.read(tmp_path / "photo.png").pixels)
     made = image.read(tmp_path / "made.png").pixels
     assert np.abs(made - right).max() <= 2 / 255
+
+
+def test_changes_repaint(address: str, tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    grain = Image.fromarray(random.integers(0, 256, (9, 12, 3), dtype=np.uint8))
+    grain.resize((800, 600), Image.Resampling.BICUBIC).save(tmp_path / "photo.png")
+    (tmp_path / "photo.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
+    with visit(address, "/?backend=wasm", viewport={"width": 1000, "height": 800}) as page:
+        page.locator("#gallery button").first.wait_for()
+        said = page.locator("#said")
+        page.set_input_files("#file", tmp_path / "photo.heic")
+        said.get_by_text("does not read HEIC").wait_for()
+        page.set_input_files("#file", tmp_path / "photo.png")
+        page.locator("#photo").wait_for()
+        said.get_by_text("A preview").wait_for()
+        said.get_by_text("800 × 600").wait_for()
+        page.locator("#size").select_option("256")
+        said.get_by_text("256 × 192").wait_for()
+
+        def middle() -> list[int]:
+            made: list[int] = page.locator("#after").evaluate(
+                "one => [...one.getContext('2d').getImageData(128, 96, 1, 1).data]"
+            )
+            return made
+
+        before = middle()
+        page.locator("#strength").fill("0.1")  # by itself, without the network
+        page.wait_for_function(
+            "before => document.querySelector('#after').getContext('2d').getImageData(128, 96, 1, 1).data"
+            ".some((one, i) => one !== before[i])",
+            arg=before,
+        )
+        page.locator("#save").wait_for(state="visible")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from pathlib import Path
@@ -14,9 +15,13 @@ pytest.importorskip("gradio", reason="the extra `web` is not installed")
 from fastapi.testclient import TestClient
 from webservice import client, model, photo
 
+from texturenets import image
+from texturenets.web import training_routes
 from texturenets.web.models import Catalogue
 from texturenets.web.problems import Problem
-from texturenets.web.ui import gallery, sessions, store, train_tab
+from texturenets.web.service import Service
+from texturenets.web.settings import Settings
+from texturenets.web.ui import examples, gallery, sessions, store, train_tab, watch, words
 
 API = "/page/gradio_api"
 
@@ -220,3 +225,89 @@ def test_the_store_is_bounded_in_number(tmp_path: Path, monkeypatch: pytest.Monk
         os.utime(path, (time.time() + i, time.time() + i))
     assert len(list((tmp_path / "files").rglob("*.png"))) <= 5
     assert path.exists()
+
+
+def test_refusals_are_said_in_the_pages_words() -> None:
+    said = words.sentence(Problem(404, "no style is called 'x'; GET /v1/models lists them"))
+    assert said == "No style is called 'x'."
+    assert words.sentence(Problem(415, "the body is empty"), "a.png") == "a.png is empty."
+    large = words.sentence(Problem(413, "a photo of 9 x 9 pixels: at most 8 a side are taken"), "a.png")
+    assert large.startswith("a.png: a photo of 9 x 9")
+    assert words.wrong("<b>") == '<p class="wrong">&lt;b&gt;</p>'
+
+
+def test_heic_without_its_plug_in_is_told_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {k: v for k, v in image.formats.known_formats().items() if v != "HEIF"}
+    monkeypatch.setattr(image.formats, "known_formats", lambda: known)
+    service = Service(Settings(models=tmp_path, device="cpu"))
+    data = b"\0\0\0\x18ftypheic" + bytes(100)
+    with pytest.raises(Problem) as refused:
+        asyncio.run(service.check_photo(data))
+    said = words.sentence(refused.value, "IMG_1.heic")
+    assert said.startswith("Cannot read IMG_1.heic: HEIC needs pillow-heif")
+
+
+def test_examples_are_small_pictures() -> None:
+    photos = examples.photos()
+    assert {"hills", "fruit"} <= {path.stem for path in photos}
+    for path in photos:
+        assert path.stat().st_size < 150_000
+        assert min(image.read(path).size) >= 200
+
+
+def test_curves_have_names_that_fit() -> None:
+    points = [
+        (10, "style/vgg16:relu1_1", 1.0),
+        (10, "style/vgg16:relu2_1@2", 2.0),
+        (10, "content/squeezenet1_0:fire4", 4.0),
+        (10, "lattice", 8.0),
+    ]
+    frame = watch._frame(points)
+    assert dict(zip(frame["curve"], frame["loss"], strict=True)) == {
+        "style, vgg16": 3.0,
+        "content, squeezenet1_0": 4.0,
+        "lattice": 8.0,
+    }
+    assert watch._frame([]) is None
+    assert watch._legend({"a<b": "#123456"}).count("a&lt;b") == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "at_work", "use_stop_resume"),
+    [
+        ("queued", False, (False, True, False)),
+        ("running", True, (False, True, False)),
+        ("stopped", True, (False, False, False)),
+        ("stopped", False, (False, False, True)),
+        ("failed", False, (False, False, True)),
+        ("done", False, (True, False, False)),
+    ],
+)
+def test_buttons_where_there_is_something_to_do(
+    state: str, at_work: bool, use_stop_resume: tuple[bool, bool, bool]
+) -> None:
+    assert watch._choices(state, at_work) == use_stop_resume
+
+
+def test_a_training_starts_from_a_style(tmp_path: Path) -> None:
+    trainings = pytest.importorskip("texturenets.web.trainings", reason="locks as Unix has them")
+    for name in ("models", "photos"):
+        (tmp_path / name).mkdir()
+    model(tmp_path / "models", "other")
+    service = Service(Settings(models=tmp_path / "models", device="cpu"))
+    place = trainings.Trainings(tmp_path / "models", tmp_path / "photos")
+
+    def ask(name: str, **more: Any) -> Any:
+        asked = training_routes.enqueue(
+            service, place, photo(), name=name, kind="style", preset="default", steps=5, **more
+        )
+        return asyncio.run(asked)
+
+    job = ask("mine", start="wave", changes={"content_weight": 3.5, "style_size": 600})
+    wave = service.catalogue.models()["wave"].path
+    assert job.options[-3:] == ("--content-weight=3.5", "--style-size=600", f"--init={wave}")
+    with pytest.raises(Problem, match="another network"):
+        ask("two", start="other")
+    with pytest.raises(Problem, match="content-weight"):
+        ask("two", changes={"content_weight": -1.0})
+    assert [one.name for one in place.jobs()] == ["mine"]

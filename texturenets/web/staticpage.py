@@ -15,6 +15,7 @@ from texturenets.errors import UserError
 from texturenets.files import whole
 from texturenets.modelfile import Header
 from texturenets.web import runtime
+from texturenets.web.titles import title
 
 PAGE = Path(__file__).parent / "page"
 TEXTURE_LEAST = 256
@@ -26,6 +27,7 @@ def described(header: Header, facts: Facts, name: str) -> dict[str, Any]:
     smallest = api.SMALLEST if header.kind == "style" else TEXTURE_LEAST
     return {
         "name": name,
+        "title": title(name),
         "kind": header.kind,
         "file": f"models/{name}.onnx",
         "thumbnail": f"data:image/jpeg;base64,{header.thumbnail}" if header.thumbnail else "",

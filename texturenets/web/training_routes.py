@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import FastAPI, Query, Request
 from starlette.responses import FileResponse
 
-from texturenets import image, presets
+from texturenets import image, presets, specs
 from texturenets.errors import UserError
-from texturenets.runs import Run
+from texturenets.runs import Run, flag
 from texturenets.web.problems import Problem, documented, note
 from texturenets.web.service import Service
 
@@ -35,9 +37,12 @@ async def enqueue(
     preset: str,
     steps: int | None,
     photos: str = "",
+    start: str | None = None,
+    changes: Mapping[str, float] | None = None,
 ) -> Job:
     """Put a training in the queue, `data` being its picture's file. To be called with a place in the line.
 
+    `start`: a model of the service whose weights it starts from; `changes`: fields of the recipe with other values.
     Raises Problem.
     """
     known = recipes(kind)
@@ -48,8 +53,12 @@ async def enqueue(
     def begin() -> Job:
         image.from_bytes(data, "the body", longer=64)  # better told now than when its turn has come
         suffix = SUFFIXES.get(form, ".img")
-        count = steps or known[preset].steps
-        return place.add(name, kind, data, suffix, preset=preset, steps=count, photos=photos)
+        run = dataclasses.replace(known[preset], **(changes or {}))  # type: ignore[arg-type]
+        more = [f"{flag(key)}={value}" for key, value in (changes or {}).items()]
+        if start is not None:
+            more.append(f"--init={_start(service, start, kind, run)}")
+        count = steps or run.steps
+        return place.add(name, kind, data, suffix, preset=preset, steps=count, photos=photos, more=more)
 
     from texturenets.web.trainings import FullError
 
@@ -60,6 +69,14 @@ async def enqueue(
     except UserError as error:
         raise Problem(409 if "already" in str(error) else 422, str(error)) from None
     return job
+
+
+def _start(service: Service, name: str, kind: Literal["style", "texture"], run: Run) -> Path:
+    """The file of a model that `run` can start from. Raises UserError."""
+    _, found = service.catalogue.find(name, kind)
+    if found.header.generator != specs.make(run.generator, run.settings):
+        raise UserError(f"{name} has another network than this recipe, which cannot start from it")
+    return found.path
 
 
 def recipes(kind: Literal["style", "texture"]) -> Mapping[str, Run]:

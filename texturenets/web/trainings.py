@@ -135,11 +135,13 @@ class Trainings:
         preset: str,
         steps: int,
         photos: str = "",
+        more: Sequence[str] = (),
     ) -> Job:
         """Put a training in the queue; `exemplar` is a picture's file, `suffix` its kind, as ".png".
 
-        `photos`: one of `folders`. Raises UserError for a name that is taken or none, a folder that is not there, and
-        a style without photos to learn on; FullError where too many wait.
+        `photos`: one of `folders`. `more`: further words for `texturenets train`. Raises UserError for a name that is
+        taken or none, a folder that is not there, and a style without photos to learn on; FullError where too many
+        wait.
         """
         if not NAME.fullmatch(name):
             raise UserError(
@@ -154,7 +156,7 @@ class Trainings:
             kind=kind,
             exemplar=f"exemplar{suffix}",
             photos=photos,
-            options=("--preset", preset, "--steps", str(steps)),
+            options=("--preset", preset, "--steps", str(steps), *more),
             steps=steps,
             order=time.time(),
         )

@@ -1,14 +1,23 @@
 // The page: a gallery, a photo, a picture. What it knows of the models is in models.json.
 const $ = (id) => document.getElementById(id);
 const backend = new URLSearchParams(location.search).get("backend") ?? "auto";
+const PREVIEW = 256; // pixels of the longer side of what is shown first
 
 let models = [];
 let model = null;
-let photo = null; // {bitmap, name}
+let photo = null; // {bitmap, name, url}
 let worker = null;
+let busy = false;
+let began = 0;
+let shown = null; // what the picture on view was made with: {name, style}, and options once it is whole
 
-function say(text) {
+function say(text, wrong = false) {
   $("said").textContent = text;
+  $("said").classList.toggle("wrong", wrong);
+}
+
+function options() {
+  return { strength: Number($("strength").value), preserveColor: $("colors").checked };
 }
 
 function choose(next) {
@@ -23,46 +32,58 @@ function choose(next) {
 }
 
 function ready() {
-  $("go").disabled = worker !== null || !model || (model.kind === "style" && !photo);
+  $("go").disabled = !model || (model.kind === "style" && !photo);
+  $("busy").hidden = $("cancel").hidden = !busy;
+  return !$("go").disabled;
 }
 
 async function take(file) {
   try {
-    photo = { bitmap: await createImageBitmap(file, { imageOrientation: "from-image", premultiplyAlpha: "none" }),
-      name: file.name.replace(/\.[^.]*$/, "") || "photo" };
-    $("drop").querySelector("span").textContent = `${file.name}, ${photo.bitmap.width} x ${photo.bitmap.height}`;
-    say("");
+    const bitmap = await createImageBitmap(file, { imageOrientation: "from-image", premultiplyAlpha: "none" });
+    if (photo) URL.revokeObjectURL(photo.url);
+    photo = { bitmap, name: file.name.replace(/\.[^.]*$/, "") || "photo", url: URL.createObjectURL(file) };
   } catch {
-    say(`${file.name} is not a picture that this browser can read.`);
+    const heic = /\.hei[cf]$/i.test(file.name) || /hei[cf]/.test(file.type);
+    say(heic ? `${file.name}: this browser does not read HEIC. Give a JPEG, or open the page in Safari.`
+      : `${file.name} is not a picture that this browser can read.`, true);
+    return;
   }
-  ready();
+  $("drop").querySelector("span").textContent = `${file.name}, ${photo.bitmap.width} × ${photo.bitmap.height}`;
+  $("photo").src = photo.url;
+  $("photo").hidden = false;
+  say("");
+  if (model.kind !== "style") choose(models.find((one) => one.kind === "style") ?? model);
+  paint();
 }
 
 // The photo's pixels, no larger than asked for; of its own size they are as they are in the file.
 function pixels(longer) {
   const { width, height } = photo.bitmap;
   const scale = Math.min(1, longer / Math.max(width, height));
-  const canvas = $("before");
+  const canvas = document.createElement("canvas");
   canvas.width = Math.max(1, Math.round(width * scale));
   canvas.height = Math.max(1, Math.round(height * scale));
   const context = canvas.getContext("2d", { colorSpace: "srgb", willReadFrequently: true });
   context.imageSmoothingQuality = "high";
   context.drawImage(photo.bitmap, 0, 0, canvas.width, canvas.height);
-  return context.getImageData(0, 0, canvas.width, canvas.height);
+  return [context.getImageData(0, 0, canvas.width, canvas.height), canvas];
 }
 
-function show(bytes, width, height, compare) {
+function show(bytes, width, height) {
   const canvas = $("after");
   [canvas.width, canvas.height] = [width, height];
   canvas.getContext("2d").putImageData(new ImageData(bytes, width, height), 0, 0);
-  $("before").hidden = $("split").hidden = !compare;
-  $("split").value = 0;
+  $("before").hidden = $("split").hidden = !shown.style;
   split();
   $("view").hidden = false;
-  canvas.toBlob((blob) => {
+  $("none").hidden = true;
+}
+
+function offer() {
+  $("after").toBlob((blob) => {
     if ($("save").href) URL.revokeObjectURL($("save").href);
     $("save").href = URL.createObjectURL(blob);
-    $("save").download = compare ? `${photo.name}-${model.name}.png` : `${model.name}-${$("seed").value}.png`;
+    $("save").download = `${shown.name}.png`;
     $("save").hidden = false;
   }, "image/png");
 }
@@ -71,49 +92,90 @@ function split() {
   $("before").style.clipPath = `inset(0 ${100 - $("split").value}% 0 0)`;
 }
 
-function end() {
-  worker?.terminate();
-  worker = null;
-  $("busy").hidden = $("cancel").hidden = true;
+// What is at work is given up: a network that runs cannot be told to stop.
+function stop() {
+  if (busy) {
+    worker.terminate();
+    worker = null;
+  }
+  busy = false;
+}
+
+function answered({ data }) {
+  if (data.error) {
+    stop();
+    say(`It did not work: ${data.error}. A smaller size may.`, true);
+  } else {
+    show(data.bytes, data.width, data.height);
+    if (data.step === "preview") {
+      say("A preview; the picture follows.");
+      return;
+    }
+    busy = false;
+    offer();
+    if (data.step === "whole") {
+      const seconds = ((performance.now() - began) / 1000).toFixed(1);
+      say(`${data.width} × ${data.height} in ${seconds} s, ${data.backend === "wasm" ? "WebAssembly" : "WebGPU"}`);
+      if (window.innerWidth <= 640) $("view").scrollIntoView({ block: "nearest", behavior: "smooth" });
+    }
+    if (shown.style && JSON.stringify(options()) !== JSON.stringify(shown.options)) mix();
+  }
   ready();
 }
 
+function send(step, image, more) {
+  worker.postMessage({ step, backend, width: image.width, height: image.height, options: shown.options, ...more });
+}
+
 function paint() {
+  if (!ready()) return;
+  stop();
+  if (!worker) {
+    worker = new Worker("worker.js", { type: "module" });
+    worker.onmessage = answered;
+    worker.onerror = () => {
+      stop();
+      say("The network could not be started.", true);
+      ready();
+    };
+  }
   const style = model.kind === "style";
   const longer = Number($("size").value);
-  const image = style ? pixels(longer) : { data: null, width: longer, height: longer };
-  const began = performance.now();
-  worker = new Worker("worker.js", { type: "module" });
-  worker.onerror = () => {
-    say("The network could not be started.");
-    end();
-  };
-  worker.onmessage = ({ data }) => {
-    if (data.error) say(`It did not work: ${data.error}. A smaller size may.`);
-    else {
-      show(data.bytes, image.width, image.height, style);
-      const seconds = ((performance.now() - began) / 1000).toFixed(1);
-      say(`${image.width} x ${image.height} in ${seconds} s, ${data.backend === "wasm" ? "WebAssembly" : "WebGPU"}`);
-    }
-    end();
-  };
-  worker.postMessage({
-    model, backend, bytes: image.data, width: image.width, height: image.height,
-    seed: Math.max(0, Math.floor(Number($("seed").value)) || 0),
-    options: { strength: Number($("strength").value), preserveColor: $("colors").checked },
-  });
-  $("busy").hidden = $("cancel").hidden = false;
+  const seed = Math.max(0, Math.floor(Number($("seed").value)) || 0);
+  shown = { style, options: options(), name: style ? `${photo.name}-${model.name}` : `${model.name}-${seed}` };
+  began = performance.now();
+  busy = true;
   $("save").hidden = true;
   say("");
+  if (style) {
+    const [image, canvas] = pixels(longer);
+    [$("before").width, $("before").height] = [canvas.width, canvas.height];
+    $("before").getContext("2d").drawImage(canvas, 0, 0);
+    if (Math.max(image.width, image.height) > 2 * PREVIEW) {
+      const [small] = pixels(PREVIEW);
+      send("preview", small, { model, seed, bytes: small.data });
+    }
+    send("whole", image, { model, seed, bytes: image.data });
+  } else send("whole", { width: longer, height: longer }, { model, seed });
   ready();
+}
+
+// Strength and colours need no network, once there is a picture.
+function mix() {
+  if (busy || !shown?.style || !worker) return;
+  shown.options = options();
+  busy = true;
+  send("mixed", $("after"));
 }
 
 $("file").onchange = ({ target }) => target.files[0] && take(target.files[0]);
 $("split").oninput = split;
-$("go").onclick = paint;
+$("go").onclick = $("size").onchange = $("seed").onchange = paint;
+$("strength").oninput = $("colors").onchange = mix;
 $("cancel").onclick = () => {
-  end();
-  say("Cancelled.");
+  stop();
+  ready();
+  say(shown && !$("view").hidden ? "Cancelled: what is shown is a preview, or of before." : "Cancelled.");
 };
 document.onpaste = ({ clipboardData }) => clipboardData.files[0] && take(clipboardData.files[0]);
 document.ondragover = (event) => {
@@ -130,11 +192,11 @@ document.ondrop = (event) => {
 models = await (await fetch("models.json")).json();
 for (const one of models) {
   const button = document.createElement("button");
-  Object.assign(button, { type: "button", onclick: () => choose(one) });
+  Object.assign(button, { type: "button", onclick: () => (choose(one), paint()) });
   button.setAttribute("role", "radio");
   button.dataset.name = one.name;
   if (one.thumbnail) button.append(Object.assign(document.createElement("img"), { src: one.thumbnail, alt: "" }));
-  button.append(Object.assign(document.createElement("span"), { textContent: one.name }));
+  button.append(Object.assign(document.createElement("span"), { textContent: one.title }));
   $("gallery").append(button);
 }
 choose(models[0]);

@@ -108,14 +108,19 @@ function maps(facts, seed, rows, columns) {
 }
 
 // `run` takes the network's inputs in order, {data, dims} each, and gives its picture's numbers.
-export async function stylize(run, facts, pixels, height, width, options = {}) {
-  const { strength = 1, preserveColor = false, seed = 0 } = options;
-  if (strength === 0) return pixels.slice();
+export async function repaint(run, facts, pixels, height, width, seed = 0) {
   const { data, rows, columns, top, left } = pad(
     pixels, height, width, facts.stride, Math.max(facts.smallest, facts.least), facts.margin);
   const inputs = [{ data, dims: [1, 3, rows, columns] }, ...maps(facts, seed, rows, columns)];
-  const made = crop(await run(inputs), rows, columns, top, left, height, width);
-  const plane = height * width;
+  return crop(await run(inputs), rows, columns, top, left, height, width);
+}
+
+// A repainted photo and the photo, as strongly as is wanted, in the photo's colours where those are kept.
+export function blend(painted, pixels, options = {}) {
+  const { strength = 1, preserveColor = false } = options;
+  if (strength === 0) return pixels.slice();
+  const made = painted.slice();
+  const plane = made.length / 3;
   if (preserveColor)
     // Luminance of the result, colours of the photo (arXiv 1606.05897), in YIQ.
     for (let i = 0; i < plane; i++) {
@@ -127,6 +132,11 @@ export async function stylize(run, facts, pixels, height, width, options = {}) {
   if (strength !== 1)
     for (let i = 0; i < made.length; i++) made[i] = pixels[i] + strength * (made[i] - pixels[i]);
   return made;
+}
+
+export async function stylize(run, facts, pixels, height, width, options = {}) {
+  const painted = options.strength === 0 ? pixels : await repaint(run, facts, pixels, height, width, options.seed);
+  return blend(painted, pixels, options);
 }
 
 export async function sample(run, facts, height, width, seed) {

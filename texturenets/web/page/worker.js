@@ -1,8 +1,11 @@
 // The networks run here, so that the page stays alive; whoever has enough of it ends the worker.
-import { fromBytes, sample, stylize, toBytes } from "./core.js";
+import { blend, fromBytes, repaint, sample, toBytes } from "./core.js";
 
 // Each kind of runtime is a file of its own of 14 and 27 MB: what is not needed is not loaded.
 const RUNTIMES = { webgpu: "./ort/ort.webgpu.min.mjs", wasm: "./ort/ort.wasm.min.mjs" };
+
+let opened = {}; // the network used last: {key, ort, session}
+let last = null; // what it made last of a photo: {painted, photo, bytes}
 
 async function runtime(backend) {
   const ort = await import(RUNTIMES[backend]);
@@ -14,13 +17,19 @@ async function runtime(backend) {
 }
 
 async function open(path, backend) {
-  const ort = await runtime(backend);
-  const bytes = new Uint8Array(await (await fetch(path)).arrayBuffer());
-  return [ort, await ort.InferenceSession.create(bytes, { executionProviders: [backend] })];
+  const key = `${backend} ${path}`;
+  if (opened.key !== key) {
+    const ort = await runtime(backend);
+    await opened.session?.release();
+    opened = {};
+    const bytes = new Uint8Array(await (await fetch(path)).arrayBuffer());
+    opened = { key, ort, session: await ort.InferenceSession.create(bytes, { executionProviders: [backend] }) };
+  }
+  return opened;
 }
 
 async function work(task, backend) {
-  const [ort, session] = await open(task.model.file, backend);
+  const { ort, session } = await open(task.model.file, backend);
   const run = async (inputs) => {
     const feeds = {};
     inputs.forEach(({ data, dims }, i) => (feeds[session.inputNames[i]] = new ort.Tensor("float32", data, dims)));
@@ -28,26 +37,42 @@ async function work(task, backend) {
     return results[session.outputNames[0]].getData();
   };
   const facts = task.model.facts;
-  if (task.model.kind === "texture")
+  if (task.model.kind === "texture") {
+    last = null;
     return toBytes(await sample(run, facts, task.height, task.width, task.seed));
+  }
   const photo = fromBytes(task.bytes);
-  return toBytes(await stylize(run, facts, photo, task.height, task.width, task.options), task.bytes);
+  last = { photo, bytes: task.bytes, painted: await repaint(run, facts, photo, task.height, task.width, task.seed) };
+  return blended(task.options);
 }
 
-self.onmessage = async ({ data: task }) => {
+function blended(options) {
+  return toBytes(blend(last.painted, last.photo, options), last.bytes);
+}
+
+async function answer(task) {
+  const { step, width, height } = task;
   try {
     let backend = task.backend;
-    if (backend === "auto") backend = (await navigator.gpu?.requestAdapter().catch(() => null)) ? "webgpu" : "wasm";
     let bytes;
-    try {
-      bytes = await work(task, backend);
-    } catch (error) {
-      if (task.backend !== "auto" || backend === "wasm") throw error;
-      backend = "wasm"; // a graphics card that cannot, or has too little memory
-      bytes = await work(task, backend);
+    if (!task.model) bytes = blended(task.options);
+    else {
+      if (backend === "auto") backend = (await navigator.gpu?.requestAdapter().catch(() => null)) ? "webgpu" : "wasm";
+      try {
+        bytes = await work(task, backend);
+      } catch (error) {
+        if (task.backend !== "auto" || backend === "wasm") throw error;
+        backend = "wasm"; // a graphics card that cannot, or has too little memory
+        opened = {};
+        bytes = await work(task, backend);
+      }
     }
-    self.postMessage({ bytes, backend }, [bytes.buffer]);
+    self.postMessage({ step, width, height, bytes, backend }, [bytes.buffer]);
   } catch (error) {
-    self.postMessage({ error: String(error?.message ?? error) });
+    self.postMessage({ step, error: String(error?.message ?? error) });
   }
-};
+}
+
+// One after the other: a network runs once at a time.
+let before = Promise.resolve();
+self.onmessage = ({ data }) => (before = before.then(() => answer(data)));

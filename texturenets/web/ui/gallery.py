@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from PIL import Image
 from texturenets.files import whole
 from texturenets.modelfile import Header
 from texturenets.web.models import Catalogue
+from texturenets.web.titles import title
 from texturenets.web.ui.store import folder
 
 
@@ -22,13 +23,6 @@ def static() -> Path:
     made = folder() / "static"
     made.mkdir(exist_ok=True)
     return made
-
-
-def title(name: str) -> str:
-    """A model's name as people write it."""
-    words = re.split(r"[ _-]+", name)
-    shown = [word.upper() if re.fullmatch(r"[ivx]+", word) else word for word in words]
-    return " ".join([shown[0][:1].upper() + shown[0][1:], *shown[1:]])
 
 
 def _thumbnail(header: Header) -> str:
@@ -87,9 +81,38 @@ def show(catalogue: Catalogue, kind: Literal["style", "texture"], chosen: str | 
     )
 
 
-def update(catalogue: Catalogue, kind: Literal["style", "texture"], chosen: str | None) -> Any:
-    """That component with the models that are there now."""
-    shown = names(catalogue, kind)
-    return gr.update(
-        value=items(catalogue, kind), selected_index=shown.index(chosen) if chosen in shown else None
+def small(paths: Sequence[Path], name: str, label: str) -> Any:
+    """A row of small pictures to choose from."""
+    return gr.Gallery(
+        [(str(path), path.stem.capitalize()) for path in paths],
+        label=label,
+        show_label=True,
+        columns=5,
+        height="auto",
+        object_fit="cover",
+        allow_preview=False,
+        fit_columns=False,
+        buttons=[],
+        interactive=False,
+        elem_id=name,
+        elem_classes=["gallery", "small"],
     )
+
+
+def update(catalogue: Catalogue, kind: Literal["style", "texture"], chosen: str | None) -> tuple[Any, Any]:
+    """That component with the models that are there now, and which of them is chosen.
+
+    A choice that is still there is left alone: another may have been made since it was read.
+    """
+    now = kept(catalogue, kind, chosen)
+    value = items(catalogue, kind)
+    if now == chosen:
+        return gr.update(value=value), gr.skip()
+    return choose(catalogue, kind, now)
+
+
+def choose(catalogue: Catalogue, kind: Literal["style", "texture"], chosen: str | None) -> tuple[Any, Any]:
+    """That component with a model chosen, and its name."""
+    shown = names(catalogue, kind)
+    index = shown.index(chosen) if chosen in shown else None
+    return gr.update(value=items(catalogue, kind), selected_index=index), chosen

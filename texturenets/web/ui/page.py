@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
@@ -36,6 +37,8 @@ from texturenets.web.ui.theme import CSS, theme  # noqa: E402
 from texturenets.web.ui.train_tab import TrainTab  # noqa: E402
 from texturenets.web.ui.work import Work  # noqa: E402
 
+SCRIPT = Path(__file__).with_name("page.js")
+
 HEAD = """
 <div id="head"><h1><span class="weave"></span>texturenets</h1>
 <p>Photos repainted, textures drawn, styles learned. All of it on this machine.</p></div>
@@ -48,13 +51,13 @@ def mount(app: FastAPI, service: Service, trainings: Trainings | None) -> None:
     gr.set_static_paths([gallery.static()])
     with gr.Blocks(title="texturenets", analytics_enabled=False, delete_cache=(60, 3600)) as blocks:
         gr.HTML(HEAD)
-        with gr.Tabs():
+        with gr.Tabs() as tabs:
             with gr.Tab("Stylize", id="stylize") as first:
                 styles = StylizeTab(service, store, work)
             with gr.Tab("Texture", id="texture") as second:
                 textures = TextureTab(service, store, work)
             with gr.Tab("Train", id="train"):
-                TrainTab(service, store, trainings)
+                training = TrainTab(service, store, trainings)
         # Models that were trained meanwhile are found.
         gr.on(
             [blocks.load, first.select],
@@ -70,6 +73,20 @@ def mount(app: FastAPI, service: Service, trainings: Trainings | None) -> None:
             textures.refreshed,
             show_progress="hidden",
         )
+        if training.watch is not None:
+
+            def used(name: str | None) -> tuple[Any, ...]:
+                """To the tab of what was learned, with that chosen."""
+                kind, model = training.used(name) or ("", "")
+                left = [gr.skip()] * len(styles.refreshed), [gr.skip()] * len(textures.refreshed)
+                if kind == "style":
+                    return gr.update(selected="stylize"), *styles.choose(model), *left[1]
+                if kind == "texture":
+                    return gr.update(selected="texture"), *left[0], *textures.choose(model)
+                return gr.skip(), *left[0], *left[1]  # it has gone since
+
+            places = [tabs, *styles.refreshed, *textures.refreshed]
+            training.watch.use.click(used, training.watch.name, places, show_progress="hidden")
 
         def closed(request: gr.Request) -> None:
             session = request.session_hash or ""
@@ -93,6 +110,7 @@ def mount(app: FastAPI, service: Service, trainings: Trainings | None) -> None:
         enable_monitoring=False,
         theme=theme(),
         css_paths=CSS,
+        head=f"<script>{SCRIPT.read_text()}</script>",
     )
     gradio_app: Any = next(route.app for route in app.routes if isinstance(route, Mount) and route.path == AT)
 

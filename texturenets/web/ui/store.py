@@ -91,6 +91,15 @@ class Store:
             gone = self._unheld(before)
         _delete(gone)
 
+    def spare(self, session: str, what: str) -> None:
+        """What `session` has as `what` stays until the next time: its browser may still be fetching it."""
+        with self.lock:
+            older = self.files.pop((session, f"{what}, before"), [])
+            if (session, what) in self.files:
+                self.files[session, f"{what}, before"] = self.files.pop((session, what))
+            gone = self._unheld(older)
+        _delete(gone)
+
     def forget(self, session: str) -> None:
         """The page was closed: delete all that was its."""
         with self.lock:

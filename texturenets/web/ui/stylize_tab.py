@@ -1,4 +1,4 @@
-"""The tab that repaints a photo."""
+"""The tab that repaints photos."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import Any
 
 import gradio as gr
 
-from texturenets import image
-from texturenets.errors import UserError
 from texturenets.web.problems import Problem
 from texturenets.web.service import Service
-from texturenets.web.ui import gallery
+from texturenets.web.titles import title
+from texturenets.web.ui import examples, gallery, painting
+from texturenets.web.ui.pictures import Given, Pictures
 from texturenets.web.ui.store import Store
-from texturenets.web.ui.work import Work
+from texturenets.web.ui.words import said, sentence, wrong
+from texturenets.web.ui.work import GivenUpError, Work
 
 SIZES = [("512", 512), ("1024", 1024), ("2048", 2048), ("The photo's own", 0)]
 STROKES: list[tuple[str, float | str]] = [
@@ -23,8 +24,14 @@ STROKES: list[tuple[str, float | str]] = [
     ("Broader", 4),
     ("In proportion", "auto"),
 ]
-SHOWN = 1600
-"""Pixels of the longer side of what the slider compares; what is downloaded has all of its own."""
+MOST = 24
+"""Photos at once."""
+
+TELL = "Choose a photo, or one of the examples; then a style."
+SEEN = "() => window.texturenetsSeen('results')"
+"""On a phone the result is below: bring it into sight (page.js)."""
+
+QUIET: Any = {"show_progress": "hidden"}
 
 
 class StylizeTab:
@@ -35,57 +42,70 @@ class StylizeTab:
         chosen = gallery.kept(service.catalogue, "style")
         with gr.Row(equal_height=False):
             with gr.Column(scale=5, min_width=300):
-                photo = gr.Image(
-                    label="Photo",
-                    show_label=False,
-                    type="filepath",
-                    image_mode=None,
-                    sources=["upload", "clipboard", "webcam"],
-                    height=300,
-                    buttons=[],
-                    elem_id="photo",
-                    placeholder="Drop a photo here, paste one,\nor take one below",
-                )
+                self.photos = Pictures(service, store, "photo", MOST, label="Photos", height=300)
+                tries = gallery.small(examples.photos(), "examples", "Or try one of these")
                 self.gallery = gallery.show(service.catalogue, "style", chosen)
             with gr.Column(scale=6, min_width=300):
-                slider = gr.ImageSlider(
-                    label="Before and after",
-                    show_label=False,
-                    type="filepath",
-                    interactive=False,
-                    buttons=["fullscreen"],
-                    elem_id="compared",
-                    max_height=560,
-                )
-                with gr.Row():
-                    paint = gr.Button("Paint", variant="primary", min_width=90, elem_id="paint")
-                    cancel = gr.Button("Cancel", min_width=90, elem_id="cancel-paint")
-                    save = gr.DownloadButton(
-                        "Download", min_width=90, interactive=False, elem_id="save-painting"
+                with gr.Column(elem_id="results"):
+                    self.slider = gr.ImageSlider(
+                        label="Before and after",
+                        show_label=False,
+                        type="filepath",
+                        interactive=False,
+                        buttons=["fullscreen"],
+                        elem_id="compared",
+                        max_height=560,
                     )
-                said = gr.Markdown(
-                    "Choose a photo and a style.", elem_classes="said", elem_id="said-painting"
-                )
-                size = gr.Radio(
-                    SIZES, value=1024, label="Size", info="Longer side in pixels.", elem_id="size"
-                )
-                stroke = gr.Radio(
-                    STROKES,
-                    value=1,
-                    label="Strokes",
-                    info="In proportion: as in a picture of 512 pixels, however large it is.",
-                )
-                strength = gr.Slider(0, 1, 1, step=0.05, label="Strength", elem_id="strength")
-                colours = gr.Checkbox(False, label="Keep the photo's colours", elem_id="keep")
+                    self.several = gr.Gallery(
+                        label="Paintings",
+                        show_label=False,
+                        columns=3,
+                        height="auto",
+                        object_fit="contain",
+                        buttons=[],
+                        interactive=False,
+                        visible=False,
+                        elem_id="paintings",
+                        elem_classes="gallery",
+                    )
+                    self.said = gr.HTML(
+                        said(TELL), padding=False, elem_classes="said", elem_id="said-painting"
+                    )
+                    with gr.Row():
+                        paint = gr.Button("Paint", variant="primary", min_width=80, elem_id="paint")
+                        cancel = gr.Button("Cancel", min_width=80, elem_id="cancel-paint")
+                        self.save = gr.DownloadButton(
+                            "Download", min_width=80, interactive=False, elem_id="save-painting"
+                        )
+                self._options()
         self.style = gr.State(chosen)
-        inputs = [photo, self.style, size, stroke, strength, colours]
-        outputs = [slider, save, said]
-        photo.change(self._given, photo, None, show_progress="hidden")
-        self.gallery.select(self._chosen, None, self.style, show_progress="hidden").then(
-            self._paint, inputs, outputs, show_progress_on=slider
+        self.inputs = [self.photos.given, self.photos.refused, self.style, *self.options]
+        self.outputs = [self.slider, self.several, self.save, self.said]
+        self.photos.speaks(self.said)
+        tries.select(self._example, None, [self.photos.place, self.photos.given], **QUIET)
+        self.gallery.select(self._chosen, None, self.style, **QUIET)
+        again: Any = {"show_progress_on": self.slider, "trigger_mode": "multiple"}
+        for event in (self.photos.given.change, self.style.change):
+            event(self._again, self.inputs, self.outputs, **again).then(None, js=SEEN)
+        paint.click(self._paint, self.inputs, self.outputs, **again).then(None, js=SEEN)
+        gr.on([one.input for one in self.options[:-1]], self._again, self.inputs, self.outputs, **again)
+        # A slider that is dragged changes all the while: what comes in meanwhile is done once, at the end.
+        again["trigger_mode"] = "always_last"
+        self.options[-1].change(self._again, self.inputs, self.outputs, **again)
+        cancel.click(self._cancel, None, None, **QUIET)
+
+    def _options(self) -> None:
+        size = gr.Radio(SIZES, value=1024, label="Size", info="Longer side in pixels.", elem_id="size")
+        stroke = gr.Radio(
+            STROKES,
+            value=1,
+            label="Strokes",
+            info="In proportion: as in a picture of 512 pixels, however large it is.",
+            elem_id="stroke",
         )
-        paint.click(self._paint_or_tell, inputs, outputs, show_progress_on=slider)
-        cancel.click(self._cancel, None, None, show_progress="hidden")
+        strength = gr.Slider(0, 1, 1, step=0.05, label="Strength", elem_id="strength")
+        colours = gr.Checkbox(False, label="Keep the photo's colours", elem_id="keep")
+        self.options: list[Any] = [size, stroke, colours, strength]
 
     @property
     def refreshed(self) -> list[Any]:
@@ -94,12 +114,14 @@ class StylizeTab:
 
     def refresh(self, chosen: str | None) -> tuple[Any, ...]:
         """New styles shown, the chosen one kept."""
-        chosen = gallery.kept(self.service.catalogue, "style", chosen)
-        return gallery.update(self.service.catalogue, "style", chosen), chosen
+        return gallery.update(self.service.catalogue, "style", chosen)
 
-    def _given(self, photo: str | None, request: gr.Request) -> None:
-        """Another photo, or none: the one before is deleted."""
-        self.store.keep(request.session_hash or "", "photo", [Path(photo)] if photo else [])
+    def choose(self, name: str) -> tuple[Any, ...]:
+        """The same with a style chosen."""
+        return gallery.choose(self.service.catalogue, "style", name)
+
+    def _example(self, event: gr.SelectData, request: gr.Request) -> tuple[Any, Given]:
+        return self.photos.example(examples.photos()[event.index], request)
 
     def _chosen(self, event: gr.SelectData) -> str | None:
         return gallery.named(self.service.catalogue, "style", event.index)
@@ -107,80 +129,95 @@ class StylizeTab:
     def _cancel(self, request: gr.Request) -> None:
         self.work.cancel(request.session_hash or "", "stylize")
 
-    async def _paint_or_tell(  # noqa: PLR0917  Gradio passes them by place
+    async def _again(  # noqa: PLR0917  Gradio passes them by place
         self,
-        photo: str | None,
+        photos: Given,
+        refused: tuple[str, ...],
         style: str | None,
         size: int,
         stroke: Any,
-        strength: float,
         colours: bool,
+        strength: float,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  how Gradio wants it
-    ) -> Any:
-        if not photo:
-            raise gr.Error("Choose a photo first.", title="No photo", print_exception=False)
-        return await self._paint(photo, style, size, stroke, strength, colours, request, progress)
+    ) -> tuple[Any, ...]:
+        """Something was changed: one photo is repainted; of several it is said that what is shown is of before."""
+        if not photos:
+            return gr.skip(), gr.skip(), gr.skip(), gr.skip()
+        if len(photos) > 1:
+            self._cancel(request)
+            told = said(f"{len(photos)} photos: Paint repaints them as chosen.") + wrong(*refused)
+            return gr.skip(), gr.update(elem_classes=["gallery", "stale"]), gr.skip(), told
+        return await self._paint(photos, refused, style, size, stroke, colours, strength, request, progress)
 
     async def _paint(  # noqa: PLR0917
         self,
-        photo: str | None,
+        photos: Given,
+        refused: tuple[str, ...],
         style: str | None,
         size: int,
         stroke: Any,
-        strength: float,
         colours: bool,
+        strength: float,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
-    ) -> Any:
-        """The slider, the file to download, and what is said of it."""
-        if not photo:
-            return gr.skip(), gr.skip(), "Now choose a photo."
+    ) -> tuple[Any, ...]:
+        """The slider or the gallery of several, the file to download, and what is said of it.
+
+        `refused`: sentences about photos that could not be taken.
+        """
+        nothing = (gr.skip(), gr.skip(), gr.skip())
+        if not photos:
+            return *nothing, wrong("Choose a photo first, or one of the examples.")
+        options = {
+            "size": size or None,
+            "strength": float(strength),
+            "preserve_color": bool(colours),
+            "stroke": "auto" if stroke == "auto" else float(stroke),
+        }
+        paths = [Path(path) for _, path in photos]
         session = request.session_hash or ""
-        made = await self.work.follow(
-            session,
-            "stylize",
-            self._made(Path(photo), style, size=size, stroke=stroke, strength=strength, colours=colours),
-            progress,
-            said="painting",
+        try:
+            if len(paths) == 1:
+                work = painting.paint(self.service, paths[0], style, options)
+                made = await self.work.follow(session, "stylize", work, progress, lambda: "painting")
+                return self._one(session, made, style, refused)
+            batch = painting.batch_of(self.store, paths)
+            job = painting.paint_all(self.service, self.store, batch, style, options)
+            await self.work.follow(session, "stylize", job, progress, batch.said)
+            return self._many(session, batch, style, refused)
+        except Problem as problem:
+            return *nothing, wrong(sentence(problem, "the photo" if len(paths) > 1 else paths[0].name))
+        except GivenUpError as error:
+            return *nothing, gr.skip() if error.replaced else said("Cancelled. What is shown is of before.")
+
+    def _one(
+        self, session: str, made: painting.Painted, style: str | None, refused: tuple[str, ...]
+    ) -> tuple[Any, ...]:
+        self.store.spare(session, "painting")
+        files = {"before.jpg": made.before, "after.jpg": made.after, made.name: made.data}
+        paths = [str(path) for path in self.store.put(session, "painting", files)]
+        width, height = made.size
+        megabytes = len(made.data) / 2**20
+        return (
+            gr.update(value=(paths[0], paths[1]), visible=True),
+            gr.update(value=None, visible=False),
+            gr.update(value=paths[2], interactive=True),
+            said(f"{title(style or '')}, {width} × {height} pixels, {megabytes:.1f} MB.") + wrong(*refused),
         )
-        before, after, (data, name), (width, height) = made
-        paths = self.store.put(session, "painting", {"before.jpg": before, "after.jpg": after, name: data})
-        said = f"{gallery.title(style or '')}, {width} × {height} pixels, {len(data) / 2**20:.1f} MB."
-        return (str(paths[0]), str(paths[1])), gr.DownloadButton(value=str(paths[2]), interactive=True), said
 
-    async def _made(
-        self, photo: Path, style: str | None, *, size: int, stroke: Any, strength: float, colours: bool
-    ) -> tuple[bytes, bytes, tuple[bytes, str], tuple[int, int]]:
-        """Before and after as small pictures, the file that was made, and its (W, H). Raises Problem."""
-        service = self.service
-        with service.line.place():
-            try:
-                data = await service.line.apart(photo.read_bytes)
-            except OSError:
-                raise Problem(404, "the photo is no longer here: choose it again") from None
-            made, _, name = await service.stylize(
-                data,
-                style,
-                size=size or None,
-                strength=float(strength),
-                preserve_color=bool(colours),
-                stroke="auto" if stroke == "auto" else float(stroke),
-            )
-
-            def small() -> tuple[bytes, bytes, tuple[int, int]]:
-                _, (height, width) = image.measure(made)
-                longer = min(SHOWN, max(height, width))
-                pair = [_jpeg(image.from_bytes(one, longer=longer)) for one in (data, made)]
-                return pair[0], pair[1], (width, height)
-
-            try:
-                before, after, shape = await service.line.apart(small)
-            except UserError as error:
-                raise Problem(422, str(error)) from None
-        stem = photo.stem[:40] or "photo"
-        return before, after, (made, f"{stem}-{name}"), shape
-
-
-def _jpeg(picture: image.Picture) -> bytes:
-    return image.to_bytes(Path("picture.jpg"), picture, quality=92)
+    def _many(
+        self, session: str, batch: painting.Batch, style: str | None, refused: tuple[str, ...]
+    ) -> tuple[Any, ...]:
+        shown = batch.shown
+        self.store.spare(session, "painting")
+        self.store.keep(session, "painting", [*(Path(path) for path, _ in shown), batch.archive])
+        megabytes = batch.archive.stat().st_size / 2**20
+        count = f"{len(shown)} of {len(batch.photos)} photos"
+        done = f"{title(style or '')}, {count}, {megabytes:.1f} MB as a zip."
+        return (
+            gr.update(value=None, visible=False),
+            gr.update(value=shown, visible=True, elem_classes=["gallery"], selected_index=None),
+            gr.update(value=str(batch.archive), interactive=True),
+            said(done) + wrong(*refused, *batch.refused),
+        )

@@ -13,9 +13,11 @@ from texturenets import image
 from texturenets.errors import UserError
 from texturenets.web.problems import Problem
 from texturenets.web.service import Service
+from texturenets.web.titles import title
 from texturenets.web.ui import gallery
 from texturenets.web.ui.store import Store
-from texturenets.web.ui.work import Work
+from texturenets.web.ui.words import said, sentence, wrong
+from texturenets.web.ui.work import GivenUpError, Work
 
 SIDES = [256, 512, 1024, 2048]
 SHOWN = 1536
@@ -59,17 +61,24 @@ class TextureTab:
                     save = gr.DownloadButton(
                         "Download", min_width=90, interactive=False, elem_id="save-sample"
                     )
-                said = gr.Markdown("Choose a texture.", elem_classes="said", elem_id="said-sample")
+                told = gr.HTML(
+                    said("Choose a texture."), padding=False, elem_classes="said", elem_id="said-sample"
+                )
         self.texture = gr.State(chosen)
         inputs: list[Any] = [self.texture, side, seed, other, share, tiles, nine]
-        outputs = [shown, save, said]
+        outputs = [shown, save, told]
+        again: Any = {"show_progress_on": shown, "trigger_mode": "multiple"}
         self.gallery.select(self._chosen, None, self.texture, show_progress="hidden").then(
             self._draw, inputs, outputs, show_progress_on=shown
         )
-        gr.on([draw.click, share.release], self._draw, inputs, outputs, show_progress_on=shown)
+        changes = [draw.click, *(one.input for one in (side, seed, other, tiles, nine))]
+        gr.on(changes, self._draw, inputs, outputs, **again)
         dice.click(_seeds, None, [seed, other, share], show_progress="hidden").then(
             self._draw, inputs, outputs, show_progress_on=shown
         )
+        # A slider that is dragged changes all the while: what comes in meanwhile is done once, at the end.
+        again["trigger_mode"] = "always_last"
+        share.input(self._draw, inputs, outputs, **again)
         cancel.click(self._cancel, None, None, show_progress="hidden")
 
     @property
@@ -79,9 +88,17 @@ class TextureTab:
 
     def refresh(self, chosen: str | None) -> tuple[Any, ...]:
         """New textures shown, the chosen one kept."""
-        chosen = gallery.kept(self.service.catalogue, "texture", chosen)
-        shown = gallery.update(self.service.catalogue, "texture", chosen)
-        return gr.update(visible=chosen is None), gr.update(visible=chosen is not None), shown, chosen
+        shown, now = gallery.update(self.service.catalogue, "texture", chosen)
+        there = gallery.kept(self.service.catalogue, "texture") is not None
+        return gr.update(visible=not there), gr.update(visible=there), shown, now
+
+    def choose(self, name: str) -> tuple[Any, ...]:
+        """The same with a texture chosen."""
+        return (
+            gr.update(visible=False),
+            gr.update(visible=True),
+            *gallery.choose(self.service.catalogue, "texture", name),
+        )
 
     def _chosen(self, event: gr.SelectData) -> str | None:
         return gallery.named(self.service.catalogue, "texture", event.index)
@@ -93,8 +110,8 @@ class TextureTab:
         self,
         texture: str | None,
         side: int,
-        seed: float,
-        other: float,
+        seed: float | None,
+        other: float | None,
         share: float,
         tiles: bool,
         nine: bool,
@@ -103,18 +120,22 @@ class TextureTab:
     ) -> Any:
         """What is shown, the file to download, and what is said of it."""
         session = request.session_hash or ""
-        data, preview, name = await self.work.follow(
-            session,
-            "texture",
-            self._made(texture, int(side), (int(seed), int(other)), share=share, tiles=tiles, nine=nine),
-            progress,
-            said="drawing",
-        )
-        files = {"shown.jpg": preview, name: data}
-        paths = self.store.put(session, "sample", files)
-        way = f", {share:.0%} of the way to {int(other)}" if share else ""
-        said = f"{gallery.title(texture or '')}, {side} × {side} pixels, seed {int(seed)}{way}."
-        return str(paths[0]), gr.DownloadButton(value=str(paths[1]), interactive=True), said
+        seeds = int(seed or 0), int(other or 0)
+        work = self._made(texture, int(side), seeds, share=share, tiles=tiles, nine=nine)
+        try:
+            data, preview, name = await self.work.follow(
+                session, "texture", work, progress, lambda: "drawing"
+            )
+        except Problem as problem:
+            return gr.skip(), gr.skip(), wrong(sentence(problem))
+        except GivenUpError as error:
+            told = gr.skip() if error.replaced else said("Cancelled. What is shown is of before.")
+            return gr.skip(), gr.skip(), told
+        self.store.spare(session, "sample")
+        paths = self.store.put(session, "sample", {"shown.jpg": preview, name: data})
+        way = f", {share:.0%} of the way to {seeds[1]}" if share else ""
+        told = f"{title(texture or '')}, {side} × {side} pixels, seed {seeds[0]}{way}."
+        return str(paths[0]), gr.DownloadButton(value=str(paths[1]), interactive=True), said(told)
 
     async def _made(
         self, texture: str | None, side: int, seeds: tuple[int, int], *, share: float, tiles: bool, nine: bool

@@ -1,20 +1,26 @@
-"""The tab that learns from a picture: the queue of trainings, and what goes on in the one that is looked at."""
+"""The tab that learns from a picture: what is asked for. What goes on in the trainings is `watch`'s."""
 
 from __future__ import annotations
 
-import html
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import gradio as gr
 
+from texturenets import specs
 from texturenets.devices import only_cpu
-from texturenets.errors import UserError
+from texturenets.runs import Run
 from texturenets.web import training_routes
 from texturenets.web.problems import Problem
 from texturenets.web.service import Service
+from texturenets.web.titles import title
+from texturenets.web.ui import gallery
+from texturenets.web.ui.pictures import Given, Pictures
 from texturenets.web.ui.store import Store
+from texturenets.web.ui.watch import QUIET, Watch, duration
+from texturenets.web.ui.words import said, sentence, wrong
 
 if TYPE_CHECKING:
     from texturenets.web.trainings import Trainings
@@ -22,119 +28,149 @@ if TYPE_CHECKING:
 Kind = Literal["style", "texture"]
 
 KINDS = [("A style, from a painting", "style"), ("A texture, from an exemplar", "texture")]
-TICK = 2.0  # seconds between two looks of the browser
-MOST_POINTS = 200  # of a curve
-ALL = "All photos"
+QUICK, QUICK_STEPS, QUICK_START = "quick", 1000, "wave"
+"""Our recipe with fewer steps, from a style that is there: a fifth of the time (docs/models.md)."""
+
+PRESETS = {
+    "default": "Ours",
+    QUICK: "Quick",
+    "paper": "The paper's",
+    "readme": "The reference's README",
+}
+ALL, NOTHING = "All photos", "Nothing"
 
 NONE = """<div class="empty"><b>This service does not train.</b><br>Started with a folder for models and one with
 photos to learn on, it does: <code>texturenets serve --models models/ --photos photos/</code></div>"""
 
 
 class TrainTab:
-    """Builds the tab, within a gradio.Blocks, and answers its events; without trainings it says how to have some."""
+    """Builds the tab, within a gradio.Blocks, and answers its events; `watch` is None without trainings."""
 
     def __init__(self, service: Service, store: Store, trainings: Trainings | None) -> None:
-        self.service, self.store = service, store
-        self.timer = gr.Timer(TICK)
+        self.service = service
+        self.watch: Watch | None = None
         if trainings is None:
             gr.HTML(NONE)
             return
         self.trainings = trainings
         with gr.Row(equal_height=False):
             with gr.Column(scale=4, min_width=300):
-                picture = gr.Image(
-                    label="Painting or exemplar",
-                    show_label=False,
-                    type="filepath",
-                    image_mode=None,
-                    sources=["upload", "clipboard", "webcam"],
-                    height=240,
-                    buttons=[],
-                    elem_id="exemplar",
-                    placeholder="Drop a painting or an exemplar here",
+                self.picture = Pictures(
+                    service, store, "exemplar", 1, label="Painting or exemplar", height=240
                 )
-                name = gr.Textbox(label="Name", max_length=64, elem_id="name", placeholder="mine")
-                kind = gr.Radio(KINDS, value="style", label="What to learn", elem_id="kind")
-                with gr.Row():
-                    preset = gr.Dropdown(
-                        list(training_routes.recipes("style")), value="default", label="Preset", min_width=120
-                    )
-                    steps = gr.Number(
-                        training_routes.recipes("style")["default"].steps,
-                        precision=0,
-                        minimum=1,
-                        maximum=training_routes.MOST_STEPS,
-                        label="Steps",
-                        min_width=120,
-                        elem_id="steps",
-                    )
-                photos = gr.Dropdown(
-                    [ALL, *trainings.folders()[1:]], value=ALL, label="Photos to learn on", elem_id="photos"
-                )
-                estimate = gr.Markdown(self._estimate("style", "default", None), elem_classes="said")
-                start = gr.Button("Train", variant="primary", elem_id="train")
+                self._form()
             with gr.Column(scale=7, min_width=300):
-                table = gr.HTML(elem_id="trainings", elem_classes="trainings")
-                with gr.Row(equal_height=True):
-                    watched = gr.Dropdown([], label="Look at", interactive=True, elem_id="watched", scale=3)
-                    stop = gr.Button("Stop", min_width=90, elem_id="stop")
-                    resume = gr.Button("Resume", min_width=90, elem_id="resume")
-                grown = gr.Image(
-                    label="Photos above, what it makes of them below",
-                    type="filepath",
-                    interactive=False,
-                    buttons=["fullscreen"],
-                    elem_id="grown",
-                    height=300,
-                )
-                curves = gr.LinePlot(
-                    x="step",
-                    y="loss",
-                    color="curve",
-                    height=260,
-                    label="Losses",
-                    elem_id="curves",
-                    buttons=[],
-                )
-        seen = gr.State(())
-        shown: list[Any] = [table, watched, grown, curves, seen]
-        quiet: Any = {"show_progress": "hidden"}
-        kind.change(self._of_kind, kind, [preset, steps, photos], **quiet)
-        preset.input(self._of_preset, [kind, preset], steps, **quiet)
-        gr.on(
-            [kind.change, preset.change, steps.change],
-            self._estimate,
-            [kind, preset, steps],
-            estimate,
-            **quiet,
+                self.watch = watch = Watch(store, trainings)
+        self.picture.speaks(watch.told)
+        kind, preset, steps, start, *rest = self.fields
+        photos, weight, _ = rest
+        of_kind = [preset, photos, weight]
+        of_preset = [steps, start, *rest[1:]]
+        kind.change(self._of_kind, kind, of_kind, **QUIET).then(
+            self._of_preset, [kind, preset], of_preset, **QUIET
         )
-        begun = start.click(
-            self._start, [picture, name, kind, preset, steps, photos], [watched, picture, name]
+        preset.input(self._of_preset, [kind, preset], of_preset, **QUIET)
+        asked = [kind, preset, steps]
+        gr.on([kind.change, preset.change, steps.change], self._estimate, asked, self.estimate, **QUIET)
+        begun = self.begin.click(
+            self._start,
+            [self.picture.given, self.name, *self.fields],
+            [watch.name, self.name, watch.told],
+            show_progress_on=watch.told,
         )
-        stop.click(self._stop, watched, None, **quiet).then(self._look, [watched, seen], shown, **quiet)
-        resume.click(self._resume, watched, None, **quiet).then(self._look, [watched, seen], shown, **quiet)
-        begun.then(self._look, [watched, seen], shown, **quiet)
-        watched.input(self._look, [watched, seen], shown, **quiet)
-        self.timer.tick(self._look, [watched, seen], shown, **quiet)
+        begun.then(watch.look, watch.inputs, watch.outputs, **QUIET)
+
+    def _form(self) -> None:
+        first = training_routes.recipes("style")["default"]
+        self.name = gr.Textbox(
+            label="Name", max_length=64, elem_id="name", placeholder="that of the picture's file"
+        )
+        kind = gr.Radio(KINDS, value="style", label="What to learn", elem_id="kind")
+        with gr.Row():
+            preset = gr.Dropdown(
+                _presets("style"),
+                value="default",
+                label="Recipe",
+                min_width=120,
+                elem_id="preset",
+            )
+            steps = gr.Number(
+                first.steps,
+                precision=0,
+                minimum=1,
+                maximum=training_routes.MOST_STEPS,
+                label="Steps",
+                min_width=120,
+                elem_id="steps",
+            )
+        start = gr.Dropdown(
+            self._starts("style", "default"),
+            value=NOTHING,
+            label="Start from",
+            info="What another one has learned saves most of the steps: Quick does so.",
+            elem_id="start",
+        )
+        with gr.Accordion("More", open=False, elem_id="more"):
+            photos = gr.Dropdown(
+                [ALL, *self.trainings.folders()[1:]], value=ALL, label="Photos to learn on", elem_id="photos"
+            )
+            weight = gr.Number(
+                getattr(first, "content_weight", None),
+                minimum=0,
+                label="Content weight",
+                info="Higher: more photo, less painting.",
+                elem_id="weight",
+            )
+            size = gr.Number(
+                first.style_size,
+                precision=0,
+                minimum=0,
+                label="Size of the picture",
+                info="Its longer side in pixels. Larger: broader strokes; 0: its own.",
+                elem_id="style-size",
+            )
+        self.fields: list[Any] = [kind, preset, steps, start, photos, weight, size]
+        self.estimate = gr.Markdown(self._estimate("style", "default", None), elem_id="estimate")
+        self.begin = gr.Button("Train", variant="primary", elem_id="train")
 
     # ---- What is asked for
 
     def _of_kind(self, kind: Kind) -> tuple[Any, Any, Any]:
-        known = training_routes.recipes(kind)
-        first = next(iter(known))
+        style = kind == "style"
+        presets = gr.update(choices=_presets(kind), value="default")
+        return presets, gr.update(visible=style), gr.update(visible=style)
+
+    def _of_preset(self, kind: Kind, preset: str) -> tuple[Any, ...]:
+        run = _recipe(kind, preset)
+        if run is None:
+            return (gr.skip(),) * 4
+        starts = self._starts(kind, preset)
+        known = [one for _, one in starts if one != NOTHING]
+        quick = QUICK_START if QUICK_START in known else next(iter(known), NOTHING)
         return (
-            gr.update(choices=list(known), value=first),
-            known[first].steps,
-            gr.update(visible=kind == "style"),
+            QUICK_STEPS if preset == QUICK else run.steps,
+            gr.update(choices=starts, value=quick if preset == QUICK else NOTHING),
+            getattr(run, "content_weight", None),
+            run.style_size,
         )
 
-    def _of_preset(self, kind: Kind, preset: str) -> Any:
-        known = training_routes.recipes(kind)
-        return known[preset].steps if preset in known else gr.skip()
+    def _starts(self, kind: Kind, preset: str) -> list[tuple[str, str]]:
+        """The models that such a training can start from: those with its network."""
+        run = _recipe(kind, preset)
+        if run is None:
+            return [(NOTHING, NOTHING)]
+        spec = specs.make(run.generator, run.settings)
+        known = self.service.catalogue.models()
+        names = [
+            name
+            for name in gallery.names(self.service.catalogue, kind)
+            if known[name].header.generator == spec
+        ]
+        return [(NOTHING, NOTHING), *((title(name), name) for name in names)]
 
     def _estimate(self, kind: Kind, preset: str, steps: float | None) -> str:
         """How long it will take, by the clock of the last training of that kind here, or else on such a machine."""
-        run = training_routes.recipes(kind).get(preset)
+        run = _recipe(kind, preset)
         if run is None:
             return ""
         count = int(steps or run.steps)
@@ -147,14 +183,25 @@ class TrainTab:
             return f"{count} steps. After the first ten it says how long it will take."
         _, _, name, pace = max(timed)
         seconds = pace * count * run.batch_size * run.image_size**2
-        return f"{count} steps: about {_duration(seconds)}, by the clock of “{name}”."
+        return f"{count} steps: about {duration(seconds)}, by the clock of “{name}”."
 
     async def _start(  # noqa: PLR0917  Gradio passes them by place
-        self, picture: str | None, name: str, kind: Kind, preset: str, steps: float | None, photos: str
-    ) -> Any:
-        if not picture:
-            raise gr.Error("Choose a picture first.", title="No picture", print_exception=False)
-        service, path = self.service, Path(picture)
+        self,
+        given: Given,
+        name: str,
+        kind: Kind,
+        preset: str,
+        steps: float | None,
+        start: str | None,
+        photos: str,
+        weight: float | None,
+        size: float | None,
+    ) -> tuple[Any, Any, Any]:
+        """The one to look at, the form's name, and what is said. The picture stays, for another try."""
+        if not given:
+            return gr.skip(), gr.skip(), wrong("Choose a picture first.")
+        service, path = self.service, Path(given[-1][1])
+        changes = {"content_weight": weight if kind == "style" else None, "style_size": size}
         try:
             with service.line.place():
                 data = await service.line.apart(path.read_bytes)
@@ -162,64 +209,48 @@ class TrainTab:
                     service,
                     self.trainings,
                     data,
-                    name=name.strip() or path.stem,
+                    name=name.strip() or self._free(path.stem),
                     kind=kind,
-                    preset=preset,
+                    preset="default" if preset == QUICK else preset,
                     steps=min(int(steps), training_routes.MOST_STEPS) if steps else None,
                     photos="" if photos == ALL else photos,
+                    start=None if start == NOTHING else start,
+                    changes={key: value for key, value in changes.items() if value is not None},
                 )
         except Problem as problem:
-            raise gr.Error(problem.detail, title="That did not work", print_exception=False) from None
+            return gr.skip(), gr.skip(), wrong(sentence(problem, path.name))
         except OSError:
-            raise gr.Error("The picture is no longer here: choose it again.", print_exception=False) from None
-        self.store.drop(path)  # the training has its own
-        return gr.update(choices=self._names(), value=job.name), None, ""
+            return gr.skip(), gr.skip(), wrong("The picture is no longer here: choose it again.")
+        names = [one.name for one in reversed(self.trainings.jobs())]
+        told = said(f"{job.name} is in the queue. It goes on when this page is closed.")
+        return gr.update(choices=names, value=job.name), "", told
 
-    def _stop(self, name: str | None) -> None:
-        self._told(self.trainings.stop, name)
+    def _free(self, stem: str) -> str:
+        """A name that nothing has yet, after that of a file."""
+        base = re.sub(r"[^A-Za-z0-9_-]+", "_", stem).strip("_-")[:56] or "mine"
+        taken = {job.name for job in self.trainings.jobs()} | set(self.service.catalogue.models())
+        name, number = base, 1
+        while name in taken:
+            number += 1
+            name = f"{base}-{number}"
+        return name
 
-    def _resume(self, name: str | None) -> None:
-        self._told(self.trainings.resume, name)
+    def used(self, name: str | None) -> tuple[Kind, str] | None:
+        """Kind and name of a model that a training has made; None where it has made none."""
+        known = self.service.catalogue.models().get(name or "")
+        return (known.header.kind, str(name)) if known else None
 
-    @staticmethod
-    def _told(call: Any, name: str | None) -> None:
-        try:
-            call(name or "")
-        except UserError as error:
-            raise gr.Error(str(error), print_exception=False) from None
 
-    # ---- What goes on
+def _presets(kind: Kind) -> list[tuple[str, str]]:
+    """(shown, name) of what can be chosen."""
+    names = list(training_routes.recipes(kind))
+    if kind == "style":
+        names.insert(1, QUICK)
+    return [(PRESETS.get(name, name), name) for name in names]
 
-    def _names(self) -> list[str]:
-        return [job.name for job in reversed(self.trainings.jobs())]
 
-    def _look(self, name: str | None, seen: tuple[Any, ...], request: gr.Request) -> tuple[Any, ...]:
-        """All that is shown; what has not changed since is left alone, or it would flicker."""
-        reports = [self.trainings.report(job) for job in reversed(self.trainings.jobs())]
-        names = [report["name"] for report in reports]
-        if name not in names:
-            at_work = [report["name"] for report in reports if report["at_work"]]
-            name = next(iter(at_work or names), None)
-        table = _table(reports)
-        if name is None:
-            return table, gr.skip(), gr.skip(), gr.skip(), seen
-        picture, points = self.trainings.picture(name), self.trainings.curves(name)
-        try:
-            drawn, data = (picture.stat().st_mtime_ns, picture.read_bytes()) if picture else (0, b"")
-        except OSError:  # it went in the meantime
-            drawn, data = 0, b""
-        now = (names, name, drawn, len(points))
-        before = tuple(seen) if len(seen) == len(now) else (None,) * len(now)
-        same = name == before[1]
-        chosen = gr.skip() if same and names == before[0] else gr.update(choices=names, value=name)
-        grown = plot = gr.skip()
-        if not (same and drawn == before[2]):
-            session = request.session_hash or ""
-            made = self.store.put(session, "grown", {"grown.jpg": data}) if data else []
-            grown = gr.update(value=str(made[0]) if made else None)
-        if not (same and len(points) == before[3]):
-            plot = _frame(points)
-        return table, chosen, grown, plot, now
+def _recipe(kind: Kind, preset: str) -> Run | None:
+    return training_routes.recipes(kind).get("default" if preset == QUICK else preset)
 
 
 def _pace(training: Any) -> float:
@@ -235,42 +266,3 @@ def _pace(training: Any) -> float:
         return float(training["seconds"]) / float(step * run["batch_size"] * run["image_size"] ** 2)
     except (KeyError, TypeError, ValueError, ArithmeticError):  # a step of 10**400 is no float
         return 0.0
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(1, round(seconds))} seconds"
-    if seconds < 90 * 60:
-        return f"{round(seconds / 60)} minutes"
-    return f"{seconds / 3600:.1f} hours"
-
-
-def _table(reports: list[dict[str, Any]]) -> str:
-    """The trainings as rows, the newest first."""
-    if not reports:
-        return '<div class="empty">No training yet.</div>'
-    rows = []
-    for report in reports:
-        state = "saving" if report["state"] == "stopped" and report["at_work"] else report["state"]
-        share = min(100, 100 * report["step"] / max(1, report["steps"]))
-        left = report["seconds_left"]
-        more = f"{_duration(left)} left" if left is not None and state == "running" else ""
-        if report["reason"]:
-            more = f'<span class="failed">{html.escape(report["reason"])}</span>'
-        rows.append(
-            f"<tr><td><b>{html.escape(report['name'])}</b></td><td>{html.escape(report['kind'])}</td>"
-            f"<td>{html.escape(state)}</td><td>{report['step']} / {report['steps']}"
-            f'<div class="bar"><i style="width:{share:.0f}%"></i></div></td><td>{more}</td></tr>'
-        )
-    return f"<table><tr><th>Name<th>Kind<th>State<th>Step<th></tr>{''.join(rows)}</table>"
-
-
-def _frame(points: list[tuple[int, str, float]]) -> Any:
-    """The points of the curves, thinned, as LinePlot takes them; None for no points."""
-    import pandas as pd
-
-    if not points:
-        return None
-    steps = sorted({step for step, _, _ in points})
-    kept = set(steps[:: max(1, len(steps) // MOST_POINTS)]) | set(steps[-1:])
-    return pd.DataFrame([p for p in points if p[0] in kept], columns=["step", "curve", "loss"])

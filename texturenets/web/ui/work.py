@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import gradio as gr
 
-from texturenets.web.problems import Problem
-
 STEP = 0.2  # seconds between two looks
+
+
+class GivenUpError(Exception):
+    """The work was given up; `replaced`: for other work of the same tab, which says what there is to say."""
+
+    def __init__(self, *, replaced: bool) -> None:
+        super().__init__("given up")
+        self.replaced = replaced
 
 
 class Work:
@@ -26,12 +32,11 @@ class Work:
         tab: str,
         coroutine: Coroutine[Any, Any, Any],
         progress: gr.Progress,
-        *,
-        said: str,
+        said: Callable[[], str],
     ) -> Any:
         """What `coroutine` returns; meanwhile a bar with what is `said`.
 
-        Raises gradio.Error with a sentence for whatever it is refused with, and where it was cancelled.
+        Raises whatever it raises, and GivenUpError where it was cancelled.
         """
         self.cancel(session, tab)
         task = asyncio.create_task(coroutine)
@@ -41,14 +46,12 @@ class Work:
             while not task.done():
                 took = time.monotonic() - began
                 # How long it takes nobody knows: the bar nears its end ever more slowly.
-                progress(took / (took + 5), desc=f"{said} · {took:.0f} s")
+                progress(took / (took + 5), desc=f"{said()} · {took:.0f} s")
                 await asyncio.wait({task}, timeout=STEP)
             return task.result()
-        except Problem as problem:
-            raise gr.Error(problem.detail, title="That did not work", print_exception=False) from None
         except asyncio.CancelledError:
             task.cancel()
-            raise gr.Error("given up", title="Cancelled", duration=3, print_exception=False) from None
+            raise GivenUpError(replaced=self.tasks.get((session, tab), task) is not task) from None
         finally:
             if self.tasks.get((session, tab)) is task:
                 del self.tasks[session, tab]
