@@ -164,7 +164,6 @@ def test_a_missing_extra_is_named(told: dict[str, Any], words: str, extra: str |
     check(told[words], extra)
 
 
-@pytest.mark.xfail(reason="`train` and `cache` end in tracebacks", strict=False)
 @pytest.mark.parametrize(("words", "extra"), TRAINING, ids=lambda value: value)
 def test_trainings_name_theirs(told: dict[str, Any], words: str, extra: str | None) -> None:
     check(told[words], extra)
