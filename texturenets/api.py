@@ -226,8 +226,7 @@ def load(
     `engine` is "torch", "openvino", "onnx", or "auto": the fastest that is installed. `precision` is "float32",
     "bf16", "fp16", as far as the engine has it, or "auto": half precision where the device computes in it, but
     float32 with PyTorch on a processor. In half precision a pixel may differ by some 255ths from float32
-    (docs/performance.md); "int8" is OpenVINO's, for a style that `texturenets export --calibrate` has quantized on
-    this machine. The result's `engine` says what was taken.
+    (docs/performance.md). The result's `engine` says what was taken.
     `generator`: for a model whose network is code of somebody's own, that code, which is then run:
     "FILE.py:CLASS", or the class itself. Of styles only, `memory`: what may be taken, in bytes or as "2G"; by
     default a share of what is free; `spool`: a folder for what does not fit.

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -16,9 +16,6 @@ from texturenets import engines, modelfile, noise, specs
 from texturenets.engines.facts import Facts
 from texturenets.errors import UserError, unknown
 from texturenets.files import whole
-
-if TYPE_CHECKING:
-    from texturenets.quantize import Cost
 
 TOLERANCE = 1e-3
 """How far 999 of 1000 values may be from PyTorch's, of a range of 1: a quarter of a step of 8 bits."""
@@ -130,25 +127,6 @@ def export(path: Path, to: str, out: Path, generator: Callable[..., Any] | str |
             file.unlink(missing_ok=True)
         raise
     return Exported(files, sizes, difference)
-
-
-def export_eight_bits(
-    path: Path, photos: Path, out: Path, generator: Callable[..., Any] | str | None = None
-) -> tuple[list[Path], Cost]:
-    """Write the style at `path` for OpenVINO in 8 bits, with what that costs on the `photos` it was calibrated on.
-
-    Files as `export`; they are kept in the cache as well, for the engines' precision "int8". Raises UserError as
-    `texturenets.quantize.eight_bits`.
-    """
-    from texturenets.quantize import eight_bits
-
-    header = modelfile.read_header(path)
-    graph, facts = engines.convert(path, generator, split=True)
-    model, cost = eight_bits(graph, facts, photos)
-    said = {**metadata(header, facts), "bits": f"8, ranges from {cost.photos} photos"}
-    files = _save_openvino(model, said, out)
-    engines.keep_eight_bits(path, facts, out.read_bytes(), out.with_suffix(".bin").read_bytes())
-    return files, cost
 
 
 def _compare(

@@ -18,9 +18,7 @@ from texturenets.engines.facts import ConversionError, Facts
 from texturenets.errors import UserError, unknown
 
 ENGINES: Final = ("auto", "torch", "openvino", "onnx")
-PRECISIONS: Final = ("auto", "float32", "bf16", "fp16", "int8")
-EIGHT_BITS: Final = (".int8.xml", ".int8.bin")
-"""Suffixes of what `keep_eight_bits` keeps: a description and its weights."""
+PRECISIONS: Final = ("auto", "float32", "bf16", "fp16")
 
 __all__ = ["ENGINES", "PRECISIONS", "Engine", "Facts", "load"]
 
@@ -55,8 +53,7 @@ def load(
 
     "auto" takes PyTorch where there is a graphics card, else OpenVINO, else ONNX Runtime, else PyTorch, as they
     are installed; PyTorch where the network is code of the user's own or cannot be converted. `precision`: "auto",
-    "float32", "bf16", "fp16", as far as the engine has it; "int8" is OpenVINO's, for a style that
-    `texturenets.export.export_eight_bits` has written on this machine. `generator`: as in `texturenets.load`.
+    "float32", "bf16", "fp16", as far as the engine has it. `generator`: as in `texturenets.load`.
     `threads`: of the processor, at most (None: one for each core); PyTorch has one number for the whole process.
 
     Raises UserError for unknown names, what is not installed or not to be had on this machine, and whatever is
@@ -67,8 +64,6 @@ def load(
     if precision not in PRECISIONS:
         raise unknown("precision", precision, PRECISIONS)
     on_cpu = device == "cpu" or (device == "auto" and devices.only_cpu())
-    if engine == "auto" and precision == "int8":
-        engine = "openvino"
     auto = engine == "auto"
     if auto:
         own = isinstance(modelfile.read_header(path).generator, specs.Custom)
@@ -123,8 +118,6 @@ def _converted(
     generator: Callable[..., Any] | str | None,
     threads: int | None,
 ) -> Engine:
-    if precision == "int8" and engine == "openvino":
-        return _in_eight_bits(path, threads)
     header = modelfile.read_header(path)
     # Code of the user's own is run each time, as it may have changed.
     entry = None if isinstance(header.generator, specs.Custom) else Entry(path)
@@ -145,36 +138,6 @@ def _converted(
     from texturenets.engines.onnx_engine import ONNXEngine
 
     return ONNXEngine(graph, facts, precision, threads)
-
-
-def keep_eight_bits(path: Path, facts: Facts, description: bytes, weights: bytes) -> None:
-    """Keep OpenVINO's two files of the model at `path` in 8 bits, for `load` with the precision "int8"."""
-    if isinstance(modelfile.read_header(path).generator, specs.Custom):
-        return
-    entry = Entry(path)
-    for suffix, data in zip(EIGHT_BITS, (description, weights), strict=True):
-        entry.keep(suffix, data)
-    entry.keep(".json", facts.to_json().encode())
-
-
-def _in_eight_bits(path: Path, threads: int | None) -> Engine:
-    header = modelfile.read_header(path)
-    if isinstance(header.generator, specs.Custom) or header.kind == "texture":
-        raise UserError(
-            f"--precision int8: {path.stem} is no style by a network of texturenets; leave it out"
-        )
-    entry = Entry(path)
-    facts = entry.facts(EIGHT_BITS[0])
-    if facts is None or not entry.path(EIGHT_BITS[1]).is_file():
-        raise UserError(
-            f"--precision int8: {path.stem} has not been quantized here; once, with photos to take ranges from: "
-            f"texturenets export {path.stem if path in modelfile.shipped().values() else path} --to openvino "
-            "--calibrate PHOTOS"
-        )
-    from texturenets.engines.openvino_engine import OpenVINOEngine
-
-    graph, weights = (entry.path(suffix).read_bytes() for suffix in EIGHT_BITS)
-    return OpenVINOEngine(graph, facts, "int8", entry, threads, weights=weights)
 
 
 def convert(

@@ -52,15 +52,10 @@ def core() -> Any:
 
 
 def choose_precision(core: Any, precision: str) -> str:
-    """What "auto" stands for: bf16 where the processor has instructions for it, else float32.
-
-    "int8" is in the graph, and what is not in 8 bits there is computed as "auto" says.
-    """
+    """What "auto" stands for: bf16 where the processor has instructions for it, else float32."""
     native = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if precision == "auto":
         return "bf16" if native else "float32"
-    if precision == "int8":
-        return precision
     if precision not in HINTS:
         raise UserError(f"--precision {precision}: OpenVINO computes in {' or '.join(HINTS)} here")
     if precision == "bf16" and not native:
@@ -91,30 +86,27 @@ class OpenVINOEngine:
         precision: str = "auto",
         entry: Entry | None = None,
         threads: int | None = None,
-        *,
-        weights: bytes | None = None,
     ) -> None:
-        """`graph`: an ONNX file, or OpenVINO's description, whose `weights` lie beside it.
+        """`graph`: an ONNX file.
 
         `entry`: where the compiled form is kept, and taken from. `threads`: at most.
         """
         self.core = core()
         self.facts, self.precision = facts, choose_precision(self.core, precision)
         self.threads = threads
-        self.compiled = self._compiled(graph, weights, entry)
+        self.compiled = self._compiled(graph, entry)
         self.request = self.compiled.create_infer_request()
         self.lock = threading.Lock()
 
-    def _compiled(self, graph: bytes, weights: bytes | None, entry: Entry | None) -> Any:
+    def _compiled(self, graph: bytes, entry: Entry | None) -> Any:
         import openvino
 
-        rest = choose_precision(self.core, "auto") if self.precision == "int8" else self.precision
-        options = compile_options(rest, self.threads)
+        options = compile_options(self.precision, self.threads)
         suffix = ""
         if entry is not None:
             processor = self.core.get_property("CPU", "FULL_DEVICE_NAME")
             able = self.core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-            digest = hashlib.sha256(graph + (weights or b"")).hexdigest()
+            digest = hashlib.sha256(graph).hexdigest()
             settings = repr(sorted(options.items()))
             suffix = compiled_suffix([digest, openvino.__version__, processor, *able, settings])
             kept = entry.path(suffix)
@@ -123,8 +115,7 @@ class OpenVINOEngine:
                     return self.core.import_model(io.BytesIO(kept.read_bytes()), "CPU", options)
                 except (RuntimeError, OSError):
                     entry.drop(suffix)  # damaged
-        given = [io.BytesIO(graph)] if weights is None else [graph, weights]
-        compiled = self.core.compile_model(self.core.read_model(*given), "CPU", options)
+        compiled = self.core.compile_model(self.core.read_model(io.BytesIO(graph)), "CPU", options)
         if entry is not None:
             entry.keep(suffix, compiled.export_model().getvalue())
         return compiled

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from texturenets.arrays import A, like, present, to_tensor
 from texturenets.engines.facts import Facts
 from texturenets.engines.narrow import rewritten
-from texturenets.errors import UserError
 
 GRAPHS = 4
 """Sizes for which the kernel launches of a pass stay recorded; each holds the maps of one pass."""
@@ -51,8 +50,6 @@ class TorchEngine:
         self, network: nn.Module, device: torch.device | str = "cpu", precision: str = "auto"
     ) -> None:
         self.device = torch.device(device)
-        if precision == "int8":
-            raise UserError("--precision int8: OpenVINO alone has it; leave out --engine torch")
         if precision == "auto":
             precision = "float32" if self.device.type == "cpu" else "fp16"
         self.precision, self.dtype = precision, DTYPES[precision]
