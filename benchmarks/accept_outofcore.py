@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from texturenets import modelfile, specs
 from texturenets.generators import build
-from texturenets.generators.operations import describe
+from texturenets.generators.trace import trace
 from texturenets.outofcore import plan as planning
 from texturenets.outofcore.plan import Network
 from texturenets.outofcore.regions import Region
@@ -64,7 +64,7 @@ def in_pieces(
     network: nn.Module, x: Tensor, tile: tuple[int, int], precision: torch.dtype
 ) -> tuple[Tensor, float]:
     """What comes out in tiles, and the seconds that it took."""
-    operations = describe(network)
+    graph = trace(network)
     size = (x.shape[2], x.shape[3])
     found = torch.empty_like(x)
 
@@ -72,12 +72,12 @@ def in_pieces(
         found[:, :, place.top : place.bottom, place.left : place.right] = y
 
     stride = int(getattr(network, "stride", 1))
-    photo = next(i for i, node in enumerate(operations.nodes) if node.operation == "photo")
+    photo = next(i for i, node in enumerate(graph.nodes) if node.operation == "photo")
     with tempfile.TemporaryDirectory() as folder:
         inputs = {photo: InMemory(x)}
-        job = Job(operations, size, stride, inputs, Path(folder), 1 << 33, precision=precision, tile=tile)
+        job = Job(graph, size, stride, inputs, Path(folder), 1 << 33, precision=precision, tile=tile)
         start = time.perf_counter()
-        run(job, keep, plan=Plan(operations, size))
+        run(job, keep, plan=Plan(graph, size))
         return found, time.perf_counter() - start
 
 
@@ -119,7 +119,7 @@ def memory(name: str, size: int) -> None:
     with torch.inference_mode():
         network(x)
     taken = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before) / size**2
-    least = planning.whole_memory(Network(describe(network).nodes, (size, size))) / size**2
+    least = planning.whole_memory(Network(trace(network).nodes, (size, size))) / size**2
     print(
         f"{name:12} {taken:6.0f} bytes a pixel, at least {least:5.0f}: {taken / least:.1f} times", flush=True
     )

@@ -485,7 +485,7 @@ ONE = {"steps": 1}
 NOISY = {"noise_depth": 2}
 STYLE: dict[str, Change] = {
     "generator": Change(
-        lambda r: r.header.generator.name,
+        lambda r: r.header.generator["name"],
         {"generator": "pyramid", "set": ["channels=1", "scales=2"]},
         then="pyramid",
     ),
@@ -522,7 +522,7 @@ STYLE: dict[str, Change] = {
     "vgg_padding": Change(losses("style"), {"vgg_padding": False}, ONE),
     "pool": Change(losses("style"), {"pool": "average"}, ONE),
     "noise_depth": Change(
-        lambda r: r.header.generator.noise_depth,  # type: ignore[attr-defined]
+        lambda r: r.header.generator["noise_depth"],
         {"noise_depth": 2},
         then=2,
     ),
@@ -567,13 +567,13 @@ LOGISTICS_ALONE = {"weights", "offline", "device", "workers", "init"}
 TEXTURE: dict[str, Change] = {
     **{f.name: STYLE[f.name] for f in dataclasses.fields(runs.Run) if f.name not in ALONE},
     "generator": Change(
-        lambda r: r.header.generator,
+        lambda r: r.header.spec(),
         {"generator": "pyramid", "set": ["channels=1", "scales=2"]},
         then=specs.Pyramid(channels=1, scales=2, photo=False, noise_depth=2, padding="circular"),
     ),
     "set": Change(lambda r: len(r.weights), {"set": ["channels=6,4"]}),
     "noise_depth": Change(
-        lambda r: r.header.generator.noise_depth,  # type: ignore[attr-defined]
+        lambda r: r.header.generator["noise_depth"],
         {"noise_depth": 3},
         then=3,
     ),
@@ -826,7 +826,7 @@ def test_a_generator_of_ones_own_is_trained(studio: tiny.Studio, trained: Run) -
         "from torch import nn\n\n\nclass Mine(nn.Sequential):\n    def __init__(self, kernel=3):\n"
         "        super().__init__(nn.Conv2d(3, 3, kernel, padding=kernel // 2), nn.Sigmoid())\n"
     )
-    spec = trained(generator=f"{file}:Mine", set=["kernel=5"]).header.generator
+    spec = trained(generator=f"{file}:Mine", set=["kernel=5"]).header.spec()
     assert isinstance(spec, specs.Custom)
     assert spec.options == ("kernel=5",)
 

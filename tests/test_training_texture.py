@@ -46,7 +46,7 @@ def test_a_texture_is_learned_and_drawn(studio: tiny.Studio) -> None:
     totals = [sum(line["losses"].values()) for line in result.records if "losses" in line]
     assert totals[-1] < 0.7 * totals[0]
     header = result.header
-    assert (header.kind, header.generator.name, header.licence) == ("texture", "multiscale", "CC0-1.0")
+    assert (header.kind, header.generator["name"], header.licence) == ("texture", "multiscale", "CC0-1.0")
     assert header.training["styles"] == ["painting.png"]
     assert header.training["step"] == 40
     assert header.thumbnail

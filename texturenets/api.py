@@ -55,9 +55,7 @@ class Style:
         return self.header.name
 
     def __repr__(self) -> str:
-        return (
-            f"Style({self.name!r}, {self.header.generator.name}, {self.engine.name} {self.engine.precision})"
-        )
+        return f"Style({self.name!r}, {self.header.generator['name']}, {self.engine.name} {self.engine.precision})"
 
     def __call__(
         self,

@@ -12,10 +12,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from texturenets import engines, modelfile, noise, specs
-from texturenets.engines.facts import Facts
+from texturenets import engines, modelfile, noise
 from texturenets.errors import UserError, unknown
 from texturenets.files import whole
+from texturenets.graph import IOSpec
 
 TOLERANCE = 1e-3
 """How far 999 of 1000 values may be from PyTorch's, of a range of 1: a quarter of a step of 8 bits."""
@@ -33,7 +33,7 @@ class Exported:
 Run = Callable[[list[Any]], Any]
 
 
-def metadata(header: modelfile.Header, facts: Facts) -> dict[str, str]:
+def metadata(header: modelfile.Header, facts: IOSpec) -> dict[str, str]:
     """What an exported file says of itself."""
     pictures = "RGB, float32, 0 to 1, (batch, 3, height, width)"
     said = {
@@ -43,7 +43,7 @@ def metadata(header: modelfile.Header, facts: Facts) -> dict[str, str]:
         "terms": header.terms,
         "source": header.source,
         "texturenets": header.version,
-        "generator": json.dumps(specs.to_dict(header.generator)),
+        "generator": json.dumps(header.generator),
         "pixels": f"in and out: {pictures}; the output is to be clamped to 0 and 1",
         "sizes": f"height and width are {facts.stride}"
         if facts.fixed
@@ -118,7 +118,7 @@ def export(path: Path, to: str, out: Path, generator: Callable[..., Any] | str |
     """
     suffix(to)
     header = modelfile.read_header(path)
-    graph, facts = engines.convert(path, generator)
+    graph, facts = engines.convert(path)
     files, run = FORMATS[to][1](graph, metadata(header, facts), out)
     try:
         sizes, difference = _compare(path, facts, run, generator)
@@ -130,7 +130,7 @@ def export(path: Path, to: str, out: Path, generator: Callable[..., Any] | str |
 
 
 def _compare(
-    path: Path, facts: Facts, run: Run, generator: Callable[..., Any] | str | None
+    path: Path, facts: IOSpec, run: Run, generator: Callable[..., Any] | str | None
 ) -> tuple[list[tuple[int, int, int]], float]:
     """Batches, heights and widths tried, and the largest difference from PyTorch."""
     reference = engines.load(path, "torch", "cpu", "float32", generator)

@@ -51,7 +51,7 @@ def export(
 
         if output is None or output.is_file():
             raise UserError("--to web writes a folder: name one, with --output FOLDER")
-        print(staticpage.write([modelfile.find(name) for name in models], output, runtime, generator))
+        print(staticpage.write([modelfile.find(name) for name in models], output, runtime))
         return
     if runtime is not None:
         raise UserError(f"--runtime is for --to web, not --to {to}")

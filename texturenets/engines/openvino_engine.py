@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from texturenets.arrays import A, like, present, to_numpy
 from texturenets.engines.cache import Entry, compiled_suffix
-from texturenets.engines.facts import Facts
 from texturenets.errors import UserError
+from texturenets.graph import IOSpec
 
 HINTS = {"float32": "f32", "bf16": "bf16"}
 
@@ -82,7 +82,7 @@ class OpenVINOEngine:
     def __init__(
         self,
         graph: bytes,
-        facts: Facts,
+        facts: IOSpec,
         precision: str = "auto",
         entry: Entry | None = None,
         threads: int | None = None,

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from texturenets.arrays import A, like, present, to_tensor
-from texturenets.engines.facts import Facts
 from texturenets.engines.narrow import rewritten
+from texturenets.graph import IOSpec
 
 GRAPHS = 4
 """Sizes for which the kernel launches of a pass stay recorded; each holds the maps of one pass."""
@@ -19,13 +19,13 @@ GRAPHS = 4
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def facts_of(network: nn.Module, least: int = 1) -> Facts:
+def facts_of(network: nn.Module, least: int = 1) -> IOSpec:
     """What `network`, one of `texturenets.generators`, takes."""
     noise = tuple(getattr(network, "noise", ()))
     channels = 3 if getattr(network, "photo", True) else 0
     fixed = hasattr(network, "size")
     margin = int(getattr(network, "margin", 0))
-    return Facts(int(getattr(network, "stride", 1)), least, channels, noise, fixed, margin)
+    return IOSpec(int(getattr(network, "stride", 1)), least, channels, noise, fixed, margin)
 
 
 @dataclass

@@ -263,8 +263,9 @@ class Training(Generic[R]):
 
     def _start_from(self, path: Path) -> None:
         header = modelfile.read_header(path)
-        if header.generator != self.spec:
-            raise UserError(f"--init {path}: its network is {header.generator}, this run's is {self.spec}")
+        spec = header.spec()
+        if spec != self.spec:
+            raise UserError(f"--init {path}: its network is {spec}, this run's is {self.spec}")
         other, _ = modelfile.load(path, self.custom)
         self.network.load_state_dict(other.state_dict())
 

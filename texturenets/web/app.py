@@ -179,7 +179,7 @@ def _routes(app: FastAPI, service: Service) -> None:
                 {
                     "name": name,
                     "kind": known.header.kind,
-                    "generator": known.header.generator.name,
+                    "generator": known.header.generator["name"],
                     "licence": known.header.licence,
                     "terms": known.header.terms,
                     "thumbnail": f"/v1/models/{name}/thumbnail" if known.header.thumbnail else None,
