@@ -25,6 +25,7 @@ from texturenets.devices import is_out_of_memory
 from texturenets.errors import UserError
 from texturenets.files import sweep, whole
 from texturenets.generators import build
+from texturenets.generators.trace import trace
 from texturenets.losses import Objective, Terms
 from texturenets.noise import NoiseInput
 from texturenets.training import checkpoint, memory, setup
@@ -129,6 +130,8 @@ class Training(Generic[R]):
         self.network = build(self.spec, custom=self.custom).to(self.device)
         self.noise: tuple[NoiseInput, ...] = getattr(self.network, "noise", ())
         self._check_network()
+        if self.custom is not None and self.logistics.engine != "torch":
+            trace(self.network)  # what no graph can hold is told now, and not when the model is written
         if self.device.type in ("cpu", "cuda"):
             self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.logistics.init:
