@@ -30,12 +30,11 @@ __all__ = ["Converted", "Format", "convert", "detect", "save"]
 
 Format = Literal["torch7", "pytorch", "tensorflow", "onnx", "texturenets"]
 
-TITLES: Final[dict[Format, str]] = {
+TITLES: Final[dict[str, str]] = {
     "torch7": "Torch7",
     "pytorch": "PyTorch",
     "tensorflow": "TensorFlow",
     "onnx": "ONNX",
-    "texturenets": "texturenets",
 }
 
 
