@@ -250,7 +250,7 @@ def attempt(path: Path, kind: str) -> str:
     try:
         if kind in ("t7", "pth", "onnx"):
             made = conversion.convert(path)
-            network = build(made.header.generator)
+            network = build(made.header.spec())
             network.load_state_dict(made.state)
             run(network)
             outcome = "model"

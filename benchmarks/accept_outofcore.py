@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from texturenets import modelfile, specs
 from texturenets.generators import build
-from texturenets.generators.operations import describe
+from texturenets.generators.trace import trace
 from texturenets.outofcore.regions import Region
 from texturenets.outofcore.run import Job, Plan, run
 from texturenets.outofcore.sources import InMemory
@@ -59,7 +59,7 @@ def in_pieces(
     network: nn.Module, x: Tensor, tile: tuple[int, int], precision: torch.dtype
 ) -> tuple[Tensor, float]:
     """What comes out in tiles, and the seconds that it took."""
-    operations = describe(network)
+    graph = trace(network)
     size = (x.shape[2], x.shape[3])
     found = torch.empty_like(x)
 
@@ -67,12 +67,12 @@ def in_pieces(
         found[:, :, place.top : place.bottom, place.left : place.right] = y
 
     stride = int(getattr(network, "stride", 1))
-    photo = next(i for i, node in enumerate(operations.nodes) if node.operation == "photo")
+    photo = next(i for i, node in enumerate(graph.nodes) if node.operation == "photo")
     with tempfile.TemporaryDirectory() as folder:
         inputs = {photo: InMemory(x)}
-        job = Job(operations, size, stride, inputs, Path(folder), 1 << 33, precision=precision, tile=tile)
+        job = Job(graph, size, stride, inputs, Path(folder), 1 << 33, precision=precision, tile=tile)
         start = time.perf_counter()
-        run(job, keep, plan=Plan(operations, size))
+        run(job, keep, plan=Plan(graph, size))
         return found, time.perf_counter() - start
 
 

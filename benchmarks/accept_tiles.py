@@ -48,7 +48,7 @@ def main() -> int:
     missed = []
     for name in options.models:
         texture = api.load_texture(name)
-        if not wraps_around(texture.header.generator):
+        if not wraps_around(texture.header.spec()):
             print(f"{name}: its network does not wrap around")
             return 1
         sums = {axis: [0.0, 0.0] for axis in ("x", "y")}

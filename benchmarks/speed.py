@@ -41,12 +41,13 @@ import torch.nn.functional as F
 from steps import BATCH, Steps
 
 from texturenets import engines, image, kernels, modelfile, noise, sizes, squares
-from texturenets.engines.graph import to_onnx
 from texturenets.engines.onnx_engine import ONNXEngine
 from texturenets.engines.openvino_engine import OpenVINOEngine, no_telemetry
 from texturenets.engines.openvino_engine import core as openvino_core
 from texturenets.engines.torch_engine import TorchEngine
 from texturenets.generators import build
+from texturenets.generators.trace import trace
+from texturenets.graph.onnx import to_onnx
 from texturenets.layers import PaddedConv
 from texturenets.specs import GeneratorSpec, Johnson, Pyramid, Residual
 from texturenets.training.memory import keep_freed_memory
@@ -105,8 +106,9 @@ def engines_of(spec: GeneratorSpec) -> dict[str, Any]:
     """The network of `spec` with random weights, by each engine."""
     torch.manual_seed(0)
     network = build(spec).eval()
-    model, facts = to_onnx(network)
-    split = to_onnx(network, split=True)[0].SerializeToString()
+    graph = trace(network)
+    model, facts = to_onnx(graph), graph.io_spec
+    split = to_onnx(graph, split=True).SerializeToString()
     plain = model.SerializeToString()
     native = "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     made: dict[str, Any] = {
@@ -291,7 +293,7 @@ def sample(args: argparse.Namespace) -> list[str]:
     """Textures from noise."""
     network = build(TEXTURE).eval()
     made = engines_of(TEXTURE)
-    facts = to_onnx(network)[1]
+    facts = trace(network).io_spec
     rates = floor.measure()
     texts = []
     for batch in (1, 16):

@@ -245,7 +245,7 @@ def test_in_pieces_seed_level_and_margin_are_the_same(
 
 def test_header_and_name(style: api.Style) -> None:
     assert style.name == "tiny"
-    assert style.header.generator == TINY
+    assert style.header.spec() == TINY
     assert (style.engine.name, style.engine.precision) == ("torch", "float32")
 
 

@@ -33,7 +33,7 @@ OPTIONAL = [
         "lightning_utilities",
         "multipart",
     ),
-    *("nncf", "onnx", "onnxruntime", "openvino", "pandas", "pillow_heif", "playwright", "prometheus_client"),
+    *("onnx", "onnxruntime", "openvino", "pandas", "pillow_heif", "playwright", "prometheus_client"),
     *("pyarrow", "pyvips", "ray", "skimage", "tensorboard", "torchmetrics", "uvicorn"),
 ]
 
@@ -66,7 +66,6 @@ COMMANDS: list[tuple[str, str | None]] = [
     ("stylize --webcam", "video"),
     ("stylize a.png --engine openvino", "openvino"),
     ("stylize a.png --engine onnx", "onnx"),
-    ("stylize a.png --precision int8", "openvino"),
     ("stylize a.png -o out/ --cluster", "cluster"),
     ("stylize s3://bucket/a.png -o out/ --cluster auto", "cluster"),
     ("stylize huge.png --memory 200M -o large.png", "large"),
@@ -80,7 +79,6 @@ COMMANDS: list[tuple[str, str | None]] = [
     ("convert network.onnx", None),
     ("export style.safetensors --to onnx", "onnx"),
     ("export style.safetensors --to openvino", "openvino"),
-    ("export style.safetensors --to openvino --calibrate .", "quantize"),
     ("export style.safetensors --to web -o page/", "onnx"),
     ("serve", "web"),
     ("serve --no-page", "web"),

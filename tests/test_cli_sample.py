@@ -161,7 +161,6 @@ def test_engines(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["bark", "--count", "0"], "--count 0"),
         (["bark", "--batch-size", "0"], "--batch-size 0"),
         (["bark", "--batch-size", "2", "--sheet"], "--batch-size"),
-        (["bark", "--precision", "int8"], "bark is no style"),
         (["bark", "--hold", "3"], "scales 4, 2, 1"),
         (["bark", "--hold", "coarse"], "32,16"),
         (["bark", "--noise-level", "much"], "32=0.5,1=0"),

@@ -25,7 +25,7 @@ TRANSFORMER = Johnson(
 
 
 def draw(converted: Converted, x: Tensor) -> Tensor:
-    network = build(converted.header.generator).eval()
+    network = build(converted.header.spec()).eval()
     network.load_state_dict(converted.state)
     with torch.no_grad():
         y: Tensor = network(x)
@@ -62,7 +62,7 @@ def test_pytorch_examples_is_our_johnson(tmp_path: Path, old: bool, layout: str)
     else:
         torch.save(state, path, _use_new_zipfile_serialization=layout == "zip")
     converted = convert(path)
-    assert converted.header.generator == TRANSFORMER
+    assert converted.header.spec() == TRANSFORMER
     assert converted.header.kind == "style"
     x = torch.rand(1, 3, 24, 32)
     wanted = transformer_net(state, x * 255) / 255
@@ -72,7 +72,7 @@ def test_pytorch_examples_is_our_johnson(tmp_path: Path, old: bool, layout: str)
 def test_a_prefix_does_not_matter(tmp_path: Path) -> None:
     state = {f"module.{k}": v for k, v in published.transformer_net().items()}
     torch.save({"epoch": 2, "state_dict": state}, tmp_path / "a.pth")
-    assert convert(tmp_path / "a.pth").header.generator == TRANSFORMER
+    assert convert(tmp_path / "a.pth").header.spec() == TRANSFORMER
 
 
 @pytest.mark.parametrize("name", ["in5.bias", "res2.conv1.conv2d.bias"])
@@ -133,7 +133,7 @@ def test_fast_style_transfer(tmp_path: Path, layout: str) -> None:
     converted = convert(path)
     assert converted.header.name == "wave"
     assert converted.tried == (layout == "raw")
-    assert isinstance(converted.header.generator, Graph)
+    assert isinstance(converted.header.spec(), Graph)
     x = torch.rand(1, 3, 24, 16)
     wanted = fast_style_transfer(variables, x * 255) / 255
     torch.testing.assert_close(draw(converted, x), wanted, rtol=0, atol=1e-4)

@@ -486,7 +486,7 @@ ONE = {"steps": 1}
 NOISY = {"noise_depth": 2}
 STYLE: dict[str, Change] = {
     "generator": Change(
-        lambda r: r.header.generator.name,
+        lambda r: r.header.generator["name"],
         {"generator": "pyramid", "set": ["channels=1", "scales=2"]},
         then="pyramid",
     ),
@@ -523,7 +523,7 @@ STYLE: dict[str, Change] = {
     "vgg_padding": Change(losses("style"), {"vgg_padding": False}, ONE),
     "pool": Change(losses("style"), {"pool": "average"}, ONE),
     "noise_depth": Change(
-        lambda r: r.header.generator.noise_depth,  # type: ignore[attr-defined]
+        lambda r: r.header.generator["noise_depth"],
         {"noise_depth": 2},
         then=2,
     ),
@@ -561,20 +561,20 @@ LOGISTICS: dict[str, Change] = {
     "licence": Change(lambda r: r.header.licence, {"licence": "CC0-1.0"}, then="CC0-1.0"),
     "terms": Change(lambda r: r.header.terms, {"terms": "photos of mine"}, then="photos of mine"),
 }
-LOGISTICS_ALONE = {"weights", "offline", "device", "workers", "init"}
+LOGISTICS_ALONE = {"weights", "offline", "device", "workers", "init", "engine"}
 
 
 # Of a texture: what is common is seen at the same things.
 TEXTURE: dict[str, Change] = {
     **{f.name: STYLE[f.name] for f in dataclasses.fields(runs.Run) if f.name not in ALONE},
     "generator": Change(
-        lambda r: r.header.generator,
+        lambda r: r.header.spec(),
         {"generator": "pyramid", "set": ["channels=1", "scales=2"]},
         then=specs.Pyramid(channels=1, scales=2, photo=False, noise_depth=2, padding="circular"),
     ),
     "set": Change(lambda r: len(r.weights), {"set": ["channels=6,4"]}),
     "noise_depth": Change(
-        lambda r: r.header.generator.noise_depth,  # type: ignore[attr-defined]
+        lambda r: r.header.generator["noise_depth"],
         {"noise_depth": 3},
         then=3,
     ),
@@ -827,9 +827,25 @@ def test_a_generator_of_ones_own_is_trained(studio: tiny.Studio, trained: Run) -
         "from torch import nn\n\n\nclass Mine(nn.Sequential):\n    def __init__(self, kernel=3):\n"
         "        super().__init__(nn.Conv2d(3, 3, kernel, padding=kernel // 2), nn.Sigmoid())\n"
     )
-    spec = trained(generator=f"{file}:Mine", set=["kernel=5"]).header.generator
+    spec = trained(generator=f"{file}:Mine", set=["kernel=5"]).header.spec()
     assert isinstance(spec, specs.Custom)
     assert spec.options == ("kernel=5",)
+
+
+def test_what_no_graph_can_hold_is_told_before_a_step_is_done(studio: tiny.Studio, trained: Run) -> None:
+    file = studio.root / "sorting.py"
+    file.write_text(
+        "from torch import nn\n\n\nclass Sorting(nn.Conv2d):\n    def __init__(self, **_):\n"
+        "        super().__init__(3, 3, 1)\n        self.stride = 1\n\n    def forward(self, x):\n"
+        "        return nn.functional.conv2d(x, self.weight, self.bias).sort(dim=3).values\n"
+    )
+    refused = studio.run(generator=f"{file}:Sorting", steps=1)
+    assert refused.status == 2
+    assert "the step 'sort' is not among those" in refused.error
+    assert refused.error.endswith("use --engine torch\n")
+    assert not refused.model.exists()
+    made = trained(generator=f"{file}:Sorting", engine="torch", steps=1)
+    assert modelfile.read_graph(made.model) is None
 
 
 @pytest.mark.parametrize("normalization", ["instance", "batch"])

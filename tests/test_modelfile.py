@@ -9,6 +9,8 @@ import io
 import json
 import os
 import struct
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from texturenets import modelfile, specs
+from texturenets import convert, modelfile, specs
 from texturenets.errors import UserError
 from texturenets.generators import build
 
@@ -75,9 +77,9 @@ def test_weights_come_back_in_half_precision_and_the_header_as_it_was(
         assert torch.equal(half, value.half().float()), name
         assert not torch.equal(value, torch.zeros_like(value)) or torch.equal(half, value)
     assert not any(p.requires_grad for p in loaded.parameters())
-    # Two bytes a weight and the header: nothing else is in there.
+    # Two bytes a weight, the header and the graph: nothing else is in there.
     weights = 2 * sum(v.numel() for v in network.state_dict().values())
-    assert weights < path.stat().st_size < weights + 6000
+    assert weights < path.stat().st_size < weights + 8000
     x = torch.rand(1, 3, 32, 32)
     y, z = network.eval()(x), loaded(x)
     assert 0 < (y - z).abs().max() < 0.01
@@ -102,6 +104,60 @@ def test_a_file_of_a_later_format_is_refused_by_name(path: Path) -> None:
         modelfile.read_header(path)
     with pytest.raises(UserError, match=message):
         modelfile.load(path)
+
+
+def test_a_file_of_the_first_format_is_refused_and_converted(
+    network: torch.nn.Module, path: Path, tmp_path: Path
+) -> None:
+    before = {name: value.float() for name, value in load_file(path).items()}
+    rewrite(path, format=1, graph=None)
+    with pytest.raises(UserError, match=f"{path} has model format 1, .*: texturenets convert {path}$"):
+        modelfile.load(path)
+    made = convert.convert(path, name="again")
+    convert.save(made, tmp_path / "new.safetensors")
+    loaded, found = modelfile.load(tmp_path / "new.safetensors")
+    assert (found.name, found.spec(), found.licence) == ("again", SPEC, "CC0-1.0")
+    assert all(torch.equal(value, before[name]) for name, value in loaded.state_dict().items())
+    with pytest.raises(UserError, match="is a model of texturenets already"):
+        convert.convert(tmp_path / "new.safetensors")
+
+
+def test_code_of_ones_own_of_the_first_format_is_run_if_asked(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(CODE)
+    path = tmp_path / "a.safetensors"
+    modelfile.save(
+        build(spec := specs.make(f"{file}:Mine"), custom=f"{file}:Mine"), header(generator=spec), path
+    )
+    rewrite(path, format=1, graph=None)
+    with pytest.raises(UserError, match="not run unasked"):
+        convert.convert(path)
+    assert convert.convert(path, generator=f"{file}:Mine").header.custom
+
+
+def test_the_graph_and_its_weights_are_read_without_torch(network: torch.nn.Module, path: Path) -> None:
+    program = (
+        "import sys; sys.modules['torch'] = None; from texturenets import modelfile; "
+        f"g = modelfile.read_graph({str(path)!r}); print(len(g.weights), g.io_spec.stride, g.io_spec.least)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(len(network.state_dict())), "4", "4"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"graph": [1]}, "its graph is none"),
+        ({"graph": {"nodes": ["photo", "jump 0"]}}, "unknown operation 'jump'"),
+        ({"graph": {"nodes": ["photo", "conv 0 out=3 kernel=1 weight=gone"]}}, "gone is missing"),
+    ],
+)
+def test_a_damaged_graph_is_refused_with_the_file_named(
+    path: Path, change: dict[str, Any], said: str
+) -> None:
+    rewrite(path, **change)
+    with pytest.raises(UserError, match=f"{path}: .*{said}"):
+        modelfile.read_graph(path)
 
 
 def test_what_a_later_version_says_besides_is_passed_over(path: Path) -> None:
@@ -358,7 +414,13 @@ def test_a_model_with_code_of_its_makers_own_needs_consent(tmp_path: Path) -> No
     network = build(spec, custom=f"{file}:Mine")
     path = tmp_path / "a.safetensors"
     modelfile.save(network, header(generator=spec), path)
-    assert modelfile.read_header(path).generator == spec  # read without running anything
+    assert modelfile.read_header(path).spec() == spec  # read without running anything
+    x = torch.rand(1, 3, 8, 8)
+    assert torch.allclose(modelfile.load(path)[0](x), network(x), atol=1e-3)  # by its graph, without the code
+    graph = modelfile.read_graph(path)
+    assert graph is not None
+    assert set(graph.weights) == {"0.weight", "0.bias"}
+    rewrite(path, graph=None)
     with pytest.raises(UserError, match=r"not run unasked: .*--generator"):
         modelfile.load(path)
     moved = file.rename(tmp_path / "elsewhere.py")

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from texturenets import noise, specs
 from texturenets.errors import UserError
 from texturenets.generators import build
-from texturenets.generators.operations import describe
 from texturenets.generators.refined import Refined
+from texturenets.generators.trace import trace
 from texturenets.outofcore import plan as planning
 from texturenets.outofcore.regions import Region, merge, wrapped
 from texturenets.outofcore.run import Job, Plan, run
@@ -124,11 +124,11 @@ def tiled(
     precision: torch.dtype = torch.float32,
 ) -> Tensor:
     """What it gives in tiles of that size."""
-    operations = describe(network)
+    graph = trace(network)
     size = (x.shape[2], x.shape[3])
     inputs: dict[int, Source] = {}
     maps = iter(maps_of(network, x))
-    for i, node in enumerate(operations.nodes):
+    for i, node in enumerate(graph.nodes):
         if node.operation == "photo":
             inputs[i] = InMemory(x)
         elif node.operation == "noise":
@@ -139,8 +139,8 @@ def tiled(
         found[:, :, place.top : place.bottom, place.left : place.right] = y
 
     stride = int(getattr(network, "stride", 1))
-    job = Job(operations, size, stride, inputs, folder, 1 << 30, precision=precision, tile=tile)
-    run(job, keep, plan=Plan(operations, size, exact=exact))
+    job = Job(graph, size, stride, inputs, folder, 1 << 30, precision=precision, tile=tile)
+    run(job, keep, plan=Plan(graph, size, exact=exact))
     return found
 
 
@@ -210,21 +210,12 @@ def test_code_that_cannot_be_taken_apart_is_named() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return x if x.sum() > 0 else -x
 
-    class Pooling(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.pool = nn.AdaptiveAvgPool2d(1)
-
-        def forward(self, x: Tensor) -> Tensor:
-            return x * self.pool(x)
-
     for network, words in (
         (Sorted(), "step 'sort'"),
         (Branching(), "cannot be read step by step"),
-        (Pooling(), "layer AdaptiveAvgPool2d"),
     ):
         with pytest.raises(UserError, match=words):
-            describe(network)
+            trace(network)
 
 
 def test_other_peoples_layers(tmp_path: Path) -> None:
@@ -257,8 +248,8 @@ def test_other_peoples_layers(tmp_path: Path) -> None:
 
 
 def test_more_memory_makes_larger_tiles_and_none_is_refused() -> None:
-    operations = describe(network_of("johnson"))
-    plan = Plan(operations, (4096, 4096))
+    graph = trace(network_of("johnson"))
+    plan = Plan(graph, (4096, 4096))
     one = plan.passes[3]
     small, large = (planning.tiling(plan.network, one, 4, memory) for memory in (10**7, 10**8))
     assert small.memory <= 10**7 < large.memory <= 10**8
@@ -269,7 +260,7 @@ def test_more_memory_makes_larger_tiles_and_none_is_refused() -> None:
 
 def test_what_is_kept_is_written_before_it_is_read() -> None:
     for name in SMALL:
-        plan = Plan(describe(network_of(name)), (512, 512))
+        plan = Plan(trace(network_of(name)), (512, 512))
         written: set[int] = set()
         for one in plan.passes:
             assert one.read <= written
@@ -278,7 +269,7 @@ def test_what_is_kept_is_written_before_it_is_read() -> None:
 
 
 def test_the_shipped_kind_keeps_tens_of_bytes_a_pixel_not_hundreds() -> None:
-    plan = Plan(describe(build(specs.Residual())), (2048, 2048))
+    plan = Plan(trace(build(specs.Residual())), (2048, 2048))
     assert 8 <= plan.disk / 2048**2 <= 40
 
 

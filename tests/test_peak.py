@@ -15,9 +15,10 @@ from torch import nn
 
 from texturenets import budget, engines, modelfile
 from texturenets.budget import Budget
-from texturenets.engines import Facts, peak, torch_engine
+from texturenets.engines import peak, torch_engine
 from texturenets.engines.torch_engine import TorchEngine
 from texturenets.errors import UserError
+from texturenets.graph import IOSpec
 from texturenets.outofcore.pieces import Pieces
 
 
@@ -32,9 +33,9 @@ def graph(*nodes: Any) -> Any:
 def test_maps_share_blocks_where_their_lives_do_not_meet() -> None:
     chain = [helper.make_node("Relu", [a], [b]) for a, b in (["photo", "x"], ["x", "y"], ["y", "z"])]
     model = graph(*chain, helper.make_node("Add", ["z", "x"], ["picture"]))
-    assert peak.numbers(model, Facts()) == (3 * 3, 3 * 3)
+    assert peak.numbers(model, IOSpec()) == (3 * 3, 3 * 3)
     straight = graph(*chain, helper.make_node("Relu", ["z"], ["picture"]))
-    assert peak.numbers(straight, Facts(stride=4, least=300)) == (3 * 2, 3 * 2)
+    assert peak.numbers(straight, IOSpec(stride=4, least=300)) == (3 * 2, 3 * 2)
     # A block is as large as its largest map: 12, where at most 7 numbers are alive at once.
     assert peak._blocks([(0, 1, 6), (1, 2, 1), (2, 3, 1), (3, 4, 6)]) == 12
 
@@ -51,7 +52,7 @@ def test_of_the_shipped_styles_24_megapixels_take_4_gigabytes() -> None:
 def fitting(taken: int, *, memory: int, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]) -> bool:
     """Whether a network of the facts of "wave", which takes so many bytes a pixel, is taken to fit."""
     monkeypatch.setattr(budget, "resident", lambda: 300 << 20)
-    engine = SimpleNamespace(facts=Facts(4, 8, margin=16), peak=lambda size: taken * size[0] * size[1])
+    engine = SimpleNamespace(facts=IOSpec(4, 8, margin=16), peak=lambda size: taken * size[0] * size[1])
     pieces = Pieces(modelfile.find("wave"), engine, 64, memory=memory)
     pieces.__dict__["staged"] = object()  # it can be taken apart
     return pieces.fits(size)

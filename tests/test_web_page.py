@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from texturenets import api, image, noise, sizes
-from texturenets.engines import Facts
 from texturenets.errors import UserError
+from texturenets.graph import IOSpec
 from texturenets.noise import NoiseInput
 from texturenets.specs import Residual
 from texturenets.web import runtime, staticpage
@@ -56,7 +56,7 @@ class Third:
 
     name, precision = "third", "float32"
 
-    def __init__(self, facts: Facts) -> None:
+    def __init__(self, facts: IOSpec) -> None:
         self.facts = facts
 
     def __call__(self, x: Any, noises: Any = ()) -> Any:
@@ -66,11 +66,11 @@ class Third:
 def test_the_arithmetic_is_the_packages(ask: Any) -> None:
     random = np.random.default_rng(0)
     inputs = (NoiseInput(3, 4, "uniform"),)
-    plain, noisy = Facts(stride=8, least=16), Facts(stride=8, least=16, noise=inputs)
+    plain, noisy = IOSpec(stride=8, least=16), IOSpec(stride=8, least=16, noise=inputs)
     photo = random.integers(0, 256, (5, 70, 4), dtype=np.uint8)
     photo[..., 3] = 255
     small = random.random((1, 3, 3, 5), dtype=np.float32)
-    settings: list[tuple[Facts, dict[str, Any]]] = [
+    settings: list[tuple[IOSpec, dict[str, Any]]] = [
         (plain, {}),
         (noisy, {"seed": 5}),
         (plain, {"strength": 0.4}),
@@ -116,7 +116,7 @@ def test_the_arithmetic_is_the_packages(ask: Any) -> None:
 
 
 def test_samples_are_cut_from_what_is_drawn(ask: Any) -> None:
-    facts = Facts(stride=16, channels=0, noise=(NoiseInput(1, 1, "uniform"),))
+    facts = IOSpec(stride=16, channels=0, noise=(NoiseInput(1, 1, "uniform"),))
     task = {"call": "sample", "height": 20, "width": 300, "seed": 9}
     (drawn,) = ask({**task, "facts": {**asdict(facts), "smallest": staticpage.TEXTURE_LEAST}})
     there = np.array(drawn, np.float32).reshape(3, 20, 300)

@@ -56,9 +56,7 @@ class Style:
         return self.header.name
 
     def __repr__(self) -> str:
-        return (
-            f"Style({self.name!r}, {self.header.generator.name}, {self.engine.name} {self.engine.precision})"
-        )
+        return f"Style({self.name!r}, {self.header.generator['name']}, {self.engine.name} {self.engine.precision})"
 
     def __call__(
         self,
@@ -238,9 +236,8 @@ def load(
     `engine` is "torch", "openvino", "onnx", or "auto": the fastest that is installed. `precision` is "float32",
     "bf16", "fp16", as far as the engine has it, or "auto": half precision where the device computes in it, but
     float32 with PyTorch on a processor. In half precision a pixel may differ by some 255ths from float32
-    (docs/performance.md); "int8" is OpenVINO's, for a style that `texturenets export --calibrate` has quantized on
-    this machine. The result's `engine` says what was taken. After `fork()` no engine computes: load it in the child
-    (docs/cluster.md).
+    (docs/performance.md). The result's `engine` says what was taken. After `fork()` no engine computes: load it in
+    the child (docs/cluster.md).
     `generator`: for a model whose network is code of somebody's own, that code, which is then run:
     "FILE.py:CLASS", or the class itself. Of styles only, `memory`: what may be taken, in bytes or as "2G"; by
     default a share of what is free; `spool`: a folder for what does not fit.

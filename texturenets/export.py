@@ -8,17 +8,14 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
-from texturenets import engines, modelfile, noise, specs
-from texturenets.engines.facts import Facts
-from texturenets.errors import UserError, counted, unknown
+from texturenets import engines, modelfile, noise
+from texturenets.errors import UserError, unknown
 from texturenets.files import whole
-
-if TYPE_CHECKING:
-    from texturenets.quantize import Cost
+from texturenets.graph import IOSpec
 
 TOLERANCE = 1e-3
 """How far 999 of 1000 values may be from PyTorch's, of a range of 1: a quarter of a step of 8 bits."""
@@ -36,7 +33,7 @@ class Exported:
 Run = Callable[[list[Any]], Any]
 
 
-def metadata(header: modelfile.Header, facts: Facts) -> dict[str, str]:
+def metadata(header: modelfile.Header, facts: IOSpec) -> dict[str, str]:
     """What an exported file says of itself."""
     pictures = "RGB, float32, 0 to 1, (batch, 3, height, width)"
     said = {
@@ -46,7 +43,7 @@ def metadata(header: modelfile.Header, facts: Facts) -> dict[str, str]:
         "terms": header.terms,
         "source": header.source,
         "texturenets": header.version,
-        "generator": json.dumps(specs.to_dict(header.generator)),
+        "generator": json.dumps(header.generator),
         "pixels": f"in and out: {pictures}; the output is to be clamped to 0 and 1",
         "sizes": f"height and width are {facts.stride}"
         if facts.fixed
@@ -64,7 +61,7 @@ def metadata(header: modelfile.Header, facts: Facts) -> dict[str, str]:
     return {key: value for key, value in said.items() if value}
 
 
-def _write_onnx(graph: bytes, said: dict[str, str], facts: Facts, out: Path) -> tuple[list[Path], Run]:
+def _write_onnx(graph: bytes, said: dict[str, str], facts: IOSpec, out: Path) -> tuple[list[Path], Run]:
     import onnx
 
     from texturenets.usage import snippet
@@ -77,7 +74,7 @@ def _write_onnx(graph: bytes, said: dict[str, str], facts: Facts, out: Path) -> 
     return [out], _runner(out)
 
 
-def _write_openvino(graph: bytes, said: dict[str, str], _: Facts, out: Path) -> tuple[list[Path], Run]:
+def _write_openvino(graph: bytes, said: dict[str, str], _: IOSpec, out: Path) -> tuple[list[Path], Run]:
     from texturenets.engines import openvino_engine
 
     core = openvino_engine.core()
@@ -99,7 +96,7 @@ def _save_openvino(model: Any, said: dict[str, str], out: Path) -> list[Path]:
     return [weights, out]
 
 
-Write = Callable[[bytes, dict[str, str], Facts, Path], tuple[list[Path], Run]]
+Write = Callable[[bytes, dict[str, str], IOSpec, Path], tuple[list[Path], Run]]
 
 FORMATS: Final[dict[str, tuple[str, Write]]] = {
     "onnx": (".onnx", _write_onnx),
@@ -126,7 +123,7 @@ def export(path: Path, to: str, out: Path, generator: Callable[..., Any] | str |
     """
     suffix(to)
     header = modelfile.read_header(path)
-    graph, facts = engines.convert(path, generator)
+    graph, facts = engines.convert(path)
     files, run = FORMATS[to][1](graph, metadata(header, facts), facts, out)
     try:
         sizes, difference = _compare(path, facts, run, generator)
@@ -137,28 +134,8 @@ def export(path: Path, to: str, out: Path, generator: Callable[..., Any] | str |
     return Exported(files, sizes, difference)
 
 
-def export_eight_bits(
-    path: Path, photos: Path, out: Path, generator: Callable[..., Any] | str | None = None
-) -> tuple[list[Path], Cost]:
-    """Write the style at `path` for OpenVINO in 8 bits, with what that costs on the `photos` it was calibrated on.
-
-    Files as `export`; they are kept in the cache as well, for the engines' precision "int8". Raises UserError as
-    `texturenets.quantize.eight_bits`.
-    """
-    from texturenets.quantize import eight_bits, load_nncf
-
-    load_nncf()  # says so where it is missing, before the work
-    header = modelfile.read_header(path)
-    graph, facts = engines.convert(path, generator, split=True)
-    model, cost = eight_bits(graph, facts, photos)
-    said = {**metadata(header, facts), "bits": f"8, ranges from {counted(cost.photos, 'photo')}"}
-    files = _save_openvino(model, said, out)
-    engines.keep_eight_bits(path, facts, out.read_bytes(), out.with_suffix(".bin").read_bytes())
-    return files, cost
-
-
 def _compare(
-    path: Path, facts: Facts, run: Run, generator: Callable[..., Any] | str | None
+    path: Path, facts: IOSpec, run: Run, generator: Callable[..., Any] | str | None
 ) -> tuple[list[tuple[int, int, int]], float]:
     """Batches, heights and widths tried, and the largest difference from PyTorch."""
     reference = engines.load(path, "torch", "cpu", "float32", generator)

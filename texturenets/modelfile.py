@@ -1,4 +1,8 @@
-"""One `.safetensors` file a model: weights, in half precision, and a JSON header that says all the rest."""
+"""One `.safetensors` file a model: weights, in half precision, and a JSON header that says all the rest.
+
+The header holds the graph (`texturenets.graph`): what runs the network needs nothing else, and no torch to read it.
+The weights are called as in the network's `state_dict`, those that the graph alone has begin with "graph:".
+"""
 
 from __future__ import annotations
 
@@ -13,17 +17,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from texturenets import specs
 from texturenets._version import __version__
 from texturenets.errors import UserError, unknown
 from texturenets.files import whole
+from texturenets.graph import Graph, names_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-FORMAT = 1  # of the header; a file of a later one is refused
+FORMAT = 2  # of the header; a file of another one is refused
+EXTRA = "graph:"  # how the weights begin that the graph has beside the network's own
 ZOO = Path(__file__).parent / "zoo"
 DEEPEST = 16  # objects within one another in a header
 WIDEST = 2**53  # whole numbers, either way: what every reader of JSON holds
@@ -33,20 +40,44 @@ WIDEST = 2**53  # whole numbers, either way: what every reader of JSON holds
 class Header:
     """What a model file says about itself, without its weights.
 
-    `kind`: "style" repaints a photo, "texture" draws from noise. `training`: the options that made it and
-    what came of them. `licence`: of the weights; `terms`: of the pictures that it saw. `thumbnail`: a small
-    JPEG of what it does, base64.
+    `kind`: "style" repaints a photo, "texture" draws from noise. `generator`: what the network was made by, as plain
+    data of a spec (`specs.to_dict`; a spec is turned into it); nobody looks at it who only runs the network.
+    `training`: the options that made it and what came of them. `licence`: of the weights; `terms`: of the pictures
+    that it saw. `thumbnail`: a small JPEG of what it does, base64.
     """
 
     name: str
     kind: Literal["style", "texture"]
-    generator: specs.GeneratorSpec
+    generator: Any
     training: Mapping[str, Any] = field(default_factory=dict)
     licence: str = ""
     terms: str = ""
     source: str = ""
     thumbnail: str = ""
     version: str = __version__
+
+    def __post_init__(self) -> None:
+        given = self.generator
+        plain = specs.to_dict(given) if isinstance(given, specs.GeneratorSpec) else given
+        if not isinstance(plain, Mapping) or not isinstance(plain.get("name"), str):
+            raise UserError("its generator has no name")
+        object.__setattr__(self, "generator", json.loads(json.dumps(plain)))  # lists, as from a file
+
+    def spec(self) -> specs.GeneratorSpec:
+        """The generator, for those who train on. Raises UserError for one that this version does not know."""
+        return specs.from_dict(self.generator)
+
+    def made_by(self, spec: specs.GeneratorSpec) -> bool:
+        """Whether the network was made by `spec`."""
+        try:
+            return self.spec() == spec
+        except UserError:
+            return False
+
+    @property
+    def custom(self) -> bool:
+        """Whether the network is code of somebody's own."""
+        return bool(self.generator["name"] == specs.Custom.name)
 
 
 def save_whole(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
@@ -67,11 +98,20 @@ def save(
 ) -> None:
     """Write `network` with `header` to `path`, its weights in `precision`; the file appears whole.
 
+    A network of the user's own that has no form as a graph is written without one, and needs its code to run.
     Raises UserError where it cannot be written, and where a weight is not finite in that precision.
     """
     import torch
 
+    from texturenets.generators.trace import trace
+
     dtype: torch.dtype = getattr(torch, precision)
+    try:
+        graph = trace(network)
+    except UserError:
+        if not header.custom:
+            raise
+        graph = None
     tensors: dict[str, Tensor] = {}
     for name, value in network.state_dict().items():
         stored = value.to(dtype) if value.is_floating_point() else value
@@ -81,42 +121,81 @@ def save(
                 f"{path}: weight {name} is not finite in {half} precision: train anew with a lower --learning-rate"
             )
         tensors[name] = stored
-    data = {**dataclasses.asdict(header), "generator": specs.to_dict(header.generator), "format": FORMAT}
+    extra = {} if graph is None else {k: v for k, v in graph.weights.items() if k.startswith(EXTRA)}
+    tensors |= {name: torch.tensor(value) for name, value in extra.items()}
+    plain = None if graph is None else graph.to_dict()
+    data = {**dataclasses.asdict(header), "format": FORMAT, "graph": plain}
     save_whole(tensors, Path(path), {"texturenets": json.dumps(data)})
 
 
 def read_header(path: str | Path) -> Header:
     """The header of the model file at `path`, weights unread.
 
-    Raises UserError for what is not a model file of ours or is one of a later format.
+    Raises UserError for what is not a model file of ours or is one of another format.
     """
-    path = Path(path)
+    data = _read(Path(path))
+    known = {f.name for f in dataclasses.fields(Header)}
+    try:
+        header = Header(**{k: v for k, v in data.items() if k in known})
+        _check_types(header)
+        return header
+    except (UserError, ValueError, TypeError) as error:
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: str | Path, error: Exception) -> UserError:
+    return UserError(f"{path}: damaged model header, or one of a later version: {error}")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The JSON of the header."""
     text = _metadata(path)
     if text is None:
         raise UserError(f"{path} holds tensors but no texturenets header; `texturenets convert` may read it")
     try:
-        data = json.loads(text)
+        data: dict[str, Any] = json.loads(text)
         _check_plain(data)
         version = data.pop("format")
         if type(version) is not int:
             raise ValueError(f"its format is {version!r}")
-        if version > FORMAT:
-            raise UserError(
-                f"{path} has model format {version}; this texturenets {__version__} reads up to {FORMAT}: "
-                f"upgrade it (the file was written by {data.get('version', 'a later one')})"
-            )
-        known = {f.name for f in dataclasses.fields(Header)}
-        try:
-            data["generator"] = specs.from_dict(data["generator"])
-        except UserError as error:
-            raise UserError(f"{path}: damaged model header, or one of a later version: {error}") from None
-        header = Header(**{k: v for k, v in data.items() if k in known})
-        _check_types(header)
-        return header
     except RecursionError:
         raise UserError(f"{path}: damaged model header (it is nested too deeply)") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: damaged model header ({error})") from None
+    if version < FORMAT:
+        raise UserError(
+            f"{path} has model format {version}, of an earlier version: texturenets convert {path}"
+        )
+    if version > FORMAT:
+        raise UserError(
+            f"{path} has model format {version}; this texturenets {__version__} reads up to {FORMAT}: "
+            f"upgrade it (the file was written by {data.get('version', 'a later one')})"
+        )
+    return data
+
+
+def read_graph(path: str | Path, *, weights: bool = True) -> Graph | None:
+    """The graph of the model file at `path` with its weights in float32; None where it has none and needs its code.
+
+    `weights`: without them, only what its header says. No torch. Raises UserError as `read_header` does, for a graph
+    that is none and for weights that are missing, do not fit or are not finite.
+    """
+    data = _read(Path(path)).get("graph")
+    if data is None:
+        return None
+    try:
+        if not isinstance(data, dict):
+            raise UserError("its graph is none")
+        graph = Graph.from_dict(data)
+        if weights:
+            names = names_of(graph.nodes)
+            with safe_open(Path(path), "np") as file:
+                there = names.intersection(file.keys())
+                graph.weights.update({name: file.get_tensor(name).astype(np.float32) for name in there})
+            graph.check()
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    return graph
 
 
 def _metadata(path: Path) -> str | None:
@@ -173,19 +252,30 @@ def _check_types(header: Header) -> None:
 def load(path: str | Path, custom: Callable[..., Any] | str | None = None) -> tuple[nn.Module, Header]:
     """Network (float32, evaluation mode, CPU) and header of the model file at `path`.
 
-    `custom`: the user's consent to run a generator of someone's own, as `generators.build` takes it. Raises
-    UserError as `read_header` does, for code that is not to be run, and where the weights do not fit.
+    `custom`: the user's consent to run a generator of someone's own, as `generators.build` takes it; without it
+    the network is its graph. Raises UserError as `read_header` does, for code that is not to be run, and where the
+    weights do not fit.
     """
     import torch
 
     from texturenets.generators import build
+    from texturenets.generators.graph import GraphGenerator
 
     header = read_header(path)
+    if header.custom and custom is None:
+        graph = read_graph(path)
+        if graph is not None:
+            return GraphGenerator(graph).eval().requires_grad_(False), header
+    try:
+        spec = header.spec()
+    except UserError as error:
+        raise _damaged(path, error) from None
     with safe_open(Path(path), "pt") as file:
-        shapes = {k: tuple(file.get_slice(k).get_shape()) for k in file.keys()}  # noqa: SIM118 (not a mapping)
-        if not isinstance(header.generator, specs.Custom):
-            _check(path, header.generator, shapes)
-        network = build(header.generator, custom=custom)
+        keys = [k for k in file.keys() if not k.startswith(EXTRA)]  # noqa: SIM118 (not a mapping)
+        shapes = {k: tuple(file.get_slice(k).get_shape()) for k in keys}
+        if not header.custom:
+            check_shapes(path, spec, shapes)
+        network = build(spec, custom=custom)
         tensors = {k: file.get_tensor(k) for k in shapes}
     tensors = {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
     for name, value in tensors.items():
@@ -194,11 +284,13 @@ def load(path: str | Path, custom: Callable[..., Any] | str | None = None) -> tu
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
-        raise _misfit(path, header.generator, str(error)) from None
+        raise _misfit(path, spec, str(error)) from None
     return network.eval().requires_grad_(False), header
 
 
-def _check(path: str | Path, generator: specs.GeneratorSpec, shapes: Mapping[str, tuple[int, ...]]) -> None:
+def check_shapes(
+    path: str | Path, generator: specs.GeneratorSpec, shapes: Mapping[str, tuple[int, ...]]
+) -> None:
     """Raise UserError unless the weights of `generator` have these shapes.
 
     Nothing is allocated: a damaged header may speak of a network that no memory holds.

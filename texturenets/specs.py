@@ -16,8 +16,8 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
-from texturenets import nodes as graph_nodes
 from texturenets.errors import UserError, unknown
+from texturenets.graph import shapes
 
 Normalization = Literal["instance", "batch", "none"]
 Padding = Literal["reflect", "replicate", "circular", "zero"]
@@ -385,7 +385,7 @@ class Custom(GeneratorSpec):
 @register
 @dataclass(frozen=True, kw_only=True)
 class Graph(GeneratorSpec):
-    """Any network, as a list of operations: for the networks of other programs. See `texturenets.nodes`.
+    """Any network, as a list of operations: for the networks of other programs. See `texturenets.graph`.
 
     `normalization` and `padding` mean nothing here. Raises UserError for a list that is no network.
     """
@@ -396,7 +396,9 @@ class Graph(GeneratorSpec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        graph_nodes.parse(self.nodes)
+        nodes = shapes.parse(self.nodes, unnamed=True)
+        if nodes[-1].channels != 3:
+            raise UserError("graph generator: its last node does not give three channels")
 
 
 REFERENCE: dict[str, GeneratorSpec] = {
@@ -516,15 +518,6 @@ def make(name: str, settings: Iterable[str] = ()) -> GeneratorSpec:
         except ValueError as expected:
             raise UserError(f"{name} generator: {key}={text!r} is not {expected}") from None
     return cls(**values)
-
-
-def takes_noise(spec: GeneratorSpec) -> bool:
-    """Whether the network takes noise, as far as its spec tells: code of the user's own may."""
-    if isinstance(spec, Graph):
-        return any(line.split()[:1] == ["noise"] for line in spec.nodes)
-    if isinstance(spec, Custom):
-        return True
-    return any(getattr(spec, name, 0) for name in ("noise_depth", "level_noise"))
 
 
 def to_dict(spec: GeneratorSpec) -> dict[str, Any]:

@@ -10,10 +10,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from texturenets import budget, devices, nodes, noise, specs
+from texturenets import budget, devices, noise, specs
 from texturenets.arrays import A, to_numpy, to_tensor
 from texturenets.engines import Engine
 from texturenets.errors import UserError
+from texturenets.graph import parse
 from texturenets.modelfile import Header
 from texturenets.noise import NoiseInput
 
@@ -59,7 +60,7 @@ class Texture:
         return self.header.name
 
     def __repr__(self) -> str:
-        return f"Texture({self.name!r}, {self.header.generator.name}, {self.engine.name} {self.engine.precision})"
+        return f"Texture({self.name!r}, {self.header.generator['name']}, {self.engine.name} {self.engine.precision})"
 
     def sample(
         self,
@@ -276,7 +277,7 @@ class Texture:
         """The network's picture of `maps`, cut to size and clamped."""
         rows, columns = self._axes(tileable)
         around = (0, 0)
-        if tileable and not wraps_around(self.header.generator):
+        if tileable and not wraps_around(self.header.spec()):
             extra = -(-MARGIN // self.stride) * self.stride
             around = (extra if rows else 0, extra if columns else 0)
             maps = [
@@ -326,7 +327,7 @@ def _mixed(a: Array, b: Array, angle: float, distribution: noise.Distribution) -
 def wraps_around(spec: specs.GeneratorSpec) -> bool:
     """Whether what the network draws continues at its other end, at any size that is a multiple of its stride."""
     if isinstance(spec, specs.Graph):
-        lines = nodes.parse(spec.nodes)
+        lines = parse(spec.nodes, unnamed=True)
         return not any(
             line.operation in ("deconv", "crop")
             or (line.operation == "pad" and line.settings["mode"] != "circular")

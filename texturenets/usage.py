@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from texturenets.api import SMALLEST
-from texturenets.engines.facts import Facts
+from texturenets.graph import IOSpec
 
 _PHOTO: Final = """\
 import numpy as np, onnxruntime
@@ -34,7 +34,7 @@ Image.fromarray((255 * y).round().astype("uint8").transpose(1, 2, 0)).save("resu
 """
 
 
-def snippet(facts: Facts, file: str) -> str:
+def snippet(facts: IOSpec, file: str) -> str:
     """A program that repaints photo.jpg, or draws a sample, by the ONNX file called `file` and writes result.png.
 
     It needs numpy, onnxruntime and Pillow, and gives what texturenets gives in float32.

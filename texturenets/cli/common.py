@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 EngineName = Literal["auto", "torch", "openvino", "onnx"]
-Precision = Literal["auto", "float32", "bf16", "fp16", "int8"]
+Precision = Literal["auto", "float32", "bf16", "fp16"]
 _ADDRESS = re.compile(r"local|auto|ray://\S+|([\w.-]+|\[[\da-fA-F:]+\]):\d+")  # of a Ray cluster
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
 

@@ -23,13 +23,15 @@ def convert(
     licence: str | None = None,
     colors_in: str | None = None,
     colors_out: str | None = None,
+    generator: str | None = None,
     quiet: Flag = False,
 ) -> None:
     """Make a model of a network that another program published.
 
     Reads texture_nets and fast-neural-style (Torch7 .t7), pytorch/examples (.model, .pth), fast-style-transfer
-    (TensorFlow checkpoints, folders of raw variables), and ONNX. Nothing in the file is run. The name of the
-    model is printed; `stylize` or `sample` takes it, `models show` says where it came from.
+    (TensorFlow checkpoints, folders of raw variables), ONNX, and models of earlier versions of texturenets. Nothing
+    in the file is run. The name of the model is printed; `stylize` or `sample` takes it, `models show`
+    says where it came from.
 
     Parameters
     ----------
@@ -49,6 +51,8 @@ def convert(
         [default: what the file says, else rgb255].
     colors_out
         ONNX only, what it gives, likewise [default: what the file says, else rgb255].
+    generator
+        FILE.py:CLASS: the network's code, for a model of an earlier version trained with one of your own; it is run.
     quiet
         Print nothing but the model's name, and errors.
     """
@@ -65,7 +69,13 @@ def convert(
     from texturenets import conversion
 
     made = conversion.convert(
-        file, name=name, source=source, licence=licence, colours_in=colors_in, colours_out=colors_out
+        file,
+        name=name,
+        source=source,
+        licence=licence,
+        colours_in=colors_in,
+        colours_out=colors_out,
+        generator=generator,
     )
     made.save(target)
     if not quiet:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from texturenets.cli.common import Flag
-from texturenets.errors import UserError, counted
+from texturenets.errors import UserError
 
 
 def export(
@@ -19,7 +19,6 @@ def export(
     to: Literal["onnx", "openvino", "web"],
     output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
     generator: str | None = None,
-    calibrate: Path | None = None,
     runtime: Path | None = None,
     quiet: Flag = False,
 ) -> None:
@@ -39,9 +38,6 @@ def export(
         for several models [default: the current folder].
     generator
         FILE.py:CLASS: the network's code, for a model trained with one of your own; it is run.
-    calibrate
-        With --to openvino: quantize to 8 bits, with ranges from the photos in this folder. 5 to 22 % faster than bf16
-        and less exact: what it costs is printed.
     runtime
         With --to web: the npm package onnxruntime-web as a file (.tgz) [default: npm fetches it, once].
     quiet
@@ -50,30 +46,18 @@ def export(
     from texturenets import export as exports
     from texturenets import modelfile
 
-    if calibrate is not None and to != "openvino":
-        raise UserError(f"--calibrate is for --to openvino, not --to {to}")
     if to == "web":
         from texturenets.web import staticpage
 
         if output is None or output.is_file():
             raise UserError("--to web writes a folder: name one, with --output FOLDER")
-        print(staticpage.write([modelfile.find(name) for name in models], output, runtime, generator))
+        print(staticpage.write([modelfile.find(name) for name in models], output, runtime))
         return
     if runtime is not None:
         raise UserError(f"--runtime is for --to web, not --to {to}")
     suffix = exports.suffix(to)
     paths = [modelfile.find(name) for name in models]
     for path, out in _plan(paths, output, suffix):
-        if calibrate is not None:
-            files, cost = exports.export_eight_bits(path, calibrate, out, generator)
-            for problem in cost.unreadable:
-                print(f"left out: {problem}", file=sys.stderr)
-            if not quiet:
-                mean, most = 255 * cost.mean, 255 * cost.most
-                far = f"{mean:.1f} of 255 from float32 on average, {most:.0f} at the 99.9th percentile"
-                print(f"{path.stem}: 8 bits; on {counted(cost.photos, 'photo')} {far}", file=sys.stderr)
-            print(*files, sep="\n", flush=True)
-            continue
         done = exports.export(path, to, out, generator)
         if not quiet:
             compared = f"{path.stem}: at most {done.difference:.1e} from PyTorch at {len(done.sizes)} sizes"

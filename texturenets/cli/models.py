@@ -58,7 +58,11 @@ def listing(*, as_json: AsJson = False) -> int:
     table = Table("name", "kind", "generator", "size", "licence", box=None, pad_edge=False)
     for name, (path, header) in models.items():
         table.add_row(
-            name, header.kind, header.generator.name, _bytes(path.stat().st_size), header.licence or "unknown"
+            name,
+            header.kind,
+            header.generator["name"],
+            _bytes(path.stat().st_size),
+            header.licence or "unknown",
         )
     _print_table(table)
     return 2 if problems else 0
@@ -100,15 +104,13 @@ def show(model: str, /, *, as_json: AsJson = False, thumbnail: Path | None = Non
 
 def _facts(name: str, path: Path, header: Header) -> dict[str, Any]:
     """All that a header says but the thumbnail, ready for JSON."""
-    from texturenets import specs
-
     return {
         "name": name,
         "title": header.name,
         "kind": header.kind,
         "file": str(path),
         "bytes": path.stat().st_size,
-        "generator": specs.to_dict(header.generator),
+        "generator": header.generator,
         "training": dict(header.training),
         "licence": header.licence,
         "terms": header.terms,

@@ -150,13 +150,14 @@ def suffix_of(photo: PurePath) -> str:
 
 def several(jobs: Sequence[Job], count: int, model: Path) -> list[Job]:
     """`count` results of each photo for one, numbered. Raises UserError where they would all be the same."""
-    from texturenets import modelfile, specs
+    from texturenets import modelfile
 
     if count < 1:
         raise UserError(f"--count {count} is not above 0")
     if count == 1:
         return list(jobs)
-    if not specs.takes_noise(modelfile.read_header(model).generator):
+    graph = modelfile.read_graph(model, weights=False)
+    if graph is not None and not graph.noise:  # without a graph it is code, which may
         raise UserError(
             f"--count {count}: {model.stem} takes no noise, all results of a photo would be the same"
         )

@@ -100,7 +100,7 @@ def stylize(
         the device and says which.
     precision
         What it computes in; auto takes half precision where the device has it, but PyTorch on a processor
-        computes in float32. int8 is OpenVINO's, for a style that export --calibrate has quantized here.
+        computes in float32.
     memory
         What the program may take, as 2G or 900M [default: a share of what is free]. A photo that needs more is
         repainted piece by piece, with the same result; what does not fit is kept on disk meanwhile.

@@ -5,15 +5,17 @@ Nothing in a file is run: every format has a reader that builds arrays and plain
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import torch
+from torch import nn
 
 from texturenets import modelfile, readers
-from texturenets.conversion import named, onnx, pytorch, tensorflow, torch7
+from texturenets.conversion import earlier, named, onnx, pytorch, tensorflow, torch7
 from texturenets.conversion.colours import COLOURS
 from texturenets.conversion.published import Published
 from texturenets.errors import UserError, unknown
@@ -26,9 +28,9 @@ from texturenets.specs import GeneratorSpec
 
 __all__ = ["Converted", "Format", "convert", "detect"]
 
-Format = Literal["torch7", "pytorch", "tensorflow", "onnx"]
+Format = Literal["torch7", "pytorch", "tensorflow", "onnx", "texturenets"]
 
-TITLES: Final[dict[Format, str]] = {
+TITLES: Final[dict[str, str]] = {
     "torch7": "Torch7",
     "pytorch": "PyTorch",
     "tensorflow": "TensorFlow",
@@ -38,26 +40,30 @@ TITLES: Final[dict[Format, str]] = {
 
 @dataclass(frozen=True)
 class Converted:
-    """A published network as ours: `state` are the float32 weights of the generator `header.generator`.
+    """A published network as ours: `network` with its weights, and what the model file will say of it.
 
     `notes`: what a user may want to know. `tried`: whether a published file of its family has ever been run;
     where not, its layout is known from the program alone, and what comes out is to be looked at.
     """
 
     header: Header
-    state: dict[str, torch.Tensor]
+    network: nn.Module
     family: str
     tried: bool
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    precision: Literal["float16", "float32"] = "float32"
+
+    @property
+    def state(self) -> dict[str, torch.Tensor]:
+        """The weights."""
+        return self.network.state_dict()
 
     def save(self, path: str | Path) -> None:
-        """Write the model file, in single precision as it was published. Raises UserError."""
-        network = build(self.header.generator)
-        network.load_state_dict(self.state)
-        modelfile.save(network, self.header, path, "float32")
+        """Write the model file, in the precision in which it was published. Raises UserError."""
+        modelfile.save(self.network, self.header, path, self.precision)
 
 
-def detect(path: Path) -> tuple[Format, Path]:
+def detect(path: Path) -> tuple[Format, Path]:  # noqa: PLR0911 (one a kind of file)
     """The format of a file by its content, and the file or folder to read: a checkpoint of TensorFlow may be
     named without its endings.
 
@@ -86,7 +92,10 @@ def detect(path: Path) -> tuple[Format, Path]:
     kind = readers.recognise(path)
     if kind is None:
         raise UserError(f"{path}: no published network that is known ({', '.join(TITLES.values())})")
-    if kind == "safetensors" and "texturenets" in readers.metadata(path):
+    said = readers.metadata(path).get("texturenets") if kind == "safetensors" else None
+    if said is not None:
+        if earlier.matches(said):
+            return "texturenets", path
         raise UserError(f"{path} is a model of texturenets already")
     if kind not in ("torch", "safetensors"):
         raise UserError(
@@ -130,7 +139,7 @@ def _read(path: Path, colours_in: str | None, colours_out: str | None) -> Publis
                 return pytorch.read(source)
             case "tensorflow":
                 return tensorflow.read(source)
-            case "onnx":
+            case _:
                 before = COLOURS[colours_in] if colours_in else None
                 after = COLOURS[colours_out] if colours_out else None
                 return onnx.read(source, before, after)
@@ -150,20 +159,27 @@ def convert(
     licence: str | None = None,
     colours_in: str | None = None,
     colours_out: str | None = None,
+    generator: str | None = None,
 ) -> Converted:
     """The network in a file (of raw variables: a folder) that another program published.
 
     `name`: the model's [the file's]; `source`, `licence`: where it is from, and under which terms, as the header
     shall say. `colours_in`, `colours_out`: for ONNX, what the network's channels are, a key of
-    `colours.COLOURS`.
+    `colours.COLOURS`. `generator`: FILE.py:CLASS, for a model of texturenets' format 1 whose network is code of
+    the user's own, which is run.
 
     The header's generator is one of our own where the network is one, exactly, else a `Graph`. Raises
     UserError, with the file's name, for what is no such network or damaged.
     """
     path = Path(path)
+    if detect(path)[0] == "texturenets":
+        network, said, half = earlier.read(path, generator)
+        changed: dict[str, Any] = {"name": name, "source": source, "licence": licence}
+        said = dataclasses.replace(said, **{key: value for key, value in changed.items() if value})
+        return Converted(said, network, "texturenets", True, precision="float16" if half else "float32")
     published = _read(path, colours_in, colours_out)
     try:
-        generator, state = _ours(published)
+        generator_spec, state = _ours(published)
     except UserError as error:
         raise UserError(f"{path}: {readers.plain(str(error))}") from None
     draws = any(node.operation == "photo" for node in published.builder.nodes)
@@ -177,12 +193,14 @@ def convert(
     header = Header(
         name=name or path.stem,
         kind="style" if draws else "texture",
-        generator=generator,
+        generator=generator_spec,
         training={"converted": origin},
         licence=licence or readers.plain(terms),
         source=source or readers.plain(f"{path.name} ({family.title}{author})"),
     )
-    return Converted(header, state, family.title, family.tried, tuple(published.notes))
+    network = build(generator_spec)
+    network.load_state_dict(state)
+    return Converted(header, network, family.title, family.tried, tuple(published.notes))
 
 
 def _ours(published: Published) -> tuple[GeneratorSpec, dict[str, torch.Tensor]]:

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from texturenets import nodes
 from texturenets.conversion.colours import Colours
 from texturenets.errors import UserError
-from texturenets.nodes import Node
+from texturenets.graph import Node, line, understand
+from texturenets.graph.grammar import MAX_NODES
+from texturenets.graph.shapes import weights as count_weights
 from texturenets.specs import Graph
 
 Array = NDArray[Any]
@@ -46,13 +47,13 @@ class Builder:
 
         Raises UserError where it does not fit what is there, its weights do not fit it or are not finite.
         """
-        text = nodes.line(operation, sources, **(settings or {}))
+        text = line(operation, sources, **(settings or {}))
         number = len(self.nodes)
-        if number >= nodes.MAX_NODES:
-            raise UserError(f"the network has more than {nodes.MAX_NODES} operations")
-        node = nodes.understand(text, self.nodes)
+        if number >= MAX_NODES:
+            raise UserError(f"the network has more than {MAX_NODES} operations")
+        node = understand(text, self.nodes, unnamed=True)
         arrays = {name: array for name, array in (("weight", weight), ("bias", bias)) if array is not None}
-        count, wanted = sum(array.size for array in arrays.values()), nodes.weights(node, self.nodes)
+        count, wanted = sum(array.size for array in arrays.values()), count_weights(node, self.nodes)
         if count != wanted:
             raise UserError(f"a {operation} layer with {count} weights where its shape takes {wanted}")
         self.count += count

@@ -14,11 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from texturenets import nodes
 from texturenets.conversion.builder import recoloured
 from texturenets.conversion.colours import CAFFE, RGB, Colours
 from texturenets.conversion.published import Published
-from texturenets.nodes import Node
+from texturenets.graph import Node, line
 from texturenets.specs import GeneratorSpec, Johnson, Padding, Pyramid
 
 Array = NDArray[Any]
@@ -36,7 +35,7 @@ class _Sketch:
     names: dict[int, str] = field(default_factory=dict)
 
     def add(self, operation: str, *sources: int, name: str = "", **settings: Any) -> int:
-        self.lines.append(nodes.line(operation, sources, **settings))
+        self.lines.append(line(operation, sources, **settings))
         number = self.start + len(self.lines)
         if name:
             self.names[number] = name
@@ -137,7 +136,7 @@ def _pyramid(spec: Pyramid) -> _Sketch:
 def _candidates(published: Published) -> Iterator[tuple[GeneratorSpec, _Sketch]]:
     """Specs that the graph might be, by what stands out in it, and their graphs."""
     found = published.builder.nodes
-    convs = [node for node in found if node.operation == "conv" and node.settings["kernel"] > 1]
+    convs = [node for node in found if node.operation == "conv" and node.settings["kernel"] > (1, 1)]
     pads = [node.settings["mode"] for node in found if node.operation == "pad"]
     if len(convs) < 4 or len(pads) < 2 or not {pads[0], pads[1]} <= set(_MODES):
         return
@@ -159,9 +158,9 @@ def _candidates(published: Published) -> Iterator[tuple[GeneratorSpec, _Sketch]]
             activation="leaky_relu" if leaky else "relu", **noise,
         )  # fmt: skip
         yield pyramid, _pyramid(pyramid)
-    deconvs = [node.settings["kernel"] for node in found if node.operation == "deconv"]
+    deconvs = [node.settings["kernel"][0] for node in found if node.operation == "deconv"]
     blocks = sum(node.operation == "add" for node in found)
-    exit_kernel = convs[-1].settings["kernel"]
+    exit_kernel = convs[-1].settings["kernel"][0]
     if not photo or channels > 256 or blocks > 100 or exit_kernel not in (3, 9) or len(noises) > 1:
         return
     # The line behind which the network itself begins: the photo, that in other colours, or noise beside it.
@@ -182,10 +181,10 @@ def _candidates(published: Published) -> Iterator[tuple[GeneratorSpec, _Sketch]]
         yield johnson, _johnson(johnson, entry)
 
 
-def _sorted(line: str) -> str:
+def _sorted(text: str) -> str:
     """A line of a sum with its sources in order: they come as the program had them."""
-    operation, *words = line.split()
-    return " ".join([operation, *sorted(words, key=int)]) if operation == "add" else line
+    operation, *words = text.split()
+    return " ".join([operation, *sorted(words, key=int)]) if operation == "add" else text
 
 
 def _folded(conv: Mapping[str, Array], before: Colours) -> dict[str, Array]:
@@ -211,7 +210,7 @@ def recognise(published: Published) -> tuple[GeneratorSpec, dict[str, torch.Tens
     """Our spec and weights where the published network is one of our generators, exactly; else None."""
     builder, before = published.builder, published.before
     for spec, sketch in _candidates(published):
-        if sketch.lines != [_sorted(line) for line in builder.lines[sketch.start + 1 :]]:
+        if sketch.lines != [_sorted(text) for text in builder.lines[sketch.start + 1 :]]:
             continue
         if sketch.start == 2 and builder.lines[0] != "photo":
             continue

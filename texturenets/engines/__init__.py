@@ -1,32 +1,31 @@
 """Run a model: PyTorch, OpenVINO or ONNX Runtime behind one call.
 
-Converted graphs are kept in the cache (`texturenets.engines.cache`): from the second run on, OpenVINO and ONNX
-Runtime need neither torch nor the conversion.
+OpenVINO and ONNX Runtime run the graph that the model file holds, without torch. What they make of it is kept in the
+cache (`texturenets.engines.cache`).
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from texturenets import devices, modelfile, specs
+from texturenets import devices, modelfile
 from texturenets.arrays import A
 from texturenets.engines import peak
 from texturenets.engines.cache import Entry
-from texturenets.engines.facts import ConversionError, Facts
 from texturenets.errors import UserError, install, unknown
+from texturenets.graph import ConversionError, Graph, IOSpec
 
 ENGINES: Final = ("auto", "torch", "openvino", "onnx")
-PRECISIONS: Final = ("auto", "float32", "bf16", "fp16", "int8")
+PRECISIONS: Final = ("auto", "float32", "bf16", "fp16")
 STRIDE: Final = 2**13
 """Pixels a side of the smallest picture that a network may ask for."""
-EIGHT_BITS: Final = (".int8.xml", ".int8.bin")
-"""Suffixes of what `keep_eight_bits` keeps: a description and its weights."""
 
-__all__ = ["ENGINES", "PRECISIONS", "Engine", "Facts", "load"]
+__all__ = ["ENGINES", "PRECISIONS", "Engine", "IOSpec", "convert", "load"]
 
 
 class Engine(Protocol):
@@ -34,7 +33,7 @@ class Engine(Protocol):
 
     name: str
     precision: str
-    facts: Facts
+    facts: IOSpec
 
     def __call__(self, x: A | None, noises: Sequence[A] = ()) -> A:
         """Photos (N, 3, H, W), RGB in [0, 1], to pictures of the same kind, unclamped; arrays or tensors alike.
@@ -64,10 +63,10 @@ def load(
     """The network of the model file at `path` on an engine and a device.
 
     "auto" takes PyTorch where there is a graphics card, else OpenVINO, else ONNX Runtime, else PyTorch, as they
-    are installed; PyTorch where the network is code of the user's own or cannot be converted. `precision`: "auto",
-    "float32", "bf16", "fp16", as far as the engine has it; "int8" is OpenVINO's, for a style that
-    `texturenets.export.export_eight_bits` has written on this machine. `generator`: as in `texturenets.load`.
-    `threads`: of the processor, at most (None: one for each core); PyTorch has one number for the whole process.
+    are installed; PyTorch where the model has no graph, or one that cannot be converted. `precision`: "auto",
+    "float32", "bf16", "fp16", as far as the engine has it. `generator`: as in `texturenets.load`; PyTorch alone
+    runs that code, the others take the graph. `threads`: of the processor, at most
+    (None: one for each core); PyTorch has one number for the whole process.
 
     Raises UserError for unknown names, what is not installed or not to be had on this machine, and whatever is
     wrong with the file.
@@ -77,19 +76,22 @@ def load(
     if precision not in PRECISIONS:
         raise unknown("precision", precision, PRECISIONS)
     on_cpu = device == "cpu" or (device == "auto" and devices.only_cpu())
-    if engine == "auto" and precision == "int8":
-        engine = "openvino"
+    header = modelfile.read_header(path)
+    if generator is not None and not header.custom:
+        raise UserError(
+            f"this model's generator is {header.generator['name']}, which needs no code of your own: leave "
+            "--generator out"
+        )
     auto = engine == "auto"
     if auto:
-        own = isinstance(modelfile.read_header(path).generator, specs.Custom)
-        engine = "torch" if own or precision == "fp16" else _fastest(device, on_cpu)
+        engine = "torch" if precision == "fp16" else _fastest(device, on_cpu)
         if engine == "onnx" and precision == "bf16":
             engine = "torch"
     elif engine != "torch" and device not in ("auto", "cpu"):
         raise UserError(f"--engine {engine} runs on the processor: leave out --device {device}")
     if engine != "torch":
         try:
-            return _converted(path, engine, precision, generator, threads)
+            return _converted(path, engine, precision, threads)
         except ConversionError:
             if not auto:
                 raise
@@ -135,82 +137,49 @@ def _check_stride(path: Path, stride: int) -> None:
         )
 
 
-def _converted(
-    path: Path,
-    engine: str,
-    precision: str,
-    generator: Callable[..., Any] | str | None,
-    threads: int | None,
-) -> Engine:
-    if precision == "int8" and engine == "openvino":
-        return _in_eight_bits(path, threads)
-    header = modelfile.read_header(path)
-    # Code of the user's own is run each time, as it may have changed.
-    entry = None if isinstance(header.generator, specs.Custom) else Entry(path)
+def _converted(path: Path, engine: str, precision: str, threads: int | None) -> Engine:
+    entry = Entry(path)
     split = engine == "openvino"  # which may compute in bf16
-    suffix = ".split.onnx" if split else ".onnx"
-    facts = entry.facts(suffix) if entry else None
-    graph = entry.read(suffix) if entry and facts else None
-    if graph is None or facts is None:
-        graph, facts = convert(path, generator, split=split)
-        if entry is not None:
-            entry.keep(suffix, graph)
-            entry.keep(".json", facts.to_json().encode())
+    name = ".split" if split else ".plain"
+    model, kept = entry.read(f"{name}.onnx"), entry.read(f"{name}.json")
+    if model is None or kept is None:
+        model, facts = convert(path, split=split)
+        entry.keep(f"{name}.onnx", model)
+        entry.keep(f"{name}.json", json.dumps([facts.blocks, facts.alive]).encode())
+    else:
+        blocks, alive = json.loads(kept)
+        facts = replace(_graph(path, weights=False).io_spec, blocks=blocks, alive=alive)
     if engine == "openvino":
         from texturenets.engines.openvino_engine import OpenVINOEngine
 
-        return OpenVINOEngine(graph, facts, precision, entry, threads)
+        return OpenVINOEngine(model, facts, precision, entry, threads)
     from texturenets.engines.onnx_engine import ONNXEngine
 
-    return ONNXEngine(graph, facts, precision, threads)
+    return ONNXEngine(model, facts, precision, threads)
 
 
-def keep_eight_bits(path: Path, facts: Facts, description: bytes, weights: bytes) -> None:
-    """Keep OpenVINO's two files of the model at `path` in 8 bits, for `load` with the precision "int8"."""
-    if isinstance(modelfile.read_header(path).generator, specs.Custom):
-        return
-    entry = Entry(path)
-    for suffix, data in zip(EIGHT_BITS, (description, weights), strict=True):
-        entry.keep(suffix, data)
-    entry.keep(".json", facts.to_json().encode())
-
-
-def _in_eight_bits(path: Path, threads: int | None) -> Engine:
-    header = modelfile.read_header(path)
-    if isinstance(header.generator, specs.Custom) or header.kind == "texture":
-        raise UserError(
-            f"--precision int8: {path.stem} is no style by a network of texturenets; leave it out"
-        )
-    from texturenets.engines.openvino_engine import OpenVINOEngine, core
-
-    core()  # says so where OpenVINO is missing
-    entry = Entry(path)
-    facts = entry.facts(EIGHT_BITS[0])
-    graph, weights = map(entry.read, EIGHT_BITS)
-    if facts is None or graph is None or weights is None:
-        raise UserError(
-            f"--precision int8: {path.stem} has not been quantized here; once, with photos to take ranges from: "
-            f"texturenets export {path.stem if path in modelfile.shipped().values() else path} --to openvino "
-            "--calibrate PHOTOS"
-        )
-    return OpenVINOEngine(graph, facts, "int8", entry, threads, weights=weights)
-
-
-def convert(
-    path: Path, generator: Callable[..., Any] | str | None = None, *, split: bool = False
-) -> tuple[bytes, Facts]:
+def convert(path: Path, *, split: bool = False) -> tuple[bytes, IOSpec]:
     """The model file at `path` as an ONNX file, and what its network takes. Raises UserError.
 
-    `split`: made for computing in bf16, as `texturenets.engines.graph.to_onnx` says.
+    `split`: made for computing in bf16, as `texturenets.graph.onnx.to_onnx` says.
     """
     if find_spec("onnx") is None:
         raise UserError(
             f"converting a model needs onnx: {install('onnx')}, or with OpenVINO {install('openvino')}"
         )
-    from texturenets.engines.graph import to_onnx
+    from texturenets.graph.onnx import to_onnx
 
-    network, _ = modelfile.load(path, generator)
-    _check_stride(path, int(getattr(network, "stride", 1)))
-    model, facts = to_onnx(network, split=split)
-    blocks, alive = peak.numbers(model, facts)
-    return model.SerializeToString(), replace(facts, blocks=blocks, alive=alive)
+    graph = _graph(path)
+    _check_stride(path, graph.io_spec.stride)
+    model = to_onnx(graph, split=split)
+    blocks, alive = peak.numbers(model, graph.io_spec)
+    return model.SerializeToString(), replace(graph.io_spec, blocks=blocks, alive=alive)
+
+
+def _graph(path: Path, *, weights: bool = True) -> Graph:
+    graph = modelfile.read_graph(path, weights=weights)
+    if graph is None:
+        raise ConversionError(
+            f"{path} holds no graph, as its network could not be written down as one; use --engine torch"
+        )
+    return graph

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from texturenets.arrays import A, like, present, to_numpy
-from texturenets.engines.facts import Facts
 from texturenets.engines.peak import of_graph
 from texturenets.errors import UserError, install
+from texturenets.graph import IOSpec
 
 KEPT_PIXELS = 2**20
 """Memory of calls of up to so many pixels stays allocated for the next; a larger one gives back what it took, or the
@@ -28,7 +28,7 @@ class ONNXEngine:
     name = "onnx"
 
     def __init__(
-        self, graph: bytes, facts: Facts, precision: str = "auto", threads: int | None = None
+        self, graph: bytes, facts: IOSpec, precision: str = "auto", threads: int | None = None
     ) -> None:
         """`graph`: an ONNX file. `threads`: at most (None: one for each core).
 

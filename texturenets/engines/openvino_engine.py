@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from texturenets.arrays import A, like, present, to_numpy
 from texturenets.engines.cache import Entry, compiled_suffix
-from texturenets.engines.facts import Facts
 from texturenets.engines.peak import of_graph
 from texturenets.errors import UserError, install
+from texturenets.graph import IOSpec
 
 HINTS = {"float32": "f32", "bf16": "bf16"}
 
@@ -58,15 +58,10 @@ def _tensor() -> Any:
 
 
 def choose_precision(core: Any, precision: str) -> str:
-    """What "auto" stands for: bf16 where the processor has instructions for it, else float32.
-
-    "int8" is in the graph, and what is not in 8 bits there is computed as "auto" says.
-    """
+    """What "auto" stands for: bf16 where the processor has instructions for it, else float32."""
     native = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if precision == "auto":
         return "bf16" if native else "float32"
-    if precision == "int8":
-        return precision
     if precision not in HINTS:
         raise UserError(f"--precision {precision}: OpenVINO computes in {' or '.join(HINTS)} here")
     if precision == "bf16" and not native:
@@ -93,35 +88,32 @@ class OpenVINOEngine:
     def __init__(
         self,
         graph: bytes,
-        facts: Facts,
+        facts: IOSpec,
         precision: str = "auto",
         entry: Entry | None = None,
         threads: int | None = None,
-        *,
-        weights: bytes | None = None,
     ) -> None:
-        """`graph`: an ONNX file, or OpenVINO's description, whose `weights` lie beside it.
+        """`graph`: an ONNX file.
 
         `entry`: where the compiled form is kept, and taken from. `threads`: at most.
         """
         self.core = core()
         self.facts, self.precision = facts, choose_precision(self.core, precision)
         self.threads = threads
-        self.compiled = self._compiled(graph, weights, entry)
+        self.compiled = self._compiled(graph, entry)
         self.tensor = _tensor()
         self.request = self.compiled.create_infer_request()
         self.lock = threading.Lock()
 
-    def _compiled(self, graph: bytes, weights: bytes | None, entry: Entry | None) -> Any:
+    def _compiled(self, graph: bytes, entry: Entry | None) -> Any:
         import openvino
 
-        rest = choose_precision(self.core, "auto") if self.precision == "int8" else self.precision
-        options = compile_options(rest, self.threads)
+        options = compile_options(self.precision, self.threads)
         suffix = ""
         if entry is not None:
             processor = self.core.get_property("CPU", "FULL_DEVICE_NAME")
             able = self.core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-            digest = hashlib.sha256(graph + (weights or b"")).hexdigest()
+            digest = hashlib.sha256(graph).hexdigest()
             settings = repr(sorted(options.items()))
             suffix = compiled_suffix([digest, openvino.__version__, processor, *able, settings])
             kept = entry.path(suffix)
@@ -130,8 +122,7 @@ class OpenVINOEngine:
                     return self.core.import_model(io.BytesIO(kept.read_bytes()), "CPU", options)
                 except (RuntimeError, OSError):
                     entry.drop(suffix)  # damaged
-        given = [io.BytesIO(graph)] if weights is None else [graph, weights]
-        compiled = self.core.compile_model(self.core.read_model(*given), "CPU", options)
+        compiled = self.core.compile_model(self.core.read_model(io.BytesIO(graph)), "CPU", options)
         if entry is not None:
             entry.keep(suffix, compiled.export_model().getvalue())
         return compiled
@@ -148,7 +139,9 @@ class OpenVINOEngine:
             if x is None:
                 results = self.request.infer(inputs, share_inputs=True, share_outputs=True)
                 return like(np.array(results[0]), given[0])  # a copy: the next sample takes its place
-            y: NDArray[np.float32] = np.empty((len(inputs[0]), 3, *inputs[0].shape[2:]), np.float32)
+            y: NDArray[np.float32] = np.empty(
+                (len(inputs[0]), self.facts.outputs, *inputs[0].shape[2:]), np.float32
+            )
             # It writes there: a copy would be 12 bytes a pixel, and pages that are touched for the first time.
             self.request.set_output_tensor(0, self.tensor(y, shared_memory=True))
             self.request.infer(inputs, share_inputs=True, share_outputs=True)

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     import onnx
     import torch
 
-    from texturenets.engines.facts import Facts
+    from texturenets.graph import IOSpec
 
-WIDTH: Final = {"float32": 4, "bf16": 2, "fp16": 2, "int8": 2}
-"""Bytes of a number; in int8 what is not in 8 bits is in bf16."""
+WIDTH: Final = {"float32": 4, "bf16": 2, "fp16": 2}
+"""Bytes of a number."""
 
 ONNX: Final = 2.4
 """What ONNX Runtime takes, by what its maps need at least: 1.6 to 2.9 times at 1024 x 1024, and other figures at
@@ -30,14 +30,14 @@ _PROFILER: Final = threading.Lock()
 """PyTorch has one profiler a process."""
 
 
-def of_graph(engine: str, precision: str, facts: Facts, size: tuple[int, int]) -> int:
+def of_graph(engine: str, precision: str, facts: IOSpec, size: tuple[int, int]) -> int:
     """About how many bytes a converted network takes for a picture of `size` (H, W), its result included.
 
     Of OpenVINO within 20 %; of ONNX Runtime as `ONNX` says. `size` is that of the padded picture.
     """
     pixels = size[0] * size[1]
     if engine == "openvino":
-        return int(pixels * (facts.blocks * WIDTH[precision] + 4 * 3))
+        return int(pixels * (facts.blocks * WIDTH[precision] + 4 * facts.outputs))
     return int(pixels * facts.alive * WIDTH[precision] * ONNX)
 
 
@@ -64,7 +64,7 @@ def asked_for(action: Callable[[], object], device: torch.device) -> float:
     return TORCH * most
 
 
-def numbers(model: onnx.ModelProto, facts: Facts) -> tuple[float, float]:
+def numbers(model: onnx.ModelProto, facts: IOSpec) -> tuple[float, float]:
     """Numbers a pixel that the maps of a graph take: in blocks (`_blocks`), and alive at once at most."""
     lives, length = _lives(model, _sizes(model, facts))
     alive = max(sum(size for start, end, size in lives if start <= at <= end) for at in range(length))
@@ -95,7 +95,7 @@ def _lives(model: onnx.ModelProto, sizes: Mapping[str, float]) -> tuple[list[tup
     return [(start, end, sizes[name]) for name, (start, end) in lives.items()], len(model.graph.node)
 
 
-def _sizes(model: onnx.ModelProto, facts: Facts) -> dict[str, float]:
+def _sizes(model: onnx.ModelProto, facts: IOSpec) -> dict[str, float]:
     """Numbers a pixel of the picture of every map (N, C, H, W) in the graph."""
     import onnx
 

@@ -14,10 +14,9 @@ from torch import Tensor, nn
 
 from texturenets import noise
 from texturenets.arrays import A, like, present, to_tensor
-from texturenets.engines.facts import Facts
 from texturenets.engines.narrow import rewritten
 from texturenets.engines.peak import asked_for
-from texturenets.errors import UserError
+from texturenets.graph import IOSpec
 
 MEASURED = 256
 """Pixels a side of the picture that tells how much memory a pixel takes."""
@@ -28,13 +27,13 @@ GRAPHS = 4
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def facts_of(network: nn.Module, least: int = 1) -> Facts:
+def facts_of(network: nn.Module, least: int = 1) -> IOSpec:
     """What `network`, one of `texturenets.generators`, takes."""
     noise = tuple(getattr(network, "noise", ()))
     channels = 3 if getattr(network, "photo", True) else 0
     fixed = hasattr(network, "size")
     margin = int(getattr(network, "margin", 0))
-    return Facts(int(getattr(network, "stride", 1)), least, channels, noise, fixed, margin)
+    return IOSpec(int(getattr(network, "stride", 1)), least, channels, noise, fixed, margin)
 
 
 @dataclass
@@ -59,8 +58,6 @@ class TorchEngine:
         self, network: nn.Module, device: torch.device | str = "cpu", precision: str = "auto"
     ) -> None:
         self.device = torch.device(device)
-        if precision == "int8":
-            raise UserError("--precision int8: OpenVINO alone has it; leave out --engine torch")
         if precision == "auto":
             precision = "float32" if self.device.type == "cpu" else "fp16"
         self.precision, self.dtype = precision, DTYPES[precision]

@@ -23,7 +23,7 @@ from torch import nn
 
 from texturenets import noise
 from texturenets.errors import UserError, unknown
-from texturenets.nodes import MAX_STRIDE
+from texturenets.graph.grammar import MAX_STRIDE
 from texturenets.specs import Custom, installed, package_source, read_source, split_target
 
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from texturenets import nodes, noise
+from texturenets import noise, specs
+from texturenets.graph import Graph, Node, parse
 from texturenets.layers import InstanceNorm, max_pool, max_unpool, pad, torch7_init
-from texturenets.nodes import Node
-from texturenets.noise import NoiseInput
-from texturenets.specs import Graph
 
 
 class Affine(nn.Module):
-    """A scale and a shift a channel: what normalization with fixed statistics amounts to."""
+    """A scale and a shift a channel."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -28,6 +27,23 @@ class Affine(nn.Module):
         return x * self.weight[:, None, None] + self.bias[:, None, None]
 
 
+class BatchNorm(Affine):
+    """Normalization by statistics that are given: `mean` and `var`."""
+
+    mean: Tensor
+    var: Tensor
+
+    def __init__(self, channels: int, eps: float) -> None:
+        super().__init__(channels)
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("var", torch.ones(channels))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to the same."""
+        return F.batch_norm(x, self.mean, self.var, self.weight, self.bias, eps=self.eps)
+
+
 class Pad(nn.Module):
     """Pixels more on each side, by its own amount each."""
 
@@ -37,9 +53,9 @@ class Pad(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, H + top + bottom, W + left + right)."""
-        if self.mode == "zero":
+        if self.mode in ("zero", "lowest"):
             top, bottom, left, right = self.sides
-            return F.pad(x, (left, right, top, bottom))
+            return F.pad(x, (left, right, top, bottom), value=0.0 if self.mode == "zero" else -math.inf)
         # The largest amount on all sides, and what is too much cut off: any map, however small, will do.
         amount = max(self.sides)
         return crop(pad(x, amount, self.mode), [amount - side for side in self.sides])
@@ -51,7 +67,14 @@ class Deconv(nn.ConvTranspose2d):
     def __init__(self, inputs: int, node: Node) -> None:
         settings = node.settings
         least = min(settings["crop"])
-        super().__init__(inputs, node.channels, settings["kernel"], settings["stride"], padding=least)
+        super().__init__(
+            inputs,
+            node.channels,
+            settings["kernel"],
+            settings["stride"],
+            padding=least,
+            bias="bias" in node.weights,
+        )
         self.sides = [side - least for side in settings["crop"]]
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
@@ -78,6 +101,25 @@ def _product(*maps: Tensor) -> Tensor:
     for other in maps[1:]:
         total = total * other
     return total
+
+
+def _select(x: Tensor, first: int, count: int, step: int) -> Tensor:
+    if step == 1:
+        return x[:, first : first + count]
+    return x[:, list(range(first, first + count * step, step))]
+
+
+def unshuffle(x: Tensor, factor: int, order: str) -> Tensor:
+    """Space to depth; channels counted (channel, row, column), or (row, column, channel) for the order "places"."""
+    x = F.pixel_unshuffle(x, factor)
+    return x if order == "channels" else x.unflatten(1, (-1, factor**2)).transpose(1, 2).flatten(1, 2)  # type: ignore[no-untyped-call]
+
+
+def shuffle(x: Tensor, factor: int, order: str) -> Tensor:
+    """Depth to space, the inverse of `unshuffle`."""
+    if order == "places":
+        x = x.unflatten(1, (factor**2, -1)).transpose(1, 2).flatten(1, 2)  # type: ignore[no-untyped-call]
+    return F.pixel_shuffle(x, factor)
 
 
 class Function(nn.Module):
@@ -114,11 +156,16 @@ def _plain(node: Node) -> Callable[..., Tensor]:
         "linear": lambda x: x * s["by"] + s["add"],
         "add": _sum,
         "mul": _product,
+        "div": lambda x, y: x / y,
+        "silu": F.silu,
+        "gelu": lambda x: F.gelu(x, approximate=s["approximate"]),
+        "select": lambda x: _select(x, s["first"], s["count"], s["step"]),
+        "global_pool": lambda x: x.mean((2, 3), True) if s["mode"] == "average" else x.amax((2, 3), True),
         "concat": lambda *maps: torch.cat(maps, 1),
         "avg_pool": lambda x: F.avg_pool2d(x, kernel, step),
         "max_pool": lambda x: F.max_pool2d(x, kernel, step),
-        "shuffle": lambda x: F.pixel_shuffle(x, factor),
-        "unshuffle": lambda x: F.pixel_unshuffle(x, factor),
+        "shuffle": lambda x: shuffle(x, factor, s["order"]),
+        "unshuffle": lambda x: unshuffle(x, factor, s["order"]),
     }
     if node.operation == "upsample":
         return _upsample(factor, s["mode"])
@@ -126,7 +173,7 @@ def _plain(node: Node) -> Callable[..., Tensor]:
 
 
 # `GraphGenerator.forward` does these itself.
-_INPUTS = ("photo", "noise", "unpool")
+_INPUTS = ("photo", "noise", "input", "unpool")
 
 
 def _layer(node: Node, inputs: int) -> nn.Module:
@@ -135,11 +182,15 @@ def _layer(node: Node, inputs: int) -> nn.Module:
         return nn.Identity()
     if node.operation == "conv":
         return nn.Conv2d(
-            inputs, node.channels, s["kernel"], s["stride"], dilation=s["dilation"], groups=s["groups"]
-        )
+            inputs, node.channels, s["kernel"], s["stride"],
+            dilation=s["dilation"], groups=s["groups"], bias="bias" in node.weights,
+        )  # fmt: skip
     makers: dict[str, Callable[[], nn.Module]] = {
         "deconv": lambda: Deconv(inputs, node),
-        "norm": lambda: InstanceNorm(inputs, s["eps"]),
+        "norm": lambda: (
+            nn.GroupNorm(s["groups"], inputs, s["eps"]) if s["groups"] else InstanceNorm(inputs, s["eps"])
+        ),
+        "batch_norm": lambda: BatchNorm(inputs, s["eps"]),
         "affine": lambda: Affine(inputs),
         "prelu": lambda: nn.PReLU(inputs),
         "pad": lambda: Pad(node),
@@ -148,41 +199,57 @@ def _layer(node: Node, inputs: int) -> nn.Module:
 
 
 class GraphGenerator(nn.Module):
-    """The operations of a `Graph` spec, one after the other; every map is dropped after its last use.
+    """The operations of a graph, one after the other; every map is dropped after its last use.
 
     `stride`: what height and width must be multiples of. `noise`: the maps of noise that it takes. `photo`:
     whether it takes a photo. `margin`: as `NoiseFed` has it; published networks are run as they were.
     """
 
-    margin = 0
-
-    def __init__(self, spec: Graph) -> None:
+    def __init__(self, spec: specs.Graph | Graph) -> None:
+        """`spec`: lines, whose weights are drawn anew; or a graph, whose weights are taken."""
         super().__init__()
-        self.nodes = nodes.parse(spec.nodes)
-        self.stride = nodes.stride(self.nodes)
-        self.photo = any(node.operation == "photo" for node in self.nodes)
-        self.noise = tuple(
-            NoiseInput(node.channels, node.settings["stride"], node.settings["distribution"])
-            for node in self.nodes
-            if node.operation == "noise"
-        )
+        given = spec if isinstance(spec, Graph) else Graph(list(parse(spec.nodes, unnamed=True)))
+        self.nodes, self.margin, self.stride = tuple(given.nodes), given.margin, given.stride
+        self.photo, self.noise = given.photo, given.noise
+        if given.fixed:
+            self.size = given.stride
         self.layers = nn.ModuleList(
             _layer(node, self.nodes[node.sources[0]].channels if node.sources else 0) for node in self.nodes
         )
         self._last_use = {source: i for i, node in enumerate(self.nodes) for source in node.sources}
         self._unpooled = {node.sources[1] for node in self.nodes if node.operation == "unpool"}
-        torch7_init(self)
+        if isinstance(spec, Graph):
+            self._take(spec)
+        else:
+            torch7_init(self)
+
+    @torch.no_grad()
+    def _take(self, graph: Graph) -> None:
+        """The weights of `graph`; those that it does not have are ones that change nothing."""
+        for number, layer in enumerate(self.layers):
+            found = graph.node_weights(number)
+            for role, value in (*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)):
+                if role in found:
+                    value.copy_(torch.tensor(found[role]))
+                else:
+                    value.fill_(role == "weight")
 
     def noise_shapes(self, height: int, width: int) -> list[tuple[int, int, int]]:
         """(channels, height, width) of every map of noise for a picture of that size."""
         return noise.shapes(self.noise, height, width)
 
-    def forward(self, x: Tensor | None, noises: Sequence[Tensor] | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor | None,
+        noises: Sequence[Tensor] | None = None,
+        inputs: Mapping[str, Tensor] | None = None,
+    ) -> Tensor:
         """Photo (N, 3, H, W), RGB in [0, 1], H and W multiples of `stride`, to a picture of the same kind.
 
         `noises` are maps (N, channels, height, width) of the shapes that `noise_shapes(H, W)` gives, as
         `texturenets.noise.draw` makes them; without them those of seed 0 are used. `x` may be None where the
-        network takes no photo and the noises are given. Nothing is clamped. Raises ValueError where what the
+        network takes no photo and the noises are given. `inputs`: the other inputs by
+        name. Nothing is clamped. Raises ValueError where what the
         network needs is missing.
         """
         if self.photo and x is None:
@@ -198,6 +265,8 @@ class GraphGenerator(nn.Module):
                 maps[i] = x  # type: ignore[assignment]
             elif node.operation == "noise":
                 maps[i] = next(remaining) * node.settings["scale"]
+            elif node.operation == "input":
+                maps[i] = (inputs or {})[node.settings["name"]]
             elif node.operation == "unpool":
                 maps[i] = max_unpool(sources[0], where[node.sources[1]])
             elif i in self._unpooled:

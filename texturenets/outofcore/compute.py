@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -9,14 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from texturenets.generators.graph import shuffle, unshuffle
+from texturenets.graph import Node
 from texturenets.layers import max_pool, max_unpool
-from texturenets.nodes import Node
 from texturenets.outofcore.regions import Axis, Interval, Region, Size, axes, needs, places
 
 Weights = Mapping[str, Tensor]
 
 
-def operate(  # noqa: PLR0911 (one a kind of operation)
+def operate(  # noqa: PLR0911, PLR0912 (one a kind of operation)
     node: Node,
     region: Region,
     pieces: Sequence[Sequence[Tensor]],
@@ -74,9 +76,12 @@ def operate(  # noqa: PLR0911 (one a kind of operation)
             )
             return _cut(made, region, (top * s["factor"], left * s["factor"]))
         case "shuffle":
-            return _cut(F.pixel_shuffle(x, s["factor"]), region, (top * s["factor"], left * s["factor"]))
+            spread = shuffle(x, s["factor"], s["order"])
+            return _cut(spread, region, (top * s["factor"], left * s["factor"]))
         case "unshuffle":
-            return F.pixel_unshuffle(x, s["factor"])
+            return unshuffle(x, s["factor"], s["order"])
+        case "global_pool":
+            return x.mean((2, 3), True) if s["mode"] == "average" else x.amax((2, 3), True)
     raise AssertionError(node.operation)
 
 
@@ -103,21 +108,42 @@ def _normalize(_: Node, maps: list[Tensor], weights: Weights, disposable: bool) 
 
 
 def _affine(_: Node, maps: list[Tensor], weights: Weights, disposable: bool) -> Tensor:
-    x, scale, shift = maps[0], _column(weights["weight"]), _column(weights["bias"])
-    return x.mul_(scale).add_(shift) if disposable else x * scale + shift
+    x = maps[0]
+    if "weight" in weights:
+        scale = _column(weights["weight"])
+        x, disposable = (x.mul_(scale) if disposable else x * scale), True
+    if "bias" in weights:
+        shift = _column(weights["bias"])
+        x = x.add_(shift) if disposable else x + shift
+    return x
+
+
+def _batch_norm(node: Node, maps: list[Tensor], weights: Weights, __: bool) -> Tensor:
+    scale = torch.rsqrt(weights["var"] + node.settings["eps"])
+    if "weight" in weights:
+        scale = scale * weights["weight"]
+    shift = weights.get("bias", 0) - weights["mean"] * scale
+    return torch.addcmul(_column(shift), maps[0], _column(scale))
+
+
+def _select(node: Node, maps: list[Tensor], _: Weights, __: bool) -> Tensor:
+    first, count, step = (node.settings[key] for key in ("first", "count", "step"))
+    if step == 1:
+        return maps[0][:, first : first + count]
+    return maps[0][:, list(range(first, first + count * step, step))]
 
 
 def _add(_: Node, maps: list[Tensor], __: Weights, disposable: bool) -> Tensor:
-    total = maps[0].add_(maps[1]) if disposable else maps[0] + maps[1]
+    total = maps[0].add_(maps[1]) if disposable and maps[0].shape == maps[1].shape else maps[0] + maps[1]
     for other in maps[2:]:
-        total += other
+        total = total + other
     return total
 
 
 def _mul(_: Node, maps: list[Tensor], __: Weights, ___: bool) -> Tensor:
     total = maps[0] * maps[1]
     for other in maps[2:]:
-        total *= other
+        total = total * other
     return total
 
 
@@ -130,6 +156,11 @@ _Pointwise = Callable[[Node, list[Tensor], Weights, bool], Tensor]
 _POINTWISE: Final[dict[str, _Pointwise]] = {
     "norm": _normalize,
     "affine": _affine,
+    "batch_norm": _batch_norm,
+    "select": _select,
+    "silu": lambda _, maps, __, ___: F.silu(maps[0]),
+    "gelu": lambda node, maps, _, __: F.gelu(maps[0], approximate=node.settings["approximate"]),
+    "div": lambda _, maps, __, ___: maps[0] / maps[1],
     "relu": lambda _, maps, __, disposable: F.relu(maps[0], disposable),
     "leaky_relu": _leaky,
     "prelu": lambda _, maps, weights, __: F.prelu(maps[0], weights["weight"]),
@@ -176,16 +207,19 @@ def _extended(x: Tensor, axis: Axis, want: tuple[int, int], have: Interval, dim:
     before, after = max(0, -start), max(0, end - axis.size)
     mode = axis.node.settings["mode"]
     inner = min(axis.size, end) - max(0, start)
-    plain = mode in ("zero", "replicate") and inner > 0
+    plain = mode in ("zero", "replicate", "lowest") and inner > 0
+    edge = -math.inf if mode == "lowest" else 0.0
     if plain or (mode == "reflect" and inner > max(before, after)):
         x = x.narrow(dim, max(0, start) - have[0], inner)
         amounts = (0, 0, before, after) if dim == 2 else (before, after, 0, 0)
-        return F.pad(x, amounts, mode="constant" if mode == "zero" else mode)
+        if mode in ("zero", "lowest"):
+            return F.pad(x, amounts, value=edge)
+        return F.pad(x, amounts, mode=mode)
     index = torch.tensor(places(axis, *want))
     zeros = index < 0
     taken = x.index_select(dim, (index - have[0]).clamp(0, x.shape[dim] - 1).to(x.device))
     if zeros.any():
-        taken.index_fill_(dim, zeros.nonzero()[:, 0].to(x.device), 0)
+        taken.index_fill_(dim, zeros.nonzero()[:, 0].to(x.device), edge)
     return taken
 
 

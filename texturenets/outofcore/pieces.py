@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from texturenets import modelfile, specs
+from texturenets import modelfile
 from texturenets.budget import Budget
 from texturenets.errors import UserError
 from texturenets.sizes import padding
@@ -81,7 +81,7 @@ class Pieces:
         try:
             return self._take_apart(self._network)
         except UserError:
-            if isinstance(modelfile.read_header(self.path).generator, specs.Custom):
+            if modelfile.read_header(self.path).custom:
                 return None
             raise
 

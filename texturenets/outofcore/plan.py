@@ -7,12 +7,13 @@ normalizations that pass p + 1 is the first to need; the last one computes the p
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from texturenets.errors import UserError
-from texturenets.nodes import Node
+from texturenets.graph import Node
 from texturenets.outofcore.regions import POINTWISE, Region, Size, map_size, merge, wanted
 
 INPUTS: Final = ("photo", "noise")
@@ -208,7 +209,7 @@ def steps(network: Network, targets: Mapping[int, Region], ready: frozenset[int]
 def multiplications(network: Network, i: int) -> int:
     """Multiply-adds for a pixel of the map of node i."""
     node = network.nodes[i]
-    kernel = node.settings.get("kernel", 1) ** 2
+    kernel = math.prod(node.settings.get("kernel", (1, 1)))
     if node.operation == "conv":
         return int(
             node.channels * network.nodes[node.sources[0]].channels * kernel // node.settings["groups"]

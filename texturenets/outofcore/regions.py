@@ -12,7 +12,7 @@ from fractions import Fraction
 from itertools import pairwise, product
 from typing import Final, NamedTuple
 
-from texturenets.nodes import Node
+from texturenets.graph import Node
 
 Interval = tuple[int, int]  # from, up to and without
 Size = tuple[int, int]  # height, width
@@ -64,6 +64,11 @@ POINTWISE: Final = frozenset(
     [
         "norm",
         "affine",
+        "batch_norm",
+        "select",
+        "silu",
+        "gelu",
+        "div",
         "relu",
         "leaky_relu",
         "prelu",
@@ -92,12 +97,14 @@ class Axis:
     node: Node
     size: int
     before: int
+    kernel: int = 1
 
 
 def axes(node: Node, source: Size) -> tuple[Axis, Axis]:
     """Rows and columns of `node`, whose (first) source is of that size."""
     top, _, left, _ = node.settings.get("amount", node.settings.get("crop", (0, 0, 0, 0)))
-    return Axis(node, source[0], top), Axis(node, source[1], left)
+    rows, columns = node.settings.get("kernel", (1, 1))
+    return Axis(node, source[0], top, rows), Axis(node, source[1], left, columns)
 
 
 def wrapped(start: int, end: int, size: int) -> list[Interval]:
@@ -118,11 +125,11 @@ def needs(axis: Axis, start: int, end: int) -> list[Interval]:  # noqa: PLR0911 
         case "crop":
             return [(start + axis.before, end + axis.before)]
         case "conv" | "avg_pool" | "max_pool":
-            reach = s.get("dilation", 1) * (s["kernel"] - 1) + 1
+            reach = s.get("dilation", 1) * (axis.kernel - 1) + 1
             return [(start * s["stride"], (end - 1) * s["stride"] + reach)]
         case "deconv":
             first, last = start + axis.before, end - 1 + axis.before
-            low = max(0, -((s["kernel"] - 1 - first) // s["stride"]))
+            low = max(0, -((axis.kernel - 1 - first) // s["stride"]))
             return [_inside(low, last // s["stride"] + 1, size)]
         case "upsample":
             f = s["factor"]
@@ -136,6 +143,8 @@ def needs(axis: Axis, start: int, end: int) -> list[Interval]:  # noqa: PLR0911 
             return [(start // s["factor"], (end - 1) // s["factor"] + 1)]
         case "unshuffle":
             return [(start * s["factor"], end * s["factor"])]
+        case "global_pool":
+            return [(0, size)]
     return [(start, end)]
 
 
@@ -173,7 +182,7 @@ def places(axis: Axis, start: int, end: int) -> list[int]:
         case "reflect":
             period = max(1, 2 * (size - 1))
             return [min(i % period, period - i % period) if size > 1 else 0 for i in line]
-    return [i if 0 <= i < size else -1 for i in line]
+    return [i if 0 <= i < size else -1 for i in line]  # zeros, or what is lowest
 
 
 def wanted(node: Node, region: Region, sources: Sequence[Size]) -> list[list[Region]]:
@@ -189,7 +198,9 @@ def wanted(node: Node, region: Region, sources: Sequence[Size]) -> list[list[Reg
         )
         return [[Region(*rows, *columns)], [Region(*(2 * v for v in rows), *(2 * v for v in columns))]]
     if node.operation in POINTWISE:
-        return [[region]] * len(sources)
+        # A map of one pixel goes with one of any size.
+        point, several = (1, 1), len(set(sources)) > 1
+        return [[Region(0, 1, 0, 1) if several and size == point else region] for size in sources]
     if not sources:
         return []
     vertical, horizontal = axes(node, sources[0])

@@ -12,7 +12,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from texturenets.generators.operations import Operations
+from texturenets.graph import Graph
 from texturenets.outofcore import plan as planning
 from texturenets.outofcore.compute import operate
 from texturenets.outofcore.plan import Network, Pass, Step, Tiling
@@ -54,12 +54,20 @@ class Moments:
             self.squares = self.squares + squares
         self.count += x.shape[2] * x.shape[3]
 
-    def scale_and_shift(self, weight: Tensor | None, bias: Tensor | None, eps: float) -> Stats:
-        """Normalization with these statistics and those weights, as x * scale + shift."""
+    def scale_and_shift(
+        self, weight: Tensor | None, bias: Tensor | None, eps: float, groups: int = 0
+    ) -> Stats:
+        """Normalization with these statistics and those weights, as x * scale + shift.
+
+        `groups`: of channels that are normalized together; 0, each alone.
+        """
         assert isinstance(self.total, Tensor)
         assert isinstance(self.squares, Tensor)
-        mean = self.total / self.count
-        variance = (self.squares / self.count - mean.square()).clamp(min=0)
+        mean, squares = self.total / self.count, self.squares / self.count
+        if groups:
+            each = len(mean) // groups
+            mean, squares = (v.view(groups, each).mean(1).repeat_interleave(each) for v in (mean, squares))
+        variance = (squares - mean.square()).clamp(min=0)
         scale = (variance + eps).rsqrt()
         if weight is not None:
             scale = scale * weight.to(scale)
@@ -78,7 +86,7 @@ class Job:
     instead of those that suit the memory.
     """
 
-    operations: Operations
+    graph: Graph
     picture: Size
     stride: int
     inputs: Mapping[int, Source]
@@ -95,11 +103,11 @@ class Plan:
     `exact`: maps are kept in float32, not in half precision.
     """
 
-    def __init__(self, operations: Operations, picture: Size, *, exact: bool = False) -> None:
-        self.network = Network(operations.nodes, picture)
+    def __init__(self, graph: Graph, picture: Size, *, exact: bool = False) -> None:
+        self.network = Network(graph.nodes, picture)
         # Rounding would change which of two pixels a pooling takes, and that choice is used later.
-        compares = any(node.operation == "unpool" for node in operations.nodes)
-        self.exact = frozenset(range(len(operations.nodes))) if exact or compares else frozenset[int]()
+        compares = any(node.operation == "unpool" for node in graph.nodes)
+        self.exact = frozenset(range(len(graph.nodes))) if exact or compares else frozenset[int]()
         self.kept = planning.choose(self.network, self.exact)
         self.passes = planning.passes(self.network, self.kept)
 
@@ -115,10 +123,10 @@ def run(job: Job, sink: Sink, progress: Progress = lambda _: None, plan: Plan | 
     Raises UserError where memory or disk do not suffice.
     """
     try:
-        _Run(job, plan or Plan(job.operations, job.picture)).all(sink, progress)
+        _Run(job, plan or Plan(job.graph, job.picture)).all(sink, progress)
     except OverflowedError:
         # Nothing has reached the sink: the last pass writes no maps.
-        _Run(job, Plan(job.operations, job.picture, exact=True)).all(sink, progress)
+        _Run(job, Plan(job.graph, job.picture, exact=True)).all(sink, progress)
 
 
 def _part_of(progress: Progress, done: float, weight: float) -> Progress:
@@ -132,9 +140,9 @@ class _Run:
         self.maps: dict[int, HalfMap] = {}
         self.stats: dict[int, Stats] = {}
         self.weights = {
-            i: {k: self._weight(i, v) for k, v in found.items()}
-            for i, found in job.operations.weights.items()
-            if not self.network.is_norm(i)
+            i: {k: self._weight(i, torch.tensor(v)) for k, v in job.graph.node_weights(i).items()}
+            for i, node in enumerate(job.graph.nodes)
+            if node.weights and not self.network.is_norm(i)
         }
 
     def _weight(self, i: int, values: Tensor) -> Tensor:
@@ -213,9 +221,9 @@ class _Run:
                 progress(number / len(places))
         for i, node in enumerate(self.network.nodes):
             if self.network.is_norm(i) and node.sources[0] in moments:
-                weights = self.job.operations.weights.get(i, {})
+                weights = {k: torch.tensor(v) for k, v in self.job.graph.node_weights(i).items()}
                 found = moments[node.sources[0]].scale_and_shift(
-                    weights.get("weight"), weights.get("bias"), node.settings["eps"]
+                    weights.get("weight"), weights.get("bias"), node.settings["eps"], node.settings["groups"]
                 )
                 self.stats[i] = {k: v.to(self.job.device, torch.float32) for k, v in found.items()}
 

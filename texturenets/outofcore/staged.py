@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from texturenets import noise
 from texturenets.errors import UserError
-from texturenets.generators.operations import describe
+from texturenets.generators.trace import trace
 from texturenets.noise import NoiseInput
 from texturenets.outofcore.regions import Region, Size
 from texturenets.outofcore.run import Job, Plan, Progress, Sink, run
@@ -35,7 +35,9 @@ class Staged:
     """
 
     def __init__(self, network: nn.Module, device: torch.device, smallest: int = 1) -> None:
-        self.operations = describe(network)
+        self.graph = trace(network)
+        if self.graph.fixed:
+            raise UserError(f"{type(network).__name__} draws pictures of one size, and is not taken apart")
         self.stride, self.margin = (int(getattr(network, *known)) for known in (("stride", 1), ("margin", 0)))
         self.device, self.smallest = device, smallest
         self._check(network)
@@ -62,7 +64,7 @@ class Staged:
         where memory or disk do not suffice.
         """
         padded, box = padding(size, self.stride, self.smallest, self.margin)
-        plan = Plan(self.operations, padded)
+        plan = Plan(self.graph, padded)
         needed = plan.disk
         folder = choose_folder(needed, spool, folders)
         if needed:
@@ -86,7 +88,7 @@ class Staged:
                 sink(moved, x[:, :, rows, columns])
 
         job = Job(
-            self.operations,
+            self.graph,
             padded,
             self.stride,
             self._inputs(Padded(photo, box), seed, level),
@@ -100,7 +102,7 @@ class Staged:
     def _inputs(self, photo: Source, seed: int, level: float = 1.0) -> dict[int, Source]:
         inputs: dict[int, Source] = {}
         stream = 0
-        for i, node in enumerate(self.operations.nodes):
+        for i, node in enumerate(self.graph.nodes):
             if node.operation == "photo":
                 inputs[i] = photo
             elif node.operation == "noise":
@@ -121,10 +123,10 @@ class Staged:
 
         inputs = self._inputs(InMemory(x), 0)
         size = (x.shape[2], x.shape[3])
-        plan = Plan(self.operations, size, exact=True)
+        plan = Plan(self.graph, size, exact=True)
         run(
             Job(
-                self.operations,
+                self.graph,
                 size,
                 self.stride,
                 inputs,

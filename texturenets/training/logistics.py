@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from texturenets.errors import UserError
 
@@ -29,6 +30,9 @@ class Logistics:
     """Steps between two models kept for good; 0: none."""
     init: str | None = None
     """Start from this model's weights: a shipped name or a model file."""
+    engine: Literal["auto", "torch"] = "auto"
+    """torch: also train a network of your own that cannot be written down as a graph; PyTorch alone then runs the
+    model, with its code."""
     licence: str = ""
     """Licence of the model, for its header."""
     terms: str = ""

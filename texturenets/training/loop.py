@@ -25,6 +25,7 @@ from texturenets.devices import is_out_of_memory
 from texturenets.errors import UserError
 from texturenets.files import sweep, whole
 from texturenets.generators import build
+from texturenets.generators.trace import trace
 from texturenets.losses import Loss, Objective, named
 from texturenets.noise import NoiseInput
 from texturenets.training import checkpoint, memory, setup
@@ -116,6 +117,8 @@ class Training(Generic[R]):
         self.network = build(self.spec, custom=self.custom).to(self.device)
         self.noise: tuple[NoiseInput, ...] = getattr(self.network, "noise", ())
         self._check_network()
+        if self.custom is not None and self.logistics.engine != "torch":
+            trace(self.network)  # what no graph can hold is told now, and not when the model is written
         if self.device.type in ("cpu", "cuda"):
             self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.logistics.init:
@@ -261,8 +264,9 @@ class Training(Generic[R]):
 
     def _start_from(self, path: Path) -> None:
         header = modelfile.read_header(path)
-        if header.generator != self.spec:
-            raise UserError(f"--init {path}: its network is {header.generator}, this run's is {self.spec}")
+        spec = header.spec()
+        if spec != self.spec:
+            raise UserError(f"--init {path}: its network is {spec}, this run's is {self.spec}")
         other, _ = modelfile.load(path, self.custom)
         self.network.load_state_dict(other.state_dict())
 

@@ -40,7 +40,7 @@ def read(name: str, path: Path, changed: int) -> Known:
     described = {
         "name": name,
         "kind": header.kind,
-        "generator": header.generator.name,
+        "generator": header.generator["name"],
         "licence": header.licence,
         "terms": header.terms,
         "thumbnail": f"/v1/models/{name}/thumbnail" if thumbnail else None,

@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from texturenets import api, engines, export, modelfile
-from texturenets.engines.facts import Facts
 from texturenets.errors import UserError
 from texturenets.files import whole
+from texturenets.graph import IOSpec
 from texturenets.modelfile import Header
 from texturenets.web import runtime
 from texturenets.web.titles import title
@@ -22,7 +22,7 @@ TEXTURE_LEAST = 256
 """Pixels of a side of a sample that are drawn at least: `texturenets.textures.SMALLEST`, which needs torch."""
 
 
-def described(header: Header, facts: Facts, name: str) -> dict[str, Any]:
+def described(header: Header, facts: IOSpec, name: str) -> dict[str, Any]:
     """What the page must know of a model."""
     smallest = api.SMALLEST if header.kind == "style" else TEXTURE_LEAST
     return {
@@ -41,11 +41,10 @@ def write(
     models: Sequence[Path],
     folder: Path,
     package: Path | None = None,
-    generator: Callable[..., Any] | str | None = None,
 ) -> Path:
     """Write the page with `models` into `folder` and return its index.html, which is written last.
 
-    `package`: as for `runtime.files`. `generator`: as in `texturenets.load`. Raises UserError for two models of one
+    `package`: as for `runtime.files`. Raises UserError for two models of one
     name, and whatever keeps one from being converted.
     """
     names = [path.stem for path in models]
@@ -57,7 +56,7 @@ def write(
     notices = []
     for path in models:
         header = modelfile.read_header(path)
-        graph, facts = engines.convert(path, generator)
+        graph, facts = engines.convert(path)
         parts[f"models/{path.stem}.onnx"] = _with_metadata(graph, header, facts)
         shown.append(described(header, facts, path.stem))
         licence = header.licence or "licence unknown"
@@ -78,7 +77,7 @@ def write(
     return folder / "index.html"
 
 
-def _with_metadata(graph: bytes, header: Header, facts: Facts) -> bytes:
+def _with_metadata(graph: bytes, header: Header, facts: IOSpec) -> bytes:
     """The ONNX file with what it says of itself."""
     import onnx
 

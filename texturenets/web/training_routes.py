@@ -74,7 +74,7 @@ async def enqueue(
 def _start(service: Service, name: str, kind: Literal["style", "texture"], run: Run) -> Path:
     """The file of a model that `run` can start from. Raises UserError."""
     _, found = service.catalogue.find(name, kind)
-    if found.header.generator != specs.make(run.generator, run.settings):
+    if not found.header.made_by(specs.make(run.generator, run.settings)):
         raise UserError(f"{name} has another network than this recipe, which cannot start from it")
     return found.path
 

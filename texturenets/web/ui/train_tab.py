@@ -162,9 +162,7 @@ class TrainTab:
         spec = specs.make(run.generator, run.settings)
         known = self.service.catalogue.models()
         names = [
-            name
-            for name in gallery.names(self.service.catalogue, kind)
-            if known[name].header.generator == spec
+            name for name in gallery.names(self.service.catalogue, kind) if known[name].header.made_by(spec)
         ]
         return [(NOTHING, NOTHING), *((title(name), name) for name in names)]
 

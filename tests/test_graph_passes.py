@@ -13,10 +13,11 @@ from onnx import helper
 from torch import Tensor, nn
 
 from texturenets import layers, noise, specs
-from texturenets.engines import graph
 from texturenets.engines.onnx_engine import ONNXEngine
 from texturenets.engines.openvino_engine import OpenVINOEngine
 from texturenets.generators import build
+from texturenets.generators.trace import trace
+from texturenets.graph.onnx import to_onnx
 
 
 class Doubling(nn.Module):
@@ -49,7 +50,8 @@ def agrees(net: nn.Module) -> onnx.ModelProto:
     for parameter in net.parameters():
         nn.init.normal_(parameter, std=0.2)
     net.eval()
-    model, facts = graph.to_onnx(net)
+    graph = trace(net)
+    model, facts = to_onnx(graph), graph.io_spec
     engine = ONNXEngine(model.SerializeToString(), facts)
     for height, width in ((8, 8), (6, 14), (34, 22)):
         x = np.random.default_rng(width).random((2, 3, height, width), np.float32)
@@ -127,7 +129,8 @@ def drawn(spec: specs.GeneratorSpec, sizes: tuple[tuple[int, int], ...], engine:
     """The graph of a network fed by noise alone; `engine` gives with it what PyTorch gives in float64."""
     torch.manual_seed(1)
     net = build(spec).eval()
-    model, facts = graph.to_onnx(net)
+    graph = trace(net)
+    model, facts = to_onnx(graph), graph.io_spec
     made = engine(model.SerializeToString(), facts)
     net.double()
     for height, width in sizes:

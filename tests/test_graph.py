@@ -1,0 +1,254 @@
+"""Any network as a graph: what is executed is what the network computes, and what cannot be taken is named."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from networks import SPECS, network
+from torch import Tensor, nn
+
+from texturenets import noise
+from texturenets.errors import UserError
+from texturenets.generators import GENERATORS, build
+from texturenets.generators.graph import GraphGenerator
+from texturenets.generators.trace import trace
+from texturenets.graph import OPERATIONS, Graph, NamedInput
+from texturenets.specs import Residual
+
+
+def same(net: nn.Module, side: int = 32, atol: float = 1e-5) -> Graph:
+    """The graph of `net`, which as a file would hold it gives what `net` gives."""
+    net.eval()
+    traced = trace(net)
+    graph = Graph.from_dict(traced.to_dict(), traced.weights)
+    graph.check()
+    executed = GraphGenerator(graph).eval()
+    height = max(2 * graph.stride, side)
+    size = (graph.stride, graph.stride) if graph.fixed else (height, height + graph.stride)
+    x = torch.rand(2, 3, *size) if graph.photo else None
+    maps = noise.draw(graph.noise, [0, 1], *size)
+    with torch.no_grad():
+        want = net(x, maps) if maps else net(x)
+        found = executed(x, maps)
+    assert torch.allclose(found, want, atol=atol), (found - want).abs().max()
+    return graph
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_every_generator_is_its_graph(name: str) -> None:
+    net = network(SPECS[name])
+    graph = same(net)
+    assert graph.stride == net.stride
+    own = {key for key, value in net.state_dict().items() if value.is_floating_point()}
+    assert own <= set(graph.weights)  # by the names of the network's own
+    assert {SPECS[name].name for name in SPECS} == set(GENERATORS)
+
+
+def layered(*modules: nn.Module) -> nn.Module:
+    return nn.Sequential(*modules)
+
+
+LAYERS: dict[str, tuple[nn.Module, set[str]]] = {
+    "rectangular": (layered(nn.Conv2d(3, 5, (3, 5), padding=(1, 2)), nn.Conv2d(5, 3, (1, 3), 1, (0, 1))), {"conv"}),
+    "same": (layered(nn.Conv2d(3, 4, 4, padding="same"), nn.Conv2d(4, 3, 3, padding="same", dilation=2)), {"conv"}),
+    "no bias": (layered(nn.Conv2d(3, 3, 1, bias=False)), {"conv"}),
+    "silu": (layered(nn.Conv2d(3, 3, 1), nn.SiLU()), {"silu"}),
+    "gelu": (layered(nn.Conv2d(3, 3, 1), nn.GELU(), nn.GELU("tanh")), {"gelu"}),
+    "relu6": (layered(nn.Conv2d(3, 3, 1), nn.ReLU6(), nn.Hardtanh(-0.5, 0.5)), {"clamp"}),
+    "group norm": (layered(nn.Conv2d(3, 6, 1), nn.GroupNorm(2, 6), nn.Conv2d(6, 3, 1)), {"norm"}),
+    "layer norm of all": (layered(nn.Conv2d(3, 3, 1), nn.GroupNorm(1, 3, affine=False)), {"norm"}),
+    "instance norm": (layered(nn.InstanceNorm2d(3), nn.InstanceNorm2d(3, affine=True)), {"norm"}),
+    "kept statistics": (layered(nn.InstanceNorm2d(3, track_running_stats=True), nn.BatchNorm2d(3)), {"batch_norm"}),
+    "padded pooling": (layered(nn.MaxPool2d(3, 1, 1), nn.AvgPool2d(5, 1, 2)), {"max_pool", "avg_pool", "pad"}),
+    "transposed": (layered(nn.AvgPool2d(2), nn.ConvTranspose2d(3, 3, (4, 2), 2, (1, 0))), {"deconv"}),
+    "prelu of one": (layered(nn.Conv2d(3, 3, 1), nn.PReLU()), {"prelu"}),
+    "weight norm": (layered(nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 3, 1))), {"conv"}),
+    "padding of less": (layered(nn.ZeroPad2d((-1, 1, 2, -2))), {"pad", "crop"}),
+    "dropout": (layered(nn.Dropout2d(), nn.Conv2d(3, 3, 1), nn.AlphaDropout()), {"conv"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers(name: str) -> None:
+    net, operations = LAYERS[name]
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d | nn.InstanceNorm2d) and module.running_mean is not None:
+            module.running_mean.uniform_(-1, 1)
+            module.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
+    assert operations <= {node.operation for node in same(net).nodes}
+
+
+class Own(nn.Module):
+    """Parameters, a buffer and a constant of its own, used by `how`."""
+
+    def __init__(self, how: Callable[[Any, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.how = how
+        self.conv = nn.Conv2d(3, 6, 3, padding=1)
+        self.back = nn.Conv2d(6, 3, 1)
+        self.gain = nn.Parameter(torch.rand(1, 3, 1, 1))
+        self.shift = nn.Parameter(torch.rand(3))
+        self.one = nn.Parameter(torch.tensor(0.7))
+        self.squeeze, self.excite = nn.Linear(3, 2), nn.Linear(2, 3)
+        self.register_buffer("mean", torch.rand(3, 1, 1))
+        self.register_buffer("passing", torch.rand(1, 3, 1, 1), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.how(self, x)
+
+
+def _attention(net: Any, x: Tensor) -> Tensor:
+    y = F.adaptive_avg_pool2d(x, 1).flatten(1)
+    y = torch.sigmoid(net.excite(F.relu(net.squeeze(y))))
+    return x * y[:, :, None, None]
+
+
+def _gated(net: Any, x: Tensor) -> Tensor:
+    a, b = net.conv(x).chunk(2, dim=1)
+    return a * torch.sigmoid(b)
+
+
+def _small(net: Any, x: Tensor) -> Tensor:
+    y = F.max_pool2d(x, 2)
+    return F.interpolate(y, size=x.shape[2:], mode="bilinear") + F.interpolate(y, x.size()[-2:])
+
+
+CODE: dict[str, Callable[[Any, Tensor], Tensor]] = {
+    "parameters": lambda net, x: x * net.gain + net.shift.view(1, 3, 1, 1) - net.mean,
+    "one number": lambda net, x: net.one * x / (net.mean + 1.5) + 0.5 - net.one,
+    "computed": lambda net, x: (x - net.passing) / (net.gain**2 + 1).sqrt() * torch.exp(net.shift)[:, None, None],
+    "a parameter first": lambda net, x: net.gain - x,
+    "functional": lambda net, x: F.conv2d(x, net.back.weight.transpose(0, 1), padding="same")[:, 0:3] + x,
+    "division of maps": lambda net, x: x / (x.abs() if False else torch.sigmoid(x) + 1),
+    "global": lambda net, x: x - x.mean((2, 3), keepdim=True) + x.amax(dim=(-1, -2), keepdim=True),
+    "one channel": lambda net, x: x * torch.sigmoid(x[:, 1:2]),
+    "attention": _attention,
+    "gated": _gated,
+    "split": lambda net, x: torch.cat([net.conv(x).split([2, 1, 3], 1)[i] for i in (1, 0)], 1),
+    "a size of another map": _small,
+    "every fourth": lambda net, x: F.interpolate(x, scale_factor=4.0)[:, :, ::4, ::4],
+    "turned": lambda net, x: torch.cat([x[:, 2:], x[:, 1:2], x[:, :1]], 1).clamp(min=0.25),
+    "in place": lambda net, x: torch.relu_(x * 2).mul_(0.5).add_(-x),
+    "unused": lambda net, x: (torch.fft.fft2(x), x + 1)[1],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CODE)
+def test_code_of_ones_own(name: str) -> None:
+    net = Own(CODE[name])
+    before = set(vars(net))
+    graph = same(net)
+    assert set(vars(net)) == before  # no trace of it
+    if name == "parameters":
+        assert {"gain", "shift"} <= set(graph.weights)
+
+
+def test_a_network_is_left_as_it_was() -> None:
+    net = build(Residual(channels=8, blocks=1, normalization="batch")).train()
+    net.entry.eval()
+    modes = [module.training for module in net.modules()]
+    trace(net)
+    assert [module.training for module in net.modules()] == modes
+
+
+REFUSED: dict[str, tuple[Callable[[Any, Tensor], Tensor], str]] = {
+    "branches": (lambda net, x: x if x.mean() > 0.5 else -x, "step by step"),
+    "fft": (lambda net, x: torch.fft.fft2(x).real, "fft_fft2"),
+    "a map of weights": (lambda net, x: x + torch.ones(1, 1, 4, 4), r"shape \(1, 1, 4, 4\)"),
+    "stride by side": (lambda net, x: F.avg_pool2d(x, 2, (1, 2)), "differs between height and width"),
+    "a picture half as large": (lambda net, x: x[:, :, ::2, ::2], "1/2 H"),
+    "to a size": (lambda net, x: F.interpolate(x, (64, 64)), "interpolation"),
+    "dropout": (lambda net, x: F.dropout(x), "dropout"),
+    "vector of a map": (lambda net, x: net.squeeze(x.flatten(1)), "larger than one pixel"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_taken_is_named(name: str) -> None:
+    how, said = REFUSED[name]
+    with pytest.raises(
+        UserError, match=rf"network Own cannot be written down as a graph: .*{said}.*--engine torch"
+    ) as caught:
+        trace(Own(how))
+    assert "\n" not in str(caught.value)
+
+
+def test_inputs_have_names_channels_and_strides() -> None:
+    graph = Graph()
+    photo, styles = graph.append("photo"), graph.append("input", name="styles", channels=3, stride=0)
+    mask = graph.append("input", name="mask", channels=1, stride=2)
+    graph.append("mul", photo, styles, graph.append("upsample", mask, factor=2))
+    assert graph.io_spec.inputs == (NamedInput("styles", 3, 0), NamedInput("mask", 1, 2))
+    assert graph.io_spec.stride == 2
+    x, s, m = torch.rand(2, 3, 8, 6), torch.rand(2, 3, 1, 1), torch.rand(2, 1, 4, 3)
+    y = GraphGenerator(graph)(x, inputs={"styles": s, "mask": m})
+    assert torch.equal(y, x * s * F.interpolate(m, scale_factor=2.0))
+
+
+def test_a_picture_may_have_any_number_of_channels() -> None:
+    graph = same(nn.Conv2d(3, 5, 1))
+    assert graph.io_spec.outputs == 5
+
+
+def test_lines_name_their_weights() -> None:
+    graph = trace(build(Residual(channels=8, blocks=0)))
+    assert "conv 3 out=8 kernel=3 weight=entry.conv.conv.weight bias=entry.conv.conv.bias" in graph.lines()
+    with pytest.raises(UserError, match="it names no weight"):
+        Graph.from_dict({"nodes": ["photo", "conv 0 out=3 kernel=1"]})
+    odd = nn.Sequential()
+    odd.add_module("a b", nn.Conv2d(3, 3, 1))
+    with pytest.raises(UserError, match="without spaces"):
+        trace(odd)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"nodes": "photo"}, "not a list"),
+        ({"nodes": [1]}, "not a list"),
+        ({"nodes": ["photo", "relu 1"]}, "does not come before"),
+        ({"nodes": ["photo", "pad 0 amount=1:1:1:1"]}, "photo's size"),
+        ({"margin": -1}, "margin=-1"),
+        ({"multiple": True}, "multiple=True"),
+    ],
+)
+def test_what_is_no_graph_is_refused(change: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        Graph.from_dict({"nodes": ["photo"], **change})
+
+
+@pytest.mark.parametrize(
+    ("weights", "said"),
+    [({}, "w is missing"), ({"w": np.zeros(5)}, "5 numbers"), ({"w": np.full(9, np.nan)}, "not finite")],
+)
+def test_weights_are_checked(weights: dict[str, Any], said: str) -> None:
+    graph = Graph.from_dict({"nodes": ["photo", "conv 0 out=3 kernel=1 weight=w"]}, weights)
+    with pytest.raises(UserError, match=said):
+        graph.check()
+
+
+def test_every_operation_is_executed() -> None:
+    found = {node.operation for name in SPECS for node in trace(network(SPECS[name])).nodes}
+    for net, _ in LAYERS.values():
+        found |= {node.operation for node in trace(net.eval()).nodes}
+    for how in CODE.values():
+        found |= {node.operation for node in trace(Own(how)).nodes}
+    # The rest: in tests/test_generators_graph.py, and inputs above
+    assert set(OPERATIONS) - found <= {"input", "leaky_relu", "elu", "shuffle", "unshuffle"}
+
+
+def test_a_graph_needs_no_torch() -> None:
+    program = (
+        "import sys; sys.modules['torch'] = None; from texturenets.graph import Graph; "
+        "lines = ['photo', 'pad 0 amount=5:5:5:5 mode=reflect', 'crop 1 amount=5:5:5:5'];"
+        "print(Graph.from_dict({'nodes': lines}).io_spec.least)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "6\n"

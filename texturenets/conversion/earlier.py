@@ -1,0 +1,53 @@
+"""Model files of texturenets itself, of format 1: their header held no graph."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+
+from texturenets import modelfile, specs
+from texturenets.errors import UserError
+from texturenets.generators import build
+from texturenets.modelfile import Header
+
+FORMAT = 1
+
+
+def matches(said: str) -> bool:
+    """Whether `said`, the header's text, is that of a model of format 1."""
+    try:
+        return bool(json.loads(said)["format"] == FORMAT)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return False
+
+
+def read(path: Path, custom: str | None) -> tuple[torch.nn.Module, Header, bool]:
+    """The network with its weights, the header, and whether the weights are in half precision.
+
+    `custom`: as `generators.build` has it, for a network of the user's own, whose code is run. Raises UserError.
+    """
+    with safe_open(path, "pt") as file:
+        data: dict[str, Any] = json.loads(file.metadata()["texturenets"])
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    known = {"name", "kind", "training", "licence", "terms", "source", "thumbnail", "version"}
+    try:
+        spec = specs.from_dict(data["generator"])
+        header = Header(generator=spec, **{key: value for key, value in data.items() if key in known})
+    except (KeyError, TypeError, UserError) as error:
+        raise UserError(f"{path}: damaged model header ({error})") from None
+    half = any(value.dtype == torch.float16 for value in state.values())
+    if not isinstance(spec, specs.Custom):
+        shapes = {name: tuple(value.shape) for name, value in state.items()}
+        modelfile.check_shapes(path, spec, shapes)
+    network = build(spec, custom=custom).eval()
+    try:
+        network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+    except RuntimeError as error:
+        raise UserError(
+            f"{path}: its weights do not fit its network: {' '.join(str(error).split())[:200]}"
+        ) from None
+    return network, header, half
