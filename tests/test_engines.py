@@ -247,7 +247,7 @@ def test_a_graph_is_converted_once(kept: Path, tmp_path: Path, monkeypatch: pyte
     path = save(tmp_path / "a.safetensors")
     x = np.random.default_rng(0).random((1, 3, 16, 16), np.float32)
     first = engines.load(path, "openvino")(x)
-    assert sorted(p.suffix for p in kept.iterdir()) == [".blob", ".onnx"]
+    assert sorted(p.suffix for p in kept.iterdir()) == [".blob", ".json", ".onnx"]
     moved = path.rename(tmp_path / "b.safetensors")
     with monkeypatch.context() as patch:
         patch.setattr(engines, "convert", lambda *_, **__: pytest.fail("converted again"))
@@ -296,7 +296,7 @@ def test_four_processes_fill_one_cache(kept: Path) -> None:
         "    model = pathlib.Path(f'{sys.argv[1]}{i % 7}.model'); model.write_bytes(model.name.encode())\n"
         "    entry = cache.Entry(model)\n"
         "    for suffix in ('.onnx', '.json'): entry.keep(suffix, b'{}')\n"
-        "    entry.facts('.onnx'); entry.read('.onnx')\n"
+        "    entry.read('.onnx'); entry.read('.json')\n"
     )
     kept.mkdir(parents=True)
     runs = [

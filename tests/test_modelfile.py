@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from texturenets import convert, modelfile, specs
+from texturenets import conversion, modelfile, specs
 from texturenets.errors import UserError
 from texturenets.generators import build
 
@@ -113,13 +113,13 @@ def test_a_file_of_the_first_format_is_refused_and_converted(
     rewrite(path, format=1, graph=None)
     with pytest.raises(UserError, match=f"{path} has model format 1, .*: texturenets convert {path}$"):
         modelfile.load(path)
-    made = convert.convert(path, name="again")
-    convert.save(made, tmp_path / "new.safetensors")
+    made = conversion.convert(path, name="again")
+    made.save(tmp_path / "new.safetensors")
     loaded, found = modelfile.load(tmp_path / "new.safetensors")
     assert (found.name, found.spec(), found.licence) == ("again", SPEC, "CC0-1.0")
     assert all(torch.equal(value, before[name]) for name, value in loaded.state_dict().items())
     with pytest.raises(UserError, match="is a model of texturenets already"):
-        convert.convert(tmp_path / "new.safetensors")
+        conversion.convert(tmp_path / "new.safetensors")
 
 
 def test_code_of_ones_own_of_the_first_format_is_run_if_asked(tmp_path: Path) -> None:
@@ -131,8 +131,8 @@ def test_code_of_ones_own_of_the_first_format_is_run_if_asked(tmp_path: Path) ->
     )
     rewrite(path, format=1, graph=None)
     with pytest.raises(UserError, match="not run unasked"):
-        convert.convert(path)
-    assert convert.convert(path, generator=f"{file}:Mine").header.custom
+        conversion.convert(path)
+    assert conversion.convert(path, generator=f"{file}:Mine").header.custom
 
 
 def test_the_graph_and_its_weights_are_read_without_torch(network: torch.nn.Module, path: Path) -> None:

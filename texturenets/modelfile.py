@@ -137,7 +137,7 @@ def read_header(path: str | Path) -> Header:
     known = {f.name for f in dataclasses.fields(Header)}
     try:
         header = Header(**{k: v for k, v in data.items() if k in known})
-        _check_types(header)
+        check_types(header)
         return header
     except (UserError, ValueError, TypeError) as error:
         raise _damaged(path, error) from None
@@ -235,7 +235,7 @@ def _check_plain(value: object, depth: int = 0) -> None:
         raise ValueError(f"{value} is in it, which is no number")
 
 
-def _check_types(header: Header) -> None:
+def check_types(header: Header) -> None:
     """Raise ValueError for a field that is not what `Header` says."""
     for name in ("name", "licence", "terms", "source", "thumbnail", "version"):
         if not isinstance(getattr(header, name), str):

@@ -37,7 +37,8 @@ def read(path: Path, custom: str | None) -> tuple[torch.nn.Module, Header, bool]
     try:
         spec = specs.from_dict(data["generator"])
         header = Header(generator=spec, **{key: value for key, value in data.items() if key in known})
-    except (KeyError, TypeError, UserError) as error:
+        modelfile.check_types(header)
+    except (ValueError, KeyError, TypeError, UserError) as error:
         raise UserError(f"{path}: damaged model header ({error})") from None
     half = any(value.dtype == torch.float16 for value in state.values())
     if not isinstance(spec, specs.Custom):
