@@ -239,7 +239,7 @@ def test_train(
             assert page.locator("#exemplar .thumbnail-item img").is_visible()  # for another try
             page.reload()  # it lives apart from the page
             page.get_by_role("tab", name="Train").click()
-            row.get_by_text("done").wait_for(timeout=600_000)  # torch is imported anew
+            row.get_by_text("done").wait_for(timeout=200_000)  # torch is imported anew
             page.locator("#grown img").wait_for()
             page.locator("#curves canvas, #curves svg").first.wait_for()
             legend = page.locator("#legend").inner_text()

@@ -191,7 +191,7 @@ def test_styles_are_mixed_by_their_weights() -> None:
 
 def test_weights_that_do_not_fit_are_refused() -> None:
     for weights, words in (
-        ([1], "1 numbers for 2"),
+        ([1], "1 number for 2"),
         ([0, 0], "0,0"),
         ([1, -1], "1,-1"),
         ([1, float("nan")], "nan"),

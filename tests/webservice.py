@@ -68,6 +68,8 @@ def trainer(studio: Studio, folder: Path, **flags: Any) -> list[str]:
     script = folder / "train.py"
     script.write_text(
         "import sys\n\nimport torch\n\nfrom texturenets.cli import main\n\ntorch.set_num_threads(1)\n"
-        f"sys.exit(main(['train', *sys.argv[1:], *{words(small)!r}]))\n"
+        "asked = {word.partition('=')[0] for word in sys.argv}\n"
+        f"small = [word for word in {words(small)!r} if word.partition('=')[0] not in asked]\n"
+        "sys.exit(main(['train', *sys.argv[1:], *small]))\n"
     )
     return [sys.executable, str(script)]

@@ -71,4 +71,4 @@ if not TYPE_CHECKING:  # with it a type checker would take any name for one of t
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)

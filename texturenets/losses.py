@@ -75,6 +75,10 @@ def _own(name: str, loss: Loss, y: Tensor, photos: Tensor | None, features: Mapp
     if not isinstance(value, Tensor) or value.numel() != 1:
         what = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)[:60]
         raise UserError(f"the loss {name} gives {what}, not a tensor with one number")
+    if torch.is_grad_enabled() and not value.requires_grad:
+        raise UserError(
+            f"the loss {name} gives a number without a gradient: the network would not learn from it"
+        )
     return value.reshape(())
 
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from texturenets.errors import UserError
 
@@ -88,6 +88,7 @@ class Run:
 
     def __post_init__(self) -> None:
         """Raises UserError for a value outside its range."""
+        _check_kinds(self)
         positive = (
             "image_size",
             "batch_size",
@@ -218,6 +219,20 @@ TEXTURE_SETTINGS: dict[str, tuple[str, ...]] = {
 STYLE_SETTINGS: dict[str, tuple[str, ...]] = dict.fromkeys(
     ("multiscale", "pyramid2", "skip", "skip_noise"), ("photo=true",)
 )
+
+
+def _check_kinds(run: Any) -> None:
+    """Raise UserError for a word that an option does not know, and for a fraction where a whole number belongs."""
+    hints = get_type_hints(type(run))
+    for field in dataclasses.fields(run):
+        value, hint = getattr(run, field.name), hints[field.name]
+        if get_origin(hint) is Literal:
+            if value not in get_args(hint):
+                raise UserError(f"{flag(field.name)} {value!r} is not {' or '.join(get_args(hint))}")
+        elif hint is int and (not isinstance(value, int) or isinstance(value, bool)):
+            raise UserError(f"{flag(field.name)} {value!r} is not a whole number")
+        elif get_origin(hint) is tuple and not isinstance(value, tuple | list):
+            raise UserError(f"{flag(field.name)} {value!r} is not a tuple of names")
 
 
 def _not_negative(run: Any, name: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import os
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,7 +12,7 @@ from cyclopts import App, Parameter
 from cyclopts.config import Env
 
 from texturenets.cli.common import Device, EngineName, Precision
-from texturenets.errors import UserError, install
+from texturenets.errors import UserError, install, unknown
 
 VARIABLES = "TEXTURENETS_SERVE_"
 """What the environment variables of the options begin with; Kubernetes sets TEXTURENETS_PORT for a service of that
@@ -100,6 +102,9 @@ def serve(
         missing.append("gradio (or --no-page)")
     if missing:
         raise UserError(f"serving needs {', '.join(missing)}: {install('web')}")
+    known = {VARIABLES + name.upper() for name in inspect.signature(serve).parameters}
+    if strange := sorted(name for name in os.environ if name.startswith(VARIABLES) and name not in known):
+        raise unknown("environment variable", strange[0], known)
     if not 0 <= port <= 65535:
         raise UserError(f"--port {port} is not between 0 and 65535")
 

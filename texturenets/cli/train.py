@@ -154,6 +154,7 @@ def _model_file(output: Path | None, images: list[Path]) -> Path:
 
 def _carry_out(training: Training, quiet: bool) -> int:
     """Run `training` to its end and say what came of it; the exit status."""
+    begun = training.state.step
     try:
         finished = follow(training, quiet)
     finally:
@@ -166,6 +167,11 @@ def _carry_out(training: Training, quiet: bool) -> int:
         print(f"stopped after step {training.state.step}{far}, saved; go on with --resume", file=sys.stderr)
         print(training.folder)
         return 130
+    if finished and begun and training.state.step == begun:
+        print(
+            f"the run was finished, after step {begun}: more --steps (or --minutes) train it further",
+            file=sys.stderr,
+        )
     best = training.state.best_step
     print(f"{duration(training.state.seconds)}; the best of the run is step {best}", file=sys.stderr)
     print(training.finish())

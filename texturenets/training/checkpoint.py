@@ -88,16 +88,18 @@ def _read(folder: Path) -> tuple[State, dict[str, Tensor]]:
         raise UserError(f"nothing to resume: {path} does not exist; leave out --resume to start") from None
     except (SafetensorError, OSError, KeyError, ValueError, TypeError, RecursionError) as error:
         raise UserError(
-            f"{path} is not a checkpoint of texturenets ({reason(error)}); start anew without --resume"
+            f"{path} is not a checkpoint of texturenets ({reason(error)}); {_anew(folder)}"
         ) from None
     if digest != _digest(facts["state"], tensors):
-        raise UserError(
-            f"{path} is damaged: its checksum is not that of what is in it; start anew in another folder, from the "
-            f"last model with --init {folder / 'last.safetensors'}"
-        )
+        raise UserError(f"{path} is damaged: its checksum is not that of what is in it; {_anew(folder)}")
     if wrong := state.wrong():
-        raise UserError(f"{path} is not a checkpoint of texturenets ({wrong}); start anew without --resume")
+        raise UserError(f"{path} is not a checkpoint of texturenets ({wrong}); {_anew(folder)}")
     return state, tensors
+
+
+def _anew(folder: Path) -> str:
+    """What is to be done where a run cannot be resumed."""
+    return f"start anew with another -o, from the last model with --init {folder / 'last.safetensors'}"
 
 
 def read_state(folder: Path) -> State:

@@ -229,8 +229,13 @@ async def _only_known(request: Request) -> None:
     """Raises Problem for a parameter that the interface does not have: a misspelt one would do nothing unseen."""
     route: Any = request.scope["route"]
     known = {field.alias for field in route.dependant.query_params}
-    if route.include_in_schema and (strange := [name for name in request.query_params if name not in known]):
+    if not route.include_in_schema:
+        return
+    names = [name for name, _ in request.query_params.multi_items()]
+    if strange := [name for name in names if name not in known]:
         raise Problem(422, str(unknown("parameter", strange[0][:64], known)))
+    if twice := [name for name in known if names.count(name) > 1]:
+        raise Problem(422, f"{twice[0]} is given {names.count(twice[0])} times: once is enough")
 
 
 T = TypeVar("T")
@@ -257,11 +262,15 @@ async def _gone(request: Request) -> None:
 
 
 async def _photo(request: Request) -> bytes:
-    """The body, or the file of the form in it. Raises Problem and GoneError."""
+    """The body, or the file of the form in it. Raises Problem, also for words in the form, and GoneError."""
     try:
         if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
             return await request.body()
         async with request.form(max_files=1, max_fields=8) as form:  # at its end its files are gone
+            if words := [name for name, value in form.items() if not isinstance(value, UploadFile)]:
+                raise Problem(
+                    422, f"{words[0][:64]!r} in the form: parameters go behind the address, as ?style=wave"
+                )
             for value in form.values():
                 if isinstance(value, UploadFile):
                     return await value.read()
