@@ -164,4 +164,5 @@ def test_a_convolution_of_ones_own_that_mirrors(tmp_path: Path, capsys: pytest.C
     assert "at 5 sizes" in capsys.readouterr().err
     assert main([*words, f"{tmp_path / 'own.py'}:Other", str(tmp_path / "Other.safetensors")]) == 2
     error = capsys.readouterr().err
-    assert "Other.safetensors holds no graph" in error and error.endswith("use --engine torch\n")
+    assert "Other.safetensors holds no graph" in error
+    assert error.endswith("use --engine torch\n")
