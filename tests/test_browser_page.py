@@ -200,7 +200,12 @@ def test_texture(served: Served, folder: Path, tmp_path: Path) -> None:
         page.locator("#draw").click()
         page.locator("#said-sample").get_by_text("Aab grain, 256").wait_for()
         # Three tiles a side of 256 pixels are shown; the file is one.
-        assert page.locator("#sample img").evaluate("(i) => i.decode().then(() => i.naturalWidth)") == 768
+        wide = "(i) => i.decode().then(() => i.naturalWidth, () => 0)"
+        for _ in range(100):  # the picture follows what is said of it
+            if page.locator("#sample img").evaluate(wide) == 768:
+                break
+            page.wait_for_timeout(100)
+        assert page.locator("#sample img").evaluate(wide) == 768
         with page.expect_download() as download:
             page.locator("#save-sample").click()
         download.value.save_as(tmp_path / "one.png")
