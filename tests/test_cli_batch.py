@@ -125,6 +125,10 @@ def test_styles_of_one_name_become_files_of_two(here: Path, capsys: pytest.Captu
         (["a.png", "-s", "wave", "-s", "b.png"], "train style b.png"),
         (["a.png", "-s", "b.png"], "optimize --style b.png --content a.png"),
         (["a.png", "-s", "net.pth"], "texturenets convert net.pth"),
+        (["a.png", "-s", "wave,plain"], "as -s wave -s plain"),
+        (["a.png", "-s", "gone.jpg"], "--style gone.jpg: no such file"),
+        (["a.png", "-s", "./"], "is a folder"),
+        (["a.png", "-s", "mine"], "for the file here say mine.safetensors"),
         (["--webcam", "-s", "all"], "one style at a time"),
         (["contact-sheet.jpg", "a.png", "--sheet"], "would overwrite contact-sheet.jpg"),
         (["--webcam", "-o", "x.mp4", "--count", "2"], "leave out --output, --count"),
@@ -139,6 +143,7 @@ def test_mistakes(here: Path, words: list[str], told: str, capsys: pytest.Captur
     for name in ("a.png", "b.png", "contact-sheet.jpg"):
         photo(name)
     Path("net.pth").touch()
+    Path("mine.safetensors").touch()
     before = sorted(here.iterdir())
     assert stylize(*words) == 2
     output = capsys.readouterr()
@@ -146,6 +151,17 @@ def test_mistakes(here: Path, words: list[str], told: str, capsys: pytest.Captur
     assert output.err.count("\n") == 1
     assert output.out == ""
     assert sorted(here.iterdir()) == before
+
+
+def test_what_has_no_part_in_it_is_told(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photo("a.png")
+    Path("broken.png").write_bytes(b"x")
+    Path("wave.safetensors").write_bytes(modelfile.shipped()["plain"].read_bytes())
+    assert stylize("a.png", "broken.png", "-s", "wave", "-s", "plain", "-o", "out/", "--seed", "3") == 2
+    said = capsys.readouterr().err
+    assert "wave is the shipped style; for the file here say -s wave.safetensors" in said
+    assert "plain takes no noise: --seed and --noise-level change nothing" in said
+    assert "2 failed: broken.png\n" in said
 
 
 # ---- folders of all kinds of files ---------------------------------------------------------------------

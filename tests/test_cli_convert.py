@@ -90,6 +90,14 @@ def test_one_line_and_nothing_written(
     assert sorted(folder.iterdir()) == before
 
 
+def test_a_broken_file_of_the_results_name_is_called_broken(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "broken.safetensors").write_text("x")
+    assert main(["convert", "broken.safetensors"]) == 2
+    assert "no published network" in capsys.readouterr().err
+
+
 def test_the_file_itself_is_never_overwritten(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "candy.pth").rename(folder / "candy.safetensors")
     before = (folder / "candy.safetensors").read_bytes()

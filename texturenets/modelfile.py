@@ -164,7 +164,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: damaged model header ({error})") from None
     if version < FORMAT:
         raise UserError(
-            f"{path} has model format {version}, of an earlier version: texturenets convert {path}"
+            f"{path} has model format {version}, of an earlier version: texturenets convert {path} -o new-{path.name}"
         )
     if version > FORMAT:
         raise UserError(
@@ -335,10 +335,15 @@ def find(name: str | Path, kind: Literal["style", "texture"] | None = None) -> P
     if path.suffix or path.is_file() or path.name != str(name):  # a folder may well be called "wave"
         if path.is_file():
             return path
+        if path.is_dir():
+            raise UserError(f"{path} is a folder, and no model file")
         raise UserError(f"no such model file: {path}; `texturenets models` lists the shipped ones")
     models = shipped()
     if str(name) in models:
         return models[str(name)]
+    here = Path(f"{path}.safetensors")
+    if here.is_file():
+        raise UserError(f"no shipped model is called {path}; for the file here say {here}")
     if kind is not None:
         models = {n: models[n] for n, header in headers(models)[0].items() if header.kind == kind}
     raise unknown(kind or "model", str(name), models)

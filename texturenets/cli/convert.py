@@ -63,9 +63,6 @@ def convert(
         target /= f"{file.stem}{SUFFIX}"
     if target.suffix != SUFFIX:
         raise UserError(f"--output {target} does not end in {SUFFIX}, as models do")
-    if file.exists() and target.exists() and target.samefile(file):
-        raise UserError(f"{target} is the file to convert: give the model another name with --output")
-
     from texturenets import conversion
 
     made = conversion.convert(
@@ -77,6 +74,8 @@ def convert(
         colours_out=colors_out,
         generator=generator,
     )
+    if file.exists() and target.exists() and target.samefile(file):
+        raise UserError(f"{target} is the file to convert: give the model another name with --output")
     made.save(target)
     if not quiet:
         for note in made.notes:

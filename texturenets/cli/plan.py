@@ -150,14 +150,11 @@ def suffix_of(photo: PurePath) -> str:
 
 def several(jobs: Sequence[Job], count: int, model: Path) -> list[Job]:
     """`count` results of each photo for one, numbered. Raises UserError where they would all be the same."""
-    from texturenets import modelfile
-
     if count < 1:
         raise UserError(f"--count {count} is not above 0")
     if count == 1:
         return list(jobs)
-    graph = modelfile.read_graph(model, weights=False)
-    if graph is not None and not graph.noise:  # without a graph it is code, which may
+    if not may_take_noise(model):
         raise UserError(
             f"--count {count}: {model.stem} takes no noise, all results of a photo would be the same"
         )
@@ -166,3 +163,11 @@ def several(jobs: Sequence[Job], count: int, model: Path) -> list[Job]:
         for photo, result in jobs
         for i in range(count)
     ]
+
+
+def may_take_noise(model: Path) -> bool:
+    """Whether the network of a model file takes noise; where it has no graph it is code, which may."""
+    from texturenets import modelfile
+
+    graph = modelfile.read_graph(model, weights=False)
+    return graph is None or bool(graph.noise)

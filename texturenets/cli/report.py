@@ -81,8 +81,9 @@ class Report:
         if self.there:
             parts.append(f"{self.there} there already")
         if self.failed:
-            more = len(self.failed) - self.named
-            names = ", ".join(self.failed[: self.named]) + (f" and {more} more{see}" if more > 0 else "")
+            files = list(dict.fromkeys(self.failed))  # once, in however many styles they failed
+            more = len(files) - self.named
+            names = ", ".join(files[: self.named]) + (f" and {more} more{see}" if more > 0 else "")
             parts.append(f"{len(self.failed)} failed: {names}")
         if self.total > 1 and self.failed:
             complain(", ".join(parts))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from texturenets.cli.common import complain
 from texturenets.errors import UserError
 
 PUBLISHED = {".t7", ".pth", ".pt", ".model", ".onnx", ".ckpt", ".pb"}
@@ -27,13 +28,30 @@ def find_styles(names: Sequence[str] | None, photos: Sequence[str]) -> list[Path
         else:
             if name is not None:
                 check_no_picture(name, photos)
+                _check_one(name)
             found[api.find_style(name)] = None
     return list(found)
 
 
+def _check_one(name: str) -> None:
+    """Say what a name might have meant as well; raises UserError for several in one."""
+    from texturenets import modelfile
+
+    if "," in name and not Path(name).is_file():
+        raise UserError(
+            f"-s {name}: give each style its own, as {' '.join(f'-s {one}' for one in name.split(','))}"
+        )
+    if name in modelfile.shipped() and Path(f"{name}.safetensors").is_file():
+        complain(f"note: {name} is the shipped style; for the file here say -s {name}.safetensors")
+
+
 def check_no_picture(name: str, photos: Sequence[str]) -> None:
     """Raise UserError where a painting, or another program's network, is named as a style."""
+    from texturenets import image
+
     check_published(name)
+    if not Path(name).exists() and Path(name).suffix.lower() in image.suffixes():
+        raise UserError(f"--style {name}: no such file")
     if is_picture(name):
         photo = photos[0] if photos else "PHOTO"
         raise UserError(

@@ -10,7 +10,8 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from texturenets.cli.batch import carry_out, planned
-from texturenets.cli.common import Device, EngineName, Flag, Precision
+from texturenets.cli.common import Device, EngineName, Flag, Precision, complain
+from texturenets.cli.plan import may_take_noise
 from texturenets.cli.styles import find_styles
 from texturenets.errors import UserError
 
@@ -127,6 +128,10 @@ def stylize(
     options = Options(size, quality, strength, preserve_color, keep_gps, seed, noise_level, parse(stroke))
     api.check_options(size, strength, noise_level)
     models = find_styles(style, photos or [])
+    if seed != 0 or noise_level != 1:
+        for model in models:
+            if not may_take_noise(model):
+                complain(f"note: {model.stem} takes no noise: --seed and --noise-level change nothing")
     load = functools.partial(
         api.load_style,
         device=device,

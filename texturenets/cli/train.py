@@ -164,7 +164,11 @@ def _carry_out(training: Training, quiet: bool) -> int:
     if not finished:
         minutes = f", {training.state.seconds / 60:.1f} of {training.run.minutes:g} minutes"
         far = minutes if training.run.minutes else f" of {training.run.steps}"
-        print(f"stopped after step {training.state.step}{far}, saved; go on with --resume", file=sys.stderr)
+        print(
+            f"stopped after step {training.state.step}{far}, saved; the same command with --resume goes on, and "
+            f"{training.folder / 'last.safetensors'} is what it has learned so far",
+            file=sys.stderr,
+        )
         print(training.folder)
         return 130
     if finished and begun and training.state.step == begun:

@@ -274,7 +274,8 @@ class Training(Generic[R]):
         state = checkpoint.read_state(self.folder)
         if changed := _differences(state.facts, self.facts):
             raise UserError(
-                f"--resume: not the run that {self.folder} holds; what changed: {', '.join(changed)}"
+                f"--resume: not the run that {self.folder} holds; what changed: {', '.join(changed)}; "
+                "give the flags of the first run again"
             )
         if not self.run.minutes and self.run.steps < state.step:
             raise UserError(
