@@ -48,8 +48,8 @@ lint: setup
 types: setup
 	$(BIN)/mypy
 
-# A process a file: all in two processes of pytest-xdist, one of them ended without a word and another waited for ever,
-# which no file alone has done. 5 is pytest's "no tests": all of that file's are slow.
+# A process a file: several files in one process have ended without a word, or waited for ever; no file alone has.
+# 5 is pytest's "no tests": all of that file's are slow.
 unit: setup
 	@printf '%s\n' tests/test_*.py | OMP_NUM_THREADS=1 xargs -P 2 -I FILE sh -c \
 		'$(BIN)/pytest -m "not slow" FILE >FILE.log 2>&1; status=$$?; cat FILE.log; rm FILE.log; [ $$status = 0 ] || [ $$status = 5 ]'

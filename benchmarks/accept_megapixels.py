@@ -83,9 +83,8 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
             photo = Path(folder) / "photo.jpg"
             enlarged(options.photo, SIZES[megapixels], photo)
-            repaint(photo, options.style, "1000G") if megapixels == options.megapixels[
-                0
-            ] else None  # files, caches
+            if megapixels == options.megapixels[0]:
+                repaint(photo, options.style, "1000G")  # files and caches are warm from here on
             if options.busy:
                 stack.enter_context(busy(LOOPS))
             free, bounded = [], []

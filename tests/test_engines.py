@@ -271,7 +271,10 @@ def test_damaged_files_are_made_anew(kept: Path, tmp_path: Path, suffix: str) ->
 def test_a_cache_that_cannot_be_written_costs_nothing(kept: Path, tmp_path: Path) -> None:
     kept.parent.mkdir()
     kept.write_text("a file")
-    engines.load(save(tmp_path / "a.safetensors"), "openvino")
+    engine = engines.load(save(tmp_path / "a.safetensors"), "openvino")
+    x = np.random.default_rng(0).random((1, 3, 16, 16), np.float32)
+    assert np.isfinite(engine(x)).all()
+    assert kept.read_text() == "a file"
 
 
 def test_the_longest_unused_go(kept: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

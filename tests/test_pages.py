@@ -36,8 +36,15 @@ def test_the_program_starts_anew_where_pages_have_to_be_asked_for(
     assert os.environ["GLIBC_TUNABLES"] == (wanted or tunables)
 
 
-def test_without_such_a_file_nothing_is_started(tmp_path: Path) -> None:
+def test_without_such_a_file_nothing_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GLIBC_TUNABLES", "")
+    monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", "1")
+    monkeypatch.setattr("platform.libc_ver", lambda: ("glibc", "2.36"))
+    started: list[list[str]] = []
+    monkeypatch.setattr(os, "execv", lambda _, words: started.append(words))
     use_large_pages(tmp_path / "none")
+    assert started == []
+    assert os.environ["GLIBC_TUNABLES"] == ""
 
 
 @pytest.mark.parametrize(("given", "wanted"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])

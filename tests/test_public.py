@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import tiny
@@ -16,8 +19,8 @@ import torch
 from torch import Tensor
 
 import texturenets as tn
-from texturenets import modelfile
-from texturenets.training import checkpoint
+from texturenets import losses, modelfile
+from texturenets.training import checkpoint, start
 
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = ("squeezenet1_0:conv1", "squeezenet1_0:fire2")
@@ -258,3 +261,36 @@ def test_the_documented_generator_trains_and_paints(studio: tiny.Studio, tmp_pat
     style = tn.load(result.model, "cpu", generator=f"{file}:Mine")
     assert isinstance(style, tn.Style)
     assert style(torch.rand(3, 65, 70)).shape == (3, 65, 70)
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (lambda: tn.StyleRun(optimizer="sgd"), "--optimizer 'sgd' is not muon or adam"),  # type: ignore[arg-type]
+        (lambda: tn.StyleRun(steps=1.5), "--steps 1.5 is not a whole number"),  # type: ignore[arg-type]
+        (lambda: tn.StyleRun(learning_rate="0.1"), "is not a number"),  # type: ignore[arg-type]
+        (lambda: tn.StyleRun(flip=1), "neither True nor False"),  # type: ignore[arg-type]
+        (lambda: tn.StyleRun(style_layers="vgg16:relu1_1"), "is not a tuple"),  # type: ignore[arg-type]
+        (lambda: tn.Logistics(engine="onnx"), "--engine 'onnx' is not auto or torch"),  # type: ignore[arg-type]
+        (lambda: tn.Logistics(save_every=2.5), "is not a whole number"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_the_command_line_would_refuse_is_refused(made: Callable[[], object], said: str) -> None:
+    with pytest.raises(tn.UserError, match=re.escape(said)):
+        made()
+
+
+def test_several_processes_are_for_the_command_line() -> None:
+    left: list[bool] = []
+    training: Any = SimpleNamespace(fabric=SimpleNamespace(world_size=2), leave=lambda: left.append(True))
+    with pytest.raises(tn.UserError, match="torchrun"):
+        start._carry_out(training, None)
+    assert left
+
+
+def test_a_loss_without_a_gradient_is_refused() -> None:
+    def idle(picture: Any, photos: Any, features: Any) -> Any:
+        return picture.detach().mean()
+
+    with pytest.raises(tn.UserError, match="idle gives a number without a gradient"):
+        losses._own("idle", idle, torch.ones(1, 3, 4, 4), None, {})

@@ -141,9 +141,8 @@ class Order:
     def __call__(self, place: int) -> int:
         """The index at `place`, counted from 0 over all epochs."""
         epoch, at = divmod(place, self.count)
-        if (
-            epoch != self.epoch
-        ):  # places mostly come in order, and the order of a large set takes a while to draw
+        # Places mostly come in order, and the order of a large set takes a while to draw.
+        if epoch != self.epoch:
             self.epoch, self.order = (
                 epoch,
                 np.random.default_rng((self.seed, 1, epoch)).permutation(self.count),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -260,7 +260,7 @@ def _slow(
     """
     reached: int | None = None
     picture = start
-    for record in _records(objective, start, content, cap):
+    for record in optimize.minimize(objective, start, content, steps=cap):
         picture = record.picture
         progress(f"{name}: iteration {record.iteration}, loss {record.loss:.4g} (the network's {aim:.4g})")
         if reached is None and record.loss <= aim:
@@ -268,12 +268,6 @@ def _slow(
             if not to_end:
                 break
     return picture, reached
-
-
-def _records(
-    objective: Objective, start: Tensor, content: optimize.Content | None, cap: int
-) -> Iterator[optimize.Record]:
-    return optimize.minimize(objective, start, content, steps=cap)
 
 
 def _counts(counts: Sequence[int | None], cap: int) -> Mapping[str, Any]:

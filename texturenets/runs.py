@@ -88,7 +88,7 @@ class Run:
 
     def __post_init__(self) -> None:
         """Raises UserError for a value outside its range."""
-        _check_kinds(self)
+        check_kinds(self)
         positive = (
             "image_size",
             "batch_size",
@@ -221,7 +221,7 @@ STYLE_SETTINGS: dict[str, tuple[str, ...]] = dict.fromkeys(
 )
 
 
-def _check_kinds(run: Any) -> None:
+def check_kinds(run: Any) -> None:
     """Raise UserError for a word that an option does not know, and for a fraction where a whole number belongs."""
     hints = get_type_hints(type(run))
     for field in dataclasses.fields(run):
@@ -231,6 +231,10 @@ def _check_kinds(run: Any) -> None:
                 raise UserError(f"{flag(field.name)} {value!r} is not {' or '.join(get_args(hint))}")
         elif hint is int and (not isinstance(value, int) or isinstance(value, bool)):
             raise UserError(f"{flag(field.name)} {value!r} is not a whole number")
+        elif hint is float and (not isinstance(value, int | float) or isinstance(value, bool)):
+            raise UserError(f"{flag(field.name)} {value!r} is not a number")
+        elif hint is bool and not isinstance(value, bool):
+            raise UserError(f"{flag(field.name)} {value!r} is neither True nor False")
         elif get_origin(hint) is tuple and not isinstance(value, tuple | list):
             raise UserError(f"{flag(field.name)} {value!r} is not a tuple of names")
 

@@ -95,7 +95,7 @@ def expand(
     for pattern in patterns:
         path = Path(pattern).expanduser()
         if path.is_dir():
-            found = _pictures(_below(path, without) if recursive else path.iterdir(), wanted)
+            found = _pictures(_below(path, without) if recursive else _entries(path), wanted)
             if not found:
                 raise UserError(f"no pictures in the folder {path}; looked for {', '.join(_FORMATS)}")
         elif path.exists():  # before globs: a file may be called "photo [1].jpg"
@@ -109,6 +109,13 @@ def expand(
             raise UserError(f"no such file or folder: {path}")
         files.update(dict.fromkeys(found))
     return list(files)
+
+
+def _entries(folder: Path) -> Iterator[Path]:
+    try:
+        return iter(list(folder.iterdir()))  # read at once, for an error to come from here
+    except OSError as error:
+        raise UserError(f"cannot read the folder {folder}: {reason(error)}") from None
 
 
 def _below(folder: Path, without: StrPath | None) -> Iterator[Path]:

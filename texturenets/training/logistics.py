@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from texturenets.errors import UserError
+from texturenets.runs import check_kinds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,8 @@ class Logistics:
     """Terms of the photos and the painting, for its header."""
 
     def __post_init__(self) -> None:
-        """Raises UserError for a number below 0."""
+        """Raises UserError for a word that an option does not know, and for a number below 0."""
+        check_kinds(self)
         for name in ("workers", "save_every", "validate_every", "pictures_every", "snapshot_every"):
             if (getattr(self, name) or 0) < 0:
                 raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)} is below 0")

@@ -328,9 +328,8 @@ class Training(Generic[R]):
             if last:
                 return
             if self.stop:
-                if (
-                    not record.saved
-                ):  # the signal came after the step, while its record was being written down
+                # The signal came after the step, while its record was being written down.
+                if not record.saved:
                     self.save()
                 return
             mark = time.perf_counter()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from texturenets import api, presets, runs
+from texturenets.errors import UserError
 from texturenets.losses import Loss
 from texturenets.textures import Texture
 from texturenets.training import require
@@ -85,7 +86,11 @@ def _paths(given: PathLike | Sequence[PathLike]) -> list[Path]:
 
 
 def _carry_out(training: Training[Any], progress: Progress | None) -> Path:
-    """Run it to its end, or until `progress` says so; the model file."""
+    """Run it to its end, or until `progress` says so; the model file. Raises UserError for several processes: all of
+    them would write the same files."""
+    if training.fabric.world_size > 1:
+        training.leave()
+        raise UserError("several processes train by the command line: torchrun -m texturenets train style")
     listeners = usual(training.folder, training.state.step)
     try:
         for record in training:
