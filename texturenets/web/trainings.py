@@ -337,12 +337,5 @@ class Trainings:
         child = self.children.get(name)
         return child.poll() if child else None
 
-    def _saved(self, name: str) -> int:
-        """1 and the time of the last checkpoint in seconds; 0 for none. It grows with every save."""
-        try:
-            return 1 + int((self.folder / f"{name}.run" / "checkpoint.safetensors").stat().st_mtime)
-        except FileNotFoundError:
-            return 0
-
     def _records(self, name: str) -> list[dict[str, Any]]:
         return self.records.of(self.folder / f"{name}.run" / "records.jsonl")
