@@ -166,3 +166,10 @@ def test_a_convolution_of_ones_own_that_mirrors(tmp_path: Path, capsys: pytest.C
     error = capsys.readouterr().err
     assert "Other.safetensors holds no graph" in error
     assert error.endswith("use --engine torch\n")
+
+
+def test_a_page_takes_no_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["export", "wave", "--to", "web", "-o", str(tmp_path / "page"), "--generator", "mine.py:Mine"]
+    assert main(words) == 2
+    assert "--generator mine.py:Mine" in capsys.readouterr().err
+    assert not (tmp_path / "page").exists()

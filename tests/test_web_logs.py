@@ -59,3 +59,13 @@ def test_what_libraries_print_is_a_line_too(written: io.StringIO) -> None:
     assert line["text"].startswith("Traceback")
     assert line["text"].endswith("ValueError: number 0\nof many")
     assert len(written.getvalue()) < 10_000
+
+
+def test_what_follows_a_flood_keeps_its_text(written: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    with contextlib.redirect_stderr(logs.Printed()):
+        for text in ("one", "two", "three"):
+            print(text, file=sys.stderr)
+        monkeypatch.setattr(logs, "PAUSE", 0.0)
+        print("four", file=sys.stderr)
+    last = json.loads(written.getvalue().splitlines()[-1])
+    assert (last["text"], last["left_out"]) == ("four", 2)

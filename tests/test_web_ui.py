@@ -120,7 +120,6 @@ def test_a_file_that_somebody_else_has_stays() -> None:
     kept = store.Store(10**6)
     (path,) = kept.put("me", "photo", {"a.png": b"1"})
     kept.keep("you", "photo", [path])  # Gradio keeps the same picture given twice as one file
-    kept.drop(path)
     kept.forget("me")
     assert path.exists()
     kept.forget("you")

@@ -73,14 +73,12 @@ def planned(
     films = film.among(found, output)
     one = film.whole_output(found, films, output, ordered=len(roots) == 1, rate=rate)
     if one is not None:
-        found = [path for path in found if path not in one.sources and path != one.result]
-        for path in found:
+        for path in [path for path in found if path not in one.sources and path != one.result]:
             complain(f"{path} is left out: a film is made of pictures")
         if len(models) > 1:
             raise UserError(
                 f"--output {output} is one film, and there are {len(models)} styles: give one --style"
             )
-        found = []
     if count != 1 and (films or one):
         raise UserError(f"--count {count} is for photos: of a film there is one result")
     taken: set[str] = set()

@@ -49,6 +49,10 @@ def export(
     if to == "web":
         from texturenets.web import staticpage
 
+        if generator is not None:
+            raise UserError(
+                f"--generator {generator}: --to web takes the graph in the model file, and no code"
+            )
         if output is None or output.is_file():
             raise UserError("--to web writes a folder: name one, with --output FOLDER")
         print(staticpage.write([modelfile.find(name) for name in models], output, runtime))

@@ -171,7 +171,7 @@ def _carry_out(training: Training, quiet: bool) -> int:
         )
         print(training.folder)
         return 130
-    if finished and begun and training.state.step == begun:
+    if begun and training.state.step == begun:
         print(
             f"the run was finished, after step {begun}: more --steps (or --minutes) train it further",
             file=sys.stderr,

@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Literal
 
-from texturenets.errors import UserError
+from texturenets.errors import UserError, reason
 from texturenets.files import whole
 
 State = Literal["queued", "running", "stopped", "done", "failed"]
@@ -39,8 +39,10 @@ HOUR = 3600.0  # seconds, after which what a killed service has left aside is re
 class Job:
     """What was asked for, and how far it is.
 
-    `photos`: a folder in that of the photos, "" for all of it. `order`: of the queue, seconds since 1970. `pid`: of
-    its process.
+    `exemplar`: its file's name in the job's folder. `photos`: a folder in that of the photos, "" for all of it.
+    `options`: words for `texturenets train`. `order`: of the queue, seconds since 1970. `pid`: of its process.
+    `tries`: starts since something was saved last. `reached`: what `Jobs.saved` gave at the last start. `reason`: why
+    it failed.
     """
 
     name: str
@@ -91,7 +93,7 @@ class Jobs:
         try:
             aside = Path(tempfile.mkdtemp(prefix=".", suffix=".job.part", dir=self.folder))
         except OSError as error:
-            raise UserError(f"cannot write into {self.folder}: {error.strerror}") from None
+            raise UserError(f"cannot write into {self.folder}: {reason(error)}") from None
         try:
             aside.chmod(0o755)
             for name, data in (
@@ -103,10 +105,9 @@ class Jobs:
             if place.is_dir() and not (place / "job.json").exists():  # a full disk left it
                 shutil.rmtree(place, ignore_errors=True)
             aside.rename(place)
-        except FileExistsError:
-            raise self._taken(job.name) from None
-        except OSError as error:  # ENOTEMPTY: another service was faster
-            raise (self._taken(job.name) if place.exists() else UserError(str(error))) from None
+        except OSError as error:
+            faster = place.exists()  # another service was
+            raise (self._taken(job.name) if faster else UserError(reason(error))) from None
         finally:
             shutil.rmtree(aside, ignore_errors=True)
 

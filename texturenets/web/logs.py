@@ -57,7 +57,7 @@ class Sparing(logging.Filter):
             self.last.clear()
         self.last[key] = (now, 0)
         if left_out:
-            record.fields = {"left_out": left_out}
+            record.fields = {**getattr(record, "fields", {}), "left_out": left_out}
         return True
 
 

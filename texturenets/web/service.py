@@ -86,12 +86,13 @@ class Service:
             )
 
     async def _preload(self) -> None:
-        lane = self.line.small
+        loop = asyncio.get_running_loop()
         for name in self.settings.preload:
             self.waits_for = f"{name} is being loaded"
             try:
                 known = self.catalogue.models()[name]
-                await asyncio.get_running_loop().run_in_executor(lane.engine, self.loaded[lane].get, known)
+                for lane, loaded in self.loaded.items():
+                    await loop.run_in_executor(lane.engine, loaded.get, known)
             except Exception as error:
                 self.waits_for = f"{name} could not be loaded: the log says why"
                 log.error("preload", exc_info=error, extra={"fields": {"model": name}})

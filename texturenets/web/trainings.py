@@ -292,13 +292,13 @@ class Trainings:
         if (self.folder / f"{job.name}.safetensors").is_file():
             self.files.write(replace(job, state="done", pid=0))
             return False
-        step = self.files.saved(job.name)
-        tries = 0 if step > job.reached else job.tries + 1
+        saved = self.files.saved(job.name)
+        tries = 0 if saved > job.reached else job.tries + 1
         status = self._status(job.name)
         if status == 2 or tries >= TRIES:  # the command line's own word for a mistake
             self.files.write(replace(job, state="failed", pid=0, reason=self.files.last_words(job.name)))
             return False
-        return self._start(replace(job, tries=tries, reached=step))
+        return self._start(replace(job, tries=tries, reached=saved))
 
     def _start(self, job: Job) -> bool:
         """Start its process; whether it lives."""

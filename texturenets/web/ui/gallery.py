@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,6 @@ import gradio as gr
 from PIL import Image
 
 from texturenets.files import whole
-from texturenets.modelfile import Header
 from texturenets.web.models import Catalogue
 from texturenets.web.titles import title
 from texturenets.web.ui.store import folder
@@ -25,9 +23,8 @@ def static() -> Path:
     return made
 
 
-def _thumbnail(header: Header) -> str:
+def _thumbnail(data: bytes) -> str:
     """The file of a model's thumbnail; of one without, a plain square."""
-    data = base64.b64decode(header.thumbnail) if header.thumbnail else b""
     path = static() / f"{hashlib.sha256(data).hexdigest()[:24]}.{'jpg' if data else 'png'}"
     if not path.exists():
         with whole(path) as part:
@@ -58,7 +55,9 @@ def kept(catalogue: Catalogue, kind: Literal["style", "texture"], chosen: str | 
 def items(catalogue: Catalogue, kind: Literal["style", "texture"]) -> list[tuple[str, str]]:
     """What the gallery of a kind shows: (file, caption)."""
     known = catalogue.models()
-    return [(_thumbnail(known[name].header), title(name)) for name in names(catalogue, kind) if name in known]
+    return [
+        (_thumbnail(known[name].thumbnail), title(name)) for name in names(catalogue, kind) if name in known
+    ]
 
 
 def show(catalogue: Catalogue, kind: Literal["style", "texture"], chosen: str | None = None) -> Any:

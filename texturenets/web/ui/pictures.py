@@ -43,7 +43,7 @@ class Pictures:
             label=label,
             show_label=False,
             type="filepath",
-            file_types=["image", *sorted({*image.suffixes(), ".heic", ".heif"})],
+            file_types=["image", *sorted(image.suffixes())],
             sources=["upload", "clipboard", "webcam"],
             columns=1,
             height=height,

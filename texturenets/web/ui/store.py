@@ -107,12 +107,6 @@ class Store:
             gone = self._unheld([path for paths in held for path in paths])
         _delete(gone)
 
-    def drop(self, path: Path) -> None:
-        """Delete a file, unless somebody has it."""
-        with self.lock:
-            gone = self._unheld([path])
-        _delete(gone)
-
     def _unheld(self, paths: list[Path]) -> list[Path]:
         """Those that nobody has: Gradio keeps the same picture given twice as one file."""
         held = {path for kept in self.files.values() for path in kept}

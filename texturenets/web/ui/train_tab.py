@@ -11,6 +11,7 @@ import gradio as gr
 
 from texturenets import specs
 from texturenets.devices import only_cpu
+from texturenets.errors import duration
 from texturenets.runs import Run
 from texturenets.web import training_routes
 from texturenets.web.problems import Problem
@@ -19,7 +20,7 @@ from texturenets.web.titles import title
 from texturenets.web.ui import gallery
 from texturenets.web.ui.pictures import Given, Pictures
 from texturenets.web.ui.store import Store
-from texturenets.web.ui.watch import QUIET, Watch, duration
+from texturenets.web.ui.watch import QUIET, Watch
 from texturenets.web.ui.words import said, sentence, wrong
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from texturenets.errors import UserError
+from texturenets.errors import UserError, duration
 from texturenets.web.ui.store import Store
 from texturenets.web.ui.words import said, wrong
 
@@ -52,7 +52,7 @@ class Watch:
             color="curve",
             height=300,
             label="Losses",
-            color_map=dict.fromkeys(("",), COLOURS[0]),
+            color_map={"": COLOURS[0]},
             colors_in_legend=[],
             elem_id="curves",
             buttons=[],
@@ -134,15 +134,6 @@ class Watch:
 def _choices(state: str, at_work: bool) -> tuple[bool, bool, bool]:
     """Whether a training can be used, stopped and resumed."""
     return state == "done", state in ("queued", "running"), state in ("stopped", "failed") and not at_work
-
-
-def duration(seconds: float) -> str:
-    """As people say it."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} seconds"
-    if seconds < 90 * 60:
-        return f"{round(seconds / 60)} minutes"
-    return f"{seconds / 3600:.1f} hours"
 
 
 def _table(reports: list[dict[str, Any]]) -> str:
