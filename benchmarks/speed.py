@@ -8,6 +8,7 @@
     speed.py squares                  the layers that are computed by squares of pixels, and as they are
     speed.py startup                  whole processes: `texturenets stylize` beside `import torch`
     speed.py memory                   what a picture takes, measured and estimated; the peak of whole processes
+    speed.py passes                   networks with and without each pass from graph to graph
     speed.py busy                     training and repainting alone, and beside two busy loops
 
 `stylize` and `train` run on a graphics card where there is one, or as --device says.
@@ -34,6 +35,7 @@ from unittest import mock
 import busy
 import floor
 import numpy as np
+import passes
 import peaks
 import peer
 import torch
@@ -484,6 +486,23 @@ def busy_cores(args: argparse.Namespace) -> list[str]:
     return [show("Busy cores", head, rows)]
 
 
+def by_passes(args: argparse.Namespace) -> list[str]:
+    """Networks with all passes, and with all but one, in pairs."""
+    rows = [
+        [
+            one.network,
+            one.engine,
+            one.name,
+            f"{one.without:.1f}",
+            f"{one.taken:.1f}",
+            f"{100 * one.gain:+.0f} %",
+        ]
+        for one in passes.measure(args.size, args.runs)
+    ]
+    head = ("", "engine", "pass", "ms without", "ms with", "faster by")
+    return [show(f"Passes, photos of {args.size}, textures of {args.size // 2}", head, rows)]
+
+
 # By a small process: of one that this large one starts, the system counts this one's memory until it has begun.
 PEAK = """
 import resource, subprocess, sys
@@ -512,6 +531,7 @@ SUBJECTS: dict[str, Callable[[argparse.Namespace], list[str]]] = {
     "squares": layers_by_squares,
     "startup": startup,
     "memory": memory,
+    "passes": by_passes,
     "busy": busy_cores,
 }
 

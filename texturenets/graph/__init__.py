@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from math import lcm, prod
 from typing import Any
 
@@ -17,8 +16,8 @@ from numpy.typing import NDArray
 
 from texturenets.errors import UserError
 from texturenets.graph import shapes
-from texturenets.graph.grammar import OPERATIONS, Node, line, text_of
-from texturenets.graph.io_spec import IOSpec, NamedInput, least
+from texturenets.graph.grammar import MAX_MARGIN, MAX_STRIDE, OPERATIONS, Node, line, text_of
+from texturenets.graph.io_spec import IOSpec, NamedInput
 from texturenets.graph.shapes import parse, understand, weight_shapes
 from texturenets.noise import NoiseInput
 
@@ -39,7 +38,14 @@ Array = NDArray[np.float32]
 
 
 class ConversionError(UserError):
-    """A network that has no form as a graph, or a graph that has none as ONNX: it runs by PyTorch alone."""
+    """A network that has no form as a graph, or a graph that has none as ONNX: it runs by PyTorch alone.
+
+    `reason`: the operation, and where in the network it is.
+    """
+
+    def __init__(self, what: str, reason: str) -> None:
+        super().__init__(f"{what}: {reason}; --engine torch runs it")
+        self.reason = reason
 
 
 @dataclass
@@ -55,15 +61,6 @@ class Graph:
     margin: int = 0
     multiple: int = 1
     fixed: bool = False
-
-    def append(
-        self, operation: str, *sources: int, weights: Mapping[str, Array] | None = None, **settings: Any
-    ) -> int:
-        """Add a node behind the others; its number. `weights`: by role, under names of their own."""
-        number = len(self.nodes)
-        names = {role: f"layers.{number}.{role}" for role in weights or {}}
-        self.weights.update({names[role]: value for role, value in (weights or {}).items()})
-        return self.add(operation, sources, names, **settings)
 
     def add(self, operation: str, sources: Sequence[int], names: Mapping[str, str], **settings: Any) -> int:
         """Add a node whose weights have these names; its number. Raises UserError."""
@@ -121,7 +118,7 @@ class Graph:
             if node.operation == "noise"
         )
 
-    @cached_property
+    @property
     def io_spec(self) -> IOSpec:
         """What it takes and gives."""
         inputs = tuple(
@@ -132,7 +129,7 @@ class Graph:
         stride = self.stride
         return IOSpec(
             stride,
-            stride if self.fixed else least(self.nodes, stride),
+            stride if self.fixed else shapes.least(self.nodes, stride),
             3 if self.photo else 0,
             self.noise,
             self.fixed,
@@ -152,9 +149,12 @@ class Graph:
         if not isinstance(lines, list) or not all(isinstance(one, str) for one in lines):
             raise UserError("graph: its nodes are not a list of texts")
         margin, multiple = (data.get(key, value) for key, value in (("margin", 0), ("multiple", 1)))
-        for name, value, low in (("margin", margin, 0), ("multiple", multiple, 1)):
-            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= 65536:
-                raise UserError(f"graph: {name}={value!r} is not a whole number from {low} to 65536")
+        for name, value, low, high in (
+            ("margin", margin, 0, MAX_MARGIN),
+            ("multiple", multiple, 1, MAX_STRIDE),
+        ):
+            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+                raise UserError(f"graph: {name}={value!r} is not a whole number from {low} to {high}")
         return cls(list(parse(lines)), dict(weights or {}), margin, multiple, data.get("fixed") is True)
 
 

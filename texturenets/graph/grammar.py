@@ -25,6 +25,12 @@ from texturenets.errors import UserError, unknown
 
 MAX_NODES: Final = 2000
 MAX_STRIDE: Final = 4096  # pixels that sides are multiples of: a picture is padded to them
+MAX_LEAST: Final = 8192  # pixels of a side of the smallest picture, likewise
+MAX_MARGIN: Final = 1024  # pixels by which a photo is mirrored on each side
+MAX_EXTRA: Final = 1 << 14  # pixels that a map has more or less than its share of the picture
+MAX_CHANNELS: Final = 8192  # that a convolution makes
+MAX_WINDOW: Final = 64  # rows and columns
+MAX_NUMBERS: Final = 1 << 16  # channels of a map, and numbers that it has for each pixel of the picture
 MAX_WEIGHTS: Final = 100_000_000  # what a file says may not take more memory than this before it is read
 MAX_LINE: Final = 1000
 
@@ -89,7 +95,7 @@ def _real(default: float | None = None, low: float = -1e6, high: float = 1e6) ->
     return Number(float, low, high, default)
 
 
-_CHANNELS: Final = _whole(1, 8192)
+_CHANNELS: Final = _whole(1, MAX_CHANNELS)
 _STRIDE: Final = _whole(1, 64, 1)
 _FACTOR: Final[dict[str, Setting]] = {"factor": _whole(2, 64)}
 _KERNEL: Final[dict[str, Setting]] = {"kernel": Window(), "stride": _STRIDE}
@@ -254,6 +260,8 @@ def read(text: str, number: int, *, unnamed: bool = False) -> Node:
         names = {role: f"layers.{number}.{role}" for role in rules.roles}
     else:
         names = {role: given.pop(role) for role in rules.roles if role in given}
+        if not all(name.isprintable() for name in names.values()):
+            raise ValueError("the name of a weight that cannot be printed")
     for key in given:
         known = tuple(rules.settings) if unnamed else (*rules.settings, *rules.roles)
         if key not in known:
@@ -280,9 +288,11 @@ def _setting(key: str, rule: Setting, text: str | None) -> Any:
     if isinstance(rule, Name):
         if not text.isidentifier() or len(text) > 100:
             raise ValueError(f"{key}={text[:40]} is no word of letters, digits and underscores")
+        if text in ("photo", "picture") or text.removeprefix("noise").isdecimal():
+            raise ValueError(f"{key}={text} is the name of the photo, of the picture or of a map of noise")
         return text
     if isinstance(rule, Window):
-        parts = _numbers(key, text, (1, 2), 1, 64)
+        parts = _numbers(key, text, (1, 2), 1, MAX_WINDOW)
         return parts[0], parts[-1]
     value = rule.kind(text)
     if not rule.low <= value <= rule.high:

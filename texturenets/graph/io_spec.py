@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
-from texturenets.graph.grammar import Node
 from texturenets.noise import NoiseInput
-
-LARGEST = 4096
-"""Pixels of a side up to which the smallest one is looked for."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +17,10 @@ class NamedInput:
     name: str
     channels: int
     stride: int = 1
+
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of its map for a picture of that size."""
+        return (height // self.stride, width // self.stride) if self.stride else (1, 1)
 
 
 @dataclass(frozen=True)
@@ -48,28 +46,9 @@ class IOSpec:
     blocks: float = 0.0
     alive: float = 0.0
 
-
-def least(nodes: Sequence[Node], stride: int) -> int:
-    """The smallest multiple of `stride` for which no map is mirrored twice or smaller than a window."""
-    side = stride
-    while side < LARGEST and not _fits(nodes, side):
-        side += stride
-    return side
-
-
-def sides(node: Node, side: int) -> tuple[int, int]:
-    """Height and width of the node's map for a picture of `side` x `side` pixels."""
-    whole = Fraction(side) * node.scale
-    return int(whole) + node.extra, int(whole) + node.extra_columns
-
-
-def _fits(nodes: Sequence[Node], side: int) -> bool:
-    for node in nodes:
-        if min(sides(node, side)) < 1:
-            return False
-        if node.operation != "pad" or node.settings["mode"] not in ("reflect", "circular"):
-            continue
-        smallest = min(sides(nodes[node.sources[0]], side))
-        if smallest < max(node.settings["amount"]) + (node.settings["mode"] == "reflect"):
-            return False
-    return True
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The inputs by their names, in order: the photo, the maps of noise, and the others."""
+        photo = ("photo",) if self.channels else ()
+        noises = (f"noise{i}" for i in range(len(self.noise)))
+        return (*photo, *noises, *(one.name for one in self.inputs))

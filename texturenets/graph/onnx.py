@@ -30,7 +30,7 @@ class _Translation:
         self.graph, self.split = graph, split
         self.writer = Writer()
         self.maps: list[Map] = []
-        self.inputs: list[onnx.ValueInfoProto] = []
+        self.inputs: dict[str, onnx.ValueInfoProto] = {}
         self.where: dict[int, list[str]] = {}
         """Of a pooling whose places are wanted, four maps of ones and zeros."""
         self.unpooled = {node.sources[1] for node in graph.nodes if node.operation == "unpool"}
@@ -59,13 +59,13 @@ class _Translation:
         if node.operation == "photo":
             name, place = "photo", ("height", "width")
         elif node.operation == "noise":
-            name = f"noise{sum(one.name.startswith('noise') for one in self.inputs)}"
+            before = self.graph.nodes[: len(self.maps)]
+            name = f"noise{sum(one.operation == 'noise' for one in before)}"
         else:
             name = node.settings["name"]
         size: tuple[Any, Any] = place if node.scale else (1, 1)
-        self.inputs.append(
-            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", node.channels, *size])
-        )
+        shape = ["batch", node.channels, *size]
+        self.inputs[name] = helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
         w = self.writer
         found = w.slice(name, [2, 3], [0, 0], [LONGEST] * 2) if self.bounded and node.scale else name
         if node.operation == "photo" and self.split:
@@ -248,7 +248,8 @@ def to_onnx(
 ) -> onnx.ModelProto:
     """`graph` as an ONNX model of any batch, height and width.
 
-    Inputs are `photo` (batch, 3, height, width), `noise0`... and what the graph names; the output is `picture`.
+    Inputs are `photo` (batch, 3, height, width), `noise0`... and what the graph names, in this order; the output is
+    `picture`.
     `split`: a photo becomes two maps, for computing in bf16 (see `Writer.split`). `passes`: with what makes it
     faster. Raises ConversionError for a transposed convolution that ONNX has no form for.
     """
@@ -261,7 +262,8 @@ def to_onnx(
             "picture", TensorProto.FLOAT, ["batch", graph.nodes[-1].channels, "height", "width"]
         )
     ]
-    made = helper.make_graph(writer.nodes, "texturenets", translation.inputs, outputs, writer.weights)
+    inputs = [translation.inputs[name] for name in graph.io_spec.names]
+    made = helper.make_graph(writer.nodes, "texturenets", inputs, outputs, writer.weights)
     model = helper.make_model(
         made, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="texturenets"
     )

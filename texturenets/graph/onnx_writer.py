@@ -52,14 +52,14 @@ class Writer:
     def constant(self, values: Any, dtype: Any = np.float32) -> str:
         """The name of a tensor that holds `values`."""
         self.count += 1
-        name = f"w{self.count}"
+        name = f"weight.{self.count}"  # with a dot: inputs have names without
         self.weights.append(numpy_helper.from_array(np.asarray(values, dtype).copy(order="C"), name))
         return name
 
     def node(self, kind: str, *inputs: str, **attributes: Any) -> str:
         """The name of what the operation `kind` makes of `inputs`."""
         self.count += 1
-        name = f"{kind.lower()}{self.count}"
+        name = f"{kind.lower()}.{self.count}"
         self.nodes.append(helper.make_node(kind, inputs, [name], name, **attributes))
         return name
 
@@ -193,7 +193,7 @@ class Writer:
             crop = [a - stride * b for a, b in zip(crop, around, strict=True)]
             if min(crop) < 0:
                 raise ConversionError(
-                    "ONNX has no transposed convolution of a map with zeros around it; use --engine torch"
+                    "cannot be written as ONNX", "a transposed convolution of a map with zeros around it"
                 )
         top, bottom, left, right = crop
         inputs = [source, self.constant(weight), *([] if bias is None else [self.constant(bias)])]

@@ -9,7 +9,16 @@ from fractions import Fraction
 from typing import Final
 
 from texturenets.errors import UserError
-from texturenets.graph.grammar import MAX_NODES, MAX_STRIDE, MAX_WEIGHTS, Node, read
+from texturenets.graph.grammar import (
+    MAX_EXTRA,
+    MAX_LEAST,
+    MAX_NODES,
+    MAX_NUMBERS,
+    MAX_STRIDE,
+    MAX_WEIGHTS,
+    Node,
+    read,
+)
 
 POINT: Final = (Fraction(0), 1, 1)
 """The size of a map of one pixel, whatever the picture's size."""
@@ -22,7 +31,8 @@ def parse(lines: Sequence[str], *, unnamed: bool = False) -> tuple[Node, ...]:
     """The nodes of a graph. Raises UserError, with the line's number, for a graph that cannot be built.
 
     Checked are the grammar, the ranges, that maps that meet have one size, that the last one is as large as the
-    photo, and that all weights together are at most `MAX_WEIGHTS`. `unnamed`: as `grammar.read` has it.
+    photo, that inputs have names of their own, and that all weights together are at most `MAX_WEIGHTS`. `unnamed`:
+    as `grammar.read` has it.
     """
     if not 1 <= len(lines) <= MAX_NODES:
         raise UserError(f"graph: {len(lines)} nodes are not between 1 and {MAX_NODES}")
@@ -40,6 +50,14 @@ def parse(lines: Sequence[str], *, unnamed: bool = False) -> tuple[Node, ...]:
         raise UserError(
             f"graph: sides would have to be multiples of {sides} pixels; at most {MAX_STRIDE} will do"
         )
+    if (side := least(nodes, sides)) > MAX_LEAST:
+        raise UserError(
+            f"graph: its smallest picture has sides of {side} pixels; at most {MAX_LEAST} will do"
+        )
+    names = [node.settings.get("name", "photo") for node in nodes if node.operation in ("photo", "input")]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"graph: it takes {name} twice")
     return tuple(nodes)
 
 
@@ -56,6 +74,11 @@ def shaped(node: Node, nodes: Sequence[Node]) -> Node:
     channels, scale, extra, extra_columns = _RULES.get(node.operation, _same)(node, nodes)
     if scale == 0 and min(extra, extra_columns) < 1:
         raise ValueError("the map is smaller than its window")
+    if (
+        max(channels, int(channels * scale**2)) > MAX_NUMBERS
+        or max(abs(extra), abs(extra_columns)) > MAX_EXTRA
+    ):
+        raise ValueError("the map is too large")
     return replace(node, channels=channels, scale=scale, extra=extra, extra_columns=extra_columns)
 
 
@@ -78,6 +101,24 @@ def weights(node: Node, nodes: Sequence[Node]) -> int:
 def stride(nodes: Sequence[Node]) -> int:
     """What height and width have to be multiples of, for every map to have a whole number of pixels."""
     return math.lcm(*(node.scale.denominator for node in nodes))
+
+
+def least(nodes: Sequence[Node], sides: int) -> int:
+    """The smallest multiple of `sides` for which no map is mirrored twice or smaller than a window."""
+    needed = Fraction(1)
+    for node in nodes:
+        if node.scale:
+            needed = max(needed, (1 - min(node.extra, node.extra_columns)) / node.scale)
+        if node.operation == "pad" and nodes[node.sources[0]].scale:
+            source = nodes[node.sources[0]]
+            needed = max(needed, (_mirrored(node) - min(source.extra, source.extra_columns)) / source.scale)
+    return math.ceil(needed / sides) * sides
+
+
+def _mirrored(pad: Node) -> int:
+    """Pixels that a map needs for `pad` to mirror it, or to wrap it around, no more than once."""
+    mode, amount = pad.settings["mode"], max(pad.settings["amount"])
+    return amount + (mode == "reflect") if mode in ("reflect", "circular") else 1
 
 
 _Shape = tuple[int, Fraction, int, int]
@@ -110,6 +151,8 @@ def _sides(node: Node, nodes: Sequence[Node]) -> _Shape:
     channels, scale, extra, extra_columns = _same(node, nodes)
     top, bottom, left, right = node.settings["amount"]
     sign = 1 if node.operation == "pad" else -1
+    if sign > 0 and scale == 0 and min(extra, extra_columns) < _mirrored(node):
+        raise ValueError(f"a map of {extra} x {extra_columns} pixels is too small to be continued so far")
     return channels, scale, extra + sign * (top + bottom), extra_columns + sign * (left + right)
 
 

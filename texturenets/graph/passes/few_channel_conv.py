@@ -5,11 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from texturenets.graph import Graph
-from texturenets.graph.passes.rewriting import Rewriting, is_plain
+from texturenets.graph.passes.rewriting import FEW, Rewriting, is_plain, may_double
 from texturenets.graph.passes.squares import of_square
-
-FEW = 4
-"""Channels up to which a convolution leaves most of a vector of 16 empty."""
 
 # Operations on each number alone; the second kind does not do the same in every channel.
 _UNIFORM = frozenset(
@@ -21,10 +18,10 @@ _BY_CHANNEL = frozenset(("affine", "batch_norm", "prelu", "select"))
 def few_channel_conv(graph: Graph) -> Graph:
     """The one convolution that the picture is made of, number by number, by squares where it makes few channels."""
     conv, after = _last(graph)
-    if conv < 0 or graph.stride % 2:
+    if conv < 0 or not may_double(graph, conv):
         return graph
     node = graph.nodes[conv]
-    if node.channels > FEW or not is_plain(node) or max(node.settings["kernel"]) < 2 or node.extra % 2:
+    if node.channels > FEW or not is_plain(node) or max(node.settings["kernel"]) < 2:
         return graph
     uniform = all(graph.nodes[number].operation in _UNIFORM for number in after)
     work = Rewriting(graph)
@@ -48,15 +45,16 @@ def few_channel_conv(graph: Graph) -> Graph:
 
 def _last(graph: Graph) -> tuple[int, list[int]]:
     """The one convolution that the picture is made of, number by number, or -1; and what makes one of the other."""
-    waiting, convs, after = [len(graph.nodes) - 1], set(), []
-    while waiting:
-        number = waiting.pop()
+    needed, convs, after = {len(graph.nodes) - 1}, set(), []
+    for number in range(len(graph.nodes) - 1, -1, -1):
+        if number not in needed:
+            continue
         node = graph.nodes[number]
         if node.operation == "conv":
             convs.add(number)
         elif node.operation in _UNIFORM or node.operation in _BY_CHANNEL:
             after.append(number)
-            waiting += node.sources
+            needed.update(node.sources)
         else:
             return -1, []
     return (convs.pop() if len(convs) == 1 else -1), after

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from texturenets.graph import Graph, Node
-from texturenets.graph.passes.rewriting import Rewriting, is_plain
+from texturenets.graph.passes.rewriting import Rewriting, is_plain, may_double
 from texturenets.graph.passes.squares import of_doubled, of_squares
 
 
@@ -35,7 +35,7 @@ def fuse_upsample_conv(graph: Graph) -> Graph:
         parts = _parts(graph, number)
         small = sum(part.channels for part in parts if part.doubled)
         large = sum(part.channels for part in parts if not part.doubled)
-        if small and 4 * (small + 4 * large) < 9 * (small + large):
+        if small and 4 * (small + 4 * large) < 9 * (small + large) and may_double(graph, number):
             work.number[number] = _fused(work, number, parts)
         else:
             work.copy(number)

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from texturenets.graph import Graph, Node, names_of, reread, used
+from texturenets.graph.grammar import MAX_CHANNELS, MAX_NUMBERS, MAX_WINDOW
 
 Array = NDArray[np.float32]
+
+
+FEW: Final = 4
+"""Channels up to which a convolution leaves most of a vector of 16 empty."""
 
 
 class Rewriting:
@@ -73,6 +78,16 @@ def pruned(graph: Graph, last: int) -> Graph:
         nodes.append(reread(node, [number[source] for source in node.sources], nodes))
     names = names_of(nodes)
     return replace(graph, nodes=nodes, weights={k: v for k, v in graph.weights.items() if k in names})
+
+
+def may_double(graph: Graph, number: int) -> bool:
+    """Whether convolution `number` can make squares of 2 x 2 results: its map has even sides, always, and the
+    grammar has room for four times the channels and for a window one pixel larger.
+    """
+    node = graph.nodes[number]
+    sides = {graph.stride * node.scale + extra for extra in (node.extra, node.extra_columns)}
+    room = 4 * node.channels <= MAX_CHANNELS and 4 * graph.nodes[node.sources[0]].channels <= MAX_NUMBERS
+    return room and max(node.settings["kernel"]) < MAX_WINDOW and all(side % 2 == 0 for side in sides)
 
 
 def is_plain(node: Node) -> bool:
