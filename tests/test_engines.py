@@ -25,8 +25,9 @@ from texturenets.engines.onnx_engine import ONNXEngine
 from texturenets.engines.openvino_engine import OpenVINOEngine
 from texturenets.engines.torch_engine import GRAPHS, TorchEngine
 from texturenets.errors import UserError
+from texturenets.generators.graph import GraphGenerator
 from texturenets.generators.trace import trace
-from texturenets.graph import IOSpec
+from texturenets.graph import Graph, IOSpec
 from texturenets.graph.onnx import to_onnx
 from texturenets.layers import InstanceNorm
 from texturenets.modelfile import Header
@@ -178,7 +179,10 @@ def test_auto_runs_by_pytorch_what_has_no_graph(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     modelfile.save(Sorted(), Header(name="a", kind="style", generator=spec), path)
     assert engines.load(path, device="cpu", generator=f"{file}:Sorted").name == "torch"
-    with pytest.raises(UserError, match=r"holds no graph.*--engine torch"):
+    reason = (
+        r"a\.safetensors cannot be taken into a graph: the step 'sort' at Sorted; --engine torch runs it$"
+    )
+    with pytest.raises(UserError, match=reason):
         engines.load(path, "openvino")
     with pytest.raises(UserError, match="not run unasked"):
         engines.load(path, device="cpu")
@@ -223,6 +227,57 @@ def test_arrays_and_tensors_come_back_as_they_were() -> None:
         assert torch.equal(y, kept)  # the next picture does not write over the last
 
 
+# In no particular order: an engine takes inputs by their names.
+NAMED = (
+    "noise channels=1 stride=2",
+    "input name=mask channels=1 stride=2",
+    "input name=conv channels=3 stride=0",
+    "photo",
+    "input name=noise_level channels=1 stride=0",
+    "noise channels=3 stride=1",
+    "mul 0 4",
+    "upsample 6 factor=2",
+    "upsample 1 factor=2",
+    "mul 3 2",
+    "add 9 5 7 8",
+)
+
+
+def test_inputs_with_names(tmp_path: Path) -> None:
+    graph = Graph.from_dict({"nodes": list(NAMED)})
+    path = tmp_path / "a.safetensors"
+    modelfile.save(GraphGenerator(graph), Header(name="a", kind="style", generator=TINY), path)
+    random = np.random.default_rng(0)
+    photo = random.random((2, 3, 8, 12), np.float32)
+    maps = [random.random((2, 1, 4, 6), np.float32), random.random((2, 3, 8, 12), np.float32)]
+    given = {
+        "noise_level": random.random((2, 1, 1, 1), np.float32),
+        "conv": random.random((2, 3, 1, 1), np.float32),
+        "mask": random.random((2, 1, 4, 6), np.float32),
+    }
+    doubled = [one.repeat(2, 2).repeat(2, 3) for one in (given["mask"], maps[0] * given["noise_level"])]
+    want = photo * given["conv"] + maps[1] + doubled[0] + doubled[1]
+    model, facts = engines.convert(path)
+    assert facts.names == ("photo", "noise0", "noise1", "mask", "conv", "noise_level")
+    for engine in (
+        ONNXEngine(model, facts),
+        OpenVINOEngine(model, facts, "float32"),
+        TorchEngine(GraphGenerator(graph)),
+    ):
+        assert np.allclose(engine(photo, maps, given), want, atol=1e-6), engine.name
+        assert np.allclose(engine(photo, maps, inputs=dict(reversed(given.items()))), want, atol=1e-6)
+        tensors = {name: torch.from_numpy(one) for name, one in given.items()}
+        y = engine(torch.from_numpy(photo), [torch.from_numpy(one) for one in maps], tensors)
+        assert isinstance(y, Tensor)
+        assert engine.peak((64, 64)) > 0
+        with pytest.raises(UserError, match="takes mask, which is missing"):
+            engine(photo, maps, {k: v for k, v in given.items() if k != "mask"})
+        with pytest.raises(UserError, match="takes no masks, but photo, noise0"):
+            engine(photo, maps, given | {"masks": given["mask"]})
+        with pytest.raises(UserError, match=r"conv has the shape \(2, 1, 4, 6\), not \(N, 3, H, W\)"):
+            engine(photo, maps, given | {"conv": given["mask"]})
+
+
 def test_half_precision_is_close(tmp_path: Path) -> None:
     path = save(tmp_path / "a.safetensors", Residual(channels=16, blocks=2))
     x = np.random.default_rng(0).random((1, 3, 64, 64), np.float32)
@@ -257,13 +312,13 @@ def test_a_graph_is_converted_once(kept: Path, tmp_path: Path, monkeypatch: pyte
     assert not np.array_equal(engines.load(other, "openvino")(x), first)
 
 
-@pytest.mark.parametrize("suffix", [".blob", ".onnx"])
+@pytest.mark.parametrize("suffix", [".blob", ".onnx", ".json"])
 def test_damaged_files_are_made_anew(kept: Path, tmp_path: Path, suffix: str) -> None:
     path = save(tmp_path / "a.safetensors")
     x = np.random.default_rng(0).random((1, 3, 16, 16), np.float32)
     first = engines.load(path, "openvino")(x)
     (damaged,) = kept.glob(f"*{suffix}")
-    damaged.write_bytes(b"")
+    damaged.write_bytes(b"[1," if suffix == ".json" else b"")
     assert np.array_equal(engines.load(path, "openvino")(x), first)
     assert damaged.read_bytes()
 

@@ -12,11 +12,13 @@ import pytest
 from PIL import Image
 
 import texturenets as tn
+import texturenets.graph
 from texturenets import engines, export, modelfile
 from texturenets.cli import main
 from texturenets.engines import openvino_engine
 from texturenets.errors import UserError
 from texturenets.generators import build, custom
+from texturenets.generators.graph import GraphGenerator
 from texturenets.modelfile import Header
 from texturenets.specs import Custom, GeneratorSpec, Graph, Residual
 
@@ -106,6 +108,21 @@ def test_what_differs_from_pytorch_is_not_left_there(tmp_path: Path, monkeypatch
     assert not out.exists()
 
 
+@pytest.mark.parametrize("to", ["onnx", "openvino"])
+def test_inputs_with_names_are_compared_too(tmp_path: Path, to: str) -> None:
+    inputs = ["input name=mask channels=1 stride=2", "input name=tint channels=3 stride=0"]
+    graph = texturenets.graph.Graph.from_dict(
+        {"nodes": [*inputs, "photo", "upsample 0 factor=2", "mul 2 1 3"]}
+    )
+    path, out = tmp_path / "a.safetensors", tmp_path / f"a{export.suffix(to)}"
+    header = Header(name="a", kind="style", generator=Custom(target="gone.py:Net"))
+    modelfile.save(GraphGenerator(graph), header, path)
+    made = export.export(path, to, out)
+    assert made.difference < 1e-6
+    if to == "onnx":
+        assert [one.name for one in onnx.load(out).graph.input] == ["photo", "mask", "tint"]
+
+
 def test_unknown_format() -> None:
     with pytest.raises(UserError, match="did you mean 'onnx'"):
         export.suffix("onx")
@@ -164,8 +181,8 @@ def test_a_convolution_of_ones_own_that_mirrors(tmp_path: Path, capsys: pytest.C
     assert "at 5 sizes" in capsys.readouterr().err
     assert main([*words, f"{tmp_path / 'own.py'}:Other", str(tmp_path / "Other.safetensors")]) == 2
     error = capsys.readouterr().err
-    assert "Other.safetensors holds no graph" in error
-    assert error.endswith("use --engine torch\n")
+    assert "Other.safetensors cannot be taken into a graph: the step 'tril' at Other; " in error
+    assert error.endswith("--engine torch runs it\n")
 
 
 def test_a_page_takes_no_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,6 @@ Loading torch takes longer than repainting a photo: where no tensor has come in,
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -42,14 +41,6 @@ def to_tensor(x: Array) -> Tensor:
     import torch
 
     return torch.from_numpy(np.ascontiguousarray(x))
-
-
-def present(first: A | None, others: Sequence[A]) -> list[A]:
-    """All that are there, in this order."""
-    found = list(others)
-    if first is not None:
-        found.insert(0, first)
-    return found
 
 
 def like(x: Array, model: A) -> A:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from texturenets import engines, modelfile, noise
 from texturenets.errors import UserError, unknown
@@ -58,6 +59,9 @@ def metadata(header: modelfile.Header, facts: IOSpec) -> dict[str, str]:
         said[f"noise{i}"] = (
             f"{one.distribution} numbers, (batch, {one.channels}, height / {one.stride}, width / {one.stride})"
         )
+    for other in facts.inputs:
+        place = f"height / {other.stride}, width / {other.stride}" if other.stride else "1, 1"
+        said[f"input {other.name}"] = f"(batch, {other.channels}, {place})"
     return {key: value for key, value in said.items() if value}
 
 
@@ -152,11 +156,13 @@ def _compare(
         sizes = [(batch, step, step) for batch in range(1, 6)]
     largest = 0.0
     for seed, (batch, height, width) in enumerate(sizes):
-        photo = noise.uniform_array(seed, 0, 0, 0, height, width, batch * facts.channels)
-        photo = photo.reshape(batch, facts.channels, height, width)
+        photo = _uniform(seed, (batch, facts.channels, height, width))
         maps = noise.draw_arrays(facts.noise, range(batch), height, width)
-        inputs = [*([photo] if facts.channels else []), *maps]
-        expected = reference(photo if facts.channels else None, maps)
+        named = {
+            one.name: _uniform(seed, (batch, one.channels, *one.size(height, width))) for one in facts.inputs
+        }
+        inputs = [*([photo] if facts.channels else []), *maps, *named.values()]
+        expected = reference(photo if facts.channels else None, maps, named)
         difference = np.abs(run(inputs) - expected)
         largest = max(largest, float(difference.max()))
         # A maximum of four that is decided otherwise moves single values; nothing else may.
@@ -165,6 +171,11 @@ def _compare(
                 f"{path}: what was exported differs from PyTorch by {difference.max():.3g} at {width} x {height}"
             )
     return sizes, largest
+
+
+def _uniform(seed: int, shape: tuple[int, int, int, int]) -> NDArray[np.float32]:
+    batch, channels, height, width = shape
+    return noise.uniform_array(seed, 0, 0, 0, height, width, batch * channels).reshape(shape)
 
 
 def _runner(path: Path) -> Run:

@@ -253,11 +253,12 @@ def upsample(x: Tensor, padding: Padding = "replicate") -> Tensor:
     the map goes on at its other end, else with its outermost pixels.
     """
     if padding == "circular":
-        return _twice(pad(x, 1, "circular"), bilinear=True)[:, :, 2:-2, 2:-2]
-    return _twice(x, bilinear=True)
+        return twice(pad(x, 1, "circular"), bilinear=True)[:, :, 2:-2, 2:-2]
+    return twice(x, bilinear=True)
 
 
-def _twice(x: Tensor, bilinear: bool) -> Tensor:
+def twice(x: Tensor, *, bilinear: bool) -> Tensor:
+    """Twice the height and width, by repetition or between the pixels: (N, C, H, W) to (N, C, 2 H, 2 W)."""
     if kernels.suit(x):
         return kernels.double(x, bilinear)
     if bilinear:
@@ -269,7 +270,7 @@ def double(x: Tensor, how: str, padding: Padding) -> Tensor:
     """Twice the height and width, `how` "nearest" or "bilinear" (`upsample`)."""
     if how == "bilinear":
         return upsample(x, padding)
-    return _twice(x, bilinear=False)
+    return twice(x, bilinear=False)
 
 
 def slope(activation: Activation) -> float:

@@ -7,7 +7,7 @@ cache (`texturenets.engines.cache`).
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +18,7 @@ from texturenets.arrays import A
 from texturenets.engines import peak
 from texturenets.engines.cache import Entry
 from texturenets.errors import UserError, install, unknown
-from texturenets.graph import ConversionError, Graph, IOSpec
+from texturenets.graph import ConversionError, IOSpec
 
 ENGINES: Final = ("auto", "torch", "openvino", "onnx")
 PRECISIONS: Final = ("auto", "float32", "bf16", "fp16")
@@ -35,13 +35,14 @@ class Engine(Protocol):
     precision: str
     facts: IOSpec
 
-    def __call__(self, x: A | None, noises: Sequence[A] = ()) -> A:
+    def __call__(self, x: A | None, noises: Sequence[A] = (), inputs: Mapping[str, A] | None = None) -> A:
         """Photos (N, 3, H, W), RGB in [0, 1], to pictures of the same kind, unclamped; arrays or tensors alike.
 
         H and W are multiples of `facts.stride` and at least `facts.least`. `noises` are maps (N, channels,
         H / stride, W / stride), as `facts.noise` says and `texturenets.noise.draw` makes them; `x` is None where
-        `facts.channels` is 0. What comes back is an array where the first input is one, else a tensor on its
-        device.
+        `facts.channels` is 0. `inputs`: the maps of `facts.inputs` by their names, (N, channels, H / stride,
+        W / stride), or (N, channels, 1, 1) for a stride of 0. What comes back is an array where the first input is
+        one, else a tensor on its device. Raises UserError for an input that is missing or that is none.
         """
 
     def peak(self, size: tuple[int, int]) -> int:
@@ -141,14 +142,14 @@ def _converted(path: Path, engine: str, precision: str, threads: int | None) -> 
     entry = Entry(path)
     split = engine == "openvino"  # which may compute in bf16
     name = ".split" if split else ".plain"
-    model, kept = entry.read(f"{name}.onnx"), entry.read(f"{name}.json")
+    model, kept = entry.read(f"{name}.onnx"), _numbers(entry.read(f"{name}.json"))
     if model is None or kept is None:
         model, facts = convert(path, split=split)
         entry.keep(f"{name}.onnx", model)
         entry.keep(f"{name}.json", json.dumps([facts.blocks, facts.alive]).encode())
     else:
-        blocks, alive = json.loads(kept)
-        facts = replace(_graph(path, weights=False).io_spec, blocks=blocks, alive=alive)
+        facts = modelfile.read_graph(path, weights=False).io_spec
+        facts = replace(facts, blocks=kept[0], alive=kept[1])
     if engine == "openvino":
         from texturenets.engines.openvino_engine import OpenVINOEngine
 
@@ -156,6 +157,15 @@ def _converted(path: Path, engine: str, precision: str, threads: int | None) -> 
     from texturenets.engines.onnx_engine import ONNXEngine
 
     return ONNXEngine(model, facts, precision, threads)
+
+
+def _numbers(kept: bytes | None) -> tuple[float, float] | None:
+    """The two numbers of an entry of the cache; None where it is missing or damaged."""
+    try:
+        blocks, alive = json.loads(kept or b"")
+        return float(blocks), float(alive)
+    except (ValueError, TypeError):
+        return None
 
 
 def convert(path: Path, *, split: bool = False) -> tuple[bytes, IOSpec]:
@@ -169,17 +179,8 @@ def convert(path: Path, *, split: bool = False) -> tuple[bytes, IOSpec]:
         )
     from texturenets.graph.onnx import to_onnx
 
-    graph = _graph(path)
+    graph = modelfile.read_graph(path)
     _check_stride(path, graph.io_spec.stride)
     model = to_onnx(graph, split=split)
     blocks, alive = peak.numbers(model, graph.io_spec)
     return model.SerializeToString(), replace(graph.io_spec, blocks=blocks, alive=alive)
-
-
-def _graph(path: Path, *, weights: bool = True) -> Graph:
-    graph = modelfile.read_graph(path, weights=weights)
-    if graph is None:
-        raise ConversionError(
-            f"{path} holds no graph, as its network could not be written down as one; use --engine torch"
-        )
-    return graph

@@ -11,7 +11,7 @@ from texturenets._version import __version__
 from texturenets.errors import UserError
 from texturenets.files import cache_folder, whole
 
-FORMAT = 7
+FORMAT = 8
 """Of the files that `texturenets.graph.onnx` writes: another number, and they are made anew."""
 
 LENGTH = 32

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from texturenets.arrays import A, like, present, to_numpy
+from texturenets.arrays import A, like, to_numpy
+from texturenets.engines.feeding import feed
 from texturenets.engines.peak import of_graph
 from texturenets.errors import UserError, install
 from texturenets.graph import IOSpec
@@ -49,7 +50,6 @@ class ONNXEngine:
         self.session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         self.shrinking = onnxruntime.RunOptions()
         self.shrinking.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-        self.names = [one.name for one in self.session.get_inputs()]
         self.facts, self.precision = facts, "float32"
         self.lock = threading.Lock()
 
@@ -57,12 +57,12 @@ class ONNXEngine:
         """See `texturenets.engines.Engine`."""
         return of_graph(self.name, self.precision, self.facts, size)
 
-    def __call__(self, x: A | None, noises: Sequence[A] = ()) -> A:
+    def __call__(self, x: A | None, noises: Sequence[A] = (), inputs: Mapping[str, A] | None = None) -> A:
         """See `texturenets.engines.Engine`."""
-        given = present(x, noises)
-        inputs = [np.ascontiguousarray(to_numpy(one)) for one in given]
-        pixels = max(one.size // one.shape[1] for one in inputs)
+        given = feed(self.facts, x, noises, inputs)
+        arrays = {name: np.ascontiguousarray(to_numpy(one)) for name, one in given.items()}
+        pixels = max(one.size // one.shape[1] for one in arrays.values())
         with self.lock:
             options = self.shrinking if pixels > KEPT_PIXELS else None
-            (y,) = self.session.run(None, dict(zip(self.names, inputs, strict=True)), options)
-        return like(y, given[0])
+            (y,) = self.session.run(None, arrays, options)
+        return like(y, next(iter(given.values())))

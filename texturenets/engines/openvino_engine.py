@@ -6,15 +6,16 @@ import hashlib
 import io
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from texturenets.arrays import A, like, present, to_numpy
+from texturenets.arrays import A, like, to_numpy
 from texturenets.engines.cache import Entry, compiled_suffix
+from texturenets.engines.feeding import feed
 from texturenets.engines.peak import of_graph
 from texturenets.errors import UserError, install
 from texturenets.graph import IOSpec
@@ -131,18 +132,18 @@ class OpenVINOEngine:
         """See `texturenets.engines.Engine`."""
         return of_graph(self.name, self.precision, self.facts, size)
 
-    def __call__(self, x: A | None, noises: Sequence[A] = ()) -> A:
+    def __call__(self, x: A | None, noises: Sequence[A] = (), inputs: Mapping[str, A] | None = None) -> A:
         """See `texturenets.engines.Engine`."""
-        given = present(x, noises)
-        inputs: list[NDArray[np.float32]] = [np.ascontiguousarray(to_numpy(one)) for one in given]
+        given = feed(self.facts, x, noises, inputs)
+        arrays = {name: np.ascontiguousarray(to_numpy(one)) for name, one in given.items()}
+        first: A = next(iter(given.values()))
         with self.lock:
-            if x is None:
-                results = self.request.infer(inputs, share_inputs=True, share_outputs=True)
-                return like(np.array(results[0]), given[0])  # a copy: the next sample takes its place
-            y: NDArray[np.float32] = np.empty(
-                (len(inputs[0]), self.facts.outputs, *inputs[0].shape[2:]), np.float32
-            )
+            if not self.facts.channels:
+                results = self.request.infer(arrays, share_inputs=True, share_outputs=True)
+                return like(np.array(results[0]), first)  # a copy: the next sample takes its place
+            shape = (len(first), self.facts.outputs, *first.shape[2:])
+            y: NDArray[np.float32] = np.empty(shape, np.float32)
             # It writes there: a copy would be 12 bytes a pixel, and pages that are touched for the first time.
             self.request.set_output_tensor(0, self.tensor(y, shared_memory=True))
-            self.request.infer(inputs, share_inputs=True, share_outputs=True)
-        return like(y, given[0])
+            self.request.infer(arrays, share_inputs=True, share_outputs=True)
+        return like(y, first)

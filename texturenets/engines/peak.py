@@ -103,9 +103,10 @@ def _sizes(model: onnx.ModelProto, facts: IOSpec) -> dict[str, float]:
     fixed = onnx.ModelProto()
     fixed.CopyFrom(model)
     strides = [1] * bool(facts.channels) + [one.stride for one in facts.noise]
+    strides += [one.stride for one in facts.inputs]
     for given, stride in zip(fixed.graph.input, strides, strict=True):
-        dims = given.type.tensor_type.shape.dim
-        for axis, value in ((0, 1), (2, side // stride), (3, side // stride)):
+        dims, inner = given.type.tensor_type.shape.dim, side // stride if stride else 1
+        for axis, value in ((0, 1), (2, inner), (3, inner)):
             dims[axis].dim_value = value
     for made in fixed.graph.output:
         made.type.tensor_type.ClearField("shape")

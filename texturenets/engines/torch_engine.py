@@ -5,18 +5,22 @@ from __future__ import annotations
 import functools
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from texturenets import noise
-from texturenets.arrays import A, like, present, to_tensor
-from texturenets.engines.narrow import rewritten
+from texturenets.arrays import A, like, to_tensor
+from texturenets.engines.feeding import feed
 from texturenets.engines.peak import asked_for
-from texturenets.graph import IOSpec
+from texturenets.generators.graph import GraphGenerator
+from texturenets.generators.trace import is_fixed, said, trace
+from texturenets.graph import ConversionError, IOSpec
+from texturenets.graph.passes import CARD, optimize
 
 MEASURED = 256
 """Pixels a side of the picture that tells how much memory a pixel takes."""
@@ -29,11 +33,21 @@ DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float1
 
 def facts_of(network: nn.Module, least: int = 1) -> IOSpec:
     """What `network`, one of `texturenets.generators`, takes."""
+    if isinstance(network, GraphGenerator):
+        return replace(network.io_spec, least=least)
     noise = tuple(getattr(network, "noise", ()))
     channels = 3 if getattr(network, "photo", True) else 0
-    fixed = hasattr(network, "size")
-    margin = int(getattr(network, "margin", 0))
-    return IOSpec(int(getattr(network, "stride", 1)), least, channels, noise, fixed, margin)
+    stride, margin = said(network, "stride", 1), said(network, "margin", 0)
+    return IOSpec(stride, least, channels, noise, is_fixed(network), margin)
+
+
+def on_card(network: nn.Module) -> nn.Module:
+    """`network` as the graph that takes least time on a graphics card in half precision; as it is, if it has none."""
+    try:
+        graph = trace(network)
+    except ConversionError:
+        return network
+    return GraphGenerator(optimize(graph, CARD)).eval().requires_grad_(False)
 
 
 @dataclass
@@ -62,26 +76,26 @@ class TorchEngine:
             precision = "float32" if self.device.type == "cpu" else "fp16"
         self.precision, self.dtype = precision, DTYPES[precision]
         network = network.eval()
+        self.facts = facts_of(network)
         if self.device.type == "cuda" and self.dtype != torch.float32:
-            network = rewritten(network)
+            network = on_card(network)
         self.network = network.to(self.device, self.dtype)
         if self.device.type != "cpu" or self.dtype != torch.float32:
             self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.facts = facts_of(self.network)
         self._seen: OrderedDict[tuple[torch.Size, ...], _Recorded | None] = OrderedDict()
         self._rate: float | None = None
         self.lock = threading.Lock()
 
     @torch.inference_mode()
-    def __call__(self, x: A | None, noises: Sequence[A] = ()) -> A:
+    def __call__(self, x: A | None, noises: Sequence[A] = (), inputs: Mapping[str, A] | None = None) -> A:
         """See `texturenets.engines.Engine`."""
-        given = present(x, noises)
-        inputs = [to_tensor(one).to(self.device, self.dtype) for one in given]
+        given = list(feed(self.facts, x, noises, inputs).values())
+        tensors = [to_tensor(one).to(self.device, self.dtype) for one in given]
         if self.device.type == "cuda":
             with self.lock:  # a recorded graph has one place for what goes in, and one for what comes out
-                y = self._recorded(inputs)
+                y = self._recorded(tensors)
         else:
-            y = self._pass(inputs)
+            y = self._pass(tensors)
         return like(y.float(), given[0])
 
     def peak(self, size: tuple[int, int]) -> int:
@@ -97,16 +111,20 @@ class TorchEngine:
         inputs = noise.draw_arrays(self.facts.noise, [0], side, side)
         if self.facts.channels:
             inputs.insert(0, np.zeros((1, self.facts.channels, side, side), np.float32))
+        for one in self.facts.inputs:
+            inputs.append(np.zeros((1, one.channels, *one.size(side, side)), np.float32))
         return self._pass([to_tensor(one).to(self.device, self.dtype) for one in inputs]).float()
 
     def _pass(self, inputs: Sequence[Tensor]) -> Tensor:
-        y: Tensor
-        if not self.facts.noise:
-            y = self.network(inputs[0])
-        elif self.facts.channels:
-            y = self.network(inputs[0], list(inputs[1:]))
-        else:
-            y = self.network(None, list(inputs))
+        """What the network makes of its inputs, in the order of `IOSpec.names`."""
+        first = int(self.facts.channels > 0)
+        last = first + len(self.facts.noise)
+        given: list[Any] = [inputs[0] if first else None]
+        if self.facts.noise or self.facts.inputs:
+            given.append(list(inputs[first:last]))
+        if self.facts.inputs:
+            given.append({one.name: x for one, x in zip(self.facts.inputs, inputs[last:], strict=True)})
+        y: Tensor = self.network(*given)
         return y
 
     def _recorded(self, inputs: list[Tensor]) -> Tensor:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from texturenets import noise, specs
+from texturenets import kernels, noise, specs
 from texturenets.graph import Graph, Node, parse
-from texturenets.layers import InstanceNorm, max_pool, max_unpool, pad, torch7_init
+from texturenets.layers import InstanceNorm, max_pool, max_unpool, pad, torch7_init, twice
 
 
 class Affine(nn.Module):
@@ -117,9 +118,12 @@ def unshuffle(x: Tensor, factor: int, order: str) -> Tensor:
 
 def shuffle(x: Tensor, factor: int, order: str) -> Tensor:
     """Depth to space, the inverse of `unshuffle`."""
-    if order == "places":
-        x = x.unflatten(1, (factor**2, -1)).transpose(1, 2).flatten(1, 2)  # type: ignore[no-untyped-call]
-    return F.pixel_shuffle(x, factor)
+    if order == "channels":
+        return F.pixel_shuffle(x, factor)
+    # One copy, which leaves the channels side by side in memory
+    n, _, height, width = x.shape
+    x = x.permute(0, 2, 3, 1).reshape(n, height, width, factor, factor, -1).permute(0, 1, 3, 2, 4, 5)
+    return x.reshape(n, factor * height, factor * width, -1).permute(0, 3, 1, 2)
 
 
 class Function(nn.Module):
@@ -135,6 +139,8 @@ class Function(nn.Module):
 
 
 def _upsample(factor: int, mode: str) -> Callable[[Tensor], Tensor]:
+    if factor == 2 and mode != "bilinear_corners":
+        return lambda x: twice(x, bilinear=mode == "bilinear")
     if mode == "nearest":
         return lambda x: F.interpolate(x, scale_factor=float(factor), mode="nearest")
     corners = mode == "bilinear_corners"
@@ -172,6 +178,12 @@ def _plain(node: Node) -> Callable[..., Tensor]:
     return functions[node.operation]
 
 
+# What may follow the last convolution in float32 where the weights are in half precision.
+_WIDE = frozenset(
+    ("linear", "tanh", "sigmoid", "relu", "leaky_relu", "elu", "silu", "gelu", "clamp", "add", "mul", "div")
+) | {"affine", "select", "concat", "crop", "shuffle"}
+
+
 # `GraphGenerator.forward` does these itself.
 _INPUTS = ("photo", "noise", "input", "unpool")
 
@@ -198,11 +210,26 @@ def _layer(node: Node, inputs: int) -> nn.Module:
     return makers[node.operation]() if node.operation in makers else Function(_plain(node))
 
 
+def _rectified(nodes: Sequence[Node]) -> set[int]:
+    """The instance normalizations that nothing but one ReLU takes: on a graphics card both are one kernel."""
+    users: dict[int, list[Node]] = {}
+    for node in nodes:
+        for source in node.sources:
+            users.setdefault(source, []).append(node)
+    return {
+        number
+        for number, taken in users.items()
+        if nodes[number].operation == "norm" and not nodes[number].settings["groups"]
+        if [user.operation for user in taken] == ["relu"]
+    }
+
+
 class GraphGenerator(nn.Module):
     """The operations of a graph, one after the other; every map is dropped after its last use.
 
     `stride`: what height and width must be multiples of. `noise`: the maps of noise that it takes. `photo`:
-    whether it takes a photo. `margin`: as `NoiseFed` has it; published networks are run as they were.
+    whether it takes a photo. `margin`: as `NoiseFed` has it; published networks are run as they were. `io_spec`: all
+    that it takes and gives.
     """
 
     def __init__(self, spec: specs.Graph | Graph) -> None:
@@ -210,7 +237,7 @@ class GraphGenerator(nn.Module):
         super().__init__()
         given = spec if isinstance(spec, Graph) else Graph(list(parse(spec.nodes, unnamed=True)))
         self.nodes, self.margin, self.stride = tuple(given.nodes), given.margin, given.stride
-        self.photo, self.noise = given.photo, given.noise
+        self.photo, self.noise, self.io_spec = given.photo, given.noise, given.io_spec
         if given.fixed:
             self.size = given.stride
         self.layers = nn.ModuleList(
@@ -218,6 +245,11 @@ class GraphGenerator(nn.Module):
         )
         self._last_use = {source: i for i, node in enumerate(self.nodes) for source in node.sources}
         self._unpooled = {node.sources[1] for node in self.nodes if node.operation == "unpool"}
+        self._rectified = _rectified(self.nodes)
+        tail = next(
+            (i for i in range(len(self.nodes) - 1, -1, -1) if self.nodes[i].operation not in _WIDE), 0
+        )
+        self._widened = tail if self.nodes[tail].operation in ("conv", "deconv") else -1
         if isinstance(spec, Graph):
             self._take(spec)
         else:
@@ -248,35 +280,60 @@ class GraphGenerator(nn.Module):
 
         `noises` are maps (N, channels, height, width) of the shapes that `noise_shapes(H, W)` gives, as
         `texturenets.noise.draw` makes them; without them those of seed 0 are used. `x` may be None where the
-        network takes no photo and the noises are given. `inputs`: the other inputs by
-        name. Nothing is clamped. Raises ValueError where what the
-        network needs is missing.
+        network takes no photo and the noises are given. `inputs`: the other inputs by name, (N, channels, height,
+        width). In half precision what follows the last convolution is computed in float32. Nothing is clamped.
+        Raises ValueError where what the network needs is missing.
         """
+        maps = self._given(x, noises, inputs or {})
+        where: dict[int, Tensor] = {}
+        rectified: set[int] = set()
+        for i, (node, layer) in enumerate(zip(self.nodes, self.layers, strict=True)):
+            if not node.sources:
+                continue
+            sources = [maps[source] for source in node.sources]
+            if node.operation == "unpool":
+                maps[i] = max_unpool(sources[0], where[node.sources[1]])
+            elif i in self._unpooled:
+                maps[i], where[i] = max_pool(sources[0])
+            elif i in self._rectified and kernels.suit(sources[0]):
+                rectified.add(i)
+                maps[i] = self._with_relu(sources[0], layer)
+            elif node.operation == "relu" and node.sources[0] in rectified:
+                maps[i] = sources[0]
+            else:
+                maps[i] = layer(*sources)
+            if i == self._widened and maps[i].dtype in (torch.float16, torch.bfloat16):
+                maps[i] = maps[i].float()
+            for source in set(node.sources):
+                if self._last_use[source] == i:
+                    del maps[source]
+        return maps[len(self.nodes) - 1]
+
+    @staticmethod
+    def _with_relu(x: Tensor, norm: Any) -> Tensor:
+        return kernels.instance_norm(x, norm.weight, norm.bias, norm.eps, relu=True)
+
+    def _given(
+        self, x: Tensor | None, noises: Sequence[Tensor] | None, inputs: Mapping[str, Tensor]
+    ) -> dict[int, Tensor]:
+        """The maps that come from outside, by the numbers of their nodes. Raises ValueError."""
         if self.photo and x is None:
             raise ValueError("this network repaints photos: give it one")
         if noises is not None and len(noises) != len(self.noise):
             raise ValueError(f"{len(noises)} maps of noise for a network that takes {len(self.noise)}")
         remaining = iter(self._noises(x) if noises is None else noises)
-        maps: dict[int, Tensor] = {}
-        where: dict[int, Tensor] = {}
-        for i, (node, layer) in enumerate(zip(self.nodes, self.layers, strict=True)):
-            sources = [maps[source] for source in node.sources]
+        given: dict[int, Tensor] = {}
+        for i, node in enumerate(self.nodes):
             if node.operation == "photo":
-                maps[i] = x  # type: ignore[assignment]
+                given[i] = x  # type: ignore[assignment]
             elif node.operation == "noise":
-                maps[i] = next(remaining) * node.settings["scale"]
+                given[i] = next(remaining) * node.settings["scale"]
             elif node.operation == "input":
-                maps[i] = (inputs or {})[node.settings["name"]]
-            elif node.operation == "unpool":
-                maps[i] = max_unpool(sources[0], where[node.sources[1]])
-            elif i in self._unpooled:
-                maps[i], where[i] = max_pool(sources[0])
-            else:
-                maps[i] = layer(*sources)
-            for source in set(node.sources):
-                if self._last_use[source] == i:
-                    del maps[source]
-        return maps[len(self.nodes) - 1]
+                name = node.settings["name"]
+                if name not in inputs:
+                    raise ValueError(f"this network takes {name}, which is missing")
+                given[i] = inputs[name]
+        return given
 
     def _noises(self, x: Tensor | None) -> Sequence[Tensor]:
         """Those of seed 0, for every picture of the batch the same."""
