@@ -22,6 +22,8 @@ from safetensors.torch import load_file, save_file
 from texturenets import conversion, modelfile, specs
 from texturenets.errors import UserError
 from texturenets.generators import build
+from texturenets.generators.graph import GraphGenerator
+from texturenets.generators.trace import trace
 
 SPEC = specs.Residual(channels=8, blocks=1, padding="zero")
 
@@ -137,6 +139,65 @@ def test_code_of_ones_own_of_the_first_format_is_run_if_asked(tmp_path: Path) ->
     assert conversion.convert(path, generator=f"{file}:Mine").header.custom
 
 
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        (("format",), "true"),
+        (("generator",), "[1]"),
+        (("generator",), '{"name": 7}'),
+        (("kind",), '"film"'),
+        (("name",), r'"\ud800"'),
+        (("training", "step"), "1" + 400 * "0"),
+        (("training", "validation"), "NaN"),
+        (("training", "notes"), 40 * "[" + 40 * "]"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_a_hostile_header_of_the_first_format_is_refused(
+    path: Path, keys: tuple[str, ...], value: str
+) -> None:
+    bad = changed(rewrite(path, format=1, graph=None), *keys, value=value)
+    with pytest.raises(UserError, match="damaged model header") as caught:
+        conversion.convert(bad)
+    assert str(bad) in str(caught.value)
+
+
+def test_a_damaged_weight_of_the_first_format_is_refused(path: Path) -> None:
+    tensors = load_file(rewrite(path, format=1, graph=None))
+    name = next(iter(tensors))
+    tensors[name].view(-1)[0] = float("nan")
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        text = json.loads(file.read(length))["__metadata__"]["texturenets"]
+    save_file(tensors, path, {"texturenets": text})
+    with pytest.raises(UserError, match=f"{name} is not finite"):
+        conversion.convert(path)
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float8_e4m3fn, torch.complex64])
+def test_a_weight_of_a_type_that_numpy_has_not_is_named(path: Path, kind: torch.dtype) -> None:
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        text = json.loads(file.read(length))["__metadata__"]["texturenets"]
+    tensors = load_file(path)
+    name = next(iter(tensors))
+    save_file({**tensors, name: tensors[name].to(kind)}, path, {"texturenets": text})
+    with pytest.raises(UserError, match=f"{path}: weight {name} is of type .*; known are F16, F32"):
+        modelfile.read_graph(path)
+
+
+def test_a_constant_that_is_no_number_is_not_written(tmp_path: Path) -> None:
+    class Rooted(torch.nn.Conv2d):
+        def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 (torch's name)
+            return input * (self.bias * 0 - 1).sqrt().view(1, 3, 1, 1)
+
+    graph = trace(Rooted(3, 3, 1))
+    own = header(generator=specs.Custom(target="gone.py:Rooted"))
+    with pytest.raises(UserError, match="is not finite"):
+        modelfile.save(GraphGenerator(graph), own, tmp_path / "a.safetensors")
+    assert not (tmp_path / "a.safetensors").exists()
+
+
 def test_the_graph_and_its_weights_are_read_without_torch(network: torch.nn.Module, path: Path) -> None:
     program = (
         "import sys; sys.modules['torch'] = None; from texturenets import modelfile; "
@@ -150,6 +211,9 @@ def test_the_graph_and_its_weights_are_read_without_torch(network: torch.nn.Modu
     ("change", "said"),
     [
         ({"graph": [1]}, "its graph is none"),
+        ({"graph": {"nodes": ["photo", "conv 0 out=3 kernel=1 weight=\x1b[2J"]}}, "cannot be printed"),
+        ({"graph": None}, "cannot be taken into a graph: its network's code; --engine torch runs it$"),
+        ({"graph": None, "no_graph": "a\x1b[2J\nb" + 999 * "c"}, r"graph: a\[2J bc{293}; --engine"),
         ({"graph": {"nodes": ["photo", "jump 0"]}}, "unknown operation 'jump'"),
         ({"graph": {"nodes": ["photo", "conv 0 out=3 kernel=1 weight=gone"]}}, "gone is missing"),
     ],

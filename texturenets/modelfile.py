@@ -13,18 +13,20 @@ import json
 import math
 import struct
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from texturenets import specs
 from texturenets._version import __version__
 from texturenets.errors import UserError, unknown
 from texturenets.files import whole
-from texturenets.graph import Graph, names_of
+from texturenets.graph import ConversionError, Graph, names_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -33,6 +35,7 @@ FORMAT = 2  # of the header; a file of another one is refused
 EXTRA = "graph:"  # how the weights begin that the graph has beside the network's own
 ZOO = Path(__file__).parent / "zoo"
 DEEPEST = 16  # objects within one another in a header
+_TYPES = ("F16", "F32", "F64", "I64", "I32", "I16", "I8", "U8", "BOOL")  # of weights
 WIDEST = 2**53  # whole numbers, either way: what every reader of JSON holds
 
 
@@ -84,11 +87,17 @@ def save_whole(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str,
     """Write a safetensors file that appears whole or not at all. Raises UserError with the reason."""
     from safetensors.torch import save_file
 
+    written: dict[str, Tensor] = {}
+    places: set[int] = set()
+    for name, value in tensors.items():
+        tensor = value.detach().cpu().contiguous()
+        place = tensor.untyped_storage().data_ptr()
+        # A layer that is used twice has two names for one tensor, which the format does not know.
+        written[name] = tensor.clone() if place in places else tensor
+        places.add(place)
     with whole(path) as temporary:
         try:
-            save_file(
-                {k: v.detach().cpu().contiguous() for k, v in tensors.items()}, temporary, dict(metadata)
-            )
+            save_file(written, temporary, dict(metadata))
         except SafetensorError as error:
             raise UserError(f"cannot write {path}: {error}") from None
 
@@ -98,20 +107,21 @@ def save(
 ) -> None:
     """Write `network` with `header` to `path`, its weights in `precision`; the file appears whole.
 
-    A network of the user's own that has no form as a graph is written without one, and needs its code to run.
-    Raises UserError where it cannot be written, and where a weight is not finite in that precision.
+    A network of the user's own that has no form as a graph is written without one, with the reason, and needs its
+    code to run. Raises UserError where it cannot be written, and where a weight is not finite in that precision.
     """
     import torch
 
-    from texturenets.generators.trace import trace
+    from texturenets.generators.trace import trace, trace_code
 
     dtype: torch.dtype = getattr(torch, precision)
+    graph, reason = None, None
     try:
-        graph = trace(network)
-    except UserError:
+        graph = trace_code(network) if header.custom else trace(network)
+    except ConversionError as error:
         if not header.custom:
             raise
-        graph = None
+        reason = error.reason
     tensors: dict[str, Tensor] = {}
     for name, value in network.state_dict().items():
         stored = value.to(dtype) if value.is_floating_point() else value
@@ -121,10 +131,11 @@ def save(
                 f"{path}: weight {name} is not finite in {half} precision: train anew with a lower --learning-rate"
             )
         tensors[name] = stored
-    extra = {} if graph is None else {k: v for k, v in graph.weights.items() if k.startswith(EXTRA)}
-    tensors |= {name: torch.tensor(value) for name, value in extra.items()}
-    plain = None if graph is None else graph.to_dict()
-    data = {**dataclasses.asdict(header), "format": FORMAT, "graph": plain}
+    data = {**dataclasses.asdict(header), "format": FORMAT, "graph": None, "no_graph": reason}
+    if graph is not None:
+        graph.check()
+        tensors |= {k: torch.tensor(v) for k, v in graph.weights.items() if k.startswith(EXTRA)}
+        data["graph"] = graph.to_dict()
     save_whole(tensors, Path(path), {"texturenets": json.dumps(data)})
 
 
@@ -152,16 +163,8 @@ def _read(path: Path) -> dict[str, Any]:
     text = _metadata(path)
     if text is None:
         raise UserError(f"{path} holds tensors but no texturenets header; `texturenets convert` may read it")
-    try:
-        data: dict[str, Any] = json.loads(text)
-        _check_plain(data)
-        version = data.pop("format")
-        if type(version) is not int:
-            raise ValueError(f"its format is {version!r}")
-    except RecursionError:
-        raise UserError(f"{path}: damaged model header (it is nested too deeply)") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path}: damaged model header ({error})") from None
+    data = parse_header(path, text)
+    version = data.pop("format")
     if version < FORMAT:
         raise UserError(
             f"{path} has model format {version}, of an earlier version: texturenets convert {path} -o new-{path.name}"
@@ -174,28 +177,55 @@ def _read(path: Path) -> dict[str, Any]:
     return data
 
 
-def read_graph(path: str | Path, *, weights: bool = True) -> Graph | None:
-    """The graph of the model file at `path` with its weights in float32; None where it has none and needs its code.
+def read_graph(path: str | Path, *, weights: bool = True) -> Graph:
+    """The graph of the model file at `path` with its weights in float32.
 
-    `weights`: without them, only what its header says. No torch. Raises UserError as `read_header` does, for a graph
-    that is none and for weights that are missing, do not fit or are not finite.
+    `weights`: without them, only what its header says. No torch. Raises ConversionError where it has none and needs
+    its code, and UserError as `read_header` does, for a graph that is none and for weights that are missing, do not
+    fit or are not finite.
     """
-    data = _read(Path(path)).get("graph")
+    header = _read(Path(path))
+    data, reason = header.get("graph"), header.get("no_graph")
     if data is None:
-        return None
+        said = " ".join(str(reason or "its network's code").split())[:300]
+        reason = "".join(letter for letter in said if letter.isprintable())
+        raise ConversionError(f"{path} cannot be taken into a graph", reason)
     try:
         if not isinstance(data, dict):
             raise UserError("its graph is none")
         graph = Graph.from_dict(data)
         if weights:
-            names = names_of(graph.nodes)
-            with safe_open(Path(path), "np") as file:
-                there = names.intersection(file.keys())
-                graph.weights.update({name: file.get_tensor(name).astype(np.float32) for name in there})
+            graph.weights.update(_weights(Path(path), names_of(graph.nodes)))
             graph.check()
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     return graph
+
+
+def parse_header(path: Path, text: str) -> dict[str, Any]:
+    """The header of the file at `path`, of which `text` is the JSON. Raises UserError for what is none."""
+    try:
+        data: dict[str, Any] = json.loads(text)
+        _check_plain(data)
+        if type(data["format"]) is not int:
+            raise ValueError(f"its format is {data['format']!r}")
+    except RecursionError:
+        raise UserError(f"{path}: damaged model header (it is nested too deeply)") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: damaged model header ({error})") from None
+    return data
+
+
+def _weights(path: Path, names: set[str]) -> dict[str, NDArray[np.float32]]:
+    """Those of the named weights that the file has. Raises UserError for a type that numpy does not know."""
+    found = {}
+    with safe_open(path, "np") as file:
+        for name in names.intersection(file.keys()):
+            kind = file.get_slice(name).get_dtype()
+            if kind not in _TYPES:
+                raise UserError(f"weight {name} is of type {kind}; known are {', '.join(_TYPES)}")
+            found[name] = file.get_tensor(name).astype(np.float32)
+    return found
 
 
 def _metadata(path: Path) -> str | None:
@@ -256,28 +286,40 @@ def load(path: str | Path, custom: Callable[..., Any] | str | None = None) -> tu
     the network is its graph. Raises UserError as `read_header` does, for code that is not to be run, and where the
     weights do not fit.
     """
-    import torch
-
-    from texturenets.generators import build
     from texturenets.generators.graph import GraphGenerator
 
     header = read_header(path)
     if header.custom and custom is None:
-        graph = read_graph(path)
-        if graph is not None:
-            return GraphGenerator(graph).eval().requires_grad_(False), header
+        with suppress(ConversionError):
+            return GraphGenerator(read_graph(path)).eval().requires_grad_(False), header
     try:
         spec = header.spec()
     except UserError as error:
         raise _damaged(path, error) from None
     with safe_open(Path(path), "pt") as file:
         keys = [k for k in file.keys() if not k.startswith(EXTRA)]  # noqa: SIM118 (not a mapping)
-        shapes = {k: tuple(file.get_slice(k).get_shape()) for k in keys}
-        if not header.custom:
-            check_shapes(path, spec, shapes)
-        network = build(spec, custom=custom)
-        tensors = {k: file.get_tensor(k) for k in shapes}
-    tensors = {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
+        network = filled(path, spec, {k: file.get_tensor(k) for k in keys}, custom)
+    return network.requires_grad_(False), header
+
+
+def filled(
+    path: str | Path,
+    spec: specs.GeneratorSpec,
+    state: Mapping[str, Tensor],
+    custom: Callable[..., Any] | str | None,
+) -> nn.Module:
+    """The network of `spec` (evaluation mode) with the weights `state` of the file at `path`, in float32.
+
+    `custom`: as `generators.build` has it. Raises UserError for weights that do not fit or are not finite.
+    """
+    import torch
+
+    from texturenets.generators import build
+
+    if not isinstance(spec, specs.Custom):
+        _check_shapes(path, spec, {name: tuple(value.shape) for name, value in state.items()})
+    network = build(spec, custom=custom)
+    tensors = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
     for name, value in tensors.items():
         if not torch.isfinite(value).all():
             raise UserError(f"{path}: its weight {name} is not finite: the file is damaged")
@@ -285,10 +327,10 @@ def load(path: str | Path, custom: Callable[..., Any] | str | None = None) -> tu
         network.load_state_dict(tensors)
     except RuntimeError as error:
         raise _misfit(path, spec, str(error)) from None
-    return network.eval().requires_grad_(False), header
+    return network.eval()
 
 
-def check_shapes(
+def _check_shapes(
     path: str | Path, generator: specs.GeneratorSpec, shapes: Mapping[str, tuple[int, ...]]
 ) -> None:
     """Raise UserError unless the weights of `generator` have these shapes.

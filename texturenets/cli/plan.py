@@ -168,6 +168,9 @@ def several(jobs: Sequence[Job], count: int, model: Path) -> list[Job]:
 def may_take_noise(model: Path) -> bool:
     """Whether the network of a model file takes noise; where it has no graph it is code, which may."""
     from texturenets import modelfile
+    from texturenets.graph import ConversionError
 
-    graph = modelfile.read_graph(model, weights=False)
-    return graph is None or bool(graph.noise)
+    try:
+        return bool(modelfile.read_graph(model, weights=False).noise)
+    except ConversionError:
+        return True

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import safe_open
 
 from texturenets import modelfile, specs
 from texturenets.errors import UserError
-from texturenets.generators import build
 from texturenets.modelfile import Header
 
 FORMAT = 1
@@ -31,24 +29,14 @@ def read(path: Path, custom: str | None) -> tuple[torch.nn.Module, Header, bool]
     `custom`: as `generators.build` has it, for a network of the user's own, whose code is run. Raises UserError.
     """
     with safe_open(path, "pt") as file:
-        data: dict[str, Any] = json.loads(file.metadata()["texturenets"])
+        data = modelfile.parse_header(path, file.metadata()["texturenets"])
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     known = {"name", "kind", "training", "licence", "terms", "source", "thumbnail", "version"}
     try:
         spec = specs.from_dict(data["generator"])
         header = Header(generator=spec, **{key: value for key, value in data.items() if key in known})
         modelfile.check_types(header)
-    except (ValueError, KeyError, TypeError, UserError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, UserError) as error:
         raise UserError(f"{path}: damaged model header ({error})") from None
     half = any(value.dtype == torch.float16 for value in state.values())
-    if not isinstance(spec, specs.Custom):
-        shapes = {name: tuple(value.shape) for name, value in state.items()}
-        modelfile.check_shapes(path, spec, shapes)
-    network = build(spec, custom=custom).eval()
-    try:
-        network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
-    except RuntimeError as error:
-        raise UserError(
-            f"{path}: its weights do not fit its network: {' '.join(str(error).split())[:200]}"
-        ) from None
-    return network, header, half
+    return modelfile.filled(path, spec, state, custom), header, half

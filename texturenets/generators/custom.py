@@ -23,7 +23,7 @@ from torch import nn
 
 from texturenets import noise
 from texturenets.errors import UserError, unknown
-from texturenets.graph.grammar import MAX_STRIDE
+from texturenets.graph.grammar import MAX_MARGIN, MAX_STRIDE
 from texturenets.specs import Custom, installed, package_source, read_source, split_target
 
 
@@ -108,6 +108,9 @@ def _check(network: object, what: str) -> nn.Module:
     stride: object = getattr(network, "stride", 1)
     if not isinstance(stride, int) or not 1 <= stride <= MAX_STRIDE:
         raise UserError(f"{what}: its stride is {stride!r}, not a whole number from 1 to {MAX_STRIDE}")
+    margin: object = getattr(network, "margin", 0)
+    if not isinstance(margin, int) or not 0 <= margin <= MAX_MARGIN:
+        raise UserError(f"{what}: its margin is {margin!r}, not a whole number from 0 to {MAX_MARGIN}")
     network.stride = stride  # type: ignore[assignment]
     size = -(-64 // stride) * stride
     training = network.training

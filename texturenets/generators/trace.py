@@ -1,33 +1,59 @@
 """Any network as a graph: read off its own code, not written a second time.
 
 The network is run once on a stand-in that records what is done to it (`torch.fx`), and every step becomes a line of
-`texturenets.graph`. A new generator made of the same layers needs nothing here; `trace_calls` has what a layer, a
-function or a method becomes.
+`texturenets.graph`. A new generator made of the same layers needs nothing here; `trace_layers` has what a layer
+becomes, `trace_calls` what a function or a method does.
 """
 
 from __future__ import annotations
 
+import copy
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, fx, nn
 
-from texturenets import layers
+from texturenets import layers, noise
 from texturenets.errors import UserError
+from texturenets.generators import trace_layers
 from texturenets.generators.fully_connected import as_vectors
 from texturenets.generators.graph import GraphGenerator
-from texturenets.generators.trace_calls import Calls, Map
+from texturenets.generators.trace_calls import Calls, is_in_place
+from texturenets.generators.trace_values import Map
 from texturenets.graph import ConversionError, Graph, understand
-from texturenets.graph.grammar import text_of
+from texturenets.graph.grammar import MAX_MARGIN, text_of
 from texturenets.graph.shapes import WHOLE
 from texturenets.modelfile import EXTRA
 from texturenets.noise import NoiseInput
 
 # What is one step of the graph, whatever it consists of.
-_MODULES = (layers.InstanceNorm, layers.OutputScale, GraphGenerator)
+_FORWARDS = {kind.forward for kind in (layers.InstanceNorm, layers.OutputScale, GraphGenerator)}
 _FUNCTIONS = (layers.pad, layers.max_pool, layers.max_unpool, layers.channels_last, as_vectors)
+
+TOLERANCE = 1e-3
+"""By how much of the picture's values a graph may differ from its network: the order of sums makes far less."""
+
+
+class _Proxy(fx.Proxy):
+    """Stands for a map; `y += x` changes it in place, which is another step than `y = y + x`."""
+
+    def _in_place(self, function: Callable[..., Any], other: Any) -> fx.Proxy:
+        return self.tracer.create_proxy("call_function", function, (self, other), {})
+
+    def __iadd__(self, other: Any) -> fx.Proxy:
+        return self._in_place(operator.iadd, other)
+
+    def __isub__(self, other: Any) -> fx.Proxy:
+        return self._in_place(operator.isub, other)
+
+    def __imul__(self, other: Any) -> fx.Proxy:
+        return self._in_place(operator.imul, other)
+
+    def __itruediv__(self, other: Any) -> fx.Proxy:
+        return self._in_place(operator.itruediv, other)
 
 
 class Tracer(fx.Tracer):
@@ -36,12 +62,15 @@ class Tracer(fx.Tracer):
     def __init__(self) -> None:
         super().__init__(autowrap_functions=_FUNCTIONS)
 
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        """What stands for the map of `node`."""
+        return _Proxy(node, self)
+
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Whether `m` is one operation."""
-        known = isinstance(
-            m, (*_MODULES, nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
-        )  # also with a parametrization
-        return known or super().is_leaf_module(m, module_qualified_name)
+        """Whether `m` is one operation: not a layer whose `forward` is somebody's own."""
+        forward = type(m).forward
+        known = forward.__module__.startswith(("torch.nn.", "torch.ao.nn."))
+        return forward in _FORWARDS or (known and not isinstance(m, nn.Sequential))
 
     def create_args_for_root(
         self, root_fn: Callable[..., Any], is_module: bool, concrete_args: Any = None
@@ -56,7 +85,7 @@ class Tracer(fx.Tracer):
 def trace(network: nn.Module) -> Graph:
     """The graph of `network`, its weights named as in the network's `state_dict`, as it is in evaluation mode.
 
-    Raises UserError, which names it, for what has no such form.
+    Raises ConversionError, which names it, for what has no such form.
     """
     with _evaluating(network):
         recorder = _Recorder(network)
@@ -66,6 +95,37 @@ def trace(network: nn.Module) -> Graph:
             for step in _steps(network):
                 recorder.take(step)
     return recorder.graph
+
+
+@torch.no_grad()
+def trace_code(network: nn.Module) -> Graph:
+    """As `trace`, for somebody else's code: on a small picture the graph has to draw what the network does.
+
+    Code can do what no trace sees: draw numbers of its own, look at the whole batch, change a part of a map in place.
+    Raises ConversionError where the two differ.
+    """
+    if isinstance(network, GraphGenerator):  # nobody's code
+        return trace(network)
+    stride = said(network, "stride", 1)
+    side = -(-64 // stride) * stride
+    size = (stride, stride) if is_fixed(network) else (side, side + stride)
+    weight = next(network.parameters(), torch.zeros(0))
+    with _evaluating(network), torch.random.fork_rng(devices=[]):
+        photo = torch.rand(2, 3, *size).to(weight) if getattr(network, "photo", True) else None
+        maps = [one.to(weight) for one in noise.draw(getattr(network, "noise", ()), [0, 1], *size)]
+        given = (photo, maps) if maps else (photo,)
+        try:
+            # First, as layers may work out their weights when they are called; of a copy, which it may change
+            expected = network(*copy.deepcopy(given)).float()
+        except Exception as error:
+            reason = f"it fails on 2 pictures of {size[0]} x {size[1]}: {' '.join(str(error).split())[:200]}"
+            raise refusal(network, reason) from error
+        graph = trace(network)
+        found = GraphGenerator(graph).to(weight).eval()(photo, maps).float()
+    difference = (found - expected).abs().mean() / expected.abs().mean().clamp(min=1)
+    if not difference < TOLERANCE:
+        raise refusal(network, f"its graph draws otherwise than its code, by {difference:.2g} on average")
+    return graph
 
 
 @contextmanager
@@ -85,23 +145,31 @@ def _evaluating(network: nn.Module) -> Iterator[None]:
 
 def _steps(network: nn.Module) -> list[fx.Node]:
     """The inputs, and the steps that lead to the picture."""
+    tracer = Tracer()
     try:
-        steps = list(Tracer().trace(network).nodes)
+        steps = list(tracer.trace(network).nodes)
     except Exception as error:  # the network's own code runs here, on what are no tensors
         reason = " ".join(str(error).split())[:200]
-        raise refusal(network, f"its code cannot be read step by step: {reason}") from error
+        place = _place_in(network, tracer.module_stack)
+        raise refusal(network, f"its code at {place} cannot be read step by step: {reason}") from error
     needed: set[fx.Node] = set()
     for step in reversed(steps):
-        if step.op in ("placeholder", "output") or step in needed:
+        if step.op in ("placeholder", "output") or step in needed or is_in_place(step, network):
             needed.update((step, *step.all_input_nodes))
     return [step for step in steps if step in needed]
 
 
+def _place_in(network: nn.Module, stack: Mapping[str, Any] | None) -> str:
+    """The module that is called last, by its name in `network`: "body.2 (Block)"."""
+    if not stack:
+        return type(network).__name__
+    name, kind = list(stack.values())[-1]
+    return f"{name} ({kind.__name__})"
+
+
 def refusal(network: nn.Module, reason: str) -> ConversionError:
     """The error for a network that has no form as a graph."""
-    return ConversionError(
-        f"the network {type(network).__name__} cannot be written down as a graph: {reason}; use --engine torch"
-    )
+    return ConversionError(f"the network {type(network).__name__} cannot be taken into a graph", reason)
 
 
 class _Recorder:
@@ -109,11 +177,10 @@ class _Recorder:
 
     def __init__(self, network: nn.Module) -> None:
         self.network = network
-        self.graph = Graph(
-            margin=int(getattr(network, "margin", 0)),
-            multiple=stride if isinstance(stride := getattr(network, "stride", 1), int) else 1,
-            fixed=hasattr(network, "size"),
-        )
+        stride, margin = said(network, "stride", 1), said(network, "margin", 0)
+        if not 0 <= margin <= MAX_MARGIN:
+            raise refusal(network, f"its margin of {margin} pixels is not between 0 and {MAX_MARGIN}")
+        self.graph = Graph(margin=margin, multiple=stride, fixed=is_fixed(network))
         state = network.state_dict(keep_vars=True)
         self._names = {id(value): name for name, value in state.items()}
         self._places = {_place(value): name for name, value in state.items()}
@@ -142,7 +209,7 @@ class _Recorder:
 
     def is_point(self, x: Map) -> bool:
         """Whether a map has one pixel, whatever the size of the picture."""
-        node, side = self.graph.nodes[x], getattr(self.network, "size", 0)
+        node, side = self.graph.nodes[x], self.graph.multiple if self.graph.fixed else 0
         return node.scale * side + node.extra == 1 and node.extra == node.extra_columns
 
     def ratio(self, large: Map, small: Map) -> Any:
@@ -185,12 +252,20 @@ class _Recorder:
         """Record one step. Raises UserError for one that cannot be."""
         arguments: Any = fx.node.map_arg(step.args, lambda n: self._known[n])
         options: Any = fx.node.map_arg(step.kwargs, lambda n: self._known[n])
+        place = _place_in(self.network, step.meta.get("nn_module_stack"))
         try:
-            self._known[step] = self._taken(step, arguments, options)
+            made = self._known[step] = self._taken(step, arguments, options)
         except UserError as error:
-            raise refusal(self.network, str(error)) from None
+            raise refusal(self.network, f"{error} at {place}") from None
         except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
-            raise refusal(self.network, f"the step {step.target} with these options ({error})") from None
+            reason = " ".join(str(error).split())[:200]
+            name = getattr(step.target, "__name__", step.target)
+            raise refusal(self.network, f"the step {name} with these options ({reason}) at {place}") from None
+        if arguments and isinstance(arguments[0], Map) and is_in_place(step, self.network):
+            # Whatever else names that map now names the changed one.
+            for other, value in self._known.items():
+                if isinstance(value, Map) and value == arguments[0]:
+                    self._known[other] = made
 
     def _taken(self, step: fx.Node, arguments: Any, options: Any) -> Any:  # noqa: PLR0911 (one a kind)
         match step.op:
@@ -202,7 +277,7 @@ class _Recorder:
                 module = self.network.get_submodule(str(step.target))
                 if isinstance(module, GraphGenerator):
                     return self.graph_module(module, *arguments)
-                return self.calls.module(module, *arguments, **options)
+                return trace_layers.take(self.calls, module, *arguments, **options)
             case "output":
                 return self._output(arguments[0])
         if not _has_map((arguments, options)):  # of weights alone
@@ -231,6 +306,18 @@ class _Recorder:
             raise UserError(f"its picture has {node.scale} H {node.extra:+} rows where the photo has H")
         for number, node in enumerate(nodes):  # what a reader of the file will find
             understand(text_of(node), nodes[:number])
+
+
+def said(network: nn.Module, name: str, default: int) -> int:
+    """What `network` says of itself in an attribute: a whole number, where it is not PyTorch's of that name."""
+    value = getattr(network, name, default)
+    return value if isinstance(value, int) else default
+
+
+def is_fixed(network: nn.Module) -> bool:
+    """Whether `network` draws pictures of one size: its stride, which it says again as its `size`."""
+    size = getattr(network, "size", None)
+    return not getattr(network, "photo", True) and size is not None and size == getattr(network, "stride", 1)
 
 
 def _has_map(value: Any) -> bool:

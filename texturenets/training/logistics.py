@@ -32,7 +32,7 @@ class Logistics:
     init: str | None = None
     """Start from this model's weights: a shipped name or a model file."""
     engine: Literal["auto", "torch"] = "auto"
-    """torch: also train a network of your own that cannot be written down as a graph; PyTorch alone then runs the
+    """torch: also train a network of your own that cannot be taken into a graph; PyTorch alone then runs the
     model, with its code."""
     licence: str = ""
     """Licence of the model, for its header."""

@@ -25,7 +25,7 @@ from texturenets.devices import is_out_of_memory
 from texturenets.errors import UserError
 from texturenets.files import sweep, whole
 from texturenets.generators import build
-from texturenets.generators.trace import trace
+from texturenets.generators.trace import trace_code
 from texturenets.losses import Loss, Objective, named
 from texturenets.noise import NoiseInput
 from texturenets.training import checkpoint, memory, setup
@@ -118,7 +118,7 @@ class Training(Generic[R]):
         self.noise: tuple[NoiseInput, ...] = getattr(self.network, "noise", ())
         self._check_network()
         if self.custom is not None and self.logistics.engine != "torch":
-            trace(self.network)  # what no graph can hold is told now, and not when the model is written
+            trace_code(self.network)  # what no graph can hold is told now, and not when the model is written
         if self.device.type in ("cpu", "cuda"):
             self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.logistics.init:
