@@ -247,6 +247,44 @@ def test_onnx_shuffles_channels_into_pixels_in_both_orders(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
+    ("where", "rounding", "repeats"),
+    [
+        ("half_pixel", "round_prefer_floor", True),
+        ("pytorch_half_pixel", "round_prefer_ceil", True),
+        ("asymmetric", "floor", True),
+        ("asymmetric", "round_prefer_floor", True),
+        ("asymmetric", "round_prefer_ceil", False),
+        ("asymmetric", "ceil", False),
+        ("half_pixel", "floor", False),
+        ("align_corners", "round_prefer_floor", False),
+    ],
+)
+def test_onnx_enlargements_that_do_not_repeat_are_refused(
+    tmp_path: Path, where: str, rounding: str, repeats: bool
+) -> None:
+    graph = published.OnnxWriter()
+    scales = graph.array(np.array([1, 1, 2, 2], np.float32))
+    settings = {"mode": "nearest", "coordinate_transformation_mode": where, "nearest_mode": rounding}
+    small = graph.add("AveragePool", "photo", kernel_shape=[2, 2], strides=[2, 2])
+    path = one(tmp_path, graph, graph.add("Resize", small, "", scales, **settings))
+    if repeats:
+        x = torch.rand(1, 3, 4, 6)
+        wanted = F.interpolate(F.avg_pool2d(x, 2), scale_factor=2.0)
+        torch.testing.assert_close(draw(convert(path, colours_in="rgb", colours_out="rgb"), x), wanted)
+    else:
+        with pytest.raises(UserError, match=f"places pixels as {where}, {rounding}"):
+            convert(path)
+
+
+def test_an_old_linear_enlargement_is_refused(tmp_path: Path) -> None:
+    graph = published.OnnxWriter()
+    small = graph.add("AveragePool", "photo", kernel_shape=[2, 2], strides=[2, 2])
+    path = one(tmp_path, graph, graph.add("Upsample", small, mode="linear", scales=[1.0, 1.0, 2.0, 2.0]))
+    with pytest.raises(UserError, match="places pixels as asymmetric"):
+        convert(path)
+
+
+@pytest.mark.parametrize(
     ("kind", "settings", "words"),
     [
         ("Gather", {}, "its Gather is not an operation that is known"),
@@ -262,6 +300,14 @@ def test_what_onnx_cannot_be(tmp_path: Path, kind: str, settings: dict[str, Any]
     path = one(tmp_path, graph, graph.add(kind, "photo", **settings))
     with pytest.raises(UserError, match=words):
         convert(path, colours_in="rgbx" if kind == "Relu" else None)
+
+
+def test_weights_that_fit_in_all_and_not_each_are_refused(tmp_path: Path) -> None:
+    graph = published.OnnxWriter()
+    scale, shift = graph.array(np.ones(4, np.float32)), graph.array(np.ones(2, np.float32))
+    path = one(tmp_path, graph, graph.add("InstanceNormalization", "photo", scale, shift))
+    with pytest.raises(UserError, match="a norm layer whose weight has 4 numbers where it takes 3"):
+        convert(path)
 
 
 def test_colours_are_for_onnx_alone(tmp_path: Path) -> None:

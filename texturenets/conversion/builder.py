@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -12,9 +13,8 @@ from numpy.typing import NDArray
 
 from texturenets.conversion.colours import Colours
 from texturenets.errors import UserError
-from texturenets.graph import Node, line, understand
+from texturenets.graph import Node, line, understand, weight_shapes
 from texturenets.graph.grammar import MAX_NODES
-from texturenets.graph.shapes import weights as count_weights
 from texturenets.specs import Graph
 
 Array = NDArray[Any]
@@ -53,10 +53,14 @@ class Builder:
             raise UserError(f"the network has more than {MAX_NODES} operations")
         node = understand(text, self.nodes, unnamed=True)
         arrays = {name: array for name, array in (("weight", weight), ("bias", bias)) if array is not None}
-        count, wanted = sum(array.size for array in arrays.values()), count_weights(node, self.nodes)
-        if count != wanted:
-            raise UserError(f"a {operation} layer with {count} weights where its shape takes {wanted}")
-        self.count += count
+        shapes = weight_shapes(node, self.nodes)
+        for name in (*shapes, *(name for name in arrays if name not in shapes)):
+            count = arrays[name].size if name in arrays else 0
+            if count != (wanted := math.prod(shapes[name]) if name in shapes else 0):
+                raise UserError(
+                    f"a {operation} layer whose {name} has {count} numbers where it takes {wanted}"
+                )
+            self.count += count
         if self.count > MAX_WEIGHTS:
             raise UserError(f"the network has more than {MAX_WEIGHTS} weights")
         for name, array in arrays.items():

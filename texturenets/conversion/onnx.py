@@ -24,6 +24,7 @@ from texturenets.readers.onnx import Model, Operation
 Array = NDArray[Any]
 
 _PADS: Final = {"constant": "zero", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
+_HALF: Final = ("half_pixel", "pytorch_half_pixel")
 _UNCHANGED: Final = ("Identity", "Dropout", "Cast")
 
 
@@ -235,13 +236,14 @@ class Chain:
     # Sizes
 
     def _resize(self, operation: Operation) -> int:
-        scales = operation.attributes.get("scales")
+        attributes = operation.attributes
+        scales = attributes.get("scales")
+        # Upsample, and the first Resize, whose scales come second, place pixels so and say nothing of it.
+        old = operation.kind == "Upsample" or len(operation.inputs) == 2
         if scales is None:
-            # Upsample and the first Resize have the scales second, later ones third
-            place = 1 if len(operation.inputs) == 2 else 2
-            scales = [float(v) for v in self._array(operation, place).reshape(-1)[:4]]
-        mode = operation.attributes.get("mode") or "nearest"
-        where = operation.attributes.get("coordinate_transformation_mode") or "half_pixel"
+            scales = [float(v) for v in self._array(operation, 1 if old else 2).reshape(-1)[:4]]
+        mode = attributes.get("mode") or "nearest"
+        where = "asymmetric" if old else attributes.get("coordinate_transformation_mode") or "half_pixel"
         even = len(scales) == 4 and scales[:2] == [1, 1] and scales[2] == scales[3] and scales[2] % 1 == 0
         if not even or scales[2] < 1:
             raise refuse(operation, f"has the scales {scales}, not a whole number for height and width")
@@ -250,8 +252,11 @@ class Chain:
         name = "nearest" if mode == "nearest" else "bilinear"
         if name == "bilinear" and where == "align_corners":
             name = "bilinear_corners"
-        elif name == "bilinear" and where not in ("half_pixel", "pytorch_half_pixel"):
+        elif name == "bilinear" and where not in _HALF:
             raise refuse(operation, f"places pixels as {where[:30]}, not supported")
+        rounding = "floor" if old else attributes.get("nearest_mode") or "round_prefer_floor"
+        if name == "nearest" and not _repeats(where, rounding, scales[2]):
+            raise refuse(operation, f"places pixels as {where[:30]}, {rounding[:30]}, not supported")
         source = self._map(operation)
         return source if scales[2] == 1 else self._add("upsample", source, factor=int(scales[2]), mode=name)
 
@@ -371,6 +376,14 @@ class Chain:
         **dict.fromkeys(("Relu", "Tanh", "Sigmoid", "LeakyRelu", "Elu"), _activation),
         **dict.fromkeys(_UNCHANGED, _map),
     }
+
+
+def _repeats(where: str, rounding: str, scale: float) -> bool:
+    """Whether "nearest" of these settings repeats each pixel `scale` times."""
+    if where in _HALF:
+        return rounding in ("round_prefer_floor", "round_prefer_ceil")
+    halves = rounding == "round_prefer_floor" and scale <= 2
+    return where == "asymmetric" and (rounding == "floor" or halves)
 
 
 def _colours(model: Model) -> Colours | None:
