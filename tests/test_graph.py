@@ -19,7 +19,8 @@ from texturenets import noise
 from texturenets.errors import UserError
 from texturenets.generators import GENERATORS, build
 from texturenets.generators.graph import GraphGenerator
-from texturenets.generators.trace import trace, trace_code
+from texturenets.generators.trace import trace
+from texturenets.generators.trace_code import trace_code
 from texturenets.graph import OPERATIONS, ConversionError, Graph, NamedInput
 from texturenets.specs import Residual
 
@@ -257,7 +258,9 @@ class Square(nn.Module):
 
 
 def test_code_that_fails_is_refused_in_one_line() -> None:
-    with pytest.raises(ConversionError, match=r"it fails on 2 pictures of 64 x 65: .*--engine torch") as caught:
+    with pytest.raises(
+        ConversionError, match=r"it fails on 2 pictures of 64 x 65: .*--engine torch"
+    ) as caught:
         trace_code(Square())
     assert "\n" not in str(caught.value)
 

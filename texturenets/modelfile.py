@@ -112,7 +112,8 @@ def save(
     """
     import torch
 
-    from texturenets.generators.trace import trace, trace_code
+    from texturenets.generators.trace import trace
+    from texturenets.generators.trace_code import trace_code
 
     dtype: torch.dtype = getattr(torch, precision)
     graph, reason = None, None

@@ -7,16 +7,14 @@ becomes, `trace_calls` what a function or a method does.
 
 from __future__ import annotations
 
-import copy
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor, fx, nn
 
-from texturenets import layers, noise
+from texturenets import layers
 from texturenets.errors import UserError
 from texturenets.generators import trace_layers
 from texturenets.generators.fully_connected import as_vectors
@@ -32,9 +30,6 @@ from texturenets.noise import NoiseInput
 # What is one step of the graph, whatever it consists of.
 _FORWARDS = {kind.forward for kind in (layers.InstanceNorm, layers.OutputScale, GraphGenerator)}
 _FUNCTIONS = (layers.pad, layers.max_pool, layers.max_unpool, layers.channels_last, as_vectors)
-
-TOLERANCE = 1e-3
-"""By how much of the picture's values a graph may differ from its network: the order of sums makes far less."""
 
 
 class _Proxy(fx.Proxy):
@@ -87,7 +82,7 @@ def trace(network: nn.Module) -> Graph:
 
     Raises ConversionError, which names it, for what has no such form.
     """
-    with _evaluating(network):
+    with evaluating(network):
         recorder = _Recorder(network)
         if isinstance(network, GraphGenerator):
             recorder.graph_module(network)
@@ -97,39 +92,8 @@ def trace(network: nn.Module) -> Graph:
     return recorder.graph
 
 
-@torch.no_grad()
-def trace_code(network: nn.Module) -> Graph:
-    """As `trace`, for somebody else's code: on a small picture the graph has to draw what the network does.
-
-    Code can do what no trace sees: draw numbers of its own, look at the whole batch, change a part of a map in place.
-    Raises ConversionError where the two differ.
-    """
-    if isinstance(network, GraphGenerator):  # nobody's code
-        return trace(network)
-    stride = said(network, "stride", 1)
-    side = -(-64 // stride) * stride
-    size = (stride, stride) if is_fixed(network) else (side, side + stride)
-    weight = next(network.parameters(), torch.zeros(0))
-    with _evaluating(network), torch.random.fork_rng(devices=[]):
-        photo = torch.rand(2, 3, *size).to(weight) if getattr(network, "photo", True) else None
-        maps = [one.to(weight) for one in noise.draw(getattr(network, "noise", ()), [0, 1], *size)]
-        given = (photo, maps) if maps else (photo,)
-        try:
-            # First, as layers may work out their weights when they are called; of a copy, which it may change
-            expected = network(*copy.deepcopy(given)).float()
-        except Exception as error:
-            reason = f"it fails on 2 pictures of {size[0]} x {size[1]}: {' '.join(str(error).split())[:200]}"
-            raise refusal(network, reason) from error
-        graph = trace(network)
-        found = GraphGenerator(graph).to(weight).eval()(photo, maps).float()
-    difference = (found - expected).abs().mean() / expected.abs().mean().clamp(min=1)
-    if not difference < TOLERANCE:
-        raise refusal(network, f"its graph draws otherwise than its code, by {difference:.2g} on average")
-    return graph
-
-
 @contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
+def evaluating(network: nn.Module) -> Iterator[None]:
     """Evaluation mode, and no trace of it left: fx hangs tensors that the code makes onto the network."""
     modes = {module: module.training for module in network.modules()}
     before = set(vars(network))

@@ -25,7 +25,7 @@ from texturenets.devices import is_out_of_memory
 from texturenets.errors import UserError
 from texturenets.files import sweep, whole
 from texturenets.generators import build
-from texturenets.generators.trace import trace_code
+from texturenets.generators.trace_code import trace_code
 from texturenets.losses import Loss, Objective, named
 from texturenets.noise import NoiseInput
 from texturenets.training import checkpoint, memory, setup
