@@ -12,9 +12,9 @@ from cyclopts import Parameter
 from texturenets.cli.common import EngineName, Flag, print_json
 from texturenets.cli.flags import given, optional
 from texturenets.errors import UserError
-from texturenets.training.logistics import Logistics
+from texturenets.training.trainer_config import TrainerConfig
 
-LogisticsFlags: Any = optional(Logistics, "How it is carried out", ("weights", "offline", "device"))
+TrainerFlags: Any = optional(TrainerConfig, "Run options", ("weights", "offline", "device"))
 
 
 def evaluate(
@@ -34,7 +34,7 @@ def evaluate(
     engine: EngineName = "auto",
     generator: str | None = None,
     quiet: Flag = False,
-    logistics: LogisticsFlags = None,
+    trainer: TrainerFlags = None,
 ) -> None:
     """Measure a model against the picture that it has learned, and against the slow way.
 
@@ -79,7 +79,7 @@ def evaluate(
     from texturenets.evaluation import Options, evaluate_films, evaluate_style, evaluate_texture
     from texturenets.textures import Texture
 
-    how = Logistics(**given(logistics, Logistics))
+    how = TrainerConfig(**given(trainer, TrainerConfig))
     loaded = api.load(model, how.device, engine=engine, generator=generator)
     is_texture = isinstance(loaded, Texture)
     side = size if size is not None else 256 if is_texture else 512
