@@ -60,7 +60,7 @@ def test_a_texture_in_numbers(studio: tiny.Studio) -> None:
     networks, _ = evaluation._networks(evaluation.config_of(texture.header), layers, _offline(studio))
     target = _exemplar(studio, texture.header)
     samples = [torch.from_numpy(texture.draw(64, 64, seed)) for seed in (7, 8, 9)]
-    assert measures.texture_losses(networks, samples, target, tiny.terms(tuple(layers))) == pytest.approx(
+    assert measures.texture_losses(networks, samples, target, tiny.settings(tuple(layers))) == pytest.approx(
         found["losses"], rel=1e-5
     )
     status, output, _ = evaluate(studio, *words)
