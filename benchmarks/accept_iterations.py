@@ -2,8 +2,8 @@
 
     accept_iterations.py [--pairs 10] [--size 512] [--cap 150] [--styles ...] [--textures ...]
 
-Pairs of photo and shipped style, the slow way started from the photo, with the loss that the model was trained on:
-the median is to be at least 80. For textures the slow way starts from noise, and there is no aim. A pair that is not
+Pairs of photo and shipped style, iterative optimization from the photo, with the loss that the model was trained on:
+the median is to be at least 80. For textures it starts from noise, and there is no aim. A pair that is not
 reached within the cap counts as more than the cap. About a second an iteration on two cores.
 """
 

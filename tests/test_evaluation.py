@@ -51,7 +51,7 @@ def test_a_texture_in_numbers(studio: tiny.Studio) -> None:
     assert set(found["seam"]) == {"x", "y"}
     assert 0 <= found["copied"] <= 1
     for layer, value in found["diversity"].items():
-        ratio = found["distance between samples"][layer] / found["distance of the slow way's"][layer]
+        ratio = found["distance between samples"][layer] / found["distance between optimized samples"][layer]
         assert value == pytest.approx(ratio)
     assert found["iterations"]["cap"] == 3
     assert len(found["iterations"]["each"]) == 2
@@ -121,7 +121,7 @@ def test_the_config_of_a_model_is_what_its_header_says() -> None:
 def test_mistakes_are_one_line(studio: tiny.Studio, tmp_path: Path) -> None:
     texture, style = studio.texture().model, studio.run().model
     for words, says in (
-        ([str(texture), "--against", str(studio.painting), "--photo", "x.png"], "repaints nothing"),
+        ([str(texture), "--against", str(studio.painting), "--photo", "x.png"], "stylizes nothing"),
         ([str(style), "--against", str(studio.painting)], "--photo FILE"),
         ([str(texture), "--against", str(tmp_path / "no.png")], "no.png"),
         ([str(texture), "--against", str(studio.painting), "--samples", "0"], "--samples 0"),

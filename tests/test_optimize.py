@@ -1,4 +1,4 @@
-"""The slow way against bounded problems with known solutions, plain L-BFGS, and the papers' formulas in numpy."""
+"""Iterative optimization against bounded problems, plain L-BFGS, and the papers' formulas in numpy."""
 
 from __future__ import annotations
 

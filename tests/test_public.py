@@ -174,7 +174,7 @@ def test_a_texture_is_trained_and_models_are_measured_from_python(
     assert found["photos"][0]["style"] > 0
     with pytest.raises(tn.UserError, match="give photos"):
         tn.evaluate(model.path, studio.painting)
-    with pytest.raises(tn.UserError, match="repaints no photos"):
+    with pytest.raises(tn.UserError, match="stylizes no photos"):
         tn.evaluate(texture, studio.painting, [studio.photos / "0.png"])
 
 

@@ -1,4 +1,4 @@
-"""A model against what it has learned, and against the slow way: what `texturenets evaluate` prints."""
+"""A model against what it has learned, and against iterative optimization: what `texturenets evaluate` prints."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ Progress = Callable[[str], None]
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What is measured. `slow`: results of the slow way to compare with, 0 for none; `cap`: its iterations."""
+    """What is measured. `slow`: results of iterative optimization to compare with, 0 for none; `cap`: its
+    iterations."""
 
     samples: int = 4
     seed: int = 7
@@ -88,7 +89,7 @@ def evaluate(
     """A model in numbers, by name, JSON-ready: what `texturenets evaluate` prints.
 
     `model`: one that is loaded, a shipped name or a model file. `against`: the painting or exemplar that it has
-    learned. `photos`: for a style, files to repaint. `options`: what is measured; of a style, the photos' longer side
+    learned. `photos`: for a style, files to stylize. `options`: what is measured; of a style, the photos' longer side
     is `options.size` pixels. `progress`: called with a line now and then. Losses of the user's own are not among
     them.
     Raises UserError for a style without photos, a texture with some, and what cannot be read.
@@ -97,10 +98,10 @@ def evaluate(
     loaded = api.load(model, how.device) if isinstance(model, str | Path) else model
     if isinstance(loaded, Texture):
         if photos:
-            raise UserError(f"{loaded.name} is a texture, which repaints no photos")
+            raise UserError(f"{loaded.name} is a texture, which stylizes no photos")
         return evaluate_texture(loaded, Path(against), chosen, how, progress=progress)
     if not photos:
-        raise UserError(f"{loaded.name} is a style: give photos to repaint")
+        raise UserError(f"{loaded.name} is a style: give photos to stylize")
     return evaluate_style(loaded, Path(against), [Path(p) for p in photos], chosen, how, progress=progress)
 
 
@@ -153,7 +154,7 @@ def evaluate_texture(
         pictures, counts = [], []
         for i in range(options.slow):
             start = optimize.white_noise(options.seed + i, (side, side)).to(device)
-            name = f"the slow way, {i + 1} of {options.slow}"
+            name = f"optimization, {i + 1} of {options.slow}"
             picture, count = _slow(
                 objective, start, None, aim, cap=options.cap, name=name, progress=progress, to_end=True
             )
@@ -162,7 +163,7 @@ def evaluate_texture(
         found["iterations"] = _counts(counts, options.cap)
         if options.slow > 1 and options.samples > 1:
             slow = measures.pairwise_distance(networks, pictures, measures.DIVERSITY_LAYERS)
-            found["distance of the slow way's"] = slow
+            found["distance between optimized samples"] = slow
             found["diversity"] = {k: found["distance between samples"][k] / v for k, v in slow.items()}
     return found
 
@@ -178,7 +179,7 @@ def evaluate_style(
 ) -> dict[str, Any]:
     """Losses of a style model on photos, and the L-BFGS iterations that reach them: numbers by name, JSON-ready.
 
-    With `options.slow` the slow way starts from each photo, with the loss that the model was trained on.
+    With `options.slow` iterative optimization starts from each photo, with the loss that the model was trained on.
     """
     config = config_of(model.header)
     settings = dataclasses.asdict(config)
@@ -263,7 +264,7 @@ def _slow(
     progress: Progress,
     to_end: bool = False,
 ) -> tuple[Tensor, int | None]:
-    """The slow way's picture, and the iterations to a loss of `aim`: None where `cap` do not suffice.
+    """The optimized image, and the iterations to a loss of `aim`: None where `cap` do not suffice.
 
     It ends there, or at `cap` where `to_end`.
     """

@@ -1,4 +1,4 @@
-"""The slow way: a texture, or a photo in a painting's style, by optimising its pixels.
+"""Iterative optimization: a texture, or a photo in a painting's style, by changing its pixels.
 
 Textures: Gatys, Ecker and Bethge, arXiv 1505.07376; stylization: the same, arXiv 1508.06576; colours:
 Gatys et al., arXiv 1606.05897. It is what feed-forward networks replace, and the yardstick for them.

@@ -36,7 +36,7 @@ def evaluate(
     quiet: Flag = False,
     trainer: TrainerFlags = None,
 ) -> None:
-    """Measure a model against the picture that it has learned, and against the slow way.
+    """Measure a model against the image that it has learned, and against iterative optimization.
 
     Of a texture: losses a layer, beside those between the halves of its exemplar; the distance between samples; the
     seam of tiles; the share of patches copied from the exemplar together with their neighbours. Of a style: the
@@ -51,7 +51,7 @@ def evaluate(
     photo
         For a style: photos, patterns and folders; may be given several times.
     film
-        For a style: a film, whose repainted frames are compared along its own motion; may be given several times.
+        For a style: a film, whose stylized frames are compared along its own motion; may be given several times.
     frames
         Of a film: only so many, from its beginning.
     samples
@@ -65,7 +65,7 @@ def evaluate(
         Optimise pixels for comparison: for a texture so many pictures from noise, for a style, if not 0, every
         photo; minutes each.
     cap
-        Iterations of the slow way at most.
+        Iterations of the optimization at most.
     as_json
         For programs: one object.
     engine
@@ -102,12 +102,12 @@ def evaluate(
         assert against is not None
         for name, value in (("--photo", photo), ("--film", films)):
             if value:
-                raise UserError(f"{name}: {model} is a texture, which repaints nothing")
+                raise UserError(f"{name}: {model} is a texture, which stylizes nothing")
         found = evaluate_texture(loaded, against, options, how, progress=progress)
     else:
         if against is not None:
             if not photo:
-                raise UserError(f"{model} is a style: give photos to repaint, as --photo FILE")
+                raise UserError(f"{model} is a style: give photos to stylize, as --photo FILE")
             found = evaluate_style(loaded, against, image.expand(photo), options, how, progress=progress)
         if films:
             rows = evaluate_films(loaded, films, size=size, frames=frames, progress=progress)
@@ -131,7 +131,7 @@ def _print(found: Mapping[str, Any]) -> None:
         for network, value in found["sums"].items():
             table.add_row(f"sum of {network}", f"{value:.4f}", f"{found['sums of the halves'][network]:.4f}")
         console.print(table)
-        for name in ("distance between samples", "distance of the slow way's", "diversity", "seam"):
+        for name in ("distance between samples", "distance between optimized samples", "diversity", "seam"):
             if name in found:
                 console.print(f"{name}: " + ", ".join(f"{k} {v:.4g}" for k, v in found[name].items()))
         if "copied" in found:

@@ -1,4 +1,4 @@
-"""`texturenets optimize`: a texture or a stylized photo by optimising pixels, the slow way."""
+"""`texturenets optimize`: a texture or a stylized photo by iterative optimization of pixels."""
 
 from __future__ import annotations
 
@@ -80,9 +80,9 @@ def optimize(
     options: LossFlags = None,
     trainer: TrainerFlags = None,
 ) -> int:
-    """Repaint a photo like any painting, or draw a texture like a picture, without training: the slow way.
+    """Stylize a photo like any painting, or make a texture like an image, by iterative optimization.
 
-    L-BFGS changes the picture until its statistics are those of the style. Ctrl-C ends it early and writes
+    Nothing is trained: L-BFGS changes the image until its features fit the style. Ctrl-C ends it early and writes
     what there is.
 
     Parameters
