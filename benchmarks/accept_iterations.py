@@ -2,8 +2,8 @@
 
     accept_iterations.py [--pairs 10] [--size 512] [--cap 150] [--styles ...] [--textures ...]
 
-Pairs of photo and shipped style, the slow way started from the photo, with the loss that the model was trained on:
-the median is to be at least 80. For textures the slow way starts from noise, and there is no aim. A pair that is not
+Pairs of photo and shipped style, iterative optimization from the photo, with the loss that the model was trained on:
+the median is to be at least 80. For textures it starts from noise, and there is no aim. A pair that is not
 reached within the cap counts as more than the cap. About a second an iteration on two cores.
 """
 
@@ -17,7 +17,7 @@ import sys
 from bars import PHOTOS, painting, photo, shared
 
 from texturenets import api, evaluation, modelfile
-from texturenets.training.logistics import Logistics
+from texturenets.training.trainer_config import TrainerConfig
 
 AIM = 80  # Johnson et al. 2016, arXiv 1603.08155, section 4.1: "comparable to ... between 50 and 100 iterations"
 
@@ -37,7 +37,7 @@ def main() -> int:
     parser.add_argument("--styles", nargs="*", default=shipped("style"))
     parser.add_argument("--textures", nargs="*", default=shipped("texture"))
     options = parser.parse_args()
-    how = Logistics(weights=(str(shared() / "descriptors"),), offline=True)
+    how = TrainerConfig(weights=(str(shared() / "descriptors"),), offline=True)
     counts = []
     pairs = [(style, name) for name, style in itertools.product(PHOTOS, options.styles)][: options.pairs]
     for style, name in pairs:

@@ -1,4 +1,4 @@
-"""Films: what is kept, how much they flicker with and without the stability loss, and memory over a long one.
+"""Films: what is kept, flicker with and without the temporal consistency loss, and memory over a long one.
 
     accept_video.py [file] [flicker] [memory] [--film FILM] [--style wave]
 
@@ -99,7 +99,7 @@ def kept(film: Path, style: str, folder: Path) -> bool:
 
 
 def trained(options: argparse.Namespace, folder: Path) -> tuple[Path, Path]:
-    """The two models, without and with the stability loss."""
+    """The two models, without and with the temporal consistency loss."""
     made = []
     steady = ("--temporal", str(options.temporal), "--content-weight", str(options.content_weight))
     for name, more in (("plain", ()), ("steady", steady)):

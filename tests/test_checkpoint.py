@@ -42,8 +42,8 @@ def step(pair: Pair, count: int) -> None:
 
 
 def state(**change: object) -> State:
-    facts = {"run": {"steps": 9, "set": ["a=1"]}, "photos": "abc"}
-    return State(**{"step": 3, "seconds": 1.25, "best": 0.5, "best_step": 2, "facts": facts, **change})
+    same = {"run": {"steps": 9, "set": ["a=1"]}, "photos": "abc"}
+    return State(**{"step": 3, "seconds": 1.25, "best": 0.5, "best_step": 2, "fingerprint": same, **change})
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -107,7 +107,7 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
             checkpoint.read_state(tmp_path)
     tensors = {"random": torch.get_rng_state()}
     bad = [{"step": 10**400}, {"step": -1}, {"step": 1.5}, {"seconds": "1"}, {"seconds": float("nan")}]
-    bad += [{"best": []}, {"best_step": None}, {"facts": []}, {"scaler": 3}, {"mood": 1}]
+    bad += [{"best": []}, {"best_step": None}, {"fingerprint": []}, {"scaler": 3}, {"mood": 1}]
     texts = [json.dumps({**vars(state()), **change}) for change in bad]
     for text in ("", "null", "[]", 60000 * "[", json.dumps({"step": 1}), *texts):
         written(tmp_path, text, tensors)

@@ -15,7 +15,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from texturenets import image, optimize, presets
+from texturenets import image, optimize
+from texturenets.training import recipes
 
 STYLE_LAYER = "vgg16:relu1_1"
 NOISY = ["--style-layers", f"{STYLE_LAYER},random:conv3"]
@@ -213,7 +214,7 @@ def test_random_filters_need_no_weights(here: Here, tmp_path: Path) -> None:
     [
         ["--style-layers", "vgg16:relu1_2"],
         ["--tv-weight", "10"],
-        ["--lattice-weight", "5"],
+        ["--checkerboard-weight", "5"],
         ["--scaling", "paper"],
         ["--pyramid-loss", "2"],
         ["--no-vgg-padding"],
@@ -336,15 +337,19 @@ def test_the_penalty_on_grids_has_the_weight_of_trainings(
     asked: list[float] = []
     plain = optimize.synthesize
 
-    def watched(networks: Any, styles: Any, terms: Any, *more: Any, **options: Any) -> Any:
-        asked.append(terms.lattice_weight)
-        return plain(networks, styles, terms, *more, **options)
+    def watched(networks: Any, styles: Any, settings: Any, *more: Any, **options: Any) -> Any:
+        asked.append(settings["checkerboard_weight"])
+        return plain(networks, styles, settings, *more, **options)
 
     monkeypatch.setattr(optimize, "synthesize", watched)
-    texture = dataclasses.replace(presets.TEXTURE, lattice_weight=0.7)
-    monkeypatch.setitem(presets.TEXTURE_PRESETS, "default", texture)
+    texture = dataclasses.replace(recipes.TEXTURE, checkerboard_weight=0.7)
+    monkeypatch.setitem(recipes.TEXTURE_RECIPES, "default", texture)
     here.run(*(["--content", here.photo] if content else ["--size", "48"]))
     here.run(
-        *(["--content", here.photo] if content else ["--size", "48"]), "--lattice-weight", "3", "-o", "b.png"
+        *(["--content", here.photo] if content else ["--size", "48"]),
+        "--checkerboard-weight",
+        "3",
+        "-o",
+        "b.png",
     )
     assert asked == [weight, 3.0]

@@ -1,4 +1,4 @@
-"""The slow way against bounded problems with known solutions, plain L-BFGS, and the papers' formulas in numpy."""
+"""Iterative optimization against bounded problems, plain L-BFGS, and the papers' formulas in numpy."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from texturenets.descriptors import Tap
 from texturenets.errors import UserError
 from texturenets.image import resize
 from texturenets.losses import Objective
+from texturenets.losses.style import StyleLoss
 
 
 class Quadratic:
@@ -25,7 +26,7 @@ class Quadratic:
     def __init__(self, target: Tensor, coupling: float = 0.4, factor: float = 1.0) -> None:
         self.target, self.coupling, self.factor, self.calls = target, coupling, factor, 0
 
-    def __call__(self, y: Tensor, content: object = None) -> dict[str, Tensor]:
+    def __call__(self, y: Tensor, targets: object = None) -> dict[str, Tensor]:
         self.calls += 1
         d = y - self.target
         steps = d[..., 1:] - d[..., :-1]
@@ -48,7 +49,13 @@ class Toy(torch.nn.Module):
 
 
 TOY = cast(descriptors.Descriptors, Toy())
-TERMS = tiny.terms(style_layers=("t:a",))
+SETTINGS = tiny.settings(style_layers=("t:a",))
+
+
+@pytest.fixture(autouse=True)
+def toy_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The toy's layers are known by name."""
+    monkeypatch.setitem(descriptors.LAYERS, "t", ("a",))
 
 
 def bounded_solution(problem: Quadratic) -> np.ndarray:
@@ -177,16 +184,23 @@ def gram(x: Tensor) -> np.ndarray:
 
 def test_styles_are_mixed_by_their_weights() -> None:
     a, b, y = (torch.rand(1, 3, 8, 8) * s for s in (0.3, 1.0, 0.7))
-    mixed = optimize.blended(TOY, [a, b], TERMS, [1, 3])
+
+    def mix(shares: list[float] | None) -> Objective:
+        return Objective.from_settings(TOY, SETTINGS, [a, b], shares=shares)
+
+    def style(objective: Objective) -> np.ndarray:
+        (loss,) = objective.losses
+        assert isinstance(loss, StyleLoss)
+        return loss.targets[0]["t:a"][0].numpy()
+
+    mixed = mix(optimize.shares(2, [1, 3]))
     expected = (gram(a) + 3 * gram(b)) / 4
-    np.testing.assert_allclose(mixed.targets[0]["t:a"][0].numpy(), expected, rtol=1e-5)
-    np.testing.assert_allclose(
-        optimize.blended(TOY, [a, b], TERMS).targets[0]["t:a"][0].numpy(), (gram(a) + gram(b)) / 2, rtol=1e-5
-    )
+    np.testing.assert_allclose(style(mixed), expected, rtol=1e-5)
+    np.testing.assert_allclose(style(mix(None)), (gram(a) + gram(b)) / 2, rtol=1e-5)
     loss = optimize.total(mixed, y)
     assert loss == pytest.approx(np.sum((gram(y) - expected) ** 2) / np.sum(expected**2), rel=1e-4)
-    alone = optimize.blended(TOY, [a, b], TERMS, [0, 2])
-    assert optimize.total(alone, y) == pytest.approx(optimize.total(Objective(TOY, [b], TERMS), y))
+    alone = Objective.from_settings(TOY, SETTINGS, [b])
+    assert optimize.total(mix([0, 1]), y) == pytest.approx(optimize.total(alone, y))
 
 
 def test_weights_that_do_not_fit_are_refused() -> None:
@@ -227,12 +241,12 @@ class Spy(torch.nn.Module):
 def test_coarse_to_fine() -> None:
     spy = Spy()
     style, photo = torch.rand(1, 3, 40, 24), torch.rand(1, 3, 64, 32)
-    terms = tiny.terms(style_layers=("t:a",), content_layers=("t:a",), content_weight=0.1)
+    settings = tiny.settings(style_layers=("t:a",), content_layers=("t:a",), content_weight=0.1)
     records = list(
         optimize.synthesize(
             cast(descriptors.Descriptors, spy),
             [style],
-            terms,
+            settings,
             photo,
             (64, 32),
             photo=photo,
@@ -250,17 +264,17 @@ def test_coarse_to_fine() -> None:
     evaluations = [r.evaluations for r in records]
     assert evaluations == sorted(evaluations)
     # The fine scale goes on from the coarse one.
-    made = Objective(TOY, [style], terms)
-    begun = optimize.total(made, resize(records[3].picture, (64, 32)), made.content(photo))
+    made = Objective.from_settings(TOY, settings, [style])
+    begun = optimize.total(made, resize(records[3].picture, (64, 32)), made.targets(photo))
     assert records[4].loss < begun < 2 * records[4].loss + 0.1
 
 
 def test_normalized_gradients_want_fixed_steps() -> None:
-    terms = tiny.terms(style_layers=("t:a",), normalize_gradients=True)
+    settings = tiny.settings(style_layers=("t:a",), normalize_gradients=True)
     x = torch.rand(1, 3, 32, 32)
     with pytest.raises(UserError, match="--line-search fixed"):
-        optimize.synthesize(TOY, [x], terms, x, (32, 32))
-    assert list(optimize.synthesize(TOY, [x], terms, 1 - x, (32, 32), steps=2, line_search="fixed"))
+        optimize.synthesize(TOY, [x], settings, x, (32, 32))
+    assert list(optimize.synthesize(TOY, [x], settings, 1 - x, (32, 32), steps=2, line_search="fixed"))
 
 
 @pytest.fixture(scope="module")
@@ -283,7 +297,7 @@ def test_a_texture_from_noise(networks: descriptors.Descriptors) -> None:
         optimize.synthesize(
             networks,
             [smooth(1)],
-            tiny.terms(style_layers=LAYERS),
+            tiny.settings(style_layers=LAYERS),
             optimize.white_noise(0, (48, 40)),
             (48, 40),
             steps=25,
@@ -300,22 +314,24 @@ def test_a_texture_from_noise(networks: descriptors.Descriptors) -> None:
 
 
 def test_iterations_to_reach_a_loss(networks: descriptors.Descriptors) -> None:
-    terms = tiny.terms(style_layers=("vgg16:relu1_2",), content_layers=("vgg16:relu1_1",), content_weight=0.5)
-    made = Objective(networks, [smooth(1)], terms)
+    settings = tiny.settings(
+        style_layers=("vgg16:relu1_2",), content_layers=("vgg16:relu1_1",), content_weight=0.5
+    )
+    made = Objective.from_settings(networks, settings, [smooth(1)])
     photo = smooth(2, 32)
-    content = made.content(photo)
-    losses = [r.loss for r in optimize.minimize(made, photo, content, steps=8)]
-    assert losses[0] == pytest.approx(optimize.total(made, photo, content))
+    targets = made.targets(photo)
+    losses = [r.loss for r in optimize.minimize(made, photo, targets, steps=8)]
+    assert losses[0] == pytest.approx(optimize.total(made, photo, targets))
     for at in (1, 5):
-        assert optimize.iterations_to_reach(made, losses[at], photo, content, cap=8) == at
+        assert optimize.iterations_to_reach(made, losses[at], photo, targets, cap=8) == at
         between = (losses[at] + losses[at - 1]) / 2
-        assert optimize.iterations_to_reach(made, between, photo, content, cap=8) == at
-    assert optimize.iterations_to_reach(made, losses[0] * 1.01, photo, content) == 0
-    assert optimize.iterations_to_reach(made, losses[8] / 2, photo, content, cap=8) is None
+        assert optimize.iterations_to_reach(made, between, photo, targets, cap=8) == at
+    assert optimize.iterations_to_reach(made, losses[0] * 1.01, photo, targets) == 0
+    assert optimize.iterations_to_reach(made, losses[8] / 2, photo, targets, cap=8) is None
 
 
 def test_total_is_of_the_clamped_picture() -> None:
-    made = Objective(TOY, [torch.rand(1, 3, 8, 8)], TERMS)
+    made = Objective.from_settings(TOY, SETTINGS, [torch.rand(1, 3, 8, 8)])
     x = torch.rand(1, 3, 8, 8) * 3 - 1
     assert optimize.total(made, x) == pytest.approx(optimize.total(made, x.clamp(0, 1)))
     assert optimize.total(made, x) != pytest.approx(float(sum(made(x).values())))
@@ -376,7 +392,9 @@ def test_real_peppers(shared: Path) -> None:
     layers = ("vgg16:relu1_1", "vgg16:relu2_1", "vgg16:relu3_1")
     made = descriptors.build(layers, files=[shared / "descriptors"], offline=True)
     start = optimize.white_noise(0, (64, 64))
-    *_, last = optimize.synthesize(made, [style], tiny.terms(style_layers=layers), start, (64, 64), steps=40)
+    *_, last = optimize.synthesize(
+        made, [style], tiny.settings(style_layers=layers), start, (64, 64), steps=40
+    )
     assert last.loss < 0.02
     assert last.evaluations < 60
     red, green, blue = colors(last.picture).mean(1)

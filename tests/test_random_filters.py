@@ -112,10 +112,10 @@ def test_every_network_recommends_layers_that_it_has() -> None:
 
 def test_its_loss_has_the_gradient_of_the_plain_evaluation() -> None:
     style, y = torch.rand(1, 3, 24, 24), torch.rand(1, 3, 24, 24, requires_grad=True)
-    made = Objective(
+    made = Objective.from_settings(
         descriptors.build(["random:conv15"]),
+        tiny.settings(style_layers=("random:conv15",), scaling="paper"),
         [style],
-        tiny.terms(style_layers=("random:conv15",), scaling="paper"),
     )
     loss = made(y)["style/random:conv15"]
     (got,) = torch.autograd.grad(loss, y)

@@ -16,7 +16,7 @@ from torch import Tensor
 from texturenets import api, data, modelfile
 from texturenets.losses import Objective
 from texturenets.training import checkpoint
-from texturenets.training.loop import Training
+from texturenets.training.trainer import Trainer
 
 
 @pytest.fixture(scope="module")
@@ -31,13 +31,13 @@ def tensors(result: tiny.Result) -> dict[str, Tensor]:
 
 def stop_at(patch: pytest.MonkeyPatch, step: int) -> None:
     """Runs end after `step`, as Ctrl-C ends them."""
-    check = Training._check_losses
+    check = Trainer._check_losses
 
-    def stopping(self: Training[Any], at: int, *more: Any) -> None:
+    def stopping(self: Trainer, at: int, *more: Any) -> None:
         check(self, at, *more)
         self.stop = at == step
 
-    patch.setattr(Training, "_check_losses", stopping)
+    patch.setattr(Trainer, "_check_losses", stopping)
 
 
 def test_a_texture_is_learned_and_drawn(studio: tiny.Studio) -> None:
@@ -105,10 +105,10 @@ def test_exemplars_that_will_not_do_are_told_in_one_line(studio: tiny.Studio, tm
     random = np.random.default_rng(0).integers(0, 256, (64, 64, 4), np.uint8)
     cases = [
         (picture(tmp_path / "small.png", random[:8, :8, :3], "RGB"), {"style_size": 0}, "8 x 8 pixels"),
-        (picture(tmp_path / "flat.png", np.full_like(random[..., :3], 90), "RGB"), {}, "of one colour"),
+        (picture(tmp_path / "flat.png", np.full_like(random[..., :3], 90), "RGB"), {}, "of one color"),
         (picture(tmp_path / "alpha.png", random, "RGBA"), {}, "transparent"),
         (tmp_path / "missing.png", {}, "missing.png"),
-        (studio.painting, {"generator": "residual", "set": []}, "repaints photos"),
+        (studio.painting, {"generator": "residual", "set": []}, "stylizes photos"),
         (studio.painting, {"image_size": 66}, "use 64 or 68"),
         (
             studio.painting,
@@ -248,9 +248,9 @@ def test_the_mixed_objective_learns_texture_on_a_few_photos(
     seen: list[tuple[bool, int]] = []
     forward = Objective.forward
 
-    def spy(self: Objective, y: Tensor, *more: Any, **how: bool) -> dict[str, Tensor]:
+    def spy(self: Objective, y: Tensor, *more: Any, **how: Any) -> dict[str, Tensor]:
         if y.requires_grad:
-            seen.append((how.get("texture", True), len(y)))
+            seen.append(("style" not in how.get("without", ()), len(y)))
         return forward(self, y, *more, **how)
 
     files: list[set[str]] = []

@@ -259,13 +259,13 @@ def test_curves_have_names_that_fit() -> None:
         (10, "style/vgg16:relu1_1", 1.0),
         (10, "style/vgg16:relu2_1@2", 2.0),
         (10, "content/squeezenet1_0:fire4", 4.0),
-        (10, "lattice", 8.0),
+        (10, "checkerboard", 8.0),
     ]
     frame = watch._frame(points)
     assert dict(zip(frame["curve"], frame["loss"], strict=True)) == {
         "style, vgg16": 3.0,
         "content, squeezenet1_0": 4.0,
-        "lattice": 8.0,
+        "checkerboard": 8.0,
     }
     assert watch._frame([]) is None
     assert watch._legend({"a<b": "#123456"}).count("a&lt;b") == 1

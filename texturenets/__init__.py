@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     from texturenets.api import Style, load, models
     from texturenets.conversion import convert
     from texturenets.evaluation import evaluate
-    from texturenets.runs import StyleRun, TextureRun
     from texturenets.textures import Texture
-    from texturenets.training.logistics import Logistics
+    from texturenets.training.configuration import StyleConfig, TextureConfig
     from texturenets.training.start import train_style, train_texture
+    from texturenets.training.trainer_config import TrainerConfig
 
 __all__ = [
-    "Logistics",
     "Style",
-    "StyleRun",
+    "StyleConfig",
     "Texture",
-    "TextureRun",
+    "TextureConfig",
+    "TrainerConfig",
     "UserError",
     "__version__",
     "convert",
@@ -48,11 +48,11 @@ __all__ = [
 
 # torch takes a second to import: not before it is needed
 _WHERE = {
-    "Logistics": "training.logistics",
     "Style": "api",
-    "StyleRun": "runs",
+    "StyleConfig": "training.configuration",
     "Texture": "textures",
-    "TextureRun": "runs",
+    "TextureConfig": "training.configuration",
+    "TrainerConfig": "training.trainer_config",
     "convert": "conversion",
     "evaluate": "evaluation",
     "load": "api",

@@ -1,4 +1,4 @@
-"""A model against what it has learned, and against the slow way: what `texturenets evaluate` prints."""
+"""A model against what it has learned, and against iterative optimization: what `texturenets evaluate` prints."""
 
 from __future__ import annotations
 
@@ -13,24 +13,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from texturenets import api, image, measures, optimize, presets, runs
+from texturenets import api, image, measures, optimize
 from texturenets.api import Style
 from texturenets.arrays import to_tensor
 from texturenets.descriptors import Descriptors
 from texturenets.errors import UserError
-from texturenets.losses import Objective, Terms
+from texturenets.losses import Objective, Settings, Targets, build, layers_of
 from texturenets.modelfile import Header
 from texturenets.sizes import fit_longer
 from texturenets.textures import Texture
-from texturenets.training import setup
-from texturenets.training.logistics import Logistics
+from texturenets.training import recipes
+from texturenets.training.configuration import StyleConfig, TaskConfig, TextureConfig, from_dict, to_dict
+from texturenets.training.setup import set_up
+from texturenets.training.trainer_config import TrainerConfig
 
 Progress = Callable[[str], None]
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What is measured. `slow`: results of the slow way to compare with, 0 for none; `cap`: its iterations."""
+    """What is measured. `slow`: results of iterative optimization to compare with, 0 for none; `cap`: its
+    iterations."""
 
     samples: int = 4
     seed: int = 7
@@ -47,26 +50,31 @@ class Options:
             raise UserError(f"--slow {self.slow} is below 0")
 
 
-def run_of(header: Header) -> runs.TextureRun | runs.StyleRun:
-    """The run that made a model, as far as its header says; else the default recipe's."""
-    kind: Any = runs.TextureRun if header.kind == "texture" else runs.StyleRun
-    default = presets.TEXTURE if header.kind == "texture" else presets.DEFAULT
+TRAINED_FOR = ("style", "content")
+"""The losses that a model is measured by, without its penalties."""
+
+
+def config_of(header: Header) -> TextureConfig | StyleConfig:
+    """The options that a model was trained with, as far as its header says; else the default recipe's."""
+    kind: Any = TextureConfig if header.kind == "texture" else StyleConfig
+    default = recipes.TEXTURE if header.kind == "texture" else recipes.DEFAULT
     said = header.training.get("run", {})
     known = {f.name for f in dataclasses.fields(kind)}
-    made: runs.TextureRun | runs.StyleRun = runs.from_dict(
-        {**runs.to_dict(default), **{k: v for k, v in said.items() if k in known}}, kind
+    made: TextureConfig | StyleConfig = from_dict(
+        {**to_dict(default), **{k: v for k, v in said.items() if k in known}}, kind
     )
     return made
 
 
-def terms_of(run: runs.TextureRun | runs.StyleRun) -> Terms:
-    """The texture and content losses of a run, at its scales and with its scaling, without its penalties."""
-    return dataclasses.replace(setup.terms(run), tv_weight=0.0, lattice_weight=0.0, diversity_weight=0.0)
+def _networks(
+    config: TaskConfig, layers: Sequence[str], how: TrainerConfig
+) -> tuple[Descriptors, torch.device]:
+    setup = set_up(config, layers, how)
+    return setup.networks, setup.device
 
 
-def _networks(run: runs.Run, layers: Sequence[str], how: Logistics) -> tuple[Descriptors, torch.device]:
-    described = setup.describe(run, layers, how)
-    return described.networks, described.device
+def _objective(networks: Descriptors, settings: Settings, picture: Tensor) -> Objective:
+    return Objective.from_settings(networks, settings, [picture], names=TRAINED_FOR)
 
 
 def evaluate(
@@ -75,25 +83,25 @@ def evaluate(
     photos: Sequence[str | Path] = (),
     *,
     options: Options | None = None,
-    logistics: Logistics | None = None,
+    trainer: TrainerConfig | None = None,
     progress: Progress = lambda _: None,
 ) -> dict[str, Any]:
     """A model in numbers, by name, JSON-ready: what `texturenets evaluate` prints.
 
     `model`: one that is loaded, a shipped name or a model file. `against`: the painting or exemplar that it has
-    learned. `photos`: for a style, files to repaint. `options`: what is measured; of a style, the photos' longer side
+    learned. `photos`: for a style, files to stylize. `options`: what is measured; of a style, the photos' longer side
     is `options.size` pixels. `progress`: called with a line now and then. Losses of the user's own are not among
     them.
     Raises UserError for a style without photos, a texture with some, and what cannot be read.
     """
-    chosen, how = options or Options(), logistics or Logistics()
+    chosen, how = options or Options(), trainer or TrainerConfig()
     loaded = api.load(model, how.device) if isinstance(model, str | Path) else model
     if isinstance(loaded, Texture):
         if photos:
-            raise UserError(f"{loaded.name} is a texture, which repaints no photos")
+            raise UserError(f"{loaded.name} is a texture, which stylizes no photos")
         return evaluate_texture(loaded, Path(against), chosen, how, progress=progress)
     if not photos:
-        raise UserError(f"{loaded.name} is a style: give photos to repaint")
+        raise UserError(f"{loaded.name} is a style: give photos to stylize")
     return evaluate_style(loaded, Path(against), [Path(p) for p in photos], chosen, how, progress=progress)
 
 
@@ -101,22 +109,23 @@ def evaluate_texture(
     model: Texture,
     exemplar: Path,
     options: Options,
-    how: Logistics,
+    how: TrainerConfig,
     *,
     progress: Progress = lambda _: None,
 ) -> dict[str, Any]:
     """Losses, diversity, seam and copied patches of a texture model's samples: numbers by name, JSON-ready."""
-    run = run_of(model.header)
-    terms = terms_of(run)
-    picture = image.read(exemplar, longer=run.style_size or None).rgb  # before weights are looked for
-    networks, device = _networks(run, (*terms.style_layers, *measures.DIVERSITY_LAYERS), how)
+    config = config_of(model.header)
+    settings = dataclasses.asdict(config)
+    layers = layers_of(build(settings, TRAINED_FOR))
+    picture = image.read(exemplar, longer=config.style_size or None).rgb  # before weights are looked for
+    networks, device = _networks(config, (*layers, *measures.DIVERSITY_LAYERS), how)
     target = picture.to(device)
     side = min(options.size, model.fixed or options.size)
     progress("drawing samples")
     seeds = range(options.seed, options.seed + options.samples)
     samples = [to_tensor(model.draw(side, side, seed)).to(device) for seed in seeds]
-    losses = measures.texture_losses(networks, samples, target, terms)
-    halves = measures.half_losses(networks, target, terms)
+    losses = measures.texture_losses(networks, samples, target, settings)
+    halves = measures.half_losses(networks, target, settings)
     found: dict[str, Any] = {
         "model": model.name,
         "kind": "texture",
@@ -140,12 +149,12 @@ def evaluate_texture(
             name: measures.seam(tiles, model.stride, axis) for name, axis in (("x", 3), ("y", 2))
         }
     if options.slow:
-        objective = Objective(networks, [target], terms)
+        objective = _objective(networks, settings, target)
         aim = statistics.fmean(optimize.total(objective, sample) for sample in samples)
         pictures, counts = [], []
         for i in range(options.slow):
             start = optimize.white_noise(options.seed + i, (side, side)).to(device)
-            name = f"the slow way, {i + 1} of {options.slow}"
+            name = f"optimization, {i + 1} of {options.slow}"
             picture, count = _slow(
                 objective, start, None, aim, cap=options.cap, name=name, progress=progress, to_end=True
             )
@@ -154,7 +163,7 @@ def evaluate_texture(
         found["iterations"] = _counts(counts, options.cap)
         if options.slow > 1 and options.samples > 1:
             slow = measures.pairwise_distance(networks, pictures, measures.DIVERSITY_LAYERS)
-            found["distance of the slow way's"] = slow
+            found["distance between optimized samples"] = slow
             found["diversity"] = {k: found["distance between samples"][k] / v for k, v in slow.items()}
     return found
 
@@ -164,34 +173,35 @@ def evaluate_style(
     painting: Path,
     photos: Sequence[Path],
     options: Options,
-    how: Logistics,
+    how: TrainerConfig,
     *,
     progress: Progress = lambda _: None,
 ) -> dict[str, Any]:
     """Losses of a style model on photos, and the L-BFGS iterations that reach them: numbers by name, JSON-ready.
 
-    With `options.slow` the slow way starts from each photo, with the loss that the model was trained on.
+    With `options.slow` iterative optimization starts from each photo, with the loss that the model was trained on.
     """
-    run = run_of(model.header)
-    terms = terms_of(run)
-    picture = image.read(painting, longer=run.style_size or None).rgb  # before weights are looked for
-    networks, device = _networks(run, (*terms.style_layers, *terms.content_layers), how)
-    objective = Objective(networks, [picture.to(device)], terms)
+    config = config_of(model.header)
+    settings = dataclasses.asdict(config)
+    layers = layers_of(build(settings, TRAINED_FOR))
+    picture = image.read(painting, longer=config.style_size or None).rgb  # before weights are looked for
+    networks, device = _networks(config, layers, how)
+    objective = _objective(networks, settings, picture.to(device))
     rows: list[dict[str, Any]] = []
     for path in photos:
         photo = image.read(path).rgb
         photo = image.resize(photo, fit_longer((photo.shape[2], photo.shape[3]), options.size)).to(device)
         progress(path.name)
-        content = objective.content(photo)
+        targets = objective.targets(photo)
         with torch.no_grad():
-            losses = {k: float(v) for k, v in objective(model.stylize(photo).to(device), content).items()}
+            losses = {k: float(v) for k, v in objective(model.stylize(photo).to(device), targets).items()}
         row: dict[str, Any] = {"photo": path.name}
         for part in ("style", "content"):
             row[part] = sum(v for k, v in losses.items() if k.startswith(part))
         if options.slow:
             aim = sum(losses.values())
             _, count = _slow(
-                objective, photo, content, aim, cap=options.cap, name=path.name, progress=progress
+                objective, photo, targets, aim, cap=options.cap, name=path.name, progress=progress
             )
             row["iterations"] = count
         rows.append(row)
@@ -246,7 +256,7 @@ def evaluate_films(
 def _slow(
     objective: Objective,
     start: Tensor,
-    content: optimize.Content | None,
+    targets: Targets | None,
     aim: float,
     *,
     cap: int,
@@ -254,13 +264,13 @@ def _slow(
     progress: Progress,
     to_end: bool = False,
 ) -> tuple[Tensor, int | None]:
-    """The slow way's picture, and the iterations to a loss of `aim`: None where `cap` do not suffice.
+    """The optimized image, and the iterations to a loss of `aim`: None where `cap` do not suffice.
 
     It ends there, or at `cap` where `to_end`.
     """
     reached: int | None = None
     picture = start
-    for record in optimize.minimize(objective, start, content, steps=cap):
+    for record in optimize.minimize(objective, start, targets, steps=cap):
         picture = record.picture
         progress(f"{name}: iteration {record.iteration}, loss {record.loss:.4g} (the network's {aim:.4g})")
         if reached is None and record.loss <= aim:

@@ -5,7 +5,6 @@ Pictures are (N, 3, H, W) or (1, 3, H, W), RGB in [0, 1].
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
 
@@ -14,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from texturenets.descriptors import Descriptors
-from texturenets.losses import Objective, Terms
+from texturenets.losses import Objective, Settings
 
 DIVERSITY_LAYERS = ("squeezenet1_0:fire4", "vgg16:relu2_2")
 PATCH = 32  # pixels of a side of the patches that may be copied
@@ -23,17 +22,15 @@ TOGETHER = 2  # pixels by which two neighbours' offsets may differ and still be 
 
 @torch.no_grad()
 def texture_losses(
-    networks: Descriptors, samples: Sequence[Tensor], exemplar: Tensor, terms: Terms
+    networks: Descriptors, samples: Sequence[Tensor], exemplar: Tensor, settings: Settings
 ) -> dict[str, float]:
-    """Mean texture loss of samples (1, 3, H, W) against the exemplar, by layer (arXiv 1505.07376).
+    """Mean style loss of samples (1, 3, H, W) against the exemplar, by layer (arXiv 1505.07376).
 
-    Scales and scaling are those of `terms`, layers of smaller scales are called `layer@1`...; the losses' common
+    Scales and scaling are those of `settings`, layers of smaller scales are called `layer@1`...; the losses' common
     weight does not count.
     """
-    alone = dataclasses.replace(
-        terms, style_weight=1.0, content_layers=(), tv_weight=0.0, lattice_weight=0.0, diversity_weight=0.0
-    )
-    objective = Objective(networks, [exemplar], alone)
+    alone = {**settings, "style_weight": 1.0}
+    objective = Objective.from_settings(networks, alone, [exemplar], names=("style",))
     sums: dict[str, float] = {}
     for sample in samples:
         for name, value in objective(sample).items():
@@ -42,15 +39,15 @@ def texture_losses(
     return sums
 
 
-def half_losses(networks: Descriptors, exemplar: Tensor, terms: Terms) -> dict[str, float]:
+def half_losses(networks: Descriptors, exemplar: Tensor, settings: Settings) -> dict[str, float]:
     """The loss of the exemplar's left half against its right half, and the other way about, averaged.
 
     What two pictures of one texture may differ by: a sample below it is as good as the loss can tell.
     """
     middle = exemplar.shape[3] // 2
     halves = exemplar[..., :middle], exemplar[..., -middle:]
-    there = texture_losses(networks, [halves[0]], halves[1], terms)
-    back = texture_losses(networks, [halves[1]], halves[0], terms)
+    there = texture_losses(networks, [halves[0]], halves[1], settings)
+    back = texture_losses(networks, [halves[1]], halves[0], settings)
     return {layer: (there[layer] + back[layer]) / 2 for layer in there}
 
 

@@ -1,4 +1,4 @@
-"""The slow way: a texture, or a photo in a painting's style, by optimising its pixels.
+"""Iterative optimization: a texture, or a photo in a painting's style, by changing its pixels.
 
 Textures: Gatys, Ecker and Bethge, arXiv 1505.07376; stylization: the same, arXiv 1508.06576; colours:
 Gatys et al., arXiv 1606.05897. It is what feed-forward networks replace, and the yardstick for them.
@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -25,10 +25,9 @@ from texturenets import noise
 from texturenets.descriptors import Descriptors
 from texturenets.errors import UserError, counted
 from texturenets.image import resize
-from texturenets.losses import Objective, Terms
+from texturenets.losses import Objective, Settings, Targets
 
 LineSearch = Literal["strong_wolfe", "fixed"]
-Content = Sequence[Mapping[str, Tensor]]
 
 HISTORY = 20  # pairs that L-BFGS remembers: twice a picture each in memory
 SEARCHES = 25  # evaluations of one line search at most, PyTorch's own bound
@@ -78,8 +77,8 @@ class _Problem:
     1000. Powers of two: not a bit of a picture changes. No later step depends on either.
     """
 
-    def __init__(self, objective: Objective, content: Content | None, start: Tensor) -> None:
-        self.objective, self.content = objective, content
+    def __init__(self, objective: Objective, targets: Targets | None, start: Tensor) -> None:
+        self.objective, self.targets = objective, targets
         self.evaluations = 0
         # A line search ends at one of its latest points, and the next iteration begins there.
         self.latest: deque[_Point] = deque(maxlen=4)
@@ -96,7 +95,7 @@ class _Problem:
                 return known
         leaf = picture.clone().requires_grad_()
         with torch.enable_grad():
-            losses = self.objective(leaf, self.content)
+            losses = self.objective(leaf, self.targets)
             total = torch.stack([value.float() for value in losses.values()]).sum()
             (gradient,) = torch.autograd.grad(total, leaf)
         self.evaluations += 1
@@ -134,21 +133,21 @@ class _Problem:
 def minimize(
     objective: Objective,
     start: Tensor,
-    content: Content | None = None,
+    targets: Targets | None = None,
     *,
     steps: int,
     line_search: LineSearch = "strong_wolfe",
 ) -> Iterator[Record]:
     """L-BFGS on the pixels of `start` (1, 3, H, W), RGB in [0, 1]; yields the start and every iteration.
 
-    `content`: what `objective.content` gave for the photo, of the same size. "strong_wolfe" searches along each
+    `targets`: what `objective.targets` gave for the photo, of the same size. "strong_wolfe" searches along each
     direction, 1 to 2 evaluations an iteration, and the loss never rises; "fixed" takes one evaluation and the
     step as it comes, as neural-style does. It ends before `steps` where no step lowers the loss.
 
     Raises UserError where the loss stops being a number.
     """
     begun = time.perf_counter()
-    problem = _Problem(objective, content, start)
+    problem = _Problem(objective, targets, start)
 
     def record(iteration: int) -> Record:
         at = problem.at
@@ -178,26 +177,6 @@ def _lbfgs(pixels: Tensor, line_search: LineSearch) -> torch.optim.LBFGS:
         history_size=HISTORY,
         line_search_fn="strong_wolfe" if line_search == "strong_wolfe" else None,
     )
-
-
-def blended(
-    networks: Descriptors, styles: Sequence[Tensor], terms: Terms, weights: Sequence[float] | None = None
-) -> Objective:
-    """The objective of several styles (1, 3, H, W), their Gram matrices mixed by `weights` [equal].
-
-    Weights count by their share of the sum. Raises UserError where they do not fit.
-    """
-    parts = shares(len(styles), weights)
-    made = Objective(networks, styles[:1], terms)
-    every = [made.targets, *(Objective(networks, [style], terms).targets for style in styles[1:])]
-    made.targets = [
-        {
-            layer: torch.stack([s * t[level][layer] for s, t in zip(parts, every, strict=True)]).sum(0)
-            for layer in made.targets[level]
-        }
-        for level in range(len(made.targets))
-    ]
-    return made
 
 
 def shares(count: int, weights: Sequence[float] | None) -> list[float]:
@@ -237,7 +216,7 @@ def _part(size: tuple[int, int], scale: int) -> tuple[int, int]:
 def synthesize(
     networks: Descriptors,
     styles: Sequence[Tensor],
-    terms: Terms,
+    settings: Settings,
     start: Tensor,
     size: tuple[int, int],
     *,
@@ -255,23 +234,23 @@ def synthesize(
 
     Raises UserError for sizes and weights that do not work.
     """
-    if terms.normalize_gradients and line_search != "fixed":
+    if settings["normalize_gradients"] and line_search != "fixed":
         raise UserError(
             "--normalize-gradients is no gradient of any loss: a line search fails; use --line-search fixed"
         )
     parts = shares(len(styles), style_weights)
     sizes = scale_sizes(size, scales)
 
-    def problem(scale: int, here: tuple[int, int]) -> tuple[Objective, Content | None]:
+    def problem(scale: int, here: tuple[int, int]) -> tuple[Objective, Targets | None]:
         small = [resize(s, _part((s.shape[2], s.shape[3]), scale)) for s in styles]
-        objective = blended(networks, small, terms, parts)
-        return objective, None if photo is None else objective.content(resize(photo, here))
+        objective = Objective.from_settings(networks, settings, small, shares=parts)
+        return objective, None if photo is None else objective.targets(resize(photo, here))
 
     return _coarse_to_fine(problem, start, sizes, steps, line_search)
 
 
 def _coarse_to_fine(
-    problem: Callable[[int, tuple[int, int]], tuple[Objective, Content | None]],
+    problem: Callable[[int, tuple[int, int]], tuple[Objective, Targets | None]],
     start: Tensor,
     sizes: Sequence[tuple[int, int]],
     steps: int,
@@ -280,9 +259,9 @@ def _coarse_to_fine(
     iteration, evaluations, seconds = 0, 0, 0.0
     for index, here in enumerate(sizes):
         scale = len(sizes) - 1 - index
-        objective, content = problem(scale, here)
+        objective, targets = problem(scale, here)
         last: Any = None
-        for record in minimize(objective, resize(start, here), content, steps=steps, line_search=line_search):
+        for record in minimize(objective, resize(start, here), targets, steps=steps, line_search=line_search):
             record.iteration += iteration
             record.evaluations += evaluations
             record.seconds += seconds
@@ -302,7 +281,7 @@ def iterations_to_reach(
     objective: Objective,
     loss: float,
     start: Tensor,
-    content: Content | None = None,
+    targets: Targets | None = None,
     *,
     cap: int = 500,
     line_search: LineSearch = "strong_wolfe",
@@ -312,16 +291,16 @@ def iterations_to_reach(
     With `loss` that of a feed-forward network's picture this is what the network saves; Johnson et al., arXiv
     1603.08155, section 4.1, give 50 to 100. 0: the start is no worse. None: not within `cap`.
     """
-    for record in minimize(objective, start, content, steps=cap, line_search=line_search):
+    for record in minimize(objective, start, targets, steps=cap, line_search=line_search):
         if record.loss <= loss:
             return record.iteration
     return None
 
 
 @torch.no_grad()
-def total(objective: Objective, picture: Tensor, content: Content | None = None) -> float:
+def total(objective: Objective, picture: Tensor, targets: Targets | None = None) -> float:
     """The sum of the losses of `picture` (1, 3, H, W), clamped to [0, 1] as `minimize` takes it."""
-    losses = objective(picture.detach().float().clamp(0, 1), content)
+    losses = objective(picture.detach().float().clamp(0, 1), targets)
     return sum(float(value) for value in losses.values())
 
 

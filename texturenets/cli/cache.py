@@ -9,14 +9,16 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from texturenets import presets, runs, training
+from texturenets import training
 from texturenets.cli.common import Flag
 from texturenets.cli.flags import given, optional
 from texturenets.errors import UserError
-from texturenets.training.logistics import Logistics
+from texturenets.training.configuration import StyleConfig
+from texturenets.training.recipes import style_recipe
+from texturenets.training.trainer_config import TrainerConfig
 
-StyleFlags: Any = optional(runs.StyleRun, "Of the training that will use it")
-LogisticsFlags: Any = optional(Logistics, "How it is carried out")
+StyleFlags: Any = optional(StyleConfig, "Options of the training that will use it")
+TrainerFlags: Any = optional(TrainerConfig, "Run options")
 
 
 def cache(
@@ -27,7 +29,7 @@ def cache(
     preset: str = "default",
     quiet: Flag = False,
     options: StyleFlags = None,
-    logistics: LogisticsFlags = None,
+    trainer: TrainerFlags = None,
 ) -> int:
     """Write the content features of a folder of photos to an HDF5 file, for `train style --content FILE`.
 
@@ -46,8 +48,8 @@ def cache(
     """
     if variants < 1:
         raise UserError(f"--variants {variants} is not above 0")
-    run = dataclasses.replace(presets.style_preset(preset), **given(options, runs.StyleRun))
-    how = Logistics(**given(logistics, Logistics))
+    config = dataclasses.replace(style_recipe(preset), **given(options, StyleConfig))
+    trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
     training.require()
 
     from rich.console import Console
@@ -55,21 +57,21 @@ def cache(
 
     from texturenets import data
     from texturenets.training import cache as writer
-    from texturenets.training.setup import describe, descriptor_facts
+    from texturenets.training.setup import descriptor_fingerprint, set_up
 
-    photos = data.scan(content, run.val_share, run.seed)
-    described = describe(run, run.content_layers, how)
+    photos = data.scan(content, config.val_share, config.seed)
+    setup = set_up(config, config.content_layers, trainer_config)
     jobs = writer.write(
         output,
         photos,
-        described.networks,
-        described.layers,
-        image_size=run.image_size,
+        setup.networks,
+        setup.layers,
+        image_size=config.image_size,
         variants=variants,
-        seed=run.seed,
-        flip=run.flip,
-        descriptor=descriptor_facts(run, described.layers, described),
-        device=described.device,
+        seed=config.seed,
+        flip=config.flip,
+        descriptor=descriptor_fingerprint(config, setup.layers, setup),
+        device=setup.device,
     )
     unreadable: list[str] = []
     total = -(-(len(photos.train) * variants + len(photos.val)) // 4)

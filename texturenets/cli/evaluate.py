@@ -12,9 +12,9 @@ from cyclopts import Parameter
 from texturenets.cli.common import EngineName, Flag, print_json
 from texturenets.cli.flags import given, optional
 from texturenets.errors import UserError
-from texturenets.training.logistics import Logistics
+from texturenets.training.trainer_config import TrainerConfig
 
-LogisticsFlags: Any = optional(Logistics, "How it is carried out", ("weights", "offline", "device"))
+TrainerFlags: Any = optional(TrainerConfig, "Run options", ("weights", "offline", "device"))
 
 
 def evaluate(
@@ -34,9 +34,9 @@ def evaluate(
     engine: EngineName = "auto",
     generator: str | None = None,
     quiet: Flag = False,
-    logistics: LogisticsFlags = None,
+    trainer: TrainerFlags = None,
 ) -> None:
-    """Measure a model against the picture that it has learned, and against the slow way.
+    """Measure a model against the image that it has learned, and against iterative optimization.
 
     Of a texture: losses a layer, beside those between the halves of its exemplar; the distance between samples; the
     seam of tiles; the share of patches copied from the exemplar together with their neighbours. Of a style: the
@@ -51,7 +51,7 @@ def evaluate(
     photo
         For a style: photos, patterns and folders; may be given several times.
     film
-        For a style: a film, whose repainted frames are compared along its own motion; may be given several times.
+        For a style: a film, whose stylized frames are compared along its own motion; may be given several times.
     frames
         Of a film: only so many, from its beginning.
     samples
@@ -65,7 +65,7 @@ def evaluate(
         Optimise pixels for comparison: for a texture so many pictures from noise, for a style, if not 0, every
         photo; minutes each.
     cap
-        Iterations of the slow way at most.
+        Iterations of the optimization at most.
     as_json
         For programs: one object.
     engine
@@ -79,7 +79,7 @@ def evaluate(
     from texturenets.evaluation import Options, evaluate_films, evaluate_style, evaluate_texture
     from texturenets.textures import Texture
 
-    how = Logistics(**given(logistics, Logistics))
+    how = TrainerConfig(**given(trainer, TrainerConfig))
     loaded = api.load(model, how.device, engine=engine, generator=generator)
     is_texture = isinstance(loaded, Texture)
     side = size if size is not None else 256 if is_texture else 512
@@ -102,12 +102,12 @@ def evaluate(
         assert against is not None
         for name, value in (("--photo", photo), ("--film", films)):
             if value:
-                raise UserError(f"{name}: {model} is a texture, which repaints nothing")
+                raise UserError(f"{name}: {model} is a texture, which stylizes nothing")
         found = evaluate_texture(loaded, against, options, how, progress=progress)
     else:
         if against is not None:
             if not photo:
-                raise UserError(f"{model} is a style: give photos to repaint, as --photo FILE")
+                raise UserError(f"{model} is a style: give photos to stylize, as --photo FILE")
             found = evaluate_style(loaded, against, image.expand(photo), options, how, progress=progress)
         if films:
             rows = evaluate_films(loaded, films, size=size, frames=frames, progress=progress)
@@ -131,7 +131,7 @@ def _print(found: Mapping[str, Any]) -> None:
         for network, value in found["sums"].items():
             table.add_row(f"sum of {network}", f"{value:.4f}", f"{found['sums of the halves'][network]:.4f}")
         console.print(table)
-        for name in ("distance between samples", "distance of the slow way's", "diversity", "seam"):
+        for name in ("distance between samples", "distance between optimized samples", "diversity", "seam"):
             if name in found:
                 console.print(f"{name}: " + ", ".join(f"{k} {v:.4g}" for k, v in found[name].items()))
         if "copied" in found:

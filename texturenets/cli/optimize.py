@@ -1,4 +1,4 @@
-"""`texturenets optimize`: a texture or a stylized photo by optimising pixels, the slow way."""
+"""`texturenets optimize`: a texture or a stylized photo by iterative optimization of pixels."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from texturenets import presets, runs
 from texturenets.cli.common import Flag
 from texturenets.cli.flags import given, optional
 from texturenets.errors import UserError, counted
 from texturenets.files import sweep
-from texturenets.training.logistics import Logistics
+from texturenets.training import recipes
+from texturenets.training.configuration import Precision, StyleConfig, flag
+from texturenets.training.trainer_config import TrainerConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,7 +38,7 @@ def _some(cls: type, group: str, names: Sequence[str]) -> type:
 
 
 LossFlags: Any = _some(
-    runs.StyleRun,
+    StyleConfig,
     "The loss, as in training",
     (
         "style_layers",
@@ -54,7 +55,7 @@ LossFlags: Any = _some(
         "seed",
     ),
 )
-LogisticsFlags: Any = _some(Logistics, "How it is carried out", ("weights", "offline", "device"))
+TrainerFlags: Any = _some(TrainerConfig, "Run options", ("weights", "offline", "device"))
 
 
 def optimize(
@@ -72,16 +73,16 @@ def optimize(
     preserve_color: Literal["luminance", "match"] | None = None,
     descriptor: str | None = None,
     preset: str = "default",
-    lattice_weight: float | None = None,
-    precision: runs.Precision = "float32",
+    checkerboard_weight: float | None = None,
+    precision: Precision = "float32",
     pictures_every: int = 0,
     quiet: Flag = False,
     options: LossFlags = None,
-    logistics: LogisticsFlags = None,
+    trainer: TrainerFlags = None,
 ) -> int:
-    """Repaint a photo like any painting, or draw a texture like a picture, without training: the slow way.
+    """Stylize a photo like any painting, or make a texture like an image, by iterative optimization.
 
-    L-BFGS changes the picture until its statistics are those of the style. Ctrl-C ends it early and writes
+    Nothing is trained: L-BFGS changes the image until its features fit the style. Ctrl-C ends it early and writes
     what there is.
 
     Parameters
@@ -115,8 +116,9 @@ def optimize(
         --style-layers and --content-layers say more.
     preset
         Recipe of training whose loss is taken: default, paper or readme; flags change it.
-    lattice_weight
-        Weight of the penalty on grids of 2 and 4 pixels [default: with --content the preset's, 0.2; else 0].
+    checkerboard_weight
+        Weight of the penalty on checkerboard artifacts, grids of 2 and 4 pixels [default: the preset's, with
+        --content that of styles, else that of textures].
     precision
         float32, or bf16, fp16, auto: faster, and it ends a little higher.
     pictures_every
@@ -130,13 +132,14 @@ def optimize(
         raise UserError("--preserve-color keeps the colours of a photo: give one with --content")
     if start == "photo" and content is None:
         raise UserError("--start photo wants a photo: give one with --content")
-    run = presets.style_preset(preset)
-    if lattice_weight is None:
-        lattice_weight = run.lattice_weight if content else presets.texture_preset(preset).lattice_weight
-    run = dataclasses.replace(
-        run, precision=precision, lattice_weight=lattice_weight, **given(options, runs.StyleRun)
+    config = recipes.style_recipe(preset)
+    if checkerboard_weight is None:
+        recipe = config if content else recipes.texture_recipe(preset)
+        checkerboard_weight = recipe.checkerboard_weight
+    config = dataclasses.replace(
+        config, precision=precision, checkerboard_weight=checkerboard_weight, **given(options, StyleConfig)
     )
-    how = Logistics(**given(logistics, Logistics))
+    trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
     out = output or Path(f"{content.stem}-{style[0].stem}.png" if content else f"{style[0].stem}-texture.png")
     begin = [] if start in (None, "photo", "noise") else [Path(str(start))]
     _check_output(out, [*style, *([content] if content else []), *begin])
@@ -147,11 +150,11 @@ def optimize(
     from texturenets.optimize import shares, synthesize
 
     mix = shares(len(style), _numbers(style_weights))
-    chosen = _layers(run, descriptor, given(options, runs.StyleRun))
-    compared = content and run.content_weight
-    run = dataclasses.replace(run, style_layers=chosen[0], content_layers=chosen[1] if compared else ())
+    chosen = _layers(config, descriptor, given(options, StyleConfig))
+    compared = content and config.content_weight
+    config = dataclasses.replace(config, style_layers=chosen[0], content_layers=chosen[1] if compared else ())
     task = _prepare(
-        run,
+        config,
         style,
         content,
         size=size,
@@ -162,7 +165,7 @@ def optimize(
     )
     sweep(out)
     bar = None if quiet or not sys.stderr.isatty() else download_progress()
-    networks, device = _networks(run, how, bar)
+    networks, device = _networks(config, trainer_config, bar)
 
     def write(path: Path, picture: Tensor) -> None:
         task.result.rgb = task.finish(picture.cpu())
@@ -172,7 +175,7 @@ def optimize(
         records = synthesize(
             networks,
             [s.to(device) for s in task.styles],
-            _terms(run),
+            dataclasses.asdict(config),
             task.start.to(device),
             task.size,
             photo=None if task.photo is None else task.photo.to(device),
@@ -252,7 +255,7 @@ class _Task:
 
 
 def _prepare(
-    run: runs.StyleRun,
+    config: StyleConfig,
     style: Sequence[Path],
     content: Path | None,
     *,
@@ -267,7 +270,7 @@ def _prepare(
     from texturenets.sizes import fit_longer
 
     if style_size is None:
-        style_size = run.style_size if content else 0
+        style_size = config.style_size if content else 0
     styles = [image.read(path, longer=style_size or None).rgb for path in style]
     source = image.read(content) if content else None
     own = source.size if source else (int(styles[0].shape[2]), int(styles[0].shape[3]))
@@ -286,7 +289,7 @@ def _prepare(
         photo = luminance(photo).clamp(0, 1).expand(-1, 3, -1, -1).contiguous()
 
     if start == "noise" or (start is None and photo is None):
-        begin = white_noise(run.seed, scale_sizes(here, scales)[0])
+        begin = white_noise(config.seed, scale_sizes(here, scales)[0])
     elif start is None or start == "photo":
         assert photo is not None
         begin = photo
@@ -319,12 +322,12 @@ def _size(text: str | None, default: tuple[int, int], photo: tuple[int, int] | N
 
 
 def _layers(
-    run: runs.StyleRun, descriptor: str | None, chosen: dict[str, Any]
+    config: StyleConfig, descriptor: str | None, chosen: dict[str, Any]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Style and content layers in full names: those given, else the descriptor's usual ones, else the recipe's."""
     from texturenets import descriptors
 
-    style, content = run.style_layers, run.content_layers
+    style, content = config.style_layers, config.content_layers
     if descriptor is not None:
         usual = descriptors.recommended(descriptor)
         style = style if "style_layers" in chosen else usual[0]
@@ -334,19 +337,14 @@ def _layers(
     return full[0], full[1]
 
 
-def _terms(run: runs.StyleRun) -> Any:
-    from texturenets.losses import Terms
+def _networks(config: StyleConfig, trainer_config: TrainerConfig, progress: Any) -> tuple[Any, Any]:
+    from texturenets.training import memory
+    from texturenets.training.setup import set_up
 
-    return Terms(**{f.name: getattr(run, f.name) for f in dataclasses.fields(Terms)})
-
-
-def _networks(run: runs.StyleRun, how: Logistics, progress: Any) -> tuple[Any, Any]:
-    from texturenets.training import memory, setup
-
-    described = setup.describe(run, (*run.style_layers, *run.content_layers), how, progress)
-    if described.device.type == "cpu":
+    setup = set_up(config, (*config.style_layers, *config.content_layers), trainer_config, progress)
+    if setup.device.type == "cpu":
         memory.keep_freed_memory()
-    return described.networks, described.device
+    return setup.networks, setup.device
 
 
 def _numbers(text: str | None) -> list[float] | None:
@@ -370,10 +368,10 @@ def _check_output(out: Path, inputs: Sequence[Path]) -> None:
 def _positive(**values: int) -> None:
     for name, value in values.items():
         if value < 1:
-            raise UserError(f"{runs.flag(name)} {value} is not above 0")
+            raise UserError(f"{flag(name)} {value} is not above 0")
 
 
 def _not_negative(**values: int) -> None:
     for name, value in values.items():
         if value < 0:
-            raise UserError(f"{runs.flag(name)} {value} is below 0")
+            raise UserError(f"{flag(name)} {value} is below 0")

@@ -13,18 +13,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from texturenets import presets, runs
 from texturenets.cli.common import Flag
 from texturenets.cli.flags import given, optional
 from texturenets.errors import UserError, counted, duration
-from texturenets.training import require
-from texturenets.training.logistics import Logistics
+from texturenets.training import recipes, require
+from texturenets.training.configuration import StyleConfig, TextureConfig, model_file
+from texturenets.training.trainer_config import TrainerConfig
 
 if TYPE_CHECKING:
-    from texturenets.training.loop import Training as AnyTraining
-    from texturenets.training.style import StyleTraining
-
-    Training = AnyTraining[Any]
+    from texturenets.training.task import Task
+    from texturenets.training.trainer import Trainer
 
 app = App(
     name="train",
@@ -33,9 +31,9 @@ app = App(
 
 Images = Annotated[list[Path], Parameter(negative_iterable=())]
 Output = Annotated[Path | None, Parameter(name=["--output", "-o"])]
-StyleFlags: Any = optional(runs.StyleRun, "What it comes to")
-TextureFlags: Any = optional(runs.TextureRun, "What it comes to")
-LogisticsFlags: Any = optional(Logistics, "How it is carried out")
+StyleFlags: Any = optional(StyleConfig, "Training options")
+TextureFlags: Any = optional(TextureConfig, "Training options")
+TrainerFlags: Any = optional(TrainerConfig, "Run options")
 
 
 @app.command
@@ -50,16 +48,16 @@ def style(
     resume: Flag = False,
     quiet: Flag = False,
     options: StyleFlags = None,
-    logistics: LogisticsFlags = None,
+    trainer: TrainerFlags = None,
 ) -> int:
-    """Train a network that repaints photos like a painting.
+    """Train a network that stylizes photos like a painting.
 
     Parameters
     ----------
     images
-        The painting; several pictures are taken as one style.
+        The painting; several images are taken as one style.
     content
-        Folder of photos, searched through and through; or a file that `texturenets cache` wrote. A few hundred of
+        Folder of photos, with all its subfolders; or a file that `texturenets cache` wrote. A few hundred of
         your own will do, or COCO's val2017 (5,000 photos, 1 GB).
     output
         Model file to write [default: the painting's name with .safetensors]. Beside it grows a folder NAME.run with
@@ -67,14 +65,14 @@ def style(
     preset
         Recipe to start from: default, paper or readme; flags change it.
     descriptor
-        Descriptor network whose usual layers are taken, as vgg19 or random (which needs no download).
+        Descriptor network whose usual layers the losses take, as vgg19 or random (which needs no download).
     resume
         Go on where an interrupted run of the same command stopped; with more --steps or --minutes train a finished
         one further.
     quiet
         No progress bar.
     """
-    run = dataclasses.replace(presets.style_preset(preset), **_flags(options, runs.StyleRun, descriptor))
+    config = dataclasses.replace(recipes.style_recipe(preset), **_flags(options, StyleConfig, descriptor))
     out = _model_file(output, images)
     require()
     if content is None:
@@ -82,12 +80,14 @@ def style(
 
         raise UserError(f"--content FOLDER is missing: a style is learned on photos; {WHENCE}")
 
-    from texturenets.training.style import StyleTraining
+    from texturenets.training.style_task import StyleTask
 
-    how = Logistics(**given(logistics, Logistics))
-    training = StyleTraining(run, images, content, out, how, resume=resume, progress=_download_bar(quiet))
-    _warn(training)
-    return _carry_out(training, quiet)
+    trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
+    task = StyleTask(config, images, content)
+    made = _trainer(task, out, trainer_config, resume=resume, quiet=quiet)
+    if made.fabric.is_global_zero:
+        _warn_of_few(task.photos.count)
+    return _train(made, quiet)
 
 
 @app.command
@@ -101,40 +101,40 @@ def texture(
     resume: Flag = False,
     quiet: Flag = False,
     options: TextureFlags = None,
-    logistics: LogisticsFlags = None,
+    trainer: TrainerFlags = None,
 ) -> int:
     """Train a network that draws a texture from noise.
 
     Parameters
     ----------
     images
-        The exemplar; several pictures are taken as examples of one texture.
+        The exemplar; several images are taken as examples of one texture.
     output
         Model file to write [default: the exemplar's name with .safetensors]. Beside it grows a folder NAME.run with
         checkpoints, the best and the last model, live pictures, records.jsonl and TensorBoard's events.
     preset
         Recipe to start from: default, paper or readme; flags change it.
     descriptor
-        Descriptor network whose usual layers are taken, as vgg19 or random (which needs no download).
+        Descriptor network whose usual layers the losses take, as vgg19 or random (which needs no download).
     resume
         Go on where an interrupted run of the same command stopped; with more --steps or --minutes train a finished
         one further.
     quiet
         No progress bar.
     """
-    run = dataclasses.replace(presets.texture_preset(preset), **_flags(options, runs.TextureRun, descriptor))
+    config = dataclasses.replace(recipes.texture_recipe(preset), **_flags(options, TextureConfig, descriptor))
     out = _model_file(output, images)
     require()
 
-    from texturenets.training.texture import TextureTraining
+    from texturenets.training.texture_task import TextureTask
 
-    how = Logistics(**given(logistics, Logistics))
-    training = TextureTraining(run, images, out, how, resume=resume, progress=_download_bar(quiet))
-    return _carry_out(training, quiet)
+    trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
+    made = _trainer(TextureTask(config, images), out, trainer_config, resume=resume, quiet=quiet)
+    return _train(made, quiet)
 
 
 def _flags(options: Any, kind: type, descriptor: str | None) -> dict[str, Any]:
-    """The fields of a run that were given, the layers of `descriptor` where none were."""
+    """The fields of a configuration that were given, the layers of `descriptor` where none were."""
     chosen = given(options, kind)
     if chosen.get("minutes") and "steps" in chosen:
         raise UserError("--minutes ends a run by the clock, --steps by their number: give one of them")
@@ -149,47 +149,51 @@ def _flags(options: Any, kind: type, descriptor: str | None) -> dict[str, Any]:
 
 
 def _model_file(output: Path | None, images: list[Path]) -> Path:
-    return runs.model_file(output or Path(images[0].stem + ".safetensors"))
+    return model_file(output or Path(images[0].stem + ".safetensors"))
 
 
-def _carry_out(training: Training, quiet: bool) -> int:
-    """Run `training` to its end and say what came of it; the exit status."""
-    begun = training.state.step
+def _trainer(task: Task, out: Path, config: TrainerConfig, *, resume: bool, quiet: bool) -> Trainer:
+    from texturenets.training.trainer import Trainer
+
+    return Trainer(task, out, config, resume=resume, progress=_download_bar(quiet))
+
+
+def _train(trainer: Trainer, quiet: bool) -> int:
+    """Train to the end and say what came of it; the exit status."""
+    begun, options, state = trainer.state.step, trainer.task.config, trainer.state
     try:
-        finished = follow(training, quiet)
+        finished = follow(trainer, quiet)
     finally:
-        training.leave()
-    if not training.fabric.is_global_zero:
+        trainer.leave()
+    if not trainer.fabric.is_global_zero:
         return 0
     if not finished:
-        minutes = f", {training.state.seconds / 60:.1f} of {training.run.minutes:g} minutes"
-        far = minutes if training.run.minutes else f" of {training.run.steps}"
+        minutes = f", {state.seconds / 60:.1f} of {options.minutes:g} minutes"
+        far = minutes if options.minutes else f" of {options.steps}"
         print(
-            f"stopped after step {training.state.step}{far}, saved; the same command with --resume goes on, and "
-            f"{training.folder / 'last.safetensors'} is what it has learned so far",
+            f"stopped after step {state.step}{far}, saved; the same command with --resume goes on, and "
+            f"{trainer.run_folder.last} is what it has learned so far",
             file=sys.stderr,
         )
-        print(training.folder)
+        print(trainer.folder)
         return 130
-    if begun and training.state.step == begun:
+    if begun and state.step == begun:
         print(
             f"the run was finished, after step {begun}: more --steps (or --minutes) train it further",
             file=sys.stderr,
         )
-    best = training.state.best_step
-    print(f"{duration(training.state.seconds)}; the best of the run is step {best}", file=sys.stderr)
-    print(training.finish())
+    print(f"{duration(state.seconds)}; the best of the run is step {state.best_step}", file=sys.stderr)
+    print(trainer.finish())
     return 0
 
 
-def _warn(training: StyleTraining) -> None:
+def _warn_of_few(photos: int) -> None:
     from texturenets.data import SMALL_SET
 
-    count = training.count
-    if count < SMALL_SET and training.fabric.is_global_zero:
-        them = "these" if count > 1 else "it"
+    if photos < SMALL_SET:
+        them = "these" if photos > 1 else "it"
         print(
-            f"texturenets: only {counted(count, 'photo')}: the network will know {them} better than others "
+            f"texturenets: only {counted(photos, 'photo')}: the network will know {them} better than others "
             f"(docs/training.md shows what it costs; {SMALL_SET} and more are fine)",
             file=sys.stderr,
         )
@@ -204,16 +208,16 @@ def _download_bar(quiet: bool) -> Any:
 
 
 @contextmanager
-def interruptible(training: Training) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the run after the step at hand; a second Ctrl-C ends it at once."""
+def interruptible(trainer: Trainer) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the training after the step at hand; a second Ctrl-C ends it at once."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def stop(number: int, _: Any) -> None:
-        if training.stop and number == signal.SIGINT:
+        if trainer.stop and number == signal.SIGINT:
             raise KeyboardInterrupt
-        training.stop = True
+        trainer.stop = True
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -223,74 +227,12 @@ def interruptible(training: Training) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def follow(training: Training, quiet: bool) -> bool:
-    """Run `training` to its end with bar, pictures, log and TensorBoard. False where it was interrupted."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+def follow(trainer: Trainer, quiet: bool) -> bool:
+    """Train to the end, with a progress bar and lines on standard error. False where it was interrupted."""
+    from texturenets.cli.training_progress import Progress
 
-    from texturenets.training.listeners import mean_losses, usual
-
-    first = training.fabric.is_global_zero
-    start, run = training.state.step, training.run
-    listeners = usual(training.folder, start) if first else []
-    budget = 60 * run.minutes
-    console = Console(stderr=True)
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(elapsed_when_finished=True),
-        console=console,
-        disable=quiet or not first or not console.is_terminal,
-    )
-    begun = training.state.seconds
-    estimated = starved = False
-    with interruptible(training), bar:
-        task = bar.add_task(
-            training.out.stem,
-            total=int(budget) or run.steps,
-            completed=int(begun) if budget else start,
-            rate="",
-        )
-        for record in training:
-            for listener in listeners:
-                listener(record)
-            done = record.step - start
-            rate = done * run.batch_size / max(record.seconds - begun, 1e-9)
-            bar.update(
-                task, completed=int(record.seconds) if budget else record.step, rate=f"{rate:.1f} images/s"
-            )
-            for problem in record.unreadable:
-                console.print(f"skipped: {problem}", highlight=False, markup=False, soft_wrap=True)
-            if first and not quiet and not estimated and done >= min(10, run.steps):
-                estimated = True
-                console.print(
-                    _forecast(run, record.step, done, record.seconds, begun) + f" on {training.device}",
-                    highlight=False,
-                )
-            if first and not starved and done > 10 and record.waited > 0.5:
-                starved = True
-                console.print(
-                    f"the disk starves the step: {record.waited:.1f} s waited for photos; raise --workers",
-                    highlight=False,
-                )
-            if first and record.validation and not quiet:
-                losses = mean_losses([record])
-                console.print(
-                    f"step {record.step}: training {sum(losses.values()):.3f}, "
-                    f"validation {sum(record.validation.values()):.3f}" + (" (best)" if record.best else ""),
-                    highlight=False,
-                )
-    for listener in listeners:
-        listener.close()
-    return bool(training.done(training.state.step) >= 1)
-
-
-def _forecast(run: runs.Run, step: int, done: int, seconds: float, begun: float) -> str:
-    """What is left after `step`, `done` steps and `seconds` into a run that was taken up after `begun` seconds."""
-    pace = (seconds - begun) / done
-    if run.minutes:
-        steps = max(0.0, 60 * run.minutes - seconds) / max(pace, 1e-9)
-        return f"about {step + steps:.0f} steps in {duration(60 * run.minutes)}"
-    return f"about {duration((run.steps - step) * pace)} for {counted(run.steps, 'step')}"
+    shown = Progress(trainer, quiet)
+    with interruptible(trainer), shown.bar:
+        for record in trainer:
+            shown(record)
+    return bool(trainer.progress(trainer.state.step) >= 1)

@@ -67,6 +67,11 @@ def split(layer: str, default: str) -> tuple[str, str]:
     return network, name
 
 
+def full_names(layers: Iterable[str], default: str = "vgg16") -> tuple[str, ...]:
+    """`network:layer` for each, of the network `default` where none is named. Raises UserError for unknown ones."""
+    return tuple(":".join(split(layer, default)) for layer in layers)
+
+
 class Descriptor(nn.Module):
     """One network, truncated after the last layer asked for, evaluated in one pass.
 

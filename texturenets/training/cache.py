@@ -29,8 +29,8 @@ FORMAT = 1
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What a cache file was made with; a run that wants other layers, sizes or padding refuses it."""
+class CacheInfo:
+    """What a cache file was made with; a training that wants other layers, sizes or padding refuses it."""
 
     layers: tuple[str, ...]
     image_size: int
@@ -89,7 +89,7 @@ def write(
             raise UserError(
                 f"none of {counted(len(photos.train), 'photo')} can be read; the last: {unreadable[-1]}"
             )
-        facts = {
+        info = {
             "format": FORMAT,
             "layers": layers,
             "image_size": image_size,
@@ -98,7 +98,7 @@ def write(
             "descriptor": descriptor,
             "digest": hashlib.sha256(f"{photos.digest}/{seed}/{flip}".encode()).hexdigest(),
         }
-        file.attrs["texturenets"] = json.dumps(facts)
+        file.attrs["texturenets"] = json.dumps(info)
 
 
 def _append(
@@ -125,14 +125,14 @@ def _append(
         counts[part] += len(mine)
 
 
-def read_facts(path: Path) -> Facts:
+def read_info(path: Path) -> CacheInfo:
     """What the cache at `path` holds. Raises UserError where it is none of ours."""
     try:
         with h5py.File(path, "r") as file:
-            facts = json.loads(file.attrs["texturenets"])
-        if facts.pop("format") > FORMAT:
+            info = json.loads(file.attrs["texturenets"])
+        if info.pop("format") > FORMAT:
             raise UserError(f"{path} was written by a later version of texturenets; write it anew")
-        return Facts(**{**facts, "layers": tuple(facts["layers"])})
+        return CacheInfo(**{**info, "layers": tuple(info["layers"])})
     except FileNotFoundError:
         raise UserError(f"no such cache: {path}; `texturenets cache` writes one") from None
     except (OSError, KeyError, ValueError, TypeError, AttributeError) as error:
@@ -144,9 +144,9 @@ def read_facts(path: Path) -> Facts:
 class CachedCrops(Dataset[data.Batch]):
     """The batches of a run from a cache, by step; the file is opened in each worker by itself."""
 
-    def __init__(self, path: Path, facts: Facts, *, batch: int, slots: range, seed: int) -> None:
-        self.path, self.facts, self.batch, self.slots = path, facts, batch, slots
-        self.order = data.Order(facts.train, seed)
+    def __init__(self, path: Path, info: CacheInfo, *, batch: int, slots: range, seed: int) -> None:
+        self.path, self.info, self.batch, self.slots = path, info, batch, slots
+        self.order = data.Order(info.train, seed)
         self.file: h5py.File | None = None
         self.owner = 0
 
@@ -155,7 +155,7 @@ class CachedCrops(Dataset[data.Batch]):
         if self.file is None or self.owner != os.getpid():
             self.file, self.owner = h5py.File(self.path, "r"), os.getpid()
         indices = [self.order(step * self.batch + slot) for slot in self.slots]
-        photos, content = load(self.file["train"], indices, self.facts.layers)
+        photos, content = load(self.file["train"], indices, self.info.layers)
         return data.Batch(step, photos, [], content)
 
 

@@ -25,14 +25,15 @@ class State:
     """What a checkpoint says beside its tensors.
 
     `step`: steps done; `seconds`: of training, summed over resumes; `best`: lowest validation loss so far and
-    the step it was reached at; `facts`: what must be the same when the run goes on (options, list of files).
+    the step it was reached at; `fingerprint`: what must be the same when the run goes on (options, list of files);
+    `scaler`: that of half precision.
     """
 
     step: int
     seconds: float
     best: float | None
     best_step: int
-    facts: dict[str, Any]
+    fingerprint: dict[str, Any]
     scaler: dict[str, Any] | None = None
 
     def wrong(self) -> str:
@@ -47,8 +48,8 @@ class State:
                 type(value) in (int, float) and abs(value) < 2**53 and math.isfinite(value)
             ):
                 return f"its {name} is no number"
-        if not isinstance(self.facts, dict) or not isinstance(self.scaler, dict | None):
-            return "its facts are no object"
+        if not isinstance(self.fingerprint, dict) or not isinstance(self.scaler, dict | None):
+            return "its fingerprint is no object"
         return ""
 
 
@@ -80,17 +81,17 @@ def _read(folder: Path) -> tuple[State, dict[str, Tensor]]:
     path = folder / NAME
     try:
         with safe_open(path, "pt") as file:
-            facts = file.metadata() or {}
+            metadata = file.metadata() or {}
             tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 (not a mapping)
-        state = State(**json.loads(facts["state"]))
-        digest = facts["sha256"]
+        state = State(**json.loads(metadata["state"]))
+        digest = metadata["sha256"]
     except FileNotFoundError:
         raise UserError(f"nothing to resume: {path} does not exist; leave out --resume to start") from None
     except (SafetensorError, OSError, KeyError, ValueError, TypeError, RecursionError) as error:
         raise UserError(
             f"{path} is not a checkpoint of texturenets ({reason(error)}); {_anew(folder)}"
         ) from None
-    if digest != _digest(facts["state"], tensors):
+    if digest != _digest(metadata["state"], tensors):
         raise UserError(f"{path} is damaged: its checksum is not that of what is in it; {_anew(folder)}")
     if wrong := state.wrong():
         raise UserError(f"{path} is not a checkpoint of texturenets ({wrong}); {_anew(folder)}")

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.adam import adam
+
+from texturenets.training.configuration import TaskConfig
 
 # Newton-Schulz coefficients of Jordan et al. 2024 ("Muon: An optimizer for hidden layers in neural networks"):
 # five rounds bring all singular values near 1.
@@ -17,6 +19,27 @@ A, B, C = 3.4445, -4.7750, 2.0315
 STEP = 0.5
 NARROW = 3  # outputs; a convolution to RGB is no hidden layer and goes to Adam
 BETA1, BETA2, EPS = 0.9, 0.99, 1e-8
+
+
+def make(
+    config: TaskConfig, network: nn.Module, device: torch.device, cuda_graph: bool
+) -> torch.optim.Optimizer:
+    """The optimizer that `config` asks for; `cuda_graph`: its steps are to be captured, so the rate is a tensor."""
+    rate: float | Tensor = (
+        torch.tensor(config.learning_rate, device=device) if cuda_graph else config.learning_rate
+    )
+    if config.optimizer == "muon":
+        return Muon(network.parameters(), lr=rate)
+    return torch.optim.Adam(network.parameters(), lr=rate, capturable=cuda_graph)
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """The learning rate of all parameters from here on."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
 
 
 def orthogonalize(matrix: Tensor) -> Tensor:
@@ -38,7 +61,7 @@ class Muon(torch.optim.Optimizer):
     (docs/models.md).
     PyTorch's own takes matrices alone.
 
-    `lr`: a number, or a tensor on the parameters' device, which a recorded step (`training.recorded`) reads anew.
+    `lr`: a number, or a tensor on the parameters' device, which a captured step (`training.cuda_graph`) reads anew.
     """
 
     def __init__(self, params: Iterable[Tensor], lr: float | Tensor, momentum: float = 0.95) -> None:

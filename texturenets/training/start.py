@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
-from texturenets import api, presets, runs
+from texturenets import api
 from texturenets.errors import UserError
 from texturenets.losses import Loss
 from texturenets.textures import Texture
-from texturenets.training import require
-from texturenets.training.logistics import Logistics
+from texturenets.training import recipes, require
+from texturenets.training.configuration import StyleConfig, TextureConfig, model_file
+from texturenets.training.trainer_config import TrainerConfig
 
 require()
 
-from texturenets.training.listeners import usual  # noqa: E402
-from texturenets.training.loop import Record, Training  # noqa: E402
-from texturenets.training.style import StyleTraining  # noqa: E402
-from texturenets.training.texture import TextureTraining  # noqa: E402
+from texturenets.training.records import Record  # noqa: E402
+from texturenets.training.style_task import StyleTask  # noqa: E402
+from texturenets.training.task import Task  # noqa: E402
+from texturenets.training.texture_task import TextureTask  # noqa: E402
+from texturenets.training.trainer import Trainer  # noqa: E402
 
 PathLike = str | Path
 Progress = Callable[[Record], object]
@@ -29,79 +30,79 @@ def train_style(
     content: PathLike,
     output: PathLike,
     *,
-    run: runs.StyleRun | str = "default",
-    logistics: Logistics | None = None,
+    config: StyleConfig | str = "default",
+    trainer: TrainerConfig | None = None,
     losses: Sequence[Loss] = (),
     progress: Progress | None = None,
     resume: bool = False,
 ) -> api.Style:
-    """Train a network that repaints photos like a painting; the style, loaded from the model file `output`.
+    """Train a network that stylizes photos like a painting; the style, loaded from the model file `output`.
 
-    `paintings`: a picture's file, or several that are taken as one style. `content`: a folder of photos, or a file
+    `paintings`: an image file, or several that are taken as one style. `content`: a folder of photos, or a file
     that `texturenets cache` wrote. `output`: ends in .safetensors; beside it grows a folder NAME.run, as
-    docs/training.md says. `run`: what is learned and how, a recipe's name ("default", "paper", "readme") or a
-    `StyleRun`; `logistics`: how it is carried out. `losses`: of your own, beside those of the run
-    (`texturenets.losses.Loss`).
+    docs/training.md says. `config`: the training options, a recipe's name ("default", "paper", "readme") or a
+    `StyleConfig`; `trainer`: device, weights, how often what is saved. `losses`: of your own, beside those of
+    `config` (`texturenets.losses.Loss`).
 
     `progress`: called with a record each step: its `step` counted from 1, `losses` by name (tensors), `seconds` of
     training so far, `validation` (numbers by name, or None), `pictures` every now and then; where it returns True the
-    run ends after that step, saved, and the style is the last model. `resume`: go on with a run that was stopped, or,
-    with more steps or minutes, with one that was finished.
+    training ends after that step, saved, and the style is the last model. `resume`: go on with a training that was
+    stopped, or, with more steps or minutes, with one that was finished.
 
     Raises UserError for what the command line would refuse.
     """
-    chosen = presets.style_preset(run) if isinstance(run, str) else run
-    out = runs.model_file(Path(output))
-    training = StyleTraining(
-        chosen, _paths(paintings), Path(content), out, logistics, resume=resume, losses=losses
-    )
-    path = _carry_out(training, progress)
-    return api.load_style(path, training.logistics.device, generator=training.custom)
+    chosen = recipes.style_recipe(config) if isinstance(config, str) else config
+    out = model_file(Path(output))
+    task = StyleTask(chosen, _paths(paintings), Path(content), losses)
+    made, path = _train(task, out, trainer, progress, resume)
+    return api.load_style(path, made.config.device, generator=made.built.custom)
 
 
 def train_texture(
     exemplars: PathLike | Sequence[PathLike],
     output: PathLike,
     *,
-    run: runs.TextureRun | str = "default",
-    logistics: Logistics | None = None,
+    config: TextureConfig | str = "default",
+    trainer: TrainerConfig | None = None,
     losses: Sequence[Loss] = (),
     progress: Progress | None = None,
     resume: bool = False,
 ) -> Texture:
     """Train a network that draws a texture from noise; the texture, loaded from the model file `output`.
 
-    `exemplars`: a picture's file, or several that are taken as examples of one texture. `run`: a recipe's name
-    ("default", "paper", "readme") or a `TextureRun`. The rest, and errors, as in `train_style`.
+    `exemplars`: an image file, or several that are taken as examples of one texture. `config`: a recipe's name
+    ("default", "paper", "readme") or a `TextureConfig`. The rest, and errors, as in `train_style`.
     """
-    chosen = presets.texture_preset(run) if isinstance(run, str) else run
-    out = runs.model_file(Path(output))
-    training = TextureTraining(chosen, _paths(exemplars), out, logistics, resume=resume, losses=losses)
-    path = _carry_out(training, progress)
-    return api.load_texture(path, training.logistics.device, generator=training.custom)
+    chosen = recipes.texture_recipe(config) if isinstance(config, str) else config
+    out = model_file(Path(output))
+    made, path = _train(TextureTask(chosen, _paths(exemplars), losses), out, trainer, progress, resume)
+    return api.load_texture(path, made.config.device, generator=made.built.custom)
 
 
 def _paths(given: PathLike | Sequence[PathLike]) -> list[Path]:
     return [Path(given)] if isinstance(given, str | Path) else [Path(one) for one in given]
 
 
-def _carry_out(training: Training[Any], progress: Progress | None) -> Path:
-    """Run it to its end, or until `progress` says so; the model file. Raises UserError for several processes: all of
+def _train(
+    task: Task, out: Path, config: TrainerConfig | None, progress: Progress | None, resume: bool
+) -> tuple[Trainer, Path]:
+    trainer = Trainer(task, out, config, resume=resume)
+    return trainer, _run(trainer, progress)
+
+
+def _run(trainer: Trainer, progress: Progress | None) -> Path:
+    """Train to the end, or until `progress` says so; the model file. Raises UserError for several processes: all of
     them would write the same files."""
-    if training.fabric.world_size > 1:
-        training.leave()
-        raise UserError("several processes train by the command line: torchrun -m texturenets train style")
-    listeners = usual(training.folder, training.state.step)
     try:
-        for record in training:
-            for listener in listeners:
-                listener(record)
+        if trainer.fabric.world_size > 1:
+            raise UserError(
+                "several processes train by the command line: torchrun -m texturenets train style"
+            )
+        for record in trainer:
             if progress is not None and progress(record) is True:
-                training.stop = True
-        if training.done(training.state.step) >= 1:
-            return training.finish()
-        return training.folder / "last.safetensors"
+                trainer.stop = True
+        if trainer.progress(trainer.state.step) >= 1:
+            return trainer.finish()
+        return trainer.run_folder.last
     finally:
-        for listener in listeners:
-            listener.close()
-        training.leave()
+        trainer.leave()

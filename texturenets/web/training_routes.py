@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from fastapi import FastAPI, Query, Request
 from starlette.responses import FileResponse
 
-from texturenets import image, presets, specs
+from texturenets import image, specs
 from texturenets.errors import UserError
-from texturenets.runs import Run, flag
+from texturenets.training import recipes as all_recipes
+from texturenets.training.configuration import TaskConfig, flag
 from texturenets.web.problems import Problem, documented, note
 from texturenets.web.service import Service
 
@@ -71,7 +72,7 @@ async def enqueue(
     return job
 
 
-def _start(service: Service, name: str, kind: Literal["style", "texture"], run: Run) -> Path:
+def _start(service: Service, name: str, kind: Literal["style", "texture"], run: TaskConfig) -> Path:
     """The file of a model that `run` can start from. Raises UserError."""
     _, found = service.catalogue.find(name, kind)
     if not found.header.made_by(specs.make(run.generator, run.settings)):
@@ -79,9 +80,9 @@ def _start(service: Service, name: str, kind: Literal["style", "texture"], run: 
     return found.path
 
 
-def recipes(kind: Literal["style", "texture"]) -> Mapping[str, Run]:
-    """The presets of a kind."""
-    return presets.STYLE_PRESETS if kind == "style" else presets.TEXTURE_PRESETS
+def recipes(kind: Literal["style", "texture"]) -> Mapping[str, TaskConfig]:
+    """The recipes of a kind."""
+    return all_recipes.STYLE_RECIPES if kind == "style" else all_recipes.TEXTURE_RECIPES
 
 
 def add(

@@ -12,7 +12,7 @@ import gradio as gr
 from texturenets import specs
 from texturenets.devices import only_cpu
 from texturenets.errors import duration
-from texturenets.runs import Run
+from texturenets.training.configuration import TaskConfig
 from texturenets.web import training_routes
 from texturenets.web.problems import Problem
 from texturenets.web.service import Service
@@ -248,7 +248,7 @@ def _presets(kind: Kind) -> list[tuple[str, str]]:
     return [(PRESETS.get(name, name), name) for name in names]
 
 
-def _recipe(kind: Kind, preset: str) -> Run | None:
+def _recipe(kind: Kind, preset: str) -> TaskConfig | None:
     return training_routes.recipes(kind).get("default" if preset == QUICK else preset)
 
 

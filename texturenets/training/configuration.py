@@ -1,4 +1,7 @@
-"""What a training run is: frozen data, from which the command line's flags are made. No torch."""
+"""What is trained and how: options as frozen data, from which the command line's flags are made. No torch.
+
+The defaults of the recipe `default` are those of the fields; `recipes` says where others differ.
+"""
 
 from __future__ import annotations
 
@@ -19,72 +22,72 @@ Pool = Literal["max", "average"]
 
 VGG_LAYERS = tuple(f"vgg16:relu{n}" for n in ("1_1", "1_2", "2_1", "2_2", "3_1", "3_2", "3_3"))
 SQUEEZENET_LAYERS = tuple(f"squeezenet1_0:{n}" for n in ("conv1", *(f"fire{i}" for i in range(2, 8))))
-PIXELS = "pixels"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
-    """What every run has: the network, the optimizer, the losses against the pictures to learn."""
+class TaskConfig:
+    """Options of every training: the network, the optimizer, the losses against the images to learn."""
 
     generator: str = "residual"
     """Network to train: a name, or FILE.py:CLASS for your own."""
     set: tuple[str, ...] = ()
     """Option of the network, KEY=VALUE; may be given several times."""
     noise_depth: int = 0
-    """Channels of noise that the network takes; 0: its own number, none for most that repaint photos."""
+    """Channels of noise that the network takes; 0: its own number, which is none for most that stylize photos."""
     style_size: int = 768
-    """Longer side of the picture to learn in pixels; 0 keeps its size. Larger gives larger strokes."""
+    """Longer side of the style image in pixels; 0 keeps its size. Larger gives larger strokes."""
     image_size: int = 256
-    """Side in pixels of the squares that the network draws."""
+    """Side in pixels of the square crops and images that the network is trained on."""
     batch_size: int = 2
-    """Pictures a step, over all processes."""
+    """Images a step, over all processes."""
     accumulate: int = 1
-    """Split each batch into this many parts, one after the other: less memory, the same gradient."""
+    """Split each batch into this many microbatches and accumulate their gradient: less memory, the same result."""
     steps: int = 3000
     """Steps of the optimizer."""
     minutes: float = 0.0
-    """Minutes to train for, in place of steps; rates that fall over the run follow the clock. 0: by steps."""
+    """Minutes to train for, in place of steps; the learning rate schedule follows the clock. 0: by steps."""
     optimizer: Optimizer = "muon"
-    """Muon learns faster here than Adam, the papers' optimizer."""
+    """Muon, or Adam, the papers' optimizer, which learns more slowly here."""
     learning_rate: float = 2e-3
-    """Of the optimizer, at its highest."""
+    """Highest learning rate of the schedule."""
     schedule: Schedule = "cosine"
-    """How the rate falls: along a cosine to a fiftieth, in steps, or not at all."""
+    """How the learning rate falls: along a cosine to a fiftieth, in steps, or not at all."""
     decay: float = 0.8
-    """Factor of each fall, with `step`."""
+    """With --schedule step: factor of each fall."""
     decay_every: int = 2000
-    """Steps between two falls, with `step`."""
+    """With --schedule step: steps between two falls."""
     warmup: int = 20
-    """First steps, over which the rate rises from nothing."""
+    """First steps, over which the learning rate rises from 0."""
     style_layers: tuple[str, ...] = VGG_LAYERS + SQUEEZENET_LAYERS
-    """Layers of the texture loss, NETWORK:LAYER, separated by commas."""
+    """Layers of the style loss, NETWORK:LAYER, separated by commas."""
     style_weight: float = 1.0
-    """Weight of the texture loss."""
+    """Weight of the style loss."""
     tv_weight: float = 0.0
-    """Weight of the total variation: higher, smoother."""
-    lattice_weight: float = 0.2
-    """Weight of the penalty on grids of 2 and 4 pixels, which strided layers leave; it counts from the middle of the
-    run on."""
+    """Weight of the total variation loss: higher, smoother."""
+    checkerboard_weight: float = 0.2
+    """Weight of the penalty on checkerboard artifacts, grids of 2 and 4 pixels that strided layers leave; it counts
+    from the middle of the training on."""
     scaling: Scaling = "relative"
-    """Losses over the learned picture's (photo's) own size, or the papers' plain mean squares."""
+    """relative: style and content losses divided by the square of their targets; paper: mean squares as in the
+    papers."""
     pyramid_loss: int = 1
-    """Scales at which the losses are taken, each half as large as the one before."""
+    """Scales of the style and content losses, each half as large as the one before."""
     pyramid_decay: float = 0.9
     """Weight of each scale over that of the one before."""
     normalize_gradients: bool = False
-    """Divide each texture layer's gradient by its L1 norm (texture_nets v1)."""
+    """Divide the gradient of each style layer by its L1 norm (texture_nets v1)."""
     vgg_padding: bool = True
-    """Zero padding in the descriptor network's convolutions."""
+    """Zero padding in the convolutions of the descriptor networks."""
     pool: Pool = "max"
-    """Pooling of the descriptor network."""
+    """Pooling of the descriptor networks."""
     diversity_weight: float = 0.0
-    """Weight of the diversity loss: what one batch holds is to differ, in one process and one part."""
-    diversity_layer: str = PIXELS
-    """Where pictures are to differ: pixels, or NETWORK:LAYER."""
+    """Weight of the diversity loss: the images of a batch are to differ; in one process, with --accumulate 1."""
+    diversity_layer: str = "pixels"
+    """Where images are to differ: pixels, or NETWORK:LAYER."""
     seed: int = 0
-    """One seed, one result."""
+    """Of all random numbers: the same seed, the same result."""
     precision: Precision = "auto"
-    """Of the arithmetic; auto: bf16 where the processor computes in it."""
+    """Of the computation; auto: bf16 where the device computes in it, else float32 (on a graphics card fp16)."""
 
     def __post_init__(self) -> None:
         """Raises UserError for a value outside its range."""
@@ -107,7 +110,7 @@ class Run:
             "style_size",
             "style_weight",
             "tv_weight",
-            "lattice_weight",
+            "checkerboard_weight",
             "diversity_weight",
             "minutes",
             "noise_depth",
@@ -123,7 +126,7 @@ class Run:
             raise UserError("--style-layers names no layer; leave it out for the recipe's own")
         if self.diversity_weight and (self.batch_size < 2 or self.accumulate > 1):
             raise UserError(
-                "--diversity-weight compares the pictures of a batch: it wants --batch-size 2 or more, and "
+                "--diversity-weight compares the images of a batch: it wants --batch-size 2 or more, and "
                 "--accumulate 1"
             )
 
@@ -132,32 +135,27 @@ class Run:
         """All options of the network, KEY=VALUE."""
         return (*self.set, *([f"noise_depth={self.noise_depth}"] if self.noise_depth else []))
 
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """All layers of descriptor networks that the losses look at."""
-        space = () if self.diversity_layer == PIXELS or not self.diversity_weight else (self.diversity_layer,)
-        return (*self.style_layers, *space)
-
 
 @dataclass(frozen=True, kw_only=True)
-class StyleRun(Run):
-    """Everything that decides what `train style` makes of a painting and a folder of photos."""
+class StyleConfig(TaskConfig):
+    """Options of `train style`: what it makes of a painting and a folder of photos."""
 
     content_layers: tuple[str, ...] = ("squeezenet1_0:fire4",)
     """Layers of the content loss."""
     content_weight: float = 2.4
     """Weight of the content loss: higher, more photo."""
     texture_photos: int = 0
-    """Learn texture and content on so many photos, content alone on all (v1's mixed objective); 0: both on all."""
+    """Take the style loss on so many photos only, the content loss on all (texture_nets v1); 0: both on all."""
     temporal: float = 0.0
-    """Weight of the stability loss, for films: the same picture under small noise, shift and brightness change."""
+    """Weight of the temporal consistency loss, for films: the same image under noise, shift and change of
+    brightness."""
     flip: bool = True
     """Mirror half of the photos."""
     val_share: float = 0.05
     """Share of the photos held out for validation, where the folder has no val/ of its own."""
 
     def __post_init__(self) -> None:
-        """As `Run`."""
+        """As `TaskConfig`."""
         super().__post_init__()
         for name in ("content_weight", "texture_photos", "temporal"):
             _not_negative(self, name)
@@ -173,18 +171,13 @@ class StyleRun(Run):
 
     @property
     def settings(self) -> tuple[str, ...]:
-        """As in `Run`; a network that can do with a photo is made so."""
+        """As in `TaskConfig`; a network that can do with a photo is made so."""
         return (*STYLE_SETTINGS.get(self.generator, ()), *super().settings)
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """As in `Run`, with those of the content loss."""
-        return (*super().layers, *self.content_layers)
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextureRun(Run):
-    """Everything that decides what `train texture` makes of an exemplar."""
+class TextureConfig(TaskConfig):
+    """Options of `train texture`: what it makes of an exemplar."""
 
     generator: str = "multiscale"
     """Network to train: a name, or FILE.py:CLASS for your own."""
@@ -195,10 +188,10 @@ class TextureRun(Run):
     steps: int = 600
     """Steps of the optimizer."""
     learning_rate: float = 5e-3
-    """Of the optimizer, at its highest."""
-    lattice_weight: float = 0.0
-    """Weight of the penalty on grids of 2 and 4 pixels. Without it the default network is at half the loss after
-    100 steps, and its samples hold few."""
+    """Highest learning rate of the schedule."""
+    checkerboard_weight: float = 0.0
+    """Weight of the penalty on checkerboard artifacts, grids of 2 and 4 pixels. The default network leaves few, and
+    without the penalty its loss after 100 steps is half as large."""
 
     @property
     def settings(self) -> tuple[str, ...]:
@@ -207,25 +200,25 @@ class TextureRun(Run):
 
 
 TEXTURE_GENERATORS = ("multiscale", "pyramid", "pyramid2", "skip", "skip_noise", "johnson", "fully_connected")
-# What the networks that also repaint photos are like where they draw textures: fed with noise alone, and circular,
-# so that what they draw tiles. Three channels of noise are the reference's (texture_train.lua).
+# Options of the networks that also stylize photos where they draw textures: fed with noise alone, and with circular
+# padding, so that their samples tile. Three channels of noise are the reference's (texture_train.lua).
 TEXTURE_SETTINGS: dict[str, tuple[str, ...]] = {
     "pyramid": ("photo=false", "noise_depth=3", "padding=circular"),
     "johnson": ("photo=false", "noise_depth=3", "padding=circular"),
 }
 
 
-# The other way about: those that by default draw from noise alone.
+# Options of the networks that by default draw from noise alone where they stylize photos.
 STYLE_SETTINGS: dict[str, tuple[str, ...]] = dict.fromkeys(
     ("multiscale", "pyramid2", "skip", "skip_noise"), ("photo=true",)
 )
 
 
-def check_kinds(run: Any) -> None:
+def check_kinds(config: Any) -> None:
     """Raise UserError for a word that an option does not know, and for a fraction where a whole number belongs."""
-    hints = get_type_hints(type(run))
-    for field in dataclasses.fields(run):
-        value, hint = getattr(run, field.name), hints[field.name]
+    hints = get_type_hints(type(config))
+    for field in dataclasses.fields(config):
+        value, hint = getattr(config, field.name), hints[field.name]
         if get_origin(hint) is Literal:
             if value not in get_args(hint):
                 raise UserError(f"{flag(field.name)} {value!r} is not {' or '.join(get_args(hint))}")
@@ -239,12 +232,12 @@ def check_kinds(run: Any) -> None:
             raise UserError(f"{flag(field.name)} {value!r} is not a tuple of names")
 
 
-def _not_negative(run: Any, name: str) -> None:
-    if not 0 <= getattr(run, name) < math.inf:
-        raise UserError(f"{flag(name)} {getattr(run, name)} is below 0 or no number")
+def _not_negative(config: Any, name: str) -> None:
+    if not 0 <= getattr(config, name) < math.inf:
+        raise UserError(f"{flag(name)} {getattr(config, name)} is below 0 or no number")
 
 
-R = TypeVar("R", bound=Run)
+R = TypeVar("R", bound=TaskConfig)
 
 
 def flag(name: str) -> str:
@@ -259,16 +252,17 @@ def model_file(out: Path) -> Path:
     return out
 
 
-def to_dict(run: Run) -> dict[str, Any]:
+def to_dict(config: TaskConfig) -> dict[str, Any]:
     """JSON-ready."""
-    return dataclasses.asdict(run)
+    return dataclasses.asdict(config)
 
 
 def from_dict(data: Mapping[str, Any], kind: type[R]) -> R:
-    """The inverse of `to_dict` for a run of `kind`; raises UserError for fields that this version does not know."""
+    """The inverse of `to_dict` for a configuration of `kind`. Raises UserError for fields that this version does not
+    know."""
     known = {f.name for f in dataclasses.fields(kind)}
     strange = sorted(set(data) - known)
     if strange:
-        raise UserError(f"this run has options that this version does not know: {', '.join(strange)}")
+        raise UserError(f"this training has options that this version does not know: {', '.join(strange)}")
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
     return kind(**values)

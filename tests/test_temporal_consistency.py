@@ -1,4 +1,4 @@
-"""Photos disturbed for the stability loss, and runs of `train style --temporal`."""
+"""Photos moved for the temporal consistency loss, and runs of `train style --temporal`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import tiny
 import torch
 
-from texturenets.training import stability
+from texturenets.training import temporal_consistency as temporal
 
 
 @pytest.fixture(scope="module")
@@ -17,35 +17,35 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> tiny.Studio:
     return tiny.Studio(tmp_path_factory.mktemp("studio"))
 
 
-def test_a_disturbed_photo_is_the_photo_moved_and_little_else() -> None:
+def test_a_moved_photo_is_the_photo_moved_and_little_else() -> None:
     photos = torch.rand(6, 3, 40, 44) * 0.6 + 0.2
     keys = [(0, 3, 7, slot) for slot in range(6)]
-    made = stability.disturb(photos, keys)
+    made = temporal.move(photos, keys)
     assert made.photos.shape == photos.shape
     assert len(set(made.shifts)) > 1
     for photo, other, (down, right) in zip(photos, made.photos, made.shifts, strict=True):
-        assert max(abs(down), abs(right)) <= stability.SHIFT
+        assert max(abs(down), abs(right)) <= temporal.SHIFT
         inner = other[:, 4:36, 4:40]
         moved = photo[:, 4 - down : 36 - down, 4 - right : 40 - right]
         factor = float((inner * moved).sum() / moved.square().sum())
-        assert abs(factor - 1) <= stability.BRIGHTNESS + 0.002
-        assert float((inner - factor * moved).std()) == pytest.approx(stability.NOISE, rel=0.1)
-    alone = stability.disturb(photos[2:4], keys[2:4])  # whoever else is in the batch
+        assert abs(factor - 1) <= temporal.BRIGHTNESS + 0.002
+        assert float((inner - factor * moved).std()) == pytest.approx(temporal.NOISE, rel=0.1)
+    alone = temporal.move(photos[2:4], keys[2:4])  # whoever else is in the batch
     assert torch.equal(alone.photos, made.photos[2:4])
-    assert alone.shifts == made.part(slice(2, 4)).shifts
+    assert alone.shifts == made[slice(2, 4)].shifts
 
 
 def test_the_noise_has_grain_of_all_sizes_and_is_mostly_grey() -> None:
     shape = (3, 400, 400)
-    noise = torch.from_numpy(stability._grain(np.random.default_rng(0), shape)).double()
+    noise = torch.from_numpy(temporal._grain(np.random.default_rng(0), shape)).double()
     assert noise.shape == shape
     variance = float(noise.square().mean())
-    assert variance == pytest.approx(stability.NOISE**2, rel=0.1)
+    assert variance == pytest.approx(temporal.NOISE**2, rel=0.1)
     # Two neighbours are in the same square of side n in n - 1 of n cases.
-    alike = sum(1 - 1 / side for side in stability.GRAINS) / len(stability.GRAINS)
+    alike = sum(1 - 1 / side for side in temporal.GRAINS) / len(temporal.GRAINS)
     for a, b in ((noise[:, 1:], noise[:, :-1]), (noise[:, :, 1:], noise[:, :, :-1])):
         assert float((a * b).mean()) / variance == pytest.approx(alike, abs=0.05)
-    assert float((noise[0] * noise[1]).mean()) / variance == pytest.approx(stability.GREY, abs=0.05)
+    assert float((noise[0] * noise[1]).mean()) / variance == pytest.approx(temporal.GREY, abs=0.05)
 
 
 def test_runs_with_it(studio: tiny.Studio) -> None:

@@ -1,4 +1,4 @@
-"""Photos disturbed a little, for the stability loss: what a film does from one frame to the next."""
+"""Photos changed a little, for the temporal consistency loss: what a film does from one frame to the next."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from texturenets.losses.temporal_consistency import BORDER
 from texturenets.sizes import mirrored, take
 
 SHIFT: Final = 4
@@ -34,26 +35,23 @@ GREY: Final = 0.8
 BRIGHTNESS: Final = 0.05
 """Share by which a photo becomes lighter or darker at most: a camera that sets its exposure anew."""
 
-BORDER: Final = 16
-"""Pixels from the edge that are not compared: there a network sees what moved in, or its own padding."""
-
 LEAST: Final = 2 * (SHIFT + BORDER) + 8
 """Pixels of a side of the photos, at least."""
 
 
 @dataclass(frozen=True)
-class Disturbed:
+class Moved:
     """Photos (N, 3, H, W), and by how many pixels each was moved: (down, right)."""
 
     photos: Tensor
     shifts: list[tuple[int, int]]
 
-    def part(self, these: slice) -> Disturbed:
+    def __getitem__(self, these: slice) -> Moved:
         """Some of them."""
-        return Disturbed(self.photos[these], self.shifts[these])
+        return Moved(self.photos[these], self.shifts[these])
 
 
-def disturb(photos: Tensor, keys: Sequence[tuple[int, ...]]) -> Disturbed:
+def move(photos: Tensor, keys: Sequence[tuple[int, ...]]) -> Moved:
     """Photos (N, 3, H, W), RGB in [0, 1], moved, made lighter or darker, and noisy; each by its own key alone."""
     made, shifts = [], []
     for photo, key in zip(photos, keys, strict=True):
@@ -66,7 +64,7 @@ def disturb(photos: Tensor, keys: Sequence[tuple[int, ...]]) -> Disturbed:
             moved = take(moved, axis, mirrored(size, by, size))
         made.append((moved * factor + torch.from_numpy(_grain(random, photo.shape)).to(photo)).clamp(0, 1))
         shifts.append((down, right))
-    return Disturbed(torch.stack(made), shifts)
+    return Moved(torch.stack(made), shifts)
 
 
 def _grain(random: np.random.Generator, shape: Sequence[int]) -> NDArray[np.float32]:

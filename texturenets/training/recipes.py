@@ -5,16 +5,16 @@ from __future__ import annotations
 import dataclasses
 
 from texturenets.errors import unknown
-from texturenets.runs import StyleRun, TextureRun
+from texturenets.training.configuration import StyleConfig, TextureConfig
 
 # Ours, tuned on the photos and paintings that docs/models.md names.
-DEFAULT = StyleRun()
+DEFAULT = StyleConfig()
 
 # The arithmetic and the defaults of train.lua (texture_nets, branch master) with the generator of the second
 # paper: VGG-19, Gram matrices over C H W, mean squares, plain Adam falling by 0.8 every 2000 steps, float32.
 # The program's own default is `-model pyramid`. Photos differ: it cuts its crops from them at their own size and
 # passes over those that are smaller, here they are scaled first; none is mirrored, there or here.
-PAPER = StyleRun(
+PAPER = StyleConfig(
     generator="johnson",
     style_size=256,
     batch_size=1,
@@ -27,14 +27,14 @@ PAPER = StyleRun(
     content_layers=("vgg19:relu4_2",),
     style_weight=1.0,
     content_weight=1.0,
-    lattice_weight=0.0,
+    checkerboard_weight=0.0,
     scaling="paper",
     flip=False,
     precision="float32",
 )
 
 # The README of texture_nets: "these parameters work for me".
-README = StyleRun(
+README = StyleConfig(
     generator="johnson",
     style_size=600,
     image_size=512,
@@ -48,28 +48,28 @@ README = StyleRun(
     content_layers=("vgg19:relu4_2",),
     style_weight=10.0,
     content_weight=1.0,
-    lattice_weight=0.0,
+    checkerboard_weight=0.0,
     scaling="paper",
     flip=False,
     precision="float32",
 )
 
-STYLE_PRESETS: dict[str, StyleRun] = {"default": DEFAULT, "paper": PAPER, "readme": README}
+STYLE_RECIPES: dict[str, StyleConfig] = {"default": DEFAULT, "paper": PAPER, "readme": README}
 
 
-def style_preset(name: str) -> StyleRun:
+def style_recipe(name: str) -> StyleConfig:
     """The recipe called `name`; raises UserError with the nearest one."""
-    if name not in STYLE_PRESETS:
-        raise unknown("preset", name, STYLE_PRESETS)
-    return STYLE_PRESETS[name]
+    if name not in STYLE_RECIPES:
+        raise unknown("preset", name, STYLE_RECIPES)
+    return STYLE_RECIPES[name]
 
 
 # Ours, for textures.
-TEXTURE = TextureRun()
+TEXTURE = TextureConfig()
 
 # The arithmetic and the defaults of texture_train.lua (branch texture_nets_v1), with the pyramid of the first paper:
 # VGG-19, Gram matrices over C H W, mean squares, batch normalization, plain Adam falling by 0.8 every 300 steps.
-PAPER_TEXTURE = TextureRun(
+PAPER_TEXTURE = TextureConfig(
     generator="pyramid",
     set=("normalization=batch", "activation=leaky_relu"),
     batch_size=16,
@@ -80,7 +80,7 @@ PAPER_TEXTURE = TextureRun(
     decay_every=300,
     warmup=0,
     style_layers=tuple(f"vgg19:relu{n}_1" for n in (1, 2, 3, 4, 5)),
-    lattice_weight=0.0,
+    checkerboard_weight=0.0,
     scaling="paper",
     precision="float32",
 )
@@ -90,15 +90,15 @@ README_TEXTURE = dataclasses.replace(
     PAPER_TEXTURE, batch_size=15, vgg_padding=False, normalize_gradients=True
 )
 
-TEXTURE_PRESETS: dict[str, TextureRun] = {
+TEXTURE_RECIPES: dict[str, TextureConfig] = {
     "default": TEXTURE,
     "paper": PAPER_TEXTURE,
     "readme": README_TEXTURE,
 }
 
 
-def texture_preset(name: str) -> TextureRun:
+def texture_recipe(name: str) -> TextureConfig:
     """The recipe for textures called `name`; raises UserError with the nearest one."""
-    if name not in TEXTURE_PRESETS:
-        raise unknown("preset", name, TEXTURE_PRESETS)
-    return TEXTURE_PRESETS[name]
+    if name not in TEXTURE_RECIPES:
+        raise unknown("preset", name, TEXTURE_RECIPES)
+    return TEXTURE_RECIPES[name]

@@ -1,4 +1,4 @@
-"""How a run is carried out, as plain data. No torch."""
+"""Where and how often: options of the trainer as plain data. No torch."""
 
 from __future__ import annotations
 
@@ -6,34 +6,34 @@ from dataclasses import dataclass
 from typing import Literal
 
 from texturenets.errors import UserError
-from texturenets.runs import check_kinds
+from texturenets.training.configuration import check_kinds
 
 
 @dataclass(frozen=True, kw_only=True)
-class Logistics:
-    """How a run is carried out: nothing here changes what it comes to, but `init` and `validate_every`."""
+class TrainerConfig:
+    """Options of the trainer. They do not change the result, but for `init` and `validate_every`."""
 
     weights: tuple[str, ...] = ()
-    """Descriptor weights: a folder, a file, or NETWORK=FILE; may be given several times."""
+    """Weights of the descriptor networks: a folder, a file, or NETWORK=FILE; may be given several times."""
     offline: bool = False
-    """Never download."""
+    """Never download weights."""
     device: str = "auto"
-    """auto, cpu, cuda or mps."""
+    """Where to compute: auto, cpu, cuda or mps."""
     workers: int | None = None
-    """Processes that decode photos ahead of the step; 0: none. By default 1, and up to 8 for a graphics card."""
+    """Processes that decode photos ahead; 0: none. By default 1, and up to 8 for a graphics card."""
     save_every: int = 100
     """Steps between two checkpoints."""
     validate_every: int = 250
     """Steps between two validations; the best model is kept."""
     pictures_every: int = 50
-    """Steps between two live pictures."""
+    """Steps between two live pictures, in the folder of the run."""
     snapshot_every: int = 0
     """Steps between two models kept for good; 0: none."""
     init: str | None = None
     """Start from this model's weights: a shipped name or a model file."""
     engine: Literal["auto", "torch"] = "auto"
-    """torch: also train a network of your own that cannot be taken into a graph; PyTorch alone then runs the
-    model, with its code."""
+    """torch: also train a network of your own that cannot be taken into a graph; PyTorch alone then runs the model,
+    with its code."""
     licence: str = ""
     """Licence of the model, for its header."""
     terms: str = ""

@@ -1,22 +1,31 @@
-"""Who listens to a run's records: pictures in a folder, a log of numbers, TensorBoard."""
+"""What is done with each record of a training: live pictures in a folder, a log of numbers, TensorBoard."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from texturenets import image
-from texturenets.training.loop import Record
+from texturenets.training.records import Record
 
 
-def usual(folder: Path, start: int) -> list[Any]:
-    """Those that every run has: called with each record, closed at the end. `start`: steps done before."""
-    return [Log(folder, start), Pictures(folder), TensorBoard(folder, start)]
+class Callback(Protocol):
+    """Called with the record of each step, by the first process."""
 
+    def __call__(self, record: Record) -> None:
+        """Take one record."""
+
+    def close(self) -> None:
+        """No more records."""
+
+
+MakeCallback = Callable[[Path, int], Callback]
+"""Makes a callback of the folder of a run, and the number of steps done before."""
 
 AVERAGED = 10  # steps to a line of the log: one batch's losses say little
 
@@ -84,7 +93,7 @@ def mean_losses(records: list[Record]) -> dict[str, float]:
 class Pictures:
     """`pictures/000050.jpg`: photos above, what the network makes of them below; `latest.jpg` is the newest."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, start: int) -> None:
         self.folder = folder / "pictures"
 
     def __call__(self, record: Record) -> None:
@@ -129,3 +138,7 @@ class TensorBoard:
     def close(self) -> None:
         """Write what is still held."""
         self.writer.close()
+
+
+DEFAULT: Sequence[MakeCallback] = (Log, Pictures, TensorBoard)
+"""Those of every training."""

@@ -11,7 +11,7 @@ from texturenets.errors import UserError
 NAME = "lock"
 
 
-class Claim:
+class RunLock:
     """Holds the lock of a run's folder until `release`, or until the process ends, however it ends."""
 
     def __init__(self, folder: Path) -> None:
