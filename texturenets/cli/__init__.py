@@ -10,7 +10,7 @@ from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 from texturenets._version import __version__
 from texturenets.cli.common import cluster_words, complain
 from texturenets.cli.streams import Terminated, drop_output, prepare, terminable
-from texturenets.errors import UserError, reason
+from texturenets.errors import MissingError, UserError, install, reason
 from texturenets.pages import use_large_pages
 
 app = App(
@@ -74,6 +74,7 @@ def _short(name: str) -> str:
 
 
 def _run(words: Sequence[str]) -> int:
+    """Run a command. Raises UserError, also for one that needs PyTorch where that is not installed."""
     try:
         if not words or words[0] in app.help_flags:
             for name in app:
@@ -81,6 +82,10 @@ def _run(words: Sequence[str]) -> int:
         status = app(words)
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise MissingError(f"{words[0]} needs PyTorch: {install('train')}") from None
     except CycloptsError as error:
         error.verbose = False
         chain = " ".join(["texturenets", *(error.command_chain or ())])

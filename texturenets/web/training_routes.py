@@ -14,6 +14,7 @@ from starlette.responses import FileResponse
 from texturenets import image, presets, specs
 from texturenets.errors import UserError
 from texturenets.runs import Run, flag
+from texturenets.training import lacking
 from texturenets.web.problems import Problem, documented, note
 from texturenets.web.service import Service
 
@@ -91,7 +92,8 @@ def add(
 
     def there() -> Trainings:
         if trainings is None:
-            raise Problem(404, "this service does not train: start it with --models FOLDER --photos FOLDER")
+            how = lacking() or "start it with --models FOLDER --photos FOLDER"
+            raise Problem(404, f"this service does not train: {how}")
         return trainings
 
     async def told(name: str, call: Callable[[Trainings], Any]) -> dict[str, Any]:
