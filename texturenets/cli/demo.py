@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from texturenets.arrays import to_numpy
 from texturenets.cli.common import Device, Flag, complain, photo_progress
 from texturenets.errors import UserError
 
@@ -56,10 +57,10 @@ def demo(
     with bar:
         task = bar.add_task("demo", total=len(photos) * len(styles))
         for label, picture in photos:
-            row = [picture.pixels]
+            row = [to_numpy(picture.pixels)]
             image.write(output / f"{label}.jpg", picture)
             for name, style in zip(names, styles, strict=True):
-                row.append(style.stylize(picture.pixels))
+                row.append(style.stylize(row[0]))
                 image.write(output / f"{label}-{name}.jpg", row[-1])
                 bar.advance(task)
             rows.append(row)
@@ -97,5 +98,5 @@ def _fitted(picture: Picture, size: int) -> Picture:
     if max(picture.size) <= size:
         return picture
     fitted = sizes.fit_longer(picture.size, size)
-    alpha = None if picture.transparency is None else image.resize(picture.transparency, fitted)
-    return image.Picture(image.resize(picture.pixels, fitted), alpha, picture.exif, picture.bits)
+    alpha = None if picture.transparency is None else image.resize(to_numpy(picture.transparency), fitted)
+    return image.Picture(image.resize(to_numpy(picture.pixels), fitted), alpha, picture.exif, picture.bits)
