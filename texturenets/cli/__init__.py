@@ -11,7 +11,6 @@ from texturenets._version import __version__
 from texturenets.cli.common import cluster_words, complain
 from texturenets.cli.streams import Terminated, drop_output, prepare, terminable
 from texturenets.errors import MissingError, UserError, install, reason
-from texturenets.pages import use_large_pages
 
 app = App(
     name="texturenets",
@@ -41,8 +40,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0 for success; 2 for a mistake of the user's, in one line on standard error; 130 after Ctrl-C, 143 after SIGTERM.
     """
-    if arguments is None:
-        use_large_pages()
     prepare()
     words = cluster_words(sys.argv[1:] if arguments is None else arguments)
     try:
