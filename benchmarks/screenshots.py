@@ -1,4 +1,4 @@
-"""Pictures of the page for docs/serve.md, with photos in the public domain that come with scikit-image.
+"""Pictures of the page for docs/serve.md, with the photos that come with the package.
 
     python benchmarks/screenshots.py [-o docs/pictures] [--models FOLDER] [--patience 600]
 
@@ -15,24 +15,18 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
 from playwright.sync_api import TimeoutError as Late
 from playwright.sync_api import sync_playwright
 from service import service
 
 DESKTOP, PHONE = {"width": 1200, "height": 860}, {"width": 390, "height": 844}
 QUALITY = 74
+PHOTOS = Path(__file__).parents[1] / "texturenets/photos"
 
 
 def photo(folder: Path, name: str) -> Path:
-    """One of scikit-image's, as a file."""
-    from skimage import data
-
-    path = folder / f"{name}.jpg"
-    Image.fromarray({"coffee": data.coffee, "cat": data.chelsea, "astronaut": data.astronaut}[name]()).save(
-        path
-    )
-    return path
+    """One of the package's, copied into `folder`."""
+    return Path(shutil.copy(PHOTOS / f"{name}.jpg", folder))
 
 
 def stylize(page: Any, picture: Path, style: str) -> None:

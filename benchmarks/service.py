@@ -54,12 +54,12 @@ def service(
 
 
 def photos(folder: Path, count: int = 12) -> list[Path]:
-    """Photos of mixed sizes and formats, cut from those that come with scikit-image."""
-    from skimage import data
-
+    """Photos of mixed sizes and formats, made of those that come with the package."""
     made = []
     for i in range(count):
-        photo = Image.fromarray([data.astronaut, data.coffee, data.chelsea][i % 3]())
+        photo = Image.open(
+            Path(__file__).parents[1] / f"texturenets/photos/{('astronaut', 'coffee', 'cat')[i % 3]}.jpg"
+        )
         side = 200 + 37 * i
         photo = photo.resize((side, side * 3 // 4 + i), Image.Resampling.LANCZOS)
         path = folder / f"photo{i:02d}{('.jpg', '.png')[i % 2]}"

@@ -173,7 +173,7 @@ def test_without_the_extra_it_is_named(
     # In a process of its own: modules of ours that are imported anew here would stand beside those of other tests.
     program = f"import sys; sys.modules[{module!r}] = None; import texturenets; texturenets.train_style"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert done.stderr.strip().splitlines()[-1].startswith("texturenets.errors.UserError: training needs")
+    assert done.stderr.strip().splitlines()[-1].startswith("texturenets.errors.MissingError: training needs")
 
 
 def test_photos_are_looked_for_before_weights(studio: tiny.Studio, tmp_path: Path) -> None:

@@ -27,11 +27,11 @@ def test_the_program_starts_anew_where_pages_have_to_be_asked_for(
 ) -> None:
     (tmp_path / "enabled").write_text(system)
     monkeypatch.setenv("GLIBC_TUNABLES", tunables)
-    monkeypatch.setattr("platform.libc_ver", lambda: ("glibc", "2.36"))
+    monkeypatch.setattr(os, "confstr", lambda _: "glibc 2.36")
     monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "texturenets", "a b"])
     started: list[list[str]] = []
     monkeypatch.setattr(os, "execv", lambda _, words: started.append(words))
-    use_large_pages(tmp_path / "enabled")
+    use_large_pages(str(tmp_path / "enabled"))
     assert started == ([[sys.executable, "-m", "texturenets", "a b"]] if wanted else [])
     assert os.environ["GLIBC_TUNABLES"] == (wanted or tunables)
 
@@ -39,10 +39,10 @@ def test_the_program_starts_anew_where_pages_have_to_be_asked_for(
 def test_without_such_a_file_nothing_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GLIBC_TUNABLES", "")
     monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", "1")
-    monkeypatch.setattr("platform.libc_ver", lambda: ("glibc", "2.36"))
+    monkeypatch.setattr(os, "confstr", lambda _: "glibc 2.36")
     started: list[list[str]] = []
     monkeypatch.setattr(os, "execv", lambda _, words: started.append(words))
-    use_large_pages(tmp_path / "none")
+    use_large_pages(str(tmp_path / "none"))
     assert started == []
     assert os.environ["GLIBC_TUNABLES"] == ""
 

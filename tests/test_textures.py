@@ -252,7 +252,7 @@ def test_between_two_seeds_noise_keeps_its_distribution(distribution: Any) -> No
     torch.testing.assert_close(frames[-1], draw(model, 32, 40, seed=8))
     steps = [float((a - b).abs().mean()) for a, b in itertools.pairwise(frames)]
     assert min(steps) > 0
-    a, b = (noise.draw([noise.NoiseInput(4, 1, distribution)], [s], 64, 64)[0] for s in (0, 1))
+    a, b = (noise.draw_arrays([noise.NoiseInput(4, 1, distribution)], [s], 64, 64)[0] for s in (0, 1))
     half = textures._mixed(a, b, np.pi / 4, distribution)
     assert abs(float(half.mean() - a.mean())) < 0.02
     assert abs(float(half.std() / a.std()) - 1) < 0.02

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from texturenets import api, image, noise, sizes
+from texturenets import api, image, noise, sizes, textures
 from texturenets.errors import UserError
 from texturenets.graph import IOSpec
 from texturenets.noise import NoiseInput
@@ -118,7 +118,7 @@ def test_the_arithmetic_is_the_packages(ask: Any) -> None:
 def test_samples_are_cut_from_what_is_drawn(ask: Any) -> None:
     facts = IOSpec(stride=16, channels=0, noise=(NoiseInput(1, 1, "uniform"),))
     task = {"call": "sample", "height": 20, "width": 300, "seed": 9}
-    (drawn,) = ask({**task, "facts": {**asdict(facts), "smallest": staticpage.TEXTURE_LEAST}})
+    (drawn,) = ask({**task, "facts": {**asdict(facts), "smallest": textures.SMALLEST}})
     there = np.array(drawn, np.float32).reshape(3, 20, 300)
     np.testing.assert_array_equal(there[1], noise.uniform_array(9, 0, 0, 0, 20, 300, 1)[0])
 

@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from texturenets._version import __version__
-from texturenets.errors import UserError
+from texturenets.errors import MissingError, UserError, install
 
 # Threads of PyTorch's wait for each other asleep. In a loop, as its OpenMP library would have it, they take the time
 # that whatever else runs on the machine needs, and that they need themselves. It is read when torch is imported.
@@ -66,7 +66,12 @@ if not TYPE_CHECKING:  # with it a type checker would take any name for one of t
 
     def __getattr__(name: str) -> Any:
         if name in _WHERE:
-            return getattr(import_module(f"texturenets.{_WHERE[name]}"), name)
+            try:
+                return getattr(import_module(f"texturenets.{_WHERE[name]}"), name)
+            except ModuleNotFoundError as error:
+                if error.name != "torch":
+                    raise
+                raise MissingError(f"{name} needs PyTorch: {install('train')}") from None
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -6,14 +6,21 @@ import ctypes
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from texturenets.errors import UserError, unknown
+from texturenets.errors import MissingError, UserError, install, unknown
 
 if TYPE_CHECKING:
     import torch
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+def require_torch(what: str, extra: str = "train") -> None:
+    """Raise MissingError where PyTorch is not installed, which `what` needs; `extra` brings it."""
+    if find_spec("torch") is None:
+        raise MissingError(f"{what} needs PyTorch: {install(extra)}")
 
 
 def choose(name: str) -> torch.device:
@@ -37,8 +44,11 @@ def choose(name: str) -> torch.device:
 def only_cpu() -> bool:
     """Whether it is plain, without asking torch, that there is nothing but the processor to compute on.
 
-    A driver of NVIDIA's or an Apple machine may mean a graphics card; `choose` knows, and takes a second.
+    Nothing here but PyTorch computes on anything else. A driver of NVIDIA's or an Apple machine may mean a graphics
+    card; `choose` knows, and takes a second.
     """
+    if find_spec("torch") is None:
+        return True
     if sys.platform == "darwin":
         return False
     try:

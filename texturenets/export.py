@@ -7,6 +7,7 @@ import json
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,14 +20,15 @@ from texturenets.files import whole
 from texturenets.graph import IOSpec
 
 TOLERANCE = 1e-3
-"""How far 999 of 1000 values may be from PyTorch's, of a range of 1: a quarter of a step of 8 bits."""
+"""How far 999 of 1000 values may be from the reference's, of a range of 1: a quarter of a step of 8 bits."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """Files written, and how far the first of them is from PyTorch: the largest difference over all `sizes`."""
+    """Files written, and how far the first of them is from `reference`: the largest difference over all `sizes`."""
 
     files: list[Path]
+    reference: str
     sizes: list[tuple[int, int, int]]
     difference: float
 
@@ -119,30 +121,43 @@ def suffix(to: str) -> str:
 def export(path: Path, to: str, out: Path, generator: Callable[..., Any] | str | None = None) -> Exported:
     """Write the model file at `path` as `to`, a key of `FORMATS`, to `out`, and compare it with PyTorch.
 
+    Where PyTorch is not installed it is compared with ONNX Runtime, which takes the graph operation by operation, as
+    the model file has it.
+
     Height, width and batch are free. Of OpenVINO's two files `out` is the description, the weights lie beside
     it. `generator`: as in `texturenets.load`.
 
-    Raises UserError for an unknown format, a network that cannot be converted, where nothing is installed to
-    write or to run the file, and where what was written draws otherwise than PyTorch; then nothing is left.
+    Raises UserError for an unknown format, a network that cannot be converted, where OpenVINO is wanted and not
+    installed, and where what was written draws otherwise than the reference; then nothing is left.
     """
     suffix(to)
     header = modelfile.read_header(path)
     graph, facts = engines.convert(path)
     files, run = FORMATS[to][1](graph, metadata(header, facts), facts, out)
     try:
-        sizes, difference = _compare(path, facts, run, generator)
+        name, reference = _reference(path, generator)
+        sizes, difference = _compare(path, facts, run, name, reference)
     except UserError:
         for file in files:
             file.unlink(missing_ok=True)
         raise
-    return Exported(files, sizes, difference)
+    return Exported(files, name, sizes, difference)
+
+
+def _reference(path: Path, generator: Callable[..., Any] | str | None) -> tuple[str, engines.Engine]:
+    """What exported files are compared with."""
+    if generator is not None or find_spec("torch") is not None:
+        return "PyTorch", engines.load(path, "torch", "cpu", "float32", generator)
+    from texturenets.engines.onnx_engine import ONNXEngine
+
+    model, facts = engines.convert(path, passes=False)
+    return "ONNX Runtime", ONNXEngine(model, facts)
 
 
 def _compare(
-    path: Path, facts: IOSpec, run: Run, generator: Callable[..., Any] | str | None
+    path: Path, facts: IOSpec, run: Run, name: str, reference: engines.Engine
 ) -> tuple[list[tuple[int, int, int]], float]:
-    """Batches, heights and widths tried, and the largest difference from PyTorch."""
-    reference = engines.load(path, "torch", "cpu", "float32", generator)
+    """Batches, heights and widths tried, and the largest difference from `reference`, called `name`."""
     # From two pixels a side at the coarsest scale: one pixel normalized is nothing but rounding errors.
     step, least = facts.stride, max(facts.least, 2 * facts.stride)
     sizes = [
@@ -168,7 +183,7 @@ def _compare(
         # A maximum of four that is decided otherwise moves single values; nothing else may.
         if not np.quantile(difference, 0.999) <= TOLERANCE:
             raise UserError(
-                f"{path}: what was exported differs from PyTorch by {difference.max():.3g} at {width} x {height}"
+                f"{path}: what was exported differs from {name}'s by {difference.max():.3g} at {width} x {height}"
             )
     return sizes, largest
 
@@ -179,13 +194,9 @@ def _uniform(seed: int, shape: tuple[int, int, int, int]) -> NDArray[np.float32]
 
 
 def _runner(path: Path) -> Run:
-    """Runs the ONNX file at `path` by what is installed."""
-    try:
-        import onnxruntime
-    except ImportError:
-        from texturenets.engines import openvino_engine
+    """Runs the ONNX file at `path`."""
+    import onnxruntime
 
-        return _openvino_runner(openvino_engine.core(), path)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     names = [one.name for one in session.get_inputs()]
     return lambda inputs: session.run(None, dict(zip(names, inputs, strict=True)))[0]

@@ -22,7 +22,6 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from texturenets import specs
 from texturenets._version import __version__
 from texturenets.errors import UserError, unknown
 from texturenets.files import whole
@@ -31,8 +30,11 @@ from texturenets.graph import ConversionError, Graph, names_of
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from texturenets import specs
+
 FORMAT = 2  # of the header; a file of another one is refused
 EXTRA = "graph:"  # how the weights begin that the graph has beside the network's own
+CUSTOM = "custom"  # `specs.Custom.name`; the table of networks takes longer to build than a header to read
 ZOO = Path(__file__).parent / "zoo"
 DEEPEST = 16  # objects within one another in a header
 _TYPES = ("F16", "F32", "F64", "I64", "I32", "I16", "I8", "U8", "BOOL")  # of weights
@@ -60,14 +62,19 @@ class Header:
     version: str = __version__
 
     def __post_init__(self) -> None:
-        given = self.generator
-        plain = specs.to_dict(given) if isinstance(given, specs.GeneratorSpec) else given
-        if not isinstance(plain, Mapping) or not isinstance(plain.get("name"), str):
+        plain = self.generator
+        if not isinstance(plain, Mapping):
+            from texturenets import specs
+
+            plain = specs.to_dict(plain) if isinstance(plain, specs.GeneratorSpec) else {}
+        if not isinstance(plain.get("name"), str):
             raise UserError("its generator has no name")
         object.__setattr__(self, "generator", json.loads(json.dumps(plain)))  # lists, as from a file
 
     def spec(self) -> specs.GeneratorSpec:
         """The generator, for those who train on. Raises UserError for one that this version does not know."""
+        from texturenets import specs
+
         return specs.from_dict(self.generator)
 
     def made_by(self, spec: specs.GeneratorSpec) -> bool:
@@ -80,7 +87,7 @@ class Header:
     @property
     def custom(self) -> bool:
         """Whether the network is code of somebody's own."""
-        return bool(self.generator["name"] == specs.Custom.name)
+        return bool(self.generator["name"] == CUSTOM)
 
 
 def save_whole(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:

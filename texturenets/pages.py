@@ -1,18 +1,18 @@
-"""Memory in pages of 2 MB: a picture's maps are gigabytes, which the system hands over, zeroed, page by page."""
+"""Memory in pages of 2 MB: a picture's maps are gigabytes, which the system hands over, zeroed, page by page.
+
+It is done before anything else, so nothing is imported here that takes time.
+"""
 
 from __future__ import annotations
 
 import os
-import platform
 import sys
-from pathlib import Path
-from typing import Final
 
-_TUNABLES: Final = "GLIBC_TUNABLES"
-_LARGE: Final = "glibc.malloc.hugetlb"
+_TUNABLES = "GLIBC_TUNABLES"
+_LARGE = "glibc.malloc.hugetlb"
 
 
-def use_large_pages(system: Path = Path("/sys/kernel/mm/transparent_hugepage/enabled")) -> None:
+def use_large_pages(system: str = "/sys/kernel/mm/transparent_hugepage/enabled") -> None:
     """Start this program anew, with its arguments, for glibc to ask for large pages; return where that is of no use.
 
     glibc reads its settings when a process starts, and no later. `system`: where Linux says whether a program has to
@@ -20,12 +20,20 @@ def use_large_pages(system: Path = Path("/sys/kernel/mm/transparent_hugepage/ena
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # PyTorch asks by itself
     tunables = os.environ.get(_TUNABLES, "")
-    if _LARGE in tunables or not sys.executable or platform.libc_ver()[0] != "glibc":
+    if _LARGE in tunables or not sys.executable or not _by_glibc():
         return
     try:
-        if "[madvise]" not in system.read_text():
-            return
+        with open(system, encoding="ascii") as file:  # noqa: PTH123  pathlib takes longer than the rest
+            if "[madvise]" not in file.read():
+                return
         os.environ[_TUNABLES] = ":".join(filter(None, [tunables, f"{_LARGE}=1"]))
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     except OSError:  # no such file, or nothing can be started: small pages do as well, slower
         return
+
+
+def _by_glibc() -> bool:
+    try:
+        return (os.confstr("CS_GNU_LIBC_VERSION") or "").startswith("glibc")
+    except (AttributeError, ValueError):  # another system, another library
+        return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texturenets import budget, devices, noise, specs
-from texturenets.arrays import A, to_numpy, to_tensor
+from texturenets.arrays import A, to_numpy
 from texturenets.engines import Engine
 from texturenets.errors import UserError
 from texturenets.graph import parse
@@ -315,13 +316,21 @@ def _mixed(a: Array, b: Array, angle: float, distribution: noise.Distribution) -
         return a if angle == 0 else b
     if distribution == "normal":
         return math.cos(angle) * a + math.sin(angle) * b
-    import torch
-
+    places, shares = _normal_shares()
     # Half a step of the 24 bits that the numbers have keeps 0 away from the tail's end.
-    normal = [torch.special.ndtri(to_tensor(x).double() + 2.0**-25) for x in (a, b)]
+    normal = [np.interp(x + 2.0**-25, shares, places) for x in (a.astype(np.float64), b.astype(np.float64))]
     mixed = math.cos(angle) * normal[0] + math.sin(angle) * normal[1]
-    result: Array = torch.special.ndtr(mixed).float().numpy()
-    return result
+    return np.interp(mixed, places, shares).astype(np.float32)
+
+
+@functools.cache
+def _normal_shares() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Places x and the share of a normal distribution below each.
+
+    Between them it is a line up to 1e-9. Numbers of 24 bits lie within 5.5 of the mean, a mixture of two within 8.
+    """
+    places = np.linspace(-8, 8, 2**17)
+    return places, np.array([math.erfc(-x / math.sqrt(2)) / 2 for x in places])
 
 
 def wraps_around(spec: specs.GeneratorSpec) -> bool:

@@ -10,8 +10,7 @@ from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 from texturenets._version import __version__
 from texturenets.cli.common import cluster_words, complain
 from texturenets.cli.streams import Terminated, drop_output, prepare, terminable
-from texturenets.errors import UserError, reason
-from texturenets.pages import use_large_pages
+from texturenets.errors import MissingError, UserError, install, reason
 
 app = App(
     name="texturenets",
@@ -41,8 +40,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0 for success; 2 for a mistake of the user's, in one line on standard error; 130 after Ctrl-C, 143 after SIGTERM.
     """
-    if arguments is None:
-        use_large_pages()
     prepare()
     words = cluster_words(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -74,6 +71,7 @@ def _short(name: str) -> str:
 
 
 def _run(words: Sequence[str]) -> int:
+    """Run a command. Raises UserError, also for one that needs PyTorch where that is not installed."""
     try:
         if not words or words[0] in app.help_flags:
             for name in app:
@@ -81,6 +79,10 @@ def _run(words: Sequence[str]) -> int:
         status = app(words)
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise MissingError(f"{words[0]} needs PyTorch: {install('train')}") from None
     except CycloptsError as error:
         error.verbose = False
         chain = " ".join(["texturenets", *(error.command_chain or ())])

@@ -8,14 +8,14 @@ import json
 import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, cast
 
 from cyclopts import Parameter
 
 from texturenets.errors import UserError
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
     from texturenets.engines import Engine
 
@@ -60,12 +60,36 @@ def engine_note(engine: Engine) -> None:
     print(f"engine: {engine.name}, {engine.precision}", file=sys.stderr)
 
 
-def photo_progress(total: int, quiet: bool, unit: str = "") -> Progress:
+class Hidden:
+    """A progress bar that nobody sees; rich, which draws the others, takes as long to import as a small photo."""
+
+    disable = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def add_task(self, *_: object, **__: object) -> TaskID:
+        """As the bars of rich."""
+        return cast("TaskID", 0)
+
+    def advance(self, *_: object, **__: object) -> None:
+        """As the bars of rich."""
+
+    def update(self, *_: object, **__: object) -> None:
+        """As the bars of rich."""
+
+
+def photo_progress(total: int, quiet: bool, unit: str = "") -> Progress | Hidden:
     """A bar on standard error with photos per minute and the time left, for `total` photos.
 
     `unit`: what is counted by the second, as in "12.0 frames/s". It shows nothing when `quiet`, for a single photo,
     and where standard error is no terminal; `disable` of the result says so.
     """
+    if quiet or total < 2:
+        return Hidden()
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -95,7 +119,7 @@ def photo_progress(total: int, quiet: bool, unit: str = "") -> Progress:
         TimeRemainingColumn(elapsed_when_finished=True),
         console=console,
         redirect_stdout=False,  # rich would send what is printed there to standard error
-        disable=quiet or total < 2 or not console.is_terminal,
+        disable=not console.is_terminal,
     )
 
 

@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from texturenets.arrays import to_numpy
 from texturenets.cli.common import Device, Flag, complain, photo_progress
-from texturenets.errors import UserError, install
+from texturenets.errors import UserError
 
 if TYPE_CHECKING:
     from texturenets.image import Picture
 
-# In scikit-image's own package, so that nothing is fetched. Coffee and cat are CC0, the astronaut is NASA's.
-PHOTOS = ("coffee", "cat", "astronaut")
+# They come with the package (`photos/LICENSES.txt`).
+PHOTOS = [
+    str(Path(__file__).parents[1] / "photos" / f"{name}.jpg") for name in ("coffee", "cat", "astronaut")
+]
 
 
 def demo(
@@ -31,7 +34,7 @@ def demo(
     ----------
     photo
         Photo, pattern or folder; may be given several times [default: coffee, cat and astronaut, three photos
-        in the public domain that come with scikit-image].
+        in the public domain].
     output
         Folder for the pictures and contact-sheet.jpg.
     size
@@ -46,7 +49,7 @@ def demo(
     api.check_options(size, 1.0)
     api.find_style()  # says so where there is none
     styles = [api.load_style(path, device) for path in api.shipped_styles().values()]
-    photos, failed = _own(photo, size) if photo else (_bundled(size), 0)
+    photos, failed = _read(photo or PHOTOS, size)
     names = [style.path.stem for style in styles]
 
     rows, labels = [], []
@@ -54,10 +57,10 @@ def demo(
     with bar:
         task = bar.add_task("demo", total=len(photos) * len(styles))
         for label, picture in photos:
-            row = [picture.rgb]
+            row = [to_numpy(picture.pixels)]
             image.write(output / f"{label}.jpg", picture)
             for name, style in zip(names, styles, strict=True):
-                row.append(style.stylize(picture.rgb))
+                row.append(style.stylize(row[0]))
                 image.write(output / f"{label}-{name}.jpg", row[-1])
                 bar.advance(task)
             rows.append(row)
@@ -68,8 +71,8 @@ def demo(
     return 2 if failed else 0
 
 
-def _own(patterns: list[str], size: int) -> tuple[list[tuple[str, Picture]], int]:
-    """The user's photos with names of their own, no larger than `size`; and how many cannot be read."""
+def _read(patterns: list[str], size: int) -> tuple[list[tuple[str, Picture]], int]:
+    """Photos with names of their own, no larger than `size`; and how many cannot be read."""
     from texturenets import image
 
     result: dict[str, Picture] = {}
@@ -89,26 +92,11 @@ def _own(patterns: list[str], size: int) -> tuple[list[tuple[str, Picture]], int
     return list(result.items()), failed
 
 
-def _bundled(size: int) -> list[tuple[str, Picture]]:
-    """scikit-image's photos, no larger than `size`."""
-    try:
-        from skimage import data
-    except ImportError:
-        raise UserError(
-            "the demo's photos come with scikit-image, which is not installed: "
-            f"{install('demo')}, or give your own with --photo"
-        ) from None
-
-    from texturenets import image
-
-    return [(name, _fitted(image.from_any(getattr(data, name)())[0], size)) for name in PHOTOS]
-
-
 def _fitted(picture: Picture, size: int) -> Picture:
     from texturenets import image, sizes
 
     if max(picture.size) <= size:
         return picture
     fitted = sizes.fit_longer(picture.size, size)
-    alpha = None if picture.alpha is None else image.resize(picture.alpha, fitted)
-    return image.Picture(image.resize(picture.rgb, fitted), alpha, picture.exif, picture.bits)
+    alpha = None if picture.transparency is None else image.resize(to_numpy(picture.transparency), fitted)
+    return image.Picture(image.resize(to_numpy(picture.pixels), fitted), alpha, picture.exif, picture.bits)

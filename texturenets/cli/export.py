@@ -22,7 +22,7 @@ def export(
     runtime: Path | None = None,
     quiet: Flag = False,
 ) -> None:
-    """Write models for other programs, for any height, width and batch, and compare each with PyTorch.
+    """Write models for other programs, for any height, width and batch, and compare each with PyTorch, if installed.
 
     The names of the files are printed, one a line. `--to web` writes a page that any file server can host and that
     runs the models in the browser: photos do not leave it.
@@ -64,7 +64,9 @@ def export(
     for path, out in _plan(paths, output, suffix):
         done = exports.export(path, to, out, generator)
         if not quiet:
-            compared = f"{path.stem}: at most {done.difference:.1e} from PyTorch at {len(done.sizes)} sizes"
+            compared = (
+                f"{path.stem}: at most {done.difference:.1e} from {done.reference} at {len(done.sizes)} sizes"
+            )
             print(compared, file=sys.stderr)
         for file in done.files:
             print(file, flush=True)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import atexit
+import functools
 from typing import TYPE_CHECKING
 
 from texturenets.cli.common import complain
 from texturenets.cli.report import Sparingly
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
     from texturenets.api import Style
 
 
@@ -16,10 +20,6 @@ def follow(style: Style, quiet: bool, *, bar: bool) -> None:
     """Have `style` say what a large picture will take, and with `bar` show how far it is."""
     if quiet:
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
     bars: list[Progress] = []
 
     def stop() -> None:
@@ -31,11 +31,20 @@ def follow(style: Style, quiet: bool, *, bar: bool) -> None:
 
     sparingly, name = Sparingly(), style.name  # not the style, which would hold itself
 
+    @functools.cache
+    def terminal() -> Console:
+        from rich.console import Console  # late: most photos are done by the time that it takes
+
+        return Console(stderr=True)
+
     def progress(share: float) -> None:
+        console = terminal()
         if not bar or not console.is_terminal:
             sparingly(f"{name}: {share:.0%} of the picture")
             return
         if not bars:
+            from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
             shown = Progress(
                 TextColumn(name, markup=False),
                 BarColumn(),

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from texturenets.cli.common import complain, photo_progress
+from texturenets.cli.common import Hidden, complain, photo_progress
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -36,7 +36,7 @@ class Report:
         bar.add_task(name, total=number)
         try:
             with bar:
-                self._bar = None if bar.disable else bar
+                self._bar = None if isinstance(bar, Hidden) or bar.disable else bar
                 yield
         finally:
             self._bar = None

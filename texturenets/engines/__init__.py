@@ -17,7 +17,7 @@ from texturenets import devices, modelfile
 from texturenets.arrays import A
 from texturenets.engines import peak
 from texturenets.engines.cache import Entry
-from texturenets.errors import UserError, install, unknown
+from texturenets.errors import UserError, unknown
 from texturenets.graph import ConversionError, IOSpec
 
 ENGINES: Final = ("auto", "torch", "openvino", "onnx")
@@ -63,8 +63,8 @@ def load(
 ) -> Engine:
     """The network of the model file at `path` on an engine and a device.
 
-    "auto" takes PyTorch where there is a graphics card, else OpenVINO, else ONNX Runtime, else PyTorch, as they
-    are installed; PyTorch where the model has no graph, or one that cannot be converted. `precision`: "auto",
+    "auto" takes PyTorch where there is a graphics card, else OpenVINO, else ONNX Runtime, as they are installed;
+    PyTorch where the model has no graph, or one that cannot be converted. `precision`: "auto",
     "float32", "bf16", "fp16", as far as the engine has it. `generator`: as in `texturenets.load`; PyTorch alone
     runs that code, the others take the graph. `threads`: of the processor, at most
     (None: one for each core); PyTorch has one number for the whole process.
@@ -96,6 +96,10 @@ def load(
         except ConversionError:
             if not auto:
                 raise
+    if device not in ("auto", "cpu"):
+        devices.require_torch(f"--device {device}", "cuda")
+    flags = {"--engine torch": not auto, f"--precision {precision}": precision in ("bf16", "fp16")}
+    devices.require_torch(next((flag for flag, given in flags.items() if given), f"the network of {path}"))
     return _torch(path, "cpu" if on_cpu else device, precision, generator, threads)
 
 
@@ -103,12 +107,7 @@ def _fastest(device: str, on_cpu: bool) -> str:
     """The engine that is installed and fastest on that device."""
     if not on_cpu and (device != "auto" or devices.choose("auto").type != "cpu"):
         return "torch"
-    if find_spec("onnx") is None:  # nothing to convert with
-        return "torch"
-    for name, package in (("openvino", "openvino"), ("onnx", "onnxruntime")):
-        if find_spec(package) is not None:
-            return name
-    return "torch"
+    return "onnx" if find_spec("openvino") is None else "openvino"
 
 
 def _torch(
@@ -168,19 +167,15 @@ def _numbers(kept: bytes | None) -> tuple[float, float] | None:
         return None
 
 
-def convert(path: Path, *, split: bool = False) -> tuple[bytes, IOSpec]:
+def convert(path: Path, *, split: bool = False, passes: bool = True) -> tuple[bytes, IOSpec]:
     """The model file at `path` as an ONNX file, and what its network takes. Raises UserError.
 
-    `split`: made for computing in bf16, as `texturenets.graph.onnx.to_onnx` says.
+    `split`: made for computing in bf16; `passes`: with what makes it faster (`texturenets.graph.onnx.to_onnx`).
     """
-    if find_spec("onnx") is None:
-        raise UserError(
-            f"converting a model needs onnx: {install('onnx')}, or with OpenVINO {install('openvino')}"
-        )
     from texturenets.graph.onnx import to_onnx
 
     graph = modelfile.read_graph(path)
     _check_stride(path, graph.io_spec.stride)
-    model = to_onnx(graph, split=split)
+    model = to_onnx(graph, split=split, passes=passes)
     blocks, alive = peak.numbers(model, graph.io_spec)
     return model.SerializeToString(), replace(graph.io_spec, blocks=blocks, alive=alive)

@@ -10,7 +10,7 @@ import numpy as np
 from texturenets.arrays import A, like, to_numpy
 from texturenets.engines.feeding import feed
 from texturenets.engines.peak import of_graph
-from texturenets.errors import UserError, install
+from texturenets.errors import UserError
 from texturenets.graph import IOSpec
 
 KEPT_PIXELS = 2**20
@@ -31,14 +31,9 @@ class ONNXEngine:
     def __init__(
         self, graph: bytes, facts: IOSpec, precision: str = "auto", threads: int | None = None
     ) -> None:
-        """`graph`: an ONNX file. `threads`: at most (None: one for each core).
+        """`graph`: an ONNX file. `threads`: at most (None: one for each core)."""
+        import onnxruntime
 
-        Raises UserError where ONNX Runtime is not installed.
-        """
-        try:
-            import onnxruntime
-        except ImportError:
-            raise UserError(f"--engine onnx: ONNX Runtime is not installed; {install('onnx')}") from None
         if precision not in ("auto", "float32"):
             raise UserError(f"--precision {precision}: ONNX Runtime computes in float32 here")
         options = onnxruntime.SessionOptions()

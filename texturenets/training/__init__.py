@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from texturenets.errors import UserError, install
+from texturenets.errors import MissingError, install
 
-NEEDED = {"lightning_fabric": "Lightning Fabric", "tensorboard": "TensorBoard", "h5py": "h5py"}
+NEEDED = {
+    "torch": "PyTorch",
+    "lightning_fabric": "Lightning Fabric",
+    "tensorboard": "TensorBoard",
+    "h5py": "h5py",
+}
+
+
+def lacking() -> str:
+    """What keeps this installation from training, with the extra's name; "" where nothing does."""
+    missing = [title for name, title in NEEDED.items() if find_spec(name) is None]
+    return f"training needs {', '.join(missing)}: {install('train')}" if missing else ""
 
 
 def require() -> None:
-    """Raise UserError, with the extra's name, where a package is missing that training takes."""
-    missing = [title for name, title in NEEDED.items() if find_spec(name) is None]
-    if missing:
-        raise UserError(f"training needs {', '.join(missing)}: {install('train')}")
+    """Raise MissingError, with the extra's name, where a package is missing that training takes."""
+    if text := lacking():
+        raise MissingError(text)

@@ -19,6 +19,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from texturenets import __version__
 from texturenets.errors import UserError, unknown
 from texturenets.stroke import parse as parse_stroke
+from texturenets.training import lacking
 from texturenets.web import problems, training_routes
 from texturenets.web.guard import Guard
 from texturenets.web.observe import Observer
@@ -99,6 +100,8 @@ def _trainings(settings: Settings) -> Trainings | None:
         return None
     if settings.models is None:
         raise UserError("--photos is for trainings, whose models go into --models FOLDER: give that too")
+    if text := lacking():
+        raise UserError(f"--photos is for trainings, and {text}")
     try:
         from texturenets.web.trainings import Trainings
     except ImportError:  # fcntl

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from texturenets import image, sizes
 from texturenets.api import Style
-from texturenets.arrays import to_tensor
 from texturenets.errors import UserError, unknown
 from texturenets.stroke import Stroke, ladder
 from texturenets.web.line import Lane, Line, Turn
@@ -206,13 +205,13 @@ class Service:
 
         def draw(model: Any) -> Any:
             if towards is None:
-                return model.sample((width, height), seed=seed, tileable=tileable)
-            return to_tensor(model.mix(height, width, seed, towards, share, tileable=tileable))
+                return image.from_any(model.sample((width, height), seed=seed, tileable=tileable))[0]
+            return image.Picture(model.mix(height, width, seed, towards, share, tileable=tileable))
 
         lane = self.line.lane(height * width)
         async with self.line.time(), lane.turn(name, height * width) as turn:
             drawn = await self._draw(lane, turn, known, height * width, draw)
-            made = await _whole(lane, lambda: image.to_bytes(suffix_path(suffix), image.from_any(drawn)[0]))
+            made = await _whole(lane, lambda: image.to_bytes(suffix_path(suffix), drawn))
         way = "" if towards is None else f"-{towards}-{share:g}"
         return made, media, f"{name}-{seed}{way}{suffix}"
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from texturenets import api, engines, export, modelfile
+from texturenets import api, engines, export, modelfile, textures
 from texturenets.errors import UserError
 from texturenets.files import whole
 from texturenets.graph import IOSpec
@@ -18,13 +18,11 @@ from texturenets.web import runtime
 from texturenets.web.titles import title
 
 PAGE = Path(__file__).parent / "page"
-TEXTURE_LEAST = 256
-"""Pixels of a side of a sample that are drawn at least: `texturenets.textures.SMALLEST`, which needs torch."""
 
 
 def described(header: Header, facts: IOSpec, name: str) -> dict[str, Any]:
     """What the page must know of a model."""
-    smallest = api.SMALLEST if header.kind == "style" else TEXTURE_LEAST
+    smallest = api.SMALLEST if header.kind == "style" else textures.SMALLEST
     return {
         "name": name,
         "title": title(name),

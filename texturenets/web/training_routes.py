@@ -13,6 +13,7 @@ from starlette.responses import FileResponse
 
 from texturenets import image, specs
 from texturenets.errors import UserError
+from texturenets.training import lacking
 from texturenets.training import recipes as all_recipes
 from texturenets.training.configuration import TaskConfig, flag
 from texturenets.web.problems import Problem, documented, note
@@ -92,7 +93,8 @@ def add(
 
     def there() -> Trainings:
         if trainings is None:
-            raise Problem(404, "this service does not train: start it with --models FOLDER --photos FOLDER")
+            how = lacking() or "start it with --models FOLDER --photos FOLDER"
+            raise Problem(404, f"this service does not train: {how}")
         return trainings
 
     async def told(name: str, call: Callable[[Trainings], Any]) -> dict[str, Any]:

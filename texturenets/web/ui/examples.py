@@ -1,9 +1,8 @@
-"""Photos to try the page with: drawn by code, and those in the public domain that scikit-image brings along."""
+"""Photos to try the page with: drawn by code, and those in the public domain that come with the package."""
 
 from __future__ import annotations
 
 import functools
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,7 @@ from PIL import Image
 from texturenets.files import whole
 from texturenets.web.ui import gallery
 
-BROUGHT = {"coffee": "coffee.png", "cat": "chelsea.png", "astronaut": "astronaut.png"}
-"""Files in scikit-image's own package. Coffee and cat are CC0, the astronaut is NASA's."""
+BROUGHT = Path(__file__).parents[2] / "photos"
 
 SIZE = (512, 768)  # (H, W) of what is drawn
 
@@ -25,13 +23,9 @@ def photos() -> list[Path]:
     made = []
     for name, draw in (("hills", _hills), ("fruit", _fruit)):
         made.append(_kept(name, Image.fromarray((255 * draw().clip(0, 1)).astype(np.uint8))))
-    spec = find_spec("skimage")
-    for name, file in BROUGHT.items():
-        for package in (spec and spec.submodule_search_locations) or ():
-            path = Path(package) / "data" / file
-            if path.is_file():
-                with Image.open(path) as picture:
-                    made.append(_kept(name, picture.convert("RGB")))
+    for path in sorted(BROUGHT.glob("*.jpg")):
+        with Image.open(path) as picture:
+            made.append(_kept(path.stem, picture))
     return made
 
 

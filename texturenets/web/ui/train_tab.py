@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
 from pathlib import Path
@@ -12,6 +13,7 @@ import gradio as gr
 from texturenets import specs
 from texturenets.devices import only_cpu
 from texturenets.errors import duration
+from texturenets.training import lacking
 from texturenets.training.configuration import TaskConfig
 from texturenets.web import training_routes
 from texturenets.web.problems import Problem
@@ -40,8 +42,8 @@ PRESETS = {
 }
 ALL, NOTHING = "All photos", "Nothing"
 
-NONE = """<div class="empty"><b>This service does not train.</b><br>Started with a folder for models and one with
-photos to learn on, it does: <code>texturenets serve --models models/ --photos photos/</code></div>"""
+NONE = """<div class="empty"><b>This service does not train.</b><br>{first}Started with a folder for models and one
+with photos to learn on, it does: <code>texturenets serve --models models/ --photos photos/</code></div>"""
 
 
 class TrainTab:
@@ -51,7 +53,8 @@ class TrainTab:
         self.service = service
         self.watch: Watch | None = None
         if trainings is None:
-            gr.HTML(NONE)
+            wanted = html.escape(lacking(), quote=False)
+            gr.HTML(NONE.format(first=f"{wanted[0].upper()}{wanted[1:]}<br>" if wanted else ""))
             return
         self.trainings = trainings
         with gr.Row(equal_height=False):
