@@ -17,7 +17,7 @@ Scaling = Literal["relative", "paper"]
 Precision = Literal["auto", "float32", "bf16", "fp16"]
 Pool = Literal["max", "average"]
 
-VGG_LAYERS = tuple(f"vgg16:relu{n}" for n in ("1_1", "1_2", "2_1", "2_2", "3_1", "3_2", "3_3"))
+VGG_LAYERS = tuple(f"vgg16:relu{n}" for n in ("1_1", "1_2", "2_1", "2_2", "3_1", "3_2", "3_3", "4_1", "4_3"))
 SQUEEZENET_LAYERS = tuple(f"squeezenet1_0:{n}" for n in ("conv1", *(f"fire{i}" for i in range(2, 8))))
 PIXELS = "pixels"
 
@@ -56,7 +56,7 @@ class Run:
     """Steps between two falls, with `step`."""
     warmup: int = 20
     """First steps, over which the rate rises from nothing."""
-    style_layers: tuple[str, ...] = VGG_LAYERS + SQUEEZENET_LAYERS
+    style_layers: tuple[str, ...] = VGG_LAYERS
     """Layers of the texture loss, NETWORK:LAYER, separated by commas."""
     style_weight: float = 1.0
     """Weight of the texture loss."""
@@ -143,7 +143,7 @@ class Run:
 class StyleRun(Run):
     """Everything that decides what `train style` makes of a painting and a folder of photos."""
 
-    content_layers: tuple[str, ...] = ("squeezenet1_0:fire4",)
+    content_layers: tuple[str, ...] = ("vgg16:relu4_2",)
     """Layers of the content loss."""
     content_weight: float = 2.4
     """Weight of the content loss: higher, more photo."""
@@ -196,6 +196,8 @@ class TextureRun(Run):
     """Steps of the optimizer."""
     learning_rate: float = 5e-3
     """Of the optimizer, at its highest."""
+    style_layers: tuple[str, ...] = VGG_LAYERS[:7] + SQUEEZENET_LAYERS
+    """Layers of the texture loss, NETWORK:LAYER, separated by commas."""
     lattice_weight: float = 0.0
     """Weight of the penalty on grids of 2 and 4 pixels. Without it the default network is at half the loss after
     100 steps, and its samples hold few."""

@@ -131,11 +131,15 @@ def optimize(
     if start == "photo" and content is None:
         raise UserError("--start photo wants a photo: give one with --content")
     run = presets.style_preset(preset)
-    if lattice_weight is None:
-        lattice_weight = run.lattice_weight if content else presets.texture_preset(preset).lattice_weight
-    run = dataclasses.replace(
-        run, precision=precision, lattice_weight=lattice_weight, **given(options, runs.StyleRun)
-    )
+    if content is None:  # the loss of `train texture`
+        texture = presets.texture_preset(preset)
+        run = dataclasses.replace(
+            run, style_layers=texture.style_layers, lattice_weight=texture.lattice_weight
+        )
+    chosen_flags = given(options, runs.StyleRun)
+    if lattice_weight is not None:
+        chosen_flags["lattice_weight"] = lattice_weight
+    run = dataclasses.replace(run, precision=precision, **chosen_flags)
     how = Logistics(**given(logistics, Logistics))
     out = output or Path(f"{content.stem}-{style[0].stem}.png" if content else f"{style[0].stem}-texture.png")
     begin = [] if start in (None, "photo", "noise") else [Path(str(start))]
