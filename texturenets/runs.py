@@ -36,11 +36,11 @@ class Run:
     """Longer side of the picture to learn in pixels; 0 keeps its size. Larger gives larger strokes."""
     image_size: int = 256
     """Side in pixels of the squares that the network draws."""
-    batch_size: int = 2
+    batch_size: int = 1
     """Pictures a step, over all processes."""
     accumulate: int = 1
     """Split each batch into this many parts, one after the other: less memory, the same gradient."""
-    steps: int = 3000
+    steps: int = 2000
     """Steps of the optimizer."""
     minutes: float = 0.0
     """Minutes to train for, in place of steps; rates that fall over the run follow the clock. 0: by steps."""
@@ -145,8 +145,8 @@ class StyleRun(Run):
 
     content_layers: tuple[str, ...] = ("vgg16:relu4_2",)
     """Layers of the content loss."""
-    content_weight: float = 2.4
-    """Weight of the content loss: higher, more photo."""
+    content_weight: float = 1.6
+    """Weight of the content loss: at half of it strokes come before things, at twice things before strokes."""
     texture_photos: int = 0
     """Learn texture and content on so many photos, content alone on all (v1's mixed objective); 0: both on all."""
     temporal: float = 0.0

@@ -29,10 +29,10 @@ LAYERS: dict[str, tuple[str, ...]] = {
 }
 """The layers of every network, in the order of evaluation."""
 
-# (texture loss, content loss) where a network alone is asked for. VGG-16: as in the default recipe for styles; VGG-19:
-# Gatys et al., arXiv 1508.06576, section "Methods"; SqueezeNet: all sizes up to fire7, and for the content where maps
-# are an eighth of the picture; random: all sizes for the texture, and for the content the one size that
-# Ustyuzhaninov et al. use in their models of one scale.
+# (texture loss, content loss) where a network alone is asked for. VGG-16: as in the recipe for styles; VGG-19: Gatys
+# et al., arXiv 1508.06576, section "Methods"; SqueezeNet: all modules up to fire7, and for the content the last one
+# before the second pooling; random: all sizes for the texture, and for the content the one size that Ustyuzhaninov
+# et al. use in their models of one scale.
 _RECOMMENDED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "vgg16": (tuple(name.partition(":")[2] for name in VGG_LAYERS), ("relu4_2",)),
     "vgg19": (("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"), ("relu4_2",)),
