@@ -14,7 +14,7 @@ import itertools
 import statistics
 import sys
 
-from bars import PHOTOS, painting, photo, shared
+from bars import PHOTOS, descriptors, painting, photo, shared
 
 from texturenets import api, evaluation, modelfile
 from texturenets.training.trainer_config import TrainerConfig
@@ -37,7 +37,7 @@ def main() -> int:
     parser.add_argument("--styles", nargs="*", default=shipped("style"))
     parser.add_argument("--textures", nargs="*", default=shipped("texture"))
     options = parser.parse_args()
-    how = TrainerConfig(weights=(str(shared() / "descriptors"),), offline=True)
+    how = TrainerConfig(weights=descriptors(), offline=True)
     counts = []
     pairs = [(style, name) for name, style in itertools.product(PHOTOS, options.styles)][: options.pairs]
     for style, name in pairs:

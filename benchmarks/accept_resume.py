@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 
 import torch
-from bars import ROOT, shared, texturenets
+from bars import ROOT, descriptors, shared, texturenets
 from safetensors.torch import load_file
 
 from texturenets import modelfile
@@ -45,7 +45,8 @@ def command(out: Path, content: Path, steps: int, *more: str) -> list[str]:
         ),
         *("--steps", str(steps), "--image-size", "128", "--style-size", "256", "--workers", "1"),
         *("--save-every", str(SAVE_EVERY), "--validate-every", "40", "--pictures-every", "10"),
-        *("--weights", str(shared() / "descriptors"), "--offline", "--quiet", *more),
+        *(f"--weights={folder}" for folder in descriptors()),
+        *("--offline", "--quiet", *more),
     ]
 
 
@@ -173,8 +174,7 @@ def main() -> int:
             "2",
             "--image-size",
             "128",
-            "--weights",
-            shared() / "descriptors",
+            *(f"--weights={folder}" for folder in descriptors()),
             "--offline",
             "--quiet",
         )

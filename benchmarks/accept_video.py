@@ -28,7 +28,7 @@ from pathlib import Path
 import av
 import numpy as np
 from accept_gigapixel import resident
-from bars import PHOTOS, ROOT, judge, painting, photo, shared, texturenets
+from bars import PHOTOS, ROOT, descriptors, judge, painting, photo, shared, texturenets
 
 from texturenets import api
 from texturenets.evaluation import evaluate_films
@@ -117,8 +117,7 @@ def trained(options: argparse.Namespace, folder: Path) -> tuple[Path, Path]:
             ),
             *("--init", options.style, "--steps", str(options.steps), *more),
             *(
-                "--weights",
-                shared() / "descriptors",
+                *(f"--weights={folder}" for folder in descriptors()),
                 "--validate-every",
                 "0",
                 "--image-size",

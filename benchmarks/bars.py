@@ -21,6 +21,11 @@ def shared() -> Path:
     return SHARED
 
 
+def descriptors() -> tuple[str, ...]:
+    """Folders with weights of the descriptor networks, for `--weights`; VGG-16 to its deep layers first."""
+    return (str(shared() / "descriptors/full"), str(shared() / "descriptors"))
+
+
 def photo(name: str) -> Path:
     """The judged photo of that name."""
     return shared() / "images/content/eval" / f"{name}.jpg"

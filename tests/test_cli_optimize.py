@@ -353,3 +353,16 @@ def test_the_penalty_on_grids_has_the_weight_of_trainings(
         "b.png",
     )
     assert asked == [weight, 3.0]
+
+
+def test_a_texture_has_the_layers_of_trainings_of_textures(
+    here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texture = dataclasses.replace(recipes.TEXTURE, style_layers=("vgg16:relu1_1",))
+    monkeypatch.setitem(recipes.TEXTURE_RECIPES, "default", texture)
+    words = here.words("--size", "48", "-o", "recipe.png")
+    at = words.index("--style-layers")
+    status, _, err = tiny.call(*words[:at], *words[at + 2 :])
+    assert status == 0, err
+    named = here.run("--size", "48", "--style-layers", "vgg16:relu1_1", "-o", "named.png")
+    assert (rgb(named) == rgb(Path("recipe.png"))).all()

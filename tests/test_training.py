@@ -229,7 +229,8 @@ def test_a_run_goes_on_for_longer_as_if_it_had_been_asked_for_so_many(
     short = studio.run(steps=2, **flags)
     longer = studio.run("--resume", output=short.model, steps=6, **flags)
     assert longer.status == 0, longer.error
-    assert longer.header.training["run"]["steps"] == 6
+    last = modelfile.read_header(longer.folder / "last.safetensors")
+    assert last.training["run"]["steps"] == 6
     rates = [
         [line["learning_rate"] for line in one.records if "losses" in line and line["step"] > 2]
         for one in (whole, longer)
@@ -450,17 +451,17 @@ def test_what_looks_across_the_batch_is_refused_in_several_processes() -> None:
     with pytest.raises(UserError, match="--batch-size 3 does not divide among 2 processes"):
         check_processes(StyleConfig(batch_size=3), 2)
     for config, name in (
-        (StyleConfig(normalize_gradients=True), "--normalize-gradients"),
-        (StyleConfig(texture_photos=2), "--texture-photos"),
-        (StyleConfig(diversity_weight=1), "--diversity-weight"),
-        (StyleConfig(set=("normalization=batch",)), "normalization=batch"),
+        (StyleConfig(batch_size=2, normalize_gradients=True), "--normalize-gradients"),
+        (StyleConfig(batch_size=2, texture_photos=2), "--texture-photos"),
+        (StyleConfig(batch_size=2, diversity_weight=1), "--diversity-weight"),
+        (StyleConfig(batch_size=2, set=("normalization=batch",)), "normalization=batch"),
     ):
         with pytest.raises(UserError, match=f"{name} looks across the whole batch"):
             check_processes(config, 2)
         check_processes(config, 1)
     with pytest.raises(UserError, match="one process's clock"):
-        check_processes(StyleConfig(minutes=1), 2)
-    check_processes(StyleConfig(), 2)
+        check_processes(StyleConfig(batch_size=2, minutes=1), 2)
+    check_processes(StyleConfig(batch_size=2), 2)
 
 
 # ------------------------------------------------------------------------------------------------- cache

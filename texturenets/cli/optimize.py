@@ -133,12 +133,15 @@ def optimize(
     if start == "photo" and content is None:
         raise UserError("--start photo wants a photo: give one with --content")
     config = recipes.style_recipe(preset)
-    if checkerboard_weight is None:
-        recipe = config if content else recipes.texture_recipe(preset)
-        checkerboard_weight = recipe.checkerboard_weight
-    config = dataclasses.replace(
-        config, precision=precision, checkerboard_weight=checkerboard_weight, **given(options, StyleConfig)
-    )
+    if content is None:  # the losses of `train texture`
+        texture = recipes.texture_recipe(preset)
+        config = dataclasses.replace(
+            config, style_layers=texture.style_layers, checkerboard_weight=texture.checkerboard_weight
+        )
+    chosen = given(options, StyleConfig)
+    if checkerboard_weight is not None:
+        chosen["checkerboard_weight"] = checkerboard_weight
+    config = dataclasses.replace(config, precision=precision, **chosen)
     trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
     out = output or Path(f"{content.stem}-{style[0].stem}.png" if content else f"{style[0].stem}-texture.png")
     begin = [] if start in (None, "photo", "noise") else [Path(str(start))]

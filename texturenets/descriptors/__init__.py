@@ -18,6 +18,7 @@ from texturenets.descriptors import random_filters
 from texturenets.descriptors.networks import PLANS, Conv, Fire, Pool, Step
 from texturenets.descriptors.random_filters import RandomFilters
 from texturenets.errors import UserError, unknown
+from texturenets.runs import VGG_LAYERS
 
 PoolMode = Literal["max", "average"]
 Tap = Callable[[str, Tensor], Tensor]
@@ -28,12 +29,12 @@ LAYERS: dict[str, tuple[str, ...]] = {
 }
 """The layers of every network, in the order of evaluation."""
 
-# (texture loss, content loss) where a network alone is asked for. VGG-16: to relu3_3, as Johnson et al., arXiv
-# 1603.08155, section 3.2, for the content; VGG-19: Gatys et al., arXiv 1508.06576, section "Methods";
-# SqueezeNet: as in the default recipe; random: all sizes for the texture, and for the content the one size that
-# Ustyuzhaninov et al. use in their models of one scale.
+# (texture loss, content loss) where a network alone is asked for. VGG-16: as in the recipe for styles; VGG-19: Gatys
+# et al., arXiv 1508.06576, section "Methods"; SqueezeNet: all modules up to fire7, and for the content the last one
+# before the second pooling; random: all sizes for the texture, and for the content the one size that Ustyuzhaninov
+# et al. use in their models of one scale.
 _RECOMMENDED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "vgg16": (("relu1_1", "relu1_2", "relu2_1", "relu2_2", "relu3_1", "relu3_2", "relu3_3"), ("relu3_3",)),
+    "vgg16": (tuple(name.partition(":")[2] for name in VGG_LAYERS), ("relu4_2",)),
     "vgg19": (("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"), ("relu4_2",)),
     "vgg19_normalised": (("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"), ("relu4_2",)),
     "squeezenet1_0": (("conv1", *(f"fire{i}" for i in range(2, 8))), ("fire4",)),

@@ -20,7 +20,7 @@ Scaling = Literal["relative", "paper"]
 Precision = Literal["auto", "float32", "bf16", "fp16"]
 Pool = Literal["max", "average"]
 
-VGG_LAYERS = tuple(f"vgg16:relu{n}" for n in ("1_1", "1_2", "2_1", "2_2", "3_1", "3_2", "3_3"))
+VGG_LAYERS = tuple(f"vgg16:relu{n}" for n in ("1_1", "1_2", "2_1", "2_2", "3_1", "3_2", "3_3", "4_1", "4_3"))
 SQUEEZENET_LAYERS = tuple(f"squeezenet1_0:{n}" for n in ("conv1", *(f"fire{i}" for i in range(2, 8))))
 
 
@@ -38,11 +38,11 @@ class TaskConfig:
     """Longer side of the style image in pixels; 0 keeps its size. Larger gives larger strokes."""
     image_size: int = 256
     """Side in pixels of the square crops and images that the network is trained on."""
-    batch_size: int = 2
+    batch_size: int = 1
     """Images a step, over all processes."""
     accumulate: int = 1
     """Split each batch into this many microbatches and accumulate their gradient: less memory, the same result."""
-    steps: int = 3000
+    steps: int = 4000
     """Steps of the optimizer."""
     minutes: float = 0.0
     """Minutes to train for, in place of steps; the learning rate schedule follows the clock. 0: by steps."""
@@ -58,7 +58,7 @@ class TaskConfig:
     """With --schedule step: steps between two falls."""
     warmup: int = 20
     """First steps, over which the learning rate rises from 0."""
-    style_layers: tuple[str, ...] = VGG_LAYERS + SQUEEZENET_LAYERS
+    style_layers: tuple[str, ...] = VGG_LAYERS
     """Layers of the style loss, NETWORK:LAYER, separated by commas."""
     style_weight: float = 1.0
     """Weight of the style loss."""
@@ -140,10 +140,10 @@ class TaskConfig:
 class StyleConfig(TaskConfig):
     """Options of `train style`: what it makes of a painting and a folder of photos."""
 
-    content_layers: tuple[str, ...] = ("squeezenet1_0:fire4",)
+    content_layers: tuple[str, ...] = ("vgg16:relu4_2",)
     """Layers of the content loss."""
-    content_weight: float = 2.4
-    """Weight of the content loss: higher, more photo."""
+    content_weight: float = 1.6
+    """Weight of the content loss: at half of it strokes come before things, at twice things before strokes."""
     texture_photos: int = 0
     """Take the style loss on so many photos only, the content loss on all (texture_nets v1); 0: both on all."""
     temporal: float = 0.0
@@ -189,6 +189,8 @@ class TextureConfig(TaskConfig):
     """Steps of the optimizer."""
     learning_rate: float = 5e-3
     """Highest learning rate of the schedule."""
+    style_layers: tuple[str, ...] = VGG_LAYERS[:7] + SQUEEZENET_LAYERS
+    """Layers of the style loss, NETWORK:LAYER, separated by commas."""
     checkerboard_weight: float = 0.0
     """Weight of the penalty on checkerboard artifacts, grids of 2 and 4 pixels. The default network leaves few, and
     without the penalty its loss after 100 steps is half as large."""

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 Kind = Literal["style", "texture"]
 
 KINDS = [("A style, from a painting", "style"), ("A texture, from an exemplar", "texture")]
-QUICK, QUICK_STEPS, QUICK_START = "quick", 1000, "wave"
-"""Our recipe with fewer steps, from a style that is there: a fifth of the time (docs/models.md)."""
+QUICK, QUICK_STEPS, QUICK_START = "quick", 600, "wave"
+"""Our recipe with fewer steps, from a style that is there (docs/models.md)."""
 
 PRESETS = {
     "default": "Ours",
