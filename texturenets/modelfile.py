@@ -324,7 +324,7 @@ def filled(
 
     from texturenets.generators import build
 
-    if not isinstance(spec, specs.Custom):
+    if spec.name != CUSTOM:
         _check_shapes(path, spec, {name: tuple(value.shape) for name, value in state.items()})
     network = build(spec, custom=custom)
     tensors = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}

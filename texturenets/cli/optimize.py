@@ -138,10 +138,10 @@ def optimize(
         config = dataclasses.replace(
             config, style_layers=texture.style_layers, checkerboard_weight=texture.checkerboard_weight
         )
-    chosen = given(options, StyleConfig)
+    flags = given(options, StyleConfig)
     if checkerboard_weight is not None:
-        chosen["checkerboard_weight"] = checkerboard_weight
-    config = dataclasses.replace(config, precision=precision, **chosen)
+        flags["checkerboard_weight"] = checkerboard_weight
+    config = dataclasses.replace(config, precision=precision, **flags)
     trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
     out = output or Path(f"{content.stem}-{style[0].stem}.png" if content else f"{style[0].stem}-texture.png")
     begin = [] if start in (None, "photo", "noise") else [Path(str(start))]
@@ -332,7 +332,7 @@ def _layers(
 
     style, content = config.style_layers, config.content_layers
     if descriptor is not None:
-        usual = descriptors.recommended(descriptor)
+        usual = recipes.layers_of(descriptor)
         style = style if "style_layers" in chosen else usual[0]
         content = content if "content_layers" in chosen else usual[1]
     default = descriptor or "vgg16"

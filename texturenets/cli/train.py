@@ -140,9 +140,9 @@ def _flags(options: Any, kind: type, descriptor: str | None) -> dict[str, Any]:
         raise UserError("--minutes ends a run by the clock, --steps by their number: give one of them")
     if descriptor is None:
         return chosen
-    from texturenets.descriptors import recommended
+    from texturenets.training.recipes import layers_of
 
-    style, content = recommended(descriptor)
+    style, content = layers_of(descriptor)
     usual = {"style_layers": style, "content_layers": content}
     known = {f.name for f in dataclasses.fields(kind)}
     return {**{k: v for k, v in usual.items() if k in known}, **chosen}

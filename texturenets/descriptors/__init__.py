@@ -18,7 +18,6 @@ from texturenets.descriptors import random_filters
 from texturenets.descriptors.networks import PLANS, Conv, Fire, Pool, Step
 from texturenets.descriptors.random_filters import RandomFilters
 from texturenets.errors import UserError, unknown
-from texturenets.runs import VGG_LAYERS
 
 PoolMode = Literal["max", "average"]
 Tap = Callable[[str, Tensor], Tensor]
@@ -28,30 +27,6 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "random": random_filters.LAYERS,
 }
 """The layers of every network, in the order of evaluation."""
-
-# (texture loss, content loss) where a network alone is asked for. VGG-16: as in the recipe for styles; VGG-19: Gatys
-# et al., arXiv 1508.06576, section "Methods"; SqueezeNet: all modules up to fire7, and for the content the last one
-# before the second pooling; random: all sizes for the texture, and for the content the one size that Ustyuzhaninov
-# et al. use in their models of one scale.
-_RECOMMENDED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "vgg16": (tuple(name.partition(":")[2] for name in VGG_LAYERS), ("relu4_2",)),
-    "vgg19": (("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"), ("relu4_2",)),
-    "vgg19_normalised": (("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"), ("relu4_2",)),
-    "squeezenet1_0": (("conv1", *(f"fire{i}" for i in range(2, 8))), ("fire4",)),
-    "squeezenet1_1": (("conv1", *(f"fire{i}" for i in range(2, 8))), ("fire4",)),
-    "random": (random_filters.LAYERS, ("conv11",)),
-}
-
-
-def recommended(network: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """`network:layer` names for the texture loss and the content loss of a run with this network alone.
-
-    Raises UserError, with the nearest known name, for one that does not exist.
-    """
-    if network not in _RECOMMENDED:
-        raise unknown("descriptor network", network, _RECOMMENDED)
-    style, content = (tuple(f"{network}:{name}" for name in names) for names in _RECOMMENDED[network])
-    return style, content
 
 
 def split(layer: str, default: str) -> tuple[str, str]:

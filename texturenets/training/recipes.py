@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 
 from texturenets.errors import unknown
-from texturenets.training.configuration import StyleConfig, TextureConfig
+from texturenets.training.configuration import SQUEEZENET_LAYERS, VGG_LAYERS, StyleConfig, TextureConfig
 
 # Ours, tuned on the photos and paintings that docs/models.md names.
 DEFAULT = StyleConfig()
@@ -102,3 +103,34 @@ def texture_recipe(name: str) -> TextureConfig:
     if name not in TEXTURE_RECIPES:
         raise unknown("preset", name, TEXTURE_RECIPES)
     return TEXTURE_RECIPES[name]
+
+
+def _of(network: str, layers: Iterable[str]) -> tuple[str, ...]:
+    return tuple(f"{network}:{layer.rpartition(':')[2]}" for layer in layers)
+
+
+# Layers of the style loss and of the content loss where one descriptor network alone is asked for. VGG-16: as in the
+# default recipe; VGG-19: Gatys et al., arXiv 1508.06576, section "Methods"; SqueezeNet: all modules up to fire7, and
+# for the content the last one before the second pooling; random: all sizes for the style, and for the content the one
+# size that Ustyuzhaninov et al. use in their models of one scale.
+RANDOM_SIZES = (3, 5, 7, 11, 15, 23, 37, 55)  # of the filters in pixels: section 2 of the paper
+_GATYS = tuple(f"relu{block}_1" for block in range(1, 6))
+LAYERS: dict[str, tuple[tuple[str, ...], str]] = {
+    "vgg16": (VGG_LAYERS, "relu4_2"),
+    "vgg19": (_GATYS, "relu4_2"),
+    "vgg19_normalised": (_GATYS, "relu4_2"),
+    "squeezenet1_0": (SQUEEZENET_LAYERS, "fire4"),
+    "squeezenet1_1": (SQUEEZENET_LAYERS, "fire4"),
+    "random": (tuple(f"conv{size}" for size in RANDOM_SIZES), "conv11"),
+}
+
+
+def layers_of(network: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """`network:layer` names for the style loss and the content loss of a training with this network alone.
+
+    Raises UserError, with the nearest known name, for one that does not exist.
+    """
+    if network not in LAYERS:
+        raise unknown("descriptor network", network, LAYERS)
+    style, content = LAYERS[network]
+    return _of(network, style), _of(network, [content])
