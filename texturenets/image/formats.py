@@ -6,6 +6,8 @@ import functools
 import glob
 import os
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 
 from PIL import Image
@@ -33,6 +35,8 @@ _FORMATS = {
     ".pgm": "PPM",
 }
 
+_PLUGINS = ("Avif", "Bmp", "Gif", "Jpeg", "Png", "Ppm", "Tiff", "WebP")
+
 _WRITTEN = {"JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIF", "BMP"}  # GIF has 256 colours, PPM no profile
 
 
@@ -45,8 +49,10 @@ def known_formats() -> dict[str, str]:
         pass
     else:
         pillow_heif.register_heif_opener()
-    known = Image.registered_extensions()
-    return {suffix: name for suffix, name in _FORMATS.items() if suffix in known}
+    for plugin in _PLUGINS:  # and not all of Pillow's, as `Image.registered_extensions` would
+        with suppress(ImportError):
+            import_module(f"PIL.{plugin}ImagePlugin")
+    return {suffix: name for suffix, name in _FORMATS.items() if suffix in Image.EXTENSION}
 
 
 def suffixes() -> set[str]:
