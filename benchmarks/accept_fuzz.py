@@ -33,13 +33,19 @@ from typing import Any, Final
 import numpy as np
 import torch
 
+from texturenets.generators import network_files
+from texturenets.generators.johnson import Johnson
+from texturenets.generators.network_files import spec_of
+from texturenets.generators.residual import Residual
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 import published
 
-from texturenets import conversion, modelfile, readers, specs
+from texturenets import conversion, modelfile, readers
 from texturenets.errors import UserError
-from texturenets.generators import build, flops
+from texturenets.generators import build
+from texturenets.generators.arithmetic import flops
 
 SECONDS: Final = 2.0
 BYTES: Final = 1 << 30
@@ -74,8 +80,8 @@ def originals(folder: Path) -> dict[str, list[bytes]]:
         made["pth"].append(buffer.getvalue())
 
     target = folder / "model.safetensors"
-    for generator in (specs.Residual(channels=4, blocks=1), specs.Johnson(channels=2, blocks=1)):
-        modelfile.save(
+    for generator in (Residual(channels=4, blocks=1), Johnson(channels=2, blocks=1)):
+        network_files.save(
             build(generator), modelfile.Header(name="a", kind="style", generator=generator), target
         )
         made.setdefault("safetensors", []).append(target.read_bytes())
@@ -250,12 +256,12 @@ def attempt(path: Path, kind: str) -> str:
     try:
         if kind in ("t7", "pth", "onnx"):
             made = conversion.convert(path)
-            network = build(made.header.spec())
+            network = build(spec_of(made.header))
             network.load_state_dict(made.state)
             run(network)
             outcome = "model"
         elif kind == "safetensors":
-            network, _ = modelfile.load(path)
+            network, _ = network_files.load(path)
             run(network)
             outcome = "model"
         else:

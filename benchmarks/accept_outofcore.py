@@ -19,8 +19,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from texturenets import modelfile, specs
-from texturenets.generators import build
+from texturenets import modelfile
+from texturenets.generators import build, make_spec, network_files
 from texturenets.generators.trace import trace
 from texturenets.outofcore.regions import Region
 from texturenets.outofcore.run import Job, Plan, run
@@ -33,9 +33,9 @@ LARGEST, MEAN, PERCENTILE = 1.0, 0.5, 3.0  # in 255ths
 def network_of(name: str) -> nn.Module:
     """The network of a shipped style, or one of a kind of generator with weights drawn."""
     if name in modelfile.shipped():
-        return modelfile.load(modelfile.shipped()[name])[0]
+        return network_files.load(modelfile.shipped()[name])[0]
     torch.manual_seed(0)
-    network = build(specs.make(name)).eval().requires_grad_(False)
+    network = build(make_spec(name)).eval().requires_grad_(False)
     with torch.inference_mode():
         spread = network(picture(128)).std()
     if spread < 0.1:

@@ -24,7 +24,7 @@ import torch
 from bars import ROOT, descriptors, shared, texturenets
 from safetensors.torch import load_file
 
-from texturenets import modelfile
+from texturenets.generators import network_files
 from texturenets.training import checkpoint
 
 SAVE_EVERY = 5
@@ -55,7 +55,7 @@ def whole(folder: Path) -> int:
     for path in folder.glob("*.safetensors"):
         load_file(path)
         if path.name != checkpoint.NAME:
-            modelfile.load(path)
+            network_files.load(path)
     return checkpoint.read_state(folder).step if (folder / checkpoint.NAME).exists() else -1
 
 

@@ -15,13 +15,16 @@ from pathlib import Path
 
 import torch
 
-from texturenets import api, generators, modelfile, specs
+from texturenets import api, generators, modelfile
 from texturenets.engines.torch_engine import TorchEngine
+from texturenets.generators import SPECS, GeneratorSpec
+from texturenets.generators.reference import REFERENCE
+from texturenets.generators.residual import Residual
 
 NARROW = {"channels": 4, "blocks": 1, "skip_channels": 2}
 
 
-def narrow(spec: specs.GeneratorSpec) -> specs.GeneratorSpec:
+def narrow(spec: GeneratorSpec) -> GeneratorSpec:
     """`spec` with few channels and blocks."""
     changes = {}
     for field in dataclasses.fields(spec):
@@ -38,12 +41,10 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    known: dict[str, specs.GeneratorSpec] = {"residual": specs.Residual()}
-    known |= {name: narrow(spec) for name, spec in specs.REFERENCE.items()}
+    known: dict[str, GeneratorSpec] = {"residual": Residual()}
+    known |= {name: narrow(spec) for name, spec in REFERENCE.items()}
     known |= {
-        name: narrow(cls())
-        for name, cls in specs.SPECS.items()
-        if name not in ("custom", "graph", "residual")
+        name: narrow(cls()) for name, cls in SPECS.items() if name not in ("custom", "graph", "residual")
     }
     failed = 0
     for name, spec in known.items():

@@ -24,7 +24,7 @@ from bars import of_models, texturenets
 from torch import Tensor
 
 from texturenets import api, measures, noise
-from texturenets.textures import Texture, wraps_around
+from texturenets.textures import Texture
 
 WITHIN = 0.02
 
@@ -48,7 +48,7 @@ def main() -> int:
     missed = []
     for name in options.models:
         texture = api.load_texture(name)
-        if not wraps_around(texture.header.spec()):
+        if not texture.periodic:
             print(f"{name}: its network does not wrap around")
             return 1
         sums = {axis: [0.0, 0.0] for axis in ("x", "y")}

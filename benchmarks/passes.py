@@ -11,28 +11,30 @@ from typing import Any
 import numpy as np
 import torch
 
-from texturenets import modelfile, noise, specs
+from texturenets import modelfile, noise
 from texturenets.engines.onnx_engine import ONNXEngine
 from texturenets.engines.openvino_engine import OpenVINOEngine
-from texturenets.generators import build
+from texturenets.generators import GeneratorSpec, build
+from texturenets.generators.encoder_decoder import Skip
+from texturenets.generators.johnson import Johnson
+from texturenets.generators.pyramid import Pyramid
+from texturenets.generators.reference import REFERENCE
 from texturenets.generators.trace import trace
 from texturenets.graph import Graph
 from texturenets.graph.onnx import to_onnx
 from texturenets.graph.passes import PROCESSOR, optimize
 
-PUBLISHED: dict[str, specs.GeneratorSpec] = {
-    "pytorch/examples": specs.Johnson(
-        upsampling="nearest", decoder_norm=True, exit_kernel=9, padding="reflect"
-    ),
-    "master/johnson": specs.REFERENCE["master/johnson"],
-    "diversity/johnson": specs.REFERENCE["diversity/johnson"],
-    "diversity/johnson_bilinear": specs.REFERENCE["diversity/johnson_bilinear"],
-    "master/pyramid": specs.REFERENCE["master/pyramid"],
+PUBLISHED: dict[str, GeneratorSpec] = {
+    "pytorch/examples": Johnson(upsampling="nearest", decoder_norm=True, exit_kernel=9, padding="reflect"),
+    "master/johnson": REFERENCE["master/johnson"],
+    "diversity/johnson": REFERENCE["diversity/johnson"],
+    "diversity/johnson_bilinear": REFERENCE["diversity/johnson_bilinear"],
+    "master/pyramid": REFERENCE["master/pyramid"],
     # As published they normalize with the statistics of what they draw.
-    "texture_nets_v1/pyramid": specs.Pyramid(
+    "texture_nets_v1/pyramid": Pyramid(
         padding="circular", activation="leaky_relu", photo=False, noise_depth=3
     ),
-    "texture_nets_v1/skip": specs.Skip(),
+    "texture_nets_v1/skip": Skip(),
 }
 """Networks that others published, with random weights."""
 

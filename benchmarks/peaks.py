@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from texturenets.generators import make_spec, network_files
+
 NETWORKS: dict[str, dict[str, Any]] = {
     "residual": {},
     "johnson": {},
@@ -55,14 +57,14 @@ def _status(key: str) -> int:
 def _one(name: str, engine: str, precision: str, side: int) -> tuple[float, float]:
     import torch
 
-    from texturenets import engines, modelfile, noise, specs
+    from texturenets import engines, modelfile, noise
     from texturenets.generators import build
 
     torch.manual_seed(0)
-    spec = type(specs.make(name))(**NETWORKS[name])
+    spec = type(make_spec(name))(**NETWORKS[name])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
-        modelfile.save(build(spec), modelfile.Header(name=name, kind="style", generator=spec), path)
+        network_files.save(build(spec), modelfile.Header(name=name, kind="style", generator=spec), path)
         made = engines.load(path, engine, "cpu", precision)
     facts = made.facts
 

@@ -47,11 +47,13 @@ from texturenets.engines.onnx_engine import ONNXEngine
 from texturenets.engines.openvino_engine import OpenVINOEngine, no_telemetry
 from texturenets.engines.openvino_engine import core as openvino_core
 from texturenets.engines.torch_engine import TorchEngine
-from texturenets.generators import build
+from texturenets.generators import GeneratorSpec, build
+from texturenets.generators.johnson import Johnson
+from texturenets.generators.layers import PaddedConv
+from texturenets.generators.pyramid import Pyramid
+from texturenets.generators.residual import Residual
 from texturenets.generators.trace import trace
 from texturenets.graph.onnx import to_onnx
-from texturenets.layers import PaddedConv
-from texturenets.specs import GeneratorSpec, Johnson, Pyramid, Residual
 from texturenets.training.memory import keep_freed_memory
 
 # The peer's network in our words

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 from torch import nn
 
-from texturenets.generators import build
-from texturenets.specs import (
-    FullyConnected,
-    GeneratorSpec,
-    Graph,
-    Johnson,
-    Multiscale,
-    Pyramid,
-    Pyramid2,
-    Residual,
-    Skip,
-    SkipNoise,
-    SkipUnpool,
-)
+from texturenets.generators import GeneratorSpec, build
+from texturenets.generators.encoder_decoder import Skip, SkipNoise, SkipUnpool
+from texturenets.generators.fully_connected import FullyConnected
+from texturenets.generators.graph import GraphSpec as Graph
+from texturenets.generators.johnson import Johnson
+from texturenets.generators.multiscale import Multiscale
+from texturenets.generators.pyramid import Pyramid, Pyramid2
+from texturenets.generators.residual import Residual
 
 TINY = Residual(channels=8, blocks=1)
 NOISY = Graph(

@@ -13,17 +13,21 @@ from torch import Tensor, nn
 
 import texturenets
 from texturenets import api, image, modelfile
+from texturenets.engines.primitives import Padding
 from texturenets.engines.torch_engine import TorchEngine
 from texturenets.errors import UserError
-from texturenets.generators import build
+from texturenets.generators import GeneratorSpec, build, network_files
+from texturenets.generators.johnson import Johnson
+from texturenets.generators.network_files import spec_of
+from texturenets.generators.pyramid import Pyramid
+from texturenets.generators.residual import Residual
 from texturenets.modelfile import Header
-from texturenets.specs import GeneratorSpec, Johnson, Padding, Pyramid, Residual
 
 TINY = Residual(channels=8, blocks=1)
 
 
 def save(path: Path, spec: GeneratorSpec = TINY, kind: Any = "style") -> Path:
-    modelfile.save(build(spec), Header(name=path.stem, kind=kind, generator=spec), path)
+    network_files.save(build(spec), Header(name=path.stem, kind=kind, generator=spec), path)
     return path
 
 
@@ -121,7 +125,7 @@ def test_a_batch_is_many_pictures_alone(style: api.Style) -> None:
 
 
 def test_it_is_the_network_of_the_file(style: api.Style) -> None:
-    network, _ = modelfile.load(style.path)
+    network, _ = network_files.load(style.path)
     photo = torch.rand(1, 3, 64, 96)
     mirrored = nn.functional.pad(photo, (16,) * 4, "reflect")
     with torch.no_grad():  # with gradients, instance normalization rounds otherwise
@@ -245,7 +249,7 @@ def test_in_pieces_seed_level_and_margin_are_the_same(
 
 def test_header_and_name(style: api.Style) -> None:
     assert style.name == "tiny"
-    assert style.header.spec() == TINY
+    assert spec_of(style.header) == TINY
     assert (style.engine.name, style.engine.precision) == ("torch", "float32")
 
 

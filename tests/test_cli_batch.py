@@ -19,12 +19,12 @@ from texturenets import api, image, modelfile
 from texturenets.cli import main, report
 from texturenets.cli.batch import planned
 from texturenets.cli.report import Report
-from texturenets.generators import build
+from texturenets.generators import build, network_files
+from texturenets.generators.residual import Residual
 from texturenets.image import formats
 from texturenets.modelfile import Header
 from texturenets.outofcore import limits
 from texturenets.outofcore.limits import Options
-from texturenets.specs import Residual
 
 TINY = Residual(channels=8, blocks=0)
 
@@ -35,7 +35,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     zoo = tmp_path / "zoo"
     for name in ("wave", "plain"):
         header = Header(name=name, kind="style", generator=TINY)
-        modelfile.save(build(TINY), header, zoo / f"{name}.safetensors")
+        network_files.save(build(TINY), header, zoo / f"{name}.safetensors")
     monkeypatch.setattr(modelfile, "ZOO", zoo)
     work = tmp_path / "work"
     work.mkdir()

@@ -15,9 +15,9 @@ from PIL import Image
 from texturenets import modelfile
 from texturenets._version import __version__
 from texturenets.cli import main
-from texturenets.generators import build
+from texturenets.generators import build, network_files
+from texturenets.generators.residual import Residual
 from texturenets.modelfile import Header
-from texturenets.specs import Residual
 
 TINY = Residual(channels=8, blocks=1)
 
@@ -32,7 +32,7 @@ def zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def save(path: Path, **facts: object) -> None:
     settings = {"name": path.stem, "kind": "style", "generator": TINY, **facts}
-    modelfile.save(build(TINY), Header(**settings), path)  # type: ignore[arg-type]
+    network_files.save(build(TINY), Header(**settings), path)  # type: ignore[arg-type]
 
 
 def test_list(zoo: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,9 +10,11 @@ from PIL import Image
 
 from texturenets import modelfile, textures
 from texturenets.cli import main
-from texturenets.generators import build
+from texturenets.generators import GeneratorSpec, build, network_files
+from texturenets.generators.fully_connected import FullyConnected
+from texturenets.generators.multiscale import Multiscale
+from texturenets.generators.residual import Residual
 from texturenets.modelfile import Header
-from texturenets.specs import FullyConnected, GeneratorSpec, Multiscale, Residual
 
 TINY = Multiscale(channels=(4, 4, 3), noise_depth=2)
 VECTOR = FullyConnected(noise_depth=8, hidden=6, channels=(6, 4))
@@ -29,7 +31,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ]
     for name, kind, spec in models:
         header = Header(name=name, kind=kind, generator=spec)  # type: ignore[arg-type]
-        modelfile.save(build(spec), header, zoo / f"{name}.safetensors")
+        network_files.save(build(spec), header, zoo / f"{name}.safetensors")
     monkeypatch.setattr(modelfile, "ZOO", zoo)
     monkeypatch.setattr(textures, "SMALLEST", 32)  # what is drawn at least, and cut: quicker
     work = tmp_path / "work"

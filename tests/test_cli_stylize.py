@@ -17,9 +17,12 @@ from texturenets.cli import main
 from texturenets.cli.common import download_progress, photo_progress
 from texturenets.cli.plan import plan_of as plan
 from texturenets.errors import UserError
-from texturenets.generators import build
+from texturenets.generators import GeneratorSpec, build, network_files
+from texturenets.generators.encoder_decoder import SkipNoise
+from texturenets.generators.graph import GraphSpec as Graph
+from texturenets.generators.johnson import Johnson
+from texturenets.generators.residual import Residual
 from texturenets.modelfile import Header
-from texturenets.specs import GeneratorSpec, Graph, Johnson, Residual, SkipNoise
 
 TINY = Residual(channels=8, blocks=1)
 GPS = {1: "N", 2: (51.0, 30.0, 0.0)}
@@ -30,7 +33,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder, and two shipped styles, `plain` and `wave`."""
     zoo = tmp_path / "zoo"
     for name in ("wave", "plain"):
-        modelfile.save(
+        network_files.save(
             build(TINY), Header(name=name, kind="style", generator=TINY), zoo / f"{name}.safetensors"
         )
     monkeypatch.setattr(modelfile, "ZOO", zoo)
@@ -130,8 +133,8 @@ def test_many_photos_and_one_model(
     photo("album/b.png", (9, 40))
     photo("c.webp")
     loads = []
-    load = modelfile.load
-    monkeypatch.setattr(modelfile, "load", lambda path, *more: loads.append(path) or load(path, *more))
+    load = network_files.load
+    monkeypatch.setattr(network_files, "load", lambda path, *more: loads.append(path) or load(path, *more))
     assert main(["stylize", "album", "*.webp", "-o", "done", "-s", "wave", "--engine", "torch"]) == 0
     output = capsys.readouterr()
     assert output.out.splitlines() == ["done/a-wave.jpg", "done/b-wave.png", "done/c-wave.webp"]
@@ -385,7 +388,7 @@ def test_a_folder_with_its_folders(here: Path, capsys: pytest.CaptureFixture[str
 
 def noisy(spec: GeneratorSpec) -> Path:
     path = Path("noisy.safetensors")
-    modelfile.save(build(spec), Header(name="noisy", kind="style", generator=spec), path)
+    network_files.save(build(spec), Header(name="noisy", kind="style", generator=spec), path)
     return path
 
 

@@ -32,11 +32,11 @@ from texturenets.cluster.manifest import Job, Manifest, Outcome
 from texturenets.cluster.places import Folder, Photo
 from texturenets.cluster.worker import DEATHS, Ask, Journal, Task, Worker
 from texturenets.errors import UserError
-from texturenets.generators import build
+from texturenets.generators import build, network_files
+from texturenets.generators.residual import Residual
 from texturenets.image import formats
 from texturenets.modelfile import Header
 from texturenets.outofcore.limits import Options
-from texturenets.specs import Residual
 
 TINY = Residual(channels=8, blocks=1)
 CASES: tuple[tuple[dict[str, Any], int | None, str], ...] = (
@@ -163,7 +163,7 @@ def test_photos_in_a_folder(tmp_path: Path) -> None:
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder, and a shipped style, `s`; temporary files go beside it."""
-    modelfile.save(
+    network_files.save(
         build(TINY), Header(name="s", kind="style", generator=TINY), tmp_path / "zoo/s.safetensors"
     )
     monkeypatch.setattr(modelfile, "ZOO", tmp_path / "zoo")

@@ -13,11 +13,12 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
-from texturenets import modelfile
 from texturenets.conversion import Converted, convert, detect
 from texturenets.errors import UserError
-from texturenets.generators import build
-from texturenets.specs import Graph, Johnson
+from texturenets.generators import build, network_files
+from texturenets.generators.graph import GraphSpec as Graph
+from texturenets.generators.johnson import Johnson
+from texturenets.generators.network_files import spec_of
 
 TRANSFORMER = Johnson(
     channels=4, blocks=2, padding="reflect", upsampling="nearest", decoder_norm=True, exit_kernel=9
@@ -25,7 +26,7 @@ TRANSFORMER = Johnson(
 
 
 def draw(converted: Converted, x: Tensor) -> Tensor:
-    network = build(converted.header.spec()).eval()
+    network = build(spec_of(converted.header)).eval()
     network.load_state_dict(converted.state)
     with torch.no_grad():
         y: Tensor = network(x)
@@ -62,7 +63,7 @@ def test_pytorch_examples_is_our_johnson(tmp_path: Path, old: bool, layout: str)
     else:
         torch.save(state, path, _use_new_zipfile_serialization=layout == "zip")
     converted = convert(path)
-    assert converted.header.spec() == TRANSFORMER
+    assert spec_of(converted.header) == TRANSFORMER
     assert converted.header.kind == "style"
     x = torch.rand(1, 3, 24, 32)
     wanted = transformer_net(state, x * 255) / 255
@@ -72,7 +73,7 @@ def test_pytorch_examples_is_our_johnson(tmp_path: Path, old: bool, layout: str)
 def test_a_prefix_does_not_matter(tmp_path: Path) -> None:
     state = {f"module.{k}": v for k, v in published.transformer_net().items()}
     torch.save({"epoch": 2, "state_dict": state}, tmp_path / "a.pth")
-    assert convert(tmp_path / "a.pth").header.spec() == TRANSFORMER
+    assert spec_of(convert(tmp_path / "a.pth").header) == TRANSFORMER
 
 
 @pytest.mark.parametrize("name", ["in5.bias", "res2.conv1.conv2d.bias"])
@@ -133,7 +134,7 @@ def test_fast_style_transfer(tmp_path: Path, layout: str) -> None:
     converted = convert(path)
     assert converted.header.name == "wave"
     assert converted.tried == (layout == "raw")
-    assert isinstance(converted.header.spec(), Graph)
+    assert isinstance(spec_of(converted.header), Graph)
     x = torch.rand(1, 3, 24, 16)
     wanted = fast_style_transfer(variables, x * 255) / 255
     torch.testing.assert_close(draw(converted, x), wanted, rtol=0, atol=1e-4)
@@ -333,7 +334,7 @@ def test_the_model_file_keeps_single_precision(tmp_path: Path) -> None:
     torch.save(published.transformer_net(), tmp_path / "a.pth")
     converted = convert(tmp_path / "a.pth")
     converted.save(tmp_path / "a.safetensors")
-    network, header = modelfile.load(tmp_path / "a.safetensors")
+    network, header = network_files.load(tmp_path / "a.safetensors")
     assert header == converted.header
     for name, value in network.state_dict().items():
         assert torch.equal(value, converted.state[name])

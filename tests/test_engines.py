@@ -19,25 +19,29 @@ import torch.nn.functional as F
 from networks import FROM_NOISE, NOISY, REST, SPECS, TINY, network
 from torch import Tensor, nn
 
-from texturenets import api, devices, engines, modelfile, noise, specs
+from texturenets import api, devices, engines, noise
 from texturenets.engines import cache, openvino_engine
+from texturenets.engines.executor import GraphNetwork
 from texturenets.engines.onnx_engine import ONNXEngine
 from texturenets.engines.openvino_engine import OpenVINOEngine
+from texturenets.engines.primitives import InstanceNorm
 from texturenets.engines.torch_engine import GRAPHS, TorchEngine
 from texturenets.errors import UserError
-from texturenets.generators.graph import GraphGenerator
+from texturenets.generators import GeneratorSpec, make_spec, network_files
+from texturenets.generators.custom import Custom
+from texturenets.generators.graph import GraphSpec
+from texturenets.generators.johnson import Johnson
+from texturenets.generators.pyramid import Pyramid
+from texturenets.generators.residual import Residual
 from texturenets.generators.trace import trace
 from texturenets.graph import Graph, IOSpec
 from texturenets.graph.onnx import to_onnx
-from texturenets.layers import InstanceNorm
 from texturenets.modelfile import Header
 from texturenets.noise import NoiseInput
-from texturenets.specs import GeneratorSpec, Johnson, Pyramid, Residual
-from texturenets.specs import Graph as GraphSpec
 
 
 def save(path: Path, spec: GeneratorSpec = TINY, kind: Any = "style") -> Path:
-    modelfile.save(network(spec), Header(name=path.stem, kind=kind, generator=spec), path)
+    network_files.save(network(spec), Header(name=path.stem, kind=kind, generator=spec), path)
     return path
 
 
@@ -114,14 +118,14 @@ def test_traps_of_openvino_are_avoided() -> None:
 
 def test_the_smallest_size_needs_no_second_reflection() -> None:
     deep = GraphSpec(nodes=("photo", "pad 0 amount=9:9:9:9 mode=reflect", "crop 1 amount=9:9:9:9"))
-    assert trace(network(deep)).io_spec == IOSpec(1, 10)
+    assert trace(network(deep)).io_spec == IOSpec(1, 10, periodic=True)
     assert trace(network(Pyramid(channels=1, scales=4, padding="reflect"))).io_spec.least == 16
     assert trace(network(Residual(channels=4, blocks=1))).io_spec.margin == 16
     assert (
         trace(network(Residual(channels=4, blocks=1, padding="circular"))).io_spec.margin == 0
     )  # wraps around
     assert trace(network(FROM_NOISE)).io_spec == IOSpec(
-        2, 2, 0, (NoiseInput(3, 1, "uniform"), NoiseInput(4, 2, "uniform"))
+        2, 2, 0, (NoiseInput(3, 1, "uniform"), NoiseInput(4, 2, "uniform")), periodic=True
     )
 
 
@@ -175,9 +179,9 @@ def test_auto_runs_by_pytorch_what_has_no_graph(tmp_path: Path) -> None:
     file.write_text(
         "from torch import nn\nclass Sorted(nn.Module):\n    def forward(self, x): return x.sort(dim=3).values\n"
     )
-    spec = specs.make(f"{file}:Sorted")
+    spec = make_spec(f"{file}:Sorted")
     path = tmp_path / "a.safetensors"
-    modelfile.save(Sorted(), Header(name="a", kind="style", generator=spec), path)
+    network_files.save(Sorted(), Header(name="a", kind="style", generator=spec), path)
     assert engines.load(path, device="cpu", generator=f"{file}:Sorted").name == "torch"
     reason = (
         r"a\.safetensors cannot be taken into a graph: the step 'sort' at Sorted; --engine torch runs it$"
@@ -190,9 +194,9 @@ def test_auto_runs_by_pytorch_what_has_no_graph(tmp_path: Path) -> None:
 
 def test_a_network_of_ones_own_runs_without_its_code(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
-    spec = specs.Custom(target="gone.py:Own")
+    spec = Custom(target="gone.py:Own")
     net = Own().eval()
-    modelfile.save(net, Header(name="a", kind="style", generator=spec), path, "float32")
+    network_files.save(net, Header(name="a", kind="style", generator=spec), path, "float32")
     x = np.random.default_rng(0).random((1, 3, 24, 32), np.float32)
     expected = TorchEngine(net)(x)
     for engine in ("torch", "onnx", "openvino"):
@@ -246,7 +250,7 @@ NAMED = (
 def test_inputs_with_names(tmp_path: Path) -> None:
     graph = Graph.from_dict({"nodes": list(NAMED)})
     path = tmp_path / "a.safetensors"
-    modelfile.save(GraphGenerator(graph), Header(name="a", kind="style", generator=TINY), path)
+    network_files.save(GraphNetwork(graph), Header(name="a", kind="style", generator=TINY), path)
     random = np.random.default_rng(0)
     photo = random.random((2, 3, 8, 12), np.float32)
     maps = [random.random((2, 1, 4, 6), np.float32), random.random((2, 3, 8, 12), np.float32)]
@@ -262,7 +266,7 @@ def test_inputs_with_names(tmp_path: Path) -> None:
     for engine in (
         ONNXEngine(model, facts),
         OpenVINOEngine(model, facts, "float32"),
-        TorchEngine(GraphGenerator(graph)),
+        TorchEngine(GraphNetwork(graph)),
     ):
         assert np.allclose(engine(photo, maps, given), want, atol=1e-6), engine.name
         assert np.allclose(engine(photo, maps, inputs=dict(reversed(given.items()))), want, atol=1e-6)

@@ -13,9 +13,10 @@ import torch
 
 from texturenets import api, evaluation, measures, textures
 from texturenets.errors import UserError
+from texturenets.generators.multiscale import Multiscale
+from texturenets.generators.residual import Residual
 from texturenets.losses import build
 from texturenets.modelfile import Header
-from texturenets.specs import Multiscale, Residual
 from texturenets.training import recipes
 from texturenets.training.configuration import StyleConfig, TextureConfig, from_dict, to_dict
 

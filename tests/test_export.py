@@ -13,14 +13,16 @@ from PIL import Image
 
 import texturenets as tn
 import texturenets.graph
-from texturenets import engines, export, modelfile
+from texturenets import engines, export
 from texturenets.cli import main
 from texturenets.engines import openvino_engine
+from texturenets.engines.executor import GraphNetwork
 from texturenets.errors import UserError
-from texturenets.generators import build, custom
-from texturenets.generators.graph import GraphGenerator
+from texturenets.generators import GeneratorSpec, build, custom, network_files
+from texturenets.generators.custom import Custom
+from texturenets.generators.graph import GraphSpec as Graph
+from texturenets.generators.residual import Residual
 from texturenets.modelfile import Header
-from texturenets.specs import Custom, GeneratorSpec, Graph, Residual
 
 TINY = Residual(channels=8, blocks=1)
 TEXTURE = Graph(
@@ -30,7 +32,7 @@ TEXTURE = Graph(
 
 def save(path: Path, spec: GeneratorSpec = TINY, kind: Any = "style") -> Path:
     header = Header(name="a tiny one", kind=kind, generator=spec, licence="CC0-1.0")
-    modelfile.save(build(spec), header, path)
+    network_files.save(build(spec), header, path)
     return path
 
 
@@ -116,7 +118,7 @@ def test_inputs_with_names_are_compared_too(tmp_path: Path, to: str) -> None:
     )
     path, out = tmp_path / "a.safetensors", tmp_path / f"a{export.suffix(to)}"
     header = Header(name="a", kind="style", generator=Custom(target="gone.py:Net"))
-    modelfile.save(GraphGenerator(graph), header, path)
+    network_files.save(GraphNetwork(graph), header, path)
     made = export.export(path, to, out)
     assert made.difference < 1e-6
     if to == "onnx":
@@ -175,7 +177,7 @@ def test_a_convolution_of_ones_own_that_mirrors(tmp_path: Path, capsys: pytest.C
         target = f"{tmp_path / 'own.py'}:{name}"
         network, source = custom.load(target)
         header = Header(name=name, kind="style", generator=Custom(target=target, source=source))
-        modelfile.save(network(), header, tmp_path / f"{name}.safetensors")
+        network_files.save(network(), header, tmp_path / f"{name}.safetensors")
     words = ["export", "--to", "onnx", "-o", str(tmp_path / "out.onnx"), "--generator"]
     assert main([*words, f"{tmp_path / 'own.py'}:Net", str(tmp_path / "Net.safetensors")]) == 0
     assert "at 5 sizes" in capsys.readouterr().err

@@ -13,9 +13,14 @@ import tiny
 import torch
 from PIL import Image
 
-from texturenets import data, modelfile, specs
+from texturenets import data, modelfile
 from texturenets.cli import app
 from texturenets.errors import UserError
+from texturenets.generators import make_spec, network_files
+from texturenets.generators.custom import Custom
+from texturenets.generators.network_files import spec_of
+from texturenets.generators.pyramid import Pyramid
+from texturenets.generators.reference import REFERENCE
 from texturenets.losses.total_variation import reference_variation
 from texturenets.training import recipes
 from texturenets.training.configuration import StyleConfig, TaskConfig, TextureConfig
@@ -297,7 +302,7 @@ def test_defaults_here_are_those_of_the_default_recipe(section: str) -> None:
         elif name == "snapshot_every":
             assert row.default == str(getattr(how, name)), flag
         elif name == "set":
-            spec = specs.make(run.generator, run.settings)
+            spec = make_spec(run.generator, run.settings)
             key = row.here.split()[1].partition("=")[0]
             assert row.default == getattr(spec, key), flag
         elif name == "normalize_gradients":
@@ -331,7 +336,7 @@ def test_presets_are_the_programs_defaults_field_by_field(name: str, lua: dict[s
     run = dataclasses.asdict(recipes.style_recipe(name))
     assert set(run) - set(wanted) == {"val_share"}  # the program holds nothing out and validates nothing
     assert {k: v for k, v in run.items() if k in wanted} == wanted
-    assert specs.make(run["generator"], run["set"]) == specs.REFERENCE["master/johnson"]
+    assert make_spec(run["generator"], run["set"]) == REFERENCE["master/johnson"]
 
 
 V1 = {  # which field stands for a flag of texture_train.lua, where it is not the one above
@@ -363,7 +368,7 @@ def test_presets_for_textures_are_the_programs_defaults_field_by_field(
     fields = dataclasses.asdict(run)
     assert set(fields) - set(wanted) == {"generator", "set"}
     assert {k: v for k, v in fields.items() if k in wanted} == wanted
-    assert specs.make(run.generator, run.settings) == specs.REFERENCE["texture_nets_v1/pyramid"]
+    assert make_spec(run.generator, run.settings) == REFERENCE["texture_nets_v1/pyramid"]
 
 
 def test_total_variation_of_the_presets_has_the_gradient_of_the_lua_file() -> None:
@@ -572,9 +577,9 @@ TRAINER_ALONE = {"weights", "offline", "device", "workers", "init", "engine"}
 TEXTURE: dict[str, Change] = {
     **{f.name: STYLE[f.name] for f in dataclasses.fields(TaskConfig) if f.name not in ALONE},
     "generator": Change(
-        lambda r: r.header.spec(),
+        lambda r: spec_of(r.header),
         {"generator": "pyramid", "set": ["channels=1", "scales=2"]},
-        then=specs.Pyramid(channels=1, scales=2, photo=False, noise_depth=2, padding="circular"),
+        then=Pyramid(channels=1, scales=2, photo=False, noise_depth=2, padding="circular"),
     ),
     "set": Change(lambda r: len(r.weights), {"set": ["channels=6,4"]}),
     "noise_depth": Change(
@@ -728,7 +733,7 @@ def test_workers_decode_the_same_photos(
 def test_init_starts_from_that_models_weights(studio: tiny.Studio, trained: Run) -> None:
     first = trained(seed=1)
     after = trained(init=str(first.model), learning_rate=1e-9, **ONE)
-    start = modelfile.load(first.model)[0].state_dict()
+    start = network_files.load(first.model)[0].state_dict()
     for name, value in after.weights.items():
         torch.testing.assert_close(value, start[name.removeprefix("network.")], rtol=0, atol=1e-6)
     assert after.losses != trained(learning_rate=1e-9, **ONE).losses
@@ -833,8 +838,8 @@ def test_a_generator_of_ones_own_is_trained(studio: tiny.Studio, trained: Run) -
         "from torch import nn\n\n\nclass Mine(nn.Sequential):\n    def __init__(self, kernel=3):\n"
         "        super().__init__(nn.Conv2d(3, 3, kernel, padding=kernel // 2), nn.Sigmoid())\n"
     )
-    spec = trained(generator=f"{file}:Mine", set=["kernel=5"]).header.spec()
-    assert isinstance(spec, specs.Custom)
+    spec = spec_of(trained(generator=f"{file}:Mine", set=["kernel=5"]).header)
+    assert isinstance(spec, Custom)
     assert spec.options == ("kernel=5",)
 
 

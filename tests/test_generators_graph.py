@@ -9,17 +9,17 @@ import torch
 import torch.nn.functional as F
 
 from texturenets import noise
+from texturenets.engines.executor import GraphNetwork
 from texturenets.errors import UserError
 from texturenets.generators import build
-from texturenets.generators.graph import GraphGenerator
+from texturenets.generators.graph import GraphSpec as Graph
 from texturenets.graph import Node, line, parse, shapes
 from texturenets.noise import NoiseInput
-from texturenets.specs import Graph
 
 
-def graph(*lines: str) -> GraphGenerator:
+def graph(*lines: str) -> GraphNetwork:
     network = build(Graph(nodes=lines))
-    assert isinstance(network, GraphGenerator)
+    assert isinstance(network, GraphNetwork)
     return network.eval()
 
 
@@ -85,7 +85,7 @@ def test_sizes_are_known_before_anything_is_built() -> None:
 
 
 def _layers(parsed: tuple[Node, ...]) -> list[torch.nn.Module]:
-    from texturenets.generators.graph import _layer
+    from texturenets.engines.executor import _layer
 
     return [_layer(node, parsed[node.sources[0]].channels if node.sources else 0) for node in parsed]
 

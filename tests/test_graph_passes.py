@@ -13,12 +13,13 @@ from networks import SPECS, network
 from onnx import helper
 from torch import Tensor, nn
 
-from texturenets import kernels, layers, noise, specs
+from texturenets import kernels, noise
+from texturenets.engines.executor import GraphNetwork
 from texturenets.engines.onnx_engine import ONNXEngine
 from texturenets.engines.openvino_engine import OpenVINOEngine
-from texturenets.engines.torch_engine import TorchEngine, on_card
-from texturenets.generators import build
-from texturenets.generators.graph import GraphGenerator
+from texturenets.engines.torch_engine import TorchEngine, executed
+from texturenets.generators import GeneratorSpec, build, layers
+from texturenets.generators.pyramid import Pyramid
 from texturenets.generators.trace import trace
 from texturenets.graph import Graph
 from texturenets.graph.onnx import to_onnx
@@ -124,7 +125,7 @@ def test_only_the_last_convolution_is_taken_in_squares() -> None:
             if a.name == "kernel_shape"] == [[3, 3], [1, 1]]  # fmt: skip
 
 
-def drawn(spec: specs.GeneratorSpec, sizes: tuple[tuple[int, int], ...], engine: Any) -> onnx.ModelProto:
+def drawn(spec: GeneratorSpec, sizes: tuple[tuple[int, int], ...], engine: Any) -> onnx.ModelProto:
     """The graph of a network fed by noise alone; `engine` gives with it what PyTorch gives in float64."""
     torch.manual_seed(1)
     net = build(spec).eval()
@@ -145,7 +146,7 @@ def test_a_doubled_map_beside_one_that_is_not(padding: Any, engine: str) -> None
     """In the second join 8 channels of 12 are doubled: that pays. In the first 4 of 8 are: that does not."""
     if engine == "openvino":
         pytest.importorskip("openvino")
-    spec = specs.Pyramid(photo=False, noise_depth=2, scales=3, channels=4, padding=padding)
+    spec = Pyramid(photo=False, noise_depth=2, scales=3, channels=4, padding=padding)
     made = ONNXEngine if engine == "onnx" else lambda *given: OpenVINOEngine(*given, precision="float32")
     least = 4 if padding != "reflect" else 8
     found = kinds(drawn(spec, ((least, least), (8, 20), (36, 24)), made))
@@ -158,7 +159,7 @@ def test_a_doubled_map_beside_one_that_is_not(padding: Any, engine: str) -> None
 def test_every_generator_is_the_same_function_after_all_passes(name: str, passes: Any) -> None:
     net = network(SPECS[name]).double()
     graph = trace(net)
-    executed = GraphGenerator(optimize(graph, passes)).double().eval()
+    executed = GraphNetwork(optimize(graph, passes)).double().eval()
     side = max(2 * graph.stride, graph.io_spec.least, 16)
     size = (graph.stride, graph.stride) if graph.fixed else (side, side + graph.stride)
     x = torch.rand(2, 3, *size, dtype=torch.float64) if graph.photo else None
@@ -201,7 +202,7 @@ def test_a_large_convolution_of_few_channels_takes_squares(
     made = optimize(graph, [few_input_conv])
     assert ("conv", 64) in wide(made)
     x = torch.rand(2, 3, *sides, dtype=torch.float64)
-    nets = [GraphGenerator(one).double().eval() for one in (graph, made, optimize(graph, CARD))]
+    nets = [GraphNetwork(one).double().eval() for one in (graph, made, optimize(graph, CARD))]
     with torch.no_grad():
         want, *found = [net(x) for net in nets]
     for y in found:
@@ -252,8 +253,7 @@ def test_on_a_card_networks_are_their_graphs(name: str, monkeypatch: pytest.Monk
         return (torch.relu(y) if relu else y).to(x.dtype)
 
     rectified: list[bool] = []
-    card = on_card(net)
-    assert isinstance(card, GraphGenerator)
+    card = executed(graph, on_card=True)
     monkeypatch.setattr(kernels, "suit", lambda x: isinstance(x, Tensor))
     monkeypatch.setattr(kernels, "instance_norm", norm)
     monkeypatch.setattr(

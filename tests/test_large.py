@@ -14,14 +14,14 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from texturenets import api, image, large, modelfile
+from texturenets import api, image, large
 from texturenets.cli import main
 from texturenets.errors import UserError
-from texturenets.generators import build
+from texturenets.generators import build, network_files
+from texturenets.generators.residual import Residual
 from texturenets.modelfile import Header
 from texturenets.outofcore import limits
 from texturenets.outofcore.regions import Region
-from texturenets.specs import Residual
 
 pytest.importorskip("pyvips", exc_type=ImportError)
 
@@ -39,7 +39,7 @@ def pixels(height: int = 90, width: int = 70, channels: int = 3, seed: int = 0) 
 def model(tmp_path: Path) -> Path:
     """A model file."""
     path = tmp_path / "tiny.safetensors"
-    modelfile.save(build(TINY), Header(name="tiny", kind="style", generator=TINY), path)
+    network_files.save(build(TINY), Header(name="tiny", kind="style", generator=TINY), path)
     return path
 
 

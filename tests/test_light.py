@@ -22,10 +22,11 @@ from PIL import Image
 from test_bare import PROGRAM
 from webservice import opened, photo
 
-from texturenets import modelfile, textures
-from texturenets.generators import build
+from texturenets import textures
+from texturenets.generators import build, network_files
+from texturenets.generators.multiscale import Multiscale
+from texturenets.generators.residual import Residual
 from texturenets.modelfile import Header
-from texturenets.specs import Multiscale, Residual
 
 tinyfilm = pytest.importorskip("tinyfilm", exc_type=ImportError)
 
@@ -135,7 +136,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("grain", "texture", Multiscale(channels=(4, 4, 3), noise_depth=2, noise="uniform")),
     ):
         header = Header(name=name, kind=kind, generator=spec)  # type: ignore[arg-type]
-        modelfile.save(build(spec), header, here / f"{name}.safetensors")
+        network_files.save(build(spec), header, here / f"{name}.safetensors")
     tiny.picture(here / "a.png", 0, (24, 18))
     for i in range(3):
         tiny.picture(here / f"photos/{i}.png", i)

@@ -13,10 +13,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from texturenets import noise, specs
+from texturenets import noise
 from texturenets.errors import UserError
 from texturenets.generators import build
+from texturenets.generators.encoder_decoder import Skip, SkipUnpool
+from texturenets.generators.graph import GraphSpec
+from texturenets.generators.johnson import Johnson
+from texturenets.generators.multiscale import Multiscale
+from texturenets.generators.pyramid import Pyramid, Pyramid2
 from texturenets.generators.refined import Refined
+from texturenets.generators.residual import Residual
 from texturenets.generators.trace import trace
 from texturenets.outofcore import plan as planning
 from texturenets.outofcore.regions import Region, merge, wrapped
@@ -26,32 +32,30 @@ from texturenets.outofcore.spool import HalfMap, OverflowedError, Spool, choose_
 from texturenets.outofcore.staged import Staged
 
 SMALL = {
-    "residual": specs.Residual(channels=8, blocks=2),
-    "residual_zero": specs.Residual(channels=8, blocks=1, padding="zero"),
-    "residual_replicate": specs.Residual(channels=8, blocks=1, padding="replicate"),
-    "residual_circular": specs.Residual(channels=8, blocks=1, padding="circular"),
-    "residual_plain": specs.Residual(channels=8, blocks=1, normalization="none"),
-    "residual_batch": specs.Residual(channels=8, blocks=1, normalization="batch"),
-    "johnson": specs.Johnson(channels=4, blocks=2),
-    "johnson_full4": specs.Johnson(
-        channels=4, blocks=1, upsampling="full4", padding="circular", exit_kernel=9
-    ),
-    "johnson_nearest": specs.Johnson(channels=4, blocks=1, upsampling="nearest", decoder_norm=True),
-    "johnson_start": specs.Johnson(channels=4, blocks=1, input_norm=True, down_padding="zero"),
-    "johnson_down": specs.Johnson(channels=4, blocks=1, size="small_down", upsampling="bilinear"),
-    "johnson_noise": specs.Johnson(channels=4, blocks=1, noise_depth=2, output="bounded"),
-    "pyramid": specs.Pyramid(channels=4, scales=3),
-    "pyramid_bilinear": specs.Pyramid(channels=4, scales=3, upsampling="bilinear", padding="circular"),
-    "pyramid_noise": specs.Pyramid(channels=4, scales=3, noise_depth=2, output="clamped"),
-    "residual_noise": specs.Residual(channels=8, blocks=1, noise_depth=2, noise="normal", padding="circular"),
-    "pyramid2": specs.Pyramid2(channels=(4, 4, 8), photo=True),
-    "skip": specs.Skip(channels=(4, 8), skip_channels=2, photo=True, level_noise=2),
-    "skip_unpool": specs.SkipUnpool(channels=(4, 8), skip_channels=2),
-    "skip_unpool_noise": specs.SkipUnpool(channels=(4, 8), skip_channels=2, noise_depth=2, output="bounded"),
-    "multiscale_texture": specs.Multiscale(channels=(4, 6, 6)),
-    "skip_texture": specs.Skip(channels=(4, 8), skip_channels=2, level_noise=2, padding="circular"),
-    "johnson_texture": specs.Johnson(channels=4, blocks=1, photo=False, noise_depth=3, input_norm=True),
-    "graph": specs.Graph(
+    "residual": Residual(channels=8, blocks=2),
+    "residual_zero": Residual(channels=8, blocks=1, padding="zero"),
+    "residual_replicate": Residual(channels=8, blocks=1, padding="replicate"),
+    "residual_circular": Residual(channels=8, blocks=1, padding="circular"),
+    "residual_plain": Residual(channels=8, blocks=1, normalization="none"),
+    "residual_batch": Residual(channels=8, blocks=1, normalization="batch"),
+    "johnson": Johnson(channels=4, blocks=2),
+    "johnson_full4": Johnson(channels=4, blocks=1, upsampling="full4", padding="circular", exit_kernel=9),
+    "johnson_nearest": Johnson(channels=4, blocks=1, upsampling="nearest", decoder_norm=True),
+    "johnson_start": Johnson(channels=4, blocks=1, input_norm=True, down_padding="zero"),
+    "johnson_down": Johnson(channels=4, blocks=1, size="small_down", upsampling="bilinear"),
+    "johnson_noise": Johnson(channels=4, blocks=1, noise_depth=2, output="bounded"),
+    "pyramid": Pyramid(channels=4, scales=3),
+    "pyramid_bilinear": Pyramid(channels=4, scales=3, upsampling="bilinear", padding="circular"),
+    "pyramid_noise": Pyramid(channels=4, scales=3, noise_depth=2, output="clamped"),
+    "residual_noise": Residual(channels=8, blocks=1, noise_depth=2, noise="normal", padding="circular"),
+    "pyramid2": Pyramid2(channels=(4, 4, 8), photo=True),
+    "skip": Skip(channels=(4, 8), skip_channels=2, photo=True, level_noise=2),
+    "skip_unpool": SkipUnpool(channels=(4, 8), skip_channels=2),
+    "skip_unpool_noise": SkipUnpool(channels=(4, 8), skip_channels=2, noise_depth=2, output="bounded"),
+    "multiscale_texture": Multiscale(channels=(4, 6, 6)),
+    "skip_texture": Skip(channels=(4, 8), skip_channels=2, level_noise=2, padding="circular"),
+    "johnson_texture": Johnson(channels=4, blocks=1, photo=False, noise_depth=3, input_norm=True),
+    "graph": GraphSpec(
         nodes=(
             "photo",
             "noise channels=2 stride=2 distribution=normal scale=0.3",
@@ -269,7 +273,7 @@ def test_what_is_kept_is_written_before_it_is_read() -> None:
 
 
 def test_the_shipped_kind_keeps_tens_of_bytes_a_pixel_not_hundreds() -> None:
-    plan = Plan(trace(build(specs.Residual())), (2048, 2048))
+    plan = Plan(trace(build(Residual())), (2048, 2048))
     assert 8 <= plan.disk / 2048**2 <= 40
 
 

@@ -18,6 +18,7 @@ from texturenets.budget import Budget
 from texturenets.engines import peak, torch_engine
 from texturenets.engines.torch_engine import TorchEngine
 from texturenets.errors import UserError
+from texturenets.generators import network_files
 from texturenets.graph import IOSpec
 from texturenets.outofcore.pieces import Pieces
 
@@ -88,7 +89,7 @@ def test_pytorch_tells_by_a_small_picture(capfd: pytest.CaptureFixture[str]) -> 
 def test_a_network_of_a_stride_beyond_all_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     network = nn.Identity()
     network.stride = 2**70  # type: ignore[assignment]
-    monkeypatch.setattr(modelfile, "load", lambda *_: (network, None))
+    monkeypatch.setattr(network_files, "load", lambda *_: (network, None))
     path = modelfile.find("wave")
     with pytest.raises(UserError, match=f"multiples of {2**70} pixels"):
         engines.load(path, "torch", "cpu")

@@ -20,6 +20,7 @@ from torch import Tensor
 
 import texturenets as tn
 from texturenets import modelfile
+from texturenets.generators import network_files
 from texturenets.losses import Features, Loss, Targets
 from texturenets.losses.own import OwnLoss
 from texturenets.training import checkpoint, start
@@ -222,7 +223,7 @@ def test_a_loss_of_ones_own_is_learned_logged_and_known_by_name(studio: tiny.Stu
     assert lines[-1]["validation"]["brightness"] > 0
     assert modelfile.read_header(mine).training["losses"] == ["brightness"]
     assert modelfile.read_header(plain).training["losses"] == []
-    weights = [modelfile.load(path)[0].state_dict() for path in (plain, mine)]
+    weights = [network_files.load(path)[0].state_dict() for path in (plain, mine)]
     assert any(not torch.equal(value, weights[1][key]) for key, value in weights[0].items())
     longer = config(steps=3)
     with pytest.raises(tn.UserError, match="what changed: losses"):

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from texturenets import squares
 from texturenets.descriptors import build as build_descriptors
+from texturenets.engines.primitives import Padding, pad
 from texturenets.generators import build
-from texturenets.layers import PaddedConv, double, pad
-from texturenets.specs import Johnson, Padding
+from texturenets.generators.johnson import Johnson
+from texturenets.generators.layers import PaddedConv, double
 
 PADDINGS: tuple[Padding, ...] = get_args(Padding)
 

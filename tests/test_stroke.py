@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from texturenets import api, image, modelfile, stroke
+from texturenets import api, image, stroke
 from texturenets.errors import UserError
-from texturenets.generators import build
+from texturenets.generators import build, network_files
 from texturenets.generators.refined import Refined
+from texturenets.generators.residual import Residual
 from texturenets.modelfile import Header
-from texturenets.specs import Residual
 
 TINY = Residual(channels=8, blocks=1)
 
@@ -61,7 +61,7 @@ def test_the_same_as_a_part_of_the_network() -> None:
 
 def test_a_painting_with_larger_strokes(tmp_path: Path) -> None:
     path = tmp_path / "tiny.safetensors"
-    modelfile.save(build(TINY), Header(name="tiny", kind="style", generator=TINY), path)
+    network_files.save(build(TINY), Header(name="tiny", kind="style", generator=TINY), path)
     style = api.load(path, "cpu", engine="torch")
     photo = image.resize(torch.rand(1, 3, 12, 16), (192, 256))
     plain, large = style.stylize(photo), style.stylize(photo, stroke=2)

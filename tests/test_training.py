@@ -28,6 +28,7 @@ from torch import Tensor
 from texturenets import data, modelfile
 from texturenets.cli import train
 from texturenets.errors import UserError
+from texturenets.generators import network_files
 from texturenets.losses import Objective
 from texturenets.training import cache, callbacks, checkpoint, setup
 from texturenets.training import trainer as trainer_module
@@ -152,7 +153,7 @@ def test_resumed_is_as_if_never_interrupted(
     assert same(tensors(last), tensors(whole))
     state, reference = checkpoint.read_state(last.folder), checkpoint.read_state(whole.folder)
     assert (state.step, state.best, state.best_step) == (7, reference.best, reference.best_step)
-    weights, expected = (modelfile.load(r.model)[0].state_dict() for r in (last, whole))
+    weights, expected = (network_files.load(r.model)[0].state_dict() for r in (last, whole))
     assert same(weights, expected)
 
 
@@ -631,7 +632,7 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_what_was_good(
     assert "last.safetensors" in result.error
     assert not result.model.exists()
     assert checkpoint.read_state(result.folder).step == 2
-    last, header = modelfile.load(result.folder / "last.safetensors")
+    last, header = network_files.load(result.folder / "last.safetensors")
     assert header.training["step"] == 2
     assert all(torch.isfinite(p).all() for p in last.parameters())
 
@@ -677,7 +678,7 @@ def test_a_disk_that_fills_up_keeps_the_checkpoint_before(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         save(*what)
 
-    monkeypatch.setattr(safetensors.torch, "save_file", filling)
+    monkeypatch.setattr(network_files, "save_file", filling)
     result = studio.run(steps=5, save_every=1, validate_every=0)
     assert result.status == 2
     assert "No space left on device" in result.error.splitlines()[-1]

@@ -13,7 +13,8 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
-from texturenets import api, data, modelfile
+from texturenets import api, data
+from texturenets.generators import network_files
 from texturenets.losses import Objective
 from texturenets.training import checkpoint
 from texturenets.training.trainer import Trainer
@@ -91,7 +92,7 @@ def test_several_exemplars_are_one_texture(studio: tiny.Studio) -> None:
 def test_init_starts_from_another_texture(studio: tiny.Studio) -> None:
     first = studio.texture(seed=1)
     after = studio.texture(init=str(first.model), learning_rate=1e-9, steps=1)
-    start = modelfile.load(first.model)[0].state_dict()
+    start = network_files.load(first.model)[0].state_dict()
     for name, value in after.weights.items():
         torch.testing.assert_close(value, start[name.removeprefix("network.")], rtol=0, atol=1e-6)
 

@@ -12,6 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from texturenets.generators import network_files
+from texturenets.generators.residual import Residual
+
 av = pytest.importorskip("av", reason="the extra `video` is not installed")
 
 import tinyfilm  # noqa: E402  needs PyAV
@@ -21,7 +24,6 @@ from texturenets.cli import film as cli_film  # noqa: E402
 from texturenets.cli import main  # noqa: E402
 from texturenets.generators import build  # noqa: E402
 from texturenets.modelfile import Header  # noqa: E402
-from texturenets.specs import Residual  # noqa: E402
 from texturenets.video.films import Film  # noqa: E402
 from texturenets.video.frame import Fit  # noqa: E402
 from texturenets.video.numbered import in_order  # noqa: E402
@@ -33,7 +35,9 @@ TINY = Residual(channels=8, blocks=1)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder, and a shipped style `plain`."""
     zoo = tmp_path / "zoo"
-    modelfile.save(build(TINY), Header(name="plain", kind="style", generator=TINY), zoo / "plain.safetensors")
+    network_files.save(
+        build(TINY), Header(name="plain", kind="style", generator=TINY), zoo / "plain.safetensors"
+    )
     monkeypatch.setattr(modelfile, "ZOO", zoo)
     work = tmp_path / "work"
     work.mkdir()

@@ -17,9 +17,10 @@ import pytest
 
 from texturenets import api, image, noise, sizes, textures
 from texturenets.errors import UserError
+from texturenets.generators import network_files
+from texturenets.generators.residual import Residual
 from texturenets.graph import IOSpec
 from texturenets.noise import NoiseInput
-from texturenets.specs import Residual
 from texturenets.web import runtime, staticpage
 
 TESTS = Path(__file__).parent
@@ -138,13 +139,14 @@ def test_the_folder_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     pytest.importorskip("onnx")
     import hashlib
 
-    from texturenets import modelfile
     from texturenets.generators import build
     from texturenets.modelfile import Header
 
     spec = Residual(channels=8, blocks=1)
     model = tmp_path / "tiny.safetensors"
-    modelfile.save(build(spec), Header(name="tiny", kind="style", generator=spec, licence="CC0-1.0"), model)
+    network_files.save(
+        build(spec), Header(name="tiny", kind="style", generator=spec, licence="CC0-1.0"), model
+    )
     tgz = package(tmp_path)
     with pytest.raises(UserError, match="hash"):
         staticpage.write([model], tmp_path / "page", tgz)

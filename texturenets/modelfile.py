@@ -12,8 +12,7 @@ import io
 import json
 import math
 import struct
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,20 +23,18 @@ from safetensors import SafetensorError, safe_open
 
 from texturenets._version import __version__
 from texturenets.errors import UserError, unknown
-from texturenets.files import whole
 from texturenets.graph import ConversionError, Graph, names_of
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
-    from texturenets import specs
 
 FORMAT = 2  # of the header; a file of another one is refused
 EXTRA = "graph:"  # how the weights begin that the graph has beside the network's own
-CUSTOM = "custom"  # `specs.Custom.name`; the table of networks takes longer to build than a header to read
+CUSTOM = "custom"  # the name of every network that is somebody's own code
 ZOO = Path(__file__).parent / "zoo"
 DEEPEST = 16  # objects within one another in a header
-_TYPES = ("F16", "F32", "F64", "I64", "I32", "I16", "I8", "U8", "BOOL")  # of weights
+TYPES = ("F16", "F32", "F64", "I64", "I32", "I16", "I8", "U8", "BOOL")  # of weights
 WIDEST = 2**53  # whole numbers, either way: what every reader of JSON holds
 
 
@@ -46,7 +43,8 @@ class Header:
     """What a model file says about itself, without its weights.
 
     `kind`: "style" repaints a photo, "texture" draws from noise. `generator`: what the network was made by, as plain
-    data of a spec (`specs.to_dict`; a spec is turned into it); nobody looks at it who only runs the network.
+    data (a spec is turned into it, `network_files.spec_of` makes one of it); nobody looks at it who only runs the
+    network.
     `training`: the options that made it and what came of them. `licence`: of the weights; `terms`: of the pictures
     that it saw. `thumbnail`: a small JPEG of what it does, base64.
     """
@@ -62,89 +60,19 @@ class Header:
     version: str = __version__
 
     def __post_init__(self) -> None:
-        plain = self.generator
+        given, plain = self.generator, self.generator
+        if dataclasses.is_dataclass(given) and not isinstance(given, type):
+            plain = {"name": getattr(given, "name", None), **dataclasses.asdict(given)}
         if not isinstance(plain, Mapping):
-            from texturenets import specs
-
-            plain = specs.to_dict(plain) if isinstance(plain, specs.GeneratorSpec) else {}
+            plain = {}
         if not isinstance(plain.get("name"), str):
             raise UserError("its generator has no name")
         object.__setattr__(self, "generator", json.loads(json.dumps(plain)))  # lists, as from a file
-
-    def spec(self) -> specs.GeneratorSpec:
-        """The generator, for those who train on. Raises UserError for one that this version does not know."""
-        from texturenets import specs
-
-        return specs.from_dict(self.generator)
-
-    def made_by(self, spec: specs.GeneratorSpec) -> bool:
-        """Whether the network was made by `spec`."""
-        try:
-            return self.spec() == spec
-        except UserError:
-            return False
 
     @property
     def custom(self) -> bool:
         """Whether the network is code of somebody's own."""
         return bool(self.generator["name"] == CUSTOM)
-
-
-def save_whole(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
-    """Write a safetensors file that appears whole or not at all. Raises UserError with the reason."""
-    from safetensors.torch import save_file
-
-    written: dict[str, Tensor] = {}
-    places: set[int] = set()
-    for name, value in tensors.items():
-        tensor = value.detach().cpu().contiguous()
-        place = tensor.untyped_storage().data_ptr()
-        # A layer that is used twice has two names for one tensor, which the format does not know.
-        written[name] = tensor.clone() if place in places else tensor
-        places.add(place)
-    with whole(path) as temporary:
-        try:
-            save_file(written, temporary, dict(metadata))
-        except SafetensorError as error:
-            raise UserError(f"cannot write {path}: {error}") from None
-
-
-def save(
-    network: nn.Module, header: Header, path: str | Path, precision: Literal["float16", "float32"] = "float16"
-) -> None:
-    """Write `network` with `header` to `path`, its weights in `precision`; the file appears whole.
-
-    A network of the user's own that has no form as a graph is written without one, with the reason, and needs its
-    code to run. Raises UserError where it cannot be written, and where a weight is not finite in that precision.
-    """
-    import torch
-
-    from texturenets.generators.trace import trace
-    from texturenets.generators.trace_code import trace_code
-
-    dtype: torch.dtype = getattr(torch, precision)
-    graph, reason = None, None
-    try:
-        graph = trace_code(network) if header.custom else trace(network)
-    except ConversionError as error:
-        if not header.custom:
-            raise
-        reason = error.reason
-    tensors: dict[str, Tensor] = {}
-    for name, value in network.state_dict().items():
-        stored = value.to(dtype) if value.is_floating_point() else value
-        if not torch.isfinite(stored.float()).all():
-            half = "half" if precision == "float16" else "single"
-            raise UserError(
-                f"{path}: weight {name} is not finite in {half} precision: train anew with a lower --learning-rate"
-            )
-        tensors[name] = stored
-    data = {**dataclasses.asdict(header), "format": FORMAT, "graph": None, "no_graph": reason}
-    if graph is not None:
-        graph.check()
-        tensors |= {k: torch.tensor(v) for k, v in graph.weights.items() if k.startswith(EXTRA)}
-        data["graph"] = graph.to_dict()
-    save_whole(tensors, Path(path), {"texturenets": json.dumps(data)})
 
 
 def read_header(path: str | Path) -> Header:
@@ -159,10 +87,10 @@ def read_header(path: str | Path) -> Header:
         check_types(header)
         return header
     except (UserError, ValueError, TypeError) as error:
-        raise _damaged(path, error) from None
+        raise damaged(path, error) from None
 
 
-def _damaged(path: str | Path, error: Exception) -> UserError:
+def damaged(path: str | Path, error: Exception) -> UserError:
     return UserError(f"{path}: damaged model header, or one of a later version: {error}")
 
 
@@ -230,8 +158,8 @@ def _weights(path: Path, names: set[str]) -> dict[str, NDArray[np.float32]]:
     with safe_open(path, "np") as file:
         for name in names.intersection(file.keys()):
             kind = file.get_slice(name).get_dtype()
-            if kind not in _TYPES:
-                raise UserError(f"weight {name} is of type {kind}; known are {', '.join(_TYPES)}")
+            if kind not in TYPES:
+                raise UserError(f"weight {name} is of type {kind}; known are {', '.join(TYPES)}")
             found[name] = file.get_tensor(name).astype(np.float32)
     return found
 
@@ -285,81 +213,6 @@ def check_types(header: Header) -> None:
     if not isinstance(header.training.get("run", {}), dict):
         raise ValueError("the run that it names is no object")
     base64.b64decode(header.thumbnail, validate=True)
-
-
-def load(path: str | Path, custom: Callable[..., Any] | str | None = None) -> tuple[nn.Module, Header]:
-    """Network (float32, evaluation mode, CPU) and header of the model file at `path`.
-
-    `custom`: the user's consent to run a generator of someone's own, as `generators.build` takes it; without it
-    the network is its graph. Raises UserError as `read_header` does, for code that is not to be run, and where the
-    weights do not fit.
-    """
-    from texturenets.generators.graph import GraphGenerator
-
-    header = read_header(path)
-    if header.custom and custom is None:
-        with suppress(ConversionError):
-            return GraphGenerator(read_graph(path)).eval().requires_grad_(False), header
-    try:
-        spec = header.spec()
-    except UserError as error:
-        raise _damaged(path, error) from None
-    with safe_open(Path(path), "pt") as file:
-        keys = [k for k in file.keys() if not k.startswith(EXTRA)]  # noqa: SIM118 (not a mapping)
-        network = filled(path, spec, {k: file.get_tensor(k) for k in keys}, custom)
-    return network.requires_grad_(False), header
-
-
-def filled(
-    path: str | Path,
-    spec: specs.GeneratorSpec,
-    state: Mapping[str, Tensor],
-    custom: Callable[..., Any] | str | None,
-) -> nn.Module:
-    """The network of `spec` (evaluation mode) with the weights `state` of the file at `path`, in float32.
-
-    `custom`: as `generators.build` has it. Raises UserError for weights that do not fit or are not finite.
-    """
-    import torch
-
-    from texturenets.generators import build
-
-    if spec.name != CUSTOM:
-        _check_shapes(path, spec, {name: tuple(value.shape) for name, value in state.items()})
-    network = build(spec, custom=custom)
-    tensors = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
-    for name, value in tensors.items():
-        if not torch.isfinite(value).all():
-            raise UserError(f"{path}: its weight {name} is not finite: the file is damaged")
-    try:
-        network.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise _misfit(path, spec, str(error)) from None
-    return network.eval()
-
-
-def _check_shapes(
-    path: str | Path, generator: specs.GeneratorSpec, shapes: Mapping[str, tuple[int, ...]]
-) -> None:
-    """Raise UserError unless the weights of `generator` have these shapes.
-
-    Nothing is allocated: a damaged header may speak of a network that no memory holds.
-    """
-    import torch
-
-    from texturenets.generators import build
-
-    with torch.device("meta"):
-        wanted = {k: tuple(v.shape) for k, v in build(generator).state_dict().items()}
-    for name in [*wanted, *shapes]:
-        if wanted.get(name) != shapes.get(name):
-            have, want = shapes.get(name, "missing"), wanted.get(name, "not in it")
-            raise _misfit(path, generator, f"{name} is {have} in the file and {want} in the network")
-
-
-def _misfit(path: str | Path, generator: specs.GeneratorSpec, reason: str) -> UserError:
-    text = " ".join(reason.split())[:200]
-    return UserError(f"{path}: its weights do not fit its {generator.name} network: {text}")
 
 
 def shipped() -> dict[str, Path]:

@@ -11,11 +11,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from texturenets import budget, devices, noise, specs
+from texturenets import budget, devices, noise
 from texturenets.arrays import A, to_numpy
 from texturenets.engines import Engine
 from texturenets.errors import UserError
-from texturenets.graph import parse
 from texturenets.modelfile import Header
 from texturenets.noise import NoiseInput
 
@@ -51,6 +50,7 @@ class Texture:
         self.inputs: tuple[NoiseInput, ...] = facts.noise
         self.stride = facts.stride
         self.fixed: int | None = facts.stride if facts.fixed else None
+        self.periodic = facts.periodic
         self.scales = tuple(sorted({n.stride for n in self.inputs}, reverse=True))
         if not self.inputs or facts.channels:
             raise UserError(f"{path}: its network takes a photo, it does not draw from noise")
@@ -278,7 +278,7 @@ class Texture:
         """The network's picture of `maps`, cut to size and clamped."""
         rows, columns = self._axes(tileable)
         around = (0, 0)
-        if tileable and not wraps_around(self.header.spec()):
+        if tileable and not self.periodic:
             extra = -(-MARGIN // self.stride) * self.stride
             around = (extra if rows else 0, extra if columns else 0)
             maps = [
@@ -331,18 +331,3 @@ def _normal_shares() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """
     places = np.linspace(-8, 8, 2**17)
     return places, np.array([math.erfc(-x / math.sqrt(2)) / 2 for x in places])
-
-
-def wraps_around(spec: specs.GeneratorSpec) -> bool:
-    """Whether what the network draws continues at its other end, at any size that is a multiple of its stride."""
-    if isinstance(spec, specs.Graph):
-        lines = parse(spec.nodes, unnamed=True)
-        return not any(
-            line.operation in ("deconv", "crop")
-            or (line.operation == "pad" and line.settings["mode"] != "circular")
-            or (line.operation == "upsample" and line.settings["mode"] != "nearest")
-            for line in lines
-        )
-    circular = spec.padding == "circular" and getattr(spec, "down_padding", None) in (None, "circular")
-    doubles = getattr(spec, "upsampling", "bilinear") in ("nearest", "bilinear")
-    return circular and doubles and not isinstance(spec, specs.Custom)

@@ -14,17 +14,16 @@ from typing import Any, Final, Literal
 import torch
 from torch import nn
 
-from texturenets import modelfile, readers
+from texturenets import readers
 from texturenets.conversion import earlier, named, onnx, pytorch, tensorflow, torch7
 from texturenets.conversion.colours import COLOURS
 from texturenets.conversion.published import Published
 from texturenets.errors import UserError, unknown
-from texturenets.generators import build
+from texturenets.generators import GeneratorSpec, build, network_files
 from texturenets.modelfile import Header
 from texturenets.readers import leveldb
 from texturenets.readers import tensorflow as checkpoints
 from texturenets.readers import torch7 as torch7_file
-from texturenets.specs import GeneratorSpec
 
 __all__ = ["Converted", "Format", "convert", "detect"]
 
@@ -60,7 +59,7 @@ class Converted:
 
     def save(self, path: str | Path) -> None:
         """Write the model file, in the precision in which it was published. Raises UserError."""
-        modelfile.save(self.network, self.header, path, self.precision)
+        network_files.save(self.network, self.header, path, self.precision)
 
 
 def detect(path: Path) -> tuple[Format, Path]:  # noqa: PLR0911 (one a kind of file)

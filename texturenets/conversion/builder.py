@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from texturenets.conversion.colours import Colours
 from texturenets.errors import UserError
+from texturenets.generators.graph import GraphSpec as Graph
 from texturenets.graph import Node, line, understand, weight_shapes
 from texturenets.graph.grammar import MAX_NODES
-from texturenets.specs import Graph
 
 Array = NDArray[Any]
 

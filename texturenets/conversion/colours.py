@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from texturenets.layers import CAFFE_MEAN
+from texturenets.generators.layers import CAFFE_MEAN
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 
-from texturenets import modelfile, specs
+from texturenets import modelfile
 from texturenets.errors import UserError
+from texturenets.generators import from_dict, network_files
 from texturenets.modelfile import Header
 
 FORMAT = 1
@@ -33,10 +34,10 @@ def read(path: Path, custom: str | None) -> tuple[torch.nn.Module, Header, bool]
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     known = {"name", "kind", "training", "licence", "terms", "source", "thumbnail", "version"}
     try:
-        spec = specs.from_dict(data["generator"])
+        spec = from_dict(data["generator"])
         header = Header(generator=spec, **{key: value for key, value in data.items() if key in known})
         modelfile.check_types(header)
     except (ValueError, KeyError, TypeError, AttributeError, UserError) as error:
         raise UserError(f"{path}: damaged model header ({error})") from None
     half = any(value.dtype == torch.float16 for value in state.values())
-    return modelfile.filled(path, spec, state, custom), header, half
+    return network_files.filled(path, spec, state, custom), header, half

@@ -17,8 +17,11 @@ from numpy.typing import NDArray
 from texturenets.conversion.builder import recoloured
 from texturenets.conversion.colours import CAFFE, RGB, Colours
 from texturenets.conversion.published import Published
+from texturenets.engines.primitives import Padding
+from texturenets.generators import GeneratorSpec
+from texturenets.generators.johnson import Johnson
+from texturenets.generators.pyramid import Pyramid
 from texturenets.graph import Node, line
-from texturenets.specs import GeneratorSpec, Johnson, Padding, Pyramid
 
 Array = NDArray[Any]
 

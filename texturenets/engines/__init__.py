@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +19,7 @@ from texturenets.arrays import A
 from texturenets.engines import peak
 from texturenets.engines.cache import Entry
 from texturenets.errors import UserError, unknown
-from texturenets.graph import ConversionError, IOSpec
+from texturenets.graph import ConversionError, Graph, IOSpec
 
 ENGINES: Final = ("auto", "torch", "openvino", "onnx")
 PRECISIONS: Final = ("auto", "float32", "bf16", "fp16")
@@ -124,8 +125,17 @@ def _torch(
     if threads is not None:
         torch.set_num_threads(threads)
     where = devices.choose(device)
-    network, _ = modelfile.load(path, generator)
-    _check_stride(path, int(getattr(network, "stride", 1)))
+    network: Any = None
+    if generator is None:
+        with suppress(ConversionError):
+            network = modelfile.read_graph(path)
+    if network is None:
+        from texturenets.generators import network_files
+
+        network, _ = network_files.load(path, generator)
+    _check_stride(
+        path, network.io_spec.stride if isinstance(network, Graph) else getattr(network, "stride", 1)
+    )
     return TorchEngine(network, where, precision)
 
 

@@ -6,7 +6,7 @@ import functools
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from texturenets import noise
 from texturenets.arrays import A, like, to_tensor
+from texturenets.engines.executor import GraphNetwork
 from texturenets.engines.feeding import feed
+from texturenets.engines.network import io_spec_of
 from texturenets.engines.peak import asked_for
-from texturenets.generators.graph import GraphGenerator
-from texturenets.generators.trace import is_fixed, said, trace
-from texturenets.graph import ConversionError, IOSpec
+from texturenets.graph import Graph
 from texturenets.graph.passes import CARD, optimize
 
 MEASURED = 256
@@ -31,23 +31,9 @@ GRAPHS = 4
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def facts_of(network: nn.Module, least: int = 1) -> IOSpec:
-    """What `network`, one of `texturenets.generators`, takes."""
-    if isinstance(network, GraphGenerator):
-        return replace(network.io_spec, least=least)
-    noise = tuple(getattr(network, "noise", ()))
-    channels = 3 if getattr(network, "photo", True) else 0
-    stride, margin = said(network, "stride", 1), said(network, "margin", 0)
-    return IOSpec(stride, least, channels, noise, is_fixed(network), margin)
-
-
-def on_card(network: nn.Module) -> nn.Module:
-    """`network` as the graph that takes least time on a graphics card in half precision; as it is, if it has none."""
-    try:
-        graph = trace(network)
-    except ConversionError:
-        return network
-    return GraphGenerator(optimize(graph, CARD)).eval().requires_grad_(False)
+def executed(graph: Graph, *, on_card: bool) -> nn.Module:
+    """`graph` as a module in evaluation mode; `on_card`: after what makes it faster on a graphics card."""
+    return GraphNetwork(optimize(graph, CARD) if on_card else graph).eval().requires_grad_(False)
 
 
 @dataclass
@@ -69,16 +55,21 @@ class TorchEngine:
     name = "torch"
 
     def __init__(
-        self, network: nn.Module, device: torch.device | str = "cpu", precision: str = "auto"
+        self, network: Graph | nn.Module, device: torch.device | str = "cpu", precision: str = "auto"
     ) -> None:
+        """`network`: a graph, or somebody's own module (`texturenets.engines.network.Network`), which is run as it
+        is."""
         self.device = torch.device(device)
         if precision == "auto":
             precision = "float32" if self.device.type == "cpu" else "fp16"
         self.precision, self.dtype = precision, DTYPES[precision]
-        network = network.eval()
-        self.facts = facts_of(network)
-        if self.device.type == "cuda" and self.dtype != torch.float32:
-            network = on_card(network)
+        if isinstance(network, Graph):
+            self.facts = network.io_spec
+            on_card = self.device.type == "cuda" and self.dtype != torch.float32
+            network = executed(network, on_card=on_card)
+        else:
+            network = network.eval()
+            self.facts = io_spec_of(network)
         self.network = network.to(self.device, self.dtype)
         if self.device.type != "cpu" or self.dtype != torch.float32:
             self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

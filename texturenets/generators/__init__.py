@@ -1,4 +1,4 @@
-"""Networks that draw. One table, name -> class; each class takes its spec."""
+"""Networks that draw: a file each, with its spec and its class, registered where it stands."""
 
 from __future__ import annotations
 
@@ -7,32 +7,19 @@ from typing import Any
 
 from torch import nn
 
-from texturenets.errors import UserError, unknown
-from texturenets.generators.arithmetic import flops
-from texturenets.generators.custom import build_custom
-from texturenets.generators.encoder_decoder import SkipGenerator, SkipUnpoolGenerator
-from texturenets.generators.fully_connected import FullyConnectedGenerator
-from texturenets.generators.graph import GraphGenerator
-from texturenets.generators.johnson import JohnsonGenerator
-from texturenets.generators.multiscale import MultiscaleGenerator
-from texturenets.generators.pyramid import Pyramid2Generator, PyramidGenerator
-from texturenets.generators.residual import ResidualGenerator
-from texturenets.specs import Custom, GeneratorSpec
+from texturenets.errors import UserError
+from texturenets.generators import encoder_decoder as encoder_decoder
+from texturenets.generators import fully_connected as fully_connected
+from texturenets.generators import graph as graph
+from texturenets.generators import johnson as johnson
+from texturenets.generators import multiscale as multiscale
+from texturenets.generators import pyramid as pyramid
+from texturenets.generators import residual as residual
+from texturenets.generators.custom import Custom, build_custom, make_spec
+from texturenets.generators.registry import BUILDERS, SPECS, from_dict
+from texturenets.generators.spec import GeneratorSpec, to_dict
 
-__all__ = ["GENERATORS", "build", "flops"]
-
-GENERATORS: dict[str, Any] = {
-    "residual": ResidualGenerator,
-    "johnson": JohnsonGenerator,
-    "pyramid": PyramidGenerator,
-    "pyramid2": Pyramid2Generator,
-    "skip": SkipGenerator,
-    "skip_noise": SkipGenerator,
-    "skip_unpool": SkipUnpoolGenerator,
-    "multiscale": MultiscaleGenerator,
-    "fully_connected": FullyConnectedGenerator,
-    "graph": GraphGenerator,
-}
+__all__ = ["SPECS", "GeneratorSpec", "build", "from_dict", "make_spec", "to_dict"]
 
 
 def build(spec: GeneratorSpec, *, custom: Callable[..., Any] | str | None = None) -> nn.Module:
@@ -44,7 +31,7 @@ def build(spec: GeneratorSpec, *, custom: Callable[..., Any] | str | None = None
     `noise` which maps, for the second argument, and in `photo` whether they take a photo at all. `custom` is
     for a spec of the user's own code: the user's consent to run it, as "PATH.py:NAME", "PATH.py", an entry
     point's name, or the class or function itself. Without it only an installed entry point is run. Raises
-    UserError for an unknown name and for code that is not to be run or fails.
+    UserError for code that is not to be run or fails.
     """
     if isinstance(spec, Custom):
         return build_custom(spec, custom)
@@ -52,7 +39,4 @@ def build(spec: GeneratorSpec, *, custom: Callable[..., Any] | str | None = None
         raise UserError(
             f"this model's generator is {spec.name}, which needs no code of your own: leave --generator out"
         )
-    if spec.name not in GENERATORS:
-        raise unknown("generator", spec.name, GENERATORS)
-    network: nn.Module = GENERATORS[spec.name](spec)
-    return network
+    return BUILDERS[spec.name](spec)

@@ -11,20 +11,101 @@ where the user names the file or has installed the package, never because a mode
 from __future__ import annotations
 
 import ast
+import dataclasses
+import hashlib
+import re
 import sys
 import types
 import warnings
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
 from texturenets import noise
 from texturenets.errors import UserError, unknown
+from texturenets.generators.registry import SPECS, make, register
+from texturenets.generators.spec import GeneratorSpec
 from texturenets.graph.grammar import MAX_MARGIN, MAX_STRIDE
-from texturenets.specs import Custom, installed, package_source, read_source, split_target
+
+ENTRY_POINTS = "texturenets.generators"
+"""The entry point group in which an installed package announces generators of its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Custom(GeneratorSpec):
+    """A network of the user's own: a Python file or an installed entry point.
+
+    `normalization` and `padding` mean nothing here: what the network wants to know goes into `options`.
+    """
+
+    name: ClassVar[str] = "custom"
+
+    target: str = ""
+    """"PATH.py:NAME", the class or function NAME in that file, or the name of an entry point in the group
+    texturenets.generators."""
+    options: tuple[str, ...] = ()
+    """"key=value" each: keyword arguments of the class or function."""
+    source: str = ""
+    """What the code was when the model was made: the SHA-256 of the file's text, or the package's version."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.target or (self.target.endswith(".py") and split_target(self.target) is None):
+            raise UserError(
+                f"generator {self.target or 'custom'!r}: name a class or function in the file, "
+                "as in path/to/file.py:MyNet"
+            )
+        for option in self.options:
+            if "=" not in option:
+                raise UserError(f"generator option {option!r} is not of the form key=value")
+
+
+def split_target(target: str) -> tuple[Path, str] | None:
+    """The file and the name in "PATH.py:NAME"; None where `target` is not of that form."""
+    match = re.fullmatch(r"(.+\.py):([A-Za-z_]\w*)", target)
+    return (Path(match[1]), match[2]) if match else None
+
+
+def installed() -> dict[str, EntryPoint]:
+    """The generators that installed packages announce, by name. Nothing of theirs is imported."""
+    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+
+
+def read_source(path: Path) -> tuple[bytes, str]:
+    """The text of a generator's file and what `Custom.source` says of it. Raises UserError if unreadable."""
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"generator file {str(path)!r} cannot be read: {error.strerror}") from None
+    return text, "sha256:" + hashlib.sha256(text).hexdigest()
+
+
+def package_source(point: EntryPoint) -> str:
+    """What `Custom.source` says of an entry point: the name and version of its package."""
+    return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+
+
+def make_spec(target: str, settings: Iterable[str] = ()) -> GeneratorSpec:
+    """The spec called `target` with `settings` of the form "key=value" applied.
+
+    `target`: a network of this package, or one of the user's own, "PATH.py:NAME" or an installed entry point; then
+    every setting is for that. Raises UserError for an unknown name, key or value (with the nearest known one).
+    """
+    if target in SPECS:
+        return make(target, settings)
+    points = installed()
+    if target in points:
+        return Custom(target=target, options=tuple(settings), source=package_source(points[target]))
+    if not (target.endswith(".py") or split_target(target)):
+        raise unknown("generator", target, {*SPECS, *points} - {Custom.name})
+    spec = Custom(target=target, options=tuple(settings))
+    split = split_target(target)
+    return dataclasses.replace(spec, source=read_source(split[0])[1]) if split else spec
 
 
 def _from_file(path: Path, name: str) -> tuple[Callable[..., Any], str]:
@@ -133,6 +214,7 @@ def _check(network: object, what: str) -> nn.Module:
     return network
 
 
+@register(Custom)
 def build_custom(spec: Custom, custom: Callable[..., Any] | str | None = None) -> nn.Module:
     """The network of `spec`, from the code that `custom` names (see `texturenets.generators.build`).
 

@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from texturenets.generators.noise_fed import NoiseFed, beside
-from texturenets.layers import (
+from texturenets.engines.primitives import Padding, max_pool, max_unpool
+from texturenets.generators.layers import (
     ConvBlock,
     OutputScale,
     PaddedConv,
     double,
-    max_pool,
-    max_unpool,
     normalization,
     slope,
     torch7_init,
 )
+from texturenets.generators.noise_fed import NoiseFed, beside
+from texturenets.generators.registry import register
+from texturenets.generators.spec import (
+    Activation,
+    Distribution,
+    GeneratorSpec,
+    Normalization,
+    Output,
+    check_fed,
+    integer,
+)
 from texturenets.noise import NoiseInput
-from texturenets.specs import Normalization, Padding, Skip, SkipUnpool
 
 
 class LeakyBlock(ConvBlock):
@@ -72,6 +81,27 @@ class Level(nn.Module):
         return y
 
 
+@dataclass(frozen=True, kw_only=True)
+class SkipUnpool(GeneratorSpec):
+    """The reference's encoder-decoder with max unpooling and skip connections; it adds to the photo.
+
+    Height and width are multiples of 2 to the power of the number of `channels`.
+    """
+
+    name: ClassVar[str] = "skip_unpool"
+
+    padding: Padding = "replicate"
+    channels: tuple[int, ...] = integer((16, 32, 64, 128), 1, 1024)
+    """Channels of each level, the finest first."""
+    skip_channels: int = integer(4, 1, 128)
+    """Channels that go past each level's pooling."""
+    output: Output = "caffe"
+    noise_depth: int = integer(0, 0, 64)
+    """Channels of noise behind the photo's."""
+    noise: Distribution = "uniform"
+
+
+@register(SkipUnpool)
 class SkipUnpoolGenerator(NoiseFed):
     """Nested levels, each half the size of the one around it; what they draw is added to the photo."""
 
@@ -135,6 +165,46 @@ class StridedLevel(nn.Module):
         return y
 
 
+@dataclass(frozen=True, kw_only=True)
+class Skip(GeneratorSpec):
+    """The encoder-decoder of branch texture_nets_v1: strided convolutions, skip connections, noise at the entry.
+
+    Height and width are multiples of 2 to the power of the number of `channels`.
+    """
+
+    name: ClassVar[str] = "skip"
+
+    padding: Padding = "circular"
+    channels: tuple[int, ...] = integer((16, 32, 64, 128, 128), 1, 1024)
+    """Channels of each level, the finest first."""
+    skip_channels: int = integer(4, 1, 128)
+    """Channels that go past each level."""
+    level_noise: int = integer(0, 0, 64)
+    """Channels of normal noise beside those, at every level."""
+    upsampling: Literal["nearest", "bilinear"] = "nearest"
+    activation: Activation = "leaky_relu"
+    output: Output = "caffe"
+    photo: bool = False
+    """Whether it is fed with a photo; without one it draws textures from noise."""
+    noise_depth: int = integer(3, 0, 64)
+    """Channels of noise at the entry, behind the photo's."""
+    noise: Distribution = "uniform"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_fed(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SkipNoise(Skip):
+    """`skip` with noise at every level too: the reference's skip_noise."""
+
+    name: ClassVar[str] = "skip_noise"
+
+    level_noise: int = integer(2, 0, 64)
+
+
+@register(Skip, SkipNoise)
 class SkipGenerator(NoiseFed):
     """Nested levels, each at half the resolution of the one around it; a 1 x 1 convolution makes the picture."""
 

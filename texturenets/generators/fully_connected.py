@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from texturenets.engines.primitives import Padding
 from texturenets.generators.johnson import Doubling
+from texturenets.generators.layers import OutputScale, PaddedConv, torch7_init
 from texturenets.generators.noise_fed import NoiseFed
-from texturenets.layers import OutputScale, PaddedConv, torch7_init
+from texturenets.generators.registry import register
+from texturenets.generators.spec import Distribution, GeneratorSpec, Output, Upsampling, integer
 from texturenets.noise import NoiseInput
-from texturenets.specs import FullyConnected
 
 START = 4  # pixels of a side of the map that the fully connected layers make: section 5 of the paper
 
@@ -23,6 +27,29 @@ def as_vectors(noise: Tensor, size: int) -> Tensor:
     return noise.flatten(1)
 
 
+@dataclass(frozen=True, kw_only=True)
+class FullyConnected(GeneratorSpec):
+    """The texture generator of arXiv 1701.02096, section 5: a vector of noise, two fully connected layers, doublings.
+
+    Of one size: 4 times 2 to the power of the number of `channels`. The paper gives the vector's length, the
+    4 x 4 map and the fractionally strided convolutions; the channels are ours.
+    """
+
+    name: ClassVar[str] = "fully_connected"
+
+    padding: Padding = "zero"
+    noise_depth: int = integer(256, 1, 4096)
+    """Length of the vector of noise."""
+    noise: Distribution = "uniform"
+    hidden: int = integer(256, 1, 8192)
+    """Outputs of the first fully connected layer."""
+    channels: tuple[int, ...] = integer((128, 128, 64, 64, 32, 16), 1, 1024)
+    """Channels from the 4 x 4 map on, one before each doubling."""
+    upsampling: Upsampling = "full4"
+    output: Output = "caffe"
+
+
+@register(FullyConnected)
 class FullyConnectedGenerator(NoiseFed):
     """Two fully connected layers to a 4 x 4 map, then doublings, each normalized; pictures of one size.
 

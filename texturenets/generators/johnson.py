@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from texturenets.generators.noise_fed import NoiseFed, beside
-from texturenets.layers import (
+from texturenets.engines.primitives import InstanceNorm, Padding, pad
+from texturenets.generators.layers import (
     ConvBlock,
-    InstanceNorm,
     OutputScale,
     PaddedConv,
     ResidualBlock,
     TransposedConv,
     normalization,
-    pad,
     torch7_init,
     upsample,
 )
+from texturenets.generators.noise_fed import NoiseFed, beside
+from texturenets.generators.registry import register
+from texturenets.generators.spec import (
+    Distribution,
+    GeneratorSpec,
+    Normalization,
+    Output,
+    Upsampling,
+    check_fed,
+    integer,
+)
 from texturenets.noise import NoiseInput
-from texturenets.specs import Johnson, Normalization, Padding, Upsampling
 
 
 class AveragePool(nn.Module):
@@ -63,6 +73,49 @@ class Doubling(nn.Module):
         return F.relu(self.norm(self.conv(x)))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Johnson(GeneratorSpec):
+    """The residual network of arXiv 1603.08155 as the reference program has it.
+
+    It departs from the paper: 3 x 3 at the exit instead of 9 x 9, replication padding, and a third of the
+    sizes named here. `REFERENCE` says which options make which of the reference's files;
+    `Johnson(upsampling="nearest", decoder_norm=True, exit_kernel=9, padding="reflect")` is the network of
+    most later programs.
+    """
+
+    name: ClassVar[str] = "johnson"
+
+    padding: Padding = "replicate"
+    upsampling: Upsampling = "full"
+    """How the decoder doubles: "full" is a 3 x 3 transposed convolution, "full4" a 4 x 4 one after padding,
+    "bilinear" and "nearest" an interpolation and a 3 x 3 convolution."""
+    size: Literal["standard", "small", "small_down"] = "standard"
+    """"small" has half the channels in its blocks; "small_down" also replaces the two strided convolutions
+    by averaging 4 x 4 pixels before the first layer."""
+    channels: int = integer(32, 1, 256)
+    """Channels at full resolution; twice as many at a half, and at a quarter four times (two if small)."""
+    blocks: int = integer(5, 0, 100)
+    input_norm: bool = False
+    """Instance normalization of the photo itself."""
+    down_padding: Padding | None = None
+    """Padding of the two strided convolutions; None is `padding`. Some reference files have zeros here."""
+    decoder_norm: bool | None = None
+    """Normalization in the decoder. None is the reference's: after transposed convolutions only."""
+    exit_kernel: Literal[3, 9] = 3
+    output: Output = "caffe"
+    photo: bool = True
+    """Whether it is fed with a photo; without one it draws textures from noise."""
+    noise_depth: int = integer(0, 0, 64)
+    """Channels of noise behind the photo's."""
+    noise: Distribution = "uniform"
+    """Of the noise; uniform in the reference."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_fed(self)
+
+
+@register(Johnson)
 class JohnsonGenerator(NoiseFed):
     """9 x 9 convolution, two of stride 2, residual blocks at a quarter of the resolution, two doublings.
 

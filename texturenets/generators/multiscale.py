@@ -3,23 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from texturenets.engines.primitives import Padding, channels_last
+from texturenets.generators.layers import ConvBlock, PaddedConv, ResidualBlock, double
 from texturenets.generators.noise_fed import NoiseFed, beside
-from texturenets.layers import ConvBlock, PaddedConv, ResidualBlock, channels_last, double
+from texturenets.generators.registry import register
+from texturenets.generators.spec import Distribution, GeneratorSpec, check_fed, integer
 from texturenets.noise import NoiseInput
-from texturenets.specs import Multiscale
 
 # Of every ReLU below zero, and of the picture where the tanh does not rise any more. Where all channels were zero, or
 # the tanh at its end, samples had patches of one saturated colour, and no gradient led out of them.
 SLOPE, LEAK = 0.1, 0.05
 
 
+@dataclass(frozen=True, kw_only=True)
+class Multiscale(GeneratorSpec):
+    """The default for textures, of ours: noise at every scale, joined from the coarsest to the finest.
+
+    A 3 x 3 convolution takes what is coarser, doubled bilinearly, beside the noise of its scale; two residual blocks
+    work at a quarter of the resolution, one convolution more at full. Padding is circular, so that samples tile;
+    normalization is that of the picture itself. Height and width are multiples of 2 to the power of
+    (the number of `channels` - 1).
+    """
+
+    name: ClassVar[str] = "multiscale"
+
+    padding: Padding = "circular"
+    channels: tuple[int, ...] = integer((40, 40, 40, 40, 32, 32), 1, 512)
+    """Channels of each scale, the coarsest first."""
+    blocks: int = integer(2, 0, 100)
+    """Residual blocks at a quarter of the resolution, or at the coarsest."""
+    upsampling: Literal["nearest", "bilinear"] = "bilinear"
+    photo: bool = False
+    """Whether it is fed with a photo; without one it draws textures from noise."""
+    noise_depth: int = integer(3, 0, 64)
+    """Channels of noise at every scale, behind the photo's."""
+    noise: Distribution = "normal"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_fed(self)
+
+
+@register(Multiscale)
 class MultiscaleGenerator(NoiseFed):
-    """The coarsest noise, then at each scale twice the size beside fresh noise; see `specs.Multiscale`."""
+    """The coarsest noise, then at each scale twice the size beside fresh noise; see `Multiscale`."""
 
     def __init__(self, spec: Multiscale) -> None:
         super().__init__()

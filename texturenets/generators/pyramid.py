@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from texturenets.engines.primitives import Padding
+from texturenets.generators.layers import (
+    ConvBlock,
+    OutputScale,
+    PaddedConv,
+    double,
+    normalization,
+    slope,
+    torch7_init,
+)
 from texturenets.generators.noise_fed import NoiseFed, beside
-from texturenets.layers import ConvBlock, OutputScale, PaddedConv, double, normalization, slope, torch7_init
+from texturenets.generators.registry import register
+from texturenets.generators.spec import Activation, Distribution, GeneratorSpec, Output, check_fed, integer
 from texturenets.noise import NoiseInput
-from texturenets.specs import Pyramid, Pyramid2
-
-AnyPyramid = Pyramid | Pyramid2
 
 
-def _block(inputs: int, outputs: int, spec: AnyPyramid, first: int = 3) -> nn.Sequential:
+def _block(inputs: int, outputs: int, spec: Pyramid | Pyramid2, first: int = 3) -> nn.Sequential:
     """The paper's block: 3 x 3 (or larger), 3 x 3 and 1 x 1 convolutions, each normalized, each with a ReLU."""
     widths = zip((inputs, outputs, outputs), (first, 3, 1), strict=True)
     return nn.Sequential(
@@ -37,7 +47,9 @@ def _block(inputs: int, outputs: int, spec: AnyPyramid, first: int = 3) -> nn.Se
 class Join(nn.Module):
     """Twice the size of what is coarse, beside what is fine, both normalized; then a block."""
 
-    def __init__(self, coarse: int, fine: int, outputs: int, spec: AnyPyramid, first: int = 3) -> None:
+    def __init__(
+        self, coarse: int, fine: int, outputs: int, spec: Pyramid | Pyramid2, first: int = 3
+    ) -> None:
         super().__init__()
         self.upsampling, self.padding = spec.upsampling, spec.padding
         self.coarse_norm = normalization(spec.normalization, coarse)
@@ -57,7 +69,9 @@ class MultiResolution(NoiseFed):
     A 1 x 1 convolution makes the picture.
     """
 
-    def __init__(self, spec: AnyPyramid, fed: Sequence[int], joined: Sequence[int], kernel: int = 3) -> None:
+    def __init__(
+        self, spec: Pyramid | Pyramid2, fed: Sequence[int], joined: Sequence[int], kernel: int = 3
+    ) -> None:
         """`fed`: channels of the block of each scale, `joined`: those after its join, the coarsest first."""
         super().__init__()
         self.stride = 2 ** (len(fed) - 1)
@@ -95,6 +109,35 @@ class MultiResolution(NoiseFed):
         return y
 
 
+@dataclass(frozen=True, kw_only=True)
+class Pyramid(GeneratorSpec):
+    """The multi-scale network of arXiv 1603.03417, section 3.2, fed with photo or noise at every scale.
+
+    Height and width are multiples of 2 to the power of (`scales` - 1). As the reference's branch
+    texture_nets_v1 has it for textures: `REFERENCE["texture_nets_v1/pyramid"]`.
+    """
+
+    name: ClassVar[str] = "pyramid"
+
+    padding: Padding = "replicate"
+    scales: int = integer(6, 2, 8)
+    channels: int = integer(8, 1, 128)
+    """Channels that each scale adds."""
+    upsampling: Literal["nearest", "bilinear"] = "nearest"
+    activation: Activation = "relu"
+    output: Output = "caffe"
+    photo: bool = True
+    """Whether it is fed with a photo; without one it draws textures from noise."""
+    noise_depth: int = integer(0, 0, 64)
+    """Channels of noise at every scale, behind the photo's."""
+    noise: Distribution = "uniform"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_fed(self)
+
+
+@register(Pyramid)
 class PyramidGenerator(MultiResolution):
     """Each scale adds `channels` channels."""
 
@@ -103,6 +146,33 @@ class PyramidGenerator(MultiResolution):
         super().__init__(spec, [c] * scales, [c * n for n in range(1, scales + 1)])
 
 
+@dataclass(frozen=True, kw_only=True)
+class Pyramid2(GeneratorSpec):
+    """The reference's second pyramid: more channels at low resolution, 5 x 5 convolutions.
+
+    Height and width are multiples of 2 to the power of (the number of `channels` - 1).
+    """
+
+    name: ClassVar[str] = "pyramid2"
+
+    padding: Padding = "circular"
+    channels: tuple[int, ...] = integer((128, 128, 64, 32, 16, 8), 1, 512)
+    """Channels of each scale, the coarsest first."""
+    upsampling: Literal["nearest", "bilinear"] = "nearest"
+    activation: Activation = "leaky_relu"
+    output: Output = "caffe"
+    photo: bool = False
+    """Whether it is fed with a photo; without one it draws textures from noise."""
+    noise_depth: int = integer(16, 0, 64)
+    """Channels of noise at every scale; the reference advises 16 for this network."""
+    noise: Distribution = "uniform"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_fed(self)
+
+
+@register(Pyramid2)
 class Pyramid2Generator(MultiResolution):
     """As many channels at each scale, of its block and after its join, as the spec says; 5 x 5 first convolutions."""
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from texturenets.layers import pad
+from texturenets.engines.primitives import pad
 from texturenets.noise import NoiseInput
 from texturenets.stroke import bell
 

@@ -3,17 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from texturenets.engines.primitives import channels_last
+from texturenets.generators.layers import ConvBlock, PaddedConv, ResidualBlock, upsample
 from texturenets.generators.noise_fed import NoiseFed, beside
-from texturenets.layers import ConvBlock, PaddedConv, ResidualBlock, channels_last, upsample
+from texturenets.generators.registry import register
+from texturenets.generators.spec import Distribution, GeneratorSpec, integer
 from texturenets.noise import NoiseInput
-from texturenets.specs import Residual
 
 
+@dataclass(frozen=True, kw_only=True)
+class Residual(GeneratorSpec):
+    """The default: a small residual network of ours at a quarter of the picture's resolution.
+
+    The photo goes in by space-to-depth, which keeps every pixel, and comes out through bilinear
+    upsampling and 3 x 3 convolutions: both phases of a bilinear doubling have the same weights, so no
+    lattice is built in. At 512 x 512 it takes 9.0 G multiply-adds, where johnson takes 40.3 as the paper
+    has it (arXiv 1603.08155) and 31.3 as the reference program has it.
+    """
+
+    name: ClassVar[str] = "residual"
+
+    channels: int = integer(64, 4, 1024)
+    blocks: int = integer(5, 0, 100)
+    noise_depth: int = integer(0, 0, 64)
+    """Channels of noise beside the photo's, at a quarter of its resolution."""
+    noise: Distribution = "normal"
+
+
+@register(Residual)
 class ResidualGenerator(NoiseFed):
     """Space-to-depth, `blocks` residual blocks of `channels` channels, two bilinear doublings.
 

@@ -14,11 +14,12 @@ from typing import Any
 
 from torch import Tensor, fx, nn
 
-from texturenets import layers
+from texturenets.engines import primitives
+from texturenets.engines.executor import GraphNetwork
+from texturenets.engines.network import is_fixed, said
 from texturenets.errors import UserError
-from texturenets.generators import trace_layers
+from texturenets.generators import layers, trace_layers
 from texturenets.generators.fully_connected import as_vectors
-from texturenets.generators.graph import GraphGenerator
 from texturenets.generators.trace_calls import Calls, is_in_place
 from texturenets.generators.trace_values import Map
 from texturenets.graph import ConversionError, Graph, understand
@@ -28,8 +29,14 @@ from texturenets.modelfile import EXTRA
 from texturenets.noise import NoiseInput
 
 # What is one step of the graph, whatever it consists of.
-_FORWARDS = {kind.forward for kind in (layers.InstanceNorm, layers.OutputScale, GraphGenerator)}
-_FUNCTIONS = (layers.pad, layers.max_pool, layers.max_unpool, layers.channels_last, as_vectors)
+_FORWARDS = {kind.forward for kind in (primitives.InstanceNorm, layers.OutputScale, GraphNetwork)}
+_FUNCTIONS = (
+    primitives.pad,
+    primitives.max_pool,
+    primitives.max_unpool,
+    primitives.channels_last,
+    as_vectors,
+)
 
 
 class _Proxy(fx.Proxy):
@@ -84,7 +91,7 @@ def trace(network: nn.Module) -> Graph:
     """
     with evaluating(network):
         recorder = _Recorder(network)
-        if isinstance(network, GraphGenerator):
+        if isinstance(network, GraphNetwork):
             recorder.graph_module(network)
         else:
             for step in _steps(network):
@@ -195,7 +202,7 @@ class _Recorder:
         return name
 
     def graph_module(
-        self, network: GraphGenerator, photo: Map | None = None, noises: Sequence[Map] = ()
+        self, network: GraphNetwork, photo: Map | None = None, noises: Sequence[Map] = ()
     ) -> Map:
         """Add the nodes of a graph, which has them already; `photo` and `noises` stand for its own, if given."""
         number: list[int] = []
@@ -239,7 +246,7 @@ class _Recorder:
                 return operator.attrgetter(str(step.target))(self.network)
             case "call_module":
                 module = self.network.get_submodule(str(step.target))
-                if isinstance(module, GraphGenerator):
+                if isinstance(module, GraphNetwork):
                     return self.graph_module(module, *arguments)
                 return trace_layers.take(self.calls, module, *arguments, **options)
             case "output":
@@ -270,18 +277,6 @@ class _Recorder:
             raise UserError(f"its picture has {node.scale} H {node.extra:+} rows where the photo has H")
         for number, node in enumerate(nodes):  # what a reader of the file will find
             understand(text_of(node), nodes[:number])
-
-
-def said(network: nn.Module, name: str, default: int) -> int:
-    """What `network` says of itself in an attribute: a whole number, where it is not PyTorch's of that name."""
-    value = getattr(network, name, default)
-    return value if isinstance(value, int) else default
-
-
-def is_fixed(network: nn.Module) -> bool:
-    """Whether `network` draws pictures of one size: its stride, which it says again as its `size`."""
-    size = getattr(network, "size", None)
-    return not getattr(network, "photo", True) and size is not None and size == getattr(network, "stride", 1)
 
 
 def _has_map(value: Any) -> bool:

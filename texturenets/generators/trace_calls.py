@@ -9,7 +9,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, fx, nn
 
-from texturenets import layers
+from texturenets.engines import primitives
 from texturenets.errors import UserError
 from texturenets.generators.fully_connected import as_vectors
 from texturenets.generators.trace_values import Map, Size, Type, Where
@@ -91,15 +91,15 @@ class Calls(Windows):
 
     def function(self, function: Any, given: Sequence[Any], options: Mapping[str, Any]) -> Any:  # noqa: PLR0911 (one a kind)
         """What a function, or the method of that name, makes of maps. Raises UserError for an unknown one."""
-        if function is layers.pad:
+        if function is primitives.pad:
             x, amount, mode = given
             return self.take_pad(x, (amount,) * 4, mode)
-        if function in (layers.channels_last, as_vectors):
+        if function in (primitives.channels_last, as_vectors):
             return given[0]
-        if function is layers.max_pool:
+        if function is primitives.max_pool:
             pooled = self.add("max_pool", given[0], kernel=2, stride=2)
             return pooled, Where(pooled)
-        if function is layers.max_unpool:
+        if function is primitives.max_unpool:
             return self.add("unpool", given[0], given[1].of_map)
         if function is operator.getitem:
             return self._item(*given)

@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from texturenets import noise
-from texturenets.generators.graph import GraphGenerator
-from texturenets.generators.trace import evaluating, is_fixed, refusal, said, trace
+from texturenets.engines.executor import GraphNetwork
+from texturenets.engines.network import is_fixed, said
+from texturenets.generators.trace import evaluating, refusal, trace
 from texturenets.graph import Graph
 
 TOLERANCE = 1e-3
@@ -23,7 +24,7 @@ def trace_code(network: nn.Module) -> Graph:
     Code can do what no trace sees: draw numbers of its own, look at the whole batch, change a part of a map in place.
     Raises ConversionError where the two differ.
     """
-    if isinstance(network, GraphGenerator):  # nobody's code
+    if isinstance(network, GraphNetwork):  # nobody's code
         return trace(network)
     stride = said(network, "stride", 1)
     side = -(-64 // stride) * stride
@@ -40,7 +41,7 @@ def trace_code(network: nn.Module) -> Graph:
             reason = f"it fails on 2 pictures of {size[0]} x {size[1]}: {' '.join(str(error).split())[:200]}"
             raise refusal(network, reason) from error
         graph = trace(network)
-        found = GraphGenerator(graph).to(weight).eval()(photo, maps).float()
+        found = GraphNetwork(graph).to(weight).eval()(photo, maps).float()
     difference = (found - expected).abs().mean() / expected.abs().mean().clamp(min=1)
     if not difference < TOLERANCE:
         raise refusal(network, f"its graph draws otherwise than its code, by {difference:.2g} on average")

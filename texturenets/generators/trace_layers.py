@@ -8,8 +8,9 @@ from typing import Any, Final
 import torch
 from torch import nn
 
-from texturenets import layers
+from texturenets.engines import primitives
 from texturenets.errors import UserError
+from texturenets.generators import layers
 from texturenets.generators.trace_calls import Calls
 from texturenets.generators.trace_values import Map
 
@@ -87,7 +88,7 @@ _LAYERS: Final[dict[type[nn.Module], Take]] = {
     nn.Conv2d: _conv,
     nn.ConvTranspose2d: _deconv,
     nn.Linear: lambda calls, layer, x: calls.take_linear(x, layer.weight, layer.bias),
-    layers.InstanceNorm: _norm,
+    primitives.InstanceNorm: _norm,
     nn.InstanceNorm2d: _instance_norm,
     nn.GroupNorm: _norm,
     nn.BatchNorm2d: _batch_norm,

@@ -18,6 +18,7 @@ from texturenets.errors import UserError
 from texturenets.graph import shapes
 from texturenets.graph.grammar import MAX_MARGIN, MAX_STRIDE, OPERATIONS, Node, line, text_of
 from texturenets.graph.io_spec import IOSpec, NamedInput
+from texturenets.graph.periodic import wraps_around
 from texturenets.graph.shapes import parse, understand, weight_shapes
 from texturenets.noise import NoiseInput
 
@@ -136,6 +137,7 @@ class Graph:
             self.margin,
             self.nodes[-1].channels,
             inputs,
+            periodic=wraps_around(self.nodes),
         )
 
     def to_dict(self) -> dict[str, Any]:

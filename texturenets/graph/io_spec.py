@@ -32,7 +32,8 @@ class IOSpec:
     from noise alone. `noise`: the maps of noise that it takes besides. `fixed`: it draws `stride` x `stride` pixels
     and no other size. `margin`: pixels by which a photo is to be mirrored on each side at least, and the picture cut,
     for a border like the rest. `outputs`: channels of the picture. `inputs`: what else it takes. `blocks`, `alive`:
-    of an ONNX file, numbers a pixel that its maps take (`texturenets.engines.peak`).
+    of an ONNX file, numbers a pixel that its maps take (`texturenets.engines.peak`). `periodic`: what it draws goes
+    on at its other end (`texturenets.graph.periodic`).
     """
 
     stride: int = 1
@@ -45,6 +46,7 @@ class IOSpec:
     inputs: tuple[NamedInput, ...] = ()
     blocks: float = 0.0
     alive: float = 0.0
+    periodic: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:

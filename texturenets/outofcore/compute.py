@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from texturenets.generators.graph import shuffle, unshuffle
+from texturenets.engines.executor import shuffle, unshuffle
+from texturenets.engines.primitives import max_pool, max_unpool
 from texturenets.graph import Node
-from texturenets.layers import max_pool, max_unpool
 from texturenets.outofcore.regions import Axis, Interval, Region, Size, axes, needs, places
 
 Weights = Mapping[str, Tensor]

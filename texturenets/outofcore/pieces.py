@@ -36,7 +36,7 @@ with its mirrored border, the painting clamped, and as bytes (`benchmarks/accept
 class Pieces:
     """The network of the model file at `path`, for pictures of any size, on the device of `engine`.
 
-    `generator`: as `modelfile.load` takes it. `smallest`: what pictures are padded to at least. `memory`: bytes
+    `generator`: as `network_files.load` takes it. `smallest`: what pictures are padded to at least. `memory`: bytes
     that may be taken (None: a share of what is free); `spool`: where to keep what does not fit (None: a usual
     place). `announce` is told beforehand what a picture takes, in one line, and `progress` the share that is done.
     """
@@ -65,7 +65,9 @@ class Pieces:
 
     @functools.cached_property
     def _network(self) -> nn.Module:
-        network, _ = modelfile.load(self.path, self.generator)
+        from texturenets.generators import network_files
+
+        network, _ = network_files.load(self.path, self.generator)
         return network if self.device is None else network.to(self.device)
 
     def _take_apart(self, network: nn.Module) -> Staged:

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from texturenets.errors import UserError, reason
-from texturenets.modelfile import save_whole
+from texturenets.generators.network_files import save_whole
 
 NAME = "checkpoint.safetensors"
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from texturenets import modelfile, specs
+from texturenets import modelfile
 from texturenets.errors import UserError
-from texturenets.generators import build
+from texturenets.generators import GeneratorSpec, build, make_spec, network_files
+from texturenets.generators.custom import Custom
 from texturenets.generators.trace_code import trace_code
 from texturenets.training.configuration import TaskConfig
 from texturenets.training.trainer_config import TrainerConfig
@@ -21,7 +22,7 @@ class Built:
     """A network on its device, its spec, and `generator` as "FILE.py:CLASS" where it is the user's own code."""
 
     network: nn.Module
-    spec: specs.GeneratorSpec
+    spec: GeneratorSpec
     custom: str | None
 
 
@@ -31,10 +32,10 @@ def make(options: TaskConfig, config: TrainerConfig, device: torch.device) -> Bu
     Sets torch's random state. Raises UserError where the network does not draw images of the size asked for,
     cannot be written down as a graph, or is not that of the model to start from.
     """
-    spec = specs.make(options.generator, options.settings)
+    spec = make_spec(options.generator, options.settings)
     torch.manual_seed(options.seed)
     # Who names a file of their own to be trained wants its code to be run.
-    custom = options.generator if isinstance(spec, specs.Custom) else None
+    custom = options.generator if isinstance(spec, Custom) else None
     network = build(spec, custom=custom).to(device)
     _check_image_size(network, options)
     if custom is not None and config.engine != "torch":
@@ -59,8 +60,8 @@ def _check_image_size(network: nn.Module, options: TaskConfig) -> None:
 
 
 def _load_weights(built: Built, path: Path) -> None:
-    spec = modelfile.read_header(path).spec()
+    spec = network_files.spec_of(modelfile.read_header(path))
     if spec != built.spec:
         raise UserError(f"--init {path}: its network is {spec}, this training's is {built.spec}")
-    other, _ = modelfile.load(path, built.custom)
+    other, _ = network_files.load(path, built.custom)
     built.network.load_state_dict(other.state_dict())

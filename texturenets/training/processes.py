@@ -9,8 +9,8 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.precision import MixedPrecision, Precision
 
-from texturenets import specs
 from texturenets.errors import UserError
+from texturenets.generators import make_spec
 from texturenets.training.configuration import StyleConfig, TaskConfig
 
 OTHERS_TURN = 0.2  # seconds in which other threads get the interpreter; they are waiting for it already
@@ -50,7 +50,7 @@ def check_processes(config: TaskConfig, count: int) -> None:
         "--normalize-gradients": config.normalize_gradients,
         "--diversity-weight": config.diversity_weight,
         "--texture-photos": isinstance(config, StyleConfig) and config.texture_photos,
-        "normalization=batch": getattr(specs.make(config.generator, config.settings), "normalization", "")
+        "normalization=batch": getattr(make_spec(config.generator, config.settings), "normalization", "")
         == "batch",
     }
     for name, given in whole_batch.items():

@@ -22,6 +22,7 @@ from texturenets import modelfile
 from texturenets.data import Batch
 from texturenets.devices import is_out_of_memory
 from texturenets.errors import UserError
+from texturenets.generators import network_files
 from texturenets.training import checkpoint, fingerprint, memory, network, optimizer, processes
 from texturenets.training.callbacks import DEFAULT, MakeCallback
 from texturenets.training.cuda_graph import CudaGraphStep
@@ -288,7 +289,7 @@ class Trainer:
 
     def save_model(self, path: Path) -> None:
         """The network as it is now, as a model file."""
-        modelfile.save(self.network, self.header(), path)
+        network_files.save(self.network, self.header(), path)
 
     def header(self) -> modelfile.Header:
         """The header of the model as it is now; its thumbnail is made of the first validation input."""

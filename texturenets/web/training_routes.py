@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from fastapi import FastAPI, Query, Request
 from starlette.responses import FileResponse
 
-from texturenets import image, specs
+from texturenets import image
 from texturenets.errors import UserError
+from texturenets.generators import make_spec
+from texturenets.generators.network_files import made_by
 from texturenets.training import lacking
 from texturenets.training import recipes as all_recipes
 from texturenets.training.configuration import TaskConfig, flag
@@ -76,7 +78,7 @@ async def enqueue(
 def _start(service: Service, name: str, kind: Literal["style", "texture"], run: TaskConfig) -> Path:
     """The file of a model that `run` can start from. Raises UserError."""
     _, found = service.catalogue.find(name, kind)
-    if not found.header.made_by(specs.make(run.generator, run.settings)):
+    if not made_by(found.header, make_spec(run.generator, run.settings)):
         raise UserError(f"{name} has another network than this recipe, which cannot start from it")
     return found.path
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import gradio as gr
 
-from texturenets import specs
 from texturenets.devices import only_cpu
 from texturenets.errors import duration
+from texturenets.generators import make_spec
+from texturenets.generators.network_files import made_by
 from texturenets.training import lacking
 from texturenets.training.configuration import TaskConfig
 from texturenets.web import training_routes
@@ -163,10 +164,10 @@ class TrainTab:
         run = _recipe(kind, preset)
         if run is None:
             return [(NOTHING, NOTHING)]
-        spec = specs.make(run.generator, run.settings)
+        spec = make_spec(run.generator, run.settings)
         known = self.service.catalogue.models()
         names = [
-            name for name in gallery.names(self.service.catalogue, kind) if known[name].header.made_by(spec)
+            name for name in gallery.names(self.service.catalogue, kind) if made_by(known[name].header, spec)
         ]
         return [(NOTHING, NOTHING), *((title(name), name) for name in names)]
 
