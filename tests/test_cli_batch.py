@@ -159,7 +159,7 @@ def test_what_has_no_part_in_it_is_told(here: Path, capsys: pytest.CaptureFixtur
     Path("wave.safetensors").write_bytes(modelfile.shipped()["plain"].read_bytes())
     assert stylize("a.png", "broken.png", "-s", "wave", "-s", "plain", "-o", "out/", "--seed", "3") == 2
     said = capsys.readouterr().err
-    assert "wave is the shipped style; for the file here say -s wave.safetensors" in said
+    assert "wave is the shipped model; for the file here say -s wave.safetensors" in said
     assert "plain takes no noise: --seed and --noise-level change nothing" in said
     assert "2 failed: broken.png\n" in said
 

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from texturenets.cli.common import EngineName, Flag, print_json
 from texturenets.cli.flags import given, optional
+from texturenets.cli.styles import note_shipped
 from texturenets.errors import UserError
 from texturenets.training.logistics import Logistics
 
@@ -80,6 +81,7 @@ def evaluate(
     from texturenets.textures import Texture
 
     how = Logistics(**given(logistics, Logistics))
+    note_shipped(model)
     loaded = api.load(model, how.device, engine=engine, generator=generator)
     is_texture = isinstance(loaded, Texture)
     side = size if size is not None else 256 if is_texture else 512

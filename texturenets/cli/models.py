@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 
 from texturenets.cli.common import Flag, complain, print_json
+from texturenets.cli.styles import note_shipped
 from texturenets.errors import UserError
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ def show(model: str, /, *, as_json: AsJson = False, thumbnail: Path | None = Non
     """
     from texturenets import modelfile
 
+    note_shipped(model)
     path = modelfile.find(model)
     header = modelfile.read_header(path)
     facts = _facts(path.stem, path, header)

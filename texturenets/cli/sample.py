@@ -18,7 +18,7 @@ from texturenets.cli.common import (
     photo_progress,
     picture_size,
 )
-from texturenets.cli.styles import check_no_exemplar
+from texturenets.cli.styles import check_no_exemplar, note_shipped
 from texturenets.errors import UserError
 from texturenets.files import sweep_all
 
@@ -117,6 +117,7 @@ def sample(
     from texturenets import api, image
 
     check_no_exemplar(texture)
+    note_shipped(texture)
     model = api.load_texture(texture, device, engine=engine, precision=precision, generator=generator)
     height, width = asked or (model.fixed or DEFAULT,) * 2
     tile: Tileable = False

@@ -16,6 +16,7 @@ from cyclopts import App, Parameter
 from texturenets import presets, runs
 from texturenets.cli.common import Flag
 from texturenets.cli.flags import given, optional
+from texturenets.cli.styles import check_no_model
 from texturenets.errors import UserError, counted, duration
 from texturenets.training import require
 from texturenets.training.logistics import Logistics
@@ -149,6 +150,8 @@ def _flags(options: Any, kind: type, descriptor: str | None) -> dict[str, Any]:
 
 
 def _model_file(output: Path | None, images: list[Path]) -> Path:
+    """Where the model goes that is learned from `images`. Raises UserError."""
+    check_no_model(images)
     return runs.model_file(output or Path(images[0].stem + ".safetensors"))
 
 
