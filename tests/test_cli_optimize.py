@@ -348,3 +348,19 @@ def test_the_penalty_on_grids_has_the_weight_of_trainings(
         *(["--content", here.photo] if content else ["--size", "48"]), "--lattice-weight", "3", "-o", "b.png"
     )
     assert asked == [weight, 3.0]
+
+
+def test_the_first_of_several_pictures_is_told_of(here: Here, tmp_path: Path) -> None:
+    frames = [Image.open(here.studio / f"{name}.png").resize((64, 64)) for name in ("blots", "waves")]
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    status, _, error = tiny.call(*here.words("--content", str(tmp_path / "moving.gif"), "--quiet"))
+    assert status == 0
+    assert error == (
+        f"texturenets: note: {tmp_path}/moving.gif holds several pictures, of which the first is taken\n"
+    )
+
+
+def test_the_photo_can_be_named_as_for_stylize(here: Here) -> None:
+    named = here.run("-o", "named.png", "--content", here.photo)
+    placed = here.run("-o", "placed.png", here.photo)
+    assert placed.read_bytes() == named.read_bytes()

@@ -47,9 +47,12 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ),
         (
             "optimize -s painting.jpg --preserve-color yes",
-            ["--preserve-color yes: luminance or match", "match gives the style the photo's colours first"],
+            [
+                "--preserve-color yes: choose luminance or match",
+                "match gives the style the photo's colours first",
+            ],
         ),
-        ("stylize photo.jpg --engine opnvino", ["--engine opnvino: auto, torch, openvino or onnx"]),
+        ("stylize photo.jpg --engine opnvino", ["--engine opnvino: choose auto, torch, openvino or onnx"]),
         (
             "stylize photo.jpg --strength 50%",
             ["--strength 50% is not a number, as 0.5", "from 0, the photo, to 1"],

@@ -25,6 +25,7 @@ from texturenets._version import __version__
 from texturenets.errors import UserError, reason, unknown
 from texturenets.files import whole
 from texturenets.graph import Graph, names_of
+from texturenets.image.formats import suffix_of_start
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -223,11 +224,10 @@ def _what(path: Path) -> str:
     with path.open("rb") as file:
         start = file.read(512)
     size = int.from_bytes(start[:8], "little")  # of the header, which is JSON
-    pictures = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"II*\0", b"MM\0*")
     what = ""
     if not start:
         what = "it is empty: fetch or train it anew"
-    elif start.startswith(pictures) or start[8:12] == b"WEBP":
+    elif suffix_of_start(start):
         what = f"it is a picture; `texturenets train style {path}` makes a model of a painting"
     elif start.startswith((b"PK\3\4", b"\x80")):
         what = f"it looks like another program's network; `texturenets convert {path}` may read it"

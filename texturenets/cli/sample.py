@@ -14,7 +14,9 @@ from texturenets.cli.common import (
     EngineName,
     Flag,
     Precision,
+    complain,
     engine_note,
+    note_quality,
     photo_progress,
     picture_size,
 )
@@ -129,6 +131,7 @@ def sample(
     number = frames if to is not None else count or (SHEET if sheet else 1)
     files = [_file(output, f"{model.path.stem}-sheet")] if sheet else _files(output, model.path.stem, number)
     image.output_format(files[0])
+    note_quality(quality, files)
     if engine == "auto" and not quiet:
         engine_note(model.engine)
 
@@ -155,6 +158,9 @@ def sample(
             bar.advance(task)
     for path in files:
         print(path)
+    older = files[-1].with_name(f"{number:04d}{files[-1].suffix}")
+    if number > 1 and older.exists() and not quiet:
+        complain(f"{older} was there already: it and what follows it are none of these samples")
     return 0
 
 

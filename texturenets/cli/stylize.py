@@ -74,7 +74,7 @@ def stylize(
     preserve_color
         Keep the photo's colours.
     skip_existing
-        Leave alone what has been written before.
+        Leave alone what has been written before, with whatever options.
     sheet
         Also write contact-sheet.jpg beside the results: a photo a row, a style a column.
     keep_gps

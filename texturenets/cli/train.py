@@ -186,9 +186,11 @@ def _carry_out(training: Training, quiet: bool) -> int:
 
 
 def _warn(training: StyleTraining) -> None:
-    from texturenets.data import SMALL_SET
+    from texturenets.data import SMALL_SET, readable
 
     count = training.count
+    if count < SMALL_SET and training.cached is None:
+        count = len(readable(training.photos.train))
     if count < SMALL_SET and training.fabric.is_global_zero:
         them = "these" if count > 1 else "it"
         print(

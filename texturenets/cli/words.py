@@ -62,9 +62,9 @@ def _unlike(error: CoercionError) -> str:
     if argument is None or token is None:
         return str(error)
     name = token.keyword or argument.name
-    given = f"{name} {token.value}" + (f" from {token.source}" if token.source not in ("", "cli") else "")
+    given = f"{name} {token.value}"
     if choices := _choices(error.target_type):
-        return f"{given}: {choices}{_help(error)}"
+        return f"{given}: choose {choices}{_help(error)}"
     kind = _KINDS.get(error.target_type)
     return f"{given} is not {kind}{_help(error)}" if kind else str(error)
 
