@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from texturenets.errors import UserError
+from texturenets.fielddocs import with_attributes
 
 Schedule = Literal["cosine", "step", "constant"]
 Optimizer = Literal["muon", "adam"]
@@ -22,6 +23,7 @@ SQUEEZENET_LAYERS = tuple(f"squeezenet1_0:{n}" for n in ("conv1", *(f"fire{i}" f
 PIXELS = "pixels"
 
 
+@with_attributes
 @dataclass(frozen=True, kw_only=True)
 class Run:
     """What every run has: the network, the optimizer, the losses against the pictures to learn."""
@@ -139,6 +141,7 @@ class Run:
         return (*self.style_layers, *space)
 
 
+@with_attributes
 @dataclass(frozen=True, kw_only=True)
 class StyleRun(Run):
     """Everything that decides what `train style` makes of a painting and a folder of photos."""
@@ -182,6 +185,7 @@ class StyleRun(Run):
         return (*super().layers, *self.content_layers)
 
 
+@with_attributes
 @dataclass(frozen=True, kw_only=True)
 class TextureRun(Run):
     """Everything that decides what `train texture` makes of an exemplar."""

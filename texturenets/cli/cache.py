@@ -68,6 +68,7 @@ def cache(
         variants=variants,
         seed=run.seed,
         flip=run.flip,
+        val_share=run.val_share,
         descriptor=descriptor_facts(run, described.layers, described),
         device=described.device,
     )

@@ -179,10 +179,22 @@ def _carry_out(training: Training, quiet: bool) -> int:
             f"the run was finished, after step {begun}: more --steps (or --minutes) train it further",
             file=sys.stderr,
         )
+    _note_short(training)
     best = training.state.best_step
     print(f"{duration(training.state.seconds)}; the best of the run is step {best}", file=sys.stderr)
     print(training.finish())
     return 0
+
+
+def _note_short(training: Training) -> None:
+    """Say so where a training from nothing has ended before a tenth of what the recipe takes."""
+    step, usual = training.state.step, type(training.run)().steps
+    if step < usual / 10 and not training.logistics.init:
+        print(
+            f"texturenets: note: after {counted(step, 'step')} the model has hardly learned, {usual} are usual: the "
+            "same command with --resume and more --steps (or --minutes) trains it further",
+            file=sys.stderr,
+        )
 
 
 def _warn(training: StyleTraining) -> None:
@@ -271,7 +283,7 @@ def follow(training: Training, quiet: bool) -> bool:
             if first and not quiet and not estimated and done >= min(10, run.steps):
                 estimated = True
                 console.print(
-                    _forecast(run, record.step, done, record.seconds, begun) + f" on {training.device}",
+                    _forecast(training, record.step, done, record.seconds - begun) + f" on {training.device}",
                     highlight=False,
                 )
             if first and not starved and done > 10 and record.waited > 0.5:
@@ -292,10 +304,16 @@ def follow(training: Training, quiet: bool) -> bool:
     return bool(training.done(training.state.step) >= 1)
 
 
-def _forecast(run: runs.Run, step: int, done: int, seconds: float, begun: float) -> str:
-    """What is left after `step`, `done` steps and `seconds` into a run that was taken up after `begun` seconds."""
-    pace = (seconds - begun) / done
+def _forecast(training: Training, step: int, done: int, seconds: float) -> str:
+    """What is left after `step`: `done` steps took this process `seconds`. Validations, of which none has been yet,
+    look forward alone: a third of a step's work each batch."""
+    run, every = training.run, training.logistics.validate_every
+    pace = seconds / done
+    batches = sum(part.count for part in training.validation_parts()) / run.batch_size
     if run.minutes:
-        steps = max(0.0, 60 * run.minutes - seconds) / max(pace, 1e-9)
+        left = max(0.0, 60 * run.minutes - training.state.seconds)
+        steps = left / max(pace * (1 + batches / 3 / every if every else 1), 1e-9)
         return f"about {step + steps:.0f} steps in {duration(60 * run.minutes)}"
-    return f"about {duration((run.steps - step) * pace)} for {counted(run.steps, 'step')}"
+    looks = 1 + ((run.steps - 1) // every - step // every if every else 0)
+    left = (run.steps - step) * pace + looks * batches * pace / 3
+    return f"about {duration(left)} for {counted(run.steps, 'step')}"

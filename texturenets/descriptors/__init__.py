@@ -204,7 +204,11 @@ class Descriptors(nn.Module):
     def forward(
         self, x: Tensor, layers: Sequence[str] | None = None, tap: Tap | None = None
     ) -> dict[str, Tensor]:
-        """As `Descriptor.forward`, with full names."""
+        """As `Descriptor.forward`, with full names. Raises UserError for a layer not asked for at the start."""
+        known = [f"{name}:{layer}" for name, network in self.networks.items() for layer in network.layers]
+        for layer in layers or ():
+            if layer not in known:
+                raise unknown("layer of these networks", layer, known)
         out: dict[str, Tensor] = {}
         for name, network in self.networks.items():
             mine = (

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from texturenets.errors import UserError
+from texturenets.fielddocs import with_attributes
 from texturenets.runs import check_kinds
 
 
+@with_attributes
 @dataclass(frozen=True, kw_only=True)
 class Logistics:
     """How a run is carried out: nothing here changes what it comes to, but `init` and `validate_every`."""

@@ -180,7 +180,7 @@ class Training(Generic[R]):
         """The batch on the device, in as many parts as the gradient is accumulated from."""
         raise NotImplementedError
 
-    def _validation_parts(self) -> list[Part]:
+    def validation_parts(self) -> list[Part]:
         """What was laid aside, on the device; none where there is nothing."""
         raise NotImplementedError
 
@@ -420,7 +420,7 @@ class Training(Generic[R]):
 
     @torch.no_grad()
     def _validate(self, record: Record, last: bool) -> None:
-        parts = self._validation_parts()
+        parts = self.validation_parts()
         if not parts:
             record.best = last
             self.state.best_step = record.step
@@ -475,7 +475,7 @@ class Training(Generic[R]):
     @torch.no_grad()
     def _example(self) -> Tensor:
         """What the network makes of the first that was laid aside."""
-        parts = self._validation_parts()
+        parts = self.validation_parts()
         if not parts:
             return torch.full((1, 3, 8, 8), 0.5)
         first = parts[0]

@@ -91,12 +91,17 @@ class StyleTraining(Training[runs.StyleRun]):
             ("--content-layers", facts.layers, layers),
             ("--image-size", facts.image_size, run.image_size),
             ("--precision and descriptor", facts.descriptor, descriptor),
+            ("--val-share", facts.val_share, run.val_share),
         ]
         for name, has, wants in wanted:
             if has != wants:
                 raise UserError(
-                    f"{self.content} was made with {name} {has}, this run wants {wants}: write it anew"
+                    f"{self.content} was made with {name} {has}, this run wants {wants}: give it the same, or "
+                    "write it anew"
                 )
+        if facts.flip != run.flip:
+            made, same = ("with", "leave it out here") if facts.flip else ("without", "give --no-flip here")
+            raise UserError(f"{self.content} was made {made} mirrored photos: {same} too, or write it anew")
         if run.pyramid_loss > 1:
             raise UserError(
                 "--pyramid-loss takes content features at several scales, a cache holds one: use a folder"
@@ -194,7 +199,7 @@ class StyleTraining(Training[runs.StyleRun]):
             losses[name] = (losses[name] + value) / 2
         return losses
 
-    def _validation_parts(self) -> list[Part]:
+    def validation_parts(self) -> list[Part]:
         parts, begin = [], 0
         for crops in torch.split(self.val, self.run.batch_size // self.run.accumulate):
             if not len(crops):

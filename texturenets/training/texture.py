@@ -59,7 +59,7 @@ class TextureTraining(Training[runs.TextureRun]):
     def _hold_out(self) -> None:
         self.held = self._cut(self._held_noise(range(VALIDATION_SAMPLES)))
 
-    def _validation_parts(self) -> list[Part]:
+    def validation_parts(self) -> list[Part]:
         return self.held
 
     def _shown(self, batch: data.Batch, y: Tensor) -> Tensor:
