@@ -198,6 +198,7 @@ class Descriptors(nn.Module):
         super().__init__()
         all_networks = list(networks)
         self.networks = nn.ModuleDict({network.name: network for network in all_networks})
+        self.layers = tuple(f"{network.name}:{layer}" for network in all_networks for layer in network.layers)
         self.sha256 = {network.name: network.sha256 for network in all_networks}
         """What each network's weights are: the hash of the file that they were read from."""
 
@@ -205,10 +206,9 @@ class Descriptors(nn.Module):
         self, x: Tensor, layers: Sequence[str] | None = None, tap: Tap | None = None
     ) -> dict[str, Tensor]:
         """As `Descriptor.forward`, with full names. Raises UserError for a layer not asked for at the start."""
-        known = [f"{name}:{layer}" for name, network in self.networks.items() for layer in network.layers]
         for layer in layers or ():
-            if layer not in known:
-                raise unknown("layer of these networks", layer, known)
+            if layer not in self.layers:
+                raise unknown("layer of these networks", layer, self.layers)
         out: dict[str, Tensor] = {}
         for name, network in self.networks.items():
             mine = (
