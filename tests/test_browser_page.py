@@ -174,6 +174,36 @@ def test_examples_and_what_goes_wrong(served: Served, tmp_path: Path) -> None:
         said.get_by_text("1024 × 683").wait_for()
 
 
+def test_each_file_that_is_refused_is_told_of(served: Served, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "other.txt").write_text("no picture")
+    (tmp_path / "large.png").write_bytes(bytes(300_000))
+    (tmp_path / "photo.jpg").write_bytes(photo(90, 70))
+    told = "words => document.querySelector('#said-painting').dataset.wrong?.includes(words)"
+    with visit(served.address, viewport={"width": 1200, "height": 900}) as page:
+        for name, words in (
+            ("notes.txt", "notes.txt: no picture"),
+            ("large.png", "large.png: too large, at most 195.3 KB"),
+            ("other.txt", "other.txt: no picture"),
+            ("notes.txt", "notes.txt: no picture"),
+        ):
+            page.set_input_files("#photo input[type=file]", tmp_path / name)
+            page.wait_for_function(told, arg=words, timeout=10_000)
+            assert not any(one.is_visible() for one in page.locator(".toast-body").all())
+
+
+def test_what_went_wrong_goes_with_the_next_painting(served: Served, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "photo.jpg").write_bytes(photo(90, 70))
+    wrong = "() => document.querySelector('#said-painting').dataset.wrong"
+    with visit(served.address, viewport={"width": 1200, "height": 900}) as page:
+        page.set_input_files("#photo input[type=file]", tmp_path / "photo.jpg")
+        page.locator("#said-painting").get_by_text("pixels").wait_for()
+        page.evaluate("() => document.querySelector('#said-painting').dataset.wrong = 'It is gone.'")
+        page.locator("#paint").click()  # which says the same once more
+        page.wait_for_function(f"() => !({wrong})()", timeout=20_000)
+
+
 def test_heic(served: Served, tmp_path: Path) -> None:
     heif = pytest.importorskip("pillow_heif", reason="the extra `heif` is not installed")
     heif.register_heif_opener()

@@ -90,11 +90,12 @@ def test_show(zoo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "show", "wave"]) == 0
     text = capsys.readouterr().out
     for words in (
-        "residual", "channels 8", "seconds 5400.5", "seed=3", "vgg16:relu1_1,vgg16:relu2_1", "CC0",
+        "residual", "channels 8", "seconds 5400.5", "run.seed 3\n", "vgg16:relu1_1,vgg16:relu2_1", "CC0",
         "[red]research[/red]", "a print", __version__,
     ):  # fmt: skip
         assert words in text
     assert not [line for line in text.splitlines() if line.endswith(" ")]
+    assert max(map(len, text.splitlines())) < 100  # one fact a line
     assert main(["models", "show", "--json", str(zoo / "wave.safetensors")]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["training"] == training

@@ -366,3 +366,19 @@ def test_a_texture_has_the_layers_of_trainings_of_textures(
     assert status == 0, err
     named = here.run("--size", "48", "--style-layers", "vgg16:relu1_1", "-o", "named.png")
     assert (rgb(named) == rgb(Path("recipe.png"))).all()
+
+
+def test_the_first_of_several_pictures_is_told_of(here: Here, tmp_path: Path) -> None:
+    frames = [Image.open(here.studio / f"{name}.png").resize((64, 64)) for name in ("blots", "waves")]
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    status, _, error = tiny.call(*here.words("--content", str(tmp_path / "moving.gif"), "--quiet"))
+    assert status == 0
+    assert error == (
+        f"texturenets: note: {tmp_path}/moving.gif holds several pictures, of which the first is taken\n"
+    )
+
+
+def test_the_photo_can_be_named_as_for_stylize(here: Here) -> None:
+    named = here.run("-o", "named.png", "--content", here.photo)
+    placed = here.run("-o", "placed.png", here.photo)
+    assert placed.read_bytes() == named.read_bytes()

@@ -146,3 +146,12 @@ def test_real_weights_against_the_judges_own_evaluation(shared: Path) -> None:
         else:
             # the judge takes VGG's mean for both, a difference of 0.2 of 255
             assert float((got[name] - reference).norm() / reference.norm()) < 0.02
+
+
+def test_a_layer_that_was_not_asked_for_is_named() -> None:
+    networks = descriptors.build(["random:conv3", "random:conv5"])
+    x = torch.zeros(1, 3, 32, 32)
+    with pytest.raises(UserError, match=r"conv33.*did you mean 'random:conv3'"):
+        networks(x, ["random:conv33"])
+    with pytest.raises(UserError, match="known: random:conv3, random:conv5"):
+        networks(x, ["zzz"])

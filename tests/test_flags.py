@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pydoc
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -963,3 +964,11 @@ def test_training_takes_the_cache_and_refuses_one_of_other_settings(
         refused = studio.run(content=out, **flags)
         assert refused.status == 2
         assert "write it anew" in refused.error
+
+
+@pytest.mark.parametrize("kind", [StyleConfig, TextureConfig, TrainerConfig])
+def test_help_in_python_lists_the_fields(kind: type) -> None:
+    shown = pydoc.render_doc(kind, renderer=pydoc.plaintext)
+    for field in dataclasses.fields(kind):
+        assert f" {field.name} : " in shown
+    assert "One seed, one result." in shown or kind is TrainerConfig

@@ -190,3 +190,15 @@ def test_photos_are_looked_for_before_weights(studio: tiny.Studio, tmp_path: Pat
     assert status == 2
     assert "--content FOLDER" in error
     assert "COCO's val2017" in error
+
+
+def test_films_and_broken_files_are_not_counted_as_photos(studio: tiny.Studio, tmp_path: Path) -> None:
+    for i in range(3):
+        tiny.picture(tmp_path / f"{i}.png", seed=i)
+    halved(tmp_path / "bad.png", studio.painting)
+    (tmp_path / "clip.mp4").write_bytes(b"\0\0\0\x20ftypisom" + bytes(99))
+    (tmp_path / "sound.wav").write_bytes(b"RIFF\0\0\0\0WAVE" + bytes(99))
+    result = studio.run(content=tmp_path, steps=1, val_share=0.0)
+    assert result.status == 0
+    assert "only 3 photos" in result.error
+    assert "clip.mp4" not in result.error

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from texturenets import data, modelfile
-from texturenets.cli import train
+from texturenets.cli import train, training_progress
 from texturenets.errors import UserError
 from texturenets.generators import network_files
 from texturenets.losses import Objective
@@ -724,3 +725,44 @@ def test_records_come_one_a_step_with_the_photos_waited_for(studio: tiny.Studio,
     assert made[0].pictures.shape == (2, 2, 3, 64, 64)
     assert made[1].pictures is None
     assert training.finish() == tmp_path / "a.safetensors"
+
+
+def test_a_cache_of_other_crops_is_refused(studio: tiny.Studio) -> None:
+    plain, mirrored = cached(studio, flip=False), cached(studio)
+    refused = studio.run(content=plain)
+    assert refused.status == 2
+    assert "was made without mirrored photos: give --no-flip here too" in refused.error
+    assert (
+        "was made with mirrored photos: leave it out here" in studio.run(content=mirrored, flip=False).error
+    )
+    assert (
+        "--val-share 0.05, this training wants 0.3"
+        in studio.run(content=plain, flip=False, val_share=0.3).error
+    )
+    assert studio.run(content=plain, flip=False).status == 0
+
+
+def test_too_few_steps_are_told(studio: tiny.Studio) -> None:
+    short = studio.run()
+    note = "note: after 2 steps the model has hardly learned, 4000 are usual: the same command with --resume"
+    assert note in short.error
+    assert "hardly learned" not in studio.run(init=short.model).error
+
+
+def test_what_is_left_counts_validations() -> None:
+    held = [SimpleNamespace(count=4), SimpleNamespace(count=2)]
+
+    def told(every: int, **options: Any) -> str:
+        task = SimpleNamespace(
+            config=StyleConfig(batch_size=2, **options), validation_microbatches=lambda: held
+        )
+        trainer: Any = SimpleNamespace(
+            task=task, config=TrainerConfig(validate_every=every), state=SimpleNamespace(seconds=10.0)
+        )
+        return training_progress.forecast(trainer, 10, 10, 10.0)
+
+    # 6 pictures are 3 batches, each a third of a step of 1 s: a second, at steps 250 to 1000
+    assert told(250, steps=1000) == "about 17 minutes for 1000 steps"
+    assert told(1, steps=1000) == "about 33 minutes for 1000 steps"
+    assert told(0, steps=60) == "about 51 seconds for 60 steps"
+    assert told(1, minutes=10.0) == "about 305 steps in 10 minutes"

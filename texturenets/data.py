@@ -14,7 +14,7 @@ import sys
 import threading
 import types
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from pathlib import Path
@@ -37,7 +37,6 @@ WHENCE = (
 SMALL_SET = 64  # fewer photos than this and the user is warned; docs/training.md measures what it costs
 
 UNFINISHED = (".part", ".partial", ".crdownload", ".download", ".tmp")  # what is still being written
-SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"II*\0", b"MM\0*", b"GIF8", b"BM")
 
 
 @dataclass(frozen=True)
@@ -53,14 +52,7 @@ class Photos:
 
 def is_photo(path: Path) -> bool:
     """Whether a file looks like a photo, by its name or its first bytes."""
-    if image.is_picture(path):
-        return True
-    try:
-        with path.open("rb") as file:
-            head = file.read(12)
-    except OSError:
-        return False
-    return head.startswith(SIGNATURES) or head[4:8] == b"ftyp"
+    return image.is_picture(path) or image.suffix_within(path) != ""
 
 
 def _walk(folder: Path) -> Iterator[Path]:
@@ -113,6 +105,16 @@ def scan(folder: Path, val_share: float = 0.05, seed: int = 0) -> Photos:
             f"no photo in {folder}: give a folder with JPEG, PNG, WebP or TIFF pictures in it; {WHENCE}"
         )
     return Photos(tuple(train), tuple(val), _digest(folder, [*train, *val]))
+
+
+def readable(files: Sequence[Path]) -> list[Path]:
+    """Those of `files` that can be read, which takes a while of many."""
+    found = []
+    for path in files:
+        with suppress(UserError):
+            image.read(path, longer=64)  # of a JPEG an eighth is decoded
+            found.append(path)
+    return found
 
 
 def _digest(folder: Path, files: Sequence[Path]) -> str:

@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from texturenets._version import __version__
-from texturenets.errors import UserError, unknown
+from texturenets.errors import UserError, reason, unknown
 from texturenets.graph import ConversionError, Graph, names_of
+from texturenets.image.formats import suffix_of_start
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -178,8 +179,31 @@ def _metadata(path: Path) -> str | None:
         raise UserError(f"{shown}: its name is not UTF-8: rename it") from None
     except FileNotFoundError:
         raise UserError(f"no such file: {path}") from None
-    except (SafetensorError, OSError, struct.error) as error:
-        raise UserError(f"{path} is not a texturenets model: {error}") from None
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {reason(error)}") from None
+    except (SafetensorError, struct.error) as error:
+        raise UserError(f"{path} is not a texturenets model: {_what(path) or reason(error)}") from None
+
+
+def _what(path: Path) -> str:
+    """What a file is that is no safetensors file, and what can be done; nothing where it cannot be told."""
+    with path.open("rb") as file:
+        start = file.read(512)
+    size = int.from_bytes(start[:8], "little")  # of the header, which is JSON
+    what = ""
+    if not start:
+        what = "it is empty: fetch or train it anew"
+    elif suffix_of_start(start):
+        what = f"it is a picture; `texturenets train style {path}` makes a model of a painting"
+    elif start.startswith((b"PK\3\4", b"\x80")):
+        what = f"it looks like another program's network; `texturenets convert {path}` may read it"
+    elif b"<html" in start.lower():
+        what = "it is a web page, as a download that failed leaves: fetch the file anew"
+    elif start[8:9] != b"{" or size > 2**27:
+        what = "it is no safetensors file; `texturenets models` lists the shipped models"
+    elif path.stat().st_size < 8 + size:
+        what = "it is cut short: fetch or train it anew"
+    return what
 
 
 def _check_plain(value: object, depth: int = 0) -> None:

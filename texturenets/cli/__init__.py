@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
+from cyclopts import App, CycloptsError, Parameter
 
 from texturenets._version import __version__
 from texturenets.cli.common import cluster_words, complain
 from texturenets.cli.streams import Terminated, drop_output, prepare, terminable
+from texturenets.cli.words import refused
 from texturenets.errors import MissingError, UserError, install, reason
 
 app = App(
@@ -84,9 +85,4 @@ def _run(words: Sequence[str]) -> int:
             raise
         raise MissingError(f"{words[0]} needs PyTorch: {install('train')}") from None
     except CycloptsError as error:
-        error.verbose = False
-        chain = " ".join(["texturenets", *(error.command_chain or ())])
-        text = str(error)
-        if isinstance(error, UnusedCliTokensError):
-            text = f"{' '.join(error.unused_tokens or ())}: there is no place for it here."
-        raise UserError(f"{text.rstrip()} See `{chain} --help`.") from None
+        raise refused(error) from None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from texturenets.cli import film
 from texturenets.cli import sheet as contact
-from texturenets.cli.common import complain, engine_note
+from texturenets.cli.common import complain, engine_note, note_quality
 from texturenets.cli.large import follow
 from texturenets.cli.plan import Job, folder_of, plan_of, several
 from texturenets.cli.report import Report
@@ -117,8 +117,10 @@ def carry_out(
     if skip_existing and any(isinstance(job.result, str) for work in plan.works for job in work.films):
         raise UserError("--skip-existing looks at whole films, not at numbered frames")
     if sheet:
-        contact.check(plan.folder, [job for work in plan.works for job in work.photos])
+        stills = [job for work in plan.works for job in work.photos]
+        contact.check(plan.folder, stills, len(plan.works[0].films))
     results = [result for work in plan.works for result in work.results]
+    note_quality(plan.works[0].options.quality, [*results, *_patterns(plan)])
     there = {result for result in results if skip_existing and result.exists()}
     sweep_all(results)  # what runs that were killed have left
     report = Report(sum(len(work.films) + len(work.photos) for work in plan.works), quiet)
@@ -144,6 +146,11 @@ def carry_out(
     if sheet:
         contact.write(plan.folder, [(work.model.stem, work.photos) for work in plan.works])
     return status
+
+
+def _patterns(plan: Plan) -> list[Path]:
+    """The names of numbered frames."""
+    return [Path(job.result) for work in plan.works for job in work.films if isinstance(job.result, str)]
 
 
 def _tell(notes: Mapping[str, Sequence[Path]]) -> None:

@@ -70,6 +70,7 @@ def cache(
         variants=variants,
         seed=config.seed,
         flip=config.flip,
+        val_share=config.val_share,
         descriptor=descriptor_fingerprint(config, setup.layers, setup),
         device=setup.device,
     )

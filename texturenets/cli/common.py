@@ -7,7 +7,7 @@ import itertools
 import json
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, cast
 
 from cyclopts import Parameter
@@ -15,6 +15,8 @@ from cyclopts import Parameter
 from texturenets.errors import UserError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.progress import Progress, TaskID
 
     from texturenets.engines import Engine
@@ -58,6 +60,17 @@ def complain(message: object) -> None:
 def engine_note(engine: Engine) -> None:
     """Which engine `auto` took, on standard error."""
     print(f"engine: {engine.name}, {engine.precision}", file=sys.stderr)
+
+
+def note_quality(quality: int | None, results: Iterable[Path]) -> None:
+    """Say on standard error where `--quality` changes nothing."""
+    if quality is None:
+        return
+    from texturenets import image, video
+
+    lossy = image.lossy_suffixes() | video.WRITTEN.keys()
+    if without := sorted({path.suffix.lower() for path in results} - lossy):
+        complain(f"note: --quality {quality} changes nothing in files that end in {', '.join(without)}")
 
 
 class Hidden:

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from texturenets.cli.common import EngineName, Flag, print_json
 from texturenets.cli.flags import given, optional
+from texturenets.cli.styles import note_shipped
 from texturenets.errors import UserError
 from texturenets.training.trainer_config import TrainerConfig
 
@@ -80,6 +81,7 @@ def evaluate(
     from texturenets.textures import Texture
 
     how = TrainerConfig(**given(trainer, TrainerConfig))
+    note_shipped(model)
     loaded = api.load(model, how.device, engine=engine, generator=generator)
     is_texture = isinstance(loaded, Texture)
     side = size if size is not None else 256 if is_texture else 512

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from texturenets.cli.common import Flag
+from texturenets.cli.styles import note_shipped
 from texturenets.errors import UserError
 
 
@@ -46,6 +47,8 @@ def export(
     from texturenets import export as exports
     from texturenets import modelfile
 
+    for name in models:
+        note_shipped(name)
     if to == "web":
         from texturenets.web import staticpage
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-import functools
-import inspect
-import textwrap
 import types
 import typing
 from collections.abc import Sequence
@@ -14,27 +10,9 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from texturenets.fielddocs import field_docs
+
 REPEATED = ("set", "weights")  # given several times; other lists are separated by commas
-
-
-@functools.cache
-def field_docs(cls: type) -> dict[str, str]:
-    """The string under each field of a dataclass, or of the class that it comes from: {field: text}."""
-    docs: dict[str, str] = {}
-    for base in cls.__bases__:
-        if dataclasses.is_dataclass(base):
-            docs |= field_docs(base)
-    tree = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
-    assert isinstance(tree, ast.ClassDef)
-    for statement, after in zip(tree.body, tree.body[1:], strict=False):
-        if (
-            isinstance(statement, ast.AnnAssign)
-            and isinstance(statement.target, ast.Name)
-            and isinstance(after, ast.Expr)
-            and isinstance(after.value, ast.Constant)
-        ):
-            docs[statement.target.id] = " ".join(str(after.value.value).split())
-    return docs
 
 
 def _shown(value: Any) -> str:
@@ -59,7 +37,7 @@ def optional(cls: type, group: str, names: Sequence[str] | None = None) -> type:
         parameter = Parameter(help=text, group=group, show_default=False, negative_iterable=(), negative=None)
         made.append((f.name, Annotated[hint | None, parameter], dataclasses.field(default=None)))
     # Python 3.11 would name the module `types`, and cyclopts then finds no fields
-    namespace = {"__doc__": cls.__doc__, "__module__": __name__}
+    namespace = {"__doc__": "What was given.", "__module__": __name__}
     new = dataclasses.make_dataclass(cls.__name__, made, namespace=namespace, kw_only=True, frozen=True)
     return Parameter(name="*")(new)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import App, Parameter
 
 from texturenets.cli.common import Flag, complain, print_json
+from texturenets.cli.styles import note_shipped
 from texturenets.errors import UserError
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ def show(model: str, /, *, as_json: AsJson = False, thumbnail: Path | None = Non
     """
     from texturenets import modelfile
 
+    note_shipped(model)
     path = modelfile.find(model)
     header = modelfile.read_header(path)
     facts = _facts(path.stem, path, header)
@@ -143,15 +145,18 @@ def _bytes(count: int) -> str:
 
 
 def _shown(value: Any) -> str:
-    """A header's value for a person: one "key value" a line where it holds several."""
-    if isinstance(value, dict):
-        return "\n".join(f"{key} {_inline(inner)}" for key, inner in value.items()) or "-"
-    return _inline(value) or "-"
+    """A header's value for a person: one "key value" a line where it holds several, "key.inner value" of these."""
+    return "\n".join(_lines(value)) or "-"
+
+
+def _lines(value: Any, before: str = "") -> list[str]:
+    if isinstance(value, dict) and value:
+        more = [_lines(inner, f"{before}.{key}" if before else str(key)) for key, inner in value.items()]
+        return [line for lines in more for line in lines]
+    return [f"{before} {_inline(value) or '-'}".strip()]
 
 
 def _inline(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key}={_inline(inner)}" for key, inner in value.items())
     if isinstance(value, list | tuple):
         if len(value) > LISTED:
             return f"({len(value)} lines, which --json lists)"

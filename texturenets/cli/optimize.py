@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,31 +12,19 @@ from cyclopts import Parameter
 
 from texturenets.cli.common import Flag
 from texturenets.cli.flags import given, optional
+from texturenets.cli.styles import check_no_model
 from texturenets.errors import UserError, counted
 from texturenets.files import sweep
 from texturenets.training import recipes
-from texturenets.training.configuration import Precision, StyleConfig, flag
+from texturenets.training.configuration import Precision, StyleConfig
 from texturenets.training.trainer_config import TrainerConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from texturenets.image import Picture
     from texturenets.optimize import Record
 
-LARGEST = 512  # longer side where --size is not given: minutes, not hours, on a processor
-
-
-def _some(cls: type, group: str, names: Sequence[str]) -> type:
-    """The flags that `optional` makes of the fields `names` of `cls`."""
-    fields = {f.name: f.type for f in dataclasses.fields(optional(cls, group))}
-    made = [(name, fields[name], dataclasses.field(default=None)) for name in names]
-    namespace = {"__doc__": cls.__doc__, "__module__": __name__}
-    new = dataclasses.make_dataclass(cls.__name__, made, namespace=namespace, kw_only=True, frozen=True)
-    return Parameter(name="*")(new)
-
-
-LossFlags: Any = _some(
+LossFlags: Any = optional(
     StyleConfig,
     "The loss, as in training",
     (
@@ -55,13 +42,13 @@ LossFlags: Any = _some(
         "seed",
     ),
 )
-TrainerFlags: Any = _some(TrainerConfig, "Run options", ("weights", "offline", "device"))
+TrainerFlags: Any = optional(TrainerConfig, "Run options", ("weights", "offline", "device"))
 
 
 def optimize(
+    content: Path | None = None,
     *,
     style: Annotated[list[Path], Parameter(name=["--style", "-s"], negative_iterable=())],
-    content: Path | None = None,
     output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
     size: str | None = None,
     style_size: int | None = None,
@@ -87,10 +74,10 @@ def optimize(
 
     Parameters
     ----------
-    style
-        The texture or painting; given several times, their Gram matrices are mixed.
     content
         Photo to stylize; without one a texture is made.
+    style
+        The texture or painting; given several times, their Gram matrices are mixed.
     output
         Picture to write [default: STYLE-texture.png, PHOTO-STYLE.png].
     size
@@ -126,22 +113,15 @@ def optimize(
     quiet
         No progress bar.
     """
-    _positive(steps=steps)
-    _not_negative(style_size=style_size or 0, pictures_every=pictures_every)
-    if preserve_color and content is None:
-        raise UserError("--preserve-color keeps the colours of a photo: give one with --content")
-    if start == "photo" and content is None:
-        raise UserError("--start photo wants a photo: give one with --content")
-    config = recipes.style_recipe(preset)
-    if content is None:  # the losses of `train texture`
-        texture = recipes.texture_recipe(preset)
-        config = dataclasses.replace(
-            config, style_layers=texture.style_layers, checkerboard_weight=texture.checkerboard_weight
-        )
-    flags = given(options, StyleConfig)
-    if checkerboard_weight is not None:
-        flags["checkerboard_weight"] = checkerboard_weight
-    config = dataclasses.replace(config, precision=precision, **flags)
+    if steps < 1:
+        raise UserError(f"--steps {steps} is not above 0")
+    if style_size is not None and style_size < 0:
+        raise UserError(f"--style-size {style_size} is below 0")
+    if pictures_every < 0:
+        raise UserError(f"--pictures-every {pictures_every} is below 0")
+    check_no_model(style, content)
+    changes = {"precision": precision, **given(options, StyleConfig)}
+    config = _config(preset, content, checkerboard_weight, descriptor, changes)
     trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
     out = output or Path(f"{content.stem}-{style[0].stem}.png" if content else f"{style[0].stem}-texture.png")
     begin = [] if start in (None, "photo", "noise") else [Path(str(start))]
@@ -149,14 +129,12 @@ def optimize(
 
     from texturenets import image
     from texturenets.cli.common import download_progress
+    from texturenets.cli.pixels import prepare
     from texturenets.devices import memory_errors
     from texturenets.optimize import shares, synthesize
 
     mix = shares(len(style), _numbers(style_weights))
-    chosen = _layers(config, descriptor, given(options, StyleConfig))
-    compared = content and config.content_weight
-    config = dataclasses.replace(config, style_layers=chosen[0], content_layers=chosen[1] if compared else ())
-    task = _prepare(
+    task = prepare(
         config,
         style,
         content,
@@ -245,83 +223,27 @@ def follow(
     return last, True
 
 
-@dataclass
-class _Task:
-    """Pictures (1, 3, H, W) for `synthesize`, and how its result becomes the picture that is written."""
-
-    styles: list[Tensor]
-    photo: Tensor | None
-    start: Tensor
-    size: tuple[int, int]
-    result: Picture
-    finish: Callable[[Tensor], Tensor]
-
-
-def _prepare(
-    config: StyleConfig,
-    style: Sequence[Path],
+def _config(
+    preset: str,
     content: Path | None,
-    *,
-    size: str | None,
-    style_size: int | None,
-    start: str | None,
-    scales: int,
-    preserve_color: str | None,
-) -> _Task:
-    from texturenets import image
-    from texturenets.optimize import luminance, match_color, match_luminance, scale_sizes, white_noise
-    from texturenets.sizes import fit_longer
-
-    if style_size is None:
-        style_size = config.style_size if content else 0
-    styles = [image.read(path, longer=style_size or None).rgb for path in style]
-    source = image.read(content) if content else None
-    own = source.size if source else (int(styles[0].shape[2]), int(styles[0].shape[3]))
-    here = _size(size, fit_longer(own, min(max(own), LARGEST)), own if source else None)
-    photo = image.resize(source.rgb, here) if source else None
-    result = image.Picture(styles[0])
-    if source:
-        alpha = None if source.alpha is None else image.resize(source.alpha, here)
-        result = image.Picture(source.rgb, alpha, source.exif)
-
-    colors, grey = photo, preserve_color == "luminance"
-    if preserve_color and photo is not None:
-        match = match_luminance if grey else match_color
-        styles = [match(one, photo) for one in styles]
-    if grey and photo is not None:
-        photo = luminance(photo).clamp(0, 1).expand(-1, 3, -1, -1).contiguous()
-
-    if start == "noise" or (start is None and photo is None):
-        begin = white_noise(config.seed, scale_sizes(here, scales)[0])
-    elif start is None or start == "photo":
-        assert photo is not None
-        begin = photo
-    else:
-        begin = image.read(start).rgb
-        begin = luminance(begin).clamp(0, 1).expand(-1, 3, -1, -1) if grey else begin
-
-    def finish(picture: Tensor) -> Tensor:
-        picture = image.resize(picture, here)  # of a coarse scale
-        return image.preserve_color(picture, colors) if grey and colors is not None else picture
-
-    return _Task(styles, photo, begin, here, result, finish)
-
-
-def _size(text: str | None, default: tuple[int, int], photo: tuple[int, int] | None) -> tuple[int, int]:
-    """(H, W) of what `--size` says; `photo`: the shape to keep."""
-    from texturenets.sizes import fit_longer
-
-    if text is None:
-        return default
-    parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise UserError(f"--size {text} is no size: give pixels, as 512 or 640x480")
-    numbers = [int(part) for part in parts]
-    if photo is not None:
-        if len(numbers) == 2:
-            raise UserError(f"--size {text}: the photo keeps its shape; give its longer side alone")
-        return fit_longer(photo, numbers[0])
-    return numbers[-1], numbers[0]
+    checkerboard_weight: float | None,
+    descriptor: str | None,
+    changes: dict[str, Any],
+) -> StyleConfig:
+    """The recipe whose loss is taken: `preset` with `changes`, its layers in full names; without a photo that of
+    `train texture`."""
+    config = recipes.style_recipe(preset)
+    if content is None:
+        texture = recipes.texture_recipe(preset)
+        config = dataclasses.replace(
+            config, style_layers=texture.style_layers, checkerboard_weight=texture.checkerboard_weight
+        )
+    if checkerboard_weight is not None:
+        changes = {**changes, "checkerboard_weight": checkerboard_weight}
+    config = dataclasses.replace(config, **changes)
+    style, photo = _layers(config, descriptor, changes)
+    compared = content and config.content_weight
+    return dataclasses.replace(config, style_layers=style, content_layers=photo if compared else ())
 
 
 def _layers(
@@ -366,15 +288,3 @@ def _check_output(out: Path, inputs: Sequence[Path]) -> None:
     for path in inputs:
         if out.exists() and path.exists() and out.samefile(path):
             raise UserError(f"--output {out} would overwrite {path}: give another name")
-
-
-def _positive(**values: int) -> None:
-    for name, value in values.items():
-        if value < 1:
-            raise UserError(f"{flag(name)} {value} is not above 0")
-
-
-def _not_negative(**values: int) -> None:
-    for name, value in values.items():
-        if value < 0:
-            raise UserError(f"{flag(name)} {value} is below 0")

@@ -137,15 +137,21 @@ def folder_of(
 
 
 def suffix_of(photo: PurePath) -> str:
-    """The photo's own suffix where that can be written, else one that loses as little."""
+    """The photo's own suffix where that can be written, else one that loses as little.
+
+    One without a suffix, whose file is here, has that of what is in it.
+    """
     from texturenets import image
 
+    named = photo
+    if not photo.suffix and isinstance(photo, Path):
+        named = photo.with_suffix(image.suffix_within(photo))
     try:
-        image.output_format(photo)
-        return photo.suffix
+        image.output_format(named)
+        return named.suffix
     except UserError:
         lossless = {".gif", ".ppm", ".pgm"}
-        return ".png" if photo.suffix.lower() in lossless else ".jpg"
+        return ".png" if named.suffix.lower() in lossless else ".jpg"
 
 
 def several(jobs: Sequence[Job], count: int, model: Path) -> list[Job]:

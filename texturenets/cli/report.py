@@ -76,10 +76,10 @@ class Report:
             self._bar.advance(self._bar.task_ids[0])
 
     def end(self, see: str = "") -> int:
-        """The last line, where there are several results; the exit status."""
+        """The last line, where there are several results, or one that was kept; the exit status."""
         parts = [f"{self.done} done"]
         if self.there:
-            parts.append(f"{self.there} there already")
+            parts.append(f"{self.there} kept, made before")
         if self.failed:
             files = list(dict.fromkeys(self.failed))  # once, in however many styles they failed
             more = len(files) - self.named
@@ -87,7 +87,7 @@ class Report:
             parts.append(f"{len(self.failed)} failed: {names}")
         if self.total > 1 and self.failed:
             complain(", ".join(parts))
-        elif self.total > 1 and not self.quiet:
+        elif (self.total > 1 or self.there) and not self.quiet:
             print(", ".join(parts), file=sys.stderr)
         return 2 if self.failed else 0
 

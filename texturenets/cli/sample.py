@@ -14,11 +14,13 @@ from texturenets.cli.common import (
     EngineName,
     Flag,
     Precision,
+    complain,
     engine_note,
+    note_quality,
     photo_progress,
     picture_size,
 )
-from texturenets.cli.styles import check_no_exemplar
+from texturenets.cli.styles import check_no_exemplar, note_shipped
 from texturenets.errors import UserError
 from texturenets.files import sweep_all
 
@@ -117,6 +119,7 @@ def sample(
     from texturenets import api, image
 
     check_no_exemplar(texture)
+    note_shipped(texture)
     model = api.load_texture(texture, device, engine=engine, precision=precision, generator=generator)
     height, width = asked or (model.fixed or DEFAULT,) * 2
     tile: Tileable = False
@@ -128,6 +131,7 @@ def sample(
     number = frames if to is not None else count or (SHEET if sheet else 1)
     files = [_file(output, f"{model.path.stem}-sheet")] if sheet else _files(output, model.path.stem, number)
     image.output_format(files[0])
+    note_quality(quality, files)
     if engine == "auto" and not quiet:
         engine_note(model.engine)
 
@@ -154,6 +158,9 @@ def sample(
             bar.advance(task)
     for path in files:
         print(path)
+    older = files[-1].with_name(f"{number:04d}{files[-1].suffix}")
+    if number > 1 and older.exists() and not quiet:
+        complain(f"{older} was there already: it and what follows it are none of these samples")
     return 0
 
 

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from texturenets.cli.common import complain
 from texturenets.cli.plan import Job
-from texturenets.errors import UserError
+from texturenets.errors import UserError, counted
 
 NAME = "contact-sheet.jpg"
 ROWS = 50  # photos on a sheet
 CELL = 320  # pixels of a picture, at most
 
 
-def check(folder: Path, jobs: Iterable[Job]) -> None:
-    """Raise UserError where a sheet in `folder` would overwrite a photo or a result."""
+def check(folder: Path, jobs: Sequence[Job], films: int) -> None:
+    """Raise UserError where a sheet in `folder` would be empty, or overwrite a photo or a result.
+
+    `films`: how many there are, which are not on it; that is said.
+    """
+    if not jobs:
+        raise UserError("--sheet shows photos, and there are films alone: leave it out")
+    if films:
+        complain(f"--sheet shows photos: {counted(films, 'film')} {'is' if films == 1 else 'are'} not on it")
     target = (folder / NAME).resolve()
     if any(target in (photo.resolve(), result.resolve()) for photo, result in jobs):
         raise UserError(

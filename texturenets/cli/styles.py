@@ -35,14 +35,49 @@ def find_styles(names: Sequence[str] | None, photos: Sequence[str]) -> list[Path
 
 def _check_one(name: str) -> None:
     """Say what a name might have meant as well; raises UserError for several in one."""
-    from texturenets import modelfile
-
     if "," in name and not Path(name).is_file():
         raise UserError(
             f"-s {name}: give each style its own, as {' '.join(f'-s {one}' for one in name.split(','))}"
         )
+    note_shipped(name, "-s ")
+
+
+def note_shipped(name: str, flag: str = "") -> None:
+    """Say which of two models of one name is taken, the shipped one; `flag`: what comes before the other's name."""
+    from texturenets import modelfile
+
     if name in modelfile.shipped() and Path(f"{name}.safetensors").is_file():
-        complain(f"note: {name} is the shipped style; for the file here say -s {name}.safetensors")
+        complain(f"note: {name} is the shipped model; for the file here say {flag}{name}.safetensors")
+
+
+def check_no_style(photos: Sequence[str], styles: Sequence[str] | None) -> None:
+    """Raise UserError for a photo that is not there but called like a shipped style."""
+    from texturenets import modelfile
+
+    for name in photos:
+        if name in modelfile.shipped() and not Path(name).exists():
+            asked = " ".join(f"-s {one}" for one in (*(styles or ()), name))
+            raise UserError(f"{name} is a style, and no photo is called so: say {asked}")
+
+
+def check_no_model(pictures: Sequence[Path], photo: Path | None = None) -> None:
+    """Raise UserError where a trained model is named in place of a picture to learn.
+
+    `photo`: what is to be repainted.
+    """
+    from texturenets import modelfile
+
+    for path in pictures:
+        name = str(path)
+        shipped = name in modelfile.shipped() and not path.exists()
+        if not shipped and not (path.suffix == ".safetensors" and path.is_file()):
+            continue
+        kind = modelfile.read_header(modelfile.find(name)).kind
+        use = f"stylize {photo or 'PHOTO'} -s {name}" if kind == "style" else f"sample {name}"
+        raise UserError(
+            f"{name} is a trained {kind}, which `texturenets {use}` uses as it is; here belongs a picture to learn "
+            "from, as painting.jpg"
+        )
 
 
 def check_no_picture(name: str, photos: Sequence[str]) -> None:

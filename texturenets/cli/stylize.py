@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from texturenets.cli.batch import carry_out, planned
 from texturenets.cli.common import Device, EngineName, Flag, Precision, complain
 from texturenets.cli.plan import may_take_noise
-from texturenets.cli.styles import find_styles
+from texturenets.cli.styles import check_no_style, find_styles
 from texturenets.errors import UserError
 
 
@@ -74,7 +74,7 @@ def stylize(
     preserve_color
         Keep the photo's colours.
     skip_existing
-        Leave alone what has been written before.
+        Leave alone what has been written before, with whatever options.
     sheet
         Also write contact-sheet.jpg beside the results: a photo a row, a style a column.
     keep_gps
@@ -128,6 +128,7 @@ def stylize(
     options = Options(size, quality, strength, preserve_color, keep_gps, seed, noise_level, parse(stroke))
     api.check_options(size, strength, noise_level)
     models = find_styles(style, photos or [])
+    check_no_style(photos or [], style)
     if seed != 0 or noise_level != 1:
         for model in models:
             if not may_take_noise(model):

@@ -15,6 +15,7 @@ from cyclopts import App, Parameter
 
 from texturenets.cli.common import Flag
 from texturenets.cli.flags import given, optional
+from texturenets.cli.styles import check_no_model
 from texturenets.errors import UserError, counted, duration
 from texturenets.training import recipes, require
 from texturenets.training.configuration import StyleConfig, TextureConfig, model_file
@@ -80,13 +81,14 @@ def style(
 
         raise UserError(f"--content FOLDER is missing: a style is learned on photos; {WHENCE}")
 
+    from texturenets.data import SMALL_SET
     from texturenets.training.style_task import StyleTask
 
     trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
     task = StyleTask(config, images, content)
     made = _trainer(task, out, trainer_config, resume=resume, quiet=quiet)
     if made.fabric.is_global_zero:
-        _warn_of_few(task.photos.count)
+        _warn_of_few(task.photos.readable(SMALL_SET))
     return _train(made, quiet)
 
 
@@ -149,6 +151,8 @@ def _flags(options: Any, kind: type, descriptor: str | None) -> dict[str, Any]:
 
 
 def _model_file(output: Path | None, images: list[Path]) -> Path:
+    """Where the model goes that is learned from `images`. Raises UserError."""
+    check_no_model(images)
     return model_file(output or Path(images[0].stem + ".safetensors"))
 
 
@@ -182,9 +186,21 @@ def _train(trainer: Trainer, quiet: bool) -> int:
             f"the run was finished, after step {begun}: more --steps (or --minutes) train it further",
             file=sys.stderr,
         )
+    _note_short(trainer)
     print(f"{duration(state.seconds)}; the best of the run is step {state.best_step}", file=sys.stderr)
     print(trainer.finish())
     return 0
+
+
+def _note_short(trainer: Trainer) -> None:
+    """Say so where a training from nothing has ended before a tenth of what the recipe takes."""
+    step, usual = trainer.state.step, type(trainer.task.config)().steps
+    if step < usual / 10 and not trainer.config.init:
+        print(
+            f"texturenets: note: after {counted(step, 'step')} the model has hardly learned, {usual} are usual: the "
+            "same command with --resume and more --steps (or --minutes) trains it further",
+            file=sys.stderr,
+        )
 
 
 def _warn_of_few(photos: int) -> None:

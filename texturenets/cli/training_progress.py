@@ -7,7 +7,6 @@ from rich.console import Console
 
 from texturenets.errors import counted, duration
 from texturenets.training.callbacks import mean_losses
-from texturenets.training.configuration import TaskConfig
 from texturenets.training.records import Record
 from texturenets.training.trainer import Trainer
 
@@ -57,7 +56,7 @@ class Progress:
             return
         if not self.forecast_made and done >= min(FORECAST_AFTER, self.options.steps):
             self.forecast_made = True
-            told = forecast(self.options, record.step, done, record.seconds, self.seconds)
+            told = forecast(self.trainer, record.step, done, record.seconds - self.seconds)
             self._say(f"{told} on {self.trainer.device}")
         if record.validation:
             training, validation = sum(mean_losses([record]).values()), sum(record.validation.values())
@@ -68,11 +67,18 @@ class Progress:
         self.console.print(text, highlight=False)
 
 
-def forecast(options: TaskConfig, step: int, done: int, seconds: float, begun: float) -> str:
-    """How much is left after `step`, `done` steps and `seconds` into a training that was resumed after `begun`
-    seconds."""
-    pace = (seconds - begun) / done
+def forecast(trainer: Trainer, step: int, done: int, seconds: float) -> str:
+    """How much is left after `step`: `done` steps took this process `seconds`.
+
+    Validations, of which there has been none yet, run the networks forward alone: a third of a step each batch.
+    """
+    options, every = trainer.task.config, trainer.config.validate_every
+    pace = seconds / done
+    batches = sum(one.count for one in trainer.task.validation_microbatches()) / options.batch_size
     if options.minutes:
-        steps = max(0.0, 60 * options.minutes - seconds) / max(pace, 1e-9)
+        left = max(0.0, 60 * options.minutes - trainer.state.seconds)
+        steps = left / max(pace * (1 + batches / 3 / every if every else 1), 1e-9)
         return f"about {step + steps:.0f} steps in {duration(60 * options.minutes)}"
-    return f"about {duration((options.steps - step) * pace)} for {counted(options.steps, 'step')}"
+    validations = 1 + ((options.steps - 1) // every - step // every if every else 0)
+    left = (options.steps - step) * pace + validations * batches * pace / 3
+    return f"about {duration(left)} for {counted(options.steps, 'step')}"

@@ -179,13 +179,17 @@ class Descriptors(nn.Module):
         super().__init__()
         all_networks = list(networks)
         self.networks = nn.ModuleDict({network.name: network for network in all_networks})
+        self.layers = tuple(f"{network.name}:{layer}" for network in all_networks for layer in network.layers)
         self.sha256 = {network.name: network.sha256 for network in all_networks}
         """What each network's weights are: the hash of the file that they were read from."""
 
     def forward(
         self, x: Tensor, layers: Sequence[str] | None = None, tap: Tap | None = None
     ) -> dict[str, Tensor]:
-        """As `Descriptor.forward`, with full names."""
+        """As `Descriptor.forward`, with full names. Raises UserError for a layer not asked for at the start."""
+        for layer in layers or ():
+            if layer not in self.layers:
+                raise unknown("layer of these networks", layer, self.layers)
         out: dict[str, Tensor] = {}
         for name, network in self.networks.items():
             mine = (

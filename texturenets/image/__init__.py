@@ -5,7 +5,13 @@ imported where a tensor is asked for and nowhere else: it takes longer than to r
 """
 
 from texturenets.image.colour import srgb_profile
-from texturenets.image.formats import expand, is_picture, output_format, suffixes
+from texturenets.image.formats import (
+    expand,
+    is_picture,
+    output_format,
+    suffix_within,
+    suffixes,
+)
 from texturenets.image.kinds import Kind, from_any, to_kind
 from texturenets.image.operations import preserve_color, resize
 from texturenets.image.picture import Picture, StrPath
@@ -19,7 +25,7 @@ from texturenets.image.reading import (
     read,
     read_header,
 )
-from texturenets.image.writing import JPEG_QUALITY, to_bytes, write
+from texturenets.image.writing import JPEG_QUALITY, lossy_suffixes, to_bytes, write
 
 __all__ = [
     "JPEG_QUALITY",
@@ -33,6 +39,7 @@ __all__ = [
     "from_any",
     "from_bytes",
     "is_picture",
+    "lossy_suffixes",
     "measure",
     "output_format",
     "pixel_limit",
@@ -41,6 +48,7 @@ __all__ = [
     "read_header",
     "resize",
     "srgb_profile",
+    "suffix_within",
     "suffixes",
     "to_bytes",
     "to_kind",

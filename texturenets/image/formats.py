@@ -40,6 +40,21 @@ _PLUGINS = ("Avif", "Bmp", "Gif", "Jpeg", "Png", "Ppm", "Tiff", "WebP")
 _WRITTEN = {"JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIF", "BMP"}  # GIF has 256 colours, PPM no profile
 
 
+_STARTS = {
+    b"\xff\xd8\xff": ".jpg",
+    b"\x89PNG": ".png",
+    b"GIF8": ".gif",
+    b"II*\0": ".tif",
+    b"MM\0*": ".tif",
+}
+_BRANDS = {
+    b"WEBP": ".webp",
+    b"avif": ".avif",
+    b"avis": ".avif",
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"), ".heic"),
+}
+
+
 @functools.cache
 def known_formats() -> dict[str, str]:
     """Suffix to format, those that this installation of Pillow and its plug-ins can decode."""
@@ -63,6 +78,29 @@ def suffixes() -> set[str]:
 def is_picture(path: StrPath) -> bool:
     """Whether the suffix of `path` is that of a picture, as in `suffixes`. Does not look at the file."""
     return Path(path).suffix.lower() in _FORMATS
+
+
+def suffix_within(path: Path) -> str:
+    """The suffix that belongs to what a file without one holds, by its first bytes; "" for what is no picture."""
+    try:
+        with path.open("rb") as file:
+            return suffix_of_start(file.read(12))
+    except OSError:
+        return ""
+
+
+def suffix_of_start(start: bytes) -> str:
+    """The same of a file's first bytes, 12 of them or more."""
+    if start[:4] == b"RIFF" or start[4:8] == b"ftyp":  # sounds and films begin so, too
+        return _BRANDS.get(start[8:12], "")
+    if start[:2] == b"BM" and start[6:10] == bytes(4):  # two letters alone begin many a text
+        return ".bmp"
+    return next((suffix for begin, suffix in _STARTS.items() if start.startswith(begin)), "")
+
+
+def holds_picture(path: Path) -> bool:
+    """Whether a file is a picture by its suffix or, where it has none, by its first bytes."""
+    return is_picture(path) or (not path.suffix and path.is_file() and suffix_within(path) != "")
 
 
 def output_format(path: StrPath) -> str:
@@ -91,10 +129,10 @@ def expand(
     """The files that `patterns` name: files, globs (`**` too) and folders, in this order, each file once.
 
     A folder gives the pictures directly in it; `recursive` those of the folders in it too, but for hidden ones and
-    for `without`. A glob gives the pictures among its matches, both by suffix (those of `also` too),
-    sorted and without hidden files. A file named outright is taken whatever its suffix. Whether they can be read is
-    not looked at: `read` says so. Raises UserError for a pattern that gives nothing, and for folders that cannot be
-    read.
+    for `without`. A glob gives the pictures among its matches. Both go by suffix (those of `also` too), or by the
+    first bytes of a file that has none; sorted, without hidden files. A file named outright is taken whatever its
+    suffix. Whether they can be read is not looked at: `read` says so. Raises UserError for a pattern that gives
+    nothing, and for folders that cannot be read.
     """
     wanted = {*_FORMATS, *also}
     files: dict[Path, None] = {}
@@ -139,5 +177,5 @@ def _below(folder: Path, without: StrPath | None) -> Iterator[Path]:
 
 def _pictures(paths: Iterator[Path], wanted: Collection[str]) -> list[Path]:
     # What is no file, or a link to none, is taken too: it is told of where it is read.
-    mine = (p for p in paths if p.suffix.lower() in wanted and not p.name.startswith("."))
-    return sorted(p for p in mine if not p.is_dir())
+    mine = (p for p in paths if not p.name.startswith(".") and not p.is_dir())
+    return sorted(p for p in mine if p.suffix.lower() in wanted or holds_picture(p))

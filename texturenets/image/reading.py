@@ -117,7 +117,7 @@ def _bits(image: Image.Image) -> int:
 
 def _several(image: Image.Image) -> bool:
     # A phone's JPEG holds depths and the like beside its one picture (MPO).
-    return image.format in ("TIFF", "AVIF") and bool(getattr(image, "is_animated", False))
+    return image.format != "MPO" and bool(getattr(image, "is_animated", False))
 
 
 def decode(image: Image.Image, limit: int, longer: int | None, keep_gps: bool) -> Picture:
@@ -182,7 +182,7 @@ class Header:
     """What a file says of its picture without its pixels being decoded.
 
     `size` (H, W) is as stored, `orientation` what turns it upright (EXIF, 1 to 8), `format` Pillow's name, `bits`
-    8 or 16 a channel, `several` whether there are more pictures in it: pages of a TIFF, frames of an AVIF.
+    8 or 16 a channel, `several` whether there are more pictures in it: pages of a TIFF, frames of a GIF.
     """
 
     size: tuple[int, int]
@@ -266,11 +266,11 @@ def _read(file: IO[bytes], name: StrPath, limit: int, longer: int | None, keep_g
 
 
 def _unidentified(path: StrPath, start: bytes) -> UserError:
-    brand = start[8:12] if start[4:8] == b"ftyp" else b""  # ISO base media, also that of films
     known = formats.known_formats()
-    if brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1") and ".heic" not in known:
+    suffix = formats.suffix_of_start(start)
+    if suffix == ".heic" and suffix not in known:
         return MissingError(f"cannot read {path}: HEIC needs pillow-heif ({install('heif')})")
-    if brand in (b"avif", b"avis") and ".avif" not in known:
+    if suffix == ".avif" and suffix not in known:
         return MissingError(f"cannot read {path}: AVIF needs Pillow 11.3 or newer, with AVIF built in")
     names = ", ".join(dict.fromkeys(known.values()))
     return UserError(f"{path} is not a picture that can be read here ({names})")

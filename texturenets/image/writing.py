@@ -15,7 +15,7 @@ from texturenets.arrays import is_tensor, to_numpy
 from texturenets.errors import UserError, reason
 from texturenets.files import whole
 from texturenets.image.colour import srgb_profile
-from texturenets.image.formats import output_format
+from texturenets.image.formats import known_formats, output_format
 from texturenets.image.picture import Picture, StrPath
 
 if TYPE_CHECKING:
@@ -24,11 +24,18 @@ if TYPE_CHECKING:
 JPEG_QUALITY = 95
 """The best that Pillow's documentation recommends; more makes larger files of hardly better pictures."""
 
+_QUALITY = {"JPEG": JPEG_QUALITY, "WEBP": JPEG_QUALITY, "AVIF": 90, "HEIF": 90}
+
 _WITH_ALPHA = {"PNG", "WEBP", "TIFF", "AVIF", "HEIF"}
 
 _LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383}  # JPEG_MAX_DIMENSION of libjpeg, WEBP_MAX_DIMENSION of libwebp
 
 _LONGEST_EXIF = 65533  # the length of a JPEG segment, two bytes, counts itself
+
+
+def lossy_suffixes() -> set[str]:
+    """The suffixes of formats that a quality is for, in lower case with their dot."""
+    return {suffix for suffix, name in known_formats().items() if name in _QUALITY}
 
 
 def _to_bytes(values: Array) -> npt.NDArray[np.uint8]:
@@ -55,16 +62,18 @@ def _encode(picture: Picture, name: str, quality: int | None, exif: bytes | None
     if alpha is not None and name not in _WITH_ALPHA:
         rgb, alpha = rgb.clip(0, 1) * alpha + (1 - alpha), None  # on white, as paper is
     options: dict[str, Any] = {"icc_profile": srgb_profile()}
+    if name in _QUALITY:
+        options["quality"] = quality or _QUALITY[name]
     if exif is not None and not (name == "JPEG" and len(exif) > _LONGEST_EXIF):
         options["exif"] = exif
     if name == "JPEG":
-        options |= {"quality": quality or JPEG_QUALITY, "subsampling": "4:4:4"}
+        options |= {"subsampling": "4:4:4"}
     elif name == "WEBP":
-        options |= {"quality": quality or JPEG_QUALITY, "exact": True}  # exact: keep colours where alpha is 0
+        options |= {"exact": True}  # keep colours where alpha is 0
     elif name == "AVIF":
-        options |= {"quality": quality or 90, "subsampling": "4:4:4"}
+        options |= {"subsampling": "4:4:4"}
     elif name == "HEIF":
-        options |= {"quality": quality or 90, "chroma": 444}
+        options |= {"chroma": 444}
     elif name == "TIFF" and "exif" not in options:  # Pillow cannot write directories in compressed files
         options["compression"] = "tiff_adobe_deflate"
     elif name == "PNG":

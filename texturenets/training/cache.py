@@ -25,7 +25,7 @@ from texturenets.descriptors import Descriptors
 from texturenets.errors import UserError, counted, reason
 from texturenets.files import sweep, whole
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class CacheInfo:
     val: int  # crops held out
     descriptor: dict[str, Any]  # padding, pool, precision
     digest: str  # of the list of photos
+    flip: bool
+    val_share: float
 
 
 def write(
@@ -51,6 +53,7 @@ def write(
     variants: int,
     seed: int,
     flip: bool,
+    val_share: float,
     descriptor: dict[str, Any],
     device: torch.device,
     batch: int = 4,
@@ -96,6 +99,8 @@ def write(
             "variants": variants,
             **counts,
             "descriptor": descriptor,
+            "flip": flip,
+            "val_share": val_share,
             "digest": hashlib.sha256(f"{photos.digest}/{seed}/{flip}".encode()).hexdigest(),
         }
         file.attrs["texturenets"] = json.dumps(info)
@@ -130,8 +135,8 @@ def read_info(path: Path) -> CacheInfo:
     try:
         with h5py.File(path, "r") as file:
             info = json.loads(file.attrs["texturenets"])
-        if info.pop("format") > FORMAT:
-            raise UserError(f"{path} was written by a later version of texturenets; write it anew")
+        if info.pop("format") != FORMAT:
+            raise UserError(f"{path} was written by another version of texturenets; write it anew")
         return CacheInfo(**{**info, "layers": tuple(info["layers"])})
     except FileNotFoundError:
         raise UserError(f"no such cache: {path}; `texturenets cache` writes one") from None

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from texturenets.errors import UserError
+from texturenets.fielddocs import with_attributes
 
 Schedule = Literal["cosine", "step", "constant"]
 Optimizer = Literal["muon", "adam"]
@@ -24,6 +25,7 @@ VGG_LAYERS = tuple(f"vgg16:relu{n}" for n in ("1_1", "1_2", "2_1", "2_2", "3_1",
 SQUEEZENET_LAYERS = tuple(f"squeezenet1_0:{n}" for n in ("conv1", *(f"fire{i}" for i in range(2, 8))))
 
 
+@with_attributes
 @dataclass(frozen=True, kw_only=True)
 class TaskConfig:
     """Options of every training: the network, the optimizer, the losses against the images to learn."""
@@ -136,6 +138,7 @@ class TaskConfig:
         return (*self.set, *([f"noise_depth={self.noise_depth}"] if self.noise_depth else []))
 
 
+@with_attributes
 @dataclass(frozen=True, kw_only=True)
 class StyleConfig(TaskConfig):
     """Options of `train style`: what it makes of a painting and a folder of photos."""
@@ -175,6 +178,7 @@ class StyleConfig(TaskConfig):
         return (*STYLE_SETTINGS.get(self.generator, ()), *super().settings)
 
 
+@with_attributes
 @dataclass(frozen=True, kw_only=True)
 class TextureConfig(TaskConfig):
     """Options of `train texture`: what it makes of an exemplar."""

@@ -42,6 +42,10 @@ class FolderPhotos:
             chosen, side=config.image_size, batch=batch, slots=slots, seed=config.seed, flip=config.flip
         )
 
+    def readable(self, enough: int) -> int:
+        """How many photos there are; where they are fewer than `enough`, how many of them can be read."""
+        return self.count if self.count >= enough else len(data.readable(self.found.train))
+
     def held_out(self, count: int) -> tuple[Tensor, Sequence[str]]:
         """At most `count` crops (n, 3, S, S) that are not trained on, and messages about files that were skipped."""
         return data.validation(self.found.val, self.config.image_size, count)
@@ -69,16 +73,27 @@ class CachedPhotos:
             ("--content-layers", self.info.layers, layers),
             ("--image-size", self.info.image_size, self.config.image_size),
             ("--precision and descriptor", self.info.descriptor, descriptor),
+            ("--val-share", self.info.val_share, self.config.val_share),
         ]
         for name, has, wants in wanted:
             if has != wants:
                 raise UserError(
-                    f"{self.path} was made with {name} {has}, this training wants {wants}: write it anew"
+                    f"{self.path} was made with {name} {has}, this training wants {wants}: give it the same, or "
+                    "write it anew"
                 )
+        if self.info.flip != self.config.flip:
+            made, same = (
+                ("with", "leave it out here") if self.info.flip else ("without", "give --no-flip here")
+            )
+            raise UserError(f"{self.path} was made {made} mirrored photos: {same} too, or write it anew")
 
     def crops(self, batch: int, slots: range, first: int | None = None) -> Dataset[Batch]:
         """Batches by step, of all crops."""
         return cache.CachedCrops(self.path, self.info, batch=batch, slots=slots, seed=self.config.seed)
+
+    def readable(self, enough: int) -> int:
+        """How many photos there are: a cache holds readable ones alone."""
+        return self.count
 
     def held_out(self, count: int) -> tuple[Tensor, Sequence[str]]:
         """At most `count` crops (n, 3, S, S) that are not trained on; a cache holds readable files alone."""

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from texturenets.errors import UserError
+from texturenets.fielddocs import with_attributes
 from texturenets.training.configuration import check_kinds
 
 
+@with_attributes
 @dataclass(frozen=True, kw_only=True)
 class TrainerConfig:
     """Options of the trainer. They do not change the result, but for `init` and `validate_every`."""

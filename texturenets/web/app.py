@@ -75,7 +75,9 @@ def create(settings: Settings, load: Callable[[Path], Any] | None = None) -> tup
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
     problems.install(app)
-    _routes(app, service)
+    _pictures(app, service)
+    _catalogue(app, service)
+    _state(app, service)
     training_routes.add(app, service, trainings, _photo)
     if settings.page:
         from texturenets.web.ui import page  # seconds, which a service without one need not spend
@@ -109,7 +111,9 @@ def _trainings(settings: Settings) -> Trainings | None:
     return Trainings(settings.models, settings.photos, most=settings.limits.trainings)
 
 
-def _routes(app: FastAPI, service: Service) -> None:
+def _pictures(app: FastAPI, service: Service) -> None:
+    """The routes that make pictures."""
+
     @app.post(
         "/v1/stylize",
         response_class=Response,
@@ -177,6 +181,10 @@ def _routes(app: FastAPI, service: Service) -> None:
             made = await _while_there(request, work)
         return _picture(*made)
 
+
+def _catalogue(app: FastAPI, service: Service) -> None:
+    """The routes that say what there is to ask for."""
+
     @app.get("/v1/models", responses=documented(401))
     async def models() -> dict[str, list[dict[str, Any]]]:
         """What there is to ask for."""
@@ -193,6 +201,22 @@ def _routes(app: FastAPI, service: Service) -> None:
         if known is None or not known.thumbnail:
             raise Problem(404, "no such model, or none with a thumbnail; GET /v1/models lists them")
         return Response(known.thumbnail, media_type="image/jpeg")
+
+    @app.get("/", include_in_schema=False)
+    async def start() -> RedirectResponse:
+        return RedirectResponse("page/" if service.settings.page else "docs")
+
+    @app.get("/favicon.ico", include_in_schema=False)
+    async def icon() -> Response:
+        return Response(ICON, media_type="image/svg+xml", headers={"Cache-Control": "max-age=86400"})
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(_document(app.openapi()))
+
+
+def _state(app: FastAPI, service: Service) -> None:
+    """The routes that say how the service is."""
 
     @app.get("/healthz")
     async def health() -> dict[str, str]:
@@ -214,18 +238,6 @@ def _routes(app: FastAPI, service: Service) -> None:
     async def metrics() -> Response:
         """Numbers for Prometheus."""
         return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
-
-    @app.get("/", include_in_schema=False)
-    async def start() -> RedirectResponse:
-        return RedirectResponse("page/" if service.settings.page else "docs")
-
-    @app.get("/favicon.ico", include_in_schema=False)
-    async def icon() -> Response:
-        return Response(ICON, media_type="image/svg+xml", headers={"Cache-Control": "max-age=86400"})
-
-    @app.get("/docs", include_in_schema=False)
-    async def docs() -> HTMLResponse:
-        return HTMLResponse(_document(app.openapi()))
 
 
 async def _only_known(request: Request) -> None:

@@ -12,6 +12,7 @@ from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.datastructures import Headers
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from texturenets.web import signin
@@ -20,7 +21,6 @@ from texturenets.web.problems import Problem
 from texturenets.web.settings import Settings
 
 COOKIE = "texturenets"
-CLOSE = {"Connection": "close"}
 DRAIN = 2.0
 """Seconds for which what is still on its way is read after an answer that came before the whole body: a connection
 that is closed with bytes unread is reset, and the client may lose the answer."""
@@ -59,13 +59,13 @@ class Guard:
             _check_framing(headers)
             if scope["path"] not in OPEN and not self._knows(headers):
                 if (given := self._in_address(scope)) is not None:
-                    await self._sign_in(given, _without_token(scope), scope, send)
+                    await self._sign_in(given, _without_token(scope), scope)(scope, receive, send)
                     return
                 if scope["path"] == signin.AT and scope["method"] == "POST":
-                    await self._sign_in(await self._in_form(receive), "/", scope, send)
+                    await self._sign_in(await self._in_form(receive), "/", scope)(scope, receive, send)
                     return
                 if scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
-                    await _show(send, wrong=False)
+                    await _form(wrong=False)(scope, receive, send)
                     return
                 raise Problem(
                     401,
@@ -76,7 +76,7 @@ class Guard:
             if sum(len(name) + len(value) for name, value in scope["headers"]) > LONGEST_HEADERS:
                 raise Problem(431, f"the headers have more than {LONGEST_HEADERS} bytes")
         except Problem as problem:
-            await problem.send(send)
+            await problem.response()(scope, receive, send)
             return
         await self._limited(scope, receive, send)
 
@@ -115,9 +115,9 @@ class Guard:
                     body += message.get("body", b"")
                     more = message.get("more_body", False)
         except TimeoutError:
-            raise Problem(408, "the form did not arrive in time", CLOSE) from None
+            raise Problem(408, "the form did not arrive in time") from None
         if more or len(body) > signin.LONGEST:
-            raise Problem(413, f"the form has more than {signin.LONGEST} bytes", CLOSE)
+            raise Problem(413, f"the form has more than {signin.LONGEST} bytes")
         return dict(parse_qsl(body.decode("latin-1"))).get("token", "").strip()
 
     def _in_address(self, scope: Scope) -> str | None:
@@ -126,20 +126,17 @@ class Guard:
             return None
         return dict(parse_qsl(scope["query_string"].decode("latin-1"))).get("token")
 
-    async def _sign_in(self, given: str, there: str, scope: Scope, send: Send) -> None:
+    def _sign_in(self, given: str, there: str, scope: Scope) -> Response:
         """A cookie, and on to `there`; or the form once more. Raises Problem after too many wrong tokens."""
         who = (scope.get("client") or ("", 0))[0]
         if wait := self.attempts.wait(who):
             raise Problem(429, f"too many wrong tokens: try again in {wait} s", {"Retry-After": str(wait)})
         if not hmac.compare_digest(given.encode(), (self.settings.token or "").encode()):
             self.attempts.add(who)
-            await _show(send, wrong=True)
-            return
+            return _form(wrong=True)
         secure = scope.get("scheme") == "https" or Headers(scope=scope).get("x-forwarded-proto") == "https"
         cookie = f"{COOKIE}={self.cookie}; HttpOnly; SameSite=Strict; Path=/{'; Secure' if secure else ''}"
-        fields = [(b"location", there.encode("latin-1", "ignore")), (b"set-cookie", cookie.encode())]
-        await send({"type": "http.response.start", "status": 303, "headers": fields})
-        await send({"type": "http.response.body", "body": b""})
+        return RedirectResponse(there, 303, {"Set-Cookie": cookie})
 
     def _check_length(self, headers: Headers) -> None:
         length, most = headers.get("content-length"), self.settings.limits.bytes
@@ -161,11 +158,11 @@ class Guard:
                 async with asyncio.timeout(max(0.0, ends - time.monotonic())):
                     message = await receive()
             except TimeoutError:
-                failed = Problem(408, f"the body did not arrive within {limits.seconds:g} s", CLOSE)
+                failed = Problem(408, f"the body did not arrive within {limits.seconds:g} s")
                 raise failed from None
             taken += len(message.get("body", b""))
             if taken > limits.bytes:
-                failed = Problem(413, f"the body has more than {limits.bytes} bytes", CLOSE)
+                failed = Problem(413, f"the body has more than {limits.bytes} bytes")
                 raise failed
             whole = not message.get("more_body", False)
             return message
@@ -177,7 +174,7 @@ class Guard:
                 await send(message)
             elif not begun:  # whatever the application makes of it
                 begun = True
-                await failed.send(send)
+                await failed.response()(scope, receive, send)
 
         try:
             await self.app(scope, counted, guarded)
@@ -185,21 +182,13 @@ class Guard:
             if failed is None:
                 raise
         if failed is not None and not begun:
-            await failed.send(send)
+            await failed.response()(scope, receive, send)
 
 
-async def _show(send: Send, *, wrong: bool) -> None:
+def _form(*, wrong: bool) -> Response:
     """The form that asks for the token."""
-    body = signin.page(wrong=wrong)
-    fields = [
-        (b"content-type", b"text/html; charset=utf-8"),
-        (b"content-length", str(len(body)).encode()),
-        (b"content-security-policy", POLICY.encode()),
-        (b"www-authenticate", b"Bearer"),
-        (b"cache-control", b"no-store"),
-    ]
-    await send({"type": "http.response.start", "status": 401, "headers": fields})
-    await send({"type": "http.response.body", "body": body})
+    headers = {"Content-Security-Policy": POLICY, "WWW-Authenticate": "Bearer", "Cache-Control": "no-store"}
+    return Response(signin.page(wrong=wrong), 401, headers, "text/html")
 
 
 def _is_host(text: str) -> bool:
@@ -218,7 +207,7 @@ def _without_token(scope: Scope) -> str:
 def _check_framing(headers: Headers) -> None:
     """Raises Problem where a proxy in front might see the request end elsewhere (RFC 9112, section 6.3)."""
     if "content-length" in headers and "transfer-encoding" in headers:
-        raise Problem(400, "Content-Length and Transfer-Encoding exclude each other", CLOSE)
+        raise Problem(400, "Content-Length and Transfer-Encoding exclude each other")
 
 
 def _reading(headers: Headers, receive: Receive, send: Send) -> tuple[Receive, Send]:

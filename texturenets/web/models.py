@@ -8,7 +8,6 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,32 +106,21 @@ class Catalogue:
 
 
 class Loaded:
-    """At most `most` models, the one longest unused goes first. From any thread; each is loaded by one alone."""
+    """At most `most` models, the one longest unused goes first. For one thread, a lane's engine."""
 
     def __init__(self, load: Callable[[Path], Any], most: int) -> None:
         self.load, self.most = load, most
-        self.futures: OrderedDict[tuple[Path, int], Future[Any]] = OrderedDict()
-        self.lock = threading.Lock()
+        self.models: OrderedDict[tuple[Path, int], Any] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self.futures)
+        return len(self.models)
 
     def get(self, known: Known) -> Any:
         """The model, loaded; raises whatever loading it raises, and tries again next time."""
         key = (known.path, known.changed)
-        with self.lock:
-            future = self.futures.get(key)
-            mine = future is None
-            if future is None:
-                future = self.futures[key] = Future()
-            self.futures.move_to_end(key)
-            while len(self.futures) > self.most:
-                self.futures.popitem(last=False)
-        if mine:
-            try:
-                future.set_result(self.load(known.path))
-            except BaseException as error:  # noqa: BLE001  whoever waits is told
-                with self.lock:
-                    self.futures.pop(key, None)
-                future.set_exception(error)
-        return future.result()
+        if key not in self.models:
+            while len(self.models) >= self.most:
+                self.models.popitem(last=False)
+            self.models[key] = self.load(known.path)
+        self.models.move_to_end(key)
+        return self.models[key]

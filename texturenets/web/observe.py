@@ -100,7 +100,8 @@ class Observer:
             await self.app(scope, counted, noted)
         except asyncio.CancelledError:  # the web server ends, and waits no longer
             if not status:
-                await Problem(503, "the service ends; try again later", {"Retry-After": "5"}).send(noted)
+                ends = Problem(503, "the service ends; try again later", {"Retry-After": "5"})
+                await ends.response()(scope, receive, noted)
         finally:
             self._log(
                 scope,

@@ -13,7 +13,6 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
-from starlette.types import Send
 
 from texturenets.errors import UserError
 
@@ -65,18 +64,9 @@ class Problem(Exception):  # noqa: N818  RFC 9457's word
         return json.dumps(data, ensure_ascii=False).encode()
 
     def response(self) -> Response:
-        """The answer."""
+        """The answer, for a route or as an ASGI application."""
         note(reason=self.detail)
         return Response(self.body(), self.status, self.headers, MEDIA)
-
-    async def send(self, send: Send) -> None:
-        """Answer with it, where there is no framework."""
-        note(reason=self.detail)
-        body = self.body()
-        fields = [(b"content-type", MEDIA.encode()), (b"content-length", str(len(body)).encode())]
-        fields += [(k.lower().encode(), v.encode()) for k, v in self.headers.items()]
-        await send({"type": "http.response.start", "status": self.status, "headers": fields})
-        await send({"type": "http.response.body", "body": body})
 
 
 def documented(*statuses: int, content: dict[str, Any] | None = None) -> dict[int | str, dict[str, Any]]:

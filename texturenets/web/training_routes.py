@@ -99,20 +99,17 @@ def add(
             raise Problem(404, f"this service does not train: {how}")
         return trainings
 
-    async def told(name: str, call: Callable[[Trainings], Any]) -> dict[str, Any]:
-        place = there()
-        try:
-            await asyncio.to_thread(place.find, name)
-        except UserError as error:
-            raise Problem(404, f"{error}; GET /v1/trainings lists them") from None
-        job = await asyncio.to_thread(call, place)
-        return await asyncio.to_thread(place.report, job)
+    _beginning(app, service, there, body)
+    _going_on(app, there)
 
-    @app.get("/v1/trainings", responses=documented(401, 404))
-    async def listed() -> dict[str, list[dict[str, Any]]]:
-        """All trainings, the oldest first: state, step, losses, seconds left."""
-        place = there()
-        return {"trainings": await asyncio.to_thread(lambda: [place.report(job) for job in place.jobs()])}
+
+def _beginning(
+    app: FastAPI,
+    service: Service,
+    there: Callable[[], Trainings],
+    body: Callable[[Request], Awaitable[bytes]],
+) -> None:
+    """The route that puts one in the queue."""
 
     @app.post(
         "/v1/trainings",
@@ -141,6 +138,25 @@ def add(
                 service, place, data, name=name, kind=kind, preset=preset, steps=steps, photos=photos
             )
         return await asyncio.to_thread(place.report, job)
+
+
+def _going_on(app: FastAPI, there: Callable[[], Trainings]) -> None:
+    """The routes of those that are there."""
+
+    async def told(name: str, call: Callable[[Trainings], Any]) -> dict[str, Any]:
+        place = there()
+        try:
+            await asyncio.to_thread(place.find, name)
+        except UserError as error:
+            raise Problem(404, f"{error}; GET /v1/trainings lists them") from None
+        job = await asyncio.to_thread(call, place)
+        return await asyncio.to_thread(place.report, job)
+
+    @app.get("/v1/trainings", responses=documented(401, 404))
+    async def listed() -> dict[str, list[dict[str, Any]]]:
+        """All trainings, the oldest first: state, step, losses, seconds left."""
+        place = there()
+        return {"trainings": await asyncio.to_thread(lambda: [place.report(job) for job in place.jobs()])}
 
     @app.get("/v1/trainings/{name}", responses=documented(401, 404))
     async def one(name: str) -> dict[str, Any]:

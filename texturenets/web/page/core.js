@@ -134,11 +134,6 @@ export function blend(painted, pixels, options = {}) {
   return made;
 }
 
-export async function stylize(run, facts, pixels, height, width, options = {}) {
-  const painted = options.strength === 0 ? pixels : await repaint(run, facts, pixels, height, width, options.seed);
-  return blend(painted, pixels, options);
-}
-
 export async function sample(run, facts, height, width, seed) {
   const [rows, columns] = [height, width].map((side) => facts.fixed ? facts.stride : padded(side, facts.stride, facts.smallest));
   return crop(await run(maps(facts, seed, rows, columns)), rows, columns, 0, 0, height, width);

@@ -53,7 +53,7 @@ class Door:
             elif there == UPLOAD:
                 await asyncio.to_thread(self.store.trim, _length(scope))
         except Problem as problem:
-            await problem.send(send)
+            await problem.response()(scope, receive, send)
             return
         if there == UPLOAD:
             await self._upload(scope, receive, send)
@@ -92,7 +92,7 @@ class Door:
             if refused is None:
                 raise
         if refused is not None:
-            await refused.send(send)
+            await refused.response()(scope, receive, send)
 
     def _check(self, method: str, path: str) -> None:
         known = READ if method in ("GET", "HEAD") else WRITE

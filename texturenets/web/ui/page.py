@@ -51,42 +51,7 @@ def mount(app: FastAPI, service: Service, trainings: Trainings | None) -> None:
     gr.set_static_paths([gallery.static()])
     with gr.Blocks(title="texturenets", analytics_enabled=False, delete_cache=(60, 3600)) as blocks:
         gr.HTML(HEAD)
-        with gr.Tabs() as tabs:
-            with gr.Tab("Stylize", id="stylize") as first:
-                styles = StylizeTab(service, store, work)
-            with gr.Tab("Texture", id="texture") as second:
-                textures = TextureTab(service, store, work)
-            with gr.Tab("Train", id="train"):
-                training = TrainTab(service, store, trainings)
-        # Models that were trained meanwhile are found.
-        gr.on(
-            [blocks.load, first.select],
-            styles.refresh,
-            styles.style,
-            styles.refreshed,
-            show_progress="hidden",
-        )
-        gr.on(
-            [blocks.load, second.select],
-            textures.refresh,
-            textures.texture,
-            textures.refreshed,
-            show_progress="hidden",
-        )
-        if training.watch is not None:
-
-            def used(name: str | None) -> tuple[Any, ...]:
-                """To the tab of what was learned, with that chosen."""
-                kind, model = training.used(name) or ("", "")
-                left = [gr.skip()] * len(styles.refreshed), [gr.skip()] * len(textures.refreshed)
-                if kind == "style":
-                    return gr.update(selected="stylize"), *styles.choose(model), *left[1]
-                if kind == "texture":
-                    return gr.update(selected="texture"), *left[0], *textures.choose(model)
-                return gr.skip(), *left[0], *left[1]  # it has gone since
-
-            places = [tabs, *styles.refreshed, *textures.refreshed]
-            training.watch.use.click(used, training.watch.name, places, show_progress="hidden")
+        _tabs(blocks, service, store, work, trainings)
 
         def closed(request: gr.Request) -> None:
             session = request.session_hash or ""
@@ -130,3 +95,33 @@ def mount(app: FastAPI, service: Service, trainings: Trainings | None) -> None:
 
     app.state.endings = [ending]
     app.add_middleware(Door, at=AT, store=store, own=folder(), sessions=Sessions(forget))
+
+
+def _tabs(blocks: gr.Blocks, service: Service, store: Store, work: Work, trainings: Trainings | None) -> None:
+    """The tabs, and what leads from one to another. To be called within `blocks`."""
+    with gr.Tabs() as tabs:
+        with gr.Tab("Stylize", id="stylize") as first:
+            styles = StylizeTab(service, store, work)
+        with gr.Tab("Texture", id="texture") as second:
+            textures = TextureTab(service, store, work)
+        with gr.Tab("Train", id="train"):
+            training = TrainTab(service, store, trainings)
+    # Models that were trained meanwhile are found.
+    quiet: Any = {"show_progress": "hidden"}
+    gr.on([blocks.load, first.select], styles.refresh, styles.style, styles.refreshed, **quiet)
+    gr.on([blocks.load, second.select], textures.refresh, textures.texture, textures.refreshed, **quiet)
+    if training.watch is None:
+        return
+
+    def used(name: str | None) -> tuple[Any, ...]:
+        """To the tab of what was learned, with that chosen."""
+        kind, model = training.used(name) or ("", "")
+        left = [gr.skip()] * len(styles.refreshed), [gr.skip()] * len(textures.refreshed)
+        if kind == "style":
+            return gr.update(selected="stylize"), *styles.choose(model), *left[1]
+        if kind == "texture":
+            return gr.update(selected="texture"), *left[0], *textures.choose(model)
+        return gr.skip(), *left[0], *left[1]  # it has gone since
+
+    places = [tabs, *styles.refreshed, *textures.refreshed]
+    training.watch.use.click(used, training.watch.name, places, **quiet)

@@ -186,7 +186,7 @@ class TrainTab:
             return f"{count} steps. After the first ten it says how long it will take."
         _, _, name, pace = max(timed)
         seconds = pace * count * run.batch_size * run.image_size**2
-        return f"{count} steps: about {duration(seconds)}, by the clock of “{name}”."
+        return f"{count} steps: about {duration(seconds)} once it has begun, by the clock of “{name}”."
 
     async def _start(  # noqa: PLR0917  Gradio passes them by place
         self,
