@@ -22,9 +22,9 @@ from texturenets.cli.report import Report
 from texturenets.generators import build
 from texturenets.image import formats
 from texturenets.modelfile import Header
-from texturenets.outofcore import limits
-from texturenets.outofcore.limits import Options
 from texturenets.specs import Residual
+from texturenets.tiled import limits
+from texturenets.tiled.limits import Options
 
 TINY = Residual(channels=8, blocks=0)
 

@@ -35,8 +35,8 @@ from texturenets.errors import UserError
 from texturenets.generators import build
 from texturenets.image import formats
 from texturenets.modelfile import Header
-from texturenets.outofcore.limits import Options
 from texturenets.specs import Residual
+from texturenets.tiled.limits import Options
 
 TINY = Residual(channels=8, blocks=1)
 CASES: tuple[tuple[dict[str, Any], int | None, str], ...] = (

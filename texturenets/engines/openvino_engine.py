@@ -88,7 +88,13 @@ class _Stage:
         import openvino
 
         self.openvino, self.requests = openvino, [compiled.create_infer_request() for _ in range(2)]
-        self.inputs = {next(iter(one.get_names())): one.get_element_type() for one in compiled.inputs}
+        known = {node.settings["name"] for node in stage.graph.nodes if node.operation == "input"}
+        self.inputs = {
+            name: one.get_element_type()
+            for one in compiled.inputs
+            for name in one.get_names()  # of what it is converted to, too
+            if name in known
+        }
         self.outputs = {
             name: number
             for number, one in enumerate(compiled.outputs)
@@ -100,9 +106,10 @@ class _Stage:
         """See `texturenets.graph.stage.Run`."""
         self.requests.reverse()
         request = self.requests[0]
-        for name, kind in self.inputs.items():
-            values = np.ascontiguousarray(given[name])
-            request.set_tensor(name, self.openvino.Tensor(values, self.openvino.Shape(values.shape), kind))
+        held = {name: np.ascontiguousarray(given[name]) for name in self.inputs}  # as long as it computes
+        for name, values in held.items():
+            shape = self.openvino.Shape(values.shape)
+            request.set_tensor(name, self.openvino.Tensor(values, shape, self.inputs[name]))
         request.infer(share_outputs=True)
         found = {name: request.get_output_tensor(number) for name, number in self.outputs.items()}
         return {name: self._values(one) for name, one in found.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from texturenets import noise
 from texturenets.arrays import A, like, present, to_tensor
 from texturenets.engines.narrow import rewritten
-from texturenets.engines.peak import asked_for
+from texturenets.engines.peak import STAGE, asked_for
 from texturenets.graph import IOSpec
+from texturenets.graph.stage import PICTURE, Kept, Run, Stage, Values
 
 MEASURED = 256
 """Pixels a side of the picture that tells how much memory a pixel takes."""
@@ -34,6 +35,18 @@ def facts_of(network: nn.Module, least: int = 1) -> IOSpec:
     fixed = hasattr(network, "size")
     margin = int(getattr(network, "margin", 0))
     return IOSpec(int(getattr(network, "stride", 1)), least, channels, noise, fixed, margin)
+
+
+def _tensor(values: Values) -> Tensor:
+    if values.dtype == np.uint16:
+        return torch.from_numpy(values.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(np.ascontiguousarray(values))
+
+
+def _values(x: Tensor, kept: Kept) -> Values:
+    x = x.to(getattr(torch, kept)).contiguous().cpu()
+    values: Values = x.view(torch.int16).numpy().view(np.uint16) if kept == "bfloat16" else x.numpy()
+    return values
 
 
 @dataclass
@@ -83,6 +96,36 @@ class TorchEngine:
         else:
             y = self._pass(inputs)
         return like(y.float(), given[0])
+
+    @property
+    def kept(self) -> Kept:
+        """See `texturenets.engines.Engine`."""
+        return "bfloat16" if self.dtype == torch.bfloat16 else "float16"
+
+    def compile(self, stage: Stage) -> Run:
+        """See `texturenets.engines.Engine`."""
+        from texturenets.generators.graph import GraphGenerator
+
+        network = GraphGenerator(stage.graph).eval()
+        dtype = self.dtype if stage.type != "float32" else torch.float32
+        network = network.to(self.device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        taken = [node.settings["name"] for node in network.nodes if node.operation == "input"]
+
+        @torch.inference_mode()
+        def run(given: Mapping[str, Values]) -> Mapping[str, Values]:
+            inputs = {name: _tensor(given[name]).to(self.device, dtype) for name in taken}
+            maps = network.maps(None, [], inputs, list(stage.outputs.values()))
+            return {
+                name: _values(maps[number], "float32" if name == PICTURE else stage.type)
+                for name, number in stage.outputs.items()
+            }
+
+        return run
+
+    def stage_peak(self, alive: int, kept: Kept) -> int:
+        """See `texturenets.engines.Engine`."""
+        width = 4 if kept == "float32" else self.dtype.itemsize
+        return int(STAGE * width * alive)
 
     def peak(self, size: tuple[int, int]) -> int:
         """See `texturenets.engines.Engine`. Told by a small picture, the first time."""

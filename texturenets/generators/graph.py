@@ -109,6 +109,11 @@ def _select(x: Tensor, first: int, count: int, step: int) -> Tensor:
     return x[:, list(range(first, first + count * step, step))]
 
 
+def _upsample_rows(x: Tensor, matrix: Tensor, factor: int) -> Tensor:
+    size = x.shape[2], x.shape[3] * factor
+    return matrix @ F.interpolate(x, size, mode="bilinear", align_corners=True)
+
+
 def unshuffle(x: Tensor, factor: int, order: str) -> Tensor:
     """Space to depth; channels counted (channel, row, column), or (row, column, channel) for the order "places"."""
     x = F.pixel_unshuffle(x, factor)
@@ -161,6 +166,8 @@ def _plain(node: Node) -> Callable[..., Tensor]:
         "gelu": lambda x: F.gelu(x, approximate=s["approximate"]),
         "select": lambda x: _select(x, s["first"], s["count"], s["step"]),
         "global_pool": lambda x: x.mean((2, 3), True) if s["mode"] == "average" else x.amax((2, 3), True),
+        "stack": lambda *maps: torch.cat(maps, 2),
+        "upsample_rows": lambda x, matrix: _upsample_rows(x, matrix, factor),
         "concat": lambda *maps: torch.cat(maps, 1),
         "avg_pool": lambda x: F.avg_pool2d(x, kernel, step),
         "max_pool": lambda x: F.max_pool2d(x, kernel, step),
@@ -256,7 +263,14 @@ class GraphGenerator(nn.Module):
             raise ValueError("this network repaints photos: give it one")
         if noises is not None and len(noises) != len(self.noise):
             raise ValueError(f"{len(noises)} maps of noise for a network that takes {len(self.noise)}")
-        remaining = iter(self._noises(x) if noises is None else noises)
+        last = len(self.nodes) - 1
+        return self.maps(x, self._noises(x) if noises is None else noises, inputs or {}, [last])[last]
+
+    def maps(
+        self, x: Tensor | None, noises: Sequence[Tensor], inputs: Mapping[str, Tensor], wanted: Sequence[int]
+    ) -> dict[int, Tensor]:
+        """The maps of the nodes `wanted`, by number; the rest as `forward` has it."""
+        remaining = iter(noises)
         maps: dict[int, Tensor] = {}
         where: dict[int, Tensor] = {}
         for i, (node, layer) in enumerate(zip(self.nodes, self.layers, strict=True)):
@@ -266,7 +280,7 @@ class GraphGenerator(nn.Module):
             elif node.operation == "noise":
                 maps[i] = next(remaining) * node.settings["scale"]
             elif node.operation == "input":
-                maps[i] = (inputs or {})[node.settings["name"]]
+                maps[i] = inputs[node.settings["name"]]
             elif node.operation == "unpool":
                 maps[i] = max_unpool(sources[0], where[node.sources[1]])
             elif i in self._unpooled:
@@ -274,9 +288,9 @@ class GraphGenerator(nn.Module):
             else:
                 maps[i] = layer(*sources)
             for source in set(node.sources):
-                if self._last_use[source] == i:
+                if self._last_use[source] == i and source not in wanted:
                     del maps[source]
-        return maps[len(self.nodes) - 1]
+        return {number: maps[number] for number in wanted}
 
     def _noises(self, x: Tensor | None) -> Sequence[Tensor]:
         """Those of seed 0, for every picture of the batch the same."""

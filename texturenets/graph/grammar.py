@@ -166,8 +166,8 @@ OPERATIONS: Final[dict[str, Operation]] = {
     # Depth to space and back. Channels are counted (channel, row, column), or (row, column, channel) for "places"
     "shuffle": Operation({**_FACTOR, "order": Choice(("channels", "places"))}),
     "unshuffle": Operation({**_FACTOR, "order": Choice(("channels", "places"))}),
-    # Of maps of a size of their own (`graph.stage`): one below the other; and `upsample mode=bilinear_corners` of some
-    # rows, which the second source says: a matrix (rows made x rows of the first).
+    # Of maps of a size of their own (`graph.stage`): one below the other; and `upsample mode=bilinear_corners` of
+    # some rows, which the second source says: a matrix (rows made x rows of the first).
     "stack": Operation(sources=_SEVERAL),
     "upsample_rows": Operation(_FACTOR, (2, 2)),
 }

@@ -88,7 +88,9 @@ class _Translation:
         self.inputs.append(helper.make_tensor_value_info(name, kind, size))
         if name in stage.exact and self.split:
             return self.writer.split(name)
-        return Map(name if kind == TensorProto.FLOAT else self.writer.node("Cast", name, to=TensorProto.FLOAT))
+        return Map(
+            name if kind == TensorProto.FLOAT else self.writer.node("Cast", name, to=TensorProto.FLOAT)
+        )
 
     def weights(self, number: int) -> dict[str, Any]:
         """Of a node, by role."""

@@ -1,4 +1,4 @@
-"""A part of a network that an engine runs on its own: a graph of maps of one size, with several inputs and outputs."""
+"""A part of a network that an engine runs on its own: a graph with several inputs and outputs, for one size."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ PICTURE: Final = "picture"
 class Stage:
     """`graph`, all of whose maps have a size of their own, and `outputs`: nodes by the names of what is given.
 
-    Inputs of the names `kept` and the outputs are `type`; other inputs are float32, and so is the picture. `exact`: names
-    of inputs that are to lose as little as can be where it is computed in half precision; with the type float32 nothing
-    is.
+    Inputs of the names `kept` and the outputs are `type`; other inputs are float32, and so is the picture. `exact`:
+    names of inputs that are to lose as little as can be where it is computed in half precision; with the type
+    float32 nothing is.
     """
 
     graph: Graph

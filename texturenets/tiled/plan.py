@@ -21,7 +21,7 @@ WAITING: Final = ("norm", "global_pool")
 MOVING: Final = ("crop", "pad", "shuffle", "unshuffle")
 """Operations that move numbers and change none."""
 
-WORTH: Final = 500
+WORTH: Final = 250
 """A convolution's map is kept on disk when each of its numbers takes at least so many multiply-adds; cheaper ones are
 computed again by the pass that needs them. A number takes two bytes: at 300 MB/s it is written and read in 13 ns, in
 which two cores with bf16 instructions do some 1,500 multiply-adds, and a disk is faster than that as long as its cache
@@ -140,8 +140,9 @@ def passes(network: Network) -> list[Pass]:
         targets = measured | ({network.last} if number == network.passes - 1 else set())
         visited, read = _closure(network, targets, written)
         new = visited & kept
-        parts = (tuple(sorted(x)) for x in (targets | new, measured, new))
-        made.append(Pass(*parts, frozenset(read), frozenset(written)))
+        computed = tuple(sorted(targets | new))
+        read_and_ready = frozenset(read), frozenset(written)
+        made.append(Pass(computed, tuple(sorted(measured)), tuple(sorted(new)), *read_and_ready))
         written |= new
     useful = {i for one in made for i in one.read}
     return [_without(one, set(one.written) - useful, network.last) for one in made]

@@ -16,8 +16,26 @@ Interval = tuple[int, int]
 Size = tuple[int, int]  # height, width
 
 POINTWISE: Final = frozenset(
-    "norm affine batch_norm select silu gelu div relu leaky_relu prelu elu tanh sigmoid clamp linear add mul "
-    "concat".split()
+    [
+        "norm",
+        "affine",
+        "batch_norm",
+        "select",
+        "silu",
+        "gelu",
+        "div",
+        "relu",
+        "leaky_relu",
+        "prelu",
+        "elu",
+        "tanh",
+        "sigmoid",
+        "clamp",
+        "linear",
+        "add",
+        "mul",
+        "concat",
+    ]
 )
 """Operations whose pixel depends on the same pixel of their sources alone."""
 

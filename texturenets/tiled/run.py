@@ -27,8 +27,9 @@ from texturenets.tiled.statistics import Moments
 class StageEngine(Protocol):
     """What runs stages."""
 
-    kept: Kept
-    """How it takes and gives maps that lie on disk meanwhile, where they need not be exact."""
+    @property
+    def kept(self) -> Kept:
+        """How it takes and gives maps that lie on disk meanwhile, where they need not be exact."""
 
     def compile(self, stage: Stage) -> Run:
         """Make a stage ready to run."""
@@ -173,7 +174,9 @@ class _Run:
         for number in range(len(nodes)):
             alive += size[number]
             most = max(most, alive)
-            alive -= sum(size[gone] for gone in {number, *nodes[number].sources} if last.get(gone, gone) <= number)
+            alive -= sum(
+                size[gone] for gone in {number, *nodes[number].sources} if last.get(gone, gone) <= number
+            )
         ends = sum(size[n] for n, node in enumerate(nodes) if not node.sources)
         ends += sum(size[part.number] for part in strip.outputs.values())
         return self.job.engine.stage_peak(most, self.kept) + WAITING * ends * BYTES[self.kept]
@@ -191,7 +194,10 @@ class _Run:
     def _pass(self, one: Pass, rows: int, sink: Sink | None, progress: Progress) -> None:
         moments = {i: self._moments(i) for i in one.measured}
         strips = planning.strips(self.job.picture[0], rows, self.job.graph.stride)
-        with ThreadPoolExecutor(1, "texturenets-read") as reader, ThreadPoolExecutor(1, "texturenets-keep") as keeper:
+        with (
+            ThreadPoolExecutor(1, "texturenets-read") as reader,
+            ThreadPoolExecutor(1, "texturenets-keep") as keeper,
+        ):
             ahead: Future[_Work] = reader.submit(self._read, one, strips[0])
             behind: Future[None] | None = None
             try:
@@ -239,7 +245,11 @@ class _Run:
         strip = work.strip
         if strip.key not in self.ready:
             kept = frozenset(name for name, read in strip.reads.items() if read.node in one.ready)
-            photo = (name for name, read in strip.reads.items() if self.job.graph.nodes[read.node].operation == "photo")
+            photo = (
+                name
+                for name, read in strip.reads.items()
+                if self.job.graph.nodes[read.node].operation == "photo"
+            )
             outputs = {self._name(i): part.number for i, part in strip.outputs.items()}
             stage = Stage(strip.graph, outputs, self.kept, kept, frozenset(photo))
             self.ready[strip.key] = self.job.engine.compile(stage)

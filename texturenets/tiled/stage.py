@@ -57,7 +57,8 @@ class Strip:
     def key(self) -> Key:
         """Equal for strips that one compiled graph serves."""
         nodes = tuple(
-            (n.operation, n.sources, tuple(n.settings.items()), tuple(n.weights.values())) for n in self.graph.nodes
+            (n.operation, n.sources, tuple(n.settings.items()), tuple(n.weights.values()))
+            for n in self.graph.nodes
         )
         return nodes, tuple((i, part.number) for i, part in self.outputs.items())
 
@@ -96,7 +97,9 @@ class _Builder:
         self.strip.outputs = {i: self._part(i, rows) for i, rows in parts.items() if rows[1] > rows[0]}
         return self.strip
 
-    def _add(self, operation: str, *sources: int, weights: Mapping[str, str] | None = None, **settings: Any) -> int:
+    def _add(
+        self, operation: str, *sources: int, weights: Mapping[str, str] | None = None, **settings: Any
+    ) -> int:
         """A node behind the others, sizes beyond those of a model's file allowed; its number."""
         rules = OPERATIONS[operation].settings
         known = {key: rule.default for key, rule in rules.items() if isinstance(rule, Number)}
@@ -112,7 +115,7 @@ class _Builder:
         node, name = self.network.nodes[i], f"x{len(self.strip.reads)}"
         self.strip.reads[name] = Read(i, rows)
         columns = self.network.sizes[i][1]
-        size = {"rows": rows[1] - rows[0], "columns": columns}
+        size: dict[str, Any] = {"rows": rows[1] - rows[0], "columns": columns}
         made = self._add("input", name=name, channels=node.channels, stride=0, **size)
         scale = node.settings["scale"] if node.operation == "noise" else 1.0
         return Part(rows, made if scale == 1 else self._add("linear", made, by=scale))
@@ -168,7 +171,11 @@ class _Builder:
         match node.operation:
             case "crop":
                 top, _, left, right = s["amount"]
-                made = self._add("crop", source.number, amount=(0, 0, left, right)) if left or right else source.number
+                made = (
+                    self._add("crop", source.number, amount=(0, 0, left, right))
+                    if left or right
+                    else source.number
+                )
                 return Part((low - top, high - top), made)
             case "upsample" if s["mode"] == "bilinear_corners":
                 return Part(rows, self._corners(i, rows, self._cut(source, asked)))
@@ -191,7 +198,7 @@ class _Builder:
         node, name = self.network.nodes[i], f"m{len(self.strip.matrices)}"
         matrix = corner_matrix(node, self.network.sizes[self.network.sources[i][0]][0], rows)
         self.strip.matrices[name] = matrix[None, None]
-        size = {"rows": matrix.shape[0], "columns": matrix.shape[1]}
+        size: dict[str, Any] = {"rows": matrix.shape[0], "columns": matrix.shape[1]}
         shares = self._add("input", name=name, channels=1, stride=0, **size)
         return self._add("upsample_rows", source, shares, factor=node.settings["factor"])
 
