@@ -17,14 +17,14 @@ import time
 from pathlib import Path
 
 import torch
+from texturenets.tiled.regions import Region
 from torch import Tensor, nn
 
 from texturenets import modelfile
 from texturenets.generators import build, make_spec, network_files
 from texturenets.generators.trace import trace
-from texturenets.outofcore.regions import Region
-from texturenets.outofcore.run import Job, Plan, run
-from texturenets.outofcore.sources import InMemory
+from texturenets.tiled.run import Job, Plan, run
+from texturenets.tiled.sources import InMemory
 
 TILES = ((64, 1 << 20), (256, 1 << 20), (256, 256), (512, 1024), (1024, 1024))
 LARGEST, MEAN, PERCENTILE = 1.0, 0.5, 3.0  # in 255ths

@@ -23,8 +23,8 @@ from texturenets.generators import build, network_files
 from texturenets.generators.residual import Residual
 from texturenets.image import formats
 from texturenets.modelfile import Header
-from texturenets.outofcore import limits
-from texturenets.outofcore.limits import Options
+from texturenets.tiled import limits
+from texturenets.tiled.limits import Options
 
 TINY = Residual(channels=8, blocks=0)
 

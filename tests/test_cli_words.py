@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import tiny
 from PIL import Image
-from texturenets.specs import Residual
 
 from texturenets import modelfile
-from texturenets.generators import build
+from texturenets.generators import build, network_files
+from texturenets.generators.residual import Residual
 from texturenets.modelfile import Header
 
 TINY = Residual(channels=8, blocks=1)
@@ -21,7 +21,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with a photo and a painting, and two shipped styles, `udnie` and `wave`."""
     zoo = tmp_path / "zoo"
     for name in ("wave", "udnie"):
-        modelfile.save(
+        network_files.save(
             build(TINY), Header(name=name, kind="style", generator=TINY), zoo / f"{name}.safetensors"
         )
     monkeypatch.setattr(modelfile, "ZOO", zoo)

@@ -36,7 +36,7 @@ from texturenets.generators import build, network_files
 from texturenets.generators.residual import Residual
 from texturenets.image import formats
 from texturenets.modelfile import Header
-from texturenets.outofcore.limits import Options
+from texturenets.tiled.limits import Options
 
 TINY = Residual(channels=8, blocks=1)
 CASES: tuple[tuple[dict[str, Any], int | None, str], ...] = (

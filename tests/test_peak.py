@@ -20,7 +20,7 @@ from texturenets.engines.torch_engine import TorchEngine
 from texturenets.errors import UserError
 from texturenets.generators import network_files
 from texturenets.graph import IOSpec
-from texturenets.outofcore.pieces import Pieces
+from texturenets.tiled.pieces import Pieces
 
 
 def graph(*nodes: Any) -> Any:
@@ -55,7 +55,7 @@ def fitting(taken: int, *, memory: int, monkeypatch: pytest.MonkeyPatch, size: t
     monkeypatch.setattr(budget, "resident", lambda: 300 << 20)
     engine = SimpleNamespace(facts=IOSpec(4, 8, margin=16), peak=lambda size: taken * size[0] * size[1])
     pieces = Pieces(modelfile.find("wave"), engine, 64, memory=memory)
-    pieces.__dict__["staged"] = object()  # it can be taken apart
+    pieces.__dict__["network"] = object()  # it can be tiled
     return pieces.fits(size)
 
 

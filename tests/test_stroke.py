@@ -11,7 +11,6 @@ import torch
 from texturenets import api, image, stroke
 from texturenets.errors import UserError
 from texturenets.generators import build, network_files
-from texturenets.generators.refined import Refined
 from texturenets.generators.residual import Residual
 from texturenets.modelfile import Header
 
@@ -50,13 +49,6 @@ def test_what_is_wide_is_kept_and_what_is_fine_is_new() -> None:
     assert (made - (wide + grain))[inside].abs().max() < 0.03
     as_arrays = stroke.blend(wide.numpy().copy(), fine.numpy().copy())
     np.testing.assert_allclose(as_arrays, made, atol=1e-5)
-
-
-def test_the_same_as_a_part_of_the_network() -> None:
-    network = build(TINY).eval()
-    x = torch.rand(1, 3, 64, 80)
-    with torch.inference_mode():
-        torch.testing.assert_close(Refined(network)(x), stroke.blend(x, network(x)), atol=1e-5, rtol=1e-4)
 
 
 def test_a_painting_with_larger_strokes(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from texturenets.arrays import A, is_tensor, like, to_numpy
 from texturenets.engines import Engine
 from texturenets.errors import UserError
 from texturenets.modelfile import Header
-from texturenets.outofcore.pieces import Pieces
 from texturenets.stroke import Stroke, blend, check, ladder
+from texturenets.tiled.pieces import Pieces
 
 if TYPE_CHECKING:
     from texturenets.textures import Texture
@@ -42,13 +42,12 @@ class Style:
         header: Header,
         path: Path,
         *,
-        generator: Callable[..., Any] | str | None = None,
         memory: int | None = None,
         spool: Path | None = None,
     ) -> None:
         self.engine, self.header, self.path = engine, header, path
         self.between: Callable[[], None] = lambda: None  # called between stages; what it raises ends the work
-        self.pieces = Pieces(path, engine, SMALLEST, generator=generator, memory=memory, spool=spool)
+        self.pieces = Pieces(path, engine, SMALLEST, memory=memory, spool=spool)
 
     @property
     def name(self) -> str:
@@ -284,7 +283,6 @@ def load_style(
             engines.load(path, engine, device, precision, generator, threads=threads),
             header,
             path,
-            generator=generator,
             memory=budget.parse(memory) if isinstance(memory, str) else memory,
             spool=None if spool is None else Path(spool),
         )

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from texturenets import image
 from texturenets.errors import UserError, install
 from texturenets.files import sweep, whole
-from texturenets.outofcore.regions import Region, Size
-from texturenets.outofcore.sources import OnDisk
-from texturenets.outofcore.spool import Spool
 from texturenets.sizes import fit_longer
+from texturenets.tiled.rows import Size
+from texturenets.tiled.sources import OnDisk
+from texturenets.tiled.spool import Picture
 
 WRITTEN: Final = ("JPEG", "PNG", "TIFF")
 """The formats that are encoded line by line; the others hold a picture as a whole."""
@@ -51,7 +51,7 @@ def _reason(error: Exception) -> str:
 class Photo:
     """A photo on its way through a spool: `size` (H, W) upright and resized, its metadata, and its pixels.
 
-    `rgb` and `alpha` (None where there is none) are read piece by piece, floats in [0, 1].
+    `rgb` and `alpha` (None where there is none) are read rows by rows, floats in [0, 1].
     """
 
     def __init__(self, path: Path, *, longer: int | None = None, keep_gps: bool = False) -> None:
@@ -62,7 +62,7 @@ class Photo:
         self.path, self.header = path, header
         self.stored = header.size if longer is None else fit_longer(header.size, longer)
         self.size: Size = self.stored if header.orientation < 5 else (self.stored[1], self.stored[0])
-        self._spool: Spool | None = None
+        self._spool: Picture | None = None
 
     @property
     def most_bytes(self) -> int:
@@ -76,14 +76,14 @@ class Photo:
             source = self._upright_colours(pyvips)
             kind = "uint16" if source.format == "ushort" else "uint8"
             height, width = self.stored
-            self._spool = Spool(folder, source.bands, self.stored, kind)
+            self._spool = Picture(folder, source.bands, self.stored, kind)
             region = pyvips.Region.new(source)
             rows = max(1, _STRIP // (width * source.bands * self._spool.type.itemsize))
             for top in range(0, height, rows):
                 count = min(rows, height - top)
                 raw = region.fetch(0, top, width, count)
                 strip = np.frombuffer(raw, self._spool.type).reshape(count, width, source.bands)
-                self._spool.write(Region(top, top + count, 0, width), strip)
+                self._spool.write((top, top + count), strip)
                 progress((top + count) / height)
         except pyvips.Error as error:
             raise UserError(f"{self.path} is damaged or cut short: {_reason(error)}") from None

@@ -22,7 +22,7 @@ from texturenets.files import sweep_all
 if TYPE_CHECKING:
     from texturenets import image
     from texturenets.api import Style
-    from texturenets.outofcore.limits import Options
+    from texturenets.tiled.limits import Options
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ def steps(
     """
     from texturenets import image
     from texturenets.arrays import to_numpy
-    from texturenets.outofcore.limits import too_large
+    from texturenets.tiled.limits import too_large
 
     @functools.lru_cache(maxsize=1)
     def read(photo: Path, size: int | None, keep_gps: bool) -> image.Picture:
@@ -233,7 +233,7 @@ def steps(
     def compute(job: Job, picture: image.Picture | None) -> image.Picture | None:
         options = asked[job[1]]
         if picture is None:
-            from texturenets.outofcore.pictures import repaint
+            from texturenets.tiled.pictures import repaint
 
             repaint(painter, *job, options)
             compare(job[0])

@@ -26,7 +26,7 @@ from texturenets.errors import UserError
 from texturenets.files import sweep_all
 
 if TYPE_CHECKING:
-    from texturenets.outofcore.limits import Options
+    from texturenets.tiled.limits import Options
 
 NAMED = 20  # failed photos that the summary names
 

@@ -18,7 +18,7 @@ from texturenets.files import sweep, sweep_all, whole
 
 if TYPE_CHECKING:
     from texturenets.api import Style
-    from texturenets.outofcore.limits import Options
+    from texturenets.tiled.limits import Options
     from texturenets.video.frame import Sink, Source
 
 RATE = 24

@@ -122,8 +122,8 @@ def stylize(
         raise UserError(f"--quality {quality} is not between 1 and 100")
 
     from texturenets import api
-    from texturenets.outofcore.limits import Options
     from texturenets.stroke import parse
+    from texturenets.tiled.limits import Options
 
     options = Options(size, quality, strength, preserve_color, keep_gps, seed, noise_level, parse(stroke))
     api.check_options(size, strength, noise_level)

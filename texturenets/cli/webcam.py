@@ -10,7 +10,7 @@ from texturenets.errors import UserError
 
 if TYPE_CHECKING:
     from texturenets.api import Style
-    from texturenets.outofcore.limits import Options
+    from texturenets.tiled.limits import Options
 
 SIZE = 480
 """Pixels of the longer side, unless asked otherwise: what a processor repaints some times a second."""

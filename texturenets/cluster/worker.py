@@ -17,8 +17,8 @@ from texturenets.cluster import places
 from texturenets.cluster.manifest import Outcome
 from texturenets.errors import MissingError, UserError
 from texturenets.files import cache_folder, opened, whole
-from texturenets.outofcore.limits import Options
 from texturenets.overlap import overlapped
+from texturenets.tiled.limits import Options
 
 Steps = Callable[
     [api.Style, Mapping[Path, Options]], tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]

@@ -20,6 +20,7 @@ from texturenets.engines import peak
 from texturenets.engines.cache import Entry
 from texturenets.errors import UserError, unknown
 from texturenets.graph import ConversionError, Graph, IOSpec
+from texturenets.graph.stage import Kept, Run, Stage
 
 ENGINES: Final = ("auto", "torch", "openvino", "onnx")
 PRECISIONS: Final = ("auto", "float32", "bf16", "fp16")
@@ -36,6 +37,10 @@ class Engine(Protocol):
     precision: str
     facts: IOSpec
 
+    @property
+    def kept(self) -> Kept:
+        """The type in which stages take and give maps that lie on disk meanwhile, where they need not be exact."""
+
     def __call__(self, x: A | None, noises: Sequence[A] = (), inputs: Mapping[str, A] | None = None) -> A:
         """Photos (N, 3, H, W), RGB in [0, 1], to pictures of the same kind, unclamped; arrays or tensors alike.
 
@@ -45,6 +50,12 @@ class Engine(Protocol):
         W / stride), or (N, channels, 1, 1) for a stride of 0. What comes back is an array where the first input is
         one, else a tensor on its device. Raises UserError for an input that is missing or that is none.
         """
+
+    def compile(self, stage: Stage) -> Run:
+        """Make a part of a network ready to run, as the strips of pictures that do not fit in memory need it."""
+
+    def stage_peak(self, alive: int, kept: Kept) -> int:
+        """About how many bytes a stage takes, of whose maps so many numbers are alive at once; `kept`: its type."""
 
     def peak(self, size: tuple[int, int]) -> int:
         """About how many bytes of memory a picture of `size` (H, W) takes while it is computed, its result included.

@@ -110,6 +110,11 @@ def _select(x: Tensor, first: int, count: int, step: int) -> Tensor:
     return x[:, list(range(first, first + count * step, step))]
 
 
+def _upsample_rows(x: Tensor, matrix: Tensor, factor: int) -> Tensor:
+    size = x.shape[2], x.shape[3] * factor
+    return matrix @ F.interpolate(x, size, mode="bilinear", align_corners=True)
+
+
 def unshuffle(x: Tensor, factor: int, order: str) -> Tensor:
     """Space to depth; channels counted (channel, row, column), or (row, column, channel) for the order "places"."""
     x = F.pixel_unshuffle(x, factor)
@@ -167,6 +172,8 @@ def _plain(node: Node) -> Callable[..., Tensor]:
         "gelu": lambda x: F.gelu(x, approximate=s["approximate"]),
         "select": lambda x: _select(x, s["first"], s["count"], s["step"]),
         "global_pool": lambda x: x.mean((2, 3), True) if s["mode"] == "average" else x.amax((2, 3), True),
+        "stack": lambda *maps: torch.cat(maps, 2),
+        "upsample_rows": lambda x, matrix: _upsample_rows(x, matrix, factor),
         "concat": lambda *maps: torch.cat(maps, 1),
         "avg_pool": lambda x: F.avg_pool2d(x, kernel, step),
         "max_pool": lambda x: F.max_pool2d(x, kernel, step),
@@ -282,6 +289,17 @@ class GraphNetwork(nn.Module):
         width). In half precision what follows the last convolution is computed in float32. Nothing is clamped.
         Raises ValueError where what the network needs is missing.
         """
+        last = len(self.nodes) - 1
+        return self.maps(x, noises, inputs, [last])[last]
+
+    def maps(
+        self,
+        x: Tensor | None,
+        noises: Sequence[Tensor] | None,
+        inputs: Mapping[str, Tensor] | None,
+        wanted: Sequence[int],
+    ) -> dict[int, Tensor]:
+        """The maps of the nodes `wanted`, by number; the rest as `forward` has it."""
         maps = self._given(x, noises, inputs or {})
         where: dict[int, Tensor] = {}
         rectified: set[int] = set()
@@ -293,7 +311,7 @@ class GraphNetwork(nn.Module):
                 maps[i] = max_unpool(sources[0], where[node.sources[1]])
             elif i in self._unpooled:
                 maps[i], where[i] = max_pool(sources[0])
-            elif i in self._rectified and kernels.suit(sources[0]):
+            elif i in self._rectified and i not in wanted and kernels.suit(sources[0]):
                 rectified.add(i)
                 maps[i] = self._with_relu(sources[0], layer)
             elif node.operation == "relu" and node.sources[0] in rectified:
@@ -303,9 +321,9 @@ class GraphNetwork(nn.Module):
             if i == self._widened and maps[i].dtype in (torch.float16, torch.bfloat16):
                 maps[i] = maps[i].float()
             for source in set(node.sources):
-                if self._last_use[source] == i:
+                if self._last_use[source] == i and source not in wanted:
                     del maps[source]
-        return maps[len(self.nodes) - 1]
+        return {number: maps[number] for number in wanted}
 
     @staticmethod
     def _with_relu(x: Tensor, norm: Any) -> Tensor:

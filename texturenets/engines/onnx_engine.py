@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from texturenets.arrays import A, like, to_numpy
 from texturenets.engines.feeding import feed
-from texturenets.engines.peak import of_graph
+from texturenets.engines.peak import ONNX, of_graph
 from texturenets.errors import UserError
 from texturenets.graph import IOSpec
+from texturenets.graph.stage import Kept, Run, Stage, Values
 
 KEPT_PIXELS = 2**20
 """Memory of calls of up to so many pixels stays allocated for the next; a larger one gives back what it took, or the
@@ -27,6 +29,7 @@ class ONNXEngine:
     """A graph in an ONNX Runtime session; any size."""
 
     name = "onnx"
+    kept: Kept = "float16"
 
     def __init__(
         self, graph: bytes, facts: IOSpec, precision: str = "auto", threads: int | None = None
@@ -36,17 +39,40 @@ class ONNXEngine:
 
         if precision not in ("auto", "float32"):
             raise UserError(f"--precision {precision}: ONNX Runtime computes in float32 here")
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3  # errors alone
+        self.options = onnxruntime.SessionOptions()
+        self.options.log_severity_level = 3  # errors alone
         if threads is not None:
-            options.intra_op_num_threads = threads
-        options.add_session_config_entry("session.intra_op.allow_spinning", SPINNING)
-        options.enable_mem_pattern = False  # a plan of memory for each size, and never forgotten
-        self.session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+            self.options.intra_op_num_threads = threads
+        self.options.add_session_config_entry("session.intra_op.allow_spinning", SPINNING)
+        self.options.enable_mem_pattern = False  # a plan of memory for each size, and never forgotten
+        self.session = self._session(graph)
         self.shrinking = onnxruntime.RunOptions()
         self.shrinking.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         self.facts, self.precision = facts, "float32"
         self.lock = threading.Lock()
+
+    def _session(self, graph: bytes) -> Any:
+        import onnxruntime
+
+        return onnxruntime.InferenceSession(graph, self.options, providers=["CPUExecutionProvider"])
+
+    def compile(self, stage: Stage) -> Run:
+        """See `texturenets.engines.Engine`."""
+        from texturenets.graph.onnx import stage_to_onnx
+
+        session = self._session(stage_to_onnx(stage).SerializeToString())
+        taken = [one.name for one in session.get_inputs()]
+        names = list(stage.outputs)
+
+        def run(given: Mapping[str, Values]) -> Mapping[str, Values]:
+            inputs = {name: np.ascontiguousarray(given[name]) for name in taken}
+            return dict(zip(names, session.run(names, inputs), strict=True))
+
+        return run
+
+    def stage_peak(self, alive: int, kept: Kept) -> int:
+        """See `texturenets.engines.Engine`."""
+        return int(ONNX * 4 * alive)
 
     def peak(self, size: tuple[int, int]) -> int:
         """See `texturenets.engines.Engine`."""

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from texturenets.arrays import A, like, to_numpy
 from texturenets.engines.cache import Entry, compiled_suffix
 from texturenets.engines.feeding import feed
-from texturenets.engines.peak import of_graph
+from texturenets.engines.peak import WIDTH, of_graph
 from texturenets.errors import UserError, install
 from texturenets.graph import IOSpec
+from texturenets.graph.stage import Kept, Run, Stage, Values
 
 HINTS = {"float32": "f32", "bf16": "bf16"}
 
@@ -81,6 +82,44 @@ def compile_options(precision: str, threads: int | None = None) -> dict[str, Any
     }
 
 
+class _Stage:
+    """A stage, compiled. Two requests in turn, each with outputs of its own, which are not copied."""
+
+    def __init__(self, compiled: Any, stage: Stage) -> None:
+        import openvino
+
+        self.openvino, self.requests = openvino, [compiled.create_infer_request() for _ in range(2)]
+        known = {node.settings["name"] for node in stage.graph.nodes if node.operation == "input"}
+        self.inputs = {
+            name: one.get_element_type()
+            for one in compiled.inputs
+            for name in one.get_names()  # of what it is converted to, too
+            if name in known
+        }
+        self.outputs = {
+            name: number
+            for number, one in enumerate(compiled.outputs)
+            for name in one.get_names()
+            if name in stage.outputs
+        }
+
+    def __call__(self, given: Mapping[str, Values]) -> Mapping[str, Values]:
+        """See `texturenets.graph.stage.Run`."""
+        self.requests.reverse()
+        request = self.requests[0]
+        held = {name: np.ascontiguousarray(given[name]) for name in self.inputs}  # as long as it computes
+        for name, values in held.items():
+            shape = self.openvino.Shape(values.shape)
+            request.set_tensor(name, self.openvino.Tensor(values, shape, self.inputs[name]))
+        request.infer(share_outputs=True)
+        found = {name: request.get_output_tensor(number) for name, number in self.outputs.items()}
+        return {name: self._values(one) for name, one in found.items()}
+
+    def _values(self, tensor: Any) -> Values:
+        values: Values = tensor.data
+        return values.view(np.uint16) if tensor.get_element_type() == self.openvino.Type.bf16 else values
+
+
 class OpenVINOEngine:
     """A graph on the processor; any size, without compiling it again. Calls of several threads wait in line."""
 
@@ -127,6 +166,24 @@ class OpenVINOEngine:
         if entry is not None:
             entry.keep(suffix, compiled.export_model().getvalue())
         return compiled
+
+    @property
+    def kept(self) -> Kept:
+        """See `texturenets.engines.Engine`."""
+        return "bfloat16" if self.precision == "bf16" else "float16"
+
+    def compile(self, stage: Stage) -> Run:
+        """See `texturenets.engines.Engine`."""
+        from texturenets.graph.onnx import stage_to_onnx
+
+        precision = self.precision if stage.type == "bfloat16" else "float32"
+        graph = stage_to_onnx(stage, split=precision == "bf16").SerializeToString()
+        options = compile_options(precision, self.threads)
+        return _Stage(self.core.compile_model(self.core.read_model(graph), "CPU", options), stage)
+
+    def stage_peak(self, alive: int, kept: Kept) -> int:
+        """See `texturenets.engines.Engine`."""
+        return alive * WIDTH["bf16" if kept == "bfloat16" else "float32"]
 
     def peak(self, size: tuple[int, int]) -> int:
         """See `texturenets.engines.Engine`."""

@@ -26,6 +26,9 @@ other sizes, for its arena grows by doubling. So its estimates are 0.84 to 1.5 t
 TORCH: Final = 1.1
 """What PyTorch takes on a processor, by what it asks for: oneDNN works on copies of its own beside that."""
 
+STAGE: Final = 1.6
+"""The same for a stage: its inputs and what convolutions copy come on top of maps that are alive at once."""
+
 _PROFILER: Final = threading.Lock()
 """PyTorch has one profiler a process."""
 

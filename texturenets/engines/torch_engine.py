@@ -18,9 +18,10 @@ from texturenets.arrays import A, like, to_tensor
 from texturenets.engines.executor import GraphNetwork
 from texturenets.engines.feeding import feed
 from texturenets.engines.network import io_spec_of
-from texturenets.engines.peak import asked_for
+from texturenets.engines.peak import STAGE, asked_for
 from texturenets.graph import Graph
 from texturenets.graph.passes import CARD, optimize
+from texturenets.graph.stage import PICTURE, Kept, Run, Stage, Values
 
 MEASURED = 256
 """Pixels a side of the picture that tells how much memory a pixel takes."""
@@ -34,6 +35,18 @@ DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float1
 def executed(graph: Graph, *, on_card: bool) -> nn.Module:
     """`graph` as a module in evaluation mode; `on_card`: after what makes it faster on a graphics card."""
     return GraphNetwork(optimize(graph, CARD) if on_card else graph).eval().requires_grad_(False)
+
+
+def _tensor(values: Values) -> Tensor:
+    if values.dtype == np.uint16:
+        return torch.from_numpy(values.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(np.ascontiguousarray(values))
+
+
+def _values(x: Tensor, kept: Kept) -> Values:
+    x = x.to(getattr(torch, kept)).contiguous().cpu()
+    values: Values = x.view(torch.int16).numpy().view(np.uint16) if kept == "bfloat16" else x.numpy()
+    return values
 
 
 @dataclass
@@ -88,6 +101,34 @@ class TorchEngine:
         else:
             y = self._pass(tensors)
         return like(y.float(), given[0])
+
+    @property
+    def kept(self) -> Kept:
+        """See `texturenets.engines.Engine`."""
+        return "bfloat16" if self.dtype == torch.bfloat16 else "float16"
+
+    def compile(self, stage: Stage) -> Run:
+        """See `texturenets.engines.Engine`."""
+        network = GraphNetwork(stage.graph).eval()
+        dtype = self.dtype if stage.type != "float32" else torch.float32
+        network = network.to(self.device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        taken = [node.settings["name"] for node in network.nodes if node.operation == "input"]
+
+        @torch.inference_mode()
+        def run(given: Mapping[str, Values]) -> Mapping[str, Values]:
+            inputs = {name: _tensor(given[name]).to(self.device, dtype) for name in taken}
+            maps = network.maps(None, [], inputs, list(stage.outputs.values()))
+            return {
+                name: _values(maps[number], "float32" if name == PICTURE else stage.type)
+                for name, number in stage.outputs.items()
+            }
+
+        return run
+
+    def stage_peak(self, alive: int, kept: Kept) -> int:
+        """See `texturenets.engines.Engine`."""
+        width = 4 if kept == "float32" else self.dtype.itemsize
+        return int(STAGE * width * alive)
 
     def peak(self, size: tuple[int, int]) -> int:
         """See `texturenets.engines.Engine`. Told by a small picture, the first time."""

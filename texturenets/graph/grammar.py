@@ -31,6 +31,7 @@ MAX_EXTRA: Final = 1 << 14  # pixels that a map has more or less than its share 
 MAX_CHANNELS: Final = 8192  # that a convolution makes
 MAX_WINDOW: Final = 64  # rows and columns
 MAX_NUMBERS: Final = 1 << 16  # channels of a map, and numbers that it has for each pixel of the picture
+MAX_SIDE: Final = 2**24  # pixels of a map of a size of its own
 MAX_WEIGHTS: Final = 100_000_000  # what a file says may not take more memory than this before it is read
 MAX_LINE: Final = 1000
 
@@ -102,7 +103,8 @@ _KERNEL: Final[dict[str, Setting]] = {"kernel": Window(), "stride": _STRIDE}
 _SEVERAL: Final = (2, 64)
 
 OPERATIONS: Final[dict[str, Operation]] = {
-    # Inputs. A map of noise is made by the program; `scale` multiplies it. A stride of 0: one number a picture.
+    # Inputs. A map of noise is made by the program; `scale` multiplies it. A stride of 0: a map of a size of its own,
+    # one pixel if nothing else is said.
     "photo": Operation(sources=(0, 0)),
     "noise": Operation(
         {
@@ -113,7 +115,16 @@ OPERATIONS: Final[dict[str, Operation]] = {
         },
         (0, 0),
     ),
-    "input": Operation({"name": Name(), "channels": _CHANNELS, "stride": _whole(0, 65536, 1)}, (0, 0)),
+    "input": Operation(
+        {
+            "name": Name(),
+            "channels": _CHANNELS,
+            "stride": _whole(0, 65536, 1),
+            "rows": _whole(1, MAX_SIDE, 1),
+            "columns": _whole(1, MAX_SIDE, 1),
+        },
+        (0, 0),
+    ),
     # Borders. "lowest" is minus infinity, for a max_pool.
     "pad": Operation(
         {"amount": Sides(), "mode": Choice(("zero", "reflect", "replicate", "circular", "lowest"))}
@@ -161,6 +172,10 @@ OPERATIONS: Final[dict[str, Operation]] = {
     # Depth to space and back. Channels are counted (channel, row, column), or (row, column, channel) for "places"
     "shuffle": Operation({**_FACTOR, "order": Choice(("channels", "places"))}),
     "unshuffle": Operation({**_FACTOR, "order": Choice(("channels", "places"))}),
+    # Of maps of a size of their own (`graph.stage`): one below the other; and `upsample mode=bilinear_corners` of
+    # some rows, which the second source says: a matrix (rows made x rows of the first).
+    "stack": Operation(sources=_SEVERAL),
+    "upsample_rows": Operation(_FACTOR, (2, 2)),
 }
 
 

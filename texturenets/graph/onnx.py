@@ -6,7 +6,7 @@ whose statistics every runtime takes in float32.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -16,18 +16,25 @@ from onnx import TensorProto, helper
 from texturenets.graph import Graph, Node
 from texturenets.graph.onnx_writer import LONGEST, Map, Writer
 from texturenets.graph.passes import optimize
+from texturenets.graph.stage import PICTURE, Stage
 
 OPSET: Final = 17
 """Read by every ONNX Runtime since 1.12, also that of browsers."""
 IR_VERSION: Final = 8
 """The file format that goes with it."""
 
+_TYPES: Final = {
+    "float32": TensorProto.FLOAT,
+    "float16": TensorProto.FLOAT16,
+    "bfloat16": TensorProto.BFLOAT16,
+}
+
 
 class _Translation:
     """Walks a graph; `maps` has what each node became."""
 
-    def __init__(self, graph: Graph, split: bool) -> None:
-        self.graph, self.split = graph, split
+    def __init__(self, graph: Graph, split: bool, stage: Stage | None = None) -> None:
+        self.graph, self.split, self.stage = graph, split, stage
         self.writer = Writer()
         self.maps: list[Map] = []
         self.inputs: dict[str, onnx.ValueInfoProto] = {}
@@ -38,7 +45,7 @@ class _Translation:
         # continued periodically overflows.
         kinds = {node.operation for node in graph.nodes}
         wraps = any(node.settings.get("mode") == "circular" for node in graph.nodes)
-        self.bounded = wraps and "unshuffle" in kinds
+        self.bounded = wraps and "unshuffle" in kinds and stage is None
 
     def run(self) -> None:
         """Write every node."""
@@ -63,7 +70,9 @@ class _Translation:
             name = f"noise{sum(one.operation == 'noise' for one in before)}"
         else:
             name = node.settings["name"]
-        size: tuple[Any, Any] = place if node.scale else (1, 1)
+        if self.stage is not None:
+            return self._input_of(self.stage, node, name)
+        size: tuple[Any, Any] = place if node.scale else (node.extra, node.extra_columns)
         shape = ["batch", node.channels, *size]
         self.inputs[name] = helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
         w = self.writer
@@ -71,6 +80,17 @@ class _Translation:
         if node.operation == "photo" and self.split:
             return w.split(found)
         return w.linear(Map(found), node.settings.get("scale", 1.0), 0.0)
+
+    def _input_of(self, stage: Stage, node: Node, name: str) -> Map:
+        """An input of a stage."""
+        kind = _TYPES[stage.type] if name in stage.kept else TensorProto.FLOAT
+        size = [1, node.channels, node.extra, node.extra_columns]
+        self.inputs[name] = helper.make_tensor_value_info(name, kind, size)
+        if name in stage.exact and self.split:
+            return self.writer.split(name)
+        return Map(
+            name if kind == TensorProto.FLOAT else self.writer.node("Cast", name, to=TensorProto.FLOAT)
+        )
 
     def weights(self, number: int) -> dict[str, Any]:
         """Of a node, by role."""
@@ -204,6 +224,11 @@ def _unshuffle(t: _Translation, number: int, node: Node, x: Map) -> Map:
     return t.writer.unshuffle(x, node.settings["factor"], node.channels, node.settings["order"])
 
 
+def _upsample_rows(t: _Translation, number: int, node: Node, x: Map, matrix: Map) -> Map:
+    wide = t.writer.resize(t.writer.merged(x), (1, node.settings["factor"]), "bilinear_corners")
+    return Map(t.writer.node("MatMul", t.writer.plain(matrix), t.writer.plain(wide)))
+
+
 def _shuffle(t: _Translation, number: int, node: Node, x: Map) -> Map:
     mode = "CRD" if node.settings["order"] == "channels" else "DCR"
     return Map(t.writer.node("DepthToSpace", t.writer.plain(x), blocksize=node.settings["factor"], mode=mode))
@@ -234,12 +259,18 @@ _TABLE: Final[dict[str, Translate]] = {
         maps, [t.graph.nodes[source].channels for source in node.sources]
     ),
     "select": _select,
-    "upsample": lambda t, number, node, x: t.writer.resize(x, node.settings["factor"], node.settings["mode"]),
+    "upsample": lambda t, number, node, x: t.writer.resize(
+        x, (node.settings["factor"],) * 2, node.settings["mode"]
+    ),
     "avg_pool": _pool("AveragePool"),
     "max_pool": _pool("MaxPool"),
     "global_pool": _global_pool,
     "shuffle": _shuffle,
     "unshuffle": _unshuffle,
+    "stack": lambda t, number, node, *maps: Map(
+        t.writer.node("Concat", *(t.writer.plain(x) for x in maps), axis=2)
+    ),
+    "upsample_rows": _upsample_rows,
 }
 
 
@@ -262,12 +293,39 @@ def to_onnx(
             "picture", TensorProto.FLOAT, ["batch", graph.nodes[-1].channels, "height", "width"]
         )
     ]
-    inputs = [translation.inputs[name] for name in graph.io_spec.names]
+    model = _model(translation, graph.io_spec.names, outputs)
+    helper.set_model_props(model, dict(metadata or {}))
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def stage_to_onnx(stage: Stage, *, split: bool = False) -> onnx.ModelProto:
+    """`stage` as an ONNX model with its inputs and outputs.
+
+    `split`: inputs that are to be exact become two maps, for computing in bf16.
+    """
+    translation = _Translation(stage.graph, split, stage)
+    translation.run()
+    writer, outputs = translation.writer, []
+    for name, number in stage.outputs.items():
+        node, made = stage.graph.nodes[number], writer.plain(translation.maps[number])
+        kind = TensorProto.FLOAT if name == PICTURE else _TYPES[stage.type]
+        if kind != TensorProto.FLOAT:
+            made = writer.node("Cast", made, to=kind)
+        writer.nodes.append(helper.make_node("Identity", [made], [name], name))
+        size = [1, node.channels, node.extra, node.extra_columns]
+        outputs.append(helper.make_tensor_value_info(name, kind, size))
+    return _model(translation, list(translation.inputs), outputs)
+
+
+def _model(
+    translation: _Translation, names: Sequence[str], outputs: list[onnx.ValueInfoProto]
+) -> onnx.ModelProto:
+    """The model with inputs in the order of `names`."""
+    writer, inputs = translation.writer, [translation.inputs[name] for name in names]
     made = helper.make_graph(writer.nodes, "texturenets", inputs, outputs, writer.weights)
     model = helper.make_model(
         made, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="texturenets"
     )
     model.ir_version = IR_VERSION
-    helper.set_model_props(model, dict(metadata or {}))
-    onnx.checker.check_model(model, full_check=True)
     return model

@@ -224,11 +224,11 @@ class Writer:
 
     # ---- Sizes ----
 
-    def resize(self, x: Map, factor: int, mode: str) -> Map:
-        """Larger by a whole factor."""
+    def resize(self, x: Map, factors: tuple[int, int], mode: str) -> Map:
+        """Larger by a whole factor, rows and columns."""
         place = {"nearest": "asymmetric", "bilinear_corners": "align_corners"}.get(mode, "half_pixel")
         kind = "nearest" if mode == "nearest" else "linear"
-        scales = self.constant([1, 1, factor, factor])
+        scales = self.constant([1, 1, *factors])
         rounding = {"nearest_mode": "floor"} if kind == "nearest" else {}
         return x.each(
             lambda name: self.node(

@@ -129,8 +129,8 @@ def _photo(node: Node, nodes: Sequence[Node]) -> _Shape:
 
 
 def _given(node: Node, nodes: Sequence[Node]) -> _Shape:
-    if node.settings["stride"] == 0:
-        return node.settings["channels"], *POINT
+    if node.settings["stride"] == 0:  # of an input; noise has none of 0
+        return node.settings["channels"], Fraction(0), node.settings["rows"], node.settings["columns"]
     return node.settings["channels"], Fraction(1, node.settings["stride"]), 0, 0
 
 
@@ -238,6 +238,20 @@ def _unpool(node: Node, nodes: Sequence[Node]) -> _Shape:
     return first.channels, *before.size
 
 
+def _stack(node: Node, nodes: Sequence[Node]) -> _Shape:
+    maps = [nodes[source] for source in node.sources]
+    if len({(other.channels, other.extra_columns) for other in maps}) > 1 or any(one.scale for one in maps):
+        raise ValueError("its sources have different widths, or none of their own")
+    return maps[0].channels, Fraction(0), sum(one.extra for one in maps), maps[0].extra_columns
+
+
+def _upsample_rows(node: Node, nodes: Sequence[Node]) -> _Shape:
+    first, matrix = (nodes[source] for source in node.sources)
+    if first.scale or matrix.scale or matrix.channels != 1 or matrix.extra_columns != first.extra:
+        raise ValueError("its second source is no matrix for the rows of the first")
+    return first.channels, Fraction(0), matrix.extra, first.extra_columns * node.settings["factor"]
+
+
 _RULES: Final[dict[str, Callable[[Node, Sequence[Node]], _Shape]]] = {
     "photo": _photo,
     "noise": _given,
@@ -259,4 +273,6 @@ _RULES: Final[dict[str, Callable[[Node, Sequence[Node]], _Shape]]] = {
     "select": _select,
     "global_pool": _point,
     "unpool": _unpool,
+    "stack": _stack,
+    "upsample_rows": _upsample_rows,
 }

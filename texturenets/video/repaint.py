@@ -13,7 +13,7 @@ from texturenets.video.frame import Frame, Pixels, Sink, Source
 
 if TYPE_CHECKING:
     from texturenets.api import Style
-    from texturenets.outofcore.limits import Options
+    from texturenets.tiled.limits import Options
 
 Paint = Callable[[Pixels], Pixels]
 

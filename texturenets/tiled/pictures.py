@@ -1,4 +1,4 @@
-"""Repaint a photo that does not fit in memory: decoded into a spool, painted piece by piece, encoded as it comes."""
+"""Repaint a photo that does not fit in memory: decoded into a spool, painted strip by strip, encoded as it comes."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from texturenets import image, large
 from texturenets.api import Style
 from texturenets.errors import UserError
-from texturenets.outofcore.limits import Options
-from texturenets.outofcore.regions import Region, Size
-from texturenets.outofcore.sources import OnDisk, Resized, Source
-from texturenets.outofcore.spool import Spool, choose_folder
 from texturenets.stroke import ladder
+from texturenets.tiled.limits import Options
+from texturenets.tiled.rows import Interval, Size
+from texturenets.tiled.sources import OnDisk, Resized, Source
+from texturenets.tiled.spool import Picture, choose_folder
+
+Array = NDArray[np.float32]
 
 
 def repaint(style: Style, photo: Path, result: Path, options: Options) -> None:
@@ -30,7 +30,7 @@ def repaint(style: Style, photo: Path, result: Path, options: Options) -> None:
     """
     source = large.Photo(photo, longer=options.size, keep_gps=options.keep_gps)
     large.output_format(result, source.size)
-    if style.pieces.staged is None:
+    if style.pieces.network is None:
         raise UserError(
             f"{photo} does not fit in memory, and the network of {style.name} cannot be taken apart: ask for a "
             "smaller picture with --size"
@@ -67,12 +67,11 @@ def _paint(style: Style, photo: large.Photo, bands: _Bands, options: Options, fo
             if stage == photo.size:
                 style.pieces.run(source, stage, bands.take, fine=fine, **asked)
                 return
-            spool = Spool(folder, 3, stage, "uint16")
+            spool = Picture(folder, 3, stage, "uint16")
             stack.callback(spool.close)
 
-            def keep(place: Region, painted: Tensor, spool: Spool = spool) -> None:
-                values = painted[0].to("cpu", torch.float32).clamp(0, 1).mul(65535).round_()
-                spool.write(place, values.permute(1, 2, 0).numpy())
+            def keep(rows: Interval, painted: Array, spool: Picture = spool) -> None:
+                spool.write(rows, np.rint(painted[0].transpose(1, 2, 0).clip(0, 1) * 65535))
 
             style.pieces.run(source, stage, keep, fine=fine, **asked)
             source = Resized(OnDisk(spool), stage, following)
@@ -85,47 +84,35 @@ class _Finish:
     def __init__(self, photo: Source, alpha: Source | None, options: Options, beside: bool) -> None:
         self.photo, self.alpha, self.options, self.beside = photo, alpha, options, beside
 
-    def __call__(self, place: Region, painted: Tensor) -> NDArray[np.uint8]:
-        """(1, 3, height, width) at `place` to (height, width, 3 or 4)."""
-        painted = painted.to("cpu", torch.float32)
-        if not torch.isfinite(painted.sum()):
+    def __call__(self, rows: Interval, painted: Array) -> NDArray[np.uint8]:
+        """(1, 3, height, W) at `rows` to (height, W, 3 or 4)."""
+        if not np.isfinite(painted.sum()):
             raise UserError("the picture holds values that are not numbers (NaN)")
-        painted = painted.clamp(0, 1)
+        painted = painted.clip(0, 1)
         if self.options.preserve_color or self.options.strength != 1:
-            photo = self.photo.read(place)
+            photo = self.photo.read(rows)
             if self.options.preserve_color:
                 painted = image.preserve_color(painted, photo)
-            painted = torch.lerp(photo, painted, self.options.strength)
+            painted = photo + np.float32(self.options.strength) * (painted - photo)
         if self.alpha is not None:
-            alpha = self.alpha.read(place)
-            painted = torch.cat([painted, alpha], 1) if self.beside else painted * alpha + (1 - alpha)
-        values: NDArray[np.uint8] = painted[0].mul(255).round_().byte().permute(1, 2, 0).contiguous().numpy()
+            alpha = self.alpha.read(rows)
+            painted = np.concatenate([painted, alpha], 1) if self.beside else painted * alpha + (1 - alpha)
+        values: NDArray[np.uint8] = np.rint(painted[0].transpose(1, 2, 0) * 255).astype(np.uint8, order="C")
         return values
 
 
 class _Bands:
-    """Puts pieces side by side until a band of rows is whole, and hands that on."""
+    """Hands the picture's strips on as bytes."""
 
     def __init__(self, size: Size, write: Callable[[NDArray[np.uint8]], Any], finish: _Finish) -> None:
         self.size, self.write, self.finish = size, write, finish
-        self._band: NDArray[np.uint8] | None = None
 
-    def take(self, place: Region, painted: Tensor) -> None:
-        """The next piece, as `run` gives them."""
-        values = self.finish(place, painted)
-        if place.width == self.size[1]:
-            self.write(values)
-            return
-        if self._band is None:
-            self._band = np.empty((place.height, self.size[1], values.shape[2]), np.uint8)
-        self._band[:, place.left : place.right] = values
-        if place.right == self.size[1]:
-            self.write(self._band)
-            self._band = None
+    def take(self, rows: Interval, painted: Array) -> None:
+        """The next strip, as `run` gives them."""
+        self.write(self.finish(rows, painted))
 
     def whole(self, picture: Source) -> None:
         """All of a picture."""
-        height, width = self.size
-        for top in range(0, height, 64):
-            place = Region(top, min(top + 64, height), 0, width)
-            self.take(place, picture.read(place))
+        for top in range(0, self.size[0], 64):
+            rows = top, min(top + 64, self.size[0])
+            self.take(rows, picture.read(rows))

@@ -1,9 +1,10 @@
-"""A style's network for pictures that do not fit: taken apart when the first of them comes. No torch until then."""
+"""A style's network for pictures that do not fit: read when the first of them comes. No torch."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,17 +13,15 @@ from numpy.typing import NDArray
 
 from texturenets import modelfile
 from texturenets.budget import Budget
-from texturenets.errors import UserError
+from texturenets.graph import ConversionError, Graph
 from texturenets.sizes import padding
+from texturenets.tiled.network import TiledNetwork, refined
+from texturenets.tiled.rows import Interval, Size
+from texturenets.tiled.run import Sink
+from texturenets.tiled.sources import InMemory, Source
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor, nn
-
-    from texturenets.outofcore.regions import Region, Size
-    from texturenets.outofcore.run import Sink
-    from texturenets.outofcore.sources import Source
-    from texturenets.outofcore.staged import Staged
 
 MOST: Final = 2048
 """Bytes a pixel that no network here needs: pictures that fit at this rate are not looked at more closely. The most
@@ -34,9 +33,9 @@ with its mirrored border, the painting clamped, and as bytes (`benchmarks/accept
 
 
 class Pieces:
-    """The network of the model file at `path`, for pictures of any size, on the device of `engine`.
+    """The network of the model file at `path`, for pictures of any size, by `engine`.
 
-    `generator`: as `network_files.load` takes it. `smallest`: what pictures are padded to at least. `memory`: bytes
+    `smallest`: what pictures are padded to at least. `memory`: bytes
     that may be taken (None: a share of what is free); `spool`: where to keep what does not fit (None: a usual
     place). `announce` is told beforehand what a picture takes, in one line, and `progress` the share that is done.
     """
@@ -47,11 +46,10 @@ class Pieces:
         engine: Any,
         smallest: int,
         *,
-        generator: Callable[..., Any] | str | None = None,
         memory: int | None = None,
         spool: Path | None = None,
     ) -> None:
-        self.path, self.generator = path, generator
+        self.path = path
         self.smallest, self.memory, self.spool = smallest, memory, spool
         self.announce: Callable[[str], None] = lambda _: None
         self.progress: Callable[[float], None] = lambda _: None
@@ -64,37 +62,22 @@ class Pieces:
         return device if device is not None and device.type != "cpu" else None
 
     @functools.cached_property
-    def _network(self) -> nn.Module:
-        from texturenets.generators import network_files
-
-        network, _ = network_files.load(self.path, self.generator)
-        return network if self.device is None else network.to(self.device)
-
-    def _take_apart(self, network: nn.Module) -> Staged:
-        import torch
-
-        from texturenets.outofcore.staged import Staged
-
-        return Staged(network, self.device or torch.device("cpu"), self.smallest)
+    def graph(self) -> Graph | None:
+        """The network; None for code of somebody's own that has no form as a graph."""
+        with suppress(ConversionError):
+            return modelfile.read_graph(self.path)
+        return None
 
     @functools.cached_property
-    def staged(self) -> Staged | None:
-        """The network taken apart; None for code of somebody's own that cannot be."""
-        try:
-            return self._take_apart(self._network)
-        except UserError:
-            if modelfile.read_header(self.path).custom:
-                return None
-            raise
+    def network(self) -> TiledNetwork | None:
+        """The network strip by strip; None where it cannot be."""
+        return None if self.graph is None else TiledNetwork(self.graph, self._engine, self.smallest)
 
     @functools.cached_property
-    def refiner(self) -> Staged:
-        """The network for paintings that have been enlarged, taken apart."""
-        import torch
-
-        from texturenets.generators.refined import Refined
-
-        return self._take_apart(Refined(self._network).eval().to(self.device or torch.device("cpu")))
+    def refiner(self) -> TiledNetwork:
+        """The network for paintings that have been enlarged, strip by strip."""
+        assert self.graph is not None
+        return TiledNetwork(refined(self.graph), self._engine, self.smallest)
 
     def fits(self, size: Size) -> bool:
         """Whether the network can take a picture of `size` (H, W) at once, as far as can be told."""
@@ -104,22 +87,18 @@ class Pieces:
         facts = self._engine.facts
         padded, _ = padding(size, facts.stride, max(self.smallest, facts.least), facts.margin)
         beside = BESIDE * size[0] * size[1] if self.device is None else 0
-        return self._engine.peak(padded) + beside <= left or self.staged is None
+        return self._engine.peak(padded) + beside <= left or self.network is None
 
     def repaint(
         self, photo: NDArray[np.float32], seed: int, level: float, *, fine: bool
     ) -> NDArray[np.float32]:
         """A photo (1, 3, H, W) repainted, with noise of that seed and level; `fine`: it is a painting, enlarged."""
-        import torch
-
-        from texturenets.outofcore.sources import InMemory
-
         painted = np.empty(photo.shape, np.float32)
 
-        def keep(place: Region, y: Tensor) -> None:
-            painted[:, :, place.top : place.bottom, place.left : place.right] = y.cpu().numpy()
+        def keep(rows: Interval, y: NDArray[np.float32]) -> None:
+            painted[:, :, rows[0] : rows[1]] = y
 
-        source = InMemory(torch.from_numpy(photo))
+        source = InMemory(photo)
         beside = painted.nbytes if self.device is None else 0
         size = (photo.shape[2], photo.shape[3])
         self.run(source, size, keep, seed=seed, level=level, fine=fine, beside=beside)
@@ -142,25 +121,17 @@ class Pieces:
         `seed`, `level`: of the noise, if the network takes any. `beside`: bytes that the caller will take for the
         result. `folders`: other places for what does not fit. Raises UserError where memory or disk do not suffice.
         """
-        staged = self.refiner if fine else self.staged
-        assert staged is not None
-        staged.run(
+        network = self.refiner if fine else self.network
+        assert network is not None
+        network.run(
             photo,
             size,
             sink,
             memory=max(0, Budget.of(self.memory, self.device).left() - beside),
             seed=seed,
             level=level,
-            precision=self._precision(),
             spool=self.spool,
             folders=folders,
             announce=self.announce,
             progress=self.progress,
         )
-
-    def _precision(self) -> torch.dtype:
-        """The engine's, on a graphics card; float32 on the processor."""
-        import torch
-
-        precision: torch.dtype = getattr(self._engine, "dtype", torch.float32)
-        return precision

@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from texturenets import noise
+from texturenets import engines, modelfile, noise
 from texturenets.errors import UserError
 from texturenets.generators import build
 from texturenets.generators.encoder_decoder import Skip, SkipUnpool
@@ -21,15 +22,18 @@ from texturenets.generators.graph import GraphSpec
 from texturenets.generators.johnson import Johnson
 from texturenets.generators.multiscale import Multiscale
 from texturenets.generators.pyramid import Pyramid, Pyramid2
-from texturenets.generators.refined import Refined
 from texturenets.generators.residual import Residual
 from texturenets.generators.trace import trace
-from texturenets.outofcore import plan as planning
-from texturenets.outofcore.regions import Region, merge, wrapped
-from texturenets.outofcore.run import Job, Plan, run
-from texturenets.outofcore.sources import InMemory, OnDisk, Padded, Resized, Source
-from texturenets.outofcore.spool import HalfMap, OverflowedError, Spool, choose_folder
-from texturenets.outofcore.staged import Staged
+from texturenets.graph import Graph, parse
+from texturenets.graph.passes import PROCESSOR
+from texturenets.stroke import blend
+from texturenets.tiled import plan as planning
+from texturenets.tiled.network import TiledNetwork, refined
+from texturenets.tiled.plan import Network
+from texturenets.tiled.rows import Interval, merge, wrapped
+from texturenets.tiled.run import Job, _Run, run
+from texturenets.tiled.sources import InMemory, OnDisk, Padded, Resized, Source
+from texturenets.tiled.spool import FeatureMap, OverflowedError, Picture, choose_folder
 
 SMALL = {
     "residual": Residual(channels=8, blocks=2),
@@ -118,63 +122,101 @@ def whole(network: nn.Module, x: Tensor) -> Tensor:
     return y
 
 
+def engine_of(name: str, precision: str = "float32") -> Any:
+    """An engine that runs stages; what network it was made of does not matter."""
+    return engines.load(modelfile.find("wave"), name, "cpu", precision)
+
+
 def tiled(
-    network: nn.Module,
+    network: nn.Module | Graph,
     x: Tensor,
     folder: Path,
-    tile: tuple[int, int] | None = None,
+    rows: int | None = None,
     *,
+    engine: Any = None,
     exact: bool = True,
-    precision: torch.dtype = torch.float32,
 ) -> Tensor:
-    """What it gives in tiles of that size."""
-    graph = trace(network)
-    size = (x.shape[2], x.shape[3])
+    """What it gives in strips of so many rows."""
+    graph = network if isinstance(network, Graph) else trace(network)
     inputs: dict[int, Source] = {}
-    maps = iter(maps_of(network, x))
+    maps = iter(noise.draw_arrays(graph.noise, [0], x.shape[2], x.shape[3]))
     for i, node in enumerate(graph.nodes):
         if node.operation == "photo":
-            inputs[i] = InMemory(x)
+            inputs[i] = InMemory(x.numpy())
         elif node.operation == "noise":
             inputs[i] = InMemory(next(maps))
-    found = torch.full_like(x, float("nan"))
+    found = np.full(x.shape, np.nan, np.float32)
 
-    def keep(place: Region, y: Tensor) -> None:
-        found[:, :, place.top : place.bottom, place.left : place.right] = y
+    def keep(place: Interval, y: Any) -> None:
+        found[:, :, place[0] : place[1]] = y
 
-    stride = int(getattr(network, "stride", 1))
-    job = Job(graph, size, stride, inputs, folder, 1 << 30, precision=precision, tile=tile)
-    run(job, keep, plan=Plan(graph, size, exact=exact))
-    return found
+    size = (x.shape[2], x.shape[3])
+    engine = engine or engine_of("onnx")
+    run(Job(graph, size, inputs, folder, 1 << 30, engine, rows=rows, exact=exact), keep)
+    return torch.from_numpy(found)
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_in_pieces_every_network_gives_the_same(name: str, tmp_path: Path) -> None:
-    network, x = network_of(name), picture(48, 56)
+def test_in_strips_every_network_gives_the_same(name: str, tmp_path: Path) -> None:
+    network, x = network_of(name), picture(64, 56)
     y = whole(network, x)
     assert y.std() > 0.01
-    for tile in ((48, 56), (16, 24)):
-        torch.testing.assert_close(tiled(network, x, tmp_path, tile), y, atol=2e-5, rtol=1e-4)
+    for rows in (64, 16):
+        torch.testing.assert_close(tiled(network, x, tmp_path, rows), y, atol=5e-5, rtol=1e-4)
+    graph = trace(network)
+    for one in PROCESSOR:
+        graph = one(graph)
+    torch.testing.assert_close(tiled(graph, x, tmp_path, 32), y, atol=5e-5, rtol=1e-4)
 
 
-def test_half_precision_on_disk_stays_below_a_255th(tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+@pytest.mark.parametrize(
+    "name", ["residual_circular", "johnson_start", "skip_unpool", "graph", "pyramid_noise"]
+)
+def test_by_every_engine(name: str, engine: str, tmp_path: Path) -> None:
+    network, x = network_of(name), picture(64, 56)
+    found = tiled(network, x, tmp_path, 32, engine=engine_of(engine))
+    torch.testing.assert_close(found, whole(network, x), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("engine", ["onnx", "torch", "openvino"])
+def test_half_precision_on_disk_stays_below_a_255th(engine: str, tmp_path: Path) -> None:
     network, x = network_of("residual"), picture(64, 64)
-    difference = (tiled(network, x, tmp_path, exact=False) - whole(network, x)).abs()
-    assert 0 < difference.max() < 1 / 255
+    found = tiled(network, x, tmp_path, 16, engine=engine_of(engine), exact=False)
+    assert 0 < (found - whole(network, x)).abs().max() < 1 / 255
 
 
-def test_half_precision_throughout(tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+def test_half_precision_throughout(engine: str, tmp_path: Path) -> None:
     network, x = network_of("residual"), picture(64, 64)
-    found = tiled(network, x, tmp_path, exact=False, precision=torch.bfloat16)
-    difference = (found - whole(network, x)).abs()
+    try:
+        made = engine_of(engine, "bf16")
+    except UserError:
+        pytest.skip("no bf16 here")
+    difference = (tiled(network, x, tmp_path, 16, engine=made, exact=False) - whole(network, x)).abs()
     assert 1e-4 < difference.mean() < 5 / 255
+
+
+def test_a_map_that_is_pooled_as_a_whole(tmp_path: Path) -> None:
+    lines = [
+        "photo",
+        "conv 0 out=8 kernel=1",
+        "global_pool 1",
+        "conv 2 out=8 kernel=1",
+        "sigmoid 3",
+        "mul 1 4",
+    ]
+    lines += ["global_pool 1 mode=max", "add 5 6", "conv 7 out=3 kernel=1", "norm 8 groups=3", "tanh 9"]
+    network = build(GraphSpec(nodes=tuple(lines))).eval().requires_grad_(False)
+    x = picture(48, 32)
+    torch.testing.assert_close(tiled(network, x, tmp_path, 16), whole(network, x), atol=2e-5, rtol=1e-4)
 
 
 def test_the_network_for_enlarged_paintings(tmp_path: Path) -> None:
     for name in ("residual", "graph", "johnson_noise", "pyramid_noise"):
-        network, x = Refined(network_of(name)).eval(), picture(48, 48)
-        found = tiled(network, x, tmp_path, (16, 24))
-        torch.testing.assert_close(found, whole(network, x), atol=2e-5, rtol=1e-4)
+        network, x = network_of(name), picture(48, 48)
+        found = tiled(refined(trace(network)), x, tmp_path, 16)
+        torch.testing.assert_close(found, blend(x, whole(network, x)), atol=5e-5, rtol=1e-4)
 
 
 def test_values_beyond_half_precision_are_kept_in_float32(tmp_path: Path) -> None:
@@ -183,26 +225,17 @@ def test_values_beyond_half_precision_are_kept_in_float32(tmp_path: Path) -> Non
     y = whole(network, x)
     torch.testing.assert_close(tiled(network, x, tmp_path, exact=False), y, atol=1e-4, rtol=1e-3)
     with pytest.raises(OverflowedError):
-        HalfMap(tmp_path, 1, (1, 1)).write(Region(0, 1, 0, 1), torch.full((1, 1, 1, 1), 1e6))
+        FeatureMap(tmp_path, 1, (1, 1), "float16").write((0, 1), np.full((1, 1, 1, 1), np.inf, np.float16))
 
 
-def test_taken_apart_wrongly_is_found_out() -> None:
-    class Odd(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return x * float(self.training)  # read off as it was when it was read
-
-    class Growing(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.calls = 0
-
-        def forward(self, x: Tensor) -> Tensor:
-            self.calls += 1
-            return x * float(self.calls)
-
-    with pytest.raises(UserError, match="another picture than whole"):
-        Staged(Growing(), torch.device("cpu"))
-    assert Staged(Odd().eval(), torch.device("cpu")).stride == 1
+def test_what_cannot_be_tiled_is_named() -> None:
+    lines = ["photo", "input name=mask channels=1", "mul 0 1"]
+    graph = Graph(list(parse(lines)))
+    with pytest.raises(UserError, match="takes mask beside a photo"):
+        TiledNetwork(graph, engine_of("onnx"))
+    fixed = Graph(list(parse(["photo"])), fixed=True, multiple=64)
+    with pytest.raises(UserError, match="draws pictures of 64 pixels a side alone"):
+        TiledNetwork(fixed, engine_of("onnx"))
 
 
 def test_code_that_cannot_be_taken_apart_is_named() -> None:
@@ -244,66 +277,80 @@ def test_other_peoples_layers(tmp_path: Path) -> None:
             return 1 - torch.sigmoid(self.last(z + y) / 2.0)[:, :3].clamp(0, 1)
 
     network, x = Theirs().eval().requires_grad_(False), picture(48, 64)
-    found = tiled(network, x, tmp_path, (16, 24))
+    found = tiled(network, x, tmp_path, 16)
     torch.testing.assert_close(found, whole(network, x), atol=2e-5, rtol=1e-4)
 
 
 # ---- Planning ----------------------------------------------------------------------------------------
 
 
-def test_more_memory_makes_larger_tiles_and_none_is_refused() -> None:
-    graph = trace(network_of("johnson"))
-    plan = Plan(graph, (4096, 4096))
-    one = plan.passes[3]
-    small, large = (planning.tiling(plan.network, one, 4, memory) for memory in (10**7, 10**8))
-    assert small.memory <= 10**7 < large.memory <= 10**8
-    assert large.height * large.width > small.height * small.width
+def plan_of(network: nn.Module, size: tuple[int, int]) -> tuple[Network, list[planning.Pass]]:
+    """The network and its passes over a picture."""
+    made = Network(trace(network).nodes, size)
+    return made, planning.passes(made)
+
+
+def test_more_memory_makes_larger_strips_and_none_is_refused(tmp_path: Path) -> None:
+    graph, engine = trace(network_of("johnson")), engine_of("onnx")
+
+    def rows(memory: int) -> int:
+        work = _Run(Job(graph, (4096, 4096), {}, tmp_path, memory, engine), "float16")
+        rows = work._rows(work.passes[3])
+        assert work._needed(work.passes[3], rows) <= memory
+        return rows
+
+    assert 16 <= rows(2 * 10**7) < rows(10**8) < 4096
     with pytest.raises(UserError, match="not enough memory even for small pieces: 0 MB are left"):
-        planning.tiling(plan.network, one, 4, 10)
+        rows(10)
 
 
 def test_what_is_kept_is_written_before_it_is_read() -> None:
     for name in SMALL:
-        plan = Plan(trace(network_of(name)), (512, 512))
+        network, passes = plan_of(network_of(name), (512, 512))
         written: set[int] = set()
-        for one in plan.passes:
+        for one in passes:
             assert one.read <= written
             written |= set(one.written)
-        assert plan.kept >= written
+        assert passes[-1].targets[-1] == network.last
 
 
 def test_the_shipped_kind_keeps_tens_of_bytes_a_pixel_not_hundreds() -> None:
-    plan = Plan(trace(build(Residual())), (2048, 2048))
-    assert 8 <= plan.disk / 2048**2 <= 40
+    network, passes = plan_of(build(Residual()), (2048, 2048))
+    assert 8 <= planning.disk(network, passes, 2) / 2048**2 <= 64
 
 
-def test_regions() -> None:
+def test_rows() -> None:
     assert wrapped(-3, 4, 10) == [(7, 10), (0, 4)]
     assert wrapped(12, 14, 10) == [(2, 4)]
-    near, far = Region(0, 4, 0, 4), Region(90, 94, 0, 4)
-    assert merge([near, far, Region(2, 6, 0, 4)]) == [far, Region(0, 6, 0, 4)]
+    assert merge([(0, 4), (90, 94), (2, 6)]) == [(0, 6), (90, 94)]
+    assert planning.strips(100, 64, 4) == [(0, 52), (52, 100)]
 
 
 # ---- Spool and sources -------------------------------------------------------------------------------
 
 
-def test_a_spool_gives_back_what_was_written_in_any_pieces(tmp_path: Path) -> None:
-    values = torch.arange(7 * 9 * 2).reshape(7, 9, 2).numpy().astype("uint16")
-    spool = Spool(tmp_path, 2, (7, 9), "uint16")
-    spool.write(Region(0, 4, 0, 9), values[:4])
-    spool.write(Region(4, 7, 0, 5), values[4:, :5])
-    spool.write(Region(4, 7, 5, 9), values[4:, 5:])
-    assert (spool.read(Region(2, 6, 3, 8)) == values[2:6, 3:8]).all()
+def test_a_spool_gives_back_what_was_written(tmp_path: Path) -> None:
+    values = np.arange(7 * 9 * 2).reshape(7, 9, 2).astype("uint16")
+    stored = Picture(tmp_path, 2, (7, 9), "uint16")
+    stored.write((0, 4), values[:4])
+    stored.write((4, 7), values[4:])
+    assert (stored.read((2, 6), (3, 8)) == values[2:6, 3:8]).all()
+    kept = FeatureMap(tmp_path, 2, (7, 9), "bfloat16")
+    planes = values.transpose(2, 0, 1)[None]
+    kept.write((0, 4), planes[:, :, :4])
+    kept.write((4, 7), planes[:, :, 4:])
+    assert (kept.read((2, 6)) == planes[:, :, 2:6]).all()
     assert not list(tmp_path.iterdir()) or sys.platform == "win32"  # it has no name that could be left behind
-    spool.close()
+    stored.close()
+    kept.close()
 
 
 def test_a_killed_run_leaves_no_spool(tmp_path: Path) -> None:
     program = (
-        "import sys, time; from pathlib import Path; from texturenets.outofcore.spool import Spool\n"
-        "from texturenets.outofcore.regions import Region; import numpy as np\n"
-        "s = Spool(Path(sys.argv[1]), 1, (64, 64), 'uint8')\n"
-        "s.write(Region(0, 64, 0, 64), np.ones((64, 64, 1), np.uint8)); print('written', flush=True); time.sleep(60)"
+        "import sys, time; from pathlib import Path; from texturenets.tiled.spool import Picture\n"
+        "import numpy as np\n"
+        "s = Picture(Path(sys.argv[1]), 1, (64, 64), 'uint8')\n"
+        "s.write((0, 64), np.ones((64, 64, 1), np.uint8)); print('written', flush=True); time.sleep(60)"
     )
     child = subprocess.Popen(
         [sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True
@@ -333,11 +380,11 @@ def test_upright(orientation: int, tmp_path: Path) -> None:
     stored.save(tmp_path / "p.png", exif=exif)
     upright = ImageOps.exif_transpose(Image.open(tmp_path / "p.png"))
     wanted = torch.from_numpy(np.array(upright)).permute(2, 0, 1)[None] / 255
-    spool = Spool(tmp_path, 3, (6, 9), "uint8")
-    spool.write(Region(0, 6, 0, 9), np.array(stored))
+    spool = Picture(tmp_path, 3, (6, 9), "uint8")
+    spool.write((0, 6), np.array(stored))
     seen = OnDisk(spool, orientation)
     assert seen.size == (wanted.shape[2], wanted.shape[3])
-    torch.testing.assert_close(seen.read(Region(1, 5, 2, 6)), wanted[:, :, 1:5, 2:6])
+    torch.testing.assert_close(torch.from_numpy(seen.read((1, 5))), wanted[:, :, 1:5])
 
 
 def test_padded_and_resized_pieces_are_those_of_the_whole() -> None:
@@ -345,11 +392,11 @@ def test_padded_and_resized_pieces_are_those_of_the_whole() -> None:
 
     x = picture(37, 53)
     padded, box = sizes.pad_to_multiple(x, 16, 64)
-    source = Padded(InMemory(x), box)
-    for place in (Region(0, 64, 0, 64), Region(0, 5, 60, 64), Region(20, 30, 20, 30)):
-        piece = padded[:, :, place.top : place.bottom, place.left : place.right]
-        torch.testing.assert_close(source.read(place), piece)
+    source = Padded(InMemory(x.numpy()), (padded.shape[2], padded.shape[3]), box)
+    for rows in ((0, 64), (0, 5), (20, 30)):
+        strip = torch.from_numpy(source.read(rows))
+        torch.testing.assert_close(strip, padded[:, :, rows[0] : rows[1]])
     for size in ((16, 20), (37, 53), (74, 106), (50, 90)):
         resized = image.resize(x, size)
-        piece = Resized(InMemory(x), (37, 53), size).read(Region(3, 15, 2, 19))
-        torch.testing.assert_close(piece, resized[:, :, 3:15, 2:19], atol=3e-5, rtol=0)
+        strip = torch.from_numpy(Resized(InMemory(x.numpy()), (37, 53), size).read((3, 15)))
+        torch.testing.assert_close(strip, resized[:, :, 3:15], atol=3e-5, rtol=0)
