@@ -111,14 +111,21 @@ def least(nodes: Sequence[Node], sides: int) -> int:
             needed = max(needed, (1 - min(node.extra, node.extra_columns)) / node.scale)
         if node.operation == "pad" and nodes[node.sources[0]].scale:
             source = nodes[node.sources[0]]
-            needed = max(needed, (_mirrored(node) - min(source.extra, source.extra_columns)) / source.scale)
+            rows, columns = _mirrored(node)
+            short = max(rows - source.extra, columns - source.extra_columns)
+            needed = max(needed, short / source.scale)
     return math.ceil(needed / sides) * sides
 
 
-def _mirrored(pad: Node) -> int:
-    """Pixels that a map needs for `pad` to mirror it, or to wrap it around, no more than once."""
-    mode, amount = pad.settings["mode"], max(pad.settings["amount"])
-    return amount + (mode == "reflect") if mode in ("reflect", "circular") else 1
+def _mirrored(pad: Node) -> tuple[int, int]:
+    """Rows and columns that a map needs for `pad` to mirror it, or to wrap it around, no more than once."""
+    mode, (top, bottom, left, right) = pad.settings["mode"], pad.settings["amount"]
+    if mode not in ("reflect", "circular"):
+        return 1, 1
+    rows, columns = (
+        max(side) + (mode == "reflect" and max(side) > 0) for side in ((top, bottom), (left, right))
+    )
+    return max(rows, 1), max(columns, 1)
 
 
 _Shape = tuple[int, Fraction, int, int]
@@ -151,8 +158,10 @@ def _sides(node: Node, nodes: Sequence[Node]) -> _Shape:
     channels, scale, extra, extra_columns = _same(node, nodes)
     top, bottom, left, right = node.settings["amount"]
     sign = 1 if node.operation == "pad" else -1
-    if sign > 0 and scale == 0 and min(extra, extra_columns) < _mirrored(node):
-        raise ValueError(f"a map of {extra} x {extra_columns} pixels is too small to be continued so far")
+    if sign > 0 and scale == 0:
+        rows, columns = _mirrored(node)
+        if extra < rows or extra_columns < columns:
+            raise ValueError(f"a map of {extra} x {extra_columns} pixels is too small to be continued so far")
     return channels, scale, extra + sign * (top + bottom), extra_columns + sign * (left + right)
 
 
