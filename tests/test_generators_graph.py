@@ -178,3 +178,12 @@ def test_circular_padding_by_unequal_amounts() -> None:
     network = graph("photo", "pad 0 amount=2:1:0:1 mode=circular", "crop 1 amount=1:2:1:0")
     x = torch.arange(60.0).reshape(1, 3, 4, 5)
     torch.testing.assert_close(network(x), torch.roll(x, (1, -1), (2, 3)), rtol=0, atol=0)
+
+
+def test_few_rows_do_not_change_how_columns_are_mirrored() -> None:
+    network = graph("photo", "pad 0 amount=0:0:1:4 mode=reflect", "crop 1 amount=0:0:0:5")
+    x = torch.arange(3 * 3 * 28.0).reshape(1, 3, 3, 28)
+    padded = torch.nn.functional.pad(x, (1, 4, 0, 0), mode="reflect")
+    torch.testing.assert_close(network(x), padded[..., :28], rtol=0, atol=0)
+    beyond = graph("photo", "pad 0 amount=0:0:0:4 mode=reflect", "crop 1 amount=0:0:4:0")
+    torch.testing.assert_close(beyond(x), torch.nn.functional.pad(x, (0, 4), mode="reflect")[..., 4:], rtol=0, atol=0)

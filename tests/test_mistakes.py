@@ -99,9 +99,9 @@ def test_truncated_photos_among_good_ones_are_named_and_passed_over(
     ("size", "style_size", "words"),
     [
         ((1, 1), 0, ["1 x 1 pixels", "32 x 32"]),
-        ((1, 1), 64, ["of one colour"]),
+        ((1, 1), 64, ["of one color"]),
         ((300, 1), 64, ["64 x 1 pixels"]),
-        ((80, 80), 64, ["of one colour"]),
+        ((80, 80), 64, ["of one color"]),
     ],
 )
 def test_style_pictures_that_hold_nothing(
@@ -202,3 +202,11 @@ def test_films_and_broken_files_are_not_counted_as_photos(studio: tiny.Studio, t
     assert result.status == 0
     assert "only 3 photos" in result.error
     assert "clip.mp4" not in result.error
+
+
+def test_flags_may_be_left_out_where_pydantic_is_imported(studio: tiny.Studio) -> None:
+    """As in a process that serves too: the parser of the command line then checks defaults by it."""
+    pytest.importorskip("pydantic")
+    status, _, error = tiny.call("train", "style", str(studio.painting))
+    assert (status, error.count("\n")) == (2, 1)
+    assert "--content FOLDER" in error

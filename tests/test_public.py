@@ -52,6 +52,8 @@ def test_every_name_is_there_and_nothing_heavy_before_it_is_used() -> None:
         "import sys, texturenets as tn\n"
         "assert not {'torch', 'numpy', 'PIL'} & set(sys.modules), 'heavy'\n"
         "assert set(tn.__all__) <= set(dir(tn))\n"
+        "import texturenets.training.recipes, texturenets.training.trainer_config\n"
+        "assert 'torch' not in sys.modules\n"
         "for name in tn.__all__: getattr(tn, name)\n"
         "import texturenets.conversion, texturenets.evaluation, texturenets.training.start\n"
         "assert callable(tn.convert) and callable(tn.evaluate) and callable(tn.train_style)\n"

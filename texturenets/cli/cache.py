@@ -28,8 +28,8 @@ def cache(
     variants: int = 1,
     preset: str = "default",
     quiet: Flag = False,
-    options: StyleFlags = None,
-    trainer: TrainerFlags = None,
+    options: StyleFlags | None = None,
+    trainer: TrainerFlags | None = None,
 ) -> int:
     """Write the content features of a folder of photos to an HDF5 file, for `train style --content FILE`.
 

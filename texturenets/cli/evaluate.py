@@ -35,7 +35,7 @@ def evaluate(
     engine: EngineName = "auto",
     generator: str | None = None,
     quiet: Flag = False,
-    trainer: TrainerFlags = None,
+    trainer: TrainerFlags | None = None,
 ) -> None:
     """Measure a model against the image that it has learned, and against iterative optimization.
 

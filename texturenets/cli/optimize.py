@@ -64,8 +64,8 @@ def optimize(
     precision: Precision = "float32",
     pictures_every: int = 0,
     quiet: Flag = False,
-    options: LossFlags = None,
-    trainer: TrainerFlags = None,
+    options: LossFlags | None = None,
+    trainer: TrainerFlags | None = None,
 ) -> int:
     """Stylize a photo like any painting, or make a texture like an image, by iterative optimization.
 

@@ -48,8 +48,8 @@ def style(
     descriptor: str | None = None,
     resume: Flag = False,
     quiet: Flag = False,
-    options: StyleFlags = None,
-    trainer: TrainerFlags = None,
+    options: StyleFlags | None = None,
+    trainer: TrainerFlags | None = None,
 ) -> int:
     """Train a network that stylizes photos like a painting.
 
@@ -102,8 +102,8 @@ def texture(
     descriptor: str | None = None,
     resume: Flag = False,
     quiet: Flag = False,
-    options: TextureFlags = None,
-    trainer: TrainerFlags = None,
+    options: TextureFlags | None = None,
+    trainer: TrainerFlags | None = None,
 ) -> int:
     """Train a network that draws a texture from noise.
 

@@ -1,4 +1,4 @@
-"""The state of a run in one safetensors file: tensors and JSON, nothing pickled, whole or not at all."""
+"""The state of a run in one safetensors file: tensors and JSON, nothing pickled, written atomically."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class State:
 
 
 def save(folder: Path, state: State, network: nn.Module, optimizer: torch.optim.Optimizer) -> Path:
-    """Write the checkpoint of `folder`; the one before stays until this one is whole."""
+    """Write the checkpoint of `folder`; the one before stays until this one is complete."""
     tensors: dict[str, Tensor] = {f"network.{k}": v for k, v in network.state_dict().items()}
     for index, moments in optimizer.state_dict()["state"].items():
         for key, value in moments.items():
@@ -67,7 +67,7 @@ def save(folder: Path, state: State, network: nn.Module, optimizer: torch.optim.
 
 
 def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
-    """Of all that a checkpoint holds: a bit that flips in the weights changes a run without a sign."""
+    """The hash of all that a checkpoint holds, by which a damaged file is found."""
     state = hashlib.sha256(text.encode())
     for name in sorted(tensors):
         array = tensors[name].detach().cpu().contiguous()
@@ -77,7 +77,7 @@ def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
 
 
 def _read(folder: Path) -> tuple[State, dict[str, Tensor]]:
-    """What the checkpoint of `folder` holds, whole as it was written. Raises UserError."""
+    """What the checkpoint of `folder` holds. Raises UserError where it is damaged or none."""
     path = folder / NAME
     try:
         with safe_open(path, "pt") as file:

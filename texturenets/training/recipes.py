@@ -1,4 +1,7 @@
-"""Named recipes. Every number has its source, or the run that chose it."""
+"""Named recipes: where they differ from the defaults in `configuration`. Every number has its source.
+
+The recipe `default` is those defaults, ours; docs/models.md says what chose them.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,6 @@ from collections.abc import Iterable
 from texturenets.errors import unknown
 from texturenets.training.configuration import SQUEEZENET_LAYERS, VGG_LAYERS, StyleConfig, TextureConfig
 
-# Ours, tuned on the photos and paintings that docs/models.md names.
 DEFAULT = StyleConfig()
 
 # The arithmetic and the defaults of train.lua (texture_nets, branch master) with the generator of the second
@@ -35,24 +37,14 @@ PAPER = StyleConfig(
 )
 
 # The README of texture_nets: "these parameters work for me".
-README = StyleConfig(
-    generator="johnson",
+README = dataclasses.replace(
+    PAPER,
     style_size=600,
     image_size=512,
     batch_size=4,
-    steps=50000,
-    optimizer="adam",
     learning_rate=1e-2,
-    schedule="step",
-    warmup=0,
     style_layers=tuple(f"vgg19:relu{n}_2" for n in (1, 2, 3, 4)),
-    content_layers=("vgg19:relu4_2",),
     style_weight=10.0,
-    content_weight=1.0,
-    checkerboard_weight=0.0,
-    scaling="paper",
-    flip=False,
-    precision="float32",
 )
 
 STYLE_RECIPES: dict[str, StyleConfig] = {"default": DEFAULT, "paper": PAPER, "readme": README}
@@ -65,7 +57,6 @@ def style_recipe(name: str) -> StyleConfig:
     return STYLE_RECIPES[name]
 
 
-# Ours, for textures.
 TEXTURE = TextureConfig()
 
 # The arithmetic and the defaults of texture_train.lua (branch texture_nets_v1), with the pyramid of the first paper:
