@@ -12,18 +12,21 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
 from texturenets._version import __version__
-from texturenets.errors import MissingError, UserError, install
+
+TYPE_CHECKING = False  # for type checkers it is true; `typing` takes as long to import as Python to start
 
 # Threads of PyTorch's wait for each other asleep. In a loop, as its OpenMP library would have it, they take the time
 # that whatever else runs on the machine needs, and that they need themselves. It is read when torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from texturenets.api import Style, load, models
     from texturenets.conversion import convert
+    from texturenets.errors import UserError
     from texturenets.evaluation import evaluate
     from texturenets.textures import Texture
     from texturenets.training.configuration import StyleConfig, TextureConfig
@@ -53,6 +56,7 @@ _WHERE = {
     "Texture": "textures",
     "TextureConfig": "training.configuration",
     "TrainerConfig": "training.trainer_config",
+    "UserError": "errors",
     "convert": "conversion",
     "evaluate": "evaluation",
     "load": "api",
@@ -71,6 +75,8 @@ if not TYPE_CHECKING:  # with it a type checker would take any name for one of t
             except ModuleNotFoundError as error:
                 if error.name != "torch":
                     raise
+                from texturenets.errors import MissingError, install
+
                 raise MissingError(f"{name} needs PyTorch: {install('train')}") from None
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -59,7 +59,12 @@ class Pad(nn.Module):
             return F.pad(x, (left, right, top, bottom), value=0.0 if self.mode == "zero" else -math.inf)
         amount = max(self.sides)
         rows, columns = max(self.sides[:2]), max(self.sides[2:])
-        if min(self.sides) < amount and self.mode != "circular" and rows < x.shape[2] and columns < x.shape[3]:
+        if (
+            min(self.sides) < amount
+            and self.mode != "circular"
+            and rows < x.shape[2]
+            and columns < x.shape[3]
+        ):
             top, bottom, left, right = self.sides
             return F.pad(x, (left, right, top, bottom), mode=self.mode)
         # The largest amount on all sides, and what is too much cut off: any map, however small, will do.
