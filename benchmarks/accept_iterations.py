@@ -16,7 +16,7 @@ import sys
 
 from bars import PHOTOS, descriptors, painting, photo, shared
 
-from texturenets import api, evaluation, modelfile
+from texturenets import evaluation, loading, modelfile
 from texturenets.training.trainer_config import TrainerConfig
 
 AIM = 80  # Johnson et al. 2016, arXiv 1603.08155, section 4.1: "comparable to ... between 50 and 100 iterations"
@@ -43,14 +43,14 @@ def main() -> int:
     for style, name in pairs:
         settings = evaluation.Options(size=options.size, slow=1, cap=options.cap)
         found = evaluation.evaluate_style(
-            api.load_style(style), painting(style), [photo(name)], settings, how
+            loading.load_style(style), painting(style), [photo(name)], settings, how
         )
         row = found["photos"][0]
         counts.append(options.cap + 1 if row["iterations"] is None else row["iterations"])
         shown = f"more than {options.cap}" if row["iterations"] is None else row["iterations"]
         print(f"{style:16}{name:18}loss {row['style'] + row['content']:.3f}  iterations {shown}", flush=True)
     for texture in options.textures:
-        model = api.load_texture(texture)
+        model = loading.load_texture(texture)
         exemplar = shared() / "images/texture" / model.header.training["styles"][0]
         settings = evaluation.Options(slow=2, cap=options.cap)
         found = evaluation.evaluate_texture(model, exemplar, settings, how)

@@ -23,7 +23,7 @@ import torch
 from bars import of_models, texturenets
 from torch import Tensor
 
-from texturenets import api, measures, noise
+from texturenets import loading, measures, noise
 from texturenets.textures import Texture
 
 WITHIN = 0.02
@@ -47,7 +47,7 @@ def main() -> int:
         return 1
     missed = []
     for name in options.models:
-        texture = api.load_texture(name)
+        texture = loading.load_texture(name)
         if not texture.periodic:
             print(f"{name}: its network does not wrap around")
             return 1

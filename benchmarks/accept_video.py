@@ -30,7 +30,7 @@ import numpy as np
 from accept_gigapixel import resident
 from bars import PHOTOS, ROOT, descriptors, judge, painting, photo, shared, texturenets
 
-from texturenets import api
+from texturenets import loading
 from texturenets.evaluation import evaluate_films
 
 HALF, WORSE, GROWTH = 0.5, 1.10, 1.05
@@ -147,7 +147,7 @@ def steadier(film: Path, options: argparse.Namespace, folder: Path) -> bool:
     plain, steady = given if all(given) else trained(options, folder)
     figures, sums = [], []
     for model in (plain, steady):
-        row = evaluate_films(api.load_style(model), [film], size=options.size, frames=options.frames)[0]
+        row = evaluate_films(loading.load_style(model), [film], size=options.size, frames=options.frames)[0]
         figures.append(row["flicker"])
         sums.append(style_sums(model, options.style, folder))
         print(

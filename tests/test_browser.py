@@ -14,7 +14,7 @@ import pytest
 from browsing import visit
 from PIL import Image
 
-from texturenets import api, image, modelfile
+from texturenets import image, loading, modelfile
 from texturenets.files import cache_folder
 from texturenets.web import runtime, staticpage
 
@@ -68,7 +68,7 @@ def test_from_photo_to_picture(address: str, tmp_path: Path) -> None:
         page.screenshot(path=tmp_path / "page.png")
         assert "WebAssembly" in page.locator("#said").inner_text()
         assert download.value.suggested_filename == "photo-wave.png"
-    style = api.load_style("wave", "cpu", engine="torch", precision="float32")
+    style = loading.load_style("wave", "cpu", engine="torch", precision="float32")
     right = style.stylize(image.read(tmp_path / "photo.png").pixels)
     made = image.read(tmp_path / "made.png").pixels
     assert np.abs(made - right).max() <= 2 / 255

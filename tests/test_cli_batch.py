@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from texturenets import api, image, modelfile
+from texturenets import api, image, loading, modelfile
 from texturenets.cli import main, report
 from texturenets.cli.batch import planned
 from texturenets.cli.report import Report
@@ -92,7 +92,7 @@ def test_all_stands_for_the_shipped_styles(here: Path, capsys: pytest.CaptureFix
 
 def test_one_style_is_in_memory_at_a_time(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     photo("a.png")
-    load, loaded = api.load_style, []
+    load, loaded = loading.load_style, []
 
     def one(path: Path, **how: Any) -> api.Style:
         assert not [style for style in loaded if style() is not None]
@@ -100,7 +100,7 @@ def test_one_style_is_in_memory_at_a_time(here: Path, monkeypatch: pytest.Monkey
         loaded.append(weakref.ref(style))
         return style
 
-    monkeypatch.setattr(api, "load_style", one)
+    monkeypatch.setattr(loading, "load_style", one)
     gc.collect()
     gc.disable()
     try:
@@ -333,7 +333,7 @@ def test_long_work_off_a_terminal_says_something_every_half_minute(
         return now
 
     monkeypatch.setattr(report.time, "monotonic", clock)
-    style = api.load_style("wave", engine="torch")
+    style = loading.load_style("wave", engine="torch")
     from texturenets.cli.large import follow
 
     follow(style, quiet=False, bar=True)
@@ -341,7 +341,7 @@ def test_long_work_off_a_terminal_says_something_every_half_minute(
         style.pieces.progress(i / 12)
     told = capsys.readouterr().err.splitlines()
     assert told == [f"texturenets: wave: {share} of the picture" for share in ("33%", "75%")]
-    style = api.load_style("wave", engine="torch")
+    style = loading.load_style("wave", engine="torch")
     follow(style, quiet=True, bar=True)
     for i in range(12):
         style.pieces.progress(i / 12)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from texturenets import api, image, modelfile
+from texturenets import api, image, loading, modelfile
 from texturenets.cli import main
 from texturenets.cli.common import download_progress, photo_progress
 from texturenets.cli.plan import plan_of as plan
@@ -76,7 +76,7 @@ def test_the_result_is_the_styles(here: Path) -> None:
     source = photo("cat.png")
     assert main(["stylize", "cat.png", "-s", "wave", "-o", "out.png"]) == 0
     with Image.open(source) as before, Image.open("out.png") as after:
-        expected = np.asarray(api.load("wave")(before.convert("RGB")))
+        expected = np.asarray(loading.load("wave")(before.convert("RGB")))
         assert np.array_equal(np.asarray(after), expected)
         assert not np.array_equal(np.asarray(before), expected)
 
@@ -174,7 +174,7 @@ def test_skip_existing(
     assert Path("out/a-plain.png").read_bytes() == b"mine"
     assert output.out.splitlines() == ["out/a-plain.png", "out/b-plain.png"]
     assert output.err == "1 done, 1 kept, made before\n"
-    monkeypatch.setattr(api, "load_style", lambda *_, **__: pytest.fail("loaded, with nothing to do"))
+    monkeypatch.setattr(loading, "load_style", lambda *_, **__: pytest.fail("loaded, with nothing to do"))
     assert main(["stylize", "a.png", "b.png", "-o", "out", "--skip-existing", "--engine", "torch"]) == 0
 
 
@@ -280,7 +280,7 @@ def test_interrupted(here: Path, capsys: pytest.CaptureFixture[str], monkeypatch
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(api, "load_style", interrupt)
+    monkeypatch.setattr(loading, "load_style", interrupt)
     photo("a.jpg")
     assert main(["stylize", "a.jpg"]) == 130
     assert one_line(capsys.readouterr().err) == "texturenets: interrupted\n"

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from networks import FROM_NOISE, NOISY, REST, SPECS, TINY, network
 from torch import Tensor, nn
 
-from texturenets import api, devices, engines, noise
+from texturenets import devices, engines, loading, noise
 from texturenets.engines import cache, openvino_engine
 from texturenets.engines.executor import GraphNetwork
 from texturenets.engines.onnx_engine import ONNXEngine
@@ -160,9 +160,9 @@ def test_a_network_of_ones_own() -> None:
 def test_small_pictures_are_the_same_on_every_engine(tmp_path: Path, size: tuple[int, int]) -> None:
     path = save(tmp_path / "a.safetensors")
     photo = torch.rand(3, *size)
-    expected = api.load(path, "cpu", engine="torch")(photo)
+    expected = loading.load(path, "cpu", engine="torch")(photo)
     for name in ("openvino", "onnx"):
-        result = api.load(path, engine=name, precision="float32")(photo)
+        result = loading.load(path, engine=name, precision="float32")(photo)
         # One pixel fills a flat picture, of which normalization leaves the rounding errors.
         assert torch.allclose(result, expected, atol=1e-5 if min(size) > 1 else 1e-3), name
 
@@ -207,7 +207,7 @@ def test_a_network_of_ones_own_runs_without_its_code(tmp_path: Path) -> None:
 def test_noise_is_the_same_on_every_engine(tmp_path: Path, spec: GeneratorSpec) -> None:
     path = save(tmp_path / "a.safetensors", spec)
     photo = np.random.default_rng(0).random((40, 36, 3), np.float32)
-    styles = [api.load(path, engine=name, precision="float32") for name in ("torch", "openvino", "onnx")]
+    styles = [loading.load(path, engine=name, precision="float32") for name in ("torch", "openvino", "onnx")]
     first = styles[0](photo, seed=3)
     for style in styles[1:]:
         assert np.allclose(style(photo, seed=3), first, atol=1e-5)

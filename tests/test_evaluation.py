@@ -11,7 +11,7 @@ import pytest
 import tiny
 import torch
 
-from texturenets import api, evaluation, measures, textures
+from texturenets import evaluation, loading, measures, textures
 from texturenets.errors import UserError
 from texturenets.generators.multiscale import Multiscale
 from texturenets.generators.residual import Residual
@@ -57,7 +57,7 @@ def test_a_texture_in_numbers(studio: tiny.Studio) -> None:
     assert found["iterations"]["cap"] == 3
     assert len(found["iterations"]["each"]) == 2
     # The losses are those of the samples that `sample` draws, whatever the weight in training was.
-    texture = api.load_texture(model, "cpu")
+    texture = loading.load_texture(model, "cpu")
     networks, _ = evaluation._networks(evaluation.config_of(texture.header), layers, _offline(studio))
     target = _exemplar(studio, texture.header)
     samples = [torch.from_numpy(texture.draw(64, 64, seed)) for seed in (7, 8, 9)]

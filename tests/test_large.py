@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from texturenets import api, image, large
+from texturenets import image, large, loading
 from texturenets.cli import main
 from texturenets.errors import UserError
 from texturenets.generators import build, network_files
@@ -201,7 +201,7 @@ def test_little_memory_is_enough(model: Path, tmp_path: Path, capsys: pytest.Cap
     assert re.search(
         r"1024 x 1280 pixels in 6 passes, within \d+ MB for the network and \d+ MB of disk in", error
     )
-    whole = api.load(model, "cpu", engine="torch")(Image.open(tmp_path / "photo.png"))
+    whole = loading.load(model, "cpu", engine="torch")(Image.open(tmp_path / "photo.png"))
     assert np.abs(made(tmp_path / "out.png") - np.asarray(whole).astype(int)).max() <= 1
 
 

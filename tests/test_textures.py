@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 import texturenets
-from texturenets import api, modelfile, noise, textures
+from texturenets import api, loading, modelfile, noise, textures
 from texturenets.engines.onnx_engine import ONNXEngine
 from texturenets.engines.openvino_engine import OpenVINOEngine
 from texturenets.engines.torch_engine import TorchEngine
@@ -319,16 +319,16 @@ def test_load_gives_styles_and_textures(tmp_path: Path, monkeypatch: pytest.Monk
             texturenets.load("bark", **option)  # type: ignore[arg-type]
     assert (bark.name, bark.stride, bark.path.name) == ("bark", 4, "bark.safetensors")
     with pytest.raises(UserError, match="texturenets stylize PHOTO -s wave"):
-        api.load_texture("wave")
+        loading.load_texture("wave")
     with pytest.raises(UserError, match="texturenets sample bark"):
-        api.load_style("bark")
+        loading.load_style("bark")
 
 
 def test_several_results_of_one_photo(tmp_path: Path) -> None:
     spec = Residual(channels=8, blocks=0, noise_depth=2)
     path = tmp_path / "noisy.safetensors"
     network_files.save(build(spec), Header(name="noisy", kind="style", generator=spec), path)
-    style = api.load_style(path)
+    style = loading.load_style(path)
     photo: Tensor = torch.rand(3, 32, 32)
     one, two = (style(photo, seed=s) for s in (0, 1))
     assert not torch.equal(one, two)

@@ -26,7 +26,7 @@ from texturenets.generators.residual import Residual
 from texturenets.generators.trace import trace
 from texturenets.graph import Graph, parse
 from texturenets.graph.passes import PROCESSOR
-from texturenets.stroke import blend
+from texturenets.image.blend import blend
 from texturenets.tiled import plan as planning
 from texturenets.tiled.network import TiledNetwork, refined
 from texturenets.tiled.plan import Network

@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
-from texturenets import api, data
+from texturenets import data, loading
 from texturenets.generators import network_files
 from texturenets.losses import Objective
 from texturenets.training import checkpoint
@@ -51,7 +51,7 @@ def test_a_texture_is_learned_and_drawn(studio: tiny.Studio) -> None:
     assert header.training["styles"] == ["painting.png"]
     assert header.training["step"] == 40
     assert header.thumbnail
-    assert api.load_texture(result.model, "cpu").sample((50, 40)).size == (50, 40)
+    assert loading.load_texture(result.model, "cpu").sample((50, 40)).size == (50, 40)
     validation = [line["validation"] for line in result.records if "validation" in line]
     assert set(validation[-1]) == set(result.losses)
 

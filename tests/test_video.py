@@ -19,7 +19,7 @@ av = pytest.importorskip("av", reason="the extra `video` is not installed")
 
 import tinyfilm  # noqa: E402  needs PyAV
 
-from texturenets import api, modelfile, video  # noqa: E402
+from texturenets import api, loading, modelfile, video  # noqa: E402
 from texturenets.cli import film as cli_film  # noqa: E402
 from texturenets.cli import main  # noqa: E402
 from texturenets.generators import build  # noqa: E402
@@ -98,7 +98,7 @@ def test_frames_times_size_and_sound_are_the_films(
 def test_the_frames_are_the_styles(here: Path) -> None:
     tinyfilm.film(here / "clip.mp4", tinyfilm.frames(3))
     assert stylize("clip.mp4", "-o", "frames/%02d.png") == 0
-    style = api.load("plain", engine="torch")
+    style = loading.load("plain", engine="torch")
     for i, frame in enumerate(Film(here / "clip.mp4")):
         with Image.open(f"frames/0{i + 1}.png") as made:
             assert np.array_equal(np.asarray(made), style(frame.pixels))
@@ -188,7 +188,7 @@ def test_odd_sides_become_even(here: Path, capsys: pytest.CaptureFixture[str]) -
 def test_options_do_what_they_do_to_photos(here: Path) -> None:
     source = tinyfilm.film(here / "clip.mp4", tinyfilm.frames(2))
     second = list(Film(source))[1].pixels
-    style = api.load("plain", engine="torch")
+    style = loading.load("plain", engine="torch")
     for number, (words, options) in enumerate(
         [
             (["--strength", "0.5"], {"strength": 0.5}),

@@ -18,7 +18,7 @@ from fastapi import FastAPI
 from served import apart, served
 from webservice import model, photo
 
-from texturenets import api
+from texturenets import loading
 from texturenets.web import line, server, service
 from texturenets.web.pace import Pace
 from texturenets.web.settings import Limits, Settings
@@ -42,7 +42,7 @@ def test_what_nobody_waits_for_is_not_computed(tmp_path: Path) -> None:
 
 
 def test_work_by_pieces_ends_when_nobody_waits(tmp_path: Path) -> None:
-    style = api.load_style(model(tmp_path), "cpu", engine="torch")
+    style = loading.load_style(model(tmp_path), "cpu", engine="torch")
     seen: list[int] = []
 
     def check() -> None:

@@ -24,10 +24,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if TYPE_CHECKING:
     from typing import Any
 
-    from texturenets.api import Style, load, models
+    from texturenets.api import Style
     from texturenets.conversion import convert
     from texturenets.errors import UserError
     from texturenets.evaluation import evaluate
+    from texturenets.loading import load, models
     from texturenets.textures import Texture
     from texturenets.training.configuration import StyleConfig, TextureConfig
     from texturenets.training.start import train_style, train_texture
@@ -59,8 +60,8 @@ _WHERE = {
     "UserError": "errors",
     "convert": "conversion",
     "evaluate": "evaluation",
-    "load": "api",
-    "models": "api",
+    "load": "loading",
+    "models": "loading",
     "train_style": "training.start",
     "train_texture": "training.start",
 }

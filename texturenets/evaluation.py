@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from texturenets import api, image, measures, optimize
+from texturenets import image, loading, measures, optimize
 from texturenets.api import Style
 from texturenets.arrays import to_tensor
 from texturenets.descriptors import Descriptors
@@ -95,7 +95,7 @@ def evaluate(
     Raises UserError for a style without photos, a texture with some, and what cannot be read.
     """
     chosen, how = options or Options(), trainer or TrainerConfig()
-    loaded = api.load(model, how.device) if isinstance(model, str | Path) else model
+    loaded = loading.load(model, how.device) if isinstance(model, str | Path) else model
     if isinstance(loaded, Texture):
         if photos:
             raise UserError(f"{loaded.name} is a texture, which stylizes no photos")

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from texturenets import engines, modelfile, noise
+from texturenets import engines, loading, modelfile, noise
 from texturenets.errors import UserError, unknown
 from texturenets.files import whole
 from texturenets.graph import IOSpec
@@ -147,7 +147,7 @@ def export(path: Path, to: str, out: Path, generator: Callable[..., Any] | str |
 def _reference(path: Path, generator: Callable[..., Any] | str | None) -> tuple[str, engines.Engine]:
     """What exported files are compared with."""
     if generator is not None or find_spec("torch") is not None:
-        return "PyTorch", engines.load(path, "torch", "cpu", "float32", generator)
+        return "PyTorch", engines.load(path, "torch", "cpu", "float32", loading.code_of(path, generator))
     from texturenets.engines.onnx_engine import ONNXEngine
 
     model, facts = engines.convert(path, passes=False)

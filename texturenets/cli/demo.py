@@ -44,11 +44,11 @@ def demo(
     quiet
         No progress bar.
     """
-    from texturenets import api, contactsheet, image
+    from texturenets import api, contactsheet, image, loading
 
     api.check_options(size, 1.0)
-    api.find_style()  # says so where there is none
-    styles = [api.load_style(path, device) for path in api.shipped_styles().values()]
+    loading.find_style()  # says so where there is none
+    styles = [loading.load_style(path, device) for path in loading.shipped_styles().values()]
     photos, failed = _read(photo or PHOTOS, size)
     names = [style.path.stem for style in styles]
 

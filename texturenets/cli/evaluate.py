@@ -76,13 +76,13 @@ def evaluate(
     quiet
         Do not say what is being done.
     """
-    from texturenets import api, image
+    from texturenets import image, loading
     from texturenets.evaluation import Options, evaluate_films, evaluate_style, evaluate_texture
     from texturenets.textures import Texture
 
     how = TrainerConfig(**given(trainer, TrainerConfig))
     note_shipped(model)
-    loaded = api.load(model, how.device, engine=engine, generator=generator)
+    loaded = loading.load(model, how.device, engine=engine, generator=generator)
     is_texture = isinstance(loaded, Texture)
     side = size if size is not None else 256 if is_texture else 512
     options = Options(samples=samples, seed=seed, size=side, slow=slow, cap=cap)

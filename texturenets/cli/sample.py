@@ -116,11 +116,11 @@ def sample(
     _check_batch(batch_size, alone=sheet or to is not None)
     held, level = _numbers(hold, "--hold"), _levels(noise_level)
 
-    from texturenets import api, image
+    from texturenets import image, loading
 
     check_no_exemplar(texture)
     note_shipped(texture)
-    model = api.load_texture(texture, device, engine=engine, precision=precision, generator=generator)
+    model = loading.load_texture(texture, device, engine=engine, precision=precision, generator=generator)
     height, width = asked or (model.fixed or DEFAULT,) * 2
     tile: Tileable = False
     if tileable:

@@ -17,19 +17,19 @@ def find_styles(names: Sequence[str] | None, photos: Sequence[str]) -> list[Path
 
     `photos`: what is to be repainted, for what is said of paintings. Raises UserError.
     """
-    from texturenets import api
+    from texturenets import loading
 
     found: dict[Path, None] = {}
     asked: Sequence[str | None] = names or [None]
     for name in asked:
         if name == "all":
-            api.find_style()  # says so where there is none
-            found.update(dict.fromkeys(api.shipped_styles().values()))
+            loading.find_style()  # says so where there is none
+            found.update(dict.fromkeys(loading.shipped_styles().values()))
         else:
             if name is not None:
                 check_no_picture(name, photos)
                 _check_one(name)
-            found[api.find_style(name)] = None
+            found[loading.find_style(name)] = None
     return list(found)
 
 

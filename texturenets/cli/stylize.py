@@ -121,7 +121,7 @@ def stylize(
     if quality is not None and not 1 <= quality <= 100:
         raise UserError(f"--quality {quality} is not between 1 and 100")
 
-    from texturenets import api
+    from texturenets import api, loading
     from texturenets.stroke import parse
     from texturenets.tiled.limits import Options
 
@@ -134,7 +134,7 @@ def stylize(
             if not may_take_noise(model):
                 complain(f"note: {model.stem} takes no noise: --seed and --noise-level change nothing")
     load = functools.partial(
-        api.load_style,
+        loading.load_style,
         device=device,
         engine=engine,
         precision=precision,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from texturenets import api, budget, video
+from texturenets import api, budget, loading, video
 from texturenets._version import __version__
 from texturenets.cluster import places
 from texturenets.cluster.manifest import Outcome
@@ -71,7 +71,7 @@ class Worker:
                 raise UserError(
                     f"texturenets is {__version__} there and {task.version} here: install one of them"
                 )
-            self.style = api.load_style(
+            self.style = loading.load_style(
                 _model_file(task),
                 task.device,
                 engine=task.engine,

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from texturenets import devices, modelfile
 from texturenets.arrays import A
@@ -21,6 +20,9 @@ from texturenets.engines.cache import Entry
 from texturenets.errors import UserError, unknown
 from texturenets.graph import ConversionError, Graph, IOSpec
 from texturenets.graph.stage import Kept, Run, Stage
+
+if TYPE_CHECKING:
+    from torch import nn
 
 ENGINES: Final = ("auto", "torch", "openvino", "onnx")
 PRECISIONS: Final = ("auto", "float32", "bf16", "fp16")
@@ -69,7 +71,7 @@ def load(
     engine: str = "auto",
     device: str = "auto",
     precision: str = "auto",
-    generator: Callable[..., Any] | str | None = None,
+    code: Callable[[], nn.Module] | None = None,
     *,
     threads: int | None = None,
 ) -> Engine:
@@ -77,9 +79,9 @@ def load(
 
     "auto" takes PyTorch where there is a graphics card, else OpenVINO, else ONNX Runtime, as they are installed;
     PyTorch where the model has no graph, or one that cannot be converted. `precision`: "auto",
-    "float32", "bf16", "fp16", as far as the engine has it. `generator`: as in `texturenets.load`; PyTorch alone
-    runs that code, the others take the graph. `threads`: of the processor, at most
-    (None: one for each core); PyTorch has one number for the whole process.
+    "float32", "bf16", "fp16", as far as the engine has it. `code` builds the network of somebody's own code;
+    PyTorch alone runs it, the others take the graph. `threads`: of the processor, at most (None: one for each core);
+    PyTorch has one number for the whole process.
 
     Raises UserError for unknown names, what is not installed or not to be had on this machine, and whatever is
     wrong with the file.
@@ -89,12 +91,6 @@ def load(
     if precision not in PRECISIONS:
         raise unknown("precision", precision, PRECISIONS)
     on_cpu = device == "cpu" or (device == "auto" and devices.only_cpu())
-    header = modelfile.read_header(path)
-    if generator is not None and not header.custom:
-        raise UserError(
-            f"this model's generator is {header.generator['name']}, which needs no code of your own: leave "
-            "--generator out"
-        )
     auto = engine == "auto"
     if auto:
         engine = "torch" if precision == "fp16" else _fastest(device, on_cpu)
@@ -112,7 +108,7 @@ def load(
         devices.require_torch(f"--device {device}", "cuda")
     flags = {"--engine torch": not auto, f"--precision {precision}": precision in ("bf16", "fp16")}
     devices.require_torch(next((flag for flag, given in flags.items() if given), f"the network of {path}"))
-    return _torch(path, "cpu" if on_cpu else device, precision, generator, threads)
+    return _torch(path, "cpu" if on_cpu else device, precision, code, threads)
 
 
 def _fastest(device: str, on_cpu: bool) -> str:
@@ -126,7 +122,7 @@ def _torch(
     path: Path,
     device: str,
     precision: str,
-    generator: Callable[..., Any] | str | None,
+    code: Callable[[], nn.Module] | None,
     threads: int | None,
 ) -> Engine:
     import torch
@@ -136,14 +132,7 @@ def _torch(
     if threads is not None:
         torch.set_num_threads(threads)
     where = devices.choose(device)
-    network: Any = None
-    if generator is None:
-        with suppress(ConversionError):
-            network = modelfile.read_graph(path)
-    if network is None:
-        from texturenets.generators import network_files
-
-        network, _ = network_files.load(path, generator)
+    network = modelfile.read_graph(path) if code is None else code()
     _check_stride(
         path, network.io_spec.stride if isinstance(network, Graph) else getattr(network, "stride", 1)
     )

@@ -13,9 +13,9 @@ from texturenets import noise
 from texturenets.errors import UserError
 from texturenets.graph import Graph
 from texturenets.graph.passes import PROCESSOR, optimize
+from texturenets.image.blend import bell
 from texturenets.noise import NoiseInput
 from texturenets.sizes import padding
-from texturenets.stroke import bell
 from texturenets.tiled import plan as planning
 from texturenets.tiled.plan import Network
 from texturenets.tiled.rows import Interval, Size

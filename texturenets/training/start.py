@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from texturenets import api
+from texturenets import api, loading
 from texturenets.errors import UserError
 from texturenets.losses import Loss
 from texturenets.textures import Texture
@@ -55,7 +55,7 @@ def train_style(
     out = model_file(Path(output))
     task = StyleTask(chosen, _paths(paintings), Path(content), losses)
     made, path = _train(task, out, trainer, progress, resume)
-    return api.load_style(path, made.config.device, generator=made.built.custom)
+    return loading.load_style(path, made.config.device, generator=made.built.custom)
 
 
 def train_texture(
@@ -76,7 +76,7 @@ def train_texture(
     chosen = recipes.texture_recipe(config) if isinstance(config, str) else config
     out = model_file(Path(output))
     made, path = _train(TextureTask(chosen, _paths(exemplars), losses), out, trainer, progress, resume)
-    return api.load_texture(path, made.config.device, generator=made.built.custom)
+    return loading.load_texture(path, made.config.device, generator=made.built.custom)
 
 
 def _paths(given: PathLike | Sequence[PathLike]) -> list[Path]:

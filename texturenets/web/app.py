@@ -16,7 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from texturenets import __version__
+from texturenets._version import __version__
 from texturenets.errors import UserError, unknown
 from texturenets.stroke import parse as parse_stroke
 from texturenets.training import lacking

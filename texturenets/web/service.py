@@ -38,9 +38,9 @@ def load_model(settings: Settings) -> Callable[[Path], Any]:
     """Loads a model file on the engine and device that the settings name."""
 
     def load(path: Path) -> Any:
-        from texturenets import api
+        from texturenets import loading
 
-        return api.load(path, settings.device, engine=settings.engine, precision=settings.precision)
+        return loading.load(path, settings.device, engine=settings.engine, precision=settings.precision)
 
     return load
 
