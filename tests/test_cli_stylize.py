@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from texturenets import api, image, loading, modelfile
+from texturenets import api, engines, image, loading, modelfile
 from texturenets.cli import main
 from texturenets.cli.common import download_progress, photo_progress
 from texturenets.cli.plan import plan_of as plan
@@ -133,8 +133,10 @@ def test_many_photos_and_one_model(
     photo("album/b.png", (9, 40))
     photo("c.webp")
     loads = []
-    load = network_files.load
-    monkeypatch.setattr(network_files, "load", lambda path, *more: loads.append(path) or load(path, *more))
+    load = engines.load
+    monkeypatch.setattr(
+        engines, "load", lambda path, *more, **named: loads.append(path) or load(path, *more, **named)
+    )
     assert main(["stylize", "album", "*.webp", "-o", "done", "-s", "wave", "--engine", "torch"]) == 0
     output = capsys.readouterr()
     assert output.out.splitlines() == ["done/a-wave.jpg", "done/b-wave.png", "done/c-wave.webp"]

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from texturenets.arrays import to_numpy
 from texturenets.cli.common import Device, Flag, complain, photo_progress
 from texturenets.errors import UserError
 
