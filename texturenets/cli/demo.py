@@ -44,6 +44,7 @@ def demo(
         No progress bar.
     """
     from texturenets import api, contactsheet, image, loading
+    from texturenets.arrays import to_numpy
 
     api.check_options(size, 1.0)
     loading.find_style()  # says so where there is none
@@ -93,6 +94,7 @@ def _read(patterns: list[str], size: int) -> tuple[list[tuple[str, Picture]], in
 
 def _fitted(picture: Picture, size: int) -> Picture:
     from texturenets import image, sizes
+    from texturenets.arrays import to_numpy
 
     if max(picture.size) <= size:
         return picture
