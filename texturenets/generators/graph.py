@@ -53,9 +53,12 @@ class Pad(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, H + top + bottom, W + left + right)."""
+        top, bottom, left, right = self.sides
         if self.mode in ("zero", "lowest"):
-            top, bottom, left, right = self.sides
             return F.pad(x, (left, right, top, bottom), value=0.0 if self.mode == "zero" else -math.inf)
+        height, width = x.shape[2:]
+        if max(self.sides) >= min(height, width) and max(top, bottom) < height and max(left, right) < width:
+            return F.pad(x, (left, right, top, bottom), mode=self.mode)
         # The largest amount on all sides, and what is too much cut off: any map, however small, will do.
         amount = max(self.sides)
         return crop(pad(x, amount, self.mode), [amount - side for side in self.sides])
