@@ -36,8 +36,8 @@ PASSES: Final = (fold_select, fuse_upsample_conv, few_channel_conv)
 class TiledNetwork:
     """The network `graph`, strip by strip, on `engine`.
 
-    `smallest`: what pictures are padded to at least. Raises UserError for a network that draws one size alone, or takes
-    more than a photo and noise.
+    `smallest`: what pictures are padded to at least. Raises UserError for a network that draws one size alone, or
+    takes more than a photo and noise.
     """
 
     def __init__(self, graph: Graph, engine: StageEngine, smallest: int = 1) -> None:
@@ -70,8 +70,8 @@ class TiledNetwork:
     ) -> None:
         """Repaint `photo` of `size` (H, W) and give the result to `sink`, strip by strip.
 
-        `seed`, `level`: of the noise, if it takes any. `memory`: bytes for all of it. `spool`: where to keep what does
-        not fit; else a usual place or one of `folders`. What it takes is announced before. Raises UserError where
+        `seed`, `level`: of the noise, if it takes any. `memory`: bytes for all of it. `spool`: where to keep what
+        does not fit; else a usual place or one of `folders`. What it takes is announced before. Raises UserError where
         memory or disk do not suffice.
         """
         padded, box = padding(size, self.stride, self.smallest, self.margin)

@@ -1,7 +1,7 @@
 """What is computed in which pass over a large picture, and what is kept on disk between passes. No torch.
 
-A normalization needs the statistics of its whole source, so the source has to have been computed for the whole picture
-before the normalization can begin. Every pass therefore ends where statistics do: pass p computes the sources of the
+A normalization needs the statistics of its whole source, so the source has to have been computed for the whole
+picture before the normalization can begin. Every pass therefore ends where statistics do: pass p computes the sources of the
 normalizations that pass p + 1 is the first to need; the last one computes the picture.
 """
 
@@ -22,8 +22,8 @@ MOVING: Final = ("crop", "pad", "shuffle", "unshuffle")
 """Operations that move numbers and change none."""
 
 WORTH: Final = 250
-"""A convolution's map is kept on disk when each of its numbers takes at least so many multiply-adds; cheaper ones are
-computed again by the pass that needs them. A number takes two bytes: at 300 MB/s it is written and read in 13 ns, in
+"""A convolution's map is kept on disk when each of its numbers takes at least so many multiply-adds; cheaper ones
+are computed again by the pass that needs them. A number takes two bytes: at 300 MB/s it is written and read in 13 ns, in
 which two cores with bf16 instructions do some 1,500 multiply-adds, and a disk is faster than that as long as its cache
 holds. `benchmarks/accept_gigapixel.py` measures the outcome."""
 
@@ -34,8 +34,8 @@ _NEVER: Final = 1 << 30
 class Network:
     """The nodes that lead to the picture (H, W), in a form that planning takes.
 
-    `sources[i]` are the nodes whose maps node i reads; for an unpooling the map that was pooled stands in for the pool
-    itself. `late[i]` is the first pass in which node i's map is needed.
+    `sources[i]` are the nodes whose maps node i reads; for an unpooling the map that was pooled stands in for the
+    pool itself. `late[i]` is the first pass in which node i's map is needed.
     """
 
     nodes: Sequence[Node]
@@ -123,7 +123,7 @@ class Pass:
 
 @dataclass
 class Step:
-    """A node to compute for a strip: which rows, from which rows of which sources (none where it is given or read)."""
+    """A node to compute for a strip: which rows, from which rows of which sources (none if it is given or read)."""
 
     node: int
     rows: list[Interval]

@@ -1,4 +1,4 @@
-"""Pictures and feature maps on disk: read and written at offsets, gone with the process however that ends. No torch."""
+"""Pictures and feature maps on disk: read and written at offsets, gone with the process however it ends. No torch."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class OverflowedError(Exception):
 class _File:
     """A file without a name, or one that loses it as soon as it is opened.
 
-    When the process ends, by whatever signal, the space is free again. Not memory-mapped: what is mapped counts as the
-    process's own memory.
+    When the process ends, by whatever signal, the space is free again. Not memory-mapped: what is mapped counts as
+    the process's own memory.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -60,7 +60,7 @@ class _File:
 
 
 class Picture(_File):
-    """A picture of whole numbers, `size` (height, width), the channels of a pixel side by side: "uint8" or "uint16"."""
+    """A picture of whole numbers, "uint8" or "uint16", `size` (height, width), the channels of a pixel side by side."""
 
     def __init__(self, folder: Path, channels: int, size: Size, kind: str) -> None:
         super().__init__(folder)
