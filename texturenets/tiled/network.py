@@ -71,8 +71,8 @@ class TiledNetwork:
         """Repaint `photo` of `size` (H, W) and give the result to `sink`, strip by strip.
 
         `seed`, `level`: of the noise, if it takes any. `memory`: bytes for all of it. `spool`: where to keep what
-        does not fit; else a usual place or one of `folders`. What it takes is announced before. Raises UserError where
-        memory or disk do not suffice.
+        does not fit; else a usual place or one of `folders`. What it takes is announced before. Raises UserError
+        where memory or disk do not suffice.
         """
         padded, box = padding(size, self.stride, self.smallest, self.margin)
         inputs = self._inputs(Padded(photo, padded, box), padded, seed, level)

@@ -1,8 +1,8 @@
 """What is computed in which pass over a large picture, and what is kept on disk between passes. No torch.
 
 A normalization needs the statistics of its whole source, so the source has to have been computed for the whole
-picture before the normalization can begin. Every pass therefore ends where statistics do: pass p computes the sources of the
-normalizations that pass p + 1 is the first to need; the last one computes the picture.
+picture before the normalization can begin. Every pass therefore ends where statistics do: pass p computes the sources
+of the normalizations that pass p + 1 is the first to need; the last one computes the picture.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ MOVING: Final = ("crop", "pad", "shuffle", "unshuffle")
 
 WORTH: Final = 250
 """A convolution's map is kept on disk when each of its numbers takes at least so many multiply-adds; cheaper ones
-are computed again by the pass that needs them. A number takes two bytes: at 300 MB/s it is written and read in 13 ns, in
-which two cores with bf16 instructions do some 1,500 multiply-adds, and a disk is faster than that as long as its cache
-holds. `benchmarks/accept_gigapixel.py` measures the outcome."""
+are computed again by the pass that needs them. A number takes two bytes, which go through the system's cache of the
+disk; what surrounds a convolution (enlarging, padding, changes of layout) takes as long as a few hundred
+multiply-adds a number. `benchmarks/accept_gigapixel.py` measures the outcome."""
 
 _NEVER: Final = 1 << 30
 

@@ -60,7 +60,7 @@ class _File:
 
 
 class Picture(_File):
-    """A picture of whole numbers, "uint8" or "uint16", `size` (height, width), the channels of a pixel side by side."""
+    """A picture of whole numbers, "uint8" or "uint16", `size` (height, width), a pixel's channels side by side."""
 
     def __init__(self, folder: Path, channels: int, size: Size, kind: str) -> None:
         super().__init__(folder)

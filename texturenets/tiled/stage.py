@@ -1,8 +1,8 @@
 """One pass over one strip as a small graph of its own, for any engine. No torch.
 
 The nodes are those of the network, each for the rows that the strip takes of it. Where a strip lies in the middle of
-the picture, rows that the network would pad are read instead; at the picture's own edge they are padded as the network
-does. So a pass has few different graphs: the first strip's, the last one's, and that of all between.
+the picture, rows that the network would pad are read instead; at the picture's own edge they are padded as the
+network does. So a pass has few different graphs: the first strip's, the last one's, and that of all between.
 
 A node may compute more rows than the strip takes of it, some of them wrong: cutting them off would cost more than to
 carry them along, so that is done where they would be in the way.
