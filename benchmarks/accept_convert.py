@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 
 from texturenets import image, noise
-from texturenets.generators import network_files
+from texturenets.networks import network_files
 
 SECONDS = 5.0
 TOLERANCE = 0.10

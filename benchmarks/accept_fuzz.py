@@ -33,19 +33,20 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from texturenets.generators import network_files
-from texturenets.generators.johnson import Johnson
-from texturenets.generators.network_files import spec_of
-from texturenets.generators.residual import Residual
+from texturenets.networks import network_files
+from texturenets.networks.johnson import Johnson
+from texturenets.networks.network_files import spec_of
+from texturenets.networks.residual import Residual
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 import published
 
-from texturenets import conversion, modelfile, readers
+from texturenets import converters, readers
 from texturenets.errors import UserError
-from texturenets.generators import build
-from texturenets.generators.arithmetic import flops
+from texturenets.modelfiles import modelfile
+from texturenets.networks import build
+from texturenets.networks.operation_count import flops
 
 SECONDS: Final = 2.0
 BYTES: Final = 1 << 30
@@ -87,7 +88,7 @@ def originals(folder: Path) -> dict[str, list[bytes]]:
         made.setdefault("safetensors", []).append(target.read_bytes())
     texture = folder / "texture.t7"
     texture.write_bytes(made["t7"][3])
-    conversion.convert(texture).save(target)
+    converters.convert(texture).save(target)
     made["safetensors"].append(target.read_bytes())
 
     made["onnx"] = [published.onnx_chain()]
@@ -255,7 +256,7 @@ def attempt(path: Path, kind: str) -> str:
     outcome = "error"
     try:
         if kind in ("t7", "pth", "onnx"):
-            made = conversion.convert(path)
+            made = converters.convert(path)
             network = build(spec_of(made.header))
             network.load_state_dict(made.state)
             run(network)

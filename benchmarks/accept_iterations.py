@@ -16,8 +16,9 @@ import sys
 
 from bars import PHOTOS, descriptors, painting, photo, shared
 
-from texturenets import evaluation, loading, modelfile
-from texturenets.training.trainer_config import TrainerConfig
+from texturenets import evaluation, loading
+from texturenets.modelfiles import modelfile
+from texturenets.train.trainer_config import TrainerConfig
 
 AIM = 80  # Johnson et al. 2016, arXiv 1603.08155, section 4.1: "comparable to ... between 50 and 100 iterations"
 

@@ -25,7 +25,7 @@ import numpy as np
 from busy import LOOPS, busy
 from PIL import Image
 
-from texturenets.budget import parse
+from texturenets.memory.budget import parse
 
 QUIET, BUSY = 1.2, 3.0
 SIZES = {12: (4000, 3000), 24: (6000, 4000), 54: (9000, 6000)}

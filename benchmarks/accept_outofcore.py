@@ -20,9 +20,9 @@ import torch
 from texturenets.tiled.regions import Region
 from torch import Tensor, nn
 
-from texturenets import modelfile
-from texturenets.generators import build, make_spec, network_files
-from texturenets.generators.trace import trace
+from texturenets.modelfiles import modelfile
+from texturenets.networks import build, make_spec, network_files
+from texturenets.networks.trace import trace
 from texturenets.tiled.run import Job, Plan, run
 from texturenets.tiled.sources import InMemory
 

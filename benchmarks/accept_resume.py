@@ -24,8 +24,8 @@ import torch
 from bars import ROOT, descriptors, shared, texturenets
 from safetensors.torch import load_file
 
-from texturenets.generators import network_files
-from texturenets.training import checkpoint
+from texturenets.networks import network_files
+from texturenets.train import checkpoint
 
 SAVE_EVERY = 5
 GRADIENTS = 1e-6

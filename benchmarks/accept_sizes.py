@@ -15,11 +15,13 @@ from pathlib import Path
 
 import torch
 
-from texturenets import api, generators, modelfile
+from texturenets import networks
 from texturenets.engines.torch_engine import TorchEngine
-from texturenets.generators import SPECS, GeneratorSpec
-from texturenets.generators.reference import REFERENCE
-from texturenets.generators.residual import Residual
+from texturenets.modelfiles import modelfile
+from texturenets.networks import SPECS, GeneratorSpec
+from texturenets.networks.reference import REFERENCE
+from texturenets.networks.residual import Residual
+from texturenets.stylize import style as api
 
 NARROW = {"channels": 4, "blocks": 1, "skip_channels": 2}
 
@@ -49,7 +51,7 @@ def main() -> int:
     failed = 0
     for name, spec in known.items():
         draw = random.Random(options.seed)
-        network = generators.build(spec)
+        network = networks.build(spec)
         if not getattr(network, "photo", True):
             continue  # draws from noise alone
         header = modelfile.Header(name=name, kind="style", generator=spec)

@@ -17,7 +17,7 @@ from pathlib import Path
 from bars import judge, of_models, shared, texturenets
 from PIL import Image
 
-from texturenets import modelfile
+from texturenets.modelfiles import modelfile
 
 SEED, COUNT, DRAW, CHECKERBOARD = 7, 4, 1.05, 4.0
 

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from texturenets import image, loading, modelfile
+from texturenets import image, loading
+from texturenets.modelfiles import modelfile
 
 
 def main() -> int:

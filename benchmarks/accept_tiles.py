@@ -23,7 +23,8 @@ import torch
 from bars import of_models, texturenets
 from torch import Tensor
 
-from texturenets import loading, measures, noise
+from texturenets import loading, noise
+from texturenets.evaluation import measures
 from texturenets.textures import Texture
 
 WITHIN = 0.02

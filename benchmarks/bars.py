@@ -58,8 +58,8 @@ def judge(*words: str | Path) -> dict[str, float]:
 
 def of_models(kind: str, description: str | None) -> argparse.ArgumentParser:
     """A parser whose argument `models` names shipped models or model files; all shipped ones of `kind` by default."""
-    from texturenets import modelfile
     from texturenets.errors import UserError
+    from texturenets.modelfiles import modelfile
 
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter

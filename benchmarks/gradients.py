@@ -12,7 +12,7 @@ from pathlib import Path
 from safetensors.torch import save_file
 
 from texturenets.cli import main, train
-from texturenets.training.trainer import Trainer
+from texturenets.train.trainer import Trainer
 
 
 def run(out: Path, words: list[str]) -> int:

@@ -13,7 +13,7 @@ import math
 from pathlib import Path
 
 from texturenets.errors import UserError
-from texturenets.generators import network_files
+from texturenets.networks import network_files
 
 
 def main() -> None:

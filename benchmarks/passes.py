@@ -11,18 +11,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from texturenets import modelfile, noise
+from texturenets import noise
 from texturenets.engines.onnx_engine import ONNXEngine
 from texturenets.engines.openvino_engine import OpenVINOEngine
-from texturenets.generators import GeneratorSpec, build
-from texturenets.generators.encoder_decoder import Skip
-from texturenets.generators.johnson import Johnson
-from texturenets.generators.pyramid import Pyramid
-from texturenets.generators.reference import REFERENCE
-from texturenets.generators.trace import trace
 from texturenets.graph import Graph
 from texturenets.graph.onnx import to_onnx
 from texturenets.graph.passes import PROCESSOR, optimize
+from texturenets.modelfiles import modelfile
+from texturenets.networks import GeneratorSpec, build
+from texturenets.networks.encoder_decoder import Skip
+from texturenets.networks.johnson import Johnson
+from texturenets.networks.pyramid import Pyramid
+from texturenets.networks.reference import REFERENCE
+from texturenets.networks.trace import trace
 
 PUBLISHED: dict[str, GeneratorSpec] = {
     "pytorch/examples": Johnson(upsampling="nearest", decoder_norm=True, exit_kernel=9, padding="reflect"),

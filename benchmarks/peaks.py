@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from texturenets.generators import make_spec, network_files
+from texturenets.networks import make_spec, network_files
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "residual": {},
@@ -57,8 +57,9 @@ def _status(key: str) -> int:
 def _one(name: str, engine: str, precision: str, side: int) -> tuple[float, float]:
     import torch
 
-    from texturenets import engines, modelfile, noise
-    from texturenets.generators import build
+    from texturenets import engines, noise
+    from texturenets.modelfiles import modelfile
+    from texturenets.networks import build
 
     torch.manual_seed(0)
     spec = type(make_spec(name))(**NETWORKS[name])

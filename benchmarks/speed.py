@@ -42,19 +42,22 @@ import torch
 import torch.nn.functional as F
 from steps import BATCH, Steps
 
-from texturenets import engines, image, kernels, modelfile, noise, sizes, squares
+from texturenets import engines, image, noise
+from texturenets.engines import kernels, space_to_depth_conv
 from texturenets.engines.onnx_engine import ONNXEngine
 from texturenets.engines.openvino_engine import OpenVINOEngine, no_telemetry
 from texturenets.engines.openvino_engine import core as openvino_core
 from texturenets.engines.torch_engine import TorchEngine
-from texturenets.generators import GeneratorSpec, build
-from texturenets.generators.johnson import Johnson
-from texturenets.generators.layers import PaddedConv
-from texturenets.generators.pyramid import Pyramid
-from texturenets.generators.residual import Residual
-from texturenets.generators.trace import trace
 from texturenets.graph.onnx import to_onnx
-from texturenets.training.memory import keep_freed_memory
+from texturenets.image import sizes
+from texturenets.modelfiles import modelfile
+from texturenets.networks import GeneratorSpec, build
+from texturenets.networks.johnson import Johnson
+from texturenets.networks.layers import PaddedConv
+from texturenets.networks.pyramid import Pyramid
+from texturenets.networks.residual import Residual
+from texturenets.networks.trace import trace
+from texturenets.train.allocator import keep_freed_memory
 
 # The peer's network in our words
 JOHNSON = Johnson(upsampling="nearest", decoder_norm=True, exit_kernel=9, padding="reflect")
@@ -361,8 +364,12 @@ def layers_by_squares(args: argparse.Namespace) -> list[str]:
 
     def strided(x: torch.Tensor) -> torch.Tensor:
         weight = first.to(x.dtype)
-        taken = squares.suit(x)
-        return squares.strided_from_few(x, weight, None, 3) if taken else F.conv2d(x, weight, None, 2, 3)
+        taken = space_to_depth_conv.suit(x)
+        return (
+            space_to_depth_conv.strided_from_few(x, weight, None, 3)
+            if taken
+            else F.conv2d(x, weight, None, 2, 3)
+        )
 
     side = args.side
     cases: dict[str, tuple[Callable[[torch.Tensor], torch.Tensor], tuple[int, ...]]] = {
@@ -387,7 +394,7 @@ def layers_by_squares(args: argparse.Namespace) -> list[str]:
 
         def plain(action: Callable[[], Any]) -> Callable[[], Any]:
             def without() -> None:
-                with mock.patch.object(squares, "suit", return_value=False):
+                with mock.patch.object(space_to_depth_conv, "suit", return_value=False):
                     action()
 
             return without

@@ -29,11 +29,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from texturenets import image
 from texturenets.readers import shapes
-from texturenets.training.memory import keep_freed_memory
-from texturenets.training.recipes import style_recipe
-from texturenets.training.style_task import StyleTask
-from texturenets.training.trainer import Trainer
-from texturenets.training.trainer_config import TrainerConfig
+from texturenets.train.allocator import keep_freed_memory
+from texturenets.train.recipes import style_recipe
+from texturenets.train.style_task import StyleTask
+from texturenets.train.trainer import Trainer
+from texturenets.train.trainer_config import TrainerConfig
 
 BATCH = 4
 WARM = 8  # steps on a graphics card, more than those that pass before one is captured as a CUDA graph

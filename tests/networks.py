@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from torch import nn
 
-from texturenets.generators import GeneratorSpec, build
-from texturenets.generators.encoder_decoder import Skip, SkipNoise, SkipUnpool
-from texturenets.generators.fully_connected import FullyConnected
-from texturenets.generators.graph import GraphSpec as Graph
-from texturenets.generators.johnson import Johnson
-from texturenets.generators.multiscale import Multiscale
-from texturenets.generators.pyramid import Pyramid, Pyramid2
-from texturenets.generators.residual import Residual
+from texturenets.networks import GeneratorSpec, build
+from texturenets.networks.encoder_decoder import Skip, SkipNoise, SkipUnpool
+from texturenets.networks.fully_connected import FullyConnected
+from texturenets.networks.graph import GraphSpec as Graph
+from texturenets.networks.johnson import Johnson
+from texturenets.networks.multiscale import Multiscale
+from texturenets.networks.pyramid import Pyramid, Pyramid2
+from texturenets.networks.residual import Residual
 
 TINY = Residual(channels=8, blocks=1)
 NOISY = Graph(

@@ -12,16 +12,18 @@ from PIL import Image
 from torch import Tensor, nn
 
 import texturenets
-from texturenets import api, image, loading, modelfile
+from texturenets import image, loading
 from texturenets.engines.primitives import Padding
 from texturenets.engines.torch_engine import TorchEngine
 from texturenets.errors import UserError
-from texturenets.generators import GeneratorSpec, build, network_files
-from texturenets.generators.johnson import Johnson
-from texturenets.generators.network_files import spec_of
-from texturenets.generators.pyramid import Pyramid
-from texturenets.generators.residual import Residual
-from texturenets.modelfile import Header
+from texturenets.modelfiles import modelfile
+from texturenets.modelfiles.modelfile import Header
+from texturenets.networks import GeneratorSpec, build, network_files
+from texturenets.networks.johnson import Johnson
+from texturenets.networks.network_files import spec_of
+from texturenets.networks.pyramid import Pyramid
+from texturenets.networks.residual import Residual
+from texturenets.stylize import style as api
 
 TINY = Residual(channels=8, blocks=1)
 

@@ -16,10 +16,10 @@ import tiny
 import torch
 from PIL import Image
 
-from texturenets.generators import build, network_files
-from texturenets.generators.multiscale import Multiscale
-from texturenets.generators.residual import Residual
-from texturenets.modelfile import Header
+from texturenets.modelfiles.modelfile import Header
+from texturenets.networks import build, network_files
+from texturenets.networks.multiscale import Multiscale
+from texturenets.networks.residual import Residual
 
 OPTIONAL = [
     *("av", "cv2", "fastapi", "fsspec", "gradio", "h5py", "lightning_fabric", "lightning_utilities"),
@@ -127,7 +127,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         [sys.executable, "-c", PROGRAM, json.dumps(words)],
         cwd=here,
         env=os.environ
-        | {"PYTHONPATH": os.pathsep.join([str(here / "start"), str(Path(__file__).parents[1])])},
+        | {"PYTHONPATH": os.pathsep.join([str(here / "start"), str(Path(__file__).parents[1] / "src")])},
         capture_output=True,
         text=True,
         check=False,

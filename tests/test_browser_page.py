@@ -22,11 +22,11 @@ from tiny import Studio
 from webservice import model, photo, trainer
 
 from texturenets import image, loading
-from texturenets.web import app
-from texturenets.web.server import Server
-from texturenets.web.settings import Limits, Settings
-from texturenets.web.trainings import Trainings
-from texturenets.web.ui import store
+from texturenets.server import app
+from texturenets.server.server import Server
+from texturenets.server.settings import Limits, Settings
+from texturenets.server.trainings import Trainings
+from texturenets.server.ui import store
 
 
 class Served:

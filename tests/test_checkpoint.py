@@ -13,11 +13,11 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from texturenets.errors import UserError
-from texturenets.generators import build
-from texturenets.generators.residual import Residual
-from texturenets.training import checkpoint
-from texturenets.training.checkpoint import State
-from texturenets.training.optimizer import Muon
+from texturenets.networks import build
+from texturenets.networks.residual import Residual
+from texturenets.train import checkpoint
+from texturenets.train.checkpoint import State
+from texturenets.train.optimizer import Muon
 
 OPTIMIZERS = {
     "adam": lambda parameters: torch.optim.Adam(parameters, 1e-3),
@@ -197,7 +197,7 @@ def test_a_full_disk_keeps_the_one_before(tmp_path: Path, monkeypatch: pytest.Mo
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("texturenets.generators.network_files.save_file", full)
+    monkeypatch.setattr("texturenets.networks.network_files.save_file", full)
     with pytest.raises(UserError, match=r"cannot write .*: No space left on device"):
         checkpoint.save(tmp_path, state(step=4), *pair)
     assert path.read_bytes() == before

@@ -15,16 +15,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from texturenets import api, image, loading, modelfile
+from texturenets import image, loading
 from texturenets.cli import main, report
 from texturenets.cli.batch import planned
 from texturenets.cli.report import Report
-from texturenets.generators import build, network_files
-from texturenets.generators.residual import Residual
 from texturenets.image import formats
-from texturenets.modelfile import Header
-from texturenets.tiled import limits
-from texturenets.tiled.limits import Options
+from texturenets.modelfiles import modelfile
+from texturenets.modelfiles.modelfile import Header
+from texturenets.networks import build, network_files
+from texturenets.networks.residual import Residual
+from texturenets.stylize import memory_limits
+from texturenets.stylize import style as api
+from texturenets.stylize.memory_limits import Options
 
 TINY = Residual(channels=8, blocks=0)
 
@@ -278,7 +280,7 @@ def test_what_is_lost_of_a_photo_is_said(
     note = "texturenets: note: a.tif and 1 more hold several pictures, of which the first is repainted"
     assert capsys.readouterr().err.splitlines() == [note, "4 done"]
     pytest.importorskip("pyvips", reason="pyvips is not installed")
-    monkeypatch.setattr(limits, "too_large", lambda *_: True)
+    monkeypatch.setattr(memory_limits, "too_large", lambda *_: True)
     assert stylize("deep.png") == 0
     assert "deep.png holds 16 bits a colour" in capsys.readouterr().err
 
@@ -334,7 +336,7 @@ def test_long_work_off_a_terminal_says_something_every_half_minute(
 
     monkeypatch.setattr(report.time, "monotonic", clock)
     style = loading.load_style("wave", engine="torch")
-    from texturenets.cli.large import follow
+    from texturenets.cli.tiled import follow
 
     follow(style, quiet=False, bar=True)
     for i in range(12):

@@ -12,12 +12,12 @@ import pytest
 import torch
 from PIL import Image
 
-from texturenets import modelfile
 from texturenets._version import __version__
 from texturenets.cli import main
-from texturenets.generators import build, network_files
-from texturenets.generators.residual import Residual
-from texturenets.modelfile import Header
+from texturenets.modelfiles import modelfile
+from texturenets.modelfiles.modelfile import Header
+from texturenets.networks import build, network_files
+from texturenets.networks.residual import Residual
 
 TINY = Residual(channels=8, blocks=1)
 

@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from texturenets import image, optimize
-from texturenets.training import recipes
+from texturenets import image, optimization
+from texturenets.train import recipes
 
 STYLE_LAYER = "vgg16:relu1_1"
 NOISY = ["--style-layers", f"{STYLE_LAYER},random:conv3"]
@@ -158,15 +158,15 @@ def test_luminance_alone_is_transferred(here: Here) -> None:
 
 def test_matched_styles_have_the_photos_colours(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Tensor] = []
-    plain = optimize.synthesize
+    plain = optimization.synthesize
 
     def spy(networks: Any, styles: Any, *more: Any, **options: Any) -> Any:
         seen.extend(styles)
         return plain(networks, styles, *more, **options)
 
-    monkeypatch.setattr(optimize, "synthesize", spy)
+    monkeypatch.setattr(optimization, "synthesize", spy)
     here.run("--content", here.photo, "--preserve-color", "match", "--style-size", "64", "--steps", "1")
-    expected = optimize.match_color(rgb(here.studio / "blots.png"), rgb(Path(here.photo)))
+    expected = optimization.match_color(rgb(here.studio / "blots.png"), rgb(Path(here.photo)))
     torch.testing.assert_close(seen[0], expected)
     assert "--content" in here.fail("--preserve-color", "match")
 
@@ -231,15 +231,15 @@ def test_every_flag_changes_the_picture(here: Here, flags: list[str]) -> None:
 
 
 def test_ctrl_c_writes_what_there_is(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
-    plain, made = optimize.minimize, []
+    plain, made = optimization.minimize, []
 
-    def interrupted(*arguments: Any, **options: Any) -> Iterator[optimize.Record]:
+    def interrupted(*arguments: Any, **options: Any) -> Iterator[optimization.Record]:
         for record in itertools.islice(plain(*arguments, **options), 3):
             made.append(record.picture)
             yield record
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(optimize, "minimize", interrupted)
+    monkeypatch.setattr(optimization, "minimize", interrupted)
     status, out, err = tiny.call(*here.words("--steps", "9", "--scales", "2"))
     assert (status, out) == (130, "blots-texture.png\n")
     assert "stopped after iteration 2 of 18" in err
@@ -248,11 +248,11 @@ def test_ctrl_c_writes_what_there_is(here: Here, monkeypatch: pytest.MonkeyPatch
 
 
 def test_ctrl_c_before_the_start_writes_nothing(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: Any, **__: Any) -> Iterator[optimize.Record]:
+    def interrupted(*_: Any, **__: Any) -> Iterator[optimization.Record]:
         raise KeyboardInterrupt
         yield
 
-    monkeypatch.setattr(optimize, "minimize", interrupted)
+    monkeypatch.setattr(optimization, "minimize", interrupted)
     status, out, err = tiny.call(*here.words())
     assert (status, out, err) == (130, "", "texturenets: interrupted\n")
     assert not list(Path().iterdir())
@@ -335,13 +335,13 @@ def test_the_penalty_on_grids_has_the_weight_of_trainings(
     here: Here, content: bool, weight: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[float] = []
-    plain = optimize.synthesize
+    plain = optimization.synthesize
 
     def watched(networks: Any, styles: Any, settings: Any, *more: Any, **options: Any) -> Any:
         asked.append(settings["checkerboard_weight"])
         return plain(networks, styles, settings, *more, **options)
 
-    monkeypatch.setattr(optimize, "synthesize", watched)
+    monkeypatch.setattr(optimization, "synthesize", watched)
     texture = dataclasses.replace(recipes.TEXTURE, checkerboard_weight=0.7)
     monkeypatch.setitem(recipes.TEXTURE_RECIPES, "default", texture)
     here.run(*(["--content", here.photo] if content else ["--size", "48"]))

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from texturenets import modelfile, textures
+from texturenets import textures
 from texturenets.cli import main
-from texturenets.generators import GeneratorSpec, build, network_files
-from texturenets.generators.fully_connected import FullyConnected
-from texturenets.generators.multiscale import Multiscale
-from texturenets.generators.residual import Residual
-from texturenets.modelfile import Header
+from texturenets.modelfiles import modelfile
+from texturenets.modelfiles.modelfile import Header
+from texturenets.networks import GeneratorSpec, build, network_files
+from texturenets.networks.fully_connected import FullyConnected
+from texturenets.networks.multiscale import Multiscale
+from texturenets.networks.residual import Residual
 
 TINY = Multiscale(channels=(4, 4, 3), noise_depth=2)
 VECTOR = FullyConnected(noise_depth=8, hidden=6, channels=(6, 4))

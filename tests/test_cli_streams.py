@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from texturenets.cli import main
-from texturenets.generators import build, network_files
-from texturenets.generators.residual import Residual
-from texturenets.modelfile import Header
+from texturenets.modelfiles.modelfile import Header
+from texturenets.networks import build, network_files
+from texturenets.networks.residual import Residual
 
 SLOWLY = """
 import sys, time

@@ -12,17 +12,19 @@ import pytest
 import torch
 from PIL import Image
 
-from texturenets import api, engines, image, loading, modelfile
+from texturenets import engines, image, loading
 from texturenets.cli import main
 from texturenets.cli.common import download_progress, photo_progress
-from texturenets.cli.plan import plan_of as plan
+from texturenets.cli.outputs import plan_of as plan
 from texturenets.errors import UserError
-from texturenets.generators import GeneratorSpec, build, network_files
-from texturenets.generators.encoder_decoder import SkipNoise
-from texturenets.generators.graph import GraphSpec as Graph
-from texturenets.generators.johnson import Johnson
-from texturenets.generators.residual import Residual
-from texturenets.modelfile import Header
+from texturenets.modelfiles import modelfile
+from texturenets.modelfiles.modelfile import Header
+from texturenets.networks import GeneratorSpec, build, network_files
+from texturenets.networks.encoder_decoder import SkipNoise
+from texturenets.networks.graph import GraphSpec as Graph
+from texturenets.networks.johnson import Johnson
+from texturenets.networks.residual import Residual
+from texturenets.stylize import style
 
 TINY = Residual(channels=8, blocks=1)
 GPS = {1: "N", 2: (51.0, 30.0, 0.0)}
@@ -272,7 +274,7 @@ def test_too_little_memory(
     def fail(*_: object) -> torch.Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
-    monkeypatch.setattr(api.Style, "_repaint", fail)
+    monkeypatch.setattr(style.Style, "_repaint", fail)
     photo("a.jpg", (50, 20))
     assert main(["stylize", "a.jpg", "--engine", "torch"]) == 2
     assert "--size 25" in one_line(capsys.readouterr().err)

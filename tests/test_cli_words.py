@@ -8,10 +8,10 @@ import pytest
 import tiny
 from PIL import Image
 
-from texturenets import modelfile
-from texturenets.generators import build, network_files
-from texturenets.generators.residual import Residual
-from texturenets.modelfile import Header
+from texturenets.modelfiles import modelfile
+from texturenets.modelfiles.modelfile import Header
+from texturenets.networks import build, network_files
+from texturenets.networks.residual import Residual
 
 TINY = Residual(channels=8, blocks=1)
 

@@ -23,20 +23,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from texturenets import cluster, modelfile
+from texturenets import cluster
 from texturenets.cli import main
 from texturenets.cli.batch import steps
 from texturenets.cli.common import cluster_words
-from texturenets.cluster import manifest, places, rays
+from texturenets.cluster import manifest, ray_backend, storage
 from texturenets.cluster.manifest import Job, Manifest, Outcome
-from texturenets.cluster.places import Folder, Photo
+from texturenets.cluster.storage import Folder, Photo
 from texturenets.cluster.worker import DEATHS, Ask, Journal, Task, Worker
 from texturenets.errors import UserError
-from texturenets.generators import build, network_files
-from texturenets.generators.residual import Residual
 from texturenets.image import formats
-from texturenets.modelfile import Header
-from texturenets.tiled.limits import Options
+from texturenets.modelfiles import modelfile
+from texturenets.modelfiles.modelfile import Header
+from texturenets.networks import build, network_files
+from texturenets.networks.residual import Residual
+from texturenets.stylize.memory_limits import Options
 
 TINY = Residual(channels=8, blocks=1)
 CASES: tuple[tuple[dict[str, Any], int | None, str], ...] = (
@@ -137,27 +138,29 @@ def picture(path: Path | str, size: tuple[int, int] = (24, 18), seed: int = 0) -
 def test_photos_at_a_url(memory: Any) -> None:
     for name in ("a.jpg", "x/b.JPG", "x/.c.jpg", ".h/d.jpg", "notes.txt", "out/a-s.jpg"):
         picture(f"memory://bucket/in/{name}")
-    found = places.find(["memory://bucket/in"], "memory://bucket/in/out")
+    found = storage.find(["memory://bucket/in"], "memory://bucket/in/out")
     assert [(p.name, str(p.folder)) for p in found] == [
         ("memory:///bucket/in/a.jpg", "."),
         ("memory:///bucket/in/x/b.JPG", "x"),
     ]
     assert len({p.stamp for p in found} | {""}) == 3
-    assert [p.name for p in places.find(["memory://bucket/in/*.jpg"], "out")] == ["memory:///bucket/in/a.jpg"]
-    assert len(places.find(["memory://bucket/in/notes.txt"], "out")) == 1  # named outright
+    assert [p.name for p in storage.find(["memory://bucket/in/*.jpg"], "out")] == [
+        "memory:///bucket/in/a.jpg"
+    ]
+    assert len(storage.find(["memory://bucket/in/notes.txt"], "out")) == 1  # named outright
     with pytest.raises(UserError, match="memory://bucket/none"):
-        places.find(["memory://bucket/none"], "out")
+        storage.find(["memory://bucket/none"], "out")
     with pytest.raises(UserError, match="nosuch://"):
-        places.find(["nosuch://bucket"], "out")
+        storage.find(["nosuch://bucket"], "out")
 
 
 def test_photos_in_a_folder(tmp_path: Path) -> None:
     picture(tmp_path / "in" / "x" / "a.jpg")
     picture(tmp_path / "in" / "out" / "b.jpg")
-    (photo,) = places.find([f"file://{tmp_path}/in"], str(tmp_path / "in" / "out"))
+    (photo,) = storage.find([f"file://{tmp_path}/in"], str(tmp_path / "in" / "out"))
     assert (photo.name, photo.folder) == (str(tmp_path / "in/x/a.jpg"), PurePosixPath("x"))
     picture(tmp_path / "in" / "x" / "a.jpg", (30, 20))
-    assert places.find([str(tmp_path / "in")], "memory://out")[1].stamp != photo.stamp
+    assert storage.find([str(tmp_path / "in")], "memory://out")[1].stamp != photo.stamp
 
 
 @pytest.fixture
@@ -260,24 +263,27 @@ def test_a_batch_goes_on_where_its_worker_died(here: Path, monkeypatch: pytest.M
 
 
 def test_cores_are_divided() -> None:
-    assert rays.divide([(2, 0)], None, False, 99) == (2, 1)
-    assert rays.divide([(8, 0)], 2, False, 99) == (2, 4)
-    assert rays.divide([(8, 0), (4, 0)], 3, False, 99) == (3, 4)
-    assert rays.divide([(8, 0), (8, 0)], 3, False, 99) == (3, 4)  # with 5 each the third would find no place
-    assert rays.divide([(8, 2), (4, 1)], None, True, 99) == (3, 1)
-    assert rays.divide([(8, 0)], None, False, 1) == (1, 8)
+    assert ray_backend.divide([(2, 0)], None, False, 99) == (2, 1)
+    assert ray_backend.divide([(8, 0)], 2, False, 99) == (2, 4)
+    assert ray_backend.divide([(8, 0), (4, 0)], 3, False, 99) == (3, 4)
+    assert ray_backend.divide([(8, 0), (8, 0)], 3, False, 99) == (
+        3,
+        4,
+    )  # with 5 each the third would find no place
+    assert ray_backend.divide([(8, 2), (4, 1)], None, True, 99) == (3, 1)
+    assert ray_backend.divide([(8, 0)], None, False, 1) == (1, 8)
     with pytest.raises(UserError, match="2 cores"):
-        rays.divide([(2, 0)], 3, False, 99)
+        ray_backend.divide([(2, 0)], 3, False, 99)
 
 
 def test_batches_hold_every_photo_once() -> None:
     many = [Ask(i, f"{i}", f"{i}-s", 0) for i in range(5000)]
-    found = rays.batches(many, [1000] * 5000, 2)
+    found = ray_backend.batches(many, [1000] * 5000, 2)
     assert [one for batch in found for one in batch] == many
-    assert {len(batch) for batch in found[:-1]} == {rays.MANY}
-    assert len(rays.batches(many[:48], [1000] * 48, 2)) == 24
-    assert [len(b) for b in rays.batches(many, [rays.HEAVY // 2] * 5000, 2)] == [2] * 2500
-    assert len(rays.batches(many[:3], [rays.HEAVY * 2] * 3, 1)) == 3
+    assert {len(batch) for batch in found[:-1]} == {ray_backend.MANY}
+    assert len(ray_backend.batches(many[:48], [1000] * 48, 2)) == 24
+    assert [len(b) for b in ray_backend.batches(many, [ray_backend.HEAVY // 2] * 5000, 2)] == [2] * 2500
+    assert len(ray_backend.batches(many[:3], [ray_backend.HEAVY * 2] * 3, 1)) == 3
 
 
 def test_an_address_may_follow() -> None:
@@ -312,7 +318,7 @@ class InProcess:
         return [(2, 0)]
 
     def run(
-        self, task: Task, batches: Sequence[rays.Batch], workers: int, *, gpu: bool, **_: Any
+        self, task: Task, batches: Sequence[ray_backend.Batch], workers: int, *, gpu: bool, **_: Any
     ) -> Iterator[dict[int, Outcome] | str]:
         assert workers * (task.threads or 0) == 2
         assert not gpu
@@ -324,8 +330,8 @@ class InProcess:
 
 @pytest.fixture
 def no_ray(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(rays, "check_installed", lambda: None)
-    monkeypatch.setattr(rays, "Cluster", InProcess)
+    monkeypatch.setattr(ray_backend, "check_installed", lambda: None)
+    monkeypatch.setattr(ray_backend, "Cluster", InProcess)
     InProcess.runs = 0
     return here
 
@@ -489,7 +495,7 @@ def test_without_ray_the_extra_is_named(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     picture(here / "a.jpg")
-    monkeypatch.setattr(rays, "find_spec", lambda _: None)
+    monkeypatch.setattr(ray_backend, "find_spec", lambda _: None)
     assert main(["stylize", "a.jpg", "-o", "out/", "--cluster"]) == 2
     assert "[cluster]'" in capsys.readouterr().err
 
@@ -499,9 +505,9 @@ def test_an_address_where_nothing_answers() -> None:
         port = server.getsockname()[1]
     for address in (f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}"):
         with pytest.raises(UserError, match="nothing answers there"):
-            rays.Cluster(address, 1).__enter__()
+            ray_backend.Cluster(address, 1).__enter__()
     with pytest.raises(UserError, match="no address"):
-        rays.Cluster("head", 1).__enter__()
+        ray_backend.Cluster("head", 1).__enter__()
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
 
 

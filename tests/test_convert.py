@@ -13,12 +13,12 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
-from texturenets.conversion import Converted, convert, detect
+from texturenets.converters import Converted, convert, detect
 from texturenets.errors import UserError
-from texturenets.generators import build, network_files
-from texturenets.generators.graph import GraphSpec as Graph
-from texturenets.generators.johnson import Johnson
-from texturenets.generators.network_files import spec_of
+from texturenets.networks import build, network_files
+from texturenets.networks.graph import GraphSpec as Graph
+from texturenets.networks.johnson import Johnson
+from texturenets.networks.network_files import spec_of
 
 TRANSFORMER = Johnson(
     channels=4, blocks=2, padding="reflect", upsampling="nearest", decoder_norm=True, exit_kernel=9

@@ -11,14 +11,15 @@ import published
 import pytest
 import torch
 
-from texturenets import modelfile, noise
-from texturenets.conversion import convert
-from texturenets.conversion.published import TEXTURE_NETS_V1
+from texturenets import noise
+from texturenets.converters import convert
+from texturenets.converters.published import TEXTURE_NETS_V1
 from texturenets.errors import UserError
-from texturenets.generators import build, network_files
-from texturenets.generators.johnson import Johnson
-from texturenets.generators.network_files import spec_of
-from texturenets.generators.pyramid import Pyramid
+from texturenets.modelfiles import modelfile
+from texturenets.networks import build, network_files
+from texturenets.networks.johnson import Johnson
+from texturenets.networks.network_files import spec_of
+from texturenets.networks.pyramid import Pyramid
 
 MEAN = torch.tensor([103.939, 116.779, 123.68], dtype=torch.float64)[:, None, None]  # blue, green, red
 RANGE = 1e-4  # of the picture's range, 0 to 1

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from texturenets.training import cuda_graph
-from texturenets.training.cuda_graph import WARM_UP, CudaGraphStep
-from texturenets.training.microbatch import Microbatch
+from texturenets.train import cuda_graph
+from texturenets.train.cuda_graph import WARM_UP, CudaGraphStep
+from texturenets.train.microbatch import Microbatch
 
 
 class _Stream:

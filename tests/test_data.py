@@ -17,8 +17,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from texturenets import data
 from texturenets.errors import UserError
+from texturenets.train import data
 
 
 def plain(path: Path, colour: tuple[int, int, int], size: tuple[int, int] = (12, 10)) -> Path:

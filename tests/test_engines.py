@@ -19,24 +19,24 @@ import torch.nn.functional as F
 from networks import FROM_NOISE, NOISY, REST, SPECS, TINY, network
 from torch import Tensor, nn
 
-from texturenets import devices, engines, loading, noise
-from texturenets.engines import cache, openvino_engine
+from texturenets import engines, loading, noise
+from texturenets.engines import cache, devices, openvino_engine
 from texturenets.engines.executor import GraphNetwork
 from texturenets.engines.onnx_engine import ONNXEngine
 from texturenets.engines.openvino_engine import OpenVINOEngine
 from texturenets.engines.primitives import InstanceNorm
 from texturenets.engines.torch_engine import GRAPHS, TorchEngine
 from texturenets.errors import UserError
-from texturenets.generators import GeneratorSpec, make_spec, network_files
-from texturenets.generators.custom import Custom
-from texturenets.generators.graph import GraphSpec
-from texturenets.generators.johnson import Johnson
-from texturenets.generators.pyramid import Pyramid
-from texturenets.generators.residual import Residual
-from texturenets.generators.trace import trace
 from texturenets.graph import Graph, IOSpec
 from texturenets.graph.onnx import to_onnx
-from texturenets.modelfile import Header
+from texturenets.modelfiles.modelfile import Header
+from texturenets.networks import GeneratorSpec, make_spec, network_files
+from texturenets.networks.custom import Custom
+from texturenets.networks.graph import GraphSpec
+from texturenets.networks.johnson import Johnson
+from texturenets.networks.pyramid import Pyramid
+from texturenets.networks.residual import Residual
+from texturenets.networks.trace import trace
 from texturenets.noise import NoiseInput
 
 

@@ -11,14 +11,15 @@ import pytest
 import tiny
 import torch
 
-from texturenets import evaluation, loading, measures, textures
+from texturenets import evaluation, loading, textures
 from texturenets.errors import UserError
-from texturenets.generators.multiscale import Multiscale
-from texturenets.generators.residual import Residual
+from texturenets.evaluation import measures
 from texturenets.losses import build
-from texturenets.modelfile import Header
-from texturenets.training import recipes
-from texturenets.training.configuration import StyleConfig, TextureConfig, from_dict, to_dict
+from texturenets.modelfiles.modelfile import Header
+from texturenets.networks.multiscale import Multiscale
+from texturenets.networks.residual import Residual
+from texturenets.train import recipes
+from texturenets.train.configuration import StyleConfig, TextureConfig, from_dict, to_dict
 
 
 @pytest.fixture(scope="module")

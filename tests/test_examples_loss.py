@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 import texturenets as tn
-from texturenets import descriptors, losses
+from texturenets import losses, perceptual
 from texturenets.losses import Features, Loss, Settings, Targets
-from texturenets.training.style_task import StyleTask
-from texturenets.training.trainer import Trainer
+from texturenets.train.style_task import StyleTask
+from texturenets.train.trainer import Trainer
 
 
 class ColorLoss(Loss):
@@ -122,7 +122,7 @@ def test_all_losses_look_at_features_that_are_computed_once(monkeypatch: pytest.
             passes.append((x.shape[2], tuple(layers)))
             return {layer: x if tap is None else tap(layer, x) for layer in layers}
 
-    monkeypatch.setitem(descriptors.LAYERS, "t", ("a", "b"))
+    monkeypatch.setitem(perceptual.LAYERS, "t", ("a", "b"))
     settings = tiny.settings(
         ("t:a", "t:b"), content_layers=("t:b",), diversity_weight=1.0, diversity_layer="t:b", pyramid_loss=2
     )

@@ -18,11 +18,11 @@ from texturenets.cli import main
 from texturenets.engines import openvino_engine
 from texturenets.engines.executor import GraphNetwork
 from texturenets.errors import UserError
-from texturenets.generators import GeneratorSpec, build, custom, network_files
-from texturenets.generators.custom import Custom
-from texturenets.generators.graph import GraphSpec as Graph
-from texturenets.generators.residual import Residual
-from texturenets.modelfile import Header
+from texturenets.modelfiles.modelfile import Header
+from texturenets.networks import GeneratorSpec, build, custom, network_files
+from texturenets.networks.custom import Custom
+from texturenets.networks.graph import GraphSpec as Graph
+from texturenets.networks.residual import Residual
 
 TINY = Residual(channels=8, blocks=1)
 TEXTURE = Graph(

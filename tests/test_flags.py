@@ -14,19 +14,19 @@ import tiny
 import torch
 from PIL import Image
 
-from texturenets import data, modelfile
 from texturenets.cli import app
 from texturenets.errors import UserError
-from texturenets.generators import make_spec, network_files
-from texturenets.generators.custom import Custom
-from texturenets.generators.network_files import spec_of
-from texturenets.generators.pyramid import Pyramid
-from texturenets.generators.reference import REFERENCE
 from texturenets.losses.total_variation import reference_variation
-from texturenets.training import recipes
-from texturenets.training.configuration import StyleConfig, TaskConfig, TextureConfig
-from texturenets.training.trainer_config import TrainerConfig
-from texturenets.weights import finding
+from texturenets.modelfiles import modelfile
+from texturenets.networks import make_spec, network_files
+from texturenets.networks.custom import Custom
+from texturenets.networks.network_files import spec_of
+from texturenets.networks.pyramid import Pyramid
+from texturenets.networks.reference import REFERENCE
+from texturenets.perceptual.weights import finding
+from texturenets.train import data, recipes
+from texturenets.train.configuration import StyleConfig, TaskConfig, TextureConfig
+from texturenets.train.trainer_config import TrainerConfig
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "flags.md"
 
@@ -779,7 +779,7 @@ def test_preset_is_where_the_flags_start_from(trained: Run) -> None:
 def test_resume_goes_on_and_refuses_another_run(studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = studio.run(steps=3)
     stopped = studio.root / "stopped.safetensors"
-    from texturenets.training.trainer import Trainer
+    from texturenets.train.trainer import Trainer
 
     save = Trainer.save
 
@@ -923,7 +923,7 @@ def cached(studio: tiny.Studio, out: Path, **flags: Any) -> dict[str, Any]:
     """`texturenets cache`, which has to succeed: {info and shapes of what was written}."""
     import h5py
 
-    from texturenets.training.cache import read_info
+    from texturenets.train.feature_cache import read_info
 
     settings = {"content": studio.photos, "weights": [str(studio.weights)], **tiny.BASE, **flags}
     status, output, error = tiny.call("cache", "-o", str(out), "--quiet", *tiny.words(settings))

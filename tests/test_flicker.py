@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from texturenets.generators import network_files
-from texturenets.generators.residual import Residual
+from texturenets.networks import network_files
+from texturenets.networks.residual import Residual
 
 pytest.importorskip("av", reason="the extra `video` is not installed")
 pytest.importorskip("cv2", reason="the extra `video` is not installed")
@@ -22,9 +22,9 @@ import itertools
 import tinyfilm
 
 from texturenets.cli import main
-from texturenets.generators import build
-from texturenets.modelfile import Header
-from texturenets.video.flicker import flicker, moved, visible
+from texturenets.evaluation.flicker import flicker, moved, visible
+from texturenets.modelfiles.modelfile import Header
+from texturenets.networks import build
 
 
 def texture(size: tuple[int, int], seed: int = 0) -> np.ndarray:

@@ -19,18 +19,18 @@ from torch import Tensor, nn
 from texturenets import noise
 from texturenets.engines.primitives import Padding
 from texturenets.errors import UserError
-from texturenets.generators import SPECS, GeneratorSpec, build, from_dict, make_spec, to_dict
-from texturenets.generators.arithmetic import flops
-from texturenets.generators.custom import Custom
-from texturenets.generators.encoder_decoder import Skip, SkipNoise, SkipUnpool
-from texturenets.generators.fully_connected import FullyConnected
-from texturenets.generators.graph import GraphSpec as Graph
-from texturenets.generators.johnson import Johnson
-from texturenets.generators.multiscale import Multiscale
-from texturenets.generators.pyramid import Pyramid, Pyramid2
-from texturenets.generators.reference import REFERENCE
-from texturenets.generators.residual import Residual
-from texturenets.generators.spec import Normalization
+from texturenets.networks import SPECS, GeneratorSpec, build, from_dict, make_spec, to_dict
+from texturenets.networks.custom import Custom
+from texturenets.networks.encoder_decoder import Skip, SkipNoise, SkipUnpool
+from texturenets.networks.fully_connected import FullyConnected
+from texturenets.networks.graph import GraphSpec as Graph
+from texturenets.networks.johnson import Johnson
+from texturenets.networks.multiscale import Multiscale
+from texturenets.networks.operation_count import flops
+from texturenets.networks.pyramid import Pyramid, Pyramid2
+from texturenets.networks.reference import REFERENCE
+from texturenets.networks.residual import Residual
+from texturenets.networks.spec import Normalization
 
 TINY: dict[str, GeneratorSpec] = {
     "residual": Residual(channels=32, blocks=1),
@@ -528,7 +528,7 @@ def test_a_network_of_an_installed_package(tmp_path: Path, monkeypatch: pytest.M
     info = tmp_path / "nets_r_us-1.2.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: nets-r-us\nVersion: 1.2\n")
-    (info / "entry_points.txt").write_text("[texturenets.generators]\ntilenet = nets_r_us:make\n")
+    (info / "entry_points.txt").write_text("[texturenets.networks]\ntilenet = nets_r_us:make\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     spec = make_spec("tilenet", ["k=5"])
     assert spec == Custom(target="tilenet", options=("k=5",), source="nets-r-us 1.2")

@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from texturenets import noise
 from texturenets.engines.executor import GraphNetwork
 from texturenets.errors import UserError
-from texturenets.generators import build
-from texturenets.generators.graph import GraphSpec as Graph
 from texturenets.graph import Node, line, parse, shapes
+from texturenets.networks import build
+from texturenets.networks.graph import GraphSpec as Graph
 from texturenets.noise import NoiseInput
 
 

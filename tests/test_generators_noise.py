@@ -11,13 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from texturenets import noise
-from texturenets.generators import build
-from texturenets.generators.encoder_decoder import Skip, SkipNoise
-from texturenets.generators.fully_connected import FullyConnected
-from texturenets.generators.multiscale import Multiscale
-from texturenets.generators.pyramid import Pyramid, Pyramid2
-from texturenets.generators.reference import REFERENCE
-from texturenets.generators.residual import Residual
+from texturenets.networks import build
+from texturenets.networks.encoder_decoder import Skip, SkipNoise
+from texturenets.networks.fully_connected import FullyConnected
+from texturenets.networks.multiscale import Multiscale
+from texturenets.networks.pyramid import Pyramid, Pyramid2
+from texturenets.networks.reference import REFERENCE
+from texturenets.networks.residual import Residual
 
 
 def parameters(network: nn.Module) -> Iterator[Tensor]:

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from texturenets import noise
 from texturenets.engines.executor import GraphNetwork
 from texturenets.errors import UserError
-from texturenets.generators import build
-from texturenets.generators.residual import Residual
-from texturenets.generators.trace import trace
-from texturenets.generators.trace_code import trace_code
 from texturenets.graph import OPERATIONS, ConversionError, Graph, NamedInput
+from texturenets.networks import build
+from texturenets.networks.residual import Residual
+from texturenets.networks.trace import trace
+from texturenets.networks.trace_code import trace_code
 
 
 def same(net: nn.Module, side: int = 32, atol: float = 1e-5) -> Graph:

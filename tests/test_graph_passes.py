@@ -13,17 +13,18 @@ from networks import SPECS, network
 from onnx import helper
 from torch import Tensor, nn
 
-from texturenets import kernels, noise
+from texturenets import noise
+from texturenets.engines import kernels
 from texturenets.engines.executor import GraphNetwork
 from texturenets.engines.onnx_engine import ONNXEngine
 from texturenets.engines.openvino_engine import OpenVINOEngine
 from texturenets.engines.torch_engine import TorchEngine, executed
-from texturenets.generators import GeneratorSpec, build, layers
-from texturenets.generators.pyramid import Pyramid
-from texturenets.generators.trace import trace
 from texturenets.graph import Graph
 from texturenets.graph.onnx import to_onnx
 from texturenets.graph.passes import CARD, PROCESSOR, few_channel_conv, few_input_conv, optimize
+from texturenets.networks import GeneratorSpec, build, layers
+from texturenets.networks.pyramid import Pyramid
+from texturenets.networks.trace import trace
 
 
 class Doubling(nn.Module):

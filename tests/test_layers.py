@@ -12,7 +12,7 @@ from torch import nn
 
 from texturenets.engines import primitives
 from texturenets.engines.primitives import Padding
-from texturenets.generators import layers
+from texturenets.networks import layers
 
 NUMPY_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap", "zero": "constant"}
 

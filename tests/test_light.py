@@ -23,10 +23,10 @@ from test_bare import PROGRAM
 from webservice import opened, photo
 
 from texturenets import textures
-from texturenets.generators import build, network_files
-from texturenets.generators.multiscale import Multiscale
-from texturenets.generators.residual import Residual
-from texturenets.modelfile import Header
+from texturenets.modelfiles.modelfile import Header
+from texturenets.networks import build, network_files
+from texturenets.networks.multiscale import Multiscale
+from texturenets.networks.residual import Residual
 
 tinyfilm = pytest.importorskip("tinyfilm", exc_type=ImportError)
 
@@ -150,7 +150,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def environment(here: Path) -> dict[str, str]:
     """Of processes without PyTorch."""
-    found = os.pathsep.join([str(here / "start"), str(Path(__file__).parents[1])])
+    found = os.pathsep.join([str(here / "start"), str(Path(__file__).parents[1] / "src")])
     return {**os.environ, "PYTHONPATH": found, "GLIBC_TUNABLES": "glibc.malloc.hugetlb=0"}
 
 

@@ -8,8 +8,7 @@ import tiny
 import torch
 from torch import Tensor, nn
 
-from texturenets import descriptors
-from texturenets.descriptors import Tap
+from texturenets import perceptual
 from texturenets.losses import Objective, Scaling
 from texturenets.losses.checkerboard import checkerboard
 from texturenets.losses.content import content_distance
@@ -19,6 +18,7 @@ from texturenets.losses.objective import shrink
 from texturenets.losses.style import StyleLoss, style_distance
 from texturenets.losses.temporal_consistency import temporal_consistency
 from texturenets.losses.total_variation import total_variation
+from texturenets.perceptual import Tap
 
 
 class Toy(nn.Module):
@@ -43,7 +43,7 @@ def lua_gram(f: np.ndarray) -> np.ndarray:
 @pytest.fixture(autouse=True)
 def toy_layers(monkeypatch: pytest.MonkeyPatch) -> None:
     """The toy's layers are known by name."""
-    monkeypatch.setitem(descriptors.LAYERS, "t", ("a", "b"))
+    monkeypatch.setitem(perceptual.LAYERS, "t", ("a", "b"))
 
 
 def objective(*styles: Tensor, **settings: object) -> Objective:

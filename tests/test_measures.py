@@ -10,7 +10,8 @@ import tiny
 import torch
 from torch import Tensor
 
-from texturenets import descriptors, measures
+from texturenets import perceptual
+from texturenets.evaluation import measures
 from texturenets.losses import Objective
 
 
@@ -22,7 +23,7 @@ class Toy(torch.nn.Module):
         return {k: tap(k, every[k]) if tap else every[k] for k in layers or every}
 
 
-TOY = cast(descriptors.Descriptors, Toy())
+TOY = cast(perceptual.Descriptors, Toy())
 LAYERS = ("t:a", "u:b")
 SETTINGS = tiny.settings(LAYERS)
 
@@ -30,8 +31,8 @@ SETTINGS = tiny.settings(LAYERS)
 @pytest.fixture(autouse=True)
 def toy_layers(monkeypatch: pytest.MonkeyPatch) -> None:
     """The toy's layers are known by name."""
-    monkeypatch.setitem(descriptors.LAYERS, "t", ("a",))
-    monkeypatch.setitem(descriptors.LAYERS, "u", ("b",))
+    monkeypatch.setitem(perceptual.LAYERS, "t", ("a",))
+    monkeypatch.setitem(perceptual.LAYERS, "u", ("b",))
 
 
 def gram(picture: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -19,8 +19,8 @@ import tiny
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from texturenets import modelfile
 from texturenets.errors import install
+from texturenets.modelfiles import modelfile
 
 
 @pytest.fixture(scope="module")

@@ -19,14 +19,15 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from texturenets import conversion, modelfile
+from texturenets import converters
 from texturenets.engines.executor import GraphNetwork
 from texturenets.errors import UserError
-from texturenets.generators import build, make_spec, network_files, to_dict
-from texturenets.generators.custom import Custom
-from texturenets.generators.pyramid import Pyramid
-from texturenets.generators.residual import Residual
-from texturenets.generators.trace import trace
+from texturenets.modelfiles import modelfile
+from texturenets.networks import build, make_spec, network_files, to_dict
+from texturenets.networks.custom import Custom
+from texturenets.networks.pyramid import Pyramid
+from texturenets.networks.residual import Residual
+from texturenets.networks.trace import trace
 
 SPEC = Residual(channels=8, blocks=1, padding="zero")
 
@@ -120,13 +121,13 @@ def test_a_file_of_the_first_format_is_refused_and_converted(
         UserError, match=f"{path} has model format 1, .*: texturenets convert {path} -o new-{path.name}$"
     ):
         network_files.load(path)
-    made = conversion.convert(path, name="again")
+    made = converters.convert(path, name="again")
     made.save(tmp_path / "new.safetensors")
     loaded, found = network_files.load(tmp_path / "new.safetensors")
     assert (found.name, network_files.spec_of(found), found.licence) == ("again", SPEC, "CC0-1.0")
     assert all(torch.equal(value, before[name]) for name, value in loaded.state_dict().items())
     with pytest.raises(UserError, match="is a model of texturenets already"):
-        conversion.convert(tmp_path / "new.safetensors")
+        converters.convert(tmp_path / "new.safetensors")
 
 
 def test_code_of_ones_own_of_the_first_format_is_run_if_asked(tmp_path: Path) -> None:
@@ -138,8 +139,8 @@ def test_code_of_ones_own_of_the_first_format_is_run_if_asked(tmp_path: Path) ->
     )
     rewrite(path, format=1, graph=None)
     with pytest.raises(UserError, match="not run unasked"):
-        conversion.convert(path)
-    assert conversion.convert(path, generator=f"{file}:Mine").header.custom
+        converters.convert(path)
+    assert converters.convert(path, generator=f"{file}:Mine").header.custom
 
 
 @pytest.mark.parametrize(
@@ -161,7 +162,7 @@ def test_a_hostile_header_of_the_first_format_is_refused(
 ) -> None:
     bad = changed(rewrite(path, format=1, graph=None), *keys, value=value)
     with pytest.raises(UserError, match="damaged model header") as caught:
-        conversion.convert(bad)
+        converters.convert(bad)
     assert str(bad) in str(caught.value)
 
 
@@ -174,7 +175,7 @@ def test_a_damaged_weight_of_the_first_format_is_refused(path: Path) -> None:
         text = json.loads(file.read(length))["__metadata__"]["texturenets"]
     save_file(tensors, path, {"texturenets": text})
     with pytest.raises(UserError, match=f"{name} is not finite"):
-        conversion.convert(path)
+        converters.convert(path)
 
 
 @pytest.mark.parametrize("kind", [torch.bfloat16, torch.float8_e4m3fn, torch.complex64])
@@ -386,7 +387,7 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(
         Path(name).write_bytes(b"half")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("texturenets.generators.network_files.save_file", full)
+    monkeypatch.setattr("texturenets.networks.network_files.save_file", full)
     for name in (path, path.with_name("new.safetensors")):
         with pytest.raises(UserError, match=f"cannot write {name}: No space left on device"):
             network_files.save(network, header(), name)

@@ -9,7 +9,8 @@ import onnxruntime
 import tiny
 
 import texturenets as tn
-from texturenets import budget, sizes
+from texturenets.image import sizes
+from texturenets.memory import budget
 
 OWN = """
 import torch

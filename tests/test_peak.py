@@ -13,14 +13,16 @@ import torch
 from onnx import helper
 from torch import nn
 
-from texturenets import budget, engines, modelfile
-from texturenets.budget import Budget
+from texturenets import engines
 from texturenets.engines import peak, torch_engine
 from texturenets.engines.torch_engine import TorchEngine
 from texturenets.errors import UserError
-from texturenets.generators import network_files
 from texturenets.graph import IOSpec
-from texturenets.tiled.pieces import Pieces
+from texturenets.memory import budget
+from texturenets.memory.budget import Budget
+from texturenets.modelfiles import modelfile
+from texturenets.networks import network_files
+from texturenets.tiled.tiled_style import Pieces
 
 
 def graph(*nodes: Any) -> Any:

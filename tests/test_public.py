@@ -19,11 +19,11 @@ import torch
 from torch import Tensor
 
 import texturenets as tn
-from texturenets import modelfile
-from texturenets.generators import network_files
 from texturenets.losses import Features, Loss, Targets
 from texturenets.losses.own import OwnLoss
-from texturenets.training import checkpoint, start
+from texturenets.modelfiles import modelfile
+from texturenets.networks import network_files
+from texturenets.train import checkpoint, start
 
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = ("squeezenet1_0:conv1", "squeezenet1_0:fire2")
@@ -52,10 +52,10 @@ def test_every_name_is_there_and_nothing_heavy_before_it_is_used() -> None:
         "import sys, texturenets as tn\n"
         "assert not {'torch', 'numpy', 'PIL'} & set(sys.modules), 'heavy'\n"
         "assert set(tn.__all__) <= set(dir(tn))\n"
-        "import texturenets.training.recipes, texturenets.training.trainer_config\n"
+        "import texturenets.train.recipes, texturenets.train.trainer_config\n"
         "assert 'torch' not in sys.modules\n"
         "for name in tn.__all__: getattr(tn, name)\n"
-        "import texturenets.conversion, texturenets.evaluation, texturenets.training.start\n"
+        "import texturenets.converters, texturenets.evaluation, texturenets.train.start\n"
         "assert callable(tn.convert) and callable(tn.evaluate) and callable(tn.train_style)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
@@ -96,11 +96,11 @@ def test_mypy_sees_the_types(tmp_path: Path) -> None:
     told = [line.split(": ", 1)[1] for line in done.stdout.splitlines() if line.startswith("mine.py")]
     revealed = [line.split('"')[1] for line in told if "Revealed" in line]
     assert [name.replace("builtins.", "") for name in revealed] == [
-        "texturenets.api.Style",
+        "texturenets.stylize.style.Style",
         "texturenets.textures.Texture",
-        "texturenets.api.Style | texturenets.textures.Texture",
-        "dict[str, texturenets.modelfile.Header]",
-        "texturenets.conversion.Converted",
+        "texturenets.stylize.style.Style | texturenets.textures.Texture",
+        "dict[str, texturenets.modelfiles.modelfile.Header]",
+        "texturenets.converters.Converted",
         "dict[str, Any]",
     ]
     errors = [line for line in told if line.startswith("error")]

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from texturenets.errors import UserError
-from texturenets.generators import SPECS, from_dict, make_spec, to_dict
-from texturenets.generators.custom import Custom, split_target
-from texturenets.generators.encoder_decoder import SkipUnpool
-from texturenets.generators.johnson import Johnson
-from texturenets.generators.reference import REFERENCE
+from texturenets.networks import SPECS, from_dict, make_spec, to_dict
+from texturenets.networks.custom import Custom, split_target
+from texturenets.networks.encoder_decoder import SkipUnpool
+from texturenets.networks.johnson import Johnson
+from texturenets.networks.reference import REFERENCE
 
 UNLIKE_DEFAULTS: dict[str, list[str]] = {
     "graph": ["nodes=photo,conv 0 out=3 kernel=1"],

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from texturenets import image, loading, stroke
+from texturenets import image, loading
 from texturenets.errors import UserError
-from texturenets.generators import build, network_files
-from texturenets.generators.residual import Residual
 from texturenets.image import blend
-from texturenets.modelfile import Header
+from texturenets.modelfiles.modelfile import Header
+from texturenets.networks import build, network_files
+from texturenets.networks.residual import Residual
+from texturenets.stylize import stroke
 
 TINY = Residual(channels=8, blocks=1)
 

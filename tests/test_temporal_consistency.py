@@ -9,7 +9,7 @@ import pytest
 import tiny
 import torch
 
-from texturenets.training import temporal_consistency as temporal
+from texturenets.train import temporal_consistency as temporal
 
 
 @pytest.fixture(scope="module")

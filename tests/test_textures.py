@@ -14,23 +14,25 @@ from PIL import Image
 from torch import Tensor
 
 import texturenets
-from texturenets import api, loading, modelfile, noise, textures
+from texturenets import loading, noise, textures
 from texturenets.engines.onnx_engine import ONNXEngine
 from texturenets.engines.openvino_engine import OpenVINOEngine
 from texturenets.engines.torch_engine import TorchEngine
 from texturenets.errors import UserError
-from texturenets.generators import GeneratorSpec, build, network_files
-from texturenets.generators.encoder_decoder import Skip
-from texturenets.generators.fully_connected import FullyConnected
-from texturenets.generators.graph import GraphSpec as Graph
-from texturenets.generators.johnson import Johnson
-from texturenets.generators.multiscale import Multiscale
-from texturenets.generators.pyramid import Pyramid
-from texturenets.generators.residual import Residual
-from texturenets.generators.trace import trace
 from texturenets.graph.onnx import to_onnx
 from texturenets.graph.periodic import wraps_around
-from texturenets.modelfile import Header
+from texturenets.modelfiles import modelfile
+from texturenets.modelfiles.modelfile import Header
+from texturenets.networks import GeneratorSpec, build, network_files
+from texturenets.networks.encoder_decoder import Skip
+from texturenets.networks.fully_connected import FullyConnected
+from texturenets.networks.graph import GraphSpec as Graph
+from texturenets.networks.johnson import Johnson
+from texturenets.networks.multiscale import Multiscale
+from texturenets.networks.pyramid import Pyramid
+from texturenets.networks.residual import Residual
+from texturenets.networks.trace import trace
+from texturenets.stylize import style as api
 from texturenets.textures import Texture
 
 TINY = Multiscale(channels=(4, 4, 3), noise_depth=2)

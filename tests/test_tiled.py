@@ -14,19 +14,20 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from texturenets import engines, modelfile, noise
+from texturenets import engines, noise
 from texturenets.errors import UserError
-from texturenets.generators import build
-from texturenets.generators.encoder_decoder import Skip, SkipUnpool
-from texturenets.generators.graph import GraphSpec
-from texturenets.generators.johnson import Johnson
-from texturenets.generators.multiscale import Multiscale
-from texturenets.generators.pyramid import Pyramid, Pyramid2
-from texturenets.generators.residual import Residual
-from texturenets.generators.trace import trace
 from texturenets.graph import Graph, parse
 from texturenets.graph.passes import PROCESSOR
 from texturenets.image.blend import blend
+from texturenets.modelfiles import modelfile
+from texturenets.networks import build
+from texturenets.networks.encoder_decoder import Skip, SkipUnpool
+from texturenets.networks.graph import GraphSpec
+from texturenets.networks.johnson import Johnson
+from texturenets.networks.multiscale import Multiscale
+from texturenets.networks.pyramid import Pyramid, Pyramid2
+from texturenets.networks.residual import Residual
+from texturenets.networks.trace import trace
 from texturenets.tiled import plan as planning
 from texturenets.tiled.network import TiledNetwork, refined
 from texturenets.tiled.plan import Network
@@ -388,7 +389,8 @@ def test_upright(orientation: int, tmp_path: Path) -> None:
 
 
 def test_padded_and_resized_pieces_are_those_of_the_whole() -> None:
-    from texturenets import image, sizes
+    from texturenets import image
+    from texturenets.image import sizes
 
     x = picture(37, 53)
     padded, box = sizes.pad_to_multiple(x, 16, 64)

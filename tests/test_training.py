@@ -26,20 +26,20 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
-from texturenets import data, modelfile
 from texturenets.cli import train, training_progress
 from texturenets.errors import UserError
-from texturenets.generators import network_files
 from texturenets.losses import Objective
-from texturenets.training import cache, callbacks, checkpoint, setup
-from texturenets.training import trainer as trainer_module
-from texturenets.training.configuration import StyleConfig
-from texturenets.training.processes import check_processes
-from texturenets.training.records import Record
-from texturenets.training.schedule import learning_rate
-from texturenets.training.style_task import StyleTask
-from texturenets.training.trainer import Trainer
-from texturenets.training.trainer_config import TrainerConfig
+from texturenets.modelfiles import modelfile
+from texturenets.networks import network_files
+from texturenets.train import callbacks, checkpoint, data, feature_cache, setup
+from texturenets.train import trainer as trainer_module
+from texturenets.train.configuration import StyleConfig
+from texturenets.train.processes import check_processes
+from texturenets.train.records import Record
+from texturenets.train.schedule import learning_rate
+from texturenets.train.style_task import StyleTask
+from texturenets.train.trainer import Trainer
+from texturenets.train.trainer_config import TrainerConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -476,14 +476,14 @@ def test_stored_features_give_the_losses_of_computed_ones(
     flags = {"content": cached(studio, precision=precision), "precision": precision, "save_every": 1}
     stored = studio.run(**flags)
     assert stored.status == 0, stored.error
-    read = cache.CachedCrops.__getitem__
+    read = feature_cache.CachedCrops.__getitem__
 
-    def without(self: cache.CachedCrops, step: int) -> data.Batch:
+    def without(self: feature_cache.CachedCrops, step: int) -> data.Batch:
         batch = read(self, step)
         assert batch.content is not None
         return data.Batch(batch.step, batch.photos, batch.unreadable)
 
-    monkeypatch.setattr(cache.CachedCrops, "__getitem__", without)
+    monkeypatch.setattr(feature_cache.CachedCrops, "__getitem__", without)
     computed = studio.run(**flags)
     for a, b in zip(stored.records, computed.records, strict=True):
         if "losses" in a:

@@ -13,11 +13,11 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
-from texturenets import data, loading
-from texturenets.generators import network_files
+from texturenets import loading
 from texturenets.losses import Objective
-from texturenets.training import checkpoint
-from texturenets.training.trainer import Trainer
+from texturenets.networks import network_files
+from texturenets.train import checkpoint, data
+from texturenets.train.trainer import Trainer
 
 
 @pytest.fixture(scope="module")

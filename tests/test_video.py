@@ -12,18 +12,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from texturenets.generators import network_files
-from texturenets.generators.residual import Residual
+from texturenets.networks import network_files
+from texturenets.networks.residual import Residual
 
 av = pytest.importorskip("av", reason="the extra `video` is not installed")
 
 import tinyfilm  # noqa: E402  needs PyAV
 
-from texturenets import api, loading, modelfile, video  # noqa: E402
+from texturenets import loading, video  # noqa: E402
 from texturenets.cli import film as cli_film  # noqa: E402
 from texturenets.cli import main  # noqa: E402
-from texturenets.generators import build  # noqa: E402
-from texturenets.modelfile import Header  # noqa: E402
+from texturenets.modelfiles import modelfile  # noqa: E402
+from texturenets.modelfiles.modelfile import Header  # noqa: E402
+from texturenets.networks import build  # noqa: E402
+from texturenets.stylize import style as api  # noqa: E402
 from texturenets.video.films import Film  # noqa: E402
 from texturenets.video.frame import Fit  # noqa: E402
 from texturenets.video.numbered import in_order  # noqa: E402
@@ -487,7 +489,7 @@ def test_a_film_becomes_a_moving_picture(here: Path) -> None:
 def test_a_moving_picture_too_long_for_memory(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from texturenets import budget
+    from texturenets.memory import budget
 
     tinyfilm.film(here / "clip.mp4")
     monkeypatch.setattr(budget.Budget, "left", lambda _: 10 * 32 * 48 - 1)

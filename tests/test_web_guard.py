@@ -16,11 +16,11 @@ from fastapi.testclient import TestClient
 from webservice import client, model, photo
 
 from texturenets.errors import UserError
-from texturenets.web import signin
-from texturenets.web.guard import Guard
-from texturenets.web.observe import Metrics, Observer
-from texturenets.web.outside import Quiet
-from texturenets.web.settings import Limits, Settings, size_in_bytes, token_from
+from texturenets.server import signin
+from texturenets.server.csp import Quiet
+from texturenets.server.guard import Guard
+from texturenets.server.metrics import Metrics, Observer
+from texturenets.server.settings import Limits, Settings, size_in_bytes, token_from
 
 TOKEN = "correct-horse"
 

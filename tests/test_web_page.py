@@ -15,13 +15,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from texturenets import api, image, noise, sizes, textures
+from texturenets import image, noise, textures
 from texturenets.errors import UserError
-from texturenets.generators import network_files
-from texturenets.generators.residual import Residual
+from texturenets.export import onnxruntime_web, static_page
 from texturenets.graph import IOSpec
+from texturenets.image import sizes
+from texturenets.networks import network_files
+from texturenets.networks.residual import Residual
 from texturenets.noise import NoiseInput
-from texturenets.web import runtime, staticpage
+from texturenets.stylize import style as api
 
 TESTS = Path(__file__).parent
 
@@ -32,7 +34,7 @@ def ask(tmp_path_factory: pytest.TempPathFactory) -> Any:
     if shutil.which("node") is None:
         pytest.skip("node is not here, which runs the page's arithmetic without a browser")
     folder = tmp_path_factory.mktemp("node")
-    shutil.copy(staticpage.PAGE / "core.js", folder / "core.mjs")
+    shutil.copy(static_page.PAGE / "core.js", folder / "core.mjs")
 
     def call(*tasks: dict[str, Any]) -> list[Any]:
         (folder / "given.json").write_text(json.dumps(tasks))
@@ -128,7 +130,7 @@ def package(folder: Path) -> Path:
     """A package with the names of ONNX Runtime Web's files."""
     path = folder / "package.tgz"
     with tarfile.open(path, "w:gz") as archive:
-        for name in (*runtime.WASM, *runtime.WEBGPU):
+        for name in (*onnxruntime_web.WASM, *onnxruntime_web.WEBGPU):
             member = tarfile.TarInfo(f"package/dist/{name}")
             member.size = len(name)
             archive.addfile(member, io.BytesIO(name.encode()))
@@ -139,8 +141,8 @@ def test_the_folder_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     pytest.importorskip("onnx")
     import hashlib
 
-    from texturenets.generators import build
-    from texturenets.modelfile import Header
+    from texturenets.modelfiles.modelfile import Header
+    from texturenets.networks import build
 
     spec = Residual(channels=8, blocks=1)
     model = tmp_path / "tiny.safetensors"
@@ -149,10 +151,10 @@ def test_the_folder_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     )
     tgz = package(tmp_path)
     with pytest.raises(UserError, match="hash"):
-        staticpage.write([model], tmp_path / "page", tgz)
+        static_page.write([model], tmp_path / "page", tgz)
     assert not (tmp_path / "page").exists()
-    monkeypatch.setattr(runtime, "SHA256", hashlib.sha256(tgz.read_bytes()).hexdigest())
-    index = staticpage.write([model], tmp_path / "page", tgz)
+    monkeypatch.setattr(onnxruntime_web, "SHA256", hashlib.sha256(tgz.read_bytes()).hexdigest())
+    index = static_page.write([model], tmp_path / "page", tgz)
     page = index.parent
     (shown,) = json.loads((page / "models.json").read_text())
     assert (shown["name"], shown["kind"]) == ("tiny", "style")
@@ -165,4 +167,4 @@ def test_the_folder_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         text = (page / name).read_text()
         assert not re.search(r"https?://", text), name  # nothing from elsewhere
     with pytest.raises(UserError, match="two models"):
-        staticpage.write([model, model], tmp_path / "page", tgz)
+        static_page.write([model, model], tmp_path / "page", tgz)

@@ -16,8 +16,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from texturenets import modelfile
 from texturenets.cli import main
+from texturenets.modelfiles import modelfile
 from texturenets.readers import LAYERS, shapes
 
 # Random weights are enough to see a flag at work; the networks end where the tests' layers do.

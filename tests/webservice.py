@@ -13,12 +13,12 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from tiny import BASE, Studio, words
 
-from texturenets.generators import GeneratorSpec, build, network_files
-from texturenets.generators.multiscale import Multiscale
-from texturenets.generators.residual import Residual
-from texturenets.modelfile import Header
-from texturenets.web.app import create
-from texturenets.web.settings import Limits, Settings
+from texturenets.modelfiles.modelfile import Header
+from texturenets.networks import GeneratorSpec, build, network_files
+from texturenets.networks.multiscale import Multiscale
+from texturenets.networks.residual import Residual
+from texturenets.server.app import create
+from texturenets.server.settings import Limits, Settings
 
 TINY = Residual(channels=8, blocks=1)
 GRAIN = Multiscale(channels=(4, 4, 3), noise_depth=2)
