@@ -1,6 +1,7 @@
 """Networks that other programs published, as ours: `convert` reads a file, `Converted.save` writes the model.
 
-Nothing in a file is run: every format has a reader that builds arrays and plain records and nothing else.
+Nothing in a file is run: every format has a reader that builds arrays and plain records and nothing else. A module a
+format, in `CONVERTERS`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import dataclasses
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 import torch
 from torch import nn
@@ -21,20 +22,25 @@ from texturenets.converters.published import Published
 from texturenets.errors import UserError, unknown
 from texturenets.modelfiles.modelfile import Header
 from texturenets.networks import GeneratorSpec, build, network_files
-from texturenets.readers import leveldb
-from texturenets.readers import tensorflow as checkpoints
-from texturenets.readers import torch7 as torch7_file
 
-__all__ = ["Converted", "Format", "convert", "detect"]
+__all__ = ["CONVERTERS", "Converted", "Converter", "convert", "detect"]
 
-Format = Literal["torch7", "pytorch", "tensorflow", "onnx", "texturenets"]
 
-TITLES: Final[dict[str, str]] = {
-    "torch7": "Torch7",
-    "pytorch": "PyTorch",
-    "tensorflow": "TensorFlow",
-    "onnx": "ONNX",
-}
+class Converter(Protocol):
+    """A module that reads what one kind of program published."""
+
+    TITLE: str
+    """The format, as people call it."""
+
+    def matches(self, path: Path) -> Path | None:
+        """The file or folder to read where `path` is of this format, by its content; else None. Raises UserError."""
+
+    def read(self, path: Path) -> Published:
+        """The network. Raises UserError, or one of `readers.DAMAGE`, for a file that is damaged or holds none."""
+
+
+CONVERTERS: Final[tuple[Converter, ...]] = (tensorflow, torch7, onnx, pytorch)
+"""Asked in this order."""
 
 
 @dataclass(frozen=True)
@@ -62,92 +68,51 @@ class Converted:
         network_files.save(self.network, self.header, path, self.precision)
 
 
-def detect(path: Path) -> tuple[Format, Path]:  # noqa: PLR0911 (one a kind of file)
-    """The format of a file by its content, and the file or folder to read: a checkpoint of TensorFlow may be
+def detect(path: Path) -> tuple[Converter, Path]:
+    """The converter of a file by its content, and the file or folder to read: a checkpoint of TensorFlow may be
     named without its endings.
 
     Raises UserError for what is none that can be converted.
     """
-    if path.is_dir():
-        return "tensorflow", _folder(path)
-    checkpoint = _checkpoint(path)
-    if checkpoint is not None:
-        return "tensorflow", checkpoint
     try:
-        with path.open("rb") as stream:
-            head = stream.read(64)
-        table = leveldb.matches(path)
+        for one in CONVERTERS:
+            if (source := one.matches(path)) is not None:
+                return one, source
     except FileNotFoundError:
         raise UserError(f"no such file: {path}") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
-    if table:
-        return "tensorflow", path
-    if torch7_file.matches(head):
-        return "torch7", path
-    # The first field of an ONNX model is its version, a number; that of a Caffe model has a length.
-    if head[:1] == b"\x08" or path.suffix == ".onnx":
-        return "onnx", path
     kind = readers.recognise(path)
     if kind is None:
-        raise UserError(f"{path}: no published network that is known ({', '.join(TITLES.values())})")
-    said = readers.metadata(path).get("texturenets") if kind == "safetensors" else None
-    if said is not None:
-        if format1.matches(said):
-            return "texturenets", path
+        titles = ", ".join(one.TITLE for one in CONVERTERS)
+        raise UserError(f"{path}: no published network that is known ({titles})")
+    if kind == "safetensors":  # with a header of ours
         raise UserError(f"{path} is a model of texturenets already")
-    if kind not in ("torch", "safetensors"):
-        raise UserError(
-            f"{path} is a {readers.TITLES[kind]} file: weights of a descriptor network (--weights), "
-            "no network that draws"
-        )
-    return "pytorch", path
-
-
-def _folder(path: Path) -> Path:
-    if (path / checkpoints.MANIFEST).is_file():
-        return path
-    indices = sorted(path.glob(f"*{checkpoints.INDEX}"))
-    if len(indices) == 1:
-        return indices[0]
     raise UserError(
-        f"{path} is a folder without {checkpoints.MANIFEST}, as published raw variables have it"
-        + (": name one of its checkpoints" if indices else "")
+        f"{path} is a {readers.TITLES[kind]} file: weights of a descriptor network (--weights), "
+        "no network that draws"
     )
 
 
-def _checkpoint(path: Path) -> Path | None:
-    """The `.index` of a checkpoint of version 2 that `path` names, in whole or in part."""
-    name = path.name.removesuffix(checkpoints.DATA).removesuffix(checkpoints.INDEX)
-    index = path.with_name(name + checkpoints.INDEX)
-    return index if index.is_file() and (path.name != name or not path.exists()) else None
-
-
 def _read(path: Path, colours_in: str | None, colours_out: str | None) -> Published:
-    kind, source = detect(path)
+    converter, source = detect(path)
     for name in (colours_in, colours_out):
-        if name is not None and kind != "onnx":
-            raise UserError(f"--colors {name}: a {TITLES[kind]} file needs none, its colours are known")
+        if name is not None and converter is not onnx:
+            raise UserError(f"--colors {name}: a {converter.TITLE} file needs none, its colours are known")
         if name is not None and name not in COLOURS:
             raise unknown("order of colours", name, COLOURS)
     try:
-        match kind:
-            case "torch7":
-                return torch7.read(source)
-            case "pytorch":
-                return pytorch.read(source)
-            case "tensorflow":
-                return tensorflow.read(source)
-            case _:
-                before = COLOURS[colours_in] if colours_in else None
-                after = COLOURS[colours_out] if colours_out else None
-                return onnx.read(source, before, after)
+        if converter is onnx:
+            before = COLOURS[colours_in] if colours_in else None
+            after = COLOURS[colours_out] if colours_out else None
+            return onnx.read(source, before, after)
+        return converter.read(source)
     except UserError as error:
         text = str(error)
         raise UserError(text if text.startswith(str(path)) else f"{path}: {readers.plain(text)}") from None
     except (*readers.DAMAGE, OSError) as error:
         reason = readers.plain(str(error)) or type(error).__name__
-        raise UserError(f"{path}: damaged or no {TITLES[kind]} file ({reason})") from None
+        raise UserError(f"{path}: damaged or no {converter.TITLE} file ({reason})") from None
 
 
 def convert(
@@ -171,7 +136,7 @@ def convert(
     UserError, with the file's name, for what is no such network or damaged.
     """
     path = Path(path)
-    if detect(path)[0] == "texturenets":
+    if format1.matches(path):
         network, said, half = format1.read(path, generator)
         changed: dict[str, Any] = {"name": name, "source": source, "licence": licence}
         said = dataclasses.replace(said, **{key: value for key, value in changed.items() if value})

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 
+from texturenets import readers
 from texturenets.errors import UserError
 from texturenets.modelfiles import modelfile
 from texturenets.modelfiles.modelfile import Header
@@ -16,10 +17,12 @@ from texturenets.networks import from_dict, network_files
 FORMAT = 1
 
 
-def matches(said: str) -> bool:
-    """Whether `said`, the header's text, is that of a model of format 1."""
+def matches(path: Path) -> bool:
+    """Whether `path` is a model file of format 1."""
+    if not path.is_file() or readers.recognise(path) != "safetensors":
+        return False
     try:
-        return bool(json.loads(said)["format"] == FORMAT)
+        return bool(json.loads(readers.metadata(path).get("texturenets", "null"))["format"] == FORMAT)
     except (ValueError, KeyError, TypeError, RecursionError):
         return False
 

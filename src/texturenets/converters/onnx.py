@@ -21,6 +21,8 @@ from texturenets.errors import UserError
 from texturenets.readers import onnx
 from texturenets.readers.onnx import Model, Operation
 
+TITLE: Final = "ONNX"
+
 Array = NDArray[Any]
 
 _PADS: Final = {"constant": "zero", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
@@ -399,6 +401,15 @@ def _colours(model: Model) -> Colours | None:
             # ImageNet's mean has more red than blue.
             return BGR255 if bias[0] > bias[2] else RGB255
     return None
+
+
+def matches(path: Path) -> Path | None:
+    """`path`, where its first field is the version of an ONNX model, or its name says so."""
+    if path.is_dir():
+        return None
+    with path.open("rb") as stream:
+        # A number; the first field of a Caffe model has a length.
+        return path if stream.read(1) == b"\x08" or path.suffix == ".onnx" else None
 
 
 def read(path: Path, before: Colours | None = None, after: Colours | None = None) -> Published:

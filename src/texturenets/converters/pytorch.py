@@ -19,6 +19,8 @@ from texturenets.converters.published import PYTORCH_EXAMPLES, Published
 from texturenets.errors import UserError
 from texturenets.readers.stored import Stored
 
+TITLE: Final = "PyTorch"
+
 Array = NDArray[Any]
 
 EPS: Final = 1e-5  # torch.nn.InstanceNorm2d
@@ -83,6 +85,14 @@ def build(stored: Mapping[str, Stored]) -> Builder:
         current = relu(norm(conv(doubled, f"deconv{i}"), f"in{i + 3}"))
     conv(current, "deconv3")
     return builder
+
+
+def matches(path: Path) -> Path | None:
+    """`path`, where it is a file of PyTorch's, or of safetensors without a header of ours."""
+    kind = None if path.is_dir() else readers.recognise(path)
+    if kind == "torch" or (kind == "safetensors" and "texturenets" not in readers.metadata(path)):
+        return path
+    return None
 
 
 def read(path: Path) -> Published:

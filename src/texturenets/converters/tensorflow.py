@@ -16,7 +16,9 @@ from texturenets.converters.builder import Builder
 from texturenets.converters.colours import RGB255
 from texturenets.converters.published import LENGSTROM, LENGSTROM_RAW, Published
 from texturenets.errors import UserError
-from texturenets.readers import tensorflow
+from texturenets.readers import leveldb, tensorflow
+
+TITLE: Final = "TensorFlow"
 
 Array = NDArray[Any]
 
@@ -87,6 +89,36 @@ def build(variables: Mapping[str, Array]) -> Builder:
     current = builder.add("tanh", [conv(current, layers[-1])])
     builder.add("linear", [current], settings={"by": TANH_SCALE, "add": TANH_SHIFT})
     return builder
+
+
+def matches(path: Path) -> Path | None:
+    """The folder of raw variables, or the file of a checkpoint of which `path` is a part. Raises UserError for
+    another folder."""
+    if path.is_dir():
+        return _folder(path)
+    checkpoint = _checkpoint(path)
+    if checkpoint is not None:
+        return checkpoint
+    return path if leveldb.matches(path) else None
+
+
+def _folder(path: Path) -> Path:
+    if (path / tensorflow.MANIFEST).is_file():
+        return path
+    indices = sorted(path.glob(f"*{tensorflow.INDEX}"))
+    if len(indices) == 1:
+        return indices[0]
+    raise UserError(
+        f"{path} is a folder without {tensorflow.MANIFEST}, as published raw variables have it"
+        + (": name one of its checkpoints" if indices else "")
+    )
+
+
+def _checkpoint(path: Path) -> Path | None:
+    """The `.index` of a checkpoint of version 2 that `path` names, in whole or in part."""
+    name = path.name.removesuffix(tensorflow.DATA).removesuffix(tensorflow.INDEX)
+    index = path.with_name(name + tensorflow.INDEX)
+    return index if index.is_file() and (path.name != name or not path.exists()) else None
 
 
 def read(path: Path) -> Published:

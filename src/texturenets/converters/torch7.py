@@ -12,6 +12,8 @@ from texturenets.errors import UserError
 from texturenets.readers import torch7
 from texturenets.readers.torch7 import Record
 
+TITLE: Final = "Torch7"
+
 # The first version of texture_nets never leaves training mode, so its networks normalize with the statistics of
 # what they draw. It is known by modules that only it uses, where later ones have instance normalization.
 _FIRST: Final = frozenset({"NoiseFill", "GenNoise", "SpatialCircularPadding"})
@@ -31,6 +33,14 @@ def _found(value: Any) -> tuple[Record, dict[Any, Any]]:
             if isinstance(value.get(key), Record):
                 return value[key], options if isinstance(options, dict) else {}
     raise UserError("it holds no network of Torch7 modules")
+
+
+def matches(path: Path) -> Path | None:
+    """`path`, where its first bytes are those of a serialized Lua object."""
+    if path.is_dir():
+        return None
+    with path.open("rb") as stream:
+        return path if torch7.matches(stream.read(64)) else None
 
 
 def read(path: Path) -> Published:
