@@ -557,4 +557,4 @@ def test_ray_is_imported_by_one_module_alone() -> None:
     found = [
         path for path in Path(cluster.__file__).parents[1].rglob("*.py") if imports.search(path.read_text())
     ]
-    assert [path.name for path in found] == ["rays.py"]
+    assert [path.name for path in found] == ["ray_backend.py"]

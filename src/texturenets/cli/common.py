@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from texturenets.engines import Engine
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
-EngineName = Literal["auto", "torch", "openvino", "onnx"]
+EngineName = (
+    str  # auto, torch, or one of `texturenets.engines.BACKENDS`, which is not imported for a help text
+)
 Precision = Literal["auto", "float32", "bf16", "fp16"]
 _ADDRESS = re.compile(r"local|auto|ray://\S+|([\w.-]+|\[[\da-fA-F:]+\]):\d+")  # of a Ray cluster
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]

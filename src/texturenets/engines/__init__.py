@@ -24,12 +24,11 @@ from texturenets.modelfiles import modelfile
 if TYPE_CHECKING:
     from torch import nn
 
-ENGINES: Final = ("auto", "torch", "openvino", "onnx")
 PRECISIONS: Final = ("auto", "float32", "bf16", "fp16")
 STRIDE: Final = 2**13
 """Pixels a side of the smallest picture that a network may ask for."""
 
-__all__ = ["ENGINES", "PRECISIONS", "Engine", "IOSpec", "convert", "load"]
+__all__ = ["BACKENDS", "PRECISIONS", "Engine", "IOSpec", "convert", "load"]
 
 
 class Engine(Protocol):
@@ -86,8 +85,8 @@ def load(
     Raises UserError for unknown names, what is not installed or not to be had on this machine, and whatever is
     wrong with the file.
     """
-    if engine not in ENGINES:
-        raise unknown("engine", engine, ENGINES)
+    if engine not in (*BACKENDS, "auto", "torch"):
+        raise unknown("engine", engine, ("auto", "torch", *BACKENDS))
     if precision not in PRECISIONS:
         raise unknown("precision", precision, PRECISIONS)
     on_cpu = device == "cpu" or (device == "auto" and devices.only_cpu())
@@ -147,6 +146,26 @@ def _check_stride(path: Path, stride: int) -> None:
         )
 
 
+def _openvino(model: bytes, facts: IOSpec, precision: str, entry: Entry, threads: int | None) -> Engine:
+    from texturenets.engines.openvino_engine import OpenVINOEngine
+
+    return OpenVINOEngine(model, facts, precision, entry, threads)
+
+
+def _onnx(model: bytes, facts: IOSpec, precision: str, entry: Entry, threads: int | None) -> Engine:
+    from texturenets.engines.onnx_engine import ONNXEngine
+
+    return ONNXEngine(model, facts, precision, threads)
+
+
+BACKENDS: Final[dict[str, Callable[[bytes, IOSpec, str, Entry, int | None], Engine]]] = {
+    "openvino": _openvino,
+    "onnx": _onnx,
+}
+"""The engines that run an ONNX file: called with it, what the network takes, the precision that was asked for, the
+model's entry in the cache of compiled forms, and the number of threads."""
+
+
 def _converted(path: Path, engine: str, precision: str, threads: int | None) -> Engine:
     entry = Entry(path)
     split = engine == "openvino"  # which may compute in bf16
@@ -159,13 +178,7 @@ def _converted(path: Path, engine: str, precision: str, threads: int | None) -> 
     else:
         facts = modelfile.read_graph(path, weights=False).io_spec
         facts = replace(facts, blocks=kept[0], alive=kept[1])
-    if engine == "openvino":
-        from texturenets.engines.openvino_engine import OpenVINOEngine
-
-        return OpenVINOEngine(model, facts, precision, entry, threads)
-    from texturenets.engines.onnx_engine import ONNXEngine
-
-    return ONNXEngine(model, facts, precision, threads)
+    return BACKENDS[engine](model, facts, precision, entry, threads)
 
 
 def _numbers(kept: bytes | None) -> tuple[float, float] | None:
