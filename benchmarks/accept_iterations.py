@@ -42,7 +42,7 @@ def main() -> int:
     counts = []
     pairs = [(style, name) for name, style in itertools.product(PHOTOS, options.styles)][: options.pairs]
     for style, name in pairs:
-        settings = evaluation.Options(size=options.size, slow=1, cap=options.cap)
+        settings = evaluation.EvaluationOptions(size=options.size, slow=1, cap=options.cap)
         found = evaluation.evaluate_style(
             loading.load_style(style), painting(style), [photo(name)], settings, how
         )
@@ -53,7 +53,7 @@ def main() -> int:
     for texture in options.textures:
         model = loading.load_texture(texture)
         exemplar = shared() / "images/texture" / model.header.training["styles"][0]
-        settings = evaluation.Options(slow=2, cap=options.cap)
+        settings = evaluation.EvaluationOptions(slow=2, cap=options.cap)
         found = evaluation.evaluate_texture(model, exemplar, settings, how)
         shown = [
             f"more than {options.cap}" if count is None else count for count in found["iterations"]["each"]

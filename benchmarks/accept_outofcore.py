@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from texturenets.modelfiles import modelfile
 from texturenets.networks import build, make_spec, network_files
 from texturenets.networks.trace import trace
-from texturenets.tiled.run import Job, Plan, run
+from texturenets.tiled.run import Plan, TiledJob, run
 from texturenets.tiled.sources import InMemory
 
 TILES = ((64, 1 << 20), (256, 1 << 20), (256, 256), (512, 1024), (1024, 1024))
@@ -70,7 +70,7 @@ def in_pieces(
     photo = next(i for i, node in enumerate(graph.nodes) if node.operation == "photo")
     with tempfile.TemporaryDirectory() as folder:
         inputs = {photo: InMemory(x)}
-        job = Job(graph, size, stride, inputs, Path(folder), 1 << 33, precision=precision, tile=tile)
+        job = TiledJob(graph, size, stride, inputs, Path(folder), 1 << 33, precision=precision, tile=tile)
         start = time.perf_counter()
         run(job, keep, plan=Plan(graph, size))
         return found, time.perf_counter() - start

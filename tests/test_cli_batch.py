@@ -26,7 +26,7 @@ from texturenets.networks import build, network_files
 from texturenets.networks.residual import Residual
 from texturenets.stylize import memory_limits
 from texturenets.stylize import style as api
-from texturenets.stylize.memory_limits import Options
+from texturenets.stylize.memory_limits import StylizeOptions
 
 TINY = Residual(channels=8, blocks=0)
 
@@ -208,7 +208,7 @@ def test_a_file_more_costs_what_the_others_do(here: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(Path, "is_dir", counted(is_dir))
     monkeypatch.setattr(Path, "__hash__", counted(hashed))
-    planned(names, "out", list(modelfile.shipped().values())[:1], Options(), count=1, rate=None)
+    planned(names, "out", list(modelfile.shipped().values())[:1], StylizeOptions(), count=1, rate=None)
     assert looked < 30 * len(names)
 
 
@@ -354,7 +354,7 @@ def test_a_film_is_ended_by_sigterm(here: Path) -> None:
     tinyfilm = pytest.importorskip("tinyfilm")
     tinyfilm.film(here / "clip.mp4", tinyfilm.frames(40))
     program = (
-        "import sys, time\nfrom texturenets import api\npaint = api.Style.__call__\n"
+        "import sys, time\nfrom texturenets.stylize import style as api\npaint = api.Style.__call__\n"
         "def slowly(*words, **more):\n    print('frame', flush=True)\n"
         "    time.sleep(0.1)\n    return paint(*words, **more)\n"
         "api.Style.__call__ = slowly\nfrom texturenets.cli import main\nsys.exit(main())"

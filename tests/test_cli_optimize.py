@@ -233,7 +233,7 @@ def test_every_flag_changes_the_picture(here: Here, flags: list[str]) -> None:
 def test_ctrl_c_writes_what_there_is(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     plain, made = optimization.minimize, []
 
-    def interrupted(*arguments: Any, **options: Any) -> Iterator[optimization.Record]:
+    def interrupted(*arguments: Any, **options: Any) -> Iterator[optimization.IterationRecord]:
         for record in itertools.islice(plain(*arguments, **options), 3):
             made.append(record.picture)
             yield record
@@ -248,7 +248,7 @@ def test_ctrl_c_writes_what_there_is(here: Here, monkeypatch: pytest.MonkeyPatch
 
 
 def test_ctrl_c_before_the_start_writes_nothing(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: Any, **__: Any) -> Iterator[optimization.Record]:
+    def interrupted(*_: Any, **__: Any) -> Iterator[optimization.IterationRecord]:
         raise KeyboardInterrupt
         yield
 

@@ -28,16 +28,16 @@ from texturenets.cli import main
 from texturenets.cli.batch import steps
 from texturenets.cli.common import cluster_words
 from texturenets.cluster import manifest, ray_backend, storage
-from texturenets.cluster.manifest import Job, Manifest, Outcome
+from texturenets.cluster.manifest import Manifest, ManifestEntry, Outcome
 from texturenets.cluster.storage import Folder, Photo
-from texturenets.cluster.worker import DEATHS, Ask, Journal, Task, Worker
+from texturenets.cluster.worker import DEATHS, Ask, Journal, Worker, WorkerTask
 from texturenets.errors import UserError
 from texturenets.image import formats
 from texturenets.modelfiles import modelfile
 from texturenets.modelfiles.modelfile import Header
 from texturenets.networks import build, network_files
 from texturenets.networks.residual import Residual
-from texturenets.stylize.memory_limits import Options
+from texturenets.stylize.memory_limits import StylizeOptions
 
 TINY = Residual(channels=8, blocks=1)
 CASES: tuple[tuple[dict[str, Any], int | None, str], ...] = (
@@ -55,8 +55,8 @@ CASES: tuple[tuple[dict[str, Any], int | None, str], ...] = (
 )
 
 
-def job(result: str = "a-s.jpg", photo: str = "/in/a.jpg") -> Job:
-    return Job(Photo(photo, PurePosixPath(), "stamp", 5), result)
+def job(result: str = "a-s.jpg", photo: str = "/in/a.jpg") -> ManifestEntry:
+    return ManifestEntry(Photo(photo, PurePosixPath(), "stamp", 5), result)
 
 
 @pytest.mark.parametrize(("line", "size", "expected"), CASES)
@@ -177,10 +177,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return work
 
 
-def task(here: Path, **more: Any) -> Task:
+def task(here: Path, **more: Any) -> WorkerTask:
     model = here.parent / "zoo/s.safetensors"
-    options: dict[str, Any] = {"engine": "torch", "options": Options(), "path": str(model)} | more
-    return Task("s", model=model.read_bytes(), steps=steps, run="run", **options)
+    options: dict[str, Any] = {"engine": "torch", "options": StylizeOptions(), "path": str(model)} | more
+    return WorkerTask("s", model=model.read_bytes(), steps=steps, run="run", **options)
 
 
 def asks(folder: Path, names: Sequence[str]) -> list[Ask]:
@@ -210,7 +210,7 @@ def test_a_batch_at_urls(here: Path, memory: Any) -> None:
     memory.pipe_file("/b/c.jpg", data[:300])
     (here / "a.jpg").write_bytes(data)
     batch = [Ask(i, f"memory://b/{n}.jpg", f"memory://b/out/{n}-s.png", 0) for i, n in enumerate("acd")]
-    outcomes = Worker(task(here, options=Options(size=40))).paint(batch)
+    outcomes = Worker(task(here, options=StylizeOptions(size=40))).paint(batch)
     assert main(["stylize", "a.jpg", "-o", "p.png", "--engine", "torch", "--size", "40"]) == 0
     assert memory.cat_file("/b/out/a-s.png") == (here / "p.png").read_bytes()
     assert outcomes[0] == Outcome((here / "p.png").stat().st_size)
@@ -318,7 +318,7 @@ class InProcess:
         return [(2, 0)]
 
     def run(
-        self, task: Task, batches: Sequence[ray_backend.Batch], workers: int, *, gpu: bool, **_: Any
+        self, task: WorkerTask, batches: Sequence[ray_backend.Batch], workers: int, *, gpu: bool, **_: Any
     ) -> Iterator[dict[int, Outcome] | str]:
         assert workers * (task.threads or 0) == 2
         assert not gpu

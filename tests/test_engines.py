@@ -38,6 +38,7 @@ from texturenets.networks.pyramid import Pyramid
 from texturenets.networks.residual import Residual
 from texturenets.networks.trace import trace
 from texturenets.noise import NoiseInput
+from texturenets.stylize import style as api
 
 
 def save(path: Path, spec: GeneratorSpec = TINY, kind: Any = "style") -> Path:
@@ -182,14 +183,16 @@ def test_auto_runs_by_pytorch_what_has_no_graph(tmp_path: Path) -> None:
     spec = make_spec(f"{file}:Sorted")
     path = tmp_path / "a.safetensors"
     network_files.save(Sorted(), Header(name="a", kind="style", generator=spec), path)
-    assert engines.load(path, device="cpu", generator=f"{file}:Sorted").name == "torch"
+    style = loading.load(path, "cpu", generator=f"{file}:Sorted")
+    assert isinstance(style, api.Style)
+    assert style.engine.name == "torch"
     reason = (
         r"a\.safetensors cannot be taken into a graph: the step 'sort' at Sorted; --engine torch runs it$"
     )
     with pytest.raises(UserError, match=reason):
         engines.load(path, "openvino")
     with pytest.raises(UserError, match="not run unasked"):
-        engines.load(path, device="cpu")
+        loading.load(path, "cpu")
 
 
 def test_a_network_of_ones_own_runs_without_its_code(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def model(tmp_path: Path) -> Path:
     return path
 
 
-def whole_photo(photo: large_files.Photo) -> torch.Tensor:
+def whole_photo(photo: large_files.LargePhoto) -> torch.Tensor:
     return torch.from_numpy(photo.rgb.read((0, photo.size[0])))
 
 
@@ -60,7 +60,7 @@ def test_read_like_the_whole_picture(tmp_path: Path, monkeypatch: pytest.MonkeyP
     Image.fromarray(pixels()).save(tmp_path / "photo.tif", compression="tiff_adobe_deflate")
     for name, longer in (("turned.jpg", None), ("turned.jpg", 40), ("photo.tif", 200), ("grey.png", None),
                          ("clear.png", None), ("clear.png", 45)):  # fmt: skip
-        photo = large_files.Photo(tmp_path / name, longer=longer)
+        photo = large_files.LargePhoto(tmp_path / name, longer=longer)
         photo.decode(tmp_path)
         wanted = image.read(tmp_path / name, longer=longer)
         assert photo.size == wanted.size
@@ -80,7 +80,7 @@ def test_sixteen_bits_are_kept(tmp_path: Path) -> None:
 
     values = (np.arange(60 * 50 * 3).reshape(60, 50, 3) * 7).astype(np.uint16)
     pyvips.Image.new_from_array(values, interpretation="rgb16").write_to_file(str(tmp_path / "deep.tif"))
-    photo = large_files.Photo(tmp_path / "deep.tif")
+    photo = large_files.LargePhoto(tmp_path / "deep.tif")
     photo.decode(tmp_path)
     np.testing.assert_allclose(whole_photo(photo)[0].permute(1, 2, 0), values / 65535, atol=1e-6)
 
@@ -90,12 +90,12 @@ def test_damage_is_told(tmp_path: Path) -> None:
     Image.fromarray(pixels(400, 300)).save(buffer, "JPEG", quality=95)
     (tmp_path / "cut.jpg").write_bytes(buffer.getvalue()[:5000])
     with pytest.raises(UserError, match=r"cut.jpg is damaged or cut short"):
-        large_files.Photo(tmp_path / "cut.jpg").decode(tmp_path)
+        large_files.LargePhoto(tmp_path / "cut.jpg").decode(tmp_path)
     (tmp_path / "text.jpg").write_text("no picture")
     with pytest.raises(UserError, match=r"text.jpg is not a picture"):
-        large_files.Photo(tmp_path / "text.jpg")
+        large_files.LargePhoto(tmp_path / "text.jpg")
     with pytest.raises(UserError, match="no such file"):
-        large_files.Photo(tmp_path / "gone.jpg")
+        large_files.LargePhoto(tmp_path / "gone.jpg")
 
 
 # ---- Writing -----------------------------------------------------------------------------------------
@@ -130,7 +130,7 @@ def test_bigtiff_from_four_gigabytes_on(tmp_path: Path, monkeypatch: pytest.Monk
             writer.write(pixels(20, 31))
         starts.append((tmp_path / "out.tif").read_bytes()[:4])
     assert starts == [b"II*\0", b"II+\0"]  # version 42, and 43 of BigTIFF
-    photo = large_files.Photo(tmp_path / "out.tif")
+    photo = large_files.LargePhoto(tmp_path / "out.tif")
     photo.decode(tmp_path)
     assert (whole_photo(photo)[0].permute(1, 2, 0) * 255).round().byte().numpy().tolist() == pixels(
         20, 31

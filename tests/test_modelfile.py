@@ -204,7 +204,7 @@ def test_a_constant_that_is_no_number_is_not_written(tmp_path: Path) -> None:
 
 def test_the_graph_and_its_weights_are_read_without_torch(network: torch.nn.Module, path: Path) -> None:
     program = (
-        "import sys; sys.modules['torch'] = None; from texturenets import modelfile; "
+        "import sys; sys.modules['torch'] = None; from texturenets.modelfiles import modelfile; "
         f"g = modelfile.read_graph({str(path)!r}); print(len(g.weights), g.io_spec.stride, g.io_spec.least)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -36,7 +36,7 @@ class Quadratic:
         }
 
 
-def minimize(problem: Any, start: Tensor, **options: Any) -> list[optimization.Record]:
+def minimize(problem: Any, start: Tensor, **options: Any) -> list[optimization.IterationRecord]:
     return list(optimization.minimize(cast(Objective, problem), start, **options))
 
 

@@ -30,11 +30,11 @@ from texturenets.networks.residual import Residual
 from texturenets.networks.trace import trace
 from texturenets.tiled import plan as planning
 from texturenets.tiled.network import TiledNetwork, refined
-from texturenets.tiled.plan import Network
+from texturenets.tiled.plan import PlannedNetwork
 from texturenets.tiled.rows import Interval, merge, wrapped
-from texturenets.tiled.run import Job, _Run, run
+from texturenets.tiled.run import TiledJob, _Run, run
 from texturenets.tiled.sources import InMemory, OnDisk, Padded, Resized, Source
-from texturenets.tiled.spool import FeatureMap, OverflowedError, Picture, choose_folder
+from texturenets.tiled.spool import FeatureMap, OverflowedError, SpooledImage, choose_folder
 
 SMALL = {
     "residual": Residual(channels=8, blocks=2),
@@ -153,7 +153,7 @@ def tiled(
 
     size = (x.shape[2], x.shape[3])
     engine = engine or engine_of("onnx")
-    run(Job(graph, size, inputs, folder, 1 << 30, engine, rows=rows, exact=exact), keep)
+    run(TiledJob(graph, size, inputs, folder, 1 << 30, engine, rows=rows, exact=exact), keep)
     return torch.from_numpy(found)
 
 
@@ -285,9 +285,9 @@ def test_other_peoples_layers(tmp_path: Path) -> None:
 # ---- Planning ----------------------------------------------------------------------------------------
 
 
-def plan_of(network: nn.Module, size: tuple[int, int]) -> tuple[Network, list[planning.Pass]]:
+def plan_of(network: nn.Module, size: tuple[int, int]) -> tuple[PlannedNetwork, list[planning.Pass]]:
     """The network and its passes over a picture."""
-    made = Network(trace(network).nodes, size)
+    made = PlannedNetwork(trace(network).nodes, size)
     return made, planning.passes(made)
 
 
@@ -295,7 +295,7 @@ def test_more_memory_makes_larger_strips_and_none_is_refused(tmp_path: Path) -> 
     graph, engine = trace(network_of("johnson")), engine_of("onnx")
 
     def rows(memory: int) -> int:
-        work = _Run(Job(graph, (4096, 4096), {}, tmp_path, memory, engine), "float16")
+        work = _Run(TiledJob(graph, (4096, 4096), {}, tmp_path, memory, engine), "float16")
         rows = work._rows(work.passes[3])
         assert work._needed(work.passes[3], rows) <= memory
         return rows
@@ -332,7 +332,7 @@ def test_rows() -> None:
 
 def test_a_spool_gives_back_what_was_written(tmp_path: Path) -> None:
     values = np.arange(7 * 9 * 2).reshape(7, 9, 2).astype("uint16")
-    stored = Picture(tmp_path, 2, (7, 9), "uint16")
+    stored = SpooledImage(tmp_path, 2, (7, 9), "uint16")
     stored.write((0, 4), values[:4])
     stored.write((4, 7), values[4:])
     assert (stored.read((2, 6), (3, 8)) == values[2:6, 3:8]).all()
@@ -381,7 +381,7 @@ def test_upright(orientation: int, tmp_path: Path) -> None:
     stored.save(tmp_path / "p.png", exif=exif)
     upright = ImageOps.exif_transpose(Image.open(tmp_path / "p.png"))
     wanted = torch.from_numpy(np.array(upright)).permute(2, 0, 1)[None] / 255
-    spool = Picture(tmp_path, 3, (6, 9), "uint8")
+    spool = SpooledImage(tmp_path, 3, (6, 9), "uint8")
     spool.write((0, 6), np.array(stored))
     seen = OnDisk(spool, orientation)
     assert seen.size == (wanted.shape[2], wanted.shape[3])

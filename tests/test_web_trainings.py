@@ -19,7 +19,7 @@ pytest.importorskip("fcntl", reason="locks as Unix has them")
 
 from texturenets.errors import UserError
 from texturenets.server import trainings as module
-from texturenets.server.training_files import Job
+from texturenets.server.training_files import TrainingJob
 from texturenets.server.training_records import Records
 from texturenets.server.trainings import FullError, Trainings
 
@@ -199,7 +199,7 @@ def test_a_full_disk_stops_nothing_for_good(
     write, full = trainings.files.write, threading.Event()
     full.set()
 
-    def writing(job: Job) -> Job:
+    def writing(job: TrainingJob) -> TrainingJob:
         if full.is_set():
             raise UserError("cannot write job.json: No space left on device")
         return write(job)

@@ -15,7 +15,7 @@ from typing import IO, Final
 
 from texturenets._version import __version__
 from texturenets.errors import UserError
-from texturenets.files import aside
+from texturenets.files import temporary_sibling
 
 Progress = Callable[[int, int], None]
 """Called with (bytes done, bytes in all; 0 where the server does not say)."""
@@ -63,7 +63,7 @@ def beside(path: Path) -> Iterator[Path]:
     """
     folder = path.parent
     try:
-        with aside(path) as part:
+        with temporary_sibling(path) as part:
             yield part
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):

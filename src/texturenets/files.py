@@ -25,7 +25,7 @@ def _prefix(path: Path) -> str:
 
 
 @contextmanager
-def aside(path: Path) -> Iterator[Path]:
+def temporary_sibling(path: Path) -> Iterator[Path]:
     """A new empty file beside `path` to write to, with its parent folders; it goes at the end unless moved.
 
     Raises OSError.
@@ -71,13 +71,13 @@ def publish(part: Path, path: Path) -> None:
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A file beside `path` to write to; it takes the name `path` when the block ends well, else it goes.
 
     Parent folders are made. Raises UserError, with the reason, where the disk does not let it be written.
     """
     try:
-        with aside(path) as part:
+        with temporary_sibling(path) as part:
             yield part
             publish(part, path)
     except FileExistsError:
@@ -87,7 +87,7 @@ def whole(path: Path) -> Iterator[Path]:
         raise UserError(f"cannot write {path}: {reason or type(error).__name__}") from error
 
 
-def sweep(path: Path) -> None:
+def remove_stale(path: Path) -> None:
     """Remove what writers of `path` that were killed have left beside it; of a folder, in it.
 
     What somebody is writing at this moment stays.
@@ -95,11 +95,11 @@ def sweep(path: Path) -> None:
     if path.is_dir():
         _remove(left for left in path.iterdir() if left.name.startswith("."))
     else:
-        sweep_all([path])
+        remove_all_stale([path])
 
 
-def sweep_all(paths: Iterable[Path]) -> None:
-    """`sweep` for many files, each folder looked through once."""
+def remove_all_stale(paths: Iterable[Path]) -> None:
+    """`remove_stale` for many files, each folder looked through once."""
     prefixes: dict[Path, set[str]] = {}
     for path in paths:
         prefixes.setdefault(path.parent, set()).add(_prefix(path))

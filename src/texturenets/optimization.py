@@ -35,7 +35,7 @@ SMALLEST = 16  # pixels of a side at the coarsest scale; below it hardly a layer
 
 
 @dataclass
-class Record:
+class IterationRecord:
     """The state after one iteration; iteration 0 is the start.
 
     `picture` (1, 3, H, W), RGB in [0, 1]; `losses` are those of it, weighted, by the names of `Objective`.
@@ -137,7 +137,7 @@ def minimize(
     *,
     steps: int,
     line_search: LineSearch = "strong_wolfe",
-) -> Iterator[Record]:
+) -> Iterator[IterationRecord]:
     """L-BFGS on the pixels of `start` (1, 3, H, W), RGB in [0, 1]; yields the start and every iteration.
 
     `targets`: what `objective.targets` gave for the photo, of the same size. "strong_wolfe" searches along each
@@ -149,9 +149,11 @@ def minimize(
     begun = time.perf_counter()
     problem = _Problem(objective, targets, start)
 
-    def record(iteration: int) -> Record:
+    def record(iteration: int) -> IterationRecord:
         at = problem.at
-        return Record(iteration, at.losses, at.picture, problem.evaluations, time.perf_counter() - begun)
+        return IterationRecord(
+            iteration, at.losses, at.picture, problem.evaluations, time.perf_counter() - begun
+        )
 
     yield record(0)
     optimizer, fresh = _lbfgs(problem.free, line_search), True
@@ -225,7 +227,7 @@ def synthesize(
     scales: int = 1,
     steps: int = 500,
     line_search: LineSearch = "strong_wolfe",
-) -> Iterator[Record]:
+) -> Iterator[IterationRecord]:
     """A picture of `size` (H, W) with the styles' statistics and, with `photo`, its content, coarse to fine.
 
     Pictures are (1, 3, h, w), RGB in [0, 1]. `start` is resized to the coarsest scale; every further scale starts
@@ -255,7 +257,7 @@ def _coarse_to_fine(
     sizes: Sequence[tuple[int, int]],
     steps: int,
     line_search: LineSearch,
-) -> Iterator[Record]:
+) -> Iterator[IterationRecord]:
     iteration, evaluations, seconds = 0, 0, 0.0
     for index, here in enumerate(sizes):
         scale = len(sizes) - 1 - index

@@ -17,23 +17,23 @@ from texturenets.cli.outputs import Job, folder_of, plan_of, several
 from texturenets.cli.report import Report
 from texturenets.cli.tiled import follow
 from texturenets.errors import UserError
-from texturenets.files import sweep_all
+from texturenets.files import remove_all_stale
 
 if TYPE_CHECKING:
     from texturenets import image
-    from texturenets.stylize.memory_limits import Options
+    from texturenets.stylize.memory_limits import StylizeOptions
     from texturenets.stylize.style import Style
 
 
 @dataclass(frozen=True)
-class Work:
+class StyleWork:
     """What is to be done in the style `model`: films, and photos with what is asked for by result."""
 
     model: Path
-    films: Sequence[film.Job]
+    films: Sequence[film.FilmJob]
     photos: Sequence[Job]
-    asked: Mapping[Path, Options]
-    options: Options
+    asked: Mapping[Path, StylizeOptions]
+    options: StylizeOptions
 
     @property
     def results(self) -> list[Path]:
@@ -42,7 +42,7 @@ class Work:
             job[1] for job in self.photos
         ]
 
-    def without(self, results: Collection[Path]) -> Work:
+    def without(self, results: Collection[Path]) -> StyleWork:
         """The rest of it."""
         films = [job for job in self.films if job.result not in results]
         return replace(self, films=films, photos=[job for job in self.photos if job[1] not in results])
@@ -52,7 +52,7 @@ class Work:
 class Plan:
     """Everything that is to be done, a style after the other; `folder`: where a contact sheet goes."""
 
-    works: Sequence[Work]
+    works: Sequence[StyleWork]
     folder: Path
 
 
@@ -60,7 +60,7 @@ def planned(
     photos: Sequence[str],
     output: str | None,
     models: Sequence[Path],
-    options: Options,
+    options: StylizeOptions,
     *,
     count: int,
     rate: float | None,
@@ -93,11 +93,11 @@ def planned(
             )
         )
         stills = [job for job in jobs if job[0] not in films]
-        moving = [one] if one else [film.Job((path,), result) for path, result in jobs if path in films]
+        moving = [one] if one else [film.FilmJob((path,), result) for path, result in jobs if path in films]
         asked = {
             result: replace(options, seed=options.seed + i % count) for i, (_, result) in enumerate(stills)
         }
-        works.append(Work(model, moving, stills, asked, options))
+        works.append(StyleWork(model, moving, stills, asked, options))
     if one is not None:
         return Plan(works, Path(one.result).parent)
     folder = folder_of(found, output, len(models))
@@ -122,7 +122,7 @@ def carry_out(
     results = [result for work in plan.works for result in work.results]
     note_quality(plan.works[0].options.quality, [*results, *_patterns(plan)])
     there = {result for result in results if skip_existing and result.exists()}
-    sweep_all(results)  # what runs that were killed have left
+    remove_all_stale(results)  # what runs that were killed have left
     report = Report(sum(len(work.films) + len(work.photos) for work in plan.works), quiet)
     engines: set[str] = set()
     notes: dict[str, list[Path]] = {}
@@ -162,7 +162,7 @@ def _tell(notes: Mapping[str, Sequence[Path]]) -> None:
 
 
 def _paint(
-    work: Work, todo: Sequence[Job], painter: Style | None, report: Report, notes: dict[str, list[Path]]
+    work: StyleWork, todo: Sequence[Job], painter: Style | None, report: Report, notes: dict[str, list[Path]]
 ) -> None:
     """The photos of a style; what is not to do is there. `notes` takes what is lost of them."""
     if painter is None:
@@ -200,7 +200,7 @@ def _paint(
 
 
 def steps(
-    painter: Style, asked: Mapping[Path, Options], note: Callable[[Path, str], None] = lambda *_: None
+    painter: Style, asked: Mapping[Path, StylizeOptions], note: Callable[[Path, str], None] = lambda *_: None
 ) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
     """Reading, repainting and writing a photo, for `overlapped`; one too large for memory is all repainting.
 

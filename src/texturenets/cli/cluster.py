@@ -20,13 +20,13 @@ from texturenets.cli.batch import steps
 from texturenets.cli.common import complain
 from texturenets.cli.outputs import names, several
 from texturenets.cluster import manifest, ray_backend, storage
-from texturenets.cluster.manifest import Job, Outcome
-from texturenets.cluster.worker import Ask, Task
+from texturenets.cluster.manifest import ManifestEntry, Outcome
+from texturenets.cluster.worker import Ask, WorkerTask
 from texturenets.errors import UserError
-from texturenets.files import sweep_all
+from texturenets.files import remove_all_stale
 
 if TYPE_CHECKING:
-    from texturenets.stylize.memory_limits import Options
+    from texturenets.stylize.memory_limits import StylizeOptions
 
 NAMED = 20  # failed photos that the summary names
 
@@ -36,7 +36,7 @@ class Run:
     """What is asked for, by the names of the flags; `model` is the model file."""
 
     model: Path
-    options: Options
+    options: StylizeOptions
     count: int
     device: str
     engine: str
@@ -70,7 +70,7 @@ def run(
     made = _made(asked, model)
     sizes = folder.sizes()
     found = manifest.sort(jobs, manifest.read(folder, list(sizes)), sizes, made, skip_existing=skip_existing)
-    told = Report(folder, len(jobs), quiet)
+    told = ClusterReport(folder, len(jobs), quiet)
     with told.interruptible(), told.bar(len(found.todo), "cluster"):
         for job in found.there:
             told.result(told.name(job), there=True)
@@ -96,7 +96,7 @@ def _folder(output: str | None) -> storage.Folder:
     return folder
 
 
-def plan(asked: Run, photos: Sequence[str], folder: storage.Folder) -> list[Job]:
+def plan(asked: Run, photos: Sequence[str], folder: storage.Folder) -> list[ManifestEntry]:
     """What the photos become, as the plain run names it. Raises UserError where a result would overwrite a photo."""
     found = storage.find(photos, folder.name)
     inside = names([(photo.folder, PurePosixPath(photo.name)) for photo in found], asked.model.stem)
@@ -111,7 +111,10 @@ def plan(asked: Run, photos: Sequence[str], folder: storage.Folder) -> list[Job]
                 f"--output {folder.name}: {name} would be overwritten, which is among the photos: give another folder"
             )
     seed = asked.options.seed
-    return [Job(found[i // asked.count], result, seed + i % asked.count) for i, result in enumerate(results)]
+    return [
+        ManifestEntry(found[i // asked.count], result, seed + i % asked.count)
+        for i, result in enumerate(results)
+    ]
 
 
 def _made(asked: Run, model: bytes) -> str:
@@ -122,9 +125,9 @@ def _made(asked: Run, model: bytes) -> str:
 
 def _paint(
     asked: Run,
-    todo: Sequence[Job],
+    todo: Sequence[ManifestEntry],
     folder: storage.Folder,
-    told: Report,
+    told: ClusterReport,
     *,
     model: bytes,
     made: str,
@@ -136,7 +139,9 @@ def _paint(
     asks = [Ask(i, job.photo.name, folder.at(job.result), job.seed) for i, job in enumerate(todo)]
     results = [] if folder.remote else [Path(ask.result) for ask in asks]
     with ExitStack() as stack:
-        stack.callback(sweep_all, results)  # when workers have ended: what those that were killed have left
+        stack.callback(
+            remove_all_stale, results
+        )  # when workers have ended: what those that were killed have left
         stack.callback(shutil.rmtree, Path(tempfile.gettempdir(), f"texturenets-{name}"), ignore_errors=True)
         cluster = stack.enter_context(ray_backend.Cluster(address, len(todo)))
         machines = cluster.machines()
@@ -145,7 +150,7 @@ def _paint(
         portions = ray_backend.batches(asks, [job.photo.bytes for job in todo], number)
         number, threads = ray_backend.divide(machines, workers, gpu, len(portions))
         largest = max(cards if gpu else cpus for cpus, cards in machines)
-        task = Task(
+        task = WorkerTask(
             asked.model.stem,
             str(asked.model.resolve()),
             model,
@@ -162,7 +167,7 @@ def _paint(
             share=(1 if gpu else threads) / largest,
         )
         lines = stack.enter_context(closing(manifest.Manifest(folder)))
-        sweep_all(results)
+        remove_all_stale(results)
         facts = asdict(asked.options) | {"engine": asked.engine, "precision": asked.precision}
         lines.head(made, style=asked.model.stem, options=facts, photos=len(todo), workers=number)
         for row in cluster.run(task, portions, number, gpu=gpu, waiting=told.waiting):
@@ -184,7 +189,7 @@ def _gpu(asked: Run, machines: Sequence[tuple[int, int]]) -> bool:
     return cards and asked.device in ("auto", "cuda") and asked.engine in ("auto", "torch")
 
 
-class Report(report.Report):
+class ClusterReport(report.Report):
     """What the user sees: a bar, results on standard output, complaints, a summary."""
 
     def __init__(self, folder: storage.Folder, total: int, quiet: bool) -> None:
@@ -203,13 +208,13 @@ class Report(report.Report):
         if not self.quiet:
             print(f"engine: {name}; workers: {workers}, threads of each: {threads}", file=sys.stderr)
 
-    def outcome(self, job: Job, outcome: Outcome) -> None:
+    def outcome(self, job: ManifestEntry, outcome: Outcome) -> None:
         """What became of a photo."""
         if outcome.reason:
             self.failure(job.photo.name, outcome.reason)
         else:
             self.result(self.name(job))
 
-    def name(self, job: Job) -> str:
+    def name(self, job: ManifestEntry) -> str:
         """Of a result, as it is printed."""
         return f"{self.folder.name.rstrip('/')}/{job.result}"

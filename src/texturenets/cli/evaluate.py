@@ -77,7 +77,7 @@ def evaluate(
         Do not say what is being done.
     """
     from texturenets import image, loading
-    from texturenets.evaluation import Options, evaluate_films, evaluate_style, evaluate_texture
+    from texturenets.evaluation import EvaluationOptions, evaluate_films, evaluate_style, evaluate_texture
     from texturenets.textures import Texture
 
     how = TrainerConfig(**given(trainer, TrainerConfig))
@@ -85,7 +85,7 @@ def evaluate(
     loaded = loading.load(model, how.device, engine=engine, generator=generator)
     is_texture = isinstance(loaded, Texture)
     side = size if size is not None else 256 if is_texture else 512
-    options = Options(samples=samples, seed=seed, size=side, slow=slow, cap=cap)
+    options = EvaluationOptions(samples=samples, seed=seed, size=side, slow=slow, cap=cap)
     films = film or []
 
     def progress(text: str) -> None:

@@ -14,19 +14,19 @@ from texturenets.cli.common import complain, photo_progress
 from texturenets.cli.report import Report, Sparingly
 from texturenets.cli.tiled import follow
 from texturenets.errors import UserError
-from texturenets.files import sweep, sweep_all, whole
+from texturenets.files import atomic_write, remove_all_stale, remove_stale
 
 if TYPE_CHECKING:
-    from texturenets.stylize.memory_limits import Options
+    from texturenets.stylize.memory_limits import StylizeOptions
     from texturenets.stylize.style import Style
-    from texturenets.video.frame import Sink, Source
+    from texturenets.video.frame import FrameSource, Sink
 
 RATE = 24
 """Frames a second of a film that is made of pictures, unless said otherwise: the cinema's."""
 
 
 @dataclass(frozen=True)
-class Job:
+class FilmJob:
     """A film to make: of a film, or of pictures, to a file or to numbered frames (a pattern)."""
 
     sources: tuple[Path, ...]
@@ -48,7 +48,7 @@ def among(found: Sequence[Path], output: str | None) -> set[Path]:
 
 def whole_output(
     found: Sequence[Path], films: Collection[Path], output: str | None, *, ordered: bool, rate: float | None
-) -> Job | None:
+) -> FilmJob | None:
     """The one film that `output` names: pictures that become one, or one that becomes numbered frames.
 
     None where every file becomes one of its own. `ordered`: the pictures are those of a folder or pattern, to be
@@ -63,14 +63,14 @@ def whole_output(
                 f"--output {output} numbers the frames of one film, and there are {len(found)} files"
             )
         _check_rate(rate, films)
-        return Job(tuple(films), output)
+        return FilmJob(tuple(films), output)
     pictures = [path for path in found if path not in films]
     if output is None or not pictures or not _is_film_name(output, pictures):
         _check_rate(rate, films)
         return None
     path = Path(output).expanduser()
     video.check_output(path, path)
-    return Job(tuple(in_order(pictures) if ordered else pictures), path, _rate(rate))
+    return FilmJob(tuple(in_order(pictures) if ordered else pictures), path, _rate(rate))
 
 
 def _check_rate(rate: float | None, films: Collection[Path]) -> None:
@@ -97,7 +97,7 @@ def _to_still(photo: Path, output: str | None) -> bool:
     return suffix in image.suffixes() and not moves
 
 
-def carry_out(jobs: Sequence[Job], painter: Style, options: Options, report: Report) -> None:
+def carry_out(jobs: Sequence[FilmJob], painter: Style, options: StylizeOptions, report: Report) -> None:
     """One film after the other."""
     follow(painter, report.quiet, bar=False)
     for job in jobs:
@@ -109,7 +109,7 @@ def carry_out(jobs: Sequence[Job], painter: Style, options: Options, report: Rep
             report.result(job.result)
 
 
-def _repaint(painter: Style, job: Job, options: Options, quiet: bool) -> None:
+def _repaint(painter: Style, job: FilmJob, options: StylizeOptions, quiet: bool) -> None:
     """One film. Raises UserError for what is wrong with it; nothing is then under the result's name."""
     from texturenets.video.repaint import painting, repaint
 
@@ -128,7 +128,7 @@ def _repaint(painter: Style, job: Job, options: Options, quiet: bool) -> None:
 
 
 @contextmanager
-def _opened(job: Job, options: Options) -> Iterator[Source]:
+def _opened(job: FilmJob, options: StylizeOptions) -> Iterator[FrameSource]:
     from texturenets.video.films import Film
     from texturenets.video.frame import Fit
     from texturenets.video.moving import MovingPicture
@@ -137,7 +137,7 @@ def _opened(job: Job, options: Options) -> Iterator[Source]:
 
     film = isinstance(job.result, Path) and job.result.suffix.lower() in video.WRITTEN
     fit = Fit(options.size, even=isinstance(job.result, Path) and needs_even(job.result), square=not film)
-    source: Source
+    source: FrameSource
     if job.rate:
         source = Frames(job.sources, job.rate, fit)
     elif job.sources[0].suffix.lower() in video.READ:
@@ -160,7 +160,7 @@ def _rate(rate: float | None) -> Fraction:
 
 
 @contextmanager
-def _written(source: Source, result: Path | str, options: Options, quiet: bool) -> Iterator[Sink]:
+def _written(source: FrameSource, result: Path | str, options: StylizeOptions, quiet: bool) -> Iterator[Sink]:
     from texturenets.video.films import Film
     from texturenets.video.moving import MovingWriter
     from texturenets.video.numbered import NumberedWriter
@@ -168,16 +168,16 @@ def _written(source: Source, result: Path | str, options: Options, quiet: bool) 
 
     if isinstance(result, str):
         frames = NumberedWriter(result, quality=options.quality)
-        sweep_all(frames.path(number) for number in range(1, source.facts.count + 1))
+        remove_all_stale(frames.path(number) for number in range(1, source.facts.count + 1))
         yield frames
         older = frames.path(frames.number + 1)
         if older.exists() and not quiet:
             complain(f"{older} was there already: it and what follows it are no frames of this film")
         return
-    sweep(result)
+    remove_stale(result)
     film = source if isinstance(source, Film) else None
     sink: Sink
-    with whole(result) as part:
+    with atomic_write(result) as part:
         if result.suffix.lower() in video.WRITTEN:
             sink = FilmWriter(part, result, source.facts, quality=options.quality, source=film)
             for note in sink.notes if not quiet else ():

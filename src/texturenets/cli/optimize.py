@@ -14,7 +14,7 @@ from texturenets.cli.common import Flag
 from texturenets.cli.flags import given, optional
 from texturenets.cli.styles import check_no_model
 from texturenets.errors import UserError, counted
-from texturenets.files import sweep
+from texturenets.files import remove_stale
 from texturenets.train import recipes
 from texturenets.train.configuration import Precision, StyleConfig
 from texturenets.train.trainer_config import TrainerConfig
@@ -22,7 +22,7 @@ from texturenets.train.trainer_config import TrainerConfig
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from texturenets.optimization import Record
+    from texturenets.optimization import IterationRecord
 
 LossFlags: Any = optional(
     StyleConfig,
@@ -144,7 +144,7 @@ def optimize(
         scales=scales,
         preserve_color=preserve_color,
     )
-    sweep(out)
+    remove_stale(out)
     bar = None if quiet or not sys.stderr.isatty() else download_progress()
     networks, device = _networks(config, trainer_config, bar)
 
@@ -178,14 +178,14 @@ def optimize(
 
 
 def follow(
-    records: Iterator[Record],
+    records: Iterator[IterationRecord],
     total: int,
     out: Path,
     *,
     quiet: bool,
     pictures_every: int,
     write: Callable[[Path, Tensor], None],
-) -> tuple[Record, bool]:
+) -> tuple[IterationRecord, bool]:
     """Go through `records` with a bar and pictures; the last one, and False where Ctrl-C ended it."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -201,7 +201,7 @@ def follow(
         redirect_stdout=False,
         disable=quiet or not console.is_terminal,
     )
-    last: Record | None = None
+    last: IterationRecord | None = None
     try:
         with bar:
             task = bar.add_task(out.stem, total=total, loss="")

@@ -19,7 +19,7 @@ LARGEST = 512  # longer side where --size is not given: minutes, not hours, on a
 
 
 @dataclass
-class Task:
+class OptimizeInputs:
     """Pictures (1, 3, H, W) for `synthesize`, and how its result becomes the picture that is written."""
 
     styles: list[Tensor]
@@ -40,7 +40,7 @@ def prepare(
     start: str | None,
     scales: int,
     preserve_color: str | None,
-) -> Task:
+) -> OptimizeInputs:
     """Read what the command was given. Raises UserError."""
     if preserve_color and content is None:
         raise UserError("--preserve-color keeps the colours of a photo: give one with --content")
@@ -78,7 +78,7 @@ def prepare(
         picture = image.resize(picture, here)  # of a coarse scale
         return image.preserve_color(picture, colors) if grey and colors is not None else picture
 
-    return Task(styles, photo, begin, here, result, finish)
+    return OptimizeInputs(styles, photo, begin, here, result, finish)
 
 
 def _read(path: Path, longer: int | None = None) -> image.Picture:

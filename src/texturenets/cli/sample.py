@@ -22,7 +22,7 @@ from texturenets.cli.common import (
 )
 from texturenets.cli.styles import check_no_exemplar, note_shipped
 from texturenets.errors import UserError
-from texturenets.files import sweep_all
+from texturenets.files import remove_all_stale
 
 if TYPE_CHECKING:
     from texturenets.textures import Array, Levels, Texture, Tileable
@@ -149,7 +149,7 @@ def sample(
         pictures = model.draws(height, width, seeds, batch=batch_size, hold=held, held=seed, **alike)
     else:
         pictures = model.between(height, width, seed, to, frames, **alike)
-    sweep_all(files)
+    remove_all_stale(files)
     bar = photo_progress(number, quiet)
     with bar:
         task = bar.add_task(model.path.stem, total=number)

@@ -123,10 +123,12 @@ def stylize(
 
     from texturenets import loading
     from texturenets.stylize import style as api
-    from texturenets.stylize.memory_limits import Options
+    from texturenets.stylize.memory_limits import StylizeOptions
     from texturenets.stylize.stroke import parse
 
-    options = Options(size, quality, strength, preserve_color, keep_gps, seed, noise_level, parse(stroke))
+    options = StylizeOptions(
+        size, quality, strength, preserve_color, keep_gps, seed, noise_level, parse(stroke)
+    )
     api.check_options(size, strength, noise_level)
     models = find_styles(style, photos or [])
     check_no_style(photos or [], style)

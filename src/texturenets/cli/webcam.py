@@ -9,14 +9,14 @@ from texturenets.cli.common import engine_note
 from texturenets.errors import UserError
 
 if TYPE_CHECKING:
-    from texturenets.stylize.memory_limits import Options
+    from texturenets.stylize.memory_limits import StylizeOptions
     from texturenets.stylize.style import Style
 
 SIZE = 480
 """Pixels of the longer side, unless asked otherwise: what a processor repaints some times a second."""
 
 
-def show(load: Callable[[], Style], names: Sequence[str], options: Options, quiet: bool) -> int:
+def show(load: Callable[[], Style], names: Sequence[str], options: StylizeOptions, quiet: bool) -> int:
     """Repaint what the camera sees in a window until it is closed; the exit status.
 
     `names`: the camera, where one is named. Raises UserError where there is no camera or no display.

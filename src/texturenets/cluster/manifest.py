@@ -26,7 +26,7 @@ EVERY: Final = 60.0
 
 
 @dataclass(frozen=True)
-class Job:
+class ManifestEntry:
     """A photo and what it becomes: `result` is seen from the output folder; `seed` that of the noise."""
 
     photo: Photo
@@ -48,9 +48,9 @@ class Outcome:
 class Sorted:
     """Jobs by what is to be done: to do; there already; known to fail, with the reason."""
 
-    todo: list[Job] = field(default_factory=list)
-    there: list[Job] = field(default_factory=list)
-    hopeless: list[tuple[Job, str]] = field(default_factory=list)
+    todo: list[ManifestEntry] = field(default_factory=list)
+    there: list[ManifestEntry] = field(default_factory=list)
+    hopeless: list[tuple[ManifestEntry, str]] = field(default_factory=list)
 
 
 def fingerprint(model: str, options: Mapping[str, Any]) -> str:
@@ -60,7 +60,7 @@ def fingerprint(model: str, options: Mapping[str, Any]) -> str:
 
 
 def sort(
-    jobs: Sequence[Job],
+    jobs: Sequence[ManifestEntry],
     known: Mapping[str, Mapping[str, Any]],
     sizes: Mapping[str, int],
     made: str,
@@ -139,7 +139,7 @@ class Manifest:
         """The first line of a run: how `made` is made."""
         self._add({"run": _now(), "made": made, "version": __version__, **facts})
 
-    def add(self, job: Job, outcome: Outcome, made: str) -> None:
+    def add(self, job: ManifestEntry, outcome: Outcome, made: str) -> None:
         """What became of a job."""
         line: dict[str, Any] = {"result": job.result, "photo": job.photo.name}
         line |= {"status": "failed" if outcome.reason else "done", "stamp": job.photo.stamp, "made": made}

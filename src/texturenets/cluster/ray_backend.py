@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from texturenets.cluster.manifest import Outcome
-from texturenets.cluster.worker import Ask, Task, Worker
+from texturenets.cluster.worker import Ask, Worker, WorkerTask
 from texturenets.errors import UserError, counted, install
 
 LOCAL: Final = "local"
@@ -128,7 +128,7 @@ class Cluster:
 
     def run(
         self,
-        task: Task,
+        task: WorkerTask,
         batches: Sequence[Batch],
         workers: int,
         *,
@@ -166,7 +166,7 @@ class Cluster:
 class _Conductor:
     """Has batches done by workers; asked for what has become of them, one after the other."""
 
-    def __init__(self, task: Task, batches: bytes, workers: int, gpu: bool) -> None:
+    def __init__(self, task: WorkerTask, batches: bytes, workers: int, gpu: bool) -> None:
         self._rows = _rows(task, json.loads(zlib.decompress(batches)), workers, gpu)
 
     def following(self) -> tuple[dict[int, Outcome] | str | None, str]:
@@ -180,7 +180,7 @@ class _Conductor:
 class _Actor:
     """A worker as Ray Data calls it: with tables of photos, for tables of what became of them."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: WorkerTask) -> None:
         self._worker = Worker(task)
 
     def __call__(self, table: Any) -> dict[str, list[Any]]:
@@ -198,7 +198,7 @@ class _Actor:
 
 
 def _rows(
-    task: Task, batches: Sequence[Sequence[dict[str, Any]]], workers: int, gpu: bool
+    task: WorkerTask, batches: Sequence[Sequence[dict[str, Any]]], workers: int, gpu: bool
 ) -> Iterator[dict[int, Outcome] | str]:
     """See `Cluster.run`."""
     import pyarrow as pa

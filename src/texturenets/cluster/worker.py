@@ -16,14 +16,15 @@ from texturenets._version import __version__
 from texturenets.cluster import storage
 from texturenets.cluster.manifest import Outcome
 from texturenets.errors import MissingError, UserError
-from texturenets.files import cache_folder, opened, whole
+from texturenets.files import atomic_write, cache_folder, opened
 from texturenets.memory import budget
 from texturenets.overlap import overlapped
 from texturenets.stylize import style
-from texturenets.stylize.memory_limits import Options
+from texturenets.stylize.memory_limits import StylizeOptions
 
 Steps = Callable[
-    [style.Style, Mapping[Path, Options]], tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]
+    [style.Style, Mapping[Path, StylizeOptions]],
+    tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]],
 ]
 """Makes reading, repainting and writing out of a style and what is asked for, by result."""
 
@@ -32,14 +33,14 @@ DEATHS: Final = 3
 
 
 @dataclass(frozen=True)
-class Task:
+class WorkerTask:
     """All that a worker has to know. `model`: the file's bytes, for machines that lack it. `share`: the part of its
     machine that is this worker's; `threads`: that its engine may take. `run`: the run's own name."""
 
     name: str
     path: str
     model: bytes
-    options: Options
+    options: StylizeOptions
     steps: Steps
     run: str
     device: str = "auto"
@@ -66,7 +67,7 @@ class Ask:
 class Worker:
     """Builds the engine of `task` when it is made, or keeps in `problem` what is in the way of that."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: WorkerTask) -> None:
         self.task, self.problem, self.engine = task, "", ""
         try:
             if task.version != __version__:
@@ -235,13 +236,13 @@ def _named(name: str, path: Path) -> Iterator[None]:
         raise UserError(f"{name}: unexpected {type(error).__name__}: {reason}") from error
 
 
-def _model_file(task: Task) -> Path:
+def _model_file(task: WorkerTask) -> Path:
     """The model on this machine: where it is on the user's, if it is the same there, else in the cache."""
     path = Path(task.path)
     if path.is_file() and path.read_bytes() == task.model:
         return path
     kept = cache_folder() / "cluster" / hashlib.sha256(task.model).hexdigest()[:32] / path.name
     if not kept.is_file():
-        with whole(kept) as part:
+        with atomic_write(kept) as part:
             part.write_bytes(task.model)
     return kept

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from texturenets.converters.colours import Colours
+from texturenets.converters.colours import ChannelOrder
 from texturenets.errors import UserError
 from texturenets.graph import Node, line, understand, weight_shapes
 from texturenets.graph.grammar import MAX_NODES
@@ -78,7 +78,7 @@ class Builder:
         """Channels of a node's map."""
         return self.nodes[number].channels
 
-    def photo(self, before: Colours) -> int:
+    def photo(self, before: ChannelOrder) -> int:
         """The photo, as the channels of which `before` speaks."""
         return self.recolour(self.add("photo"), before.inverse())
 
@@ -128,7 +128,7 @@ class Builder:
         """Instance normalization."""
         return self.add("norm", [source], weight=weight, bias=bias, settings={"eps": eps})
 
-    def recolour(self, source: int, colours: Colours) -> int:
+    def recolour(self, source: int, colours: ChannelOrder) -> int:
         """A map of three channels, multiplied and shifted as `colours` says."""
         if not colours.even:
             weight = np.asarray(colours.matrix, np.float32)[:, :, None, None]
@@ -138,7 +138,7 @@ class Builder:
             return source
         return self.add("linear", [source], settings={"by": by, "add": add})
 
-    def finish(self, after: Colours) -> None:
+    def finish(self, after: ChannelOrder) -> None:
         """Make the last map RGB in [0, 1]: in the weights of the last layer where that is a convolution."""
         last = len(self.nodes) - 1
         if last < 0 or self.channels(last) != 3:
@@ -161,7 +161,7 @@ class Builder:
         }
 
 
-def recoloured(conv: Mapping[str, Array], after: Colours) -> dict[str, Array]:
+def recoloured(conv: Mapping[str, Array], after: ChannelOrder) -> dict[str, Array]:
     """Weight and bias of a convolution to three channels that are then seen as `after` has them."""
     matrix = np.asarray(after.matrix, np.float64)
     weight = np.einsum("ij,jkyx->ikyx", matrix, conv["weight"].astype(np.float64))

@@ -12,7 +12,7 @@ from texturenets.networks.layers import CAFFE_MEAN
 
 
 @dataclass(frozen=True)
-class Colours:
+class ChannelOrder:
     """How three channels y become RGB in [0, 1]: `matrix` y + `shift`, all in that order."""
 
     matrix: tuple[tuple[float, float, float], ...]
@@ -30,21 +30,21 @@ class Colours:
         """Whether black is zero in all channels, so that zeros around a picture are black."""
         return not any(self.shift)
 
-    def inverse(self) -> Colours:
+    def inverse(self) -> ChannelOrder:
         """From RGB in [0, 1] to the channels of which this speaks."""
         back = np.linalg.inv(np.asarray(self.matrix, np.float64))
         return _colours(back, -back @ np.asarray(self.shift, np.float64))
 
-    def after(self, first: Colours) -> Colours:
+    def after(self, first: ChannelOrder) -> ChannelOrder:
         """What `first` and then this make together."""
         matrix = np.asarray(self.matrix, np.float64)
         shift = matrix @ np.asarray(first.shift, np.float64) + np.asarray(self.shift, np.float64)
         return _colours(matrix @ np.asarray(first.matrix, np.float64), shift)
 
 
-def _colours(matrix: NDArray[Any], shift: NDArray[Any]) -> Colours:
+def _colours(matrix: NDArray[Any], shift: NDArray[Any]) -> ChannelOrder:
     rows = tuple((float(a), float(b), float(c)) for a, b, c in matrix)
-    return Colours(rows, (float(shift[0]), float(shift[1]), float(shift[2])))
+    return ChannelOrder(rows, (float(shift[0]), float(shift[1]), float(shift[2])))
 
 
 def _diagonal(red: float, green: float, blue: float) -> tuple[tuple[float, float, float], ...]:
@@ -55,21 +55,21 @@ _K: Final = 1 / 255
 _BGR: Final = ((0.0, 0.0, _K), (0.0, _K, 0.0), (_K, 0.0, 0.0))
 _RED, _GREEN, _BLUE = CAFFE_MEAN
 
-RGB = Colours(_diagonal(1, 1, 1))
+RGB = ChannelOrder(_diagonal(1, 1, 1))
 """RGB in [0, 1]."""
-RGB255 = Colours(_diagonal(_K, _K, _K))
+RGB255 = ChannelOrder(_diagonal(_K, _K, _K))
 """RGB, 0 to 255."""
-BGR255 = Colours(_BGR)
+BGR255 = ChannelOrder(_BGR)
 """BGR, 0 to 255."""
-CAFFE = Colours(_BGR, (_RED * _K, _GREEN * _K, _BLUE * _K))
+CAFFE = ChannelOrder(_BGR, (_RED * _K, _GREEN * _K, _BLUE * _K))
 """BGR, 0 to 255, minus the mean of the Oxford networks."""
 # Mean and deviation of ImageNet's colours for residual networks, RGB in [0, 1] (fb.resnet.torch)
-IMAGENET = Colours(_diagonal(0.229, 0.224, 0.225), (0.485, 0.456, 0.406))
+IMAGENET = ChannelOrder(_diagonal(0.229, 0.224, 0.225), (0.485, 0.456, 0.406))
 """RGB in [0, 1], minus the mean of ImageNet, over its deviation."""
-SIGNED = Colours(_diagonal(0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+SIGNED = ChannelOrder(_diagonal(0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 """RGB in [-1, 1]."""
 
-COLOURS: Final[dict[str, Colours]] = {
+COLOURS: Final[dict[str, ChannelOrder]] = {
     "rgb": RGB,
     "rgb255": RGB255,
     "bgr255": BGR255,

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from texturenets.converters.builder import recoloured
-from texturenets.converters.colours import CAFFE, RGB, Colours
+from texturenets.converters.colours import CAFFE, RGB, ChannelOrder
 from texturenets.converters.published import Published
 from texturenets.engines.primitives import Padding
 from texturenets.graph import Node, line
@@ -190,7 +190,7 @@ def _sorted(text: str) -> str:
     return " ".join([operation, *sorted(words, key=int)]) if operation == "add" else text
 
 
-def _folded(conv: Mapping[str, Array], before: Colours) -> dict[str, Array]:
+def _folded(conv: Mapping[str, Array], before: ChannelOrder) -> dict[str, Array]:
     """A convolution fed with the photo that does what `conv` does fed with `before` of it."""
     inverse = before.inverse()
     weight = conv["weight"].astype(np.float64)

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texturenets.converters.builder import Builder
-from texturenets.converters.colours import BGR255, RGB, RGB255, Colours
+from texturenets.converters.colours import BGR255, RGB, RGB255, ChannelOrder
 from texturenets.converters.onnx_constants import constant, refuse, whole
 from texturenets.converters.published import ONNX, Published
 from texturenets.errors import UserError
 from texturenets.readers import onnx
-from texturenets.readers.onnx import Model, Operation
+from texturenets.readers.onnx import Model, ONNXNode
 
 TITLE: Final = "ONNX"
 
@@ -33,12 +33,12 @@ _UNCHANGED: Final = ("Identity", "Dropout", "Cast")
 class Chain:
     """Turns operations into nodes of `builder`; `values` are node numbers, or arrays where constant."""
 
-    def __init__(self, model: Model, before: Colours) -> None:
+    def __init__(self, model: Model, before: ChannelOrder) -> None:
         self.model = model
         self.before = before
         self.builder = Builder()
         self.values: dict[str, int | Array] = dict(model.arrays)
-        self.readers: dict[str, list[Operation]] = {}
+        self.readers: dict[str, list[ONNXNode]] = {}
         for operation in model.operations:
             for name in operation.inputs:
                 self.readers.setdefault(name, []).append(operation)
@@ -66,7 +66,7 @@ class Chain:
 
     # What an operation takes
 
-    def _get(self, operation: Operation, i: int) -> int | Array | None:
+    def _get(self, operation: ONNXNode, i: int) -> int | Array | None:
         if i >= len(operation.inputs) or not operation.inputs[i]:
             return None
         name = operation.inputs[i]
@@ -74,25 +74,25 @@ class Chain:
             raise refuse(operation, f"takes {name[:40]!r}, which nothing gives")
         return self.values[name]
 
-    def _map(self, operation: Operation, i: int = 0) -> int:
+    def _map(self, operation: ONNXNode, i: int = 0) -> int:
         value = self._get(operation, i)
         if not isinstance(value, int):
             raise refuse(operation, "takes no map where it needs one")
         return value
 
-    def _maps(self, operation: Operation) -> list[int]:
+    def _maps(self, operation: ONNXNode) -> list[int]:
         return [self._map(operation, i) for i in range(len(operation.inputs))]
 
-    def _array(self, operation: Operation, i: int) -> Array:
+    def _array(self, operation: ONNXNode, i: int) -> Array:
         value = self._get(operation, i)
         if not isinstance(value, np.ndarray):
             raise refuse(operation, "depends on the photo where it has to be constant")
         return value
 
-    def _optional(self, operation: Operation, i: int) -> Array | None:
+    def _optional(self, operation: ONNXNode, i: int) -> Array | None:
         return None if self._get(operation, i) is None else self._array(operation, i)
 
-    def _one(self, operation: Operation) -> int | Array:
+    def _one(self, operation: ONNXNode) -> int | Array:
         values = [self._get(operation, i) for i in range(len(operation.inputs))]
         if not any(isinstance(value, int) for value in values):
             return constant(operation, [value for value in values if isinstance(value, np.ndarray)])
@@ -105,7 +105,7 @@ class Chain:
 
     # Windows
 
-    def _window(self, operation: Operation, kernel: int) -> tuple[int, int, list[int]]:
+    def _window(self, operation: ONNXNode, kernel: int) -> tuple[int, int, list[int]]:
         """Stride, dilation and padding (top, bottom, left, right) of a convolution or pooling."""
         attributes = operation.attributes
         strides, dilations = attributes.get("strides") or [1, 1], attributes.get("dilations") or [1, 1]
@@ -127,7 +127,7 @@ class Chain:
             raise refuse(operation, f"has auto_pad {str(auto)[:20]}, not supported")
         return stride, dilation, [top, bottom, left, right]
 
-    def _conv(self, operation: Operation) -> int:
+    def _conv(self, operation: ONNXNode) -> int:
         weight = self._array(operation, 1)
         if weight.ndim != 4:
             raise refuse(operation, f"has weights of shape {weight.shape}")
@@ -141,7 +141,7 @@ class Chain:
             groups=operation.attributes.get("group", 1),
         )
 
-    def _deconv(self, operation: Operation) -> int:
+    def _deconv(self, operation: ONNXNode) -> int:
         weight, source = self._array(operation, 1), self._map(operation)
         if weight.ndim != 4:
             raise refuse(operation, f"has weights of shape {weight.shape}")
@@ -167,7 +167,7 @@ class Chain:
             return number
         return self.builder.deconv(source, weight, self._optional(operation, 2), stride=stride, crop=crop)
 
-    def _excess(self, operation: Operation, source: int, kernel: int, stride: int) -> tuple[int, int]:
+    def _excess(self, operation: ONNXNode, source: int, kernel: int, stride: int) -> tuple[int, int]:
         """Rows and columns that the attribute output_shape asks for beyond what a deconvolution gives."""
         sizes, shape = self.model.sizes.get(self.model.inputs[0], ()), operation.attributes["output_shape"]
         if len(sizes) != 4 or min(sizes[2:]) < 1 or len(shape) < 2:
@@ -181,17 +181,17 @@ class Chain:
         return int(down), int(across)
 
     @staticmethod
-    def _border(operation: Operation) -> tuple[int, int, int, int]:
+    def _border(operation: ONNXNode) -> tuple[int, int, int, int]:
         border = operation.attributes.get("border") or []
         if len(border) != 4 or min(border) < 0 or operation.attributes.get("scale"):
             raise refuse(operation, "to a size of its own is not supported")
         left, top, right, bottom = border
         return top, bottom, left, right
 
-    def _crop(self, operation: Operation) -> int:
+    def _crop(self, operation: ONNXNode) -> int:
         return self._add("crop", self._map(operation), amount=self._border(operation))
 
-    def _padding(self, operation: Operation) -> int:
+    def _padding(self, operation: ONNXNode) -> int:
         mode = operation.attributes.get("mode") or "constant"
         pads = operation.attributes.get("pads")
         if pads is None:
@@ -204,7 +204,7 @@ class Chain:
             raise refuse(operation, f"has the mode {mode[:20]} or a value, not supported")
         return self.builder.pad(self._map(operation), (pads[2], pads[6], pads[3], pads[7]), _PADS[mode])
 
-    def _pool(self, operation: Operation) -> int:
+    def _pool(self, operation: ONNXNode) -> int:
         kernels = operation.attributes.get("kernel_shape") or []
         if len(set(kernels)) != 1:
             raise refuse(operation, "has a window that is not square")
@@ -219,12 +219,12 @@ class Chain:
 
     # Normalizations
 
-    def _instance_norm(self, operation: Operation) -> int:
+    def _instance_norm(self, operation: ONNXNode) -> int:
         weight, bias = (self._array(operation, i).reshape(-1) for i in (1, 2))
         eps = operation.attributes.get("epsilon", 1e-5)
         return self.builder.norm(self._map(operation), weight, bias, eps)
 
-    def _batch_norm(self, operation: Operation) -> int:
+    def _batch_norm(self, operation: ONNXNode) -> int:
         scale, shift, mean, variance = (
             self._array(operation, i).reshape(-1).astype(np.float64) for i in range(1, 5)
         )
@@ -237,7 +237,7 @@ class Chain:
 
     # Sizes
 
-    def _resize(self, operation: Operation) -> int:
+    def _resize(self, operation: ONNXNode) -> int:
         attributes = operation.attributes
         scales = attributes.get("scales")
         # Upsample, and the first Resize, whose scales come second, place pixels so and say nothing of it.
@@ -262,7 +262,7 @@ class Chain:
         source = self._map(operation)
         return source if scales[2] == 1 else self._add("upsample", source, factor=int(scales[2]), mode=name)
 
-    def _shuffle(self, operation: Operation) -> int:
+    def _shuffle(self, operation: ONNXNode) -> int:
         """Depth to space. In the order "DCR" channels are first sorted as "CRD" has them, by a convolution."""
         source, factor = self._map(operation), operation.attributes.get("blocksize", 0)
         channels = self.builder.channels(source)
@@ -275,7 +275,7 @@ class Chain:
 
     # Arithmetic
 
-    def _affine(self, source: int, weight: Array, bias: Array, operation: Operation) -> int:
+    def _affine(self, source: int, weight: Array, bias: Array, operation: ONNXNode) -> int:
         """A map times `weight` plus `bias`: numbers for all or for each channel."""
         flat = [np.asarray(array, np.float64).reshape(-1) for array in (weight, bias)]
         if all(array.size == 1 for array in flat):
@@ -289,7 +289,7 @@ class Chain:
         scale, shift = (np.broadcast_to(array, channels) for array in flat)
         return self.builder.add("affine", [source], weight=scale, bias=shift)
 
-    def _arithmetic(self, operation: Operation) -> int:
+    def _arithmetic(self, operation: ONNXNode) -> int:
         """Add, Sub, Mul, Div: of two maps, or of a map and a number for all or for each channel."""
         if len(operation.inputs) != 2:
             raise refuse(operation, f"of {len(operation.inputs)} values is not possible")
@@ -312,25 +312,25 @@ class Chain:
         multiply = operation.kind in ("Mul", "Div")
         return self._affine(source, number if multiply else one, zero if multiply else number, operation)
 
-    def _sum(self, operation: Operation) -> int:
+    def _sum(self, operation: ONNXNode) -> int:
         maps = self._maps(operation)
         return maps[0] if len(maps) == 1 else self._add("add", *maps)
 
-    def _experimental_affine(self, operation: Operation) -> int:
+    def _experimental_affine(self, operation: ONNXNode) -> int:
         by, add = operation.attributes.get("alpha", 1.0), operation.attributes.get("beta", 0.0)
         return self._add("linear", self._map(operation), by=by, add=add)
 
-    def _scaler(self, operation: Operation) -> int:
+    def _scaler(self, operation: ONNXNode) -> int:
         """ImageScaler: a scale for all, then a bias for each channel."""
         scale, bias = operation.attributes.get("scale", 1.0), operation.attributes.get("bias") or [0.0]
         return self._affine(self._map(operation), np.array([scale]), np.array(bias), operation)
 
-    def _concat(self, operation: Operation) -> int:
+    def _concat(self, operation: ONNXNode) -> int:
         if operation.attributes.get("axis") not in (1, -3):
             raise refuse(operation, "joins something else than channels")
         return self._add("concat", *self._maps(operation))
 
-    def _clip(self, operation: Operation) -> int:
+    def _clip(self, operation: ONNXNode) -> int:
         limits = []
         for i, (key, default) in enumerate((("min", -1e6), ("max", 1e6)), 1):
             given = self._optional(operation, i)
@@ -338,13 +338,13 @@ class Chain:
             limits.append(float(default if value is None else np.clip(value, -1e6, 1e6)))
         return self._add("clamp", self._map(operation), low=limits[0], high=limits[1])
 
-    def _prelu(self, operation: Operation) -> int:
+    def _prelu(self, operation: ONNXNode) -> int:
         source, slope = self._map(operation), self._array(operation, 1).reshape(-1)
         if slope.size == 1:
             slope = np.repeat(slope, self.builder.channels(source))
         return self.builder.add("prelu", [source], weight=slope)
 
-    def _activation(self, operation: Operation) -> int:
+    def _activation(self, operation: ONNXNode) -> int:
         source, attributes = self._map(operation), operation.attributes
         match operation.kind:
             case "LeakyRelu":
@@ -353,7 +353,7 @@ class Chain:
                 return self._add("elu", source, alpha=attributes.get("alpha", 1.0))
         return self._add(operation.kind.lower(), source)
 
-    _LAYERS: Final[dict[str, Callable[[Chain, Operation], int]]] = {
+    _LAYERS: Final[dict[str, Callable[[Chain, ONNXNode], int]]] = {
         "Conv": _conv,
         "ConvTranspose": _deconv,
         "InstanceNormalization": _instance_norm,
@@ -388,7 +388,7 @@ def _repeats(where: str, rounding: str, scale: float) -> bool:
     return where == "asymmetric" and (rounding == "floor" or halves)
 
 
-def _colours(model: Model) -> Colours | None:
+def _colours(model: Model) -> ChannelOrder | None:
     """The colours that the file says it takes and gives; None where it says nothing."""
     order = model.metadata.get("Image.BitmapPixelFormat", "")
     if model.metadata.get("Image.NominalPixelRange") == "Normalized_0_1":
@@ -412,7 +412,7 @@ def matches(path: Path) -> Path | None:
         return path if stream.read(1) == b"\x08" or path.suffix == ".onnx" else None
 
 
-def read(path: Path, before: Colours | None = None, after: Colours | None = None) -> Published:
+def read(path: Path, before: ChannelOrder | None = None, after: ChannelOrder | None = None) -> Published:
     """The network in the `.onnx` file at `path`, its colours as the file says, or RGB, 0 to 255.
 
     Raises UserError, DamagedError and OSError.

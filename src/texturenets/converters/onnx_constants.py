@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texturenets.errors import UserError
-from texturenets.readers.onnx import Operation
+from texturenets.readers.onnx import ONNXNode
 
 Array = NDArray[Any]
 
@@ -18,12 +18,12 @@ MAX_SIZE: Final = 1 << 16  # numbers in an array that is worked out; weights are
 _CASTS: Final = {1: np.float32, 6: np.int32, 7: np.int64, 9: np.bool_, 11: np.float64}
 
 
-def refuse(operation: Operation, why: str) -> UserError:
+def refuse(operation: ONNXNode, why: str) -> UserError:
     """The error for an operation that is not supported, or not as it is."""
     return UserError(f"its {operation.kind[:40]} {why}")
 
 
-def constant(operation: Operation, arrays: list[Array]) -> Array:
+def constant(operation: ONNXNode, arrays: list[Array]) -> Array:
     """What `operation` makes of constants. Raises UserError for one that is not known or too large."""
     if operation.kind not in _FUNCTIONS:
         raise refuse(operation, "of constants is not known")
@@ -42,14 +42,14 @@ def whole(array: Array, limit: int) -> list[int]:
     return [int(n) for n in array.reshape(-1)[:limit]]
 
 
-def _value(operation: Operation, _: list[Array]) -> Array:
+def _value(operation: ONNXNode, _: list[Array]) -> Array:
     for key in ("value", "value_float", "value_int", "value_floats", "value_ints"):
         if operation.attributes.get(key) is not None:
             return np.asarray(operation.attributes[key])
     raise refuse(operation, "has no value")
 
 
-def _filled(operation: Operation, arrays: list[Array]) -> Array:
+def _filled(operation: ONNXNode, arrays: list[Array]) -> Array:
     shape = whole(arrays[0], 9)
     if len(shape) > 8 or any(n < 0 for n in shape) or np.prod(shape, dtype=object) > MAX_SIZE:
         raise refuse(operation, "is too large")
@@ -57,7 +57,7 @@ def _filled(operation: Operation, arrays: list[Array]) -> Array:
     return np.full(shape, value[0], value.dtype)
 
 
-def _slice(operation: Operation, arrays: list[Array]) -> Array:
+def _slice(operation: ONNXNode, arrays: list[Array]) -> Array:
     data = arrays[0]
     lists = [whole(a, 8) for a in arrays[1:]]
     if len(lists) < 2:  # before version 10 of the operators
@@ -73,16 +73,16 @@ def _slice(operation: Operation, arrays: list[Array]) -> Array:
     return data[tuple(index)]
 
 
-def _concat(operation: Operation, arrays: list[Array]) -> Array:
+def _concat(operation: ONNXNode, arrays: list[Array]) -> Array:
     return np.concatenate(arrays, operation.attributes.get("axis", 0))
 
 
-def _unsqueeze(operation: Operation, arrays: list[Array]) -> Array:
+def _unsqueeze(operation: ONNXNode, arrays: list[Array]) -> Array:
     axes = operation.attributes.get("axes") or whole(arrays[1], 8)
     return np.expand_dims(arrays[0], tuple(axes))
 
 
-_FUNCTIONS: Final[dict[str, Callable[[Operation, list[Array]], Array]]] = {
+_FUNCTIONS: Final[dict[str, Callable[[ONNXNode, list[Array]], Array]]] = {
     "Constant": _value,
     "ConstantOfShape": _filled,
     "Slice": _slice,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from texturenets.converters.builder import Builder
-from texturenets.converters.colours import RGB, Colours
+from texturenets.converters.colours import RGB, ChannelOrder
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class Published:
 
     family: Family
     builder: Builder
-    before: Colours = RGB
-    after: Colours = RGB
+    before: ChannelOrder = RGB
+    after: ChannelOrder = RGB
     notes: list[str] = field(default_factory=list)
     licence: str = ""
     author: str = ""

@@ -10,7 +10,7 @@ from texturenets.converters.published import FAST_NEURAL_STYLE, TEXTURE_NETS, TE
 from texturenets.converters.torch7_modules import Modules, short, walk
 from texturenets.errors import UserError
 from texturenets.readers import torch7
-from texturenets.readers.torch7 import Record
+from texturenets.readers.torch7 import TorchObject
 
 TITLE: Final = "Torch7"
 
@@ -23,14 +23,14 @@ _JOHNSON: Final = frozenset({"TotalVariation", "ShaveImage"})
 _PREPROCESSING: Final = {"vgg": CAFFE, "resnet": IMAGENET}
 
 
-def _found(value: Any) -> tuple[Record, dict[Any, Any]]:
+def _found(value: Any) -> tuple[TorchObject, dict[Any, Any]]:
     """The network in what a file holds, and the options beside it."""
-    if isinstance(value, Record):
+    if isinstance(value, TorchObject):
         return value, {}
     if isinstance(value, dict):
         options = value.get("opt")
         for key in ("model", "net", "generator", "G"):
-            if isinstance(value.get(key), Record):
+            if isinstance(value.get(key), TorchObject):
                 return value[key], options if isinstance(options, dict) else {}
     raise UserError("it holds no network of Torch7 modules")
 

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texturenets.converters.builder import Builder
-from texturenets.converters.colours import Colours
+from texturenets.converters.colours import ChannelOrder
 from texturenets.errors import UserError
-from texturenets.readers.torch7 import Record, Tensor
+from texturenets.readers.torch7 import Tensor, TorchObject
 
 MAX_DEPTH: Final = 100
 MAX_MODULES: Final = 20_000
@@ -63,7 +63,7 @@ def short(kind: str) -> str:
     return kind.rpartition(".")[2]
 
 
-def children(record: Record) -> list[Any]:
+def children(record: TorchObject) -> list[Any]:
     """The modules inside a container, in order."""
     modules = record.get("modules")
     if not isinstance(modules, dict):
@@ -71,7 +71,7 @@ def children(record: Record) -> list[Any]:
     return [modules[key] for key in sorted(key for key in modules if type(key) is int)]
 
 
-def walk(record: Any) -> Iterator[Record]:
+def walk(record: Any) -> Iterator[TorchObject]:
     """All modules below `record`, as often as they come. Raises UserError where there is no end of them."""
     count = 0
     pending = [(record, 0)]
@@ -80,7 +80,7 @@ def walk(record: Any) -> Iterator[Record]:
         count += 1
         if count > MAX_MODULES or depth > MAX_DEPTH:
             raise UserError("its modules are nested without end")
-        if isinstance(module, Record):
+        if isinstance(module, TorchObject):
             yield module
             pending.extend((child, depth + 1) for child in reversed(children(module)))
 
@@ -88,7 +88,7 @@ def walk(record: Any) -> Iterator[Record]:
 # Settings of a module
 
 
-def _whole(record: Record, key: str, default: int | None = None) -> int:
+def _whole(record: TorchObject, key: str, default: int | None = None) -> int:
     value = record.get(key, default)
     if isinstance(value, float) and value.is_integer() and abs(value) < 1 << 30:
         return int(value)
@@ -97,7 +97,7 @@ def _whole(record: Record, key: str, default: int | None = None) -> int:
     raise UserError(f"{record.kind}: its {key} is {str(value)[:40]!r}, not a whole number")
 
 
-def _pair(record: Record, first: str, second: str, default: int | None = None) -> int:
+def _pair(record: TorchObject, first: str, second: str, default: int | None = None) -> int:
     """A setting that is given for both directions and has to be the same in both."""
     a, b = _whole(record, first, default), _whole(record, second, default)
     if a != b:
@@ -105,14 +105,14 @@ def _pair(record: Record, first: str, second: str, default: int | None = None) -
     return a
 
 
-def _real(record: Record, key: str, default: float) -> float:
+def _real(record: TorchObject, key: str, default: float) -> float:
     value = record.get(key, default)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise UserError(f"{record.kind}: its {key} is {str(value)[:40]!r}, not a number")
     return float(value)
 
 
-def _tensor(record: Record, key: str) -> NDArray[Any] | None:
+def _tensor(record: TorchObject, key: str) -> NDArray[Any] | None:
     value = record.get(key)
     if value is None:
         return None
@@ -122,7 +122,7 @@ def _tensor(record: Record, key: str) -> NDArray[Any] | None:
     return array if array.size else None
 
 
-def _needed(record: Record, key: str) -> NDArray[Any]:
+def _needed(record: TorchObject, key: str) -> NDArray[Any]:
     array = _tensor(record, key)
     if array is None:
         raise UserError(f"{record.kind}: its {key} is missing")
@@ -137,7 +137,7 @@ class Modules:
     reach beyond their tensor, as `_scales` says.
     """
 
-    def __init__(self, tree: Record, *, before: Colours, own_statistics: bool) -> None:
+    def __init__(self, tree: TorchObject, *, before: ChannelOrder, own_statistics: bool) -> None:
         self.tree = tree
         self.before = before
         self.own_statistics = own_statistics
@@ -145,7 +145,7 @@ class Modules:
         self.overrun = 0
         """Normalizations that read weights beyond their own, counted by `build`."""
         self.depth = 0
-        self.pools: list[tuple[Record, int]] = []
+        self.pools: list[tuple[TorchObject, int]] = []
         self.photos: dict[int, int] = {}
         self.inputs = self._input_channels()
 
@@ -200,7 +200,7 @@ class Modules:
     # Modules
 
     def _module(self, module: Any, value: Value) -> Value:
-        if not isinstance(module, Record):
+        if not isinstance(module, TorchObject):
             raise UserError("a container holds something that is no module")
         name = short(module.kind)
         if name in IDENTITY:
@@ -222,26 +222,26 @@ class Modules:
             self.depth -= 1
         raise UserError(f"its module {module.kind[:60]!r} is not known")
 
-    def _sequential(self, module: Record, value: Value) -> Value:
+    def _sequential(self, module: TorchObject, value: Value) -> Value:
         for child in children(module):
             value = self._module(child, value)
         return value
 
-    def _copies(self, module: Record, value: Value) -> Value:
+    def _copies(self, module: TorchObject, value: Value) -> Value:
         """The same network once for each graphics card."""
         copies = children(module)
         return self._module(copies[0], value) if copies else value
 
-    def _concat(self, module: Record, value: Value) -> Value:
+    def _concat(self, module: TorchObject, value: Value) -> Value:
         # Batches have the channels in dimension 2, single pictures in 1.
         if _whole(module, "dimension") not in (1, 2):
             raise UserError("a concatenation of something else than channels")
         return self._join("concat", [self._module(child, value) for child in children(module)])
 
-    def _concat_table(self, module: Record, value: Value) -> Value:
+    def _concat_table(self, module: TorchObject, value: Value) -> Value:
         return [self._module(child, value) for child in children(module)]
 
-    def _parallel_table(self, module: Record, value: Value) -> Value:
+    def _parallel_table(self, module: TorchObject, value: Value) -> Value:
         inner = children(module)
         if not isinstance(value, list) or len(value) != len(inner):
             raise UserError("a ParallelTable that is not fed with one map for each module")
@@ -253,7 +253,7 @@ class Modules:
         maps = [self._map(one) for one in value]
         return maps[0] if len(maps) == 1 else self._add(operation, *maps)
 
-    def _average(self, module: Record, value: Value) -> Value:
+    def _average(self, module: TorchObject, value: Value) -> Value:
         kernel, step = _pair(module, "kW", "kH"), _pair(module, "dW", "dH")
         padding = _pair(module, "padW", "padH", 0)
         if module.get("ceil_mode", False) is True or (
@@ -267,14 +267,14 @@ class Modules:
         source = self.builder.pad(self._map(value), [padding] * 4, "zero")
         return self._add("avg_pool", source, kernel=kernel, stride=step)
 
-    def _noise_fill(self, module: Record, value: Value) -> Value:
+    def _noise_fill(self, module: TorchObject, value: Value) -> Value:
         """Puts uniform noise into the last channels of what the network is fed with."""
         if not isinstance(value, Input):
             raise UserError("noise in the place of channels inside the network is not supported")
         channels = _whole(module, "num_noise_channels")
         return self._behind_photo(channels, value.pooled, _real(module, "mult", 1.0)) if channels else value
 
-    def _gen_noise(self, module: Record, value: Value) -> Value:
+    def _gen_noise(self, module: TorchObject, value: Value) -> Value:
         """Noise alone, as many channels as the module says; or, where it says nothing, as published first:
         uniform in all channels of what it is fed with, or in the last three where those are six."""
         mult = _real(module, "mult", 1.0)
@@ -290,14 +290,14 @@ class Modules:
             raise UserError("noise inside the network that does not say how many channels it has")
         return self._behind_photo(self.inputs - 3 if self.inputs > 3 else self.inputs, value.pooled, mult)
 
-    def _padding(self, module: Record, source: int, mode: str) -> Value:
+    def _padding(self, module: TorchObject, source: int, mode: str) -> Value:
         left = _whole(module, "pad_l")
         sides = [_whole(module, key, left) for key in ("pad_t", "pad_b", "pad_l", "pad_r")]
         if any(sides) and all(side <= 0 for side in sides):
             return self._add("crop", source, amount=tuple(-side for side in sides))
         return self.builder.pad(source, sides, mode)
 
-    def _conv(self, module: Record, source: int) -> Value:
+    def _conv(self, module: TorchObject, source: int) -> Value:
         kernel, out = _pair(module, "kW", "kH"), _whole(module, "nOutputPlane")
         groups, inputs = _whole(module, "groups", 1), _whole(module, "nInputPlane")
         weight = _needed(module, "weight")
@@ -313,7 +313,7 @@ class Modules:
             groups=groups,
         )
 
-    def _full_conv(self, module: Record, source: int) -> Value:
+    def _full_conv(self, module: TorchObject, source: int) -> Value:
         padding, more = _pair(module, "padW", "padH", 0), _pair(module, "adjW", "adjH", 0)
         return self.builder.deconv(
             source,
@@ -323,7 +323,7 @@ class Modules:
             crop=(padding, padding - more) * 2,
         )
 
-    def _scales(self, module: Record, channels: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    def _scales(self, module: TorchObject, channels: int) -> tuple[NDArray[Any], NDArray[Any]]:
         """Scale and shift of a normalization.
 
         In the models of texture_nets' first version there are modules made for 8 channels that normalize 16
@@ -342,7 +342,7 @@ class Modules:
         self.overrun += 1
         return weight.onward(channels), bias.onward(channels)
 
-    def _batch_norm(self, module: Record, source: int) -> Value:
+    def _batch_norm(self, module: TorchObject, source: int) -> Value:
         if self.own_statistics:
             return self._instance_norm(module, source)
         channels = self.builder.channels(source)
@@ -359,11 +359,11 @@ class Modules:
         scale = weight * inverted
         return self.builder.add("affine", [source], weight=scale, bias=bias - mean * scale)
 
-    def _instance_norm(self, module: Record, source: int) -> Value:
+    def _instance_norm(self, module: TorchObject, source: int) -> Value:
         weight, bias = self._scales(module, self.builder.channels(source))
         return self.builder.norm(source, weight, bias, _real(module, "eps", 1e-5))
 
-    def _max_pool(self, module: Record, source: int) -> Value:
+    def _max_pool(self, module: TorchObject, source: int) -> Value:
         if _pair(module, "padW", "padH", 0) or module.get("ceil_mode", False) is True:
             raise UserError("max pooling with padding or rounded up is not supported")
         kernel, step = _pair(module, "kW", "kH"), _pair(module, "dW", "dH")
@@ -371,7 +371,7 @@ class Modules:
         self.pools.append((module, number))
         return number
 
-    def _unpool(self, module: Record, source: int) -> Value:
+    def _unpool(self, module: TorchObject, source: int) -> Value:
         """Puts maxima back where the pooling that the module names found them.
 
         Where a file holds a copy of that pooling, it is the last one of the same shape.
@@ -386,23 +386,23 @@ class Modules:
             raise UserError("an unpooling without its pooling")
         return self._add("unpool", source, max(fits)[1])
 
-    def _shave(self, module: Record, source: int) -> Value:
+    def _shave(self, module: TorchObject, source: int) -> Value:
         return self._add("crop", source, amount=(_whole(module, "size"),) * 4)
 
-    def _larger(self, module: Record, source: int, mode: str) -> Value:
+    def _larger(self, module: TorchObject, source: int, mode: str) -> Value:
         factor = _whole(module, "scale_factor")
         return source if factor == 1 else self._add("upsample", source, factor=factor, mode=mode)
 
-    def _shuffle(self, module: Record, source: int) -> Value:
+    def _shuffle(self, module: TorchObject, source: int) -> Value:
         return self._add("shuffle", source, factor=_whole(module, "upscaleFactor"))
 
-    def _prelu(self, module: Record, source: int) -> Value:
+    def _prelu(self, module: TorchObject, source: int) -> Value:
         weight = _needed(module, "weight").reshape(-1)
         if weight.size == 1:
             weight = np.repeat(weight, self.builder.channels(source))
         return self.builder.add("prelu", [source], weight=weight)
 
-    _CONTAINERS: Final[dict[str, Callable[[Modules, Record, Value], Value]]] = {
+    _CONTAINERS: Final[dict[str, Callable[[Modules, TorchObject, Value], Value]]] = {
         "Sequential": _sequential,
         "DataParallelTable": _copies,
         "Concat": _concat,
@@ -416,7 +416,7 @@ class Modules:
         "NoiseFill": _noise_fill,
         "GenNoise": _gen_noise,
     }
-    _ACTIVATIONS: Final[dict[str, Callable[[Record], tuple[str, dict[str, float]]]]] = {
+    _ACTIVATIONS: Final[dict[str, Callable[[TorchObject], tuple[str, dict[str, float]]]]] = {
         "ReLU": lambda _: ("relu", {}),
         "LeakyReLU": lambda m: ("leaky_relu", {"slope": _real(m, "negval", 0.01)}),
         "ELU": lambda m: ("elu", {"alpha": _real(m, "alpha", 1.0)}),
@@ -429,7 +429,7 @@ class Modules:
         "MulConstant": lambda m: ("linear", {"by": _real(m, "constant_scalar", 1.0)}),
         "AddConstant": lambda m: ("linear", {"add": _real(m, "constant_scalar", 0.0)}),
     }
-    _LAYERS: Final[dict[str, Callable[[Modules, Record, int], Value]]] = {
+    _LAYERS: Final[dict[str, Callable[[Modules, TorchObject, int], Value]]] = {
         "SpatialConvolution": _conv,
         "SpatialConvolutionMM": _conv,
         "SpatialDilatedConvolution": _conv,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from texturenets._version import __version__
 from texturenets.errors import UserError
-from texturenets.files import cache_folder, whole
+from texturenets.files import atomic_write, cache_folder
 
 FORMAT = 8
 """Of the files that `texturenets.graph.onnx` writes: another number, and they are made anew."""
@@ -46,7 +46,7 @@ class Entry:
     def keep(self, suffix: str, data: bytes) -> None:
         """Write a file, if there is room for it; without one it is made anew next time."""
         try:
-            with whole(self.path(suffix)) as part:
+            with atomic_write(self.path(suffix)) as part:
                 part.write_bytes(data)
         except UserError:
             return

@@ -141,7 +141,7 @@ def shuffle(x: Tensor, factor: int, order: str) -> Tensor:
     return x.reshape(n, factor * height, factor * width, -1).permute(0, 3, 1, 2)
 
 
-class Function(nn.Module):
+class FunctionModule(nn.Module):
     """An operation without weights."""
 
     def __init__(self, function: Callable[..., Tensor]) -> None:
@@ -224,7 +224,7 @@ def _layer(node: Node, inputs: int) -> nn.Module:
         "prelu": lambda: nn.PReLU(inputs),
         "pad": lambda: Pad(node),
     }
-    return makers[node.operation]() if node.operation in makers else Function(_plain(node))
+    return makers[node.operation]() if node.operation in makers else FunctionModule(_plain(node))
 
 
 def _rectified(nodes: Sequence[Node]) -> set[int]:

@@ -32,7 +32,7 @@ Progress = Callable[[str], None]
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class EvaluationOptions:
     """What is measured. `slow`: results of iterative optimization to compare with, 0 for none; `cap`: its
     iterations."""
 
@@ -83,7 +83,7 @@ def evaluate(
     against: str | Path,
     photos: Sequence[str | Path] = (),
     *,
-    options: Options | None = None,
+    options: EvaluationOptions | None = None,
     trainer: TrainerConfig | None = None,
     progress: Progress = lambda _: None,
 ) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def evaluate(
     them.
     Raises UserError for a style without photos, a texture with some, and what cannot be read.
     """
-    chosen, how = options or Options(), trainer or TrainerConfig()
+    chosen, how = options or EvaluationOptions(), trainer or TrainerConfig()
     loaded = loading.load(model, how.device) if isinstance(model, str | Path) else model
     if isinstance(loaded, Texture):
         if photos:
@@ -109,7 +109,7 @@ def evaluate(
 def evaluate_texture(
     model: Texture,
     exemplar: Path,
-    options: Options,
+    options: EvaluationOptions,
     how: TrainerConfig,
     *,
     progress: Progress = lambda _: None,
@@ -173,7 +173,7 @@ def evaluate_style(
     model: Style,
     painting: Path,
     photos: Sequence[Path],
-    options: Options,
+    options: EvaluationOptions,
     how: TrainerConfig,
     *,
     progress: Progress = lambda _: None,

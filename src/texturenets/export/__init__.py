@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from texturenets import engines, loading, noise
 from texturenets.errors import UserError, unknown
-from texturenets.files import whole
+from texturenets.files import atomic_write
 from texturenets.graph import IOSpec
 from texturenets.modelfiles import modelfile
 
@@ -76,7 +76,7 @@ def _write_onnx(graph: bytes, said: dict[str, str], facts: IOSpec, out: Path) ->
     model = onnx.load_from_string(graph)
     onnx.helper.set_model_props(model, said)
     model.doc_string = snippet(facts, out.name)
-    with whole(out) as part:
+    with atomic_write(out) as part:
         part.write_bytes(model.SerializeToString())
     return [out], _runner(out)
 
@@ -98,7 +98,7 @@ def _save_openvino(model: Any, said: dict[str, str], out: Path) -> list[Path]:
         made = Path(folder) / "model.xml"
         openvino.save_model(model, made, compress_to_fp16=True)  # model files hold half precision anyway
         for path in (weights, out):
-            with whole(path) as part:
+            with atomic_write(path) as part:
                 part.write_bytes(made.with_suffix(path.suffix).read_bytes())
     return [weights, out]
 

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from texturenets.errors import UserError
-from texturenets.files import cache_folder, whole
+from texturenets.files import atomic_write, cache_folder
 
 PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
 
@@ -75,5 +75,5 @@ def _fetch(path: Path) -> None:
             lines = [line for line in done.stderr.splitlines() if line.strip()]
             reason = lines[0] if lines else f"npm ended with {done.returncode}"
             raise UserError(f"npm could not fetch {PACKAGE} {VERSION} ({reason[:200]}): {by_hand}")
-        with whole(path) as part:
+        with atomic_write(path) as part:
             shutil.copyfile(made, part)

@@ -12,7 +12,7 @@ from typing import Any
 from texturenets import engines, export, textures
 from texturenets.errors import UserError
 from texturenets.export import onnxruntime_web
-from texturenets.files import whole
+from texturenets.files import atomic_write
 from texturenets.graph import IOSpec
 from texturenets.modelfiles import modelfile
 from texturenets.modelfiles.modelfile import Header
@@ -72,7 +72,7 @@ def write(
     parts["offline.js"] = parts["offline.js"].replace(b"VERSION", version.hexdigest()[:16].encode())
     index = parts.pop("index.html")
     for name, data in {**parts, "index.html": index}.items():
-        with whole(folder / name) as part:
+        with atomic_write(folder / name) as part:
             part.write_bytes(data)
     return folder / "index.html"
 

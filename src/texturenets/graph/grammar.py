@@ -54,7 +54,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Window:
+class KernelSetting:
     """A setting of rows and columns, 1 to 64 each: 3, or 3:5. As a value always a pair."""
 
 
@@ -64,11 +64,11 @@ class Sides:
 
 
 @dataclass(frozen=True)
-class Name:
+class NameSetting:
     """A setting that is a word of letters, digits and underscores."""
 
 
-Setting = Number | Choice | Window | Sides | Name
+Setting = Number | Choice | KernelSetting | Sides | NameSetting
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def _real(default: float | None = None, low: float = -1e6, high: float = 1e6) ->
 _CHANNELS: Final = _whole(1, MAX_CHANNELS)
 _STRIDE: Final = _whole(1, 64, 1)
 _FACTOR: Final[dict[str, Setting]] = {"factor": _whole(2, 64)}
-_KERNEL: Final[dict[str, Setting]] = {"kernel": Window(), "stride": _STRIDE}
+_KERNEL: Final[dict[str, Setting]] = {"kernel": KernelSetting(), "stride": _STRIDE}
 _SEVERAL: Final = (2, 64)
 
 OPERATIONS: Final[dict[str, Operation]] = {
@@ -117,7 +117,7 @@ OPERATIONS: Final[dict[str, Operation]] = {
     ),
     "input": Operation(
         {
-            "name": Name(),
+            "name": NameSetting(),
             "channels": _CHANNELS,
             "stride": _whole(0, 65536, 1),
             "rows": _whole(1, MAX_SIDE, 1),
@@ -234,7 +234,7 @@ def _written(rule: Setting, value: Any) -> str | None:
     """A setting's value as text; None where it is the default."""
     if isinstance(rule, Sides):
         return ":".join(map(str, value))
-    if isinstance(rule, Window):
+    if isinstance(rule, KernelSetting):
         pair = _pair(value)
         return str(pair[0]) if pair[0] == pair[1] else f"{pair[0]}:{pair[1]}"
     if isinstance(rule, Number):
@@ -300,13 +300,13 @@ def _setting(key: str, rule: Setting, text: str | None) -> Any:
         if not isinstance(rule, Number) or rule.default is None:
             raise ValueError(f"{key} is missing")
         return rule.kind(rule.default)
-    if isinstance(rule, Name):
+    if isinstance(rule, NameSetting):
         if not text.isidentifier() or len(text) > 100:
             raise ValueError(f"{key}={text[:40]} is no word of letters, digits and underscores")
         if text in ("photo", "picture") or text.removeprefix("noise").isdecimal():
             raise ValueError(f"{key}={text} is the name of the photo, of the picture or of a map of noise")
         return text
-    if isinstance(rule, Window):
+    if isinstance(rule, KernelSetting):
         parts = _numbers(key, text, (1, 2), 1, MAX_WINDOW)
         return parts[0], parts[-1]
     value = rule.kind(text)

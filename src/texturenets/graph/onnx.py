@@ -14,7 +14,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from texturenets.graph import Graph, Node
-from texturenets.graph.onnx_writer import LONGEST, Map, Writer
+from texturenets.graph.onnx_writer import LONGEST, ONNXMap, ONNXWriter
 from texturenets.graph.passes import optimize
 from texturenets.graph.stage import PICTURE, Stage
 
@@ -35,8 +35,8 @@ class _Translation:
 
     def __init__(self, graph: Graph, split: bool, stage: Stage | None = None) -> None:
         self.graph, self.split, self.stage = graph, split, stage
-        self.writer = Writer()
-        self.maps: list[Map] = []
+        self.writer = ONNXWriter()
+        self.maps: list[ONNXMap] = []
         self.inputs: dict[str, onnx.ValueInfoProto] = {}
         self.where: dict[int, list[str]] = {}
         """Of a pooling whose places are wanted, four maps of ones and zeros."""
@@ -61,7 +61,7 @@ class _Translation:
                 made = _TABLE[node.operation](self, number, node, *sources)
             self.maps.append(made)
 
-    def _input(self, node: Node) -> Map:
+    def _input(self, node: Node) -> ONNXMap:
         place = f"height/{node.scale.denominator}", f"width/{node.scale.denominator}"
         if node.operation == "photo":
             name, place = "photo", ("height", "width")
@@ -79,16 +79,16 @@ class _Translation:
         found = w.slice(name, [2, 3], [0, 0], [LONGEST] * 2) if self.bounded and node.scale else name
         if node.operation == "photo" and self.split:
             return w.split(found)
-        return w.linear(Map(found), node.settings.get("scale", 1.0), 0.0)
+        return w.linear(ONNXMap(found), node.settings.get("scale", 1.0), 0.0)
 
-    def _input_of(self, stage: Stage, node: Node, name: str) -> Map:
+    def _input_of(self, stage: Stage, node: Node, name: str) -> ONNXMap:
         """An input of a stage."""
         kind = _TYPES[stage.type] if name in stage.kept else TensorProto.FLOAT
         size = [1, node.channels, node.extra, node.extra_columns]
         self.inputs[name] = helper.make_tensor_value_info(name, kind, size)
         if name in stage.exact and self.split:
             return self.writer.split(name)
-        return Map(
+        return ONNXMap(
             name if kind == TensorProto.FLOAT else self.writer.node("Cast", name, to=TensorProto.FLOAT)
         )
 
@@ -102,35 +102,35 @@ class _Translation:
         return None if value is None else self.writer.constant(value[:, None, None])
 
 
-Translate = Callable[..., Map]
+Translate = Callable[..., ONNXMap]
 
 
 def _unary(kind: str) -> Translate:
     """An operation on every number alone: the order of the channels stays."""
-    return lambda t, number, node, x: Map(t.writer.node(kind, t.writer.merged(x).name), x.order)
+    return lambda t, number, node, x: ONNXMap(t.writer.node(kind, t.writer.merged(x).name), x.order)
 
 
 def _with(kind: str, **settings: str) -> Translate:
     """The same with attributes, each of which is a setting of the node."""
 
-    def translate(t: _Translation, number: int, node: Node, x: Map) -> Map:
+    def translate(t: _Translation, number: int, node: Node, x: ONNXMap) -> ONNXMap:
         attributes = {key: node.settings[name] for key, name in settings.items()}
-        return Map(t.writer.node(kind, t.writer.merged(x).name, **attributes), x.order)
+        return ONNXMap(t.writer.node(kind, t.writer.merged(x).name, **attributes), x.order)
 
     return translate
 
 
 def _joined(kind: str) -> Translate:
-    def translate(t: _Translation, number: int, node: Node, *maps: Map) -> Map:
+    def translate(t: _Translation, number: int, node: Node, *maps: ONNXMap) -> ONNXMap:
         name, *others = map(t.writer.plain, maps)
         for other in others:
             name = t.writer.node(kind, name, other)
-        return Map(name)
+        return ONNXMap(name)
 
     return translate
 
 
-def _norm(t: _Translation, number: int, node: Node, x: Map) -> Map:
+def _norm(t: _Translation, number: int, node: Node, x: ONNXMap) -> ONNXMap:
     found = t.weights(number)
     weight, bias = (
         found.get(role, np.full(node.channels, value, np.float32))
@@ -140,36 +140,38 @@ def _norm(t: _Translation, number: int, node: Node, x: Map) -> Map:
         return t.writer.instance_norm(x, weight, bias, node.settings["eps"])
     normed = t.writer.grouped(x, node.settings["groups"], node.settings["eps"])
     scaled = t.writer.node("Mul", normed.name, t.writer.constant(weight[:, None, None]))
-    return Map(t.writer.node("Add", scaled, t.writer.constant(bias[:, None, None])))
+    return ONNXMap(t.writer.node("Add", scaled, t.writer.constant(bias[:, None, None])))
 
 
-def _batch_norm(t: _Translation, number: int, node: Node, x: Map) -> Map:
+def _batch_norm(t: _Translation, number: int, node: Node, x: ONNXMap) -> ONNXMap:
     found = t.weights(number)
     given = [found.get("weight", np.ones(node.channels)), found.get("bias", np.zeros(node.channels))]
     parts = [t.writer.constant(one) for one in (*given, found["mean"], found["var"])]
-    return Map(t.writer.node("BatchNormalization", t.writer.plain(x), *parts, epsilon=node.settings["eps"]))
+    return ONNXMap(
+        t.writer.node("BatchNormalization", t.writer.plain(x), *parts, epsilon=node.settings["eps"])
+    )
 
 
-def _affine(t: _Translation, number: int, node: Node, x: Map) -> Map:
+def _affine(t: _Translation, number: int, node: Node, x: ONNXMap) -> ONNXMap:
     name = t.writer.plain(x)
     for kind, role in (("Mul", "weight"), ("Add", "bias")):
         value = t.column(number, role)
         name = name if value is None else t.writer.node(kind, name, value)
-    return Map(name)
+    return ONNXMap(name)
 
 
-def _prelu(t: _Translation, number: int, node: Node, x: Map) -> Map:
+def _prelu(t: _Translation, number: int, node: Node, x: ONNXMap) -> ONNXMap:
     slope = t.column(number, "weight")
     assert slope is not None
-    return Map(t.writer.node("PRelu", t.writer.plain(x), slope))
+    return ONNXMap(t.writer.node("PRelu", t.writer.plain(x), slope))
 
 
-def _silu(t: _Translation, number: int, node: Node, x: Map) -> Map:
+def _silu(t: _Translation, number: int, node: Node, x: ONNXMap) -> ONNXMap:
     name = t.writer.merged(x).name
-    return Map(t.writer.node("Mul", name, t.writer.node("Sigmoid", name)), x.order)
+    return ONNXMap(t.writer.node("Mul", name, t.writer.node("Sigmoid", name)), x.order)
 
 
-def _gelu(t: _Translation, number: int, node: Node, x: Map) -> Map:
+def _gelu(t: _Translation, number: int, node: Node, x: ONNXMap) -> ONNXMap:
     w = t.writer
     name = w.merged(x).name
     if node.settings["approximate"] == "none":
@@ -178,16 +180,16 @@ def _gelu(t: _Translation, number: int, node: Node, x: Map) -> Map:
         cubed = w.node("Mul", w.node("Mul", name, name), w.node("Mul", name, w.constant(0.044715)))
         share = w.node("Tanh", w.node("Mul", w.node("Add", name, cubed), w.constant((2 / np.pi) ** 0.5)))
     half = w.node("Mul", name, w.constant(0.5))
-    return Map(w.node("Mul", half, w.node("Add", share, w.constant(1.0))), x.order)
+    return ONNXMap(w.node("Mul", half, w.node("Add", share, w.constant(1.0))), x.order)
 
 
-def _clamp(t: _Translation, number: int, node: Node, x: Map) -> Map:
+def _clamp(t: _Translation, number: int, node: Node, x: ONNXMap) -> ONNXMap:
     bounds = [t.writer.constant(node.settings[key]) for key in ("low", "high")]
-    return Map(t.writer.node("Clip", t.writer.merged(x).name, *bounds), x.order)
+    return ONNXMap(t.writer.node("Clip", t.writer.merged(x).name, *bounds), x.order)
 
 
 def _pool(kind: str) -> Translate:
-    def translate(t: _Translation, number: int, node: Node, x: Map) -> Map:
+    def translate(t: _Translation, number: int, node: Node, x: ONNXMap) -> ONNXMap:
         step = node.settings["stride"]
         sizes = {"kernel_shape": list(node.settings["kernel"]), "strides": [step, step]}
         x = x if kind == "AveragePool" else t.writer.merged(x)
@@ -196,42 +198,44 @@ def _pool(kind: str) -> Translate:
     return translate
 
 
-def _global_pool(t: _Translation, number: int, node: Node, x: Map) -> Map:
+def _global_pool(t: _Translation, number: int, node: Node, x: ONNXMap) -> ONNXMap:
     kind = "GlobalAveragePool" if node.settings["mode"] == "average" else "GlobalMaxPool"
-    return Map(t.writer.node(kind, t.writer.plain(x)))
+    return ONNXMap(t.writer.node(kind, t.writer.plain(x)))
 
 
-def _select(t: _Translation, number: int, node: Node, x: Map) -> Map:
+def _select(t: _Translation, number: int, node: Node, x: ONNXMap) -> ONNXMap:
     first, count, step = (node.settings[key] for key in ("first", "count", "step"))
     chosen = range(first, first + count * step, step)
     places = chosen if x.order is None else [x.order[channel] for channel in chosen]
-    return Map(t.writer.gather(t.writer.merged(x).name, places))
+    return ONNXMap(t.writer.gather(t.writer.merged(x).name, places))
 
 
-def _conv(t: _Translation, number: int, node: Node, x: Map) -> Map:
+def _conv(t: _Translation, number: int, node: Node, x: ONNXMap) -> ONNXMap:
     found, s = t.weights(number), node.settings
     return t.writer.convolution(
         x, found["weight"], found.get("bias"), s["stride"], s["dilation"], s["groups"]
     )
 
 
-def _deconv(t: _Translation, number: int, node: Node, x: Map) -> Map:
+def _deconv(t: _Translation, number: int, node: Node, x: ONNXMap) -> ONNXMap:
     found, s = t.weights(number), node.settings
     return t.writer.transposed(x, found["weight"], found.get("bias"), s["stride"], s["crop"])
 
 
-def _unshuffle(t: _Translation, number: int, node: Node, x: Map) -> Map:
+def _unshuffle(t: _Translation, number: int, node: Node, x: ONNXMap) -> ONNXMap:
     return t.writer.unshuffle(x, node.settings["factor"], node.channels, node.settings["order"])
 
 
-def _upsample_rows(t: _Translation, number: int, node: Node, x: Map, matrix: Map) -> Map:
+def _upsample_rows(t: _Translation, number: int, node: Node, x: ONNXMap, matrix: ONNXMap) -> ONNXMap:
     wide = t.writer.resize(t.writer.merged(x), (1, node.settings["factor"]), "bilinear_corners")
-    return Map(t.writer.node("MatMul", t.writer.plain(matrix), t.writer.plain(wide)))
+    return ONNXMap(t.writer.node("MatMul", t.writer.plain(matrix), t.writer.plain(wide)))
 
 
-def _shuffle(t: _Translation, number: int, node: Node, x: Map) -> Map:
+def _shuffle(t: _Translation, number: int, node: Node, x: ONNXMap) -> ONNXMap:
     mode = "CRD" if node.settings["order"] == "channels" else "DCR"
-    return Map(t.writer.node("DepthToSpace", t.writer.plain(x), blocksize=node.settings["factor"], mode=mode))
+    return ONNXMap(
+        t.writer.node("DepthToSpace", t.writer.plain(x), blocksize=node.settings["factor"], mode=mode)
+    )
 
 
 _TABLE: Final[dict[str, Translate]] = {
@@ -267,7 +271,7 @@ _TABLE: Final[dict[str, Translate]] = {
     "global_pool": _global_pool,
     "shuffle": _shuffle,
     "unshuffle": _unshuffle,
-    "stack": lambda t, number, node, *maps: Map(
+    "stack": lambda t, number, node, *maps: ONNXMap(
         t.writer.node("Concat", *(t.writer.plain(x) for x in maps), axis=2)
     ),
     "upsample_rows": _upsample_rows,

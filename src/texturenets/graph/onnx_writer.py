@@ -23,7 +23,7 @@ LONGEST: Final = 2**28
 
 
 @dataclass(frozen=True)
-class Map:
+class ONNXMap:
     """A map by its name in the file. `order`: where channel i of the graph lies, if not at i.
 
     `rest`: a second map; the sum of both is meant. The first holds what bf16 can hold without an error, the
@@ -34,12 +34,12 @@ class Map:
     order: tuple[int, ...] | None = None
     rest: str | None = None
 
-    def each(self, operation: Callable[[str], str]) -> Map:
+    def each(self, operation: Callable[[str], str]) -> ONNXMap:
         """The map, or both, after an operation that leaves the channels where they are, and is linear."""
-        return Map(operation(self.name), self.order, self.rest and operation(self.rest))
+        return ONNXMap(operation(self.name), self.order, self.rest and operation(self.rest))
 
 
-class Writer:
+class ONNXWriter:
     """Collects the nodes and weights of one ONNX graph."""
 
     def __init__(self) -> None:
@@ -70,7 +70,7 @@ class Writer:
         else:
             self.nodes.append(helper.make_node("Identity", [last], [name], "output"))
 
-    def plain(self, x: Map) -> str:
+    def plain(self, x: ONNXMap) -> str:
         """The name of a map with its channels in order."""
         name = self.merged(x).name
         return name if x.order is None else self.gather(name, x.order)
@@ -79,7 +79,7 @@ class Writer:
         """Some channels of a map, in this order."""
         return self.node("Gather", name, self.constant(list(channels), np.int64), axis=1)
 
-    def split(self, name: str) -> Map:
+    def split(self, name: str) -> ONNXMap:
         """A photo as two maps whose sum it is, each exact in bf16 or nearly so.
 
         bf16 has 8 binary digits: a photo of 8 bits loses the last one or two, and instance normalization makes
@@ -88,21 +88,21 @@ class Writer:
         """
         steps = self.constant(128.0)
         coarse = self.node("Div", self.node("Round", self.node("Mul", name, steps)), steps)
-        return Map(coarse, None, self.node("Sub", name, coarse))
+        return ONNXMap(coarse, None, self.node("Sub", name, coarse))
 
-    def merged(self, x: Map) -> Map:
+    def merged(self, x: ONNXMap) -> ONNXMap:
         """`x` as one map."""
-        return x if x.rest is None else Map(self.node("Add", x.name, x.rest), x.order)
+        return x if x.rest is None else ONNXMap(self.node("Add", x.name, x.rest), x.order)
 
-    def linear(self, x: Map, by: float, add: float) -> Map:
+    def linear(self, x: ONNXMap, by: float, add: float) -> ONNXMap:
         """`x` times a number, plus one."""
         if x.rest is not None and (by != 1 or abs(add) > 1):  # no longer exact
             x = self.merged(x)
         name = x.name if by == 1 else self.node("Mul", x.name, self.constant(by))
         name = name if add == 0 else self.node("Add", name, self.constant(add))
-        return Map(name, x.order, x.rest)
+        return ONNXMap(name, x.order, x.rest)
 
-    def concat(self, maps: Sequence[Map], channels: Sequence[int]) -> Map:
+    def concat(self, maps: Sequence[ONNXMap], channels: Sequence[int]) -> ONNXMap:
         """One map behind the other, of so many channels each."""
         maps = [self.merged(x) for x in maps]
         order: list[int] = []
@@ -110,7 +110,7 @@ class Writer:
             first = len(order)
             order += [first + place for place in (x.order or range(count))]
         name = self.node("Concat", *(x.name for x in maps), axis=1)
-        return Map(name, None if order == list(range(len(order))) else tuple(order))
+        return ONNXMap(name, None if order == list(range(len(order))) else tuple(order))
 
     def slice(
         self, x: str, axes: Sequence[int], starts: Sequence[int], ends: Sequence[int], step: int = 1
@@ -121,7 +121,7 @@ class Writer:
 
     # ---- Borders ----
 
-    def pad(self, x: Map, sides: Sequence[int], mode: str) -> Map:
+    def pad(self, x: ONNXMap, sides: Sequence[int], mode: str) -> ONNXMap:
         """`sides`, top, bottom, left and right, more. Wrapping is slices: OpenVINO has no Pad that wraps."""
         top, bottom, left, right = sides
         if not any(sides):
@@ -146,7 +146,7 @@ class Writer:
             name = self.node("Concat", *parts, axis=axis) if len(parts) > 1 else name
         return name
 
-    def crop(self, x: Map, sides: Sequence[int]) -> Map:
+    def crop(self, x: ONNXMap, sides: Sequence[int]) -> ONNXMap:
         """`sides`, top, bottom, left and right, less."""
         top, bottom, left, right = sides
         if not any(sides):
@@ -157,8 +157,8 @@ class Writer:
     # ---- Convolutions ----
 
     def convolution(  # noqa: PLR0917 (a layer's settings)
-        self, x: Map, weight: Array, bias: Array | None, stride: int, dilation: int, groups: int
-    ) -> Map:
+        self, x: ONNXMap, weight: Array, bias: Array | None, stride: int, dilation: int, groups: int
+    ) -> ONNXMap:
         """A convolution without padding; it takes channels in any order, and both halves of a split map."""
         if groups == 1:
             source = x.name
@@ -169,7 +169,7 @@ class Writer:
         else:
             source = self.plain(x)
         inputs = [source, self.constant(weight), *([] if bias is None else [self.constant(bias)])]
-        return Map(
+        return ONNXMap(
             self.node(
                 "Conv",
                 *inputs,
@@ -181,7 +181,9 @@ class Writer:
             )
         )
 
-    def transposed(self, x: Map, weight: Array, bias: Array | None, stride: int, sides: Sequence[int]) -> Map:
+    def transposed(
+        self, x: ONNXMap, weight: Array, bias: Array | None, stride: int, sides: Sequence[int]
+    ) -> ONNXMap:
         """A transposed convolution, cropped by top, bottom, left and right.
 
         Zeros around its input become a smaller crop of its output: OpenVINO would merge the two, and take a
@@ -197,7 +199,7 @@ class Writer:
                 )
         top, bottom, left, right = crop
         inputs = [source, self.constant(weight), *([] if bias is None else [self.constant(bias)])]
-        return Map(
+        return ONNXMap(
             self.node(
                 "ConvTranspose",
                 *inputs,
@@ -209,22 +211,22 @@ class Writer:
 
     # ---- Normalization ----
 
-    def instance_norm(self, x: Map, weight: Array, bias: Array, eps: float) -> Map:
+    def instance_norm(self, x: ONNXMap, weight: Array, bias: Array, eps: float) -> ONNXMap:
         """One operation, whose statistics every runtime takes in float32."""
         parts = [self.constant(weight), self.constant(bias)]
-        return Map(self.node("InstanceNormalization", self.plain(x), *parts, epsilon=eps))
+        return ONNXMap(self.node("InstanceNormalization", self.plain(x), *parts, epsilon=eps))
 
-    def grouped(self, x: Map, groups: int, eps: float) -> Map:
+    def grouped(self, x: ONNXMap, groups: int, eps: float) -> ONNXMap:
         """Normalization of `groups` groups of channels, each as one long channel."""
         name = self.plain(x)
         rows = self.node("Reshape", name, self.constant([0, groups, -1], np.int64))
         parts = [self.constant(np.full(groups, value)) for value in (1, 0)]
         normed = self.node("InstanceNormalization", rows, *parts, epsilon=eps)
-        return Map(self.node("Reshape", normed, self.node("Shape", name)))
+        return ONNXMap(self.node("Reshape", normed, self.node("Shape", name)))
 
     # ---- Sizes ----
 
-    def resize(self, x: Map, factors: tuple[int, int], mode: str) -> Map:
+    def resize(self, x: ONNXMap, factors: tuple[int, int], mode: str) -> ONNXMap:
         """Larger by a whole factor, rows and columns."""
         place = {"nearest": "asymmetric", "bilinear_corners": "align_corners"}.get(mode, "half_pixel")
         kind = "nearest" if mode == "nearest" else "linear"
@@ -236,18 +238,18 @@ class Writer:
             )
         )
 
-    def unshuffle(self, x: Map, factor: int, channels: int, order: str) -> Map:
+    def unshuffle(self, x: ONNXMap, factor: int, channels: int, order: str) -> ONNXMap:
         """Space to depth, to so many channels: ONNX has them as (row, column, channel), whatever the `order`."""
         if x.order is not None:
-            x = Map(self.plain(x))
+            x = ONNXMap(self.plain(x))
         spread = x.each(lambda name: self.node("SpaceToDepth", name, blocksize=factor))
         if order == "places":
             return spread
         inner = channels // factor**2
         lies = tuple(k * inner + c for c in range(inner) for k in range(factor * factor))
-        return Map(spread.name, lies, spread.rest)
+        return ONNXMap(spread.name, lies, spread.rest)
 
-    def pool_with_places(self, x: Map) -> tuple[Map, list[str]]:
+    def pool_with_places(self, x: ONNXMap) -> tuple[ONNXMap, list[str]]:
         """The largest of every 2 x 2 pixels, and four maps of ones and zeros for its place."""
         name = self.plain(x)
         a, b, c, d = (self.slice(name, [2, 3], [i, j], [END, END], 2) for i in (0, 1) for j in (0, 1))
@@ -261,10 +263,12 @@ class Writer:
             for side in (left, self.node("Not", left))
         ]
         masks = [self.node("Cast", place, to=TensorProto.FLOAT) for place in places]
-        return Map(self.node("Max", top_row, bottom_row)), masks
+        return ONNXMap(self.node("Max", top_row, bottom_row)), masks
 
-    def unpool(self, x: Map, masks: Sequence[str]) -> Map:
+    def unpool(self, x: ONNXMap, masks: Sequence[str]) -> ONNXMap:
         """Each number where the largest was, zeros elsewhere. OpenVINO has no MaxUnpool."""
         name = self.plain(x)
         parts = [self.node("Mul", name, mask) for mask in masks]
-        return Map(self.node("DepthToSpace", self.node("Concat", *parts, axis=1), blocksize=2, mode="DCR"))
+        return ONNXMap(
+            self.node("DepthToSpace", self.node("Concat", *parts, axis=1), blocksize=2, mode="DCR")
+        )

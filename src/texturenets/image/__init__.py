@@ -12,7 +12,7 @@ from texturenets.image.picture import Picture, StrPath
 from texturenets.image.reading import (
     MAX_PIXELS,
     MAX_PIXELS_VARIABLE,
-    Header,
+    ImageInfo,
     from_bytes,
     measure,
     pixel_limit,
@@ -25,7 +25,7 @@ __all__ = [
     "JPEG_QUALITY",
     "MAX_PIXELS",
     "MAX_PIXELS_VARIABLE",
-    "Header",
+    "ImageInfo",
     "Kind",
     "Picture",
     "StrPath",

@@ -178,7 +178,7 @@ def read(
 
 
 @dataclass(frozen=True)
-class Header:
+class ImageInfo:
     """What a file says of its picture without its pixels being decoded.
 
     `size` (H, W) is as stored, `orientation` what turns it upright (EXIF, 1 to 8), `format` Pillow's name, `bits`
@@ -198,7 +198,7 @@ class Header:
         return self.size if self.orientation < 5 else (self.size[1], self.size[0])
 
 
-def read_header(path: StrPath, *, keep_gps: bool = False) -> Header | None:
+def read_header(path: StrPath, *, keep_gps: bool = False) -> ImageInfo | None:
     """The header of the picture in a file; None where it has none that can be read here."""
     try:
         with opened(Path(path)) as file:
@@ -207,7 +207,7 @@ def read_header(path: StrPath, *, keep_gps: bool = False) -> Header | None:
             with image:
                 exif = carried(image, keep_gps)
                 size, several = (image.height, image.width), _several(image)
-                return Header(size, orientation(image), image.format or "", exif, _bits(image), several)
+                return ImageInfo(size, orientation(image), image.format or "", exif, _bits(image), several)
     except Exception:  # noqa: BLE001  `read` says what is wrong with it
         return None
 

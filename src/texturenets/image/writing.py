@@ -13,7 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from texturenets.arrays import is_tensor, to_numpy
 from texturenets.errors import UserError, reason
-from texturenets.files import whole
+from texturenets.files import atomic_write
 from texturenets.image.colour import srgb_profile
 from texturenets.image.formats import known_formats, output_format
 from texturenets.image.picture import Picture, StrPath
@@ -107,7 +107,7 @@ def write(
     """
     path = Path(path)
     data = to_bytes(path, picture, quality=quality, exif=exif)
-    with whole(path) as part, part.open("wb") as file:
+    with atomic_write(path) as part, part.open("wb") as file:
         file.write(data)
 
 

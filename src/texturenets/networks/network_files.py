@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from texturenets.engines.executor import GraphNetwork
 from texturenets.errors import UserError
-from texturenets.files import whole
+from texturenets.files import atomic_write
 from texturenets.graph import ConversionError
 from texturenets.modelfiles.modelfile import CUSTOM, EXTRA, FORMAT, Header, damaged, read_graph, read_header
 from texturenets.networks import GeneratorSpec, build, from_dict
@@ -47,7 +47,7 @@ def save_whole(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str,
         # A layer that is used twice has two names for one tensor, which the format does not know.
         written[name] = tensor.clone() if place in places else tensor
         places.add(place)
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         try:
             save_file(written, temporary, dict(metadata))
         except SafetensorError as error:

@@ -25,7 +25,7 @@ from texturenets.modelfiles.modelfile import EXTRA
 from texturenets.networks import layers, trace_layers
 from texturenets.networks.fully_connected import as_vectors
 from texturenets.networks.trace_calls import Calls, is_in_place
-from texturenets.networks.trace_values import Map
+from texturenets.networks.trace_values import TracedMap
 from texturenets.noise import NoiseInput
 
 # What is one step of the graph, whatever it consists of.
@@ -168,22 +168,22 @@ class _Recorder:
         *sources: int,
         weights: Mapping[str, Tensor | None] | None = None,
         **settings: Any,
-    ) -> Map:
+    ) -> TracedMap:
         """Add a node behind the others; its number. Raises UserError."""
         named = {role: value for role, value in (weights or {}).items() if value is not None}
         names = {role: self._name(value) for role, value in named.items()}
-        return Map(self.graph.add(operation, sources, names, **settings))
+        return TracedMap(self.graph.add(operation, sources, names, **settings))
 
-    def channels(self, x: Map) -> int:
+    def channels(self, x: TracedMap) -> int:
         """Of a map."""
         return self.graph.nodes[x].channels
 
-    def is_point(self, x: Map) -> bool:
+    def is_point(self, x: TracedMap) -> bool:
         """Whether a map has one pixel, whatever the size of the picture."""
         node, side = self.graph.nodes[x], self.graph.multiple if self.graph.fixed else 0
         return node.scale * side + node.extra == 1 and node.extra == node.extra_columns
 
-    def ratio(self, large: Map, small: Map) -> Any:
+    def ratio(self, large: TracedMap, small: TracedMap) -> Any:
         """By how much one map is larger than another at any size of the picture; None where it is not."""
         a, b = self.graph.nodes[large], self.graph.nodes[small]
         factor = a.scale / b.scale if b.scale else None
@@ -202,8 +202,8 @@ class _Recorder:
         return name
 
     def graph_module(
-        self, network: GraphNetwork, photo: Map | None = None, noises: Sequence[Map] = ()
-    ) -> Map:
+        self, network: GraphNetwork, photo: TracedMap | None = None, noises: Sequence[TracedMap] = ()
+    ) -> TracedMap:
         """Add the nodes of a graph, which has them already; `photo` and `noises` stand for its own, if given."""
         number: list[int] = []
         given = iter(noises)
@@ -217,7 +217,7 @@ class _Recorder:
                 weights: dict[str, Tensor | None] = {role: own[role] for role in node.weights}
                 sources = [number[s] for s in node.sources]
                 number.append(self.add(node.operation, *sources, weights=weights, **node.settings))
-        return Map(number[-1])
+        return TracedMap(number[-1])
 
     def take(self, step: fx.Node) -> None:
         """Record one step. Raises UserError for one that cannot be."""
@@ -232,10 +232,10 @@ class _Recorder:
             reason = " ".join(str(error).split())[:200]
             name = getattr(step.target, "__name__", step.target)
             raise refusal(self.network, f"the step {name} with these options ({reason}) at {place}") from None
-        if arguments and isinstance(arguments[0], Map) and is_in_place(step, self.network):
+        if arguments and isinstance(arguments[0], TracedMap) and is_in_place(step, self.network):
             # Whatever else names that map now names the changed one.
             for other, value in self._known.items():
-                if isinstance(value, Map) and value == arguments[0]:
+                if isinstance(value, TracedMap) and value == arguments[0]:
                     self._known[other] = made
 
     def _taken(self, step: fx.Node, arguments: Any, options: Any) -> Any:  # noqa: PLR0911 (one a kind)
@@ -256,7 +256,7 @@ class _Recorder:
             return function(*arguments, **options)
         return self.calls.function(step.target, arguments, options)
 
-    def _input(self, name: str) -> Map:
+    def _input(self, name: str) -> TracedMap:
         if name == "photo":
             return self.add("photo")
         inputs: Any = getattr(self.network, "noise", ())
@@ -267,7 +267,7 @@ class _Recorder:
 
     def _output(self, x: Any) -> None:
         """The picture has to come last."""
-        if not isinstance(x, Map):
+        if not isinstance(x, TracedMap):
             raise UserError("what it gives back is no map")
         nodes = self.graph.nodes
         if x != len(nodes) - 1:
@@ -284,7 +284,7 @@ def _has_map(value: Any) -> bool:
         return any(map(_has_map, value))
     if isinstance(value, dict):
         return any(map(_has_map, value.values()))
-    return isinstance(value, Map) or hasattr(value, "of_map")
+    return isinstance(value, TracedMap) or hasattr(value, "of_map")
 
 
 def _place(value: Tensor) -> tuple[Any, ...]:

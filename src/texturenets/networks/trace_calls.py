@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from texturenets.engines import primitives
 from texturenets.errors import UserError
 from texturenets.networks.fully_connected import as_vectors
-from texturenets.networks.trace_values import Map, Size, Type, Where
+from texturenets.networks.trace_values import Size, TracedMap, Type, Where
 from texturenets.networks.trace_windows import Windows
 
 # The arguments of functions and methods, by their names in PyTorch; "/" begins those that change nothing here.
@@ -156,55 +156,55 @@ class Calls(Windows):
                 raise UserError(f"the step 'to' with {known.get('type')}")
         return x
 
-    def take_clamp(self, x: Map, min: Any = None, max: Any = None) -> Map:  # noqa: A002 (torch's names)
+    def take_clamp(self, x: TracedMap, min: Any = None, max: Any = None) -> TracedMap:  # noqa: A002 (torch's names)
         low, high = (end if value is None else value for value, end in ((min, -1e6), (max, 1e6)))
         return self.add("clamp", x, low=low, high=high)
 
     # ---- Arithmetic ----
 
-    def take_add(self, a: Any, b: Any) -> Map:
+    def take_add(self, a: Any, b: Any) -> TracedMap:
         return self._arithmetic("add", a, b)
 
-    def take_sub(self, a: Any, b: Any) -> Map:
+    def take_sub(self, a: Any, b: Any) -> TracedMap:
         return self._arithmetic("sub", a, b)
 
-    def take_mul(self, a: Any, b: Any) -> Map:
+    def take_mul(self, a: Any, b: Any) -> TracedMap:
         return self._arithmetic("mul", a, b)
 
-    def take_div(self, a: Any, b: Any) -> Map:
+    def take_div(self, a: Any, b: Any) -> TracedMap:
         return self._arithmetic("div", a, b)
 
-    def take_neg(self, a: Map) -> Map:
+    def take_neg(self, a: TracedMap) -> TracedMap:
         return self.add("linear", a, by=-1.0)
 
-    def _arithmetic(self, name: str, a: Any, b: Any) -> Map:
+    def _arithmetic(self, name: str, a: Any, b: Any) -> TracedMap:
         a, b = (
             float(v) if isinstance(v, Tensor) and v.numel() == 1 and not v.requires_grad else v
             for v in (a, b)
         )
-        if isinstance(a, Map) and isinstance(b, Map):
+        if isinstance(a, TracedMap) and isinstance(b, TracedMap):
             return self.add("add", a, self.take_neg(b)) if name == "sub" else self.add(name, a, b)
-        if isinstance(a, Map) and isinstance(b, int | float):
+        if isinstance(a, TracedMap) and isinstance(b, int | float):
             if name == "div" and b == 0:
                 raise UserError("a division by zero")
             by, plus = {"add": (1, b), "sub": (1, -b), "mul": (b, 0), "div": (1 / (b or 1), 0)}[name]
             return self.add("linear", a, by=float(by), add=float(plus))
-        if isinstance(a, int | float) and isinstance(b, Map) and name != "div":
+        if isinstance(a, int | float) and isinstance(b, TracedMap) and name != "div":
             by, plus = {"add": (1, a), "sub": (-1, a), "mul": (a, 0)}[name]
             return self.add("linear", b, by=float(by), add=float(plus))
-        if isinstance(a, Map) and isinstance(b, Tensor):
+        if isinstance(a, TracedMap) and isinstance(b, Tensor):
             b = self._by_channel(a, b)
             role, value = {
                 "add": ("bias", b), "sub": ("bias", -b), "mul": ("weight", b), "div": ("weight", 1 / b),
             }[name]  # fmt: skip
             return self.add("affine", a, weights={role: value})
-        if isinstance(a, Tensor) and isinstance(b, Map) and name != "div":
+        if isinstance(a, Tensor) and isinstance(b, TracedMap) and name != "div":
             return self._arithmetic(
                 "add" if name == "sub" else name, self.take_neg(b) if name == "sub" else b, a
             )
         raise UserError(f"the step {name!r} of {_said(a)} and {_said(b)}")
 
-    def _by_channel(self, x: Map, value: Tensor) -> Tensor:
+    def _by_channel(self, x: TracedMap, value: Tensor) -> Tensor:
         """`value`, of which there has to be one number a channel, or one for all."""
         shape = (1,) * (4 - value.ndim) + tuple(value.shape)
         if shape[0] != 1 or shape[2:] != (1, 1) or shape[1] not in (1, self.made.channels(x)):
@@ -213,15 +213,15 @@ class Calls(Windows):
 
     # ---- Channels ----
 
-    def take_cat(self, tensors: Sequence[Map], dim: int = 0) -> Map:
+    def take_cat(self, tensors: Sequence[TracedMap], dim: int = 0) -> TracedMap:
         if dim % 4 != 1:
             raise UserError(f"maps joined along dimension {dim}")
         return self.add("concat", *tensors) if len(tensors) > 1 else tensors[0]
 
-    def take_chunk(self, x: Map, chunks: int, dim: int = 0) -> tuple[Map, ...]:
+    def take_chunk(self, x: TracedMap, chunks: int, dim: int = 0) -> tuple[TracedMap, ...]:
         return self.take_split(x, -(-self.made.channels(x) // chunks), dim)
 
-    def take_split(self, x: Map, size: int | Sequence[int], dim: int = 0) -> tuple[Map, ...]:
+    def take_split(self, x: TracedMap, size: int | Sequence[int], dim: int = 0) -> tuple[TracedMap, ...]:
         if dim % 4 != 1:
             raise UserError(f"a map split along dimension {dim}")
         count = self.made.channels(x)
@@ -230,7 +230,7 @@ class Calls(Windows):
         starts = [sum(size[:i]) for i in range(len(size))]
         return tuple(self._channels(x, range(a, a + n)) for a, n in zip(starts, size, strict=True))
 
-    def _channels(self, x: Map, chosen: range) -> Map:
+    def _channels(self, x: TracedMap, chosen: range) -> TracedMap:
         if chosen == range(self.made.channels(x)):
             return x
         return self.add("select", x, first=chosen.start, count=len(chosen), step=chosen.step)
@@ -258,17 +258,17 @@ class Calls(Windows):
 
     # ---- Vectors: maps of one pixel ----
 
-    def take_flatten(self, x: Map, start_dim: int = 0, end_dim: int = -1) -> Map:
+    def take_flatten(self, x: TracedMap, start_dim: int = 0, end_dim: int = -1) -> TracedMap:
         if start_dim != 1 or end_dim not in (-1, 3) or not self.made.is_point(x):
             raise UserError("a map flattened that is larger than one pixel")
         return x
 
-    def take_unflatten(self, x: Map, dim: int, sizes: Sequence[int]) -> Map:
+    def take_unflatten(self, x: TracedMap, dim: int, sizes: Sequence[int]) -> TracedMap:
         if dim != 1 or len(sizes) != 3 or sizes[1] != sizes[2] or not self.made.is_point(x):
             raise UserError(f"unflattening to {tuple(sizes)}")
         return self.add("shuffle", x, factor=sizes[1]) if sizes[1] > 1 else x
 
-    def take_linear(self, x: Map, weight: Tensor, bias: Tensor | None = None) -> Map:
+    def take_linear(self, x: TracedMap, weight: Tensor, bias: Tensor | None = None) -> TracedMap:
         if not self.made.is_point(x):
             raise UserError("a fully connected layer over a map of more than one pixel")
         return self.add("conv", x, weights={"weight": weight, "bias": bias}, out=weight.shape[0], kernel=1)
@@ -282,7 +282,7 @@ def _keeps_digits(kind: Any) -> bool:
 def _said(value: Any) -> str:
     return (
         "a map"
-        if isinstance(value, Map)
+        if isinstance(value, TracedMap)
         else f"a tensor {tuple(value.shape)}"
         if isinstance(value, Tensor)
         else repr(value)

@@ -12,12 +12,12 @@ from texturenets.engines import primitives
 from texturenets.errors import UserError
 from texturenets.networks import layers
 from texturenets.networks.trace_calls import Calls
-from texturenets.networks.trace_values import Map
+from texturenets.networks.trace_values import TracedMap
 
-Take = Callable[[Calls, Any, Map], Map]
+Take = Callable[[Calls, Any, TracedMap], TracedMap]
 
 
-def take(calls: Calls, layer: nn.Module, input: Map) -> Map:  # noqa: A002 (torch's name)
+def take(calls: Calls, layer: nn.Module, input: TracedMap) -> TracedMap:  # noqa: A002 (torch's name)
     """What `layer` makes of a map. Raises UserError for a layer that has no counterpart."""
     for kind in type(layer).__mro__:
         if kind in _LAYERS:
@@ -32,34 +32,34 @@ def _unary(name: str, **settings: str) -> Take:
     )
 
 
-def _conv(calls: Calls, layer: nn.Conv2d, x: Map) -> Map:
+def _conv(calls: Calls, layer: nn.Conv2d, x: TracedMap) -> TracedMap:
     settings = (layer.stride, layer.padding, layer.dilation, layer.groups)
     return calls.conv(x, layer.weight, layer.bias, *settings, mode=layer.padding_mode)
 
 
-def _deconv(calls: Calls, layer: nn.ConvTranspose2d, x: Map) -> Map:
+def _deconv(calls: Calls, layer: nn.ConvTranspose2d, x: TracedMap) -> TracedMap:
     settings = (layer.stride, layer.padding, layer.output_padding, layer.groups, layer.dilation)
     return calls.deconv(x, layer.weight, layer.bias, *settings)
 
 
-def _norm(calls: Calls, layer: Any, x: Map) -> Map:
+def _norm(calls: Calls, layer: Any, x: TracedMap) -> TracedMap:
     """Instance and group normalization."""
     weights = {"weight": layer.weight, "bias": layer.bias}
     return calls.add("norm", x, weights=weights, eps=layer.eps, groups=getattr(layer, "num_groups", 0))
 
 
-def _batch_norm(calls: Calls, layer: Any, x: Map) -> Map:
+def _batch_norm(calls: Calls, layer: Any, x: TracedMap) -> TracedMap:
     if layer.running_mean is None:
         raise UserError("a batch normalization that keeps no statistics")
     kept = (layer.running_mean, layer.running_var)
     return calls.take_batch_norm(x, *kept, layer.weight, layer.bias, eps=layer.eps)
 
 
-def _instance_norm(calls: Calls, layer: nn.InstanceNorm2d, x: Map) -> Map:
+def _instance_norm(calls: Calls, layer: nn.InstanceNorm2d, x: TracedMap) -> TracedMap:
     return (_batch_norm if layer.track_running_stats else _norm)(calls, layer, x)
 
 
-def _output(calls: Calls, layer: layers.OutputScale, x: Map) -> Map:
+def _output(calls: Calls, layer: layers.OutputScale, x: TracedMap) -> TracedMap:
     if layer.kind == "bounded":
         return calls.add("linear", calls.add("tanh", x), by=0.5, add=0.5)
     if layer.kind == "clamped":
@@ -69,12 +69,12 @@ def _output(calls: Calls, layer: layers.OutputScale, x: Map) -> Map:
     return calls.add("affine", rgb, weights={"bias": torch.tensor(layers.CAFFE_MEAN) / 255})
 
 
-def _average(calls: Calls, layer: nn.AvgPool2d, x: Map) -> Map:
+def _average(calls: Calls, layer: nn.AvgPool2d, x: TracedMap) -> TracedMap:
     rest = (layer.ceil_mode, layer.count_include_pad, layer.divisor_override)
     return calls.take_avg_pool2d(x, layer.kernel_size, layer.stride, layer.padding, *rest)
 
 
-def _maximum(calls: Calls, layer: nn.MaxPool2d, x: Map) -> Map:
+def _maximum(calls: Calls, layer: nn.MaxPool2d, x: TracedMap) -> TracedMap:
     rest = (layer.padding, layer.dilation, layer.ceil_mode, layer.return_indices)
     return calls.take_max_pool2d(x, layer.kernel_size, layer.stride, *rest)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from texturenets.errors import UserError
 
 
-class Map(int):
+class TracedMap(int):
     """The number of a node, told from the numbers that a network computes with."""
 
 
@@ -24,16 +24,16 @@ class Recorder(Protocol):
         *sources: int,
         weights: Mapping[str, Tensor | None] | None = None,
         **settings: Any,
-    ) -> Map:
+    ) -> TracedMap:
         """Add a node; its number."""
 
-    def channels(self, x: Map) -> int:
+    def channels(self, x: TracedMap) -> int:
         """Of a map."""
 
-    def is_point(self, x: Map) -> bool:
+    def is_point(self, x: TracedMap) -> bool:
         """Whether a map has one pixel."""
 
-    def ratio(self, large: Map, small: Map) -> Any:
+    def ratio(self, large: TracedMap, small: TracedMap) -> Any:
         """By how much one map is larger than another at any size of the picture; None where it is not."""
 
 
@@ -54,7 +54,7 @@ class Where:
 class Size:
     """The size of a map, or its height and width alone."""
 
-    of_map: Map
+    of_map: TracedMap
     whole: bool = True
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 from torch import Tensor
 
 from texturenets.errors import UserError
-from texturenets.networks.trace_values import Map, Recorder, Size, one, two
+from texturenets.networks.trace_values import Recorder, Size, TracedMap, one, two
 
 PADS: Final = {
     "constant": "zero", "zeros": "zero", "reflect": "reflect", "replicate": "replicate", "circular": "circular",
@@ -25,7 +25,9 @@ class Windows:
 
     # ---- Borders, sizes and convolutions ----
 
-    def take_pad(self, x: Map, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Map:
+    def take_pad(
+        self, x: TracedMap, pad: Sequence[int], mode: str = "constant", value: float | None = None
+    ) -> TracedMap:
         if len(pad) != 4 or value:
             raise UserError("padding of other than height and width, or with other than zeros")
         left, right, top, bottom = pad
@@ -36,9 +38,9 @@ class Windows:
         return self.add("pad", x, amount=sides, mode=PADS.get(mode, mode)) if any(sides) else x
 
     def take_interpolate(  # noqa: PLR0917 (torch's arguments)
-        self, x: Map, size: Any = None, scale_factor: Any = None, mode: str = "nearest",
+        self, x: TracedMap, size: Any = None, scale_factor: Any = None, mode: str = "nearest",
         align_corners: Any = None, antialias: bool = False,
-    ) -> Map:  # fmt: skip
+    ) -> TracedMap:  # fmt: skip
         factor: Any = None if scale_factor is None else one(scale_factor, "factor")
         if isinstance(size, Size) and not size.whole:
             factor = self.made.ratio(size.of_map, x)
@@ -49,14 +51,14 @@ class Windows:
 
     def take_avg_pool2d(  # noqa: PLR0917 (torch's arguments)
         self,
-        x: Map,
+        x: TracedMap,
         kernel_size: Any,
         stride: Any = None,
         padding: Any = 0,
         ceil_mode: bool = False,
         count_include_pad: bool = True,
         divisor_override: int | None = None,
-    ) -> Map:
+    ) -> TracedMap:
         padded = any(two(padding))
         if ceil_mode or divisor_override or (padded and not count_include_pad):
             raise UserError(
@@ -67,43 +69,43 @@ class Windows:
 
     def take_max_pool2d(  # noqa: PLR0917 (torch's arguments)
         self,
-        x: Map,
+        x: TracedMap,
         kernel_size: Any,
         stride: Any = None,
         padding: Any = 0,
         dilation: Any = 1,
         ceil_mode: bool = False,
         return_indices: bool = False,
-    ) -> Map:
+    ) -> TracedMap:
         if ceil_mode or return_indices or one(dilation, "dilation") != 1:
             raise UserError("a max pooling with ceil_mode, return_indices or dilation")
         x = self._around(x, padding, "lowest")
         return self.add("max_pool", x, kernel=kernel_size, stride=one(stride or kernel_size, "stride"))
 
-    def _around(self, x: Map, padding: Any, mode: str) -> Map:
+    def _around(self, x: TracedMap, padding: Any, mode: str) -> TracedMap:
         rows, columns = two(padding)
         return self.add("pad", x, amount=(rows, rows, columns, columns), mode=mode) if rows or columns else x
 
-    def global_pool(self, x: Map, mode: str, output_size: Any) -> Map:
+    def global_pool(self, x: TracedMap, mode: str, output_size: Any) -> TracedMap:
         if one(output_size, "size") != 1:
             raise UserError(f"a pooling to {output_size} pixels")
         return self.add("global_pool", x, mode=mode)
 
     def take_conv2d(  # noqa: PLR0917 (torch's arguments)
         self,
-        x: Map,
+        x: TracedMap,
         weight: Tensor,
         bias: Tensor | None = None,
         stride: Any = 1,
         padding: Any = 0,
         dilation: Any = 1,
         groups: int = 1,
-    ) -> Map:
+    ) -> TracedMap:
         return self.conv(x, weight, bias, stride, padding, dilation, groups)
 
     def conv(  # noqa: PLR0917 (torch's arguments)
         self,
-        x: Map,
+        x: TracedMap,
         weight: Tensor,
         bias: Tensor | None,
         stride: Any,
@@ -111,7 +113,7 @@ class Windows:
         dilation: Any,
         groups: int,
         mode: str = "zeros",
-    ) -> Map:
+    ) -> TracedMap:
         out, _, *kernel = weight.shape
         apart = one(dilation, "dilation")
         if padding == "same":
@@ -129,7 +131,7 @@ class Windows:
 
     def take_conv_transpose2d(  # noqa: PLR0917 (torch's arguments)
         self,
-        x: Map,
+        x: TracedMap,
         weight: Tensor,
         bias: Tensor | None = None,
         stride: Any = 1,
@@ -137,12 +139,12 @@ class Windows:
         output_padding: Any = 0,
         groups: int = 1,
         dilation: Any = 1,
-    ) -> Map:
+    ) -> TracedMap:
         return self.deconv(x, weight, bias, stride, padding, output_padding, groups, dilation)
 
     def deconv(  # noqa: PLR0917 (torch's arguments)
         self,
-        x: Map,
+        x: TracedMap,
         weight: Tensor,
         bias: Tensor | None,
         stride: Any,
@@ -150,7 +152,7 @@ class Windows:
         output_padding: Any,
         groups: int,
         dilation: Any,
-    ) -> Map:
+    ) -> TracedMap:
         (top, left), (down, right) = two(padding), two(output_padding)
         if groups != 1 or one(dilation, "dilation") != 1 or down > top or right > left:
             raise UserError("a transposed convolution with groups, dilation or more padding than it crops")
@@ -165,7 +167,7 @@ class Windows:
 
     def take_instance_norm(  # noqa: PLR0917 (torch's arguments)
         self,
-        x: Map,
+        x: TracedMap,
         running_mean: Tensor | None = None,
         running_var: Tensor | None = None,
         weight: Tensor | None = None,
@@ -173,24 +175,24 @@ class Windows:
         use_input_stats: bool = True,
         momentum: float = 0.1,
         eps: float = 1e-5,
-    ) -> Map:
+    ) -> TracedMap:
         if not use_input_stats:
             return self.take_batch_norm(x, running_mean, running_var, weight, bias, eps=eps)
         return self.add("norm", x, weights={"weight": weight, "bias": bias}, eps=eps)
 
     def take_group_norm(
         self,
-        x: Map,
+        x: TracedMap,
         num_groups: int,
         weight: Tensor | None = None,
         bias: Tensor | None = None,
         eps: float = 1e-5,
-    ) -> Map:
+    ) -> TracedMap:
         return self.add("norm", x, weights={"weight": weight, "bias": bias}, eps=eps, groups=num_groups)
 
     def take_batch_norm(  # noqa: PLR0917 (torch's arguments)
         self,
-        x: Map,
+        x: TracedMap,
         running_mean: Tensor | None,
         running_var: Tensor | None,
         weight: Tensor | None = None,
@@ -198,7 +200,7 @@ class Windows:
         training: bool = False,
         momentum: float = 0.1,
         eps: float = 1e-5,
-    ) -> Map:
+    ) -> TracedMap:
         if training or running_mean is None:
             raise UserError("a batch normalization by the statistics of the batch")
         known = {"weight": weight, "bias": bias, "mean": running_mean, "var": running_var}

@@ -32,7 +32,7 @@ Array = NDArray[Any]
 
 
 @dataclass
-class Operation:
+class ONNXNode:
     """One node: its kind, the names of what it takes and gives, and its attributes."""
 
     kind: str = ""
@@ -49,7 +49,7 @@ class Model:
     put beside the graph (licence, order of colours).
     """
 
-    operations: list[Operation] = field(default_factory=list)
+    operations: list[ONNXNode] = field(default_factory=list)
     arrays: dict[str, Array] = field(default_factory=dict)
     inputs: list[str] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
@@ -163,8 +163,8 @@ def _attribute(wire: Wire, start: int, end: int) -> tuple[str, Any]:
     return name, whole if whole else value
 
 
-def _operation(wire: Wire, start: int, end: int) -> Operation:
-    operation = Operation()
+def _operation(wire: Wire, start: int, end: int) -> ONNXNode:
+    operation = ONNXNode()
     for part in wire.message(start, end):
         match part.number:
             case 1:

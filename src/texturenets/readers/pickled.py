@@ -50,14 +50,14 @@ STORAGES: Final = {
 
 
 @dataclass(frozen=True)
-class Name:
+class GlobalName:
     """A name that a file mentions, from the closed table: it stands for itself and is never imported."""
 
     name: str
 
 
 @dataclass(frozen=True)
-class Storage:
+class PickledStorage:
     """A run of `count` numbers somewhere else in the file."""
 
     dtype: torch.dtype
@@ -69,7 +69,7 @@ class Storage:
 class View:
     """A tensor as the pickle describes it: strides and offset in elements of its storage."""
 
-    storage: Storage
+    storage: PickledStorage
     offset: int
     shape: tuple[int, ...]
     stride: tuple[int, ...]
@@ -93,11 +93,11 @@ _KNOWN: Final = frozenset(
 )
 
 
-def _lookup(module: str, name: str) -> Name:
+def _lookup(module: str, name: str) -> GlobalName:
     full = f"{module}.{name}"
     if full not in _KNOWN:
         raise DamagedError(f"it mentions {full[:80]!r}, which no file of tensors needs; it was not run")
-    return Name(full)
+    return GlobalName(full)
 
 
 def _int(value: Any, what: str) -> int:
@@ -113,7 +113,7 @@ def _ints(value: Any, what: str) -> tuple[int, ...]:
 
 
 def _view(arguments: tuple[Any, ...]) -> View:
-    if len(arguments) < 4 or not isinstance(arguments[0], Storage):
+    if len(arguments) < 4 or not isinstance(arguments[0], PickledStorage):
         raise DamagedError("a tensor without storage")
     storage, offset = arguments[0], _int(arguments[1], "an offset")
     shape, stride = _ints(arguments[2], "a shape"), _ints(arguments[3], "a stride")
@@ -128,7 +128,7 @@ def _view(arguments: tuple[Any, ...]) -> View:
 
 
 def _reduce(function: Any, arguments: Any) -> Any:
-    if not isinstance(function, Name) or not isinstance(arguments, tuple):
+    if not isinstance(function, GlobalName) or not isinstance(arguments, tuple):
         raise DamagedError("it calls what is no name")
     match function.name:
         case "collections.OrderedDict":
@@ -160,19 +160,19 @@ def _key(value: Any) -> str | int:
     raise DamagedError("a dictionary whose keys are no short texts")
 
 
-def _storage(reference: Any) -> Storage:
+def _storage(reference: Any) -> PickledStorage:
     """The meaning of a persistent reference: ("storage", type, key, device, count[, view])."""
     if not isinstance(reference, tuple) or len(reference) not in (5, 6) or reference[0] != "storage":
         raise DamagedError("it is a whole pickled program, not a state_dict; save model.state_dict() instead")
     kind, key = reference[1], reference[2]
-    if not isinstance(kind, Name) or type(key) is not str:
+    if not isinstance(kind, GlobalName) or type(key) is not str:
         raise DamagedError("a storage without type or key")
     dtype = STORAGES.get(kind.name.removeprefix("torch."))
     if dtype is None:
         raise DamagedError(f"{kind.name} is no type of storage")
     if len(reference) == 6 and reference[5] is not None:
         raise DamagedError("storages that are views of others are not supported; save the state_dict anew")
-    return Storage(dtype, key, _int(reference[4], "a storage's length"))
+    return PickledStorage(dtype, key, _int(reference[4], "a storage's length"))
 
 
 class Interpreter:
@@ -376,7 +376,7 @@ _STEPS: Final[dict[bytes, Callable[[Interpreter], None]]] = {
     b"j": lambda i: i._get(i._number("<I")),
 }
 
-Fetch = Callable[[Storage], bytes]
+Fetch = Callable[[PickledStorage], bytes]
 
 
 def _tensor(view: View, fetch: Fetch, swap: bool) -> torch.Tensor:
@@ -459,7 +459,7 @@ def read_zip(path: Path) -> dict[str, Stored]:
 
     swap = _swap("byteorder" in records and _big_endian(record("byteorder", 16)))
 
-    def fetch(storage: Storage) -> bytes:
+    def fetch(storage: PickledStorage) -> bytes:
         return record(f"data/{storage.key}", storage.count * storage.dtype.itemsize)
 
     value = Interpreter(record("data.pkl", MAX_PICKLE)).run()
@@ -500,7 +500,7 @@ def read_legacy(path: Path) -> dict[str, Stored]:
             places[key] = (position + 8, length)
             position += 8 + length
 
-    def fetch(storage: Storage) -> bytes:
+    def fetch(storage: PickledStorage) -> bytes:
         if storage.key not in places:
             raise DamagedError("a tensor's storage is missing")
         start, length = places[storage.key]
@@ -511,8 +511,8 @@ def read_legacy(path: Path) -> dict[str, Stored]:
     return _collect(value, fetch, _swap(big))
 
 
-def _storages(value: Any) -> dict[str, Storage]:
-    found: dict[str, Storage] = {}
+def _storages(value: Any) -> dict[str, PickledStorage]:
+    found: dict[str, PickledStorage] = {}
     pending, visited = [value], 0
     while pending:
         node = pending.pop()

@@ -2,7 +2,7 @@
 
 Layout: File.lua, Tensor.c and DiskFile.c of github.com/torch/torch7. A value begins with its kind; numbers are
 doubles, texts have a length, tables and objects a number under which they are found again. A class of tensors
-or storages has a layout of its own; every other one is a name and one value, kept as a `Record`. No class is
+or storages has a layout of its own; every other one is a name and one value, kept as a `TorchObject`. No class is
 looked up and no function is run: the bytecode of one is stepped over.
 
 Binary files have longs of 64 bits, those of 32-bit machines and of Windows of 32; ASCII files have texts.
@@ -52,7 +52,7 @@ Array = NDArray[Any]
 
 
 @dataclass(eq=False)
-class Storage:
+class TorchStorage:
     """A run of numbers, still in the file. `data` is (count,), read-only, of the type it was saved with."""
 
     data: Array
@@ -62,7 +62,7 @@ class Storage:
 class Tensor:
     """A view of a storage: `offset` (from 0) and `stride` in elements."""
 
-    storage: Storage | None
+    storage: TorchStorage | None
     offset: int
     shape: tuple[int, ...]
     stride: tuple[int, ...]
@@ -92,7 +92,7 @@ class Tensor:
 
 
 @dataclass(eq=False)
-class Record:
+class TorchObject:
     """An object of a class that is a name here: "nn.SpatialConvolution" and what was saved of it."""
 
     kind: str
@@ -104,7 +104,7 @@ class Record:
 
 
 @dataclass(eq=False)
-class Function:
+class LuaFunction:
     """Where a Lua function was. Its code is not kept."""
 
 
@@ -284,21 +284,21 @@ class _Reader:
             name = self._text(MAX_NAME)
         match = _CLASS.fullmatch(name)
         if match is None:
-            record = Record(name)
+            record = TorchObject(name)
             self.seen[index] = record
             record.value = self.value(depth + 1)
             return record
-        made: Storage | Tensor
+        made: TorchStorage | Tensor
         if match[3] == "Storage":
             (count,) = self.source.longs(1)
             if not 0 <= count < MAX_ELEMENTS:
                 raise DamagedError("a storage of absurd length")
-            made = Storage(self.source.numbers(_DTYPES[match[2]], count))
+            made = TorchStorage(self.source.numbers(_DTYPES[match[2]], count))
             self.seen[index] = made
             return made
         made = self.seen[index] = self._tensor()
         storage = self.value(depth + 1)
-        if storage is not None and not isinstance(storage, Storage):
+        if storage is not None and not isinstance(storage, TorchStorage):
             raise DamagedError("a tensor whose storage is something else")
         if storage is None and made.shape and all(made.shape):
             raise DamagedError("a tensor of numbers without a storage")
@@ -315,8 +315,8 @@ class _Reader:
             raise DamagedError("a tensor of absurd shape")
         return Tensor(None, max(offset, 0), shape, stride)
 
-    def _function(self, index: int, kind: int, depth: int) -> Function:
-        function = Function()
+    def _function(self, index: int, kind: int, depth: int) -> LuaFunction:
+        function = LuaFunction()
         if kind != FUNCTION:
             self.seen[index] = function
         self.source.skip(self.source.whole())
@@ -334,7 +334,7 @@ def matches(head: bytes) -> bool:
 
 
 def read(path: Path) -> Any:
-    """What the file at `path` holds: numbers, texts, dicts, `Tensor`, `Record`, nested; loops are possible.
+    """What the file at `path` holds: numbers, texts, dicts, `Tensor`, `TorchObject`, nested; loops are possible.
 
     Raises DamagedError, in one line, for what is no Torch7 file or a damaged one, and OSError.
     """

@@ -30,12 +30,12 @@ class GivenUpError(Exception):
 
 
 @dataclass(eq=False)
-class Turn:
+class QueuedRequest:
     """A picture for the engine. `key`: its model; `seconds`: what it takes by the clock, 0 where nobody knows."""
 
     key: str
     seconds: float
-    call: Callable[[Turn], Any] | None = None
+    call: Callable[[QueuedRequest], Any] | None = None
     begun: float = 0.0  # when it came into the engine
     answer: asyncio.Future[Any] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
@@ -59,20 +59,20 @@ class Lane:
     def __init__(self, line: Line, name: Literal["small", "large"], most: int) -> None:
         """`most`: requests at once."""
         self.line, self.name, self.most = line, name, most
-        self.turns: list[Turn] = []  # whose work in the engine is not over
-        self.ready: deque[Turn] = deque()
+        self.turns: list[QueuedRequest] = []  # whose work in the engine is not over
+        self.ready: deque[QueuedRequest] = deque()
         self.room = asyncio.Semaphore(ROOM[name])
         self.news = asyncio.Event()
         self.engine = ThreadPoolExecutor(1, f"engine-{name}")
         self.pool = ThreadPoolExecutor(2 if name == "small" else 1, f"pictures-{name}")
 
     @asynccontextmanager
-    async def turn(self, key: str, pixels: int) -> AsyncIterator[Turn]:
+    async def turn(self, key: str, pixels: int) -> AsyncIterator[QueuedRequest]:
         """A place in this lane, then room in memory, for a picture of `pixels` by the model `key`.
 
         Raises Problem (503) at once where the lane is full, and where by the clock it cannot be done in time.
         """
-        turn = Turn(key, self.line.pace.least(key, pixels))
+        turn = QueuedRequest(key, self.line.pace.least(key, pixels))
         self._check(turn, pixels)
         self.turns.append(turn)
         try:
@@ -83,7 +83,7 @@ class Lane:
             if not turn.begun:
                 self._over(turn)
 
-    def _check(self, turn: Turn, pixels: int) -> None:
+    def _check(self, turn: QueuedRequest, pixels: int) -> None:
         """Raises Problem where the lane is full, and where by the clock `turn` cannot be done in time."""
         most = self.line.seconds
         ahead = sum(one.left() for one in self.turns)
@@ -101,7 +101,7 @@ class Lane:
                 ahead + turn.seconds - most,
             )
 
-    def _over(self, turn: Turn) -> None:
+    def _over(self, turn: QueuedRequest) -> None:
         """It is nobody's any more, or done."""
         if turn in self.turns:
             self.turns.remove(turn)
@@ -112,7 +112,7 @@ class Lane:
         """`call` in a thread for pictures that are read or written."""
         return await asyncio.get_running_loop().run_in_executor(self.pool, call)
 
-    async def run(self, turn: Turn, call: Callable[[Turn], Any]) -> Any:
+    async def run(self, turn: QueuedRequest, call: Callable[[QueuedRequest], Any]) -> Any:
         """`call` in the engine's thread, when its turn comes."""
         turn.call = call
         self.ready.append(turn)
@@ -150,7 +150,7 @@ class Lane:
         for pool in (self.engine, self.pool):
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _next(self, key: Any) -> Turn:
+    def _next(self, key: Any) -> QueuedRequest:
         """The first of that key, else the first of all."""
         turn = next((one for one in self.ready if one.key == key), self.ready[0])
         self.ready.remove(turn)

@@ -17,7 +17,7 @@ from texturenets.memory.trim import Trim
 from texturenets.server.http_errors import Problem, note
 from texturenets.server.metrics import Metrics
 from texturenets.server.models import Catalogue, Known, Loaded
-from texturenets.server.request_queue import Lane, Line, Turn
+from texturenets.server.request_queue import Lane, Line, QueuedRequest
 from texturenets.server.settings import Settings
 from texturenets.stylize.stroke import Stroke, ladder
 from texturenets.stylize.style import Style
@@ -217,9 +217,9 @@ class Service:
         return made, media, f"{name}-{seed}{way}{suffix}"
 
     async def _draw(
-        self, lane: Lane, turn: Turn, known: Known, pixels: int, call: Callable[[Any], Any]
+        self, lane: Lane, turn: QueuedRequest, known: Known, pixels: int, call: Callable[[Any], Any]
     ) -> Any:
-        def timed(turn: Turn) -> Any:
+        def timed(turn: QueuedRequest) -> Any:
             model = self.loaded[lane].get(known)
             turn.check()
             _ask(model, turn.check)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 from texturenets.errors import UserError, reason
-from texturenets.files import whole
+from texturenets.files import atomic_write
 
 State = Literal["queued", "running", "stopped", "done", "failed"]
 
@@ -36,7 +36,7 @@ HOUR = 3600.0  # seconds, after which what a killed service has left aside is re
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class TrainingJob:
     """What was asked for, and how far it is.
 
     `exemplar`: its file's name in the job's folder. `photos`: a folder in that of the photos, "" for all of it.
@@ -65,26 +65,26 @@ class Jobs:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def all(self) -> list[Job]:
+    def all(self) -> list[TrainingJob]:
         """All of them, the oldest first."""
         found = [job for path in self.folder.glob("*.job") if (job := self.read(path.stem))]
         return sorted(found, key=lambda job: job.order)
 
-    def read(self, name: str) -> Job | None:
+    def read(self, name: str) -> TrainingJob | None:
         """The training of that name, if there is one."""
         try:
             data = json.loads((self.place(name) / "job.json").read_text())
-            return Job(**{**data, "options": tuple(data["options"])})
+            return TrainingJob(**{**data, "options": tuple(data["options"])})
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
 
-    def write(self, job: Job) -> Job:
+    def write(self, job: TrainingJob) -> TrainingJob:
         """Keep how far it is. Raises UserError where the disk does not let it."""
-        with whole(self.place(job.name) / "job.json") as part:
+        with atomic_write(self.place(job.name) / "job.json") as part:
             part.write_text(json.dumps(asdict(job)))
         return job
 
-    def create(self, job: Job, exemplar: bytes) -> None:
+    def create(self, job: TrainingJob, exemplar: bytes) -> None:
         """A new one: all of its files, or none. Raises UserError for a name that is taken, and where it cannot be."""
         place = self.place(job.name)
         taken = [self.folder / f"{job.name}{end}" for end in (".run", ".safetensors")]
@@ -100,7 +100,7 @@ class Jobs:
                 (job.exemplar, exemplar),
                 ("job.json", json.dumps(asdict(job)).encode()),
             ):
-                with whole(aside / name) as part:
+                with atomic_write(aside / name) as part:
                     part.write_bytes(data)
             if place.is_dir() and not (place / "job.json").exists():  # a full disk left it
                 shutil.rmtree(place, ignore_errors=True)

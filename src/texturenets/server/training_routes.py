@@ -22,7 +22,7 @@ from texturenets.train import recipes as all_recipes
 from texturenets.train.configuration import TaskConfig, flag
 
 if TYPE_CHECKING:
-    from texturenets.server.training_files import Job
+    from texturenets.server.training_files import TrainingJob
     from texturenets.server.trainings import Trainings
 
 SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif", "BMP": ".bmp"}
@@ -43,7 +43,7 @@ async def enqueue(
     photos: str = "",
     start: str | None = None,
     changes: Mapping[str, float] | None = None,
-) -> Job:
+) -> TrainingJob:
     """Put a training in the queue, `data` being its picture's file. To be called with a place in the line.
 
     `start`: a model of the service whose weights it starts from; `changes`: fields of the recipe with other values.
@@ -54,7 +54,7 @@ async def enqueue(
         raise Problem(422, f"preset: one of {', '.join(known)}")
     form, _ = await service.check_photo(data)
 
-    def begin() -> Job:
+    def begin() -> TrainingJob:
         image.from_bytes(data, "the body", longer=64)  # better told now than when its turn has come
         suffix = SUFFIXES.get(form, ".img")
         run = dataclasses.replace(known[preset], **(changes or {}))  # type: ignore[arg-type]
@@ -67,7 +67,7 @@ async def enqueue(
     from texturenets.server.trainings import FullError
 
     try:
-        job: Job = await service.line.apart(begin)
+        job: TrainingJob = await service.line.apart(begin)
     except FullError as error:
         raise Problem(503, str(error), {"Retry-After": "60"}) from None
     except UserError as error:

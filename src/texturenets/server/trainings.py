@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from texturenets.errors import UserError
-from texturenets.server.training_files import NAME, Job, Jobs
+from texturenets.server.training_files import NAME, Jobs, TrainingJob
 from texturenets.server.training_records import Records
 
 log = logging.getLogger("texturenets.server")
@@ -64,18 +64,18 @@ class Trainings:
 
     # ---- What there is
 
-    def jobs(self) -> list[Job]:
+    def jobs(self) -> list[TrainingJob]:
         """All of them, the oldest first."""
         return self.files.all()
 
-    def find(self, name: str) -> Job:
+    def find(self, name: str) -> TrainingJob:
         """The training of that name. Raises UserError."""
         job = self.files.read(name) if NAME.fullmatch(name) else None
         if job is None:
             raise UserError(f"no training is called {name[:64]!r}")
         return job
 
-    def report(self, job: Job) -> dict[str, Any]:
+    def report(self, job: TrainingJob) -> dict[str, Any]:
         """A job with what its process wrote down: step, losses, time left."""
         records = self._records(job.name)
         losses: dict[str, float] = next((r["losses"] for r in reversed(records) if "losses" in r), {})
@@ -136,7 +136,7 @@ class Trainings:
         steps: int,
         photos: str = "",
         more: Sequence[str] = (),
-    ) -> Job:
+    ) -> TrainingJob:
         """Put a training in the queue; `exemplar` is a picture's file, `suffix` its kind, as ".png".
 
         `photos`: one of `folders`. `more`: further words for `texturenets train`. Raises UserError for a name that is
@@ -151,7 +151,7 @@ class Trainings:
             raise UserError("a style learns on photos: start the service with --photos FOLDER")
         if kind == "style" and photos not in self.folders():
             raise UserError(f"photos {photos[:64]!r}: one of {', '.join(map(repr, self.folders()))}")
-        job = Job(
+        job = TrainingJob(
             name=name,
             kind=kind,
             exemplar=f"exemplar{suffix}",
@@ -169,7 +169,7 @@ class Trainings:
             self.files.create(job, exemplar)
         return job
 
-    def stop(self, name: str) -> Job:
+    def stop(self, name: str) -> TrainingJob:
         """Let a training save and end, or leave the queue; `resume` goes on with it. Raises UserError."""
         with self.lock:
             job = self.find(name)
@@ -180,7 +180,7 @@ class Trainings:
                     self._end(job)
         return job
 
-    def resume(self, name: str) -> Job:
+    def resume(self, name: str) -> TrainingJob:
         """Put one that was stopped or has failed in the queue again. Raises UserError."""
         with self.lock:
             job = self.find(name)
@@ -268,7 +268,7 @@ class Trainings:
                 if job.state == "queued":
                     busy = bool(self._guarded("start", job.name, functools.partial(self._start, job)))
 
-    def _seen(self, job: Job) -> bool:
+    def _seen(self, job: TrainingJob) -> bool:
         """Look at one; whether its process lives."""
         if self.files.alive(job.name):
             if job.state == "queued":  # it was started when nothing could be written
@@ -276,18 +276,18 @@ class Trainings:
             return True  # also one that was told to stop: it is at work until it has saved
         return job.state == "running" and self._ended(job)
 
-    def _pid(self, job: Job) -> int:
+    def _pid(self, job: TrainingJob) -> int:
         """Of its process; 0 where nobody knows."""
         child = self.children.get(job.name)
         return child.pid if child is not None and child.poll() is None else job.pid
 
-    def _end(self, job: Job) -> None:
+    def _end(self, job: TrainingJob) -> None:
         """Tell its process to save and end."""
         pid = self._pid(job)
         if pid > 0 and self.files.alive(job.name):
             os.kill(pid, signal.SIGTERM)
 
-    def _ended(self, job: Job) -> bool:
+    def _ended(self, job: TrainingJob) -> bool:
         """Its process is gone: done, failed, or to be taken up again; whether it was."""
         if (self.folder / f"{job.name}.safetensors").is_file():
             self.files.write(replace(job, state="done", pid=0))
@@ -300,7 +300,7 @@ class Trainings:
             return False
         return self._start(replace(job, tries=tries, reached=saved))
 
-    def _start(self, job: Job) -> bool:
+    def _start(self, job: TrainingJob) -> bool:
         """Start its process; whether it lives."""
         if (self.folder / f"{job.name}.safetensors").is_file():
             self.files.write(replace(job, state="done", pid=0))

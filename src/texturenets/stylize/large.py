@@ -12,24 +12,24 @@ from numpy.typing import NDArray
 
 from texturenets import image
 from texturenets.errors import UserError
-from texturenets.stylize.memory_limits import Options
+from texturenets.stylize.memory_limits import StylizeOptions
 from texturenets.stylize.stroke import ladder
 from texturenets.stylize.style import Style
 from texturenets.tiled import large_files
 from texturenets.tiled.rows import Interval, Size
 from texturenets.tiled.sources import OnDisk, Resized, Source
-from texturenets.tiled.spool import Picture, choose_folder
+from texturenets.tiled.spool import SpooledImage, choose_folder
 
 Array = NDArray[np.float32]
 
 
-def repaint(style: Style, photo: Path, result: Path, options: Options) -> None:
+def repaint(style: Style, photo: Path, result: Path, options: StylizeOptions) -> None:
     """Repaint the file `photo` into the file `result`, which appears whole or not at all.
 
     Raises UserError for a damaged photo, a format that is not written strip by strip, and where memory or disk do
     not suffice.
     """
-    source = large_files.Photo(photo, longer=options.size, keep_gps=options.keep_gps)
+    source = large_files.LargePhoto(photo, longer=options.size, keep_gps=options.keep_gps)
     large_files.output_format(result, source.size)
     if style.pieces.network is None:
         raise UserError(
@@ -57,7 +57,9 @@ def repaint(style: Style, photo: Path, result: Path, options: Options) -> None:
         source.close()
 
 
-def _paint(style: Style, photo: large_files.Photo, bands: _Bands, options: Options, folder: Path) -> None:
+def _paint(
+    style: Style, photo: large_files.LargePhoto, bands: _Bands, options: StylizeOptions, folder: Path
+) -> None:
     """What `Style.stylize` does, with paintings on the way to larger ones in spools."""
     stages = ladder(photo.size, options.stroke)
     asked: dict[str, Any] = {"seed": options.seed, "level": options.noise_level, "folders": [folder]}
@@ -68,10 +70,10 @@ def _paint(style: Style, photo: large_files.Photo, bands: _Bands, options: Optio
             if stage == photo.size:
                 style.pieces.run(source, stage, bands.take, fine=fine, **asked)
                 return
-            spool = Picture(folder, 3, stage, "uint16")
+            spool = SpooledImage(folder, 3, stage, "uint16")
             stack.callback(spool.close)
 
-            def keep(rows: Interval, painted: Array, spool: Picture = spool) -> None:
+            def keep(rows: Interval, painted: Array, spool: SpooledImage = spool) -> None:
                 spool.write(rows, np.rint(painted[0].transpose(1, 2, 0).clip(0, 1) * 65535))
 
             style.pieces.run(source, stage, keep, fine=fine, **asked)
@@ -82,7 +84,7 @@ def _paint(style: Style, photo: large_files.Photo, bands: _Bands, options: Optio
 class _Finish:
     """Painted pieces to bytes: mixed with the photo as asked for, opacity beside or white behind them."""
 
-    def __init__(self, photo: Source, alpha: Source | None, options: Options, beside: bool) -> None:
+    def __init__(self, photo: Source, alpha: Source | None, options: StylizeOptions, beside: bool) -> None:
         self.photo, self.alpha, self.options, self.beside = photo, alpha, options, beside
 
     def __call__(self, rows: Interval, painted: Array) -> NDArray[np.uint8]:

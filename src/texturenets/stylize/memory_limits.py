@@ -20,7 +20,7 @@ _DECODED, _HELD = 16, 40
 
 
 @dataclass(frozen=True)
-class Options:
+class StylizeOptions:
     """What `stylize` is asked for, by its flags' names."""
 
     size: int | None = None

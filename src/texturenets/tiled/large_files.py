@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from texturenets import image
 from texturenets.errors import UserError, install
-from texturenets.files import sweep, whole
+from texturenets.files import atomic_write, remove_stale
 from texturenets.image.sizes import fit_longer
 from texturenets.tiled.rows import Size
 from texturenets.tiled.sources import OnDisk
-from texturenets.tiled.spool import Picture
+from texturenets.tiled.spool import SpooledImage
 
 WRITTEN: Final = ("JPEG", "PNG", "TIFF")
 """The formats that are encoded line by line; the others hold a picture as a whole."""
@@ -48,7 +48,7 @@ def _reason(error: Exception) -> str:
     return " ".join(str(error).split())[-300:]
 
 
-class Photo:
+class LargePhoto:
     """A photo on its way through a spool: `size` (H, W) upright and resized, its metadata, and its pixels.
 
     `rgb` and `alpha` (None where there is none) are read rows by rows, floats in [0, 1].
@@ -62,7 +62,7 @@ class Photo:
         self.path, self.header = path, header
         self.stored = header.size if longer is None else fit_longer(header.size, longer)
         self.size: Size = self.stored if header.orientation < 5 else (self.stored[1], self.stored[0])
-        self._spool: Picture | None = None
+        self._spool: SpooledImage | None = None
 
     @property
     def most_bytes(self) -> int:
@@ -76,7 +76,7 @@ class Photo:
             source = self._upright_colours(pyvips)
             kind = "uint16" if source.format == "ushort" else "uint8"
             height, width = self.stored
-            self._spool = Picture(folder, source.bands, self.stored, kind)
+            self._spool = SpooledImage(folder, source.bands, self.stored, kind)
             region = pyvips.Region.new(source)
             rows = max(1, _STRIP // (width * source.bands * self._spool.type.itemsize))
             for top in range(0, height, rows):
@@ -241,7 +241,7 @@ class _Stream:
         return self._chunk(b"IDAT", self._deflate.flush()) + self._chunk(b"IEND", b"")
 
 
-class Writer:
+class StripWriter:
     """Takes a picture row by row: `write` arrays (rows, W, 3 or 4) of bytes, from the top."""
 
     def __init__(
@@ -307,16 +307,16 @@ class Writer:
 @contextmanager
 def writing(
     path: Path, size: Size, *, alpha: bool = False, quality: int | None = None, exif: bytes | None = None
-) -> Iterator[Writer]:
+) -> Iterator[StripWriter]:
     """A picture of `size` (H, W) that appears at `path` whole when the block ends well, or not at all.
 
     What an earlier run that was killed has left beside it is removed. Raises UserError as `output_format`
     does, and where it cannot be written.
     """
     name = output_format(path, size)
-    sweep(path)
-    with whole(path) as part:
-        writer = Writer(part, name, size, alpha=alpha, quality=quality, exif=exif)
+    remove_stale(path)
+    with atomic_write(path) as part:
+        writer = StripWriter(part, name, size, alpha=alpha, quality=quality, exif=exif)
         try:
             yield writer
         except BaseException:

@@ -17,9 +17,9 @@ from texturenets.image.blend import bell
 from texturenets.image.sizes import padding
 from texturenets.noise import NoiseInput
 from texturenets.tiled import plan as planning
-from texturenets.tiled.plan import Network
+from texturenets.tiled.plan import PlannedNetwork
 from texturenets.tiled.rows import Interval, Size
-from texturenets.tiled.run import Job, Progress, Sink, StageEngine, disk, run
+from texturenets.tiled.run import Progress, Sink, StageEngine, TiledJob, disk, run
 from texturenets.tiled.sources import Computed, Padded, Source
 from texturenets.tiled.spool import choose_folder, gigabytes
 
@@ -71,11 +71,11 @@ class TiledNetwork:
         """
         padded, box = padding(size, self.stride, self.smallest, self.margin)
         inputs = self._inputs(Padded(photo, padded, box), padded, seed, level)
-        job = Job(self.graph, padded, inputs, Path(), min(_STRIP, int(_SHARE * memory)), self.engine)
+        job = TiledJob(self.graph, padded, inputs, Path(), min(_STRIP, int(_SHARE * memory)), self.engine)
         needed = disk(job)
         job.folder = choose_folder(needed, spool, folders)
         if needed:
-            passes = len(planning.passes(Network(self.graph.nodes, padded)))
+            passes = len(planning.passes(PlannedNetwork(self.graph.nodes, padded)))
             announce(
                 f"{size[1]} x {size[0]} pixels in {passes} passes, within {gigabytes(memory)} for the "
                 f"network and {gigabytes(needed)} of disk in {job.folder}"

@@ -31,7 +31,7 @@ _NEVER: Final = 1 << 30
 
 
 @dataclass
-class Network:
+class PlannedNetwork:
     """The nodes that lead to the picture (H, W), in a form that planning takes.
 
     `sources[i]` are the nodes whose maps node i reads; for an unpooling the map that was pooled stands in for the
@@ -131,7 +131,7 @@ class Step:
     sources: list[list[list[Interval]]]  # by interval of `rows`, by source
 
 
-def passes(network: Network) -> list[Pass]:
+def passes(network: PlannedNetwork) -> list[Pass]:
     """The passes, in their order."""
     kept = frozenset(i for i in _crossing(network) if _worth(network, i))
     made: list[Pass] = []
@@ -155,7 +155,7 @@ def _without(one: Pass, useless: set[int], last: int) -> Pass:
     return replace(one, targets=targets, written=tuple(i for i in one.written if i not in useless))
 
 
-def _closure(network: Network, targets: Iterable[int], written: set[int]) -> tuple[set[int], set[int]]:
+def _closure(network: PlannedNetwork, targets: Iterable[int], written: set[int]) -> tuple[set[int], set[int]]:
     """The nodes to be computed for `targets`, and those that are read from disk."""
     visited: set[int] = set()
     read: set[int] = set()
@@ -172,7 +172,7 @@ def _closure(network: Network, targets: Iterable[int], written: set[int]) -> tup
     return visited, read
 
 
-def _crossing(network: Network) -> Iterator[int]:
+def _crossing(network: PlannedNetwork) -> Iterator[int]:
     """The maps that are computed in one pass and needed in another too.
 
     Of a chain of operations on single numbers only the first: it costs little to go on from there.
@@ -185,7 +185,7 @@ def _crossing(network: Network) -> Iterator[int]:
             yield i
 
 
-def _behind(network: Network, users: Sequence[int]) -> Iterator[int]:
+def _behind(network: PlannedNetwork, users: Sequence[int]) -> Iterator[int]:
     """`users`, and through operations on single numbers those who use them."""
     for user in users:
         yield user
@@ -193,7 +193,7 @@ def _behind(network: Network, users: Sequence[int]) -> Iterator[int]:
             yield from _behind(network, [u for u in range(len(network.nodes)) if user in network.sources[u]])
 
 
-def _worth(network: Network, i: int) -> bool:
+def _worth(network: PlannedNetwork, i: int) -> bool:
     """Whether reading the map of node i is quicker than computing it again."""
     while network.nodes[i].operation in MOVING:
         i = network.sources[i][0]
@@ -202,7 +202,7 @@ def _worth(network: Network, i: int) -> bool:
     return network.nodes[i].operation in ("add", "mul")  # residual blocks go on from it: else all begin anew
 
 
-def multiplications(network: Network, i: int) -> int:
+def multiplications(network: PlannedNetwork, i: int) -> int:
     """Multiply-adds for a number of the map of node i."""
     node = network.nodes[i]
     if node.operation not in ("conv", "deconv"):
@@ -212,7 +212,7 @@ def multiplications(network: Network, i: int) -> int:
     return int(count // node.settings["stride"] ** 2 if node.operation == "deconv" else count)
 
 
-def steps(network: Network, targets: Mapping[int, Interval], ready: frozenset[int]) -> list[Step]:
+def steps(network: PlannedNetwork, targets: Mapping[int, Interval], ready: frozenset[int]) -> list[Step]:
     """What is to be computed, in this order, for rows of some maps; what is in `ready` is read."""
     asked: dict[int, list[Interval]] = {i: [rows] for i, rows in targets.items() if rows[1] > rows[0]}
     found: list[Step] = []
@@ -232,7 +232,7 @@ def steps(network: Network, targets: Mapping[int, Interval], ready: frozenset[in
     return found[::-1]
 
 
-def effort(network: Network, work: Sequence[Step]) -> int:
+def effort(network: PlannedNetwork, work: Sequence[Step]) -> int:
     """Multiply-adds of `work`, and as many as it moves numbers."""
     total = 0
     for step in work:
@@ -249,7 +249,7 @@ def strips(height: int, rows: int, stride: int) -> list[Interval]:
     return [(low, min(low + each, height)) for low in range(0, height, each)]
 
 
-def disk(network: Network, plan: Sequence[Pass], bytes_each: int) -> int:
+def disk(network: PlannedNetwork, plan: Sequence[Pass], bytes_each: int) -> int:
     """The most bytes on disk at once, `bytes_each` for a number."""
     last_read = {i: number for number, one in enumerate(plan) for i in one.read}
     held: set[int] = set()

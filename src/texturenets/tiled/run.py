@@ -16,7 +16,7 @@ from texturenets.errors import UserError
 from texturenets.graph import Graph
 from texturenets.graph.stage import PICTURE, Kept, Run, Stage, Values
 from texturenets.tiled import plan as planning
-from texturenets.tiled.plan import Network, Pass, Step
+from texturenets.tiled.plan import Pass, PlannedNetwork, Step
 from texturenets.tiled.rows import Interval, Size
 from texturenets.tiled.sources import Source
 from texturenets.tiled.spool import FeatureMap, OverflowedError
@@ -58,7 +58,7 @@ BYTES: Final[dict[Kept, int]] = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 
 @dataclass
-class Job:
+class TiledJob:
     """All that a run needs to know.
 
     `picture`: height and width, multiples of the graph's stride. `inputs` are the sources of the nodes "photo" and
@@ -76,7 +76,7 @@ class Job:
     exact: bool = False
 
 
-def run(job: Job, sink: Sink, progress: Progress = lambda _: None) -> None:
+def run(job: TiledJob, sink: Sink, progress: Progress = lambda _: None) -> None:
     """Take the network through the picture and give the result to `sink`.
 
     Raises UserError where memory or disk do not suffice.
@@ -87,7 +87,7 @@ def run(job: Job, sink: Sink, progress: Progress = lambda _: None) -> None:
         _Run(job, "float32").all(sink, progress)
 
 
-def kept_as(job: Job) -> Kept:
+def kept_as(job: TiledJob) -> Kept:
     """How maps are kept on disk."""
     # Rounding would change which of two pixels a pooling takes, and that choice is used later.
     if job.exact or any(node.operation == "unpool" for node in job.graph.nodes):
@@ -95,9 +95,9 @@ def kept_as(job: Job) -> Kept:
     return job.engine.kept
 
 
-def disk(job: Job) -> int:
+def disk(job: TiledJob) -> int:
     """The most bytes on disk at once."""
-    network = Network(job.graph.nodes, job.picture)
+    network = PlannedNetwork(job.graph.nodes, job.picture)
     return planning.disk(network, planning.passes(network), BYTES[kept_as(job)])
 
 
@@ -111,9 +111,9 @@ class _Work:
 
 
 class _Run:
-    def __init__(self, job: Job, kept: Kept) -> None:
+    def __init__(self, job: TiledJob, kept: Kept) -> None:
         self.job, self.kept = job, kept
-        self.network = Network(job.graph.nodes, job.picture)
+        self.network = PlannedNetwork(job.graph.nodes, job.picture)
         self.passes = planning.passes(self.network)
         self.maps: dict[int, FeatureMap] = {}
         self.weights = dict(job.graph.weights)

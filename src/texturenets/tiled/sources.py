@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from texturenets.image.sizes import Box, mirrored
 from texturenets.tiled.rows import Interval, Size
-from texturenets.tiled.spool import Picture
+from texturenets.tiled.spool import SpooledImage
 
 Array = NDArray[np.float32]
 
@@ -60,9 +60,9 @@ _TURNS: Final = {
 
 
 class OnDisk:
-    """A `Picture`, seen upright: `channels` of it, as floats in [0, 1]."""
+    """A `SpooledImage`, seen upright: `channels` of it, as floats in [0, 1]."""
 
-    def __init__(self, stored: Picture, orientation: int = 1, channels: slice = slice(None)) -> None:
+    def __init__(self, stored: SpooledImage, orientation: int = 1, channels: slice = slice(None)) -> None:
         self.stored, self.channels = stored, channels
         self.swap, self.rows_back, self.columns_back = _TURNS[orientation]
         self.size: Size = (stored.size[1], stored.size[0]) if self.swap else stored.size

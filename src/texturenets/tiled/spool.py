@@ -59,7 +59,7 @@ class _File:
             done += count
 
 
-class Picture(_File):
+class SpooledImage(_File):
     """A picture of whole numbers, `size` (height, width), the channels of a pixel side by side: "uint8" or
     "uint16"."""
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from texturenets.graph import OPERATIONS, Graph, Node
 from texturenets.graph.grammar import Number
 from texturenets.graph.shapes import shaped
-from texturenets.tiled.plan import Network, Pass, Step
+from texturenets.tiled.plan import Pass, PlannedNetwork, Step
 from texturenets.tiled.rows import POINTWISE, Interval, before, is_point, needs
 
 Array = NDArray[np.float32]
@@ -64,7 +64,7 @@ class Strip:
 
 
 def build(
-    network: Network,
+    network: PlannedNetwork,
     one: Pass,
     work: Sequence[Step],
     parts: Mapping[int, Interval],
@@ -78,7 +78,7 @@ def build(
 
 
 class _Builder:
-    def __init__(self, network: Network, one: Pass, weights: Mapping[str, Array]) -> None:
+    def __init__(self, network: PlannedNetwork, one: Pass, weights: Mapping[str, Array]) -> None:
         self.network, self.ready = network, one.ready
         self.strip = Strip(Graph(weights=dict(weights)))
         self.made: dict[int, list[tuple[Interval, Part]]] = {}

@@ -90,7 +90,7 @@ def mean_losses(records: list[Record]) -> dict[str, float]:
     return dict(zip(names, table.tolist(), strict=True))
 
 
-class Pictures:
+class ImageLog:
     """`pictures/000050.jpg`: photos above, what the network makes of them below; `latest.jpg` is the newest."""
 
     def __init__(self, folder: Path, start: int) -> None:
@@ -140,5 +140,5 @@ class TensorBoard:
         self.writer.close()
 
 
-DEFAULT: Sequence[MakeCallback] = (Log, Pictures, TensorBoard)
+DEFAULT: Sequence[MakeCallback] = (Log, ImageLog, TensorBoard)
 """Those of every training."""

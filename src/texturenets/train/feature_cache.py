@@ -22,7 +22,7 @@ from torch.utils.data import Dataset
 
 from texturenets import image
 from texturenets.errors import UserError, counted, reason
-from texturenets.files import sweep, whole
+from texturenets.files import atomic_write, remove_stale
 from texturenets.perceptual import Descriptors
 from texturenets.train import data
 
@@ -67,8 +67,8 @@ def write(
     unreadable: list[str] = []
     sets: dict[str, Any] = {}
     counts = {"train": 0, "val": 0}
-    sweep(path)
-    with whole(path) as temporary, h5py.File(temporary, "w", locking=False) as file:
+    remove_stale(path)
+    with atomic_write(path) as temporary, h5py.File(temporary, "w", locking=False) as file:
         for start in range(0, len(jobs), batch):
             crops, parts = [], []
             for offset, (photo, training, variant) in enumerate(jobs[start : start + batch]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from texturenets.errors import UserError
-from texturenets.files import sweep, whole
+from texturenets.files import atomic_write, remove_stale
 from texturenets.train import checkpoint
 from texturenets.train.run_lock import RunLock
 
@@ -31,7 +31,7 @@ class RunFolder:
         self.lock = RunLock(self.path)
         self.check_new(resume)  # once more: another run may have ended meanwhile
         for place in (self.path, self.path / "pictures", self.out):
-            sweep(place)
+            remove_stale(place)
 
     def snapshot(self, step: int) -> Path:
         """The model file that is kept of a step."""
@@ -45,6 +45,6 @@ class RunFolder:
     def finish(self) -> Path:
         """The best model, by validation, put under the name asked for."""
         source = self.best if self.best.exists() else self.last
-        with whole(self.out) as temporary:
+        with atomic_write(self.out) as temporary:
             temporary.write_bytes(source.read_bytes())
         return self.out

@@ -25,7 +25,7 @@ SECONDS: Final = 2.0
 _SYSTEMS: Final = {"linux": ("v4l2", "/dev/video0"), "darwin": ("avfoundation", "0"), "win32": ("dshow", "")}
 
 
-class Window(Protocol):
+class PreviewWindow(Protocol):
     """Shows pictures until it is closed."""
 
     def show(self, pixels: Pixels, title: str) -> bool:
@@ -35,7 +35,7 @@ class Window(Protocol):
         """Close it."""
 
 
-def watch(camera: Iterator[Pixels], paint: Paint, window: Window, name: str) -> int:
+def watch(camera: Iterator[Pixels], paint: Paint, window: PreviewWindow, name: str) -> int:
     """Show what `camera` sees through `paint`, with frames a second, until the window is closed or the camera ends.
 
     The newest picture is always taken, those that come meanwhile are let go. The number of pictures shown. Raises
@@ -140,7 +140,7 @@ def _pictures(av: Any, opened: Any, name: str, longer: int) -> Iterator[Pixels]:
 
 
 class TkWindow:
-    """A `Window` by Tk, which comes with Python. Escape and q close it."""
+    """A `PreviewWindow` by Tk, which comes with Python. Escape and q close it."""
 
     def __init__(self, title: str) -> None:
         """Raises UserError where there is no display, or no Tk."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from texturenets.errors import UserError, install
-from texturenets.video.frame import NATIVE, Colours, Facts, Fit, Frame, Pixels
+from texturenets.video.frame import NATIVE, ColorSpace, Facts, Fit, Frame, Pixels
 
 HEADED: Final = ("mov,mp4", "matroska", "avi", "flv", "asf")
 """Formats whose files say how long they are; of others FFmpeg guesses from what is there."""
@@ -84,7 +84,7 @@ class Film:
         assert self._first is not None
         raw, context = self._first, self.video.codec_context
         self.plain = bool(raw.format.is_rgb)
-        self.turn = Turn.of(raw)
+        self.turn = Orientation.of(raw)
         stored = (int(raw.height), int(raw.width))
         aspect = Fraction(self.video.sample_aspect_ratio or 1)
         self.stored = fit(stored, aspect)
@@ -239,18 +239,18 @@ class Film:
         self.container.close()
 
 
-def _colours(context: Any, size: tuple[int, int], rgb: bool) -> Colours:
+def _colours(context: Any, size: tuple[int, int], rgb: bool) -> ColorSpace:
     """What a film says of its colours, and what players take it for where it does not."""
     if rgb:
-        return Colours()
+        return ColorSpace()
     matrix = int(context.colorspace)
     if matrix not in _MATRICES:
         matrix = 1 if size[1] >= _HD[0] or size[0] >= _HD[1] else 6
-    return Colours(matrix, int(context.color_primaries), int(context.color_trc))
+    return ColorSpace(matrix, int(context.color_primaries), int(context.color_trc))
 
 
 @dataclass(frozen=True)
-class Turn:
+class Orientation:
     """What makes a stored frame stand upright: exchange of rows and columns, then mirroring."""
 
     swapped: bool = False
@@ -258,7 +258,7 @@ class Turn:
     upside_down: bool = False
 
     @classmethod
-    def of(cls, raw: Any) -> Turn:
+    def of(cls, raw: Any) -> Orientation:
         """Of a decoded frame, by its display matrix: x' = a x + c y, y' = b x + d y (ISO/IEC 14496-12, 8.3.2)."""
         from av.sidedata.sidedata import Type
 

@@ -30,7 +30,7 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Colours:
+class ColorSpace:
     """How numbers stand for colours, in the numbers of ITU-T H.273: 1 is BT.709, 2 unspecified."""
 
     matrix: int = 1
@@ -52,7 +52,7 @@ class Facts:
     rate: Fraction
     time_base: Fraction
     aspect: Fraction = Fraction(1)
-    colours: Colours = Colours()
+    colours: ColorSpace = ColorSpace()
     metadata: dict[str, str] = field(default_factory=dict)
     loop: int | None = 0
 
@@ -85,7 +85,7 @@ class Fit:
 NATIVE: Final = Fit()
 
 
-class Source(Protocol):
+class FrameSource(Protocol):
     """Gives the frames of a film in their order, once; `trailing` is then what sound comes after the last."""
 
     facts: Facts

@@ -9,16 +9,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from texturenets.overlap import overlapped
-from texturenets.video.frame import Frame, Pixels, Sink, Source
+from texturenets.video.frame import Frame, FrameSource, Pixels, Sink
 
 if TYPE_CHECKING:
-    from texturenets.stylize.memory_limits import Options
+    from texturenets.stylize.memory_limits import StylizeOptions
     from texturenets.stylize.style import Style
 
 Paint = Callable[[Pixels], Pixels]
 
 
-def painting(style: Style, options: Options) -> Paint:
+def painting(style: Style, options: StylizeOptions) -> Paint:
     """What `style` makes of one frame after the other; noise, where it takes any, is the same in all."""
 
     def paint(pixels: Pixels) -> Pixels:
@@ -28,7 +28,7 @@ def painting(style: Style, options: Options) -> Paint:
 
 
 def repaint(
-    source: Source, sink: Sink, paint: Paint, progress: Callable[[int], None] = lambda _: None
+    source: FrameSource, sink: Sink, paint: Paint, progress: Callable[[int], None] = lambda _: None
 ) -> int:
     """Take every frame of `source` through `paint` to `sink`; the number of frames.
 

@@ -27,7 +27,7 @@ def _triton() -> bool:
     return find_spec("triton") is not None
 
 
-class _InstanceNorm(torch.autograd.Function):
+class _FusedInstanceNorm(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float, relu: bool, idle: Tensor | None
@@ -58,7 +58,7 @@ def instance_norm(
 
     `idle`: the bias that the convolution before it was spared, as it falls out of the result. Its gradient is zero.
     """
-    y: Tensor = _InstanceNorm.apply(x, weight, bias, eps, relu, idle)  # type: ignore[no-untyped-call]
+    y: Tensor = _FusedInstanceNorm.apply(x, weight, bias, eps, relu, idle)  # type: ignore[no-untyped-call]
     return y
 
 

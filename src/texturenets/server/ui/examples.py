@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from texturenets.files import whole
+from texturenets.files import atomic_write
 from texturenets.server.ui import gallery
 
 BROUGHT = Path(__file__).parents[2] / "photos"
@@ -31,7 +31,7 @@ def photos() -> list[Path]:
 
 def _kept(name: str, picture: Image.Image) -> Path:
     path = gallery.static() / f"{name}.jpg"
-    with whole(path) as part:
+    with atomic_write(path) as part:
         picture.save(part, "JPEG", quality=92)
     return path
 

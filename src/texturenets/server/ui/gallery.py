@@ -10,7 +10,7 @@ from typing import Any, Literal
 import gradio as gr
 from PIL import Image
 
-from texturenets.files import whole
+from texturenets.files import atomic_write
 from texturenets.modelfiles.titles import title
 from texturenets.server.models import Catalogue
 from texturenets.server.ui.store import folder
@@ -27,7 +27,7 @@ def _thumbnail(data: bytes) -> str:
     """The file of a model's thumbnail; of one without, a plain square."""
     path = static() / f"{hashlib.sha256(data).hexdigest()[:24]}.{'jpg' if data else 'png'}"
     if not path.exists():
-        with whole(path) as part:
+        with atomic_write(path) as part:
             if data:
                 part.write_bytes(data)
             else:

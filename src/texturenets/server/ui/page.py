@@ -30,7 +30,7 @@ import gradio as gr  # noqa: E402
 
 from texturenets.server.ui import gallery  # noqa: E402
 from texturenets.server.ui.gradio_guard import Door  # noqa: E402
-from texturenets.server.ui.queued_work import Work  # noqa: E402
+from texturenets.server.ui.queued_work import QueuedWork  # noqa: E402
 from texturenets.server.ui.sessions import Sessions  # noqa: E402
 from texturenets.server.ui.stylize_tab import StylizeTab  # noqa: E402
 from texturenets.server.ui.texture_tab import TextureTab  # noqa: E402
@@ -47,7 +47,7 @@ HEAD = """
 
 def mount(app: FastAPI, service: Service, trainings: Trainings | None) -> None:
     """Add the page to `app` at AT."""
-    store, work = Store(KEPT * service.limits.bytes), Work()
+    store, work = Store(KEPT * service.limits.bytes), QueuedWork()
     gr.set_static_paths([gallery.static()])
     with gr.Blocks(title="texturenets", analytics_enabled=False, delete_cache=(60, 3600)) as blocks:
         gr.HTML(HEAD)
@@ -97,7 +97,9 @@ def mount(app: FastAPI, service: Service, trainings: Trainings | None) -> None:
     app.add_middleware(Door, at=AT, store=store, own=folder(), sessions=Sessions(forget))
 
 
-def _tabs(blocks: gr.Blocks, service: Service, store: Store, work: Work, trainings: Trainings | None) -> None:
+def _tabs(
+    blocks: gr.Blocks, service: Service, store: Store, work: QueuedWork, trainings: Trainings | None
+) -> None:
     """The tabs, and what leads from one to another. To be called within `blocks`."""
     with gr.Tabs() as tabs:
         with gr.Tab("Stylize", id="stylize") as first:

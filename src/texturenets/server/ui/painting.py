@@ -34,7 +34,7 @@ class Painted:
 
 
 @dataclass
-class Batch:
+class PaintedBatch:
     """Several photos, and what was made of them in a folder; `refused` says why nothing of others."""
 
     photos: Sequence[Path]
@@ -77,8 +77,8 @@ async def paint(service: Service, path: Path, style: str | None, options: dict[s
 
 
 async def paint_all(
-    service: Service, store: Store, batch: Batch, style: str | None, options: dict[str, Any]
-) -> Batch:
+    service: Service, store: Store, batch: PaintedBatch, style: str | None, options: dict[str, Any]
+) -> PaintedBatch:
     """Repaint the photos of `batch` into it, one after the other, past those that are refused.
 
     Raises Problem where all are.
@@ -103,12 +103,12 @@ async def paint_all(
     return batch
 
 
-def batch_of(store: Store, photos: Sequence[Path]) -> Batch:
+def batch_of(store: Store, photos: Sequence[Path]) -> PaintedBatch:
     """One with nothing made yet, in a folder of its own."""
-    return Batch(photos, store.folder / uuid.uuid4().hex)
+    return PaintedBatch(photos, store.folder / uuid.uuid4().hex)
 
 
-def _add(store: Store, batch: Batch, archive: zipfile.ZipFile, made: Painted) -> None:
+def _add(store: Store, batch: PaintedBatch, archive: zipfile.ZipFile, made: Painted) -> None:
     stem, _, suffix = made.name.rpartition(".")
     name, number = made.name, 1
     while name in archive.NameToInfo:

@@ -26,7 +26,7 @@ Given = tuple[tuple[str, str], ...]
 """Of each picture: the file that is shown, and the file that was given."""
 
 
-class Pictures:
+class PictureInput:
     """Builds the place for pictures, within a gradio.Blocks; `given`, a gradio.State, holds them, as `Given`.
 
     `refused`, another, holds sentences about those that could not be taken the last time.

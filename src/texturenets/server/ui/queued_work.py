@@ -12,7 +12,7 @@ import gradio as gr
 STEP = 0.2  # seconds between two looks
 
 
-class GivenUpError(Exception):
+class WorkGivenUpError(Exception):
     """The work was given up; `replaced`: for other work of the same tab, which says what there is to say."""
 
     def __init__(self, *, replaced: bool) -> None:
@@ -20,7 +20,7 @@ class GivenUpError(Exception):
         self.replaced = replaced
 
 
-class Work:
+class QueuedWork:
     """At most one piece of work a visitor and tab."""
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class Work:
             return task.result()
         except asyncio.CancelledError:
             task.cancel()
-            raise GivenUpError(replaced=self.tasks.get((session, tab), task) is not task) from None
+            raise WorkGivenUpError(replaced=self.tasks.get((session, tab), task) is not task) from None
         finally:
             if self.tasks.get((session, tab)) is task:
                 del self.tasks[session, tab]

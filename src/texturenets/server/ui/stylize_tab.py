@@ -11,8 +11,8 @@ from texturenets.modelfiles.titles import title
 from texturenets.server.http_errors import Problem
 from texturenets.server.service import Service
 from texturenets.server.ui import examples, gallery, painting
-from texturenets.server.ui.pictures import Given, Pictures
-from texturenets.server.ui.queued_work import GivenUpError, Work
+from texturenets.server.ui.pictures import Given, PictureInput
+from texturenets.server.ui.queued_work import QueuedWork, WorkGivenUpError
 from texturenets.server.ui.store import Store
 from texturenets.server.ui.texts import said, sentence, wrong
 
@@ -37,12 +37,12 @@ QUIET: Any = {"show_progress": "hidden"}
 class StylizeTab:
     """Builds the tab, within a gradio.Blocks, and answers its events."""
 
-    def __init__(self, service: Service, store: Store, work: Work) -> None:
+    def __init__(self, service: Service, store: Store, work: QueuedWork) -> None:
         self.service, self.store, self.work = service, store, work
         chosen = gallery.kept(service.catalogue, "style")
         with gr.Row(equal_height=False):
             with gr.Column(scale=5, min_width=300):
-                self.photos = Pictures(service, store, "photo", MOST, label="Photos", height=300)
+                self.photos = PictureInput(service, store, "photo", MOST, label="Photos", height=300)
                 tries = gallery.small(examples.photos(), "examples", "Or try one of these")
                 self.gallery = gallery.show(service.catalogue, "style", chosen)
             with gr.Column(scale=6, min_width=300):
@@ -188,7 +188,7 @@ class StylizeTab:
             return self._many(session, batch, style, refused)
         except Problem as problem:
             return *nothing, wrong(sentence(problem, "the photo" if len(paths) > 1 else paths[0].name))
-        except GivenUpError as error:
+        except WorkGivenUpError as error:
             return *nothing, gr.skip() if error.replaced else said("Cancelled. What is shown is of before.")
 
     def _one(
@@ -207,7 +207,7 @@ class StylizeTab:
         )
 
     def _many(
-        self, session: str, batch: painting.Batch, style: str | None, refused: tuple[str, ...]
+        self, session: str, batch: painting.PaintedBatch, style: str | None, refused: tuple[str, ...]
     ) -> tuple[Any, ...]:
         shown = batch.shown
         self.store.spare(session, "painting")

@@ -15,7 +15,7 @@ from texturenets.modelfiles.titles import title
 from texturenets.server.http_errors import Problem
 from texturenets.server.service import Service
 from texturenets.server.ui import gallery
-from texturenets.server.ui.queued_work import GivenUpError, Work
+from texturenets.server.ui.queued_work import QueuedWork, WorkGivenUpError
 from texturenets.server.ui.store import Store
 from texturenets.server.ui.texts import said, sentence, wrong
 
@@ -31,7 +31,7 @@ with the service started as <code>texturenets serve --models FOLDER</code>, its 
 class TextureTab:
     """Builds the tab, within a gradio.Blocks, and answers its events; `refresh` looks for new models."""
 
-    def __init__(self, service: Service, store: Store, work: Work) -> None:
+    def __init__(self, service: Service, store: Store, work: QueuedWork) -> None:
         self.service, self.store, self.work = service, store, work
         chosen = gallery.kept(service.catalogue, "texture")
         self.none = gr.HTML(NONE, visible=chosen is None)
@@ -128,7 +128,7 @@ class TextureTab:
             )
         except Problem as problem:
             return gr.skip(), gr.skip(), wrong(sentence(problem))
-        except GivenUpError as error:
+        except WorkGivenUpError as error:
             told = gr.skip() if error.replaced else said("Cancelled. What is shown is of before.")
             return gr.skip(), gr.skip(), told
         self.store.spare(session, "sample")

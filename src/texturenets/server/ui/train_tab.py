@@ -19,7 +19,7 @@ from texturenets.server import training_routes
 from texturenets.server.http_errors import Problem
 from texturenets.server.service import Service
 from texturenets.server.ui import gallery
-from texturenets.server.ui.pictures import Given, Pictures
+from texturenets.server.ui.pictures import Given, PictureInput
 from texturenets.server.ui.store import Store
 from texturenets.server.ui.texts import said, sentence, wrong
 from texturenets.server.ui.watch import QUIET, Watch
@@ -60,7 +60,7 @@ class TrainTab:
         self.trainings = trainings
         with gr.Row(equal_height=False):
             with gr.Column(scale=4, min_width=300):
-                self.picture = Pictures(
+                self.picture = PictureInput(
                     service, store, "exemplar", 1, label="Painting or exemplar", height=240
                 )
                 self._form()
