@@ -22,8 +22,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from texturenets import engines, modelfile
+from texturenets import engines
 from texturenets.graph import Graph
+from texturenets.graph.passes import PROCESSOR, optimize
+from texturenets.modelfiles import modelfile
 from texturenets.networks import build, make_spec, network_files
 from texturenets.networks.trace import trace
 from texturenets.tiled.rows import Interval
