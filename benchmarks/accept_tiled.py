@@ -29,7 +29,7 @@ from texturenets.modelfiles import modelfile
 from texturenets.networks import build, make_spec, network_files
 from texturenets.networks.trace import trace
 from texturenets.tiled.rows import Interval
-from texturenets.tiled.run import Job, run
+from texturenets.tiled.run import TiledJob, run
 from texturenets.tiled.sources import InMemory
 
 ROWS = (64, 256, 1024)
@@ -72,7 +72,7 @@ def in_strips(graph: Graph, x: Tensor, rows: int, engine: Any) -> tuple[Tensor, 
     photo = next(i for i, node in enumerate(graph.nodes) if node.operation == "photo")
     with tempfile.TemporaryDirectory() as folder:
         inputs = {photo: InMemory(x.numpy())}
-        job = Job(graph, (x.shape[2], x.shape[3]), inputs, Path(folder), 1 << 33, engine, rows=rows)
+        job = TiledJob(graph, (x.shape[2], x.shape[3]), inputs, Path(folder), 1 << 33, engine, rows=rows)
         start = time.perf_counter()
         run(job, keep)
         return torch.from_numpy(found), time.perf_counter() - start
