@@ -187,5 +187,5 @@ def test_few_rows_do_not_change_how_columns_are_mirrored() -> None:
     torch.testing.assert_close(network(x), padded[..., :28], rtol=0, atol=0)
     beyond = graph("photo", "pad 0 amount=0:0:0:4 mode=reflect", "crop 1 amount=0:0:4:0")
     torch.testing.assert_close(
-        beyond(x), torch.nn.functional.pad(x, (0, 4), mode="reflect")[..., 4:], rtol=0, atol=0
+        beyond(x), torch.nn.functional.pad(x, (0, 4, 0, 0), mode="reflect")[..., 4:], rtol=0, atol=0
     )

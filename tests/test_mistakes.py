@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import safetensors.torch
 import tiny
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from texturenets.errors import install
 from texturenets.modelfiles import modelfile
+from texturenets.networks import network_files
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,7 @@ def test_a_full_disk(studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch) -> No
     def full(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(safetensors.torch, "save_file", full)
+    monkeypatch.setattr(network_files, "save_file", full)
     told(studio.run(), "No space left on device")
 
 

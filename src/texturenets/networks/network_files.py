@@ -29,14 +29,6 @@ def spec_of(header: Header) -> GeneratorSpec:
     return from_dict(header.generator)
 
 
-def made_by(header: Header, spec: GeneratorSpec) -> bool:
-    """Whether the network of a model was made by `spec`."""
-    try:
-        return spec_of(header) == spec
-    except UserError:
-        return False
-
-
 def save_whole(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
     """Write a safetensors file that appears whole or not at all. Raises UserError with the reason."""
     written: dict[str, Tensor] = {}

@@ -13,8 +13,6 @@ from starlette.responses import FileResponse
 
 from texturenets import image
 from texturenets.errors import UserError
-from texturenets.networks import make_spec
-from texturenets.networks.network_files import made_by
 from texturenets.server.http_errors import Problem, documented, note
 from texturenets.server.service import Service
 from texturenets.train import lacking
@@ -78,7 +76,9 @@ async def enqueue(
 def _start(service: Service, name: str, kind: Literal["style", "texture"], run: TaskConfig) -> Path:
     """The file of a model that `run` can start from. Raises UserError."""
     _, found = service.catalogue.find(name, kind)
-    if not made_by(found.header, make_spec(run.generator, run.settings)):
+    from texturenets.networks import from_dict, make_spec  # PyTorch, where somebody trains
+
+    if from_dict(found.header.generator) != make_spec(run.generator, run.settings):
         raise UserError(f"{name} has another network than this recipe, which cannot start from it")
     return found.path
 

@@ -137,6 +137,16 @@ class TaskConfig:
         """All options of the network, KEY=VALUE."""
         return (*self.set, *([f"noise_depth={self.noise_depth}"] if self.noise_depth else []))
 
+    def may_start_from(self, generator: Mapping[str, Any]) -> bool:
+        """Whether a model with this generator, as its header has it, is of the network that is trained here.
+
+        It goes by the network's name and the options that are given; training itself compares all of them.
+        """
+        given = dict(setting.partition("=")[::2] for setting in self.settings)
+        return generator["name"] == self.generator and all(
+            str(generator.get(key)).lower() == value.lower() for key, value in given.items()
+        )
+
 
 @with_attributes
 @dataclass(frozen=True, kw_only=True)

@@ -13,8 +13,6 @@ import gradio as gr
 from texturenets.engines.devices import only_cpu
 from texturenets.errors import duration
 from texturenets.modelfiles.titles import title
-from texturenets.networks import make_spec
-from texturenets.networks.network_files import made_by
 from texturenets.server import training_routes
 from texturenets.server.http_errors import Problem
 from texturenets.server.service import Service
@@ -164,10 +162,11 @@ class TrainTab:
         run = _recipe(kind, preset)
         if run is None:
             return [(NOTHING, NOTHING)]
-        spec = make_spec(run.generator, run.settings)
         known = self.service.catalogue.models()
         names = [
-            name for name in gallery.names(self.service.catalogue, kind) if made_by(known[name].header, spec)
+            name
+            for name in gallery.names(self.service.catalogue, kind)
+            if run.may_start_from(known[name].header.generator)
         ]
         return [(NOTHING, NOTHING), *((title(name), name) for name in names)]
 
