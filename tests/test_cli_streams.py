@@ -19,7 +19,7 @@ from texturenets.networks.residual import Residual
 
 SLOWLY = """
 import sys, time
-from texturenets import api
+from texturenets.stylize import style as api
 paint = api.Style._repaint
 def slowly(*words, **more):
     time.sleep(0.2)
