@@ -29,11 +29,25 @@ def test_the_program_starts_anew_where_pages_have_to_be_asked_for(
     monkeypatch.setenv("GLIBC_TUNABLES", tunables)
     monkeypatch.setattr(os, "confstr", lambda _: "glibc 2.36")
     monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "texturenets", "a b"])
+    (tmp_path / "openvino").mkdir()
+    (tmp_path / "openvino/__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
     started: list[list[str]] = []
     monkeypatch.setattr(os, "execv", lambda _, words: started.append(words))
     use_large_pages(str(tmp_path / "enabled"))
     assert started == ([[sys.executable, "-m", "texturenets", "a b"]] if wanted else [])
     assert os.environ["GLIBC_TUNABLES"] == (wanted or tunables)
+
+
+def test_without_openvino_nothing_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "enabled").write_text("always [madvise] never")
+    monkeypatch.setenv("GLIBC_TUNABLES", "")
+    monkeypatch.setattr(os, "confstr", lambda _: "glibc 2.36")
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    started: list[list[str]] = []
+    monkeypatch.setattr(os, "execv", lambda _, words: started.append(words))
+    use_large_pages(str(tmp_path / "enabled"))
+    assert started == []
 
 
 def test_without_such_a_file_nothing_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
