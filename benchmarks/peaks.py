@@ -67,13 +67,13 @@ def _one(name: str, engine: str, precision: str, side: int) -> tuple[float, floa
         path = Path(folder) / "model.safetensors"
         network_files.save(build(spec), modelfile.Header(name=name, kind="style", generator=spec), path)
         made = engines.load(path, engine, "cpu", precision)
-    facts = made.facts
+    io_spec = made.io_spec
 
     def run(side: int) -> tuple[int, int]:
         """Bytes that a picture takes beside what is given, and its pixels."""
-        side = -(-max(side, facts.least) // facts.stride) * facts.stride
+        side = -(-max(side, io_spec.least) // io_spec.stride) * io_spec.stride
         x = np.random.default_rng(0).random((1, 3, side, side), np.float32)
-        maps = noise.draw_arrays(facts.noise, [0], side, side)
+        maps = noise.draw_arrays(io_spec.noise, [0], side, side)
         before = _status("VmRSS")
         Path("/proc/self/clear_refs").write_text("5")  # the peak from here on
         made(x, maps)

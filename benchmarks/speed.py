@@ -114,18 +114,18 @@ def engines_of(spec: GeneratorSpec) -> dict[str, Any]:
     torch.manual_seed(0)
     network = build(spec).eval()
     graph = trace(network)
-    model, facts = to_onnx(graph), graph.io_spec
+    model, io_spec = to_onnx(graph), graph.io_spec
     split = to_onnx(graph, split=True).SerializeToString()
     plain = model.SerializeToString()
     native = "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     made: dict[str, Any] = {
         "PyTorch float32": TorchEngine(network),
-        "ONNX Runtime float32": ONNXEngine(plain, facts),
-        "OpenVINO float32": OpenVINOEngine(split, facts, "float32"),
+        "ONNX Runtime float32": ONNXEngine(plain, io_spec),
+        "OpenVINO float32": OpenVINOEngine(split, io_spec, "float32"),
     }
     if native:
         made["PyTorch bf16"] = TorchEngine(build(spec), "cpu", "bf16")
-        made["OpenVINO bf16"] = OpenVINOEngine(split, facts, "bf16")
+        made["OpenVINO bf16"] = OpenVINOEngine(split, io_spec, "bf16")
     return made
 
 
@@ -233,7 +233,7 @@ def accuracy(args: argparse.Namespace) -> list[str]:
         exact, fast = engines.load(path, "torch", "cpu", "float32"), engines.load(path)
         differences = []
         for photo in photos:
-            x, box = sizes.pad_to_multiple(photo, fast.facts.stride, 64, fast.facts.margin)
+            x, box = sizes.pad_to_multiple(photo, fast.io_spec.stride, 64, fast.io_spec.margin)
             y, z = (sizes.crop_back(engine(x), box).clip(0, 1) for engine in (exact, fast))
             differences.append(255 * np.abs(y - z).ravel())
         together = np.concatenate(differences)
@@ -300,11 +300,11 @@ def sample(args: argparse.Namespace) -> list[str]:
     """Textures from noise."""
     network = build(TEXTURE).eval()
     made = engines_of(TEXTURE)
-    facts = trace(network).io_spec
+    io_spec = trace(network).io_spec
     rates = floor.measure()
     texts = []
     for batch in (1, 16):
-        maps = noise.draw_arrays(facts.noise, range(batch), 256, 256)
+        maps = noise.draw_arrays(io_spec.noise, range(batch), 256, 256)
         actions: dict[str, Callable[[], Any]] = {
             **off_the_shelf(network, maps),
             **{name: lambda e=e, maps=maps: e(None, maps) for name, e in made.items()},

@@ -13,16 +13,16 @@ const calls = {
     return { data: [...data], box: [rows, columns, top, left] };
   },
   // In place of a network: a third of the picture, with its first map of noise added
-  stylize: async ({ bytes, height, width, facts, options }) => {
+  stylize: async ({ bytes, height, width, io_spec: ioSpec, options }) => {
     const run = async ([photo, map]) => photo.data.map((v, i) => v / 3 + (map ? map.data[i % map.data.length] / 4 : 0));
     const photo = Uint8ClampedArray.from(bytes);
     const pixels = fromBytes(photo);
-    const painted = await repaint(run, facts, pixels, height, width, options.seed);
+    const painted = await repaint(run, ioSpec, pixels, height, width, options.seed);
     return [...toBytes(blend(painted, pixels, options), photo)];
   },
-  sample: async ({ facts, height, width, seed }) => {
+  sample: async ({ io_spec: ioSpec, height, width, seed }) => {
     const run = async ([map]) => Float32Array.from([...map.data, ...map.data, ...map.data]);
-    return [...(await sample(run, facts, height, width, seed))];
+    return [...(await sample(run, ioSpec, height, width, seed))];
   },
 };
 const answers = [];

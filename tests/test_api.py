@@ -221,7 +221,9 @@ def test_the_picture_is_that_of_the_photo_mirrored_further_out(tmp_path: Path, p
     spec = Residual(channels=8, blocks=1, padding=padding)
     style = loading.load_style(save(tmp_path / "a.safetensors", spec), "cpu", engine="torch")
     photo = torch.rand(1, 3, 64, 72)
-    assert style.engine.facts.margin == (16 if padding == "reflect" else 0)  # what wraps around has no border
+    assert style.engine.io_spec.margin == (
+        16 if padding == "reflect" else 0
+    )  # what wraps around has no border
     alone = style.engine(photo).clamp(0, 1)
     mirrored = style.engine(nn.functional.pad(photo, (16,) * 4, "reflect"))[:, :, 16:-16, 16:-16].clamp(0, 1)
     assert not torch.equal(mirrored, alone)

@@ -46,11 +46,11 @@ def save(path: Path, spec: GeneratorSpec = TINY, kind: Any = "style") -> Path:
     return path
 
 
-def inputs(facts: IOSpec, batch: int, height: int, width: int) -> tuple[Any, list[Any]]:
-    photo = np.random.default_rng(height).random((batch, facts.channels, height, width), np.float32)
+def inputs(io_spec: IOSpec, batch: int, height: int, width: int) -> tuple[Any, list[Any]]:
+    photo = np.random.default_rng(height).random((batch, io_spec.channels, height, width), np.float32)
     return (
-        photo if facts.channels else None,
-        list(noise.draw_arrays(facts.noise, range(batch), height, width)),
+        photo if io_spec.channels else None,
+        list(noise.draw_arrays(io_spec.noise, range(batch), height, width)),
     )
 
 
@@ -63,13 +63,13 @@ def converted(net: nn.Module, **options: Any) -> tuple[onnx.ModelProto, IOSpec]:
 @pytest.mark.parametrize("name", SPECS)
 def test_engines_agree_with_pytorch_at_five_sizes(name: str) -> None:
     net = network(SPECS[name])
-    model, facts = converted(net)
+    model, io_spec = converted(net)
     data = model.SerializeToString()
     reference = TorchEngine(net)
     split = converted(net, split=True)[0].SerializeToString()
-    others = [ONNXEngine(data, facts), ONNXEngine(split, facts), OpenVINOEngine(data, facts, "float32")]
+    others = [ONNXEngine(data, io_spec), ONNXEngine(split, io_spec), OpenVINOEngine(data, io_spec, "float32")]
     # A map of one pixel normalized is nothing but rounding errors.
-    least, step = max(facts.least, 2 * facts.stride), facts.stride
+    least, step = max(io_spec.least, 2 * io_spec.stride), io_spec.stride
     sizes = [
         (1, least, least),
         (1, least, least + step),
@@ -77,8 +77,8 @@ def test_engines_agree_with_pytorch_at_five_sizes(name: str) -> None:
         (1, 3 * least, 2 * least + step),
         (3, least + step, 4 * least),
     ]
-    for batch, height, width in [(n, step, step) for n in range(1, 6)] if facts.fixed else sizes:
-        x, maps = inputs(facts, batch, height, width)
+    for batch, height, width in [(n, step, step) for n in range(1, 6)] if io_spec.fixed else sizes:
+        x, maps = inputs(io_spec, batch, height, width)
         expected = reference(x, maps)
         assert expected.shape == (batch, 3, height, width)
         for engine in others:
@@ -87,12 +87,12 @@ def test_engines_agree_with_pytorch_at_five_sizes(name: str) -> None:
 
 def test_every_operation_of_a_graph() -> None:
     net = network(REST)
-    model, facts = converted(net)
-    x, _ = inputs(facts, 2, 48, 64)
+    model, io_spec = converted(net)
+    x, _ = inputs(io_spec, 2, 48, 64)
     expected = TorchEngine(net)(x)
     for engine in (
-        ONNXEngine(model.SerializeToString(), facts),
-        OpenVINOEngine(model.SerializeToString(), facts, "float32"),
+        ONNXEngine(model.SerializeToString(), io_spec),
+        OpenVINOEngine(model.SerializeToString(), io_spec, "float32"),
     ):
         assert np.allclose(engine(x), expected, atol=1e-5)
 
@@ -152,9 +152,9 @@ class Own(nn.Module):
 
 def test_a_network_of_ones_own() -> None:
     net = Own().eval()
-    model, facts = converted(net)
-    x, _ = inputs(facts, 1, 24, 32)
-    assert np.allclose(ONNXEngine(model.SerializeToString(), facts)(x), TorchEngine(net)(x), atol=1e-5)
+    model, io_spec = converted(net)
+    x, _ = inputs(io_spec, 1, 24, 32)
+    assert np.allclose(ONNXEngine(model.SerializeToString(), io_spec)(x), TorchEngine(net)(x), atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (5, 70), (64, 65)])
@@ -218,12 +218,12 @@ def test_noise_is_the_same_on_every_engine(tmp_path: Path, spec: GeneratorSpec) 
 
 
 def test_arrays_and_tensors_come_back_as_they_were() -> None:
-    model, facts = converted(network(TINY))
-    x, _ = inputs(facts, 1, 16, 24)
+    model, io_spec = converted(network(TINY))
+    x, _ = inputs(io_spec, 1, 16, 24)
     for engine in (
         TorchEngine(network(TINY)),
-        ONNXEngine(model.SerializeToString(), facts),
-        OpenVINOEngine(model.SerializeToString(), facts),
+        ONNXEngine(model.SerializeToString(), io_spec),
+        OpenVINOEngine(model.SerializeToString(), io_spec),
     ):
         assert isinstance(engine(x), np.ndarray)
         y = engine(torch.from_numpy(x))
@@ -264,11 +264,11 @@ def test_inputs_with_names(tmp_path: Path) -> None:
     }
     doubled = [one.repeat(2, 2).repeat(2, 3) for one in (given["mask"], maps[0] * given["noise_level"])]
     want = photo * given["conv"] + maps[1] + doubled[0] + doubled[1]
-    model, facts = engines.convert(path)
-    assert facts.names == ("photo", "noise0", "noise1", "mask", "conv", "noise_level")
+    model, io_spec = engines.convert(path)
+    assert io_spec.names == ("photo", "noise0", "noise1", "mask", "conv", "noise_level")
     for engine in (
-        ONNXEngine(model, facts),
-        OpenVINOEngine(model, facts, "float32"),
+        ONNXEngine(model, io_spec),
+        OpenVINOEngine(model, io_spec, "float32"),
         TorchEngine(GraphNetwork(graph)),
     ):
         assert np.allclose(engine(photo, maps, given), want, atol=1e-6), engine.name

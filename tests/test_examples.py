@@ -66,11 +66,11 @@ class Reference:
     name, precision = "reference", "float32"
     kept: Kept = "float32"
 
-    def __init__(self, model: bytes, facts: IOSpec, *_: Any) -> None:
-        self.evaluator, self.facts = ReferenceEvaluator(model), facts
+    def __init__(self, model: bytes, io_spec: IOSpec, *_: Any) -> None:
+        self.evaluator, self.io_spec = ReferenceEvaluator(model), io_spec
 
     def __call__(self, x: A | None, noises: Sequence[A] = (), inputs: Mapping[str, A] | None = None) -> A:
-        given = feed(self.facts, x, noises, inputs)
+        given = feed(self.io_spec, x, noises, inputs)
         (y,) = self.evaluator.run(None, {name: to_numpy(one) for name, one in given.items()})
         return like(y, next(iter(given.values())))
 

@@ -58,8 +58,8 @@ def agrees(net: nn.Module) -> onnx.ModelProto:
         nn.init.normal_(parameter, std=0.2)
     net.eval()
     graph = trace(net)
-    model, facts = to_onnx(graph), graph.io_spec
-    engine = ONNXEngine(model.SerializeToString(), facts)
+    model, io_spec = to_onnx(graph), graph.io_spec
+    engine = ONNXEngine(model.SerializeToString(), io_spec)
     for height, width in ((8, 8), (6, 14), (34, 22)):
         x = np.random.default_rng(width).random((2, 3, height, width), np.float32)
         expected = net.double()(torch.from_numpy(x).double()).detach().numpy()
@@ -131,11 +131,11 @@ def drawn(spec: GeneratorSpec, sizes: tuple[tuple[int, int], ...], engine: Any) 
     torch.manual_seed(1)
     net = build(spec).eval()
     graph = trace(net)
-    model, facts = to_onnx(graph), graph.io_spec
-    made = engine(model.SerializeToString(), facts)
+    model, io_spec = to_onnx(graph), graph.io_spec
+    made = engine(model.SerializeToString(), io_spec)
     net.double()
     for height, width in sizes:
-        maps = noise.draw_arrays(facts.noise, [0, 1], height, width)
+        maps = noise.draw_arrays(io_spec.noise, [0, 1], height, width)
         expected = net(None, [torch.from_numpy(one).double() for one in maps]).detach().numpy()
         assert np.allclose(made(None, maps), expected, atol=2e-6)
     return model

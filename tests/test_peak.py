@@ -43,18 +43,18 @@ def test_maps_share_blocks_where_their_lives_do_not_meet() -> None:
 
 
 def test_of_the_shipped_styles_24_megapixels_take_4_gigabytes() -> None:
-    _, facts = engines.convert(modelfile.find("wave"), split=True)
+    _, io_spec = engines.convert(modelfile.find("wave"), split=True)
     # 155.6 and 286 bytes a pixel were measured, with a copy of 12 that is no more (`benchmarks/speed.py memory`)
     for precision, measured in (("bf16", 144), ("float32", 274)):
-        assert peak.of_graph("openvino", precision, facts, (4000, 6000)) / 24e6 == pytest.approx(
+        assert peak.of_graph("openvino", precision, io_spec, (4000, 6000)) / 24e6 == pytest.approx(
             measured, rel=0.1
         )
 
 
 def fitting(taken: int, *, memory: int, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]) -> bool:
-    """Whether a network of the facts of "wave", which takes so many bytes a pixel, is taken to fit."""
+    """Whether a network of the io_spec of "wave", which takes so many bytes a pixel, is taken to fit."""
     monkeypatch.setattr(budget, "resident", lambda: 300 << 20)
-    engine = SimpleNamespace(facts=IOSpec(4, 8, margin=16), peak=lambda size: taken * size[0] * size[1])
+    engine = SimpleNamespace(io_spec=IOSpec(4, 8, margin=16), peak=lambda size: taken * size[0] * size[1])
     pieces = Pieces(modelfile.find("wave"), engine, 64, memory=memory)
     pieces.__dict__["network"] = object()  # it can be tiled
     return pieces.fits(size)

@@ -191,10 +191,10 @@ def test_every_engine_draws_the_same(spec: GeneratorSpec, monkeypatch: pytest.Mo
     monkeypatch.setattr(textures, "SMALLEST", 32)
     reference = texture(spec)
     traced = trace(network(reference))
-    data, facts = to_onnx(traced), traced.io_spec
+    data, io_spec = to_onnx(traced), traced.io_spec
     engines = (
-        ONNXEngine(data.SerializeToString(), facts),
-        OpenVINOEngine(data.SerializeToString(), facts, "float32"),
+        ONNXEngine(data.SerializeToString(), io_spec),
+        OpenVINOEngine(data.SerializeToString(), io_spec, "float32"),
     )
     asked: list[dict[str, Any]] = [{"seed": 3, "level": 0.5}]
     if reference.fixed is None:

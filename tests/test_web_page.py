@@ -59,8 +59,8 @@ class Third:
 
     name, precision = "third", "float32"
 
-    def __init__(self, facts: IOSpec) -> None:
-        self.facts = facts
+    def __init__(self, io_spec: IOSpec) -> None:
+        self.io_spec = io_spec
 
     def __call__(self, x: Any, noises: Any = ()) -> Any:
         return third(x, noises)
@@ -93,10 +93,10 @@ def test_the_arithmetic_is_the_packages(ask: Any) -> None:
                 "bytes": photo.ravel().tolist(),
                 "height": 5,
                 "width": 70,
-                "facts": {**asdict(facts), "smallest": api.SMALLEST},
+                "io_spec": {**asdict(io_spec), "smallest": api.SMALLEST},
                 "options": options,
             }
-            for facts, options in settings
+            for io_spec, options in settings
         ),
     )
     for one, drawn in zip(maps, answers[:2], strict=True):
@@ -106,8 +106,8 @@ def test_the_arithmetic_is_the_packages(ask: Any) -> None:
     right, (top, left, _, _) = sizes.pad_to_multiple(small, 8, 20)
     np.testing.assert_array_equal(np.array(answers[2]["data"], np.float32), right.ravel())
     assert answers[2]["box"] == [*right.shape[2:], top, left]
-    for (facts, options), drawn in zip(settings, answers[3:], strict=True):
-        style = api.Style(Third(facts), None, Path())  # type: ignore[arg-type]
+    for (io_spec, options), drawn in zip(settings, answers[3:], strict=True):
+        style = api.Style(Third(io_spec), None, Path())  # type: ignore[arg-type]
         expected = style.stylize(
             image.from_any(photo[..., :3])[0].pixels,
             strength=options.get("strength", 1.0),
@@ -119,9 +119,9 @@ def test_the_arithmetic_is_the_packages(ask: Any) -> None:
 
 
 def test_samples_are_cut_from_what_is_drawn(ask: Any) -> None:
-    facts = IOSpec(stride=16, channels=0, noise=(NoiseInput(1, 1, "uniform"),))
+    io_spec = IOSpec(stride=16, channels=0, noise=(NoiseInput(1, 1, "uniform"),))
     task = {"call": "sample", "height": 20, "width": 300, "seed": 9}
-    (drawn,) = ask({**task, "facts": {**asdict(facts), "smallest": textures.SMALLEST}})
+    (drawn,) = ask({**task, "io_spec": {**asdict(io_spec), "smallest": textures.SMALLEST}})
     there = np.array(drawn, np.float32).reshape(3, 20, 300)
     np.testing.assert_array_equal(there[1], noise.uniform_array(9, 0, 0, 0, 20, 300, 1)[0])
 

@@ -47,13 +47,13 @@ class Texture:
 
     def __init__(self, engine: Engine, header: Header, path: Path) -> None:
         self.engine, self.header, self.path = engine, header, path
-        facts = engine.facts
-        self.inputs: tuple[NoiseInput, ...] = facts.noise
-        self.stride = facts.stride
-        self.fixed: int | None = facts.stride if facts.fixed else None
-        self.periodic = facts.periodic
+        io_spec = engine.io_spec
+        self.inputs: tuple[NoiseInput, ...] = io_spec.noise
+        self.stride = io_spec.stride
+        self.fixed: int | None = io_spec.stride if io_spec.fixed else None
+        self.periodic = io_spec.periodic
         self.scales = tuple(sorted({n.stride for n in self.inputs}, reverse=True))
-        if not self.inputs or facts.channels:
+        if not self.inputs or io_spec.channels:
             raise UserError(f"{path}: its network takes a photo, it does not draw from noise")
 
     @property
@@ -208,7 +208,7 @@ class Texture:
                     f"size {width} x {height} cannot tile along {name}: {side} is not a multiple of "
                     f"{self.stride}; {self.rounded(height, width, tileable)} can"
                 )
-            least = max(SMALLEST, self.engine.facts.least)
+            least = max(SMALLEST, self.engine.io_spec.least)
             whole = -(-max(side, 1 if wraps else least) // self.stride) * self.stride
             # Wrapped around by itself, a side that is not to tile would.
             sides.append(whole + (self.stride if tileable and not wraps and whole == side else 0))
@@ -288,7 +288,7 @@ class Texture:
             ]
         elif tileable:
             # A tile below what the engine takes, several times: the network wraps around, so it draws itself again.
-            least = self.engine.facts.least
+            least = self.engine.io_spec.least
             times = (-(-least // height) if rows else 1, -(-least // width) if columns else 1)
             maps = [
                 _indexed(m, *(np.arange(n * side) for n, side in zip(times, m.shape[2:], strict=True)))

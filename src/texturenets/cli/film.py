@@ -114,14 +114,14 @@ def _repaint(painter: Style, job: FilmJob, options: StylizeOptions, quiet: bool)
     from texturenets.video.repaint import painting, repaint
 
     with _opened(job, options) as source, _written(source, job.result, options, quiet) as sink:
-        bar, sparingly = photo_progress(source.facts.count, quiet, "frames"), Sparingly()
+        bar, sparingly = photo_progress(source.info.count, quiet, "frames"), Sparingly()
         with bar:
-            task = bar.add_task(job.name, total=source.facts.count)
+            task = bar.add_task(job.name, total=source.info.count)
 
             def progress(number: int) -> None:
                 bar.update(task, completed=number)
                 if bar.disable and not quiet:
-                    sparingly(f"{job.name}: {number} of {source.facts.count} frames")
+                    sparingly(f"{job.name}: {number} of {source.info.count} frames")
 
             done = repaint(source, sink, painting(painter, options), progress)
             bar.update(task, completed=done, total=done)
@@ -168,7 +168,7 @@ def _written(source: FrameSource, result: Path | str, options: StylizeOptions, q
 
     if isinstance(result, str):
         frames = NumberedWriter(result, quality=options.quality)
-        remove_all_stale(frames.path(number) for number in range(1, source.facts.count + 1))
+        remove_all_stale(frames.path(number) for number in range(1, source.info.count + 1))
         yield frames
         older = frames.path(frames.number + 1)
         if older.exists() and not quiet:
@@ -179,11 +179,11 @@ def _written(source: FrameSource, result: Path | str, options: StylizeOptions, q
     sink: Sink
     with atomic_write(result) as part:
         if result.suffix.lower() in video.WRITTEN:
-            sink = FilmWriter(part, result, source.facts, quality=options.quality, source=film)
+            sink = FilmWriter(part, result, source.info, quality=options.quality, source=film)
             for note in sink.notes if not quiet else ():
                 complain(note)
         else:
-            sink = MovingWriter(part, result, source.facts, quality=options.quality)
+            sink = MovingWriter(part, result, source.info, quality=options.quality)
         if film and film.silent and not quiet:
             complain(f"{result} holds no sound: that of {film.path} is left out")
         with closing(sink):

@@ -36,7 +36,7 @@ class Engine(Protocol):
 
     name: str
     precision: str
-    facts: IOSpec
+    io_spec: IOSpec
 
     @property
     def kept(self) -> Kept:
@@ -45,9 +45,9 @@ class Engine(Protocol):
     def __call__(self, x: A | None, noises: Sequence[A] = (), inputs: Mapping[str, A] | None = None) -> A:
         """Photos (N, 3, H, W), RGB in [0, 1], to pictures of the same kind, unclamped; arrays or tensors alike.
 
-        H and W are multiples of `facts.stride` and at least `facts.least`. `noises` are maps (N, channels,
-        H / stride, W / stride), as `facts.noise` says and `texturenets.noise.draw` makes them; `x` is None where
-        `facts.channels` is 0. `inputs`: the maps of `facts.inputs` by their names, (N, channels, H / stride,
+        H and W are multiples of `io_spec.stride` and at least `io_spec.least`. `noises` are maps (N, channels,
+        H / stride, W / stride), as `io_spec.noise` says and `texturenets.noise.draw` makes them; `x` is None where
+        `io_spec.channels` is 0. `inputs`: the maps of `io_spec.inputs` by their names, (N, channels, H / stride,
         W / stride), or (N, channels, 1, 1) for a stride of 0. What comes back is an array where the first input is
         one, else a tensor on its device. Raises UserError for an input that is missing or that is none.
         """
@@ -146,16 +146,16 @@ def _check_stride(path: Path, stride: int) -> None:
         )
 
 
-def _openvino(model: bytes, facts: IOSpec, precision: str, entry: Entry, threads: int | None) -> Engine:
+def _openvino(model: bytes, io_spec: IOSpec, precision: str, entry: Entry, threads: int | None) -> Engine:
     from texturenets.engines.openvino_engine import OpenVINOEngine
 
-    return OpenVINOEngine(model, facts, precision, entry, threads)
+    return OpenVINOEngine(model, io_spec, precision, entry, threads)
 
 
-def _onnx(model: bytes, facts: IOSpec, precision: str, entry: Entry, threads: int | None) -> Engine:
+def _onnx(model: bytes, io_spec: IOSpec, precision: str, entry: Entry, threads: int | None) -> Engine:
     from texturenets.engines.onnx_engine import ONNXEngine
 
-    return ONNXEngine(model, facts, precision, threads)
+    return ONNXEngine(model, io_spec, precision, threads)
 
 
 BACKENDS: Final[dict[str, Callable[[bytes, IOSpec, str, Entry, int | None], Engine]]] = {
@@ -172,13 +172,13 @@ def _converted(path: Path, engine: str, precision: str, threads: int | None) -> 
     name = ".split" if split else ".plain"
     model, kept = entry.read(f"{name}.onnx"), _numbers(entry.read(f"{name}.json"))
     if model is None or kept is None:
-        model, facts = convert(path, split=split)
+        model, io_spec = convert(path, split=split)
         entry.keep(f"{name}.onnx", model)
-        entry.keep(f"{name}.json", json.dumps([facts.blocks, facts.alive]).encode())
+        entry.keep(f"{name}.json", json.dumps([io_spec.blocks, io_spec.alive]).encode())
     else:
-        facts = modelfile.read_graph(path, weights=False).io_spec
-        facts = replace(facts, blocks=kept[0], alive=kept[1])
-    return BACKENDS[engine](model, facts, precision, entry, threads)
+        io_spec = modelfile.read_graph(path, weights=False).io_spec
+        io_spec = replace(io_spec, blocks=kept[0], alive=kept[1])
+    return BACKENDS[engine](model, io_spec, precision, entry, threads)
 
 
 def _numbers(kept: bytes | None) -> tuple[float, float] | None:

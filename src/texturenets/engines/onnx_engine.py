@@ -32,7 +32,7 @@ class ONNXEngine:
     kept: Kept = "float16"
 
     def __init__(
-        self, graph: bytes, facts: IOSpec, precision: str = "auto", threads: int | None = None
+        self, graph: bytes, io_spec: IOSpec, precision: str = "auto", threads: int | None = None
     ) -> None:
         """`graph`: an ONNX file. `threads`: at most (None: one for each core)."""
         import onnxruntime
@@ -48,7 +48,7 @@ class ONNXEngine:
         self.session = self._session(graph)
         self.shrinking = onnxruntime.RunOptions()
         self.shrinking.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-        self.facts, self.precision = facts, "float32"
+        self.io_spec, self.precision = io_spec, "float32"
         self.lock = threading.Lock()
 
     def _session(self, graph: bytes) -> Any:
@@ -76,11 +76,11 @@ class ONNXEngine:
 
     def peak(self, size: tuple[int, int]) -> int:
         """See `texturenets.engines.Engine`."""
-        return of_graph(self.name, self.precision, self.facts, size)
+        return of_graph(self.name, self.precision, self.io_spec, size)
 
     def __call__(self, x: A | None, noises: Sequence[A] = (), inputs: Mapping[str, A] | None = None) -> A:
         """See `texturenets.engines.Engine`."""
-        given = feed(self.facts, x, noises, inputs)
+        given = feed(self.io_spec, x, noises, inputs)
         arrays = {name: np.ascontiguousarray(to_numpy(one)) for name, one in given.items()}
         pixels = max(one.size // one.shape[1] for one in arrays.values())
         with self.lock:

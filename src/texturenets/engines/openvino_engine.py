@@ -128,7 +128,7 @@ class OpenVINOEngine:
     def __init__(
         self,
         graph: bytes,
-        facts: IOSpec,
+        io_spec: IOSpec,
         precision: str = "auto",
         entry: Entry | None = None,
         threads: int | None = None,
@@ -138,7 +138,7 @@ class OpenVINOEngine:
         `entry`: where the compiled form is kept, and taken from. `threads`: at most.
         """
         self.core = core()
-        self.facts, self.precision = facts, choose_precision(self.core, precision)
+        self.io_spec, self.precision = io_spec, choose_precision(self.core, precision)
         self.threads = threads
         self.compiled = self._compiled(graph, entry)
         self.tensor = _tensor()
@@ -187,18 +187,18 @@ class OpenVINOEngine:
 
     def peak(self, size: tuple[int, int]) -> int:
         """See `texturenets.engines.Engine`."""
-        return of_graph(self.name, self.precision, self.facts, size)
+        return of_graph(self.name, self.precision, self.io_spec, size)
 
     def __call__(self, x: A | None, noises: Sequence[A] = (), inputs: Mapping[str, A] | None = None) -> A:
         """See `texturenets.engines.Engine`."""
-        given = feed(self.facts, x, noises, inputs)
+        given = feed(self.io_spec, x, noises, inputs)
         arrays = {name: np.ascontiguousarray(to_numpy(one)) for name, one in given.items()}
         first: A = next(iter(given.values()))
         with self.lock:
-            if not self.facts.channels:
+            if not self.io_spec.channels:
                 results = self.request.infer(arrays, share_inputs=True, share_outputs=True)
                 return like(np.array(results[0]), first)  # a copy: the next sample takes its place
-            shape = (len(first), self.facts.outputs, *first.shape[2:])
+            shape = (len(first), self.io_spec.outputs, *first.shape[2:])
             y: NDArray[np.float32] = np.empty(shape, np.float32)
             # It writes there: a copy would be 12 bytes a pixel, and pages that are touched for the first time.
             self.request.set_output_tensor(0, self.tensor(y, shared_memory=True))

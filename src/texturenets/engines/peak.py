@@ -33,15 +33,15 @@ _PROFILER: Final = threading.Lock()
 """PyTorch has one profiler a process."""
 
 
-def of_graph(engine: str, precision: str, facts: IOSpec, size: tuple[int, int]) -> int:
+def of_graph(engine: str, precision: str, io_spec: IOSpec, size: tuple[int, int]) -> int:
     """About how many bytes a converted network takes for a picture of `size` (H, W), its result included.
 
     Of OpenVINO within 20 %; of ONNX Runtime as `ONNX` says. `size` is that of the padded picture.
     """
     pixels = size[0] * size[1]
     if engine == "openvino":
-        return int(pixels * (facts.blocks * WIDTH[precision] + 4 * facts.outputs))
-    return int(pixels * facts.alive * WIDTH[precision] * ONNX)
+        return int(pixels * (io_spec.blocks * WIDTH[precision] + 4 * io_spec.outputs))
+    return int(pixels * io_spec.alive * WIDTH[precision] * ONNX)
 
 
 def asked_for(action: Callable[[], object], device: torch.device) -> float:
@@ -67,9 +67,9 @@ def asked_for(action: Callable[[], object], device: torch.device) -> float:
     return TORCH * most
 
 
-def numbers(model: onnx.ModelProto, facts: IOSpec) -> tuple[float, float]:
+def numbers(model: onnx.ModelProto, io_spec: IOSpec) -> tuple[float, float]:
     """Numbers a pixel that the maps of a graph take: in blocks (`_blocks`), and alive at once at most."""
-    lives, length = _lives(model, _sizes(model, facts))
+    lives, length = _lives(model, _sizes(model, io_spec))
     alive = max(sum(size for start, end, size in lives if start <= at <= end) for at in range(length))
     return _blocks(lives), alive
 
@@ -98,15 +98,15 @@ def _lives(model: onnx.ModelProto, sizes: Mapping[str, float]) -> tuple[list[tup
     return [(start, end, sizes[name]) for name, (start, end) in lives.items()], len(model.graph.node)
 
 
-def _sizes(model: onnx.ModelProto, facts: IOSpec) -> dict[str, float]:
+def _sizes(model: onnx.ModelProto, io_spec: IOSpec) -> dict[str, float]:
     """Numbers a pixel of the picture of every map (N, C, H, W) in the graph."""
     import onnx
 
-    side = facts.stride * max(1, -(-max(256, facts.least) // facts.stride))
+    side = io_spec.stride * max(1, -(-max(256, io_spec.least) // io_spec.stride))
     fixed = onnx.ModelProto()
     fixed.CopyFrom(model)
-    strides = [1] * bool(facts.channels) + [one.stride for one in facts.noise]
-    strides += [one.stride for one in facts.inputs]
+    strides = [1] * bool(io_spec.channels) + [one.stride for one in io_spec.noise]
+    strides += [one.stride for one in io_spec.inputs]
     for given, stride in zip(fixed.graph.input, strides, strict=True):
         dims, inner = given.type.tensor_type.shape.dim, side // stride if stride else 1
         for axis, value in ((0, 1), (2, inner), (3, inner)):

@@ -77,12 +77,12 @@ class TorchEngine:
             precision = "float32" if self.device.type == "cpu" else "fp16"
         self.precision, self.dtype = precision, DTYPES[precision]
         if isinstance(network, Graph):
-            self.facts = network.io_spec
+            self.io_spec = network.io_spec
             on_card = self.device.type == "cuda" and self.dtype != torch.float32
             network = executed(network, on_card=on_card)
         else:
             network = network.eval()
-            self.facts = io_spec_of(network)
+            self.io_spec = io_spec_of(network)
         self.network = network.to(self.device, self.dtype)
         if self.device.type != "cpu" or self.dtype != torch.float32:
             self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -93,7 +93,7 @@ class TorchEngine:
     @torch.inference_mode()
     def __call__(self, x: A | None, noises: Sequence[A] = (), inputs: Mapping[str, A] | None = None) -> A:
         """See `texturenets.engines.Engine`."""
-        given = list(feed(self.facts, x, noises, inputs).values())
+        given = list(feed(self.io_spec, x, noises, inputs).values())
         tensors = [to_tensor(one).to(self.device, self.dtype) for one in given]
         if self.device.type == "cuda":
             with self.lock:  # a recorded graph has one place for what goes in, and one for what comes out
@@ -134,28 +134,28 @@ class TorchEngine:
         """See `texturenets.engines.Engine`. Told by a small picture, the first time."""
         with self.lock:
             if self._rate is None:
-                side = self.facts.stride * -(-max(MEASURED, self.facts.least) // self.facts.stride)
+                side = self.io_spec.stride * -(-max(MEASURED, self.io_spec.least) // self.io_spec.stride)
                 self._rate = asked_for(functools.partial(self._small, side), self.device) / side**2
         return int(self._rate * size[0] * size[1])
 
     @torch.inference_mode()
     def _small(self, side: int) -> Tensor:
-        inputs = noise.draw_arrays(self.facts.noise, [0], side, side)
-        if self.facts.channels:
-            inputs.insert(0, np.zeros((1, self.facts.channels, side, side), np.float32))
-        for one in self.facts.inputs:
+        inputs = noise.draw_arrays(self.io_spec.noise, [0], side, side)
+        if self.io_spec.channels:
+            inputs.insert(0, np.zeros((1, self.io_spec.channels, side, side), np.float32))
+        for one in self.io_spec.inputs:
             inputs.append(np.zeros((1, one.channels, *one.size(side, side)), np.float32))
         return self._pass([to_tensor(one).to(self.device, self.dtype) for one in inputs]).float()
 
     def _pass(self, inputs: Sequence[Tensor]) -> Tensor:
         """What the network makes of its inputs, in the order of `IOSpec.names`."""
-        first = int(self.facts.channels > 0)
-        last = first + len(self.facts.noise)
+        first = int(self.io_spec.channels > 0)
+        last = first + len(self.io_spec.noise)
         given: list[Any] = [inputs[0] if first else None]
-        if self.facts.noise or self.facts.inputs:
+        if self.io_spec.noise or self.io_spec.inputs:
             given.append(list(inputs[first:last]))
-        if self.facts.inputs:
-            given.append({one.name: x for one, x in zip(self.facts.inputs, inputs[last:], strict=True)})
+        if self.io_spec.inputs:
+            given.append({one.name: x for one, x in zip(self.io_spec.inputs, inputs[last:], strict=True)})
         y: Tensor = self.network(*given)
         return y
 

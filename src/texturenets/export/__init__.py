@@ -37,7 +37,7 @@ class Exported:
 Run = Callable[[list[Any]], Any]
 
 
-def metadata(header: modelfile.Header, facts: IOSpec) -> dict[str, str]:
+def metadata(header: modelfile.Header, io_spec: IOSpec) -> dict[str, str]:
     """What an exported file says of itself."""
     pictures = "RGB, float32, 0 to 1, (batch, 3, height, width)"
     said = {
@@ -49,33 +49,33 @@ def metadata(header: modelfile.Header, facts: IOSpec) -> dict[str, str]:
         "texturenets": header.version,
         "generator": json.dumps(header.generator),
         "pixels": f"in and out: {pictures}; the output is to be clamped to 0 and 1",
-        "sizes": f"height and width are {facts.stride}"
-        if facts.fixed
-        else f"height and width are multiples of {facts.stride} and at least {facts.least}",
+        "sizes": f"height and width are {io_spec.stride}"
+        if io_spec.fixed
+        else f"height and width are multiples of {io_spec.stride} and at least {io_spec.least}",
     }
-    if facts.margin:
+    if io_spec.margin:
         said["margin"] = (
-            f"for a border like the rest, mirror photos {facts.margin} pixels further out on each side and cut the "
+            f"for a border like the rest, mirror photos {io_spec.margin} pixels further out on each side and cut the "
             "picture back"
         )
-    for i, one in enumerate(facts.noise):
+    for i, one in enumerate(io_spec.noise):
         said[f"noise{i}"] = (
             f"{one.distribution} numbers, (batch, {one.channels}, height / {one.stride}, width / {one.stride})"
         )
-    for other in facts.inputs:
+    for other in io_spec.inputs:
         place = f"height / {other.stride}, width / {other.stride}" if other.stride else "1, 1"
         said[f"input {other.name}"] = f"(batch, {other.channels}, {place})"
     return {key: value for key, value in said.items() if value}
 
 
-def _write_onnx(graph: bytes, said: dict[str, str], facts: IOSpec, out: Path) -> tuple[list[Path], Run]:
+def _write_onnx(graph: bytes, said: dict[str, str], io_spec: IOSpec, out: Path) -> tuple[list[Path], Run]:
     import onnx
 
     from texturenets.export.snippet import snippet
 
     model = onnx.load_from_string(graph)
     onnx.helper.set_model_props(model, said)
-    model.doc_string = snippet(facts, out.name)
+    model.doc_string = snippet(io_spec, out.name)
     with atomic_write(out) as part:
         part.write_bytes(model.SerializeToString())
     return [out], _runner(out)
@@ -133,11 +133,11 @@ def export(path: Path, to: str, out: Path, generator: Callable[..., Any] | str |
     """
     suffix(to)
     header = modelfile.read_header(path)
-    graph, facts = engines.convert(path)
-    files, run = FORMATS[to][1](graph, metadata(header, facts), facts, out)
+    graph, io_spec = engines.convert(path)
+    files, run = FORMATS[to][1](graph, metadata(header, io_spec), io_spec, out)
     try:
         name, reference = _reference(path, generator)
-        sizes, difference = _compare(path, facts, run, name, reference)
+        sizes, difference = _compare(path, io_spec, run, name, reference)
     except UserError:
         for file in files:
             file.unlink(missing_ok=True)
@@ -151,16 +151,16 @@ def _reference(path: Path, generator: Callable[..., Any] | str | None) -> tuple[
         return "PyTorch", engines.load(path, "torch", "cpu", "float32", loading.code_of(path, generator))
     from texturenets.engines.onnx_engine import ONNXEngine
 
-    model, facts = engines.convert(path, passes=False)
-    return "ONNX Runtime", ONNXEngine(model, facts)
+    model, io_spec = engines.convert(path, passes=False)
+    return "ONNX Runtime", ONNXEngine(model, io_spec)
 
 
 def _compare(
-    path: Path, facts: IOSpec, run: Run, name: str, reference: engines.Engine
+    path: Path, io_spec: IOSpec, run: Run, name: str, reference: engines.Engine
 ) -> tuple[list[tuple[int, int, int]], float]:
     """Batches, heights and widths tried, and the largest difference from `reference`, called `name`."""
     # From two pixels a side at the coarsest scale: one pixel normalized is nothing but rounding errors.
-    step, least = facts.stride, max(facts.least, 2 * facts.stride)
+    step, least = io_spec.stride, max(io_spec.least, 2 * io_spec.stride)
     sizes = [
         (1, least, least),
         (1, least + step, least + 2 * step),
@@ -168,17 +168,18 @@ def _compare(
         (1, 2 * least, 3 * least),
         (3, least, 4 * least + step),
     ]
-    if facts.fixed:
+    if io_spec.fixed:
         sizes = [(batch, step, step) for batch in range(1, 6)]
     largest = 0.0
     for seed, (batch, height, width) in enumerate(sizes):
-        photo = _uniform(seed, (batch, facts.channels, height, width))
-        maps = noise.draw_arrays(facts.noise, range(batch), height, width)
+        photo = _uniform(seed, (batch, io_spec.channels, height, width))
+        maps = noise.draw_arrays(io_spec.noise, range(batch), height, width)
         named = {
-            one.name: _uniform(seed, (batch, one.channels, *one.size(height, width))) for one in facts.inputs
+            one.name: _uniform(seed, (batch, one.channels, *one.size(height, width)))
+            for one in io_spec.inputs
         }
-        inputs = [*([photo] if facts.channels else []), *maps, *named.values()]
-        expected = reference(photo if facts.channels else None, maps, named)
+        inputs = [*([photo] if io_spec.channels else []), *maps, *named.values()]
+        expected = reference(photo if io_spec.channels else None, maps, named)
         difference = np.abs(run(inputs) - expected)
         largest = max(largest, float(difference.max()))
         # A maximum of four that is decided otherwise moves single values; nothing else may.

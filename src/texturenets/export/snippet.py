@@ -34,18 +34,24 @@ Image.fromarray((255 * y).round().astype("uint8").transpose(1, 2, 0)).save("resu
 """
 
 
-def snippet(facts: IOSpec, file: str) -> str:
+def snippet(io_spec: IOSpec, file: str) -> str:
     """A program that repaints photo.jpg, or draws a sample, by the ONNX file called `file` and writes result.png.
 
     It needs numpy, onnxruntime and Pillow, and gives what texturenets gives in float32.
     """
-    least = facts.least if facts.fixed else max(SMALLEST, facts.least)
-    sample = (facts.stride, facts.stride) if facts.fixed else (480, 640)
-    numbers = {"margin": facts.margin, "least": least, "stride": facts.stride, "sample": sample, "file": file}
-    program = (_PHOTO if facts.channels else _SAMPLE).format(**numbers)
-    if facts.noise:
+    least = io_spec.least if io_spec.fixed else max(SMALLEST, io_spec.least)
+    sample = (io_spec.stride, io_spec.stride) if io_spec.fixed else (480, 640)
+    numbers = {
+        "margin": io_spec.margin,
+        "least": least,
+        "stride": io_spec.stride,
+        "sample": sample,
+        "file": file,
+    }
+    program = (_PHOTO if io_spec.channels else _SAMPLE).format(**numbers)
+    if io_spec.noise:
         program += "random = np.random.default_rng(0)\n"
-    for i, one in enumerate(facts.noise):
+    for i, one in enumerate(io_spec.noise):
         drawn = "random.standard_normal" if one.distribution == "normal" else "random.random"
         shape = f"(1, {one.channels}, rows // {one.stride}, columns // {one.stride})"
         program += f'given["noise{i}"] = {drawn}({shape}, np.float32)\n'

@@ -22,7 +22,7 @@ from texturenets.stylize import style
 PAGE = Path(__file__).parents[1] / "server" / "page"
 
 
-def described(header: Header, facts: IOSpec, name: str) -> dict[str, Any]:
+def described(header: Header, io_spec: IOSpec, name: str) -> dict[str, Any]:
     """What the page must know of a model."""
     smallest = style.SMALLEST if header.kind == "style" else textures.SMALLEST
     return {
@@ -33,7 +33,7 @@ def described(header: Header, facts: IOSpec, name: str) -> dict[str, Any]:
         "thumbnail": f"data:image/jpeg;base64,{header.thumbnail}" if header.thumbnail else "",
         "licence": header.licence,
         "terms": header.terms,
-        "facts": {**dataclasses.asdict(facts), "smallest": smallest},
+        "io_spec": {**dataclasses.asdict(io_spec), "smallest": smallest},
     }
 
 
@@ -56,9 +56,9 @@ def write(
     notices = []
     for path in models:
         header = modelfile.read_header(path)
-        graph, facts = engines.convert(path)
-        parts[f"models/{path.stem}.onnx"] = _with_metadata(graph, header, facts)
-        shown.append(described(header, facts, path.stem))
+        graph, io_spec = engines.convert(path)
+        parts[f"models/{path.stem}.onnx"] = _with_metadata(graph, header, io_spec)
+        shown.append(described(header, io_spec, path.stem))
         licence = header.licence or "licence unknown"
         notices.append(f"Model {path.stem}: {licence}. {header.terms}".strip())
     parts["models.json"] = json.dumps(shown).encode()
@@ -77,11 +77,11 @@ def write(
     return folder / "index.html"
 
 
-def _with_metadata(graph: bytes, header: Header, facts: IOSpec) -> bytes:
+def _with_metadata(graph: bytes, header: Header, io_spec: IOSpec) -> bytes:
     """The ONNX file with what it says of itself."""
     import onnx
 
     model = onnx.load_from_string(graph)
-    onnx.helper.set_model_props(model, export.metadata(header, facts))
+    onnx.helper.set_model_props(model, export.metadata(header, io_spec))
     data: bytes = model.SerializeToString()
     return data

@@ -132,7 +132,7 @@ def upsample(x: Tensor, padding: Padding = "replicate") -> Tensor:
     """Twice the height and width, bilinear: (N, C, H, W) to (N, C, 2 H, 2 W).
 
     Weights 3/4 and 1/4 in both phases, so that neighbouring output pixels have the same variance and no
-    lattice of period 2 follows, as nearest and transposed convolution leave one. With `padding` "circular"
+    checkerboard of period 2 follows, as nearest and transposed convolution leave one. With `padding` "circular"
     the map goes on at its other end, else with its outermost pixels.
     """
     if padding == "circular":

@@ -24,7 +24,7 @@ class Residual(GeneratorSpec):
 
     The photo goes in by space-to-depth, which keeps every pixel, and comes out through bilinear
     upsampling and 3 x 3 convolutions: both phases of a bilinear doubling have the same weights, so no
-    lattice is built in. At 512 x 512 it takes 9.0 G multiply-adds, where johnson takes 40.3 as the paper
+    checkerboard is built in. At 512 x 512 it takes 9.0 G multiply-adds, where johnson takes 40.3 as the paper
     has it (arXiv 1603.08155) and 31.3 as the reference program has it.
     """
 

@@ -159,10 +159,10 @@ class Style:
         """
         if not self.pieces.fits((int(photo.shape[2]), int(photo.shape[3]))):
             return like(self.pieces.repaint(to_numpy(photo), seed, level, fine=fine), photo)
-        facts = self.engine.facts
-        x, box = sizes.pad_to_multiple(photo, facts.stride, max(SMALLEST, facts.least), facts.margin)
-        maps = noise.draw_arrays(facts.noise, [seed], int(x.shape[-2]), int(x.shape[-1]))
-        maps = noise.levelled(maps, facts.noise, [level] * len(maps))
+        io_spec = self.engine.io_spec
+        x, box = sizes.pad_to_multiple(photo, io_spec.stride, max(SMALLEST, io_spec.least), io_spec.margin)
+        maps = noise.draw_arrays(io_spec.noise, [seed], int(x.shape[-2]), int(x.shape[-1]))
+        maps = noise.levelled(maps, io_spec.noise, [level] * len(maps))
         y = self.engine(x, [like(one, x) for one in maps])
         return sizes.crop_back(blend(x, y) if fine else y, box)
 

@@ -84,8 +84,8 @@ class Pieces:
         left = Budget.of(self.memory, self.device).left()
         if size[0] * size[1] * MOST <= left:
             return True
-        facts = self._engine.facts
-        padded, _ = padding(size, facts.stride, max(self.smallest, facts.least), facts.margin)
+        io_spec = self._engine.io_spec
+        padded, _ = padding(size, io_spec.stride, max(self.smallest, io_spec.least), io_spec.margin)
         beside = BESIDE * size[0] * size[1] if self.device is None else 0
         return self._engine.peak(padded) + beside <= left or self.network is None
 

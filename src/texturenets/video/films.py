@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from texturenets.errors import UserError, install
-from texturenets.video.frame import NATIVE, ColorSpace, Facts, Fit, Frame, Pixels
+from texturenets.video.frame import NATIVE, ColorSpace, FilmInfo, Fit, Frame, Pixels
 
 HEADED: Final = ("mov,mp4", "matroska", "avi", "flv", "asf")
 """Formats whose files say how long they are; of others FFmpeg guesses from what is there."""
@@ -89,7 +89,7 @@ class Film:
         aspect = Fraction(self.video.sample_aspect_ratio or 1)
         self.stored = fit(stored, aspect)
         aspect = Fraction(1) if fit.square else aspect
-        self.facts = Facts(
+        self.info = FilmInfo(
             size=self.stored[::-1] if self.turn.swapped else self.stored,
             count=scan.count,
             rate=scan.rate,
@@ -202,7 +202,7 @@ class Film:
 
     def __iter__(self) -> Iterator[Frame]:
         base = Fraction(self.video.time_base)
-        step = max(1, round(1 / self.facts.rate / base))
+        step = max(1, round(1 / self.info.rate / base))
         last: int | None = None
         raw = self._first
         self._first = None
@@ -223,7 +223,7 @@ class Film:
         from av.video.reformatter import ColorRange, Interpolation
 
         height, width = self.stored
-        matrix = None if self.plain else _MATRICES[self.facts.colours.matrix]
+        matrix = None if self.plain else _MATRICES[self.info.colours.matrix]
         made = raw.reformat(
             width=width,
             height=height,

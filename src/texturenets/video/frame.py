@@ -39,7 +39,7 @@ class ColorSpace:
 
 
 @dataclass
-class Facts:
+class FilmInfo:
     """What is known of a film before its frames are.
 
     `size`: (H, W), upright. `count`: frames, as the file says. `rate`: frames a second on average. `time_base`:
@@ -88,7 +88,7 @@ NATIVE: Final = Fit()
 class FrameSource(Protocol):
     """Gives the frames of a film in their order, once; `trailing` is then what sound comes after the last."""
 
-    facts: Facts
+    info: FilmInfo
     trailing: list[Any]
 
     def __iter__(self) -> Iterator[Frame]: ...

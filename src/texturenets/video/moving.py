@@ -16,7 +16,7 @@ from texturenets.errors import UserError
 from texturenets.files import opened
 from texturenets.image.reading import without_pillows_limit
 from texturenets.memory import budget
-from texturenets.video.frame import NATIVE, Facts, Fit, Frame, Pixels
+from texturenets.video.frame import NATIVE, FilmInfo, Fit, Frame, Pixels
 
 _FORMATS: Final = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG", ".apng": "PNG"}
 _MILLISECOND: Final = Fraction(1, 1000)
@@ -86,7 +86,7 @@ class MovingPicture:
                 f"{path}: {width} x {height} pixels a frame are over the limit of {image.pixel_limit()}"
             )
         self.durations = durations
-        self.facts = Facts(
+        self.info = FilmInfo(
             size=fit(size),
             count=count,
             rate=count / (sum(durations) * _MILLISECOND),
@@ -102,7 +102,7 @@ class MovingPicture:
         return round(self.opened.info.get("duration") or _UNSAID)
 
     def __iter__(self) -> Iterator[Frame]:
-        height, width = self.facts.size
+        height, width = self.info.size
         time = Fraction(0)
         for index, duration in enumerate(self.durations):
             try:
@@ -126,19 +126,19 @@ class MovingPicture:
 class MovingWriter:
     """A `Sink`: a GIF, WebP or APNG at `part`. Its frames are kept in memory until the last is there."""
 
-    def __init__(self, part: Path, path: Path, facts: Facts, *, quality: int | None) -> None:
+    def __init__(self, part: Path, path: Path, info: FilmInfo, *, quality: int | None) -> None:
         """Raises UserError where memory does not hold all frames."""
-        self.part, self.path, self.facts, self.quality = part, path, facts, quality
+        self.part, self.path, self.info, self.quality = part, path, info, quality
         self.format = _FORMATS[path.suffix.lower()]
         self.frames: list[Image.Image] = []
         self.times: list[Fraction] = []
         self.last = Fraction(0)
-        height, width = facts.size
-        needed = facts.count * height * width * (1 if self.format == "GIF" else 4)
+        height, width = info.size
+        needed = info.count * height * width * (1 if self.format == "GIF" else 4)
         left = budget.Budget.of(None).left()
         if needed > left:
             raise UserError(
-                f"{path}: {facts.count} frames of {width} x {height} pixels are kept in memory, "
+                f"{path}: {info.count} frames of {width} x {height} pixels are kept in memory, "
                 f"{needed / 1e9:.1f} GB of {left / 1e9:.1f}: write a film (.mp4, .webm), or smaller with --size"
             )
 
@@ -156,7 +156,7 @@ class MovingWriter:
         shown = [int((b - a) * unit / _MILLISECOND) for a, b in itertools.pairwise(stamps)]
         if self.format == "GIF":
             shown = [max(_SOONEST, each) for each in shown]
-        options: dict[str, Any] = {} if self.facts.loop is None else {"loop": self.facts.loop}
+        options: dict[str, Any] = {} if self.info.loop is None else {"loop": self.info.loop}
         if self.format == "GIF":
             options |= {
                 "disposal": 2 if any(f.info.get("transparency") is not None for f in self.frames) else 1

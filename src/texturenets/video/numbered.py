@@ -13,7 +13,7 @@ import numpy as np
 from texturenets import image
 from texturenets.arrays import to_numpy
 from texturenets.errors import UserError
-from texturenets.video.frame import NATIVE, Facts, Fit, Frame, Pixels
+from texturenets.video.frame import NATIVE, FilmInfo, Fit, Frame, Pixels
 
 
 def in_order(paths: Sequence[Path]) -> list[Path]:
@@ -34,7 +34,7 @@ class Frames:
         self.paths, self.trailing = list(paths), list[Any]()
         self.first = image.read(self.paths[0])
         size = self.first.size
-        self.facts = Facts(
+        self.info = FilmInfo(
             size=fit(size),
             count=len(self.paths),
             rate=rate,
@@ -50,7 +50,7 @@ class Frames:
                     f"{path} has {picture.size[1]} x {picture.size[0]} pixels, {self.paths[0]} has {wanted[1]} x "
                     f"{wanted[0]}: the frames of a film are of one size"
                 )
-            yield Frame(_pixels(picture, self.facts.size), index / self.facts.rate, 1 / self.facts.rate)
+            yield Frame(_pixels(picture, self.info.size), index / self.info.rate, 1 / self.info.rate)
 
     def close(self) -> None:
         """Nothing to let go of."""

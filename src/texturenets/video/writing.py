@@ -12,7 +12,7 @@ import numpy as np
 from texturenets.errors import UserError
 from texturenets.video import WRITTEN
 from texturenets.video.films import Film, load_av, reason
-from texturenets.video.frame import Facts, Frame, Pixels
+from texturenets.video.frame import FilmInfo, Frame, Pixels
 
 QUALITY: Final = 65
 """The default of `--quality`: a constant rate factor of 18 with H.264, which the eye hardly tells from the original
@@ -50,10 +50,10 @@ class FilmWriter:
     """
 
     def __init__(
-        self, part: Path, path: Path, facts: Facts, *, quality: int | None, source: Film | None
+        self, part: Path, path: Path, info: FilmInfo, *, quality: int | None, source: Film | None
     ) -> None:
         """Raises UserError where this PyAV has no encoder for it."""
-        self.av, self.path, self.facts = load_av(), path, facts
+        self.av, self.path, self.info = load_av(), path, info
         self.notes: list[str] = []
         self.format = WRITTEN[path.suffix.lower()]
         self.encoder = _ENCODERS.get(self.format, _H264)
@@ -67,7 +67,7 @@ class FilmWriter:
         except (self.av.error.FFmpegError, OSError) as error:
             raise UserError(f"cannot write {path}: {reason(error)}") from None
         try:
-            self.container.metadata.update(facts.metadata)
+            self.container.metadata.update(info.metadata)
             self.stream = self._video(quality)
             for stream in source.sound if source else ():
                 self._add_sound(stream)
@@ -86,20 +86,20 @@ class FilmWriter:
         options = {"crf": str(factor)}
         if self.encoder == "libvpx-vp9":
             options |= {"deadline": "good", "cpu-used": "4", "row-mt": "1"}
-        stream = self.container.add_stream(self.encoder, rate=self.facts.rate, options=options)
-        height, width = even(self.facts.size) if self.encoder == _H264 else self.facts.size
-        if (height, width) != self.facts.size:
+        stream = self.container.add_stream(self.encoder, rate=self.info.rate, options=options)
+        height, width = even(self.info.size) if self.encoder == _H264 else self.info.size
+        if (height, width) != self.info.size:
             self.notes.append(
-                f"{self.facts.size[1]} x {self.facts.size[0]} pixels become {width} x {height}: H.264 takes even "
+                f"{self.info.size[1]} x {self.info.size[0]} pixels become {width} x {height}: H.264 takes even "
                 "sides, the last row or column is there twice"
             )
         stream.width, stream.height = width, height
         stream.pix_fmt = "yuv420p"
-        stream.time_base = self.facts.time_base
-        context, colours = stream.codec_context, self.facts.colours
-        context.time_base = self.facts.time_base
-        if self.facts.aspect != 1:
-            context.sample_aspect_ratio = self.facts.aspect
+        stream.time_base = self.info.time_base
+        context, colours = stream.codec_context, self.info.colours
+        context.time_base = self.info.time_base
+        if self.info.aspect != 1:
+            context.sample_aspect_ratio = self.info.aspect
         context.colorspace, context.color_primaries = colours.matrix, colours.primaries
         context.color_trc, context.color_range = colours.transfer, 1  # 1: 16 to 235
         return stream
@@ -137,15 +137,15 @@ class FilmWriter:
 
         made = raw.reformat(
             format="yuv420p",
-            dst_colorspace=_MATRICES[self.facts.colours.matrix],
+            dst_colorspace=_MATRICES[self.info.colours.matrix],
             src_color_range=ColorRange.JPEG,
             dst_color_range=ColorRange.MPEG,
             interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP,
         )
-        made.pts = round(frame.time / self.facts.time_base)
-        made.time_base = self.facts.time_base
+        made.pts = round(frame.time / self.info.time_base)
+        made.time_base = self.info.time_base
         made.pict_type = 0
-        self.durations[made.pts] = round(frame.duration / self.facts.time_base)
+        self.durations[made.pts] = round(frame.duration / self.info.time_base)
         self._mux(self._coded(self.stream, made))
 
     def _coded(self, stream: Any, frame: Any) -> list[Any]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from texturenets.graph import Graph
 from texturenets.graph.passes.rewriting import FEW, Rewriting, is_plain, may_double
-from texturenets.graph.passes.squares import of_square
+from texturenets.graph.passes.space_to_depth import of_square
 
 # Operations on each number alone; the second kind does not do the same in every channel.
 _UNIFORM = frozenset(

@@ -15,7 +15,7 @@ import numpy as np
 
 from texturenets.graph import Graph, Node
 from texturenets.graph.passes.rewriting import Rewriting, is_plain, may_double
-from texturenets.graph.passes.squares import of_doubled, of_squares
+from texturenets.graph.passes.space_to_depth import of_doubled, of_squares
 
 
 @dataclass(frozen=True)

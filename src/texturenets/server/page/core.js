@@ -97,8 +97,8 @@ export function noise(seed, stream, height, width, channels, distribution) {
   return data;
 }
 
-function maps(facts, seed, rows, columns) {
-  return facts.noise.map((one, stream) => {
+function maps(ioSpec, seed, rows, columns) {
+  return ioSpec.noise.map((one, stream) => {
     const [h, w] = [rows / one.stride, columns / one.stride];
     return {
       data: noise(seed, stream, h, w, one.channels, one.distribution),
@@ -108,10 +108,10 @@ function maps(facts, seed, rows, columns) {
 }
 
 // `run` takes the network's inputs in order, {data, dims} each, and gives its picture's numbers.
-export async function repaint(run, facts, pixels, height, width, seed = 0) {
+export async function repaint(run, ioSpec, pixels, height, width, seed = 0) {
   const { data, rows, columns, top, left } = pad(
-    pixels, height, width, facts.stride, Math.max(facts.smallest, facts.least), facts.margin);
-  const inputs = [{ data, dims: [1, 3, rows, columns] }, ...maps(facts, seed, rows, columns)];
+    pixels, height, width, ioSpec.stride, Math.max(ioSpec.smallest, ioSpec.least), ioSpec.margin);
+  const inputs = [{ data, dims: [1, 3, rows, columns] }, ...maps(ioSpec, seed, rows, columns)];
   return crop(await run(inputs), rows, columns, top, left, height, width);
 }
 
@@ -134,9 +134,9 @@ export function blend(painted, pixels, options = {}) {
   return made;
 }
 
-export async function sample(run, facts, height, width, seed) {
-  const [rows, columns] = [height, width].map((side) => facts.fixed ? facts.stride : padded(side, facts.stride, facts.smallest));
-  return crop(await run(maps(facts, seed, rows, columns)), rows, columns, 0, 0, height, width);
+export async function sample(run, ioSpec, height, width, seed) {
+  const [rows, columns] = [height, width].map((side) => ioSpec.fixed ? ioSpec.stride : padded(side, ioSpec.stride, ioSpec.smallest));
+  return crop(await run(maps(ioSpec, seed, rows, columns)), rows, columns, 0, 0, height, width);
 }
 
 // RGBA bytes, as a canvas has them, to planar floats and back.

@@ -36,13 +36,13 @@ async function work(task, backend) {
     const results = await session.run(feeds);
     return results[session.outputNames[0]].getData();
   };
-  const facts = task.model.facts;
+  const ioSpec = task.model.io_spec;
   if (task.model.kind === "texture") {
     last = null;
-    return toBytes(await sample(run, facts, task.height, task.width, task.seed));
+    return toBytes(await sample(run, ioSpec, task.height, task.width, task.seed));
   }
   const photo = fromBytes(task.bytes);
-  last = { photo, bytes: task.bytes, painted: await repaint(run, facts, photo, task.height, task.width, task.seed) };
+  last = { photo, bytes: task.bytes, painted: await repaint(run, ioSpec, photo, task.height, task.width, task.seed) };
   return blended(task.options);
 }
 
