@@ -52,7 +52,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
                 "match gives the style the photo's colours first",
             ],
         ),
-        ("stylize photo.jpg --engine opnvino", ["--engine opnvino: choose auto, torch, openvino or onnx"]),
+        ("stylize photo.jpg --engine opnvino", ["unknown engine 'opnvino'; did you mean 'openvino'?"]),
         (
             "stylize photo.jpg --strength 50%",
             ["--strength 50% is not a number, as 0.5", "from 0, the photo, to 1"],

@@ -70,7 +70,7 @@ def evaluate(
     as_json
         For programs: one object.
     engine
-        What runs the network: PyTorch, OpenVINO or ONNX Runtime; auto takes the fastest.
+        What runs the network: torch, openvino or onnx; auto takes the fastest.
     generator
         FILE.py:CLASS: the network's code, for a model trained with one of your own; it is run.
     quiet

@@ -97,7 +97,7 @@ def stylize(
     device
         Where to compute; auto takes the fastest that is here.
     engine
-        What runs the network: PyTorch, OpenVINO or ONNX Runtime; auto takes the fastest that is installed for
+        What runs the network: torch, openvino or onnx; auto takes the fastest that is installed for
         the device and says which.
     precision
         What it computes in; auto takes half precision where the device has it, but PyTorch on a processor
