@@ -348,9 +348,9 @@ def test_a_spool_gives_back_what_was_written(tmp_path: Path) -> None:
 
 def test_a_killed_run_leaves_no_spool(tmp_path: Path) -> None:
     program = (
-        "import sys, time; from pathlib import Path; from texturenets.tiled.spool import Picture\n"
+        "import sys, time; from pathlib import Path; from texturenets.tiled.spool import SpooledImage\n"
         "import numpy as np\n"
-        "s = Picture(Path(sys.argv[1]), 1, (64, 64), 'uint8')\n"
+        "s = SpooledImage(Path(sys.argv[1]), 1, (64, 64), 'uint8')\n"
         "s.write((0, 64), np.ones((64, 64, 1), np.uint8)); print('written', flush=True); time.sleep(60)"
     )
     child = subprocess.Popen(
