@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from texturenets.arrays import to_numpy
 from texturenets.cli.common import Device, Flag, complain, photo_progress
 from texturenets.errors import UserError
 
@@ -45,6 +44,7 @@ def demo(
         No progress bar.
     """
     from texturenets import api, contactsheet, image
+    from texturenets.arrays import to_numpy
 
     api.check_options(size, 1.0)
     api.find_style()  # says so where there is none
@@ -94,6 +94,7 @@ def _read(patterns: list[str], size: int) -> tuple[list[tuple[str, Picture]], in
 
 def _fitted(picture: Picture, size: int) -> Picture:
     from texturenets import image, sizes
+    from texturenets.arrays import to_numpy
 
     if max(picture.size) <= size:
         return picture
