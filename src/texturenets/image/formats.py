@@ -9,8 +9,9 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+from typing import IO
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from texturenets.errors import UserError, install, reason
 from texturenets.image.picture import StrPath
@@ -35,7 +36,7 @@ _FORMATS = {
     ".pgm": "PPM",
 }
 
-_PLUGINS = ("Avif", "Bmp", "Gif", "Jpeg", "Png", "Ppm", "Tiff", "WebP")
+_PLUGINS = {"WEBP": "WebP"}  # that are called otherwise than their format
 
 _WRITTEN = {"JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIF", "BMP"}  # GIF has 256 colours, PPM no profile
 
@@ -56,18 +57,35 @@ _BRANDS = {
 
 
 @functools.cache
-def known_formats() -> dict[str, str]:
-    """Suffix to format, those that this installation of Pillow and its plug-ins can decode."""
-    try:
-        import pillow_heif
-    except ImportError:
-        pass
-    else:
+def is_known(name: str) -> bool:
+    """Whether this installation of Pillow and its plug-ins decodes the format of that name; imports what does."""
+    if name == "HEIF":
+        try:
+            import pillow_heif
+        except ImportError:
+            return False
         pillow_heif.register_heif_opener()
-    for plugin in _PLUGINS:  # and not all of Pillow's, as `Image.registered_extensions` would
+    else:
         with suppress(ImportError):
-            import_module(f"PIL.{plugin}ImagePlugin")
-    return {suffix: name for suffix, name in _FORMATS.items() if suffix in Image.EXTENSION}
+            import_module(f"PIL.{_PLUGINS.get(name, name.capitalize())}ImagePlugin")
+    return name in Image.OPEN
+
+
+def known_formats() -> dict[str, str]:
+    """Suffix to format, those that this installation decodes."""
+    return {suffix: name for suffix, name in _FORMATS.items() if is_known(name)}
+
+
+def open_image(file: IO[bytes]) -> Image.Image:
+    """The picture in `file`, not decoded yet, told apart by its content. Raises what Pillow raises.
+
+    Most are JPEG or PNG, and plug-ins for others take longer to import than a small photo to read.
+    """
+    try:
+        return Image.open(file, formats=["JPEG", "PNG"])
+    except UnidentifiedImageError:
+        file.seek(0)
+        return Image.open(file, formats=sorted(set(known_formats().values())))
 
 
 def suffixes() -> set[str]:
@@ -109,10 +127,10 @@ def output_format(path: StrPath) -> str:
     Raises UserError for a suffix that is not written here: call it before the work, not after.
     """
     suffix = Path(path).suffix.lower()
-    name = known_formats().get(suffix)
-    if name in _WRITTEN:
+    name = _FORMATS.get(suffix, "")
+    if name in _WRITTEN and is_known(name):
         return name
-    if _FORMATS.get(suffix) == "HEIF":
+    if name == "HEIF":
         raise UserError(f"cannot write {path}: HEIC needs pillow-heif ({install('heif')})")
     written = ", ".join(s for s, n in known_formats().items() if n in _WRITTEN)
     what = f"the suffix {suffix!r}" if suffix else "no suffix"

@@ -203,7 +203,7 @@ def read_header(path: StrPath, *, keep_gps: bool = False) -> ImageInfo | None:
     try:
         with opened(Path(path)) as file:
             with without_pillows_limit():
-                image = Image.open(file, formats=sorted(set(formats.known_formats().values())))
+                image = formats.open_image(file)
             with image:
                 exif = carried(image, keep_gps)
                 size, several = (image.height, image.width), _several(image)
@@ -247,7 +247,7 @@ def _opened(file: IO[bytes], name: StrPath) -> Iterator[Image.Image]:
         raise UserError(f"{name} is empty")
     try:
         with without_pillows_limit():
-            image = Image.open(file, formats=sorted(set(formats.known_formats().values())))
+            image = formats.open_image(file)
         with image:
             yield image
     except UserError as error:
