@@ -363,6 +363,12 @@ def test_a_killed_run_leaves_no_spool(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_an_image_may_be_wider_than_what_a_model_file_may_say(tmp_path: Path) -> None:
+    network = build(Residual(channels=4, blocks=0)).eval().requires_grad_(False)
+    x = torch.rand(1, 3, 32, 20000)
+    torch.testing.assert_close(tiled(network, x, tmp_path, 16), whole(network, x), atol=5e-5, rtol=1e-4)
+
+
 def test_where_the_spool_goes(tmp_path: Path) -> None:
     assert choose_folder(1, tmp_path) == tmp_path
     with pytest.raises(UserError, match=r"needs 1000000000.0 GB of disk.*--spool FOLDER"):

@@ -64,7 +64,11 @@ def parse(lines: Sequence[str], *, unnamed: bool = False) -> tuple[Node, ...]:
 def understand(text: str, nodes: Sequence[Node], *, unnamed: bool = False) -> Node:
     """The node that the line `text` is behind `nodes`. Raises UserError where it cannot be one."""
     try:
-        return shaped(read(text, len(nodes), unnamed=unnamed), nodes)
+        node = shaped(read(text, len(nodes), unnamed=unnamed), nodes)
+        numbers = max(node.channels, int(node.channels * node.scale**2))
+        if numbers > MAX_NUMBERS or max(abs(node.extra), abs(node.extra_columns)) > MAX_EXTRA:
+            raise ValueError("the map is too large")  # what a file says; a strip may be as wide as its image
+        return node
     except ValueError as error:
         raise UserError(f"graph: node {len(nodes)} ({text[:60]!r}): {error}") from None
 
@@ -74,11 +78,6 @@ def shaped(node: Node, nodes: Sequence[Node]) -> Node:
     channels, scale, extra, extra_columns = _RULES.get(node.operation, _same)(node, nodes)
     if scale == 0 and min(extra, extra_columns) < 1:
         raise ValueError("the map is smaller than its window")
-    if (
-        max(channels, int(channels * scale**2)) > MAX_NUMBERS
-        or max(abs(extra), abs(extra_columns)) > MAX_EXTRA
-    ):
-        raise ValueError("the map is too large")
     return replace(node, channels=channels, scale=scale, extra=extra, extra_columns=extra_columns)
 
 
