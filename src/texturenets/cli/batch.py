@@ -1,4 +1,4 @@
-"""Photos and films repainted, one after the other, in one style or several."""
+"""Stylize photos and films, one after the other, in one style or several."""
 
 from __future__ import annotations
 
@@ -202,7 +202,7 @@ def _paint(
 def steps(
     painter: Style, asked: Mapping[Path, StylizeOptions], note: Callable[[Path, str], None] = lambda *_: None
 ) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
-    """Reading, repainting and writing a photo, for `overlapped`; one too large for memory is all repainting.
+    """Reading, stylizing and writing a photo, for `overlapped`; one too large for memory is all stylizing.
 
     `asked`: what is asked for, by result. A photo of several results, one after the other, is read once. `note` is
     told of photos that hold more than results do, and of what.
@@ -220,7 +220,7 @@ def steps(
         if header is not None and header.bits > 8:
             note(photo, "16 bits a colour, of which results have 8")
         if header is not None and header.several:
-            note(photo, "several pictures, of which the first is repainted")
+            note(photo, "several pictures, of which the first is stylized")
 
     def decode(job: Job) -> image.Picture | None:
         options = asked[job[1]]

@@ -56,7 +56,7 @@ def run(
     skip_existing: bool,
     quiet: bool,
 ) -> int:
-    """Repaint what is missing of `photos` in the folder `output`; returns the exit status. Raises UserError."""
+    """Stylize what is missing of `photos` in the folder `output`; returns the exit status. Raises UserError."""
     from texturenets.memory import budget
 
     if address is None:

@@ -27,7 +27,7 @@ def demo(
     device: Device = "auto",
     quiet: Flag = False,
 ) -> int:
-    """Repaint photos with every shipped style, and lay the results out on a contact sheet.
+    """Stylize photos with every shipped style, and lay the results out on a contact sheet.
 
     Parameters
     ----------

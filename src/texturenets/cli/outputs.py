@@ -29,7 +29,7 @@ def plan_of(
 
     What lies in a folder inside one of `roots` comes to lie in the same folder of the output. `several_of`:
     makes several results of each photo for one, where they are asked for. `films`: those of them that are films.
-    `styles`: how many the photos are repainted in, one plan each; `taken`: names that other plans have given.
+    `styles`: in how many styles the photos are rendered, one plan each; `taken`: names that other plans have given.
 
     Raises UserError before any work is done: where `output` is one file for several photos, is of a format
     that is not written, or where a result would overwrite a photo.

@@ -41,10 +41,10 @@ def _command(error: UnknownCommandError) -> str:
         return str(error)
     if tuple(error.command_chain or ()) == ("train",):
         return (
-            f"train what? `texturenets train style {word}` learns to repaint photos like it, "
+            f"train what? `texturenets train style {word}` learns to stylize photos like it, "
             f"`texturenets train texture {word}` to draw more of it"
         )
-    return f"{word} is no command: `texturenets stylize {word}` repaints it"
+    return f"{word} is no command: `texturenets stylize {word}` stylizes it"
 
 
 def _missing(error: MissingArgumentError) -> str:

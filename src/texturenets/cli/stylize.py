@@ -1,4 +1,4 @@
-"""`texturenets stylize`: photos and films repainted."""
+"""`texturenets stylize`: photos and films in a learned style."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def stylize(
     workers: int | None = None,
     quiet: Flag = False,
 ) -> int:
-    """Repaint photos and films in the style of a painting.
+    """Stylize photos and films in the style of a painting.
 
     The names of the results are printed, one a line. A photo or film that cannot be read or written is reported
     and the others are done; the exit status is then 2.
@@ -92,7 +92,7 @@ def stylize(
     rate
         Frames a second of a film that pictures become [default: 24].
     webcam
-        Show what the camera sees, repainted, in a window, until it is closed; in place of photos a camera may be
+        Show what the camera sees, stylized, in a window, until it is closed; in place of photos a camera may be
         named, as /dev/video2. --size says how large [default: 480].
     device
         Where to compute; auto takes the fastest that is here.
@@ -104,7 +104,7 @@ def stylize(
         computes in float32.
     memory
         What the program may take, as 2G or 900M [default: a share of what is free]. A photo that needs more is
-        repainted piece by piece, with the same result; what does not fit is kept on disk meanwhile.
+        stylized piece by piece, with the same result; what does not fit is kept on disk meanwhile.
     spool
         A folder for that, on a disk with room [default: where the system keeps temporary files].
     generator
@@ -162,11 +162,11 @@ def stylize(
         _refuse("--webcam shows the live picture, and keeps nothing", told)
         return show(functools.partial(load, _only(models, "--webcam")), photos or [], options, quiet)
     if not photos:
-        raise UserError("there is nothing to repaint: name photos, folders or films; see --help")
+        raise UserError("there is nothing to stylize: name photos, folders or films; see --help")
     if cluster or workers is not None or any("://" in name for name in (*photos, output or "")):
         from texturenets.cli.cluster import Run, run
 
-        _refuse("--cluster repaints photos alone", {name: told[name] for name in ("--rate", "--sheet")})
+        _refuse("--cluster stylizes photos alone", {name: told[name] for name in ("--rate", "--sheet")})
         model = _only(models, "--cluster")
         asked_of = Run(model, options, count, device, engine, precision, generator, memory, spool)
         return run(asked_of, photos, output, cluster, workers, skip_existing=skip_existing, quiet=quiet)

@@ -206,7 +206,7 @@ class Folder:
             here = self.name.rstrip("/") if self.remote else str(self.path.resolve())
             if any(f"{here}/{result}".startswith(root) for result in results):
                 raise UserError(
-                    f"--output {self.name}: results would lie among the photos of {pattern} and be repainted the "
+                    f"--output {self.name}: results would lie among the photos of {pattern} and be stylized the "
                     f"next time: give another folder, or one in it, as -o {pattern.rstrip('/')}/painted"
                 )
 

@@ -14,7 +14,7 @@ UPRIGHT = {  # EXIF 2.3, section 4.6.4, tag 274: what undoes each orientation
     8: Image.Transpose.ROTATE_90,
 }
 
-_CARRIED = {  # what the main directory may say of a picture that has been repainted, resized and turned
+_CARRIED = {  # what the main directory may say of a picture that has been stylized, resized and turned
     ExifTags.Base.ImageDescription,
     ExifTags.Base.Make,
     ExifTags.Base.Model,

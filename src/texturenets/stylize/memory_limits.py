@@ -14,7 +14,7 @@ from texturenets.stylize.stroke import Stroke
 if TYPE_CHECKING:
     from texturenets.stylize.style import Style
 
-# Bytes a pixel that reading, repainting and writing take in memory beside the network: of the source as it is
+# Bytes a pixel that reading, stylizing and writing take in memory beside the network: of the source as it is
 # decoded (whole numbers and floats), of the result with the photo beside it, mixed, and as bytes.
 _DECODED, _HELD = 16, 40
 

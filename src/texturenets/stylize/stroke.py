@@ -1,4 +1,4 @@
-"""The size of brush strokes: coarse to fine, a painting repainted at the next size.
+"""The size of brush strokes: coarse to fine, a result enlarged and stylized again.
 
 A network's strokes have a fixed number of pixels, so on a large photo they are small. Here the photo is painted
 small, where they are large in proportion; the painting is enlarged to at most twice its size and painted again,

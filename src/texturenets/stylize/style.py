@@ -31,10 +31,10 @@ scale of the network too."""
 
 
 class Style:
-    """A network that repaints photos, from `load`.
+    """A network that stylizes photos, from `load`.
 
     `name` is the style's name, `path` the model file, `header` what the file says of itself, `engine` what runs
-    the network, with its `name` and `precision`. Pictures that do not fit in memory are repainted by `pieces`, with
+    the network, with its `name` and `precision`. Pictures that do not fit in memory are stylized by `pieces`, with
     the same result.
     """
 
@@ -70,14 +70,14 @@ class Style:
         noise_level: float = 1.0,
         stroke: Stroke = 1,
     ) -> T:
-        """Repaint `picture` and give the same kind back, as large as it was.
+        """Stylize `picture` and give the same kind back, as large as it was.
 
         `picture` is one of
 
         - a PIL image of any mode; RGB or, with transparency, RGBA comes back, turned upright;
         - an array (H, W), (H, W, 1 | 3 | 4): uint8, uint16, or floats in [0, 1]; the same type comes back;
         - a tensor (C, H, W) or (N, C, H, W), C = 1, 3 or 4: uint8, or floats in [0, 1]; the same type comes
-          back on the same device. Of a batch every picture is repainted alone: its neighbours do not matter.
+          back on the same device. Of a batch every picture is stylized alone: its neighbours do not matter.
 
         Any size from 1 x 1 will do. A style paints in colour: grey pictures come back with three channels.
         Alpha is kept as it was.

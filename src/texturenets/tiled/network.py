@@ -63,7 +63,7 @@ class TiledNetwork:
         announce: Callable[[str], None] = lambda _: None,
         progress: Progress = lambda _: None,
     ) -> None:
-        """Repaint `photo` of `size` (H, W) and give the result to `sink`, strip by strip.
+        """Stylize `photo` of `size` (H, W) and give the result to `sink`, strip by strip.
 
         `seed`, `level`: of the noise, if it takes any. `memory`: bytes for all of it. `spool`: where to keep what
         does not fit; else a usual place or one of `folders`. What it takes is announced before. Raises UserError

@@ -92,7 +92,7 @@ class Pieces:
     def repaint(
         self, photo: NDArray[np.float32], seed: int, level: float, *, fine: bool
     ) -> NDArray[np.float32]:
-        """A photo (1, 3, H, W) repainted, with noise of that seed and level; `fine`: it is a painting, enlarged."""
+        """A photo (1, 3, H, W) stylized, with noise of that seed and level; `fine`: it is a painting, enlarged."""
         painted = np.empty(photo.shape, np.float32)
 
         def keep(rows: Interval, y: NDArray[np.float32]) -> None:
@@ -116,7 +116,7 @@ class Pieces:
         beside: int = 0,
         folders: Sequence[Path] = (),
     ) -> None:
-        """Repaint what `photo` gives, `size` (H, W) in all; `sink` takes the pieces, unclamped.
+        """Stylize what `photo` gives, `size` (H, W) in all; `sink` takes the pieces, unclamped.
 
         `seed`, `level`: of the noise, if the network takes any. `beside`: bytes that the caller will take for the
         result. `folders`: other places for what does not fit. Raises UserError where memory or disk do not suffice.

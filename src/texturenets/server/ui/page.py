@@ -41,7 +41,7 @@ SCRIPT = Path(__file__).with_name("page.js")
 
 HEAD = """
 <div id="head"><h1><span class="weave"></span>texturenets</h1>
-<p>Photos repainted, textures drawn, styles learned. All of it on this machine.</p></div>
+<p>Photos stylized, textures drawn, styles learned. All of it on this machine.</p></div>
 """
 
 

@@ -1,4 +1,4 @@
-"""The tab that repaints photos."""
+"""The tab that stylizes photos."""
 
 from __future__ import annotations
 
@@ -141,12 +141,12 @@ class StylizeTab:
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  how Gradio wants it
     ) -> tuple[Any, ...]:
-        """Something was changed: one photo is repainted; of several it is said that what is shown is of before."""
+        """Something was changed: one photo is stylized; of several it is said that what is shown is of before."""
         if not photos:
             return gr.skip(), gr.skip(), gr.skip(), gr.skip()
         if len(photos) > 1:
             self._cancel(request)
-            told = said(f"{len(photos)} photos: Paint repaints them as chosen.") + wrong(*refused)
+            told = said(f"{len(photos)} photos: Paint stylizes them as chosen.") + wrong(*refused)
             return gr.skip(), gr.update(elem_classes=["gallery", "stale"]), gr.skip(), told
         return await self._paint(photos, refused, style, size, stroke, colours, strength, request, progress)
 
