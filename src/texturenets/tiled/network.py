@@ -117,9 +117,9 @@ def _noise(
 
 
 def refined(graph: Graph) -> Graph:
-    """`graph` for a painting that has been enlarged: with `texturenets.stylize.stroke.blend` behind it.
+    """`graph` for a stylized picture that has been enlarged: followed by `texturenets.image.blend`.
 
-    What is wide stays the painting's, what is fine is new.
+    Low frequencies stay those of the enlarged picture, high frequencies are the network's.
     """
     made = Graph(list(graph.nodes), dict(graph.weights), graph.margin, graph.multiple, graph.fixed)
     photo = next(i for i, node in enumerate(made.nodes) if node.operation == "photo")
