@@ -27,8 +27,8 @@ from torch.utils.data import DataLoader, Dataset
 from texturenets import image
 from texturenets.errors import UserError, counted
 
-# Photos are shrunk until the crop's side is between two thirds of their shorter side and all of it: a native
-# crop of a 12-megapixel photo holds grass or sky and nothing to recognise.
+# Photos are resized so that the square crop covers between two thirds of their shorter side and all of it: a crop
+# of a 12-megapixel photo at its own resolution would show grass or sky and no object.
 WIDEST = 1.5
 WHENCE = (
     "a few hundred photos of your own will do, or COCO's val2017 "
