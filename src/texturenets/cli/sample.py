@@ -162,7 +162,7 @@ def sample(
         print(path)
     older = files[-1].with_name(f"{number:04d}{files[-1].suffix}")
     if number > 1 and older.exists() and not quiet:
-        complain(f"{older} is from an earlier run: it and the files after it do not belong to these samples")
+        complain(f"{older} is from an earlier run: it and the files after it are not part of this one")
     return 0
 
 

@@ -129,7 +129,7 @@ class StylizeTab:
     def _cancel(self, request: gr.Request) -> None:
         self.work.cancel(request.session_hash or "", "stylize")
 
-    async def _again(  # noqa: PLR0917  Gradio passes them by place
+    async def _again(  # noqa: PLR0917  Gradio passes positional arguments
         self,
         photos: Given,
         refused: tuple[str, ...],
@@ -141,7 +141,7 @@ class StylizeTab:
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  how Gradio wants it
     ) -> tuple[Any, ...]:
-        """Something was changed: one photo is stylized; of several it is said that what is shown is of before."""
+        """An option was changed: one photo is stylized again; for several the page says that results are outdated."""
         if not photos:
             return gr.skip(), gr.skip(), gr.skip(), gr.skip()
         if len(photos) > 1:
@@ -189,7 +189,9 @@ class StylizeTab:
         except Problem as problem:
             return *nothing, wrong(sentence(problem, "the photo" if len(paths) > 1 else paths[0].name))
         except WorkGivenUpError as error:
-            return *nothing, gr.skip() if error.replaced else said("Cancelled. What is shown is of before.")
+            return *nothing, gr.skip() if error.replaced else said(
+                "Cancelled. The picture shown is the previous one."
+            )
 
     def _one(
         self, session: str, made: painting.Painted, style: str | None, refused: tuple[str, ...]
