@@ -257,7 +257,7 @@ class Given(Loss):
     [
         (
             lambda y: {"mine": y.mean((2, 3))},
-            "the loss mine gives a tensor of shape (2, 3), not a tensor with one",
+            "the loss mine returns a tensor of shape (2, 3), not a tensor with one",
         ),
         (lambda y: y.mean(), "the loss mine returns a tensor of shape (), not a dict"),
         (lambda y: {"mine": 3}, "the loss mine returns 3, not a tensor with one element"),

@@ -146,7 +146,7 @@ def opened(path: Path) -> IO[bytes]:
 
 
 def cache_folder() -> Path:
-    """The folder for downloads and compiled models: TEXTURENETS_CACHE, else texturenets in XDG_CACHE_HOME or ~/.cache."""
+    """Folder of downloads and compiled models: TEXTURENETS_CACHE, else texturenets in XDG_CACHE_HOME or ~/.cache."""
     if own := os.environ.get("TEXTURENETS_CACHE"):
         return Path(own).expanduser()
     base = os.environ.get("XDG_CACHE_HOME")

@@ -13,7 +13,7 @@ NONE: Edges = (0, 0, 0, 0)
 
 
 def wraps_around(nodes: Sequence[Node]) -> bool:
-    """Whether the output is periodic at every size that is a multiple of the network's stride, given periodic inputs."""
+    """Whether the output is periodic at every size that is a multiple of the stride, given periodic inputs."""
     edges: list[Edges | None] = []
     for node in nodes:
         sources = [edges[source] for source in node.sources]
