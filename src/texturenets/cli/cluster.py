@@ -216,5 +216,5 @@ class ClusterReport(report.Report):
             self.result(self.name(job))
 
     def name(self, job: ManifestEntry) -> str:
-        """Of a result, as it is printed."""
+        """The name of a result, as printed."""
         return f"{self.folder.name.rstrip('/')}/{job.result}"

@@ -17,8 +17,8 @@ HALF_A_MINUTE = 30.0
 
 
 class Report:
-    """Of `total` results. `goes_on`: what does the rest of a run that was interrupted; `named`: how many files that
-    failed the summary names."""
+    """Prints the outcome of `total` results. `goes_on`: how to continue an interrupted run, for the message; `named`:
+    most failed files that the summary lists."""
 
     def __init__(
         self, total: int, quiet: bool, goes_on: str = "--skip-existing goes on", named: int = 5

@@ -85,8 +85,8 @@ def _blocks(lives: Sequence[tuple[int, int, float]]) -> float:
 
 
 def _lives(model: onnx.ModelProto, sizes: Mapping[str, float]) -> tuple[list[tuple[int, int, float]], int]:
-    """Of every map that is computed, the first and last operation that need it, and its numbers a pixel; how many
-    operations there are."""
+    """For every computed map the first and last operation that use it and its floats per pixel; and the number of
+    operations."""
     lives: dict[str, list[int]] = {}
     for at, node in enumerate(model.graph.node):
         for name in node.output:

@@ -111,7 +111,7 @@ def _unary(kind: str) -> Translate:
 
 
 def _with(kind: str, **settings: str) -> Translate:
-    """The same with attributes, each of which is a setting of the node."""
+    """As `_unary`, with ONNX attributes, each taken from a setting of the node."""
 
     def translate(t: _Translation, number: int, node: Node, x: ONNXMap) -> ONNXMap:
         attributes = {key: node.settings[name] for key, name in settings.items()}

@@ -175,7 +175,7 @@ class _Recorder:
         return TracedMap(self.graph.add(operation, sources, names, **settings))
 
     def channels(self, x: TracedMap) -> int:
-        """Of a map."""
+        """The number of channels of a map."""
         return self.graph.nodes[x].channels
 
     def is_point(self, x: TracedMap) -> bool:
@@ -184,7 +184,7 @@ class _Recorder:
         return node.scale * side + node.extra == 1 and node.extra == node.extra_columns
 
     def ratio(self, large: TracedMap, small: TracedMap) -> Any:
-        """By how much one map is larger than another at any size of the picture; None where it is not."""
+        """The factor by which `large` is larger than `small` at every picture size; None if there is none."""
         a, b = self.graph.nodes[large], self.graph.nodes[small]
         factor = a.scale / b.scale if b.scale else None
         if factor is None or a.extra != b.extra * factor or a.extra_columns != b.extra_columns * factor:

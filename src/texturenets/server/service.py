@@ -129,7 +129,7 @@ class Service:
 
     @staticmethod
     def photo_body() -> dict[str, Any]:
-        """Of the OpenAPI document: a picture's file as it is, or in a form."""
+        """The request body of a photo in the OpenAPI document: the file itself, or a form."""
         binary = {"type": "string", "format": "binary"}
         form = {"type": "object", "required": ["photo"], "properties": {"photo": binary}}
         return {"image/*": {"schema": binary}, "multipart/form-data": {"schema": form}}

@@ -25,11 +25,11 @@ from texturenets.tiled.statistics import Moments
 
 
 class StageEngine(Protocol):
-    """What runs stages."""
+    """An engine, as far as stages need it."""
 
     @property
     def kept(self) -> Kept:
-        """How it takes and gives maps that lie on disk meanwhile, where they need not be exact."""
+        """The type in which it reads and returns maps that are spooled to disk, where float32 is not required."""
 
     def compile(self, stage: Stage) -> Run:
         """Make a stage ready to run."""
@@ -45,16 +45,16 @@ Progress = Callable[[float], None]
 """Called with the share of the work that is done, from 0 to 1."""
 
 LEAST: Final = 16
-"""Rows of the picture in a strip, at least: below, most of what is computed is computed twice."""
+"""Fewest rows of the picture in a strip: with fewer, most rows are computed twice, in the overlap of strips."""
 
 MOST: Final = 1024
-"""Rows of the picture in a strip, at most: more are no quicker."""
+"""Most rows of the picture in a strip: more are not faster."""
 
 WAITING: Final = 4
-"""Times that what a strip reads and gives is in memory: as the engine has it, read ahead, and on its way to disk."""
+"""Copies of a strip's inputs and outputs in memory: in the engine, read ahead, and being written to disk."""
 
 BYTES: Final[dict[Kept, int]] = {"float32": 4, "float16": 2, "bfloat16": 2}
-"""Of a number that is kept."""
+"""Bytes of a number kept on disk."""
 
 
 @dataclass

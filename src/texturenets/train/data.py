@@ -46,8 +46,8 @@ class Photos:
     train: tuple[Path, ...]
     val: tuple[Path, ...]
     digest: str = field(default="")
-    """Of names relative to the folder, and sizes, in order. Not of the bytes: reading a large set takes hours. Nor of
-    the times: a set that was copied or unpacked anew is the same set."""
+    """Hash of the sorted relative names and file sizes. Not of the contents: reading a large set takes hours. Nor of
+    the times: a copy of a set is the same set."""
 
 
 def is_photo(path: Path) -> bool:

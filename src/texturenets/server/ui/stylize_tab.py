@@ -117,7 +117,7 @@ class StylizeTab:
         return gallery.update(self.service.catalogue, "style", chosen)
 
     def choose(self, name: str) -> tuple[Any, ...]:
-        """The same with a style chosen."""
+        """As `refresh`, with the style `name` chosen."""
         return gallery.choose(self.service.catalogue, "style", name)
 
     def _example(self, event: gr.SelectData, request: gr.Request) -> tuple[Any, Given]:
