@@ -1,4 +1,4 @@
-"""What a command says of many files: their results' names as they come, what went wrong, and a summary."""
+"""Output of a command on many files: names of results as they are written, errors, and a summary."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Report:
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM in the block say what has been done."""
+        """On Ctrl-C and SIGTERM in the block, print how many results are done."""
         try:
             yield
         except KeyboardInterrupt as error:
