@@ -59,11 +59,11 @@ BYTES: Final[dict[Kept, int]] = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 @dataclass
 class TiledJob:
-    """All that a run needs to know.
+    """The parameters of a run over one large picture.
 
     `picture`: height and width, multiples of the graph's stride. `inputs` are the sources of the nodes "photo" and
-    "noise", by number. `memory`: bytes for a strip. `rows`: of the picture in a strip, a multiple of the stride,
-    instead of what suits the memory. `exact`: keep maps in float32, and compute in it.
+    "noise", by number. `memory`: bytes for a strip. `rows`: rows of a strip, a multiple of the stride;
+    None: as many as fit. `exact`: compute, and keep maps, in float32.
     """
 
     graph: Graph
@@ -77,19 +77,21 @@ class TiledJob:
 
 
 def run(job: TiledJob, sink: Sink, progress: Progress = lambda _: None) -> None:
-    """Take the network through the picture and give the result to `sink`.
+    """Compute the network on the picture, strip by strip, and give the result to `sink`.
 
     Raises UserError where memory or disk do not suffice.
     """
     try:
         _Run(job, kept_as(job)).all(sink, progress)
-    except OverflowedError:  # nothing has reached the sink: the last pass writes no maps
+    except (
+        OverflowedError
+    ):  # safe to start again: only the last pass, which spools no maps, writes to the sink
         _Run(job, "float32").all(sink, progress)
 
 
 def kept_as(job: TiledJob) -> Kept:
-    """How maps are kept on disk."""
-    # Rounding would change which of two pixels a pooling takes, and that choice is used later.
+    """The type in which maps are spooled to disk."""
+    # Max pooling with indices: rounding could change which pixel is the maximum, and unpooling uses the index later.
     if job.exact or any(node.operation == "unpool" for node in job.graph.nodes):
         return "float32"
     return job.engine.kept
@@ -103,7 +105,7 @@ def disk(job: TiledJob) -> int:
 
 @dataclass
 class _Work:
-    """One strip of a pass, with what it reads."""
+    """One strip of a pass, with its inputs."""
 
     rows: Interval
     strip: Strip
