@@ -13,8 +13,9 @@ from texturenets.image.sizes import mirrored, take
 
 WIDE: Final = 2.0
 """Standard deviation, in pixels, of the Gaussian blur that separates low from high frequencies. From 1.5 to 6, on
-tubingen.jpg at 1024 with strokes of 4 by `wave`, a reduction to 256 has a structural similarity of 0.90 to 0.78 with the photo painted at
-256, and 0.91 to 1.00 of the plain painting's energy in the top octave; without, colours of even regions drift."""
+tubingen.jpg at 1024 with strokes of 4 by `wave`, a reduction to 256 has a structural similarity of 0.90 to 0.78 with
+the photo stylized at 256, and 0.91 to 1.00 of the energy in the top octave of plain stylization; without the blend,
+colours of even regions drift."""
 
 
 def bell() -> NDArray[np.float32]:
