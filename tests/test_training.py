@@ -147,7 +147,7 @@ def test_resumed_is_as_if_never_interrupted(
             stop_at(patch, step)
             part = studio.run(*["--resume"] * (step > 2), output=model, **flags)
         assert part.status == 130, part.error
-        assert f"stopped after step {step} of 7, saved; the same command with --resume goes on" in part.error
+        assert f"stopped after step {step} of 7, checkpoint saved; the same command with --resume continues" in part.error
         assert not model.exists()
     last = studio.run("--resume", output=model, **flags)
     assert last.status == 0, last.error
@@ -385,7 +385,7 @@ def test_a_signal_to_all_processes_saves_and_ends_the_run(
         if run.poll() is None:
             os.killpg(run.pid, signal.SIGKILL)
     assert run.returncode == 130, error
-    assert "saved; the same command with --resume goes on" in error
+    assert "saved; the same command with --resume continues" in error
     assert "Traceback" not in error
     assert output == f"{model.with_suffix('.run')}\n"
     state = checkpoint.read_state(model.with_suffix(".run"))
