@@ -147,7 +147,9 @@ def test_resumed_is_as_if_never_interrupted(
             stop_at(patch, step)
             part = studio.run(*["--resume"] * (step > 2), output=model, **flags)
         assert part.status == 130, part.error
-        assert f"stopped after step {step} of 7, checkpoint saved; the same command with --resume continues" in part.error
+        assert (
+            f"stopped after step {step} of 7, checkpoint saved; the same command with --resume" in part.error
+        )
         assert not model.exists()
     last = studio.run("--resume", output=model, **flags)
     assert last.status == 0, last.error
@@ -581,7 +583,7 @@ def test_the_best_by_validation_becomes_the_model(
     monkeypatch.setattr(Trainer, "_validate", scripted)
     result = studio.run(steps=4, validate_every=1, snapshot_every=1)
     assert result.status == 0, result.error
-    assert "best of the run is step 2" in result.error
+    assert "best model of the run is that of step 2" in result.error
     snapshot = load_file(result.folder / f"{result.model.stem}-000002.safetensors")
     assert same(load_file(result.model), snapshot)
     assert not same(load_file(result.folder / "last.safetensors"), snapshot)
