@@ -43,7 +43,7 @@ for words in json.loads(sys.argv[1]):
     print(json.dumps([status, err.getvalue()]), flush=True)
 """
 
-WAITS = pytest.mark.skip(reason="pictures that do not fit are repainted by PyTorch as yet")
+WAITS = pytest.mark.skip(reason="pictures that do not fit are stylized by PyTorch as yet")
 
 # Words of a command line, and the extra that it names; None where it works without any.
 COMMANDS: list[Any] = [

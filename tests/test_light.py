@@ -33,7 +33,7 @@ tinyfilm = pytest.importorskip("tinyfilm", exc_type=ImportError)
 AT_START = "import sys; sys.modules['torch'] = None"
 """Run at the start of Python, in child processes too: for `import` and `find_spec` alike it is not installed."""
 
-WAITS = pytest.mark.skip(reason="pictures that do not fit are repainted by PyTorch as yet")
+WAITS = pytest.mark.skip(reason="pictures that do not fit are stylized by PyTorch as yet")
 RAY = pytest.mark.skipif(find_spec("ray") is None, reason="the extra `cluster` is not installed")
 
 # Words of a command line, and a file that they make.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from texturenets.server.trainings import Trainings
 
 SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif", "BMP": ".bmp"}
-"""Of an exemplar's file, by Pillow's name of its format."""
+"""Suffix of the exemplar's file, by Pillow's name of its format."""
 
 MOST_STEPS = 1_000_000
 
