@@ -274,7 +274,7 @@ def test_a_budget_of_minutes_ends_a_run_and_its_schedule(
     assert 60 <= after.seconds < 75
     both = studio.run(minutes=1, steps=5)
     assert both.status == 2
-    assert "give one of them" in both.error
+    assert "give only one of them" in both.error
     assert studio.run(minutes=-1, steps=None).status == 2
 
 
