@@ -458,7 +458,7 @@ def test_the_document_lists_every_status() -> None:
     root = Path(__file__).resolve().parents[1]
     raised = {405}  # the framework's own
     for path in (root / "src/texturenets/server").glob("*.py"):
-        raised |= {int(found) for found in re.findall(r"Problem\(\s*(\d{3})", path.read_text())}
+        raised |= {int(found) for found in re.findall(r"HTTPProblem\(\s*(\d{3})", path.read_text())}
     table = (root / "docs/serve.md").read_text().partition("| status | when |")[2].partition("\n\n")[0]
     told = {int(found) for row in table.splitlines()[1:] for found in re.findall(r"\d{3}", row[:12])}
     assert told == raised - {500}  # a mistake of ours

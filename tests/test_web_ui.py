@@ -17,7 +17,7 @@ from webservice import client, model, photo
 
 from texturenets import image
 from texturenets.server import training_routes
-from texturenets.server.http_errors import Problem
+from texturenets.server.http_errors import HTTPProblem
 from texturenets.server.models import Catalogue
 from texturenets.server.service import Service
 from texturenets.server.settings import Settings
@@ -200,7 +200,7 @@ def test_open_pages_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("b", "c", "a", "d"):
             known.seen(name)
         assert gone == ["b"]
-        with known.connected("d"), pytest.raises(Problem, match="2 times"):
+        with known.connected("d"), pytest.raises(HTTPProblem, match="2 times"):
             known.seen("e")
     known.seen("e")
     assert gone == ["b", "c"]
@@ -227,10 +227,10 @@ def test_the_store_is_bounded_in_number(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_refusals_are_said_in_the_pages_words() -> None:
-    said = texts.sentence(Problem(404, "no style is called 'x'; GET /v1/models lists them"))
+    said = texts.sentence(HTTPProblem(404, "no style is called 'x'; GET /v1/models lists them"))
     assert said == "No style is called 'x'."
-    assert texts.sentence(Problem(415, "the body is empty"), "a.png") == "a.png is empty."
-    large = texts.sentence(Problem(413, "a photo of 9 x 9 pixels: at most 8 a side are taken"), "a.png")
+    assert texts.sentence(HTTPProblem(415, "the body is empty"), "a.png") == "a.png is empty."
+    large = texts.sentence(HTTPProblem(413, "a photo of 9 x 9 pixels: at most 8 a side are taken"), "a.png")
     assert large.startswith("a.png: a photo of 9 x 9")
     assert texts.wrong("<b>") == '<p class="wrong">&lt;b&gt;</p>'
 
@@ -240,7 +240,7 @@ def test_heic_without_its_plug_in_is_told_in_a_line(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(image.formats, "known_formats", lambda: known)
     service = Service(Settings(models=tmp_path, device="cpu"))
     data = b"\0\0\0\x18ftypheic" + bytes(100)
-    with pytest.raises(Problem) as refused:
+    with pytest.raises(HTTPProblem) as refused:
         asyncio.run(service.check_photo(data))
     said = texts.sentence(refused.value, "IMG_1.heic")
     assert said.startswith("Cannot read IMG_1.heic: HEIC needs pillow-heif")
@@ -305,10 +305,10 @@ def test_a_training_starts_from_a_style(tmp_path: Path) -> None:
     job = ask("mine", start="wave", changes={"content_weight": 3.5, "style_size": 600})
     wave = service.catalogue.models()["wave"].path
     assert job.options[-3:] == ("--content-weight=3.5", "--style-size=600", f"--init={wave}")
-    with pytest.raises(Problem, match="another network"):
+    with pytest.raises(HTTPProblem, match="another network"):
         ask("two", start="other")
-    with pytest.raises(Problem, match="wave is a model that comes with texturenets"):
+    with pytest.raises(HTTPProblem, match="wave is a model that comes with texturenets"):
         ask("wave")
-    with pytest.raises(Problem, match="content-weight"):
+    with pytest.raises(HTTPProblem, match="content-weight"):
         ask("two", changes={"content_weight": -1.0})
     assert [one.name for one in place.jobs()] == ["mine"]

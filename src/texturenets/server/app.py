@@ -21,7 +21,7 @@ from texturenets.errors import UserError, unknown
 from texturenets.server import http_errors, training_routes
 from texturenets.server.csp import Quiet
 from texturenets.server.guard import Guard
-from texturenets.server.http_errors import GoneError, Problem, documented
+from texturenets.server.http_errors import GoneError, HTTPProblem, documented
 from texturenets.server.metrics import Observer
 from texturenets.server.service import Service
 from texturenets.server.settings import Settings
@@ -199,7 +199,7 @@ def _catalogue(app: FastAPI, service: Service) -> None:
         """A small picture of what a model does."""
         known = service.catalogue.models().get(name)
         if known is None or not known.thumbnail:
-            raise Problem(404, "no such model, or none with a thumbnail; GET /v1/models lists them")
+            raise HTTPProblem(404, "no such model, or none with a thumbnail; GET /v1/models lists them")
         return Response(known.thumbnail, media_type="image/jpeg")
 
     @app.get("/", include_in_schema=False)
@@ -227,7 +227,7 @@ def _state(app: FastAPI, service: Service) -> None:
     async def ready() -> dict[str, str]:
         """Whether requests should be sent here: the models of --preload are loaded. Asks for no token."""
         if service.waits_for:
-            raise Problem(503, service.waits_for, {"Retry-After": "5"})
+            raise HTTPProblem(503, service.waits_for, {"Retry-After": "5"})
         return {"status": "ok"}
 
     @app.get(
@@ -241,16 +241,16 @@ def _state(app: FastAPI, service: Service) -> None:
 
 
 async def _only_known(request: Request) -> None:
-    """Raises Problem for a parameter that the interface does not have: a misspelt one would do nothing unseen."""
+    """Raises HTTPProblem for a parameter that the interface does not have: a misspelt one would do nothing unseen."""
     route: Any = request.scope["route"]
     known = {field.alias for field in route.dependant.query_params}
     if not route.include_in_schema:
         return
     names = [name for name, _ in request.query_params.multi_items()]
     if strange := [name for name in names if name not in known]:
-        raise Problem(422, str(unknown("parameter", strange[0][:64], known)))
+        raise HTTPProblem(422, str(unknown("parameter", strange[0][:64], known)))
     if twice := [name for name in known if names.count(name) > 1]:
-        raise Problem(422, f"{twice[0]} is given {names.count(twice[0])} times: once is enough")
+        raise HTTPProblem(422, f"{twice[0]} is given {names.count(twice[0])} times: once is enough")
 
 
 T = TypeVar("T")
@@ -277,13 +277,13 @@ async def _gone(request: Request) -> None:
 
 
 async def _photo(request: Request) -> bytes:
-    """The body, or the file of the form in it. Raises Problem, also for words in the form, and GoneError."""
+    """The body, or the file of the form in it. Raises HTTPProblem, also for words in the form, and GoneError."""
     try:
         if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
             return await request.body()
         async with request.form(max_files=1, max_fields=8) as form:  # at its end its files are gone
             if words := [name for name, value in form.items() if not isinstance(value, UploadFile)]:
-                raise Problem(
+                raise HTTPProblem(
                     422, f"{words[0][:64]!r} in the form: parameters go behind the address, as ?style=wave"
                 )
             for value in form.values():
@@ -291,7 +291,7 @@ async def _photo(request: Request) -> bytes:
                     return await value.read()
     except ClientDisconnect:
         raise GoneError("the body ended early") from None
-    raise Problem(422, "the form holds no file: send the photo as one, in a field of any name")
+    raise HTTPProblem(422, "the form holds no file: send the photo as one, in a field of any name")
 
 
 def _picture(data: bytes, media: str, name: str) -> Response:

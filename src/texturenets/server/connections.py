@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from texturenets.server.http_errors import Problem
+from texturenets.server.http_errors import HTTPProblem
 
 HEADERS = 10.0
 """Seconds for the headers of a request, from its first byte, or from the connection's begin."""
@@ -61,7 +61,7 @@ class Bounded(H11Protocol):
         self._await_headers()
 
     def _refuse(self, transport: asyncio.Transport) -> None:
-        body = Problem(503, f"{self.most} connections are open; try again later").body()
+        body = HTTPProblem(503, f"{self.most} connections are open; try again later").body()
         head = (
             "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: 5\r\n"
             f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from texturenets.server import signin
 from texturenets.server.csp import POLICY
-from texturenets.server.http_errors import Problem
+from texturenets.server.http_errors import HTTPProblem
 from texturenets.server.settings import Settings
 
 COOKIE = "texturenets"
@@ -67,28 +67,28 @@ class Guard:
                 if scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
                     await _form(wrong=False)(scope, receive, send)
                     return
-                raise Problem(
+                raise HTTPProblem(
                     401,
                     "send `Authorization: Bearer TOKEN`; in a browser open the page once with ?token=TOKEN",
                     {"WWW-Authenticate": "Bearer"},
                 )
             self._check_length(headers)
             if sum(len(name) + len(value) for name, value in scope["headers"]) > LONGEST_HEADERS:
-                raise Problem(431, f"the headers have more than {LONGEST_HEADERS} bytes")
-        except Problem as problem:
+                raise HTTPProblem(431, f"the headers have more than {LONGEST_HEADERS} bytes")
+        except HTTPProblem as problem:
             await problem.response()(scope, receive, send)
             return
         await self._limited(scope, receive, send)
 
     def _check_names(self, headers: Headers) -> None:
-        """Raises Problem where a browser was led here by a page of somebody else's."""
+        """Raises HTTPProblem where a browser was led here by a page of somebody else's."""
         host = headers.get("host", "")
         name = (urlsplit(f"//{host}").hostname or "") if _is_host(host) else ""
         if self.hosts is not None and name not in self.hosts:
-            raise Problem(421, "this service is not known by that name; its --public-host gives it one")
+            raise HTTPProblem(421, "this service is not known by that name; its --public-host gives it one")
         origin = headers.get("origin")
         if origin and origin not in self.origins and origin.partition("://")[2] != host:
-            raise Problem(
+            raise HTTPProblem(
                 403, "pages of other origins may not call this service; its --allow-origin lets them"
             )
 
@@ -115,9 +115,9 @@ class Guard:
                     body += message.get("body", b"")
                     more = message.get("more_body", False)
         except TimeoutError:
-            raise Problem(408, "the form did not arrive in time") from None
+            raise HTTPProblem(408, "the form did not arrive in time") from None
         if more or len(body) > signin.LONGEST:
-            raise Problem(413, f"the form has more than {signin.LONGEST} bytes")
+            raise HTTPProblem(413, f"the form has more than {signin.LONGEST} bytes")
         return dict(parse_qsl(body.decode("latin-1"))).get("token", "").strip()
 
     def _in_address(self, scope: Scope) -> str | None:
@@ -127,10 +127,12 @@ class Guard:
         return dict(parse_qsl(scope["query_string"].decode("latin-1"))).get("token")
 
     def _sign_in(self, given: str, there: str, scope: Scope) -> Response:
-        """A cookie, and on to `there`; or the form once more. Raises Problem after too many wrong tokens."""
+        """A cookie, and on to `there`; or the form once more. Raises HTTPProblem after too many wrong tokens."""
         who = (scope.get("client") or ("", 0))[0]
         if wait := self.attempts.wait(who):
-            raise Problem(429, f"too many wrong tokens: try again in {wait} s", {"Retry-After": str(wait)})
+            raise HTTPProblem(
+                429, f"too many wrong tokens: try again in {wait} s", {"Retry-After": str(wait)}
+            )
         if not hmac.compare_digest(given.encode(), (self.settings.token or "").encode()):
             self.attempts.add(who)
             return _form(wrong=True)
@@ -141,14 +143,14 @@ class Guard:
     def _check_length(self, headers: Headers) -> None:
         length, most = headers.get("content-length"), self.settings.limits.bytes
         if length is not None and (length.isascii() and length.isdigit()) and int(length) > most:
-            raise Problem(413, f"the body has {length} bytes; at most {most} are taken")
+            raise HTTPProblem(413, f"the body has {length} bytes; at most {most} are taken")
 
     async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on, counting bytes and seconds of the body."""
         limits = self.settings.limits
         ends = time.monotonic() + limits.seconds
         taken, whole, begun = 0, False, False
-        failed: Problem | None = None
+        failed: HTTPProblem | None = None
 
         async def counted() -> Message:
             nonlocal taken, whole, failed
@@ -158,11 +160,11 @@ class Guard:
                 async with asyncio.timeout(max(0.0, ends - time.monotonic())):
                     message = await receive()
             except TimeoutError:
-                failed = Problem(408, f"the body did not arrive within {limits.seconds:g} s")
+                failed = HTTPProblem(408, f"the body did not arrive within {limits.seconds:g} s")
                 raise failed from None
             taken += len(message.get("body", b""))
             if taken > limits.bytes:
-                failed = Problem(413, f"the body has more than {limits.bytes} bytes")
+                failed = HTTPProblem(413, f"the body has more than {limits.bytes} bytes")
                 raise failed
             whole = not message.get("more_body", False)
             return message
@@ -205,9 +207,9 @@ def _without_token(scope: Scope) -> str:
 
 
 def _check_framing(headers: Headers) -> None:
-    """Raises Problem where a proxy in front might see the request end elsewhere (RFC 9112, section 6.3)."""
+    """Raises HTTPProblem where a proxy in front might see the request end elsewhere (RFC 9112, section 6.3)."""
     if "content-length" in headers and "transfer-encoding" in headers:
-        raise Problem(400, "Content-Length and Transfer-Encoding exclude each other")
+        raise HTTPProblem(400, "Content-Length and Transfer-Encoding exclude each other")
 
 
 def _reading(headers: Headers, receive: Receive, send: Send) -> tuple[Receive, Send]:

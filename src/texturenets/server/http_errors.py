@@ -50,7 +50,7 @@ class GoneError(Exception):
     """The client has gone before it was answered."""
 
 
-class Problem(Exception):  # noqa: N818  RFC 9457's word
+class HTTPProblem(Exception):  # noqa: N818  RFC 9457's word
     """What a request is refused with: a status of HTTP, a sentence that says what to do, further headers."""
 
     def __init__(self, status: int, detail: str, headers: dict[str, str] | None = None) -> None:
@@ -90,8 +90,8 @@ def _methods(request: Request) -> set[str]:
 def install(app: FastAPI) -> None:
     """Answer with a problem wherever a request to `app` fails."""
 
-    @app.exception_handler(Problem)
-    async def problem(_: Request, error: Problem) -> Response:
+    @app.exception_handler(HTTPProblem)
+    async def problem(_: Request, error: HTTPProblem) -> Response:
         return error.response()
 
     @app.exception_handler(GoneError)
@@ -101,13 +101,13 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(UserError)
     async def mistake(_: Request, error: UserError) -> Response:
-        return Problem(422, str(error)).response()
+        return HTTPProblem(422, str(error)).response()
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:
         # Without the value: it may be long, and is the sender's own.
         said = [f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors()]
-        return Problem(422, "; ".join(said)[:500]).response()
+        return HTTPProblem(422, "; ".join(said)[:500]).response()
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:
@@ -117,9 +117,9 @@ def install(app: FastAPI) -> None:
         headers = dict(error.headers or {})
         if error.status_code == 405:  # Starlette names the methods of the first route at that address
             headers["Allow"] = ", ".join(sorted(_methods(request)))
-        return Problem(error.status_code, detail, headers).response()
+        return HTTPProblem(error.status_code, detail, headers).response()
 
     @app.exception_handler(Exception)
     async def broken(_: Request, error: Exception) -> Response:
         log.error("error", exc_info=error, extra={"fields": {"id": NOTED.get({}).get("id", "")}})
-        return Problem(500, "the service made a mistake; its log says which").response()
+        return HTTPProblem(500, "the service made a mistake; its log says which").response()

@@ -20,7 +20,7 @@ from prometheus_client import (
 )
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from texturenets.server.http_errors import NOTED, Problem
+from texturenets.server.http_errors import NOTED, HTTPProblem
 
 log = logging.getLogger("texturenets.server")
 
@@ -100,7 +100,7 @@ class Observer:
             await self.app(scope, counted, noted)
         except asyncio.CancelledError:  # the web server ends, and waits no longer
             if not status:
-                ends = Problem(503, "the service ends; try again later", {"Retry-After": "5"})
+                ends = HTTPProblem(503, "the service ends; try again later", {"Retry-After": "5"})
                 await ends.response()(scope, receive, noted)
         finally:
             self._log(

@@ -20,7 +20,7 @@ log = logging.getLogger("texturenets.server")
 
 
 @dataclass(frozen=True)
-class Known:
+class ServedModel:
     """A model file of the catalogue. `changed`: when it was written; `described`: what the interface says of it."""
 
     path: Path
@@ -30,7 +30,7 @@ class Known:
     thumbnail: bytes
 
 
-def read(name: str, path: Path, changed: int) -> Known:
+def read(name: str, path: Path, changed: int) -> ServedModel:
     """The model file at `path`. Raises whatever a file of somebody else's makes of the readers."""
     if not path.is_file():
         raise UserError(f"{path} is no regular file")
@@ -48,22 +48,22 @@ def read(name: str, path: Path, changed: int) -> Known:
     if strange or header.kind not in ("style", "texture"):
         raise UserError(f"{path}: damaged model header ({', '.join(strange) or 'kind'})")
     json.dumps(described, ensure_ascii=False).encode()  # as it will be sent: not with half a character
-    return Known(path, header, changed, described, thumbnail)
+    return ServedModel(path, header, changed, described, thumbnail)
 
 
 class Catalogue:
-    """The shipped models and those of a folder, {name: Known}; new files are found, names are never paths."""
+    """The shipped models and those of a folder, {name: ServedModel}; new files are found, names are never paths."""
 
     def __init__(self, folder: Path | None = None) -> None:
         """Raises UserError where `folder` is none."""
         if folder is not None and not folder.is_dir():
             raise UserError(f"--models {folder} is no folder")
         self.folder = folder
-        self.known: dict[Path, Known] = {}
+        self.known: dict[Path, ServedModel] = {}
         self.bad: dict[Path, int] = {}  # and when they were written
         self.lock = threading.Lock()
 
-    def models(self) -> dict[str, Known]:
+    def models(self) -> dict[str, ServedModel]:
         """All of them, by name; of two of one name that of the folder.
 
         Files that are no models are passed over, with a line in the log the first time.
@@ -76,7 +76,7 @@ class Catalogue:
             self.bad = {path: changed for path, changed in self.bad.items() if path in files}
             return {known.described["name"]: known for known in self.known.values()}
 
-    def _known(self, path: Path) -> Known | None:
+    def _known(self, path: Path) -> ServedModel | None:
         try:
             changed = path.stat().st_mtime_ns
         except OSError:  # it went, or leads nowhere
@@ -95,7 +95,7 @@ class Catalogue:
             log.warning("model passed over", extra={"fields": fields})
             return None
 
-    def find(self, name: str | None, kind: str) -> tuple[str, Known]:
+    def find(self, name: str | None, kind: str) -> tuple[str, ServedModel]:
         """The model called `name`, None for the first of that kind. Raises UserError with the nearest name."""
         models = {n: k for n, k in self.models().items() if k.header.kind == kind}
         if name is None and models:
@@ -115,7 +115,7 @@ class Loaded:
     def __len__(self) -> int:
         return len(self.models)
 
-    def get(self, known: Known) -> Any:
+    def get(self, known: ServedModel) -> Any:
         """The model, loaded; raises whatever loading it raises, and tries again next time."""
         key = (known.path, known.changed)
         if key not in self.models:

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from texturenets.server.http_errors import Problem
+from texturenets.server.http_errors import HTTPProblem
 from texturenets.server.time_estimate import Pace
 
 SMALL = 2 * 2**20
@@ -70,7 +70,7 @@ class Lane:
     async def turn(self, key: str, pixels: int) -> AsyncIterator[QueuedRequest]:
         """A place in this lane, then room in memory, for a picture of `pixels` by the model `key`.
 
-        Raises Problem (503) at once where the lane is full, and where by the clock it cannot be done in time.
+        Raises HTTPProblem (503) at once where the lane is full, and where by the clock it cannot be done in time.
         """
         turn = QueuedRequest(key, self.line.pace.least(key, pixels))
         self._check(turn, pixels)
@@ -84,7 +84,7 @@ class Lane:
                 self._over(turn)
 
     def _check(self, turn: QueuedRequest, pixels: int) -> None:
-        """Raises Problem where the lane is full, and where by the clock `turn` cannot be done in time."""
+        """Raises HTTPProblem where the lane is full, and where by the clock `turn` cannot be done in time."""
         most = self.line.seconds
         ahead = sum(one.left() for one in self.turns)
         if len(self.turns) >= self.most:
@@ -191,7 +191,7 @@ class Line:
 
     @contextmanager
     def place(self) -> Iterator[None]:
-        """A place in the line. Raises Problem (503, with Retry-After) where it is full."""
+        """A place in the line. Raises HTTPProblem (503, with Retry-After) where it is full."""
         if self.inside >= self.most:
             raise self.later(f"{self.inside} requests wait already; try again later")
         self.inside += 1
@@ -202,7 +202,7 @@ class Line:
 
     @asynccontextmanager
     async def time(self) -> AsyncIterator[None]:
-        """The time that one request has once its body is there. Raises Problem (503) where it is not enough."""
+        """The time that one request has once its body is there. Raises HTTPProblem (503) where it is not enough."""
         try:
             async with asyncio.timeout(self.seconds):
                 yield
@@ -210,10 +210,10 @@ class Line:
             said = f"not done within {self.seconds:g} s: ask for a smaller picture, or later"
             raise self.later(said) from None
 
-    def later(self, detail: str, seconds: float | None = None) -> Problem:
+    def later(self, detail: str, seconds: float | None = None) -> HTTPProblem:
         """A refusal that says when to come again: in `seconds`, or when the line will have moved on."""
         wait = self.mean * self.inside if seconds is None else seconds
-        return Problem(503, detail, {"Retry-After": str(min(60, max(1, math.ceil(wait))))})
+        return HTTPProblem(503, detail, {"Retry-After": str(min(60, max(1, math.ceil(wait))))})
 
     async def apart(self, call: Callable[[], Any]) -> Any:
         """`call` in a thread for small pictures that are read or written."""

@@ -14,9 +14,9 @@ from texturenets import image
 from texturenets.errors import UserError, unknown
 from texturenets.image import sizes
 from texturenets.memory.trim import Trim
-from texturenets.server.http_errors import Problem, note
+from texturenets.server.http_errors import HTTPProblem, note
 from texturenets.server.metrics import Metrics
-from texturenets.server.models import Catalogue, Known, Loaded
+from texturenets.server.models import Catalogue, Loaded, ServedModel
 from texturenets.server.request_queue import Lane, Line, QueuedRequest
 from texturenets.server.settings import Settings
 from texturenets.stylize.stroke import Stroke, ladder
@@ -99,31 +99,31 @@ class Service:
                 return
         self.waits_for = ""
 
-    def find(self, name: str | None, kind: str) -> tuple[str, Known]:
-        """The model of that name. Raises Problem (404)."""
+    def find(self, name: str | None, kind: str) -> tuple[str, ServedModel]:
+        """The model of that name. Raises HTTPProblem (404)."""
         note(**{kind: (name or "")[:80]})
         try:
             found = self.catalogue.find(name, kind)
         except UserError as error:
-            raise Problem(404, f"{error}; GET /v1/models lists them") from None
+            raise HTTPProblem(404, f"{error}; GET /v1/models lists them") from None
         note(**{kind: found[0]})
         return found
 
     def check_size(self, height: int, width: int, what: str) -> None:
-        """Raises Problem (413) for more pixels than the limits allow."""
+        """Raises HTTPProblem (413) for more pixels than the limits allow."""
         if max(height, width) > self.limits.side or height * width > self.limits.pixels:
-            raise Problem(
+            raise HTTPProblem(
                 413,
                 f"{what} of {width} x {height} pixels: at most {self.limits.side} a side and "
                 f"{self.limits.pixels} in all are taken",
             )
 
     async def check_photo(self, data: bytes) -> tuple[str, tuple[int, int]]:
-        """Format and (H, W) of a picture's file. Raises Problem for what is none (415) or too large (413)."""
+        """Format and (H, W) of a picture's file. Raises HTTPProblem for what is none (415) or too large (413)."""
         try:
             kind, (height, width) = await asyncio.to_thread(image.measure, data, "the body")
         except UserError as error:
-            raise Problem(415, str(error)) from None
+            raise HTTPProblem(415, str(error)) from None
         self.check_size(height, width, "a photo")
         return kind, (height, width)
 
@@ -149,7 +149,7 @@ class Service:
     ) -> tuple[bytes, str, str]:
         """The bytes of a photo's file to those of a picture, its media type and a name for it.
 
-        To be called with a place in the line. Raises Problem.
+        To be called with a place in the line. Raises HTTPProblem.
         """
         name, known = self.find(style, "style")
         kind, shape = await self.check_photo(data)
@@ -161,7 +161,7 @@ class Service:
         try:
             rungs = ladder(shape, stroke)
         except UserError as error:
-            raise Problem(422, str(error)) from None
+            raise HTTPProblem(422, str(error)) from None
         for rung in rungs:  # fine strokes are painted larger than the result
             self.check_size(*rung, f"strokes of {stroke} times theirs: a painting")
         suffix, media = FORMATS[SAME.get(kind, "jpeg") if form == "auto" else form]
@@ -197,7 +197,7 @@ class Service:
         """A sample of a texture: bytes of a picture's file, its media type and a name for it.
 
         `towards`: another seed, the sample being by `share` (0 to 1) on the way to that one's. To be called with a
-        place in the line. Raises Problem.
+        place in the line. Raises HTTPProblem.
         """
         name, known = self.find(texture, "texture")
         note(size=f"{width}x{height}")
@@ -217,7 +217,7 @@ class Service:
         return made, media, f"{name}-{seed}{way}{suffix}"
 
     async def _draw(
-        self, lane: Lane, turn: QueuedRequest, known: Known, pixels: int, call: Callable[[Any], Any]
+        self, lane: Lane, turn: QueuedRequest, known: ServedModel, pixels: int, call: Callable[[Any], Any]
     ) -> Any:
         def timed(turn: QueuedRequest) -> Any:
             model = self.loaded[lane].get(known)
@@ -235,7 +235,7 @@ class Service:
         try:
             return await lane.run(turn, timed)
         except UserError as error:
-            raise Problem(422, str(error)) from None
+            raise HTTPProblem(422, str(error)) from None
 
 
 def _ask(model: Any, check: Callable[[], None]) -> None:
@@ -249,7 +249,7 @@ async def _whole(lane: Lane, call: Callable[[], Any]) -> Any:
     try:
         return await lane.apart(call)
     except UserError as error:
-        raise Problem(422, str(error)) from None
+        raise HTTPProblem(422, str(error)) from None
 
 
 def suffix_path(suffix: str) -> Path:

@@ -14,7 +14,7 @@ from starlette.responses import FileResponse
 from texturenets import image
 from texturenets.errors import UserError
 from texturenets.modelfiles import modelfile
-from texturenets.server.http_errors import Problem, documented, note
+from texturenets.server.http_errors import HTTPProblem, documented, note
 from texturenets.server.service import Service
 from texturenets.train import lacking
 from texturenets.train import recipes as all_recipes
@@ -46,13 +46,13 @@ async def enqueue(
     """Put a training in the queue, `data` being its picture's file. To be called with a place in the line.
 
     `start`: a model of the service whose weights it starts from; `changes`: fields of the recipe with other values.
-    Raises Problem.
+    Raises HTTPProblem.
     """
     known = recipes(kind)
     if preset not in known:
-        raise Problem(422, f"preset: one of {', '.join(known)}")
+        raise HTTPProblem(422, f"preset: one of {', '.join(known)}")
     if name in modelfile.shipped():  # it would answer to everybody in the place of that model
-        raise Problem(409, f"{name} is a model that comes with texturenets: choose another name")
+        raise HTTPProblem(409, f"{name} is a model that comes with texturenets: choose another name")
     form, _ = await service.check_photo(data)
 
     def begin() -> TrainingJob:
@@ -70,9 +70,9 @@ async def enqueue(
     try:
         job: TrainingJob = await service.line.apart(begin)
     except FullError as error:
-        raise Problem(503, str(error), {"Retry-After": "60"}) from None
+        raise HTTPProblem(503, str(error), {"Retry-After": "60"}) from None
     except UserError as error:
-        raise Problem(409 if "already" in str(error) else 422, str(error)) from None
+        raise HTTPProblem(409 if "already" in str(error) else 422, str(error)) from None
     return job
 
 
@@ -99,7 +99,7 @@ def add(
     def there() -> Trainings:
         if trainings is None:
             how = lacking() or "start it with --models FOLDER --photos FOLDER"
-            raise Problem(404, f"this service does not train: {how}")
+            raise HTTPProblem(404, f"this service does not train: {how}")
         return trainings
 
     _beginning(app, service, there, body)
@@ -151,7 +151,7 @@ def _going_on(app: FastAPI, there: Callable[[], Trainings]) -> None:
         try:
             await asyncio.to_thread(place.find, name)
         except UserError as error:
-            raise Problem(404, f"{error}; GET /v1/trainings lists them") from None
+            raise HTTPProblem(404, f"{error}; GET /v1/trainings lists them") from None
         job = await asyncio.to_thread(call, place)
         return await asyncio.to_thread(place.report, job)
 
@@ -187,7 +187,7 @@ def _going_on(app: FastAPI, there: Callable[[], Trainings]) -> None:
         try:
             path = await asyncio.to_thread(place.picture, name)
         except UserError as error:
-            raise Problem(404, f"{error}; GET /v1/trainings lists them") from None
+            raise HTTPProblem(404, f"{error}; GET /v1/trainings lists them") from None
         if path is None:
-            raise Problem(404, "it has made no picture yet")
+            raise HTTPProblem(404, "it has made no picture yet")
         return FileResponse(path, media_type="image/jpeg", headers={"Cache-Control": "no-store"})

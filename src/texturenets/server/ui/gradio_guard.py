@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from texturenets.server.http_errors import Problem
+from texturenets.server.http_errors import HTTPProblem
 from texturenets.server.ui.sessions import Sessions
 from texturenets.server.ui.store import Store
 
@@ -52,7 +52,7 @@ class Door:
                 receive = _again(await self._event(receive))
             elif there == UPLOAD:
                 await asyncio.to_thread(self.store.trim, _length(scope))
-        except Problem as problem:
+        except HTTPProblem as problem:
             await problem.response()(scope, receive, send)
             return
         if there == UPLOAD:
@@ -69,7 +69,7 @@ class Door:
         found = re.search(r'boundary="?([^";]+)', kind)
         mark = b"--" + (found[1] if found else "").encode("latin-1")
         tail, count = b"", 0
-        refused: Problem | None = None
+        refused: HTTPProblem | None = None
 
         async def counted() -> Message:
             nonlocal tail, count, refused
@@ -78,7 +78,7 @@ class Door:
             count += data.count(mark)
             tail = data[len(data) - len(mark) + 1 :] if len(data) >= len(mark) else data
             if count > FILES + 1:  # one more ends the body
-                refused = Problem(413, f"an upload of more than {FILES} files")
+                refused = HTTPProblem(413, f"an upload of more than {FILES} files")
                 raise refused
             return message
 
@@ -97,9 +97,9 @@ class Door:
     def _check(self, method: str, path: str) -> None:
         known = READ if method in ("GET", "HEAD") else WRITE
         if known.fullmatch(path) is None:
-            raise Problem(404, "the page has nothing here")
+            raise HTTPProblem(404, "the page has nothing here")
         if path.startswith(FILE) and not self._is_own(unquote(path.removeprefix(FILE))):
-            raise Problem(404, "no such file, or no longer")
+            raise HTTPProblem(404, "no such file, or no longer")
 
     def _is_own(self, path: str) -> bool:
         try:
@@ -114,15 +114,15 @@ class Door:
             message = await receive()
             body += message.get("body", b"")
             if len(body) > LONGEST_EVENT:
-                raise Problem(413, f"an event has more than {LONGEST_EVENT} bytes")
+                raise HTTPProblem(413, f"an event has more than {LONGEST_EVENT} bytes")
             more = message["type"] == "http.request" and message.get("more_body", False)
         try:
             event = json.loads(body)
         except (ValueError, RecursionError):
-            raise Problem(400, "this is no event of the page") from None
+            raise HTTPProblem(400, "this is no event of the page") from None
         session = event.get("session_hash") if isinstance(event, dict) else None
         if not isinstance(session, str) or not re.fullmatch(r"[A-Za-z0-9]{1,64}", session):
-            raise Problem(400, "this is no event of the page")
+            raise HTTPProblem(400, "this is no event of the page")
         self.sessions.seen(session)
         left: list[Any] = [event]
         while left:
@@ -130,9 +130,11 @@ class Door:
             if isinstance(one, dict):
                 path, address = one.get("path"), one.get("url")
                 if path is not None and not (isinstance(path, str) and self._is_own(path)):
-                    raise Problem(422, "a file that was not uploaded here, or no longer is: give it again")
+                    raise HTTPProblem(
+                        422, "a file that was not uploaded here, or no longer is: give it again"
+                    )
                 if isinstance(address, str) and address.startswith("data:"):
-                    raise Problem(422, "a picture within an event: upload it")
+                    raise HTTPProblem(422, "a picture within an event: upload it")
                 left.extend(one.values())
             elif isinstance(one, list):
                 left.extend(one)

@@ -13,7 +13,7 @@ from typing import Any
 
 from texturenets import image
 from texturenets.errors import UserError
-from texturenets.server.http_errors import Problem
+from texturenets.server.http_errors import HTTPProblem
 from texturenets.server.service import Service
 from texturenets.server.ui.store import Store
 from texturenets.server.ui.texts import sentence
@@ -55,12 +55,12 @@ class PaintedBatch:
 
 
 async def paint(service: Service, path: Path, style: str | None, options: dict[str, Any]) -> Painted:
-    """Stylize the photo at `path`; `options` are those of `Service.stylize`. Raises Problem."""
+    """Stylize the photo at `path`; `options` are those of `Service.stylize`. Raises HTTPProblem."""
     with service.line.place():
         try:
             data = await service.line.apart(path.read_bytes)
         except OSError:
-            raise Problem(404, "the photo is no longer here: choose it again") from None
+            raise HTTPProblem(404, "the photo is no longer here: choose it again") from None
         made, _, name = await service.stylize(data, style, **options)
 
         def small() -> tuple[tuple[int, int], bytes, bytes]:
@@ -72,7 +72,7 @@ async def paint(service: Service, path: Path, style: str | None, options: dict[s
         try:
             size, before, after = await service.line.apart(small)
         except UserError as error:
-            raise Problem(422, str(error)) from None
+            raise HTTPProblem(422, str(error)) from None
     return Painted(made, f"{path.stem[:40] or 'photo'}-{name}", size, before, after)
 
 
@@ -81,7 +81,7 @@ async def paint_all(
 ) -> PaintedBatch:
     """Stylize the photos of `batch` into it, one after the other, past those that are refused.
 
-    Raises Problem where all are.
+    Raises HTTPProblem where all are.
     """
     batch.place.mkdir(parents=True)
     try:
@@ -90,13 +90,15 @@ async def paint_all(
                 try:
                     made = await paint(service, path, style, options)
                     await service.line.apart(functools.partial(_add, store, batch, archive, made))
-                except Problem as problem:
+                except HTTPProblem as problem:
                     batch.refused.append(sentence(problem, path.name))
         if not batch.shown:
-            raise Problem(422, " ".join(batch.refused))
+            raise HTTPProblem(422, " ".join(batch.refused))
     except OSError as error:  # the end of the zip file
         shutil.rmtree(batch.place, ignore_errors=True)
-        raise Problem(503, f"the zip file could not be kept ({error.strerror}): try fewer photos") from None
+        raise HTTPProblem(
+            503, f"the zip file could not be kept ({error.strerror}): try fewer photos"
+        ) from None
     except BaseException:  # cancelled too
         shutil.rmtree(batch.place, ignore_errors=True)
         raise
@@ -120,7 +122,7 @@ def _add(store: Store, batch: PaintedBatch, archive: zipfile.ZipFile, made: Pain
         shown = batch.place / f"{len(batch.shown)}.jpg"
         shown.write_bytes(made.after)
     except OSError as error:
-        raise Problem(503, f"{name} could not be kept ({error.strerror}): try fewer photos") from None
+        raise HTTPProblem(503, f"{name} could not be kept ({error.strerror}): try fewer photos") from None
     batch.shown.append((str(shown), name))
 
 

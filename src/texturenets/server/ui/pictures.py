@@ -14,7 +14,7 @@ import gradio as gr
 
 from texturenets import image
 from texturenets.errors import UserError
-from texturenets.server.http_errors import Problem
+from texturenets.server.http_errors import HTTPProblem
 from texturenets.server.service import Service
 from texturenets.server.ui.store import Store
 from texturenets.server.ui.texts import sentence, wrong
@@ -84,7 +84,7 @@ class PictureInput:
                 break
             try:
                 held.append((await self._read(Path(path)), path))
-            except Problem as problem:
+            except HTTPProblem as problem:
                 refused.append(sentence(problem, Path(path).name))
         held = held[-self.most :]
         now = tuple(held)
@@ -106,7 +106,7 @@ class PictureInput:
         )
 
     async def _read(self, path: Path) -> str:
-        """Make the preview of the file at `path`; returns its path. Raises Problem."""
+        """Make the preview of the file at `path`; returns its path. Raises HTTPProblem."""
         service = self.service
 
         def small() -> str:
@@ -122,7 +122,7 @@ class PictureInput:
             _, shape = await service.check_photo(data)
             made: str = await service.line.apart(small)
         except UserError as error:
-            raise Problem(422, str(error)) from None
+            raise HTTPProblem(422, str(error)) from None
         except OSError:
-            raise Problem(404, f"{path.name} is no longer here: give it again") from None
+            raise HTTPProblem(404, f"{path.name} is no longer here: give it again") from None
         return made

@@ -6,7 +6,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from texturenets.server.http_errors import Problem
+from texturenets.server.http_errors import HTTPProblem
 
 MOST = 512
 """Open pages at once. Gradio holds about 100 kB for each."""
@@ -25,11 +25,11 @@ class Sessions:
         self.open: Counter[str] = Counter()
 
     def seen(self, session: str) -> None:
-        """An event of `session`. Raises Problem (503) where too many pages are open."""
+        """An event of `session`. Raises HTTPProblem (503) where too many pages are open."""
         if session not in self.known:
             closed = [one for one in self.known if not self.open[one]]  # an open page holds a connection
             if len(self.known) - len(closed) >= MOST:
-                raise Problem(503, f"the page is open {MOST} times: close one", {"Retry-After": "30"})
+                raise HTTPProblem(503, f"the page is open {MOST} times: close one", {"Retry-After": "30"})
             if len(closed) >= CLOSED:
                 del self.known[closed[0]]
                 self.forget(closed[0])

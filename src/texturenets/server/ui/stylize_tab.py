@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from texturenets.modelfiles.titles import title
-from texturenets.server.http_errors import Problem
+from texturenets.server.http_errors import HTTPProblem
 from texturenets.server.service import Service
 from texturenets.server.ui import examples, gallery, painting
 from texturenets.server.ui.pictures import Given, PictureInput
@@ -186,7 +186,7 @@ class StylizeTab:
             job = painting.paint_all(self.service, self.store, batch, style, options)
             await self.work.follow(session, "stylize", job, progress, batch.said)
             return self._many(session, batch, style, refused)
-        except Problem as problem:
+        except HTTPProblem as problem:
             return *nothing, wrong(sentence(problem, "the photo" if len(paths) > 1 else paths[0].name))
         except WorkGivenUpError as error:
             return *nothing, gr.skip() if error.replaced else said(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 
-from texturenets.server.http_errors import Problem
+from texturenets.server.http_errors import HTTPProblem
 
 
 def said(text: str) -> str:
@@ -18,7 +18,7 @@ def wrong(*sentences: str) -> str:
     return f'<p class="wrong">{html.escape(" ".join(sentences))}</p>' if sentences else ""
 
 
-def sentence(problem: Problem, what: str = "the photo") -> str:
+def sentence(problem: HTTPProblem, what: str = "the photo") -> str:
     """The text of `problem` for the page; `what` names the file that the HTTP interface calls "the body"."""
     text = re.sub(r"; GET /v1/\S+ lists them", "", problem.detail)
     text = text.replace("the body", what)

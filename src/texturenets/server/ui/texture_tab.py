@@ -12,7 +12,7 @@ import numpy as np
 from texturenets import image
 from texturenets.errors import UserError
 from texturenets.modelfiles.titles import title
-from texturenets.server.http_errors import Problem
+from texturenets.server.http_errors import HTTPProblem
 from texturenets.server.service import Service
 from texturenets.server.ui import gallery
 from texturenets.server.ui.queued_work import QueuedWork, WorkGivenUpError
@@ -126,7 +126,7 @@ class TextureTab:
             data, preview, name = await self.work.follow(
                 session, "texture", work, progress, lambda: "drawing"
             )
-        except Problem as problem:
+        except HTTPProblem as problem:
             return gr.skip(), gr.skip(), wrong(sentence(problem))
         except WorkGivenUpError as error:
             told = gr.skip() if error.replaced else said("Cancelled. The picture shown is the previous one.")
@@ -140,10 +140,10 @@ class TextureTab:
     async def _made(
         self, texture: str | None, side: int, seeds: tuple[int, int], *, share: float, tiles: bool, nine: bool
     ) -> tuple[bytes, bytes, str]:
-        """The sample as a file, its preview, and the file's name. Raises Problem."""
+        """The sample as a file, its preview, and the file's name. Raises HTTPProblem."""
         service = self.service
         if not all(0 <= seed < 2**63 for seed in seeds):
-            raise Problem(422, "a seed is a whole number from 0 to 2^63")
+            raise HTTPProblem(422, "a seed is a whole number from 0 to 2^63")
         with service.line.place():
             made, _, name = await service.sample(
                 texture,
@@ -164,7 +164,7 @@ class TextureTab:
             try:
                 return made, await service.line.apart(small), name
             except UserError as error:
-                raise Problem(422, str(error)) from None
+                raise HTTPProblem(422, str(error)) from None
 
 
 def _seeds() -> tuple[int, int, float]:

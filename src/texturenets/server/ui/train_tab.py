@@ -14,7 +14,7 @@ from texturenets.engines.devices import only_cpu
 from texturenets.errors import duration
 from texturenets.modelfiles.titles import title
 from texturenets.server import training_routes
-from texturenets.server.http_errors import Problem
+from texturenets.server.http_errors import HTTPProblem
 from texturenets.server.service import Service
 from texturenets.server.ui import gallery
 from texturenets.server.ui.pictures import Given, PictureInput
@@ -219,7 +219,7 @@ class TrainTab:
                     start=None if start == NOTHING else start,
                     changes={key: value for key, value in changes.items() if value is not None},
                 )
-        except Problem as problem:
+        except HTTPProblem as problem:
             return gr.skip(), gr.skip(), wrong(sentence(problem, path.name))
         except OSError:
             return gr.skip(), gr.skip(), wrong("The picture is no longer here: choose it again.")
