@@ -378,6 +378,21 @@ def test_bad_files_among_the_models(hostile: Path, caplog: pytest.LogCaptureFixt
     assert len(files) == len(set(files)) == len(bad)  # a line each
 
 
+def test_a_file_cannot_take_the_name_of_a_shipped_model(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model(tmp_path, "wave")
+    model(tmp_path, "mine")
+    with caplog.at_level(logging.WARNING, "texturenets.server"), client(tmp_path) as service:
+        (line,) = [r.fields for r in caplog.records]  # type: ignore[attr-defined]  # before any request
+        assert line["file"] == "wave.safetensors"
+        assert "rename" in line["reason"]
+        known = {one["name"]: one for one in service.get("/v1/models").json()["models"]}
+        assert known["wave"]["thumbnail"]  # the shipped one's
+        assert not known["mine"]["thumbnail"]
+    assert len(caplog.records) == 1
+
+
 def test_the_page_with_bad_files_among_the_models(hostile: Path) -> None:
     pytest.importorskip("gradio", reason="the page needs it")
     run = {"device": "cpu", "processors": os.cpu_count(), "step": 10**400, "seconds": 1}

@@ -64,9 +64,10 @@ class Catalogue:
         self.lock = threading.Lock()
 
     def models(self) -> dict[str, ServedModel]:
-        """All of them, by name; of two of one name that of the folder.
+        """All of them, by name.
 
-        Files that are no models are passed over, with a line in the log the first time.
+        Files that are no models, or have the name of a shipped one, are passed over, with a line in the log the first
+        time.
         """
         files = [*modelfile.shipped().values()]
         if self.folder is not None:
@@ -87,6 +88,10 @@ class Catalogue:
         if self.bad.get(path) == changed:
             return None
         try:
+            if modelfile.shipped().get(path.stem, path) != path:
+                raise UserError(
+                    f"the name {path.stem} is that of a shipped model, which is served: rename the file"
+                )
             return read(path.stem, path, changed)
         except Exception as error:  # noqa: BLE001  one bad file is not to keep the others from being offered
             self.bad[path] = changed
