@@ -155,6 +155,31 @@ def test_a_body_without_length_is_cut_off(service: TestClient) -> None:
     problem(service.post("/v1/stylize?style=tiny", content=parts()), 413)
 
 
+@pytest.mark.parametrize("form", ["GIF", "WEBP", "PNG"])
+def test_an_animation_is_refused_with_the_way_out(service: TestClient, form: str) -> None:
+    frames = [Image.new("RGB", (40, 30), (level, 0, 0)) for level in (0, 128, 255)]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, form, save_all=True, append_images=frames[1:])
+    said = problem(service.post("/v1/stylize?style=tiny", content=buffer.getvalue()), 415)
+    assert "animation" in said
+    assert "`texturenets stylize`" in said
+    buffer = io.BytesIO()
+    frames[0].save(buffer, form)
+    assert service.post("/v1/stylize?style=tiny", content=buffer.getvalue()).status_code == 200
+
+
+def test_the_document_says_what_heic_comes_back_as(service: TestClient) -> None:
+    pytest.importorskip("pillow_heif")
+    data = io.BytesIO()
+    Image.open(io.BytesIO(photo())).save(data, "HEIF")
+    answer = service.post("/v1/stylize?style=tiny", content=data.getvalue())
+    assert answer.headers["content-type"] == "image/jpeg"
+    parameters = service.get("/openapi.json").json()["paths"]["/v1/stylize"]["post"]["parameters"]
+    (said,) = [one["description"] for one in parameters if one["name"] == "format"]
+    assert "HEIC" in said
+    assert "JPEG" in said
+
+
 def test_a_form_without_a_file(service: TestClient) -> None:
     form = {"content-type": "multipart/form-data; boundary=x"}
     problem(service.post("/v1/stylize", content=b"--x--\r\n", headers=form), 422)

@@ -225,13 +225,13 @@ def from_bytes(
     return _read(io.BytesIO(data), name, _max_pixels(max_pixels), longer, keep_gps)
 
 
-def measure(data: bytes, name: str = "the picture") -> tuple[str, tuple[int, int]]:
-    """Format, as Pillow calls it, and (H, W) that the bytes of a file say of themselves; nothing is decoded.
+def measure(data: bytes, name: str = "the picture") -> tuple[str, tuple[int, int], bool]:
+    """Format, as Pillow calls it, (H, W), and whether there are several pictures in it, as the bytes of a file say.
 
-    Raises UserError for what is empty or no picture.
+    Nothing is decoded. Raises UserError for what is empty or no picture.
     """
     with _opened(io.BytesIO(data), name) as image:
-        return str(image.format), (image.height, image.width)
+        return str(image.format), (image.height, image.width), _several(image)
 
 
 def _check_longer(longer: int | None) -> None:

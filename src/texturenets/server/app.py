@@ -131,7 +131,11 @@ def _pictures(app: FastAPI, service: Service) -> None:
             str, Query(pattern=STROKE, description="2 doubles brush strokes; auto: relative to the picture.")
         ] = "1",
         format: Annotated[  # noqa: A002 (the interface's word)
-            Literal["auto", "jpeg", "png", "webp"], Query(description="auto: the photo's own.")
+            Literal["auto", "jpeg", "png", "webp"],
+            Query(
+                description="auto: the photo's own for JPEG, PNG and WebP, PNG for GIF and PPM, JPEG for all others, "
+                "as HEIC, AVIF and TIFF; Content-Type says which."
+            ),
         ] = "auto",
         quality: Annotated[int | None, Query(ge=1, le=100, description="Of JPEG and WebP.")] = None,
     ) -> Response:

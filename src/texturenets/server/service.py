@@ -34,6 +34,9 @@ FORMATS: Final = {
 SAME: Final = {"JPEG": "jpeg", "MPO": "jpeg", "WEBP": "webp", "PNG": "png", "GIF": "png", "PPM": "png"}
 """What a photo of Pillow's format comes back as, where nothing else is asked for; others as JPEG."""
 
+ANIMATED: Final = ("GIF", "WEBP", "PNG")
+"""Pillow's formats in which several pictures are frames; in TIFF they are pages, in HEIC further shots."""
+
 
 def load_model(settings: Settings) -> Callable[[Path], Any]:
     """Loads a model file on the engine and device that the settings name."""
@@ -119,13 +122,22 @@ class Service:
             )
 
     async def check_photo(self, data: bytes) -> tuple[str, tuple[int, int]]:
-        """Format and (H, W) of a picture's file. Raises HTTPProblem for what is none (415) or too large (413)."""
+        """Format and (H, W) of a picture's file.
+
+        Raises HTTPProblem for what is none or an animation (415), or too large (413).
+        """
         try:
-            kind, (height, width) = await asyncio.to_thread(image.measure, data, "the body")
+            kind, size, several = await asyncio.to_thread(image.measure, data, "the body")
         except UserError as error:
             raise HTTPProblem(415, str(error)) from None
-        self.check_size(height, width, "a photo")
-        return kind, (height, width)
+        if several and kind in ANIMATED:
+            raise HTTPProblem(
+                415,
+                "the body is an animation: send one picture; films and animations are stylized on the command line, "
+                "by `texturenets stylize`",
+            )
+        self.check_size(*size, "a photo")
+        return kind, size
 
     @staticmethod
     def photo_body() -> dict[str, Any]:

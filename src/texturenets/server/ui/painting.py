@@ -64,7 +64,7 @@ async def paint(service: Service, path: Path, style: str | None, options: dict[s
         made, _, name = await service.stylize(data, style, **options)
 
         def small() -> tuple[tuple[int, int], bytes, bytes]:
-            _, (height, width) = image.measure(made)
+            _, (height, width), _ = image.measure(made)
             longer = min(SHOWN, max(height, width))
             before, after = (_jpeg(image.from_bytes(one, longer=longer)) for one in (data, made))
             return (width, height), before, after
