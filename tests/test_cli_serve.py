@@ -29,6 +29,7 @@ from texturenets.server.settings import Limits, Settings
         (["--photos", ".", "--port", "0"], "--models FOLDER"),
         (["--token-file", "nowhere"], "--token-file nowhere"),
         (["--preload", "wafe", "--port", "0", "--no-page"], "'wave'"),
+        (["--engine", "onnx", "--precision", "bf16", "--host", "no.such.host.invalid"], "--precision bf16: ONNX"),
         (["--host", "no.such.host.invalid"], "cannot listen at no.such.host.invalid"),
     ],
 )

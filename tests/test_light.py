@@ -82,6 +82,8 @@ WANTING = [
     ("stylize a.png --precision fp16", "train"),
     ("stylize a.png --device cuda", "cuda"),
     ("serve --models . --photos photos", "train"),
+    ("serve --engine torch --host no.such.host.invalid", "train"),
+    ("serve --device cuda --host no.such.host.invalid", "cuda"),
 ]
 
 PYTHON = """

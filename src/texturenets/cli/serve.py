@@ -108,7 +108,9 @@ def serve(
     if not 0 <= port <= 65535:
         raise UserError(f"--port {port} is not between 0 and 65535")
 
+    from texturenets.modelfiles import modelfile
     from texturenets.server import server, settings
+    from texturenets.server.service import load_model
 
     limits = settings.Limits(
         bytes=settings.size_in_bytes(max_bytes, "--max-bytes"),
@@ -134,4 +136,8 @@ def serve(
         precision=precision,
         limits=limits,
     )
+    shipped = modelfile.shipped()
+    if shipped and (device, engine, precision) != ("auto", "auto", "auto"):
+        # What is not to be had here is told now, and not with every request.
+        load_model(chosen)(next(iter(shipped.values())))
     server.serve(chosen, log_level)
