@@ -28,8 +28,12 @@ from texturenets.server.settings import Limits, Settings
         (["--models", "nowhere", "--port", "0"], "nowhere is no folder"),
         (["--photos", ".", "--port", "0"], "--models FOLDER"),
         (["--token-file", "nowhere"], "--token-file nowhere"),
+        (["--preload"], "--preload wants a value"),
         (["--preload", "wafe", "--port", "0", "--no-page"], "'wave'"),
-        (["--engine", "onnx", "--precision", "bf16", "--host", "no.such.host.invalid"], "--precision bf16: ONNX"),
+        (
+            ["--engine", "onnx", "--precision", "bf16", "--host", "no.such.host.invalid"],
+            "--precision bf16: ONNX",
+        ),
         (["--host", "no.such.host.invalid"], "cannot listen at no.such.host.invalid"),
     ],
 )
@@ -102,6 +106,21 @@ def test_every_option_has_an_environment_variable(
     error = capsys.readouterr().err
     assert "TEXTURENETS_SERVE_PORT" in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--preload", "wave", "udnie"],
+        ["--preload", "wave", "--preload", "udnie"],
+        ["--preload=wave", "--preload=udnie"],
+    ],
+)
+def test_several_models_to_preload(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Settings] = []
+    monkeypatch.setattr(server, "serve", lambda settings, _: seen.append(settings))
+    assert main(["serve", *words, "--port", "9"]) == 0
+    assert (seen[0].preload, seen[0].port) == (("wave", "udnie"), 9)
 
 
 def test_the_document_has_all_of_them() -> None:

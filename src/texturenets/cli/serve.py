@@ -18,7 +18,7 @@ VARIABLES = "TEXTURENETS_SERVE_"
 """What the environment variables of the options begin with; Kubernetes sets TEXTURENETS_PORT for a service of that
 name."""
 
-Many = Annotated[list[str] | None, Parameter(negative_iterable=())]
+Many = Annotated[list[str] | None, Parameter(negative_iterable=(), consume_multiple=1)]
 
 app = App(name="serve", config=Env(VARIABLES, command=False))
 
@@ -64,16 +64,16 @@ def serve(
     photos
         Folder of photos: with --models, whoever may use the service may train models on them, one at a time.
     preload
-        Model to load before /readyz says that the service is ready; may be given several times.
+        Model to load before /readyz says that the service is ready; may be several: --preload wave udnie.
     page
         Serve a page for browsers besides the HTTP interface.
     token_file
         File with a token that every request must bring (Authorization: Bearer TOKEN), else the environment's
         TEXTURENETS_TOKEN, else none.
     public_host
-        Further host name of the service, as behind a reverse proxy; may be given several times.
+        Further host name of the service, as behind a reverse proxy; may be several.
     allow_origin
-        Origin whose pages may call the interface (CORS), as https://example.org; may be given several times.
+        Origin whose pages may call the interface (CORS), as https://example.org; may be several.
     max_bytes
         Largest body of a request, as 32M.
     max_pixels
