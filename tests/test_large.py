@@ -217,7 +217,7 @@ def test_impossible_memory_is_one_line(
         (["--memory", "1M"], "not enough memory even for small pieces"),
         (["--spool", str(tmp_path / "none"), "--memory", "1M"], "none is not a folder"),
         (["--stroke", "big"], "--stroke 'big' is neither a number nor auto"),
-        (["--stroke", "40"], "--stroke 40 leaves 2 x 2 pixels of 70 x 90"),
+        (["--stroke", "40"], "stroke 40 leaves 2 x 2 pixels of 70 x 90"),
     ):
         assert main([*words, *flags]) == 2
         error = capsys.readouterr().err.splitlines()

@@ -230,9 +230,9 @@ def test_the_service(  # noqa: PLR0917
         opened(answer.content).load()
 
 
-@pytest.mark.parametrize("route", ["/page/", "/v1/trainings"])
-def test_the_service_says_what_training_wants(address: str, route: str) -> None:
-    text = httpx.get(address + route, timeout=60).text
+def test_the_service_says_what_training_wants(address: str) -> None:
+    assert "the extra `train`" in httpx.get(f"{address}/v1/trainings", timeout=60).json()["detail"]
+    text = httpx.get(f"{address}/page/", timeout=60).text
     assert re.search(r"raining needs PyTorch: pip install .*\[train\]", text)
 
 

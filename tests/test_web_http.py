@@ -27,6 +27,7 @@ from PIL import Image
 from safetensors import safe_open
 from webservice import client, model, opened, photo
 
+from texturenets import image, loading
 from texturenets.cli import main
 from texturenets.errors import UserError
 
@@ -479,6 +480,61 @@ def test_a_wrong_method_is_told_the_right_ones(service: TestClient) -> None:
     assert "Allowed" in answer.json()["title"]
     assert answer.status_code == 405
     assert answer.headers["allow"] == "GET, POST"
+
+
+def clean(said: str) -> str:
+    """An error's text, checked to speak of neither files of the service nor options of the command line."""
+    assert "--" not in said
+    assert "/tmp" not in said
+    assert ".safetensors" not in said
+    return said
+
+
+def test_errors_speak_of_parameters(service: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = clean(problem(service.post("/v1/stylize?style=tiny&stroke=40", content=photo()), 422))
+    assert said.startswith("stroke 40 ")
+    known = {k: v for k, v in image.formats.known_formats().items() if v != "HEIF"}
+    monkeypatch.setattr(image.formats, "known_formats", lambda: known)
+    heic = b"\0\0\0\x18ftypheic" + bytes(100)
+    said = clean(problem(service.post("/v1/stylize?style=tiny", content=heic), 415))
+    assert "HEIC" in said
+    assert "pip" not in said
+
+
+@pytest.mark.parametrize(
+    ("raised", "status", "told"),
+    [
+        (MemoryError(), 422, "smaller size, as 24"),
+        (UserError("no room: name another disk with --spool FOLDER"), 503, "log says why"),
+        (UserError("cannot write in /srv/spool: No space left on device"), 503, "log says why"),
+    ],
+)
+def test_errors_of_the_machine_are_for_the_log(
+    folder: Path, raised: Exception, status: int, told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def load(path: Path) -> Any:
+        made = loading.load(path, "cpu", engine="torch")
+        monkey.setattr(made, "_paint", paint)
+        return made
+
+    def paint(*_: Any, **__: Any) -> Any:
+        raise raised
+
+    with pytest.MonkeyPatch.context() as monkey, client(folder, load=load) as service:
+        said = clean(problem(service.post("/v1/stylize?style=tiny", content=photo()), status))
+    assert told in said
+    assert "/srv" not in said
+    if status == 503:
+        assert str(raised) in {getattr(r, "fields", {}).get("reason") for r in caplog.records}
+
+
+def test_a_model_that_cannot_be_loaded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    changed(tmp_path, "hollow")
+    with client(tmp_path) as service:
+        said = clean(problem(service.post("/v1/stylize?style=hollow", content=photo()), 500))
+    assert said.startswith("hollow cannot be loaded")
+    (reason,) = [r.fields["reason"] for r in caplog.records if r.getMessage() == "load"]  # type: ignore[attr-defined]
+    assert "hollow.safetensors" in reason
 
 
 @pytest.mark.parametrize("stroke", ["0", "0.0", "1001", "nan", "-1", "auto2"])

@@ -243,7 +243,7 @@ def test_heic_without_its_plug_in_is_told_in_a_line(tmp_path: Path, monkeypatch:
     with pytest.raises(HTTPProblem) as refused:
         asyncio.run(service.check_photo(data))
     said = texts.sentence(refused.value, "IMG_1.heic")
-    assert said.startswith("Cannot read IMG_1.heic: HEIC needs pillow-heif")
+    assert said.startswith("Cannot read IMG_1.heic: this service lacks what decodes HEIC")
 
 
 def test_examples_are_small_pictures() -> None:

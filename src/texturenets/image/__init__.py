@@ -6,7 +6,14 @@ imported where a tensor is asked for and nowhere else: it takes longer than to s
 
 from texturenets.image.array_conversion import Kind, from_any, to_kind
 from texturenets.image.colour import srgb_profile
-from texturenets.image.formats import expand, is_picture, output_format, suffix_within, suffixes
+from texturenets.image.formats import (
+    expand,
+    is_picture,
+    output_format,
+    suffix_of_start,
+    suffix_within,
+    suffixes,
+)
 from texturenets.image.operations import preserve_color, resize
 from texturenets.image.picture import Picture, StrPath
 from texturenets.image.reading import (
@@ -42,6 +49,7 @@ __all__ = [
     "read_header",
     "resize",
     "srgb_profile",
+    "suffix_of_start",
     "suffix_within",
     "suffixes",
     "to_bytes",

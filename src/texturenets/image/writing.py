@@ -85,7 +85,7 @@ def _encode(picture: Picture, name: str, quality: int | None, exif: bytes | None
     image = to_pil(rgb, alpha)
     if max(image.size) > _LONGEST_SIDE.get(name, max(image.size)):
         raise UserError(
-            f"{name} holds at most {_LONGEST_SIDE[name]} pixels a side, not {max(image.size)}; use .png"
+            f"{name} holds at most {_LONGEST_SIDE[name]} pixels a side, not {max(image.size)}; PNG holds more"
         )
     buffer = io.BytesIO()  # not straight to the file: Pillow hides the reason of a failed write
     image.save(buffer, format=name, **options)

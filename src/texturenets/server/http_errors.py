@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from contextvars import ContextVar
 from http import HTTPStatus
 from typing import Any
@@ -35,6 +36,9 @@ MEDIA = "application/problem+json"
 
 NOTED: ContextVar[dict[str, Any]] = ContextVar("noted")
 """What will be in the log line of the request at work."""
+
+FOR_OPERATORS = re.compile(r"(?<![\w-])--[a-z]|(?<![\w.:/])/\w")
+"""An option of the command line, or an absolute path, in the text of an error."""
 
 GONE = 499
 """Status, in the log alone, of a request whose client has gone: what nginx writes."""
@@ -69,6 +73,22 @@ class HTTPProblem(Exception):  # noqa: N818  RFC 9457's word
         return Response(self.body(), self.status, self.headers, MEDIA)
 
 
+def refused(error: UserError, status: int = 422) -> HTTPProblem:
+    """What a client is told of `error`.
+
+    One that speaks of options of the command line or of files, as where memory or disk run out, is for whoever runs
+    the service: it goes to the log, and the client is told to come again (503).
+    """
+    if not FOR_OPERATORS.search(str(error)):
+        return HTTPProblem(status, str(error))
+    fields = {"id": NOTED.get({}).get("id", ""), "reason": str(error)}
+    log.error("error", extra={"fields": fields})
+    said = (
+        "the service cannot do this now, and its log says why: ask for a smaller picture, or try again later"
+    )
+    return HTTPProblem(503, said, {"Retry-After": "60"})
+
+
 def documented(*statuses: int, content: dict[str, Any] | None = None) -> dict[int | str, dict[str, Any]]:
     """The `responses` of an operation in the OpenAPI document: its error statuses, and the `content` of a success."""
     problem = {MEDIA: {"schema": SCHEMA}}
@@ -101,7 +121,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(UserError)
     async def mistake(_: Request, error: UserError) -> Response:
-        return HTTPProblem(422, str(error)).response()
+        return refused(error).response()
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:
@@ -110,7 +130,7 @@ def install(app: FastAPI) -> None:
         return HTTPProblem(422, "; ".join(said)[:500]).response()
 
     @app.exception_handler(HTTPException)
-    async def refused(request: Request, error: HTTPException) -> Response:
+    async def unanswered(request: Request, error: HTTPException) -> Response:
         detail = str(error.detail)
         if error.status_code == 404:
             detail = f"nothing is here; /docs lists what {request.app.title} answers to"

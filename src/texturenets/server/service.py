@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from texturenets import image
-from texturenets.errors import UserError, unknown
+from texturenets.errors import MissingError, UserError, unknown
 from texturenets.image import sizes
 from texturenets.memory.trim import Trim
-from texturenets.server.http_errors import HTTPProblem, note
+from texturenets.server.http_errors import HTTPProblem, note, refused
 from texturenets.server.metrics import Metrics
 from texturenets.server.models import Catalogue, Loaded, ServedModel
 from texturenets.server.request_queue import Lane, Line, QueuedRequest
@@ -128,8 +128,12 @@ class Service:
         """
         try:
             kind, size, several = await asyncio.to_thread(image.measure, data, "the body")
+        except MissingError:  # its text is for whoever installs
+            name = image.suffix_of_start(data[:16])[1:].upper()
+            said = f"cannot read the body: this service lacks what decodes {name}; send JPEG, PNG or WebP"
+            raise HTTPProblem(415, said) from None
         except UserError as error:
-            raise HTTPProblem(415, str(error)) from None
+            raise refused(error, 415) from None
         if several and kind in ANIMATED:
             raise HTTPProblem(
                 415,
@@ -173,14 +177,16 @@ class Service:
         try:
             rungs = ladder(shape, stroke)
         except UserError as error:
-            raise HTTPProblem(422, str(error)) from None
+            raise refused(error) from None
         for rung in rungs:  # fine strokes are painted larger than the result
             self.check_size(*rung, f"strokes of {stroke} times theirs: a painting")
         suffix, media = FORMATS[SAME.get(kind, "jpeg") if form == "auto" else form]
         pixels = sum(height * width for height, width in rungs)
         lane = self.line.lane(pixels)
         async with self.line.time(), lane.turn(name, pixels) as turn:
-            picture = await _whole(lane, lambda: image.from_bytes(data, "the body", longer=size))
+            picture = await _whole(
+                lane, lambda: image.from_bytes(data, "the body", longer=size, max_pixels=self.limits.pixels)
+            )
             # What the command line does with a photo, in the same order.
             picture.pixels = await self._draw(
                 lane,
@@ -232,7 +238,11 @@ class Service:
         self, lane: Lane, turn: QueuedRequest, known: ServedModel, pixels: int, call: Callable[[Any], Any]
     ) -> Any:
         def timed(turn: QueuedRequest) -> Any:
-            model = self.loaded[lane].get(known)
+            try:
+                model = self.loaded[lane].get(known)
+            except UserError as error:
+                log.error("load", extra={"fields": {"model": turn.key, "reason": str(error)}})
+                raise HTTPProblem(500, f"{turn.key} cannot be loaded; the service's log says why") from None
             turn.check()
             _ask(model, turn.check)
             began = time.perf_counter()
@@ -247,7 +257,7 @@ class Service:
         try:
             return await lane.run(turn, timed)
         except UserError as error:
-            raise HTTPProblem(422, str(error)) from None
+            raise refused(error) from None
 
 
 def _ask(model: Any, check: Callable[[], None]) -> None:
@@ -261,7 +271,7 @@ async def _whole(lane: Lane, call: Callable[[], Any]) -> Any:
     try:
         return await lane.apart(call)
     except UserError as error:
-        raise HTTPProblem(422, str(error)) from None
+        raise refused(error) from None
 
 
 def suffix_path(suffix: str) -> Path:

@@ -14,7 +14,7 @@ from starlette.responses import FileResponse
 from texturenets import image
 from texturenets.errors import UserError
 from texturenets.modelfiles import modelfile
-from texturenets.server.http_errors import HTTPProblem, documented, note
+from texturenets.server.http_errors import HTTPProblem, documented, note, refused
 from texturenets.server.service import Service
 from texturenets.train import lacking
 from texturenets.train import recipes as all_recipes
@@ -58,7 +58,10 @@ async def enqueue(
     def begin() -> TrainingJob:
         image.from_bytes(data, "the body", longer=64)  # better told now than when its turn has come
         suffix = SUFFIXES.get(form, ".img")
-        run = dataclasses.replace(known[preset], **(changes or {}))  # type: ignore[arg-type]
+        try:
+            run = dataclasses.replace(known[preset], **(changes or {}))  # type: ignore[arg-type]
+        except UserError as error:  # it names fields of the recipe as options of the command line
+            raise HTTPProblem(422, str(error).replace("--", "")) from None
         more = [f"{flag(key)}={value}" for key, value in (changes or {}).items()]
         if start is not None:
             more.append(f"--init={_start(service, start, kind, run)}")
@@ -72,7 +75,7 @@ async def enqueue(
     except FullError as error:
         raise HTTPProblem(503, str(error), {"Retry-After": "60"}) from None
     except UserError as error:
-        raise HTTPProblem(409 if "already" in str(error) else 422, str(error)) from None
+        raise refused(error, 409 if "already" in str(error) else 422) from None
     return job
 
 
@@ -98,7 +101,11 @@ def add(
 
     def there() -> Trainings:
         if trainings is None:
-            how = lacking() or "start it with --models FOLDER --photos FOLDER"
+            how = (
+                "its installation lacks the extra `train`"
+                if lacking()
+                else ("start it with --models FOLDER --photos FOLDER")
+            )
             raise HTTPProblem(404, f"this service does not train: {how}")
         return trainings
 

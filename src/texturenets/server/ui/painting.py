@@ -13,7 +13,7 @@ from typing import Any
 
 from texturenets import image
 from texturenets.errors import UserError
-from texturenets.server.http_errors import HTTPProblem
+from texturenets.server.http_errors import HTTPProblem, refused
 from texturenets.server.service import Service
 from texturenets.server.ui.store import Store
 from texturenets.server.ui.texts import sentence
@@ -72,7 +72,7 @@ async def paint(service: Service, path: Path, style: str | None, options: dict[s
         try:
             size, before, after = await service.line.apart(small)
         except UserError as error:
-            raise HTTPProblem(422, str(error)) from None
+            raise refused(error) from None
     return Painted(made, f"{path.stem[:40] or 'photo'}-{name}", size, before, after)
 
 

@@ -14,7 +14,7 @@ import gradio as gr
 
 from texturenets import image
 from texturenets.errors import UserError
-from texturenets.server.http_errors import HTTPProblem
+from texturenets.server.http_errors import HTTPProblem, refused
 from texturenets.server.service import Service
 from texturenets.server.ui.store import Store
 from texturenets.server.ui.texts import sentence, wrong
@@ -122,7 +122,7 @@ class PictureInput:
             _, shape = await service.check_photo(data)
             made: str = await service.line.apart(small)
         except UserError as error:
-            raise HTTPProblem(422, str(error)) from None
+            raise refused(error) from None
         except OSError:
             raise HTTPProblem(404, f"{path.name} is no longer here: give it again") from None
         return made

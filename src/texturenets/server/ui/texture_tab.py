@@ -12,7 +12,7 @@ import numpy as np
 from texturenets import image
 from texturenets.errors import UserError
 from texturenets.modelfiles.titles import title
-from texturenets.server.http_errors import HTTPProblem
+from texturenets.server.http_errors import HTTPProblem, refused
 from texturenets.server.service import Service
 from texturenets.server.ui import gallery
 from texturenets.server.ui.queued_work import QueuedWork, WorkGivenUpError
@@ -164,7 +164,7 @@ class TextureTab:
             try:
                 return made, await service.line.apart(small), name
             except UserError as error:
-                raise HTTPProblem(422, str(error)) from None
+                raise refused(error) from None
 
 
 def _seeds() -> tuple[int, int, float]:
