@@ -41,6 +41,18 @@ def test_nothing_but_the_health_check_without_the_token(guarded: TestClient) -> 
             assert answer.headers["www-authenticate"] == "Bearer"
         for wrong in ("Bearer wrong", f"Basic {TOKEN}", TOKEN, "Bearer"):
             assert service.get("/v1/models", headers={"Authorization": wrong}).status_code == 401
+        for sent, said in (
+            ({}, "send `Authorization: Bearer TOKEN`"),
+            (
+                {"Authorization": "Bearer wrong"},
+                "the token in the header Authorization is not this service's",
+            ),
+            (
+                {"Authorization": f"Basic {TOKEN}"},
+                "the header Authorization is not of the form `Bearer TOKEN`",
+            ),
+        ):
+            assert service.get("/v1/models", headers=sent).json()["detail"].startswith(said)
         right = {"Authorization": f"Bearer {TOKEN}"}
         assert service.post("/v1/stylize?style=tiny", content=photo(), headers=right).status_code == 200
 

@@ -30,6 +30,9 @@ from webservice import client, model, opened, photo
 from texturenets import image, loading
 from texturenets.cli import main
 from texturenets.errors import UserError
+from texturenets.modelfiles.modelfile import Header
+from texturenets.networks import build, network_files
+from texturenets.networks.residual import Residual
 
 
 @pytest.fixture(scope="module")
@@ -188,6 +191,22 @@ def test_a_form_without_a_file(service: TestClient) -> None:
     assert 400 <= broken.status_code < 500
 
 
+def test_parameters_without_effect_are_refused(tmp_path: Path) -> None:
+    model(tmp_path, "plain")
+    spec = Residual(channels=8, blocks=1, noise_depth=2)
+    network_files.save(
+        build(spec), Header(name="noisy", kind="style", generator=spec), tmp_path / "noisy.safetensors"
+    )
+    with client(tmp_path) as service:
+        said = problem(service.post("/v1/stylize?style=plain&seed=3", content=photo()), 422)
+        assert said.startswith("seed 3: plain takes no noise")
+        assert service.post("/v1/stylize?style=plain&seed=0", content=photo()).status_code == 200
+        assert service.post("/v1/stylize?style=noisy&seed=3", content=photo()).status_code == 200
+        said = problem(service.post("/v1/stylize?style=plain&format=png&quality=80", content=photo()), 422)
+        assert said.startswith("quality 80: ")
+        assert service.post("/v1/stylize?style=plain&quality=80", content=photo()).status_code == 200
+
+
 class Sampler:
     """A texture that draws its seed as a grey."""
 
@@ -204,8 +223,12 @@ def test_samples(tmp_path: Path) -> None:
         assert (picture.size, picture.getpixel((3, 3))) == ((40, 20), (7, 1, 0))
         problem(service.post("/v1/sample?texture=grain&size=0x20"), 422)
         problem(service.post("/v1/sample?texture=grain&size=501"), 413)
-        problem(service.post("/v1/sample?texture=wave"), 404)
-        problem(service.post("/v1/stylize?style=grain", content=photo()), 404)
+        said = problem(service.post("/v1/sample?texture=wave"), 404)
+        assert "wave is a style" in said
+        assert "/v1/stylize?style=wave" in said
+        said = problem(service.post("/v1/stylize?style=grain", content=photo()), 404)
+        assert "grain is a texture" in said
+        assert "/v1/sample?texture=grain" in said
 
 
 def test_a_sample_is_the_one_of_the_command_line(service: TestClient, folder: Path, tmp_path: Path) -> None:
@@ -281,7 +304,7 @@ def test_the_cache_of_models_is_bounded(folder: Path) -> None:
 
 def test_metrics_and_logs(service: TestClient, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "texturenets.server"):
-        service.post("/v1/stylize?style=tiny&seed=4242", content=photo())
+        service.post("/v1/stylize?style=tiny&strength=0.4242", content=photo())
     fields = next(r.fields for r in caplog.records if r.getMessage() == "request")  # type: ignore[attr-defined]
     assert fields["status"] == 200
     assert fields["route"] == "/v1/stylize"
@@ -464,6 +487,11 @@ def test_trainings_over_http(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         problem(service.post("/v1/trainings?name=a&steps=5", content=b"no picture"), 415)
         problem(service.post("/v1/trainings?name=..%2fa&steps=5", content=photo()), 422)
         problem(service.post("/v1/trainings?name=a&preset=none", content=photo()), 422)
+        said = problem(service.post("/v1/trainings?name=a&photos=b", content=photo()), 422)
+        assert "''" not in said
+        assert "leave out photos" in said
+        said = problem(service.post("/v1/trainings?name=a&kind=texture&photos=b", content=photo()), 422)
+        assert said.startswith("photos ")
         for path in ("none", "none/picture", "..%2fnone"):
             problem(service.get(f"/v1/trainings/{path}"), 404)
         begun = service.post("/v1/trainings?name=mine&steps=5", content=photo())
@@ -480,6 +508,7 @@ def test_a_wrong_method_is_told_the_right_ones(service: TestClient) -> None:
     assert "Allowed" in answer.json()["title"]
     assert answer.status_code == 405
     assert answer.headers["allow"] == "GET, POST"
+    assert "/v1/trainings answers to GET, POST" in answer.json()["detail"]
 
 
 def clean(said: str) -> str:

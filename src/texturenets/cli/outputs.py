@@ -160,7 +160,9 @@ def several(jobs: Sequence[Job], count: int, model: Path) -> list[Job]:
         raise UserError(f"--count {count} is not above 0")
     if count == 1:
         return list(jobs)
-    if not may_take_noise(model):
+    from texturenets.modelfiles import modelfile
+
+    if not modelfile.may_take_noise(model):
         raise UserError(
             f"--count {count}: {model.stem} takes no noise, all results of a photo would be the same"
         )
@@ -169,14 +171,3 @@ def several(jobs: Sequence[Job], count: int, model: Path) -> list[Job]:
         for photo, result in jobs
         for i in range(count)
     ]
-
-
-def may_take_noise(model: Path) -> bool:
-    """Whether the network of a model file takes noise; where it has no graph it is code, which may."""
-    from texturenets.graph import ConversionError
-    from texturenets.modelfiles import modelfile
-
-    try:
-        return bool(modelfile.read_graph(model, weights=False).noise)
-    except ConversionError:
-        return True

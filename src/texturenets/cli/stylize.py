@@ -11,7 +11,6 @@ from cyclopts import Parameter
 
 from texturenets.cli.batch import carry_out, planned
 from texturenets.cli.common import Device, EngineName, Flag, Precision, complain
-from texturenets.cli.outputs import may_take_noise
 from texturenets.cli.styles import check_no_style, find_styles
 from texturenets.errors import UserError
 
@@ -120,6 +119,7 @@ def stylize(
         raise UserError(f"--quality {quality} is not between 1 and 100")
 
     from texturenets import loading
+    from texturenets.modelfiles import modelfile
     from texturenets.stylize import style as api
     from texturenets.stylize.memory_limits import StylizeOptions
     from texturenets.stylize.stroke import parse
@@ -132,7 +132,7 @@ def stylize(
     check_no_style(photos or [], style)
     if seed != 0 or noise_level != 1:
         for model in models:
-            if not may_take_noise(model):
+            if not modelfile.may_take_noise(model):
                 complain(f"note: {model.stem} takes no noise: --seed and --noise-level change nothing")
     load = functools.partial(
         loading.load_style,

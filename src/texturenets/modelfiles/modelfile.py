@@ -139,6 +139,14 @@ def read_graph(path: str | Path, *, weights: bool = True) -> Graph:
     return graph
 
 
+def may_take_noise(path: Path) -> bool:
+    """Whether the network of a model file takes noise; where it has no graph it is code, which may."""
+    try:
+        return bool(read_graph(path, weights=False).noise)
+    except ConversionError:
+        return True
+
+
 def parse_header(path: Path, text: str) -> dict[str, Any]:
     """The header of the file at `path`, of which `text` is the JSON. Raises UserError for what is none."""
     try:

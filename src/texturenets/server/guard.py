@@ -67,11 +67,7 @@ class Guard:
                 if scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
                     await _form(wrong=False)(scope, receive, send)
                     return
-                raise HTTPProblem(
-                    401,
-                    "send `Authorization: Bearer TOKEN`; in a browser open the page once with ?token=TOKEN",
-                    {"WWW-Authenticate": "Bearer"},
-                )
+                raise HTTPProblem(401, _unauthorized(headers), {"WWW-Authenticate": "Bearer"})
             self._check_length(headers)
             if sum(len(name) + len(value) for name, value in scope["headers"]) > LONGEST_HEADERS:
                 raise HTTPProblem(431, f"the headers have more than {LONGEST_HEADERS} bytes")
@@ -185,6 +181,17 @@ class Guard:
                 raise
         if failed is not None and not begun:
             await failed.response()(scope, receive, send)
+
+
+def _unauthorized(headers: Headers) -> str:
+    """What is wrong with a request that brings no token, or none that is this service's."""
+    given = headers.get("authorization")
+    if given is None:
+        return "send `Authorization: Bearer TOKEN`; in a browser open the page once with ?token=TOKEN"
+    scheme, _, token = given.partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        return "the header Authorization is not of the form `Bearer TOKEN`"
+    return "the token in the header Authorization is not this service's"
 
 
 def _form(*, wrong: bool) -> Response:

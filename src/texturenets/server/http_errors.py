@@ -137,6 +137,8 @@ def install(app: FastAPI) -> None:
         headers = dict(error.headers or {})
         if error.status_code == 405:  # Starlette names the methods of the first route at that address
             headers["Allow"] = ", ".join(sorted(_methods(request)))
+            path = getattr(request.scope.get("route"), "path", "this address")
+            detail = f"{path} answers to {headers['Allow']}; /docs lists all routes"
         return HTTPProblem(error.status_code, detail, headers).response()
 
     @app.exception_handler(Exception)

@@ -101,10 +101,18 @@ class Catalogue:
             return None
 
     def find(self, name: str | None, kind: str) -> tuple[str, ServedModel]:
-        """The model called `name`, None for the first of that kind. Raises UserError with the nearest name."""
-        models = {n: k for n, k in self.models().items() if k.header.kind == kind}
+        """The model called `name`, None for the first of that kind.
+
+        Raises UserError with the nearest name, and for one of another kind.
+        """
+        known = self.models()
+        models = {n: k for n, k in known.items() if k.header.kind == kind}
         if name is None and models:
             name = next(iter(models))
+        if name in known and name not in models:
+            other = known[name].header.kind
+            way = f"/v1/stylize?style={name}" if other == "style" else f"/v1/sample?texture={name}"
+            raise UserError(f"{name} is a {other}, no {kind}: ask for it by POST {way}")
         if name not in models:
             raise unknown(kind, str(name or "")[:80], models)
         return name, models[name]

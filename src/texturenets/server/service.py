@@ -14,6 +14,7 @@ from texturenets import image
 from texturenets.errors import MissingError, UserError, unknown
 from texturenets.image import sizes
 from texturenets.memory.trim import Trim
+from texturenets.modelfiles import modelfile
 from texturenets.server.http_errors import HTTPProblem, note, refused
 from texturenets.server.metrics import Metrics
 from texturenets.server.models import Catalogue, Loaded, ServedModel
@@ -168,6 +169,10 @@ class Service:
         To be called with a place in the line. Raises HTTPProblem.
         """
         name, known = self.find(style, "style")
+        if seed != 0 and not await asyncio.to_thread(modelfile.may_take_noise, known.path):
+            raise HTTPProblem(422, f"seed {seed}: {name} takes no noise, every seed gives the same picture")
+        if quality is not None and form == "png":
+            raise HTTPProblem(422, f"quality {quality}: it is for JPEG and WebP, PNG loses nothing")
         kind, shape = await self.check_photo(data)
         note(size=f"{shape[1]}x{shape[0]}")
         if size is not None:

@@ -149,8 +149,14 @@ class Trainings:
             )
         if kind == "style" and self.photos is None:
             raise UserError("a style learns on photos: start the service with --photos FOLDER")
+        if kind == "texture" and photos:
+            raise UserError(
+                f"photos {photos[:64]!r}: a texture learns from its exemplar alone: leave out photos"
+            )
         if kind == "style" and photos not in self.folders():
-            raise UserError(f"photos {photos[:64]!r}: one of {', '.join(map(repr, self.folders()))}")
+            inside = ", ".join(self.folders()[1:])
+            known = f"give one of {inside}, or leave out photos" if inside else "leave out photos"
+            raise UserError(f"photos {photos[:64]!r} is no folder here: {known} to learn from all")
         job = TrainingJob(
             name=name,
             kind=kind,

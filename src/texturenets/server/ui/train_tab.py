@@ -215,7 +215,7 @@ class TrainTab:
                     kind=kind,
                     preset="default" if preset == QUICK else preset,
                     steps=min(int(steps), training_routes.MOST_STEPS) if steps else None,
-                    photos="" if photos == ALL else photos,
+                    photos="" if photos == ALL or kind == "texture" else photos,
                     start=None if start == NOTHING else start,
                     changes={key: value for key, value in changes.items() if value is not None},
                 )
