@@ -21,7 +21,7 @@ BARS := $(patsubst benchmarks/accept_%.py,accept-%,$(sort $(wildcard benchmarks/
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint types unit slow-tests acceptance list-acceptance clean
+.PHONY: help setup demo test lint types unit slow-tests acceptance list-acceptance docs clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -64,6 +64,10 @@ list-acceptance:  ## names of the long bars
 
 accept-%: benchmarks/accept_%.py setup
 	$(BIN)/python $< $(BAR)
+
+docs: setup  ## the documentation site, in build/site
+	$(PIP) install -q 'mkdocs>=1.6,<2' 'mkdocstrings-python>=2,<3'
+	$(BIN)/mkdocs build --strict
 
 clean:  ## remove everything that make made
 	rm -rf .venv build dist demo *.egg-info .mypy_cache .ruff_cache tests/*.log

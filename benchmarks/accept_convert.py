@@ -19,7 +19,8 @@ from pathlib import Path
 
 import torch
 
-from texturenets import image, modelfile, noise
+from texturenets import image, noise
+from texturenets.networks import network_files
 
 SECONDS = 5.0
 TOLERANCE = 0.10
@@ -44,7 +45,7 @@ def convert(file: Path, target: Path) -> tuple[float, float]:
 
 def draw(model: Path, folder: Path, size: int = 256) -> list[str]:
     """A picture a seed; their names."""
-    network, _ = modelfile.load(model)
+    network, _ = network_files.load(model)
     names = []
     for seed in SEEDS:
         with torch.inference_mode():

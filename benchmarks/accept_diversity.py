@@ -1,4 +1,4 @@
-"""Diversity of two generators, trained with and without the diversity loss, against the slow way's.
+"""Diversity of two generators, trained with and without the diversity loss, against iterative optimization.
 
     accept_diversity.py [EXEMPLAR] [--steps 1000] [--weight 0.05] [--folder FOLDER] [--generators ...]
 
@@ -52,13 +52,13 @@ def main() -> int:
                         *(word for setting in SETTINGS[generator] for word in ("--set", setting)),
                         *("--steps", str(options.steps), "--diversity-weight", str(weight), "--quiet"),
                     )
-                # The slow way's pictures are the same for all: once is enough.
+                # The optimized samples are the same for all: once is enough.
                 more = ["--slow", str(options.slow), "--cap", str(options.cap)] if slow is None else []
                 done = texturenets(
                     *("evaluate", model, "--against", exemplar, *weights, "--samples", "8", "--json"), *more
                 )
                 found = json.loads(done.stdout)
-                slow = slow or found["distance of the slow way's"]
+                slow = slow or found["distance between optimized samples"]
                 loss[weight] = sum(found["losses"].values())
                 shares = {k: v / slow[k] for k, v in found["distance between samples"].items()}
                 shown = ", ".join(f"{k} {v:.3f}" for k, v in shares.items())

@@ -33,13 +33,20 @@ from typing import Any, Final
 import numpy as np
 import torch
 
+from texturenets.networks import network_files
+from texturenets.networks.johnson import Johnson
+from texturenets.networks.network_files import spec_of
+from texturenets.networks.residual import Residual
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 import published
 
-from texturenets import conversion, modelfile, readers, specs
+from texturenets import converters, readers
 from texturenets.errors import UserError
-from texturenets.generators import build, flops
+from texturenets.modelfiles import modelfile
+from texturenets.networks import build
+from texturenets.networks.operation_count import flops
 
 SECONDS: Final = 2.0
 BYTES: Final = 1 << 30
@@ -74,14 +81,14 @@ def originals(folder: Path) -> dict[str, list[bytes]]:
         made["pth"].append(buffer.getvalue())
 
     target = folder / "model.safetensors"
-    for generator in (specs.Residual(channels=4, blocks=1), specs.Johnson(channels=2, blocks=1)):
-        modelfile.save(
+    for generator in (Residual(channels=4, blocks=1), Johnson(channels=2, blocks=1)):
+        network_files.save(
             build(generator), modelfile.Header(name="a", kind="style", generator=generator), target
         )
         made.setdefault("safetensors", []).append(target.read_bytes())
     texture = folder / "texture.t7"
     texture.write_bytes(made["t7"][3])
-    conversion.convert(texture).save(target)
+    converters.convert(texture).save(target)
     made["safetensors"].append(target.read_bytes())
 
     made["onnx"] = [published.onnx_chain()]
@@ -249,13 +256,13 @@ def attempt(path: Path, kind: str) -> str:
     outcome = "error"
     try:
         if kind in ("t7", "pth", "onnx"):
-            made = conversion.convert(path)
-            network = build(made.header.spec())
+            made = converters.convert(path)
+            network = build(spec_of(made.header))
             network.load_state_dict(made.state)
             run(network)
             outcome = "model"
         elif kind == "safetensors":
-            network, _ = modelfile.load(path)
+            network, _ = network_files.load(path)
             run(network)
             outcome = "model"
         else:

@@ -2,8 +2,8 @@
 
     accept_iterations.py [--pairs 10] [--size 512] [--cap 150] [--styles ...] [--textures ...]
 
-Pairs of photo and shipped style, the slow way started from the photo, with the loss that the model was trained on:
-the median is to be at least 80. For textures the slow way starts from noise, and there is no aim. A pair that is not
+Pairs of photo and shipped style, iterative optimization from the photo, with the loss that the model was trained on:
+the median is to be at least 80. For textures it starts from noise, and there is no aim. A pair that is not
 reached within the cap counts as more than the cap. About a second an iteration on two cores.
 """
 
@@ -14,10 +14,11 @@ import itertools
 import statistics
 import sys
 
-from bars import PHOTOS, painting, photo, shared
+from bars import PHOTOS, descriptors, painting, photo, shared
 
-from texturenets import api, evaluation, modelfile
-from texturenets.training.logistics import Logistics
+from texturenets import evaluation, loading
+from texturenets.modelfiles import modelfile
+from texturenets.train.trainer_config import TrainerConfig
 
 AIM = 80  # Johnson et al. 2016, arXiv 1603.08155, section 4.1: "comparable to ... between 50 and 100 iterations"
 
@@ -37,22 +38,22 @@ def main() -> int:
     parser.add_argument("--styles", nargs="*", default=shipped("style"))
     parser.add_argument("--textures", nargs="*", default=shipped("texture"))
     options = parser.parse_args()
-    how = Logistics(weights=(str(shared() / "descriptors"),), offline=True)
+    how = TrainerConfig(weights=descriptors(), offline=True)
     counts = []
     pairs = [(style, name) for name, style in itertools.product(PHOTOS, options.styles)][: options.pairs]
     for style, name in pairs:
-        settings = evaluation.Options(size=options.size, slow=1, cap=options.cap)
+        settings = evaluation.EvaluationOptions(size=options.size, slow=1, cap=options.cap)
         found = evaluation.evaluate_style(
-            api.load_style(style), painting(style), [photo(name)], settings, how
+            loading.load_style(style), painting(style), [photo(name)], settings, how
         )
         row = found["photos"][0]
         counts.append(options.cap + 1 if row["iterations"] is None else row["iterations"])
         shown = f"more than {options.cap}" if row["iterations"] is None else row["iterations"]
         print(f"{style:16}{name:18}loss {row['style'] + row['content']:.3f}  iterations {shown}", flush=True)
     for texture in options.textures:
-        model = api.load_texture(texture)
+        model = loading.load_texture(texture)
         exemplar = shared() / "images/texture" / model.header.training["styles"][0]
-        settings = evaluation.Options(slow=2, cap=options.cap)
+        settings = evaluation.EvaluationOptions(slow=2, cap=options.cap)
         found = evaluation.evaluate_texture(model, exemplar, settings, how)
         shown = [
             f"more than {options.cap}" if count is None else count for count in found["iterations"]["each"]

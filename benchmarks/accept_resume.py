@@ -21,11 +21,11 @@ import time
 from pathlib import Path
 
 import torch
-from bars import ROOT, shared, texturenets
+from bars import ROOT, descriptors, shared, texturenets
 from safetensors.torch import load_file
 
-from texturenets import modelfile
-from texturenets.training import checkpoint
+from texturenets.networks import network_files
+from texturenets.train import checkpoint
 
 SAVE_EVERY = 5
 GRADIENTS = 1e-6
@@ -45,7 +45,8 @@ def command(out: Path, content: Path, steps: int, *more: str) -> list[str]:
         ),
         *("--steps", str(steps), "--image-size", "128", "--style-size", "256", "--workers", "1"),
         *("--save-every", str(SAVE_EVERY), "--validate-every", "40", "--pictures-every", "10"),
-        *("--weights", str(shared() / "descriptors"), "--offline", "--quiet", *more),
+        *(f"--weights={folder}" for folder in descriptors()),
+        *("--offline", "--quiet", *more),
     ]
 
 
@@ -54,7 +55,7 @@ def whole(folder: Path) -> int:
     for path in folder.glob("*.safetensors"):
         load_file(path)
         if path.name != checkpoint.NAME:
-            modelfile.load(path)
+            network_files.load(path)
     return checkpoint.read_state(folder).step if (folder / checkpoint.NAME).exists() else -1
 
 
@@ -173,8 +174,7 @@ def main() -> int:
             "2",
             "--image-size",
             "128",
-            "--weights",
-            shared() / "descriptors",
+            *(f"--weights={folder}" for folder in descriptors()),
             "--offline",
             "--quiet",
         )

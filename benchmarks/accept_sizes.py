@@ -15,13 +15,18 @@ from pathlib import Path
 
 import torch
 
-from texturenets import api, generators, modelfile, specs
+from texturenets import networks
 from texturenets.engines.torch_engine import TorchEngine
+from texturenets.modelfiles import modelfile
+from texturenets.networks import SPECS, GeneratorSpec
+from texturenets.networks.reference import REFERENCE
+from texturenets.networks.residual import Residual
+from texturenets.stylize import style as api
 
 NARROW = {"channels": 4, "blocks": 1, "skip_channels": 2}
 
 
-def narrow(spec: specs.GeneratorSpec) -> specs.GeneratorSpec:
+def narrow(spec: GeneratorSpec) -> GeneratorSpec:
     """`spec` with few channels and blocks."""
     changes = {}
     for field in dataclasses.fields(spec):
@@ -38,17 +43,15 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    known: dict[str, specs.GeneratorSpec] = {"residual": specs.Residual()}
-    known |= {name: narrow(spec) for name, spec in specs.REFERENCE.items()}
+    known: dict[str, GeneratorSpec] = {"residual": Residual()}
+    known |= {name: narrow(spec) for name, spec in REFERENCE.items()}
     known |= {
-        name: narrow(cls())
-        for name, cls in specs.SPECS.items()
-        if name not in ("custom", "graph", "residual")
+        name: narrow(cls()) for name, cls in SPECS.items() if name not in ("custom", "graph", "residual")
     }
     failed = 0
     for name, spec in known.items():
         draw = random.Random(options.seed)
-        network = generators.build(spec)
+        network = networks.build(spec)
         if not getattr(network, "photo", True):
             continue  # draws from noise alone
         header = modelfile.Header(name=name, kind="style", generator=spec)

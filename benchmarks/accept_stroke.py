@@ -22,7 +22,7 @@ from torch import Tensor
 
 import texturenets as tn
 from texturenets import image
-from texturenets.api import Style
+from texturenets.stylize.style import Style
 
 SIMILARITY, ENERGY = 0.7, 0.5
 

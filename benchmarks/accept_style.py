@@ -3,8 +3,8 @@
     accept_style.py [NAME|MODEL ...] [--keep FOLDER]
 
 For `wave` and `udnie` each of the three numbers is to be no higher than in the judge's table on three of the four
-photos (others that the table has are printed beside it); for every style the lattice at most 4 dB and the border at
-most 2 dB above the photo's own.
+photos (others that the table has are printed beside it); for every style the checkerboard artifacts at most 4 dB and
+the border at most 2 dB above the photo's own.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from bars import PHOTOS, judge, of_models, painting, photo, published, texturenets
 from PIL import Image
 
-SIZE, LATTICE, BORDER, ENOUGH = 512, 4.0, 2.0, 3
+SIZE, CHECKERBOARD, BORDER, ENOUGH = 512, 4.0, 2.0, 3
 COMPARED = ("wave", "udnie")
 
 
@@ -41,7 +41,7 @@ def main() -> int:
         folder.mkdir(parents=True, exist_ok=True)
         own = {name: own_artifacts(name, folder) for name in PHOTOS}
         print(
-            f"{'style':17}{'photo':18}squeezenet /  vgg / content   the table's             lattice  border"
+            f"{'style':17}{'photo':18}squeezenet /  vgg / content   the table's        checkerboard  border"
         )
         for style in options.models:
             stem, met = Path(style).stem, 0
@@ -56,8 +56,8 @@ def main() -> int:
                 met += good
                 grid = artifacts["lattice"] - own[name]["lattice"]
                 rim = artifacts["border"] - own[name]["border"]
-                if grid > LATTICE or rim > BORDER:
-                    missed.append(f"{stem} on {name}: lattice {grid:+.1f}, border {rim:+.1f}")
+                if grid > CHECKERBOARD or rim > BORDER:
+                    missed.append(f"{stem} on {name}: checkerboard {grid:+.1f}, border {rim:+.1f}")
                 beside = " / ".join(f"{number:.3f}" for number in theirs) if theirs else "-"
                 print(
                     f"{stem:17}{name:18}{mine[0]:9.3f} /{mine[1]:6.3f} /{mine[2]:6.3f} {'*' if good else ' '}"

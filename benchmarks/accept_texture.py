@@ -1,10 +1,10 @@
-"""The shipped textures' samples against their exemplars: the judge's sums, beside the authors' networks, and lattice.
+"""The shipped textures' samples against their exemplars: the judge's sums, the authors' networks, and artifacts.
 
     accept_texture.py [NAME|MODEL ...] [--keep FOLDER]
 
 Four samples of 256 x 256, seeds 7 to 10. Where the judge's table has the exemplar, both sums are to be no higher than
 there (5 % for the draw); for every texture both are to be below those between the halves of its exemplar, and the
-lattice at most 4 dB above the exemplar's.
+checkerboard artifacts at most 4 dB above the exemplar's.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from pathlib import Path
 from bars import judge, of_models, shared, texturenets
 from PIL import Image
 
-from texturenets import modelfile
+from texturenets.modelfiles import modelfile
 
-SEED, COUNT, DRAW, LATTICE = 7, 4, 1.05, 4.0
+SEED, COUNT, DRAW, CHECKERBOARD = 7, 4, 1.05, 4.0
 
 
 def authors() -> dict[str, tuple[float, float]]:
@@ -51,7 +51,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        print(f"{'texture':20}squeezenet   vgg     the authors'       the halves'        lattice (exemplar)")
+        print(
+            f"{'texture':20}squeezenet   vgg     the authors'       the halves'        checkerboard (exemplar)"
+        )
         for texture in options.models:
             name = modelfile.read_header(modelfile.find(texture)).training["styles"][0]
             exemplar = shared() / "images/texture" / name
@@ -62,7 +64,7 @@ def main() -> int:
             )
             samples = sorted((folder / stem).glob("*.png"))[:COUNT]
             scores, halves = judge("texture", exemplar, *samples), between_halves(exemplar, folder)
-            lattice = max(judge("artifacts", sample)["lattice"] for sample in samples)
+            checkerboard = max(judge("artifacts", sample)["lattice"] for sample in samples)
             own = judge("artifacts", exemplar)["lattice"]
             theirs = table.get(name)
             aims = [halves] + ([dict(zip(("squeezenet", "vgg"), theirs, strict=True))] if theirs else [])
@@ -71,12 +73,12 @@ def main() -> int:
                     missed.append(f"{stem}: {network} above the halves'")
                 if theirs and scores[network] > DRAW * aims[1][network]:
                     missed.append(f"{stem}: {network} above the authors'")
-            if lattice > own + LATTICE:
-                missed.append(f"{stem}: lattice {lattice - own:.1f} dB above the exemplar's")
+            if checkerboard > own + CHECKERBOARD:
+                missed.append(f"{stem}: checkerboard {checkerboard - own:.1f} dB above the exemplar's")
             shown = f"{theirs[0]:.4f} / {theirs[1]:.4f}" if theirs else "-"
             print(
                 f"{stem:20}{scores['squeezenet']:.4f} / {scores['vgg']:.4f}   {shown:19}"
-                f"{halves['squeezenet']:.4f} / {halves['vgg']:.4f}   {lattice:5.1f} ({own:.1f})",
+                f"{halves['squeezenet']:.4f} / {halves['vgg']:.4f}   {checkerboard:5.1f} ({own:.1f})",
                 flush=True,
             )
     print(*(missed or ["all met"]), sep="\n")

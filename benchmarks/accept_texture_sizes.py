@@ -15,7 +15,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from texturenets import api, image, modelfile
+from texturenets import image, loading
+from texturenets.modelfiles import modelfile
 
 
 def main() -> int:
@@ -30,7 +31,7 @@ def main() -> int:
     if options.texture is None:
         print("no textures are shipped: name a model file")
         return 1
-    texture = api.load_texture(options.texture)
+    texture = loading.load_texture(options.texture)
     draw = random.Random(options.seed)
     jobs = [
         (draw.randint(31, 1500), draw.randint(17, 1100), draw.randrange(2**32)) for _ in range(options.count)

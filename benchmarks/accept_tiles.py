@@ -23,8 +23,9 @@ import torch
 from bars import of_models, texturenets
 from torch import Tensor
 
-from texturenets import api, measures, noise
-from texturenets.textures import Texture, wraps_around
+from texturenets import loading, noise
+from texturenets.evaluation import measures
+from texturenets.textures import Texture
 
 WITHIN = 0.02
 
@@ -47,8 +48,8 @@ def main() -> int:
         return 1
     missed = []
     for name in options.models:
-        texture = api.load_texture(name)
-        if not wraps_around(texture.header.spec()):
+        texture = loading.load_texture(name)
+        if not texture.periodic:
             print(f"{name}: its network does not wrap around")
             return 1
         sums = {axis: [0.0, 0.0] for axis in ("x", "y")}

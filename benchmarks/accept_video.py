@@ -1,4 +1,4 @@
-"""Films: what is kept, how much they flicker with and without the stability loss, and memory over a long one.
+"""Films: what is kept, flicker with and without the temporal consistency loss, and memory over a long one.
 
     accept_video.py [file] [flicker] [memory] [--film FILM] [--style wave]
 
@@ -28,9 +28,9 @@ from pathlib import Path
 import av
 import numpy as np
 from accept_gigapixel import resident
-from bars import PHOTOS, ROOT, judge, painting, photo, shared, texturenets
+from bars import PHOTOS, ROOT, descriptors, judge, painting, photo, shared, texturenets
 
-from texturenets import api
+from texturenets import loading
 from texturenets.evaluation import evaluate_films
 
 HALF, WORSE, GROWTH = 0.5, 1.10, 1.05
@@ -99,7 +99,7 @@ def kept(film: Path, style: str, folder: Path) -> bool:
 
 
 def trained(options: argparse.Namespace, folder: Path) -> tuple[Path, Path]:
-    """The two models, without and with the stability loss."""
+    """The two models, without and with the temporal consistency loss."""
     made = []
     steady = ("--temporal", str(options.temporal), "--content-weight", str(options.content_weight))
     for name, more in (("plain", ()), ("steady", steady)):
@@ -117,8 +117,7 @@ def trained(options: argparse.Namespace, folder: Path) -> tuple[Path, Path]:
             ),
             *("--init", options.style, "--steps", str(options.steps), *more),
             *(
-                "--weights",
-                shared() / "descriptors",
+                *(f"--weights={folder}" for folder in descriptors()),
                 "--validate-every",
                 "0",
                 "--image-size",
@@ -148,7 +147,7 @@ def steadier(film: Path, options: argparse.Namespace, folder: Path) -> bool:
     plain, steady = given if all(given) else trained(options, folder)
     figures, sums = [], []
     for model in (plain, steady):
-        row = evaluate_films(api.load_style(model), [film], size=options.size, frames=options.frames)[0]
+        row = evaluate_films(loading.load_style(model), [film], size=options.size, frames=options.frames)[0]
         figures.append(row["flicker"])
         sums.append(style_sums(model, options.style, folder))
         print(

@@ -21,6 +21,11 @@ def shared() -> Path:
     return SHARED
 
 
+def descriptors() -> tuple[str, ...]:
+    """Folders with weights of the descriptor networks, for `--weights`; VGG-16 to its deep layers first."""
+    return (str(shared() / "descriptors/full"), str(shared() / "descriptors"))
+
+
 def photo(name: str) -> Path:
     """The judged photo of that name."""
     return shared() / "images/content/eval" / f"{name}.jpg"
@@ -53,8 +58,8 @@ def judge(*words: str | Path) -> dict[str, float]:
 
 def of_models(kind: str, description: str | None) -> argparse.ArgumentParser:
     """A parser whose argument `models` names shipped models or model files; all shipped ones of `kind` by default."""
-    from texturenets import modelfile
     from texturenets.errors import UserError
+    from texturenets.modelfiles import modelfile
 
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -82,7 +82,8 @@ def measure(side: int, times: int) -> Iterator[tuple[str, float, float]]:
 def _stylize(engine: str, side: int) -> Callable[[], Any]:
     from unittest import mock
 
-    from texturenets import engines, modelfile
+    from texturenets import engines
+    from texturenets.modelfiles import modelfile
 
     if engine == "onnx-spinning":
         from texturenets.engines import onnx_engine

@@ -12,18 +12,18 @@ from pathlib import Path
 from safetensors.torch import save_file
 
 from texturenets.cli import main, train
-from texturenets.training.loop import Training
+from texturenets.train.trainer import Trainer
 
 
 def run(out: Path, words: list[str]) -> int:
     """The command line `words`, its last gradients written to `out` by the first process."""
 
-    def follow(training: Training, _: bool) -> bool:
-        for _record in training:
+    def follow(trainer: Trainer, _: bool) -> bool:
+        for _record in trainer:
             pass
-        if training.fabric.is_global_zero:
+        if trainer.fabric.is_global_zero:
             gradients = {
-                k: p.grad.contiguous() for k, p in training.network.named_parameters() if p.grad is not None
+                k: p.grad.contiguous() for k, p in trainer.network.named_parameters() if p.grad is not None
             }
             save_file(gradients, out)
         return True

@@ -12,8 +12,8 @@ import argparse
 import math
 from pathlib import Path
 
-from texturenets import modelfile
 from texturenets.errors import UserError
+from texturenets.networks import network_files
 
 
 def main() -> None:
@@ -27,7 +27,7 @@ def main() -> None:
     parts = [one.rpartition("=") for one in options.models]
     try:
         shares = [float(share) for _, _, share in parts]
-        read = [modelfile.load(Path(name)) for name, _, _ in parts]
+        read = [network_files.load(Path(name)) for name, _, _ in parts]
     except ValueError:
         parser.error(f"{' '.join(options.models)}: give FILE=SHARE, as a.safetensors=0.5")
     except UserError as error:
@@ -43,7 +43,7 @@ def main() -> None:
         for key in states[0]
     }
     network.load_state_dict({key: value.to(states[0][key].dtype) for key, value in mean.items()})  # type: ignore[union-attr]
-    modelfile.save(network, header, options.output)
+    network_files.save(network, header, options.output)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from texturenets.networks import make_spec, network_files
+
 NETWORKS: dict[str, dict[str, Any]] = {
     "residual": {},
     "johnson": {},
@@ -55,22 +57,23 @@ def _status(key: str) -> int:
 def _one(name: str, engine: str, precision: str, side: int) -> tuple[float, float]:
     import torch
 
-    from texturenets import engines, modelfile, noise, specs
-    from texturenets.generators import build
+    from texturenets import engines, noise
+    from texturenets.modelfiles import modelfile
+    from texturenets.networks import build
 
     torch.manual_seed(0)
-    spec = type(specs.make(name))(**NETWORKS[name])
+    spec = type(make_spec(name))(**NETWORKS[name])
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
-        modelfile.save(build(spec), modelfile.Header(name=name, kind="style", generator=spec), path)
+        network_files.save(build(spec), modelfile.Header(name=name, kind="style", generator=spec), path)
         made = engines.load(path, engine, "cpu", precision)
-    facts = made.facts
+    io_spec = made.io_spec
 
     def run(side: int) -> tuple[int, int]:
         """Bytes that a picture takes beside what is given, and its pixels."""
-        side = -(-max(side, facts.least) // facts.stride) * facts.stride
+        side = -(-max(side, io_spec.least) // io_spec.stride) * io_spec.stride
         x = np.random.default_rng(0).random((1, 3, side, side), np.float32)
-        maps = noise.draw_arrays(facts.noise, [0], side, side)
+        maps = noise.draw_arrays(io_spec.noise, [0], side, side)
         before = _status("VmRSS")
         Path("/proc/self/clear_refs").write_text("5")  # the peak from here on
         made(x, maps)

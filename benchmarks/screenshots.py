@@ -21,7 +21,7 @@ from service import service
 
 DESKTOP, PHONE = {"width": 1200, "height": 860}, {"width": 390, "height": 844}
 QUALITY = 74
-PHOTOS = Path(__file__).parents[1] / "texturenets/photos"
+PHOTOS = Path(__file__).parents[1] / "src/texturenets/photos"
 
 
 def photo(folder: Path, name: str) -> Path:

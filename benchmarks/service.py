@@ -58,7 +58,7 @@ def photos(folder: Path, count: int = 12) -> list[Path]:
     made = []
     for i in range(count):
         photo = Image.open(
-            Path(__file__).parents[1] / f"texturenets/photos/{('astronaut', 'coffee', 'cat')[i % 3]}.jpg"
+            Path(__file__).parents[1] / f"src/texturenets/photos/{('astronaut', 'coffee', 'cat')[i % 3]}.jpg"
         )
         side = 200 + 37 * i
         photo = photo.resize((side, side * 3 // 4 + i), Image.Resampling.LANCZOS)

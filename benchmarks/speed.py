@@ -8,6 +8,7 @@
     speed.py squares                  the layers that are computed by squares of pixels, and as they are
     speed.py startup                  whole processes: `texturenets stylize` beside `import torch`
     speed.py memory                   what a picture takes, measured and estimated; the peak of whole processes
+    speed.py passes                   networks with and without each pass from graph to graph
     speed.py busy                     training and repainting alone, and beside two busy loops
 
 `stylize` and `train` run on a graphics card where there is one, or as --device says.
@@ -34,23 +35,29 @@ from unittest import mock
 import busy
 import floor
 import numpy as np
+import passes
 import peaks
 import peer
 import torch
 import torch.nn.functional as F
 from steps import BATCH, Steps
 
-from texturenets import engines, image, kernels, modelfile, noise, sizes, squares
+from texturenets import engines, image, noise
+from texturenets.engines import kernels, space_to_depth_conv
 from texturenets.engines.onnx_engine import ONNXEngine
 from texturenets.engines.openvino_engine import OpenVINOEngine, no_telemetry
 from texturenets.engines.openvino_engine import core as openvino_core
 from texturenets.engines.torch_engine import TorchEngine
-from texturenets.generators import build
-from texturenets.generators.trace import trace
 from texturenets.graph.onnx import to_onnx
-from texturenets.layers import PaddedConv
-from texturenets.specs import GeneratorSpec, Johnson, Pyramid, Residual
-from texturenets.training.memory import keep_freed_memory
+from texturenets.image import sizes
+from texturenets.modelfiles import modelfile
+from texturenets.networks import GeneratorSpec, build
+from texturenets.networks.johnson import Johnson
+from texturenets.networks.layers import PaddedConv
+from texturenets.networks.pyramid import Pyramid
+from texturenets.networks.residual import Residual
+from texturenets.networks.trace import trace
+from texturenets.train.allocator import keep_freed_memory
 
 # The peer's network in our words
 JOHNSON = Johnson(upsampling="nearest", decoder_norm=True, exit_kernel=9, padding="reflect")
@@ -107,18 +114,18 @@ def engines_of(spec: GeneratorSpec) -> dict[str, Any]:
     torch.manual_seed(0)
     network = build(spec).eval()
     graph = trace(network)
-    model, facts = to_onnx(graph), graph.io_spec
+    model, io_spec = to_onnx(graph), graph.io_spec
     split = to_onnx(graph, split=True).SerializeToString()
     plain = model.SerializeToString()
     native = "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     made: dict[str, Any] = {
         "PyTorch float32": TorchEngine(network),
-        "ONNX Runtime float32": ONNXEngine(plain, facts),
-        "OpenVINO float32": OpenVINOEngine(split, facts, "float32"),
+        "ONNX Runtime float32": ONNXEngine(plain, io_spec),
+        "OpenVINO float32": OpenVINOEngine(split, io_spec, "float32"),
     }
     if native:
         made["PyTorch bf16"] = TorchEngine(build(spec), "cpu", "bf16")
-        made["OpenVINO bf16"] = OpenVINOEngine(split, facts, "bf16")
+        made["OpenVINO bf16"] = OpenVINOEngine(split, io_spec, "bf16")
     return made
 
 
@@ -226,7 +233,7 @@ def accuracy(args: argparse.Namespace) -> list[str]:
         exact, fast = engines.load(path, "torch", "cpu", "float32"), engines.load(path)
         differences = []
         for photo in photos:
-            x, box = sizes.pad_to_multiple(photo, fast.facts.stride, 64, fast.facts.margin)
+            x, box = sizes.pad_to_multiple(photo, fast.io_spec.stride, 64, fast.io_spec.margin)
             y, z = (sizes.crop_back(engine(x), box).clip(0, 1) for engine in (exact, fast))
             differences.append(255 * np.abs(y - z).ravel())
         together = np.concatenate(differences)
@@ -293,11 +300,11 @@ def sample(args: argparse.Namespace) -> list[str]:
     """Textures from noise."""
     network = build(TEXTURE).eval()
     made = engines_of(TEXTURE)
-    facts = trace(network).io_spec
+    io_spec = trace(network).io_spec
     rates = floor.measure()
     texts = []
     for batch in (1, 16):
-        maps = noise.draw_arrays(facts.noise, range(batch), 256, 256)
+        maps = noise.draw_arrays(io_spec.noise, range(batch), 256, 256)
         actions: dict[str, Callable[[], Any]] = {
             **off_the_shelf(network, maps),
             **{name: lambda e=e, maps=maps: e(None, maps) for name, e in made.items()},
@@ -357,8 +364,12 @@ def layers_by_squares(args: argparse.Namespace) -> list[str]:
 
     def strided(x: torch.Tensor) -> torch.Tensor:
         weight = first.to(x.dtype)
-        taken = squares.suit(x)
-        return squares.strided_from_few(x, weight, None, 3) if taken else F.conv2d(x, weight, None, 2, 3)
+        taken = space_to_depth_conv.suit(x)
+        return (
+            space_to_depth_conv.strided_from_few(x, weight, None, 3)
+            if taken
+            else F.conv2d(x, weight, None, 2, 3)
+        )
 
     side = args.side
     cases: dict[str, tuple[Callable[[torch.Tensor], torch.Tensor], tuple[int, ...]]] = {
@@ -383,7 +394,7 @@ def layers_by_squares(args: argparse.Namespace) -> list[str]:
 
         def plain(action: Callable[[], Any]) -> Callable[[], Any]:
             def without() -> None:
-                with mock.patch.object(squares, "suit", return_value=False):
+                with mock.patch.object(space_to_depth_conv, "suit", return_value=False):
                     action()
 
             return without
@@ -484,6 +495,23 @@ def busy_cores(args: argparse.Namespace) -> list[str]:
     return [show("Busy cores", head, rows)]
 
 
+def by_passes(args: argparse.Namespace) -> list[str]:
+    """Networks with all passes, and with all but one, in pairs."""
+    rows = [
+        [
+            one.network,
+            one.engine,
+            one.name,
+            f"{one.without:.1f}",
+            f"{one.taken:.1f}",
+            f"{100 * one.gain:+.0f} %",
+        ]
+        for one in passes.measure(args.size, args.runs)
+    ]
+    head = ("", "engine", "pass", "ms without", "ms with", "faster by")
+    return [show(f"Passes, photos of {args.size}, textures of {args.size // 2}", head, rows)]
+
+
 # By a small process: of one that this large one starts, the system counts this one's memory until it has begun.
 PEAK = """
 import resource, subprocess, sys
@@ -512,6 +540,7 @@ SUBJECTS: dict[str, Callable[[argparse.Namespace], list[str]]] = {
     "squares": layers_by_squares,
     "startup": startup,
     "memory": memory,
+    "passes": by_passes,
     "busy": busy_cores,
 }
 

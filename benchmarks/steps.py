@@ -27,14 +27,16 @@ import torch
 from safetensors.torch import save_file
 from torch.utils.flop_counter import FlopCounterMode
 
-from texturenets import image, presets
+from texturenets import image
 from texturenets.readers import shapes
-from texturenets.training.logistics import Logistics
-from texturenets.training.memory import keep_freed_memory
-from texturenets.training.style import StyleTraining
+from texturenets.train.allocator import keep_freed_memory
+from texturenets.train.recipes import style_recipe
+from texturenets.train.style_task import StyleTask
+from texturenets.train.trainer import Trainer
+from texturenets.train.trainer_config import TrainerConfig
 
 BATCH = 4
-WARM = 8  # steps on a graphics card, more than those that pass before one is recorded as a graph
+WARM = 8  # steps on a graphics card, more than those that pass before one is captured as a CUDA graph
 
 
 class Steps:
@@ -100,8 +102,8 @@ def _ours(precision: str, side: int, device: str) -> Callable[[], Any]:
     return lambda: next(steps)
 
 
-def _training(folder: Path, precision: str, side: int, device: str) -> StyleTraining:
-    """Our loop with the peer's network, descriptor network, layers and batch."""
+def _training(folder: Path, precision: str, side: int, device: str) -> Trainer:
+    """Our trainer with the peer's network, descriptor network, layers and batch."""
     photos = folder / "photos"
     random = np.random.default_rng(0)
     for i in range(12):
@@ -115,8 +117,8 @@ def _training(folder: Path, precision: str, side: int, device: str) -> StyleTrai
         if name.startswith(tuple(wanted))
     }
     save_file(weights, folder / "vgg16.safetensors")
-    run = dataclasses.replace(
-        presets.style_preset("paper"),
+    config = dataclasses.replace(
+        style_recipe("paper"),
         generator="johnson",
         set=("upsampling=nearest", "decoder_norm=true", "exit_kernel=9", "padding=reflect"),
         style_layers=tuple(f"vgg16:relu{n}" for n in ("1_2", "2_2", "3_3", "4_3")),
@@ -127,7 +129,7 @@ def _training(folder: Path, precision: str, side: int, device: str) -> StyleTrai
         pool="max",
         steps=10**6,
     )
-    how = Logistics(
+    how = TrainerConfig(
         weights=(f"vgg16={folder / 'vgg16.safetensors'}",),
         offline=True,
         save_every=0,
@@ -135,7 +137,8 @@ def _training(folder: Path, precision: str, side: int, device: str) -> StyleTrai
         pictures_every=0,
         device=device,
     )
-    return StyleTraining(run, [folder / "style.jpg"], photos, folder / "out.safetensors", how)
+    task = StyleTask(config, [folder / "style.jpg"], photos)
+    return Trainer(task, folder / "out.safetensors", how, callbacks=())
 
 
 KINDS: dict[str, Callable[[int, str], Callable[[], Any]]] = {

@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 
 const [core, given, made] = process.argv.slice(2);
-const { fromBytes, noise, pad, sample, stylize, toBytes } = await import(pathToFileURL(core));
+const { blend, fromBytes, noise, pad, repaint, sample, toBytes } = await import(pathToFileURL(core));
 const tasks = JSON.parse(readFileSync(given));
 const calls = {
   noise: ({ seed, stream, height, width, channels, distribution }) =>
@@ -13,14 +13,16 @@ const calls = {
     return { data: [...data], box: [rows, columns, top, left] };
   },
   // In place of a network: a third of the picture, with its first map of noise added
-  stylize: async ({ bytes, height, width, facts, options }) => {
+  stylize: async ({ bytes, height, width, io_spec: ioSpec, options }) => {
     const run = async ([photo, map]) => photo.data.map((v, i) => v / 3 + (map ? map.data[i % map.data.length] / 4 : 0));
     const photo = Uint8ClampedArray.from(bytes);
-    return [...toBytes(await stylize(run, facts, fromBytes(photo), height, width, options), photo)];
+    const pixels = fromBytes(photo);
+    const painted = await repaint(run, ioSpec, pixels, height, width, options.seed);
+    return [...toBytes(blend(painted, pixels, options), photo)];
   },
-  sample: async ({ facts, height, width, seed }) => {
+  sample: async ({ io_spec: ioSpec, height, width, seed }) => {
     const run = async ([map]) => Float32Array.from([...map.data, ...map.data, ...map.data]);
-    return [...(await sample(run, facts, height, width, seed))];
+    return [...(await sample(run, ioSpec, height, width, seed))];
   },
 };
 const answers = [];

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 from torch import nn
 
-from texturenets.generators import build
-from texturenets.specs import (
-    FullyConnected,
-    GeneratorSpec,
-    Graph,
-    Johnson,
-    Multiscale,
-    Pyramid,
-    Pyramid2,
-    Residual,
-    Skip,
-    SkipNoise,
-    SkipUnpool,
-)
+from texturenets.networks import GeneratorSpec, build
+from texturenets.networks.encoder_decoder import Skip, SkipNoise, SkipUnpool
+from texturenets.networks.fully_connected import FullyConnected
+from texturenets.networks.graph import GraphSpec as Graph
+from texturenets.networks.johnson import Johnson
+from texturenets.networks.multiscale import Multiscale
+from texturenets.networks.pyramid import Pyramid, Pyramid2
+from texturenets.networks.residual import Residual
 
 TINY = Residual(channels=8, blocks=1)
 NOISY = Graph(

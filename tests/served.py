@@ -23,7 +23,7 @@ import json, pathlib, sys, time
 
 given = json.loads(sys.argv[1])
 folder = pathlib.Path(given["folder"])
-from texturenets.web import app, server, settings
+from texturenets.server import app, server, settings
 
 class Slow:
     def stylize(self, pixels, **_):

@@ -16,10 +16,10 @@ import tiny
 import torch
 from PIL import Image
 
-from texturenets import modelfile
-from texturenets.generators import build
-from texturenets.modelfile import Header
-from texturenets.specs import Multiscale, Residual
+from texturenets.modelfiles.modelfile import Header
+from texturenets.networks import build, network_files
+from texturenets.networks.multiscale import Multiscale
+from texturenets.networks.residual import Residual
 
 OPTIONAL = [
     *("av", "cv2", "fastapi", "fsspec", "gradio", "h5py", "lightning_fabric", "lightning_utilities"),
@@ -102,11 +102,11 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     here = tmp_path_factory.mktemp("bare")
     torch.manual_seed(0)
     network = Residual(channels=8, blocks=1)
-    modelfile.save(
+    network_files.save(
         build(network), Header(name="style", kind="style", generator=network), here / "style.safetensors"
     )
     texture = Multiscale(channels=(4, 4, 3), noise_depth=2)
-    modelfile.save(
+    network_files.save(
         build(texture),
         Header(name="texture", kind="texture", generator=texture),
         here / "texture.safetensors",
@@ -127,7 +127,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         [sys.executable, "-c", PROGRAM, json.dumps(words)],
         cwd=here,
         env=os.environ
-        | {"PYTHONPATH": os.pathsep.join([str(here / "start"), str(Path(__file__).parents[1])])},
+        | {"PYTHONPATH": os.pathsep.join([str(here / "start"), str(Path(__file__).parents[1] / "src")])},
         capture_output=True,
         text=True,
         check=False,

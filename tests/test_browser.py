@@ -14,16 +14,18 @@ import pytest
 from browsing import visit
 from PIL import Image
 
-from texturenets import api, image, modelfile
+from texturenets import image, loading
+from texturenets.export import onnxruntime_web, static_page
 from texturenets.files import cache_folder
-from texturenets.web import runtime, staticpage
+from texturenets.modelfiles import modelfile
 
 PACKAGE = (
-    cache_folder() / "npm" / f"{runtime.PACKAGE}-{runtime.VERSION}.tgz"
+    cache_folder() / "npm" / f"{onnxruntime_web.PACKAGE}-{onnxruntime_web.VERSION}.tgz"
 )  # before the tests have their own
 if not PACKAGE.is_file():
     pytest.skip(
-        f"{PACKAGE} is not here: `npm pack {runtime.PACKAGE}@{runtime.VERSION}` in that folder fetches it",
+        f"{PACKAGE} is not here: `npm pack {onnxruntime_web.PACKAGE}@{onnxruntime_web.VERSION}` in that folder "
+        "fetches it",
         allow_module_level=True,
     )
 pytest.importorskip("onnx", reason="models cannot be converted without onnx")
@@ -33,7 +35,7 @@ pytest.importorskip("onnx", reason="models cannot be converted without onnx")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Of a plain file server with the page of a shipped style."""
     folder = tmp_path_factory.mktemp("page")
-    staticpage.write([modelfile.find("wave")], folder, PACKAGE)
+    static_page.write([modelfile.find("wave")], folder, PACKAGE)
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         extensions_map = {  # noqa: RUF012
@@ -68,7 +70,7 @@ def test_from_photo_to_picture(address: str, tmp_path: Path) -> None:
         page.screenshot(path=tmp_path / "page.png")
         assert "WebAssembly" in page.locator("#said").inner_text()
         assert download.value.suggested_filename == "photo-wave.png"
-    style = api.load_style("wave", "cpu", engine="torch", precision="float32")
+    style = loading.load_style("wave", "cpu", engine="torch", precision="float32")
     right = style.stylize(image.read(tmp_path / "photo.png").pixels)
     made = image.read(tmp_path / "made.png").pixels
     assert np.abs(made - right).max() <= 2 / 255

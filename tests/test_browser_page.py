@@ -21,12 +21,12 @@ from PIL import Image
 from tiny import Studio
 from webservice import model, photo, trainer
 
-from texturenets import api, image
-from texturenets.web import app
-from texturenets.web.server import Server
-from texturenets.web.settings import Limits, Settings
-from texturenets.web.trainings import Trainings
-from texturenets.web.ui import store
+from texturenets import image, loading
+from texturenets.server import app
+from texturenets.server.server import Server
+from texturenets.server.settings import Limits, Settings
+from texturenets.server.trainings import Trainings
+from texturenets.server.ui import store
 
 
 class Served:
@@ -102,7 +102,7 @@ def test_stylize(served: Served, folder: Path, tmp_path: Path) -> None:
         assert wide <= 390  # nothing reaches over the edge of a phone
         left = [path for path in served.files() if path.suffix == ".png"]
         assert left
-    style = api.load_style(folder / "aaa_tiny.safetensors", "cpu", engine="torch")
+    style = loading.load_style(folder / "aaa_tiny.safetensors", "cpu", engine="torch")
     right = image.read(tmp_path / "mine.png")
     right.pixels = style.stylize(right.pixels)
     assert (tmp_path / "made.png").read_bytes() == image.to_bytes(Path("a.png"), right)
@@ -174,6 +174,36 @@ def test_examples_and_what_goes_wrong(served: Served, tmp_path: Path) -> None:
         said.get_by_text("1024 × 683").wait_for()
 
 
+def test_each_file_that_is_refused_is_told_of(served: Served, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "other.txt").write_text("no picture")
+    (tmp_path / "large.png").write_bytes(bytes(300_000))
+    (tmp_path / "photo.jpg").write_bytes(photo(90, 70))
+    told = "words => document.querySelector('#said-painting').dataset.wrong?.includes(words)"
+    with visit(served.address, viewport={"width": 1200, "height": 900}) as page:
+        for name, words in (
+            ("notes.txt", "notes.txt: no picture"),
+            ("large.png", "large.png: too large, at most 195.3 KB"),
+            ("other.txt", "other.txt: no picture"),
+            ("notes.txt", "notes.txt: no picture"),
+        ):
+            page.set_input_files("#photo input[type=file]", tmp_path / name)
+            page.wait_for_function(told, arg=words, timeout=10_000)
+            assert not any(one.is_visible() for one in page.locator(".toast-body").all())
+
+
+def test_what_went_wrong_goes_with_the_next_painting(served: Served, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "photo.jpg").write_bytes(photo(90, 70))
+    wrong = "() => document.querySelector('#said-painting').dataset.wrong"
+    with visit(served.address, viewport={"width": 1200, "height": 900}) as page:
+        page.set_input_files("#photo input[type=file]", tmp_path / "photo.jpg")
+        page.locator("#said-painting").get_by_text("pixels").wait_for()
+        page.evaluate("() => document.querySelector('#said-painting').dataset.wrong = 'It is gone.'")
+        page.locator("#paint").click()  # which says the same once more
+        page.wait_for_function(f"() => !({wrong})()", timeout=20_000)
+
+
 def test_heic(served: Served, tmp_path: Path) -> None:
     heif = pytest.importorskip("pillow_heif", reason="the extra `heif` is not installed")
     heif.register_heif_opener()
@@ -215,7 +245,7 @@ def test_texture(served: Served, folder: Path, tmp_path: Path) -> None:
         with page.expect_download() as download:
             page.locator("#save-sample").click()
         download.value.save_as(tmp_path / "other.png")
-    texture = api.load_texture(folder / "aab_grain.safetensors", "cpu", engine="torch")
+    texture = loading.load_texture(folder / "aab_grain.safetensors", "cpu", engine="torch")
     for name, seed in (("one", 0), ("other", 1)):
         right = np.asarray(texture.sample(256, seed=seed, tileable=True))
         np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / f"{name}.png").convert("RGB")), right)

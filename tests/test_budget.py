@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from texturenets import budget
-from texturenets.budget import Budget
 from texturenets.errors import UserError
+from texturenets.memory import budget
+from texturenets.memory.budget import Budget
 
 
 def test_words() -> None:

@@ -12,12 +12,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from texturenets import specs
 from texturenets.errors import UserError
-from texturenets.generators import build
-from texturenets.training import checkpoint
-from texturenets.training.checkpoint import State
-from texturenets.training.optimizer import Muon
+from texturenets.networks import build
+from texturenets.networks.residual import Residual
+from texturenets.train import checkpoint
+from texturenets.train.checkpoint import State
+from texturenets.train.optimizer import Muon
 
 OPTIMIZERS = {
     "adam": lambda parameters: torch.optim.Adam(parameters, 1e-3),
@@ -28,7 +28,7 @@ Pair = tuple[nn.Module, torch.optim.Optimizer]
 
 def make(name: str, seed: int = 0) -> Pair:
     torch.manual_seed(seed)
-    network = build(specs.Residual(channels=8, blocks=1)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = build(Residual(channels=8, blocks=1)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network, OPTIMIZERS[name](network.parameters())
 
 
@@ -42,8 +42,8 @@ def step(pair: Pair, count: int) -> None:
 
 
 def state(**change: object) -> State:
-    facts = {"run": {"steps": 9, "set": ["a=1"]}, "photos": "abc"}
-    return State(**{"step": 3, "seconds": 1.25, "best": 0.5, "best_step": 2, "facts": facts, **change})
+    same = {"run": {"steps": 9, "set": ["a=1"]}, "photos": "abc"}
+    return State(**{"step": 3, "seconds": 1.25, "best": 0.5, "best_step": 2, "fingerprint": same, **change})
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -107,7 +107,7 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
             checkpoint.read_state(tmp_path)
     tensors = {"random": torch.get_rng_state()}
     bad = [{"step": 10**400}, {"step": -1}, {"step": 1.5}, {"seconds": "1"}, {"seconds": float("nan")}]
-    bad += [{"best": []}, {"best_step": None}, {"facts": []}, {"scaler": 3}, {"mood": 1}]
+    bad += [{"best": []}, {"best_step": None}, {"fingerprint": []}, {"scaler": 3}, {"mood": 1}]
     texts = [json.dumps({**vars(state()), **change}) for change in bad]
     for text in ("", "null", "[]", 60000 * "[", json.dumps({"step": 1}), *texts):
         written(tmp_path, text, tensors)
@@ -173,7 +173,7 @@ def test_names_and_random_states_that_cannot_be_are_refused(
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
     checkpoint.save(tmp_path, state(), *make("adam"))
-    other = build(specs.Residual(channels=16, blocks=1))
+    other = build(Residual(channels=16, blocks=1))
     with pytest.raises(UserError, match="does not fit the network"):
         checkpoint.restore(tmp_path, other, torch.optim.Adam(other.parameters()))
 
@@ -197,7 +197,7 @@ def test_a_full_disk_keeps_the_one_before(tmp_path: Path, monkeypatch: pytest.Mo
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("safetensors.torch.save_file", full)
+    monkeypatch.setattr("texturenets.networks.network_files.save_file", full)
     with pytest.raises(UserError, match=r"cannot write .*: No space left on device"):
         checkpoint.save(tmp_path, state(step=4), *pair)
     assert path.read_bytes() == before

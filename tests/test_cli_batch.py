@@ -15,16 +15,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from texturenets import api, image, modelfile
+from texturenets import image, loading
 from texturenets.cli import main, report
 from texturenets.cli.batch import planned
 from texturenets.cli.report import Report
-from texturenets.generators import build
 from texturenets.image import formats
-from texturenets.modelfile import Header
-from texturenets.outofcore import limits
-from texturenets.outofcore.limits import Options
-from texturenets.specs import Residual
+from texturenets.modelfiles import modelfile
+from texturenets.modelfiles.modelfile import Header
+from texturenets.networks import build, network_files
+from texturenets.networks.residual import Residual
+from texturenets.stylize import memory_limits
+from texturenets.stylize import style as api
+from texturenets.stylize.memory_limits import StylizeOptions
 
 TINY = Residual(channels=8, blocks=0)
 
@@ -35,7 +37,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     zoo = tmp_path / "zoo"
     for name in ("wave", "plain"):
         header = Header(name=name, kind="style", generator=TINY)
-        modelfile.save(build(TINY), header, zoo / f"{name}.safetensors")
+        network_files.save(build(TINY), header, zoo / f"{name}.safetensors")
     monkeypatch.setattr(modelfile, "ZOO", zoo)
     work = tmp_path / "work"
     work.mkdir()
@@ -92,7 +94,7 @@ def test_all_stands_for_the_shipped_styles(here: Path, capsys: pytest.CaptureFix
 
 def test_one_style_is_in_memory_at_a_time(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     photo("a.png")
-    load, loaded = api.load_style, []
+    load, loaded = loading.load_style, []
 
     def one(path: Path, **how: Any) -> api.Style:
         assert not [style for style in loaded if style() is not None]
@@ -100,7 +102,7 @@ def test_one_style_is_in_memory_at_a_time(here: Path, monkeypatch: pytest.Monkey
         loaded.append(weakref.ref(style))
         return style
 
-    monkeypatch.setattr(api, "load_style", one)
+    monkeypatch.setattr(loading, "load_style", one)
     gc.collect()
     gc.disable()
     try:
@@ -159,7 +161,7 @@ def test_what_has_no_part_in_it_is_told(here: Path, capsys: pytest.CaptureFixtur
     Path("wave.safetensors").write_bytes(modelfile.shipped()["plain"].read_bytes())
     assert stylize("a.png", "broken.png", "-s", "wave", "-s", "plain", "-o", "out/", "--seed", "3") == 2
     said = capsys.readouterr().err
-    assert "wave is the shipped style; for the file here say -s wave.safetensors" in said
+    assert "wave is the shipped model; for the file here say -s wave.safetensors" in said
     assert "plain takes no noise: --seed and --noise-level change nothing" in said
     assert "2 failed: broken.png\n" in said
 
@@ -187,7 +189,7 @@ def test_films_and_moving_pictures_in_a_folder_are_repainted(
         with Image.open(f"out/{name}") as picture:
             assert picture.n_frames == 4
     assert stylize("in", "-o", "out", "--skip-existing", "--strength", "0") == 2
-    assert capsys.readouterr().err.endswith("0 done, 5 there already, 1 failed: in/f.mov\n")
+    assert capsys.readouterr().err.endswith("0 done, 5 kept, made before, 1 failed: in/f.mov\n")
 
 
 def test_a_file_more_costs_what_the_others_do(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,7 +208,7 @@ def test_a_file_more_costs_what_the_others_do(here: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(Path, "is_dir", counted(is_dir))
     monkeypatch.setattr(Path, "__hash__", counted(hashed))
-    planned(names, "out", list(modelfile.shipped().values())[:1], Options(), count=1, rate=None)
+    planned(names, "out", list(modelfile.shipped().values())[:1], StylizeOptions(), count=1, rate=None)
     assert looked < 30 * len(names)
 
 
@@ -278,7 +280,7 @@ def test_what_is_lost_of_a_photo_is_said(
     note = "texturenets: note: a.tif and 1 more hold several pictures, of which the first is repainted"
     assert capsys.readouterr().err.splitlines() == [note, "4 done"]
     pytest.importorskip("pyvips", reason="pyvips is not installed")
-    monkeypatch.setattr(limits, "too_large", lambda *_: True)
+    monkeypatch.setattr(memory_limits, "too_large", lambda *_: True)
     assert stylize("deep.png") == 0
     assert "deep.png holds 16 bits a colour" in capsys.readouterr().err
 
@@ -306,7 +308,7 @@ def test_ctrl_c_says_what_is_done(
     assert told.err == f"texturenets: interrupted: {done} of 6 done; --skip-existing goes on\n"
     assert sorted(p.name for p in Path("out").iterdir()) == [f"{i}-plain.png" for i in range(done)]
     assert stylize("in", "-o", "out", "--skip-existing") == 0
-    assert capsys.readouterr().err == f"{6 - done} done, {done} there already\n"
+    assert capsys.readouterr().err == f"{6 - done} done, {done} kept, made before\n"
 
 
 def test_names_behind_a_bar_are_printed_in_the_end(
@@ -333,15 +335,15 @@ def test_long_work_off_a_terminal_says_something_every_half_minute(
         return now
 
     monkeypatch.setattr(report.time, "monotonic", clock)
-    style = api.load_style("wave", engine="torch")
-    from texturenets.cli.large import follow
+    style = loading.load_style("wave", engine="torch")
+    from texturenets.cli.tiled import follow
 
     follow(style, quiet=False, bar=True)
     for i in range(12):
         style.pieces.progress(i / 12)
     told = capsys.readouterr().err.splitlines()
     assert told == [f"texturenets: wave: {share} of the picture" for share in ("33%", "75%")]
-    style = api.load_style("wave", engine="torch")
+    style = loading.load_style("wave", engine="torch")
     follow(style, quiet=True, bar=True)
     for i in range(12):
         style.pieces.progress(i / 12)
@@ -352,7 +354,7 @@ def test_a_film_is_ended_by_sigterm(here: Path) -> None:
     tinyfilm = pytest.importorskip("tinyfilm")
     tinyfilm.film(here / "clip.mp4", tinyfilm.frames(40))
     program = (
-        "import sys, time\nfrom texturenets import api\npaint = api.Style.__call__\n"
+        "import sys, time\nfrom texturenets.stylize import style as api\npaint = api.Style.__call__\n"
         "def slowly(*words, **more):\n    print('frame', flush=True)\n"
         "    time.sleep(0.1)\n    return paint(*words, **more)\n"
         "api.Style.__call__ = slowly\nfrom texturenets.cli import main\nsys.exit(main())"
@@ -378,3 +380,64 @@ def test_what_killed_runs_left_of_numbered_frames_goes(here: Path) -> None:
     Path("out/.2.png.abcdefgh.part").touch()
     assert stylize("clip.mp4", "-o", "out/%d.png", "--strength", "0", "--quiet") == 0
     assert sorted(p.name for p in Path("out").iterdir()) == ["1.png", "2.png", "3.png"]
+
+
+# ---- nothing silently -----------------------------------------------------------------------------------
+
+
+def test_pictures_without_a_suffix_are_repainted_in_their_own_format(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo("in/a.jpg").rename("in/IMG_1")
+    Image.new("RGBA", (24, 18), (9, 99, 200, 80)).save("scan.png")
+    Path("scan.png").rename("in/scan")
+    Path("in/README").write_text("BM, the notes of mine")
+    Path("in/notes.txt").write_text("text")
+    assert stylize("in", "-o", "out", "--quiet") == 0
+    assert sorted(p.name for p in Path("out").iterdir()) == ["IMG_1-plain.jpg", "scan-plain.png"]
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("name", ["anim.gif", "anim.webp", "anim.png"])
+def test_a_moving_picture_that_becomes_a_still_one_is_told(
+    here: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moving(name)
+    assert stylize(name, "-o", "still.jpg") == 0
+    note = f"texturenets: note: {name} holds several pictures, of which the first is repainted\n"
+    assert capsys.readouterr().err == note
+
+
+def test_what_is_kept_is_told_of_one_photo_too(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photo("a.png")
+    photo("a-plain.png")
+    assert stylize("a.png", "--size", "9", "--skip-existing") == 0
+    assert capsys.readouterr().err == "0 done, 1 kept, made before\n"
+    assert stylize("a.png", "--size", "9", "--skip-existing", "--quiet") == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_a_sheet_says_that_films_are_not_on_it(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photo("in/a.png")
+    moving("in/b.gif")
+    moving("in/c.gif")
+    assert stylize("in", "-o", "out", "--sheet") == 0
+    told = capsys.readouterr()
+    assert "out/contact-sheet.jpg" in told.out
+    assert "texturenets: --sheet shows photos: 2 films are not on it\n" in told.err
+    assert stylize("in/b.gif", "in/c.gif", "-o", "films/", "--sheet") == 2
+    told = capsys.readouterr()
+    assert told.err == "texturenets: --sheet shows photos, and there are films alone: leave it out\n"
+    assert told.out == ""
+    assert not Path("films").exists()
+
+
+def test_a_quality_that_changes_nothing_is_told(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photo("in/a.png")
+    photo("in/b.jpg")
+    moving("in/c.gif")
+    assert stylize("in", "-o", "out", "--quality", "60", "--quiet") == 0
+    told = "texturenets: note: --quality 60 changes nothing in files that end in .gif, .png\n"
+    assert capsys.readouterr().err == told
+    assert stylize("in/b.jpg", "--quality", "60", "--quiet") == 0
+    assert capsys.readouterr().err == ""

@@ -12,12 +12,12 @@ import pytest
 import torch
 from PIL import Image
 
-from texturenets import modelfile
 from texturenets._version import __version__
 from texturenets.cli import main
-from texturenets.generators import build
-from texturenets.modelfile import Header
-from texturenets.specs import Residual
+from texturenets.modelfiles import modelfile
+from texturenets.modelfiles.modelfile import Header
+from texturenets.networks import build, network_files
+from texturenets.networks.residual import Residual
 
 TINY = Residual(channels=8, blocks=1)
 
@@ -32,7 +32,7 @@ def zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def save(path: Path, **facts: object) -> None:
     settings = {"name": path.stem, "kind": "style", "generator": TINY, **facts}
-    modelfile.save(build(TINY), Header(**settings), path)  # type: ignore[arg-type]
+    network_files.save(build(TINY), Header(**settings), path)  # type: ignore[arg-type]
 
 
 def test_list(zoo: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -90,11 +90,12 @@ def test_show(zoo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "show", "wave"]) == 0
     text = capsys.readouterr().out
     for words in (
-        "residual", "channels 8", "seconds 5400.5", "seed=3", "vgg16:relu1_1,vgg16:relu2_1", "CC0",
+        "residual", "channels 8", "seconds 5400.5", "run.seed 3\n", "vgg16:relu1_1,vgg16:relu2_1", "CC0",
         "[red]research[/red]", "a print", __version__,
     ):  # fmt: skip
         assert words in text
     assert not [line for line in text.splitlines() if line.endswith(" ")]
+    assert max(map(len, text.splitlines())) < 100  # one fact a line
     assert main(["models", "show", "--json", str(zoo / "wave.safetensors")]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["training"] == training

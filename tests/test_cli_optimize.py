@@ -15,7 +15,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from texturenets import image, optimize, presets
+from texturenets import image, optimization
+from texturenets.train import recipes
 
 STYLE_LAYER = "vgg16:relu1_1"
 NOISY = ["--style-layers", f"{STYLE_LAYER},random:conv3"]
@@ -157,15 +158,15 @@ def test_luminance_alone_is_transferred(here: Here) -> None:
 
 def test_matched_styles_have_the_photos_colours(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Tensor] = []
-    plain = optimize.synthesize
+    plain = optimization.synthesize
 
     def spy(networks: Any, styles: Any, *more: Any, **options: Any) -> Any:
         seen.extend(styles)
         return plain(networks, styles, *more, **options)
 
-    monkeypatch.setattr(optimize, "synthesize", spy)
+    monkeypatch.setattr(optimization, "synthesize", spy)
     here.run("--content", here.photo, "--preserve-color", "match", "--style-size", "64", "--steps", "1")
-    expected = optimize.match_color(rgb(here.studio / "blots.png"), rgb(Path(here.photo)))
+    expected = optimization.match_color(rgb(here.studio / "blots.png"), rgb(Path(here.photo)))
     torch.testing.assert_close(seen[0], expected)
     assert "--content" in here.fail("--preserve-color", "match")
 
@@ -213,7 +214,7 @@ def test_random_filters_need_no_weights(here: Here, tmp_path: Path) -> None:
     [
         ["--style-layers", "vgg16:relu1_2"],
         ["--tv-weight", "10"],
-        ["--lattice-weight", "5"],
+        ["--checkerboard-weight", "5"],
         ["--scaling", "paper"],
         ["--pyramid-loss", "2"],
         ["--no-vgg-padding"],
@@ -230,15 +231,15 @@ def test_every_flag_changes_the_picture(here: Here, flags: list[str]) -> None:
 
 
 def test_ctrl_c_writes_what_there_is(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
-    plain, made = optimize.minimize, []
+    plain, made = optimization.minimize, []
 
-    def interrupted(*arguments: Any, **options: Any) -> Iterator[optimize.Record]:
+    def interrupted(*arguments: Any, **options: Any) -> Iterator[optimization.IterationRecord]:
         for record in itertools.islice(plain(*arguments, **options), 3):
             made.append(record.picture)
             yield record
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(optimize, "minimize", interrupted)
+    monkeypatch.setattr(optimization, "minimize", interrupted)
     status, out, err = tiny.call(*here.words("--steps", "9", "--scales", "2"))
     assert (status, out) == (130, "blots-texture.png\n")
     assert "stopped after iteration 2 of 18" in err
@@ -247,11 +248,11 @@ def test_ctrl_c_writes_what_there_is(here: Here, monkeypatch: pytest.MonkeyPatch
 
 
 def test_ctrl_c_before_the_start_writes_nothing(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: Any, **__: Any) -> Iterator[optimize.Record]:
+    def interrupted(*_: Any, **__: Any) -> Iterator[optimization.IterationRecord]:
         raise KeyboardInterrupt
         yield
 
-    monkeypatch.setattr(optimize, "minimize", interrupted)
+    monkeypatch.setattr(optimization, "minimize", interrupted)
     status, out, err = tiny.call(*here.words())
     assert (status, out, err) == (130, "", "texturenets: interrupted\n")
     assert not list(Path().iterdir())
@@ -334,17 +335,50 @@ def test_the_penalty_on_grids_has_the_weight_of_trainings(
     here: Here, content: bool, weight: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[float] = []
-    plain = optimize.synthesize
+    plain = optimization.synthesize
 
-    def watched(networks: Any, styles: Any, terms: Any, *more: Any, **options: Any) -> Any:
-        asked.append(terms.lattice_weight)
-        return plain(networks, styles, terms, *more, **options)
+    def watched(networks: Any, styles: Any, settings: Any, *more: Any, **options: Any) -> Any:
+        asked.append(settings["checkerboard_weight"])
+        return plain(networks, styles, settings, *more, **options)
 
-    monkeypatch.setattr(optimize, "synthesize", watched)
-    texture = dataclasses.replace(presets.TEXTURE, lattice_weight=0.7)
-    monkeypatch.setitem(presets.TEXTURE_PRESETS, "default", texture)
+    monkeypatch.setattr(optimization, "synthesize", watched)
+    texture = dataclasses.replace(recipes.TEXTURE, checkerboard_weight=0.7)
+    monkeypatch.setitem(recipes.TEXTURE_RECIPES, "default", texture)
     here.run(*(["--content", here.photo] if content else ["--size", "48"]))
     here.run(
-        *(["--content", here.photo] if content else ["--size", "48"]), "--lattice-weight", "3", "-o", "b.png"
+        *(["--content", here.photo] if content else ["--size", "48"]),
+        "--checkerboard-weight",
+        "3",
+        "-o",
+        "b.png",
     )
     assert asked == [weight, 3.0]
+
+
+def test_a_texture_has_the_layers_of_trainings_of_textures(
+    here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texture = dataclasses.replace(recipes.TEXTURE, style_layers=("vgg16:relu1_1",))
+    monkeypatch.setitem(recipes.TEXTURE_RECIPES, "default", texture)
+    words = here.words("--size", "48", "-o", "recipe.png")
+    at = words.index("--style-layers")
+    status, _, err = tiny.call(*words[:at], *words[at + 2 :])
+    assert status == 0, err
+    named = here.run("--size", "48", "--style-layers", "vgg16:relu1_1", "-o", "named.png")
+    assert (rgb(named) == rgb(Path("recipe.png"))).all()
+
+
+def test_the_first_of_several_pictures_is_told_of(here: Here, tmp_path: Path) -> None:
+    frames = [Image.open(here.studio / f"{name}.png").resize((64, 64)) for name in ("blots", "waves")]
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    status, _, error = tiny.call(*here.words("--content", str(tmp_path / "moving.gif"), "--quiet"))
+    assert status == 0
+    assert error == (
+        f"texturenets: note: {tmp_path}/moving.gif holds several pictures, of which the first is taken\n"
+    )
+
+
+def test_the_photo_can_be_named_as_for_stylize(here: Here) -> None:
+    named = here.run("-o", "named.png", "--content", here.photo)
+    placed = here.run("-o", "placed.png", here.photo)
+    assert placed.read_bytes() == named.read_bytes()

@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from texturenets import modelfile, textures
+from texturenets import textures
 from texturenets.cli import main
-from texturenets.generators import build
-from texturenets.modelfile import Header
-from texturenets.specs import FullyConnected, GeneratorSpec, Multiscale, Residual
+from texturenets.modelfiles import modelfile
+from texturenets.modelfiles.modelfile import Header
+from texturenets.networks import GeneratorSpec, build, network_files
+from texturenets.networks.fully_connected import FullyConnected
+from texturenets.networks.multiscale import Multiscale
+from texturenets.networks.residual import Residual
 
 TINY = Multiscale(channels=(4, 4, 3), noise_depth=2)
 VECTOR = FullyConnected(noise_depth=8, hidden=6, channels=(6, 4))
@@ -29,7 +32,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ]
     for name, kind, spec in models:
         header = Header(name=name, kind=kind, generator=spec)  # type: ignore[arg-type]
-        modelfile.save(build(spec), header, zoo / f"{name}.safetensors")
+        network_files.save(build(spec), header, zoo / f"{name}.safetensors")
     monkeypatch.setattr(modelfile, "ZOO", zoo)
     monkeypatch.setattr(textures, "SMALLEST", 32)  # what is drawn at least, and cut: quicker
     work = tmp_path / "work"
@@ -203,3 +206,19 @@ def test_a_texture_repaints_nothing(here: Path, capsys: pytest.CaptureFixture[st
     assert "texturenets sample bark" in error
     assert error.count("\n") == 1
     assert files(here) == ["photo.png"]
+
+
+def test_frames_of_a_longer_run_before_are_told_of(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sample(capsys, "bark", "--size", "32", "--count", "4", "-o", "out")
+    assert main(["sample", "bark", "--size", "32", "--count", "2", "-o", "out"]) == 0
+    told = "texturenets: out/0002.png was there already: it and what follows it are none of these samples\n"
+    assert told in capsys.readouterr().err
+    assert main(["sample", "bark", "--size", "32", "--to", "9", "--frames", "4", "-o", "out"]) == 0
+    assert "was there already" not in capsys.readouterr().err
+
+
+def test_a_quality_that_changes_nothing_is_told(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sample", "bark", "--size", "32", "--quality", "60", "--quiet"]) == 0
+    assert capsys.readouterr().err == (
+        "texturenets: note: --quality 60 changes nothing in files that end in .png\n"
+    )

@@ -14,8 +14,8 @@ pytest.importorskip("prometheus_client", reason="the extra `web` is not installe
 
 from texturenets.cli import main
 from texturenets.cli.serve import serve
-from texturenets.web import server
-from texturenets.web.settings import Limits, Settings
+from texturenets.server import server
+from texturenets.server.settings import Limits, Settings
 
 
 @pytest.mark.parametrize(

@@ -12,15 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from texturenets import modelfile
 from texturenets.cli import main
-from texturenets.generators import build
-from texturenets.modelfile import Header
-from texturenets.specs import Residual
+from texturenets.modelfiles.modelfile import Header
+from texturenets.networks import build, network_files
+from texturenets.networks.residual import Residual
 
 SLOWLY = """
 import sys, time
-from texturenets import api
+from texturenets.stylize import style as api
 paint = api.Style._repaint
 def slowly(*words, **more):
     time.sleep(0.2)
@@ -36,7 +35,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with a style `s.safetensors` and a photo `ü.png`."""
     spec = Residual(channels=8, blocks=0)
     header = Header(name="s", kind="style", generator=spec, licence="grüß")
-    modelfile.save(build(spec), header, tmp_path / "s.safetensors")
+    network_files.save(build(spec), header, tmp_path / "s.safetensors")
     photo(tmp_path / "ü.png")
     monkeypatch.chdir(tmp_path)
     return tmp_path

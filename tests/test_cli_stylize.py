@@ -12,14 +12,19 @@ import pytest
 import torch
 from PIL import Image
 
-from texturenets import api, image, modelfile
+from texturenets import engines, image, loading
 from texturenets.cli import main
 from texturenets.cli.common import download_progress, photo_progress
-from texturenets.cli.plan import plan_of as plan
+from texturenets.cli.outputs import plan_of as plan
 from texturenets.errors import UserError
-from texturenets.generators import build
-from texturenets.modelfile import Header
-from texturenets.specs import GeneratorSpec, Graph, Johnson, Residual, SkipNoise
+from texturenets.modelfiles import modelfile
+from texturenets.modelfiles.modelfile import Header
+from texturenets.networks import GeneratorSpec, build, network_files
+from texturenets.networks.encoder_decoder import SkipNoise
+from texturenets.networks.graph import GraphSpec as Graph
+from texturenets.networks.johnson import Johnson
+from texturenets.networks.residual import Residual
+from texturenets.stylize import style
 
 TINY = Residual(channels=8, blocks=1)
 GPS = {1: "N", 2: (51.0, 30.0, 0.0)}
@@ -30,7 +35,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder, and two shipped styles, `plain` and `wave`."""
     zoo = tmp_path / "zoo"
     for name in ("wave", "plain"):
-        modelfile.save(
+        network_files.save(
             build(TINY), Header(name=name, kind="style", generator=TINY), zoo / f"{name}.safetensors"
         )
     monkeypatch.setattr(modelfile, "ZOO", zoo)
@@ -73,7 +78,7 @@ def test_the_result_is_the_styles(here: Path) -> None:
     source = photo("cat.png")
     assert main(["stylize", "cat.png", "-s", "wave", "-o", "out.png"]) == 0
     with Image.open(source) as before, Image.open("out.png") as after:
-        expected = np.asarray(api.load("wave")(before.convert("RGB")))
+        expected = np.asarray(loading.load("wave")(before.convert("RGB")))
         assert np.array_equal(np.asarray(after), expected)
         assert not np.array_equal(np.asarray(before), expected)
 
@@ -130,8 +135,10 @@ def test_many_photos_and_one_model(
     photo("album/b.png", (9, 40))
     photo("c.webp")
     loads = []
-    load = modelfile.load
-    monkeypatch.setattr(modelfile, "load", lambda path, *more: loads.append(path) or load(path, *more))
+    load = engines.load
+    monkeypatch.setattr(
+        engines, "load", lambda path, *more, **named: loads.append(path) or load(path, *more, **named)
+    )
     assert main(["stylize", "album", "*.webp", "-o", "done", "-s", "wave", "--engine", "torch"]) == 0
     output = capsys.readouterr()
     assert output.out.splitlines() == ["done/a-wave.jpg", "done/b-wave.png", "done/c-wave.webp"]
@@ -170,8 +177,8 @@ def test_skip_existing(
     output = capsys.readouterr()
     assert Path("out/a-plain.png").read_bytes() == b"mine"
     assert output.out.splitlines() == ["out/a-plain.png", "out/b-plain.png"]
-    assert output.err == "1 done, 1 there already\n"
-    monkeypatch.setattr(api, "load_style", lambda *_, **__: pytest.fail("loaded, with nothing to do"))
+    assert output.err == "1 done, 1 kept, made before\n"
+    monkeypatch.setattr(loading, "load_style", lambda *_, **__: pytest.fail("loaded, with nothing to do"))
     assert main(["stylize", "a.png", "b.png", "-o", "out", "--skip-existing", "--engine", "torch"]) == 0
 
 
@@ -267,7 +274,7 @@ def test_too_little_memory(
     def fail(*_: object) -> torch.Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
-    monkeypatch.setattr(api.Style, "_repaint", fail)
+    monkeypatch.setattr(style.Style, "_repaint", fail)
     photo("a.jpg", (50, 20))
     assert main(["stylize", "a.jpg", "--engine", "torch"]) == 2
     assert "--size 25" in one_line(capsys.readouterr().err)
@@ -277,7 +284,7 @@ def test_interrupted(here: Path, capsys: pytest.CaptureFixture[str], monkeypatch
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(api, "load_style", interrupt)
+    monkeypatch.setattr(loading, "load_style", interrupt)
     photo("a.jpg")
     assert main(["stylize", "a.jpg"]) == 130
     assert one_line(capsys.readouterr().err) == "texturenets: interrupted\n"
@@ -385,7 +392,7 @@ def test_a_folder_with_its_folders(here: Path, capsys: pytest.CaptureFixture[str
 
 def noisy(spec: GeneratorSpec) -> Path:
     path = Path("noisy.safetensors")
-    modelfile.save(build(spec), Header(name="noisy", kind="style", generator=spec), path)
+    network_files.save(build(spec), Header(name="noisy", kind="style", generator=spec), path)
     return path
 
 

@@ -23,20 +23,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from texturenets import cluster, modelfile
+from texturenets import cluster
 from texturenets.cli import main
 from texturenets.cli.batch import steps
 from texturenets.cli.common import cluster_words
-from texturenets.cluster import manifest, places, rays
-from texturenets.cluster.manifest import Job, Manifest, Outcome
-from texturenets.cluster.places import Folder, Photo
-from texturenets.cluster.worker import DEATHS, Ask, Journal, Task, Worker
+from texturenets.cluster import manifest, ray_backend, storage
+from texturenets.cluster.manifest import Manifest, ManifestEntry, Outcome
+from texturenets.cluster.storage import Folder, Photo
+from texturenets.cluster.worker import DEATHS, Ask, Journal, Worker, WorkerTask
 from texturenets.errors import UserError
-from texturenets.generators import build
 from texturenets.image import formats
-from texturenets.modelfile import Header
-from texturenets.outofcore.limits import Options
-from texturenets.specs import Residual
+from texturenets.modelfiles import modelfile
+from texturenets.modelfiles.modelfile import Header
+from texturenets.networks import build, network_files
+from texturenets.networks.residual import Residual
+from texturenets.stylize.memory_limits import StylizeOptions
 
 TINY = Residual(channels=8, blocks=1)
 CASES: tuple[tuple[dict[str, Any], int | None, str], ...] = (
@@ -54,8 +55,8 @@ CASES: tuple[tuple[dict[str, Any], int | None, str], ...] = (
 )
 
 
-def job(result: str = "a-s.jpg", photo: str = "/in/a.jpg") -> Job:
-    return Job(Photo(photo, PurePosixPath(), "stamp", 5), result)
+def job(result: str = "a-s.jpg", photo: str = "/in/a.jpg") -> ManifestEntry:
+    return ManifestEntry(Photo(photo, PurePosixPath(), "stamp", 5), result)
 
 
 @pytest.mark.parametrize(("line", "size", "expected"), CASES)
@@ -137,33 +138,35 @@ def picture(path: Path | str, size: tuple[int, int] = (24, 18), seed: int = 0) -
 def test_photos_at_a_url(memory: Any) -> None:
     for name in ("a.jpg", "x/b.JPG", "x/.c.jpg", ".h/d.jpg", "notes.txt", "out/a-s.jpg"):
         picture(f"memory://bucket/in/{name}")
-    found = places.find(["memory://bucket/in"], "memory://bucket/in/out")
+    found = storage.find(["memory://bucket/in"], "memory://bucket/in/out")
     assert [(p.name, str(p.folder)) for p in found] == [
         ("memory:///bucket/in/a.jpg", "."),
         ("memory:///bucket/in/x/b.JPG", "x"),
     ]
     assert len({p.stamp for p in found} | {""}) == 3
-    assert [p.name for p in places.find(["memory://bucket/in/*.jpg"], "out")] == ["memory:///bucket/in/a.jpg"]
-    assert len(places.find(["memory://bucket/in/notes.txt"], "out")) == 1  # named outright
+    assert [p.name for p in storage.find(["memory://bucket/in/*.jpg"], "out")] == [
+        "memory:///bucket/in/a.jpg"
+    ]
+    assert len(storage.find(["memory://bucket/in/notes.txt"], "out")) == 1  # named outright
     with pytest.raises(UserError, match="memory://bucket/none"):
-        places.find(["memory://bucket/none"], "out")
+        storage.find(["memory://bucket/none"], "out")
     with pytest.raises(UserError, match="nosuch://"):
-        places.find(["nosuch://bucket"], "out")
+        storage.find(["nosuch://bucket"], "out")
 
 
 def test_photos_in_a_folder(tmp_path: Path) -> None:
     picture(tmp_path / "in" / "x" / "a.jpg")
     picture(tmp_path / "in" / "out" / "b.jpg")
-    (photo,) = places.find([f"file://{tmp_path}/in"], str(tmp_path / "in" / "out"))
+    (photo,) = storage.find([f"file://{tmp_path}/in"], str(tmp_path / "in" / "out"))
     assert (photo.name, photo.folder) == (str(tmp_path / "in/x/a.jpg"), PurePosixPath("x"))
     picture(tmp_path / "in" / "x" / "a.jpg", (30, 20))
-    assert places.find([str(tmp_path / "in")], "memory://out")[1].stamp != photo.stamp
+    assert storage.find([str(tmp_path / "in")], "memory://out")[1].stamp != photo.stamp
 
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder, and a shipped style, `s`; temporary files go beside it."""
-    modelfile.save(
+    network_files.save(
         build(TINY), Header(name="s", kind="style", generator=TINY), tmp_path / "zoo/s.safetensors"
     )
     monkeypatch.setattr(modelfile, "ZOO", tmp_path / "zoo")
@@ -174,10 +177,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return work
 
 
-def task(here: Path, **more: Any) -> Task:
+def task(here: Path, **more: Any) -> WorkerTask:
     model = here.parent / "zoo/s.safetensors"
-    options: dict[str, Any] = {"engine": "torch", "options": Options(), "path": str(model)} | more
-    return Task("s", model=model.read_bytes(), steps=steps, run="run", **options)
+    options: dict[str, Any] = {"engine": "torch", "options": StylizeOptions(), "path": str(model)} | more
+    return WorkerTask("s", model=model.read_bytes(), steps=steps, run="run", **options)
 
 
 def asks(folder: Path, names: Sequence[str]) -> list[Ask]:
@@ -207,7 +210,7 @@ def test_a_batch_at_urls(here: Path, memory: Any) -> None:
     memory.pipe_file("/b/c.jpg", data[:300])
     (here / "a.jpg").write_bytes(data)
     batch = [Ask(i, f"memory://b/{n}.jpg", f"memory://b/out/{n}-s.png", 0) for i, n in enumerate("acd")]
-    outcomes = Worker(task(here, options=Options(size=40))).paint(batch)
+    outcomes = Worker(task(here, options=StylizeOptions(size=40))).paint(batch)
     assert main(["stylize", "a.jpg", "-o", "p.png", "--engine", "torch", "--size", "40"]) == 0
     assert memory.cat_file("/b/out/a-s.png") == (here / "p.png").read_bytes()
     assert outcomes[0] == Outcome((here / "p.png").stat().st_size)
@@ -260,24 +263,27 @@ def test_a_batch_goes_on_where_its_worker_died(here: Path, monkeypatch: pytest.M
 
 
 def test_cores_are_divided() -> None:
-    assert rays.divide([(2, 0)], None, False, 99) == (2, 1)
-    assert rays.divide([(8, 0)], 2, False, 99) == (2, 4)
-    assert rays.divide([(8, 0), (4, 0)], 3, False, 99) == (3, 4)
-    assert rays.divide([(8, 0), (8, 0)], 3, False, 99) == (3, 4)  # with 5 each the third would find no place
-    assert rays.divide([(8, 2), (4, 1)], None, True, 99) == (3, 1)
-    assert rays.divide([(8, 0)], None, False, 1) == (1, 8)
+    assert ray_backend.divide([(2, 0)], None, False, 99) == (2, 1)
+    assert ray_backend.divide([(8, 0)], 2, False, 99) == (2, 4)
+    assert ray_backend.divide([(8, 0), (4, 0)], 3, False, 99) == (3, 4)
+    assert ray_backend.divide([(8, 0), (8, 0)], 3, False, 99) == (
+        3,
+        4,
+    )  # with 5 each the third would find no place
+    assert ray_backend.divide([(8, 2), (4, 1)], None, True, 99) == (3, 1)
+    assert ray_backend.divide([(8, 0)], None, False, 1) == (1, 8)
     with pytest.raises(UserError, match="2 cores"):
-        rays.divide([(2, 0)], 3, False, 99)
+        ray_backend.divide([(2, 0)], 3, False, 99)
 
 
 def test_batches_hold_every_photo_once() -> None:
     many = [Ask(i, f"{i}", f"{i}-s", 0) for i in range(5000)]
-    found = rays.batches(many, [1000] * 5000, 2)
+    found = ray_backend.batches(many, [1000] * 5000, 2)
     assert [one for batch in found for one in batch] == many
-    assert {len(batch) for batch in found[:-1]} == {rays.MANY}
-    assert len(rays.batches(many[:48], [1000] * 48, 2)) == 24
-    assert [len(b) for b in rays.batches(many, [rays.HEAVY // 2] * 5000, 2)] == [2] * 2500
-    assert len(rays.batches(many[:3], [rays.HEAVY * 2] * 3, 1)) == 3
+    assert {len(batch) for batch in found[:-1]} == {ray_backend.MANY}
+    assert len(ray_backend.batches(many[:48], [1000] * 48, 2)) == 24
+    assert [len(b) for b in ray_backend.batches(many, [ray_backend.HEAVY // 2] * 5000, 2)] == [2] * 2500
+    assert len(ray_backend.batches(many[:3], [ray_backend.HEAVY * 2] * 3, 1)) == 3
 
 
 def test_an_address_may_follow() -> None:
@@ -312,7 +318,7 @@ class InProcess:
         return [(2, 0)]
 
     def run(
-        self, task: Task, batches: Sequence[rays.Batch], workers: int, *, gpu: bool, **_: Any
+        self, task: WorkerTask, batches: Sequence[ray_backend.Batch], workers: int, *, gpu: bool, **_: Any
     ) -> Iterator[dict[int, Outcome] | str]:
         assert workers * (task.threads or 0) == 2
         assert not gpu
@@ -324,8 +330,8 @@ class InProcess:
 
 @pytest.fixture
 def no_ray(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(rays, "check_installed", lambda: None)
-    monkeypatch.setattr(rays, "Cluster", InProcess)
+    monkeypatch.setattr(ray_backend, "check_installed", lambda: None)
+    monkeypatch.setattr(ray_backend, "Cluster", InProcess)
     InProcess.runs = 0
     return here
 
@@ -371,12 +377,12 @@ def test_a_folder_and_what_is_missing_the_next_time(no_ray: Path, capsys: pytest
 
     status, names, told = clustered()
     assert (status, InProcess.runs, len(names.splitlines())) == (2, 1, 3)
-    assert told.splitlines()[-1] == f"texturenets: 0 done, 3 there already, 1 failed: {here}/in/c.jpg"
+    assert told.splitlines()[-1] == f"texturenets: 0 done, 3 kept, made before, 1 failed: {here}/in/c.jpg"
     picture(here / "in/c.jpg", seed=9)
     (here / "out/x/a-s.png").unlink()
-    assert clustered()[2].splitlines()[-1] == "2 done, 2 there already"
+    assert clustered()[2].splitlines()[-1] == "2 done, 2 kept, made before"
     assert clustered("--size", "20")[2].splitlines()[-1] == "4 done"
-    assert clustered("--skip-existing")[2].splitlines()[-1] == "0 done, 4 there already"
+    assert clustered("--skip-existing")[2].splitlines()[-1] == "0 done, 4 kept, made before"
     assert clustered()[2].splitlines()[-1] == "4 done"
 
 
@@ -427,7 +433,7 @@ def test_a_run_that_is_interrupted_keeps_what_is_done(
     assert told == "texturenets: interrupted: 11 of 30 done; the same command goes on"
     monkeypatch.setattr(InProcess, "run", run)
     assert main(command) == 0
-    assert capsys.readouterr().err.splitlines()[-1] == "19 done, 11 there already"
+    assert capsys.readouterr().err.splitlines()[-1] == "19 done, 11 kept, made before"
 
 
 def test_from_store_to_store(no_ray: Path, memory: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -489,7 +495,7 @@ def test_without_ray_the_extra_is_named(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     picture(here / "a.jpg")
-    monkeypatch.setattr(rays, "find_spec", lambda _: None)
+    monkeypatch.setattr(ray_backend, "find_spec", lambda _: None)
     assert main(["stylize", "a.jpg", "-o", "out/", "--cluster"]) == 2
     assert "[cluster]'" in capsys.readouterr().err
 
@@ -499,9 +505,9 @@ def test_an_address_where_nothing_answers() -> None:
         port = server.getsockname()[1]
     for address in (f"127.0.0.1:{port}", f"ray://127.0.0.1:{port}"):
         with pytest.raises(UserError, match="nothing answers there"):
-            rays.Cluster(address, 1).__enter__()
+            ray_backend.Cluster(address, 1).__enter__()
     with pytest.raises(UserError, match="no address"):
-        rays.Cluster("head", 1).__enter__()
+        ray_backend.Cluster("head", 1).__enter__()
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
 
 
@@ -542,7 +548,7 @@ def test_with_ray_a_worker_is_killed(here: Path, capsys: pytest.CaptureFixture[s
             result.load()
     assert not list((here / "out").glob(".*"))
     assert main(["stylize", "in", "-o", "out", "--cluster", "--engine", "torch"]) == 0
-    assert capsys.readouterr().err.splitlines()[-1] == f"0 done, {count} there already"
+    assert capsys.readouterr().err.splitlines()[-1] == f"0 done, {count} kept, made before"
 
 
 def test_ray_is_imported_by_one_module_alone() -> None:
@@ -551,4 +557,4 @@ def test_ray_is_imported_by_one_module_alone() -> None:
     found = [
         path for path in Path(cluster.__file__).parents[1].rglob("*.py") if imports.search(path.read_text())
     ]
-    assert [path.name for path in found] == ["rays.py"]
+    assert [path.name for path in found] == ["ray_backend.py"]

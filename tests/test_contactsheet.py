@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from texturenets.contactsheet import GAP
-from texturenets.contactsheet import sheet as array_sheet
+from texturenets.image.contact_sheet import GAP
+from texturenets.image.contact_sheet import sheet as array_sheet
 
 
 def sheet(*rows: Any, **options: Any) -> Tensor:

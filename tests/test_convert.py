@@ -13,11 +13,12 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
-from texturenets import modelfile
-from texturenets.conversion import Converted, convert, detect
+from texturenets.converters import Converted, convert, detect
 from texturenets.errors import UserError
-from texturenets.generators import build
-from texturenets.specs import Graph, Johnson
+from texturenets.networks import build, network_files
+from texturenets.networks.graph import GraphSpec as Graph
+from texturenets.networks.johnson import Johnson
+from texturenets.networks.network_files import spec_of
 
 TRANSFORMER = Johnson(
     channels=4, blocks=2, padding="reflect", upsampling="nearest", decoder_norm=True, exit_kernel=9
@@ -25,7 +26,7 @@ TRANSFORMER = Johnson(
 
 
 def draw(converted: Converted, x: Tensor) -> Tensor:
-    network = build(converted.header.spec()).eval()
+    network = build(spec_of(converted.header)).eval()
     network.load_state_dict(converted.state)
     with torch.no_grad():
         y: Tensor = network(x)
@@ -62,7 +63,7 @@ def test_pytorch_examples_is_our_johnson(tmp_path: Path, old: bool, layout: str)
     else:
         torch.save(state, path, _use_new_zipfile_serialization=layout == "zip")
     converted = convert(path)
-    assert converted.header.spec() == TRANSFORMER
+    assert spec_of(converted.header) == TRANSFORMER
     assert converted.header.kind == "style"
     x = torch.rand(1, 3, 24, 32)
     wanted = transformer_net(state, x * 255) / 255
@@ -72,7 +73,7 @@ def test_pytorch_examples_is_our_johnson(tmp_path: Path, old: bool, layout: str)
 def test_a_prefix_does_not_matter(tmp_path: Path) -> None:
     state = {f"module.{k}": v for k, v in published.transformer_net().items()}
     torch.save({"epoch": 2, "state_dict": state}, tmp_path / "a.pth")
-    assert convert(tmp_path / "a.pth").header.spec() == TRANSFORMER
+    assert spec_of(convert(tmp_path / "a.pth").header) == TRANSFORMER
 
 
 @pytest.mark.parametrize("name", ["in5.bias", "res2.conv1.conv2d.bias"])
@@ -133,7 +134,7 @@ def test_fast_style_transfer(tmp_path: Path, layout: str) -> None:
     converted = convert(path)
     assert converted.header.name == "wave"
     assert converted.tried == (layout == "raw")
-    assert isinstance(converted.header.spec(), Graph)
+    assert isinstance(spec_of(converted.header), Graph)
     x = torch.rand(1, 3, 24, 16)
     wanted = fast_style_transfer(variables, x * 255) / 255
     torch.testing.assert_close(draw(converted, x), wanted, rtol=0, atol=1e-4)
@@ -247,6 +248,44 @@ def test_onnx_shuffles_channels_into_pixels_in_both_orders(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
+    ("where", "rounding", "repeats"),
+    [
+        ("half_pixel", "round_prefer_floor", True),
+        ("pytorch_half_pixel", "round_prefer_ceil", True),
+        ("asymmetric", "floor", True),
+        ("asymmetric", "round_prefer_floor", True),
+        ("asymmetric", "round_prefer_ceil", False),
+        ("asymmetric", "ceil", False),
+        ("half_pixel", "floor", False),
+        ("align_corners", "round_prefer_floor", False),
+    ],
+)
+def test_onnx_enlargements_that_do_not_repeat_are_refused(
+    tmp_path: Path, where: str, rounding: str, repeats: bool
+) -> None:
+    graph = published.OnnxWriter()
+    scales = graph.array(np.array([1, 1, 2, 2], np.float32))
+    settings = {"mode": "nearest", "coordinate_transformation_mode": where, "nearest_mode": rounding}
+    small = graph.add("AveragePool", "photo", kernel_shape=[2, 2], strides=[2, 2])
+    path = one(tmp_path, graph, graph.add("Resize", small, "", scales, **settings))
+    if repeats:
+        x = torch.rand(1, 3, 4, 6)
+        wanted = F.interpolate(F.avg_pool2d(x, 2), scale_factor=2.0)
+        torch.testing.assert_close(draw(convert(path, colours_in="rgb", colours_out="rgb"), x), wanted)
+    else:
+        with pytest.raises(UserError, match=f"places pixels as {where}, {rounding}"):
+            convert(path)
+
+
+def test_an_old_linear_enlargement_is_refused(tmp_path: Path) -> None:
+    graph = published.OnnxWriter()
+    small = graph.add("AveragePool", "photo", kernel_shape=[2, 2], strides=[2, 2])
+    path = one(tmp_path, graph, graph.add("Upsample", small, mode="linear", scales=[1.0, 1.0, 2.0, 2.0]))
+    with pytest.raises(UserError, match="places pixels as asymmetric"):
+        convert(path)
+
+
+@pytest.mark.parametrize(
     ("kind", "settings", "words"),
     [
         ("Gather", {}, "its Gather is not an operation that is known"),
@@ -262,6 +301,14 @@ def test_what_onnx_cannot_be(tmp_path: Path, kind: str, settings: dict[str, Any]
     path = one(tmp_path, graph, graph.add(kind, "photo", **settings))
     with pytest.raises(UserError, match=words):
         convert(path, colours_in="rgbx" if kind == "Relu" else None)
+
+
+def test_weights_that_fit_in_all_and_not_each_are_refused(tmp_path: Path) -> None:
+    graph = published.OnnxWriter()
+    scale, shift = graph.array(np.ones(4, np.float32)), graph.array(np.ones(2, np.float32))
+    path = one(tmp_path, graph, graph.add("InstanceNormalization", "photo", scale, shift))
+    with pytest.raises(UserError, match="a norm layer whose weight has 4 numbers where it takes 3"):
+        convert(path)
 
 
 def test_colours_are_for_onnx_alone(tmp_path: Path) -> None:
@@ -287,7 +334,7 @@ def test_the_model_file_keeps_single_precision(tmp_path: Path) -> None:
     torch.save(published.transformer_net(), tmp_path / "a.pth")
     converted = convert(tmp_path / "a.pth")
     converted.save(tmp_path / "a.safetensors")
-    network, header = modelfile.load(tmp_path / "a.safetensors")
+    network, header = network_files.load(tmp_path / "a.safetensors")
     assert header == converted.header
     for name, value in network.state_dict().items():
         assert torch.equal(value, converted.state[name])

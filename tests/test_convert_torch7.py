@@ -11,12 +11,15 @@ import published
 import pytest
 import torch
 
-from texturenets import modelfile, noise
-from texturenets.conversion import convert
-from texturenets.conversion.published import TEXTURE_NETS_V1
+from texturenets import noise
+from texturenets.converters import convert
+from texturenets.converters.published import TEXTURE_NETS_V1
 from texturenets.errors import UserError
-from texturenets.generators import build
-from texturenets.specs import Johnson, Pyramid
+from texturenets.modelfiles import modelfile
+from texturenets.networks import build, network_files
+from texturenets.networks.johnson import Johnson
+from texturenets.networks.network_files import spec_of
+from texturenets.networks.pyramid import Pyramid
 
 MEAN = torch.tensor([103.939, 116.779, 123.68], dtype=torch.float64)[:, None, None]  # blue, green, red
 RANGE = 1e-4  # of the picture's range, 0 to 1
@@ -25,7 +28,7 @@ RANGE = 1e-4  # of the picture's range, 0 to 1
 def loaded(path: Path, tmp_path: Path) -> tuple[Any, modelfile.Header]:
     """Network and header of the file at `path`, converted, written and read again."""
     convert(path).save(tmp_path / "model.safetensors")
-    return modelfile.load(tmp_path / "model.safetensors")
+    return network_files.load(tmp_path / "model.safetensors")
 
 
 def written(value: Any, tmp_path: Path, layout: published.Layout = "binary") -> Path:
@@ -70,7 +73,7 @@ def test_the_published_networks(shared: Path, tmp_path: Path, name: str) -> None
 def test_first_version(tmp_path: Path, photo: bool, kind: str) -> None:
     path = written(published.first_texture(photo=photo, kind=kind), tmp_path)
     (note,) = convert(path).notes
-    assert convert(path).header.spec() == Pyramid(
+    assert spec_of(convert(path).header) == Pyramid(
         padding="circular", activation="leaky_relu", scales=3, channels=4, photo=photo, noise_depth=3
     )
     assert note.startswith("1 normalizations have fewer weights than channels")
@@ -111,9 +114,9 @@ def layers(tree: published.Module) -> list[published.Module]:
 def test_master_is_our_johnson(tmp_path: Path, layout: published.Layout, backend: str) -> None:
     tree = published.master_johnson(backend=backend)
     converted = convert(written(tree, tmp_path, layout))
-    assert converted.header.spec() == Johnson(channels=4, blocks=2)
+    assert spec_of(converted.header) == Johnson(channels=4, blocks=2)
     assert not converted.tried
-    network = build(converted.header.spec())
+    network = build(spec_of(converted.header))
     network.load_state_dict(converted.state)
     x = torch.rand(1, 3, 24, 32)
     wanted = deprocess(layers7.Network(layers7.load(written(tree, tmp_path)))(x))
@@ -124,7 +127,7 @@ def test_master_is_our_johnson(tmp_path: Path, layout: published.Layout, backend
 def test_full_convolutions_of_the_branch_diversity(tmp_path: Path) -> None:
     path = written(published.master_johnson(full=(4, 5, 0)), tmp_path)
     network, header = loaded(path, tmp_path)
-    assert header.spec() == Johnson(channels=4, blocks=2, upsampling="full4")
+    assert spec_of(header) == Johnson(channels=4, blocks=2, upsampling="full4")
     x = torch.rand(1, 3, 16, 24)
     wanted = deprocess(layers7.Network(layers7.load(path))(x))
     with torch.no_grad():
@@ -135,7 +138,7 @@ def test_noise_beside_the_photo_of_the_branch_diversity(tmp_path: Path) -> None:
     tree = published.master_johnson()
     tree.fields["modules"][2] = published.Layers7(5).conv(6, 4, 9)
     network, header = loaded(written(tree, tmp_path), tmp_path)
-    assert header.spec() == Johnson(channels=4, blocks=2, noise_depth=3)
+    assert spec_of(header) == Johnson(channels=4, blocks=2, noise_depth=3)
     assert network.noise == (noise.NoiseInput(3, 1),)
     x, noises = torch.rand(1, 3, 16, 16), noise.draw(network.noise, [1], 16, 16)
     wanted = deprocess(layers7.Network(layers7.load(tmp_path / "network.t7"))(torch.cat([x, *noises], 1)))

@@ -17,8 +17,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from texturenets import data
 from texturenets.errors import UserError
+from texturenets.train import data
 
 
 def plain(path: Path, colour: tuple[int, int, int], size: tuple[int, int] = (12, 10)) -> Path:
@@ -325,7 +325,7 @@ def test_workers_are_no_forks_and_do_not_run_the_program_again(folder: Path, tmp
     """A fork after OpenVINO has computed with AMX tiles crashes."""
     program = tmp_path / "mine.py"
     program.write_text(
-        "import sys, os; from pathlib import Path; from texturenets import data\n"
+        "import sys, os; from pathlib import Path; from texturenets.train import data\n"
         "print('started', flush=True)\n"
         "os.fork = None\n"
         "crops = data.Crops(sorted(Path(sys.argv[1]).iterdir()), side=8, batch=1, slots=range(1), seed=0)\n"
@@ -340,7 +340,7 @@ def test_workers_are_no_forks_and_do_not_run_the_program_again(folder: Path, tmp
 
 def test_a_program_that_fails_in_the_middle_ends_with_its_workers(folder: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from texturenets import data\n"
+        "import sys; from pathlib import Path; from texturenets.train import data\n"
         "crops = data.Crops(sorted(Path(sys.argv[1]).iterdir()), side=8, batch=1, slots=range(1), seed=0)\n"
         "batches = data.loader(crops, range(1000), 1)\n"
         "next(batches)\n"

@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from texturenets import descriptors
-from texturenets.descriptors.networks import PLANS, Conv, Fire
+from texturenets import perceptual
 from texturenets.errors import UserError
-from texturenets.weights import Convention, Pretrained
+from texturenets.perceptual.architectures import PLANS, Conv, Fire
+from texturenets.perceptual.weights import Convention, Pretrained
 
 BGR = Convention(order="bgr", scale=255.0, mean=(103.939, 116.779, 123.68), std=(1.0, 1.0, 1.0))
 
@@ -38,7 +38,7 @@ def random_weights(name: str, width: int = 4) -> Pretrained:
 
 def test_vgg_against_plain_evaluation() -> None:
     pretrained = random_weights("vgg19")
-    net = descriptors.Descriptor(pretrained, ["relu1_2", "relu3_4", "relu4_1"])
+    net = perceptual.Descriptor(pretrained, ["relu1_2", "relu3_4", "relu4_1"])
     x = torch.rand(2, 3, 32, 40)
     y = x.flip(1) * 255 - torch.tensor(BGR.mean).view(1, 3, 1, 1)
     expected = {}
@@ -61,22 +61,22 @@ def test_truncated_after_the_last_layer_asked_for() -> None:
     pretrained = random_weights("vgg16")
     for key in [k for k in pretrained.tensors if int(k.split(".")[1]) > 7]:
         del pretrained.tensors[key]
-    net = descriptors.Descriptor(pretrained, ["relu2_2"])
+    net = perceptual.Descriptor(pretrained, ["relu2_2"])
     assert net(torch.rand(1, 3, 16, 16))["relu2_2"].shape == (1, 4, 8, 8)
     with pytest.raises(UserError, match=r"features\.10"):
-        descriptors.Descriptor(pretrained, ["relu3_1"])
+        perceptual.Descriptor(pretrained, ["relu3_1"])
 
 
 def test_no_padding_and_average_pooling() -> None:
     pretrained = random_weights("vgg16")
     x = torch.rand(1, 3, 32, 32)
-    bare = descriptors.Descriptor(pretrained, ["relu1_1", "relu2_1"], padding=False)
+    bare = perceptual.Descriptor(pretrained, ["relu1_1", "relu2_1"], padding=False)
     assert bare(x)["relu1_1"].shape[2:] == (30, 30)
-    padded = descriptors.Descriptor(pretrained, ["relu1_1"])
+    padded = perceptual.Descriptor(pretrained, ["relu1_1"])
     torch.testing.assert_close(
         bare(x)["relu1_1"], padded(x)["relu1_1"][:, :, 1:-1, 1:-1], atol=1e-3, rtol=1e-4
     )
-    average = descriptors.Descriptor(pretrained, ["relu1_2", "pool1"], pool="average")(x)
+    average = perceptual.Descriptor(pretrained, ["relu1_2", "pool1"], pool="average")(x)
     squares = average["relu1_2"].unflatten(3, (-1, 2)).unflatten(2, (-1, 2))
     torch.testing.assert_close(average["pool1"], squares.mean((3, 5)))
 
@@ -85,7 +85,7 @@ def test_no_padding_and_average_pooling() -> None:
 @pytest.mark.parametrize("padding", [True, False])
 def test_every_network_runs_and_passes_gradients(name: str, padding: bool) -> None:
     layers = [step.name for step in PLANS[name] if not step.name.startswith("pool")][:6]
-    net = descriptors.Descriptor(random_weights(name), layers, padding=padding)
+    net = perceptual.Descriptor(random_weights(name), layers, padding=padding)
     x = torch.rand(1, 3, 96, 100, requires_grad=True)
     out = net(x)
     assert list(out) == layers
@@ -95,8 +95,8 @@ def test_every_network_runs_and_passes_gradients(name: str, padding: bool) -> No
 
 
 def test_several_networks_in_one_call_by_full_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(descriptors.weights, "load", lambda name, **_: random_weights(name))
-    both = descriptors.build(["relu1_1", "squeezenet1_0:fire3", "vgg16:relu2_1", "vgg16:relu1_1"])
+    monkeypatch.setattr(perceptual.weights, "load", lambda name, **_: random_weights(name))
+    both = perceptual.build(["relu1_1", "squeezenet1_0:fire3", "vgg16:relu2_1", "vgg16:relu1_1"])
     out = both(torch.rand(1, 3, 64, 64))
     assert list(out) == ["vgg16:relu1_1", "vgg16:relu2_1", "squeezenet1_0:fire3"]
     assert list(both(torch.rand(1, 3, 64, 64), ["squeezenet1_0:fire3"])) == ["squeezenet1_0:fire3"]
@@ -104,13 +104,13 @@ def test_several_networks_in_one_call_by_full_names(monkeypatch: pytest.MonkeyPa
 
 def test_misspelt_names_are_answered_with_the_nearest() -> None:
     with pytest.raises(UserError, match="relu4_2"):
-        descriptors.split("vgg19:relu_4_2", "vgg19")
+        perceptual.split("vgg19:relu_4_2", "vgg19")
     with pytest.raises(UserError, match="'vgg19'"):
-        descriptors.split("vgg91:relu1_1", "vgg19")
+        perceptual.split("vgg91:relu1_1", "vgg19")
 
 
 def test_a_picture_too_small_for_a_layer_says_so() -> None:
-    net = descriptors.Descriptor(random_weights("vgg16"), ["relu3_1"])
+    net = perceptual.Descriptor(random_weights("vgg16"), ["relu3_1"])
     with pytest.raises(UserError, match="1 x 1 is too small"):
         net(torch.rand(1, 3, 1, 1))
 
@@ -118,8 +118,8 @@ def test_a_picture_too_small_for_a_layer_says_so() -> None:
 def test_bf16_is_close_to_float32() -> None:
     pretrained = random_weights("vgg16")
     x = torch.rand(1, 3, 32, 32)
-    full = descriptors.Descriptor(pretrained, ["relu2_2"])(x)["relu2_2"]
-    half = descriptors.Descriptor(pretrained, ["relu2_2"], dtype=torch.bfloat16)(x)["relu2_2"]
+    full = perceptual.Descriptor(pretrained, ["relu2_2"])(x)["relu2_2"]
+    half = perceptual.Descriptor(pretrained, ["relu2_2"], dtype=torch.bfloat16)(x)["relu2_2"]
     assert half.dtype == torch.bfloat16
     assert float((half.float() - full).norm() / full.norm()) < 0.02
 
@@ -136,7 +136,7 @@ def test_real_weights_against_the_judges_own_evaluation(shared: Path) -> None:
     expected = judge.Judge().features(judge.read(photo, (160, 128)))
     vgg = [f"vgg16:{name}" for name in judge.VGG]
     squeezenet = [f"squeezenet1_0:{name}" for name in judge.SQUEEZE]
-    net = descriptors.build([*vgg, *squeezenet], files=[shared / "descriptors"])
+    net = perceptual.build([*vgg, *squeezenet], files=[shared / "descriptors"])
     rgb = judge.read(photo, (160, 128)).flip(1) / 255
     got = net(rgb)
     for name in (*vgg, *squeezenet):
@@ -146,3 +146,12 @@ def test_real_weights_against_the_judges_own_evaluation(shared: Path) -> None:
         else:
             # the judge takes VGG's mean for both, a difference of 0.2 of 255
             assert float((got[name] - reference).norm() / reference.norm()) < 0.02
+
+
+def test_a_layer_that_was_not_asked_for_is_named() -> None:
+    networks = perceptual.build(["random:conv3", "random:conv5"])
+    x = torch.zeros(1, 3, 32, 32)
+    with pytest.raises(UserError, match=r"conv33.*did you mean 'random:conv3'"):
+        networks(x, ["random:conv33"])
+    with pytest.raises(UserError, match="known: random:conv3, random:conv5"):
+        networks(x, ["zzz"])

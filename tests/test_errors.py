@@ -12,7 +12,7 @@ from texturenets import errors
 def test_an_extra_is_installed_from_where_the_package_runs(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    clone = Path(errors.__file__).parents[1]
+    clone = Path(errors.__file__).parents[2]
     monkeypatch.chdir(clone)
     assert errors.install("heif") == "pip install -e '.[heif]'"
     monkeypatch.chdir(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,15 @@ import pytest
 import tiny
 import torch
 
-from texturenets import api, evaluation, measures, presets, runs, textures
+from texturenets import evaluation, loading, textures
 from texturenets.errors import UserError
-from texturenets.modelfile import Header
-from texturenets.specs import Multiscale, Residual
+from texturenets.evaluation import measures
+from texturenets.losses import build
+from texturenets.modelfiles.modelfile import Header
+from texturenets.networks.multiscale import Multiscale
+from texturenets.networks.residual import Residual
+from texturenets.train import recipes
+from texturenets.train.configuration import StyleConfig, TextureConfig, from_dict, to_dict
 
 
 @pytest.fixture(scope="module")
@@ -47,16 +53,16 @@ def test_a_texture_in_numbers(studio: tiny.Studio) -> None:
     assert set(found["seam"]) == {"x", "y"}
     assert 0 <= found["copied"] <= 1
     for layer, value in found["diversity"].items():
-        ratio = found["distance between samples"][layer] / found["distance of the slow way's"][layer]
+        ratio = found["distance between samples"][layer] / found["distance between optimized samples"][layer]
         assert value == pytest.approx(ratio)
     assert found["iterations"]["cap"] == 3
     assert len(found["iterations"]["each"]) == 2
     # The losses are those of the samples that `sample` draws, whatever the weight in training was.
-    texture = api.load_texture(model, "cpu")
-    networks, _ = evaluation._networks(evaluation.run_of(texture.header), layers, _offline(studio))
+    texture = loading.load_texture(model, "cpu")
+    networks, _ = evaluation._networks(evaluation.config_of(texture.header), layers, _offline(studio))
     target = _exemplar(studio, texture.header)
     samples = [torch.from_numpy(texture.draw(64, 64, seed)) for seed in (7, 8, 9)]
-    assert measures.texture_losses(networks, samples, target, tiny.terms(tuple(layers))) == pytest.approx(
+    assert measures.texture_losses(networks, samples, target, tiny.settings(tuple(layers))) == pytest.approx(
         found["losses"], rel=1e-5
     )
     status, output, _ = evaluate(studio, *words)
@@ -71,12 +77,12 @@ def test_a_texture_in_numbers(studio: tiny.Studio) -> None:
         assert said in output
 
 
-def _offline(studio: tiny.Studio) -> evaluation.Logistics:
-    return evaluation.Logistics(weights=(str(studio.weights),), offline=True, device="cpu")
+def _offline(studio: tiny.Studio) -> evaluation.TrainerConfig:
+    return evaluation.TrainerConfig(weights=(str(studio.weights),), offline=True, device="cpu")
 
 
 def _exemplar(studio: tiny.Studio, header: Header) -> torch.Tensor:
-    return evaluation.image.read(studio.painting, longer=evaluation.run_of(header).style_size or None).rgb
+    return evaluation.image.read(studio.painting, longer=evaluation.config_of(header).style_size or None).rgb
 
 
 def test_a_style_in_numbers(studio: tiny.Studio) -> None:
@@ -98,28 +104,26 @@ def test_counts_and_their_median() -> None:
     assert evaluation._counts([None, None, 7], 20)["median"] == 21
 
 
-def test_the_run_of_a_model_is_what_its_header_says() -> None:
+def test_the_config_of_a_model_is_what_its_header_says() -> None:
     spec = Multiscale()
-    made = runs.TextureRun(style_layers=("vgg16:relu1_1",), style_size=99)
-    header = Header(name="a", kind="texture", generator=spec, training={"run": runs.to_dict(made)})
-    assert evaluation.run_of(header) == made
-    later = {"run": {**runs.to_dict(made), "of a later version": 1}}
-    assert evaluation.run_of(Header(name="a", kind="texture", generator=spec, training=later)) == made
-    assert evaluation.run_of(Header(name="a", kind="texture", generator=spec)) == presets.TEXTURE
-    assert evaluation.run_of(Header(name="a", kind="style", generator=Residual())) == presets.DEFAULT
-    terms = evaluation.terms_of(runs.StyleRun(lattice_weight=1, tv_weight=1, content_weight=5))
-    assert (terms.lattice_weight, terms.tv_weight, terms.content_weight) == (0, 0, 5)
-    told = {"pyramid_loss": 2, "pyramid_decay": 0.5, "scaling": "paper", "normalize_gradients": True}
-    terms = evaluation.terms_of(runs.TextureRun(**told))  # type: ignore[arg-type]
-    assert {name: getattr(terms, name) for name in told} == told
+    made = TextureConfig(style_layers=("vgg16:relu1_1",), style_size=99)
+    header = Header(name="a", kind="texture", generator=spec, training={"run": to_dict(made)})
+    assert evaluation.config_of(header) == made
+    later = {"run": {**to_dict(made), "of a later version": 1}}
+    assert evaluation.config_of(Header(name="a", kind="texture", generator=spec, training=later)) == made
+    assert evaluation.config_of(Header(name="a", kind="texture", generator=spec)) == recipes.TEXTURE
+    assert evaluation.config_of(Header(name="a", kind="style", generator=Residual())) == recipes.DEFAULT
+    penalized = StyleConfig(checkerboard_weight=1, tv_weight=1, content_weight=5)
+    losses = build(dataclasses.asdict(penalized), evaluation.TRAINED_FOR)
+    assert {loss.name: loss.weight for loss in losses} == {"style": 1, "content": 5}  # type: ignore[attr-defined]
     with pytest.raises(UserError, match="this version does not know"):
-        runs.from_dict({"of a later version": 1}, runs.TextureRun)
+        from_dict({"of a later version": 1}, TextureConfig)
 
 
 def test_mistakes_are_one_line(studio: tiny.Studio, tmp_path: Path) -> None:
     texture, style = studio.texture().model, studio.run().model
     for words, says in (
-        ([str(texture), "--against", str(studio.painting), "--photo", "x.png"], "repaints nothing"),
+        ([str(texture), "--against", str(studio.painting), "--photo", "x.png"], "stylizes nothing"),
         ([str(style), "--against", str(studio.painting)], "--photo FILE"),
         ([str(texture), "--against", str(tmp_path / "no.png")], "no.png"),
         ([str(texture), "--against", str(studio.painting), "--samples", "0"], "--samples 0"),

@@ -12,13 +12,17 @@ import pytest
 from PIL import Image
 
 import texturenets as tn
-from texturenets import engines, export, modelfile
+import texturenets.graph
+from texturenets import engines, export
 from texturenets.cli import main
 from texturenets.engines import openvino_engine
+from texturenets.engines.executor import GraphNetwork
 from texturenets.errors import UserError
-from texturenets.generators import build, custom
-from texturenets.modelfile import Header
-from texturenets.specs import Custom, GeneratorSpec, Graph, Residual
+from texturenets.modelfiles.modelfile import Header
+from texturenets.networks import GeneratorSpec, build, custom, network_files
+from texturenets.networks.custom import Custom
+from texturenets.networks.graph import GraphSpec as Graph
+from texturenets.networks.residual import Residual
 
 TINY = Residual(channels=8, blocks=1)
 TEXTURE = Graph(
@@ -28,7 +32,7 @@ TEXTURE = Graph(
 
 def save(path: Path, spec: GeneratorSpec = TINY, kind: Any = "style") -> Path:
     header = Header(name="a tiny one", kind=kind, generator=spec, licence="CC0-1.0")
-    modelfile.save(build(spec), header, path)
+    network_files.save(build(spec), header, path)
     return path
 
 
@@ -106,6 +110,21 @@ def test_what_differs_from_pytorch_is_not_left_there(tmp_path: Path, monkeypatch
     assert not out.exists()
 
 
+@pytest.mark.parametrize("to", ["onnx", "openvino"])
+def test_inputs_with_names_are_compared_too(tmp_path: Path, to: str) -> None:
+    inputs = ["input name=mask channels=1 stride=2", "input name=tint channels=3 stride=0"]
+    graph = texturenets.graph.Graph.from_dict(
+        {"nodes": [*inputs, "photo", "upsample 0 factor=2", "mul 2 1 3"]}
+    )
+    path, out = tmp_path / "a.safetensors", tmp_path / f"a{export.suffix(to)}"
+    header = Header(name="a", kind="style", generator=Custom(target="gone.py:Net"))
+    network_files.save(GraphNetwork(graph), header, path)
+    made = export.export(path, to, out)
+    assert made.difference < 1e-6
+    if to == "onnx":
+        assert [one.name for one in onnx.load(out).graph.input] == ["photo", "mask", "tint"]
+
+
 def test_unknown_format() -> None:
     with pytest.raises(UserError, match="did you mean 'onnx'"):
         export.suffix("onx")
@@ -158,14 +177,14 @@ def test_a_convolution_of_ones_own_that_mirrors(tmp_path: Path, capsys: pytest.C
         target = f"{tmp_path / 'own.py'}:{name}"
         network, source = custom.load(target)
         header = Header(name=name, kind="style", generator=Custom(target=target, source=source))
-        modelfile.save(network(), header, tmp_path / f"{name}.safetensors")
+        network_files.save(network(), header, tmp_path / f"{name}.safetensors")
     words = ["export", "--to", "onnx", "-o", str(tmp_path / "out.onnx"), "--generator"]
     assert main([*words, f"{tmp_path / 'own.py'}:Net", str(tmp_path / "Net.safetensors")]) == 0
     assert "at 5 sizes" in capsys.readouterr().err
     assert main([*words, f"{tmp_path / 'own.py'}:Other", str(tmp_path / "Other.safetensors")]) == 2
     error = capsys.readouterr().err
-    assert "Other.safetensors holds no graph" in error
-    assert error.endswith("use --engine torch\n")
+    assert "Other.safetensors cannot be taken into a graph: the step 'tril' at Other; " in error
+    assert error.endswith("--engine torch runs it\n")
 
 
 def test_a_page_takes_no_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,7 +21,7 @@ def names(folder: Path) -> list[str]:
 
 def test_it_appears_at_the_end_with_its_folders(tmp_path: Path) -> None:
     path = tmp_path / "a" / "b" / "c.txt"
-    with files.whole(path) as part:
+    with files.atomic_write(path) as part:
         part.write_text("new")
         assert part.parent == path.parent  # elsewhere the rename might not be one
         assert not path.exists()
@@ -34,7 +34,7 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path.write_text("old")
 
     def write() -> None:
-        with files.whole(path) as part:
+        with files.atomic_write(path) as part:
             part.write_text("half")
             raise KeyError("x")
 
@@ -53,17 +53,23 @@ def test_a_full_disk_is_told_in_one_line(
 
     monkeypatch.setattr(os, "fsync", fail)
     path = tmp_path / "c.txt"
-    with pytest.raises(UserError, match=f"^cannot write {path}: {os.strerror(number)}$"), files.whole(path):
+    with (
+        pytest.raises(UserError, match=f"^cannot write {path}: {os.strerror(number)}$"),
+        files.atomic_write(path),
+    ):
         pass
     assert names(tmp_path) == []
 
 
 def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="file is a file, not a folder"), files.whole(tmp_path / "file" / "x"):
+    with (
+        pytest.raises(UserError, match="file is a file, not a folder"),
+        files.atomic_write(tmp_path / "file" / "x"),
+    ):
         pass
     (tmp_path / "folder").mkdir()
-    with pytest.raises(UserError, match="Is a directory"), files.whole(tmp_path / "folder"):
+    with pytest.raises(UserError, match="Is a directory"), files.atomic_write(tmp_path / "folder"):
         pass
     assert names(tmp_path) == ["file", "folder"]
 
@@ -72,7 +78,7 @@ def test_rights_are_those_of_any_new_file(tmp_path: Path, monkeypatch: pytest.Mo
     program = (
         "import os, pathlib\nos.umask(0o027)\nfrom texturenets import files\n"
         "os.umask = None  # what all threads share is left alone from here on\n"
-        "with files.whole(pathlib.Path('x')): pass"
+        "with files.atomic_write(pathlib.Path('x')): pass"
     )
     subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)
     assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == 0o640
@@ -80,7 +86,7 @@ def test_rights_are_those_of_any_new_file(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_the_longest_name_that_a_file_system_takes(tmp_path: Path) -> None:
     path = tmp_path / ("ü" * 120 + ".jpg")  # 244 bytes of 255
-    with files.whole(path) as part:
+    with files.atomic_write(path) as part:
         part.write_text("x")
     assert path.read_text() == "x"
 
@@ -88,21 +94,21 @@ def test_the_longest_name_that_a_file_system_takes(tmp_path: Path) -> None:
 def test_sweep_removes_what_a_killed_writer_left_and_nothing_else(tmp_path: Path) -> None:
     path, other = tmp_path / "a.txt", tmp_path / "b.txt"
     program = "import os, pathlib, sys\nfrom texturenets import files\n" + (
-        "with files.aside(pathlib.Path(sys.argv[1])): os.kill(os.getpid(), 9)"
+        "with files.temporary_sibling(pathlib.Path(sys.argv[1])): os.kill(os.getpid(), 9)"
     )
     for one in (path, other):
         subprocess.run([sys.executable, "-c", program, one], check=False)
     assert len(names(tmp_path)) == 2
-    with files.aside(path) as mine:
-        files.sweep(path)
+    with files.temporary_sibling(path) as mine:
+        files.remove_stale(path)
         assert mine.exists()  # somebody is writing it
         assert len(names(tmp_path)) == 2
         (tmp_path / "kept.part").write_text("")  # not hidden: nobody's but the user's
         (tmp_path / ".hidden").write_text("")
         os.mkfifo(tmp_path / ".pipe.part")
-        files.sweep(tmp_path)
+        files.remove_stale(tmp_path)
         assert names(tmp_path) == [mine.name, ".hidden", ".pipe.part", "kept.part"]
-    files.sweep(tmp_path / "gone" / "x")
+    files.remove_stale(tmp_path / "gone" / "x")
 
 
 def test_a_file_that_is_swept_before_it_is_locked_is_made_anew(
@@ -117,7 +123,7 @@ def test_a_file_that_is_swept_before_it_is_locked_is_made_anew(
         return lock(handle, **how)
 
     monkeypatch.setattr(files, "_lock", late)
-    with files.whole(tmp_path / "x") as part:
+    with files.atomic_write(tmp_path / "x") as part:
         assert part != made[0]
         part.write_text("x")
     assert names(tmp_path) == ["x"]
@@ -151,5 +157,5 @@ def test_what_killed_writers_of_many_files_have_left(tmp_path: Path) -> None:
     others = [tmp_path / ".c.jpg.12345678.part", tmp_path / "a.jpg", tmp_path / "x" / ".b.jpg"]
     for path in mine + others:
         path.touch()
-    files.sweep_all([tmp_path / "a.jpg", tmp_path / "x" / "b.jpg", tmp_path / "none" / "d.jpg"])
+    files.remove_all_stale([tmp_path / "a.jpg", tmp_path / "x" / "b.jpg", tmp_path / "none" / "d.jpg"])
     assert [path.exists() for path in mine + others] == [False, False, True, True, True]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pydoc
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -13,12 +14,19 @@ import tiny
 import torch
 from PIL import Image
 
-from texturenets import data, modelfile, presets, runs, specs
 from texturenets.cli import app
 from texturenets.errors import UserError
-from texturenets.losses import reference_variation
-from texturenets.training.logistics import Logistics
-from texturenets.weights import finding
+from texturenets.losses.total_variation import reference_variation
+from texturenets.modelfiles import modelfile
+from texturenets.networks import make_spec, network_files
+from texturenets.networks.custom import Custom
+from texturenets.networks.network_files import spec_of
+from texturenets.networks.pyramid import Pyramid
+from texturenets.networks.reference import REFERENCE
+from texturenets.perceptual.weights import finding
+from texturenets.train import data, recipes
+from texturenets.train.configuration import StyleConfig, TaskConfig, TextureConfig
+from texturenets.train.trainer_config import TrainerConfig
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "flags.md"
 
@@ -176,7 +184,7 @@ FIXED = {
     "decay": 0.8,
     "decay_every": 2000,
     "warmup": 0,
-    "lattice_weight": 0.0,
+    "checkerboard_weight": 0.0,
     "scaling": "paper",
     "normalize_gradients": False,
     "vgg_padding": True,
@@ -284,8 +292,8 @@ def test_every_counterpart_exists_and_what_has_none_says_why(section: str) -> No
 @pytest.mark.parametrize("section", [s for s in LUA if "train" in s])
 def test_defaults_here_are_those_of_the_default_recipe(section: str) -> None:
     textures = "texture" in command_of(section)
-    run: runs.Run = presets.TEXTURE if textures else presets.DEFAULT
-    how = Logistics()
+    run: TaskConfig = recipes.TEXTURE if textures else recipes.DEFAULT
+    how = TrainerConfig()
     for flag, row in TABLES[section].items():
         name = row.here.partition(" ")[0][2:].replace("-", "_")
         if name == "style_layers":
@@ -295,7 +303,7 @@ def test_defaults_here_are_those_of_the_default_recipe(section: str) -> None:
         elif name == "snapshot_every":
             assert row.default == str(getattr(how, name)), flag
         elif name == "set":
-            spec = specs.make(run.generator, run.settings)
+            spec = make_spec(run.generator, run.settings)
             key = row.here.split()[1].partition("=")[0]
             assert row.default == getattr(spec, key), flag
         elif name == "normalize_gradients":
@@ -326,10 +334,10 @@ def test_presets_are_the_programs_defaults_field_by_field(name: str, lua: dict[s
     # "paper" departs in the generator, and in nothing else; the document says so.
     wanted = {FIELDS[flag]: in_our_terms(flag, value) for flag, value in lua.items() if flag in FIELDS}
     wanted |= FIXED
-    run = dataclasses.asdict(presets.style_preset(name))
+    run = dataclasses.asdict(recipes.style_recipe(name))
     assert set(run) - set(wanted) == {"val_share"}  # the program holds nothing out and validates nothing
     assert {k: v for k, v in run.items() if k in wanted} == wanted
-    assert specs.make(run["generator"], run["set"]) == specs.REFERENCE["master/johnson"]
+    assert make_spec(run["generator"], run["set"]) == REFERENCE["master/johnson"]
 
 
 V1 = {  # which field stands for a flag of texture_train.lua, where it is not the one above
@@ -357,11 +365,11 @@ def test_presets_for_textures_are_the_programs_defaults_field_by_field(
     fixed = {k: v for k, v in FIXED.items() if k not in ("flip", "texture_photos", "temporal", "set")}
     wanted |= {**fixed, "decay_every": 300, "style_size": 0, "style_weight": 1.0, "tv_weight": 0.0, "seed": 0}
     wanted |= {"pyramid_loss": 1, "pyramid_decay": 0.9, **advised}
-    run = presets.texture_preset(name)
+    run = recipes.texture_recipe(name)
     fields = dataclasses.asdict(run)
     assert set(fields) - set(wanted) == {"generator", "set"}
     assert {k: v for k, v in fields.items() if k in wanted} == wanted
-    assert specs.make(run.generator, run.settings) == specs.REFERENCE["texture_nets_v1/pyramid"]
+    assert make_spec(run.generator, run.settings) == REFERENCE["texture_nets_v1/pyramid"]
 
 
 def test_total_variation_of_the_presets_has_the_gradient_of_the_lua_file() -> None:
@@ -424,7 +432,7 @@ def losses(start: str) -> Callable[[tiny.Result], dict[str, float]]:
 
 def rate(result: tiny.Result) -> float:
     """The learning rate of the last step, over the recipe's."""
-    recipe: runs.Run = presets.TEXTURE if result.header.kind == "texture" else presets.DEFAULT
+    recipe: TaskConfig = recipes.TEXTURE if result.header.kind == "texture" else recipes.DEFAULT
     found: float = result.records[0]["learning_rate"] / recipe.learning_rate
     return found
 
@@ -502,7 +510,7 @@ STYLE: dict[str, Change] = {
     "decay_every": Change(rate, {"decay_every": 1}, {"schedule": "step"}, then=pytest.approx(0.8)),
     "warmup": Change(rate, {"warmup": 4}, then=pytest.approx(0.5)),
     "style_layers": Change(
-        lambda r: names(r) - {"lattice"},
+        lambda r: names(r) - {"checkerboard"},
         {"style_layers": "vgg16:relu1_1,squeezenet1_0:fire2"},
         then={"style/vgg16:relu1_1", "style/squeezenet1_0:fire2", "content/squeezenet1_0:fire3"},
     ),
@@ -515,7 +523,9 @@ STYLE: dict[str, Change] = {
     "content_weight": Change(losses("content"), {"content_weight": 0}, ONE, then={}),
     "tv_weight": Change(lambda r: "tv" in names(r), {"tv_weight": 1}, then=True),
     "optimizer": Change(network, {"optimizer": "adam"}),
-    "lattice_weight": Change(lambda r: "lattice" in names(r), {"lattice_weight": 0}, then=False),
+    "checkerboard_weight": Change(
+        lambda r: "checkerboard" in names(r), {"checkerboard_weight": 0}, then=False
+    ),
     "scaling": Change(losses("style"), {"scaling": "paper"}, ONE),
     "pyramid_loss": Change(lambda r: any("@1" in n for n in names(r)), {"pyramid_loss": 2}, then=True),
     "pyramid_decay": Change(losses("style"), {"pyramid_decay": 0.5}, {"pyramid_loss": 2, **ONE}),
@@ -542,7 +552,7 @@ STYLE: dict[str, Change] = {
 }
 ALONE = {"accumulate", "minutes"}  # have tests of their own, below and in test_training.py
 
-LOGISTICS: dict[str, Change] = {
+TRAINER: dict[str, Change] = {
     "save_every": Change(lambda r: sum("losses" in line for line in r.records), {"save_every": 1}, then=2),
     "validate_every": Change(
         lambda r: [line["step"] for line in r.records if "validation" in line],
@@ -561,16 +571,16 @@ LOGISTICS: dict[str, Change] = {
     "licence": Change(lambda r: r.header.licence, {"licence": "CC0-1.0"}, then="CC0-1.0"),
     "terms": Change(lambda r: r.header.terms, {"terms": "photos of mine"}, then="photos of mine"),
 }
-LOGISTICS_ALONE = {"weights", "offline", "device", "workers", "init", "engine"}
+TRAINER_ALONE = {"weights", "offline", "device", "workers", "init", "engine"}
 
 
 # Of a texture: what is common is seen at the same things.
 TEXTURE: dict[str, Change] = {
-    **{f.name: STYLE[f.name] for f in dataclasses.fields(runs.Run) if f.name not in ALONE},
+    **{f.name: STYLE[f.name] for f in dataclasses.fields(TaskConfig) if f.name not in ALONE},
     "generator": Change(
-        lambda r: r.header.spec(),
+        lambda r: spec_of(r.header),
         {"generator": "pyramid", "set": ["channels=1", "scales=2"]},
-        then=specs.Pyramid(channels=1, scales=2, photo=False, noise_depth=2, padding="circular"),
+        then=Pyramid(channels=1, scales=2, photo=False, noise_depth=2, padding="circular"),
     ),
     "set": Change(lambda r: len(r.weights), {"set": ["channels=6,4"]}),
     "noise_depth": Change(
@@ -579,13 +589,15 @@ TEXTURE: dict[str, Change] = {
         then=3,
     ),
     "style_layers": Change(
-        lambda r: names(r) - {"lattice"},
+        lambda r: names(r) - {"checkerboard"},
         {"style_layers": "vgg16:relu1_1,squeezenet1_0:fire2"},
         then={"style/vgg16:relu1_1", "style/squeezenet1_0:fire2"},
     ),
     "image_size": Change(size_of_pictures, {"image_size": 48}, then=(96, 48)),
     "batch_size": Change(size_of_pictures, {"batch_size": 3}, then=(192, 64)),
-    "lattice_weight": Change(lambda r: "lattice" in names(r), {"lattice_weight": 1}, then=True),
+    "checkerboard_weight": Change(
+        lambda r: "checkerboard" in names(r), {"checkerboard_weight": 1}, then=True
+    ),
     "diversity_weight": Change(lambda r: "diversity" in names(r), {"diversity_weight": 1}, then=True),
     "diversity_layer": Change(
         losses("diversity"),
@@ -596,14 +608,14 @@ TEXTURE: dict[str, Change] = {
 
 
 def test_every_field_has_its_test() -> None:
-    assert {f.name for f in dataclasses.fields(runs.TextureRun)} == TEXTURE.keys() | ALONE
-    assert {f.name for f in dataclasses.fields(runs.StyleRun)} == STYLE.keys() | ALONE
-    assert {f.name for f in dataclasses.fields(Logistics)} == LOGISTICS.keys() | LOGISTICS_ALONE
+    assert {f.name for f in dataclasses.fields(TextureConfig)} == TEXTURE.keys() | ALONE
+    assert {f.name for f in dataclasses.fields(StyleConfig)} == STYLE.keys() | ALONE
+    assert {f.name for f in dataclasses.fields(TrainerConfig)} == TRAINER.keys() | TRAINER_ALONE
 
 
-@pytest.mark.parametrize("name", [*STYLE, *LOGISTICS])
+@pytest.mark.parametrize("name", [*STYLE, *TRAINER])
 def test_the_flag_changes_the_result(name: str, trained: Run) -> None:
-    change = (STYLE | LOGISTICS)[name]
+    change = (STYLE | TRAINER)[name]
     before, after = trained(**change.beside), trained(**change.beside, **change.flags)
     assert change.sees(before) != change.sees(after)
     if change.then is not None:
@@ -722,7 +734,7 @@ def test_workers_decode_the_same_photos(
 def test_init_starts_from_that_models_weights(studio: tiny.Studio, trained: Run) -> None:
     first = trained(seed=1)
     after = trained(init=str(first.model), learning_rate=1e-9, **ONE)
-    start = modelfile.load(first.model)[0].state_dict()
+    start = network_files.load(first.model)[0].state_dict()
     for name, value in after.weights.items():
         torch.testing.assert_close(value, start[name.removeprefix("network.")], rtol=0, atol=1e-6)
     assert after.losses != trained(learning_rate=1e-9, **ONE).losses
@@ -759,7 +771,7 @@ def test_several_paintings_make_one_style(studio: tiny.Studio, trained: Run) -> 
 
 def test_preset_is_where_the_flags_start_from(trained: Run) -> None:
     run = trained(preset="readme", style_weight=None).header.training["run"]
-    readme = presets.README
+    readme = recipes.README
     assert (run["scaling"], run["style_weight"]) == (readme.scaling, readme.style_weight)
     assert run["style_size"] == tiny.BASE["style_size"]
 
@@ -767,17 +779,17 @@ def test_preset_is_where_the_flags_start_from(trained: Run) -> None:
 def test_resume_goes_on_and_refuses_another_run(studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = studio.run(steps=3)
     stopped = studio.root / "stopped.safetensors"
-    from texturenets.training.loop import Training
+    from texturenets.train.trainer import Trainer
 
-    save = Training.save
+    save = Trainer.save
 
-    def stop(self: Training) -> Path:
+    def stop(self: Trainer) -> Path:
         if self.state.step == 1:
             self.stop = True  # as Ctrl-C does
         return save(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Training, "save", stop)
+        patch.setattr(Trainer, "save", stop)
         first = studio.run(steps=3, save_every=1, output=stopped)
     assert first.status == 130
     assert not stopped.exists()
@@ -827,8 +839,8 @@ def test_a_generator_of_ones_own_is_trained(studio: tiny.Studio, trained: Run) -
         "from torch import nn\n\n\nclass Mine(nn.Sequential):\n    def __init__(self, kernel=3):\n"
         "        super().__init__(nn.Conv2d(3, 3, kernel, padding=kernel // 2), nn.Sigmoid())\n"
     )
-    spec = trained(generator=f"{file}:Mine", set=["kernel=5"]).header.spec()
-    assert isinstance(spec, specs.Custom)
+    spec = spec_of(trained(generator=f"{file}:Mine", set=["kernel=5"]).header)
+    assert isinstance(spec, Custom)
     assert spec.options == ("kernel=5",)
 
 
@@ -841,11 +853,13 @@ def test_what_no_graph_can_hold_is_told_before_a_step_is_done(studio: tiny.Studi
     )
     refused = studio.run(generator=f"{file}:Sorting", steps=1)
     assert refused.status == 2
-    assert "the step 'sort' is not among those" in refused.error
-    assert refused.error.endswith("use --engine torch\n")
+    assert refused.error.endswith(
+        "network Sorting cannot be taken into a graph: the step 'sort' at Sorting; --engine torch runs it\n"
+    )
     assert not refused.model.exists()
     made = trained(generator=f"{file}:Sorting", engine="torch", steps=1)
-    assert modelfile.read_graph(made.model) is None
+    with pytest.raises(UserError, match="the step 'sort' at Sorting"):
+        modelfile.read_graph(made.model)
 
 
 @pytest.mark.parametrize("normalization", ["instance", "batch"])
@@ -906,19 +920,19 @@ def test_stylize_refuses_a_device_that_is_not_there(
 
 
 def cached(studio: tiny.Studio, out: Path, **flags: Any) -> dict[str, Any]:
-    """`texturenets cache`, which has to succeed: {facts and shapes of what was written}."""
+    """`texturenets cache`, which has to succeed: {info and shapes of what was written}."""
     import h5py
 
-    from texturenets.training.cache import read_facts
+    from texturenets.train.feature_cache import read_info
 
     settings = {"content": studio.photos, "weights": [str(studio.weights)], **tiny.BASE, **flags}
     status, output, error = tiny.call("cache", "-o", str(out), "--quiet", *tiny.words(settings))
     assert (status, output) == (0, f"{out}\n"), error
-    facts = dataclasses.asdict(read_facts(out))
+    info = dataclasses.asdict(read_info(out))
     with h5py.File(out, "r") as file:
         features = {k: v for k, v in file["train"].items() if k != "photos"}
         sums = {k: float(v[:].astype(float).sum()) for k, v in features.items()}
-        return {**facts, "shape": file["train/photos"].shape, "sums": sums}
+        return {**info, "shape": file["train/photos"].shape, "sums": sums}
 
 
 def test_the_flags_of_cache_change_what_is_written(studio: tiny.Studio, tmp_path: Path) -> None:
@@ -950,3 +964,11 @@ def test_training_takes_the_cache_and_refuses_one_of_other_settings(
         refused = studio.run(content=out, **flags)
         assert refused.status == 2
         assert "write it anew" in refused.error
+
+
+@pytest.mark.parametrize("kind", [StyleConfig, TextureConfig, TrainerConfig])
+def test_help_in_python_lists_the_fields(kind: type) -> None:
+    shown = pydoc.render_doc(kind, renderer=pydoc.plaintext)
+    for field in dataclasses.fields(kind):
+        assert f" {field.name} : " in shown
+    assert "Highest learning rate of the schedule." in shown or kind is TrainerConfig

@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from texturenets.networks import network_files
+from texturenets.networks.residual import Residual
+
 pytest.importorskip("av", reason="the extra `video` is not installed")
 pytest.importorskip("cv2", reason="the extra `video` is not installed")
 
@@ -18,12 +21,10 @@ import itertools
 
 import tinyfilm
 
-from texturenets import modelfile
 from texturenets.cli import main
-from texturenets.generators import build
-from texturenets.modelfile import Header
-from texturenets.specs import Residual
-from texturenets.video.flicker import flicker, moved, visible
+from texturenets.evaluation.flicker import flicker, moved, visible
+from texturenets.modelfiles.modelfile import Header
+from texturenets.networks import build
 
 
 def texture(size: tuple[int, int], seed: int = 0) -> np.ndarray:
@@ -95,7 +96,7 @@ def test_one_frame_has_no_flicker(tmp_path: Path, capsys: pytest.CaptureFixture[
 def style(folder: Path) -> Path:
     spec = Residual(channels=8, blocks=1)
     path = folder / "plain.safetensors"
-    modelfile.save(build(spec), Header(name="plain", kind="style", generator=spec), path)
+    network_files.save(build(spec), Header(name="plain", kind="style", generator=spec), path)
     return path
 
 

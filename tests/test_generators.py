@@ -16,23 +16,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from texturenets import noise, specs
+from texturenets import noise
+from texturenets.engines.primitives import Padding
 from texturenets.errors import UserError
-from texturenets.generators import GENERATORS, build, flops
-from texturenets.specs import (
-    Custom,
-    FullyConnected,
-    GeneratorSpec,
-    Graph,
-    Johnson,
-    Multiscale,
-    Pyramid,
-    Pyramid2,
-    Residual,
-    Skip,
-    SkipNoise,
-    SkipUnpool,
-)
+from texturenets.networks import SPECS, GeneratorSpec, build, from_dict, make_spec, to_dict
+from texturenets.networks.custom import Custom
+from texturenets.networks.encoder_decoder import Skip, SkipNoise, SkipUnpool
+from texturenets.networks.fully_connected import FullyConnected
+from texturenets.networks.graph import GraphSpec as Graph
+from texturenets.networks.johnson import Johnson
+from texturenets.networks.multiscale import Multiscale
+from texturenets.networks.operation_count import flops
+from texturenets.networks.pyramid import Pyramid, Pyramid2
+from texturenets.networks.reference import REFERENCE
+from texturenets.networks.residual import Residual
+from texturenets.networks.spec import Normalization
 
 TINY: dict[str, GeneratorSpec] = {
     "residual": Residual(channels=32, blocks=1),
@@ -72,15 +70,13 @@ OPTIONS: list[GeneratorSpec] = [
 ]
 CASES = [
     dataclasses.replace(spec, normalization=norm, padding=padding)
-    for spec, norm, padding in itertools.product(
-        TINY.values(), get_args(specs.Normalization), get_args(specs.Padding)
-    )
+    for spec, norm, padding in itertools.product(TINY.values(), get_args(Normalization), get_args(Padding))
 ] + OPTIONS
 
 
 def label(spec: GeneratorSpec) -> str:
     """What sets `spec` apart, for a test's name."""
-    return "-".join(str(v) for v in specs.to_dict(spec).values() if isinstance(v, str | bool))
+    return "-".join(str(v) for v in to_dict(spec).values() if isinstance(v, str | bool))
 
 
 def photo(network: nn.Module, count: int, height: int, width: int) -> Tensor:
@@ -100,14 +96,14 @@ def fed(network: nn.Module, x: Tensor) -> list[list[Tensor]]:
 
 
 def test_the_tables_agree() -> None:
-    assert set(GENERATORS) == set(TINY) == set(specs.SPECS) - {Custom.name}
-    for name, cls in specs.SPECS.items():
+    assert set(TINY) == set(SPECS) - {Custom.name}
+    for name, cls in SPECS.items():
         assert cls.name == name
 
 
 @pytest.mark.parametrize("spec", CASES, ids=label)
 def test_every_generator(spec: GeneratorSpec) -> None:
-    assert specs.from_dict(json.loads(json.dumps(specs.to_dict(spec)))) == spec
+    assert from_dict(json.loads(json.dumps(to_dict(spec)))) == spec
     network = build(spec).double()
     x = photo(network, 2, 4, 3)
     maps = fed(network, x)
@@ -134,7 +130,7 @@ def test_every_generator(spec: GeneratorSpec) -> None:
     assert smallest.isfinite().all()
 
 
-@pytest.mark.parametrize("spec", [*specs.REFERENCE.values(), Residual()], ids=label)
+@pytest.mark.parametrize("spec", [*REFERENCE.values(), Residual()], ids=label)
 @pytest.mark.parametrize("padding", ["reflect", "circular"])
 def test_a_16_x_16_picture_passes_at_full_width(spec: GeneratorSpec, padding: Any) -> None:
     network = build(dataclasses.replace(spec, padding=padding)).eval()
@@ -239,9 +235,9 @@ def johnson_by_hand(file: str, x: Tensor, weights: Iterator[Tensor], blocks: int
     return as_rgb(conv(x, 1))
 
 
-@pytest.mark.parametrize("file", [f for f in specs.REFERENCE if "johnson" in f])
+@pytest.mark.parametrize("file", [f for f in REFERENCE if "johnson" in f])
 def test_johnson_is_the_references(file: str) -> None:
-    spec = specs.REFERENCE[file]
+    spec = REFERENCE[file]
     assert isinstance(spec, Johnson)
     assert (spec.channels, spec.blocks) == (32, 5)
     network = build(dataclasses.replace(spec, channels=4, blocks=2)).double()
@@ -267,7 +263,7 @@ def test_johnson_is_the_references(file: str) -> None:
     ],
 )
 def test_widths_are_the_references(file: str, widths: list[int] | None) -> None:
-    network = build(specs.REFERENCE[file])
+    network = build(REFERENCE[file])
     convs = [m.out_channels for m in network.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
     if widths is None:
         assert sorted(set(convs)) == [3, 4, 16, 32, 64, 128]
@@ -376,7 +372,7 @@ def test_the_default_network_needs_at_most_a_quarter_of_johnsons_arithmetic() ->
     arithmetic = flops(johnson, 512, 512)
     assert arithmetic == johnson_arithmetic((256**2, 512**2), 9)
     assert arithmetic / 1e9 == pytest.approx(40.3, abs=0.05)
-    assert flops(build(specs.make("residual")), 512, 512) <= arithmetic / 4
+    assert flops(build(make_spec("residual")), 512, 512) <= arithmetic / 4
 
 
 # The user's own networks.
@@ -454,9 +450,9 @@ def net_file(tmp_path: Path) -> Path:
 
 
 def test_a_network_of_the_users_own(net_file: Path) -> None:
-    spec = specs.make(f"{net_file}:Net", ["width=6", "kind=wide", "deep=true"])
+    spec = make_spec(f"{net_file}:Net", ["width=6", "kind=wide", "deep=true"])
     assert isinstance(spec, Custom)
-    spec_again = specs.from_dict(json.loads(json.dumps(specs.to_dict(spec))))
+    spec_again = from_dict(json.loads(json.dumps(to_dict(spec))))
     torch.manual_seed(1)
     network = build(spec_again, custom=spec.target)
     after = torch.rand(3)
@@ -468,13 +464,13 @@ def test_a_network_of_the_users_own(net_file: Path) -> None:
     torch.manual_seed(1)
     type(network)(6)
     assert torch.equal(torch.rand(3), after)
-    assert build(specs.make(f"{net_file}:small"), custom=f"{net_file}:small").stride == 1
+    assert build(make_spec(f"{net_file}:small"), custom=f"{net_file}:small").stride == 1
     # One that draws from noise is given no photo.
-    assert build(specs.make(f"{net_file}:Draws"), custom=f"{net_file}:Draws").photo is False
+    assert build(make_spec(f"{net_file}:Draws"), custom=f"{net_file}:Draws").photo is False
 
 
 def test_code_of_a_model_is_not_run_unasked(net_file: Path) -> None:
-    spec = specs.make(f"{net_file}:Net")
+    spec = make_spec(f"{net_file}:Net")
     with pytest.raises(UserError, match=re.escape(f"give it as --generator {net_file}:Net ")):
         build(spec)
     assert not net_file.with_suffix(".ran").exists()
@@ -483,7 +479,7 @@ def test_code_of_a_model_is_not_run_unasked(net_file: Path) -> None:
 
 
 def test_a_file_that_has_changed_warns(net_file: Path) -> None:
-    spec = specs.make(f"{net_file}:Net")
+    spec = make_spec(f"{net_file}:Net")
     net_file.write_text(NET + "\n# changed\n")
     with pytest.warns(UserWarning, match="has changed since"):
         build(spec, custom=f"{net_file}:Net")
@@ -518,7 +514,7 @@ def test_files_that_do_not_run_and_needless_files(tmp_path: Path) -> None:
     broken = tmp_path / "broken.py"
     broken.write_text("def Net(:\n")
     with pytest.raises(UserError, match="does not run: SyntaxError"):
-        build(specs.make(f"{broken}:Net"), custom=f"{broken}:Net")
+        build(make_spec(f"{broken}:Net"), custom=f"{broken}:Net")
     with pytest.raises(UserError, match="needs no code of your own"):
         build(Residual(), custom=f"{broken}:Net")
     with pytest.raises(UserError, match="'nets-r-us' is not installed"):
@@ -532,12 +528,12 @@ def test_a_network_of_an_installed_package(tmp_path: Path, monkeypatch: pytest.M
     info = tmp_path / "nets_r_us-1.2.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: nets-r-us\nVersion: 1.2\n")
-    (info / "entry_points.txt").write_text("[texturenets.generators]\ntilenet = nets_r_us:make\n")
+    (info / "entry_points.txt").write_text("[texturenets.networks]\ntilenet = nets_r_us:make\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    spec = specs.make("tilenet", ["k=5"])
+    spec = make_spec("tilenet", ["k=5"])
     assert spec == Custom(target="tilenet", options=("k=5",), source="nets-r-us 1.2")
     assert "nets_r_us" not in sys.modules
     network = build(spec)
     assert next(network.parameters()).shape == (3, 3, 5, 5)
     with pytest.raises(UserError, match="did you mean 'tilenet'"):
-        specs.make("tilnet")
+        make_spec("tilnet")

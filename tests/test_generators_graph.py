@@ -9,17 +9,17 @@ import torch
 import torch.nn.functional as F
 
 from texturenets import noise
+from texturenets.engines.executor import GraphNetwork
 from texturenets.errors import UserError
-from texturenets.generators import build
-from texturenets.generators.graph import GraphGenerator
 from texturenets.graph import Node, line, parse, shapes
+from texturenets.networks import build
+from texturenets.networks.graph import GraphSpec as Graph
 from texturenets.noise import NoiseInput
-from texturenets.specs import Graph
 
 
-def graph(*lines: str) -> GraphGenerator:
+def graph(*lines: str) -> GraphNetwork:
     network = build(Graph(nodes=lines))
-    assert isinstance(network, GraphGenerator)
+    assert isinstance(network, GraphNetwork)
     return network.eval()
 
 
@@ -85,7 +85,7 @@ def test_sizes_are_known_before_anything_is_built() -> None:
 
 
 def _layers(parsed: tuple[Node, ...]) -> list[torch.nn.Module]:
-    from texturenets.generators.graph import _layer
+    from texturenets.engines.executor import _layer
 
     return [_layer(node, parsed[node.sources[0]].channels if node.sources else 0) for node in parsed]
 
@@ -178,3 +178,14 @@ def test_circular_padding_by_unequal_amounts() -> None:
     network = graph("photo", "pad 0 amount=2:1:0:1 mode=circular", "crop 1 amount=1:2:1:0")
     x = torch.arange(60.0).reshape(1, 3, 4, 5)
     torch.testing.assert_close(network(x), torch.roll(x, (1, -1), (2, 3)), rtol=0, atol=0)
+
+
+def test_few_rows_do_not_change_how_columns_are_mirrored() -> None:
+    network = graph("photo", "pad 0 amount=0:0:1:4 mode=reflect", "crop 1 amount=0:0:0:5")
+    x = torch.arange(3 * 3 * 28.0).reshape(1, 3, 3, 28)
+    padded = torch.nn.functional.pad(x, (1, 4, 0, 0), mode="reflect")
+    torch.testing.assert_close(network(x), padded[..., :28], rtol=0, atol=0)
+    beyond = graph("photo", "pad 0 amount=0:0:0:4 mode=reflect", "crop 1 amount=0:0:4:0")
+    torch.testing.assert_close(
+        beyond(x), torch.nn.functional.pad(x, (0, 4, 0, 0), mode="reflect")[..., 4:], rtol=0, atol=0
+    )

@@ -10,9 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from texturenets import noise, specs
-from texturenets.generators import build
-from texturenets.specs import FullyConnected, Multiscale, Pyramid, Pyramid2, Residual, Skip, SkipNoise
+from texturenets import noise
+from texturenets.networks import build
+from texturenets.networks.encoder_decoder import Skip, SkipNoise
+from texturenets.networks.fully_connected import FullyConnected
+from texturenets.networks.multiscale import Multiscale
+from texturenets.networks.pyramid import Pyramid, Pyramid2
+from texturenets.networks.reference import REFERENCE
+from texturenets.networks.residual import Residual
 
 
 def parameters(network: nn.Module) -> Iterator[Tensor]:
@@ -130,12 +135,12 @@ def test_skips_are_the_references(spec: Skip) -> None:
 def test_the_sizes_of_the_references_networks() -> None:
     # models/*.lua of branch texture_nets_v1: ratios, filters_num, nums_3x3down and nums_noise.
     for file in ("pyramid", "pyramid2", "skip", "skip_noise"):
-        network = build(specs.REFERENCE[f"texture_nets_v1/{file}"])
+        network = build(REFERENCE[f"texture_nets_v1/{file}"])
         assert network.stride == 32
         assert not network.photo
-    inputs = build(specs.REFERENCE["texture_nets_v1/pyramid"]).noise
+    inputs = build(REFERENCE["texture_nets_v1/pyramid"]).noise
     assert [(n.stride, n.channels) for n in inputs] == [(s, 3) for s in (32, 16, 8, 4, 2, 1)]  # type: ignore[union-attr]
-    inputs = build(specs.REFERENCE["texture_nets_v1/skip_noise"]).noise
+    inputs = build(REFERENCE["texture_nets_v1/skip_noise"]).noise
     said = [(n.stride, n.channels, n.distribution) for n in inputs]  # type: ignore[union-attr]
     assert said == [(1, 3, "uniform"), *((s, 2, "normal") for s in (1, 2, 4, 8, 16))]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,12 +16,13 @@ from networks import SPECS, network
 from torch import Tensor, nn
 
 from texturenets import noise
+from texturenets.engines.executor import GraphNetwork
 from texturenets.errors import UserError
-from texturenets.generators import GENERATORS, build
-from texturenets.generators.graph import GraphGenerator
-from texturenets.generators.trace import trace
-from texturenets.graph import OPERATIONS, Graph, NamedInput
-from texturenets.specs import Residual
+from texturenets.graph import OPERATIONS, ConversionError, Graph, NamedInput
+from texturenets.networks import build
+from texturenets.networks.residual import Residual
+from texturenets.networks.trace import trace
+from texturenets.networks.trace_code import trace_code
 
 
 def same(net: nn.Module, side: int = 32, atol: float = 1e-5) -> Graph:
@@ -29,7 +31,7 @@ def same(net: nn.Module, side: int = 32, atol: float = 1e-5) -> Graph:
     traced = trace(net)
     graph = Graph.from_dict(traced.to_dict(), traced.weights)
     graph.check()
-    executed = GraphGenerator(graph).eval()
+    executed = GraphNetwork(graph).eval()
     height = max(2 * graph.stride, side)
     size = (graph.stride, graph.stride) if graph.fixed else (height, height + graph.stride)
     x = torch.rand(2, 3, *size) if graph.photo else None
@@ -48,7 +50,7 @@ def test_every_generator_is_its_graph(name: str) -> None:
     assert graph.stride == net.stride
     own = {key for key, value in net.state_dict().items() if value.is_floating_point()}
     assert own <= set(graph.weights)  # by the names of the network's own
-    assert {SPECS[name].name for name in SPECS} == set(GENERATORS)
+    assert trace_code(net).lines() == graph.lines()
 
 
 def layered(*modules: nn.Module) -> nn.Module:
@@ -120,6 +122,21 @@ def _small(net: Any, x: Tensor) -> Tensor:
     return F.interpolate(y, size=x.shape[2:], mode="bilinear") + F.interpolate(y, x.size()[-2:])
 
 
+def _forgotten(net: Any, x: Tensor) -> Tensor:
+    y = net.conv(x)
+    y.relu_()
+    F.leaky_relu(y, 0.1, True)
+    return net.back(y)
+
+
+def _used_again(net: Any, x: Tensor) -> Tensor:
+    y = net.back(net.conv(x))
+    z = y
+    changed = F.relu(y, inplace=True) + 1
+    z *= 0.5
+    return changed + y + z
+
+
 CODE: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "parameters": lambda net, x: x * net.gain + net.shift.view(1, 3, 1, 1) - net.mean,
     "one number": lambda net, x: net.one * x / (net.mean + 1.5) + 0.5 - net.one,
@@ -136,6 +153,8 @@ CODE: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "every fourth": lambda net, x: F.interpolate(x, scale_factor=4.0)[:, :, ::4, ::4],
     "turned": lambda net, x: torch.cat([x[:, 2:], x[:, 1:2], x[:, :1]], 1).clamp(min=0.25),
     "in place": lambda net, x: torch.relu_(x * 2).mul_(0.5).add_(-x),
+    "in place, and forgotten": _forgotten,
+    "in place, and used again": _used_again,
     "unused": lambda net, x: (torch.fft.fft2(x), x + 1)[1],
 }  # fmt: skip
 
@@ -150,12 +169,122 @@ def test_code_of_ones_own(name: str) -> None:
         assert {"gain", "shift"} <= set(graph.weights)
 
 
+class Standardized(nn.Conv2d):
+    """A layer that inherits from one of PyTorch's, and computes something else."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (torch's name)
+        weight = self.weight - self.weight.mean((1, 2, 3), keepdim=True)
+        return self._conv_forward(input, weight, self.bias)
+
+
+class Wider(nn.Conv2d):
+    """One that is no other than PyTorch's."""
+
+    def __init__(self) -> None:
+        super().__init__(3, 3, 3, padding=1)
+
+
+@pytest.mark.parametrize("layer", [Standardized(3, 3, 3, padding=1), Wider()])
+def test_layers_that_inherit(layer: nn.Module) -> None:
+    same(layered(nn.ReLU(), layer))
+
+
+@pytest.mark.parametrize("size", [7, (7, 7), 64])
+def test_an_attribute_of_somebody_elses_is_not_the_size_of_all_pictures(size: Any) -> None:
+    net = layered(nn.Conv2d(3, 3, 1))
+    net.size = size
+    assert not same(net).fixed
+
+
 def test_a_network_is_left_as_it_was() -> None:
     net = build(Residual(channels=8, blocks=1, normalization="batch")).train()
     net.entry.eval()
     modes = [module.training for module in net.modules()]
     trace(net)
     assert [module.training for module in net.modules()] == modes
+
+
+class Inner(nn.Module):
+    """What no graph holds, inside another network."""
+
+    def __init__(self, how: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.how = how
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.how(x)
+
+
+@pytest.mark.parametrize(
+    ("inner", "said"),
+    [
+        (Inner(lambda x: x.sort(dim=3).values), r"the step 'sort' at 1\.0 \(Inner\)"),
+        (nn.Softmax2d(), r"the layer Softmax2d at 1\.0 \(Softmax2d\)"),
+        (
+            Inner(lambda x: x if x.mean() > 0 else -x),
+            r"its code at 1\.0 \(Inner\) cannot be read step by step: .*",
+        ),
+    ],
+)
+def test_where_it_cannot_be_taken_is_said(inner: nn.Module, said: str) -> None:
+    net = layered(nn.ReLU(), layered(inner))
+    said = f"^the network Sequential cannot be taken into a graph: {said}; --engine torch runs it$"
+    with pytest.raises(ConversionError, match=said):
+        trace(net)
+
+
+class Drawing(nn.Module):
+    """Draws numbers of its own: a trace sees those of one call."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.rand(1, 3, 1, 1)
+
+
+class InPart(nn.Module):
+    """Changes a part of a map in place: a trace does not see what else shows that part."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x * 1.0
+        y[:, :1].mul_(0.5)
+        return y
+
+
+class Square(nn.Module):
+    """Takes pictures that are as high as wide alone."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + x.transpose(2, 3)
+
+
+def test_code_that_fails_is_refused_in_one_line() -> None:
+    with pytest.raises(
+        ConversionError, match=r"it fails on 2 pictures of 64 x 65: .*--engine torch"
+    ) as caught:
+        trace_code(Square())
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("net", [Drawing(), InPart()])
+def test_a_graph_that_draws_otherwise_is_refused(net: nn.Module) -> None:
+    before = torch.random.get_rng_state()
+    with pytest.raises(ConversionError, match=r"draws otherwise than its code, by .*--engine torch"):
+        trace_code(net)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_a_weight_that_a_hook_works_out_is_taken_as_it_will_be() -> None:
+    net = layered(nn.utils.weight_norm(nn.Conv2d(3, 3, 1)))
+    with torch.no_grad():
+        net[0].weight_g.mul_(3)  # as a step of training does, after the last call
+    x = torch.rand(1, 3, 8, 8)
+    graph = trace_code(net)
+    assert torch.allclose(GraphNetwork(graph)(x), net(x), atol=1e-6)
+
+
+def _set(net: Any, x: Tensor) -> Tensor:
+    y = x * 2
+    y[:, :1] = 0
+    return y
 
 
 REFUSED: dict[str, tuple[Callable[[Any, Tensor], Tensor], str]] = {
@@ -166,6 +295,9 @@ REFUSED: dict[str, tuple[Callable[[Any, Tensor], Tensor], str]] = {
     "a picture half as large": (lambda net, x: x[:, :, ::2, ::2], "1/2 H"),
     "to a size": (lambda net, x: F.interpolate(x, (64, 64)), "interpolation"),
     "dropout": (lambda net, x: F.dropout(x), "dropout"),
+    "whole numbers": (lambda net, x: x.to(torch.uint8).to(x.dtype), "the step 'to'"),
+    "by zero": (lambda net, x: x / 0, "division by zero"),
+    "set": (_set, "item assignment"),
     "vector of a map": (lambda net, x: net.squeeze(x.flatten(1)), "larger than one pixel"),
 }
 
@@ -174,22 +306,63 @@ REFUSED: dict[str, tuple[Callable[[Any, Tensor], Tensor], str]] = {
 def test_what_cannot_be_taken_is_named(name: str) -> None:
     how, said = REFUSED[name]
     with pytest.raises(
-        UserError, match=rf"network Own cannot be written down as a graph: .*{said}.*--engine torch"
+        ConversionError,
+        match=rf"network Own cannot be taken into a graph: .*{said}.*; --engine torch runs",
     ) as caught:
         trace(Own(how))
     assert "\n" not in str(caught.value)
 
 
 def test_inputs_have_names_channels_and_strides() -> None:
-    graph = Graph()
-    photo, styles = graph.append("photo"), graph.append("input", name="styles", channels=3, stride=0)
-    mask = graph.append("input", name="mask", channels=1, stride=2)
-    graph.append("mul", photo, styles, graph.append("upsample", mask, factor=2))
+    inputs = ["input name=styles channels=3 stride=0", "input name=mask channels=1 stride=2"]
+    graph = Graph.from_dict({"nodes": ["photo", *inputs, "upsample 2 factor=2", "mul 0 1 3"]})
     assert graph.io_spec.inputs == (NamedInput("styles", 3, 0), NamedInput("mask", 1, 2))
     assert graph.io_spec.stride == 2
     x, s, m = torch.rand(2, 3, 8, 6), torch.rand(2, 3, 1, 1), torch.rand(2, 1, 4, 3)
-    y = GraphGenerator(graph)(x, inputs={"styles": s, "mask": m})
+    y = GraphNetwork(graph)(x, inputs={"styles": s, "mask": m})
     assert torch.equal(y, x * s * F.interpolate(m, scale_factor=2.0))
+
+
+INPUTS = (
+    (("input name=photo channels=1", "mul 0 1"), "name of the photo"),
+    (("input name=picture channels=1", "mul 0 1"), "name of the photo, of the picture"),
+    (("input name=noise0 channels=1", "mul 0 1"), "map of noise"),
+    (("input name=a channels=1", "input name=a channels=1", "mul 0 1 2"), "it takes a twice"),
+    (("photo", "add 0 1"), "it takes photo twice"),
+)
+
+
+@pytest.mark.parametrize(("lines", "said"), INPUTS)
+def test_inputs_have_names_of_their_own(lines: tuple[str, ...], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        Graph.from_dict({"nodes": ["photo", *lines]})
+
+
+LARGE = (
+    (["photo", *(f"concat {i} {i}" for i in range(40)), "select 40 count=3"], "too large"),
+    (["photo", *(f"upsample {i} factor=64" for i in range(3)), "avg_pool 3 kernel=64 stride=64"], "too large"),
+    (["photo", *(f"pad {i} amount=1024:1024:1024:1024" for i in range(9)), "crop 9"], "too large"),
+    (
+        ["photo", *(f"crop {i} amount=1024:1024:0:0" for i in range(5)),
+         *(f"pad {i} amount=1024:1024:0:0" for i in range(5, 10))],
+        "10241 pixels",
+    ),
+    (["photo", "global_pool 0", "pad 1 amount=1:1:1:1 mode=reflect", "crop 2 amount=1:1:1:1", "add 0 3"], "small"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("lines", "said"), LARGE)
+def test_what_no_memory_holds_is_refused(lines: list[str], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        Graph.from_dict({"nodes": lines})
+
+
+def test_the_smallest_size_of_many_nodes_is_found_at_once() -> None:
+    mirrored = ["pad 0 amount=1024:0:0:0 mode=reflect", "crop 1991 amount=1024:0:0:0"]
+    start = time.perf_counter()
+    graph = Graph.from_dict({"nodes": ["photo", *["relu 0"] * 1990, *mirrored]})
+    assert graph.io_spec.least == 1025
+    assert time.perf_counter() - start < 1
 
 
 def test_a_picture_may_have_any_number_of_channels() -> None:
@@ -216,6 +389,8 @@ def test_lines_name_their_weights() -> None:
         ({"nodes": ["photo", "relu 1"]}, "does not come before"),
         ({"nodes": ["photo", "pad 0 amount=1:1:1:1"]}, "photo's size"),
         ({"margin": -1}, "margin=-1"),
+        ({"margin": 5000}, "margin=5000"),
+        ({"multiple": 50000}, "multiple=50000"),
         ({"multiple": True}, "multiple=True"),
     ],
 )
@@ -240,8 +415,11 @@ def test_every_operation_is_executed() -> None:
         found |= {node.operation for node in trace(net.eval()).nodes}
     for how in CODE.values():
         found |= {node.operation for node in trace(Own(how)).nodes}
-    # The rest: in tests/test_generators_graph.py, and inputs above
-    assert set(OPERATIONS) - found <= {"input", "leaky_relu", "elu", "shuffle", "unshuffle"}
+    # The rest: in tests/test_generators_graph.py, inputs above, and parts of strips in tests/test_tiled.py
+    assert set(OPERATIONS) - found <= {
+        *("input", "leaky_relu", "elu", "shuffle", "unshuffle"),
+        *("stack", "upsample_rows"),
+    }
 
 
 def test_a_graph_needs_no_torch() -> None:

@@ -9,15 +9,22 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from networks import SPECS, network
 from onnx import helper
 from torch import Tensor, nn
 
-from texturenets import layers, noise, specs
+from texturenets import noise
+from texturenets.engines import kernels
+from texturenets.engines.executor import GraphNetwork
 from texturenets.engines.onnx_engine import ONNXEngine
 from texturenets.engines.openvino_engine import OpenVINOEngine
-from texturenets.generators import build
-from texturenets.generators.trace import trace
+from texturenets.engines.torch_engine import TorchEngine, executed
+from texturenets.graph import Graph
 from texturenets.graph.onnx import to_onnx
+from texturenets.graph.passes import CARD, PROCESSOR, few_channel_conv, few_input_conv, optimize
+from texturenets.networks import GeneratorSpec, build, layers
+from texturenets.networks.pyramid import Pyramid
+from texturenets.networks.trace import trace
 
 
 class Doubling(nn.Module):
@@ -51,8 +58,8 @@ def agrees(net: nn.Module) -> onnx.ModelProto:
         nn.init.normal_(parameter, std=0.2)
     net.eval()
     graph = trace(net)
-    model, facts = to_onnx(graph), graph.io_spec
-    engine = ONNXEngine(model.SerializeToString(), facts)
+    model, io_spec = to_onnx(graph), graph.io_spec
+    engine = ONNXEngine(model.SerializeToString(), io_spec)
     for height, width in ((8, 8), (6, 14), (34, 22)):
         x = np.random.default_rng(width).random((2, 3, height, width), np.float32)
         expected = net.double()(torch.from_numpy(x).double()).detach().numpy()
@@ -119,22 +126,16 @@ def test_only_the_last_convolution_is_taken_in_squares() -> None:
             if a.name == "kernel_shape"] == [[3, 3], [1, 1]]  # fmt: skip
 
 
-def kernels(model: onnx.ModelProto) -> list[tuple[int, ...]]:
-    """Shapes of the convolutions' weights."""
-    weights = {one.name: tuple(one.dims) for one in model.graph.initializer}
-    return [weights[node.input[1]] for node in model.graph.node if node.op_type == "Conv"]
-
-
-def drawn(spec: specs.GeneratorSpec, sizes: tuple[tuple[int, int], ...], engine: Any) -> onnx.ModelProto:
+def drawn(spec: GeneratorSpec, sizes: tuple[tuple[int, int], ...], engine: Any) -> onnx.ModelProto:
     """The graph of a network fed by noise alone; `engine` gives with it what PyTorch gives in float64."""
     torch.manual_seed(1)
     net = build(spec).eval()
     graph = trace(net)
-    model, facts = to_onnx(graph), graph.io_spec
-    made = engine(model.SerializeToString(), facts)
+    model, io_spec = to_onnx(graph), graph.io_spec
+    made = engine(model.SerializeToString(), io_spec)
     net.double()
     for height, width in sizes:
-        maps = noise.draw_arrays(facts.noise, [0, 1], height, width)
+        maps = noise.draw_arrays(io_spec.noise, [0, 1], height, width)
         expected = net(None, [torch.from_numpy(one).double() for one in maps]).detach().numpy()
         assert np.allclose(made(None, maps), expected, atol=2e-6)
     return model
@@ -146,7 +147,7 @@ def test_a_doubled_map_beside_one_that_is_not(padding: Any, engine: str) -> None
     """In the second join 8 channels of 12 are doubled: that pays. In the first 4 of 8 are: that does not."""
     if engine == "openvino":
         pytest.importorskip("openvino")
-    spec = specs.Pyramid(photo=False, noise_depth=2, scales=3, channels=4, padding=padding)
+    spec = Pyramid(photo=False, noise_depth=2, scales=3, channels=4, padding=padding)
     made = ONNXEngine if engine == "onnx" else lambda *given: OpenVINOEngine(*given, precision="float32")
     least = 4 if padding != "reflect" else 8
     found = kinds(drawn(spec, ((least, least), (8, 20), (36, 24)), made))
@@ -154,28 +155,121 @@ def test_a_doubled_map_beside_one_that_is_not(padding: Any, engine: str) -> None
     assert found["SpaceToDepth"] == found["DepthToSpace"] == 1
 
 
-def test_maps_for_convolutions_of_1_x_1_fill_their_vectors() -> None:
-    spec = specs.Pyramid(photo=False, noise_depth=3, scales=3, channels=8, padding="circular")
-    found = kernels(drawn(spec, ((8, 8), (12, 20)), ONNXEngine))
-    fresh = [(8, 3, 3, 3), (16, 8, 3, 3), (8, 16, 1, 1)]
-    first_join = [(16, 16, 3, 3), (16, 16, 3, 3), (16, 16, 1, 1)]
-    last_join = [(96, 16 + 4 * 8, 2, 2), (32, 24, 3, 3), (32, 32, 1, 1)]
-    assert found == [*fresh, *fresh, *first_join, *fresh, *last_join, (3, 32, 1, 1)]
+@pytest.mark.parametrize("passes", [PROCESSOR, CARD])
+@pytest.mark.parametrize("name", SPECS)
+def test_every_generator_is_the_same_function_after_all_passes(name: str, passes: Any) -> None:
+    net = network(SPECS[name]).double()
+    graph = trace(net)
+    executed = GraphNetwork(optimize(graph, passes)).double().eval()
+    side = max(2 * graph.stride, graph.io_spec.least, 16)
+    size = (graph.stride, graph.stride) if graph.fixed else (side, side + graph.stride)
+    x = torch.rand(2, 3, *size, dtype=torch.float64) if graph.photo else None
+    maps = [one.double() for one in noise.draw(graph.noise, [0, 1], *size)]
+    assert executed.io_spec.stride == graph.stride
+    # The picture may be of any size, below 1 or in hundreds; weights of the graph have single precision.
+    found, want = executed(x, maps), net(x, maps) if maps else net(x)
+    assert torch.allclose(found, want, atol=1e-5 * float(want.abs().max()) + 1e-5, rtol=1e-4)
 
 
-class TakenTwice(nn.Module):
-    """A map that goes into a convolution of 1 x 1, and elsewhere."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.enter = nn.Conv2d(3, 5, 3, padding=1)
-        self.norm = nn.InstanceNorm2d(5, affine=True)
-        self.exit = nn.Conv2d(5, 5, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = torch.relu(self.norm(self.enter(x)))
-        return (self.exit(y) + y)[:, :3]
+def wide(graph: Graph) -> list[tuple[str, int]]:
+    """Operations and channels."""
+    return [(node.operation, node.channels) for node in graph.nodes]
 
 
-def test_a_map_that_goes_elsewhere_is_not_filled() -> None:
-    assert kernels(agrees(TakenTwice())) == [(5, 3, 3, 3), (5, 5, 1, 1)]
+@pytest.mark.parametrize("sides", [(8, 8), (6, 14)])
+@pytest.mark.parametrize(("inputs", "kernel"), [(3, 9), (1, 5), (4, 7)])
+def test_a_large_convolution_of_few_channels_takes_squares(
+    inputs: int, kernel: int, sides: tuple[int, int]
+) -> None:
+    lines = [
+        "photo",
+        f"select 0 count={min(inputs, 3)}",
+        *(["concat 1 1", f"select 2 count={inputs}"] if inputs > 3 else []),
+    ]
+    last = len(lines) - 1
+    lines += [f"pad {last} amount={':'.join(4 * [str(kernel // 2)])} mode=reflect"]
+    lines += [
+        f"conv {last + 1} out=16 kernel={kernel} weight=w bias=b",
+        f"norm {last + 2}",
+        f"relu {last + 3}",
+    ]
+    lines += [f"conv {last + 4} out=3 kernel=1 weight=v"]
+    random = np.random.default_rng(0)
+    weights = {"w": random.normal(size=(16, inputs, kernel, kernel)), "b": random.normal(size=16)}
+    weights["v"] = random.normal(size=(3, 16, 1, 1))
+    graph = Graph.from_dict(
+        {"nodes": lines, "multiple": 2}, {k: v.astype(np.float32) for k, v in weights.items()}
+    )
+    made = optimize(graph, [few_input_conv])
+    assert ("conv", 64) in wide(made)
+    x = torch.rand(2, 3, *sides, dtype=torch.float64)
+    nets = [GraphNetwork(one).double().eval() for one in (graph, made, optimize(graph, CARD))]
+    with torch.no_grad():
+        want, *found = [net(x) for net in nets]
+    for y in found:
+        torch.testing.assert_close(y, want, atol=1e-5, rtol=1e-5)
+
+
+def test_sides_that_may_be_odd_have_no_squares() -> None:
+    """A part of a network may end at a map that is smaller than its picture: of 4 rows are 2, of 6 three."""
+    halved = Graph(weights={"w": np.ones((3, 3, 3, 3), np.float32)})
+    number = halved.add("photo", (), {})
+    for stride in (2, 1):
+        number = halved.add("pad", [number], {}, amount=(1, 1, 1, 1))
+        number = halved.add("conv", [number], {"weight": "w"}, out=3, kernel=3, stride=stride)
+    assert few_channel_conv(halved) is halved
+
+
+def test_windows_that_the_grammar_cannot_hold_stay() -> None:
+    lines = ["photo", "pad 0 amount=32:31:32:31", "conv 1 out=3 kernel=64 weight=w"]
+    graph = Graph.from_dict({"nodes": lines, "multiple": 2}, {"w": np.ones((3, 3, 64, 64), np.float32)})
+    assert optimize(graph).lines() == graph.lines()
+
+
+def test_what_leads_nowhere_is_in_nobodys_way() -> None:
+    lines = ["photo", "pad 0 amount=1:1:1:1", "conv 1 out=3 kernel=3 weight=w", "concat 0 2", "relu 2"]
+    graph = Graph.from_dict({"nodes": lines, "multiple": 2}, {"w": np.ones((3, 3, 3, 3), np.float32)})
+    assert wide(optimize(graph))[-1] == ("shuffle", 3)
+    assert "concat" not in {node.operation for node in optimize(graph).nodes}
+
+
+def test_sums_of_sums_are_walked_through_once() -> None:
+    lines = ["photo", "conv 0 out=3 kernel=1 weight=w", *(f"add {i} {i}" for i in range(1, 60))]
+    graph = Graph.from_dict({"nodes": lines, "multiple": 2}, {"w": np.ones((3, 3, 1, 1), np.float32)})
+    assert len(optimize(graph).nodes) == len(graph.nodes)
+
+
+@pytest.mark.parametrize("name", ["residual", "johnson", "johnson full4", "pyramid", "photo and noise"])
+def test_on_a_card_networks_are_their_graphs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels of the card are stood in for by PyTorch's own; half precision is bf16, as on a processor."""
+    net = network(SPECS[name])
+    graph = trace(net)
+    x = torch.rand(1, 3, 32, 40)
+    maps = noise.draw(graph.noise, [0], 32, 40)
+    want = TorchEngine(net)(x, maps)
+
+    def norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float, relu: bool = False) -> Tensor:
+        rectified.append(relu)
+        y = torch.instance_norm(x.float(), weight.float(), bias.float(), None, None, True, 0.0, eps, False)
+        return (torch.relu(y) if relu else y).to(x.dtype)
+
+    rectified: list[bool] = []
+    card = executed(graph, on_card=True)
+    monkeypatch.setattr(kernels, "suit", lambda x: isinstance(x, Tensor))
+    monkeypatch.setattr(kernels, "instance_norm", norm)
+    monkeypatch.setattr(
+        kernels, "reflect", lambda x, amount: torch.nn.functional.pad(x, (amount,) * 4, "reflect")
+    )
+    monkeypatch.setattr(
+        kernels,
+        "double",
+        lambda x, bilinear: torch.nn.functional.interpolate(
+            x, scale_factor=2.0, mode="bilinear" if bilinear else "nearest"
+        ),
+    )
+    found = TorchEngine(card)(x, maps)
+    assert torch.allclose(found, want, atol=1e-4 * float(want.abs().max()) + 1e-5)
+    assert True in rectified
+    half = card.to(torch.bfloat16)(x.bfloat16(), [one.bfloat16() for one in maps])
+    assert half.dtype == torch.float32  # what follows the last convolution
+    assert (half - want).abs().mean() < 0.05 * want.abs().max()

@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from texturenets import kernels
+from texturenets.engines import kernels
 
 triton = pytest.importorskip("triton", reason="Triton comes with PyTorch for graphics cards")
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"

@@ -14,14 +14,14 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from texturenets import api, image, large, modelfile
+from texturenets import image, loading
 from texturenets.cli import main
 from texturenets.errors import UserError
-from texturenets.generators import build
-from texturenets.modelfile import Header
-from texturenets.outofcore import limits
-from texturenets.outofcore.regions import Region
-from texturenets.specs import Residual
+from texturenets.modelfiles.modelfile import Header
+from texturenets.networks import build, network_files
+from texturenets.networks.residual import Residual
+from texturenets.stylize import memory_limits
+from texturenets.tiled import large_files
 
 pytest.importorskip("pyvips", exc_type=ImportError)
 
@@ -39,19 +39,19 @@ def pixels(height: int = 90, width: int = 70, channels: int = 3, seed: int = 0) 
 def model(tmp_path: Path) -> Path:
     """A model file."""
     path = tmp_path / "tiny.safetensors"
-    modelfile.save(build(TINY), Header(name="tiny", kind="style", generator=TINY), path)
+    network_files.save(build(TINY), Header(name="tiny", kind="style", generator=TINY), path)
     return path
 
 
-def whole_photo(photo: large.Photo) -> torch.Tensor:
-    return photo.rgb.read(Region(0, photo.size[0], 0, photo.size[1]))
+def whole_photo(photo: large_files.LargePhoto) -> torch.Tensor:
+    return torch.from_numpy(photo.rgb.read((0, photo.size[0])))
 
 
 # ---- Reading -----------------------------------------------------------------------------------------
 
 
 def test_read_like_the_whole_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(large, "_STRIP", 3000)  # some ten rows at a time
+    monkeypatch.setattr(large_files, "_STRIP", 3000)  # some ten rows at a time
     gps = Image.Exif()
     gps[274] = 6
     Image.fromarray(pixels()).save(tmp_path / "turned.jpg", exif=gps, quality=95)
@@ -60,7 +60,7 @@ def test_read_like_the_whole_picture(tmp_path: Path, monkeypatch: pytest.MonkeyP
     Image.fromarray(pixels()).save(tmp_path / "photo.tif", compression="tiff_adobe_deflate")
     for name, longer in (("turned.jpg", None), ("turned.jpg", 40), ("photo.tif", 200), ("grey.png", None),
                          ("clear.png", None), ("clear.png", 45)):  # fmt: skip
-        photo = large.Photo(tmp_path / name, longer=longer)
+        photo = large_files.LargePhoto(tmp_path / name, longer=longer)
         photo.decode(tmp_path)
         wanted = image.read(tmp_path / name, longer=longer)
         assert photo.size == wanted.size
@@ -70,8 +70,8 @@ def test_read_like_the_whole_picture(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert difference.mean() < (0.002 if longer is None else 0.01), name
         assert (photo.alpha is None) == (wanted.alpha is None)
         if photo.alpha is not None and wanted.alpha is not None and longer is None:
-            place = Region(10, 20, 5, 30)
-            torch.testing.assert_close(photo.alpha.read(place), wanted.alpha[:, :, 10:20, 5:30])
+            alpha = torch.from_numpy(photo.alpha.read((10, 20)))
+            torch.testing.assert_close(alpha, wanted.alpha[:, :, 10:20])
         photo.close()
 
 
@@ -80,7 +80,7 @@ def test_sixteen_bits_are_kept(tmp_path: Path) -> None:
 
     values = (np.arange(60 * 50 * 3).reshape(60, 50, 3) * 7).astype(np.uint16)
     pyvips.Image.new_from_array(values, interpretation="rgb16").write_to_file(str(tmp_path / "deep.tif"))
-    photo = large.Photo(tmp_path / "deep.tif")
+    photo = large_files.LargePhoto(tmp_path / "deep.tif")
     photo.decode(tmp_path)
     np.testing.assert_allclose(whole_photo(photo)[0].permute(1, 2, 0), values / 65535, atol=1e-6)
 
@@ -90,12 +90,12 @@ def test_damage_is_told(tmp_path: Path) -> None:
     Image.fromarray(pixels(400, 300)).save(buffer, "JPEG", quality=95)
     (tmp_path / "cut.jpg").write_bytes(buffer.getvalue()[:5000])
     with pytest.raises(UserError, match=r"cut.jpg is damaged or cut short"):
-        large.Photo(tmp_path / "cut.jpg").decode(tmp_path)
+        large_files.LargePhoto(tmp_path / "cut.jpg").decode(tmp_path)
     (tmp_path / "text.jpg").write_text("no picture")
     with pytest.raises(UserError, match=r"text.jpg is not a picture"):
-        large.Photo(tmp_path / "text.jpg")
+        large_files.LargePhoto(tmp_path / "text.jpg")
     with pytest.raises(UserError, match="no such file"):
-        large.Photo(tmp_path / "gone.jpg")
+        large_files.LargePhoto(tmp_path / "gone.jpg")
 
 
 # ---- Writing -----------------------------------------------------------------------------------------
@@ -110,7 +110,7 @@ def test_written_like_it_was_given(suffix: str, channels: int, tmp_path: Path) -
     exif = Image.Exif()
     exif[271] = "a camera"
     path = tmp_path / f"out.{suffix}"
-    with large.writing(path, (200, 31), alpha=channels == 4, exif=exif.tobytes()) as writer:
+    with large_files.writing(path, (200, 31), alpha=channels == 4, exif=exif.tobytes()) as writer:
         for top in range(0, 200, 48):
             writer.write(values[top : top + 48])
         assert not path.exists()
@@ -124,13 +124,13 @@ def test_written_like_it_was_given(suffix: str, channels: int, tmp_path: Path) -
 
 def test_bigtiff_from_four_gigabytes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     starts = []
-    for big in (large._BIG, 100):
-        monkeypatch.setattr(large, "_BIG", big)
-        with large.writing(tmp_path / "out.tif", (20, 31)) as writer:
+    for big in (large_files._BIG, 100):
+        monkeypatch.setattr(large_files, "_BIG", big)
+        with large_files.writing(tmp_path / "out.tif", (20, 31)) as writer:
             writer.write(pixels(20, 31))
         starts.append((tmp_path / "out.tif").read_bytes()[:4])
     assert starts == [b"II*\0", b"II+\0"]  # version 42, and 43 of BigTIFF
-    photo = large.Photo(tmp_path / "out.tif")
+    photo = large_files.LargePhoto(tmp_path / "out.tif")
     photo.decode(tmp_path)
     assert (whole_photo(photo)[0].permute(1, 2, 0) * 255).round().byte().numpy().tolist() == pixels(
         20, 31
@@ -139,11 +139,11 @@ def test_bigtiff_from_four_gigabytes_on(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_nothing_half_written(tmp_path: Path) -> None:
     (tmp_path / ".out.png.killed.part").write_text("of an earlier run")
-    with pytest.raises(KeyboardInterrupt), large.writing(tmp_path / "out.png", (100, 31)) as writer:  # noqa: PT012
+    with pytest.raises(KeyboardInterrupt), large_files.writing(tmp_path / "out.png", (100, 31)) as writer:  # noqa: PT012
         writer.write(pixels(48, 31))
         raise KeyboardInterrupt
     assert not list(tmp_path.iterdir())
-    with pytest.raises(UserError), large.writing(tmp_path / "out.png", (100, 31)) as writer:
+    with pytest.raises(UserError), large_files.writing(tmp_path / "out.png", (100, 31)) as writer:
         writer.write(pixels(48, 31))  # and no more
     assert not list(tmp_path.iterdir())
     assert threading.active_count() < 10
@@ -151,9 +151,9 @@ def test_nothing_half_written(tmp_path: Path) -> None:
 
 def test_what_cannot_hold_it_is_refused_before_the_work() -> None:
     with pytest.raises(UserError, match=r"WEBP is not written strip by strip; use .jpg, .png or .tif"):
-        large.output_format(Path("a.webp"), (10, 10))
+        large_files.output_format(Path("a.webp"), (10, 10))
     with pytest.raises(UserError, match="JPEG holds at most 65500 pixels a side, not 70000"):
-        large.output_format(Path("a.jpg"), (10, 70000))
+        large_files.output_format(Path("a.jpg"), (10, 70000))
 
 
 # ---- Through the command line ------------------------------------------------------------------------
@@ -184,7 +184,7 @@ def test_in_strips_the_same_comes_out(
     (tmp_path / ".whole.png.killed.part").write_text("of an earlier run")
     words = ["stylize", str(tmp_path / name), "-s", str(model), "--engine", "torch", "--quiet", *flags]
     assert main([*words, "-o", str(tmp_path / "whole.png")]) == 0
-    monkeypatch.setattr(limits, "too_large", lambda *_: True)
+    monkeypatch.setattr(memory_limits, "too_large", lambda *_: True)
     assert main([*words, "-o", str(tmp_path / "strips.png")]) == 0
     difference = np.abs(made(tmp_path / "strips.png") - made(tmp_path / "whole.png"))
     assert difference.max() <= (3 if "--stroke" in flags or name == "turned.jpg" else 1)
@@ -192,7 +192,7 @@ def test_in_strips_the_same_comes_out(
 
 
 def test_little_memory_is_enough(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from texturenets import budget
+    from texturenets.memory import budget
 
     Image.fromarray(pixels(1280, 1024)).save(tmp_path / "photo.png")
     most = budget.resident() + budget.RESERVE + 120 * 2**20
@@ -202,7 +202,7 @@ def test_little_memory_is_enough(model: Path, tmp_path: Path, capsys: pytest.Cap
     assert re.search(
         r"1024 x 1280 pixels in 6 passes, within \d+ MB for the network and \d+ MB of disk in", error
     )
-    whole = api.load(model, "cpu", engine="torch")(Image.open(tmp_path / "photo.png"))
+    whole = loading.load(model, "cpu", engine="torch")(Image.open(tmp_path / "photo.png"))
     assert np.abs(made(tmp_path / "out.png") - np.asarray(whole).astype(int)).max() <= 1
 
 
@@ -237,4 +237,4 @@ def test_without_libvips_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(UserError, match=r"pip install .*\[large\]'"):
-        large.vips()
+        large_files.vips()

@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from texturenets import layers
-from texturenets.specs import Padding
+from texturenets.engines import primitives
+from texturenets.engines.primitives import Padding
+from texturenets.networks import layers
 
 NUMPY_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap", "zero": "constant"}
 
@@ -23,14 +24,14 @@ NUMPY_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap", "z
 def test_pad_is_numpys(mode: Padding, size: tuple[int, int], amount: int) -> None:
     x = torch.rand(2, 3, *size)
     expected = np.pad(x.numpy(), ((0, 0), (0, 0), (amount, amount), (amount, amount)), mode=NUMPY_MODES[mode])  # type: ignore[call-overload]
-    np.testing.assert_array_equal(layers.pad(x, amount, mode).numpy(), expected)
+    np.testing.assert_array_equal(primitives.pad(x, amount, mode).numpy(), expected)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 6), (2, 9)])
 @pytest.mark.parametrize("mode", list(NUMPY_MODES))
 def test_pad_takes_maps_smaller_than_itself(mode: Padding, size: tuple[int, int]) -> None:
     x = torch.rand(1, 2, *size)
-    y = layers.pad(x, 4, mode)
+    y = primitives.pad(x, 4, mode)
     assert y.shape[2:] == (size[0] + 8, size[1] + 8)
     assert torch.equal(y[:, :, 4:-4, 4:-4], x)
     assert set(y.flatten().tolist()) <= set(x.flatten().tolist()) | {0.0}
@@ -39,11 +40,11 @@ def test_pad_takes_maps_smaller_than_itself(mode: Padding, size: tuple[int, int]
 def test_circular_padding_of_a_narrow_map_is_numpys() -> None:
     x = torch.rand(1, 1, 3, 8)
     expected = np.pad(x.numpy(), ((0, 0), (0, 0), (7, 7), (7, 7)), mode="wrap")
-    np.testing.assert_array_equal(layers.pad(x, 7, "circular").numpy(), expected)
+    np.testing.assert_array_equal(primitives.pad(x, 7, "circular").numpy(), expected)
 
 
 def test_instance_norm_is_the_formula() -> None:
-    norm = layers.InstanceNorm(3).double()
+    norm = primitives.InstanceNorm(3).double()
     nn.init.uniform_(norm.weight)
     nn.init.uniform_(norm.bias)
     x = torch.rand(2, 3, 4, 5, dtype=torch.float64)
@@ -60,7 +61,7 @@ def test_instance_norm_is_the_formula() -> None:
 @pytest.mark.parametrize("batch", [1, 3])
 def test_gradients_of_instance_norm(batch: int, order: torch.memory_format, dtype: torch.dtype) -> None:
     # A batch of one has a reason: PyTorch's own gradients of one map that is channels-last are wrong.
-    norm = layers.InstanceNorm(8).to(torch.float64 if dtype == torch.float64 else torch.float32)
+    norm = primitives.InstanceNorm(8).to(torch.float64 if dtype == torch.float64 else torch.float32)
     nn.init.normal_(norm.weight)
     nn.init.normal_(norm.bias)
     x = (2 * torch.randn(batch, 8, 9, 7) + 3).to(dtype).to(memory_format=order).requires_grad_()
@@ -87,27 +88,27 @@ def test_gradients_of_instance_norm(batch: int, order: torch.memory_format, dtyp
 
 
 def test_instance_norm_of_a_part_of_a_map() -> None:
-    norm, whole = layers.InstanceNorm(4), torch.rand(2, 4, 9, 8).to(memory_format=torch.channels_last)
+    norm, whole = primitives.InstanceNorm(4), torch.rand(2, 4, 9, 8).to(memory_format=torch.channels_last)
     part = whole[:, :, 1:-2, 2:]
     torch.testing.assert_close(norm(part), norm(part.contiguous()))
 
 
 @pytest.mark.parametrize("mode", list(NUMPY_MODES))
 def test_padding_of_shapes_alone(mode: Padding) -> None:
-    assert layers.pad(torch.empty(1, 2, 6, 6, device="meta"), 2, mode).shape == (1, 2, 10, 10)
+    assert primitives.pad(torch.empty(1, 2, 6, 6, device="meta"), 2, mode).shape == (1, 2, 10, 10)
 
 
 @pytest.mark.parametrize("mode", list(NUMPY_MODES))
 def test_padding_keeps_half_precision(mode: Padding) -> None:
     x = torch.rand(1, 2, 6, 6).bfloat16()
     with torch.autocast("cpu", torch.bfloat16):
-        y = layers.pad(x, 2, mode)
+        y = primitives.pad(x, 2, mode)
     assert y.dtype == torch.bfloat16
-    assert torch.equal(y, layers.pad(x.float(), 2, mode).bfloat16())
+    assert torch.equal(y, primitives.pad(x.float(), 2, mode).bfloat16())
 
 
 def test_instance_norm_of_one_pixel_is_the_shift() -> None:
-    norm = layers.InstanceNorm(2)
+    norm = primitives.InstanceNorm(2)
     nn.init.uniform_(norm.bias)
     torch.testing.assert_close(norm(torch.rand(1, 2, 1, 1)).flatten(), norm.bias)
 
@@ -157,20 +158,20 @@ def test_transposed_convolution_with_kernel_4_is_the_diversity_branchs() -> None
 def test_max_pooling_and_unpooling_are_pytorchs_ties_included() -> None:
     # Few values, so that most of the squares have ties; indices of PyTorch take the first, as Torch7's do.
     x = torch.randint(0, 3, (2, 3, 8, 6)).double()
-    pooled, where = layers.max_pool(x)
+    pooled, where = primitives.max_pool(x)
     expected, indices = F.max_pool2d(x, 2, return_indices=True)
     assert torch.equal(pooled, expected)
     assert torch.equal(where.sum(2), torch.ones_like(pooled))
     y = torch.rand_like(pooled)
-    assert torch.equal(layers.max_unpool(y, where), F.max_unpool2d(y, indices, (2, 2)))
+    assert torch.equal(primitives.max_unpool(y, where), F.max_unpool2d(y, indices, (2, 2)))
     square = torch.tensor([[5.0, 5.0], [5.0, 5.0]]).view(1, 1, 2, 2)
-    assert layers.max_pool(square)[1].flatten().tolist() == [1, 0, 0, 0]
+    assert primitives.max_pool(square)[1].flatten().tolist() == [1, 0, 0, 0]
 
 
 def test_max_pooling_has_pytorchs_gradient_ties_included() -> None:
     x = torch.randint(0, 3, (2, 3, 8, 6)).double().requires_grad_()
     g = torch.rand(2, 3, 4, 3, dtype=torch.float64)
-    (ours,) = torch.autograd.grad(layers.max_pool(x)[0], x, g)
+    (ours,) = torch.autograd.grad(primitives.max_pool(x)[0], x, g)
     (theirs,) = torch.autograd.grad(F.max_pool2d(x, 2), x, g)
     assert torch.equal(ours, theirs)
 
@@ -191,7 +192,11 @@ def test_bounded_output_is_a_tanh_and_float32() -> None:
 
 
 def test_torch7_init_and_pytorchs_default_for_convolutions() -> None:
-    conv, transposed, norm = nn.Conv2d(32, 64, 3), nn.ConvTranspose2d(64, 16, 3), layers.InstanceNorm(4000)
+    conv, transposed, norm = (
+        nn.Conv2d(32, 64, 3),
+        nn.ConvTranspose2d(64, 16, 3),
+        primitives.InstanceNorm(4000),
+    )
     layers.torch7_init(nn.Sequential(conv, transposed, norm))
     for layer, fan_in in ((conv, 32 * 9), (transposed, 64 * 9)):
         bound = 1 / math.sqrt(fan_in)

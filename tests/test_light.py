@@ -22,10 +22,11 @@ from PIL import Image
 from test_bare import PROGRAM
 from webservice import opened, photo
 
-from texturenets import modelfile, textures
-from texturenets.generators import build
-from texturenets.modelfile import Header
-from texturenets.specs import Multiscale, Residual
+from texturenets import textures
+from texturenets.modelfiles.modelfile import Header
+from texturenets.networks import build, network_files
+from texturenets.networks.multiscale import Multiscale
+from texturenets.networks.residual import Residual
 
 tinyfilm = pytest.importorskip("tinyfilm", exc_type=ImportError)
 
@@ -135,7 +136,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("grain", "texture", Multiscale(channels=(4, 4, 3), noise_depth=2, noise="uniform")),
     ):
         header = Header(name=name, kind=kind, generator=spec)  # type: ignore[arg-type]
-        modelfile.save(build(spec), header, here / f"{name}.safetensors")
+        network_files.save(build(spec), header, here / f"{name}.safetensors")
     tiny.picture(here / "a.png", 0, (24, 18))
     for i in range(3):
         tiny.picture(here / f"photos/{i}.png", i)
@@ -149,7 +150,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def environment(here: Path) -> dict[str, str]:
     """Of processes without PyTorch."""
-    found = os.pathsep.join([str(here / "start"), str(Path(__file__).parents[1])])
+    found = os.pathsep.join([str(here / "start"), str(Path(__file__).parents[1] / "src")])
     return {**os.environ, "PYTHONPATH": found, "GLIBC_TUNABLES": "glibc.malloc.hugetlb=0"}
 
 

@@ -8,17 +8,17 @@ import tiny
 import torch
 from torch import Tensor, nn
 
-from texturenets.descriptors import Tap
-from texturenets.losses import (
-    Objective,
-    Scaling,
-    content_distance,
-    diversity,
-    shrink,
-    stability,
-    texture_distance,
-)
-from texturenets.statistics import lattice
+from texturenets import perceptual
+from texturenets.losses import Objective, Scaling
+from texturenets.losses.checkerboard import checkerboard
+from texturenets.losses.content import content_distance
+from texturenets.losses.diversity import diversity
+from texturenets.losses.gram import gram
+from texturenets.losses.objective import shrink
+from texturenets.losses.style import StyleLoss, style_distance
+from texturenets.losses.temporal_consistency import temporal_consistency
+from texturenets.losses.total_variation import total_variation
+from texturenets.perceptual import Tap
 
 
 class Toy(nn.Module):
@@ -40,9 +40,20 @@ def lua_gram(f: np.ndarray) -> np.ndarray:
     return np.einsum("ncp,ndp->ncd", rows, rows) / f[0].size
 
 
-def objective(style: Tensor, **terms: object) -> Objective:
-    settings: dict[str, object] = {"style_layers": ("t:a", "t:b"), "content_layers": ("t:b",), **terms}
-    return Objective(Toy(), [style], tiny.terms(**settings))  # type: ignore[arg-type]
+@pytest.fixture(autouse=True)
+def toy_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The toy's layers are known by name."""
+    monkeypatch.setitem(perceptual.LAYERS, "t", ("a", "b"))
+
+
+def objective(*styles: Tensor, **settings: object) -> Objective:
+    every: dict[str, object] = {"style_layers": ("t:a", "t:b"), "content_layers": ("t:b",), **settings}
+    return Objective.from_settings(Toy(), tiny.settings(**every), styles)  # type: ignore[arg-type]
+
+
+def style_loss(made: Objective) -> StyleLoss:
+    (loss,) = [loss for loss in made.losses if isinstance(loss, StyleLoss)]
+    return loss
 
 
 @pytest.fixture
@@ -53,7 +64,7 @@ def pictures() -> tuple[Tensor, Tensor, Tensor]:
 def test_paper_losses_are_the_reference_programs(pictures: tuple[Tensor, Tensor, Tensor]) -> None:
     y, photo, style = pictures
     made = objective(style, scaling="paper", style_weight=7.0, content_weight=3.0)
-    losses = made(y, made.content(photo))
+    losses = made(y, made.targets(photo))
     for layer in ("t:a", "t:b"):
         # nn.MSECriterion averages over all elements of the batch's Gram matrices
         expected = 7.0 * np.mean(
@@ -68,7 +79,7 @@ def test_paper_losses_are_the_reference_programs(pictures: tuple[Tensor, Tensor,
 def test_relative_losses_are_over_the_targets_square(pictures: tuple[Tensor, Tensor, Tensor]) -> None:
     y, photo, style = pictures
     made = objective(style)
-    losses = made(y, made.content(photo))
+    losses = made(y, made.targets(photo))
     g, t = (lua_gram(features(x.numpy(), "t:b")) for x in (y, style))
     expected = np.mean(np.sum((g - t) ** 2, (1, 2)) / np.sum(t**2))
     assert float(losses["style/t:b"]) == pytest.approx(expected, rel=1e-10)
@@ -97,9 +108,7 @@ def test_content_distance_is_the_formula(dtype: torch.dtype, scaling: Scaling) -
 
 def test_relative_losses_do_not_change_with_the_features_scale() -> None:
     f, t = torch.rand(1, 3, 4, 4), torch.rand(1, 3, 4, 4)
-    from texturenets.statistics import gram
-
-    a, b = (texture_distance(gram(k * f), gram(k * t), "relative") for k in (1.0, 100.0))
+    a, b = (style_distance(gram(k * f), gram(k * t), "relative") for k in (1.0, 100.0))
     torch.testing.assert_close(a, b)
     a, b = (content_distance(k * f, k * t, "relative") for k in (1.0, 100.0))
     torch.testing.assert_close(a, b)
@@ -108,13 +117,13 @@ def test_relative_losses_do_not_change_with_the_features_scale() -> None:
 def test_loss_of_the_painting_itself_is_zero(pictures: tuple[Tensor, Tensor, Tensor]) -> None:
     *_, style = pictures
     made = objective(style)
-    assert float(sum(made(style, made.content(style)).values())) == pytest.approx(0, abs=1e-9)
+    assert float(sum(made(style, made.targets(style)).values())) == pytest.approx(0, abs=1e-9)
 
 
 def test_pyramid_loss_decays_by_level(pictures: tuple[Tensor, Tensor, Tensor]) -> None:
     y, photo, style = pictures
     made = objective(style, pyramid_loss=2, pyramid_decay=0.5, scaling="paper")
-    losses = made(y, made.content(photo))
+    losses = made(y, made.targets(photo))
     small = y.reshape(2, 3, 4, 2, 6, 2).mean((3, 5)).numpy()
     small_style = style.reshape(1, 3, 4, 2, 6, 2).mean((3, 5)).numpy()
     expected = 0.5 * np.mean((lua_gram(features(small, "t:a")) - lua_gram(features(small_style, "t:a"))) ** 2)
@@ -148,6 +157,13 @@ def test_normalized_gradient_has_the_weight_as_its_l1_norm(pictures: tuple[Tenso
     torch.testing.assert_close(y.grad, expected, rtol=1e-4, atol=1e-9)
 
 
+def test_total_variation_by_hand() -> None:
+    x = torch.tensor([[[[0.0, 1.0], [0.0, 0.0]]]])
+    # vertical differences 0 and 1, horizontal 1 and 0, each a mean of two
+    assert total_variation(x).tolist() == [1.0]
+    assert total_variation(x[:, :, :1, :1]).tolist() == [0.0]
+
+
 def test_total_variation_has_its_weight(pictures: tuple[Tensor, Tensor, Tensor]) -> None:
     y, _, style = pictures
     one, two = (float(objective(style, tv_weight=w)(y)["tv"]) for w in (1.0, 2.0))
@@ -157,16 +173,16 @@ def test_total_variation_has_its_weight(pictures: tuple[Tensor, Tensor, Tensor])
 
 def test_several_exemplars_are_averaged() -> None:
     a, b = torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 8)
-    made = Objective(Toy(), [a, b], tiny.terms(style_layers=("t:a",)))  # type: ignore[arg-type]
+    made = objective(a, b, style_layers=("t:a",), content_layers=())
     expected = (lua_gram(3 * a.numpy()) + lua_gram(3 * b.numpy())) / 2 * 3
-    np.testing.assert_allclose(made.targets[0]["t:a"].numpy(), expected, rtol=1e-5)
+    np.testing.assert_allclose(style_loss(made).targets[0]["t:a"].numpy(), expected, rtol=1e-5)
 
 
 def test_half_the_batch_twice_is_the_batch(pictures: tuple[Tensor, Tensor, Tensor]) -> None:
     y, photo, style = pictures
     made = objective(style)
-    whole = made(y, made.content(photo))
-    parts = [made(y[i : i + 1], made.content(photo[i : i + 1])) for i in range(2)]
+    whole = made(y, made.targets(photo))
+    parts = [made(y[i : i + 1], made.targets(photo[i : i + 1])) for i in range(2)]
     for name, value in whole.items():
         torch.testing.assert_close(value, (parts[0][name] + parts[1][name]) / 2)
 
@@ -212,14 +228,14 @@ def test_the_objective_takes_diversity_in_pixels_or_at_a_layer() -> None:
     assert float(layer["diversity"]) == pytest.approx(float(pixels["diversity"]), rel=1e-5)
     paper = objective(style, diversity_weight=2.0, scaling="paper")(y)
     assert float(paper["diversity"]) == pytest.approx(2 * float(diversity(255 * y, "paper")))
-    assert "diversity" not in objective(style, diversity_weight=0.5)(y, diverse=False)
+    assert "diversity" not in objective(style, diversity_weight=0.5)(y, without=("diversity",))
 
 
-def test_texture_can_be_left_out(pictures: tuple[Tensor, Tensor, Tensor]) -> None:
+def test_the_style_loss_can_be_left_out(pictures: tuple[Tensor, Tensor, Tensor]) -> None:
     y, photo, style = pictures
     made = objective(style)
-    every = made(y, made.content(photo))
-    without = made(y, made.content(photo), texture=False)
+    every = made(y, made.targets(photo))
+    without = made(y, made.targets(photo), without=("style",))
     assert without == {"content/t:b": every["content/t:b"]}
 
 
@@ -228,20 +244,16 @@ def test_the_penalty_on_grids_never_pays_for_another_grid() -> None:
     stripes = torch.tensor([0.2, 0.0]).repeat(64)
     turning = stripes * torch.tensor([1.0, -1.0]).repeat(4).repeat_interleave(16)
     pictures = (0.5 + turning).expand(1, 3, 128, 128)
-    assert float(lattice(pictures)[0, 1]) < -0.9
-    objective = Objective(
-        Toy(),
-        [torch.rand(1, 3, 32, 32)],
-        tiny.terms(style_layers=(), lattice_weight=1.0),  # type: ignore[arg-type]
-    )
-    assert float(objective(pictures)["lattice"]) >= 0
-    assert float(objective((0.5 + stripes).expand(1, 3, 128, 128))["lattice"]) > 14
+    assert float(checkerboard(pictures)[0, 1]) < -0.9
+    made = objective(torch.rand(1, 3, 32, 32), style_layers=(), content_layers=(), checkerboard_weight=1.0)
+    assert float(made(pictures)["checkerboard"]) >= 0
+    assert float(made((0.5 + stripes).expand(1, 3, 128, 128))["checkerboard"]) > 14
 
 
-def test_stability_is_the_change_over_the_variance_with_the_shift_taken_back() -> None:
+def test_temporal_consistency_is_the_change_over_the_variance_with_the_shift_taken_back() -> None:
     y, again = (torch.rand(3, 3, 14, 17, dtype=torch.float64) for _ in range(2))
     shifts = [(2, -1), (0, 0), (-2, 2)]
-    got = stability(y, again, shifts, 3).numpy()
+    got = temporal_consistency(y, again, shifts, 3).numpy()
     for i, (down, right) in enumerate(shifts):
         squares, seen = [], []
         for row in range(5, 9):  # 3 of border and 2 of the largest shift, on both sides
@@ -253,20 +265,20 @@ def test_stability_is_the_change_over_the_variance_with_the_shift_taken_back() -
         assert got[i] == pytest.approx(expected, rel=1e-12)
 
 
-def test_stability_of_a_picture_that_only_moved_is_nothing() -> None:
+def test_temporal_consistency_of_a_picture_that_only_moved_is_nothing() -> None:
     whole = torch.rand(1, 3, 40, 40)
     y, again = whole[:, :, 4:36, 4:36], whole[:, :, 2:34, 5:37]  # two down, one to the left
-    assert float(stability(y, again, [(2, -1)], 4)) == 0
-    assert float(stability(y, again, [(0, 0)], 4)) > 1
-    assert float(stability(y, torch.rand(1, 3, 32, 32), [(0, 0)], 4)) == pytest.approx(2, rel=0.1)
+    assert float(temporal_consistency(y, again, [(2, -1)], 4)) == 0
+    assert float(temporal_consistency(y, again, [(0, 0)], 4)) > 1
+    assert float(temporal_consistency(y, torch.rand(1, 3, 32, 32), [(0, 0)], 4)) == pytest.approx(2, rel=0.1)
     with pytest.raises(ValueError, match="leave nothing"):
-        stability(y, again, [(2, -1)], 14)
+        temporal_consistency(y, again, [(2, -1)], 14)
 
 
-def test_stability_pays_nothing_for_contrast() -> None:
+def test_temporal_consistency_pays_nothing_for_contrast() -> None:
     """Its gradient makes the two pictures alike, and would not become smaller by spreading both."""
     y, again = torch.rand(1, 3, 12, 12, requires_grad=True), torch.rand(1, 3, 12, 12, requires_grad=True)
-    stability(y, again, [(0, 0)], 1).sum().backward()
+    temporal_consistency(y, again, [(0, 0)], 1).sum().backward()
     assert y.grad is not None
     assert again.grad is not None
     torch.testing.assert_close(y.grad, -again.grad)

@@ -10,7 +10,8 @@ import tiny
 import torch
 from torch import Tensor
 
-from texturenets import descriptors, measures
+from texturenets import perceptual
+from texturenets.evaluation import measures
 from texturenets.losses import Objective
 
 
@@ -22,9 +23,16 @@ class Toy(torch.nn.Module):
         return {k: tap(k, every[k]) if tap else every[k] for k in layers or every}
 
 
-TOY = cast(descriptors.Descriptors, Toy())
+TOY = cast(perceptual.Descriptors, Toy())
 LAYERS = ("t:a", "u:b")
-TERMS = tiny.terms(LAYERS)
+SETTINGS = tiny.settings(LAYERS)
+
+
+@pytest.fixture(autouse=True)
+def toy_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The toy's layers are known by name."""
+    monkeypatch.setitem(perceptual.LAYERS, "t", ("a",))
+    monkeypatch.setitem(perceptual.LAYERS, "u", ("b",))
 
 
 def gram(picture: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -34,30 +42,32 @@ def gram(picture: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 def test_texture_losses_are_relative_and_averaged_over_samples() -> None:
     exemplar, one, two = (torch.rand(1, 3, 6, 8, dtype=torch.float64) for _ in range(3))
-    found = measures.texture_losses(TOY, [one, two], exemplar, TERMS)
+    found = measures.texture_losses(TOY, [one, two], exemplar, SETTINGS)
     for layer, power in (("t:a", 1), ("u:b", 2)):
         target = gram(exemplar[0].numpy() ** power)
         each = [((gram(x[0].numpy() ** power) - target) ** 2).sum() / (target**2).sum() for x in (one, two)]
         assert found[layer] == pytest.approx(np.mean(each), rel=1e-6)
-    assert measures.texture_losses(TOY, [exemplar], exemplar, TERMS) == {"t:a": 0, "u:b": 0}
+    assert measures.texture_losses(TOY, [exemplar], exemplar, SETTINGS) == {"t:a": 0, "u:b": 0}
     assert measures.by_network({"t:a": 1.0, "t:b": 2.0, "u:b": 4.0}) == {"t": 3.0, "u": 4.0}
 
 
 def test_texture_losses_are_those_of_the_run() -> None:
     exemplar, sample = (torch.rand(1, 3, 8, 8) for _ in range(2))
-    terms = tiny.terms(LAYERS, scaling="paper", pyramid_loss=2, style_weight=3.0, lattice_weight=1.0)
-    found = measures.texture_losses(TOY, [sample], exemplar, terms)
+    settings = tiny.settings(
+        LAYERS, scaling="paper", pyramid_loss=2, style_weight=3.0, checkerboard_weight=1.0
+    )
+    found = measures.texture_losses(TOY, [sample], exemplar, settings)
     assert list(found) == ["t:a", "u:b", "t:a@1", "u:b@1"]
-    trained = Objective(TOY, [exemplar], terms)(sample)
+    trained = Objective.from_settings(TOY, settings, [exemplar])(sample)
     assert found == pytest.approx({k: float(trained[f"style/{k}"]) / 3 for k in found})
 
 
 def test_halves_are_compared_both_ways() -> None:
     exemplar = torch.rand(1, 3, 6, 8)
     left, right = exemplar[..., :4], exemplar[..., 4:]
-    one = measures.texture_losses(TOY, [left], right, TERMS)
-    other = measures.texture_losses(TOY, [right], left, TERMS)
-    found = measures.half_losses(TOY, exemplar, TERMS)
+    one = measures.texture_losses(TOY, [left], right, SETTINGS)
+    other = measures.texture_losses(TOY, [right], left, SETTINGS)
+    found = measures.half_losses(TOY, exemplar, SETTINGS)
     assert found == pytest.approx({k: (one[k] + other[k]) / 2 for k in LAYERS})
 
 

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import safetensors.torch
 import tiny
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from texturenets import modelfile
 from texturenets.errors import install
+from texturenets.modelfiles import modelfile
+from texturenets.networks import network_files
 
 
 @pytest.fixture(scope="module")
@@ -99,9 +99,9 @@ def test_truncated_photos_among_good_ones_are_named_and_passed_over(
     ("size", "style_size", "words"),
     [
         ((1, 1), 0, ["1 x 1 pixels", "32 x 32"]),
-        ((1, 1), 64, ["of one colour"]),
+        ((1, 1), 64, ["of one color"]),
         ((300, 1), 64, ["64 x 1 pixels"]),
-        ((80, 80), 64, ["of one colour"]),
+        ((80, 80), 64, ["of one color"]),
     ],
 )
 def test_style_pictures_that_hold_nothing(
@@ -130,7 +130,7 @@ def test_a_full_disk(studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch) -> No
     def full(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(safetensors.torch, "save_file", full)
+    monkeypatch.setattr(network_files, "save_file", full)
     told(studio.run(), "No space left on device")
 
 
@@ -190,3 +190,23 @@ def test_photos_are_looked_for_before_weights(studio: tiny.Studio, tmp_path: Pat
     assert status == 2
     assert "--content FOLDER" in error
     assert "COCO's val2017" in error
+
+
+def test_films_and_broken_files_are_not_counted_as_photos(studio: tiny.Studio, tmp_path: Path) -> None:
+    for i in range(3):
+        tiny.picture(tmp_path / f"{i}.png", seed=i)
+    halved(tmp_path / "bad.png", studio.painting)
+    (tmp_path / "clip.mp4").write_bytes(b"\0\0\0\x20ftypisom" + bytes(99))
+    (tmp_path / "sound.wav").write_bytes(b"RIFF\0\0\0\0WAVE" + bytes(99))
+    result = studio.run(content=tmp_path, steps=1, val_share=0.0)
+    assert result.status == 0
+    assert "only 3 photos" in result.error
+    assert "clip.mp4" not in result.error
+
+
+def test_flags_may_be_left_out_where_pydantic_is_imported(studio: tiny.Studio) -> None:
+    """As in a process that serves too: the parser of the command line then checks defaults by it."""
+    pytest.importorskip("pydantic")
+    status, _, error = tiny.call("train", "style", str(studio.painting))
+    assert (status, error.count("\n")) == (2, 1)
+    assert "--content FOLDER" in error

@@ -19,11 +19,17 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from texturenets import conversion, modelfile, specs
+from texturenets import converters
+from texturenets.engines.executor import GraphNetwork
 from texturenets.errors import UserError
-from texturenets.generators import build
+from texturenets.modelfiles import modelfile
+from texturenets.networks import build, make_spec, network_files, to_dict
+from texturenets.networks.custom import Custom
+from texturenets.networks.pyramid import Pyramid
+from texturenets.networks.residual import Residual
+from texturenets.networks.trace import trace
 
-SPEC = specs.Residual(channels=8, blocks=1, padding="zero")
+SPEC = Residual(channels=8, blocks=1, padding="zero")
 
 
 @pytest.fixture
@@ -50,7 +56,7 @@ def header(**change: Any) -> modelfile.Header:
 def path(network: torch.nn.Module, tmp_path: Path) -> Path:
     """Its model file."""
     made = tmp_path / "tiny.safetensors"
-    modelfile.save(network, header(), made)
+    network_files.save(network, header(), made)
     return made
 
 
@@ -68,7 +74,7 @@ def rewrite(path: Path, **change: Any) -> Path:
 def test_weights_come_back_in_half_precision_and_the_header_as_it_was(
     network: torch.nn.Module, path: Path
 ) -> None:
-    loaded, found = modelfile.load(path)
+    loaded, found = network_files.load(path)
     assert found == header(thumbnail=found.thumbnail)
     assert not loaded.training
     for name, value in network.state_dict().items():
@@ -86,12 +92,12 @@ def test_weights_come_back_in_half_precision_and_the_header_as_it_was(
 
 
 def test_counters_stay_whole_numbers(tmp_path: Path) -> None:
-    spec = specs.Residual(channels=8, blocks=1, normalization="batch")
+    spec = Residual(channels=8, blocks=1, normalization="batch")
     network = build(spec)
     for _ in range(3):
         network(torch.rand(2, 3, 32, 32))
-    modelfile.save(network, header(generator=spec), tmp_path / "a.safetensors")
-    loaded, _ = modelfile.load(tmp_path / "a.safetensors")
+    network_files.save(network, header(generator=spec), tmp_path / "a.safetensors")
+    loaded, _ = network_files.load(tmp_path / "a.safetensors")
     counters = {k: v for k, v in loaded.state_dict().items() if not v.is_floating_point()}
     assert counters
     assert all(v == 3 for v in counters.values())
@@ -103,7 +109,7 @@ def test_a_file_of_a_later_format_is_refused_by_name(path: Path) -> None:
     with pytest.raises(UserError, match=message):
         modelfile.read_header(path)
     with pytest.raises(UserError, match=message):
-        modelfile.load(path)
+        network_files.load(path)
 
 
 def test_a_file_of_the_first_format_is_refused_and_converted(
@@ -114,32 +120,91 @@ def test_a_file_of_the_first_format_is_refused_and_converted(
     with pytest.raises(
         UserError, match=f"{path} has model format 1, .*: texturenets convert {path} -o new-{path.name}$"
     ):
-        modelfile.load(path)
-    made = conversion.convert(path, name="again")
+        network_files.load(path)
+    made = converters.convert(path, name="again")
     made.save(tmp_path / "new.safetensors")
-    loaded, found = modelfile.load(tmp_path / "new.safetensors")
-    assert (found.name, found.spec(), found.licence) == ("again", SPEC, "CC0-1.0")
+    loaded, found = network_files.load(tmp_path / "new.safetensors")
+    assert (found.name, network_files.spec_of(found), found.licence) == ("again", SPEC, "CC0-1.0")
     assert all(torch.equal(value, before[name]) for name, value in loaded.state_dict().items())
     with pytest.raises(UserError, match="is a model of texturenets already"):
-        conversion.convert(tmp_path / "new.safetensors")
+        converters.convert(tmp_path / "new.safetensors")
 
 
 def test_code_of_ones_own_of_the_first_format_is_run_if_asked(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(CODE)
     path = tmp_path / "a.safetensors"
-    modelfile.save(
-        build(spec := specs.make(f"{file}:Mine"), custom=f"{file}:Mine"), header(generator=spec), path
+    network_files.save(
+        build(spec := make_spec(f"{file}:Mine"), custom=f"{file}:Mine"), header(generator=spec), path
     )
     rewrite(path, format=1, graph=None)
     with pytest.raises(UserError, match="not run unasked"):
-        conversion.convert(path)
-    assert conversion.convert(path, generator=f"{file}:Mine").header.custom
+        converters.convert(path)
+    assert converters.convert(path, generator=f"{file}:Mine").header.custom
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        (("format",), "true"),
+        (("generator",), "[1]"),
+        (("generator",), '{"name": 7}'),
+        (("kind",), '"film"'),
+        (("name",), r'"\ud800"'),
+        (("training", "step"), "1" + 400 * "0"),
+        (("training", "validation"), "NaN"),
+        (("training", "notes"), 40 * "[" + 40 * "]"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_a_hostile_header_of_the_first_format_is_refused(
+    path: Path, keys: tuple[str, ...], value: str
+) -> None:
+    bad = changed(rewrite(path, format=1, graph=None), *keys, value=value)
+    with pytest.raises(UserError, match="damaged model header") as caught:
+        converters.convert(bad)
+    assert str(bad) in str(caught.value)
+
+
+def test_a_damaged_weight_of_the_first_format_is_refused(path: Path) -> None:
+    tensors = load_file(rewrite(path, format=1, graph=None))
+    name = next(iter(tensors))
+    tensors[name].view(-1)[0] = float("nan")
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        text = json.loads(file.read(length))["__metadata__"]["texturenets"]
+    save_file(tensors, path, {"texturenets": text})
+    with pytest.raises(UserError, match=f"{name} is not finite"):
+        converters.convert(path)
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float8_e4m3fn, torch.complex64])
+def test_a_weight_of_a_type_that_numpy_has_not_is_named(path: Path, kind: torch.dtype) -> None:
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        text = json.loads(file.read(length))["__metadata__"]["texturenets"]
+    tensors = load_file(path)
+    name = next(iter(tensors))
+    save_file({**tensors, name: tensors[name].to(kind)}, path, {"texturenets": text})
+    with pytest.raises(UserError, match=f"{path}: weight {name} is of type .*; known are F16, F32"):
+        modelfile.read_graph(path)
+
+
+def test_a_constant_that_is_no_number_is_not_written(tmp_path: Path) -> None:
+    class Rooted(torch.nn.Conv2d):
+        def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 (torch's name)
+            return input * (self.bias * 0 - 1).sqrt().view(1, 3, 1, 1)
+
+    graph = trace(Rooted(3, 3, 1))
+    own = header(generator=Custom(target="gone.py:Rooted"))
+    with pytest.raises(UserError, match="is not finite"):
+        network_files.save(GraphNetwork(graph), own, tmp_path / "a.safetensors")
+    assert not (tmp_path / "a.safetensors").exists()
 
 
 def test_the_graph_and_its_weights_are_read_without_torch(network: torch.nn.Module, path: Path) -> None:
     program = (
-        "import sys; sys.modules['torch'] = None; from texturenets import modelfile; "
+        "import sys; sys.modules['torch'] = None; from texturenets.modelfiles import modelfile; "
         f"g = modelfile.read_graph({str(path)!r}); print(len(g.weights), g.io_spec.stride, g.io_spec.least)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -150,6 +215,9 @@ def test_the_graph_and_its_weights_are_read_without_torch(network: torch.nn.Modu
     ("change", "said"),
     [
         ({"graph": [1]}, "its graph is none"),
+        ({"graph": {"nodes": ["photo", "conv 0 out=3 kernel=1 weight=\x1b[2J"]}}, "cannot be printed"),
+        ({"graph": None}, "cannot be taken into a graph: its network's code; --engine torch runs it$"),
+        ({"graph": None, "no_graph": "a\x1b[2J\nb" + 999 * "c"}, r"graph: a\[2J bc{293}; --engine"),
         ({"graph": {"nodes": ["photo", "jump 0"]}}, "unknown operation 'jump'"),
         ({"graph": {"nodes": ["photo", "conv 0 out=3 kernel=1 weight=gone"]}}, "gone is missing"),
     ],
@@ -158,7 +226,7 @@ def test_a_damaged_graph_is_refused_with_the_file_named(
     path: Path, change: dict[str, Any], said: str
 ) -> None:
     rewrite(path, **change)
-    with pytest.raises(UserError, match=f"{path}: .*{said}"):
+    with pytest.raises(UserError, match=f"{path}:? .*{said}"):
         modelfile.read_graph(path)
 
 
@@ -179,10 +247,10 @@ def test_what_a_later_version_says_besides_is_passed_over(path: Path) -> None:
         ({"generator": {"name": "residual", "channels": 10**9}}, "channels"),
         ({"name": None}, "damaged model header"),
         (
-            {"generator": specs.to_dict(specs.Residual(channels=16, blocks=1))},
+            {"generator": to_dict(Residual(channels=16, blocks=1))},
             "do not fit its residual network",
         ),
-        ({"generator": specs.to_dict(specs.Pyramid(channels=2))}, "do not fit its pyramid network"),
+        ({"generator": to_dict(Pyramid(channels=2))}, "do not fit its pyramid network"),
     ],
     ids=str,
 )
@@ -191,7 +259,7 @@ def test_a_damaged_header_is_refused_with_the_file_named(
 ) -> None:
     rewrite(path, **change)
     with pytest.raises(UserError, match=said) as caught:
-        modelfile.load(path)
+        network_files.load(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -287,18 +355,18 @@ def test_files_cut_short_or_of_another_kind_are_refused(path: Path, tmp_path: Pa
     for length in [0, 1, 7, 8, 9, 100, *range(200, len(whole), len(whole) // 20), len(whole) - 1]:
         cut.write_bytes(whole[:length])
         with pytest.raises(UserError, match=f"{cut} is not a texturenets model"):
-            modelfile.load(cut)
+            network_files.load(cut)
     for other in (b"\x89PNG" * 99, bytes(64), b"\xff" * 64, struct.pack("<Q", 2**40) + b"{}"):
         cut.write_bytes(other)
         with pytest.raises(UserError, match="is not a texturenets model"):
-            modelfile.load(cut)
+            network_files.load(cut)
     save_file({"a": torch.zeros(1)}, cut)
     with pytest.raises(UserError, match="no texturenets header; `texturenets convert`"):
-        modelfile.load(cut)
+        network_files.load(cut)
     with pytest.raises(UserError, match=r"no such file: .*gone"):
-        modelfile.load(tmp_path / "gone.safetensors")
+        network_files.load(tmp_path / "gone.safetensors")
     with pytest.raises(UserError, match=str(tmp_path)):
-        modelfile.load(tmp_path)
+        network_files.load(tmp_path)
 
 
 def test_single_damaged_bytes_raise_nothing_but_user_errors(path: Path, tmp_path: Path) -> None:
@@ -307,7 +375,7 @@ def test_single_damaged_bytes_raise_nothing_but_user_errors(path: Path, tmp_path
     for place in range(0, 8 + length, 41):
         bad.write_bytes(whole[:place] + bytes([whole[place] ^ 0x15]) + whole[place + 1 :])
         with contextlib.suppress(UserError):
-            modelfile.load(bad)
+            network_files.load(bad)
 
 
 def test_a_full_disk_leaves_the_old_file_and_nothing_else(
@@ -319,10 +387,10 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(
         Path(name).write_bytes(b"half")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("safetensors.torch.save_file", full)
+    monkeypatch.setattr("texturenets.networks.network_files.save_file", full)
     for name in (path, path.with_name("new.safetensors")):
         with pytest.raises(UserError, match=f"cannot write {name}: No space left on device"):
-            modelfile.save(network, header(), name)
+            network_files.save(network, header(), name)
     assert [p.name for p in path.parent.iterdir()] == [path.name]
     assert path.read_bytes() == before
 
@@ -336,7 +404,7 @@ def test_weights_that_half_precision_does_not_hold_are_refused(
     with pytest.raises(
         UserError, match="not finite in half precision: train anew with a lower --learning-rate"
     ):
-        modelfile.save(network, header(), tmp_path / "a.safetensors")
+        network_files.save(network, header(), tmp_path / "a.safetensors")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -416,21 +484,23 @@ class Mine(nn.Sequential):
 def test_a_model_with_code_of_its_makers_own_needs_consent(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(CODE)
-    spec = specs.make(f"{file}:Mine", ["kernel=5"])
+    spec = make_spec(f"{file}:Mine", ["kernel=5"])
     network = build(spec, custom=f"{file}:Mine")
     path = tmp_path / "a.safetensors"
-    modelfile.save(network, header(generator=spec), path)
-    assert modelfile.read_header(path).spec() == spec  # read without running anything
+    network_files.save(network, header(generator=spec), path)
+    assert network_files.spec_of(modelfile.read_header(path)) == spec  # read without running anything
     x = torch.rand(1, 3, 8, 8)
-    assert torch.allclose(modelfile.load(path)[0](x), network(x), atol=1e-3)  # by its graph, without the code
+    assert torch.allclose(
+        network_files.load(path)[0](x), network(x), atol=1e-3
+    )  # by its graph, without the code
     graph = modelfile.read_graph(path)
     assert graph is not None
     assert set(graph.weights) == {"0.weight", "0.bias"}
     rewrite(path, graph=None)
     with pytest.raises(UserError, match=r"not run unasked: .*--generator"):
-        modelfile.load(path)
+        network_files.load(path)
     moved = file.rename(tmp_path / "elsewhere.py")
-    loaded, _ = modelfile.load(path, f"{moved}:Mine")
+    loaded, _ = network_files.load(path, f"{moved}:Mine")
     weight = network.state_dict()["0.weight"]
     assert weight.shape == (3, 3, 5, 5)
     assert torch.equal(loaded.state_dict()["0.weight"], weight.half().float())
@@ -438,4 +508,4 @@ def test_a_model_with_code_of_its_makers_own_needs_consent(tmp_path: Path) -> No
 
 def test_consent_for_a_model_that_needs_none_is_a_mistake(path: Path) -> None:
     with pytest.raises(UserError, match="needs no code of your own"):
-        modelfile.load(path, "mine.py:Mine")
+        network_files.load(path, "mine.py:Mine")

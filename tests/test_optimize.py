@@ -1,4 +1,4 @@
-"""The slow way against bounded problems with known solutions, plain L-BFGS, and the papers' formulas in numpy."""
+"""Iterative optimization against bounded problems, plain L-BFGS, and the papers' formulas in numpy."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import tiny
 import torch
 from torch import Tensor
 
-from texturenets import descriptors, optimize
-from texturenets.descriptors import Tap
+from texturenets import optimization, perceptual
 from texturenets.errors import UserError
 from texturenets.image import resize
 from texturenets.losses import Objective
+from texturenets.losses.style import StyleLoss
+from texturenets.perceptual import Tap
 
 
 class Quadratic:
@@ -25,7 +26,7 @@ class Quadratic:
     def __init__(self, target: Tensor, coupling: float = 0.4, factor: float = 1.0) -> None:
         self.target, self.coupling, self.factor, self.calls = target, coupling, factor, 0
 
-    def __call__(self, y: Tensor, content: object = None) -> dict[str, Tensor]:
+    def __call__(self, y: Tensor, targets: object = None) -> dict[str, Tensor]:
         self.calls += 1
         d = y - self.target
         steps = d[..., 1:] - d[..., :-1]
@@ -35,8 +36,8 @@ class Quadratic:
         }
 
 
-def minimize(problem: Any, start: Tensor, **options: Any) -> list[optimize.Record]:
-    return list(optimize.minimize(cast(Objective, problem), start, **options))
+def minimize(problem: Any, start: Tensor, **options: Any) -> list[optimization.IterationRecord]:
+    return list(optimization.minimize(cast(Objective, problem), start, **options))
 
 
 class Toy(torch.nn.Module):
@@ -47,8 +48,14 @@ class Toy(torch.nn.Module):
         return {"t:a": f if tap is None else tap("t:a", f)}
 
 
-TOY = cast(descriptors.Descriptors, Toy())
-TERMS = tiny.terms(style_layers=("t:a",))
+TOY = cast(perceptual.Descriptors, Toy())
+SETTINGS = tiny.settings(style_layers=("t:a",))
+
+
+@pytest.fixture(autouse=True)
+def toy_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The toy's layers are known by name."""
+    monkeypatch.setitem(perceptual.LAYERS, "t", ("a",))
 
 
 def bounded_solution(problem: Quadratic) -> np.ndarray:
@@ -165,7 +172,7 @@ def test_a_loss_that_is_no_number_is_said_so() -> None:
 
 def test_records_come_one_by_one() -> None:
     problem = Quadratic(torch.rand(1, 3, 6, 6))
-    records = optimize.minimize(cast(Objective, problem), torch.rand(1, 3, 6, 6), steps=100)
+    records = optimization.minimize(cast(Objective, problem), torch.rand(1, 3, 6, 6), steps=100)
     next(records)
     assert problem.calls == 1
 
@@ -177,16 +184,23 @@ def gram(x: Tensor) -> np.ndarray:
 
 def test_styles_are_mixed_by_their_weights() -> None:
     a, b, y = (torch.rand(1, 3, 8, 8) * s for s in (0.3, 1.0, 0.7))
-    mixed = optimize.blended(TOY, [a, b], TERMS, [1, 3])
+
+    def mix(shares: list[float] | None) -> Objective:
+        return Objective.from_settings(TOY, SETTINGS, [a, b], shares=shares)
+
+    def style(objective: Objective) -> np.ndarray:
+        (loss,) = objective.losses
+        assert isinstance(loss, StyleLoss)
+        return loss.targets[0]["t:a"][0].numpy()
+
+    mixed = mix(optimization.shares(2, [1, 3]))
     expected = (gram(a) + 3 * gram(b)) / 4
-    np.testing.assert_allclose(mixed.targets[0]["t:a"][0].numpy(), expected, rtol=1e-5)
-    np.testing.assert_allclose(
-        optimize.blended(TOY, [a, b], TERMS).targets[0]["t:a"][0].numpy(), (gram(a) + gram(b)) / 2, rtol=1e-5
-    )
-    loss = optimize.total(mixed, y)
+    np.testing.assert_allclose(style(mixed), expected, rtol=1e-5)
+    np.testing.assert_allclose(style(mix(None)), (gram(a) + gram(b)) / 2, rtol=1e-5)
+    loss = optimization.total(mixed, y)
     assert loss == pytest.approx(np.sum((gram(y) - expected) ** 2) / np.sum(expected**2), rel=1e-4)
-    alone = optimize.blended(TOY, [a, b], TERMS, [0, 2])
-    assert optimize.total(alone, y) == pytest.approx(optimize.total(Objective(TOY, [b], TERMS), y))
+    alone = Objective.from_settings(TOY, SETTINGS, [b])
+    assert optimization.total(mix([0, 1]), y) == pytest.approx(optimization.total(alone, y))
 
 
 def test_weights_that_do_not_fit_are_refused() -> None:
@@ -197,17 +211,17 @@ def test_weights_that_do_not_fit_are_refused() -> None:
         ([1, float("nan")], "nan"),
     ):
         with pytest.raises(UserError, match=words):
-            optimize.shares(2, weights)
+            optimization.shares(2, weights)
 
 
 def test_sizes_of_the_scales() -> None:
-    assert optimize.scale_sizes((101, 71), 2) == [(50, 36), (101, 71)]
-    assert optimize.scale_sizes((128, 96), 3) == [(32, 24), (64, 48), (128, 96)]
-    assert optimize.scale_sizes((7, 5), 1) == [(7, 5)]
+    assert optimization.scale_sizes((101, 71), 2) == [(50, 36), (101, 71)]
+    assert optimization.scale_sizes((128, 96), 3) == [(32, 24), (64, 48), (128, 96)]
+    assert optimization.scale_sizes((7, 5), 1) == [(7, 5)]
     with pytest.raises(UserError, match="--scales 4: the coarsest picture would be 12 x 16"):
-        optimize.scale_sizes((128, 96), 4)
+        optimization.scale_sizes((128, 96), 4)
     with pytest.raises(UserError, match="--scales 0"):
-        optimize.scale_sizes((128, 96), 0)
+        optimization.scale_sizes((128, 96), 0)
 
 
 class Spy(torch.nn.Module):
@@ -227,12 +241,12 @@ class Spy(torch.nn.Module):
 def test_coarse_to_fine() -> None:
     spy = Spy()
     style, photo = torch.rand(1, 3, 40, 24), torch.rand(1, 3, 64, 32)
-    terms = tiny.terms(style_layers=("t:a",), content_layers=("t:a",), content_weight=0.1)
+    settings = tiny.settings(style_layers=("t:a",), content_layers=("t:a",), content_weight=0.1)
     records = list(
-        optimize.synthesize(
-            cast(descriptors.Descriptors, spy),
+        optimization.synthesize(
+            cast(perceptual.Descriptors, spy),
             [style],
-            terms,
+            settings,
             photo,
             (64, 32),
             photo=photo,
@@ -250,24 +264,24 @@ def test_coarse_to_fine() -> None:
     evaluations = [r.evaluations for r in records]
     assert evaluations == sorted(evaluations)
     # The fine scale goes on from the coarse one.
-    made = Objective(TOY, [style], terms)
-    begun = optimize.total(made, resize(records[3].picture, (64, 32)), made.content(photo))
+    made = Objective.from_settings(TOY, settings, [style])
+    begun = optimization.total(made, resize(records[3].picture, (64, 32)), made.targets(photo))
     assert records[4].loss < begun < 2 * records[4].loss + 0.1
 
 
 def test_normalized_gradients_want_fixed_steps() -> None:
-    terms = tiny.terms(style_layers=("t:a",), normalize_gradients=True)
+    settings = tiny.settings(style_layers=("t:a",), normalize_gradients=True)
     x = torch.rand(1, 3, 32, 32)
     with pytest.raises(UserError, match="--line-search fixed"):
-        optimize.synthesize(TOY, [x], terms, x, (32, 32))
-    assert list(optimize.synthesize(TOY, [x], terms, 1 - x, (32, 32), steps=2, line_search="fixed"))
+        optimization.synthesize(TOY, [x], settings, x, (32, 32))
+    assert list(optimization.synthesize(TOY, [x], settings, 1 - x, (32, 32), steps=2, line_search="fixed"))
 
 
 @pytest.fixture(scope="module")
-def networks(tmp_path_factory: pytest.TempPathFactory) -> descriptors.Descriptors:
+def networks(tmp_path_factory: pytest.TempPathFactory) -> perceptual.Descriptors:
     """VGG-16's first two layers and random filters, without a download."""
     file = tiny.weights_file(tmp_path_factory.mktemp("weights"), "vgg16")
-    return descriptors.build(LAYERS, files=[file], offline=True)
+    return perceptual.build(LAYERS, files=[file], offline=True)
 
 
 LAYERS = ("vgg16:relu1_1", "vgg16:relu1_2", "random:conv3")
@@ -275,16 +289,16 @@ LAYERS = ("vgg16:relu1_1", "vgg16:relu1_2", "random:conv3")
 
 def smooth(seed: int, size: int = 64) -> Tensor:
     """A picture of coloured blots."""
-    return resize(optimize.white_noise(seed, (9, 9)), (size, size))
+    return resize(optimization.white_noise(seed, (9, 9)), (size, size))
 
 
-def test_a_texture_from_noise(networks: descriptors.Descriptors) -> None:
+def test_a_texture_from_noise(networks: perceptual.Descriptors) -> None:
     records = list(
-        optimize.synthesize(
+        optimization.synthesize(
             networks,
             [smooth(1)],
-            tiny.terms(style_layers=LAYERS),
-            optimize.white_noise(0, (48, 40)),
+            tiny.settings(style_layers=LAYERS),
+            optimization.white_noise(0, (48, 40)),
             (48, 40),
             steps=25,
         )
@@ -299,33 +313,35 @@ def test_a_texture_from_noise(networks: descriptors.Descriptors) -> None:
     assert rough[1] < 0.5 * rough[0]
 
 
-def test_iterations_to_reach_a_loss(networks: descriptors.Descriptors) -> None:
-    terms = tiny.terms(style_layers=("vgg16:relu1_2",), content_layers=("vgg16:relu1_1",), content_weight=0.5)
-    made = Objective(networks, [smooth(1)], terms)
+def test_iterations_to_reach_a_loss(networks: perceptual.Descriptors) -> None:
+    settings = tiny.settings(
+        style_layers=("vgg16:relu1_2",), content_layers=("vgg16:relu1_1",), content_weight=0.5
+    )
+    made = Objective.from_settings(networks, settings, [smooth(1)])
     photo = smooth(2, 32)
-    content = made.content(photo)
-    losses = [r.loss for r in optimize.minimize(made, photo, content, steps=8)]
-    assert losses[0] == pytest.approx(optimize.total(made, photo, content))
+    targets = made.targets(photo)
+    losses = [r.loss for r in optimization.minimize(made, photo, targets, steps=8)]
+    assert losses[0] == pytest.approx(optimization.total(made, photo, targets))
     for at in (1, 5):
-        assert optimize.iterations_to_reach(made, losses[at], photo, content, cap=8) == at
+        assert optimization.iterations_to_reach(made, losses[at], photo, targets, cap=8) == at
         between = (losses[at] + losses[at - 1]) / 2
-        assert optimize.iterations_to_reach(made, between, photo, content, cap=8) == at
-    assert optimize.iterations_to_reach(made, losses[0] * 1.01, photo, content) == 0
-    assert optimize.iterations_to_reach(made, losses[8] / 2, photo, content, cap=8) is None
+        assert optimization.iterations_to_reach(made, between, photo, targets, cap=8) == at
+    assert optimization.iterations_to_reach(made, losses[0] * 1.01, photo, targets) == 0
+    assert optimization.iterations_to_reach(made, losses[8] / 2, photo, targets, cap=8) is None
 
 
 def test_total_is_of_the_clamped_picture() -> None:
-    made = Objective(TOY, [torch.rand(1, 3, 8, 8)], TERMS)
+    made = Objective.from_settings(TOY, SETTINGS, [torch.rand(1, 3, 8, 8)])
     x = torch.rand(1, 3, 8, 8) * 3 - 1
-    assert optimize.total(made, x) == pytest.approx(optimize.total(made, x.clamp(0, 1)))
-    assert optimize.total(made, x) != pytest.approx(float(sum(made(x).values())))
+    assert optimization.total(made, x) == pytest.approx(optimization.total(made, x.clamp(0, 1)))
+    assert optimization.total(made, x) != pytest.approx(float(sum(made(x).values())))
 
 
 def test_white_noise_is_its_seeds() -> None:
-    one = optimize.white_noise(3, (30, 50))
+    one = optimization.white_noise(3, (30, 50))
     assert one.shape == (1, 3, 30, 50)
-    assert torch.equal(one, optimize.white_noise(3, (30, 50)))
-    assert not torch.equal(one, optimize.white_noise(4, (30, 50)))
+    assert torch.equal(one, optimization.white_noise(3, (30, 50)))
+    assert not torch.equal(one, optimization.white_noise(4, (30, 50)))
     assert float(one.mean()) == pytest.approx(0.5, abs=0.02)
     assert float(one.std()) == pytest.approx(12**-0.5, abs=0.02)
 
@@ -338,27 +354,27 @@ def test_colours_matched_have_the_photos_mean_and_covariance() -> None:
     mix = torch.tensor([[0.3, 0.1, 0.0], [0.1, 0.2, 0.1], [0.0, 0.05, 0.1]])
     style = 0.2 + 0.5 * torch.rand(1, 3, 40, 30)
     photo = 0.3 + torch.einsum("ij,njhw->nihw", mix, torch.rand(1, 3, 20, 50))
-    matched = optimize.match_color(style, photo)
+    matched = optimization.match_color(style, photo)
     assert matched.shape == style.shape
     np.testing.assert_allclose(colors(matched).mean(1), colors(photo).mean(1), atol=1e-5)
     np.testing.assert_allclose(np.cov(colors(matched)), np.cov(colors(photo)), rtol=0.01, atol=1e-5)
     # Of all maps that do so this one turns colours least: that of a picture onto itself is the identity.
-    torch.testing.assert_close(optimize.match_color(photo, photo), photo, atol=1e-5, rtol=0)
+    torch.testing.assert_close(optimization.match_color(photo, photo), photo, atol=1e-5, rtol=0)
 
 
 def test_colours_of_flat_pictures_match_too() -> None:
     flat, photo = torch.full((1, 3, 8, 8), 0.7), 0.2 + 0.4 * torch.rand(1, 3, 8, 8)
     mean = photo.mean((2, 3), keepdim=True).expand_as(flat)
-    torch.testing.assert_close(optimize.match_color(flat, photo), mean, atol=1e-5, rtol=0)
+    torch.testing.assert_close(optimization.match_color(flat, photo), mean, atol=1e-5, rtol=0)
     grey = torch.rand(1, 1, 8, 8).expand(-1, 3, -1, -1)
-    assert bool(optimize.match_color(grey, photo).isfinite().all())
-    torch.testing.assert_close(optimize.match_color(photo, flat), flat, atol=1e-5, rtol=0)
-    assert bool(optimize.match_luminance(flat, photo).isfinite().all())
+    assert bool(optimization.match_color(grey, photo).isfinite().all())
+    torch.testing.assert_close(optimization.match_color(photo, flat), flat, atol=1e-5, rtol=0)
+    assert bool(optimization.match_luminance(flat, photo).isfinite().all())
 
 
 def test_luminance_matched_has_the_photos_mean_and_deviation() -> None:
     style, photo = torch.rand(1, 3, 30, 30), 0.4 + 0.2 * torch.rand(1, 3, 20, 20)
-    matched = optimize.match_luminance(style, photo)
+    matched = optimization.match_luminance(style, photo)
     y = np.tensordot([0.299, 0.587, 0.114], colors(photo), 1)
     for channel in colors(matched):
         assert channel.mean() == pytest.approx(y.mean(), abs=1e-5)
@@ -374,9 +390,11 @@ def test_real_peppers(shared: Path) -> None:
 
     style = image.read(shared / "images/texture/red-peppers256.o.jpg", longer=64).rgb
     layers = ("vgg16:relu1_1", "vgg16:relu2_1", "vgg16:relu3_1")
-    made = descriptors.build(layers, files=[shared / "descriptors"], offline=True)
-    start = optimize.white_noise(0, (64, 64))
-    *_, last = optimize.synthesize(made, [style], tiny.terms(style_layers=layers), start, (64, 64), steps=40)
+    made = perceptual.build(layers, files=[shared / "descriptors"], offline=True)
+    start = optimization.white_noise(0, (64, 64))
+    *_, last = optimization.synthesize(
+        made, [style], tiny.settings(style_layers=layers), start, (64, 64), steps=40
+    )
     assert last.loss < 0.02
     assert last.evaluations < 60
     red, green, blue = colors(last.picture).mean(1)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from texturenets.training.optimizer import STEP, Muon, orthogonalize
+from texturenets.train.optimizer import STEP, Muon, orthogonalize
 
 
 @pytest.mark.parametrize("shape", [(8, 72), (72, 8), (16, 16)])

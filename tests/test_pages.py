@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from texturenets.pages import use_large_pages
+from texturenets.memory.huge_pages import use_large_pages
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,15 @@ import torch
 from onnx import helper
 from torch import nn
 
-from texturenets import budget, engines, modelfile
-from texturenets.budget import Budget
+from texturenets import engines
 from texturenets.engines import peak, torch_engine
 from texturenets.engines.torch_engine import TorchEngine
 from texturenets.errors import UserError
 from texturenets.graph import IOSpec
-from texturenets.outofcore.pieces import Pieces
+from texturenets.memory import budget
+from texturenets.memory.budget import Budget
+from texturenets.modelfiles import modelfile
+from texturenets.tiled.tiled_style import Pieces
 
 
 def graph(*nodes: Any) -> Any:
@@ -41,20 +43,20 @@ def test_maps_share_blocks_where_their_lives_do_not_meet() -> None:
 
 
 def test_of_the_shipped_styles_24_megapixels_take_4_gigabytes() -> None:
-    _, facts = engines.convert(modelfile.find("wave"), split=True)
+    _, io_spec = engines.convert(modelfile.find("wave"), split=True)
     # 155.6 and 286 bytes a pixel were measured, with a copy of 12 that is no more (`benchmarks/speed.py memory`)
     for precision, measured in (("bf16", 144), ("float32", 274)):
-        assert peak.of_graph("openvino", precision, facts, (4000, 6000)) / 24e6 == pytest.approx(
+        assert peak.of_graph("openvino", precision, io_spec, (4000, 6000)) / 24e6 == pytest.approx(
             measured, rel=0.1
         )
 
 
 def fitting(taken: int, *, memory: int, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]) -> bool:
-    """Whether a network of the facts of "wave", which takes so many bytes a pixel, is taken to fit."""
+    """Whether a network of the io_spec of "wave", which takes so many bytes a pixel, is taken to fit."""
     monkeypatch.setattr(budget, "resident", lambda: 300 << 20)
-    engine = SimpleNamespace(facts=IOSpec(4, 8, margin=16), peak=lambda size: taken * size[0] * size[1])
+    engine = SimpleNamespace(io_spec=IOSpec(4, 8, margin=16), peak=lambda size: taken * size[0] * size[1])
     pieces = Pieces(modelfile.find("wave"), engine, 64, memory=memory)
-    pieces.__dict__["staged"] = object()  # it can be taken apart
+    pieces.__dict__["network"] = object()  # it can be tiled
     return pieces.fits(size)
 
 
@@ -88,10 +90,9 @@ def test_pytorch_tells_by_a_small_picture(capfd: pytest.CaptureFixture[str]) -> 
 def test_a_network_of_a_stride_beyond_all_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     network = nn.Identity()
     network.stride = 2**70  # type: ignore[assignment]
-    monkeypatch.setattr(modelfile, "load", lambda *_: (network, None))
     path = modelfile.find("wave")
     with pytest.raises(UserError, match=f"multiples of {2**70} pixels"):
-        engines.load(path, "torch", "cpu")
+        engines.load(path, "torch", "cpu", code=lambda: network)
     graph = modelfile.read_graph(path)
     assert graph is not None
     graph.multiple = 2**16

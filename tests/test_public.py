@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,8 +19,11 @@ import torch
 from torch import Tensor
 
 import texturenets as tn
-from texturenets import losses, modelfile
-from texturenets.training import checkpoint, start
+from texturenets.losses import Features, Loss, Targets
+from texturenets.losses.own import OwnLoss
+from texturenets.modelfiles import modelfile
+from texturenets.networks import network_files
+from texturenets.train import checkpoint, start
 
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = ("squeezenet1_0:conv1", "squeezenet1_0:fire2")
@@ -31,15 +34,17 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> tiny.Studio:
     return tiny.Studio(tmp_path_factory.mktemp("studio"))
 
 
-def run(**change: object) -> tn.StyleRun:
+def config(**change: object) -> tn.StyleConfig:
     settings: dict[str, object] = {k: tiny.BASE[k] for k in ("image_size", "style_size", "steps", "warmup")}
     settings |= {"set": ("channels=8", "blocks=1"), "style_layers": LAYERS, "precision": "float32"}
     settings |= {"content_layers": ("squeezenet1_0:fire3",)}
-    return tn.StyleRun(**{**settings, **change})  # type: ignore[arg-type]
+    return tn.StyleConfig(**{**settings, **change})  # type: ignore[arg-type]
 
 
-def how(studio: tiny.Studio) -> tn.Logistics:
-    return tn.Logistics(weights=(str(studio.weights),), offline=True, device="cpu", workers=0, save_every=1)
+def how(studio: tiny.Studio) -> tn.TrainerConfig:
+    return tn.TrainerConfig(
+        weights=(str(studio.weights),), offline=True, device="cpu", workers=0, save_every=1
+    )
 
 
 def test_every_name_is_there_and_nothing_heavy_before_it_is_used() -> None:
@@ -47,8 +52,10 @@ def test_every_name_is_there_and_nothing_heavy_before_it_is_used() -> None:
         "import sys, texturenets as tn\n"
         "assert not {'torch', 'numpy', 'PIL'} & set(sys.modules), 'heavy'\n"
         "assert set(tn.__all__) <= set(dir(tn))\n"
+        "import texturenets.train.recipes, texturenets.train.trainer_config\n"
+        "assert 'torch' not in sys.modules\n"
         "for name in tn.__all__: getattr(tn, name)\n"
-        "import texturenets.conversion, texturenets.evaluation, texturenets.training.start\n"
+        "import texturenets.converters, texturenets.evaluation, texturenets.train.start\n"
         "assert callable(tn.convert) and callable(tn.evaluate) and callable(tn.train_style)\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
@@ -63,7 +70,7 @@ import texturenets as tn
 def show(record: object) -> bool:
     return False
 
-style = tn.train_style("a.jpg", "photos", "a.safetensors", run=tn.StyleRun(steps=5), progress=show)
+style = tn.train_style("a.jpg", "photos", "a.safetensors", config=tn.StyleConfig(steps=5), progress=show)
 reveal_type(style)
 reveal_type(tn.train_texture("a.jpg", "a.safetensors"))
 reveal_type(tn.load("wave"))
@@ -89,11 +96,11 @@ def test_mypy_sees_the_types(tmp_path: Path) -> None:
     told = [line.split(": ", 1)[1] for line in done.stdout.splitlines() if line.startswith("mine.py")]
     revealed = [line.split('"')[1] for line in told if "Revealed" in line]
     assert [name.replace("builtins.", "") for name in revealed] == [
-        "texturenets.api.Style",
+        "texturenets.stylize.style.Style",
         "texturenets.textures.Texture",
-        "texturenets.api.Style | texturenets.textures.Texture",
-        "dict[str, texturenets.modelfile.Header]",
-        "texturenets.conversion.Converted",
+        "texturenets.stylize.style.Style | texturenets.textures.Texture",
+        "dict[str, texturenets.modelfiles.modelfile.Header]",
+        "texturenets.converters.Converted",
         "dict[str, Any]",
     ]
     errors = [line for line in told if line.startswith("error")]
@@ -125,7 +132,7 @@ def test_a_style_is_trained_from_python_stopped_and_resumed(studio: tiny.Studio,
         return len(steps) == 2
 
     style = tn.train_style(
-        studio.painting, studio.photos, out, run=run(steps=3), logistics=how(studio), progress=second
+        studio.painting, studio.photos, out, config=config(steps=3), trainer=how(studio), progress=second
     )
     assert steps == [1, 2]
     assert style.path == tmp_path / "mine.run" / "last.safetensors"
@@ -134,8 +141,8 @@ def test_a_style_is_trained_from_python_stopped_and_resumed(studio: tiny.Studio,
         studio.painting,
         studio.photos,
         out,
-        run=run(steps=3),
-        logistics=how(studio),
+        config=config(steps=3),
+        trainer=how(studio),
         progress=second,
         resume=True,
     )
@@ -147,26 +154,30 @@ def test_a_style_is_trained_from_python_stopped_and_resumed(studio: tiny.Studio,
     with pytest.raises(tn.UserError, match="a model file ends in"):
         tn.train_style(studio.painting, studio.photos, tmp_path / "mine.pt")
     with pytest.raises(tn.UserError, match="did you mean 'paper'"):
-        tn.train_style(studio.painting, studio.photos, out, run="papr")
+        tn.train_style(studio.painting, studio.photos, out, config="papr")
 
 
 def test_a_texture_is_trained_and_models_are_measured_from_python(
     studio: tiny.Studio, tmp_path: Path
 ) -> None:
-    small = tn.TextureRun(
+    small = tn.TextureConfig(
         set=("channels=6,4,4",), noise_depth=2, image_size=64, style_size=64, steps=1, style_layers=LAYERS
     )
-    texture = tn.train_texture(studio.painting, tmp_path / "t.safetensors", run=small, logistics=how(studio))
+    texture = tn.train_texture(studio.painting, tmp_path / "t.safetensors", config=small, trainer=how(studio))
     assert isinstance(texture, tn.Texture)
     assert texture.sample(64).size == (64, 64)
     model = tn.train_style(
-        studio.painting, studio.photos, tmp_path / "s.safetensors", run=run(steps=1), logistics=how(studio)
+        studio.painting,
+        studio.photos,
+        tmp_path / "s.safetensors",
+        config=config(steps=1),
+        trainer=how(studio),
     )
-    found = tn.evaluate(model, studio.painting, [studio.photos / "0.png"], logistics=how(studio))
+    found = tn.evaluate(model, studio.painting, [studio.photos / "0.png"], trainer=how(studio))
     assert found["photos"][0]["style"] > 0
     with pytest.raises(tn.UserError, match="give photos"):
         tn.evaluate(model.path, studio.painting)
-    with pytest.raises(tn.UserError, match="repaints no photos"):
+    with pytest.raises(tn.UserError, match="stylizes no photos"):
         tn.evaluate(texture, studio.painting, [studio.photos / "0.png"])
 
 
@@ -179,52 +190,97 @@ def test_models_are_the_shipped_ones() -> None:
 # ----------------------------------------------------------------------------------- losses of one's own
 
 
-def brightness(pictures: Tensor, photos: Tensor | None, features: Mapping[str, Tensor]) -> Tensor:
-    """Pictures should be as light as their photos."""
-    assert photos is not None
-    assert set(features) >= set(LAYERS)
-    return 5 * (pictures.mean((1, 2, 3)) - photos.mean((1, 2, 3))).square().mean()
+class Brightness(Loss):
+    """Images should be as light as their photos; looks at a layer of a network that no other loss takes."""
+
+    name = "brightness"
+    layers = ("relu1_1",)  # of VGG-16, where no network is named
+    photo_layers = ("vgg16:relu1_2",)
+
+    def __init__(self) -> None:
+        self.styles: list[float] = []
+
+    def prepare(self, styles: Iterator[tuple[float, Features]]) -> None:
+        for share, style in styles:
+            assert set(style.maps[0]) == {"vgg16:relu1_1"}
+            self.styles.append(share)
+
+    def __call__(self, features: Features, targets: Targets) -> dict[str, Tensor]:
+        assert targets.photos is not None
+        assert set(features.maps[0]) >= {*LAYERS, "vgg16:relu1_1"}
+        assert "vgg16:relu1_2" in targets.content[0]
+        assert self.styles == [1.0]
+        means = [x.mean((1, 2, 3)) for x in (features.images, targets.photos)]
+        return {"brightness": 5 * (means[0] - means[1]).square().mean()}
 
 
 def test_a_loss_of_ones_own_is_learned_logged_and_known_by_name(studio: tiny.Studio, tmp_path: Path) -> None:
     plain, mine = tmp_path / "plain.safetensors", tmp_path / "mine.safetensors"
-    tn.train_style(studio.painting, studio.photos, plain, run=run(), logistics=how(studio))
+    tn.train_style(studio.painting, studio.photos, plain, config=config(), trainer=how(studio))
     tn.train_style(
-        studio.painting, studio.photos, mine, run=run(), logistics=how(studio), losses=[brightness]
+        studio.painting, studio.photos, mine, config=config(), trainer=how(studio), losses=[Brightness()]
     )
     lines = [json.loads(line) for line in (tmp_path / "mine.run" / "records.jsonl").read_text().splitlines()]
-    assert lines[0]["losses"]["own/brightness"] > 0
-    assert lines[-1]["validation"]["own/brightness"] > 0
+    assert lines[0]["losses"]["brightness"] > 0
+    assert lines[-1]["validation"]["brightness"] > 0
     assert modelfile.read_header(mine).training["losses"] == ["brightness"]
     assert modelfile.read_header(plain).training["losses"] == []
-    weights = [modelfile.load(path)[0].state_dict() for path in (plain, mine)]
+    weights = [network_files.load(path)[0].state_dict() for path in (plain, mine)]
     assert any(not torch.equal(value, weights[1][key]) for key, value in weights[0].items())
-    longer = run(steps=3)
+    longer = config(steps=3)
     with pytest.raises(tn.UserError, match="what changed: losses"):
-        tn.train_style(studio.painting, studio.photos, mine, run=longer, logistics=how(studio), resume=True)
+        tn.train_style(studio.painting, studio.photos, mine, config=longer, trainer=how(studio), resume=True)
     tn.train_style(
         studio.painting,
         studio.photos,
         mine,
-        run=longer,
-        logistics=how(studio),
-        losses=[brightness],
+        config=longer,
+        trainer=how(studio),
+        losses=[Brightness()],
         resume=True,
     )
     assert checkpoint.read_state(tmp_path / "mine.run").step == 3
 
 
-def test_losses_that_will_not_do_are_refused(studio: tiny.Studio, tmp_path: Path) -> None:
-    def wide(pictures: Tensor, photos: Tensor | None, features: Mapping[str, Tensor]) -> Tensor:
-        return pictures.mean((2, 3))
+class Given(Loss):
+    """Gives what it was made with."""
 
-    out = tmp_path / "a.safetensors"
-    with pytest.raises(tn.UserError, match="the loss wide gives a tensor of shape"):
-        tn.train_style(studio.painting, studio.photos, out, run=run(), logistics=how(studio), losses=[wide])
-    with pytest.raises(tn.UserError, match="two losses are called wide"):
-        tn.train_style(
-            studio.painting, studio.photos, out, run=run(), logistics=how(studio), losses=[wide] * 2
-        )
+    def __init__(self, name: str, *values: Any, layers: tuple[str, ...] = ()) -> None:
+        self.name, self.values, self.layers = name, values[0] if values else None, layers
+
+    def __call__(self, features: Features, targets: Targets) -> dict[str, Tensor]:
+        return self.values(features.images) if callable(self.values) else self.values
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        (
+            lambda y: {"mine": y.mean((2, 3))},
+            "the loss mine gives a tensor of shape (2, 3), not a tensor with one",
+        ),
+        (lambda y: y.mean(), "the loss mine gives a tensor of shape (), not a dict"),
+        (lambda y: {"mine": 3}, "the loss mine gives 3, not a tensor with one number"),
+        (lambda y: {"yours": y.mean()}, "names a value 'yours': name it mine or mine/..."),
+        (lambda y: {"mine": y.detach().mean()}, "mine gives a number without a gradient"),
+    ],
+)
+def test_values_that_are_no_loss_are_refused(values: Callable[[Tensor], Any], says: str) -> None:
+    images = torch.rand(2, 3, 4, 4, requires_grad=True)
+    with pytest.raises(tn.UserError, match=re.escape(says)):
+        OwnLoss(Given("mine", values))(Features(images), Targets())
+
+
+def test_losses_that_will_not_do_are_refused_before_anything_is_read(tmp_path: Path) -> None:
+    for losses, says in (
+        ([Given("mine"), Given("mine")], "two losses are called mine"),
+        ([Given("content")], "two losses are called content"),
+        ([Given("")], "Given is no loss"),
+        ([lambda images: images.mean()], "<lambda> is no loss: derive a class"),
+        ([Given("mine", layers=("vgg16:relu9_9",))], "relu"),
+    ):
+        with pytest.raises(tn.UserError, match=says):
+            tn.train_style("missing.png", tmp_path, tmp_path / "a.safetensors", losses=losses)  # type: ignore[arg-type]
 
 
 def documented(name: str) -> str:
@@ -244,9 +300,9 @@ def test_the_documented_loss_runs(
     train = tn.train_style
 
     def small(*words: object, **options: object) -> object:
-        asked = options.pop("run")
-        chosen = dataclasses.replace(run(), content_weight=asked.content_weight)  # type: ignore[attr-defined]
-        return train(*words, **options, run=chosen, logistics=how(studio))  # type: ignore[arg-type]
+        asked = options.pop("config")
+        chosen = dataclasses.replace(config(), content_weight=asked.content_weight)  # type: ignore[attr-defined]
+        return train(*words, **options, config=chosen, trainer=how(studio))  # type: ignore[arg-type]
 
     monkeypatch.setattr(tn, "train_style", small, raising=False)
     exec(compile(text, "docs/training.md", "exec"), {})
@@ -266,13 +322,13 @@ def test_the_documented_generator_trains_and_paints(studio: tiny.Studio, tmp_pat
 @pytest.mark.parametrize(
     ("made", "said"),
     [
-        (lambda: tn.StyleRun(optimizer="sgd"), "--optimizer 'sgd' is not muon or adam"),  # type: ignore[arg-type]
-        (lambda: tn.StyleRun(steps=1.5), "--steps 1.5 is not a whole number"),  # type: ignore[arg-type]
-        (lambda: tn.StyleRun(learning_rate="0.1"), "is not a number"),  # type: ignore[arg-type]
-        (lambda: tn.StyleRun(flip=1), "neither True nor False"),  # type: ignore[arg-type]
-        (lambda: tn.StyleRun(style_layers="vgg16:relu1_1"), "is not a tuple"),  # type: ignore[arg-type]
-        (lambda: tn.Logistics(engine="onnx"), "--engine 'onnx' is not auto or torch"),  # type: ignore[arg-type]
-        (lambda: tn.Logistics(save_every=2.5), "is not a whole number"),  # type: ignore[arg-type]
+        (lambda: tn.StyleConfig(optimizer="sgd"), "--optimizer 'sgd' is not muon or adam"),  # type: ignore[arg-type]
+        (lambda: tn.StyleConfig(steps=1.5), "--steps 1.5 is not a whole number"),  # type: ignore[arg-type]
+        (lambda: tn.StyleConfig(learning_rate="0.1"), "is not a number"),  # type: ignore[arg-type]
+        (lambda: tn.StyleConfig(flip=1), "neither True nor False"),  # type: ignore[arg-type]
+        (lambda: tn.StyleConfig(style_layers="vgg16:relu1_1"), "is not a tuple"),  # type: ignore[arg-type]
+        (lambda: tn.TrainerConfig(engine="onnx"), "--engine 'onnx' is not auto or torch"),  # type: ignore[arg-type]
+        (lambda: tn.TrainerConfig(save_every=2.5), "is not a whole number"),  # type: ignore[arg-type]
     ],
 )
 def test_what_the_command_line_would_refuse_is_refused(made: Callable[[], object], said: str) -> None:
@@ -284,13 +340,5 @@ def test_several_processes_are_for_the_command_line() -> None:
     left: list[bool] = []
     training: Any = SimpleNamespace(fabric=SimpleNamespace(world_size=2), leave=lambda: left.append(True))
     with pytest.raises(tn.UserError, match="torchrun"):
-        start._carry_out(training, None)
+        start._run(training, None)
     assert left
-
-
-def test_a_loss_without_a_gradient_is_refused() -> None:
-    def idle(picture: Any, photos: Any, features: Any) -> Any:
-        return picture.detach().mean()
-
-    with pytest.raises(tn.UserError, match="idle gives a number without a gradient"):
-        losses._own("idle", idle, torch.ones(1, 3, 4, 4), None, {})

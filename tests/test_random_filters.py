@@ -8,11 +8,12 @@ import tiny
 import torch
 import torch.nn.functional as F
 
-from texturenets import descriptors
-from texturenets.descriptors import random_filters
-from texturenets.descriptors.random_filters import LAYERS, SIZES, RandomFilters
+from texturenets import perceptual
 from texturenets.errors import UserError
 from texturenets.losses import Objective
+from texturenets.perceptual import random_filters
+from texturenets.perceptual.random_filters import LAYERS, SIZES, RandomFilters
+from texturenets.train import recipes
 
 
 def test_sizes_and_number_are_the_papers() -> None:
@@ -83,39 +84,40 @@ def test_bf16_features() -> None:
 
 
 def test_it_is_a_network_among_the_others() -> None:
-    assert descriptors.split("random:conv11", "vgg16") == ("random", "conv11")
-    assert descriptors.split("conv11", "random") == ("random", "conv11")
+    assert perceptual.split("random:conv11", "vgg16") == ("random", "conv11")
+    assert perceptual.split("conv11", "random") == ("random", "conv11")
     with pytest.raises(UserError, match="did you mean 'conv5'"):
-        descriptors.split("random:conv56", "vgg16")
+        perceptual.split("random:conv56", "vgg16")
     with pytest.raises(UserError, match="did you mean 'random'"):
-        descriptors.split("randon:conv3", "vgg16")
-    nets = descriptors.build(["random:conv5", "random:conv3"], offline=True)
+        perceptual.split("randon:conv3", "vgg16")
+    nets = perceptual.build(["random:conv5", "random:conv3"], offline=True)
     seen = []
     out = nets(torch.rand(1, 3, 16, 16), tap=lambda name, f: seen.append(name) or f)  # type: ignore[func-returns-value]
     assert sorted(out) == sorted(seen) == ["random:conv3", "random:conv5"]
     assert list(nets(torch.rand(1, 3, 16, 16), ["random:conv3"])) == ["random:conv3"]
-    other = descriptors.build(["random:conv3"], seed=1)(torch.full((1, 3, 8, 8), 0.3))["random:conv3"]
+    other = perceptual.build(["random:conv3"], seed=1)(torch.full((1, 3, 8, 8), 0.3))["random:conv3"]
     assert not torch.equal(other, nets(torch.full((1, 3, 8, 8), 0.3), ["random:conv3"])["random:conv3"])
 
 
 def test_every_network_recommends_layers_that_it_has() -> None:
-    assert set(descriptors.LAYERS) >= {"vgg16", "vgg19", "squeezenet1_0", "random"}
-    for network in descriptors.LAYERS:
-        style, content = descriptors.recommended(network)
+    assert set(recipes.LAYERS) == set(perceptual.LAYERS)
+    assert set(perceptual.LAYERS) >= {"vgg16", "vgg19", "squeezenet1_0", "random"}
+    for network in perceptual.LAYERS:
+        style, content = recipes.layers_of(network)
         assert style
         assert len(content) == 1
         for layer in (*style, *content):
-            assert descriptors.split(layer, "vgg16")[0] == network
+            assert perceptual.split(layer, "vgg16")[0] == network
     with pytest.raises(UserError, match="vgg19"):
-        descriptors.recommended("vgg91")
+        recipes.layers_of("vgg91")
 
 
 def test_its_loss_has_the_gradient_of_the_plain_evaluation() -> None:
     style, y = torch.rand(1, 3, 24, 24), torch.rand(1, 3, 24, 24, requires_grad=True)
-    made = Objective(
-        descriptors.build(["random:conv15"]),
+    made = Objective.from_settings(
+        perceptual.build(["random:conv15"]),
+        tiny.settings(style_layers=("random:conv15",), scaling="paper"),
         [style],
-        tiny.terms(style_layers=("random:conv15",), scaling="paper"),
     )
     loss = made(y)["style/random:conv15"]
     (got,) = torch.autograd.grad(loss, y)

@@ -12,7 +12,7 @@ import pytest
 
 from texturenets.readers import torch7
 from texturenets.readers.stored import DamagedError
-from texturenets.readers.torch7 import Function, Record, Tensor
+from texturenets.readers.torch7 import LuaFunction, Tensor, TorchObject
 
 LAYOUTS = ["binary", "binary32", "ascii"]
 
@@ -34,9 +34,9 @@ def test_values_come_back(tmp_path: Path, layout: published.Layout) -> None:
     assert {key: found[key] for key in ("a", "b", "c", "text", 1)} == {
         "a": 1.5, "b": True, "c": None, "text": "größer\nals", 1: {2: 3.0},
     }  # fmt: skip
-    assert isinstance(found["module"], Record)
+    assert isinstance(found["module"], TorchObject)
     assert (found["module"].kind, found["module"].get("x")) == ("nn.Thing", 4.0)
-    assert isinstance(found["code"], Function)
+    assert isinstance(found["code"], LuaFunction)
     assert isinstance(found["view"], Tensor)
     np.testing.assert_array_equal(found["view"].array(), numbers[5:17].reshape(3, 4))
     np.testing.assert_array_equal(found["view"].onward(19), numbers[5:])

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from texturenets.sizes import crop_back, fit_longer, pad_to_multiple
+from texturenets.image.sizes import crop_back, fit_longer, pad_to_multiple
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,12 @@ from typing import Any
 
 import pytest
 
-from texturenets import specs
 from texturenets.errors import UserError
+from texturenets.networks import SPECS, from_dict, make_spec, to_dict
+from texturenets.networks.custom import Custom, split_target
+from texturenets.networks.encoder_decoder import SkipUnpool
+from texturenets.networks.johnson import Johnson
+from texturenets.networks.reference import REFERENCE
 
 UNLIKE_DEFAULTS: dict[str, list[str]] = {
     "graph": ["nodes=photo,conv 0 out=3 kernel=1"],
@@ -39,24 +43,24 @@ UNLIKE_DEFAULTS: dict[str, list[str]] = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(specs.SPECS))
+@pytest.mark.parametrize("name", sorted(SPECS))
 def test_a_spec_survives_json(name: str) -> None:
-    spec = specs.make(name, UNLIKE_DEFAULTS[name])
-    again = specs.from_dict(json.loads(json.dumps(specs.to_dict(spec))))
+    spec = make_spec(name, UNLIKE_DEFAULTS[name])
+    again = from_dict(json.loads(json.dumps(to_dict(spec))))
     assert again == spec
     assert type(again) is type(spec)
     for setting in UNLIKE_DEFAULTS[name]:
         key = setting.partition("=")[0]
         if name != "custom":
-            assert getattr(spec, key) != getattr(specs.make(name), key), f"{setting} changed nothing"
+            assert getattr(spec, key) != getattr(make_spec(name), key), f"{setting} changed nothing"
 
 
 def test_settings_become_values_of_their_types() -> None:
-    spec = specs.make("johnson", ["exit_kernel=9", "decoder_norm=no", "input_norm=1", "down_padding=none"])
-    assert isinstance(spec, specs.Johnson)
+    spec = make_spec("johnson", ["exit_kernel=9", "decoder_norm=no", "input_norm=1", "down_padding=none"])
+    assert isinstance(spec, Johnson)
     assert (spec.exit_kernel, spec.decoder_norm, spec.input_norm, spec.down_padding) == (9, False, True, None)
-    unpool = specs.make("skip_unpool", ["channels=8,16,32"])
-    assert isinstance(unpool, specs.SkipUnpool)
+    unpool = make_spec("skip_unpool", ["channels=8,16,32"])
+    assert isinstance(unpool, SkipUnpool)
     assert unpool.channels == (8, 16, 32)
 
 
@@ -88,7 +92,7 @@ def test_settings_become_values_of_their_types() -> None:
 )
 def test_mistakes_on_the_command_line(name: str, settings: list[str], says: str) -> None:
     with pytest.raises(UserError, match=re.escape(says)) as caught:
-        specs.make(name, settings)
+        make_spec(name, settings)
     assert "\n" not in str(caught.value)
 
 
@@ -114,31 +118,31 @@ def test_mistakes_on_the_command_line(name: str, settings: list[str], says: str)
 )
 def test_mistakes_in_a_header(data: dict[str, Any], says: str) -> None:
     with pytest.raises(UserError, match=re.escape(says)):
-        specs.from_dict(data)
+        from_dict(data)
 
 
 def test_a_file_of_the_users_own_is_recorded_and_not_run(tmp_path: Path) -> None:
     file = tmp_path / "net.py"
     file.write_text("raise SystemExit('run')\n")
-    spec = specs.make(f"{file}:Net", ["width=8"])
-    assert isinstance(spec, specs.Custom)
+    spec = make_spec(f"{file}:Net", ["width=8"])
+    assert isinstance(spec, Custom)
     assert spec.target == f"{file}:Net"
     assert spec.options == ("width=8",)
     assert spec.source == "sha256:" + hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def test_files_and_names_are_told_apart() -> None:
-    assert specs.split_target("a/b.py:Net") == (Path("a/b.py"), "Net")
-    assert specs.split_target("C:/a/b.py:Net") == (Path("C:/a/b.py"), "Net")
+    assert split_target("a/b.py:Net") == (Path("a/b.py"), "Net")
+    assert split_target("C:/a/b.py:Net") == (Path("C:/a/b.py"), "Net")
     for target in ("a/b.py", "net", "b.py:not a name", ".py:Net", ""):
-        assert specs.split_target(target) is None
+        assert split_target(target) is None
 
 
 def test_the_table_of_the_reference_holds_every_file() -> None:
-    files = {key.partition("/")[2] for key in specs.REFERENCE}
+    files = {key.partition("/")[2] for key in REFERENCE}
     johnsons = {"johnson", "johnson_bilinear", "johnson_in_start", "johnson_small", "johnson_small_down"}
     assert files == johnsons | {"pyramid", "skip_unpool", "pyramid2", "skip", "skip_noise"}
-    for key, spec in specs.REFERENCE.items():
+    for key, spec in REFERENCE.items():
         v1 = key.startswith("texture_nets_v1")
         assert spec.padding == ("circular" if v1 else "replicate")
         assert spec.normalization == ("batch" if v1 else "instance")

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from texturenets import api, image, modelfile, stroke
+from texturenets import image, loading
 from texturenets.errors import UserError
-from texturenets.generators import build
-from texturenets.generators.refined import Refined
-from texturenets.modelfile import Header
-from texturenets.specs import Residual
+from texturenets.image import blend
+from texturenets.modelfiles.modelfile import Header
+from texturenets.networks import build, network_files
+from texturenets.networks.residual import Residual
+from texturenets.stylize import stroke
 
 TINY = Residual(channels=8, blocks=1)
 
@@ -45,24 +46,17 @@ def test_what_is_wide_is_kept_and_what_is_fine_is_new() -> None:
     wide = (0.5 + 0.3 * torch.sin(rows))[None, None].expand(1, 3, -1, -1)
     grain = 0.2 * (torch.arange(96)[:, None] + torch.arange(64)).remainder(2).float() - 0.1
     fine = 0.7 + grain.expand(1, 3, -1, -1)  # another colour, and a grain
-    made = stroke.blend(wide, fine)
+    made = blend.blend(wide, fine)
     inside = (slice(None), slice(None), slice(12, -12), slice(12, -12))
     assert (made - (wide + grain))[inside].abs().max() < 0.03
-    as_arrays = stroke.blend(wide.numpy().copy(), fine.numpy().copy())
+    as_arrays = blend.blend(wide.numpy().copy(), fine.numpy().copy())
     np.testing.assert_allclose(as_arrays, made, atol=1e-5)
-
-
-def test_the_same_as_a_part_of_the_network() -> None:
-    network = build(TINY).eval()
-    x = torch.rand(1, 3, 64, 80)
-    with torch.inference_mode():
-        torch.testing.assert_close(Refined(network)(x), stroke.blend(x, network(x)), atol=1e-5, rtol=1e-4)
 
 
 def test_a_painting_with_larger_strokes(tmp_path: Path) -> None:
     path = tmp_path / "tiny.safetensors"
-    modelfile.save(build(TINY), Header(name="tiny", kind="style", generator=TINY), path)
-    style = api.load(path, "cpu", engine="torch")
+    network_files.save(build(TINY), Header(name="tiny", kind="style", generator=TINY), path)
+    style = loading.load(path, "cpu", engine="torch")
     photo = image.resize(torch.rand(1, 3, 12, 16), (192, 256))
     plain, large = style.stylize(photo), style.stylize(photo, stroke=2)
     small = style.stylize(image.resize(photo, (96, 128)))

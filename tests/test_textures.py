@@ -14,36 +14,38 @@ from PIL import Image
 from torch import Tensor
 
 import texturenets
-from texturenets import api, modelfile, noise, textures
+from texturenets import loading, noise, textures
 from texturenets.engines.onnx_engine import ONNXEngine
 from texturenets.engines.openvino_engine import OpenVINOEngine
 from texturenets.engines.torch_engine import TorchEngine
 from texturenets.errors import UserError
-from texturenets.generators import build
-from texturenets.generators.trace import trace
 from texturenets.graph.onnx import to_onnx
-from texturenets.modelfile import Header
-from texturenets.specs import (
-    FullyConnected,
-    GeneratorSpec,
-    Graph,
-    Johnson,
-    Multiscale,
-    Pyramid,
-    Residual,
-    Skip,
-)
+from texturenets.graph.periodic import wraps_around
+from texturenets.modelfiles import modelfile
+from texturenets.modelfiles.modelfile import Header
+from texturenets.networks import GeneratorSpec, build, network_files
+from texturenets.networks.encoder_decoder import Skip
+from texturenets.networks.fully_connected import FullyConnected
+from texturenets.networks.graph import GraphSpec as Graph
+from texturenets.networks.johnson import Johnson
+from texturenets.networks.multiscale import Multiscale
+from texturenets.networks.pyramid import Pyramid
+from texturenets.networks.residual import Residual
+from texturenets.networks.trace import trace
+from texturenets.stylize import style as api
 from texturenets.textures import Texture
 
 TINY = Multiscale(channels=(4, 4, 3), noise_depth=2)
 
 
-def texture(spec: GeneratorSpec = TINY, name: str = "bark") -> Texture:
+def texture(spec: GeneratorSpec = TINY, name: str = "bark", seed: int | None = None) -> Texture:
+    """`seed`: of the weights."""
     network = build(spec)
+    generator = None if seed is None else torch.Generator().manual_seed(seed)
     for parameter in network.parameters():
-        torch.nn.init.normal_(parameter, std=0.5)
+        torch.nn.init.normal_(parameter, std=0.5, generator=generator)
     header = Header(name=name, kind="texture", generator=spec)
-    return Texture(TorchEngine(network), header, Path(f"{name}.safetensors"))
+    return Texture(TorchEngine(trace(network)), header, Path(f"{name}.safetensors"))
 
 
 def draw(model: Texture, *size: int, **options: Any) -> Tensor:
@@ -112,8 +114,9 @@ def test_a_tile_beside_itself_is_what_the_network_draws_of_twice_the_noise(spec:
 def test_what_does_not_wrap_tiles_by_a_margin(padding: Any) -> None:
     # Without normalization nothing but its neighbourhood decides a pixel: as if the network wrapped around.
     plain = dataclasses.replace(TINY, normalization="none", padding=padding)
-    model, circular = texture(plain), texture(dataclasses.replace(plain, padding="circular"))
-    network(circular).load_state_dict(network(model).state_dict())
+    model, circular = (
+        texture(spec, seed=0) for spec in (plain, dataclasses.replace(plain, padding="circular"))
+    )
     for tileable in (True, "x"):
         drawn, expected = (draw(m, 32, 48, seed=1, tileable=tileable) for m in (model, circular))
         if tileable is True:
@@ -143,19 +146,23 @@ def test_sizes_that_cannot_tile_are_refused_with_the_nearest_that_can() -> None:
     assert model.rounded(30, 33, "y") == "33x32"
 
 
+def wraps(spec: GeneratorSpec) -> bool:
+    return wraps_around(trace(build(spec)).nodes)
+
+
 def test_networks_that_wrap_around() -> None:
-    assert all(textures.wraps_around(spec) for spec in TILING)
-    assert not textures.wraps_around(dataclasses.replace(TINY, padding="zero"))
-    assert not textures.wraps_around(Johnson(padding="circular"))  # transposed convolutions
-    assert not textures.wraps_around(Johnson(padding="circular", upsampling="nearest", down_padding="zero"))
+    assert all(wraps(spec) for spec in TILING)
+    assert not wraps(dataclasses.replace(TINY, padding="zero"))
+    assert not wraps(Johnson(padding="circular"))  # transposed convolutions
+    assert not wraps(Johnson(padding="circular", upsampling="nearest", down_padding="zero"))
     lines = (
         "noise channels=2 stride=2",
         "upsample 0 factor=2 mode=nearest",
         "pad 1 amount=1:1:1:1 mode=circular",
     )
-    assert textures.wraps_around(Graph(nodes=(*lines, "conv 2 out=3 kernel=3")))
+    assert wraps(Graph(nodes=(*lines, "conv 2 out=3 kernel=3")))
     other = [line.replace("circular", "zero") for line in lines]
-    assert not textures.wraps_around(Graph(nodes=(*other, "conv 2 out=3 kernel=3")))
+    assert not wraps(Graph(nodes=(*other, "conv 2 out=3 kernel=3")))
 
 
 def test_a_graph_tiles_too() -> None:
@@ -184,10 +191,10 @@ def test_every_engine_draws_the_same(spec: GeneratorSpec, monkeypatch: pytest.Mo
     monkeypatch.setattr(textures, "SMALLEST", 32)
     reference = texture(spec)
     traced = trace(network(reference))
-    data, facts = to_onnx(traced), traced.io_spec
+    data, io_spec = to_onnx(traced), traced.io_spec
     engines = (
-        ONNXEngine(data.SerializeToString(), facts),
-        OpenVINOEngine(data.SerializeToString(), facts, "float32"),
+        ONNXEngine(data.SerializeToString(), io_spec),
+        OpenVINOEngine(data.SerializeToString(), io_spec, "float32"),
     )
     asked: list[dict[str, Any]] = [{"seed": 3, "level": 0.5}]
     if reference.fixed is None:
@@ -304,7 +311,7 @@ def test_load_gives_styles_and_textures(tmp_path: Path, monkeypatch: pytest.Monk
     style = Residual(channels=8, blocks=0)
     for name, kind, spec in (("wave", "style", style), ("bark", "texture", TINY)):
         header = Header(name=name, kind=kind, generator=spec)  # type: ignore[arg-type]
-        modelfile.save(build(spec), header, tmp_path / f"{name}.safetensors")
+        network_files.save(build(spec), header, tmp_path / f"{name}.safetensors")
     assert isinstance(texturenets.load("wave"), api.Style)
     bark = texturenets.load("bark", engine="torch")
     assert isinstance(bark, Texture)
@@ -314,16 +321,16 @@ def test_load_gives_styles_and_textures(tmp_path: Path, monkeypatch: pytest.Monk
             texturenets.load("bark", **option)  # type: ignore[arg-type]
     assert (bark.name, bark.stride, bark.path.name) == ("bark", 4, "bark.safetensors")
     with pytest.raises(UserError, match="texturenets stylize PHOTO -s wave"):
-        api.load_texture("wave")
+        loading.load_texture("wave")
     with pytest.raises(UserError, match="texturenets sample bark"):
-        api.load_style("bark")
+        loading.load_style("bark")
 
 
 def test_several_results_of_one_photo(tmp_path: Path) -> None:
     spec = Residual(channels=8, blocks=0, noise_depth=2)
     path = tmp_path / "noisy.safetensors"
-    modelfile.save(build(spec), Header(name="noisy", kind="style", generator=spec), path)
-    style = api.load_style(path)
+    network_files.save(build(spec), Header(name="noisy", kind="style", generator=spec), path)
+    style = loading.load_style(path)
     photo: Tensor = torch.rand(3, 32, 32)
     one, two = (style(photo, seed=s) for s in (0, 1))
     assert not torch.equal(one, two)

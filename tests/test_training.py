@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,15 +26,20 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
-from texturenets import data, modelfile
-from texturenets.cli import train
+from texturenets.cli import train, training_progress
 from texturenets.errors import UserError
 from texturenets.losses import Objective
-from texturenets.runs import StyleRun
-from texturenets.training import cache, checkpoint, listeners, loop, setup
-from texturenets.training.loop import Record, Training
-from texturenets.training.schedule import lattice_share, learning_rate
-from texturenets.training.style import StyleTraining
+from texturenets.modelfiles import modelfile
+from texturenets.networks import network_files
+from texturenets.train import callbacks, checkpoint, data, feature_cache, setup
+from texturenets.train import trainer as trainer_module
+from texturenets.train.configuration import StyleConfig
+from texturenets.train.processes import check_processes
+from texturenets.train.records import Record
+from texturenets.train.schedule import learning_rate
+from texturenets.train.style_task import StyleTask
+from texturenets.train.trainer import Trainer
+from texturenets.train.trainer_config import TrainerConfig
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -62,13 +68,13 @@ def distance(a: dict[str, Tensor], b: dict[str, Tensor]) -> float:
 
 def stop_at(patch: pytest.MonkeyPatch, step: int) -> None:
     """Runs end after `step`, as Ctrl-C ends them."""
-    check = Training._check_losses
+    check = Trainer._check_losses
 
-    def stopping(self: Training, at: int, *more: Any) -> None:
+    def stopping(self: Trainer, at: int, *more: Any) -> None:
         check(self, at, *more)
         self.stop = at == step
 
-    patch.setattr(Training, "_check_losses", stopping)
+    patch.setattr(Trainer, "_check_losses", stopping)
 
 
 def cached(studio: tiny.Studio, **flags: Any) -> Path:
@@ -94,24 +100,20 @@ def test_it_learns(studio: tiny.Studio, optimizer: str) -> None:
     assert result.header.training["step"] == 40
 
 
-def test_the_penalty_on_grids_comes_in_the_second_half() -> None:
-    assert [lattice_share((i + 1) / 8) for i in range(8)] == [0, 0, 0, 0, 0.25, 0.5, 0.75, 1]
-
-
 def test_learning_rates_by_hand() -> None:
-    constant = StyleRun(learning_rate=0.5, schedule="constant", warmup=4, steps=10)
+    constant = StyleConfig(learning_rate=0.5, schedule="constant", warmup=4, steps=10)
     assert [learning_rate(constant, i, i / 10) for i in range(6)] == [0.125, 0.25, 0.375, 0.5, 0.5, 0.5]
-    falling = StyleRun(learning_rate=1.0, schedule="step", decay=0.8, decay_every=3, warmup=0, steps=10)
+    falling = StyleConfig(learning_rate=1.0, schedule="step", decay=0.8, decay_every=3, warmup=0, steps=10)
     rates = [learning_rate(falling, i, i / 10) for i in range(8)]
     assert rates == pytest.approx([1, 1, 1, 0.8, 0.8, 0.8, 0.64, 0.64])
-    cosine = StyleRun(learning_rate=2.0, schedule="cosine", warmup=0, steps=100)
+    cosine = StyleConfig(learning_rate=2.0, schedule="cosine", warmup=0, steps=100)
     # From the full rate to a fiftieth of it, half of the way in the middle.
     assert learning_rate(cosine, 0, 0.0) == 2.0
     assert learning_rate(cosine, 50, 0.5) == pytest.approx(2 * (0.02 + 0.98 / 2))
     assert learning_rate(cosine, 25, 0.25) == pytest.approx(2 * (0.02 + 0.98 * (1 + math.sqrt(0.5)) / 2))
     assert learning_rate(cosine, 100, 1.0) == pytest.approx(0.04)
     # train.lua, branch master: times 0.8 every 2000 iterations.
-    lua = StyleRun(learning_rate=1e-3, schedule="step", warmup=0, steps=50000)
+    lua = StyleConfig(learning_rate=1e-3, schedule="step", warmup=0, steps=50000)
     assert learning_rate(lua, 1999, 0) == 1e-3
     assert learning_rate(lua, 2000, 0) == pytest.approx(8e-4)
     assert learning_rate(lua, 49999, 0) == pytest.approx(1e-3 * 0.8**24)
@@ -152,7 +154,7 @@ def test_resumed_is_as_if_never_interrupted(
     assert same(tensors(last), tensors(whole))
     state, reference = checkpoint.read_state(last.folder), checkpoint.read_state(whole.folder)
     assert (state.step, state.best, state.best_step) == (7, reference.best, reference.best_step)
-    weights, expected = (modelfile.load(r.model)[0].state_dict() for r in (last, whole))
+    weights, expected = (network_files.load(r.model)[0].state_dict() for r in (last, whole))
     assert same(weights, expected)
 
 
@@ -229,7 +231,8 @@ def test_a_run_goes_on_for_longer_as_if_it_had_been_asked_for_so_many(
     short = studio.run(steps=2, **flags)
     longer = studio.run("--resume", output=short.model, steps=6, **flags)
     assert longer.status == 0, longer.error
-    assert longer.header.training["run"]["steps"] == 6
+    last = modelfile.read_header(longer.folder / "last.safetensors")
+    assert last.training["run"]["steps"] == 6
     rates = [
         [line["learning_rate"] for line in one.records if "losses" in line and line["step"] > 2]
         for one in (whole, longer)
@@ -246,7 +249,7 @@ def test_a_run_goes_on_for_longer_as_if_it_had_been_asked_for_so_many(
 def test_a_budget_of_minutes_ends_a_run_and_its_schedule(
     studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop, "time", _Clock(1.0))
+    monkeypatch.setattr(trainer_module, "time", _Clock(1.0))
     flags = {"steps": None, "schedule": "cosine", "save_every": 1, "learning_rate": 1e-3}
     first = studio.run(minutes=0.5, **flags)
     assert first.status == 0, first.error
@@ -288,12 +291,12 @@ class _Clock:
 
 
 def test_two_trainings_do_not_share_a_folder(studio: tiny.Studio, tmp_path: Path) -> None:
-    flags = {k: v for k, v in tiny.BASE.items() if k in StyleRun.__dataclass_fields__}
+    flags = {k: v for k, v in tiny.BASE.items() if k in StyleConfig.__dataclass_fields__}
     layers = {k: tuple(flags[k].split(",")) for k in ("style_layers", "content_layers")}
-    run = StyleRun(**{**flags, **layers, "set": tuple(flags["set"])})
-    how = loop.Logistics(weights=(str(studio.weights),), device="cpu", workers=0, offline=True)
+    run = StyleConfig(**{**flags, **layers, "set": tuple(flags["set"])})
+    how = TrainerConfig(weights=(str(studio.weights),), device="cpu", workers=0, offline=True)
     out = tmp_path / "a.safetensors"
-    training = StyleTraining(run, [studio.painting], studio.photos, out, how)
+    training = Trainer(StyleTask(run, [studio.painting], studio.photos), out, how)
     second = studio.run(output=out)
     assert second.status == 2
     assert (
@@ -329,20 +332,20 @@ def test_the_scale_of_half_precision_is_resumed(studio: tiny.Studio, monkeypatch
 
 def test_a_signal_between_two_steps_saves_too(studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may come while a record is being written down, after the step's own chance to save."""
-    runs: list[Training] = []
-    write = listeners.Log.__call__
+    runs: list[Trainer] = []
+    write = callbacks.Log.__call__
 
     @contextmanager
-    def remember(training: Training) -> Iterator[None]:
+    def remember(training: Trainer) -> Iterator[None]:
         runs.append(training)
         yield
 
-    def stop(self: listeners.Log, record: Record) -> None:
+    def stop(self: callbacks.Log, record: Record) -> None:
         write(self, record)
         runs[-1].stop = record.step == 3
 
     monkeypatch.setattr(train, "interruptible", remember)
-    monkeypatch.setattr(listeners.Log, "__call__", stop)
+    monkeypatch.setattr(callbacks.Log, "__call__", stop)
     result = studio.run(steps=7, save_every=100)
     assert result.status == 130, result.error
     assert checkpoint.read_state(result.folder).step == 3
@@ -446,21 +449,21 @@ def test_two_processes_have_the_gradient_of_one_with_twice_the_batch(
     assert distance(one, other) > 0.01
 
 
-def test_what_looks_across_the_batch_is_refused_in_several_processes(
-    studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Two:
-        world_size = 2
-
-    training = StyleTraining.__new__(StyleTraining)
-    training.fabric = Two()  # type: ignore[assignment]
+def test_what_looks_across_the_batch_is_refused_in_several_processes() -> None:
     with pytest.raises(UserError, match="--batch-size 3 does not divide among 2 processes"):
-        training._check_processes(StyleRun(batch_size=3))
-    with pytest.raises(UserError, match="--normalize-gradients looks across the whole batch"):
-        training._check_processes(StyleRun(normalize_gradients=True))
-    with pytest.raises(UserError, match="normalization=batch looks across the whole batch"):
-        training._check_processes(StyleRun(set=("normalization=batch",)))
-    training._check_processes(StyleRun())
+        check_processes(StyleConfig(batch_size=3), 2)
+    for config, name in (
+        (StyleConfig(batch_size=2, normalize_gradients=True), "--normalize-gradients"),
+        (StyleConfig(batch_size=2, texture_photos=2), "--texture-photos"),
+        (StyleConfig(batch_size=2, diversity_weight=1), "--diversity-weight"),
+        (StyleConfig(batch_size=2, set=("normalization=batch",)), "normalization=batch"),
+    ):
+        with pytest.raises(UserError, match=f"{name} looks across the whole batch"):
+            check_processes(config, 2)
+        check_processes(config, 1)
+    with pytest.raises(UserError, match="one process's clock"):
+        check_processes(StyleConfig(batch_size=2, minutes=1), 2)
+    check_processes(StyleConfig(batch_size=2), 2)
 
 
 # ------------------------------------------------------------------------------------------------- cache
@@ -473,14 +476,14 @@ def test_stored_features_give_the_losses_of_computed_ones(
     flags = {"content": cached(studio, precision=precision), "precision": precision, "save_every": 1}
     stored = studio.run(**flags)
     assert stored.status == 0, stored.error
-    read = cache.CachedCrops.__getitem__
+    read = feature_cache.CachedCrops.__getitem__
 
-    def without(self: cache.CachedCrops, step: int) -> data.Batch:
+    def without(self: feature_cache.CachedCrops, step: int) -> data.Batch:
         batch = read(self, step)
         assert batch.content is not None
         return data.Batch(batch.step, batch.photos, batch.unreadable)
 
-    monkeypatch.setattr(cache.CachedCrops, "__getitem__", without)
+    monkeypatch.setattr(feature_cache.CachedCrops, "__getitem__", without)
     computed = studio.run(**flags)
     for a, b in zip(stored.records, computed.records, strict=True):
         if "losses" in a:
@@ -543,7 +546,7 @@ def record(step: int, **more: Any) -> Record:
 
 
 def test_the_log_holds_means_and_goes_on_where_a_run_was_cut_off(tmp_path: Path) -> None:
-    log = listeners.Log(tmp_path, 0)
+    log = callbacks.Log(tmp_path, 0)
     for step in range(1, 26):
         log(record(step, saved=tmp_path if step == 24 else None))
     log(record(26, unreadable=["a.jpg is damaged"]))
@@ -555,11 +558,11 @@ def test_the_log_holds_means_and_goes_on_where_a_run_was_cut_off(tmp_path: Path)
     assert lines[3]["unreadable"] == "a.jpg is damaged"
     with path.open("a") as file:
         file.write('{"step": 27, "los')
-    log = listeners.Log(tmp_path, 20)
+    log = callbacks.Log(tmp_path, 20)
     log(record(21, saved=tmp_path))
     log.close()
     assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [10, 20, 21]
-    listeners.Log(tmp_path, 0).close()
+    callbacks.Log(tmp_path, 0).close()
     assert path.read_text() == ""
 
 
@@ -567,15 +570,15 @@ def test_the_best_by_validation_becomes_the_model(
     studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     losses = iter([3.0, 1.0, 2.0, math.nan])
-    validate = Training._validate
+    validate = Trainer._validate
 
-    def scripted(self: Training, made: Record, last: bool) -> None:
+    def scripted(self: Trainer, made: Record, last: bool) -> None:
         with pytest.MonkeyPatch.context() as patch:
             value = next(losses)
             patch.setattr(Objective, "forward", lambda *_, **__: {"x": torch.tensor(value)})
             validate(self, made, last)
 
-    monkeypatch.setattr(Training, "_validate", scripted)
+    monkeypatch.setattr(Trainer, "_validate", scripted)
     result = studio.run(steps=4, validate_every=1, snapshot_every=1)
     assert result.status == 0, result.error
     assert "best of the run is step 2" in result.error
@@ -624,13 +627,13 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_what_was_good(
     objectives(monkeypatch, 3, lambda losses: {k: v * value for k, v in losses.items()})
     result = studio.run(steps=5, save_every=1)
     assert result.status == 2
-    assert result.error.splitlines()[-1].startswith("texturenets: the training came apart: style/squeezenet")
+    assert result.error.splitlines()[-1].startswith("texturenets: the training diverged: ")
     assert "at step 3" in result.error
     assert "--learning-rate" in result.error
     assert "last.safetensors" in result.error
     assert not result.model.exists()
     assert checkpoint.read_state(result.folder).step == 2
-    last, header = modelfile.load(result.folder / "last.safetensors")
+    last, header = network_files.load(result.folder / "last.safetensors")
     assert header.training["step"] == 2
     assert all(torch.isfinite(p).all() for p in last.parameters())
 
@@ -676,7 +679,7 @@ def test_a_disk_that_fills_up_keeps_the_checkpoint_before(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         save(*what)
 
-    monkeypatch.setattr(safetensors.torch, "save_file", filling)
+    monkeypatch.setattr(network_files, "save_file", filling)
     result = studio.run(steps=5, save_every=1, validate_every=0)
     assert result.status == 2
     assert "No space left on device" in result.error.splitlines()[-1]
@@ -706,11 +709,11 @@ def test_what_a_killed_run_left_is_removed(studio: tiny.Studio, monkeypatch: pyt
 
 
 def test_records_come_one_a_step_with_the_photos_waited_for(studio: tiny.Studio, tmp_path: Path) -> None:
-    flags = {k: v for k, v in tiny.BASE.items() if k in StyleRun.__dataclass_fields__}
+    flags = {k: v for k, v in tiny.BASE.items() if k in StyleConfig.__dataclass_fields__}
     layers = {k: tuple(flags[k].split(",")) for k in ("style_layers", "content_layers")}
-    run = StyleRun(**{**flags, **layers, "set": tuple(flags["set"]), "steps": 3})
-    how = loop.Logistics(weights=(str(studio.weights),), device="cpu", workers=0, offline=True)
-    training = StyleTraining(run, [studio.painting], studio.photos, tmp_path / "a.safetensors", how)
+    run = StyleConfig(**{**flags, **layers, "set": tuple(flags["set"]), "steps": 3})
+    how = TrainerConfig(weights=(str(studio.weights),), device="cpu", workers=0, offline=True)
+    training = Trainer(StyleTask(run, [studio.painting], studio.photos), tmp_path / "a.safetensors", how)
     records: Iterator[Record] = iter(training)
     made = list(records)
     assert [r.step for r in made] == [1, 2, 3]
@@ -722,3 +725,44 @@ def test_records_come_one_a_step_with_the_photos_waited_for(studio: tiny.Studio,
     assert made[0].pictures.shape == (2, 2, 3, 64, 64)
     assert made[1].pictures is None
     assert training.finish() == tmp_path / "a.safetensors"
+
+
+def test_a_cache_of_other_crops_is_refused(studio: tiny.Studio) -> None:
+    plain, mirrored = cached(studio, flip=False), cached(studio)
+    refused = studio.run(content=plain)
+    assert refused.status == 2
+    assert "was made without mirrored photos: give --no-flip here too" in refused.error
+    assert (
+        "was made with mirrored photos: leave it out here" in studio.run(content=mirrored, flip=False).error
+    )
+    assert (
+        "--val-share 0.05, this training wants 0.3"
+        in studio.run(content=plain, flip=False, val_share=0.3).error
+    )
+    assert studio.run(content=plain, flip=False).status == 0
+
+
+def test_too_few_steps_are_told(studio: tiny.Studio) -> None:
+    short = studio.run()
+    note = "note: after 2 steps the model has hardly learned, 4000 are usual: the same command with --resume"
+    assert note in short.error
+    assert "hardly learned" not in studio.run(init=short.model).error
+
+
+def test_what_is_left_counts_validations() -> None:
+    held = [SimpleNamespace(count=4), SimpleNamespace(count=2)]
+
+    def told(every: int, **options: Any) -> str:
+        task = SimpleNamespace(
+            config=StyleConfig(batch_size=2, **options), validation_microbatches=lambda: held
+        )
+        trainer: Any = SimpleNamespace(
+            task=task, config=TrainerConfig(validate_every=every), state=SimpleNamespace(seconds=10.0)
+        )
+        return training_progress.forecast(trainer, 10, 10, 10.0)
+
+    # 6 pictures are 3 batches, each a third of a step of 1 s: a second, at steps 250 to 1000
+    assert told(250, steps=1000) == "about 17 minutes for 1000 steps"
+    assert told(1, steps=1000) == "about 33 minutes for 1000 steps"
+    assert told(0, steps=60) == "about 51 seconds for 60 steps"
+    assert told(1, minutes=10.0) == "about 305 steps in 10 minutes"

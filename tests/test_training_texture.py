@@ -13,10 +13,11 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
-from texturenets import api, data, modelfile
+from texturenets import loading
 from texturenets.losses import Objective
-from texturenets.training import checkpoint
-from texturenets.training.loop import Training
+from texturenets.networks import network_files
+from texturenets.train import checkpoint, data
+from texturenets.train.trainer import Trainer
 
 
 @pytest.fixture(scope="module")
@@ -31,13 +32,13 @@ def tensors(result: tiny.Result) -> dict[str, Tensor]:
 
 def stop_at(patch: pytest.MonkeyPatch, step: int) -> None:
     """Runs end after `step`, as Ctrl-C ends them."""
-    check = Training._check_losses
+    check = Trainer._check_losses
 
-    def stopping(self: Training[Any], at: int, *more: Any) -> None:
+    def stopping(self: Trainer, at: int, *more: Any) -> None:
         check(self, at, *more)
         self.stop = at == step
 
-    patch.setattr(Training, "_check_losses", stopping)
+    patch.setattr(Trainer, "_check_losses", stopping)
 
 
 def test_a_texture_is_learned_and_drawn(studio: tiny.Studio) -> None:
@@ -50,7 +51,7 @@ def test_a_texture_is_learned_and_drawn(studio: tiny.Studio) -> None:
     assert header.training["styles"] == ["painting.png"]
     assert header.training["step"] == 40
     assert header.thumbnail
-    assert api.load_texture(result.model, "cpu").sample((50, 40)).size == (50, 40)
+    assert loading.load_texture(result.model, "cpu").sample((50, 40)).size == (50, 40)
     validation = [line["validation"] for line in result.records if "validation" in line]
     assert set(validation[-1]) == set(result.losses)
 
@@ -91,7 +92,7 @@ def test_several_exemplars_are_one_texture(studio: tiny.Studio) -> None:
 def test_init_starts_from_another_texture(studio: tiny.Studio) -> None:
     first = studio.texture(seed=1)
     after = studio.texture(init=str(first.model), learning_rate=1e-9, steps=1)
-    start = modelfile.load(first.model)[0].state_dict()
+    start = network_files.load(first.model)[0].state_dict()
     for name, value in after.weights.items():
         torch.testing.assert_close(value, start[name.removeprefix("network.")], rtol=0, atol=1e-6)
 
@@ -105,10 +106,10 @@ def test_exemplars_that_will_not_do_are_told_in_one_line(studio: tiny.Studio, tm
     random = np.random.default_rng(0).integers(0, 256, (64, 64, 4), np.uint8)
     cases = [
         (picture(tmp_path / "small.png", random[:8, :8, :3], "RGB"), {"style_size": 0}, "8 x 8 pixels"),
-        (picture(tmp_path / "flat.png", np.full_like(random[..., :3], 90), "RGB"), {}, "of one colour"),
+        (picture(tmp_path / "flat.png", np.full_like(random[..., :3], 90), "RGB"), {}, "of one color"),
         (picture(tmp_path / "alpha.png", random, "RGBA"), {}, "transparent"),
         (tmp_path / "missing.png", {}, "missing.png"),
-        (studio.painting, {"generator": "residual", "set": []}, "repaints photos"),
+        (studio.painting, {"generator": "residual", "set": []}, "stylizes photos"),
         (studio.painting, {"image_size": 66}, "use 64 or 68"),
         (
             studio.painting,
@@ -248,9 +249,9 @@ def test_the_mixed_objective_learns_texture_on_a_few_photos(
     seen: list[tuple[bool, int]] = []
     forward = Objective.forward
 
-    def spy(self: Objective, y: Tensor, *more: Any, **how: bool) -> dict[str, Tensor]:
+    def spy(self: Objective, y: Tensor, *more: Any, **how: Any) -> dict[str, Tensor]:
         if y.requires_grad:
-            seen.append((how.get("texture", True), len(y)))
+            seen.append(("style" not in how.get("without", ()), len(y)))
         return forward(self, y, *more, **how)
 
     files: list[set[str]] = []

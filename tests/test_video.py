@@ -12,16 +12,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from texturenets.networks import network_files
+from texturenets.networks.residual import Residual
+
 av = pytest.importorskip("av", reason="the extra `video` is not installed")
 
 import tinyfilm  # noqa: E402  needs PyAV
 
-from texturenets import api, modelfile, video  # noqa: E402
+from texturenets import loading, video  # noqa: E402
 from texturenets.cli import film as cli_film  # noqa: E402
 from texturenets.cli import main  # noqa: E402
-from texturenets.generators import build  # noqa: E402
-from texturenets.modelfile import Header  # noqa: E402
-from texturenets.specs import Residual  # noqa: E402
+from texturenets.modelfiles import modelfile  # noqa: E402
+from texturenets.modelfiles.modelfile import Header  # noqa: E402
+from texturenets.networks import build  # noqa: E402
+from texturenets.stylize import style as api  # noqa: E402
 from texturenets.video.films import Film  # noqa: E402
 from texturenets.video.frame import Fit  # noqa: E402
 from texturenets.video.numbered import in_order  # noqa: E402
@@ -33,7 +37,9 @@ TINY = Residual(channels=8, blocks=1)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder, and a shipped style `plain`."""
     zoo = tmp_path / "zoo"
-    modelfile.save(build(TINY), Header(name="plain", kind="style", generator=TINY), zoo / "plain.safetensors")
+    network_files.save(
+        build(TINY), Header(name="plain", kind="style", generator=TINY), zoo / "plain.safetensors"
+    )
     monkeypatch.setattr(modelfile, "ZOO", zoo)
     work = tmp_path / "work"
     work.mkdir()
@@ -94,7 +100,7 @@ def test_frames_times_size_and_sound_are_the_films(
 def test_the_frames_are_the_styles(here: Path) -> None:
     tinyfilm.film(here / "clip.mp4", tinyfilm.frames(3))
     assert stylize("clip.mp4", "-o", "frames/%02d.png") == 0
-    style = api.load("plain", engine="torch")
+    style = loading.load("plain", engine="torch")
     for i, frame in enumerate(Film(here / "clip.mp4")):
         with Image.open(f"frames/0{i + 1}.png") as made:
             assert np.array_equal(np.asarray(made), style(frame.pixels))
@@ -184,7 +190,7 @@ def test_odd_sides_become_even(here: Path, capsys: pytest.CaptureFixture[str]) -
 def test_options_do_what_they_do_to_photos(here: Path) -> None:
     source = tinyfilm.film(here / "clip.mp4", tinyfilm.frames(2))
     second = list(Film(source))[1].pixels
-    style = api.load("plain", engine="torch")
+    style = loading.load("plain", engine="torch")
     for number, (words, options) in enumerate(
         [
             (["--strength", "0.5"], {"strength": 0.5}),
@@ -483,7 +489,7 @@ def test_a_film_becomes_a_moving_picture(here: Path) -> None:
 def test_a_moving_picture_too_long_for_memory(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from texturenets import budget
+    from texturenets.memory import budget
 
     tinyfilm.film(here / "clip.mp4")
     monkeypatch.setattr(budget.Budget, "left", lambda _: 10 * 32 * 48 - 1)

@@ -17,7 +17,7 @@ import httpx
 from served import Served, served
 from webservice import photo
 
-from texturenets.web import connections
+from texturenets.server import connections
 
 FEW = (
     "import os, resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (192, 192)); "

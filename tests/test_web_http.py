@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import os
+import re
 import struct
 import threading
 import time
@@ -227,7 +228,7 @@ def test_a_mistake_of_ours_shows_no_trace(folder: Path, caplog: pytest.LogCaptur
     def fail(_: Path) -> Any:
         raise ZeroDivisionError("secret")
 
-    with caplog.at_level(logging.ERROR, "texturenets.web"), client(folder, load=fail) as service:
+    with caplog.at_level(logging.ERROR, "texturenets.server"), client(folder, load=fail) as service:
         answer = service.post("/v1/stylize?style=tiny", content=photo())
         assert "secret" not in problem(answer, 500)
         assert service.get("/healthz").status_code == 200  # it goes on
@@ -253,7 +254,7 @@ def test_the_cache_of_models_is_bounded(folder: Path) -> None:
 
 
 def test_metrics_and_logs(service: TestClient, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, "texturenets.web"):
+    with caplog.at_level(logging.INFO, "texturenets.server"):
         service.post("/v1/stylize?style=tiny&seed=4242", content=photo())
     fields = next(r.fields for r in caplog.records if r.getMessage() == "request")  # type: ignore[attr-defined]
     assert fields["status"] == 200
@@ -266,7 +267,7 @@ def test_metrics_and_logs(service: TestClient, caplog: pytest.LogCaptureFixture)
 
 
 def test_the_log_says_who_asked_for_what(service: TestClient, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO, "texturenets.web"):
+    with caplog.at_level(logging.INFO, "texturenets.server"):
         made = service.post(
             "/v1/stylize?style=tiny&size=40", content=photo(), headers={"X-Request-ID": "r-1.a"}
         )
@@ -364,7 +365,7 @@ def hostile(tmp_path: Path) -> Path:
 
 
 def test_bad_files_among_the_models(hostile: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING, "texturenets.web"), client(hostile) as service:
+    with caplog.at_level(logging.WARNING, "texturenets.server"), client(hostile) as service:
         for _ in range(3):
             names = {one["name"] for one in service.get("/v1/models").json()["models"]}
             assert "well" in names
@@ -413,7 +414,7 @@ def test_the_photo_may_be_turned_and_transparent(service: TestClient) -> None:
 
 
 def test_trainings_over_http(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("texturenets.web.trainings.TICK", 600)  # none is begun here
+    monkeypatch.setattr("texturenets.server.trainings.TICK", 600)  # none is begun here
     (tmp_path / "photos").mkdir()
     with client(tmp_path) as service:
         assert "--photos" in problem(service.get("/v1/trainings"), 404)
@@ -451,3 +452,13 @@ def test_strokes_are_those_of_the_command_line(service: TestClient, folder: Path
     assert main([*words, "-o", str(tmp_path / "out.png"), "--engine", "torch", "--device", "cpu"]) == 0
     made = service.post("/v1/stylize?style=tiny&stroke=2", content=photo(128, 128))
     assert made.content == (tmp_path / "out.png").read_bytes()
+
+
+def test_the_document_lists_every_status() -> None:
+    root = Path(__file__).resolve().parents[1]
+    raised = {405}  # the framework's own
+    for path in (root / "src/texturenets/server").glob("*.py"):
+        raised |= {int(found) for found in re.findall(r"Problem\(\s*(\d{3})", path.read_text())}
+    table = (root / "docs/serve.md").read_text().partition("| status | when |")[2].partition("\n\n")[0]
+    told = {int(found) for row in table.splitlines()[1:] for found in re.findall(r"\d{3}", row[:12])}
+    assert told == raised - {500}  # a mistake of ours

@@ -22,14 +22,14 @@ import httpx
 from tiny import Studio
 from webservice import trainer
 
-from texturenets.training.checkpoint import read_state
+from texturenets.train.checkpoint import read_state
 
 SAVE_EVERY = 4
 
 # `texturenets serve` with another command to train.
 SERVE = """
 import json, pathlib, sys
-from texturenets.web import app, server, settings, trainings
+from texturenets.server import app, server, settings, trainings
 
 models, photos, command = json.loads(sys.argv[1])
 chosen = settings.Settings(port=0, models=pathlib.Path(models), photos=pathlib.Path(photos), page=False, device="cpu")

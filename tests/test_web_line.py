@@ -18,10 +18,10 @@ from fastapi import FastAPI
 from served import apart, served
 from webservice import model, photo
 
-from texturenets import api
-from texturenets.web import line, server, service
-from texturenets.web.pace import Pace
-from texturenets.web.settings import Limits, Settings
+from texturenets import loading
+from texturenets.server import request_queue, server, service
+from texturenets.server.settings import Limits, Settings
+from texturenets.server.time_estimate import Pace
 
 SMALL, LARGE = photo(200, 100), photo(2000, 1500)
 
@@ -42,20 +42,20 @@ def test_what_nobody_waits_for_is_not_computed(tmp_path: Path) -> None:
 
 
 def test_work_by_pieces_ends_when_nobody_waits(tmp_path: Path) -> None:
-    style = api.load_style(model(tmp_path), "cpu", engine="torch")
+    style = loading.load_style(model(tmp_path), "cpu", engine="torch")
     seen: list[int] = []
 
     def check() -> None:
         seen.append(1)
         if len(seen) >= 2:
-            raise line.GivenUpError
+            raise request_queue.GivenUpError
 
     service._ask(style, check)
     style.pieces.fits = lambda _: False  # type: ignore[method-assign]
-    with pytest.raises(line.GivenUpError):
+    with pytest.raises(request_queue.GivenUpError):
         style.stylize(np.zeros((1, 3, 1024, 1024), np.float32))
     style.pieces.fits = lambda _: True  # type: ignore[method-assign]
-    with pytest.raises(line.GivenUpError):  # between stages, too
+    with pytest.raises(request_queue.GivenUpError):  # between stages, too
         style.stylize(np.zeros((1, 3, 256, 256), np.float32), stroke=2)
 
 

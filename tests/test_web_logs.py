@@ -12,9 +12,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from texturenets.web import logs
+from texturenets.server import logs
 
-NAMES = ("texturenets.web", "uvicorn", "uvicorn.error", "asyncio", "texturenets.web.printed")
+NAMES = ("texturenets.server", "uvicorn", "uvicorn.error", "asyncio", "texturenets.server.printed")
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_a_flood_is_a_few_lines(written: io.StringIO, monkeypatch: pytest.Monkey
     logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
     assert json.loads(written.getvalue().splitlines()[-1])["left_out"] == 999
     for _ in range(5):
-        logging.getLogger("texturenets.web").info("request")  # as many as there are requests
+        logging.getLogger("texturenets.server").info("request")  # as many as there are requests
     assert written.getvalue().count('"request"') == 5
 
 

@@ -15,12 +15,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from texturenets import api, image, noise, sizes, textures
+from texturenets import image, noise, textures
 from texturenets.errors import UserError
+from texturenets.export import onnxruntime_web, static_page
 from texturenets.graph import IOSpec
+from texturenets.image import sizes
+from texturenets.networks import network_files
+from texturenets.networks.residual import Residual
 from texturenets.noise import NoiseInput
-from texturenets.specs import Residual
-from texturenets.web import runtime, staticpage
+from texturenets.stylize import style as api
 
 TESTS = Path(__file__).parent
 
@@ -31,7 +34,7 @@ def ask(tmp_path_factory: pytest.TempPathFactory) -> Any:
     if shutil.which("node") is None:
         pytest.skip("node is not here, which runs the page's arithmetic without a browser")
     folder = tmp_path_factory.mktemp("node")
-    shutil.copy(staticpage.PAGE / "core.js", folder / "core.mjs")
+    shutil.copy(static_page.PAGE / "core.js", folder / "core.mjs")
 
     def call(*tasks: dict[str, Any]) -> list[Any]:
         (folder / "given.json").write_text(json.dumps(tasks))
@@ -56,8 +59,8 @@ class Third:
 
     name, precision = "third", "float32"
 
-    def __init__(self, facts: IOSpec) -> None:
-        self.facts = facts
+    def __init__(self, io_spec: IOSpec) -> None:
+        self.io_spec = io_spec
 
     def __call__(self, x: Any, noises: Any = ()) -> Any:
         return third(x, noises)
@@ -90,10 +93,10 @@ def test_the_arithmetic_is_the_packages(ask: Any) -> None:
                 "bytes": photo.ravel().tolist(),
                 "height": 5,
                 "width": 70,
-                "facts": {**asdict(facts), "smallest": api.SMALLEST},
+                "io_spec": {**asdict(io_spec), "smallest": api.SMALLEST},
                 "options": options,
             }
-            for facts, options in settings
+            for io_spec, options in settings
         ),
     )
     for one, drawn in zip(maps, answers[:2], strict=True):
@@ -103,8 +106,8 @@ def test_the_arithmetic_is_the_packages(ask: Any) -> None:
     right, (top, left, _, _) = sizes.pad_to_multiple(small, 8, 20)
     np.testing.assert_array_equal(np.array(answers[2]["data"], np.float32), right.ravel())
     assert answers[2]["box"] == [*right.shape[2:], top, left]
-    for (facts, options), drawn in zip(settings, answers[3:], strict=True):
-        style = api.Style(Third(facts), None, Path())  # type: ignore[arg-type]
+    for (io_spec, options), drawn in zip(settings, answers[3:], strict=True):
+        style = api.Style(Third(io_spec), None, Path())  # type: ignore[arg-type]
         expected = style.stylize(
             image.from_any(photo[..., :3])[0].pixels,
             strength=options.get("strength", 1.0),
@@ -116,9 +119,9 @@ def test_the_arithmetic_is_the_packages(ask: Any) -> None:
 
 
 def test_samples_are_cut_from_what_is_drawn(ask: Any) -> None:
-    facts = IOSpec(stride=16, channels=0, noise=(NoiseInput(1, 1, "uniform"),))
+    io_spec = IOSpec(stride=16, channels=0, noise=(NoiseInput(1, 1, "uniform"),))
     task = {"call": "sample", "height": 20, "width": 300, "seed": 9}
-    (drawn,) = ask({**task, "facts": {**asdict(facts), "smallest": textures.SMALLEST}})
+    (drawn,) = ask({**task, "io_spec": {**asdict(io_spec), "smallest": textures.SMALLEST}})
     there = np.array(drawn, np.float32).reshape(3, 20, 300)
     np.testing.assert_array_equal(there[1], noise.uniform_array(9, 0, 0, 0, 20, 300, 1)[0])
 
@@ -127,7 +130,7 @@ def package(folder: Path) -> Path:
     """A package with the names of ONNX Runtime Web's files."""
     path = folder / "package.tgz"
     with tarfile.open(path, "w:gz") as archive:
-        for name in (*runtime.WASM, *runtime.WEBGPU):
+        for name in (*onnxruntime_web.WASM, *onnxruntime_web.WEBGPU):
             member = tarfile.TarInfo(f"package/dist/{name}")
             member.size = len(name)
             archive.addfile(member, io.BytesIO(name.encode()))
@@ -138,19 +141,20 @@ def test_the_folder_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     pytest.importorskip("onnx")
     import hashlib
 
-    from texturenets import modelfile
-    from texturenets.generators import build
-    from texturenets.modelfile import Header
+    from texturenets.modelfiles.modelfile import Header
+    from texturenets.networks import build
 
     spec = Residual(channels=8, blocks=1)
     model = tmp_path / "tiny.safetensors"
-    modelfile.save(build(spec), Header(name="tiny", kind="style", generator=spec, licence="CC0-1.0"), model)
+    network_files.save(
+        build(spec), Header(name="tiny", kind="style", generator=spec, licence="CC0-1.0"), model
+    )
     tgz = package(tmp_path)
     with pytest.raises(UserError, match="hash"):
-        staticpage.write([model], tmp_path / "page", tgz)
+        static_page.write([model], tmp_path / "page", tgz)
     assert not (tmp_path / "page").exists()
-    monkeypatch.setattr(runtime, "SHA256", hashlib.sha256(tgz.read_bytes()).hexdigest())
-    index = staticpage.write([model], tmp_path / "page", tgz)
+    monkeypatch.setattr(onnxruntime_web, "SHA256", hashlib.sha256(tgz.read_bytes()).hexdigest())
+    index = static_page.write([model], tmp_path / "page", tgz)
     page = index.parent
     (shown,) = json.loads((page / "models.json").read_text())
     assert (shown["name"], shown["kind"]) == ("tiny", "style")
@@ -163,4 +167,4 @@ def test_the_folder_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         text = (page / name).read_text()
         assert not re.search(r"https?://", text), name  # nothing from elsewhere
     with pytest.raises(UserError, match="two models"):
-        staticpage.write([model, model], tmp_path / "page", tgz)
+        static_page.write([model, model], tmp_path / "page", tgz)

@@ -18,10 +18,10 @@ import pytest
 pytest.importorskip("fcntl", reason="locks as Unix has them")
 
 from texturenets.errors import UserError
-from texturenets.web import trainings as module
-from texturenets.web.jobs import Job
-from texturenets.web.records import Records
-from texturenets.web.trainings import FullError, Trainings
+from texturenets.server import trainings as module
+from texturenets.server.training_files import TrainingJob
+from texturenets.server.training_records import Records
+from texturenets.server.trainings import FullError, Trainings
 
 # Trains as `texturenets train` does, with nothing in it: a "step" a 50th of a second, every one saved.
 TRAINER = """
@@ -199,13 +199,13 @@ def test_a_full_disk_stops_nothing_for_good(
     write, full = trainings.files.write, threading.Event()
     full.set()
 
-    def writing(job: Job) -> Job:
+    def writing(job: TrainingJob) -> TrainingJob:
         if full.is_set():
             raise UserError("cannot write job.json: No space left on device")
         return write(job)
 
     monkeypatch.setattr(trainings.files, "write", writing)
-    with caplog.at_level(logging.ERROR, "texturenets.web"):
+    with caplog.at_level(logging.ERROR, "texturenets.server"):
         trainings.open()
         time.sleep(0.5)
     assert [job.state for job in trainings.jobs()] == ["queued", "queued"]

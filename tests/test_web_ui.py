@@ -16,12 +16,12 @@ from fastapi.testclient import TestClient
 from webservice import client, model, photo
 
 from texturenets import image
-from texturenets.web import training_routes
-from texturenets.web.models import Catalogue
-from texturenets.web.problems import Problem
-from texturenets.web.service import Service
-from texturenets.web.settings import Settings
-from texturenets.web.ui import examples, gallery, sessions, store, train_tab, watch, words
+from texturenets.server import training_routes
+from texturenets.server.http_errors import Problem
+from texturenets.server.models import Catalogue
+from texturenets.server.service import Service
+from texturenets.server.settings import Settings
+from texturenets.server.ui import examples, gallery, sessions, store, texts, train_tab, watch
 
 API = "/page/gradio_api"
 
@@ -227,12 +227,12 @@ def test_the_store_is_bounded_in_number(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_refusals_are_said_in_the_pages_words() -> None:
-    said = words.sentence(Problem(404, "no style is called 'x'; GET /v1/models lists them"))
+    said = texts.sentence(Problem(404, "no style is called 'x'; GET /v1/models lists them"))
     assert said == "No style is called 'x'."
-    assert words.sentence(Problem(415, "the body is empty"), "a.png") == "a.png is empty."
-    large = words.sentence(Problem(413, "a photo of 9 x 9 pixels: at most 8 a side are taken"), "a.png")
+    assert texts.sentence(Problem(415, "the body is empty"), "a.png") == "a.png is empty."
+    large = texts.sentence(Problem(413, "a photo of 9 x 9 pixels: at most 8 a side are taken"), "a.png")
     assert large.startswith("a.png: a photo of 9 x 9")
-    assert words.wrong("<b>") == '<p class="wrong">&lt;b&gt;</p>'
+    assert texts.wrong("<b>") == '<p class="wrong">&lt;b&gt;</p>'
 
 
 def test_heic_without_its_plug_in_is_told_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,7 +242,7 @@ def test_heic_without_its_plug_in_is_told_in_a_line(tmp_path: Path, monkeypatch:
     data = b"\0\0\0\x18ftypheic" + bytes(100)
     with pytest.raises(Problem) as refused:
         asyncio.run(service.check_photo(data))
-    said = words.sentence(refused.value, "IMG_1.heic")
+    said = texts.sentence(refused.value, "IMG_1.heic")
     assert said.startswith("Cannot read IMG_1.heic: HEIC needs pillow-heif")
 
 
@@ -259,13 +259,13 @@ def test_curves_have_names_that_fit() -> None:
         (10, "style/vgg16:relu1_1", 1.0),
         (10, "style/vgg16:relu2_1@2", 2.0),
         (10, "content/squeezenet1_0:fire4", 4.0),
-        (10, "lattice", 8.0),
+        (10, "checkerboard", 8.0),
     ]
     frame = watch._frame(points)
     assert dict(zip(frame["curve"], frame["loss"], strict=True)) == {
         "style, vgg16": 3.0,
         "content, squeezenet1_0": 4.0,
-        "lattice": 8.0,
+        "checkerboard": 8.0,
     }
     assert watch._frame([]) is None
     assert watch._legend({"a<b": "#123456"}).count("a&lt;b") == 1
@@ -289,7 +289,7 @@ def test_buttons_where_there_is_something_to_do(
 
 
 def test_a_training_starts_from_a_style(tmp_path: Path) -> None:
-    trainings = pytest.importorskip("texturenets.web.trainings", reason="locks as Unix has them")
+    trainings = pytest.importorskip("texturenets.server.trainings", reason="locks as Unix has them")
     for name in ("models", "photos"):
         (tmp_path / name).mkdir()
     model(tmp_path / "models", "other")

@@ -17,9 +17,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from texturenets import download, readers, weights
+from texturenets import fetch, readers
 from texturenets.errors import UserError
-from texturenets.weights import finding, recognition
+from texturenets.perceptual import weights
+from texturenets.perceptual.weights import finding, recognition
 
 # The first tensors of the shared files, by hand: {network: (file, last layer, number of tensors)}
 SHARED = {
@@ -37,7 +38,7 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setenv("TEXTURENETS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(download, "pause", lambda seconds: None)
+    monkeypatch.setattr(fetch, "pause", lambda seconds: None)
     nowhere = {n: replace(s, urls=("http://127.0.0.1:9/" + s.file,)) for n, s in finding.SOURCES.items()}
     monkeypatch.setattr(finding, "SOURCES", nowhere)
 
@@ -345,7 +346,7 @@ def test_no_end_of_faults(server: Server, tmp_path: Path) -> None:
     server.cut = [10] * 20
     with pytest.raises(UserError, match=r"could not be fetched.*squeezenet_v1\.1\.caffemodel.*cache"):
         weights.load("squeezenet1_1")
-    assert len(server.asked) == download.TRIES
+    assert len(server.asked) == fetch.TRIES
     server.asked.clear()
     server.statuses = [404]
     with pytest.raises(UserError, match="404"):
@@ -383,7 +384,7 @@ def test_full_disk_leaves_nothing(
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(download, "_copy", full) if where == "download" else monkeypatch.setattr(
+    monkeypatch.setattr(fetch, "_copy", full) if where == "download" else monkeypatch.setattr(
         finding, "save_file", full
     )
     with pytest.raises(UserError, match=r"no room left in .*cache"):
@@ -413,10 +414,10 @@ def test_digests(tmp_path: Path) -> None:
     """The name of Git's blob "hello\\n" and the sums of that text are well known."""
     path = tmp_path / "a"
     path.write_bytes(b"hello\n")
-    assert download.digest(path, "git") == "ce013625030ba8dba906f756967f9e9ca394464a"
-    assert download.digest(path, "md5") == "b1946ac92492d2347c6235b4d2611184"
-    assert download.verified(path, ["md5:0", "git:ce013625030ba8dba906f756967f9e9ca394464a"])
-    assert not download.verified(path, ["sha256:0"])
+    assert fetch.digest(path, "git") == "ce013625030ba8dba906f756967f9e9ca394464a"
+    assert fetch.digest(path, "md5") == "b1946ac92492d2347c6235b4d2611184"
+    assert fetch.verified(path, ["md5:0", "git:ce013625030ba8dba906f756967f9e9ca394464a"])
+    assert not fetch.verified(path, ["sha256:0"])
 
 
 def test_strange_names_in_a_file_stay_one_line(tmp_path: Path) -> None:

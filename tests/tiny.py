@@ -16,11 +16,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from texturenets import modelfile
 from texturenets.cli import main
-from texturenets.losses import Terms
+from texturenets.modelfiles import modelfile
 from texturenets.readers import LAYERS, shapes
-from texturenets.runs import PIXELS
 
 # Random weights are enough to see a flag at work; the networks end where the tests' layers do.
 NETWORKS = {"vgg16": "relu1_2", "vgg19": "relu1_2", "squeezenet1_0": "fire4"}
@@ -50,22 +48,22 @@ TEXTURE: dict[str, Any] = {
 }
 
 
-def terms(style_layers: tuple[str, ...], **change: Any) -> Terms:
-    """Relative texture losses on these layers with weight 1, and nothing else."""
+def settings(style_layers: tuple[str, ...], **change: Any) -> dict[str, Any]:
+    """Of the losses: relative style losses on these layers with weight 1, and nothing else."""
     plain: dict[str, Any] = {
         "content_layers": (),
         "style_weight": 1.0,
         "content_weight": 1.0,
         "tv_weight": 0.0,
-        "lattice_weight": 0.0,
+        "checkerboard_weight": 0.0,
         "scaling": "relative",
         "pyramid_loss": 1,
         "pyramid_decay": 0.9,
         "normalize_gradients": False,
         "diversity_weight": 0.0,
-        "diversity_layer": PIXELS,
+        "diversity_layer": "pixels",
     }
-    return Terms(style_layers=style_layers, **{**plain, **change})
+    return {"style_layers": style_layers, **plain, **change}
 
 
 def weights_file(folder: Path, network: str, seed: int = 0) -> Path:

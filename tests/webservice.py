@@ -13,12 +13,12 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from tiny import BASE, Studio, words
 
-from texturenets import modelfile
-from texturenets.generators import build
-from texturenets.modelfile import Header
-from texturenets.specs import GeneratorSpec, Multiscale, Residual
-from texturenets.web.app import create
-from texturenets.web.settings import Limits, Settings
+from texturenets.modelfiles.modelfile import Header
+from texturenets.networks import GeneratorSpec, build, network_files
+from texturenets.networks.multiscale import Multiscale
+from texturenets.networks.residual import Residual
+from texturenets.server.app import create
+from texturenets.server.settings import Limits, Settings
 
 TINY = Residual(channels=8, blocks=1)
 GRAIN = Multiscale(channels=(4, 4, 3), noise_depth=2)
@@ -29,7 +29,7 @@ def model(folder: Path, name: str = "tiny", kind: Any = "style") -> Path:
     path = folder / f"{name}.safetensors"
     folder.mkdir(parents=True, exist_ok=True)
     spec: GeneratorSpec = TINY if kind == "style" else GRAIN
-    modelfile.save(build(spec), Header(name=name, kind=kind, generator=spec), path)
+    network_files.save(build(spec), Header(name=name, kind=kind, generator=spec), path)
     return path
 
 

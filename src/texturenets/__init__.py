@@ -1,0 +1,86 @@
+"""Feed-forward textures and styles: train a network once on a picture, draw with it in one pass.
+
+import texturenets as tn
+style = tn.load("wave")
+picture = style(photo)          # a PIL image, an array or a tensor; the same kind comes back
+texture = tn.load("bark.safetensors")
+picture = texture.sample((640, 480), seed=7)
+style = tn.train_style("painting.jpg", "photos/", "mine.safetensors")
+"""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+
+from texturenets._version import __version__
+
+TYPE_CHECKING = False  # for type checkers it is true; `typing` takes as long to import as Python to start
+
+# Threads of PyTorch's wait for each other asleep. In a loop, as its OpenMP library would have it, they take the time
+# that whatever else runs on the machine needs, and that they need themselves. It is read when torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from texturenets.converters import convert
+    from texturenets.errors import UserError
+    from texturenets.evaluation import evaluate
+    from texturenets.loading import load, models
+    from texturenets.stylize.style import Style
+    from texturenets.textures import Texture
+    from texturenets.train.configuration import StyleConfig, TextureConfig
+    from texturenets.train.start import train_style, train_texture
+    from texturenets.train.trainer_config import TrainerConfig
+
+__all__ = [
+    "Style",
+    "StyleConfig",
+    "Texture",
+    "TextureConfig",
+    "TrainerConfig",
+    "UserError",
+    "__version__",
+    "convert",
+    "evaluate",
+    "load",
+    "models",
+    "train_style",
+    "train_texture",
+]
+
+# torch takes a second to import: not before it is needed
+_WHERE = {
+    "Style": "stylize.style",
+    "StyleConfig": "train.configuration",
+    "Texture": "textures",
+    "TextureConfig": "train.configuration",
+    "TrainerConfig": "train.trainer_config",
+    "UserError": "errors",
+    "convert": "converters",
+    "evaluate": "evaluation",
+    "load": "loading",
+    "models": "loading",
+    "train_style": "train.start",
+    "train_texture": "train.start",
+}
+
+
+if not TYPE_CHECKING:  # with it a type checker would take any name for one of these
+
+    def __getattr__(name: str) -> Any:
+        if name in _WHERE:
+            try:
+                return getattr(import_module(f"texturenets.{_WHERE[name]}"), name)
+            except ModuleNotFoundError as error:
+                if error.name != "torch":
+                    raise
+                from texturenets.errors import MissingError, install
+
+                raise MissingError(f"{name} needs PyTorch: {install('train')}") from None
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

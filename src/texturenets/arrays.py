@@ -1,0 +1,50 @@
+"""Maps of numbers (N, C, H, W) as numpy arrays or torch tensors, whichever is at hand.
+
+Loading torch takes longer than repainting a photo: where no tensor has come in, nothing here imports it.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from typing_extensions import TypeIs
+
+    Array = NDArray[np.float32] | Tensor
+
+A = TypeVar("A", NDArray[np.float32], "Tensor")
+
+
+def is_tensor(value: object) -> TypeIs[Tensor]:
+    """Whether `value` is a torch tensor."""
+    torch = sys.modules.get("torch")  # without it there is no tensor
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def to_numpy(x: Array) -> NDArray[np.float32]:
+    """`x` as an array of float32; not copied where it is one, or a tensor of that type on the CPU."""
+    if is_tensor(x):
+        detached: Any = x.detach().float().cpu().numpy()
+        return detached  # type: ignore[no-any-return]
+    return np.asarray(x, np.float32)
+
+
+def to_tensor(x: Array) -> Tensor:
+    """`x` as a tensor, which shares its memory where it is an array."""
+    if is_tensor(x):
+        return x
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(x))
+
+
+def like(x: Array, model: A) -> A:
+    """`x` as what `model` is: an array, or a tensor on the same device."""
+    if is_tensor(model):
+        return to_tensor(x).to(model.device)
+    return to_numpy(x)

@@ -1,0 +1,88 @@
+"""The command line: one file a command, each imported when it is called, and torch later still."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError, Parameter
+
+from texturenets._version import __version__
+from texturenets.cli.common import cluster_words, complain
+from texturenets.cli.refusals import refused
+from texturenets.cli.streams import Terminated, drop_output, prepare, terminable
+from texturenets.errors import MissingError, UserError, install, reason
+
+app = App(
+    name="texturenets",
+    help="Repaint photos like a painting, draw textures, with networks that have learned them; train such networks.",
+    version=f"texturenets {__version__}",
+    default_parameter=Parameter(negative=(), negative_iterable=()),
+    result_action="return_value",
+    exit_on_error=False,
+    print_error=False,
+    suppress_keyboard_interrupt=False,
+)
+app.command("texturenets.cli.stylize:stylize", sort_key=1)
+app.command("texturenets.cli.sample:sample", sort_key=1.5)
+app.command("texturenets.cli.train:app", name="train", sort_key=2)
+app.command("texturenets.cli.optimize:optimize", sort_key=1.2)
+app.command("texturenets.cli.evaluate:evaluate", sort_key=2.7)
+app.command("texturenets.cli.cache:cache", sort_key=3)
+app.command("texturenets.cli.convert:convert", sort_key=3.5)
+app.command("texturenets.cli.models:app", name="models", sort_key=4)
+app.command("texturenets.cli.export:export", sort_key=4.5)
+app.command("texturenets.cli.serve:app", name="serve", sort_key=4.7)
+app.command("texturenets.cli.demo:demo", sort_key=5)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line (None: the program's own); returns the exit status.
+
+    0 for success; 2 for a mistake of the user's, in one line on standard error; 130 after Ctrl-C, 143 after SIGTERM.
+    """
+    prepare()
+    words = cluster_words(sys.argv[1:] if arguments is None else arguments)
+    try:
+        with terminable():
+            return _run(words)
+    except UserError as error:
+        complain(error)
+        return 2
+    except Terminated as error:
+        complain(f"terminated: {error}" if str(error) else "terminated")
+        return 143  # what a shell says of it: 128 and SIGTERM
+    except KeyboardInterrupt as error:
+        complain(f"interrupted: {error}" if str(error) else "interrupted")
+        return 130
+    except BrokenPipeError:
+        drop_output()  # whoever read it has read enough
+        return 141
+    except OSError as error:
+        if error.filename is not None:
+            complain(f"{_short(str(error.filename))}: {reason(error)}")
+        else:  # files are written in blocks that name them
+            drop_output()
+            complain(f"cannot write to standard output: {reason(error)}")
+        return 2
+
+
+def _short(name: str) -> str:
+    return name if len(name) < 100 else f"{name[:60]}...{name[-20:]}"
+
+
+def _run(words: Sequence[str]) -> int:
+    """Run a command. Raises UserError, also for one that needs PyTorch where that is not installed."""
+    try:
+        if not words or words[0] in app.help_flags:
+            for name in app:
+                app[name]  # imports the command, whose help the list shows
+        status = app(words)
+        sys.stdout.flush()
+        return status if isinstance(status, int) else 0
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise MissingError(f"{words[0]} needs PyTorch: {install('train')}") from None
+    except CycloptsError as error:
+        raise refused(error) from None

@@ -1,0 +1,248 @@
+"""Photos and films repainted, one after the other, in one style or several."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from texturenets.cli import film
+from texturenets.cli import sheet as contact
+from texturenets.cli.common import complain, engine_note, note_quality
+from texturenets.cli.outputs import Job, folder_of, plan_of, several
+from texturenets.cli.report import Report
+from texturenets.cli.tiled import follow
+from texturenets.errors import UserError
+from texturenets.files import remove_all_stale
+
+if TYPE_CHECKING:
+    from texturenets import image
+    from texturenets.stylize.memory_limits import StylizeOptions
+    from texturenets.stylize.style import Style
+
+
+@dataclass(frozen=True)
+class StyleWork:
+    """What is to be done in the style `model`: films, and photos with what is asked for by result."""
+
+    model: Path
+    films: Sequence[film.FilmJob]
+    photos: Sequence[Job]
+    asked: Mapping[Path, StylizeOptions]
+    options: StylizeOptions
+
+    @property
+    def results(self) -> list[Path]:
+        """All files that are written; not those of numbered frames."""
+        return [job.result for job in self.films if isinstance(job.result, Path)] + [
+            job[1] for job in self.photos
+        ]
+
+    def without(self, results: Collection[Path]) -> StyleWork:
+        """The rest of it."""
+        films = [job for job in self.films if job.result not in results]
+        return replace(self, films=films, photos=[job for job in self.photos if job[1] not in results])
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that is to be done, a style after the other; `folder`: where a contact sheet goes."""
+
+    works: Sequence[StyleWork]
+    folder: Path
+
+
+def planned(
+    photos: Sequence[str],
+    output: str | None,
+    models: Sequence[Path],
+    options: StylizeOptions,
+    *,
+    count: int,
+    rate: float | None,
+) -> Plan:
+    """What becomes of the files that `photos` name. Raises UserError before any work is done."""
+    from texturenets import image, video
+
+    found = image.expand(photos, recursive=True, without=output, also=video.SUFFIXES)
+    roots = [Path(p).expanduser() for p in photos]
+    films = film.among(found, output)
+    one = film.whole_output(found, films, output, ordered=len(roots) == 1, rate=rate)
+    if one is not None:
+        for path in [path for path in found if path not in one.sources and path != one.result]:
+            complain(f"{path} is left out: a film is made of pictures")
+        if len(models) > 1:
+            raise UserError(
+                f"--output {output} is one film, and there are {len(models)} styles: give one --style"
+            )
+    if count != 1 and (films or one):
+        raise UserError(f"--count {count} is for photos: of a film there is one result")
+    taken: set[str] = set()
+    works = []
+    for model in models:
+        numbered = functools.partial(several, count=count, model=model)
+        jobs = (
+            []
+            if one
+            else plan_of(
+                found, output, model.stem, roots, numbered, films=films, styles=len(models), taken=taken
+            )
+        )
+        stills = [job for job in jobs if job[0] not in films]
+        moving = [one] if one else [film.FilmJob((path,), result) for path, result in jobs if path in films]
+        asked = {
+            result: replace(options, seed=options.seed + i % count) for i, (_, result) in enumerate(stills)
+        }
+        works.append(StyleWork(model, moving, stills, asked, options))
+    if one is not None:
+        return Plan(works, Path(one.result).parent)
+    folder = folder_of(found, output, len(models))
+    return Plan(works, Path(str(output)).expanduser().parent if folder is None else folder)
+
+
+def carry_out(
+    plan: Plan,
+    load: Callable[[Path], Style],
+    *,
+    skip_existing: bool,
+    say_engine: bool,
+    quiet: bool,
+    sheet: bool,
+) -> int:
+    """Do all of it; the exit status. Raises UserError where nothing of it can be done."""
+    if skip_existing and any(isinstance(job.result, str) for work in plan.works for job in work.films):
+        raise UserError("--skip-existing looks at whole films, not at numbered frames")
+    if sheet:
+        stills = [job for work in plan.works for job in work.photos]
+        contact.check(plan.folder, stills, len(plan.works[0].films))
+    results = [result for work in plan.works for result in work.results]
+    note_quality(plan.works[0].options.quality, [*results, *_patterns(plan)])
+    there = {result for result in results if skip_existing and result.exists()}
+    remove_all_stale(results)  # what runs that were killed have left
+    report = Report(sum(len(work.films) + len(work.photos) for work in plan.works), quiet)
+    engines: set[str] = set()
+    notes: dict[str, list[Path]] = {}
+    with report.interruptible():
+        for work in plan.works:
+            todo = work.without(there)
+            painter: Style | None = None  # the one before goes first: its buffers may be gigabytes
+            painter = load(work.model) if todo.films or todo.photos else None
+            if painter is not None and say_engine and not quiet and painter.engine.name not in engines:
+                engines.add(painter.engine.name)
+                engine_note(painter.engine)
+            for job in work.films:
+                if job.result in there:
+                    report.result(job.result, there=True)
+            if painter is not None and todo.films:
+                film.carry_out(todo.films, painter, work.options, report)
+            _paint(work, todo.photos, painter, report, notes)
+    if not quiet:
+        _tell(notes)
+    status = report.end()
+    if sheet:
+        contact.write(plan.folder, [(work.model.stem, work.photos) for work in plan.works])
+    return status
+
+
+def _patterns(plan: Plan) -> list[Path]:
+    """The names of numbered frames."""
+    return [Path(job.result) for work in plan.works for job in work.films if isinstance(job.result, str)]
+
+
+def _tell(notes: Mapping[str, Sequence[Path]]) -> None:
+    """What photos hold that results do not."""
+    for what, photos in notes.items():
+        each = list(dict.fromkeys(photos))
+        more = f" and {len(each) - 1} more hold" if len(each) > 1 else " holds"
+        complain(f"note: {each[0]}{more} {what}")
+
+
+def _paint(
+    work: StyleWork, todo: Sequence[Job], painter: Style | None, report: Report, notes: dict[str, list[Path]]
+) -> None:
+    """The photos of a style; what is not to do is there. `notes` takes what is lost of them."""
+    if painter is None:
+        for _, result in work.photos:
+            report.result(result, there=True)
+        return
+    from texturenets.overlap import overlapped
+
+    follow(painter, report.quiet, bar=len(todo) == 1)
+    decode, compute, encode = steps(
+        painter, work.asked, lambda photo, what: notes.setdefault(what, []).append(photo)
+    )
+    written: dict[Path, bool] = {}  # whether they have been told of
+
+    def noted(job: Job, picture: image.Picture | None) -> None:
+        encode(job, picture)
+        written[job[1]] = False
+
+    waiting = {result for _, result in todo}
+    outcomes = overlapped(todo, decode, compute, noted)
+    with report.bar(len(todo), work.model.stem):
+        try:
+            with closing(outcomes):
+                for photo, result in work.photos:
+                    error = next(outcomes)[1] if result in waiting else None
+                    if error is None:
+                        written[result] = True
+                        report.result(result, there=result not in waiting)
+                    else:
+                        report.failure(photo, error)
+        finally:  # when it was interrupted, the one at hand was written to its end
+            for result, known in written.items():
+                if not known:
+                    report.result(result)
+
+
+def steps(
+    painter: Style, asked: Mapping[Path, StylizeOptions], note: Callable[[Path, str], None] = lambda *_: None
+) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
+    """Reading, repainting and writing a photo, for `overlapped`; one too large for memory is all repainting.
+
+    `asked`: what is asked for, by result. A photo of several results, one after the other, is read once. `note` is
+    told of photos that hold more than results do, and of what.
+    """
+    from texturenets import image
+    from texturenets.arrays import to_numpy
+    from texturenets.stylize.memory_limits import too_large
+
+    @functools.lru_cache(maxsize=1)
+    def read(photo: Path, size: int | None, keep_gps: bool) -> image.Picture:
+        return image.read(photo, longer=size, keep_gps=keep_gps)
+
+    def compare(photo: Path) -> None:
+        header = image.read_header(photo)
+        if header is not None and header.bits > 8:
+            note(photo, "16 bits a colour, of which results have 8")
+        if header is not None and header.several:
+            note(photo, "several pictures, of which the first is repainted")
+
+    def decode(job: Job) -> image.Picture | None:
+        options = asked[job[1]]
+        if too_large(painter, job[0], options.size):
+            return None
+        picture = copy.copy(read(job[0], options.size, options.keep_gps))
+        compare(job[0])
+        return picture
+
+    def compute(job: Job, picture: image.Picture | None) -> image.Picture | None:
+        options = asked[job[1]]
+        if picture is None:
+            from texturenets.stylize.large import repaint
+
+            repaint(painter, *job, options)
+            compare(job[0])
+        else:
+            picture.pixels = painter.stylize(to_numpy(picture.pixels), **options.painting)
+        return picture
+
+    def encode(job: Job, picture: image.Picture | None) -> None:
+        if picture is not None:
+            image.write(job[1], picture, quality=asked[job[1]].quality)
+
+    return decode, compute, encode

@@ -1,0 +1,87 @@
+"""`texturenets cache`: content features of a folder, computed once."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from texturenets import train
+from texturenets.cli.common import Flag
+from texturenets.cli.flags import given, optional
+from texturenets.errors import UserError
+from texturenets.train.configuration import StyleConfig
+from texturenets.train.recipes import style_recipe
+from texturenets.train.trainer_config import TrainerConfig
+
+StyleFlags: Any = optional(StyleConfig, "Options of the training that will use it")
+TrainerFlags: Any = optional(TrainerConfig, "Run options")
+
+
+def cache(
+    *,
+    content: Path,
+    output: Annotated[Path, Parameter(name=["--output", "-o"])],
+    variants: int = 1,
+    preset: str = "default",
+    quiet: Flag = False,
+    options: StyleFlags | None = None,
+    trainer: TrainerFlags | None = None,
+) -> int:
+    """Write the content features of a folder of photos to an HDF5 file, for `train style --content FILE`.
+
+    Parameters
+    ----------
+    content
+        Folder of photos, searched through and through.
+    output
+        File to write.
+    variants
+        Crops of each photo, each cut, scaled and mirrored at random.
+    preset
+        Recipe of the training that will use it; the flags below change it.
+    quiet
+        No progress bar.
+    """
+    if variants < 1:
+        raise UserError(f"--variants {variants} is not above 0")
+    config = dataclasses.replace(style_recipe(preset), **given(options, StyleConfig))
+    trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
+    train.require()
+
+    from rich.console import Console
+    from rich.progress import track
+
+    from texturenets.train import data
+    from texturenets.train import feature_cache as writer
+    from texturenets.train.setup import descriptor_fingerprint, set_up
+
+    photos = data.scan(content, config.val_share, config.seed)
+    setup = set_up(config, config.content_layers, trainer_config)
+    jobs = writer.write(
+        output,
+        photos,
+        setup.networks,
+        setup.layers,
+        image_size=config.image_size,
+        variants=variants,
+        seed=config.seed,
+        flip=config.flip,
+        val_share=config.val_share,
+        descriptor=descriptor_fingerprint(config, setup.layers, setup),
+        device=setup.device,
+    )
+    unreadable: list[str] = []
+    total = -(-(len(photos.train) * variants + len(photos.val)) // 4)
+    console = Console(stderr=True)
+    for _, _, problems in track(
+        jobs, "caching", total, console=console, disable=quiet or not console.is_terminal
+    ):
+        unreadable = problems
+    for problem in unreadable:
+        print(f"skipped: {problem}", file=sys.stderr)
+    print(output)
+    return 0

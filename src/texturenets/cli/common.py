@@ -1,0 +1,178 @@
+"""What several commands share: kinds of flags, complaints, progress bars."""
+
+from __future__ import annotations
+
+import atexit
+import itertools
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, cast
+
+from cyclopts import Parameter
+
+from texturenets.errors import UserError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.progress import Progress, TaskID
+
+    from texturenets.engines import Engine
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+EngineName = (
+    str  # auto, torch, or one of `texturenets.engines.BACKENDS`, which is not imported for a help text
+)
+Precision = Literal["auto", "float32", "bf16", "fp16"]
+_ADDRESS = re.compile(r"local|auto|ray://\S+|([\w.-]+|\[[\da-fA-F:]+\]):\d+")  # of a Ray cluster
+Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
+
+
+def picture_size(text: str) -> tuple[int, int]:
+    """(H, W) of "WIDTHxHEIGHT", or of one number for a square. Raises UserError."""
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise UserError(f"--size {text} is no size: give pixels, as 512 or 640x480")
+    return int(parts[-1]), int(parts[0])
+
+
+def cluster_words(words: Sequence[str]) -> list[str]:
+    """The words of a command line, with `local` after a `--cluster` that no address follows."""
+    found = []
+    for word, following in itertools.zip_longest(words, words[1:], fillvalue=""):
+        found.append(word)
+        if word == "--cluster" and not _ADDRESS.fullmatch(following):
+            found.append("local")
+    return found
+
+
+def print_json(value: Any) -> None:
+    """For programs: on standard output, escaped where that does not take all letters."""
+    utf8 = (sys.stdout.encoding or "utf-8").lower().replace("-", "") == "utf8"
+    print(json.dumps(value, indent=2, ensure_ascii=not utf8))
+
+
+def complain(message: object) -> None:
+    """One line on standard error."""
+    print(f"texturenets: {' '.join(str(message).split())}", file=sys.stderr)
+
+
+def engine_note(engine: Engine) -> None:
+    """Which engine `auto` took, on standard error."""
+    print(f"engine: {engine.name}, {engine.precision}", file=sys.stderr)
+
+
+def note_quality(quality: int | None, results: Iterable[Path]) -> None:
+    """Say on standard error where `--quality` changes nothing."""
+    if quality is None:
+        return
+    from texturenets import image, video
+
+    lossy = image.lossy_suffixes() | video.WRITTEN.keys()
+    if without := sorted({path.suffix.lower() for path in results} - lossy):
+        complain(f"note: --quality {quality} changes nothing in files that end in {', '.join(without)}")
+
+
+class Hidden:
+    """A progress bar that nobody sees; rich, which draws the others, takes as long to import as a small photo."""
+
+    disable = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def add_task(self, *_: object, **__: object) -> TaskID:
+        """As the bars of rich."""
+        return cast("TaskID", 0)
+
+    def advance(self, *_: object, **__: object) -> None:
+        """As the bars of rich."""
+
+    def update(self, *_: object, **__: object) -> None:
+        """As the bars of rich."""
+
+
+def photo_progress(total: int, quiet: bool, unit: str = "") -> Progress | Hidden:
+    """A bar on standard error with photos per minute and the time left, for `total` photos.
+
+    `unit`: what is counted by the second, as in "12.0 frames/s". It shows nothing when `quiet`, for a single photo,
+    and where standard error is no terminal; `disable` of the result says so.
+    """
+    if quiet or total < 2:
+        return Hidden()
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            if not speed:
+                return Text("")
+            counted = f" {unit}" if unit else ""
+            return Text(f"{60 * speed:.0f}{counted}/min" if speed < 1 else f"{speed:.1f}{counted}/s")
+
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        Rate(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        console=console,
+        redirect_stdout=False,  # rich would send what is printed there to standard error
+        disable=not console.is_terminal,
+    )
+
+
+def download_progress() -> Callable[[int, int], None]:
+    """Called with (bytes done, bytes in all), shows a bar on standard error until all are there.
+
+    It serves any number of files, one after the other. What does not say how large it is gets no bar.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    running: list[Progress] = []
+
+    def stop() -> None:
+        while running:
+            running.pop().stop()
+
+    # A transfer that fails ends without a last call, and a bar that is never stopped leaves no cursor.
+    atexit.register(stop)
+
+    def advance(done: int, whole: int) -> None:
+        if whole <= 0:
+            return
+        if not running:
+            bar = Progress(
+                TextColumn("fetching weights"),
+                BarColumn(),
+                DownloadColumn(),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+                redirect_stdout=False,
+                transient=True,
+            )
+            bar.add_task("")
+            bar.start()
+            running.append(bar)
+        running[0].update(running[0].task_ids[0], completed=done, total=whole)
+        if done >= whole:
+            stop()
+
+    return advance

@@ -1,0 +1,87 @@
+"""`texturenets convert`: networks that other programs published, as models of ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from texturenets.cli.common import Flag, complain
+from texturenets.errors import UserError
+
+SUFFIX = ".safetensors"
+
+
+def convert(
+    file: Path,
+    /,
+    *,
+    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
+    name: str | None = None,
+    source: str | None = None,
+    licence: str | None = None,
+    colors_in: str | None = None,
+    colors_out: str | None = None,
+    generator: str | None = None,
+    quiet: Flag = False,
+) -> None:
+    """Make a model of a network that another program published.
+
+    Reads texture_nets and fast-neural-style (Torch7 .t7), pytorch/examples (.model, .pth), fast-style-transfer
+    (TensorFlow checkpoints, folders of raw variables), ONNX, and models of earlier versions of texturenets. Nothing
+    in the file is run. The name of the model is printed; `stylize` or `sample` takes it, `models show`
+    says where it came from.
+
+    Parameters
+    ----------
+    file
+        The published file; of raw variables the folder with manifest.json.
+    output
+        Model file to write [default: the file's name with .safetensors, in the current folder].
+    name
+        What the model is called [default: as the file].
+    source
+        Where the file is from, for the model's header [default: the file's name and the program's].
+    licence
+        Licence of the weights, for the model's header [default: what the file says, or that it does not].
+    colors_in
+        ONNX only, what the network takes: rgb (0 to 1), rgb255 (0 to 255), bgr255, caffe (bgr255 minus the
+        Oxford networks' mean), imagenet (rgb minus ImageNet's mean, over its deviation), signed (-1 to 1)
+        [default: what the file says, else rgb255].
+    colors_out
+        ONNX only, what it gives, likewise [default: what the file says, else rgb255].
+    generator
+        FILE.py:CLASS: the network's code, for a model of an earlier version trained with one of your own; it is run.
+    quiet
+        Print nothing but the model's name, and errors.
+    """
+    target = output or Path(
+        f"{file.name or file.resolve().name}{SUFFIX}" if file.is_dir() else file.stem + SUFFIX
+    )
+    if target.is_dir():
+        target /= f"{file.stem}{SUFFIX}"
+    if target.suffix != SUFFIX:
+        raise UserError(f"--output {target} does not end in {SUFFIX}, as models do")
+    from texturenets import converters
+
+    made = converters.convert(
+        file,
+        name=name,
+        source=source,
+        licence=licence,
+        colours_in=colors_in,
+        colours_out=colors_out,
+        generator=generator,
+    )
+    if file.exists() and target.exists() and target.samefile(file):
+        raise UserError(f"{target} is the file to convert: give the model another name with --output")
+    made.save(target)
+    if not quiet:
+        for note in made.notes:
+            complain(f"note: {note}")
+        if not made.tried:
+            complain(
+                f"experimental: no published file of {made.family} has been at hand to try; look at what it draws"
+            )
+    print(target)

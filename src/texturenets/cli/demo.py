@@ -1,0 +1,106 @@
+"""`texturenets demo`: every shipped style on a few photos, and a contact sheet of it all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from texturenets.cli.common import Device, Flag, complain, photo_progress
+from texturenets.errors import UserError
+
+if TYPE_CHECKING:
+    from texturenets.image import Picture
+
+# They come with the package (`photos/LICENSES.txt`).
+PHOTOS = [
+    str(Path(__file__).parents[1] / "photos" / f"{name}.jpg") for name in ("coffee", "cat", "astronaut")
+]
+
+
+def demo(
+    *,
+    photo: list[str] | None = None,
+    output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("demo"),
+    size: int = 1024,
+    device: Device = "auto",
+    quiet: Flag = False,
+) -> int:
+    """Repaint photos with every shipped style, and lay the results out on a contact sheet.
+
+    Parameters
+    ----------
+    photo
+        Photo, pattern or folder; may be given several times [default: coffee, cat and astronaut, three photos
+        in the public domain].
+    output
+        Folder for the pictures and contact-sheet.jpg.
+    size
+        Photos with a longer side above this many pixels are made that large.
+    device
+        Where to compute; auto takes the fastest that is here.
+    quiet
+        No progress bar.
+    """
+    from texturenets import image, loading
+    from texturenets.arrays import to_numpy
+    from texturenets.image import contact_sheet
+    from texturenets.stylize import style as api
+
+    api.check_options(size, 1.0)
+    loading.find_style()  # says so where there is none
+    styles = [loading.load_style(path, device) for path in loading.shipped_styles().values()]
+    photos, failed = _read(photo or PHOTOS, size)
+    names = [style.path.stem for style in styles]
+
+    rows, labels = [], []
+    bar = photo_progress(len(photos) * len(styles), quiet)
+    with bar:
+        task = bar.add_task("demo", total=len(photos) * len(styles))
+        for label, picture in photos:
+            row = [to_numpy(picture.pixels)]
+            image.write(output / f"{label}.jpg", picture)
+            for name, style in zip(names, styles, strict=True):
+                row.append(style.stylize(row[0]))
+                image.write(output / f"{label}-{name}.jpg", row[-1])
+                bar.advance(task)
+            rows.append(row)
+            labels.append(label)
+    target = output / "contact-sheet.jpg"
+    image.write(target, contact_sheet.sheet(rows, ["photo", *names], labels))
+    print(target)
+    return 2 if failed else 0
+
+
+def _read(patterns: list[str], size: int) -> tuple[list[tuple[str, Picture]], int]:
+    """Photos with names of their own, no larger than `size`; and how many cannot be read."""
+    from texturenets import image
+
+    result: dict[str, Picture] = {}
+    failed = 0
+    for path in image.expand(patterns):
+        name, number = path.stem, 1
+        while name in result:
+            number += 1
+            name = f"{path.stem}-{number}"
+        try:
+            result[name] = _fitted(image.read(path), size)
+        except UserError as error:
+            complain(error)
+            failed += 1
+    if not result:
+        raise UserError("no photo can be read")
+    return list(result.items()), failed
+
+
+def _fitted(picture: Picture, size: int) -> Picture:
+    from texturenets import image
+    from texturenets.arrays import to_numpy
+    from texturenets.image import sizes
+
+    if max(picture.size) <= size:
+        return picture
+    fitted = sizes.fit_longer(picture.size, size)
+    alpha = None if picture.transparency is None else image.resize(to_numpy(picture.transparency), fitted)
+    return image.Picture(image.resize(to_numpy(picture.pixels), fitted), alpha, picture.exif, picture.bits)

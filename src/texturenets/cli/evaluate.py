@@ -1,0 +1,167 @@
+"""`texturenets evaluate`: a model in numbers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from texturenets.cli.common import EngineName, Flag, print_json
+from texturenets.cli.flags import given, optional
+from texturenets.cli.styles import note_shipped
+from texturenets.errors import UserError
+from texturenets.train.trainer_config import TrainerConfig
+
+TrainerFlags: Any = optional(TrainerConfig, "Run options", ("weights", "offline", "device"))
+
+
+def evaluate(
+    model: str,
+    /,
+    *,
+    against: Path | None = None,
+    photo: Annotated[list[str] | None, Parameter(negative_iterable=())] = None,
+    film: Annotated[list[Path] | None, Parameter(negative_iterable=())] = None,
+    frames: int | None = None,
+    samples: int = 4,
+    seed: int = 7,
+    size: int | None = None,
+    slow: int = 0,
+    cap: int = 500,
+    as_json: Annotated[Flag, Parameter(name="--json")] = False,
+    engine: EngineName = "auto",
+    generator: str | None = None,
+    quiet: Flag = False,
+    trainer: TrainerFlags | None = None,
+) -> None:
+    """Measure a model against the image that it has learned, and against iterative optimization.
+
+    Of a texture: losses a layer, beside those between the halves of its exemplar; the distance between samples; the
+    seam of tiles; the share of patches copied from the exemplar together with their neighbours. Of a style: the
+    losses on photos; how much its frames flicker on films. Losses are those that the model was trained on.
+
+    Parameters
+    ----------
+    model
+        Shipped name or model file.
+    against
+        The exemplar or painting; --film alone does without.
+    photo
+        For a style: photos, patterns and folders; may be given several times.
+    film
+        For a style: a film, whose stylized frames are compared along its own motion; may be given several times.
+    frames
+        Of a film: only so many, from its beginning.
+    samples
+        Of a texture: how many.
+    seed
+        Of the first sample.
+    size
+        Side of the samples, or longer side of photos and films, in pixels [default: 256; photos 512; films as they
+        are].
+    slow
+        Optimise pixels for comparison: for a texture so many pictures from noise, for a style, if not 0, every
+        photo; minutes each.
+    cap
+        Iterations of the optimization at most.
+    as_json
+        For programs: one object.
+    engine
+        What runs the network: torch, openvino or onnx; auto takes the fastest.
+    generator
+        FILE.py:CLASS: the network's code, for a model trained with one of your own; it is run.
+    quiet
+        Do not say what is being done.
+    """
+    from texturenets import image, loading
+    from texturenets.evaluation import EvaluationOptions, evaluate_films, evaluate_style, evaluate_texture
+    from texturenets.textures import Texture
+
+    how = TrainerConfig(**given(trainer, TrainerConfig))
+    note_shipped(model)
+    loaded = loading.load(model, how.device, engine=engine, generator=generator)
+    is_texture = isinstance(loaded, Texture)
+    side = size if size is not None else 256 if is_texture else 512
+    options = EvaluationOptions(samples=samples, seed=seed, size=side, slow=slow, cap=cap)
+    films = film or []
+
+    def progress(text: str) -> None:
+        if not quiet and sys.stderr.isatty():
+            print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+
+    found: dict[str, Any] = {}
+    if against is None and (is_texture or not films or photo):
+        wanted = (
+            "--against PICTURE"
+            if is_texture or photo
+            else "--against PAINTING with --photo FILE, or --film FILM"
+        )
+        raise UserError(f"what is {model} to be measured by? Give {wanted}")
+    if isinstance(loaded, Texture):
+        assert against is not None
+        for name, value in (("--photo", photo), ("--film", films)):
+            if value:
+                raise UserError(f"{name}: {model} is a texture, which stylizes nothing")
+        found = evaluate_texture(loaded, against, options, how, progress=progress)
+    else:
+        if against is not None:
+            if not photo:
+                raise UserError(f"{model} is a style: give photos to stylize, as --photo FILE")
+            found = evaluate_style(loaded, against, image.expand(photo), options, how, progress=progress)
+        if films:
+            rows = evaluate_films(loaded, films, size=size, frames=frames, progress=progress)
+            found = {"model": loaded.name, "kind": "style", **found, "films": rows}
+    progress("")
+    if as_json:
+        print_json(found)
+    else:
+        _print(found)
+
+
+def _print(found: Mapping[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False, markup=False, emoji=False)
+    if found["kind"] == "texture":
+        table = Table("layer", "samples", "halves of the exemplar", box=None, pad_edge=False)
+        for layer, value in found["losses"].items():
+            table.add_row(layer, f"{value:.4f}", f"{found['halves'][layer]:.4f}")
+        for network, value in found["sums"].items():
+            table.add_row(f"sum of {network}", f"{value:.4f}", f"{found['sums of the halves'][network]:.4f}")
+        console.print(table)
+        for name in ("distance between samples", "distance between optimized samples", "diversity", "seam"):
+            if name in found:
+                console.print(f"{name}: " + ", ".join(f"{k} {v:.4g}" for k, v in found[name].items()))
+        if "copied" in found:
+            console.print(f"copied: {found['copied']:.1%} of the patches")
+    elif "photos" in found:
+        slow = "iterations" in found
+        table = Table(
+            "photo", "style", "content", *(["iterations"] if slow else []), box=None, pad_edge=False
+        )
+        for row in found["photos"]:
+            count = [_count(row["iterations"], found["iterations"]["cap"])] if slow else []
+            table.add_row(row["photo"], f"{row['style']:.3f}", f"{row['content']:.3f}", *count)
+        console.print(table)
+    if "films" in found:
+        table = Table(
+            "film", "frames", "flicker", "of the film itself", "ratio", "compared", box=None, pad_edge=False
+        )
+        for row in found["films"]:
+            own = row["flicker of the film"]
+            numbers = (f"{row['flicker']:.2f}", f"{own:.2f}", f"{row['ratio']:.2f}", f"{row['compared']:.0%}")
+            table.add_row(row["film"], str(row["frames"]), *numbers)
+        console.print(table)
+    if "iterations" in found:
+        counts, cap = found["iterations"], found["iterations"]["cap"]
+        each = ", ".join(_count(count, cap) for count in counts["each"])
+        median = counts["median"] if counts["median"] <= cap else f"more than {cap}"
+        console.print(f"iterations of L-BFGS to the network's loss: {each}; median {median}")
+
+
+def _count(count: int | None, cap: int) -> str:
+    return f"more than {cap}" if count is None else str(count)

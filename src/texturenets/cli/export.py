@@ -1,0 +1,96 @@
+"""`texturenets export`: models for other programs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from texturenets.cli.common import Flag
+from texturenets.cli.styles import note_shipped
+from texturenets.errors import UserError
+
+
+def export(
+    models: list[str],
+    /,
+    *,
+    to: Literal["onnx", "openvino", "web"],
+    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
+    generator: str | None = None,
+    runtime: Path | None = None,
+    quiet: Flag = False,
+) -> None:
+    """Write models for other programs, for any height, width and batch, and compare each with PyTorch, if installed.
+
+    The names of the files are printed, one a line. `--to web` writes a page that any file server can host and that
+    runs the models in the browser: photos do not leave it.
+
+    Parameters
+    ----------
+    models
+        Shipped names or model files.
+    to
+        Format: onnx, one file; openvino, a description (.xml) and its weights (.bin); web, a folder.
+    output
+        File for one model, or a folder: one that is there, a name without the format's suffix, or any name
+        for several models [default: the current folder].
+    generator
+        FILE.py:CLASS: the network's code, for a model trained with one of your own; it is run.
+    runtime
+        With --to web: the npm package onnxruntime-web as a file (.tgz) [default: npm fetches it, once].
+    quiet
+        Say nothing of the comparison.
+    """
+    from texturenets import export as exports
+    from texturenets.modelfiles import modelfile
+
+    for name in models:
+        note_shipped(name)
+    if to == "web":
+        from texturenets.export import static_page
+
+        if generator is not None:
+            raise UserError(
+                f"--generator {generator}: --to web takes the graph in the model file, and no code"
+            )
+        if output is None or output.is_file():
+            raise UserError("--to web writes a folder: name one, with --output FOLDER")
+        print(static_page.write([modelfile.find(name) for name in models], output, runtime))
+        return
+    if runtime is not None:
+        raise UserError(f"--runtime is for --to web, not --to {to}")
+    suffix = exports.suffix(to)
+    paths = [modelfile.find(name) for name in models]
+    for path, out in _plan(paths, output, suffix):
+        done = exports.export(path, to, out, generator)
+        if not quiet:
+            compared = (
+                f"{path.stem}: at most {done.difference:.1e} from {done.reference} at {len(done.sizes)} sizes"
+            )
+            print(compared, file=sys.stderr)
+        for file in done.files:
+            print(file, flush=True)
+
+
+def _plan(paths: list[Path], output: Path | None, suffix: str) -> list[tuple[Path, Path]]:
+    """Models and the files that they become. Raises UserError where two would become one."""
+    if output is not None and output.suffix == suffix and not output.is_dir():
+        if len(paths) > 1:
+            raise UserError(
+                f"--output {output} is one file, and there are {len(paths)} models: give a folder, as with "
+                f"-o {output.with_suffix('')}"
+            )
+        return [(paths[0], output)]
+    folder = output or Path()
+    if folder.is_file() or folder.suffix in (".onnx", ".xml", ".bin"):
+        raise UserError(f"--output {folder}: give a file that ends in {suffix}, or a folder")
+    plan = [(path, folder / f"{path.stem}{suffix}") for path in paths]
+    for i, (path, out) in enumerate(plan):
+        if any(out == other for _, other in plan[:i]):
+            raise UserError(
+                f"{path} would become {out}, as another model does: export it alone, with --output"
+            )
+    return plan

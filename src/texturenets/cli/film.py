@@ -1,0 +1,190 @@
+"""Films through `texturenets stylize`: what is to become what, and one film after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from texturenets import video
+from texturenets.cli.common import complain, photo_progress
+from texturenets.cli.report import Report, Sparingly
+from texturenets.cli.tiled import follow
+from texturenets.errors import UserError
+from texturenets.files import atomic_write, remove_all_stale, remove_stale
+
+if TYPE_CHECKING:
+    from texturenets.stylize.memory_limits import StylizeOptions
+    from texturenets.stylize.style import Style
+    from texturenets.video.frame import FrameSource, Sink
+
+RATE = 24
+"""Frames a second of a film that is made of pictures, unless said otherwise: the cinema's."""
+
+
+@dataclass(frozen=True)
+class FilmJob:
+    """A film to make: of a film, or of pictures, to a file or to numbered frames (a pattern)."""
+
+    sources: tuple[Path, ...]
+    result: Path | str
+    rate: Fraction | None = None  # of pictures that become a film
+
+    @property
+    def name(self) -> str:
+        """What the bar calls it."""
+        return Path(self.result).name if self.rate else self.sources[0].name
+
+
+def among(found: Sequence[Path], output: str | None) -> set[Path]:
+    """The films and moving pictures among the files `found`, but for those that are to become a still picture."""
+    return {
+        path for path in found if video.is_film(path) and not (len(found) == 1 and _to_still(path, output))
+    }
+
+
+def whole_output(
+    found: Sequence[Path], films: Collection[Path], output: str | None, *, ordered: bool, rate: float | None
+) -> FilmJob | None:
+    """The one film that `output` names: pictures that become one, or one that becomes numbered frames.
+
+    None where every file becomes one of its own. `ordered`: the pictures are those of a folder or pattern, to be
+    taken in counting order. Raises UserError before any work is done.
+    """
+    from texturenets.video.numbered import in_order
+
+    if output is not None and video.is_numbered(output) and films:
+        video.check_numbered(output)
+        if len(found) > 1:
+            raise UserError(
+                f"--output {output} numbers the frames of one film, and there are {len(found)} files"
+            )
+        _check_rate(rate, films)
+        return FilmJob(tuple(films), output)
+    pictures = [path for path in found if path not in films]
+    if output is None or not pictures or not _is_film_name(output, pictures):
+        _check_rate(rate, films)
+        return None
+    path = Path(output).expanduser()
+    video.check_output(path, path)
+    return FilmJob(tuple(in_order(pictures) if ordered else pictures), path, _rate(rate))
+
+
+def _check_rate(rate: float | None, films: Collection[Path]) -> None:
+    if rate is not None:
+        own = f"; {min(films)} has a rate of its own" if films else ", as with -o film.mp4"
+        raise UserError(f"--rate {rate:g} is for pictures that become a film{own}")
+
+
+def _is_film_name(output: str, found: Sequence[Path]) -> bool:
+    """Whether pictures under this name become the frames of one film."""
+    path = Path(output).expanduser()
+    suffix = path.suffix.lower()
+    return not path.is_dir() and (suffix in video.READ or (suffix == ".gif" and len(found) > 1))
+
+
+def _to_still(photo: Path, output: str | None) -> bool:
+    """Whether a moving picture is asked for as a picture of a format that does not move."""
+    from texturenets import image
+
+    if output is None or photo.suffix.lower() not in video.MOVING or video.is_numbered(output):
+        return False
+    suffix = Path(output).suffix.lower()
+    moves = suffix in (".gif", ".webp", ".apng") or {suffix, photo.suffix.lower()} <= {".png", ".apng"}
+    return suffix in image.suffixes() and not moves
+
+
+def carry_out(jobs: Sequence[FilmJob], painter: Style, options: StylizeOptions, report: Report) -> None:
+    """One film after the other."""
+    follow(painter, report.quiet, bar=False)
+    for job in jobs:
+        try:
+            _repaint(painter, job, options, report.quiet)
+        except UserError as error:
+            report.failure(job.sources[0], error)
+        else:
+            report.result(job.result)
+
+
+def _repaint(painter: Style, job: FilmJob, options: StylizeOptions, quiet: bool) -> None:
+    """One film. Raises UserError for what is wrong with it; nothing is then under the result's name."""
+    from texturenets.video.repaint import painting, repaint
+
+    with _opened(job, options) as source, _written(source, job.result, options, quiet) as sink:
+        bar, sparingly = photo_progress(source.info.count, quiet, "frames"), Sparingly()
+        with bar:
+            task = bar.add_task(job.name, total=source.info.count)
+
+            def progress(number: int) -> None:
+                bar.update(task, completed=number)
+                if bar.disable and not quiet:
+                    sparingly(f"{job.name}: {number} of {source.info.count} frames")
+
+            done = repaint(source, sink, painting(painter, options), progress)
+            bar.update(task, completed=done, total=done)
+
+
+@contextmanager
+def _opened(job: FilmJob, options: StylizeOptions) -> Iterator[FrameSource]:
+    from texturenets.video.films import Film
+    from texturenets.video.frame import Fit
+    from texturenets.video.moving import MovingPicture
+    from texturenets.video.numbered import Frames
+    from texturenets.video.writing import needs_even
+
+    film = isinstance(job.result, Path) and job.result.suffix.lower() in video.WRITTEN
+    fit = Fit(options.size, even=isinstance(job.result, Path) and needs_even(job.result), square=not film)
+    source: FrameSource
+    if job.rate:
+        source = Frames(job.sources, job.rate, fit)
+    elif job.sources[0].suffix.lower() in video.READ:
+        source = Film(job.sources[0], fit, sound=film, keep_gps=options.keep_gps)
+    else:
+        source = MovingPicture(job.sources[0], fit)
+    with closing(source):
+        yield source
+
+
+def _rate(rate: float | None) -> Fraction:
+    """Of a film made of pictures; 29.97 and the like are taken for what they stand for."""
+    asked = RATE if rate is None else rate
+    if not 0.01 <= asked <= 1000:  # also for NaN
+        raise UserError(f"--rate {asked:g} is no number of frames a second between 0.01 and 1000")
+    whole_number = round(asked * 1.001)
+    if abs(asked - whole_number / 1.001) < 0.005 and abs(asked - round(asked)) > 0.005:
+        return Fraction(whole_number * 1000, 1001)
+    return Fraction(asked).limit_denominator(1000)
+
+
+@contextmanager
+def _written(source: FrameSource, result: Path | str, options: StylizeOptions, quiet: bool) -> Iterator[Sink]:
+    from texturenets.video.films import Film
+    from texturenets.video.moving import MovingWriter
+    from texturenets.video.numbered import NumberedWriter
+    from texturenets.video.writing import FilmWriter
+
+    if isinstance(result, str):
+        frames = NumberedWriter(result, quality=options.quality)
+        remove_all_stale(frames.path(number) for number in range(1, source.info.count + 1))
+        yield frames
+        older = frames.path(frames.number + 1)
+        if older.exists() and not quiet:
+            complain(f"{older} was there already: it and what follows it are no frames of this film")
+        return
+    remove_stale(result)
+    film = source if isinstance(source, Film) else None
+    sink: Sink
+    with atomic_write(result) as part:
+        if result.suffix.lower() in video.WRITTEN:
+            sink = FilmWriter(part, result, source.info, quality=options.quality, source=film)
+            for note in sink.notes if not quiet else ():
+                complain(note)
+        else:
+            sink = MovingWriter(part, result, source.info, quality=options.quality)
+        if film and film.silent and not quiet:
+            complain(f"{result} holds no sound: that of {film.path} is left out")
+        with closing(sink):
+            yield sink

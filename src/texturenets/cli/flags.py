@@ -1,0 +1,65 @@
+"""Flags made from dataclasses, so that no option is typed twice."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from texturenets.field_docs import field_docs
+
+REPEATED = ("set", "weights")  # given several times; other lists are separated by commas
+
+
+def _shown(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def optional(cls: type, group: str, names: Sequence[str] | None = None) -> type:
+    """A dataclass like `cls` whose every field may be None: what was not given on the command line.
+
+    Each field's help is its doc string in `cls` and its default there. With `names` of these fields alone.
+    """
+    hints, docs = typing.get_type_hints(cls), field_docs(cls)
+    made = []
+    for f in dataclasses.fields(cls):
+        if names is not None and f.name not in names:
+            continue
+        hint: Any = hints[f.name]
+        if typing.get_origin(hint) is tuple:
+            hint = list[str] if f.name in REPEATED else str
+        default = _shown(f.default)
+        text = docs[f.name] + (f" [default: {default}]" if default not in ("", "None") else "")
+        parameter = Parameter(help=text, group=group, show_default=False, negative_iterable=(), negative=None)
+        made.append((f.name, Annotated[hint | None, parameter], dataclasses.field(default=None)))
+    # Python 3.11 would name the module `types`, and cyclopts then finds no fields
+    namespace = {"__doc__": "What was given.", "__module__": __name__}
+    new = dataclasses.make_dataclass(cls.__name__, made, namespace=namespace, kw_only=True, frozen=True)
+    return Parameter(name="*")(new)
+
+
+def given(options: Any, cls: type) -> dict[str, Any]:
+    """The fields of an `optional` dataclass that were given, as values for `cls`."""
+    if options is None:
+        return {}
+    hints = typing.get_type_hints(cls)
+    values: dict[str, Any] = {}
+    for f in dataclasses.fields(options):
+        value = getattr(options, f.name)
+        if value is None:
+            continue
+        hint = hints[f.name]
+        if typing.get_origin(hint) is tuple:
+            value = (
+                tuple(value)
+                if f.name in REPEATED
+                else tuple(part.strip() for part in value.split(",") if part.strip())
+            )
+        elif isinstance(hint, types.UnionType) and value == "none":
+            value = None
+        values[f.name] = value
+    return values

@@ -1,0 +1,179 @@
+"""`texturenets models`: what is here, whence, and under which terms."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, Parameter
+
+from texturenets.cli.common import Flag, complain, print_json
+from texturenets.cli.styles import note_shipped
+from texturenets.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from texturenets.modelfiles.modelfile import Header
+
+app = App(name="models", help="List the shipped models, or show what a model file says of itself.")
+
+LISTED = 20  # lines of a published network's graph, up to which they are shown
+
+PIPED = 10000  # columns of a table that no terminal shows: no line is broken
+
+AsJson = Annotated[Flag, Parameter(name="--json")]
+
+
+@app.default
+def listing(*, as_json: AsJson = False) -> int:
+    """List the shipped models; files among them that cannot be read are named on standard error.
+
+    Parameters
+    ----------
+    as_json
+        For programs: a list of objects.
+    """
+    from texturenets.modelfiles import modelfile
+
+    shipped = modelfile.shipped()
+    headers, problems = modelfile.headers(shipped)
+    for problem in problems:
+        complain(problem)
+    models = {name: (shipped[name], header) for name, header in headers.items()}
+    if as_json:
+        print_json([_facts(name, path, header) for name, (path, header) in models.items()])
+        return 2 if problems else 0
+    if not models:
+        if not problems:
+            print("no models are shipped with this installation", file=sys.stderr)
+        return 2 if problems else 0
+
+    from rich.table import Table
+
+    table = Table("name", "kind", "generator", "size", "licence", box=None, pad_edge=False)
+    for name, (path, header) in models.items():
+        table.add_row(
+            name,
+            header.kind,
+            header.generator["name"],
+            _bytes(path.stat().st_size),
+            header.licence or "unknown",
+        )
+    _print_table(table)
+    return 2 if problems else 0
+
+
+@app.command
+def show(model: str, /, *, as_json: AsJson = False, thumbnail: Path | None = None) -> None:
+    """Show what a model file says of itself.
+
+    Parameters
+    ----------
+    model
+        Shipped name or model file.
+    as_json
+        For programs: one object.
+    thumbnail
+        Write the small picture of what the model does to this file.
+    """
+    from texturenets.modelfiles import modelfile
+
+    note_shipped(model)
+    path = modelfile.find(model)
+    header = modelfile.read_header(path)
+    facts = _facts(path.stem, path, header)
+    if as_json:
+        print_json(facts)
+    else:
+        from rich.table import Table
+
+        table = Table(box=None, pad_edge=False, show_header=False)
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")
+        for key, value in facts.items():
+            table.add_row(key, _bytes(value) if key == "bytes" else _shown(value))
+        _print_table(table)
+    if thumbnail is not None:
+        _write_thumbnail(header, path, thumbnail)
+        print(thumbnail, file=sys.stderr if as_json else sys.stdout)  # JSON stays JSON
+
+
+def _facts(name: str, path: Path, header: Header) -> dict[str, Any]:
+    """All that a header says but the thumbnail, ready for JSON."""
+    return {
+        "name": name,
+        "title": header.name,
+        "kind": header.kind,
+        "file": str(path),
+        "bytes": path.stat().st_size,
+        "generator": header.generator,
+        "training": dict(header.training),
+        "licence": header.licence,
+        "terms": header.terms,
+        "source": header.source,
+        "version": header.version,
+        "thumbnail": bool(header.thumbnail),
+    }
+
+
+def _write_thumbnail(header: Header, path: Path, target: Path) -> None:
+    from PIL import Image
+
+    from texturenets import image
+
+    if not header.thumbnail:
+        raise UserError(f"{path} holds no thumbnail")
+    image.output_format(target)
+    try:
+        with Image.open(
+            io.BytesIO(base64.b64decode(header.thumbnail, validate=True)), formats=["JPEG"]
+        ) as small:
+            picture, _ = image.from_any(small)
+    except (OSError, binascii.Error, ValueError) as error:
+        raise UserError(f"{path}: its thumbnail is damaged ({error})") from None
+    image.write(target, picture)
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
+
+
+def _shown(value: Any) -> str:
+    """A header's value for a person: one "key value" a line where it holds several, "key.inner value" of these."""
+    return "\n".join(_lines(value)) or "-"
+
+
+def _lines(value: Any, before: str = "") -> list[str]:
+    if isinstance(value, dict) and value:
+        more = [_lines(inner, f"{before}.{key}" if before else str(key)) for key, inner in value.items()]
+        return [line for lines in more for line in lines]
+    return [f"{before} {_inline(value) or '-'}".strip()]
+
+
+def _inline(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        if len(value) > LISTED:
+            return f"({len(value)} lines, which --json lists)"
+        return ",".join(map(_inline, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "none" if value is None else str(value)
+
+
+def _print_table(table: Table) -> None:
+    """As wide as the terminal; in a pipe as wide as it takes, no line filled up with blanks, for `grep`."""
+    from rich.console import Console
+
+    console: Console = Console(highlight=False, markup=False, emoji=False)
+    if console.is_terminal:
+        console.print(table)
+        return
+    text = io.StringIO()
+    Console(file=text, highlight=False, markup=False, emoji=False, width=PIPED).print(table)
+    print("\n".join(line.rstrip() for line in text.getvalue().splitlines()))

@@ -1,0 +1,290 @@
+"""`texturenets optimize`: a texture or a stylized photo by iterative optimization of pixels."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from texturenets.cli.common import Flag
+from texturenets.cli.flags import given, optional
+from texturenets.cli.styles import check_no_model
+from texturenets.errors import UserError, counted
+from texturenets.files import remove_stale
+from texturenets.train import recipes
+from texturenets.train.configuration import Precision, StyleConfig
+from texturenets.train.trainer_config import TrainerConfig
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from texturenets.optimization import IterationRecord
+
+LossFlags: Any = optional(
+    StyleConfig,
+    "The loss, as in training",
+    (
+        "style_layers",
+        "content_layers",
+        "style_weight",
+        "content_weight",
+        "tv_weight",
+        "scaling",
+        "pyramid_loss",
+        "pyramid_decay",
+        "normalize_gradients",
+        "vgg_padding",
+        "pool",
+        "seed",
+    ),
+)
+TrainerFlags: Any = optional(TrainerConfig, "Run options", ("weights", "offline", "device"))
+
+
+def optimize(
+    content: Path | None = None,
+    *,
+    style: Annotated[list[Path], Parameter(name=["--style", "-s"], negative_iterable=())],
+    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
+    size: str | None = None,
+    style_size: int | None = None,
+    style_weights: str | None = None,
+    start: str | None = None,
+    steps: int = 500,
+    scales: int = 1,
+    line_search: Literal["strong_wolfe", "fixed"] = "strong_wolfe",
+    preserve_color: Literal["luminance", "match"] | None = None,
+    descriptor: str | None = None,
+    preset: str = "default",
+    checkerboard_weight: float | None = None,
+    precision: Precision = "float32",
+    pictures_every: int = 0,
+    quiet: Flag = False,
+    options: LossFlags | None = None,
+    trainer: TrainerFlags | None = None,
+) -> int:
+    """Stylize a photo like any painting, or make a texture like an image, by iterative optimization.
+
+    Nothing is trained: L-BFGS changes the image until its features fit the style. Ctrl-C ends it early and writes
+    what there is.
+
+    Parameters
+    ----------
+    content
+        Photo to stylize; without one a texture is made.
+    style
+        The texture or painting; given several times, their Gram matrices are mixed.
+    output
+        Picture to write [default: STYLE-texture.png, PHOTO-STYLE.png].
+    size
+        Longer side of the stylized photo in pixels; of a texture WIDTHxHEIGHT, or one number for a square
+        [default: as large as the photo (the texture), but at most 512].
+    style_size
+        Longer side of the styles in pixels, 0 keeps their size [default: that of training with --content, else 0].
+    style_weights
+        Weight of each style, separated by commas; their ratios count [default: equal].
+    start
+        photo, noise, or a picture to start from [default: photo with --content, else noise].
+    steps
+        Iterations at each scale.
+    scales
+        Coarse to fine: so many sizes, each twice the one before, the last being --size.
+    line_search
+        strong_wolfe, or fixed: full steps, faster and less steady.
+    preserve_color
+        Keep the photo's colours: luminance transfers the style in luminance only; match gives the style the
+        photo's colours first.
+    descriptor
+        Descriptor network whose usual layers are taken, as vgg19 or random (which needs no download);
+        --style-layers and --content-layers say more.
+    preset
+        Recipe of training whose loss is taken: default, paper or readme; flags change it.
+    checkerboard_weight
+        Weight of the penalty on checkerboard artifacts, grids of 2 and 4 pixels [default: the preset's, with
+        --content that of styles, else that of textures].
+    precision
+        float32, or bf16, fp16, auto: faster, and it ends a little higher.
+    pictures_every
+        Iterations between two pictures along the way, in a folder NAME.run beside the result; 0: none.
+    quiet
+        No progress bar.
+    """
+    if steps < 1:
+        raise UserError(f"--steps {steps} is not above 0")
+    if style_size is not None and style_size < 0:
+        raise UserError(f"--style-size {style_size} is below 0")
+    if pictures_every < 0:
+        raise UserError(f"--pictures-every {pictures_every} is below 0")
+    check_no_model(style, content)
+    changes = {"precision": precision, **given(options, StyleConfig)}
+    config = _config(preset, content, checkerboard_weight, descriptor, changes)
+    trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
+    out = output or Path(f"{content.stem}-{style[0].stem}.png" if content else f"{style[0].stem}-texture.png")
+    begin = [] if start in (None, "photo", "noise") else [Path(str(start))]
+    _check_output(out, [*style, *([content] if content else []), *begin])
+
+    from texturenets import image
+    from texturenets.cli.common import download_progress
+    from texturenets.cli.optimize_inputs import prepare
+    from texturenets.engines.devices import memory_errors
+    from texturenets.optimization import shares, synthesize
+
+    mix = shares(len(style), _numbers(style_weights))
+    task = prepare(
+        config,
+        style,
+        content,
+        size=size,
+        style_size=style_size,
+        start=start,
+        scales=scales,
+        preserve_color=preserve_color,
+    )
+    remove_stale(out)
+    bar = None if quiet or not sys.stderr.isatty() else download_progress()
+    networks, device = _networks(config, trainer_config, bar)
+
+    def write(path: Path, picture: Tensor) -> None:
+        task.result.rgb = task.finish(picture.cpu())
+        image.write(path, task.result)
+
+    with memory_errors("out of memory: use a smaller --size, or fewer layers"):
+        records = synthesize(
+            networks,
+            [s.to(device) for s in task.styles],
+            dataclasses.asdict(config),
+            task.start.to(device),
+            task.size,
+            photo=None if task.photo is None else task.photo.to(device),
+            style_weights=mix,
+            scales=scales,
+            steps=steps,
+            line_search=line_search,
+        )
+        last, finished = follow(
+            records, steps * scales, out, quiet=quiet, pictures_every=pictures_every, write=write
+        )
+    write(out, last.picture)
+    if not finished:
+        print(f"stopped after iteration {last.iteration} of {steps * scales}", file=sys.stderr)
+    elif not quiet:
+        print(f"loss {last.loss:.4g} after {counted(last.iteration, 'iteration')}", file=sys.stderr)
+    print(out)
+    return 0 if finished else 130
+
+
+def follow(
+    records: Iterator[IterationRecord],
+    total: int,
+    out: Path,
+    *,
+    quiet: bool,
+    pictures_every: int,
+    write: Callable[[Path, Tensor], None],
+) -> tuple[IterationRecord, bool]:
+    """Go through `records` with a bar and pictures; the last one, and False where Ctrl-C ended it."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    bar = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[loss]}"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        console=console,
+        redirect_stdout=False,
+        disable=quiet or not console.is_terminal,
+    )
+    last: IterationRecord | None = None
+    try:
+        with bar:
+            task = bar.add_task(out.stem, total=total, loss="")
+            for record in records:
+                last = record
+                height, width = record.picture.shape[2:]
+                bar.update(
+                    task, completed=record.iteration, loss=f"loss {record.loss:.4g} at {width} x {height}"
+                )
+                if pictures_every and record.iteration % pictures_every == 0:
+                    write(
+                        out.with_suffix(".run") / "pictures" / f"{record.iteration:06d}.png", record.picture
+                    )
+    except KeyboardInterrupt:
+        if last is None:
+            raise
+        return last, False
+    assert last is not None  # the start is a record
+    return last, True
+
+
+def _config(
+    preset: str,
+    content: Path | None,
+    checkerboard_weight: float | None,
+    descriptor: str | None,
+    changes: dict[str, Any],
+) -> StyleConfig:
+    """The recipe whose loss is taken: `preset` with `changes`, its layers in full names; without a photo that of
+    `train texture`."""
+    config = recipes.style_recipe(preset)
+    if content is None:
+        texture = recipes.texture_recipe(preset)
+        config = dataclasses.replace(
+            config, style_layers=texture.style_layers, checkerboard_weight=texture.checkerboard_weight
+        )
+    if checkerboard_weight is not None:
+        changes = {**changes, "checkerboard_weight": checkerboard_weight}
+    config = dataclasses.replace(config, **changes)
+    style, photo = _layers(config, descriptor, changes)
+    compared = content and config.content_weight
+    return dataclasses.replace(config, style_layers=style, content_layers=photo if compared else ())
+
+
+def _layers(
+    config: StyleConfig, descriptor: str | None, chosen: dict[str, Any]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Style and content layers in full names: those given, else the descriptor's usual ones, else the recipe's."""
+    from texturenets import perceptual
+
+    style, content = config.style_layers, config.content_layers
+    if descriptor is not None:
+        usual = recipes.layers_of(descriptor)
+        style = style if "style_layers" in chosen else usual[0]
+        content = content if "content_layers" in chosen else usual[1]
+    default = descriptor or "vgg16"
+    full = [tuple(":".join(perceptual.split(n, default)) for n in names) for names in (style, content)]
+    return full[0], full[1]
+
+
+def _networks(config: StyleConfig, trainer_config: TrainerConfig, progress: Any) -> tuple[Any, Any]:
+    from texturenets.train import allocator
+    from texturenets.train.setup import set_up
+
+    setup = set_up(config, (*config.style_layers, *config.content_layers), trainer_config, progress)
+    if setup.device.type == "cpu":
+        allocator.keep_freed_memory()
+    return setup.networks, setup.device
+
+
+def _numbers(text: str | None) -> list[float] | None:
+    if text is None:
+        return None
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise UserError(f"--style-weights {text}: give numbers separated by commas, as 1,2") from None
+
+
+def _check_output(out: Path, inputs: Sequence[Path]) -> None:
+    from texturenets import image
+
+    image.output_format(out)
+    for path in inputs:
+        if out.exists() and path.exists() and out.samefile(path):
+            raise UserError(f"--output {out} would overwrite {path}: give another name")

@@ -1,0 +1,106 @@
+"""The pictures that `texturenets optimize` works on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from texturenets import image
+from texturenets.cli.common import complain, picture_size
+from texturenets.errors import UserError
+from texturenets.image.sizes import fit_longer
+from texturenets.optimization import luminance, match_color, match_luminance, scale_sizes, white_noise
+from texturenets.train.configuration import StyleConfig
+
+LARGEST = 512  # longer side where --size is not given: minutes, not hours, on a processor
+
+
+@dataclass
+class OptimizeInputs:
+    """Pictures (1, 3, H, W) for `synthesize`, and how its result becomes the picture that is written."""
+
+    styles: list[Tensor]
+    photo: Tensor | None
+    start: Tensor
+    size: tuple[int, int]
+    result: image.Picture
+    finish: Callable[[Tensor], Tensor]
+
+
+def prepare(
+    run: StyleConfig,
+    style: Sequence[Path],
+    content: Path | None,
+    *,
+    size: str | None,
+    style_size: int | None,
+    start: str | None,
+    scales: int,
+    preserve_color: str | None,
+) -> OptimizeInputs:
+    """Read what the command was given. Raises UserError."""
+    if preserve_color and content is None:
+        raise UserError("--preserve-color keeps the colours of a photo: give one with --content")
+    if start == "photo" and content is None:
+        raise UserError("--start photo wants a photo: give one with --content")
+    if style_size is None:
+        style_size = run.style_size if content else 0
+    styles = [_read(path, longer=style_size or None).rgb for path in style]
+    source = _read(content) if content else None
+    own = source.size if source else (int(styles[0].shape[2]), int(styles[0].shape[3]))
+    here = _size(size, own, keep=source is not None)
+    photo = image.resize(source.rgb, here) if source else None
+    result = image.Picture(styles[0])
+    if source:
+        alpha = None if source.alpha is None else image.resize(source.alpha, here)
+        result = image.Picture(source.rgb, alpha, source.exif)
+
+    colors, grey = photo, preserve_color == "luminance"
+    if preserve_color and photo is not None:
+        match = match_luminance if grey else match_color
+        styles = [match(one, photo) for one in styles]
+    if grey and photo is not None:
+        photo = _grey(photo).contiguous()
+
+    if start == "noise" or (start is None and photo is None):
+        begin = white_noise(run.seed, scale_sizes(here, scales)[0])
+    elif start is None or start == "photo":
+        assert photo is not None
+        begin = photo
+    else:
+        begin = image.read(start).rgb
+        begin = _grey(begin) if grey else begin
+
+    def finish(picture: Tensor) -> Tensor:
+        picture = image.resize(picture, here)  # of a coarse scale
+        return image.preserve_color(picture, colors) if grey and colors is not None else picture
+
+    return OptimizeInputs(styles, photo, begin, here, result, finish)
+
+
+def _read(path: Path, longer: int | None = None) -> image.Picture:
+    """The picture at `path`, and a word where it is the first of several."""
+    picture = image.read(path, longer=longer)
+    header = image.read_header(path)
+    if header is not None and header.several:
+        complain(f"note: {path} holds several pictures, of which the first is taken")
+    return picture
+
+
+def _grey(picture: Tensor) -> Tensor:
+    return luminance(picture).clamp(0, 1).expand(-1, 3, -1, -1)
+
+
+def _size(text: str | None, own: tuple[int, int], *, keep: bool) -> tuple[int, int]:
+    """(H, W) of what `--size` says, in the shape of the picture's `own` size where that is to be kept."""
+    if text is None:
+        return fit_longer(own, min(max(own), LARGEST))
+    asked = picture_size(text)
+    if not keep:
+        return asked
+    if "x" in text.lower():
+        raise UserError(f"--size {text}: the photo keeps its shape; give its longer side alone")
+    return fit_longer(own, asked[1])

@@ -1,0 +1,182 @@
+"""What files become: names of results, no two the same, none in the way of a photo."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterable, Sequence
+from pathlib import Path, PurePath
+
+from texturenets.errors import UserError
+
+Job = tuple[Path, Path]  # photo and result
+
+LONGEST = 250
+"""Bytes of a file's name, of the 255 that file systems take: the rest is for the numbers of several results."""
+
+
+def plan_of(
+    photos: Sequence[Path],
+    output: str | None,
+    style: str,
+    roots: Sequence[Path] = (),
+    several_of: Callable[[Sequence[Job]], list[Job]] = list,
+    *,
+    films: Collection[Path] = (),
+    styles: int = 1,
+    taken: set[str] | None = None,
+) -> list[Job]:
+    """Photos and the files that they become, no two the same: [(photo, result)].
+
+    What lies in a folder inside one of `roots` comes to lie in the same folder of the output. `several_of`:
+    makes several results of each photo for one, where they are asked for. `films`: those of them that are films.
+    `styles`: how many the photos are repainted in, one plan each; `taken`: names that other plans have given.
+
+    Raises UserError before any work is done: where `output` is one file for several photos, is of a format
+    that is not written, or where a result would overwrite a photo.
+    """
+    from texturenets import image, video
+
+    def suffix(photo: PurePath) -> str:
+        return video.output_suffix(photo) if photo in films else suffix_of(photo)
+
+    folder = folder_of(photos, output, styles, "files" if films else "photos")
+    if folder is None:
+        assert output is not None
+        results = [Path(output).expanduser()]
+    else:
+        folders = [root for root in roots if root.is_dir()]
+        inside = [(_inside(photo, folders), photo) for photo in photos]
+        results = [folder / name for name in names(inside, style, suffix, taken)]
+
+    jobs = several_of(list(zip(photos, results, strict=True)))
+    sources = {(info.st_dev, info.st_ino): photo for photo in photos if (info := _stat(photo))}
+    for photo, result in jobs:
+        if photo in films:
+            video.check_output(result, photo)
+        else:
+            image.output_format(result)
+        info = _stat(result)
+        hit = sources.get((info.st_dev, info.st_ino)) if info else None
+        if hit == photo:
+            raise UserError(f"--output {output} would overwrite the photo itself: give another name")
+        if hit is not None:
+            raise UserError(
+                f"the result of {photo} would overwrite {hit}, which is among the photos: "
+                "write into another folder, as with -o stylized/"
+            )
+    return jobs
+
+
+def names(
+    photos: Iterable[tuple[PurePath, PurePath]],
+    style: str,
+    suffix: Callable[[PurePath], str] | None = None,
+    taken: set[str] | None = None,
+) -> list[str]:
+    """What photos become in an output folder, no two the same, of [(folder in there, photo)].
+
+    `suffix` gives the suffix of a result, `suffix_of` by default. `taken` are names that are given already, folded;
+    these are added.
+    """
+    results = []
+    taken = set() if taken is None else taken
+    for inside, photo in photos:
+        end, number = (suffix or suffix_of)(photo), 1
+        name = str(inside / _fitted(photo.stem, f"-{style}{end}"))
+        while name.casefold() in taken:  # many file systems take "A.jpg" and "a.jpg" for one
+            number += 1
+            name = str(inside / _fitted(photo.stem, f"-{style}-{number}{end}"))
+        taken.add(name.casefold())
+        results.append(name)
+    return results
+
+
+def _fitted(stem: str, end: str) -> str:
+    """`stem` and `end`, the stem cut where a file system would not take the name."""
+    room = LONGEST - len(os.fsencode(end))
+    while stem and len(os.fsencode(stem)) > room:
+        stem = stem[:-1]
+    return stem + end
+
+
+def _inside(photo: Path, folders: Sequence[Path]) -> Path:
+    """The folder of `photo` as seen from the one among `folders` that it lies in."""
+    for root in folders:
+        if photo.is_relative_to(root):
+            return photo.relative_to(root).parent
+    return Path()
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except OSError:
+        return None
+
+
+def folder_of(
+    photos: Sequence[Path], output: str | None, styles: int = 1, what: str = "photos"
+) -> Path | None:
+    """The folder that results go into; None where `output` is a file for the one result."""
+    from texturenets import image, video
+
+    if output is None:
+        return Path()
+    path = Path(output).expanduser()
+    if path.is_dir() or output.endswith(("/", os.sep)):
+        return path
+    if len(photos) == styles == 1 and path.suffix:
+        return None
+    if path.is_file() or path.suffix.lower() in image.suffixes() | video.READ:
+        many = f"{styles} styles" if len(photos) == 1 else f"{len(photos)} {what}"
+        raise UserError(
+            f"--output {output} is one file, and there are {many}: give a folder, as with "
+            f"-o {path.with_suffix('')}/"
+        )
+    return path
+
+
+def suffix_of(photo: PurePath) -> str:
+    """The photo's own suffix where that can be written, else one that loses as little.
+
+    One without a suffix, whose file is here, has that of what is in it.
+    """
+    from texturenets import image
+
+    named = photo
+    if not photo.suffix and isinstance(photo, Path):
+        named = photo.with_suffix(image.suffix_within(photo))
+    try:
+        image.output_format(named)
+        return named.suffix
+    except UserError:
+        lossless = {".gif", ".ppm", ".pgm"}
+        return ".png" if named.suffix.lower() in lossless else ".jpg"
+
+
+def several(jobs: Sequence[Job], count: int, model: Path) -> list[Job]:
+    """`count` results of each photo for one, numbered. Raises UserError where they would all be the same."""
+    if count < 1:
+        raise UserError(f"--count {count} is not above 0")
+    if count == 1:
+        return list(jobs)
+    if not may_take_noise(model):
+        raise UserError(
+            f"--count {count}: {model.stem} takes no noise, all results of a photo would be the same"
+        )
+    return [
+        (photo, result.with_name(f"{result.stem}-{i:04d}{result.suffix}"))
+        for photo, result in jobs
+        for i in range(count)
+    ]
+
+
+def may_take_noise(model: Path) -> bool:
+    """Whether the network of a model file takes noise; where it has no graph it is code, which may."""
+    from texturenets.graph import ConversionError
+    from texturenets.modelfiles import modelfile
+
+    try:
+        return bool(modelfile.read_graph(model, weights=False).noise)
+    except ConversionError:
+        return True

@@ -1,0 +1,87 @@
+"""What the command line says of words that it cannot take, and what belongs in their place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from cyclopts import (
+    CoercionError,
+    CycloptsError,
+    MissingArgumentError,
+    UnknownCommandError,
+    UnusedCliTokensError,
+)
+
+from texturenets.errors import UserError
+
+_KINDS: dict[Any, str] = {int: "a whole number", float: "a number, as 0.5", bool: "yes or no"}
+
+
+def refused(error: CycloptsError) -> UserError:
+    """What a command line is refused with."""
+    error.verbose = False
+    chain = " ".join(["texturenets", *(error.command_chain or ())])
+    if isinstance(error, UnusedCliTokensError):
+        text = f"{' '.join(error.unused_tokens or ())}: there is no place for it here"
+    elif isinstance(error, UnknownCommandError):
+        text = _command(error)
+    elif isinstance(error, MissingArgumentError):
+        text = _missing(error)
+    elif isinstance(error, CoercionError):
+        text = _unlike(error)
+    else:
+        text = str(error)
+    return UserError(f"{text.rstrip().rstrip('.')}. See `{chain} --help`.")
+
+
+def _command(error: UnknownCommandError) -> str:
+    word = (error.unused_tokens or [""])[0]
+    if not Path(word).exists():
+        return str(error)
+    if tuple(error.command_chain or ()) == ("train",):
+        return (
+            f"train what? `texturenets train style {word}` learns to repaint photos like it, "
+            f"`texturenets train texture {word}` to draw more of it"
+        )
+    return f"{word} is no command: `texturenets stylize {word}` repaints it"
+
+
+def _missing(error: MissingArgumentError) -> str:
+    argument = error.argument
+    assert argument is not None
+    name = error.keyword or argument.name
+    what = "wants a value" if error.keyword or argument.tokens else "is missing"
+    choices = _choices(argument.hint)
+    return f"{name} {what}{', ' + choices if choices else ''}{_help(error)}"
+
+
+def _unlike(error: CoercionError) -> str:
+    """Of a value that is none of those that a parameter takes."""
+    argument, token = error.argument, error.token
+    if argument is None or token is None:
+        return str(error)
+    name = token.keyword or argument.name
+    given = f"{name} {token.value}"
+    if choices := _choices(error.target_type):
+        return f"{given}: choose {choices}{_help(error)}"
+    kind = _KINDS.get(error.target_type)
+    return f"{given} is not {kind}{_help(error)}" if kind else str(error)
+
+
+def _choices(hint: Any) -> str:
+    """`a, b or c` where the type `hint` is one of words, else nothing."""
+    if get_origin(hint) is Literal:
+        words = [str(word) for word in get_args(hint)]
+        return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+    return next((found for inner in get_args(hint) if (found := _choices(inner))), "")
+
+
+def _help(error: CycloptsError) -> str:
+    """What the command's help says of the parameter, up to its default, to go on in a sentence."""
+    assert error.app is not None
+    assert error.argument is not None
+    described = error.app.assemble_argument_collection(parse_docstring=True)
+    helps = [one.parameter.help for one in described if one.name == error.argument.name]
+    text = " ".join(str(helps[0] or "").split()).partition(" [default")[0].rstrip(".") if helps else ""
+    return f": {text[:1].lower()}{text[1:]}" if text else ""

@@ -1,0 +1,105 @@
+"""What a command says of many files: their results' names as they come, what went wrong, and a summary."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from texturenets.cli.common import Hidden, complain, photo_progress
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+HALF_A_MINUTE = 30.0
+
+
+class Report:
+    """Of `total` results. `goes_on`: what does the rest of a run that was interrupted; `named`: how many files that
+    failed the summary names."""
+
+    def __init__(
+        self, total: int, quiet: bool, goes_on: str = "--skip-existing goes on", named: int = 5
+    ) -> None:
+        self.total, self.quiet, self.goes_on, self.named = total, quiet, goes_on, named
+        self.done = self.there = 0
+        self.failed: list[str] = []
+        self._bar: Progress | None = None
+        self._later: list[str] = []
+
+    @contextmanager
+    def bar(self, number: int, name: str) -> Iterator[None]:
+        """A bar for the next `number` results, where standard error is a terminal."""
+        bar = photo_progress(number, self.quiet)
+        bar.add_task(name, total=number)
+        try:
+            with bar:
+                self._bar = None if isinstance(bar, Hidden) or bar.disable else bar
+                yield
+        finally:
+            self._bar = None
+            for result in self._later:
+                print(result)
+            self._later.clear()
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Ctrl-C and SIGTERM in the block say what has been done."""
+        try:
+            yield
+        except KeyboardInterrupt as error:
+            if self.total > 1:
+                error.args = (f"{self.done + self.there} of {self.total} done; {self.goes_on}",)
+            raise
+
+    def result(self, result: object, *, there: bool = False) -> None:
+        """One that has been made, or was `there` already."""
+        self.there += there
+        self.done += not there
+        if self._bar is None:
+            print(result, flush=True)
+        else:
+            self._later.append(str(result))  # would tear the bar, where both are on one terminal
+            if not there:
+                self._advance()
+
+    def failure(self, source: object, reason: object) -> None:
+        """A file of which there is no result."""
+        complain(reason)
+        self.failed.append(str(source))
+        self._advance()
+
+    def _advance(self) -> None:
+        if self._bar is not None:
+            self._bar.advance(self._bar.task_ids[0])
+
+    def end(self, see: str = "") -> int:
+        """The last line, where there are several results, or one that was kept; the exit status."""
+        parts = [f"{self.done} done"]
+        if self.there:
+            parts.append(f"{self.there} kept, made before")
+        if self.failed:
+            files = list(dict.fromkeys(self.failed))  # once, in however many styles they failed
+            more = len(files) - self.named
+            names = ", ".join(files[: self.named]) + (f" and {more} more{see}" if more > 0 else "")
+            parts.append(f"{len(self.failed)} failed: {names}")
+        if self.total > 1 and self.failed:
+            complain(", ".join(parts))
+        elif (self.total > 1 or self.there) and not self.quiet:
+            print(", ".join(parts), file=sys.stderr)
+        return 2 if self.failed else 0
+
+
+class Sparingly:
+    """Says how far a long work is, once in half a minute: where no bar shows it."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def __call__(self, text: str) -> None:
+        """Say `text`, if it is time again."""
+        if time.monotonic() - self._last >= HALF_A_MINUTE:
+            complain(text)
+            self._last = time.monotonic()

@@ -1,0 +1,238 @@
+"""`texturenets sample`: samples of a texture, sheets of them, and frames from one to another."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from texturenets.cli.common import (
+    Device,
+    EngineName,
+    Flag,
+    Precision,
+    complain,
+    engine_note,
+    note_quality,
+    photo_progress,
+    picture_size,
+)
+from texturenets.cli.styles import check_no_exemplar, note_shipped
+from texturenets.errors import UserError
+from texturenets.files import remove_all_stale
+
+if TYPE_CHECKING:
+    from texturenets.textures import Array, Levels, Texture, Tileable
+
+SHEET = 4  # samples a row of a sheet where --count is not given
+DEFAULT = 256  # pixels of a side where --size is not given and the network does not say it
+CELL = 256  # pixels of a sample on a sheet, at most
+
+
+def sample(
+    texture: str,
+    /,
+    *,
+    output: Annotated[str | None, Parameter(name=["--output", "-o"])] = None,
+    size: str | None = None,
+    count: int | None = None,
+    seed: int = 0,
+    tileable: Flag = False,
+    tile_axis: Literal["both", "x", "y"] = "both",
+    noise_level: str = "1",
+    hold: str = "",
+    sheet: Flag = False,
+    to: int | None = None,
+    frames: int = 24,
+    quality: int | None = None,
+    batch_size: int = 1,
+    device: Device = "auto",
+    engine: EngineName = "auto",
+    precision: Precision = "auto",
+    generator: str | None = None,
+    quiet: Flag = False,
+) -> int:
+    """Draw samples of a texture.
+
+    The names of the files are printed, one a line. The same seed gives the same picture, whatever else is drawn
+    with it; by another engine or in another precision it may differ by some 255ths.
+
+    Parameters
+    ----------
+    texture
+        Shipped texture or model file.
+    output
+        File to write, .png unless its suffix says another format; of several samples a folder of that name, with
+        0000.png and so on [default: the texture's name, in the current folder].
+    size
+        WIDTHxHEIGHT in pixels, or one number for a square [default: 256].
+    count
+        Samples to draw, with seeds from --seed on [default: 1; with --sheet 4 in a row].
+    seed
+        Of the first sample.
+    tileable
+        Samples that continue at their other end; sizes are rounded up to what can.
+    tile_axis
+        With --tileable: along which axis.
+    noise_level
+        How strong the noise is, 1 as in training, 0 for none; SCALE=LEVEL,... for single scales.
+    hold
+        Scales, in pixels, that keep the noise of the first sample while the others are drawn anew, as 32,16.
+    sheet
+        One picture of all samples; without --hold a row for each scale that is drawn anew alone.
+    to
+        Frames from the sample of --seed to that of this seed.
+    frames
+        With --to: how many.
+    quality
+        1 to 100, for JPEG, WebP, AVIF and HEIC [default: 95; AVIF and HEIC 90].
+    batch_size
+        Samples that are drawn at once: more fill a graphics card, and may change a picture by some 255ths.
+    device
+        Where to compute; auto takes the fastest that is here.
+    engine
+        What runs the network: torch, openvino or onnx; auto takes the fastest that is installed for
+        the device and says which.
+    precision
+        What it computes in; auto takes half precision where the device has it, but PyTorch on a processor
+        computes in float32.
+    generator
+        FILE.py:CLASS: the network's code, for a model trained with one of your own; it is run.
+    quiet
+        No progress bar, and no word of the engine.
+    """
+    asked = picture_size(size) if size is not None else None
+    if count is not None and count < 1:
+        raise UserError(f"--count {count} is not above 0")
+    if to is not None and (sheet or hold or count is not None):
+        raise UserError("--to draws frames of the whole sample: leave out --count, --hold and --sheet")
+    if frames < 2:
+        raise UserError(f"--frames {frames}: from one seed to another takes at least 2")
+    if quality is not None and not 1 <= quality <= 100:
+        raise UserError(f"--quality {quality} is not between 1 and 100")
+    _check_batch(batch_size, alone=sheet or to is not None)
+    held, level = _numbers(hold, "--hold"), _levels(noise_level)
+
+    from texturenets import image, loading
+
+    check_no_exemplar(texture)
+    note_shipped(texture)
+    model = loading.load_texture(texture, device, engine=engine, precision=precision, generator=generator)
+    height, width = asked or (model.fixed or DEFAULT,) * 2
+    tile: Tileable = False
+    if tileable:
+        tile = True if tile_axis == "both" else tile_axis
+        height, width = _rounded(model, height, width, tile)
+    model.canvas(height, width, tile)  # a size that cannot be is told before anything is written
+    model.check(level, held)
+    number = frames if to is not None else count or (SHEET if sheet else 1)
+    files = [_file(output, f"{model.path.stem}-sheet")] if sheet else _files(output, model.path.stem, number)
+    image.output_format(files[0])
+    note_quality(quality, files)
+    if engine == "auto" and not quiet:
+        engine_note(model.engine)
+
+    alike: dict[str, Any] = {"tileable": tile, "level": level}
+
+    def draw(which: int, kept: list[int]) -> Array:
+        return model.draw(height, width, which, hold=kept, held=seed, **alike)
+
+    if sheet:
+        image.write(files[0], _sheet(model, draw, number, seed, held), quality=quality)
+        print(files[0])
+        return 0
+    if to is None:
+        seeds = range(seed, seed + number)
+        pictures = model.draws(height, width, seeds, batch=batch_size, hold=held, held=seed, **alike)
+    else:
+        pictures = model.between(height, width, seed, to, frames, **alike)
+    remove_all_stale(files)
+    bar = photo_progress(number, quiet)
+    with bar:
+        task = bar.add_task(model.path.stem, total=number)
+        for path, picture in zip(files, pictures, strict=True):
+            image.write(path, picture, quality=quality)
+            bar.advance(task)
+    for path in files:
+        print(path)
+    older = files[-1].with_name(f"{number:04d}{files[-1].suffix}")
+    if number > 1 and older.exists() and not quiet:
+        complain(f"{older} was there already: it and what follows it are none of these samples")
+    return 0
+
+
+def _check_batch(batch_size: int, *, alone: bool) -> None:
+    if batch_size < 1:
+        raise UserError(f"--batch-size {batch_size} is not above 0")
+    if batch_size > 1 and alone:
+        raise UserError("--batch-size is for --count: leave it out with --sheet and --to")
+
+
+def _rounded(model: Texture, height: int, width: int, tile: Tileable) -> tuple[int, int]:
+    """The nearest larger size that tiles, said aloud where it is another."""
+    text = model.rounded(height, width, tile)
+    rounded = picture_size(text)
+    if rounded != (height, width):
+        print(
+            f"texturenets: {width}x{height} cannot tile, {text} can (multiples of {model.stride}): drawing that",
+            file=sys.stderr,
+        )
+    return rounded
+
+
+def _sheet(
+    model: Texture, draw: Callable[[int, list[int]], Array], count: int, seed: int, held: list[int]
+) -> Array:
+    from texturenets.image.contact_sheet import sheet as lay_out
+
+    names = [f"seed {seed + i}" for i in range(count)]
+    rows = {"all drawn anew": [draw(seed + i, held) for i in range(count)]}
+    if held:
+        rows = {f"{', '.join(map(str, held))} held": rows.popitem()[1]}
+    else:
+        for scale in model.scales:
+            others = [other for other in model.scales if other != scale]
+            rows[f"scale {scale} alone"] = [draw(seed + i, others) for i in range(count)]
+    first = next(iter(rows.values()))[0]
+    return lay_out(list(rows.values()), names, list(rows), cell=min(CELL, max(first.shape[2:])))
+
+
+def _file(output: str | None, default: str) -> Path:
+    path = Path(output or default).expanduser()
+    return path if path.suffix else path.with_name(path.name + ".png")
+
+
+def _files(output: str | None, default: str, count: int) -> list[Path]:
+    """The file of one sample, the files in a folder of several."""
+    path = Path(output or default).expanduser()
+    folder = path.is_dir() or (output or "").endswith("/")
+    if count == 1 and not folder:
+        return [_file(output, default)]
+    suffix = path.suffix or ".png"
+    where = path.with_suffix("") if path.suffix and not folder else path
+    suffix = ".png" if folder else suffix
+    if where.exists() and not where.is_dir():
+        raise UserError(f"--output {output or default}: {where} is a file, and {count} samples want a folder")
+    return [where / f"{i:04d}{suffix}" for i in range(count)]
+
+
+def _numbers(text: str, flag: str) -> list[int]:
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not all(part.isdecimal() for part in parts):
+        raise UserError(f"{flag} {text}: give scales in pixels, separated by commas, as 32,16")
+    return [int(part) for part in parts]
+
+
+def _levels(text: str) -> Levels:
+    try:
+        if "=" not in text:
+            return float(text)
+        pairs = [part.split("=") for part in text.split(",") if part.strip()]
+        return {int(scale): float(value) for scale, value in pairs}
+    except ValueError:
+        raise UserError(
+            f"--noise-level {text}: give a number, or SCALE=NUMBER separated by commas, as 32=0.5,1=0"
+        ) from None

@@ -1,0 +1,137 @@
+"""`texturenets serve`: the page and the HTTP interface."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+from cyclopts.config import Env
+
+from texturenets.cli.common import Device, EngineName, Precision
+from texturenets.errors import UserError, install, unknown
+
+VARIABLES = "TEXTURENETS_SERVE_"
+"""What the environment variables of the options begin with; Kubernetes sets TEXTURENETS_PORT for a service of that
+name."""
+
+Many = Annotated[list[str] | None, Parameter(negative_iterable=())]
+
+app = App(name="serve", config=Env(VARIABLES, command=False))
+
+
+@app.default
+def serve(
+    *,
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    models: Path | None = None,
+    photos: Path | None = None,
+    preload: Many = None,
+    page: Annotated[bool, Parameter(negative="--no-page")] = True,
+    token_file: Path | None = None,
+    public_host: Many = None,
+    allow_origin: Many = None,
+    max_bytes: str = "32M",
+    max_pixels: int = 25_000_000,
+    max_side: int = 16384,
+    max_seconds: float = 60.0,
+    max_queue: int = 32,
+    max_models: int = 4,
+    max_trainings: int = 32,
+    log_level: Literal["debug", "info", "warning", "error"] = "info",
+    device: Device = "auto",
+    engine: EngineName = "auto",
+    precision: Precision = "auto",
+) -> None:
+    """Answer requests over HTTP, until Ctrl-C; on this machine alone unless told otherwise.
+
+    The address is printed; lines of JSON about the requests go to standard error. What can be asked for is at /docs
+    and /openapi.json. Every option can be given as an environment variable too, --max-bytes as
+    TEXTURENETS_SERVE_MAX_BYTES.
+
+    Parameters
+    ----------
+    host
+        Address to listen at; 0.0.0.0 lets other machines in.
+    port
+        Port to listen at; 0 takes a free one.
+    models
+        Folder of model files to offer besides the shipped ones.
+    photos
+        Folder of photos: with --models, whoever may use the service may train models on them, one at a time.
+    preload
+        Model to load before /readyz says that the service is ready; may be given several times.
+    page
+        Whether there is a page for browsers besides the HTTP interface.
+    token_file
+        File with a token that every request must bring (Authorization: Bearer TOKEN), else the environment's
+        TEXTURENETS_TOKEN, else none.
+    public_host
+        Name of the service besides its address, as behind a reverse proxy; may be given several times.
+    allow_origin
+        Origin whose pages may call the interface (CORS), as https://example.org; may be given several times.
+    max_bytes
+        Of a request's body, as 32M.
+    max_pixels
+        Of a photo, and of a result.
+    max_side
+        Pixels of the longer side of either.
+    max_seconds
+        For one request.
+    max_queue
+        Requests at once; further ones are told to come again.
+    max_models
+        Models that stay loaded.
+    max_trainings
+        Trainings that wait, are at work or stopped; further ones are told to come again.
+    log_level
+        What is logged.
+    device
+        Where to compute; auto takes the fastest that is here.
+    engine
+        What runs the networks.
+    precision
+        What they compute in.
+    """
+    missing = [name for name in ("fastapi", "uvicorn", "prometheus_client") if find_spec(name) is None]
+    if page and find_spec("gradio") is None:
+        missing.append("gradio (or --no-page)")
+    if missing:
+        raise UserError(f"serving needs {', '.join(missing)}: {install('web')}")
+    known = {VARIABLES + name.upper() for name in inspect.signature(serve).parameters}
+    if strange := sorted(name for name in os.environ if name.startswith(VARIABLES) and name not in known):
+        raise unknown("environment variable", strange[0], known)
+    if not 0 <= port <= 65535:
+        raise UserError(f"--port {port} is not between 0 and 65535")
+
+    from texturenets.server import server, settings
+
+    limits = settings.Limits(
+        bytes=settings.size_in_bytes(max_bytes, "--max-bytes"),
+        pixels=max_pixels,
+        side=max_side,
+        seconds=max_seconds,
+        queue=max_queue,
+        models=max_models,
+        trainings=max_trainings,
+    )
+    chosen = settings.Settings(
+        host=host,
+        port=port,
+        hosts=tuple(public_host or ()),
+        origins=tuple(allow_origin or ()),
+        token=settings.token_from(token_file),
+        models=models,
+        photos=photos,
+        preload=tuple(preload or ()),
+        page=page,
+        device=device,
+        engine=engine,
+        precision=precision,
+        limits=limits,
+    )
+    server.serve(chosen, log_level)

@@ -1,0 +1,59 @@
+"""`texturenets stylize --sheet`: photos and what they became, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from texturenets.cli.common import complain
+from texturenets.cli.outputs import Job
+from texturenets.errors import UserError, counted
+
+NAME = "contact-sheet.jpg"
+ROWS = 50  # photos on a sheet
+CELL = 320  # pixels of a picture, at most
+
+
+def check(folder: Path, jobs: Sequence[Job], films: int) -> None:
+    """Raise UserError where a sheet in `folder` would be empty, or overwrite a photo or a result.
+
+    `films`: how many there are, which are not on it; that is said.
+    """
+    if not jobs:
+        raise UserError("--sheet shows photos, and there are films alone: leave it out")
+    if films:
+        complain(f"--sheet shows photos: {counted(films, 'film')} {'is' if films == 1 else 'are'} not on it")
+    target = (folder / NAME).resolve()
+    if any(target in (photo.resolve(), result.resolve()) for photo, result in jobs):
+        raise UserError(
+            f"--sheet would overwrite {folder / NAME}: write into another folder, as with -o stylized/"
+        )
+
+
+def write(folder: Path, styles: Sequence[tuple[str, Sequence[Job]]]) -> None:
+    """Lay out the photos and results that are there, of each style, on a sheet in `folder`, and print its name."""
+    from texturenets import image
+    from texturenets.image import contact_sheet
+
+    target = folder / NAME
+    rows: dict[Path, list[Path]] = {}
+    columns = ["photo"]
+    for name, jobs in styles:
+        most = 0
+        for photo, result in jobs:
+            rows.setdefault(photo, []).append(result)
+            most = max(most, len(rows[photo]) - len(columns) + 1)
+        columns += [name if most == 1 else f"{name} {i}" for i in range(most)]
+    whole = {photo: results for photo, results in rows.items() if all(path.exists() for path in results)}
+    if not whole:
+        complain("--sheet: there is no photo with all of its results")
+        return
+    if len(whole) > ROWS:
+        complain(f"--sheet shows the first {ROWS} of {len(whole)} photos")
+    shown = list(whole.items())[:ROWS]
+    pictures = [
+        [image.read(path, longer=CELL).pixels for path in (photo, *results)] for photo, results in shown
+    ]
+    labels = [photo.name for photo, _ in shown]
+    image.write(target, contact_sheet.sheet(pictures, columns, labels, cell=CELL))
+    print(target)

@@ -1,0 +1,126 @@
+"""Styles by name, and what is taken for one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from texturenets.cli.common import complain
+from texturenets.errors import UserError
+
+PUBLISHED = {".t7", ".pth", ".pt", ".model", ".onnx", ".ckpt", ".pb"}
+"""Suffixes of networks of other programs."""
+
+
+def find_styles(names: Sequence[str] | None, photos: Sequence[str]) -> list[Path]:
+    """The model files of styles, each once: shipped names, files, `all` for all shipped ones; none is the first.
+
+    `photos`: what is to be repainted, for what is said of paintings. Raises UserError.
+    """
+    from texturenets import loading
+
+    found: dict[Path, None] = {}
+    asked: Sequence[str | None] = names or [None]
+    for name in asked:
+        if name == "all":
+            loading.find_style()  # says so where there is none
+            found.update(dict.fromkeys(loading.shipped_styles().values()))
+        else:
+            if name is not None:
+                check_no_picture(name, photos)
+                _check_one(name)
+            found[loading.find_style(name)] = None
+    return list(found)
+
+
+def _check_one(name: str) -> None:
+    """Say what a name might have meant as well; raises UserError for several in one."""
+    if "," in name and not Path(name).is_file():
+        raise UserError(
+            f"-s {name}: give each style its own, as {' '.join(f'-s {one}' for one in name.split(','))}"
+        )
+    note_shipped(name, "-s ")
+
+
+def note_shipped(name: str, flag: str = "") -> None:
+    """Say which of two models of one name is taken, the shipped one; `flag`: what comes before the other's name."""
+    from texturenets.modelfiles import modelfile
+
+    if name in modelfile.shipped() and Path(f"{name}.safetensors").is_file():
+        complain(f"note: {name} is the shipped model; for the file here say {flag}{name}.safetensors")
+
+
+def check_no_style(photos: Sequence[str], styles: Sequence[str] | None) -> None:
+    """Raise UserError for a photo that is not there but called like a shipped style."""
+    from texturenets.modelfiles import modelfile
+
+    for name in photos:
+        if name in modelfile.shipped() and not Path(name).exists():
+            asked = " ".join(f"-s {one}" for one in (*(styles or ()), name))
+            raise UserError(f"{name} is a style, and no photo is called so: say {asked}")
+
+
+def check_no_model(pictures: Sequence[Path], photo: Path | None = None) -> None:
+    """Raise UserError where a trained model is named in place of a picture to learn.
+
+    `photo`: what is to be repainted.
+    """
+    from texturenets.modelfiles import modelfile
+
+    for path in pictures:
+        name = str(path)
+        shipped = name in modelfile.shipped() and not path.exists()
+        if not shipped and not (path.suffix == ".safetensors" and path.is_file()):
+            continue
+        kind = modelfile.read_header(modelfile.find(name)).kind
+        use = f"stylize {photo or 'PHOTO'} -s {name}" if kind == "style" else f"sample {name}"
+        raise UserError(
+            f"{name} is a trained {kind}, which `texturenets {use}` uses as it is; here belongs a picture to learn "
+            "from, as painting.jpg"
+        )
+
+
+def check_no_picture(name: str, photos: Sequence[str]) -> None:
+    """Raise UserError where a painting, or another program's network, is named as a style."""
+    from texturenets import image
+
+    check_published(name)
+    if not Path(name).exists() and Path(name).suffix.lower() in image.suffixes():
+        raise UserError(f"--style {name}: no such file")
+    if is_picture(name):
+        photo = photos[0] if photos else "PHOTO"
+        raise UserError(
+            f"--style {name} is a picture, and no trained style yet: `texturenets train style {name} --content "
+            f"FOLDER-OF-PHOTOS` trains one, in a minute on a graphics card and an hour on a processor; `texturenets "
+            f"optimize --style {name} --content {photo}` repaints this one photo without, in minutes"
+        )
+
+
+def check_no_exemplar(name: str) -> None:
+    """Raise UserError where a picture, or another program's network, is named as a texture."""
+    check_published(name)
+    if is_picture(name):
+        raise UserError(
+            f"{name} is a picture, and no trained texture yet: `texturenets train texture {name}` trains one; "
+            f"`texturenets optimize --style {name}` draws one sample without"
+        )
+
+
+def check_published(name: str) -> None:
+    """Raise UserError for another program's network, which can be converted."""
+    if Path(name).suffix.lower() in PUBLISHED and Path(name).is_file():
+        raise UserError(
+            f"{name} is another program's network: `texturenets convert {name}` makes a model of it"
+        )
+
+
+def is_picture(name: str) -> bool:
+    """Whether the file of that name is a picture, or called like one."""
+    from texturenets import image
+
+    path = Path(name)
+    return (
+        bool(path.suffix)
+        and path.is_file()
+        and (image.is_picture(path) or image.read_header(path) is not None)
+    )

@@ -1,0 +1,254 @@
+"""`texturenets train`: a painting and a folder of photos, or the exemplar of a texture, to a model file."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import App, Parameter
+
+from texturenets.cli.common import Flag
+from texturenets.cli.flags import given, optional
+from texturenets.cli.styles import check_no_model
+from texturenets.errors import UserError, counted, duration
+from texturenets.train import recipes, require
+from texturenets.train.configuration import StyleConfig, TextureConfig, model_file
+from texturenets.train.trainer_config import TrainerConfig
+
+if TYPE_CHECKING:
+    from texturenets.train.task import Task
+    from texturenets.train.trainer import Trainer
+
+app = App(
+    name="train",
+    help="Train a model on a picture.",
+)
+
+Images = Annotated[list[Path], Parameter(negative_iterable=())]
+Output = Annotated[Path | None, Parameter(name=["--output", "-o"])]
+StyleFlags: Any = optional(StyleConfig, "Training options")
+TextureFlags: Any = optional(TextureConfig, "Training options")
+TrainerFlags: Any = optional(TrainerConfig, "Run options")
+
+
+@app.command
+def style(
+    images: Images,
+    /,
+    *,
+    content: Path | None = None,
+    output: Output = None,
+    preset: str = "default",
+    descriptor: str | None = None,
+    resume: Flag = False,
+    quiet: Flag = False,
+    options: StyleFlags | None = None,
+    trainer: TrainerFlags | None = None,
+) -> int:
+    """Train a network that stylizes photos like a painting.
+
+    Parameters
+    ----------
+    images
+        The painting; several images are taken as one style.
+    content
+        Folder of photos, with all its subfolders; or a file that `texturenets cache` wrote. A few hundred of
+        your own will do, or COCO's val2017 (5,000 photos, 1 GB).
+    output
+        Model file to write [default: the painting's name with .safetensors]. Beside it grows a folder NAME.run with
+        checkpoints, the best and the last model, live pictures, records.jsonl and TensorBoard's events.
+    preset
+        Recipe to start from: default, paper or readme; flags change it.
+    descriptor
+        Descriptor network whose usual layers the losses take, as vgg19 or random (which needs no download).
+    resume
+        Go on where an interrupted run of the same command stopped; with more --steps or --minutes train a finished
+        one further.
+    quiet
+        No progress bar.
+    """
+    config = dataclasses.replace(recipes.style_recipe(preset), **_flags(options, StyleConfig, descriptor))
+    out = _model_file(output, images)
+    require()
+    if content is None:
+        from texturenets.train.data import WHENCE
+
+        raise UserError(f"--content FOLDER is missing: a style is learned on photos; {WHENCE}")
+
+    from texturenets.train.data import SMALL_SET
+    from texturenets.train.style_task import StyleTask
+
+    trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
+    task = StyleTask(config, images, content)
+    made = _trainer(task, out, trainer_config, resume=resume, quiet=quiet)
+    if made.fabric.is_global_zero:
+        _warn_of_few(task.photos.readable(SMALL_SET))
+    return _train(made, quiet)
+
+
+@app.command
+def texture(
+    images: Images,
+    /,
+    *,
+    output: Output = None,
+    preset: str = "default",
+    descriptor: str | None = None,
+    resume: Flag = False,
+    quiet: Flag = False,
+    options: TextureFlags | None = None,
+    trainer: TrainerFlags | None = None,
+) -> int:
+    """Train a network that draws a texture from noise.
+
+    Parameters
+    ----------
+    images
+        The exemplar; several images are taken as examples of one texture.
+    output
+        Model file to write [default: the exemplar's name with .safetensors]. Beside it grows a folder NAME.run with
+        checkpoints, the best and the last model, live pictures, records.jsonl and TensorBoard's events.
+    preset
+        Recipe to start from: default, paper or readme; flags change it.
+    descriptor
+        Descriptor network whose usual layers the losses take, as vgg19 or random (which needs no download).
+    resume
+        Go on where an interrupted run of the same command stopped; with more --steps or --minutes train a finished
+        one further.
+    quiet
+        No progress bar.
+    """
+    config = dataclasses.replace(recipes.texture_recipe(preset), **_flags(options, TextureConfig, descriptor))
+    out = _model_file(output, images)
+    require()
+
+    from texturenets.train.texture_task import TextureTask
+
+    trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
+    made = _trainer(TextureTask(config, images), out, trainer_config, resume=resume, quiet=quiet)
+    return _train(made, quiet)
+
+
+def _flags(options: Any, kind: type, descriptor: str | None) -> dict[str, Any]:
+    """The fields of a configuration that were given, the layers of `descriptor` where none were."""
+    chosen = given(options, kind)
+    if chosen.get("minutes") and "steps" in chosen:
+        raise UserError("--minutes ends a run by the clock, --steps by their number: give one of them")
+    if descriptor is None:
+        return chosen
+    from texturenets.train.recipes import layers_of
+
+    style, content = layers_of(descriptor)
+    usual = {"style_layers": style, "content_layers": content}
+    known = {f.name for f in dataclasses.fields(kind)}
+    return {**{k: v for k, v in usual.items() if k in known}, **chosen}
+
+
+def _model_file(output: Path | None, images: list[Path]) -> Path:
+    """Where the model goes that is learned from `images`. Raises UserError."""
+    check_no_model(images)
+    return model_file(output or Path(images[0].stem + ".safetensors"))
+
+
+def _trainer(task: Task, out: Path, config: TrainerConfig, *, resume: bool, quiet: bool) -> Trainer:
+    from texturenets.train.trainer import Trainer
+
+    return Trainer(task, out, config, resume=resume, progress=_download_bar(quiet))
+
+
+def _train(trainer: Trainer, quiet: bool) -> int:
+    """Train to the end and say what came of it; the exit status."""
+    begun, options, state = trainer.state.step, trainer.task.config, trainer.state
+    try:
+        finished = follow(trainer, quiet)
+    finally:
+        trainer.leave()
+    if not trainer.fabric.is_global_zero:
+        return 0
+    if not finished:
+        minutes = f", {state.seconds / 60:.1f} of {options.minutes:g} minutes"
+        far = minutes if options.minutes else f" of {options.steps}"
+        print(
+            f"stopped after step {state.step}{far}, saved; the same command with --resume goes on, and "
+            f"{trainer.run_folder.last} is what it has learned so far",
+            file=sys.stderr,
+        )
+        print(trainer.folder)
+        return 130
+    if begun and state.step == begun:
+        print(
+            f"the run was finished, after step {begun}: more --steps (or --minutes) train it further",
+            file=sys.stderr,
+        )
+    _note_short(trainer)
+    print(f"{duration(state.seconds)}; the best of the run is step {state.best_step}", file=sys.stderr)
+    print(trainer.finish())
+    return 0
+
+
+def _note_short(trainer: Trainer) -> None:
+    """Say so where a training from nothing has ended before a tenth of what the recipe takes."""
+    step, usual = trainer.state.step, type(trainer.task.config)().steps
+    if step < usual / 10 and not trainer.config.init:
+        print(
+            f"texturenets: note: after {counted(step, 'step')} the model has hardly learned, {usual} are usual: the "
+            "same command with --resume and more --steps (or --minutes) trains it further",
+            file=sys.stderr,
+        )
+
+
+def _warn_of_few(photos: int) -> None:
+    from texturenets.train.data import SMALL_SET
+
+    if photos < SMALL_SET:
+        them = "these" if photos > 1 else "it"
+        print(
+            f"texturenets: only {counted(photos, 'photo')}: the network will know {them} better than others "
+            f"(docs/training.md shows what it costs; {SMALL_SET} and more are fine)",
+            file=sys.stderr,
+        )
+
+
+def _download_bar(quiet: bool) -> Any:
+    if quiet or not sys.stderr.isatty():
+        return None
+    from texturenets.cli.common import download_progress
+
+    return download_progress()
+
+
+@contextmanager
+def interruptible(trainer: Trainer) -> Iterator[None]:
+    """Ctrl-C and SIGTERM end the training after the step at hand; a second Ctrl-C ends it at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, _: Any) -> None:
+        if trainer.stop and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        trainer.stop = True
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def follow(trainer: Trainer, quiet: bool) -> bool:
+    """Train to the end, with a progress bar and lines on standard error. False where it was interrupted."""
+    from texturenets.cli.training_progress import Progress
+
+    shown = Progress(trainer, quiet)
+    with interruptible(trainer), shown.bar:
+        for record in trainer:
+            shown(record)
+    return bool(trainer.progress(trainer.state.step) >= 1)

@@ -1,0 +1,293 @@
+"""Ray: started on this machine or found, and batches handed to workers by Ray Data. Nothing else imports it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import secrets
+import shutil
+import socket
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+from texturenets.cluster.manifest import Outcome
+from texturenets.cluster.worker import Ask, Worker, WorkerTask
+from texturenets.errors import UserError, counted, install
+
+LOCAL: Final = "local"
+"""The address that means: start Ray on this machine, for this run."""
+
+PATIENCE: Final = 10.0
+"""Seconds in which a cluster has to take a connection."""
+
+STORE: Final = 128 * 2**20
+"""Bytes of Ray's object store on this machine. Ray takes no less than 75 MB."""
+
+NAMES: Final = 512
+"""Bytes more for each photo: names go through it, and no pictures."""
+
+MINUTE: Final = 60.0
+"""Seconds after which the user is told that nothing has come yet."""
+
+MANY: Final = 32
+"""Photos in a batch, at most: at 256 x 256 some seconds of work, beside which handing it out is nothing."""
+
+HEAVY: Final = 8 * 2**20
+"""Bytes of photos in a batch, at most: two of 12 megapixels."""
+
+Batch = Sequence[Ask]
+
+
+def check_installed() -> None:
+    """Raise UserError where Ray Data is not installed."""
+    if any(find_spec(name) is None for name in ("ray", "pyarrow", "pandas")):
+        raise UserError(f"--cluster: Ray Data is not installed; {install('cluster')}")
+
+
+def cores() -> int:
+    """The processor's cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on every system
+        return os.cpu_count() or 1
+
+
+class Cluster:
+    """A connection to the Ray at `address`, as a context manager: `LOCAL` starts one and ends it."""
+
+    def __init__(self, address: str, photos: int) -> None:
+        self.address, self.photos = address, photos
+        self._folder: Path | None = None
+
+    def __enter__(self) -> Cluster:
+        """Raises UserError where nothing answers at the address."""
+        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # read when it is imported
+        if self.address == LOCAL:
+            # The switch that gives macOS and Windows a Ray without a network: everything listens on 127.0.0.1.
+            os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+            # Workers as urgent as the user's own programs: by default they stand behind everything else.
+            os.environ.setdefault("RAY_worker_niceness", "0")
+            # On a busy machine they start slowly, and after a minute, the default, more and more are started.
+            os.environ.setdefault("RAY_worker_register_timeout_seconds", "600")
+            # A token for this process alone, which keeps its first; Ray would leave one in the home folder.
+            os.environ["RAY_AUTH_MODE"] = "token"
+            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        else:
+            _reach(self.address)
+        try:
+            self._connect()
+        except BaseException as error:
+            self.__exit__()
+            if not isinstance(error, Exception):
+                raise
+            what = "Ray does not start here" if self.address == LOCAL else f"cannot use {self.address}"
+            raise UserError(f"--cluster: {what}: {_first_line(error)}") from error
+        return self
+
+    def _connect(self) -> None:
+        import ray
+
+        # Where it tells of a worker's death and its replacement, on standard output, where the results' names go.
+        ray._private.worker._worker_logs_enabled = False
+        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+        if self.address != LOCAL:
+            ray.init(self.address, **quiet)
+            return
+        # Paths of sockets in there must not be longer than 107 bytes.
+        base = tempfile.gettempdir() if len(tempfile.gettempdir()) < 20 else "/tmp"
+        self._folder = Path(tempfile.mkdtemp(prefix="texturenets-", dir=base))
+        ray.init(
+            LOCAL,
+            num_cpus=cores(),
+            include_dashboard=False,
+            object_store_memory=STORE + NAMES * self.photos,
+            _temp_dir=str(self._folder),
+            **quiet,
+        )
+
+    def __exit__(self, *_: object) -> None:
+        import ray
+
+        with contextlib.suppress(Exception):
+            ray.shutdown()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def machines(self) -> list[tuple[int, int]]:
+        """Cores and graphics cards of each machine."""
+        import ray
+
+        alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        return [(int(one.get("CPU", 0)), int(one.get("GPU", 0))) for one in alive]
+
+    def run(
+        self,
+        task: WorkerTask,
+        batches: Sequence[Batch],
+        workers: int,
+        *,
+        gpu: bool,
+        waiting: Callable[[], None] = lambda: None,
+    ) -> Iterator[dict[int, Outcome] | str]:
+        """Have `workers` workers do `batches`; gives what became of each batch as it is done, by the photos' numbers,
+        and now and then the name of a worker's engine. `waiting` is called where a minute brings nothing.
+
+        Raises UserError where no worker can be built.
+        """
+        import ray
+
+        # Ray Data runs in a process of the cluster, which is asked: Ray's client (ray://) cannot stream results, and
+        # what Ray has to say stays there.
+        conductor: Any = ray.remote(num_cpus=0)(_Conductor)
+        names = zlib.compress(json.dumps([[vars(one) for one in batch] for batch in batches]).encode(), 1)
+        try:
+            asked = conductor.remote(task, names, workers, gpu)
+            row = None
+            while True:
+                following = asked.following.remote()
+                if row is None and not ray.wait([following], timeout=MINUTE)[0]:
+                    waiting()
+                row, problem = ray.get(following)
+                if problem:
+                    raise UserError(problem)
+                if row is None:
+                    return
+                yield row
+        except ray.exceptions.RayError as error:
+            raise UserError(f"--cluster: {_first_line(error)}") from error
+
+
+class _Conductor:
+    """Has batches done by workers; asked for what has become of them, one after the other."""
+
+    def __init__(self, task: WorkerTask, batches: bytes, workers: int, gpu: bool) -> None:
+        self._rows = _rows(task, json.loads(zlib.decompress(batches)), workers, gpu)
+
+    def following(self) -> tuple[dict[int, Outcome] | str | None, str]:
+        """The next row, None after the last; and what went wrong."""
+        try:
+            return next(self._rows, None), ""
+        except UserError as error:
+            return None, str(error)
+
+
+class _Actor:
+    """A worker as Ray Data calls it: with tables of photos, for tables of what became of them."""
+
+    def __init__(self, task: WorkerTask) -> None:
+        self._worker = Worker(task)
+
+    def __call__(self, table: Any) -> dict[str, list[Any]]:
+        rows = [Ask(**row) for row in table.to_pylist()]
+        problem = self._worker.problem
+        outcomes = {rows[0].number: Outcome(0, problem)} if problem else self._worker.paint(rows)
+        return {
+            "number": list(outcomes),
+            "bytes": [one.bytes for one in outcomes.values()],
+            "reason": [one.reason for one in outcomes.values()],
+            "final": [one.final for one in outcomes.values()],
+            "engine": [self._worker.engine] * len(outcomes),
+            "fatal": [bool(problem)] * len(outcomes),
+        }
+
+
+def _rows(
+    task: WorkerTask, batches: Sequence[Sequence[dict[str, Any]]], workers: int, gpu: bool
+) -> Iterator[dict[int, Outcome] | str]:
+    """See `Cluster.run`."""
+    import pyarrow as pa
+    import ray.data
+
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    # Names, never pictures: a table of a few kilobytes is a block, and a block is a task.
+    data = ray.data.from_arrow([pa.Table.from_pylist(batch) for batch in batches]).map_batches(
+        _Actor,
+        fn_constructor_kwargs={"task": task},
+        batch_size=None,
+        batch_format="pyarrow",
+        compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=2),
+        num_cpus=task.threads or 1,
+        num_gpus=1 if gpu else None,
+    )
+    engines: set[str] = set()
+    try:
+        for table in data.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+            rows = table.to_pylist()
+            for row in rows:
+                if row["fatal"]:
+                    raise UserError(row["reason"])
+                if row["engine"] not in engines:
+                    engines.add(row["engine"])
+                    yield str(row["engine"])
+            yield {row["number"]: Outcome(row["bytes"], row["reason"], row["final"]) for row in rows}
+    except ray.exceptions.RayError as error:
+        raise UserError(f"--cluster: {_first_line(error)}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (
+        lines[-1] if lines and lines[0].startswith("ray::") else lines[0] if lines else type(error).__name__
+    )
+
+
+def _reach(address: str) -> None:
+    """Raise UserError where nothing takes a connection at `address` (ray://HOST:PORT, HOST:PORT; auto asks Ray).
+
+    Ray itself would try for minutes, and then end the process.
+    """
+    if address == "auto":
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        raise UserError(f"--cluster {address} is no address: give auto, ray://HOST:PORT or HOST:PORT")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), PATIENCE).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(f"--cluster {address}: nothing answers there ({error}); is Ray running?") from None
+
+
+def divide(machines: Sequence[tuple[int, int]], asked: int | None, gpu: bool, most: int) -> tuple[int, int]:
+    """(workers, threads of each) for machines with so many (cores, graphics cards), `most` workers having work.
+
+    A worker for each core, or for each graphics card with `gpu`, unless `asked` says how many; fewer have more
+    threads each, and all of them fit at once. Raises UserError where there are not so many.
+    """
+    units = sum(cards if gpu else cpus for cpus, cards in machines)
+    what = "graphics card" if gpu else "core"
+    if asked is not None and not 1 <= asked <= units:
+        raise UserError(
+            f"--workers {asked}: the cluster has {counted(units, what)}, and a worker needs one at least"
+        )
+    if not units:
+        raise UserError(f"--cluster: there is no {what} on it")
+    workers = min(asked or units, most)
+    if gpu:
+        return workers, 1
+    threads = max(cpus for cpus, _ in machines)
+    while sum(cpus // threads for cpus, _ in machines) < workers:
+        threads -= 1
+    return workers, threads
+
+
+def batches(asks: Sequence[Ask], sizes: Sequence[int], workers: int) -> list[Batch]:
+    """`asks` in portions: `MANY` photos or `HEAVY` bytes at most, of their files' `sizes`; a dozen for each worker.
+
+    What is reported, and what is done again where a worker dies, is a portion.
+    """
+    count = max(1, min(MANY, len(asks) // (12 * workers)))
+    found: list[list[Ask]] = []
+    heavy = 0
+    for one, size in zip(asks, sizes, strict=True):
+        if not found or len(found[-1]) == count or heavy + size > HEAVY:
+            found.append([])
+            heavy = 0
+        found[-1].append(one)
+        heavy += size
+    return list(found)

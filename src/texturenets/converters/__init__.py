@@ -1,0 +1,183 @@
+"""Networks that other programs published, as ours: `convert` reads a file, `Converted.save` writes the model.
+
+Nothing in a file is run: every format has a reader that builds arrays and plain records and nothing else. A module a
+format, in `CONVERTERS`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, Protocol
+
+import torch
+from torch import nn
+
+from texturenets import readers
+from texturenets.converters import format1, known_networks, onnx, pytorch, tensorflow, torch7
+from texturenets.converters.colours import COLOURS
+from texturenets.converters.published import Published
+from texturenets.errors import UserError, unknown
+from texturenets.modelfiles.modelfile import Header
+from texturenets.networks import GeneratorSpec, build, network_files
+
+__all__ = ["CONVERTERS", "Converted", "Converter", "convert", "detect"]
+
+
+class Converter(Protocol):
+    """A module that reads what one kind of program published."""
+
+    TITLE: str
+    """The format, as people call it."""
+
+    def matches(self, path: Path) -> Path | None:
+        """The file or folder to read where `path` is of this format, by its content; else None. Raises UserError."""
+
+    def read(self, path: Path) -> Published:
+        """The network. Raises UserError, or one of `readers.DAMAGE`, for a file that is damaged or holds none."""
+
+
+CONVERTERS: Final[tuple[Converter, ...]] = (tensorflow, torch7, onnx, pytorch)
+"""Asked in this order."""
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A published network as ours: `network` with its weights, and what the model file will say of it.
+
+    `notes`: what a user may want to know. `tried`: whether a published file of its family has ever been run;
+    where not, its layout is known from the program alone, and what comes out is to be looked at.
+    """
+
+    header: Header
+    network: nn.Module
+    family: str
+    tried: bool
+    notes: tuple[str, ...] = ()
+    precision: Literal["float16", "float32"] = "float32"
+
+    @property
+    def state(self) -> dict[str, torch.Tensor]:
+        """The weights."""
+        return self.network.state_dict()
+
+    def save(self, path: str | Path) -> None:
+        """Write the model file, in the precision in which it was published. Raises UserError."""
+        network_files.save(self.network, self.header, path, self.precision)
+
+
+def detect(path: Path) -> tuple[Converter, Path]:
+    """The converter of a file by its content, and the file or folder to read: a checkpoint of TensorFlow may be
+    named without its endings.
+
+    Raises UserError for what is none that can be converted.
+    """
+    try:
+        for one in CONVERTERS:
+            if (source := one.matches(path)) is not None:
+                return one, source
+    except FileNotFoundError:
+        raise UserError(f"no such file: {path}") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+    kind = readers.recognise(path)
+    if kind is None:
+        titles = ", ".join(one.TITLE for one in CONVERTERS)
+        raise UserError(f"{path}: no published network that is known ({titles})")
+    if kind == "safetensors":  # with a header of ours
+        raise UserError(f"{path} is a model of texturenets already")
+    raise UserError(
+        f"{path} is a {readers.TITLES[kind]} file: weights of a descriptor network (--weights), "
+        "no network that draws"
+    )
+
+
+def _read(path: Path, colours_in: str | None, colours_out: str | None) -> Published:
+    converter, source = detect(path)
+    for name in (colours_in, colours_out):
+        if name is not None and converter is not onnx:
+            raise UserError(f"--colors {name}: a {converter.TITLE} file needs none, its colours are known")
+        if name is not None and name not in COLOURS:
+            raise unknown("order of colours", name, COLOURS)
+    try:
+        if converter is onnx:
+            before = COLOURS[colours_in] if colours_in else None
+            after = COLOURS[colours_out] if colours_out else None
+            return onnx.read(source, before, after)
+        return converter.read(source)
+    except UserError as error:
+        text = str(error)
+        raise UserError(text if text.startswith(str(path)) else f"{path}: {readers.plain(text)}") from None
+    except (*readers.DAMAGE, OSError) as error:
+        reason = readers.plain(str(error)) or type(error).__name__
+        raise UserError(f"{path}: damaged or no {converter.TITLE} file ({reason})") from None
+
+
+def convert(
+    path: str | Path,
+    *,
+    name: str | None = None,
+    source: str | None = None,
+    licence: str | None = None,
+    colours_in: str | None = None,
+    colours_out: str | None = None,
+    generator: str | None = None,
+) -> Converted:
+    """The network in a file (of raw variables: a folder) that another program published.
+
+    `name`: the model's [the file's]; `source`, `licence`: where it is from, and under which terms, as the header
+    shall say. `colours_in`, `colours_out`: for ONNX, what the network's channels are, a key of
+    `colours.COLOURS`. `generator`: FILE.py:CLASS, for a model of texturenets' format 1 whose network is code of
+    the user's own, which is run.
+
+    The header's generator is one of our own where the network is one, exactly, else a `Graph`. Raises
+    UserError, with the file's name, for what is no such network or damaged.
+    """
+    path = Path(path)
+    if format1.matches(path):
+        network, said, half = format1.read(path, generator)
+        changed: dict[str, Any] = {"name": name, "source": source, "licence": licence}
+        said = dataclasses.replace(said, **{key: value for key, value in changed.items() if value})
+        return Converted(said, network, "texturenets", True, precision="float16" if half else "float32")
+    published = _read(path, colours_in, colours_out)
+    try:
+        generator_spec, state = _ours(published)
+    except UserError as error:
+        raise UserError(f"{path}: {readers.plain(str(error))}") from None
+    draws = any(node.operation == "photo" for node in published.builder.nodes)
+    family = published.family
+    origin: dict[str, Any] = {"file": path.name, "family": family.title, **_hash(path)}
+    if published.notes:
+        origin["notes"] = published.notes
+    own = f"; {family.title} publishes its own as {family.terms}" if family.terms else ""
+    terms = published.licence or f"not said in the file{own}"
+    author = f", by {published.author}" if published.author else ""
+    header = Header(
+        name=name or path.stem,
+        kind="style" if draws else "texture",
+        generator=generator_spec,
+        training={"converted": origin},
+        licence=licence or readers.plain(terms),
+        source=source or readers.plain(f"{path.name} ({family.title}{author})"),
+    )
+    network = build(generator_spec)
+    network.load_state_dict(state)
+    return Converted(header, network, family.title, family.tried, tuple(published.notes))
+
+
+def _ours(published: Published) -> tuple[GeneratorSpec, dict[str, torch.Tensor]]:
+    known = known_networks.recognise(published)
+    if known is not None:
+        return known
+    published.builder.finish(published.after)
+    return published.builder.spec(), published.builder.state()
+
+
+def _hash(path: Path) -> dict[str, str]:
+    """The file's SHA-256; of a folder nothing, it is no file."""
+    if not path.is_file():
+        return {}
+    with path.open("rb") as stream:
+        return {"sha256": hashlib.file_digest(stream, "sha256").hexdigest()}

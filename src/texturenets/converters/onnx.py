@@ -1,0 +1,430 @@
+"""ONNX style networks whose graph is a chain of known layers, with residual sums and concatenations.
+
+Operations are those of onnx.ai/onnx/operators, and of those that version 1 called experimental the three that
+converters from Core ML write: ImageScaler, Crop and Affine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from texturenets.converters.builder import Builder
+from texturenets.converters.colours import BGR255, RGB, RGB255, ChannelOrder
+from texturenets.converters.onnx_constants import constant, refuse, whole
+from texturenets.converters.published import ONNX, Published
+from texturenets.errors import UserError
+from texturenets.readers import onnx
+from texturenets.readers.onnx import Model, ONNXNode
+
+TITLE: Final = "ONNX"
+
+Array = NDArray[Any]
+
+_PADS: Final = {"constant": "zero", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
+_HALF: Final = ("half_pixel", "pytorch_half_pixel")
+_UNCHANGED: Final = ("Identity", "Dropout", "Cast")
+
+
+class Chain:
+    """Turns operations into nodes of `builder`; `values` are node numbers, or arrays where constant."""
+
+    def __init__(self, model: Model, before: ChannelOrder) -> None:
+        self.model = model
+        self.before = before
+        self.builder = Builder()
+        self.values: dict[str, int | Array] = dict(model.arrays)
+        self.readers: dict[str, list[ONNXNode]] = {}
+        for operation in model.operations:
+            for name in operation.inputs:
+                self.readers.setdefault(name, []).append(operation)
+
+    def build(self) -> Builder:
+        """All nodes. Raises UserError for an operation that is not known."""
+        model = self.model
+        if len(model.inputs) != 1 or len(model.outputs) != 1:
+            raise UserError(
+                f"it has {len(model.inputs)} inputs and {len(model.outputs)} outputs; "
+                "a network of pictures to pictures has one each"
+            )
+        self.values[model.inputs[0]] = self.builder.photo(self.before)
+        for operation in model.operations:
+            if not operation.outputs or not operation.kind:
+                raise UserError("an operation without kind or result")
+            if operation.outputs[0] not in self.values:
+                self.values[operation.outputs[0]] = self._one(operation)
+        last = self.values.get(model.outputs[0])
+        if not isinstance(last, int):
+            raise UserError("its result does not depend on the photo")
+        if last != len(self.builder.nodes) - 1:
+            raise UserError("its last operation is not its result")
+        return self.builder
+
+    # What an operation takes
+
+    def _get(self, operation: ONNXNode, i: int) -> int | Array | None:
+        if i >= len(operation.inputs) or not operation.inputs[i]:
+            return None
+        name = operation.inputs[i]
+        if name not in self.values:
+            raise refuse(operation, f"takes {name[:40]!r}, which nothing gives")
+        return self.values[name]
+
+    def _map(self, operation: ONNXNode, i: int = 0) -> int:
+        value = self._get(operation, i)
+        if not isinstance(value, int):
+            raise refuse(operation, "takes no map where it needs one")
+        return value
+
+    def _maps(self, operation: ONNXNode) -> list[int]:
+        return [self._map(operation, i) for i in range(len(operation.inputs))]
+
+    def _array(self, operation: ONNXNode, i: int) -> Array:
+        value = self._get(operation, i)
+        if not isinstance(value, np.ndarray):
+            raise refuse(operation, "depends on the photo where it has to be constant")
+        return value
+
+    def _optional(self, operation: ONNXNode, i: int) -> Array | None:
+        return None if self._get(operation, i) is None else self._array(operation, i)
+
+    def _one(self, operation: ONNXNode) -> int | Array:
+        values = [self._get(operation, i) for i in range(len(operation.inputs))]
+        if not any(isinstance(value, int) for value in values):
+            return constant(operation, [value for value in values if isinstance(value, np.ndarray)])
+        if operation.kind not in self._LAYERS:
+            raise refuse(operation, "is not an operation that is known")
+        return self._LAYERS[operation.kind](self, operation)
+
+    def _add(self, operation: str, *sources: int, **settings: Any) -> int:
+        return self.builder.add(operation, sources, settings=settings)
+
+    # Windows
+
+    def _window(self, operation: ONNXNode, kernel: int) -> tuple[int, int, list[int]]:
+        """Stride, dilation and padding (top, bottom, left, right) of a convolution or pooling."""
+        attributes = operation.attributes
+        strides, dilations = attributes.get("strides") or [1, 1], attributes.get("dilations") or [1, 1]
+        pads, auto = attributes.get("pads") or [0, 0, 0, 0], attributes.get("auto_pad") or "NOTSET"
+        if len(set(strides)) != 1 or len(set(dilations)) != 1 or len(pads) != 4 or min(pads) < 0:
+            raise refuse(operation, "differs between its two directions, which is not supported")
+        if attributes.get("ceil_mode"):
+            raise refuse(operation, "rounds up, which is not supported")
+        stride, dilation = strides[0], dilations[0]
+        top, left, bottom, right = pads
+        if auto in ("SAME_UPPER", "SAME_LOWER"):  # of maps whose size is a multiple of the stride
+            total = max(dilation * (kernel - 1) + 1 - stride, 0)
+            less, more = sorted((total // 2, total - total // 2))
+            first, last = (less, more) if auto == "SAME_UPPER" else (more, less)
+            top, left, bottom, right = first, first, last, last
+        elif auto == "VALID":
+            top, left, bottom, right = 0, 0, 0, 0
+        elif auto != "NOTSET":
+            raise refuse(operation, f"has auto_pad {str(auto)[:20]}, not supported")
+        return stride, dilation, [top, bottom, left, right]
+
+    def _conv(self, operation: ONNXNode) -> int:
+        weight = self._array(operation, 1)
+        if weight.ndim != 4:
+            raise refuse(operation, f"has weights of shape {weight.shape}")
+        stride, dilation, sides = self._window(operation, weight.shape[2])
+        return self.builder.conv(
+            self.builder.pad(self._map(operation), sides, "zero"),
+            weight,
+            self._optional(operation, 2),
+            stride=stride,
+            dilation=dilation,
+            groups=operation.attributes.get("group", 1),
+        )
+
+    def _deconv(self, operation: ONNXNode) -> int:
+        weight, source = self._array(operation, 1), self._map(operation)
+        if weight.ndim != 4:
+            raise refuse(operation, f"has weights of shape {weight.shape}")
+        if operation.attributes.get("auto_pad", "NOTSET") in ("SAME_UPPER", "SAME_LOWER"):
+            raise refuse(operation, "has auto_pad SAME, not supported")
+        stride, dilation, (top, bottom, left, right) = self._window(operation, 0)
+        if dilation != 1 or operation.attributes.get("group", 1) != 1:
+            raise refuse(operation, "has groups or dilation, which is not supported")
+        down, across = operation.attributes.get("output_padding") or [0, 0]
+        if operation.attributes.get("output_shape"):
+            if any((top, bottom, left, right, down, across)):
+                raise refuse(operation, "has both an output_shape and pads, which is not supported")
+            down, across = self._excess(operation, source, weight.shape[2], stride)
+        crop = [top, bottom - down, left, right - across]
+        following = self.readers.get(operation.outputs[0], [])
+        if min(crop) < 0 and len(following) == 1 and following[0].kind == "Crop":
+            # What it grows beyond its own size is cut off at once.
+            crop = [a + b for a, b in zip(crop, self._border(following[0]), strict=True)]
+            number = self.builder.deconv(
+                source, weight, self._optional(operation, 2), stride=stride, crop=crop
+            )
+            self.values[following[0].outputs[0]] = number
+            return number
+        return self.builder.deconv(source, weight, self._optional(operation, 2), stride=stride, crop=crop)
+
+    def _excess(self, operation: ONNXNode, source: int, kernel: int, stride: int) -> tuple[int, int]:
+        """Rows and columns that the attribute output_shape asks for beyond what a deconvolution gives."""
+        sizes, shape = self.model.sizes.get(self.model.inputs[0], ()), operation.attributes["output_shape"]
+        if len(sizes) != 4 or min(sizes[2:]) < 1 or len(shape) < 2:
+            raise refuse(operation, "has an output_shape, and the photo's size is not said")
+        node = self.builder.nodes[source]
+        rows = node.scale * sizes[2] + node.extra
+        columns = node.scale * sizes[3] + node.extra_columns
+        down, across = (shape[i - 2] - ((n - 1) * stride + kernel) for i, n in enumerate((rows, columns)))
+        if not (0 <= down < stride and 0 <= across < stride and down == int(down) and across == int(across)):
+            raise refuse(operation, f"has the output_shape {shape}, which does not fit its input")
+        return int(down), int(across)
+
+    @staticmethod
+    def _border(operation: ONNXNode) -> tuple[int, int, int, int]:
+        border = operation.attributes.get("border") or []
+        if len(border) != 4 or min(border) < 0 or operation.attributes.get("scale"):
+            raise refuse(operation, "to a size of its own is not supported")
+        left, top, right, bottom = border
+        return top, bottom, left, right
+
+    def _crop(self, operation: ONNXNode) -> int:
+        return self._add("crop", self._map(operation), amount=self._border(operation))
+
+    def _padding(self, operation: ONNXNode) -> int:
+        mode = operation.attributes.get("mode") or "constant"
+        pads = operation.attributes.get("pads")
+        if pads is None:
+            pads = whole(self._array(operation, 1), 9)
+        if len(pads) != 8 or any(pads[i] for i in (0, 1, 4, 5)) or min(pads) < 0:
+            raise refuse(operation, "pads something else than height and width")
+        filler = self._optional(operation, 2)
+        filled = bool(filler is not None and filler.any()) or bool(operation.attributes.get("value"))
+        if mode not in _PADS or (filled and mode == "constant"):
+            raise refuse(operation, f"has the mode {mode[:20]} or a value, not supported")
+        return self.builder.pad(self._map(operation), (pads[2], pads[6], pads[3], pads[7]), _PADS[mode])
+
+    def _pool(self, operation: ONNXNode) -> int:
+        kernels = operation.attributes.get("kernel_shape") or []
+        if len(set(kernels)) != 1:
+            raise refuse(operation, "has a window that is not square")
+        stride, dilation, sides = self._window(operation, kernels[0])
+        average = operation.kind == "AveragePool"
+        if dilation != 1 or (any(sides) and not average):
+            raise refuse(operation, "has dilation or padding, which is not supported")
+        if any(sides) and not operation.attributes.get("count_include_pad"):
+            raise refuse(operation, "leaves its padding out of the mean, which is not supported")
+        source = self.builder.pad(self._map(operation), sides, "zero")
+        return self._add("avg_pool" if average else "max_pool", source, kernel=kernels[0], stride=stride)
+
+    # Normalizations
+
+    def _instance_norm(self, operation: ONNXNode) -> int:
+        weight, bias = (self._array(operation, i).reshape(-1) for i in (1, 2))
+        eps = operation.attributes.get("epsilon", 1e-5)
+        return self.builder.norm(self._map(operation), weight, bias, eps)
+
+    def _batch_norm(self, operation: ONNXNode) -> int:
+        scale, shift, mean, variance = (
+            self._array(operation, i).reshape(-1).astype(np.float64) for i in range(1, 5)
+        )
+        channels = self.builder.channels(self._map(operation))
+        if not scale.size == shift.size == mean.size == variance.size == channels:
+            raise refuse(operation, f"has numbers for other than its {channels} channels")
+        eps = max(operation.attributes.get("epsilon", 1e-5), 1e-12)
+        scale = scale / np.sqrt(np.maximum(variance, 0) + eps)
+        return self.builder.add("affine", [self._map(operation)], weight=scale, bias=shift - mean * scale)
+
+    # Sizes
+
+    def _resize(self, operation: ONNXNode) -> int:
+        attributes = operation.attributes
+        scales = attributes.get("scales")
+        # Upsample, and the first Resize, whose scales come second, place pixels so and say nothing of it.
+        old = operation.kind == "Upsample" or len(operation.inputs) == 2
+        if scales is None:
+            scales = [float(v) for v in self._array(operation, 1 if old else 2).reshape(-1)[:4]]
+        mode = attributes.get("mode") or "nearest"
+        where = "asymmetric" if old else attributes.get("coordinate_transformation_mode") or "half_pixel"
+        even = len(scales) == 4 and scales[:2] == [1, 1] and scales[2] == scales[3] and scales[2] % 1 == 0
+        if not even or scales[2] < 1:
+            raise refuse(operation, f"has the scales {scales}, not a whole number for height and width")
+        if mode not in ("nearest", "linear", "bilinear"):
+            raise refuse(operation, f"has the mode {mode[:20]}, not supported")
+        name = "nearest" if mode == "nearest" else "bilinear"
+        if name == "bilinear" and where == "align_corners":
+            name = "bilinear_corners"
+        elif name == "bilinear" and where not in _HALF:
+            raise refuse(operation, f"places pixels as {where[:30]}, not supported")
+        rounding = "floor" if old else attributes.get("nearest_mode") or "round_prefer_floor"
+        if name == "nearest" and not _repeats(where, rounding, scales[2]):
+            raise refuse(operation, f"places pixels as {where[:30]}, {rounding[:30]}, not supported")
+        source = self._map(operation)
+        return source if scales[2] == 1 else self._add("upsample", source, factor=int(scales[2]), mode=name)
+
+    def _shuffle(self, operation: ONNXNode) -> int:
+        """Depth to space. In the order "DCR" channels are first sorted as "CRD" has them, by a convolution."""
+        source, factor = self._map(operation), operation.attributes.get("blocksize", 0)
+        channels = self.builder.channels(source)
+        if not isinstance(factor, int) or factor < 2 or channels % factor**2:
+            raise refuse(operation, f"of {channels} channels by {factor} is not possible")
+        if (operation.attributes.get("mode") or "DCR") == "DCR":
+            order = np.arange(channels).reshape(factor**2, -1).T.reshape(-1)
+            source = self.builder.conv(source, np.eye(channels)[order][:, :, None, None], None)
+        return self._add("shuffle", source, factor=factor)
+
+    # Arithmetic
+
+    def _affine(self, source: int, weight: Array, bias: Array, operation: ONNXNode) -> int:
+        """A map times `weight` plus `bias`: numbers for all or for each channel."""
+        flat = [np.asarray(array, np.float64).reshape(-1) for array in (weight, bias)]
+        if all(array.size == 1 for array in flat):
+            return self._add("linear", source, by=float(flat[0][0]), add=float(flat[1][0]))
+        channels = self.builder.channels(source)
+        for array in (weight, bias):
+            if array.size not in (1, channels) or (
+                array.size > 1 and array.ndim >= 3 and array.shape[-3] != channels
+            ):
+                raise refuse(operation, f"with a constant of shape {array.shape} is not supported")
+        scale, shift = (np.broadcast_to(array, channels) for array in flat)
+        return self.builder.add("affine", [source], weight=scale, bias=shift)
+
+    def _arithmetic(self, operation: ONNXNode) -> int:
+        """Add, Sub, Mul, Div: of two maps, or of a map and a number for all or for each channel."""
+        if len(operation.inputs) != 2:
+            raise refuse(operation, f"of {len(operation.inputs)} values is not possible")
+        values = [self._get(operation, i) for i in range(2)]
+        if all(isinstance(value, int) for value in values):
+            if operation.kind not in ("Add", "Mul"):
+                raise refuse(operation, "of two maps is not supported")
+            return self._add(operation.kind.lower(), *self._maps(operation))
+        place = 0 if isinstance(values[0], int) else 1
+        source, number = self._map(operation, place), self._array(operation, 1 - place).astype(np.float64)
+        if place == 1 and operation.kind in ("Sub", "Div"):
+            raise refuse(operation, "from a constant is not supported")
+        if operation.attributes.get("broadcast") and operation.attributes.get("axis") == 1:
+            number = number.reshape(-1, 1, 1)  # before version 7 of the operators
+        if number.size > 1 and number.ndim < 3:
+            raise refuse(operation, f"with a constant of shape {number.shape} is not supported")
+        with np.errstate(all="ignore"):
+            number = {"Sub": -number, "Div": 1 / number}.get(operation.kind, number)
+        one, zero = np.ones(1), np.zeros(1)
+        multiply = operation.kind in ("Mul", "Div")
+        return self._affine(source, number if multiply else one, zero if multiply else number, operation)
+
+    def _sum(self, operation: ONNXNode) -> int:
+        maps = self._maps(operation)
+        return maps[0] if len(maps) == 1 else self._add("add", *maps)
+
+    def _experimental_affine(self, operation: ONNXNode) -> int:
+        by, add = operation.attributes.get("alpha", 1.0), operation.attributes.get("beta", 0.0)
+        return self._add("linear", self._map(operation), by=by, add=add)
+
+    def _scaler(self, operation: ONNXNode) -> int:
+        """ImageScaler: a scale for all, then a bias for each channel."""
+        scale, bias = operation.attributes.get("scale", 1.0), operation.attributes.get("bias") or [0.0]
+        return self._affine(self._map(operation), np.array([scale]), np.array(bias), operation)
+
+    def _concat(self, operation: ONNXNode) -> int:
+        if operation.attributes.get("axis") not in (1, -3):
+            raise refuse(operation, "joins something else than channels")
+        return self._add("concat", *self._maps(operation))
+
+    def _clip(self, operation: ONNXNode) -> int:
+        limits = []
+        for i, (key, default) in enumerate((("min", -1e6), ("max", 1e6)), 1):
+            given = self._optional(operation, i)
+            value = operation.attributes.get(key) if given is None else given.reshape(-1)[0]
+            limits.append(float(default if value is None else np.clip(value, -1e6, 1e6)))
+        return self._add("clamp", self._map(operation), low=limits[0], high=limits[1])
+
+    def _prelu(self, operation: ONNXNode) -> int:
+        source, slope = self._map(operation), self._array(operation, 1).reshape(-1)
+        if slope.size == 1:
+            slope = np.repeat(slope, self.builder.channels(source))
+        return self.builder.add("prelu", [source], weight=slope)
+
+    def _activation(self, operation: ONNXNode) -> int:
+        source, attributes = self._map(operation), operation.attributes
+        match operation.kind:
+            case "LeakyRelu":
+                return self._add("leaky_relu", source, slope=attributes.get("alpha", 0.01))
+            case "Elu":
+                return self._add("elu", source, alpha=attributes.get("alpha", 1.0))
+        return self._add(operation.kind.lower(), source)
+
+    _LAYERS: Final[dict[str, Callable[[Chain, ONNXNode], int]]] = {
+        "Conv": _conv,
+        "ConvTranspose": _deconv,
+        "InstanceNormalization": _instance_norm,
+        "BatchNormalization": _batch_norm,
+        "Pad": _padding,
+        "Crop": _crop,
+        "Resize": _resize,
+        "Upsample": _resize,
+        "AveragePool": _pool,
+        "MaxPool": _pool,
+        "Add": _arithmetic,
+        "Sub": _arithmetic,
+        "Mul": _arithmetic,
+        "Div": _arithmetic,
+        "Sum": _sum,
+        "Affine": _experimental_affine,
+        "ImageScaler": _scaler,
+        "Concat": _concat,
+        "DepthToSpace": _shuffle,
+        "Clip": _clip,
+        "PRelu": _prelu,
+        **dict.fromkeys(("Relu", "Tanh", "Sigmoid", "LeakyRelu", "Elu"), _activation),
+        **dict.fromkeys(_UNCHANGED, _map),
+    }
+
+
+def _repeats(where: str, rounding: str, scale: float) -> bool:
+    """Whether "nearest" of these settings repeats each pixel `scale` times."""
+    if where in _HALF:
+        return rounding in ("round_prefer_floor", "round_prefer_ceil")
+    halves = rounding == "round_prefer_floor" and scale <= 2
+    return where == "asymmetric" and (rounding == "floor" or halves)
+
+
+def _colours(model: Model) -> ChannelOrder | None:
+    """The colours that the file says it takes and gives; None where it says nothing."""
+    order = model.metadata.get("Image.BitmapPixelFormat", "")
+    if model.metadata.get("Image.NominalPixelRange") == "Normalized_0_1":
+        return RGB if order.startswith("Rgb") else None
+    if order:
+        return BGR255 if order.startswith("Bgr") else RGB255
+    for operation in model.operations:
+        bias = operation.attributes.get("bias") or []
+        if operation.kind == "ImageScaler" and len(bias) == 3 and bias[0] != bias[2]:
+            # ImageNet's mean has more red than blue.
+            return BGR255 if bias[0] > bias[2] else RGB255
+    return None
+
+
+def matches(path: Path) -> Path | None:
+    """`path`, where its first field is the version of an ONNX model, or its name says so."""
+    if path.is_dir():
+        return None
+    with path.open("rb") as stream:
+        # A number; the first field of a Caffe model has a length.
+        return path if stream.read(1) == b"\x08" or path.suffix == ".onnx" else None
+
+
+def read(path: Path, before: ChannelOrder | None = None, after: ChannelOrder | None = None) -> Published:
+    """The network in the `.onnx` file at `path`, its colours as the file says, or RGB, 0 to 255.
+
+    Raises UserError, DamagedError and OSError.
+    """
+    model = onnx.read(path)
+    said = _colours(model)
+    before = before or said or RGB255
+    published = Published(ONNX, Chain(model, before).build(), before=before, after=after or said or RGB255)
+    published.licence, published.author = model.metadata.get("license", ""), model.metadata.get("author", "")
+    if said is None and after is None:
+        published.notes.append(
+            "the file does not say what its colours are: taken as RGB, 0 to 255, in and out; "
+            "--colors-in and --colors-out say otherwise"
+        )
+    return published

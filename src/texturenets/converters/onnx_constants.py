@@ -1,0 +1,101 @@
+"""Arithmetic of constants in ONNX graphs: what exporters compute with shapes, paddings and weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from texturenets.errors import UserError
+from texturenets.readers.onnx import ONNXNode
+
+Array = NDArray[Any]
+
+MAX_SIZE: Final = 1 << 16  # numbers in an array that is worked out; weights are only reshaped
+
+_CASTS: Final = {1: np.float32, 6: np.int32, 7: np.int64, 9: np.bool_, 11: np.float64}
+
+
+def refuse(operation: ONNXNode, why: str) -> UserError:
+    """The error for an operation that is not supported, or not as it is."""
+    return UserError(f"its {operation.kind[:40]} {why}")
+
+
+def constant(operation: ONNXNode, arrays: list[Array]) -> Array:
+    """What `operation` makes of constants. Raises UserError for one that is not known or too large."""
+    if operation.kind not in _FUNCTIONS:
+        raise refuse(operation, "of constants is not known")
+    views = operation.kind in ("Constant", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Transpose")
+    if not views and sum(a.size for a in arrays) > MAX_SIZE:
+        raise refuse(operation, "of constants is too large")
+    try:
+        with np.errstate(all="ignore"):
+            return np.asarray(_FUNCTIONS[operation.kind](operation, arrays))
+    except (ValueError, TypeError, IndexError, KeyError, OverflowError):
+        raise refuse(operation, "of constants cannot be worked out") from None
+
+
+def whole(array: Array, limit: int) -> list[int]:
+    """At most `limit` whole numbers out of an array."""
+    return [int(n) for n in array.reshape(-1)[:limit]]
+
+
+def _value(operation: ONNXNode, _: list[Array]) -> Array:
+    for key in ("value", "value_float", "value_int", "value_floats", "value_ints"):
+        if operation.attributes.get(key) is not None:
+            return np.asarray(operation.attributes[key])
+    raise refuse(operation, "has no value")
+
+
+def _filled(operation: ONNXNode, arrays: list[Array]) -> Array:
+    shape = whole(arrays[0], 9)
+    if len(shape) > 8 or any(n < 0 for n in shape) or np.prod(shape, dtype=object) > MAX_SIZE:
+        raise refuse(operation, "is too large")
+    value = np.asarray(operation.attributes.get("value", np.zeros(1, np.float32))).reshape(-1)
+    return np.full(shape, value[0], value.dtype)
+
+
+def _slice(operation: ONNXNode, arrays: list[Array]) -> Array:
+    data = arrays[0]
+    lists = [whole(a, 8) for a in arrays[1:]]
+    if len(lists) < 2:  # before version 10 of the operators
+        lists = [operation.attributes[key] for key in ("starts", "ends")]
+        lists += [operation.attributes["axes"]] if "axes" in operation.attributes else []
+    starts, ends = lists[0], lists[1]
+    axes = lists[2] if len(lists) > 2 else list(range(len(starts)))
+    steps = lists[3] if len(lists) > 3 else [1] * len(starts)
+    index = [slice(None)] * data.ndim
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+        # An end before the first of a reversed list is written as a very negative number.
+        index[axis] = slice(start, None if step < 0 and end < -data.shape[axis] else end, step)
+    return data[tuple(index)]
+
+
+def _concat(operation: ONNXNode, arrays: list[Array]) -> Array:
+    return np.concatenate(arrays, operation.attributes.get("axis", 0))
+
+
+def _unsqueeze(operation: ONNXNode, arrays: list[Array]) -> Array:
+    axes = operation.attributes.get("axes") or whole(arrays[1], 8)
+    return np.expand_dims(arrays[0], tuple(axes))
+
+
+_FUNCTIONS: Final[dict[str, Callable[[ONNXNode, list[Array]], Array]]] = {
+    "Constant": _value,
+    "ConstantOfShape": _filled,
+    "Slice": _slice,
+    "Identity": lambda _, a: a[0],
+    "Cast": lambda o, a: a[0].astype(_CASTS[o.attributes.get("to", 1)]),
+    "Concat": _concat,
+    "Reshape": lambda _, a: a[0].reshape(whole(a[1], 8)),
+    "Transpose": lambda o, a: a[0].transpose(o.attributes.get("perm")),
+    "Unsqueeze": _unsqueeze,
+    "Squeeze": lambda _, a: a[0].reshape([n for n in a[0].shape if n != 1]),
+    "Add": lambda _, a: a[0] + a[1],
+    "Sub": lambda _, a: a[0] - a[1],
+    "Mul": lambda _, a: a[0] * a[1],
+    "Div": lambda _, a: a[0] / a[1],
+    "Floor": lambda _, a: np.floor(a[0]),
+}

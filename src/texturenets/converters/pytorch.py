@@ -1,0 +1,100 @@
+"""pytorch/examples' fast_neural_style, and the programs that share its TransformerNet: state dictionaries.
+
+Files of 2017 hold running statistics beside `in1.weight` and `in1.bias`, which that program never used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from texturenets import readers
+from texturenets.converters.builder import Builder
+from texturenets.converters.colours import RGB255
+from texturenets.converters.published import PYTORCH_EXAMPLES, Published
+from texturenets.errors import UserError
+from texturenets.readers.stored import Stored
+
+TITLE: Final = "PyTorch"
+
+Array = NDArray[Any]
+
+EPS: Final = 1e-5  # torch.nn.InstanceNorm2d
+MAX_ARRAY: Final = 10_000_000  # numbers; the largest of the program's own has 147,456
+
+
+class _State:
+    """The arrays of a state dictionary, behind whatever prefix ("module.") they have."""
+
+    def __init__(self, stored: Mapping[str, Stored]) -> None:
+        last = "deconv3.conv2d.weight"  # only the network itself has it, not its blocks
+        found = [key.removesuffix(last) for key in stored if key.endswith(last)]
+        if not found:
+            some = ", ".join(list(stored)[:3])[:100] or "nothing"
+            raise UserError(
+                f"it holds no TransformerNet of pytorch/examples: no {last} in it (it has {some})"
+            )
+        self.prefix = min(found, key=len)
+        self.stored = stored
+
+    def __contains__(self, name: str) -> bool:
+        return self.prefix + name in self.stored
+
+    def get(self, name: str, dimensions: int) -> Array:
+        found = self.stored.get(self.prefix + name)
+        if found is None:
+            raise UserError(f"its {name} is missing, so it is no TransformerNet of pytorch/examples")
+        count = int(np.prod(found.shape, dtype=object)) if found.shape else 0
+        if len(found.shape) != dimensions or not 0 < count <= MAX_ARRAY:
+            raise UserError(f"its {name} has the shape {found.shape}, which fits no TransformerNet")
+        array: Array = found.load().float().numpy()
+        return array
+
+
+def build(stored: Mapping[str, Stored]) -> Builder:
+    """The network, as published. Raises UserError where names or shapes are not TransformerNet's."""
+    state = _State(stored)
+    builder = Builder()
+
+    def conv(source: int, name: str, stride: int = 1) -> int:
+        weight, bias = state.get(f"{name}.conv2d.weight", 4), state.get(f"{name}.conv2d.bias", 1)
+        padded = builder.pad(source, [weight.shape[2] // 2] * 4, "reflect")
+        return builder.conv(padded, weight, bias, stride=stride)
+
+    def norm(source: int, name: str) -> int:
+        return builder.norm(source, state.get(f"{name}.weight", 1), state.get(f"{name}.bias", 1), EPS)
+
+    def relu(source: int) -> int:
+        return builder.add("relu", [source])
+
+    current = builder.photo(RGB255)
+    for i, stride in ((1, 1), (2, 2), (3, 2)):
+        current = relu(norm(conv(current, f"conv{i}", stride), f"in{i}"))
+    block = 1
+    while f"res{block}.conv1.conv2d.weight" in state:
+        inner = relu(norm(conv(current, f"res{block}.conv1"), f"res{block}.in1"))
+        inner = norm(conv(inner, f"res{block}.conv2"), f"res{block}.in2")
+        current = builder.add("add", [inner, current])
+        block += 1
+    for i in (1, 2):
+        doubled = builder.add("upsample", [current], settings={"factor": 2})
+        current = relu(norm(conv(doubled, f"deconv{i}"), f"in{i + 3}"))
+    conv(current, "deconv3")
+    return builder
+
+
+def matches(path: Path) -> Path | None:
+    """`path`, where it is a file of PyTorch's, or of safetensors without a header of ours."""
+    kind = None if path.is_dir() else readers.recognise(path)
+    if kind == "torch" or (kind == "safetensors" and "texturenets" not in readers.metadata(path)):
+        return path
+    return None
+
+
+def read(path: Path) -> Published:
+    """The network in a state dictionary of PyTorch or a safetensors file. Raises UserError."""
+    return Published(PYTORCH_EXAMPLES, build(readers.arrays(path)), before=RGB255, after=RGB255)

@@ -1,0 +1,204 @@
+"""Run a model: PyTorch, OpenVINO or ONNX Runtime behind one call.
+
+OpenVINO and ONNX Runtime run the graph that the model file holds, without torch. What they make of it is kept in the
+cache (`texturenets.engines.cache`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol
+
+from texturenets.arrays import A
+from texturenets.engines import devices, peak
+from texturenets.engines.cache import Entry
+from texturenets.errors import UserError, unknown
+from texturenets.graph import ConversionError, Graph, IOSpec
+from texturenets.graph.stage import Kept, Run, Stage
+from texturenets.modelfiles import modelfile
+
+if TYPE_CHECKING:
+    from torch import nn
+
+PRECISIONS: Final = ("auto", "float32", "bf16", "fp16")
+STRIDE: Final = 2**13
+"""Pixels a side of the smallest picture that a network may ask for."""
+
+__all__ = ["BACKENDS", "PRECISIONS", "Engine", "IOSpec", "convert", "load"]
+
+
+class Engine(Protocol):
+    """A network, ready to run. `name` is that of the engine, `precision` what it computes in."""
+
+    name: str
+    precision: str
+    io_spec: IOSpec
+
+    @property
+    def kept(self) -> Kept:
+        """The type in which stages take and give maps that lie on disk meanwhile, where they need not be exact."""
+
+    def __call__(self, x: A | None, noises: Sequence[A] = (), inputs: Mapping[str, A] | None = None) -> A:
+        """Photos (N, 3, H, W), RGB in [0, 1], to pictures of the same kind, unclamped; arrays or tensors alike.
+
+        H and W are multiples of `io_spec.stride` and at least `io_spec.least`. `noises` are maps (N, channels,
+        H / stride, W / stride), as `io_spec.noise` says and `texturenets.noise.draw` makes them; `x` is None where
+        `io_spec.channels` is 0. `inputs`: the maps of `io_spec.inputs` by their names, (N, channels, H / stride,
+        W / stride), or (N, channels, 1, 1) for a stride of 0. What comes back is an array where the first input is
+        one, else a tensor on its device. Raises UserError for an input that is missing or that is none.
+        """
+
+    def compile(self, stage: Stage) -> Run:
+        """Make a part of a network ready to run, as the strips of pictures that do not fit in memory need it."""
+
+    def stage_peak(self, alive: int, kept: Kept) -> int:
+        """About how many bytes a stage takes, of whose maps so many numbers are alive at once; `kept`: its type."""
+
+    def peak(self, size: tuple[int, int]) -> int:
+        """About how many bytes of memory a picture of `size` (H, W) takes while it is computed, its result included.
+
+        `size`: as what is given to the engine, multiples of the stride.
+        """
+
+
+def load(
+    path: Path,
+    engine: str = "auto",
+    device: str = "auto",
+    precision: str = "auto",
+    code: Callable[[], nn.Module] | None = None,
+    *,
+    threads: int | None = None,
+) -> Engine:
+    """The network of the model file at `path` on an engine and a device.
+
+    "auto" takes PyTorch where there is a graphics card, else OpenVINO, else ONNX Runtime, as they are installed;
+    PyTorch where the model has no graph, or one that cannot be converted. `precision`: "auto",
+    "float32", "bf16", "fp16", as far as the engine has it. `code` builds the network of somebody's own code;
+    PyTorch alone runs it, the others take the graph. `threads`: of the processor, at most (None: one for each core);
+    PyTorch has one number for the whole process.
+
+    Raises UserError for unknown names, what is not installed or not to be had on this machine, and whatever is
+    wrong with the file.
+    """
+    if engine not in (*BACKENDS, "auto", "torch"):
+        raise unknown("engine", engine, ("auto", "torch", *BACKENDS))
+    if precision not in PRECISIONS:
+        raise unknown("precision", precision, PRECISIONS)
+    on_cpu = device == "cpu" or (device == "auto" and devices.only_cpu())
+    auto = engine == "auto"
+    if auto:
+        engine = "torch" if precision == "fp16" else _fastest(device, on_cpu)
+        if engine == "onnx" and precision == "bf16":
+            engine = "torch"
+    elif engine != "torch" and device not in ("auto", "cpu"):
+        raise UserError(f"--engine {engine} runs on the processor: leave out --device {device}")
+    if engine != "torch":
+        try:
+            return _converted(path, engine, precision, threads)
+        except ConversionError:
+            if not auto:
+                raise
+    if device not in ("auto", "cpu"):
+        devices.require_torch(f"--device {device}", "cuda")
+    flags = {"--engine torch": not auto, f"--precision {precision}": precision in ("bf16", "fp16")}
+    devices.require_torch(next((flag for flag, given in flags.items() if given), f"the network of {path}"))
+    return _torch(path, "cpu" if on_cpu else device, precision, code, threads)
+
+
+def _fastest(device: str, on_cpu: bool) -> str:
+    """The engine that is installed and fastest on that device."""
+    if not on_cpu and (device != "auto" or devices.choose("auto").type != "cpu"):
+        return "torch"
+    return "onnx" if find_spec("openvino") is None else "openvino"
+
+
+def _torch(
+    path: Path,
+    device: str,
+    precision: str,
+    code: Callable[[], nn.Module] | None,
+    threads: int | None,
+) -> Engine:
+    import torch
+
+    from texturenets.engines.torch_engine import TorchEngine
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    where = devices.choose(device)
+    network = modelfile.read_graph(path) if code is None else code()
+    _check_stride(
+        path, network.io_spec.stride if isinstance(network, Graph) else getattr(network, "stride", 1)
+    )
+    return TorchEngine(network, where, precision)
+
+
+def _check_stride(path: Path, stride: int) -> None:
+    """Raise UserError for a network whose smallest picture could be computed nowhere."""
+    if stride > STRIDE:
+        raise UserError(
+            f"{path}: its network takes pictures of multiples of {stride} pixels alone; {STRIDE} is the most here"
+        )
+
+
+def _openvino(model: bytes, io_spec: IOSpec, precision: str, entry: Entry, threads: int | None) -> Engine:
+    from texturenets.engines.openvino_engine import OpenVINOEngine
+
+    return OpenVINOEngine(model, io_spec, precision, entry, threads)
+
+
+def _onnx(model: bytes, io_spec: IOSpec, precision: str, entry: Entry, threads: int | None) -> Engine:
+    from texturenets.engines.onnx_engine import ONNXEngine
+
+    return ONNXEngine(model, io_spec, precision, threads)
+
+
+BACKENDS: Final[dict[str, Callable[[bytes, IOSpec, str, Entry, int | None], Engine]]] = {
+    "openvino": _openvino,
+    "onnx": _onnx,
+}
+"""The engines that run an ONNX file: called with it, what the network takes, the precision that was asked for, the
+model's entry in the cache of compiled forms, and the number of threads."""
+
+
+def _converted(path: Path, engine: str, precision: str, threads: int | None) -> Engine:
+    entry = Entry(path)
+    split = engine == "openvino"  # which may compute in bf16
+    name = ".split" if split else ".plain"
+    model, kept = entry.read(f"{name}.onnx"), _numbers(entry.read(f"{name}.json"))
+    if model is None or kept is None:
+        model, io_spec = convert(path, split=split)
+        entry.keep(f"{name}.onnx", model)
+        entry.keep(f"{name}.json", json.dumps([io_spec.blocks, io_spec.alive]).encode())
+    else:
+        io_spec = modelfile.read_graph(path, weights=False).io_spec
+        io_spec = replace(io_spec, blocks=kept[0], alive=kept[1])
+    return BACKENDS[engine](model, io_spec, precision, entry, threads)
+
+
+def _numbers(kept: bytes | None) -> tuple[float, float] | None:
+    """The two numbers of an entry of the cache; None where it is missing or damaged."""
+    try:
+        blocks, alive = json.loads(kept or b"")
+        return float(blocks), float(alive)
+    except (ValueError, TypeError):
+        return None
+
+
+def convert(path: Path, *, split: bool = False, passes: bool = True) -> tuple[bytes, IOSpec]:
+    """The model file at `path` as an ONNX file, and what its network takes. Raises UserError.
+
+    `split`: made for computing in bf16; `passes`: with what makes it faster (`texturenets.graph.onnx.to_onnx`).
+    """
+    from texturenets.graph.onnx import to_onnx
+
+    graph = modelfile.read_graph(path)
+    _check_stride(path, graph.io_spec.stride)
+    model = to_onnx(graph, split=split, passes=passes)
+    blocks, alive = peak.numbers(model, graph.io_spec)
+    return model.SerializeToString(), replace(graph.io_spec, blocks=blocks, alive=alive)

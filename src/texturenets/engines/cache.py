@@ -1,0 +1,80 @@
+"""What engines make of graphs, on disk: so that a model is converted and compiled once."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from texturenets._version import __version__
+from texturenets.errors import UserError
+from texturenets.files import atomic_write, cache_folder
+
+FORMAT = 8
+"""Of the files that `texturenets.graph.onnx` writes: another number, and they are made anew."""
+
+LENGTH = 32
+"""Of the names of entries, from a digest."""
+
+KEPT = 64
+"""Models of which graphs are kept; the ones longest unused go."""
+
+
+class Entry:
+    """What is kept of one model file: ONNX files and compiled forms."""
+
+    def __init__(self, model: Path) -> None:
+        """`model`: the model file. It counts by its bytes: moved or renamed it is the same."""
+        self.folder = cache_folder() / "engines"
+        digest = hashlib.sha256(f"{FORMAT} {__version__} ".encode() + model.read_bytes())
+        self.name = digest.hexdigest()[:LENGTH]
+
+    def path(self, suffix: str) -> Path:
+        """The file of that suffix; it may not be there."""
+        return self.folder / (self.name + suffix)
+
+    def read(self, suffix: str) -> bytes | None:
+        """The file of that suffix; None where it is not kept, another process having dropped it for instance."""
+        try:
+            data = self.path(suffix).read_bytes()
+            os.utime(self.path(suffix))  # used, and not to go yet
+        except OSError:
+            return None
+        return data or None
+
+    def keep(self, suffix: str, data: bytes) -> None:
+        """Write a file, if there is room for it; without one it is made anew next time."""
+        try:
+            with atomic_write(self.path(suffix)) as part:
+                part.write_bytes(data)
+        except UserError:
+            return
+        _drop(self.folder, KEPT)
+
+    def drop(self, suffix: str) -> None:
+        """Remove a file that turned out to be of no use."""
+        self.path(suffix).unlink(missing_ok=True)
+
+
+def compiled_suffix(parts: Sequence[str]) -> str:
+    """The suffix of a form that was compiled for what `parts` name: a graph, a processor, a precision."""
+    return f"-{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:16]}.blob"
+
+
+def _drop(folder: Path, kept: int) -> None:
+    """Leave what the `kept` models of `folder` have that were used last."""
+    used: dict[str, float] = {}
+    for path in folder.iterdir():
+        name = path.name[:LENGTH]
+        used[name] = max(used.get(name, 0.0), _last_used(path))
+    for name in sorted(used, key=lambda one: used[one], reverse=True)[kept:]:
+        for path in folder.glob(f"{name}*"):
+            path.unlink(missing_ok=True)
+
+
+def _last_used(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:  # another process has just dropped it
+        return 0.0

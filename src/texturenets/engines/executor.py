@@ -1,0 +1,369 @@
+"""A graph run by PyTorch: its operations as modules, one after the other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from texturenets import noise
+from texturenets.engines import kernels
+from texturenets.engines.primitives import InstanceNorm, max_pool, max_unpool, pad, twice
+from texturenets.graph import Graph, Node
+
+
+class Affine(nn.Module):
+    """A scale and a shift a channel."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to the same."""
+        return x * self.weight[:, None, None] + self.bias[:, None, None]
+
+
+class BatchNorm(Affine):
+    """Normalization by statistics that are given: `mean` and `var`."""
+
+    mean: Tensor
+    var: Tensor
+
+    def __init__(self, channels: int, eps: float) -> None:
+        super().__init__(channels)
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("var", torch.ones(channels))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to the same."""
+        return F.batch_norm(x, self.mean, self.var, self.weight, self.bias, eps=self.eps)
+
+
+class Pad(nn.Module):
+    """Pixels more on each side, by its own amount each."""
+
+    def __init__(self, node: Node) -> None:
+        super().__init__()
+        self.sides, self.mode = node.settings["amount"], node.settings["mode"]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C, H + top + bottom, W + left + right)."""
+        if self.mode in ("zero", "lowest"):
+            top, bottom, left, right = self.sides
+            return F.pad(x, (left, right, top, bottom), value=0.0 if self.mode == "zero" else -math.inf)
+        amount = max(self.sides)
+        rows, columns = max(self.sides[:2]), max(self.sides[2:])
+        if (
+            min(self.sides) < amount
+            and self.mode != "circular"
+            and rows < x.shape[2]
+            and columns < x.shape[3]
+        ):
+            top, bottom, left, right = self.sides
+            return F.pad(x, (left, right, top, bottom), mode=self.mode)
+        # The largest amount on all sides, and what is too much cut off: any map, however small, will do.
+        return crop(pad(x, amount, self.mode), [amount - side for side in self.sides])
+
+
+class Deconv(nn.ConvTranspose2d):
+    """Transposed convolution, cropped by an amount of its own on each side."""
+
+    def __init__(self, inputs: int, node: Node) -> None:
+        settings = node.settings
+        least = min(settings["crop"])
+        super().__init__(
+            inputs,
+            node.channels,
+            settings["kernel"],
+            settings["stride"],
+            padding=least,
+            bias="bias" in node.weights,
+        )
+        self.sides = [side - least for side in settings["crop"]]
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """(N, inputs, H, W) to (N, out, (H - 1) stride + kernel - top - bottom, likewise)."""
+        return crop(super().forward(x, output_size), self.sides)
+
+
+def crop(x: Tensor, sides: Sequence[int]) -> Tensor:
+    top, bottom, left, right = sides
+    if not any(sides):
+        return x
+    return x[:, :, top : x.shape[2] - bottom, left : x.shape[3] - right]
+
+
+def _sum(*maps: Tensor) -> Tensor:
+    total = maps[0]
+    for other in maps[1:]:
+        total = total + other
+    return total
+
+
+def _product(*maps: Tensor) -> Tensor:
+    total = maps[0]
+    for other in maps[1:]:
+        total = total * other
+    return total
+
+
+def _select(x: Tensor, first: int, count: int, step: int) -> Tensor:
+    if step == 1:
+        return x[:, first : first + count]
+    return x[:, list(range(first, first + count * step, step))]
+
+
+def _upsample_rows(x: Tensor, matrix: Tensor, factor: int) -> Tensor:
+    size = x.shape[2], x.shape[3] * factor
+    return matrix @ F.interpolate(x, size, mode="bilinear", align_corners=True)
+
+
+def unshuffle(x: Tensor, factor: int, order: str) -> Tensor:
+    """Space to depth; channels counted (channel, row, column), or (row, column, channel) for the order "places"."""
+    x = F.pixel_unshuffle(x, factor)
+    return x if order == "channels" else x.unflatten(1, (-1, factor**2)).transpose(1, 2).flatten(1, 2)  # type: ignore[no-untyped-call]
+
+
+def shuffle(x: Tensor, factor: int, order: str) -> Tensor:
+    """Depth to space, the inverse of `unshuffle`."""
+    if order == "channels":
+        return F.pixel_shuffle(x, factor)
+    # One copy, which leaves the channels side by side in memory
+    n, _, height, width = x.shape
+    x = x.permute(0, 2, 3, 1).reshape(n, height, width, factor, factor, -1).permute(0, 1, 3, 2, 4, 5)
+    return x.reshape(n, factor * height, factor * width, -1).permute(0, 3, 1, 2)
+
+
+class FunctionModule(nn.Module):
+    """An operation without weights."""
+
+    def __init__(self, function: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *maps: Tensor) -> Tensor:
+        """What the function makes of its maps."""
+        return self.function(*maps)
+
+
+def _upsample(factor: int, mode: str) -> Callable[[Tensor], Tensor]:
+    if factor == 2 and mode != "bilinear_corners":
+        return lambda x: twice(x, bilinear=mode == "bilinear")
+    if mode == "nearest":
+        return lambda x: F.interpolate(x, scale_factor=float(factor), mode="nearest")
+    corners = mode == "bilinear_corners"
+    return lambda x: F.interpolate(x, scale_factor=float(factor), mode="bilinear", align_corners=corners)
+
+
+def _plain(node: Node) -> Callable[..., Tensor]:
+    """The function of an operation without weights."""
+    s = node.settings
+    kernel, step, factor = s.get("kernel", 1), s.get("stride", 1), s.get("factor", 1)
+    functions: dict[str, Callable[..., Tensor]] = {
+        "crop": lambda x: crop(x, s["amount"]),
+        "relu": F.relu,
+        "leaky_relu": lambda x: F.leaky_relu(x, s["slope"]),
+        "elu": lambda x: F.elu(x, s["alpha"]),
+        "tanh": torch.tanh,
+        "sigmoid": torch.sigmoid,
+        "clamp": lambda x: x.clamp(s["low"], s["high"]),
+        "linear": lambda x: x * s["by"] + s["add"],
+        "add": _sum,
+        "mul": _product,
+        "div": lambda x, y: x / y,
+        "silu": F.silu,
+        "gelu": lambda x: F.gelu(x, approximate=s["approximate"]),
+        "select": lambda x: _select(x, s["first"], s["count"], s["step"]),
+        "global_pool": lambda x: x.mean((2, 3), True) if s["mode"] == "average" else x.amax((2, 3), True),
+        "stack": lambda *maps: torch.cat(maps, 2),
+        "upsample_rows": lambda x, matrix: _upsample_rows(x, matrix, factor),
+        "concat": lambda *maps: torch.cat(maps, 1),
+        "avg_pool": lambda x: F.avg_pool2d(x, kernel, step),
+        "max_pool": lambda x: F.max_pool2d(x, kernel, step),
+        "shuffle": lambda x: shuffle(x, factor, s["order"]),
+        "unshuffle": lambda x: unshuffle(x, factor, s["order"]),
+    }
+    if node.operation == "upsample":
+        return _upsample(factor, s["mode"])
+    return functions[node.operation]
+
+
+# What may follow the last convolution in float32 where the weights are in half precision.
+_WIDE = frozenset(
+    ("linear", "tanh", "sigmoid", "relu", "leaky_relu", "elu", "silu", "gelu", "clamp", "add", "mul", "div")
+) | {"affine", "select", "concat", "crop", "shuffle"}
+
+
+# `GraphNetwork.forward` does these itself.
+_INPUTS = ("photo", "noise", "input", "unpool")
+
+
+def _layer(node: Node, inputs: int) -> nn.Module:
+    s = node.settings
+    if node.operation in _INPUTS:
+        return nn.Identity()
+    if node.operation == "conv":
+        return nn.Conv2d(
+            inputs, node.channels, s["kernel"], s["stride"],
+            dilation=s["dilation"], groups=s["groups"], bias="bias" in node.weights,
+        )  # fmt: skip
+    makers: dict[str, Callable[[], nn.Module]] = {
+        "deconv": lambda: Deconv(inputs, node),
+        "norm": lambda: (
+            nn.GroupNorm(s["groups"], inputs, s["eps"]) if s["groups"] else InstanceNorm(inputs, s["eps"])
+        ),
+        "batch_norm": lambda: BatchNorm(inputs, s["eps"]),
+        "affine": lambda: Affine(inputs),
+        "prelu": lambda: nn.PReLU(inputs),
+        "pad": lambda: Pad(node),
+    }
+    return makers[node.operation]() if node.operation in makers else FunctionModule(_plain(node))
+
+
+def _rectified(nodes: Sequence[Node]) -> set[int]:
+    """The instance normalizations that nothing but one ReLU takes: on a graphics card both are one kernel."""
+    users: dict[int, list[Node]] = {}
+    for node in nodes:
+        for source in node.sources:
+            users.setdefault(source, []).append(node)
+    return {
+        number
+        for number, taken in users.items()
+        if nodes[number].operation == "norm" and not nodes[number].settings["groups"]
+        if [user.operation for user in taken] == ["relu"]
+    }
+
+
+class GraphNetwork(nn.Module):
+    """The operations of a graph, one after the other; every map is dropped after its last use.
+
+    `stride`: what height and width must be multiples of. `noise`: the maps of noise that it takes. `photo`:
+    whether it takes a photo. `margin`: pixels by which photos are to be mirrored on
+    each side, and the picture cut back. `io_spec`: all
+    that it takes and gives.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        """Its weights are those of `graph`; where that has none, as PyTorch initialises them."""
+        super().__init__()
+        self.nodes, self.margin, self.stride = tuple(graph.nodes), graph.margin, graph.stride
+        self.photo, self.noise, self.io_spec = graph.photo, graph.noise, graph.io_spec
+        if graph.fixed:
+            self.size = graph.stride
+        self.layers = nn.ModuleList(
+            _layer(node, self.nodes[node.sources[0]].channels if node.sources else 0) for node in self.nodes
+        )
+        self._last_use = {source: i for i, node in enumerate(self.nodes) for source in node.sources}
+        self._unpooled = {node.sources[1] for node in self.nodes if node.operation == "unpool"}
+        self._rectified = _rectified(self.nodes)
+        tail = next(
+            (i for i in range(len(self.nodes) - 1, -1, -1) if self.nodes[i].operation not in _WIDE), 0
+        )
+        self._widened = tail if self.nodes[tail].operation in ("conv", "deconv") else -1
+        if graph.weights:
+            self._take(graph)
+
+    @torch.no_grad()
+    def _take(self, graph: Graph) -> None:
+        """The weights of `graph`; those that it does not have are ones that change nothing."""
+        for number, layer in enumerate(self.layers):
+            found = graph.node_weights(number)
+            for role, value in (*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)):
+                if role in found:
+                    value.copy_(torch.tensor(found[role]))
+                else:
+                    value.fill_(role == "weight")
+
+    def noise_shapes(self, height: int, width: int) -> list[tuple[int, int, int]]:
+        """(channels, height, width) of every map of noise for a picture of that size."""
+        return noise.shapes(self.noise, height, width)
+
+    def forward(
+        self,
+        x: Tensor | None,
+        noises: Sequence[Tensor] | None = None,
+        inputs: Mapping[str, Tensor] | None = None,
+    ) -> Tensor:
+        """Photo (N, 3, H, W), RGB in [0, 1], H and W multiples of `stride`, to a picture of the same kind.
+
+        `noises` are maps (N, channels, height, width) of the shapes that `noise_shapes(H, W)` gives, as
+        `texturenets.noise.draw` makes them; without them those of seed 0 are used. `x` may be None where the
+        network takes no photo and the noises are given. `inputs`: the other inputs by name, (N, channels, height,
+        width). In half precision what follows the last convolution is computed in float32. Nothing is clamped.
+        Raises ValueError where what the network needs is missing.
+        """
+        last = len(self.nodes) - 1
+        return self.maps(x, noises, inputs, [last])[last]
+
+    def maps(
+        self,
+        x: Tensor | None,
+        noises: Sequence[Tensor] | None,
+        inputs: Mapping[str, Tensor] | None,
+        wanted: Sequence[int],
+    ) -> dict[int, Tensor]:
+        """The maps of the nodes `wanted`, by number; the rest as `forward` has it."""
+        maps = self._given(x, noises, inputs or {})
+        where: dict[int, Tensor] = {}
+        rectified: set[int] = set()
+        for i, (node, layer) in enumerate(zip(self.nodes, self.layers, strict=True)):
+            if not node.sources:
+                continue
+            sources = [maps[source] for source in node.sources]
+            if node.operation == "unpool":
+                maps[i] = max_unpool(sources[0], where[node.sources[1]])
+            elif i in self._unpooled:
+                maps[i], where[i] = max_pool(sources[0])
+            elif i in self._rectified and i not in wanted and kernels.suit(sources[0]):
+                rectified.add(i)
+                maps[i] = self._with_relu(sources[0], layer)
+            elif node.operation == "relu" and node.sources[0] in rectified:
+                maps[i] = sources[0]
+            else:
+                maps[i] = layer(*sources)
+            if i == self._widened and maps[i].dtype in (torch.float16, torch.bfloat16):
+                maps[i] = maps[i].float()
+            for source in set(node.sources):
+                if self._last_use[source] == i and source not in wanted:
+                    del maps[source]
+        return {number: maps[number] for number in wanted}
+
+    @staticmethod
+    def _with_relu(x: Tensor, norm: Any) -> Tensor:
+        return kernels.instance_norm(x, norm.weight, norm.bias, norm.eps, relu=True)
+
+    def _given(
+        self, x: Tensor | None, noises: Sequence[Tensor] | None, inputs: Mapping[str, Tensor]
+    ) -> dict[int, Tensor]:
+        """The maps that come from outside, by the numbers of their nodes. Raises ValueError."""
+        if self.photo and x is None:
+            raise ValueError("this network repaints photos: give it one")
+        if noises is not None and len(noises) != len(self.noise):
+            raise ValueError(f"{len(noises)} maps of noise for a network that takes {len(self.noise)}")
+        remaining = iter(self._noises(x) if noises is None else noises)
+        given: dict[int, Tensor] = {}
+        for i, node in enumerate(self.nodes):
+            if node.operation == "photo":
+                given[i] = x  # type: ignore[assignment]
+            elif node.operation == "noise":
+                given[i] = next(remaining) * node.settings["scale"]
+            elif node.operation == "input":
+                name = node.settings["name"]
+                if name not in inputs:
+                    raise ValueError(f"this network takes {name}, which is missing")
+                given[i] = inputs[name]
+        return given
+
+    def _noises(self, x: Tensor | None) -> Sequence[Tensor]:
+        """Those of seed 0, for every picture of the batch the same."""
+        if x is None:
+            raise ValueError("without a photo the noises have to be given: their size is the picture's")
+        drawn = noise.draw(self.noise, [0], x.shape[2], x.shape[3], device=x.device)
+        return [one.to(x.dtype).expand(x.shape[0], -1, -1, -1) for one in drawn]

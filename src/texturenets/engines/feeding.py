@@ -1,0 +1,30 @@
+"""What an engine is called with, put together and checked: every input of a network by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from texturenets.arrays import A
+from texturenets.errors import UserError
+from texturenets.graph import IOSpec
+
+
+def feed(spec: IOSpec, photo: A | None, noises: Sequence[A], inputs: Mapping[str, A] | None) -> dict[str, A]:
+    """All inputs by name, in the order of `spec.names`.
+
+    Raises UserError where one is missing, is none of the network's, or has another number of channels.
+    """
+    given: dict[str, A] = {} if photo is None else {"photo": photo}
+    given |= {f"noise{i}": one for i, one in enumerate(noises)} | dict(inputs or {})
+    channels = {"photo": spec.channels} | {f"noise{i}": one.channels for i, one in enumerate(spec.noise)}
+    channels |= {one.name: one.channels for one in spec.inputs}
+    for name in spec.names:
+        if name not in given:
+            raise UserError(f"the network takes {name}, which is missing")
+    for name, value in given.items():
+        if name not in spec.names:
+            raise UserError(f"the network takes no {name}, but {', '.join(spec.names)}")
+        if value.ndim != 4 or value.shape[1] != channels[name]:
+            shape = tuple(value.shape)
+            raise UserError(f"{name} has the shape {shape}, not (N, {channels[name]}, H, W)")
+    return {name: given[name] for name in spec.names}

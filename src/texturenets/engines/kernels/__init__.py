@@ -1,0 +1,106 @@
+"""What our networks do between convolutions, for graphics cards: kernels in Triton, which PyTorch brings along there.
+
+PyTorch's own instance normalization and reflection leave the channels-last layout that convolutions want, and
+normalize with one block of threads a channel: most of the time of a picture goes into them. Maps here are
+(N, C, H, W) with their channels side by side in memory; statistics are float32 in any precision.
+"""
+
+from __future__ import annotations
+
+import functools
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_PRECISIONS = (torch.float32, torch.float16, torch.bfloat16)
+
+
+def suit(x: Tensor) -> bool:
+    """Whether `x` can be given to the functions here; not the symbol for one, where operations are written down."""
+    return isinstance(x, Tensor) and x.is_cuda and x.dtype in _PRECISIONS and _triton()
+
+
+@functools.cache
+def _triton() -> bool:
+    return find_spec("triton") is not None
+
+
+class _FusedInstanceNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float, relu: bool, idle: Tensor | None
+    ) -> Tensor:
+        from texturenets.engines.kernels import launch
+
+        x = x.contiguous(memory_format=torch.channels_last)
+        mean, scale = launch.moments(x, eps)
+        ctx.save_for_backward(x, weight, bias, mean, scale)
+        ctx.relu, ctx.idle = relu, idle
+        return launch.normalized(x, mean, scale, weight, bias, relu)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None, Tensor | None]:
+        from texturenets.engines.kernels import launch
+
+        grad = grads[0].contiguous(memory_format=torch.channels_last)
+        x, weight, bias, mean, scale = ctx.saved_tensors
+        dx, dw, db = launch.normalized_backward(grad, x, weight, bias, mean, scale, ctx.relu)
+        idle = None if ctx.idle is None else torch.zeros_like(ctx.idle)
+        return dx, dw.sum(0).to(weight.dtype), db.sum(0).to(bias.dtype), None, None, idle
+
+
+def instance_norm(
+    x: Tensor, weight: Tensor, bias: Tensor, eps: float, relu: bool = False, idle: Tensor | None = None
+) -> Tensor:
+    """Instance normalization of x (N, C, H, W) with scale and shift (C,), and a ReLU after it where `relu`.
+
+    `idle`: the bias that the convolution before it was spared, as it falls out of the result. Its gradient is zero.
+    """
+    y: Tensor = _FusedInstanceNorm.apply(x, weight, bias, eps, relu, idle)  # type: ignore[no-untyped-call]
+    return y
+
+
+class _Reflect(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, amount: int) -> Tensor:
+        from texturenets.engines.kernels import launch
+
+        ctx.amount = amount
+        return launch.reflected(x.contiguous(memory_format=torch.channels_last), amount)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        from texturenets.engines.kernels import launch
+
+        grad = grads[0].contiguous(memory_format=torch.channels_last)
+        return launch.reflected_backward(grad, ctx.amount), None
+
+
+def reflect(x: Tensor, amount: int) -> Tensor:
+    """x (N, C, H, W) mirrored at its outermost pixels, `amount` pixels to each side; H and W are larger than that."""
+    y: Tensor = _Reflect.apply(x, amount)  # type: ignore[no-untyped-call]
+    return y
+
+
+class _Double(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, bilinear: bool) -> Tensor:
+        from texturenets.engines.kernels import launch
+
+        ctx.bilinear = bilinear
+        return launch.doubled(x.contiguous(memory_format=torch.channels_last), bilinear)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        from texturenets.engines.kernels import launch
+
+        grad = grads[0].contiguous(memory_format=torch.channels_last)
+        return launch.doubled_backward(grad, ctx.bilinear), None
+
+
+def double(x: Tensor, bilinear: bool) -> Tensor:
+    """x (N, C, H, W) with twice the height and width, as `F.interpolate` "bilinear", or else "nearest", gives it."""
+    y: Tensor = _Double.apply(x, bilinear)  # type: ignore[no-untyped-call]
+    return y

@@ -1,0 +1,130 @@
+"""The kernels of `programs` on tensors (N, C, H, W), channels-last: results, grids and blocks."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from texturenets.engines.kernels import programs
+
+NUMBERS = 4096  # of a block: with 128 threads 32 each, which is as many bytes as they load best at once
+PROGRAMS = 512  # that sum up a map: some for each of the 132 processors of a large card
+
+
+def _blocks(channels: int) -> tuple[int, int, int]:
+    """Positions and channels of a block, powers of two, and how many blocks the channels make."""
+    c = min(64, 1 << (channels - 1).bit_length())
+    return NUMBERS // c, c, -(-channels // c)
+
+
+def _chunks(n: int, positions: int, p: int, blocks: int) -> tuple[int, int]:
+    """How many positions each program sums up, a multiple of p, and how many programs a picture's map takes."""
+    each = max(1, PROGRAMS // (n * blocks))
+    rows = -(-positions // each)
+    rows = -(-rows // p) * p
+    return rows, -(-positions // rows)
+
+
+def _power(number: int) -> int:
+    return 1 << max(0, number - 1).bit_length()
+
+
+def moments(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """Of each channel the mean and 1 / sqrt(variance + eps): (N, C) both, float32."""
+    n, channels, height, width = x.shape
+    positions = height * width
+    p, c, blocks = _blocks(channels)
+    rows, chunks = _chunks(n, positions, p, blocks)
+    parts = x.new_empty((n, chunks, 2, channels), dtype=torch.float32)
+    mean, scale = (x.new_empty((n, channels), dtype=torch.float32) for _ in range(2))
+    programs.sums[n, chunks, blocks](x, parts, positions, channels, rows, chunks, P=p, C=c)
+    few = min(c, 16)
+    grid = n, -(-channels // few)
+    programs.finish[grid](
+        parts, x, mean, scale, positions, channels, chunks, eps, CHUNKS=_power(chunks), C=few
+    )
+    return mean, scale
+
+
+def normalized(x: Tensor, mean: Tensor, scale: Tensor, weight: Tensor, bias: Tensor, relu: bool) -> Tensor:
+    """`x` normalized, as `kernels.instance_norm`."""
+    n, channels, height, width = x.shape
+    p, c, blocks = _blocks(channels)
+    y = torch.empty_like(x)
+    grid = -(-height * width // p), n, blocks
+    programs.apply[grid](x, y, mean, scale, weight, bias, height * width, channels, RELU=relu, P=p, C=c)
+    return y
+
+
+def normalized_backward(
+    grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, scale: Tensor, relu: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of the map, and each picture's of scale and shift: (N, C), float32."""
+    n, channels, height, width = x.shape
+    positions = height * width
+    p, c, blocks = _blocks(channels)
+    rows, chunks = _chunks(n, positions, p, blocks)
+    parts = x.new_empty((n, chunks, 2, channels), dtype=torch.float32)
+    dw, db = (x.new_empty((n, channels), dtype=torch.float32) for _ in range(2))
+    programs.backward_sums[n, chunks, blocks](
+        x, grad, parts, mean, scale, weight, bias, positions, channels, rows, chunks, RELU=relu, P=p, C=c
+    )
+    few = min(c, 16)
+    programs.backward_finish[n, -(-channels // few)](
+        parts, dw, db, channels, chunks, CHUNKS=_power(chunks), C=few
+    )
+    dx = torch.empty_like(x)
+    grid = -(-positions // p), n, blocks
+    programs.backward_apply[grid](
+        x, grad, dx, mean, scale, weight, bias, dw, db, positions, channels, RELU=relu, P=p, C=c
+    )
+    return dx, dw, db
+
+
+def reflected(x: Tensor, amount: int) -> Tensor:
+    """As `kernels.reflect`."""
+    n, channels, height, width = x.shape
+    p, c, blocks = _blocks(channels)
+    y = _map(x, height + 2 * amount, width + 2 * amount)
+    grid = -(-y.shape[2] * y.shape[3] // p), n, blocks
+    programs.reflect[grid](x, y, height, width, channels, amount, P=p, C=c)
+    return y
+
+
+def reflected_backward(grad: Tensor, amount: int) -> Tensor:
+    """The gradient of what was reflected."""
+    n, channels, height, width = grad.shape
+    height, width = height - 2 * amount, width - 2 * amount
+    p, c, blocks = _blocks(channels)
+    dx = _map(grad, height, width)
+    grid = -(-height * width // p), n, blocks
+    programs.reflect_backward[grid](grad, dx, height, width, channels, amount, P=p, C=c)
+    return dx
+
+
+def doubled(x: Tensor, bilinear: bool) -> Tensor:
+    """As `kernels.double`."""
+    n, channels, height, width = x.shape
+    p, c, blocks = _blocks(channels)
+    y = _map(x, 2 * height, 2 * width)
+    grid = -(-4 * height * width // p), n, blocks
+    programs.double[grid](x, y, height, width, channels, BILINEAR=bilinear, P=p, C=c)
+    return y
+
+
+def doubled_backward(grad: Tensor, bilinear: bool) -> Tensor:
+    """The gradient of what was doubled."""
+    n, channels, height, width = grad.shape
+    height, width = height // 2, width // 2
+    p, c, blocks = _blocks(channels)
+    dx = _map(grad, height, width)
+    grid = -(-height * width // p), n, blocks
+    inner, outer = (0.75, 0.25) if bilinear else (1.0, 0.0)
+    programs.double_backward[grid](grad, dx, height, width, channels, INNER=inner, OUTER=outer, P=p, C=c)
+    return dx
+
+
+def _map(like: Tensor, height: int, width: int) -> Tensor:
+    """An empty one of another size."""
+    shape = (*like.shape[:2], height, width)
+    return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=torch.channels_last)

@@ -1,0 +1,89 @@
+"""Networks run by ONNX Runtime on the processor, in float32."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from texturenets.arrays import A, like, to_numpy
+from texturenets.engines.feeding import feed
+from texturenets.engines.peak import ONNX, of_graph
+from texturenets.errors import UserError
+from texturenets.graph import IOSpec
+from texturenets.graph.stage import Kept, Run, Stage, Values
+
+KEPT_PIXELS = 2**20
+"""Memory of calls of up to so many pixels stays allocated for the next; a larger one gives back what it took, or the
+largest picture would decide for good. To give back and take again is a third of the time of 16 textures of 256 x 256
+(`benchmarks/speed.py sample`)."""
+
+SPINNING = "0"
+"""Whether threads wait for each other in a loop, rather than asleep. Asleep: on a machine that does anything else the
+loops take the time that the others need (`benchmarks/speed.py busy`)."""
+
+
+class ONNXEngine:
+    """A graph in an ONNX Runtime session; any size."""
+
+    name = "onnx"
+    kept: Kept = "float16"
+
+    def __init__(
+        self, graph: bytes, io_spec: IOSpec, precision: str = "auto", threads: int | None = None
+    ) -> None:
+        """`graph`: an ONNX file. `threads`: at most (None: one for each core)."""
+        import onnxruntime
+
+        if precision not in ("auto", "float32"):
+            raise UserError(f"--precision {precision}: ONNX Runtime computes in float32 here")
+        self.options = onnxruntime.SessionOptions()
+        self.options.log_severity_level = 3  # errors alone
+        if threads is not None:
+            self.options.intra_op_num_threads = threads
+        self.options.add_session_config_entry("session.intra_op.allow_spinning", SPINNING)
+        self.options.enable_mem_pattern = False  # a plan of memory for each size, and never forgotten
+        self.session = self._session(graph)
+        self.shrinking = onnxruntime.RunOptions()
+        self.shrinking.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        self.io_spec, self.precision = io_spec, "float32"
+        self.lock = threading.Lock()
+
+    def _session(self, graph: bytes) -> Any:
+        import onnxruntime
+
+        return onnxruntime.InferenceSession(graph, self.options, providers=["CPUExecutionProvider"])
+
+    def compile(self, stage: Stage) -> Run:
+        """See `texturenets.engines.Engine`."""
+        from texturenets.graph.onnx import stage_to_onnx
+
+        session = self._session(stage_to_onnx(stage).SerializeToString())
+        taken = [one.name for one in session.get_inputs()]
+        names = list(stage.outputs)
+
+        def run(given: Mapping[str, Values]) -> Mapping[str, Values]:
+            inputs = {name: np.ascontiguousarray(given[name]) for name in taken}
+            return dict(zip(names, session.run(names, inputs), strict=True))
+
+        return run
+
+    def stage_peak(self, alive: int, kept: Kept) -> int:
+        """See `texturenets.engines.Engine`."""
+        return int(ONNX * 4 * alive)
+
+    def peak(self, size: tuple[int, int]) -> int:
+        """See `texturenets.engines.Engine`."""
+        return of_graph(self.name, self.precision, self.io_spec, size)
+
+    def __call__(self, x: A | None, noises: Sequence[A] = (), inputs: Mapping[str, A] | None = None) -> A:
+        """See `texturenets.engines.Engine`."""
+        given = feed(self.io_spec, x, noises, inputs)
+        arrays = {name: np.ascontiguousarray(to_numpy(one)) for name, one in given.items()}
+        pixels = max(one.size // one.shape[1] for one in arrays.values())
+        with self.lock:
+            options = self.shrinking if pixels > KEPT_PIXELS else None
+            (y,) = self.session.run(None, arrays, options)
+        return like(y, next(iter(given.values())))

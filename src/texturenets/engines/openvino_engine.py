@@ -1,0 +1,206 @@
+"""Networks run by OpenVINO on the processor, in bf16 where it computes in it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from texturenets.arrays import A, like, to_numpy
+from texturenets.engines.cache import Entry, compiled_suffix
+from texturenets.engines.feeding import feed
+from texturenets.engines.peak import WIDTH, of_graph
+from texturenets.errors import UserError, install
+from texturenets.graph import IOSpec
+from texturenets.graph.stage import Kept, Run, Stage, Values
+
+HINTS = {"float32": "f32", "bf16": "bf16"}
+
+KERNELS = 256
+"""Kernels that stay compiled; each layer has one for each size. OpenVINO's own bound of 5000 takes a gigabyte
+when photos of many sizes go through, 256 are enough for several sizes in turn."""
+
+
+@contextmanager
+def no_telemetry() -> Iterator[None]:
+    """While OpenVINO's Python parts are imported, the package that reports usage is not to be found."""
+    known = sys.modules.get("openvino_telemetry")
+    sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if known is None:
+            del sys.modules["openvino_telemetry"]
+        else:
+            sys.modules["openvino_telemetry"] = known
+
+
+def core() -> Any:
+    """A new `openvino.Core`. Raises UserError where OpenVINO is not installed."""
+    try:
+        with no_telemetry():
+            import openvino
+    except ImportError:
+        raise UserError(f"--engine openvino: OpenVINO is not installed; {install('openvino')}") from None
+    return openvino.Core()
+
+
+def _tensor() -> Any:
+    """The class of OpenVINO's tensors."""
+    import openvino
+
+    return openvino.Tensor
+
+
+def choose_precision(core: Any, precision: str) -> str:
+    """What "auto" stands for: bf16 where the processor has instructions for it, else float32."""
+    native = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if precision == "auto":
+        return "bf16" if native else "float32"
+    if precision not in HINTS:
+        raise UserError(f"--precision {precision}: OpenVINO computes in {' or '.join(HINTS)} here")
+    if precision == "bf16" and not native:
+        raise UserError("--precision bf16: this processor has no instructions for it; use float32")
+    return precision
+
+
+def compile_options(precision: str, threads: int | None = None) -> dict[str, Any]:
+    """How graphs are compiled: for the time of one picture, on `threads` (None: a thread for each core)."""
+    # Processes that share a machine would all pin their threads to its first cores.
+    share = {} if threads is None else {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
+    return share | {
+        "INFERENCE_PRECISION_HINT": HINTS[precision],
+        "PERFORMANCE_HINT": "LATENCY",
+        "CPU_RUNTIME_CACHE_CAPACITY": KERNELS,
+    }
+
+
+class _Stage:
+    """A stage, compiled. Two requests in turn, each with outputs of its own, which are not copied."""
+
+    def __init__(self, compiled: Any, stage: Stage) -> None:
+        import openvino
+
+        self.openvino, self.requests = openvino, [compiled.create_infer_request() for _ in range(2)]
+        known = {node.settings["name"] for node in stage.graph.nodes if node.operation == "input"}
+        self.inputs = {
+            name: one.get_element_type()
+            for one in compiled.inputs
+            for name in one.get_names()  # of what it is converted to, too
+            if name in known
+        }
+        self.outputs = {
+            name: number
+            for number, one in enumerate(compiled.outputs)
+            for name in one.get_names()
+            if name in stage.outputs
+        }
+
+    def __call__(self, given: Mapping[str, Values]) -> Mapping[str, Values]:
+        """See `texturenets.graph.stage.Run`."""
+        self.requests.reverse()
+        request = self.requests[0]
+        held = {name: np.ascontiguousarray(given[name]) for name in self.inputs}  # as long as it computes
+        for name, values in held.items():
+            shape = self.openvino.Shape(values.shape)
+            request.set_tensor(name, self.openvino.Tensor(values, shape, self.inputs[name]))
+        request.infer(share_outputs=True)
+        found = {name: request.get_output_tensor(number) for name, number in self.outputs.items()}
+        return {name: self._values(one) for name, one in found.items()}
+
+    def _values(self, tensor: Any) -> Values:
+        values: Values = tensor.data
+        return values.view(np.uint16) if tensor.get_element_type() == self.openvino.Type.bf16 else values
+
+
+class OpenVINOEngine:
+    """A graph on the processor; any size, without compiling it again. Calls of several threads wait in line."""
+
+    name = "openvino"
+
+    def __init__(
+        self,
+        graph: bytes,
+        io_spec: IOSpec,
+        precision: str = "auto",
+        entry: Entry | None = None,
+        threads: int | None = None,
+    ) -> None:
+        """`graph`: an ONNX file.
+
+        `entry`: where the compiled form is kept, and taken from. `threads`: at most.
+        """
+        self.core = core()
+        self.io_spec, self.precision = io_spec, choose_precision(self.core, precision)
+        self.threads = threads
+        self.compiled = self._compiled(graph, entry)
+        self.tensor = _tensor()
+        self.request = self.compiled.create_infer_request()
+        self.lock = threading.Lock()
+
+    def _compiled(self, graph: bytes, entry: Entry | None) -> Any:
+        import openvino
+
+        options = compile_options(self.precision, self.threads)
+        suffix = ""
+        if entry is not None:
+            processor = self.core.get_property("CPU", "FULL_DEVICE_NAME")
+            able = self.core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+            digest = hashlib.sha256(graph).hexdigest()
+            settings = repr(sorted(options.items()))
+            suffix = compiled_suffix([digest, openvino.__version__, processor, *able, settings])
+            kept = entry.path(suffix)
+            if kept.is_file():
+                try:
+                    return self.core.import_model(io.BytesIO(kept.read_bytes()), "CPU", options)
+                except (RuntimeError, OSError):
+                    entry.drop(suffix)  # damaged
+        compiled = self.core.compile_model(self.core.read_model(io.BytesIO(graph)), "CPU", options)
+        if entry is not None:
+            entry.keep(suffix, compiled.export_model().getvalue())
+        return compiled
+
+    @property
+    def kept(self) -> Kept:
+        """See `texturenets.engines.Engine`."""
+        return "bfloat16" if self.precision == "bf16" else "float16"
+
+    def compile(self, stage: Stage) -> Run:
+        """See `texturenets.engines.Engine`."""
+        from texturenets.graph.onnx import stage_to_onnx
+
+        precision = self.precision if stage.type == "bfloat16" else "float32"
+        graph = stage_to_onnx(stage, split=precision == "bf16").SerializeToString()
+        options = compile_options(precision, self.threads)
+        return _Stage(self.core.compile_model(self.core.read_model(graph), "CPU", options), stage)
+
+    def stage_peak(self, alive: int, kept: Kept) -> int:
+        """See `texturenets.engines.Engine`."""
+        return alive * WIDTH["bf16" if kept == "bfloat16" else "float32"]
+
+    def peak(self, size: tuple[int, int]) -> int:
+        """See `texturenets.engines.Engine`."""
+        return of_graph(self.name, self.precision, self.io_spec, size)
+
+    def __call__(self, x: A | None, noises: Sequence[A] = (), inputs: Mapping[str, A] | None = None) -> A:
+        """See `texturenets.engines.Engine`."""
+        given = feed(self.io_spec, x, noises, inputs)
+        arrays = {name: np.ascontiguousarray(to_numpy(one)) for name, one in given.items()}
+        first: A = next(iter(given.values()))
+        with self.lock:
+            if not self.io_spec.channels:
+                results = self.request.infer(arrays, share_inputs=True, share_outputs=True)
+                return like(np.array(results[0]), first)  # a copy: the next sample takes its place
+            shape = (len(first), self.io_spec.outputs, *first.shape[2:])
+            y: NDArray[np.float32] = np.empty(shape, np.float32)
+            # It writes there: a copy would be 12 bytes a pixel, and pages that are touched for the first time.
+            self.request.set_output_tensor(0, self.tensor(y, shared_memory=True))
+            self.request.infer(arrays, share_inputs=True, share_outputs=True)
+        return like(y, first)

@@ -1,0 +1,168 @@
+"""Operations of feature maps in PyTorch, for the executor of graphs and for the layers of networks."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from texturenets.engines import kernels
+
+Padding = Literal["reflect", "replicate", "circular", "zero"]
+
+
+def pad(x: Tensor, amount: int, mode: Padding) -> Tensor:
+    """`x` (N, C, H, W) with `amount` pixels more on each side.
+
+    Reflection needs more pixels than it mirrors, so a map smaller than that is mirrored as often as it
+    takes, and likewise wrapped around as often as it takes. Circular padding is slices and a
+    concatenation: a circular `F.pad` has no counterpart in OpenVINO.
+    """
+    if amount == 0:
+        return x
+    if mode == "zero":
+        return F.pad(x, (amount,) * 4)
+    if mode == "replicate":
+        return _pad(x, amount, mode)
+    if mode == "circular":
+        return _wrap(_wrap(x, amount, 2), amount, 3)
+    return _reflect(x, amount)
+
+
+def _reflect(x: Tensor, amount: int) -> Tensor:
+    if kernels.suit(x) and amount < min(x.shape[2:]):
+        return kernels.reflect(x, amount)
+    while amount > 0:
+        step_h, step_w = min(amount, x.shape[2] - 1), min(amount, x.shape[3] - 1)
+        step = min(step_h, step_w)
+        if step < 1:
+            return _pad(x, amount, "replicate")
+        x = _pad(x, step, "reflect")
+        amount -= step
+    return x
+
+
+def _pad(x: Tensor, amount: int, mode: str) -> Tensor:
+    if x.device.type == "meta" or not torch.is_autocast_enabled(x.device.type):
+        return F.pad(x, (amount,) * 4, mode=mode)
+    # Autocast would pad in float32 (on the processor), and a copy needs no digits.
+    with torch.autocast(x.device.type, enabled=False):
+        return F.pad(x, (amount,) * 4, mode=mode)
+
+
+def _wrap(x: Tensor, amount: int, dim: int) -> Tensor:
+    """`x` continued periodically by `amount` entries at both ends of `dim`."""
+    while amount > 0:
+        # Whole periods until the last step, or the enlarged map would not be periodic itself.
+        step, size = min(amount, x.shape[dim]), x.shape[dim]
+        x = torch.cat([x.narrow(dim, size - step, step), x, x.narrow(dim, 0, step)], dim)
+        amount -= step
+    return x
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """`x` with its channels side by side in memory, where convolutions are faster that way."""
+    return x.contiguous(memory_format=torch.channels_last) if x.device.type in ("cpu", "cuda") else x
+
+
+def twice(x: Tensor, *, bilinear: bool) -> Tensor:
+    """Twice the height and width, by repetition or between the pixels: (N, C, H, W) to (N, C, 2 H, 2 W)."""
+    if kernels.suit(x):
+        return kernels.double(x, bilinear)
+    if bilinear:
+        return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+    return F.interpolate(x, scale_factor=2.0, mode="nearest")
+
+
+class _InstanceNorm(torch.autograd.Function):
+    """Instance normalization for training on the processor, without leaving the memory format.
+
+    PyTorch's own rearranges maps that are channels-last, forward and backward, which takes several times as long, and
+    its gradients of a single such map are those of another (2.13). Forward, groups of one channel are the same thing
+    and quick, if less exact where a map hardly varies; backward, they are slow.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+        n, c, h, w = x.shape
+        if not (x.is_contiguous() or x.is_contiguous(memory_format=torch.channels_last)):
+            # A part of a map, as `squares.of_doubled` gives it
+            x = x.contiguous(memory_format=torch.channels_last)
+        y, mean, scale = torch.native_group_norm(x, weight, bias, n, c, h * w, c, eps)
+        ctx.save_for_backward(x, weight, mean.view(n, 1, c), scale.view(n, 1, c))
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        x, weight, mean, scale = ctx.saved_tensors
+        n, c, h, w = x.shape
+        # Rows of positions: no copy where the map is channels-last.
+        grad = grads[0].permute(0, 2, 3, 1).reshape(n, h * w, c)
+        centred = x.permute(0, 2, 3, 1).reshape(n, h * w, c) - mean.to(x.dtype)
+        # Sums as products with ones: those of bf16 are accumulated in float32, and a plain sum takes longer.
+        ones = grad.new_ones(n, 1, h * w)
+        of_grad = (ones @ grad).to(mean.dtype)
+        of_both = (ones @ (grad * centred)).to(mean.dtype) * scale  # gradient times normalized map
+        factor = scale * weight
+        # arXiv 1502.03167, section 3, its three gradients of x put together
+        slope, offset = -factor * scale * of_both / (h * w), -factor * of_grad / (h * w)
+        onto = torch.addcmul(offset.to(x.dtype), slope.to(x.dtype), centred)
+        onto.addcmul_(factor.to(x.dtype), grad)
+        return (
+            onto.view(n, h, w, c).permute(0, 3, 1, 2),
+            of_both.sum((0, 1)).to(weight.dtype),
+            of_grad.sum((0, 1)).to(weight.dtype),
+            None,
+        )
+
+
+class InstanceNorm(nn.Module):
+    """Instance normalization with a learned scale and shift, statistics in float32.
+
+    Each picture is normalized alone, in training and after (arXiv 1607.08022, equation 5). Squares
+    overflow in half precision, hence the float32.
+    """
+
+    def __init__(self, channels: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to the same, normalized over H and W. A map of one pixel becomes the shift."""
+        if kernels.suit(x):
+            return kernels.instance_norm(x, self.weight, self.bias, self.eps)
+        if x.device.type == "cpu" and torch.is_grad_enabled():
+            y: Tensor = _InstanceNorm.apply(x, self.weight, self.bias, self.eps)  # type: ignore[no-untyped-call]
+            return y
+        # use_input_stats=True; called below the check in F.instance_norm, which refuses 1 x 1 maps.
+        return torch.instance_norm(
+            x, self.weight.to(x.dtype), self.bias.to(x.dtype), None, None, True, 0.0, self.eps, False
+        )
+
+
+def max_pool(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest of every 2 x 2 pixels, and where it was.
+
+    `x` (N, C, 2 H, 2 W) gives (N, C, H, W) and a one-hot (N, C, 4, H, W) over (top left, top right, bottom
+    left, bottom right). Of equal values the first in that order wins, as in Torch7. Slices and comparisons
+    only: `max_unpool2d` and its indices have no counterpart in OpenVINO, and indices into the whole map
+    would not survive cutting it into tiles.
+    """
+    a, b, c, d = (x[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1))
+    left_top, left_bottom = a >= b, c >= d
+    top_row, bottom_row = torch.where(left_top, a, b), torch.where(left_bottom, c, d)
+    top = top_row >= bottom_row
+    where = torch.stack([top & left_top, top & ~left_top, ~top & left_bottom, ~top & ~left_bottom], 2)
+    return torch.where(top, top_row, bottom_row), where.to(x.dtype)
+
+
+def max_unpool(x: Tensor, where: Tensor) -> Tensor:
+    """`x` (N, C, H, W) put where `max_pool` found the largest, zeros elsewhere: (N, C, 2 H, 2 W)."""
+    return F.pixel_shuffle((x.unsqueeze(2) * where).flatten(1, 2), 2)
+
+
+# Mean of ImageNet's red, green and blue, 0..255, which the Oxford networks subtract (arXiv 1409.1556).

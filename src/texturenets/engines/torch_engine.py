@@ -1,0 +1,189 @@
+"""Networks run by PyTorch: in float32 on the processor, in half precision on graphics cards."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from texturenets import noise
+from texturenets.arrays import A, like, to_tensor
+from texturenets.engines.executor import GraphNetwork
+from texturenets.engines.feeding import feed
+from texturenets.engines.network import io_spec_of
+from texturenets.engines.peak import STAGE, asked_for
+from texturenets.graph import Graph
+from texturenets.graph.passes import CARD, optimize
+from texturenets.graph.stage import PICTURE, Kept, Run, Stage, Values
+
+MEASURED = 256
+"""Pixels a side of the picture that tells how much memory a pixel takes."""
+
+GRAPHS = 4
+"""Sizes for which the kernel launches of a pass stay recorded; each holds the maps of one pass."""
+
+DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def executed(graph: Graph, *, on_card: bool) -> nn.Module:
+    """`graph` as a module in evaluation mode; `on_card`: after what makes it faster on a graphics card."""
+    return GraphNetwork(optimize(graph, CARD) if on_card else graph).eval().requires_grad_(False)
+
+
+def _tensor(values: Values) -> Tensor:
+    if values.dtype == np.uint16:
+        return torch.from_numpy(values.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(np.ascontiguousarray(values))
+
+
+def _values(x: Tensor, kept: Kept) -> Values:
+    x = x.to(getattr(torch, kept)).contiguous().cpu()
+    values: Values = x.view(torch.int16).numpy().view(np.uint16) if kept == "bfloat16" else x.numpy()
+    return values
+
+
+@dataclass
+class _Recorded:
+    """A CUDA graph, the tensors that it reads and the one that it writes."""
+
+    graph: torch.cuda.CUDAGraph
+    inputs: list[Tensor]
+    output: Tensor
+
+
+class TorchEngine:
+    """A network and a device. `precision`: "float32", "bf16", "fp16"; "auto" is fp16 on a graphics card.
+
+    Statistics of instance normalization are float32 in any precision. On CUDA a size that comes a second time
+    is recorded as a graph, which spares the launches of some hundred kernels; the last `GRAPHS` sizes are kept.
+    """
+
+    name = "torch"
+
+    def __init__(
+        self, network: Graph | nn.Module, device: torch.device | str = "cpu", precision: str = "auto"
+    ) -> None:
+        """`network`: a graph, or somebody's own module (`texturenets.engines.network.Network`), which is run as it
+        is."""
+        self.device = torch.device(device)
+        if precision == "auto":
+            precision = "float32" if self.device.type == "cpu" else "fp16"
+        self.precision, self.dtype = precision, DTYPES[precision]
+        if isinstance(network, Graph):
+            self.io_spec = network.io_spec
+            on_card = self.device.type == "cuda" and self.dtype != torch.float32
+            network = executed(network, on_card=on_card)
+        else:
+            network = network.eval()
+            self.io_spec = io_spec_of(network)
+        self.network = network.to(self.device, self.dtype)
+        if self.device.type != "cpu" or self.dtype != torch.float32:
+            self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._seen: OrderedDict[tuple[torch.Size, ...], _Recorded | None] = OrderedDict()
+        self._rate: float | None = None
+        self.lock = threading.Lock()
+
+    @torch.inference_mode()
+    def __call__(self, x: A | None, noises: Sequence[A] = (), inputs: Mapping[str, A] | None = None) -> A:
+        """See `texturenets.engines.Engine`."""
+        given = list(feed(self.io_spec, x, noises, inputs).values())
+        tensors = [to_tensor(one).to(self.device, self.dtype) for one in given]
+        if self.device.type == "cuda":
+            with self.lock:  # a recorded graph has one place for what goes in, and one for what comes out
+                y = self._recorded(tensors)
+        else:
+            y = self._pass(tensors)
+        return like(y.float(), given[0])
+
+    @property
+    def kept(self) -> Kept:
+        """See `texturenets.engines.Engine`."""
+        return "bfloat16" if self.dtype == torch.bfloat16 else "float16"
+
+    def compile(self, stage: Stage) -> Run:
+        """See `texturenets.engines.Engine`."""
+        network = GraphNetwork(stage.graph).eval()
+        dtype = self.dtype if stage.type != "float32" else torch.float32
+        network = network.to(self.device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        taken = [node.settings["name"] for node in network.nodes if node.operation == "input"]
+
+        @torch.inference_mode()
+        def run(given: Mapping[str, Values]) -> Mapping[str, Values]:
+            inputs = {name: _tensor(given[name]).to(self.device, dtype) for name in taken}
+            maps = network.maps(None, [], inputs, list(stage.outputs.values()))
+            return {
+                name: _values(maps[number], "float32" if name == PICTURE else stage.type)
+                for name, number in stage.outputs.items()
+            }
+
+        return run
+
+    def stage_peak(self, alive: int, kept: Kept) -> int:
+        """See `texturenets.engines.Engine`."""
+        width = 4 if kept == "float32" else self.dtype.itemsize
+        return int(STAGE * width * alive)
+
+    def peak(self, size: tuple[int, int]) -> int:
+        """See `texturenets.engines.Engine`. Told by a small picture, the first time."""
+        with self.lock:
+            if self._rate is None:
+                side = self.io_spec.stride * -(-max(MEASURED, self.io_spec.least) // self.io_spec.stride)
+                self._rate = asked_for(functools.partial(self._small, side), self.device) / side**2
+        return int(self._rate * size[0] * size[1])
+
+    @torch.inference_mode()
+    def _small(self, side: int) -> Tensor:
+        inputs = noise.draw_arrays(self.io_spec.noise, [0], side, side)
+        if self.io_spec.channels:
+            inputs.insert(0, np.zeros((1, self.io_spec.channels, side, side), np.float32))
+        for one in self.io_spec.inputs:
+            inputs.append(np.zeros((1, one.channels, *one.size(side, side)), np.float32))
+        return self._pass([to_tensor(one).to(self.device, self.dtype) for one in inputs]).float()
+
+    def _pass(self, inputs: Sequence[Tensor]) -> Tensor:
+        """What the network makes of its inputs, in the order of `IOSpec.names`."""
+        first = int(self.io_spec.channels > 0)
+        last = first + len(self.io_spec.noise)
+        given: list[Any] = [inputs[0] if first else None]
+        if self.io_spec.noise or self.io_spec.inputs:
+            given.append(list(inputs[first:last]))
+        if self.io_spec.inputs:
+            given.append({one.name: x for one, x in zip(self.io_spec.inputs, inputs[last:], strict=True)})
+        y: Tensor = self.network(*given)
+        return y
+
+    def _recorded(self, inputs: list[Tensor]) -> Tensor:
+        key = tuple(one.shape for one in inputs)
+        first = key not in self._seen
+        record = self._seen.pop(key, None)
+        if first:
+            while len(self._seen) >= GRAPHS:
+                self._seen.popitem(last=False)
+        self._seen[key] = record
+        if first:
+            return self._pass(inputs)
+        if record is None:
+            record = self._seen[key] = self._record(inputs)
+        for place, one in zip(record.inputs, inputs, strict=True):
+            place.copy_(one)
+        record.graph.replay()
+        return record.output.clone()
+
+    def _record(self, inputs: list[Tensor]) -> _Recorded:
+        places = [one.clone() for one in inputs]
+        stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(stream):  # libraries choose their kernels before, not while it is recorded
+            self._pass(places)
+        torch.cuda.current_stream(self.device).wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            output = self._pass(places)
+        return _Recorded(graph, places, output)

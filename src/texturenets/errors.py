@@ -1,0 +1,55 @@
+"""What a user can put right: raised anywhere, shown by the command line as one line, exit status 2."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class UserError(Exception):
+    """A mistake in the input or in the machine's state; its text names the value and the way out."""
+
+
+class MissingError(UserError):
+    """What is wanted needs a package that is not installed."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
+    """The error for a name that is not in a table, with the nearest one that is.
+
+    `kind` is the word for what was looked up ("generator"), `name` what was asked for.
+    """
+    import difflib  # seldom wanted
+
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    listed = "known: " + ", ".join(names) if names else "none are there"
+    hint = f"did you mean {near[0]!r}?" if near else listed
+    return UserError(f"unknown {kind} {name!r}; {hint}")
+
+
+def reason(error: BaseException) -> str:
+    """The text of `error` in one line; of an OSError without number and path."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split()) or type(error).__name__
+
+
+def install(extra: str) -> str:
+    """The command that installs an extra of this package, or of the clone that it runs from."""
+    clone = Path(__file__).parents[2]
+    if not (clone / "pyproject.toml").is_file():
+        return f"pip install 'texturenets[{extra}]'"
+    return f"pip install -e '{'.' if clone.samefile('.') else clone}[{extra}]'"
+
+
+def counted(number: int, thing: str) -> str:
+    """Of 1 and "photo" "1 photo", of 2 "2 photos"."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def duration(seconds: float) -> str:
+    """Rounded, in words: "2 seconds", "1 minute", "3 hours"; never 0."""
+    for unit, length in (("second", 1), ("minute", 60)):
+        if round(seconds / length) < 90:
+            return counted(max(1, round(seconds / length)), unit)
+    return counted(round(seconds / 3600), "hour")

@@ -1,0 +1,288 @@
+"""A model against what it has learned, and against iterative optimization: what `texturenets evaluate` prints."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from texturenets import image, loading, optimization
+from texturenets.arrays import to_tensor
+from texturenets.errors import UserError
+from texturenets.evaluation import measures
+from texturenets.image.sizes import fit_longer
+from texturenets.losses import Objective, Settings, Targets, build, layers_of
+from texturenets.modelfiles.modelfile import Header
+from texturenets.perceptual import Descriptors
+from texturenets.stylize.style import Style
+from texturenets.textures import Texture
+from texturenets.train import recipes
+from texturenets.train.configuration import StyleConfig, TaskConfig, TextureConfig, from_dict, to_dict
+from texturenets.train.setup import set_up
+from texturenets.train.trainer_config import TrainerConfig
+
+Progress = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationOptions:
+    """What is measured. `slow`: results of iterative optimization to compare with, 0 for none; `cap`: its
+    iterations."""
+
+    samples: int = 4
+    seed: int = 7
+    size: int = 256
+    slow: int = 0
+    cap: int = 500
+
+    def __post_init__(self) -> None:
+        """Raises UserError for a number out of its range."""
+        for name in ("samples", "size", "cap"):
+            if getattr(self, name) < 1:
+                raise UserError(f"--{name} {getattr(self, name)} is not above 0")
+        if self.slow < 0:
+            raise UserError(f"--slow {self.slow} is below 0")
+
+
+TRAINED_FOR = ("style", "content")
+"""The losses that a model is measured by, without its penalties."""
+
+
+def config_of(header: Header) -> TextureConfig | StyleConfig:
+    """The options that a model was trained with, as far as its header says; else the default recipe's."""
+    kind: Any = TextureConfig if header.kind == "texture" else StyleConfig
+    default = recipes.TEXTURE if header.kind == "texture" else recipes.DEFAULT
+    said = header.training.get("run", {})
+    known = {f.name for f in dataclasses.fields(kind)}
+    made: TextureConfig | StyleConfig = from_dict(
+        {**to_dict(default), **{k: v for k, v in said.items() if k in known}}, kind
+    )
+    return made
+
+
+def _networks(
+    config: TaskConfig, layers: Sequence[str], how: TrainerConfig
+) -> tuple[Descriptors, torch.device]:
+    setup = set_up(config, layers, how)
+    return setup.networks, setup.device
+
+
+def _objective(networks: Descriptors, settings: Settings, picture: Tensor) -> Objective:
+    return Objective.from_settings(networks, settings, [picture], names=TRAINED_FOR)
+
+
+def evaluate(
+    model: str | Path | Style | Texture,
+    against: str | Path,
+    photos: Sequence[str | Path] = (),
+    *,
+    options: EvaluationOptions | None = None,
+    trainer: TrainerConfig | None = None,
+    progress: Progress = lambda _: None,
+) -> dict[str, Any]:
+    """A model in numbers, by name, JSON-ready: what `texturenets evaluate` prints.
+
+    `model`: one that is loaded, a shipped name or a model file. `against`: the painting or exemplar that it has
+    learned. `photos`: for a style, files to stylize. `options`: what is measured; of a style, the photos' longer side
+    is `options.size` pixels. `progress`: called with a line now and then. Losses of the user's own are not among
+    them.
+    Raises UserError for a style without photos, a texture with some, and what cannot be read.
+    """
+    chosen, how = options or EvaluationOptions(), trainer or TrainerConfig()
+    loaded = loading.load(model, how.device) if isinstance(model, str | Path) else model
+    if isinstance(loaded, Texture):
+        if photos:
+            raise UserError(f"{loaded.name} is a texture, which stylizes no photos")
+        return evaluate_texture(loaded, Path(against), chosen, how, progress=progress)
+    if not photos:
+        raise UserError(f"{loaded.name} is a style: give photos to stylize")
+    return evaluate_style(loaded, Path(against), [Path(p) for p in photos], chosen, how, progress=progress)
+
+
+def evaluate_texture(
+    model: Texture,
+    exemplar: Path,
+    options: EvaluationOptions,
+    how: TrainerConfig,
+    *,
+    progress: Progress = lambda _: None,
+) -> dict[str, Any]:
+    """Losses, diversity, seam and copied patches of a texture model's samples: numbers by name, JSON-ready."""
+    config = config_of(model.header)
+    settings = dataclasses.asdict(config)
+    layers = layers_of(build(settings, TRAINED_FOR))
+    picture = image.read(exemplar, longer=config.style_size or None).rgb  # before weights are looked for
+    networks, device = _networks(config, (*layers, *measures.DIVERSITY_LAYERS), how)
+    target = picture.to(device)
+    side = min(options.size, model.fixed or options.size)
+    progress("drawing samples")
+    seeds = range(options.seed, options.seed + options.samples)
+    samples = [to_tensor(model.draw(side, side, seed)).to(device) for seed in seeds]
+    losses = measures.texture_losses(networks, samples, target, settings)
+    halves = measures.half_losses(networks, target, settings)
+    found: dict[str, Any] = {
+        "model": model.name,
+        "kind": "texture",
+        "samples": options.samples,
+        "losses": losses,
+        "halves": halves,
+        "sums": measures.by_network(losses),
+        "sums of the halves": measures.by_network(halves),
+    }
+    if options.samples > 1:
+        found["distance between samples"] = measures.pairwise_distance(
+            networks, samples, measures.DIVERSITY_LAYERS
+        )
+    if min(*target.shape[2:], side) >= measures.PATCH:
+        found["copied"] = statistics.fmean(measures.copied(sample, target) for sample in samples)
+    if model.fixed is None:
+        tile = -(-max(side, 3 * model.stride) // model.stride) * model.stride
+        progress("drawing tiles")
+        tiles = [to_tensor(model.draw(tile, tile, seed, tileable=True)) for seed in seeds]
+        found["seam"] = {
+            name: measures.seam(tiles, model.stride, axis) for name, axis in (("x", 3), ("y", 2))
+        }
+    if options.slow:
+        objective = _objective(networks, settings, target)
+        aim = statistics.fmean(optimization.total(objective, sample) for sample in samples)
+        pictures, counts = [], []
+        for i in range(options.slow):
+            start = optimization.white_noise(options.seed + i, (side, side)).to(device)
+            name = f"optimization, {i + 1} of {options.slow}"
+            picture, count = _slow(
+                objective, start, None, aim, cap=options.cap, name=name, progress=progress, to_end=True
+            )
+            pictures.append(picture)
+            counts.append(count)
+        found["iterations"] = _counts(counts, options.cap)
+        if options.slow > 1 and options.samples > 1:
+            slow = measures.pairwise_distance(networks, pictures, measures.DIVERSITY_LAYERS)
+            found["distance between optimized samples"] = slow
+            found["diversity"] = {k: found["distance between samples"][k] / v for k, v in slow.items()}
+    return found
+
+
+def evaluate_style(
+    model: Style,
+    painting: Path,
+    photos: Sequence[Path],
+    options: EvaluationOptions,
+    how: TrainerConfig,
+    *,
+    progress: Progress = lambda _: None,
+) -> dict[str, Any]:
+    """Losses of a style model on photos, and the L-BFGS iterations that reach them: numbers by name, JSON-ready.
+
+    With `options.slow` iterative optimization starts from each photo, with the loss that the model was trained on.
+    """
+    config = config_of(model.header)
+    settings = dataclasses.asdict(config)
+    layers = layers_of(build(settings, TRAINED_FOR))
+    picture = image.read(painting, longer=config.style_size or None).rgb  # before weights are looked for
+    networks, device = _networks(config, layers, how)
+    objective = _objective(networks, settings, picture.to(device))
+    rows: list[dict[str, Any]] = []
+    for path in photos:
+        photo = image.read(path).rgb
+        photo = image.resize(photo, fit_longer((photo.shape[2], photo.shape[3]), options.size)).to(device)
+        progress(path.name)
+        targets = objective.targets(photo)
+        with torch.no_grad():
+            losses = {k: float(v) for k, v in objective(model.stylize(photo).to(device), targets).items()}
+        row: dict[str, Any] = {"photo": path.name}
+        for part in ("style", "content"):
+            row[part] = sum(v for k, v in losses.items() if k.startswith(part))
+        if options.slow:
+            aim = sum(losses.values())
+            _, count = _slow(
+                objective, photo, targets, aim, cap=options.cap, name=path.name, progress=progress
+            )
+            row["iterations"] = count
+        rows.append(row)
+    found: dict[str, Any] = {"model": model.name, "kind": "style", "size": options.size, "photos": rows}
+    if options.slow:
+        found["iterations"] = _counts([row["iterations"] for row in rows], options.cap)
+    return found
+
+
+def evaluate_films(
+    model: Style,
+    films: Sequence[Path],
+    *,
+    size: int | None = None,
+    frames: int | None = None,
+    progress: Progress = lambda _: None,
+) -> list[dict[str, Any]]:
+    """How much what a style model makes of films flickers (`evaluation.flicker`), a row a film, JSON-ready.
+
+    `size`: longer side of the frames, None as they are; `frames`: at most so many of each film. Flicker is in
+    255ths, beside it the film's own. Raises UserError for a film that cannot be read.
+    """
+    from texturenets.evaluation.flicker import Flicker
+    from texturenets.video.films import Film
+    from texturenets.video.frame import Fit
+
+    if frames is not None and frames < 2:
+        raise UserError(f"--frames {frames} is below 2: flicker is between frames")
+    rows = []
+    for path in films:
+        meter = Flicker()
+        with closing(Film(path, Fit(size), sound=False)) as film:
+            count = 0
+            for frame in itertools.islice(film, frames):
+                meter.take(frame.pixels, model(frame.pixels))
+                count += 1
+                progress(f"{path.name}: frame {count}")
+        figures = meter.figures
+        rows.append(
+            {
+                "film": path.name,
+                "frames": count,
+                "flicker": figures["painting"],
+                "flicker of the film": figures["film"],
+                "ratio": figures["ratio"],
+                "compared": figures["compared"],
+            }
+        )
+    return rows
+
+
+def _slow(
+    objective: Objective,
+    start: Tensor,
+    targets: Targets | None,
+    aim: float,
+    *,
+    cap: int,
+    name: str,
+    progress: Progress,
+    to_end: bool = False,
+) -> tuple[Tensor, int | None]:
+    """The optimized image, and the iterations to a loss of `aim`: None where `cap` do not suffice.
+
+    It ends there, or at `cap` where `to_end`.
+    """
+    reached: int | None = None
+    picture = start
+    for record in optimization.minimize(objective, start, targets, steps=cap):
+        picture = record.picture
+        progress(f"{name}: iteration {record.iteration}, loss {record.loss:.4g} (the network's {aim:.4g})")
+        if reached is None and record.loss <= aim:
+            reached = record.iteration
+            if not to_end:
+                break
+    return picture, reached
+
+
+def _counts(counts: Sequence[int | None], cap: int) -> Mapping[str, Any]:
+    """Each count (None: more than `cap`), and their median, at least, where more than half of them are known."""
+    # Those that did not get there lie above all others, wherever above.
+    ordered = sorted(cap + 1 if count is None else count for count in counts)
+    return {"each": list(counts), "cap": cap, "median": statistics.median(ordered)}

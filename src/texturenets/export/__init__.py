@@ -1,0 +1,211 @@
+"""Models for other programs: ONNX files and OpenVINO's IR, which say what they are and are checked."""
+
+from __future__ import annotations
+
+import io
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from texturenets import engines, loading, noise
+from texturenets.errors import UserError, unknown
+from texturenets.files import atomic_write
+from texturenets.graph import IOSpec
+from texturenets.modelfiles import modelfile
+
+TOLERANCE = 1e-3
+"""How far 999 of 1000 values may be from the reference's, of a range of 1: a quarter of a step of 8 bits."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """Files written, and how far the first of them is from `reference`: the largest difference over all `sizes`."""
+
+    files: list[Path]
+    reference: str
+    sizes: list[tuple[int, int, int]]
+    difference: float
+
+
+Run = Callable[[list[Any]], Any]
+
+
+def metadata(header: modelfile.Header, io_spec: IOSpec) -> dict[str, str]:
+    """What an exported file says of itself."""
+    pictures = "RGB, float32, 0 to 1, (batch, 3, height, width)"
+    said = {
+        "name": header.name,
+        "kind": header.kind,
+        "licence": header.licence or "unknown",
+        "terms": header.terms,
+        "source": header.source,
+        "texturenets": header.version,
+        "generator": json.dumps(header.generator),
+        "pixels": f"in and out: {pictures}; the output is to be clamped to 0 and 1",
+        "sizes": f"height and width are {io_spec.stride}"
+        if io_spec.fixed
+        else f"height and width are multiples of {io_spec.stride} and at least {io_spec.least}",
+    }
+    if io_spec.margin:
+        said["margin"] = (
+            f"for a border like the rest, mirror photos {io_spec.margin} pixels further out on each side and cut the "
+            "picture back"
+        )
+    for i, one in enumerate(io_spec.noise):
+        said[f"noise{i}"] = (
+            f"{one.distribution} numbers, (batch, {one.channels}, height / {one.stride}, width / {one.stride})"
+        )
+    for other in io_spec.inputs:
+        place = f"height / {other.stride}, width / {other.stride}" if other.stride else "1, 1"
+        said[f"input {other.name}"] = f"(batch, {other.channels}, {place})"
+    return {key: value for key, value in said.items() if value}
+
+
+def _write_onnx(graph: bytes, said: dict[str, str], io_spec: IOSpec, out: Path) -> tuple[list[Path], Run]:
+    import onnx
+
+    from texturenets.export.snippet import snippet
+
+    model = onnx.load_from_string(graph)
+    onnx.helper.set_model_props(model, said)
+    model.doc_string = snippet(io_spec, out.name)
+    with atomic_write(out) as part:
+        part.write_bytes(model.SerializeToString())
+    return [out], _runner(out)
+
+
+def _write_openvino(graph: bytes, said: dict[str, str], _: IOSpec, out: Path) -> tuple[list[Path], Run]:
+    from texturenets.engines import openvino_engine
+
+    core = openvino_engine.core()
+    return _save_openvino(core.read_model(io.BytesIO(graph)), said, out), _openvino_runner(core, out)
+
+
+def _save_openvino(model: Any, said: dict[str, str], out: Path) -> list[Path]:
+    import openvino
+
+    for key, value in said.items():
+        model.set_rt_info(value, ["texturenets", key])
+    weights = out.with_suffix(".bin")
+    with tempfile.TemporaryDirectory() as folder:  # OpenVINO writes files of these suffixes only
+        made = Path(folder) / "model.xml"
+        openvino.save_model(model, made, compress_to_fp16=True)  # model files hold half precision anyway
+        for path in (weights, out):
+            with atomic_write(path) as part:
+                part.write_bytes(made.with_suffix(path.suffix).read_bytes())
+    return [weights, out]
+
+
+Write = Callable[[bytes, dict[str, str], IOSpec, Path], tuple[list[Path], Run]]
+
+FORMATS: Final[dict[str, tuple[str, Write]]] = {
+    "onnx": (".onnx", _write_onnx),
+    "openvino": (".xml", _write_openvino),
+}
+"""By name: the suffix, and what writes the file and gives a way to run what was written."""
+
+
+def suffix(to: str) -> str:
+    """Of the format `to`. Raises UserError for an unknown one."""
+    if to not in FORMATS:
+        raise unknown("format", to, FORMATS)
+    return FORMATS[to][0]
+
+
+def export(path: Path, to: str, out: Path, generator: Callable[..., Any] | str | None = None) -> Exported:
+    """Write the model file at `path` as `to`, a key of `FORMATS`, to `out`, and compare it with PyTorch.
+
+    Where PyTorch is not installed it is compared with ONNX Runtime, which takes the graph operation by operation, as
+    the model file has it.
+
+    Height, width and batch are free. Of OpenVINO's two files `out` is the description, the weights lie beside
+    it. `generator`: as in `texturenets.load`.
+
+    Raises UserError for an unknown format, a network that cannot be converted, where OpenVINO is wanted and not
+    installed, and where what was written draws otherwise than the reference; then nothing is left.
+    """
+    suffix(to)
+    header = modelfile.read_header(path)
+    graph, io_spec = engines.convert(path)
+    files, run = FORMATS[to][1](graph, metadata(header, io_spec), io_spec, out)
+    try:
+        name, reference = _reference(path, generator)
+        sizes, difference = _compare(path, io_spec, run, name, reference)
+    except UserError:
+        for file in files:
+            file.unlink(missing_ok=True)
+        raise
+    return Exported(files, name, sizes, difference)
+
+
+def _reference(path: Path, generator: Callable[..., Any] | str | None) -> tuple[str, engines.Engine]:
+    """What exported files are compared with."""
+    if generator is not None or find_spec("torch") is not None:
+        return "PyTorch", engines.load(path, "torch", "cpu", "float32", loading.code_of(path, generator))
+    from texturenets.engines.onnx_engine import ONNXEngine
+
+    model, io_spec = engines.convert(path, passes=False)
+    return "ONNX Runtime", ONNXEngine(model, io_spec)
+
+
+def _compare(
+    path: Path, io_spec: IOSpec, run: Run, name: str, reference: engines.Engine
+) -> tuple[list[tuple[int, int, int]], float]:
+    """Batches, heights and widths tried, and the largest difference from `reference`, called `name`."""
+    # From two pixels a side at the coarsest scale: one pixel normalized is nothing but rounding errors.
+    step, least = io_spec.stride, max(io_spec.least, 2 * io_spec.stride)
+    sizes = [
+        (1, least, least),
+        (1, least + step, least + 2 * step),
+        (2, least + 3 * step, least),
+        (1, 2 * least, 3 * least),
+        (3, least, 4 * least + step),
+    ]
+    if io_spec.fixed:
+        sizes = [(batch, step, step) for batch in range(1, 6)]
+    largest = 0.0
+    for seed, (batch, height, width) in enumerate(sizes):
+        photo = _uniform(seed, (batch, io_spec.channels, height, width))
+        maps = noise.draw_arrays(io_spec.noise, range(batch), height, width)
+        named = {
+            one.name: _uniform(seed, (batch, one.channels, *one.size(height, width)))
+            for one in io_spec.inputs
+        }
+        inputs = [*([photo] if io_spec.channels else []), *maps, *named.values()]
+        expected = reference(photo if io_spec.channels else None, maps, named)
+        difference = np.abs(run(inputs) - expected)
+        largest = max(largest, float(difference.max()))
+        # A maximum of four that is decided otherwise moves single values; nothing else may.
+        if not np.quantile(difference, 0.999) <= TOLERANCE:
+            raise UserError(
+                f"{path}: what was exported differs from {name}'s by {difference.max():.3g} at {width} x {height}"
+            )
+    return sizes, largest
+
+
+def _uniform(seed: int, shape: tuple[int, int, int, int]) -> NDArray[np.float32]:
+    batch, channels, height, width = shape
+    return noise.uniform_array(seed, 0, 0, 0, height, width, batch * channels).reshape(shape)
+
+
+def _runner(path: Path) -> Run:
+    """Runs the ONNX file at `path`."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    names = [one.name for one in session.get_inputs()]
+    return lambda inputs: session.run(None, dict(zip(names, inputs, strict=True)))[0]
+
+
+def _openvino_runner(core: Any, path: Path) -> Run:
+    from texturenets.engines.openvino_engine import compile_options
+
+    compiled = core.compile_model(core.read_model(path), "CPU", compile_options("float32"))
+    return lambda inputs: compiled(inputs)[0]

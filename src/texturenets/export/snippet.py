@@ -1,0 +1,58 @@
+"""How to run an exported file, as a program of some lines: what pads, runs and crops for any size."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from texturenets.graph import IOSpec
+from texturenets.stylize.style import SMALLEST
+
+_PHOTO: Final = """\
+import numpy as np, onnxruntime
+from PIL import Image
+x = np.asarray(Image.open("photo.jpg").convert("RGB"), np.float32).transpose(2, 0, 1)[None] / 255
+height, width = x.shape[2:]
+rows, columns = (-(-max(n + 2 * {margin}, {least}) // {stride}) * {stride} for n in (height, width))
+top, left = (rows - height) // 2, (columns - width) // 2
+around = (0, 0), (0, 0), (top, rows - height - top), (left, columns - width - left)
+given = {{"photo": np.pad(x, around, "reflect")}}  # mirrored outward
+"""
+
+_SAMPLE: Final = """\
+import numpy as np, onnxruntime
+from PIL import Image
+height, width = {sample}  # of the picture
+rows, columns = (-(-max(n, {least}) // {stride}) * {stride} for n in (height, width))
+top = left = 0
+given = {{}}
+"""
+
+_RUN: Final = """\
+y = onnxruntime.InferenceSession("{file}").run(None, given)[0]
+y = y[0, :, top : top + height, left : left + width].clip(0, 1)
+Image.fromarray((255 * y).round().astype("uint8").transpose(1, 2, 0)).save("result.png")
+"""
+
+
+def snippet(io_spec: IOSpec, file: str) -> str:
+    """A program that repaints photo.jpg, or draws a sample, by the ONNX file called `file` and writes result.png.
+
+    It needs numpy, onnxruntime and Pillow, and gives what texturenets gives in float32.
+    """
+    least = io_spec.least if io_spec.fixed else max(SMALLEST, io_spec.least)
+    sample = (io_spec.stride, io_spec.stride) if io_spec.fixed else (480, 640)
+    numbers = {
+        "margin": io_spec.margin,
+        "least": least,
+        "stride": io_spec.stride,
+        "sample": sample,
+        "file": file,
+    }
+    program = (_PHOTO if io_spec.channels else _SAMPLE).format(**numbers)
+    if io_spec.noise:
+        program += "random = np.random.default_rng(0)\n"
+    for i, one in enumerate(io_spec.noise):
+        drawn = "random.standard_normal" if one.distribution == "normal" else "random.random"
+        shape = f"(1, {one.channels}, rows // {one.stride}, columns // {one.stride})"
+        program += f'given["noise{i}"] = {drawn}({shape}, np.float32)\n'
+    return program + _RUN.format(**numbers)

@@ -1,0 +1,87 @@
+"""A page that runs models in the browser: a folder for any file server."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from texturenets import engines, export, textures
+from texturenets.errors import UserError
+from texturenets.export import onnxruntime_web
+from texturenets.files import atomic_write
+from texturenets.graph import IOSpec
+from texturenets.modelfiles import modelfile
+from texturenets.modelfiles.modelfile import Header
+from texturenets.modelfiles.titles import title
+from texturenets.stylize import style
+
+PAGE = Path(__file__).parents[1] / "server" / "page"
+
+
+def described(header: Header, io_spec: IOSpec, name: str) -> dict[str, Any]:
+    """What the page must know of a model."""
+    smallest = style.SMALLEST if header.kind == "style" else textures.SMALLEST
+    return {
+        "name": name,
+        "title": title(name),
+        "kind": header.kind,
+        "file": f"models/{name}.onnx",
+        "thumbnail": f"data:image/jpeg;base64,{header.thumbnail}" if header.thumbnail else "",
+        "licence": header.licence,
+        "terms": header.terms,
+        "io_spec": {**dataclasses.asdict(io_spec), "smallest": smallest},
+    }
+
+
+def write(
+    models: Sequence[Path],
+    folder: Path,
+    package: Path | None = None,
+) -> Path:
+    """Write the page with `models` into `folder` and return its index.html, which is written last.
+
+    `package`: as for `runtime.files`. Raises UserError for two models of one
+    name, and whatever keeps one from being converted.
+    """
+    names = [path.stem for path in models]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UserError(f"two models are called {twice[0]}: give one of the files another name")
+    parts: dict[str, bytes] = {}
+    shown = []
+    notices = []
+    for path in models:
+        header = modelfile.read_header(path)
+        graph, io_spec = engines.convert(path)
+        parts[f"models/{path.stem}.onnx"] = _with_metadata(graph, header, io_spec)
+        shown.append(described(header, io_spec, path.stem))
+        licence = header.licence or "licence unknown"
+        notices.append(f"Model {path.stem}: {licence}. {header.terms}".strip())
+    parts["models.json"] = json.dumps(shown).encode()
+    parts["LICENSES.txt"] = "\n\n".join([*notices, onnxruntime_web.LICENCE]).encode()
+    parts |= {f"ort/{name}": data for name, data in onnxruntime_web.files(package).items()}
+    parts |= {path.name: path.read_bytes() for path in sorted(PAGE.iterdir()) if path.is_file()}
+    # A page without a connection needs the runtime for all processors; that for WebGPU is kept once it was used.
+    kept = ["./", *(name for name in parts if name not in {f"ort/{one}" for one in onnxruntime_web.WEBGPU})]
+    parts["files.json"] = json.dumps(kept).encode()
+    version = hashlib.sha256(b"".join(name.encode() + data for name, data in sorted(parts.items())))
+    parts["offline.js"] = parts["offline.js"].replace(b"VERSION", version.hexdigest()[:16].encode())
+    index = parts.pop("index.html")
+    for name, data in {**parts, "index.html": index}.items():
+        with atomic_write(folder / name) as part:
+            part.write_bytes(data)
+    return folder / "index.html"
+
+
+def _with_metadata(graph: bytes, header: Header, io_spec: IOSpec) -> bytes:
+    """The ONNX file with what it says of itself."""
+    import onnx
+
+    model = onnx.load_from_string(graph)
+    onnx.helper.set_model_props(model, export.metadata(header, io_spec))
+    data: bytes = model.SerializeToString()
+    return data

@@ -1,0 +1,187 @@
+"""Fetch a file over the network: whole, verified, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import http.client
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, Final
+
+from texturenets._version import __version__
+from texturenets.errors import UserError
+from texturenets.files import temporary_sibling
+
+Progress = Callable[[int, int], None]
+"""Called with (bytes done, bytes in all; 0 where the server does not say)."""
+
+TRIES: Final = 4  # of one address, where the fault may pass
+TIMEOUT: Final = 30.0  # seconds without a byte
+CHUNK: Final = 1 << 18
+MAX_SIZE: Final = 1 << 30
+_PASSING: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+pause = time.sleep
+
+
+def digest(path: Path, algorithm: str) -> str:
+    """The hexadecimal digest of a file: "sha256", "md5", or "git" (its blob's name in a Git repository).
+
+    Raises OSError.
+    """
+    if algorithm == "git":
+        state = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
+    else:
+        state = hashlib.new(algorithm, usedforsecurity=algorithm == "sha256")
+    with path.open("rb") as stream:
+        while chunk := stream.read(1 << 20):
+            state.update(chunk)
+    return state.hexdigest()
+
+
+def verified(path: Path, digests: Sequence[str]) -> bool:
+    """Whether one of `digests` ("sha256:2e0f...", "md5:...", "git:...") is the file's. Raises OSError."""
+    return any(
+        digest(path, algorithm) == value for algorithm, _, value in (d.partition(":") for d in digests)
+    )
+
+
+class _PassingError(Exception):
+    """A fault that may be gone at the next try."""
+
+
+@contextlib.contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """A new empty file beside `path` to write to; removed at the end unless it was moved.
+
+    Raises UserError where the folder cannot be made or written, or where the disk is full.
+    """
+    folder = path.parent
+    try:
+        with temporary_sibling(path) as part:
+            yield part
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError(
+                f"no room left in {folder}; free some, or set TEXTURENETS_CACHE to a folder elsewhere"
+            ) from None
+        raise UserError(
+            f"{folder} cannot be written ({error.strerror or error}); set TEXTURENETS_CACHE to a folder that can"
+        ) from None
+
+
+def download(
+    urls: Sequence[str],
+    part: Path,
+    *,
+    digests: Sequence[str],
+    size: int = 0,
+    progress: Progress | None = None,
+) -> str:
+    """Fetch the first of `urls` that works into `part`, verify it, and return that address.
+
+    An interrupted transfer goes on where it stopped. `size`: bytes of the whole file, where known.
+    Raises UserError where no address works, and, with `part` removed, where the hash is wrong; OSError where
+    `part` cannot be written.
+    """
+    faults: list[str] = []
+    for url in urls:
+        part.write_bytes(b"")
+        fault = _fetch(url, part, size, progress)
+        if fault is None:
+            if verified(part, digests):
+                return url
+            fault = f"what came has a wrong hash ({part.stat().st_size} bytes, expected {digests[0]})"
+        faults.append(f"{url}: {fault}")
+    part.unlink(missing_ok=True)
+    raise UserError("; ".join(faults))
+
+
+def _fetch(url: str, part: Path, size: int, progress: Progress | None) -> str | None:
+    """None where all of `url` is in `part`, else what went wrong."""
+    fault = ""
+    for attempt in range(TRIES):
+        if attempt:
+            pause(0.5 * 2**attempt)
+        try:
+            _transfer(url, part, size, progress)
+        except _PassingError as error:
+            fault = f"{error} ({TRIES} tries)"
+        except urllib.error.HTTPError as error:
+            return f"HTTP {error.code} {error.reason}"
+        except (urllib.error.URLError, ValueError) as error:
+            return " ".join(str(getattr(error, "reason", error)).split())
+        else:
+            return None
+    return fault
+
+
+@contextlib.contextmanager
+def _network() -> Iterator[None]:
+    """Faults of the network that may pass, as _PassingError: a full disk is not among them."""
+    try:
+        yield
+    except urllib.error.HTTPError as error:
+        if error.code in _PASSING:
+            raise _PassingError(f"HTTP {error.code} {error.reason}") from None
+        raise
+    except urllib.error.URLError as error:
+        if isinstance(error.reason, OSError) and "CERTIFICATE" not in str(error.reason).upper():
+            raise _PassingError(str(error.reason)) from None
+        raise
+    except (OSError, http.client.HTTPException) as error:
+        raise _PassingError(str(error) or type(error).__name__) from None
+
+
+def _transfer(url: str, part: Path, size: int, progress: Progress | None) -> None:
+    done = part.stat().st_size
+    request = urllib.request.Request(url, headers={"User-Agent": f"texturenets/{__version__}"})
+    if done:
+        request.add_header("Range", f"bytes={done}-")
+    with _network():
+        try:
+            response = urllib.request.urlopen(request, timeout=TIMEOUT)
+        except urllib.error.HTTPError as error:
+            if error.code != 416:  # nothing is left of the range: begin anew
+                raise
+            part.write_bytes(b"")
+            raise _PassingError("the server has less than was already fetched") from None
+    with response, part.open("r+b") as out:
+        if response.status != 206 or not (response.headers["Content-Range"] or "").startswith(
+            f"bytes {done}-"
+        ):
+            done = 0
+        out.seek(done)
+        out.truncate()
+        length = int(response.headers["Content-Length"] or 0)
+        whole = done + length if length else size
+        _copy(response, out, (done, whole, 2 * size or MAX_SIZE), progress)
+
+
+def _copy(
+    response: http.client.HTTPResponse,
+    out: IO[bytes],
+    counts: tuple[int, int, int],
+    progress: Progress | None,
+) -> None:
+    """`counts`: bytes already done, bytes in all or 0, and how many are too many."""
+    done, whole, limit = counts
+    while True:
+        with _network():
+            chunk = response.read(CHUNK)
+        if not chunk:
+            break
+        out.write(chunk)
+        done += len(chunk)
+        if done > limit:
+            return  # not the file: its hash will say so
+        if progress:
+            progress(done, whole)
+    out.flush()
+    if done < whole:
+        raise _PassingError(f"the connection ended after {done} of {whole} bytes")

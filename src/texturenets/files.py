@@ -1,0 +1,156 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from texturenets.errors import UserError
+
+SUFFIX = ".part"
+
+# Read once: it can only be read by setting it, which all threads of the process see.
+_UMASK = os.umask(0o077)
+os.umask(_UMASK)
+
+
+def _prefix(path: Path) -> str:
+    """What the names begin with of files written aside for `path`: hidden, and short enough to add to."""
+    return f".{path.name[:40]}."
+
+
+@contextmanager
+def temporary_sibling(path: Path) -> Iterator[Path]:
+    """A new empty file beside `path` to write to, with its parent folders; it goes at the end unless moved.
+
+    Raises OSError.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, part = _made(path)
+    try:
+        yield part
+    finally:
+        part.unlink(missing_ok=True)
+        os.close(handle)  # and the lock is gone
+
+
+def _made(path: Path) -> tuple[int, Path]:
+    """A new file beside `path`, locked as long as the descriptor is open: nobody else sweeps it."""
+    while True:
+        handle, name = tempfile.mkstemp(prefix=_prefix(path), suffix=SUFFIX, dir=path.parent)
+        _lock(handle, wait=True)
+        if os.fstat(handle).st_nlink:  # else it was swept before it was locked
+            return handle, Path(name)
+        os.close(handle)
+
+
+def _lock(handle: int, *, wait: bool = False) -> bool:
+    """Whether the open file is now locked by this descriptor; False where another holds it, or none can."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:  # held, or a file system without locks
+        return False
+    return True
+
+
+def publish(part: Path, path: Path) -> None:
+    """Give what was written aside its name, and the rights of a file made in the open. Raises OSError."""
+    with part.open("rb+") as file:
+        os.fsync(file.fileno())  # else a power cut can leave the name without the bytes
+    part.chmod(0o666 & ~_UMASK)  # mkstemp makes it private
+    part.replace(path)
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """A file beside `path` to write to; it takes the name `path` when the block ends well, else it goes.
+
+    Parent folders are made. Raises UserError, with the reason, where the disk does not let it be written.
+    """
+    try:
+        with temporary_sibling(path) as part:
+            yield part
+            publish(part, path)
+    except FileExistsError:
+        raise UserError(f"cannot write {path}: {path.parent} is a file, not a folder") from None
+    except OSError as error:
+        reason = " ".join((error.strerror or str(error)).split())
+        raise UserError(f"cannot write {path}: {reason or type(error).__name__}") from error
+
+
+def remove_stale(path: Path) -> None:
+    """Remove what writers of `path` that were killed have left beside it; of a folder, in it.
+
+    What somebody is writing at this moment stays.
+    """
+    if path.is_dir():
+        _remove(left for left in path.iterdir() if left.name.startswith("."))
+    else:
+        remove_all_stale([path])
+
+
+def remove_all_stale(paths: Iterable[Path]) -> None:
+    """`remove_stale` for many files, each folder looked through once."""
+    prefixes: dict[Path, set[str]] = {}
+    for path in paths:
+        prefixes.setdefault(path.parent, set()).add(_prefix(path))
+    for folder, mine in prefixes.items():
+        if folder.is_dir():
+            _remove(path for path in folder.iterdir() if _beginning(path.name) in mine)
+
+
+def _beginning(name: str) -> str:
+    """The `_prefix` of a file that was written aside."""
+    return name.removesuffix(SUFFIX).rpartition(".")[0] + "."
+
+
+def _remove(left: Iterable[Path]) -> None:
+    """Remove those of the files `left` that were written aside by somebody who is no more."""
+    for path in left:
+        if not path.name.endswith(SUFFIX):
+            continue
+        try:
+            handle = os.open(path, os.O_RDWR | getattr(os, "O_NONBLOCK", 0))
+        except OSError:  # it took its name, or is none of ours
+            continue
+        try:
+            if stat.S_ISREG(os.fstat(handle).st_mode) and _lock(handle):
+                path.unlink(missing_ok=True)
+        finally:
+            os.close(handle)
+
+
+def opened(path: Path) -> IO[bytes]:
+    """A regular file to read from. A pipe would be waited for, a device be read for ever.
+
+    Raises OSError, and UserError for what is not a regular file.
+    """
+
+    def opener(name: str, flags: int) -> int:
+        return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
+
+    file = open(path, "rb", opener=opener)  # noqa: SIM115  Path.open takes no opener
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise UserError(f"{path} is not a regular file but a pipe, socket or device: save it as a file first")
+    return file
+
+
+def cache_folder() -> Path:
+    """Where weights and graphs are kept: TEXTURENETS_CACHE, else texturenets in XDG_CACHE_HOME or ~/.cache."""
+    if own := os.environ.get("TEXTURENETS_CACHE"):
+        return Path(own).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "texturenets"
+    except RuntimeError:
+        raise UserError("no home folder to keep files in; set TEXTURENETS_CACHE to a folder") from None

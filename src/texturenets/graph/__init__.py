@@ -1,0 +1,179 @@
+"""A network as a graph: a list of operations over maps, and its weights. No torch.
+
+`grammar` has the table of operations, `shapes` what each makes of its sources, `io_spec` what a graph takes and
+gives, `onnx` its form as an ONNX file, `passes` what makes it faster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import lcm, prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from texturenets.errors import UserError
+from texturenets.graph import shapes
+from texturenets.graph.grammar import MAX_MARGIN, MAX_STRIDE, OPERATIONS, Node, line, text_of
+from texturenets.graph.io_spec import IOSpec, NamedInput
+from texturenets.graph.periodic import wraps_around
+from texturenets.graph.shapes import parse, understand, weight_shapes
+from texturenets.noise import NoiseInput
+
+__all__ = [
+    "OPERATIONS",
+    "ConversionError",
+    "Graph",
+    "IOSpec",
+    "NamedInput",
+    "Node",
+    "line",
+    "parse",
+    "understand",
+    "weight_shapes",
+]
+
+Array = NDArray[np.float32]
+
+
+class ConversionError(UserError):
+    """A network that has no form as a graph, or a graph that has none as ONNX: it runs by PyTorch alone.
+
+    `reason`: the operation, and where in the network it is.
+    """
+
+    def __init__(self, what: str, reason: str) -> None:
+        super().__init__(f"{what}: {reason}; --engine torch runs it")
+        self.reason = reason
+
+
+@dataclass
+class Graph:
+    """`nodes` in an order in which each follows its sources, the picture last; `weights` by name, float32.
+
+    `margin`: pixels by which a photo is to be mirrored on each side, and the picture cut. `multiple`: what height and
+    width must be multiples of beside what the nodes ask for. `fixed`: it draws one size, its stride, and no other.
+    """
+
+    nodes: list[Node] = field(default_factory=list)
+    weights: dict[str, Array] = field(default_factory=dict)
+    margin: int = 0
+    multiple: int = 1
+    fixed: bool = False
+
+    def add(self, operation: str, sources: Sequence[int], names: Mapping[str, str], **settings: Any) -> int:
+        """Add a node whose weights have these names; its number. Raises UserError."""
+        self.nodes.append(understand(line(operation, sources, names, **settings), self.nodes))
+        return len(self.nodes) - 1
+
+    def lines(self) -> list[str]:
+        """The text of every node."""
+        return [text_of(node) for node in self.nodes]
+
+    def weight(self, number: int, role: str = "weight") -> Array | None:
+        """A weight of a node in the shape that its operation wants; None where it has none."""
+        node = self.nodes[number]
+        if role not in node.weights:
+            return None
+        value, shape = self.weights[node.weights[role]], weight_shapes(node, self.nodes)[role]
+        return np.broadcast_to(value.reshape(-1), shape) if value.size == 1 else value.reshape(shape)
+
+    def node_weights(self, number: int) -> dict[str, Array]:
+        """All weights of a node by their role."""
+        found = {role: self.weight(number, role) for role in self.nodes[number].weights}
+        return {role: value for role, value in found.items() if value is not None}
+
+    def check(self) -> None:
+        """Raise UserError unless every weight is there, has as many numbers as it should, and all are finite."""
+        for number, node in enumerate(self.nodes):
+            for role, shape in weight_shapes(node, self.nodes).items():
+                name = node.weights[role]
+                if name not in self.weights:
+                    raise UserError(f"weight {name} is missing")
+                size, broadcast = self.weights[name].size, len(shape) == 1
+                if size != prod(shape) and not (broadcast and size == 1):
+                    raise UserError(
+                        f"weight {name} has {size} numbers where node {number} takes {prod(shape)}"
+                    )
+                if not np.isfinite(self.weights[name]).all():
+                    raise UserError(f"weight {name} is not finite")
+
+    @property
+    def stride(self) -> int:
+        """What height and width of its pictures must be multiples of."""
+        return lcm(shapes.stride(self.nodes), self.multiple)
+
+    @property
+    def photo(self) -> bool:
+        """Whether it takes a photo."""
+        return any(node.operation == "photo" for node in self.nodes)
+
+    @property
+    def noise(self) -> tuple[NoiseInput, ...]:
+        """The maps of noise that it takes."""
+        return tuple(
+            NoiseInput(node.channels, node.settings["stride"], node.settings["distribution"])
+            for node in self.nodes
+            if node.operation == "noise"
+        )
+
+    @property
+    def io_spec(self) -> IOSpec:
+        """What it takes and gives."""
+        inputs = tuple(
+            NamedInput(node.settings["name"], node.channels, node.settings["stride"])
+            for node in self.nodes
+            if node.operation == "input"
+        )
+        stride = self.stride
+        return IOSpec(
+            stride,
+            stride if self.fixed else shapes.least(self.nodes, stride),
+            3 if self.photo else 0,
+            self.noise,
+            self.fixed,
+            self.margin,
+            self.nodes[-1].channels,
+            inputs,
+            periodic=wraps_around(self.nodes),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """All but the weights, ready for JSON."""
+        return {"nodes": self.lines(), "margin": self.margin, "multiple": self.multiple, "fixed": self.fixed}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], weights: Mapping[str, Array] | None = None) -> Graph:
+        """The inverse of `to_dict`. Raises UserError for what is no graph."""
+        lines = data.get("nodes")
+        if not isinstance(lines, list) or not all(isinstance(one, str) for one in lines):
+            raise UserError("graph: its nodes are not a list of texts")
+        margin, multiple = (data.get(key, value) for key, value in (("margin", 0), ("multiple", 1)))
+        for name, value, low, high in (
+            ("margin", margin, 0, MAX_MARGIN),
+            ("multiple", multiple, 1, MAX_STRIDE),
+        ):
+            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+                raise UserError(f"graph: {name}={value!r} is not a whole number from {low} to {high}")
+        return cls(list(parse(lines)), dict(weights or {}), margin, multiple, data.get("fixed") is True)
+
+
+def used(nodes: Sequence[Node], last: int) -> list[int]:
+    """The numbers of the nodes that lead to node `last`, in their order."""
+    needed = {last}
+    for number in range(last, -1, -1):
+        if number in needed:
+            needed.update(nodes[number].sources)
+    return sorted(needed)
+
+
+def names_of(nodes: Iterable[Node]) -> set[str]:
+    """The names of all weights."""
+    return {name for node in nodes for name in node.weights.values()}
+
+
+def reread(node: Node, sources: Sequence[int], before: Sequence[Node]) -> Node:
+    """`node` with other sources, its shape worked out anew."""
+    return shapes.shaped(replace(node, sources=tuple(sources)), before)

@@ -1,0 +1,323 @@
+"""The lines of which a graph consists: the table of operations, reading and writing. No torch.
+
+A line is an operation, the numbers of the lines it takes its input from (from 0, all before it), settings, and the
+names of its weights:
+
+    photo
+    noise channels=3 stride=16
+    upsample 1 factor=16
+    concat 0 2
+    pad 3 amount=1:1:1:1 mode=circular
+    conv 4 out=8 kernel=3 weight=entry.conv.weight bias=entry.conv.bias
+    norm 5 weight=entry.norm.weight bias=entry.norm.bias
+
+The last line is the picture. Weights are named as in the network's `state_dict`. Maps are (N, C, H, W).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, Final
+
+from texturenets.errors import UserError, unknown
+
+MAX_NODES: Final = 2000
+MAX_STRIDE: Final = 4096  # pixels that sides are multiples of: a picture is padded to them
+MAX_LEAST: Final = 8192  # pixels of a side of the smallest picture, likewise
+MAX_MARGIN: Final = 1024  # pixels by which a photo is mirrored on each side
+MAX_EXTRA: Final = 1 << 14  # pixels that a map has more or less than its share of the picture
+MAX_CHANNELS: Final = 8192  # that a convolution makes
+MAX_WINDOW: Final = 64  # rows and columns
+MAX_NUMBERS: Final = 1 << 16  # channels of a map, and numbers that it has for each pixel of the picture
+MAX_SIDE: Final = 2**24  # pixels of a map of a size of its own
+MAX_WEIGHTS: Final = 100_000_000  # what a file says may not take more memory than this before it is read
+MAX_LINE: Final = 1000
+
+
+@dataclass(frozen=True)
+class Number:
+    """A setting that is a number from `low` to `high`; without `default` it has to be given."""
+
+    kind: type[int] | type[float]
+    low: float
+    high: float
+    default: float | None = None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A setting that is one of some words, the first by default."""
+
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class KernelSetting:
+    """A setting of rows and columns, 1 to 64 each: 3, or 3:5. As a value always a pair."""
+
+
+@dataclass(frozen=True)
+class Sides:
+    """A setting of four numbers of pixels, 0 to 1024: top:bottom:left:right."""
+
+
+@dataclass(frozen=True)
+class NameSetting:
+    """A setting that is a word of letters, digits and underscores."""
+
+
+Setting = Number | Choice | KernelSetting | Sides | NameSetting
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One row of the table: the number of sources (at least, at most), the settings, the weights.
+
+    A weight with a question mark may be missing.
+    """
+
+    settings: Mapping[str, Setting] = field(default_factory=dict)
+    sources: tuple[int, int] = (1, 1)
+    weights: tuple[str, ...] = ()
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The names of the weights, without question marks."""
+        return tuple(role.removesuffix("?") for role in self.weights)
+
+
+def _whole(low: int, high: int, default: int | None = None) -> Number:
+    return Number(int, low, high, default)
+
+
+def _real(default: float | None = None, low: float = -1e6, high: float = 1e6) -> Number:
+    return Number(float, low, high, default)
+
+
+_CHANNELS: Final = _whole(1, MAX_CHANNELS)
+_STRIDE: Final = _whole(1, 64, 1)
+_FACTOR: Final[dict[str, Setting]] = {"factor": _whole(2, 64)}
+_KERNEL: Final[dict[str, Setting]] = {"kernel": KernelSetting(), "stride": _STRIDE}
+_SEVERAL: Final = (2, 64)
+
+OPERATIONS: Final[dict[str, Operation]] = {
+    # Inputs. A map of noise is made by the program; `scale` multiplies it. A stride of 0: a map of a size of its own,
+    # one pixel if nothing else is said.
+    "photo": Operation(sources=(0, 0)),
+    "noise": Operation(
+        {
+            "channels": _whole(1, 4096),
+            "stride": _whole(1, 65536),
+            "distribution": Choice(("uniform", "normal")),
+            "scale": _real(1.0),
+        },
+        (0, 0),
+    ),
+    "input": Operation(
+        {
+            "name": NameSetting(),
+            "channels": _CHANNELS,
+            "stride": _whole(0, 65536, 1),
+            "rows": _whole(1, MAX_SIDE, 1),
+            "columns": _whole(1, MAX_SIDE, 1),
+        },
+        (0, 0),
+    ),
+    # Borders. "lowest" is minus infinity, for a max_pool.
+    "pad": Operation(
+        {"amount": Sides(), "mode": Choice(("zero", "reflect", "replicate", "circular", "lowest"))}
+    ),
+    "crop": Operation({"amount": Sides()}),
+    # Convolutions, without padding. weight: (out, in / groups, rows, columns); of deconv (in, out, rows, columns)
+    "conv": Operation(
+        {"out": _CHANNELS, **_KERNEL, "dilation": _STRIDE, "groups": _whole(1, 8192, 1)},
+        weights=("weight", "bias?"),
+    ),
+    "deconv": Operation({"out": _CHANNELS, **_KERNEL, "crop": Sides()}, weights=("weight", "bias?")),
+    # Normalization over the map: of each channel alone (groups=0), or of so many groups of channels
+    "norm": Operation(
+        {"eps": _real(1e-5, 1e-12, 1.0), "groups": _whole(0, 8192, 0)}, weights=("weight?", "bias?")
+    ),
+    # By statistics that are given
+    "batch_norm": Operation({"eps": _real(1e-5, 0.0, 1.0)}, weights=("weight?", "bias?", "mean", "var")),
+    # One number a channel: times weight, plus bias
+    "affine": Operation(weights=("weight?", "bias?")),
+    # Each number alone
+    "relu": Operation(),
+    "leaky_relu": Operation({"slope": _real(0.01, -10, 10)}),
+    "prelu": Operation(weights=("weight",)),
+    "elu": Operation({"alpha": _real(1.0, -10, 10)}),
+    "silu": Operation(),
+    "gelu": Operation({"approximate": Choice(("none", "tanh"))}),
+    "tanh": Operation(),
+    "sigmoid": Operation(),
+    "clamp": Operation({"low": _real(), "high": _real()}),
+    "linear": Operation({"by": _real(1.0), "add": _real(0.0)}),
+    # Several maps of one size; a map of one pixel, or of one channel, goes with any
+    "add": Operation(sources=_SEVERAL),
+    "mul": Operation(sources=_SEVERAL),
+    "div": Operation(sources=(2, 2)),
+    # Channels: one map behind the other; every `step`th channel from `first` on
+    "concat": Operation(sources=_SEVERAL),
+    "select": Operation({"first": _whole(0, 8191, 0), "count": _CHANNELS, "step": _whole(-8191, 8191, 1)}),
+    # Sizes
+    "upsample": Operation({**_FACTOR, "mode": Choice(("nearest", "bilinear", "bilinear_corners"))}),
+    "avg_pool": Operation(_KERNEL),
+    "max_pool": Operation(_KERNEL),
+    "global_pool": Operation({"mode": Choice(("average", "max"))}),
+    # The second source is a max_pool of 2 x 2: values go to where its maxima were, zeros elsewhere
+    "unpool": Operation(sources=(2, 2)),
+    # Depth to space and back. Channels are counted (channel, row, column), or (row, column, channel) for "places"
+    "shuffle": Operation({**_FACTOR, "order": Choice(("channels", "places"))}),
+    "unshuffle": Operation({**_FACTOR, "order": Choice(("channels", "places"))}),
+    # Of maps of a size of their own (`graph.stage`): one below the other; and `upsample mode=bilinear_corners` of
+    # some rows, which the second source says: a matrix (rows made x rows of the first).
+    "stack": Operation(sources=_SEVERAL),
+    "upsample_rows": Operation(_FACTOR, (2, 2)),
+}
+
+
+@dataclass(frozen=True)
+class Node:
+    """One line, understood. Its map has `channels` channels and `scale` * H + `extra` rows (columns likewise:
+    W, `extra_columns`), where the photo and the picture have H.
+
+    `weights`: the names of its weights by their role ("weight", "bias").
+    """
+
+    operation: str
+    sources: tuple[int, ...]
+    settings: dict[str, Any]
+    weights: dict[str, str] = field(default_factory=dict)
+    channels: int = 0
+    scale: Fraction = Fraction(1)
+    extra: int = 0
+    extra_columns: int = 0
+
+    @property
+    def size(self) -> tuple[Fraction, int, int]:
+        """What must be equal of maps that are added or concatenated."""
+        return self.scale, self.extra, self.extra_columns
+
+
+def line(
+    operation: str,
+    sources: Sequence[int] = (),
+    weights: Mapping[str, str] | None = None,
+    **settings: Any,
+) -> str:
+    """The text of a line; settings that have their default are left out, sides are four numbers.
+
+    Raises UserError for the name of a weight that no line can hold.
+    """
+    known = OPERATIONS[operation].settings
+    words = [operation, *map(str, sources)]
+    for key, value in settings.items():
+        text = _written(known[key], value)
+        if text is not None:
+            words.append(f"{key}={text}")
+    for role, name in (weights or {}).items():
+        if not name or len(name.split()) != 1:
+            raise UserError(f"a weight is called {name!r}: a graph needs names without spaces")
+        words.append(f"{role}={name}")
+    return " ".join(words)
+
+
+def text_of(node: Node) -> str:
+    """The line of which `node` was made."""
+    return line(node.operation, node.sources, node.weights, **node.settings)
+
+
+def _written(rule: Setting, value: Any) -> str | None:
+    """A setting's value as text; None where it is the default."""
+    if isinstance(rule, Sides):
+        return ":".join(map(str, value))
+    if isinstance(rule, KernelSetting):
+        pair = _pair(value)
+        return str(pair[0]) if pair[0] == pair[1] else f"{pair[0]}:{pair[1]}"
+    if isinstance(rule, Number):
+        if value == rule.default:
+            return None
+        return f"{value:g}" if float(f"{value:g}") == value else f"{value!r}"
+    if isinstance(rule, Choice) and value == rule.words[0]:
+        return None
+    return str(value)
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    rows, columns = value if isinstance(value, Sequence) else (value, value)
+    return int(rows), int(columns)
+
+
+def read(text: str, number: int, *, unnamed: bool = False) -> Node:
+    """The node that the line `text` is behind `number` others, without shape. Raises ValueError.
+
+    `unnamed`: a line names no weights and has all that its operation can have, called layers.NUMBER.weight and so on.
+    """
+    if len(text) > MAX_LINE:
+        raise ValueError("too long")
+    operation, *words = text.split() or [""]
+    if operation not in OPERATIONS:
+        raise ValueError(str(unknown("operation", operation, OPERATIONS)))
+    rules = OPERATIONS[operation]
+    sources = [int(word) for word in words if word.isdecimal() and len(word) < 6]
+    given = dict(word.split("=", 1) for word in words if "=" in word)
+    if len(sources) + len(given) != len(words):
+        raise ValueError("a word in it is neither a source nor a setting, or comes twice")
+    low, high = rules.sources
+    if not low <= len(sources) <= high:
+        raise ValueError(f"{len(sources)} sources, not {low} to {high}")
+    if any(source >= number for source in sources):
+        raise ValueError("a source that does not come before it")
+    if unnamed:
+        names = {role: f"layers.{number}.{role}" for role in rules.roles}
+    else:
+        names = {role: given.pop(role) for role in rules.roles if role in given}
+        if not all(name.isprintable() for name in names.values()):
+            raise ValueError("the name of a weight that cannot be printed")
+    for key in given:
+        known = tuple(rules.settings) if unnamed else (*rules.settings, *rules.roles)
+        if key not in known:
+            raise ValueError(str(unknown("setting", key, known)) if known else f"it takes no {key}")
+    for role in rules.weights:
+        if not role.endswith("?") and role not in names:
+            raise ValueError(f"it names no {role}")
+    settings = {key: _setting(key, rule, given.get(key)) for key, rule in rules.settings.items()}
+    return Node(operation, tuple(sources), settings, names)
+
+
+def _setting(key: str, rule: Setting, text: str | None) -> Any:
+    if isinstance(rule, Choice):
+        word = rule.words[0] if text is None else text
+        if word not in rule.words:
+            raise ValueError(str(unknown(key, word, rule.words)))
+        return word
+    if isinstance(rule, Sides):
+        return _numbers(key, text or "0:0:0:0", (4,), 0, 1024)
+    if text is None:
+        if not isinstance(rule, Number) or rule.default is None:
+            raise ValueError(f"{key} is missing")
+        return rule.kind(rule.default)
+    if isinstance(rule, NameSetting):
+        if not text.isidentifier() or len(text) > 100:
+            raise ValueError(f"{key}={text[:40]} is no word of letters, digits and underscores")
+        if text in ("photo", "picture") or text.removeprefix("noise").isdecimal():
+            raise ValueError(f"{key}={text} is the name of the photo, of the picture or of a map of noise")
+        return text
+    if isinstance(rule, KernelSetting):
+        parts = _numbers(key, text, (1, 2), 1, MAX_WINDOW)
+        return parts[0], parts[-1]
+    value = rule.kind(text)
+    if not rule.low <= value <= rule.high:
+        raise ValueError(f"{key}={text} is not between {rule.low:g} and {rule.high:g}")
+    return value
+
+
+def _numbers(key: str, text: str, counts: tuple[int, ...], low: int, high: int) -> tuple[int, ...]:
+    parts = tuple(int(part) for part in text.split(":"))
+    if len(parts) not in counts or any(not low <= part <= high for part in parts):
+        many = " or ".join({1: "one", 2: "two", 4: "four"}[count] for count in counts)
+        raise ValueError(f"{key}={text} is not {many} numbers from {low} to {high}")
+    return parts

@@ -1,0 +1,335 @@
+"""A graph as an ONNX model of any batch, height and width. No torch.
+
+Each operation has one entry in a table: what `onnx_writer` makes of it. Instance normalization stays one operation,
+whose statistics every runtime takes in float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from texturenets.graph import Graph, Node
+from texturenets.graph.onnx_writer import LONGEST, ONNXMap, ONNXWriter
+from texturenets.graph.passes import optimize
+from texturenets.graph.stage import PICTURE, Stage
+
+OPSET: Final = 17
+"""Read by every ONNX Runtime since 1.12, also that of browsers."""
+IR_VERSION: Final = 8
+"""The file format that goes with it."""
+
+_TYPES: Final = {
+    "float32": TensorProto.FLOAT,
+    "float16": TensorProto.FLOAT16,
+    "bfloat16": TensorProto.BFLOAT16,
+}
+
+
+class _Translation:
+    """Walks a graph; `maps` has what each node became."""
+
+    def __init__(self, graph: Graph, split: bool, stage: Stage | None = None) -> None:
+        self.graph, self.split, self.stage = graph, split, stage
+        self.writer = ONNXWriter()
+        self.maps: list[ONNXMap] = []
+        self.inputs: dict[str, onnx.ValueInfoProto] = {}
+        self.where: dict[int, list[str]] = {}
+        """Of a pooling whose places are wanted, four maps of ones and zeros."""
+        self.unpooled = {node.sources[1] for node in graph.nodes if node.operation == "unpool"}
+        # Without a bound OpenVINO (2026.4) takes the side of a map in squares of 2 x 2 for 2^63 - 2, and what is
+        # continued periodically overflows.
+        kinds = {node.operation for node in graph.nodes}
+        wraps = any(node.settings.get("mode") == "circular" for node in graph.nodes)
+        self.bounded = wraps and "unshuffle" in kinds and stage is None
+
+    def run(self) -> None:
+        """Write every node."""
+        for number, node in enumerate(self.graph.nodes):
+            sources = [self.maps[source] for source in node.sources]
+            if not node.sources:
+                made = self._input(node)
+            elif node.operation == "unpool":
+                made = self.writer.unpool(sources[0], self.where[node.sources[1]])
+            elif number in self.unpooled:
+                made, self.where[number] = self.writer.pool_with_places(sources[0])
+            else:
+                made = _TABLE[node.operation](self, number, node, *sources)
+            self.maps.append(made)
+
+    def _input(self, node: Node) -> ONNXMap:
+        place = f"height/{node.scale.denominator}", f"width/{node.scale.denominator}"
+        if node.operation == "photo":
+            name, place = "photo", ("height", "width")
+        elif node.operation == "noise":
+            before = self.graph.nodes[: len(self.maps)]
+            name = f"noise{sum(one.operation == 'noise' for one in before)}"
+        else:
+            name = node.settings["name"]
+        if self.stage is not None:
+            return self._input_of(self.stage, node, name)
+        size: tuple[Any, Any] = place if node.scale else (node.extra, node.extra_columns)
+        shape = ["batch", node.channels, *size]
+        self.inputs[name] = helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        w = self.writer
+        found = w.slice(name, [2, 3], [0, 0], [LONGEST] * 2) if self.bounded and node.scale else name
+        if node.operation == "photo" and self.split:
+            return w.split(found)
+        return w.linear(ONNXMap(found), node.settings.get("scale", 1.0), 0.0)
+
+    def _input_of(self, stage: Stage, node: Node, name: str) -> ONNXMap:
+        """An input of a stage."""
+        kind = _TYPES[stage.type] if name in stage.kept else TensorProto.FLOAT
+        size = [1, node.channels, node.extra, node.extra_columns]
+        self.inputs[name] = helper.make_tensor_value_info(name, kind, size)
+        if name in stage.exact and self.split:
+            return self.writer.split(name)
+        return ONNXMap(
+            name if kind == TensorProto.FLOAT else self.writer.node("Cast", name, to=TensorProto.FLOAT)
+        )
+
+    def weights(self, number: int) -> dict[str, Any]:
+        """Of a node, by role."""
+        return self.graph.node_weights(number)
+
+    def column(self, number: int, role: str) -> str | None:
+        """The name of a weight (C, 1, 1); None where the node has none."""
+        value = self.graph.weight(number, role)
+        return None if value is None else self.writer.constant(value[:, None, None])
+
+
+Translate = Callable[..., ONNXMap]
+
+
+def _unary(kind: str) -> Translate:
+    """An operation on every number alone: the order of the channels stays."""
+    return lambda t, number, node, x: ONNXMap(t.writer.node(kind, t.writer.merged(x).name), x.order)
+
+
+def _with(kind: str, **settings: str) -> Translate:
+    """The same with attributes, each of which is a setting of the node."""
+
+    def translate(t: _Translation, number: int, node: Node, x: ONNXMap) -> ONNXMap:
+        attributes = {key: node.settings[name] for key, name in settings.items()}
+        return ONNXMap(t.writer.node(kind, t.writer.merged(x).name, **attributes), x.order)
+
+    return translate
+
+
+def _joined(kind: str) -> Translate:
+    def translate(t: _Translation, number: int, node: Node, *maps: ONNXMap) -> ONNXMap:
+        name, *others = map(t.writer.plain, maps)
+        for other in others:
+            name = t.writer.node(kind, name, other)
+        return ONNXMap(name)
+
+    return translate
+
+
+def _norm(t: _Translation, number: int, node: Node, x: ONNXMap) -> ONNXMap:
+    found = t.weights(number)
+    weight, bias = (
+        found.get(role, np.full(node.channels, value, np.float32))
+        for role, value in (("weight", 1), ("bias", 0))
+    )
+    if not node.settings["groups"]:
+        return t.writer.instance_norm(x, weight, bias, node.settings["eps"])
+    normed = t.writer.grouped(x, node.settings["groups"], node.settings["eps"])
+    scaled = t.writer.node("Mul", normed.name, t.writer.constant(weight[:, None, None]))
+    return ONNXMap(t.writer.node("Add", scaled, t.writer.constant(bias[:, None, None])))
+
+
+def _batch_norm(t: _Translation, number: int, node: Node, x: ONNXMap) -> ONNXMap:
+    found = t.weights(number)
+    given = [found.get("weight", np.ones(node.channels)), found.get("bias", np.zeros(node.channels))]
+    parts = [t.writer.constant(one) for one in (*given, found["mean"], found["var"])]
+    return ONNXMap(
+        t.writer.node("BatchNormalization", t.writer.plain(x), *parts, epsilon=node.settings["eps"])
+    )
+
+
+def _affine(t: _Translation, number: int, node: Node, x: ONNXMap) -> ONNXMap:
+    name = t.writer.plain(x)
+    for kind, role in (("Mul", "weight"), ("Add", "bias")):
+        value = t.column(number, role)
+        name = name if value is None else t.writer.node(kind, name, value)
+    return ONNXMap(name)
+
+
+def _prelu(t: _Translation, number: int, node: Node, x: ONNXMap) -> ONNXMap:
+    slope = t.column(number, "weight")
+    assert slope is not None
+    return ONNXMap(t.writer.node("PRelu", t.writer.plain(x), slope))
+
+
+def _silu(t: _Translation, number: int, node: Node, x: ONNXMap) -> ONNXMap:
+    name = t.writer.merged(x).name
+    return ONNXMap(t.writer.node("Mul", name, t.writer.node("Sigmoid", name)), x.order)
+
+
+def _gelu(t: _Translation, number: int, node: Node, x: ONNXMap) -> ONNXMap:
+    w = t.writer
+    name = w.merged(x).name
+    if node.settings["approximate"] == "none":
+        share = w.node("Erf", w.node("Mul", name, w.constant(0.5**0.5)))
+    else:  # arXiv 1606.08415, section 2
+        cubed = w.node("Mul", w.node("Mul", name, name), w.node("Mul", name, w.constant(0.044715)))
+        share = w.node("Tanh", w.node("Mul", w.node("Add", name, cubed), w.constant((2 / np.pi) ** 0.5)))
+    half = w.node("Mul", name, w.constant(0.5))
+    return ONNXMap(w.node("Mul", half, w.node("Add", share, w.constant(1.0))), x.order)
+
+
+def _clamp(t: _Translation, number: int, node: Node, x: ONNXMap) -> ONNXMap:
+    bounds = [t.writer.constant(node.settings[key]) for key in ("low", "high")]
+    return ONNXMap(t.writer.node("Clip", t.writer.merged(x).name, *bounds), x.order)
+
+
+def _pool(kind: str) -> Translate:
+    def translate(t: _Translation, number: int, node: Node, x: ONNXMap) -> ONNXMap:
+        step = node.settings["stride"]
+        sizes = {"kernel_shape": list(node.settings["kernel"]), "strides": [step, step]}
+        x = x if kind == "AveragePool" else t.writer.merged(x)
+        return x.each(lambda name: t.writer.node(kind, name, **sizes))
+
+    return translate
+
+
+def _global_pool(t: _Translation, number: int, node: Node, x: ONNXMap) -> ONNXMap:
+    kind = "GlobalAveragePool" if node.settings["mode"] == "average" else "GlobalMaxPool"
+    return ONNXMap(t.writer.node(kind, t.writer.plain(x)))
+
+
+def _select(t: _Translation, number: int, node: Node, x: ONNXMap) -> ONNXMap:
+    first, count, step = (node.settings[key] for key in ("first", "count", "step"))
+    chosen = range(first, first + count * step, step)
+    places = chosen if x.order is None else [x.order[channel] for channel in chosen]
+    return ONNXMap(t.writer.gather(t.writer.merged(x).name, places))
+
+
+def _conv(t: _Translation, number: int, node: Node, x: ONNXMap) -> ONNXMap:
+    found, s = t.weights(number), node.settings
+    return t.writer.convolution(
+        x, found["weight"], found.get("bias"), s["stride"], s["dilation"], s["groups"]
+    )
+
+
+def _deconv(t: _Translation, number: int, node: Node, x: ONNXMap) -> ONNXMap:
+    found, s = t.weights(number), node.settings
+    return t.writer.transposed(x, found["weight"], found.get("bias"), s["stride"], s["crop"])
+
+
+def _unshuffle(t: _Translation, number: int, node: Node, x: ONNXMap) -> ONNXMap:
+    return t.writer.unshuffle(x, node.settings["factor"], node.channels, node.settings["order"])
+
+
+def _upsample_rows(t: _Translation, number: int, node: Node, x: ONNXMap, matrix: ONNXMap) -> ONNXMap:
+    wide = t.writer.resize(t.writer.merged(x), (1, node.settings["factor"]), "bilinear_corners")
+    return ONNXMap(t.writer.node("MatMul", t.writer.plain(matrix), t.writer.plain(wide)))
+
+
+def _shuffle(t: _Translation, number: int, node: Node, x: ONNXMap) -> ONNXMap:
+    mode = "CRD" if node.settings["order"] == "channels" else "DCR"
+    return ONNXMap(
+        t.writer.node("DepthToSpace", t.writer.plain(x), blocksize=node.settings["factor"], mode=mode)
+    )
+
+
+_TABLE: Final[dict[str, Translate]] = {
+    "pad": lambda t, number, node, x: t.writer.pad(x, node.settings["amount"], node.settings["mode"]),
+    "crop": lambda t, number, node, x: t.writer.crop(x, node.settings["amount"]),
+    "conv": _conv,
+    "deconv": _deconv,
+    "norm": _norm,
+    "batch_norm": _batch_norm,
+    "affine": _affine,
+    "relu": _unary("Relu"),
+    "leaky_relu": _with("LeakyRelu", alpha="slope"),
+    "prelu": _prelu,
+    "elu": _with("Elu", alpha="alpha"),
+    "silu": _silu,
+    "gelu": _gelu,
+    "tanh": _unary("Tanh"),
+    "sigmoid": _unary("Sigmoid"),
+    "clamp": _clamp,
+    "linear": lambda t, number, node, x: t.writer.linear(x, node.settings["by"], node.settings["add"]),
+    "add": _joined("Add"),
+    "mul": _joined("Mul"),
+    "div": _joined("Div"),
+    "concat": lambda t, number, node, *maps: t.writer.concat(
+        maps, [t.graph.nodes[source].channels for source in node.sources]
+    ),
+    "select": _select,
+    "upsample": lambda t, number, node, x: t.writer.resize(
+        x, (node.settings["factor"],) * 2, node.settings["mode"]
+    ),
+    "avg_pool": _pool("AveragePool"),
+    "max_pool": _pool("MaxPool"),
+    "global_pool": _global_pool,
+    "shuffle": _shuffle,
+    "unshuffle": _unshuffle,
+    "stack": lambda t, number, node, *maps: ONNXMap(
+        t.writer.node("Concat", *(t.writer.plain(x) for x in maps), axis=2)
+    ),
+    "upsample_rows": _upsample_rows,
+}
+
+
+def to_onnx(
+    graph: Graph, metadata: Mapping[str, str] | None = None, *, split: bool = False, passes: bool = True
+) -> onnx.ModelProto:
+    """`graph` as an ONNX model of any batch, height and width.
+
+    Inputs are `photo` (batch, 3, height, width), `noise0`... and what the graph names, in this order; the output is
+    `picture`.
+    `split`: a photo becomes two maps, for computing in bf16 (see `Writer.split`). `passes`: with what makes it
+    faster. Raises ConversionError for a transposed convolution that ONNX has no form for.
+    """
+    translation = _Translation(optimize(graph) if passes else graph, split)
+    translation.run()
+    writer = translation.writer
+    writer.finish(writer.plain(translation.maps[-1]), "picture")
+    outputs = [
+        helper.make_tensor_value_info(
+            "picture", TensorProto.FLOAT, ["batch", graph.nodes[-1].channels, "height", "width"]
+        )
+    ]
+    model = _model(translation, graph.io_spec.names, outputs)
+    helper.set_model_props(model, dict(metadata or {}))
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def stage_to_onnx(stage: Stage, *, split: bool = False) -> onnx.ModelProto:
+    """`stage` as an ONNX model with its inputs and outputs.
+
+    `split`: inputs that are to be exact become two maps, for computing in bf16.
+    """
+    translation = _Translation(stage.graph, split, stage)
+    translation.run()
+    writer, outputs = translation.writer, []
+    for name, number in stage.outputs.items():
+        node, made = stage.graph.nodes[number], writer.plain(translation.maps[number])
+        kind = TensorProto.FLOAT if name == PICTURE else _TYPES[stage.type]
+        if kind != TensorProto.FLOAT:
+            made = writer.node("Cast", made, to=kind)
+        writer.nodes.append(helper.make_node("Identity", [made], [name], name))
+        size = [1, node.channels, node.extra, node.extra_columns]
+        outputs.append(helper.make_tensor_value_info(name, kind, size))
+    return _model(translation, list(translation.inputs), outputs)
+
+
+def _model(
+    translation: _Translation, names: Sequence[str], outputs: list[onnx.ValueInfoProto]
+) -> onnx.ModelProto:
+    """The model with inputs in the order of `names`."""
+    writer, inputs = translation.writer, [translation.inputs[name] for name in names]
+    made = helper.make_graph(writer.nodes, "texturenets", inputs, outputs, writer.weights)
+    model = helper.make_model(
+        made, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="texturenets"
+    )
+    model.ir_version = IR_VERSION
+    return model

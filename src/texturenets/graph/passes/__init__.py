@@ -1,0 +1,41 @@
+"""Graphs in a form that takes less time: the same numbers, but for rounding. A pass makes a graph of a graph.
+
+What each brings is in docs/performance.md; one that brings less than 5 % to every network goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from texturenets.graph import Graph
+from texturenets.graph.passes.drop_bias import drop_bias
+from texturenets.graph.passes.few_channel_conv import few_channel_conv
+from texturenets.graph.passes.few_input_conv import few_input_conv
+from texturenets.graph.passes.fuse_upsample_conv import fuse_upsample_conv
+from texturenets.graph.passes.rewriting import pruned
+
+Pass = Callable[[Graph], Graph]
+
+PROCESSOR: Final[tuple[Pass, ...]] = (fuse_upsample_conv, few_channel_conv)
+"""For OpenVINO and ONNX Runtime on processors."""
+CARD: Final[tuple[Pass, ...]] = (drop_bias, few_input_conv, few_channel_conv)
+"""For PyTorch on graphics cards in half precision."""
+
+__all__ = [
+    "CARD",
+    "PROCESSOR",
+    "drop_bias",
+    "few_channel_conv",
+    "few_input_conv",
+    "fuse_upsample_conv",
+    "optimize",
+]
+
+
+def optimize(graph: Graph, passes: Sequence[Pass] = PROCESSOR) -> Graph:
+    """`graph` after `passes`, without what does not lead to the picture."""
+    graph = pruned(graph, len(graph.nodes) - 1)
+    for one in passes:
+        graph = one(graph)
+    return graph

@@ -1,0 +1,23 @@
+"""Biases in front of a normalization, which takes them away again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from texturenets.graph import Graph
+from texturenets.graph.passes.rewriting import Rewriting
+
+
+def drop_bias(graph: Graph) -> Graph:
+    """Every convolution that instance normalization alone takes, without its bias."""
+    work = Rewriting(graph)
+    for number, node in enumerate(graph.nodes):
+        users = [graph.nodes[user] for user in work.users.get(number, ())]
+        normed = all(user.operation == "norm" and not user.settings["groups"] for user in users)
+        if node.operation in ("conv", "deconv") and users and normed:
+            weights = {role: name for role, name in node.weights.items() if role != "bias"}
+            sources = (work.number[source] for source in node.sources)
+            work.number[number] = work.put(replace(node, weights=weights), *sources)
+        else:
+            work.copy(number)
+    return work.finish()

@@ -1,0 +1,60 @@
+"""The last convolution makes 3 channels where processors multiply 16 at a time: it makes squares of 2 x 2 results."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from texturenets.graph import Graph
+from texturenets.graph.passes.rewriting import FEW, Rewriting, is_plain, may_double
+from texturenets.graph.passes.space_to_depth import of_square
+
+# Operations on each number alone; the second kind does not do the same in every channel.
+_UNIFORM = frozenset(
+    ("linear", "tanh", "sigmoid", "relu", "leaky_relu", "elu", "silu", "gelu", "clamp", "add", "mul", "div")
+)
+_BY_CHANNEL = frozenset(("affine", "batch_norm", "prelu", "select"))
+
+
+def few_channel_conv(graph: Graph) -> Graph:
+    """The one convolution that the picture is made of, number by number, by squares where it makes few channels."""
+    conv, after = _last(graph)
+    if conv < 0 or not may_double(graph, conv):
+        return graph
+    node = graph.nodes[conv]
+    if node.channels > FEW or not is_plain(node) or max(node.settings["kernel"]) < 2:
+        return graph
+    uniform = all(graph.nodes[number].operation in _UNIFORM for number in after)
+    work = Rewriting(graph)
+    for number in range(len(graph.nodes)):
+        if number != conv:
+            work.copy(number)
+            continue
+        found = graph.node_weights(conv)
+        weights = {"weight": of_square(found["weight"])}
+        if "bias" in found:
+            weights["bias"] = np.tile(found["bias"], 4)
+        rows, columns = node.settings["kernel"]
+        settings = {"out": 4 * node.channels, "kernel": (rows + 1, columns + 1), "stride": 2}
+        work.number[conv] = work.add("conv", work.number[node.sources[0]], weights=weights, **settings)
+        if not uniform:
+            work.number[conv] = work.add("shuffle", work.number[conv], factor=2, order="places")
+    if uniform:
+        work.add("shuffle", work.number[len(graph.nodes) - 1], factor=2, order="places")
+    return work.finish()
+
+
+def _last(graph: Graph) -> tuple[int, list[int]]:
+    """The one convolution that the picture is made of, number by number, or -1; and what makes one of the other."""
+    needed, convs, after = {len(graph.nodes) - 1}, set(), []
+    for number in range(len(graph.nodes) - 1, -1, -1):
+        if number not in needed:
+            continue
+        node = graph.nodes[number]
+        if node.operation == "conv":
+            convs.add(number)
+        elif node.operation in _UNIFORM or node.operation in _BY_CHANNEL:
+            after.append(number)
+            needed.update(node.sources)
+        else:
+            return -1, []
+    return (convs.pop() if len(convs) == 1 else -1), after

@@ -1,0 +1,96 @@
+"""What passes have in common: a graph written anew, with other nodes in the places of some."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from texturenets.graph import Graph, Node, names_of, reread, used
+from texturenets.graph.grammar import MAX_CHANNELS, MAX_NUMBERS, MAX_WINDOW
+
+Array = NDArray[np.float32]
+
+
+FEW: Final = 4
+"""Channels up to which a convolution leaves most of a vector of 16 empty."""
+
+
+class Rewriting:
+    """A copy of `old` that grows node by node in `new`; `number` has the new numbers by the old ones."""
+
+    def __init__(self, old: Graph) -> None:
+        self.old = old
+        self.new = replace(old, nodes=[], weights=dict(old.weights), multiple=old.stride)
+        self.number: dict[int, int] = {}
+        self.users: dict[int, list[int]] = {}
+        for user, node in enumerate(old.nodes):
+            for source in node.sources:
+                self.users.setdefault(source, []).append(user)
+
+    def copy(self, number: int) -> int:
+        """Node `number` of the old graph as it is."""
+        node = self.old.nodes[number]
+        self.number[number] = self.put(node, *(self.number[source] for source in node.sources))
+        return self.number[number]
+
+    def put(self, node: Node, *sources: int) -> int:
+        """`node` with other sources, numbers of the new graph; its number."""
+        self.new.nodes.append(reread(node, sources, self.new.nodes))
+        return len(self.new.nodes) - 1
+
+    def add(
+        self,
+        operation: str,
+        *sources: int,
+        weights: Mapping[str, Array | None] | None = None,
+        **settings: Any,
+    ) -> int:
+        """A new node, its sources numbers of the new graph; its number."""
+        given = {role: value for role, value in (weights or {}).items() if value is not None}
+        names = {role: self.weight(f"{len(self.new.nodes)}.{role}", value) for role, value in given.items()}
+        return self.new.add(operation, sources, names, **settings)
+
+    def weight(self, name: str, value: Array) -> str:
+        """A new weight, under a name that nothing else has."""
+        while name in self.new.weights:
+            name += "'"
+        self.new.weights[name] = np.asarray(value, np.float32)
+        return name
+
+    def finish(self, last: int | None = None) -> Graph:
+        """The new graph, without what does not lead to node `last` [the last one]; inputs stay."""
+        last = len(self.new.nodes) - 1 if last is None else last
+        return pruned(self.new, last)
+
+
+def pruned(graph: Graph, last: int) -> Graph:
+    """`graph` up to node `last`, without what does not lead there; inputs stay, as those who feed it count them."""
+    inputs = [i for i, node in enumerate(graph.nodes) if not node.sources]
+    kept = sorted({*inputs, *used(graph.nodes, last)} - set(range(last + 1, len(graph.nodes))))
+    number = {old: new for new, old in enumerate(kept)}
+    nodes: list[Node] = []
+    for old in kept:
+        node = graph.nodes[old]
+        nodes.append(reread(node, [number[source] for source in node.sources], nodes))
+    names = names_of(nodes)
+    return replace(graph, nodes=nodes, weights={k: v for k, v in graph.weights.items() if k in names})
+
+
+def may_double(graph: Graph, number: int) -> bool:
+    """Whether convolution `number` can make squares of 2 x 2 results: its map has even sides, always, and the
+    grammar has room for four times the channels and for a window one pixel larger.
+    """
+    node = graph.nodes[number]
+    sides = {graph.stride * node.scale + extra for extra in (node.extra, node.extra_columns)}
+    room = 4 * node.channels <= MAX_CHANNELS and 4 * graph.nodes[node.sources[0]].channels <= MAX_NUMBERS
+    return room and max(node.settings["kernel"]) < MAX_WINDOW and all(side % 2 == 0 for side in sides)
+
+
+def is_plain(node: Node) -> bool:
+    """Whether a convolution sees every pixel around a place, at every place, in all channels."""
+    s = node.settings
+    return node.operation == "conv" and s["stride"] == s["dilation"] == s["groups"] == 1

@@ -1,0 +1,60 @@
+"""Whether what a network draws goes on at its other end: then its pictures tile. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from texturenets.graph.grammar import Node
+
+Edges = tuple[int, ...]
+"""Pixels at the top, at the bottom, on the left and on the right that are not what a periodic map has there."""
+
+NONE: Edges = (0, 0, 0, 0)
+
+
+def wraps_around(nodes: Sequence[Node]) -> bool:
+    """Whether the network's picture continues at its other end, at any size that is a multiple of its stride, if its
+    inputs do."""
+    edges: list[Edges | None] = []
+    for node in nodes:
+        sources = [edges[source] for source in node.sources]
+        known = [source for source in sources if source is not None]
+        edges.append(_edges(node, known, nodes) if len(known) == len(sources) else None)
+    return edges[-1] == NONE
+
+
+def _edges(node: Node, sources: list[Edges], nodes: Sequence[Node]) -> Edges | None:  # noqa: PLR0911 (one a kind)
+    """Of a node's map; None where none of it is periodic."""
+    s = node.settings
+    of_source = sources[0] if sources else NONE
+    match node.operation:
+        case "pad":
+            if not any(s["amount"]):
+                return of_source
+            if s["mode"] != "circular":
+                return tuple(e + a for e, a in zip(of_source, s["amount"], strict=True))
+            source = nodes[node.sources[0]]
+            whole = of_source == NONE and source.extra == source.extra_columns == 0
+            return NONE if whole else None
+        case "crop":
+            return tuple(max(0, e - a) for e, a in zip(of_source, s["amount"], strict=True))
+        case "conv" | "avg_pool" | "max_pool":
+            return tuple(-(-e // s["stride"]) for e in of_source)
+        case "deconv":
+            return None
+        case "upsample":
+            if s["mode"] == "bilinear_corners":
+                return None
+            beyond = (
+                s["factor"] // 2 if s["mode"] == "bilinear" else 0
+            )  # where there is nothing to go over to
+            return tuple(e * s["factor"] + beyond for e in of_source)
+        case "shuffle":
+            return tuple(e * s["factor"] for e in of_source)
+        case "unshuffle":
+            return tuple(-(-e // s["factor"]) for e in of_source)
+        case "unpool":
+            return tuple(2 * max(one) for one in zip(*sources, strict=True))
+        case "global_pool":
+            return NONE
+    return tuple(max(one) for one in zip(*sources, strict=True)) if sources else NONE

@@ -1,0 +1,286 @@
+"""What each operation's map is: its channels, its size, and the shapes of its weights. No torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from typing import Final
+
+from texturenets.errors import UserError
+from texturenets.graph.grammar import (
+    MAX_EXTRA,
+    MAX_LEAST,
+    MAX_NODES,
+    MAX_NUMBERS,
+    MAX_STRIDE,
+    MAX_WEIGHTS,
+    Node,
+    read,
+)
+
+POINT: Final = (Fraction(0), 1, 1)
+"""The size of a map of one pixel, whatever the picture's size."""
+
+WHOLE: Final = (Fraction(1), 0, 0)
+"""The size of a picture, as large as the photo."""
+
+
+def parse(lines: Sequence[str], *, unnamed: bool = False) -> tuple[Node, ...]:
+    """The nodes of a graph. Raises UserError, with the line's number, for a graph that cannot be built.
+
+    Checked are the grammar, the ranges, that maps that meet have one size, that the last one is as large as the
+    photo, that inputs have names of their own, and that all weights together are at most `MAX_WEIGHTS`. `unnamed`:
+    as `grammar.read` has it.
+    """
+    if not 1 <= len(lines) <= MAX_NODES:
+        raise UserError(f"graph: {len(lines)} nodes are not between 1 and {MAX_NODES}")
+    nodes: list[Node] = []
+    total = 0
+    for text in lines:
+        node = understand(text, nodes, unnamed=unnamed)
+        total += weights(node, nodes)
+        if total > MAX_WEIGHTS:
+            raise UserError(f"graph: more than {MAX_WEIGHTS} weights at node {len(nodes)}")
+        nodes.append(node)
+    if nodes[-1].size != WHOLE:
+        raise UserError("graph: its last node does not give a picture of the photo's size")
+    if (sides := stride(nodes)) > MAX_STRIDE:
+        raise UserError(
+            f"graph: sides would have to be multiples of {sides} pixels; at most {MAX_STRIDE} will do"
+        )
+    if (side := least(nodes, sides)) > MAX_LEAST:
+        raise UserError(
+            f"graph: its smallest picture has sides of {side} pixels; at most {MAX_LEAST} will do"
+        )
+    names = [node.settings.get("name", "photo") for node in nodes if node.operation in ("photo", "input")]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"graph: it takes {name} twice")
+    return tuple(nodes)
+
+
+def understand(text: str, nodes: Sequence[Node], *, unnamed: bool = False) -> Node:
+    """The node that the line `text` is behind `nodes`. Raises UserError where it cannot be one."""
+    try:
+        node = shaped(read(text, len(nodes), unnamed=unnamed), nodes)
+        numbers = max(node.channels, int(node.channels * node.scale**2))
+        if numbers > MAX_NUMBERS or max(abs(node.extra), abs(node.extra_columns)) > MAX_EXTRA:
+            raise ValueError("the map is too large")  # what a file says; a strip may be as wide as its image
+        return node
+    except ValueError as error:
+        raise UserError(f"graph: node {len(nodes)} ({text[:60]!r}): {error}") from None
+
+
+def shaped(node: Node, nodes: Sequence[Node]) -> Node:
+    """`node`, which comes behind `nodes`, with its channels and size filled in. Raises ValueError."""
+    channels, scale, extra, extra_columns = _RULES.get(node.operation, _same)(node, nodes)
+    if scale == 0 and min(extra, extra_columns) < 1:
+        raise ValueError("the map is smaller than its window")
+    return replace(node, channels=channels, scale=scale, extra=extra, extra_columns=extra_columns)
+
+
+def weight_shapes(node: Node, nodes: Sequence[Node]) -> dict[str, tuple[int, ...]]:
+    """The shape of each weight that `node` names."""
+    channels = nodes[node.sources[0]].channels if node.sources else 0
+    known: dict[str, tuple[int, ...]] = {}
+    if node.operation == "conv":
+        known["weight"] = (node.channels, channels // node.settings["groups"], *node.settings["kernel"])
+    elif node.operation == "deconv":
+        known["weight"] = (channels, node.channels, *node.settings["kernel"])
+    return {role: known.get(role, (node.channels,)) for role in node.weights}
+
+
+def weights(node: Node, nodes: Sequence[Node]) -> int:
+    """How many numbers a node has to learn."""
+    return sum(math.prod(shape) for shape in weight_shapes(node, nodes).values())
+
+
+def stride(nodes: Sequence[Node]) -> int:
+    """What height and width have to be multiples of, for every map to have a whole number of pixels."""
+    return math.lcm(*(node.scale.denominator for node in nodes))
+
+
+def least(nodes: Sequence[Node], sides: int) -> int:
+    """The smallest multiple of `sides` for which no map is mirrored twice or smaller than a window."""
+    needed = Fraction(1)
+    for node in nodes:
+        if node.scale:
+            needed = max(needed, (1 - min(node.extra, node.extra_columns)) / node.scale)
+        if node.operation == "pad" and nodes[node.sources[0]].scale:
+            source = nodes[node.sources[0]]
+            rows, columns = _mirrored(node)
+            short = max(rows - source.extra, columns - source.extra_columns)
+            needed = max(needed, short / source.scale)
+    return math.ceil(needed / sides) * sides
+
+
+def _mirrored(pad: Node) -> tuple[int, int]:
+    """Rows and columns that a map needs for `pad` to mirror it, or to wrap it around, no more than once."""
+    mode, (top, bottom, left, right) = pad.settings["mode"], pad.settings["amount"]
+    if mode not in ("reflect", "circular"):
+        return 1, 1
+    rows, columns = (
+        max(side) + (mode == "reflect" and max(side) > 0) for side in ((top, bottom), (left, right))
+    )
+    return max(rows, 1), max(columns, 1)
+
+
+_Shape = tuple[int, Fraction, int, int]
+
+
+def _photo(node: Node, nodes: Sequence[Node]) -> _Shape:
+    return 3, Fraction(1), 0, 0
+
+
+def _given(node: Node, nodes: Sequence[Node]) -> _Shape:
+    if node.settings["stride"] == 0:  # of an input; noise has none of 0
+        return node.settings["channels"], Fraction(0), node.settings["rows"], node.settings["columns"]
+    return node.settings["channels"], Fraction(1, node.settings["stride"]), 0, 0
+
+
+def _same(node: Node, nodes: Sequence[Node]) -> _Shape:
+    first = nodes[node.sources[0]]
+    return first.channels, *first.size
+
+
+def _norm(node: Node, nodes: Sequence[Node]) -> _Shape:
+    shape = _same(node, nodes)
+    groups = node.settings["groups"]
+    if groups and shape[0] % groups:
+        raise ValueError(f"{shape[0]} channels do not fall into {groups} groups")
+    return shape
+
+
+def _sides(node: Node, nodes: Sequence[Node]) -> _Shape:
+    channels, scale, extra, extra_columns = _same(node, nodes)
+    top, bottom, left, right = node.settings["amount"]
+    sign = 1 if node.operation == "pad" else -1
+    if sign > 0 and scale == 0:
+        rows, columns = _mirrored(node)
+        if extra < rows or extra_columns < columns:
+            raise ValueError(f"a map of {extra} x {extra_columns} pixels is too small to be continued so far")
+    return channels, scale, extra + sign * (top + bottom), extra_columns + sign * (left + right)
+
+
+def _window(node: Node, nodes: Sequence[Node]) -> _Shape:
+    channels, scale, extra, extra_columns = _same(node, nodes)
+    (rows, columns), step = node.settings["kernel"], node.settings["stride"]
+    if node.operation == "conv":
+        out, groups = node.settings["out"], node.settings["groups"]
+        if channels % groups or out % groups:
+            raise ValueError(f"{channels} and {out} channels do not fall into {groups} groups")
+        apart = node.settings["dilation"]
+        rows, columns, channels = apart * (rows - 1) + 1, apart * (columns - 1) + 1, out
+    return channels, scale / step, (extra - rows) // step + 1, (extra_columns - columns) // step + 1
+
+
+def _deconv(node: Node, nodes: Sequence[Node]) -> _Shape:
+    _, scale, extra, extra_columns = _same(node, nodes)
+    kernel, step = node.settings["kernel"], node.settings["stride"]
+    top, bottom, left, right = node.settings["crop"]
+    rows = (extra - 1) * step + kernel[0] - top - bottom
+    columns = (extra_columns - 1) * step + kernel[1] - left - right
+    return node.settings["out"], scale * step, rows, columns
+
+
+def _larger(node: Node, nodes: Sequence[Node]) -> _Shape:
+    channels, scale, extra, extra_columns = _same(node, nodes)
+    factor = node.settings["factor"]
+    if node.operation == "shuffle":
+        if channels % factor**2:
+            raise ValueError(f"{channels} channels are not a multiple of {factor**2}")
+        channels //= factor**2
+    return channels, scale * factor, extra * factor, extra_columns * factor
+
+
+def _unshuffle(node: Node, nodes: Sequence[Node]) -> _Shape:
+    channels, scale, extra, extra_columns = _same(node, nodes)
+    factor = node.settings["factor"]
+    if extra % factor or extra_columns % factor:
+        raise ValueError(f"its source's size is not a multiple of {factor}")
+    return channels * factor**2, scale / factor, extra // factor, extra_columns // factor
+
+
+def _concat(node: Node, nodes: Sequence[Node]) -> _Shape:
+    maps = [nodes[source] for source in node.sources]
+    if any(other.size != maps[0].size for other in maps):
+        raise ValueError("its sources have different sizes")
+    return sum(other.channels for other in maps), *maps[0].size
+
+
+def _joined(node: Node, nodes: Sequence[Node]) -> _Shape:
+    maps = [nodes[source] for source in node.sources]
+    sizes = {other.size for other in maps if other.size != POINT} or {POINT}
+    if len(sizes) > 1:
+        raise ValueError("its sources have different sizes")
+    counts = {other.channels for other in maps if other.channels != 1} or {1}
+    if len(counts) > 1:
+        raise ValueError("its sources have different numbers of channels")
+    return counts.pop(), *sizes.pop()
+
+
+def _select(node: Node, nodes: Sequence[Node]) -> _Shape:
+    channels, *size = _same(node, nodes)
+    first, count, step = (node.settings[key] for key in ("first", "count", "step"))
+    last = first + (count - 1) * step
+    if not (step and 0 <= first < channels and 0 <= last < channels):
+        raise ValueError(f"channels {first} to {last} of {channels}")
+    return count, *size
+
+
+def _point(node: Node, nodes: Sequence[Node]) -> _Shape:
+    return nodes[node.sources[0]].channels, *POINT
+
+
+def _unpool(node: Node, nodes: Sequence[Node]) -> _Shape:
+    first, pool = (nodes[source] for source in node.sources)
+    if pool.operation != "max_pool" or (pool.settings["kernel"], pool.settings["stride"]) != ((2, 2), 2):
+        raise ValueError("its second source is no max_pool of 2 x 2")
+    if pool.channels != first.channels or pool.size != first.size:
+        raise ValueError("its sources have different shapes")
+    before = nodes[pool.sources[0]]
+    if before.extra % 2 or before.extra_columns % 2:
+        raise ValueError("the map that was pooled has an odd size")
+    return first.channels, *before.size
+
+
+def _stack(node: Node, nodes: Sequence[Node]) -> _Shape:
+    maps = [nodes[source] for source in node.sources]
+    if len({(other.channels, other.extra_columns) for other in maps}) > 1 or any(one.scale for one in maps):
+        raise ValueError("its sources have different widths, or none of their own")
+    return maps[0].channels, Fraction(0), sum(one.extra for one in maps), maps[0].extra_columns
+
+
+def _upsample_rows(node: Node, nodes: Sequence[Node]) -> _Shape:
+    first, matrix = (nodes[source] for source in node.sources)
+    if first.scale or matrix.scale or matrix.channels != 1 or matrix.extra_columns != first.extra:
+        raise ValueError("its second source is no matrix for the rows of the first")
+    return first.channels, Fraction(0), matrix.extra, first.extra_columns * node.settings["factor"]
+
+
+_RULES: Final[dict[str, Callable[[Node, Sequence[Node]], _Shape]]] = {
+    "photo": _photo,
+    "noise": _given,
+    "input": _given,
+    "pad": _sides,
+    "crop": _sides,
+    "conv": _window,
+    "avg_pool": _window,
+    "max_pool": _window,
+    "deconv": _deconv,
+    "norm": _norm,
+    "upsample": _larger,
+    "shuffle": _larger,
+    "unshuffle": _unshuffle,
+    "add": _joined,
+    "mul": _joined,
+    "div": _joined,
+    "concat": _concat,
+    "select": _select,
+    "global_pool": _point,
+    "unpool": _unpool,
+    "stack": _stack,
+    "upsample_rows": _upsample_rows,
+}

@@ -1,0 +1,50 @@
+"""Pictures in and out: the only place for files, EXIF, colour profiles, alpha, bit depth and pixel ranges.
+
+Everywhere else a picture is float32 RGB in [0, 1], NCHW, in sRGB and upright; an array or a tensor. Torch is
+imported where a tensor is asked for and nowhere else: it takes longer than to repaint a photo.
+"""
+
+from texturenets.image.array_conversion import Kind, from_any, to_kind
+from texturenets.image.colour import srgb_profile
+from texturenets.image.formats import expand, is_picture, output_format, suffix_within, suffixes
+from texturenets.image.operations import preserve_color, resize
+from texturenets.image.picture import Picture, StrPath
+from texturenets.image.reading import (
+    MAX_PIXELS,
+    MAX_PIXELS_VARIABLE,
+    ImageInfo,
+    from_bytes,
+    measure,
+    pixel_limit,
+    read,
+    read_header,
+)
+from texturenets.image.writing import JPEG_QUALITY, lossy_suffixes, to_bytes, write
+
+__all__ = [
+    "JPEG_QUALITY",
+    "MAX_PIXELS",
+    "MAX_PIXELS_VARIABLE",
+    "ImageInfo",
+    "Kind",
+    "Picture",
+    "StrPath",
+    "expand",
+    "from_any",
+    "from_bytes",
+    "is_picture",
+    "lossy_suffixes",
+    "measure",
+    "output_format",
+    "pixel_limit",
+    "preserve_color",
+    "read",
+    "read_header",
+    "resize",
+    "srgb_profile",
+    "suffix_within",
+    "suffixes",
+    "to_bytes",
+    "to_kind",
+    "write",
+]

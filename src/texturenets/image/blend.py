@@ -1,0 +1,42 @@
+"""What is wide of one image with what is fine of another: coarse-to-fine stylization keeps colours by it."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from texturenets.arrays import A
+from texturenets.image.sizes import mirrored, take
+
+WIDE: Final = 2.0
+"""Standard deviation, in pixels, of the blur that tells wide from fine. From 1.5 to 6, on tubingen.jpg at 1024 with
+strokes of 4 by `wave`, a reduction to 256 has a structural similarity of 0.90 to 0.78 with the photo painted at
+256, and 0.91 to 1.00 of the plain painting's energy in the top octave; without, colours of even regions drift."""
+
+
+def bell() -> NDArray[np.float32]:
+    """The weights of the blur along one axis."""
+    reach = math.ceil(3 * WIDE)
+    line = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * WIDE**2))
+    weights: NDArray[np.float32] = (line / line.sum()).astype(np.float32)
+    return weights
+
+
+def blend(wide: A, fine: A) -> A:
+    """`fine` with what is wide of it taken from `wide`, both (N, 3, H, W), RGB in [0, 1]; not clamped."""
+    fine = fine.clip(0, 1)
+    difference = wide - fine
+    weights = bell()
+    reach = len(weights) // 2
+    for axis in (2, 3):
+        size = difference.shape[axis]
+        padded = take(difference, axis - 4, mirrored(size, reach, size + 2 * reach))
+        parts = [
+            float(w) * (padded[:, :, i : i + size] if axis == 2 else padded[:, :, :, i : i + size])
+            for i, w in enumerate(weights)
+        ]
+        difference = sum(parts[1:], parts[0])
+    return fine + difference

@@ -1,0 +1,200 @@
+"""Formats by suffix, and the pictures that words on a command line name."""
+
+from __future__ import annotations
+
+import functools
+import glob
+import os
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import IO
+
+from PIL import Image, UnidentifiedImageError
+
+from texturenets.errors import UserError, install, reason
+from texturenets.image.picture import StrPath
+
+# Pillow's name of a format by suffix. Files are recognised by their content; suffixes choose what is
+# taken from a folder, and the format of what is written.
+_FORMATS = {
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".jpe": "JPEG",
+    ".jfif": "JPEG",
+    ".png": "PNG",
+    ".webp": "WEBP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".avif": "AVIF",
+    ".heic": "HEIF",
+    ".heif": "HEIF",
+    ".bmp": "BMP",
+    ".gif": "GIF",
+    ".ppm": "PPM",
+    ".pgm": "PPM",
+}
+
+_PLUGINS = {"WEBP": "WebP"}  # that are called otherwise than their format
+
+_WRITTEN = {"JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIF", "BMP"}  # GIF has 256 colours, PPM no profile
+
+
+_STARTS = {
+    b"\xff\xd8\xff": ".jpg",
+    b"\x89PNG": ".png",
+    b"GIF8": ".gif",
+    b"II*\0": ".tif",
+    b"MM\0*": ".tif",
+}
+_BRANDS = {
+    b"WEBP": ".webp",
+    b"avif": ".avif",
+    b"avis": ".avif",
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"), ".heic"),
+}
+
+
+@functools.cache
+def is_known(name: str) -> bool:
+    """Whether this installation of Pillow and its plug-ins decodes the format of that name; imports what does."""
+    if name == "HEIF":
+        try:
+            import pillow_heif
+        except ImportError:
+            return False
+        pillow_heif.register_heif_opener()
+    else:
+        with suppress(ImportError):
+            import_module(f"PIL.{_PLUGINS.get(name, name.capitalize())}ImagePlugin")
+    return name in Image.OPEN
+
+
+def known_formats() -> dict[str, str]:
+    """Suffix to format, those that this installation decodes."""
+    return {suffix: name for suffix, name in _FORMATS.items() if is_known(name)}
+
+
+def open_image(file: IO[bytes]) -> Image.Image:
+    """The picture in `file`, not decoded yet, told apart by its content. Raises what Pillow raises.
+
+    Most are JPEG, and plug-ins for others take longer to import than a small photo to read.
+    """
+    is_known("JPEG")  # else Pillow would import all of them
+    try:
+        return Image.open(file, formats=["JPEG"])
+    except UnidentifiedImageError:
+        file.seek(0)
+        return Image.open(file, formats=sorted(set(known_formats().values())))
+
+
+def suffixes() -> set[str]:
+    """The suffixes of pictures, in lower case with their dot; of HEIC without pillow-heif too, to be told of it."""
+    return set(_FORMATS)
+
+
+def is_picture(path: StrPath) -> bool:
+    """Whether the suffix of `path` is that of a picture, as in `suffixes`. Does not look at the file."""
+    return Path(path).suffix.lower() in _FORMATS
+
+
+def suffix_within(path: Path) -> str:
+    """The suffix that belongs to what a file without one holds, by its first bytes; "" for what is no picture."""
+    try:
+        with path.open("rb") as file:
+            return suffix_of_start(file.read(12))
+    except OSError:
+        return ""
+
+
+def suffix_of_start(start: bytes) -> str:
+    """The same of a file's first bytes, 12 of them or more."""
+    if start[:4] == b"RIFF" or start[4:8] == b"ftyp":  # sounds and films begin so, too
+        return _BRANDS.get(start[8:12], "")
+    if start[:2] == b"BM" and start[6:10] == bytes(4):  # two letters alone begin many a text
+        return ".bmp"
+    return next((suffix for begin, suffix in _STARTS.items() if start.startswith(begin)), "")
+
+
+def holds_picture(path: Path) -> bool:
+    """Whether a file is a picture by its suffix or, where it has none, by its first bytes."""
+    return is_picture(path) or (not path.suffix and path.is_file() and suffix_within(path) != "")
+
+
+def output_format(path: StrPath) -> str:
+    """Pillow's name of the format that `write` would use for `path`.
+
+    Raises UserError for a suffix that is not written here: call it before the work, not after.
+    """
+    suffix = Path(path).suffix.lower()
+    name = _FORMATS.get(suffix, "")
+    if name in _WRITTEN and is_known(name):
+        return name
+    if name == "HEIF":
+        raise UserError(f"cannot write {path}: HEIC needs pillow-heif ({install('heif')})")
+    written = ", ".join(s for s, n in known_formats().items() if n in _WRITTEN)
+    what = f"the suffix {suffix!r}" if suffix else "no suffix"
+    raise UserError(f"cannot write {path}: {what} names no format that is written here; known: {written}")
+
+
+def expand(
+    patterns: Sequence[StrPath],
+    *,
+    recursive: bool = False,
+    without: StrPath | None = None,
+    also: Collection[str] = (),
+) -> list[Path]:
+    """The files that `patterns` name: files, globs (`**` too) and folders, in this order, each file once.
+
+    A folder gives the pictures directly in it; `recursive` those of the folders in it too, but for hidden ones and
+    for `without`. A glob gives the pictures among its matches. Both go by suffix (those of `also` too), or by the
+    first bytes of a file that has none; sorted, without hidden files. A file named outright is taken whatever its
+    suffix. Whether they can be read is not looked at: `read` says so. Raises UserError for a pattern that gives
+    nothing, and for folders that cannot be read.
+    """
+    wanted = {*_FORMATS, *also}
+    files: dict[Path, None] = {}
+    for pattern in patterns:
+        path = Path(pattern).expanduser()
+        if path.is_dir():
+            found = _pictures(_below(path, without) if recursive else _entries(path), wanted)
+            if not found:
+                raise UserError(f"no pictures in the folder {path}; looked for {', '.join(_FORMATS)}")
+        elif path.exists():  # before globs: a file may be called "photo [1].jpg"
+            found = [path]
+        elif glob.has_magic(str(path)):
+            matches = map(Path, glob.glob(str(path), recursive=True))  # noqa: PTH207  absolute too
+            found = _pictures(matches, wanted)
+            if not found:
+                raise UserError(f"no pictures match {path}; looked for {', '.join(_FORMATS)}")
+        else:
+            raise UserError(f"no such file or folder: {path}")
+        files.update(dict.fromkeys(found))
+    return list(files)
+
+
+def _entries(folder: Path) -> Iterator[Path]:
+    try:
+        return iter(list(folder.iterdir()))  # read at once, for an error to come from here
+    except OSError as error:
+        raise UserError(f"cannot read the folder {folder}: {reason(error)}") from None
+
+
+def _below(folder: Path, without: StrPath | None) -> Iterator[Path]:
+    """The files in `folder` and in the folders in it, links to folders not followed."""
+    left_out = None if without is None else Path(without).expanduser().resolve()
+
+    def unreadable(error: OSError) -> None:
+        raise UserError(f"cannot read the folder {error.filename}: {reason(error)}")
+
+    for here, folders, files in os.walk(folder, onerror=unreadable):
+        parent = Path(here)
+        folders[:] = [f for f in folders if not f.startswith(".") and (parent / f).resolve() != left_out]
+        yield from (parent / name for name in files)
+
+
+def _pictures(paths: Iterator[Path], wanted: Collection[str]) -> list[Path]:
+    # What is no file, or a link to none, is taken too: it is told of where it is read.
+    mine = (p for p in paths if not p.name.startswith(".") and not p.is_dir())
+    return sorted(p for p in mine if p.suffix.lower() in wanted or holds_picture(p))

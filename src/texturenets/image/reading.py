@@ -1,0 +1,276 @@
+"""Files to pictures."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
+
+from texturenets.errors import MissingError, UserError, install, reason
+from texturenets.files import opened
+from texturenets.image import formats
+from texturenets.image.colour import normalise, normalise_deep, to_array
+from texturenets.image.metadata import UPRIGHT, carried, orientation
+from texturenets.image.picture import Picture, StrPath
+from texturenets.image.sizes import fit_longer
+
+MAX_PIXELS = 178_956_970
+"""Larger pictures are refused before they are decoded; what Pillow itself refuses, 2 GB as float32."""
+
+MAX_PIXELS_VARIABLE = "TEXTURENETS_MAX_PIXELS"
+"""The environment variable that overrides `MAX_PIXELS`."""
+
+# Grey with associated alpha (TIFF 6.0, section 18: ExtraSamples 1). Pillow 13 knows it; before, it read such files in
+# colour alone, though it has the mode.
+for _order in (TiffImagePlugin.II, TiffImagePlugin.MM):
+    TiffImagePlugin.OPEN_INFO.setdefault((_order, 1, (1,), 1, (8, 8), (1,)), ("La", "La"))
+
+_pillow_limit = threading.RLock()
+
+
+@contextmanager
+def without_pillows_limit() -> Iterator[None]:
+    """Pillow's own limit warns and then raises, and is a global: off, for one thread at a time."""
+    with _pillow_limit:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _max_pixels(asked: int | None) -> int:
+    if asked is not None:
+        return asked
+    text = os.environ.get(MAX_PIXELS_VARIABLE)
+    if not text:
+        return MAX_PIXELS
+    try:
+        return int(text)
+    except ValueError:
+        raise UserError(f"{MAX_PIXELS_VARIABLE}={text!r} is not a whole number of pixels") from None
+
+
+def pixel_limit() -> int:
+    """The number of pixels beyond which `read` refuses a picture."""
+    return _max_pixels(None)
+
+
+def _load(image: Image.Image, limit: int, longer: int | None) -> tuple[float, float, float, float] | None:
+    """Decode `image` in place; a JPEG much larger than `longer` at half, a quarter or an eighth of its size.
+
+    Returns the box of the picture within what was decoded, where that has a fraction of a pixel too many.
+    """
+    width, height = image.size
+    if min(width, height) < 1:
+        raise UserError(f"it has no pixels ({width} x {height})")
+    if width * height > limit:
+        raise UserError(
+            f"it has {width} x {height} pixels, over the limit of {limit}; "
+            f"if you trust it set {MAX_PIXELS_VARIABLE}={width * height}"
+        )
+    box = None
+    if longer is not None and image.format in ("JPEG", "MPO"):
+        # The scaled DCT is a plain average; at three times the size asked for Lanczos hides it, as
+        # Pillow's documentation says of `reducing_gap`.
+        target = fit_longer((height, width), longer)
+        drafted = image.draft(image.mode, (3 * target[1], 3 * target[0]))
+        box = drafted[1] if drafted else None
+    if width * height > MAX_PIXELS // 2:  # where Pillow warns; TIFF asks again on decoding
+        with without_pillows_limit():
+            image.load()
+    else:
+        image.load()
+    return None if box is None or box[2:] == image.size else (0.0, 0.0, float(box[2]), float(box[3]))
+
+
+def _resized(
+    planes: list[Image.Image],
+    alpha: Image.Image | None,
+    size: tuple[int, int],
+    box: tuple[float, float, float, float] | None,
+) -> tuple[list[Image.Image], Image.Image | None]:
+    """Lanczos to `size` (W, H). Pillow multiplies by alpha and divides after: no hidden colour seeps in."""
+    lanczos = Image.Resampling.LANCZOS
+    if alpha is not None and planes[0].mode == "RGB":
+        both = Image.merge("RGBA", (*planes[0].split(), alpha)).resize(size, lanczos, box)
+        return [both.convert("RGB")], both.getchannel("A")
+    return [p.resize(size, lanczos, box) for p in planes], alpha and alpha.resize(size, lanczos, box)
+
+
+def _raw(image: Image.Image) -> str:
+    """Pillow's name of how the samples lie in the file, which is not decoded yet."""
+    tile = getattr(image, "tile", None)
+    return str(tile[0][3]) if tile else image.mode
+
+
+def _bits(image: Image.Image) -> int:
+    return 16 if ";16" in _raw(image) or ";12" in _raw(image) or image.mode == "I" else 8
+
+
+def _several(image: Image.Image) -> bool:
+    # A phone's JPEG holds depths and the like beside its one picture (MPO).
+    return image.format != "MPO" and bool(getattr(image, "is_animated", False))
+
+
+def decode(image: Image.Image, limit: int, longer: int | None, keep_gps: bool) -> Picture:
+    """An image of Pillow's as `read` gives it. Raises UserError, and what Pillow raises."""
+    width, height = image.size
+    raw = _raw(image)
+    bits = _bits(image)
+    box = _load(image, limit, longer)
+    turn, exif = orientation(image), carried(image, keep_gps)
+    if image.mode == "F" or image.mode.startswith("I"):
+        most = 1 if image.mode == "F" else 4095 if "I;12" in raw else 65535
+        planes, alpha = normalise_deep(image, most)
+    else:
+        key = image.info.get("transparency")
+        if bits == 16 and isinstance(key, tuple):
+            image.info["transparency"] = tuple(v >> 8 for v in key)  # Pillow cut the pixels, not the key
+        planes, alpha = normalise(image)
+    if longer is not None:
+        new_h, new_w = fit_longer((height, width), longer)
+        planes, alpha = _resized(planes, alpha, (new_w, new_h), box)
+    if turn != 1:
+        planes = [p.transpose(UPRIGHT[turn]) for p in planes]
+        alpha = alpha and alpha.transpose(UPRIGHT[turn])
+    rgb = to_array(planes)
+    if rgb.shape[1] == 1:
+        rgb = rgb.repeat(3, 1)
+    return Picture(rgb, None if alpha is None else to_array([alpha]), exif, bits)
+
+
+def read(
+    path: StrPath, *, longer: int | None = None, keep_gps: bool = False, max_pixels: int | None = None
+) -> Picture:
+    """The picture in a file, upright and in sRGB.
+
+    JPEG, PNG, WebP, TIFF, BMP, GIF, PPM, and AVIF and HEIC where there is a plug-in, told apart by the
+    content and not by the suffix. Palettes, grey, CMYK, Lab and transparency are taken; of several frames
+    the first. Colours go through the embedded profile, where there is one. Grey of 16 bits keeps its
+    depth; Pillow cuts RGB of 16 bits to 8, so there `bits` is 16 and values are up to 1/255 too dark.
+
+    `longer` makes the longer side that many pixels, up or down (Lanczos). `keep_gps` carries the place in
+    the metadata. `max_pixels` is the limit on width times height; else the environment's
+    TEXTURENETS_MAX_PIXELS, else `MAX_PIXELS`. May be called from several threads at once.
+
+    Raises UserError for a file that is missing, unreadable, no picture, damaged, cut short or too large.
+    """
+    path = Path(path)
+    _check_longer(longer)
+    limit = _max_pixels(max_pixels)
+    try:
+        with opened(path) as file:
+            return _read(file, path, limit, longer, keep_gps)
+    except FileNotFoundError:
+        raise UserError(f"no such file: {path}") from None
+    except IsADirectoryError:
+        raise UserError(f"{path} is a folder, not a picture") from None
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {reason(error)}") from error
+
+
+@dataclass(frozen=True)
+class ImageInfo:
+    """What a file says of its picture without its pixels being decoded.
+
+    `size` (H, W) is as stored, `orientation` what turns it upright (EXIF, 1 to 8), `format` Pillow's name, `bits`
+    8 or 16 a channel, `several` whether there are more pictures in it: pages of a TIFF, frames of a GIF.
+    """
+
+    size: tuple[int, int]
+    orientation: int
+    format: str
+    exif: bytes | None
+    bits: int = 8
+    several: bool = False
+
+    @property
+    def upright(self) -> tuple[int, int]:
+        """(H, W) of the picture turned upright."""
+        return self.size if self.orientation < 5 else (self.size[1], self.size[0])
+
+
+def read_header(path: StrPath, *, keep_gps: bool = False) -> ImageInfo | None:
+    """The header of the picture in a file; None where it has none that can be read here."""
+    try:
+        with opened(Path(path)) as file:
+            with without_pillows_limit():
+                image = formats.open_image(file)
+            with image:
+                exif = carried(image, keep_gps)
+                size, several = (image.height, image.width), _several(image)
+                return ImageInfo(size, orientation(image), image.format or "", exif, _bits(image), several)
+    except Exception:  # noqa: BLE001  `read` says what is wrong with it
+        return None
+
+
+def from_bytes(
+    data: bytes,
+    name: str = "the picture",
+    *,
+    longer: int | None = None,
+    keep_gps: bool = False,
+    max_pixels: int | None = None,
+) -> Picture:
+    """As `read`, of the bytes of a file; errors call it `name`."""
+    _check_longer(longer)
+    return _read(io.BytesIO(data), name, _max_pixels(max_pixels), longer, keep_gps)
+
+
+def measure(data: bytes, name: str = "the picture") -> tuple[str, tuple[int, int]]:
+    """Format, as Pillow calls it, and (H, W) that the bytes of a file say of themselves; nothing is decoded.
+
+    Raises UserError for what is empty or no picture.
+    """
+    with _opened(io.BytesIO(data), name) as image:
+        return str(image.format), (image.height, image.width)
+
+
+def _check_longer(longer: int | None) -> None:
+    if longer is not None and longer < 1:
+        raise UserError(f"cannot make a picture {longer} pixels long: the longer side is at least 1")
+
+
+@contextmanager
+def _opened(file: IO[bytes], name: StrPath) -> Iterator[Image.Image]:
+    """The picture in `file`, not decoded yet. Raises UserError, for whatever goes wrong with it in the block too."""
+    start = file.read(16)
+    if not start:
+        raise UserError(f"{name} is empty")
+    try:
+        with without_pillows_limit():
+            image = formats.open_image(file)
+        with image:
+            yield image
+    except UserError as error:
+        raise UserError(f"cannot use {name}: {error}") from error
+    except UnidentifiedImageError:
+        raise _unidentified(name, start) from None
+    except MemoryError:
+        raise UserError(f"not enough memory to decode {name}") from None
+    except Exception as error:  # damaged files make decoders raise anything
+        raise UserError(f"{name} is damaged or cut short: {reason(error)}") from error
+
+
+def _read(file: IO[bytes], name: StrPath, limit: int, longer: int | None, keep_gps: bool) -> Picture:
+    with _opened(file, name) as image:
+        return decode(image, limit, longer, keep_gps)
+
+
+def _unidentified(path: StrPath, start: bytes) -> UserError:
+    known = formats.known_formats()
+    suffix = formats.suffix_of_start(start)
+    if suffix == ".heic" and suffix not in known:
+        return MissingError(f"cannot read {path}: HEIC needs pillow-heif ({install('heif')})")
+    if suffix == ".avif" and suffix not in known:
+        return MissingError(f"cannot read {path}: AVIF needs Pillow 11.3 or newer, with AVIF built in")
+    names = ", ".join(dict.fromkeys(known.values()))
+    return UserError(f"{path} is not a picture that can be read here ({names})")

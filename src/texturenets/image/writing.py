@@ -1,0 +1,135 @@
+"""Pictures to files."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from texturenets.arrays import is_tensor, to_numpy
+from texturenets.errors import UserError, reason
+from texturenets.files import atomic_write
+from texturenets.image.colour import srgb_profile
+from texturenets.image.formats import known_formats, output_format
+from texturenets.image.picture import Picture, StrPath
+
+if TYPE_CHECKING:
+    from texturenets.arrays import Array
+
+JPEG_QUALITY = 95
+"""The best that Pillow's documentation recommends; more makes larger files of hardly better pictures."""
+
+_QUALITY = {"JPEG": JPEG_QUALITY, "WEBP": JPEG_QUALITY, "AVIF": 90, "HEIF": 90}
+
+_WITH_ALPHA = {"PNG", "WEBP", "TIFF", "AVIF", "HEIF"}
+
+_LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383}  # JPEG_MAX_DIMENSION of libjpeg, WEBP_MAX_DIMENSION of libwebp
+
+_LONGEST_EXIF = 65533  # the length of a JPEG segment, two bytes, counts itself
+
+
+def lossy_suffixes() -> set[str]:
+    """The suffixes of formats that a quality is for, in lower case with their dot."""
+    return {suffix for suffix, name in known_formats().items() if name in _QUALITY}
+
+
+def _to_bytes(values: Array) -> npt.NDArray[np.uint8]:
+    """(1, C, H, W) floats to (H, W, C) bytes, clamped and rounded."""
+    scaled = to_numpy(values)[0] * np.float32(255)
+    if np.isnan(scaled).any():
+        raise UserError("the picture holds values that are not numbers (NaN)")
+    rounded = np.rint(scaled, out=scaled).clip(0, 255, out=scaled).astype(np.uint8)
+    return np.ascontiguousarray(rounded.transpose(1, 2, 0))
+
+
+def to_pil(rgb: Array, alpha: Array | None) -> Image.Image:
+    """(1, 3, H, W) and (1, 1, H, W) or None to an RGB or RGBA image."""
+    image = Image.fromarray(_to_bytes(rgb))
+    if alpha is not None:
+        image.putalpha(Image.fromarray(_to_bytes(alpha)[:, :, 0]))
+    return image
+
+
+def _encode(picture: Picture, name: str, quality: int | None, exif: bytes | None) -> bytes:
+    """The file of format `name` in memory."""
+    rgb = to_numpy(picture.pixels)
+    alpha = None if picture.transparency is None else to_numpy(picture.transparency)
+    if alpha is not None and name not in _WITH_ALPHA:
+        rgb, alpha = rgb.clip(0, 1) * alpha + (1 - alpha), None  # on white, as paper is
+    options: dict[str, Any] = {"icc_profile": srgb_profile()}
+    if name in _QUALITY:
+        options["quality"] = quality or _QUALITY[name]
+    if exif is not None and not (name == "JPEG" and len(exif) > _LONGEST_EXIF):
+        options["exif"] = exif
+    if name == "JPEG":
+        options |= {"subsampling": "4:4:4"}
+    elif name == "WEBP":
+        options |= {"exact": True}  # keep colours where alpha is 0
+    elif name == "AVIF":
+        options |= {"subsampling": "4:4:4"}
+    elif name == "HEIF":
+        options |= {"chroma": 444}
+    elif name == "TIFF" and "exif" not in options:  # Pillow cannot write directories in compressed files
+        options["compression"] = "tiff_adobe_deflate"
+    elif name == "PNG":
+        from PIL.PngImagePlugin import PngInfo
+
+        info = PngInfo()
+        info.add(b"sRGB", b"\0")  # PNG, section 11.3.2.5: one byte says what the profile says in 588
+        options = {k: v for k, v in options.items() if k != "icc_profile"} | {"pnginfo": info}
+    elif name == "BMP":
+        options = {}
+    image = to_pil(rgb, alpha)
+    if max(image.size) > _LONGEST_SIDE.get(name, max(image.size)):
+        raise UserError(
+            f"{name} holds at most {_LONGEST_SIDE[name]} pixels a side, not {max(image.size)}; use .png"
+        )
+    buffer = io.BytesIO()  # not straight to the file: Pillow hides the reason of a failed write
+    image.save(buffer, format=name, **options)
+    return buffer.getvalue()
+
+
+def write(
+    path: StrPath, picture: Picture | Array, *, quality: int | None = None, exif: bytes | None = None
+) -> None:
+    """Write a picture, as 8-bit sRGB in the format that the suffix names; missing folders are made.
+
+    `picture` is a `Picture`, or floats (3, H, W) or (1, 3, H, W), array or tensor; values are clamped to [0, 1] and
+    rounded. `quality`, 1 to 100, is for JPEG (default 95, 4:4:4), WebP (95), AVIF and HEIC (90); the other
+    formats are lossless. Alpha is kept where the format has it, else the picture is laid on white. `exif`
+    replaces the picture's own metadata. The file appears whole or not at all.
+
+    Raises UserError for an unknown suffix, a quality out of range, a picture too large for the format, and
+    when the file cannot be written.
+    """
+    path = Path(path)
+    data = to_bytes(path, picture, quality=quality, exif=exif)
+    with atomic_write(path) as part, part.open("wb") as file:
+        file.write(data)
+
+
+def to_bytes(
+    path: StrPath, picture: Picture | Array, *, quality: int | None = None, exif: bytes | None = None
+) -> bytes:
+    """What `write` would write to `path`; of it the suffix alone matters. Errors as there."""
+    path = Path(path)
+    name = output_format(path)
+    if quality is not None and not 1 <= quality <= 100:
+        raise UserError(f"quality {quality} is not between 1 and 100")
+    if not isinstance(picture, Picture):
+        picture = Picture(picture if picture.ndim == 4 else picture[None])
+    pixels, alpha = picture.pixels, picture.transparency
+    shape = tuple(pixels.shape)
+    floats = pixels.is_floating_point() if is_tensor(pixels) else pixels.dtype.kind == "f"
+    if len(shape) != 4 or shape[:2] != (1, 3) or 0 in shape or not floats:
+        raise UserError(f"cannot write {path}: not one float picture (1, 3, H, W) but {pixels.dtype} {shape}")
+    if alpha is not None and tuple(alpha.shape) != (1, 1, *shape[2:]):
+        raise UserError(f"cannot write {path}: alpha of {tuple(alpha.shape)} beside a picture of {shape}")
+    try:
+        return _encode(picture, name, quality, picture.exif if exif is None else exif)
+    except Exception as error:  # encoders raise anything
+        raise UserError(f"cannot write {path}: {reason(error)}") from error

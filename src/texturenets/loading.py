@@ -1,0 +1,170 @@
+"""Models by name or file: styles and textures, ready to be used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from texturenets import engines
+from texturenets.engines import devices
+from texturenets.errors import UserError
+from texturenets.graph import ConversionError
+from texturenets.memory import budget
+from texturenets.modelfiles import modelfile
+from texturenets.modelfiles.modelfile import Header
+from texturenets.stylize.style import Style
+from texturenets.textures import Texture
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def shipped_styles() -> dict[str, Path]:
+    """The styles that come with the package, {name: file}, in alphabetical order."""
+    models = modelfile.shipped()
+    return {
+        name: models[name] for name, header in modelfile.headers(models)[0].items() if header.kind == "style"
+    }
+
+
+def models() -> dict[str, Header]:
+    """The models that come with the package and what they say of themselves, {name: header}, in alphabetical order.
+
+    A header's `kind` is "style" or "texture"; `load` takes the names.
+    """
+    return modelfile.headers(modelfile.shipped())[0]
+
+
+def find_style(name: str | Path | None = None) -> Path:
+    """The model file of a style: a shipped name or a file; None is the first shipped style.
+
+    Raises UserError with the nearest name, or with the way out where no style is shipped.
+    """
+    if name is not None and str(name) in modelfile.shipped():
+        return modelfile.find(name, "style")
+    # A name, not a file, and there is none to be had: say so rather than what it might be a misspelling of.
+    bare = name is None or not (Path(name).suffix or Path(name).is_file() or Path(name).name != str(name))
+    styles = shipped_styles() if bare else {}
+    if bare and not styles:
+        asked = "" if name is None else f", so none called {str(name)!r}"
+        raise UserError(
+            f"no styles come with this installation{asked}: train one with "
+            "`texturenets train style IMAGE --content FOLDER` and give its model file (--style FILE)"
+        )
+    return next(iter(styles.values())) if name is None else modelfile.find(name, "style")
+
+
+def load(
+    name: str | Path,
+    device: str = "auto",
+    *,
+    engine: str = "auto",
+    precision: str = "auto",
+    generator: Callable[..., Any] | str | None = None,
+    memory: str | int | None = None,
+    spool: str | Path | None = None,
+) -> Style | Texture:
+    """The style or texture called `name` (a shipped one, or a model file), on `device` (auto, cpu, cuda, mps).
+
+    A `Style` repaints photos, a `Texture` draws samples.
+
+    `engine` is "torch", "openvino", "onnx", or "auto": the fastest that is installed. `precision` is "float32",
+    "bf16", "fp16", as far as the engine has it, or "auto": half precision where the device computes in it, but
+    float32 with PyTorch on a processor. In half precision a pixel may differ by some 255ths from float32
+    (docs/performance.md). The result's `engine` says what was taken. After `fork()` no engine computes: load it in
+    the child (docs/cluster.md).
+    `generator`: for a model whose network is code of somebody's own, that code, which is then run:
+    "FILE.py:CLASS", or the class itself. Of styles only, `memory`: what may be taken, in bytes or as "2G"; by
+    default a share of what is free; `spool`: a folder for what does not fit.
+
+    Raises UserError for an unknown name, device or engine, an engine that is not installed, a file that is no
+    model's, code that is not to be run, weights that do not fit in memory, and `memory` or `spool` for a texture.
+    """
+    path = modelfile.find(name) if modelfile.shipped() else find_style(name)
+    if modelfile.read_header(path).kind == "texture":
+        for option, value in (("memory", memory), ("spool", spool)):
+            if value is not None:
+                raise UserError(
+                    f"{option}={value!r}: {name} is a texture, whose samples are drawn whole: ask for smaller ones, "
+                    "or for tiles"
+                )
+        return load_texture(path, device, engine=engine, precision=precision, generator=generator)
+    return load_style(
+        path, device, engine=engine, precision=precision, generator=generator, memory=memory, spool=spool
+    )
+
+
+def load_style(
+    name: str | Path,
+    device: str = "auto",
+    *,
+    engine: str = "auto",
+    precision: str = "auto",
+    generator: Callable[..., Any] | str | None = None,
+    memory: str | int | None = None,
+    spool: str | Path | None = None,
+    threads: int | None = None,
+) -> Style:
+    """As `load`, of a style; raises UserError for a texture too. `threads`: as in `texturenets.engines.load`."""
+    path = find_style(name)
+    header = modelfile.read_header(path)
+    if header.kind != "style":
+        called = path.stem if path.parent == modelfile.ZOO else name
+        raise UserError(
+            f"{called} is a {header.kind} model, which draws from noise and repaints nothing: "
+            f"use `texturenets sample {called}`"
+        )
+    with devices.memory_errors(f"not enough memory for the network of {path}"):
+        return Style(
+            engines.load(path, engine, device, precision, code_of(path, generator), threads=threads),
+            header,
+            path,
+            memory=budget.parse(memory) if isinstance(memory, str) else memory,
+            spool=None if spool is None else Path(spool),
+        )
+
+
+def load_texture(
+    name: str | Path,
+    device: str = "auto",
+    *,
+    engine: str = "auto",
+    precision: str = "auto",
+    generator: Callable[..., Any] | str | None = None,
+) -> Texture:
+    """As `load`, of a texture; raises UserError for a style too."""
+    path = modelfile.find(name, "texture")
+    header = modelfile.read_header(path)
+    if header.kind != "texture":
+        raise UserError(
+            f"{name} is a {header.kind} model, which repaints photos and draws nothing from noise: "
+            f"use `texturenets stylize PHOTO -s {name}`"
+        )
+    with devices.memory_errors(f"not enough memory for the network of {path}"):
+        code = code_of(path, generator)
+        return Texture(engines.load(path, engine, device, precision, code), header, path)
+
+
+def code_of(path: Path, generator: Callable[..., Any] | str | None) -> Callable[[], nn.Module] | None:
+    """What builds the network by its own code: where the user names it, or the model holds no graph. Raises
+    UserError."""
+    header = modelfile.read_header(path)
+    if generator is not None and not header.custom:
+        raise UserError(
+            f"this model's generator is {header.generator['name']}, which needs no code of your own: leave "
+            "--generator out"
+        )
+    if generator is None:
+        with suppress(ConversionError):
+            modelfile.read_graph(path, weights=False)
+            return None
+    devices.require_torch(f"the network of {path}")
+
+    def build() -> nn.Module:
+        from texturenets.networks import network_files
+
+        return network_files.load(path, generator)[0]
+
+    return build

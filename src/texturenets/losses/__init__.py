@@ -1,0 +1,29 @@
+"""Losses: a module each, registered where it stands; `Objective` adds them up.
+
+A new one is a file in this folder with a class derived from `Loss` under the decorator `register`, and a field for
+its weight in `training.configuration`.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from importlib import import_module
+
+from texturenets.losses.base import LOSSES, Features, Loss, Scaling, Settings, Targets, register
+from texturenets.losses.objective import Objective, build, layers_of
+
+for _module in pkgutil.iter_modules(__path__):  # each registers its loss
+    import_module(f"{__name__}.{_module.name}")
+
+__all__ = [
+    "LOSSES",
+    "Features",
+    "Loss",
+    "Objective",
+    "Scaling",
+    "Settings",
+    "Targets",
+    "build",
+    "layers_of",
+    "register",
+]

@@ -1,0 +1,94 @@
+"""The content loss: distance of features from those of the photo. Johnson et al., arXiv 1603.08155, equation 2."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from texturenets.losses.base import Features, Loss, Scaling, Settings, Targets, at_scale, register
+from texturenets.perceptual import full_names
+
+
+@register
+@dataclass(kw_only=True, eq=False)
+class ContentLoss(Loss):
+    """Squared distance of the images' features from those of their photos, layer by layer.
+
+    `decay`: weight of each scale of the loss pyramid over that of the one before.
+    """
+
+    name = "content"
+    layers: tuple[str, ...]
+    weight: float
+    scaling: Scaling
+    decay: float
+
+    def __post_init__(self) -> None:
+        self.photo_layers = self.layers
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self | None:
+        """None for textures, which have no photo, and without layers or weight. Raises UserError for unknown
+        layers."""
+        layers = full_names(settings.get("content_layers", ()))
+        if not layers or not settings["content_weight"]:
+            return None
+        return cls(
+            layers=layers,
+            weight=settings["content_weight"],
+            scaling=settings["scaling"],
+            decay=settings["pyramid_decay"],
+        )
+
+    def __call__(self, features: Features, targets: Targets) -> dict[str, Tensor]:
+        """`content/network:layer`; nothing without photos."""
+        losses = {}
+        for scale, content in enumerate(targets.content):
+            weight = self.weight * self.decay**scale
+            for layer in self.layers:
+                distance = content_distance(features.maps[scale][layer], content[layer], self.scaling)
+                losses[at_scale(f"content/{layer}", scale)] = weight * distance.mean()
+        return losses
+
+
+def content_distance(features: Tensor, target: Tensor, scaling: Scaling) -> Tensor:
+    """Squared distance of features (N, C, H, W) to target of the same shape, an image each: (N,).
+
+    "relative": over the target's mean square.
+    """
+    target = target.to(features.dtype)  # stored features are wider than they were
+    distance: Tensor = _MeanSquare.apply(features, target)  # type: ignore[no-untyped-call]
+    if scaling == "relative":
+        distance = distance / _mean_square(target).clamp_min(1e-12)
+    return distance
+
+
+def _mean_square(x: Tensor) -> Tensor:
+    """Of maps (N, C, H, W), of each image: (N,), float32 or wider; the same bits in any memory format."""
+    rows = x.permute(0, 2, 3, 1).flatten(1)
+    wide = torch.promote_types(x.dtype, torch.float32)
+    mean: Tensor = torch.linalg.vector_norm(rows, dim=1, dtype=wide).square() / rows.shape[1]
+    return mean
+
+
+class _MeanSquare(torch.autograd.Function):
+    """Mean squared difference of two maps (N, C, H, W), of each image: (N,), float32 or wider.
+
+    The maps are large, and time goes into passes over them: here the difference is kept in the maps' precision, and
+    its square is never written to memory.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, target: Tensor) -> Tensor:
+        difference = features - target
+        ctx.save_for_backward(difference)
+        return _mean_square(difference)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (difference,) = ctx.saved_tensors
+        factor = (2 / difference[0].numel()) * grads[0]
+        return difference * factor.to(difference.dtype)[:, None, None, None], None

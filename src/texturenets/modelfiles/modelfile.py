@@ -1,0 +1,288 @@
+"""One `.safetensors` file a model: weights, in half precision, and a JSON header that says all the rest.
+
+The header holds the graph (`texturenets.graph`): what runs the network needs nothing else, and no torch to read it.
+The weights are called as in the network's `state_dict`, those that the graph alone has begin with "graph:".
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+import json
+import math
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from texturenets._version import __version__
+from texturenets.errors import UserError, reason, unknown
+from texturenets.graph import ConversionError, Graph, names_of
+from texturenets.image.formats import suffix_of_start
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+FORMAT = 2  # of the header; a file of another one is refused
+EXTRA = "graph:"  # how the weights begin that the graph has beside the network's own
+CUSTOM = "custom"  # the name of every network that is somebody's own code
+ZOO = Path(__file__).parent / "zoo"
+DEEPEST = 16  # objects within one another in a header
+TYPES = ("F16", "F32", "F64", "I64", "I32", "I16", "I8", "U8", "BOOL")  # of weights
+WIDEST = 2**53  # whole numbers, either way: what every reader of JSON holds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """What a model file says about itself, without its weights.
+
+    `kind`: "style" repaints a photo, "texture" draws from noise. `generator`: what the network was made by, as plain
+    data (a spec is turned into it, `network_files.spec_of` makes one of it); nobody looks at it who only runs the
+    network.
+    `training`: the options that made it and what came of them. `licence`: of the weights; `terms`: of the pictures
+    that it saw. `thumbnail`: a small JPEG of what it does, base64.
+    """
+
+    name: str
+    kind: Literal["style", "texture"]
+    generator: Any
+    training: Mapping[str, Any] = field(default_factory=dict)
+    licence: str = ""
+    terms: str = ""
+    source: str = ""
+    thumbnail: str = ""
+    version: str = __version__
+
+    def __post_init__(self) -> None:
+        given, plain = self.generator, self.generator
+        if dataclasses.is_dataclass(given) and not isinstance(given, type):
+            plain = {"name": getattr(given, "name", None), **dataclasses.asdict(given)}
+        if not isinstance(plain, Mapping):
+            plain = {}
+        if not isinstance(plain.get("name"), str):
+            raise UserError("its generator has no name")
+        object.__setattr__(self, "generator", json.loads(json.dumps(plain)))  # lists, as from a file
+
+    @property
+    def custom(self) -> bool:
+        """Whether the network is code of somebody's own."""
+        return bool(self.generator["name"] == CUSTOM)
+
+
+def read_header(path: str | Path) -> Header:
+    """The header of the model file at `path`, weights unread.
+
+    Raises UserError for what is not a model file of ours or is one of another format.
+    """
+    data = _read(Path(path))
+    known = {f.name for f in dataclasses.fields(Header)}
+    try:
+        header = Header(**{k: v for k, v in data.items() if k in known})
+        check_types(header)
+        return header
+    except (UserError, ValueError, TypeError) as error:
+        raise damaged(path, error) from None
+
+
+def damaged(path: str | Path, error: Exception) -> UserError:
+    return UserError(f"{path}: damaged model header, or one of a later version: {error}")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The JSON of the header."""
+    text = _metadata(path)
+    if text is None:
+        raise UserError(f"{path} holds tensors but no texturenets header; `texturenets convert` may read it")
+    data = parse_header(path, text)
+    version = data.pop("format")
+    if version < FORMAT:
+        raise UserError(
+            f"{path} has model format {version}, of an earlier version: texturenets convert {path} -o new-{path.name}"
+        )
+    if version > FORMAT:
+        raise UserError(
+            f"{path} has model format {version}; this texturenets {__version__} reads up to {FORMAT}: "
+            f"upgrade it (the file was written by {data.get('version', 'a later one')})"
+        )
+    return data
+
+
+def read_graph(path: str | Path, *, weights: bool = True) -> Graph:
+    """The graph of the model file at `path` with its weights in float32.
+
+    `weights`: without them, only what its header says. No torch. Raises ConversionError where it has none and needs
+    its code, and UserError as `read_header` does, for a graph that is none and for weights that are missing, do not
+    fit or are not finite.
+    """
+    header = _read(Path(path))
+    data, reason = header.get("graph"), header.get("no_graph")
+    if data is None:
+        said = " ".join(str(reason or "its network's code").split())[:300]
+        reason = "".join(letter for letter in said if letter.isprintable())
+        raise ConversionError(f"{path} cannot be taken into a graph", reason)
+    try:
+        if not isinstance(data, dict):
+            raise UserError("its graph is none")
+        graph = Graph.from_dict(data)
+        if weights:
+            graph.weights.update(_weights(Path(path), names_of(graph.nodes)))
+            graph.check()
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    return graph
+
+
+def parse_header(path: Path, text: str) -> dict[str, Any]:
+    """The header of the file at `path`, of which `text` is the JSON. Raises UserError for what is none."""
+    try:
+        data: dict[str, Any] = json.loads(text)
+        _check_plain(data)
+        if type(data["format"]) is not int:
+            raise ValueError(f"its format is {data['format']!r}")
+    except RecursionError:
+        raise UserError(f"{path}: damaged model header (it is nested too deeply)") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: damaged model header ({error})") from None
+    return data
+
+
+def _weights(path: Path, names: set[str]) -> dict[str, NDArray[np.float32]]:
+    """Those of the named weights that the file has. Raises UserError for a type that numpy does not know."""
+    found = {}
+    with safe_open(path, "np") as file:
+        for name in names.intersection(file.keys()):
+            kind = file.get_slice(name).get_dtype()
+            if kind not in TYPES:
+                raise UserError(f"weight {name} is of type {kind}; known are {', '.join(TYPES)}")
+            found[name] = file.get_tensor(name).astype(np.float32)
+    return found
+
+
+def _metadata(path: Path) -> str | None:
+    """The JSON text of a model file's header, None where there is none. Raises UserError."""
+    if path.exists() and not path.is_file():  # a pipe would wait for somebody to write to it
+        raise UserError(f"{path} is not a texturenets model: it is no regular file")
+    try:
+        path.name.encode()
+        with safe_open(path, "np") as file:  # torch is not needed for it
+            text: str | None = (file.metadata() or {}).get("texturenets")
+            return text
+    except UnicodeEncodeError:
+        shown = str(path).encode(errors="backslashreplace").decode()
+        raise UserError(f"{shown}: its name is not UTF-8: rename it") from None
+    except FileNotFoundError:
+        raise UserError(f"no such file: {path}") from None
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {reason(error)}") from None
+    except (SafetensorError, struct.error) as error:
+        raise UserError(f"{path} is not a texturenets model: {_what(path) or reason(error)}") from None
+
+
+def _what(path: Path) -> str:
+    """What a file is that is no safetensors file, and what can be done; nothing where it cannot be told."""
+    with path.open("rb") as file:
+        start = file.read(512)
+    size = int.from_bytes(start[:8], "little")  # of the header, which is JSON
+    what = ""
+    if not start:
+        what = "it is empty: fetch or train it anew"
+    elif suffix_of_start(start):
+        what = f"it is a picture; `texturenets train style {path}` makes a model of a painting"
+    elif start.startswith((b"PK\3\4", b"\x80")):
+        what = f"it looks like another program's network; `texturenets convert {path}` may read it"
+    elif b"<html" in start.lower():
+        what = "it is a web page, as a download that failed leaves: fetch the file anew"
+    elif start[8:9] != b"{" or size > 2**27:
+        what = "it is no safetensors file; `texturenets models` lists the shipped models"
+    elif path.stat().st_size < 8 + size:
+        what = "it is cut short: fetch or train it anew"
+    return what
+
+
+def _check_plain(value: object, depth: int = 0) -> None:
+    """Raise ValueError where JSON holds what not everybody can write down again: in a table, a page, other JSON."""
+    if depth > DEEPEST:
+        raise ValueError("it is nested too deeply")
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _check_plain(key, depth + 1)
+            _check_plain(inner, depth + 1)
+    elif isinstance(value, list):
+        for inner in value:
+            _check_plain(inner, depth + 1)
+    elif isinstance(value, str):
+        value.encode()  # half a surrogate pair is no character
+    elif isinstance(value, int) and abs(value) > WIDEST:
+        raise ValueError(f"a number of {value.bit_length()} bits is in it")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} is in it, which is no number")
+
+
+def check_types(header: Header) -> None:
+    """Raise ValueError for a field that is not what `Header` says."""
+    for name in ("name", "licence", "terms", "source", "thumbnail", "version"):
+        if not isinstance(getattr(header, name), str):
+            raise ValueError(f"its {name} is no text")
+    if header.kind not in ("style", "texture"):
+        raise ValueError(f"its kind is {str(header.kind)[:40]!r}, neither style nor texture")
+    if not isinstance(header.training, dict):
+        raise ValueError("what it says of its training is no object")
+    if not isinstance(header.training.get("run", {}), dict):
+        raise ValueError("the run that it names is no object")
+    base64.b64decode(header.thumbnail, validate=True)
+
+
+def shipped() -> dict[str, Path]:
+    """The models that come with the package: {name: file}."""
+    return {p.stem: p for p in sorted(ZOO.glob("*.safetensors"))}
+
+
+def headers(models: Mapping[str, Path]) -> tuple[dict[str, Header], list[str]]:
+    """The headers of `models`, {name: file}, and for each that cannot be read a line that says why."""
+    found: dict[str, Header] = {}
+    problems: list[str] = []
+    for name, path in models.items():
+        try:
+            found[name] = read_header(path)
+        except UserError as error:
+            problems.append(str(error))
+    return found, problems
+
+
+def find(name: str | Path, kind: Literal["style", "texture"] | None = None) -> Path:
+    """The file of a model: a path, or the name of a shipped one. Raises UserError with the nearest name."""
+    path = Path(name)
+    if path.suffix or path.is_file() or path.name != str(name):  # a folder may well be called "wave"
+        if path.is_file():
+            return path
+        if path.is_dir():
+            raise UserError(f"{path} is a folder, and no model file")
+        raise UserError(f"no such model file: {path}; `texturenets models` lists the shipped ones")
+    models = shipped()
+    if str(name) in models:
+        return models[str(name)]
+    here = Path(f"{path}.safetensors")
+    if here.is_file():
+        raise UserError(f"no shipped model is called {path}; for the file here say {here}")
+    if kind is not None:
+        models = {n: models[n] for n, header in headers(models)[0].items() if header.kind == kind}
+    raise unknown(kind or "model", str(name), models)
+
+
+def encode_thumbnail(picture: Tensor, longer: int = 160) -> str:
+    """Picture (1, 3, H, W), RGB in [0, 1], as a small base64 JPEG for a header."""
+    from PIL import Image
+
+    array = (picture[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+    image = Image.fromarray(array)
+    image.thumbnail((longer, longer), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=75)
+    return base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,106 @@
+"""Our default network for textures: noise at every scale, most of the weights at a quarter of the resolution."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from texturenets.engines.primitives import Padding, channels_last
+from texturenets.networks.layers import ConvBlock, PaddedConv, ResidualBlock, double
+from texturenets.networks.noise_input import NoiseFed, beside
+from texturenets.networks.registry import register
+from texturenets.networks.spec import Distribution, GeneratorSpec, check_fed, integer
+from texturenets.noise import NoiseInput
+
+# Of every ReLU below zero, and of the picture where the tanh does not rise any more. Where all channels were zero, or
+# the tanh at its end, samples had patches of one saturated colour, and no gradient led out of them.
+SLOPE, LEAK = 0.1, 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Multiscale(GeneratorSpec):
+    """The default for textures, of ours: noise at every scale, joined from the coarsest to the finest.
+
+    A 3 x 3 convolution takes what is coarser, doubled bilinearly, beside the noise of its scale; two residual blocks
+    work at a quarter of the resolution, one convolution more at full. Padding is circular, so that samples tile;
+    normalization is that of the picture itself. Height and width are multiples of 2 to the power of
+    (the number of `channels` - 1).
+    """
+
+    name: ClassVar[str] = "multiscale"
+
+    padding: Padding = "circular"
+    channels: tuple[int, ...] = integer((40, 40, 40, 40, 32, 32), 1, 512)
+    """Channels of each scale, the coarsest first."""
+    blocks: int = integer(2, 0, 100)
+    """Residual blocks at a quarter of the resolution, or at the coarsest."""
+    upsampling: Literal["nearest", "bilinear"] = "bilinear"
+    photo: bool = False
+    """Whether it is fed with a photo; without one it draws textures from noise."""
+    noise_depth: int = integer(3, 0, 64)
+    """Channels of noise at every scale, behind the photo's."""
+    noise: Distribution = "normal"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_fed(self)
+
+
+@register(Multiscale)
+class MultiscaleGenerator(NoiseFed):
+    """The coarsest noise, then at each scale twice the size beside fresh noise; see `Multiscale`."""
+
+    def __init__(self, spec: Multiscale) -> None:
+        super().__init__()
+        self.upsampling, self.padding, self.photo = spec.upsampling, spec.padding, spec.photo
+        scales = len(spec.channels)
+        self.stride = 2 ** (scales - 1)
+        strides = [self.stride >> level for level in range(scales)]
+        self.noise = tuple(
+            NoiseInput(spec.noise_depth, stride, spec.noise) for stride in strides if spec.noise_depth
+        )
+        depth = 3 * spec.photo + spec.noise_depth
+
+        def block(inputs: int, outputs: int) -> ConvBlock:
+            return ConvBlock(inputs, outputs, norm=spec.normalization, padding=spec.padding, slope=SLOPE)
+
+        coarser = (0, *spec.channels[:-1])
+        self.joins = nn.ModuleList(
+            block(coarse + depth, width) for coarse, width in zip(coarser, spec.channels, strict=True)
+        )
+        self.quarter = max(scales - 3, 0)  # the scale whose pixels are 4 of the picture's, or the coarsest
+        self.blocks = nn.Sequential(
+            *(
+                ResidualBlock(spec.channels[self.quarter], norm=spec.normalization, padding=spec.padding)
+                for _ in range(spec.blocks)
+            )
+        )
+        last = spec.channels[-1]
+        self.finish = block(last, last)
+        self.exit = PaddedConv(last, 3, 3, padding=spec.padding)
+
+    def forward(self, x: Tensor | None = None, noises: Sequence[Tensor] | None = None) -> Tensor:
+        """Photo (N, 3, H, W), RGB in [0, 1], H and W multiples of `stride`, to a picture of the same kind.
+
+        `noises`: one map (N, `noise_depth`, H / s, W / s) a scale, coarsest first, where it takes noise; as
+        `noise_shapes(H, W)` says. Without them those of seed 0 are used. A network without photo does not look at
+        `x`, but for the size that these then have. Values may leave [0, 1] a little.
+        """
+        maps = self.take(x, noises)
+        current: Tensor | None = None
+        for level, join in enumerate(self.joins):
+            small = F.avg_pool2d(x, self.stride >> level) if self.photo and x is not None else None
+            fed = beside(small, maps[level] if self.noise else None)
+            if current is not None:
+                fed = torch.cat([double(current, self.upsampling, self.padding), fed], 1)
+            current = join(channels_last(fed))
+            if level == self.quarter:
+                current = self.blocks(current)
+        z = self.exit(self.finish(current))
+        y: Tensor = 0.5 + 0.5 * torch.tanh(z) + LEAK * z
+        return y

@@ -1,0 +1,142 @@
+"""Networks written to model files, and built from them to be trained on."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from texturenets.engines.executor import GraphNetwork
+from texturenets.errors import UserError
+from texturenets.files import atomic_write
+from texturenets.graph import ConversionError
+from texturenets.modelfiles.modelfile import CUSTOM, EXTRA, FORMAT, Header, damaged, read_graph, read_header
+from texturenets.networks import GeneratorSpec, build, from_dict
+from texturenets.networks.trace import trace
+from texturenets.networks.trace_code import trace_code
+
+
+def spec_of(header: Header) -> GeneratorSpec:
+    """What the network of a model was made by. Raises UserError for one that this version does not know."""
+    return from_dict(header.generator)
+
+
+def save_whole(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file that appears whole or not at all. Raises UserError with the reason."""
+    written: dict[str, Tensor] = {}
+    places: set[int] = set()
+    for name, value in tensors.items():
+        tensor = value.detach().cpu().contiguous()
+        place = tensor.untyped_storage().data_ptr()
+        # A layer that is used twice has two names for one tensor, which the format does not know.
+        written[name] = tensor.clone() if place in places else tensor
+        places.add(place)
+    with atomic_write(path) as temporary:
+        try:
+            save_file(written, temporary, dict(metadata))
+        except SafetensorError as error:
+            raise UserError(f"cannot write {path}: {error}") from None
+
+
+def save(
+    network: nn.Module, header: Header, path: str | Path, precision: Literal["float16", "float32"] = "float16"
+) -> None:
+    """Write `network` with `header` to `path`, its weights in `precision`; the file appears whole.
+
+    A network of the user's own that has no form as a graph is written without one, with the reason, and needs its
+    code to run. Raises UserError where it cannot be written, and where a weight is not finite in that precision.
+    """
+    dtype: torch.dtype = getattr(torch, precision)
+    graph, reason = None, None
+    try:
+        graph = trace_code(network) if header.custom else trace(network)
+    except ConversionError as error:
+        if not header.custom:
+            raise
+        reason = error.reason
+    tensors: dict[str, Tensor] = {}
+    for name, value in network.state_dict().items():
+        stored = value.to(dtype) if value.is_floating_point() else value
+        if not torch.isfinite(stored.float()).all():
+            half = "half" if precision == "float16" else "single"
+            raise UserError(
+                f"{path}: weight {name} is not finite in {half} precision: train anew with a lower --learning-rate"
+            )
+        tensors[name] = stored
+    data = {**dataclasses.asdict(header), "format": FORMAT, "graph": None, "no_graph": reason}
+    if graph is not None:
+        graph.check()
+        tensors |= {k: torch.tensor(v) for k, v in graph.weights.items() if k.startswith(EXTRA)}
+        data["graph"] = graph.to_dict()
+    save_whole(tensors, Path(path), {"texturenets": json.dumps(data)})
+
+
+def load(path: str | Path, custom: Callable[..., Any] | str | None = None) -> tuple[nn.Module, Header]:
+    """Network (float32, evaluation mode, CPU) and header of the model file at `path`.
+
+    `custom`: the user's consent to run a generator of someone's own, as `build` takes it; without it
+    the network is its graph. Raises UserError as `read_header` does, for code that is not to be run, and where the
+    weights do not fit.
+    """
+    header = read_header(path)
+    if header.custom and custom is None:
+        with suppress(ConversionError):
+            return GraphNetwork(read_graph(path)).eval().requires_grad_(False), header
+    try:
+        spec = spec_of(header)
+    except UserError as error:
+        raise damaged(path, error) from None
+    with safe_open(Path(path), "pt") as file:
+        keys = [k for k in file.keys() if not k.startswith(EXTRA)]  # noqa: SIM118 (not a mapping)
+        network = filled(path, spec, {k: file.get_tensor(k) for k in keys}, custom)
+    return network.requires_grad_(False), header
+
+
+def filled(
+    path: str | Path,
+    spec: GeneratorSpec,
+    state: Mapping[str, Tensor],
+    custom: Callable[..., Any] | str | None,
+) -> nn.Module:
+    """The network of `spec` (evaluation mode) with the weights `state` of the file at `path`, in float32.
+
+    `custom`: as `build` has it. Raises UserError for weights that do not fit or are not finite.
+    """
+    if spec.name != CUSTOM:
+        _check_shapes(path, spec, {name: tuple(value.shape) for name, value in state.items()})
+    network = build(spec, custom=custom)
+    tensors = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+    for name, value in tensors.items():
+        if not torch.isfinite(value).all():
+            raise UserError(f"{path}: its weight {name} is not finite: the file is damaged")
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise _misfit(path, spec, str(error)) from None
+    return network.eval()
+
+
+def _check_shapes(path: str | Path, generator: GeneratorSpec, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Raise UserError unless the weights of `generator` have these shapes.
+
+    Nothing is allocated: a damaged header may speak of a network that no memory holds.
+    """
+    with torch.device("meta"):
+        wanted = {k: tuple(v.shape) for k, v in build(generator).state_dict().items()}
+    for name in [*wanted, *shapes]:
+        if wanted.get(name) != shapes.get(name):
+            have, want = shapes.get(name, "missing"), wanted.get(name, "not in it")
+            raise _misfit(path, generator, f"{name} is {have} in the file and {want} in the network")
+
+
+def _misfit(path: str | Path, generator: GeneratorSpec, reason: str) -> UserError:
+    text = " ".join(reason.split())[:200]
+    return UserError(f"{path}: its weights do not fit its {generator.name} network: {text}")

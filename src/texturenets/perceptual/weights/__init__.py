@@ -1,0 +1,31 @@
+"""Pretrained weights of the descriptor networks: find, fetch, verify and read them.
+
+`load` looks in the files it is given, then in the folders of TEXTURENETS_WEIGHTS, then in the cache
+(TEXTURENETS_CACHE, else XDG_CACHE_HOME or ~/.cache), and else fetches the published file, unless it is
+told to stay offline (TEXTURENETS_OFFLINE=1).
+"""
+
+from typing import Final
+
+from texturenets.fetch import Progress
+from texturenets.perceptual.weights.finding import Pretrained, load, network_of, read, require
+from texturenets.perceptual.weights.recognition import fingerprint
+from texturenets.perceptual.weights.registry import CONVENTIONS, SOURCES, Convention, WeightsSource
+from texturenets.readers import LAYERS
+
+NETWORKS: Final = tuple(LAYERS)
+
+__all__ = [
+    "CONVENTIONS",
+    "NETWORKS",
+    "SOURCES",
+    "Convention",
+    "Pretrained",
+    "Progress",
+    "WeightsSource",
+    "fingerprint",
+    "load",
+    "network_of",
+    "read",
+    "require",
+]

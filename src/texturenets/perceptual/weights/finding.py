@@ -1,0 +1,249 @@
+"""Weights in files, folders, the cache or on the network."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+import torch
+from safetensors.torch import save_file
+
+from texturenets import readers
+from texturenets.errors import UserError, install, unknown
+from texturenets.fetch import Progress, beside, digest, download, verified
+from texturenets.files import cache_folder, publish
+from texturenets.perceptual.weights.recognition import (
+    convention_of,
+    described,
+    fingerprint,
+    is_normalised,
+    up_to,
+)
+from texturenets.perceptual.weights.registry import CONVENTIONS, SOURCES, Convention
+from texturenets.readers import LAYERS
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """Weights of a descriptor network, float32 by torchvision's names, in the order of evaluation.
+
+    They may end before the network does. `source`: what they are, in words. `sha256`: of the file that
+    they were read from, or were first read from where that is the cache.
+    """
+
+    name: str
+    tensors: dict[str, torch.Tensor]
+    convention: Convention
+    source: str
+    sha256: str
+
+
+def read(path: Path | str, network: str) -> Pretrained:
+    """The weights of `network` in one file of any format that `readers` knows.
+
+    Raises UserError for a missing or damaged file, and for one that holds another network.
+    """
+    path = Path(path)
+    if network not in LAYERS:
+        raise unknown("descriptor network", network, LAYERS)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file of weights")
+    contents = readers.read(path, network)
+    if network.startswith("vgg19") and is_normalised(contents.tensors) != (network == "vgg19_normalised"):
+        other = "vgg19" if network == "vgg19_normalised" else "vgg19_normalised"
+        raise UserError(f"{path} holds {other}, not {network}; ask for {other}'s layers or give another file")
+    convention, authors = convention_of(path, network, contents)
+    source = described(path, network, contents, authors)
+    return Pretrained(network, contents.tensors, convention, source, digest(path, "sha256"))
+
+
+def require(pretrained: Pretrained, names: Iterable[str]) -> None:
+    """Raise UserError, naming the layer, where one of the tensors `names` is not there."""
+    for name in names:
+        if name not in pretrained.tensors:
+            key = name.rpartition(".")[0]
+            layer = next((x.names[0] for x in LAYERS[pretrained.name] if x.key == key), key)
+            last = list(pretrained.tensors)[-1].rpartition(".")[0]
+            ends = next((x.names[0] for x in LAYERS[pretrained.name] if x.key == last), last)
+            raise UserError(
+                f"{pretrained.name}: the weights at hand end at {ends} and lack {layer} ({name}); they are "
+                f"{pretrained.source}; use earlier layers, or a file that has them all"
+            )
+
+
+def load(
+    name: str,
+    *,
+    files: Sequence[Path | str] = (),
+    offline: bool = False,
+    last: str | None = None,
+    progress: Progress | None = None,
+) -> Pretrained:
+    """The weights of the network `name` ("vgg16", "vgg19", "vgg19_normalised", "squeezenet1_0", "..._1").
+
+    `files`: where to look first; each a file, `NETWORK=FILE`, or a folder whose files are told by how their
+    names begin. `last`: the last layer wanted (`relu3_3`, `fire4`), else all that the file has.
+    Raises UserError, in one line that says the way out, for anything that keeps it from it.
+    """
+    if name not in LAYERS:
+        raise unknown("descriptor network", name, LAYERS)
+    wanted = up_to(name, last) if last is not None else None
+    pretrained = _given(name, files) or _from_environment(name) or _cached_or_fetched(name, offline, progress)
+    if wanted is None:
+        return pretrained
+    require(pretrained, wanted)
+    tensors = {key: pretrained.tensors[key] for key in wanted}
+    return Pretrained(name, tensors, pretrained.convention, pretrained.source, pretrained.sha256)
+
+
+def _given(name: str, files: Sequence[Path | str]) -> Pretrained | None:
+    for file in files:
+        network, equals, rest = str(file).partition("=")
+        if equals and network in LAYERS:
+            if network == name:
+                path = Path(rest).expanduser()
+                return _in_folder(name, path, required=True) if path.is_dir() else read(path, name)
+            continue
+        path = Path(file).expanduser()
+        if equals and not path.exists():
+            raise unknown("descriptor network", network, LAYERS)
+        if path.is_dir():
+            found = _in_folder(name, path)
+        elif (named := network_of(path)) is not None:
+            found = read(path, name) if named == name else None
+        else:
+            found = _nameless(name, path)
+        if found is not None:
+            return found
+    return None
+
+
+def _nameless(name: str, path: Path) -> Pretrained | None:
+    """A file whose name says nothing: used where its arrays fit, an error where they fit no network."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file of weights")
+    fits = readers.networks(path)
+    if fits and name not in fits:
+        return None
+    found = readers.read(path, name)
+    if name.startswith("vgg19") and is_normalised(found.tensors) != (name == "vgg19_normalised"):
+        return None
+    return read(path, name)
+
+
+_SUFFIXES: Final = (".safetensors", ".h5", ".hdf5", ".caffemodel", ".net", ".pth", ".pt")
+
+
+def network_of(path: Path) -> str | None:
+    """The network that the name of a file begins with: the longest that fits; None where none does."""
+    stem = path.name.lower()
+    fits = [(len(p), network) for network, s in SOURCES.items() for p in s.prefixes if stem.startswith(p)]
+    return max(fits)[1] if fits else None
+
+
+def _in_folder(name: str, folder: Path, *, required: bool = False) -> Pretrained | None:
+    try:
+        entries = sorted(
+            p for p in folder.iterdir() if p.suffix.lower() in _SUFFIXES and network_of(p) == name
+        )
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be read ({error.strerror})") from None
+    published = SOURCES[name].file
+    entries.sort(key=lambda p: (p.name != published, _SUFFIXES.index(p.suffix.lower())))
+    for path in entries:
+        if not path.is_file():
+            continue
+        if path.name == published and not verified(path, SOURCES[name].digests):
+            raise UserError(
+                f"{path} is not the published file: its hash is wrong (expected {SOURCES[name].digests[0]}); "
+                f"fetch it again, or give it as {name}={path} to use it all the same"
+            )
+        return read(path, name)
+    if required:
+        raise UserError(
+            f"{folder}: no file in it whose name begins with {' or '.join(SOURCES[name].prefixes)}"
+        )
+    return None
+
+
+def _from_environment(name: str) -> Pretrained | None:
+    for folder in os.environ.get("TEXTURENETS_WEIGHTS", "").split(os.pathsep):
+        if not folder:
+            continue
+        path = Path(folder).expanduser()
+        if not path.is_dir():
+            raise UserError(f"TEXTURENETS_WEIGHTS names {folder}, which is no folder")
+        found = _in_folder(name, path)
+        if found is not None:
+            return found
+    return None
+
+
+def _offline() -> bool:
+    return os.environ.get("TEXTURENETS_OFFLINE", "").lower() not in ("", "0", "false", "no")
+
+
+def _cached_or_fetched(name: str, offline: bool, progress: Progress | None) -> Pretrained:
+    folder, source = cache_folder(), SOURCES[name]
+    cached = folder / f"{name}.safetensors"
+    if cached.is_file():
+        found = _from_cache(name, cached)
+        if found is not None:
+            return found
+        cached.unlink(missing_ok=True)
+    if (folder / source.file).is_file():
+        found = _in_folder(name, folder)
+        if found is not None:
+            return found
+    by_hand = f"put it in {folder}, or give it with --weights {name}=FILE"
+    if offline or _offline():
+        raise UserError(
+            f"offline, and no weights of {name} here: fetch {source.urls[0]} elsewhere and {by_hand}"
+        )
+    if source.format == "keras" and importlib.util.find_spec("h5py") is None:
+        raise UserError(f"the weights of {name} are HDF5, which h5py reads: {install('train')}")
+    with beside(cached) as part:
+        try:
+            download(source.urls, part, digests=source.digests, size=source.size, progress=progress)
+        except UserError as error:
+            raise UserError(
+                f"the weights of {name} could not be fetched ({error}); get {source.file} and {by_hand}"
+            ) from None
+        sha256 = digest(part, "sha256")
+        tensors = readers.read(part, name).tensors
+    pretrained = Pretrained(name, tensors, CONVENTIONS[name], source.title, sha256)
+    _keep(pretrained, cached)
+    return pretrained
+
+
+def _keep(pretrained: Pretrained, path: Path) -> None:
+    """Write the cache's file: safetensors, with a header that says what it is and proves its numbers."""
+    header = {
+        "network": pretrained.name,
+        "convention": json.dumps(asdict(pretrained.convention)),
+        "source": pretrained.source,
+        "sha256": pretrained.sha256,
+        "fingerprint": fingerprint(pretrained.tensors),
+        "licence": SOURCES[pretrained.name].licence,
+    }
+    with beside(path) as part:
+        save_file(pretrained.tensors, part, header)
+        publish(part, path)
+
+
+def _from_cache(name: str, path: Path) -> Pretrained | None:
+    """The weights that `_keep` wrote; None where the file is damaged."""
+    try:
+        contents = readers.read(path, name)
+        header = contents.metadata
+        if header.get("network") != name or header.get("fingerprint") != fingerprint(contents.tensors):
+            return None
+        convention, _ = convention_of(path, name, contents)
+        return Pretrained(name, contents.tensors, convention, header["source"], header["sha256"])
+    except (UserError, KeyError):
+        return None

@@ -1,0 +1,184 @@
+"""Whose weights a file holds, by their numbers, and what these want of their input."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import torch
+
+from texturenets import readers
+from texturenets.errors import UserError, unknown
+from texturenets.perceptual.weights.registry import CONVENTIONS, ONES, SOURCES, TORCHVISION, Convention
+from texturenets.readers import LAYERS
+
+
+def fingerprint(tensors: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 over names, shapes and float32 numbers, whatever file they came in and in whatever order."""
+    state = hashlib.sha256()
+    for name in sorted(tensors):
+        array = tensors[name].detach().to("cpu", torch.float32).contiguous().numpy().astype("<f4", copy=False)
+        state.update(f"{name} {'x'.join(map(str, array.shape))}\n".encode())
+        state.update(array.tobytes())
+    return state.hexdigest()
+
+
+@dataclass(frozen=True)
+class _Known:
+    """Weights that can be recognised in any file: the fingerprint of all layers up to `last`."""
+
+    last: str
+    fingerprint: str
+    title: str
+
+
+_KNOWN: Final[dict[str, tuple[_Known, ...]]] = {
+    "vgg16": (
+        _Known(
+            "relu3_3",
+            "38b3a5190d485e0da4b79c1c32a44cfbe2582fb82c9758f1e8939aa4704d5e21",
+            "VGG-16, the Oxford group's original weights",
+        ),
+    ),
+    "vgg19_normalised": (
+        _Known(
+            "relu3_4",
+            "22bd51594aa0a3789f6d5ae559cfcf4cebae0710437d0e2b9c0c4bf020a16cb6",
+            "VGG-19 rescaled to a mean activation of 1 a channel, by Gatys et al.",
+        ),
+    ),
+    # What the published file decodes to.
+    "squeezenet1_0": (
+        _Known(
+            "fire9",
+            "7c3783905f9ed422b3c8b7946d84425b863823a91cb7a4eaa293c68fc2a97265",
+            SOURCES["squeezenet1_0"].title,
+        ),
+    ),
+    # From the copy in chaosmail/caffejs (branch gh-pages), one file a layer.
+    "squeezenet1_1": (
+        _Known(
+            "fire9",
+            "c9463d3dee8e0594084d7db02ca7fab4c571fc4d85f5b9c59da37f95193e062b",
+            SOURCES["squeezenet1_1"].title,
+        ),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class _FirstLayer:
+    """What tells the authors' weights from others by the first convolution.
+
+    `shares`: mean over filters of |w[:, c]| / |w| for the three input channels, blue first. No factor on a
+    filter changes it, so that one row serves VGG-19 and its normalised form. `size`: mean |w|, a range.
+    """
+
+    shares: tuple[float, float, float]
+    size: tuple[float, float]
+
+
+_FIRST: Final[dict[str, _FirstLayer]] = {
+    "vgg16": _FirstLayer((0.504562, 0.608230, 0.574918), (0.1678, 0.1695)),
+    "vgg19": _FirstLayer((0.501978, 0.611890, 0.573450), (0.05, 0.5)),
+    "vgg19_normalised": _FirstLayer((0.501978, 0.611890, 0.573450), (0.00915, 0.00925)),
+    "squeezenet1_0": _FirstLayer((0.460684, 0.641386, 0.568191), (0.0673, 0.0680)),
+    "squeezenet1_1": _FirstLayer((0.437767, 0.607201, 0.586787), (0.1879, 0.1898)),
+}
+
+_TOLERANCE: Final = 2e-4  # of a share; VGG-16's and VGG-19's differ by 4e-3
+
+
+def _recognise(network: str, tensors: Mapping[str, torch.Tensor]) -> Literal["bgr", "rgb"] | None:
+    """The channel order of the authors' weights, None where these are others (torchvision's, retrained)."""
+    weight = tensors[f"{LAYERS[network][0].key}.weight"].double()
+    low, high = _FIRST[network].size
+    if not low <= float(weight.abs().mean()) <= high:
+        return None
+    norms = weight.flatten(2).norm(dim=2)
+    shares = (norms / norms.norm(dim=1, keepdim=True).clamp_min(1e-12)).mean(0).tolist()
+    for order, found in (("bgr", shares), ("rgb", shares[::-1])):
+        if all(abs(a - b) < _TOLERANCE for a, b in zip(found, _FIRST[network].shares, strict=True)):
+            return "bgr" if order == "bgr" else "rgb"
+    return None
+
+
+def is_normalised(tensors: Mapping[str, torch.Tensor]) -> bool:
+    """Whether a VGG-19 is Gatys' rescaled one: its first weights are twenty times smaller than others'."""
+    return float(tensors["features.0.weight"].abs().mean()) < 0.03
+
+
+def _reverse(c: Convention) -> Convention:
+    def flip(v: tuple[float, float, float]) -> tuple[float, float, float]:
+        return v[2], v[1], v[0]
+
+    return Convention("rgb" if c.order == "bgr" else "bgr", c.scale, flip(c.mean), flip(c.std))
+
+
+_INPUT: Final = re.compile(r"(BGR|RGB), 0\.\.(255|1), minus mean \(([^()]{5,60})\)")
+
+
+def _stated(metadata: Mapping[str, str]) -> Convention | None:
+    """The convention that a safetensors header states: ours, or the words "BGR, 0..255, minus mean (...)"."""
+    if "convention" in metadata:
+        data = json.loads(metadata["convention"])
+        mean, std = (tuple(float(v) for v in data[key]) for key in ("mean", "std"))
+        if data["order"] not in ("bgr", "rgb") or len(mean) != 3 or len(std) != 3 or 0.0 in std:
+            raise ValueError("its convention is none")
+        return Convention(data["order"], float(data["scale"]), mean, std)
+    match = _INPUT.match(metadata.get("input", ""))
+    if match:
+        mean = tuple(float(v) for v in match[3].split(","))
+        if len(mean) == 3:
+            return Convention("bgr" if match[1] == "BGR" else "rgb", float(match[2]), mean, ONES)
+    return None
+
+
+def convention_of(path: Path, network: str, contents: readers.Contents) -> tuple[Convention, bool]:
+    """The convention of what was read, and whether the weights are the authors'."""
+    order = _recognise(network, contents.tensors)
+    try:
+        stated = _stated(contents.metadata)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UserError(f"{path}: its header is damaged ({error})") from None
+    ours = CONVENTIONS[network]
+    if stated is not None:
+        return stated, order is not None
+    if order is not None:
+        return (ours if order == ours.order else _reverse(ours)), True
+    if contents.format in ("torch", "safetensors"):
+        return TORCHVISION, False
+    return ours, False
+
+
+def described(path: Path, network: str, contents: readers.Contents, authors: bool) -> str:
+    """What the weights are, in words: recognised by their numbers, else by their format."""
+    for known in _KNOWN.get(network, ()):
+        wanted = up_to(network, known.last)
+        if contents.tensors.keys() >= set(wanted):
+            part = {name: contents.tensors[name] for name in wanted}
+            if fingerprint(part) == known.fingerprint:
+                return f"{known.title} ({path.name})"
+    if authors:
+        return f"{network}, very likely its authors' weights by the first layer ({path.name})"
+    if contents.format == "torch" and network != "vgg19_normalised":
+        return f"{network} of {path.name}: trained anew, as torchvision's are; stylizes otherwise than the original"
+    return f"{network} of {path.name}: weights of unknown origin"
+
+
+def up_to(network: str, last: str) -> list[str]:
+    """Tensor names up to the layer `last`: a key ("features.14"), or a name of the papers' ("relu3_3")."""
+    layers = LAYERS[network]
+    ends = [
+        i
+        for i, layer in enumerate(layers)
+        if last in (layer.key, layer.output, *layer.names) or layer.key.startswith(f"{last}.")
+    ]
+    if not ends:
+        raise unknown(f"layer of {network}", last, [layer.output for layer in layers])
+    return [f"{layer.key}.{part}" for layer in layers[: ends[-1] + 1] for part in ("weight", "bias")]

@@ -1,0 +1,316 @@
+"""The HTTP interface: routes, their parameters and their document."""
+
+from __future__ import annotations
+
+import asyncio
+import html
+import re
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+
+from fastapi import Depends, FastAPI, Query, Request
+from starlette.datastructures import UploadFile
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from texturenets._version import __version__
+from texturenets.errors import UserError, unknown
+from texturenets.server import http_errors, training_routes
+from texturenets.server.csp import Quiet
+from texturenets.server.guard import Guard
+from texturenets.server.http_errors import GoneError, Problem, documented
+from texturenets.server.metrics import Observer
+from texturenets.server.service import Service
+from texturenets.server.settings import Settings
+from texturenets.stylize.stroke import parse as parse_stroke
+from texturenets.train import lacking
+
+if TYPE_CHECKING:
+    from texturenets.server.trainings import Trainings
+
+ICON = (
+    b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 8 8"><rect width="8" height="8" rx="2" fill="#2f857f"/>'
+    b'<path d="M0 5 4 1 8 5 8 6 4 2 0 6Z" fill="#e0a458"/></svg>'
+)
+Format = Literal["jpeg", "png", "webp"]
+PICTURES = {
+    media: {"schema": {"type": "string", "format": "binary"}}
+    for media in ("image/jpeg", "image/png", "image/webp")
+}
+Name = Annotated[
+    str | None, Query(max_length=200, description="Name of a model; the first of its kind without.")
+]
+STROKE = r"^(auto|[1-9][0-9]{0,2}(\.[0-9]{1,6})?|1000|0\.[1-9][0-9]{0,5})$"
+Seed = Annotated[int, Query(ge=0, lt=2**63, description="One seed, one picture.")]
+
+
+def create(settings: Settings, load: Callable[[Path], Any] | None = None) -> tuple[FastAPI, Service]:
+    """The application, to be served, and what it works with. `load`: as for `Service`."""
+    service = Service(settings, load)
+
+    trainings = _trainings(settings)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with service.running():
+            if trainings is not None:
+                trainings.open()
+            try:
+                yield
+            finally:
+                if trainings is not None:
+                    await asyncio.to_thread(trainings.close)
+
+    app = FastAPI(
+        title="texturenets",
+        version=__version__,
+        description="Photos repainted and textures drawn by small networks.",
+        docs_url=None,  # FastAPI's pages load scripts from other machines
+        redoc_url=None,
+        lifespan=lifespan,
+        dependencies=[Depends(_only_known)],
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+    )
+    http_errors.install(app)
+    _pictures(app, service)
+    _catalogue(app, service)
+    _state(app, service)
+    training_routes.add(app, service, trainings, _photo)
+    if settings.page:
+        from texturenets.server.ui import page  # seconds, which a service without one need not spend
+
+        page.mount(app, service, trainings)
+    app.add_middleware(Quiet)
+    app.add_middleware(Guard, settings=settings)
+    if settings.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.origins),
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type"],
+        )
+    app.add_middleware(Observer, metrics=service.metrics)
+    return app, service
+
+
+def _trainings(settings: Settings) -> Trainings | None:
+    """Those of the folder of models, where there are photos to learn on. Raises UserError."""
+    if settings.photos is None:
+        return None
+    if settings.models is None:
+        raise UserError("--photos is for trainings, whose models go into --models FOLDER: give that too")
+    if text := lacking():
+        raise UserError(f"--photos is for trainings, and {text}")
+    try:
+        from texturenets.server.trainings import Trainings
+    except ImportError:  # fcntl
+        raise UserError("trainings need locks as Unix has them: leave out --photos") from None
+    return Trainings(settings.models, settings.photos, most=settings.limits.trainings)
+
+
+def _pictures(app: FastAPI, service: Service) -> None:
+    """The routes that make pictures."""
+
+    @app.post(
+        "/v1/stylize",
+        response_class=Response,
+        responses=documented(400, 401, 404, 408, 413, 415, 422, 503, content=PICTURES),
+        openapi_extra={"requestBody": {"required": True, "content": service.photo_body()}},
+    )
+    async def stylize(  # noqa: PLR0917 (FastAPI passes them by name)
+        request: Request,
+        style: Name = None,
+        size: Annotated[int | None, Query(ge=1, description="Longer side of the result in pixels.")] = None,
+        strength: Annotated[float, Query(ge=0, le=1, description="0: the photo; 1: the full style.")] = 1.0,
+        preserve_color: Annotated[bool, Query(description="Keep the photo's colours.")] = False,
+        seed: Seed = 0,
+        stroke: Annotated[
+            str, Query(pattern=STROKE, description="2 doubles brush strokes; auto: relative to the picture.")
+        ] = "1",
+        format: Annotated[  # noqa: A002 (the interface's word)
+            Literal["auto", "jpeg", "png", "webp"], Query(description="auto: the photo's own.")
+        ] = "auto",
+        quality: Annotated[int | None, Query(ge=1, le=100, description="Of JPEG and WebP.")] = None,
+    ) -> Response:
+        """Repaint a photo: its file as the body, or as a file of a form. Nothing of it is kept."""
+        with service.line.place():
+            data = await _photo(request)
+            work = service.stylize(
+                data,
+                style,
+                size=size,
+                strength=strength,
+                preserve_color=preserve_color,
+                seed=seed,
+                stroke=parse_stroke(stroke),
+                form=format,
+                quality=quality,
+            )
+            made = await _while_there(request, work)
+        return _picture(*made)
+
+    @app.post(
+        "/v1/sample",
+        response_class=Response,
+        responses=documented(401, 404, 408, 413, 422, 503, content=PICTURES),
+    )
+    async def sample(  # noqa: PLR0917
+        request: Request,
+        texture: Name = None,
+        size: Annotated[
+            str,
+            Query(
+                pattern=r"^[1-9][0-9]{0,5}(x[1-9][0-9]{0,5})?$",
+                description="WIDTHxHEIGHT in pixels, or one number.",
+            ),
+        ] = "256",
+        seed: Seed = 0,
+        tileable: Annotated[bool, Query(description="Let it continue at its other end.")] = False,
+        format: Annotated[Format, Query()] = "png",  # noqa: A002
+    ) -> Response:
+        """Draw a sample of a texture."""
+        width, _, height = size.partition("x")
+        sides = int(height or width), int(width)
+        with service.line.place():
+            work = service.sample(
+                texture, height=sides[0], width=sides[1], seed=seed, tileable=tileable, form=format
+            )
+            made = await _while_there(request, work)
+        return _picture(*made)
+
+
+def _catalogue(app: FastAPI, service: Service) -> None:
+    """The routes that say what there is to ask for."""
+
+    @app.get("/v1/models", responses=documented(401))
+    async def models() -> dict[str, list[dict[str, Any]]]:
+        """What there is to ask for."""
+        return {"models": [known.described for known in service.catalogue.models().values()]}
+
+    @app.get(
+        "/v1/models/{name}/thumbnail",
+        response_class=Response,
+        responses=documented(401, 404, content={"image/jpeg": PICTURES["image/jpeg"]}),
+    )
+    async def thumbnail(name: str) -> Response:
+        """A small picture of what a model does."""
+        known = service.catalogue.models().get(name)
+        if known is None or not known.thumbnail:
+            raise Problem(404, "no such model, or none with a thumbnail; GET /v1/models lists them")
+        return Response(known.thumbnail, media_type="image/jpeg")
+
+    @app.get("/", include_in_schema=False)
+    async def start() -> RedirectResponse:
+        return RedirectResponse("page/" if service.settings.page else "docs")
+
+    @app.get("/favicon.ico", include_in_schema=False)
+    async def icon() -> Response:
+        return Response(ICON, media_type="image/svg+xml", headers={"Cache-Control": "max-age=86400"})
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(_document(app.openapi()))
+
+
+def _state(app: FastAPI, service: Service) -> None:
+    """The routes that say how the service is."""
+
+    @app.get("/healthz")
+    async def health() -> dict[str, str]:
+        """Whether the service lives; asks for no token."""
+        return {"status": "ok"}
+
+    @app.get("/readyz", responses=documented(503))
+    async def ready() -> dict[str, str]:
+        """Whether requests should be sent here: the models of --preload are loaded. Asks for no token."""
+        if service.waits_for:
+            raise Problem(503, service.waits_for, {"Retry-After": "5"})
+        return {"status": "ok"}
+
+    @app.get(
+        "/metrics",
+        response_class=Response,
+        responses=documented(401, content={"text/plain": {"schema": {"type": "string"}}}),
+    )
+    async def metrics() -> Response:
+        """Numbers for Prometheus."""
+        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+async def _only_known(request: Request) -> None:
+    """Raises Problem for a parameter that the interface does not have: a misspelt one would do nothing unseen."""
+    route: Any = request.scope["route"]
+    known = {field.alias for field in route.dependant.query_params}
+    if not route.include_in_schema:
+        return
+    names = [name for name, _ in request.query_params.multi_items()]
+    if strange := [name for name in names if name not in known]:
+        raise Problem(422, str(unknown("parameter", strange[0][:64], known)))
+    if twice := [name for name in known if names.count(name) > 1]:
+        raise Problem(422, f"{twice[0]} is given {names.count(twice[0])} times: once is enough")
+
+
+T = TypeVar("T")
+
+
+async def _while_there(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """What `work` gives, while the client waits for it. After the body has been read. Raises GoneError."""
+    task = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise GoneError("the client has gone")
+        return task.result()
+    finally:
+        for one in (task, gone):
+            one.cancel()
+        await asyncio.gather(task, gone, return_exceptions=True)
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _photo(request: Request) -> bytes:
+    """The body, or the file of the form in it. Raises Problem, also for words in the form, and GoneError."""
+    try:
+        if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+            return await request.body()
+        async with request.form(max_files=1, max_fields=8) as form:  # at its end its files are gone
+            if words := [name for name, value in form.items() if not isinstance(value, UploadFile)]:
+                raise Problem(
+                    422, f"{words[0][:64]!r} in the form: parameters go behind the address, as ?style=wave"
+                )
+            for value in form.values():
+                if isinstance(value, UploadFile):
+                    return await value.read()
+    except ClientDisconnect:
+        raise GoneError("the body ended early") from None
+    raise Problem(422, "the form holds no file: send the photo as one, in a field of any name")
+
+
+def _picture(data: bytes, media: str, name: str) -> Response:
+    safe = re.sub(r"[^A-Za-z0-9._-]", "_", name)
+    return Response(data, media_type=media, headers={"Content-Disposition": f'inline; filename="{safe}"'})
+
+
+def _document(schema: dict[str, Any]) -> str:
+    """The OpenAPI document as a page."""
+    rows = []
+    for path, operations in schema["paths"].items():
+        for verb, operation in operations.items():
+            names = ", ".join(p["name"] for p in operation.get("parameters", []))
+            said = [f"<code>{verb.upper()} {html.escape(path)}</code>", html.escape(names)]
+            rows.append([*said, html.escape(operation.get("description", ""))])
+    cells = "".join("<tr>" + "".join(f"<td>{c}</td>" for c in row) + "</tr>" for row in rows)
+    return (
+        "<!doctype html><html lang=en><meta charset=utf-8><title>texturenets: HTTP interface</title>"
+        "<style>body{font:1rem system-ui;margin:2rem;max-width:60rem}td{padding:.5rem 1rem;vertical-align:top;"
+        "border-top:1px solid #ccc}</style><h1>HTTP interface</h1><p>For programs: "
+        f'<a href="openapi.json">openapi.json</a></p><table>{cells}</table></html>'
+    )

@@ -1,0 +1,125 @@
+"""Errors as problem details (RFC 9457), whatever raised them."""
+
+from __future__ import annotations
+
+import json
+import logging
+from contextvars import ContextVar
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.routing import Match
+
+from texturenets.errors import UserError
+
+log = logging.getLogger("texturenets.server")
+
+SCHEMA: dict[str, Any] = {
+    "title": "Problem",
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string", "format": "uri-reference"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+    },
+}
+"""RFC 9457, section 3.1."""
+
+MEDIA = "application/problem+json"
+
+NOTED: ContextVar[dict[str, Any]] = ContextVar("noted")
+"""What will be in the log line of the request at work."""
+
+GONE = 499
+"""Status, in the log alone, of a request whose client has gone: what nginx writes."""
+
+
+def note(**fields: Any) -> None:
+    """Add fields to the log line of the request at work, if there is one."""
+    if (noted := NOTED.get(None)) is not None:
+        noted.update(fields)
+
+
+class GoneError(Exception):
+    """The client has gone before it was answered."""
+
+
+class Problem(Exception):  # noqa: N818  RFC 9457's word
+    """What a request is refused with: a status of HTTP, a sentence that says what to do, further headers."""
+
+    def __init__(self, status: int, detail: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status, self.detail, self.headers = status, detail, headers or {}
+
+    def body(self) -> bytes:
+        """The document."""
+        title = HTTPStatus(self.status).phrase
+        data = {"type": "about:blank", "title": title, "status": self.status, "detail": self.detail}
+        return json.dumps(data, ensure_ascii=False).encode()
+
+    def response(self) -> Response:
+        """The answer, for a route or as an ASGI application."""
+        note(reason=self.detail)
+        return Response(self.body(), self.status, self.headers, MEDIA)
+
+
+def documented(*statuses: int, content: dict[str, Any] | None = None) -> dict[int | str, dict[str, Any]]:
+    """Of an operation in the OpenAPI document: the problems that it answers with, and the `content` of a success."""
+    problem = {MEDIA: {"schema": SCHEMA}}
+    well: dict[int | str, dict[str, Any]] = (
+        {200: {"description": "It is well", "content": content}} if content else {}
+    )
+    return well | {s: {"description": HTTPStatus(s).phrase, "content": problem} for s in statuses}
+
+
+def _methods(request: Request) -> set[str]:
+    """All that the address of a request answers to."""
+    found: set[str] = set()
+    for route in request.app.routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            found |= getattr(route, "methods", None) or set()
+    return found
+
+
+def install(app: FastAPI) -> None:
+    """Answer with a problem wherever a request to `app` fails."""
+
+    @app.exception_handler(Problem)
+    async def problem(_: Request, error: Problem) -> Response:
+        return error.response()
+
+    @app.exception_handler(GoneError)
+    async def gone(_: Request, error: GoneError) -> Response:
+        note(reason=str(error))
+        return Response(status_code=GONE)
+
+    @app.exception_handler(UserError)
+    async def mistake(_: Request, error: UserError) -> Response:
+        return Problem(422, str(error)).response()
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> Response:
+        # Without the value: it may be long, and is the sender's own.
+        said = [f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors()]
+        return Problem(422, "; ".join(said)[:500]).response()
+
+    @app.exception_handler(HTTPException)
+    async def refused(request: Request, error: HTTPException) -> Response:
+        detail = str(error.detail)
+        if error.status_code == 404:
+            detail = f"nothing is here; /docs lists what {request.app.title} answers to"
+        headers = dict(error.headers or {})
+        if error.status_code == 405:  # Starlette names the methods of the first route at that address
+            headers["Allow"] = ", ".join(sorted(_methods(request)))
+        return Problem(error.status_code, detail, headers).response()
+
+    @app.exception_handler(Exception)
+    async def broken(_: Request, error: Exception) -> Response:
+        log.error("error", exc_info=error, extra={"fields": {"id": NOTED.get({}).get("id", "")}})
+        return Problem(500, "the service made a mistake; its log says which").response()

@@ -1,0 +1,122 @@
+"""What a service says of itself: metrics for Prometheus, and a line of JSON for every request."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from texturenets.server.http_errors import NOTED, Problem
+
+log = logging.getLogger("texturenets.server")
+
+ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+
+class Metrics:
+    """The service's numbers, in a registry of its own."""
+
+    def __init__(self, waiting: Callable[[], int], loaded: Callable[[], int]) -> None:
+        """`waiting`: requests in line; `loaded`: models in memory."""
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        names = ["method", "route", "status"]
+        self.requests = Counter("texturenets_requests", "Requests answered", names, registry=self.registry)
+        self.seconds = Histogram(
+            "texturenets_request_seconds",
+            "Time from a request to its answer",
+            ["route"],
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.pictures = Counter("texturenets_pictures", "Pictures made", ["model"], registry=self.registry)
+        self.engine = Counter(
+            "texturenets_engine_seconds", "Time spent in the engine", registry=self.registry
+        )
+        for name, text, call in (
+            ("texturenets_requests_waiting", "Requests in line or at work", waiting),
+            ("texturenets_models_loaded", "Models in memory", loaded),
+        ):
+            Gauge(name, text, registry=self.registry).set_function(call)
+
+    def text(self) -> bytes:
+        """The text format of Prometheus."""
+        return generate_latest(self.registry)
+
+
+class Observer:
+    """An ASGI application around another that counts and logs its requests; addresses without their queries.
+
+    Each has an id, the sender's `X-Request-ID` where it has the form of one, which is in its log line and its answer.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self.app, self.metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on and take note."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        began, status, given, taken = time.monotonic(), 0, 0, 0
+        asked = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+        fields: dict[str, Any] = {"id": asked if ID.fullmatch(asked) else uuid.uuid4().hex[:16]}
+        NOTED.set(fields)
+
+        async def counted() -> Message:
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            return message
+
+        async def noted(message: Message) -> None:
+            nonlocal status, given
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message = {
+                    **message,
+                    "headers": [*message["headers"], (b"x-request-id", fields["id"].encode())],
+                }
+            given += len(message.get("body", b""))
+            await send(message)
+
+        try:
+            await self.app(scope, counted, noted)
+        except asyncio.CancelledError:  # the web server ends, and waits no longer
+            if not status:
+                ends = Problem(503, "the service ends; try again later", {"Retry-After": "5"})
+                await ends.response()(scope, receive, noted)
+        finally:
+            self._log(
+                scope,
+                status or 500,
+                time.monotonic() - began,
+                {**fields, "bytes_in": taken, "bytes_out": given},
+            )
+
+    def _log(self, scope: Scope, status: int, seconds: float, fields: dict[str, Any]) -> None:
+        # The route and not the address, which anybody may make up.
+        route = getattr(scope.get("route"), "path", "") or "other"
+        method = scope["method"] if scope["method"] in ("GET", "POST", "HEAD", "OPTIONS") else "other"
+        self.metrics.requests.labels(method, route, str(status)).inc()
+        self.metrics.seconds.labels(route).observe(seconds)
+        start = {"id": fields.pop("id"), "method": method, "route": route, "status": status}
+        client = (scope.get("client") or ("", 0))[0]
+        line = {**start, "seconds": round(seconds, 4), **fields, "client": client}
+        log.info("request", extra={"fields": line})

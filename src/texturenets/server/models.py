@@ -1,0 +1,126 @@
+"""Models that a service knows, by name, and those of them that are loaded."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from texturenets.errors import UserError, unknown
+from texturenets.modelfiles import modelfile
+from texturenets.modelfiles.modelfile import Header
+
+log = logging.getLogger("texturenets.server")
+
+
+@dataclass(frozen=True)
+class Known:
+    """A model file of the catalogue. `changed`: when it was written; `described`: what the interface says of it."""
+
+    path: Path
+    header: Header
+    changed: int
+    described: dict[str, Any]
+    thumbnail: bytes
+
+
+def read(name: str, path: Path, changed: int) -> Known:
+    """The model file at `path`. Raises whatever a file of somebody else's makes of the readers."""
+    if not path.is_file():
+        raise UserError(f"{path} is no regular file")
+    header = modelfile.read_header(path)
+    thumbnail = base64.b64decode(header.thumbnail, validate=True)
+    described = {
+        "name": name,
+        "kind": header.kind,
+        "generator": header.generator["name"],
+        "licence": header.licence,
+        "terms": header.terms,
+        "thumbnail": f"/v1/models/{name}/thumbnail" if thumbnail else None,
+    }
+    strange = [key for key, value in described.items() if not isinstance(value, str | None)]
+    if strange or header.kind not in ("style", "texture"):
+        raise UserError(f"{path}: damaged model header ({', '.join(strange) or 'kind'})")
+    json.dumps(described, ensure_ascii=False).encode()  # as it will be sent: not with half a character
+    return Known(path, header, changed, described, thumbnail)
+
+
+class Catalogue:
+    """The shipped models and those of a folder, {name: Known}; new files are found, names are never paths."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        """Raises UserError where `folder` is none."""
+        if folder is not None and not folder.is_dir():
+            raise UserError(f"--models {folder} is no folder")
+        self.folder = folder
+        self.known: dict[Path, Known] = {}
+        self.bad: dict[Path, int] = {}  # and when they were written
+        self.lock = threading.Lock()
+
+    def models(self) -> dict[str, Known]:
+        """All of them, by name; of two of one name that of the folder.
+
+        Files that are no models are passed over, with a line in the log the first time.
+        """
+        files = [*modelfile.shipped().values()]
+        if self.folder is not None:
+            files += sorted(self.folder.glob("*.safetensors"))
+        with self.lock:
+            self.known = {path: known for path in files if (known := self._known(path))}
+            self.bad = {path: changed for path, changed in self.bad.items() if path in files}
+            return {known.described["name"]: known for known in self.known.values()}
+
+    def _known(self, path: Path) -> Known | None:
+        try:
+            changed = path.stat().st_mtime_ns
+        except OSError:  # it went, or leads nowhere
+            return None
+        before = self.known.get(path)
+        if before is not None and before.changed == changed:
+            return before
+        if self.bad.get(path) == changed:
+            return None
+        try:
+            return read(path.stem, path, changed)
+        except Exception as error:  # noqa: BLE001  one bad file is not to keep the others from being offered
+            self.bad[path] = changed
+            said = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            fields = {"file": ascii(path.name)[1:-1], "reason": ascii(said[:300])[1:-1]}
+            log.warning("model passed over", extra={"fields": fields})
+            return None
+
+    def find(self, name: str | None, kind: str) -> tuple[str, Known]:
+        """The model called `name`, None for the first of that kind. Raises UserError with the nearest name."""
+        models = {n: k for n, k in self.models().items() if k.header.kind == kind}
+        if name is None and models:
+            name = next(iter(models))
+        if name not in models:
+            raise unknown(kind, str(name or "")[:80], models)
+        return name, models[name]
+
+
+class Loaded:
+    """At most `most` models, the one longest unused goes first. For one thread, a lane's engine."""
+
+    def __init__(self, load: Callable[[Path], Any], most: int) -> None:
+        self.load, self.most = load, most
+        self.models: OrderedDict[tuple[Path, int], Any] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self.models)
+
+    def get(self, known: Known) -> Any:
+        """The model, loaded; raises whatever loading it raises, and tries again next time."""
+        key = (known.path, known.changed)
+        if key not in self.models:
+            while len(self.models) >= self.most:
+                self.models.popitem(last=False)
+            self.models[key] = self.load(known.path)
+        self.models.move_to_end(key)
+        return self.models[key]

@@ -1,0 +1,257 @@
+"""What the HTTP interface and the page have in common: photos repainted and samples drawn, within limits."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from texturenets import image
+from texturenets.errors import UserError, unknown
+from texturenets.image import sizes
+from texturenets.memory.trim import Trim
+from texturenets.server.http_errors import Problem, note
+from texturenets.server.metrics import Metrics
+from texturenets.server.models import Catalogue, Known, Loaded
+from texturenets.server.request_queue import Lane, Line, QueuedRequest
+from texturenets.server.settings import Settings
+from texturenets.stylize.stroke import Stroke, ladder
+from texturenets.stylize.style import Style
+
+log = logging.getLogger("texturenets.server")
+
+FORMATS: Final = {
+    "jpeg": (".jpg", "image/jpeg"),
+    "png": (".png", "image/png"),
+    "webp": (".webp", "image/webp"),
+}
+"""By the interface's name: suffix and media type. All browsers show these."""
+
+SAME: Final = {"JPEG": "jpeg", "MPO": "jpeg", "WEBP": "webp", "PNG": "png", "GIF": "png", "PPM": "png"}
+"""What a photo of Pillow's format comes back as, where nothing else is asked for; others as JPEG."""
+
+
+def load_model(settings: Settings) -> Callable[[Path], Any]:
+    """Loads a model file on the engine and device that the settings name."""
+
+    def load(path: Path) -> Any:
+        from texturenets import loading
+
+        return loading.load(path, settings.device, engine=settings.engine, precision=settings.precision)
+
+    return load
+
+
+class Service:
+    """Models, the line to the engine, and numbers; `line` is open between `begin` and `end`."""
+
+    def __init__(self, settings: Settings, load: Callable[[Path], Any] | None = None) -> None:
+        """`load`: what loads a model file, in place of `texturenets.load`. Raises UserError for a wrong folder."""
+        self.settings, self.limits = settings, settings.limits
+        self.catalogue = Catalogue(settings.models)
+        load = load or load_model(settings)
+        self.line = Line(self.limits.queue, self.limits.seconds)
+        # An engine takes one picture at a time, so each lane has models of its own.
+        self.loaded = {lane: Loaded(load, self.limits.models) for lane in (self.line.small, self.line.large)}
+        self._check_preload()
+        self.waits_for = "models are being loaded" if settings.preload else ""  # until the service is ready
+        self.trim = Trim()
+        self.metrics = Metrics(lambda: self.line.inside, lambda: sum(map(len, self.loaded.values())))
+
+    @asynccontextmanager
+    async def running(self) -> Any:
+        """The line is open within, and models are loaded that are to be there before."""
+        self.line.open()
+        loading = asyncio.create_task(self._preload())
+        try:
+            yield
+        finally:
+            loading.cancel()
+            await self.line.close()
+
+    def _check_preload(self) -> None:
+        """Raises UserError for models to be loaded before that are not there, or too many."""
+        known = self.catalogue.models()
+        for name in self.settings.preload:
+            if name not in known:
+                raise UserError(f"--preload: {unknown('model', name, known)}")
+        if len(set(self.settings.preload)) > self.limits.models:
+            raise UserError(
+                f"--preload of {len(set(self.settings.preload))} models, of which --max-models "
+                f"{self.limits.models} stay loaded: give it a larger number"
+            )
+
+    async def _preload(self) -> None:
+        loop = asyncio.get_running_loop()
+        for name in self.settings.preload:
+            self.waits_for = f"{name} is being loaded"
+            try:
+                known = self.catalogue.models()[name]
+                for lane, loaded in self.loaded.items():
+                    await loop.run_in_executor(lane.engine, loaded.get, known)
+            except Exception as error:
+                self.waits_for = f"{name} could not be loaded: the log says why"
+                log.error("preload", exc_info=error, extra={"fields": {"model": name}})
+                return
+        self.waits_for = ""
+
+    def find(self, name: str | None, kind: str) -> tuple[str, Known]:
+        """The model of that name. Raises Problem (404)."""
+        note(**{kind: (name or "")[:80]})
+        try:
+            found = self.catalogue.find(name, kind)
+        except UserError as error:
+            raise Problem(404, f"{error}; GET /v1/models lists them") from None
+        note(**{kind: found[0]})
+        return found
+
+    def check_size(self, height: int, width: int, what: str) -> None:
+        """Raises Problem (413) for more pixels than the limits allow."""
+        if max(height, width) > self.limits.side or height * width > self.limits.pixels:
+            raise Problem(
+                413,
+                f"{what} of {width} x {height} pixels: at most {self.limits.side} a side and "
+                f"{self.limits.pixels} in all are taken",
+            )
+
+    async def check_photo(self, data: bytes) -> tuple[str, tuple[int, int]]:
+        """Format and (H, W) of a picture's file. Raises Problem for what is none (415) or too large (413)."""
+        try:
+            kind, (height, width) = await asyncio.to_thread(image.measure, data, "the body")
+        except UserError as error:
+            raise Problem(415, str(error)) from None
+        self.check_size(height, width, "a photo")
+        return kind, (height, width)
+
+    @staticmethod
+    def photo_body() -> dict[str, Any]:
+        """Of the OpenAPI document: a picture's file as it is, or in a form."""
+        binary = {"type": "string", "format": "binary"}
+        form = {"type": "object", "required": ["photo"], "properties": {"photo": binary}}
+        return {"image/*": {"schema": binary}, "multipart/form-data": {"schema": form}}
+
+    async def stylize(
+        self,
+        data: bytes,
+        style: str | None,
+        *,
+        size: int | None = None,
+        strength: float = 1.0,
+        preserve_color: bool = False,
+        seed: int = 0,
+        stroke: Stroke = 1,
+        form: str = "auto",
+        quality: int | None = None,
+    ) -> tuple[bytes, str, str]:
+        """The bytes of a photo's file to those of a picture, its media type and a name for it.
+
+        To be called with a place in the line. Raises Problem.
+        """
+        name, known = self.find(style, "style")
+        kind, shape = await self.check_photo(data)
+        note(size=f"{shape[1]}x{shape[0]}")
+        if size is not None:
+            shape = sizes.fit_longer(shape, size)
+            note(size=f"{shape[1]}x{shape[0]}")
+            self.check_size(*shape, "a result")
+        try:
+            rungs = ladder(shape, stroke)
+        except UserError as error:
+            raise Problem(422, str(error)) from None
+        for rung in rungs:  # fine strokes are painted larger than the result
+            self.check_size(*rung, f"strokes of {stroke} times theirs: a painting")
+        suffix, media = FORMATS[SAME.get(kind, "jpeg") if form == "auto" else form]
+        pixels = sum(height * width for height, width in rungs)
+        lane = self.line.lane(pixels)
+        async with self.line.time(), lane.turn(name, pixels) as turn:
+            picture = await _whole(lane, lambda: image.from_bytes(data, "the body", longer=size))
+            # What the command line does with a photo, in the same order.
+            picture.pixels = await self._draw(
+                lane,
+                turn,
+                known,
+                pixels,
+                lambda model: model.stylize(
+                    picture.pixels, strength=strength, preserve_color=preserve_color, seed=seed, stroke=stroke
+                ),
+            )
+            made = await _whole(lane, lambda: image.to_bytes(suffix_path(suffix), picture, quality=quality))
+        return made, media, name + suffix
+
+    async def sample(
+        self,
+        texture: str | None,
+        *,
+        height: int,
+        width: int,
+        seed: int,
+        tileable: bool = False,
+        towards: int | None = None,
+        share: float = 0.0,
+        form: str = "png",
+    ) -> tuple[bytes, str, str]:
+        """A sample of a texture: bytes of a picture's file, its media type and a name for it.
+
+        `towards`: another seed, the sample being by `share` (0 to 1) on the way to that one's. To be called with a
+        place in the line. Raises Problem.
+        """
+        name, known = self.find(texture, "texture")
+        note(size=f"{width}x{height}")
+        self.check_size(height, width, "a sample")
+        suffix, media = FORMATS[form]
+
+        def draw(model: Any) -> Any:
+            if towards is None:
+                return image.from_any(model.sample((width, height), seed=seed, tileable=tileable))[0]
+            return image.Picture(model.mix(height, width, seed, towards, share, tileable=tileable))
+
+        lane = self.line.lane(height * width)
+        async with self.line.time(), lane.turn(name, height * width) as turn:
+            drawn = await self._draw(lane, turn, known, height * width, draw)
+            made = await _whole(lane, lambda: image.to_bytes(suffix_path(suffix), drawn))
+        way = "" if towards is None else f"-{towards}-{share:g}"
+        return made, media, f"{name}-{seed}{way}{suffix}"
+
+    async def _draw(
+        self, lane: Lane, turn: QueuedRequest, known: Known, pixels: int, call: Callable[[Any], Any]
+    ) -> Any:
+        def timed(turn: QueuedRequest) -> Any:
+            model = self.loaded[lane].get(known)
+            turn.check()
+            _ask(model, turn.check)
+            began = time.perf_counter()
+            result = call(model)
+            seconds = time.perf_counter() - began
+            self.line.pace.took(turn.key, pixels, seconds)
+            self.metrics.engine.inc(seconds)
+            self.metrics.pictures.labels(turn.key).inc()
+            self.trim()
+            return result
+
+        try:
+            return await lane.run(turn, timed)
+        except UserError as error:
+            raise Problem(422, str(error)) from None
+
+
+def _ask(model: Any, check: Callable[[], None]) -> None:
+    """Let `model` call `check` between the parts of a picture; what that raises ends the work."""
+    if isinstance(model, Style):
+        model.between = check
+        model.pieces.progress = lambda _: check()
+
+
+async def _whole(lane: Lane, call: Callable[[], Any]) -> Any:
+    try:
+        return await lane.apart(call)
+    except UserError as error:
+        raise Problem(422, str(error)) from None
+
+
+def suffix_path(suffix: str) -> Path:
+    """A path that names a format and nothing else."""
+    return Path("picture" + suffix)

@@ -1,0 +1,174 @@
+"""The files of trainings that a service carries out, beside their models, in the folder of models:
+
+    NAME.job/     job.json, what was asked for and how far it is; the exemplar; what the process said; a lock
+    NAME.run/     checkpoints, records, pictures: written by `texturenets train`
+    NAME.safetensors, once it is done
+
+The process of a training holds its lock as long as it lives, so that a service that was started anew knows of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Literal
+
+from texturenets.errors import UserError, reason
+from texturenets.files import atomic_write
+
+State = Literal["queued", "running", "stopped", "done", "failed"]
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+"""Names of trainings: those of files, and of nothing else."""
+
+PROBES = 1.0
+"""Seconds for which a start waits for those who only look whether a training lives."""
+
+HOUR = 3600.0  # seconds, after which what a killed service has left aside is removed
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingJob:
+    """What was asked for, and how far it is.
+
+    `exemplar`: its file's name in the job's folder. `photos`: a folder in that of the photos, "" for all of it.
+    `options`: words for `texturenets train`. `order`: of the queue, seconds since 1970. `pid`: of its process.
+    `tries`: starts since something was saved last. `reached`: what `Jobs.saved` gave at the last start. `reason`: why
+    it failed.
+    """
+
+    name: str
+    kind: Literal["style", "texture"]
+    exemplar: str
+    photos: str = ""
+    options: tuple[str, ...] = ()
+    steps: int = 0
+    order: float = 0.0
+    state: State = "queued"
+    pid: int = 0
+    tries: int = 0
+    reached: int = 0
+    reason: str = ""
+
+
+class Jobs:
+    """The trainings in a folder of models, as their files tell."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def all(self) -> list[TrainingJob]:
+        """All of them, the oldest first."""
+        found = [job for path in self.folder.glob("*.job") if (job := self.read(path.stem))]
+        return sorted(found, key=lambda job: job.order)
+
+    def read(self, name: str) -> TrainingJob | None:
+        """The training of that name, if there is one."""
+        try:
+            data = json.loads((self.place(name) / "job.json").read_text())
+            return TrainingJob(**{**data, "options": tuple(data["options"])})
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return None
+
+    def write(self, job: TrainingJob) -> TrainingJob:
+        """Keep how far it is. Raises UserError where the disk does not let it."""
+        with atomic_write(self.place(job.name) / "job.json") as part:
+            part.write_text(json.dumps(asdict(job)))
+        return job
+
+    def create(self, job: TrainingJob, exemplar: bytes) -> None:
+        """A new one: all of its files, or none. Raises UserError for a name that is taken, and where it cannot be."""
+        place = self.place(job.name)
+        taken = [self.folder / f"{job.name}{end}" for end in (".run", ".safetensors")]
+        if any(path.exists() for path in [*taken, place / "job.json"]):
+            raise self._taken(job.name)
+        try:
+            aside = Path(tempfile.mkdtemp(prefix=".", suffix=".job.part", dir=self.folder))
+        except OSError as error:
+            raise UserError(f"cannot write into {self.folder}: {reason(error)}") from None
+        try:
+            aside.chmod(0o755)
+            for name, data in (
+                (job.exemplar, exemplar),
+                ("job.json", json.dumps(asdict(job)).encode()),
+            ):
+                with atomic_write(aside / name) as part:
+                    part.write_bytes(data)
+            if place.is_dir() and not (place / "job.json").exists():  # a full disk left it
+                shutil.rmtree(place, ignore_errors=True)
+            aside.rename(place)
+        except OSError as error:
+            faster = place.exists()  # another service was
+            raise (self._taken(job.name) if faster else UserError(reason(error))) from None
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+    @staticmethod
+    def _taken(name: str) -> UserError:
+        return UserError(f"there is a {name} already: choose another name")
+
+    def sweep(self) -> None:
+        """Remove what services that were killed have left aside."""
+        for left in self.folder.glob(".*.job.part"):
+            with contextlib.suppress(OSError):
+                if time.time() - left.stat().st_mtime > HOUR:
+                    shutil.rmtree(left, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def hold(self, name: str) -> Iterator[IO[str] | None]:
+        """The lock of a training, to be given to its process; None where somebody has it."""
+        with (self.place(name) / "lock").open("a") as lock:
+            ends = time.monotonic() + PROBES
+            while True:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:  # somebody looks, for a moment, or its process lives
+                    if time.monotonic() > ends:
+                        yield None
+                        return
+                    time.sleep(0.01)
+                else:
+                    break
+            yield lock
+
+    def alive(self, name: str) -> bool:
+        """Whether the process of a training lives, whoever started it."""
+        try:
+            with (self.place(name) / "lock").open("r") as lock:
+                # Shared: nobody else who looks is told that it lives because of this one.
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    def saved(self, name: str) -> int:
+        """1 and the time of the last checkpoint in seconds; 0 for none. It grows with every save."""
+        try:
+            return 1 + int((self.folder / f"{name}.run" / "checkpoint.safetensors").stat().st_mtime)
+        except OSError:
+            return 0
+
+    def last_words(self, name: str) -> str:
+        """The last line that the process wrote, which says what went wrong."""
+        try:
+            with (self.place(name) / "output.txt").open("rb") as file:
+                file.seek(0, 2)
+                file.seek(max(0, file.tell() - 2**16))
+                lines = file.read().decode(errors="replace").splitlines()
+        except OSError:
+            return ""
+        return next((line.strip()[:500] for line in reversed(lines) if line.strip()), "")
+
+    def place(self, name: str) -> Path:
+        """The folder of a training."""
+        return self.folder / f"{name}.job"

@@ -1,0 +1,190 @@
+"""Trainings over HTTP: asked for, watched, stopped, resumed."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from fastapi import FastAPI, Query, Request
+from starlette.responses import FileResponse
+
+from texturenets import image
+from texturenets.errors import UserError
+from texturenets.server.http_errors import Problem, documented, note
+from texturenets.server.service import Service
+from texturenets.train import lacking
+from texturenets.train import recipes as all_recipes
+from texturenets.train.configuration import TaskConfig, flag
+
+if TYPE_CHECKING:
+    from texturenets.server.training_files import TrainingJob
+    from texturenets.server.trainings import Trainings
+
+SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif", "BMP": ".bmp"}
+"""Of an exemplar's file, by Pillow's name of its format."""
+
+MOST_STEPS = 1_000_000
+
+
+async def enqueue(
+    service: Service,
+    place: Trainings,
+    data: bytes,
+    *,
+    name: str,
+    kind: Literal["style", "texture"],
+    preset: str,
+    steps: int | None,
+    photos: str = "",
+    start: str | None = None,
+    changes: Mapping[str, float] | None = None,
+) -> TrainingJob:
+    """Put a training in the queue, `data` being its picture's file. To be called with a place in the line.
+
+    `start`: a model of the service whose weights it starts from; `changes`: fields of the recipe with other values.
+    Raises Problem.
+    """
+    known = recipes(kind)
+    if preset not in known:
+        raise Problem(422, f"preset: one of {', '.join(known)}")
+    form, _ = await service.check_photo(data)
+
+    def begin() -> TrainingJob:
+        image.from_bytes(data, "the body", longer=64)  # better told now than when its turn has come
+        suffix = SUFFIXES.get(form, ".img")
+        run = dataclasses.replace(known[preset], **(changes or {}))  # type: ignore[arg-type]
+        more = [f"{flag(key)}={value}" for key, value in (changes or {}).items()]
+        if start is not None:
+            more.append(f"--init={_start(service, start, kind, run)}")
+        count = steps or run.steps
+        return place.add(name, kind, data, suffix, preset=preset, steps=count, photos=photos, more=more)
+
+    from texturenets.server.trainings import FullError
+
+    try:
+        job: TrainingJob = await service.line.apart(begin)
+    except FullError as error:
+        raise Problem(503, str(error), {"Retry-After": "60"}) from None
+    except UserError as error:
+        raise Problem(409 if "already" in str(error) else 422, str(error)) from None
+    return job
+
+
+def _start(service: Service, name: str, kind: Literal["style", "texture"], run: TaskConfig) -> Path:
+    """The file of a model that `run` can start from. Raises UserError."""
+    _, found = service.catalogue.find(name, kind)
+    from texturenets.networks import from_dict, make_spec  # PyTorch, where somebody trains
+
+    if from_dict(found.header.generator) != make_spec(run.generator, run.settings):
+        raise UserError(f"{name} has another network than this recipe, which cannot start from it")
+    return found.path
+
+
+def recipes(kind: Literal["style", "texture"]) -> Mapping[str, TaskConfig]:
+    """The recipes of a kind."""
+    return all_recipes.STYLE_RECIPES if kind == "style" else all_recipes.TEXTURE_RECIPES
+
+
+def add(
+    app: FastAPI, service: Service, trainings: Trainings | None, body: Callable[[Request], Awaitable[bytes]]
+) -> None:
+    """The routes; without `trainings` they say how to have some. `body`: reads the picture of a request."""
+
+    def there() -> Trainings:
+        if trainings is None:
+            how = lacking() or "start it with --models FOLDER --photos FOLDER"
+            raise Problem(404, f"this service does not train: {how}")
+        return trainings
+
+    _beginning(app, service, there, body)
+    _going_on(app, there)
+
+
+def _beginning(
+    app: FastAPI,
+    service: Service,
+    there: Callable[[], Trainings],
+    body: Callable[[Request], Awaitable[bytes]],
+) -> None:
+    """The route that puts one in the queue."""
+
+    @app.post(
+        "/v1/trainings",
+        status_code=202,
+        responses=documented(400, 401, 404, 408, 409, 413, 415, 422, 503),
+        openapi_extra={"requestBody": {"required": True, "content": service.photo_body()}},
+    )
+    async def begin(  # noqa: PLR0917 (FastAPI passes them by name)
+        request: Request,
+        name: Annotated[str, Query(max_length=64, description="Of the model: letters, digits, - and _.")],
+        kind: Annotated[Literal["style", "texture"], Query()] = "style",
+        preset: Annotated[str, Query(max_length=64, description="Recipe.")] = "default",
+        steps: Annotated[
+            int | None, Query(ge=1, le=MOST_STEPS, description="Of the optimizer; the recipe's own without.")
+        ] = None,
+        photos: Annotated[
+            str, Query(max_length=255, description="Folder within the service's photos; all of them without.")
+        ] = "",
+    ) -> dict[str, Any]:
+        """Put a training in the queue: a painting's or an exemplar's file as the body, or as a file of a form."""
+        note(training=name, kind=kind)
+        place = there()
+        with service.line.place():
+            data = await body(request)
+            job = await enqueue(
+                service, place, data, name=name, kind=kind, preset=preset, steps=steps, photos=photos
+            )
+        return await asyncio.to_thread(place.report, job)
+
+
+def _going_on(app: FastAPI, there: Callable[[], Trainings]) -> None:
+    """The routes of those that are there."""
+
+    async def told(name: str, call: Callable[[Trainings], Any]) -> dict[str, Any]:
+        place = there()
+        try:
+            await asyncio.to_thread(place.find, name)
+        except UserError as error:
+            raise Problem(404, f"{error}; GET /v1/trainings lists them") from None
+        job = await asyncio.to_thread(call, place)
+        return await asyncio.to_thread(place.report, job)
+
+    @app.get("/v1/trainings", responses=documented(401, 404))
+    async def listed() -> dict[str, list[dict[str, Any]]]:
+        """All trainings, the oldest first: state, step, losses, seconds left."""
+        place = there()
+        return {"trainings": await asyncio.to_thread(lambda: [place.report(job) for job in place.jobs()])}
+
+    @app.get("/v1/trainings/{name}", responses=documented(401, 404))
+    async def one(name: str) -> dict[str, Any]:
+        """A training: state, step, losses, seconds left."""
+        return await told(name, lambda place: place.find(name))
+
+    @app.post("/v1/trainings/{name}/stop", responses=documented(401, 404))
+    async def stop(name: str) -> dict[str, Any]:
+        """Let it save and end; it can be resumed."""
+        return await told(name, lambda place: place.stop(name))
+
+    @app.post("/v1/trainings/{name}/resume", responses=documented(401, 404))
+    async def resume(name: str) -> dict[str, Any]:
+        """Go on with one that was stopped or has failed, when its turn comes."""
+        return await told(name, lambda place: place.resume(name))
+
+    @app.get(
+        "/v1/trainings/{name}/picture",
+        response_class=FileResponse,
+        responses=documented(401, 404, content={"image/jpeg": {}}),
+    )
+    async def picture(name: str) -> FileResponse:
+        """Photos above, what the network makes of them below; the newest."""
+        place = there()
+        try:
+            path = await asyncio.to_thread(place.picture, name)
+        except UserError as error:
+            raise Problem(404, f"{error}; GET /v1/trainings lists them") from None
+        if path is None:
+            raise Problem(404, "it has made no picture yet")
+        return FileResponse(path, media_type="image/jpeg", headers={"Cache-Control": "no-store"})

@@ -1,0 +1,117 @@
+"""Galleries of models: thumbnails of what they do, under their names."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import gradio as gr
+from PIL import Image
+
+from texturenets.files import atomic_write
+from texturenets.modelfiles.titles import title
+from texturenets.server.models import Catalogue
+from texturenets.server.ui.store import folder
+
+
+def static() -> Path:
+    """The folder of thumbnails, which stay as long as the process."""
+    made = folder() / "static"
+    made.mkdir(exist_ok=True)
+    return made
+
+
+def _thumbnail(data: bytes) -> str:
+    """The file of a model's thumbnail; of one without, a plain square."""
+    path = static() / f"{hashlib.sha256(data).hexdigest()[:24]}.{'jpg' if data else 'png'}"
+    if not path.exists():
+        with atomic_write(path) as part:
+            if data:
+                part.write_bytes(data)
+            else:
+                Image.new("RGB", (192, 192), "#d2c9ba").save(part, "PNG")
+    return str(path)
+
+
+def names(catalogue: Catalogue, kind: Literal["style", "texture"]) -> list[str]:
+    """The models of a kind, in the gallery's order."""
+    return [name for name, known in catalogue.models().items() if known.header.kind == kind]
+
+
+def named(catalogue: Catalogue, kind: Literal["style", "texture"], index: int) -> str | None:
+    """The model that was clicked; none where it has gone since."""
+    shown = names(catalogue, kind)
+    return shown[index] if index < len(shown) else None
+
+
+def kept(catalogue: Catalogue, kind: Literal["style", "texture"], chosen: str | None = None) -> str | None:
+    """The model chosen, or the first where that is not there; none without models."""
+    known = names(catalogue, kind)
+    return chosen if chosen in known else next(iter(known), None)
+
+
+def items(catalogue: Catalogue, kind: Literal["style", "texture"]) -> list[tuple[str, str]]:
+    """What the gallery of a kind shows: (file, caption)."""
+    known = catalogue.models()
+    return [
+        (_thumbnail(known[name].thumbnail), title(name)) for name in names(catalogue, kind) if name in known
+    ]
+
+
+def show(catalogue: Catalogue, kind: Literal["style", "texture"], chosen: str | None = None) -> Any:
+    """A gallery component of that kind."""
+    shown = names(catalogue, kind)
+    return gr.Gallery(
+        items(catalogue, kind),
+        label="Styles" if kind == "style" else "Textures",
+        show_label=False,
+        columns=3,
+        height="auto",
+        object_fit="cover",
+        allow_preview=False,
+        fit_columns=False,
+        selected_index=shown.index(chosen) if chosen in shown else (0 if shown else None),
+        buttons=[],
+        interactive=False,
+        elem_id=f"{kind}s",
+        elem_classes="gallery",
+    )
+
+
+def small(paths: Sequence[Path], name: str, label: str) -> Any:
+    """A row of small pictures to choose from."""
+    return gr.Gallery(
+        [(str(path), path.stem.capitalize()) for path in paths],
+        label=label,
+        show_label=True,
+        columns=5,
+        height="auto",
+        object_fit="cover",
+        allow_preview=False,
+        fit_columns=False,
+        buttons=[],
+        interactive=False,
+        elem_id=name,
+        elem_classes=["gallery", "small"],
+    )
+
+
+def update(catalogue: Catalogue, kind: Literal["style", "texture"], chosen: str | None) -> tuple[Any, Any]:
+    """That component with the models that are there now, and which of them is chosen.
+
+    A choice that is still there is left alone: another may have been made since it was read.
+    """
+    now = kept(catalogue, kind, chosen)
+    value = items(catalogue, kind)
+    if now == chosen:
+        return gr.update(value=value), gr.skip()
+    return choose(catalogue, kind, now)
+
+
+def choose(catalogue: Catalogue, kind: Literal["style", "texture"], chosen: str | None) -> tuple[Any, Any]:
+    """That component with a model chosen, and its name."""
+    shown = names(catalogue, kind)
+    index = shown.index(chosen) if chosen in shown else None
+    return gr.update(value=items(catalogue, kind), selected_index=index), chosen

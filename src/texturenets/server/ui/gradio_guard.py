@@ -1,0 +1,156 @@
+"""What of Gradio's own routes is open: those that the page needs, and no file but its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from texturenets.server.http_errors import Problem
+from texturenets.server.ui.sessions import Sessions
+from texturenets.server.ui.store import Store
+
+READ = re.compile(
+    r"/?|/(config|theme\.css|favicon\.ico|manifest\.json)|/(assets|static|svelte)/.+"
+    r"|/gradio_api/(app_id|info|startup-events|theme\.css|user|login_check|upload_progress|queue/data)/?"
+    r"|/gradio_api/heartbeat/[A-Za-z0-9]+|/gradio_api/file=.+"
+)
+WRITE = re.compile(r"/gradio_api/(queue/join|upload|cancel|reset)/?")
+FILE = "/gradio_api/file="
+JOIN = "/gradio_api/queue/join"
+UPLOAD = "/gradio_api/upload"
+HEARTBEAT = "/gradio_api/heartbeat/"
+LONGEST_EVENT = 2**16
+"""Bytes of an event: values of a form, and where files lie, not the files."""
+
+FILES = 100
+"""Files of an upload."""
+
+
+class Door:
+    """An ASGI application around one with Gradio's at `at`."""
+
+    def __init__(self, app: ASGIApp, at: str, store: Store, own: Path, sessions: Sessions) -> None:
+        """`own`: the folder of all files that may be asked for."""
+        self.app, self.at, self.store, self.own, self.sessions = app, at, store, own, sessions
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on or refuse."""
+        path = str(scope.get("path", ""))
+        if scope["type"] != "http" or not (path == self.at or path.startswith(self.at + "/")):
+            await self.app(scope, receive, send)
+            return
+        there = path.removeprefix(self.at).rstrip("/")
+        try:
+            self._check(scope["method"], path.removeprefix(self.at))
+            if there == JOIN:
+                receive = _again(await self._event(receive))
+            elif there == UPLOAD:
+                await asyncio.to_thread(self.store.trim, _length(scope))
+        except Problem as problem:
+            await problem.response()(scope, receive, send)
+            return
+        if there == UPLOAD:
+            await self._upload(scope, receive, send)
+        elif there.startswith(HEARTBEAT):
+            with self.sessions.connected(there.removeprefix(HEARTBEAT)):
+                await self.app(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    async def _upload(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on an upload of at most FILES files."""
+        kind = dict(scope["headers"]).get(b"content-type", b"").decode("latin-1")
+        found = re.search(r'boundary="?([^";]+)', kind)
+        mark = b"--" + (found[1] if found else "").encode("latin-1")
+        tail, count = b"", 0
+        refused: Problem | None = None
+
+        async def counted() -> Message:
+            nonlocal tail, count, refused
+            message = await receive()
+            data = tail + message.get("body", b"")
+            count += data.count(mark)
+            tail = data[len(data) - len(mark) + 1 :] if len(data) >= len(mark) else data
+            if count > FILES + 1:  # one more ends the body
+                refused = Problem(413, f"an upload of more than {FILES} files")
+                raise refused
+            return message
+
+        async def guarded(message: Message) -> None:
+            if refused is None:  # else whatever Gradio makes of it
+                await send(message)
+
+        try:
+            await self.app(scope, counted, guarded)
+        except Exception:
+            if refused is None:
+                raise
+        if refused is not None:
+            await refused.response()(scope, receive, send)
+
+    def _check(self, method: str, path: str) -> None:
+        known = READ if method in ("GET", "HEAD") else WRITE
+        if known.fullmatch(path) is None:
+            raise Problem(404, "the page has nothing here")
+        if path.startswith(FILE) and not self._is_own(unquote(path.removeprefix(FILE))):
+            raise Problem(404, "no such file, or no longer")
+
+    def _is_own(self, path: str) -> bool:
+        try:
+            return Path(path).resolve().is_relative_to(self.own)
+        except (OSError, ValueError):
+            return False
+
+    async def _event(self, receive: Receive) -> bytes:
+        """The body of an event, whose files are the page's own: Gradio would fetch others, and read any."""
+        body, more = b"", True
+        while more:
+            message = await receive()
+            body += message.get("body", b"")
+            if len(body) > LONGEST_EVENT:
+                raise Problem(413, f"an event has more than {LONGEST_EVENT} bytes")
+            more = message["type"] == "http.request" and message.get("more_body", False)
+        try:
+            event = json.loads(body)
+        except (ValueError, RecursionError):
+            raise Problem(400, "this is no event of the page") from None
+        session = event.get("session_hash") if isinstance(event, dict) else None
+        if not isinstance(session, str) or not re.fullmatch(r"[A-Za-z0-9]{1,64}", session):
+            raise Problem(400, "this is no event of the page")
+        self.sessions.seen(session)
+        left: list[Any] = [event]
+        while left:
+            one = left.pop()
+            if isinstance(one, dict):
+                path, address = one.get("path"), one.get("url")
+                if path is not None and not (isinstance(path, str) and self._is_own(path)):
+                    raise Problem(422, "a file that was not uploaded here, or no longer is: give it again")
+                if isinstance(address, str) and address.startswith("data:"):
+                    raise Problem(422, "a picture within an event: upload it")
+                left.extend(one.values())
+            elif isinstance(one, list):
+                left.extend(one)
+        return body
+
+
+def _again(body: bytes) -> Receive:
+    """`receive` for a body that has been read."""
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive() -> Message:
+        if messages:
+            return messages.pop()
+        return {"type": "http.disconnect"}
+
+    return receive
+
+
+def _length(scope: Scope) -> int:
+    value = dict(scope["headers"]).get(b"content-length", b"0")
+    return int(value) if value.isdigit() else 0

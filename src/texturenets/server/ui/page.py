@@ -1,0 +1,129 @@
+"""The page put together and hung into the service's application."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI
+from starlette.routing import Mount
+
+from texturenets.server.service import Service
+from texturenets.server.ui.store import Store, folder
+
+if TYPE_CHECKING:
+    from texturenets.server.trainings import Trainings
+
+AT = "/page"
+"""Where the page is; beside it `/v1/...` stays free of Gradio's routes."""
+
+KEPT = 64
+"""Files of the largest size that may be uploaded, which are kept at once."""
+
+# Gradio reads these when it is imported: it reports usage and asks for newer versions unless told not to.
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+os.environ["GRADIO_TEMP_DIR"] = str(folder() / "files")
+
+import gradio as gr  # noqa: E402
+
+from texturenets.server.ui import gallery  # noqa: E402
+from texturenets.server.ui.gradio_guard import Door  # noqa: E402
+from texturenets.server.ui.queued_work import QueuedWork  # noqa: E402
+from texturenets.server.ui.sessions import Sessions  # noqa: E402
+from texturenets.server.ui.stylize_tab import StylizeTab  # noqa: E402
+from texturenets.server.ui.texture_tab import TextureTab  # noqa: E402
+from texturenets.server.ui.theme import CSS, theme  # noqa: E402
+from texturenets.server.ui.train_tab import TrainTab  # noqa: E402
+
+SCRIPT = Path(__file__).with_name("page.js")
+
+HEAD = """
+<div id="head"><h1><span class="weave"></span>texturenets</h1>
+<p>Photos repainted, textures drawn, styles learned. All of it on this machine.</p></div>
+"""
+
+
+def mount(app: FastAPI, service: Service, trainings: Trainings | None) -> None:
+    """Add the page to `app` at AT."""
+    store, work = Store(KEPT * service.limits.bytes), QueuedWork()
+    gr.set_static_paths([gallery.static()])
+    with gr.Blocks(title="texturenets", analytics_enabled=False, delete_cache=(60, 3600)) as blocks:
+        gr.HTML(HEAD)
+        _tabs(blocks, service, store, work, trainings)
+
+        def closed(request: gr.Request) -> None:
+            session = request.session_hash or ""
+            work.cancel(session)
+            store.forget(session)
+
+        blocks.unload(closed)
+    blocks.queue(max_size=4 * service.limits.queue, default_concurrency_limit=None, api_open=False)
+    gr.mount_gradio_app(
+        app,
+        blocks,
+        AT,
+        footer_links=[],
+        run_history=False,
+        allowed_paths=[],
+        show_error=True,
+        max_file_size=service.limits.bytes,
+        ssr_mode=False,
+        pwa=False,
+        mcp_server=False,
+        enable_monitoring=False,
+        theme=theme(),
+        css_paths=CSS,
+        head=f"<script>{SCRIPT.read_text()}</script>",
+    )
+    gradio_app: Any = next(route.app for route in app.routes if isinstance(route, Mount) and route.path == AT)
+
+    def ending() -> None:
+        """Let go of the browsers that listen, or the server would wait for them."""
+        gradio_app.stop_event.set()
+        blocks._queue.close()
+
+    def forget(session: str) -> None:
+        """Of a page that has gone: what Gradio keeps for it."""
+        queue = blocks._queue
+        for kept in (queue.pending_messages_per_session, queue.pending_event_ids_session):
+            kept.pop(session, None)
+        for kept in (gradio_app.state_holder.session_data, gradio_app.state_holder.time_last_used):
+            kept.pop(session, None)
+        store.forget(session)
+
+    app.state.endings = [ending]
+    app.add_middleware(Door, at=AT, store=store, own=folder(), sessions=Sessions(forget))
+
+
+def _tabs(
+    blocks: gr.Blocks, service: Service, store: Store, work: QueuedWork, trainings: Trainings | None
+) -> None:
+    """The tabs, and what leads from one to another. To be called within `blocks`."""
+    with gr.Tabs() as tabs:
+        with gr.Tab("Stylize", id="stylize") as first:
+            styles = StylizeTab(service, store, work)
+        with gr.Tab("Texture", id="texture") as second:
+            textures = TextureTab(service, store, work)
+        with gr.Tab("Train", id="train"):
+            training = TrainTab(service, store, trainings)
+    # Models that were trained meanwhile are found.
+    quiet: Any = {"show_progress": "hidden"}
+    gr.on([blocks.load, first.select], styles.refresh, styles.style, styles.refreshed, **quiet)
+    gr.on([blocks.load, second.select], textures.refresh, textures.texture, textures.refreshed, **quiet)
+    if training.watch is None:
+        return
+
+    def used(name: str | None) -> tuple[Any, ...]:
+        """To the tab of what was learned, with that chosen."""
+        kind, model = training.used(name) or ("", "")
+        left = [gr.skip()] * len(styles.refreshed), [gr.skip()] * len(textures.refreshed)
+        if kind == "style":
+            return gr.update(selected="stylize"), *styles.choose(model), *left[1]
+        if kind == "texture":
+            return gr.update(selected="texture"), *left[0], *textures.choose(model)
+        return gr.skip(), *left[0], *left[1]  # it has gone since
+
+    places = [tabs, *styles.refreshed, *textures.refreshed]
+    training.watch.use.click(used, training.watch.name, places, **quiet)

@@ -1,0 +1,128 @@
+"""Pictures that a visitor gives: dropped, pasted or taken, shown as this machine reads them.
+
+Browsers show fewer formats than are read here (HEIC, TIFF), and tell a wrong file in words of their own. So what is
+shown is a small JPEG made here, and the file itself is what is worked with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from texturenets import image
+from texturenets.errors import UserError
+from texturenets.server.http_errors import Problem
+from texturenets.server.service import Service
+from texturenets.server.ui.store import Store
+from texturenets.server.ui.texts import sentence, wrong
+
+SHOWN = 800
+"""Pixels of the longer side of what is shown."""
+
+Given = tuple[tuple[str, str], ...]
+"""Of each picture: the file that is shown, and the file that was given."""
+
+
+class PictureInput:
+    """Builds the place for pictures, within a gradio.Blocks; `given`, a gradio.State, holds them, as `Given`.
+
+    `refused`, another, holds sentences about those that could not be taken the last time.
+    """
+
+    def __init__(
+        self, service: Service, store: Store, what: str, most: int, *, label: str, height: int
+    ) -> None:
+        """`what`: its name in the page and in the store. `most`: pictures at once; of one, the newest."""
+        self.service, self.store, self.what, self.most = service, store, what, most
+        self.given = gr.State(())
+        self.refused = gr.State(())
+        self.place = gr.Gallery(
+            label=label,
+            show_label=False,
+            type="filepath",
+            file_types=["image", *sorted(image.suffixes())],
+            sources=["upload", "clipboard", "webcam"],
+            columns=1,
+            height=height,
+            object_fit="contain",
+            interactive=True,
+            buttons=[],
+            elem_id=what,
+            elem_classes="pictures",
+        )
+
+    def speaks(self, place: Any) -> None:
+        """Say in `place` what cannot be taken. To be called once."""
+        outputs = [self.place, self.given, self.refused, place]
+        self.place.change(self._changed, [self.place, self.given], outputs, show_progress="hidden")
+
+    def example(self, path: Path, request: gr.Request) -> tuple[Any, Given]:
+        """What `place` and `given` become where one of ours is chosen."""
+        self.store.keep(request.session_hash or "", self.what, [])
+        return self._shown([str(path)]), ((str(path), str(path)),)
+
+    def _shown(self, paths: Sequence[str]) -> Any:
+        return gr.update(value=list(paths), columns=3 if len(paths) > 1 else 1, selected_index=None)
+
+    async def _changed(
+        self, value: list[tuple[str, Any]] | None, before: Given, request: gr.Request
+    ) -> tuple[Any, ...]:
+        """Pictures came or went: what is shown, what is held, what was refused, and what is said."""
+        paths = [path for path, _ in value or []]
+        known = dict(before)
+        held: list[tuple[str, str]] = []
+        refused = []
+        for path in paths:
+            if path in known:
+                held.append((path, known[path]))
+                continue
+            if self.most > 1 and len(held) == self.most:
+                refused.append(f"At most {self.most} pictures at once: these are the first.")
+                break
+            try:
+                held.append((await self._read(Path(path)), path))
+            except Problem as problem:
+                refused.append(sentence(problem, Path(path).name))
+        held = held[-self.most :]
+        now = tuple(held)
+        if now != before:
+            files = [Path(one) for pair in now for one in pair]
+            own = [path for path in files if path.is_relative_to(self.store.folder)]
+            self.store.keep(request.session_hash or "", self.what, own)
+        shown = [one for one, _ in now]
+        if refused:  # the browser is still showing them: they go with the next ones, or the visitor
+            session = request.session_hash or ""
+            gone = [Path(path) for path in paths if path not in {one for pair in now for one in pair}]
+            self.store.keep(session, f"{self.what} refused", gone)
+        changed = now != before or bool(refused)
+        return (
+            gr.skip() if shown == paths else self._shown(shown),
+            gr.skip() if now == before else now,
+            tuple(refused) if changed else gr.skip(),
+            wrong(*refused) if refused else gr.skip(),
+        )
+
+    async def _read(self, path: Path) -> str:
+        """The file that is shown of the one at `path`. Raises Problem."""
+        service = self.service
+
+        def small() -> str:
+            picture = image.from_bytes(data, path.name, longer=min(SHOWN, max(shape)))
+            made = image.to_bytes(Path("shown.jpg"), picture, quality=88)
+            shown = path.parent / "shown" / f"{path.stem}.jpg"
+            shown.parent.mkdir(exist_ok=True)
+            shown.write_bytes(made)
+            return str(shown)
+
+        try:
+            data = await service.line.apart(path.read_bytes)
+            _, shape = await service.check_photo(data)
+            made: str = await service.line.apart(small)
+        except UserError as error:
+            raise Problem(422, str(error)) from None
+        except OSError:
+            raise Problem(404, f"{path.name} is no longer here: give it again") from None
+        return made

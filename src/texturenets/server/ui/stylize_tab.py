@@ -1,0 +1,223 @@
+"""The tab that repaints photos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from texturenets.modelfiles.titles import title
+from texturenets.server.http_errors import Problem
+from texturenets.server.service import Service
+from texturenets.server.ui import examples, gallery, painting
+from texturenets.server.ui.pictures import Given, PictureInput
+from texturenets.server.ui.queued_work import QueuedWork, WorkGivenUpError
+from texturenets.server.ui.store import Store
+from texturenets.server.ui.texts import said, sentence, wrong
+
+SIZES = [("512", 512), ("1024", 1024), ("2048", 2048), ("The photo's own", 0)]
+STROKES: list[tuple[str, float | str]] = [
+    ("Fine", 0.5),
+    ("The style's own", 1),
+    ("Broad", 2),
+    ("Broader", 4),
+    ("In proportion", "auto"),
+]
+MOST = 24
+"""Photos at once."""
+
+TELL = "Choose a photo, or one of the examples; then a style."
+SEEN = "() => window.texturenetsSeen('results')"
+"""On a phone the result is below: bring it into sight (page.js)."""
+
+QUIET: Any = {"show_progress": "hidden"}
+
+
+class StylizeTab:
+    """Builds the tab, within a gradio.Blocks, and answers its events."""
+
+    def __init__(self, service: Service, store: Store, work: QueuedWork) -> None:
+        self.service, self.store, self.work = service, store, work
+        chosen = gallery.kept(service.catalogue, "style")
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=5, min_width=300):
+                self.photos = PictureInput(service, store, "photo", MOST, label="Photos", height=300)
+                tries = gallery.small(examples.photos(), "examples", "Or try one of these")
+                self.gallery = gallery.show(service.catalogue, "style", chosen)
+            with gr.Column(scale=6, min_width=300):
+                with gr.Column(elem_id="results"):
+                    self.slider = gr.ImageSlider(
+                        label="Before and after",
+                        show_label=False,
+                        type="filepath",
+                        interactive=False,
+                        buttons=["fullscreen"],
+                        elem_id="compared",
+                        max_height=560,
+                    )
+                    self.several = gr.Gallery(
+                        label="Paintings",
+                        show_label=False,
+                        columns=3,
+                        height="auto",
+                        object_fit="contain",
+                        buttons=[],
+                        interactive=False,
+                        visible=False,
+                        elem_id="paintings",
+                        elem_classes="gallery",
+                    )
+                    self.said = gr.HTML(
+                        said(TELL), padding=False, elem_classes="said", elem_id="said-painting"
+                    )
+                    with gr.Row():
+                        paint = gr.Button("Paint", variant="primary", min_width=80, elem_id="paint")
+                        cancel = gr.Button("Cancel", min_width=80, elem_id="cancel-paint")
+                        self.save = gr.DownloadButton(
+                            "Download", min_width=80, interactive=False, elem_id="save-painting"
+                        )
+                self._options()
+        self.style = gr.State(chosen)
+        self.inputs = [self.photos.given, self.photos.refused, self.style, *self.options]
+        self.outputs = [self.slider, self.several, self.save, self.said]
+        self.photos.speaks(self.said)
+        tries.select(self._example, None, [self.photos.place, self.photos.given], **QUIET)
+        self.gallery.select(self._chosen, None, self.style, **QUIET)
+        again: Any = {"show_progress_on": self.slider, "trigger_mode": "multiple"}
+        for event in (self.photos.given.change, self.style.change):
+            event(self._again, self.inputs, self.outputs, **again).then(None, js=SEEN)
+        paint.click(self._paint, self.inputs, self.outputs, **again).then(None, js=SEEN)
+        gr.on([one.input for one in self.options[:-1]], self._again, self.inputs, self.outputs, **again)
+        # A slider that is dragged changes all the while: what comes in meanwhile is done once, at the end.
+        again["trigger_mode"] = "always_last"
+        self.options[-1].change(self._again, self.inputs, self.outputs, **again)
+        cancel.click(self._cancel, None, None, **QUIET)
+
+    def _options(self) -> None:
+        size = gr.Radio(SIZES, value=1024, label="Size", info="Longer side in pixels.", elem_id="size")
+        stroke = gr.Radio(
+            STROKES,
+            value=1,
+            label="Strokes",
+            info="In proportion: as in a picture of 512 pixels, however large it is.",
+            elem_id="stroke",
+        )
+        strength = gr.Slider(0, 1, 1, step=0.05, label="Strength", elem_id="strength")
+        colours = gr.Checkbox(False, label="Keep the photo's colours", elem_id="keep")
+        self.options: list[Any] = [size, stroke, colours, strength]
+
+    @property
+    def refreshed(self) -> list[Any]:
+        """The components that `refresh` gives anew."""
+        return [self.gallery, self.style]
+
+    def refresh(self, chosen: str | None) -> tuple[Any, ...]:
+        """New styles shown, the chosen one kept."""
+        return gallery.update(self.service.catalogue, "style", chosen)
+
+    def choose(self, name: str) -> tuple[Any, ...]:
+        """The same with a style chosen."""
+        return gallery.choose(self.service.catalogue, "style", name)
+
+    def _example(self, event: gr.SelectData, request: gr.Request) -> tuple[Any, Given]:
+        return self.photos.example(examples.photos()[event.index], request)
+
+    def _chosen(self, event: gr.SelectData) -> str | None:
+        return gallery.named(self.service.catalogue, "style", event.index)
+
+    def _cancel(self, request: gr.Request) -> None:
+        self.work.cancel(request.session_hash or "", "stylize")
+
+    async def _again(  # noqa: PLR0917  Gradio passes them by place
+        self,
+        photos: Given,
+        refused: tuple[str, ...],
+        style: str | None,
+        size: int,
+        stroke: Any,
+        colours: bool,
+        strength: float,
+        request: gr.Request,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008  how Gradio wants it
+    ) -> tuple[Any, ...]:
+        """Something was changed: one photo is repainted; of several it is said that what is shown is of before."""
+        if not photos:
+            return gr.skip(), gr.skip(), gr.skip(), gr.skip()
+        if len(photos) > 1:
+            self._cancel(request)
+            told = said(f"{len(photos)} photos: Paint repaints them as chosen.") + wrong(*refused)
+            return gr.skip(), gr.update(elem_classes=["gallery", "stale"]), gr.skip(), told
+        return await self._paint(photos, refused, style, size, stroke, colours, strength, request, progress)
+
+    async def _paint(  # noqa: PLR0917
+        self,
+        photos: Given,
+        refused: tuple[str, ...],
+        style: str | None,
+        size: int,
+        stroke: Any,
+        colours: bool,
+        strength: float,
+        request: gr.Request,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ) -> tuple[Any, ...]:
+        """The slider or the gallery of several, the file to download, and what is said of it.
+
+        `refused`: sentences about photos that could not be taken.
+        """
+        nothing = (gr.skip(), gr.skip(), gr.skip())
+        if not photos:
+            return *nothing, wrong("Choose a photo first, or one of the examples.")
+        options = {
+            "size": size or None,
+            "strength": float(strength),
+            "preserve_color": bool(colours),
+            "stroke": "auto" if stroke == "auto" else float(stroke),
+        }
+        paths = [Path(path) for _, path in photos]
+        session = request.session_hash or ""
+        try:
+            if len(paths) == 1:
+                work = painting.paint(self.service, paths[0], style, options)
+                made = await self.work.follow(session, "stylize", work, progress, lambda: "painting")
+                return self._one(session, made, style, refused)
+            batch = painting.batch_of(self.store, paths)
+            job = painting.paint_all(self.service, self.store, batch, style, options)
+            await self.work.follow(session, "stylize", job, progress, batch.said)
+            return self._many(session, batch, style, refused)
+        except Problem as problem:
+            return *nothing, wrong(sentence(problem, "the photo" if len(paths) > 1 else paths[0].name))
+        except WorkGivenUpError as error:
+            return *nothing, gr.skip() if error.replaced else said("Cancelled. What is shown is of before.")
+
+    def _one(
+        self, session: str, made: painting.Painted, style: str | None, refused: tuple[str, ...]
+    ) -> tuple[Any, ...]:
+        self.store.spare(session, "painting")
+        files = {"before.jpg": made.before, "after.jpg": made.after, made.name: made.data}
+        paths = [str(path) for path in self.store.put(session, "painting", files)]
+        width, height = made.size
+        megabytes = len(made.data) / 2**20
+        return (
+            gr.update(value=(paths[0], paths[1]), visible=True),
+            gr.update(value=None, visible=False),
+            gr.update(value=paths[2], interactive=True),
+            said(f"{title(style or '')}, {width} × {height} pixels, {megabytes:.1f} MB.") + wrong(*refused),
+        )
+
+    def _many(
+        self, session: str, batch: painting.PaintedBatch, style: str | None, refused: tuple[str, ...]
+    ) -> tuple[Any, ...]:
+        shown = batch.shown
+        self.store.spare(session, "painting")
+        self.store.keep(session, "painting", [*(Path(path) for path, _ in shown), batch.archive])
+        megabytes = batch.archive.stat().st_size / 2**20
+        count = f"{len(shown)} of {len(batch.photos)} photos"
+        done = f"{title(style or '')}, {count}, {megabytes:.1f} MB as a zip."
+        return (
+            gr.update(value=None, visible=False),
+            gr.update(value=shown, visible=True, elem_classes=["gallery"], selected_index=None),
+            gr.update(value=str(batch.archive), interactive=True),
+            said(done) + wrong(*refused, *batch.refused),
+        )

@@ -1,0 +1,270 @@
+"""The tab that learns from a picture: what is asked for. What goes on in the trainings is `watch`'s."""
+
+from __future__ import annotations
+
+import html
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import gradio as gr
+
+from texturenets.engines.devices import only_cpu
+from texturenets.errors import duration
+from texturenets.modelfiles.titles import title
+from texturenets.server import training_routes
+from texturenets.server.http_errors import Problem
+from texturenets.server.service import Service
+from texturenets.server.ui import gallery
+from texturenets.server.ui.pictures import Given, PictureInput
+from texturenets.server.ui.store import Store
+from texturenets.server.ui.texts import said, sentence, wrong
+from texturenets.server.ui.watch import QUIET, Watch
+from texturenets.train import lacking
+from texturenets.train.configuration import TaskConfig
+
+if TYPE_CHECKING:
+    from texturenets.server.trainings import Trainings
+
+Kind = Literal["style", "texture"]
+
+KINDS = [("A style, from a painting", "style"), ("A texture, from an exemplar", "texture")]
+QUICK, QUICK_STEPS, QUICK_START = "quick", 600, "wave"
+"""Our recipe with fewer steps, from a style that is there (docs/models.md)."""
+
+PRESETS = {
+    "default": "Ours",
+    QUICK: "Quick",
+    "paper": "The paper's",
+    "readme": "The reference's README",
+}
+ALL, NOTHING = "All photos", "Nothing"
+
+NONE = """<div class="empty"><b>This service does not train.</b><br>{first}Started with a folder for models and one
+with photos to learn on, it does: <code>texturenets serve --models models/ --photos photos/</code></div>"""
+
+
+class TrainTab:
+    """Builds the tab, within a gradio.Blocks, and answers its events; `watch` is None without trainings."""
+
+    def __init__(self, service: Service, store: Store, trainings: Trainings | None) -> None:
+        self.service = service
+        self.watch: Watch | None = None
+        if trainings is None:
+            wanted = html.escape(lacking(), quote=False)
+            gr.HTML(NONE.format(first=f"{wanted[0].upper()}{wanted[1:]}<br>" if wanted else ""))
+            return
+        self.trainings = trainings
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=4, min_width=300):
+                self.picture = PictureInput(
+                    service, store, "exemplar", 1, label="Painting or exemplar", height=240
+                )
+                self._form()
+            with gr.Column(scale=7, min_width=300):
+                self.watch = watch = Watch(store, trainings)
+        self.picture.speaks(watch.told)
+        kind, preset, steps, start, *rest = self.fields
+        photos, weight, _ = rest
+        of_kind = [preset, photos, weight]
+        of_preset = [steps, start, *rest[1:]]
+        kind.change(self._of_kind, kind, of_kind, **QUIET).then(
+            self._of_preset, [kind, preset], of_preset, **QUIET
+        )
+        preset.input(self._of_preset, [kind, preset], of_preset, **QUIET)
+        asked = [kind, preset, steps]
+        gr.on([kind.change, preset.change, steps.change], self._estimate, asked, self.estimate, **QUIET)
+        begun = self.begin.click(
+            self._start,
+            [self.picture.given, self.name, *self.fields],
+            [watch.name, self.name, watch.told],
+            show_progress_on=watch.told,
+        )
+        begun.then(watch.look, watch.inputs, watch.outputs, **QUIET)
+
+    def _form(self) -> None:
+        first = training_routes.recipes("style")["default"]
+        self.name = gr.Textbox(
+            label="Name", max_length=64, elem_id="name", placeholder="that of the picture's file"
+        )
+        kind = gr.Radio(KINDS, value="style", label="What to learn", elem_id="kind")
+        with gr.Row():
+            preset = gr.Dropdown(
+                _presets("style"),
+                value="default",
+                label="Recipe",
+                min_width=120,
+                elem_id="preset",
+            )
+            steps = gr.Number(
+                first.steps,
+                precision=0,
+                minimum=1,
+                maximum=training_routes.MOST_STEPS,
+                label="Steps",
+                min_width=120,
+                elem_id="steps",
+            )
+        start = gr.Dropdown(
+            self._starts("style", "default"),
+            value=NOTHING,
+            label="Start from",
+            info="What another one has learned saves most of the steps: Quick does so.",
+            elem_id="start",
+        )
+        with gr.Accordion("More", open=False, elem_id="more"):
+            photos = gr.Dropdown(
+                [ALL, *self.trainings.folders()[1:]], value=ALL, label="Photos to learn on", elem_id="photos"
+            )
+            weight = gr.Number(
+                getattr(first, "content_weight", None),
+                minimum=0,
+                label="Content weight",
+                info="Higher: more photo, less painting.",
+                elem_id="weight",
+            )
+            size = gr.Number(
+                first.style_size,
+                precision=0,
+                minimum=0,
+                label="Size of the picture",
+                info="Its longer side in pixels. Larger: broader strokes; 0: its own.",
+                elem_id="style-size",
+            )
+        self.fields: list[Any] = [kind, preset, steps, start, photos, weight, size]
+        self.estimate = gr.Markdown(self._estimate("style", "default", None), elem_id="estimate")
+        self.begin = gr.Button("Train", variant="primary", elem_id="train")
+
+    # ---- What is asked for
+
+    def _of_kind(self, kind: Kind) -> tuple[Any, Any, Any]:
+        style = kind == "style"
+        presets = gr.update(choices=_presets(kind), value="default")
+        return presets, gr.update(visible=style), gr.update(visible=style)
+
+    def _of_preset(self, kind: Kind, preset: str) -> tuple[Any, ...]:
+        run = _recipe(kind, preset)
+        if run is None:
+            return (gr.skip(),) * 4
+        starts = self._starts(kind, preset)
+        known = [one for _, one in starts if one != NOTHING]
+        quick = QUICK_START if QUICK_START in known else next(iter(known), NOTHING)
+        return (
+            QUICK_STEPS if preset == QUICK else run.steps,
+            gr.update(choices=starts, value=quick if preset == QUICK else NOTHING),
+            getattr(run, "content_weight", None),
+            run.style_size,
+        )
+
+    def _starts(self, kind: Kind, preset: str) -> list[tuple[str, str]]:
+        """The models that such a training can start from: those with its network."""
+        run = _recipe(kind, preset)
+        if run is None:
+            return [(NOTHING, NOTHING)]
+        known = self.service.catalogue.models()
+        names = [
+            name
+            for name in gallery.names(self.service.catalogue, kind)
+            if run.may_start_from(known[name].header.generator)
+        ]
+        return [(NOTHING, NOTHING), *((title(name), name) for name in names)]
+
+    def _estimate(self, kind: Kind, preset: str, steps: float | None) -> str:
+        """How long it will take, by the clock of the last training of that kind here, or else on such a machine."""
+        run = _recipe(kind, preset)
+        if run is None:
+            return ""
+        count = int(steps or run.steps)
+        timed = [
+            (known.path.parent == self.trainings.folder, known.changed, name, pace)
+            for name, known in self.service.catalogue.models().items()
+            if known.header.kind == kind and (pace := _pace(known.header.training))
+        ]
+        if not timed:
+            return f"{count} steps. After the first ten it says how long it will take."
+        _, _, name, pace = max(timed)
+        seconds = pace * count * run.batch_size * run.image_size**2
+        return f"{count} steps: about {duration(seconds)} once it has begun, by the clock of “{name}”."
+
+    async def _start(  # noqa: PLR0917  Gradio passes them by place
+        self,
+        given: Given,
+        name: str,
+        kind: Kind,
+        preset: str,
+        steps: float | None,
+        start: str | None,
+        photos: str,
+        weight: float | None,
+        size: float | None,
+    ) -> tuple[Any, Any, Any]:
+        """The one to look at, the form's name, and what is said. The picture stays, for another try."""
+        if not given:
+            return gr.skip(), gr.skip(), wrong("Choose a picture first.")
+        service, path = self.service, Path(given[-1][1])
+        changes = {"content_weight": weight if kind == "style" else None, "style_size": size}
+        try:
+            with service.line.place():
+                data = await service.line.apart(path.read_bytes)
+                job = await training_routes.enqueue(
+                    service,
+                    self.trainings,
+                    data,
+                    name=name.strip() or self._free(path.stem),
+                    kind=kind,
+                    preset="default" if preset == QUICK else preset,
+                    steps=min(int(steps), training_routes.MOST_STEPS) if steps else None,
+                    photos="" if photos == ALL else photos,
+                    start=None if start == NOTHING else start,
+                    changes={key: value for key, value in changes.items() if value is not None},
+                )
+        except Problem as problem:
+            return gr.skip(), gr.skip(), wrong(sentence(problem, path.name))
+        except OSError:
+            return gr.skip(), gr.skip(), wrong("The picture is no longer here: choose it again.")
+        names = [one.name for one in reversed(self.trainings.jobs())]
+        told = said(f"{job.name} is in the queue. It goes on when this page is closed.")
+        return gr.update(choices=names, value=job.name), "", told
+
+    def _free(self, stem: str) -> str:
+        """A name that nothing has yet, after that of a file."""
+        base = re.sub(r"[^A-Za-z0-9_-]+", "_", stem).strip("_-")[:56] or "mine"
+        taken = {job.name for job in self.trainings.jobs()} | set(self.service.catalogue.models())
+        name, number = base, 1
+        while name in taken:
+            number += 1
+            name = f"{base}-{number}"
+        return name
+
+    def used(self, name: str | None) -> tuple[Kind, str] | None:
+        """Kind and name of a model that a training has made; None where it has made none."""
+        known = self.service.catalogue.models().get(name or "")
+        return (known.header.kind, str(name)) if known else None
+
+
+def _presets(kind: Kind) -> list[tuple[str, str]]:
+    """(shown, name) of what can be chosen."""
+    names = list(training_routes.recipes(kind))
+    if kind == "style":
+        names.insert(1, QUICK)
+    return [(PRESETS.get(name, name), name) for name in names]
+
+
+def _recipe(kind: Kind, preset: str) -> TaskConfig | None:
+    return training_routes.recipes(kind).get("default" if preset == QUICK else preset)
+
+
+def _pace(training: Any) -> float:
+    """Seconds a pixel of a batch and step, that a model's header tells; 0 where it does not, or of another machine.
+
+    A minute and a half on a graphics card is an hour on two cores.
+    """
+    try:
+        devices = {"cpu"} if only_cpu() else {"cuda", "mps"}
+        if training["device"] not in devices or training["processors"] != os.cpu_count():
+            return 0.0
+        run, step = training["run"], training["step"]
+        return float(training["seconds"]) / float(step * run["batch_size"] * run["image_size"] ** 2)
+    except (KeyError, TypeError, ValueError, ArithmeticError):  # a step of 10**400 is no float
+        return 0.0

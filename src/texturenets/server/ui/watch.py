@@ -1,0 +1,187 @@
+"""What goes on in the trainings: a table of all, pictures and curves of one, and what can be done with it."""
+
+from __future__ import annotations
+
+import html
+import itertools
+import re
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from texturenets.errors import UserError, duration
+from texturenets.server.ui.store import Store
+from texturenets.server.ui.texts import said, wrong
+
+if TYPE_CHECKING:
+    from texturenets.server.trainings import Trainings
+
+TICK = 2.0  # seconds between two looks of the browser
+MOST_POINTS = 200  # of a curve
+COLOURS = ("#2f857f", "#e0a458", "#c8553d", "#4a7fb0", "#8a6fb5", "#6f9e4c", "#b5678f", "#8c8273")
+QUIET: Any = {"show_progress": "hidden"}
+
+
+class Watch:
+    """Builds that part of the tab, within a gradio.Blocks; `look` brings what has changed since."""
+
+    def __init__(self, store: Store, trainings: Trainings) -> None:
+        self.store, self.trainings = store, trainings
+        self.timer = gr.Timer(TICK)
+        self.table = gr.HTML(padding=False, elem_id="trainings", elem_classes="trainings")
+        with gr.Row(equal_height=False, visible=False, elem_id="chosen") as self.chosen:
+            self.name = gr.Dropdown(
+                [], label="Look at", interactive=True, elem_id="watched", scale=3, min_width=180
+            )
+            self.use = gr.Button("Use it now", variant="primary", visible=False, min_width=90, elem_id="use")
+            self.stop = gr.Button("Stop", visible=False, min_width=90, elem_id="stop")
+            self.resume = gr.Button("Resume", visible=False, min_width=90, elem_id="resume")
+        self.told = gr.HTML("", padding=False, elem_classes="said", elem_id="said-training")
+        self.grown = gr.Image(
+            label="Photos above, what it makes of them below",
+            type="filepath",
+            interactive=False,
+            buttons=["fullscreen"],
+            elem_id="grown",
+            height=300,
+            visible=False,
+        )
+        self.curves = gr.LinePlot(
+            x="step",
+            y="loss",
+            color="curve",
+            height=300,
+            label="Losses",
+            color_map={"": COLOURS[0]},
+            colors_in_legend=[],
+            elem_id="curves",
+            buttons=[],
+            visible=False,
+        )
+        self.legend = gr.HTML("", padding=False, elem_id="legend")
+        seen = gr.State(())
+        self.inputs: list[Any] = [self.name, seen]
+        self.outputs: list[Any] = [
+            self.table,
+            self.chosen,
+            self.name,
+            self.use,
+            self.stop,
+            self.resume,
+            self.grown,
+            self.curves,
+            self.legend,
+            seen,
+        ]
+        for button, call in ((self.stop, self._stop), (self.resume, self._resume)):
+            button.click(call, self.name, self.told, **QUIET).then(
+                self.look, self.inputs, self.outputs, **QUIET
+            )
+        self.name.input(self.look, self.inputs, self.outputs, **QUIET)
+        self.timer.tick(self.look, self.inputs, self.outputs, **QUIET)
+
+    def _stop(self, name: str | None) -> Any:
+        return self._told(self.trainings.stop, name, "It saves what it has learned, and ends.")
+
+    def _resume(self, name: str | None) -> Any:
+        return self._told(self.trainings.resume, name, "It goes on when its turn comes.")
+
+    @staticmethod
+    def _told(call: Any, name: str | None, well: str) -> Any:
+        try:
+            call(name or "")
+        except UserError as error:
+            return wrong(f"{error}.")
+        return said(well)
+
+    def look(self, name: str | None, seen: tuple[Any, ...], request: gr.Request) -> tuple[Any, ...]:
+        """All that is shown; what has not changed since is left alone, or it would flicker."""
+        reports = {one["name"]: one for one in map(self.trainings.report, reversed(self.trainings.jobs()))}
+        names = list(reports)
+        if name not in names:
+            at_work = [report["name"] for report in reports.values() if report["at_work"]]
+            name = next(iter(at_work or names), None)
+        table = _table(list(reports.values()))
+        if name is None:
+            return table, *[gr.skip()] * 8, seen
+        report = reports[name]
+        picture, points = self.trainings.picture(name), self.trainings.curves(name)
+        try:
+            drawn, data = (picture.stat().st_mtime_ns, picture.read_bytes()) if picture else (0, b"")
+        except OSError:  # it went in the meantime
+            drawn, data = 0, b""
+        state = report["state"], report["at_work"]
+        now = (names, name, drawn, len(points))
+        before = tuple(seen) if len(seen) == len(now) else (None,) * len(now)
+        same = name == before[1]
+        chosen = gr.skip() if same and names == before[0] else gr.update(choices=names, value=name)
+        use, stop, resume = (gr.update(visible=one) for one in _choices(*state))
+        grown = plot = legend = gr.skip()
+        if not (same and drawn == before[2]):
+            session = request.session_hash or ""
+            self.store.spare(session, "grown")
+            made = self.store.put(session, "grown", {"grown.jpg": data}) if data else []
+            grown = gr.update(value=str(made[0]) if made else None, visible=bool(made))
+        if not (same and len(points) == before[3]):
+            frame = _frame(points)
+            curves = [] if frame is None else list(dict.fromkeys(frame["curve"]))
+            colours = dict(zip(curves, itertools.cycle(COLOURS), strict=False))
+            plot = gr.update(value=frame, visible=bool(points), color_map=colours or None)
+            legend = _legend(colours)
+        return table, gr.update(visible=True), chosen, use, stop, resume, grown, plot, legend, now
+
+
+def _choices(state: str, at_work: bool) -> tuple[bool, bool, bool]:
+    """Whether a training can be used, stopped and resumed."""
+    return state == "done", state in ("queued", "running"), state in ("stopped", "failed") and not at_work
+
+
+def _table(reports: list[dict[str, Any]]) -> str:
+    """The trainings as rows, the newest first."""
+    if not reports:
+        return '<div class="empty">No training yet.</div>'
+    rows = []
+    for report in reports:
+        state = "saving" if report["state"] == "stopped" and report["at_work"] else report["state"]
+        share = min(100, 100 * report["step"] / max(1, report["steps"]))
+        left = report["seconds_left"]
+        more = f"{duration(left)} left" if left is not None and state == "running" else ""
+        reason = html.escape(report["reason"].removeprefix("texturenets: "))
+        why = f'<tr><td colspan="5" class="wrong">{reason}</td></tr>' if reason else ""
+        rows.append(
+            f"<tr><td><b>{html.escape(report['name'])}</b></td><td>{html.escape(report['kind'])}</td>"
+            f"<td>{html.escape(state)}</td><td>{report['step']} / {report['steps']}"
+            f'<div class="bar"><i style="width:{share:.0f}%"></i></div></td><td>{more}</td></tr>{why}'
+        )
+    return f"<table><tr><th>Name<th>Kind<th>State<th>Step<th></tr>{''.join(rows)}</table>"
+
+
+def _legend(colours: dict[str, str]) -> str:
+    """The names of all curves; the plot's own legend does not fit into it."""
+    named = (
+        f'<span><i style="background:{one}"></i>{html.escape(name)}</span>' for name, one in colours.items()
+    )
+    return f'<div class="legend">{"".join(named)}</div>'
+
+
+def _frame(points: list[tuple[int, str, float]]) -> Any:
+    """The points of the curves, thinned, as LinePlot takes them; None for no points.
+
+    A run may have twenty losses, one a layer, whose names no legend holds: those of one network are added up.
+    """
+    import pandas as pd
+
+    if not points:
+        return None
+    steps = sorted({step for step, _, _ in points})
+    kept = set(steps[:: max(1, len(steps) // MOST_POINTS)]) | set(steps[-1:])
+    sums: dict[tuple[int, str], float] = {}
+    for step, key, value in points:
+        if step in kept:
+            sums[step, _curve(key)] = sums.get((step, _curve(key)), 0.0) + value
+    return pd.DataFrame([(*at, value) for at, value in sums.items()], columns=["step", "curve", "loss"])
+
+
+def _curve(key: str) -> str:
+    """What the curve is called that a loss belongs to: "style/vgg16:relu1_1@2" as "style, vgg16"."""
+    return re.sub(r"^([^/]+)/([^:@]+).*$", r"\1, \2", key)

@@ -1,0 +1,121 @@
+"""Repaint a photo that does not fit in memory: decoded into a spool, painted strip by strip, encoded as it comes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from texturenets import image
+from texturenets.errors import UserError
+from texturenets.stylize.memory_limits import StylizeOptions
+from texturenets.stylize.stroke import ladder
+from texturenets.stylize.style import Style
+from texturenets.tiled import large_files
+from texturenets.tiled.rows import Interval, Size
+from texturenets.tiled.sources import OnDisk, Resized, Source
+from texturenets.tiled.spool import SpooledImage, choose_folder
+
+Array = NDArray[np.float32]
+
+
+def repaint(style: Style, photo: Path, result: Path, options: StylizeOptions) -> None:
+    """Repaint the file `photo` into the file `result`, which appears whole or not at all.
+
+    Raises UserError for a damaged photo, a format that is not written strip by strip, and where memory or disk do
+    not suffice.
+    """
+    source = large_files.LargePhoto(photo, longer=options.size, keep_gps=options.keep_gps)
+    large_files.output_format(result, source.size)
+    if style.pieces.network is None:
+        raise UserError(
+            f"{photo} does not fit in memory, and the network of {style.name} cannot be taken apart: ask for a "
+            "smaller picture with --size"
+        )
+    beside = [result.parent] if result.parent.is_dir() else []
+    folder = choose_folder(source.most_bytes, style.pieces.spool, beside)
+    try:
+        source.decode(folder)
+        alpha = source.alpha
+        with large_files.writing(
+            result,
+            source.size,
+            alpha=alpha is not None and large_files.output_format(result, source.size) != "JPEG",
+            quality=options.quality,
+            exif=source.header.exif,
+        ) as writer:
+            bands = _Bands(source.size, writer.write, _Finish(source.rgb, alpha, options, writer.alpha))
+            if options.strength == 0:
+                bands.whole(source.rgb)
+            else:
+                _paint(style, source, bands, options, folder)
+    finally:
+        source.close()
+
+
+def _paint(
+    style: Style, photo: large_files.LargePhoto, bands: _Bands, options: StylizeOptions, folder: Path
+) -> None:
+    """What `Style.stylize` does, with paintings on the way to larger ones in spools."""
+    stages = ladder(photo.size, options.stroke)
+    asked: dict[str, Any] = {"seed": options.seed, "level": options.noise_level, "folders": [folder]}
+    source: Source = Resized(photo.rgb, photo.size, stages[0])
+    with ExitStack() as stack:
+        for number, stage in enumerate(stages):
+            fine, following = number > 0, [*stages, photo.size][number + 1]
+            if stage == photo.size:
+                style.pieces.run(source, stage, bands.take, fine=fine, **asked)
+                return
+            spool = SpooledImage(folder, 3, stage, "uint16")
+            stack.callback(spool.close)
+
+            def keep(rows: Interval, painted: Array, spool: SpooledImage = spool) -> None:
+                spool.write(rows, np.rint(painted[0].transpose(1, 2, 0).clip(0, 1) * 65535))
+
+            style.pieces.run(source, stage, keep, fine=fine, **asked)
+            source = Resized(OnDisk(spool), stage, following)
+        bands.whole(source)
+
+
+class _Finish:
+    """Painted pieces to bytes: mixed with the photo as asked for, opacity beside or white behind them."""
+
+    def __init__(self, photo: Source, alpha: Source | None, options: StylizeOptions, beside: bool) -> None:
+        self.photo, self.alpha, self.options, self.beside = photo, alpha, options, beside
+
+    def __call__(self, rows: Interval, painted: Array) -> NDArray[np.uint8]:
+        """(1, 3, height, W) at `rows` to (height, W, 3 or 4)."""
+        if not np.isfinite(painted.sum()):
+            raise UserError("the picture holds values that are not numbers (NaN)")
+        painted = painted.clip(0, 1)
+        if self.options.preserve_color or self.options.strength != 1:
+            photo = self.photo.read(rows)
+            if self.options.preserve_color:
+                painted = image.preserve_color(painted, photo)
+            painted = photo + np.float32(self.options.strength) * (painted - photo)
+        if self.alpha is not None:
+            alpha = self.alpha.read(rows)
+            painted = np.concatenate([painted, alpha], 1) if self.beside else painted * alpha + (1 - alpha)
+        values: NDArray[np.uint8] = np.rint(painted[0].transpose(1, 2, 0) * 255).astype(np.uint8, order="C")
+        return values
+
+
+class _Bands:
+    """Hands the picture's strips on as bytes."""
+
+    def __init__(self, size: Size, write: Callable[[NDArray[np.uint8]], Any], finish: _Finish) -> None:
+        self.size, self.write, self.finish = size, write, finish
+
+    def take(self, rows: Interval, painted: Array) -> None:
+        """The next strip, as `run` gives them."""
+        self.write(self.finish(rows, painted))
+
+    def whole(self, picture: Source) -> None:
+        """All of a picture."""
+        for top in range(0, self.size[0], 64):
+            rows = top, min(top + 64, self.size[0])
+            self.take(rows, picture.read(rows))

@@ -1,0 +1,66 @@
+"""The size of brush strokes: coarse to fine, a painting repainted at the next size.
+
+A network's strokes have a fixed number of pixels, so on a large photo they are small. Here the photo is painted
+small, where they are large in proportion; the painting is enlarged to at most twice its size and painted again,
+and so on up to the size that is wanted. The network finds the painting's strokes as contours and gives them sharp
+edges and fine strokes of their own; the photo itself is not looked at again, for its details would shine through
+between strokes that know nothing of them. Colours and whatever else is wide stay those of the coarser painting.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final, Literal
+
+from texturenets.errors import UserError
+
+Stroke = float | Literal["auto"]
+
+AUTO: Final = 512
+"""Pixels of the longer side at which `auto` leaves strokes as they are: on a larger picture it enlarges them in
+proportion, so that one of this size foretells it."""
+
+SMALLEST: Final = 32
+"""Pixels of the shorter side of the coarsest painting, at least."""
+
+
+def parse(text: str) -> Stroke:
+    """The stroke that a word on the command line means. Raises UserError for none."""
+    if text == "auto":
+        return "auto"
+    try:
+        value = float(text)
+    except ValueError:
+        raise UserError(f"--stroke {text!r} is neither a number nor auto") from None
+    check(value)
+    return value
+
+
+def check(stroke: Stroke) -> None:
+    """Raise UserError for a stroke that is none."""
+    if stroke != "auto" and not 0.1 <= stroke <= 1000:  # also for NaN
+        raise UserError(f"stroke {stroke} is neither a number between 0.1 and 1000 nor auto")
+
+
+def ladder(size: tuple[int, int], stroke: Stroke) -> list[tuple[int, int]]:
+    """The sizes (H, W) to paint at, the coarsest first, for a picture of `size`.
+
+    The last is `size`, except for strokes below 1, which are painted larger and then reduced. Raises UserError
+    where strokes are so large that nothing of the picture is left.
+    """
+    factor = max(1.0, max(size) / AUTO) if stroke == "auto" else stroke
+    if factor < 1:
+        return [_scaled(size, 1 / factor)]
+    coarsest = _scaled(size, 1 / factor)
+    if stroke != "auto" and factor > 1 and min(coarsest) < SMALLEST:
+        raise UserError(
+            f"--stroke {stroke:g} leaves {coarsest[1]} x {coarsest[0]} pixels of {size[1]} x {size[0]}: strokes of "
+            f"up to {max(1, min(size) / SMALLEST):.3g} can be had, or a larger picture with --size"
+        )
+    steps = math.ceil(math.log2(factor) - 1e-9)
+    return [_scaled(size, factor ** (i / steps - 1)) for i in range(steps)] + [size]
+
+
+def _scaled(size: tuple[int, int], factor: float) -> tuple[int, int]:
+    height, width = (max(1, round(side * factor)) for side in size)
+    return height, width

@@ -1,0 +1,187 @@
+"""The Python interface: `load` a style and call it on a picture, or a texture and draw samples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from texturenets import image, noise
+from texturenets.arrays import A, is_tensor, like, to_numpy
+from texturenets.engines import Engine, devices
+from texturenets.errors import UserError
+from texturenets.image import sizes
+from texturenets.image.blend import blend
+from texturenets.modelfiles.modelfile import Header
+from texturenets.stylize.stroke import Stroke, check, ladder
+from texturenets.tiled.tiled_style import Pieces
+
+if TYPE_CHECKING:
+    pass
+
+T = TypeVar("T")
+
+SMALLEST = 64
+"""Smaller pictures are continued by reflection to this many pixels a side while the network works on them:
+instance normalization (arXiv 1607.08022) needs more than a few pixels for its statistics, at the coarsest
+scale of the network too."""
+
+
+class Style:
+    """A network that repaints photos, from `load`.
+
+    `name` is the style's name, `path` the model file, `header` what the file says of itself, `engine` what runs
+    the network, with its `name` and `precision`. Pictures that do not fit in memory are repainted by `pieces`, with
+    the same result.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        header: Header,
+        path: Path,
+        *,
+        memory: int | None = None,
+        spool: Path | None = None,
+    ) -> None:
+        self.engine, self.header, self.path = engine, header, path
+        self.between: Callable[[], None] = lambda: None  # called between stages; what it raises ends the work
+        self.pieces = Pieces(path, engine, SMALLEST, memory=memory, spool=spool)
+
+    @property
+    def name(self) -> str:
+        """The style's name, as its header has it."""
+        return self.header.name
+
+    def __repr__(self) -> str:
+        return f"Style({self.name!r}, {self.header.generator['name']}, {self.engine.name} {self.engine.precision})"
+
+    def __call__(
+        self,
+        picture: T,
+        *,
+        size: int | None = None,
+        strength: float = 1.0,
+        preserve_color: bool = False,
+        seed: int = 0,
+        noise_level: float = 1.0,
+        stroke: Stroke = 1,
+    ) -> T:
+        """Repaint `picture` and give the same kind back, as large as it was.
+
+        `picture` is one of
+
+        - a PIL image of any mode; RGB or, with transparency, RGBA comes back, turned upright;
+        - an array (H, W), (H, W, 1 | 3 | 4): uint8, uint16, or floats in [0, 1]; the same type comes back;
+        - a tensor (C, H, W) or (N, C, H, W), C = 1, 3 or 4: uint8, or floats in [0, 1]; the same type comes
+          back on the same device. Of a batch every picture is repainted alone: its neighbours do not matter.
+
+        Any size from 1 x 1 will do. A style paints in colour: grey pictures come back with three channels.
+        Alpha is kept as it was.
+
+        `size`: longer side of the result in pixels, the shape kept; None keeps the size. `strength`: 0 gives
+        the photo, 1 the full style, between them the two are mixed pixel by pixel, in proportion.
+        `preserve_color`: the photo's colours with the luminance of the result (arXiv 1606.05897), before
+        mixing. `seed` and `noise_level` (1 as in training, 0 for none): for generators that also take noise.
+        `stroke`: 2 doubles the size of the strokes, 0.5 halves it, "auto" keeps it relative to the picture
+        (`texturenets.stylize.stroke`).
+
+        Raises UserError for an option out of its range, for what is no picture, and when memory runs out.
+        """
+        check_options(size, strength, noise_level, stroke)
+        source, kind = image.from_any(picture)
+        photo: Any = source.pixels
+        if size is not None:
+            photo = image.resize(photo, sizes.fit_longer(source.size, size))
+        result: T = image.to_kind(
+            self.stylize(
+                photo,
+                strength=strength,
+                preserve_color=preserve_color,
+                seed=seed,
+                noise_level=noise_level,
+                stroke=stroke,
+            ),
+            kind,
+        )
+        return result
+
+    def stylize(
+        self,
+        photos: A,
+        *,
+        strength: float = 1.0,
+        preserve_color: bool = False,
+        seed: int = 0,
+        noise_level: float = 1.0,
+        stroke: Stroke = 1,
+    ) -> A:
+        """The same on `photos` (N, 3, H, W), float RGB in [0, 1], an array or a tensor; gives (N, 3, H, W) of the
+        same kind, a tensor on their device.
+
+        Options and errors as in `__call__`.
+        """
+        check_options(None, strength, noise_level, stroke)
+        if strength == 0:
+            return like(np.copy(photos), photos) if not is_tensor(photos) else photos.clone()
+        height, width = photos.shape[-2:]
+        advice = (
+            f"not enough memory for {width} x {height} pixels: ask for a smaller picture, "
+            f"as with --size {max(1, max(height, width) // 2)} (in Python size=)"
+        )
+        with devices.memory_errors(advice):
+            # One by one: what a picture becomes does not depend, to the last bit, on what else is asked for.
+            painted = _together(
+                [self._paint(photos[i : i + 1], seed, noise_level, stroke) for i in range(len(photos))]
+            )
+            painted = painted.clip(0, 1)  # outside of inference mode, so that autograd takes the result
+            if preserve_color:
+                painted = image.preserve_color(painted, photos)
+            return painted if strength == 1 else photos + strength * (painted - photos)
+
+    def _paint(self, photo: A, seed: int, level: float, stroke: Stroke) -> A:
+        """(1, 3, H, W) to the same, coarse to fine where strokes are to have another size than the network's."""
+        size = (int(photo.shape[2]), int(photo.shape[3]))
+        first, *finer = ladder(size, stroke)
+        y = self._repaint(image.resize(photo, first), seed, level)
+        for stage in finer:
+            self.between()
+            y = self._repaint(image.resize(y.clip(0, 1), stage), seed, level, fine=True)
+        return image.resize(y, size)
+
+    def _repaint(self, photo: A, seed: int, level: float, *, fine: bool = False) -> A:
+        """(1, 3, H, W) to the same, unclamped: padded to what the network takes, and cropped back.
+
+        `fine`: the photo is a painting that has been enlarged.
+        """
+        if not self.pieces.fits((int(photo.shape[2]), int(photo.shape[3]))):
+            return like(self.pieces.repaint(to_numpy(photo), seed, level, fine=fine), photo)
+        io_spec = self.engine.io_spec
+        x, box = sizes.pad_to_multiple(photo, io_spec.stride, max(SMALLEST, io_spec.least), io_spec.margin)
+        maps = noise.draw_arrays(io_spec.noise, [seed], int(x.shape[-2]), int(x.shape[-1]))
+        maps = noise.levelled(maps, io_spec.noise, [level] * len(maps))
+        y = self.engine(x, [like(one, x) for one in maps])
+        return sizes.crop_back(blend(x, y) if fine else y, box)
+
+
+def _together(parts: list[A]) -> A:
+    """`parts`, one after the other along their first axis."""
+    if is_tensor(parts[0]):
+        import torch
+
+        return torch.cat(parts)  # type: ignore[arg-type]
+    return np.concatenate(parts)
+
+
+def check_options(size: int | None, strength: float, noise_level: float = 1.0, stroke: Stroke = 1) -> None:
+    """Raise UserError for a `size` below 1, a `strength` outside [0, 1], a `noise_level` below 0, no `stroke`."""
+    check(stroke)
+    if not 0 <= noise_level < math.inf:
+        raise UserError(f"noise level {noise_level} is below 0 or no number")
+    if size is not None and size < 1:
+        raise UserError(f"size {size} is not a number of pixels: the longer side is at least 1")
+    if not 0 <= strength <= 1:  # also for NaN
+        raise UserError(f"strength {strength} is not between 0 (the photo) and 1 (the full style)")

@@ -1,0 +1,334 @@
+"""Textures: a network that draws from noise, and what can be asked of it."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from texturenets import noise
+from texturenets.arrays import A, to_numpy
+from texturenets.engines import Engine, devices
+from texturenets.errors import UserError
+from texturenets.memory import budget
+from texturenets.modelfiles.modelfile import Header
+from texturenets.noise import NoiseInput
+
+Array = NDArray[np.float32]
+Tileable = bool | Literal["x", "y"]
+Levels = float | Mapping[int, float]
+
+SMALLEST = 256
+"""Pixels of a side of what is drawn at least, and cut to size: instance normalization wants the maps of the coarsest
+scale to be about as large as in training, or its statistics are those of a few pixels."""
+
+MARGIN = 256
+"""Pixels drawn around a tile, and cut off, by networks that do not wrap around by themselves: more than what a pixel
+of theirs sees."""
+
+
+HELD = 500
+"""Bytes a pixel that drawing takes. By the default network it took 593 with OpenVINO in bf16 and 1146 with PyTorch in
+float32, of 1024 x 1024 pixels; other networks take less or more, so this refuses what is far too large alone."""
+
+
+class Texture:
+    """A network that draws samples of a texture, from `texturenets.load`.
+
+    `name` is the texture's name, `path` the model file, `header` what the file says of itself, `engine` what runs the
+    network, with its `name` and `precision`. `scales`: the scales at which it takes noise, in pixels, the coarsest
+    first.
+    """
+
+    def __init__(self, engine: Engine, header: Header, path: Path) -> None:
+        self.engine, self.header, self.path = engine, header, path
+        io_spec = engine.io_spec
+        self.inputs: tuple[NoiseInput, ...] = io_spec.noise
+        self.stride = io_spec.stride
+        self.fixed: int | None = io_spec.stride if io_spec.fixed else None
+        self.periodic = io_spec.periodic
+        self.scales = tuple(sorted({n.stride for n in self.inputs}, reverse=True))
+        if not self.inputs or io_spec.channels:
+            raise UserError(f"{path}: its network takes a photo, it does not draw from noise")
+
+    @property
+    def name(self) -> str:
+        """The texture's name, as its header has it."""
+        return self.header.name
+
+    def __repr__(self) -> str:
+        return f"Texture({self.name!r}, {self.header.generator['name']}, {self.engine.name} {self.engine.precision})"
+
+    def sample(
+        self,
+        size: int | tuple[int, int] = 256,
+        *,
+        seed: int = 0,
+        count: int | None = None,
+        batch: int = 1,
+        tileable: Tileable = False,
+        level: Levels = 1.0,
+        hold: Sequence[int] = (),
+    ) -> Any:
+        """A PIL image of `size` pixels, (width, height) or one number for a square; with `count` a list of them.
+
+        One `seed` gives one picture, whatever `count`: the i-th has the seed `seed` + i. `tileable`: True, or "x"
+        or "y" for one axis; sides must then be multiples of the network's `stride`. `level`: of the noise, 1 as in
+        training, 0 for none; one number, or {scale: level}. `hold`: scales that keep the noise of `seed` while the
+        others are drawn anew. `batch`: so many at once, see `draws`.
+
+        Raises UserError for sizes, scales and levels that do not work, and when memory runs out.
+        """
+        from PIL import Image
+
+        width, height = (size, size) if isinstance(size, int) else size
+        seeds = range(seed, seed + (1 if count is None else count))
+        drawn = self.draws(
+            height, width, seeds, batch=batch, tileable=tileable, level=level, hold=hold, held=seed
+        )
+        pictures = [Image.fromarray((y[0] * 255).round().astype(np.uint8).transpose(1, 2, 0)) for y in drawn]
+        return pictures[0] if count is None else pictures
+
+    def draw(
+        self,
+        height: int,
+        width: int,
+        seed: int = 0,
+        *,
+        tileable: Tileable = False,
+        level: Levels = 1.0,
+        hold: Sequence[int] = (),
+        held: int = 0,
+    ) -> Array:
+        """One sample, an array (1, 3, `height`, `width`), float32 RGB in [0, 1].
+
+        `held`: the seed of the scales in `hold`. The rest as in `sample`, errors too.
+        """
+        return next(self.draws(height, width, [seed], tileable=tileable, level=level, hold=hold, held=held))
+
+    def draws(
+        self,
+        height: int,
+        width: int,
+        seeds: Sequence[int],
+        *,
+        batch: int = 1,
+        tileable: Tileable = False,
+        level: Levels = 1.0,
+        hold: Sequence[int] = (),
+        held: int = 0,
+    ) -> Iterator[Array]:
+        """A sample for each of the seeds, as `draw` gives it.
+
+        `batch`: so many pass through the network at once, which fills a graphics card. An engine rounds its sums
+        otherwise then, so that a picture may differ by some 255ths from the one that its seed gives alone.
+        """
+        if batch < 1:
+            raise UserError(f"batch {batch} is not above 0")
+        canvas = self.canvas(height, width, tileable)
+        self._check_memory(*canvas, min(batch, len(seeds)))
+        self._check_scales(hold)
+        for begin in range(0, len(seeds), batch):
+            some = seeds[begin : begin + batch]
+            maps = self._noise(some, canvas)
+            if hold:
+                kept = self._noise([held] * len(some), canvas)
+                maps = [k if n.stride in hold else m for m, k, n in zip(maps, kept, self.inputs, strict=True)]
+            pictures = self._drawn(self._levelled(maps, level), height, width, tileable)
+            for i in range(len(some)):
+                yield pictures[i : i + 1]
+
+    def between(
+        self,
+        height: int,
+        width: int,
+        first: int,
+        last: int,
+        frames: int,
+        *,
+        tileable: Tileable = False,
+        level: Levels = 1.0,
+    ) -> Iterator[Array]:
+        """`frames` pictures, as `draw` gives them, from the sample of seed `first` to that of `last`.
+
+        The noise goes from the one to the other along a quarter of a circle, on which it keeps its distribution at
+        every step; uniform noise does so as the normal noise that it is made of.
+        """
+        if frames < 2:
+            raise UserError(f"frames {frames}: from one seed to another takes at least 2")
+        for frame in range(frames):
+            share = frame / (frames - 1)
+            yield self.mix(height, width, first, last, share, tileable=tileable, level=level)
+
+    def mix(
+        self,
+        height: int,
+        width: int,
+        first: int,
+        last: int,
+        share: float,
+        *,
+        tileable: Tileable = False,
+        level: Levels = 1.0,
+    ) -> Array:
+        """One picture of the way that `between` goes: at `share` 0 the sample of `first`, at 1 that of `last`.
+
+        Raises UserError as `draw` does, and for a share outside [0, 1].
+        """
+        if not 0 <= share <= 1:  # also for NaN
+            raise UserError(f"share {share} is not between 0 (the first seed) and 1 (the last)")
+        canvas = self.canvas(height, width, tileable)
+        ends = [noise.draw_arrays(self.inputs, [seed], *canvas) for seed in (first, last)]
+        angle = share * math.pi / 2
+        maps = [_mixed(a, b, angle, n.distribution) for a, b, n in zip(*ends, self.inputs, strict=True)]
+        return self._drawn(self._levelled(maps, level), height, width, tileable)
+
+    def canvas(self, height: int, width: int, tileable: Tileable = False) -> tuple[int, int]:
+        """Rows and columns that are drawn for a picture of that size. Raises UserError for one that cannot be."""
+        if min(height, width) < 1:
+            raise UserError(f"size {width} x {height}: both sides are at least 1 pixel")
+        if self.fixed is not None:
+            if tileable:
+                raise UserError(f"{self.name} cannot tile: its network draws from a vector, of one size")
+            if max(height, width) > self.fixed:
+                raise UserError(
+                    f"size {width} x {height}: the network of {self.name} draws {self.fixed} x {self.fixed} "
+                    "pixels and no more"
+                )
+            return self.fixed, self.fixed
+        sides = []
+        for side, name, wraps in zip((height, width), "yx", self._axes(tileable), strict=True):
+            if wraps and side % self.stride:
+                raise UserError(
+                    f"size {width} x {height} cannot tile along {name}: {side} is not a multiple of "
+                    f"{self.stride}; {self.rounded(height, width, tileable)} can"
+                )
+            least = max(SMALLEST, self.engine.io_spec.least)
+            whole = -(-max(side, 1 if wraps else least) // self.stride) * self.stride
+            # Wrapped around by itself, a side that is not to tile would.
+            sides.append(whole + (self.stride if tileable and not wraps and whole == side else 0))
+        self._check_memory(sides[0], sides[1])
+        return sides[0], sides[1]
+
+    def _check_memory(self, rows: int, columns: int, batch: int = 1) -> None:
+        """Raise UserError for what is far too large: a system short of memory may end the program without a word."""
+        free = budget.free(getattr(self.engine, "device", None))
+        needed = HELD * rows * columns * batch
+        if needed > free:
+            if batch > 1:
+                most = max(1, free // (HELD * rows * columns))
+                raise UserError(
+                    f"batch {batch}: so many samples of {columns} x {rows} take some {needed / 2**30:.0f} GiB, where "
+                    f"{free / 2**30:.0f} are free: at most {most}"
+                )
+            side = int(math.sqrt(free / HELD))
+            raise UserError(
+                f"size {columns} x {rows}: samples are drawn whole, which takes some {needed / 2**30:.0f} GiB, where "
+                f"{free / 2**30:.0f} are free: at most {side} x {side}"
+            )
+
+    def rounded(self, height: int, width: int, tileable: Tileable) -> str:
+        """The nearest larger size that tiles, as WIDTHxHEIGHT."""
+        sides = [
+            -(-side // self.stride) * self.stride if wraps else side
+            for side, wraps in zip((height, width), self._axes(tileable), strict=True)
+        ]
+        return f"{sides[1]}x{sides[0]}"
+
+    @staticmethod
+    def _axes(tileable: Tileable) -> tuple[bool, bool]:
+        """Whether rows and columns wrap around."""
+        if tileable not in (True, False, "x", "y"):
+            raise UserError(f"tileable {tileable!r} is none of True, False, 'x' and 'y'")
+        return tileable in (True, "y"), tileable in (True, "x")
+
+    def _noise(self, seeds: Sequence[int], canvas: tuple[int, int]) -> list[Any]:
+        """The maps, on the card where the engine is on one: nothing of them is copied there."""
+        device = getattr(self.engine, "device", None)
+        if device is not None and device.type == "cuda":
+            return [*noise.draw(self.inputs, seeds, *canvas, device=device)]
+        return [*noise.draw_arrays(self.inputs, seeds, *canvas)]
+
+    def _check_scales(self, scales: Sequence[int]) -> None:
+        strange = [scale for scale in scales if scale not in self.scales]
+        if strange:
+            known = ", ".join(map(str, self.scales))
+            raise UserError(f"scale {strange[0]}: {self.name} takes noise at the scales {known} (pixels)")
+
+    def check(self, level: Levels, hold: Sequence[int] = ()) -> Mapping[int, float]:
+        """The level of each scale. Raises UserError for levels and scales that do not work."""
+        self._check_scales(hold)
+        each = level if isinstance(level, Mapping) else dict.fromkeys(self.scales, float(level))
+        self._check_scales(list(each))
+        for scale, value in each.items():
+            if not 0 <= value < math.inf:
+                raise UserError(f"noise level {value} at scale {scale} is below 0 or no number")
+        return each
+
+    def _levelled(self, maps: Sequence[Any], level: Levels) -> list[Any]:
+        """The maps with their distances from the mean times the level of their scale."""
+        each = self.check(level)
+        return noise.levelled(maps, self.inputs, [each.get(n.stride, 1.0) for n in self.inputs])
+
+    def _drawn(self, maps: Sequence[Any], height: int, width: int, tileable: Tileable) -> Array:
+        """The network's picture of `maps`, cut to size and clamped."""
+        rows, columns = self._axes(tileable)
+        around = (0, 0)
+        if tileable and not self.periodic:
+            extra = -(-MARGIN // self.stride) * self.stride
+            around = (extra if rows else 0, extra if columns else 0)
+            maps = [
+                _continued(m, around[0] // n.stride, around[1] // n.stride)
+                for m, n in zip(maps, self.inputs, strict=True)
+            ]
+        elif tileable:
+            # A tile below what the engine takes, several times: the network wraps around, so it draws itself again.
+            least = self.engine.io_spec.least
+            times = (-(-least // height) if rows else 1, -(-least // width) if columns else 1)
+            maps = [
+                _indexed(m, *(np.arange(n * side) for n, side in zip(times, m.shape[2:], strict=True)))
+                for m in maps
+            ]
+        advice = f"not enough memory for {width} x {height} pixels: ask for a smaller picture"
+        with devices.memory_errors(advice):
+            y = to_numpy(self.engine(None, maps))
+        return y[:, :, around[0] : around[0] + height, around[1] : around[1] + width].clip(0, 1)
+
+
+def _continued(x: A, rows: int, columns: int) -> A:
+    """`x` (N, C, H, W) continued periodically by so many rows and columns at both ends."""
+    height, width = x.shape[2:]
+    return _indexed(x, np.arange(-rows, height + rows), np.arange(-columns, width + columns))
+
+
+def _indexed(x: A, rows: NDArray[Any], columns: NDArray[Any]) -> A:
+    """Those rows and columns of `x`, which goes on periodically."""
+    height, width = x.shape[2:]
+    return x[:, :, rows % height][:, :, :, columns % width]
+
+
+def _mixed(a: Array, b: Array, angle: float, distribution: noise.Distribution) -> Array:
+    if angle in (0.0, math.pi / 2):
+        return a if angle == 0 else b
+    if distribution == "normal":
+        return math.cos(angle) * a + math.sin(angle) * b
+    places, shares = _normal_shares()
+    # Half a step of the 24 bits that the numbers have keeps 0 away from the tail's end.
+    normal = [np.interp(x + 2.0**-25, shares, places) for x in (a.astype(np.float64), b.astype(np.float64))]
+    mixed = math.cos(angle) * normal[0] + math.sin(angle) * normal[1]
+    return np.interp(mixed, places, shares).astype(np.float32)
+
+
+@functools.cache
+def _normal_shares() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Places x and the share of a normal distribution below each.
+
+    Between them it is a line up to 1e-9. Numbers of 24 bits lie within 5.5 of the mean, a mixture of two within 8.
+    """
+    places = np.linspace(-8, 8, 2**17)
+    return places, np.array([math.erfc(-x / math.sqrt(2)) / 2 for x in places])

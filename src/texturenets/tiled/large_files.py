@@ -1,0 +1,325 @@
+"""Pictures larger than memory, read and written strip by strip through libvips."""
+
+from __future__ import annotations
+
+import struct
+import threading
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from texturenets import image
+from texturenets.errors import UserError, install
+from texturenets.files import atomic_write, remove_stale
+from texturenets.image.sizes import fit_longer
+from texturenets.tiled.rows import Size
+from texturenets.tiled.sources import OnDisk
+from texturenets.tiled.spool import SpooledImage
+
+WRITTEN: Final = ("JPEG", "PNG", "TIFF")
+"""The formats that are encoded line by line; the others hold a picture as a whole."""
+
+_STRIP: Final = 16 * 2**20  # bytes read at a time
+_WAITING: Final = 64 * 2**20  # bytes that may wait for the encoder
+_LONGEST: Final = {"JPEG": 65500, "PNG": 2**31 - 1, "TIFF": 2**31 - 1}  # JPEG_MAX_DIMENSION; the formats
+_BIG: Final = 4 * 10**9 - 10**8  # bytes beyond which a TIFF needs the offsets of BigTIFF
+
+
+def vips() -> Any:
+    """The module pyvips. Raises UserError where it is not installed."""
+    try:
+        import pyvips
+    except (ImportError, OSError):
+        raise UserError(
+            "this picture is too large to be held in memory, and libvips, which reads it strip by strip, is not "
+            f"here: {install('large')}, give more --memory, or ask for less with --size"
+        ) from None
+    pyvips.cache_set_max(0)  # of results, which nobody asks for twice
+    return pyvips
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[-300:]
+
+
+class LargePhoto:
+    """A photo on its way through a spool: `size` (H, W) upright and resized, its metadata, and its pixels.
+
+    `rgb` and `alpha` (None where there is none) are read rows by rows, floats in [0, 1].
+    """
+
+    def __init__(self, path: Path, *, longer: int | None = None, keep_gps: bool = False) -> None:
+        header = image.read_header(path, keep_gps=keep_gps)
+        if header is None:
+            image.read(path)  # says what is wrong
+            raise UserError(f"cannot read {path} strip by strip")
+        self.path, self.header = path, header
+        self.stored = header.size if longer is None else fit_longer(header.size, longer)
+        self.size: Size = self.stored if header.orientation < 5 else (self.stored[1], self.stored[0])
+        self._spool: SpooledImage | None = None
+
+    @property
+    def most_bytes(self) -> int:
+        """What it takes on disk at most: four channels of 16 bits."""
+        return 8 * self.stored[0] * self.stored[1]
+
+    def decode(self, folder: Path, progress: Callable[[float], None] = lambda _: None) -> None:
+        """Decode the photo into a spool in `folder`. Raises UserError for a damaged one."""
+        pyvips = vips()
+        try:
+            source = self._upright_colours(pyvips)
+            kind = "uint16" if source.format == "ushort" else "uint8"
+            height, width = self.stored
+            self._spool = SpooledImage(folder, source.bands, self.stored, kind)
+            region = pyvips.Region.new(source)
+            rows = max(1, _STRIP // (width * source.bands * self._spool.type.itemsize))
+            for top in range(0, height, rows):
+                count = min(rows, height - top)
+                raw = region.fetch(0, top, width, count)
+                strip = np.frombuffer(raw, self._spool.type).reshape(count, width, source.bands)
+                self._spool.write((top, top + count), strip)
+                progress((top + count) / height)
+        except pyvips.Error as error:
+            raise UserError(f"{self.path} is damaged or cut short: {_reason(error)}") from None
+
+    def _upright_colours(self, pyvips: Any) -> Any:
+        """The photo in sRGB of 8 or 16 bits, with or without alpha, at the size that is asked for."""
+        access = "random" if self._enlarged else "sequential"
+        source = pyvips.Image.new_from_file(str(self.path), access=access, fail_on="error")
+        if source.format not in ("uchar", "ushort"):
+            raise UserError(
+                f"cannot use {self.path}: its samples are {source.format}; save it as 8 or 16 bits"
+            )
+        deep = source.format == "ushort"
+        space = "rgb16" if deep else "srgb"
+        if source.get_typeof("icc-profile-data"):
+            try:
+                source = source.icc_transform(
+                    "srgb",
+                    embedded=True,
+                    intent="relative",
+                    black_point_compensation=True,
+                    depth=16 if deep else 8,
+                )
+            except pyvips.Error:  # a picture with a damaged profile is shown as sRGB, as viewers do
+                source = source.colourspace(space)
+        else:
+            source = source.colourspace(space)
+        return self._resized(pyvips, source)
+
+    def _resized(self, pyvips: Any, source: Any) -> Any:
+        """At the size that is asked for; multiplied by alpha meanwhile, so that no hidden colour seeps in."""
+        height, width = self.stored
+        if (source.height, source.width) == self.stored:
+            return source
+        kind, alpha = source.format, source.hasalpha()
+        source = source.premultiply() if alpha else source
+        across, down = width / source.width, height / source.height
+        if self._enlarged:
+            source = source.affine(
+                [across, 0, 0, down],
+                interpolate=pyvips.Interpolate.new("bicubic"),
+                odx=(across - 1) / 2,  # centres of pixels, not corners, onto each other
+                ody=(down - 1) / 2,
+                oarea=[0, 0, width, height],
+                extend="copy",
+            )
+        else:
+            source = source.resize(across, vscale=down, kernel="lanczos3")
+        return source.unpremultiply().cast(kind) if alpha else source
+
+    @property
+    def _enlarged(self) -> bool:
+        return max(self.stored) > max(self.header.size)
+
+    @property
+    def rgb(self) -> OnDisk:
+        """Its colours: (1, 3, H, W). After `decode`."""
+        assert self._spool is not None
+        return OnDisk(self._spool, self.header.orientation, slice(0, 3))
+
+    @property
+    def alpha(self) -> OnDisk | None:
+        """Its opacity: (1, 1, H, W). After `decode`."""
+        assert self._spool is not None
+        if self._spool.channels < 4:
+            return None
+        return OnDisk(self._spool, self.header.orientation, slice(3, 4))
+
+    def close(self) -> None:
+        """Give the space on disk back."""
+        if self._spool is not None:
+            self._spool.close()
+
+
+def output_format(path: Path, size: Size) -> str:
+    """The format that a large picture would be written in: call it before the work.
+
+    Raises UserError for one that is not written strip by strip, or holds no such size.
+    """
+    name = image.output_format(path)
+    if name not in WRITTEN:
+        raise UserError(
+            f"cannot write {path}: a picture of {size[1]} x {size[0]} pixels does not fit in memory, and {name} is "
+            "not written strip by strip; use .jpg, .png or .tif, or give more --memory"
+        )
+    if max(size) > _LONGEST[name]:
+        raise UserError(
+            f"{name} holds at most {_LONGEST[name]} pixels a side, not {max(size)}; use .png or .tif"
+        )
+    return name
+
+
+class _Pipe:
+    """Bytes from one thread to another, of which at most `_WAITING` are on their way."""
+
+    def __init__(self) -> None:
+        self._queue: deque[memoryview] = deque()
+        self._waiting = 0
+        self._ended = False
+        self._changed = threading.Condition()
+
+    def put(self, data: bytes) -> None:
+        """Hand on `data`; waits while much is on its way."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended or self._waiting < _WAITING)
+            self._queue.append(memoryview(data))
+            self._waiting += len(data)
+            self._changed.notify_all()
+
+    def end(self) -> None:
+        """Nothing more comes, or nobody reads any more."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def get(self, size: int) -> bytes:
+        """Up to `size` bytes; none at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: bool(self._queue) or self._ended)
+            if not self._queue:
+                return b""
+            part = self._queue.popleft()
+            if len(part) > size:
+                self._queue.appendleft(part[size:])
+            self._waiting -= min(size, len(part))
+            self._changed.notify_all()
+            return bytes(part[:size])
+
+
+class _Stream:
+    """Rows of pixels as an uncompressed PNG: the one format that libvips reads as it comes, at any size, with
+    and without alpha, in all of its builds (PNG, second edition, sections 5 and 11.2)."""
+
+    def __init__(self, size: Size, channels: int) -> None:
+        self._deflate = zlib.compressobj(0)
+        kind = 6 if channels == 4 else 2
+        header = struct.pack(">IIBBBBB", size[1], size[0], 8, kind, 0, 0, 0)
+        self.start = b"\x89PNG\r\n\x1a\n" + self._chunk(b"IHDR", header)
+
+    @staticmethod
+    def _chunk(name: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(name)))
+        )
+
+    def rows(self, values: NDArray[np.uint8]) -> bytes:
+        """The next rows: (rows, W, channels)."""
+        height, width, channels = values.shape
+        lines = np.zeros((height, 1 + width * channels), np.uint8)  # no filter, says the first byte of a row
+        lines[:, 1:] = values.reshape(height, -1)
+        return self._chunk(b"IDAT", self._deflate.compress(lines.tobytes()))
+
+    def end(self) -> bytes:
+        """What follows the last row."""
+        return self._chunk(b"IDAT", self._deflate.flush()) + self._chunk(b"IEND", b"")
+
+
+class StripWriter:
+    """Takes a picture row by row: `write` arrays (rows, W, 3 or 4) of bytes, from the top."""
+
+    def __init__(
+        self, part: Path, name: str, size: Size, *, alpha: bool, quality: int | None, exif: bytes | None
+    ) -> None:
+        self._vips = vips()
+        self._part, self._name, self._size = part, name, size
+        self.alpha, self._quality, self._exif = alpha, quality, exif
+        self._pipe, self._stream = _Pipe(), _Stream(size, 4 if alpha else 3)
+        self._pipe.put(self._stream.start)
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._encode, name="texturenets-encode", daemon=True)
+        self._thread.start()
+
+    def write(self, rows: NDArray[np.uint8]) -> None:
+        """The next rows."""
+        self._pipe.put(self._stream.rows(rows))
+        if self._error is not None:
+            self.finish()
+
+    def finish(self) -> None:
+        """Wait for the encoder. Raises UserError where it failed."""
+        self._pipe.put(self._stream.end())
+        self._pipe.end()
+        self._thread.join()
+        if self._error is not None:
+            raise UserError(f"cannot write {self._name}: {_reason(self._error)}") from self._error
+
+    def abandon(self) -> None:
+        """Stop without a result."""
+        self._pipe.end()
+        self._thread.join()
+
+    def _encode(self) -> None:
+        try:
+            source = self._vips.SourceCustom()
+            source.on_read(self._pipe.get)
+            picture = self._vips.Image.new_from_source(
+                source, "", access="sequential", fail_on="error", unlimited=True
+            )
+            picture = picture.copy(interpretation="srgb")
+            blob = self._vips.GValue.blob_type
+            picture.set_type(blob, "icc-profile-data", image.srgb_profile())
+            if self._exif is not None:
+                picture.set_type(blob, "exif-data", self._exif)
+            self._save(picture, str(self._part))
+        except Exception as error:  # noqa: BLE001  told by `finish`, in the thread that waits
+            self._error = error
+        finally:
+            self._pipe.end()
+
+    def _save(self, picture: Any, path: str) -> None:
+        if self._name == "JPEG":
+            quality = self._quality or image.JPEG_QUALITY
+            picture.jpegsave(path, Q=quality, subsample_mode="off")
+        elif self._name == "PNG":
+            picture.pngsave(path, compression=6, filter="sub")
+        else:
+            big = self._size[0] * self._size[1] * picture.bands > _BIG
+            picture.tiffsave(path, compression="deflate", predictor="horizontal", bigtiff=big)
+
+
+@contextmanager
+def writing(
+    path: Path, size: Size, *, alpha: bool = False, quality: int | None = None, exif: bytes | None = None
+) -> Iterator[StripWriter]:
+    """A picture of `size` (H, W) that appears at `path` whole when the block ends well, or not at all.
+
+    What an earlier run that was killed has left beside it is removed. Raises UserError as `output_format`
+    does, and where it cannot be written.
+    """
+    name = output_format(path, size)
+    remove_stale(path)
+    with atomic_write(path) as part:
+        writer = StripWriter(part, name, size, alpha=alpha, quality=quality, exif=exif)
+        try:
+            yield writer
+        except BaseException:
+            writer.abandon()
+            raise
+        writer.finish()

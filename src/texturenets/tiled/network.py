@@ -1,0 +1,140 @@
+"""A network ready for pictures of any size: what `run` needs, worked out once. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from texturenets import noise
+from texturenets.errors import UserError
+from texturenets.graph import Graph
+from texturenets.graph.passes import PROCESSOR, optimize
+from texturenets.image.blend import bell
+from texturenets.image.sizes import padding
+from texturenets.noise import NoiseInput
+from texturenets.tiled import plan as planning
+from texturenets.tiled.plan import PlannedNetwork
+from texturenets.tiled.rows import Interval, Size
+from texturenets.tiled.run import Progress, Sink, StageEngine, TiledJob, disk, run
+from texturenets.tiled.sources import Computed, Padded, Source
+from texturenets.tiled.spool import choose_folder, gigabytes
+
+_STRIP: Final = 768 * 2**20
+"""More for a strip is no quicker."""
+
+_SHARE: Final = 0.6
+"""Of the memory that is left, what a strip may take: the rest is for what libraries copy."""
+
+
+class TiledNetwork:
+    """The network `graph`, strip by strip, on `engine`.
+
+    `smallest`: what pictures are padded to at least. Raises UserError for a network that draws one size alone, or
+    takes more than a photo and noise.
+    """
+
+    def __init__(self, graph: Graph, engine: StageEngine, smallest: int = 1) -> None:
+        if graph.fixed:
+            raise UserError(
+                f"this network draws pictures of {graph.stride} pixels a side alone, and no larger ones"
+            )
+        if graph.io_spec.inputs:
+            names = ", ".join(one.name for one in graph.io_spec.inputs)
+            raise UserError(f"this network takes {names} beside a photo: its pictures have to fit in memory")
+        self.stride, self.margin = graph.stride, graph.margin
+        self.smallest = max(smallest, graph.io_spec.least)
+        self.graph, self.engine = optimize(graph, PROCESSOR), engine
+
+    def run(
+        self,
+        photo: Source,
+        size: Size,
+        sink: Sink,
+        *,
+        memory: int,
+        seed: int = 0,
+        level: float = 1.0,
+        spool: Path | None = None,
+        folders: Sequence[Path] = (),
+        announce: Callable[[str], None] = lambda _: None,
+        progress: Progress = lambda _: None,
+    ) -> None:
+        """Repaint `photo` of `size` (H, W) and give the result to `sink`, strip by strip.
+
+        `seed`, `level`: of the noise, if it takes any. `memory`: bytes for all of it. `spool`: where to keep what
+        does not fit; else a usual place or one of `folders`. What it takes is announced before. Raises UserError
+        where memory or disk do not suffice.
+        """
+        padded, box = padding(size, self.stride, self.smallest, self.margin)
+        inputs = self._inputs(Padded(photo, padded, box), padded, seed, level)
+        job = TiledJob(self.graph, padded, inputs, Path(), min(_STRIP, int(_SHARE * memory)), self.engine)
+        needed = disk(job)
+        job.folder = choose_folder(needed, spool, folders)
+        if needed:
+            passes = len(planning.passes(PlannedNetwork(self.graph.nodes, padded)))
+            announce(
+                f"{size[1]} x {size[0]} pixels in {passes} passes, within {gigabytes(memory)} for the "
+                f"network and {gigabytes(needed)} of disk in {job.folder}"
+            )
+        top, left, height, width = box
+
+        def cropped(rows: Interval, x: NDArray[np.float32]) -> None:
+            low, high = max(rows[0], top), min(rows[1], top + height)
+            if high > low:
+                sink((low - top, high - top), x[:, :, low - rows[0] : high - rows[0], left : left + width])
+
+        run(job, cropped, progress)
+
+    def _inputs(self, photo: Source, size: Size, seed: int, level: float) -> dict[int, Source]:
+        inputs: dict[int, Source] = {}
+        stream = 0
+        for i, node in enumerate(self.graph.nodes):
+            if node.operation == "photo":
+                inputs[i] = photo
+            elif node.operation == "noise":
+                stride = node.settings["stride"]
+                asked = NoiseInput(node.channels, stride, node.settings["distribution"])
+                inputs[i] = Computed(_noise(asked, seed, stream, level, size[1] // stride))
+                stream += 1
+        return inputs
+
+
+def _noise(
+    asked: NoiseInput, seed: int, stream: int, level: float, width: int
+) -> Callable[[int, int], NDArray[np.float32]]:
+    """Rows of one map of noise, by the first and how many: (1, channels, height, width)."""
+    make = noise.uniform_array if asked.distribution == "uniform" else noise.normal_array
+
+    def rows(top: int, height: int) -> NDArray[np.float32]:
+        values = make(seed, stream, top, 0, height, width, asked.channels)[None]
+        return noise.levelled([values], [asked], [level])[0]
+
+    return rows
+
+
+def refined(graph: Graph) -> Graph:
+    """`graph` for a painting that has been enlarged: with `texturenets.stylize.stroke.blend` behind it.
+
+    What is wide stays the painting's, what is fine is new.
+    """
+    made = Graph(list(graph.nodes), dict(graph.weights), graph.margin, graph.multiple, graph.fixed)
+    photo = next(i for i, node in enumerate(made.nodes) if node.operation == "photo")
+    weights = bell()
+    reach = len(weights) // 2
+    painted = _append(made, "clamp", len(made.nodes) - 1, low=0, high=1)
+    lost = _append(made, "add", photo, _append(made, "linear", painted, by=-1))
+    wide = _append(made, "pad", lost, amount=(reach,) * 4, mode="reflect")
+    for number, kernel in enumerate(((len(weights), 1), (1, len(weights)))):
+        name = f"blur.{number}"
+        made.weights[name] = np.tile(weights.reshape(1, 1, *kernel), (3, 1, 1, 1))
+        wide = made.add("conv", [wide], {"weight": name}, out=3, kernel=kernel, groups=3)
+    _append(made, "add", painted, wide)
+    return made
+
+
+def _append(graph: Graph, operation: str, *sources: int, **settings: Any) -> int:
+    return graph.add(operation, sources, {}, **settings)

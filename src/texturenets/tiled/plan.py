@@ -1,0 +1,261 @@
+"""What is computed in which pass over a large picture, and what is kept on disk between passes. No torch.
+
+A normalization needs the statistics of its whole source, so the source has to have been computed for the whole
+picture before the normalization can begin. Every pass therefore ends where statistics do: pass p computes the
+sources of the normalizations that pass p + 1 is the first to need; the last one computes the picture.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from texturenets.graph import Node
+from texturenets.tiled.rows import POINTWISE, Interval, Size, map_size, merge, wanted
+
+INPUTS: Final = ("photo", "noise")
+WAITING: Final = ("norm", "global_pool")
+"""Operations that look at a whole map."""
+MOVING: Final = ("crop", "pad", "shuffle", "unshuffle")
+"""Operations that move numbers and change none."""
+
+WORTH: Final = 250
+"""A convolution's map is kept on disk when each of its numbers takes at least so many multiply-adds; cheaper ones are
+computed again by the pass that needs them. A number takes two bytes: at 300 MB/s it is written and read in 13 ns, in
+which two cores with bf16 instructions do some 1,500 multiply-adds, and a disk is faster than that as long as its
+cache holds. `benchmarks/accept_gigapixel.py` measures the outcome."""
+
+_NEVER: Final = 1 << 30
+
+
+@dataclass
+class PlannedNetwork:
+    """The nodes that lead to the picture (H, W), in a form that planning takes.
+
+    `sources[i]` are the nodes whose maps node i reads; for an unpooling the map that was pooled stands in for the
+    pool itself. `late[i]` is the first pass in which node i's map is needed.
+    """
+
+    nodes: Sequence[Node]
+    picture: Size
+    sources: list[tuple[int, ...]] = field(init=False)
+    sizes: list[Size] = field(init=False)
+    late: list[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.sources = [
+            (n.sources[0], self.nodes[n.sources[1]].sources[0]) if n.operation == "unpool" else n.sources
+            for n in self.nodes
+        ]
+        self.sizes = [map_size(node, self.picture) for node in self.nodes]
+        self.late = self._late()
+
+    @property
+    def last(self) -> int:
+        """The node of the picture."""
+        return len(self.nodes) - 1
+
+    @property
+    def passes(self) -> int:
+        """How many."""
+        return self.late[self.last] + 1
+
+    def waits(self, i: int) -> bool:
+        """Whether node i waits for statistics."""
+        return self.nodes[i].operation in WAITING
+
+    def is_given(self, i: int) -> bool:
+        """Whether node i needs no other node's map: it is an input, or all statistics."""
+        return self.nodes[i].operation in (*INPUTS, "global_pool")
+
+    def is_pointwise(self, i: int) -> bool:
+        """Whether node i is one operation on each number of one map."""
+        return self.nodes[i].operation in POINTWISE and len(self.sources[i]) == 1
+
+    def _late(self) -> list[int]:
+        depth: list[int] = []
+        for i, sources in enumerate(self.sources):
+            depth.append(max((depth[s] for s in sources), default=0) + self.waits(i))
+        late = [_NEVER] * len(self.nodes)
+        late[self.last] = depth[self.last]
+        for i in reversed(range(len(self.nodes))):
+            for source in self.sources[i]:
+                late[source] = min(late[source], late[i] - self.waits(i))
+        return late
+
+    def measured(self, number: int) -> set[int]:
+        """The nodes whose statistics pass `number` gathers."""
+        return {
+            self.sources[i][0]
+            for i in range(len(self.nodes))
+            if self.waits(i) and self.late[i] < _NEVER and self.late[i] - 1 == number
+        }
+
+    def part(self, i: int, strip: Interval) -> Interval:
+        """The rows of node i's map that belong to `strip` of the picture, whose edges are multiples of the stride.
+
+        Strips that share out the picture share out each map.
+        """
+        scale, height = self.nodes[i].scale, self.sizes[i][0]
+        low = min(int(strip[0] * scale), height)
+        return low, height if strip[1] >= self.picture[0] else min(int(strip[1] * scale), height)
+
+    def numbers(self, i: int) -> int:
+        """How many numbers node i's map holds."""
+        return self.nodes[i].channels * math.prod(self.sizes[i])
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass: the maps that it computes, of these the ones that it measures and writes, and those that it reads.
+
+    `ready` are the maps on disk that it may read.
+    """
+
+    targets: tuple[int, ...]
+    measured: tuple[int, ...]
+    written: tuple[int, ...]
+    read: frozenset[int]
+    ready: frozenset[int]
+
+
+@dataclass
+class Step:
+    """A node to compute for a strip: which rows, from which rows of which sources (none where it is given or
+    read)."""
+
+    node: int
+    rows: list[Interval]
+    sources: list[list[list[Interval]]]  # by interval of `rows`, by source
+
+
+def passes(network: PlannedNetwork) -> list[Pass]:
+    """The passes, in their order."""
+    kept = frozenset(i for i in _crossing(network) if _worth(network, i))
+    made: list[Pass] = []
+    written: set[int] = set()
+    for number in range(network.passes):
+        measured = network.measured(number)
+        targets = measured | ({network.last} if number == network.passes - 1 else set())
+        visited, read = _closure(network, targets, written)
+        new = visited & kept
+        computed = tuple(sorted(targets | new))
+        read_and_ready = frozenset(read), frozenset(written)
+        made.append(Pass(computed, tuple(sorted(measured)), tuple(sorted(new)), *read_and_ready))
+        written |= new
+    useful = {i for one in made for i in one.read}
+    return [_without(one, set(one.written) - useful, network.last) for one in made]
+
+
+def _without(one: Pass, useless: set[int], last: int) -> Pass:
+    """A pass that does not write what no later one reads."""
+    targets = tuple(i for i in one.targets if i not in useless or i in one.measured or i == last)
+    return replace(one, targets=targets, written=tuple(i for i in one.written if i not in useless))
+
+
+def _closure(network: PlannedNetwork, targets: Iterable[int], written: set[int]) -> tuple[set[int], set[int]]:
+    """The nodes to be computed for `targets`, and those that are read from disk."""
+    visited: set[int] = set()
+    read: set[int] = set()
+    queue = list(targets)
+    while queue:
+        i = queue.pop()
+        if i in visited or i in read or network.is_given(i):
+            continue
+        if i in written:
+            read.add(i)
+        else:
+            visited.add(i)
+            queue.extend(network.sources[i])
+    return visited, read
+
+
+def _crossing(network: PlannedNetwork) -> Iterator[int]:
+    """The maps that are computed in one pass and needed in another too.
+
+    Of a chain of operations on single numbers only the first: it costs little to go on from there.
+    """
+    for i in range(len(network.nodes)):
+        if network.is_given(i) or network.late[i] >= _NEVER or network.is_pointwise(i):
+            continue
+        users = [u for u in range(len(network.nodes)) if i in network.sources[u]]
+        if any(network.late[u] > network.late[i] or network.waits(u) for u in _behind(network, users)):
+            yield i
+
+
+def _behind(network: PlannedNetwork, users: Sequence[int]) -> Iterator[int]:
+    """`users`, and through operations on single numbers those who use them."""
+    for user in users:
+        yield user
+        if network.is_pointwise(user):
+            yield from _behind(network, [u for u in range(len(network.nodes)) if user in network.sources[u]])
+
+
+def _worth(network: PlannedNetwork, i: int) -> bool:
+    """Whether reading the map of node i is quicker than computing it again."""
+    while network.nodes[i].operation in MOVING:
+        i = network.sources[i][0]
+    if network.nodes[i].operation in ("conv", "deconv"):
+        return multiplications(network, i) >= WORTH
+    return network.nodes[i].operation in ("add", "mul")  # residual blocks go on from it: else all begin anew
+
+
+def multiplications(network: PlannedNetwork, i: int) -> int:
+    """Multiply-adds for a number of the map of node i."""
+    node = network.nodes[i]
+    if node.operation not in ("conv", "deconv"):
+        return 0
+    inputs = network.nodes[node.sources[0]].channels // node.settings.get("groups", 1)
+    count = inputs * math.prod(node.settings["kernel"])
+    return int(count // node.settings["stride"] ** 2 if node.operation == "deconv" else count)
+
+
+def steps(network: PlannedNetwork, targets: Mapping[int, Interval], ready: frozenset[int]) -> list[Step]:
+    """What is to be computed, in this order, for rows of some maps; what is in `ready` is read."""
+    asked: dict[int, list[Interval]] = {i: [rows] for i, rows in targets.items() if rows[1] > rows[0]}
+    found: list[Step] = []
+    for i in range(max(asked, default=-1), -1, -1):
+        if i not in asked:
+            continue
+        rows = merge(asked[i])
+        needed: list[list[list[Interval]]] = []
+        if not network.is_given(i) and i not in ready:
+            sources = network.sources[i]
+            nodes, sizes = [network.nodes[s] for s in sources], [network.sizes[s][0] for s in sources]
+            needed = [wanted(network.nodes[i], one, nodes, sizes) for one in rows]
+            for by_source in needed:
+                for source, pieces in zip(sources, by_source, strict=True):
+                    asked.setdefault(source, []).extend(pieces)
+        found.append(Step(i, rows, needed))
+    return found[::-1]
+
+
+def effort(network: PlannedNetwork, work: Sequence[Step]) -> int:
+    """Multiply-adds of `work`, and as many as it moves numbers."""
+    total = 0
+    for step in work:
+        each = network.nodes[step.node].channels * network.sizes[step.node][1]
+        numbers = each * sum(high - low for low, high in step.rows)
+        total += numbers * ((multiplications(network, step.node) if step.sources else 0) + 8)
+    return total
+
+
+def strips(height: int, rows: int, stride: int) -> list[Interval]:
+    """`height` rows in strips of at most `rows`, all but the last equal, whose edges are multiples of `stride`."""
+    count = -(-height // rows)
+    each = -(-height // (count * stride)) * stride
+    return [(low, min(low + each, height)) for low in range(0, height, each)]
+
+
+def disk(network: PlannedNetwork, plan: Sequence[Pass], bytes_each: int) -> int:
+    """The most bytes on disk at once, `bytes_each` for a number."""
+    last_read = {i: number for number, one in enumerate(plan) for i in one.read}
+    held: set[int] = set()
+    most = 0
+    for number, one in enumerate(plan):
+        held |= set(one.written)
+        most = max(most, bytes_each * sum(network.numbers(i) for i in held))
+        held = {i for i in held if last_read.get(i, -1) > number}
+    return most

@@ -1,0 +1,140 @@
+"""Which rows of its sources an operation reads to give some rows of its feature map. No torch.
+
+Large pictures are computed in strips that are as wide as the picture, so columns need no arithmetic: every operation
+treats them as it does for a whole picture. An interval is (first row, last row + 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Final
+
+from texturenets.graph import Node
+
+Interval = tuple[int, int]
+Size = tuple[int, int]  # height, width
+
+POINTWISE: Final = frozenset(
+    [
+        "norm",
+        "affine",
+        "batch_norm",
+        "select",
+        "silu",
+        "gelu",
+        "div",
+        "relu",
+        "leaky_relu",
+        "prelu",
+        "elu",
+        "tanh",
+        "sigmoid",
+        "clamp",
+        "linear",
+        "add",
+        "mul",
+        "concat",
+    ]
+)
+"""Operations whose pixel depends on the same pixel of their sources alone."""
+
+
+def map_size(node: Node, picture: Size) -> Size:
+    """Height and width of the node's feature map for a picture of that size, a multiple of the network's stride."""
+    height, width = (int(side * node.scale) for side in picture)
+    return height + node.extra, width + node.extra_columns
+
+
+def before(node: Node) -> int:
+    """Rows that the node pads above its source, or cuts off."""
+    return int(node.settings.get("amount", node.settings.get("crop", (0,)))[0])
+
+
+def needs(node: Node, size: int, start: int, end: int) -> list[Interval]:  # noqa: PLR0911 (one a kind of operation)
+    """The rows of the first source, which has `size` rows, that rows `start` to `end` of the node's map depend on.
+
+    One interval, but for circular padding, which takes what it needs from both ends, in the order in which it stands.
+    """
+    s = node.settings
+    match node.operation:
+        case "pad":
+            return _padded(s["mode"], size, start - before(node), end - before(node))
+        case "crop":
+            return [(start + before(node), end + before(node))]
+        case "conv" | "avg_pool" | "max_pool":
+            reach = s.get("dilation", 1) * (s["kernel"][0] - 1) + 1
+            return [(start * s["stride"], (end - 1) * s["stride"] + reach)]
+        case "deconv":
+            first, last = start + before(node), end - 1 + before(node)
+            low = max(0, -((s["kernel"][0] - 1 - first) // s["stride"]))
+            return [_inside(low, last // s["stride"] + 1, size)]
+        case "upsample":
+            return [_upsampled(s["factor"], s["mode"], size, start, end)]
+        case "shuffle":
+            return [(start // s["factor"], (end - 1) // s["factor"] + 1)]
+        case "unshuffle":
+            return [(start * s["factor"], end * s["factor"])]
+    return [(start, end)]
+
+
+def _upsampled(factor: int, mode: str, size: int, start: int, end: int) -> Interval:
+    if mode == "nearest":
+        return start // factor, (end - 1) // factor + 1
+    if mode == "bilinear":
+        return _inside(start // factor - 1, (end - 1) // factor + 2, size)
+    last = max(1, factor * size - 1)  # corners stay in place
+    return _inside(start * (size - 1) // last, (end - 1) * (size - 1) // last + 2, size)
+
+
+def _inside(low: int, high: int, size: int) -> Interval:
+    """An interval cut to a line of `size` entries, with at least one entry in it."""
+    low = min(max(low, 0), size - 1)
+    return low, max(min(high, size), low + 1)
+
+
+def _padded(mode: str, size: int, start: int, end: int) -> list[Interval]:
+    """As `needs`, for padding; `start` and `end` count from the source's first row."""
+    if mode == "circular":
+        return wrapped(start, end, size)
+    low, high = _inside(start, end, size)
+    if mode == "reflect":
+        if start < 0:
+            low, high = 0, max(high, min(size, 1 - start))
+        if end > size:
+            low, high = min(low, max(0, 2 * size - 1 - end)), size
+    return [(low, high)]
+
+
+def wrapped(start: int, end: int, size: int) -> list[Interval]:
+    """The intervals of a periodic line of `size` entries that `start` to `end` runs through, in this order."""
+    cuts = [start, *(k * size for k in range(start // size + 1, -(-end // size))), end]
+    return [(a % size, a % size + b - a) for a, b in pairwise(cuts)]
+
+
+def wanted(node: Node, rows: Interval, sources: Sequence[Node], sizes: Sequence[int]) -> list[list[Interval]]:
+    """For each source of `node`, whose maps have `sizes` rows, the intervals that `rows` of its map take."""
+    if node.operation == "unpool":
+        # Of the map that was pooled, not of the pooled one: where the largest was is found again.
+        low, high = rows[0] // 2, -(-rows[1] // 2)
+        return [[(low, high)], [(2 * low, 2 * high)]]
+    if node.operation in POINTWISE:
+        # A map of one pixel goes with one of any size.
+        return [[(0, 1)] if is_point(source) and not is_point(node) else [rows] for source in sources]
+    return [needs(node, sizes[0], *rows)] if sizes else []
+
+
+def is_point(node: Node) -> bool:
+    """Whether the node's map has one size, whatever the picture's."""
+    return node.scale == 0
+
+
+def merge(intervals: Sequence[Interval]) -> list[Interval]:
+    """Intervals that hold all of `intervals`, joined where they touch."""
+    joined: list[Interval] = []
+    for low, high in sorted(intervals):
+        if joined and low <= joined[-1][1]:
+            joined[-1] = joined[-1][0], max(high, joined[-1][1])
+        else:
+            joined.append((low, high))
+    return joined

@@ -1,0 +1,288 @@
+"""A network on a picture that does not fit in memory: pass after pass, strip after strip, by any engine. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from texturenets.errors import UserError
+from texturenets.graph import Graph
+from texturenets.graph.stage import PICTURE, Kept, Run, Stage, Values
+from texturenets.tiled import plan as planning
+from texturenets.tiled.plan import Pass, PlannedNetwork, Step
+from texturenets.tiled.rows import Interval, Size
+from texturenets.tiled.sources import Source
+from texturenets.tiled.spool import FeatureMap, OverflowedError
+from texturenets.tiled.stage import Key, Strip, build
+from texturenets.tiled.statistics import Moments
+
+
+class StageEngine(Protocol):
+    """What runs stages."""
+
+    @property
+    def kept(self) -> Kept:
+        """How it takes and gives maps that lie on disk meanwhile, where they need not be exact."""
+
+    def compile(self, stage: Stage) -> Run:
+        """Make a stage ready to run."""
+
+    def stage_peak(self, alive: int, kept: Kept) -> int:
+        """About how many bytes a stage takes, of whose maps so many numbers are alive at once."""
+
+
+Sink = Callable[[Interval, NDArray[np.float32]], None]
+"""Takes the picture from the top, unclamped: rows, and (1, 3, height, W) float32."""
+
+Progress = Callable[[float], None]
+"""Called with the share of the work that is done, from 0 to 1."""
+
+LEAST: Final = 16
+"""Rows of the picture in a strip, at least: below, most of what is computed is computed twice."""
+
+MOST: Final = 1024
+"""Rows of the picture in a strip, at most: more are no quicker."""
+
+WAITING: Final = 4
+"""Times that what a strip reads and gives is in memory: as the engine has it, read ahead, and on its way to disk."""
+
+BYTES: Final[dict[Kept, int]] = {"float32": 4, "float16": 2, "bfloat16": 2}
+"""Of a number that is kept."""
+
+
+@dataclass
+class TiledJob:
+    """All that a run needs to know.
+
+    `picture`: height and width, multiples of the graph's stride. `inputs` are the sources of the nodes "photo" and
+    "noise", by number. `memory`: bytes for a strip. `rows`: of the picture in a strip, a multiple of the stride,
+    instead of what suits the memory. `exact`: keep maps in float32, and compute in it.
+    """
+
+    graph: Graph
+    picture: Size
+    inputs: Mapping[int, Source]
+    folder: Path
+    memory: int
+    engine: StageEngine
+    rows: int | None = None
+    exact: bool = False
+
+
+def run(job: TiledJob, sink: Sink, progress: Progress = lambda _: None) -> None:
+    """Take the network through the picture and give the result to `sink`.
+
+    Raises UserError where memory or disk do not suffice.
+    """
+    try:
+        _Run(job, kept_as(job)).all(sink, progress)
+    except OverflowedError:  # nothing has reached the sink: the last pass writes no maps
+        _Run(job, "float32").all(sink, progress)
+
+
+def kept_as(job: TiledJob) -> Kept:
+    """How maps are kept on disk."""
+    # Rounding would change which of two pixels a pooling takes, and that choice is used later.
+    if job.exact or any(node.operation == "unpool" for node in job.graph.nodes):
+        return "float32"
+    return job.engine.kept
+
+
+def disk(job: TiledJob) -> int:
+    """The most bytes on disk at once."""
+    network = PlannedNetwork(job.graph.nodes, job.picture)
+    return planning.disk(network, planning.passes(network), BYTES[kept_as(job)])
+
+
+@dataclass
+class _Work:
+    """One strip of a pass, with what it reads."""
+
+    rows: Interval
+    strip: Strip
+    values: dict[str, Values] = field(default_factory=dict)
+
+
+class _Run:
+    def __init__(self, job: TiledJob, kept: Kept) -> None:
+        self.job, self.kept = job, kept
+        self.network = PlannedNetwork(job.graph.nodes, job.picture)
+        self.passes = planning.passes(self.network)
+        self.maps: dict[int, FeatureMap] = {}
+        self.weights = dict(job.graph.weights)
+        self.pooled: dict[int, Values] = {}
+        self.ready: dict[Key, Run] = {}
+        self.free: list[NDArray[Any]] = []
+        """Arrays of strips that are through, to be read into again: new memory is slow."""
+
+    def all(self, sink: Sink, progress: Progress) -> None:
+        """Every pass."""
+        heights = [self.job.rows or self._rows(one) for one in self.passes]
+        last_read = {i: number for number, one in enumerate(self.passes) for i in one.read}
+        done, shares = 0.0, self._shares()
+        with ExitStack() as stack:
+            for number, (one, rows) in enumerate(zip(self.passes, heights, strict=True)):
+                start, share = done, shares[number]
+                for i in one.written:
+                    channels, size = self.network.nodes[i].channels, self.network.sizes[i]
+                    self.maps[i] = FeatureMap(self.job.folder, channels, size, self.kept)
+                    stack.callback(self.maps[i].close)
+                final = number == len(self.passes) - 1
+                self._pass(one, rows, sink if final else None, lambda part: progress(start + share * part))  # noqa: B023
+                done += share
+                for i in [i for i in self.maps if last_read.get(i, -1) <= number]:
+                    self.maps.pop(i).close()
+        progress(1.0)
+
+    def _shares(self) -> list[float]:
+        """About which share of the work each pass is, by the multiply-adds of a strip."""
+        strip = (0, min(self.job.picture[0], 16 * self.job.graph.stride))
+        work = [planning.effort(self.network, self._steps(one, strip)) for one in self.passes]
+        return [one / sum(work) for one in work]
+
+    def _rows(self, one: Pass) -> int:
+        """How many rows of the picture a strip of that pass has. Raises UserError where not even the fewest fit."""
+        height, stride = self.job.picture[0], self.job.graph.stride
+        fewest = min(height, -(-LEAST // stride) * stride)
+        if (least := self._needed(one, fewest)) > self.job.memory:
+            raise UserError(
+                f"not enough memory even for small pieces: {max(0, self.job.memory) / 1e6:.0f} MB are left for them "
+                f"beside the program itself, and {least / 1e6 + 1:.0f} MB are needed; give more with --memory"
+            )
+        rows = fewest
+        while 2 * rows <= min(height, MOST) and self._needed(one, 2 * rows) <= self.job.memory:
+            rows *= 2
+        return rows
+
+    def _needed(self, one: Pass, rows: int) -> int:
+        """Bytes that a strip of so many rows takes."""
+        stride = self.job.graph.stride
+        middle = (self.job.picture[0] - rows) // 2 // stride * stride
+        strip = self._build(one, (middle, middle + rows), unknown=True)
+        nodes = strip.graph.nodes
+        size = [node.channels * node.extra * node.extra_columns for node in nodes]
+        last = {source: number for number, node in enumerate(nodes) for source in node.sources}
+        last.update({part.number: len(nodes) for part in strip.outputs.values()})
+        alive, most = 0, 0
+        for number in range(len(nodes)):
+            alive += size[number]
+            most = max(most, alive)
+            alive -= sum(
+                size[gone] for gone in {number, *nodes[number].sources} if last.get(gone, gone) <= number
+            )
+        ends = sum(size[n] for n, node in enumerate(nodes) if not node.sources)
+        ends += sum(size[part.number] for part in strip.outputs.values())
+        return self.job.engine.stage_peak(most, self.kept) + WAITING * ends * BYTES[self.kept]
+
+    def _steps(self, one: Pass, strip: Interval) -> list[Step]:
+        parts = {i: self.network.part(i, strip) for i in one.targets}
+        return planning.steps(self.network, parts, one.ready)
+
+    def _build(self, one: Pass, rows: Interval, *, unknown: bool = False) -> Strip:
+        """The graph of a strip; `unknown`: before there are statistics."""
+        parts = {i: self.network.part(i, rows) for i in one.targets}
+        weights = {} if unknown else self.weights
+        return build(self.network, one, planning.steps(self.network, parts, one.ready), parts, weights)
+
+    def _pass(self, one: Pass, rows: int, sink: Sink | None, progress: Progress) -> None:
+        moments = {i: self._moments(i) for i in one.measured}
+        strips = planning.strips(self.job.picture[0], rows, self.job.graph.stride)
+        with (
+            ThreadPoolExecutor(1, "texturenets-read") as reader,
+            ThreadPoolExecutor(1, "texturenets-keep") as keeper,
+        ):
+            ahead: Future[_Work] = reader.submit(self._read, one, strips[0])
+            behind: Future[None] | None = None
+            try:
+                for number in range(len(strips)):
+                    work = ahead.result()
+                    if number + 1 < len(strips):
+                        ahead = reader.submit(self._read, one, strips[number + 1])
+                    found = self._compute(one, work)
+                    if behind is not None:
+                        behind.result()
+                    behind = keeper.submit(self._keep, work, found, moments, sink)
+                    progress((number + 1) / len(strips))
+                if behind is not None:
+                    behind.result()
+            finally:
+                ahead.cancel()
+        self._normalize(moments)
+        self.ready.clear()
+        self.free.clear()
+
+    def _moments(self, i: int) -> Moments:
+        users = (node for node in self.job.graph.nodes if i in node.sources)
+        most = any(node.operation == "global_pool" and node.settings["mode"] == "max" for node in users)
+        return Moments(largest=-np.inf if most else None)
+
+    def _read(self, one: Pass, rows: Interval) -> _Work:
+        work = _Work(rows, self._build(one, rows))
+        for name, (i, wanted) in work.strip.reads.items():
+            if i in self.pooled:
+                work.values[name] = self.pooled[i]
+            elif self.network.is_given(i):
+                work.values[name] = self.job.inputs[i].read(wanted)
+            else:
+                work.values[name] = self.maps[i].read(wanted, self._space)
+        return work
+
+    def _space(self, shape: tuple[int, ...], kind: np.dtype[Any]) -> NDArray[Any]:
+        """An array of that shape, one that has been used before if there is one."""
+        for number, one in enumerate(self.free):
+            if one.shape == shape and one.dtype == kind:
+                return self.free.pop(number)
+        return np.empty(shape, kind)
+
+    def _compute(self, one: Pass, work: _Work) -> Mapping[str, Values]:
+        strip = work.strip
+        if strip.key not in self.ready:
+            kept = frozenset(name for name, read in strip.reads.items() if read.node in one.ready)
+            photo = (
+                name
+                for name, read in strip.reads.items()
+                if self.job.graph.nodes[read.node].operation == "photo"
+            )
+            outputs = {self._name(i): part.number for i, part in strip.outputs.items()}
+            stage = Stage(strip.graph, outputs, self.kept, kept, frozenset(photo))
+            self.ready[strip.key] = self.job.engine.compile(stage)
+        found = self.ready[strip.key](work.values | strip.matrices)
+        self.free += [work.values[name] for name, read in strip.reads.items() if read.node in one.ready]
+        work.values.clear()
+        return found
+
+    def _name(self, i: int) -> str:
+        return PICTURE if i == self.network.last else f"y{i}"
+
+    def _keep(
+        self, work: _Work, found: Mapping[str, Values], moments: Mapping[int, Moments], sink: Sink | None
+    ) -> None:
+        for i, given in work.strip.outputs.items():
+            rows, values = self.network.part(i, work.rows), found[self._name(i)]
+            part = values[:, :, rows[0] - given.rows[0] : rows[1] - given.rows[0]]
+            if i in moments:
+                moments[i].add(part)
+            if i in self.maps:
+                self.maps[i].write(rows, part)
+            if sink is not None and i == self.network.last:
+                sink(rows, part)
+
+    def _normalize(self, moments: Mapping[int, Moments]) -> None:
+        """Turn statistics into what the nodes that wait for them take."""
+        for i, node in enumerate(self.network.nodes):
+            if not self.network.waits(i) or node.sources[0] not in moments:
+                continue
+            found = moments[node.sources[0]]
+            if node.operation == "global_pool":
+                self.pooled[i] = found.pooled(node)
+                continue
+            weight, bias = (self.job.graph.weight(i, role) for role in ("weight", "bias"))
+            scale, shift = found.scale_and_shift(node, weight, bias)
+            self.weights[f"scale.{i}"], self.weights[f"shift.{i}"] = scale, shift

@@ -1,0 +1,63 @@
+"""Statistics of a feature map, gathered strip by strip. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from texturenets.graph import Node
+
+Array = NDArray[np.float32]
+
+
+@dataclass
+class Moments:
+    """Sums over a map, a channel each, in float64, and the largest numbers if `largest` is an array."""
+
+    count: int = 0
+    total: NDArray[np.float64] | float = 0.0
+    squares: NDArray[np.float64] | float = 0.0
+    largest: Array | float | None = None
+
+    def add(self, x: NDArray[Any]) -> None:
+        """Take in `x` (1, C, height, W): float32, float16, or the bits of bfloat16.
+
+        Sums over a channel of a strip are in float32, by the pairs and blocks of numpy and BLAS; those of all strips
+        in float64.
+        """
+        sums = np.zeros((2, x.shape[1]))
+        for channel, plane in enumerate(x[0]):  # one at a time stays in the processor's cache
+            values = unpacked(plane).ravel()
+            sums[:, channel] = values.sum(), values @ values
+        self.total, self.squares = self.total + sums[0], self.squares + sums[1]
+        self.count += x.shape[2] * x.shape[3]
+        if self.largest is not None:
+            self.largest = np.maximum(self.largest, unpacked(x).max((0, 2, 3)))
+
+    def scale_and_shift(self, node: Node, weight: Array | None, bias: Array | None) -> tuple[Array, Array]:
+        """The normalization `node` with these statistics and those weights (C,), as x * scale + shift: (C,) each."""
+        mean, squares = np.asarray(self.total) / self.count, np.asarray(self.squares) / self.count
+        if groups := node.settings["groups"]:
+            each = len(mean) // groups
+            mean, squares = (v.reshape(groups, each).mean(1).repeat(each) for v in (mean, squares))
+        variance = (squares - mean**2).clip(0)
+        scale = (1.0 if weight is None else weight) / np.sqrt(variance + node.settings["eps"])
+        shift = (0.0 if bias is None else bias) - mean * scale
+        return scale.astype(np.float32), np.asarray(shift, np.float32)
+
+    def pooled(self, node: Node) -> Array:
+        """What the `global_pool` `node` makes of the map: (1, C, 1, 1)."""
+        values = np.asarray(self.total) / self.count if node.settings["mode"] == "average" else self.largest
+        return np.asarray(values, np.float32)[None, :, None, None]
+
+
+def unpacked(x: NDArray[Any]) -> Array:
+    """float32 of float32, float16, or the bits of bfloat16: the upper half of float32's."""
+    if x.dtype != np.uint16:
+        return np.asarray(x, np.float32)
+    wide = x.astype(np.uint32)
+    wide <<= 16
+    return wide.view(np.float32)

@@ -1,0 +1,143 @@
+"""The state of a run in one safetensors file: tensors and JSON, nothing pickled, written atomically."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from texturenets.errors import UserError, reason
+from texturenets.networks.network_files import save_whole
+
+NAME = "checkpoint.safetensors"
+
+
+@dataclass
+class State:
+    """What a checkpoint says beside its tensors.
+
+    `step`: steps done; `seconds`: of training, summed over resumes; `best`: lowest validation loss so far and
+    the step it was reached at; `fingerprint`: what must be the same when the run goes on (options, list of files);
+    `scaler`: that of half precision.
+    """
+
+    step: int
+    seconds: float
+    best: float | None
+    best_step: int
+    fingerprint: dict[str, Any]
+    scaler: dict[str, Any] | None = None
+
+    def wrong(self) -> str:
+        """What of it cannot be; nothing where all can."""
+        for name in ("step", "best_step"):
+            value = getattr(self, name)
+            if type(value) is not int or not 0 <= value < 2**53:
+                return f"its {name} is no number of steps"
+        for name in ("seconds", "best"):
+            value = getattr(self, name)
+            if not (value is None and name == "best") and not (
+                type(value) in (int, float) and abs(value) < 2**53 and math.isfinite(value)
+            ):
+                return f"its {name} is no number"
+        if not isinstance(self.fingerprint, dict) or not isinstance(self.scaler, dict | None):
+            return "its fingerprint is no object"
+        return ""
+
+
+def save(folder: Path, state: State, network: nn.Module, optimizer: torch.optim.Optimizer) -> Path:
+    """Write the checkpoint of `folder`; the one before stays until this one is complete."""
+    tensors: dict[str, Tensor] = {f"network.{k}": v for k, v in network.state_dict().items()}
+    for index, moments in optimizer.state_dict()["state"].items():
+        for key, value in moments.items():
+            tensors[f"optimizer.{index}.{key}"] = torch.as_tensor(value)
+    tensors["random"] = torch.get_rng_state()
+    path = folder / NAME
+    text = json.dumps(vars(state))
+    save_whole(tensors, path, {"state": text, "sha256": _digest(text, tensors)})
+    return path
+
+
+def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
+    """The hash of all that a checkpoint holds, by which a damaged file is found."""
+    state = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        array = tensors[name].detach().cpu().contiguous()
+        state.update(f"\n{name} {array.dtype} {tuple(array.shape)}\n".encode())
+        state.update(array.flatten().view(torch.uint8).numpy().data if array.numel() else b"")
+    return state.hexdigest()
+
+
+def _read(folder: Path) -> tuple[State, dict[str, Tensor]]:
+    """What the checkpoint of `folder` holds. Raises UserError where it is damaged or none."""
+    path = folder / NAME
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 (not a mapping)
+        state = State(**json.loads(metadata["state"]))
+        digest = metadata["sha256"]
+    except FileNotFoundError:
+        raise UserError(f"nothing to resume: {path} does not exist; leave out --resume to start") from None
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError, RecursionError) as error:
+        raise UserError(
+            f"{path} is not a checkpoint of texturenets ({reason(error)}); {_anew(folder)}"
+        ) from None
+    if digest != _digest(metadata["state"], tensors):
+        raise UserError(f"{path} is damaged: its checksum is not that of what is in it; {_anew(folder)}")
+    if wrong := state.wrong():
+        raise UserError(f"{path} is not a checkpoint of texturenets ({wrong}); {_anew(folder)}")
+    return state, tensors
+
+
+def _anew(folder: Path) -> str:
+    """What is to be done where a run cannot be resumed."""
+    return f"start anew with another -o, from the last model with --init {folder / 'last.safetensors'}"
+
+
+def read_state(folder: Path) -> State:
+    """What the checkpoint of `folder` says. Raises UserError where there is none, it is not one or it is damaged."""
+    return _read(folder)[0]
+
+
+def restore(folder: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Put the checkpoint's tensors into network, optimizer and torch's random state.
+
+    Raises UserError where they do not fit, and where it is damaged.
+    """
+    _, tensors = _read(folder)
+    try:
+        random = tensors["random"]
+        network.load_state_dict({k[8:]: v for k, v in tensors.items() if k.startswith("network.")})
+        _restore_optimizer(optimizer, tensors)
+        torch.set_rng_state(random)
+    except (RuntimeError, KeyError, ValueError, IndexError, TypeError) as error:
+        raise UserError(f"{folder / NAME} does not fit the network: {reason(error)[:200]}") from None
+
+
+def _restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("optimizer."):
+            _, index, name = key.split(".", 2)
+            like = parameters[int(index)]
+            # In memory as the weights are: the same sums in the same order as without the interruption.
+            fits = value.shape == like.shape
+            state.setdefault(int(index), {})[name] = torch.empty_like(like).copy_(value) if fits else value
+    current = optimizer.state_dict()
+    current["state"] = state
+    optimizer.load_state_dict(current)
+    for parameter, moments in optimizer.state.items():
+        for name, value in moments.items():
+            if torch.is_tensor(value) and value.shape == parameter.shape:
+                # In the parameter's own memory layout: kernels round differently where two layouts meet.
+                moments[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)

@@ -1,0 +1,284 @@
+"""What is trained and how: options as frozen data, from which the command line's flags are made. No torch.
+
+The defaults of the recipe `default` are those of the fields; `recipes` says where others differ.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from texturenets.errors import UserError
+from texturenets.field_docs import with_attributes
+
+Schedule = Literal["cosine", "step", "constant"]
+Optimizer = Literal["muon", "adam"]
+Scaling = Literal["relative", "paper"]
+Precision = Literal["auto", "float32", "bf16", "fp16"]
+Pool = Literal["max", "average"]
+
+VGG_LAYERS = tuple(f"vgg16:relu{n}" for n in ("1_1", "1_2", "2_1", "2_2", "3_1", "3_2", "3_3", "4_1", "4_3"))
+SQUEEZENET_LAYERS = tuple(f"squeezenet1_0:{n}" for n in ("conv1", *(f"fire{i}" for i in range(2, 8))))
+
+
+@with_attributes
+@dataclass(frozen=True, kw_only=True)
+class TaskConfig:
+    """Options of every training: the network, the optimizer, the losses against the images to learn."""
+
+    generator: str = "residual"
+    """Network to train: a name, or FILE.py:CLASS for your own."""
+    set: tuple[str, ...] = ()
+    """Option of the network, KEY=VALUE; may be given several times."""
+    noise_depth: int = 0
+    """Channels of noise that the network takes; 0: its own number, which is none for most that stylize photos."""
+    style_size: int = 768
+    """Longer side of the style image in pixels; 0 keeps its size. Larger gives larger strokes."""
+    image_size: int = 256
+    """Side in pixels of the square crops and images that the network is trained on."""
+    batch_size: int = 1
+    """Images a step, over all processes."""
+    accumulate: int = 1
+    """Split each batch into this many microbatches and accumulate their gradient: less memory, the same result."""
+    steps: int = 4000
+    """Steps of the optimizer."""
+    minutes: float = 0.0
+    """Minutes to train for, in place of steps; the learning rate schedule follows the clock. 0: by steps."""
+    optimizer: Optimizer = "muon"
+    """Muon, or Adam, the papers' optimizer, which learns more slowly here."""
+    learning_rate: float = 2e-3
+    """Highest learning rate of the schedule."""
+    schedule: Schedule = "cosine"
+    """How the learning rate falls: along a cosine to a fiftieth, in steps, or not at all."""
+    decay: float = 0.8
+    """With --schedule step: factor of each fall."""
+    decay_every: int = 2000
+    """With --schedule step: steps between two falls."""
+    warmup: int = 20
+    """First steps, over which the learning rate rises from 0."""
+    style_layers: tuple[str, ...] = VGG_LAYERS
+    """Layers of the style loss, NETWORK:LAYER, separated by commas."""
+    style_weight: float = 1.0
+    """Weight of the style loss."""
+    tv_weight: float = 0.0
+    """Weight of the total variation loss: higher, smoother."""
+    checkerboard_weight: float = 0.2
+    """Weight of the penalty on checkerboard artifacts, grids of 2 and 4 pixels that strided layers leave; it counts
+    from the middle of the training on."""
+    scaling: Scaling = "relative"
+    """relative: style and content losses divided by the square of their targets; paper: mean squares as in the
+    papers."""
+    pyramid_loss: int = 1
+    """Scales of the style and content losses, each half as large as the one before."""
+    pyramid_decay: float = 0.9
+    """Weight of each scale over that of the one before."""
+    normalize_gradients: bool = False
+    """Divide the gradient of each style layer by its L1 norm (texture_nets v1)."""
+    vgg_padding: bool = True
+    """Zero padding in the convolutions of the descriptor networks."""
+    pool: Pool = "max"
+    """Pooling of the descriptor networks."""
+    diversity_weight: float = 0.0
+    """Weight of the diversity loss: the images of a batch are to differ; in one process, with --accumulate 1."""
+    diversity_layer: str = "pixels"
+    """Where images are to differ: pixels, or NETWORK:LAYER."""
+    seed: int = 0
+    """Of all random numbers: the same seed, the same result."""
+    precision: Precision = "auto"
+    """Of the computation; auto: bf16 where the device computes in it, else float32 (on a graphics card fp16)."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError for a value outside its range."""
+        check_kinds(self)
+        positive = (
+            "image_size",
+            "batch_size",
+            "accumulate",
+            "steps",
+            "learning_rate",
+            "decay_every",
+            "pyramid_loss",
+            "decay",
+            "pyramid_decay",
+        )
+        for name in positive:
+            if not 0 < getattr(self, name) < math.inf:  # nor NaN
+                raise UserError(f"{flag(name)} {getattr(self, name)} is not a number above 0")
+        for name in (
+            "style_size",
+            "style_weight",
+            "tv_weight",
+            "checkerboard_weight",
+            "diversity_weight",
+            "minutes",
+            "noise_depth",
+            "warmup",
+            "seed",
+        ):
+            _not_negative(self, name)
+        if self.batch_size % self.accumulate:
+            raise UserError(
+                f"--batch-size {self.batch_size} does not divide into --accumulate {self.accumulate} parts"
+            )
+        if not self.style_layers:
+            raise UserError("--style-layers names no layer; leave it out for the recipe's own")
+        if self.diversity_weight and (self.batch_size < 2 or self.accumulate > 1):
+            raise UserError(
+                "--diversity-weight compares the images of a batch: it wants --batch-size 2 or more, and "
+                "--accumulate 1"
+            )
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """All options of the network, KEY=VALUE."""
+        return (*self.set, *([f"noise_depth={self.noise_depth}"] if self.noise_depth else []))
+
+    def may_start_from(self, generator: Mapping[str, Any]) -> bool:
+        """Whether a model with this generator, as its header has it, is of the network that is trained here.
+
+        It goes by the network's name and the options that are given; training itself compares all of them.
+        """
+        given = dict(setting.partition("=")[::2] for setting in self.settings)
+        return generator["name"] == self.generator and all(
+            str(generator.get(key)).lower() == value.lower() for key, value in given.items()
+        )
+
+
+@with_attributes
+@dataclass(frozen=True, kw_only=True)
+class StyleConfig(TaskConfig):
+    """Options of `train style`: what it makes of a painting and a folder of photos."""
+
+    content_layers: tuple[str, ...] = ("vgg16:relu4_2",)
+    """Layers of the content loss."""
+    content_weight: float = 1.6
+    """Weight of the content loss: at half of it strokes come before things, at twice things before strokes."""
+    texture_photos: int = 0
+    """Take the style loss on so many photos only, the content loss on all (texture_nets v1); 0: both on all."""
+    temporal: float = 0.0
+    """Weight of the temporal consistency loss, for films: the same image under noise, shift and change of
+    brightness."""
+    flip: bool = True
+    """Mirror half of the photos."""
+    val_share: float = 0.05
+    """Share of the photos held out for validation, where the folder has no val/ of its own."""
+
+    def __post_init__(self) -> None:
+        """As `TaskConfig`."""
+        super().__post_init__()
+        for name in ("content_weight", "texture_photos", "temporal"):
+            _not_negative(self, name)
+        if not 0 <= self.val_share < 1:
+            raise UserError(f"--val-share {self.val_share} is not between 0 and 1")
+        if self.texture_photos and (self.batch_size % 2 or self.accumulate > 1 or self.diversity_weight):
+            raise UserError(
+                "--texture-photos halves the batch: it wants an even --batch-size, --accumulate 1 and no "
+                "--diversity-weight"
+            )
+        if self.texture_photos and not self.content_weight:
+            raise UserError("--texture-photos learns content on all photos: it wants a --content-weight")
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """As in `TaskConfig`; a network that can do with a photo is made so."""
+        return (*STYLE_SETTINGS.get(self.generator, ()), *super().settings)
+
+
+@with_attributes
+@dataclass(frozen=True, kw_only=True)
+class TextureConfig(TaskConfig):
+    """Options of `train texture`: what it makes of an exemplar."""
+
+    generator: str = "multiscale"
+    """Network to train: a name, or FILE.py:CLASS for your own."""
+    style_size: int = 0
+    """Longer side of the exemplar in pixels; 0 keeps its size."""
+    batch_size: int = 4
+    """Samples a step, over all processes."""
+    steps: int = 600
+    """Steps of the optimizer."""
+    learning_rate: float = 5e-3
+    """Highest learning rate of the schedule."""
+    style_layers: tuple[str, ...] = VGG_LAYERS[:7] + SQUEEZENET_LAYERS
+    """Layers of the style loss, NETWORK:LAYER, separated by commas."""
+    checkerboard_weight: float = 0.0
+    """Weight of the penalty on checkerboard artifacts, grids of 2 and 4 pixels. The default network leaves few, and
+    without the penalty its loss after 100 steps is half as large."""
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """Options of the network; one that can do without a photo is made so."""
+        return (*TEXTURE_SETTINGS.get(self.generator, ()), *super().settings)
+
+
+TEXTURE_GENERATORS = ("multiscale", "pyramid", "pyramid2", "skip", "skip_noise", "johnson", "fully_connected")
+# Options of the networks that also stylize photos where they draw textures: fed with noise alone, and with circular
+# padding, so that their samples tile. Three channels of noise are the reference's (texture_train.lua).
+TEXTURE_SETTINGS: dict[str, tuple[str, ...]] = {
+    "pyramid": ("photo=false", "noise_depth=3", "padding=circular"),
+    "johnson": ("photo=false", "noise_depth=3", "padding=circular"),
+}
+
+
+# Options of the networks that by default draw from noise alone where they stylize photos.
+STYLE_SETTINGS: dict[str, tuple[str, ...]] = dict.fromkeys(
+    ("multiscale", "pyramid2", "skip", "skip_noise"), ("photo=true",)
+)
+
+
+def check_kinds(config: Any) -> None:
+    """Raise UserError for a word that an option does not know, and for a fraction where a whole number belongs."""
+    hints = get_type_hints(type(config))
+    for field in dataclasses.fields(config):
+        value, hint = getattr(config, field.name), hints[field.name]
+        if get_origin(hint) is Literal:
+            if value not in get_args(hint):
+                raise UserError(f"{flag(field.name)} {value!r} is not {' or '.join(get_args(hint))}")
+        elif hint is int and (not isinstance(value, int) or isinstance(value, bool)):
+            raise UserError(f"{flag(field.name)} {value!r} is not a whole number")
+        elif hint is float and (not isinstance(value, int | float) or isinstance(value, bool)):
+            raise UserError(f"{flag(field.name)} {value!r} is not a number")
+        elif hint is bool and not isinstance(value, bool):
+            raise UserError(f"{flag(field.name)} {value!r} is neither True nor False")
+        elif get_origin(hint) is tuple and not isinstance(value, tuple | list):
+            raise UserError(f"{flag(field.name)} {value!r} is not a tuple of names")
+
+
+def _not_negative(config: Any, name: str) -> None:
+    if not 0 <= getattr(config, name) < math.inf:
+        raise UserError(f"{flag(name)} {getattr(config, name)} is below 0 or no number")
+
+
+R = TypeVar("R", bound=TaskConfig)
+
+
+def flag(name: str) -> str:
+    """The command line's flag for the field `name`."""
+    return "--" + name.replace("_", "-")
+
+
+def model_file(out: Path) -> Path:
+    """`out`, where a model file may be called so. Raises UserError."""
+    if out.suffix != ".safetensors":
+        raise UserError(f"--output {out}: a model file ends in .safetensors")
+    return out
+
+
+def to_dict(config: TaskConfig) -> dict[str, Any]:
+    """JSON-ready."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(data: Mapping[str, Any], kind: type[R]) -> R:
+    """The inverse of `to_dict` for a configuration of `kind`. Raises UserError for fields that this version does not
+    know."""
+    known = {f.name for f in dataclasses.fields(kind)}
+    strange = sorted(set(data) - known)
+    if strange:
+        raise UserError(f"this training has options that this version does not know: {', '.join(strange)}")
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+    return kind(**values)

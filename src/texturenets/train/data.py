@@ -1,0 +1,335 @@
+"""A folder of photos into batches of crops.
+
+A batch is a function of (seed, step, slot) and of the list of files alone: neither worker processes nor an
+interruption change it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import types
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from texturenets import image
+from texturenets.errors import UserError, counted
+
+# Photos are shrunk until the crop's side is between two thirds of their shorter side and all of it: a native
+# crop of a 12-megapixel photo holds grass or sky and nothing to recognise.
+WIDEST = 1.5
+WHENCE = (
+    "a few hundred photos of your own will do, or COCO's val2017 "
+    "(5,000 photos, 1 GB: http://images.cocodataset.org/zips/val2017.zip, unpacked)"
+)
+SMALL_SET = 64  # fewer photos than this and the user is warned; docs/training.md measures what it costs
+
+UNFINISHED = (".part", ".partial", ".crdownload", ".download", ".tmp")  # what is still being written
+
+
+@dataclass(frozen=True)
+class Photos:
+    """Lists of files: to train on, and held out."""
+
+    train: tuple[Path, ...]
+    val: tuple[Path, ...]
+    digest: str = field(default="")
+    """Of names relative to the folder, and sizes, in order. Not of the bytes: reading a large set takes hours. Nor of
+    the times: a set that was copied or unpacked anew is the same set."""
+
+
+def is_photo(path: Path) -> bool:
+    """Whether a file looks like a photo, by its name or its first bytes."""
+    return image.is_picture(path) or image.suffix_within(path) != ""
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """All photos below `folder`, sorted, links followed, each real folder once."""
+    seen: set[str] = set()
+    stack = [folder]
+    while stack:
+        here = stack.pop()
+        real = os.path.realpath(here)
+        if real in seen:
+            continue
+        seen.add(real)
+        try:
+            entries = sorted(here.iterdir())
+        except OSError as error:
+            raise UserError(f"cannot read the folder {here}: {error.strerror}") from None
+        for entry in entries:
+            if entry.name.startswith(".") or entry.suffix.lower() in UNFINISHED:
+                continue
+            if entry.is_dir():
+                stack.append(entry)
+            elif entry.is_file() and is_photo(entry):
+                yield entry
+
+
+def scan(folder: Path, val_share: float = 0.05, seed: int = 0) -> Photos:
+    """The photos below `folder`: `train/` and `val/` where both are there, else a share held out.
+
+    Raises UserError for a folder that is missing or holds no photo.
+    """
+    if folder.is_file():
+        what = "is a photo" if is_photo(folder) else "is a file"
+        raise UserError(f"--content {folder} {what}: give the folder that the photos are in")
+    if not folder.is_dir():
+        raise UserError(f"no such folder of photos: {folder}; {WHENCE}")
+    if (folder / "train").is_dir() and (folder / "val").is_dir():
+        train, val = sorted(_walk(folder / "train")), sorted(_walk(folder / "val"))
+    else:
+        files = sorted(_walk(folder))
+        # By rank of a hash of the name: a photo added later does not reshuffle the rest.
+        ranked = sorted(
+            files, key=lambda p: hashlib.sha256(f"{seed}/{p.relative_to(folder)}".encode()).digest()
+        )
+        held = round(len(files) * val_share) if len(files) > 1 else 0
+        held = max(held, 1) if val_share > 0 and len(files) > 1 else held
+        chosen = set(ranked[:held])
+        train, val = [f for f in files if f not in chosen], [f for f in files if f in chosen]
+    if not train:
+        raise UserError(
+            f"no photo in {folder}: give a folder with JPEG, PNG, WebP or TIFF pictures in it; {WHENCE}"
+        )
+    return Photos(tuple(train), tuple(val), _digest(folder, [*train, *val]))
+
+
+def readable(files: Sequence[Path]) -> list[Path]:
+    """Those of `files` that can be read, which takes a while of many."""
+    found = []
+    for path in files:
+        with suppress(UserError):
+            image.read(path, longer=64)  # of a JPEG an eighth is decoded
+            found.append(path)
+    return found
+
+
+def _digest(folder: Path, files: Sequence[Path]) -> str:
+    state = hashlib.sha256()
+    for path in files:
+        state.update(os.fsencode(path.relative_to(folder).as_posix()) + f"\0{_size(path)}\n".encode())
+    return state.hexdigest()
+
+
+def _size(path: Path) -> int:
+    """In bytes; 0 for one that went since the folder was read, which is named when its turn comes."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+class Order:
+    """Which of `count` things is taken at each place of a run: all once an epoch, each epoch in a new order."""
+
+    def __init__(self, count: int, seed: int) -> None:
+        self.count, self.seed = count, seed
+        self.epoch = -1
+        self.order = np.zeros(0, np.int64)
+
+    def __call__(self, place: int) -> int:
+        """The index at `place`, counted from 0 over all epochs."""
+        epoch, at = divmod(place, self.count)
+        # Places mostly come in order, and the order of a large set takes a while to draw.
+        if epoch != self.epoch:
+            self.epoch, self.order = (
+                epoch,
+                np.random.default_rng((self.seed, 1, epoch)).permutation(self.count),
+            )
+        return int(self.order[at])
+
+
+def crop(rgb: Tensor, side: int, random: np.random.Generator | None, flip: bool) -> Tensor:
+    """A square of `side` pixels of a photo (1, 3, H, W): (3, side, side).
+
+    Random in size (see WIDEST), place and mirroring; without `random` the centre of the largest square.
+    Photos smaller than the square are enlarged.
+    """
+    shorter = min(rgb.shape[2:])
+    target = side
+    if random is not None:
+        target = round(side * random.uniform(1.0, max(1.0, min(WIDEST, shorter / side))))
+    if target != shorter:
+        h, w = (max(side, round(n * target / shorter)) for n in rgb.shape[2:])
+        rgb = image.resize(rgb, (h, w))
+    spare_h, spare_w = rgb.shape[2] - side, rgb.shape[3] - side
+    if random is None:
+        top, left, mirrored = spare_h // 2, spare_w // 2, False
+    else:
+        top, left = int(random.integers(spare_h + 1)), int(random.integers(spare_w + 1))
+        mirrored = flip and bool(random.integers(2))
+    part = rgb[0, :, top : top + side, left : left + side].clamp(0, 1)
+    return part.flip(2) if mirrored else part
+
+
+@dataclass
+class Batch:
+    """Crops (N, 3, S, S), RGB in [0, 1], of one step, and the files that could not be read for it.
+
+    `content`: their content features by layer, where a cache has them.
+    """
+
+    step: int
+    photos: Tensor
+    unreadable: list[str]
+    content: dict[str, Tensor] | None = None
+
+    def pin_memory(self) -> Batch:
+        """Page-locked, for copies to a GPU that do not wait."""
+        content = {k: v.pin_memory() for k, v in self.content.items()} if self.content else None
+        return Batch(self.step, self.photos.pin_memory(), self.unreadable, content)
+
+
+class Crops(Dataset[Batch]):
+    """The batches of a run by step. `slots` says which places of the global batch this process fills."""
+
+    def __init__(
+        self, files: Sequence[Path], *, side: int, batch: int, slots: range, seed: int, flip: bool = True
+    ) -> None:
+        self.files, self.side, self.batch, self.slots = list(files), side, batch, slots
+        self.seed, self.flip = seed, flip
+        self.order = Order(len(self.files), seed)
+
+    def __getitem__(self, step: int) -> Batch:
+        """The batch of `step`, counted from 0. A file that cannot be read gives way to the next one."""
+        crops, unreadable = [], []
+        for slot in self.slots:
+            index = self.order(step * self.batch + slot)
+            random = np.random.default_rng((self.seed, 2, step, slot))
+            for offset in range(len(self.files)):
+                path = self.files[(index + offset) % len(self.files)]
+                try:
+                    rgb = image.read(path).rgb
+                    break
+                except UserError as error:
+                    unreadable.append(str(error))
+            else:
+                raise UserError(
+                    f"none of {counted(len(self.files), 'photo')} can be read; the last: {unreadable[-1]}"
+                )
+            crops.append(crop(rgb, self.side, random, self.flip))
+        return Batch(step, torch.stack(crops), unreadable)
+
+
+class Joined(Dataset[Batch]):
+    """The batches of several sets of crops, one behind the other."""
+
+    def __init__(self, parts: Sequence[Dataset[Batch]]) -> None:
+        self.parts = list(parts)
+
+    def __getitem__(self, step: int) -> Batch:
+        """The batch of `step`, counted from 0."""
+        batches = [part[step] for part in self.parts]
+        photos = torch.cat([batch.photos for batch in batches])
+        return Batch(step, photos, [problem for batch in batches for problem in batch.unreadable])
+
+
+def _first(batches: list[Batch | UserError]) -> Batch | UserError:
+    return batches[0]
+
+
+# A terminal's Ctrl-C and a scheduler's end go to every process of the group. A worker that died of it would
+# take the step at hand with it, before the run is saved: the parent alone decides when workers end.
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def _obey(parent: int) -> None:
+    """End this process when `parent` asks for it, and nobody else."""
+    while signal.sigwaitinfo([signal.SIGTERM]).si_pid != parent:
+        pass
+    os._exit(0)
+
+
+def _worker(_: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    mine = set(SIGNALS)
+    if hasattr(signal, "sigwaitinfo"):  # not on macOS, where a worker still ends at anybody's SIGTERM
+        mine.discard(signal.SIGTERM)
+        threading.Thread(target=_obey, args=(os.getppid(),), daemon=True).start()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, mine)
+    torch.set_num_threads(1)
+
+
+class _Sent(Dataset[Batch | UserError]):
+    """`data` with its UserErrors as values: what a worker raises arrives as the text of a traceback."""
+
+    def __init__(self, data: Dataset[Batch]) -> None:
+        self.data = data
+
+    def __getitem__(self, step: int) -> Batch | UserError:
+        try:
+            return self.data[step]
+        except UserError as error:
+            return error
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """New processes do not run the program's own file, which may start a training outside of any function."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+def loader(data: Dataset[Batch], steps: range, workers: int, pin: bool = False) -> Iterator[Batch]:
+    """The batches of `steps` in order, decoded ahead by `workers` processes (0: in this one).
+
+    The processes are new ones, not forks: a fork after OpenVINO has computed with AMX tiles crashes, and one of a
+    process with threads may wait for a lock forever. They are children of this one, which a fork server's are not:
+    a scheduler's signal would end the server, and they with it.
+    """
+    batches = DataLoader(
+        _Sent(data),
+        sampler=steps,
+        batch_size=1,
+        collate_fn=_first,
+        num_workers=workers,
+        prefetch_factor=2 if workers else None,
+        pin_memory=pin,
+        multiprocessing_context=multiprocessing.get_context("spawn") if workers else None,
+        worker_init_fn=_worker,
+        # Else each start draws from torch's random state, and a resumed run starts once more.
+        generator=torch.Generator(),
+    )
+    if workers:
+        resource_tracker.ensure_running()  # the first process would start it, which unblocks these signals
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # until the workers have made their choice
+    try:
+        with _without_main():
+            running = iter(batches)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    for batch in running:
+        if isinstance(batch, UserError):
+            raise batch
+        yield batch
+
+
+def validation(files: Sequence[Path], side: int, count: int) -> tuple[Tensor, list[str]]:
+    """The centre crops of the first `count` readable photos: (n, 3, side, side); and what was unreadable."""
+    crops: list[Tensor] = []
+    unreadable: list[str] = []
+    for path in files:
+        if len(crops) == count:
+            break
+        try:
+            crops.append(crop(image.read(path).rgb, side, None, False))
+        except UserError as error:
+            unreadable.append(str(error))
+    return (torch.stack(crops) if crops else torch.zeros(0, 3, side, side)), unreadable

@@ -1,0 +1,51 @@
+"""What goes through the network at once: a batch, or one of the parts that its gradient is accumulated from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from texturenets.train.temporal_consistency import Moved
+
+
+@dataclass
+class Microbatch:
+    """Inputs of the network, on the device.
+
+    `count`: N. `photos` (N, 3, H, W), RGB in [0, 1], None for textures; `noise`: maps (N, C, h, w), none for networks
+    that take none. `content`: features of the photos by layer for each scale of the loss pyramid, where a cache has
+    them. `moved`: the photos once more, for the temporal consistency loss.
+    """
+
+    count: int
+    photos: Tensor | None
+    noise: list[Tensor]
+    content: list[dict[str, Tensor]] | None = None
+    moved: Moved | None = None
+
+    def tensors(self) -> Iterator[Tensor]:
+        """All but the moved photos, in a fixed order."""
+        if self.photos is not None:
+            yield self.photos
+        yield from self.noise
+        for maps in self.content or []:
+            yield from maps.values()
+
+    def clone(self) -> Microbatch:
+        """With tensors of its own in the same memory format, without moved photos."""
+        content = [{k: v.clone() for k, v in maps.items()} for maps in self.content or []] or None
+        photos = None if self.photos is None else self.photos.clone()
+        return Microbatch(self.count, photos, [m.clone() for m in self.noise], content)
+
+    def first(self) -> Microbatch:
+        """The inputs of its first image."""
+        return Microbatch(1, None if self.photos is None else self.photos[:1], [m[:1] for m in self.noise])
+
+
+def to_device(x: Tensor, device: torch.device) -> Tensor:
+    """x (N, C, H, W) on `device`, in the memory format that networks give: sums in another order differ in the last
+    bits."""
+    return x.to(device, non_blocking=True, memory_format=torch.channels_last)

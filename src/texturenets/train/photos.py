@@ -1,0 +1,106 @@
+"""Where the photos of a style training come from: a folder, or a cache with their content features."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from texturenets.errors import UserError, counted
+from texturenets.train import data, feature_cache
+from texturenets.train.configuration import StyleConfig
+from texturenets.train.data import Batch
+from texturenets.train.setup import Setup, descriptor_fingerprint
+
+
+class FolderPhotos:
+    """A folder of photos; their content features are computed in each step."""
+
+    def __init__(self, folder: Path, config: StyleConfig) -> None:
+        """Raises UserError for a folder that is missing, or holds too few photos."""
+        self.config = config
+        self.found = data.scan(folder, config.val_share, config.seed)
+        self.digest, self.count = self.found.digest, len(self.found.train)
+        if config.texture_photos > self.count:
+            raise UserError(
+                f"--texture-photos {config.texture_photos}: the folder holds {counted(self.count, 'photo')}"
+            )
+
+    def check(self, setup: Setup, layers: tuple[str, ...]) -> None:
+        """Whatever the losses look at will do."""
+
+    def crops(self, batch: int, slots: range, first: int | None = None) -> Dataset[Batch]:
+        """Batches by step, of all photos, or of the `first` so many."""
+        config, chosen = self.config, self.found.train[:first]
+        return data.Crops(
+            chosen, side=config.image_size, batch=batch, slots=slots, seed=config.seed, flip=config.flip
+        )
+
+    def readable(self, enough: int) -> int:
+        """How many photos there are; where they are fewer than `enough`, how many of them can be read."""
+        return self.count if self.count >= enough else len(data.readable(self.found.train))
+
+    def held_out(self, count: int) -> tuple[Tensor, Sequence[str]]:
+        """At most `count` crops (n, 3, S, S) that are not trained on, and messages about files that were skipped."""
+        return data.validation(self.found.val, self.config.image_size, count)
+
+
+class CachedPhotos:
+    """A file that `texturenets cache` wrote: crops with their content features."""
+
+    def __init__(self, path: Path, config: StyleConfig) -> None:
+        """Raises UserError for a file that is no cache, and options that do not go with one."""
+        self.path, self.config = path, config
+        self.info = feature_cache.read_info(path)
+        self.digest, self.count = self.info.digest, self.info.train
+        if config.pyramid_loss > 1:
+            raise UserError(
+                "--pyramid-loss takes content features at several scales, a cache holds one: use a folder"
+            )
+        if config.texture_photos:
+            raise UserError("--texture-photos chooses among photos: give --content a folder, not a cache")
+
+    def check(self, setup: Setup, layers: tuple[str, ...]) -> None:
+        """Raises UserError where the cache was made for other losses than those that take `layers` of the photos."""
+        descriptor = descriptor_fingerprint(self.config, layers, setup)
+        wanted: list[tuple[str, Any, Any]] = [
+            ("--content-layers", self.info.layers, layers),
+            ("--image-size", self.info.image_size, self.config.image_size),
+            ("--precision and descriptor", self.info.descriptor, descriptor),
+            ("--val-share", self.info.val_share, self.config.val_share),
+        ]
+        for name, has, wants in wanted:
+            if has != wants:
+                raise UserError(
+                    f"{self.path} was made with {name} {has}, this training wants {wants}: give it the same, or "
+                    "write it anew"
+                )
+        if self.info.flip != self.config.flip:
+            made, same = (
+                ("with", "leave it out here") if self.info.flip else ("without", "give --no-flip here")
+            )
+            raise UserError(f"{self.path} was made {made} mirrored photos: {same} too, or write it anew")
+
+    def crops(self, batch: int, slots: range, first: int | None = None) -> Dataset[Batch]:
+        """Batches by step, of all crops."""
+        return feature_cache.CachedCrops(
+            self.path, self.info, batch=batch, slots=slots, seed=self.config.seed
+        )
+
+    def readable(self, enough: int) -> int:
+        """How many photos there are: a cache holds readable ones alone."""
+        return self.count
+
+    def held_out(self, count: int) -> tuple[Tensor, Sequence[str]]:
+        """At most `count` crops (n, 3, S, S) that are not trained on; a cache holds readable files alone."""
+        return feature_cache.validation(self.path, count), ()
+
+
+def workers_for(device: torch.device) -> int:
+    """Processes that decode photos: a card takes hundreds a second, and decoding one takes 10 ms."""
+    return min(8, max(1, (os.cpu_count() or 1) - 1)) if device.type == "cuda" else 1

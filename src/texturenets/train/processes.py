@@ -1,0 +1,67 @@
+"""The processes that train together: those of `torchrun`, or this one."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.precision import MixedPrecision, Precision
+
+from texturenets.errors import UserError
+from texturenets.networks import make_spec
+from texturenets.train.configuration import StyleConfig, TaskConfig
+
+OTHERS_TURN = 0.2  # seconds in which other threads get the interpreter; they are waiting for it already
+
+
+def make_fabric(device: torch.device, precision: str, scaler: torch.amp.GradScaler | None) -> Fabric:
+    """Lightning's Fabric for this device and precision; the weights stay in float32."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", str(world)))
+    return Fabric(
+        accelerator=device.type,
+        devices=local if device.index is None else [device.index],
+        num_nodes=max(1, world // local),
+        strategy="ddp" if world > 1 else "auto",
+        plugins=_precision(precision, device, scaler),
+    )
+
+
+def _precision(name: str, device: torch.device, scaler: torch.amp.GradScaler | None) -> Precision:
+    if name == "float32":
+        return Precision()
+    return MixedPrecision("16-mixed" if name == "fp16" else "bf16-mixed", device.type, scaler)
+
+
+def check_processes(config: TaskConfig, count: int) -> None:
+    """Raises UserError where `count` processes cannot share the batch, or have to see all of it."""
+    if config.batch_size % (count * config.accumulate):
+        raise UserError(
+            f"--batch-size {config.batch_size} does not divide among {count} processes "
+            f"of {config.accumulate} parts"
+        )
+    if count == 1:
+        return
+    if config.minutes:
+        raise UserError("--minutes goes by one process's clock: of several, say --steps")
+    whole_batch = {
+        "--normalize-gradients": config.normalize_gradients,
+        "--diversity-weight": config.diversity_weight,
+        "--texture-photos": isinstance(config, StyleConfig) and config.texture_photos,
+        "normalization=batch": getattr(make_spec(config.generator, config.settings), "normalization", "")
+        == "batch",
+    }
+    for name, given in whole_batch.items():
+        if given:
+            raise UserError(f"{name} looks across the whole batch: run it in one process")
+
+
+def leave() -> None:
+    """Leave the group of processes, where there is one."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+        # The thread that did the last exchange needs the interpreter to free its tensors, and whoever frees the
+        # group waits for that thread while it holds the interpreter: forever (PyTorch 2.13, Gloo).
+        time.sleep(OTHERS_TURN)

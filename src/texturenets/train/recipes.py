@@ -1,0 +1,127 @@
+"""Named recipes: where they differ from the defaults in `configuration`. Every number has its source.
+
+The recipe `default` is those defaults, ours; docs/models.md says what chose them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+
+from texturenets.errors import unknown
+from texturenets.train.configuration import SQUEEZENET_LAYERS, VGG_LAYERS, StyleConfig, TextureConfig
+
+DEFAULT = StyleConfig()
+
+# The arithmetic and the defaults of train.lua (texture_nets, branch master) with the generator of the second
+# paper: VGG-19, Gram matrices over C H W, mean squares, plain Adam falling by 0.8 every 2000 steps, float32.
+# The program's own default is `-model pyramid`. Photos differ: it cuts its crops from them at their own size and
+# passes over those that are smaller, here they are scaled first; none is mirrored, there or here.
+PAPER = StyleConfig(
+    generator="johnson",
+    style_size=256,
+    batch_size=1,
+    steps=50000,
+    optimizer="adam",
+    learning_rate=1e-3,
+    schedule="step",
+    warmup=0,
+    style_layers=tuple(f"vgg19:relu{n}_1" for n in (1, 2, 3, 4)),
+    content_layers=("vgg19:relu4_2",),
+    style_weight=1.0,
+    content_weight=1.0,
+    checkerboard_weight=0.0,
+    scaling="paper",
+    flip=False,
+    precision="float32",
+)
+
+# The README of texture_nets: "these parameters work for me".
+README = dataclasses.replace(
+    PAPER,
+    style_size=600,
+    image_size=512,
+    batch_size=4,
+    learning_rate=1e-2,
+    style_layers=tuple(f"vgg19:relu{n}_2" for n in (1, 2, 3, 4)),
+    style_weight=10.0,
+)
+
+STYLE_RECIPES: dict[str, StyleConfig] = {"default": DEFAULT, "paper": PAPER, "readme": README}
+
+
+def style_recipe(name: str) -> StyleConfig:
+    """The recipe called `name`; raises UserError with the nearest one."""
+    if name not in STYLE_RECIPES:
+        raise unknown("preset", name, STYLE_RECIPES)
+    return STYLE_RECIPES[name]
+
+
+TEXTURE = TextureConfig()
+
+# The arithmetic and the defaults of texture_train.lua (branch texture_nets_v1), with the pyramid of the first paper:
+# VGG-19, Gram matrices over C H W, mean squares, batch normalization, plain Adam falling by 0.8 every 300 steps.
+PAPER_TEXTURE = TextureConfig(
+    generator="pyramid",
+    set=("normalization=batch", "activation=leaky_relu"),
+    batch_size=16,
+    steps=1500,
+    optimizer="adam",
+    learning_rate=1e-1,
+    schedule="step",
+    decay_every=300,
+    warmup=0,
+    style_layers=tuple(f"vgg19:relu{n}_1" for n in (1, 2, 3, 4, 5)),
+    checkerboard_weight=0.0,
+    scaling="paper",
+    precision="float32",
+)
+
+# What the README of that branch trains "close to what is presented in the paper".
+README_TEXTURE = dataclasses.replace(
+    PAPER_TEXTURE, batch_size=15, vgg_padding=False, normalize_gradients=True
+)
+
+TEXTURE_RECIPES: dict[str, TextureConfig] = {
+    "default": TEXTURE,
+    "paper": PAPER_TEXTURE,
+    "readme": README_TEXTURE,
+}
+
+
+def texture_recipe(name: str) -> TextureConfig:
+    """The recipe for textures called `name`; raises UserError with the nearest one."""
+    if name not in TEXTURE_RECIPES:
+        raise unknown("preset", name, TEXTURE_RECIPES)
+    return TEXTURE_RECIPES[name]
+
+
+def _of(network: str, layers: Iterable[str]) -> tuple[str, ...]:
+    return tuple(f"{network}:{layer.rpartition(':')[2]}" for layer in layers)
+
+
+# Layers of the style loss and of the content loss where one descriptor network alone is asked for. VGG-16: as in the
+# default recipe; VGG-19: Gatys et al., arXiv 1508.06576, section "Methods"; SqueezeNet: all modules up to fire7, and
+# for the content the last one before the second pooling; random: all sizes for the style, and for the content the one
+# size that Ustyuzhaninov et al. use in their models of one scale.
+RANDOM_SIZES = (3, 5, 7, 11, 15, 23, 37, 55)  # of the filters in pixels: section 2 of the paper
+_GATYS = tuple(f"relu{block}_1" for block in range(1, 6))
+LAYERS: dict[str, tuple[tuple[str, ...], str]] = {
+    "vgg16": (VGG_LAYERS, "relu4_2"),
+    "vgg19": (_GATYS, "relu4_2"),
+    "vgg19_normalised": (_GATYS, "relu4_2"),
+    "squeezenet1_0": (SQUEEZENET_LAYERS, "fire4"),
+    "squeezenet1_1": (SQUEEZENET_LAYERS, "fire4"),
+    "random": (tuple(f"conv{size}" for size in RANDOM_SIZES), "conv11"),
+}
+
+
+def layers_of(network: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """`network:layer` names for the style loss and the content loss of a training with this network alone.
+
+    Raises UserError, with the nearest known name, for one that does not exist.
+    """
+    if network not in LAYERS:
+        raise unknown("descriptor network", network, LAYERS)
+    style, content = LAYERS[network]
+    return _of(network, style), _of(network, [content])

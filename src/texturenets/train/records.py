@@ -1,0 +1,30 @@
+"""What a training says of each step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import Tensor
+
+
+@dataclass
+class Record:
+    """One step, counted from 1.
+
+    `losses`: weighted, by name, scalars on the device. `seconds` of training up to here, over all resumes;
+    `waited`: of them for photos. `unreadable`: photos, named for the first time. `validation`: losses by name, and
+    whether they are the `best` so far, where the step was validated. `pictures` (rows, N, 3, H, W), RGB in [0, 1],
+    every now and then. `saved`: the checkpoint, where one was written.
+    """
+
+    step: int
+    losses: dict[str, Tensor]
+    learning_rate: float
+    seconds: float
+    waited: float
+    unreadable: list[str] = field(default_factory=list)
+    validation: dict[str, float] | None = None
+    best: bool = False
+    pictures: Tensor | None = None
+    saved: Path | None = None

@@ -1,0 +1,43 @@
+"""A run's folder belongs to one process at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from texturenets.errors import UserError
+
+NAME = "lock"
+
+
+class RunLock:
+    """Holds the lock of a run's folder until `release`, or until the process ends, however it ends."""
+
+    def __init__(self, folder: Path) -> None:
+        """Makes the folder. Raises UserError where another training holds it, or it cannot be made."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.file = (folder / NAME).open("a+")
+        except OSError as error:
+            raise UserError(f"cannot write {folder}: {error.strerror}") from None
+        try:
+            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.file.seek(0)
+            who = self.file.read(20).strip()
+            self.file.close()
+            raise UserError(
+                f"another training writes to {folder} at this moment"
+                + (f" (process {who})" if who.isdecimal() else "")
+                + ": give this one another -o, or wait for its end"
+            ) from None
+        except OSError:  # a file system without locks
+            return
+        self.file.truncate(0)
+        self.file.write(str(os.getpid()))
+        self.file.flush()
+
+    def release(self) -> None:
+        """Let others have the folder."""
+        self.file.close()

@@ -1,0 +1,78 @@
+"""What a training and the cache both need before they start: device, precision, descriptor networks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from texturenets import perceptual
+from texturenets.engines import devices
+from texturenets.errors import UserError
+from texturenets.perceptual import full_names
+from texturenets.train.configuration import Precision, TaskConfig
+from texturenets.train.trainer_config import TrainerConfig
+
+DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Descriptor networks on their device, the full names of the layers asked for, and the precision."""
+
+    networks: perceptual.Descriptors
+    layers: tuple[str, ...]
+    device: torch.device
+    precision: str
+
+
+def choose_precision(name: Precision, device: torch.device) -> str:
+    """The precision that `auto` stands for: bf16 where the device computes in it, else float32.
+
+    Raises UserError for fp16 on a processor.
+    """
+    if name == "fp16" and device.type == "cpu":
+        raise UserError("--precision fp16 is for graphics cards; on the processor take bf16 or float32")
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    if device.type == "cpu" and getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)():
+        return "bf16"
+    return "float32"
+
+
+def set_up(
+    config: TaskConfig, layers: Sequence[str], trainer_config: TrainerConfig, progress: Any = None
+) -> Setup:
+    """The descriptor networks that hold `layers`, as `config` wants them; fetched where they are not there.
+
+    `progress`: called with bytes done and in all while weights are fetched. Raises UserError for unknown layers,
+    weights that cannot be had, and a device or precision that is not there.
+    """
+    device = devices.choose(trainer_config.device)
+    precision = choose_precision(config.precision, device)
+    networks = perceptual.build(
+        full_names(layers),
+        files=trainer_config.weights,
+        offline=trainer_config.offline,
+        padding=config.vgg_padding,
+        pool=config.pool,
+        dtype=DTYPES[precision],
+        progress=progress,
+    )
+    return Setup(networks.to(device), full_names(layers), device, precision)
+
+
+def descriptor_fingerprint(config: TaskConfig, layers: Sequence[str], setup: Setup) -> dict[str, Any]:
+    """What decides the features of an image in `layers`, in full names."""
+    networks = {layer.partition(":")[0] for layer in layers}
+    hashes = {name: sha for name, sha in setup.networks.sha256.items() if name in networks}
+    return {
+        "padding": config.vgg_padding,
+        "pool": config.pool,
+        "precision": setup.precision,
+        "weights": hashes,
+    }

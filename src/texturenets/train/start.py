@@ -1,0 +1,109 @@
+"""Training from Python: `texturenets.train_style` and `texturenets.train_texture`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from texturenets import loading
+from texturenets.errors import UserError
+from texturenets.losses import Loss
+from texturenets.stylize import style
+from texturenets.textures import Texture
+from texturenets.train import recipes, require
+from texturenets.train.configuration import StyleConfig, TextureConfig, model_file
+from texturenets.train.trainer_config import TrainerConfig
+
+require()
+
+from texturenets.train.records import Record  # noqa: E402
+from texturenets.train.style_task import StyleTask  # noqa: E402
+from texturenets.train.task import Task  # noqa: E402
+from texturenets.train.texture_task import TextureTask  # noqa: E402
+from texturenets.train.trainer import Trainer  # noqa: E402
+
+PathLike = str | Path
+Progress = Callable[[Record], object]
+
+
+def train_style(
+    paintings: PathLike | Sequence[PathLike],
+    content: PathLike,
+    output: PathLike,
+    *,
+    config: StyleConfig | str = "default",
+    trainer: TrainerConfig | None = None,
+    losses: Sequence[Loss] = (),
+    progress: Progress | None = None,
+    resume: bool = False,
+) -> style.Style:
+    """Train a network that stylizes photos like a painting; the style, loaded from the model file `output`.
+
+    `paintings`: an image file, or several that are taken as one style. `content`: a folder of photos, or a file
+    that `texturenets cache` wrote. `output`: ends in .safetensors; beside it grows a folder NAME.run, as
+    docs/training.md says. `config`: the training options, a recipe's name ("default", "paper", "readme") or a
+    `StyleConfig`; `trainer`: device, weights, how often what is saved. `losses`: of your own, beside those of
+    `config` (`texturenets.losses.Loss`).
+
+    `progress`: called with a record each step: its `step` counted from 1, `losses` by name (tensors), `seconds` of
+    training so far, `validation` (numbers by name, or None), `pictures` every now and then; where it returns True the
+    training ends after that step, saved, and the style is the last model. `resume`: go on with a training that was
+    stopped, or, with more steps or minutes, with one that was finished.
+
+    Raises UserError for what the command line would refuse.
+    """
+    chosen = recipes.style_recipe(config) if isinstance(config, str) else config
+    out = model_file(Path(output))
+    task = StyleTask(chosen, _paths(paintings), Path(content), losses)
+    made, path = _train(task, out, trainer, progress, resume)
+    return loading.load_style(path, made.config.device, generator=made.built.custom)
+
+
+def train_texture(
+    exemplars: PathLike | Sequence[PathLike],
+    output: PathLike,
+    *,
+    config: TextureConfig | str = "default",
+    trainer: TrainerConfig | None = None,
+    losses: Sequence[Loss] = (),
+    progress: Progress | None = None,
+    resume: bool = False,
+) -> Texture:
+    """Train a network that draws a texture from noise; the texture, loaded from the model file `output`.
+
+    `exemplars`: an image file, or several that are taken as examples of one texture. `config`: a recipe's name
+    ("default", "paper", "readme") or a `TextureConfig`. The rest, and errors, as in `train_style`.
+    """
+    chosen = recipes.texture_recipe(config) if isinstance(config, str) else config
+    out = model_file(Path(output))
+    made, path = _train(TextureTask(chosen, _paths(exemplars), losses), out, trainer, progress, resume)
+    return loading.load_texture(path, made.config.device, generator=made.built.custom)
+
+
+def _paths(given: PathLike | Sequence[PathLike]) -> list[Path]:
+    return [Path(given)] if isinstance(given, str | Path) else [Path(one) for one in given]
+
+
+def _train(
+    task: Task, out: Path, config: TrainerConfig | None, progress: Progress | None, resume: bool
+) -> tuple[Trainer, Path]:
+    trainer = Trainer(task, out, config, resume=resume)
+    return trainer, _run(trainer, progress)
+
+
+def _run(trainer: Trainer, progress: Progress | None) -> Path:
+    """Train to the end, or until `progress` says so; the model file. Raises UserError for several processes: all of
+    them would write the same files."""
+    try:
+        if trainer.fabric.world_size > 1:
+            raise UserError(
+                "several processes train by the command line: torchrun -m texturenets train style"
+            )
+        for record in trainer:
+            if progress is not None and progress(record) is True:
+                trainer.stop = True
+        if trainer.progress(trainer.state.step) >= 1:
+            return trainer.finish()
+        return trainer.run_folder.last
+    finally:
+        trainer.leave()

@@ -1,0 +1,39 @@
+"""The images that are to be learned: read and checked."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from texturenets import image
+from texturenets.errors import UserError
+
+SMALLEST = 32  # pixels of the shorter side: the deepest default layers see two positions
+FLAT = 1 / 255  # standard deviation of the channels below which an image holds nothing to learn
+
+
+def read(path: Path, longer: int) -> image.Picture:
+    """The image, its longer side `longer` pixels, 0 for its own size. Raises UserError for one that is too small
+    or of one color."""
+    picture = image.read(path, longer=longer or None)
+    height, width = picture.size
+    if min(height, width) < SMALLEST:
+        raise UserError(
+            f"{path}: an image of {width} x {height} pixels holds too little to learn; {SMALLEST} x "
+            f"{SMALLEST} is the least (enlarge it with --style-size)"
+        )
+    if float(picture.rgb.flatten(2).std(2).max()) < FLAT:
+        raise UserError(f"{path} is of one color: there is nothing to learn from it")
+    return picture
+
+
+def fingerprint(paths: Sequence[Path]) -> dict[str, Any]:
+    """Names and hashes of the files."""
+    return {"styles": [path.name for path in paths], "styles_sha256": [_sha256(path) for path in paths]}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,173 @@
+"""Learning to stylize photos like a painting."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from texturenets import noise
+from texturenets.errors import UserError
+from texturenets.losses import Loss, Objective, Targets, build, layers_of
+from texturenets.losses.own import check_own
+from texturenets.noise import NoiseInput
+from texturenets.train import data, style_images, temporal_consistency
+from texturenets.train.configuration import StyleConfig
+from texturenets.train.data import Batch
+from texturenets.train.microbatch import Microbatch, to_device
+from texturenets.train.photos import CachedPhotos, FolderPhotos, workers_for
+from texturenets.train.setup import Setup
+from texturenets.train.task import Draw, StepResult
+from texturenets.train.temporal_consistency import Moved
+
+VALIDATION_CROPS = 16  # enough for a mean that orders checkpoints; a second of work on two cores
+
+
+class StyleTask:
+    """`train style`: the network is fed with crops of photos and, where it takes it, noise."""
+
+    kind: Literal["style"] = "style"
+
+    def __init__(
+        self, config: StyleConfig, paintings: Sequence[Path], content: Path, losses: Sequence[Loss] = ()
+    ) -> None:
+        """`content`: a folder of photos, or a file of `training.cache`. `losses`: of the user's own, beside those of
+        `config`.
+
+        Raises UserError for a painting that is too small or of one color, and where there are too few photos.
+        """
+        self.config = config
+        own = check_own(losses)
+        self.losses = [*build(dataclasses.asdict(config)), *own]
+        self.layers = layers_of(self.losses)
+        self.paintings = [style_images.read(path, config.style_size).rgb for path in paintings]
+        is_cache = content.is_file() and not data.is_photo(content)
+        self.photos = CachedPhotos(content, config) if is_cache else FolderPhotos(content, config)
+        self.unreadable: Sequence[str] = ()
+        self.fingerprint: dict[str, Any] = {
+            "photos": self.photos.digest,
+            **style_images.fingerprint(paintings),
+            "losses": [loss.name for loss in own],
+        }
+        # Losses of the user's own may do anything, and shifts of photos are numbers in the program.
+        self.fixed_kernels = not own and not config.temporal
+
+    def prepare(self, setup: Setup, network: nn.Module) -> None:
+        """As `Task`."""
+        self.device = setup.device
+        self.noise: tuple[NoiseInput, ...] = getattr(network, "noise", ())
+        self._check(network)
+        styles = [painting.to(self.device) for painting in self.paintings]
+        self.objective = Objective(setup.networks, self.losses, styles, scales=self.config.pyramid_loss)
+        self.photos.check(setup, self.objective.photo_layers)
+        self.held_out, self.unreadable = self.photos.held_out(VALIDATION_CROPS)
+
+    def _check(self, network: nn.Module) -> None:
+        config = self.config
+        if not getattr(network, "photo", True):
+            raise UserError(
+                f"the generator {config.generator} with these options draws from noise and takes no photo: "
+                "use `texturenets train texture`, or another --generator"
+            )
+        if config.diversity_weight and not self.noise:
+            raise UserError("--diversity-weight wants noise for results to differ by: add --noise-depth 3")
+        least = temporal_consistency.LEAST
+        if config.temporal and config.image_size < least:
+            raise UserError(
+                f"--temporal compares the inner part of images: --image-size {config.image_size} is too small, "
+                f"{least} is the least"
+            )
+
+    def batches(self, steps: range, slots: range, workers: int | None) -> Iterator[Batch]:
+        """Crops of photos, decoded ahead."""
+        card = self.device.type == "cuda"
+        return data.loader(
+            self._crops(slots), steps, workers_for(self.device) if workers is None else workers, card
+        )
+
+    def _crops(self, slots: range) -> Dataset[Batch]:
+        config = self.config
+        if config.diversity_weight:
+            # Neighbours across different photos mean nothing: one photo, as often as the batch is large.
+            return self.photos.crops(1, range(1))
+        if config.texture_photos:
+            half = config.batch_size // 2
+            few = self.photos.crops(half, range(half), config.texture_photos)
+            return data.Joined([few, self.photos.crops(half, range(half))])
+        return self.photos.crops(config.batch_size, slots)
+
+    def microbatches(self, batch: Batch, slots: range) -> list[Microbatch]:
+        """As `Task`."""
+        config, side = self.config, self.config.image_size
+        photos = batch.photos.to(self.device, non_blocking=True)
+        content = {k: to_device(v, self.device) for k, v in (batch.content or {}).items()}
+        if config.diversity_weight:
+            photos = photos.expand(len(slots), -1, -1, -1)
+            content = {k: v.expand(len(slots), -1, -1, -1) for k, v in content.items()}
+        maps = noise.for_training(self.noise, config.seed, batch.step, slots, side, side)
+        there = [to_device(m, self.device) for m in maps]
+        moved = self._moved(photos, [(config.seed, 3, batch.step, slot) for slot in slots])
+        made, begin = [], 0
+        for part in photos.chunk(config.accumulate):
+            these = slice(begin, begin + len(part))
+            begin += len(part)
+            known = [{k: v[these] for k, v in content.items()}] if content else None
+            made.append(Microbatch(len(part), part, [m[these] for m in there], known, moved and moved[these]))
+        return made
+
+    def _moved(self, photos: Tensor, keys: Sequence[tuple[int, ...]]) -> Moved | None:
+        return temporal_consistency.move(photos, keys) if self.config.temporal else None
+
+    def _images_and_targets(
+        self, draw: Draw, microbatch: Microbatch, progress: float | Tensor
+    ) -> tuple[Tensor, Targets]:
+        photos, moved = microbatch.photos, microbatch.moved
+        assert photos is not None
+        images = draw(photos, microbatch.noise)
+        content = microbatch.content or self.objective.targets(photos).content
+        if moved is None:
+            return images, Targets(photos, content, progress=progress)
+        again = draw(moved.photos, microbatch.noise)
+        return images, Targets(photos, content, again, moved.shifts, progress)
+
+    def training_step(self, draw: Draw, microbatch: Microbatch, progress: float | Tensor) -> StepResult:
+        """As `Task`."""
+        images, targets = self._images_and_targets(draw, microbatch, progress)
+        if not self.config.texture_photos:
+            return images, self.objective(images, targets)
+        # "...both texture and content losses on a fixed set of 16 images and only content loss on the big number
+        # of images" (README of branch texture_nets_v1).
+        first, second = slice(0, len(images) // 2), slice(len(images) // 2, len(images))
+        losses: dict[str, Tensor] = self.objective(images[first], targets[first])
+        for name, value in self.objective(images[second], targets[second], without=("style",)).items():
+            losses[name] = (losses[name] + value) / 2
+        return images, losses
+
+    def validation_microbatches(self) -> list[Microbatch]:
+        """Crops of the photos that were held out."""
+        config, side = self.config, self.config.image_size
+        made, begin = [], 0
+        for crops in torch.split(self.held_out, config.batch_size // config.accumulate):
+            if not len(crops):
+                continue
+            photos = crops.to(self.device)
+            places = range(begin, begin + len(photos))
+            begin += len(photos)
+            maps = [to_device(m, self.device) for m in noise.draw(self.noise, places, side, side)]
+            moved = self._moved(photos, [(config.seed, 4, place) for place in places])
+            made.append(Microbatch(len(photos), photos, maps, moved=moved))
+        return made
+
+    def validation_step(self, draw: Draw, microbatch: Microbatch) -> StepResult:
+        """As `Task`; without diversity, as the photos differ that were held out, and with them their images."""
+        images, targets = self._images_and_targets(draw, microbatch, 1.0)
+        return images, self.objective(images, targets, without=("diversity",))
+
+    def shown(self, batch: Batch, images: Tensor) -> Tensor:
+        """Photos above, what the network makes of them below."""
+        return torch.stack([batch.photos[:4].expand_as(images), images])

@@ -1,0 +1,95 @@
+"""The contract between the trainer and what is learned.
+
+The trainer (`trainer.Trainer`) knows networks, optimizers, precision, processes, checkpoints and records; a task
+knows what goes into the network and what its images are compared with. `StyleTask` and `TextureTask` are the two
+there are. The trainer calls a task in this order, and a task never calls the trainer:
+
+    prepare                                    once, before the first step
+    batches -> microbatches -> training_step   each step
+    validation_microbatches -> validation_step every so many steps
+    shown                                      for the live pictures
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal, Protocol
+
+from torch import Tensor, nn
+
+from texturenets.train.configuration import TaskConfig
+from texturenets.train.data import Batch
+from texturenets.train.microbatch import Microbatch
+from texturenets.train.setup import Setup
+
+Draw = Callable[[Tensor | None, Sequence[Tensor]], Tensor]
+"""The network: photos (N, 3, H, W) or None, and maps of noise, to images (N, 3, H, W) in float32."""
+
+StepResult = tuple[Tensor, dict[str, Tensor]]
+"""The images that the network made of a microbatch, and their weighted losses by name."""
+
+
+class Task(Protocol):
+    """What is learned, and from what. Its constructor finds the inputs, and raises UserError for what is wrong
+    there."""
+
+    @property
+    def kind(self) -> Literal["style", "texture"]:
+        """Of the model file."""
+        ...
+
+    @property
+    def config(self) -> TaskConfig:
+        """The training options."""
+        ...
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """ "network:layer" of all descriptor networks that the losses look at."""
+        ...
+
+    @property
+    def fixed_kernels(self) -> bool:
+        """Whether each step computes the same operations with other numbers, so that a CUDA graph can hold it."""
+        ...
+
+    @property
+    def fingerprint(self) -> dict[str, Any]:
+        """What must be the same when the training is resumed, beside the options: names and hashes, JSON-ready."""
+        ...
+
+    @property
+    def unreadable(self) -> Sequence[str]:
+        """Messages about inputs that `prepare` passed over."""
+        ...
+
+    def prepare(self, setup: Setup, network: nn.Module) -> None:
+        """Get ready for steps of `network`, which is on the device. Raises UserError where they do not fit
+        together."""
+
+    def batches(self, steps: range, slots: range, workers: int | None) -> Iterator[Batch]:
+        """The batch of each step, counted from 0: the places `slots` of it, which are this process's.
+
+        `workers`: processes that decode photos ahead; None for as many as suit the device.
+        """
+        ...
+
+    def microbatches(self, batch: Batch, slots: range) -> list[Microbatch]:
+        """The batch on the device, in as many parts as the gradient is accumulated from."""
+        ...
+
+    def training_step(self, draw: Draw, microbatch: Microbatch, progress: float | Tensor) -> StepResult:
+        """Images and losses of one microbatch; `progress`: the share of the training that is behind it, 0 to 1."""
+        ...
+
+    def validation_microbatches(self) -> list[Microbatch]:
+        """What the task is validated on, on the device; none where nothing was held out."""
+        ...
+
+    def validation_step(self, draw: Draw, microbatch: Microbatch) -> StepResult:
+        """Images and losses of one microbatch of them."""
+        ...
+
+    def shown(self, batch: Batch, images: Tensor) -> Tensor:
+        """Rows of images for the live pictures: (rows, N, 3, H, W), on the CPU."""
+        ...

@@ -1,0 +1,116 @@
+"""Learning to draw a texture from noise."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from texturenets import image, noise
+from texturenets.errors import UserError
+from texturenets.losses import Loss, Objective, Targets, build, layers_of
+from texturenets.losses.own import check_own
+from texturenets.noise import NoiseInput
+from texturenets.train import style_images
+from texturenets.train.configuration import TEXTURE_GENERATORS, TextureConfig
+from texturenets.train.data import Batch
+from texturenets.train.microbatch import Microbatch, to_device
+from texturenets.train.setup import Setup
+from texturenets.train.task import Draw, StepResult
+
+VALIDATION_SAMPLES = 8  # seeds 0 to 7, as `texturenets sample` draws them
+
+
+class TextureTask:
+    """`train texture`: the network is fed with noise alone."""
+
+    kind: Literal["texture"] = "texture"
+    unreadable: Sequence[str] = ()
+
+    def __init__(self, config: TextureConfig, exemplars: Sequence[Path], losses: Sequence[Loss] = ()) -> None:
+        """`losses`: of the user's own, beside those of `config`.
+
+        Raises UserError for an exemplar that is too small, of one color or transparent.
+        """
+        self.config = config
+        own = check_own(losses)
+        self.losses = [*build(dataclasses.asdict(config)), *own]
+        self.layers = layers_of(self.losses)
+        self.exemplars = [_exemplar(path, config.style_size).rgb for path in exemplars]
+        self.fingerprint: dict[str, Any] = {
+            **style_images.fingerprint(exemplars),
+            "losses": [loss.name for loss in own],
+        }
+        self.fixed_kernels = not own
+
+    def prepare(self, setup: Setup, network: nn.Module) -> None:
+        """As `Task`."""
+        self.device = setup.device
+        self.noise: tuple[NoiseInput, ...] = getattr(network, "noise", ())
+        self._check(network)
+        styles = [exemplar.to(self.device) for exemplar in self.exemplars]
+        self.objective = Objective(setup.networks, self.losses, styles, scales=self.config.pyramid_loss)
+        side = self.config.image_size
+        maps = noise.draw(self.noise, range(VALIDATION_SAMPLES), side, side)
+        self.held_out = self._split(maps, self.config.batch_size // self.config.accumulate)
+
+    def _check(self, network: nn.Module) -> None:
+        if not self.noise or getattr(network, "photo", True):
+            raise UserError(
+                f"the generator {self.config.generator} with these options stylizes photos; textures are drawn from "
+                f"noise by one of: {', '.join(TEXTURE_GENERATORS)}"
+            )
+        size = getattr(network, "size", None)
+        if size not in (None, self.config.image_size):
+            raise UserError(
+                f"the generator {self.config.generator} draws {size} x {size} pixels and no other size: use "
+                f"--image-size {size}, or another number of --set channels"
+            )
+
+    def batches(self, steps: range, slots: range, workers: int | None) -> Iterator[Batch]:
+        """Nothing but numbers of steps: the noise is drawn from them."""
+        for step in steps:
+            yield Batch(step, torch.zeros(0, 3, 0, 0), [])
+
+    def microbatches(self, batch: Batch, slots: range) -> list[Microbatch]:
+        """As `Task`."""
+        config, side = self.config, self.config.image_size
+        maps = noise.for_training(self.noise, config.seed, batch.step, slots, side, side)
+        return self._split(maps, len(slots) // config.accumulate)
+
+    def _split(self, maps: Sequence[Tensor], size: int) -> list[Microbatch]:
+        there = [to_device(m, self.device) for m in maps]
+        return [
+            Microbatch(len(parts[0]), None, list(parts))
+            for parts in zip(*(torch.split(m, size) for m in there), strict=True)
+        ]
+
+    def training_step(self, draw: Draw, microbatch: Microbatch, progress: float | Tensor) -> StepResult:
+        """As `Task`."""
+        images = draw(None, microbatch.noise)
+        return images, self.objective(images, Targets(progress=progress))
+
+    def validation_microbatches(self) -> list[Microbatch]:
+        """Noise that is not trained on: that of `texturenets.noise.draw`."""
+        return self.held_out
+
+    def validation_step(self, draw: Draw, microbatch: Microbatch) -> StepResult:
+        """As `Task`."""
+        return self.training_step(draw, microbatch, 1.0)
+
+    def shown(self, batch: Batch, images: Tensor) -> Tensor:
+        """The images alone."""
+        return images[None]
+
+
+def _exemplar(path: Path, longer: int) -> image.Picture:
+    picture = style_images.read(path, longer)
+    if picture.alpha is not None and bool((picture.alpha < 1).any()):
+        raise UserError(
+            f"{path} has transparent pixels, whose colors are undefined: crop it, or put it on a background"
+        )
+    return picture

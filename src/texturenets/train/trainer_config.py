@@ -1,0 +1,49 @@
+"""Where and how often: options of the trainer as plain data. No torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from texturenets.errors import UserError
+from texturenets.field_docs import with_attributes
+from texturenets.train.configuration import check_kinds
+
+
+@with_attributes
+@dataclass(frozen=True, kw_only=True)
+class TrainerConfig:
+    """Options of the trainer. They do not change the result, but for `init` and `validate_every`."""
+
+    weights: tuple[str, ...] = ()
+    """Weights of the descriptor networks: a folder, a file, or NETWORK=FILE; may be given several times."""
+    offline: bool = False
+    """Never download weights."""
+    device: str = "auto"
+    """Where to compute: auto, cpu, cuda or mps."""
+    workers: int | None = None
+    """Processes that decode photos ahead; 0: none. By default 1, and up to 8 for a graphics card."""
+    save_every: int = 100
+    """Steps between two checkpoints."""
+    validate_every: int = 250
+    """Steps between two validations; the best model is kept."""
+    pictures_every: int = 50
+    """Steps between two live pictures, in the folder of the run."""
+    snapshot_every: int = 0
+    """Steps between two models kept for good; 0: none."""
+    init: str | None = None
+    """Start from this model's weights: a shipped name or a model file."""
+    engine: Literal["auto", "torch"] = "auto"
+    """torch: also train a network of your own that cannot be taken into a graph; PyTorch alone then runs the model,
+    with its code."""
+    licence: str = ""
+    """Licence of the model, for its header."""
+    terms: str = ""
+    """Terms of the photos and the painting, for its header."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError for a word that an option does not know, and for a number below 0."""
+        check_kinds(self)
+        for name in ("workers", "save_every", "validate_every", "pictures_every", "snapshot_every"):
+            if (getattr(self, name) or 0) < 0:
+                raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)} is below 0")

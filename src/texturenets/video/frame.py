@@ -1,0 +1,110 @@
+"""What passes between those who read films, repaint and write them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from texturenets.image.sizes import fit_longer
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass
+class Frame:
+    """A frame (H, W, 3), or (H, W, 4) with opacity, 8-bit RGB, upright.
+
+    `time` and `duration` are in seconds from the film's start. `sound`: packets of the film's sound that come before
+    it in the file.
+    """
+
+    pixels: Pixels
+    time: Fraction
+    duration: Fraction
+    sound: list[Any] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class ColorSpace:
+    """How numbers stand for colours, in the numbers of ITU-T H.273: 1 is BT.709, 2 unspecified."""
+
+    matrix: int = 1
+    primaries: int = 1
+    transfer: int = 1
+
+
+@dataclass
+class FilmInfo:
+    """What is known of a film before its frames are.
+
+    `size`: (H, W), upright. `count`: frames, as the file says. `rate`: frames a second on average. `time_base`:
+    the unit of time stamps, in seconds. `aspect`: width over height of a pixel. `loop`: how often a moving picture is
+    repeated, 0 for ever, None once.
+    """
+
+    size: tuple[int, int]
+    count: int
+    rate: Fraction
+    time_base: Fraction
+    aspect: Fraction = Fraction(1)
+    colours: ColorSpace = ColorSpace()
+    metadata: dict[str, str] = field(default_factory=dict)
+    loop: int | None = 0
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What size frames are to have.
+
+    `longer`: of the longer side, None as it is. `even`: where the size changes, to even sides. `square`: pixels that
+    are not square are made so.
+    """
+
+    longer: int | None = None
+    even: bool = False
+    square: bool = False
+
+    def __call__(self, size: tuple[int, int], aspect: Fraction = Fraction(1)) -> tuple[int, int]:
+        """The size (H, W) for a film of `size` whose pixels are `aspect` times as wide as high."""
+        height, width = size
+        if self.square:
+            width = max(1, round(width * aspect))
+        if self.longer is None:
+            return height, width
+        height, width = fit_longer((height, width), self.longer)
+        if self.even:
+            height, width = (max(2, 2 * round(side / 2)) for side in (height, width))
+        return height, width
+
+
+NATIVE: Final = Fit()
+
+
+class FrameSource(Protocol):
+    """Gives the frames of a film in their order, once; `trailing` is then what sound comes after the last."""
+
+    info: FilmInfo
+    trailing: list[Any]
+
+    def __iter__(self) -> Iterator[Frame]: ...
+
+    def close(self) -> None:
+        """Let go of the file."""
+
+
+class Sink(Protocol):
+    """Takes the frames of a film in their order."""
+
+    def write(self, frame: Frame) -> None:
+        """Take the next one."""
+
+    def finish(self, trailing: list[Any]) -> None:
+        """No more frames, and the sound that comes after them: the film is whole."""
+
+    def close(self) -> None:
+        """Let go of the file, whole or not."""

@@ -1,0 +1,87 @@
+"""Frames as files: pictures of a folder into a film, a film into numbered pictures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from texturenets import image
+from texturenets.arrays import to_numpy
+from texturenets.errors import UserError
+from texturenets.video.frame import NATIVE, FilmInfo, Fit, Frame, Pixels
+
+
+def in_order(paths: Sequence[Path]) -> list[Path]:
+    """Sorted as one counts: frame2 before frame10."""
+
+    def key(path: Path) -> list[tuple[int, int, str]]:
+        parts = re.split(r"(\d+)", str(path))
+        return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
+
+    return sorted(paths, key=key)
+
+
+class Frames:
+    """A `Source`: pictures, all of one size, each a frame."""
+
+    def __init__(self, paths: Sequence[Path], rate: Fraction, fit: Fit = NATIVE) -> None:
+        """Raises UserError for a first picture that cannot be read."""
+        self.paths, self.trailing = list(paths), list[Any]()
+        self.first = image.read(self.paths[0])
+        size = self.first.size
+        self.info = FilmInfo(
+            size=fit(size),
+            count=len(self.paths),
+            rate=rate,
+            time_base=1 / rate,
+        )
+
+    def __iter__(self) -> Iterator[Frame]:
+        wanted = self.first.size
+        for index, path in enumerate(self.paths):
+            picture = image.read(path)
+            if picture.size != wanted:
+                raise UserError(
+                    f"{path} has {picture.size[1]} x {picture.size[0]} pixels, {self.paths[0]} has {wanted[1]} x "
+                    f"{wanted[0]}: the frames of a film are of one size"
+                )
+            yield Frame(_pixels(picture, self.info.size), index / self.info.rate, 1 / self.info.rate)
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+def _pixels(picture: image.Picture, size: tuple[int, int]) -> Pixels:
+    kind = image.Kind("numpy", np.dtype(np.uint8), alpha=picture.transparency)
+    made: Pixels = image.to_kind(image.resize(to_numpy(picture.pixels), size), kind)
+    return made
+
+
+class NumberedWriter:
+    """A `Sink`: each frame a file, numbered from 1 on. Each appears whole, but not all of them at once."""
+
+    def __init__(self, pattern: str, *, quality: int | None) -> None:
+        """`pattern`: as `frames/%05d.png`. Raises UserError for one that names no format."""
+        self.pattern, self.quality, self.number = pattern, quality, 0
+        image.output_format(self.path(1))
+
+    def path(self, number: int) -> Path:
+        """The file of a frame."""
+        return Path(self.pattern % number).expanduser()
+
+    def write(self, frame: Frame) -> None:
+        """Take the next frame."""
+        self.number += 1
+        picture, _ = image.from_any(frame.pixels)
+        image.write(self.path(self.number), picture, quality=self.quality)
+
+    def finish(self, trailing: list[Any]) -> None:
+        """All files are there."""
+
+    def close(self) -> None:
+        """Nothing to let go of."""

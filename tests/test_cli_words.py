@@ -1,0 +1,125 @@
+"""Words that a command cannot take: one line says what is wrong with them and what belongs in their place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import tiny
+from PIL import Image
+
+from texturenets.modelfiles import modelfile
+from texturenets.modelfiles.modelfile import Header
+from texturenets.networks import build, network_files
+from texturenets.networks.residual import Residual
+
+TINY = Residual(channels=8, blocks=1)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with a photo and a painting, and two shipped styles, `udnie` and `wave`."""
+    zoo = tmp_path / "zoo"
+    for name in ("wave", "udnie"):
+        network_files.save(
+            build(TINY), Header(name=name, kind="style", generator=TINY), zoo / f"{name}.safetensors"
+        )
+    monkeypatch.setattr(modelfile, "ZOO", zoo)
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    tiny.picture(work / "photo.jpg", seed=1)
+    tiny.picture(work / "painting.jpg", seed=2)
+    return work
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("optimize", ["--style is missing: the texture or painting"]),
+        ("optimize --style", ["--style wants a value: the texture or painting"]),
+        ("train style", ["IMAGES is missing: the painting"]),
+        ("sample", ["TEXTURE is missing: shipped texture or model file"]),
+        ("cache", ["--content is missing: folder of photos"]),
+        (
+            "optimize -s painting.jpg --preserve-color",
+            ["--preserve-color wants a value", "luminance or match"],
+        ),
+        (
+            "optimize -s painting.jpg --preserve-color yes",
+            [
+                "--preserve-color yes: choose luminance or match",
+                "match gives the style the photo's colours first",
+            ],
+        ),
+        ("stylize photo.jpg --engine opnvino", ["unknown engine 'opnvino'; did you mean 'openvino'?"]),
+        (
+            "stylize photo.jpg --strength 50%",
+            ["--strength 50% is not a number, as 0.5", "from 0, the photo, to 1"],
+        ),
+        (
+            "stylize photo.jpg --size 400x300",
+            ["--size 400x300 is not a whole number", "longer side", "pixels"],
+        ),
+        (
+            "train painting.jpg",
+            ["`texturenets train style painting.jpg`", "`texturenets train texture painting.jpg`"],
+        ),
+        ("photo.jpg", ["`texturenets stylize photo.jpg`"]),
+        ("train stile painting.jpg", ["stile", "style, texture"]),
+        ("stylize -s wave udnie", ["udnie is a style", "-s wave -s udnie"]),
+        ("stylize udnie photo.jpg", ["udnie is a style", "-s udnie"]),
+        ("optimize -s wave", ["wave is a trained style", "`texturenets stylize PHOTO -s wave`", "picture"]),
+        ("optimize -s wave photo.jpg", ["`texturenets stylize photo.jpg -s wave`"]),
+        ("optimize -s udnie.safetensors", ["no such file"]),
+        ("train style wave --content .", ["wave is a trained style", "picture"]),
+    ],
+)
+def test_one_line_says_what_belongs_there(here: Path, line: str, told: list[str]) -> None:
+    status, out, error = tiny.call(*line.split())
+    assert status == 2
+    assert out == ""
+    assert error.startswith("texturenets: ")
+    assert error.count("\n") == 1, error
+    for part in told:
+        assert part in error
+
+
+def test_a_model_file_in_place_of_a_painting(here: Path) -> None:
+    (here / "mine.safetensors").write_bytes((modelfile.ZOO / "wave.safetensors").read_bytes())
+    _, _, error = tiny.call("optimize", "-s", "mine.safetensors")
+    assert "mine.safetensors is a trained style" in error
+
+
+@pytest.mark.parametrize("line", ["sample wave", "models show wave"])
+def test_which_of_two_of_one_name_is_taken(here: Path, line: str) -> None:
+    model = modelfile.ZOO / "wave.safetensors"
+    (here / "wave.safetensors").write_bytes(model.read_bytes())
+    _, _, error = tiny.call(*line.split())
+    assert "note: wave is the shipped " in error
+    assert "wave.safetensors" in error
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "told"),
+    [
+        ("a.safetensors", b"", "it is empty"),
+        ("a.safetensors", b"hello", "no safetensors file"),
+        ("a.safetensors", b"PK\x03\x04" + bytes(99), "`texturenets convert a.safetensors`"),
+        ("a.safetensors", b"<!DOCTYPE html><html>", "web page"),
+        ("notes.txt", b"hello, this is a text of mine", "no safetensors file"),
+    ],
+)
+def test_what_a_file_is_that_is_no_model(here: Path, name: str, data: bytes, told: str) -> None:
+    (here / name).write_bytes(data)
+    _, _, error = tiny.call("stylize", "photo.jpg", "-s", name)
+    assert f"{name} is not a texturenets model" in error
+    assert told in error
+    assert "header too small" not in error
+    assert error.count("\n") == 1
+
+
+def test_a_picture_called_like_a_model(here: Path) -> None:
+    Image.new("RGB", (9, 9)).save(here / "a.safetensors", "PNG")
+    _, _, error = tiny.call("models", "show", "a.safetensors")
+    assert "a.safetensors is not a texturenets model: it is a picture" in error

@@ -1,0 +1,68 @@
+"""A network of the user's own, from its code to every place where it runs without it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import tiny
+
+import texturenets as tn
+from texturenets.image import sizes
+from texturenets.memory import budget
+
+OWN = """
+import torch
+from torch import nn
+
+
+class Scaled(nn.Conv2d):
+    def forward(self, x):
+        return self._conv_forward(x, self.weight / (1 + self.weight.abs().mean((1, 2, 3), keepdim=True)), self.bias)
+
+
+class Net(nn.Module):
+    stride = 2
+    margin = 4
+
+    def __init__(self, width=6):
+        super().__init__()
+        self.down = Scaled(3, width, 3, 2, padding=1, padding_mode="reflect")
+        self.act = nn.ReLU(inplace=True)
+        self.inner = nn.Conv2d(width, width, 3, padding=1)
+        self.up = nn.Sequential(nn.Upsample(scale_factor=2), self.inner, nn.GroupNorm(2, width))
+        self.exit = nn.Conv2d(width, 3, 3, padding="same", padding_mode="circular")
+
+    def forward(self, x):
+        y = self.down(x)
+        z = self.act(y)
+        return torch.sigmoid(self.exit(self.up(y + 0.1 * z)) + x)
+"""
+
+
+def test_a_network_of_ones_own_runs_everywhere_without_its_code(tmp_path: Path) -> None:
+    studio = tiny.Studio(tmp_path)
+    code = tmp_path / "own.py"
+    code.write_text(OWN)
+    made = studio.run(generator=f"{code}:Net", set=["width=4"], output=tmp_path / "own.safetensors")
+    assert made.status == 0, made.error
+    photo = np.random.default_rng(0).random((1, 3, 70, 90), np.float32)
+    want = tn.load(made.model, "cpu", engine="torch", generator=f"{code}:Net").stylize(photo)
+    code.unlink()
+    for engine in ("torch", "onnx", "openvino"):
+        style = tn.load(made.model, "cpu", engine=engine, precision="float32")
+        assert np.allclose(style.stylize(photo), want, atol=1e-3), engine
+    page = tmp_path / "page"
+    assert tiny.call("export", str(made.model), "--to", "web", "-o", str(page))[0] == 0
+    (graph,) = (page / "models").glob("*.onnx")
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    x, box = sizes.pad_to_multiple(photo, 2, 64, 4)
+    drawn = sizes.crop_back(session.run(None, {"photo": x})[0], box)
+    assert np.allclose(drawn.clip(0, 1), want, atol=1e-3)
+    # More than fits: piece by piece
+    large = np.random.default_rng(1).random((1, 3, 1200, 1600), np.float32)
+    whole = tn.load(made.model, "cpu", engine="onnx").stylize(large)
+    most = budget.resident() + budget.RESERVE + 40 * 2**20
+    pieces = tn.load(made.model, "cpu", engine="onnx", memory=most, spool=tmp_path)
+    assert np.allclose(pieces.stylize(large), whole, atol=1e-3)
