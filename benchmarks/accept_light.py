@@ -128,7 +128,14 @@ class Place:
 def download(wheels: Path, engines: Sequence[str]) -> Path:
     """The wheel of this checkout, and in `wheels` all that it and the peer want."""
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q"]
-    subprocess.run([*pip, "wheel", "--no-deps", "-w", wheels, ROOT], check=True)
+    # Not of the folder itself: what an earlier build has left in there would go into the wheel.
+    with tempfile.TemporaryDirectory() as name:
+        for path in ("pyproject.toml", "README.md", "LICENSE"):
+            shutil.copy(ROOT / path, name)
+        shutil.copytree(
+            ROOT / "src", Path(name) / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
+        )
+        subprocess.run([*pip, "wheel", "--no-deps", "-w", wheels, name], check=True)
     wheel = next(wheels.glob("texturenets-*.whl"))
     extra = "[openvino]" if "openvino" in engines else ""
     subprocess.run([*pip, "download", "-d", wheels, f"{wheel}{extra}", PEER], check=True)
