@@ -68,7 +68,7 @@ class Served:
         return found
 
     def stylize(self, data: bytes, query: str = "", timeout: float = 30.0) -> httpx.Response:
-        """A photo repainted."""
+        """A photo stylized."""
         return httpx.post(f"{self.address}/v1/stylize?style=slow{query}", content=data, timeout=timeout)
 
     def send(self, data: bytes, timeout: float = 20.0) -> bytes:

@@ -90,7 +90,7 @@ def test_stylize(served: Served, folder: Path, tmp_path: Path) -> None:
         page.locator("#said-painting").get_by_text("Aaa tiny").wait_for()
         page.wait_for_function(IN_SIGHT)
         page.locator("#said-painting").get_by_text("1024 ×").wait_for()
-        page.get_by_label("The photo's own").check()  # it repaints by itself
+        page.get_by_label("The photo's own").check()  # it stylizes by itself
         page.locator("#said-painting").get_by_text("90 × 70").wait_for()
         cut = "all => all.filter(one => one.scrollWidth > one.clientWidth).length"
         assert page.locator("#styles .caption-label").evaluate_all(cut) == 0
@@ -146,7 +146,7 @@ def test_several_photos(served: Served, tmp_path: Path) -> None:
         said.get_by_text("2 of 2 photos").wait_for()
         said.get_by_text("broken.png is not a picture").wait_for()
         page.locator("#strength input[type=number]").fill("0.5")
-        page.locator("#paintings.stale").wait_for()  # several are not repainted unasked
+        page.locator("#paintings.stale").wait_for()  # several are not stylized unasked
         with page.expect_download() as download:
             page.locator("#save-painting").click()
         assert download.value.suggested_filename == "paintings.zip"

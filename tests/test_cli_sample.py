@@ -211,10 +211,10 @@ def test_a_texture_repaints_nothing(here: Path, capsys: pytest.CaptureFixture[st
 def test_frames_of_a_longer_run_before_are_told_of(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sample(capsys, "bark", "--size", "32", "--count", "4", "-o", "out")
     assert main(["sample", "bark", "--size", "32", "--count", "2", "-o", "out"]) == 0
-    told = "texturenets: out/0002.png was there already: it and what follows it are none of these samples\n"
+    told = "texturenets: out/0002.png is from an earlier run: it and the files after it are not part of this one\n"
     assert told in capsys.readouterr().err
     assert main(["sample", "bark", "--size", "32", "--to", "9", "--frames", "4", "-o", "out"]) == 0
-    assert "was there already" not in capsys.readouterr().err
+    assert "earlier run" not in capsys.readouterr().err
 
 
 def test_a_quality_that_changes_nothing_is_told(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""Folders repainted by many workers: what is missing, one worker's batches, URLs, and what the command says.
+"""Folders stylized by many workers: what is missing, one worker's batches, URLs, and what the command says.
 
 Ray is not among the packages of the tests: what it does is done here by a stand-in, in this process. With Ray there
 is one slow test.
@@ -406,8 +406,8 @@ def test_films_and_what_cannot_be_read_are_named_and_count(
             *lines, summary = told.err.splitlines()
             names = ("clip.mp4", "photo.heic", "moving.gif")
             clip, heic, moving = (line for name in names for line in lines if name in line)
-            assert clip.endswith(f"clip.mp4 is a film: --cluster repaints photos; do it without{again}")
-            assert moving.endswith(f"moving.gif is a film: --cluster repaints photos; do it without{again}")
+            assert clip.endswith(f"clip.mp4 is a film: --cluster stylizes photos; do it without{again}")
+            assert moving.endswith(f"moving.gif is a film: --cluster stylizes photos; do it without{again}")
             assert "photo.heic: HEIC needs pillow-heif" in heic
             assert not heic.endswith("it has not changed)")  # the plug-in may be there the next time
             assert "3 failed" in summary

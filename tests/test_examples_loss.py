@@ -42,7 +42,7 @@ class ColorLoss(Loss):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WithColor(tn.StyleConfig):
-    """The one line elsewhere: a field in `training/configuration.py`, from which a flag is made."""
+    """The one line elsewhere: a field in `train/configuration.py`, from which a flag is made."""
 
     color_weight: float = 0.0
     """Weight of the color loss."""

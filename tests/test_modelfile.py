@@ -402,7 +402,7 @@ def test_weights_that_half_precision_does_not_hold_are_refused(
     with torch.no_grad():
         next(network.parameters()).flatten()[0] = value
     with pytest.raises(
-        UserError, match="not finite in half precision: train anew with a lower --learning-rate"
+        UserError, match="not finite in half precision: train again with a lower --learning-rate"
     ):
         network_files.save(network, header(), tmp_path / "a.safetensors")
     assert list(tmp_path.iterdir()) == []

@@ -257,12 +257,12 @@ class Given(Loss):
     [
         (
             lambda y: {"mine": y.mean((2, 3))},
-            "the loss mine gives a tensor of shape (2, 3), not a tensor with one",
+            "the loss mine returns a tensor of shape (2, 3), not a tensor with one",
         ),
-        (lambda y: y.mean(), "the loss mine gives a tensor of shape (), not a dict"),
-        (lambda y: {"mine": 3}, "the loss mine gives 3, not a tensor with one number"),
-        (lambda y: {"yours": y.mean()}, "names a value 'yours': name it mine or mine/..."),
-        (lambda y: {"mine": y.detach().mean()}, "mine gives a number without a gradient"),
+        (lambda y: y.mean(), "the loss mine returns a tensor of shape (), not a dict"),
+        (lambda y: {"mine": 3}, "the loss mine returns 3, not a tensor with one element"),
+        (lambda y: {"yours": y.mean()}, "returns the key 'yours': name it mine or mine/..."),
+        (lambda y: {"mine": y.detach().mean()}, "mine returns a value that does not require grad"),
     ],
 )
 def test_values_that_are_no_loss_are_refused(values: Callable[[Tensor], Any], says: str) -> None:
@@ -275,8 +275,8 @@ def test_losses_that_will_not_do_are_refused_before_anything_is_read(tmp_path: P
     for losses, says in (
         ([Given("mine"), Given("mine")], "two losses are called mine"),
         ([Given("content")], "two losses are called content"),
-        ([Given("")], "Given is no loss"),
-        ([lambda images: images.mean()], "<lambda> is no loss: derive a class"),
+        ([Given("")], "Given is not a loss"),
+        ([lambda images: images.mean()], "<lambda> is not a loss: derive a class"),
         ([Given("mine", layers=("vgg16:relu9_9",))], "relu"),
     ):
         with pytest.raises(tn.UserError, match=says):

@@ -235,7 +235,7 @@ def test_what_cannot_be_tiled_is_named() -> None:
     with pytest.raises(UserError, match="takes mask beside a photo"):
         TiledNetwork(graph, engine_of("onnx"))
     fixed = Graph(list(parse(["photo"])), fixed=True, multiple=64)
-    with pytest.raises(UserError, match="draws pictures of 64 pixels a side alone"):
+    with pytest.raises(UserError, match="draws only pictures of 64 pixels a side"):
         TiledNetwork(fixed, engine_of("onnx"))
 
 

@@ -352,7 +352,7 @@ def test_what_is_seen_at_once(here: Path, capsys: pytest.CaptureFixture[str]) ->
         (["a.png", "--rate", "24"], ["--rate 24", "-o film.mp4"]),
         (["a.png", "-o", "film.mp4", "--rate", "0"], ["--rate 0"]),
         (["a.png", "-o", "film.avi"], ["film.avi", ".mp4"]),
-        ([], ["nothing to repaint"]),
+        ([], ["nothing to stylize"]),
         (["--webcam", "/dev/nosuchcamera"], ["/dev/nosuchcamera"]),
     ):
         assert photo(*words) == 2, words

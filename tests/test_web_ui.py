@@ -307,6 +307,8 @@ def test_a_training_starts_from_a_style(tmp_path: Path) -> None:
     assert job.options[-3:] == ("--content-weight=3.5", "--style-size=600", f"--init={wave}")
     with pytest.raises(Problem, match="another network"):
         ask("two", start="other")
+    with pytest.raises(Problem, match="wave is a model that comes with texturenets"):
+        ask("wave")
     with pytest.raises(Problem, match="content-weight"):
         ask("two", changes={"content_weight": -1.0})
     assert [one.name for one in place.jobs()] == ["mine"]

@@ -1,6 +1,6 @@
 """Maps of numbers (N, C, H, W) as numpy arrays or torch tensors, whichever is at hand.
 
-Loading torch takes longer than repainting a photo: where no tensor has come in, nothing here imports it.
+Loading torch takes longer than stylizing a photo: where no tensor has come in, nothing here imports it.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ C = TypeVar("C", bound=type)
 
 @functools.cache
 def field_docs(cls: type) -> dict[str, str]:
-    """The string under each field of a dataclass, or of the class that it comes from: {field: text}."""
+    """The docstring under each field of a dataclass and its base classes: {field: text}."""
     docs: dict[str, str] = {}
     for base in cls.__bases__:
         if dataclasses.is_dataclass(base):
@@ -36,7 +36,7 @@ def with_attributes(cls: C) -> C:
     """The dataclass `cls` with its fields listed in its docstring: `help` shows no string under a field."""
     try:
         docs = field_docs(cls)
-    except OSError:  # the source is not here
+    except OSError:  # the source file is not available
         return cls
     lines = [cls.__doc__ or "", "", "Attributes", "----------"]
     for field in dataclasses.fields(cls):

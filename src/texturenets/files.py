@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Atomic writes: a file appears under its name complete or not at all."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ os.umask(_UMASK)
 
 
 def _prefix(path: Path) -> str:
-    """What the names begin with of files written aside for `path`: hidden, and short enough to add to."""
+    """Prefix of the temporary files for `path`: hidden, and short enough for a suffix to be added."""
     return f".{path.name[:40]}."
 
 
 @contextmanager
 def temporary_sibling(path: Path) -> Iterator[Path]:
-    """A new empty file beside `path` to write to, with its parent folders; it goes at the end unless moved.
+    """A new empty temporary file beside `path`, with its parent folders; deleted at the end unless it was moved.
 
     Raises OSError.
     """
@@ -36,21 +36,21 @@ def temporary_sibling(path: Path) -> Iterator[Path]:
         yield part
     finally:
         part.unlink(missing_ok=True)
-        os.close(handle)  # and the lock is gone
+        os.close(handle)  # releases the lock
 
 
 def _made(path: Path) -> tuple[int, Path]:
-    """A new file beside `path`, locked as long as the descriptor is open: nobody else sweeps it."""
+    """A new temporary file beside `path`; while its descriptor is open, the lock keeps `_remove` from deleting it."""
     while True:
         handle, name = tempfile.mkstemp(prefix=_prefix(path), suffix=SUFFIX, dir=path.parent)
         _lock(handle, wait=True)
-        if os.fstat(handle).st_nlink:  # else it was swept before it was locked
+        if os.fstat(handle).st_nlink:  # else `_remove` of another process deleted it before it was locked
             return handle, Path(name)
         os.close(handle)
 
 
 def _lock(handle: int, *, wait: bool = False) -> bool:
-    """Whether the open file is now locked by this descriptor; False where another holds it, or none can."""
+    """Lock the open file. False if another process holds the lock, or the file system has no locks."""
     try:
         import fcntl
     except ImportError:  # Windows
@@ -63,18 +63,18 @@ def _lock(handle: int, *, wait: bool = False) -> bool:
 
 
 def publish(part: Path, path: Path) -> None:
-    """Give what was written aside its name, and the rights of a file made in the open. Raises OSError."""
+    """Move the temporary file `part` to `path`, with the permissions of an ordinary new file. Raises OSError."""
     with part.open("rb+") as file:
         os.fsync(file.fileno())  # else a power cut can leave the name without the bytes
-    part.chmod(0o666 & ~_UMASK)  # mkstemp makes it private
+    part.chmod(0o666 & ~_UMASK)  # mkstemp creates it readable by the owner only
     part.replace(path)
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A file beside `path` to write to; it takes the name `path` when the block ends well, else it goes.
+    """A temporary file to write to; it is renamed to `path` if the block succeeds, else deleted.
 
-    Parent folders are made. Raises UserError, with the reason, where the disk does not let it be written.
+    Parent folders are created. Raises UserError, with the reason, where it cannot be written.
     """
     try:
         with temporary_sibling(path) as part:
@@ -88,9 +88,9 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def remove_stale(path: Path) -> None:
-    """Remove what writers of `path` that were killed have left beside it; of a folder, in it.
+    """Remove temporary files that killed processes left beside the file `path`, or in the folder `path`.
 
-    What somebody is writing at this moment stays.
+    Those that a running process is writing are kept.
     """
     if path.is_dir():
         _remove(left for left in path.iterdir() if left.name.startswith("."))
@@ -99,7 +99,7 @@ def remove_stale(path: Path) -> None:
 
 
 def remove_all_stale(paths: Iterable[Path]) -> None:
-    """`remove_stale` for many files, each folder looked through once."""
+    """`remove_stale` for many files, listing each folder only once."""
     prefixes: dict[Path, set[str]] = {}
     for path in paths:
         prefixes.setdefault(path.parent, set()).add(_prefix(path))
@@ -109,18 +109,18 @@ def remove_all_stale(paths: Iterable[Path]) -> None:
 
 
 def _beginning(name: str) -> str:
-    """The `_prefix` of a file that was written aside."""
+    """The `_prefix` in the name of a temporary file."""
     return name.removesuffix(SUFFIX).rpartition(".")[0] + "."
 
 
 def _remove(left: Iterable[Path]) -> None:
-    """Remove those of the files `left` that were written aside by somebody who is no more."""
+    """Remove those of the files `left` that are temporary files of processes that no longer run."""
     for path in left:
         if not path.name.endswith(SUFFIX):
             continue
         try:
             handle = os.open(path, os.O_RDWR | getattr(os, "O_NONBLOCK", 0))
-        except OSError:  # it took its name, or is none of ours
+        except OSError:  # it was renamed meanwhile, or belongs to another user
             continue
         try:
             if stat.S_ISREG(os.fstat(handle).st_mode) and _lock(handle):
@@ -130,7 +130,7 @@ def _remove(left: Iterable[Path]) -> None:
 
 
 def opened(path: Path) -> IO[bytes]:
-    """A regular file to read from. A pipe would be waited for, a device be read for ever.
+    """Open a regular file for reading: reading a pipe could block, reading a device might never end.
 
     Raises OSError, and UserError for what is not a regular file.
     """
@@ -146,7 +146,7 @@ def opened(path: Path) -> IO[bytes]:
 
 
 def cache_folder() -> Path:
-    """Where weights and graphs are kept: TEXTURENETS_CACHE, else texturenets in XDG_CACHE_HOME or ~/.cache."""
+    """Folder of downloads and compiled models: TEXTURENETS_CACHE, else texturenets in XDG_CACHE_HOME or ~/.cache."""
     if own := os.environ.get("TEXTURENETS_CACHE"):
         return Path(own).expanduser()
     base = os.environ.get("XDG_CACHE_HOME")

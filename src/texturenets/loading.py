@@ -69,7 +69,7 @@ def load(
 ) -> Style | Texture:
     """The style or texture called `name` (a shipped one, or a model file), on `device` (auto, cpu, cuda, mps).
 
-    A `Style` repaints photos, a `Texture` draws samples.
+    A `Style` stylizes photos, a `Texture` draws samples.
 
     `engine` is "torch", "openvino", "onnx", or "auto": the fastest that is installed. `precision` is "float32",
     "bf16", "fp16", as far as the engine has it, or "auto": half precision where the device computes in it, but
@@ -114,7 +114,7 @@ def load_style(
     if header.kind != "style":
         called = path.stem if path.parent == modelfile.ZOO else name
         raise UserError(
-            f"{called} is a {header.kind} model, which draws from noise and repaints nothing: "
+            f"{called} is a {header.kind} model, which draws from noise and stylizes nothing: "
             f"use `texturenets sample {called}`"
         )
     with devices.memory_errors(f"not enough memory for the network of {path}"):
@@ -142,7 +142,7 @@ def load_texture(
     header = modelfile.read_header(path)
     if header.kind != "texture":
         raise UserError(
-            f"{name} is a {header.kind} model, which repaints photos and draws nothing from noise: "
+            f"{name} is a {header.kind} model, which stylizes photos and draws nothing from noise: "
             f"use `texturenets stylize PHOTO -s {name}`"
         )
     with devices.memory_errors(f"not enough memory for the network of {path}"):

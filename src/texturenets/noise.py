@@ -46,7 +46,7 @@ class NoiseInput:
 
     @property
     def mean(self) -> float:
-        """Of the distribution: what a level of 0 leaves."""
+        """Mean of the distribution: the value of the noise at level 0."""
         return 0.5 if self.distribution == "uniform" else 0.0
 
 

@@ -1,4 +1,4 @@
-"""Reading the next, computing this one and writing the one before, at the same time."""
+"""A pipeline: reads the next job, computes the current one and writes the previous one at the same time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def overlapped(
     compute: Callable[[J, D], M],
     encode: Callable[[J, M], None],
 ) -> Generator[tuple[J, UserError | None]]:
-    """Take every job through `decode`, `compute` and `encode`; give it when it is done, with what went wrong.
+    """Run every job through `decode`, `compute` and `encode`; yields it when it is done, with its error or None.
 
     The jobs come back in their order. `compute` runs in the caller's thread, the others in one of their own each,
     so that at most three jobs are in memory. A UserError ends its own job; anything else ends them all.
@@ -57,7 +57,7 @@ def _after(
     encode: Callable[[J, M], None],
     writer: ThreadPoolExecutor,
 ) -> Future[None]:
-    """What becomes of a job when it has been read."""
+    """Wait for a job's `decode`, compute it, and submit its `encode`."""
     try:
         return writer.submit(encode, job, compute(job, read.result()))
     except UserError as error:

@@ -15,7 +15,7 @@ from texturenets.errors import MissingError, UserError, install, reason
 
 app = App(
     name="texturenets",
-    help="Repaint photos like a painting, draw textures, with networks that have learned them; train such networks.",
+    help="Stylize photos like a painting, synthesize textures, with feed-forward networks; train such networks.",
     version=f"texturenets {__version__}",
     default_parameter=Parameter(negative=(), negative_iterable=()),
     result_action="return_value",

@@ -1,4 +1,4 @@
-"""Photos and films repainted, one after the other, in one style or several."""
+"""Stylize photos and films, one after the other, in one style or several."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StyleWork:
-    """What is to be done in the style `model`: films, and photos with what is asked for by result."""
+    """The films and photos to stylize with `model`. `asked`: the options of each photo's result, by its path."""
 
     model: Path
     films: Sequence[film.FilmJob]
@@ -37,20 +37,20 @@ class StyleWork:
 
     @property
     def results(self) -> list[Path]:
-        """All files that are written; not those of numbered frames."""
+        """All files to write, except numbered frames."""
         return [job.result for job in self.films if isinstance(job.result, Path)] + [
             job[1] for job in self.photos
         ]
 
     def without(self, results: Collection[Path]) -> StyleWork:
-        """The rest of it."""
+        """This work without the jobs that write one of `results`."""
         films = [job for job in self.films if job.result not in results]
         return replace(self, films=films, photos=[job for job in self.photos if job[1] not in results])
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that is to be done, a style after the other; `folder`: where a contact sheet goes."""
+    """All work of a command, one item for each style. `folder`: where a contact sheet is written."""
 
     works: Sequence[StyleWork]
     folder: Path
@@ -65,7 +65,7 @@ def planned(
     count: int,
     rate: float | None,
 ) -> Plan:
-    """What becomes of the files that `photos` name. Raises UserError before any work is done."""
+    """Plan the results of all files, patterns and folders in `photos`. Raises UserError before any work is done."""
     from texturenets import image, video
 
     found = image.expand(photos, recursive=True, without=output, also=video.SUFFIXES)
@@ -113,7 +113,7 @@ def carry_out(
     quiet: bool,
     sheet: bool,
 ) -> int:
-    """Do all of it; the exit status. Raises UserError where nothing of it can be done."""
+    """Stylize everything in `plan`; returns the exit status. Raises UserError if nothing can be done."""
     if skip_existing and any(isinstance(job.result, str) for work in plan.works for job in work.films):
         raise UserError("--skip-existing looks at whole films, not at numbered frames")
     if sheet:
@@ -122,14 +122,14 @@ def carry_out(
     results = [result for work in plan.works for result in work.results]
     note_quality(plan.works[0].options.quality, [*results, *_patterns(plan)])
     there = {result for result in results if skip_existing and result.exists()}
-    remove_all_stale(results)  # what runs that were killed have left
+    remove_all_stale(results)  # temporary files of killed runs
     report = Report(sum(len(work.films) + len(work.photos) for work in plan.works), quiet)
     engines: set[str] = set()
     notes: dict[str, list[Path]] = {}
     with report.interruptible():
         for work in plan.works:
             todo = work.without(there)
-            painter: Style | None = None  # the one before goes first: its buffers may be gigabytes
+            painter: Style | None = None  # free the previous style first: its buffers may take gigabytes
             painter = load(work.model) if todo.films or todo.photos else None
             if painter is not None and say_engine and not quiet and painter.engine.name not in engines:
                 engines.add(painter.engine.name)
@@ -149,12 +149,12 @@ def carry_out(
 
 
 def _patterns(plan: Plan) -> list[Path]:
-    """The names of numbered frames."""
+    """The patterns of numbered frames among the results."""
     return [Path(job.result) for work in plan.works for job in work.films if isinstance(job.result, str)]
 
 
 def _tell(notes: Mapping[str, Sequence[Path]]) -> None:
-    """What photos hold that results do not."""
+    """Print what photos contained that their results do not, as 16 bits a channel: one line for each kind."""
     for what, photos in notes.items():
         each = list(dict.fromkeys(photos))
         more = f" and {len(each) - 1} more hold" if len(each) > 1 else " holds"
@@ -164,7 +164,7 @@ def _tell(notes: Mapping[str, Sequence[Path]]) -> None:
 def _paint(
     work: StyleWork, todo: Sequence[Job], painter: Style | None, report: Report, notes: dict[str, list[Path]]
 ) -> None:
-    """The photos of a style; what is not to do is there. `notes` takes what is lost of them."""
+    """Stylize the photos in `todo`; the others of `work` exist already. `notes` collects what results do not keep."""
     if painter is None:
         for _, result in work.photos:
             report.result(result, there=True)
@@ -175,7 +175,7 @@ def _paint(
     decode, compute, encode = steps(
         painter, work.asked, lambda photo, what: notes.setdefault(what, []).append(photo)
     )
-    written: dict[Path, bool] = {}  # whether they have been told of
+    written: dict[Path, bool] = {}  # whether each has been reported
 
     def noted(job: Job, picture: image.Picture | None) -> None:
         encode(job, picture)
@@ -193,7 +193,7 @@ def _paint(
                         report.result(result, there=result not in waiting)
                     else:
                         report.failure(photo, error)
-        finally:  # when it was interrupted, the one at hand was written to its end
+        finally:  # after an interruption: the photo in progress was still written
             for result, known in written.items():
                 if not known:
                     report.result(result)
@@ -202,10 +202,11 @@ def _paint(
 def steps(
     painter: Style, asked: Mapping[Path, StylizeOptions], note: Callable[[Path, str], None] = lambda *_: None
 ) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
-    """Reading, repainting and writing a photo, for `overlapped`; one too large for memory is all repainting.
+    """The functions that read, stylize and write a photo, for `overlapped`. The second one does all
+    three for a photo larger than memory.
 
-    `asked`: what is asked for, by result. A photo of several results, one after the other, is read once. `note` is
-    told of photos that hold more than results do, and of what.
+    `asked`: the options by result. A photo with several results in a row is read once. `note` is called with a photo
+    that contains more than its result will, and what that is.
     """
     from texturenets import image
     from texturenets.arrays import to_numpy
@@ -220,7 +221,7 @@ def steps(
         if header is not None and header.bits > 8:
             note(photo, "16 bits a colour, of which results have 8")
         if header is not None and header.several:
-            note(photo, "several pictures, of which the first is repainted")
+            note(photo, "several pictures, of which the first is stylized")
 
     def decode(job: Job) -> image.Picture | None:
         options = asked[job[1]]

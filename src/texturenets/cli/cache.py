@@ -36,13 +36,13 @@ def cache(
     Parameters
     ----------
     content
-        Folder of photos, searched through and through.
+        Folder of photos, searched with all its subfolders.
     output
         File to write.
     variants
-        Crops of each photo, each cut, scaled and mirrored at random.
+        Random crops of each photo, with random scale and mirroring.
     preset
-        Recipe of the training that will use it; the flags below change it.
+        Recipe of the training that will use the file; the flags below change it.
     quiet
         No progress bar.
     """

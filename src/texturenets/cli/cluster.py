@@ -56,7 +56,7 @@ def run(
     skip_existing: bool,
     quiet: bool,
 ) -> int:
-    """Repaint what is missing of `photos` in the folder `output`; returns the exit status. Raises UserError."""
+    """Stylize what is missing of `photos` in the folder `output`; returns the exit status. Raises UserError."""
     from texturenets.memory import budget
 
     if address is None:
@@ -216,5 +216,5 @@ class ClusterReport(report.Report):
             self.result(self.name(job))
 
     def name(self, job: ManifestEntry) -> str:
-        """Of a result, as it is printed."""
+        """The name of a result, as printed."""
         return f"{self.folder.name.rstrip('/')}/{job.result}"

@@ -1,4 +1,4 @@
-"""`texturenets convert`: networks that other programs published, as models of ours."""
+"""`texturenets convert`: networks that other programs published, as model files."""
 
 from __future__ import annotations
 
@@ -26,33 +26,34 @@ def convert(
     generator: str | None = None,
     quiet: Flag = False,
 ) -> None:
-    """Make a model of a network that another program published.
+    """Convert a network that another program published into a model file.
 
     Reads texture_nets and fast-neural-style (Torch7 .t7), pytorch/examples (.model, .pth), fast-style-transfer
-    (TensorFlow checkpoints, folders of raw variables), ONNX, and models of earlier versions of texturenets. Nothing
-    in the file is run. The name of the model is printed; `stylize` or `sample` takes it, `models show`
-    says where it came from.
+    (TensorFlow checkpoints, folders of raw variables), ONNX, and models of earlier versions of texturenets. No code
+    in the file is executed. The name of the model file is printed, for `stylize` or `sample`; `models show` prints
+    where it came from.
 
     Parameters
     ----------
     file
-        The published file; of raw variables the folder with manifest.json.
+        The published file; for raw variables the folder with manifest.json.
     output
         Model file to write [default: the file's name with .safetensors, in the current folder].
     name
-        What the model is called [default: as the file].
+        Name of the model [default: that of the file].
     source
         Where the file is from, for the model's header [default: the file's name and the program's].
     licence
-        Licence of the weights, for the model's header [default: what the file says, or that it does not].
+        Licence of the weights, for the model's header [default: what the file says, or that it says nothing].
     colors_in
-        ONNX only, what the network takes: rgb (0 to 1), rgb255 (0 to 255), bgr255, caffe (bgr255 minus the
-        Oxford networks' mean), imagenet (rgb minus ImageNet's mean, over its deviation), signed (-1 to 1)
-        [default: what the file says, else rgb255].
+        ONNX only, colour order and range of the network's input: rgb (0 to 1), rgb255 (0 to 255), bgr255,
+        caffe (bgr255 minus VGG's mean), imagenet (rgb minus ImageNet's mean, over its standard deviation), signed
+        (-1 to 1) [default: what the file says, else rgb255].
     colors_out
-        ONNX only, what it gives, likewise [default: what the file says, else rgb255].
+        ONNX only, those of its output, likewise [default: what the file says, else rgb255].
     generator
-        FILE.py:CLASS: the network's code, for a model of an earlier version trained with one of your own; it is run.
+        FILE.py:CLASS: the code of the network of an earlier version's model, if you trained one of your own; it is
+        executed.
     quiet
         Print nothing but the model's name, and errors.
     """

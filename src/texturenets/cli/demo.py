@@ -27,7 +27,7 @@ def demo(
     device: Device = "auto",
     quiet: Flag = False,
 ) -> int:
-    """Repaint photos with every shipped style, and lay the results out on a contact sheet.
+    """Stylize photos with every shipped style, and lay the results out on a contact sheet.
 
     Parameters
     ----------
@@ -37,9 +37,9 @@ def demo(
     output
         Folder for the pictures and contact-sheet.jpg.
     size
-        Photos with a longer side above this many pixels are made that large.
+        Longer side in pixels; larger photos are reduced to it.
     device
-        Where to compute; auto takes the fastest that is here.
+        Device to compute on; auto takes the fastest one available.
     quiet
         No progress bar.
     """

@@ -37,44 +37,46 @@ def evaluate(
     quiet: Flag = False,
     trainer: TrainerFlags | None = None,
 ) -> None:
-    """Measure a model against the image that it has learned, and against iterative optimization.
+    """Measure a model's quality against the image that it was trained on, and against iterative optimization.
 
-    Of a texture: losses a layer, beside those between the halves of its exemplar; the distance between samples; the
-    seam of tiles; the share of patches copied from the exemplar together with their neighbours. Of a style: the
-    losses on photos; how much its frames flicker on films. Losses are those that the model was trained on.
+    For a texture: the loss of each layer, compared with the loss between the two halves of the exemplar; the distance
+    between samples; the visibility of the seam when tiled; the share of patches copied from the exemplar together
+    with their neighbours. For a style: the losses on photos; flicker on films. The losses are those of the model's
+    training.
 
     Parameters
     ----------
     model
         Shipped name or model file.
     against
-        The exemplar or painting; --film alone does without.
+        The exemplar or painting; only --film on its own needs none.
     photo
         For a style: photos, patterns and folders; may be given several times.
     film
-        For a style: a film, whose stylized frames are compared along its own motion; may be given several times.
+        For a style: a film, whose stylized frames are compared along the film's optical flow; may be given several
+        times.
     frames
-        Of a film: only so many, from its beginning.
+        For a film: use only this many frames, from its beginning.
     samples
-        Of a texture: how many.
+        For a texture: number of samples.
     seed
-        Of the first sample.
+        Random seed of the first sample.
     size
         Side of the samples, or longer side of photos and films, in pixels [default: 256; photos 512; films as they
         are].
     slow
-        Optimise pixels for comparison: for a texture so many pictures from noise, for a style, if not 0, every
-        photo; minutes each.
+        Also run iterative optimization for comparison, minutes for each picture: for a texture this many pictures
+        from noise; for a style, if not 0, every photo.
     cap
-        Iterations of the optimization at most.
+        With --slow: most iterations.
     as_json
-        For programs: one object.
+        Print JSON: one object.
     engine
         What runs the network: torch, openvino or onnx; auto takes the fastest.
     generator
-        FILE.py:CLASS: the network's code, for a model trained with one of your own; it is run.
+        FILE.py:CLASS: the code of a model's network, if you trained one of your own; it is executed.
     quiet
-        Do not say what is being done.
+        Do not print progress.
     """
     from texturenets import image, loading
     from texturenets.evaluation import EvaluationOptions, evaluate_films, evaluate_style, evaluate_texture

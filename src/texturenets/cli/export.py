@@ -23,7 +23,7 @@ def export(
     runtime: Path | None = None,
     quiet: Flag = False,
 ) -> None:
-    """Write models for other programs, for any height, width and batch, and compare each with PyTorch, if installed.
+    """Export models to other formats, for any height, width and batch; compare each with PyTorch, if installed.
 
     The names of the files are printed, one a line. `--to web` writes a page that any file server can host and that
     runs the models in the browser: photos do not leave it.
@@ -35,14 +35,14 @@ def export(
     to
         Format: onnx, one file; openvino, a description (.xml) and its weights (.bin); web, a folder.
     output
-        File for one model, or a folder: one that is there, a name without the format's suffix, or any name
+        File for one model, or a folder: one that exists, a name without the format's suffix, or any name
         for several models [default: the current folder].
     generator
-        FILE.py:CLASS: the network's code, for a model trained with one of your own; it is run.
+        FILE.py:CLASS: the code of a model's network, if you trained one of your own; it is executed.
     runtime
         With --to web: the npm package onnxruntime-web as a file (.tgz) [default: npm fetches it, once].
     quiet
-        Say nothing of the comparison.
+        Do not print the comparison.
     """
     from texturenets import export as exports
     from texturenets.modelfiles import modelfile

@@ -1,4 +1,4 @@
-"""Films through `texturenets stylize`: what is to become what, and one film after the other."""
+"""Films in `texturenets stylize`: which inputs give which film, and stylizing one film after the other."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RATE = 24
 
 @dataclass(frozen=True)
 class FilmJob:
-    """A film to make: of a film, or of pictures, to a file or to numbered frames (a pattern)."""
+    """A film to write: its input, a film or pictures, and its result, a file or a pattern of numbered frames."""
 
     sources: tuple[Path, ...]
     result: Path | str
@@ -35,12 +35,12 @@ class FilmJob:
 
     @property
     def name(self) -> str:
-        """What the bar calls it."""
+        """Its name in the progress bar."""
         return Path(self.result).name if self.rate else self.sources[0].name
 
 
 def among(found: Sequence[Path], output: str | None) -> set[Path]:
-    """The films and moving pictures among the files `found`, but for those that are to become a still picture."""
+    """The films and animated pictures among the files `found`, except those to be written as a still picture."""
     return {
         path for path in found if video.is_film(path) and not (len(found) == 1 and _to_still(path, output))
     }
@@ -87,7 +87,7 @@ def _is_film_name(output: str, found: Sequence[Path]) -> bool:
 
 
 def _to_still(photo: Path, output: str | None) -> bool:
-    """Whether a moving picture is asked for as a picture of a format that does not move."""
+    """Whether an animated picture is to be written in a format without animation."""
     from texturenets import image
 
     if output is None or photo.suffix.lower() not in video.MOVING or video.is_numbered(output):
@@ -98,7 +98,7 @@ def _to_still(photo: Path, output: str | None) -> bool:
 
 
 def carry_out(jobs: Sequence[FilmJob], painter: Style, options: StylizeOptions, report: Report) -> None:
-    """One film after the other."""
+    """Stylize one film after the other and report each."""
     follow(painter, report.quiet, bar=False)
     for job in jobs:
         try:
@@ -149,7 +149,7 @@ def _opened(job: FilmJob, options: StylizeOptions) -> Iterator[FrameSource]:
 
 
 def _rate(rate: float | None) -> Fraction:
-    """Of a film made of pictures; 29.97 and the like are taken for what they stand for."""
+    """Frame rate of a film made of pictures; 29.97 and the like become the exact NTSC rates, as 30000/1001."""
     asked = RATE if rate is None else rate
     if not 0.01 <= asked <= 1000:  # also for NaN
         raise UserError(f"--rate {asked:g} is no number of frames a second between 0.01 and 1000")
@@ -172,7 +172,7 @@ def _written(source: FrameSource, result: Path | str, options: StylizeOptions, q
         yield frames
         older = frames.path(frames.number + 1)
         if older.exists() and not quiet:
-            complain(f"{older} was there already: it and what follows it are no frames of this film")
+            complain(f"{older} is from an earlier run: it and the files after it are not part of this one")
         return
     remove_stale(result)
     film = source if isinstance(source, Film) else None

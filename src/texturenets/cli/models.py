@@ -1,4 +1,4 @@
-"""`texturenets models`: what is here, whence, and under which terms."""
+"""`texturenets models`: the available models, their origin and licence."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
 
     from texturenets.modelfiles.modelfile import Header
 
-app = App(name="models", help="List the shipped models, or show what a model file says of itself.")
+app = App(name="models", help="List the shipped models, or show the header of a model file.")
 
-LISTED = 20  # lines of a published network's graph, up to which they are shown
+LISTED = 20  # values of a list that are printed; a longer list (a graph's lines) only with --json
 
-PIPED = 10000  # columns of a table that no terminal shows: no line is broken
+PIPED = 10000  # width of a table that goes into a pipe, so that no line is wrapped
 
 AsJson = Annotated[Flag, Parameter(name="--json")]
 
 
 @app.default
 def listing(*, as_json: AsJson = False) -> int:
-    """List the shipped models; files among them that cannot be read are named on standard error.
+    """List the shipped models; those whose file cannot be read are reported on standard error.
 
     Parameters
     ----------
     as_json
-        For programs: a list of objects.
+        Print JSON: a list of objects.
     """
     from texturenets.modelfiles import modelfile
 
@@ -71,16 +71,16 @@ def listing(*, as_json: AsJson = False) -> int:
 
 @app.command
 def show(model: str, /, *, as_json: AsJson = False, thumbnail: Path | None = None) -> None:
-    """Show what a model file says of itself.
+    """Show the header of a model file: generator, training, licence, source.
 
     Parameters
     ----------
     model
         Shipped name or model file.
     as_json
-        For programs: one object.
+        Print JSON: one object.
     thumbnail
-        Write the small picture of what the model does to this file.
+        Write the header's thumbnail, a small example of the model's result, to this file.
     """
     from texturenets.modelfiles import modelfile
 
@@ -101,11 +101,11 @@ def show(model: str, /, *, as_json: AsJson = False, thumbnail: Path | None = Non
         _print_table(table)
     if thumbnail is not None:
         _write_thumbnail(header, path, thumbnail)
-        print(thumbnail, file=sys.stderr if as_json else sys.stdout)  # JSON stays JSON
+        print(thumbnail, file=sys.stderr if as_json else sys.stdout)  # standard output stays valid JSON
 
 
 def _facts(name: str, path: Path, header: Header) -> dict[str, Any]:
-    """All that a header says but the thumbnail, ready for JSON."""
+    """The header without its thumbnail, ready for JSON."""
     return {
         "name": name,
         "title": header.name,
@@ -145,7 +145,7 @@ def _bytes(count: int) -> str:
 
 
 def _shown(value: Any) -> str:
-    """A header's value for a person: one "key value" a line where it holds several, "key.inner value" of these."""
+    """A value of the header as text: a mapping as lines of "key value", a nested one as "key.inner value"."""
     return "\n".join(_lines(value)) or "-"
 
 
@@ -167,7 +167,7 @@ def _inline(value: Any) -> str:
 
 
 def _print_table(table: Table) -> None:
-    """As wide as the terminal; in a pipe as wide as it takes, no line filled up with blanks, for `grep`."""
+    """As wide as the terminal; in a pipe without wrapping and trailing blanks, so that `grep` finds whole lines."""
     from rich.console import Console
 
     console: Console = Console(highlight=False, markup=False, emoji=False)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 LossFlags: Any = optional(
     StyleConfig,
-    "The loss, as in training",
+    "Losses, as in training",
     (
         "style_layers",
         "content_layers",
@@ -69,8 +69,8 @@ def optimize(
 ) -> int:
     """Stylize a photo like any painting, or make a texture like an image, by iterative optimization.
 
-    Nothing is trained: L-BFGS changes the image until its features fit the style. Ctrl-C ends it early and writes
-    what there is.
+    No network is trained: L-BFGS optimizes the pixels until their features fit the style (Gatys et al.). Ctrl-C ends
+    it early and writes the current image.
 
     Parameters
     ----------
@@ -92,24 +92,24 @@ def optimize(
     steps
         Iterations at each scale.
     scales
-        Coarse to fine: so many sizes, each twice the one before, the last being --size.
+        Number of sizes, coarse to fine: each is twice the one before, the last is --size.
     line_search
-        strong_wolfe, or fixed: full steps, faster and less steady.
+        Line search of L-BFGS: strong_wolfe, or fixed, full steps, which is faster and less stable.
     preserve_color
         Keep the photo's colours: luminance transfers the style in luminance only; match gives the style the
         photo's colours first.
     descriptor
-        Descriptor network whose usual layers are taken, as vgg19 or random (which needs no download);
-        --style-layers and --content-layers say more.
+        Descriptor network of the losses, at its usual layers, as vgg19 or random (which needs no download);
+        --style-layers and --content-layers choose others.
     preset
-        Recipe of training whose loss is taken: default, paper or readme; flags change it.
+        Training recipe whose losses are used: default, paper or readme; flags change it.
     checkerboard_weight
-        Weight of the penalty on checkerboard artifacts, grids of 2 and 4 pixels [default: the preset's, with
-        --content that of styles, else that of textures].
+        Weight of the penalty on checkerboard artifacts, grids of 2 and 4 pixels [default: the preset's, for
+        styles with --content, else for textures].
     precision
-        float32, or bf16, fp16, auto: faster, and it ends a little higher.
+        float32, or bf16, fp16, auto, which are faster and end at a slightly higher loss.
     pictures_every
-        Iterations between two pictures along the way, in a folder NAME.run beside the result; 0: none.
+        Iterations between two intermediate pictures, in a folder NAME.run beside the result; 0: none.
     quiet
         No progress bar.
     """

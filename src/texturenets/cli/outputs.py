@@ -1,4 +1,4 @@
-"""What files become: names of results, no two the same, none in the way of a photo."""
+"""Names of result files: all different, and none that would overwrite a photo."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def plan_of(
     styles: int = 1,
     taken: set[str] | None = None,
 ) -> list[Job]:
-    """Photos and the files that they become, no two the same: [(photo, result)].
+    """Photos and their result files, all different: [(photo, result)].
 
-    What lies in a folder inside one of `roots` comes to lie in the same folder of the output. `several_of`:
-    makes several results of each photo for one, where they are asked for. `films`: those of them that are films.
-    `styles`: how many the photos are repainted in, one plan each; `taken`: names that other plans have given.
+    The folders inside each of `roots` are kept in the output. `several_of` turns one result for each photo into
+    several. `films`: those of `photos` that are films.
+    `styles`: number of styles, each with a plan of its own; `taken`: names that the other plans use.
 
     Raises UserError before any work is done: where `output` is one file for several photos, is of a format
     that is not written, or where a result would overwrite a photo.
@@ -73,17 +73,17 @@ def names(
     suffix: Callable[[PurePath], str] | None = None,
     taken: set[str] | None = None,
 ) -> list[str]:
-    """What photos become in an output folder, no two the same, of [(folder in there, photo)].
+    """Names of results in an output folder, all different, for [(folder inside it, photo)].
 
-    `suffix` gives the suffix of a result, `suffix_of` by default. `taken` are names that are given already, folded;
-    these are added.
+    `suffix` gives the suffix of a result, `suffix_of` by default. `taken`: names already in use, case-folded;
+    the new ones are added.
     """
     results = []
     taken = set() if taken is None else taken
     for inside, photo in photos:
         end, number = (suffix or suffix_of)(photo), 1
         name = str(inside / _fitted(photo.stem, f"-{style}{end}"))
-        while name.casefold() in taken:  # many file systems take "A.jpg" and "a.jpg" for one
+        while name.casefold() in taken:  # many file systems ignore case: "A.jpg" is "a.jpg"
             number += 1
             name = str(inside / _fitted(photo.stem, f"-{style}-{number}{end}"))
         taken.add(name.casefold())
@@ -92,7 +92,7 @@ def names(
 
 
 def _fitted(stem: str, end: str) -> str:
-    """`stem` and `end`, the stem cut where a file system would not take the name."""
+    """`stem` and `end`, the stem shortened to the length that file systems allow."""
     room = LONGEST - len(os.fsencode(end))
     while stem and len(os.fsencode(stem)) > room:
         stem = stem[:-1]

@@ -1,4 +1,4 @@
-"""What the command line says of words that it cannot take, and what belongs in their place."""
+"""Error messages for wrong command lines, with what is expected instead."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _KINDS: dict[Any, str] = {int: "a whole number", float: "a number, as 0.5", bool
 
 
 def refused(error: CycloptsError) -> UserError:
-    """What a command line is refused with."""
+    """The error for a command line that cannot be parsed."""
     error.verbose = False
     chain = " ".join(["texturenets", *(error.command_chain or ())])
     if isinstance(error, UnusedCliTokensError):
-        text = f"{' '.join(error.unused_tokens or ())}: there is no place for it here"
+        text = f"{' '.join(error.unused_tokens or ())}: unexpected argument"
     elif isinstance(error, UnknownCommandError):
         text = _command(error)
     elif isinstance(error, MissingArgumentError):
@@ -41,10 +41,10 @@ def _command(error: UnknownCommandError) -> str:
         return str(error)
     if tuple(error.command_chain or ()) == ("train",):
         return (
-            f"train what? `texturenets train style {word}` learns to repaint photos like it, "
+            f"train what? `texturenets train style {word}` learns to stylize photos like it, "
             f"`texturenets train texture {word}` to draw more of it"
         )
-    return f"{word} is no command: `texturenets stylize {word}` repaints it"
+    return f"{word} is no command: `texturenets stylize {word}` stylizes it"
 
 
 def _missing(error: MissingArgumentError) -> str:
@@ -57,7 +57,7 @@ def _missing(error: MissingArgumentError) -> str:
 
 
 def _unlike(error: CoercionError) -> str:
-    """Of a value that is none of those that a parameter takes."""
+    """The message for a value that a parameter does not accept."""
     argument, token = error.argument, error.token
     if argument is None or token is None:
         return str(error)
@@ -70,7 +70,7 @@ def _unlike(error: CoercionError) -> str:
 
 
 def _choices(hint: Any) -> str:
-    """`a, b or c` where the type `hint` is one of words, else nothing."""
+    """`a, b or c` if the type `hint` is a Literal, else an empty string."""
     if get_origin(hint) is Literal:
         words = [str(word) for word in get_args(hint)]
         return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
@@ -78,7 +78,7 @@ def _choices(hint: Any) -> str:
 
 
 def _help(error: CycloptsError) -> str:
-    """What the command's help says of the parameter, up to its default, to go on in a sentence."""
+    """The help text of the parameter, up to its default, to be appended to a message."""
     assert error.app is not None
     assert error.argument is not None
     described = error.app.assemble_argument_collection(parse_docstring=True)

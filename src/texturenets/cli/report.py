@@ -1,4 +1,4 @@
-"""What a command says of many files: their results' names as they come, what went wrong, and a summary."""
+"""Output of a command on many files: names of results as they are written, errors, and a summary."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ HALF_A_MINUTE = 30.0
 
 
 class Report:
-    """Of `total` results. `goes_on`: what does the rest of a run that was interrupted; `named`: how many files that
-    failed the summary names."""
+    """Prints the outcome of `total` results. `goes_on`: how to continue an interrupted run, for the message; `named`:
+    most failed files that the summary lists."""
 
     def __init__(
         self, total: int, quiet: bool, goes_on: str = "--skip-existing goes on", named: int = 5
@@ -46,7 +46,7 @@ class Report:
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM in the block say what has been done."""
+        """On Ctrl-C and SIGTERM in the block, print how many results are done."""
         try:
             yield
         except KeyboardInterrupt as error:

@@ -1,4 +1,4 @@
-"""`texturenets sample`: samples of a texture, sheets of them, and frames from one to another."""
+"""`texturenets sample`: samples of a texture, contact sheets of them, and frames that interpolate between two."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from texturenets.files import remove_all_stale
 if TYPE_CHECKING:
     from texturenets.textures import Array, Levels, Texture, Tileable
 
-SHEET = 4  # samples a row of a sheet where --count is not given
-DEFAULT = 256  # pixels of a side where --size is not given and the network does not say it
-CELL = 256  # pixels of a sample on a sheet, at most
+SHEET = 4  # samples in a row of a contact sheet, unless --count is given
+DEFAULT = 256  # pixels of a side, unless --size is given or the network has a fixed size
+CELL = 256  # most pixels of a side of a sample on a contact sheet
 
 
 def sample(
@@ -55,54 +55,56 @@ def sample(
     generator: str | None = None,
     quiet: Flag = False,
 ) -> int:
-    """Draw samples of a texture.
+    """Generate samples of a texture.
 
-    The names of the files are printed, one a line. The same seed gives the same picture, whatever else is drawn
-    with it; by another engine or in another precision it may differ by some 255ths.
+    The names of the files are printed, one a line. The same seed gives the same picture, in any batch; another
+    engine or precision may change pixel values (0 to 255) by a few.
 
     Parameters
     ----------
     texture
         Shipped texture or model file.
     output
-        File to write, .png unless its suffix says another format; of several samples a folder of that name, with
-        0000.png and so on [default: the texture's name, in the current folder].
+        File to write; its suffix chooses the format, .png without one. For several samples a folder, with files
+        0000.png, 0001.png, ... [default: the texture's name, in the current folder].
     size
         WIDTHxHEIGHT in pixels, or one number for a square [default: 256].
     count
-        Samples to draw, with seeds from --seed on [default: 1; with --sheet 4 in a row].
+        Number of samples, with seeds --seed, --seed + 1, ... [default: 1; with --sheet 4 in a row].
     seed
-        Of the first sample.
+        Random seed of the first sample.
     tileable
-        Samples that continue at their other end; sizes are rounded up to what can.
+        Make samples that tile seamlessly; sizes are rounded up to a multiple that the network can tile.
     tile_axis
-        With --tileable: along which axis.
+        With --tileable: axis along which samples tile.
     noise_level
-        How strong the noise is, 1 as in training, 0 for none; SCALE=LEVEL,... for single scales.
+        Factor on the noise: 1 as in training, 0 for none; SCALE=LEVEL,... for single scales.
     hold
-        Scales, in pixels, that keep the noise of the first sample while the others are drawn anew, as 32,16.
+        Scales, in pixels, at which all samples share the noise of the first one, as 32,16; at the other scales each
+        has its own.
     sheet
-        One picture of all samples; without --hold a row for each scale that is drawn anew alone.
+        Write one contact sheet of all samples; without --hold with one more row for each scale, in which only that
+        scale's noise varies.
     to
-        Frames from the sample of --seed to that of this seed.
+        Interpolate the noise from that of --seed to that of this seed, and write the frames.
     frames
-        With --to: how many.
+        With --to: number of frames.
     quality
         1 to 100, for JPEG, WebP, AVIF and HEIC [default: 95; AVIF and HEIC 90].
     batch_size
-        Samples that are drawn at once: more fill a graphics card, and may change a picture by some 255ths.
+        Samples in a batch: more use a GPU better, and may change pixel values (0 to 255) by a few.
     device
-        Where to compute; auto takes the fastest that is here.
+        Device to compute on; auto takes the fastest one available.
     engine
-        What runs the network: torch, openvino or onnx; auto takes the fastest that is installed for
-        the device and says which.
+        What runs the network: torch, openvino or onnx; auto takes the fastest that is installed for the device and
+        prints which.
     precision
-        What it computes in; auto takes half precision where the device has it, but PyTorch on a processor
-        computes in float32.
+        Number format of the computation; auto takes half precision where the device supports it, but float32 for
+        PyTorch on a CPU.
     generator
-        FILE.py:CLASS: the network's code, for a model trained with one of your own; it is run.
+        FILE.py:CLASS: the code of a model's network, if you trained one of your own; it is executed.
     quiet
-        No progress bar, and no word of the engine.
+        No progress bar, and do not print the engine.
     """
     asked = picture_size(size) if size is not None else None
     if count is not None and count < 1:
@@ -126,7 +128,7 @@ def sample(
     if tileable:
         tile = True if tile_axis == "both" else tile_axis
         height, width = _rounded(model, height, width, tile)
-    model.canvas(height, width, tile)  # a size that cannot be is told before anything is written
+    model.canvas(height, width, tile)  # checked here so that a wrong size fails before anything is written
     model.check(level, held)
     number = frames if to is not None else count or (SHEET if sheet else 1)
     files = [_file(output, f"{model.path.stem}-sheet")] if sheet else _files(output, model.path.stem, number)
@@ -160,7 +162,7 @@ def sample(
         print(path)
     older = files[-1].with_name(f"{number:04d}{files[-1].suffix}")
     if number > 1 and older.exists() and not quiet:
-        complain(f"{older} was there already: it and what follows it are none of these samples")
+        complain(f"{older} is from an earlier run: it and the files after it are not part of this one")
     return 0
 
 
@@ -172,7 +174,7 @@ def _check_batch(batch_size: int, *, alone: bool) -> None:
 
 
 def _rounded(model: Texture, height: int, width: int, tile: Tileable) -> tuple[int, int]:
-    """The nearest larger size that tiles, said aloud where it is another."""
+    """The nearest larger size that tiles; prints it where it differs from the one asked for."""
     text = model.rounded(height, width, tile)
     rounded = picture_size(text)
     if rounded != (height, width):
@@ -206,7 +208,7 @@ def _file(output: str | None, default: str) -> Path:
 
 
 def _files(output: str | None, default: str, count: int) -> list[Path]:
-    """The file of one sample, the files in a folder of several."""
+    """The files to write: one for a single sample, numbered ones in a folder for several."""
     path = Path(output or default).expanduser()
     folder = path.is_dir() or (output or "").endswith("/")
     if count == 1 and not folder:

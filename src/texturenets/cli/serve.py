@@ -47,10 +47,10 @@ def serve(
     engine: EngineName = "auto",
     precision: Precision = "auto",
 ) -> None:
-    """Answer requests over HTTP, until Ctrl-C; on this machine alone unless told otherwise.
+    """Serve stylization and textures over HTTP, until Ctrl-C; by default only to this machine.
 
-    The address is printed; lines of JSON about the requests go to standard error. What can be asked for is at /docs
-    and /openapi.json. Every option can be given as an environment variable too, --max-bytes as
+    The address is printed; the request log goes to standard error, as lines of JSON. The routes are documented at
+    /docs and /openapi.json. Every option can be given as an environment variable too, --max-bytes as
     TEXTURENETS_SERVE_MAX_BYTES.
 
     Parameters
@@ -66,36 +66,36 @@ def serve(
     preload
         Model to load before /readyz says that the service is ready; may be given several times.
     page
-        Whether there is a page for browsers besides the HTTP interface.
+        Serve a page for browsers besides the HTTP interface.
     token_file
         File with a token that every request must bring (Authorization: Bearer TOKEN), else the environment's
         TEXTURENETS_TOKEN, else none.
     public_host
-        Name of the service besides its address, as behind a reverse proxy; may be given several times.
+        Further host name of the service, as behind a reverse proxy; may be given several times.
     allow_origin
         Origin whose pages may call the interface (CORS), as https://example.org; may be given several times.
     max_bytes
-        Of a request's body, as 32M.
+        Largest body of a request, as 32M.
     max_pixels
-        Of a photo, and of a result.
+        Most pixels of a photo, and of a result.
     max_side
-        Pixels of the longer side of either.
+        Longest side of a photo or result, in pixels.
     max_seconds
-        For one request.
+        Time limit of one request, in seconds.
     max_queue
-        Requests at once; further ones are told to come again.
+        Most requests in the queue; further ones get status 503 with Retry-After.
     max_models
-        Models that stay loaded.
+        Most models kept in memory.
     max_trainings
-        Trainings that wait, are at work or stopped; further ones are told to come again.
+        Most trainings that wait, run or are stopped; further ones are refused.
     log_level
-        What is logged.
+        Least severe messages that are logged.
     device
-        Where to compute; auto takes the fastest that is here.
+        Device to compute on; auto takes the fastest one available.
     engine
-        What runs the networks.
+        What runs the networks: auto, torch, openvino or onnx.
     precision
-        What they compute in.
+        Number format of the computation.
     """
     missing = [name for name in ("fastapi", "uvicorn", "prometheus_client") if find_spec(name) is None]
     if page and find_spec("gradio") is None:

@@ -15,7 +15,7 @@ PUBLISHED = {".t7", ".pth", ".pt", ".model", ".onnx", ".ckpt", ".pb"}
 def find_styles(names: Sequence[str] | None, photos: Sequence[str]) -> list[Path]:
     """The model files of styles, each once: shipped names, files, `all` for all shipped ones; none is the first.
 
-    `photos`: what is to be repainted, for what is said of paintings. Raises UserError.
+    `photos`: what is to be stylized, for what is said of paintings. Raises UserError.
     """
     from texturenets import loading
 
@@ -63,7 +63,7 @@ def check_no_style(photos: Sequence[str], styles: Sequence[str] | None) -> None:
 def check_no_model(pictures: Sequence[Path], photo: Path | None = None) -> None:
     """Raise UserError where a trained model is named in place of a picture to learn.
 
-    `photo`: what is to be repainted.
+    `photo`: what is to be stylized.
     """
     from texturenets.modelfiles import modelfile
 
@@ -92,7 +92,7 @@ def check_no_picture(name: str, photos: Sequence[str]) -> None:
         raise UserError(
             f"--style {name} is a picture, and no trained style yet: `texturenets train style {name} --content "
             f"FOLDER-OF-PHOTOS` trains one, in a minute on a graphics card and an hour on a processor; `texturenets "
-            f"optimize --style {name} --content {photo}` repaints this one photo without, in minutes"
+            f"optimize --style {name} --content {photo}` stylizes this one photo without, in minutes"
         )
 
 

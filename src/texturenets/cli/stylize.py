@@ -1,4 +1,4 @@
-"""`texturenets stylize`: photos and films repainted."""
+"""`texturenets stylize`: photos and films in a learned style."""
 
 from __future__ import annotations
 
@@ -45,28 +45,26 @@ def stylize(
     workers: int | None = None,
     quiet: Flag = False,
 ) -> int:
-    """Repaint photos and films in the style of a painting.
+    """Stylize photos and films in the style of a painting.
 
     The names of the results are printed, one a line. A photo or film that cannot be read or written is reported
-    and the others are done; the exit status is then 2.
+    and skipped; the exit status is then 2.
 
     Parameters
     ----------
     photos
-        Photos, films, patterns like "*.jpg", and folders, whose pictures and films are taken, those of the folders in
-        them too.
+        Photos, films, patterns like "*.jpg", and folders, which are searched with all their subfolders.
     style
-        Shipped style or model file; may be given several times, and all stands for the shipped ones [default: the
-        first style that `texturenets models` lists]. A painting becomes one with `texturenets train style`; without
-        training there is `texturenets optimize`.
+        Shipped style or model file; may be given several times; `all` means every shipped style [default: the first
+        style that `texturenets models` lists]. For a style from your own painting see `texturenets train style`, or
+        `texturenets optimize`, which needs no training.
     output
-        File to write for one photo, whose suffix chooses the format; or a folder: one that is there, or a
-        name that ends in /, or any name for several photos; what comes out of a folder lies in it as in that
-        one [default: PHOTO-STYLE in the current folder, in
-        the photo's own format where it can be written]. A film becomes its frames with frames/%05d.png, and
-        pictures become a film with film.mp4.
+        For one photo the file to write, whose suffix chooses the format; or a folder: one that exists, a name that
+        ends in /, or any name for several photos. Subfolders of the input are kept [default: PHOTO-STYLE in the
+        current folder, in the photo's own format where it can be written]. frames/%05d.png writes the frames of
+        a film, film.mp4 makes a film of pictures.
     size
-        Longer side of the result in pixels, the shape kept [default: as large as the photo].
+        Longer side of the result in pixels; the aspect ratio is kept [default: as large as the photo].
     quality
         1 to 100, for JPEG, WebP, AVIF and HEIC [default: 95; AVIF and HEIC 90] and films [default: 65].
     strength
@@ -74,47 +72,47 @@ def stylize(
     preserve_color
         Keep the photo's colours.
     skip_existing
-        Leave alone what has been written before, with whatever options.
+        Skip results that exist, even if they were written with other options.
     sheet
-        Also write contact-sheet.jpg beside the results: a photo a row, a style a column.
+        Also write contact-sheet.jpg beside the results: one row for each photo, one column for each style.
     keep_gps
-        Copy the place where the photo was taken, too, with the rest of its metadata.
+        Also copy the GPS position, with the rest of the photo's metadata.
     stroke
-        Size of the strokes: 2 doubles it, 0.5 halves it, auto keeps it relative to the picture, so that one of
-        512 pixels foretells a poster.
+        Size of the strokes: 2 doubles it, 0.5 halves it, auto scales it with the picture, so that a preview of
+        512 pixels looks like the large result.
     seed
-        For styles that also take noise: of the first result.
+        For styles that also take noise: random seed of the first result.
     noise_level
         For styles that also take noise: how strong it is, 1 as in training, 0 for none.
     count
-        For styles that also take noise: results of each photo, with seeds from --seed on, their numbers in their
-        names.
+        For styles that also take noise: number of results for each photo, with seeds --seed, --seed + 1, ...; they
+        are numbered in their names.
     rate
-        Frames a second of a film that pictures become [default: 24].
+        Frames per second of a film made of pictures [default: 24].
     webcam
-        Show what the camera sees, repainted, in a window, until it is closed; in place of photos a camera may be
-        named, as /dev/video2. --size says how large [default: 480].
+        Stylize the camera's picture live, in a window, until it is closed; in place of photos a camera may be
+        named, as /dev/video2. --size is the longer side [default: 480].
     device
-        Where to compute; auto takes the fastest that is here.
+        Device to compute on; auto takes the fastest one available.
     engine
-        What runs the network: torch, openvino or onnx; auto takes the fastest that is installed for
-        the device and says which.
+        What runs the network: torch, openvino or onnx; auto takes the fastest that is installed for the device and
+        prints which.
     precision
-        What it computes in; auto takes half precision where the device has it, but PyTorch on a processor
-        computes in float32.
+        Number format of the computation; auto takes half precision where the device supports it, but float32 for
+        PyTorch on a CPU.
     memory
-        What the program may take, as 2G or 900M [default: a share of what is free]. A photo that needs more is
-        repainted piece by piece, with the same result; what does not fit is kept on disk meanwhile.
+        Memory that the program may use, as 2G or 900M [default: a share of the free memory]. A photo that needs more
+        is stylized in strips, with the same result; feature maps that do not fit are kept on disk meanwhile.
     spool
-        A folder for that, on a disk with room [default: where the system keeps temporary files].
+        Folder for these feature maps [default: the system's folder for temporary files].
     generator
-        FILE.py:CLASS: the network's code, for a model trained with one of your own; it is run.
+        FILE.py:CLASS: the code of a model's network, if you trained one of your own; it is executed.
     cluster
-        Have many processes do it, with Ray: alone, on this machine; with an address (auto, ray://HOST:PORT,
-        HOST:PORT), on that cluster. Photos and --output, a folder, may then be URLs, as s3://BUCKET/photos/. What was
-        done stands in manifest.jsonl in the output, and the next run does what is missing.
+        Run in many processes, with Ray: without an address on this machine, with one (auto, ray://HOST:PORT,
+        HOST:PORT) on that cluster. Photos and --output, a folder, may then be URLs, as s3://BUCKET/photos/. Finished
+        results are recorded in manifest.jsonl in the output, and the next run does those that are missing.
     workers
-        With --cluster: processes, each with an engine of its own [default: one a core or graphics card].
+        With --cluster: number of processes, each with its own engine [default: one for each core or GPU].
     quiet
         No progress bar and no summary.
     """
@@ -159,14 +157,14 @@ def stylize(
     if webcam:
         from texturenets.cli.webcam import show
 
-        _refuse("--webcam shows the live picture, and keeps nothing", told)
+        _refuse("--webcam shows the live picture and writes no file", told)
         return show(functools.partial(load, _only(models, "--webcam")), photos or [], options, quiet)
     if not photos:
-        raise UserError("there is nothing to repaint: name photos, folders or films; see --help")
+        raise UserError("there is nothing to stylize: name photos, folders or films; see --help")
     if cluster or workers is not None or any("://" in name for name in (*photos, output or "")):
         from texturenets.cli.cluster import Run, run
 
-        _refuse("--cluster repaints photos alone", {name: told[name] for name in ("--rate", "--sheet")})
+        _refuse("--cluster stylizes photos alone", {name: told[name] for name in ("--rate", "--sheet")})
         model = _only(models, "--cluster")
         asked_of = Run(model, options, count, device, engine, precision, generator, memory, spool)
         return run(asked_of, photos, output, cluster, workers, skip_existing=skip_existing, quiet=quiet)

@@ -1,4 +1,4 @@
-"""What a command shows of a picture that is painted piece by piece."""
+"""Progress of a picture that is stylized in strips."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def follow(style: Style, quiet: bool, *, bar: bool) -> None:
-    """Have `style` say what a large picture will take, and with `bar` show how far it is."""
+    """Print the memory and disk that a large picture takes, and with `bar` show a progress bar."""
     if quiet:
         return
     bars: list[Progress] = []
@@ -26,14 +26,17 @@ def follow(style: Style, quiet: bool, *, bar: bool) -> None:
         while bars:
             bars.pop().stop()
 
-    # A run that fails ends without a last call, and a bar that is never stopped leaves no cursor.
+    # A run that fails never calls with share 1, and a bar that is not stopped leaves the cursor hidden.
     atexit.register(stop)
 
-    sparingly, name = Sparingly(), style.name  # not the style, which would hold itself
+    sparingly, name = (
+        Sparingly(),
+        style.name,
+    )  # not the style itself: a reference cycle would keep it in memory
 
     @functools.cache
     def terminal() -> Console:
-        from rich.console import Console  # late: most photos are done by the time that it takes
+        from rich.console import Console  # imported late: the import takes longer than most photos
 
         return Console(stderr=True)
 

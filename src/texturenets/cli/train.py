@@ -1,4 +1,4 @@
-"""`texturenets train`: a painting and a folder of photos, or the exemplar of a texture, to a model file."""
+"""`texturenets train`: trains a style on a painting and photos, or a texture on an exemplar, to a model file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 app = App(
     name="train",
-    help="Train a model on a picture.",
+    help="Train a style on a painting, or a texture on an exemplar.",
 )
 
 Images = Annotated[list[Path], Parameter(negative_iterable=())]
@@ -61,15 +61,15 @@ def style(
         Folder of photos, with all its subfolders; or a file that `texturenets cache` wrote. A few hundred of
         your own will do, or COCO's val2017 (5,000 photos, 1 GB).
     output
-        Model file to write [default: the painting's name with .safetensors]. Beside it grows a folder NAME.run with
-        checkpoints, the best and the last model, live pictures, records.jsonl and TensorBoard's events.
+        Model file to write [default: the painting's name with .safetensors]. A folder NAME.run beside it gets the
+        checkpoints, the best and the last model, example pictures, records.jsonl and TensorBoard's event files.
     preset
         Recipe to start from: default, paper or readme; flags change it.
     descriptor
-        Descriptor network whose usual layers the losses take, as vgg19 or random (which needs no download).
+        Descriptor network of the losses, at its usual layers, as vgg19 or random (which needs no download).
     resume
-        Go on where an interrupted run of the same command stopped; with more --steps or --minutes train a finished
-        one further.
+        Continue an interrupted run of the same command from its checkpoint; with more --steps or --minutes, continue
+        a finished one.
     quiet
         No progress bar.
     """
@@ -105,22 +105,22 @@ def texture(
     options: TextureFlags | None = None,
     trainer: TrainerFlags | None = None,
 ) -> int:
-    """Train a network that draws a texture from noise.
+    """Train a network that generates a texture from noise.
 
     Parameters
     ----------
     images
-        The exemplar; several images are taken as examples of one texture.
+        The exemplar, an image of the texture; several images are taken as examples of one texture.
     output
-        Model file to write [default: the exemplar's name with .safetensors]. Beside it grows a folder NAME.run with
-        checkpoints, the best and the last model, live pictures, records.jsonl and TensorBoard's events.
+        Model file to write [default: the exemplar's name with .safetensors]. A folder NAME.run beside it gets the
+        checkpoints, the best and the last model, example pictures, records.jsonl and TensorBoard's event files.
     preset
         Recipe to start from: default, paper or readme; flags change it.
     descriptor
-        Descriptor network whose usual layers the losses take, as vgg19 or random (which needs no download).
+        Descriptor network of the losses, at its usual layers, as vgg19 or random (which needs no download).
     resume
-        Go on where an interrupted run of the same command stopped; with more --steps or --minutes train a finished
-        one further.
+        Continue an interrupted run of the same command from its checkpoint; with more --steps or --minutes, continue
+        a finished one.
     quiet
         No progress bar.
     """
@@ -136,10 +136,10 @@ def texture(
 
 
 def _flags(options: Any, kind: type, descriptor: str | None) -> dict[str, Any]:
-    """The fields of a configuration that were given, the layers of `descriptor` where none were."""
+    """The configuration fields given on the command line, with the usual layers of `descriptor` unless others are."""
     chosen = given(options, kind)
     if chosen.get("minutes") and "steps" in chosen:
-        raise UserError("--minutes ends a run by the clock, --steps by their number: give one of them")
+        raise UserError("--minutes and --steps both end the training: give only one of them")
     if descriptor is None:
         return chosen
     from texturenets.train.recipes import layers_of
@@ -151,7 +151,7 @@ def _flags(options: Any, kind: type, descriptor: str | None) -> dict[str, Any]:
 
 
 def _model_file(output: Path | None, images: list[Path]) -> Path:
-    """Where the model goes that is learned from `images`. Raises UserError."""
+    """The model file to write, by default named after the first of `images`. Raises UserError."""
     check_no_model(images)
     return model_file(output or Path(images[0].stem + ".safetensors"))
 
@@ -163,7 +163,7 @@ def _trainer(task: Task, out: Path, config: TrainerConfig, *, resume: bool, quie
 
 
 def _train(trainer: Trainer, quiet: bool) -> int:
-    """Train to the end and say what came of it; the exit status."""
+    """Train to the end and print the result; the exit status."""
     begun, options, state = trainer.state.step, trainer.task.config, trainer.state
     try:
         finished = follow(trainer, quiet)
@@ -175,30 +175,33 @@ def _train(trainer: Trainer, quiet: bool) -> int:
         minutes = f", {state.seconds / 60:.1f} of {options.minutes:g} minutes"
         far = minutes if options.minutes else f" of {options.steps}"
         print(
-            f"stopped after step {state.step}{far}, saved; the same command with --resume goes on, and "
-            f"{trainer.run_folder.last} is what it has learned so far",
+            f"stopped after step {state.step}{far}, checkpoint saved; the same command with --resume continues, and "
+            f"{trainer.run_folder.last} is the model so far",
             file=sys.stderr,
         )
         print(trainer.folder)
         return 130
     if begun and state.step == begun:
         print(
-            f"the run was finished, after step {begun}: more --steps (or --minutes) train it further",
+            f"the run was already finished, after step {begun}: more --steps (or --minutes) continue it",
             file=sys.stderr,
         )
     _note_short(trainer)
-    print(f"{duration(state.seconds)}; the best of the run is step {state.best_step}", file=sys.stderr)
+    print(
+        f"{duration(state.seconds)}; the best model of the run is that of step {state.best_step}",
+        file=sys.stderr,
+    )
     print(trainer.finish())
     return 0
 
 
 def _note_short(trainer: Trainer) -> None:
-    """Say so where a training from nothing has ended before a tenth of what the recipe takes."""
+    """Print a note where a training without --init has ended before a tenth of the recipe's steps."""
     step, usual = trainer.state.step, type(trainer.task.config)().steps
     if step < usual / 10 and not trainer.config.init:
         print(
-            f"texturenets: note: after {counted(step, 'step')} the model has hardly learned, {usual} are usual: the "
-            "same command with --resume and more --steps (or --minutes) trains it further",
+            f"texturenets: note: {counted(step, 'step')} are few, {usual} are usual: the "
+            "same command with --resume and more --steps (or --minutes) continues the training",
             file=sys.stderr,
         )
 
@@ -209,8 +212,8 @@ def _warn_of_few(photos: int) -> None:
     if photos < SMALL_SET:
         them = "these" if photos > 1 else "it"
         print(
-            f"texturenets: only {counted(photos, 'photo')}: the network will know {them} better than others "
-            f"(docs/training.md shows what it costs; {SMALL_SET} and more are fine)",
+            f"texturenets: only {counted(photos, 'photo')}: the network will overfit to {them} "
+            f"(docs/training.md measures by how much; {SMALL_SET} and more are enough)",
             file=sys.stderr,
         )
 
@@ -225,7 +228,7 @@ def _download_bar(quiet: bool) -> Any:
 
 @contextmanager
 def interruptible(trainer: Trainer) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the training after the step at hand; a second Ctrl-C ends it at once."""
+    """Ctrl-C and SIGTERM end the training after the current step; a second Ctrl-C ends it at once."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from texturenets.stylize.style import Style
 
 SIZE = 480
-"""Pixels of the longer side, unless asked otherwise: what a processor repaints some times a second."""
+"""Pixels of the longer side, unless asked otherwise: what a processor stylizes some times a second."""
 
 
 def show(load: Callable[[], Style], names: Sequence[str], options: StylizeOptions, quiet: bool) -> int:
-    """Repaint what the camera sees in a window until it is closed; the exit status.
+    """Stylize what the camera sees in a window until it is closed; the exit status.
 
     `names`: the camera, where one is named. Raises UserError where there is no camera or no display.
     """

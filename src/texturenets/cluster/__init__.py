@@ -1,5 +1,5 @@
-"""Folders of photos repainted by many workers: Ray Data hands out batches, each worker has an engine of its own.
+"""Stylize folders of photos with many workers: Ray Data hands out batches, each worker has an engine of its own.
 
-`places` finds photos and knows where results lie, by fsspec; `manifest` remembers what was done and says what is
-missing; `worker` repaints a batch; `rays` is the only one that knows Ray.
+`storage` lists photos and result files, by fsspec; `manifest` records which results are done and which are missing;
+`worker` stylizes a batch; `ray_backend` is the only module that imports Ray.
 """

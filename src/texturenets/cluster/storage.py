@@ -57,7 +57,7 @@ def _asking(what: str) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except Exception as error:  # clients of object stores raise what they like
+    except Exception as error:  # clients of object stores raise many kinds of errors
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{what}: {reason}") from error
 
@@ -70,9 +70,9 @@ def fetch(url: str, path: Path) -> None:
 
 
 def put(path: Path, url: str) -> None:
-    """Copy a file to a URL at once, so that it appears whole: object stores show what has come in full.
+    """Copy a file to a URL atomically: an object store shows an object only once its upload is complete.
 
-    Where a file system writes in place, it is written aside and moved. Raises UserError.
+    On other file systems the data goes to a temporary file that is then renamed. Raises UserError.
     """
     fs, there = filesystem(url)
     with _asking(f"cannot write {url}"):
@@ -206,7 +206,7 @@ class Folder:
             here = self.name.rstrip("/") if self.remote else str(self.path.resolve())
             if any(f"{here}/{result}".startswith(root) for result in results):
                 raise UserError(
-                    f"--output {self.name}: results would lie among the photos of {pattern} and be repainted the "
+                    f"--output {self.name}: results would lie among the photos of {pattern} and be stylized the "
                     f"next time: give another folder, or one in it, as -o {pattern.rstrip('/')}/painted"
                 )
 

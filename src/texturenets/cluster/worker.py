@@ -26,7 +26,7 @@ Steps = Callable[
     [style.Style, Mapping[Path, StylizeOptions]],
     tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]],
 ]
-"""Makes reading, repainting and writing out of a style and what is asked for, by result."""
+"""Makes reading, stylizing and writing out of a style and what is asked for, by result."""
 
 DEATHS: Final = 3
 """Workers that one photo may cost: a decoder that crashes does so again, a machine that was taken away does not."""
@@ -89,7 +89,7 @@ class Worker:
             self.problem = f"worker on {socket.gethostname()}: {error}"
 
     def paint(self, batch: Sequence[Ask]) -> dict[int, Outcome]:
-        """Repaint the photos of a batch; what became of each, by its number."""
+        """Stylize the photos of a batch; what became of each, by its number."""
         journal = Journal(self.task.run, batch)
         left = journal.left()
         with tempfile.TemporaryDirectory(dir=journal.path.parent) as here:
@@ -113,7 +113,7 @@ class Worker:
                         storage.fetch(one.photo, photo)
                     if video.is_film(photo):
                         in_photo.add(one.number)
-                        raise UserError(f"{photo} is a film: --cluster repaints photos; do it without")
+                        raise UserError(f"{photo} is a film: --cluster stylizes photos; do it without")
                     return decode(local[one.number])
                 except UserError as error:
                     lacking = isinstance(error, MissingError) or isinstance(error.__context__, MemoryError)

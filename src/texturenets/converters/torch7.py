@@ -1,4 +1,4 @@
-"""Torch7's `.t7`: texture_nets, all its branches, and jcjohnson/fast-neural-style."""
+"""Converter of Torch7 files (`.t7`): all branches of texture_nets, and jcjohnson/fast-neural-style."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from texturenets.readers.torch7 import TorchObject
 
 TITLE: Final = "Torch7"
 
-# The first version of texture_nets never leaves training mode, so its networks normalize with the statistics of
-# what they draw. It is known by modules that only it uses, where later ones have instance normalization.
+# The first version of texture_nets never calls evaluate(), so its batch normalization uses the statistics of the
+# current image. It is recognized by modules that only it uses; later versions have instance normalization.
 _FIRST: Final = frozenset({"NoiseFill", "GenNoise", "SpatialCircularPadding"})
 _LATER: Final = frozenset({"InstanceNormalization", "TVLoss"})
 _JOHNSON: Final = frozenset({"TotalVariation", "ShaveImage"})
-# opt.preprocessing of fast-neural-style; "vgg" where the file does not say, as its program has it
+# opt.preprocessing of fast-neural-style; its program's default is "vgg"
 _PREPROCESSING: Final = {"vgg": CAFFE, "resnet": IMAGENET}
 
 
 def _found(value: Any) -> tuple[TorchObject, dict[Any, Any]]:
-    """The network in what a file holds, and the options beside it."""
+    """The network in the object that a file holds, and the training options stored with it, if any."""
     if isinstance(value, TorchObject):
         return value, {}
     if isinstance(value, dict):
@@ -32,11 +32,11 @@ def _found(value: Any) -> tuple[TorchObject, dict[Any, Any]]:
         for key in ("model", "net", "generator", "G"):
             if isinstance(value.get(key), TorchObject):
                 return value[key], options if isinstance(options, dict) else {}
-    raise UserError("it holds no network of Torch7 modules")
+    raise UserError("the file contains no network of Torch7 modules")
 
 
 def matches(path: Path) -> Path | None:
-    """`path`, where its first bytes are those of a serialized Lua object."""
+    """`path` if its first bytes are those of a serialized Lua object, else None."""
     if path.is_dir():
         return None
     with path.open("rb") as stream:
@@ -50,7 +50,7 @@ def read(path: Path) -> Published:
     if options or names & _JOHNSON:
         preprocessing = options.get("preprocessing", "vgg")
         if preprocessing not in _PREPROCESSING:
-            raise UserError(f"its preprocessing {str(preprocessing)[:40]!r} is not known (vgg, resnet)")
+            raise UserError(f"unknown preprocessing {str(preprocessing)[:40]!r} (known: vgg, resnet)")
         colours = _PREPROCESSING[preprocessing]
         builder = Modules(tree, before=colours, own_statistics=False).build()
         return Published(FAST_NEURAL_STYLE, builder, before=colours, after=colours)
@@ -61,7 +61,7 @@ def read(path: Path) -> Published:
     )
     if modules.overrun:
         published.notes.append(
-            f"{modules.overrun} normalizations have fewer weights than channels: the rest is what follows them "
-            "in the parameters, as the GPU read it in training"
+            f"{modules.overrun} normalizations have fewer weights than channels: the others are read from "
+            "the parameters stored after them, as the GPU did in training"
         )
     return published

@@ -12,10 +12,10 @@ from texturenets.errors import UserError
 from texturenets.files import atomic_write, cache_folder
 
 FORMAT = 8
-"""Of the files that `texturenets.graph.onnx` writes: another number, and they are made anew."""
+"""Version of the files that `texturenets.graph.onnx` writes; increase it to invalidate all cached ones."""
 
 LENGTH = 32
-"""Of the names of entries, from a digest."""
+"""Characters of a digest in the name of an entry."""
 
 KEPT = 64
 """Models of which graphs are kept; the ones longest unused go."""

@@ -344,7 +344,7 @@ class GraphNetwork(nn.Module):
     ) -> dict[int, Tensor]:
         """The maps that come from outside, by the numbers of their nodes. Raises ValueError."""
         if self.photo and x is None:
-            raise ValueError("this network repaints photos: give it one")
+            raise ValueError("this network stylizes photos: give it one")
         if noises is not None and len(noises) != len(self.noise):
             raise ValueError(f"{len(noises)} maps of noise for a network that takes {len(self.noise)}")
         remaining = iter(self._noises(x) if noises is None else noises)

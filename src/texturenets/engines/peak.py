@@ -1,4 +1,4 @@
-"""What a network takes of memory for one picture, by engine and precision: whether it is done whole or in pieces.
+"""Estimates the peak memory of a network for one picture, by engine and precision, to decide on whole or strips.
 
 Checked against measured peaks by `benchmarks/speed.py memory`, which also chose the constants here.
 """
@@ -17,26 +17,26 @@ if TYPE_CHECKING:
     from texturenets.graph import IOSpec
 
 WIDTH: Final = {"float32": 4, "bf16": 2, "fp16": 2}
-"""Bytes of a number."""
+"""Bytes of one value."""
 
 ONNX: Final = 2.4
-"""What ONNX Runtime takes, by what its maps need at least: 1.6 to 2.9 times at 1024 x 1024, and other figures at
-other sizes, for its arena grows by doubling. So its estimates are 0.84 to 1.5 times what is measured."""
+"""Memory of ONNX Runtime as a multiple of the maps alive at once: measured 1.6 to 2.9 at 1024 x 1024 and different at
+other sizes, as its arena grows by doubling. So estimates are 0.84 to 1.5 times the measured peak."""
 
 TORCH: Final = 1.1
-"""What PyTorch takes on a processor, by what it asks for: oneDNN works on copies of its own beside that."""
+"""Memory of PyTorch on a CPU as a multiple of its allocations: oneDNN makes further copies."""
 
 STAGE: Final = 1.6
-"""The same for a stage: its inputs and what convolutions copy come on top of maps that are alive at once."""
+"""Memory of a stage as a multiple of the maps alive at once: its inputs and copies in convolutions come on top."""
 
 _PROFILER: Final = threading.Lock()
-"""PyTorch has one profiler a process."""
+"""PyTorch allows one profiler in a process."""
 
 
 def of_graph(engine: str, precision: str, io_spec: IOSpec, size: tuple[int, int]) -> int:
-    """About how many bytes a converted network takes for a picture of `size` (H, W), its result included.
+    """Estimated peak bytes of a converted network for a picture of `size` (H, W), its result included.
 
-    Of OpenVINO within 20 %; of ONNX Runtime as `ONNX` says. `size` is that of the padded picture.
+    For OpenVINO within 20 %; for ONNX Runtime see `ONNX`. `size` is that of the padded picture.
     """
     pixels = size[0] * size[1]
     if engine == "openvino":
@@ -53,7 +53,7 @@ def asked_for(action: Callable[[], object], device: torch.device) -> float:
         torch.cuda.reset_peak_memory_stats(device)
         action()
         return float(torch.cuda.max_memory_allocated(device) - before)
-    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else it says that it has started
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else the profiler prints that it has started
     held = most = 0
     with (
         _PROFILER,
@@ -85,8 +85,8 @@ def _blocks(lives: Sequence[tuple[int, int, float]]) -> float:
 
 
 def _lives(model: onnx.ModelProto, sizes: Mapping[str, float]) -> tuple[list[tuple[int, int, float]], int]:
-    """Of every map that is computed, the first and last operation that need it, and its numbers a pixel; how many
-    operations there are."""
+    """For every computed map the first and last operation that use it and its floats per pixel; and the number of
+    operations."""
     lives: dict[str, list[int]] = {}
     for at, node in enumerate(model.graph.node):
         for name in node.output:

@@ -1,4 +1,4 @@
-"""How much a repainted film changes where the film itself only moves.
+"""How much a stylized film changes where the film itself only moves.
 
 Each frame is compared with the one before along the input's optical flow (DIS: Kroeger et al., ECCV 2016, OpenCV's).
 Where something is hidden or comes into view there is nothing to compare: such pixels are left out, those at which the

@@ -113,7 +113,7 @@ FORMATS: Final[dict[str, tuple[str, Write]]] = {
 
 
 def suffix(to: str) -> str:
-    """Of the format `to`. Raises UserError for an unknown one."""
+    """File suffix of the format `to`. Raises UserError for an unknown one."""
     if to not in FORMATS:
         raise unknown("format", to, FORMATS)
     return FORMATS[to][0]

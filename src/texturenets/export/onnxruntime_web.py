@@ -16,7 +16,7 @@ from texturenets.files import atomic_write, cache_folder
 PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
 
 SHA256 = "d2228df7e4616bc3348bf504ee888f3bec43789a273f0a63f3e68d203ce3bf71"
-"""Of the package's file, onnxruntime-web-1.30.0.tgz, as npm gives it."""
+"""Digest of the npm package's file, onnxruntime-web-1.30.0.tgz."""
 
 WASM = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
 WEBGPU = ("ort.webgpu.min.mjs", "ort-wasm-simd-threaded.asyncify.mjs", "ort-wasm-simd-threaded.asyncify.wasm")

@@ -35,7 +35,7 @@ Image.fromarray((255 * y).round().astype("uint8").transpose(1, 2, 0)).save("resu
 
 
 def snippet(io_spec: IOSpec, file: str) -> str:
-    """A program that repaints photo.jpg, or draws a sample, by the ONNX file called `file` and writes result.png.
+    """A program that stylizes photo.jpg, or draws a sample, by the ONNX file called `file` and writes result.png.
 
     It needs numpy, onnxruntime and Pillow, and gives what texturenets gives in float32.
     """

@@ -1,4 +1,4 @@
-"""What a graph takes and gives, for those who feed it. No torch."""
+"""Inputs and output of a graph: sizes, channels, noise, padding. No torch."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class NamedInput:
 
 @dataclass(frozen=True)
 class IOSpec:
-    """What a network takes and gives.
+    """Inputs and output of a network.
 
-    `stride`: what height and width are multiples of. `least`: the smallest height and width; below it a map would
-    have to be mirrored more than once. `channels`: of the first input, 3 for a photo, or 0 for a network that draws
-    from noise alone. `noise`: the maps of noise that it takes besides. `fixed`: it draws `stride` x `stride` pixels
-    and no other size. `margin`: pixels by which a photo is to be mirrored on each side at least, and the picture cut,
-    for a border like the rest. `outputs`: channels of the picture. `inputs`: what else it takes. `blocks`, `alive`:
-    of an ONNX file, numbers a pixel that its maps take (`texturenets.engines.peak`). `periodic`: what it draws goes
-    on at its other end (`texturenets.graph.periodic`).
+    `stride`: height and width must be multiples of it. `least`: the smallest height and width; below it reflection
+    padding would exceed a feature map. `channels`: of the first input, 3 for a photo, or 0 for a network that takes
+    only noise. `noise`: its noise inputs. `fixed`: its output is always `stride` x `stride` pixels. `margin`: pixels
+    of reflection padding that a photo needs on each side, cropped from the result, against border artifacts.
+    `outputs`: channels of the output. `inputs`: further inputs. `blocks`, `alive`: of an ONNX file, floats per pixel
+    that its feature maps take (`texturenets.engines.peak`). `periodic`: the output tiles seamlessly
+    (`texturenets.graph.periodic`).
     """
 
     stride: int = 1

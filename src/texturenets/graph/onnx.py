@@ -39,10 +39,10 @@ class _Translation:
         self.maps: list[ONNXMap] = []
         self.inputs: dict[str, onnx.ValueInfoProto] = {}
         self.where: dict[int, list[str]] = {}
-        """Of a pooling whose places are wanted, four maps of ones and zeros."""
+        """For a max pooling whose indices an unpooling needs: its four masks (`ONNXWriter.pool_with_places`)."""
         self.unpooled = {node.sources[1] for node in graph.nodes if node.operation == "unpool"}
-        # Without a bound OpenVINO (2026.4) takes the side of a map in squares of 2 x 2 for 2^63 - 2, and what is
-        # continued periodically overflows.
+        # Without a bound on the input's size OpenVINO (2026.4) infers 2^63 - 2 as the side of a map after
+        # space-to-depth, and circular padding then overflows.
         kinds = {node.operation for node in graph.nodes}
         wraps = any(node.settings.get("mode") == "circular" for node in graph.nodes)
         self.bounded = wraps and "unshuffle" in kinds and stage is None
@@ -93,7 +93,7 @@ class _Translation:
         )
 
     def weights(self, number: int) -> dict[str, Any]:
-        """Of a node, by role."""
+        """The weights of a node, by role."""
         return self.graph.node_weights(number)
 
     def column(self, number: int, role: str) -> str | None:
@@ -106,12 +106,12 @@ Translate = Callable[..., ONNXMap]
 
 
 def _unary(kind: str) -> Translate:
-    """An operation on every number alone: the order of the channels stays."""
+    """An elementwise operation; it keeps the order of the channels."""
     return lambda t, number, node, x: ONNXMap(t.writer.node(kind, t.writer.merged(x).name), x.order)
 
 
 def _with(kind: str, **settings: str) -> Translate:
-    """The same with attributes, each of which is a setting of the node."""
+    """As `_unary`, with ONNX attributes, each taken from a setting of the node."""
 
     def translate(t: _Translation, number: int, node: Node, x: ONNXMap) -> ONNXMap:
         attributes = {key: node.settings[name] for key, name in settings.items()}

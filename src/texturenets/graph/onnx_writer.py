@@ -250,7 +250,7 @@ class ONNXWriter:
         return ONNXMap(spread.name, lies, spread.rest)
 
     def pool_with_places(self, x: ONNXMap) -> tuple[ONNXMap, list[str]]:
-        """The largest of every 2 x 2 pixels, and four maps of ones and zeros for its place."""
+        """2 x 2 max pooling, and for its indices four masks (1 where that pixel of the window is the maximum)."""
         name = self.plain(x)
         a, b, c, d = (self.slice(name, [2, 3], [i, j], [END, END], 2) for i in (0, 1) for j in (0, 1))
         left_top, left_bottom = self.node("GreaterOrEqual", a, b), self.node("GreaterOrEqual", c, d)
@@ -266,7 +266,7 @@ class ONNXWriter:
         return ONNXMap(self.node("Max", top_row, bottom_row)), masks
 
     def unpool(self, x: ONNXMap, masks: Sequence[str]) -> ONNXMap:
-        """Each number where the largest was, zeros elsewhere. OpenVINO has no MaxUnpool."""
+        """Max unpooling with these masks, as OpenVINO has no MaxUnpool."""
         name = self.plain(x)
         parts = [self.node("Mul", name, mask) for mask in masks]
         return ONNXMap(

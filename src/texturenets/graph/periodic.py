@@ -1,4 +1,4 @@
-"""Whether what a network draws goes on at its other end: then its pictures tile. No torch."""
+"""Whether a network's output is periodic, so that its pictures tile seamlessly. No torch."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from texturenets.graph.grammar import Node
 
 Edges = tuple[int, ...]
-"""Pixels at the top, at the bottom, on the left and on the right that are not what a periodic map has there."""
+"""Pixels at the top, bottom, left and right that differ from the periodic continuation of the map."""
 
 NONE: Edges = (0, 0, 0, 0)
 
 
 def wraps_around(nodes: Sequence[Node]) -> bool:
-    """Whether the network's picture continues at its other end, at any size that is a multiple of its stride, if its
-    inputs do."""
+    """Whether the output is periodic at every size that is a multiple of the stride, given periodic inputs."""
     edges: list[Edges | None] = []
     for node in nodes:
         sources = [edges[source] for source in node.sources]
@@ -24,7 +23,7 @@ def wraps_around(nodes: Sequence[Node]) -> bool:
 
 
 def _edges(node: Node, sources: list[Edges], nodes: Sequence[Node]) -> Edges | None:  # noqa: PLR0911 (one a kind)
-    """Of a node's map; None where none of it is periodic."""
+    """The edges of a node's map; None if it is not periodic."""
     s = node.settings
     of_source = sources[0] if sources else NONE
     match node.operation:

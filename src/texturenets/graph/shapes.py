@@ -93,7 +93,7 @@ def weight_shapes(node: Node, nodes: Sequence[Node]) -> dict[str, tuple[int, ...
 
 
 def weights(node: Node, nodes: Sequence[Node]) -> int:
-    """How many numbers a node has to learn."""
+    """Number of parameters of a node."""
     return sum(math.prod(shape) for shape in weight_shapes(node, nodes).values())
 
 

@@ -1,7 +1,7 @@
 """Pictures in and out: the only place for files, EXIF, colour profiles, alpha, bit depth and pixel ranges.
 
 Everywhere else a picture is float32 RGB in [0, 1], NCHW, in sRGB and upright; an array or a tensor. Torch is
-imported where a tensor is asked for and nowhere else: it takes longer than to repaint a photo.
+imported where a tensor is asked for and nowhere else: it takes longer than to stylize a photo.
 """
 
 from texturenets.image.array_conversion import Kind, from_any, to_kind

@@ -1,4 +1,4 @@
-"""What is wide of one image with what is fine of another: coarse-to-fine stylization keeps colours by it."""
+"""Low frequencies of one image, high frequencies of another: so coarse-to-fine stylization keeps colours."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from texturenets.arrays import A
 from texturenets.image.sizes import mirrored, take
 
 WIDE: Final = 2.0
-"""Standard deviation, in pixels, of the blur that tells wide from fine. From 1.5 to 6, on tubingen.jpg at 1024 with
-strokes of 4 by `wave`, a reduction to 256 has a structural similarity of 0.90 to 0.78 with the photo painted at
-256, and 0.91 to 1.00 of the plain painting's energy in the top octave; without, colours of even regions drift."""
+"""Standard deviation, in pixels, of the Gaussian blur that separates low from high frequencies. From 1.5 to 6, on
+tubingen.jpg at 1024 with strokes of 4 by `wave`, a reduction to 256 has a structural similarity of 0.90 to 0.78 with
+the photo stylized at 256, and 0.91 to 1.00 of the energy in the top octave of plain stylization; without the blend,
+colours of even regions drift."""
 
 
 def bell() -> NDArray[np.float32]:
-    """The weights of the blur along one axis."""
+    """The Gaussian kernel along one axis."""
     reach = math.ceil(3 * WIDE)
     line = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * WIDE**2))
     weights: NDArray[np.float32] = (line / line.sum()).astype(np.float32)
@@ -26,7 +27,7 @@ def bell() -> NDArray[np.float32]:
 
 
 def blend(wide: A, fine: A) -> A:
-    """`fine` with what is wide of it taken from `wide`, both (N, 3, H, W), RGB in [0, 1]; not clamped."""
+    """The high frequencies of `fine` with the low ones of `wide`, both (N, 3, H, W), RGB in [0, 1]; not clamped."""
     fine = fine.clip(0, 1)
     difference = wide - fine
     weights = bell()

@@ -109,7 +109,7 @@ def suffix_within(path: Path) -> str:
 
 
 def suffix_of_start(start: bytes) -> str:
-    """The same of a file's first bytes, 12 of them or more."""
+    """The suffix of the format that a file's first bytes, at least 12, belong to; "" for none."""
     if start[:4] == b"RIFF" or start[4:8] == b"ftyp":  # sounds and films begin so, too
         return _BRANDS.get(start[8:12], "")
     if start[:2] == b"BM" and start[6:10] == bytes(4):  # two letters alone begin many a text

@@ -1,4 +1,4 @@
-"""EXIF: what turns a picture upright, and what is carried into the file written."""
+"""EXIF: the orientation of a picture, and the metadata that is copied to the result."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ UPRIGHT = {  # EXIF 2.3, section 4.6.4, tag 274: what undoes each orientation
     8: Image.Transpose.ROTATE_90,
 }
 
-_CARRIED = {  # what the main directory may say of a picture that has been repainted, resized and turned
+_CARRIED = {  # tags of the main directory that still hold for a stylized, resized and rotated picture
     ExifTags.Base.ImageDescription,
     ExifTags.Base.Make,
     ExifTags.Base.Model,
@@ -24,7 +24,7 @@ _CARRIED = {  # what the main directory may say of a picture that has been repai
     ExifTags.Base.Copyright,
 }
 
-_NOT_CARRIED = {  # of the Exif directory: sizes and pointers that no longer hold; makers' notes hide places
+_NOT_CARRIED = {  # Exif tags not to copy: sizes and offsets that no longer hold; maker notes may contain positions
     ExifTags.Base.ExifImageWidth,
     ExifTags.Base.ExifImageHeight,
     ExifTags.Base.ExifInteroperabilityOffset,
@@ -33,16 +33,16 @@ _NOT_CARRIED = {  # of the Exif directory: sizes and pointers that no longer hol
 
 
 def orientation(image: Image.Image) -> int:
-    """1 (upright) to 8; 1 where it cannot be told."""
+    """EXIF orientation, 1 (upright) to 8; 1 if it is missing or damaged."""
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
         return int(orientation) if orientation in UPRIGHT else 1
-    except Exception:  # noqa: BLE001  damaged EXIF makes Pillow raise anything, and must not cost the picture
+    except Exception:  # noqa: BLE001  Pillow raises many kinds of errors for damaged EXIF, which must not prevent reading the picture
         return 1
 
 
 def carried(image: Image.Image, keep_gps: bool) -> bytes | None:
-    """The metadata to carry. Damaged metadata counts as none."""
+    """The EXIF data to copy to the result; None for none, or damaged EXIF."""
     try:
         exif, carried = image.getexif(), Image.Exif()
         for tag in _CARRIED & exif.keys():

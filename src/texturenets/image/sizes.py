@@ -36,7 +36,7 @@ def mirrored(size: int, before: int, total: int) -> NDArray[np.int64]:
 
 
 def take(x: Any, axis: int, places: NDArray[np.int64]) -> Any:
-    """The rows or columns of `x` at `places`."""
+    """The rows or columns of `x` with the indices `places`."""
     if is_tensor(x):
         import torch
 
@@ -47,7 +47,7 @@ def take(x: Any, axis: int, places: NDArray[np.int64]) -> Any:
 def padding(
     size: tuple[int, int], stride: int, minimum: int = 1, margin: int = 0
 ) -> tuple[tuple[int, int], Box]:
-    """What `pad_to_multiple` makes of a picture of `size` (H, W): the padded size and the box."""
+    """The padded size and the box that `pad_to_multiple` gives for a picture of `size` (H, W)."""
     height, width = size
     if stride < 1 or min(height, width) < 1:
         raise ValueError(f"cannot pad a picture of {height} x {width} pixels to multiples of {stride}")
@@ -56,12 +56,12 @@ def padding(
 
 
 def pad_to_multiple(x: A, stride: int, minimum: int = 1, margin: int = 0) -> tuple[A, Box]:
-    """`x` (N, C, H, W) reflected outward until both sides are multiples of `stride`, and where it lies.
+    """`x` (N, C, H, W) with reflection padding to multiples of `stride`, and the box where `x` lies in the result.
 
     The padded sides are the smallest multiples of `stride` that are at least the picture's with `margin` pixels
     on either side, and at least `minimum`; half of what is added goes before the picture, the rest after it. The
-    box (top, left, H, W) is for `crop_back`. Any H, W >= 1 will do: `F.pad` refuses to reflect more than a picture
-    holds, this mirrors as often as it takes. Raises ValueError for an empty picture and a `stride` below 1.
+    box (top, left, H, W) is for `crop_back`. Any H, W >= 1 will do: unlike `F.pad`, which limits reflection to the
+    picture's size, this mirrors repeatedly. Raises ValueError for an empty picture and a `stride` below 1.
     """
     padded, box = padding((x.shape[-2], x.shape[-1]), stride, minimum, margin)
     for axis, side, before, total in zip((-2, -1), box[2:], box[:2], padded, strict=True):

@@ -1,7 +1,7 @@
 """Losses: a module each, registered where it stands; `Objective` adds them up.
 
 A new one is a file in this folder with a class derived from `Loss` under the decorator `register`, and a field for
-its weight in `training.configuration`.
+its weight in `train.configuration`.
 """
 
 from __future__ import annotations

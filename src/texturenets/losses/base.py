@@ -17,7 +17,7 @@ Maps = Mapping[str, Tensor]
 """Tensors by layer, {"network:layer": ...}."""
 
 Settings = Mapping[str, Any]
-"""The fields of a training configuration by name (`training.configuration`)."""
+"""The fields of a training configuration by name (`train.configuration`)."""
 
 
 @dataclass(frozen=True)

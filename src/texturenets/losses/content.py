@@ -67,7 +67,7 @@ def content_distance(features: Tensor, target: Tensor, scaling: Scaling) -> Tens
 
 
 def _mean_square(x: Tensor) -> Tensor:
-    """Of maps (N, C, H, W), of each image: (N,), float32 or wider; the same bits in any memory format."""
+    """Mean square of maps (N, C, H, W) for each image: (N,), float32 or wider; bitwise equal in any memory format."""
     rows = x.permute(0, 2, 3, 1).flatten(1)
     wide = torch.promote_types(x.dtype, torch.float32)
     mean: Tensor = torch.linalg.vector_norm(rows, dim=1, dtype=wide).square() / rows.shape[1]

@@ -1,4 +1,4 @@
-"""Losses of the user's own, checked."""
+"""Checks of losses that users define and pass to `train_style` or `train_texture`."""
 
 from __future__ import annotations
 
@@ -13,40 +13,42 @@ from texturenets.perceptual import full_names
 
 
 class OwnLoss(Loss):
-    """A loss of the user's own, whose layers and values are checked."""
+    """Wraps a user-defined loss and checks its layers and the values that it returns."""
 
     def __init__(self, loss: Loss) -> None:
-        """Raises UserError for what is no `Loss`, and for layers that do not exist."""
+        """Raises UserError for an object that does not implement `Loss`, and for layers that do not exist."""
         name = getattr(loss, "name", None)
         if not isinstance(name, str) or not name or not callable(loss):
             what = getattr(loss, "__name__", type(loss).__name__)
-            raise UserError(f"{what} is no loss: derive a class from texturenets.losses.Loss, with a name")
+            raise UserError(f"{what} is not a loss: derive a class from texturenets.losses.Loss, with a name")
         self.loss, self.name = loss, name
         self.layers, self.gram_layers, self.photo_layers = (
             full_names(getattr(loss, key, ())) for key in ("layers", "gram_layers", "photo_layers")
         )
 
     def prepare(self, styles: Iterator[tuple[float, Features]]) -> None:
-        """As the loss does."""
+        """See `Loss.prepare`."""
         self.loss.prepare(styles)
 
     def __call__(self, features: Features, targets: Targets) -> dict[str, Tensor]:
-        """As the loss does. Raises UserError for values that cannot be added to a loss."""
+        """See `Loss.__call__`. Raises UserError for values that cannot be summed into the total loss."""
         values: object = self.loss(features, targets)
         if not isinstance(values, dict):
-            raise UserError(f"the loss {self.name} gives {_kind(values)}, not a dict {{name: number}}")
+            raise UserError(
+                f"the loss {self.name} returns {_kind(values)}, not a dict {{name: scalar tensor}}"
+            )
         return {key: self._checked(key, value) for key, value in values.items()}
 
     def _checked(self, key: object, value: object) -> Tensor:
         if key != self.name and not str(key).startswith(f"{self.name}/"):
             raise UserError(
-                f"the loss {self.name} names a value {key!r}: name it {self.name} or {self.name}/..."
+                f"the loss {self.name} returns the key {key!r}: name it {self.name} or {self.name}/..."
             )
         if not isinstance(value, Tensor) or value.numel() != 1:
-            raise UserError(f"the loss {self.name} gives {_kind(value)}, not a tensor with one number")
+            raise UserError(f"the loss {self.name} returns {_kind(value)}, not a tensor with one element")
         if torch.is_grad_enabled() and not value.requires_grad:
             raise UserError(
-                f"the loss {self.name} gives a number without a gradient: the network would not learn from it"
+                f"the loss {self.name} returns a value that does not require grad: the network cannot learn from it"
             )
         return value.reshape(())
 
@@ -56,8 +58,8 @@ def _kind(value: object) -> str:
 
 
 def check_own(losses: Sequence[Loss]) -> list[Loss]:
-    """Losses of the user's own, checked. Raises UserError for a name that another loss has: logs and checkpoints know
-    losses by it."""
+    """User-defined losses, each in an `OwnLoss`. Raises UserError for a name that another loss has: names are keys in
+    logs and checkpoints."""
     made: list[Loss] = [OwnLoss(loss) for loss in losses]
     taken = {loss.name for loss in LOSSES}
     for loss in made:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
 
 SHARE: Final = 0.75
-"""Of what is free, the part that a run takes unless told otherwise: the rest is for everybody else."""
+"""Share of the free memory that a run may use by default; the rest is left to other programs."""
 
 RESERVE: Final = 160 * 2**20
 """Bytes for what is no map: libraries' own buffers, decoders and encoders, pieces of memory between others."""

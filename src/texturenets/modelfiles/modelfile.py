@@ -43,7 +43,7 @@ WIDEST = 2**53  # whole numbers, either way: what every reader of JSON holds
 class Header:
     """What a model file says about itself, without its weights.
 
-    `kind`: "style" repaints a photo, "texture" draws from noise. `generator`: what the network was made by, as plain
+    `kind`: "style" stylizes a photo, "texture" draws from noise. `generator`: what the network was made by, as plain
     data (a spec is turned into it, `network_files.spec_of` makes one of it); nobody looks at it who only runs the
     network.
     `training`: the options that made it and what came of them. `licence`: of the weights; `terms`: of the pictures

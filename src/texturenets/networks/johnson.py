@@ -108,7 +108,7 @@ class Johnson(GeneratorSpec):
     noise_depth: int = integer(0, 0, 64)
     """Channels of noise behind the photo's."""
     noise: Distribution = "uniform"
-    """Of the noise; uniform in the reference."""
+    """Distribution of the noise; uniform in the reference program."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

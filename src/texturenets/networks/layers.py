@@ -148,7 +148,7 @@ def double(x: Tensor, how: str, padding: Padding) -> Tensor:
 
 
 def slope(activation: Activation) -> float:
-    """Of a ReLU below zero; Torch7's leaky one has a hundredth."""
+    """Negative slope of the activation: 0.01 for LeakyReLU, as in Torch7, 0 for ReLU."""
     return 0.01 if activation == "leaky_relu" else 0.0
 
 

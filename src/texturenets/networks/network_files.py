@@ -1,4 +1,4 @@
-"""Networks written to model files, and built from them to be trained on."""
+"""Saves networks (`nn.Module`) to model files, and loads them from there, for training."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from texturenets.networks.trace_code import trace_code
 
 
 def spec_of(header: Header) -> GeneratorSpec:
-    """What the network of a model was made by. Raises UserError for one that this version does not know."""
+    """The spec from which a model's network was built. Raises UserError for a generator unknown to this version."""
     return from_dict(header.generator)
 
 
 def save_whole(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
-    """Write a safetensors file that appears whole or not at all. Raises UserError with the reason."""
+    """Write a safetensors file atomically. Raises UserError with the reason."""
     written: dict[str, Tensor] = {}
     places: set[int] = set()
     for name, value in tensors.items():
         tensor = value.detach().cpu().contiguous()
         place = tensor.untyped_storage().data_ptr()
-        # A layer that is used twice has two names for one tensor, which the format does not know.
+        # A shared layer has two names for one tensor, which safetensors does not allow: copy it.
         written[name] = tensor.clone() if place in places else tensor
         places.add(place)
     with atomic_write(path) as temporary:
@@ -49,10 +49,10 @@ def save_whole(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str,
 def save(
     network: nn.Module, header: Header, path: str | Path, precision: Literal["float16", "float32"] = "float16"
 ) -> None:
-    """Write `network` with `header` to `path`, its weights in `precision`; the file appears whole.
+    """Write `network` with `header` to `path`, its weights in `precision`, atomically.
 
-    A network of the user's own that has no form as a graph is written without one, with the reason, and needs its
-    code to run. Raises UserError where it cannot be written, and where a weight is not finite in that precision.
+    A user's network that cannot be traced is written without a graph, with the reason, and needs its code to run.
+    Raises UserError where the file cannot be written, and where a weight is not finite in that precision.
     """
     dtype: torch.dtype = getattr(torch, precision)
     graph, reason = None, None
@@ -68,7 +68,7 @@ def save(
         if not torch.isfinite(stored.float()).all():
             half = "half" if precision == "float16" else "single"
             raise UserError(
-                f"{path}: weight {name} is not finite in {half} precision: train anew with a lower --learning-rate"
+                f"{path}: weight {name} is not finite in {half} precision: train again with a lower --learning-rate"
             )
         tensors[name] = stored
     data = {**dataclasses.asdict(header), "format": FORMAT, "graph": None, "no_graph": reason}
@@ -82,9 +82,8 @@ def save(
 def load(path: str | Path, custom: Callable[..., Any] | str | None = None) -> tuple[nn.Module, Header]:
     """Network (float32, evaluation mode, CPU) and header of the model file at `path`.
 
-    `custom`: the user's consent to run a generator of someone's own, as `build` takes it; without it
-    the network is its graph. Raises UserError as `read_header` does, for code that is not to be run, and where the
-    weights do not fit.
+    `custom`: code of a user's network and so the consent to run it, as `build` takes it; without it the network runs
+    from its graph. Raises UserError as `read_header` does, for code without consent, and where weights do not fit.
     """
     header = read_header(path)
     if header.custom and custom is None:
@@ -108,7 +107,7 @@ def filled(
 ) -> nn.Module:
     """The network of `spec` (evaluation mode) with the weights `state` of the file at `path`, in float32.
 
-    `custom`: as `build` has it. Raises UserError for weights that do not fit or are not finite.
+    `custom`: as in `build`. Raises UserError for weights that do not fit or are not finite.
     """
     if spec.name != CUSTOM:
         _check_shapes(path, spec, {name: tuple(value.shape) for name, value in state.items()})
@@ -127,7 +126,7 @@ def filled(
 def _check_shapes(path: str | Path, generator: GeneratorSpec, shapes: Mapping[str, tuple[int, ...]]) -> None:
     """Raise UserError unless the weights of `generator` have these shapes.
 
-    Nothing is allocated: a damaged header may speak of a network that no memory holds.
+    Uses the meta device, which allocates nothing: a damaged header may describe a network larger than memory.
     """
     with torch.device("meta"):
         wanted = {k: tuple(v.shape) for k, v in build(generator).state_dict().items()}

@@ -34,7 +34,7 @@ class NoiseFed(nn.Module):
         Raises ValueError where what the network needs is missing.
         """
         if self.photo and x is None:
-            raise ValueError("this network repaints photos: give it one")
+            raise ValueError("this network stylizes photos: give it one")
         if noises is not None:
             if len(noises) != len(self.noise):
                 raise ValueError(f"{len(noises)} maps of noise for a network that takes {len(self.noise)}")

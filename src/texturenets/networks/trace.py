@@ -1,8 +1,8 @@
-"""Any network as a graph: read off its own code, not written a second time.
+"""Traces a network to a graph by running its `forward` symbolically.
 
-The network is run once on a stand-in that records what is done to it (`torch.fx`), and every step becomes a line of
-`texturenets.graph`. A new generator made of the same layers needs nothing here; `trace_layers` has what a layer
-becomes, `trace_calls` what a function or a method does.
+`torch.fx` runs the network on proxies that record every step, and every step becomes a line of `texturenets.graph`. A
+new generator of known layers needs no change here; `trace_layers` translates modules, `trace_calls` functions and
+methods.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from texturenets.networks.trace_calls import Calls, is_in_place
 from texturenets.networks.trace_values import TracedMap
 from texturenets.noise import NoiseInput
 
-# What is one step of the graph, whatever it consists of.
+# Modules and functions that become one step of the graph; their inner operations are not traced.
 _FORWARDS = {kind.forward for kind in (primitives.InstanceNorm, layers.OutputScale, GraphNetwork)}
 _FUNCTIONS = (
     primitives.pad,
@@ -40,7 +40,7 @@ _FUNCTIONS = (
 
 
 class _Proxy(fx.Proxy):
-    """Stands for a map; `y += x` changes it in place, which is another step than `y = y + x`."""
+    """Proxy of a map; records `y += x` as an in-place step, which plain torch.fx turns into `y = y + x`."""
 
     def _in_place(self, function: Callable[..., Any], other: Any) -> fx.Proxy:
         return self.tracer.create_proxy("call_function", function, (self, other), {})
@@ -59,13 +59,13 @@ class _Proxy(fx.Proxy):
 
 
 class Tracer(fx.Tracer):
-    """Records a network: its inputs are "photo", where it takes one, and "noise0" and on."""
+    """Records a network; its inputs are called "photo", if it takes one, and "noise0", "noise1", ..."""
 
     def __init__(self) -> None:
         super().__init__(autowrap_functions=_FUNCTIONS)
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
-        """What stands for the map of `node`."""
+        """The proxy of the map of `node`."""
         return _Proxy(node, self)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
@@ -175,7 +175,7 @@ class _Recorder:
         return TracedMap(self.graph.add(operation, sources, names, **settings))
 
     def channels(self, x: TracedMap) -> int:
-        """Of a map."""
+        """The number of channels of a map."""
         return self.graph.nodes[x].channels
 
     def is_point(self, x: TracedMap) -> bool:
@@ -184,7 +184,7 @@ class _Recorder:
         return node.scale * side + node.extra == 1 and node.extra == node.extra_columns
 
     def ratio(self, large: TracedMap, small: TracedMap) -> Any:
-        """By how much one map is larger than another at any size of the picture; None where it is not."""
+        """The factor by which `large` is larger than `small` at every picture size; None if there is none."""
         a, b = self.graph.nodes[large], self.graph.nodes[small]
         factor = a.scale / b.scale if b.scale else None
         if factor is None or a.extra != b.extra * factor or a.extra_columns != b.extra_columns * factor:

@@ -1,4 +1,4 @@
-"""What flows through a network while it is traced: maps, and what its code asks of them."""
+"""The values that stand for tensors while a network is traced: feature maps, their sizes and types."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from texturenets.errors import UserError
 
 
 class TracedMap(int):
-    """The number of a node, told from the numbers that a network computes with."""
+    """A feature map: the number of its node in the graph. A class, to tell it from integers in the network's code."""
 
 
 class Recorder(Protocol):
-    """Where nodes go; see `trace._Recorder`."""
+    """Collects the nodes of the graph; implemented by `trace._Recorder`."""
 
     def add(
         self,
@@ -25,47 +25,47 @@ class Recorder(Protocol):
         weights: Mapping[str, Tensor | None] | None = None,
         **settings: Any,
     ) -> TracedMap:
-        """Add a node; its number."""
+        """Add a node to the graph; returns it as a map."""
 
     def channels(self, x: TracedMap) -> int:
-        """Of a map."""
+        """The number of channels of a map."""
 
     def is_point(self, x: TracedMap) -> bool:
-        """Whether a map has one pixel."""
+        """Whether a map is 1 x 1 for every picture, as after global pooling."""
 
     def ratio(self, large: TracedMap, small: TracedMap) -> Any:
-        """By how much one map is larger than another at any size of the picture; None where it is not."""
+        """The factor by which `large` is larger than `small` at every picture size; None if there is none."""
 
 
 class Type:
-    """The type of a map's numbers: what a map is turned into, to meet another."""
+    """The dtype of a map, as in `x.to(y.dtype)`."""
 
     of_map = True
 
 
 @dataclass(frozen=True)
 class Where:
-    """What `max_pool` gives beside its map, until `max_unpool` takes it: the number of the pool's node."""
+    """The indices that `max_pool` returns for `max_unpool`. `of_map`: the number of the pooling's node."""
 
     of_map: int
 
 
 @dataclass(frozen=True)
 class Size:
-    """The size of a map, or its height and width alone."""
+    """The shape of a map (`whole`), or only its height and width."""
 
     of_map: TracedMap
     whole: bool = True
 
 
 def two(value: Any) -> tuple[int, int]:
-    """Of height and width."""
+    """(height, width) from one number or a pair."""
     rows, columns = value if isinstance(value, tuple | list) else (value, value)
     return rows, columns
 
 
 def one(value: Any, what: str) -> Any:
-    """The one number that a setting of two equal ones is."""
+    """The number of a setting given as one number or a pair of equal ones. Raises UserError if they differ."""
     if isinstance(value, tuple | list):
         if len({*value}) != 1:
             raise UserError(f"{what} {tuple(value)} differs between height and width")

@@ -67,7 +67,7 @@ def create(settings: Settings, load: Callable[[Path], Any] | None = None) -> tup
     app = FastAPI(
         title="texturenets",
         version=__version__,
-        description="Photos repainted and textures drawn by small networks.",
+        description="Photos stylized and textures drawn by small networks.",
         docs_url=None,  # FastAPI's pages load scripts from other machines
         redoc_url=None,
         lifespan=lifespan,
@@ -135,7 +135,7 @@ def _pictures(app: FastAPI, service: Service) -> None:
         ] = "auto",
         quality: Annotated[int | None, Query(ge=1, le=100, description="Of JPEG and WebP.")] = None,
     ) -> Response:
-        """Repaint a photo: its file as the body, or as a file of a form. Nothing of it is kept."""
+        """Stylize a photo: its file as the body, or as a file of a form. Nothing of it is kept."""
         with service.line.place():
             data = await _photo(request)
             work = service.stylize(

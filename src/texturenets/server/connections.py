@@ -23,7 +23,7 @@ BACKLOG = 1024
 """Connections that wait to be accepted, in the system: they take none of our descriptors."""
 
 AT_ONCE = 16
-"""Of these, how many asyncio accepts in one go, and again before the first of them are counted."""
+"""Connections that asyncio accepts in one go; as many again may come before the first of them are counted."""
 
 
 def bound() -> int:

@@ -70,7 +70,7 @@ class Problem(Exception):  # noqa: N818  RFC 9457's word
 
 
 def documented(*statuses: int, content: dict[str, Any] | None = None) -> dict[int | str, dict[str, Any]]:
-    """Of an operation in the OpenAPI document: the problems that it answers with, and the `content` of a success."""
+    """The `responses` of an operation in the OpenAPI document: its error statuses, and the `content` of a success."""
     problem = {MEDIA: {"schema": SCHEMA}}
     well: dict[int | str, dict[str, Any]] = (
         {200: {"description": "It is well", "content": content}} if content else {}

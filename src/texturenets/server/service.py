@@ -1,4 +1,4 @@
-"""What the HTTP interface and the page have in common: photos repainted and samples drawn, within limits."""
+"""What the HTTP interface and the page have in common: photos stylized and samples drawn, within limits."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ class Service:
 
     @staticmethod
     def photo_body() -> dict[str, Any]:
-        """Of the OpenAPI document: a picture's file as it is, or in a form."""
+        """The request body of a photo in the OpenAPI document: the file itself, or a form."""
         binary = {"type": "string", "format": "binary"}
         form = {"type": "object", "required": ["photo"], "properties": {"photo": binary}}
         return {"image/*": {"schema": binary}, "multipart/form-data": {"schema": form}}

@@ -32,7 +32,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 PROBES = 1.0
 """Seconds for which a start waits for those who only look whether a training lives."""
 
-HOUR = 3600.0  # seconds, after which what a killed service has left aside is removed
+HOUR = 3600.0  # seconds, after which temporary folders of a killed service are removed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ class TrainingJob:
 
 
 class Jobs:
-    """The trainings in a folder of models, as their files tell."""
+    """The trainings in a folder of models, read from their files NAME.job/job.json."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -71,7 +71,7 @@ class Jobs:
         return sorted(found, key=lambda job: job.order)
 
     def read(self, name: str) -> TrainingJob | None:
-        """The training of that name, if there is one."""
+        """The training called `name`; None if there is none."""
         try:
             data = json.loads((self.place(name) / "job.json").read_text())
             return TrainingJob(**{**data, "options": tuple(data["options"])})
@@ -79,13 +79,13 @@ class Jobs:
             return None
 
     def write(self, job: TrainingJob) -> TrainingJob:
-        """Keep how far it is. Raises UserError where the disk does not let it."""
+        """Save the state of a training. Raises UserError where it cannot be written."""
         with atomic_write(self.place(job.name) / "job.json") as part:
             part.write_text(json.dumps(asdict(job)))
         return job
 
     def create(self, job: TrainingJob, exemplar: bytes) -> None:
-        """A new one: all of its files, or none. Raises UserError for a name that is taken, and where it cannot be."""
+        """Create the files of a new training, all or none. Raises UserError if its name is taken or writing fails."""
         place = self.place(job.name)
         taken = [self.folder / f"{job.name}{end}" for end in (".run", ".safetensors")]
         if any(path.exists() for path in [*taken, place / "job.json"]):
@@ -102,11 +102,13 @@ class Jobs:
             ):
                 with atomic_write(aside / name) as part:
                     part.write_bytes(data)
-            if place.is_dir() and not (place / "job.json").exists():  # a full disk left it
+            if (
+                place.is_dir() and not (place / "job.json").exists()
+            ):  # left by a creation that failed on a full disk
                 shutil.rmtree(place, ignore_errors=True)
             aside.rename(place)
         except OSError as error:
-            faster = place.exists()  # another service was
+            faster = place.exists()  # another service created it meanwhile
             raise (self._taken(job.name) if faster else UserError(reason(error))) from None
         finally:
             shutil.rmtree(aside, ignore_errors=True)
@@ -116,7 +118,7 @@ class Jobs:
         return UserError(f"there is a {name} already: choose another name")
 
     def sweep(self) -> None:
-        """Remove what services that were killed have left aside."""
+        """Remove temporary folders that killed services have left."""
         for left in self.folder.glob(".*.job.part"):
             with contextlib.suppress(OSError):
                 if time.time() - left.stat().st_mtime > HOUR:
@@ -124,13 +126,13 @@ class Jobs:
 
     @contextlib.contextmanager
     def hold(self, name: str) -> Iterator[IO[str] | None]:
-        """The lock of a training, to be given to its process; None where somebody has it."""
+        """The lock file of a training, locked, to be inherited by its process; None if another process holds it."""
         with (self.place(name) / "lock").open("a") as lock:
             ends = time.monotonic() + PROBES
             while True:
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:  # somebody looks, for a moment, or its process lives
+                except BlockingIOError:  # another service is in `alive` for a moment, or the process runs
                     if time.monotonic() > ends:
                         yield None
                         return
@@ -140,10 +142,10 @@ class Jobs:
             yield lock
 
     def alive(self, name: str) -> bool:
-        """Whether the process of a training lives, whoever started it."""
+        """Whether the process of a training runs, whichever service started it."""
         try:
             with (self.place(name) / "lock").open("r") as lock:
-                # Shared: nobody else who looks is told that it lives because of this one.
+                # A shared lock, so that two services that check at once do not take each other for the training.
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True

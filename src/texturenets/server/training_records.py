@@ -1,4 +1,4 @@
-"""What trainings write down while they learn, read as it grows: each line once."""
+"""Reads the growing records.jsonl of running trainings incrementally: each line once."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 KEPT = 64
-"""Trainings whose records stay in memory."""
+"""Number of trainings whose records stay in memory."""
 
 
 @dataclass
 class _Read:
-    """What was read of a file: up to which byte, what its last line was, and what was in all of them."""
+    """What has been read of a file: the offset of the next byte, the last line read, and all records."""
 
     upto: int = 0
     last: bytes = b""
@@ -23,14 +23,14 @@ class _Read:
 
 
 class Records:
-    """The records of files by path. From any thread."""
+    """Cached records of files, by path. Thread-safe."""
 
     def __init__(self) -> None:
         self.known: OrderedDict[Path, _Read] = OrderedDict()
         self.lock = threading.Lock()
 
     def of(self, path: Path) -> list[dict[str, Any]]:
-        """All whole lines of the file at `path` that are JSON objects; none where there is no file."""
+        """All complete lines of the file at `path` that are JSON objects; an empty list if there is no file."""
         with self.lock:
             try:
                 with path.open("rb") as file:
@@ -42,13 +42,13 @@ class Records:
     def _of(self, path: Path, file: BinaryIO) -> list[dict[str, Any]]:
         read = self.known.pop(path, _Read())
         file.seek(read.upto - len(read.last))
-        if file.read(len(read.last)) != read.last:  # it was written anew, as when a training is resumed
+        if file.read(len(read.last)) != read.last:  # the file was rewritten, as when a training is resumed
             read = _Read()
             file.seek(0)
         self.known[path] = read
         while len(self.known) > KEPT:
             self.known.popitem(last=False)
-        whole, newline, _ = file.read().rpartition(b"\n")  # the last one may be being written
+        whole, newline, _ = file.read().rpartition(b"\n")  # the last line may be incomplete
         read.upto += len(whole) + len(newline)
         if whole:
             lines = whole.split(b"\n")

@@ -13,6 +13,7 @@ from starlette.responses import FileResponse
 
 from texturenets import image
 from texturenets.errors import UserError
+from texturenets.modelfiles import modelfile
 from texturenets.server.http_errors import Problem, documented, note
 from texturenets.server.service import Service
 from texturenets.train import lacking
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from texturenets.server.trainings import Trainings
 
 SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif", "BMP": ".bmp"}
-"""Of an exemplar's file, by Pillow's name of its format."""
+"""Suffix of the exemplar's file, by Pillow's name of its format."""
 
 MOST_STEPS = 1_000_000
 
@@ -50,6 +51,8 @@ async def enqueue(
     known = recipes(kind)
     if preset not in known:
         raise Problem(422, f"preset: one of {', '.join(known)}")
+    if name in modelfile.shipped():  # it would answer to everybody in the place of that model
+        raise Problem(409, f"{name} is a model that comes with texturenets: choose another name")
     form, _ = await service.check_photo(data)
 
     def begin() -> TrainingJob:

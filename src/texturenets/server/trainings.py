@@ -277,7 +277,7 @@ class Trainings:
         return job.state == "running" and self._ended(job)
 
     def _pid(self, job: TrainingJob) -> int:
-        """Of its process; 0 where nobody knows."""
+        """The process ID of a training; 0 if unknown."""
         child = self.children.get(job.name)
         return child.pid if child is not None and child.poll() is None else job.pid
 

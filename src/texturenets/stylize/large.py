@@ -1,4 +1,4 @@
-"""Repaint a photo that does not fit in memory: decoded into a spool, painted strip by strip, encoded as it comes."""
+"""Stylize a photo that does not fit in memory: decoded into a spool, painted strip by strip, encoded as it comes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Array = NDArray[np.float32]
 
 
 def repaint(style: Style, photo: Path, result: Path, options: StylizeOptions) -> None:
-    """Repaint the file `photo` into the file `result`, which appears whole or not at all.
+    """Stylize the file `photo` into the file `result`, which appears whole or not at all.
 
     Raises UserError for a damaged photo, a format that is not written strip by strip, and where memory or disk do
     not suffice.

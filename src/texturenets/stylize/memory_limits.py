@@ -1,4 +1,4 @@
-"""Whether a photo can be held in memory as a whole. No torch: most can."""
+"""Decides whether a photo is processed in memory or in strips; the options of a stylization. No torch."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from texturenets.stylize.stroke import Stroke
 if TYPE_CHECKING:
     from texturenets.stylize.style import Style
 
-# Bytes a pixel that reading, repainting and writing take in memory beside the network: of the source as it is
-# decoded (whole numbers and floats), of the result with the photo beside it, mixed, and as bytes.
+# Bytes per pixel that reading, stylizing and writing take in addition to the network: for the decoded photo
+# (integers and floats), and for the result (with the photo, their mix, and the result as bytes).
 _DECODED, _HELD = 16, 40
 
 
 @dataclass(frozen=True)
 class StylizeOptions:
-    """What `stylize` is asked for, by its flags' names."""
+    """The options of `texturenets stylize`, named as its flags."""
 
     size: int | None = None
     quality: int | None = None
@@ -34,13 +34,13 @@ class StylizeOptions:
 
     @property
     def painting(self) -> dict[str, Any]:
-        """What of it the network's pass is told: keyword arguments of `Style.stylize`."""
+        """Those that are keyword arguments of `Style.stylize`."""
         names = ("strength", "preserve_color", "seed", "noise_level", "stroke")
         return {name: getattr(self, name) for name in names}
 
 
 def too_large(style: Style, photo: Path, size: int | None) -> bool:
-    """Whether a photo (`size`: the longer side that it is to have) is too large to be held in memory."""
+    """Whether a photo, resized to the longer side `size`, is too large to be processed in memory."""
     header = image.read_header(photo)
     if header is None:
         return False

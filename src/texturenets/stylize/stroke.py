@@ -1,10 +1,10 @@
-"""The size of brush strokes: coarse to fine, a painting repainted at the next size.
+"""The size of brush strokes: coarse to fine, a result enlarged and stylized again.
 
-A network's strokes have a fixed number of pixels, so on a large photo they are small. Here the photo is painted
-small, where they are large in proportion; the painting is enlarged to at most twice its size and painted again,
-and so on up to the size that is wanted. The network finds the painting's strokes as contours and gives them sharp
-edges and fine strokes of their own; the photo itself is not looked at again, for its details would shine through
-between strokes that know nothing of them. Colours and whatever else is wide stay those of the coarser painting.
+A network's strokes have a fixed size in pixels, so on a large photo they are relatively small. Here the photo is
+stylized at a low resolution, where strokes are relatively large; the result is enlarged by at most 2 and stylized
+again, and so on up to the wanted size. The network takes the enlarged strokes for contours and gives them sharp edges
+and fine strokes. The photo itself is used only in the first step: later its details would show through the strokes.
+Colours and other low frequencies stay those of the coarser result (`image.blend`).
 """
 
 from __future__ import annotations

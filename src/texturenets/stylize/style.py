@@ -1,4 +1,4 @@
-"""The Python interface: `load` a style and call it on a picture, or a texture and draw samples."""
+"""`Style`: a loaded style, called on a picture; options, padding, strokes, colours and memory are handled here."""
 
 from __future__ import annotations
 
@@ -25,17 +25,16 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SMALLEST = 64
-"""Smaller pictures are continued by reflection to this many pixels a side while the network works on them:
-instance normalization (arXiv 1607.08022) needs more than a few pixels for its statistics, at the coarsest
-scale of the network too."""
+"""Smaller pictures are padded by reflection to this many pixels a side: instance normalization (arXiv 1607.08022)
+needs more than a few pixels for its statistics, also at the network's lowest resolution."""
 
 
 class Style:
-    """A network that repaints photos, from `load`.
+    """A network that stylizes photos, from `load`.
 
-    `name` is the style's name, `path` the model file, `header` what the file says of itself, `engine` what runs
-    the network, with its `name` and `precision`. Pictures that do not fit in memory are repainted by `pieces`, with
-    the same result.
+    `name` is the style's name, `path` the model file, `header` its header, `engine` the engine that runs the network,
+    with its `name` and `precision`. Pictures that do not fit in memory are stylized in strips by `pieces`, with the
+    same result.
     """
 
     def __init__(
@@ -48,7 +47,9 @@ class Style:
         spool: Path | None = None,
     ) -> None:
         self.engine, self.header, self.path = engine, header, path
-        self.between: Callable[[], None] = lambda: None  # called between stages; what it raises ends the work
+        self.between: Callable[[], None] = lambda: (
+            None
+        )  # called between the sizes of `_paint`; may raise to cancel
         self.pieces = Pieces(path, engine, SMALLEST, memory=memory, spool=spool)
 
     @property
@@ -70,26 +71,26 @@ class Style:
         noise_level: float = 1.0,
         stroke: Stroke = 1,
     ) -> T:
-        """Repaint `picture` and give the same kind back, as large as it was.
+        """Stylize `picture`; the result has the same type and size.
 
         `picture` is one of
 
         - a PIL image of any mode; RGB or, with transparency, RGBA comes back, turned upright;
         - an array (H, W), (H, W, 1 | 3 | 4): uint8, uint16, or floats in [0, 1]; the same type comes back;
         - a tensor (C, H, W) or (N, C, H, W), C = 1, 3 or 4: uint8, or floats in [0, 1]; the same type comes
-          back on the same device. Of a batch every picture is repainted alone: its neighbours do not matter.
+          back on the same device. Each picture of a batch is stylized independently.
 
-        Any size from 1 x 1 will do. A style paints in colour: grey pictures come back with three channels.
-        Alpha is kept as it was.
+        Any size from 1 x 1 will do. Grey pictures come back with three channels, as styles have colours. Alpha
+        is kept unchanged.
 
-        `size`: longer side of the result in pixels, the shape kept; None keeps the size. `strength`: 0 gives
-        the photo, 1 the full style, between them the two are mixed pixel by pixel, in proportion.
+        `size`: longer side of the result in pixels, with the same aspect ratio; None keeps the size. `strength`: 0
+        gives the photo, 1 the full style, between them a linear mix of both.
         `preserve_color`: the photo's colours with the luminance of the result (arXiv 1606.05897), before
         mixing. `seed` and `noise_level` (1 as in training, 0 for none): for generators that also take noise.
-        `stroke`: 2 doubles the size of the strokes, 0.5 halves it, "auto" keeps it relative to the picture
+        `stroke`: 2 doubles the size of the strokes, 0.5 halves it, "auto" scales it with the picture
         (`texturenets.stylize.stroke`).
 
-        Raises UserError for an option out of its range, for what is no picture, and when memory runs out.
+        Raises UserError for an option out of its range, an argument that is no picture, and when memory runs out.
         """
         check_options(size, strength, noise_level, stroke)
         source, kind = image.from_any(picture)
@@ -119,7 +120,7 @@ class Style:
         noise_level: float = 1.0,
         stroke: Stroke = 1,
     ) -> A:
-        """The same on `photos` (N, 3, H, W), float RGB in [0, 1], an array or a tensor; gives (N, 3, H, W) of the
+        """Stylize `photos` (N, 3, H, W), float RGB in [0, 1], an array or a tensor; gives (N, 3, H, W) of the
         same kind, a tensor on their device.
 
         Options and errors as in `__call__`.
@@ -133,7 +134,7 @@ class Style:
             f"as with --size {max(1, max(height, width) // 2)} (in Python size=)"
         )
         with devices.memory_errors(advice):
-            # One by one: what a picture becomes does not depend, to the last bit, on what else is asked for.
+            # One by one, so that a result does not depend, to the last bit, on the rest of the batch.
             painted = _together(
                 [self._paint(photos[i : i + 1], seed, noise_level, stroke) for i in range(len(photos))]
             )
@@ -143,7 +144,7 @@ class Style:
             return painted if strength == 1 else photos + strength * (painted - photos)
 
     def _paint(self, photo: A, seed: int, level: float, stroke: Stroke) -> A:
-        """(1, 3, H, W) to the same, coarse to fine where strokes are to have another size than the network's."""
+        """Stylize (1, 3, H, W); with `stroke` other than 1 at several sizes, coarse to fine (`stylize.stroke`)."""
         size = (int(photo.shape[2]), int(photo.shape[3]))
         first, *finer = ladder(size, stroke)
         y = self._repaint(image.resize(photo, first), seed, level)
@@ -153,9 +154,9 @@ class Style:
         return image.resize(y, size)
 
     def _repaint(self, photo: A, seed: int, level: float, *, fine: bool = False) -> A:
-        """(1, 3, H, W) to the same, unclamped: padded to what the network takes, and cropped back.
+        """Run the network on (1, 3, H, W), padded as its `IOSpec` requires, and crop the result; unclamped.
 
-        `fine`: the photo is a painting that has been enlarged.
+        `fine`: the input is a stylized picture that was enlarged.
         """
         if not self.pieces.fits((int(photo.shape[2]), int(photo.shape[3]))):
             return like(self.pieces.repaint(to_numpy(photo), seed, level, fine=fine), photo)
@@ -168,7 +169,7 @@ class Style:
 
 
 def _together(parts: list[A]) -> A:
-    """`parts`, one after the other along their first axis."""
+    """Concatenate `parts` along their first axis."""
     if is_tensor(parts[0]):
         import torch
 

@@ -1,4 +1,4 @@
-"""A network ready for pictures of any size: what `run` needs, worked out once. No torch."""
+"""A network prepared for pictures larger than memory: the optimized graph and its inputs, for `run`. No torch."""
 
 from __future__ import annotations
 
@@ -24,24 +24,22 @@ from texturenets.tiled.sources import Computed, Padded, Source
 from texturenets.tiled.spool import choose_folder, gigabytes
 
 _STRIP: Final = 768 * 2**20
-"""More for a strip is no quicker."""
+"""Bytes for a strip; larger strips are not faster."""
 
 _SHARE: Final = 0.6
-"""Of the memory that is left, what a strip may take: the rest is for what libraries copy."""
+"""Share of the remaining memory that a strip may take; the rest is for buffers of the libraries."""
 
 
 class TiledNetwork:
     """The network `graph`, strip by strip, on `engine`.
 
-    `smallest`: what pictures are padded to at least. Raises UserError for a network that draws one size alone, or
-    takes more than a photo and noise.
+    `smallest`: pictures are padded to at least this many pixels a side. Raises UserError for a network with a fixed
+    output size, or with inputs other than a photo and noise.
     """
 
     def __init__(self, graph: Graph, engine: StageEngine, smallest: int = 1) -> None:
         if graph.fixed:
-            raise UserError(
-                f"this network draws pictures of {graph.stride} pixels a side alone, and no larger ones"
-            )
+            raise UserError(f"this network draws only pictures of {graph.stride} pixels a side, none larger")
         if graph.io_spec.inputs:
             names = ", ".join(one.name for one in graph.io_spec.inputs)
             raise UserError(f"this network takes {names} beside a photo: its pictures have to fit in memory")
@@ -63,11 +61,11 @@ class TiledNetwork:
         announce: Callable[[str], None] = lambda _: None,
         progress: Progress = lambda _: None,
     ) -> None:
-        """Repaint `photo` of `size` (H, W) and give the result to `sink`, strip by strip.
+        """Stylize `photo` of `size` (H, W) and give the result to `sink`, strip by strip.
 
-        `seed`, `level`: of the noise, if it takes any. `memory`: bytes for all of it. `spool`: where to keep what
-        does not fit; else a usual place or one of `folders`. What it takes is announced before. Raises UserError
-        where memory or disk do not suffice.
+        `seed`, `level`: of the noise, if it takes any. `memory`: bytes for everything. `spool`: the folder for
+        feature maps that do not fit; else a default one, or one of `folders`. `announce` gets what is
+        needed. Raises UserError where memory or disk do not suffice.
         """
         padded, box = padding(size, self.stride, self.smallest, self.margin)
         inputs = self._inputs(Padded(photo, padded, box), padded, seed, level)
@@ -106,7 +104,7 @@ class TiledNetwork:
 def _noise(
     asked: NoiseInput, seed: int, stream: int, level: float, width: int
 ) -> Callable[[int, int], NDArray[np.float32]]:
-    """Rows of one map of noise, by the first and how many: (1, channels, height, width)."""
+    """A function of the first row and the number of rows that gives that part of a noise map, (1, C, rows, width)."""
     make = noise.uniform_array if asked.distribution == "uniform" else noise.normal_array
 
     def rows(top: int, height: int) -> NDArray[np.float32]:
@@ -117,9 +115,9 @@ def _noise(
 
 
 def refined(graph: Graph) -> Graph:
-    """`graph` for a painting that has been enlarged: with `texturenets.stylize.stroke.blend` behind it.
+    """`graph` for a stylized picture that has been enlarged: followed by `texturenets.image.blend`.
 
-    What is wide stays the painting's, what is fine is new.
+    Low frequencies stay those of the enlarged picture, high frequencies are the network's.
     """
     made = Graph(list(graph.nodes), dict(graph.weights), graph.margin, graph.multiple, graph.fixed)
     photo = next(i for i, node in enumerate(made.nodes) if node.operation == "photo")

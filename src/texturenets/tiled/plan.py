@@ -1,4 +1,4 @@
-"""What is computed in which pass over a large picture, and what is kept on disk between passes. No torch.
+"""Plans which nodes each pass over a large picture computes, and which maps stay on disk between passes. No torch.
 
 A normalization needs the statistics of its whole source, so the source has to have been computed for the whole
 picture before the normalization can begin. Every pass therefore ends where statistics do: pass p computes the
@@ -59,7 +59,7 @@ class PlannedNetwork:
 
     @property
     def passes(self) -> int:
-        """How many."""
+        """The number of passes."""
         return self.late[self.last] + 1
 
     def waits(self, i: int) -> bool:

@@ -25,11 +25,11 @@ from texturenets.tiled.statistics import Moments
 
 
 class StageEngine(Protocol):
-    """What runs stages."""
+    """An engine, as far as stages need it."""
 
     @property
     def kept(self) -> Kept:
-        """How it takes and gives maps that lie on disk meanwhile, where they need not be exact."""
+        """The type in which it reads and returns maps that are spooled to disk, where float32 is not required."""
 
     def compile(self, stage: Stage) -> Run:
         """Make a stage ready to run."""
@@ -45,25 +45,25 @@ Progress = Callable[[float], None]
 """Called with the share of the work that is done, from 0 to 1."""
 
 LEAST: Final = 16
-"""Rows of the picture in a strip, at least: below, most of what is computed is computed twice."""
+"""Fewest rows of the picture in a strip: with fewer, most rows are computed twice, in the overlap of strips."""
 
 MOST: Final = 1024
-"""Rows of the picture in a strip, at most: more are no quicker."""
+"""Most rows of the picture in a strip: more are not faster."""
 
 WAITING: Final = 4
-"""Times that what a strip reads and gives is in memory: as the engine has it, read ahead, and on its way to disk."""
+"""Copies of a strip's inputs and outputs in memory: in the engine, read ahead, and being written to disk."""
 
 BYTES: Final[dict[Kept, int]] = {"float32": 4, "float16": 2, "bfloat16": 2}
-"""Of a number that is kept."""
+"""Bytes of a number kept on disk."""
 
 
 @dataclass
 class TiledJob:
-    """All that a run needs to know.
+    """The parameters of a run over one large picture.
 
     `picture`: height and width, multiples of the graph's stride. `inputs` are the sources of the nodes "photo" and
-    "noise", by number. `memory`: bytes for a strip. `rows`: of the picture in a strip, a multiple of the stride,
-    instead of what suits the memory. `exact`: keep maps in float32, and compute in it.
+    "noise", by number. `memory`: bytes for a strip. `rows`: rows of a strip, a multiple of the stride;
+    None: as many as fit. `exact`: compute, and keep maps, in float32.
     """
 
     graph: Graph
@@ -77,19 +77,21 @@ class TiledJob:
 
 
 def run(job: TiledJob, sink: Sink, progress: Progress = lambda _: None) -> None:
-    """Take the network through the picture and give the result to `sink`.
+    """Compute the network on the picture, strip by strip, and give the result to `sink`.
 
     Raises UserError where memory or disk do not suffice.
     """
     try:
         _Run(job, kept_as(job)).all(sink, progress)
-    except OverflowedError:  # nothing has reached the sink: the last pass writes no maps
+    except (
+        OverflowedError
+    ):  # safe to start again: only the last pass, which spools no maps, writes to the sink
         _Run(job, "float32").all(sink, progress)
 
 
 def kept_as(job: TiledJob) -> Kept:
-    """How maps are kept on disk."""
-    # Rounding would change which of two pixels a pooling takes, and that choice is used later.
+    """The type in which maps are spooled to disk."""
+    # Max pooling with indices: rounding could change which pixel is the maximum, and unpooling uses the index later.
     if job.exact or any(node.operation == "unpool" for node in job.graph.nodes):
         return "float32"
     return job.engine.kept
@@ -103,7 +105,7 @@ def disk(job: TiledJob) -> int:
 
 @dataclass
 class _Work:
-    """One strip of a pass, with what it reads."""
+    """One strip of a pass, with its inputs."""
 
     rows: Interval
     strip: Strip

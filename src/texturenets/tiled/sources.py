@@ -1,4 +1,4 @@
-"""Where the inputs of a network come from, rows by rows. No torch."""
+"""Inputs of a network that are read in intervals of rows: arrays, noise, files. No torch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Source(Protocol):
     """An input of the network."""
 
     def read(self, rows: Interval) -> Array:
-        """Those rows of it, float32 (1, C, height, W)."""
+        """The given rows as float32 (1, C, height, W)."""
         ...
 
 
@@ -35,7 +35,7 @@ class InMemory:
 
 
 class Computed:
-    """What a function of (first row, height) gives: (1, C, height, W), as noise by position is."""
+    """An input computed by a function of (first row, height) to (1, C, height, W), as noise is."""
 
     def __init__(self, function: Callable[[int, int], Array]) -> None:
         self.function = function
@@ -45,8 +45,8 @@ class Computed:
         return self.function(rows[0], rows[1] - rows[0])
 
 
-# By EXIF orientation (EXIF 2.3, section 4.6.4, tag 274): whether rows and columns change places, and which of
-# them then run backwards.
+# By EXIF orientation (EXIF 2.3, section 4.6.4, tag 274): whether rows and columns are transposed, and which of
+# them are then reversed.
 _TURNS: Final = {
     1: (False, False, False),
     2: (False, False, True),

@@ -82,7 +82,7 @@ class _Builder:
         self.network, self.ready = network, one.ready
         self.strip = Strip(Graph(weights=dict(weights)))
         self.made: dict[int, list[tuple[Interval, Part]]] = {}
-        """Of the network's nodes: rows that are right, and the part that has them."""
+        """For each node of the network: intervals of valid rows, and the part of the stage that holds them."""
 
     def build(self, work: Sequence[Step], parts: Mapping[int, Interval]) -> Strip:
         for step in work:

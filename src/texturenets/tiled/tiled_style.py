@@ -1,4 +1,4 @@
-"""A style's network for pictures that do not fit: read when the first of them comes. No torch."""
+"""A style's network for pictures that do not fit in memory, loaded on first use. No torch."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
     from texturenets.tiled.sources import Source
 
 MOST: Final = 2048
-"""Bytes a pixel that no network here needs: pictures that fit at this rate are not looked at more closely. The most
-was 1213, of pyramid in PyTorch (`benchmarks/speed.py memory`)."""
+"""Bytes per pixel, more than any network here takes: a picture that fits at this rate needs no exact estimate. The
+largest measured was 1213, of pyramid in PyTorch (`benchmarks/speed.py memory`)."""
 
 BESIDE: Final = 48
-"""Bytes a pixel that are held while the network computes or after it, with its memory not given back yet: the photo
-with its mirrored border, the painting clamped, and as bytes (`benchmarks/accept_megapixels.py`)."""
+"""Bytes per pixel held outside the network while its memory is still allocated: the padded photo, the clamped result,
+and the result as bytes (`benchmarks/accept_megapixels.py`)."""
 
 
 class Pieces:
-    """The network of the model file at `path`, for pictures of any size, by `engine`.
+    """The network of the model file at `path` on `engine`, for pictures of any size, computed in strips.
 
-    `smallest`: what pictures are padded to at least. `memory`: bytes
-    that may be taken (None: a share of what is free); `spool`: where to keep what does not fit (None: a usual
-    place). `announce` is told beforehand what a picture takes, in one line, and `progress` the share that is done.
+    `smallest`: pictures are padded to at least this many pixels a side. `memory`: bytes that may be used (None: a
+    share of the free memory); `spool`: the folder for feature maps that do not fit (None: a default one). Before a
+    picture `announce` gets one line on the memory and disk that it takes; `progress` gets the share done, 0 to 1.
     """
 
     def __init__(
@@ -58,34 +58,34 @@ class Pieces:
 
     @property
     def device(self) -> torch.device | None:
-        """Where it computes; None is the processor."""
+        """The GPU; None for the CPU."""
         device: torch.device | None = getattr(self._engine, "device", None)
         return device if device is not None and device.type != "cpu" else None
 
     @functools.cached_property
     def graph(self) -> Graph | None:
-        """The network; None for code of somebody's own that has no form as a graph."""
+        """The graph of the network; None for a user's network that cannot be traced."""
         with suppress(ConversionError):
             return modelfile.read_graph(self.path)
         return None
 
     @functools.cached_property
     def network(self) -> TiledNetwork | None:
-        """The network strip by strip; None where it cannot be."""
+        """The network for strips; None without a graph."""
         from texturenets.tiled.network import TiledNetwork  # late: most photos fit
 
         return None if self.graph is None else TiledNetwork(self.graph, self._engine, self.smallest)
 
     @functools.cached_property
     def refiner(self) -> TiledNetwork:
-        """The network for paintings that have been enlarged, strip by strip."""
+        """The network for strips of a stylized picture that was enlarged (`stylize.stroke`)."""
         from texturenets.tiled.network import TiledNetwork, refined
 
         assert self.graph is not None
         return TiledNetwork(refined(self.graph), self._engine, self.smallest)
 
     def fits(self, size: Size) -> bool:
-        """Whether the network can take a picture of `size` (H, W) at once, as far as can be told."""
+        """Whether a picture of `size` (H, W) is estimated to fit in memory at once."""
         left = Budget.of(self.memory, self.device).left()
         if size[0] * size[1] * MOST <= left:
             return True
@@ -97,7 +97,7 @@ class Pieces:
     def repaint(
         self, photo: NDArray[np.float32], seed: int, level: float, *, fine: bool
     ) -> NDArray[np.float32]:
-        """A photo (1, 3, H, W) repainted, with noise of that seed and level; `fine`: it is a painting, enlarged."""
+        """Stylize a photo (1, 3, H, W), with noise of that seed and level. `fine`: it is an enlarged result."""
         from texturenets.tiled.sources import InMemory
 
         painted = np.empty(photo.shape, np.float32)
@@ -123,10 +123,10 @@ class Pieces:
         beside: int = 0,
         folders: Sequence[Path] = (),
     ) -> None:
-        """Repaint what `photo` gives, `size` (H, W) in all; `sink` takes the pieces, unclamped.
+        """Stylize `photo` of `size` (H, W); `sink` gets the result in strips, unclamped.
 
-        `seed`, `level`: of the noise, if the network takes any. `beside`: bytes that the caller will take for the
-        result. `folders`: other places for what does not fit. Raises UserError where memory or disk do not suffice.
+        `seed`, `level`: of the noise, if the network takes any. `beside`: bytes that the caller needs for the result.
+        `folders`: further candidates for the spool. Raises UserError where memory or disk do not suffice.
         """
         network = self.refiner if fine else self.network
         assert network is not None

@@ -35,47 +35,47 @@ class TaskConfig:
     set: tuple[str, ...] = ()
     """Option of the network, KEY=VALUE; may be given several times."""
     noise_depth: int = 0
-    """Channels of noise that the network takes; 0: its own number, which is none for most that stylize photos."""
+    """Channels of noise that the network takes; 0: the generator's default, which is no noise for most styles."""
     style_size: int = 768
     """Longer side of the style image in pixels; 0 keeps its size. Larger gives larger strokes."""
     image_size: int = 256
     """Side in pixels of the square crops and images that the network is trained on."""
     batch_size: int = 1
-    """Images a step, over all processes."""
+    """Batch size: images in a step, over all processes."""
     accumulate: int = 1
-    """Split each batch into this many microbatches and accumulate their gradient: less memory, the same result."""
+    """Split each batch into this many microbatches and accumulate their gradients: less memory, the same result."""
     steps: int = 4000
-    """Steps of the optimizer."""
+    """Optimizer steps."""
     minutes: float = 0.0
-    """Minutes to train for, in place of steps; the learning rate schedule follows the clock. 0: by steps."""
+    """Minutes to train for, in place of --steps; the learning rate schedule follows the clock. 0: use --steps."""
     optimizer: Optimizer = "muon"
-    """Muon, or Adam, the papers' optimizer, which learns more slowly here."""
+    """muon, or adam, the papers' optimizer, with which the loss falls more slowly here."""
     learning_rate: float = 2e-3
     """Highest learning rate of the schedule."""
     schedule: Schedule = "cosine"
-    """How the learning rate falls: along a cosine to a fiftieth, in steps, or not at all."""
+    """Learning rate schedule: cosine to a fiftieth, step decay, or constant."""
     decay: float = 0.8
-    """With --schedule step: factor of each fall."""
+    """With --schedule step: factor of each decay."""
     decay_every: int = 2000
-    """With --schedule step: steps between two falls."""
+    """With --schedule step: steps between two decays."""
     warmup: int = 20
-    """First steps, over which the learning rate rises from 0."""
+    """Warm-up: first steps, over which the learning rate rises from 0."""
     style_layers: tuple[str, ...] = VGG_LAYERS
     """Layers of the style loss, NETWORK:LAYER, separated by commas."""
     style_weight: float = 1.0
     """Weight of the style loss."""
     tv_weight: float = 0.0
-    """Weight of the total variation loss: higher, smoother."""
+    """Weight of the total variation loss; higher values give smoother images."""
     checkerboard_weight: float = 0.2
-    """Weight of the penalty on checkerboard artifacts, grids of 2 and 4 pixels that strided layers leave; it counts
-    from the middle of the training on."""
+    """Weight of the penalty on checkerboard artifacts, grids of 2 and 4 pixels that strided layers leave; it is
+    applied in the second half of the training."""
     scaling: Scaling = "relative"
     """relative: style and content losses divided by the square of their targets; paper: mean squares as in the
     papers."""
     pyramid_loss: int = 1
-    """Scales of the style and content losses, each half as large as the one before."""
+    """Number of scales at which style and content losses are computed, each half as large as the one before."""
     pyramid_decay: float = 0.9
-    """Weight of each scale over that of the one before."""
+    """With --pyramid-loss: weight of each scale as a factor of the one before."""
     normalize_gradients: bool = False
     """Divide the gradient of each style layer by its L1 norm (texture_nets v1)."""
     vgg_padding: bool = True
@@ -83,13 +83,14 @@ class TaskConfig:
     pool: Pool = "max"
     """Pooling of the descriptor networks."""
     diversity_weight: float = 0.0
-    """Weight of the diversity loss: the images of a batch are to differ; in one process, with --accumulate 1."""
+    """Weight of the diversity loss, which rewards differences between the images of a batch; works only in one
+    process and with --accumulate 1."""
     diversity_layer: str = "pixels"
-    """Where images are to differ: pixels, or NETWORK:LAYER."""
+    """Where the diversity loss compares images: pixels, or NETWORK:LAYER."""
     seed: int = 0
-    """Of all random numbers: the same seed, the same result."""
+    """Random seed; the same seed gives the same result."""
     precision: Precision = "auto"
-    """Of the computation; auto: bf16 where the device computes in it, else float32 (on a graphics card fp16)."""
+    """Number format of the computation; auto: bf16 where the device supports it, else float32 (on a GPU fp16)."""
 
     def __post_init__(self) -> None:
         """Raises UserError for a value outside its range."""
@@ -151,21 +152,21 @@ class TaskConfig:
 @with_attributes
 @dataclass(frozen=True, kw_only=True)
 class StyleConfig(TaskConfig):
-    """Options of `train style`: what it makes of a painting and a folder of photos."""
+    """Options of `train style`: a painting and a folder of photos to a style."""
 
     content_layers: tuple[str, ...] = ("vgg16:relu4_2",)
     """Layers of the content loss."""
     content_weight: float = 1.6
-    """Weight of the content loss: at half of it strokes come before things, at twice things before strokes."""
+    """Weight of the content loss: at half the default strokes outweigh objects, at twice objects outweigh strokes."""
     texture_photos: int = 0
-    """Take the style loss on so many photos only, the content loss on all (texture_nets v1); 0: both on all."""
+    """Compute the style loss on this many photos only, the content loss on all (texture_nets v1); 0: both on all."""
     temporal: float = 0.0
-    """Weight of the temporal consistency loss, for films: the same image under noise, shift and change of
-    brightness."""
+    """Weight of the temporal consistency loss, for films: noise, shifts and changes of brightness of a photo should
+    not change its result."""
     flip: bool = True
     """Mirror half of the photos."""
     val_share: float = 0.05
-    """Share of the photos held out for validation, where the folder has no val/ of its own."""
+    """Share of the photos held out for validation, unless the folder has a subfolder val/."""
 
     def __post_init__(self) -> None:
         """As `TaskConfig`."""
@@ -191,16 +192,16 @@ class StyleConfig(TaskConfig):
 @with_attributes
 @dataclass(frozen=True, kw_only=True)
 class TextureConfig(TaskConfig):
-    """Options of `train texture`: what it makes of an exemplar."""
+    """Options of `train texture`: an exemplar to a texture."""
 
     generator: str = "multiscale"
     """Network to train: a name, or FILE.py:CLASS for your own."""
     style_size: int = 0
     """Longer side of the exemplar in pixels; 0 keeps its size."""
     batch_size: int = 4
-    """Samples a step, over all processes."""
+    """Batch size: samples in a step, over all processes."""
     steps: int = 600
-    """Steps of the optimizer."""
+    """Optimizer steps."""
     learning_rate: float = 5e-3
     """Highest learning rate of the schedule."""
     style_layers: tuple[str, ...] = VGG_LAYERS[:7] + SQUEEZENET_LAYERS

@@ -27,8 +27,8 @@ from torch.utils.data import DataLoader, Dataset
 from texturenets import image
 from texturenets.errors import UserError, counted
 
-# Photos are shrunk until the crop's side is between two thirds of their shorter side and all of it: a native
-# crop of a 12-megapixel photo holds grass or sky and nothing to recognise.
+# Photos are resized so that the square crop covers between two thirds of their shorter side and all of it: a crop
+# of a 12-megapixel photo at its own resolution would show grass or sky and no object.
 WIDEST = 1.5
 WHENCE = (
     "a few hundred photos of your own will do, or COCO's val2017 "
@@ -46,8 +46,8 @@ class Photos:
     train: tuple[Path, ...]
     val: tuple[Path, ...]
     digest: str = field(default="")
-    """Of names relative to the folder, and sizes, in order. Not of the bytes: reading a large set takes hours. Nor of
-    the times: a set that was copied or unpacked anew is the same set."""
+    """Hash of the sorted relative names and file sizes. Not of the contents: reading a large set takes hours. Nor of
+    the times: a copy of a set is the same set."""
 
 
 def is_photo(path: Path) -> bool:

@@ -35,7 +35,7 @@ class Task(Protocol):
 
     @property
     def kind(self) -> Literal["style", "texture"]:
-        """Of the model file."""
+        """The `kind` in the header of the model file."""
         ...
 
     @property

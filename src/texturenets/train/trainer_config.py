@@ -1,4 +1,4 @@
-"""Where and how often: options of the trainer as plain data. No torch."""
+"""Options of the trainer (device, checkpoints, validation, ...) as plain data. No torch."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ class TrainerConfig:
     device: str = "auto"
     """Where to compute: auto, cpu, cuda or mps."""
     workers: int | None = None
-    """Processes that decode photos ahead; 0: none. By default 1, and up to 8 for a graphics card."""
+    """Data loader processes; 0: none. By default 1, and up to 8 with a GPU."""
     save_every: int = 100
     """Steps between two checkpoints."""
     validate_every: int = 250
     """Steps between two validations; the best model is kept."""
     pictures_every: int = 50
-    """Steps between two live pictures, in the folder of the run."""
+    """Steps between two example pictures, in the folder of the run."""
     snapshot_every: int = 0
-    """Steps between two models kept for good; 0: none."""
+    """Steps between two models that are kept in addition to the best and the last; 0: none."""
     init: str | None = None
     """Start from this model's weights: a shipped name or a model file."""
     engine: Literal["auto", "torch"] = "auto"
-    """torch: also train a network of your own that cannot be taken into a graph; PyTorch alone then runs the model,
-    with its code."""
+    """torch: also train a network of your own that cannot be traced into a graph; the model then needs PyTorch and
+    the network's code to run."""
     licence: str = ""
-    """Licence of the model, for its header."""
+    """Licence of the model, stored in its header."""
     terms: str = ""
-    """Terms of the photos and the painting, for its header."""
+    """Licence of the photos and the painting, stored in the model's header."""
 
     def __post_init__(self) -> None:
         """Raises UserError for a word that an option does not know, and for a number below 0."""

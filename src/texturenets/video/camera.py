@@ -19,7 +19,7 @@ from texturenets.video.frame import Pixels
 from texturenets.video.repaint import Paint
 
 SECONDS: Final = 2.0
-"""Of which the rate shown is the mean."""
+"""Time over which the displayed frame rate is averaged."""
 
 # How FFmpeg calls the cameras of a system, and the first of them.
 _SYSTEMS: Final = {"linux": ("v4l2", "/dev/video0"), "darwin": ("avfoundation", "0"), "win32": ("dshow", "")}

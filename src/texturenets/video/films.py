@@ -259,7 +259,7 @@ class Orientation:
 
     @classmethod
     def of(cls, raw: Any) -> Orientation:
-        """Of a decoded frame, by its display matrix: x' = a x + c y, y' = b x + d y (ISO/IEC 14496-12, 8.3.2)."""
+        """Orientation from a frame's display matrix: x' = a x + c y, y' = b x + d y (ISO/IEC 14496-12, 8.3.2)."""
         from av.sidedata.sidedata import Type
 
         data = raw.side_data.get(Type.DISPLAYMATRIX)

@@ -1,4 +1,4 @@
-"""What passes between those who read films, repaint and write them."""
+"""What passes between those who read films, stylize and write them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A film repainted: the next frame read, this one painted and the one before written, at the same time."""
+"""Stylize a film: the next frame read, this one painted and the one before written, at the same time."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ def _blocks(channels: int) -> tuple[int, int, int]:
 
 
 def _chunks(n: int, positions: int, p: int, blocks: int) -> tuple[int, int]:
-    """How many positions each program sums up, a multiple of p, and how many programs a picture's map takes."""
+    """Positions that each Triton program sums, a multiple of p, and the number of programs for one image's map."""
     each = max(1, PROGRAMS // (n * blocks))
     rows = -(-positions // each)
     rows = -(-rows // p) * p
@@ -30,7 +30,7 @@ def _power(number: int) -> int:
 
 
 def moments(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    """Of each channel the mean and 1 / sqrt(variance + eps): (N, C) both, float32."""
+    """Mean and 1 / sqrt(variance + eps) of each channel: (N, C) both, float32."""
     n, channels, height, width = x.shape
     positions = height * width
     p, c, blocks = _blocks(channels)

@@ -115,7 +115,7 @@ export async function repaint(run, ioSpec, pixels, height, width, seed = 0) {
   return crop(await run(inputs), rows, columns, top, left, height, width);
 }
 
-// A repainted photo and the photo, as strongly as is wanted, in the photo's colours where those are kept.
+// A stylized photo and the photo, as strongly as is wanted, in the photo's colours where those are kept.
 export function blend(painted, pixels, options = {}) {
   const { strength = 1, preserveColor = false } = options;
   if (strength === 0) return pixels.slice();

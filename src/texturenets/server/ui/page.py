@@ -41,7 +41,7 @@ SCRIPT = Path(__file__).with_name("page.js")
 
 HEAD = """
 <div id="head"><h1><span class="weave"></span>texturenets</h1>
-<p>Photos repainted, textures drawn, styles learned. All of it on this machine.</p></div>
+<p>Photos stylized, textures drawn, styles learned. All of it on this machine.</p></div>
 """
 
 
@@ -85,7 +85,7 @@ def mount(app: FastAPI, service: Service, trainings: Trainings | None) -> None:
         blocks._queue.close()
 
     def forget(session: str) -> None:
-        """Of a page that has gone: what Gradio keeps for it."""
+        """Delete what Gradio keeps for the session of a closed page."""
         queue = blocks._queue
         for kept in (queue.pending_messages_per_session, queue.pending_event_ids_session):
             kept.pop(session, None)

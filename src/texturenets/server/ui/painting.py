@@ -1,4 +1,4 @@
-"""Photos repainted for the page: one as a pair to compare, several as one file."""
+"""Stylize photos for the page: one as a pair to compare, several as one file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SHOWN = 1600
 
 @dataclass(frozen=True)
 class Painted:
-    """A photo that was repainted: its file's bytes and name, (W, H), and small pictures of before and after."""
+    """A photo that was stylized: its file's bytes and name, (W, H), and small pictures of before and after."""
 
     data: bytes
     name: str
@@ -55,7 +55,7 @@ class PaintedBatch:
 
 
 async def paint(service: Service, path: Path, style: str | None, options: dict[str, Any]) -> Painted:
-    """Repaint the photo at `path`; `options` are those of `Service.stylize`. Raises Problem."""
+    """Stylize the photo at `path`; `options` are those of `Service.stylize`. Raises Problem."""
     with service.line.place():
         try:
             data = await service.line.apart(path.read_bytes)
@@ -79,7 +79,7 @@ async def paint(service: Service, path: Path, style: str | None, options: dict[s
 async def paint_all(
     service: Service, store: Store, batch: PaintedBatch, style: str | None, options: dict[str, Any]
 ) -> PaintedBatch:
-    """Repaint the photos of `batch` into it, one after the other, past those that are refused.
+    """Stylize the photos of `batch` into it, one after the other, past those that are refused.
 
     Raises Problem where all are.
     """

@@ -1,7 +1,7 @@
-"""Pictures that a visitor gives: dropped, pasted or taken, shown as this machine reads them.
+"""The input for pictures: uploads by drop, paste or camera, with previews made by the server.
 
-Browsers show fewer formats than are read here (HEIC, TIFF), and tell a wrong file in words of their own. So what is
-shown is a small JPEG made here, and the file itself is what is worked with.
+Browsers display fewer formats than are read here (HEIC, TIFF are missing) and report wrong files in their own words.
+So the preview is a small JPEG made here; the uploaded file itself is what is stylized.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from texturenets.server.ui.store import Store
 from texturenets.server.ui.texts import sentence, wrong
 
 SHOWN = 800
-"""Pixels of the longer side of what is shown."""
+"""Longer side of a preview in pixels."""
 
 Given = tuple[tuple[str, str], ...]
-"""Of each picture: the file that is shown, and the file that was given."""
+"""For each picture the preview's file and the uploaded file."""
 
 
 class PictureInput:
-    """Builds the place for pictures, within a gradio.Blocks; `given`, a gradio.State, holds them, as `Given`.
+    """Builds the upload component within a gradio.Blocks; `given`, a gradio.State, holds its pictures, as `Given`.
 
-    `refused`, another, holds sentences about those that could not be taken the last time.
+    `refused`, another State, holds messages about the files refused the last time.
     """
 
     def __init__(
@@ -55,12 +55,12 @@ class PictureInput:
         )
 
     def speaks(self, place: Any) -> None:
-        """Say in `place` what cannot be taken. To be called once."""
+        """Show messages about refused files in the component `place`. Call it once."""
         outputs = [self.place, self.given, self.refused, place]
         self.place.change(self._changed, [self.place, self.given], outputs, show_progress="hidden")
 
     def example(self, path: Path, request: gr.Request) -> tuple[Any, Given]:
-        """What `place` and `given` become where one of ours is chosen."""
+        """New values of `place` and `given` when an example picture is chosen."""
         self.store.keep(request.session_hash or "", self.what, [])
         return self._shown([str(path)]), ((str(path), str(path)),)
 
@@ -70,7 +70,7 @@ class PictureInput:
     async def _changed(
         self, value: list[tuple[str, Any]] | None, before: Given, request: gr.Request
     ) -> tuple[Any, ...]:
-        """Pictures came or went: what is shown, what is held, what was refused, and what is said."""
+        """Pictures were added or removed: new values of `place`, `given`, `refused` and the message."""
         paths = [path for path, _ in value or []]
         known = dict(before)
         held: list[tuple[str, str]] = []
@@ -93,7 +93,7 @@ class PictureInput:
             own = [path for path in files if path.is_relative_to(self.store.folder)]
             self.store.keep(request.session_hash or "", self.what, own)
         shown = [one for one, _ in now]
-        if refused:  # the browser is still showing them: they go with the next ones, or the visitor
+        if refused:  # the browser still shows them: delete them with the next change, or the session
             session = request.session_hash or ""
             gone = [Path(path) for path in paths if path not in {one for pair in now for one in pair}]
             self.store.keep(session, f"{self.what} refused", gone)
@@ -106,7 +106,7 @@ class PictureInput:
         )
 
     async def _read(self, path: Path) -> str:
-        """The file that is shown of the one at `path`. Raises Problem."""
+        """Make the preview of the file at `path`; returns its path. Raises Problem."""
         service = self.service
 
         def small() -> str:

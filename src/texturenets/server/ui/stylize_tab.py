@@ -1,4 +1,4 @@
-"""The tab that repaints photos."""
+"""The tab that stylizes photos."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class StylizeTab:
         return gallery.update(self.service.catalogue, "style", chosen)
 
     def choose(self, name: str) -> tuple[Any, ...]:
-        """The same with a style chosen."""
+        """As `refresh`, with the style `name` chosen."""
         return gallery.choose(self.service.catalogue, "style", name)
 
     def _example(self, event: gr.SelectData, request: gr.Request) -> tuple[Any, Given]:
@@ -129,7 +129,7 @@ class StylizeTab:
     def _cancel(self, request: gr.Request) -> None:
         self.work.cancel(request.session_hash or "", "stylize")
 
-    async def _again(  # noqa: PLR0917  Gradio passes them by place
+    async def _again(  # noqa: PLR0917  Gradio passes positional arguments
         self,
         photos: Given,
         refused: tuple[str, ...],
@@ -141,12 +141,12 @@ class StylizeTab:
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  how Gradio wants it
     ) -> tuple[Any, ...]:
-        """Something was changed: one photo is repainted; of several it is said that what is shown is of before."""
+        """An option was changed: one photo is stylized again; for several the page says that results are outdated."""
         if not photos:
             return gr.skip(), gr.skip(), gr.skip(), gr.skip()
         if len(photos) > 1:
             self._cancel(request)
-            told = said(f"{len(photos)} photos: Paint repaints them as chosen.") + wrong(*refused)
+            told = said(f"{len(photos)} photos: Paint stylizes them as chosen.") + wrong(*refused)
             return gr.skip(), gr.update(elem_classes=["gallery", "stale"]), gr.skip(), told
         return await self._paint(photos, refused, style, size, stroke, colours, strength, request, progress)
 
@@ -189,7 +189,9 @@ class StylizeTab:
         except Problem as problem:
             return *nothing, wrong(sentence(problem, "the photo" if len(paths) > 1 else paths[0].name))
         except WorkGivenUpError as error:
-            return *nothing, gr.skip() if error.replaced else said("Cancelled. What is shown is of before.")
+            return *nothing, gr.skip() if error.replaced else said(
+                "Cancelled. The picture shown is the previous one."
+            )
 
     def _one(
         self, session: str, made: painting.Painted, style: str | None, refused: tuple[str, ...]

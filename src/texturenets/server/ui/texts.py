@@ -1,4 +1,4 @@
-"""What the page says, each tab in one place: how it went, or what went wrong, in words for whoever looks at it."""
+"""HTML of the messages below each tab: results and errors, in words for visitors."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from texturenets.server.http_errors import Problem
 
 
 def said(text: str) -> str:
-    """A line for the place of a tab where it speaks."""
+    """A message as HTML."""
     return f"<p>{html.escape(text)}</p>"
 
 
 def wrong(*sentences: str) -> str:
-    """The same for what went wrong; nothing for nothing."""
+    """An error message as HTML; empty without sentences."""
     return f'<p class="wrong">{html.escape(" ".join(sentences))}</p>' if sentences else ""
 
 
 def sentence(problem: Problem, what: str = "the photo") -> str:
-    """What a request was refused with, `what` being the file that the interface knows as a body."""
+    """The text of `problem` for the page; `what` names the file that the HTTP interface calls "the body"."""
     text = re.sub(r"; GET /v1/\S+ lists them", "", problem.detail)
     text = text.replace("the body", what)
     if what not in text and problem.status in (413, 415):

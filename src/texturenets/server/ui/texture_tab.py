@@ -1,4 +1,4 @@
-"""The tab that draws textures."""
+"""The tab that generates textures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from texturenets.server.ui.texts import said, sentence, wrong
 
 SIDES = [256, 512, 1024, 2048]
 SHOWN = 1536
-"""Pixels of a side of what is shown, three tiles wide or one."""
+"""Longest side in pixels of the preview, whether it shows one tile or 3 x 3."""
 
 NONE = """<div class="empty"><b>There is no texture yet.</b><br>The tab <i>Train</i> learns one from an exemplar,
 where the service was started for it; or <code>texturenets train texture bark.jpg</code>,
@@ -76,24 +76,24 @@ class TextureTab:
         dice.click(_seeds, None, [seed, other, share], show_progress="hidden").then(
             self._draw, inputs, outputs, show_progress_on=shown
         )
-        # A slider that is dragged changes all the while: what comes in meanwhile is done once, at the end.
+        # A dragged slider sends many events: of those that arrive while one is computed only the last is kept.
         again["trigger_mode"] = "always_last"
         share.input(self._draw, inputs, outputs, **again)
         cancel.click(self._cancel, None, None, show_progress="hidden")
 
     @property
     def refreshed(self) -> list[Any]:
-        """The components that `refresh` gives anew."""
+        """The components that `refresh` updates."""
         return [self.none, self.all, self.gallery, self.texture]
 
     def refresh(self, chosen: str | None) -> tuple[Any, ...]:
-        """New textures shown, the chosen one kept."""
+        """Show textures that are new; the chosen one stays chosen."""
         shown, now = gallery.update(self.service.catalogue, "texture", chosen)
         there = gallery.kept(self.service.catalogue, "texture") is not None
         return gr.update(visible=not there), gr.update(visible=there), shown, now
 
     def choose(self, name: str) -> tuple[Any, ...]:
-        """The same with a texture chosen."""
+        """As `refresh`, with the texture `name` chosen."""
         return (
             gr.update(visible=False),
             gr.update(visible=True),
@@ -106,7 +106,7 @@ class TextureTab:
     def _cancel(self, request: gr.Request) -> None:
         self.work.cancel(request.session_hash or "", "texture")
 
-    async def _draw(  # noqa: PLR0917  Gradio passes them by place
+    async def _draw(  # noqa: PLR0917  Gradio passes positional arguments
         self,
         texture: str | None,
         side: int,
@@ -116,9 +116,9 @@ class TextureTab:
         tiles: bool,
         nine: bool,
         request: gr.Request,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008  how Gradio wants it
+        progress: gr.Progress = gr.Progress(),  # noqa: B008  Gradio requires this default
     ) -> Any:
-        """What is shown, the file to download, and what is said of it."""
+        """The preview, the file to download, and the line of text below."""
         session = request.session_hash or ""
         seeds = int(seed or 0), int(other or 0)
         work = self._made(texture, int(side), seeds, share=share, tiles=tiles, nine=nine)
@@ -129,7 +129,7 @@ class TextureTab:
         except Problem as problem:
             return gr.skip(), gr.skip(), wrong(sentence(problem))
         except WorkGivenUpError as error:
-            told = gr.skip() if error.replaced else said("Cancelled. What is shown is of before.")
+            told = gr.skip() if error.replaced else said("Cancelled. The picture shown is the previous one.")
             return gr.skip(), gr.skip(), told
         self.store.spare(session, "sample")
         paths = self.store.put(session, "sample", {"shown.jpg": preview, name: data})
@@ -140,7 +140,7 @@ class TextureTab:
     async def _made(
         self, texture: str | None, side: int, seeds: tuple[int, int], *, share: float, tiles: bool, nine: bool
     ) -> tuple[bytes, bytes, str]:
-        """The sample's file, what is shown of it, and its name. Raises Problem."""
+        """The sample as a file, its preview, and the file's name. Raises Problem."""
         service = self.service
         if not all(0 <= seed < 2**63 for seed in seeds):
             raise Problem(422, "a seed is a whole number from 0 to 2^63")

@@ -187,7 +187,7 @@ class TrainTab:
         seconds = pace * count * run.batch_size * run.image_size**2
         return f"{count} steps: about {duration(seconds)} once it has begun, by the clock of “{name}”."
 
-    async def _start(  # noqa: PLR0917  Gradio passes them by place
+    async def _start(  # noqa: PLR0917  Gradio passes positional arguments
         self,
         given: Given,
         name: str,
