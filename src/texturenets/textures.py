@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from texturenets import noise
 from texturenets.arrays import A, to_numpy
-from texturenets.engines import Engine, devices
+from texturenets.engines import Engine, devices, peak
 from texturenets.errors import UserError
 from texturenets.memory import budget
 from texturenets.modelfiles.modelfile import Header
@@ -30,11 +30,6 @@ scale to be about as large as in training, or its statistics are those of a few 
 MARGIN = 256
 """Pixels drawn around a tile, and cut off, by networks that do not wrap around by themselves: more than what a pixel
 of theirs sees."""
-
-
-HELD = 500
-"""Bytes a pixel that drawing takes. By the default network it took 593 with OpenVINO in bf16 and 1146 with PyTorch in
-float32, of 1024 x 1024 pixels; other networks take less or more, so this refuses what is far too large alone."""
 
 
 class Texture:
@@ -216,21 +211,24 @@ class Texture:
         return sides[0], sides[1]
 
     def _check_memory(self, rows: int, columns: int, batch: int = 1) -> None:
-        """Raise UserError for what is far too large: a system short of memory may end the program without a word."""
+        """Raise UserError for what does not fit: a system short of memory may end the program without a word."""
         free = budget.free(getattr(self.engine, "device", None))
-        needed = HELD * rows * columns * batch
-        if needed > free:
-            if batch > 1:
-                most = max(1, free // (HELD * rows * columns))
-                raise UserError(
-                    f"batch {batch}: so many samples of {columns} x {rows} take some {needed / 2**30:.0f} GiB, where "
-                    f"{free / 2**30:.0f} are free: at most {most}"
-                )
-            side = int(math.sqrt(free / HELD))
+        pixels = rows * columns
+        if peak.MOST * pixels * batch <= free:  # whatever the network: no estimate is needed
+            return
+        one = self.engine.peak((rows, columns))
+        if one * batch <= free:
+            return
+        if batch > 1:
             raise UserError(
-                f"size {columns} x {rows}: samples are drawn whole, which takes some {needed / 2**30:.0f} GiB, where "
-                f"{free / 2**30:.0f} are free: at most {side} x {side}"
+                f"batch {batch}: so many samples of {columns} x {rows} take some {one * batch / 2**30:.0f} GiB, "
+                f"where {free / 2**30:.0f} are free: at most {max(1, free // one)}"
             )
+        side = int(math.sqrt(pixels * free / one))
+        raise UserError(
+            f"size {columns} x {rows}: samples are drawn whole, which takes some {one / 2**30:.0f} GiB, where "
+            f"{free / 2**30:.0f} are free: at most {side} x {side}"
+        )
 
     def rounded(self, height: int, width: int, tileable: Tileable) -> str:
         """The nearest larger size that tiles, as WIDTHxHEIGHT."""

@@ -26,6 +26,10 @@ other sizes, as its arena grows by doubling. So estimates are 0.84 to 1.5 times 
 TORCH: Final = 1.1
 """Memory of PyTorch on a CPU as a multiple of its allocations: oneDNN makes further copies."""
 
+MOST: Final = 2048
+"""Bytes per pixel, more than any network here takes: a picture that fits at this rate needs no exact estimate. The
+largest measured was 1213, of pyramid in PyTorch (`benchmarks/speed.py memory`)."""
+
 STAGE: Final = 1.6
 """Memory of a stage as a multiple of the maps alive at once: its inputs and copies in convolutions come on top."""
 

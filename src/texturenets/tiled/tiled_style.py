@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from texturenets.engines import peak
 from texturenets.graph import ConversionError, Graph
 from texturenets.image.sizes import padding
 from texturenets.memory.budget import Budget
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
     from texturenets.tiled.rows import Interval, Size
     from texturenets.tiled.run import Sink
     from texturenets.tiled.sources import Source
-
-MOST: Final = 2048
-"""Bytes per pixel, more than any network here takes: a picture that fits at this rate needs no exact estimate. The
-largest measured was 1213, of pyramid in PyTorch (`benchmarks/speed.py memory`)."""
 
 BESIDE: Final = 48
 """Bytes per pixel held outside the network while its memory is still allocated: the padded photo, the clamped result,
@@ -87,7 +84,7 @@ class Pieces:
     def fits(self, size: Size) -> bool:
         """Whether a picture of `size` (H, W) is estimated to fit in memory at once."""
         left = Budget.of(self.memory, self.device).left()
-        if size[0] * size[1] * MOST <= left:
+        if size[0] * size[1] * peak.MOST <= left:
             return True
         io_spec = self._engine.io_spec
         padded, _ = padding(size, io_spec.stride, max(self.smallest, io_spec.least), io_spec.margin)
