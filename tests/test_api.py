@@ -195,7 +195,7 @@ def test_too_little_memory_names_the_way_out(error: BaseException) -> None:
     def fail(_: Tensor) -> Tensor:
         raise error
 
-    with pytest.raises(UserError, match=r"for 90 x 70 pixels.* --size 45"):
+    with pytest.raises(UserError, match=r"for 90 x 70 pixels.* size, as 45"):
         fixed(fail)(torch.rand(3, 70, 90))
 
 
