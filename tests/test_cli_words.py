@@ -68,6 +68,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("photo.jpg", ["`texturenets stylize photo.jpg`"]),
         ("train stile painting.jpg", ["stile", "style, texture"]),
         ("stylize -s wave udnie", ["udnie is a style", "-s wave -s udnie"]),
+        ("stylize photo.jpg -s wave udnie", ["udnie is a style", "-s wave -s udnie"]),
         ("stylize udnie photo.jpg", ["udnie is a style", "-s udnie"]),
         ("optimize -s wave", ["wave is a trained style", "`texturenets stylize PHOTO -s wave`", "picture"]),
         ("optimize -s wave photo.jpg", ["`texturenets stylize photo.jpg -s wave`"]),
@@ -83,6 +84,13 @@ def test_one_line_says_what_belongs_there(here: Path, line: str, told: list[str]
     assert error.count("\n") == 1, error
     for part in told:
         assert part in error
+
+
+def test_options_may_stand_between_photos(here: Path) -> None:
+    status, out, _ = tiny.call(
+        "stylize", "photo.jpg", "-s", "wave", "painting.jpg", "--engine", "torch", "-o", "out"
+    )
+    assert (status, out.split()) == (0, ["out/photo-wave.jpg", "out/painting-wave.jpg"])
 
 
 def test_a_model_file_in_place_of_a_painting(here: Path) -> None:

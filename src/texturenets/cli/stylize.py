@@ -17,9 +17,7 @@ from texturenets.errors import UserError
 
 
 def stylize(
-    photos: list[str] | None = None,
-    /,
-    *,
+    *photos: str,  # not a list, so that options may stand between the photos
     style: Annotated[list[str] | None, Parameter(name=["--style", "-s"], negative_iterable=())] = None,
     output: Annotated[str | None, Parameter(name=["--output", "-o"])] = None,
     size: int | None = None,
@@ -128,8 +126,8 @@ def stylize(
         size, quality, strength, preserve_color, keep_gps, seed, noise_level, parse(stroke)
     )
     api.check_options(size, strength, noise_level)
-    models = find_styles(style, photos or [])
-    check_no_style(photos or [], style)
+    models = find_styles(style, photos)
+    check_no_style(photos, style)
     if seed != 0 or noise_level != 1:
         for model in models:
             if not may_take_noise(model):
@@ -158,7 +156,7 @@ def stylize(
         from texturenets.cli.webcam import show
 
         _refuse("--webcam shows the live picture and writes no file", told)
-        return show(functools.partial(load, _only(models, "--webcam")), photos or [], options, quiet)
+        return show(functools.partial(load, _only(models, "--webcam")), photos, options, quiet)
     if not photos:
         raise UserError("there is nothing to stylize: name photos, folders or films; see --help")
     if cluster or workers is not None or any("://" in name for name in (*photos, output or "")):
