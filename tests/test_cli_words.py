@@ -39,6 +39,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("optimize", ["--style is missing: the texture or painting"]),
         ("optimize --style", ["--style wants a value: the texture or painting"]),
         ("train style", ["IMAGES is missing: the painting"]),
+        ("evaluate wave photo.jpg", ["photo.jpg: unexpected argument", "say --photo photo.jpg"]),
+        ("optimize photo.jpg -s painting.jpg b.jpg", ["b.jpg: unexpected argument", "say --style b.jpg"]),
+        ("demo photo.jpg", ["photo.jpg: unexpected argument", "say --photo photo.jpg"]),
         ("sample", ["TEXTURE is missing: shipped texture or model file"]),
         ("cache", ["--content is missing: folder of photos"]),
         (
