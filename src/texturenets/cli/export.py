@@ -38,7 +38,8 @@ def export(
         File for one model, or a folder: one that exists, a name without the format's suffix, or any name
         for several models [default: the current folder].
     generator
-        FILE.py:CLASS: the code of a model's network, if you trained one of your own; it is executed.
+        FILE.py:CLASS: code of a network of your own, executed by PyTorch to compare the exported file with; without it
+        the graph in the model file is what both are made of.
     runtime
         With --to web: the npm package onnxruntime-web as a file (.tgz) [default: npm fetches it, once].
     quiet

@@ -104,7 +104,8 @@ def sample(
         Number format of the computation; auto takes half precision where the device supports it, but float32 for
         PyTorch on a CPU.
     generator
-        FILE.py:CLASS: the code of a model's network, if you trained one of your own; it is executed.
+        FILE.py:CLASS: code of a network of your own, executed by PyTorch in place of the graph in the model file;
+        only a model without a graph needs it.
     quiet
         No progress bar, and do not print the engine.
     """

@@ -104,7 +104,8 @@ def stylize(
     spool
         Folder for these feature maps [default: the system's folder for temporary files].
     generator
-        FILE.py:CLASS: the code of a model's network, if you trained one of your own; it is executed.
+        FILE.py:CLASS: code of a network of your own, executed by PyTorch in place of the graph in the model file;
+        only a model without a graph needs it.
     cluster
         Run in many processes, with Ray: without an address on this machine, with one (auto, ray://HOST:PORT,
         HOST:PORT) on that cluster. Photos and --output, a folder, may then be URLs, as s3://BUCKET/photos/. Finished

@@ -148,7 +148,7 @@ def export(path: Path, to: str, out: Path, generator: Callable[..., Any] | str |
 def _reference(path: Path, generator: Callable[..., Any] | str | None) -> tuple[str, engines.Engine]:
     """What exported files are compared with."""
     if generator is not None or find_spec("torch") is not None:
-        return "PyTorch", engines.load(path, "torch", "cpu", "float32", loading.code_of(path, generator))
+        return "PyTorch", engines.load(path, "torch", "cpu", "float32", loading.code_of(path, generator, "torch"))
     from texturenets.engines.onnx_engine import ONNXEngine
 
     model, io_spec = engines.convert(path, passes=False)
