@@ -102,6 +102,45 @@ def test_a_model_file_in_place_of_a_painting(here: Path) -> None:
     assert "mine.safetensors is a trained style" in error
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (
+            "stylize model.png -s wave",
+            "model.png is a model file, and no photo: to stylize with it say -s wave -s model.png",
+        ),
+        ("stylize folder", "folder/model.png is a .safetensors file, as models are, and no picture"),
+        ("demo --photo model.png", "model.png is a .safetensors file, as models are, and no picture"),
+        ("optimize photo.jpg -s model.png", "`texturenets stylize photo.jpg -s model.png`"),
+        ("train style model.png --content .", "model.png is a trained style"),
+        ("stylize photo.jpg -s picture.safetensors", "--style picture.safetensors is a picture"),
+        ("sample picture.safetensors", "picture.safetensors is a picture"),
+    ],
+)
+def test_models_and_pictures_under_the_names_of_each_other(here: Path, line: str, told: str) -> None:
+    model = (modelfile.ZOO / "wave.safetensors").read_bytes()
+    (here / "model.png").write_bytes(model)
+    (here / "folder").mkdir()
+    (here / "folder" / "model.png").write_bytes(model)
+    (here / "picture.safetensors").write_bytes((here / "photo.jpg").read_bytes())
+    status, out, error = tiny.call(*line.split())
+    assert (status, out) == (2, "")
+    assert told in error
+    assert tiny.call("stylize", "photo.jpg", "-s", "model.png", "-o", "out.png")[0] == 0  # by what is in it
+    painted = [
+        "optimize",
+        "-s",
+        "picture.safetensors",
+        "--descriptor",
+        "random",
+        "--steps",
+        "1",
+        "--size",
+        "32",
+    ]
+    assert tiny.call(*painted, "-o", "drawn.png")[0] == 0
+
+
 @pytest.mark.parametrize("line", ["sample wave", "models show wave"])
 def test_which_of_two_of_one_name_is_taken(here: Path, line: str) -> None:
     model = modelfile.ZOO / "wave.safetensors"
