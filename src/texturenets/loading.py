@@ -77,8 +77,8 @@ def load(
     the child (docs/cluster.md).
     `generator`: for a model whose network is code of somebody's own, that code, "FILE.py:CLASS" or the class itself,
     which PyTorch then runs in place of the graph in the model file. Only a model without a graph needs it; a
-    warning says where the code has changed since the model was made. Of styles only, `memory`: what may be taken, in bytes or as "2G"; by
-    default a share of what is free; `spool`: a folder for what does not fit.
+    warning says where the code has changed since the model was made. Of styles only, `memory`: what may be taken, in
+    bytes or as "2G"; by default a share of what is free; `spool`: a folder for what does not fit.
 
     Raises UserError for an unknown name, device or engine, an engine that is not installed, a file that is no
     model's, code that is not to be run, weights that do not fit in memory, and `memory` or `spool` for a texture.

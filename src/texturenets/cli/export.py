@@ -27,8 +27,8 @@ def export(
 
     A file takes any batch, and heights and widths that are multiples of a number: 4 for the shipped styles, 32 for
     the shipped textures. Which it is, and a program that pads and crops photos of other sizes, is written in the
-    ONNX file (see docs/performance.md). The names of the files are printed, one a line. `--to web` writes a page that any file server can host and that
-    runs the models in the browser: photos do not leave it.
+    ONNX file (see docs/performance.md). The names of the files are printed, one a line. `--to web` writes a page that
+    any file server can host and that runs the models in the browser: photos do not leave it.
 
     Parameters
     ----------
@@ -40,8 +40,8 @@ def export(
         File for one model, or a folder: one that exists, a name without the format's suffix, or any name
         for several models [default: the current folder].
     generator
-        FILE.py:CLASS: code of a network of your own, executed by PyTorch to compare the exported file with; without it
-        the graph in the model file is what both are made of.
+        FILE.py:CLASS: code of a network of your own, executed by PyTorch to compare the exported file with, in place
+        of the graph in the model file.
     runtime
         With --to web: the npm package onnxruntime-web as a file (.tgz) [default: npm fetches it, once].
     quiet

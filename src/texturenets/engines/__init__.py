@@ -77,8 +77,8 @@ def load(
     """The network of the model file at `path` on an engine and a device.
 
     "auto" takes PyTorch where there is a graphics card, else OpenVINO, else ONNX Runtime, as they are installed;
-    PyTorch where there is `code`, and where the model has no graph, or one that cannot be converted. `precision`: "auto",
-    "float32", "bf16", "fp16", as far as the engine has it. `code` builds the network of somebody's own code;
+    PyTorch where there is `code`, and where the model has no graph, or one that cannot be converted.
+    `precision`: "auto", "float32", "bf16", "fp16", as far as the engine has it. `code` builds the network of somebody's own code;
     PyTorch alone runs it, the others take the graph. `threads`: of the processor, at most (None: one for each core);
     PyTorch has one number for the whole process.
 

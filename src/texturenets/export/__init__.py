@@ -134,8 +134,8 @@ def export(path: Path, to: str, out: Path, generator: Callable[..., Any] | str |
     Where PyTorch is not installed it is compared with ONNX Runtime, which takes the graph operation by operation, as
     the model file has it.
 
-    The batch is free, height and width are multiples of a number, the network's stride. Of OpenVINO's two files `out` is the description, the weights lie beside
-    it. `generator`: as in `texturenets.load`.
+    The batch is free, height and width are multiples of the network's stride. Of OpenVINO's two files `out` is the
+    description, the weights lie beside it. `generator`: as in `texturenets.load`.
 
     Raises UserError for an unknown format, a network that cannot be converted, where OpenVINO is wanted and not
     installed, and where what was written draws otherwise than the reference; then nothing is left.
