@@ -78,9 +78,9 @@ def load(
 
     "auto" takes PyTorch where there is a graphics card, else OpenVINO, else ONNX Runtime, as they are installed;
     PyTorch where there is `code`, and where the model has no graph, or one that cannot be converted.
-    `precision`: "auto", "float32", "bf16", "fp16", as far as the engine has it. `code` builds the network of somebody's own code;
-    PyTorch alone runs it, the others take the graph. `threads`: of the processor, at most (None: one for each core);
-    PyTorch has one number for the whole process.
+    `precision`: "auto", "float32", "bf16", "fp16", as far as the engine has it. `code` builds the network of
+    somebody's own code; PyTorch alone runs it, the others take the graph. `threads`: of the processor, at most (None:
+    one for each core); PyTorch has one number for the whole process.
 
     Raises UserError for unknown names, what is not installed or not to be had on this machine, and whatever is
     wrong with the file.
