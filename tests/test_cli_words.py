@@ -96,6 +96,11 @@ def test_options_may_stand_between_photos(here: Path) -> None:
     assert (status, out.split()) == (0, ["out/photo-wave.jpg", "out/painting-wave.jpg"])
 
 
+@pytest.mark.parametrize("command", ["stylize", "sample", "optimize", "export", "demo", "convert", "cache"])
+def test_the_help_says_that_existing_files_are_replaced(command: str) -> None:
+    assert " replaced" in tiny.call(command, "--help")[1].replace("│", " ")
+
+
 def test_a_model_file_in_place_of_a_painting(here: Path) -> None:
     (here / "mine.safetensors").write_bytes((modelfile.ZOO / "wave.safetensors").read_bytes())
     _, _, error = tiny.call("optimize", "-s", "mine.safetensors")

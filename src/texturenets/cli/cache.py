@@ -38,7 +38,7 @@ def cache(
     content
         Folder of photos, searched with all its subfolders.
     output
-        File to write.
+        File to write; an existing one is replaced.
     variants
         Random crops of each photo, with random scale and mirroring.
     preset
