@@ -384,9 +384,7 @@ def test_a_film_of_one_picture_is_told(here: Path, capsys: pytest.CaptureFixture
     for number in range(2):
         Image.new("RGB", (24, 18)).save(f"in/{number:04d}.png")
     assert photo("in/0000.png", "-o", "film.mp4") == 0
-    assert (
-        "film.mp4 will be a film of one picture; for all that lie beside it name" in capsys.readouterr().err
-    )
+    assert "film.mp4 is a film of one picture; for all beside it name their folder" in capsys.readouterr().err
     assert len(tinyfilm.read(here / "film.mp4")[0]) == 1
 
 

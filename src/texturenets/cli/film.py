@@ -66,10 +66,7 @@ def whole_output(
 
     path = Path(output).expanduser()
     video.check_output(path, path)
-    job = FilmJob(tuple(in_order(pictures) if ordered else pictures), path, _rate(rate))
-    if len(pictures) == 1:
-        complain(f"note: {path} will be a film of one picture; for all that lie beside it name their folder")
-    return job
+    return FilmJob(tuple(in_order(pictures) if ordered else pictures), path, _rate(rate))
 
 
 def check_frames(names: Sequence[str]) -> None:
@@ -131,6 +128,8 @@ def carry_out(jobs: Sequence[FilmJob], painter: Style, options: StylizeOptions, 
             report.failure(job.sources[0], error)
         else:
             report.result(job.result)
+            if job.rate and len(job.sources) == 1 and not report.quiet:
+                complain(f"note: {job.result} is a film of one picture; for all beside it name their folder")
 
 
 def _repaint(painter: Style, job: FilmJob, options: StylizeOptions, quiet: bool) -> None:
