@@ -90,9 +90,18 @@ def test_several_are_a_folder_and_a_seed_is_one_picture(
         alone, together = (pixels(f"{folder}/{number:04}.png").astype(int) for folder in ("some", "batch"))
         assert abs(alone - together).max() <= 1
     assert sample(capsys, "bark", "--count", "2", "--size", "8", "-o", "x.jpg") == [
-        "x/0000.jpg",
-        "x/0001.jpg",
+        "x-0000.jpg",
+        "x-0001.jpg",
     ]
+    two = sample(capsys, "bark", "--to", "2", "--frames", "2", "--size", "8", "-o", "y.png")
+    assert two == ["y-0000.png", "y-0001.png"]
+
+
+def test_a_model_with_a_dot_in_its_name(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("bark.v2.safetensors").write_bytes(modelfile.shipped()["bark"].read_bytes())
+    assert sample(capsys, "bark.v2.safetensors", "--size", "8") == ["bark.v2.png"]
+    two = sample(capsys, "bark.v2.safetensors", "--size", "8", "--count", "2")
+    assert two == ["bark.v2/0000.png", "bark.v2/0001.png"]
 
 
 def test_tiles_are_rounded_up_aloud(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -215,6 +224,9 @@ def test_frames_of_a_longer_run_before_are_told_of(here: Path, capsys: pytest.Ca
     assert told in capsys.readouterr().err
     assert main(["sample", "bark", "--size", "32", "--to", "9", "--frames", "4", "-o", "out"]) == 0
     assert "earlier run" not in capsys.readouterr().err
+    sample(capsys, "bark", "--size", "32", "--count", "3", "-o", "x.png")
+    assert main(["sample", "bark", "--size", "32", "--count", "2", "-o", "x.png"]) == 0
+    assert "x-0002.png is from an earlier run" in capsys.readouterr().err
 
 
 def test_a_quality_that_changes_nothing_is_told(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -39,6 +39,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("optimize", ["--style is missing: the texture or painting"]),
         ("optimize --style", ["--style wants a value: the texture or painting"]),
         ("train style", ["IMAGES is missing: the painting"]),
+        ("evaluate wave photo.jpg", ["photo.jpg: unexpected argument", "say --photo photo.jpg"]),
+        ("optimize photo.jpg -s painting.jpg b.jpg", ["b.jpg: unexpected argument", "say --style b.jpg"]),
+        ("demo photo.jpg", ["photo.jpg: unexpected argument", "say --photo photo.jpg"]),
         ("sample", ["TEXTURE is missing: shipped texture or model file"]),
         ("cache", ["--content is missing: folder of photos"]),
         (
@@ -68,6 +71,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("photo.jpg", ["`texturenets stylize photo.jpg`"]),
         ("train stile painting.jpg", ["stile", "style, texture"]),
         ("stylize -s wave udnie", ["udnie is a style", "-s wave -s udnie"]),
+        ("stylize photo.jpg -s wave udnie", ["udnie is a style", "-s wave -s udnie"]),
         ("stylize udnie photo.jpg", ["udnie is a style", "-s udnie"]),
         ("optimize -s wave", ["wave is a trained style", "`texturenets stylize PHOTO -s wave`", "picture"]),
         ("optimize -s wave photo.jpg", ["`texturenets stylize photo.jpg -s wave`"]),
@@ -85,10 +89,61 @@ def test_one_line_says_what_belongs_there(here: Path, line: str, told: list[str]
         assert part in error
 
 
+def test_options_may_stand_between_photos(here: Path) -> None:
+    status, out, _ = tiny.call(
+        "stylize", "photo.jpg", "-s", "wave", "painting.jpg", "--engine", "torch", "-o", "out"
+    )
+    assert (status, out.split()) == (0, ["out/photo-wave.jpg", "out/painting-wave.jpg"])
+
+
+@pytest.mark.parametrize("command", ["stylize", "sample", "optimize", "export", "demo", "convert", "cache"])
+def test_the_help_says_that_existing_files_are_replaced(command: str) -> None:
+    assert " replaced" in tiny.call(command, "--help")[1].replace("│", " ")
+
+
 def test_a_model_file_in_place_of_a_painting(here: Path) -> None:
     (here / "mine.safetensors").write_bytes((modelfile.ZOO / "wave.safetensors").read_bytes())
     _, _, error = tiny.call("optimize", "-s", "mine.safetensors")
     assert "mine.safetensors is a trained style" in error
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (
+            "stylize model.png -s wave",
+            "model.png is a model file, and no photo: to stylize with it say -s wave -s model.png",
+        ),
+        ("stylize folder", "folder/model.png is a .safetensors file, as models are, and no picture"),
+        ("demo --photo model.png", "model.png is a .safetensors file, as models are, and no picture"),
+        ("optimize photo.jpg -s model.png", "`texturenets stylize photo.jpg -s model.png`"),
+        ("train style model.png --content .", "model.png is a trained style"),
+        ("stylize photo.jpg -s picture.safetensors", "--style picture.safetensors is a picture"),
+        ("sample picture.safetensors", "picture.safetensors is a picture"),
+    ],
+)
+def test_models_and_pictures_under_the_names_of_each_other(here: Path, line: str, told: str) -> None:
+    model = (modelfile.ZOO / "wave.safetensors").read_bytes()
+    (here / "model.png").write_bytes(model)
+    (here / "folder").mkdir()
+    (here / "folder" / "model.png").write_bytes(model)
+    (here / "picture.safetensors").write_bytes((here / "photo.jpg").read_bytes())
+    status, out, error = tiny.call(*line.split())
+    assert (status, out) == (2, "")
+    assert told in error
+    assert tiny.call("stylize", "photo.jpg", "-s", "model.png", "-o", "out.png")[0] == 0  # by what is in it
+    painted = [
+        "optimize",
+        "-s",
+        "picture.safetensors",
+        "--descriptor",
+        "random",
+        "--steps",
+        "1",
+        "--size",
+        "32",
+    ]
+    assert tiny.call(*painted, "-o", "drawn.png")[0] == 0
 
 
 @pytest.mark.parametrize("line", ["sample wave", "models show wave"])

@@ -18,6 +18,7 @@ from texturenets.cli import main
 from texturenets.engines import openvino_engine
 from texturenets.engines.executor import GraphNetwork
 from texturenets.errors import UserError
+from texturenets.modelfiles import modelfile
 from texturenets.modelfiles.modelfile import Header
 from texturenets.networks import GeneratorSpec, build, custom, network_files
 from texturenets.networks.custom import Custom
@@ -42,6 +43,7 @@ def test_onnx(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: p
     assert main(["export", str(path), "--to", "onnx"]) == 0
     output = capsys.readouterr()
     assert output.out == "tiny.onnx\n"
+    assert "tiny: height and width are multiples of 4 and at least 8; at most" in output.err
     assert "at 5 sizes" in output.err
     model = onnx.load("tiny.onnx")
     said = {one.key: one.value for one in model.metadata_props}
@@ -55,6 +57,18 @@ def test_onnx(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: p
     x = np.random.default_rng(0).random((2, 3, 20, 36), np.float32)
     (y,) = onnxruntime.InferenceSession("tiny.onnx").run(None, {"photo": x})
     assert np.allclose(y, engines.load(path, "torch")(x), atol=1e-5)
+
+
+def test_the_help_promises_no_size_that_is_not_taken(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", "--help"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "any height" not in told
+    assert "multiples of a number: 4 for the shipped styles, 32 for the shipped textures" in told
+    strides = {
+        (header.kind, modelfile.read_graph(modelfile.find(name), weights=False).io_spec.stride)
+        for name, header in tn.models().items()
+    }
+    assert strides == {("style", 4), ("texture", 32)}
 
 
 def test_openvino(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -675,8 +675,13 @@ def test_files_say_that_they_are_srgb_and_are_the_same_every_time(tmp_path: Path
 
 
 def test_strange_suffixes_are_refused_before_the_work(tmp_path: Path) -> None:
-    for name, said in (("a.xyz", "'.xyz'"), ("a", "no suffix"), ("a.gif", "'.gif'"), ("a.", "no suffix")):
-        with pytest.raises(UserError, match=rf"{said} names no format .* known: \.jpg, .*\.png"):
+    for name, said in (
+        ("a.xyz", "'.xyz' names no picture format"),
+        ("a", "it has no suffix"),
+        ("a.gif", "'.gif' names no picture format"),
+        ("a.", "it has no suffix"),
+    ):
+        with pytest.raises(UserError, match=rf"{said}.* known: \.jpg, .*\.png"):
             tni.write(tmp_path / name, torch.rand(3, 2, 2))
     assert list(tmp_path.iterdir()) == []
     assert tni.output_format("x/a.JPEG") == "JPEG"

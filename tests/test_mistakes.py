@@ -168,6 +168,7 @@ def test_without_the_extra_it_is_named(
     out = tmp_path / "a.h5"
     status, output, error = tiny.call("cache", "--content", str(studio.photos), "-o", str(out))
     assert (status, output, error.count("\n")) == (2, "", 1), error
+    assert error.startswith("texturenets: cache needs ")
     assert install("train") in error
     assert not out.exists()
     # In a process of its own: modules of ours that are imported anew here would stand beside those of other tests.

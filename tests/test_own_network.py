@@ -6,11 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
+import pytest
 import tiny
 
 import texturenets as tn
 from texturenets.image import sizes
 from texturenets.memory import budget
+from texturenets.modelfiles.modelfile import Header
+from texturenets.networks import custom, network_files
+from texturenets.networks.custom import Custom
 
 OWN = """
 import torch
@@ -66,3 +70,49 @@ def test_a_network_of_ones_own_runs_everywhere_without_its_code(tmp_path: Path) 
     most = budget.resident() + budget.RESERVE + 40 * 2**20
     pieces = tn.load(made.model, "cpu", engine="onnx", memory=most, spool=tmp_path)
     assert np.allclose(pieces.stylize(large), whole, atol=1e-3)
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with photo.png, own.py and own.safetensors, whose network is in own.py."""
+    monkeypatch.chdir(tmp_path)
+    Path("own.py").write_text(OWN)
+    target = "own.py:Net"
+    network, source = custom.load(target)
+    header = Header(name="own", kind="style", generator=Custom(target=target, source=source))
+    network_files.save(network(), header, "own.safetensors")
+    return tiny.picture(tmp_path / "photo.png", seed=1)
+
+
+STYLIZE = ["stylize", "photo.png", "-s", "own.safetensors", "-o", "out.png", "--device", "cpu", "--generator"]
+
+
+@pytest.mark.parametrize("engine", ["auto", "torch", "openvino", "onnx"])
+@pytest.mark.parametrize(
+    ("target", "told"),
+    [
+        ("gone.py:Net", "'gone.py' cannot be read: No such file"),
+        ("broken.py:Net", "'broken.py' does not run: SyntaxError"),
+        ("own.py:Nett", "did you mean 'Net'?"),
+    ],
+)
+def test_code_that_cannot_be_had_is_told_with_any_engine(
+    own: Path, engine: str, target: str, told: str
+) -> None:
+    Path("broken.py").write_text("class Net(")
+    status, out, error = tiny.call(*STYLIZE, target, "--engine", engine)
+    assert (status, out, error.count("\n")) == (2, "", 1), error
+    if engine in ("openvino", "onnx"):
+        told = f"--engine {engine} runs the graph in the model file, and no code: leave --generator out"
+    assert told in error
+
+
+@pytest.mark.filterwarnings("default::UserWarning")
+def test_code_that_is_named_is_run_and_a_change_told_in_a_line(own: Path) -> None:
+    assert tiny.call(*STYLIZE, "own.py:Net") == (0, "out.png\n", "engine: torch, float32\n")
+    Path("own.py").write_text(OWN + "# changed\n")
+    status, _, error = tiny.call(*STYLIZE, "own.py:Net", "--quiet")
+    assert (status, error) == (
+        0,
+        "texturenets: note: generator 'own.py:Net' has changed since this model was made: it may draw otherwise\n",
+    )

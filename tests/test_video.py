@@ -340,12 +340,31 @@ def test_what_is_seen_at_once(here: Path, capsys: pytest.CaptureFixture[str]) ->
     """Mistakes that are told before any work is done."""
     tinyfilm.film(here / "clip.mp4", tinyfilm.frames(2))
     Image.new("RGB", (24, 18)).save("a.png")
+    Path("in").mkdir()
+    for number in range(2):
+        Image.new("RGB", (24, 18)).save(f"in/{number:04d}.png")
+    second = modelfile.ZOO / "second.safetensors"
+    second.write_bytes((modelfile.ZOO / "plain.safetensors").read_bytes())
     for words, told in (
         (["clip.mp4", "-o", "out.avi"], ["out.avi", ".mp4"]),
         (["clip.mp4", "-o", "out.png"], ["%05d.png"]),
         (["clip.mp4", "-o", "clip.mp4"], ["overwrite"]),
-        (["clip.mp4", "-o", "%d-%d.png"], ["one place"]),
-        (["clip.mp4", "-o", "%d.xyz"], ["xyz"]),
+        (["clip.mp4", "-o", "%d-%d.png"], ["%d-%d.png", "one place"]),
+        (["clip.mp4", "-o", "%%04d.png"], ["%%04d.png", "no other %"]),
+        (["clip.mp4", "-o", "####.png"], ["####.png is one picture", "write %05d"]),
+        (["clip.mp4", "-o", "{:04d}.png"], ["{:04d}.png is one picture", "write %05d"]),
+        (["clip.mp4", "-o", "%04d/a.png"], ["%04d/a.png is one picture", "write %05d"]),
+        (["clip.mp4", "-o", "%d.xyz"], ["cannot write %d.xyz", "'.xyz' names no picture format"]),
+        (["clip.mp4", "-o", "%04d.mp4"], ["cannot write %04d.mp4", "'.mp4' names no picture format"]),
+        (["clip.mp4", "-o", "a/%04d"], ["cannot write a/%04d: it has no suffix"]),
+        (["clip.mp4", "-o", "a/%04d.png", "-s", "all"], ["the frames of one film, and there are 2 styles"]),
+        (["clip.mp4", "a.png", "-o", "%d.png"], ["%d.png numbers the frames of one film", "2 files"]),
+        (["a.png", "-o", "%04d.png"], ["%04d.png numbers the frames of a film", "only 1 picture"]),
+        (["in", "-o", "%04d.png"], ["only 2 pictures", "-o stylized/", "-o film.mp4"]),
+        (
+            ["in/%04d.png", "-o", "film.mp4"],
+            ["in/%04d.png: numbered frames", "their folder, in/", "'in/*.png'"],
+        ),
         (["clip.mp4", "-o", "%d.png", "--skip-existing"], ["--skip-existing"]),
         (["clip.mp4", "--rate", "24"], ["rate of its own"]),
         (["clip.mp4", "--count", "2"], ["--count 2"]),
@@ -357,7 +376,16 @@ def test_what_is_seen_at_once(here: Path, capsys: pytest.CaptureFixture[str]) ->
     ):
         assert photo(*words) == 2, words
         refused(capsys, *told)
-    nothing_left(here, "clip.mp4", "a.png")
+    nothing_left(here, "clip.mp4", "a.png", "in")
+
+
+def test_a_film_of_one_picture_is_told(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("in").mkdir()
+    for number in range(2):
+        Image.new("RGB", (24, 18)).save(f"in/{number:04d}.png")
+    assert photo("in/0000.png", "-o", "film.mp4") == 0
+    assert "film.mp4 is a film of one picture; for all beside it name their folder" in capsys.readouterr().err
+    assert len(tinyfilm.read(here / "film.mp4")[0]) == 1
 
 
 def test_without_pyav(

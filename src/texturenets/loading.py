@@ -76,9 +76,10 @@ def load(
     float32 with PyTorch on a processor. In half precision a pixel may differ by some 255ths from float32
     (docs/performance.md). The result's `engine` says what was taken. After `fork()` no engine computes: load it in
     the child (docs/cluster.md).
-    `generator`: for a model whose network is code of somebody's own, that code, which is then run:
-    "FILE.py:CLASS", or the class itself. Of styles only, `memory`: what may be taken, in bytes or as "2G"; by
-    default a share of what is free; `spool`: a folder for what does not fit.
+    `generator`: for a model whose network is code of somebody's own, that code, "FILE.py:CLASS" or the class itself,
+    which PyTorch then runs in place of the graph in the model file. Only a model without a graph needs it; a
+    warning says where the code has changed since the model was made. Of styles only, `memory`: what may be taken, in
+    bytes or as "2G"; by default a share of what is free; `spool`: a folder for what does not fit.
 
     Raises UserError for an unknown name, device or engine, an engine that is not installed, a file that is no
     model's, code that is not to be run, weights that do not fit in memory, and `memory` or `spool` for a texture.
@@ -119,7 +120,7 @@ def load_style(
         )
     with devices.memory_errors(f"not enough memory for the network of {path}"):
         return Style(
-            engines.load(path, engine, device, precision, code_of(path, generator), threads=threads),
+            engines.load(path, engine, device, precision, code_of(path, generator, engine), threads=threads),
             header,
             path,
             memory=budget.parse(memory) if isinstance(memory, str) else memory,
@@ -146,24 +147,31 @@ def load_texture(
             f"use `texturenets stylize PHOTO -s {name}`"
         )
     with devices.memory_errors(f"not enough memory for the network of {path}"):
-        code = code_of(path, generator)
+        code = code_of(path, generator, engine)
         return Texture(engines.load(path, engine, device, precision, code), header, path)
 
 
-def code_of(path: Path, generator: Callable[..., Any] | str | None) -> Callable[[], nn.Module] | None:
+def code_of(
+    path: Path, generator: Callable[..., Any] | str | None, engine: str
+) -> Callable[[], nn.Module] | None:
     """What builds the network by its own code: where the user names it, or the model holds no graph. Raises
-    UserError."""
+    UserError, also for an engine that runs no code."""
     header = modelfile.read_header(path)
     if generator is not None and not header.custom:
         raise UserError(
             f"this model's generator is {header.generator['name']}, which needs no code of your own: leave "
             "--generator out"
         )
+    if generator is not None and engine in engines.BACKENDS:
+        raise UserError(
+            f"--engine {engine} runs the graph in the model file, and no code: leave --generator out, or take "
+            "--engine torch"
+        )
     if generator is None:
         with suppress(ConversionError):
             modelfile.read_graph(path, weights=False)
             return None
-    devices.require_torch(f"the network of {path}")
+    devices.require_torch(f"the network of {path}" if generator is None else "--generator")
 
     def build() -> nn.Module:
         from texturenets.networks import network_files

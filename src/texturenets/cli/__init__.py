@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
 
 from cyclopts import App, CycloptsError, Parameter
@@ -44,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     prepare()
     words = cluster_words(sys.argv[1:] if arguments is None else arguments)
     try:
-        with terminable():
+        with terminable(), warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_, **__: complain(f"note: {message}")
             return _run(words)
     except UserError as error:
         complain(error)

@@ -68,6 +68,7 @@ def planned(
     """Plan the results of all files, patterns and folders in `photos`. Raises UserError before any work is done."""
     from texturenets import image, video
 
+    film.check_frames(photos)
     found = image.expand(photos, recursive=True, without=output, also=video.SUFFIXES)
     roots = [Path(p).expanduser() for p in photos]
     films = film.among(found, output)
@@ -77,7 +78,8 @@ def planned(
             complain(f"{path} is left out: a film is made of pictures")
         if len(models) > 1:
             raise UserError(
-                f"--output {output} is one film, and there are {len(models)} styles: give one --style"
+                f"--output {output} is {'the frames of ' if isinstance(one.result, str) else ''}one film, and there "
+                f"are {len(models)} styles: give one --style"
             )
     if count != 1 and (films or one):
         raise UserError(f"--count {count} is for photos: of a film there is one result")
@@ -115,7 +117,7 @@ def carry_out(
 ) -> int:
     """Stylize everything in `plan`; returns the exit status. Raises UserError if nothing can be done."""
     if skip_existing and any(isinstance(job.result, str) for work in plan.works for job in work.films):
-        raise UserError("--skip-existing looks at whole films, not at numbered frames")
+        raise UserError("--skip-existing looks at whole films, not at numbered frames: leave it out")
     if sheet:
         stills = [job for work in plan.works for job in work.photos]
         contact.check(plan.folder, stills, len(plan.works[0].films))

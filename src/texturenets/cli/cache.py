@@ -38,7 +38,7 @@ def cache(
     content
         Folder of photos, searched with all its subfolders.
     output
-        File to write.
+        File to write; an existing one is replaced.
     variants
         Random crops of each photo, with random scale and mirroring.
     preset
@@ -50,7 +50,7 @@ def cache(
         raise UserError(f"--variants {variants} is not above 0")
     config = dataclasses.replace(style_recipe(preset), **given(options, StyleConfig))
     trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
-    train.require()
+    train.require("cache")
 
     from rich.console import Console
     from rich.progress import track

@@ -38,7 +38,8 @@ def convert(
     file
         The published file; for raw variables the folder with manifest.json.
     output
-        Model file to write [default: the file's name with .safetensors, in the current folder].
+        Model file to write; an existing one is replaced [default: the file's name with .safetensors, in the current
+        folder].
     name
         Name of the model [default: that of the file].
     source

@@ -74,7 +74,8 @@ def evaluate(
     engine
         What runs the network: torch, openvino or onnx; auto takes the fastest.
     generator
-        FILE.py:CLASS: the code of a model's network, if you trained one of your own; it is executed.
+        FILE.py:CLASS: code of a network of your own, executed by PyTorch in place of the graph in the model file;
+        only a model without a graph needs it.
     quiet
         Do not print progress.
     """

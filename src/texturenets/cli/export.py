@@ -23,10 +23,12 @@ def export(
     runtime: Path | None = None,
     quiet: Flag = False,
 ) -> None:
-    """Export models to other formats, for any height, width and batch; compare each with PyTorch, if installed.
+    """Export models to other formats, and compare each file with PyTorch, if installed.
 
-    The names of the files are printed, one a line. `--to web` writes a page that any file server can host and that
-    runs the models in the browser: photos do not leave it.
+    A file takes any batch, and heights and widths that are multiples of a number: 4 for the shipped styles, 32 for
+    the shipped textures. Which it is, and a program that pads and crops photos of other sizes, is written in the
+    ONNX file (see docs/performance.md). The names of the files are printed, one a line. `--to web` writes a page that
+    any file server can host and that runs the models in the browser: photos do not leave it.
 
     Parameters
     ----------
@@ -36,9 +38,10 @@ def export(
         Format: onnx, one file; openvino, a description (.xml) and its weights (.bin); web, a folder.
     output
         File for one model, or a folder: one that exists, a name without the format's suffix, or any name
-        for several models [default: the current folder].
+        for several models; existing files are replaced [default: the current folder].
     generator
-        FILE.py:CLASS: the code of a model's network, if you trained one of your own; it is executed.
+        FILE.py:CLASS: code of a network of your own, executed by PyTorch to compare the exported file with, in place
+        of the graph in the model file.
     runtime
         With --to web: the npm package onnxruntime-web as a file (.tgz) [default: npm fetches it, once].
     quiet
@@ -68,7 +71,8 @@ def export(
         done = exports.export(path, to, out, generator)
         if not quiet:
             compared = (
-                f"{path.stem}: at most {done.difference:.1e} from {done.reference} at {len(done.sizes)} sizes"
+                f"{path.stem}: {done.taken}; at most {done.difference:.1e} from {done.reference} at "
+                f"{len(done.sizes)} sizes"
             )
             print(compared, file=sys.stderr)
         for file in done.files:

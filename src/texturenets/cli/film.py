@@ -13,7 +13,7 @@ from texturenets import video
 from texturenets.cli.common import complain, photo_progress
 from texturenets.cli.report import Report, Sparingly
 from texturenets.cli.tiled import follow
-from texturenets.errors import UserError
+from texturenets.errors import UserError, counted
 from texturenets.files import atomic_write, remove_all_stale, remove_stale
 
 if TYPE_CHECKING:
@@ -54,12 +54,8 @@ def whole_output(
     None where every file becomes one of its own. `ordered`: the pictures are those of a folder or pattern, to be
     taken in counting order. Raises UserError before any work is done.
     """
-    if output is not None and video.is_numbered(output) and films:
-        video.check_numbered(output)
-        if len(found) > 1:
-            raise UserError(
-                f"--output {output} numbers the frames of one film, and there are {len(found)} files"
-            )
+    if output is not None and video.is_numbered(output):
+        _check_numbered(output, found, films)
         _check_rate(rate, films)
         return FilmJob(tuple(films), output)
     pictures = [path for path in found if path not in films]
@@ -71,6 +67,31 @@ def whole_output(
     path = Path(output).expanduser()
     video.check_output(path, path)
     return FilmJob(tuple(in_order(pictures) if ordered else pictures), path, _rate(rate))
+
+
+def check_frames(names: Sequence[str]) -> None:
+    """Raise UserError for input frames that are named as FFmpeg takes them."""
+    for name in names:
+        if video.is_numbered(name) and not Path(name).expanduser().exists():
+            raise UserError(
+                f"{name}: numbered frames are read from their folder, {Path(name).parent}/, or from a pattern like "
+                f"'{Path(name).parent}/*{Path(name).suffix}', in counting order"
+            )
+
+
+def _check_numbered(output: str, found: Sequence[Path], films: Collection[Path]) -> None:
+    """Raise UserError where `output`, a pattern of numbered frames, does not fit the files."""
+    from texturenets import image
+
+    video.check_numbered(output)
+    if not films:
+        raise UserError(
+            f"--output {output} numbers the frames of a film, and there is none, only "
+            f"{counted(len(found), 'picture')}: give a folder, as -o stylized/, or a film to make, as -o film.mp4"
+        )
+    if len(found) > 1:
+        raise UserError(f"--output {output} numbers the frames of one film, and there are {len(found)} files")
+    image.output_format(output)
 
 
 def _check_rate(rate: float | None, films: Collection[Path]) -> None:
@@ -107,6 +128,8 @@ def carry_out(jobs: Sequence[FilmJob], painter: Style, options: StylizeOptions, 
             report.failure(job.sources[0], error)
         else:
             report.result(job.result)
+            if job.rate and len(job.sources) == 1 and not report.quiet:
+                complain(f"note: {job.result} is a film of one picture; for all beside it name their folder")
 
 
 def _repaint(painter: Style, job: FilmJob, options: StylizeOptions, quiet: bool) -> None:

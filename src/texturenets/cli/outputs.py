@@ -166,8 +166,9 @@ def several(jobs: Sequence[Job], count: int, model: Path) -> list[Job]:
         raise UserError(
             f"--count {count}: {model.stem} takes no noise, all results of a photo would be the same"
         )
-    return [
-        (photo, result.with_name(f"{result.stem}-{i:04d}{result.suffix}"))
-        for photo, result in jobs
-        for i in range(count)
-    ]
+    return [(photo, numbered(result, i)) for photo, result in jobs for i in range(count)]
+
+
+def numbered(result: Path, i: int) -> Path:
+    """The name of one of several results for one: a.png becomes a-0000.png, a-0001.png, ..."""
+    return result.with_name(f"{result.stem}-{i:04d}{result.suffix}")

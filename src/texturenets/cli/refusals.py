@@ -17,13 +17,16 @@ from texturenets.errors import UserError
 
 _KINDS: dict[Any, str] = {int: "a whole number", float: "a number, as 0.5", bool: "yes or no"}
 
+_OPTIONS = {"evaluate": "--photo", "optimize": "--style", "demo": "--photo"}
+"""By command the option that a word without one was most likely meant for."""
+
 
 def refused(error: CycloptsError) -> UserError:
     """The error for a command line that cannot be parsed."""
     error.verbose = False
     chain = " ".join(["texturenets", *(error.command_chain or ())])
     if isinstance(error, UnusedCliTokensError):
-        text = f"{' '.join(error.unused_tokens or ())}: unexpected argument"
+        text = _unexpected(error)
     elif isinstance(error, UnknownCommandError):
         text = _command(error)
     elif isinstance(error, MissingArgumentError):
@@ -33,6 +36,13 @@ def refused(error: CycloptsError) -> UserError:
     else:
         text = str(error)
     return UserError(f"{text.rstrip().rstrip('.')}. See `{chain} --help`.")
+
+
+def _unexpected(error: UnusedCliTokensError) -> str:
+    words = error.unused_tokens or []
+    option = _OPTIONS.get(" ".join(error.command_chain or ()), "")
+    text = f"{' '.join(words)}: unexpected argument"
+    return f"{text}: say {' '.join(f'{option} {word}' for word in words)}" if option else text
 
 
 def _command(error: UnknownCommandError) -> str:

@@ -28,6 +28,7 @@ class Report:
         self.failed: list[str] = []
         self._bar: Progress | None = None
         self._later: list[str] = []
+        self._told: set[str] = set()
 
     @contextmanager
     def bar(self, number: int, name: str) -> Iterator[None]:
@@ -66,8 +67,10 @@ class Report:
                 self._advance()
 
     def failure(self, source: object, reason: object) -> None:
-        """A file of which there is no result."""
-        complain(reason)
+        """A result that there is not, for a `reason` in which `source` is named; each is told once."""
+        if str(reason) not in self._told:  # a bad photo fails alike in each style
+            complain(reason)
+            self._told.add(str(reason))
         self.failed.append(str(source))
         self._advance()
 
@@ -84,7 +87,7 @@ class Report:
             files = list(dict.fromkeys(self.failed))  # once, in however many styles they failed
             more = len(files) - self.named
             names = ", ".join(files[: self.named]) + (f" and {more} more{see}" if more > 0 else "")
-            parts.append(f"{len(self.failed)} failed: {names}")
+            parts.append(f"{len(files)} failed: {names}")
         if self.total > 1 and self.failed:
             complain(", ".join(parts))
         elif (self.total > 1 or self.there) and not self.quiet:

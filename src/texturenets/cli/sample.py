@@ -20,6 +20,7 @@ from texturenets.cli.common import (
     photo_progress,
     picture_size,
 )
+from texturenets.cli.outputs import numbered
 from texturenets.cli.styles import check_no_exemplar, note_shipped
 from texturenets.errors import UserError
 from texturenets.files import remove_all_stale
@@ -65,8 +66,9 @@ def sample(
     texture
         Shipped texture or model file.
     output
-        File to write; its suffix chooses the format, .png without one. For several samples a folder, with files
-        0000.png, 0001.png, ... [default: the texture's name, in the current folder].
+        File to write; its suffix chooses the format, .png without one. Several samples are numbered: many.jpg becomes
+        many-0000.jpg, many-0001.jpg, ...; a name without a suffix is a folder, with files 0000.png, 0001.png, ...
+        Existing files are replaced [default: the texture's name, in the current folder].
     size
         WIDTHxHEIGHT in pixels, or one number for a square [default: 256].
     count
@@ -102,7 +104,8 @@ def sample(
         Number format of the computation; auto takes half precision where the device supports it, but float32 for
         PyTorch on a CPU.
     generator
-        FILE.py:CLASS: the code of a model's network, if you trained one of your own; it is executed.
+        FILE.py:CLASS: code of a network of your own, executed by PyTorch in place of the graph in the model file;
+        only a model without a graph needs it.
     quiet
         No progress bar, and do not print the engine.
     """
@@ -160,7 +163,7 @@ def sample(
             bar.advance(task)
     for path in files:
         print(path)
-    older = files[-1].with_name(f"{number:04d}{files[-1].suffix}")
+    older = _files(output, model.path.stem, number + 1)[-1]
     if number > 1 and older.exists() and not quiet:
         complain(f"{older} is from an earlier run: it and the files after it are not part of this one")
     return 0
@@ -203,22 +206,21 @@ def _sheet(
 
 
 def _file(output: str | None, default: str) -> Path:
-    path = Path(output or default).expanduser()
+    path = Path(output or f"{default}.png").expanduser()
     return path if path.suffix else path.with_name(path.name + ".png")
 
 
 def _files(output: str | None, default: str, count: int) -> list[Path]:
-    """The files to write: one for a single sample, numbered ones in a folder for several."""
+    """The files to write: for several samples numbered ones, beside a file that is named, else in a folder."""
     path = Path(output or default).expanduser()
     folder = path.is_dir() or (output or "").endswith("/")
     if count == 1 and not folder:
         return [_file(output, default)]
-    suffix = path.suffix or ".png"
-    where = path.with_suffix("") if path.suffix and not folder else path
-    suffix = ".png" if folder else suffix
-    if where.exists() and not where.is_dir():
-        raise UserError(f"--output {output or default}: {where} is a file, and {count} samples want a folder")
-    return [where / f"{i:04d}{suffix}" for i in range(count)]
+    if output and path.suffix and not folder:
+        return [numbered(path, i) for i in range(count)]
+    if path.exists() and not path.is_dir():
+        raise UserError(f"--output {output or default}: {path} is a file, and {count} samples want a folder")
+    return [path / f"{i:04d}.png" for i in range(count)]
 
 
 def _numbers(text: str, flag: str) -> list[int]:

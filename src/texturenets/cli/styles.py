@@ -51,13 +51,15 @@ def note_shipped(name: str, flag: str = "") -> None:
 
 
 def check_no_style(photos: Sequence[str], styles: Sequence[str] | None) -> None:
-    """Raise UserError for a photo that is not there but called like a shipped style."""
+    """Raise UserError for a model file among the photos, and a photo that is not there but called like a style."""
     from texturenets.modelfiles import modelfile
 
     for name in photos:
+        asked = " ".join(f"-s {one}" for one in (*(styles or ()), name))
         if name in modelfile.shipped() and not Path(name).exists():
-            asked = " ".join(f"-s {one}" for one in (*(styles or ()), name))
             raise UserError(f"{name} is a style, and no photo is called so: say {asked}")
+        if modelfile.is_model(name):
+            raise UserError(f"{name} is a model file, and no photo: to stylize with it say {asked}")
 
 
 def check_no_model(pictures: Sequence[Path], photo: Path | None = None) -> None:
@@ -70,7 +72,7 @@ def check_no_model(pictures: Sequence[Path], photo: Path | None = None) -> None:
     for path in pictures:
         name = str(path)
         shipped = name in modelfile.shipped() and not path.exists()
-        if not shipped and not (path.suffix == ".safetensors" and path.is_file()):
+        if not shipped and not modelfile.is_model(path):
             continue
         kind = modelfile.read_header(modelfile.find(name)).kind
         use = f"stylize {photo or 'PHOTO'} -s {name}" if kind == "style" else f"sample {name}"
@@ -115,12 +117,14 @@ def check_published(name: str) -> None:
 
 
 def is_picture(name: str) -> bool:
-    """Whether the file of that name is a picture, or called like one."""
+    """Whether the file of that name is a picture, or called like one and no model."""
     from texturenets import image
+    from texturenets.modelfiles import modelfile
 
     path = Path(name)
     return (
         bool(path.suffix)
         and path.is_file()
         and (image.is_picture(path) or image.read_header(path) is not None)
+        and not modelfile.is_model(path)
     )

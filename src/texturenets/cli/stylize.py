@@ -16,9 +16,7 @@ from texturenets.errors import UserError
 
 
 def stylize(
-    photos: list[str] | None = None,
-    /,
-    *,
+    *photos: str,  # not a list, so that options may stand between the photos
     style: Annotated[list[str] | None, Parameter(name=["--style", "-s"], negative_iterable=())] = None,
     output: Annotated[str | None, Parameter(name=["--output", "-o"])] = None,
     size: int | None = None,
@@ -59,9 +57,9 @@ def stylize(
         `texturenets optimize`, which needs no training.
     output
         For one photo the file to write, whose suffix chooses the format; or a folder: one that exists, a name that
-        ends in /, or any name for several photos. Subfolders of the input are kept [default: PHOTO-STYLE in the
-        current folder, in the photo's own format where it can be written]. frames/%05d.png writes the frames of
-        a film, film.mp4 makes a film of pictures.
+        ends in /, or any name for several photos. Subfolders of the input are kept, existing files are replaced
+        [default: PHOTO-STYLE in the current folder, in the photo's own format where it can be written].
+        frames/%05d.png writes the frames of a film, film.mp4 makes a film of pictures.
     size
         Longer side of the result in pixels; the aspect ratio is kept [default: as large as the photo].
     quality
@@ -105,7 +103,8 @@ def stylize(
     spool
         Folder for these feature maps [default: the system's folder for temporary files].
     generator
-        FILE.py:CLASS: the code of a model's network, if you trained one of your own; it is executed.
+        FILE.py:CLASS: code of a network of your own, executed by PyTorch in place of the graph in the model file;
+        only a model without a graph needs it.
     cluster
         Run in many processes, with Ray: without an address on this machine, with one (auto, ray://HOST:PORT,
         HOST:PORT) on that cluster. Photos and --output, a folder, may then be URLs, as s3://BUCKET/photos/. Finished
@@ -128,8 +127,8 @@ def stylize(
         size, quality, strength, preserve_color, keep_gps, seed, noise_level, parse(stroke)
     )
     api.check_options(size, strength, noise_level)
-    models = find_styles(style, photos or [])
-    check_no_style(photos or [], style)
+    models = find_styles(style, photos)
+    check_no_style(photos, style)
     if seed != 0 or noise_level != 1:
         for model in models:
             if not modelfile.may_take_noise(model):
@@ -158,7 +157,7 @@ def stylize(
         from texturenets.cli.webcam import show
 
         _refuse("--webcam shows the live picture and writes no file", told)
-        return show(functools.partial(load, _only(models, "--webcam")), photos or [], options, quiet)
+        return show(functools.partial(load, _only(models, "--webcam")), photos, options, quiet)
     if not photos:
         raise UserError("there is nothing to stylize: name photos, folders or films; see --help")
     if cluster or workers is not None or any("://" in name for name in (*photos, output or "")):

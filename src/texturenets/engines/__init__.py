@@ -78,10 +78,10 @@ def load(
     """The network of the model file at `path` on an engine and a device.
 
     "auto" takes PyTorch where there is a graphics card, else OpenVINO, else ONNX Runtime, as they are installed;
-    PyTorch where the model has no graph, or one that cannot be converted. `precision`: "auto",
-    "float32", "bf16", "fp16", as far as the engine has it. `code` builds the network of somebody's own code;
-    PyTorch alone runs it, the others take the graph. `threads`: of the processor, at most (None: one for each core);
-    PyTorch has one number for the whole process.
+    PyTorch where there is `code`, and where the model has no graph, or one that cannot be converted.
+    `precision`: "auto", "float32", "bf16", "fp16", as far as the engine has it. `code` builds the network of
+    somebody's own code; PyTorch alone runs it, the others take the graph. `threads`: of the processor, at most (None:
+    one for each core); PyTorch has one number for the whole process.
 
     Raises UserError for unknown names, what is not installed or not to be had on this machine, and whatever is
     wrong with the file.
@@ -93,7 +93,7 @@ def load(
     on_cpu = device == "cpu" or (device == "auto" and devices.only_cpu())
     auto = engine == "auto"
     if auto:
-        engine = "torch" if precision == "fp16" else _fastest(device, on_cpu)
+        engine = "torch" if precision == "fp16" or code is not None else _fastest(device, on_cpu)
         if engine == "onnx" and precision == "bf16":
             engine = "torch"
     elif engine != "torch" and device not in ("auto", "cpu"):

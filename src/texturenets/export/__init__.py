@@ -26,15 +26,26 @@ TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class Exported:
-    """Files written, and how far the first of them is from `reference`: the largest difference over all `sizes`."""
+    """Files written, and how far the first of them is from `reference`: the largest difference over all `sizes`.
+
+    `taken`: which heights and widths it takes, in words.
+    """
 
     files: list[Path]
+    taken: str
     reference: str
     sizes: list[tuple[int, int, int]]
     difference: float
 
 
 Run = Callable[[list[Any]], Any]
+
+
+def _taken(io_spec: IOSpec) -> str:
+    """Which heights and widths a network takes."""
+    if io_spec.fixed:
+        return f"height and width are {io_spec.stride}"
+    return f"height and width are multiples of {io_spec.stride} and at least {io_spec.least}"
 
 
 def metadata(header: modelfile.Header, io_spec: IOSpec) -> dict[str, str]:
@@ -49,9 +60,7 @@ def metadata(header: modelfile.Header, io_spec: IOSpec) -> dict[str, str]:
         "texturenets": header.version,
         "generator": json.dumps(header.generator),
         "pixels": f"in and out: {pictures}; the output is to be clamped to 0 and 1",
-        "sizes": f"height and width are {io_spec.stride}"
-        if io_spec.fixed
-        else f"height and width are multiples of {io_spec.stride} and at least {io_spec.least}",
+        "sizes": _taken(io_spec),
     }
     if io_spec.margin:
         said["margin"] = (
@@ -125,8 +134,8 @@ def export(path: Path, to: str, out: Path, generator: Callable[..., Any] | str |
     Where PyTorch is not installed it is compared with ONNX Runtime, which takes the graph operation by operation, as
     the model file has it.
 
-    Height, width and batch are free. Of OpenVINO's two files `out` is the description, the weights lie beside
-    it. `generator`: as in `texturenets.load`.
+    The batch is free, height and width are multiples of the network's stride. Of OpenVINO's two files `out` is the
+    description, the weights lie beside it. `generator`: as in `texturenets.load`.
 
     Raises UserError for an unknown format, a network that cannot be converted, where OpenVINO is wanted and not
     installed, and where what was written draws otherwise than the reference; then nothing is left.
@@ -142,13 +151,15 @@ def export(path: Path, to: str, out: Path, generator: Callable[..., Any] | str |
         for file in files:
             file.unlink(missing_ok=True)
         raise
-    return Exported(files, name, sizes, difference)
+    return Exported(files, _taken(io_spec), name, sizes, difference)
 
 
 def _reference(path: Path, generator: Callable[..., Any] | str | None) -> tuple[str, engines.Engine]:
     """What exported files are compared with."""
     if generator is not None or find_spec("torch") is not None:
-        return "PyTorch", engines.load(path, "torch", "cpu", "float32", loading.code_of(path, generator))
+        return "PyTorch", engines.load(
+            path, "torch", "cpu", "float32", loading.code_of(path, generator, "torch")
+        )
     from texturenets.engines.onnx_engine import ONNXEngine
 
     model, io_spec = engines.convert(path, passes=False)

@@ -134,8 +134,12 @@ def output_format(path: StrPath) -> str:
     if name == "HEIF":
         raise UserError(f"cannot write {path}: HEIC needs pillow-heif ({install('heif')})")
     written = ", ".join(s for s, n in known_formats().items() if n in _WRITTEN)
-    what = f"the suffix {suffix!r}" if suffix else "no suffix"
-    raise UserError(f"cannot write {path}: {what} names no format that is written here; known: {written}")
+    what = (
+        f"the suffix {suffix!r} names no picture format that is written here"
+        if suffix
+        else "it has no suffix"
+    )
+    raise UserError(f"cannot write {path}: {what}; known: {written}")
 
 
 def expand(

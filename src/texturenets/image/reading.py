@@ -272,5 +272,9 @@ def _unidentified(path: StrPath, start: bytes) -> UserError:
         return MissingError(f"cannot read {path}: HEIC needs pillow-heif ({install('heif')})")
     if suffix == ".avif" and suffix not in known:
         return MissingError(f"cannot read {path}: AVIF needs Pillow 11.3 or newer, with AVIF built in")
+    if start[8:9] == b"{" and start[4:8] == bytes(
+        4
+    ):  # the length of a JSON header, in eight bytes, and the header
+        return UserError(f"{path} is a .safetensors file, as models are, and no picture")
     names = ", ".join(dict.fromkeys(known.values()))
     return UserError(f"{path} is not a picture that can be read here ({names})")

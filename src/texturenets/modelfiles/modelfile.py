@@ -91,6 +91,14 @@ def read_header(path: str | Path) -> Header:
         raise damaged(path, error) from None
 
 
+def is_model(path: str | Path) -> bool:
+    """Whether a file, whatever its suffix, is a model of this package; one with a damaged header is one too."""
+    try:
+        return Path(path).is_file() and _metadata(Path(path)) is not None
+    except UserError:
+        return False
+
+
 def damaged(path: str | Path, error: Exception) -> UserError:
     return UserError(f"{path}: damaged model header, or one of a later version: {error}")
 

@@ -14,13 +14,13 @@ NEEDED = {
 }
 
 
-def lacking() -> str:
-    """What keeps this installation from training, with the extra's name; "" where nothing does."""
+def lacking(what: str = "training") -> str:
+    """What keeps this installation from training, or from `what`, with the extra's name; "" where nothing does."""
     missing = [title for name, title in NEEDED.items() if find_spec(name) is None]
-    return f"training needs {', '.join(missing)}: {install('train')}" if missing else ""
+    return f"{what} needs {', '.join(missing)}: {install('train')}" if missing else ""
 
 
-def require() -> None:
-    """Raise MissingError, with the extra's name, where a package is missing that training takes."""
-    if text := lacking():
+def require(what: str = "training") -> None:
+    """Raise MissingError, with the extra's name, where a package is missing that `what` takes."""
+    if text := lacking(what):
         raise MissingError(text)

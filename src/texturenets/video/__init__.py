@@ -64,7 +64,7 @@ def is_film(path: Path) -> bool:
 
 def is_numbered(name: str) -> bool:
     """Whether `name` stands for numbered frames, as `frames/%05d.png`."""
-    return _NUMBERED.search(Path(name).name) is not None
+    return not name.endswith("/") and _NUMBERED.search(Path(name).name) is not None
 
 
 def check_numbered(name: str) -> None:
@@ -76,7 +76,8 @@ def check_numbered(name: str) -> None:
         or "%" in str(Path(name).parent)
     ):
         raise UserError(
-            f"--output {name}: frames are numbered with one place in the name, as frames/%05d.png"
+            f"--output {name}: the name of numbered frames has one place for the number, as %05d, and no other %, "
+            "nor has their folder: -o frames/%05d.png"
         )
 
 
@@ -91,13 +92,12 @@ def check_output(path: Path, source: Path) -> None:
     suffix = path.suffix.lower()
     if suffix == ".png" and source.suffix.lower() not in (".png", ".apng"):
         raise UserError(
-            f"{path} is one picture, and {source} has many: number them, as with -o frames/%05d.png, or write "
-            "a film (.mp4, .webm) or a moving picture (.gif, .webp, .apng)"
+            f"{path} is one picture, and {source} has many: write %05d where their number belongs in the name, as "
+            "with -o frames/%05d.png, or give a film (.mp4, .webm) or a moving picture (.gif, .webp, .apng)"
         )
     if suffix not in WRITTEN and suffix not in MOVING:
         known = ", ".join([*WRITTEN, ".gif", ".webp", ".apng"])
-        what = f"the suffix {path.suffix!r}" if suffix else "no suffix"
-        raise UserError(
-            f"cannot write {path}: {what} names no film that is written here; known: {known}, and frames as "
-            "frames/%05d.png"
+        what = (
+            f"the suffix {path.suffix!r} names no film that is written here" if suffix else "it has no suffix"
         )
+        raise UserError(f"cannot write {path}: {what}; known: {known}, and frames as frames/%05d.png")
