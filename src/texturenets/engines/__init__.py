@@ -1,4 +1,4 @@
-"""Run a model: PyTorch, OpenVINO or ONNX Runtime behind one call.
+"""CompiledStage a model: PyTorch, OpenVINO or ONNX Runtime behind one call.
 
 OpenVINO and ONNX Runtime run the graph that the model file holds, without torch. What they make of it is kept in the
 cache (`texturenets.engines.cache`).
@@ -18,7 +18,7 @@ from texturenets.engines import devices, peak
 from texturenets.engines.cache import Entry
 from texturenets.errors import UserError, unknown
 from texturenets.graph import ConversionError, Graph, IOSpec
-from texturenets.graph.stage import Kept, Run, Stage
+from texturenets.graph.stage import Kept, CompiledStage, Stage
 from texturenets.modelfiles import modelfile
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Engine(Protocol):
         one, else a tensor on its device. Raises UserError for an input that is missing or that is none.
         """
 
-    def compile(self, stage: Stage) -> Run:
+    def compile(self, stage: Stage) -> CompiledStage:
         """Make a part of a network ready to run, as the strips of pictures that do not fit in memory need it."""
 
     def stage_peak(self, alive: int, kept: Kept) -> int:

@@ -13,7 +13,7 @@ from texturenets.engines.feeding import feed
 from texturenets.engines.peak import ONNX, of_graph
 from texturenets.errors import UserError
 from texturenets.graph import IOSpec
-from texturenets.graph.stage import Kept, Run, Stage, Values
+from texturenets.graph.stage import Kept, CompiledStage, Stage, Values
 
 KEPT_PIXELS = 2**20
 """Memory of calls of up to so many pixels stays allocated for the next; a larger one gives back what it took, or the
@@ -56,7 +56,7 @@ class ONNXEngine:
 
         return onnxruntime.InferenceSession(graph, self.options, providers=["CPUExecutionProvider"])
 
-    def compile(self, stage: Stage) -> Run:
+    def compile(self, stage: Stage) -> CompiledStage:
         """See `texturenets.engines.Engine`."""
         from texturenets.graph.onnx import stage_to_onnx
 

@@ -19,7 +19,7 @@ from texturenets.engines.feeding import feed
 from texturenets.engines.peak import WIDTH, of_graph
 from texturenets.errors import UserError, install
 from texturenets.graph import IOSpec
-from texturenets.graph.stage import Kept, Run, Stage, Values
+from texturenets.graph.stage import Kept, CompiledStage, Stage, Values
 
 HINTS = {"float32": "f32", "bf16": "bf16"}
 
@@ -104,7 +104,7 @@ class _Stage:
         }
 
     def __call__(self, given: Mapping[str, Values]) -> Mapping[str, Values]:
-        """See `texturenets.graph.stage.Run`."""
+        """See `texturenets.graph.stage.CompiledStage`."""
         self.requests.reverse()
         request = self.requests[0]
         held = {name: np.ascontiguousarray(given[name]) for name in self.inputs}  # as long as it computes
@@ -172,7 +172,7 @@ class OpenVINOEngine:
         """See `texturenets.engines.Engine`."""
         return "bfloat16" if self.precision == "bf16" else "float16"
 
-    def compile(self, stage: Stage) -> Run:
+    def compile(self, stage: Stage) -> CompiledStage:
         """See `texturenets.engines.Engine`."""
         from texturenets.graph.onnx import stage_to_onnx
 
