@@ -82,7 +82,7 @@ def compile_options(precision: str, threads: int | None = None) -> dict[str, Any
     }
 
 
-class _Stage:
+class _OpenVINOStage:
     """A stage, compiled. Two requests in turn, each with outputs of its own, which are not copied."""
 
     def __init__(self, compiled: Any, stage: Stage) -> None:
@@ -179,7 +179,7 @@ class OpenVINOEngine:
         precision = self.precision if stage.type == "bfloat16" else "float32"
         graph = stage_to_onnx(stage, split=precision == "bf16").SerializeToString()
         options = compile_options(precision, self.threads)
-        return _Stage(self.core.compile_model(self.core.read_model(graph), "CPU", options), stage)
+        return _OpenVINOStage(self.core.compile_model(self.core.read_model(graph), "CPU", options), stage)
 
     def stage_peak(self, alive: int, kept: Kept) -> int:
         """See `texturenets.engines.Engine`."""
