@@ -16,7 +16,7 @@ from texturenets.errors import UserError
 from texturenets.networks import build
 from texturenets.networks.residual import Residual
 from texturenets.train import checkpoint
-from texturenets.train.checkpoint import State
+from texturenets.train.checkpoint import TrainingState
 from texturenets.train.optimizer import Muon
 
 OPTIMIZERS = {
@@ -41,9 +41,9 @@ def step(pair: Pair, count: int) -> None:
         optimizer.step()
 
 
-def state(**change: object) -> State:
+def state(**change: object) -> TrainingState:
     same = {"run": {"steps": 9, "set": ["a=1"]}, "photos": "abc"}
-    return State(**{"step": 3, "seconds": 1.25, "best": 0.5, "best_step": 2, "fingerprint": same, **change})
+    return TrainingState(**{"step": 3, "seconds": 1.25, "best": 0.5, "best_step": 2, "fingerprint": same, **change})
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

@@ -27,7 +27,7 @@ EPS: Final = 1e-5  # torch.nn.InstanceNorm2d
 MAX_ARRAY: Final = 10_000_000  # numbers; the largest of the program's own has 147,456
 
 
-class _State:
+class _StateDict:
     """The arrays of a state dictionary, behind whatever prefix ("module.") they have."""
 
     def __init__(self, stored: Mapping[str, Stored]) -> None:
@@ -57,7 +57,7 @@ class _State:
 
 def build(stored: Mapping[str, Stored]) -> Builder:
     """The network, as published. Raises UserError where names or shapes are not TransformerNet's."""
-    state = _State(stored)
+    state = _StateDict(stored)
     builder = Builder()
 
     def conv(source: int, name: str, stride: int = 1) -> int:

@@ -76,7 +76,7 @@ class Trainer:
         task.prepare(setup, self.network)
         self.cuda_graph = CudaGraphStep(self._compute_step) if self._has_fixed_kernels() else None
         self.optimizer = optimizer.make(task.config, self.network, self.device, self.cuda_graph is not None)
-        self.state = checkpoint.State(0, 0.0, None, 0, self.fingerprint)
+        self.state = checkpoint.TrainingState(0, 0.0, None, 0, self.fingerprint)
         if self.fabric.is_global_zero:
             self.run_folder.take(resume)
         if resume:
