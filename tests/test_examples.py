@@ -16,7 +16,7 @@ from onnx.reference import ReferenceEvaluator
 import texturenets as tn
 from texturenets import converters, engines
 from texturenets.arrays import A, like, to_numpy
-from texturenets.converters.builder import Builder
+from texturenets.converters.builder import GraphBuilder
 from texturenets.converters.published import Family, Published
 from texturenets.engines.feeding import feed
 from texturenets.graph import IOSpec
@@ -101,7 +101,7 @@ class JSONConverter:
         return path if path.suffix == ".json" else None
 
     def read(self, path: Path) -> Published:
-        builder = Builder()
+        builder = GraphBuilder()
         last = builder.add("photo")
         layers = json.loads(path.read_text())["convolutions"]
         for number, layer in enumerate(layers):

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from texturenets.converters.builder import Builder
+from texturenets.converters.builder import GraphBuilder
 from texturenets.converters.colours import BGR255, RGB, RGB255, ChannelOrder
 from texturenets.converters.onnx_constants import constant, refuse, whole
 from texturenets.converters.published import ONNX, Published
@@ -36,14 +36,14 @@ class Chain:
     def __init__(self, model: Model, before: ChannelOrder) -> None:
         self.model = model
         self.before = before
-        self.builder = Builder()
+        self.builder = GraphBuilder()
         self.values: dict[str, int | Array] = dict(model.arrays)
         self.readers: dict[str, list[ONNXNode]] = {}
         for operation in model.operations:
             for name in operation.inputs:
                 self.readers.setdefault(name, []).append(operation)
 
-    def build(self) -> Builder:
+    def build(self) -> GraphBuilder:
         """All nodes. Raises UserError for an operation that is not known."""
         model = self.model
         if len(model.inputs) != 1 or len(model.outputs) != 1:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texturenets import readers
-from texturenets.converters.builder import Builder
+from texturenets.converters.builder import GraphBuilder
 from texturenets.converters.colours import RGB255
 from texturenets.converters.published import PYTORCH_EXAMPLES, Published
 from texturenets.errors import UserError
@@ -55,10 +55,10 @@ class _StateDict:
         return array
 
 
-def build(stored: Mapping[str, Stored]) -> Builder:
+def build(stored: Mapping[str, Stored]) -> GraphBuilder:
     """The network, as published. Raises UserError where names or shapes are not TransformerNet's."""
     state = _StateDict(stored)
-    builder = Builder()
+    builder = GraphBuilder()
 
     def conv(source: int, name: str, stride: int = 1) -> int:
         weight, bias = state.get(f"{name}.conv2d.weight", 4), state.get(f"{name}.conv2d.bias", 1)

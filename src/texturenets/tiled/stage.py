@@ -74,10 +74,10 @@ def build(
 
     `weights`: those of the network, and for each normalization i that is computed `scale.i` and `shift.i`.
     """
-    return _Builder(network, one, weights).build(work, parts)
+    return _StripBuilder(network, one, weights).build(work, parts)
 
 
-class _Builder:
+class _StripBuilder:
     def __init__(self, network: PlannedNetwork, one: Pass, weights: Mapping[str, Array]) -> None:
         self.network, self.ready = network, one.ready
         self.strip = Strip(Graph(weights=dict(weights)))
