@@ -1,4 +1,4 @@
-"""CompiledStage a model: PyTorch, OpenVINO or ONNX Runtime behind one call.
+"""Run a model: PyTorch, OpenVINO or ONNX Runtime behind one call.
 
 OpenVINO and ONNX Runtime run the graph that the model file holds, without torch. What they make of it is kept in the
 cache (`texturenets.engines.cache`).
