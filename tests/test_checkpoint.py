@@ -43,7 +43,9 @@ def step(pair: Pair, count: int) -> None:
 
 def state(**change: object) -> TrainingState:
     same = {"run": {"steps": 9, "set": ["a=1"]}, "photos": "abc"}
-    return TrainingState(**{"step": 3, "seconds": 1.25, "best": 0.5, "best_step": 2, "fingerprint": same, **change})
+    return TrainingState(
+        **{"step": 3, "seconds": 1.25, "best": 0.5, "best_step": 2, "fingerprint": same, **change}
+    )
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

@@ -18,7 +18,7 @@ from texturenets.engines import devices, peak
 from texturenets.engines.cache import Entry
 from texturenets.errors import UserError, unknown
 from texturenets.graph import ConversionError, Graph, IOSpec
-from texturenets.graph.stage import Kept, CompiledStage, Stage
+from texturenets.graph.stage import CompiledStage, Kept, Stage
 from texturenets.modelfiles import modelfile
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from texturenets.engines.feeding import feed
 from texturenets.engines.peak import ONNX, of_graph
 from texturenets.errors import UserError
 from texturenets.graph import IOSpec
-from texturenets.graph.stage import Kept, CompiledStage, Stage, Values
+from texturenets.graph.stage import CompiledStage, Kept, Stage, Values
 
 KEPT_PIXELS = 2**20
 """Memory of calls of up to so many pixels stays allocated for the next; a larger one gives back what it took, or the

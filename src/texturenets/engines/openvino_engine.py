@@ -19,7 +19,7 @@ from texturenets.engines.feeding import feed
 from texturenets.engines.peak import WIDTH, of_graph
 from texturenets.errors import UserError, install
 from texturenets.graph import IOSpec
-from texturenets.graph.stage import Kept, CompiledStage, Stage, Values
+from texturenets.graph.stage import CompiledStage, Kept, Stage, Values
 
 HINTS = {"float32": "f32", "bf16": "bf16"}
 

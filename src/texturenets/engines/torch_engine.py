@@ -21,7 +21,7 @@ from texturenets.engines.network import io_spec_of
 from texturenets.engines.peak import STAGE, asked_for
 from texturenets.graph import Graph
 from texturenets.graph.passes import CARD, optimize
-from texturenets.graph.stage import PICTURE, Kept, CompiledStage, Stage, Values
+from texturenets.graph.stage import PICTURE, CompiledStage, Kept, Stage, Values
 
 MEASURED = 256
 """Pixels a side of the picture that tells how much memory a pixel takes."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from texturenets.errors import UserError
 from texturenets.graph import Graph
-from texturenets.graph.stage import PICTURE, Kept, CompiledStage, Stage, Values
+from texturenets.graph.stage import PICTURE, CompiledStage, Kept, Stage, Values
 from texturenets.tiled import plan as planning
 from texturenets.tiled.plan import Pass, PlannedNetwork, Step
 from texturenets.tiled.rows import Interval, Size

@@ -144,7 +144,9 @@ class _StripBuilder:
             low, high = asked[0][0]
             pool = self.network.nodes[node.sources[1]]
             pooled = self._put(pool, self._cut(parts[1][0], asked[1][0]))
-            return ComputedRows((2 * low, 2 * high), self._put(node, self._cut(parts[0][0], (low, high)), pooled))
+            return ComputedRows(
+                (2 * low, 2 * high), self._put(node, self._cut(parts[0][0], (low, high)), pooled)
+            )
         return self._other(i, rows, parts[0][0], asked[0][0])
 
     def _pointwise(self, i: int, rows: Interval, parts: Sequence[ComputedRows]) -> ComputedRows:
@@ -183,7 +185,9 @@ class _StripBuilder:
                 first = low * s["stride"] - before(node)
                 end = first + (high - low - 1) * s["stride"] + s["kernel"][0]
                 crop = (rows[0] - first, end - rows[1], *s["crop"][2:])
-                return ComputedRows(rows, self._put(replace(node, settings={**s, "crop": crop}), source.number))
+                return ComputedRows(
+                    rows, self._put(replace(node, settings={**s, "crop": crop}), source.number)
+                )
             case "upsample" | "shuffle":
                 return ComputedRows((low * s["factor"], high * s["factor"]), self._put(node, source.number))
         step = s["stride"] if "stride" in s else s["factor"]
@@ -202,7 +206,9 @@ class _StripBuilder:
         shares = self._add("input", name=name, channels=1, stride=0, **size)
         return self._add("upsample_rows", source, shares, factor=node.settings["factor"])
 
-    def _pad(self, i: int, rows: Interval, parts: Sequence[ComputedRows], asked: Sequence[Interval]) -> ComputedRows:
+    def _pad(
+        self, i: int, rows: Interval, parts: Sequence[ComputedRows], asked: Sequence[Interval]
+    ) -> ComputedRows:
         """Rows that lie inside the picture are there; what is missing is at its edge, and padded."""
         node = self.network.nodes[i]
         size = self.network.sizes[self.network.sources[i][0]][0]
