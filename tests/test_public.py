@@ -64,6 +64,20 @@ def test_every_name_is_there_and_nothing_heavy_before_it_is_used() -> None:
         tn.lode  # type: ignore[attr-defined]  # noqa: B018
 
 
+def test_the_fields_of_a_configuration_are_read_from_its_source_when_help_is_shown() -> None:
+    program = (
+        "import ast, pydoc\n"
+        "parse, ast.parse = ast.parse, None\n"
+        "import texturenets as tn\n"
+        "tn.StyleConfig(), tn.TrainerConfig()\n"
+        "ast.parse = parse\n"
+        "assert 'steps : int, default 4000\\n    Optimizer steps' in tn.StyleConfig.__doc__, tn.StyleConfig.__doc__\n"
+        "assert 'workers' in pydoc.render_doc(tn.TrainerConfig)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 SNIPPET = """
 import texturenets as tn
 
