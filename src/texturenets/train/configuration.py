@@ -17,7 +17,6 @@ from texturenets.field_docs import with_attributes
 
 Schedule = Literal["cosine", "step", "constant"]
 Optimizer = Literal["muon", "adam"]
-Scaling = Literal["relative", "paper"]
 Precision = Literal["auto", "float32", "bf16", "fp16"]
 Pool = Literal["max", "average"]
 
@@ -69,7 +68,7 @@ class TaskConfig:
     checkerboard_weight: float = 0.2
     """Weight of the penalty on checkerboard artifacts, grids of 2 and 4 pixels that strided layers leave; it is
     applied in the second half of the training."""
-    scaling: Scaling = "relative"
+    scaling: Literal["relative", "paper"] = "relative"  # losses.Scaling, which needs PyTorch
     """relative: style and content losses divided by the square of their targets; paper: mean squares as in the
     papers."""
     pyramid_loss: int = 1
