@@ -95,7 +95,7 @@ def test_nothing_in_it_is_pickled(tmp_path: Path) -> None:
 
 
 def test_nothing_to_resume(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"nothing to resume: .*leave out --resume"):
+    with pytest.raises(UserError, match=r"nothing to resume: .*leave out `resume`"):
         checkpoint.read_state(tmp_path)
 
 
@@ -139,7 +139,7 @@ def test_a_flipped_bit_or_a_changed_step_is_found_and_named(tmp_path: Path) -> N
             lambda: checkpoint.read_state(tmp_path),
             lambda: checkpoint.restore(tmp_path, *make("adam")),
         ):
-            with pytest.raises(UserError, match=r"checkpoint.safetensors is damaged: its checksum .*--init"):
+            with pytest.raises(UserError, match=r"checkpoint.safetensors is damaged: its checksum .*`init`"):
                 read()
     assert whole.count(rb"\"step\": 3") == 1
     path.write_bytes(whole.replace(rb"\"step\": 3", rb"\"step\": 4"))

@@ -336,12 +336,12 @@ def test_the_documented_generator_trains_and_paints(studio: tiny.Studio, tmp_pat
 @pytest.mark.parametrize(
     ("made", "said"),
     [
-        (lambda: tn.StyleConfig(optimizer="sgd"), "--optimizer 'sgd' is not muon or adam"),  # type: ignore[arg-type]
-        (lambda: tn.StyleConfig(steps=1.5), "--steps 1.5 is not a whole number"),  # type: ignore[arg-type]
+        (lambda: tn.StyleConfig(optimizer="sgd"), "`optimizer` 'sgd' is not muon or adam"),  # type: ignore[arg-type]
+        (lambda: tn.StyleConfig(steps=1.5), "`steps` 1.5 is not a whole number"),  # type: ignore[arg-type]
         (lambda: tn.StyleConfig(learning_rate="0.1"), "is not a number"),  # type: ignore[arg-type]
         (lambda: tn.StyleConfig(flip=1), "neither True nor False"),  # type: ignore[arg-type]
         (lambda: tn.StyleConfig(style_layers="vgg16:relu1_1"), "is not a tuple"),  # type: ignore[arg-type]
-        (lambda: tn.TrainerConfig(engine="onnx"), "--engine 'onnx' is not auto or torch"),  # type: ignore[arg-type]
+        (lambda: tn.TrainerConfig(engine="onnx"), "`engine` 'onnx' is not auto or torch"),  # type: ignore[arg-type]
         (lambda: tn.TrainerConfig(save_every=2.5), "is not a whole number"),  # type: ignore[arg-type]
     ],
 )

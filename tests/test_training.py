@@ -452,7 +452,7 @@ def test_two_processes_have_the_gradient_of_one_with_twice_the_batch(
 
 
 def test_what_looks_across_the_batch_is_refused_in_several_processes() -> None:
-    with pytest.raises(UserError, match="--batch-size 3 does not divide among 2 processes"):
+    with pytest.raises(UserError, match="`batch_size` 3 does not divide among 2 processes"):
         check_processes(StyleConfig(batch_size=3), 2)
     for config, name in (
         (StyleConfig(batch_size=2, normalize_gradients=True), "--normalize-gradients"),
@@ -733,7 +733,7 @@ def test_a_cache_of_other_crops_is_refused(studio: tiny.Studio) -> None:
     plain, mirrored = cached(studio, flip=False), cached(studio)
     refused = studio.run(content=plain)
     assert refused.status == 2
-    assert "was made without mirrored photos: give --no-flip here too" in refused.error
+    assert "was made without mirrored photos: turn --flip off here too" in refused.error
     assert (
         "was made with mirrored photos: leave it out here" in studio.run(content=mirrored, flip=False).error
     )

@@ -51,7 +51,7 @@ def find_style(name: str | Path | None = None) -> Path:
         asked = "" if name is None else f", so none called {str(name)!r}"
         raise UserError(
             f"no styles come with this installation{asked}: train one with "
-            "`texturenets train style IMAGE --content FOLDER` and give its model file (--style FILE)"
+            "`texturenets train style IMAGE --content FOLDER` and give its model file"
         )
     return next(iter(styles.values())) if name is None else modelfile.find(name, "style")
 
@@ -154,7 +154,7 @@ def code_of(path: Path, generator: Callable[..., Any] | str | None) -> Callable[
     if generator is not None and not header.custom:
         raise UserError(
             f"this model's generator is {header.generator['name']}, which needs no code of your own: leave "
-            "--generator out"
+            "`generator` out"
         )
     if generator is None:
         with suppress(ConversionError):

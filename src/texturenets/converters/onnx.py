@@ -425,6 +425,6 @@ def read(path: Path, before: ChannelOrder | None = None, after: ChannelOrder | N
     if said is None and after is None:
         published.notes.append(
             "the file does not say what its colours are: taken as RGB, 0 to 255, in and out; "
-            "--colors-in and --colors-out say otherwise"
+            "`colors_in` and `colors_out` say otherwise"
         )
     return published

@@ -96,7 +96,7 @@ def load(
         if engine == "onnx" and precision == "bf16":
             engine = "torch"
     elif engine != "torch" and device not in ("auto", "cpu"):
-        raise UserError(f"--engine {engine} runs on the processor: leave out --device {device}")
+        raise UserError(f"`engine` {engine} runs on the processor: leave out `device` {device}")
     if engine != "torch":
         try:
             return _converted(path, engine, precision, threads)
@@ -104,8 +104,8 @@ def load(
             if not auto:
                 raise
     if device not in ("auto", "cpu"):
-        devices.require_torch(f"--device {device}", "cuda")
-    flags = {"--engine torch": not auto, f"--precision {precision}": precision in ("bf16", "fp16")}
+        devices.require_torch(f"`device` {device}", "cuda")
+    flags = {"`engine` torch": not auto, f"`precision` {precision}": precision in ("bf16", "fp16")}
     devices.require_torch(next((flag for flag, given in flags.items() if given), f"the network of {path}"))
     return _torch(path, "cpu" if on_cpu else device, precision, code, threads)
 

@@ -38,7 +38,7 @@ class ONNXEngine:
         import onnxruntime
 
         if precision not in ("auto", "float32"):
-            raise UserError(f"--precision {precision}: ONNX Runtime computes in float32 here")
+            raise UserError(f"`precision` {precision}: ONNX Runtime computes in float32 here")
         self.options = onnxruntime.SessionOptions()
         self.options.log_severity_level = 3  # errors alone
         if threads is not None:

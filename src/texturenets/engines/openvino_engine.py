@@ -48,7 +48,7 @@ def core() -> Any:
         with no_telemetry():
             import openvino
     except ImportError:
-        raise UserError(f"--engine openvino: OpenVINO is not installed; {install('openvino')}") from None
+        raise UserError(f"`engine` openvino: OpenVINO is not installed; {install('openvino')}") from None
     return openvino.Core()
 
 
@@ -65,9 +65,9 @@ def choose_precision(core: Any, precision: str) -> str:
     if precision == "auto":
         return "bf16" if native else "float32"
     if precision not in HINTS:
-        raise UserError(f"--precision {precision}: OpenVINO computes in {' or '.join(HINTS)} here")
+        raise UserError(f"`precision` {precision}: OpenVINO computes in {' or '.join(HINTS)} here")
     if precision == "bf16" and not native:
-        raise UserError("--precision bf16: this processor has no instructions for it; use float32")
+        raise UserError("`precision` bf16: this processor has no instructions for it; use float32")
     return precision
 
 

@@ -46,9 +46,9 @@ class EvaluationOptions:
         """Raises UserError for a number out of its range."""
         for name in ("samples", "size", "cap"):
             if getattr(self, name) < 1:
-                raise UserError(f"--{name} {getattr(self, name)} is not above 0")
+                raise UserError(f"`{name}` {getattr(self, name)} is not above 0")
         if self.slow < 0:
-            raise UserError(f"--slow {self.slow} is below 0")
+            raise UserError(f"`slow` {self.slow} is below 0")
 
 
 TRAINED_FOR = ("style", "content")
@@ -230,7 +230,7 @@ def evaluate_films(
     from texturenets.video.frame import Fit
 
     if frames is not None and frames < 2:
-        raise UserError(f"--frames {frames} is below 2: flicker is between frames")
+        raise UserError(f"`frames` {frames} is below 2: flicker is between frames")
     rows = []
     for path in films:
         meter = Flicker()

@@ -131,7 +131,7 @@ class Style:
         height, width = photos.shape[-2:]
         advice = (
             f"not enough memory for {width} x {height} pixels: ask for a smaller picture, "
-            f"as with --size {max(1, max(height, width) // 2)} (in Python size=)"
+            f"as with `size` {max(1, max(height, width) // 2)}"
         )
         with devices.memory_errors(advice):
             # One by one, so that a result does not depend, to the last bit, on the rest of the batch.

@@ -156,7 +156,7 @@ class _TiledRun:
         if (least := self._needed(one, fewest)) > self.job.memory:
             raise UserError(
                 f"not enough memory even for small pieces: {max(0, self.job.memory) / 1e6:.0f} MB are left for them "
-                f"beside the program itself, and {least / 1e6 + 1:.0f} MB are needed; give more with --memory"
+                f"beside the program itself, and {least / 1e6 + 1:.0f} MB are needed; give more with `memory`"
             )
         rows = fewest
         while 2 * rows <= min(height, MOST) and self._needed(one, 2 * rows) <= self.job.memory:

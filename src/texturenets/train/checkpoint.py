@@ -86,7 +86,7 @@ def _read(folder: Path) -> tuple[TrainingState, dict[str, Tensor]]:
         state = TrainingState(**json.loads(metadata["state"]))
         digest = metadata["sha256"]
     except FileNotFoundError:
-        raise UserError(f"nothing to resume: {path} does not exist; leave out --resume to start") from None
+        raise UserError(f"nothing to resume: {path} does not exist; leave out `resume` to start") from None
     except (SafetensorError, OSError, KeyError, ValueError, TypeError, RecursionError) as error:
         raise UserError(
             f"{path} is not a checkpoint of texturenets ({reason(error)}); {_anew(folder)}"
@@ -100,7 +100,7 @@ def _read(folder: Path) -> tuple[TrainingState, dict[str, Tensor]]:
 
 def _anew(folder: Path) -> str:
     """What is to be done where a run cannot be resumed."""
-    return f"start anew with another -o, from the last model with --init {folder / 'last.safetensors'}"
+    return f"start anew with another `output`, from the last model with `init` {folder / 'last.safetensors'}"
 
 
 def read_state(folder: Path) -> TrainingState:

@@ -85,7 +85,7 @@ def scan(folder: Path, val_share: float = 0.05, seed: int = 0) -> Photos:
     """
     if folder.is_file():
         what = "is a photo" if is_photo(folder) else "is a file"
-        raise UserError(f"--content {folder} {what}: give the folder that the photos are in")
+        raise UserError(f"`content` {folder} {what}: give the folder that the photos are in")
     if not folder.is_dir():
         raise UserError(f"no such folder of photos: {folder}; {WHENCE}")
     if (folder / "train").is_dir() and (folder / "val").is_dir():

@@ -28,7 +28,7 @@ class FolderPhotos:
         self.digest, self.count = self.found.digest, len(self.found.train)
         if config.texture_photos > self.count:
             raise UserError(
-                f"--texture-photos {config.texture_photos}: the folder holds {counted(self.count, 'photo')}"
+                f"`texture_photos` {config.texture_photos}: the folder holds {counted(self.count, 'photo')}"
             )
 
     def check(self, setup: Setup, layers: tuple[str, ...]) -> None:
@@ -60,19 +60,19 @@ class CachedPhotos:
         self.digest, self.count = self.info.digest, self.info.train
         if config.pyramid_loss > 1:
             raise UserError(
-                "--pyramid-loss takes content features at several scales, a cache holds one: use a folder"
+                "`pyramid_loss` takes content features at several scales, a cache holds one: use a folder"
             )
         if config.texture_photos:
-            raise UserError("--texture-photos chooses among photos: give --content a folder, not a cache")
+            raise UserError("`texture_photos` chooses among photos: give `content` a folder, not a cache")
 
     def check(self, setup: Setup, layers: tuple[str, ...]) -> None:
         """Raises UserError where the cache was made for other losses than those that take `layers` of the photos."""
         descriptor = descriptor_fingerprint(self.config, layers, setup)
         wanted: list[tuple[str, Any, Any]] = [
-            ("--content-layers", self.info.layers, layers),
-            ("--image-size", self.info.image_size, self.config.image_size),
-            ("--precision and descriptor", self.info.descriptor, descriptor),
-            ("--val-share", self.info.val_share, self.config.val_share),
+            ("`content_layers`", self.info.layers, layers),
+            ("`image_size`", self.info.image_size, self.config.image_size),
+            ("`precision` and descriptor", self.info.descriptor, descriptor),
+            ("`val_share`", self.info.val_share, self.config.val_share),
         ]
         for name, has, wants in wanted:
             if has != wants:
@@ -82,7 +82,7 @@ class CachedPhotos:
                 )
         if self.info.flip != self.config.flip:
             made, same = (
-                ("with", "leave it out here") if self.info.flip else ("without", "give --no-flip here")
+                ("with", "leave it out here") if self.info.flip else ("without", "turn `flip` off here")
             )
             raise UserError(f"{self.path} was made {made} mirrored photos: {same} too, or write it anew")
 

@@ -98,13 +98,13 @@ class Trainer:
         state = checkpoint.read_state(self.folder)
         if changed := fingerprint.differences(state.fingerprint, self.fingerprint):
             raise UserError(
-                f"--resume: not the run that {self.folder} holds; what changed: {', '.join(changed)}; "
-                "give the flags of the first run again"
+                f"`resume`: not the run that {self.folder} holds; what changed: {', '.join(changed)}; "
+                "give the options of the first run again"
             )
         options = self.task.config
         if not options.minutes and options.steps < state.step:
             raise UserError(
-                f"--resume: {self.folder} has {state.step} steps already: --steps {options.steps} is less"
+                f"`resume`: {self.folder} has {state.step} steps already: `steps` {options.steps} is less"
             )
         checkpoint.restore(self.folder, self.network, self.optimizer)
         if self.scaler and state.scaler:
@@ -194,7 +194,7 @@ class Trainer:
         kept = f"; the last good model is {last}" if last.exists() else ""
         raise UserError(
             f"the training diverged: {', '.join(worst[:3]) or 'the loss'} is {total} at step {step} with a "
-            f"learning rate of {rate:.3g}; start anew with a lower --learning-rate{kept}"
+            f"learning rate of {rate:.3g}; start anew with a lower `learning_rate`{kept}"
         )
 
     def _step(self, microbatches: Sequence[Microbatch]) -> tuple[dict[str, Tensor], Tensor]:
@@ -208,8 +208,8 @@ class Trainer:
             if is_out_of_memory(error):
                 options = self.task.config
                 raise UserError(
-                    f"out of memory at --batch-size {options.batch_size} and "
-                    f"--image-size {options.image_size}: lower one, or split the batch with --accumulate 2"
+                    f"out of memory at `batch_size` {options.batch_size} and "
+                    f"`image_size` {options.image_size}: lower one, or split the batch with `accumulate` 2"
                 ) from None
             raise
 

@@ -76,7 +76,7 @@ def check_numbered(name: str) -> None:
         or "%" in str(Path(name).parent)
     ):
         raise UserError(
-            f"--output {name}: frames are numbered with one place in the name, as frames/%05d.png"
+            f"`output` {name}: frames are numbered with one place in the name, as frames/%05d.png"
         )
 
 
@@ -91,7 +91,7 @@ def check_output(path: Path, source: Path) -> None:
     suffix = path.suffix.lower()
     if suffix == ".png" and source.suffix.lower() not in (".png", ".apng"):
         raise UserError(
-            f"{path} is one picture, and {source} has many: number them, as with -o frames/%05d.png, or write "
+            f"{path} is one picture, and {source} has many: number them, as in frames/%05d.png, or write "
             "a film (.mp4, .webm) or a moving picture (.gif, .webp, .apng)"
         )
     if suffix not in WRITTEN and suffix not in MOVING:
