@@ -455,9 +455,9 @@ def test_what_looks_across_the_batch_is_refused_in_several_processes() -> None:
     with pytest.raises(UserError, match="`batch_size` 3 does not divide among 2 processes"):
         check_processes(StyleConfig(batch_size=3), 2)
     for config, name in (
-        (StyleConfig(batch_size=2, normalize_gradients=True), "--normalize-gradients"),
-        (StyleConfig(batch_size=2, texture_photos=2), "--texture-photos"),
-        (StyleConfig(batch_size=2, diversity_weight=1), "--diversity-weight"),
+        (StyleConfig(batch_size=2, normalize_gradients=True), "`normalize_gradients`"),
+        (StyleConfig(batch_size=2, texture_photos=2), "`texture_photos`"),
+        (StyleConfig(batch_size=2, diversity_weight=1), "`diversity_weight`"),
         (StyleConfig(batch_size=2, set=("normalization=batch",)), "normalization=batch"),
     ):
         with pytest.raises(UserError, match=f"{name} looks across the whole batch"):
