@@ -92,14 +92,13 @@ def style(
 
         raise UserError(f"--content FOLDER is missing: a style is learned on photos; {WHENCE}")
 
-    from texturenets.train.data import SMALL_SET
     from texturenets.train.style_task import StyleTask
 
     trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
     task = StyleTask(config, images, content)
     made = _trainer(task, out, trainer_config, resume=resume, quiet=quiet)
     if made.fabric.is_global_zero:
-        _warn_of_few(task.photos.readable(SMALL_SET))
+        _warn_of_few(task.photos.readable)
     return _train(made, quiet)
 
 
@@ -170,6 +169,11 @@ def _train(trainer: Trainer, quiet: bool) -> int:
         trainer.leave()
     if not trainer.fabric.is_global_zero:
         return 0
+    if trainer.unreadable:
+        were = "was" if len(trainer.unreadable) == 1 else "were"
+        print(
+            f"{counted(len(trainer.unreadable), 'photo')} cannot be read and {were} skipped", file=sys.stderr
+        )
     if not finished:
         minutes = f", {state.seconds / 60:.1f} of {options.minutes:g} minutes"
         far = minutes if options.minutes else f" of {options.steps}"

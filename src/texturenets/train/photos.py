@@ -19,13 +19,19 @@ from texturenets.train.setup import Setup, descriptor_fingerprint
 
 
 class FolderPhotos:
-    """A folder of photos; their content features are computed in each step."""
+    """A folder of photos; their content features are computed in each step.
+
+    `count`: its photos; `readable`: those that are not known to be unreadable.
+    """
 
     def __init__(self, folder: Path, config: StyleConfig) -> None:
         """Raises UserError for a folder that is missing, or holds too few photos."""
         self.config = config
         self.found = data.scan(folder, config.val_share, config.seed)
         self.digest, self.count = self.found.digest, len(self.found.train)
+        # Of a small set all at once; in a large one, each when its turn comes.
+        self.unreadable = data.unreadable(self.found.train) if self.count < data.SMALL_SET else []
+        self.readable = self.count - len(self.unreadable)
         if config.texture_photos > self.count:
             raise UserError(
                 f"`texture_photos` {config.texture_photos}: the folder holds {counted(self.count, 'photo')}"
@@ -41,23 +47,24 @@ class FolderPhotos:
             chosen, side=config.image_size, batch=batch, slots=slots, seed=config.seed, flip=config.flip
         )
 
-    def readable(self, enough: int) -> int:
-        """How many photos there are; where they are fewer than `enough`, how many of them can be read."""
-        return self.count if self.count >= enough else len(data.readable(self.found.train))
-
     def held_out(self, count: int) -> tuple[Tensor, Sequence[str]]:
         """At most `count` crops (n, 3, S, S) that are not trained on, and messages about files that were skipped."""
-        return data.validation(self.found.val, self.config.image_size, count)
+        crops, problems = data.validation(self.found.val, self.config.image_size, count)
+        return crops, [*self.unreadable, *problems]
 
 
 class CachedPhotos:
-    """A file that `texturenets cache` wrote: crops with their content features."""
+    """A file that `texturenets cache` wrote: crops with their content features.
+
+    `count`: its crops; `readable`: the photos that they are of.
+    """
 
     def __init__(self, path: Path, config: StyleConfig) -> None:
         """Raises UserError for a file that is no cache, and options that do not go with one."""
         self.path, self.config = path, config
         self.info = feature_cache.read_info(path)
         self.digest, self.count = self.info.digest, self.info.train
+        self.readable = self.info.train // self.info.variants
         if config.pyramid_loss > 1:
             raise UserError(
                 "`pyramid_loss` takes content features at several scales, a cache holds one: use a folder"
@@ -91,10 +98,6 @@ class CachedPhotos:
         return feature_cache.CachedCrops(
             self.path, self.info, batch=batch, slots=slots, seed=self.config.seed
         )
-
-    def readable(self, enough: int) -> int:
-        """How many photos there are: a cache holds readable ones alone."""
-        return self.count
 
     def held_out(self, count: int) -> tuple[Tensor, Sequence[str]]:
         """At most `count` crops (n, 3, S, S) that are not trained on; a cache holds readable files alone."""

@@ -83,6 +83,7 @@ class Trainer:
             self._resume()
         self.module, self.optimizer = self.fabric.setup(self.network, self.optimizer)
         self.stop = False
+        self.unreadable: set[str] = set()  # messages of photos, each reported once
 
     def _has_fixed_kernels(self) -> bool:
         """Whether a step is the same kernels each time, so that a CUDA graph can hold it."""
@@ -140,7 +141,6 @@ class Trainer:
         share = options.batch_size // fabric.world_size
         slots = range(fabric.global_rank * share, (fabric.global_rank + 1) * share)
         steps = range(self.state.step, ENDLESS if options.minutes else options.steps)
-        told: set[str] = set()  # each photo that cannot be read is reported once
         before = self.state.seconds
         started = mark = time.perf_counter()
         for batch in self.task.batches(steps, slots, self.config.workers):
@@ -154,8 +154,8 @@ class Trainer:
             if self._losses_are_checked(step) or last or self.stop:
                 self._check_losses(step, losses, rate)
             self._agree_on_stop()
-            unreadable = sorted({*self.task.unreadable, *batch.unreadable} - told)
-            told.update(unreadable)
+            unreadable = sorted({*self.task.unreadable, *batch.unreadable} - self.unreadable)
+            self.unreadable.update(unreadable)
             record = Record(step, losses, rate, 0.0, waited, unreadable)
             if fabric.is_global_zero:
                 self._look_at(record, batch, images, last)
