@@ -6,8 +6,10 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -135,6 +137,26 @@ def test_an_editable_install_is_a_path_that_type_checkers_follow(tmp_path: Path)
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.stdout.splitlines()[-1:] == ["_StaticPth"], done.stderr
+
+
+def test_a_wheel_holds_nothing_of_an_earlier_build(tmp_path: Path) -> None:
+    pytest.importorskip("setuptools", minversion="77")
+    package = tmp_path / "src" / "texturenets"
+    left = tmp_path / "build" / "lib" / "texturenets"
+    for folder in (package, left):
+        folder.mkdir(parents=True)
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE", "src/texturenets/_version.py"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    (package / "__init__.py").touch()
+    (left / "renamed_since.py").touch()
+    program = "from setuptools import build_meta; print(build_meta.build_wheel('.'))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    with zipfile.ZipFile(tmp_path / done.stdout.splitlines()[-1]) as wheel:
+        names = [name for name in wheel.namelist() if name.endswith(".py")]
+    assert sorted(names) == ["texturenets/__init__.py", "texturenets/_version.py"]
 
 
 def test_a_style_is_trained_from_python_stopped_and_resumed(studio: tiny.Studio, tmp_path: Path) -> None:
