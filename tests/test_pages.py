@@ -83,3 +83,40 @@ def test_the_program_says_what_it_would_anyway() -> None:
     )
     assert done.returncode == 2
     assert "none such.jpg" in done.stderr
+
+
+PROGRAM = """
+import atexit, sys
+import texturenets.__main__ as program
+from texturenets import cli
+
+def run():
+    atexit.register(print, "the others first")
+    print("said", end="")
+    if sys.argv[1] == "fails":
+        raise KeyError("a mistake of ours")
+    return int(sys.argv[1])
+
+class Last:
+    def __del__(self):
+        print("taken apart")
+
+kept, cli.main, program.use_large_pages = Last(), run, lambda: None
+sys.exit(program.main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("word", "status", "said"),
+    [
+        ("0", 0, "saidthe others first\n"),
+        ("2", 2, "saidthe others first\n"),
+        ("fails", 1, "saidthe others first\n"),
+    ],
+)
+def test_the_program_ends_without_being_taken_apart(word: str, status: int, said: str) -> None:
+    done = subprocess.run([sys.executable, "-c", PROGRAM, word], capture_output=True, text=True, check=False)
+    assert done.returncode == status
+    assert done.stdout.startswith(said)
+    assert ("taken apart" in done.stdout) == (word == "fails")
+    assert ("a mistake of ours" in done.stderr) == (word == "fails")

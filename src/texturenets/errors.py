@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -23,6 +22,8 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
 
     `kind` is the word for what was looked up ("generator"), `name` what was asked for.
     """
+    import difflib  # seldom wanted
+
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1)
     listed = "known: " + ", ".join(names) if names else "none are there"

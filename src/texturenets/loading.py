@@ -15,10 +15,11 @@ from texturenets.memory import budget
 from texturenets.modelfiles import modelfile
 from texturenets.modelfiles.modelfile import Header
 from texturenets.stylize.style import Style
-from texturenets.textures import Texture
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from texturenets.textures import Texture
 
 
 def shipped_styles() -> dict[str, Path]:
@@ -135,6 +136,8 @@ def load_texture(
     generator: Callable[..., Any] | str | None = None,
 ) -> Texture:
     """As `load`, of a texture; raises UserError for a style too."""
+    from texturenets.textures import Texture
+
     path = modelfile.find(name, "texture")
     header = modelfile.read_header(path)
     if header.kind != "texture":

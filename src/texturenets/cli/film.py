@@ -54,8 +54,6 @@ def whole_output(
     None where every file becomes one of its own. `ordered`: the pictures are those of a folder or pattern, to be
     taken in counting order. Raises UserError before any work is done.
     """
-    from texturenets.video.numbered import in_order
-
     if output is not None and video.is_numbered(output) and films:
         video.check_numbered(output)
         if len(found) > 1:
@@ -68,6 +66,8 @@ def whole_output(
     if output is None or not pictures or not _is_film_name(output, pictures):
         _check_rate(rate, films)
         return None
+    from texturenets.video.numbered import in_order
+
     path = Path(output).expanduser()
     video.check_output(path, path)
     return FilmJob(tuple(in_order(pictures) if ordered else pictures), path, _rate(rate))

@@ -18,11 +18,12 @@ from texturenets.engines import devices, peak
 from texturenets.engines.cache import Entry
 from texturenets.errors import UserError, unknown
 from texturenets.graph import ConversionError, Graph, IOSpec
-from texturenets.graph.stage import CompiledStage, Kept, Stage
 from texturenets.modelfiles import modelfile
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from texturenets.graph.stage import CompiledStage, Kept, Stage
 
 PRECISIONS: Final = ("auto", "float32", "bf16", "fp16")
 STRIDE: Final = 2**13

@@ -79,10 +79,11 @@ def known_formats() -> dict[str, str]:
 def open_image(file: IO[bytes]) -> Image.Image:
     """The picture in `file`, not decoded yet, told apart by its content. Raises what Pillow raises.
 
-    Most are JPEG or PNG, and plug-ins for others take longer to import than a small photo to read.
+    Most are JPEG, and plug-ins for others take longer to import than a small photo to read.
     """
+    is_known("JPEG")  # else Pillow would import all of them
     try:
-        return Image.open(file, formats=["JPEG", "PNG"])
+        return Image.open(file, formats=["JPEG"])
     except UnidentifiedImageError:
         file.seek(0)
         return Image.open(file, formats=sorted(set(known_formats().values())))

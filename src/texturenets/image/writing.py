@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
 from texturenets.arrays import is_tensor, to_numpy
 from texturenets.errors import UserError, reason
@@ -77,6 +76,8 @@ def _encode(picture: Picture, name: str, quality: int | None, exif: bytes | None
     elif name == "TIFF" and "exif" not in options:  # Pillow cannot write directories in compressed files
         options["compression"] = "tiff_adobe_deflate"
     elif name == "PNG":
+        from PIL.PngImagePlugin import PngInfo
+
         info = PngInfo()
         info.add(b"sRGB", b"\0")  # PNG, section 11.3.2.5: one byte says what the profile says in 588
         options = {k: v for k, v in options.items() if k != "icc_profile"} | {"pnginfo": info}

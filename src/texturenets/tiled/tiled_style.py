@@ -15,13 +15,14 @@ from texturenets.graph import ConversionError, Graph
 from texturenets.image.sizes import padding
 from texturenets.memory.budget import Budget
 from texturenets.modelfiles import modelfile
-from texturenets.tiled.network import TiledNetwork, refined
-from texturenets.tiled.rows import Interval, Size
-from texturenets.tiled.run import Sink
-from texturenets.tiled.sources import InMemory, Source
 
 if TYPE_CHECKING:
     import torch
+
+    from texturenets.tiled.network import TiledNetwork
+    from texturenets.tiled.rows import Interval, Size
+    from texturenets.tiled.run import Sink
+    from texturenets.tiled.sources import Source
 
 MOST: Final = 2048
 """Bytes per pixel, more than any network here takes: a picture that fits at this rate needs no exact estimate. The
@@ -71,11 +72,15 @@ class Pieces:
     @functools.cached_property
     def network(self) -> TiledNetwork | None:
         """The network for strips; None without a graph."""
+        from texturenets.tiled.network import TiledNetwork  # late: most photos fit
+
         return None if self.graph is None else TiledNetwork(self.graph, self._engine, self.smallest)
 
     @functools.cached_property
     def refiner(self) -> TiledNetwork:
         """The network for strips of a stylized picture that was enlarged (`stylize.stroke`)."""
+        from texturenets.tiled.network import TiledNetwork, refined
+
         assert self.graph is not None
         return TiledNetwork(refined(self.graph), self._engine, self.smallest)
 
@@ -93,6 +98,8 @@ class Pieces:
         self, photo: NDArray[np.float32], seed: int, level: float, *, fine: bool
     ) -> NDArray[np.float32]:
         """Stylize a photo (1, 3, H, W), with noise of that seed and level. `fine`: it is an enlarged result."""
+        from texturenets.tiled.sources import InMemory
+
         painted = np.empty(photo.shape, np.float32)
 
         def keep(rows: Interval, y: NDArray[np.float32]) -> None:
