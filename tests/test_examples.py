@@ -20,7 +20,7 @@ from texturenets.converters.builder import GraphBuilder
 from texturenets.converters.published import Family, Published
 from texturenets.engines.feeding import feed
 from texturenets.graph import IOSpec
-from texturenets.graph.stage import Kept, Run, Stage
+from texturenets.graph.stage import CompiledStage, Kept, Stage
 from texturenets.modelfiles.modelfile import Header
 from texturenets.networks import SPECS, build, make_spec, network_files, registry
 
@@ -77,7 +77,7 @@ class Reference:
     def peak(self, size: tuple[int, int]) -> int:
         return 1000 * size[0] * size[1]
 
-    def compile(self, stage: Stage) -> Run:
+    def compile(self, stage: Stage) -> CompiledStage:
         raise NotImplementedError
 
     def stage_peak(self, alive: int, kept: Kept) -> int:
