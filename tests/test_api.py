@@ -195,7 +195,7 @@ def test_too_little_memory_names_the_way_out(error: BaseException) -> None:
     def fail(_: Tensor) -> Tensor:
         raise error
 
-    with pytest.raises(UserError, match=r"for 90 x 70 pixels.* size, as 45"):
+    with pytest.raises(UserError, match=r"for 90 x 70 pixels.* `size` 45"):
         fixed(fail)(torch.rand(3, 70, 90))
 
 
@@ -286,7 +286,7 @@ def test_unknown_device(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="unknown device 'gpu'"):
         loading.load(path, "gpu")
     if not torch.cuda.is_available():
-        with pytest.raises(UserError, match="--device cpu"):
+        with pytest.raises(UserError, match="`device` cpu"):
             loading.load(path, "cuda")
 
 

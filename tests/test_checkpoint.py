@@ -16,7 +16,7 @@ from texturenets.errors import UserError
 from texturenets.networks import build
 from texturenets.networks.residual import Residual
 from texturenets.train import checkpoint
-from texturenets.train.checkpoint import State
+from texturenets.train.checkpoint import TrainingState
 from texturenets.train.optimizer import Muon
 
 OPTIMIZERS = {
@@ -41,9 +41,11 @@ def step(pair: Pair, count: int) -> None:
         optimizer.step()
 
 
-def state(**change: object) -> State:
+def state(**change: object) -> TrainingState:
     same = {"run": {"steps": 9, "set": ["a=1"]}, "photos": "abc"}
-    return State(**{"step": 3, "seconds": 1.25, "best": 0.5, "best_step": 2, "fingerprint": same, **change})
+    return TrainingState(
+        **{"step": 3, "seconds": 1.25, "best": 0.5, "best_step": 2, "fingerprint": same, **change}
+    )
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -93,7 +95,7 @@ def test_nothing_in_it_is_pickled(tmp_path: Path) -> None:
 
 
 def test_nothing_to_resume(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"nothing to resume: .*leave out --resume"):
+    with pytest.raises(UserError, match=r"nothing to resume: .*leave out `resume`"):
         checkpoint.read_state(tmp_path)
 
 
@@ -137,7 +139,7 @@ def test_a_flipped_bit_or_a_changed_step_is_found_and_named(tmp_path: Path) -> N
             lambda: checkpoint.read_state(tmp_path),
             lambda: checkpoint.restore(tmp_path, *make("adam")),
         ):
-            with pytest.raises(UserError, match=r"checkpoint.safetensors is damaged: its checksum .*--init"):
+            with pytest.raises(UserError, match=r"checkpoint.safetensors is damaged: its checksum .*`init`"):
                 read()
     assert whole.count(rb"\"step\": 3") == 1
     path.write_bytes(whole.replace(rb"\"step\": 3", rb"\"step\": 4"))

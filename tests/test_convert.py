@@ -219,7 +219,7 @@ def test_onnx_colours_as_asked_for(tmp_path: Path, colours: str) -> None:
     graph = published.OnnxWriter()
     path = one(tmp_path, graph, graph.add("Identity", graph.add("Relu", "photo")))
     x = torch.rand(1, 3, 4, 4)
-    y = draw(convert(path, colours_in="rgb", colours_out=colours), x)
+    y = draw(convert(path, colors_in="rgb", colors_out=colours), x)
     mean = torch.tensor([123.68, 116.779, 103.939])[:, None, None]
     imagenet = (torch.tensor([[0.229, 0.224, 0.225], [0.485, 0.456, 0.406]])[..., None, None]).unbind()
     wanted = {
@@ -243,7 +243,7 @@ def test_onnx_shuffles_channels_into_pixels_in_both_orders(tmp_path: Path) -> No
         small = graph.add("AveragePool", "photo", kernel_shape=[2, 2], strides=[2, 2])
         made = graph.add("Conv", small, graph.array(weight.numpy()), kernel_shape=[1, 1])
         path = one(tmp_path, graph, graph.add("DepthToSpace", made, blocksize=2, mode=mode))
-        found = draw(convert(path, colours_in="rgb", colours_out="rgb"), x)
+        found = draw(convert(path, colors_in="rgb", colors_out="rgb"), x)
         torch.testing.assert_close(found, wanted[mode], rtol=1e-5, atol=1e-5)
 
 
@@ -271,7 +271,7 @@ def test_onnx_enlargements_that_do_not_repeat_are_refused(
     if repeats:
         x = torch.rand(1, 3, 4, 6)
         wanted = F.interpolate(F.avg_pool2d(x, 2), scale_factor=2.0)
-        torch.testing.assert_close(draw(convert(path, colours_in="rgb", colours_out="rgb"), x), wanted)
+        torch.testing.assert_close(draw(convert(path, colors_in="rgb", colors_out="rgb"), x), wanted)
     else:
         with pytest.raises(UserError, match=f"places pixels as {where}, {rounding}"):
             convert(path)
@@ -300,7 +300,7 @@ def test_what_onnx_cannot_be(tmp_path: Path, kind: str, settings: dict[str, Any]
     graph = published.OnnxWriter()
     path = one(tmp_path, graph, graph.add(kind, "photo", **settings))
     with pytest.raises(UserError, match=words):
-        convert(path, colours_in="rgbx" if kind == "Relu" else None)
+        convert(path, colors_in="rgbx" if kind == "Relu" else None)
 
 
 def test_weights_that_fit_in_all_and_not_each_are_refused(tmp_path: Path) -> None:
@@ -314,7 +314,7 @@ def test_weights_that_fit_in_all_and_not_each_are_refused(tmp_path: Path) -> Non
 def test_colours_are_for_onnx_alone(tmp_path: Path) -> None:
     torch.save(published.transformer_net(), tmp_path / "a.pth")
     with pytest.raises(UserError, match="needs none"):
-        convert(tmp_path / "a.pth", colours_out="rgb")
+        convert(tmp_path / "a.pth", colors_out="rgb")
 
 
 def test_the_header_says_where_the_network_is_from(tmp_path: Path) -> None:

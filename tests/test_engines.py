@@ -187,7 +187,7 @@ def test_auto_runs_by_pytorch_what_has_no_graph(tmp_path: Path) -> None:
     assert isinstance(style, api.Style)
     assert style.engine.name == "torch"
     reason = (
-        r"a\.safetensors cannot be taken into a graph: the step 'sort' at Sorted; --engine torch runs it$"
+        r"a\.safetensors cannot be taken into a graph: the step 'sort' at Sorted; `engine` torch runs it$"
     )
     with pytest.raises(UserError, match=reason):
         engines.load(path, "openvino")
@@ -414,7 +414,7 @@ def test_no_run_needs_torch_and_a_second_one_converts_nothing(
         ({"engine": "onnx", "precision": "bf16"}, "ONNX Runtime computes in float32"),
         ({"engine": "openvino", "precision": "fp16"}, "OpenVINO computes in float32 or bf16"),
         ({"precision": "int8"}, "unknown precision 'int8'"),
-        ({"engine": "onnx", "device": "cuda"}, "leave out --device cuda"),
+        ({"engine": "onnx", "device": "cuda"}, "leave out `device` cuda"),
     ],
 )
 def test_mistakes(tmp_path: Path, options: dict[str, str], words: str) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from texturenets import errors
+from texturenets.cli.common import complain
 
 
 def test_an_extra_is_installed_from_where_the_package_runs(
@@ -38,3 +42,42 @@ def test_plural_forms() -> None:
         7200: "2 hours",
     }
     assert {seconds: errors.duration(seconds) for seconds in told} == told
+
+
+def texts(tree: ast.Module) -> Iterator[str]:
+    """All strings of a module but documentation, with {} where f-strings have values."""
+    described = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    joined = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
+    inside = {id(part) for node in joined for part in node.values}
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and id(node) not in described | inside
+        ):
+            yield node.value
+    for node in joined:
+        yield "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
+
+
+def test_messages_below_the_command_line_name_parameters_and_not_flags() -> None:
+    """They are raised in calls from Python too. A whole command between backticks is none of them."""
+    package = Path(errors.__file__).parent
+    programs = {"cli", "server", "cluster"}  # what only commands use
+    other = {"camera.py", "onnxruntime_web.py"}  # the command line's alone; the flags of npm
+    wrong = [
+        f"{path.name}: {text}"
+        for path in sorted(package.rglob("*.py"))
+        if path.relative_to(package).parts[0] not in programs and path.name not in other
+        for text in texts(ast.parse(path.read_text()))
+        if re.search(r"(^|[\s(])(--[a-z{]|-o\b)", re.sub(r"`[^`]* [^`]*`", "", text))
+    ]
+    assert not wrong
+
+
+def test_the_command_line_shows_parameters_as_flags(capsys: pytest.CaptureFixture[str]) -> None:
+    complain("`batch_size` 3 does not divide: `texturenets cache` and `steps` do not help a`b.png")
+    said = capsys.readouterr().err
+    assert said == (
+        "texturenets: --batch-size 3 does not divide: `texturenets cache` and --steps do not help a`b.png\n"
+    )

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tiny
 import torch
+from PIL import Image
 
 from texturenets import evaluation, loading, textures
 from texturenets.errors import UserError
-from texturenets.evaluation import measures
+from texturenets.evaluation import EvaluationOptions, measures
 from texturenets.losses import build
 from texturenets.modelfiles.modelfile import Header
 from texturenets.networks.multiscale import Multiscale
 from texturenets.networks.residual import Residual
 from texturenets.train import recipes
 from texturenets.train.configuration import StyleConfig, TextureConfig, from_dict, to_dict
+from texturenets.train.trainer_config import TrainerConfig
 
 
 @pytest.fixture(scope="module")
@@ -146,3 +150,45 @@ def test_a_picture_that_is_missing_is_told_before_weights_are_looked_for(
         status, output, error = tiny.call(*words)
         assert (status, output, error.count("\n")) == (2, "", 1), error
         assert "no.png" in error
+
+
+def test_photos_are_files_and_folders_as_for_the_command(studio: tiny.Studio) -> None:
+    model = loading.load(studio.run().model, "cpu")
+    how = TrainerConfig(weights=(str(studio.weights),), offline=True, device="cpu")
+    options = EvaluationOptions(size=64)
+    given: list[Any] = [
+        studio.photos, str(studio.photos), [studio.photos / "0.png", studio.photos], str(studio.photos / "?.png")
+    ]  # fmt: skip
+    for photos in given:
+        found = evaluation.evaluate(model, studio.painting, photos, options=options, trainer=how)
+        assert [row["photo"] for row in found["photos"]] == ["0.png", "1.png", "2.png"]
+    one = evaluation.evaluate(
+        model, studio.painting, str(studio.photos / "1.png"), options=options, trainer=how
+    )
+    assert [row["photo"] for row in one["photos"]] == ["1.png"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"model": 3}, "`model` is of type int: give a style or texture, its name or its model file"),
+        ({"model": torch.nn.Identity()}, "`model` is of type Identity: give a style or texture"),
+        ({"model": "gone.safetensors"}, "no such model file: gone.safetensors"),
+        ({"against": None}, "`against` is of type NoneType: give the file of the painting"),
+        ({"against": np.zeros((8, 8, 3))}, "`against` is of type ndarray: give the file of the painting"),
+        ({"against": "gone.png"}, "no such file: gone.png"),
+        ({"photos": ()}, "is a style: give photos to stylize"),
+        ({"photos": "gone/"}, "no such file or folder: gone"),
+        ({"photos": ["gone.png"]}, "no such file or folder: gone.png"),
+        ({"photos": np.zeros((8, 8, 3))}, "`photos` holds something of type ndarray: give files or folders"),
+        ({"photos": [Image.new("RGB", (8, 8))]}, "`photos` holds something of type Image: give files or folders"),
+        ({"photos": 3}, "`photos` is of type int: give files or folders"),
+        ({"options": {"size": 64}}, "`options` is of type dict: give EvaluationOptions"),
+        ({"trainer": "cpu"}, "`trainer` is of type str: give a TrainerConfig"),
+    ],
+)  # fmt: skip
+def test_wrong_arguments_from_python_are_named(studio: tiny.Studio, wrong: dict[str, Any], said: str) -> None:
+    words: dict[str, Any] = {"model": studio.run().model, "against": studio.painting, "photos": studio.photos}
+    with pytest.raises(UserError, match=re.escape(said)) as found:
+        evaluation.evaluate(**{**words, **wrong})
+    assert "\n" not in str(found.value)

@@ -16,11 +16,11 @@ from onnx.reference import ReferenceEvaluator
 import texturenets as tn
 from texturenets import converters, engines
 from texturenets.arrays import A, like, to_numpy
-from texturenets.converters.builder import Builder
+from texturenets.converters.builder import GraphBuilder
 from texturenets.converters.published import Family, Published
 from texturenets.engines.feeding import feed
 from texturenets.graph import IOSpec
-from texturenets.graph.stage import Kept, Run, Stage
+from texturenets.graph.stage import CompiledStage, Kept, Stage
 from texturenets.modelfiles.modelfile import Header
 from texturenets.networks import SPECS, build, make_spec, network_files, registry
 
@@ -77,7 +77,7 @@ class Reference:
     def peak(self, size: tuple[int, int]) -> int:
         return 1000 * size[0] * size[1]
 
-    def compile(self, stage: Stage) -> Run:
+    def compile(self, stage: Stage) -> CompiledStage:
         raise NotImplementedError
 
     def stage_peak(self, alive: int, kept: Kept) -> int:
@@ -101,7 +101,7 @@ class JSONConverter:
         return path if path.suffix == ".json" else None
 
     def read(self, path: Path) -> Published:
-        builder = Builder()
+        builder = GraphBuilder()
         last = builder.add("photo")
         layers = json.loads(path.read_text())["convolutions"]
         for number, layer in enumerate(layers):

@@ -471,7 +471,7 @@ def test_a_network_of_the_users_own(net_file: Path) -> None:
 
 def test_code_of_a_model_is_not_run_unasked(net_file: Path) -> None:
     spec = make_spec(f"{net_file}:Net")
-    with pytest.raises(UserError, match=re.escape(f"give it as --generator {net_file}:Net ")):
+    with pytest.raises(UserError, match=re.escape(f"give it as `generator` {net_file}:Net")):
         build(spec)
     assert not net_file.with_suffix(".ran").exists()
     build(spec, custom=str(net_file))

@@ -228,7 +228,7 @@ class Inner(nn.Module):
 )
 def test_where_it_cannot_be_taken_is_said(inner: nn.Module, said: str) -> None:
     net = layered(nn.ReLU(), layered(inner))
-    said = f"^the network Sequential cannot be taken into a graph: {said}; --engine torch runs it$"
+    said = f"^the network Sequential cannot be taken into a graph: {said}; `engine` torch runs it$"
     with pytest.raises(ConversionError, match=said):
         trace(net)
 
@@ -258,7 +258,7 @@ class Square(nn.Module):
 
 def test_code_that_fails_is_refused_in_one_line() -> None:
     with pytest.raises(
-        ConversionError, match=r"it fails on 2 pictures of 64 x 65: .*--engine torch"
+        ConversionError, match=r"it fails on 2 pictures of 64 x 65: .*`engine` torch"
     ) as caught:
         trace_code(Square())
     assert "\n" not in str(caught.value)
@@ -267,7 +267,7 @@ def test_code_that_fails_is_refused_in_one_line() -> None:
 @pytest.mark.parametrize("net", [Drawing(), InPart()])
 def test_a_graph_that_draws_otherwise_is_refused(net: nn.Module) -> None:
     before = torch.random.get_rng_state()
-    with pytest.raises(ConversionError, match=r"draws otherwise than its code, by .*--engine torch"):
+    with pytest.raises(ConversionError, match=r"draws otherwise than its code, by .*`engine` torch"):
         trace_code(net)
     assert torch.equal(torch.random.get_rng_state(), before)
 
@@ -307,7 +307,7 @@ def test_what_cannot_be_taken_is_named(name: str) -> None:
     how, said = REFUSED[name]
     with pytest.raises(
         ConversionError,
-        match=rf"network Own cannot be taken into a graph: .*{said}.*; --engine torch runs",
+        match=rf"network Own cannot be taken into a graph: .*{said}.*; `engine` torch runs",
     ) as caught:
         trace(Own(how))
     assert "\n" not in str(caught.value)

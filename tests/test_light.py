@@ -98,6 +98,10 @@ array = np.asarray(photo)
 assert style(array, size=144, stroke=2).shape == (108, 144, 3)
 assert style.stylize(np.zeros((2, 3, 40, 40), np.float32)).shape == (2, 3, 40, 40)
 assert tn.load("grain.safetensors").sample((40, 24), seed=7).size == (40, 24)
+every = {}
+exec("from texturenets import *", every)
+assert {"load", "Style", "Texture", "StyleConfig", "TrainerConfig", "__version__"} <= set(every)
+assert not {"train_style", "train_texture", "convert", "evaluate"} & {*every, *dir(tn), *tn.__all__}
 assert not [name for name in sys.modules if name.partition(".")[0] == "torch" and sys.modules[name]]
 for name in ("train_style", "train_texture", "convert", "evaluate"):
     try:

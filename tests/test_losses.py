@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_type_hints
+
 import numpy as np
 import pytest
 import tiny
@@ -19,6 +21,11 @@ from texturenets.losses.style import StyleLoss, style_distance
 from texturenets.losses.temporal_consistency import temporal_consistency
 from texturenets.losses.total_variation import total_variation
 from texturenets.perceptual import Tap
+from texturenets.train.configuration import TaskConfig
+
+
+def test_a_configuration_takes_the_scalings_that_losses_have() -> None:
+    assert get_type_hints(TaskConfig)["scaling"] == Scaling
 
 
 class Toy(nn.Module):

@@ -118,7 +118,7 @@ def test_a_file_of_the_first_format_is_refused_and_converted(
     before = {name: value.float() for name, value in load_file(path).items()}
     rewrite(path, format=1, graph=None)
     with pytest.raises(
-        UserError, match=f"{path} has model format 1, .*: texturenets convert {path} -o new-{path.name}$"
+        UserError, match=f"{path} has model format 1, .*: `texturenets convert {path} -o new-{path.name}`$"
     ):
         network_files.load(path)
     made = converters.convert(path, name="again")
@@ -216,8 +216,8 @@ def test_the_graph_and_its_weights_are_read_without_torch(network: torch.nn.Modu
     [
         ({"graph": [1]}, "its graph is none"),
         ({"graph": {"nodes": ["photo", "conv 0 out=3 kernel=1 weight=\x1b[2J"]}}, "cannot be printed"),
-        ({"graph": None}, "cannot be taken into a graph: its network's code; --engine torch runs it$"),
-        ({"graph": None, "no_graph": "a\x1b[2J\nb" + 999 * "c"}, r"graph: a\[2J bc{293}; --engine"),
+        ({"graph": None}, "cannot be taken into a graph: its network's code; `engine` torch runs it$"),
+        ({"graph": None, "no_graph": "a\x1b[2J\nb" + 999 * "c"}, r"graph: a\[2J bc{293}; `engine`"),
         ({"graph": {"nodes": ["photo", "jump 0"]}}, "unknown operation 'jump'"),
         ({"graph": {"nodes": ["photo", "conv 0 out=3 kernel=1 weight=gone"]}}, "gone is missing"),
     ],
@@ -402,7 +402,7 @@ def test_weights_that_half_precision_does_not_hold_are_refused(
     with torch.no_grad():
         next(network.parameters()).flatten()[0] = value
     with pytest.raises(
-        UserError, match="not finite in half precision: train again with a lower --learning-rate"
+        UserError, match="not finite in half precision: train again with a lower `learning_rate`"
     ):
         network_files.save(network, header(), tmp_path / "a.safetensors")
     assert list(tmp_path.iterdir()) == []
@@ -497,7 +497,7 @@ def test_a_model_with_code_of_its_makers_own_needs_consent(tmp_path: Path) -> No
     assert graph is not None
     assert set(graph.weights) == {"0.weight", "0.bias"}
     rewrite(path, graph=None)
-    with pytest.raises(UserError, match=r"not run unasked: .*--generator"):
+    with pytest.raises(UserError, match=r"not run unasked: .*`generator`"):
         network_files.load(path)
     moved = file.rename(tmp_path / "elsewhere.py")
     loaded, _ = network_files.load(path, f"{moved}:Mine")

@@ -218,9 +218,9 @@ def test_sizes_of_the_scales() -> None:
     assert optimization.scale_sizes((101, 71), 2) == [(50, 36), (101, 71)]
     assert optimization.scale_sizes((128, 96), 3) == [(32, 24), (64, 48), (128, 96)]
     assert optimization.scale_sizes((7, 5), 1) == [(7, 5)]
-    with pytest.raises(UserError, match="--scales 4: the coarsest picture would be 12 x 16"):
+    with pytest.raises(UserError, match="`scales` 4: the coarsest picture would be 12 x 16"):
         optimization.scale_sizes((128, 96), 4)
-    with pytest.raises(UserError, match="--scales 0"):
+    with pytest.raises(UserError, match="`scales` 0"):
         optimization.scale_sizes((128, 96), 0)
 
 
@@ -272,7 +272,7 @@ def test_coarse_to_fine() -> None:
 def test_normalized_gradients_want_fixed_steps() -> None:
     settings = tiny.settings(style_layers=("t:a",), normalize_gradients=True)
     x = torch.rand(1, 3, 32, 32)
-    with pytest.raises(UserError, match="--line-search fixed"):
+    with pytest.raises(UserError, match="`line_search` fixed"):
         optimization.synthesize(TOY, [x], settings, x, (32, 32))
     assert list(optimization.synthesize(TOY, [x], settings, 1 - x, (32, 32), steps=2, line_search="fixed"))
 

@@ -6,8 +6,10 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -62,6 +64,20 @@ def test_every_name_is_there_and_nothing_heavy_before_it_is_used() -> None:
     assert done.returncode == 0, done.stderr
     with pytest.raises(AttributeError, match="no attribute 'lode'"):
         tn.lode  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_the_fields_of_a_configuration_are_read_from_its_source_when_help_is_shown() -> None:
+    program = (
+        "import ast, pydoc\n"
+        "parse, ast.parse = ast.parse, None\n"
+        "import texturenets as tn\n"
+        "tn.StyleConfig(), tn.TrainerConfig()\n"
+        "ast.parse = parse\n"
+        "assert 'steps : int, default 4000\\n    Optimizer steps' in tn.StyleConfig.__doc__, tn.StyleConfig.__doc__\n"
+        "assert 'workers' in pydoc.render_doc(tn.TrainerConfig)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 SNIPPET = """
@@ -121,6 +137,26 @@ def test_an_editable_install_is_a_path_that_type_checkers_follow(tmp_path: Path)
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.stdout.splitlines()[-1:] == ["_StaticPth"], done.stderr
+
+
+def test_a_wheel_holds_nothing_of_an_earlier_build(tmp_path: Path) -> None:
+    pytest.importorskip("setuptools", minversion="77")
+    package = tmp_path / "src" / "texturenets"
+    left = tmp_path / "build" / "lib" / "texturenets"
+    for folder in (package, left):
+        folder.mkdir(parents=True)
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE", "src/texturenets/_version.py"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    (package / "__init__.py").touch()
+    (left / "renamed_since.py").touch()
+    program = "from setuptools import build_meta; print(build_meta.build_wheel('.'))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    with zipfile.ZipFile(tmp_path / done.stdout.splitlines()[-1]) as wheel:
+        names = [name for name in wheel.namelist() if name.endswith(".py")]
+    assert sorted(names) == ["texturenets/__init__.py", "texturenets/_version.py"]
 
 
 def test_a_style_is_trained_from_python_stopped_and_resumed(studio: tiny.Studio, tmp_path: Path) -> None:
@@ -323,12 +359,12 @@ def test_the_documented_generator_trains_and_paints(studio: tiny.Studio, tmp_pat
 @pytest.mark.parametrize(
     ("made", "said"),
     [
-        (lambda: tn.StyleConfig(optimizer="sgd"), "--optimizer 'sgd' is not muon or adam"),  # type: ignore[arg-type]
-        (lambda: tn.StyleConfig(steps=1.5), "--steps 1.5 is not a whole number"),  # type: ignore[arg-type]
+        (lambda: tn.StyleConfig(optimizer="sgd"), "`optimizer` 'sgd' is not muon or adam"),  # type: ignore[arg-type]
+        (lambda: tn.StyleConfig(steps=1.5), "`steps` 1.5 is not a whole number"),  # type: ignore[arg-type]
         (lambda: tn.StyleConfig(learning_rate="0.1"), "is not a number"),  # type: ignore[arg-type]
         (lambda: tn.StyleConfig(flip=1), "neither True nor False"),  # type: ignore[arg-type]
         (lambda: tn.StyleConfig(style_layers="vgg16:relu1_1"), "is not a tuple"),  # type: ignore[arg-type]
-        (lambda: tn.TrainerConfig(engine="onnx"), "--engine 'onnx' is not auto or torch"),  # type: ignore[arg-type]
+        (lambda: tn.TrainerConfig(engine="onnx"), "`engine` 'onnx' is not auto or torch"),  # type: ignore[arg-type]
         (lambda: tn.TrainerConfig(save_every=2.5), "is not a whole number"),  # type: ignore[arg-type]
     ],
 )

@@ -32,7 +32,7 @@ from texturenets.tiled import plan as planning
 from texturenets.tiled.network import TiledNetwork, refined
 from texturenets.tiled.plan import PlannedNetwork
 from texturenets.tiled.rows import Interval, merge, wrapped
-from texturenets.tiled.run import TiledJob, _Run, run
+from texturenets.tiled.run import TiledJob, _TiledRun, run
 from texturenets.tiled.sources import InMemory, OnDisk, Padded, Resized, Source
 from texturenets.tiled.spool import FeatureMap, OverflowedError, SpooledImage, choose_folder
 
@@ -295,7 +295,7 @@ def test_more_memory_makes_larger_strips_and_none_is_refused(tmp_path: Path) -> 
     graph, engine = trace(network_of("johnson")), engine_of("onnx")
 
     def rows(memory: int) -> int:
-        work = _Run(TiledJob(graph, (4096, 4096), {}, tmp_path, memory, engine), "float16")
+        work = _TiledRun(TiledJob(graph, (4096, 4096), {}, tmp_path, memory, engine), "float16")
         rows = work._rows(work.passes[3])
         assert work._needed(work.passes[3], rows) <= memory
         return rows
@@ -371,7 +371,7 @@ def test_an_image_may_be_wider_than_what_a_model_file_may_say(tmp_path: Path) ->
 
 def test_where_the_spool_goes(tmp_path: Path) -> None:
     assert choose_folder(1, tmp_path) == tmp_path
-    with pytest.raises(UserError, match=r"needs 1000000000.0 GB of disk.*--spool FOLDER"):
+    with pytest.raises(UserError, match=r"needs 1000000000.0 GB of disk.*`spool` FOLDER"):
         choose_folder(10**18, tmp_path)
     with pytest.raises(UserError, match="is not a folder"):
         choose_folder(1, tmp_path / "none")

@@ -452,12 +452,12 @@ def test_two_processes_have_the_gradient_of_one_with_twice_the_batch(
 
 
 def test_what_looks_across_the_batch_is_refused_in_several_processes() -> None:
-    with pytest.raises(UserError, match="--batch-size 3 does not divide among 2 processes"):
+    with pytest.raises(UserError, match="`batch_size` 3 does not divide among 2 processes"):
         check_processes(StyleConfig(batch_size=3), 2)
     for config, name in (
-        (StyleConfig(batch_size=2, normalize_gradients=True), "--normalize-gradients"),
-        (StyleConfig(batch_size=2, texture_photos=2), "--texture-photos"),
-        (StyleConfig(batch_size=2, diversity_weight=1), "--diversity-weight"),
+        (StyleConfig(batch_size=2, normalize_gradients=True), "`normalize_gradients`"),
+        (StyleConfig(batch_size=2, texture_photos=2), "`texture_photos`"),
+        (StyleConfig(batch_size=2, diversity_weight=1), "`diversity_weight`"),
         (StyleConfig(batch_size=2, set=("normalization=batch",)), "normalization=batch"),
     ):
         with pytest.raises(UserError, match=f"{name} looks across the whole batch"):
@@ -606,6 +606,38 @@ def test_a_photo_that_cannot_be_read_is_reported_once(studio: tiny.Studio, tmp_p
     assert result.status == 0, result.error
     problems = [line["unreadable"] for line in result.records if "unreadable" in line]
     assert sorted(p.split("/")[-1].split()[0] for p in problems) == ["bad.jpg", "worse.jpg"]
+    assert result.error.count("skipped: ") == 2
+    assert "\n2 photos cannot be read and were skipped\n" in result.error
+
+
+def test_photos_of_a_small_folder_that_cannot_be_read_are_named_at_the_first_step(
+    studio: tiny.Studio, tmp_path: Path
+) -> None:
+    for i in range(9):
+        tiny.picture(tmp_path / "train" / f"{i}.png", seed=i)
+        (tmp_path / "train" / f"bad{i}.jpg").write_bytes(b"\xff\xd8\xff")
+    tiny.picture(tmp_path / "val" / "a.png", seed=5)
+    result = studio.run(content=tmp_path, steps=1, batch_size=1)
+    assert result.status == 0, result.error
+    problems = [line["unreadable"] for line in result.records if "unreadable" in line]
+    assert sorted(p.split("/")[-1].split()[0] for p in problems) == [f"bad{i}.jpg" for i in range(9)]
+    assert "only 9 photos" in result.error
+
+
+def test_a_cache_counts_its_photos_not_its_crops(studio: tiny.Studio, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    for i in range(3):
+        tiny.picture(photos / "train" / f"{i}.png", seed=i)
+    (photos / "train" / "bad.jpg").write_bytes(b"\xff\xd8\xff")
+    tiny.picture(photos / "val" / "a.png", seed=5)
+    settings = {**tiny.BASE, "content": photos, "weights": [str(studio.weights)], "variants": 30}
+    out = tmp_path / "a.cache"
+    status, _, error = tiny.call("cache", "-o", str(out), "--quiet", *tiny.words(settings))
+    assert status == 0, error
+    assert error.count("skipped: ") == 1
+    result = studio.run(content=out)
+    assert result.status == 0, result.error
+    assert "only 3 photos" in result.error
 
 
 # ---------------------------------------------------------------------------------------- what goes wrong
@@ -733,7 +765,7 @@ def test_a_cache_of_other_crops_is_refused(studio: tiny.Studio) -> None:
     plain, mirrored = cached(studio, flip=False), cached(studio)
     refused = studio.run(content=plain)
     assert refused.status == 2
-    assert "was made without mirrored photos: give --no-flip here too" in refused.error
+    assert "was made without mirrored photos: turn --flip off here too" in refused.error
     assert (
         "was made with mirrored photos: leave it out here" in studio.run(content=mirrored, flip=False).error
     )

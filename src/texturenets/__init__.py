@@ -34,21 +34,21 @@ if TYPE_CHECKING:
     from texturenets.train.start import train_style, train_texture
     from texturenets.train.trainer_config import TrainerConfig
 
-__all__ = [
-    "Style",
-    "StyleConfig",
-    "Texture",
-    "TextureConfig",
-    "TrainerConfig",
-    "UserError",
-    "__version__",
-    "convert",
-    "evaluate",
-    "load",
-    "models",
-    "train_style",
-    "train_texture",
-]
+    __all__ = [
+        "Style",
+        "StyleConfig",
+        "Texture",
+        "TextureConfig",
+        "TrainerConfig",
+        "UserError",
+        "__version__",
+        "convert",
+        "evaluate",
+        "load",
+        "models",
+        "train_style",
+        "train_texture",
+    ]
 
 # torch takes a second to import: not before it is needed
 _WHERE = {
@@ -70,6 +70,8 @@ _WHERE = {
 if not TYPE_CHECKING:  # with it a type checker would take any name for one of these
 
     def __getattr__(name: str) -> Any:
+        if name == "__all__":
+            return __dir__()
         if name in _WHERE:
             try:
                 return getattr(import_module(f"texturenets.{_WHERE[name]}"), name)
@@ -83,4 +85,12 @@ if not TYPE_CHECKING:  # with it a type checker would take any name for one of t
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    """The names that can be used with the packages that are installed: what `from texturenets import *` takes."""
+    from importlib.util import find_spec
+
+    from texturenets.train import lacking
+
+    without = {"convert", "evaluate"} if find_spec("torch") is None else set()
+    if lacking():
+        without |= {"train_style", "train_texture"}
+    return sorted({"__version__", *_WHERE} - without)

@@ -7,7 +7,10 @@ from pathlib import Path
 
 
 class UserError(Exception):
-    """A mistake in the input or in the machine's state; its text names the value and the way out."""
+    """A mistake in the input or in the machine's state; its text names the value and the way out.
+
+    Parameters are named as `batch_size`, which the command line shows as its flags, --batch-size.
+    """
 
 
 class MissingError(UserError):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import dataclasses
 import functools
-import inspect
+import itertools
+import sys
 import textwrap
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 C = TypeVar("C", bound=type)
 
@@ -19,9 +21,8 @@ def field_docs(cls: type) -> dict[str, str]:
     for base in cls.__bases__:
         if dataclasses.is_dataclass(base):
             docs |= field_docs(base)
-    tree = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
-    assert isinstance(tree, ast.ClassDef)
-    for statement, after in zip(tree.body, tree.body[1:], strict=False):
+    body = _classes(str(sys.modules[cls.__module__].__file__))[cls.__name__].body
+    for statement, after in itertools.pairwise(body):
         if (
             isinstance(statement, ast.AnnAssign)
             and isinstance(statement.target, ast.Name)
@@ -32,15 +33,37 @@ def field_docs(cls: type) -> dict[str, str]:
     return docs
 
 
+@functools.cache
+def _classes(file: str) -> dict[str, ast.ClassDef]:
+    """The classes of a source file by their names."""
+    return {
+        node.name: node
+        for node in ast.parse(Path(file).read_text("utf-8")).body
+        if isinstance(node, ast.ClassDef)
+    }
+
+
+class _FieldsInDoc:
+    """A class's `__doc__` with its fields listed, put together when somebody reads it."""
+
+    def __init__(self, doc: str) -> None:
+        self.doc = doc
+
+    def __get__(self, _: object, cls: Any) -> str:
+        try:
+            docs = field_docs(cls)
+        except (OSError, ValueError):  # the source file is not available
+            return self.doc
+        lines = [self.doc, "", "Attributes", "----------"]
+        for field in dataclasses.fields(cls):
+            lines.append(f"{field.name} : {field.type}, default {field.default!r}")
+            lines += textwrap.wrap(
+                docs.get(field.name, ""), 100, initial_indent="    ", subsequent_indent="    "
+            )
+        return "\n".join(lines)
+
+
 def with_attributes(cls: C) -> C:
     """The dataclass `cls` with its fields listed in its docstring: `help` shows no string under a field."""
-    try:
-        docs = field_docs(cls)
-    except OSError:  # the source file is not available
-        return cls
-    lines = [cls.__doc__ or "", "", "Attributes", "----------"]
-    for field in dataclasses.fields(cls):
-        lines.append(f"{field.name} : {field.type}, default {field.default!r}")
-        lines += textwrap.wrap(docs.get(field.name, ""), 100, initial_indent="    ", subsequent_indent="    ")
-    cls.__doc__ = "\n".join(lines)
+    cls.__doc__ = _FieldsInDoc(cls.__doc__ or "")  # type: ignore[assignment]
     return cls

@@ -52,7 +52,7 @@ def find_style(name: str | Path | None = None) -> Path:
         asked = "" if name is None else f", so none called {str(name)!r}"
         raise UserError(
             f"no styles come with this installation{asked}: train one with "
-            "`texturenets train style IMAGE --content FOLDER` and give its model file (--style FILE)"
+            "`texturenets train style IMAGE --content FOLDER` and give its model file"
         )
     return next(iter(styles.values())) if name is None else modelfile.find(name, "style")
 
@@ -160,7 +160,7 @@ def code_of(
     if generator is not None and not header.custom:
         raise UserError(
             f"this model's generator is {header.generator['name']}, which needs no code of your own: leave "
-            "--generator out"
+            "`generator` out"
         )
     if generator is not None and engine in engines.BACKENDS:
         raise UserError(

@@ -101,7 +101,7 @@ class _Problem:
         self.evaluations += 1
         values = {name: float(value.detach()) for name, value in losses.items()}
         if not math.isfinite(sum(values.values())) or not bool(gradient.isfinite().all()):
-            raise UserError("the loss is no longer a number; use --precision float32, or smaller weights")
+            raise UserError("the loss is no longer a number; use `precision` float32, or smaller weights")
         found = _Point(picture.clone(), values, gradient.contiguous())  # LBFGS asks for it
         self.latest.append(found)
         return found
@@ -186,12 +186,12 @@ def shares(count: int, weights: Sequence[float] | None) -> list[float]:
     weights = [1.0] * count if weights is None else list(weights)
     if len(weights) != count:
         raise UserError(
-            f"--style-weights holds {counted(len(weights), 'number')} for {counted(count, 'style')}"
+            f"`style_weights` holds {counted(len(weights), 'number')} for {counted(count, 'style')}"
         )
     total = sum(weights)
     if not all(0 <= w < math.inf for w in weights) or not 0 < total < math.inf:
         shown = ",".join(f"{w:g}" for w in weights)
-        raise UserError(f"--style-weights {shown}: numbers of 0 and more, not all of them 0")
+        raise UserError(f"`style_weights` {shown}: numbers of 0 and more, not all of them 0")
     return [w / total for w in weights]
 
 
@@ -201,11 +201,11 @@ def scale_sizes(size: tuple[int, int], scales: int) -> list[tuple[int, int]]:
     Raises UserError where the coarsest would be too small.
     """
     if scales < 1:
-        raise UserError(f"--scales {scales} is not above 0")
+        raise UserError(f"`scales` {scales} is not above 0")
     sizes = [_part(size, scale) for scale in range(min(scales, 64))][::-1]
     if min(sizes[0]) < SMALLEST and scales > 1:
         raise UserError(
-            f"--scales {scales}: the coarsest picture would be {sizes[0][1]} x {sizes[0][0]}, and {SMALLEST} "
+            f"`scales` {scales}: the coarsest picture would be {sizes[0][1]} x {sizes[0][0]}, and {SMALLEST} "
             "is the least; use fewer scales or a larger size"
         )
     return sizes
@@ -238,7 +238,7 @@ def synthesize(
     """
     if settings["normalize_gradients"] and line_search != "fixed":
         raise UserError(
-            "--normalize-gradients is no gradient of any loss: a line search fails; use --line-search fixed"
+            "`normalize_gradients` is no gradient of any loss: a line search fails; use `line_search` fixed"
         )
     parts = shares(len(styles), style_weights)
     sizes = scale_sizes(size, scales)

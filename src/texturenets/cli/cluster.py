@@ -32,7 +32,7 @@ NAMED = 20  # failed photos that the summary names
 
 
 @dataclass(frozen=True)
-class Run:
+class ClusterRun:
     """What is asked for, by the names of the flags; `model` is the model file."""
 
     model: Path
@@ -47,7 +47,7 @@ class Run:
 
 
 def run(
-    asked: Run,
+    asked: ClusterRun,
     photos: Sequence[str],
     output: str | None,
     address: str | None,
@@ -96,7 +96,7 @@ def _folder(output: str | None) -> storage.Folder:
     return folder
 
 
-def plan(asked: Run, photos: Sequence[str], folder: storage.Folder) -> list[ManifestEntry]:
+def plan(asked: ClusterRun, photos: Sequence[str], folder: storage.Folder) -> list[ManifestEntry]:
     """What the photos become, as the plain run names it. Raises UserError where a result would overwrite a photo."""
     found = storage.find(photos, folder.name)
     inside = names([(photo.folder, PurePosixPath(photo.name)) for photo in found], asked.model.stem)
@@ -117,14 +117,14 @@ def plan(asked: Run, photos: Sequence[str], folder: storage.Folder) -> list[Mani
     ]
 
 
-def _made(asked: Run, model: bytes) -> str:
+def _made(asked: ClusterRun, model: bytes) -> str:
     options: dict[str, Any] = asdict(asked.options)
     options |= {"engine": asked.engine, "precision": asked.precision, "generator": asked.generator}
     return manifest.fingerprint(hashlib.sha256(model).hexdigest(), options)
 
 
 def _paint(
-    asked: Run,
+    asked: ClusterRun,
     todo: Sequence[ManifestEntry],
     folder: storage.Folder,
     told: ClusterReport,
@@ -181,7 +181,7 @@ def _paint(
         lines.end(done=told.done, failed=len(told.failed), seconds=round(time.monotonic() - began, 1))
 
 
-def _gpu(asked: Run, machines: Sequence[tuple[int, int]]) -> bool:
+def _gpu(asked: ClusterRun, machines: Sequence[tuple[int, int]]) -> bool:
     """Whether workers get a graphics card each."""
     cards = any(cards for _, cards in machines)
     if asked.device == "cuda" and not cards:

@@ -27,6 +27,7 @@ EngineName = (
 )
 Precision = Literal["auto", "float32", "bf16", "fp16"]
 _ADDRESS = re.compile(r"local|auto|ray://\S+|([\w.-]+|\[[\da-fA-F:]+\]):\d+")  # of a Ray cluster
+_PARAMETER = re.compile(r"`([a-z]+(?:_[a-z]+)*)`")
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
 
 
@@ -54,9 +55,14 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=not utf8))
 
 
+def with_flags(message: str) -> str:
+    """An error's text with its parameters as flags: `batch_size` is --batch-size."""
+    return _PARAMETER.sub(lambda found: "--" + found[1].replace("_", "-"), message)
+
+
 def complain(message: object) -> None:
     """One line on standard error."""
-    print(f"texturenets: {' '.join(str(message).split())}", file=sys.stderr)
+    print(f"texturenets: {with_flags(' '.join(str(message).split()))}", file=sys.stderr)
 
 
 def engine_note(engine: Engine) -> None:

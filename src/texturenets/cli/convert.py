@@ -72,8 +72,8 @@ def convert(
         name=name,
         source=source,
         licence=licence,
-        colours_in=colors_in,
-        colours_out=colors_out,
+        colors_in=colors_in,
+        colors_out=colors_out,
         generator=generator,
     )
     if file.exists() and target.exists() and target.samefile(file):

@@ -161,11 +161,11 @@ def stylize(
     if not photos:
         raise UserError("there is nothing to stylize: name photos, folders or films; see --help")
     if cluster or workers is not None or any("://" in name for name in (*photos, output or "")):
-        from texturenets.cli.cluster import Run, run
+        from texturenets.cli.cluster import ClusterRun, run
 
         _refuse("--cluster stylizes photos alone", {name: told[name] for name in ("--rate", "--sheet")})
         model = _only(models, "--cluster")
-        asked_of = Run(model, options, count, device, engine, precision, generator, memory, spool)
+        asked_of = ClusterRun(model, options, count, device, engine, precision, generator, memory, spool)
         return run(asked_of, photos, output, cluster, workers, skip_existing=skip_existing, quiet=quiet)
     plan = planned(photos, output, models, options, count=count, rate=rate)
     return carry_out(

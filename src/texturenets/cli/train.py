@@ -31,7 +31,30 @@ app = App(
 )
 
 Images = Annotated[list[Path], Parameter(negative_iterable=())]
-Output = Annotated[Path | None, Parameter(name=["--output", "-o"])]
+Output = Annotated[
+    Path | None,
+    Parameter(
+        name=["--output", "-o"],
+        help="Model file to write [default: the image's name with .safetensors]. A folder NAME.run beside it gets "
+        "the checkpoints, the best and the last model, example pictures, records.jsonl and TensorBoard's event "
+        "files.",
+    ),
+]
+Preset = Annotated[str, Parameter(help="Recipe to start from: default, paper or readme; flags change it.")]
+Descriptor = Annotated[
+    str | None,
+    Parameter(
+        help="Descriptor network of the losses, at its usual layers, as vgg19 or random (which needs no download)."
+    ),
+]
+Resume = Annotated[
+    Flag,
+    Parameter(
+        help="Continue an interrupted run of the same command from its checkpoint; with more --steps or --minutes, "
+        "continue a finished one."
+    ),
+]
+Quiet = Annotated[Flag, Parameter(help="No progress bar.")]
 StyleFlags: Any = optional(StyleConfig, "Training options")
 TextureFlags: Any = optional(TextureConfig, "Training options")
 TrainerFlags: Any = optional(TrainerConfig, "Run options")
@@ -44,10 +67,10 @@ def style(
     *,
     content: Path | None = None,
     output: Output = None,
-    preset: str = "default",
-    descriptor: str | None = None,
-    resume: Flag = False,
-    quiet: Flag = False,
+    preset: Preset = "default",
+    descriptor: Descriptor = None,
+    resume: Resume = False,
+    quiet: Quiet = False,
     options: StyleFlags | None = None,
     trainer: TrainerFlags | None = None,
 ) -> int:
@@ -60,18 +83,6 @@ def style(
     content
         Folder of photos, with all its subfolders; or a file that `texturenets cache` wrote. A few hundred of
         your own will do, or COCO's val2017 (5,000 photos, 1 GB).
-    output
-        Model file to write [default: the painting's name with .safetensors]. A folder NAME.run beside it gets the
-        checkpoints, the best and the last model, example pictures, records.jsonl and TensorBoard's event files.
-    preset
-        Recipe to start from: default, paper or readme; flags change it.
-    descriptor
-        Descriptor network of the losses, at its usual layers, as vgg19 or random (which needs no download).
-    resume
-        Continue an interrupted run of the same command from its checkpoint; with more --steps or --minutes, continue
-        a finished one.
-    quiet
-        No progress bar.
     """
     config = dataclasses.replace(recipes.style_recipe(preset), **_flags(options, StyleConfig, descriptor))
     out = _model_file(output, images)
@@ -81,14 +92,13 @@ def style(
 
         raise UserError(f"--content FOLDER is missing: a style is learned on photos; {WHENCE}")
 
-    from texturenets.train.data import SMALL_SET
     from texturenets.train.style_task import StyleTask
 
     trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
     task = StyleTask(config, images, content)
     made = _trainer(task, out, trainer_config, resume=resume, quiet=quiet)
     if made.fabric.is_global_zero:
-        _warn_of_few(task.photos.readable(SMALL_SET))
+        _warn_of_few(task.photos.readable)
     return _train(made, quiet)
 
 
@@ -98,10 +108,10 @@ def texture(
     /,
     *,
     output: Output = None,
-    preset: str = "default",
-    descriptor: str | None = None,
-    resume: Flag = False,
-    quiet: Flag = False,
+    preset: Preset = "default",
+    descriptor: Descriptor = None,
+    resume: Resume = False,
+    quiet: Quiet = False,
     options: TextureFlags | None = None,
     trainer: TrainerFlags | None = None,
 ) -> int:
@@ -111,18 +121,6 @@ def texture(
     ----------
     images
         The exemplar, an image of the texture; several images are taken as examples of one texture.
-    output
-        Model file to write [default: the exemplar's name with .safetensors]. A folder NAME.run beside it gets the
-        checkpoints, the best and the last model, example pictures, records.jsonl and TensorBoard's event files.
-    preset
-        Recipe to start from: default, paper or readme; flags change it.
-    descriptor
-        Descriptor network of the losses, at its usual layers, as vgg19 or random (which needs no download).
-    resume
-        Continue an interrupted run of the same command from its checkpoint; with more --steps or --minutes, continue
-        a finished one.
-    quiet
-        No progress bar.
     """
     config = dataclasses.replace(recipes.texture_recipe(preset), **_flags(options, TextureConfig, descriptor))
     out = _model_file(output, images)
@@ -171,6 +169,11 @@ def _train(trainer: Trainer, quiet: bool) -> int:
         trainer.leave()
     if not trainer.fabric.is_global_zero:
         return 0
+    if trainer.unreadable:
+        were = "was" if len(trainer.unreadable) == 1 else "were"
+        print(
+            f"{counted(len(trainer.unreadable), 'photo')} cannot be read and {were} skipped", file=sys.stderr
+        )
     if not finished:
         minutes = f", {state.seconds / 60:.1f} of {options.minutes:g} minutes"
         far = minutes if options.minutes else f" of {options.steps}"

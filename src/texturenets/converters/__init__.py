@@ -89,22 +89,24 @@ def detect(path: Path) -> tuple[Converter, Path]:
     if kind == "safetensors":  # with a header of ours
         raise UserError(f"{path} is a model of texturenets already")
     raise UserError(
-        f"{path} is a {readers.TITLES[kind]} file: weights of a descriptor network (--weights), "
+        f"{path} is a {readers.TITLES[kind]} file: weights of a descriptor network (`weights`), "
         "no network that draws"
     )
 
 
-def _read(path: Path, colours_in: str | None, colours_out: str | None) -> Published:
+def _read(path: Path, colors_in: str | None, colors_out: str | None) -> Published:
     converter, source = detect(path)
-    for name in (colours_in, colours_out):
+    for name in (colors_in, colors_out):
         if name is not None and converter is not onnx:
-            raise UserError(f"--colors {name}: a {converter.TITLE} file needs none, its colours are known")
+            raise UserError(
+                f"`colors_in` and `colors_out` are for ONNX files: a {converter.TITLE} file needs none"
+            )
         if name is not None and name not in COLOURS:
             raise unknown("order of colours", name, COLOURS)
     try:
         if converter is onnx:
-            before = COLOURS[colours_in] if colours_in else None
-            after = COLOURS[colours_out] if colours_out else None
+            before = COLOURS[colors_in] if colors_in else None
+            after = COLOURS[colors_out] if colors_out else None
             return onnx.read(source, before, after)
         return converter.read(source)
     except UserError as error:
@@ -121,14 +123,14 @@ def convert(
     name: str | None = None,
     source: str | None = None,
     licence: str | None = None,
-    colours_in: str | None = None,
-    colours_out: str | None = None,
+    colors_in: str | None = None,
+    colors_out: str | None = None,
     generator: str | None = None,
 ) -> Converted:
     """The network in a file (of raw variables: a folder) that another program published.
 
     `name`: the model's [the file's]; `source`, `licence`: where it is from, and under which terms, as the header
-    shall say. `colours_in`, `colours_out`: for ONNX, what the network's channels are, a key of
+    shall say. `colors_in`, `colors_out`: for ONNX, what the network's channels are, a key of
     `colours.COLOURS`. `generator`: FILE.py:CLASS, for a model of texturenets' format 1 whose network is code of
     the user's own, which is run.
 
@@ -141,7 +143,7 @@ def convert(
         changed: dict[str, Any] = {"name": name, "source": source, "licence": licence}
         said = dataclasses.replace(said, **{key: value for key, value in changed.items() if value})
         return Converted(said, network, "texturenets", True, precision="float16" if half else "float32")
-    published = _read(path, colours_in, colours_out)
+    published = _read(path, colors_in, colors_out)
     try:
         generator_spec, state = _ours(published)
     except UserError as error:

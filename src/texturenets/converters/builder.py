@@ -25,7 +25,7 @@ MAX_WEIGHTS: Final = 30_000_000
 
 
 @dataclass
-class Builder:
+class GraphBuilder:
     """The lines of a graph so far, what each of them is, and the arrays of each by name ("weight", "bias")."""
 
     lines: list[str] = field(default_factory=list)

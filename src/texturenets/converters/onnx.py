@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from texturenets.converters.builder import Builder
+from texturenets.converters.builder import GraphBuilder
 from texturenets.converters.colours import BGR255, RGB, RGB255, ChannelOrder
 from texturenets.converters.onnx_constants import constant, refuse, whole
 from texturenets.converters.published import ONNX, Published
@@ -36,14 +36,14 @@ class Chain:
     def __init__(self, model: Model, before: ChannelOrder) -> None:
         self.model = model
         self.before = before
-        self.builder = Builder()
+        self.builder = GraphBuilder()
         self.values: dict[str, int | Array] = dict(model.arrays)
         self.readers: dict[str, list[ONNXNode]] = {}
         for operation in model.operations:
             for name in operation.inputs:
                 self.readers.setdefault(name, []).append(operation)
 
-    def build(self) -> Builder:
+    def build(self) -> GraphBuilder:
         """All nodes. Raises UserError for an operation that is not known."""
         model = self.model
         if len(model.inputs) != 1 or len(model.outputs) != 1:
@@ -425,6 +425,6 @@ def read(path: Path, before: ChannelOrder | None = None, after: ChannelOrder | N
     if said is None and after is None:
         published.notes.append(
             "the file does not say what its colours are: taken as RGB, 0 to 255, in and out; "
-            "--colors-in and --colors-out say otherwise"
+            "`colors_in` and `colors_out` say otherwise"
         )
     return published

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from texturenets.converters.builder import Builder
+from texturenets.converters.builder import GraphBuilder
 from texturenets.converters.colours import RGB, ChannelOrder
 
 
@@ -46,7 +46,7 @@ class Published:
     """
 
     family: Family
-    builder: Builder
+    builder: GraphBuilder
     before: ChannelOrder = RGB
     after: ChannelOrder = RGB
     notes: list[str] = field(default_factory=list)

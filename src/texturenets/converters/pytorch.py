@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texturenets import readers
-from texturenets.converters.builder import Builder
+from texturenets.converters.builder import GraphBuilder
 from texturenets.converters.colours import RGB255
 from texturenets.converters.published import PYTORCH_EXAMPLES, Published
 from texturenets.errors import UserError
@@ -27,7 +27,7 @@ EPS: Final = 1e-5  # torch.nn.InstanceNorm2d
 MAX_ARRAY: Final = 10_000_000  # numbers; the largest of the program's own has 147,456
 
 
-class _State:
+class _StateDict:
     """The arrays of a state dictionary, behind whatever prefix ("module.") they have."""
 
     def __init__(self, stored: Mapping[str, Stored]) -> None:
@@ -55,10 +55,10 @@ class _State:
         return array
 
 
-def build(stored: Mapping[str, Stored]) -> Builder:
+def build(stored: Mapping[str, Stored]) -> GraphBuilder:
     """The network, as published. Raises UserError where names or shapes are not TransformerNet's."""
-    state = _State(stored)
-    builder = Builder()
+    state = _StateDict(stored)
+    builder = GraphBuilder()
 
     def conv(source: int, name: str, stride: int = 1) -> int:
         weight, bias = state.get(f"{name}.conv2d.weight", 4), state.get(f"{name}.conv2d.bias", 1)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from numpy.typing import NDArray
 
-from texturenets.converters.builder import Builder
+from texturenets.converters.builder import GraphBuilder
 from texturenets.converters.colours import RGB255
 from texturenets.converters.published import LENGSTROM, LENGSTROM_RAW, Published
 from texturenets.errors import UserError
@@ -55,10 +55,10 @@ def _halves(total: int) -> tuple[int, int, int, int]:
     return (total // 2, total - total // 2) * 2
 
 
-def build(variables: Mapping[str, Array]) -> Builder:
+def build(variables: Mapping[str, Array]) -> GraphBuilder:
     """The network of transform.py. Raises UserError for variables that do not fit it."""
     layers = _layers(variables)
-    builder = Builder()
+    builder = GraphBuilder()
 
     def norm(source: int, shift: Array, scale: Array) -> int:
         return builder.norm(source, scale, shift, EPS)

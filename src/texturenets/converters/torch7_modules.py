@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from texturenets.converters.builder import Builder
+from texturenets.converters.builder import GraphBuilder
 from texturenets.converters.colours import ChannelOrder
 from texturenets.errors import UserError
 from texturenets.readers.torch7 import Tensor, TorchObject
@@ -141,7 +141,7 @@ class Modules:
         self.tree = tree
         self.before = before
         self.own_statistics = own_statistics
-        self.builder = Builder()
+        self.builder = GraphBuilder()
         self.overrun = 0
         """Normalizations that read weights beyond their own, counted by `build`."""
         self.depth = 0
@@ -155,7 +155,7 @@ class Modules:
                 return _whole(module, "nInputPlane")
         raise UserError("it has no convolution, so it is no network that draws")
 
-    def build(self) -> Builder:
+    def build(self) -> GraphBuilder:
         """All nodes. Raises UserError for a module that is not known or does not fit."""
         number = self._map(self._module(self.tree, Input()))
         if number != len(self.builder.nodes) - 1:

@@ -23,7 +23,7 @@ from texturenets.modelfiles import modelfile
 if TYPE_CHECKING:
     from torch import nn
 
-    from texturenets.graph.stage import Kept, Run, Stage
+    from texturenets.graph.stage import CompiledStage, Kept, Stage
 
 PRECISIONS: Final = ("auto", "float32", "bf16", "fp16")
 STRIDE: Final = 2**13
@@ -53,7 +53,7 @@ class Engine(Protocol):
         one, else a tensor on its device. Raises UserError for an input that is missing or that is none.
         """
 
-    def compile(self, stage: Stage) -> Run:
+    def compile(self, stage: Stage) -> CompiledStage:
         """Make a part of a network ready to run, as the strips of pictures that do not fit in memory need it."""
 
     def stage_peak(self, alive: int, kept: Kept) -> int:
@@ -97,7 +97,7 @@ def load(
         if engine == "onnx" and precision == "bf16":
             engine = "torch"
     elif engine != "torch" and device not in ("auto", "cpu"):
-        raise UserError(f"--engine {engine} runs on the processor: leave out --device {device}")
+        raise UserError(f"`engine` {engine} runs on the processor: leave out `device` {device}")
     if engine != "torch":
         try:
             return _converted(path, engine, precision, threads)
@@ -105,8 +105,8 @@ def load(
             if not auto:
                 raise
     if device not in ("auto", "cpu"):
-        devices.require_torch(f"--device {device}", "cuda")
-    flags = {"--engine torch": not auto, f"--precision {precision}": precision in ("bf16", "fp16")}
+        devices.require_torch(f"`device` {device}", "cuda")
+    flags = {"`engine` torch": not auto, f"`precision` {precision}": precision in ("bf16", "fp16")}
     devices.require_torch(next((flag for flag, given in flags.items() if given), f"the network of {path}"))
     return _torch(path, "cpu" if on_cpu else device, precision, code, threads)
 

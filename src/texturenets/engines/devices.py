@@ -37,7 +37,7 @@ def choose(name: str) -> torch.device:
     if kind not in available or (number and not number.isdigit()):
         raise unknown("device", name, DEVICES)
     if not available[kind] or (kind == "cuda" and int(number or 0) >= torch.cuda.device_count()):
-        raise UserError(f"device {name!r}: PyTorch finds none here; use --device cpu")
+        raise UserError(f"device {name!r}: PyTorch finds none here; use `device` cpu")
     return torch.device(name)
 
 

@@ -13,7 +13,7 @@ from texturenets.engines.feeding import feed
 from texturenets.engines.peak import ONNX, of_graph
 from texturenets.errors import UserError
 from texturenets.graph import IOSpec
-from texturenets.graph.stage import Kept, Run, Stage, Values
+from texturenets.graph.stage import CompiledStage, Kept, Stage, Values
 
 KEPT_PIXELS = 2**20
 """Memory of calls of up to so many pixels stays allocated for the next; a larger one gives back what it took, or the
@@ -38,7 +38,7 @@ class ONNXEngine:
         import onnxruntime
 
         if precision not in ("auto", "float32"):
-            raise UserError(f"--precision {precision}: ONNX Runtime computes in float32 here")
+            raise UserError(f"`precision` {precision}: ONNX Runtime computes in float32 here")
         self.options = onnxruntime.SessionOptions()
         self.options.log_severity_level = 3  # errors alone
         if threads is not None:
@@ -56,7 +56,7 @@ class ONNXEngine:
 
         return onnxruntime.InferenceSession(graph, self.options, providers=["CPUExecutionProvider"])
 
-    def compile(self, stage: Stage) -> Run:
+    def compile(self, stage: Stage) -> CompiledStage:
         """See `texturenets.engines.Engine`."""
         from texturenets.graph.onnx import stage_to_onnx
 

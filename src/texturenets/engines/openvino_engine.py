@@ -19,7 +19,7 @@ from texturenets.engines.feeding import feed
 from texturenets.engines.peak import WIDTH, of_graph
 from texturenets.errors import UserError, install
 from texturenets.graph import IOSpec
-from texturenets.graph.stage import Kept, Run, Stage, Values
+from texturenets.graph.stage import CompiledStage, Kept, Stage, Values
 
 HINTS = {"float32": "f32", "bf16": "bf16"}
 
@@ -48,7 +48,7 @@ def core() -> Any:
         with no_telemetry():
             import openvino
     except ImportError:
-        raise UserError(f"--engine openvino: OpenVINO is not installed; {install('openvino')}") from None
+        raise UserError(f"`engine` openvino: OpenVINO is not installed; {install('openvino')}") from None
     return openvino.Core()
 
 
@@ -65,9 +65,9 @@ def choose_precision(core: Any, precision: str) -> str:
     if precision == "auto":
         return "bf16" if native else "float32"
     if precision not in HINTS:
-        raise UserError(f"--precision {precision}: OpenVINO computes in {' or '.join(HINTS)} here")
+        raise UserError(f"`precision` {precision}: OpenVINO computes in {' or '.join(HINTS)} here")
     if precision == "bf16" and not native:
-        raise UserError("--precision bf16: this processor has no instructions for it; use float32")
+        raise UserError("`precision` bf16: this processor has no instructions for it; use float32")
     return precision
 
 
@@ -82,7 +82,7 @@ def compile_options(precision: str, threads: int | None = None) -> dict[str, Any
     }
 
 
-class _Stage:
+class _OpenVINOStage:
     """A stage, compiled. Two requests in turn, each with outputs of its own, which are not copied."""
 
     def __init__(self, compiled: Any, stage: Stage) -> None:
@@ -104,7 +104,7 @@ class _Stage:
         }
 
     def __call__(self, given: Mapping[str, Values]) -> Mapping[str, Values]:
-        """See `texturenets.graph.stage.Run`."""
+        """See `texturenets.graph.stage.CompiledStage`."""
         self.requests.reverse()
         request = self.requests[0]
         held = {name: np.ascontiguousarray(given[name]) for name in self.inputs}  # as long as it computes
@@ -172,14 +172,14 @@ class OpenVINOEngine:
         """See `texturenets.engines.Engine`."""
         return "bfloat16" if self.precision == "bf16" else "float16"
 
-    def compile(self, stage: Stage) -> Run:
+    def compile(self, stage: Stage) -> CompiledStage:
         """See `texturenets.engines.Engine`."""
         from texturenets.graph.onnx import stage_to_onnx
 
         precision = self.precision if stage.type == "bfloat16" else "float32"
         graph = stage_to_onnx(stage, split=precision == "bf16").SerializeToString()
         options = compile_options(precision, self.threads)
-        return _Stage(self.core.compile_model(self.core.read_model(graph), "CPU", options), stage)
+        return _OpenVINOStage(self.core.compile_model(self.core.read_model(graph), "CPU", options), stage)
 
     def stage_peak(self, alive: int, kept: Kept) -> int:
         """See `texturenets.engines.Engine`."""

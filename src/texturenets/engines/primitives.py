@@ -76,7 +76,7 @@ def twice(x: Tensor, *, bilinear: bool) -> Tensor:
     return F.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
-class _InstanceNorm(torch.autograd.Function):
+class _InstanceNormFunction(torch.autograd.Function):
     """Instance normalization for training on the processor, without leaving the memory format.
 
     PyTorch's own rearranges maps that are channels-last, forward and backward, which takes several times as long, and
@@ -136,7 +136,7 @@ class InstanceNorm(nn.Module):
         if kernels.suit(x):
             return kernels.instance_norm(x, self.weight, self.bias, self.eps)
         if x.device.type == "cpu" and torch.is_grad_enabled():
-            y: Tensor = _InstanceNorm.apply(x, self.weight, self.bias, self.eps)  # type: ignore[no-untyped-call]
+            y: Tensor = _InstanceNormFunction.apply(x, self.weight, self.bias, self.eps)  # type: ignore[no-untyped-call]
             return y
         # use_input_stats=True; called below the check in F.instance_norm, which refuses 1 x 1 maps.
         return torch.instance_norm(

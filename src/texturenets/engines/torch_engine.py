@@ -21,7 +21,7 @@ from texturenets.engines.network import io_spec_of
 from texturenets.engines.peak import STAGE, asked_for
 from texturenets.graph import Graph
 from texturenets.graph.passes import CARD, optimize
-from texturenets.graph.stage import PICTURE, Kept, Run, Stage, Values
+from texturenets.graph.stage import PICTURE, CompiledStage, Kept, Stage, Values
 
 MEASURED = 256
 """Pixels a side of the picture that tells how much memory a pixel takes."""
@@ -107,7 +107,7 @@ class TorchEngine:
         """See `texturenets.engines.Engine`."""
         return "bfloat16" if self.dtype == torch.bfloat16 else "float16"
 
-    def compile(self, stage: Stage) -> Run:
+    def compile(self, stage: Stage) -> CompiledStage:
         """See `texturenets.engines.Engine`."""
         network = GraphNetwork(stage.graph).eval()
         dtype = self.dtype if stage.type != "float32" else torch.float32

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -46,9 +46,9 @@ class EvaluationOptions:
         """Raises UserError for a number out of its range."""
         for name in ("samples", "size", "cap"):
             if getattr(self, name) < 1:
-                raise UserError(f"--{name} {getattr(self, name)} is not above 0")
+                raise UserError(f"`{name}` {getattr(self, name)} is not above 0")
         if self.slow < 0:
-            raise UserError(f"--slow {self.slow} is below 0")
+            raise UserError(f"`slow` {self.slow} is below 0")
 
 
 TRAINED_FOR = ("style", "content")
@@ -81,7 +81,7 @@ def _objective(networks: Descriptors, settings: Settings, picture: Tensor) -> Ob
 def evaluate(
     model: str | Path | Style | Texture,
     against: str | Path,
-    photos: Sequence[str | Path] = (),
+    photos: str | Path | Iterable[str | Path] = (),
     *,
     options: EvaluationOptions | None = None,
     trainer: TrainerConfig | None = None,
@@ -90,20 +90,39 @@ def evaluate(
     """A model in numbers, by name, JSON-ready: what `texturenets evaluate` prints.
 
     `model`: one that is loaded, a shipped name or a model file. `against`: the painting or exemplar that it has
-    learned. `photos`: for a style, files to stylize. `options`: what is measured; of a style, the photos' longer side
-    is `options.size` pixels. `progress`: called with a line now and then. Losses of the user's own are not among
-    them.
-    Raises UserError for a style without photos, a texture with some, and what cannot be read.
+    learned. `photos`: for a style, what to stylize: a file, a folder, a pattern, or several of them. `options`: what
+    is measured; of a style, the photos' longer side is `options.size` pixels. `progress`: called with a line now and
+    then. Losses of the user's own are not among them.
+    Raises UserError for a style without photos, a texture with some, arguments of other types, and what cannot be
+    read.
     """
-    chosen, how = options or EvaluationOptions(), trainer or TrainerConfig()
+    chosen = EvaluationOptions() if options is None else options
+    how = TrainerConfig() if trainer is None else trainer
+    _check_type(
+        "model", model, str | Path | Style | Texture, "a style or texture, its name or its model file"
+    )
+    _check_type("against", against, str | Path, "the file of the painting or exemplar")
+    _check_type("photos", photos, str | Path | Iterable, "files or folders")
+    _check_type("options", chosen, EvaluationOptions, "EvaluationOptions")
+    _check_type("trainer", how, TrainerConfig, "a TrainerConfig")
+    named = [photos] if isinstance(photos, str | Path) else list(photos)
+    for one in named:
+        if not isinstance(one, str | Path):
+            raise UserError(f"`photos` holds something of type {type(one).__name__}: give files or folders")
+    files = image.expand(named)
     loaded = loading.load(model, how.device) if isinstance(model, str | Path) else model
     if isinstance(loaded, Texture):
-        if photos:
+        if files:
             raise UserError(f"{loaded.name} is a texture, which stylizes no photos")
         return evaluate_texture(loaded, Path(against), chosen, how, progress=progress)
-    if not photos:
+    if not files:
         raise UserError(f"{loaded.name} is a style: give photos to stylize")
-    return evaluate_style(loaded, Path(against), [Path(p) for p in photos], chosen, how, progress=progress)
+    return evaluate_style(loaded, Path(against), files, chosen, how, progress=progress)
+
+
+def _check_type(name: str, value: object, kinds: Any, wanted: str) -> None:
+    if not isinstance(value, kinds):
+        raise UserError(f"`{name}` is of type {type(value).__name__}: give {wanted}")
 
 
 def evaluate_texture(
@@ -230,7 +249,7 @@ def evaluate_films(
     from texturenets.video.frame import Fit
 
     if frames is not None and frames < 2:
-        raise UserError(f"--frames {frames} is below 2: flicker is between frames")
+        raise UserError(f"`frames` {frames} is below 2: flicker is between frames")
     rows = []
     for path in films:
         meter = Flicker()

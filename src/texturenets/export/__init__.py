@@ -38,7 +38,7 @@ class Exported:
     difference: float
 
 
-Run = Callable[[list[Any]], Any]
+Runner = Callable[[list[Any]], Any]
 
 
 def _taken(io_spec: IOSpec) -> str:
@@ -77,7 +77,7 @@ def metadata(header: modelfile.Header, io_spec: IOSpec) -> dict[str, str]:
     return {key: value for key, value in said.items() if value}
 
 
-def _write_onnx(graph: bytes, said: dict[str, str], io_spec: IOSpec, out: Path) -> tuple[list[Path], Run]:
+def _write_onnx(graph: bytes, said: dict[str, str], io_spec: IOSpec, out: Path) -> tuple[list[Path], Runner]:
     import onnx
 
     from texturenets.export.snippet import snippet
@@ -90,7 +90,7 @@ def _write_onnx(graph: bytes, said: dict[str, str], io_spec: IOSpec, out: Path) 
     return [out], _runner(out)
 
 
-def _write_openvino(graph: bytes, said: dict[str, str], _: IOSpec, out: Path) -> tuple[list[Path], Run]:
+def _write_openvino(graph: bytes, said: dict[str, str], _: IOSpec, out: Path) -> tuple[list[Path], Runner]:
     from texturenets.engines import openvino_engine
 
     core = openvino_engine.core()
@@ -112,7 +112,7 @@ def _save_openvino(model: Any, said: dict[str, str], out: Path) -> list[Path]:
     return [weights, out]
 
 
-Write = Callable[[bytes, dict[str, str], IOSpec, Path], tuple[list[Path], Run]]
+Write = Callable[[bytes, dict[str, str], IOSpec, Path], tuple[list[Path], Runner]]
 
 FORMATS: Final[dict[str, tuple[str, Write]]] = {
     "onnx": (".onnx", _write_onnx),
@@ -167,7 +167,7 @@ def _reference(path: Path, generator: Callable[..., Any] | str | None) -> tuple[
 
 
 def _compare(
-    path: Path, io_spec: IOSpec, run: Run, name: str, reference: engines.Engine
+    path: Path, io_spec: IOSpec, run: Runner, name: str, reference: engines.Engine
 ) -> tuple[list[tuple[int, int, int]], float]:
     """Batches, heights and widths tried, and the largest difference from `reference`, called `name`."""
     # From two pixels a side at the coarsest scale: one pixel normalized is nothing but rounding errors.
@@ -206,7 +206,7 @@ def _uniform(seed: int, shape: tuple[int, int, int, int]) -> NDArray[np.float32]
     return noise.uniform_array(seed, 0, 0, 0, height, width, batch * channels).reshape(shape)
 
 
-def _runner(path: Path) -> Run:
+def _runner(path: Path) -> Runner:
     """Runs the ONNX file at `path`."""
     import onnxruntime
 
@@ -215,7 +215,7 @@ def _runner(path: Path) -> Run:
     return lambda inputs: session.run(None, dict(zip(names, inputs, strict=True)))[0]
 
 
-def _openvino_runner(core: Any, path: Path) -> Run:
+def _openvino_runner(core: Any, path: Path) -> Runner:
     from texturenets.engines.openvino_engine import compile_options
 
     compiled = core.compile_model(core.read_model(path), "CPU", compile_options("float32"))

@@ -63,7 +63,7 @@ def files(package: Path | None = None) -> dict[str, bytes]:
 
 def _fetch(path: Path) -> None:
     npm = shutil.which("npm")
-    by_hand = f"fetch it elsewhere with `npm pack {PACKAGE}@{VERSION}` and give the file with --runtime"
+    by_hand = f"fetch it elsewhere with `npm pack {PACKAGE}@{VERSION}` and give the file with `runtime`"
     if npm is None:
         raise UserError(f"the page needs the npm package {PACKAGE}, and npm is not installed: {by_hand}")
     with tempfile.TemporaryDirectory() as folder:

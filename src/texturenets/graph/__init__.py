@@ -45,7 +45,7 @@ class ConversionError(UserError):
     """
 
     def __init__(self, what: str, reason: str) -> None:
-        super().__init__(f"{what}: {reason}; --engine torch runs it")
+        super().__init__(f"{what}: {reason}; `engine` torch runs it")
         self.reason = reason
 
 

@@ -16,7 +16,7 @@ Kept = Literal["float32", "float16", "bfloat16"]
 Values = NDArray[Any]
 """A map (1, C, rows, columns) of numbers of such a type."""
 
-Run = Callable[[Mapping[str, Values]], Mapping[str, Values]]
+CompiledStage = Callable[[Mapping[str, Values]], Mapping[str, Values]]
 """A stage, ready: maps by the names of its inputs to maps by the names of its outputs. What it gives stands until the
 call after the next."""
 

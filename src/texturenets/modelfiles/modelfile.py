@@ -112,7 +112,8 @@ def _read(path: Path) -> dict[str, Any]:
     version = data.pop("format")
     if version < FORMAT:
         raise UserError(
-            f"{path} has model format {version}, of an earlier version: texturenets convert {path} -o new-{path.name}"
+            f"{path} has model format {version}, of an earlier version: "
+            f"`texturenets convert {path} -o new-{path.name}`"
         )
     if version > FORMAT:
         raise UserError(

@@ -53,6 +53,6 @@ def build(spec: GeneratorSpec, *, custom: Callable[..., Any] | str | None = None
         return build_custom(spec, custom)
     if custom is not None:
         raise UserError(
-            f"this model's generator is {spec.name}, which needs no code of your own: leave --generator out"
+            f"this model's generator is {spec.name}, which needs no code of your own: leave `generator` out"
         )
     return BUILDERS[spec.name](spec)

@@ -25,10 +25,10 @@ from texturenets.networks.registry import register
 from texturenets.networks.spec import (
     Activation,
     Distribution,
+    FedSpec,
     GeneratorSpec,
     Normalization,
     Output,
-    check_fed,
     integer,
 )
 from texturenets.noise import NoiseInput
@@ -166,7 +166,7 @@ class StridedLevel(nn.Module):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Skip(GeneratorSpec):
+class Skip(FedSpec):
     """The encoder-decoder of branch texture_nets_v1: strided convolutions, skip connections, noise at the entry.
 
     Height and width are multiples of 2 to the power of the number of `channels`.
@@ -185,14 +185,8 @@ class Skip(GeneratorSpec):
     activation: Activation = "leaky_relu"
     output: Output = "caffe"
     photo: bool = False
-    """Whether it is fed with a photo; without one it draws textures from noise."""
     noise_depth: int = integer(3, 0, 64)
     """Channels of noise at the entry, behind the photo's."""
-    noise: Distribution = "uniform"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_fed(self)
 
 
 @dataclass(frozen=True, kw_only=True)

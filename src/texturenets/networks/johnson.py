@@ -23,12 +23,10 @@ from texturenets.networks.layers import (
 from texturenets.networks.noise_input import NoiseFed, beside
 from texturenets.networks.registry import register
 from texturenets.networks.spec import (
-    Distribution,
-    GeneratorSpec,
+    FedSpec,
     Normalization,
     Output,
     Upsampling,
-    check_fed,
     integer,
 )
 from texturenets.noise import NoiseInput
@@ -74,7 +72,7 @@ class Doubling(nn.Module):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Johnson(GeneratorSpec):
+class Johnson(FedSpec):
     """The residual network of arXiv 1603.08155 as the reference program has it.
 
     It departs from the paper: 3 x 3 at the exit instead of 9 x 9, replication padding, and a third of the
@@ -103,16 +101,6 @@ class Johnson(GeneratorSpec):
     """Normalization in the decoder. None is the reference's: after transposed convolutions only."""
     exit_kernel: Literal[3, 9] = 3
     output: Output = "caffe"
-    photo: bool = True
-    """Whether it is fed with a photo; without one it draws textures from noise."""
-    noise_depth: int = integer(0, 0, 64)
-    """Channels of noise behind the photo's."""
-    noise: Distribution = "uniform"
-    """Distribution of the noise; uniform in the reference program."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_fed(self)
 
 
 @register(Johnson)

@@ -14,7 +14,7 @@ from texturenets.engines.primitives import Padding, channels_last
 from texturenets.networks.layers import ConvBlock, PaddedConv, ResidualBlock, double
 from texturenets.networks.noise_input import NoiseFed, beside
 from texturenets.networks.registry import register
-from texturenets.networks.spec import Distribution, GeneratorSpec, check_fed, integer
+from texturenets.networks.spec import Distribution, FedSpec, integer
 from texturenets.noise import NoiseInput
 
 # Of every ReLU below zero, and of the picture where the tanh does not rise any more. Where all channels were zero, or
@@ -23,7 +23,7 @@ SLOPE, LEAK = 0.1, 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
-class Multiscale(GeneratorSpec):
+class Multiscale(FedSpec):
     """The default for textures, of ours: noise at every scale, joined from the coarsest to the finest.
 
     A 3 x 3 convolution takes what is coarser, doubled bilinearly, beside the noise of its scale; two residual blocks
@@ -41,14 +41,9 @@ class Multiscale(GeneratorSpec):
     """Residual blocks at a quarter of the resolution, or at the coarsest."""
     upsampling: Literal["nearest", "bilinear"] = "bilinear"
     photo: bool = False
-    """Whether it is fed with a photo; without one it draws textures from noise."""
     noise_depth: int = integer(3, 0, 64)
     """Channels of noise at every scale, behind the photo's."""
     noise: Distribution = "normal"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_fed(self)
 
 
 @register(Multiscale)

@@ -68,7 +68,7 @@ def save(
         if not torch.isfinite(stored.float()).all():
             half = "half" if precision == "float16" else "single"
             raise UserError(
-                f"{path}: weight {name} is not finite in {half} precision: train again with a lower --learning-rate"
+                f"{path}: weight {name} is not finite in {half} precision: train again with a lower `learning_rate`"
             )
         tensors[name] = stored
     data = {**dataclasses.asdict(header), "format": FORMAT, "graph": None, "no_graph": reason}

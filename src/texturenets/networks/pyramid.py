@@ -22,7 +22,7 @@ from texturenets.networks.layers import (
 )
 from texturenets.networks.noise_input import NoiseFed, beside
 from texturenets.networks.registry import register
-from texturenets.networks.spec import Activation, Distribution, GeneratorSpec, Output, check_fed, integer
+from texturenets.networks.spec import Activation, FedSpec, Output, integer
 from texturenets.noise import NoiseInput
 
 
@@ -110,7 +110,7 @@ class MultiResolution(NoiseFed):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pyramid(GeneratorSpec):
+class Pyramid(FedSpec):
     """The multi-scale network of arXiv 1603.03417, section 3.2, fed with photo or noise at every scale.
 
     Height and width are multiples of 2 to the power of (`scales` - 1). As the reference's branch
@@ -126,15 +126,6 @@ class Pyramid(GeneratorSpec):
     upsampling: Literal["nearest", "bilinear"] = "nearest"
     activation: Activation = "relu"
     output: Output = "caffe"
-    photo: bool = True
-    """Whether it is fed with a photo; without one it draws textures from noise."""
-    noise_depth: int = integer(0, 0, 64)
-    """Channels of noise at every scale, behind the photo's."""
-    noise: Distribution = "uniform"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_fed(self)
 
 
 @register(Pyramid)
@@ -147,7 +138,7 @@ class PyramidGenerator(MultiResolution):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pyramid2(GeneratorSpec):
+class Pyramid2(FedSpec):
     """The reference's second pyramid: more channels at low resolution, 5 x 5 convolutions.
 
     Height and width are multiples of 2 to the power of (the number of `channels` - 1).
@@ -162,14 +153,8 @@ class Pyramid2(GeneratorSpec):
     activation: Activation = "leaky_relu"
     output: Output = "caffe"
     photo: bool = False
-    """Whether it is fed with a photo; without one it draws textures from noise."""
     noise_depth: int = integer(16, 0, 64)
     """Channels of noise at every scale; the reference advises 16 for this network."""
-    noise: Distribution = "uniform"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_fed(self)
 
 
 @register(Pyramid2)

@@ -44,6 +44,22 @@ class GeneratorSpec:
             _check(self.name, field, getattr(self, field.name), hints[field.name])
 
 
+@dataclass(frozen=True, kw_only=True)
+class FedSpec(GeneratorSpec):
+    """Base of the specs of networks that may be fed with a photo, with noise, or with both; one of them at least."""
+
+    photo: bool = True
+    """Whether it is fed with a photo; without one it draws textures from noise."""
+    noise_depth: int = integer(0, 0, 64)
+    """Channels of noise, behind the photo's."""
+    noise: Distribution = "uniform"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.photo and not self.noise_depth:
+            raise UserError(f"{self.name} generator: without a photo it needs noise: noise_depth=3, say")
+
+
 def _describe(annotation: Any) -> str:
     """What a value of the type `annotation` is called in an error."""
     if typing.get_origin(annotation) in (types.UnionType, typing.Union):
@@ -91,12 +107,6 @@ def _check(name: str, field: dataclasses.Field[Any], value: object, annotation: 
     for number in numbers:
         if not low <= number <= high:
             raise UserError(f"{name} generator: {field.name}={number} is not between {low} and {high}")
-
-
-def check_fed(spec: Any) -> None:
-    """Raise UserError where a network would be fed with nothing."""
-    if not spec.photo and not spec.noise_depth:
-        raise UserError(f"{spec.name} generator: without a photo it needs noise: noise_depth=3, say")
 
 
 def parse_value(text: str, annotation: Any) -> Any:

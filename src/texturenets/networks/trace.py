@@ -90,7 +90,7 @@ def trace(network: nn.Module) -> Graph:
     Raises ConversionError, which names it, for what has no such form.
     """
     with evaluating(network):
-        recorder = _Recorder(network)
+        recorder = _GraphRecorder(network)
         if isinstance(network, GraphNetwork):
             recorder.graph_module(network)
         else:
@@ -143,7 +143,7 @@ def refusal(network: nn.Module, reason: str) -> ConversionError:
     return ConversionError(f"the network {type(network).__name__} cannot be taken into a graph", reason)
 
 
-class _Recorder:
+class _GraphRecorder:
     """Turns the steps of a trace into nodes."""
 
     def __init__(self, network: nn.Module) -> None:

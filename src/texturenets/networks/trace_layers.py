@@ -34,12 +34,12 @@ def _unary(name: str, **settings: str) -> Take:
 
 def _conv(calls: Calls, layer: nn.Conv2d, x: TracedMap) -> TracedMap:
     settings = (layer.stride, layer.padding, layer.dilation, layer.groups)
-    return calls.conv(x, layer.weight, layer.bias, *settings, mode=layer.padding_mode)
+    return calls.take_conv2d(x, layer.weight, layer.bias, *settings, mode=layer.padding_mode)
 
 
 def _deconv(calls: Calls, layer: nn.ConvTranspose2d, x: TracedMap) -> TracedMap:
     settings = (layer.stride, layer.padding, layer.output_padding, layer.groups, layer.dilation)
-    return calls.deconv(x, layer.weight, layer.bias, *settings)
+    return calls.take_conv_transpose2d(x, layer.weight, layer.bias, *settings)
 
 
 def _norm(calls: Calls, layer: Any, x: TracedMap) -> TracedMap:

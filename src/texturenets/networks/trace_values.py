@@ -16,7 +16,7 @@ class TracedMap(int):
 
 
 class Recorder(Protocol):
-    """Collects the nodes of the graph; implemented by `trace._Recorder`."""
+    """Collects the nodes of the graph; implemented by `trace._GraphRecorder`."""
 
     def add(
         self,

@@ -100,20 +100,9 @@ class Windows:
         padding: Any = 0,
         dilation: Any = 1,
         groups: int = 1,
-    ) -> TracedMap:
-        return self.conv(x, weight, bias, stride, padding, dilation, groups)
-
-    def conv(  # noqa: PLR0917 (torch's arguments)
-        self,
-        x: TracedMap,
-        weight: Tensor,
-        bias: Tensor | None,
-        stride: Any,
-        padding: Any,
-        dilation: Any,
-        groups: int,
         mode: str = "zeros",
     ) -> TracedMap:
+        """`mode`: of the padding, which only the layer has."""
         out, _, *kernel = weight.shape
         apart = one(dilation, "dilation")
         if padding == "same":
@@ -139,19 +128,6 @@ class Windows:
         output_padding: Any = 0,
         groups: int = 1,
         dilation: Any = 1,
-    ) -> TracedMap:
-        return self.deconv(x, weight, bias, stride, padding, output_padding, groups, dilation)
-
-    def deconv(  # noqa: PLR0917 (torch's arguments)
-        self,
-        x: TracedMap,
-        weight: Tensor,
-        bias: Tensor | None,
-        stride: Any,
-        padding: Any,
-        output_padding: Any,
-        groups: int,
-        dilation: Any,
     ) -> TracedMap:
         (top, left), (down, right) = two(padding), two(output_padding)
         if groups != 1 or one(dilation, "dilation") != 1 or down > top or right > left:

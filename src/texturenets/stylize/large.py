@@ -34,7 +34,7 @@ def repaint(style: Style, photo: Path, result: Path, options: StylizeOptions) ->
     if style.pieces.network is None:
         raise UserError(
             f"{photo} does not fit in memory, and the network of {style.name} cannot be taken apart: ask for a "
-            "smaller picture with --size"
+            "smaller picture with `size`"
         )
     beside = [result.parent] if result.parent.is_dir() else []
     folder = choose_folder(source.most_bytes, style.pieces.spool, beside)

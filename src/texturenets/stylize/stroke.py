@@ -31,7 +31,7 @@ def parse(text: str) -> Stroke:
     try:
         value = float(text)
     except ValueError:
-        raise UserError(f"--stroke {text!r} is neither a number nor auto") from None
+        raise UserError(f"`stroke` {text!r} is neither a number nor auto") from None
     check(value)
     return value
 
@@ -54,8 +54,8 @@ def ladder(size: tuple[int, int], stroke: Stroke) -> list[tuple[int, int]]:
     coarsest = _scaled(size, 1 / factor)
     if stroke != "auto" and factor > 1 and min(coarsest) < SMALLEST:
         raise UserError(
-            f"stroke {stroke:g} leaves {coarsest[1]} x {coarsest[0]} pixels of {size[1]} x {size[0]}: strokes of "
-            f"up to {max(1, min(size) / SMALLEST):.3g} can be had, or a larger size"
+            f"`stroke` {stroke:g} leaves {coarsest[1]} x {coarsest[0]} pixels of {size[1]} x {size[0]}: strokes of "
+            f"up to {max(1, min(size) / SMALLEST):.3g} can be had, or a larger picture with `size`"
         )
     steps = math.ceil(math.log2(factor) - 1e-9)
     return [_scaled(size, factor ** (i / steps - 1)) for i in range(steps)] + [size]

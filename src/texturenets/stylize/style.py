@@ -130,8 +130,8 @@ class Style:
             return like(np.copy(photos), photos) if not is_tensor(photos) else photos.clone()
         height, width = photos.shape[-2:]
         advice = (
-            f"not enough memory for {width} x {height} pixels: ask for a smaller size, "
-            f"as {max(1, max(height, width) // 2)}"
+            f"not enough memory for {width} x {height} pixels: ask for a smaller picture, "
+            f"as with `size` {max(1, max(height, width) // 2)}"
         )
         with devices.memory_errors(advice):
             # One by one, so that a result does not depend, to the last bit, on the rest of the batch.

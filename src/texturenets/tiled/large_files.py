@@ -38,7 +38,7 @@ def vips() -> Any:
     except (ImportError, OSError):
         raise UserError(
             "this picture is too large to be held in memory, and libvips, which reads it strip by strip, is not "
-            f"here: {install('large')}, give more --memory, or ask for less with --size"
+            f"here: {install('large')}, give more `memory`, or ask for less with `size`"
         ) from None
     pyvips.cache_set_max(0)  # of results, which nobody asks for twice
     return pyvips
@@ -167,7 +167,7 @@ def output_format(path: Path, size: Size) -> str:
     if name not in WRITTEN:
         raise UserError(
             f"cannot write {path}: a picture of {size[1]} x {size[0]} pixels does not fit in memory, and {name} is "
-            "not written strip by strip; use .jpg, .png or .tif, or give more --memory"
+            "not written strip by strip; use .jpg, .png or .tif, or give more `memory`"
         )
     if max(size) > _LONGEST[name]:
         raise UserError(

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from texturenets.errors import UserError
 from texturenets.graph import Graph
-from texturenets.graph.stage import PICTURE, Kept, Run, Stage, Values
+from texturenets.graph.stage import PICTURE, CompiledStage, Kept, Stage, Values
 from texturenets.tiled import plan as planning
 from texturenets.tiled.plan import Pass, PlannedNetwork, Step
 from texturenets.tiled.rows import Interval, Size
@@ -31,7 +31,7 @@ class StageEngine(Protocol):
     def kept(self) -> Kept:
         """The type in which it reads and returns maps that are spooled to disk, where float32 is not required."""
 
-    def compile(self, stage: Stage) -> Run:
+    def compile(self, stage: Stage) -> CompiledStage:
         """Make a stage ready to run."""
 
     def stage_peak(self, alive: int, kept: Kept) -> int:
@@ -82,11 +82,11 @@ def run(job: TiledJob, sink: Sink, progress: Progress = lambda _: None) -> None:
     Raises UserError where memory or disk do not suffice.
     """
     try:
-        _Run(job, kept_as(job)).all(sink, progress)
+        _TiledRun(job, kept_as(job)).all(sink, progress)
     except (
         OverflowedError
     ):  # safe to start again: only the last pass, which spools no maps, writes to the sink
-        _Run(job, "float32").all(sink, progress)
+        _TiledRun(job, "float32").all(sink, progress)
 
 
 def kept_as(job: TiledJob) -> Kept:
@@ -112,7 +112,7 @@ class _Work:
     values: dict[str, Values] = field(default_factory=dict)
 
 
-class _Run:
+class _TiledRun:
     def __init__(self, job: TiledJob, kept: Kept) -> None:
         self.job, self.kept = job, kept
         self.network = PlannedNetwork(job.graph.nodes, job.picture)
@@ -120,7 +120,7 @@ class _Run:
         self.maps: dict[int, FeatureMap] = {}
         self.weights = dict(job.graph.weights)
         self.pooled: dict[int, Values] = {}
-        self.ready: dict[Key, Run] = {}
+        self.ready: dict[Key, CompiledStage] = {}
         self.free: list[NDArray[Any]] = []
         """Arrays of strips that are through, to be read into again: new memory is slow."""
 
@@ -156,7 +156,7 @@ class _Run:
         if (least := self._needed(one, fewest)) > self.job.memory:
             raise UserError(
                 f"not enough memory even for small pieces: {max(0, self.job.memory) / 1e6:.0f} MB are left for them "
-                f"beside the program itself, and {least / 1e6 + 1:.0f} MB are needed; give more with --memory"
+                f"beside the program itself, and {least / 1e6 + 1:.0f} MB are needed; give more with `memory`"
             )
         rows = fewest
         while 2 * rows <= min(height, MOST) and self._needed(one, 2 * rows) <= self.job.memory:

@@ -152,7 +152,7 @@ def choose_folder(needed: int, asked: Path | None, others: Sequence[Path] = ()) 
     Raises UserError that says what is free where.
     """
     if asked is not None and not asked.is_dir():
-        raise UserError(f"--spool {asked} is not a folder")
+        raise UserError(f"`spool` {asked} is not a folder")
     found: list[str] = []
     for folder in _usual(asked, others):
         free = shutil.disk_usage(folder).free
@@ -162,7 +162,7 @@ def choose_folder(needed: int, asked: Path | None, others: Sequence[Path] = ()) 
     there = " and ".join(dict.fromkeys(found)) or "no disk is here"
     raise UserError(
         f"this needs {gigabytes(needed)} of disk for a while, and {there}: "
-        "make room, name another disk with --spool FOLDER, or ask for a smaller picture with --size"
+        "make room, name another disk with `spool` FOLDER, or ask for a smaller picture with `size`"
     )
 
 

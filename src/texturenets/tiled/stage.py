@@ -27,14 +27,14 @@ Array = NDArray[np.float32]
 Key = tuple[Any, ...]
 
 
-class Part(NamedTuple):
+class ComputedRows(NamedTuple):
     """Some rows of a map, as a stage's node computes them: which ones, and the node."""
 
     rows: Interval
     number: int
 
 
-class Read(NamedTuple):
+class StageInput(NamedTuple):
     """What an input of a stage is: rows of the map of a node of the network."""
 
     node: int
@@ -49,9 +49,9 @@ class Strip:
     """
 
     graph: Graph
-    reads: dict[str, Read] = field(default_factory=dict)
+    reads: dict[str, StageInput] = field(default_factory=dict)
     matrices: dict[str, Array] = field(default_factory=dict)
-    outputs: dict[int, Part] = field(default_factory=dict)
+    outputs: dict[int, ComputedRows] = field(default_factory=dict)
 
     @property
     def key(self) -> Key:
@@ -74,14 +74,14 @@ def build(
 
     `weights`: those of the network, and for each normalization i that is computed `scale.i` and `shift.i`.
     """
-    return _Builder(network, one, weights).build(work, parts)
+    return _StripBuilder(network, one, weights).build(work, parts)
 
 
-class _Builder:
+class _StripBuilder:
     def __init__(self, network: PlannedNetwork, one: Pass, weights: Mapping[str, Array]) -> None:
         self.network, self.ready = network, one.ready
         self.strip = Strip(Graph(weights=dict(weights)))
-        self.made: dict[int, list[tuple[Interval, Part]]] = {}
+        self.made: dict[int, list[tuple[Interval, ComputedRows]]] = {}
         """For each node of the network: intervals of valid rows, and the part of the stage that holds them."""
 
     def build(self, work: Sequence[Step], parts: Mapping[int, Interval]) -> Strip:
@@ -111,28 +111,28 @@ class _Builder:
         nodes.append(shaped(replace(node, sources=sources), nodes))
         return len(nodes) - 1
 
-    def _input(self, i: int, rows: Interval) -> Part:
+    def _input(self, i: int, rows: Interval) -> ComputedRows:
         node, name = self.network.nodes[i], f"x{len(self.strip.reads)}"
-        self.strip.reads[name] = Read(i, rows)
+        self.strip.reads[name] = StageInput(i, rows)
         columns = self.network.sizes[i][1]
         size: dict[str, Any] = {"rows": rows[1] - rows[0], "columns": columns}
         made = self._add("input", name=name, channels=node.channels, stride=0, **size)
         scale = node.settings["scale"] if node.operation == "noise" else 1.0
-        return Part(rows, made if scale == 1 else self._add("linear", made, by=scale))
+        return ComputedRows(rows, made if scale == 1 else self._add("linear", made, by=scale))
 
-    def _part(self, i: int, rows: Interval) -> Part:
+    def _part(self, i: int, rows: Interval) -> ComputedRows:
         """The part of the map of node i in which `rows` are right."""
         for right, part in self.made[i]:
             if right[0] <= rows[0] and rows[1] <= right[1]:
                 return part
         raise AssertionError(f"rows {rows} of node {i} were not computed")
 
-    def _cut(self, part: Part, rows: Interval) -> int:
+    def _cut(self, part: ComputedRows, rows: Interval) -> int:
         """Just `rows` of a part."""
         top, bottom = rows[0] - part.rows[0], part.rows[1] - rows[1]
         return self._add("crop", part.number, amount=(top, bottom, 0, 0)) if top or bottom else part.number
 
-    def _compute(self, i: int, rows: Interval, asked: Sequence[Sequence[Interval]]) -> Part:
+    def _compute(self, i: int, rows: Interval, asked: Sequence[Sequence[Interval]]) -> ComputedRows:
         """Rows of the map of node i from the rows `asked` of its sources, by source."""
         node, sources = self.network.nodes[i], self.network.sources[i]
         parts = [[self._part(s, one) for one in by] for s, by in zip(sources, asked, strict=True)]
@@ -144,10 +144,12 @@ class _Builder:
             low, high = asked[0][0]
             pool = self.network.nodes[node.sources[1]]
             pooled = self._put(pool, self._cut(parts[1][0], asked[1][0]))
-            return Part((2 * low, 2 * high), self._put(node, self._cut(parts[0][0], (low, high)), pooled))
+            return ComputedRows(
+                (2 * low, 2 * high), self._put(node, self._cut(parts[0][0], (low, high)), pooled)
+            )
         return self._other(i, rows, parts[0][0], asked[0][0])
 
-    def _pointwise(self, i: int, rows: Interval, parts: Sequence[Part]) -> Part:
+    def _pointwise(self, i: int, rows: Interval, parts: Sequence[ComputedRows]) -> ComputedRows:
         node = self.network.nodes[i]
         large = [
             part
@@ -161,9 +163,9 @@ class _Builder:
             made = self._put(Node("affine", (), {}, names), *numbers)
         else:
             made = self._put(node, *numbers)
-        return Part(large[0].rows if same else rows, made)
+        return ComputedRows(large[0].rows if same else rows, made)
 
-    def _other(self, i: int, rows: Interval, source: Part, asked: Interval) -> Part:
+    def _other(self, i: int, rows: Interval, source: ComputedRows, asked: Interval) -> ComputedRows:
         """An operation on windows of one map."""
         node = self.network.nodes[i]
         s = node.settings
@@ -176,23 +178,25 @@ class _Builder:
                     if left or right
                     else source.number
                 )
-                return Part((low - top, high - top), made)
+                return ComputedRows((low - top, high - top), made)
             case "upsample" if s["mode"] == "bilinear_corners":
-                return Part(rows, self._corners(i, rows, self._cut(source, asked)))
+                return ComputedRows(rows, self._corners(i, rows, self._cut(source, asked)))
             case "deconv":
                 first = low * s["stride"] - before(node)
                 end = first + (high - low - 1) * s["stride"] + s["kernel"][0]
                 crop = (rows[0] - first, end - rows[1], *s["crop"][2:])
-                return Part(rows, self._put(replace(node, settings={**s, "crop": crop}), source.number))
+                return ComputedRows(
+                    rows, self._put(replace(node, settings={**s, "crop": crop}), source.number)
+                )
             case "upsample" | "shuffle":
-                return Part((low * s["factor"], high * s["factor"]), self._put(node, source.number))
+                return ComputedRows((low * s["factor"], high * s["factor"]), self._put(node, source.number))
         step = s["stride"] if "stride" in s else s["factor"]
         if low % step or (node.operation == "unshuffle" and high % step):
-            source = Part(asked, self._cut(source, asked))
+            source = ComputedRows(asked, self._cut(source, asked))
             low, high = asked
         reach = s.get("dilation", 1) * (s["kernel"][0] - 1) + 1 if "kernel" in s else step
         first = low // step
-        return Part((first, first + (high - low - reach) // step + 1), self._put(node, source.number))
+        return ComputedRows((first, first + (high - low - reach) // step + 1), self._put(node, source.number))
 
     def _corners(self, i: int, rows: Interval, source: int) -> int:
         node, name = self.network.nodes[i], f"m{len(self.strip.matrices)}"
@@ -202,7 +206,9 @@ class _Builder:
         shares = self._add("input", name=name, channels=1, stride=0, **size)
         return self._add("upsample_rows", source, shares, factor=node.settings["factor"])
 
-    def _pad(self, i: int, rows: Interval, parts: Sequence[Part], asked: Sequence[Interval]) -> Part:
+    def _pad(
+        self, i: int, rows: Interval, parts: Sequence[ComputedRows], asked: Sequence[Interval]
+    ) -> ComputedRows:
         """Rows that lie inside the picture are there; what is missing is at its edge, and padded."""
         node = self.network.nodes[i]
         size = self.network.sizes[self.network.sources[i][0]][0]
@@ -212,12 +218,12 @@ class _Builder:
         if node.settings["mode"] == "circular":
             numbers = [self._cut(part, one) for part, one in zip(parts, asked, strict=True)]
             number = self._add("stack", *numbers) if len(numbers) > 1 else numbers[0]
-            return Part(rows, self._padded(node, number, (0, 0, left, right)))
+            return ComputedRows(rows, self._padded(node, number, (0, 0, left, right)))
         top, bottom = max(0, -start), max(0, end - size)
         low, high = parts[0].rows
         cut = 0 if top else max(low, 0), size if bottom else min(high, size)
         number = self._padded(node, self._cut(parts[0], cut), (top, bottom, left, right))
-        return Part((cut[0] - top + offset, cut[1] + bottom + offset), number)
+        return ComputedRows((cut[0] - top + offset, cut[1] + bottom + offset), number)
 
     def _padded(self, node: Node, number: int, amount: tuple[int, int, int, int]) -> int:
         return self._add("pad", number, amount=amount, mode=node.settings["mode"]) if any(amount) else number

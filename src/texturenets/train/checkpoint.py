@@ -21,7 +21,7 @@ NAME = "checkpoint.safetensors"
 
 
 @dataclass
-class State:
+class TrainingState:
     """What a checkpoint says beside its tensors.
 
     `step`: steps done; `seconds`: of training, summed over resumes; `best`: lowest validation loss so far and
@@ -53,7 +53,7 @@ class State:
         return ""
 
 
-def save(folder: Path, state: State, network: nn.Module, optimizer: torch.optim.Optimizer) -> Path:
+def save(folder: Path, state: TrainingState, network: nn.Module, optimizer: torch.optim.Optimizer) -> Path:
     """Write the checkpoint of `folder`; the one before stays until this one is complete."""
     tensors: dict[str, Tensor] = {f"network.{k}": v for k, v in network.state_dict().items()}
     for index, moments in optimizer.state_dict()["state"].items():
@@ -76,17 +76,17 @@ def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
     return state.hexdigest()
 
 
-def _read(folder: Path) -> tuple[State, dict[str, Tensor]]:
+def _read(folder: Path) -> tuple[TrainingState, dict[str, Tensor]]:
     """What the checkpoint of `folder` holds. Raises UserError where it is damaged or none."""
     path = folder / NAME
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 (not a mapping)
-        state = State(**json.loads(metadata["state"]))
+        state = TrainingState(**json.loads(metadata["state"]))
         digest = metadata["sha256"]
     except FileNotFoundError:
-        raise UserError(f"nothing to resume: {path} does not exist; leave out --resume to start") from None
+        raise UserError(f"nothing to resume: {path} does not exist; leave out `resume` to start") from None
     except (SafetensorError, OSError, KeyError, ValueError, TypeError, RecursionError) as error:
         raise UserError(
             f"{path} is not a checkpoint of texturenets ({reason(error)}); {_anew(folder)}"
@@ -100,10 +100,10 @@ def _read(folder: Path) -> tuple[State, dict[str, Tensor]]:
 
 def _anew(folder: Path) -> str:
     """What is to be done where a run cannot be resumed."""
-    return f"start anew with another -o, from the last model with --init {folder / 'last.safetensors'}"
+    return f"start anew with another `output`, from the last model with `init` {folder / 'last.safetensors'}"
 
 
-def read_state(folder: Path) -> State:
+def read_state(folder: Path) -> TrainingState:
     """What the checkpoint of `folder` says. Raises UserError where there is none, it is not one or it is damaged."""
     return _read(folder)[0]
 

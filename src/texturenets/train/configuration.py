@@ -17,7 +17,6 @@ from texturenets.field_docs import with_attributes
 
 Schedule = Literal["cosine", "step", "constant"]
 Optimizer = Literal["muon", "adam"]
-Scaling = Literal["relative", "paper"]
 Precision = Literal["auto", "float32", "bf16", "fp16"]
 Pool = Literal["max", "average"]
 
@@ -69,7 +68,7 @@ class TaskConfig:
     checkerboard_weight: float = 0.2
     """Weight of the penalty on checkerboard artifacts, grids of 2 and 4 pixels that strided layers leave; it is
     applied in the second half of the training."""
-    scaling: Scaling = "relative"
+    scaling: Literal["relative", "paper"] = "relative"  # losses.Scaling, which needs PyTorch
     """relative: style and content losses divided by the square of their targets; paper: mean squares as in the
     papers."""
     pyramid_loss: int = 1
@@ -108,7 +107,7 @@ class TaskConfig:
         )
         for name in positive:
             if not 0 < getattr(self, name) < math.inf:  # nor NaN
-                raise UserError(f"{flag(name)} {getattr(self, name)} is not a number above 0")
+                raise UserError(f"`{name}` {getattr(self, name)} is not a number above 0")
         for name in (
             "style_size",
             "style_weight",
@@ -123,14 +122,14 @@ class TaskConfig:
             _not_negative(self, name)
         if self.batch_size % self.accumulate:
             raise UserError(
-                f"--batch-size {self.batch_size} does not divide into --accumulate {self.accumulate} parts"
+                f"`batch_size` {self.batch_size} does not divide into `accumulate` {self.accumulate} parts"
             )
         if not self.style_layers:
-            raise UserError("--style-layers names no layer; leave it out for the recipe's own")
+            raise UserError("`style_layers` names no layer; leave it out for the recipe's own")
         if self.diversity_weight and (self.batch_size < 2 or self.accumulate > 1):
             raise UserError(
-                "--diversity-weight compares the images of a batch: it wants --batch-size 2 or more, and "
-                "--accumulate 1"
+                "`diversity_weight` compares the images of a batch: it wants `batch_size` 2 or more, and "
+                "`accumulate` 1"
             )
 
     @property
@@ -174,14 +173,14 @@ class StyleConfig(TaskConfig):
         for name in ("content_weight", "texture_photos", "temporal"):
             _not_negative(self, name)
         if not 0 <= self.val_share < 1:
-            raise UserError(f"--val-share {self.val_share} is not between 0 and 1")
+            raise UserError(f"`val_share` {self.val_share} is not between 0 and 1")
         if self.texture_photos and (self.batch_size % 2 or self.accumulate > 1 or self.diversity_weight):
             raise UserError(
-                "--texture-photos halves the batch: it wants an even --batch-size, --accumulate 1 and no "
-                "--diversity-weight"
+                "`texture_photos` halves the batch: it wants an even `batch_size`, `accumulate` 1 and no "
+                "`diversity_weight`"
             )
         if self.texture_photos and not self.content_weight:
-            raise UserError("--texture-photos learns content on all photos: it wants a --content-weight")
+            raise UserError("`texture_photos` learns content on all photos: it wants a `content_weight`")
 
     @property
     def settings(self) -> tuple[str, ...]:
@@ -238,20 +237,20 @@ def check_kinds(config: Any) -> None:
         value, hint = getattr(config, field.name), hints[field.name]
         if get_origin(hint) is Literal:
             if value not in get_args(hint):
-                raise UserError(f"{flag(field.name)} {value!r} is not {' or '.join(get_args(hint))}")
+                raise UserError(f"`{field.name}` {value!r} is not {' or '.join(get_args(hint))}")
         elif hint is int and (not isinstance(value, int) or isinstance(value, bool)):
-            raise UserError(f"{flag(field.name)} {value!r} is not a whole number")
+            raise UserError(f"`{field.name}` {value!r} is not a whole number")
         elif hint is float and (not isinstance(value, int | float) or isinstance(value, bool)):
-            raise UserError(f"{flag(field.name)} {value!r} is not a number")
+            raise UserError(f"`{field.name}` {value!r} is not a number")
         elif hint is bool and not isinstance(value, bool):
-            raise UserError(f"{flag(field.name)} {value!r} is neither True nor False")
+            raise UserError(f"`{field.name}` {value!r} is neither True nor False")
         elif get_origin(hint) is tuple and not isinstance(value, tuple | list):
-            raise UserError(f"{flag(field.name)} {value!r} is not a tuple of names")
+            raise UserError(f"`{field.name}` {value!r} is not a tuple of names")
 
 
 def _not_negative(config: Any, name: str) -> None:
     if not 0 <= getattr(config, name) < math.inf:
-        raise UserError(f"{flag(name)} {getattr(config, name)} is below 0 or no number")
+        raise UserError(f"`{name}` {getattr(config, name)} is below 0 or no number")
 
 
 R = TypeVar("R", bound=TaskConfig)
@@ -265,7 +264,7 @@ def flag(name: str) -> str:
 def model_file(out: Path) -> Path:
     """`out`, where a model file may be called so. Raises UserError."""
     if out.suffix != ".safetensors":
-        raise UserError(f"--output {out}: a model file ends in .safetensors")
+        raise UserError(f"`output` {out}: a model file ends in .safetensors")
     return out
 
 

@@ -14,7 +14,7 @@ import sys
 import threading
 import types
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from pathlib import Path
@@ -85,7 +85,7 @@ def scan(folder: Path, val_share: float = 0.05, seed: int = 0) -> Photos:
     """
     if folder.is_file():
         what = "is a photo" if is_photo(folder) else "is a file"
-        raise UserError(f"--content {folder} {what}: give the folder that the photos are in")
+        raise UserError(f"`content` {folder} {what}: give the folder that the photos are in")
     if not folder.is_dir():
         raise UserError(f"no such folder of photos: {folder}; {WHENCE}")
     if (folder / "train").is_dir() and (folder / "val").is_dir():
@@ -107,14 +107,15 @@ def scan(folder: Path, val_share: float = 0.05, seed: int = 0) -> Photos:
     return Photos(tuple(train), tuple(val), _digest(folder, [*train, *val]))
 
 
-def readable(files: Sequence[Path]) -> list[Path]:
-    """Those of `files` that can be read, which takes a while of many."""
-    found = []
+def unreadable(files: Sequence[Path]) -> list[str]:
+    """What is wrong with those of `files` that cannot be read; to look at many takes a while."""
+    problems = []
     for path in files:
-        with suppress(UserError):
+        try:
             image.read(path, longer=64)  # of a JPEG an eighth is decoded
-            found.append(path)
-    return found
+        except UserError as error:
+            problems.append(str(error))
+    return problems
 
 
 def _digest(folder: Path, files: Sequence[Path]) -> str:

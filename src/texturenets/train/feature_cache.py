@@ -77,7 +77,8 @@ def write(
                     crops.append(data.crop(image.read(photo).rgb, image_size, random, flip))
                     parts.append("train" if training else "val")
                 except UserError as error:
-                    unreadable.append(str(error))
+                    if not variant:  # once for all crops of a photo
+                        unreadable.append(str(error))
             if crops:
                 # The features are those of the stored 8-bit crops, so that cache and no cache agree.
                 pixels = (torch.stack(crops) * 255).round().to(torch.uint8)

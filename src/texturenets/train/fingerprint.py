@@ -6,7 +6,7 @@ import hashlib
 from typing import Any
 
 from texturenets.modelfiles import modelfile
-from texturenets.train.configuration import flag, to_dict
+from texturenets.train.configuration import to_dict
 from texturenets.train.setup import Setup
 from texturenets.train.task import Task
 
@@ -31,10 +31,10 @@ def _identity(model: str | None) -> str | None:
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Options as flags, with both values, and all else by name. How long a training lasts is no difference."""
+    """Options with both values, and all else by name. How long a training lasts is no difference."""
     before, now = old.get("run", {}), new["run"]
     options = [
-        f"{flag(k)} {_json(before.get(k))} -> {_json(v)}"
+        f"`{k}` {_json(before.get(k))} -> {_json(v)}"
         for k, v in now.items()
         if k not in ("steps", "minutes") and _json(before.get(k)) != _json(v)
     ]

@@ -54,7 +54,7 @@ def _check_image_size(network: nn.Module, options: TaskConfig) -> None:
         below = side // stride * stride
         near = f"{below} or {below + stride}" if below else str(stride)
         raise UserError(
-            f"--image-size {side} is not a multiple of {stride}, as the generator "
+            f"`image_size` {side} is not a multiple of {stride}, as the generator "
             f"{options.generator} wants it: use {near}"
         )
 
@@ -62,6 +62,6 @@ def _check_image_size(network: nn.Module, options: TaskConfig) -> None:
 def _load_weights(built: Built, path: Path) -> None:
     spec = network_files.spec_of(modelfile.read_header(path))
     if spec != built.spec:
-        raise UserError(f"--init {path}: its network is {spec}, this training's is {built.spec}")
+        raise UserError(f"`init` {path}: its network is {spec}, this training's is {built.spec}")
     other, _ = network_files.load(path, built.custom)
     built.network.load_state_dict(other.state_dict())

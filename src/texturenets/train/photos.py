@@ -19,16 +19,22 @@ from texturenets.train.setup import Setup, descriptor_fingerprint
 
 
 class FolderPhotos:
-    """A folder of photos; their content features are computed in each step."""
+    """A folder of photos; their content features are computed in each step.
+
+    `count`: its photos; `readable`: those that are not known to be unreadable.
+    """
 
     def __init__(self, folder: Path, config: StyleConfig) -> None:
         """Raises UserError for a folder that is missing, or holds too few photos."""
         self.config = config
         self.found = data.scan(folder, config.val_share, config.seed)
         self.digest, self.count = self.found.digest, len(self.found.train)
+        # Of a small set all at once; in a large one, each when its turn comes.
+        self.unreadable = data.unreadable(self.found.train) if self.count < data.SMALL_SET else []
+        self.readable = self.count - len(self.unreadable)
         if config.texture_photos > self.count:
             raise UserError(
-                f"--texture-photos {config.texture_photos}: the folder holds {counted(self.count, 'photo')}"
+                f"`texture_photos` {config.texture_photos}: the folder holds {counted(self.count, 'photo')}"
             )
 
     def check(self, setup: Setup, layers: tuple[str, ...]) -> None:
@@ -41,38 +47,39 @@ class FolderPhotos:
             chosen, side=config.image_size, batch=batch, slots=slots, seed=config.seed, flip=config.flip
         )
 
-    def readable(self, enough: int) -> int:
-        """How many photos there are; where they are fewer than `enough`, how many of them can be read."""
-        return self.count if self.count >= enough else len(data.readable(self.found.train))
-
     def held_out(self, count: int) -> tuple[Tensor, Sequence[str]]:
         """At most `count` crops (n, 3, S, S) that are not trained on, and messages about files that were skipped."""
-        return data.validation(self.found.val, self.config.image_size, count)
+        crops, problems = data.validation(self.found.val, self.config.image_size, count)
+        return crops, [*self.unreadable, *problems]
 
 
 class CachedPhotos:
-    """A file that `texturenets cache` wrote: crops with their content features."""
+    """A file that `texturenets cache` wrote: crops with their content features.
+
+    `count`: its crops; `readable`: the photos that they are of.
+    """
 
     def __init__(self, path: Path, config: StyleConfig) -> None:
         """Raises UserError for a file that is no cache, and options that do not go with one."""
         self.path, self.config = path, config
         self.info = feature_cache.read_info(path)
         self.digest, self.count = self.info.digest, self.info.train
+        self.readable = self.info.train // self.info.variants
         if config.pyramid_loss > 1:
             raise UserError(
-                "--pyramid-loss takes content features at several scales, a cache holds one: use a folder"
+                "`pyramid_loss` takes content features at several scales, a cache holds one: use a folder"
             )
         if config.texture_photos:
-            raise UserError("--texture-photos chooses among photos: give --content a folder, not a cache")
+            raise UserError("`texture_photos` chooses among photos: give `content` a folder, not a cache")
 
     def check(self, setup: Setup, layers: tuple[str, ...]) -> None:
         """Raises UserError where the cache was made for other losses than those that take `layers` of the photos."""
         descriptor = descriptor_fingerprint(self.config, layers, setup)
         wanted: list[tuple[str, Any, Any]] = [
-            ("--content-layers", self.info.layers, layers),
-            ("--image-size", self.info.image_size, self.config.image_size),
-            ("--precision and descriptor", self.info.descriptor, descriptor),
-            ("--val-share", self.info.val_share, self.config.val_share),
+            ("`content_layers`", self.info.layers, layers),
+            ("`image_size`", self.info.image_size, self.config.image_size),
+            ("`precision` and descriptor", self.info.descriptor, descriptor),
+            ("`val_share`", self.info.val_share, self.config.val_share),
         ]
         for name, has, wants in wanted:
             if has != wants:
@@ -82,7 +89,7 @@ class CachedPhotos:
                 )
         if self.info.flip != self.config.flip:
             made, same = (
-                ("with", "leave it out here") if self.info.flip else ("without", "give --no-flip here")
+                ("with", "leave it out here") if self.info.flip else ("without", "turn `flip` off here")
             )
             raise UserError(f"{self.path} was made {made} mirrored photos: {same} too, or write it anew")
 
@@ -91,10 +98,6 @@ class CachedPhotos:
         return feature_cache.CachedCrops(
             self.path, self.info, batch=batch, slots=slots, seed=self.config.seed
         )
-
-    def readable(self, enough: int) -> int:
-        """How many photos there are: a cache holds readable ones alone."""
-        return self.count
 
     def held_out(self, count: int) -> tuple[Tensor, Sequence[str]]:
         """At most `count` crops (n, 3, S, S) that are not trained on; a cache holds readable files alone."""

@@ -39,17 +39,17 @@ def check_processes(config: TaskConfig, count: int) -> None:
     """Raises UserError where `count` processes cannot share the batch, or have to see all of it."""
     if config.batch_size % (count * config.accumulate):
         raise UserError(
-            f"--batch-size {config.batch_size} does not divide among {count} processes "
+            f"`batch_size` {config.batch_size} does not divide among {count} processes "
             f"of {config.accumulate} parts"
         )
     if count == 1:
         return
     if config.minutes:
-        raise UserError("--minutes goes by one process's clock: of several, say --steps")
+        raise UserError("`minutes` goes by one process's clock: of several, say `steps`")
     whole_batch = {
-        "--normalize-gradients": config.normalize_gradients,
-        "--diversity-weight": config.diversity_weight,
-        "--texture-photos": isinstance(config, StyleConfig) and config.texture_photos,
+        "`normalize_gradients`": config.normalize_gradients,
+        "`diversity_weight`": config.diversity_weight,
+        "`texture_photos`": isinstance(config, StyleConfig) and config.texture_photos,
         "normalization=batch": getattr(make_spec(config.generator, config.settings), "normalization", "")
         == "batch",
     }

@@ -21,7 +21,7 @@ class RunFolder:
     def check_new(self, resume: bool) -> None:
         """Raises UserError where the folder holds a run, unless it is to be resumed."""
         if not resume and (self.path / checkpoint.NAME).exists():
-            raise UserError(f"{self.path} holds a run already; go on with --resume, or remove the folder")
+            raise UserError(f"{self.path} holds a run already; go on with `resume`, or remove the folder")
 
     def take(self, resume: bool) -> None:
         """Lock the folder, and remove what a run left in it that was killed while it wrote. Raises UserError where

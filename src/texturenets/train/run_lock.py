@@ -30,7 +30,7 @@ class RunLock:
             raise UserError(
                 f"another training writes to {folder} at this moment"
                 + (f" (process {who})" if who.isdecimal() else "")
-                + ": give this one another -o, or wait for its end"
+                + ": give this one another `output`, or wait for its end"
             ) from None
         except OSError:  # a file system without locks
             return

@@ -34,7 +34,7 @@ def choose_precision(name: Precision, device: torch.device) -> str:
     Raises UserError for fp16 on a processor.
     """
     if name == "fp16" and device.type == "cpu":
-        raise UserError("--precision fp16 is for graphics cards; on the processor take bf16 or float32")
+        raise UserError("`precision` fp16 is for graphics cards; on the processor take bf16 or float32")
     if name != "auto":
         return name
     if device.type == "cuda":

@@ -22,7 +22,7 @@ def read(path: Path, longer: int) -> image.Picture:
     if min(height, width) < SMALLEST:
         raise UserError(
             f"{path}: an image of {width} x {height} pixels holds too little to learn; {SMALLEST} x "
-            f"{SMALLEST} is the least (enlarge it with --style-size)"
+            f"{SMALLEST} is the least (enlarge it with `style_size`)"
         )
     if float(picture.rgb.flatten(2).std(2).max()) < FLAT:
         raise UserError(f"{path} is of one color: there is nothing to learn from it")

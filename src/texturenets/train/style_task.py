@@ -72,14 +72,14 @@ class StyleTask:
         if not getattr(network, "photo", True):
             raise UserError(
                 f"the generator {config.generator} with these options draws from noise and takes no photo: "
-                "use `texturenets train texture`, or another --generator"
+                "use `texturenets train texture`, or another `generator`"
             )
         if config.diversity_weight and not self.noise:
-            raise UserError("--diversity-weight wants noise for results to differ by: add --noise-depth 3")
+            raise UserError("`diversity_weight` wants noise for results to differ by: add `noise_depth` 3")
         least = temporal_consistency.LEAST
         if config.temporal and config.image_size < least:
             raise UserError(
-                f"--temporal compares the inner part of images: --image-size {config.image_size} is too small, "
+                f"`temporal` compares the inner part of images: `image_size` {config.image_size} is too small, "
                 f"{least} is the least"
             )
 

@@ -68,7 +68,7 @@ class TextureTask:
         if size not in (None, self.config.image_size):
             raise UserError(
                 f"the generator {self.config.generator} draws {size} x {size} pixels and no other size: use "
-                f"--image-size {size}, or another number of --set channels"
+                f"`image_size` {size}, or another number of channels with `set`"
             )
 
     def batches(self, steps: range, slots: range, workers: int | None) -> Iterator[Batch]:

@@ -76,13 +76,14 @@ class Trainer:
         task.prepare(setup, self.network)
         self.cuda_graph = CudaGraphStep(self._compute_step) if self._has_fixed_kernels() else None
         self.optimizer = optimizer.make(task.config, self.network, self.device, self.cuda_graph is not None)
-        self.state = checkpoint.State(0, 0.0, None, 0, self.fingerprint)
+        self.state = checkpoint.TrainingState(0, 0.0, None, 0, self.fingerprint)
         if self.fabric.is_global_zero:
             self.run_folder.take(resume)
         if resume:
             self._resume()
         self.module, self.optimizer = self.fabric.setup(self.network, self.optimizer)
         self.stop = False
+        self.unreadable: set[str] = set()  # messages of photos, each reported once
 
     def _has_fixed_kernels(self) -> bool:
         """Whether a step is the same kernels each time, so that a CUDA graph can hold it."""
@@ -98,13 +99,13 @@ class Trainer:
         state = checkpoint.read_state(self.folder)
         if changed := fingerprint.differences(state.fingerprint, self.fingerprint):
             raise UserError(
-                f"--resume: not the run that {self.folder} holds; what changed: {', '.join(changed)}; "
-                "give the flags of the first run again"
+                f"`resume`: not the run that {self.folder} holds; what changed: {', '.join(changed)}; "
+                "give the options of the first run again"
             )
         options = self.task.config
         if not options.minutes and options.steps < state.step:
             raise UserError(
-                f"--resume: {self.folder} has {state.step} steps already: --steps {options.steps} is less"
+                f"`resume`: {self.folder} has {state.step} steps already: `steps` {options.steps} is less"
             )
         checkpoint.restore(self.folder, self.network, self.optimizer)
         if self.scaler and state.scaler:
@@ -140,7 +141,6 @@ class Trainer:
         share = options.batch_size // fabric.world_size
         slots = range(fabric.global_rank * share, (fabric.global_rank + 1) * share)
         steps = range(self.state.step, ENDLESS if options.minutes else options.steps)
-        told: set[str] = set()  # each photo that cannot be read is reported once
         before = self.state.seconds
         started = mark = time.perf_counter()
         for batch in self.task.batches(steps, slots, self.config.workers):
@@ -154,8 +154,8 @@ class Trainer:
             if self._losses_are_checked(step) or last or self.stop:
                 self._check_losses(step, losses, rate)
             self._agree_on_stop()
-            unreadable = sorted({*self.task.unreadable, *batch.unreadable} - told)
-            told.update(unreadable)
+            unreadable = sorted({*self.task.unreadable, *batch.unreadable} - self.unreadable)
+            self.unreadable.update(unreadable)
             record = Record(step, losses, rate, 0.0, waited, unreadable)
             if fabric.is_global_zero:
                 self._look_at(record, batch, images, last)
@@ -194,7 +194,7 @@ class Trainer:
         kept = f"; the last good model is {last}" if last.exists() else ""
         raise UserError(
             f"the training diverged: {', '.join(worst[:3]) or 'the loss'} is {total} at step {step} with a "
-            f"learning rate of {rate:.3g}; start anew with a lower --learning-rate{kept}"
+            f"learning rate of {rate:.3g}; start anew with a lower `learning_rate`{kept}"
         )
 
     def _step(self, microbatches: Sequence[Microbatch]) -> tuple[dict[str, Tensor], Tensor]:
@@ -208,8 +208,8 @@ class Trainer:
             if is_out_of_memory(error):
                 options = self.task.config
                 raise UserError(
-                    f"out of memory at --batch-size {options.batch_size} and "
-                    f"--image-size {options.image_size}: lower one, or split the batch with --accumulate 2"
+                    f"out of memory at `batch_size` {options.batch_size} and "
+                    f"`image_size` {options.image_size}: lower one, or split the batch with `accumulate` 2"
                 ) from None
             raise
 

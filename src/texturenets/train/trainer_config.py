@@ -46,4 +46,4 @@ class TrainerConfig:
         check_kinds(self)
         for name in ("workers", "save_every", "validate_every", "pictures_every", "snapshot_every"):
             if (getattr(self, name) or 0) < 0:
-                raise UserError(f"--{name.replace('_', '-')} {getattr(self, name)} is below 0")
+                raise UserError(f"`{name}` {getattr(self, name)} is below 0")

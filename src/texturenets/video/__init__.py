@@ -76,8 +76,8 @@ def check_numbered(name: str) -> None:
         or "%" in str(Path(name).parent)
     ):
         raise UserError(
-            f"--output {name}: the name of numbered frames has one place for the number, as %05d, and no other %, "
-            "nor has their folder: -o frames/%05d.png"
+            f"`output` {name}: the name of numbered frames has one place for the number, as %05d, and no other %, "
+            "nor has their folder, as in frames/%05d.png"
         )
 
 
@@ -93,7 +93,7 @@ def check_output(path: Path, source: Path) -> None:
     if suffix == ".png" and source.suffix.lower() not in (".png", ".apng"):
         raise UserError(
             f"{path} is one picture, and {source} has many: write %05d where their number belongs in the name, as "
-            "with -o frames/%05d.png, or give a film (.mp4, .webm) or a moving picture (.gif, .webp, .apng)"
+            "in frames/%05d.png, or give a film (.mp4, .webm) or a moving picture (.gif, .webp, .apng)"
         )
     if suffix not in WRITTEN and suffix not in MOVING:
         known = ", ".join([*WRITTEN, ".gif", ".webp", ".apng"])

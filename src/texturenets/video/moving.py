@@ -139,7 +139,7 @@ class MovingWriter:
         if needed > left:
             raise UserError(
                 f"{path}: {info.count} frames of {width} x {height} pixels are kept in memory, "
-                f"{needed / 1e9:.1f} GB of {left / 1e9:.1f}: write a film (.mp4, .webm), or smaller with --size"
+                f"{needed / 1e9:.1f} GB of {left / 1e9:.1f}: write a film (.mp4, .webm), or smaller with `size`"
             )
 
     def write(self, frame: Frame) -> None:

@@ -19,7 +19,7 @@ from texturenets.graph.passes.space_to_depth import of_doubled, of_squares
 
 
 @dataclass(frozen=True)
-class _Part:
+class _ConvInput:
     """Some channels of the convolution's input: node `source` doubled, or as it is. `norm`: yet to be done to it."""
 
     source: int
@@ -42,7 +42,7 @@ def fuse_upsample_conv(graph: Graph) -> Graph:
     return work.finish()
 
 
-def _parts(graph: Graph, number: int) -> list[_Part]:
+def _parts(graph: Graph, number: int) -> list[_ConvInput]:
     """What a 3 x 3 convolution with a border of one pixel sees; nothing for any other node."""
     conv = graph.nodes[number]
     if not is_plain(conv) or conv.settings["kernel"] != (3, 3):
@@ -58,17 +58,17 @@ def _parts(graph: Graph, number: int) -> list[_Part]:
     return [_part(graph, one) for one in (inner.sources if inner.operation == "concat" else pad.sources)]
 
 
-def _part(graph: Graph, number: int) -> _Part:
+def _part(graph: Graph, number: int) -> _ConvInput:
     node, norm = graph.nodes[number], None
     channels = node.channels
     if node.operation == "norm":
         node, norm = graph.nodes[node.sources[0]], node
     if node.operation == "upsample" and (node.settings["mode"], node.settings["factor"]) == ("nearest", 2):
-        return _Part(node.sources[0], True, channels, norm)
-    return _Part(number, False, channels)
+        return _ConvInput(node.sources[0], True, channels, norm)
+    return _ConvInput(number, False, channels)
 
 
-def _fused(work: Rewriting, number: int, parts: list[_Part]) -> int:
+def _fused(work: Rewriting, number: int, parts: list[_ConvInput]) -> int:
     """The convolution in its other form."""
     graph = work.old
     conv = graph.nodes[number]
@@ -93,7 +93,7 @@ def _fused(work: Rewriting, number: int, parts: list[_Part]) -> int:
     return work.add("crop", work.add("shuffle", made, factor=2, order="places"), amount=(1, 1, 1, 1))
 
 
-def _small(work: Rewriting, source: int, part: _Part, mode: str) -> int:
+def _small(work: Rewriting, source: int, part: _ConvInput, mode: str) -> int:
     """The map before it was doubled, normalized and continued by a pixel."""
     if part.norm is not None:
         source = work.put(part.norm, source)
