@@ -277,7 +277,7 @@ def test_too_little_memory(
     monkeypatch.setattr(style.Style, "_repaint", fail)
     photo("a.jpg", (50, 20))
     assert main(["stylize", "a.jpg", "--engine", "torch"]) == 2
-    assert "size, as 25" in one_line(capsys.readouterr().err)
+    assert "as with --size 25" in one_line(capsys.readouterr().err)
 
 
 def test_interrupted(here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
