@@ -164,14 +164,14 @@ def code_of(
         )
     if generator is not None and engine in engines.BACKENDS:
         raise UserError(
-            f"--engine {engine} runs the graph in the model file, and no code: leave --generator out, or take "
-            "--engine torch"
+            f"`engine` {engine} runs the graph in the model file, and no code: leave `generator` out, or take "
+            "`engine` torch"
         )
     if generator is None:
         with suppress(ConversionError):
             modelfile.read_graph(path, weights=False)
             return None
-    devices.require_torch(f"the network of {path}" if generator is None else "--generator")
+    devices.require_torch(f"the network of {path}" if generator is None else "`generator`")
 
     def build() -> nn.Module:
         from texturenets.networks import network_files
