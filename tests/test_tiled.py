@@ -29,12 +29,21 @@ from texturenets.networks.pyramid import Pyramid, Pyramid2
 from texturenets.networks.residual import Residual
 from texturenets.networks.trace import trace
 from texturenets.tiled import plan as planning
+from texturenets.tiled.borders import Border
 from texturenets.tiled.network import TiledNetwork, refined
 from texturenets.tiled.plan import PlannedNetwork
 from texturenets.tiled.rows import Interval, merge, wrapped
 from texturenets.tiled.run import TiledJob, _TiledRun, run
 from texturenets.tiled.sources import InMemory, OnDisk, Padded, Resized, Source
-from texturenets.tiled.spool import FeatureMap, OverflowedError, SpooledImage, choose_folder
+from texturenets.tiled.spool import (
+    FeatureMap,
+    OverflowedError,
+    SpooledImage,
+    SpoolFile,
+    SpoolFiles,
+    choose_folder,
+)
+from texturenets.tiled.stage import build as build_strip
 
 SMALL = {
     "residual": Residual(channels=8, blocks=2),
@@ -226,7 +235,9 @@ def test_values_beyond_half_precision_are_kept_in_float32(tmp_path: Path) -> Non
     y = whole(network, x)
     torch.testing.assert_close(tiled(network, x, tmp_path, exact=False), y, atol=1e-4, rtol=1e-3)
     with pytest.raises(OverflowedError):
-        FeatureMap(tmp_path, 1, (1, 1), "float16").write((0, 1), np.full((1, 1, 1, 1), np.inf, np.float16))
+        FeatureMap(SpoolFile(tmp_path), 1, (1, 1), "float16").write(
+            (0, 1), np.full((1, 1, 1, 1), np.inf, np.float16)
+        )
 
 
 def test_what_cannot_be_tiled_is_named() -> None:
@@ -336,14 +347,54 @@ def test_a_spool_gives_back_what_was_written(tmp_path: Path) -> None:
     stored.write((0, 4), values[:4])
     stored.write((4, 7), values[4:])
     assert (stored.read((2, 6), (3, 8)) == values[2:6, 3:8]).all()
-    kept = FeatureMap(tmp_path, 2, (7, 9), "bfloat16")
-    planes = values.transpose(2, 0, 1)[None]
-    kept.write((0, 4), planes[:, :, :4])
-    kept.write((4, 7), planes[:, :, 4:])
-    assert (kept.read((2, 6)) == planes[:, :, 2:6]).all()
+    kept = FeatureMap(SpoolFile(tmp_path), 2, (7, 9), "bfloat16")
+    kept.write((0, 4), values[None, :4])
+    kept.write((4, 7), values[None, 4:])
+    assert (kept.read((2, 6)) == values[None, 2:6]).all()
     assert not list(tmp_path.iterdir()) or sys.platform == "win32"  # it has no name that could be left behind
     stored.close()
-    kept.close()
+    kept.file.close()
+
+
+@pytest.mark.parametrize("mode", ["reflect", "replicate"])
+def test_a_map_is_read_with_a_border(mode: str, tmp_path: Path) -> None:
+    values = np.arange(7 * 9 * 2).reshape(1, 7, 9, 2).astype("uint16")
+    kept = FeatureMap(SpoolFile(tmp_path), 2, (7, 9), "bfloat16")
+    kept.write((0, 7), values)
+    padded = np.pad(values, ((0, 0), (2, 1), (3, 2), (0, 0)), {"replicate": "edge"}.get(mode, mode))  # type: ignore[call-overload]
+    border = Border(2, 1, 3, 2, mode)
+    for rows in ((-2, 4), (2, 5), (3, 8), (-2, 8)):
+        assert (kept.read(rows, border) == padded[:, rows[0] + 2 : rows[1] + 2]).all()
+
+
+def test_strips_of_one_pass_share_one_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "WORTH", 0)  # small channels, but as with many
+    graph = trace(network_of("residual"))
+    network = PlannedNetwork(graph.nodes, (256, 64))
+    counts = []
+    for one in planning.passes(network):
+        keys = set()
+        for strip in planning.strips(256, 64, graph.stride):
+            parts = {i: network.part(i, strip) for i in one.targets}
+            steps = planning.steps(network, parts, one.ready)
+            keys.add(build_strip(network, one, steps, parts, graph.weights).key)
+        counts.append(len(keys))
+    # The first pass pads the photo, and those of the decoder what has been enlarged.
+    assert counts == [3, 1, 1, 1, 1, 3, 3, 1]
+
+
+def test_files_are_used_again_within_the_space_that_was_announced(tmp_path: Path) -> None:
+    files = SpoolFiles(tmp_path, 100)
+    large, small = files.take(60), files.take(20)
+    files.give_back(large)
+    files.give_back(small)
+    assert files.take(20) is small
+    assert files.take(30) is large  # and 60 bytes long: 80 in all
+    files.give_back(small)
+    last = files.take(50)
+    assert last.size == 50
+    assert large.size + last.size > 100 or small not in files.free
+    files.close()
 
 
 def test_a_killed_run_leaves_no_spool(tmp_path: Path) -> None:

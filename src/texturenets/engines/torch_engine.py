@@ -117,9 +117,12 @@ class TorchEngine:
         @torch.inference_mode()
         def run(given: Mapping[str, Values]) -> Mapping[str, Values]:
             inputs = {name: _tensor(given[name]).to(self.device, dtype) for name in taken}
+            inputs |= {name: inputs[name].permute(0, 3, 1, 2) for name in stage.kept}
             maps = network.maps(None, [], inputs, list(stage.outputs.values()))
             return {
-                name: _values(maps[number], "float32" if name == PICTURE else stage.type)
+                name: _values(maps[number], "float32")
+                if name == PICTURE
+                else _values(maps[number].permute(0, 2, 3, 1), stage.type)
                 for name, number in stage.outputs.items()
             }
 

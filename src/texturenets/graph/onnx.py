@@ -7,6 +7,7 @@ whose statistics every runtime takes in float32.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -37,6 +38,7 @@ class _Translation:
         self.graph, self.split, self.stage = graph, split, stage
         self.writer = ONNXWriter()
         self.maps: list[ONNXMap] = []
+        self.channels_first: dict[int, ONNXMap] = {}
         self.inputs: dict[str, onnx.ValueInfoProto] = {}
         self.where: dict[int, list[str]] = {}
         """For a max pooling whose indices an unpooling needs: its four masks (`ONNXWriter.pool_with_places`)."""
@@ -50,7 +52,7 @@ class _Translation:
     def run(self) -> None:
         """Write every node."""
         for number, node in enumerate(self.graph.nodes):
-            sources = [self.maps[source] for source in node.sources]
+            sources = self._sources(node)
             if not node.sources:
                 made = self._input(node)
             elif node.operation == "unpool":
@@ -59,7 +61,21 @@ class _Translation:
                 made, self.where[number] = self.writer.pool_with_places(sources[0])
             else:
                 made = _TABLE[node.operation](self, number, node, *sources)
+                made = replace(made, channels_last=any(x.channels_last for x in sources))
             self.maps.append(made)
+
+    def _sources(self, node: Node) -> list[ONNXMap]:
+        """The maps that `node` takes, channels last only where all are and it does the same to each number.
+
+        OpenVINO then passes a map from a stage's input through normalization to a convolution without a copy.
+        """
+        sources = [self.maps[source] for source in node.sources]
+        if node.operation in _POINTWISE and all(x.channels_last for x in sources):
+            return sources
+        for source, x in zip(node.sources, sources, strict=True):
+            if source not in self.channels_first:
+                self.channels_first[source] = self.writer.channels_first(x)
+        return [self.channels_first[source] for source in node.sources]
 
     def _input(self, node: Node) -> ONNXMap:
         place = f"height/{node.scale.denominator}", f"width/{node.scale.denominator}"
@@ -84,22 +100,25 @@ class _Translation:
     def _input_of(self, stage: Stage, node: Node, name: str) -> ONNXMap:
         """An input of a stage."""
         kind = _TYPES[stage.type] if name in stage.kept else TensorProto.FLOAT
+        if name in stage.kept:
+            size = [1, node.extra, node.extra_columns, node.channels]
+            self.inputs[name] = helper.make_tensor_value_info(name, kind, size)
+            name = name if kind == TensorProto.FLOAT else self.writer.node("Cast", name, to=TensorProto.FLOAT)
+            return ONNXMap(name, channels_last=True)
         size = [1, node.channels, node.extra, node.extra_columns]
         self.inputs[name] = helper.make_tensor_value_info(name, kind, size)
-        if name in stage.exact and self.split:
-            return self.writer.split(name)
-        return ONNXMap(
-            name if kind == TensorProto.FLOAT else self.writer.node("Cast", name, to=TensorProto.FLOAT)
-        )
+        return self.writer.split(name) if name in stage.exact and self.split else ONNXMap(name)
 
     def weights(self, number: int) -> dict[str, Any]:
         """The weights of a node, by role."""
         return self.graph.node_weights(number)
 
-    def column(self, number: int, role: str) -> str | None:
-        """The name of a weight (C, 1, 1); None where the node has none."""
+    def per_channel(self, number: int, role: str, x: ONNXMap) -> str | None:
+        """The name of a weight for each channel of `x`; None where the node has none."""
         value = self.graph.weight(number, role)
-        return None if value is None else self.writer.constant(value[:, None, None])
+        if value is None:
+            return None
+        return self.writer.constant(value if x.channels_last else value[:, None, None])
 
 
 Translate = Callable[..., ONNXMap]
@@ -155,13 +174,13 @@ def _batch_norm(t: _Translation, number: int, node: Node, x: ONNXMap) -> ONNXMap
 def _affine(t: _Translation, number: int, node: Node, x: ONNXMap) -> ONNXMap:
     name = t.writer.plain(x)
     for kind, role in (("Mul", "weight"), ("Add", "bias")):
-        value = t.column(number, role)
+        value = t.per_channel(number, role, x)
         name = name if value is None else t.writer.node(kind, name, value)
     return ONNXMap(name)
 
 
 def _prelu(t: _Translation, number: int, node: Node, x: ONNXMap) -> ONNXMap:
-    slope = t.column(number, "weight")
+    slope = t.per_channel(number, "weight", x)
     assert slope is not None
     return ONNXMap(t.writer.node("PRelu", t.writer.plain(x), slope))
 
@@ -238,6 +257,26 @@ def _shuffle(t: _Translation, number: int, node: Node, x: ONNXMap) -> ONNXMap:
     )
 
 
+_POINTWISE: Final = frozenset(
+    [
+        *(
+            "affine",
+            "relu",
+            "leaky_relu",
+            "prelu",
+            "elu",
+            "silu",
+            "gelu",
+            "tanh",
+            "sigmoid",
+            "clamp",
+            "linear",
+        ),
+        *("add", "mul", "div"),
+    ]
+)
+"""Operations on each number by itself, which take maps of either layout."""
+
 _TABLE: Final[dict[str, Translate]] = {
     "pad": lambda t, number, node, x: t.writer.pad(x, node.settings["amount"], node.settings["mode"]),
     "crop": lambda t, number, node, x: t.writer.crop(x, node.settings["amount"]),
@@ -312,12 +351,15 @@ def stage_to_onnx(stage: Stage, *, split: bool = False) -> onnx.ModelProto:
     translation.run()
     writer, outputs = translation.writer, []
     for name, number in stage.outputs.items():
-        node, made = stage.graph.nodes[number], writer.plain(translation.maps[number])
-        kind = TensorProto.FLOAT if name == PICTURE else _TYPES[stage.type]
+        node, x = stage.graph.nodes[number], translation.maps[number]
+        size, kind = [1, node.channels, node.extra, node.extra_columns], TensorProto.FLOAT
+        made = writer.plain(writer.channels_first(x) if name == PICTURE else x)
+        if name != PICTURE:
+            size, kind = [1, *size[2:], node.channels], _TYPES[stage.type]
+            made = made if x.channels_last else writer.node("Transpose", made, perm=[0, 2, 3, 1])
         if kind != TensorProto.FLOAT:
             made = writer.node("Cast", made, to=kind)
         writer.nodes.append(helper.make_node("Identity", [made], [name], name))
-        size = [1, node.channels, node.extra, node.extra_columns]
         outputs.append(helper.make_tensor_value_info(name, kind, size))
     return _model(translation, list(translation.inputs), outputs)
 

@@ -27,12 +27,13 @@ class ONNXMap:
     """A map by its name in the file. `order`: where channel i of the graph lies, if not at i.
 
     `rest`: a second map; the sum of both is meant. The first holds what bf16 can hold without an error, the
-    second what is left: see `Writer.split`.
+    second what is left: see `Writer.split`. `channels_last`: it is (N, H, W, C) in the file.
     """
 
     name: str
     order: tuple[int, ...] | None = None
     rest: str | None = None
+    channels_last: bool = False
 
     def each(self, operation: Callable[[str], str]) -> ONNXMap:
         """The map, or both, after an operation that leaves the channels where they are, and is linear."""
@@ -93,6 +94,10 @@ class ONNXWriter:
     def merged(self, x: ONNXMap) -> ONNXMap:
         """`x` as one map."""
         return x if x.rest is None else ONNXMap(self.node("Add", x.name, x.rest), x.order)
+
+    def channels_first(self, x: ONNXMap) -> ONNXMap:
+        """`x` as (N, C, H, W)."""
+        return ONNXMap(self.node("Transpose", x.name, perm=[0, 3, 1, 2])) if x.channels_last else x
 
     def linear(self, x: ONNXMap, by: float, add: float) -> ONNXMap:
         """`x` times a number, plus one."""

@@ -14,7 +14,7 @@ Kept = Literal["float32", "float16", "bfloat16"]
 """A type of numbers on disk; those of bfloat16 are uint16 to numpy."""
 
 Values = NDArray[Any]
-"""A map (1, C, rows, columns) of numbers of such a type."""
+"""A map of numbers of such a type, (1, C, rows, columns); one that is kept on disk has its channels last."""
 
 CompiledStage = Callable[[Mapping[str, Values]], Mapping[str, Values]]
 """A stage, ready: maps by the names of its inputs to maps by the names of its outputs. What it gives stands until the
@@ -28,9 +28,9 @@ PICTURE: Final = "picture"
 class Stage:
     """`graph`, all of whose maps have a size of their own, and `outputs`: nodes by the names of what is given.
 
-    Inputs of the names `kept` and the outputs are `type`; other inputs are float32, and so is the picture. `exact`:
-    names of inputs that are to lose as little as can be where it is computed in half precision; with the type
-    float32 nothing is.
+    Inputs of the names `kept` and the outputs are `type`, (1, rows, columns, C); other inputs are float32,
+    (1, C, rows, columns), and so is the picture. `exact`: names of inputs that are to lose as little as can be where
+    it is computed in half precision; with the type float32 nothing is.
     """
 
     graph: Graph

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -19,7 +19,7 @@ from texturenets.tiled import plan as planning
 from texturenets.tiled.plan import Pass, PlannedNetwork, Step
 from texturenets.tiled.rows import Interval, Size
 from texturenets.tiled.sources import Source
-from texturenets.tiled.spool import FeatureMap, OverflowedError
+from texturenets.tiled.spool import FeatureMap, OverflowedError, SpoolFiles
 from texturenets.tiled.stage import Key, Strip, build
 from texturenets.tiled.statistics import Moments
 
@@ -97,10 +97,10 @@ def kept_as(job: TiledJob) -> Kept:
     return job.engine.kept
 
 
-def disk(job: TiledJob) -> int:
-    """The most bytes on disk at once."""
+def disk(job: TiledJob, kept: Kept | None = None) -> int:
+    """The most bytes on disk at once, of maps kept as `kept` (None: as `kept_as` has it)."""
     network = PlannedNetwork(job.graph.nodes, job.picture)
-    return planning.disk(network, planning.passes(network), BYTES[kept_as(job)])
+    return planning.disk(network, planning.passes(network), BYTES[kept or kept_as(job)])
 
 
 @dataclass
@@ -129,18 +129,18 @@ class _TiledRun:
         heights = [self.job.rows or self._rows(one) for one in self.passes]
         last_read = {i: number for number, one in enumerate(self.passes) for i in one.read}
         done, shares = 0.0, self._shares()
-        with ExitStack() as stack:
+        with closing(SpoolFiles(self.job.folder, disk(self.job, self.kept))) as files:
             for number, (one, rows) in enumerate(zip(self.passes, heights, strict=True)):
                 start, share = done, shares[number]
                 for i in one.written:
                     channels, size = self.network.nodes[i].channels, self.network.sizes[i]
-                    self.maps[i] = FeatureMap(self.job.folder, channels, size, self.kept)
-                    stack.callback(self.maps[i].close)
+                    file = files.take(BYTES[self.kept] * self.network.numbers(i))
+                    self.maps[i] = FeatureMap(file, channels, size, self.kept)
                 final = number == len(self.passes) - 1
                 self._pass(one, rows, sink if final else None, lambda part: progress(start + share * part))  # noqa: B023
                 done += share
                 for i in [i for i in self.maps if last_read.get(i, -1) <= number]:
-                    self.maps.pop(i).close()
+                    files.give_back(self.maps.pop(i).file)
         progress(1.0)
 
     def _shares(self) -> list[float]:
@@ -227,13 +227,13 @@ class _TiledRun:
 
     def _read(self, one: Pass, rows: Interval) -> _Work:
         work = _Work(rows, self._build(one, rows))
-        for name, (i, wanted) in work.strip.reads.items():
+        for name, (i, wanted, border) in work.strip.reads.items():
             if i in self.pooled:
                 work.values[name] = self.pooled[i]
             elif self.network.is_given(i):
                 work.values[name] = self.job.inputs[i].read(wanted)
             else:
-                work.values[name] = self.maps[i].read(wanted, self._space)
+                work.values[name] = self.maps[i].read(wanted, border, self._space)
         return work
 
     def _space(self, shape: tuple[int, ...], kind: np.dtype[Any]) -> NDArray[Any]:
@@ -268,7 +268,11 @@ class _TiledRun:
     ) -> None:
         for i, given in work.strip.outputs.items():
             rows, values = self.network.part(i, work.rows), found[self._name(i)]
-            part = values[:, :, rows[0] - given.rows[0] : rows[1] - given.rows[0]]
+            inside = (
+                slice(rows[0] - given.rows[0], rows[1] - given.rows[0]),
+                slice(given.left, given.left + self.network.sizes[i][1]),
+            )
+            part = values[:, :, *inside] if i == self.network.last else values[:, *inside]
             if i in moments:
                 moments[i].add(part)
             if i in self.maps:

@@ -14,21 +14,26 @@ from numpy.typing import NDArray
 
 from texturenets.errors import UserError
 from texturenets.graph.stage import Kept
+from texturenets.tiled.borders import Border
 from texturenets.tiled.rows import Interval, Size
+
+PARTS: Final = 1024
+"""Arrays that one call moves: as many as Linux takes (`IOV_MAX`)."""
 
 
 class OverflowedError(Exception):
     """A value that half precision cannot hold."""
 
 
-class _File:
-    """A file without a name, or one that loses it as soon as it is opened.
+class SpoolFile:
+    """A file without a name, or one that loses it as soon as it is opened. `size`: bytes of disk it may take.
 
     When the process ends, by whatever signal, the space is free again. Not memory-mapped: what is mapped counts as
     the process's own memory.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, size: int = 0) -> None:
+        self.size = size
         try:
             self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115
         except OSError as error:
@@ -38,48 +43,103 @@ class _File:
         """Give the space back."""
         self._file.close()
 
-    def put(self, values: NDArray[Any], offset: int) -> None:
-        """Write a contiguous array. Raises UserError where the disk is full."""
-        data = memoryview(cast(Any, values)).cast("B")
+    def cut(self, size: int) -> None:
+        """Give back what lies behind the first `size` bytes."""
+        os.ftruncate(self._file.fileno(), size)
+        self.size = size
+
+    def put(self, values: Sequence[NDArray[Any]], offset: int) -> None:
+        """Write contiguous arrays one behind the other. Raises UserError where the disk is full."""
         try:
-            done = 0
-            while done < len(data):  # the kernel moves at most 2 GB at a time
-                done += os.pwrite(self._file.fileno(), data[done:], offset + done)
+            self._move(os.pwritev, values, offset)
         except OSError as error:
             raise UserError(f"cannot keep what does not fit in memory: {error.strerror}") from None
 
-    def get(self, values: NDArray[Any], offset: int) -> None:
-        """Fill a contiguous array."""
-        data = memoryview(cast(Any, values)).cast("B")
-        done = 0
-        while done < len(data):
-            count = os.preadv(self._file.fileno(), [data[done:]], offset + done)
-            if count <= 0:
+    def get(self, values: Sequence[NDArray[Any]], offset: int) -> None:
+        """Fill contiguous arrays one behind the other."""
+        self._move(os.preadv, values, offset)
+
+    def _move(
+        self, call: Callable[[int, list[memoryview], int], int], values: Sequence[NDArray[Any]], offset: int
+    ) -> None:
+        parts = [memoryview(cast(Any, one)).cast("B") for one in values]
+        first = 0
+        while first < len(parts):
+            moved = call(self._file.fileno(), parts[first : first + PARTS], offset)
+            if moved <= 0:
                 raise UserError("what was kept on disk has been cut short")
-            done += count
+            offset += moved
+            while first < len(parts) and moved >= len(parts[first]):
+                moved -= len(parts[first])
+                first += 1
+            if moved:  # the kernel moves at most 2 GB at a time
+                parts[first] = parts[first][moved:]
 
 
-class SpooledImage(_File):
+class SpoolFiles:
+    """The files of one run in `folder`, of at most `most` bytes together.
+
+    A file that is no longer needed is written anew: its blocks, and the memory in which the system holds them, are
+    there already.
+    """
+
+    def __init__(self, folder: Path, most: int) -> None:
+        self.folder, self.most = folder, most
+        self.used: list[SpoolFile] = []
+        self.free: list[SpoolFile] = []
+
+    def take(self, size: int) -> SpoolFile:
+        """A file for `size` bytes."""
+        if self.free:
+            file = min(self.free, key=lambda one: (one.size < size, abs(one.size - size)))
+            self.free.remove(file)
+        else:
+            file = SpoolFile(self.folder)
+        self.used.append(file)
+        reused, file.size = file.size, max(file.size, size)
+        while self.free and self._size > self.most:
+            self.free.pop().close()
+        if reused > size and self._size > self.most:
+            file.cut(size)
+        return file
+
+    @property
+    def _size(self) -> int:
+        return sum(one.size for one in self.used + self.free)
+
+    def give_back(self, file: SpoolFile) -> None:
+        """`file` is not needed any more."""
+        self.used.remove(file)
+        self.free.append(file)
+
+    def close(self) -> None:
+        """Give all space back."""
+        for file in self.used + self.free:
+            file.close()
+
+
+class SpooledImage:
     """A picture of whole numbers, `size` (height, width), the channels of a pixel side by side: "uint8" or
     "uint16"."""
 
     def __init__(self, folder: Path, channels: int, size: Size, kind: str) -> None:
-        super().__init__(folder)
+        self.file = SpoolFile(folder)
+        self.close = self.file.close
         self.channels, self.size, self.type = channels, size, np.dtype(kind)
 
     def write(self, rows: Interval, values: NDArray[Any]) -> None:
         """`values` (height, W, channels) at `rows`."""
-        self.put(np.ascontiguousarray(values, self.type), self._offset(rows[0], 0))
+        self.file.put([np.ascontiguousarray(values, self.type)], self._offset(rows[0], 0))
 
     def read(self, rows: Interval, columns: Interval | None = None) -> NDArray[Any]:
         """(height, width, channels) of `rows` and `columns` (None: all)."""
         left, right = columns or (0, self.size[1])
         values = np.empty((rows[1] - rows[0], right - left, self.channels), self.type)
         if right - left == self.size[1]:
-            self.get(values, self._offset(rows[0], 0))
+            self.file.get([values], self._offset(rows[0], 0))
         else:
             for k, line in enumerate(values):
-                self.get(line, self._offset(rows[0] + k, left))
+                self.file.get([line], self._offset(rows[0] + k, left))
         return values
 
     def _offset(self, row: int, column: int) -> int:
@@ -90,31 +150,54 @@ Space = Callable[[tuple[int, ...], np.dtype[Any]], NDArray[Any]]
 """Gives an array of a shape and type to read into."""
 
 
-class FeatureMap(_File):
-    """A feature map, `size` (height, width), one channel after the other."""
+class FeatureMap:
+    """A feature map in a file, `size` (height, width), the channels of a pixel side by side."""
 
-    def __init__(self, folder: Path, channels: int, size: Size, kept: Kept) -> None:
-        super().__init__(folder)
-        self.channels, self.size = channels, size
+    def __init__(self, file: SpoolFile, channels: int, size: Size, kept: Kept) -> None:
+        self.file, self.channels, self.size = file, channels, size
         self.type = np.dtype({"bfloat16": "uint16"}.get(kept, kept))
 
     def write(self, rows: Interval, values: NDArray[Any]) -> None:
-        """`values` (1, C, height, W) at `rows`. Raises OverflowedError where half precision does not hold them."""
-        for channel, plane in enumerate(values[0]):
-            stored = np.ascontiguousarray(plane, self.type)
-            if self.type == np.float16 and _overflowed(stored):
-                raise OverflowedError
-            self.put(stored, self._offset(channel, rows[0]))
+        """`values` (1, height, W, C) at `rows`. Raises OverflowedError where half precision does not hold them."""
+        stored = np.asarray(values, self.type)
+        if self.type == np.float16 and _overflowed(stored):
+            raise OverflowedError
+        lines = [stored] if stored.flags.c_contiguous else list(stored[0])
+        self.file.put(lines, self._offset(rows[0]))
 
-    def read(self, rows: Interval, space: Space = np.empty) -> NDArray[Any]:
-        """(1, C, height, W) of `rows`, in an array that `space` gives, as it is kept."""
-        values = space((1, self.channels, rows[1] - rows[0], self.size[1]), self.type)
-        for channel, plane in enumerate(values[0]):
-            self.get(plane, self._offset(channel, rows[0]))
+    def read(self, rows: Interval, border: Border | None = None, space: Space = np.empty) -> NDArray[Any]:
+        """(1, height, width, C) of `rows`, in an array that `space` gives, as it is kept.
+
+        With a `border` columns are added at the sides, and `rows` may lie outside of the map.
+        """
+        height, width = self.size
+        left, right = (0, 0) if border is None else (border.left, border.right)
+        values = space((1, rows[1] - rows[0], left + width + right, self.channels), self.type)
+        low, high = max(rows[0], 0), min(rows[1], height)
+        inside = values[:, low - rows[0] : high - rows[0], left : left + width]
+        self.file.get([inside] if inside.flags.c_contiguous else list(inside[0]), self._offset(low))
+        if border is not None:
+            # Columns first: the rows that are copied then have theirs.
+            _continue(
+                inside.swapaxes(1, 2),
+                values[:, low - rows[0] : high - rows[0]].swapaxes(1, 2),
+                left,
+                border.mode,
+            )
+            _continue(values[:, low - rows[0] : high - rows[0]], values, low - rows[0], border.mode)
         return values
 
-    def _offset(self, channel: int, row: int) -> int:
-        return (channel * self.size[0] + row) * self.size[1] * self.type.itemsize
+    def _offset(self, row: int) -> int:
+        return row * self.size[1] * self.channels * self.type.itemsize
+
+
+def _continue(inside: NDArray[Any], values: NDArray[Any], first: int, mode: str) -> None:
+    """Continue `inside`, which lies at `first` in the second axis of `values`, to both ends of it."""
+    count = inside.shape[1]
+    for place in (*range(first), *range(first + count, values.shape[1])):
+        beyond = first - place if place < first else place - first - count + 1
+        near = beyond if mode == "reflect" else 0
+        values[:, place] = inside[:, near if place < first else count - 1 - near]
 
 
 def _overflowed(values: NDArray[Any]) -> bool:

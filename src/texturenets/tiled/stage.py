@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from texturenets.graph import OPERATIONS, Graph, Node
 from texturenets.graph.grammar import Number
 from texturenets.graph.shapes import shaped
+from texturenets.tiled.borders import Border, borders
 from texturenets.tiled.plan import Pass, PlannedNetwork, Step
 from texturenets.tiled.rows import POINTWISE, Interval, before, is_point, needs
 
@@ -28,17 +29,23 @@ Key = tuple[Any, ...]
 
 
 class ComputedRows(NamedTuple):
-    """Some rows of a map, as a stage's node computes them: which ones, and the node."""
+    """Some rows of a map, as a stage's node computes them: which ones, and the node.
+
+    With a border there are rows and columns beyond the map's edges: `left` and `right` so many columns.
+    """
 
     rows: Interval
     number: int
+    left: int = 0
+    right: int = 0
 
 
 class StageInput(NamedTuple):
-    """What an input of a stage is: rows of the map of a node of the network."""
+    """What an input of a stage is: rows of the map of a node of the network, beyond its edges with `border`."""
 
     node: int
     rows: Interval
+    border: Border | None = None
 
 
 @dataclass
@@ -81,10 +88,13 @@ class _StripBuilder:
     def __init__(self, network: PlannedNetwork, one: Pass, weights: Mapping[str, Array]) -> None:
         self.network, self.ready = network, one.ready
         self.strip = Strip(Graph(weights=dict(weights)))
+        self.borders: dict[int, Border] = {}
+        self.bordered: frozenset[int] = frozenset()
         self.made: dict[int, list[tuple[Interval, ComputedRows]]] = {}
         """For each node of the network: intervals of valid rows, and the part of the stage that holds them."""
 
     def build(self, work: Sequence[Step], parts: Mapping[int, Interval]) -> Strip:
+        self.borders, self.bordered = borders(self.network, work, self.ready)
         for step in work:
             if step.sources:
                 found = [
@@ -113,12 +123,16 @@ class _StripBuilder:
 
     def _input(self, i: int, rows: Interval) -> ComputedRows:
         node, name = self.network.nodes[i], f"x{len(self.strip.reads)}"
-        self.strip.reads[name] = StageInput(i, rows)
-        columns = self.network.sizes[i][1]
-        size: dict[str, Any] = {"rows": rows[1] - rows[0], "columns": columns}
+        height, columns = self.network.sizes[i]
+        border, left, right = self.borders.get(i), 0, 0
+        if border is not None:
+            rows = (rows[0] or -border.top, rows[1] + (border.bottom if rows[1] == height else 0))
+            left, right = border.left, border.right
+        self.strip.reads[name] = StageInput(i, rows, border)
+        size: dict[str, Any] = {"rows": rows[1] - rows[0], "columns": left + columns + right}
         made = self._add("input", name=name, channels=node.channels, stride=0, **size)
         scale = node.settings["scale"] if node.operation == "noise" else 1.0
-        return ComputedRows(rows, made if scale == 1 else self._add("linear", made, by=scale))
+        return ComputedRows(rows, made if scale == 1 else self._add("linear", made, by=scale), left, right)
 
     def _part(self, i: int, rows: Interval) -> ComputedRows:
         """The part of the map of node i in which `rows` are right."""
@@ -128,18 +142,28 @@ class _StripBuilder:
         raise AssertionError(f"rows {rows} of node {i} were not computed")
 
     def _cut(self, part: ComputedRows, rows: Interval) -> int:
-        """Just `rows` of a part."""
-        top, bottom = rows[0] - part.rows[0], part.rows[1] - rows[1]
-        return self._add("crop", part.number, amount=(top, bottom, 0, 0)) if top or bottom else part.number
+        """Just `rows` of a part, without a border at its sides."""
+        amount = rows[0] - part.rows[0], part.rows[1] - rows[1], part.left, part.right
+        return self._add("crop", part.number, amount=amount) if any(amount) else part.number
+
+    def _without_border(self, i: int, part: ComputedRows) -> ComputedRows:
+        """The part of the map of node i that lies inside of it."""
+        height = self.network.sizes[i][0]
+        rows = max(part.rows[0], 0), min(part.rows[1], height)
+        bordered = rows != part.rows or part.left or part.right
+        return ComputedRows(rows, self._cut(part, rows)) if bordered else part
 
     def _compute(self, i: int, rows: Interval, asked: Sequence[Sequence[Interval]]) -> ComputedRows:
         """Rows of the map of node i from the rows `asked` of its sources, by source."""
         node, sources = self.network.nodes[i], self.network.sources[i]
         parts = [[self._part(s, one) for one in by] for s, by in zip(sources, asked, strict=True)]
-        if node.operation == "pad":
-            return self._pad(i, rows, parts[0], asked[0])
         if node.operation in POINTWISE:
             return self._pointwise(i, rows, [part[0] for part in parts])
+        if node.operation == "pad" and (padded := self._read_padded(i, rows, parts[0][0])):
+            return padded
+        parts = [[self._without_border(s, one) for one in by] for s, by in zip(sources, parts, strict=True)]
+        if node.operation == "pad":
+            return self._pad(i, rows, parts[0], asked[0])
         if node.operation == "unpool":
             low, high = asked[0][0]
             pool = self.network.nodes[node.sources[1]]
@@ -156,14 +180,14 @@ class _StripBuilder:
             for part, source in zip(parts, self.network.sources[i], strict=True)
             if is_point(node) or not is_point(self.network.nodes[source])
         ]
-        same = all(part.rows == large[0].rows for part in large)
+        same = all(part[0] == large[0][0] and part[2:] == large[0][2:] for part in large)
         numbers = [self._cut(part, rows) if part in large and not same else part.number for part in parts]
         if node.operation == "norm":
             names = {"weight": f"scale.{i}", "bias": f"shift.{i}"}
             made = self._put(Node("affine", (), {}, names), *numbers)
         else:
             made = self._put(node, *numbers)
-        return ComputedRows(large[0].rows if same else rows, made)
+        return large[0]._replace(number=made) if same else ComputedRows(rows, made)
 
     def _other(self, i: int, rows: Interval, source: ComputedRows, asked: Interval) -> ComputedRows:
         """An operation on windows of one map."""
@@ -205,6 +229,13 @@ class _StripBuilder:
         size: dict[str, Any] = {"rows": matrix.shape[0], "columns": matrix.shape[1]}
         shares = self._add("input", name=name, channels=1, stride=0, **size)
         return self._add("upsample_rows", source, shares, factor=node.settings["factor"])
+
+    def _read_padded(self, i: int, rows: Interval, part: ComputedRows) -> ComputedRows | None:
+        """The map of the padding i, where its source has been read with that border and the rows are there."""
+        _, _, left, right = self.network.nodes[i].settings["amount"]
+        low, high = (row + before(self.network.nodes[i]) for row in part.rows)
+        there = low <= rows[0] and rows[1] <= high and (left, right) == (part.left, part.right)
+        return ComputedRows((low, high), part.number) if there and i in self.bordered else None
 
     def _pad(
         self, i: int, rows: Interval, parts: Sequence[ComputedRows], asked: Sequence[Interval]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 from texturenets.graph import Node
 
 Array = NDArray[np.float32]
+
+
+BLOCK: Final = 2**17
+"""Numbers that are summed at a time: they stay in the processor's cache."""
 
 
 @dataclass
@@ -23,19 +27,22 @@ class Moments:
     largest: Array | float | None = None
 
     def add(self, x: NDArray[Any]) -> None:
-        """Take in `x` (1, C, height, W): float32, float16, or the bits of bfloat16.
+        """Take in `x` (1, height, W, C): float32, float16, or the bits of bfloat16.
 
-        Sums over a channel of a strip are in float32, by the pairs and blocks of numpy and BLAS; those of all strips
-        in float64.
+        Sums over a block of pixels are in float32, by BLAS; those of all blocks in float64.
         """
-        sums = np.zeros((2, x.shape[1]))
-        for channel, plane in enumerate(x[0]):  # one at a time stays in the processor's cache
-            values = unpacked(plane).ravel()
-            sums[:, channel] = values.sum(), values @ values
-        self.total, self.squares = self.total + sums[0], self.squares + sums[1]
-        self.count += x.shape[2] * x.shape[3]
-        if self.largest is not None:
-            self.largest = np.maximum(self.largest, unpacked(x).max((0, 2, 3)))
+        pixels = x.reshape(-1, x.shape[3])
+        each = max(1, BLOCK // x.shape[3])
+        ones = np.ones(each, np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is told where it is written
+            for first in range(0, len(pixels), each):
+                values = unpacked(pixels[first : first + each])
+                weights = ones[: len(values)]
+                self.total = self.total + (weights @ values).astype(np.float64)
+                if self.largest is not None:
+                    self.largest = np.maximum(self.largest, values.max(0))
+                self.squares = self.squares + (weights @ (values * values)).astype(np.float64)
+        self.count += len(pixels)
 
     def scale_and_shift(self, node: Node, weight: Array | None, bias: Array | None) -> tuple[Array, Array]:
         """The normalization `node` with these statistics and those weights (C,), as x * scale + shift: (C,) each."""
