@@ -521,7 +521,7 @@ def clean(said: str) -> str:
 
 def test_errors_speak_of_parameters(service: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     said = clean(problem(service.post("/v1/stylize?style=tiny&stroke=40", content=photo()), 422))
-    assert said.startswith("stroke 40 ")
+    assert said.startswith("`stroke` 40 ")
     known = {k: v for k, v in image.formats.known_formats().items() if v != "HEIF"}
     monkeypatch.setattr(image.formats, "known_formats", lambda: known)
     heic = b"\0\0\0\x18ftypheic" + bytes(100)
@@ -533,8 +533,8 @@ def test_errors_speak_of_parameters(service: TestClient, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("raised", "status", "told"),
     [
-        (MemoryError(), 422, "smaller size, as 24"),
-        (UserError("no room: name another disk with --spool FOLDER"), 503, "log says why"),
+        (MemoryError(), 422, "as with `size` 24"),
+        (UserError("no room: name another disk with `spool` FOLDER"), 503, "log says why"),
         (UserError("cannot write in /srv/spool: No space left on device"), 503, "log says why"),
     ],
 )

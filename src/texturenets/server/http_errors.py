@@ -37,8 +37,11 @@ MEDIA = "application/problem+json"
 NOTED: ContextVar[dict[str, Any]] = ContextVar("noted")
 """What will be in the log line of the request at work."""
 
-FOR_OPERATORS = re.compile(r"(?<![\w-])--[a-z]|(?<![\w.:/])/\w")
-"""An option of the command line, or an absolute path, in the text of an error."""
+FOR_OPERATORS = re.compile(
+    r"(?<![\w-])--[a-z]|(?<![\w.:/])/\w|`(device|engine|generator|memory|precision|spool|threads|weights)`"
+)
+"""What only whoever runs the service can change, in the text of an error: an option of the command line, an absolute
+path, a parameter that no request has."""
 
 GONE = 499
 """Status, in the log alone, of a request whose client has gone: what nginx writes."""
