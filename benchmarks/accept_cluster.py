@@ -72,7 +72,7 @@ def start(folder: Path, *words: str) -> subprocess.Popen[str]:
     with (folder / "printed").open("w") as printed, (folder / "told").open("w") as told:
         return subprocess.Popen(
             [sys.executable, "-m", "texturenets", *words],
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PYTHONPATH": str(ROOT / "src")},
             stdout=printed,
             stderr=told,
             text=True,

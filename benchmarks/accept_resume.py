@@ -73,7 +73,7 @@ def last_logged(folder: Path) -> int:
 
 def killed(out: Path, words: list[str], kills: int, draw: random.Random) -> None:
     """Run `words` to the end through `kills` SIGKILLs at random moments."""
-    folder, environment = out.with_suffix(".run"), {**os.environ, "PYTHONPATH": str(ROOT)}
+    folder, environment = out.with_suffix(".run"), {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     done = 0
     while True:
         resume = ["--resume"] if (folder / checkpoint.NAME).exists() else []
@@ -139,7 +139,7 @@ def gradients(folder: Path, processes: int) -> dict[str, torch.Tensor]:
             *(sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}")
         ]
     )
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
     subprocess.run(
         [*start, str(ROOT / "benchmarks/gradients.py"), str(out), *words],
         env=environment,

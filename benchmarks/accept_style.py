@@ -1,34 +1,83 @@
-"""The shipped styles on four photos at 512 pixels: the judge's scores beside other programs' networks, and artifacts.
+"""The shipped styles at 512 pixels: the judge's scores beside other programs' networks, and artifacts.
 
     accept_style.py [NAME|MODEL ...] [--keep FOLDER]
 
-For `wave` and `udnie` each of the three numbers is to be no higher than in the judge's table on three of the four
-photos (others that the table has are printed beside it); for every style the checkerboard artifacts at most 4 dB and
-the border at most 2 dB above the photo's own.
+Measured are texture by SqueezeNet, by VGG-16's first three blocks and by its fourth (`deep`), and the photo at
+relu4_2 (`structure`), over four photos. Where the judge's tables have another program's network of the same
+painting: the geometric mean of the ratios to it at most 0.9, none of the four above 1.1 on average, and paint in the
+photo's calm quarter (`flat`) at least 0.9 of the other's on three of the photos (`wave`: half). For `starry_night`
+and `composition_vii`: `flat` at least 0.5 on each, and bounds on the means of `structure` and `deep`. For every
+style, on all photos: checkerboard artifacts at most 4 dB and the border at most 2 dB above the photo's own.
 """
 
 from __future__ import annotations
 
+import math
+import statistics
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
-from bars import PHOTOS, judge, of_models, painting, photo, published, texturenets
+from bars import MEASURES, PHOTOS, judge, of_models, painting, photo, published, shared, texturenets
 from PIL import Image
 
-SIZE, CHECKERBOARD, BORDER, ENOUGH = 512, 4.0, 2.0, 3
-COMPARED = ("wave", "udnie")
+SIZE, CHECKERBOARD, BORDER = 512, 4.0, 2.0
+RATIO, WORST, FLAT, ENOUGH = 0.9, 1.1, 0.9, 3
+LESS_PAINT = {"wave": 0.5}
+"""Share of the other's `flat` that is enough: that painting has calm skies, too."""
+BOUNDS = {
+    "starry_night": {"structure": 1.0, "deep": 0.4},
+    "composition_vii": {"structure": 0.85, "deep": 0.45},
+}
+LEAST_FLAT = 0.5
+
+Scores = Mapping[str, Mapping[str, float]]
 
 
-def own_artifacts(name: str, folder: Path) -> dict[str, float]:
-    """Of the photo itself at the judged size."""
-    with Image.open(photo(name)) as opened:
+def resized(path: Path, folder: Path) -> Path:
+    """The photo itself at the judged size."""
+    with Image.open(path) as opened:
         picture = opened.convert("RGB")
     scale = SIZE / max(picture.size)
     size = (round(picture.width * scale), round(picture.height * scale))
-    path = folder / f"{name}.png"
-    picture.resize(size, Image.Resampling.LANCZOS).save(path)
-    return judge("artifacts", path)
+    out = folder / f"{path.stem}.png"
+    picture.resize(size, Image.Resampling.LANCZOS).save(out)
+    return out
+
+
+def beside(stem: str, mine: Scores, theirs: Scores) -> list[str]:
+    """What misses the bars beside another program's network, by photo and measure."""
+    ratios = {key: [mine[name][key] / theirs[name][key] for name in PHOTOS] for key in MEASURES}
+    mean = math.exp(statistics.mean(math.log(r) for rs in ratios.values() for r in rs))
+    worst = max(MEASURES, key=lambda key: statistics.mean(ratios[key]))
+    share = LESS_PAINT.get(stem, FLAT)
+    painted = sum(mine[name]["flat"] >= share * theirs[name]["flat"] for name in PHOTOS)
+    high = statistics.mean(ratios[worst])
+    print(
+        f"{stem}: {mean:.2f} of the other network's, {worst} {high:.2f}, calm places painted on {painted} of 4"
+    )
+    return [
+        *([f"{stem}: geometric mean {mean:.2f}, at most {RATIO}"] if mean > RATIO else []),
+        *([f"{stem}: {worst} {high:.2f} times, at most {WORST}"] if high > WORST else []),
+        *(
+            [f"{stem}: calm places painted on {painted} photos, at least {ENOUGH}"]
+            if painted < ENOUGH
+            else []
+        ),
+    ]
+
+
+def bounded(stem: str, mine: Scores) -> list[str]:
+    """What misses the bounds of a style that no table has."""
+    means = {key: statistics.mean(scores[key] for scores in mine.values()) for key in BOUNDS[stem]}
+    flat = min(scores["flat"] for scores in mine.values())
+    missed = [
+        f"{stem}: {key} {means[key]:.2f}, at most {most}"
+        for key, most in BOUNDS[stem].items()
+        if means[key] > most
+    ]
+    return missed + ([f"{stem}: flat {flat:.2f}, at least {LEAST_FLAT}"] if flat < LEAST_FLAT else [])
 
 
 def main() -> int:
@@ -39,33 +88,28 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        own = {name: own_artifacts(name, folder) for name in PHOTOS}
-        print(
-            f"{'style':17}{'photo':18}squeezenet /  vgg / content   the table's        checkerboard  border"
-        )
+        photos = sorted((shared() / "images/content/eval").glob("*.jpg"))
+        own = {path.stem: judge("artifacts", resized(path, folder)) for path in photos}
+        columns = "".join(f"{key:>11}" for key in (*MEASURES, "flat"))
+        print(f"{'style':17}{'photo':18}{columns}   checkerboard  border")
         for style in options.models:
-            stem, met = Path(style).stem, 0
-            style_image = painting(style)
-            for name in PHOTOS:
-                out = folder / f"{name}-{stem}.png"
-                texturenets("stylize", photo(name), "-s", style, "--size", str(SIZE), "-o", out)
-                scores, artifacts = judge("style", style_image, photo(name), out), judge("artifacts", out)
-                mine = (scores["squeezenet"], scores["vgg"], scores["content"])
-                theirs = table.get((stem, name))
-                good = theirs is not None and all(a <= b for a, b in zip(mine, theirs, strict=True))
-                met += good
-                grid = artifacts["lattice"] - own[name]["lattice"]
-                rim = artifacts["border"] - own[name]["border"]
+            stem, scores = Path(style).stem, {}
+            for path in photos:
+                out = folder / f"{path.stem}-{stem}.png"
+                texturenets("stylize", path, "-s", style, "--size", str(SIZE), "-o", out)
+                found, name = judge("artifacts", out), path.stem
+                grid, rim = (found[key] - own[name][key] for key in ("lattice", "border"))
                 if grid > CHECKERBOARD or rim > BORDER:
                     missed.append(f"{stem} on {name}: checkerboard {grid:+.1f}, border {rim:+.1f}")
-                beside = " / ".join(f"{number:.3f}" for number in theirs) if theirs else "-"
-                print(
-                    f"{stem:17}{name:18}{mine[0]:9.3f} /{mine[1]:6.3f} /{mine[2]:6.3f} {'*' if good else ' '}"
-                    f"   {beside:22}{grid:+8.1f}{rim:+8.1f}",
-                    flush=True,
-                )
-            if stem in COMPARED and met < ENOUGH:
-                missed.append(f"{stem}: within the table on {met} of {len(PHOTOS)} photos")
+                numbers = " " * 55
+                if name in PHOTOS:
+                    scores[name] = judge("style", painting(style), photo(name), out)
+                    numbers = "".join(f"{scores[name][key]:11.3f}" for key in (*MEASURES, "flat"))
+                print(f"{stem:17}{name:18}{numbers}{grid:+15.1f}{rim:+8.1f}", flush=True)
+            theirs = {name: table[stem, name] for name in PHOTOS if (stem, name) in table}
+            missed += (
+                beside(stem, scores, theirs) if theirs else bounded(stem, scores) if stem in BOUNDS else []
+            )
     print("\n".join(["missed:", *missed]) if missed else "met")
     return 1 if missed else 0
 

@@ -38,9 +38,9 @@ LARGEST, MEAN, PERCENTILE = 1.0, 0.5, 3.0  # in 255ths
 
 
 def network_of(name: str) -> nn.Module:
-    """The network of a shipped style, or one of a kind of generator with weights drawn."""
-    if name in modelfile.shipped():
-        return network_files.load(modelfile.shipped()[name])[0]
+    """The network of a shipped style or a model file, or one of a kind of generator with weights drawn."""
+    if name in modelfile.shipped() or Path(name).is_file():
+        return network_files.load(modelfile.find(name))[0]
     torch.manual_seed(0)
     network = build(make_spec(name)).eval().requires_grad_(False)
     with torch.inference_mode():

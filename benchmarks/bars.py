@@ -44,7 +44,7 @@ def painting(style: str | Path) -> Path:
 
 def texturenets(*words: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
     """One call of the command line, its output caught."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
     command = [sys.executable, "-m", "texturenets", *map(str, words)]
     return subprocess.run(command, env=environment, check=check, capture_output=True, text=True)
 
@@ -77,14 +77,22 @@ def of_models(kind: str, description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def published() -> dict[tuple[str, str], tuple[float, ...]]:
-    """(style, photo) to (squeezenet, vgg, content) of other programs' networks, from the judge's table."""
+MEASURES = ("squeezenet", "vgg", "deep", "structure")
+
+
+def published() -> dict[tuple[str, str], dict[str, float]]:
+    """(style, photo) to `MEASURES` and `flat` of other programs' networks, from the judge's tables."""
     text = (shared() / "judge/README.md").read_text()
     header = re.search(r"^\| style \|(.+)\|$", text, re.M)
     assert header, "the judge's table of styles has another form"
-    names = [cell.strip() for cell in header[1].split("|")]
-    scores = {}
-    for row in re.findall(r"^\| (\w+) \|((?: [\d.]+ / [\d.]+ / [\d.]+ \|)+)$", text, re.M):
-        for name, cell in zip(names, row[1].split("|"), strict=False):
-            scores[row[0], name] = tuple(float(number) for number in cell.split("/"))
+    names = [cell.strip() for cell in header[1].strip("|").split("|")]
+    scores: dict[tuple[str, str], dict[str, float]] = {}
+    for style, cells in re.findall(r"^\| (\w+) \|((?: [\d.]+ / [\d.]+ / [\d.]+ \|)+)$", text, re.M):
+        for name, cell in zip(names, cells.split("|"), strict=False):
+            squeezenet, vgg, _ = map(float, cell.split("/"))
+            scores[style, name] = {"squeezenet": squeezenet, "vgg": vgg}
+    for style, cells in re.findall(r"^\| (\w+), lengstrom \|(.+)\|$", text, re.M):
+        columns = [map(float, cell.split(",")) for cell in cells.split("|")]
+        for name, values in zip(PHOTOS, zip(*columns, strict=True), strict=True):
+            scores[style, name] |= dict(zip(("deep", "structure", "flat"), values, strict=True))
     return scores
