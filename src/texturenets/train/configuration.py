@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+from texturenets import arguments
 from texturenets.errors import UserError
 from texturenets.field_docs import with_attributes
 
@@ -231,21 +232,27 @@ STYLE_SETTINGS: dict[str, tuple[str, ...]] = dict.fromkeys(
 
 
 def check_kinds(config: Any) -> None:
-    """Raise UserError for a word that an option does not know, and for a fraction where a whole number belongs."""
+    """Raise UserError for a word that an option does not know, a value of another type, and one that the header of
+    the model could not hold. NumPy's numbers become Python's."""
     hints = get_type_hints(type(config))
     for field in dataclasses.fields(config):
         value, hint = getattr(config, field.name), hints[field.name]
         if get_origin(hint) is Literal:
             if value not in get_args(hint):
                 raise UserError(f"`{field.name}` {value!r} is not {' or '.join(get_args(hint))}")
-        elif hint is int and (not isinstance(value, int) or isinstance(value, bool)):
-            raise UserError(f"`{field.name}` {value!r} is not a whole number")
-        elif hint is float and (not isinstance(value, int | float) or isinstance(value, bool)):
-            raise UserError(f"`{field.name}` {value!r} is not a number")
+        elif int in (hint, *get_args(hint)) and (value is not None or hint is int):
+            object.__setattr__(config, field.name, arguments.whole(field.name, value))
+        elif hint is float:
+            object.__setattr__(config, field.name, arguments.number(field.name, value))
+        elif str in (hint, *get_args(hint)) and get_origin(hint) is not tuple and (value is not None or hint is str):
+            arguments.text(field.name, value)
         elif hint is bool and not isinstance(value, bool):
             raise UserError(f"`{field.name}` {value!r} is neither True nor False")
         elif get_origin(hint) is tuple and not isinstance(value, tuple | list):
-            raise UserError(f"`{field.name}` {value!r} is not a tuple of names")
+            raise UserError(f"`{field.name}` {value!r} is not a tuple of names: write ({value!r},)")
+        elif get_origin(hint) is tuple:
+            for one in value:
+                arguments.text(field.name, one)
 
 
 def _not_negative(config: Any, name: str) -> None:
