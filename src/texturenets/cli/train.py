@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -92,13 +88,14 @@ def style(
 
         raise UserError(f"--content FOLDER is missing: a style is learned on photos; {WHENCE}")
 
+    from texturenets.train import data
     from texturenets.train.style_task import StyleTask
 
     trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
     task = StyleTask(config, images, content)
     made = _trainer(task, out, trainer_config, resume=resume, quiet=quiet)
-    if made.fabric.is_global_zero:
-        _warn_of_few(task.photos.readable)
+    if made.fabric.is_global_zero and (few := data.few(task.photos.readable)):
+        print(f"texturenets: {few}", file=sys.stderr)
     return _train(made, quiet)
 
 
@@ -209,18 +206,6 @@ def _note_short(trainer: Trainer) -> None:
         )
 
 
-def _warn_of_few(photos: int) -> None:
-    from texturenets.train.data import SMALL_SET
-
-    if photos < SMALL_SET:
-        them = "these" if photos > 1 else "it"
-        print(
-            f"texturenets: only {counted(photos, 'photo')}: the network will overfit to {them} "
-            f"(docs/training.md measures by how much; {SMALL_SET} and more are enough)",
-            file=sys.stderr,
-        )
-
-
 def _download_bar(quiet: bool) -> Any:
     if quiet or not sys.stderr.isatty():
         return None
@@ -229,29 +214,10 @@ def _download_bar(quiet: bool) -> Any:
     return download_progress()
 
 
-@contextmanager
-def interruptible(trainer: Trainer) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the training after the current step; a second Ctrl-C ends it at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, _: Any) -> None:
-        if trainer.stop and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        trainer.stop = True
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def follow(trainer: Trainer, quiet: bool) -> bool:
     """Train to the end, with a progress bar and lines on standard error. False where it was interrupted."""
     from texturenets.cli.training_progress import Progress
+    from texturenets.train.interruption import interruptible
 
     shown = Progress(trainer, quiet)
     with interruptible(trainer), shown.bar:

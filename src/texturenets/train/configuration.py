@@ -245,14 +245,18 @@ def check_kinds(config: Any) -> None:
         elif hint is float:
             object.__setattr__(config, field.name, arguments.number(field.name, value))
         elif str in (hint, *get_args(hint)) and get_origin(hint) is not tuple and (value is not None or hint is str):
-            arguments.text(field.name, value)
+            object.__setattr__(config, field.name, _text(field.name, value))
         elif hint is bool and not isinstance(value, bool):
             raise UserError(f"`{field.name}` {value!r} is neither True nor False")
         elif get_origin(hint) is tuple and not isinstance(value, tuple | list):
             raise UserError(f"`{field.name}` {value!r} is not a tuple of names: write ({value!r},)")
         elif get_origin(hint) is tuple:
-            for one in value:
-                arguments.text(field.name, one)
+            object.__setattr__(config, field.name, tuple(_text(field.name, one) for one in value))
+
+
+def _text(name: str, value: object) -> str:
+    """Text, or a path as text: of a file that the field names."""
+    return arguments.text(name, str(value) if isinstance(value, Path) else value)
 
 
 def _not_negative(config: Any, name: str) -> None:

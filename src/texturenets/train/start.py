@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from texturenets.train.trainer_config import TrainerConfig
 
 require()
 
+from texturenets.train import data  # noqa: E402
+from texturenets.train.interruption import interruptible  # noqa: E402
 from texturenets.train.records import Record  # noqa: E402
 from texturenets.train.style_task import StyleTask  # noqa: E402
 from texturenets.train.task import Task  # noqa: E402
@@ -46,15 +50,19 @@ def train_style(
     `config` (`texturenets.losses.Loss`).
 
     `progress`: called with a record each step: its `step` counted from 1, `losses` by name (tensors), `seconds` of
-    training so far, `validation` (numbers by name, or None), `pictures` every now and then; where it returns True the
-    training ends after that step, saved, and the style is the last model. `resume`: go on with a training that was
+    training so far, `validation` (numbers by name, or None), `pictures` every now and then; where it returns a true
+    value the training ends after that step, saved, and the style is the last model. `resume`: go on with a training that was
     stopped, or, with more steps or minutes, with one that was finished.
 
+    Ctrl-C ends the training after the step at hand, saves a checkpoint and raises KeyboardInterrupt (a second one ends
+    it at once); so does what `progress` raises. `warnings` tell of few photos and of photos that cannot be read.
     Raises UserError for what the command line would refuse.
     """
     chosen = recipes.style_recipe(config) if isinstance(config, str) else config
     out = model_file(Path(output))
     task = StyleTask(chosen, _paths(paintings), Path(content), losses)
+    if few := data.few(task.photos.readable):
+        warnings.warn(few, stacklevel=2)
     made, path = _train(task, out, trainer, progress, resume)
     return loading.load_style(path, made.config.device, generator=made.built.custom)
 
@@ -84,6 +92,11 @@ def _paths(given: PathLike | Sequence[PathLike]) -> list[Path]:
     return [Path(given)] if isinstance(given, str | Path) else [Path(one) for one in given]
 
 
+def _warn_of_unreadable(record: Record) -> None:
+    for problem in record.unreadable:
+        warnings.warn(f"skipped: {problem}", stacklevel=4)
+
+
 def _train(
     task: Task, out: Path, config: TrainerConfig | None, progress: Progress | None, resume: bool
 ) -> tuple[Trainer, Path]:
@@ -93,15 +106,24 @@ def _train(
 
 def _run(trainer: Trainer, progress: Progress | None) -> Path:
     """Train to the end, or until `progress` says so; the model file. Raises UserError for several processes: all of
-    them would write the same files."""
+    them would write the same files. Ctrl-C, and what `progress` raises, are raised after a checkpoint was saved."""
     try:
         if trainer.fabric.world_size > 1:
             raise UserError(
                 "several processes train by the command line: torchrun -m texturenets train style"
             )
-        for record in trainer:
-            if progress is not None and progress(record) is True:
-                trainer.stop = True
+        with interruptible(trainer) as interrupted:
+            for record in trainer:
+                _warn_of_unreadable(record)
+                try:
+                    if progress is not None and progress(record):
+                        trainer.stop = True
+                except BaseException:
+                    if not record.saved:
+                        trainer.save()
+                    raise
+        if interrupted:
+            signal.raise_signal(interrupted[-1])  # now that all is saved: KeyboardInterrupt, as a rule
         if trainer.progress(trainer.state.step) >= 1:
             return trainer.finish()
         return trainer.run_folder.last
