@@ -473,3 +473,41 @@ def test_few_and_unreadable_photos_are_warned_of(studio: tiny.Studio, tmp_path: 
     assert sum("photos: the network will overfit" in text for text in texts) == 1
     assert sum("bad.png" in text for text in texts) == 1
     assert {one.filename for one in told} == {__file__}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"config": {}}, "`config` is of type dict"),
+        ({"config": tn.TextureConfig()}, "`config` is of type TextureConfig"),
+        ({"trainer": {}}, "`trainer` is of type dict"),
+        ({"losses": Given("mine")}, "`losses` is of type Given"),
+        ({"losses": [Brightness]}, "give an instance"),
+        ({"paintings": np.zeros((64, 64, 3))}, "`paintings` is of type ndarray"),
+    ],
+)
+def test_arguments_of_another_type_are_refused_in_one_line(
+    tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
+    given = {"paintings": "missing.png", "content": tmp_path, "output": tmp_path / "a.safetensors", **change}
+    with pytest.raises(tn.UserError, match=said):
+        tn.train_style(**given)
+
+
+def test_options_of_another_type_are_refused_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    spec = Residual(channels=8, blocks=1)
+    network_files.save(build(spec), modelfile.Header(name="a", kind="style", generator=spec), path)
+    style: Any = tn.load(path, "cpu", engine="torch")
+    photo = tiny.picture(tmp_path / "a.png", 1)
+    assert style(photo).size == (90, 72)
+    assert style(str(photo), size=np.int64(32)).size == (32, 26)
+    wrong = {"size": "32", "strength": "1", "noise_level": "x", "seed": 1.5, "stroke": "big"}
+    for name, value in {**wrong, "size ": 32.5}.items():
+        with pytest.raises(tn.UserError, match=name.strip()):
+            style(photo, **{name.strip(): value})
+    for call in (lambda: tn.load(3), lambda: tn.load(path, 0), lambda: tn.load(path, engine=None)):  # type: ignore[arg-type]
+        with pytest.raises(tn.UserError):
+            call()
+    with pytest.raises(tn.UserError, match="`style_weight` is 0"):
+        tn.StyleConfig(style_weight=0, content_weight=0)

@@ -125,6 +125,8 @@ class TaskConfig:
             raise UserError(
                 f"`batch_size` {self.batch_size} does not divide into `accumulate` {self.accumulate} parts"
             )
+        if not self.style_weight and not getattr(self, "content_weight", 0.0):
+            raise UserError("`style_weight` is 0, and nothing else is learned: give it a value above 0")
         if not self.style_layers:
             raise UserError("`style_layers` names no layer; leave it out for the recipe's own")
         if self.diversity_weight and (self.batch_size < 2 or self.accumulate > 1):
