@@ -465,7 +465,7 @@ def test_few_and_unreadable_photos_are_warned_of(studio: tiny.Studio, tmp_path: 
     photos = tmp_path / "photos"
     shutil.copytree(studio.photos, photos)
     (photos / "bad.png").write_bytes((photos / "0.png").read_bytes()[:200])
-    with pytest.warns(UserWarning) as told:
+    with pytest.warns(UserWarning, match="overfit") as told:
         tn.train_style(
             studio.painting, photos, tmp_path / "a.safetensors", config=config(steps=1), trainer=how(studio)
         )

@@ -26,7 +26,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
-from texturenets.cli import train, training_progress
+from texturenets.cli import training_progress
 from texturenets.errors import UserError
 from texturenets.losses import Objective
 from texturenets.modelfiles import modelfile

@@ -17,7 +17,7 @@ def whole(name: str, value: object) -> int:
     written down in a header."""
     if not isinstance(value, numbers.Integral) or isinstance(value, bool):
         raise UserError(f"`{name}` {value!r} is not a whole number")
-    if abs(value) > WIDEST:
+    if abs(int(value)) > WIDEST:
         raise UserError(f"`{name}` {value} is too large: at most {WIDEST}")
     return int(value)
 

@@ -62,8 +62,8 @@ def save(
     """Write `network` with `header` to `path`, its weights in `precision`, atomically.
 
     A user's network that cannot be traced is written without a graph, with the reason, and needs its code to run.
-    Raises UserError where the file cannot be written, where a weight is not finite in that precision, and for a header
-    that `read_header` would refuse.
+    Raises UserError where the file cannot be written, where a weight is not finite in that precision, and for a
+    header that `read_header` would refuse.
     """
     try:
         check_types(header)

@@ -61,7 +61,17 @@ class Style:
         return f"Style({self.name!r}, {self.header.generator['name']}, {self.engine.name} {self.engine.precision})"
 
     @overload
-    def __call__(self, picture: str | Path, **options: Any) -> Image: ...
+    def __call__(
+        self,
+        picture: str | Path,
+        *,
+        size: int | None = None,
+        strength: float = 1.0,
+        preserve_color: bool = False,
+        seed: int = 0,
+        noise_level: float = 1.0,
+        stroke: Stroke = 1,
+    ) -> Image: ...
 
     @overload
     def __call__(

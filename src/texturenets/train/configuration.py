@@ -246,7 +246,11 @@ def check_kinds(config: Any) -> None:
             object.__setattr__(config, field.name, arguments.whole(field.name, value))
         elif hint is float:
             object.__setattr__(config, field.name, arguments.number(field.name, value))
-        elif str in (hint, *get_args(hint)) and get_origin(hint) is not tuple and (value is not None or hint is str):
+        elif (
+            str in (hint, *get_args(hint))
+            and get_origin(hint) is not tuple
+            and (value is not None or hint is str)
+        ):
             object.__setattr__(config, field.name, _text(field.name, value))
         elif hint is bool and not isinstance(value, bool):
             raise UserError(f"`{field.name}` {value!r} is neither True nor False")

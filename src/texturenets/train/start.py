@@ -51,11 +51,11 @@ def train_style(
 
     `progress`: called with a record each step: its `step` counted from 1, `losses` by name (tensors), `seconds` of
     training so far, `validation` (numbers by name, or None), `pictures` every now and then; where it returns a true
-    value the training ends after that step, saved, and the style is the last model. `resume`: go on with a training that was
-    stopped, or, with more steps or minutes, with one that was finished.
+    value the training ends after that step, saved, and the style is the last model. `resume`: go on with a training
+    that was stopped, or, with more steps or minutes, with one that was finished.
 
-    Ctrl-C ends the training after the step at hand, saves a checkpoint and raises KeyboardInterrupt (a second one ends
-    it at once); so does what `progress` raises. `warnings` tell of few photos and of photos that cannot be read.
+    Ctrl-C ends the training after the step at hand, saves a checkpoint and raises KeyboardInterrupt (a second one
+    ends it at once); so does what `progress` raises. `warnings` tell of few photos and of photos that cannot be read.
     Raises UserError for what the command line would refuse.
     """
     chosen = recipes.style_recipe(config) if isinstance(config, str) else config
@@ -86,7 +86,9 @@ def train_texture(
     chosen = recipes.texture_recipe(config) if isinstance(config, str) else config
     _check(chosen, TextureConfig, trainer, losses)
     out = model_file(_path("output", output))
-    made, path = _train(TextureTask(chosen, _paths("exemplars", exemplars), losses), out, trainer, progress, resume)
+    made, path = _train(
+        TextureTask(chosen, _paths("exemplars", exemplars), losses), out, trainer, progress, resume
+    )
     return loading.load_texture(path, made.config.device, generator=made.built.custom)
 
 
@@ -111,7 +113,7 @@ def _paths(name: str, given: object) -> list[Path]:
 
 def _warn_of_unreadable(record: Record) -> None:
     for problem in record.unreadable:
-        warnings.warn(f"skipped: {problem}", stacklevel=4)
+        warnings.warn(f"skipped: {problem}", stacklevel=5)
 
 
 def _train(
