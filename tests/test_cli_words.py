@@ -114,12 +114,12 @@ def test_a_model_file_in_place_of_a_painting(here: Path) -> None:
             "stylize model.png -s wave",
             "model.png is a model file, and no photo: to stylize with it say -s wave -s model.png",
         ),
-        ("stylize folder", "folder/model.png is a .safetensors file, as models are, and no picture"),
-        ("demo --photo model.png", "model.png is a .safetensors file, as models are, and no picture"),
+        ("stylize folder", "folder/model.png is a .safetensors file, as models are, and no image"),
+        ("demo --photo model.png", "model.png is a .safetensors file, as models are, and no image"),
         ("optimize photo.jpg -s model.png", "`texturenets stylize photo.jpg -s model.png`"),
         ("train style model.png --content .", "model.png is a trained style"),
-        ("stylize photo.jpg -s picture.safetensors", "--style picture.safetensors is a picture"),
-        ("sample picture.safetensors", "picture.safetensors is a picture"),
+        ("stylize photo.jpg -s picture.safetensors", "--style picture.safetensors is an image"),
+        ("sample picture.safetensors", "picture.safetensors is an image"),
     ],
 )
 def test_models_and_pictures_under_the_names_of_each_other(here: Path, line: str, told: str) -> None:
@@ -177,4 +177,4 @@ def test_what_a_file_is_that_is_no_model(here: Path, name: str, data: bytes, tol
 def test_a_picture_called_like_a_model(here: Path) -> None:
     Image.new("RGB", (9, 9)).save(here / "a.safetensors", "PNG")
     _, _, error = tiny.call("models", "show", "a.safetensors")
-    assert "a.safetensors is not a texturenets model: it is a picture" in error
+    assert "a.safetensors is not a texturenets model: it is an image" in error

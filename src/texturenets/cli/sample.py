@@ -58,7 +58,7 @@ def sample(
 ) -> int:
     """Generate samples of a texture.
 
-    The names of the files are printed, one a line. The same seed gives the same picture, in any batch; another
+    The names of the files are printed, one a line. The same seed gives the same image, in any batch; another
     engine or precision may change pixel values (0 to 255) by a few.
 
     Parameters

@@ -36,7 +36,7 @@ Output = Annotated[
     Parameter(
         name=["--output", "-o"],
         help="Model file to write [default: the image's name with .safetensors]. A folder NAME.run beside it gets "
-        "the checkpoints, the best and the last model, example pictures, records.jsonl and TensorBoard's event "
+        "the checkpoints, the best and the last model, example images, records.jsonl and TensorBoard's event "
         "files.",
     ),
 ]

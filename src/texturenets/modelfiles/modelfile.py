@@ -46,7 +46,7 @@ class Header:
     `kind`: "style" stylizes a photo, "texture" draws from noise. `generator`: what the network was made by, as plain
     data (a spec is turned into it, `network_files.spec_of` makes one of it); nobody looks at it who only runs the
     network.
-    `training`: the options that made it and what came of them. `licence`: of the weights; `terms`: of the pictures
+    `training`: the options that made it and what came of them. `licence`: of the weights; `terms`: of the images
     that it saw. `thumbnail`: a small JPEG of what it does, base64.
     """
 
@@ -211,7 +211,7 @@ def _what(path: Path) -> str:
     if not start:
         what = "it is empty: fetch or train it anew"
     elif suffix_of_start(start):
-        what = f"it is a picture; `texturenets train style {path}` makes a model of a painting"
+        what = f"it is an image; `texturenets train style {path}` makes a model of a painting"
     elif start.startswith((b"PK\3\4", b"\x80")):
         what = f"it looks like another program's network; `texturenets convert {path}` may read it"
     elif b"<html" in start.lower():
@@ -294,7 +294,7 @@ def find(name: str | Path, kind: Literal["style", "texture"] | None = None) -> P
 
 
 def encode_thumbnail(picture: Tensor, longer: int = 160) -> str:
-    """Picture (1, 3, H, W), RGB in [0, 1], as a small base64 JPEG for a header."""
+    """Image (1, 3, H, W), RGB in [0, 1], as a small base64 JPEG for a header."""
     from PIL import Image
 
     array = (picture[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
