@@ -73,10 +73,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("stylize -s wave udnie", ["udnie is a style", "-s wave -s udnie"]),
         ("stylize photo.jpg -s wave udnie", ["udnie is a style", "-s wave -s udnie"]),
         ("stylize udnie photo.jpg", ["udnie is a style", "-s udnie"]),
-        ("optimize -s wave", ["wave is a trained style", "`texturenets stylize PHOTO -s wave`", "picture"]),
+        ("optimize -s wave", ["wave is a trained style", "`texturenets stylize PHOTO -s wave`", "image"]),
         ("optimize -s wave photo.jpg", ["`texturenets stylize photo.jpg -s wave`"]),
         ("optimize -s udnie.safetensors", ["no such file"]),
-        ("train style wave --content .", ["wave is a trained style", "picture"]),
+        ("train style wave --content .", ["wave is a trained style", "image"]),
     ],
 )
 def test_one_line_says_what_belongs_there(here: Path, line: str, told: list[str]) -> None:
