@@ -87,7 +87,7 @@ def _check_numbered(output: str, found: Sequence[Path], films: Collection[Path])
     if not films:
         raise UserError(
             f"--output {output} numbers the frames of a film, and there is none, only "
-            f"{counted(len(found), 'picture')}: give a folder, as -o stylized/, or a film to make, as -o film.mp4"
+            f"{counted(len(found), 'image')}: give a folder, as -o stylized/, or a film to make, as -o film.mp4"
         )
     if len(found) > 1:
         raise UserError(f"--output {output} numbers the frames of one film, and there are {len(found)} files")
