@@ -304,7 +304,7 @@ def _setting(key: str, rule: Setting, text: str | None) -> Any:
         if not text.isidentifier() or len(text) > 100:
             raise ValueError(f"{key}={text[:40]} is no word of letters, digits and underscores")
         if text in ("photo", "picture") or text.removeprefix("noise").isdecimal():
-            raise ValueError(f"{key}={text} is the name of the photo, of the image or of a map of noise")
+            raise ValueError(f"{key}={text} is the name of the photo, of the output or of a map of noise")
         return text
     if isinstance(rule, KernelSetting):
         parts = _numbers(key, text, (1, 2), 1, MAX_WINDOW)
