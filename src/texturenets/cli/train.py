@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -229,29 +225,10 @@ def _download_bar(quiet: bool) -> Any:
     return download_progress()
 
 
-@contextmanager
-def interruptible(trainer: Trainer) -> Iterator[None]:
-    """Ctrl-C and SIGTERM end the training after the current step; a second Ctrl-C ends it at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, _: Any) -> None:
-        if trainer.stop and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        trainer.stop = True
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def follow(trainer: Trainer, quiet: bool) -> bool:
     """Train to the end, with a progress bar and lines on standard error. False where it was interrupted."""
     from texturenets.cli.training_progress import Progress
+    from texturenets.train.interruption import interruptible
 
     shown = Progress(trainer, quiet)
     with interruptible(trainer), shown.bar:

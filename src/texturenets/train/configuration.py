@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import numbers
+import types
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -231,21 +233,43 @@ STYLE_SETTINGS: dict[str, tuple[str, ...]] = dict.fromkeys(
 
 
 def check_kinds(config: Any) -> None:
-    """Raise UserError for a word that an option does not know, and for a fraction where a whole number belongs."""
+    """Raise UserError for a value that is not of the option's type, or a word that the option does not know.
+
+    Whole numbers of other libraries become Python's: the model's header has them.
+    """
     hints = get_type_hints(type(config))
     for field in dataclasses.fields(config):
         value, hint = getattr(config, field.name), hints[field.name]
-        if get_origin(hint) is Literal:
-            if value not in get_args(hint):
-                raise UserError(f"`{field.name}` {value!r} is not {' or '.join(get_args(hint))}")
-        elif hint is int and (not isinstance(value, int) or isinstance(value, bool)):
-            raise UserError(f"`{field.name}` {value!r} is not a whole number")
-        elif hint is float and (not isinstance(value, int | float) or isinstance(value, bool)):
-            raise UserError(f"`{field.name}` {value!r} is not a number")
-        elif hint is bool and not isinstance(value, bool):
-            raise UserError(f"`{field.name}` {value!r} is neither True nor False")
-        elif get_origin(hint) is tuple and not isinstance(value, tuple | list):
-            raise UserError(f"`{field.name}` {value!r} is not a tuple of names")
+        kinds = get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+        if value is None and type(None) in kinds:
+            continue
+        kind = kinds[0]
+        if kind is int and isinstance(value, numbers.Integral) and not isinstance(value, bool):
+            whole = int(value)
+            if not -(2**63) <= whole < 2**63:
+                raise UserError(f"`{field.name}` {whole} is more than fits in 64 bits")
+            object.__setattr__(config, field.name, whole)  # frozen
+        elif said := _wrong_kind(kind, value):
+            raise UserError(f"`{field.name}` {value!r} is {said}")
+
+
+def _wrong_kind(kind: Any, value: object) -> str | None:
+    """What is said of a value that is not of a type; None where it is."""
+    if get_origin(kind) is Literal:
+        return None if value in get_args(kind) else f"not {' or '.join(get_args(kind))}"
+    if get_origin(kind) is tuple:
+        if isinstance(value, tuple | list) and all(isinstance(one, str) for one in value):
+            return None
+        return "not a tuple of names" + (f", as ({value!r},)" if isinstance(value, str) else "")
+    known: dict[Any, tuple[Any, str]] = {
+        int: ((), "not a whole number"),
+        float: ((int, float), "not a number"),
+        bool: (bool, "neither True nor False"),
+        str: (str, "not a text"),
+    }
+    types_, said = known.get(kind, (object, ""))
+    fits = isinstance(value, types_) and (kind is bool or not isinstance(value, bool))
+    return None if fits else said
 
 
 def _not_negative(config: Any, name: str) -> None:

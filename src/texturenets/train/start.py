@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from texturenets.train.trainer_config import TrainerConfig
 
 require()
 
+from texturenets.train.interruption import interruptible  # noqa: E402
 from texturenets.train.records import Record  # noqa: E402
 from texturenets.train.style_task import StyleTask  # noqa: E402
 from texturenets.train.task import Task  # noqa: E402
@@ -46,8 +48,9 @@ def train_style(
     `config` (`texturenets.losses.Loss`).
 
     `progress`: called with a record each step: its `step` counted from 1, `losses` by name (tensors), `seconds` of
-    training so far, `validation` (numbers by name, or None), `pictures` every now and then; where it returns True the
-    training ends after that step, saved, and the style is the last model. `resume`: go on with a training that was
+    training so far, `validation` (numbers by name, or None), `pictures` every now and then; where it returns a
+    true value the training ends after that step, saved, and the style is the last model. Ctrl-C and an exception
+    raised in it end the training, too, saved, and are raised. `resume`: go on with a training that was
     stopped, or, with more steps or minutes, with one that was finished.
 
     Raises UserError for what the command line would refuse.
@@ -91,17 +94,30 @@ def _train(
     return trainer, _run(trainer, progress)
 
 
+def _signals() -> list[signal.Signals]:
+    """Ctrl-C, where nobody else handles it."""
+    return [signal.SIGINT] if signal.getsignal(signal.SIGINT) is signal.default_int_handler else []
+
+
 def _run(trainer: Trainer, progress: Progress | None) -> Path:
-    """Train to the end, or until `progress` says so; the model file. Raises UserError for several processes: all of
+    """Train to the end, or until `progress` says so; the model file. Saved, too, where Ctrl-C or an exception of
+    `progress` ends it. Raises UserError for several processes: all of
     them would write the same files."""
     try:
         if trainer.fabric.world_size > 1:
             raise UserError(
                 "several processes train by the command line: torchrun -m texturenets train style"
             )
-        for record in trainer:
-            if progress is not None and progress(record) is True:
-                trainer.stop = True
+        with interruptible(trainer, _signals()) as come:
+            for record in trainer:
+                try:
+                    if progress is not None and progress(record):
+                        trainer.stop = True
+                except BaseException:
+                    trainer.save()
+                    raise
+        if come:
+            raise KeyboardInterrupt(f"saved after step {trainer.state.step}; `resume` goes on")
         if trainer.progress(trainer.state.step) >= 1:
             return trainer.finish()
         return trainer.run_folder.last
