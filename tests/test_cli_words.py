@@ -77,6 +77,11 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("optimize -s wave photo.jpg", ["`texturenets stylize photo.jpg -s wave`"]),
         ("optimize -s udnie.safetensors", ["no such file"]),
         ("train style wave --content .", ["wave is a trained style", "image"]),
+        ("stylise photo.jpg", ["stylise is no command; did you mean stylize?", "export, serve, demo"]),
+        ("stylize photo.jpg -s", ["-s wants a value", "all means every shipped style"]),
+        ("sample pebble --frames 4", ["say which with --to"]),
+        ("sample pebble --tile-axis x", ["with --tileable alone"]),
+        ("sample pebble --hold 32", ["say how many with --count"]),
     ],
 )
 def test_one_line_says_what_belongs_there(here: Path, line: str, told: list[str]) -> None:

@@ -26,12 +26,12 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
-from texturenets.cli import train, training_progress
+from texturenets.cli import training_progress
 from texturenets.errors import UserError
 from texturenets.losses import Objective
 from texturenets.modelfiles import modelfile
 from texturenets.networks import network_files
-from texturenets.train import callbacks, checkpoint, data, feature_cache, setup
+from texturenets.train import callbacks, checkpoint, data, feature_cache, interruption, setup
 from texturenets.train import trainer as trainer_module
 from texturenets.train.configuration import StyleConfig
 from texturenets.train.processes import check_processes
@@ -346,7 +346,7 @@ def test_a_signal_between_two_steps_saves_too(studio: tiny.Studio, monkeypatch: 
         write(self, record)
         runs[-1].stop = record.step == 3
 
-    monkeypatch.setattr(train, "interruptible", remember)
+    monkeypatch.setattr(interruption, "interruptible", remember)
     monkeypatch.setattr(callbacks.Log, "__call__", stop)
     result = studio.run(steps=7, save_every=100)
     assert result.status == 130, result.error

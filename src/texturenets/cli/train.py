@@ -153,6 +153,8 @@ def _model_file(output: Path | None, images: list[Path]) -> Path:
 def _trainer(task: Task, out: Path, config: TrainerConfig, *, resume: bool, quiet: bool) -> Trainer:
     from texturenets.train.trainer import Trainer
 
+    if out.exists() and not resume and not quiet:
+        print(f"{out} is there already, and is replaced at the end", file=sys.stderr)
     return Trainer(task, out, config, resume=resume, progress=_download_bar(quiet))
 
 

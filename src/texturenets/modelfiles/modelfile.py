@@ -273,15 +273,28 @@ def headers(models: Mapping[str, Path]) -> tuple[dict[str, Header], list[str]]:
     return found, problems
 
 
+def _no_file(path: Path) -> str:
+    """What is said where a model file is expected at `path` and none is there."""
+    import difflib  # seldom wanted
+
+    if path.is_dir():
+        best = path / "best.safetensors"  # in the folder of a training
+        return f"{path} is a folder, and no model file" + (f": say {best}" if best.is_file() else "")
+    there = [one.name for one in path.parent.glob("*.safetensors")] if path.parent.is_dir() else []
+    near = difflib.get_close_matches(path.name, there, n=1, cutoff=0.8)
+    hint = (
+        f"did you mean {path.with_name(near[0])}?" if near else "`texturenets models` lists the shipped ones"
+    )
+    return f"no such model file: {path}; {hint}"
+
+
 def find(name: str | Path, kind: Literal["style", "texture"] | None = None) -> Path:
     """The file of a model: a path, or the name of a shipped one. Raises UserError with the nearest name."""
     path = Path(name)
     if path.suffix or path.is_file() or path.name != str(name):  # a folder may well be called "wave"
         if path.is_file():
             return path
-        if path.is_dir():
-            raise UserError(f"{path} is a folder, and no model file")
-        raise UserError(f"no such model file: {path}; `texturenets models` lists the shipped ones")
+        raise UserError(_no_file(path))
     models = shipped()
     if str(name) in models:
         return models[str(name)]
