@@ -2,11 +2,11 @@
 
     python benchmarks/accept_attack.py [--count 1000]
 
-With 256 descriptors the service is given: connections that never finish their headers; pictures that nobody waits
+With 256 descriptors the service is given: connections that never finish their headers; images that nobody waits
 for; events and uploads of the page by the thousand; bad files among its models; trainings without an end while they
 are looked at, with a disk that is full for six seconds in between; hostile requests, each to be refused within a
 second; bodies that are slow. Throughout, /healthz is to answer within a second. At the end the same photo gives the
-same picture, memory is within 10 % of that before, every training that was accepted has ended, the log has at most
+same image, memory is within 10 % of that before, every training that was accepted has ended, the log has at most
 10 MB and no trace, and at SIGTERM work in flight is answered and nothing stays in the temporary directory.
 """
 
@@ -110,7 +110,7 @@ def connections(running: Running) -> Iterator[str]:
 
 
 def given_up(running: Running) -> Iterator[str]:
-    """Pictures that nobody waits for, before one that somebody does."""
+    """Images that nobody waits for, before one that somebody does."""
     large, small = post(PAINT, noise(1400, 1000)), post(PAINT, noise(64, 48))
     began = time.monotonic()
     answer, alone = exchange(running.host, large, 60)
@@ -120,9 +120,9 @@ def given_up(running: Running) -> Iterator[str]:
             time.sleep(0.02)
     time.sleep(0.3)
     answer, took = exchange(running.host, small, 60)
-    print(f"a picture takes {alone:.1f} s; a small one after 16 that were given up {took:.1f} s")
+    print(f"an image takes {alone:.1f} s; a small one after 16 that were given up {took:.1f} s")
     if not answer.startswith(b"HTTP/1.1 200") or took > 1 + 3 * alone:
-        yield f"after pictures that were given up a small one took {took:.1f} s ({time.monotonic() - began:.0f} s)"
+        yield f"after images that were given up a small one took {took:.1f} s ({time.monotonic() - began:.0f} s)"
 
 
 def page(running: Running, events: int = 1200) -> Iterator[str]:
@@ -223,7 +223,7 @@ def slow(running: Running, limit: float) -> Iterator[str]:
 
 
 def end(running: Running, temporary: Path) -> Iterator[str]:
-    """SIGTERM with a picture at work."""
+    """SIGTERM with an image at work."""
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         last = pool.submit(call, running, "POST", PAINT, noise(2600, 2000))
         time.sleep(0.7)
@@ -241,7 +241,7 @@ def end(running: Running, temporary: Path) -> Iterator[str]:
 
 
 def settled(running: Running) -> int:
-    """Bytes that it holds after some pictures: freed memory goes back at most once in ten seconds."""
+    """Bytes that it holds after some images: freed memory goes back at most once in ten seconds."""
     for _ in range(3):
         time.sleep(5.5)
         exchange(running.host, post(PAINT, hostile.photo()), 60)
@@ -278,7 +278,7 @@ def attack(running: Running, folder: Path, options: argparse.Namespace) -> list[
     pulse.over.set()
     pulse.join()
     if before.partition(EMPTY)[2] != after.partition(EMPTY)[2] or not after.startswith(b"HTTP/1.1 200"):
-        wrong.append("the same photo gives another picture")
+        wrong.append("the same photo gives another image")
     if slowest := {k: round(v, 2) for k, v in pulse.slowest.items() if v > options.within}:
         wrong.append(f"/healthz took seconds: {slowest}")
     if abs(grown) > 0.1:

@@ -1,8 +1,8 @@
-"""A picture of SIZE x SIZE on a graphics card of which LIMIT GB may be used, against the whole picture at once.
+"""An image of SIZE x SIZE on a graphics card of which LIMIT GB may be used, against the whole image at once.
 
     accept_card.py [--size 8192] [--limit 8] [--style wave] [--precision float32]
 
-PyTorch is held to LIMIT GB, so that a byte more ends the run; the whole picture is repainted before that, where the
+PyTorch is held to LIMIT GB, so that a byte more ends the run; the whole image is repainted before that, where the
 card has the memory. Printed are the time, the peak and the largest difference in 255ths (at most 1 in float32).
 Without a card: not measured.
 """
@@ -42,7 +42,7 @@ def main() -> int:
         large = f"{0.9 * card.total_memory / 2**30:.1f}G"
         whole = tn.load(options.style, "cuda", precision=options.precision, memory=large)(photo)
     except UserError as error:
-        print(f"the whole picture: {error}")
+        print(f"the whole image: {error}")
         whole = None
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
@@ -57,7 +57,7 @@ def main() -> int:
     if whole is None:
         return 0
     difference = 255 * float(np.abs(np.asarray(painted) - np.asarray(whole)).max())
-    print(f"largest difference from the whole picture {difference:.2f} of 255")
+    print(f"largest difference from the whole image {difference:.2f} of 255")
     return 0 if options.precision != "float32" or difference <= 1 else 1
 
 

@@ -10,7 +10,7 @@
 
 `--count 0` leaves out the first part, `--rounds 0` the second.
 
-Photos are crops of the training pictures, some mirrored, scaled by 0.8 to 1.25. They and the results go into a
+Photos are crops of the training images, some mirrored, scaled by 0.8 to 1.25. They and the results go into a
 temporary folder.
 """
 
@@ -58,7 +58,7 @@ def damage(photos: list[Path], seed: int = 1) -> set[Path]:
     chosen = random.Random(seed).sample(photos, DAMAGED)
     for number, path in enumerate(chosen):
         data = path.read_bytes()
-        path.write_bytes((data[: len(data) // 2], b"not a picture", b"")[number % 3])
+        path.write_bytes((data[: len(data) // 2], b"not an image", b"")[number % 3])
     return set(chosen)
 
 
@@ -101,12 +101,12 @@ def kill_a_worker(children_of: int) -> int:
 
 
 def results(output: Path) -> list[Path]:
-    """The pictures in a folder, those begun too."""
+    """The images in a folder, those begun too."""
     return [path for path in output.rglob("*") if path.is_file() and path.suffix != ".jsonl"]
 
 
 def valid(path: Path) -> bool:
-    """Whether a file is a whole picture of the right size."""
+    """Whether a file is a whole image of the right size."""
     try:
         with Image.open(path) as picture:
             picture.load()

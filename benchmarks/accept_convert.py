@@ -4,7 +4,7 @@
 
 Passes where each file converts in under 5 s of the processor (the whole command, its start included) and the mean
 of 16 samples of each texture is at most 10 % above the scores that the judge's notes give for four samples of the
-same files. The pictures, bird.jpg in the two styles among them, stay in the folder to be looked at.
+same files. The images, bird.jpg in the two styles among them, stay in the folder to be looked at.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def convert(file: Path, target: Path) -> tuple[float, float]:
 
 
 def draw(model: Path, folder: Path, size: int = 256) -> list[str]:
-    """A picture a seed; their names."""
+    """An image a seed; their names."""
     network, _ = network_files.load(model)
     names = []
     for seed in SEEDS:

@@ -3,7 +3,7 @@
     accept_diversity.py [EXEMPLAR] [--steps 1000] [--weight 0.05] [--folder FOLDER] [--generators ...]
 
 For the fully connected generator of the improved paper and for `pyramid`: with the loss the mean pairwise distance of
-samples, at fire4 and relu2_2, is to be at least 0.9 of that of pictures optimised from different starts, and the
+samples, at fire4 and relu2_2, is to be at least 0.9 of that of images optimised from different starts, and the
 texture loss at most a tenth above that without. Four trainings: hours. What is in FOLDER already is not trained anew.
 """
 
@@ -31,7 +31,7 @@ def main() -> int:
     parser.add_argument("exemplar", nargs="?", type=Path)
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--weight", type=float, default=0.05)
-    parser.add_argument("--slow", type=int, default=4, help="pictures optimised")
+    parser.add_argument("--slow", type=int, default=4, help="images optimised")
     parser.add_argument("--cap", type=int, default=200, help="iterations of each")
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--generators", nargs="+", choices=list(SETTINGS), default=list(SETTINGS))

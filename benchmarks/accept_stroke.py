@@ -1,4 +1,4 @@
-"""`--stroke auto`: the small picture foretells the large one, which is not blurred for it.
+"""`--stroke auto`: the small image foretells the large one, which is not blurred for it.
 
     python benchmarks/accept_stroke.py PHOTO... [--style wave] [--small 512] [--large 4096]
     python benchmarks/accept_stroke.py PHOTO --pictures OUT.jpg [--style wave] [--large 1024]
@@ -36,7 +36,7 @@ def energy(x: Tensor) -> float:
 
 
 def similarity(a: Tensor, b: Tensor) -> float:
-    """Structural similarity of two pictures of one size."""
+    """Structural similarity of two images of one size."""
     from skimage.metrics import structural_similarity
 
     first, second = (x[0].permute(1, 2, 0).numpy() for x in (a, b))

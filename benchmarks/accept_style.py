@@ -82,7 +82,7 @@ def bounded(stem: str, mine: Scores) -> list[str]:
 
 def main() -> int:
     parser = of_models("style", __doc__)
-    parser.add_argument("--keep", type=Path, help="folder for the pictures")
+    parser.add_argument("--keep", type=Path, help="folder for the images")
     options = parser.parse_args()
     table, missed = published(), []
     with tempfile.TemporaryDirectory() as temporary:

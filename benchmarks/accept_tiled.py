@@ -1,9 +1,9 @@
-"""Pictures strip by strip against pictures as a whole: the largest difference, by engine and height of strips.
+"""Images strip by strip against images as a whole: the largest difference, by engine and height of strips.
 
     python benchmarks/accept_tiled.py [--size 2048] [--model wave ...]
 
-For every shipped style and for johnson (weights drawn, the last layer scaled so that the picture has a photo's
-contrast) a picture of SIZE x SIZE pixels goes through the network at once, by PyTorch in float32, and then strip by
+For every shipped style and for johnson (weights drawn, the last layer scaled so that the image has a photo's
+contrast) an image of SIZE x SIZE pixels goes through the network at once, by PyTorch in float32, and then strip by
 strip, with three heights of strips, by OpenVINO and ONNX Runtime, maps on disk in half precision. The largest
 difference may be 1/255; in bf16 0.5/255 on average and 3/255 at the 99.9th percentile.
 """

@@ -31,7 +31,7 @@ WITHIN = 0.02
 
 
 def drawings(texture: Texture, size: int, seed: int, dim: int) -> Iterator[tuple[int, Tensor]]:
-    """The tile of a seed with its noise rolled on along `dim`, by every multiple of the stride: (pixels, picture)."""
+    """The tile of a seed with its noise rolled on along `dim`, by every multiple of the stride: (pixels, image)."""
     maps = noise.draw(texture.inputs, [seed], size, size)
     for place in range(0, size, texture.stride):
         rolled = [torch.roll(m, place // n.stride, dim) for m, n in zip(maps, texture.inputs, strict=True)]

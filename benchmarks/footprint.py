@@ -3,7 +3,7 @@
     python benchmarks/footprint.py [--megapixels 24] [--options --no-page]
 
 The figures of docs/serve.md. In a container, or a control group with a namespace of its own, the service takes less:
-large pictures are then repainted piece by piece.
+large images are then repainted piece by piece.
 """
 
 from __future__ import annotations

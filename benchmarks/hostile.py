@@ -1,4 +1,4 @@
-"""Hostile requests, each of which is to get a 4xx at once: no pictures, bombs, paths, headers, wrong values."""
+"""Hostile requests, each of which is to get a 4xx at once: no images, bombs, paths, headers, wrong values."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ def hostile(dice: random.Random) -> tuple[str, bytes]:
     """A kind of malice and a request of it."""
     stylize = "/v1/stylize?style=wave"
     kinds = {
-        "no picture": lambda: post(stylize, dice.randbytes(dice.randrange(2000))),
+        "no image": lambda: post(stylize, dice.randbytes(dice.randrange(2000))),
         "bomb": lambda: post(stylize, png(50_000, 50_000, zlib.compress(bytes(10**6)))),
         "long bomb": lambda: post(stylize, png(100_000, 1, zlib.compress(bytes(300_001)))),
-        "cut picture": lambda: post(stylize, photo(dice.choice(["PNG", "JPEG"]))[: dice.randrange(60, 600)]),
+        "cut image": lambda: post(stylize, photo(dice.choice(["PNG", "JPEG"]))[: dice.randrange(60, 600)]),
         "says small": lambda: post(
             stylize, png(64, 64, zlib.compress(bytes(10**7)))[: dice.randrange(40, 60)]
         ),

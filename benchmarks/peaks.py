@@ -1,4 +1,4 @@
-"""What a picture takes of memory by each engine, beside what `Engine.peak` says: for `speed.py memory`.
+"""What an image takes of memory by each engine, beside what `Engine.peak` says: for `speed.py memory`.
 
 peaks.py NETWORK ENGINE PRECISION [--side 1024]    a process of its own: bytes a pixel measured, and estimated
 """
@@ -70,7 +70,7 @@ def _one(name: str, engine: str, precision: str, side: int) -> tuple[float, floa
     io_spec = made.io_spec
 
     def run(side: int) -> tuple[int, int]:
-        """Bytes that a picture takes beside what is given, and its pixels."""
+        """Bytes that an image takes beside what is given, and its pixels."""
         side = -(-max(side, io_spec.least) // io_spec.stride) * io_spec.stride
         x = np.random.default_rng(0).random((1, 3, side, side), np.float32)
         maps = noise.draw_arrays(io_spec.noise, [0], side, side)

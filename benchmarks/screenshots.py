@@ -1,8 +1,8 @@
-"""Pictures of the page for docs/serve.md, with the photos that come with the package.
+"""Images of the page for docs/serve.md, with the photos that come with the package.
 
     python benchmarks/screenshots.py [-o docs/pictures] [--models FOLDER] [--patience 600]
 
-Chromium is needed. The Train tab learns from the astronaut, on the coffee and the cat, until its first pictures are
+Chromium is needed. The Train tab learns from the astronaut, on the coffee and the cat, until its first images are
 there, or for so many seconds of patience; the weights of descriptor networks are found or fetched as for
 `texturenets train`.
 """
@@ -55,7 +55,7 @@ def train(page: Any, painting: Path, patience: float) -> None:
     page.locator("#trainings tr", has_text="astronaut").wait_for()
     try:
         grown = page.locator("#grown img")
-        for _ in range(3):  # the first pictures are noise yet
+        for _ in range(3):  # the first images are noise yet
             grown.wait_for(timeout=1000 * patience)
             shown = grown.evaluate("one => one.src")
             page.wait_for_function(
@@ -65,7 +65,7 @@ def train(page: Any, painting: Path, patience: float) -> None:
             )
         page.locator("#curves canvas, #curves svg").first.wait_for(timeout=1000 * patience)
     except Late:
-        print("the training has made no picture yet")
+        print("the training has made no image yet")
     page.wait_for_timeout(1500)
 
 

@@ -7,7 +7,7 @@
     speed.py train                    a step of training: johnson, VGG-16 to relu4_3, 4 crops of 256
     speed.py squares                  the layers that are computed by squares of pixels, and as they are
     speed.py startup                  whole processes: `texturenets stylize` beside `import torch`
-    speed.py memory                   what a picture takes, measured and estimated; the peak of whole processes
+    speed.py memory                   what an image takes, measured and estimated; the peak of whole processes
     speed.py passes                   networks with and without each pass from graph to graph
     speed.py busy                     training and repainting alone, and beside two busy loops
 
@@ -463,7 +463,7 @@ def memory(args: argparse.Namespace) -> list[str]:
         near = "yes" if abs(ratio - 1) <= peaks.NEAR else "no"
         rows.append([f"{network}, {engine}", f"{measured:.0f}", f"{estimated:.0f}", f"{ratio:.2f}", near])
     head = ("", "bytes a pixel", "estimated", "ratio", f"within {100 * peaks.NEAR:.0f} %")
-    return [show("A picture of 1024 x 1024", head, rows), *_processes()]
+    return [show("An image of 1024 x 1024", head, rows), *_processes()]
 
 
 def _processes() -> list[str]:

@@ -11,10 +11,10 @@ import torch
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of pictures, published models and descriptor networks beside the checkout."""
+    """The folder of images, published models and descriptor networks beside the checkout."""
     folder = Path(__file__).resolve().parents[2] / "shared"
     if not folder.is_dir():
-        pytest.skip(f"{folder} is not here: real pictures and published weights are not part of the project")
+        pytest.skip(f"{folder} is not here: real images and published weights are not part of the project")
     return folder
 
 

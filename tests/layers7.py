@@ -32,7 +32,7 @@ def _get(module: Any, key: str, default: Any = None) -> Any:
 
 
 class Network:
-    """Calls `tree` on a picture; `noises` are given out in the order in which the modules ask for them.
+    """Calls `tree` on an image; `noises` are given out in the order in which the modules ask for them.
 
     `own`: see above.
     """

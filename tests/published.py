@@ -479,7 +479,7 @@ class OnnxWriter:
         return name
 
     def model(self, last: str, size: int = 0, metadata: dict[str, str] | None = None) -> bytes:
-        """The file: fed with "photo", its picture is `last`; `size`: the height and width that it says it takes."""
+        """The file: fed with "photo", its image is `last`; `size`: the height and width that it says it takes."""
         shape = message(*((1, message((1, n)) if n else b"") for n in (1, 3, size, size)))
         photo = message((1, "photo"), (2, message((1, message((1, 1), (2, shape))))))
         graph = [

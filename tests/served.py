@@ -55,7 +55,7 @@ class Served:
         return host, int(port)
 
     def asked(self) -> list[int]:
-        """Pixels of the pictures that came into an engine."""
+        """Pixels of the images that came into an engine."""
         path = self.folder / "asked"
         return [int(line) for line in path.read_text().split()] if path.exists() else []
 
@@ -82,7 +82,7 @@ class Served:
         return answer
 
     def until(self, count: int) -> None:
-        """Wait for so many pictures to have come into an engine."""
+        """Wait for so many images to have come into an engine."""
         ends = time.monotonic() + 20
         while len(self.asked()) < count:
             assert time.monotonic() < ends

@@ -35,10 +35,12 @@ def test_damaged_files_are_errors_or_models(program: ModuleType, tmp_path: Path)
     files = program.originals(tmp_path)
     marker = tmp_path / "ran"
     found: Counter[str] = Counter()
+    read: Counter[str] = Counter()
     for number in range(100_000, 100_120):
         kind, data = program.case(number, 1, files, str(marker))
-        if kind == "h5":
-            continue  # opened in a process of its own, which takes its time
+        read[kind] += 1
+        if kind in ("h5", "pth") and read[kind] > 4:
+            continue  # each in a process of its own, which takes its time
         path = tmp_path / f"damaged.{kind}"
         path.write_bytes(data)
         found[program.attempt(path, kind)] += 1

@@ -1,4 +1,4 @@
-"""`load` and `Style`: the same kind back, exactly as large, every picture alone."""
+"""`load` and `Style`: the same kind back, exactly as large, every image alone."""
 
 from __future__ import annotations
 

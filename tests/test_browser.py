@@ -1,4 +1,4 @@
-"""The static page in headless Chromium, from a photo to the picture; nothing leaves the machine."""
+"""The static page in headless Chromium, from a photo to the image; nothing leaves the machine."""
 
 from __future__ import annotations
 

@@ -136,15 +136,15 @@ def test_changes_repaint(served: Served, tmp_path: Path) -> None:
 def test_several_photos(served: Served, tmp_path: Path) -> None:
     names = ["one.png", "two.png", "broken.png"]
     for seed, name in enumerate(names):
-        (tmp_path / name).write_bytes(b"no picture" if "broken" in name else photo(90, 70, seed=seed))
+        (tmp_path / name).write_bytes(b"no image" if "broken" in name else photo(90, 70, seed=seed))
     with visit(served.address, viewport={"width": 1200, "height": 900}) as page:
         page.set_input_files("#photo input[type=file]", [tmp_path / name for name in names])
         said = page.locator("#said-painting")
         said.get_by_text("2 photos: Paint").wait_for()
-        said.get_by_text("broken.png is not a picture").wait_for()
+        said.get_by_text("broken.png is not an image").wait_for()
         page.locator("#paint").click()
         said.get_by_text("2 of 2 photos").wait_for()
-        said.get_by_text("broken.png is not a picture").wait_for()
+        said.get_by_text("broken.png is not an image").wait_for()
         page.locator("#strength input[type=number]").fill("0.5")
         page.locator("#paintings.stale").wait_for()  # several are not stylized unasked
         with page.expect_download() as download:
@@ -157,13 +157,13 @@ def test_several_photos(served: Served, tmp_path: Path) -> None:
 
 
 def test_examples_and_what_goes_wrong(served: Served, tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "notes.txt").write_text("no image")
     with visit(served.address, viewport={"width": 1200, "height": 900}) as page:
         said = page.locator("#said-painting")
         page.locator("#paint").click()
         said.get_by_text("Choose a photo first").wait_for()
         # What Gradio tells in the browser, in its own words and place
-        for name, words in (("notes.txt", "no picture that can be read here"),):
+        for name, words in (("notes.txt", "no image that can be read here"),):
             page.set_input_files("#photo input[type=file]", tmp_path / name)
             page.wait_for_function(
                 "words => document.querySelector('#said-painting').dataset.wrong?.includes(words)", arg=words
@@ -175,17 +175,17 @@ def test_examples_and_what_goes_wrong(served: Served, tmp_path: Path) -> None:
 
 
 def test_each_file_that_is_refused_is_told_of(served: Served, tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("no picture")
-    (tmp_path / "other.txt").write_text("no picture")
+    (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / "other.txt").write_text("no image")
     (tmp_path / "large.png").write_bytes(bytes(300_000))
     (tmp_path / "photo.jpg").write_bytes(photo(90, 70))
     told = "words => document.querySelector('#said-painting').dataset.wrong?.includes(words)"
     with visit(served.address, viewport={"width": 1200, "height": 900}) as page:
         for name, words in (
-            ("notes.txt", "notes.txt: no picture"),
+            ("notes.txt", "notes.txt: no image"),
             ("large.png", "large.png: too large, at most 195.3 KB"),
-            ("other.txt", "other.txt: no picture"),
-            ("notes.txt", "notes.txt: no picture"),
+            ("other.txt", "other.txt: no image"),
+            ("notes.txt", "notes.txt: no image"),
         ):
             page.set_input_files("#photo input[type=file]", tmp_path / name)
             page.wait_for_function(told, arg=words, timeout=10_000)
@@ -193,7 +193,7 @@ def test_each_file_that_is_refused_is_told_of(served: Served, tmp_path: Path) ->
 
 
 def test_what_went_wrong_goes_with_the_next_painting(served: Served, tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "notes.txt").write_text("no image")
     (tmp_path / "photo.jpg").write_bytes(photo(90, 70))
     wrong = "() => document.querySelector('#said-painting').dataset.wrong"
     with visit(served.address, viewport={"width": 1200, "height": 900}) as page:
@@ -231,7 +231,7 @@ def test_texture(served: Served, folder: Path, tmp_path: Path) -> None:
         page.locator("#said-sample").get_by_text("Aab grain, 256").wait_for()
         # Three tiles a side of 256 pixels are shown; the file is one.
         wide = "(i) => i.decode().then(() => i.naturalWidth, () => 0)"
-        for _ in range(100):  # the picture follows what is said of it
+        for _ in range(100):  # the image follows what is said of it
             if page.locator("#sample img").evaluate(wide) == 768:
                 break
             page.wait_for_timeout(100)

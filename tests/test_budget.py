@@ -27,3 +27,9 @@ def test_what_is_left_is_what_was_given_without_what_is_taken() -> None:
     assert abs(left - 10**9) < 10**8
     assert Budget.of(1000).left() == 0
     assert 0 < Budget.of().left() < budget.free() + taken
+
+
+def test_a_containers_limit_counts_where_it_is_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit, less in ((1000, True), (1 << 59, False)):
+        monkeypatch.setattr(budget, "_group_limit", lambda limit=limit: limit)
+        assert (budget.free() == limit) == less

@@ -1,4 +1,4 @@
-"""The live picture, with a made-up camera and window."""
+"""The live image, with a made-up camera and window."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from texturenets.video.frame import Pixels
 
 
 class Glass:
-    """A window that is closed after so many pictures."""
+    """A window that is closed after so many images."""
 
     def __init__(self, until: int) -> None:
         self.until, self.pictures, self.titles, self.closed = until, list[Pixels](), list[str](), False
@@ -36,7 +36,7 @@ class Glass:
 
 
 def endless(seen: list[int]) -> Iterator[Pixels]:
-    """Pictures whose pixels count up, a thousand a second."""
+    """Images whose pixels count up, a thousand a second."""
     number = 0
     while True:
         seen.append(number)
@@ -73,10 +73,10 @@ def test_a_camera_that_ends_and_one_that_breaks() -> None:
 
     def broken() -> Iterator[Pixels]:
         yield np.zeros((4, 4, 3), np.uint8)
-        raise UserError("the camera gives no more pictures")
+        raise UserError("the camera gives no more images")
 
     window = Glass(100)
-    with pytest.raises(UserError, match="no more pictures"):
+    with pytest.raises(UserError, match="no more images"):
         camera.watch(broken(), lambda p: p, window, "wave")
     assert window.closed
 

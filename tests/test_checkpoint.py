@@ -33,7 +33,7 @@ def make(name: str, seed: int = 0) -> Pair:
 
 
 def step(pair: Pair, count: int) -> None:
-    """Steps with random pictures and a random loss: the random state counts too."""
+    """Steps with random images and a random loss: the random state counts too."""
     network, optimizer = pair
     for _ in range(count):
         optimizer.zero_grad()

@@ -256,7 +256,7 @@ def test_a_film_among_frames_is_left_out_aloud(here: Path, capsys: pytest.Captur
         assert stylize("in", "-o", "in/new.mp4", "--quiet") == 0
         told = capsys.readouterr()
         assert told.out == "in/new.mp4\n"
-        assert told.err == "texturenets: in/old.mp4 is left out: a film is made of pictures\n"
+        assert told.err == "texturenets: in/old.mp4 is left out: a film is made of images\n"
 
 
 # ---- what is said ---------------------------------------------------------------------------------------
@@ -278,7 +278,7 @@ def test_what_is_lost_of_a_photo_is_said(
     for name in ("a.tif", "b.tif"):
         pages[0].save(name, save_all=True, append_images=pages[1:])
     assert stylize("a.tif", "b.tif", "-s", "all", "-o", "out/") == 0
-    note = "texturenets: note: a.tif and 1 more hold several pictures, of which the first is stylized"
+    note = "texturenets: note: a.tif and 1 more hold several images, of which the first is stylized"
     assert capsys.readouterr().err.splitlines() == [note, "4 done"]
     pytest.importorskip("pyvips", reason="pyvips is not installed")
     monkeypatch.setattr(memory_limits, "too_large", lambda *_: True)
@@ -343,7 +343,7 @@ def test_long_work_off_a_terminal_says_something_every_half_minute(
     for i in range(12):
         style.pieces.progress(i / 12)
     told = capsys.readouterr().err.splitlines()
-    assert told == [f"texturenets: wave: {share} of the picture" for share in ("33%", "75%")]
+    assert told == [f"texturenets: wave: {share} of the image" for share in ("33%", "75%")]
     style = loading.load_style("wave", engine="torch")
     follow(style, quiet=True, bar=True)
     for i in range(12):
@@ -405,7 +405,7 @@ def test_a_moving_picture_that_becomes_a_still_one_is_told(
 ) -> None:
     moving(name)
     assert stylize(name, "-o", "still.jpg") == 0
-    note = f"texturenets: note: {name} holds several pictures, of which the first is stylized\n"
+    note = f"texturenets: note: {name} holds several images, of which the first is stylized\n"
     assert capsys.readouterr().err == note
 
 

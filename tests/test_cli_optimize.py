@@ -1,4 +1,4 @@
-"""`texturenets optimize` on pictures of 64 pixels, with descriptor networks of random weights."""
+"""`texturenets optimize` on images of 64 pixels, with descriptor networks of random weights."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Here:
         return ["optimize", *chosen, "--weights", str(self.studio / "weights"), "--offline", *some, *more]
 
     def run(self, *more: str, **options: Any) -> Path:
-        """The picture written; fails where the command does."""
+        """The image written; fails where the command does."""
         status, out, err = tiny.call(*self.words(*more, **options))
         assert status == 0, err
         return Path(out.strip().splitlines()[-1])
@@ -374,7 +374,7 @@ def test_the_first_of_several_pictures_is_told_of(here: Here, tmp_path: Path) ->
     status, _, error = tiny.call(*here.words("--content", str(tmp_path / "moving.gif"), "--quiet"))
     assert status == 0
     assert error == (
-        f"texturenets: note: {tmp_path}/moving.gif holds several pictures, of which the first is taken\n"
+        f"texturenets: note: {tmp_path}/moving.gif holds several images, of which the first is taken\n"
     )
 
 

@@ -151,7 +151,7 @@ def test_many_photos_and_one_model(
 
 def test_a_bad_photo_does_not_stop_the_others(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     photo("a.jpg")
-    Path("b.jpg").write_bytes(b"not a picture")
+    Path("b.jpg").write_bytes(b"not an image")
     photo("c.jpg")
     Path("d.jpg").write_bytes(Path("a.jpg").read_bytes()[:400])
     assert main(["stylize", "a.jpg", "b.jpg", "c.jpg", "d.jpg", "-o", "out/", "--engine", "torch"]) == 2

@@ -73,10 +73,15 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("stylize -s wave udnie", ["udnie is a style", "-s wave -s udnie"]),
         ("stylize photo.jpg -s wave udnie", ["udnie is a style", "-s wave -s udnie"]),
         ("stylize udnie photo.jpg", ["udnie is a style", "-s udnie"]),
-        ("optimize -s wave", ["wave is a trained style", "`texturenets stylize PHOTO -s wave`", "picture"]),
+        ("optimize -s wave", ["wave is a trained style", "`texturenets stylize PHOTO -s wave`", "image"]),
         ("optimize -s wave photo.jpg", ["`texturenets stylize photo.jpg -s wave`"]),
         ("optimize -s udnie.safetensors", ["no such file"]),
-        ("train style wave --content .", ["wave is a trained style", "picture"]),
+        ("train style wave --content .", ["wave is a trained style", "image"]),
+        ("stylise photo.jpg", ["stylise is no command; did you mean stylize?", "export, serve, demo"]),
+        ("stylize photo.jpg -s", ["-s wants a value", "all means every shipped style"]),
+        ("sample pebble --frames 4", ["say which with --to"]),
+        ("sample pebble --tile-axis x", ["with --tileable alone"]),
+        ("sample pebble --hold 32", ["say how many with --count"]),
     ],
 )
 def test_one_line_says_what_belongs_there(here: Path, line: str, told: list[str]) -> None:
@@ -114,12 +119,12 @@ def test_a_model_file_in_place_of_a_painting(here: Path) -> None:
             "stylize model.png -s wave",
             "model.png is a model file, and no photo: to stylize with it say -s wave -s model.png",
         ),
-        ("stylize folder", "folder/model.png is a .safetensors file, as models are, and no picture"),
-        ("demo --photo model.png", "model.png is a .safetensors file, as models are, and no picture"),
+        ("stylize folder", "folder/model.png is a .safetensors file, as models are, and no image"),
+        ("demo --photo model.png", "model.png is a .safetensors file, as models are, and no image"),
         ("optimize photo.jpg -s model.png", "`texturenets stylize photo.jpg -s model.png`"),
         ("train style model.png --content .", "model.png is a trained style"),
-        ("stylize photo.jpg -s picture.safetensors", "--style picture.safetensors is a picture"),
-        ("sample picture.safetensors", "picture.safetensors is a picture"),
+        ("stylize photo.jpg -s picture.safetensors", "--style picture.safetensors is an image"),
+        ("sample picture.safetensors", "picture.safetensors is an image"),
     ],
 )
 def test_models_and_pictures_under_the_names_of_each_other(here: Path, line: str, told: str) -> None:
@@ -177,4 +182,4 @@ def test_what_a_file_is_that_is_no_model(here: Path, name: str, data: bytes, tol
 def test_a_picture_called_like_a_model(here: Path) -> None:
     Image.new("RGB", (9, 9)).save(here / "a.safetensors", "PNG")
     _, _, error = tiny.call("models", "show", "a.safetensors")
-    assert "a.safetensors is not a texturenets model: it is a picture" in error
+    assert "a.safetensors is not a texturenets model: it is an image" in error

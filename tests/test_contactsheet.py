@@ -1,4 +1,4 @@
-"""Pictures land where they belong, whole, and the sheet is as large as it has to be."""
+"""Images land where they belong, whole, and the sheet is as large as it has to be."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_names_are_written_above_their_columns_and_fit_them() -> None:
 
 def test_what_does_not_fit() -> None:
     picture = plain(4, 4, 0, 0, 0)
-    with pytest.raises(ValueError, match="at least one picture"):
+    with pytest.raises(ValueError, match="at least one image"):
         sheet([], [])
     with pytest.raises(ValueError, match="1 column names"):
         sheet([[picture, picture]], ["photo"])

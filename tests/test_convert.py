@@ -303,6 +303,71 @@ def test_what_onnx_cannot_be(tmp_path: Path, kind: str, settings: dict[str, Any]
         convert(path, colors_in="rgbx" if kind == "Relu" else None)
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (published.onnx_chain()[:-50], "damaged or no ONNX file .its bytes are no ONNX model"),
+        (published.message((1, 7)), "it holds no graph"),
+        (published.message((7, published.message((1, b"")) * 6000)), "too many operations"),
+        # data_location: EXTERNAL
+        (
+            published.message((7, published.message((5, published.message((2, 1), (14, 1)))))),
+            "in other files",
+        ),
+        (
+            published.message((7, published.message((5, published.message((1, 3), (2, 1), (9, bytes(8))))))),
+            "reshape",
+        ),
+        (
+            published.message((7, published.message((5, published.message((1, 1), (2, 8), (6, "a")))))),
+            "unknown type 8",
+        ),
+    ],
+    ids=["cut", "empty", "nodes", "external", "shape", "texts"],
+)
+def test_broken_onnx_files_are_one_clear_line(tmp_path: Path, content: bytes, words: str) -> None:
+    path = tmp_path / "a.onnx"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=f"a.onnx: .*{words}") as caught:
+        convert(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_large_onnx_files_are_not_parsed(tmp_path: Path) -> None:
+    path = tmp_path / "a.onnx"
+    with path.open("wb") as file:
+        file.truncate((1 << 27) + 1)
+    with pytest.raises(UserError, match=r"a.onnx: it is larger than 128 MiB"):
+        convert(path)
+
+
+def test_onnx_arrays_of_old_files_are_lists_of_numbers(tmp_path: Path) -> None:
+    graph, weight = published.OnnxWriter(), np.arange(9, dtype=np.float32).reshape(3, 3, 1, 1)
+    half = weight.astype(np.float16).view(np.uint16)
+    bits = b"".join(published.varint(int(n)) for n in half.flat)
+    dims = [(1, n) for n in weight.shape]
+    graph.arrays += [
+        published.message(*dims, (2, 1), (8, "single"), (4, weight.tobytes())),
+        published.message(*dims, (2, 10), (8, "half"), (5, bits)),
+    ]
+    y = graph.add("Conv", graph.add("Conv", "photo", "single"), "half")
+    x = torch.rand(1, 3, 4, 4)
+    wanted = F.conv2d(F.conv2d(x, torch.tensor(weight)), torch.tensor(weight))
+    found = draw(convert(one(tmp_path, graph, y), colors_in="rgb", colors_out="rgb"), x)
+    torch.testing.assert_close(found, wanted)
+
+
+def test_an_onnx_licence_that_is_no_utf_8_is_kept_in_one_line(tmp_path: Path) -> None:
+    graph = published.OnnxWriter()
+    path = one(tmp_path, graph, graph.add("Relu", "photo"))
+    path.write_bytes(
+        path.read_bytes() + published.message((14, published.message((1, "license"), (2, b"\xa9 me"))))
+    )
+    licence = convert(path).header.licence
+    assert "me" in licence
+    assert licence.isprintable()
+
+
 def test_weights_that_fit_in_all_and_not_each_are_refused(tmp_path: Path) -> None:
     graph = published.OnnxWriter()
     scale, shift = graph.array(np.ones(4, np.float32)), graph.array(np.ones(2, np.float32))

@@ -22,7 +22,7 @@ from texturenets.networks.network_files import spec_of
 from texturenets.networks.pyramid import Pyramid
 
 MEAN = torch.tensor([103.939, 116.779, 123.68], dtype=torch.float64)[:, None, None]  # blue, green, red
-RANGE = 1e-4  # of the picture's range, 0 to 1
+RANGE = 1e-4  # of the image's range, 0 to 1
 
 
 def loaded(path: Path, tmp_path: Path) -> tuple[Any, modelfile.Header]:

@@ -126,7 +126,7 @@ def test_bf16_is_close_to_float32() -> None:
 
 @pytest.mark.slow
 def test_real_weights_against_the_judges_own_evaluation(shared: Path) -> None:
-    """VGG-16 and SqueezeNet 1.0 on a real picture, next to another program's evaluation of the same weights."""
+    """VGG-16 and SqueezeNet 1.0 on a real image, next to another program's evaluation of the same weights."""
     spec = importlib.util.spec_from_file_location("judge", shared / "judge" / "judge.py")
     assert spec is not None
     assert spec.loader is not None

@@ -1,4 +1,4 @@
-"""Engines: the same picture from each, at any size; graphs that are kept; what each can and cannot do."""
+"""Engines: the same image from each, at any size; graphs that are kept; what each can and cannot do."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_small_pictures_are_the_same_on_every_engine(tmp_path: Path, size: tuple
     expected = loading.load(path, "cpu", engine="torch")(photo)
     for name in ("openvino", "onnx"):
         result = loading.load(path, engine=name, precision="float32")(photo)
-        # One pixel fills a flat picture, of which normalization leaves the rounding errors.
+        # One pixel fills a flat image, of which normalization leaves the rounding errors.
         assert torch.allclose(result, expected, atol=1e-5 if min(size) > 1 else 1e-3), name
 
 
@@ -231,7 +231,7 @@ def test_arrays_and_tensors_come_back_as_they_were() -> None:
         assert y.dtype == torch.float32
         kept = y.clone()
         engine(torch.zeros(1, 3, 16, 24))
-        assert torch.equal(y, kept)  # the next picture does not write over the last
+        assert torch.equal(y, kept)  # the next image does not write over the last
 
 
 # In no particular order: an engine takes inputs by their names.

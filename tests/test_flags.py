@@ -375,7 +375,7 @@ def test_presets_for_textures_are_the_programs_defaults_field_by_field(
 def test_total_variation_of_the_presets_has_the_gradient_of_the_lua_file() -> None:
     y = torch.rand(2, 3, 5, 6, dtype=torch.float64, requires_grad=True)
     reference_variation(y).sum().backward()
-    # The program's picture is 255 times ours, mean and channel order aside: so is its gradient to ours.
+    # The program's image is 255 times ours, mean and channel order aside: so is its gradient to ours.
     p, g = (255 * y).detach(), torch.zeros_like(y)
     for i in range(4):
         for j in range(5):
@@ -884,7 +884,7 @@ def photo(studio: tiny.Studio) -> Path:
 
 
 def stylize(photo: Path, out: Path, style: Path, **flags: Any) -> Image.Image:
-    """`texturenets stylize`, which has to succeed; the picture written."""
+    """`texturenets stylize`, which has to succeed; the image written."""
     words = ["stylize", str(photo), "-s", str(style), "-o", str(out), "--quiet", *tiny.words(flags)]
     status, output, error = tiny.call(*words)
     assert (status, output) == (0, f"{out}\n"), error

@@ -37,7 +37,7 @@ def texture(size: tuple[int, int], seed: int = 0) -> np.ndarray:
 def pan(
     picture: np.ndarray, count: int = 5, step: int = 3, size: tuple[int, int] = (96, 128)
 ) -> list[np.ndarray]:
-    """A window that goes to the right over a picture."""
+    """A window that goes to the right over an image."""
     return [picture[: size[0], step * i : step * i + size[1]].copy() for i in range(count)]
 
 
@@ -82,7 +82,7 @@ def test_flow_and_mask() -> None:
     flow[..., 0] = 5
     assert np.array_equal(moved(ground, flow)[:, :55], ground[:, 5:])
     assert visible(flow, -flow)[:, :55].all()
-    assert not visible(flow, -flow)[:, 55:].any()  # leads out of the picture
+    assert not visible(flow, -flow)[:, 55:].any()  # leads out of the image
     assert not visible(flow, flow).any()  # does not lead back
 
 

@@ -80,7 +80,7 @@ def label(spec: GeneratorSpec) -> str:
 
 
 def photo(network: nn.Module, count: int, height: int, width: int) -> Tensor:
-    """Random pictures, `height` and `width` in strides; of a network of one size, in that."""
+    """Random images, `height` and `width` in strides; of a network of one size, in that."""
     stride = network.stride
     assert isinstance(stride, int)
     if hasattr(network, "size"):
@@ -89,7 +89,7 @@ def photo(network: nn.Module, count: int, height: int, width: int) -> Tensor:
 
 
 def fed(network: nn.Module, x: Tensor) -> list[list[Tensor]]:
-    """The maps of noise for pictures like `x`, as the second argument of the network; none where it takes none."""
+    """The maps of noise for images like `x`, as the second argument of the network; none where it takes none."""
     inputs = getattr(network, "noise", ())
     drawn = noise.draw(inputs, list(range(len(x))), x.shape[2], x.shape[3])
     return [[m.double() for m in drawn]] if inputs else []

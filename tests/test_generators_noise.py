@@ -160,7 +160,7 @@ def test_multiscale_by_hand() -> None:
     for level, (join, fresh) in enumerate(zip(joins, drawn, strict=True)):
         mine = iter(join)
         x = F.leaky_relu(norm(conv(torch.cat([twice(x), fresh], 1) if level else fresh, mine), mine), 0.1)
-        if level == 1:  # 4 of the picture's pixels each
+        if level == 1:  # 4 of the image's pixels each
             mine = iter(blocks)
             x = x + norm(conv(norm(conv(x, mine), mine).relu(), mine), mine)
     mine = iter(rest)

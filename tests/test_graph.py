@@ -250,16 +250,14 @@ class InPart(nn.Module):
 
 
 class Square(nn.Module):
-    """Takes pictures that are as high as wide alone."""
+    """Takes images that are as high as wide alone."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x + x.transpose(2, 3)
 
 
 def test_code_that_fails_is_refused_in_one_line() -> None:
-    with pytest.raises(
-        ConversionError, match=r"it fails on 2 pictures of 64 x 65: .*`engine` torch"
-    ) as caught:
+    with pytest.raises(ConversionError, match=r"it fails on 2 images of 64 x 65: .*`engine` torch") as caught:
         trace_code(Square())
     assert "\n" not in str(caught.value)
 
@@ -292,7 +290,7 @@ REFUSED: dict[str, tuple[Callable[[Any, Tensor], Tensor], str]] = {
     "fft": (lambda net, x: torch.fft.fft2(x).real, "fft_fft2"),
     "a map of weights": (lambda net, x: x + torch.ones(1, 1, 4, 4), r"shape \(1, 1, 4, 4\)"),
     "stride by side": (lambda net, x: F.avg_pool2d(x, 2, (1, 2)), "differs between height and width"),
-    "a picture half as large": (lambda net, x: x[:, :, ::2, ::2], "1/2 H"),
+    "an image half as large": (lambda net, x: x[:, :, ::2, ::2], "1/2 H"),
     "to a size": (lambda net, x: F.interpolate(x, (64, 64)), "interpolation"),
     "dropout": (lambda net, x: F.dropout(x), "dropout"),
     "whole numbers": (lambda net, x: x.to(torch.uint8).to(x.dtype), "the step 'to'"),
@@ -325,7 +323,7 @@ def test_inputs_have_names_channels_and_strides() -> None:
 
 INPUTS = (
     (("input name=photo channels=1", "mul 0 1"), "name of the photo"),
-    (("input name=picture channels=1", "mul 0 1"), "name of the photo, of the picture"),
+    (("input name=picture channels=1", "mul 0 1"), "name of the photo, of the output"),
     (("input name=noise0 channels=1", "mul 0 1"), "map of noise"),
     (("input name=a channels=1", "input name=a channels=1", "mul 0 1 2"), "it takes a twice"),
     (("photo", "add 0 1"), "it takes photo twice"),

@@ -28,7 +28,7 @@ from texturenets.networks.trace import trace
 
 
 class Doubling(nn.Module):
-    """A photo halved, doubled by repetition and convolved; the picture is what the last convolution makes of it."""
+    """A photo halved, doubled by repetition and convolved; the image is what the last convolution makes of it."""
 
     stride = 2
 
@@ -166,7 +166,7 @@ def test_every_generator_is_the_same_function_after_all_passes(name: str, passes
     x = torch.rand(2, 3, *size, dtype=torch.float64) if graph.photo else None
     maps = [one.double() for one in noise.draw(graph.noise, [0, 1], *size)]
     assert executed.io_spec.stride == graph.stride
-    # The picture may be of any size, below 1 or in hundreds; weights of the graph have single precision.
+    # The image may be of any size, below 1 or in hundreds; weights of the graph have single precision.
     found, want = executed(x, maps), net(x, maps) if maps else net(x)
     assert torch.allclose(found, want, atol=1e-5 * float(want.abs().max()) + 1e-5, rtol=1e-4)
 
@@ -211,7 +211,7 @@ def test_a_large_convolution_of_few_channels_takes_squares(
 
 
 def test_sides_that_may_be_odd_have_no_squares() -> None:
-    """A part of a network may end at a map that is smaller than its picture: of 4 rows are 2, of 6 three."""
+    """A part of a network may end at a map that is smaller than its image: of 4 rows are 2, of 6 three."""
     halved = Graph(weights={"w": np.ones((3, 3, 3, 3), np.float32)})
     number = halved.add("photo", (), {})
     for stride in (2, 1):

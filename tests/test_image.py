@@ -1,4 +1,4 @@
-"""Pictures in and out: every mode, orientation, profiles, damage, and that files are whole or not there."""
+"""Images in and out: every mode, orientation, profiles, damage, and that files are whole or not there."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROUNDING = 0.5 / 255 + 1e-6
 
 
 def smooth(height: int, width: int) -> np.ndarray:
-    """A colourful picture without sharp edges, (H, W, 3) uint8."""
+    """A colourful image without sharp edges, (H, W, 3) uint8."""
     y, x = np.mgrid[0:height, 0:width] / max(height, width)
     planes = [np.sin(5 * x + 1), np.cos(4 * y), np.sin(3 * x + 6 * y)]
     return np.asarray(np.rint(np.stack(planes, -1) * 110 + 128), np.uint8)
@@ -498,19 +498,19 @@ def test_truncated_files_are_refused(tmp_path: Path, suffix: str) -> None:
     data = buffer.getvalue()
     for keep in (len(data) * 6 // 10, 30, 12):
         (tmp_path / f"a.{suffix}").write_bytes(data[:keep])
-        refused(tmp_path / f"a.{suffix}", "damaged or cut short|is not a picture")
+        refused(tmp_path / f"a.{suffix}", "damaged or cut short|is not an image")
 
 
 def test_what_is_no_picture_is_refused(tmp_path: Path) -> None:
     refused(tmp_path / "missing.jpg", "^no such file: ")
     (tmp_path / "text.jpg").write_text("Dear Sir or Madam, this is a letter and not a photograph.")
-    refused(tmp_path / "text.jpg", "is not a picture that can be read here .JPEG|BMP")
+    refused(tmp_path / "text.jpg", "is not an image that can be read here .JPEG|BMP")
     (tmp_path / "empty.png").touch()
     refused(tmp_path / "empty.png", "is empty")
     (tmp_path / "folder.png").mkdir()
-    refused(tmp_path / "folder.png", "is a folder, not a picture")
+    refused(tmp_path / "folder.png", "is a folder, not an image")
     (tmp_path / "none.png").write_bytes(png(np.zeros((0, 5)), 0, 8))
-    refused(tmp_path / "none.png", "no pixels|damaged|not a picture")
+    refused(tmp_path / "none.png", "no pixels|damaged|not an image")
     Image.new("L", (2, 2)).save(tmp_path / "a.png")
     with pytest.raises(UserError, match="longer side is at least 1"):
         tni.read(tmp_path / "a.png", longer=0)
@@ -676,9 +676,9 @@ def test_files_say_that_they_are_srgb_and_are_the_same_every_time(tmp_path: Path
 
 def test_strange_suffixes_are_refused_before_the_work(tmp_path: Path) -> None:
     for name, said in (
-        ("a.xyz", "'.xyz' names no picture format"),
+        ("a.xyz", "'.xyz' names no image format"),
         ("a", "it has no suffix"),
-        ("a.gif", "'.gif' names no picture format"),
+        ("a.gif", "'.gif' names no image format"),
         ("a.", "it has no suffix"),
     ):
         with pytest.raises(UserError, match=rf"{said}.* known: \.jpg, .*\.png"):
@@ -739,10 +739,10 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     ("picture", "match"),
     [
         (torch.full((3, 2, 2), float("nan")), "NaN"),
-        (torch.rand(2, 3, 4, 4), "one float picture"),
-        (torch.rand(1, 4, 4, 4), "one float picture"),
-        (torch.rand(1, 3, 0, 4), "one float picture"),
-        (torch.zeros(1, 3, 4, 4, dtype=torch.uint8), "one float picture"),
+        (torch.rand(2, 3, 4, 4), "one float image"),
+        (torch.rand(1, 4, 4, 4), "one float image"),
+        (torch.rand(1, 3, 0, 4), "one float image"),
+        (torch.zeros(1, 3, 4, 4, dtype=torch.uint8), "one float image"),
         (tni.Picture(torch.rand(1, 3, 4, 4), torch.rand(1, 1, 4, 5)), "alpha of"),
         (torch.zeros(1, 1, 1, 1).expand(1, 3, 1, 70000), "JPEG holds at most 65500 pixels a side, not 70000"),
     ],
@@ -773,8 +773,8 @@ def test_expand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert names("**/*.webp") == ["sub/c.webp"]
     assert names(tmp_path / "*.JPG") == [(tmp_path / "a.JPG").as_posix()]
     assert names("odd.dat") == ["odd.dat"]  # named outright: read() looks at the content
-    for pattern, match in (("*.tif", "no pictures match"), ("gone.jpg", "no such file or folder: gone.jpg"),
-                           ("folder.png", "no pictures in the folder"), ("*.txt", "no pictures match")):  # fmt: skip
+    for pattern, match in (("*.tif", "no images match"), ("gone.jpg", "no such file or folder: gone.jpg"),
+                           ("folder.png", "no images in the folder"), ("*.txt", "no images match")):  # fmt: skip
         with pytest.raises(UserError, match=match):
             tni.expand(["b.png", pattern])
 
@@ -895,7 +895,7 @@ def test_what_comes_back_is_clamped_rounded_and_of_the_new_size() -> None:
         (torch.zeros(8, 9), "a tensor is"),
         (torch.full((3, 8, 9), 2.0), "from 2 to 2"),
         (torch.zeros(3, 8, 9, dtype=torch.int32), r"not torch\.int32"),
-        ("photo.jpg", "not str; for files there is texturenets.image.read"),
+        ("photo.jpg", "no such file: photo.jpg"),
     ],
 )
 def test_what_is_no_picture_is_named(value: Any, match: str) -> None:

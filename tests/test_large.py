@@ -29,7 +29,7 @@ TINY = Residual(channels=8, blocks=1)
 
 
 def pixels(height: int = 90, width: int = 70, channels: int = 3, seed: int = 0) -> NDArray[np.uint8]:
-    """A smooth picture."""
+    """A smooth image."""
     rng = np.random.default_rng(seed)
     small = [Image.fromarray(rng.integers(0, 256, (6, 5), np.uint8)) for _ in range(channels)]
     return np.stack([np.asarray(s.resize((width, height), Image.Resampling.BICUBIC)) for s in small], 2)
@@ -91,8 +91,8 @@ def test_damage_is_told(tmp_path: Path) -> None:
     (tmp_path / "cut.jpg").write_bytes(buffer.getvalue()[:5000])
     with pytest.raises(UserError, match=r"cut.jpg is damaged or cut short"):
         large_files.LargePhoto(tmp_path / "cut.jpg").decode(tmp_path)
-    (tmp_path / "text.jpg").write_text("no picture")
-    with pytest.raises(UserError, match=r"text.jpg is not a picture"):
+    (tmp_path / "text.jpg").write_text("no image")
+    with pytest.raises(UserError, match=r"text.jpg is not an image"):
         large_files.LargePhoto(tmp_path / "text.jpg")
     with pytest.raises(UserError, match="no such file"):
         large_files.LargePhoto(tmp_path / "gone.jpg")

@@ -42,7 +42,7 @@ def features(x: np.ndarray, layer: str) -> np.ndarray:
 
 
 def lua_gram(f: np.ndarray) -> np.ndarray:
-    """texture_loss.lua: F F^T over the number of elements of one picture's features."""
+    """texture_loss.lua: F F^T over the number of elements of one image's features."""
     rows = f.reshape(f.shape[0], f.shape[1], -1)
     return np.einsum("ncp,ndp->ncd", rows, rows) / f[0].size
 
@@ -283,7 +283,7 @@ def test_temporal_consistency_of_a_picture_that_only_moved_is_nothing() -> None:
 
 
 def test_temporal_consistency_pays_nothing_for_contrast() -> None:
-    """Its gradient makes the two pictures alike, and would not become smaller by spreading both."""
+    """Its gradient makes the two images alike, and would not become smaller by spreading both."""
     y, again = torch.rand(1, 3, 12, 12, requires_grad=True), torch.rand(1, 3, 12, 12, requires_grad=True)
     temporal_consistency(y, again, [(0, 0)], 1).sum().backward()
     assert y.grad is not None

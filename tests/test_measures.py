@@ -1,4 +1,4 @@
-"""Measures against formulas in numpy and pictures whose answer is known."""
+"""Measures against formulas in numpy and images whose answer is known."""
 
 from __future__ import annotations
 

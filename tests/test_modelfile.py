@@ -509,3 +509,17 @@ def test_a_model_with_code_of_its_makers_own_needs_consent(tmp_path: Path) -> No
 def test_consent_for_a_model_that_needs_none_is_a_mistake(path: Path) -> None:
     with pytest.raises(UserError, match="needs no code of your own"):
         network_files.load(path, "mine.py:Mine")
+
+
+def test_a_model_file_that_is_nearly_named_is_offered(tmp_path: Path) -> None:
+    (tmp_path / "mine.run").mkdir()
+    with pytest.raises(UserError, match=r"is a folder, and no model file$"):
+        modelfile.find(tmp_path / "mine.run")
+    for name in ("mine.safetensors", "mine.run/best.safetensors"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(UserError, match=r"say .*mine.run/best.safetensors$"):
+        modelfile.find(tmp_path / "mine.run")
+    with pytest.raises(UserError, match=r"did you mean .*/mine.safetensors\?$"):
+        modelfile.find(tmp_path / "mine.safetensor")
+    with pytest.raises(UserError, match="lists the shipped ones"):
+        modelfile.find(tmp_path / "other.safetensors")

@@ -218,14 +218,14 @@ def test_sizes_of_the_scales() -> None:
     assert optimization.scale_sizes((101, 71), 2) == [(50, 36), (101, 71)]
     assert optimization.scale_sizes((128, 96), 3) == [(32, 24), (64, 48), (128, 96)]
     assert optimization.scale_sizes((7, 5), 1) == [(7, 5)]
-    with pytest.raises(UserError, match="`scales` 4: the coarsest picture would be 12 x 16"):
+    with pytest.raises(UserError, match="`scales` 4: the coarsest image would be 12 x 16"):
         optimization.scale_sizes((128, 96), 4)
     with pytest.raises(UserError, match="`scales` 0"):
         optimization.scale_sizes((128, 96), 0)
 
 
 class Spy(torch.nn.Module):
-    """Remembers the sizes of the pictures that it is shown."""
+    """Remembers the sizes of the images that it is shown."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -288,7 +288,7 @@ LAYERS = ("vgg16:relu1_1", "vgg16:relu1_2", "random:conv3")
 
 
 def smooth(seed: int, size: int = 64) -> Tensor:
-    """A picture of coloured blots."""
+    """An image of coloured blots."""
     return resize(optimization.white_noise(seed, (9, 9)), (size, size))
 
 
@@ -358,7 +358,7 @@ def test_colours_matched_have_the_photos_mean_and_covariance() -> None:
     assert matched.shape == style.shape
     np.testing.assert_allclose(colors(matched).mean(1), colors(photo).mean(1), atol=1e-5)
     np.testing.assert_allclose(np.cov(colors(matched)), np.cov(colors(photo)), rtol=0.01, atol=1e-5)
-    # Of all maps that do so this one turns colours least: that of a picture onto itself is the identity.
+    # Of all maps that do so this one turns colours least: that of an image onto itself is the identity.
     torch.testing.assert_close(optimization.match_color(photo, photo), photo, atol=1e-5, rtol=0)
 
 

@@ -1,4 +1,4 @@
-"""What a picture takes of memory, and whether it is therefore done whole."""
+"""What an image takes of memory, and whether it is therefore done whole."""
 
 from __future__ import annotations
 

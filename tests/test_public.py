@@ -369,11 +369,39 @@ def test_the_documented_generator_trains_and_paints(studio: tiny.Studio, tmp_pat
         (lambda: tn.StyleConfig(style_layers="vgg16:relu1_1"), "is not a tuple"),  # type: ignore[arg-type]
         (lambda: tn.TrainerConfig(engine="onnx"), "`engine` 'onnx' is not auto or torch"),  # type: ignore[arg-type]
         (lambda: tn.TrainerConfig(save_every=2.5), "is not a whole number"),  # type: ignore[arg-type]
+        (lambda: tn.StyleConfig(seed=2**63), "`seed` 9223372036854775808 is too large"),
+        (lambda: tn.TrainerConfig(licence=3), "`licence` 3 is not a text"),  # type: ignore[arg-type]
+        (lambda: tn.TrainerConfig(terms=("a", "b")), "`terms` ('a', 'b') is not a text"),  # type: ignore[arg-type]
+        (lambda: tn.TrainerConfig(workers="2"), "`workers` '2' is not a whole number"),  # type: ignore[arg-type]
+        (lambda: tn.TrainerConfig(weights="w"), "not a tuple of names, as ('w',)"),  # type: ignore[arg-type]
     ],
 )
 def test_what_the_command_line_would_refuse_is_refused(made: Callable[[], object], said: str) -> None:
     with pytest.raises(tn.UserError, match=re.escape(said)):
         made()
+
+
+def test_whole_numbers_of_other_libraries_are_whole_numbers() -> None:
+    steps = tn.StyleConfig(steps=np.int64(5)).steps  # type: ignore[arg-type]
+    assert type(steps) is int
+    assert steps == 5
+
+
+def test_a_training_that_is_interrupted_in_python_is_saved(studio: tiny.Studio, tmp_path: Path) -> None:
+    out = tmp_path / "mine.safetensors"
+
+    def train(progress: Callable[[Any], object], **more: Any) -> tn.Style:
+        given = {"config": config(steps=4), "trainer": how(studio), "progress": progress}
+        return tn.train_style(studio.painting, studio.photos, out, **given, **more)
+
+    with pytest.raises(KeyboardInterrupt, match="saved after step 1; `resume` goes on"):
+        train(lambda _: os.kill(os.getpid(), signal.SIGINT))
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    with pytest.raises(ZeroDivisionError):
+        train(lambda record: 0 // (3 - record.step), resume=True)
+    seen: list[int] = []
+    train(lambda record: seen.append(record.step) or np.bool_(True), resume=True)  # any true value ends it
+    assert seen == [4]
 
 
 def test_several_processes_are_for_the_command_line() -> None:
@@ -388,11 +416,11 @@ def test_several_processes_are_for_the_command_line() -> None:
     ("made", "said"),
     [
         (lambda: tn.StyleConfig(seed=2**63), "`seed` 9223372036854775808 is too large"),
-        (lambda: tn.TrainerConfig(licence=3), "`licence` 3 is no text"),  # type: ignore[arg-type]
-        (lambda: tn.TrainerConfig(terms=("a", "b")), "`terms` ('a', 'b') is no text"),  # type: ignore[arg-type]
+        (lambda: tn.TrainerConfig(licence=3), "`licence` 3 is not a text"),  # type: ignore[arg-type]
+        (lambda: tn.TrainerConfig(terms=("a", "b")), "`terms` ('a', 'b') is not a text"),  # type: ignore[arg-type]
         (lambda: tn.TrainerConfig(licence="\udcff"), "is not UTF-8"),
-        (lambda: tn.TrainerConfig(weights="here"), "write ('here',)"),  # type: ignore[arg-type]
-        (lambda: tn.TrainerConfig(init=3), "`init` 3 is no text"),  # type: ignore[arg-type]
+        (lambda: tn.TrainerConfig(weights="here"), "as ('here',)"),  # type: ignore[arg-type]
+        (lambda: tn.TrainerConfig(init=3), "`init` 3 is not a text"),  # type: ignore[arg-type]
         (lambda: tn.convert("missing.t7", name=3), "`name` 3 is no text"),  # type: ignore[arg-type]
         (lambda: tn.convert("missing.t7", licence=4), "`licence` 4 is no text"),  # type: ignore[arg-type]
     ],

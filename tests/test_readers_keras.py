@@ -9,7 +9,7 @@ import pytest
 
 from texturenets import readers
 from texturenets.errors import UserError
-from texturenets.readers import keras
+from texturenets.readers import isolated, keras
 
 h5py = pytest.importorskip("h5py")
 
@@ -103,7 +103,7 @@ def test_a_library_that_dies_or_hangs_is_survived(tmp_path: Path, monkeypatch: p
     path = tmp_path / "a.h5"
     write(path, "keras 2")
     child = tmp_path / "child.py"
-    monkeypatch.setattr(keras, "_CHILD", child)
+    monkeypatch.setattr(isolated, "CHILD", child)
     child.write_text("import os; os.abort()")
     with pytest.raises(UserError, match="failed on it"):
         readers.read(path, "vgg16")
@@ -111,6 +111,6 @@ def test_a_library_that_dies_or_hangs_is_survived(tmp_path: Path, monkeypatch: p
     with pytest.raises(UserError, match="pip install"):
         readers.read(path, "vgg16")
     child.write_text("import time; time.sleep(60)")
-    monkeypatch.setattr(keras, "_START", 0.3)
+    monkeypatch.setattr(isolated, "START", 0.3)
     with pytest.raises(UserError, match="end"):
         readers.read(path, "vgg16")

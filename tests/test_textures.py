@@ -1,4 +1,4 @@
-"""Textures: exact sizes, one seed one picture, tiles that repeat, noise that can be held, levelled and mixed."""
+"""Textures: exact sizes, one seed one image, tiles that repeat, noise that can be held, levelled and mixed."""
 
 from __future__ import annotations
 

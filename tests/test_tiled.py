@@ -1,4 +1,4 @@
-"""Pictures in pieces: the same as whole, whatever the network, the tiles and the padding."""
+"""Images in pieces: the same as whole, whatever the network, the tiles and the padding."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def network_of(name: str) -> nn.Module:
 
 
 def maps_of(network: nn.Module, x: Tensor) -> list[Tensor]:
-    """The noise of seed 0 for a picture as large as `x`."""
+    """The noise of seed 0 for an image as large as `x`."""
     return noise.draw(getattr(network, "noise", ()), [0], x.shape[2], x.shape[3])
 
 
@@ -246,7 +246,7 @@ def test_what_cannot_be_tiled_is_named() -> None:
     with pytest.raises(UserError, match="takes mask beside a photo"):
         TiledNetwork(graph, engine_of("onnx"))
     fixed = Graph(list(parse(["photo"])), fixed=True, multiple=64)
-    with pytest.raises(UserError, match="draws only pictures of 64 pixels a side"):
+    with pytest.raises(UserError, match="draws only images of 64 pixels a side"):
         TiledNetwork(fixed, engine_of("onnx"))
 
 
@@ -297,7 +297,7 @@ def test_other_peoples_layers(tmp_path: Path) -> None:
 
 
 def plan_of(network: nn.Module, size: tuple[int, int]) -> tuple[PlannedNetwork, list[planning.Pass]]:
-    """The network and its passes over a picture."""
+    """The network and its passes over an image."""
     made = PlannedNetwork(trace(network).nodes, size)
     return made, planning.passes(made)
 

@@ -795,7 +795,7 @@ def test_what_is_left_counts_validations() -> None:
         )
         return training_progress.forecast(trainer, 10, 10, 10.0)
 
-    # 6 pictures are 3 batches, each a third of a step of 1 s: a second, at steps 250 to 1000
+    # 6 images are 3 batches, each a third of a step of 1 s: a second, at steps 250 to 1000
     assert told(250, steps=1000) == "about 17 minutes for 1000 steps"
     assert told(1, steps=1000) == "about 33 minutes for 1000 steps"
     assert told(0, steps=60) == "about 51 seconds for 60 steps"

@@ -308,7 +308,7 @@ def test_sound_alone_is_no_film(here: Path, capsys: pytest.CaptureFixture[str]) 
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     assert photo("song.mp4") == 2
-    refused(capsys, "no moving picture")
+    refused(capsys, "no animation")
 
 
 def test_interrupted_nothing_is_left(
@@ -351,16 +351,16 @@ def test_what_is_seen_at_once(here: Path, capsys: pytest.CaptureFixture[str]) ->
         (["clip.mp4", "-o", "clip.mp4"], ["overwrite"]),
         (["clip.mp4", "-o", "%d-%d.png"], ["%d-%d.png", "one place"]),
         (["clip.mp4", "-o", "%%04d.png"], ["%%04d.png", "no other %"]),
-        (["clip.mp4", "-o", "####.png"], ["####.png is one picture", "write %05d"]),
-        (["clip.mp4", "-o", "{:04d}.png"], ["{:04d}.png is one picture", "write %05d"]),
-        (["clip.mp4", "-o", "%04d/a.png"], ["%04d/a.png is one picture", "write %05d"]),
-        (["clip.mp4", "-o", "%d.xyz"], ["cannot write %d.xyz", "'.xyz' names no picture format"]),
-        (["clip.mp4", "-o", "%04d.mp4"], ["cannot write %04d.mp4", "'.mp4' names no picture format"]),
+        (["clip.mp4", "-o", "####.png"], ["####.png is one image", "write %05d"]),
+        (["clip.mp4", "-o", "{:04d}.png"], ["{:04d}.png is one image", "write %05d"]),
+        (["clip.mp4", "-o", "%04d/a.png"], ["%04d/a.png is one image", "write %05d"]),
+        (["clip.mp4", "-o", "%d.xyz"], ["cannot write %d.xyz", "'.xyz' names no image format"]),
+        (["clip.mp4", "-o", "%04d.mp4"], ["cannot write %04d.mp4", "'.mp4' names no image format"]),
         (["clip.mp4", "-o", "a/%04d"], ["cannot write a/%04d: it has no suffix"]),
         (["clip.mp4", "-o", "a/%04d.png", "-s", "all"], ["the frames of one film, and there are 2 styles"]),
         (["clip.mp4", "a.png", "-o", "%d.png"], ["%d.png numbers the frames of one film", "2 files"]),
-        (["a.png", "-o", "%04d.png"], ["%04d.png numbers the frames of a film", "only 1 picture"]),
-        (["in", "-o", "%04d.png"], ["only 2 pictures", "-o stylized/", "-o film.mp4"]),
+        (["a.png", "-o", "%04d.png"], ["%04d.png numbers the frames of a film", "only 1 image"]),
+        (["in", "-o", "%04d.png"], ["only 2 images", "-o stylized/", "-o film.mp4"]),
         (
             ["in/%04d.png", "-o", "film.mp4"],
             ["in/%04d.png: numbered frames", "their folder, in/", "'in/*.png'"],
@@ -384,7 +384,7 @@ def test_a_film_of_one_picture_is_told(here: Path, capsys: pytest.CaptureFixture
     for number in range(2):
         Image.new("RGB", (24, 18)).save(f"in/{number:04d}.png")
     assert photo("in/0000.png", "-o", "film.mp4") == 0
-    assert "film.mp4 is a film of one picture; for all beside it name their folder" in capsys.readouterr().err
+    assert "film.mp4 is a film of one image; for all beside it name their folder" in capsys.readouterr().err
     assert len(tinyfilm.read(here / "film.mp4")[0]) == 1
 
 

@@ -1,4 +1,4 @@
-"""The HTTP interface: pictures, names, limits, errors, and its document."""
+"""The HTTP interface: images, names, limits, errors, and its document."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def bomb(width: int, height: int) -> bytes:
     ("body", "status"),
     [
         (b"", 415),
-        (b"not a picture", 415),
+        (b"not an image", 415),
         (bomb(100_000, 1), 413),
         (bomb(300, 300), 413),
         (bomb(60_000, 60_000), 413),
@@ -484,7 +484,7 @@ def test_trainings_over_http(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert "--photos" in problem(service.get("/v1/trainings"), 404)
     with client(tmp_path, photos=tmp_path / "photos") as service:
         assert service.get("/v1/trainings").json() == {"trainings": []}
-        problem(service.post("/v1/trainings?name=a&steps=5", content=b"no picture"), 415)
+        problem(service.post("/v1/trainings?name=a&steps=5", content=b"no image"), 415)
         problem(service.post("/v1/trainings?name=..%2fa&steps=5", content=photo()), 422)
         problem(service.post("/v1/trainings?name=a&preset=none", content=photo()), 422)
         said = problem(service.post("/v1/trainings?name=a&photos=b", content=photo()), 422)

@@ -27,7 +27,7 @@ SMALL, LARGE = photo(200, 100), photo(2000, 1500)
 
 
 def test_what_nobody_waits_for_is_not_computed(tmp_path: Path) -> None:
-    with served(tmp_path, rate=10.0) as running:  # 0.2 s a small picture
+    with served(tmp_path, rate=10.0) as running:  # 0.2 s a small image
         calls = [apart(running.stylize, SMALL, "", 0.5) for _ in range(16)]
         for thread, found in calls:
             thread.join()
@@ -60,7 +60,7 @@ def test_work_by_pieces_ends_when_nobody_waits(tmp_path: Path) -> None:
 
 
 def test_large_pictures_do_not_hold_up_small_ones(tmp_path: Path) -> None:
-    with served(tmp_path, rate=0.4, queue=8) as running:  # 1.2 s a large picture
+    with served(tmp_path, rate=0.4, queue=8) as running:  # 1.2 s a large image
         large = [apart(running.stylize, LARGE) for _ in range(3)]
         running.until(1)
         for _ in range(3):
@@ -102,7 +102,7 @@ def test_the_clock() -> None:
     assert pace.least("a", 10**7) == 0
     pace.took("a", 10**4, 0.1)
     assert pace.least("a", 10**4) == pytest.approx(0.1)
-    assert pace.least("a", 10**7) < 1.0  # a tiny picture's time is not its pixels'
+    assert pace.least("a", 10**7) < 1.0  # a tiny image's time is not its pixels'
     pace.took("a", 4 * 2**20, 8.0)
     assert pace.least("a", 2 * 2**20) == pytest.approx(0.2)
     assert pace.least("b", 8 * 2**20) == 0

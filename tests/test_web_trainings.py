@@ -158,7 +158,7 @@ def test_a_mistake_is_told_and_does_not_stop_the_queue(make: Callable[[], Traini
     add(trainings, "good")
     until(trainings, "good", "done")
     bad = trainings.find("bad")
-    assert (bad.state, bad.reason) == ("failed", "texturenets: the painting is no picture")
+    assert (bad.state, bad.reason) == ("failed", "texturenets: the painting is no image")
 
 
 def test_names(make: Callable[[], Trainings]) -> None:

@@ -1,4 +1,4 @@
-"""Training through the command line at next to no cost: small pictures, cut-off descriptor networks, two steps."""
+"""Training through the command line at next to no cost: small images, cut-off descriptor networks, two steps."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def weights_file(folder: Path, network: str, seed: int = 0) -> Path:
 
 
 def picture(path: Path, seed: int, size: tuple[int, int] = (90, 72), grain: int = 9) -> Path:
-    """A smooth colourful picture of `size` (W, H), written to `path`."""
+    """A smooth colourful image of `size` (W, H), written to `path`."""
     random = np.random.default_rng(seed)
     small = Image.fromarray(random.integers(0, 256, (grain, grain, 3), dtype=np.uint8))
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -42,7 +42,7 @@ def photo(width: int = 48, height: int = 32, form: str = "PNG", seed: int = 0) -
 
 
 def opened(data: bytes) -> Image.Image:
-    """The picture in a file's bytes."""
+    """The image in a file's bytes."""
     return Image.open(io.BytesIO(data))
 
 

@@ -3,9 +3,9 @@
 Textures: Gatys, Ecker and Bethge, arXiv 1505.07376; stylization: the same, arXiv 1508.06576; colours:
 Gatys et al., arXiv 1606.05897. It is what feed-forward networks replace, and the yardstick for them.
 
-Pixels stay in [0, 1] by projection: the loss is taken on the clamped picture, which is the one that is saved;
+Pixels stay in [0, 1] by projection: the loss is taken on the clamped image, which is the one that is saved;
 a pixel at its bound that the gradient pushes outward stays there for that iteration, and after every iteration
-what went past a bound is put back on it. So no loss is hidden where a file cannot hold it, any picture can be
+what went past a bound is put back on it. So no loss is hidden where a file cannot hold it, any image can be
 the start as it is, and inside the bounds nothing bends the gradient, as a sigmoid would.
 """
 
@@ -29,7 +29,7 @@ from texturenets.perceptual import Descriptors
 
 LineSearch = Literal["strong_wolfe", "fixed"]
 
-HISTORY = 20  # pairs that L-BFGS remembers: twice a picture each in memory
+HISTORY = 20  # pairs that L-BFGS remembers: twice an image each in memory
 SEARCHES = 25  # evaluations of one line search at most, PyTorch's own bound
 SMALLEST = 16  # pixels of a side at the coarsest scale; below it hardly a layer has features
 
@@ -58,11 +58,11 @@ class IterationRecord:
 
 @dataclass
 class _Point:
-    """The loss at one picture."""
+    """The loss at one image."""
 
     picture: Tensor
     losses: dict[str, float]
-    gradient: Tensor  # by the picture's values, without regard to the bounds
+    gradient: Tensor  # by the image's values, without regard to the bounds
 
     @property
     def loss(self) -> float:
@@ -122,7 +122,7 @@ class _Problem:
         return point.gradient.new_tensor(point.loss * self.loss_unit)
 
     def settle(self) -> bool:
-        """Take the picture that is there now, and put the free pixels on it. False where it has not changed."""
+        """Take the image that is there now, and put the free pixels on it. False where it has not changed."""
         before = self.at
         self.at = self.point(self._visible())
         self.free.copy_(self.at.picture * self.pixel_unit)
@@ -205,7 +205,7 @@ def scale_sizes(size: tuple[int, int], scales: int) -> list[tuple[int, int]]:
     sizes = [_part(size, scale) for scale in range(min(scales, 64))][::-1]
     if min(sizes[0]) < SMALLEST and scales > 1:
         raise UserError(
-            f"`scales` {scales}: the coarsest picture would be {sizes[0][1]} x {sizes[0][0]}, and {SMALLEST} "
+            f"`scales` {scales}: the coarsest image would be {sizes[0][1]} x {sizes[0][0]}, and {SMALLEST} "
             "is the least; use fewer scales or a larger size"
         )
     return sizes
@@ -275,7 +275,7 @@ def _coarse_to_fine(
 
 
 def white_noise(seed: int, size: tuple[int, int]) -> Tensor:
-    """A picture (1, 3, H, W) of noise uniform in [0, 1), the same for a seed on every machine."""
+    """An image (1, 3, H, W) of noise uniform in [0, 1), the same for a seed on every machine."""
     return noise.uniform(seed, 0, 0, 0, *size, 3)[None]
 
 
@@ -290,7 +290,7 @@ def iterations_to_reach(
 ) -> int | None:
     """Iterations of L-BFGS from `start` (1, 3, H, W) to a total of the objective no higher than `loss`.
 
-    With `loss` that of a feed-forward network's picture this is what the network saves; Johnson et al., arXiv
+    With `loss` that of a feed-forward network's image this is what the network saves; Johnson et al., arXiv
     1603.08155, section 4.1, give 50 to 100. 0: the start is no worse. None: not within `cap`.
     """
     for record in minimize(objective, start, targets, steps=cap, line_search=line_search):
@@ -332,7 +332,7 @@ def _covariance(pixels: Tensor) -> Tensor:
 
 
 def luminance(x: Tensor) -> Tensor:
-    """Luminance (1, 1, H, W) of a picture (1, 3, H, W): Y of YIQ, weights of ITU-R BT.601."""
+    """Luminance (1, 1, H, W) of an image (1, 3, H, W): Y of YIQ, weights of ITU-R BT.601."""
     return (x * x.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
 
 

@@ -72,7 +72,7 @@ class Texture:
     ) -> Any:
         """A PIL image of `size` pixels, (width, height) or one number for a square; with `count` a list of them.
 
-        One `seed` gives one picture, whatever `count`: the i-th has the seed `seed` + i. `tileable`: True, or "x"
+        One `seed` gives one image, whatever `count`: the i-th has the seed `seed` + i. `tileable`: True, or "x"
         or "y" for one axis; sides must then be multiples of the network's `stride`. `level`: of the noise, 1 as in
         training, 0 for none; one number, or {scale: level}. `hold`: scales that keep the noise of `seed` while the
         others are drawn anew. `batch`: so many at once, see `draws`.
@@ -127,7 +127,7 @@ class Texture:
         """A sample for each of the seeds, as `draw` gives it.
 
         `batch`: so many pass through the network at once, which fills a graphics card. An engine rounds its sums
-        otherwise then, so that a picture may differ by some 255ths from the one that its seed gives alone.
+        otherwise then, so that an image may differ by some 255ths from the one that its seed gives alone.
         """
         if batch < 1:
             raise UserError(f"batch {batch} is not above 0")
@@ -155,7 +155,7 @@ class Texture:
         tileable: Tileable = False,
         level: Levels = 1.0,
     ) -> Iterator[Array]:
-        """`frames` pictures, as `draw` gives them, from the sample of seed `first` to that of `last`.
+        """`frames` images, as `draw` gives them, from the sample of seed `first` to that of `last`.
 
         The noise goes from the one to the other along a quarter of a circle, on which it keeps its distribution at
         every step; uniform noise does so as the normal noise that it is made of.
@@ -177,7 +177,7 @@ class Texture:
         tileable: Tileable = False,
         level: Levels = 1.0,
     ) -> Array:
-        """One picture of the way that `between` goes: at `share` 0 the sample of `first`, at 1 that of `last`.
+        """One image of the way that `between` goes: at `share` 0 the sample of `first`, at 1 that of `last`.
 
         Raises UserError as `draw` does, and for a share outside [0, 1].
         """
@@ -190,7 +190,7 @@ class Texture:
         return self._drawn(self._levelled(maps, level), height, width, tileable)
 
     def canvas(self, height: int, width: int, tileable: Tileable = False) -> tuple[int, int]:
-        """Rows and columns that are drawn for a picture of that size. Raises UserError for one that cannot be."""
+        """Rows and columns that are drawn for an image of that size. Raises UserError for one that cannot be."""
         if min(height, width) < 1:
             raise UserError(f"size {width} x {height}: both sides are at least 1 pixel")
         if self.fixed is not None:
@@ -280,7 +280,7 @@ class Texture:
         return noise.levelled(maps, self.inputs, [each.get(n.stride, 1.0) for n in self.inputs])
 
     def _drawn(self, maps: Sequence[Any], height: int, width: int, tileable: Tileable) -> Array:
-        """The network's picture of `maps`, cut to size and clamped."""
+        """The network's image of `maps`, cut to size and clamped."""
         rows, columns = self._axes(tileable)
         around = (0, 0)
         if tileable and not self.periodic:
@@ -298,7 +298,7 @@ class Texture:
                 _indexed(m, *(np.arange(n * side) for n, side in zip(times, m.shape[2:], strict=True)))
                 for m in maps
             ]
-        advice = f"not enough memory for {width} x {height} pixels: ask for a smaller picture"
+        advice = f"not enough memory for {width} x {height} pixels: ask for a smaller image"
         with devices.memory_errors(advice):
             y = to_numpy(self.engine(None, maps))
         return y[:, :, around[0] : around[0] + height, around[1] : around[1] + width].clip(0, 1)

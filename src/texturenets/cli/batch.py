@@ -75,7 +75,7 @@ def planned(
     one = film.whole_output(found, films, output, ordered=len(roots) == 1, rate=rate)
     if one is not None:
         for path in [path for path in found if path not in one.sources and path != one.result]:
-            complain(f"{path} is left out: a film is made of pictures")
+            complain(f"{path} is left out: a film is made of images")
         if len(models) > 1:
             raise UserError(
                 f"--output {output} is {'the frames of ' if isinstance(one.result, str) else ''}one film, and there "
@@ -223,7 +223,7 @@ def steps(
         if header is not None and header.bits > 8:
             note(photo, "16 bits a colour, of which results have 8")
         if header is not None and header.several:
-            note(photo, "several pictures, of which the first is stylized")
+            note(photo, "several images, of which the first is stylized")
 
     def decode(job: Job) -> image.Picture | None:
         options = asked[job[1]]

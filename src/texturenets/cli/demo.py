@@ -35,7 +35,7 @@ def demo(
         Photo, pattern or folder; may be given several times [default: coffee, cat and astronaut, three photos
         in the public domain].
     output
-        Folder for the pictures and contact-sheet.jpg; existing ones are replaced.
+        Folder for the images and contact-sheet.jpg; existing ones are replaced.
     size
         Longer side in pixels; larger photos are reduced to it.
     device

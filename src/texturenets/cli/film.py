@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from texturenets.video.frame import FrameSource, Sink
 
 RATE = 24
-"""Frames a second of a film that is made of pictures, unless said otherwise: the cinema's."""
+"""Frames a second of a film that is made of images, unless said otherwise: the cinema's."""
 
 
 @dataclass(frozen=True)
 class FilmJob:
-    """A film to write: its input, a film or pictures, and its result, a file or a pattern of numbered frames."""
+    """A film to write: its input, a film or images, and its result, a file or a pattern of numbered frames."""
 
     sources: tuple[Path, ...]
     result: Path | str
-    rate: Fraction | None = None  # of pictures that become a film
+    rate: Fraction | None = None  # of images that become a film
 
     @property
     def name(self) -> str:
@@ -40,7 +40,7 @@ class FilmJob:
 
 
 def among(found: Sequence[Path], output: str | None) -> set[Path]:
-    """The films and animated pictures among the files `found`, except those to be written as a still picture."""
+    """The films and animated images among the files `found`, except those to be written as a still image."""
     return {
         path for path in found if video.is_film(path) and not (len(found) == 1 and _to_still(path, output))
     }
@@ -49,9 +49,9 @@ def among(found: Sequence[Path], output: str | None) -> set[Path]:
 def whole_output(
     found: Sequence[Path], films: Collection[Path], output: str | None, *, ordered: bool, rate: float | None
 ) -> FilmJob | None:
-    """The one film that `output` names: pictures that become one, or one that becomes numbered frames.
+    """The one film that `output` names: images that become one, or one that becomes numbered frames.
 
-    None where every file becomes one of its own. `ordered`: the pictures are those of a folder or pattern, to be
+    None where every file becomes one of its own. `ordered`: the images are those of a folder or pattern, to be
     taken in counting order. Raises UserError before any work is done.
     """
     if output is not None and video.is_numbered(output):
@@ -87,7 +87,7 @@ def _check_numbered(output: str, found: Sequence[Path], films: Collection[Path])
     if not films:
         raise UserError(
             f"--output {output} numbers the frames of a film, and there is none, only "
-            f"{counted(len(found), 'picture')}: give a folder, as -o stylized/, or a film to make, as -o film.mp4"
+            f"{counted(len(found), 'image')}: give a folder, as -o stylized/, or a film to make, as -o film.mp4"
         )
     if len(found) > 1:
         raise UserError(f"--output {output} numbers the frames of one film, and there are {len(found)} files")
@@ -97,18 +97,18 @@ def _check_numbered(output: str, found: Sequence[Path], films: Collection[Path])
 def _check_rate(rate: float | None, films: Collection[Path]) -> None:
     if rate is not None:
         own = f"; {min(films)} has a rate of its own" if films else ", as with -o film.mp4"
-        raise UserError(f"--rate {rate:g} is for pictures that become a film{own}")
+        raise UserError(f"--rate {rate:g} is for images that become a film{own}")
 
 
 def _is_film_name(output: str, found: Sequence[Path]) -> bool:
-    """Whether pictures under this name become the frames of one film."""
+    """Whether images under this name become the frames of one film."""
     path = Path(output).expanduser()
     suffix = path.suffix.lower()
     return not path.is_dir() and (suffix in video.READ or (suffix == ".gif" and len(found) > 1))
 
 
 def _to_still(photo: Path, output: str | None) -> bool:
-    """Whether an animated picture is to be written in a format without animation."""
+    """Whether an animated image is to be written in a format without animation."""
     from texturenets import image
 
     if output is None or photo.suffix.lower() not in video.MOVING or video.is_numbered(output):
@@ -129,7 +129,7 @@ def carry_out(jobs: Sequence[FilmJob], painter: Style, options: StylizeOptions, 
         else:
             report.result(job.result)
             if job.rate and len(job.sources) == 1 and not report.quiet:
-                complain(f"note: {job.result} is a film of one picture; for all beside it name their folder")
+                complain(f"note: {job.result} is a film of one image; for all beside it name their folder")
 
 
 def _repaint(painter: Style, job: FilmJob, options: StylizeOptions, quiet: bool) -> None:
@@ -172,7 +172,7 @@ def _opened(job: FilmJob, options: StylizeOptions) -> Iterator[FrameSource]:
 
 
 def _rate(rate: float | None) -> Fraction:
-    """Frame rate of a film made of pictures; 29.97 and the like become the exact NTSC rates, as 30000/1001."""
+    """Frame rate of a film made of images; 29.97 and the like become the exact NTSC rates, as 30000/1001."""
     asked = RATE if rate is None else rate
     if not 0.01 <= asked <= 1000:  # also for NaN
         raise UserError(f"--rate {asked:g} is no number of frames a second between 0.01 and 1000")

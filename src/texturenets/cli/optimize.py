@@ -88,7 +88,7 @@ def optimize(
     style_weights
         Weight of each style, separated by commas; their ratios count [default: equal].
     start
-        photo, noise, or a picture to start from [default: photo with --content, else noise].
+        photo, noise, or an image to start from [default: photo with --content, else noise].
     steps
         Iterations at each scale.
     scales
@@ -109,7 +109,7 @@ def optimize(
     precision
         float32, or bf16, fp16, auto, which are faster and end at a slightly higher loss.
     pictures_every
-        Iterations between two intermediate pictures, in a folder NAME.run beside the result; 0: none.
+        Iterations between two intermediate images, in a folder NAME.run beside the result; 0: none.
     quiet
         No progress bar.
     """
@@ -186,7 +186,7 @@ def follow(
     pictures_every: int,
     write: Callable[[Path, Tensor], None],
 ) -> tuple[IterationRecord, bool]:
-    """Go through `records` with a bar and pictures; the last one, and False where Ctrl-C ended it."""
+    """Go through `records` with a bar and images; the last one, and False where Ctrl-C ended it."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -1,4 +1,4 @@
-"""The pictures that `texturenets optimize` works on."""
+"""The images that `texturenets optimize` works on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LARGEST = 512  # longer side where --size is not given: minutes, not hours, on a
 
 @dataclass
 class OptimizeInputs:
-    """Pictures (1, 3, H, W) for `synthesize`, and how its result becomes the picture that is written."""
+    """Images (1, 3, H, W) for `synthesize`, and how its result becomes the image that is written."""
 
     styles: list[Tensor]
     photo: Tensor | None
@@ -82,11 +82,11 @@ def prepare(
 
 
 def _read(path: Path, longer: int | None = None) -> image.Picture:
-    """The picture at `path`, and a word where it is the first of several."""
+    """The image at `path`, and a word where it is the first of several."""
     picture = image.read(path, longer=longer)
     header = image.read_header(path)
     if header is not None and header.several:
-        complain(f"note: {path} holds several pictures, of which the first is taken")
+        complain(f"note: {path} holds several images, of which the first is taken")
     return picture
 
 
@@ -95,7 +95,7 @@ def _grey(picture: Tensor) -> Tensor:
 
 
 def _size(text: str | None, own: tuple[int, int], *, keep: bool) -> tuple[int, int]:
-    """(H, W) of what `--size` says, in the shape of the picture's `own` size where that is to be kept."""
+    """(H, W) of what `--size` says, in the shape of the image's `own` size where that is to be kept."""
     if text is None:
         return fit_longer(own, min(max(own), LARGEST))
     asked = picture_size(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -48,13 +49,21 @@ def _unexpected(error: UnusedCliTokensError) -> str:
 def _command(error: UnknownCommandError) -> str:
     word = (error.unused_tokens or [""])[0]
     if not Path(word).exists():
-        return str(error)
+        return _no_command(error, word)
     if tuple(error.command_chain or ()) == ("train",):
         return (
             f"train what? `texturenets train style {word}` learns to stylize photos like it, "
             f"`texturenets train texture {word}` to draw more of it"
         )
     return f"{word} is no command: `texturenets stylize {word}` stylizes it"
+
+
+def _no_command(error: UnknownCommandError, word: str) -> str:
+    if error.app is None:
+        return str(error)
+    known = [name for name in error.app if not name.startswith("-")]
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"{word} is no command{f'; did you mean {near[0]}?' if near else ''}; there are {', '.join(known)}"
 
 
 def _missing(error: MissingArgumentError) -> str:
@@ -94,4 +103,5 @@ def _help(error: CycloptsError) -> str:
     described = error.app.assemble_argument_collection(parse_docstring=True)
     helps = [one.parameter.help for one in described if one.name == error.argument.name]
     text = " ".join(str(helps[0] or "").split()).partition(" [default")[0].rstrip(".") if helps else ""
+    text = text.replace("`", "")  # which in an error would make a flag of a word
     return f": {text[:1].lower()}{text[1:]}" if text else ""

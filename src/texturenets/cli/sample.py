@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 SHEET = 4  # samples in a row of a contact sheet, unless --count is given
 DEFAULT = 256  # pixels of a side, unless --size is given or the network has a fixed size
+FRAMES = 24  # from one seed to another, unless --frames is given
 CELL = 256  # most pixels of a side of a sample on a contact sheet
 
 
@@ -42,12 +43,12 @@ def sample(
     count: int | None = None,
     seed: int = 0,
     tileable: Flag = False,
-    tile_axis: Literal["both", "x", "y"] = "both",
+    tile_axis: Literal["both", "x", "y"] | None = None,
     noise_level: str = "1",
     hold: str = "",
     sheet: Flag = False,
     to: int | None = None,
-    frames: int = 24,
+    frames: int | None = None,
     quality: int | None = None,
     batch_size: int = 1,
     device: Device = "auto",
@@ -58,7 +59,7 @@ def sample(
 ) -> int:
     """Generate samples of a texture.
 
-    The names of the files are printed, one a line. The same seed gives the same picture, in any batch; another
+    The names of the files are printed, one a line. The same seed gives the same image, in any batch; another
     engine or precision may change pixel values (0 to 255) by a few.
 
     Parameters
@@ -78,7 +79,7 @@ def sample(
     tileable
         Make samples that tile seamlessly; sizes are rounded up to a multiple that the network can tile.
     tile_axis
-        With --tileable: axis along which samples tile.
+        With --tileable: axis along which samples tile [default: both].
     noise_level
         Factor on the noise: 1 as in training, 0 for none; SCALE=LEVEL,... for single scales.
     hold
@@ -90,7 +91,7 @@ def sample(
     to
         Interpolate the noise from that of --seed to that of this seed, and write the frames.
     frames
-        With --to: number of frames.
+        With --to: number of frames [default: 24].
     quality
         1 to 100, for JPEG, WebP, AVIF and HEIC [default: 95; AVIF and HEIC 90].
     batch_size
@@ -114,8 +115,8 @@ def sample(
         raise UserError(f"--count {count} is not above 0")
     if to is not None and (sheet or hold or count is not None):
         raise UserError("--to draws frames of the whole sample: leave out --count, --hold and --sheet")
-    if frames < 2:
-        raise UserError(f"--frames {frames}: from one seed to another takes at least 2")
+    _check_effect(to, frames, tile_axis, tileable=tileable, hold=hold, several=sheet or (count or 1) > 1)
+    frames = FRAMES if frames is None else frames
     if quality is not None and not 1 <= quality <= 100:
         raise UserError(f"--quality {quality} is not between 1 and 100")
     _check_batch(batch_size, alone=sheet or to is not None)
@@ -129,7 +130,7 @@ def sample(
     height, width = asked or (model.fixed or DEFAULT,) * 2
     tile: Tileable = False
     if tileable:
-        tile = True if tile_axis == "both" else tile_axis
+        tile = tile_axis if tile_axis in ("x", "y") else True
         height, width = _rounded(model, height, width, tile)
     model.canvas(height, width, tile)  # checked here so that a wrong size fails before anything is written
     model.check(level, held)
@@ -221,6 +222,20 @@ def _files(output: str | None, default: str, count: int) -> list[Path]:
     if path.exists() and not path.is_dir():
         raise UserError(f"--output {output or default}: {path} is a file, and {count} samples want a folder")
     return [path / f"{i:04d}.png" for i in range(count)]
+
+
+def _check_effect(
+    to: int | None, frames: int | None, tile_axis: str | None, *, tileable: bool, hold: str, several: bool
+) -> None:
+    """Raise UserError for an option that would have no effect."""
+    if frames is not None and to is None:
+        raise UserError(f"--frames {frames} are drawn on the way to another seed: say which with --to")
+    if frames is not None and frames < 2:
+        raise UserError(f"--frames {frames}: from one seed to another takes at least 2")
+    if tile_axis is not None and not tileable:
+        raise UserError(f"--tile-axis {tile_axis} has an effect with --tileable alone")
+    if hold and to is None and not several:
+        raise UserError(f"--hold {hold} is about what several samples share: say how many with --count")
 
 
 def _numbers(text: str, flag: str) -> list[int]:

@@ -11,7 +11,7 @@ from texturenets.errors import UserError, counted
 
 NAME = "contact-sheet.jpg"
 ROWS = 50  # photos on a sheet
-CELL = 320  # pixels of a picture, at most
+CELL = 320  # pixels of an image, at most
 
 
 def check(folder: Path, jobs: Sequence[Job], films: int) -> None:

@@ -63,7 +63,7 @@ def check_no_style(photos: Sequence[str], styles: Sequence[str] | None) -> None:
 
 
 def check_no_model(pictures: Sequence[Path], photo: Path | None = None) -> None:
-    """Raise UserError where a trained model is named in place of a picture to learn.
+    """Raise UserError where a trained model is named in place of an image to learn.
 
     `photo`: what is to be stylized.
     """
@@ -77,7 +77,7 @@ def check_no_model(pictures: Sequence[Path], photo: Path | None = None) -> None:
         kind = modelfile.read_header(modelfile.find(name)).kind
         use = f"stylize {photo or 'PHOTO'} -s {name}" if kind == "style" else f"sample {name}"
         raise UserError(
-            f"{name} is a trained {kind}, which `texturenets {use}` uses as it is; here belongs a picture to learn "
+            f"{name} is a trained {kind}, which `texturenets {use}` uses as it is; here belongs an image to learn "
             "from, as painting.jpg"
         )
 
@@ -92,18 +92,18 @@ def check_no_picture(name: str, photos: Sequence[str]) -> None:
     if is_picture(name):
         photo = photos[0] if photos else "PHOTO"
         raise UserError(
-            f"--style {name} is a picture, and no trained style yet: `texturenets train style {name} --content "
+            f"--style {name} is an image, and no trained style yet: `texturenets train style {name} --content "
             f"FOLDER-OF-PHOTOS` trains one, in a minute on a graphics card and an hour on a processor; `texturenets "
             f"optimize --style {name} --content {photo}` stylizes this one photo without, in minutes"
         )
 
 
 def check_no_exemplar(name: str) -> None:
-    """Raise UserError where a picture, or another program's network, is named as a texture."""
+    """Raise UserError where an image, or another program's network, is named as a texture."""
     check_published(name)
     if is_picture(name):
         raise UserError(
-            f"{name} is a picture, and no trained texture yet: `texturenets train texture {name}` trains one; "
+            f"{name} is an image, and no trained texture yet: `texturenets train texture {name}` trains one; "
             f"`texturenets optimize --style {name}` draws one sample without"
         )
 
@@ -117,7 +117,7 @@ def check_published(name: str) -> None:
 
 
 def is_picture(name: str) -> bool:
-    """Whether the file of that name is a picture, or called like one and no model."""
+    """Whether the file of that name is an image, or called like one and no model."""
     from texturenets import image
     from texturenets.modelfiles import modelfile
 

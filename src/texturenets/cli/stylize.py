@@ -59,7 +59,7 @@ def stylize(
         For one photo the file to write, whose suffix chooses the format; or a folder: one that exists, a name that
         ends in /, or any name for several photos. Subfolders of the input are kept, existing files are replaced
         [default: PHOTO-STYLE in the current folder, in the photo's own format where it can be written].
-        frames/%05d.png writes the frames of a film, film.mp4 makes a film of pictures.
+        frames/%05d.png writes the frames of a film, film.mp4 makes a film of images.
     size
         Longer side of the result in pixels; the aspect ratio is kept [default: as large as the photo].
     quality
@@ -75,7 +75,7 @@ def stylize(
     keep_gps
         Also copy the GPS position, with the rest of the photo's metadata.
     stroke
-        Size of the strokes: 2 doubles it, 0.5 halves it, auto scales it with the picture, so that a preview of
+        Size of the strokes: 2 doubles it, 0.5 halves it, auto scales it with the image, so that a preview of
         512 pixels looks like the large result.
     seed
         For styles that also take noise: random seed of the first result.
@@ -85,9 +85,9 @@ def stylize(
         For styles that also take noise: number of results for each photo, with seeds --seed, --seed + 1, ...; they
         are numbered in their names.
     rate
-        Frames per second of a film made of pictures [default: 24].
+        Frames per second of a film made of images [default: 24].
     webcam
-        Stylize the camera's picture live, in a window, until it is closed; in place of photos a camera may be
+        Stylize the camera's image live, in a window, until it is closed; in place of photos a camera may be
         named, as /dev/video2. --size is the longer side [default: 480].
     device
         Device to compute on; auto takes the fastest one available.
@@ -156,7 +156,7 @@ def stylize(
     if webcam:
         from texturenets.cli.webcam import show
 
-        _refuse("--webcam shows the live picture and writes no file", told)
+        _refuse("--webcam shows the live image and writes no file", told)
         return show(functools.partial(load, _only(models, "--webcam")), photos, options, quiet)
     if not photos:
         raise UserError("there is nothing to stylize: name photos, folders or films; see --help")

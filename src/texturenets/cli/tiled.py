@@ -1,4 +1,4 @@
-"""Progress of a picture that is stylized in strips."""
+"""Progress of an image that is stylized in strips."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def follow(style: Style, quiet: bool, *, bar: bool) -> None:
-    """Print the memory and disk that a large picture takes, and with `bar` show a progress bar."""
+    """Print the memory and disk that a large image takes, and with `bar` show a progress bar."""
     if quiet:
         return
     bars: list[Progress] = []
@@ -43,7 +43,7 @@ def follow(style: Style, quiet: bool, *, bar: bool) -> None:
     def progress(share: float) -> None:
         console = terminal()
         if not bar or not console.is_terminal:
-            sparingly(f"{name}: {share:.0%} of the picture")
+            sparingly(f"{name}: {share:.0%} of the image")
             return
         if not bars:
             from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn

@@ -32,7 +32,7 @@ Output = Annotated[
     Parameter(
         name=["--output", "-o"],
         help="Model file to write [default: the image's name with .safetensors]. A folder NAME.run beside it gets "
-        "the checkpoints, the best and the last model, example pictures, records.jsonl and TensorBoard's event "
+        "the checkpoints, the best and the last model, example images, records.jsonl and TensorBoard's event "
         "files.",
     ),
 ]
@@ -154,6 +154,8 @@ def _model_file(output: Path | None, images: list[Path]) -> Path:
 def _trainer(task: Task, out: Path, config: TrainerConfig, *, resume: bool, quiet: bool) -> Trainer:
     from texturenets.train.trainer import Trainer
 
+    if out.exists() and not resume and not quiet:
+        print(f"{out} is there already, and is replaced at the end", file=sys.stderr)
     return Trainer(task, out, config, resume=resume, progress=_download_bar(quiet))
 
 

@@ -1,4 +1,4 @@
-"""`texturenets stylize --webcam`: the live picture."""
+"""`texturenets stylize --webcam`: the live image."""
 
 from __future__ import annotations
 

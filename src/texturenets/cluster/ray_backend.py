@@ -30,7 +30,7 @@ STORE: Final = 128 * 2**20
 """Bytes of Ray's object store on this machine. Ray takes no less than 75 MB."""
 
 NAMES: Final = 512
-"""Bytes more for each photo: names go through it, and no pictures."""
+"""Bytes more for each photo: names go through it, and no images."""
 
 MINUTE: Final = 60.0
 """Seconds after which the user is told that nothing has come yet."""
@@ -205,7 +205,7 @@ def _rows(
     import ray.data
 
     ray.data.DataContext.get_current().enable_progress_bars = False
-    # Names, never pictures: a table of a few kilobytes is a block, and a block is a task.
+    # Names, never images: a table of a few kilobytes is a block, and a block is a task.
     data = ray.data.from_arrow([pa.Table.from_pylist(batch) for batch in batches]).map_batches(
         _Actor,
         fn_constructor_kwargs={"task": task},

@@ -153,7 +153,7 @@ def _remote(url: str, output: str) -> Iterator[Photo]:
         size = int(info.get("size") or 0)
         yield Photo(whole, inside.parent, f"{size}-{changed}", size)
     if not count:
-        raise UserError(f"no pictures at {url}")
+        raise UserError(f"no images at {url}")
 
 
 class Folder:

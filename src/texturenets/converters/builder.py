@@ -142,7 +142,7 @@ class GraphBuilder:
         """Make the last map RGB in [0, 1]: in the weights of the last layer where that is a convolution."""
         last = len(self.nodes) - 1
         if last < 0 or self.channels(last) != 3:
-            raise UserError("the network does not end in three channels, so it draws no pictures")
+            raise UserError("the network does not end in three channels, so it draws no images")
         if self.nodes[last].operation != "conv":
             self.recolour(last, after)
         else:

@@ -27,7 +27,7 @@ class ChannelOrder:
 
     @property
     def centred(self) -> bool:
-        """Whether black is zero in all channels, so that zeros around a picture are black."""
+        """Whether black is zero in all channels, so that zeros around an image are black."""
         return not any(self.shift)
 
     def inverse(self) -> ChannelOrder:

@@ -222,7 +222,7 @@ def recognise(published: Published) -> tuple[GeneratorSpec, dict[str, torch.Tens
             first, mode = _first_conv(builder.nodes)
             normed = isinstance(spec, Johnson) and spec.input_norm
             if normed or (mode == "zero" and not before.inverse().centred):
-                return None  # zeros around the picture would become another colour
+                return None  # zeros around the image would become another colour
             arrays[first] = _folded(arrays[first], before)
         # Our output "caffe" makes RGB of what the last convolution gives.
         last = max(arrays)

@@ -49,7 +49,7 @@ class Chain:
         if len(model.inputs) != 1 or len(model.outputs) != 1:
             raise UserError(
                 f"it has {len(model.inputs)} inputs and {len(model.outputs)} outputs; "
-                "a network of pictures to pictures has one each"
+                "a network of images to images has one each"
             )
         self.values[model.inputs[0]] = self.builder.photo(self.before)
         for operation in model.operations:

@@ -133,7 +133,7 @@ class Modules:
     """Turns the tree of modules `tree` into a graph; `build` gives it.
 
     `before`: the colours that the photo is fed in as. `own_statistics`: batch normalization with the
-    statistics of the picture itself, as in training, not with those in the file; and with weights that may
+    statistics of the image itself, as in training, not with those in the file; and with weights that may
     reach beyond their tensor, as `_scales` says.
     """
 
@@ -233,7 +233,7 @@ class Modules:
         return self._module(copies[0], value) if copies else value
 
     def _concat(self, module: TorchObject, value: Value) -> Value:
-        # Batches have the channels in dimension 2, single pictures in 1.
+        # Batches have the channels in dimension 2, single images in 1.
         if _whole(module, "dimension") not in (1, 2):
             raise UserError("a concatenation of something else than channels")
         return self._join("concat", [self._module(child, value) for child in children(module)])
@@ -284,7 +284,7 @@ class Modules:
                 return self._noise(channels, value.pooled, "normal", mult)
             scale = self.builder.nodes[self._map(value)].scale
             if scale.numerator != 1:
-                raise UserError("noise at more than the picture's resolution")
+                raise UserError("noise at more than the image's resolution")
             return self._noise(channels, scale.denominator, "normal", mult)
         if not isinstance(value, Input):
             raise UserError("noise inside the network that does not say how many channels it has")

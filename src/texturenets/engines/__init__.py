@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 PRECISIONS: Final = ("auto", "float32", "bf16", "fp16")
 STRIDE: Final = 2**13
-"""Pixels a side of the smallest picture that a network may ask for."""
+"""Pixels a side of the smallest image that a network may ask for."""
 
 __all__ = ["BACKENDS", "PRECISIONS", "Engine", "IOSpec", "convert", "load"]
 
@@ -44,7 +44,7 @@ class Engine(Protocol):
         """The type in which stages take and give maps that lie on disk meanwhile, where they need not be exact."""
 
     def __call__(self, x: A | None, noises: Sequence[A] = (), inputs: Mapping[str, A] | None = None) -> A:
-        """Photos (N, 3, H, W), RGB in [0, 1], to pictures of the same kind, unclamped; arrays or tensors alike.
+        """Photos (N, 3, H, W), RGB in [0, 1], to images of the same kind, unclamped; arrays or tensors alike.
 
         H and W are multiples of `io_spec.stride` and at least `io_spec.least`. `noises` are maps (N, channels,
         H / stride, W / stride), as `io_spec.noise` says and `texturenets.noise.draw` makes them; `x` is None where
@@ -54,13 +54,13 @@ class Engine(Protocol):
         """
 
     def compile(self, stage: Stage) -> CompiledStage:
-        """Make a part of a network ready to run, as the strips of pictures that do not fit in memory need it."""
+        """Make a part of a network ready to run, as the strips of images that do not fit in memory need it."""
 
     def stage_peak(self, alive: int, kept: Kept) -> int:
         """About how many bytes a stage takes, of whose maps so many numbers are alive at once; `kept`: its type."""
 
     def peak(self, size: tuple[int, int]) -> int:
-        """About how many bytes of memory a picture of `size` (H, W) takes while it is computed, its result included.
+        """About how many bytes of memory an image of `size` (H, W) takes while it is computed, its result included.
 
         `size`: as what is given to the engine, multiples of the stride.
         """
@@ -140,10 +140,10 @@ def _torch(
 
 
 def _check_stride(path: Path, stride: int) -> None:
-    """Raise UserError for a network whose smallest picture could be computed nowhere."""
+    """Raise UserError for a network whose smallest image could be computed nowhere."""
     if stride > STRIDE:
         raise UserError(
-            f"{path}: its network takes pictures of multiples of {stride} pixels alone; {STRIDE} is the most here"
+            f"{path}: its network takes images of multiples of {stride} pixels alone; {STRIDE} is the most here"
         )
 
 

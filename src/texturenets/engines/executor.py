@@ -246,7 +246,7 @@ class GraphNetwork(nn.Module):
 
     `stride`: what height and width must be multiples of. `noise`: the maps of noise that it takes. `photo`:
     whether it takes a photo. `margin`: pixels by which photos are to be mirrored on
-    each side, and the picture cut back. `io_spec`: all
+    each side, and the image cut back. `io_spec`: all
     that it takes and gives.
     """
 
@@ -282,7 +282,7 @@ class GraphNetwork(nn.Module):
                     value.fill_(role == "weight")
 
     def noise_shapes(self, height: int, width: int) -> list[tuple[int, int, int]]:
-        """(channels, height, width) of every map of noise for a picture of that size."""
+        """(channels, height, width) of every map of noise for an image of that size."""
         return noise.shapes(self.noise, height, width)
 
     def forward(
@@ -291,7 +291,7 @@ class GraphNetwork(nn.Module):
         noises: Sequence[Tensor] | None = None,
         inputs: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
-        """Photo (N, 3, H, W), RGB in [0, 1], H and W multiples of `stride`, to a picture of the same kind.
+        """Photo (N, 3, H, W), RGB in [0, 1], H and W multiples of `stride`, to an image of the same kind.
 
         `noises` are maps (N, channels, height, width) of the shapes that `noise_shapes(H, W)` gives, as
         `texturenets.noise.draw` makes them; without them those of seed 0 are used. `x` may be None where the
@@ -362,8 +362,8 @@ class GraphNetwork(nn.Module):
         return given
 
     def _noises(self, x: Tensor | None) -> Sequence[Tensor]:
-        """Those of seed 0, for every picture of the batch the same."""
+        """Those of seed 0, for every image of the batch the same."""
         if x is None:
-            raise ValueError("without a photo the noises have to be given: their size is the picture's")
+            raise ValueError("without a photo the noises have to be given: their size is the image's")
         drawn = noise.draw(self.noise, [0], x.shape[2], x.shape[3], device=x.device)
         return [one.to(x.dtype).expand(x.shape[0], -1, -1, -1) for one in drawn]

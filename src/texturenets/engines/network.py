@@ -12,10 +12,10 @@ from texturenets.noise import NoiseInput
 
 
 class Network(Protocol):
-    """An `nn.Module` that makes pictures (N, 3, H, W), RGB in [0, 1], of photos of that kind, of noise, or of both.
+    """An `nn.Module` that makes images (N, 3, H, W), RGB in [0, 1], of photos of that kind, of noise, or of both.
 
     Attributes that it does not have are as they stand here. `stride`: what height and width must be multiples of.
-    `margin`: pixels by which a photo is to be mirrored on each side, and the picture cut back. `noise`: the maps of
+    `margin`: pixels by which a photo is to be mirrored on each side, and the image cut back. `noise`: the maps of
     noise that it takes as its second argument. `photo`: whether it takes a photo; else the first argument is None.
     One that draws a single size has a `size`, in pixels, which is its stride.
     """
@@ -36,7 +36,7 @@ def said(network: nn.Module, name: str, default: int) -> int:
 
 
 def is_fixed(network: nn.Module) -> bool:
-    """Whether `network` draws pictures of one size: its stride, which it says again as its `size`."""
+    """Whether `network` draws images of one size: its stride, which it says again as its `size`."""
     size = getattr(network, "size", None)
     return not getattr(network, "photo", True) and size is not None and size == getattr(network, "stride", 1)
 

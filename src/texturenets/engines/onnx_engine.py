@@ -17,7 +17,7 @@ from texturenets.graph.stage import CompiledStage, Kept, Stage, Values
 
 KEPT_PIXELS = 2**20
 """Memory of calls of up to so many pixels stays allocated for the next; a larger one gives back what it took, or the
-largest picture would decide for good. To give back and take again is a third of the time of 16 textures of 256 x 256
+largest image would decide for good. To give back and take again is a third of the time of 16 textures of 256 x 256
 (`benchmarks/speed.py sample`)."""
 
 SPINNING = "0"

@@ -72,7 +72,7 @@ def choose_precision(core: Any, precision: str) -> str:
 
 
 def compile_options(precision: str, threads: int | None = None) -> dict[str, Any]:
-    """How graphs are compiled: for the time of one picture, on `threads` (None: a thread for each core)."""
+    """How graphs are compiled: for the time of one image, on `threads` (None: a thread for each core)."""
     # Processes that share a machine would all pin their threads to its first cores.
     share = {} if threads is None else {"INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
     return share | {

@@ -1,4 +1,4 @@
-"""Estimates the peak memory of a network for one picture, by engine and precision, to decide on whole or strips.
+"""Estimates the peak memory of a network for one image, by engine and precision, to decide on whole or strips.
 
 Checked against measured peaks by `benchmarks/speed.py memory`, which also chose the constants here.
 """
@@ -27,7 +27,7 @@ TORCH: Final = 1.1
 """Memory of PyTorch on a CPU as a multiple of its allocations: oneDNN makes further copies."""
 
 MOST: Final = 2048
-"""Bytes per pixel, more than any network here takes: a picture that fits at this rate needs no exact estimate. The
+"""Bytes per pixel, more than any network here takes: an image that fits at this rate needs no exact estimate. The
 largest measured was 1213, of pyramid in PyTorch (`benchmarks/speed.py memory`)."""
 
 STAGE: Final = 1.6
@@ -38,9 +38,9 @@ _PROFILER: Final = threading.Lock()
 
 
 def of_graph(engine: str, precision: str, io_spec: IOSpec, size: tuple[int, int]) -> int:
-    """Estimated peak bytes of a converted network for a picture of `size` (H, W), its result included.
+    """Estimated peak bytes of a converted network for an image of `size` (H, W), its result included.
 
-    For OpenVINO within 20 %; for ONNX Runtime see `ONNX`. `size` is that of the padded picture.
+    For OpenVINO within 20 %; for ONNX Runtime see `ONNX`. `size` is that of the padded image.
     """
     pixels = size[0] * size[1]
     if engine == "openvino":
@@ -103,7 +103,7 @@ def _lives(model: onnx.ModelProto, sizes: Mapping[str, float]) -> tuple[list[tup
 
 
 def _sizes(model: onnx.ModelProto, io_spec: IOSpec) -> dict[str, float]:
-    """Numbers a pixel of the picture of every map (N, C, H, W) in the graph."""
+    """Numbers a pixel of the image of every map (N, C, H, W) in the graph."""
     import onnx
 
     side = io_spec.stride * max(1, -(-max(256, io_spec.least) // io_spec.stride))

@@ -24,7 +24,7 @@ from texturenets.graph.passes import CARD, optimize
 from texturenets.graph.stage import PICTURE, CompiledStage, Kept, Stage, Values
 
 MEASURED = 256
-"""Pixels a side of the picture that tells how much memory a pixel takes."""
+"""Pixels a side of the image that tells how much memory a pixel takes."""
 
 GRAPHS = 4
 """Sizes for which the kernel launches of a pass stay recorded; each holds the maps of one pass."""
@@ -134,7 +134,7 @@ class TorchEngine:
         return int(STAGE * width * alive)
 
     def peak(self, size: tuple[int, int]) -> int:
-        """See `texturenets.engines.Engine`. Told by a small picture, the first time."""
+        """See `texturenets.engines.Engine`. Told by a small image, the first time."""
         with self.lock:
             if self._rate is None:
                 side = self.io_spec.stride * -(-max(MEASURED, self.io_spec.least) // self.io_spec.stride)

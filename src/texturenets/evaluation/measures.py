@@ -1,6 +1,6 @@
 """How good a model is, in numbers: what `texturenets evaluate` prints.
 
-Pictures are (N, 3, H, W) or (1, 3, H, W), RGB in [0, 1].
+Images are (N, 3, H, W) or (1, 3, H, W), RGB in [0, 1].
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def texture_losses(
 def half_losses(networks: Descriptors, exemplar: Tensor, settings: Settings) -> dict[str, float]:
     """The loss of the exemplar's left half against its right half, and the other way about, averaged.
 
-    What two pictures of one texture may differ by: a sample below it is as good as the loss can tell.
+    What two images of one texture may differ by: a sample below it is as good as the loss can tell.
     """
     middle = exemplar.shape[3] // 2
     halves = exemplar[..., :middle], exemplar[..., -middle:]
@@ -101,7 +101,7 @@ def seam(samples: Sequence[Tensor], period: int, axis: int = 3) -> float:
 def offsets(sample: Tensor, exemplar: Tensor, patch: int = PATCH) -> Tensor:
     """Where in the exemplar each patch of the sample fits best, less where it is: (rows, columns, 2) in pixels.
 
-    Both pictures are (1, 3, H, W); the fit is the sum of squared differences of RGB, at every pixel's place.
+    Both images are (1, 3, H, W); the fit is the sum of squared differences of RGB, at every pixel's place.
     """
     rows, columns = sample.shape[2] // patch, sample.shape[3] // patch
     cut = sample[:, :, : rows * patch, : columns * patch]
@@ -120,10 +120,10 @@ def copied(sample: Tensor, exemplar: Tensor, patch: int = PATCH) -> float:
     """Share of the sample's patches that fit the exemplar best beside one of their neighbours.
 
     Two neighbours that fit best at neighbouring places are one piece of the exemplar: copied together. By chance it
-    hardly happens; of the exemplar itself the share is 1. Raises ValueError where a picture is too small.
+    hardly happens; of the exemplar itself the share is 1. Raises ValueError where an image is too small.
     """
     if min(*sample.shape[2:], *exemplar.shape[2:]) < patch:
-        raise ValueError(f"patches of {patch} pixels do not fit into the pictures")
+        raise ValueError(f"patches of {patch} pixels do not fit into the images")
     where = offsets(sample, exemplar, patch)
     together = torch.zeros(where.shape[:2], dtype=torch.bool)
     for axis in (0, 1):

@@ -65,7 +65,7 @@ def metadata(header: modelfile.Header, io_spec: IOSpec) -> dict[str, str]:
     if io_spec.margin:
         said["margin"] = (
             f"for a border like the rest, mirror photos {io_spec.margin} pixels further out on each side and cut the "
-            "picture back"
+            "image back"
         )
     for i, one in enumerate(io_spec.noise):
         said[f"noise{i}"] = (

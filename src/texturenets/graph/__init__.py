@@ -51,9 +51,9 @@ class ConversionError(UserError):
 
 @dataclass
 class Graph:
-    """`nodes` in an order in which each follows its sources, the picture last; `weights` by name, float32.
+    """`nodes` in an order in which each follows its sources, the image last; `weights` by name, float32.
 
-    `margin`: pixels by which a photo is to be mirrored on each side, and the picture cut. `multiple`: what height and
+    `margin`: pixels by which a photo is to be mirrored on each side, and the image cut. `multiple`: what height and
     width must be multiples of beside what the nodes ask for. `fixed`: it draws one size, its stride, and no other.
     """
 
@@ -102,7 +102,7 @@ class Graph:
 
     @property
     def stride(self) -> int:
-        """What height and width of its pictures must be multiples of."""
+        """What height and width of its images must be multiples of."""
         return lcm(shapes.stride(self.nodes), self.multiple)
 
     @property

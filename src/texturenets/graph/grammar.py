@@ -11,7 +11,7 @@ names of its weights:
     conv 4 out=8 kernel=3 weight=entry.conv.weight bias=entry.conv.bias
     norm 5 weight=entry.norm.weight bias=entry.norm.bias
 
-The last line is the picture. Weights are named as in the network's `state_dict`. Maps are (N, C, H, W).
+The last line is the image. Weights are named as in the network's `state_dict`. Maps are (N, C, H, W).
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from typing import Any, Final
 from texturenets.errors import UserError, unknown
 
 MAX_NODES: Final = 2000
-MAX_STRIDE: Final = 4096  # pixels that sides are multiples of: a picture is padded to them
-MAX_LEAST: Final = 8192  # pixels of a side of the smallest picture, likewise
+MAX_STRIDE: Final = 4096  # pixels that sides are multiples of: an image is padded to them
+MAX_LEAST: Final = 8192  # pixels of a side of the smallest image, likewise
 MAX_MARGIN: Final = 1024  # pixels by which a photo is mirrored on each side
-MAX_EXTRA: Final = 1 << 14  # pixels that a map has more or less than its share of the picture
+MAX_EXTRA: Final = 1 << 14  # pixels that a map has more or less than its share of the image
 MAX_CHANNELS: Final = 8192  # that a convolution makes
 MAX_WINDOW: Final = 64  # rows and columns
-MAX_NUMBERS: Final = 1 << 16  # channels of a map, and numbers that it has for each pixel of the picture
+MAX_NUMBERS: Final = 1 << 16  # channels of a map, and numbers that it has for each pixel of the image
 MAX_SIDE: Final = 2**24  # pixels of a map of a size of its own
 MAX_WEIGHTS: Final = 100_000_000  # what a file says may not take more memory than this before it is read
 MAX_LINE: Final = 1000
@@ -182,7 +182,7 @@ OPERATIONS: Final[dict[str, Operation]] = {
 @dataclass(frozen=True)
 class Node:
     """One line, understood. Its map has `channels` channels and `scale` * H + `extra` rows (columns likewise:
-    W, `extra_columns`), where the photo and the picture have H.
+    W, `extra_columns`), where the photo and the image have H.
 
     `weights`: the names of its weights by their role ("weight", "bias").
     """
@@ -304,7 +304,7 @@ def _setting(key: str, rule: Setting, text: str | None) -> Any:
         if not text.isidentifier() or len(text) > 100:
             raise ValueError(f"{key}={text[:40]} is no word of letters, digits and underscores")
         if text in ("photo", "picture") or text.removeprefix("noise").isdecimal():
-            raise ValueError(f"{key}={text} is the name of the photo, of the picture or of a map of noise")
+            raise ValueError(f"{key}={text} is the name of the photo, of the output or of a map of noise")
         return text
     if isinstance(rule, KernelSetting):
         parts = _numbers(key, text, (1, 2), 1, MAX_WINDOW)

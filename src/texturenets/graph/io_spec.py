@@ -9,9 +9,9 @@ from texturenets.noise import NoiseInput
 
 @dataclass(frozen=True)
 class NamedInput:
-    """An input that is neither photo nor noise: `channels` channels at 1/`stride` of the picture's resolution.
+    """An input that is neither photo nor noise: `channels` channels at 1/`stride` of the image's resolution.
 
-    A `stride` of 0: one pixel, whatever the picture's size.
+    A `stride` of 0: one pixel, whatever the image's size.
     """
 
     name: str
@@ -19,7 +19,7 @@ class NamedInput:
     stride: int = 1
 
     def size(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width of its map for a picture of that size."""
+        """Height and width of its map for an image of that size."""
         return (height // self.stride, width // self.stride) if self.stride else (1, 1)
 
 

@@ -1,4 +1,4 @@
-"""Whether a network's output is periodic, so that its pictures tile seamlessly. No torch."""
+"""Whether a network's output is periodic, so that its images tile seamlessly. No torch."""
 
 from __future__ import annotations
 

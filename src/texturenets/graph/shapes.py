@@ -21,10 +21,10 @@ from texturenets.graph.grammar import (
 )
 
 POINT: Final = (Fraction(0), 1, 1)
-"""The size of a map of one pixel, whatever the picture's size."""
+"""The size of a map of one pixel, whatever the image's size."""
 
 WHOLE: Final = (Fraction(1), 0, 0)
-"""The size of a picture, as large as the photo."""
+"""The size of an image, as large as the photo."""
 
 
 def parse(lines: Sequence[str], *, unnamed: bool = False) -> tuple[Node, ...]:
@@ -45,15 +45,13 @@ def parse(lines: Sequence[str], *, unnamed: bool = False) -> tuple[Node, ...]:
             raise UserError(f"graph: more than {MAX_WEIGHTS} weights at node {len(nodes)}")
         nodes.append(node)
     if nodes[-1].size != WHOLE:
-        raise UserError("graph: its last node does not give a picture of the photo's size")
+        raise UserError("graph: its last node does not give an image of the photo's size")
     if (sides := stride(nodes)) > MAX_STRIDE:
         raise UserError(
             f"graph: sides would have to be multiples of {sides} pixels; at most {MAX_STRIDE} will do"
         )
     if (side := least(nodes, sides)) > MAX_LEAST:
-        raise UserError(
-            f"graph: its smallest picture has sides of {side} pixels; at most {MAX_LEAST} will do"
-        )
+        raise UserError(f"graph: its smallest image has sides of {side} pixels; at most {MAX_LEAST} will do")
     names = [node.settings.get("name", "photo") for node in nodes if node.operation in ("photo", "input")]
     for name in names:
         if names.count(name) > 1:

@@ -21,7 +21,7 @@ CompiledStage = Callable[[Mapping[str, Values]], Mapping[str, Values]]
 call after the next."""
 
 PICTURE: Final = "picture"
-"""The name of the output that is a picture, float32 whatever is kept."""
+"""The name of the output that is an image, float32 whatever is kept."""
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Stage:
     """`graph`, all of whose maps have a size of their own, and `outputs`: nodes by the names of what is given.
 
     Inputs of the names `kept` and the outputs are `type`, (1, rows, columns, C); other inputs are float32,
-    (1, C, rows, columns), and so is the picture. `exact`: names of inputs that are to lose as little as can be where
+    (1, C, rows, columns), and so is the image. `exact`: names of inputs that are to lose as little as can be where
     it is computed in half precision; with the type float32 nothing is.
     """
 

@@ -1,6 +1,6 @@
-"""Pictures in and out: the only place for files, EXIF, colour profiles, alpha, bit depth and pixel ranges.
+"""Images in and out: the only place for files, EXIF, colour profiles, alpha, bit depth and pixel ranges.
 
-Everywhere else a picture is float32 RGB in [0, 1], NCHW, in sRGB and upright; an array or a tensor. Torch is
+Everywhere else an image is float32 RGB in [0, 1], NCHW, in sRGB and upright; an array or a tensor. Torch is
 imported where a tensor is asked for and nowhere else: it takes longer than to stylize a photo.
 """
 

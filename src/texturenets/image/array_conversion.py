@@ -1,4 +1,4 @@
-"""PIL images, arrays and tensors as pictures, and back."""
+"""PIL images, arrays and tensors as images, and back."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Kind:
-    """What a picture was before `from_any`: all that `to_kind` needs to give the same back."""
+    """What an image was before `from_any`: all that `to_kind` needs to give the same back."""
 
     container: Literal["pil", "numpy", "torch"]
     dtype: Any = None
@@ -62,7 +62,7 @@ def from_any(image: Any) -> tuple[Picture, Kind]:
     - PIL image, any mode: turned upright, through its profile.
     - Array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4): uint8, uint16, or floats in [0, 1].
     - Tensor (C, H, W) or (N, C, H, W) on any device, C = 1, 3 or 4: uint8, or floats in [0, 1]. With N > 1
-      the Picture holds N pictures; it stays on the device.
+      the Picture holds N images; it stays on the device.
 
     One channel is grey, the fourth is alpha. Raises UserError for anything else, saying what is wrong.
     """
@@ -74,14 +74,14 @@ def from_any(image: Any) -> tuple[Picture, Kind]:
             image = image.copy()  # decodes; what follows may change `info`
             picture = decode(image, image.width * image.height, None, False)
         except (OSError, UserError) as error:
-            raise UserError(f"cannot use the picture: {reason(error)}") from error
+            raise UserError(f"cannot use the image: {reason(error)}") from error
         return picture, Kind("pil", alpha=picture.transparency)
     if isinstance(image, np.ndarray):
         return _from_array(image)
     if is_tensor(image):
         return _from_tensor(image)
     raise UserError(
-        f"a picture is a PIL image, a numpy array, a torch tensor or the path of a file, "
+        "an image is a PIL image, a numpy array, a torch tensor or the path of a file, "
         f"not {type(image).__name__}"
     )
 
@@ -133,7 +133,7 @@ def _from_tensor(tensor: Tensor) -> tuple[Picture, Kind]:
 def to_kind(rgb: Array, kind: Kind) -> Any:
     """`rgb` (N, 3, H, W) in [0, 1] as what `kind` says: container, dtype, layout and device.
 
-    Clamped, and rounded for whole numbers. It is always colour: a grey picture comes back with three
+    Clamped, and rounded for whole numbers. It is always colour: a grey image comes back with three
     channels. Alpha comes back too, resized where `rgb` has another size than before.
     """
     if kind.container == "torch":

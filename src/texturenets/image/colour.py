@@ -1,4 +1,4 @@
-"""Decoded pictures of any mode to sRGB, through their profiles."""
+"""Decoded images of any mode to sRGB, through their profiles."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _embedded_profile(image: Image.Image) -> tuple[ImageCms.ImageCmsProfile | No
         profile = ImageCms.ImageCmsProfile(io.BytesIO(data))
         return profile, profile.profile.xcolor_space.strip()
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
-        return None, ""  # a picture with a damaged profile is shown as sRGB, as viewers do
+        return None, ""  # an image with a damaged profile is shown as sRGB, as viewers do
 
 
 def normalise_deep(image: Image.Image, most: int) -> tuple[list[Image.Image], Image.Image | None]:
@@ -74,7 +74,7 @@ def normalise_deep(image: Image.Image, most: int) -> tuple[list[Image.Image], Im
 
 
 def normalise(image: Image.Image) -> tuple[list[Image.Image], Image.Image | None]:
-    """A loaded picture of at most 8 bits and any mode to sRGB: [RGB], and alpha as L or None."""
+    """A loaded image of at most 8 bits and any mode to sRGB: [RGB], and alpha as L or None."""
     profile, space = _embedded_profile(image)
     alpha = None
     if image.mode == "1":

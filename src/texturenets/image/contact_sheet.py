@@ -1,4 +1,4 @@
-"""Many pictures on one, with names: a photo a row, a style a column."""
+"""Many images on one, with names: a photo a row, a style a column."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from texturenets.image.sizes import fit_longer
 if TYPE_CHECKING:
     from texturenets.arrays import Array
 
-GAP = 8  # pixels between pictures, and around them
+GAP = 8  # pixels between images, and around them
 PAPER, INK = 255, 40  # grey of the sheet and of the letters, 0..255
 
 
@@ -26,19 +26,19 @@ def sheet(
     labels: Sequence[str] | None = None,
     cell: int = 320,
 ) -> NDArray[np.float32]:
-    """One picture (1, 3, H, W) of all `rows`, each a list of pictures (1, 3, H, W), arrays or tensors, RGB in [0, 1].
+    """One image (1, 3, H, W) of all `rows`, each a list of images (1, 3, H, W), arrays or tensors, RGB in [0, 1].
 
-    Every picture is scaled to fit a square of `cell` pixels, its shape kept; a row is as high as its highest
-    picture. `columns` are the names above, one for every picture of the longest row; `labels` the names of the
-    rows, below their first pictures. Names too long for their column end in "...". Raises ValueError where
+    Every image is scaled to fit a square of `cell` pixels, its shape kept; a row is as high as its highest
+    image. `columns` are the names above, one for every image of the longest row; `labels` the names of the
+    rows, below their first images. Names too long for their column end in "...". Raises ValueError where
     their numbers do not fit or there is nothing to show.
     """
     if not rows or not all(rows):
-        raise ValueError("a contact sheet needs at least one picture in every row")
+        raise ValueError("a contact sheet needs at least one image in every row")
     if len(columns) != max(map(len, rows)) or (labels is not None and len(labels) != len(rows)):
         raise ValueError(
             f"{len(columns)} column names and {len(rows) if labels is None else len(labels)} row names "
-            f"for {len(rows)} rows of at most {max(map(len, rows))} pictures"
+            f"for {len(rows)} rows of at most {max(map(len, rows))} images"
         )
     letters = max(12, cell // 16)
     line = letters + GAP
@@ -73,7 +73,7 @@ def sheet(
             top += line
 
     result = np.array(canvas, np.float32).transpose(2, 0, 1)[None] / np.float32(255)
-    for picture, y, x in places:  # the pictures' own numbers: no rounding on the way
+    for picture, y, x in places:  # the images' own numbers: no rounding on the way
         h, w = picture.shape[2:]
         result[:, :, y : y + h, x : x + w] = picture
     return result

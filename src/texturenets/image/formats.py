@@ -1,4 +1,4 @@
-"""Formats by suffix, and the pictures that words on a command line name."""
+"""Formats by suffix, and the images that words on a command line name."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def known_formats() -> dict[str, str]:
 
 
 def open_image(file: IO[bytes]) -> Image.Image:
-    """The picture in `file`, not decoded yet, told apart by its content. Raises what Pillow raises.
+    """The image in `file`, not decoded yet, told apart by its content. Raises what Pillow raises.
 
     Most are JPEG, and plug-ins for others take longer to import than a small photo to read.
     """
@@ -90,17 +90,17 @@ def open_image(file: IO[bytes]) -> Image.Image:
 
 
 def suffixes() -> set[str]:
-    """The suffixes of pictures, in lower case with their dot; of HEIC without pillow-heif too, to be told of it."""
+    """The suffixes of images, in lower case with their dot; of HEIC without pillow-heif too, to be told of it."""
     return set(_FORMATS)
 
 
 def is_picture(path: StrPath) -> bool:
-    """Whether the suffix of `path` is that of a picture, as in `suffixes`. Does not look at the file."""
+    """Whether the suffix of `path` is that of an image, as in `suffixes`. Does not look at the file."""
     return Path(path).suffix.lower() in _FORMATS
 
 
 def suffix_within(path: Path) -> str:
-    """The suffix that belongs to what a file without one holds, by its first bytes; "" for what is no picture."""
+    """The suffix that belongs to what a file without one holds, by its first bytes; "" for what is no image."""
     try:
         with path.open("rb") as file:
             return suffix_of_start(file.read(12))
@@ -118,7 +118,7 @@ def suffix_of_start(start: bytes) -> str:
 
 
 def holds_picture(path: Path) -> bool:
-    """Whether a file is a picture by its suffix or, where it has none, by its first bytes."""
+    """Whether a file is an image by its suffix or, where it has none, by its first bytes."""
     return is_picture(path) or (not path.suffix and path.is_file() and suffix_within(path) != "")
 
 
@@ -135,9 +135,7 @@ def output_format(path: StrPath) -> str:
         raise UserError(f"cannot write {path}: HEIC needs pillow-heif ({install('heif')})")
     written = ", ".join(s for s, n in known_formats().items() if n in _WRITTEN)
     what = (
-        f"the suffix {suffix!r} names no picture format that is written here"
-        if suffix
-        else "it has no suffix"
+        f"the suffix {suffix!r} names no image format that is written here" if suffix else "it has no suffix"
     )
     raise UserError(f"cannot write {path}: {what}; known: {written}")
 
@@ -151,8 +149,8 @@ def expand(
 ) -> list[Path]:
     """The files that `patterns` name: files, globs (`**` too) and folders, in this order, each file once.
 
-    A folder gives the pictures directly in it; `recursive` those of the folders in it too, but for hidden ones and
-    for `without`. A glob gives the pictures among its matches. Both go by suffix (those of `also` too), or by the
+    A folder gives the images directly in it; `recursive` those of the folders in it too, but for hidden ones and
+    for `without`. A glob gives the images among its matches. Both go by suffix (those of `also` too), or by the
     first bytes of a file that has none; sorted, without hidden files. A file named outright is taken whatever its
     suffix. Whether they can be read is not looked at: `read` says so. Raises UserError for a pattern that gives
     nothing, and for folders that cannot be read.
@@ -164,14 +162,14 @@ def expand(
         if path.is_dir():
             found = _pictures(_below(path, without) if recursive else _entries(path), wanted)
             if not found:
-                raise UserError(f"no pictures in the folder {path}; looked for {', '.join(_FORMATS)}")
+                raise UserError(f"no images in the folder {path}; looked for {', '.join(_FORMATS)}")
         elif path.exists():  # before globs: a file may be called "photo [1].jpg"
             found = [path]
         elif glob.has_magic(str(path)):
             matches = map(Path, glob.glob(str(path), recursive=True))  # noqa: PTH207  absolute too
             found = _pictures(matches, wanted)
             if not found:
-                raise UserError(f"no pictures match {path}; looked for {', '.join(_FORMATS)}")
+                raise UserError(f"no images match {path}; looked for {', '.join(_FORMATS)}")
         else:
             raise UserError(f"no such file or folder: {path}")
         files.update(dict.fromkeys(found))

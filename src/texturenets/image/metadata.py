@@ -1,4 +1,4 @@
-"""EXIF: the orientation of a picture, and the metadata that is copied to the result."""
+"""EXIF: the orientation of an image, and the metadata that is copied to the result."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ UPRIGHT = {  # EXIF 2.3, section 4.6.4, tag 274: what undoes each orientation
     8: Image.Transpose.ROTATE_90,
 }
 
-_CARRIED = {  # tags of the main directory that still hold for a stylized, resized and rotated picture
+_CARRIED = {  # tags of the main directory that still hold for a stylized, resized and rotated image
     ExifTags.Base.ImageDescription,
     ExifTags.Base.Make,
     ExifTags.Base.Model,
@@ -37,7 +37,7 @@ def orientation(image: Image.Image) -> int:
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
         return int(orientation) if orientation in UPRIGHT else 1
-    except Exception:  # noqa: BLE001  Pillow raises many kinds of errors for damaged EXIF, which must not prevent reading the picture
+    except Exception:  # noqa: BLE001  Pillow raises many kinds of errors for damaged EXIF, which must not prevent reading the image
         return 1
 
 

@@ -1,4 +1,4 @@
-"""Sizes and colours of pictures."""
+"""Sizes and colours of images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from texturenets.arrays import A, is_tensor
 
 
 def resize(x: A, size: tuple[int, int]) -> A:
-    """Pictures (N, C, H, W) float32 in [0, 1] to `size` (H, W), antialiased, clamped to [0, 1].
+    """Images (N, C, H, W) float32 in [0, 1] to `size` (H, W), antialiased, clamped to [0, 1].
 
     Bicubic with a filter that widens when shrinking (a = -0.5, that of Pillow's BICUBIC) and not Lanczos:
     it runs on the tensor's own device, whole batches at once, and differs from Lanczos by less than

@@ -1,4 +1,4 @@
-"""A picture in memory."""
+"""An image in memory."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ StrPath = str | os.PathLike[str]
 
 
 class Picture:
-    """A picture in memory, from arrays or tensors.
+    """An image in memory, from arrays or tensors.
 
     `rgb` (1, 3, H, W): float32 sRGB in [0, 1], upright. `alpha` (1, 1, H, W) in [0, 1], or None; the RGB is
     not multiplied by it. Both are tensors, which share their memory where arrays were given; `pixels` is the

@@ -1,4 +1,4 @@
-"""Files to pictures."""
+"""Files to images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from texturenets.image.picture import Picture, StrPath
 from texturenets.image.sizes import fit_longer
 
 MAX_PIXELS = 178_956_970
-"""Larger pictures are refused before they are decoded; what Pillow itself refuses, 2 GB as float32."""
+"""Larger images are refused before they are decoded; what Pillow itself refuses, 2 GB as float32."""
 
 MAX_PIXELS_VARIABLE = "TEXTURENETS_MAX_PIXELS"
 """The environment variable that overrides `MAX_PIXELS`."""
@@ -59,14 +59,14 @@ def _max_pixels(asked: int | None) -> int:
 
 
 def pixel_limit() -> int:
-    """The number of pixels beyond which `read` refuses a picture."""
+    """The number of pixels beyond which `read` refuses an image."""
     return _max_pixels(None)
 
 
 def _load(image: Image.Image, limit: int, longer: int | None) -> tuple[float, float, float, float] | None:
     """Decode `image` in place; a JPEG much larger than `longer` at half, a quarter or an eighth of its size.
 
-    Returns the box of the picture within what was decoded, where that has a fraction of a pixel too many.
+    Returns the box of the image within what was decoded, where that has a fraction of a pixel too many.
     """
     width, height = image.size
     if min(width, height) < 1:
@@ -116,7 +116,7 @@ def _bits(image: Image.Image) -> int:
 
 
 def _several(image: Image.Image) -> bool:
-    # A phone's JPEG holds depths and the like beside its one picture (MPO).
+    # A phone's JPEG holds depths and the like beside its one image (MPO).
     return image.format != "MPO" and bool(getattr(image, "is_animated", False))
 
 
@@ -150,7 +150,7 @@ def decode(image: Image.Image, limit: int, longer: int | None, keep_gps: bool) -
 def read(
     path: StrPath, *, longer: int | None = None, keep_gps: bool = False, max_pixels: int | None = None
 ) -> Picture:
-    """The picture in a file, upright and in sRGB.
+    """The image in a file, upright and in sRGB.
 
     JPEG, PNG, WebP, TIFF, BMP, GIF, PPM, and AVIF and HEIC where there is a plug-in, told apart by the
     content and not by the suffix. Palettes, grey, CMYK, Lab and transparency are taken; of several frames
@@ -161,7 +161,7 @@ def read(
     the metadata. `max_pixels` is the limit on width times height; else the environment's
     TEXTURENETS_MAX_PIXELS, else `MAX_PIXELS`. May be called from several threads at once.
 
-    Raises UserError for a file that is missing, unreadable, no picture, damaged, cut short or too large.
+    Raises UserError for a file that is missing, unreadable, no image, damaged, cut short or too large.
     """
     path = Path(path)
     _check_longer(longer)
@@ -172,17 +172,17 @@ def read(
     except FileNotFoundError:
         raise UserError(f"no such file: {path}") from None
     except IsADirectoryError:
-        raise UserError(f"{path} is a folder, not a picture") from None
+        raise UserError(f"{path} is a folder, not an image") from None
     except OSError as error:
         raise UserError(f"cannot read {path}: {reason(error)}") from error
 
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """What a file says of its picture without its pixels being decoded.
+    """What a file says of its image without its pixels being decoded.
 
     `size` (H, W) is as stored, `orientation` what turns it upright (EXIF, 1 to 8), `format` Pillow's name, `bits`
-    8 or 16 a channel, `several` whether there are more pictures in it: pages of a TIFF, frames of a GIF.
+    8 or 16 a channel, `several` whether there are more images in it: pages of a TIFF, frames of a GIF.
     """
 
     size: tuple[int, int]
@@ -194,12 +194,12 @@ class ImageInfo:
 
     @property
     def upright(self) -> tuple[int, int]:
-        """(H, W) of the picture turned upright."""
+        """(H, W) of the image turned upright."""
         return self.size if self.orientation < 5 else (self.size[1], self.size[0])
 
 
 def read_header(path: StrPath, *, keep_gps: bool = False) -> ImageInfo | None:
-    """The header of the picture in a file; None where it has none that can be read here."""
+    """The header of the image in a file; None where it has none that can be read here."""
     try:
         with opened(Path(path)) as file:
             with without_pillows_limit():
@@ -214,7 +214,7 @@ def read_header(path: StrPath, *, keep_gps: bool = False) -> ImageInfo | None:
 
 def from_bytes(
     data: bytes,
-    name: str = "the picture",
+    name: str = "the image",
     *,
     longer: int | None = None,
     keep_gps: bool = False,
@@ -225,10 +225,10 @@ def from_bytes(
     return _read(io.BytesIO(data), name, _max_pixels(max_pixels), longer, keep_gps)
 
 
-def measure(data: bytes, name: str = "the picture") -> tuple[str, tuple[int, int], bool]:
-    """Format, as Pillow calls it, (H, W), and whether there are several pictures in it, as the bytes of a file say.
+def measure(data: bytes, name: str = "the image") -> tuple[str, tuple[int, int], bool]:
+    """Format, as Pillow calls it, (H, W), and whether there are several images in it, as the bytes of a file say.
 
-    Nothing is decoded. Raises UserError for what is empty or no picture.
+    Nothing is decoded. Raises UserError for what is empty or no image.
     """
     with _opened(io.BytesIO(data), name) as image:
         return str(image.format), (image.height, image.width), _several(image)
@@ -236,12 +236,12 @@ def measure(data: bytes, name: str = "the picture") -> tuple[str, tuple[int, int
 
 def _check_longer(longer: int | None) -> None:
     if longer is not None and longer < 1:
-        raise UserError(f"cannot make a picture {longer} pixels long: the longer side is at least 1")
+        raise UserError(f"cannot make an image {longer} pixels long: the longer side is at least 1")
 
 
 @contextmanager
 def _opened(file: IO[bytes], name: StrPath) -> Iterator[Image.Image]:
-    """The picture in `file`, not decoded yet. Raises UserError, for whatever goes wrong with it in the block too."""
+    """The image in `file`, not decoded yet. Raises UserError, for whatever goes wrong with it in the block too."""
     start = file.read(16)
     if not start:
         raise UserError(f"{name} is empty")
@@ -275,6 +275,6 @@ def _unidentified(path: StrPath, start: bytes) -> UserError:
     if start[8:9] == b"{" and start[4:8] == bytes(
         4
     ):  # the length of a JSON header, in eight bytes, and the header
-        return UserError(f"{path} is a .safetensors file, as models are, and no picture")
+        return UserError(f"{path} is a .safetensors file, as models are, and no image")
     names = ", ".join(dict.fromkeys(known.values()))
-    return UserError(f"{path} is not a picture that can be read here ({names})")
+    return UserError(f"{path} is not an image that can be read here ({names})")

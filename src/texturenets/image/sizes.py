@@ -1,4 +1,4 @@
-"""Sizes of pictures: fit into a longer side, pad to a network's stride and crop back."""
+"""Sizes of images: fit into a longer side, pad to a network's stride and crop back."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ def take(x: Any, axis: int, places: NDArray[np.int64]) -> Any:
 def padding(
     size: tuple[int, int], stride: int, minimum: int = 1, margin: int = 0
 ) -> tuple[tuple[int, int], Box]:
-    """The padded size and the box that `pad_to_multiple` gives for a picture of `size` (H, W)."""
+    """The padded size and the box that `pad_to_multiple` gives for an image of `size` (H, W)."""
     height, width = size
     if stride < 1 or min(height, width) < 1:
-        raise ValueError(f"cannot pad a picture of {height} x {width} pixels to multiples of {stride}")
+        raise ValueError(f"cannot pad an image of {height} x {width} pixels to multiples of {stride}")
     rows, columns = (-(-max(side + 2 * margin, minimum) // stride) * stride for side in size)
     return (rows, columns), ((rows - height) // 2, (columns - width) // 2, height, width)
 
@@ -58,10 +58,10 @@ def padding(
 def pad_to_multiple(x: A, stride: int, minimum: int = 1, margin: int = 0) -> tuple[A, Box]:
     """`x` (N, C, H, W) with reflection padding to multiples of `stride`, and the box where `x` lies in the result.
 
-    The padded sides are the smallest multiples of `stride` that are at least the picture's with `margin` pixels
-    on either side, and at least `minimum`; half of what is added goes before the picture, the rest after it. The
+    The padded sides are the smallest multiples of `stride` that are at least the image's with `margin` pixels
+    on either side, and at least `minimum`; half of what is added goes before the image, the rest after it. The
     box (top, left, H, W) is for `crop_back`. Any H, W >= 1 will do: unlike `F.pad`, which limits reflection to the
-    picture's size, this mirrors repeatedly. Raises ValueError for an empty picture and a `stride` below 1.
+    image's size, this mirrors repeatedly. Raises ValueError for an empty image and a `stride` below 1.
     """
     padded, box = padding((x.shape[-2], x.shape[-1]), stride, minimum, margin)
     for axis, side, before, total in zip((-2, -1), box[2:], box[:2], padded, strict=True):

@@ -1,4 +1,4 @@
-"""Pictures to files."""
+"""Images to files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from texturenets.arrays import Array
 
 JPEG_QUALITY = 95
-"""The best that Pillow's documentation recommends; more makes larger files of hardly better pictures."""
+"""The best that Pillow's documentation recommends; more makes larger files of hardly better images."""
 
 _QUALITY = {"JPEG": JPEG_QUALITY, "WEBP": JPEG_QUALITY, "AVIF": 90, "HEIF": 90}
 
@@ -41,7 +41,7 @@ def _to_bytes(values: Array) -> npt.NDArray[np.uint8]:
     """(1, C, H, W) floats to (H, W, C) bytes, clamped and rounded."""
     scaled = to_numpy(values)[0] * np.float32(255)
     if np.isnan(scaled).any():
-        raise UserError("the picture holds values that are not numbers (NaN)")
+        raise UserError("the image holds values that are not numbers (NaN)")
     rounded = np.rint(scaled, out=scaled).clip(0, 255, out=scaled).astype(np.uint8)
     return np.ascontiguousarray(rounded.transpose(1, 2, 0))
 
@@ -96,14 +96,14 @@ def _encode(picture: Picture, name: str, quality: int | None, exif: bytes | None
 def write(
     path: StrPath, picture: Picture | Array, *, quality: int | None = None, exif: bytes | None = None
 ) -> None:
-    """Write a picture, as 8-bit sRGB in the format that the suffix names; missing folders are made.
+    """Write an image, as 8-bit sRGB in the format that the suffix names; missing folders are made.
 
     `picture` is a `Picture`, or floats (3, H, W) or (1, 3, H, W), array or tensor; values are clamped to [0, 1] and
     rounded. `quality`, 1 to 100, is for JPEG (default 95, 4:4:4), WebP (95), AVIF and HEIC (90); the other
-    formats are lossless. Alpha is kept where the format has it, else the picture is laid on white. `exif`
-    replaces the picture's own metadata. The file appears whole or not at all.
+    formats are lossless. Alpha is kept where the format has it, else the image is laid on white. `exif`
+    replaces the image's own metadata. The file appears whole or not at all.
 
-    Raises UserError for an unknown suffix, a quality out of range, a picture too large for the format, and
+    Raises UserError for an unknown suffix, a quality out of range, an image too large for the format, and
     when the file cannot be written.
     """
     path = Path(path)
@@ -126,9 +126,9 @@ def to_bytes(
     shape = tuple(pixels.shape)
     floats = pixels.is_floating_point() if is_tensor(pixels) else pixels.dtype.kind == "f"
     if len(shape) != 4 or shape[:2] != (1, 3) or 0 in shape or not floats:
-        raise UserError(f"cannot write {path}: not one float picture (1, 3, H, W) but {pixels.dtype} {shape}")
+        raise UserError(f"cannot write {path}: not one float image (1, 3, H, W) but {pixels.dtype} {shape}")
     if alpha is not None and tuple(alpha.shape) != (1, 1, *shape[2:]):
-        raise UserError(f"cannot write {path}: alpha of {tuple(alpha.shape)} beside a picture of {shape}")
+        raise UserError(f"cannot write {path}: alpha of {tuple(alpha.shape)} beside an image of {shape}")
     try:
         return _encode(picture, name, quality, picture.exif if exif is None else exif)
     except Exception as error:  # encoders raise anything

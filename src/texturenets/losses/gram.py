@@ -56,7 +56,7 @@ def with_gram(features: Tensor) -> tuple[Tensor, Tensor]:
 def gram(features: Tensor) -> Tensor:
     """Gram matrices F F^T / (H W) of features (N, C, H, W): (N, C, C), float32 or wider.
 
-    Gatys et al., arXiv 1505.07376, equation 1, divided by the number of positions so that pictures of
+    Gatys et al., arXiv 1505.07376, equation 1, divided by the number of positions so that images of
     different sizes compare. The product of bf16 features runs in bf16, which accumulates in float32.
     """
     return with_gram(features)[1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,15 +30,17 @@ def parse(text: str) -> int:
 
 
 def resident() -> int:
-    """Bytes of this process that are in memory; 0 where the system does not tell."""
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError):
-        return 0
+    """Bytes of this process that are in memory."""
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
 
 
 def _group_limit() -> int | None:
-    """What is left of the limit on this process's control group (a container's), if there is one."""
+    """What is left of the limit on this process's control group (a container's), if there is one.
+
+    By hand: psutil tells of the whole machine.
+    """
     for limit, used in (
         ("memory.max", "memory.current"),
         ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
@@ -61,20 +62,11 @@ def free(device: torch.device | None = None) -> int:
 
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0]) + unused
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        here = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        here = _physical() // 2
+    import psutil
+
+    here = int(psutil.virtual_memory().available)
     limit = _group_limit()
     return here if limit is None else min(here, limit)
-
-
-def _physical() -> int:
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, AttributeError):
-        return 8 * 2**30
 
 
 @dataclass(frozen=True)

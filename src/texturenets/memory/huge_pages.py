@@ -1,4 +1,4 @@
-"""Memory in pages of 2 MB: a picture's maps are gigabytes, which the system hands over, zeroed, page by page.
+"""Memory in pages of 2 MB: an image's maps are gigabytes, which the system hands over, zeroed, page by page.
 
 It is done before anything else, so nothing is imported here that takes time.
 """

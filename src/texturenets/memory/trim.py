@@ -18,7 +18,7 @@ freed in one is of no use to another."""
 
 OWN_PAGES = 4 * 2**20
 """Bytes from which an array gets pages of its own, which go back when it is freed. By default glibc raises this to 32
-MB as arrays are freed, and pictures end in heaps, between smaller things that stay."""
+MB as arrays are freed, and images end in heaps, between smaller things that stay."""
 
 PAUSE = 10.0
 """Seconds between two times that heaps are looked through for pages to give back; it takes milliseconds."""
@@ -39,7 +39,7 @@ def return_freed_memory() -> bool:
 
 
 class Trim:
-    """Called after every picture, gives back what lies free in the heaps, at most once in PAUSE seconds."""
+    """Called after every image, gives back what lies free in the heaps, at most once in PAUSE seconds."""
 
     def __init__(self) -> None:
         self.last = time.monotonic()

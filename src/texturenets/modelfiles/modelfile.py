@@ -44,7 +44,7 @@ class Header:
     `kind`: "style" stylizes a photo, "texture" draws from noise. `generator`: what the network was made by, as plain
     data (a spec is turned into it, `network_files.spec_of` makes one of it); nobody looks at it who only runs the
     network.
-    `training`: the options that made it and what came of them. `licence`: of the weights; `terms`: of the pictures
+    `training`: the options that made it and what came of them. `licence`: of the weights; `terms`: of the images
     that it saw. `thumbnail`: a small JPEG of what it does, base64.
     """
 
@@ -209,7 +209,7 @@ def _what(path: Path) -> str:
     if not start:
         what = "it is empty: fetch or train it anew"
     elif suffix_of_start(start):
-        what = f"it is a picture; `texturenets train style {path}` makes a model of a painting"
+        what = f"it is an image; `texturenets train style {path}` makes a model of a painting"
     elif start.startswith((b"PK\3\4", b"\x80")):
         what = f"it looks like another program's network; `texturenets convert {path}` may read it"
     elif b"<html" in start.lower():
@@ -252,15 +252,28 @@ def headers(models: Mapping[str, Path]) -> tuple[dict[str, Header], list[str]]:
     return found, problems
 
 
+def _no_file(path: Path) -> str:
+    """What is said where a model file is expected at `path` and none is there."""
+    import difflib  # seldom wanted
+
+    if path.is_dir():
+        best = path / "best.safetensors"  # in the folder of a training
+        return f"{path} is a folder, and no model file" + (f": say {best}" if best.is_file() else "")
+    there = [one.name for one in path.parent.glob("*.safetensors")] if path.parent.is_dir() else []
+    near = difflib.get_close_matches(path.name, there, n=1, cutoff=0.8)
+    hint = (
+        f"did you mean {path.with_name(near[0])}?" if near else "`texturenets models` lists the shipped ones"
+    )
+    return f"no such model file: {path}; {hint}"
+
+
 def find(name: str | Path, kind: Literal["style", "texture"] | None = None) -> Path:
     """The file of a model: a path, or the name of a shipped one. Raises UserError with the nearest name."""
     path = Path(name)
     if path.suffix or path.is_file() or path.name != str(name):  # a folder may well be called "wave"
         if path.is_file():
             return path
-        if path.is_dir():
-            raise UserError(f"{path} is a folder, and no model file")
-        raise UserError(f"no such model file: {path}; `texturenets models` lists the shipped ones")
+        raise UserError(_no_file(path))
     models = shipped()
     if str(name) in models:
         return models[str(name)]
@@ -273,7 +286,7 @@ def find(name: str | Path, kind: Literal["style", "texture"] | None = None) -> P
 
 
 def encode_thumbnail(picture: Tensor, longer: int = 160) -> str:
-    """Picture (1, 3, H, W), RGB in [0, 1], as a small base64 JPEG for a header."""
+    """Image (1, 3, H, W), RGB in [0, 1], as a small base64 JPEG for a header."""
     from PIL import Image
 
     array = (picture[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()

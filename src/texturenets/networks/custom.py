@@ -1,8 +1,8 @@
 """The user's own network, from a Python file or an installed package's entry point.
 
-It needs no base class: any callable that returns an `nn.Module` which takes RGB pictures (N, 3, H, W) in
+It needs no base class: any callable that returns an `nn.Module` which takes RGB images (N, 3, H, W) in
 [0, 1] and gives the same. If height and width must be multiples of something, the module says so in an
-attribute `stride`; if photos are to be mirrored by some pixels on each side, and the picture cut back, in an
+attribute `stride`; if photos are to be mirrored by some pixels on each side, and the image cut back, in an
 attribute `margin`. One that takes noise has a tuple `noise` of `texturenets.noise.NoiseInput` and is called with
 (photo, maps); with `photo` False it draws from noise alone and the photo is None. The code is run
 where the user names the file or has installed the package, never because a model file mentions it.
@@ -183,7 +183,7 @@ def _consented(spec: Custom, custom: str | None) -> str:
 
 
 def _check(network: object, what: str) -> nn.Module:
-    """`network`, tried on one small picture. Raises UserError where it cannot serve as a generator."""
+    """`network`, tried on one small image. Raises UserError where it cannot serve as a generator."""
     if not isinstance(network, nn.Module):
         raise UserError(f"{what} gives a {type(network).__name__}, not a torch.nn.Module")
     stride: object = getattr(network, "stride", 1)
@@ -205,12 +205,12 @@ def _check(network: object, what: str) -> nn.Module:
             shape = tuple((network.eval()(fed, maps) if maps else network.eval()(photo)).shape)
     except Exception as error:
         raise UserError(
-            f"{what} fails on a {size} x {size} picture: {type(error).__name__}: {error}"
+            f"{what} fails on a {size} x {size} image: {type(error).__name__}: {error}"
         ) from error
     finally:
         network.train(training)
     if shape != (1, 3, size, size):
-        raise UserError(f"{what} makes {shape} of a picture (1, 3, {size}, {size}); the shape has to stay")
+        raise UserError(f"{what} makes {shape} of an image (1, 3, {size}, {size}); the shape has to stay")
     return network
 
 
@@ -219,7 +219,7 @@ def build_custom(spec: Custom, custom: Callable[..., Any] | str | None = None) -
     """The network of `spec`, from the code that `custom` names (see `texturenets.networks.build`).
 
     Warns where the code is not what `spec` recorded. Raises UserError where the user has not agreed to run
-    it, or it does not give a network of pictures to pictures.
+    it, or it does not give a network of images to images.
     """
     if callable(custom):
         what, make, source = f"generator {getattr(custom, '__name__', custom)!r}", custom, spec.source

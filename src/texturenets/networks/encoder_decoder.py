@@ -118,7 +118,7 @@ class SkipUnpoolGenerator(NoiseFed):
         torch7_init(self)
 
     def forward(self, x: Tensor, noises: Sequence[Tensor] | None = None) -> Tensor:
-        """Photo (N, 3, H, W), RGB in [0, 1], H and W multiples of `stride`, to a picture of the same kind.
+        """Photo (N, 3, H, W), RGB in [0, 1], H and W multiples of `stride`, to an image of the same kind.
 
         `noises`: one map (N, `noise_depth`, H, W) where it takes noise; without it that of seed 0.
         """
@@ -200,7 +200,7 @@ class SkipNoise(Skip):
 
 @register(Skip, SkipNoise)
 class SkipGenerator(NoiseFed):
-    """Nested levels, each at half the resolution of the one around it; a 1 x 1 convolution makes the picture."""
+    """Nested levels, each at half the resolution of the one around it; a 1 x 1 convolution makes the image."""
 
     def __init__(self, spec: Skip) -> None:
         super().__init__()
@@ -215,7 +215,7 @@ class SkipGenerator(NoiseFed):
         torch7_init(self)
 
     def forward(self, x: Tensor | None = None, noises: Sequence[Tensor] | None = None) -> Tensor:
-        """Photo (N, 3, H, W), RGB in [0, 1], H and W multiples of `stride`, to a picture of the same kind.
+        """Photo (N, 3, H, W), RGB in [0, 1], H and W multiples of `stride`, to an image of the same kind.
 
         `noises`: that of the entry, then one a level, the finest first, where it takes them, shaped as
         `noise_shapes(H, W)` says; without them those of seed 0.

@@ -51,7 +51,7 @@ class FullyConnected(GeneratorSpec):
 
 @register(FullyConnected)
 class FullyConnectedGenerator(NoiseFed):
-    """Two fully connected layers to a 4 x 4 map, then doublings, each normalized; pictures of one size.
+    """Two fully connected layers to a 4 x 4 map, then doublings, each normalized; images of one size.
 
     `size` is that size in pixels, and so is `stride`.
     """
@@ -78,7 +78,7 @@ class FullyConnectedGenerator(NoiseFed):
         torch7_init(self)
 
     def forward(self, x: Tensor | None = None, noises: Sequence[Tensor] | None = None) -> Tensor:
-        """One map of noise (N, `noise_depth`, 1, 1) to pictures (N, 3, `size`, `size`).
+        """One map of noise (N, `noise_depth`, 1, 1) to images (N, 3, `size`, `size`).
 
         `x` is not looked at, as in `MultiscaleGenerator.forward`. Raises ValueError for noise of another size.
         """

@@ -146,7 +146,7 @@ class JohnsonGenerator(NoiseFed):
         torch7_init(self)
 
     def forward(self, x: Tensor | None = None, noises: Sequence[Tensor] | None = None) -> Tensor:
-        """Photo (N, 3, H, W), RGB in [0, 1], H and W multiples of 4, to a picture of the same kind.
+        """Photo (N, 3, H, W), RGB in [0, 1], H and W multiples of 4, to an image of the same kind.
 
         `noises`: one map (N, `noise_depth`, H, W) where it takes noise; without it that of seed 0.
         """

@@ -17,7 +17,7 @@ from texturenets.networks.registry import register
 from texturenets.networks.spec import Distribution, FedSpec, integer
 from texturenets.noise import NoiseInput
 
-# Of every ReLU below zero, and of the picture where the tanh does not rise any more. Where all channels were zero, or
+# Of every ReLU below zero, and of the image where the tanh does not rise any more. Where all channels were zero, or
 # the tanh at its end, samples had patches of one saturated colour, and no gradient led out of them.
 SLOPE, LEAK = 0.1, 0.05
 
@@ -28,7 +28,7 @@ class Multiscale(FedSpec):
 
     A 3 x 3 convolution takes what is coarser, doubled bilinearly, beside the noise of its scale; two residual blocks
     work at a quarter of the resolution, one convolution more at full. Padding is circular, so that samples tile;
-    normalization is that of the picture itself. Height and width are multiples of 2 to the power of
+    normalization is that of the image itself. Height and width are multiples of 2 to the power of
     (the number of `channels` - 1).
     """
 
@@ -68,7 +68,7 @@ class MultiscaleGenerator(NoiseFed):
         self.joins = nn.ModuleList(
             block(coarse + depth, width) for coarse, width in zip(coarser, spec.channels, strict=True)
         )
-        self.quarter = max(scales - 3, 0)  # the scale whose pixels are 4 of the picture's, or the coarsest
+        self.quarter = max(scales - 3, 0)  # the scale whose pixels are 4 of the image's, or the coarsest
         self.blocks = nn.Sequential(
             *(
                 ResidualBlock(spec.channels[self.quarter], norm=spec.normalization, padding=spec.padding)
@@ -80,7 +80,7 @@ class MultiscaleGenerator(NoiseFed):
         self.exit = PaddedConv(last, 3, 3, padding=spec.padding)
 
     def forward(self, x: Tensor | None = None, noises: Sequence[Tensor] | None = None) -> Tensor:
-        """Photo (N, 3, H, W), RGB in [0, 1], H and W multiples of `stride`, to a picture of the same kind.
+        """Photo (N, 3, H, W), RGB in [0, 1], H and W multiples of `stride`, to an image of the same kind.
 
         `noises`: one map (N, `noise_depth`, H / s, W / s) a scale, coarsest first, where it takes noise; as
         `noise_shapes(H, W)` says. Without them those of seed 0 are used. A network without photo does not look at

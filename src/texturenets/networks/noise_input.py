@@ -14,8 +14,8 @@ from texturenets.noise import NoiseInput
 class NoiseFed(nn.Module):
     """A network with a tuple `noise` of the maps of noise that it takes, and `photo`: whether it takes a photo.
 
-    `stride` is what height and width of its pictures must be multiples of. `margin`: pixels by which photos are to
-    be mirrored on each side, and the picture cut back, for a border like the rest. Noise is an input like any other,
+    `stride` is what height and width of its images must be multiples of. `margin`: pixels by which photos are to
+    be mirrored on each side, and the image cut back, for a border like the rest. Noise is an input like any other,
     so a seed, a tile, a batch and an engine agree on it (`texturenets.noise.draw` makes it).
     """
 
@@ -25,7 +25,7 @@ class NoiseFed(nn.Module):
     margin: int = 0
 
     def noise_shapes(self, height: int, width: int) -> list[tuple[int, int, int]]:
-        """(channels, height, width) of every map of noise for a picture of that size."""
+        """(channels, height, width) of every map of noise for an image of that size."""
         return noise.shapes(self.noise, height, width)
 
     def take(self, x: Tensor | None, noises: Sequence[Tensor] | None) -> Sequence[Tensor]:
@@ -42,7 +42,7 @@ class NoiseFed(nn.Module):
         if not self.noise:
             return []
         if x is None:
-            raise ValueError("without a photo the noises have to be given: their size is the picture's")
+            raise ValueError("without a photo the noises have to be given: their size is the image's")
         drawn = noise.draw(self.noise, [0], x.shape[2], x.shape[3], device=x.device)
         return [one.to(x.dtype).expand(x.shape[0], -1, -1, -1) for one in drawn]
 

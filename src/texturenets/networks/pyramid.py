@@ -66,7 +66,7 @@ class Join(nn.Module):
 class MultiResolution(NoiseFed):
     """Photo and noise at several resolutions, each half the one before; a block on each, joined coarsest first.
 
-    A 1 x 1 convolution makes the picture.
+    A 1 x 1 convolution makes the image.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class MultiResolution(NoiseFed):
         torch7_init(self)
 
     def forward(self, x: Tensor | None = None, noises: Sequence[Tensor] | None = None) -> Tensor:
-        """Photo (N, 3, H, W), RGB in [0, 1], H and W multiples of `stride`, to a picture of the same kind.
+        """Photo (N, 3, H, W), RGB in [0, 1], H and W multiples of `stride`, to an image of the same kind.
 
         `noises`: one map (N, `noise_depth`, H / s, W / s) a scale, coarsest first, where it takes noise; as
         `noise_shapes(H, W)` says. Without them those of seed 0 are used. A network without photo does not look at

@@ -20,7 +20,7 @@ from texturenets.noise import NoiseInput
 
 @dataclass(frozen=True, kw_only=True)
 class Residual(GeneratorSpec):
-    """The default: a small residual network of ours at a quarter of the picture's resolution.
+    """The default: a small residual network of ours at a quarter of the image's resolution.
 
     The photo goes in by space-to-depth, which keeps every pixel, and comes out through bilinear
     upsampling and 3 x 3 convolutions: both phases of a bilinear doubling have the same weights, so no
@@ -66,7 +66,7 @@ class ResidualGenerator(NoiseFed):
         self.exit = PaddedConv(c // 4, 3, 3, padding=padding)
 
     def forward(self, x: Tensor, noises: Sequence[Tensor] | None = None) -> Tensor:
-        """Photo (N, 3, H, W), RGB in [0, 1], H and W multiples of 4, to a picture of the same kind.
+        """Photo (N, 3, H, W), RGB in [0, 1], H and W multiples of 4, to an image of the same kind.
 
         `noises`: one map (N, `noise_depth`, H / 4, W / 4) where it takes noise; without it that of seed 0.
         """

@@ -115,7 +115,7 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 
 
 def _steps(network: nn.Module) -> list[fx.Node]:
-    """The inputs, and the steps that lead to the picture."""
+    """The inputs, and the steps that lead to the image."""
     tracer = Tracer()
     try:
         steps = list(tracer.trace(network).nodes)
@@ -179,12 +179,12 @@ class _GraphRecorder:
         return self.graph.nodes[x].channels
 
     def is_point(self, x: TracedMap) -> bool:
-        """Whether a map has one pixel, whatever the size of the picture."""
+        """Whether a map has one pixel, whatever the size of the image."""
         node, side = self.graph.nodes[x], self.graph.multiple if self.graph.fixed else 0
         return node.scale * side + node.extra == 1 and node.extra == node.extra_columns
 
     def ratio(self, large: TracedMap, small: TracedMap) -> Any:
-        """The factor by which `large` is larger than `small` at every picture size; None if there is none."""
+        """The factor by which `large` is larger than `small` at every image size; None if there is none."""
         a, b = self.graph.nodes[large], self.graph.nodes[small]
         factor = a.scale / b.scale if b.scale else None
         if factor is None or a.extra != b.extra * factor or a.extra_columns != b.extra_columns * factor:
@@ -266,7 +266,7 @@ class _GraphRecorder:
         )
 
     def _output(self, x: Any) -> None:
-        """The picture has to come last."""
+        """The image has to come last."""
         if not isinstance(x, TracedMap):
             raise UserError("what it gives back is no map")
         nodes = self.graph.nodes
@@ -274,7 +274,7 @@ class _GraphRecorder:
             self.add("linear", x)
         if nodes[-1].size != WHOLE:
             node = nodes[-1]
-            raise UserError(f"its picture has {node.scale} H {node.extra:+} rows where the photo has H")
+            raise UserError(f"its image has {node.scale} H {node.extra:+} rows where the photo has H")
         for number, node in enumerate(nodes):  # what a reader of the file will find
             understand(text_of(node), nodes[:number])
 

@@ -14,12 +14,12 @@ from texturenets.graph import Graph
 from texturenets.networks.trace import evaluating, refusal, trace
 
 TOLERANCE = 1e-3
-"""By how much of the picture's values a graph may differ from its network: the order of sums makes far less."""
+"""By how much of the image's values a graph may differ from its network: the order of sums makes far less."""
 
 
 @torch.no_grad()
 def trace_code(network: nn.Module) -> Graph:
-    """As `trace`, for somebody else's code: on a small picture the graph has to draw what the network does.
+    """As `trace`, for somebody else's code: on a small image the graph has to draw what the network does.
 
     Code can do what no trace sees: draw numbers of its own, look at the whole batch, change a part of a map in place.
     Raises ConversionError where the two differ.
@@ -38,7 +38,7 @@ def trace_code(network: nn.Module) -> Graph:
             # First, as layers may work out their weights when they are called; of a copy, which it may change
             expected = network(*copy.deepcopy(given)).float()
         except Exception as error:
-            reason = f"it fails on 2 pictures of {size[0]} x {size[1]}: {' '.join(str(error).split())[:200]}"
+            reason = f"it fails on 2 images of {size[0]} x {size[1]}: {' '.join(str(error).split())[:200]}"
             raise refusal(network, reason) from error
         graph = trace(network)
         found = GraphNetwork(graph).to(weight).eval()(photo, maps).float()

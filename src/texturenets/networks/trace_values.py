@@ -31,10 +31,10 @@ class Recorder(Protocol):
         """The number of channels of a map."""
 
     def is_point(self, x: TracedMap) -> bool:
-        """Whether a map is 1 x 1 for every picture, as after global pooling."""
+        """Whether a map is 1 x 1 for every image, as after global pooling."""
 
     def ratio(self, large: TracedMap, small: TracedMap) -> Any:
-        """The factor by which `large` is larger than `small` at every picture size; None if there is none."""
+        """The factor by which `large` is larger than `small` at every image size; None if there is none."""
 
 
 class Type:

@@ -101,11 +101,11 @@ class Descriptor(nn.Module):
     def forward(
         self, x: Tensor, layers: Sequence[str] | None = None, tap: Tap | None = None
     ) -> dict[str, Tensor]:
-        """Pictures (N, 3, H, W), RGB in [0, 1], to {layer: features (N, C, h, w)} in one pass.
+        """Images (N, 3, H, W), RGB in [0, 1], to {layer: features (N, C, h, w)} in one pass.
 
         `layers` asks for fewer than were given at the start; evaluation ends after the last of them. `tap` is
         called with each layer's name and features, and what it returns goes on through the network.
-        Raises UserError for a picture that is too small to have these layers.
+        Raises UserError for an image that is too small to have these layers.
         """
         wanted = set(self.layers if layers is None else layers)
         out: dict[str, Tensor] = {}
@@ -121,8 +121,8 @@ class Descriptor(nn.Module):
                     x = x[:, :, :0]
                 if 0 in x.shape:
                     raise UserError(
-                        f"a picture of {size[1]} x {size[0]} is too small for {self.name}'s layer {step.name}; "
-                        "use a larger picture or earlier layers"
+                        f"an image of {size[1]} x {size[0]} is too small for {self.name}'s layer {step.name}; "
+                        "use a larger image or earlier layers"
                     )
                 if step.name in wanted:
                     if tap is not None:

@@ -118,9 +118,9 @@ class RandomFilters(nn.Module):
         self.register_buffer("mean", mean, persistent=False)
 
     def forward(self, x: Tensor, layers: Sequence[str] | None = None, tap: Any = None) -> dict[str, Tensor]:
-        """Pictures (N, 3, H, W), RGB in [0, 1], to {layer: features (N, 128, H, W)}, as `Descriptor.forward`.
+        """Images (N, 3, H, W), RGB in [0, 1], to {layer: features (N, 128, H, W)}, as `Descriptor.forward`.
 
-        Raises UserError for a picture smaller than an unpadded filter.
+        Raises UserError for an image smaller than an unpadded filter.
         """
         wanted = self.layers if layers is None else tuple(n for n in self.layers if n in layers)
         out: dict[str, Tensor] = {}
@@ -131,8 +131,8 @@ class RandomFilters(nn.Module):
                 w = self.get_buffer(layer)
                 if not self.padding and min(x.shape[2:]) < w.shape[2]:
                     raise UserError(
-                        f"a picture of {x.shape[3]} x {x.shape[2]} is too small for {self.name}'s layer {layer}; "
-                        "use a larger picture or smaller filters"
+                        f"an image of {x.shape[3]} x {x.shape[2]} is too small for {self.name}'s layer {layer}; "
+                        "use a larger image or smaller filters"
                     )
                 # The transforms and the sums of large filters want float32.
                 features = F.relu(correlate(x, w.to(x.dtype), w.shape[2] // 2 if self.padding else 0))

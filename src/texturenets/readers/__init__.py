@@ -1,7 +1,7 @@
 """Files of pretrained weights, whatever program wrote them, as tensors under canonical names.
 
-The format is told by the content. Nothing is unpickled, and what is allocated is bounded by the shapes of
-the network asked for: one reader a format, each of which builds nothing but arrays.
+The format is told by the content. Nothing in a file is run, and what is allocated is bounded: one reader a
+format, each of which builds nothing but arrays.
 """
 
 from __future__ import annotations
@@ -9,8 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import struct
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +18,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from texturenets.errors import UserError
-from texturenets.readers import caffe, compressed, keras, pickled
+from texturenets.readers import caffe, compressed, isolated, keras
 from texturenets.readers.layouts import LAYERS, shapes
-from texturenets.readers.stored import DamagedError, Stored
+from texturenets.readers.stored import DamagedError, Stored, in_memory
 
 Format = Literal["safetensors", "torch", "keras", "caffe", "compressed"]
 
@@ -39,8 +37,6 @@ _HDF5: Final = b"\x89HDF\r\n\x1a\n"
 DAMAGE: Final = (
     DamagedError,
     SafetensorError,
-    zipfile.BadZipFile,
-    zlib.error,
     struct.error,
     json.JSONDecodeError,
     ValueError,
@@ -81,9 +77,7 @@ def _safetensors(path: Path) -> dict[str, Stored]:
 
 
 def _torch(path: Path) -> dict[str, Stored]:
-    with path.open("rb") as stream:
-        is_zip = stream.read(4) == b"PK\x03\x04"
-    return pickled.read_zip(path) if is_zip else pickled.read_legacy(path)
+    return {name: in_memory(torch.from_numpy(a)) for name, a in isolated.read("torch", path).items()}
 
 
 _READERS: Final[dict[Format, Callable[[Path], dict[str, Stored]]]] = {

@@ -6,39 +6,12 @@ Three layouts, told apart by their paths: Keras 1 (`block1_conv1/block1_conv1_W_
 
 from __future__ import annotations
 
-import json
-import math
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any, Final
 
-import numpy as np
 import torch
 
-from texturenets.errors import UserError, install
-from texturenets.readers.stored import DamagedError, Stored
-
-_CHILD: Final = Path(__file__).with_name("hdf5_child.py")
-_START: Final = 30.0  # seconds for a slow machine to start Python; the child bounds its own processor time
-
-
-def _run(path: Path) -> bytes:
-    command = [sys.executable, "-P", str(_CHILD), str(path.resolve())]
-    limit = _START + path.stat().st_size / 10e6
-    try:
-        done = subprocess.run(
-            command, capture_output=True, timeout=limit, check=False, stdin=subprocess.DEVNULL
-        )
-    except subprocess.TimeoutExpired:
-        raise DamagedError("the HDF5 library did not come to an end") from None
-    if done.returncode == 3:
-        raise UserError(f"{path} is an HDF5 file, which h5py reads: {install('train')}")
-    if done.returncode == 4:
-        raise DamagedError(done.stderr.decode(errors="replace") or "the HDF5 library refused it")
-    if done.returncode:
-        raise DamagedError(f"the HDF5 library failed on it (status {done.returncode})")
-    return done.stdout
+from texturenets.readers import isolated
+from texturenets.readers.stored import Stored, in_memory
 
 
 def read(path: Path) -> dict[str, Stored]:
@@ -46,30 +19,14 @@ def read(path: Path) -> dict[str, Stored]:
 
     Raises DamagedError and OSError, and UserError where h5py is not installed.
     """
-    head, _, body = _run(path).partition(b"\n")
     out: dict[str, Stored] = {}
-    position = 0
-    for name, shape in json.loads(head):
-        count = math.prod(shape)
-        data = body[position : position + 4 * count]
-        position += 4 * count
-        stem = _stem(str(name))
-        if len(shape) == 4:
-            height, width, inputs, outputs = shape
-            turned = (outputs, inputs, height, width)
-            out[f"{stem}.weight"] = Stored(turned, lambda d=data, s=tuple(shape): _kernel(d, s))  # type: ignore[misc]
+    for name, array in isolated.read("h5py", path).items():
+        tensor = torch.from_numpy(array)
+        if array.ndim == 4:
+            out[f"{_stem(name)}.weight"] = in_memory(tensor.permute(3, 2, 0, 1).contiguous())
         else:
-            out[f"{stem}.bias"] = Stored((count,), lambda d=data: _array(d))  # type: ignore[misc]
+            out[f"{_stem(name)}.bias"] = in_memory(tensor)
     return out
-
-
-def _array(data: bytes) -> torch.Tensor:
-    return torch.from_numpy(np.frombuffer(data, "<f4").astype(np.float32))
-
-
-def _kernel(data: bytes, shape: tuple[int, ...]) -> torch.Tensor:
-    array: Any = np.frombuffer(data, "<f4").reshape(shape).transpose(3, 2, 0, 1)
-    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
 
 
 def _stem(path: str) -> str:

@@ -21,3 +21,8 @@ class Stored:
 
     shape: tuple[int, ...]
     load: Callable[[], torch.Tensor]
+
+
+def in_memory(tensor: torch.Tensor) -> Stored:
+    """An array that is read already."""
+    return Stored(tuple(tensor.shape), lambda: tensor)

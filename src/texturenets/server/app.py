@@ -44,7 +44,7 @@ Name = Annotated[
     str | None, Query(max_length=200, description="Name of a model; the first of its kind without.")
 ]
 STROKE = r"^(auto|[1-9][0-9]{0,2}(\.[0-9]{1,6})?|1000|0\.[1-9][0-9]{0,5})$"
-Seed = Annotated[int, Query(ge=0, lt=2**63, description="One seed, one picture.")]
+Seed = Annotated[int, Query(ge=0, lt=2**63, description="One seed, one image.")]
 
 
 def create(settings: Settings, load: Callable[[Path], Any] | None = None) -> tuple[FastAPI, Service]:
@@ -112,7 +112,7 @@ def _trainings(settings: Settings) -> Trainings | None:
 
 
 def _pictures(app: FastAPI, service: Service) -> None:
-    """The routes that make pictures."""
+    """The routes that make images."""
 
     @app.post(
         "/v1/stylize",
@@ -128,7 +128,7 @@ def _pictures(app: FastAPI, service: Service) -> None:
         preserve_color: Annotated[bool, Query(description="Keep the photo's colours.")] = False,
         seed: Seed = 0,
         stroke: Annotated[
-            str, Query(pattern=STROKE, description="2 doubles brush strokes; auto: relative to the picture.")
+            str, Query(pattern=STROKE, description="2 doubles brush strokes; auto: relative to the image.")
         ] = "1",
         format: Annotated[  # noqa: A002 (the interface's word)
             Literal["auto", "jpeg", "png", "webp"],
@@ -200,7 +200,7 @@ def _catalogue(app: FastAPI, service: Service) -> None:
         responses=documented(401, 404, content={"image/jpeg": PICTURES["image/jpeg"]}),
     )
     async def thumbnail(name: str) -> Response:
-        """A small picture of what a model does."""
+        """A small image of what a model does."""
         known = service.catalogue.models().get(name)
         if known is None or not known.thumbnail:
             raise HTTPProblem(404, "no such model, or none with a thumbnail; GET /v1/models lists them")

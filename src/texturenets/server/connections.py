@@ -17,7 +17,7 @@ MOST = 1000
 """Connections at once, where the system allows so many."""
 
 RESERVED = 128
-"""Descriptors for all else: model files, pictures, trainings, and connections that are about to be refused."""
+"""Descriptors for all else: model files, images, trainings, and connections that are about to be refused."""
 
 BACKLOG = 1024
 """Connections that wait to be accepted, in the system: they take none of our descriptors."""

@@ -86,9 +86,7 @@ def refused(error: UserError, status: int = 422) -> HTTPProblem:
         return HTTPProblem(status, str(error))
     fields = {"id": NOTED.get({}).get("id", ""), "reason": str(error)}
     log.error("error", extra={"fields": fields})
-    said = (
-        "the service cannot do this now, and its log says why: ask for a smaller picture, or try again later"
-    )
+    said = "the service cannot do this now, and its log says why: ask for a smaller image, or try again later"
     return HTTPProblem(503, said, {"Retry-After": "60"})
 
 

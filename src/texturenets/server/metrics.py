@@ -45,7 +45,7 @@ class Metrics:
             buckets=SECONDS,
             registry=self.registry,
         )
-        self.pictures = Counter("texturenets_pictures", "Pictures made", ["model"], registry=self.registry)
+        self.pictures = Counter("texturenets_pictures", "Images made", ["model"], registry=self.registry)
         self.engine = Counter(
             "texturenets_engine_seconds", "Time spent in the engine", registry=self.registry
         )

@@ -16,22 +16,22 @@ from texturenets.server.http_errors import HTTPProblem
 from texturenets.server.time_estimate import Pace
 
 SMALL = 2 * 2**20
-"""Painted pixels up to which a picture goes into the lane of small ones."""
+"""Painted pixels up to which an image goes into the lane of small ones."""
 
 ROOM = {"small": 4, "large": 2}
-"""Pictures in memory as floats at once in each lane: one in the engine, the next ready, others read and written."""
+"""Images in memory as floats at once in each lane: one in the engine, the next ready, others read and written."""
 
 TOGETHER = 8
 """Requests of one model in a row before another model's turn comes."""
 
 
 class GivenUpError(Exception):
-    """Nobody waits for the picture any more."""
+    """Nobody waits for the image any more."""
 
 
 @dataclass(eq=False)
 class QueuedRequest:
-    """A picture for the engine. `key`: its model; `seconds`: what it takes by the clock, 0 where nobody knows."""
+    """An image for the engine. `key`: its model; `seconds`: what it takes by the clock, 0 where nobody knows."""
 
     key: str
     seconds: float
@@ -50,10 +50,10 @@ class QueuedRequest:
 
 
 class Lane:
-    """Pictures of one class of size; one at a time is in the engine.
+    """Images of one class of size; one at a time is in the engine.
 
-    Requests of one model are taken together, each picture for itself: the network normalizes every picture alone, and
-    a batch in one pass would round differently from the same picture alone.
+    Requests of one model are taken together, each image for itself: the network normalizes every image alone, and
+    a batch in one pass would round differently from the same image alone.
     """
 
     def __init__(self, line: Line, name: Literal["small", "large"], most: int) -> None:
@@ -68,7 +68,7 @@ class Lane:
 
     @asynccontextmanager
     async def turn(self, key: str, pixels: int) -> AsyncIterator[QueuedRequest]:
-        """A place in this lane, then room in memory, for a picture of `pixels` by the model `key`.
+        """A place in this lane, then room in memory, for an image of `pixels` by the model `key`.
 
         Raises HTTPProblem (503) at once where the lane is full, and where by the clock it cannot be done in time.
         """
@@ -88,16 +88,16 @@ class Lane:
         most = self.line.seconds
         ahead = sum(one.left() for one in self.turns)
         if len(self.turns) >= self.most:
-            raise self.line.later(f"{len(self.turns)} {self.name} pictures wait already; try again later")
+            raise self.line.later(f"{len(self.turns)} {self.name} images wait already; try again later")
         if turn.seconds > most:
             raise self.line.later(
                 f"{pixels / 10**6:.1f} megapixels take about {turn.seconds:.0f} s here, and a request has "
-                f"{most:g} s: ask for a smaller picture"
+                f"{most:g} s: ask for a smaller image"
             )
         if ahead + turn.seconds > most:
             raise self.line.later(
                 f"it takes about {turn.seconds:.0f} s after {ahead:.0f} s of work before it, and a request has "
-                f"{most:g} s: try again later, or ask for a smaller picture",
+                f"{most:g} s: try again later, or ask for a smaller image",
                 ahead + turn.seconds - most,
             )
 
@@ -109,7 +109,7 @@ class Lane:
             self.ready.remove(turn)
 
     async def apart(self, call: Callable[[], Any]) -> Any:
-        """`call` in a thread for pictures that are read or written."""
+        """`call` in a thread for images that are read or written."""
         return await asyncio.get_running_loop().run_in_executor(self.pool, call)
 
     async def run(self, turn: QueuedRequest, call: Callable[[QueuedRequest], Any]) -> Any:
@@ -141,7 +141,7 @@ class Lane:
             else:
                 if not turn.answer.done():
                     turn.answer.set_result(result)
-            turn.call = None  # and the picture in it
+            turn.call = None  # and the image in it
             self._over(turn)
             self.line.mean += 0.1 * (time.monotonic() - turn.begun - self.line.mean)
 
@@ -158,9 +158,9 @@ class Lane:
 
 
 class Line:
-    """A bounded line with a lane for small pictures and one for large ones, each with an engine of its own.
+    """A bounded line with a lane for small images and one for large ones, each with an engine of its own.
 
-    The engines share the cores, so that a small picture takes longer beside a large one, but does not wait for it.
+    The engines share the cores, so that a small image takes longer beside a large one, but does not wait for it.
     """
 
     def __init__(self, most: int, seconds: float) -> None:
@@ -174,7 +174,7 @@ class Line:
         self.tasks: list[asyncio.Task[None]] = []
 
     def lane(self, pixels: int) -> Lane:
-        """The one for pictures of so many painted pixels."""
+        """The one for images of so many painted pixels."""
         return self.small if pixels <= SMALL else self.large
 
     def open(self) -> None:
@@ -207,7 +207,7 @@ class Line:
             async with asyncio.timeout(self.seconds):
                 yield
         except TimeoutError:
-            said = f"not done within {self.seconds:g} s: ask for a smaller picture, or later"
+            said = f"not done within {self.seconds:g} s: ask for a smaller image, or later"
             raise self.later(said) from None
 
     def later(self, detail: str, seconds: float | None = None) -> HTTPProblem:
@@ -216,5 +216,5 @@ class Line:
         return HTTPProblem(503, detail, {"Retry-After": str(min(60, max(1, math.ceil(wait))))})
 
     async def apart(self, call: Callable[[], Any]) -> Any:
-        """`call` in a thread for small pictures that are read or written."""
+        """`call` in a thread for small images that are read or written."""
         return await self.small.apart(call)

@@ -36,7 +36,7 @@ SAME: Final = {"JPEG": "jpeg", "MPO": "jpeg", "WEBP": "webp", "PNG": "png", "GIF
 """What a photo of Pillow's format comes back as, where nothing else is asked for; others as JPEG."""
 
 ANIMATED: Final = ("GIF", "WEBP", "PNG")
-"""Pillow's formats in which several pictures are frames; in TIFF they are pages, in HEIC further shots."""
+"""Pillow's formats in which several images are frames; in TIFF they are pages, in HEIC further shots."""
 
 
 def load_model(settings: Settings) -> Callable[[Path], Any]:
@@ -59,7 +59,7 @@ class Service:
         self.catalogue = Catalogue(settings.models)
         load = load or load_model(settings)
         self.line = Line(self.limits.queue, self.limits.seconds)
-        # An engine takes one picture at a time, so each lane has models of its own.
+        # An engine takes one image at a time, so each lane has models of its own.
         self.loaded = {lane: Loaded(load, self.limits.models) for lane in (self.line.small, self.line.large)}
         self._check_preload()
         self.waits_for = "models are being loaded" if settings.preload else ""  # until the service is ready
@@ -123,7 +123,7 @@ class Service:
             )
 
     async def check_photo(self, data: bytes) -> tuple[str, tuple[int, int]]:
-        """Format and (H, W) of a picture's file.
+        """Format and (H, W) of an image's file.
 
         Raises HTTPProblem for what is none or an animation (415), or too large (413).
         """
@@ -138,7 +138,7 @@ class Service:
         if several and kind in ANIMATED:
             raise HTTPProblem(
                 415,
-                "the body is an animation: send one picture; films and animations are stylized on the command line, "
+                "the body is an animation: send one image; films and animations are stylized on the command line, "
                 "by `texturenets stylize`",
             )
         self.check_size(*size, "a photo")
@@ -164,13 +164,13 @@ class Service:
         form: str = "auto",
         quality: int | None = None,
     ) -> tuple[bytes, str, str]:
-        """The bytes of a photo's file to those of a picture, its media type and a name for it.
+        """The bytes of a photo's file to those of an image, its media type and a name for it.
 
         To be called with a place in the line. Raises HTTPProblem.
         """
         name, known = self.find(style, "style")
         if seed != 0 and not await asyncio.to_thread(modelfile.may_take_noise, known.path):
-            raise HTTPProblem(422, f"seed {seed}: {name} takes no noise, every seed gives the same picture")
+            raise HTTPProblem(422, f"seed {seed}: {name} takes no noise, every seed gives the same image")
         if quality is not None and form == "png":
             raise HTTPProblem(422, f"quality {quality}: it is for JPEG and WebP, PNG loses nothing")
         kind, shape = await self.check_photo(data)
@@ -217,7 +217,7 @@ class Service:
         share: float = 0.0,
         form: str = "png",
     ) -> tuple[bytes, str, str]:
-        """A sample of a texture: bytes of a picture's file, its media type and a name for it.
+        """A sample of a texture: bytes of an image's file, its media type and a name for it.
 
         `towards`: another seed, the sample being by `share` (0 to 1) on the way to that one's. To be called with a
         place in the line. Raises HTTPProblem.
@@ -266,7 +266,7 @@ class Service:
 
 
 def _ask(model: Any, check: Callable[[], None]) -> None:
-    """Let `model` call `check` between the parts of a picture; what that raises ends the work."""
+    """Let `model` call `check` between the parts of an image; what that raises ends the work."""
     if isinstance(model, Style):
         model.between = check
         model.pieces.progress = lambda _: check()

@@ -1,4 +1,4 @@
-"""What the clock says of work to come: how long pictures of about that size took of late."""
+"""What the clock says of work to come: how long images of about that size took of late."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import time
 from collections import defaultdict, deque
 
 KEPT = 8
-"""Pictures of each model that are remembered."""
+"""Images of each model that are remembered."""
 
 FRESH = 120.0
-"""Seconds after which a picture's time says nothing any more: the machine may have been busy then."""
+"""Seconds after which an image's time says nothing any more: the machine may have been busy then."""
 
 FLOOR = 2**20
-"""Pixels below which a smaller picture does not take less in proportion."""
+"""Pixels below which a smaller image does not take less in proportion."""
 
 
 class Pace:
-    """Seconds that pictures took in the engine, by model."""
+    """Seconds that images took in the engine, by model."""
 
     def __init__(self) -> None:
         self.seen: defaultdict[str, deque[tuple[float, int, float]]] = defaultdict(lambda: deque(maxlen=KEPT))
 
     def took(self, key: str, pixels: int, seconds: float) -> None:
-        """A picture of so many pixels took so long."""
+        """An image of so many pixels took so long."""
         self.seen[key].append((time.monotonic(), pixels, seconds))
 
     def least(self, key: str, pixels: int) -> float:

@@ -1,7 +1,7 @@
 """The files of trainings that a service carries out, beside their models, in the folder of models:
 
     NAME.job/     job.json, what was asked for and how far it is; the exemplar; what the process said; a lock
-    NAME.run/     checkpoints, records, pictures: written by `texturenets train`
+    NAME.run/     checkpoints, records, images: written by `texturenets train`
     NAME.safetensors, once it is done
 
 The process of a training holds its lock as long as it lives, so that a service that was started anew knows of it.

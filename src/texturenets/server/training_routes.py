@@ -43,7 +43,7 @@ async def enqueue(
     start: str | None = None,
     changes: Mapping[str, float] | None = None,
 ) -> TrainingJob:
-    """Put a training in the queue, `data` being its picture's file. To be called with a place in the line.
+    """Put a training in the queue, `data` being its image's file. To be called with a place in the line.
 
     `start`: a model of the service whose weights it starts from; `changes`: fields of the recipe with other values.
     Raises HTTPProblem.
@@ -97,7 +97,7 @@ def recipes(kind: Literal["style", "texture"]) -> Mapping[str, TaskConfig]:
 def add(
     app: FastAPI, service: Service, trainings: Trainings | None, body: Callable[[Request], Awaitable[bytes]]
 ) -> None:
-    """The routes; without `trainings` they say how to have some. `body`: reads the picture of a request."""
+    """The routes; without `trainings` they say how to have some. `body`: reads the image of a request."""
 
     def there() -> Trainings:
         if trainings is None:
@@ -196,5 +196,5 @@ def _going_on(app: FastAPI, there: Callable[[], Trainings]) -> None:
         except UserError as error:
             raise HTTPProblem(404, f"{error}; GET /v1/trainings lists them") from None
         if path is None:
-            raise HTTPProblem(404, "it has made no picture yet")
+            raise HTTPProblem(404, "it has made no image yet")
         return FileResponse(path, media_type="image/jpeg", headers={"Cache-Control": "no-store"})

@@ -99,7 +99,7 @@ class Trainings:
         }
 
     def picture(self, name: str) -> Path | None:
-        """The newest picture that a training made."""
+        """The newest image that a training made."""
         self.find(name)
         path = self.folder / f"{name}.run" / "pictures" / "latest.jpg"
         return path if path.is_file() else None
@@ -137,7 +137,7 @@ class Trainings:
         photos: str = "",
         more: Sequence[str] = (),
     ) -> TrainingJob:
-        """Put a training in the queue; `exemplar` is a picture's file, `suffix` its kind, as ".png".
+        """Put a training in the queue; `exemplar` is an image's file, `suffix` its kind, as ".png".
 
         `photos`: one of `folders`. `more`: further words for `texturenets train`. Raises UserError for a name that is
         taken or none, a folder that is not there, and a style without photos to learn on; FullError where too many

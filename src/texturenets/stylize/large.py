@@ -34,7 +34,7 @@ def repaint(style: Style, photo: Path, result: Path, options: StylizeOptions) ->
     if style.pieces.network is None:
         raise UserError(
             f"{photo} does not fit in memory, and the network of {style.name} cannot be taken apart: ask for a "
-            "smaller picture with `size`"
+            "smaller image with `size`"
         )
     beside = [result.parent] if result.parent.is_dir() else []
     folder = choose_folder(source.most_bytes, style.pieces.spool, beside)
@@ -90,7 +90,7 @@ class _Finish:
     def __call__(self, rows: Interval, painted: Array) -> NDArray[np.uint8]:
         """(1, 3, height, W) at `rows` to (height, W, 3 or 4)."""
         if not np.isfinite(painted.sum()):
-            raise UserError("the picture holds values that are not numbers (NaN)")
+            raise UserError("the image holds values that are not numbers (NaN)")
         painted = painted.clip(0, 1)
         if self.options.preserve_color or self.options.strength != 1:
             photo = self.photo.read(rows)
@@ -105,7 +105,7 @@ class _Finish:
 
 
 class _Bands:
-    """Hands the picture's strips on as bytes."""
+    """Hands the image's strips on as bytes."""
 
     def __init__(self, size: Size, write: Callable[[NDArray[np.uint8]], Any], finish: _Finish) -> None:
         self.size, self.write, self.finish = size, write, finish
@@ -115,7 +115,7 @@ class _Bands:
         self.write(self.finish(rows, painted))
 
     def whole(self, picture: Source) -> None:
-        """All of a picture."""
+        """All of an image."""
         for top in range(0, self.size[0], 64):
             rows = top, min(top + 64, self.size[0])
             self.take(rows, picture.read(rows))

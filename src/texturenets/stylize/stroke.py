@@ -18,7 +18,7 @@ from texturenets.errors import UserError
 Stroke = float | Literal["auto"]
 
 AUTO: Final = 512
-"""Pixels of the longer side at which `auto` leaves strokes as they are: on a larger picture it enlarges them in
+"""Pixels of the longer side at which `auto` leaves strokes as they are: on a larger image it enlarges them in
 proportion, so that one of this size foretells it."""
 
 SMALLEST: Final = 32
@@ -46,10 +46,10 @@ def check(stroke: Stroke) -> None:
 
 
 def ladder(size: tuple[int, int], stroke: Stroke) -> list[tuple[int, int]]:
-    """The sizes (H, W) to paint at, the coarsest first, for a picture of `size`.
+    """The sizes (H, W) to paint at, the coarsest first, for an image of `size`.
 
     The last is `size`, except for strokes below 1, which are painted larger and then reduced. Raises UserError
-    where strokes are so large that nothing of the picture is left.
+    where strokes are so large that nothing of the image is left.
     """
     factor = max(1.0, max(size) / AUTO) if stroke == "auto" else stroke
     if factor < 1:
@@ -58,7 +58,7 @@ def ladder(size: tuple[int, int], stroke: Stroke) -> list[tuple[int, int]]:
     if stroke != "auto" and factor > 1 and min(coarsest) < SMALLEST:
         raise UserError(
             f"`stroke` {stroke:g} leaves {coarsest[1]} x {coarsest[0]} pixels of {size[1]} x {size[0]}: strokes of "
-            f"up to {max(1, min(size) / SMALLEST):.3g} can be had, or a larger picture with `size`"
+            f"up to {max(1, min(size) / SMALLEST):.3g} can be had, or a larger image with `size`"
         )
     steps = math.ceil(math.log2(factor) - 1e-9)
     return [_scaled(size, factor ** (i / steps - 1)) for i in range(steps)] + [size]

@@ -1,4 +1,4 @@
-"""`Style`: a loaded style, called on a picture; options, padding, strokes, colours and memory are handled here."""
+"""`Style`: a loaded style, called on an image; options, padding, strokes, colours and memory are handled here."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SMALLEST = 64
-"""Smaller pictures are padded by reflection to this many pixels a side: instance normalization (arXiv 1607.08022)
+"""Smaller images are padded by reflection to this many pixels a side: instance normalization (arXiv 1607.08022)
 needs more than a few pixels for its statistics, also at the network's lowest resolution."""
 
 
@@ -33,7 +33,7 @@ class Style:
     """A network that stylizes photos, from `load`.
 
     `name` is the style's name, `path` the model file, `header` its header, `engine` the engine that runs the network,
-    with its `name` and `precision`. Pictures that do not fit in memory are stylized in strips by `pieces`, with the
+    with its `name` and `precision`. Images that do not fit in memory are stylized in strips by `pieces`, with the
     same result.
     """
 
@@ -105,19 +105,19 @@ class Style:
         - a PIL image of any mode; RGB or, with transparency, RGBA comes back, turned upright;
         - an array (H, W), (H, W, 1 | 3 | 4): uint8, uint16, or floats in [0, 1]; the same type comes back;
         - a tensor (C, H, W) or (N, C, H, W), C = 1, 3 or 4: uint8, or floats in [0, 1]; the same type comes
-          back on the same device. Each picture of a batch is stylized independently.
+          back on the same device. Each image of a batch is stylized independently.
 
-        Any size from 1 x 1 will do. Grey pictures come back with three channels, as styles have colours. Alpha
+        Any size from 1 x 1 will do. Grey images come back with three channels, as styles have colours. Alpha
         is kept unchanged.
 
         `size`: longer side of the result in pixels, with the same aspect ratio; None keeps the size. `strength`: 0
         gives the photo, 1 the full style, between them a linear mix of both.
         `preserve_color`: the photo's colours with the luminance of the result (arXiv 1606.05897), before
         mixing. `seed` and `noise_level` (1 as in training, 0 for none): for generators that also take noise.
-        `stroke`: 2 doubles the size of the strokes, 0.5 halves it, "auto" scales it with the picture
+        `stroke`: 2 doubles the size of the strokes, 0.5 halves it, "auto" scales it with the image
         (`texturenets.stylize.stroke`).
 
-        Raises UserError for an option out of its range, an argument that is no picture, and when memory runs out.
+        Raises UserError for an option out of its range, an argument that is no image, and when memory runs out.
         """
         check_options(size, strength, noise_level, stroke)
         source, kind = image.from_any(picture)
@@ -157,7 +157,7 @@ class Style:
             return like(np.copy(photos), photos) if not is_tensor(photos) else photos.clone()
         height, width = photos.shape[-2:]
         advice = (
-            f"not enough memory for {width} x {height} pixels: ask for a smaller picture, "
+            f"not enough memory for {width} x {height} pixels: ask for a smaller image, "
             f"as with `size` {max(1, max(height, width) // 2)}"
         )
         with devices.memory_errors(advice):
@@ -183,7 +183,7 @@ class Style:
     def _repaint(self, photo: A, seed: int, level: float, *, fine: bool = False) -> A:
         """Run the network on (1, 3, H, W), padded as its `IOSpec` requires, and crop the result; unclamped.
 
-        `fine`: the input is a stylized picture that was enlarged.
+        `fine`: the input is a stylized image that was enlarged.
         """
         if not self.pieces.fits((int(photo.shape[2]), int(photo.shape[3]))):
             return like(self.pieces.repaint(to_numpy(photo), seed, level, fine=fine), photo)

@@ -1,4 +1,4 @@
-"""Pictures larger than memory, read and written strip by strip through libvips."""
+"""Images larger than memory, read and written strip by strip through libvips."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from texturenets.tiled.sources import OnDisk
 from texturenets.tiled.spool import SpooledImage
 
 WRITTEN: Final = ("JPEG", "PNG", "TIFF")
-"""The formats that are encoded line by line; the others hold a picture as a whole."""
+"""The formats that are encoded line by line; the others hold an image as a whole."""
 
 _STRIP: Final = 16 * 2**20  # bytes read at a time
 _WAITING: Final = 64 * 2**20  # bytes that may wait for the encoder
@@ -37,7 +37,7 @@ def vips() -> Any:
         import pyvips
     except (ImportError, OSError):
         raise UserError(
-            "this picture is too large to be held in memory, and libvips, which reads it strip by strip, is not "
+            "this image is too large to be held in memory, and libvips, which reads it strip by strip, is not "
             f"here: {install('large')}, give more `memory`, or ask for less with `size`"
         ) from None
     pyvips.cache_set_max(0)  # of results, which nobody asks for twice
@@ -107,7 +107,7 @@ class LargePhoto:
                     black_point_compensation=True,
                     depth=16 if deep else 8,
                 )
-            except pyvips.Error:  # a picture with a damaged profile is shown as sRGB, as viewers do
+            except pyvips.Error:  # an image with a damaged profile is shown as sRGB, as viewers do
                 source = source.colourspace(space)
         else:
             source = source.colourspace(space)
@@ -159,14 +159,14 @@ class LargePhoto:
 
 
 def output_format(path: Path, size: Size) -> str:
-    """The format that a large picture would be written in: call it before the work.
+    """The format that a large image would be written in: call it before the work.
 
     Raises UserError for one that is not written strip by strip, or holds no such size.
     """
     name = image.output_format(path)
     if name not in WRITTEN:
         raise UserError(
-            f"cannot write {path}: a picture of {size[1]} x {size[0]} pixels does not fit in memory, and {name} is "
+            f"cannot write {path}: an image of {size[1]} x {size[0]} pixels does not fit in memory, and {name} is "
             "not written strip by strip; use .jpg, .png or .tif, or give more `memory`"
         )
     if max(size) > _LONGEST[name]:
@@ -242,7 +242,7 @@ class _Stream:
 
 
 class StripWriter:
-    """Takes a picture row by row: `write` arrays (rows, W, 3 or 4) of bytes, from the top."""
+    """Takes an image row by row: `write` arrays (rows, W, 3 or 4) of bytes, from the top."""
 
     def __init__(
         self, part: Path, name: str, size: Size, *, alpha: bool, quality: int | None, exif: bytes | None
@@ -308,7 +308,7 @@ class StripWriter:
 def writing(
     path: Path, size: Size, *, alpha: bool = False, quality: int | None = None, exif: bytes | None = None
 ) -> Iterator[StripWriter]:
-    """A picture of `size` (H, W) that appears at `path` whole when the block ends well, or not at all.
+    """An image of `size` (H, W) that appears at `path` whole when the block ends well, or not at all.
 
     What an earlier run that was killed has left beside it is removed. Raises UserError as `output_format`
     does, and where it cannot be written.

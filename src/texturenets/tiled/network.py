@@ -1,4 +1,4 @@
-"""A network prepared for pictures larger than memory: the optimized graph and its inputs, for `run`. No torch."""
+"""A network prepared for images larger than memory: the optimized graph and its inputs, for `run`. No torch."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ _SHARE: Final = 0.6
 class TiledNetwork:
     """The network `graph`, strip by strip, on `engine`.
 
-    `smallest`: pictures are padded to at least this many pixels a side. Raises UserError for a network with a fixed
+    `smallest`: images are padded to at least this many pixels a side. Raises UserError for a network with a fixed
     output size, or with inputs other than a photo and noise.
     """
 
     def __init__(self, graph: Graph, engine: StageEngine, smallest: int = 1) -> None:
         if graph.fixed:
-            raise UserError(f"this network draws only pictures of {graph.stride} pixels a side, none larger")
+            raise UserError(f"this network draws only images of {graph.stride} pixels a side, none larger")
         if graph.io_spec.inputs:
             names = ", ".join(one.name for one in graph.io_spec.inputs)
-            raise UserError(f"this network takes {names} beside a photo: its pictures have to fit in memory")
+            raise UserError(f"this network takes {names} beside a photo: its images have to fit in memory")
         self.stride, self.margin = graph.stride, graph.margin
         self.smallest = max(smallest, graph.io_spec.least)
         self.graph, self.engine = optimize(graph, PROCESSOR), engine
@@ -115,9 +115,9 @@ def _noise(
 
 
 def refined(graph: Graph) -> Graph:
-    """`graph` for a stylized picture that has been enlarged: followed by `texturenets.image.blend`.
+    """`graph` for a stylized image that has been enlarged: followed by `texturenets.image.blend`.
 
-    Low frequencies stay those of the enlarged picture, high frequencies are the network's.
+    Low frequencies stay those of the enlarged image, high frequencies are the network's.
     """
     made = Graph(list(graph.nodes), dict(graph.weights), graph.margin, graph.multiple, graph.fixed)
     photo = next(i for i, node in enumerate(made.nodes) if node.operation == "photo")

@@ -1,8 +1,8 @@
-"""Plans which nodes each pass over a large picture computes, and which maps stay on disk between passes. No torch.
+"""Plans which nodes each pass over a large image computes, and which maps stay on disk between passes. No torch.
 
 A normalization needs the statistics of its whole source, so the source has to have been computed for the whole
-picture before the normalization can begin. Every pass therefore ends where statistics do: pass p computes the
-sources of the normalizations that pass p + 1 is the first to need; the last one computes the picture.
+image before the normalization can begin. Every pass therefore ends where statistics do: pass p computes the
+sources of the normalizations that pass p + 1 is the first to need; the last one computes the image.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _NEVER: Final = 1 << 30
 
 @dataclass
 class PlannedNetwork:
-    """The nodes that lead to the picture (H, W), in a form that planning takes.
+    """The nodes that lead to the image (H, W), in a form that planning takes.
 
     `sources[i]` are the nodes whose maps node i reads; for an unpooling the map that was pooled stands in for the
     pool itself. `late[i]` is the first pass in which node i's map is needed.
@@ -54,7 +54,7 @@ class PlannedNetwork:
 
     @property
     def last(self) -> int:
-        """The node of the picture."""
+        """The node of the image."""
         return len(self.nodes) - 1
 
     @property
@@ -94,9 +94,9 @@ class PlannedNetwork:
         }
 
     def part(self, i: int, strip: Interval) -> Interval:
-        """The rows of node i's map that belong to `strip` of the picture, whose edges are multiples of the stride.
+        """The rows of node i's map that belong to `strip` of the image, whose edges are multiples of the stride.
 
-        Strips that share out the picture share out each map.
+        Strips that share out the image share out each map.
         """
         scale, height = self.nodes[i].scale, self.sizes[i][0]
         low = min(int(strip[0] * scale), height)

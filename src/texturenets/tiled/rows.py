@@ -1,7 +1,7 @@
 """Which rows of its sources an operation reads to give some rows of its feature map. No torch.
 
-Large pictures are computed in strips that are as wide as the picture, so columns need no arithmetic: every operation
-treats them as it does for a whole picture. An interval is (first row, last row + 1).
+Large images are computed in strips that are as wide as the image, so columns need no arithmetic: every operation
+treats them as it does for a whole image. An interval is (first row, last row + 1).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ POINTWISE: Final = frozenset(
 
 
 def map_size(node: Node, picture: Size) -> Size:
-    """Height and width of the node's feature map for a picture of that size, a multiple of the network's stride."""
+    """Height and width of the node's feature map for an image of that size, a multiple of the network's stride."""
     height, width = (int(side * node.scale) for side in picture)
     return height + node.extra, width + node.extra_columns
 
@@ -125,7 +125,7 @@ def wanted(node: Node, rows: Interval, sources: Sequence[Node], sizes: Sequence[
 
 
 def is_point(node: Node) -> bool:
-    """Whether the node's map has one size, whatever the picture's."""
+    """Whether the node's map has one size, whatever the image's."""
     return node.scale == 0
 
 

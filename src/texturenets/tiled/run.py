@@ -1,4 +1,4 @@
-"""A network on a picture that does not fit in memory: pass after pass, strip after strip, by any engine. No torch."""
+"""A network on an image that does not fit in memory: pass after pass, strip after strip, by any engine. No torch."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ class StageEngine(Protocol):
 
 
 Sink = Callable[[Interval, NDArray[np.float32]], None]
-"""Takes the picture from the top, unclamped: rows, and (1, 3, height, W) float32."""
+"""Takes the image from the top, unclamped: rows, and (1, 3, height, W) float32."""
 
 Progress = Callable[[float], None]
 """Called with the share of the work that is done, from 0 to 1."""
 
 LEAST: Final = 16
-"""Fewest rows of the picture in a strip: with fewer, most rows are computed twice, in the overlap of strips."""
+"""Fewest rows of the image in a strip: with fewer, most rows are computed twice, in the overlap of strips."""
 
 MOST: Final = 1024
-"""Most rows of the picture in a strip: more are not faster."""
+"""Most rows of the image in a strip: more are not faster."""
 
 WAITING: Final = 4
 """Copies of a strip's inputs and outputs in memory: in the engine, read ahead, and being written to disk."""
@@ -59,7 +59,7 @@ BYTES: Final[dict[Kept, int]] = {"float32": 4, "float16": 2, "bfloat16": 2}
 
 @dataclass
 class TiledJob:
-    """The parameters of a run over one large picture.
+    """The parameters of a run over one large image.
 
     `picture`: height and width, multiples of the graph's stride. `inputs` are the sources of the nodes "photo" and
     "noise", by number. `memory`: bytes for a strip. `rows`: rows of a strip, a multiple of the stride;
@@ -77,7 +77,7 @@ class TiledJob:
 
 
 def run(job: TiledJob, sink: Sink, progress: Progress = lambda _: None) -> None:
-    """Compute the network on the picture, strip by strip, and give the result to `sink`.
+    """Compute the network on the image, strip by strip, and give the result to `sink`.
 
     Raises UserError where memory or disk do not suffice.
     """
@@ -150,7 +150,7 @@ class _TiledRun:
         return [one / sum(work) for one in work]
 
     def _rows(self, one: Pass) -> int:
-        """How many rows of the picture a strip of that pass has. Raises UserError where not even the fewest fit."""
+        """How many rows of the image a strip of that pass has. Raises UserError where not even the fewest fit."""
         height, stride = self.job.picture[0], self.job.graph.stride
         fewest = min(height, -(-LEAST // stride) * stride)
         if (least := self._needed(one, fewest)) > self.job.memory:

@@ -1,4 +1,4 @@
-"""Pictures and feature maps on disk: read and written at offsets, gone with the process however that ends."""
+"""Images and feature maps on disk: read and written at offsets, gone with the process however that ends."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class SpoolFiles:
 
 
 class SpooledImage:
-    """A picture of whole numbers, `size` (height, width), the channels of a pixel side by side: "uint8" or
+    """An image of whole numbers, `size` (height, width), the channels of a pixel side by side: "uint8" or
     "uint16"."""
 
     def __init__(self, folder: Path, channels: int, size: Size, kind: str) -> None:
@@ -245,7 +245,7 @@ def choose_folder(needed: int, asked: Path | None, others: Sequence[Path] = ()) 
     there = " and ".join(dict.fromkeys(found)) or "no disk is here"
     raise UserError(
         f"this needs {gigabytes(needed)} of disk for a while, and {there}: "
-        "make room, name another disk with `spool` FOLDER, or ask for a smaller picture with `size`"
+        "make room, name another disk with `spool` FOLDER, or ask for a smaller image with `size`"
     )
 
 

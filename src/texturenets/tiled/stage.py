@@ -1,7 +1,7 @@
 """One pass over one strip as a small graph of its own, for any engine. No torch.
 
 The nodes are those of the network, each for the rows that the strip takes of it. Where a strip lies in the middle
-of the picture, rows that the network would pad are read instead; at the picture's own edge they are padded as the
+of the image, rows that the network would pad are read instead; at the image's own edge they are padded as the
 network does. So a pass has few different graphs: the first strip's, the last one's, and that of all between.
 
 A node may compute more rows than the strip takes of it, some of them wrong: cutting them off would cost more than to
@@ -240,7 +240,7 @@ class _StripBuilder:
     def _pad(
         self, i: int, rows: Interval, parts: Sequence[ComputedRows], asked: Sequence[Interval]
     ) -> ComputedRows:
-        """Rows that lie inside the picture are there; what is missing is at its edge, and padded."""
+        """Rows that lie inside the image are there; what is missing is at its edge, and padded."""
         node = self.network.nodes[i]
         size = self.network.sizes[self.network.sources[i][0]][0]
         _, _, left, right = node.settings["amount"]

@@ -1,4 +1,4 @@
-"""A style's network for pictures that do not fit in memory, loaded on first use. No torch."""
+"""A style's network for images that do not fit in memory, loaded on first use. No torch."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ and the result as bytes (`benchmarks/accept_megapixels.py`)."""
 
 
 class Pieces:
-    """The network of the model file at `path` on `engine`, for pictures of any size, computed in strips.
+    """The network of the model file at `path` on `engine`, for images of any size, computed in strips.
 
-    `smallest`: pictures are padded to at least this many pixels a side. `memory`: bytes that may be used (None: a
-    share of the free memory); `spool`: the folder for feature maps that do not fit (None: a default one). Before a
-    picture `announce` gets one line on the memory and disk that it takes; `progress` gets the share done, 0 to 1.
+    `smallest`: images are padded to at least this many pixels a side. `memory`: bytes that may be used (None: a
+    share of the free memory); `spool`: the folder for feature maps that do not fit (None: a default one). Before an
+    image `announce` gets one line on the memory and disk that it takes; `progress` gets the share done, 0 to 1.
     """
 
     def __init__(
@@ -75,14 +75,14 @@ class Pieces:
 
     @functools.cached_property
     def refiner(self) -> TiledNetwork:
-        """The network for strips of a stylized picture that was enlarged (`stylize.stroke`)."""
+        """The network for strips of a stylized image that was enlarged (`stylize.stroke`)."""
         from texturenets.tiled.network import TiledNetwork, refined
 
         assert self.graph is not None
         return TiledNetwork(refined(self.graph), self._engine, self.smallest)
 
     def fits(self, size: Size) -> bool:
-        """Whether a picture of `size` (H, W) is estimated to fit in memory at once."""
+        """Whether an image of `size` (H, W) is estimated to fit in memory at once."""
         left = Budget.of(self.memory, self.device).left()
         if size[0] * size[1] * peak.MOST <= left:
             return True

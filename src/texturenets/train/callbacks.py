@@ -1,4 +1,4 @@
-"""What is done with each record of a training: live pictures in a folder, a log of numbers, TensorBoard."""
+"""What is done with each record of a training: live images in a folder, a log of numbers, TensorBoard."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ AVERAGED = 10  # steps to a line of the log: one batch's losses say little
 
 
 def grid(pictures: Tensor) -> Tensor:
-    """Rows of pictures (R, N, 3, H, W) as one picture (1, 3, R H, N W)."""
+    """Rows of images (R, N, 3, H, W) as one image (1, 3, R H, N W)."""
     r, n, c, h, w = pictures.shape
     return pictures.permute(2, 0, 3, 1, 4).reshape(1, c, r * h, n * w).clamp(0, 1)
 
@@ -108,7 +108,7 @@ class ImageLog:
 
 
 class TensorBoard:
-    """Loss curves a layer, validation loss, learning rate and pictures as TensorBoard events."""
+    """Loss curves a layer, validation loss, learning rate and images as TensorBoard events."""
 
     def __init__(self, folder: Path, start: int) -> None:
         from torch.utils.tensorboard import SummaryWriter

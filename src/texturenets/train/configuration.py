@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import numbers
+import types
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -234,35 +236,44 @@ STYLE_SETTINGS: dict[str, tuple[str, ...]] = dict.fromkeys(
 
 
 def check_kinds(config: Any) -> None:
-    """Raise UserError for a word that an option does not know, a value of another type, and one that the header of
-    the model could not hold. NumPy's numbers become Python's."""
+    """Raise UserError for a value that is not of the option's type, or a word that the option does not know.
+
+    Whole numbers of other libraries become Python's: the model's header has them.
+    """
     hints = get_type_hints(type(config))
     for field in dataclasses.fields(config):
         value, hint = getattr(config, field.name), hints[field.name]
-        if get_origin(hint) is Literal:
-            if value not in get_args(hint):
-                raise UserError(f"`{field.name}` {value!r} is not {' or '.join(get_args(hint))}")
-        elif int in (hint, *get_args(hint)) and (value is not None or hint is int):
-            object.__setattr__(config, field.name, arguments.whole(field.name, value))
-        elif hint is float:
+        kinds = get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+        if value is None and type(None) in kinds:
+            continue
+        kind = kinds[0]
+        if kind is int and isinstance(value, numbers.Integral) and not isinstance(value, bool):
+            object.__setattr__(config, field.name, arguments.whole(field.name, value))  # frozen
+        elif kind is float and isinstance(value, numbers.Real) and not isinstance(value, bool):
             object.__setattr__(config, field.name, arguments.number(field.name, value))
-        elif (
-            str in (hint, *get_args(hint))
-            and get_origin(hint) is not tuple
-            and (value is not None or hint is str)
-        ):
-            object.__setattr__(config, field.name, _text(field.name, value))
-        elif hint is bool and not isinstance(value, bool):
-            raise UserError(f"`{field.name}` {value!r} is neither True nor False")
-        elif get_origin(hint) is tuple and not isinstance(value, tuple | list):
-            raise UserError(f"`{field.name}` {value!r} is not a tuple of names: write ({value!r},)")
-        elif get_origin(hint) is tuple:
-            object.__setattr__(config, field.name, tuple(_text(field.name, one) for one in value))
+        elif said := _wrong_kind(kind, value):
+            raise UserError(f"`{field.name}` {value!r} is {said}")
+        elif kind is str:
+            arguments.text(field.name, value)
 
 
-def _text(name: str, value: object) -> str:
-    """Text, or a path as text: of a file that the field names."""
-    return arguments.text(name, str(value) if isinstance(value, Path) else value)
+def _wrong_kind(kind: Any, value: object) -> str | None:
+    """What is said of a value that is not of a type; None where it is."""
+    if get_origin(kind) is Literal:
+        return None if value in get_args(kind) else f"not {' or '.join(get_args(kind))}"
+    if get_origin(kind) is tuple:
+        if isinstance(value, tuple | list) and all(isinstance(one, str) for one in value):
+            return None
+        return "not a tuple of names" + (f", as ({value!r},)" if isinstance(value, str) else "")
+    known: dict[Any, tuple[Any, str]] = {
+        int: ((), "not a whole number"),
+        float: ((), "not a number"),
+        bool: (bool, "neither True nor False"),
+        str: (str, "not a text"),
+    }
+    types_, said = known.get(kind, (object, ""))
+    fits = isinstance(value, types_) and (kind is bool or not isinstance(value, bool))
+    return None if fits else said
 
 
 def _not_negative(config: Any, name: str) -> None:

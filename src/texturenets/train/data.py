@@ -102,7 +102,7 @@ def scan(folder: Path, val_share: float = 0.05, seed: int = 0) -> Photos:
         train, val = [f for f in files if f not in chosen], [f for f in files if f in chosen]
     if not train:
         raise UserError(
-            f"no photo in {folder}: give a folder with JPEG, PNG, WebP or TIFF pictures in it; {WHENCE}"
+            f"no photo in {folder}: give a folder with JPEG, PNG, WebP or TIFF images in it; {WHENCE}"
         )
     return Photos(tuple(train), tuple(val), _digest(folder, [*train, *val]))
 

@@ -1,23 +1,23 @@
-"""Ctrl-C during a training: the step at hand is finished and saved."""
+"""Ctrl-C and SIGTERM in a training: it ends after the step at hand, saved."""
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from texturenets.train.trainer import Trainer
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 @contextmanager
-def interruptible(trainer: Trainer) -> Iterator[list[int]]:
-    """Ctrl-C and SIGTERM end the training after the current step, saved; a second Ctrl-C ends it at once.
-
-    Gives the signals that have come. In another thread than the main one none are caught.
-    """
+def interruptible(trainer: Trainer, signals: Sequence[signal.Signals] = SIGNALS) -> Iterator[list[int]]:
+    """`signals` end the training after the current step; a second Ctrl-C ends it at once. Gives a list of those that
+    have come."""
     come: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield come
@@ -29,7 +29,7 @@ def interruptible(trainer: Trainer) -> Iterator[list[int]]:
         come.append(number)
         trainer.stop = True
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, stop) for number in signals}
     try:
         yield come
     finally:

@@ -50,12 +50,12 @@ def train_style(
     `config` (`texturenets.losses.Loss`).
 
     `progress`: called with a record each step: its `step` counted from 1, `losses` by name (tensors), `seconds` of
-    training so far, `validation` (numbers by name, or None), `pictures` every now and then; where it returns a true
-    value the training ends after that step, saved, and the style is the last model. `resume`: go on with a training
-    that was stopped, or, with more steps or minutes, with one that was finished.
+    training so far, `validation` (numbers by name, or None), `pictures` every now and then; where it returns a
+    true value the training ends after that step, saved, and the style is the last model. Ctrl-C and an exception
+    raised in it end the training, too, saved, and are raised. `resume`: go on with a training that was
+    stopped, or, with more steps or minutes, with one that was finished.
 
-    Ctrl-C ends the training after the step at hand, saves a checkpoint and raises KeyboardInterrupt (a second one
-    ends it at once); so does what `progress` raises. `warnings` tell of few photos and of photos that cannot be read.
+    `warnings` tell of few photos and of photos that cannot be read.
     Raises UserError for what the command line would refuse.
     """
     chosen = recipes.style_recipe(config) if isinstance(config, str) else config
@@ -123,26 +123,31 @@ def _train(
     return trainer, _run(trainer, progress)
 
 
+def _signals() -> list[signal.Signals]:
+    """Ctrl-C, where nobody else handles it."""
+    return [signal.SIGINT] if signal.getsignal(signal.SIGINT) is signal.default_int_handler else []
+
+
 def _run(trainer: Trainer, progress: Progress | None) -> Path:
-    """Train to the end, or until `progress` says so; the model file. Raises UserError for several processes: all of
-    them would write the same files. Ctrl-C, and what `progress` raises, are raised after a checkpoint was saved."""
+    """Train to the end, or until `progress` says so; the model file. Saved, too, where Ctrl-C or an exception of
+    `progress` ends it. Raises UserError for several processes: all of
+    them would write the same files."""
     try:
         if trainer.fabric.world_size > 1:
             raise UserError(
                 "several processes train by the command line: torchrun -m texturenets train style"
             )
-        with interruptible(trainer) as interrupted:
+        with interruptible(trainer, _signals()) as come:
             for record in trainer:
                 _warn_of_unreadable(record)
                 try:
                     if progress is not None and progress(record):
                         trainer.stop = True
                 except BaseException:
-                    if not record.saved:
-                        trainer.save()
+                    trainer.save()
                     raise
-        if interrupted:
-            signal.raise_signal(interrupted[-1])  # now that all is saved: KeyboardInterrupt, as a rule
+        if come:
+            raise KeyboardInterrupt(f"saved after step {trainer.state.step}; `resume` goes on")
         if trainer.progress(trainer.state.step) >= 1:
             return trainer.finish()
         return trainer.run_folder.last

@@ -7,7 +7,7 @@ there are. The trainer calls a task in this order, and a task never calls the tr
     prepare                                    once, before the first step
     batches -> microbatches -> training_step   each step
     validation_microbatches -> validation_step every so many steps
-    shown                                      for the live pictures
+    shown                                      for the live images
 """
 
 from __future__ import annotations
@@ -91,5 +91,5 @@ class Task(Protocol):
         ...
 
     def shown(self, batch: Batch, images: Tensor) -> Tensor:
-        """Rows of images for the live pictures: (rows, N, 3, H, W), on the CPU."""
+        """Rows of images for the live images: (rows, N, 3, H, W), on the CPU."""
         ...

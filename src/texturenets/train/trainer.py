@@ -248,7 +248,7 @@ class Trainer:
         return images.float()
 
     def _look_at(self, record: Record, batch: Batch, images: Tensor, last: bool) -> None:
-        """Pictures, validation and a snapshot, where the step is one for them."""
+        """Images, validation and a snapshot, where the step is one for them."""
         step, how = record.step, self.config
         if _due(step, how.pictures_every) or last or step == 1:
             record.pictures = self.task.shown(batch, images[:4].float().cpu())

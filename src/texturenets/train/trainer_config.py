@@ -28,7 +28,7 @@ class TrainerConfig:
     validate_every: int = 250
     """Steps between two validations; the best model is kept."""
     pictures_every: int = 50
-    """Steps between two example pictures, in the folder of the run."""
+    """Steps between two example images, in the folder of the run."""
     snapshot_every: int = 0
     """Steps between two models that are kept in addition to the best and the last; 0: none."""
     init: str | None = None

@@ -1,8 +1,8 @@
-"""Films: frames in, frames out, one at a time. PyAV (the extra `video`) for films, Pillow for moving pictures.
+"""Films: frames in, frames out, one at a time. PyAV (the extra `video`) for films, Pillow for animations.
 
 A `Source` gives frames with their times, a `Sink` takes them; `texturenets.video.repaint` puts a style between the
-two. What is read: films (whatever FFmpeg decodes), moving pictures (GIF, WebP, APNG), and frames as files. What is
-written: the suffixes of `WRITTEN`, moving pictures, and frames as files (`frames/%05d.png`).
+two. What is read: films (whatever FFmpeg decodes), animations (GIF, WebP, APNG), and frames as files. What is
+written: the suffixes of `WRITTEN`, animations, and frames as files (`frames/%05d.png`).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ READ: Final = frozenset(
 """Suffixes of films that are read."""
 
 MOVING: Final = frozenset([".gif", ".webp", ".png", ".apng"])
-"""Suffixes of pictures that may move."""
+"""Suffixes of images that may move."""
 
 SUFFIXES: Final = READ | MOVING
 """Suffixes of all that may be a film."""
@@ -51,7 +51,7 @@ _NUMBERED = re.compile(r"%0?\d*d")
 
 
 def is_film(path: Path) -> bool:
-    """Whether `path` is a film by its suffix, or a picture that holds more than one frame."""
+    """Whether `path` is a film by its suffix, or an image that holds more than one frame."""
     suffix = path.suffix.lower()
     if suffix in READ:
         return True
@@ -92,8 +92,8 @@ def check_output(path: Path, source: Path) -> None:
     suffix = path.suffix.lower()
     if suffix == ".png" and source.suffix.lower() not in (".png", ".apng"):
         raise UserError(
-            f"{path} is one picture, and {source} has many: write %05d where their number belongs in the name, as "
-            "in frames/%05d.png, or give a film (.mp4, .webm) or a moving picture (.gif, .webp, .apng)"
+            f"{path} is one image, and {source} has many: write %05d where their number belongs in the name, as "
+            "in frames/%05d.png, or give a film (.mp4, .webm) or an animation (.gif, .webp, .apng)"
         )
     if suffix not in WRITTEN and suffix not in MOVING:
         known = ", ".join([*WRITTEN, ".gif", ".webp", ".apng"])

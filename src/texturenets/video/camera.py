@@ -1,4 +1,4 @@
-"""The live picture: a camera read through PyAV, a window by Tk."""
+"""The live image: a camera read through PyAV, a window by Tk."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _SYSTEMS: Final = {"linux": ("v4l2", "/dev/video0"), "darwin": ("avfoundation", 
 
 
 class PreviewWindow(Protocol):
-    """Shows pictures until it is closed."""
+    """Shows images until it is closed."""
 
     def show(self, pixels: Pixels, title: str) -> bool:
-        """Show a picture (H, W, 3); False when the window has been closed."""
+        """Show an image (H, W, 3); False when the window has been closed."""
 
     def close(self) -> None:
         """Close it."""
@@ -38,7 +38,7 @@ class PreviewWindow(Protocol):
 def watch(camera: Iterator[Pixels], paint: Paint, window: PreviewWindow, name: str) -> int:
     """Show what `camera` sees through `paint`, with frames a second, until the window is closed or the camera ends.
 
-    The newest picture is always taken, those that come meanwhile are let go. The number of pictures shown. Raises
+    The newest image is always taken, those that come meanwhile are let go. The number of images shown. Raises
     what the camera raises.
     """
     newest = _Newest(camera)
@@ -81,7 +81,7 @@ class _Newest:
                         return
                     self.latest = pixels
                     self.ready.notify()
-        except Exception as error:  # noqa: BLE001  told where the pictures are waited for
+        except Exception as error:  # noqa: BLE001  told where the images are waited for
             self.error = error
         finally:
             with self.ready:
@@ -108,7 +108,7 @@ class _Newest:
 
 
 def camera(device: str | None, longer: int) -> Iterator[Pixels]:
-    """Pictures (H, W, 3) of a camera, `longer` pixels long, mirrored as one knows oneself.
+    """Images (H, W, 3) of a camera, `longer` pixels long, mirrored as one knows oneself.
 
     `device`: as the system calls it, or None for the first. Raises UserError where there is none.
     """
@@ -136,7 +136,7 @@ def _pictures(av: Any, opened: Any, name: str, longer: int) -> Iterator[Pixels]:
                 pixels = raw.reformat(width=width, height=height, format="rgb24").to_ndarray()
                 yield np.ascontiguousarray(pixels[:, ::-1])
         except (av.error.FFmpegError, OSError) as error:
-            raise UserError(f"--webcam: the camera {name} gives no more pictures: {reason(error)}") from None
+            raise UserError(f"--webcam: the camera {name} gives no more images: {reason(error)}") from None
 
 
 class TkWindow:

@@ -124,7 +124,7 @@ class Film:
             picture = self.av.stream.Disposition.attached_pic
             if stream.codec_context is not None and not stream.disposition & picture:
                 return stream
-        raise UserError(f"{self.path} holds no moving picture that can be decoded here")
+        raise UserError(f"{self.path} holds no animation that can be decoded here")
 
     def _scan(self) -> _Scan:
         """Raises UserError where the file ends before the time that it says."""

@@ -43,7 +43,7 @@ class FilmInfo:
     """What is known of a film before its frames are.
 
     `size`: (H, W), upright. `count`: frames, as the file says. `rate`: frames a second on average. `time_base`:
-    the unit of time stamps, in seconds. `aspect`: width over height of a pixel. `loop`: how often a moving picture is
+    the unit of time stamps, in seconds. `aspect`: width over height of a pixel. `loop`: how often an animation is
     repeated, 0 for ever, None once.
     """
 

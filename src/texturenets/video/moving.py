@@ -1,4 +1,4 @@
-"""Moving pictures (GIF, WebP, APNG) read and written through Pillow: opacity, durations and repetition are kept."""
+"""Animations (GIF, WebP, APNG) read and written through Pillow: opacity, durations and repetition are kept."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _SOONEST: Final = 20  # milliseconds: what a GIF asks for below that, browsers s
 
 
 def is_moving(path: Path) -> bool:
-    """Whether the picture at `path` holds more than one frame; False for what cannot be opened."""
+    """Whether the image at `path` holds more than one frame; False for what cannot be opened."""
     try:
         with without_pillows_limit(), opened(path) as file, Image.open(file) as picture:
             return bool(getattr(picture, "is_animated", False))  # the number would have them all looked at
-    except Exception:  # noqa: BLE001  decoders raise anything; whoever reads the picture will say what is wrong
+    except Exception:  # noqa: BLE001  decoders raise anything; whoever reads the image will say what is wrong
         return False
 
 
@@ -68,7 +68,7 @@ class MovingPicture:
     """A `Source`: the frames of a GIF, WebP or APNG."""
 
     def __init__(self, path: Path, fit: Fit = NATIVE) -> None:
-        """Raises UserError for a picture that cannot be read."""
+        """Raises UserError for an image that cannot be read."""
         self.path = path
         self.trailing: list[Any] = []
         try:

@@ -1,4 +1,4 @@
-"""Frames as files: pictures of a folder into a film, a film into numbered pictures."""
+"""Frames as files: images of a folder into a film, a film into numbered images."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def in_order(paths: Sequence[Path]) -> list[Path]:
 
 
 class Frames:
-    """A `Source`: pictures, all of one size, each a frame."""
+    """A `Source`: images, all of one size, each a frame."""
 
     def __init__(self, paths: Sequence[Path], rate: Fraction, fit: Fit = NATIVE) -> None:
-        """Raises UserError for a first picture that cannot be read."""
+        """Raises UserError for a first image that cannot be read."""
         self.paths, self.trailing = list(paths), list[Any]()
         self.first = image.read(self.paths[0])
         size = self.first.size

@@ -1,7 +1,7 @@
 """What our networks do between convolutions, for graphics cards: kernels in Triton, which PyTorch brings along there.
 
 PyTorch's own instance normalization and reflection leave the channels-last layout that convolutions want, and
-normalize with one block of threads a channel: most of the time of a picture goes into them. Maps here are
+normalize with one block of threads a channel: most of the time of an image goes into them. Maps here are
 (N, C, H, W) with their channels side by side in memory; statistics are float32 in any precision.
 """
 

@@ -59,7 +59,7 @@ def normalized(x: Tensor, mean: Tensor, scale: Tensor, weight: Tensor, bias: Ten
 def normalized_backward(
     grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, scale: Tensor, relu: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of the map, and each picture's of scale and shift: (N, C), float32."""
+    """Gradients of the map, and each image's of scale and shift: (N, C), float32."""
     n, channels, height, width = x.shape
     positions = height * width
     p, c, blocks = _blocks(channels)

@@ -108,7 +108,7 @@ def backward_sums(
 
 @triton.jit
 def backward_finish(parts, dw, db, channels, chunks, CHUNKS: tl.constexpr, C: tl.constexpr):
-    """The sums of all chunks: each picture's share of the gradients of scale and shift."""
+    """The sums of all chunks: each image's share of the gradients of scale and shift."""
     n = tl.program_id(0)
     c = tl.program_id(1) * C + tl.arange(0, C)
     inside = c < channels

@@ -34,7 +34,7 @@ __all__ = [
 
 
 def optimize(graph: Graph, passes: Sequence[Pass] = PROCESSOR) -> Graph:
-    """`graph` after `passes`, without what does not lead to the picture."""
+    """`graph` after `passes`, without what does not lead to the image."""
     graph = pruned(graph, len(graph.nodes) - 1)
     for one in passes:
         graph = one(graph)

@@ -16,7 +16,7 @@ _BY_CHANNEL = frozenset(("affine", "batch_norm", "prelu", "select"))
 
 
 def few_channel_conv(graph: Graph) -> Graph:
-    """The one convolution that the picture is made of, number by number, by squares where it makes few channels."""
+    """The one convolution that the image is made of, number by number, by squares where it makes few channels."""
     conv, after = _last(graph)
     if conv < 0 or not may_double(graph, conv):
         return graph
@@ -44,7 +44,7 @@ def few_channel_conv(graph: Graph) -> Graph:
 
 
 def _last(graph: Graph) -> tuple[int, list[int]]:
-    """The one convolution that the picture is made of, number by number, or -1; and what makes one of the other."""
+    """The one convolution that the image is made of, number by number, or -1; and what makes one of the other."""
     needed, convs, after = {len(graph.nodes) - 1}, set(), []
     for number in range(len(graph.nodes) - 1, -1, -1):
         if number not in needed:

@@ -1,4 +1,4 @@
-// The page: a gallery, a photo, a picture. What it knows of the models is in models.json.
+// The page: a gallery, a photo, an image. What it knows of the models is in models.json.
 const $ = (id) => document.getElementById(id);
 const backend = new URLSearchParams(location.search).get("backend") ?? "auto";
 const PREVIEW = 256; // pixels of the longer side of what is shown first
@@ -9,7 +9,7 @@ let photo = null; // {bitmap, name, url}
 let worker = null;
 let busy = false;
 let began = 0;
-let shown = null; // what the picture on view was made with: {name, style}, and options once it is whole
+let shown = null; // what the image on view was made with: {name, style}, and options once it is whole
 
 function say(text, wrong = false) {
   $("said").textContent = text;
@@ -45,7 +45,7 @@ async function take(file) {
   } catch {
     const heic = /\.hei[cf]$/i.test(file.name) || /hei[cf]/.test(file.type);
     say(heic ? `${file.name}: this browser does not read HEIC. Give a JPEG, or open the page in Safari.`
-      : `${file.name} is not a picture that this browser can read.`, true);
+      : `${file.name} is not an image that this browser can read.`, true);
     return;
   }
   $("drop").querySelector("span").textContent = `${file.name}, ${photo.bitmap.width} × ${photo.bitmap.height}`;
@@ -108,7 +108,7 @@ function answered({ data }) {
   } else {
     show(data.bytes, data.width, data.height);
     if (data.step === "preview") {
-      say("A preview; the picture follows.");
+      say("A preview; the image follows.");
       return;
     }
     busy = false;
@@ -160,7 +160,7 @@ function paint() {
   ready();
 }
 
-// Strength and colours need no network, once there is a picture.
+// Strength and colours need no network, once there is an image.
 function mix() {
   if (busy || !shown?.style || !worker) return;
   shown.options = options();

@@ -15,7 +15,7 @@ export function padded(side, stride, least) {
   return Math.ceil(Math.max(side, least) / stride) * stride;
 }
 
-// The picture reflected outward by at least `margin`, until both sides are multiples of `stride` and at least `least`.
+// The image reflected outward by at least `margin`, until both sides are multiples of `stride` and at least `least`.
 export function pad(pixels, height, width, stride, least, margin = 0) {
   const rows = padded(height + 2 * margin, stride, least);
   const columns = padded(width + 2 * margin, stride, least);

@@ -81,7 +81,7 @@ def show(catalogue: Catalogue, kind: Literal["style", "texture"], chosen: str | 
 
 
 def small(paths: Sequence[Path], name: str, label: str) -> Any:
-    """A row of small pictures to choose from."""
+    """A row of small images to choose from."""
     return gr.Gallery(
         [(str(path), path.stem.capitalize()) for path in paths],
         label=label,

@@ -134,7 +134,7 @@ class Door:
                         422, "a file that was not uploaded here, or no longer is: give it again"
                     )
                 if isinstance(address, str) and address.startswith("data:"):
-                    raise HTTPProblem(422, "a picture within an event: upload it")
+                    raise HTTPProblem(422, "an image within an event: upload it")
                 left.extend(one.values())
             elif isinstance(one, list):
                 left.extend(one)

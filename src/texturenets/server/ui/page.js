@@ -3,11 +3,11 @@
 const WORDS = [
   [/exceeds the maximum allowed size of (\d+) bytes: (.*)/, (m) => `${m[2]} is too large: at most ${Number((m[1] / 1048576).toPrecision(2))} MB a file.`],
   [/exceed the maximum allowed size of ([\d.]+) (\w+): (.*)/, (m) => `${m[3].replaceAll('"', "")}: too large, at most ${m[1]} ${m[2].toUpperCase()} a file.`],
-  [/Invalid file types?: (.*?)\. Only/, (m) => `${m[1]}: no picture that can be read here.`],
+  [/Invalid file types?: (.*?)\. Only/, (m) => `${m[1]}: no image that can be read here.`],
   [/"detail": ?"([^"]*)"/, (m) => `${m[1].replace("the body", "the upload")}.`],
   [/413|too large/i, () => "That is too much at once: give fewer or smaller files."],
   [/connection|fetch|network|load failed/i, () => "The service does not answer: is it still running? Load the page again."],
-  [/clipboard/i, () => "There is no picture in the clipboard."],
+  [/clipboard/i, () => "There is no image in the clipboard."],
 ];
 
 function place() {

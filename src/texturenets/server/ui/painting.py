@@ -24,7 +24,7 @@ SHOWN = 1600
 
 @dataclass(frozen=True)
 class Painted:
-    """A photo that was stylized: its file's bytes and name, (W, H), and small pictures of before and after."""
+    """A photo that was stylized: its file's bytes and name, (W, H), and small images of before and after."""
 
     data: bytes
     name: str

@@ -1,4 +1,4 @@
-"""The input for pictures: uploads by drop, paste or camera, with previews made by the server.
+"""The input for images: uploads by drop, paste or camera, with previews made by the server.
 
 Browsers display fewer formats than are read here (HEIC, TIFF are missing) and report wrong files in their own words.
 So the preview is a small JPEG made here; the uploaded file itself is what is stylized.
@@ -23,11 +23,11 @@ SHOWN = 800
 """Longer side of a preview in pixels."""
 
 Given = tuple[tuple[str, str], ...]
-"""For each picture the preview's file and the uploaded file."""
+"""For each image the preview's file and the uploaded file."""
 
 
 class PictureInput:
-    """Builds the upload component within a gradio.Blocks; `given`, a gradio.State, holds its pictures, as `Given`.
+    """Builds the upload component within a gradio.Blocks; `given`, a gradio.State, holds its images, as `Given`.
 
     `refused`, another State, holds messages about the files refused the last time.
     """
@@ -35,7 +35,7 @@ class PictureInput:
     def __init__(
         self, service: Service, store: Store, what: str, most: int, *, label: str, height: int
     ) -> None:
-        """`what`: its name in the page and in the store. `most`: pictures at once; of one, the newest."""
+        """`what`: its name in the page and in the store. `most`: images at once; of one, the newest."""
         self.service, self.store, self.what, self.most = service, store, what, most
         self.given = gr.State(())
         self.refused = gr.State(())
@@ -60,7 +60,7 @@ class PictureInput:
         self.place.change(self._changed, [self.place, self.given], outputs, show_progress="hidden")
 
     def example(self, path: Path, request: gr.Request) -> tuple[Any, Given]:
-        """New values of `place` and `given` when an example picture is chosen."""
+        """New values of `place` and `given` when an example image is chosen."""
         self.store.keep(request.session_hash or "", self.what, [])
         return self._shown([str(path)]), ((str(path), str(path)),)
 
@@ -70,7 +70,7 @@ class PictureInput:
     async def _changed(
         self, value: list[tuple[str, Any]] | None, before: Given, request: gr.Request
     ) -> tuple[Any, ...]:
-        """Pictures were added or removed: new values of `place`, `given`, `refused` and the message."""
+        """Images were added or removed: new values of `place`, `given`, `refused` and the message."""
         paths = [path for path, _ in value or []]
         known = dict(before)
         held: list[tuple[str, str]] = []
@@ -80,7 +80,7 @@ class PictureInput:
                 held.append((path, known[path]))
                 continue
             if self.most > 1 and len(held) == self.most:
-                refused.append(f"At most {self.most} pictures at once: these are the first.")
+                refused.append(f"At most {self.most} images at once: these are the first.")
                 break
             try:
                 held.append((await self._read(Path(path)), path))

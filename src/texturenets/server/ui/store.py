@@ -108,7 +108,7 @@ class Store:
         _delete(gone)
 
     def _unheld(self, paths: list[Path]) -> list[Path]:
-        """Those that nobody has: Gradio keeps the same picture given twice as one file."""
+        """Those that nobody has: Gradio keeps the same image given twice as one file."""
         held = {path for kept in self.files.values() for path in kept}
         return [path for path in paths if path not in held]
 

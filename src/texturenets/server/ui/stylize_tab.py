@@ -100,7 +100,7 @@ class StylizeTab:
             STROKES,
             value=1,
             label="Strokes",
-            info="In proportion: as in a picture of 512 pixels, however large it is.",
+            info="In proportion: as in an image of 512 pixels, however large it is.",
             elem_id="stroke",
         )
         strength = gr.Slider(0, 1, 1, step=0.05, label="Strength", elem_id="strength")
@@ -190,7 +190,7 @@ class StylizeTab:
             return *nothing, wrong(sentence(problem, "the photo" if len(paths) > 1 else paths[0].name))
         except WorkGivenUpError as error:
             return *nothing, gr.skip() if error.replaced else said(
-                "Cancelled. The picture shown is the previous one."
+                "Cancelled. The image shown is the previous one."
             )
 
     def _one(

@@ -129,7 +129,7 @@ class TextureTab:
         except HTTPProblem as problem:
             return gr.skip(), gr.skip(), wrong(sentence(problem))
         except WorkGivenUpError as error:
-            told = gr.skip() if error.replaced else said("Cancelled. The picture shown is the previous one.")
+            told = gr.skip() if error.replaced else said("Cancelled. The image shown is the previous one.")
             return gr.skip(), gr.skip(), told
         self.store.spare(session, "sample")
         paths = self.store.put(session, "sample", {"shown.jpg": preview, name: data})

@@ -1,4 +1,4 @@
-"""The tab that learns from a picture: what is asked for. What goes on in the trainings is `watch`'s."""
+"""The tab that learns from an image: what is asked for. What goes on in the trainings is `watch`'s."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class TrainTab:
     def _form(self) -> None:
         first = training_routes.recipes("style")["default"]
         self.name = gr.Textbox(
-            label="Name", max_length=64, elem_id="name", placeholder="that of the picture's file"
+            label="Name", max_length=64, elem_id="name", placeholder="that of the image's file"
         )
         kind = gr.Radio(KINDS, value="style", label="What to learn", elem_id="kind")
         with gr.Row():
@@ -128,7 +128,7 @@ class TrainTab:
                 first.style_size,
                 precision=0,
                 minimum=0,
-                label="Size of the picture",
+                label="Size of the image",
                 info="Its longer side in pixels. Larger: broader strokes; 0: its own.",
                 elem_id="style-size",
             )
@@ -199,9 +199,9 @@ class TrainTab:
         weight: float | None,
         size: float | None,
     ) -> tuple[Any, Any, Any]:
-        """The one to look at, the form's name, and what is said. The picture stays, for another try."""
+        """The one to look at, the form's name, and what is said. The image stays, for another try."""
         if not given:
-            return gr.skip(), gr.skip(), wrong("Choose a picture first.")
+            return gr.skip(), gr.skip(), wrong("Choose an image first.")
         service, path = self.service, Path(given[-1][1])
         changes = {"content_weight": weight if kind == "style" else None, "style_size": size}
         try:
@@ -222,7 +222,7 @@ class TrainTab:
         except HTTPProblem as problem:
             return gr.skip(), gr.skip(), wrong(sentence(problem, path.name))
         except OSError:
-            return gr.skip(), gr.skip(), wrong("The picture is no longer here: choose it again.")
+            return gr.skip(), gr.skip(), wrong("The image is no longer here: choose it again.")
         names = [one.name for one in reversed(self.trainings.jobs())]
         told = said(f"{job.name} is in the queue. It goes on when this page is closed.")
         return gr.update(choices=names, value=job.name), "", told

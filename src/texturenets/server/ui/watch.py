@@ -1,4 +1,4 @@
-"""What goes on in the trainings: a table of all, pictures and curves of one, and what can be done with it."""
+"""What goes on in the trainings: a table of all, images and curves of one, and what can be done with it."""
 
 from __future__ import annotations
 
