@@ -895,7 +895,7 @@ def test_what_comes_back_is_clamped_rounded_and_of_the_new_size() -> None:
         (torch.zeros(8, 9), "a tensor is"),
         (torch.full((3, 8, 9), 2.0), "from 2 to 2"),
         (torch.zeros(3, 8, 9, dtype=torch.int32), r"not torch\.int32"),
-        ("photo.jpg", "not str; for files there is texturenets.image.read"),
+        ("photo.jpg", "no such file: photo.jpg"),
     ],
 )
 def test_what_is_no_picture_is_named(value: Any, match: str) -> None:

@@ -26,7 +26,8 @@ import texturenets as tn
 from texturenets.losses import Features, Loss, Targets
 from texturenets.losses.own import OwnLoss
 from texturenets.modelfiles import modelfile
-from texturenets.networks import network_files
+from texturenets.networks import build, network_files
+from texturenets.networks.residual import Residual
 from texturenets.train import checkpoint, start
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -368,7 +369,7 @@ def test_the_documented_generator_trains_and_paints(studio: tiny.Studio, tmp_pat
         (lambda: tn.StyleConfig(style_layers="vgg16:relu1_1"), "is not a tuple"),  # type: ignore[arg-type]
         (lambda: tn.TrainerConfig(engine="onnx"), "`engine` 'onnx' is not auto or torch"),  # type: ignore[arg-type]
         (lambda: tn.TrainerConfig(save_every=2.5), "is not a whole number"),  # type: ignore[arg-type]
-        (lambda: tn.StyleConfig(seed=2**63), "`seed` 9223372036854775808 is more than fits in 64 bits"),
+        (lambda: tn.StyleConfig(seed=2**63), "`seed` 9223372036854775808 is too large"),
         (lambda: tn.TrainerConfig(licence=3), "`licence` 3 is not a text"),  # type: ignore[arg-type]
         (lambda: tn.TrainerConfig(terms=("a", "b")), "`terms` ('a', 'b') is not a text"),  # type: ignore[arg-type]
         (lambda: tn.TrainerConfig(workers="2"), "`workers` '2' is not a whole number"),  # type: ignore[arg-type]
@@ -409,3 +410,132 @@ def test_several_processes_are_for_the_command_line() -> None:
     with pytest.raises(tn.UserError, match="torchrun"):
         start._run(training, None)
     assert left
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (lambda: tn.StyleConfig(seed=2**63), "`seed` 9223372036854775808 is too large"),
+        (lambda: tn.TrainerConfig(licence=3), "`licence` 3 is not a text"),  # type: ignore[arg-type]
+        (lambda: tn.TrainerConfig(terms=("a", "b")), "`terms` ('a', 'b') is not a text"),  # type: ignore[arg-type]
+        (lambda: tn.TrainerConfig(licence="\udcff"), "is not UTF-8"),
+        (lambda: tn.TrainerConfig(weights="here"), "as ('here',)"),  # type: ignore[arg-type]
+        (lambda: tn.TrainerConfig(init=3), "`init` 3 is not a text"),  # type: ignore[arg-type]
+        (lambda: tn.convert("missing.t7", name=3), "`name` 3 is no text"),  # type: ignore[arg-type]
+        (lambda: tn.convert("missing.t7", licence=4), "`licence` 4 is no text"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_no_model_file_could_hold_is_refused_before_any_work(
+    made: Callable[[], object], said: str
+) -> None:
+    with pytest.raises(tn.UserError, match=re.escape(said)):
+        made()
+
+
+def test_a_header_that_could_not_be_read_is_not_written(tmp_path: Path) -> None:
+    spec = Residual(channels=8, blocks=1)
+    for change in ({"licence": 3}, {"training": {"seed": 2**63}}):
+        header = modelfile.Header(name="a", kind="style", generator=spec, **change)  # type: ignore[arg-type]
+        with pytest.raises(tn.UserError, match="could not be read again"):
+            network_files.save(build(spec), header, tmp_path / "a.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers() -> None:
+    made = config(steps=np.int64(3), learning_rate=np.float32(0.5))
+    assert type(made.steps) is int
+    assert type(made.learning_rate) is float
+
+
+def stopped_at_two(action: Callable[[], object]) -> Callable[[object], object]:
+    return lambda record: action() if record.step == 2 else None  # type: ignore[attr-defined]
+
+
+def failing() -> None:
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    ("action", "error"),
+    [(lambda: signal.raise_signal(signal.SIGINT), KeyboardInterrupt), (failing, ZeroDivisionError)],
+)
+def test_an_interrupted_training_is_saved_before_the_error(
+    studio: tiny.Studio, tmp_path: Path, action: Callable[[], object], error: type[BaseException]
+) -> None:
+    trainer = dataclasses.replace(how(studio), save_every=100)
+    with pytest.raises(error):
+        tn.train_style(
+            studio.painting,
+            studio.photos,
+            tmp_path / "a.safetensors",
+            config=config(steps=5),
+            trainer=trainer,
+            progress=stopped_at_two(action),
+        )
+    assert checkpoint.read_state(tmp_path / "a.run").step == 2
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.parametrize("value", [np.bool_(True), torch.tensor(True), "stop"])
+def test_any_true_value_of_progress_stops(studio: tiny.Studio, tmp_path: Path, value: object) -> None:
+    tn.train_style(
+        studio.painting,
+        studio.photos,
+        tmp_path / "a.safetensors",
+        config=config(steps=5),
+        trainer=how(studio),
+        progress=stopped_at_two(lambda: value),
+    )
+    assert checkpoint.read_state(tmp_path / "a.run").step == 2
+
+
+def test_few_and_unreadable_photos_are_warned_of(studio: tiny.Studio, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    shutil.copytree(studio.photos, photos)
+    (photos / "bad.png").write_bytes((photos / "0.png").read_bytes()[:200])
+    with pytest.warns(UserWarning, match="overfit") as told:
+        tn.train_style(
+            studio.painting, photos, tmp_path / "a.safetensors", config=config(steps=1), trainer=how(studio)
+        )
+    texts = [str(one.message) for one in told]
+    assert sum("photos: the network will overfit" in text for text in texts) == 1
+    assert sum("bad.png" in text for text in texts) == 1
+    assert {one.filename for one in told} == {__file__}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"config": {}}, "`config` is of type dict"),
+        ({"config": tn.TextureConfig()}, "`config` is of type TextureConfig"),
+        ({"trainer": {}}, "`trainer` is of type dict"),
+        ({"losses": Given("mine")}, "`losses` is of type Given"),
+        ({"losses": [Brightness]}, "give an instance"),
+        ({"paintings": np.zeros((64, 64, 3))}, "`paintings` is of type ndarray"),
+    ],
+)
+def test_arguments_of_another_type_are_refused_in_one_line(
+    tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
+    given = {"paintings": "missing.png", "content": tmp_path, "output": tmp_path / "a.safetensors", **change}
+    with pytest.raises(tn.UserError, match=said):
+        tn.train_style(**given)
+
+
+def test_options_of_another_type_are_refused_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    spec = Residual(channels=8, blocks=1)
+    network_files.save(build(spec), modelfile.Header(name="a", kind="style", generator=spec), path)
+    style: Any = tn.load(path, "cpu", engine="torch")
+    photo = tiny.picture(tmp_path / "a.png", 1)
+    assert style(photo).size == (90, 72)
+    assert style(str(photo), size=np.int64(32)).size == (32, 26)
+    wrong = {"size": "32", "strength": "1", "noise_level": "x", "seed": 1.5, "stroke": "big"}
+    for name, value in {**wrong, "size ": 32.5}.items():
+        with pytest.raises(tn.UserError, match=name.strip()):
+            style(photo, **{name.strip(): value})
+    for call in (lambda: tn.load(3), lambda: tn.load(path, 0), lambda: tn.load(path, engine=None)):  # type: ignore[arg-type]
+        with pytest.raises(tn.UserError):
+            call()
+    with pytest.raises(tn.UserError, match="`style_weight` is 0"):
+        tn.StyleConfig(style_weight=0, content_weight=0)

@@ -11,7 +11,7 @@ import texturenets
 PACKAGE = Path(texturenets.__file__).parent
 FLOORS = (
     ("errors", "_version"),
-    ("files", "arrays", "overlap", "field_docs"),
+    ("files", "arguments", "arrays", "overlap", "field_docs"),
     ("noise", "memory", "fetch"),
     ("image",),
     ("graph",),

@@ -338,9 +338,9 @@ def test_a_signal_between_two_steps_saves_too(studio: tiny.Studio, monkeypatch: 
     write = callbacks.Log.__call__
 
     @contextmanager
-    def remember(training: Trainer) -> Iterator[None]:
+    def remember(training: Trainer) -> Iterator[list[int]]:
         runs.append(training)
-        yield
+        yield []
 
     def stop(self: callbacks.Log, record: Record) -> None:
         write(self, record)

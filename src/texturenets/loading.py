@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from texturenets import engines
+from texturenets import arguments, engines
 from texturenets.engines import devices
 from texturenets.errors import UserError
 from texturenets.graph import ConversionError
@@ -84,6 +84,9 @@ def load(
     Raises UserError for an unknown name, device or engine, an engine that is not installed, a file that is no
     model's, code that is not to be run, weights that do not fit in memory, and `memory` or `spool` for a texture.
     """
+    arguments.instance("name", name, str | Path, "the name of a shipped model or the path of a model file")
+    arguments.text("device", device)
+    arguments.text("engine", engine)
     path = modelfile.find(name) if modelfile.shipped() else find_style(name)
     if modelfile.read_header(path).kind == "texture":
         for option, value in (("memory", memory), ("spool", spool)):

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from texturenets import noise
+from texturenets import arguments, noise
 from texturenets.arrays import A, to_numpy
 from texturenets.engines import Engine, devices, peak
 from texturenets.errors import UserError
@@ -81,7 +81,13 @@ class Texture:
         """
         from PIL import Image
 
-        width, height = (size, size) if isinstance(size, int) else size
+        sides = size if isinstance(size, tuple | list) else (size, size)
+        if len(sides) != 2 or isinstance(size, str):
+            raise UserError(f"`size` {size!r} is neither a number of pixels nor (width, height)")
+        width, height = (arguments.whole("size", side) for side in sides)
+        seed = arguments.whole("seed", seed)
+        if count is not None and arguments.whole("count", count) < 1:
+            raise UserError(f"`count` {count} is not above 0")
         seeds = range(seed, seed + (1 if count is None else count))
         drawn = self.draws(
             height, width, seeds, batch=batch, tileable=tileable, level=level, hold=hold, held=seed

@@ -88,13 +88,14 @@ def style(
 
         raise UserError(f"--content FOLDER is missing: a style is learned on photos; {WHENCE}")
 
+    from texturenets.train import data
     from texturenets.train.style_task import StyleTask
 
     trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
     task = StyleTask(config, images, content)
     made = _trainer(task, out, trainer_config, resume=resume, quiet=quiet)
-    if made.fabric.is_global_zero:
-        _warn_of_few(task.photos.readable)
+    if made.fabric.is_global_zero and (few := data.few(task.photos.readable)):
+        print(f"texturenets: {few}", file=sys.stderr)
     return _train(made, quiet)
 
 
@@ -203,18 +204,6 @@ def _note_short(trainer: Trainer) -> None:
         print(
             f"texturenets: note: {counted(step, 'step')} are few, {usual} are usual: the "
             "same command with --resume and more --steps (or --minutes) continues the training",
-            file=sys.stderr,
-        )
-
-
-def _warn_of_few(photos: int) -> None:
-    from texturenets.train.data import SMALL_SET
-
-    if photos < SMALL_SET:
-        them = "these" if photos > 1 else "it"
-        print(
-            f"texturenets: only {counted(photos, 'photo')}: the network will overfit to {them} "
-            f"(docs/training.md measures by how much; {SMALL_SET} and more are enough)",
             file=sys.stderr,
         )
 

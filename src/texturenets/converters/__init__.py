@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, Protocol
 import torch
 from torch import nn
 
-from texturenets import readers
+from texturenets import arguments, readers
 from texturenets.converters import format1, known_networks, onnx, pytorch, tensorflow, torch7
 from texturenets.converters.colours import COLOURS
 from texturenets.converters.published import Published
@@ -138,6 +138,9 @@ def convert(
     UserError, with the file's name, for what is no such network or damaged.
     """
     path = Path(path)
+    for field, value in (("name", name), ("source", source), ("licence", licence)):
+        if value is not None:
+            arguments.text(field, value)
     if format1.matches(path):
         network, said, half = format1.read(path, generator)
         changed: dict[str, Any] = {"name": name, "source": source, "licence": licence}

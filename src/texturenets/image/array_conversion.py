@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -13,7 +14,7 @@ from texturenets.arrays import A, is_tensor, to_numpy, to_tensor
 from texturenets.errors import UserError, reason
 from texturenets.image.operations import resize
 from texturenets.image.picture import Picture
-from texturenets.image.reading import decode
+from texturenets.image.reading import decode, read
 from texturenets.image.writing import to_pil
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def _split_channels(values: Array, bits: int) -> Picture:
 def from_any(image: Any) -> tuple[Picture, Kind]:
     """A PIL image, an array or a tensor as a Picture, and what is needed to give the same kind back.
 
+    - The path of a file, str or Path: as `read` reads it; a PIL image is its kind.
     - PIL image, any mode: turned upright, through its profile.
     - Array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4): uint8, uint16, or floats in [0, 1].
     - Tensor (C, H, W) or (N, C, H, W) on any device, C = 1, 3 or 4: uint8, or floats in [0, 1]. With N > 1
@@ -64,6 +66,9 @@ def from_any(image: Any) -> tuple[Picture, Kind]:
 
     One channel is grey, the fourth is alpha. Raises UserError for anything else, saying what is wrong.
     """
+    if isinstance(image, str | Path):
+        read_picture = read(image)
+        return read_picture, Kind("pil", alpha=read_picture.transparency)
     if isinstance(image, Image.Image):
         try:
             image = image.copy()  # decodes; what follows may change `info`
@@ -76,8 +81,8 @@ def from_any(image: Any) -> tuple[Picture, Kind]:
     if is_tensor(image):
         return _from_tensor(image)
     raise UserError(
-        f"an image is a PIL image, a numpy array or a torch tensor, not {type(image).__name__}; "
-        "for files there is texturenets.image.read"
+        "an image is a PIL image, a numpy array, a torch tensor or the path of a file, "
+        f"not {type(image).__name__}"
     )
 
 

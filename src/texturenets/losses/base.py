@@ -79,6 +79,7 @@ class Loss(Protocol):
 
         `styles`: the share of each image in the style, and its features in `layers`, one after the other.
         """
+        return  # a body of its own: type checkers take it for optional
 
     def __call__(self, features: Features, targets: Targets) -> dict[str, Tensor]:
         """{name: scalar}, each times the loss's weight and with a gradient; all are added up.

@@ -18,9 +18,12 @@ class OwnLoss(Loss):
     def __init__(self, loss: Loss) -> None:
         """Raises UserError for an object that does not implement `Loss`, and for layers that do not exist."""
         name = getattr(loss, "name", None)
-        if not isinstance(name, str) or not name or not callable(loss):
+        if not isinstance(name, str) or not name or not callable(loss) or isinstance(loss, type):
             what = getattr(loss, "__name__", type(loss).__name__)
-            raise UserError(f"{what} is not a loss: derive a class from texturenets.losses.Loss, with a name")
+            raise UserError(
+                f"{what} is not a loss: derive a class from texturenets.losses.Loss, with a name, "
+                "and give an instance of it"
+            )
         self.loss, self.name = loss, name
         self.layers, self.gram_layers, self.photo_layers = (
             full_names(getattr(loss, key, ())) for key in ("layers", "gram_layers", "photo_layers")

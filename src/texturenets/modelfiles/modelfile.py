@@ -10,7 +10,6 @@ import base64
 import dataclasses
 import io
 import json
-import math
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from texturenets._version import __version__
+from texturenets.arguments import check_plain
 from texturenets.errors import UserError, reason, unknown
 from texturenets.graph import ConversionError, Graph, names_of
 from texturenets.image.formats import suffix_of_start
@@ -34,9 +34,7 @@ FORMAT = 2  # of the header; a file of another one is refused
 EXTRA = "graph:"  # how the weights begin that the graph has beside the network's own
 CUSTOM = "custom"  # the name of every network that is somebody's own code
 ZOO = Path(__file__).parent / "zoo"
-DEEPEST = 16  # objects within one another in a header
 TYPES = ("F16", "F32", "F64", "I64", "I32", "I16", "I8", "U8", "BOOL")  # of weights
-WIDEST = 2**53  # whole numbers, either way: what every reader of JSON holds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +158,7 @@ def parse_header(path: Path, text: str) -> dict[str, Any]:
     """The header of the file at `path`, of which `text` is the JSON. Raises UserError for what is none."""
     try:
         data: dict[str, Any] = json.loads(text)
-        _check_plain(data)
+        check_plain(data)
         if type(data["format"]) is not int:
             raise ValueError(f"its format is {data['format']!r}")
     except RecursionError:
@@ -221,25 +219,6 @@ def _what(path: Path) -> str:
     elif path.stat().st_size < 8 + size:
         what = "it is cut short: fetch or train it anew"
     return what
-
-
-def _check_plain(value: object, depth: int = 0) -> None:
-    """Raise ValueError where JSON holds what not everybody can write down again: in a table, a page, other JSON."""
-    if depth > DEEPEST:
-        raise ValueError("it is nested too deeply")
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            _check_plain(key, depth + 1)
-            _check_plain(inner, depth + 1)
-    elif isinstance(value, list):
-        for inner in value:
-            _check_plain(inner, depth + 1)
-    elif isinstance(value, str):
-        value.encode()  # half a surrogate pair is no character
-    elif isinstance(value, int) and abs(value) > WIDEST:
-        raise ValueError(f"a number of {value.bit_length()} bits is in it")
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{value} is in it, which is no number")
 
 
 def check_types(header: Header) -> None:

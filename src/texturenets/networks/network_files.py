@@ -14,11 +14,21 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from texturenets.arguments import check_plain
 from texturenets.engines.executor import GraphNetwork
 from texturenets.errors import UserError
 from texturenets.files import atomic_write
 from texturenets.graph import ConversionError
-from texturenets.modelfiles.modelfile import CUSTOM, EXTRA, FORMAT, Header, damaged, read_graph, read_header
+from texturenets.modelfiles.modelfile import (
+    CUSTOM,
+    EXTRA,
+    FORMAT,
+    Header,
+    check_types,
+    damaged,
+    read_graph,
+    read_header,
+)
 from texturenets.networks import GeneratorSpec, build, from_dict
 from texturenets.networks.trace import trace
 from texturenets.networks.trace_code import trace_code
@@ -52,8 +62,14 @@ def save(
     """Write `network` with `header` to `path`, its weights in `precision`, atomically.
 
     A user's network that cannot be traced is written without a graph, with the reason, and needs its code to run.
-    Raises UserError where the file cannot be written, and where a weight is not finite in that precision.
+    Raises UserError where the file cannot be written, where a weight is not finite in that precision, and for a
+    header that `read_header` would refuse.
     """
+    try:
+        check_types(header)
+        check_plain(dataclasses.asdict(header))
+    except ValueError as error:
+        raise UserError(f"{path}: its header could not be read again: {error}") from None
     dtype: torch.dtype = getattr(torch, precision)
     graph, reason = None, None
     try:

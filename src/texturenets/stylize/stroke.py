@@ -10,6 +10,7 @@ Colours and other low frequencies stay those of the coarser result (`image.blend
 from __future__ import annotations
 
 import math
+import numbers
 from typing import Final, Literal
 
 from texturenets.errors import UserError
@@ -38,7 +39,9 @@ def parse(text: str) -> Stroke:
 
 def check(stroke: Stroke) -> None:
     """Raise UserError for a stroke that is none."""
-    if stroke != "auto" and not 0.1 <= stroke <= 1000:  # also for NaN
+    if stroke == "auto":
+        return
+    if not isinstance(stroke, numbers.Real) or not 0.1 <= stroke <= 1000:  # also for NaN
         raise UserError(f"stroke {stroke} is neither a number between 0.1 and 1000 nor auto")
 
 

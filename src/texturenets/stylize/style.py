@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 
-from texturenets import image, noise
+from texturenets import arguments, image, noise
 from texturenets.arrays import A, is_tensor, like, to_numpy
 from texturenets.engines import Engine, devices
 from texturenets.errors import UserError
@@ -20,7 +20,7 @@ from texturenets.stylize.stroke import Stroke, check, ladder
 from texturenets.tiled.tiled_style import Pieces
 
 if TYPE_CHECKING:
-    pass
+    from PIL.Image import Image
 
 T = TypeVar("T")
 
@@ -60,6 +60,20 @@ class Style:
     def __repr__(self) -> str:
         return f"Style({self.name!r}, {self.header.generator['name']}, {self.engine.name} {self.engine.precision})"
 
+    @overload
+    def __call__(
+        self,
+        picture: str | Path,
+        *,
+        size: int | None = None,
+        strength: float = 1.0,
+        preserve_color: bool = False,
+        seed: int = 0,
+        noise_level: float = 1.0,
+        stroke: Stroke = 1,
+    ) -> Image: ...
+
+    @overload
     def __call__(
         self,
         picture: T,
@@ -70,11 +84,24 @@ class Style:
         seed: int = 0,
         noise_level: float = 1.0,
         stroke: Stroke = 1,
-    ) -> T:
+    ) -> T: ...
+
+    def __call__(
+        self,
+        picture: Any,
+        *,
+        size: int | None = None,
+        strength: float = 1.0,
+        preserve_color: bool = False,
+        seed: int = 0,
+        noise_level: float = 1.0,
+        stroke: Stroke = 1,
+    ) -> Any:
         """Stylize `picture`; the result has the same type and size.
 
         `picture` is one of
 
+        - the path of a file, str or Path; a PIL image comes back;
         - a PIL image of any mode; RGB or, with transparency, RGBA comes back, turned upright;
         - an array (H, W), (H, W, 1 | 3 | 4): uint8, uint16, or floats in [0, 1]; the same type comes back;
         - a tensor (C, H, W) or (N, C, H, W), C = 1, 3 or 4: uint8, or floats in [0, 1]; the same type comes
@@ -97,7 +124,7 @@ class Style:
         photo: Any = source.pixels
         if size is not None:
             photo = image.resize(photo, sizes.fit_longer(source.size, size))
-        result: T = image.to_kind(
+        return image.to_kind(
             self.stylize(
                 photo,
                 strength=strength,
@@ -108,7 +135,6 @@ class Style:
             ),
             kind,
         )
-        return result
 
     def stylize(
         self,
@@ -126,6 +152,7 @@ class Style:
         Options and errors as in `__call__`.
         """
         check_options(None, strength, noise_level, stroke)
+        seed = arguments.whole("seed", seed)
         if strength == 0:
             return like(np.copy(photos), photos) if not is_tensor(photos) else photos.clone()
         height, width = photos.shape[-2:]
@@ -180,6 +207,10 @@ def _together(parts: list[A]) -> A:
 def check_options(size: int | None, strength: float, noise_level: float = 1.0, stroke: Stroke = 1) -> None:
     """Raise UserError for a `size` below 1, a `strength` outside [0, 1], a `noise_level` below 0, no `stroke`."""
     check(stroke)
+    arguments.number("strength", strength)
+    arguments.number("noise_level", noise_level)
+    if size is not None:
+        arguments.whole("size", size)
     if not 0 <= noise_level < math.inf:
         raise UserError(f"noise level {noise_level} is below 0 or no number")
     if size is not None and size < 1:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+from texturenets import arguments
 from texturenets.errors import UserError
 from texturenets.field_docs import with_attributes
 
@@ -126,6 +127,8 @@ class TaskConfig:
             raise UserError(
                 f"`batch_size` {self.batch_size} does not divide into `accumulate` {self.accumulate} parts"
             )
+        if not self.style_weight and not getattr(self, "content_weight", 0.0):
+            raise UserError("`style_weight` is 0, and nothing else is learned: give it a value above 0")
         if not self.style_layers:
             raise UserError("`style_layers` names no layer; leave it out for the recipe's own")
         if self.diversity_weight and (self.batch_size < 2 or self.accumulate > 1):
@@ -245,12 +248,13 @@ def check_kinds(config: Any) -> None:
             continue
         kind = kinds[0]
         if kind is int and isinstance(value, numbers.Integral) and not isinstance(value, bool):
-            whole = int(value)
-            if not -(2**63) <= whole < 2**63:
-                raise UserError(f"`{field.name}` {whole} is more than fits in 64 bits")
-            object.__setattr__(config, field.name, whole)  # frozen
+            object.__setattr__(config, field.name, arguments.whole(field.name, value))  # frozen
+        elif kind is float and isinstance(value, numbers.Real) and not isinstance(value, bool):
+            object.__setattr__(config, field.name, arguments.number(field.name, value))
         elif said := _wrong_kind(kind, value):
             raise UserError(f"`{field.name}` {value!r} is {said}")
+        elif kind is str:
+            arguments.text(field.name, value)
 
 
 def _wrong_kind(kind: Any, value: object) -> str | None:
@@ -263,7 +267,7 @@ def _wrong_kind(kind: Any, value: object) -> str | None:
         return "not a tuple of names" + (f", as ({value!r},)" if isinstance(value, str) else "")
     known: dict[Any, tuple[Any, str]] = {
         int: ((), "not a whole number"),
-        float: ((int, float), "not a number"),
+        float: ((), "not a number"),
         bool: (bool, "neither True nor False"),
         str: (str, "not a text"),
     }

@@ -107,6 +107,17 @@ def scan(folder: Path, val_share: float = 0.05, seed: int = 0) -> Photos:
     return Photos(tuple(train), tuple(val), _digest(folder, [*train, *val]))
 
 
+def few(photos: int) -> str:
+    """What a user is told who trains on so many photos; "" where they are enough."""
+    if photos >= SMALL_SET:
+        return ""
+    them = "these" if photos > 1 else "it"
+    return (
+        f"only {counted(photos, 'photo')}: the network will overfit to {them} "
+        f"(docs/training.md measures by how much; {SMALL_SET} and more are enough)"
+    )
+
+
 def unreadable(files: Sequence[Path]) -> list[str]:
     """What is wrong with those of `files` that cannot be read; to look at many takes a while."""
     problems = []

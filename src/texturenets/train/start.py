@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import signal
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from texturenets import loading
+from texturenets import arguments, loading
 from texturenets.errors import UserError
 from texturenets.losses import Loss
 from texturenets.stylize import style
@@ -17,6 +18,7 @@ from texturenets.train.trainer_config import TrainerConfig
 
 require()
 
+from texturenets.train import data  # noqa: E402
 from texturenets.train.interruption import interruptible  # noqa: E402
 from texturenets.train.records import Record  # noqa: E402
 from texturenets.train.style_task import StyleTask  # noqa: E402
@@ -53,11 +55,15 @@ def train_style(
     raised in it end the training, too, saved, and are raised. `resume`: go on with a training that was
     stopped, or, with more steps or minutes, with one that was finished.
 
+    `warnings` tell of few photos and of photos that cannot be read.
     Raises UserError for what the command line would refuse.
     """
     chosen = recipes.style_recipe(config) if isinstance(config, str) else config
-    out = model_file(Path(output))
-    task = StyleTask(chosen, _paths(paintings), Path(content), losses)
+    _check(chosen, StyleConfig, trainer, losses)
+    out = model_file(_path("output", output))
+    task = StyleTask(chosen, _paths("paintings", paintings), _path("content", content), losses)
+    if few := data.few(task.photos.readable):
+        warnings.warn(few, stacklevel=2)
     made, path = _train(task, out, trainer, progress, resume)
     return loading.load_style(path, made.config.device, generator=made.built.custom)
 
@@ -78,13 +84,36 @@ def train_texture(
     ("default", "paper", "readme") or a `TextureConfig`. The rest, and errors, as in `train_style`.
     """
     chosen = recipes.texture_recipe(config) if isinstance(config, str) else config
-    out = model_file(Path(output))
-    made, path = _train(TextureTask(chosen, _paths(exemplars), losses), out, trainer, progress, resume)
+    _check(chosen, TextureConfig, trainer, losses)
+    out = model_file(_path("output", output))
+    made, path = _train(
+        TextureTask(chosen, _paths("exemplars", exemplars), losses), out, trainer, progress, resume
+    )
     return loading.load_texture(path, made.config.device, generator=made.built.custom)
 
 
-def _paths(given: PathLike | Sequence[PathLike]) -> list[Path]:
-    return [Path(given)] if isinstance(given, str | Path) else [Path(one) for one in given]
+def _check(config: object, kind: type, trainer: object, losses: object) -> None:
+    """Raise UserError for an argument of another type."""
+    wanted = f"a recipe's name or {kind.__name__}(...)"
+    arguments.instance("config", config, kind, wanted)
+    arguments.instance("trainer", trainer, TrainerConfig | None, "TrainerConfig(...)")
+    arguments.instance("losses", losses, list | tuple, "a list of instances, [MyLoss()]")
+
+
+def _path(name: str, given: object) -> Path:
+    arguments.instance(name, given, str | Path, "the path of a file or folder")
+    return Path(given)  # type: ignore[arg-type]
+
+
+def _paths(name: str, given: object) -> list[Path]:
+    if isinstance(given, list | tuple):
+        return [_path(name, one) for one in given]
+    return [_path(name, given)]
+
+
+def _warn_of_unreadable(record: Record) -> None:
+    for problem in record.unreadable:
+        warnings.warn(f"skipped: {problem}", stacklevel=5)
 
 
 def _train(
@@ -110,6 +139,7 @@ def _run(trainer: Trainer, progress: Progress | None) -> Path:
             )
         with interruptible(trainer, _signals()) as come:
             for record in trainer:
+                _warn_of_unreadable(record)
                 try:
                     if progress is not None and progress(record):
                         trainer.stop = True

@@ -200,7 +200,10 @@ def _cached_or_fetched(name: str, offline: bool, progress: Progress | None) -> P
         found = _in_folder(name, folder)
         if found is not None:
             return found
-    by_hand = f"put it in {folder}, or give it with `weights` {name}=FILE"
+    by_hand = (
+        f"put it in {folder}, or give it with `weights` {name}=FILE "
+        f"(in Python trainer=TrainerConfig(weights=('{name}=FILE',)))"
+    )
     if offline or _offline():
         raise UserError(
             f"offline, and no weights of {name} here: fetch {source.urls[0]} elsewhere and {by_hand}"
