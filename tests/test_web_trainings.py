@@ -35,7 +35,7 @@ saved = run / "checkpoint.safetensors"
 assert saved.exists() == ("--resume" in words), "resume where there is something, and not else"
 step = int(saved.read_text()) if saved.exists() else 0
 if "bad" in out.stem:
-    print("texturenets: the painting is no picture", file=sys.stderr)
+    print("texturenets: the painting is no image", file=sys.stderr)
     sys.exit(2)
 with (run / "starts").open("a") as starts:
     starts.write("x")

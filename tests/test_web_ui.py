@@ -309,6 +309,6 @@ def test_a_training_starts_from_a_style(tmp_path: Path) -> None:
         ask("two", start="other")
     with pytest.raises(HTTPProblem, match="wave is a model that comes with texturenets"):
         ask("wave")
-    with pytest.raises(HTTPProblem, match="content-weight"):
+    with pytest.raises(HTTPProblem, match="content_weight"):
         ask("two", changes={"content_weight": -1.0})
     assert [one.name for one in place.jobs()] == ["mine"]
