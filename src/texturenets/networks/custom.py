@@ -178,7 +178,8 @@ def _consented(spec: Custom, custom: str | None) -> str:
         return spec.target
     raise UserError(
         f"this model's generator is code of its maker's own ({spec.target!r}), which is not run unasked: "
-        f"read that file, then give it as `generator` {spec.target} (to `load`)"
+        f"read that file, then give it as `generator` {spec.target} "
+        "(in Python: to texturenets.load, whose result other functions take)"
     )
 
 
