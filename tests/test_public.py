@@ -387,23 +387,6 @@ def test_whole_numbers_of_other_libraries_are_whole_numbers() -> None:
     assert steps == 5
 
 
-def test_a_training_that_is_interrupted_in_python_is_saved(studio: tiny.Studio, tmp_path: Path) -> None:
-    out = tmp_path / "mine.safetensors"
-
-    def train(progress: Callable[[Any], object], **more: Any) -> tn.Style:
-        given = {"config": config(steps=4), "trainer": how(studio), "progress": progress}
-        return tn.train_style(studio.painting, studio.photos, out, **given, **more)
-
-    with pytest.raises(KeyboardInterrupt, match="saved after step 1; `resume` goes on"):
-        train(lambda _: os.kill(os.getpid(), signal.SIGINT))
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    with pytest.raises(ZeroDivisionError):
-        train(lambda record: 0 // (3 - record.step), resume=True)
-    seen: list[int] = []
-    train(lambda record: seen.append(record.step) or np.bool_(True), resume=True)  # any true value ends it
-    assert seen == [4]
-
-
 def test_several_processes_are_for_the_command_line() -> None:
     left: list[bool] = []
     training: Any = SimpleNamespace(fabric=SimpleNamespace(world_size=2), leave=lambda: left.append(True))
