@@ -34,6 +34,17 @@ from texturenets.server.settings import Limits, Settings
             ["--engine", "onnx", "--precision", "bf16", "--host", "no.such.host.invalid"],
             "--precision bf16: ONNX",
         ),
+        (
+            ["--public-host", "https://paint.example/"],
+            "--public-host https://paint.example/: give the name alone",
+        ),
+        (["--public-host", "paint.example:8080"], "--public-host paint.example:8080: give the name alone"),
+        (["--public-host", "abc:80"], "--public-host abc:80: give the name alone"),
+        (["--allow-origin", "friend.example"], "--allow-origin friend.example: give scheme and host"),
+        (["--allow-origin", "https://friend.example/"], "--allow-origin https://friend.example/: give"),
+        (["--allow-origin", "https://Friend.example"], "--allow-origin https://Friend.example: give"),
+        (["--allow-origin", "https://friend.example:443"], "--allow-origin https://friend.example:443: give"),
+        (["--allow-origin", "*"], "--allow-origin *: give"),
         (["--host", "no.such.host.invalid"], "cannot listen at no.such.host.invalid"),
     ],
 )

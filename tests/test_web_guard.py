@@ -116,9 +116,11 @@ def test_tokens_are_not_guessed_for_long(guarded: TestClient, monkeypatch: pytes
 
 
 def test_pages_of_others_are_refused(tmp_path: Path) -> None:
-    with client(tmp_path, hosts=("paint.example",), origins=("https://friend.example",)) as service:
+    friends = ("https://friend.example", "http://friend.example:8000", "null")
+    with client(tmp_path, hosts=("Paint.example", "fe80::1"), origins=friends) as service:
         assert service.get("/v1/models", headers={"Host": "evil.example"}).status_code == 421
         assert service.get("/v1/models", headers={"Host": "paint.example"}).status_code == 200
+        assert service.get("/v1/models", headers={"Host": "[abc:80]"}).status_code == 421
         own = {"Host": "paint.example", "Origin": "https://paint.example"}
         assert service.get("/v1/models", headers=own).status_code == 200
         stranger = service.get("/v1/models", headers={"Origin": "https://evil.example"})
@@ -126,6 +128,9 @@ def test_pages_of_others_are_refused(tmp_path: Path) -> None:
         assert "access-control-allow-origin" not in stranger.headers
         friend = service.get("/v1/models", headers={"Origin": "https://friend.example"})
         assert friend.headers["access-control-allow-origin"] == "https://friend.example"
+        for origin in friends[1:]:
+            assert service.get("/v1/models", headers={"Origin": origin}).status_code == 200
+        assert service.get("/v1/models", headers={"Host": "[fe80::1]:80"}).status_code == 200
 
 
 def test_long_headers_are_refused(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def serve(
         File with a token that every request must bring (Authorization: Bearer TOKEN), else the environment's
         TEXTURENETS_TOKEN, else none.
     public_host
-        Further host name of the service, as behind a reverse proxy; may be several.
+        Further host name of the service, as behind a reverse proxy, as example.org; may be several.
     allow_origin
         Origin whose pages may call the interface (CORS), as https://example.org; may be several.
     max_bytes

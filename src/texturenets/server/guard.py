@@ -6,10 +6,9 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
-import re
 import time
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode
 
 from starlette.datastructures import Headers
 from starlette.responses import RedirectResponse, Response
@@ -18,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from texturenets.server import signin
 from texturenets.server.csp import POLICY
 from texturenets.server.http_errors import HTTPProblem
-from texturenets.server.settings import Settings
+from texturenets.server.settings import Settings, host_name
 
 COOKIE = "texturenets"
 DRAIN = 2.0
@@ -79,8 +78,7 @@ class Guard:
     def _check_names(self, headers: Headers) -> None:
         """Raises HTTPProblem where a browser was led here by a page of somebody else's."""
         host = headers.get("host", "")
-        name = (urlsplit(f"//{host}").hostname or "") if _is_host(host) else ""
-        if self.hosts is not None and name not in self.hosts:
+        if self.hosts is not None and host_name(host) not in self.hosts:
             raise HTTPProblem(421, "this service is not known by that name; its --public-host gives it one")
         origin = headers.get("origin")
         if origin and origin not in self.origins and origin.partition("://")[2] != host:
@@ -198,11 +196,6 @@ def _form(*, wrong: bool) -> Response:
     """The form that asks for the token."""
     headers = {"Content-Security-Policy": POLICY, "WWW-Authenticate": "Bearer", "Cache-Control": "no-store"}
     return Response(signin.page(wrong=wrong), 401, headers, "text/html")
-
-
-def _is_host(text: str) -> bool:
-    """Whether `text` has the form of a host with or without a port."""
-    return re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?", text) is not None
 
 
 def _without_token(scope: Scope) -> str:

@@ -7,6 +7,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from texturenets.errors import UserError
 
@@ -67,11 +68,41 @@ class Settings:
     precision: str = "auto"
     limits: Limits = Limits()
 
+    def __post_init__(self) -> None:
+        """Raises UserError for hosts and origins that no request could name."""
+        for name in self.hosts:
+            if host_name(f"[{name}]" if ":" in name else name) != name.lower():
+                raise UserError(f"--public-host {name}: give the name alone, as example.org")
+        for origin in self.origins:
+            if not _is_origin(origin):
+                raise UserError(
+                    f"--allow-origin {origin}: give scheme and host as browsers send them, as https://example.org"
+                )
+
     def known_hosts(self) -> frozenset[str] | None:
         """Names that requests may give as their host; None: any, where it listens to other machines untold."""
         if self.host not in LOOPBACK and not self.hosts:
             return None
         return frozenset(name.lower() for name in (*LOOPBACK, self.host, *self.hosts))
+
+
+def host_name(text: str) -> str:
+    """The host, in lower case and without a port, that a header `Host` names; empty for what is none."""
+    if not re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?", text):
+        return ""
+    try:
+        return urlsplit(f"//{text}").hostname or ""
+    except ValueError:  # no address in the brackets
+        return ""
+
+
+def _is_origin(text: str) -> bool:
+    """Whether a browser sends `text` as `Origin`: in lower case, without a path and the scheme's own port."""
+    scheme, _, host = text.partition("://")
+    if (scheme, host.rpartition(":")[2]) in (("http", "80"), ("https", "443")):
+        return False
+    whole = re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme) and host_name(host) and host == host.lower()
+    return text == "null" or bool(whole)
 
 
 def token_from(file: Path | None) -> str | None:
