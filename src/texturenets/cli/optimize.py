@@ -79,7 +79,7 @@ def optimize(
     style
         The texture or painting; given several times, their Gram matrices are mixed.
     output
-        Picture to write; an existing one is replaced [default: STYLE-texture.png, PHOTO-STYLE.png].
+        Image to write; an existing one is replaced [default: STYLE-texture.png, PHOTO-STYLE.png].
     size
         Longer side of the stylized photo in pixels; of a texture WIDTHxHEIGHT, or one number for a square
         [default: as large as the photo (the texture), but at most 512].
