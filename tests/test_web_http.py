@@ -222,6 +222,10 @@ def test_samples(tmp_path: Path) -> None:
         picture = opened(answer.content)
         assert (picture.size, picture.getpixel((3, 3))) == ((40, 20), (7, 1, 0))
         problem(service.post("/v1/sample?texture=grain&size=0x20"), 422)
+        form = {"texture": (None, "grain")}
+        assert problem(service.post("/v1/sample", files=form), 422).startswith("'texture' in the form: ")
+        assert problem(service.post("/v1/sample", data={"size": "9"}), 422).startswith("'size' in the form: ")
+        assert "?NAME=VALUE" in problem(service.post("/v1/sample", json={"texture": "grain"}), 422)
         problem(service.post("/v1/sample?texture=grain&size=501"), 413)
         said = problem(service.post("/v1/sample?texture=wave"), 404)
         assert "wave is a style" in said

@@ -43,6 +43,7 @@ PICTURES = {
 Name = Annotated[
     str | None, Query(max_length=200, description="Name of a model; the first of its kind without.")
 ]
+BEHIND = "parameters go behind the address, as ?NAME=VALUE"
 STROKE = r"^(auto|[1-9][0-9]{0,2}(\.[0-9]{1,6})?|1000|0\.[1-9][0-9]{0,5})$"
 Seed = Annotated[int, Query(ge=0, lt=2**63, description="One seed, one image.")]
 
@@ -159,7 +160,7 @@ def _pictures(app: FastAPI, service: Service) -> None:
     @app.post(
         "/v1/sample",
         response_class=Response,
-        responses=documented(401, 404, 408, 413, 422, 503, content=PICTURES),
+        responses=documented(400, 401, 404, 408, 413, 422, 503, content=PICTURES),
     )
     async def sample(  # noqa: PLR0917
         request: Request,
@@ -179,6 +180,7 @@ def _pictures(app: FastAPI, service: Service) -> None:
         width, _, height = size.partition("x")
         sides = int(height or width), int(width)
         with service.line.place():
+            await _no_body(request)
             work = service.sample(
                 texture, height=sides[0], width=sides[1], seed=seed, tileable=tileable, form=format
             )
@@ -286,16 +288,35 @@ async def _photo(request: Request) -> bytes:
         if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
             return await request.body()
         async with request.form(max_files=1, max_fields=8) as form:  # at its end its files are gone
-            if words := [name for name, value in form.items() if not isinstance(value, UploadFile)]:
-                raise HTTPProblem(
-                    422, f"{words[0][:64]!r} in the form: parameters go behind the address, as ?style=wave"
-                )
+            _refuse_fields([name for name, value in form.items() if not isinstance(value, UploadFile)])
             for value in form.values():
                 if isinstance(value, UploadFile):
                     return await value.read()
     except ClientDisconnect:
         raise GoneError("the body ended early") from None
     raise HTTPProblem(422, "the form holds no file: send the photo as one, in a field of any name")
+
+
+async def _no_body(request: Request) -> None:
+    """Raises HTTPProblem for a body, which would have no effect, and GoneError."""
+    try:
+        async with request.form(max_files=1, max_fields=8) as form:
+            _refuse_fields(list(form))
+            kind = request.headers.get("content-type", "").lower()
+            if kind.startswith(
+                ("multipart/form-data", "application/x-www-form-urlencoded")
+            ):  # read, and empty
+                return
+        async for chunk in request.stream():
+            if chunk:
+                raise HTTPProblem(422, f"a body has no effect: {BEHIND}")
+    except ClientDisconnect:
+        raise GoneError("the body ended early") from None
+
+
+def _refuse_fields(names: list[str]) -> None:
+    if names:
+        raise HTTPProblem(422, f"{names[0][:64]!r} in the form: {BEHIND}")
 
 
 def _picture(data: bytes, media: str, name: str) -> Response:
