@@ -76,7 +76,8 @@ def create(settings: Settings, load: Callable[[Path], Any] | None = None) -> tup
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
     http_errors.install(app)
-    _pictures(app, service)
+    _stylized(app, service)
+    _samples(app, service)
     _catalogue(app, service)
     _state(app, service)
     training_routes.add(app, service, trainings, _photo)
@@ -112,8 +113,8 @@ def _trainings(settings: Settings) -> Trainings | None:
     return Trainings(settings.models, settings.photos, most=settings.limits.trainings)
 
 
-def _pictures(app: FastAPI, service: Service) -> None:
-    """The routes that make images."""
+def _stylized(app: FastAPI, service: Service) -> None:
+    """The route that stylizes photos."""
 
     @app.post(
         "/v1/stylize",
@@ -156,6 +157,10 @@ def _pictures(app: FastAPI, service: Service) -> None:
             )
             made = await _while_there(request, work)
         return _picture(*made)
+
+
+def _samples(app: FastAPI, service: Service) -> None:
+    """The route that draws samples of textures."""
 
     @app.post(
         "/v1/sample",
