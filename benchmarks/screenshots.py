@@ -1,4 +1,4 @@
-"""Images of the page for docs/serve.md, with the photos that come with the package.
+"""Screenshots of the page for docs/serve.md, with the photos that come with the package.
 
     python benchmarks/screenshots.py [-o docs/pictures] [--models FOLDER] [--patience 600]
 
