@@ -384,16 +384,29 @@ def test_strips_of_one_pass_share_one_stage(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_files_are_used_again_within_the_space_that_was_announced(tmp_path: Path) -> None:
-    files = SpoolFiles(tmp_path, 100)
+    def used() -> int:
+        return sum(os.fstat(one._file.fileno()).st_size for one in (*files.used, *files.free))
+
+    files, values = SpoolFiles(tmp_path, 100), np.arange(60, dtype=np.uint8)
     large, small = files.take(60), files.take(20)
+    large.put([values], 0)
+    small.put([values[:20]], 0)
     files.give_back(large)
     files.give_back(small)
     assert files.take(20) is small
-    assert files.take(30) is large  # and 60 bytes long: 80 in all
+    assert files.take(30) is large
+    assert used() == 80  # whole: there is room for it
+    large.put([values[:30]], 0)
     files.give_back(small)
-    last = files.take(50)
-    assert last.size == 50
-    assert large.size + last.size > 100 or small not in files.free
+    assert files.take(50) is small
+    small.put([values[:50]], 0)
+    assert used() == 80
+    kept = np.empty(30, np.uint8)
+    large.get([kept], 0)
+    assert (kept == values[:30]).all()
+    files.give_back(small)
+    files.take(70)
+    assert used() <= 100
     files.close()
 
 

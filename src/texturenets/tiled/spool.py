@@ -85,36 +85,38 @@ class SpoolFiles:
 
     def __init__(self, folder: Path, most: int) -> None:
         self.folder, self.most = folder, most
-        self.used: list[SpoolFile] = []
+        self.used: dict[SpoolFile, int] = {}
+        """Files, and how many bytes of each are needed."""
         self.free: list[SpoolFile] = []
 
     def take(self, size: int) -> SpoolFile:
-        """A file for `size` bytes."""
+        """A file for `size` bytes, with anything in it."""
         if self.free:
             file = min(self.free, key=lambda one: (one.size < size, abs(one.size - size)))
             self.free.remove(file)
         else:
             file = SpoolFile(self.folder)
-        self.used.append(file)
-        reused, file.size = file.size, max(file.size, size)
+        self.used[file] = size
+        file.size = max(file.size, size)
         while self.free and self._size > self.most:
             self.free.pop().close()
-        if reused > size and self._size > self.most:
-            file.cut(size)
+        if self._size > self.most:
+            for one, needed in self.used.items():
+                one.cut(needed)
         return file
 
     @property
     def _size(self) -> int:
-        return sum(one.size for one in self.used + self.free)
+        return sum(one.size for one in (*self.used, *self.free))
 
     def give_back(self, file: SpoolFile) -> None:
         """`file` is not needed any more."""
-        self.used.remove(file)
+        del self.used[file]
         self.free.append(file)
 
     def close(self) -> None:
         """Give all space back."""
-        for file in self.used + self.free:
+        for file in (*self.used, *self.free):
             file.close()
 
 
