@@ -6,10 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from torch import Tensor, nn
@@ -439,6 +442,21 @@ def test_where_the_spool_goes(tmp_path: Path) -> None:
         choose_folder(10**18, tmp_path)
     with pytest.raises(UserError, match="is not a folder"):
         choose_folder(1, tmp_path / "none")
+
+
+def test_no_spool_goes_to_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory, disk = tmp_path / "in memory", tmp_path / "disk"
+    memory.mkdir()
+    disk.mkdir()
+    mounts = [
+        SimpleNamespace(mountpoint=str(folder), fstype=kind)
+        for folder, kind in (("/", "ext4"), ("/var/tmp", "tmpfs"), (memory, "tmpfs"))
+    ]
+    monkeypatch.setattr(psutil, "disk_partitions", lambda all: mounts)  # noqa: A006 (psutil's name)
+    monkeypatch.setattr(tempfile, "tempdir", str(memory))
+    assert choose_folder(1000, None, [disk]) == disk
+    monkeypatch.setattr(tempfile, "tempdir", str(disk))
+    assert choose_folder(1000, None, [memory]) == disk
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -211,13 +211,15 @@ _IN_MEMORY: Final = ("tmpfs", "ramfs")
 
 
 def _filesystem(folder: Path) -> str:
-    """The kind of file system that `folder` is on, where the system tells."""
+    """The kind of file system that `folder` is on; "" where the system does not tell."""
+    import psutil
+
     try:
-        mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
+        mounts = psutil.disk_partitions(all=True)
     except OSError:
         return ""
     path = folder.resolve()
-    inside = [(len(m[1]), m[2]) for m in mounts if len(m) > 2 and path.is_relative_to(m[1])]
+    inside = [(len(m.mountpoint), m.fstype) for m in mounts if path.is_relative_to(m.mountpoint)]
     return max(inside)[1] if inside else ""
 
 
