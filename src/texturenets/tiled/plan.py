@@ -250,13 +250,18 @@ def strips(height: int, rows: int, stride: int) -> list[Interval]:
     return [(low, min(low + each, height)) for low in range(0, height, each)]
 
 
+def last_reads(plan: Sequence[Pass]) -> dict[int, int]:
+    """The number of the last pass that reads a map, by its node: behind it the map's space is free again."""
+    return {i: number for number, one in enumerate(plan) for i in one.read}
+
+
 def disk(network: PlannedNetwork, plan: Sequence[Pass], bytes_each: int) -> int:
     """The most bytes on disk at once, `bytes_each` for a number."""
-    last_read = {i: number for number, one in enumerate(plan) for i in one.read}
+    last_read = last_reads(plan)
     held: set[int] = set()
     most = 0
     for number, one in enumerate(plan):
         held |= set(one.written)
         most = max(most, bytes_each * sum(network.numbers(i) for i in held))
-        held = {i for i in held if last_read.get(i, -1) > number}
+        held = {i for i in held if last_read[i] > number}
     return most

@@ -83,9 +83,8 @@ def run(job: TiledJob, sink: Sink, progress: Progress = lambda _: None) -> None:
     """
     try:
         _TiledRun(job, kept_as(job)).all(sink, progress)
-    except (
-        OverflowedError
-    ):  # safe to start again: only the last pass, which spools no maps, writes to the sink
+    except OverflowedError:
+        # It is safe to begin again: only the last pass, which spools no maps, writes to the sink.
         _TiledRun(job, "float32").all(sink, progress)
 
 
@@ -97,10 +96,10 @@ def kept_as(job: TiledJob) -> Kept:
     return job.engine.kept
 
 
-def disk(job: TiledJob, kept: Kept | None = None) -> int:
-    """The most bytes on disk at once, of maps kept as `kept` (None: as `kept_as` has it)."""
+def disk(job: TiledJob) -> int:
+    """The most bytes on disk at once, where no value is beyond the type of `kept_as`."""
     network = PlannedNetwork(job.graph.nodes, job.picture)
-    return planning.disk(network, planning.passes(network), BYTES[kept or kept_as(job)])
+    return planning.disk(network, planning.passes(network), BYTES[kept_as(job)])
 
 
 @dataclass
@@ -127,9 +126,10 @@ class _TiledRun:
     def all(self, sink: Sink, progress: Progress) -> None:
         """Every pass."""
         heights = [self.job.rows or self._rows(one) for one in self.passes]
-        last_read = {i: number for number, one in enumerate(self.passes) for i in one.read}
+        last_read = planning.last_reads(self.passes)
+        most = planning.disk(self.network, self.passes, BYTES[self.kept])
         done, shares = 0.0, self._shares()
-        with closing(SpoolFiles(self.job.folder, disk(self.job, self.kept))) as files:
+        with closing(SpoolFiles(self.job.folder, most)) as files:
             for number, (one, rows) in enumerate(zip(self.passes, heights, strict=True)):
                 start, share = done, shares[number]
                 for i in one.written:
@@ -139,7 +139,7 @@ class _TiledRun:
                 final = number == len(self.passes) - 1
                 self._pass(one, rows, sink if final else None, lambda part: progress(start + share * part))  # noqa: B023
                 done += share
-                for i in [i for i in self.maps if last_read.get(i, -1) <= number]:
+                for i in [i for i in self.maps if last_read[i] == number]:
                     files.give_back(self.maps.pop(i).file)
         progress(1.0)
 
