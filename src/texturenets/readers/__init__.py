@@ -7,7 +7,6 @@ format, each of which builds nothing but arrays.
 from __future__ import annotations
 
 import contextlib
-import json
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -33,21 +32,15 @@ TITLES: Final[dict[Format, str]] = {
 }
 
 _HDF5: Final = b"\x89HDF\r\n\x1a\n"
-# What a damaged file can make the standard library and ours raise.
+# What a damaged file can make the libraries and our readers raise; DamagedError is a ValueError.
 DAMAGE: Final = (
-    DamagedError,
     SafetensorError,
     struct.error,
-    json.JSONDecodeError,
     ValueError,
     TypeError,
-    KeyError,
-    IndexError,
+    LookupError,
     OverflowError,
-    NotImplementedError,
-    EOFError,
     MemoryError,
-    RecursionError,
     RuntimeError,
 )
 
