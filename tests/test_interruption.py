@@ -1,33 +1,71 @@
-"""A training from Python that Ctrl-C or an exception ends. In a process of its own: it gets a signal."""
+"""A training from Python that Ctrl-C, an exception or a callback ends. In a process of its own: it gets a signal."""
 
 from __future__ import annotations
 
-import os
+import dataclasses
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import tiny
-from test_public import config, how, studio  # noqa: F401 (a fixture)
+import torch
+from test_public import config, how
 
 import texturenets as tn
+from texturenets.train import checkpoint
 
 
-def test_a_training_that_is_interrupted_in_python_is_saved(studio: tiny.Studio, tmp_path: Path) -> None:  # noqa: F811
-    out = tmp_path / "mine.safetensors"
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> tiny.Studio:
+    return tiny.Studio(tmp_path_factory.mktemp("studio"))
 
-    def train(progress: Callable[[Any], object], **more: Any) -> tn.Style:
-        given = {"config": config(steps=4), "trainer": how(studio), "progress": progress}
-        return tn.train_style(studio.painting, studio.photos, out, **given, **more)
 
-    with pytest.raises(KeyboardInterrupt, match="saved after step 1; `resume` goes on"):
-        train(lambda _: os.kill(os.getpid(), signal.SIGINT))
+def stopped_at_two(action: Callable[[], object]) -> Callable[[object], object]:
+    return lambda record: action() if record.step == 2 else None  # type: ignore[attr-defined]
+
+
+def failing() -> None:
+    raise ZeroDivisionError("of its own")
+
+
+@pytest.mark.parametrize(
+    ("action", "error", "said"),
+    [
+        (
+            lambda: signal.raise_signal(signal.SIGINT),
+            KeyboardInterrupt,
+            "saved after step 2; `resume` goes on",
+        ),
+        (failing, ZeroDivisionError, "of its own"),
+    ],
+)
+def test_an_interrupted_training_is_saved_before_the_error(
+    studio: tiny.Studio, tmp_path: Path, action: Callable[[], object], error: type[BaseException], said: str
+) -> None:
+    trainer = dataclasses.replace(how(studio), save_every=100)
+    with pytest.raises(error, match=said):
+        tn.train_style(
+            studio.painting,
+            studio.photos,
+            tmp_path / "a.safetensors",
+            config=config(steps=5),
+            trainer=trainer,
+            progress=stopped_at_two(action),
+        )
+    assert checkpoint.read_state(tmp_path / "a.run").step == 2
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    with pytest.raises(ZeroDivisionError):
-        train(lambda record: 0 // (3 - record.step), resume=True)
-    seen: list[int] = []
-    train(lambda record: seen.append(record.step) or np.bool_(True), resume=True)  # any true value ends it
-    assert seen == [4]
+
+
+@pytest.mark.parametrize("value", [np.bool_(True), torch.tensor(True), "stop"])
+def test_any_true_value_of_progress_stops(studio: tiny.Studio, tmp_path: Path, value: object) -> None:
+    tn.train_style(
+        studio.painting,
+        studio.photos,
+        tmp_path / "a.safetensors",
+        config=config(steps=5),
+        trainer=how(studio),
+        progress=stopped_at_two(lambda: value),
+    )
+    assert checkpoint.read_state(tmp_path / "a.run").step == 2

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import zipfile
@@ -369,22 +368,12 @@ def test_the_documented_generator_trains_and_paints(studio: tiny.Studio, tmp_pat
         (lambda: tn.StyleConfig(style_layers="vgg16:relu1_1"), "is not a tuple"),  # type: ignore[arg-type]
         (lambda: tn.TrainerConfig(engine="onnx"), "`engine` 'onnx' is not auto or torch"),  # type: ignore[arg-type]
         (lambda: tn.TrainerConfig(save_every=2.5), "is not a whole number"),  # type: ignore[arg-type]
-        (lambda: tn.StyleConfig(seed=2**63), "`seed` 9223372036854775808 is too large"),
-        (lambda: tn.TrainerConfig(licence=3), "`licence` 3 is not a text"),  # type: ignore[arg-type]
-        (lambda: tn.TrainerConfig(terms=("a", "b")), "`terms` ('a', 'b') is not a text"),  # type: ignore[arg-type]
         (lambda: tn.TrainerConfig(workers="2"), "`workers` '2' is not a whole number"),  # type: ignore[arg-type]
-        (lambda: tn.TrainerConfig(weights="w"), "not a tuple of names, as ('w',)"),  # type: ignore[arg-type]
     ],
 )
 def test_what_the_command_line_would_refuse_is_refused(made: Callable[[], object], said: str) -> None:
     with pytest.raises(tn.UserError, match=re.escape(said)):
         made()
-
-
-def test_whole_numbers_of_other_libraries_are_whole_numbers() -> None:
-    steps = tn.StyleConfig(steps=np.int64(5)).steps  # type: ignore[arg-type]
-    assert type(steps) is int
-    assert steps == 5
 
 
 def test_several_processes_are_for_the_command_line() -> None:
@@ -399,11 +388,11 @@ def test_several_processes_are_for_the_command_line() -> None:
     ("made", "said"),
     [
         (lambda: tn.StyleConfig(seed=2**63), "`seed` 9223372036854775808 is too large"),
-        (lambda: tn.TrainerConfig(licence=3), "`licence` 3 is not a text"),  # type: ignore[arg-type]
-        (lambda: tn.TrainerConfig(terms=("a", "b")), "`terms` ('a', 'b') is not a text"),  # type: ignore[arg-type]
+        (lambda: tn.TrainerConfig(licence=3), "`licence` 3 is no text"),  # type: ignore[arg-type]
+        (lambda: tn.TrainerConfig(terms=("a", "b")), "`terms` ('a', 'b') is no text"),  # type: ignore[arg-type]
         (lambda: tn.TrainerConfig(licence="\udcff"), "is not UTF-8"),
         (lambda: tn.TrainerConfig(weights="here"), "as ('here',)"),  # type: ignore[arg-type]
-        (lambda: tn.TrainerConfig(init=3), "`init` 3 is not a text"),  # type: ignore[arg-type]
+        (lambda: tn.TrainerConfig(init=3), "`init` 3 is no text"),  # type: ignore[arg-type]
         (lambda: tn.convert("missing.t7", name=3), "`name` 3 is no text"),  # type: ignore[arg-type]
         (lambda: tn.convert("missing.t7", licence=4), "`licence` 4 is no text"),  # type: ignore[arg-type]
     ],
@@ -428,48 +417,6 @@ def test_whole_numbers_of_numpy_are_whole_numbers() -> None:
     made = config(steps=np.int64(3), learning_rate=np.float32(0.5))
     assert type(made.steps) is int
     assert type(made.learning_rate) is float
-
-
-def stopped_at_two(action: Callable[[], object]) -> Callable[[object], object]:
-    return lambda record: action() if record.step == 2 else None  # type: ignore[attr-defined]
-
-
-def failing() -> None:
-    raise ZeroDivisionError
-
-
-@pytest.mark.parametrize(
-    ("action", "error"),
-    [(lambda: signal.raise_signal(signal.SIGINT), KeyboardInterrupt), (failing, ZeroDivisionError)],
-)
-def test_an_interrupted_training_is_saved_before_the_error(
-    studio: tiny.Studio, tmp_path: Path, action: Callable[[], object], error: type[BaseException]
-) -> None:
-    trainer = dataclasses.replace(how(studio), save_every=100)
-    with pytest.raises(error):
-        tn.train_style(
-            studio.painting,
-            studio.photos,
-            tmp_path / "a.safetensors",
-            config=config(steps=5),
-            trainer=trainer,
-            progress=stopped_at_two(action),
-        )
-    assert checkpoint.read_state(tmp_path / "a.run").step == 2
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-
-
-@pytest.mark.parametrize("value", [np.bool_(True), torch.tensor(True), "stop"])
-def test_any_true_value_of_progress_stops(studio: tiny.Studio, tmp_path: Path, value: object) -> None:
-    tn.train_style(
-        studio.painting,
-        studio.photos,
-        tmp_path / "a.safetensors",
-        config=config(steps=5),
-        trainer=how(studio),
-        progress=stopped_at_two(lambda: value),
-    )
-    assert checkpoint.read_state(tmp_path / "a.run").step == 2
 
 
 def test_few_and_unreadable_photos_are_warned_of(studio: tiny.Studio, tmp_path: Path) -> None:

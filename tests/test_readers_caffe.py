@@ -13,7 +13,7 @@ import torch
 
 from texturenets import readers
 from texturenets.errors import UserError
-from texturenets.readers import caffe
+from texturenets.readers import caffe, recognise
 from texturenets.readers.stored import DamagedError
 
 
@@ -164,3 +164,14 @@ def test_numbers_that_are_not_finite(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="finite"):
         readers.read(path, "vgg16")
     assert torch.isnan(caffe.read(path)["conv1_1.bias"].load()).any()
+
+
+def test_other_bytes_are_not_taken_for_a_model(tmp_path: Path) -> None:
+    """One byte in eight has the wire type of a field with a length; few are fields that a model begins with."""
+    path = tmp_path / "a.bin"
+    known = []
+    for first in range(256):
+        path.write_bytes(bytes([first]) * 3)
+        if recognise(path) == "caffe":
+            known.append(first)
+    assert known == [0x0A, 0x12, 0x1A, 0x32, 0x42]

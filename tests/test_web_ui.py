@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -160,6 +161,19 @@ def test_estimates_are_by_the_clock_of_such_a_machine(
     told = {"device": "cpu", "processors": 2, "step": 10, "seconds": 2560.0, "run": run}
     assert train_tab._pace({**told, **change}) == pace
     assert train_tab._pace({k: v for k, v in told.items() if k != "device"}) == 0
+
+
+def test_the_last_training_here_tells_the_time_or_else_the_fastest(monkeypatch: pytest.MonkeyPatch) -> None:
+    def known(seconds: float, folder: str, changed: int = 0) -> Any:
+        header = SimpleNamespace(kind="style", training=seconds)
+        return SimpleNamespace(header=header, path=Path(folder) / "a.safetensors", changed=changed)
+
+    monkeypatch.setattr(train_tab, "_pace", lambda seconds: seconds)
+    models = {"slow": known(3.0, "zoo", 9), "fast": known(1.0, "zoo"), "unknown": known(0.0, "zoo")}
+    assert train_tab._clock(models, "style", Path("here")) == ("fast", 1.0)
+    assert train_tab._clock(models, "texture", Path("here")) is None
+    models |= {"old": known(2.0, "here", 1), "new": known(4.0, "here", 2)}
+    assert train_tab._clock(models, "style", Path("here")) == ("new", 4.0)
 
 
 def test_many_sessions_do_not_add_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

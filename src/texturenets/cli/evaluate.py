@@ -98,7 +98,7 @@ def evaluate(
     found: dict[str, Any] = {}
     if against is None and (is_texture or not films or photo):
         wanted = (
-            "--against PICTURE"
+            "--against IMAGE"
             if is_texture or photo
             else "--against PAINTING with --photo FILE, or --film FILM"
         )

@@ -82,6 +82,11 @@ _READERS: Final[dict[Format, Callable[[Path], dict[str, Stored]]]] = {
 }
 
 
+_CAFFE: Final = (b"\x0a", b"\x12", b"\x1a", b"\x32", b"\x42")
+"""Tags that a Caffe model may begin with: NetParameter's name, V1 layers, input, state and input_shape, all with a
+length; that of layers has two bytes."""
+
+
 def recognise(path: Path) -> Format | None:
     """The format of the file at `path`, by its content; None for none that is known. Raises UserError."""
     try:
@@ -98,8 +103,7 @@ def recognise(path: Path) -> Format | None:
             return "compressed"
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
-    # The first field of a Caffe model: its name, input or layers, all with a length.
-    return "caffe" if head and head[0] & 7 == 2 and head[0] >> 3 else None
+    return "caffe" if head[:1] in _CAFFE or head[:2] == b"\xa2\x06" else None
 
 
 def detect(path: Path) -> Format:

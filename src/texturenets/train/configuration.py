@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import numbers
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -238,7 +237,7 @@ STYLE_SETTINGS: dict[str, tuple[str, ...]] = dict.fromkeys(
 def check_kinds(config: Any) -> None:
     """Raise UserError for a value that is not of the option's type, or a word that the option does not know.
 
-    Whole numbers of other libraries become Python's: the model's header has them.
+    Numbers of other libraries become Python's: the model's header has them.
     """
     hints = get_type_hints(type(config))
     for field in dataclasses.fields(config):
@@ -247,33 +246,30 @@ def check_kinds(config: Any) -> None:
         if value is None and type(None) in kinds:
             continue
         kind = kinds[0]
-        if kind is int and isinstance(value, numbers.Integral) and not isinstance(value, bool):
-            object.__setattr__(config, field.name, arguments.whole(field.name, value))  # frozen
-        elif kind is float and isinstance(value, numbers.Real) and not isinstance(value, bool):
-            object.__setattr__(config, field.name, arguments.number(field.name, value))
-        elif said := _wrong_kind(kind, value):
-            raise UserError(f"`{field.name}` {value!r} is {said}")
-        elif kind is str:
-            arguments.text(field.name, value)
+        if get_origin(kind) is Literal:
+            if value not in get_args(kind):
+                raise UserError(f"`{field.name}` {value!r} is not {' or '.join(get_args(kind))}")
+        elif get_origin(kind) is tuple:
+            _check_names(field.name, value)
+        elif kind is bool:
+            if not isinstance(value, bool):
+                raise UserError(f"`{field.name}` {value!r} is neither True nor False")
+        else:
+            checked = _CHECKS[kind](field.name, value)
+            object.__setattr__(config, field.name, checked)  # the class is frozen
 
 
-def _wrong_kind(kind: Any, value: object) -> str | None:
-    """What is said of a value that is not of a type; None where it is."""
-    if get_origin(kind) is Literal:
-        return None if value in get_args(kind) else f"not {' or '.join(get_args(kind))}"
-    if get_origin(kind) is tuple:
-        if isinstance(value, tuple | list) and all(isinstance(one, str) for one in value):
-            return None
-        return "not a tuple of names" + (f", as ({value!r},)" if isinstance(value, str) else "")
-    known: dict[Any, tuple[Any, str]] = {
-        int: ((), "not a whole number"),
-        float: ((), "not a number"),
-        bool: (bool, "neither True nor False"),
-        str: (str, "not a text"),
-    }
-    types_, said = known.get(kind, (object, ""))
-    fits = isinstance(value, types_) and (kind is bool or not isinstance(value, bool))
-    return None if fits else said
+_CHECKS: dict[type, Callable[[str, object], object]] = {
+    int: arguments.whole,
+    float: arguments.number,
+    str: arguments.text,
+}
+
+
+def _check_names(name: str, value: object) -> None:
+    if not isinstance(value, tuple | list) or not all(isinstance(one, str) for one in value):
+        hint = f", as ({value!r},)" if isinstance(value, str) else ""
+        raise UserError(f"`{name}` {value!r} is not a tuple of names{hint}")
 
 
 def _not_negative(config: Any, name: str) -> None:

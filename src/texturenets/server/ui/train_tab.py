@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,6 +26,7 @@ from texturenets.train import lacking
 from texturenets.train.configuration import TaskConfig
 
 if TYPE_CHECKING:
+    from texturenets.server.models import ServedModel
     from texturenets.server.trainings import Trainings
 
 Kind = Literal["style", "texture"]
@@ -171,19 +173,18 @@ class TrainTab:
         return [(NOTHING, NOTHING), *((title(name), name) for name in names)]
 
     def _estimate(self, kind: Kind, preset: str, steps: float | None) -> str:
-        """How long it will take, by the clock of the last training of that kind here, or else on such a machine."""
+        """How long it will take, by the clock of the last training of that kind here.
+
+        Else by that of the fastest on such a machine: another may have run beside other work.
+        """
         run = _recipe(kind, preset)
         if run is None:
             return ""
         count = int(steps or run.steps)
-        timed = [
-            (known.path.parent == self.trainings.folder, known.changed, name, pace)
-            for name, known in self.service.catalogue.models().items()
-            if known.header.kind == kind and (pace := _pace(known.header.training))
-        ]
+        timed = _clock(self.service.catalogue.models(), kind, self.trainings.folder)
         if not timed:
             return f"{count} steps. After the first ten it says how long it will take."
-        _, _, name, pace = max(timed)
+        name, pace = timed
         seconds = pace * count * run.batch_size * run.image_size**2
         return f"{count} steps: about {duration(seconds)} once it has begun, by the clock of “{name}”."
 
@@ -253,6 +254,19 @@ def _presets(kind: Kind) -> list[tuple[str, str]]:
 
 def _recipe(kind: Kind, preset: str) -> TaskConfig | None:
     return training_routes.recipes(kind).get("default" if preset == QUICK else preset)
+
+
+def _clock(models: Mapping[str, ServedModel], kind: Kind, folder: Path) -> tuple[str, float] | None:
+    """The model by whose training to estimate another: its name, and seconds a pixel of a batch and step."""
+    timed = []
+    for name, known in models.items():
+        if known.header.kind == kind and (pace := _pace(known.header.training)):
+            here = known.path.parent == folder
+            timed.append((here, known.changed if here else 0, -pace, name))
+    if not timed:
+        return None
+    _, _, pace, name = max(timed)
+    return name, -pace
 
 
 def _pace(training: Any) -> float:
