@@ -6,10 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from torch import Tensor, nn
@@ -375,25 +378,36 @@ def test_strips_of_one_pass_share_one_stage(monkeypatch: pytest.MonkeyPatch) -> 
     for one in planning.passes(network):
         keys = set()
         for strip in planning.strips(256, 64, graph.stride):
-            parts = {i: network.part(i, strip) for i in one.targets}
-            steps = planning.steps(network, parts, one.ready)
-            keys.add(build_strip(network, one, steps, parts, graph.weights).key)
+            keys.add(build_strip(network, one, strip, graph.weights).key)
         counts.append(len(keys))
     # The first pass pads the photo, and those of the decoder what has been enlarged.
     assert counts == [3, 1, 1, 1, 1, 3, 3, 1]
 
 
 def test_files_are_used_again_within_the_space_that_was_announced(tmp_path: Path) -> None:
-    files = SpoolFiles(tmp_path, 100)
+    def used() -> int:
+        return sum(os.fstat(one._file.fileno()).st_size for one in (*files.used, *files.free))
+
+    files, values = SpoolFiles(tmp_path, 100), np.arange(60, dtype=np.uint8)
     large, small = files.take(60), files.take(20)
+    large.put([values], 0)
+    small.put([values[:20]], 0)
     files.give_back(large)
     files.give_back(small)
     assert files.take(20) is small
-    assert files.take(30) is large  # and 60 bytes long: 80 in all
+    assert files.take(30) is large
+    assert used() == 80  # whole: there is room for it
+    large.put([values[:30]], 0)
     files.give_back(small)
-    last = files.take(50)
-    assert last.size == 50
-    assert large.size + last.size > 100 or small not in files.free
+    assert files.take(50) is small
+    small.put([values[:50]], 0)
+    assert used() == 80
+    kept = np.empty(30, np.uint8)
+    large.get([kept], 0)
+    assert (kept == values[:30]).all()
+    files.give_back(small)
+    files.take(70)
+    assert used() <= 100
     files.close()
 
 
@@ -426,6 +440,21 @@ def test_where_the_spool_goes(tmp_path: Path) -> None:
         choose_folder(10**18, tmp_path)
     with pytest.raises(UserError, match="is not a folder"):
         choose_folder(1, tmp_path / "none")
+
+
+def test_no_spool_goes_to_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory, disk = tmp_path / "in memory", tmp_path / "disk"
+    memory.mkdir()
+    disk.mkdir()
+    mounts = [
+        SimpleNamespace(mountpoint=str(folder), fstype=kind)
+        for folder, kind in (("/", "ext4"), ("/var/tmp", "tmpfs"), (memory, "tmpfs"))
+    ]
+    monkeypatch.setattr(psutil, "disk_partitions", lambda all: mounts)  # noqa: A006 (psutil's name)
+    monkeypatch.setattr(tempfile, "tempdir", str(memory))
+    assert choose_folder(1000, None, [disk]) == disk
+    monkeypatch.setattr(tempfile, "tempdir", str(disk))
+    assert choose_folder(1000, None, [memory]) == disk
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -188,6 +188,16 @@ def test_files_by_name_and_by_content(tmp_path: Path) -> None:
         weights.load("vg16")
 
 
+def test_a_file_whose_name_says_nothing_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[Path] = []
+    read = readers._READERS["safetensors"]
+    monkeypatch.setitem(readers._READERS, "safetensors", lambda path: [opened.append(path), read(path)][1])
+    path = tmp_path / "mine.safetensors"
+    tensors = write(path)
+    assert same(weights.load("vgg16", files=[path]).tensors, tensors)
+    assert opened == [path]
+
+
 @pytest.mark.parametrize(
     ("name", "network"),
     [

@@ -99,15 +99,14 @@ class _Translation:
 
     def _input_of(self, stage: Stage, node: Node, name: str) -> ONNXMap:
         """An input of a stage."""
-        kind = _TYPES[stage.type] if name in stage.kept else TensorProto.FLOAT
-        if name in stage.kept:
-            size = [1, node.extra, node.extra_columns, node.channels]
-            self.inputs[name] = helper.make_tensor_value_info(name, kind, size)
-            name = name if kind == TensorProto.FLOAT else self.writer.node("Cast", name, to=TensorProto.FLOAT)
-            return ONNXMap(name, channels_last=True)
-        size = [1, node.channels, node.extra, node.extra_columns]
+        if name not in stage.kept:
+            size = [1, node.channels, node.extra, node.extra_columns]
+            self.inputs[name] = helper.make_tensor_value_info(name, TensorProto.FLOAT, size)
+            return self.writer.split(name) if name in stage.exact and self.split else ONNXMap(name)
+        kind, size = _TYPES[stage.type], [1, node.extra, node.extra_columns, node.channels]
         self.inputs[name] = helper.make_tensor_value_info(name, kind, size)
-        return self.writer.split(name) if name in stage.exact and self.split else ONNXMap(name)
+        name = name if kind == TensorProto.FLOAT else self.writer.node("Cast", name, to=TensorProto.FLOAT)
+        return ONNXMap(name, channels_last=True)
 
     def weights(self, number: int) -> dict[str, Any]:
         """The weights of a node, by role."""
@@ -259,20 +258,8 @@ def _shuffle(t: _Translation, number: int, node: Node, x: ONNXMap) -> ONNXMap:
 
 _POINTWISE: Final = frozenset(
     [
-        *(
-            "affine",
-            "relu",
-            "leaky_relu",
-            "prelu",
-            "elu",
-            "silu",
-            "gelu",
-            "tanh",
-            "sigmoid",
-            "clamp",
-            "linear",
-        ),
-        *("add", "mul", "div"),
+        *("affine", "linear", "clamp", "add", "mul", "div"),
+        *("relu", "leaky_relu", "prelu", "elu", "silu", "gelu", "tanh", "sigmoid"),
     ]
 )
 """Operations on each number by itself, which take maps of either layout."""
@@ -324,16 +311,16 @@ def to_onnx(
 
     Inputs are `photo` (batch, 3, height, width), `noise0`... and what the graph names, in this order; the output is
     `picture`.
-    `split`: a photo becomes two maps, for computing in bf16 (see `Writer.split`). `passes`: with what makes it
+    `split`: a photo becomes two maps, for computing in bf16 (see `ONNXWriter.split`). `passes`: with what makes it
     faster. Raises ConversionError for a transposed convolution that ONNX has no form for.
     """
     translation = _Translation(optimize(graph) if passes else graph, split)
     translation.run()
     writer = translation.writer
-    writer.finish(writer.plain(translation.maps[-1]), "picture")
+    writer.finish(writer.plain(translation.maps[-1]), PICTURE)
     outputs = [
         helper.make_tensor_value_info(
-            "picture", TensorProto.FLOAT, ["batch", graph.nodes[-1].channels, "height", "width"]
+            PICTURE, TensorProto.FLOAT, ["batch", graph.nodes[-1].channels, "height", "width"]
         )
     ]
     model = _model(translation, graph.io_spec.names, outputs)

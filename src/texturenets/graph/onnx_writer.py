@@ -27,7 +27,7 @@ class ONNXMap:
     """A map by its name in the file. `order`: where channel i of the graph lies, if not at i.
 
     `rest`: a second map; the sum of both is meant. The first holds what bf16 can hold without an error, the
-    second what is left: see `Writer.split`. `channels_last`: it is (N, H, W, C) in the file.
+    second what is left: see `ONNXWriter.split`. `channels_last`: it is (N, H, W, C) in the file.
     """
 
     name: str

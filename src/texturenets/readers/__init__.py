@@ -7,7 +7,6 @@ format, each of which builds nothing but arrays.
 from __future__ import annotations
 
 import contextlib
-import json
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -33,21 +32,15 @@ TITLES: Final[dict[Format, str]] = {
 }
 
 _HDF5: Final = b"\x89HDF\r\n\x1a\n"
-# What a damaged file can make the standard library and ours raise.
+# What a damaged file can make the libraries and our readers raise; DamagedError is a ValueError.
 DAMAGE: Final = (
-    DamagedError,
     SafetensorError,
     struct.error,
-    json.JSONDecodeError,
     ValueError,
     TypeError,
-    KeyError,
-    IndexError,
+    LookupError,
     OverflowError,
-    NotImplementedError,
-    EOFError,
     MemoryError,
-    RecursionError,
     RuntimeError,
 )
 
@@ -141,51 +134,61 @@ def _damaged(path: Path, kind: Format, error: BaseException) -> UserError:
     return UserError(f"{path}: damaged or no {TITLES[kind]} file ({reason})")
 
 
-def _stored(path: Path) -> tuple[Format, dict[str, Stored]]:
+@dataclass(frozen=True)
+class WeightsFile:
+    """A file whose arrays are found and not yet loaded. `arrays`: by the names that the file gives them."""
+
+    path: Path
+    format: Format
+    arrays: dict[str, Stored]
+
+    def networks(self) -> list[str]:
+        """The networks that the file may hold, by its shapes: those with most layers in it.
+
+        Several where it cannot be told, as for the first blocks of VGG-16 and VGG-19; none where nothing fits.
+        """
+        counts: dict[str, int] = {}
+        for network in LAYERS:
+            with contextlib.suppress(UserError):
+                counts[network] = len(choose(network, self.arrays))
+        most = max(counts.values(), default=0)
+        return [network for network, count in counts.items() if count == most]
+
+    def read(self, network: str) -> Contents:
+        """The layers of `network` in the file, which may hold the first ones only.
+
+        Raises UserError, in one line, where the file is damaged or holds another network.
+        """
+        try:
+            chosen = choose(network, self.arrays)
+            tensors = {name: _load(name, array, shapes(network)[name]) for name, array in chosen.items()}
+        except UserError as error:
+            raise UserError(f"{self.path}: {plain(str(error))}") from None
+        except (*DAMAGE, OSError) as error:
+            raise _damaged(self.path, self.format, error) from None
+        return Contents(tensors, self.format, metadata(self.path) if self.format == "safetensors" else {})
+
+
+def open_file(path: Path) -> WeightsFile:
+    """The file at `path`. Raises UserError, in one line, where it is damaged or of no known format."""
     kind = detect(path)
     try:
-        return kind, _READERS[kind](path)
+        return WeightsFile(path, kind, _READERS[kind](path))
     except (*DAMAGE, OSError) as error:
         raise _damaged(path, kind, error) from None
 
 
 def arrays(path: Path) -> dict[str, Stored]:
-    """All arrays in the file at `path`, still unread, by the names that the file gives them.
+    """All arrays in the file at `path`, not yet loaded, by the names that the file gives them.
 
-    Loading one may raise DamagedError or OSError. Raises UserError as `read` does.
+    Loading one may raise DamagedError or OSError. Raises UserError as `open_file` does.
     """
-    return _stored(path)[1]
-
-
-def networks(path: Path) -> list[str]:
-    """The networks that the file at `path` may hold, by its shapes: those with most layers in it.
-
-    Several where it cannot be told, as for the first blocks of VGG-16 and VGG-19; none where nothing fits.
-    Raises UserError as `read` does.
-    """
-    found = arrays(path)
-    counts: dict[str, int] = {}
-    for network in LAYERS:
-        with contextlib.suppress(UserError):
-            counts[network] = len(choose(network, found))
-    most = max(counts.values(), default=0)
-    return [network for network, count in counts.items() if count == most]
+    return open_file(path).arrays
 
 
 def read(path: Path, network: str) -> Contents:
-    """The layers of `network` in the file at `path`; a file may hold the first layers only.
-
-    Raises UserError, in one line, for a file that is damaged, of no known format, or of another network.
-    """
-    kind, found = _stored(path)
-    try:
-        chosen = choose(network, found)
-        tensors = {name: _load(name, array, shapes(network)[name]) for name, array in chosen.items()}
-    except UserError as error:
-        raise UserError(f"{path}: {plain(str(error))}") from None
-    except (*DAMAGE, OSError) as error:
-        raise _damaged(path, kind, error) from None
-    return Contents(tensors, kind, metadata(path) if kind == "safetensors" else {})
+    """The layers of `network` in the file at `path`. Raises UserError as `open_file` and `WeightsFile.read` do."""
+    return open_file(path).read(network)
 
 
 def choose(network: str, stored: Mapping[str, Stored]) -> dict[str, Stored]:
@@ -243,11 +246,12 @@ __all__ = [
     "TITLES",
     "Contents",
     "Format",
+    "WeightsFile",
     "arrays",
     "choose",
     "detect",
     "metadata",
-    "networks",
+    "open_file",
     "plain",
     "read",
     "recognise",

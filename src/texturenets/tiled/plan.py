@@ -8,7 +8,7 @@ sources of the normalizations that pass p + 1 is the first to need; the last one
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -212,16 +212,17 @@ def multiplications(network: PlannedNetwork, i: int) -> int:
     return int(count // node.settings["stride"] ** 2 if node.operation == "deconv" else count)
 
 
-def steps(network: PlannedNetwork, targets: Mapping[int, Interval], ready: frozenset[int]) -> list[Step]:
-    """What is to be computed, in this order, for rows of some maps; what is in `ready` is read."""
-    asked: dict[int, list[Interval]] = {i: [rows] for i, rows in targets.items() if rows[1] > rows[0]}
+def steps(network: PlannedNetwork, one: Pass, strip: Interval) -> list[Step]:
+    """What pass `one` computes, in this order, for `strip` (rows of the image)."""
+    parts = {i: network.part(i, strip) for i in one.targets}
+    asked: dict[int, list[Interval]] = {i: [rows] for i, rows in parts.items() if rows[1] > rows[0]}
     found: list[Step] = []
     for i in range(max(asked, default=-1), -1, -1):
         if i not in asked:
             continue
         rows = merge(asked[i])
         needed: list[list[list[Interval]]] = []
-        if not network.is_given(i) and i not in ready:
+        if not network.is_given(i) and i not in one.ready:
             sources = network.sources[i]
             nodes, sizes = [network.nodes[s] for s in sources], [network.sizes[s][0] for s in sources]
             needed = [wanted(network.nodes[i], one, nodes, sizes) for one in rows]
@@ -249,13 +250,18 @@ def strips(height: int, rows: int, stride: int) -> list[Interval]:
     return [(low, min(low + each, height)) for low in range(0, height, each)]
 
 
+def last_reads(plan: Sequence[Pass]) -> dict[int, int]:
+    """The number of the last pass that reads a map, by its node: behind it the map's space is free again."""
+    return {i: number for number, one in enumerate(plan) for i in one.read}
+
+
 def disk(network: PlannedNetwork, plan: Sequence[Pass], bytes_each: int) -> int:
     """The most bytes on disk at once, `bytes_each` for a number."""
-    last_read = {i: number for number, one in enumerate(plan) for i in one.read}
+    last_read = last_reads(plan)
     held: set[int] = set()
     most = 0
     for number, one in enumerate(plan):
         held |= set(one.written)
         most = max(most, bytes_each * sum(network.numbers(i) for i in held))
-        held = {i for i in held if last_read.get(i, -1) > number}
+        held = {i for i in held if last_read[i] > number}
     return most

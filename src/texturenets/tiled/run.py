@@ -16,7 +16,7 @@ from texturenets.errors import UserError
 from texturenets.graph import Graph
 from texturenets.graph.stage import PICTURE, CompiledStage, Kept, Stage, Values
 from texturenets.tiled import plan as planning
-from texturenets.tiled.plan import Pass, PlannedNetwork, Step
+from texturenets.tiled.plan import Pass, PlannedNetwork
 from texturenets.tiled.rows import Interval, Size
 from texturenets.tiled.sources import Source
 from texturenets.tiled.spool import FeatureMap, OverflowedError, SpoolFiles
@@ -83,9 +83,8 @@ def run(job: TiledJob, sink: Sink, progress: Progress = lambda _: None) -> None:
     """
     try:
         _TiledRun(job, kept_as(job)).all(sink, progress)
-    except (
-        OverflowedError
-    ):  # safe to start again: only the last pass, which spools no maps, writes to the sink
+    except OverflowedError:
+        # It is safe to begin again: only the last pass, which spools no maps, writes to the sink.
         _TiledRun(job, "float32").all(sink, progress)
 
 
@@ -97,10 +96,10 @@ def kept_as(job: TiledJob) -> Kept:
     return job.engine.kept
 
 
-def disk(job: TiledJob, kept: Kept | None = None) -> int:
-    """The most bytes on disk at once, of maps kept as `kept` (None: as `kept_as` has it)."""
+def disk(job: TiledJob) -> int:
+    """The most bytes on disk at once, where no value is beyond the type of `kept_as`."""
     network = PlannedNetwork(job.graph.nodes, job.picture)
-    return planning.disk(network, planning.passes(network), BYTES[kept or kept_as(job)])
+    return planning.disk(network, planning.passes(network), BYTES[kept_as(job)])
 
 
 @dataclass
@@ -127,9 +126,10 @@ class _TiledRun:
     def all(self, sink: Sink, progress: Progress) -> None:
         """Every pass."""
         heights = [self.job.rows or self._rows(one) for one in self.passes]
-        last_read = {i: number for number, one in enumerate(self.passes) for i in one.read}
+        last_read = planning.last_reads(self.passes)
+        most = planning.disk(self.network, self.passes, BYTES[self.kept])
         done, shares = 0.0, self._shares()
-        with closing(SpoolFiles(self.job.folder, disk(self.job, self.kept))) as files:
+        with closing(SpoolFiles(self.job.folder, most)) as files:
             for number, (one, rows) in enumerate(zip(self.passes, heights, strict=True)):
                 start, share = done, shares[number]
                 for i in one.written:
@@ -139,14 +139,16 @@ class _TiledRun:
                 final = number == len(self.passes) - 1
                 self._pass(one, rows, sink if final else None, lambda part: progress(start + share * part))  # noqa: B023
                 done += share
-                for i in [i for i in self.maps if last_read.get(i, -1) <= number]:
+                for i in [i for i in self.maps if last_read[i] == number]:
                     files.give_back(self.maps.pop(i).file)
         progress(1.0)
 
     def _shares(self) -> list[float]:
         """About which share of the work each pass is, by the multiply-adds of a strip."""
         strip = (0, min(self.job.picture[0], 16 * self.job.graph.stride))
-        work = [planning.effort(self.network, self._steps(one, strip)) for one in self.passes]
+        work = [
+            planning.effort(self.network, planning.steps(self.network, one, strip)) for one in self.passes
+        ]
         return [one / sum(work) for one in work]
 
     def _rows(self, one: Pass) -> int:
@@ -167,7 +169,7 @@ class _TiledRun:
         """Bytes that a strip of so many rows takes."""
         stride = self.job.graph.stride
         middle = (self.job.picture[0] - rows) // 2 // stride * stride
-        strip = self._build(one, (middle, middle + rows), unknown=True)
+        strip = build(self.network, one, (middle, middle + rows), self.weights)
         nodes = strip.graph.nodes
         size = [node.channels * node.extra * node.extra_columns for node in nodes]
         last = {source: number for number, node in enumerate(nodes) for source in node.sources}
@@ -182,16 +184,6 @@ class _TiledRun:
         ends = sum(size[n] for n, node in enumerate(nodes) if not node.sources)
         ends += sum(size[part.number] for part in strip.outputs.values())
         return self.job.engine.stage_peak(most, self.kept) + WAITING * ends * BYTES[self.kept]
-
-    def _steps(self, one: Pass, strip: Interval) -> list[Step]:
-        parts = {i: self.network.part(i, strip) for i in one.targets}
-        return planning.steps(self.network, parts, one.ready)
-
-    def _build(self, one: Pass, rows: Interval, *, unknown: bool = False) -> Strip:
-        """The graph of a strip; `unknown`: before there are statistics."""
-        parts = {i: self.network.part(i, rows) for i in one.targets}
-        weights = {} if unknown else self.weights
-        return build(self.network, one, planning.steps(self.network, parts, one.ready), parts, weights)
 
     def _pass(self, one: Pass, rows: int, sink: Sink | None, progress: Progress) -> None:
         moments = {i: self._moments(i) for i in one.measured}
@@ -226,7 +218,7 @@ class _TiledRun:
         return Moments(largest=-np.inf if most else None)
 
     def _read(self, one: Pass, rows: Interval) -> _Work:
-        work = _Work(rows, self._build(one, rows))
+        work = _Work(rows, build(self.network, one, rows, self.weights))
         for name, (i, wanted, border) in work.strip.reads.items():
             if i in self.pooled:
                 work.values[name] = self.pooled[i]

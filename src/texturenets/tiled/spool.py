@@ -43,7 +43,7 @@ class SpoolFile:
         """Give the space back."""
         self._file.close()
 
-    def cut(self, size: int) -> None:
+    def truncate(self, size: int) -> None:
         """Give back what lies behind the first `size` bytes."""
         os.ftruncate(self._file.fileno(), size)
         self.size = size
@@ -85,36 +85,38 @@ class SpoolFiles:
 
     def __init__(self, folder: Path, most: int) -> None:
         self.folder, self.most = folder, most
-        self.used: list[SpoolFile] = []
+        self.used: dict[SpoolFile, int] = {}
+        """Files, and how many bytes of each are needed."""
         self.free: list[SpoolFile] = []
 
     def take(self, size: int) -> SpoolFile:
-        """A file for `size` bytes."""
+        """A file for `size` bytes, with anything in it."""
         if self.free:
             file = min(self.free, key=lambda one: (one.size < size, abs(one.size - size)))
             self.free.remove(file)
         else:
             file = SpoolFile(self.folder)
-        self.used.append(file)
-        reused, file.size = file.size, max(file.size, size)
+        self.used[file] = size
+        file.size = max(file.size, size)
         while self.free and self._size > self.most:
             self.free.pop().close()
-        if reused > size and self._size > self.most:
-            file.cut(size)
+        if self._size > self.most:
+            for one, needed in self.used.items():
+                one.truncate(needed)
         return file
 
     @property
     def _size(self) -> int:
-        return sum(one.size for one in self.used + self.free)
+        return sum(one.size for one in (*self.used, *self.free))
 
     def give_back(self, file: SpoolFile) -> None:
         """`file` is not needed any more."""
-        self.used.remove(file)
+        del self.used[file]
         self.free.append(file)
 
     def close(self) -> None:
         """Give all space back."""
-        for file in self.used + self.free:
+        for file in (*self.used, *self.free):
             file.close()
 
 
@@ -192,7 +194,10 @@ class FeatureMap:
 
 
 def _continue(inside: NDArray[Any], values: NDArray[Any], first: int, mode: str) -> None:
-    """Continue `inside`, which lies at `first` in the second axis of `values`, to both ends of it."""
+    """Continue `inside`, which lies at `first` in the second axis of `values`, to both ends of it.
+
+    In place: np.pad would copy the map.
+    """
     count = inside.shape[1]
     for place in (*range(first), *range(first + count, values.shape[1])):
         beyond = first - place if place < first else place - first - count + 1
@@ -201,7 +206,10 @@ def _continue(inside: NDArray[Any], values: NDArray[Any], first: int, mode: str)
 
 
 def _overflowed(values: NDArray[Any]) -> bool:
-    """Whether one of `values` (float16) is an infinity or no number: all bits of its exponent are set."""
+    """Whether one of `values` (float16) is an infinity or no number: all bits of its exponent are set.
+
+    np.isfinite takes three times as long.
+    """
     return bool(values.view(np.int16).max() >= 0x7C00 or values.view(np.uint16).max() >= 0xFC00)
 
 
@@ -209,13 +217,15 @@ _IN_MEMORY: Final = ("tmpfs", "ramfs")
 
 
 def _filesystem(folder: Path) -> str:
-    """The kind of file system that `folder` is on, where the system tells."""
+    """The kind of file system that `folder` is on; "" where the system does not tell."""
+    import psutil
+
     try:
-        mounts = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
+        mounts = psutil.disk_partitions(all=True)
     except OSError:
         return ""
     path = folder.resolve()
-    inside = [(len(m[1]), m[2]) for m in mounts if len(m) > 2 and path.is_relative_to(m[1])]
+    inside = [(len(m.mountpoint), m.fstype) for m in mounts if path.is_relative_to(m.mountpoint)]
     return max(inside)[1] if inside else ""
 
 

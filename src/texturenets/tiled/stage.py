@@ -21,7 +21,7 @@ from texturenets.graph import OPERATIONS, Graph, Node
 from texturenets.graph.grammar import Number
 from texturenets.graph.shapes import shaped
 from texturenets.tiled.borders import Border, borders
-from texturenets.tiled.plan import Pass, PlannedNetwork, Step
+from texturenets.tiled.plan import Pass, PlannedNetwork, steps
 from texturenets.tiled.rows import POINTWISE, Interval, before, is_point, needs
 
 Array = NDArray[np.float32]
@@ -70,31 +70,26 @@ class Strip:
         return nodes, tuple((i, part.number) for i, part in self.outputs.items())
 
 
-def build(
-    network: PlannedNetwork,
-    one: Pass,
-    work: Sequence[Step],
-    parts: Mapping[int, Interval],
-    weights: Mapping[str, Array],
-) -> Strip:
-    """The graph of `work`, which `plan.steps` made for the pass; `parts` are the rows wanted of its targets.
+def build(network: PlannedNetwork, one: Pass, strip: Interval, weights: Mapping[str, Array]) -> Strip:
+    """The graph of pass `one` for `strip` (rows of the image).
 
     `weights`: those of the network, and for each normalization i that is computed `scale.i` and `shift.i`.
     """
-    return _StripBuilder(network, one, weights).build(work, parts)
+    return _StripBuilder(network, one, weights).build(strip)
 
 
 class _StripBuilder:
     def __init__(self, network: PlannedNetwork, one: Pass, weights: Mapping[str, Array]) -> None:
-        self.network, self.ready = network, one.ready
+        self.network, self.one = network, one
         self.strip = Strip(Graph(weights=dict(weights)))
         self.borders: dict[int, Border] = {}
         self.bordered: frozenset[int] = frozenset()
         self.made: dict[int, list[tuple[Interval, ComputedRows]]] = {}
         """For each node of the network: intervals of valid rows, and the part of the stage that holds them."""
 
-    def build(self, work: Sequence[Step], parts: Mapping[int, Interval]) -> Strip:
-        self.borders, self.bordered = borders(self.network, work, self.ready)
+    def build(self, strip: Interval) -> Strip:
+        work = steps(self.network, self.one, strip)
+        self.borders, self.bordered = borders(self.network, work, self.one.ready)
         for step in work:
             if step.sources:
                 found = [
@@ -104,6 +99,7 @@ class _StripBuilder:
             else:
                 found = [self._input(step.node, rows) for rows in step.rows]
             self.made[step.node] = list(zip(step.rows, found, strict=True))
+        parts = {i: self.network.part(i, strip) for i in self.one.targets}
         self.strip.outputs = {i: self._part(i, rows) for i, rows in parts.items() if rows[1] > rows[0]}
         return self.strip
 

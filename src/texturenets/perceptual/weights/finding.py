@@ -54,12 +54,21 @@ def read(path: Path | str, network: str) -> Pretrained:
     if not path.is_file():
         raise UserError(f"{path}: no such file of weights")
     contents = readers.read(path, network)
-    if network.startswith("vgg19") and is_normalised(contents.tensors) != (network == "vgg19_normalised"):
+    if _other_vgg19(network, contents):
         other = "vgg19" if network == "vgg19_normalised" else "vgg19_normalised"
         raise UserError(f"{path} holds {other}, not {network}; ask for {other}'s layers or give another file")
+    return _pretrained(path, network, contents)
+
+
+def _pretrained(path: Path, network: str, contents: readers.Contents) -> Pretrained:
     convention, authors = convention_of(path, network, contents)
     source = described(path, network, contents, authors)
     return Pretrained(network, contents.tensors, convention, source, digest(path, "sha256"))
+
+
+def _other_vgg19(network: str, contents: readers.Contents) -> bool:
+    """Whether these are weights of VGG-19 in the one of its two forms, plain and rescaled, that is not `network`."""
+    return network.startswith("vgg19") and is_normalised(contents.tensors) != (network == "vgg19_normalised")
 
 
 def require(pretrained: Pretrained, names: Iterable[str]) -> None:
@@ -127,13 +136,12 @@ def _nameless(name: str, path: Path) -> Pretrained | None:
     """A file whose name says nothing: used where its arrays fit, an error where they fit no network."""
     if not path.is_file():
         raise UserError(f"{path}: no such file of weights")
-    fits = readers.networks(path)
+    file = readers.open_file(path)
+    fits = file.networks()
     if fits and name not in fits:
         return None
-    found = readers.read(path, name)
-    if name.startswith("vgg19") and is_normalised(found.tensors) != (name == "vgg19_normalised"):
-        return None
-    return read(path, name)
+    contents = file.read(name)
+    return None if _other_vgg19(name, contents) else _pretrained(path, name, contents)
 
 
 _SUFFIXES: Final = (".safetensors", ".h5", ".hdf5", ".caffemodel", ".net", ".pth", ".pt")
