@@ -481,6 +481,21 @@ def test_the_photo_may_be_turned_and_transparent(service: TestClient) -> None:
     assert opened(answer.content).mode == "RGBA"
 
 
+@pytest.mark.parametrize("form", ["TIFF", "AVIF", "WEBP"])
+def test_opacity_is_kept_where_no_format_is_asked_for(service: TestClient, form: str) -> None:
+    if form not in image.formats.known_formats().values():
+        pytest.skip(f"no {form} here")
+    for mode, colour in (("RGBA", (200, 30, 40, 128)), ("RGB", (200, 30, 40))):
+        buffer = io.BytesIO()
+        Image.new(mode, (30, 20), colour).save(buffer, form)
+        answer = service.post("/v1/stylize?style=tiny&quality=80", content=buffer.getvalue())
+        same = {"RGBA": "PNG", "RGB": "JPEG"}[mode] if form != "WEBP" else "WEBP"
+        assert opened(answer.content).format == same
+        assert opened(answer.content).mode == mode
+        assert answer.headers["content-type"] == f"image/{same.lower()}"
+        assert f"tiny.{'jpg' if same == 'JPEG' else same.lower()}" in answer.headers["content-disposition"]
+
+
 def test_trainings_over_http(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("texturenets.server.trainings.TICK", 600)  # none is begun here
     (tmp_path / "photos").mkdir()

@@ -136,7 +136,8 @@ def _stylized(app: FastAPI, service: Service) -> None:
             Literal["auto", "jpeg", "png", "webp"],
             Query(
                 description="auto: the photo's own for JPEG, PNG and WebP, PNG for GIF and PPM, JPEG for all others, "
-                "as HEIC, AVIF and TIFF; Content-Type says which."
+                "as HEIC, AVIF and TIFF, or PNG where they are transparent; Content-Type says which. jpeg lays a "
+                "transparent photo on white."
             ),
         ] = "auto",
         quality: Annotated[int | None, Query(ge=1, le=100, description="Of JPEG and WebP.")] = None,
