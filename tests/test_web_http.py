@@ -496,7 +496,9 @@ def test_opacity_is_kept_where_no_format_is_asked_for(service: TestClient, form:
         assert f"tiny.{'jpg' if same == 'JPEG' else same.lower()}" in answer.headers["content-disposition"]
 
 
-def test_trainings_over_http(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trainings_over_http(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr("texturenets.server.trainings.TICK", 600)  # none is begun here
     (tmp_path / "photos").mkdir()
     with client(tmp_path) as service:
@@ -513,8 +515,19 @@ def test_trainings_over_http(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert said.startswith("photos ")
         for path in ("none", "none/picture", "..%2fnone"):
             problem(service.get(f"/v1/trainings/{path}"), 404)
-        begun = service.post("/v1/trainings?name=mine&steps=5", content=photo())
+        with caplog.at_level(logging.INFO, "texturenets.server"):
+            begun = service.post("/v1/trainings?name=mine&steps=5", content=photo())
         assert begun.status_code == 202, begun.text
+        (line,) = [r.fields for r in caplog.records if r.getMessage() == "training"]  # type: ignore[attr-defined]
+        assert line == {
+            "id": begun.headers["x-request-id"],
+            "client": "testclient",
+            "training": "mine",
+            "state": "queued",
+            "kind": "style",
+            "preset": "default",
+            "steps": 5,
+        }
         assert begun.json()["steps"] == 5
         problem(service.post("/v1/trainings?name=mine&steps=5", content=photo()), 409)
         assert service.post("/v1/trainings/mine/stop").json()["state"] == "stopped"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -14,7 +15,7 @@ from starlette.responses import FileResponse
 from texturenets import image
 from texturenets.errors import UserError
 from texturenets.modelfiles import modelfile
-from texturenets.server.http_errors import HTTPProblem, documented, note, refused
+from texturenets.server.http_errors import NOTED, HTTPProblem, documented, note, refused
 from texturenets.server.service import Service
 from texturenets.train import lacking
 from texturenets.train import recipes as all_recipes
@@ -23,6 +24,8 @@ from texturenets.train.configuration import TaskConfig, flag
 if TYPE_CHECKING:
     from texturenets.server.training_files import TrainingJob
     from texturenets.server.trainings import Trainings
+
+log = logging.getLogger("texturenets.server")
 
 SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif", "BMP": ".bmp"}
 """Suffix of the exemplar's file, by Pillow's name of its format."""
@@ -76,6 +79,9 @@ async def enqueue(
         raise HTTPProblem(503, str(error), {"Retry-After": "60"}) from None
     except UserError as error:
         raise refused(error, 409 if "already" in str(error) else 422) from None
+    who = {key: value for key, value in NOTED.get({}).items() if key in ("id", "client")}
+    asked = {"training": name, "state": job.state, "kind": kind, "preset": preset, "steps": job.steps}
+    log.info("training", extra={"fields": {**who, **asked}})
     return job
 
 
