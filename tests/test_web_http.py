@@ -598,6 +598,22 @@ def test_a_model_that_cannot_be_loaded(tmp_path: Path, caplog: pytest.LogCapture
     assert "hollow.safetensors" in reason
 
 
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("stylize?stroke=two", "stroke: give a number between 0.1 and 1000, as 2 or 0.5, or auto"),
+        ("sample?size=640X480", "size: give pixels, as 512 or 640x480"),
+        ("stylize?size=640x480", "size: give a whole number, as 512"),
+        ("stylize?size=640.5", "size: give a whole number, as 512"),
+        ("stylize?strength=50%25", "strength: give a number, as 0.5"),
+        ("stylize?preserve_color=si", "preserve_color: give true or false"),
+        ("trainings?steps=5", "name is missing: parameters go behind the address, as ?NAME=VALUE"),
+    ],
+)
+def test_a_value_of_the_wrong_form_is_answered_in_words(service: TestClient, query: str, said: str) -> None:
+    assert problem(service.post(f"/v1/{query}", content=photo()), 422) == said
+
+
 @pytest.mark.parametrize("stroke", ["0", "0.0", "1001", "nan", "-1", "auto2"])
 def test_strokes_that_are_none(service: TestClient, stroke: str) -> None:
     problem(service.post(f"/v1/stylize?style=tiny&stroke={stroke}", content=photo()), 422)

@@ -21,7 +21,7 @@ from texturenets.errors import UserError, unknown
 from texturenets.server import http_errors, training_routes
 from texturenets.server.csp import Quiet
 from texturenets.server.guard import Guard
-from texturenets.server.http_errors import GoneError, HTTPProblem, documented
+from texturenets.server.http_errors import BEHIND, GoneError, HTTPProblem, documented
 from texturenets.server.metrics import Observer
 from texturenets.server.service import Service
 from texturenets.server.settings import Settings
@@ -43,8 +43,14 @@ PICTURES = {
 Name = Annotated[
     str | None, Query(max_length=200, description="Name of a model; the first of its kind without.")
 ]
-BEHIND = "parameters go behind the address, as ?NAME=VALUE"
 STROKE = r"^(auto|[1-9][0-9]{0,2}(\.[0-9]{1,6})?|1000|0\.[1-9][0-9]{0,5})$"
+SIZE = r"^[1-9][0-9]{0,5}(x[1-9][0-9]{0,5})?$"
+FORMS = {
+    STROKE: "give a number between 0.1 and 1000, as 2 or 0.5, or auto",
+    SIZE: "give pixels, as 512 or 640x480",
+}
+"""What is said to a value that does not match, by pattern."""
+
 Seed = Annotated[int, Query(ge=0, lt=2**63, description="One seed, one image.")]
 
 
@@ -75,7 +81,7 @@ def create(settings: Settings, load: Callable[[Path], Any] | None = None) -> tup
         dependencies=[Depends(_only_known)],
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
-    http_errors.install(app)
+    http_errors.install(app, FORMS)
     _stylized(app, service)
     _samples(app, service)
     _catalogue(app, service)
@@ -173,10 +179,7 @@ def _samples(app: FastAPI, service: Service) -> None:
         texture: Name = None,
         size: Annotated[
             str,
-            Query(
-                pattern=r"^[1-9][0-9]{0,5}(x[1-9][0-9]{0,5})?$",
-                description="WIDTHxHEIGHT in pixels, or one number.",
-            ),
+            Query(pattern=SIZE, description="WIDTHxHEIGHT in pixels, or one number."),
         ] = "256",
         seed: Seed = 0,
         tileable: Annotated[bool, Query(description="Let it continue at its other end.")] = False,
