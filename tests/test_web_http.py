@@ -191,6 +191,31 @@ def test_a_form_without_a_file(service: TestClient) -> None:
     assert 400 <= broken.status_code < 500
 
 
+@pytest.mark.parametrize("path", ["/v1/stylize", "/v1/trainings?name=a"])
+def test_slips_of_a_sender_are_told_the_way_out(tmp_path: Path, path: str) -> None:
+    pytest.importorskip("fcntl", reason="trainings need it")
+    model(tmp_path)
+    (tmp_path / "photos").mkdir()
+    text = {"content-type": "application/x-www-form-urlencoded"}
+    stripped = photo().translate(None, b"\0\r\n")  # what curl -d makes of a file
+    with client(tmp_path, photos=tmp_path / "photos") as service:
+        for body in (stripped, b"image=@photo.jpg"):
+            said = problem(service.post(path, content=body, headers=text), 415)
+            assert "curl --data-binary @photo.jpg" in said
+            assert "curl -F image=@photo.jpg" in said
+        said = problem(service.post(path, files={"image": (None, "photo.jpg")}), 422)
+        assert said.startswith("the form holds no file, but 'image' as text")
+        assert "curl -F image=@photo.jpg, with an @" in said
+        form = {"image": ("a.png", photo(), "image/png"), "style": (None, "tiny")}
+        assert problem(service.post(path, files=form), 422).startswith("'style' in the form: parameters go")
+        form = {"image": ("a.png", b"", "image/png")}
+        assert problem(service.post(path, files=form), 415) == "the file in the form is empty"
+        said = problem(service.post(path), 415)
+        assert said == "the body is empty: send the image's file, as curl --data-binary @photo.jpg does"
+        binary = service.post(path, content=photo(), headers=text)  # as curl --data-binary calls it too
+        assert binary.status_code in (200, 202), binary.text
+
+
 def test_parameters_without_effect_are_refused(tmp_path: Path) -> None:
     model(tmp_path, "plain")
     spec = Residual(channels=8, blocks=1, noise_depth=2)

@@ -291,19 +291,45 @@ async def _gone(request: Request) -> None:
         pass
 
 
+STRIPPED = (
+    "the body is text, or a file without its zeros and line ends, as curl -d sends it: send the file by "
+    "curl --data-binary @photo.jpg, or in a form by curl -F image=@photo.jpg"
+)
+
+
 async def _photo(request: Request) -> bytes:
     """The body, or the file of the form in it. Raises HTTPProblem, also for words in the form, and GoneError."""
+    kind = request.headers.get("content-type", "").lower()
     try:
-        if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-            return await request.body()
-        async with request.form(max_files=1, max_fields=8) as form:  # at its end its files are gone
-            _refuse_fields([name for name, value in form.items() if not isinstance(value, UploadFile)])
-            for value in form.values():
-                if isinstance(value, UploadFile):
-                    return await value.read()
+        if kind.startswith("multipart/form-data"):
+            return await _file(request)
+        data = await request.body()
     except ClientDisconnect:
         raise GoneError("the body ended early") from None
-    raise HTTPProblem(422, "the form holds no file: send the photo as one, in a field of any name")
+    if not data:
+        raise HTTPProblem(415, "the body is empty: send the image's file, as curl --data-binary @photo.jpg does")
+    # curl names this type for --data-binary too. No file of an image is without all three bytes.
+    if kind.startswith("application/x-www-form-urlencoded") and not any(one in data for one in b"\0\r\n"):
+        raise HTTPProblem(415, STRIPPED)
+    return data
+
+
+async def _file(request: Request) -> bytes:
+    """The file of a form. Raises HTTPProblem where there is none, or more than that."""
+    async with request.form(max_files=1, max_fields=8) as form:  # at its end its files are gone
+        texts = [name for name, value in form.items() if not isinstance(value, UploadFile)]
+        file = next((value for value in form.values() if isinstance(value, UploadFile)), None)
+        if file is None:
+            but = f", but {texts[0][:64]!r} as text" if texts else ""
+            raise HTTPProblem(
+                422,
+                f"the form holds no file{but}: send the image as one, in a field of any name, as "
+                "curl -F image=@photo.jpg, with an @, does",
+            )
+        _refuse_fields(texts)
+        if not (data := await file.read()):
+            raise HTTPProblem(415, "the file in the form is empty")
+        return data
 
 
 async def _no_body(request: Request) -> None:
