@@ -17,7 +17,6 @@ from texturenets.cli.serve import serve
 from texturenets.server import server
 from texturenets.server.settings import Limits, Settings
 
-
 NOWHERE = ["--host", "no.such.host.invalid"]
 OPTIONS = list(inspect.signature(serve).parameters)
 GIVEN = {
@@ -57,7 +56,10 @@ GIVEN = {
         (["--allow-origin", "*"], "--allow-origin *: give"),
         (["--host", "no.such.host.invalid"], "--host no.such.host.invalid: cannot listen there"),
         (["--host", "192.0.2.1"], "--host 192.0.2.1: cannot listen there"),  # nobody's (RFC 5737)
-        (["--host", "a" * 64 + ".example"], "aaa.example: cannot listen there"),  # longer than a label of IDNA
+        (
+            ["--host", "a" * 64 + ".example"],
+            "aaa.example: cannot listen there",
+        ),  # longer than a label of IDNA
         (["--host", "::g"], "--host ::g: cannot listen there"),
         ([*NOWHERE, "--max-side", "300.7"], "--max-side 300.7 is not a whole number"),
         ([*NOWHERE, "--max-pixels", "1.5e999"], "--max-pixels 1.5e999 is not a whole number"),

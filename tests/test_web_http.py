@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import logging
@@ -560,12 +561,43 @@ def test_trainings_over_http(
     assert (tmp_path / "mine.job" / "exemplar.png").read_bytes() == photo()
 
 
+def test_a_packed_body_is_refused_by_name(service: TestClient) -> None:
+    for path, data in (("stylize?style=tiny", photo()), ("sample", b"")):
+        body = gzip.compress(data)
+        answer = service.post(f"/v1/{path}", content=body, headers={"Content-Encoding": "gzip"})
+        assert problem(answer, 415) == "the body is packed (Content-Encoding: gzip): send the file as it is"
+        assert answer.headers["accept-encoding"] == "identity"  # RFC 9110, section 15.5.16
+    plain = service.post("/v1/stylize?style=tiny", content=photo(), headers={"Content-Encoding": "identity"})
+    assert plain.status_code == 200
+
+
+def test_head_is_answered_as_get(service: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    for path in (
+        "/healthz",
+        "/readyz",
+        "/v1/models",
+        "/v1/models/wave/thumbnail",
+        "/docs",
+        "/openapi.json",
+        "/no",
+    ):
+        got, head = service.get(path), service.head(path)
+        assert (head.status_code, head.content) == (got.status_code, b"")
+        assert head.headers["content-length"] == got.headers["content-length"] != "0"
+    with caplog.at_level(logging.INFO, "texturenets.server"):
+        answer = service.head("/v1/sample")
+    assert (answer.status_code, answer.headers["allow"], answer.content) == (405, "POST", b"")
+    (line,) = [r.fields for r in caplog.records]  # type: ignore[attr-defined]
+    assert (line["method"], line["route"]) == ("HEAD", "/v1/sample")
+    assert "head" not in service.get("/openapi.json").json()["paths"]["/healthz"]
+
+
 def test_a_wrong_method_is_told_the_right_ones(service: TestClient) -> None:
     answer = service.put("/v1/trainings")
     assert "Allowed" in answer.json()["title"]
     assert answer.status_code == 405
-    assert answer.headers["allow"] == "GET, POST"
-    assert "/v1/trainings answers to GET, POST" in answer.json()["detail"]
+    assert answer.headers["allow"] == "GET, HEAD, POST"
+    assert "/v1/trainings answers to GET, HEAD, POST" in answer.json()["detail"]
 
 
 def clean(said: str) -> str:

@@ -166,7 +166,9 @@ def test_a_long_reason_keeps_its_end(make: Callable[[], Trainings]) -> None:
     trainings = make()
     add(trainings, "mine")
     words = " ".join(f"/some/where/{i}.jpg," for i in range(500))
-    (trainings.folder / "mine.job" / "output.txt").write_text(f"loading\ncannot read {words} give --content\n\n")
+    (trainings.folder / "mine.job" / "output.txt").write_text(
+        f"loading\ncannot read {words} give --content\n\n"
+    )
     said = trainings.files.last_words("mine")
     assert said.startswith("cannot read /some/where/0.jpg")
     assert said.endswith("/some/where/499.jpg, give --content")
@@ -213,7 +215,10 @@ def test_the_log_says_what_trainings_do(
     assert told == [
         *[("good", state) for state in ("running", "done")],
         *[("bad", state) for state in ("running", "failed")],
-        *[("long", state) for state in ("running", "stopping", "stopped", "queued", "running", "interrupted")],
+        *[
+            ("long", state)
+            for state in ("running", "stopping", "stopped", "queued", "running", "interrupted")
+        ],
     ]
     ended = [line for line in lines if line["state"] in ("done", "failed", "stopped")]
     assert [0 <= line["seconds"] < 60 for line in ended] == [True] * 3

@@ -42,11 +42,13 @@ def _is_whole(text: str) -> bool:
 
 
 def check_given(_: App, __: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Raise UserError for an option without text, as of a shell's variable that is not set. A `config` of cyclopts."""
+    """Raise UserError for an option without text, as of a variable of a shell that is not set. As `check_whole`."""
     for argument in arguments:
         for token in argument.tokens:
             if not token.value.strip() and token.implicit_value is UNSET:
-                raise UserError(f"{token.keyword or argument.name} is empty: give it a value, or leave it out")
+                raise UserError(
+                    f"{token.keyword or argument.name} is empty: give it a value, or leave it out"
+                )
 
 
 def refused(error: CycloptsError) -> UserError:

@@ -22,7 +22,6 @@ name."""
 Many = Annotated[list[str] | None, Parameter(negative_iterable=(), consume_multiple=1)]
 
 
-
 def _check_variables(*_: object) -> None:
     """Raise UserError for a variable of ours that is empty, as one is that a container's settings forgot."""
     for name, value in sorted(os.environ.items()):

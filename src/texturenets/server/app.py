@@ -5,23 +5,22 @@ from __future__ import annotations
 import asyncio
 import html
 import re
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, Query, Request
-from starlette.datastructures import UploadFile
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import ClientDisconnect
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from texturenets._version import __version__
 from texturenets.errors import UserError, unknown
-from texturenets.server import http_errors, training_routes
+from texturenets.server import bodies, http_errors, training_routes
 from texturenets.server.csp import Quiet
 from texturenets.server.guard import Guard
-from texturenets.server.http_errors import BEHIND, GoneError, HTTPProblem, documented
+from texturenets.server.head import Head
+from texturenets.server.http_errors import HTTPProblem, documented
 from texturenets.server.metrics import Observer
 from texturenets.server.service import Service
 from texturenets.server.settings import Settings
@@ -86,7 +85,7 @@ def create(settings: Settings, load: Callable[[Path], Any] | None = None) -> tup
     _samples(app, service)
     _catalogue(app, service)
     _state(app, service)
-    training_routes.add(app, service, trainings, _photo)
+    training_routes.add(app, service, trainings)
     if settings.page:
         from texturenets.server.ui import page  # seconds, which a service without one need not spend
 
@@ -100,6 +99,7 @@ def create(settings: Settings, load: Callable[[Path], Any] | None = None) -> tup
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type"],
         )
+    app.add_middleware(Head)
     app.add_middleware(Observer, metrics=service.metrics)
     return app, service
 
@@ -150,7 +150,7 @@ def _stylized(app: FastAPI, service: Service) -> None:
     ) -> Response:
         """Stylize a photo: its file as the body, or as a file of a form. Nothing of it is kept."""
         with service.line.place():
-            data = await _photo(request)
+            data = await bodies.photo(request)
             work = service.stylize(
                 data,
                 style,
@@ -162,7 +162,7 @@ def _stylized(app: FastAPI, service: Service) -> None:
                 form=format,
                 quality=quality,
             )
-            made = await _while_there(request, work)
+            made = await bodies.while_there(request, work)
         return _picture(*made)
 
 
@@ -172,7 +172,7 @@ def _samples(app: FastAPI, service: Service) -> None:
     @app.post(
         "/v1/sample",
         response_class=Response,
-        responses=documented(400, 401, 404, 408, 413, 422, 503, content=PICTURES),
+        responses=documented(400, 401, 404, 408, 413, 415, 422, 503, content=PICTURES),
     )
     async def sample(  # noqa: PLR0917
         request: Request,
@@ -189,11 +189,11 @@ def _samples(app: FastAPI, service: Service) -> None:
         width, _, height = size.partition("x")
         sides = int(height or width), int(width)
         with service.line.place():
-            await _no_body(request)
+            await bodies.no_body(request)
             work = service.sample(
                 texture, height=sides[0], width=sides[1], seed=seed, tileable=tileable, form=format
             )
-            made = await _while_there(request, work)
+            made = await bodies.while_there(request, work)
         return _picture(*made)
 
 
@@ -266,92 +266,6 @@ async def _only_known(request: Request) -> None:
         raise HTTPProblem(422, str(unknown("parameter", strange[0][:64], known)))
     if twice := [name for name in known if names.count(name) > 1]:
         raise HTTPProblem(422, f"{twice[0]} is given {names.count(twice[0])} times: once is enough")
-
-
-T = TypeVar("T")
-
-
-async def _while_there(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """What `work` gives, while the client waits for it. After the body has been read. Raises GoneError."""
-    task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_gone(request))
-    try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise GoneError("the client has gone")
-        return task.result()
-    finally:
-        for one in (task, gone):
-            one.cancel()
-        await asyncio.gather(task, gone, return_exceptions=True)
-
-
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-STRIPPED = (
-    "the body is text, or a file without its zeros and line ends, as curl -d sends it: send the file by "
-    "curl --data-binary @photo.jpg, or in a form by curl -F image=@photo.jpg"
-)
-
-
-async def _photo(request: Request) -> bytes:
-    """The body, or the file of the form in it. Raises HTTPProblem, also for words in the form, and GoneError."""
-    kind = request.headers.get("content-type", "").lower()
-    try:
-        if kind.startswith("multipart/form-data"):
-            return await _file(request)
-        data = await request.body()
-    except ClientDisconnect:
-        raise GoneError("the body ended early") from None
-    if not data:
-        raise HTTPProblem(415, "the body is empty: send the image's file, as curl --data-binary @photo.jpg does")
-    # curl names this type for --data-binary too. No file of an image is without all three bytes.
-    if kind.startswith("application/x-www-form-urlencoded") and not any(one in data for one in b"\0\r\n"):
-        raise HTTPProblem(415, STRIPPED)
-    return data
-
-
-async def _file(request: Request) -> bytes:
-    """The file of a form. Raises HTTPProblem where there is none, or more than that."""
-    async with request.form(max_files=1, max_fields=8) as form:  # at its end its files are gone
-        texts = [name for name, value in form.items() if not isinstance(value, UploadFile)]
-        file = next((value for value in form.values() if isinstance(value, UploadFile)), None)
-        if file is None:
-            but = f", but {texts[0][:64]!r} as text" if texts else ""
-            raise HTTPProblem(
-                422,
-                f"the form holds no file{but}: send the image as one, in a field of any name, as "
-                "curl -F image=@photo.jpg, with an @, does",
-            )
-        _refuse_fields(texts)
-        if not (data := await file.read()):
-            raise HTTPProblem(415, "the file in the form is empty")
-        return data
-
-
-async def _no_body(request: Request) -> None:
-    """Raises HTTPProblem for a body, which would have no effect, and GoneError."""
-    try:
-        async with request.form(max_files=1, max_fields=8) as form:
-            _refuse_fields(list(form))
-            kind = request.headers.get("content-type", "").lower()
-            if kind.startswith(
-                ("multipart/form-data", "application/x-www-form-urlencoded")
-            ):  # read, and empty
-                return
-        async for chunk in request.stream():
-            if chunk:
-                raise HTTPProblem(422, f"a body has no effect: {BEHIND}")
-    except ClientDisconnect:
-        raise GoneError("the body ended early") from None
-
-
-def _refuse_fields(names: list[str]) -> None:
-    if names:
-        raise HTTPProblem(422, f"{names[0][:64]!r} in the form: {BEHIND}")
 
 
 def _picture(data: bytes, media: str, name: str) -> Response:

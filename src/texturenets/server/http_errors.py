@@ -115,7 +115,7 @@ def _methods(request: Request) -> set[str]:
     for route in request.app.routes:
         if route.matches(request.scope)[0] is not Match.NONE:
             found |= getattr(route, "methods", None) or set()
-    return found
+    return found | {"HEAD"} if "GET" in found else found
 
 
 def _invalid(error: dict[str, Any], forms: Mapping[str, str]) -> str:

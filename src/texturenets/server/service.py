@@ -33,8 +33,8 @@ FORMATS: Final = {
 """By the interface's name: suffix and media type. All browsers show these."""
 
 SAME: Final = {"JPEG": "jpeg", "MPO": "jpeg", "WEBP": "webp", "PNG": "png", "GIF": "png", "PPM": "png"}
-"""What a photo of Pillow's format comes back as, where nothing else is asked for; others as JPEG, or as PNG where they
-are transparent."""
+"""What a photo of Pillow's format comes back as, where nothing else is asked for; others as JPEG, or as PNG where
+they are transparent."""
 
 ANIMATED: Final = ("GIF", "WEBP", "PNG")
 """Pillow's formats in which several images are frames; in TIFF they are pages, in HEIC further shots."""

@@ -41,8 +41,8 @@ class TrainingJob:
 
     `exemplar`: its file's name in the job's folder. `photos`: a folder in that of the photos, "" for all of it.
     `options`: words for `texturenets train`. `order`: of the queue, seconds since 1970. `pid`: of its process.
-    `began`: when its process was started last, seconds since 1970. `tries`: starts since something was saved last. `reached`: what `Jobs.saved` gave at the last start. `reason`: why
-    it failed.
+    `began`: when its process was started last, seconds since 1970. `tries`: starts since something was saved last.
+    `reached`: what `Jobs.saved` gave at the last start. `reason`: why it failed.
     """
 
     name: str

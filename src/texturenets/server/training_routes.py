@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -15,6 +15,7 @@ from starlette.responses import FileResponse
 from texturenets import image
 from texturenets.errors import UserError
 from texturenets.modelfiles import modelfile
+from texturenets.server import bodies
 from texturenets.server.http_errors import NOTED, HTTPProblem, documented, note, refused
 from texturenets.server.service import Service
 from texturenets.train import lacking
@@ -100,10 +101,8 @@ def recipes(kind: Literal["style", "texture"]) -> Mapping[str, TaskConfig]:
     return all_recipes.STYLE_RECIPES if kind == "style" else all_recipes.TEXTURE_RECIPES
 
 
-def add(
-    app: FastAPI, service: Service, trainings: Trainings | None, body: Callable[[Request], Awaitable[bytes]]
-) -> None:
-    """The routes; without `trainings` they say how to have some. `body`: reads the image of a request."""
+def add(app: FastAPI, service: Service, trainings: Trainings | None) -> None:
+    """The routes; without `trainings` they say how to have some."""
 
     def there() -> Trainings:
         if trainings is None:
@@ -115,16 +114,11 @@ def add(
             raise HTTPProblem(404, f"this service does not train: {how}")
         return trainings
 
-    _beginning(app, service, there, body)
+    _beginning(app, service, there)
     _going_on(app, there)
 
 
-def _beginning(
-    app: FastAPI,
-    service: Service,
-    there: Callable[[], Trainings],
-    body: Callable[[Request], Awaitable[bytes]],
-) -> None:
+def _beginning(app: FastAPI, service: Service, there: Callable[[], Trainings]) -> None:
     """The route that puts one in the queue."""
 
     @app.post(
@@ -149,7 +143,7 @@ def _beginning(
         note(training=name, kind=kind)
         place = there()
         with service.line.place():
-            data = await body(request)
+            data = await bodies.photo(request)
             job = await enqueue(
                 service, place, data, name=name, kind=kind, preset=preset, steps=steps, photos=photos
             )

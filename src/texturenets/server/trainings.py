@@ -291,7 +291,9 @@ class Trainings:
     def _tell(job: TrainingJob, state: str = "", **more: Any) -> None:
         """A line in the log: what has become of a training."""
         fields = {"training": job.name, "state": state or job.state, **more}
-        log.log(logging.WARNING if job.state == "failed" else logging.INFO, "training", extra={"fields": fields})
+        log.log(
+            logging.WARNING if job.state == "failed" else logging.INFO, "training", extra={"fields": fields}
+        )
 
     def _over(self, job: TrainingJob) -> None:
         """Its process has ended: write down and tell with what result, and after how many seconds."""
