@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import io
 import json
@@ -435,6 +436,9 @@ def hostile(tmp_path: Path) -> Path:
     changed(tmp_path, "kind", kind="neither")
     (tmp_path / "empty.safetensors").touch()
     (tmp_path / "folder.safetensors").mkdir()
+    (tmp_path / "gone.safetensors").symlink_to("nowhere")
+    (tmp_path / "loop.safetensors").symlink_to("loop.safetensors")
+    (tmp_path / "loud.SAFETENSORS").write_bytes((tmp_path / "well.safetensors").read_bytes())
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "fifo.safetensors")
         Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.safetensors")).write_bytes(
@@ -450,11 +454,33 @@ def test_bad_files_among_the_models(hostile: Path, caplog: pytest.LogCaptureFixt
             assert "well" in names
             assert not {path.stem for path in hostile.iterdir()} & names - {"well"}
         assert service.post("/v1/stylize?style=well", content=photo()).status_code == 200
-        problem(service.post("/v1/stylize?style=nested", content=photo()), 404)
+        for name in ("nested", "kind", "fifo"):
+            said = clean(problem(service.post(f"/v1/stylize?style={name}", content=photo()), 404))
+            assert said.startswith(f"the model file of {name} cannot be used, as the service's log says; known: ")
+            assert "well" in said
+            assert "cannot be used" in problem(service.get(f"/v1/models/{name}/thumbnail"), 404)
         problem(service.get("/v1/models/thumbnail/thumbnail"), 404)
     files = [r.fields["file"] for r in caplog.records]  # type: ignore[attr-defined]
     bad = {path.name for path in hostile.iterdir()} - {"well.safetensors"}
     assert len(files) == len(set(files)) == len(bad)  # a line each
+    reasons = {r.fields["file"]: r.fields["reason"] for r in caplog.records}  # type: ignore[attr-defined]
+    assert reasons["gone.safetensors"] == reasons["loop.safetensors"] == "it is a link that leads to no file"
+    assert reasons["loud.SAFETENSORS"] == "its suffix is not .safetensors: rename the file"
+    with pytest.raises(UserError, match="--preload: the model file of nested cannot be used"):
+        client(hostile, preload=("nested",))
+
+
+def test_addresses_of_thumbnails_can_be_asked_for(tmp_path: Path) -> None:
+    names = ("with space", "a#b", "a?b=c", "50%", "größer", "a+b")
+    small = base64.b64encode(photo(8, 8, "JPEG")).decode()
+    for name in names:
+        changed(tmp_path, name, thumbnail=small)
+    with client(tmp_path) as service:
+        known = {one["name"]: one for one in service.get("/v1/models").json()["models"]}
+        for name in names:
+            address = known[name]["thumbnail"]
+            assert re.fullmatch(r"/[A-Za-z0-9%/._~-]+", address)
+            assert service.get(address).content == photo(8, 8, "JPEG"), name
 
 
 def test_a_file_cannot_take_the_name_of_a_shipped_model(

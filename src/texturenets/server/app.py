@@ -212,10 +212,13 @@ def _catalogue(app: FastAPI, service: Service) -> None:
     )
     async def thumbnail(name: str) -> Response:
         """A small image of what a model does."""
-        known = service.catalogue.models().get(name)
-        if known is None or not known.thumbnail:
-            raise HTTPProblem(404, "no such model, or none with a thumbnail; GET /v1/models lists them")
-        return Response(known.thumbnail, media_type="image/jpeg")
+        models = service.catalogue.models()
+        if name not in models:
+            error = service.catalogue.missing("model", name[:80], models)
+            raise HTTPProblem(404, f"{error}; GET /v1/models lists them")
+        if not models[name].thumbnail:
+            raise HTTPProblem(404, f"{name} has no thumbnail")
+        return Response(models[name].thumbnail, media_type="image/jpeg")
 
     @app.get("/", include_in_schema=False)
     async def start() -> RedirectResponse:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from texturenets import image
-from texturenets.errors import MissingError, UserError, unknown
+from texturenets.errors import MissingError, UserError
 from texturenets.image import sizes
 from texturenets.memory.trim import Trim
 from texturenets.modelfiles import modelfile
@@ -83,7 +83,7 @@ class Service:
         known = self.catalogue.models()
         for name in self.settings.preload:
             if name not in known:
-                raise UserError(f"--preload: {unknown('model', name, known)}")
+                raise UserError(f"--preload: {self.catalogue.missing('model', name, known)}")
         if len(set(self.settings.preload)) > self.limits.models:
             raise UserError(
                 f"--preload of {len(set(self.settings.preload))} models, of which --max-models "
