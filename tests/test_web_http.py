@@ -298,10 +298,16 @@ def test_a_full_line_says_when_to_come_again(folder: Path) -> None:
 
 def test_what_takes_too_long_is_given_up(folder: Path) -> None:
     slow = Slow()
-    with client(folder, load=lambda _: slow, limits={"seconds": 0.2}) as service:
-        late = service.post("/v1/stylize?style=tiny", content=photo())
+    limits = {"seconds": 1.1, "queue": 2}
+    with client(folder, load=lambda _: slow, limits=limits) as service, ThreadPoolExecutor(2) as pool:
+        first = pool.submit(service.post, "/v1/stylize?style=tiny", content=photo())
+        assert slow.begun.wait(20)
+        second = pool.submit(service.post, "/v1/stylize?style=tiny", content=photo())
+        late = [first.result(), second.result()]
         slow.leave.set()
-        assert "0.2 s" in problem(late, 503)
+    assert ["1.1 s" in problem(one, 503) for one in late] == [True, True]
+    # The image in the engine is there for longer than a second already: each ahead takes that long at least.
+    assert [int(one.headers["retry-after"]) >= 2 for one in late] == [True, True]
 
 
 def test_a_mistake_of_ours_shows_no_trace(folder: Path, caplog: pytest.LogCaptureFixture) -> None:

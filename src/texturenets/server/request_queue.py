@@ -212,7 +212,10 @@ class Line:
 
     def later(self, detail: str, seconds: float | None = None) -> HTTPProblem:
         """A refusal that says when to come again: in `seconds`, or when the line will have moved on."""
-        wait = self.mean * self.inside if seconds is None else seconds
+        now = time.monotonic()
+        turns = [*self.small.turns, *self.large.turns]
+        at_work = max((now - turn.begun for turn in turns if turn.begun), default=0.0)
+        wait = max(self.mean, at_work) * self.inside if seconds is None else seconds
         return HTTPProblem(503, detail, {"Retry-After": str(min(60, max(1, math.ceil(wait))))})
 
     async def apart(self, call: Callable[[], Any]) -> Any:
