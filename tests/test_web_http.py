@@ -696,6 +696,11 @@ def test_a_model_that_cannot_be_loaded(tmp_path: Path, caplog: pytest.LogCapture
         ("stylize?size=640.5", "size: give a whole number, as 512"),
         ("stylize?strength=50%25", "strength: give a number, as 0.5"),
         ("stylize?preserve_color=si", "preserve_color: give true or false"),
+        ("stylize?size=0", "size: give at least 1"),
+        ("stylize?strength=50", "strength: give at most 1"),
+        (f"sample?seed={2**63}", f"seed: give less than {2**63}"),
+        ("stylize?format=JPG", "format: give 'auto', 'jpeg', 'png' or 'webp'"),
+        (f"stylize?style={'a' * 201}", "style: give at most 200 characters"),
         ("trainings?steps=5", "name is missing: parameters go behind the address, as ?NAME=VALUE"),
     ],
 )

@@ -50,8 +50,13 @@ KINDS = {
     **dict.fromkeys(("int_parsing", "int_from_float", "int_parsing_size"), "give a whole number, as 512"),
     **dict.fromkeys(("float_parsing", "finite_number"), "give a number, as 0.5"),
     "bool_parsing": "give true or false",
+    "greater_than_equal": "give at least {ge}",
+    "less_than_equal": "give at most {le}",
+    "less_than": "give less than {lt}",
+    "literal_error": "give {expected}",
+    "string_too_long": "give at most {max_length} characters",
 }
-"""What is said to a value of another type, by pydantic's word for it."""
+"""What is said to a value that is refused, by pydantic's word for what is wrong with it."""
 
 GONE = 499
 """Status, in the log alone, of a request whose client has gone: what nginx writes."""
@@ -123,7 +128,10 @@ def _invalid(error: dict[str, Any], forms: Mapping[str, str]) -> str:
     name = ".".join(map(str, error["loc"][1:]))
     if error["type"] == "missing":
         return f"{name} is missing: {BEHIND}"
-    said = forms.get(error.get("ctx", {}).get("pattern", "")) or KINDS.get(error["type"], error["msg"])
+    limits = error.get("ctx", {}).items()
+    details = {key: f"{one:g}" if isinstance(one, float) else one for key, one in limits}
+    said = KINDS[error["type"]].format(**details) if error["type"] in KINDS else error["msg"]
+    said = forms.get(details.get("pattern", ""), said)
     return f"{name}: {said}"
 
 

@@ -126,7 +126,7 @@ class Jobs:
             how = "which has failed" if there.state == "failed" else "which is stopped"
             way = f"resume it (POST /v1/trainings/{name}/resume), or choose another name"
             return UserError(f"there is a training {name} already, {how}: {way}")
-        return UserError(f"there is a {name} already: choose another name")
+        return UserError(f"there is a model or training called {name} already: choose another name")
 
     def sweep(self) -> None:
         """Remove temporary folders that killed services have left."""
