@@ -210,6 +210,15 @@ def test_slips_of_a_sender_are_told_the_way_out(tmp_path: Path, path: str) -> No
         assert "curl -F image=@photo.jpg, with an @" in said
         form = {"image": ("a.png", photo(), "image/png"), "style": (None, "tiny")}
         assert problem(service.post(path, files=form), 422).startswith("'style' in the form: parameters go")
+        two = [("image", ("a.png", photo(), "image/png"))] * 2
+        for said in (
+            problem(service.post(path, files=two), 400),
+            problem(
+                service.post(path, content=photo(), headers={"content-type": "multipart/form-data"}), 400
+            ),
+        ):
+            assert said.startswith("the form cannot be read: ")
+            assert said.endswith("; curl -F image=@photo.jpg sends one that can")
         form = {"image": ("a.png", b"", "image/png")}
         assert problem(service.post(path, files=form), 415) == "the file in the form is empty"
         said = problem(service.post(path), 415)
@@ -462,7 +471,9 @@ def test_bad_files_among_the_models(hostile: Path, caplog: pytest.LogCaptureFixt
         assert service.post("/v1/stylize?style=well", content=photo()).status_code == 200
         for name in ("nested", "kind", "fifo"):
             said = clean(problem(service.post(f"/v1/stylize?style={name}", content=photo()), 404))
-            assert said.startswith(f"the model file of {name} cannot be used, as the service's log says; known: ")
+            assert said.startswith(
+                f"the model file of {name} cannot be used, as the service's log says; known: "
+            )
             assert "well" in said
             assert "cannot be used" in problem(service.get(f"/v1/models/{name}/thumbnail"), 404)
         problem(service.get("/v1/models/thumbnail/thumbnail"), 404)
@@ -589,6 +600,10 @@ def test_trainings_over_http(
         assert begun.json()["steps"] == 5
         problem(service.post("/v1/trainings?name=mine&steps=5", content=photo()), 409)
         assert service.post("/v1/trainings/mine/stop").json()["state"] == "stopped"
+        said = problem(service.post("/v1/trainings?name=mine&steps=5", content=photo()), 409)
+        assert said.startswith(
+            "there is a training mine already, which is stopped: resume it (POST /v1/trainings/mine"
+        )
         problem(service.get("/v1/trainings/mine/picture"), 404)
     assert (tmp_path / "mine.job" / "exemplar.png").read_bytes() == photo()
 

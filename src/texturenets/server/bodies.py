@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from fastapi import Request
 from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from texturenets.server.http_errors import BEHIND, GoneError, HTTPProblem
@@ -51,6 +52,11 @@ async def photo(request: Request) -> bytes:
         data = await request.body()
     except ClientDisconnect:
         raise GoneError("the body ended early") from None
+    except HTTPException as error:  # what reads forms says so
+        said = str(error.detail).rstrip(".")
+        raise HTTPProblem(
+            400, f"the form cannot be read: {said}; curl -F image=@photo.jpg sends one that can"
+        ) from None
     if not data:
         raise HTTPProblem(
             415, "the body is empty: send the image's file, as curl --data-binary @photo.jpg does"

@@ -39,7 +39,7 @@ NOTED: ContextVar[dict[str, Any]] = ContextVar("noted")
 """What will be in the log line of the request at work."""
 
 FOR_OPERATORS = re.compile(
-    r"(?<![\w-])--[a-z]|(?<![\w.:/])/\w|`(device|engine|generator|memory|precision|spool|threads|weights)`"
+    r"(?<![\w-])--[a-z]|(?<![\w.:/])/(?!v1/)\w|`(device|engine|generator|memory|precision|spool|threads|weights)`"
 )
 """What only whoever runs the service can change, in the text of an error: an option of the command line, an absolute
 path, a parameter that no request has."""

@@ -111,7 +111,9 @@ class Catalogue:
         """The error for a name that is not among those `known`, which says so where its file is passed over."""
         if any(path.stem == name for path in self.bad):
             listed = ", ".join(sorted(known)) or "none"
-            return UserError(f"the model file of {name} cannot be used, as the service's log says; known: {listed}")
+            return UserError(
+                f"the model file of {name} cannot be used, as the service's log says; known: {listed}"
+            )
         return unknown(kind, name, known)
 
     def find(self, name: str | None, kind: str) -> tuple[str, ServedModel]:
