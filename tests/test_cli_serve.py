@@ -36,7 +36,7 @@ GIVEN = {
         (["--max-queue", "0"], "--max-queue 0"),
         (["--models", "nowhere", "--port", "0"], "nowhere is no folder"),
         (["--photos", ".", "--port", "0"], "--models FOLDER"),
-        (["--token-file", "nowhere"], "--token-file nowhere"),
+        (["--token-file", "nowhere"], "--token-file nowhere: cannot read it: No such file or directory\n"),
         (["--preload"], "--preload wants a value"),
         (["--preload", "wafe", "--port", "0", "--no-page"], "'wave'"),
         (

@@ -38,7 +38,7 @@ def listen(settings: Settings) -> socket.socket:
             ) from None
         raise UserError(
             f"--host {settings.host}: cannot listen there: {reason(error)}; give an address of this machine, as "
-            "127.0.0.1, or 0.0.0.0 for all of them"
+            "127.0.0.1, or 0.0.0.0 for all of them, and the port with --port"
         ) from None
     return place
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from texturenets.errors import UserError
+from texturenets.errors import UserError, reason
 
 TOKEN_VARIABLE = "TEXTURENETS_TOKEN"
 """The environment variable with the token; a flag would show it to everybody who lists processes."""
@@ -111,7 +111,7 @@ def token_from(file: Path | None) -> str | None:
         try:
             text = file.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"--token-file {file}: cannot read it ({error})") from None
+            raise UserError(f"--token-file {file}: cannot read it: {reason(error)}") from None
         source = f"--token-file {file}"
     else:
         text, source = os.environ.get(TOKEN_VARIABLE, "").strip(), TOKEN_VARIABLE
