@@ -62,7 +62,7 @@ def test_a_texture_in_numbers(studio: tiny.Studio) -> None:
     assert found["iterations"]["cap"] == 3
     assert len(found["iterations"]["each"]) == 2
     # The losses are those of the samples that `sample` draws, whatever the weight in training was.
-    texture = loading.load_texture(model, "cpu")
+    texture = loading.load(model, "cpu")
     networks, _ = evaluation._networks(evaluation.config_of(texture.header), layers, _offline(studio))
     target = _exemplar(studio, texture.header)
     samples = [torch.from_numpy(texture.draw(64, 64, seed)) for seed in (7, 8, 9)]

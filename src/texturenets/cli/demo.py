@@ -45,12 +45,15 @@ def demo(
     """
     from texturenets import image, loading
     from texturenets.arrays import to_numpy
+    from texturenets.engines.options import EngineOptions
     from texturenets.image import contact_sheet
     from texturenets.stylize import style as api
 
     api.check_options(size, 1.0)
     loading.find_style()  # says so where there is none
-    styles = [loading.load_style(path, device) for path in loading.shipped_styles().values()]
+    styles = [
+        loading.load_style(path, EngineOptions(device=device)) for path in loading.shipped_styles().values()
+    ]
     photos, failed = _read(photo or PHOTOS, size)
     names = [style.path.stem for style in styles]
 

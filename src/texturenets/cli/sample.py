@@ -123,10 +123,11 @@ def sample(
     held, level = _numbers(hold, "--hold"), _levels(noise_level)
 
     from texturenets import image, loading
+    from texturenets.engines.options import EngineOptions
 
     check_no_exemplar(texture)
     note_shipped(texture)
-    model = loading.load_texture(texture, device, engine=engine, precision=precision, generator=generator)
+    model = loading.load_texture(texture, EngineOptions(engine, device, precision, generator=generator))
     height, width = asked or (model.fixed or DEFAULT,) * 2
     tile: Tileable = False
     if tileable:

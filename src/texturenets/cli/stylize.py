@@ -118,9 +118,10 @@ def stylize(
         raise UserError(f"--quality {quality} is not between 1 and 100")
 
     from texturenets import loading
+    from texturenets.engines.options import EngineOptions
     from texturenets.modelfiles import modelfile
     from texturenets.stylize import style as api
-    from texturenets.stylize.memory_limits import StylizeOptions
+    from texturenets.stylize.options import StylizeOptions
     from texturenets.stylize.stroke import parse
 
     options = StylizeOptions(
@@ -133,15 +134,8 @@ def stylize(
         for model in models:
             if not modelfile.may_take_noise(model):
                 complain(f"note: {model.stem} takes no noise: --seed and --noise-level change nothing")
-    load = functools.partial(
-        loading.load_style,
-        device=device,
-        engine=engine,
-        precision=precision,
-        generator=generator,
-        memory=memory,
-        spool=spool,
-    )
+    how = EngineOptions(engine, device, precision, None, generator, memory, spool)
+    load = functools.partial(loading.load_style, options=how)
     told: dict[str, Any] = {
         "--output": output,
         "--quality": quality,
@@ -165,7 +159,7 @@ def stylize(
 
         _refuse("--cluster stylizes photos alone", {name: told[name] for name in ("--rate", "--sheet")})
         model = _only(models, "--cluster")
-        asked_of = ClusterRun(model, options, count, device, engine, precision, generator, memory, spool)
+        asked_of = ClusterRun(model, options, count, how)
         return run(asked_of, photos, output, cluster, workers, skip_existing=skip_existing, quiet=quiet)
     plan = planned(photos, output, models, options, count=count, rate=rate)
     return carry_out(
