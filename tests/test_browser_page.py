@@ -22,6 +22,7 @@ from tiny import Studio
 from webservice import model, photo, trainer
 
 from texturenets import image, loading
+from texturenets.engines.options import EngineOptions
 from texturenets.server import app
 from texturenets.server.server import Server
 from texturenets.server.settings import Limits, Settings
@@ -33,7 +34,7 @@ class Served:
     """A service with tiny models in a thread of this process."""
 
     def __init__(self, folder: Path, **settings: Any) -> None:
-        made, _ = app.create(Settings(models=folder, device="cpu", engine="torch", **settings))
+        made, _ = app.create(Settings(models=folder, engine=EngineOptions("torch", "cpu"), **settings))
         self.server = Server(uvicorn.Config(made, port=0, log_level="error", ws="none"))
         self.thread = threading.Thread(target=self.server.run, daemon=True)
         self.thread.start()

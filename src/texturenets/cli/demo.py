@@ -38,8 +38,6 @@ def demo(
         Folder for the images and contact-sheet.jpg; existing ones are replaced.
     size
         Longer side in pixels; larger photos are reduced to it.
-    device
-        Device to compute on; auto takes the fastest one available.
     quiet
         No progress bar.
     """

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from texturenets.cli.common import EngineName, Flag, print_json
+from texturenets.cli.common import EngineName, Flag, NetworkCode, print_json
 from texturenets.cli.flags import given, optional
 from texturenets.cli.styles import note_shipped
 from texturenets.errors import UserError
@@ -33,7 +33,7 @@ def evaluate(
     cap: int = 500,
     as_json: Annotated[Flag, Parameter(name="--json")] = False,
     engine: EngineName = "auto",
-    generator: str | None = None,
+    generator: NetworkCode = None,
     quiet: Flag = False,
     trainer: TrainerFlags | None = None,
 ) -> None:
@@ -71,11 +71,6 @@ def evaluate(
         With --slow: most iterations.
     as_json
         Print JSON: one object.
-    engine
-        What runs the network: torch, openvino or onnx; auto takes the fastest.
-    generator
-        FILE.py:CLASS: code of a network of your own, executed by PyTorch in place of the graph in the model file;
-        only a model without a graph needs it.
     quiet
         Do not print progress.
     """
