@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from texturenets import engines
+from texturenets.engines.options import EngineOptions
 from texturenets.graph import Graph
 from texturenets.graph.passes import PROCESSOR, optimize
 from texturenets.modelfiles import modelfile
@@ -89,7 +90,7 @@ def compare(name: str, size: int) -> bool:
     print(f"{'rows':>6} {'engine':>18} {'largest':>8} {'99.9 %':>8} {'mean':>8} {'seconds':>8}   (255ths)")
     passed = True
     for kind, precision in RUNS:
-        engine = engines.load(modelfile.find("wave"), kind, "cpu", precision)
+        engine = engines.load(modelfile.find("wave"), EngineOptions(kind, "cpu", precision))
         for rows in (one for one in ROWS if one <= size):
             found, seconds = in_strips(graph, x, rows, engine)
             difference = (found.clamp(0, 1) - whole).abs().flatten() * 255

@@ -83,15 +83,16 @@ def _stylize(engine: str, side: int) -> Callable[[], Any]:
     from unittest import mock
 
     from texturenets import engines
+    from texturenets.engines.options import EngineOptions
     from texturenets.modelfiles import modelfile
 
     if engine == "onnx-spinning":
         from texturenets.engines import onnx_engine
 
         with mock.patch.object(onnx_engine, "SPINNING", "1"):
-            made = engines.load(modelfile.find("wave"), "onnx", "cpu")
+            made = engines.load(modelfile.find("wave"), EngineOptions("onnx", "cpu"))
     else:
-        made = engines.load(modelfile.find("wave"), engine, "cpu")
+        made = engines.load(modelfile.find("wave"), EngineOptions(engine, "cpu"))
     x = np.random.default_rng(0).random((1, 3, side, side), np.float32)
     return lambda: made(x)
 

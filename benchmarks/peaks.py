@@ -58,6 +58,7 @@ def _one(name: str, engine: str, precision: str, side: int) -> tuple[float, floa
     import torch
 
     from texturenets import engines, noise
+    from texturenets.engines.options import EngineOptions
     from texturenets.modelfiles import modelfile
     from texturenets.networks import build
 
@@ -66,7 +67,7 @@ def _one(name: str, engine: str, precision: str, side: int) -> tuple[float, floa
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.safetensors"
         network_files.save(build(spec), modelfile.Header(name=name, kind="style", generator=spec), path)
-        made = engines.load(path, engine, "cpu", precision)
+        made = engines.load(path, EngineOptions(engine, "cpu", precision))
     io_spec = made.io_spec
 
     def run(side: int) -> tuple[int, int]:

@@ -47,6 +47,7 @@ from texturenets.engines import kernels, space_to_depth_conv
 from texturenets.engines.onnx_engine import ONNXEngine
 from texturenets.engines.openvino_engine import OpenVINOEngine, no_telemetry
 from texturenets.engines.openvino_engine import core as openvino_core
+from texturenets.engines.options import EngineOptions
 from texturenets.engines.torch_engine import TorchEngine
 from texturenets.graph.onnx import to_onnx
 from texturenets.image import sizes
@@ -230,7 +231,7 @@ def accuracy(args: argparse.Namespace) -> list[str]:
     rows = []
     styles = [(n, p) for n, p in modelfile.shipped().items() if modelfile.read_header(p).kind == "style"]
     for name, path in styles:
-        exact, fast = engines.load(path, "torch", "cpu", "float32"), engines.load(path)
+        exact, fast = engines.load(path, EngineOptions("torch", "cpu", "float32")), engines.load(path)
         differences = []
         for photo in photos:
             x, box = sizes.pad_to_multiple(photo, fast.io_spec.stride, 64, fast.io_spec.margin)
@@ -440,8 +441,10 @@ def startup(args: argparse.Namespace) -> list[str]:
 MANY = """
 import sys
 import numpy as np
-from texturenets import engines, modelfile
-engine = engines.load(modelfile.find("wave"), sys.argv[1])
+from texturenets import engines
+from texturenets.engines.options import EngineOptions
+from texturenets.modelfiles import modelfile
+engine = engines.load(modelfile.find("wave"), EngineOptions(sys.argv[1]))
 def peak():
     with open("/proc/self/status") as lines:
         return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))

@@ -23,6 +23,7 @@ import json, pathlib, sys, time
 
 given = json.loads(sys.argv[1])
 folder = pathlib.Path(given["folder"])
+from texturenets.engines.options import EngineOptions
 from texturenets.server import app, server, settings
 
 class Slow:
@@ -37,7 +38,10 @@ create = app.create
 server.create = lambda settings: create(settings, lambda path: Slow())
 limits = settings.Limits(**given["limits"])
 server.serve(
-    settings.Settings(port=0, models=folder, page=given["page"], device="cpu", engine="torch", limits=limits), "info"
+    settings.Settings(
+        port=0, models=folder, page=given["page"], engine=EngineOptions("torch", "cpu"), limits=limits
+    ),
+    "info",
 )
 """
 

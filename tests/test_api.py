@@ -219,7 +219,7 @@ def test_noise_comes_from_the_seed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("padding", ["reflect", "circular"])
 def test_the_picture_is_that_of_the_photo_mirrored_further_out(tmp_path: Path, padding: Padding) -> None:
     spec = Residual(channels=8, blocks=1, padding=padding)
-    style = loading.load_style(save(tmp_path / "a.safetensors", spec), "cpu", engine="torch")
+    style = loading.load(save(tmp_path / "a.safetensors", spec), "cpu", engine="torch")
     photo = torch.rand(1, 3, 64, 72)
     assert style.engine.io_spec.margin == (
         16 if padding == "reflect" else 0
@@ -240,7 +240,7 @@ def test_the_picture_is_that_of_the_photo_mirrored_further_out(tmp_path: Path, p
 def test_in_pieces_seed_level_and_margin_are_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: GeneratorSpec
 ) -> None:
-    style = loading.load_style(save(tmp_path / "a.safetensors", spec), "cpu", engine="torch")
+    style = loading.load(save(tmp_path / "a.safetensors", spec), "cpu", engine="torch")
     asked: dict[str, Any] = {"seed": 5, "noise_level": 0.5, "stroke": 2}
     photo = torch.rand(1, 3, 70, 90)
     whole = style.stylize(photo, **asked)

@@ -70,7 +70,7 @@ def test_from_photo_to_picture(address: str, tmp_path: Path) -> None:
         page.screenshot(path=tmp_path / "page.png")
         assert "WebAssembly" in page.locator("#said").inner_text()
         assert download.value.suggested_filename == "photo-wave.png"
-    style = loading.load_style("wave", "cpu", engine="torch", precision="float32")
+    style = loading.load("wave", "cpu", engine="torch", precision="float32")
     right = style.stylize(image.read(tmp_path / "photo.png").pixels)
     made = image.read(tmp_path / "made.png").pixels
     assert np.abs(made - right).max() <= 2 / 255

@@ -22,6 +22,7 @@ from tiny import Studio
 from webservice import model, photo, trainer
 
 from texturenets import image, loading
+from texturenets.engines.options import EngineOptions
 from texturenets.server import app
 from texturenets.server.server import Server
 from texturenets.server.settings import Limits, Settings
@@ -33,7 +34,7 @@ class Served:
     """A service with tiny models in a thread of this process."""
 
     def __init__(self, folder: Path, **settings: Any) -> None:
-        made, _ = app.create(Settings(models=folder, device="cpu", engine="torch", **settings))
+        made, _ = app.create(Settings(models=folder, engine=EngineOptions("torch", "cpu"), **settings))
         self.server = Server(uvicorn.Config(made, port=0, log_level="error", ws="none"))
         self.thread = threading.Thread(target=self.server.run, daemon=True)
         self.thread.start()
@@ -102,7 +103,7 @@ def test_stylize(served: Served, folder: Path, tmp_path: Path) -> None:
         assert wide <= 390  # nothing reaches over the edge of a phone
         left = [path for path in served.files() if path.suffix == ".png"]
         assert left
-    style = loading.load_style(folder / "aaa_tiny.safetensors", "cpu", engine="torch")
+    style = loading.load(folder / "aaa_tiny.safetensors", "cpu", engine="torch")
     right = image.read(tmp_path / "mine.png")
     right.pixels = style.stylize(right.pixels)
     assert (tmp_path / "made.png").read_bytes() == image.to_bytes(Path("a.png"), right)
@@ -245,7 +246,7 @@ def test_texture(served: Served, folder: Path, tmp_path: Path) -> None:
         with page.expect_download() as download:
             page.locator("#save-sample").click()
         download.value.save_as(tmp_path / "other.png")
-    texture = loading.load_texture(folder / "aab_grain.safetensors", "cpu", engine="torch")
+    texture = loading.load(folder / "aab_grain.safetensors", "cpu", engine="torch")
     for name, seed in (("one", 0), ("other", 1)):
         right = np.asarray(texture.sample(256, seed=seed, tileable=True))
         np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / f"{name}.png").convert("RGB")), right)

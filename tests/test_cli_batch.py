@@ -26,7 +26,7 @@ from texturenets.networks import build, network_files
 from texturenets.networks.residual import Residual
 from texturenets.stylize import memory_limits
 from texturenets.stylize import style as api
-from texturenets.stylize.memory_limits import StylizeOptions
+from texturenets.stylize.options import StylizeOptions
 
 TINY = Residual(channels=8, blocks=0)
 
@@ -336,7 +336,7 @@ def test_long_work_off_a_terminal_says_something_every_half_minute(
         return now
 
     monkeypatch.setattr(report.time, "monotonic", clock)
-    style = loading.load_style("wave", engine="torch")
+    style = loading.load("wave", engine="torch")
     from texturenets.cli.tiled import follow
 
     follow(style, quiet=False, bar=True)
@@ -344,7 +344,7 @@ def test_long_work_off_a_terminal_says_something_every_half_minute(
         style.pieces.progress(i / 12)
     told = capsys.readouterr().err.splitlines()
     assert told == [f"texturenets: wave: {share} of the image" for share in ("33%", "75%")]
-    style = loading.load_style("wave", engine="torch")
+    style = loading.load("wave", engine="torch")
     follow(style, quiet=True, bar=True)
     for i in range(12):
         style.pieces.progress(i / 12)

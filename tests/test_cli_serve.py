@@ -14,6 +14,7 @@ pytest.importorskip("prometheus_client", reason="the extra `web` is not installe
 
 from texturenets.cli import main
 from texturenets.cli.serve import serve
+from texturenets.engines.options import EngineOptions
 from texturenets.server import server
 from texturenets.server.settings import Limits, Settings
 
@@ -130,9 +131,7 @@ def test_every_option_has_an_environment_variable(
             photos=Path("p"),
             preload=("wave", "udnie"),
             page=False,
-            device="cpu",
-            engine="torch",
-            precision="float32",
+            engine=EngineOptions("torch", "cpu", "float32"),
             limits=limits,
         ),
         "error",

@@ -25,19 +25,19 @@ from PIL import Image
 
 from texturenets import cluster
 from texturenets.cli import main
-from texturenets.cli.batch import steps
 from texturenets.cli.common import cluster_words
 from texturenets.cluster import manifest, ray_backend, storage
 from texturenets.cluster.manifest import Manifest, ManifestEntry, Outcome
 from texturenets.cluster.storage import Folder, Photo
 from texturenets.cluster.worker import DEATHS, Ask, Journal, Worker, WorkerTask
+from texturenets.engines.options import EngineOptions
 from texturenets.errors import UserError
 from texturenets.image import formats
 from texturenets.modelfiles import modelfile
 from texturenets.modelfiles.modelfile import Header
 from texturenets.networks import build, network_files
 from texturenets.networks.residual import Residual
-from texturenets.stylize.memory_limits import StylizeOptions
+from texturenets.stylize.options import StylizeOptions
 
 TINY = Residual(channels=8, blocks=1)
 CASES: tuple[tuple[dict[str, Any], int | None, str], ...] = (
@@ -179,8 +179,12 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def task(here: Path, **more: Any) -> WorkerTask:
     model = here.parent / "zoo/s.safetensors"
-    options: dict[str, Any] = {"engine": "torch", "options": StylizeOptions(), "path": str(model)} | more
-    return WorkerTask("s", model=model.read_bytes(), steps=steps, run="run", **options)
+    options: dict[str, Any] = {
+        "engine": EngineOptions("torch"),
+        "options": StylizeOptions(),
+        "path": str(model),
+    } | more
+    return WorkerTask("s", model=model.read_bytes(), run="run", **options)
 
 
 def asks(folder: Path, names: Sequence[str]) -> list[Ask]:
@@ -231,7 +235,7 @@ def test_what_nobody_foresaw_is_one_photos_failure(here: Path, monkeypatch: pyte
 
 
 def test_a_worker_that_cannot_be_built_says_why(here: Path) -> None:
-    assert "nosuch" in Worker(task(here, engine="nosuch")).problem
+    assert "nosuch" in Worker(task(here, engine=EngineOptions("nosuch"))).problem
     assert "install one of them" in Worker(task(here, version="0.0")).problem
 
 
@@ -320,7 +324,7 @@ class InProcess:
     def run(
         self, task: WorkerTask, batches: Sequence[ray_backend.Batch], workers: int, *, gpu: bool, **_: Any
     ) -> Iterator[dict[int, Outcome] | str]:
-        assert workers * (task.threads or 0) == 2
+        assert workers * (task.engine.threads or 0) == 2
         assert not gpu
         worker = Worker(task)
         yield worker.engine

@@ -24,6 +24,7 @@ from texturenets.engines import cache, devices, openvino_engine
 from texturenets.engines.executor import GraphNetwork
 from texturenets.engines.onnx_engine import ONNXEngine
 from texturenets.engines.openvino_engine import OpenVINOEngine
+from texturenets.engines.options import EngineOptions
 from texturenets.engines.primitives import InstanceNorm
 from texturenets.engines.torch_engine import GRAPHS, TorchEngine
 from texturenets.errors import UserError
@@ -190,7 +191,7 @@ def test_auto_runs_by_pytorch_what_has_no_graph(tmp_path: Path) -> None:
         r"a\.safetensors cannot be taken into a graph: the step 'sort' at Sorted; `engine` torch runs it$"
     )
     with pytest.raises(UserError, match=reason):
-        engines.load(path, "openvino")
+        engines.load(path, EngineOptions("openvino"))
     with pytest.raises(UserError, match="not run unasked"):
         loading.load(path, "cpu")
 
@@ -203,7 +204,9 @@ def test_a_network_of_ones_own_runs_without_its_code(tmp_path: Path) -> None:
     x = np.random.default_rng(0).random((1, 3, 24, 32), np.float32)
     expected = TorchEngine(net)(x)
     for engine in ("torch", "onnx", "openvino"):
-        assert np.allclose(engines.load(path, engine, "cpu", "float32")(x), expected, atol=1e-5), engine
+        assert np.allclose(
+            engines.load(path, EngineOptions(engine, "cpu", "float32"))(x), expected, atol=1e-5
+        ), engine
 
 
 @pytest.mark.parametrize("spec", [NOISY, Johnson(channels=4, blocks=1, noise_depth=2)])
@@ -288,8 +291,11 @@ def test_inputs_with_names(tmp_path: Path) -> None:
 def test_half_precision_is_close(tmp_path: Path) -> None:
     path = save(tmp_path / "a.safetensors", Residual(channels=16, blocks=2))
     x = np.random.default_rng(0).random((1, 3, 64, 64), np.float32)
-    exact = engines.load(path, "torch", "cpu", "float32")(x)
-    for engine in (engines.load(path, "torch", "cpu", "bf16"), engines.load(path, "openvino")):
+    exact = engines.load(path, EngineOptions("torch", "cpu", "float32"))(x)
+    for engine in (
+        engines.load(path, EngineOptions("torch", "cpu", "bf16")),
+        engines.load(path, EngineOptions("openvino")),
+    ):
         difference = np.abs(engine(x) - exact)
         assert difference.mean() < 0.01
         assert (difference.max() > 0) == (engine.precision == "bf16")
@@ -308,32 +314,32 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_graph_is_converted_once(kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save(tmp_path / "a.safetensors")
     x = np.random.default_rng(0).random((1, 3, 16, 16), np.float32)
-    first = engines.load(path, "openvino")(x)
+    first = engines.load(path, EngineOptions("openvino"))(x)
     assert sorted(p.suffix for p in kept.iterdir()) == [".blob", ".json", ".onnx"]
     moved = path.rename(tmp_path / "b.safetensors")
     with monkeypatch.context() as patch:
         patch.setattr(engines, "convert", lambda *_, **__: pytest.fail("converted again"))
-        assert np.array_equal(engines.load(moved, "openvino")(x), first)
+        assert np.array_equal(engines.load(moved, EngineOptions("openvino"))(x), first)
     torch.manual_seed(1)
     other = save(moved)
-    assert not np.array_equal(engines.load(other, "openvino")(x), first)
+    assert not np.array_equal(engines.load(other, EngineOptions("openvino"))(x), first)
 
 
 @pytest.mark.parametrize("suffix", [".blob", ".onnx", ".json"])
 def test_damaged_files_are_made_anew(kept: Path, tmp_path: Path, suffix: str) -> None:
     path = save(tmp_path / "a.safetensors")
     x = np.random.default_rng(0).random((1, 3, 16, 16), np.float32)
-    first = engines.load(path, "openvino")(x)
+    first = engines.load(path, EngineOptions("openvino"))(x)
     (damaged,) = kept.glob(f"*{suffix}")
     damaged.write_bytes(b"[1," if suffix == ".json" else b"")
-    assert np.array_equal(engines.load(path, "openvino")(x), first)
+    assert np.array_equal(engines.load(path, EngineOptions("openvino"))(x), first)
     assert damaged.read_bytes()
 
 
 def test_a_cache_that_cannot_be_written_costs_nothing(kept: Path, tmp_path: Path) -> None:
     kept.parent.mkdir()
     kept.write_text("a file")
-    engine = engines.load(save(tmp_path / "a.safetensors"), "openvino")
+    engine = engines.load(save(tmp_path / "a.safetensors"), EngineOptions("openvino"))
     x = np.random.default_rng(0).random((1, 3, 16, 16), np.float32)
     assert np.isfinite(engine(x)).all()
     assert kept.read_text() == "a file"
@@ -419,14 +425,14 @@ def test_no_run_needs_torch_and_a_second_one_converts_nothing(
 )
 def test_mistakes(tmp_path: Path, options: dict[str, str], words: str) -> None:
     with pytest.raises(UserError, match=words):
-        engines.load(save(tmp_path / "a.safetensors"), **options)
+        engines.load(save(tmp_path / "a.safetensors"), EngineOptions(**options))
 
 
 def test_what_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save(tmp_path / "a.safetensors")
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(UserError, match=r"\[openvino\]'"):
-        engines.load(path, "openvino")
+        engines.load(path, EngineOptions("openvino"))
 
 
 @pytest.mark.parametrize(
@@ -442,7 +448,7 @@ def test_auto_takes_the_fastest_that_is_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: set[str], expected: str
 ) -> None:
     monkeypatch.setattr(engines, "find_spec", lambda name: name if name in installed else None)
-    assert engines.load(save(tmp_path / "a.safetensors"), device="cpu").name == expected
+    assert engines.load(save(tmp_path / "a.safetensors"), EngineOptions(device="cpu")).name == expected
 
 
 def test_auto_takes_pytorch_on_a_graphics_card(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -499,16 +505,16 @@ def test_the_graph_is_a_valid_file_of_an_old_format(tmp_path: Path) -> None:
 
 def test_an_engine_takes_no_more_threads_than_it_is_given(kept: Path, tmp_path: Path) -> None:
     path = save(tmp_path / "a.safetensors")
-    compiled: Any = engines.load(path, "openvino", threads=1)
+    compiled: Any = engines.load(path, EngineOptions("openvino", threads=1))
     assert compiled.compiled.get_property("INFERENCE_NUM_THREADS") == 1
     assert not compiled.compiled.get_property(
         "ENABLE_CPU_PINNING"
     )  # else all workers would sit on the first core
-    session: Any = engines.load(path, "onnx", threads=1)
+    session: Any = engines.load(path, EngineOptions("onnx", threads=1))
     assert session.session.get_session_options().intra_op_num_threads == 1
     before = torch.get_num_threads()
     try:
-        engines.load(path, "torch", "cpu", threads=3)
+        engines.load(path, EngineOptions("torch", "cpu", threads=3))
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)

@@ -29,7 +29,9 @@ from texturenets.train.trainer_config import TrainerConfig
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory: pytest.TempPathFactory) -> tiny.Studio:
     """A painting, photos, small descriptor networks."""
-    return tiny.Studio(tmp_path_factory.mktemp("studio"), photos=3)
+    made = tiny.Studio(tmp_path_factory.mktemp("studio"), photos=3)
+    tiny.weights_file(made.weights, "vgg16", until="relu4_3")
+    return made
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +64,7 @@ def test_a_texture_in_numbers(studio: tiny.Studio) -> None:
     assert found["iterations"]["cap"] == 3
     assert len(found["iterations"]["each"]) == 2
     # The losses are those of the samples that `sample` draws, whatever the weight in training was.
-    texture = loading.load_texture(model, "cpu")
+    texture = loading.load(model, "cpu")
     networks, _ = evaluation._networks(evaluation.config_of(texture.header), layers, _offline(studio))
     target = _exemplar(studio, texture.header)
     samples = [torch.from_numpy(texture.draw(64, 64, seed)) for seed in (7, 8, 9)]
@@ -98,8 +100,13 @@ def test_a_style_in_numbers(studio: tiny.Studio) -> None:
     assert [row["photo"] for row in found["photos"]] == ["0.png", "1.png", "2.png"]
     assert all(row["style"] > 0 and row["content"] > 0 for row in found["photos"])
     assert len(found["iterations"]["each"]) == 3
+    first, itself = found["photos"][0], found["photos"][0]["itself"]
+    assert itself["structure"] == 0 < first["structure"]
+    assert found["means"]["texture"] == pytest.approx(sum(row["texture"] for row in found["photos"]) / 3)
     status, output, _ = evaluate(studio, *words, "--slow", "1", "--cap", "2")
     assert "iterations of L-BFGS to the network's loss" in output
+    assert "the photos themselves" in output
+    assert f"{found['means']['structure']:.3f}" in output
 
 
 def test_counts_and_their_median() -> None:

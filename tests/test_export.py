@@ -17,6 +17,7 @@ from texturenets import engines, export
 from texturenets.cli import main
 from texturenets.engines import openvino_engine
 from texturenets.engines.executor import GraphNetwork
+from texturenets.engines.options import EngineOptions
 from texturenets.errors import UserError
 from texturenets.modelfiles import modelfile
 from texturenets.modelfiles.modelfile import Header
@@ -56,7 +57,7 @@ def test_onnx(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: p
     assert shape == ["batch", 3, "height", "width"]
     x = np.random.default_rng(0).random((2, 3, 20, 36), np.float32)
     (y,) = onnxruntime.InferenceSession("tiny.onnx").run(None, {"photo": x})
-    assert np.allclose(y, engines.load(path, "torch")(x), atol=1e-5)
+    assert np.allclose(y, engines.load(path, EngineOptions("torch"))(x), atol=1e-5)
 
 
 def test_the_help_promises_no_size_that_is_not_taken(capsys: pytest.CaptureFixture[str]) -> None:
@@ -85,7 +86,7 @@ def test_openvino(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert model.input(0).partial_shape.is_dynamic
     x = np.random.default_rng(0).random((1, 3, 32, 24), np.float32)
     compiled = core.compile_model(model, "CPU", openvino_engine.compile_options("float32"))
-    assert np.allclose(compiled([x])[0], engines.load(path, "torch")(x), atol=1e-5)
+    assert np.allclose(compiled([x])[0], engines.load(path, EngineOptions("torch"))(x), atol=1e-5)
 
 
 def test_a_texture_takes_its_noise(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from torch import nn
 
 from texturenets import engines
 from texturenets.engines import peak, torch_engine
+from texturenets.engines.options import EngineOptions
 from texturenets.engines.torch_engine import TorchEngine
 from texturenets.errors import UserError
 from texturenets.graph import IOSpec
@@ -92,7 +93,7 @@ def test_a_network_of_a_stride_beyond_all_pictures(tmp_path: Path, monkeypatch: 
     network.stride = 2**70  # type: ignore[assignment]
     path = modelfile.find("wave")
     with pytest.raises(UserError, match=f"multiples of {2**70} pixels"):
-        engines.load(path, "torch", "cpu", code=lambda: network)
+        engines.load(path, EngineOptions("torch", "cpu"), code=lambda: network)
     graph = modelfile.read_graph(path)
     assert graph is not None
     graph.multiple = 2**16

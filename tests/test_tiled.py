@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from texturenets import engines, noise
+from texturenets.engines.options import EngineOptions
 from texturenets.errors import UserError
 from texturenets.graph import Graph, parse
 from texturenets.graph.passes import PROCESSOR
@@ -137,7 +138,7 @@ def whole(network: nn.Module, x: Tensor) -> Tensor:
 
 def engine_of(name: str, precision: str = "float32") -> Any:
     """An engine that runs stages; what network it was made of does not matter."""
-    return engines.load(modelfile.find("wave"), name, "cpu", precision)
+    return engines.load(modelfile.find("wave"), EngineOptions(name, "cpu", precision))
 
 
 def tiled(

@@ -51,7 +51,7 @@ def test_a_texture_is_learned_and_drawn(studio: tiny.Studio) -> None:
     assert header.training["styles"] == ["painting.png"]
     assert header.training["step"] == 40
     assert header.thumbnail
-    assert loading.load_texture(result.model, "cpu").sample((50, 40)).size == (50, 40)
+    assert loading.load(result.model, "cpu").sample((50, 40)).size == (50, 40)
     validation = [line["validation"] for line in result.records if "validation" in line]
     assert set(validation[-1]) == set(result.losses)
 

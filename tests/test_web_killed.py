@@ -29,10 +29,13 @@ SAVE_EVERY = 4
 # `texturenets serve` with another command to train.
 SERVE = """
 import json, pathlib, sys
+from texturenets.engines.options import EngineOptions
 from texturenets.server import app, server, settings, trainings
 
 models, photos, command = json.loads(sys.argv[1])
-chosen = settings.Settings(port=0, models=pathlib.Path(models), photos=pathlib.Path(photos), page=False, device="cpu")
+chosen = settings.Settings(
+    port=0, models=pathlib.Path(models), photos=pathlib.Path(photos), page=False, engine=EngineOptions(device="cpu")
+)
 app._trainings = lambda one: trainings.Trainings(one.models, one.photos, command)
 server.serve(chosen, "error")
 """

@@ -42,7 +42,7 @@ def test_what_nobody_waits_for_is_not_computed(tmp_path: Path) -> None:
 
 
 def test_work_by_pieces_ends_when_nobody_waits(tmp_path: Path) -> None:
-    style = loading.load_style(model(tmp_path), "cpu", engine="torch")
+    style = loading.load(model(tmp_path), "cpu", engine="torch")
     seen: list[int] = []
 
     def check() -> None:

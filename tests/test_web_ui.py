@@ -17,6 +17,7 @@ from fastapi.testclient import TestClient
 from webservice import client, model, photo
 
 from texturenets import image
+from texturenets.engines.options import EngineOptions
 from texturenets.server import training_routes
 from texturenets.server.http_errors import HTTPProblem
 from texturenets.server.models import Catalogue
@@ -256,7 +257,7 @@ def test_refusals_are_said_in_the_pages_words() -> None:
 def test_heic_without_its_plug_in_is_told_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     known = {k: v for k, v in image.formats.known_formats().items() if v != "HEIF"}
     monkeypatch.setattr(image.formats, "known_formats", lambda: known)
-    service = Service(Settings(models=tmp_path, device="cpu"))
+    service = Service(Settings(models=tmp_path, engine=EngineOptions(device="cpu")))
     data = b"\0\0\0\x18ftypheic" + bytes(100)
     with pytest.raises(HTTPProblem) as refused:
         asyncio.run(service.check_photo(data))
@@ -311,7 +312,7 @@ def test_a_training_starts_from_a_style(tmp_path: Path) -> None:
     for name in ("models", "photos"):
         (tmp_path / name).mkdir()
     model(tmp_path / "models", "other")
-    service = Service(Settings(models=tmp_path / "models", device="cpu"))
+    service = Service(Settings(models=tmp_path / "models", engine=EngineOptions(device="cpu")))
     place = trainings.Trainings(tmp_path / "models", tmp_path / "photos")
 
     def ask(name: str, **more: Any) -> Any:

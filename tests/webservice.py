@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from tiny import BASE, Studio, words
 
+from texturenets.engines.options import EngineOptions
 from texturenets.modelfiles.modelfile import Header
 from texturenets.networks import GeneratorSpec, build, network_files
 from texturenets.networks.multiscale import Multiscale
@@ -55,7 +56,7 @@ def client(
     """To be entered with `with`: then the service runs. `folder` holds its models."""
     settings.setdefault("page", False)  # which takes a while to build
     chosen = Settings(
-        models=folder, device="cpu", engine="torch", limits=Limits(**(limits or {})), **settings
+        models=folder, engine=EngineOptions("torch", "cpu"), limits=Limits(**(limits or {})), **settings
     )
     app, _ = create(chosen, load)
     return TestClient(app, base_url="http://localhost", raise_server_exceptions=False)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from texturenets import arguments, engines
 from texturenets.engines import devices
+from texturenets.engines.options import EngineOptions
 from texturenets.errors import UserError
 from texturenets.graph import ConversionError
 from texturenets.memory import budget
@@ -87,6 +88,7 @@ def load(
     arguments.instance("name", name, str | Path, "the name of a shipped model or the path of a model file")
     arguments.text("device", device)
     arguments.text("engine", engine)
+    options = EngineOptions(engine, device, precision, generator=generator, memory=memory, spool=spool)
     path = modelfile.find(name) if modelfile.shipped() else find_style(name)
     if modelfile.read_header(path).kind == "texture":
         for option, value in (("memory", memory), ("spool", spool)):
@@ -95,24 +97,12 @@ def load(
                     f"{option}={value!r}: {name} is a texture, whose samples are drawn whole: ask for smaller ones, "
                     "or for tiles"
                 )
-        return load_texture(path, device, engine=engine, precision=precision, generator=generator)
-    return load_style(
-        path, device, engine=engine, precision=precision, generator=generator, memory=memory, spool=spool
-    )
+        return load_texture(path, options)
+    return load_style(path, options)
 
 
-def load_style(
-    name: str | Path,
-    device: str = "auto",
-    *,
-    engine: str = "auto",
-    precision: str = "auto",
-    generator: Callable[..., Any] | str | None = None,
-    memory: str | int | None = None,
-    spool: str | Path | None = None,
-    threads: int | None = None,
-) -> Style:
-    """As `load`, of a style; raises UserError for a texture too. `threads`: as in `texturenets.engines.load`."""
+def load_style(name: str | Path, options: EngineOptions = EngineOptions()) -> Style:
+    """As `load`, of a style; raises UserError for a texture too."""
     path = find_style(name)
     header = modelfile.read_header(path)
     if header.kind != "style":
@@ -121,9 +111,10 @@ def load_style(
             f"{called} is a {header.kind} model, which draws from noise and stylizes nothing: "
             f"use `texturenets sample {called}`"
         )
+    memory, spool = options.memory, options.spool
     with devices.memory_errors(f"not enough memory for the network of {path}"):
         return Style(
-            engines.load(path, engine, device, precision, code_of(path, generator, engine), threads=threads),
+            engines.load(path, options, code_of(path, options)),
             header,
             path,
             memory=budget.parse(memory) if isinstance(memory, str) else memory,
@@ -131,14 +122,7 @@ def load_style(
         )
 
 
-def load_texture(
-    name: str | Path,
-    device: str = "auto",
-    *,
-    engine: str = "auto",
-    precision: str = "auto",
-    generator: Callable[..., Any] | str | None = None,
-) -> Texture:
+def load_texture(name: str | Path, options: EngineOptions = EngineOptions()) -> Texture:
     """As `load`, of a texture; raises UserError for a style too."""
     from texturenets.textures import Texture
 
@@ -150,15 +134,13 @@ def load_texture(
             f"use `texturenets stylize PHOTO -s {name}`"
         )
     with devices.memory_errors(f"not enough memory for the network of {path}"):
-        code = code_of(path, generator, engine)
-        return Texture(engines.load(path, engine, device, precision, code), header, path)
+        return Texture(engines.load(path, options, code_of(path, options)), header, path)
 
 
-def code_of(
-    path: Path, generator: Callable[..., Any] | str | None, engine: str
-) -> Callable[[], nn.Module] | None:
+def code_of(path: Path, options: EngineOptions) -> Callable[[], nn.Module] | None:
     """What builds the network by its own code: where the user names it, or the model holds no graph. Raises
     UserError, also for an engine that runs no code."""
+    generator, engine = options.generator, options.engine
     header = modelfile.read_header(path)
     if generator is not None and not header.custom:
         raise UserError(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from texturenets.cli import film
 from texturenets.cli import sheet as contact
@@ -21,7 +20,7 @@ from texturenets.files import remove_all_stale
 
 if TYPE_CHECKING:
     from texturenets import image
-    from texturenets.stylize.memory_limits import StylizeOptions
+    from texturenets.stylize.options import StylizeOptions
     from texturenets.stylize.style import Style
 
 
@@ -172,19 +171,18 @@ def _paint(
             report.result(result, there=True)
         return
     from texturenets.overlap import overlapped
+    from texturenets.stylize.pipeline import Pipeline
 
     follow(painter, report.quiet, bar=len(todo) == 1)
-    decode, compute, encode = steps(
-        painter, work.asked, lambda photo, what: notes.setdefault(what, []).append(photo)
-    )
+    pipeline = Pipeline(painter, work.asked, lambda photo, what: notes.setdefault(what, []).append(photo))
     written: dict[Path, bool] = {}  # whether each has been reported
 
     def noted(job: Job, picture: image.Picture | None) -> None:
-        encode(job, picture)
+        pipeline.write(job, picture)
         written[job[1]] = False
 
     waiting = {result for _, result in todo}
-    outcomes = overlapped(todo, decode, compute, noted)
+    outcomes = overlapped(todo, pipeline.read, pipeline.paint, noted)
     with report.bar(len(todo), work.model.stem):
         try:
             with closing(outcomes):
@@ -199,53 +197,3 @@ def _paint(
             for result, known in written.items():
                 if not known:
                     report.result(result)
-
-
-def steps(
-    painter: Style, asked: Mapping[Path, StylizeOptions], note: Callable[[Path, str], None] = lambda *_: None
-) -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
-    """The functions that read, stylize and write a photo, for `overlapped`. The second one does all
-    three for a photo larger than memory.
-
-    `asked`: the options by result. A photo with several results in a row is read once. `note` is called with a photo
-    that contains more than its result will, and what that is.
-    """
-    from texturenets import image
-    from texturenets.arrays import to_numpy
-    from texturenets.stylize.memory_limits import too_large
-
-    @functools.lru_cache(maxsize=1)
-    def read(photo: Path, size: int | None, keep_gps: bool) -> image.Picture:
-        return image.read(photo, longer=size, keep_gps=keep_gps)
-
-    def compare(photo: Path) -> None:
-        header = image.read_header(photo)
-        if header is not None and header.bits > 8:
-            note(photo, "16 bits a colour, of which results have 8")
-        if header is not None and header.several:
-            note(photo, "several images, of which the first is stylized")
-
-    def decode(job: Job) -> image.Picture | None:
-        options = asked[job[1]]
-        if too_large(painter, job[0], options.size):
-            return None
-        picture = copy.copy(read(job[0], options.size, options.keep_gps))
-        compare(job[0])
-        return picture
-
-    def compute(job: Job, picture: image.Picture | None) -> image.Picture | None:
-        options = asked[job[1]]
-        if picture is None:
-            from texturenets.stylize.large import repaint
-
-            repaint(painter, *job, options)
-            compare(job[0])
-        else:
-            picture.pixels = painter.stylize(to_numpy(picture.pixels), **options.painting)
-        return picture
-
-    def encode(job: Job, picture: image.Picture | None) -> None:
-        if picture is not None:
-            image.write(job[1], picture, quality=asked[job[1]].quality)
-
-    return decode, compute, encode

@@ -11,12 +11,11 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from texturenets.cli import report
-from texturenets.cli.batch import steps
 from texturenets.cli.common import complain
 from texturenets.cli.outputs import names, several
 from texturenets.cluster import manifest, ray_backend, storage
@@ -26,7 +25,8 @@ from texturenets.errors import UserError
 from texturenets.files import remove_all_stale
 
 if TYPE_CHECKING:
-    from texturenets.stylize.memory_limits import StylizeOptions
+    from texturenets.engines.options import EngineOptions
+    from texturenets.stylize.options import StylizeOptions
 
 NAMED = 20  # failed photos that the summary names
 
@@ -38,12 +38,7 @@ class ClusterRun:
     model: Path
     options: StylizeOptions
     count: int
-    device: str
-    engine: str
-    precision: str
-    generator: str | None
-    memory: str | None
-    spool: str | None
+    engine: EngineOptions
 
 
 def run(
@@ -62,8 +57,8 @@ def run(
     if address is None:
         raise UserError("--workers and photos or results at a URL go with --cluster")
     ray_backend.check_installed()
-    if asked.memory is not None:
-        budget.parse(asked.memory)
+    if isinstance(asked.engine.memory, str):
+        budget.parse(asked.engine.memory)
     folder = _folder(output)
     jobs = plan(asked, photos, folder)
     model = asked.model.read_bytes()
@@ -119,7 +114,7 @@ def plan(asked: ClusterRun, photos: Sequence[str], folder: storage.Folder) -> li
 
 def _made(asked: ClusterRun, model: bytes) -> str:
     options: dict[str, Any] = asdict(asked.options)
-    options |= {"engine": asked.engine, "precision": asked.precision, "generator": asked.generator}
+    options |= {name: getattr(asked.engine, name) for name in ("engine", "precision", "generator")}
     return manifest.fingerprint(hashlib.sha256(model).hexdigest(), options)
 
 
@@ -155,20 +150,15 @@ def _paint(
             str(asked.model.resolve()),
             model,
             asked.options,
-            steps,
             name,
-            device=asked.device,
-            engine=asked.engine,
-            precision=asked.precision,
-            generator=asked.generator,
-            memory=asked.memory,
-            spool=asked.spool,
-            threads=None if gpu else threads,
+            replace(asked.engine, threads=None if gpu else threads),
             share=(1 if gpu else threads) / largest,
         )
         lines = stack.enter_context(closing(manifest.Manifest(folder)))
         remove_all_stale(results)
-        facts = asdict(asked.options) | {"engine": asked.engine, "precision": asked.precision}
+        facts = asdict(asked.options) | {
+            name: getattr(asked.engine, name) for name in ("engine", "precision")
+        }
         lines.head(made, style=asked.model.stem, options=facts, photos=len(todo), workers=number)
         for row in cluster.run(task, portions, number, gpu=gpu, waiting=told.waiting):
             if isinstance(row, str):
@@ -184,9 +174,9 @@ def _paint(
 def _gpu(asked: ClusterRun, machines: Sequence[tuple[int, int]]) -> bool:
     """Whether workers get a graphics card each."""
     cards = any(cards for _, cards in machines)
-    if asked.device == "cuda" and not cards:
+    if asked.engine.device == "cuda" and not cards:
         raise UserError("--device cuda: Ray finds no graphics card; use --device cpu")
-    return cards and asked.device in ("auto", "cuda") and asked.engine in ("auto", "torch")
+    return cards and asked.engine.device in ("auto", "cuda") and asked.engine.engine in ("auto", "torch")
 
 
 class ClusterReport(report.Report):

@@ -21,11 +21,31 @@ if TYPE_CHECKING:
 
     from texturenets.engines import Engine
 
-Device = Literal["auto", "cpu", "cuda", "mps"]
-EngineName = (
-    str  # auto, torch, or one of `texturenets.engines.BACKENDS`, which is not imported for a help text
-)
-Precision = Literal["auto", "float32", "bf16", "fp16"]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda", "mps"],
+    Parameter(help="Device to compute on; auto takes the fastest one available."),
+]
+EngineName = Annotated[
+    str,  # auto, torch, or one of `texturenets.engines.BACKENDS`, which is not imported for a help text
+    Parameter(
+        help="What runs the network: torch, openvino or onnx; auto takes the fastest that is installed for the "
+        "device."
+    ),
+]
+Precision = Annotated[
+    Literal["auto", "float32", "bf16", "fp16"],
+    Parameter(
+        help="Number format of the computation; auto takes half precision where the device supports it, but float32 "
+        "for PyTorch on a CPU."
+    ),
+]
+NetworkCode = Annotated[
+    str | None,
+    Parameter(
+        help="FILE.py:CLASS: code of a network of your own, executed by PyTorch in place of the graph in the model "
+        "file; only a model without a graph needs it."
+    ),
+]
 _ADDRESS = re.compile(r"local|auto|ray://\S+|([\w.-]+|\[[\da-fA-F:]+\]):\d+")  # of a Ray cluster
 _PARAMETER = re.compile(r"`([a-z]+(?:_[a-z]+)*)`")
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]

@@ -38,19 +38,20 @@ def demo(
         Folder for the images and contact-sheet.jpg; existing ones are replaced.
     size
         Longer side in pixels; larger photos are reduced to it.
-    device
-        Device to compute on; auto takes the fastest one available.
     quiet
         No progress bar.
     """
     from texturenets import image, loading
     from texturenets.arrays import to_numpy
+    from texturenets.engines.options import EngineOptions
     from texturenets.image import contact_sheet
     from texturenets.stylize import style as api
 
     api.check_options(size, 1.0)
     loading.find_style()  # says so where there is none
-    styles = [loading.load_style(path, device) for path in loading.shipped_styles().values()]
+    styles = [
+        loading.load_style(path, EngineOptions(device=device)) for path in loading.shipped_styles().values()
+    ]
     photos, failed = _read(photo or PHOTOS, size)
     names = [style.path.stem for style in styles]
 

@@ -17,7 +17,7 @@ from texturenets.errors import UserError, counted
 from texturenets.files import atomic_write, remove_all_stale, remove_stale
 
 if TYPE_CHECKING:
-    from texturenets.stylize.memory_limits import StylizeOptions
+    from texturenets.stylize.options import StylizeOptions
     from texturenets.stylize.style import Style
     from texturenets.video.frame import FrameSource, Sink
 

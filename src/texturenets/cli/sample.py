@@ -13,6 +13,7 @@ from texturenets.cli.common import (
     Device,
     EngineName,
     Flag,
+    NetworkCode,
     Precision,
     complain,
     engine_note,
@@ -54,7 +55,7 @@ def sample(
     device: Device = "auto",
     engine: EngineName = "auto",
     precision: Precision = "auto",
-    generator: str | None = None,
+    generator: NetworkCode = None,
     quiet: Flag = False,
 ) -> int:
     """Generate samples of a texture.
@@ -96,17 +97,6 @@ def sample(
         1 to 100, for JPEG, WebP, AVIF and HEIC [default: 95; AVIF and HEIC 90].
     batch_size
         Samples in a batch: more use a GPU better, and may change pixel values (0 to 255) by a few.
-    device
-        Device to compute on; auto takes the fastest one available.
-    engine
-        What runs the network: torch, openvino or onnx; auto takes the fastest that is installed for the device and
-        prints which.
-    precision
-        Number format of the computation; auto takes half precision where the device supports it, but float32 for
-        PyTorch on a CPU.
-    generator
-        FILE.py:CLASS: code of a network of your own, executed by PyTorch in place of the graph in the model file;
-        only a model without a graph needs it.
     quiet
         No progress bar, and do not print the engine.
     """
@@ -123,10 +113,11 @@ def sample(
     held, level = _numbers(hold, "--hold"), _levels(noise_level)
 
     from texturenets import image, loading
+    from texturenets.engines.options import EngineOptions
 
     check_no_exemplar(texture)
     note_shipped(texture)
-    model = loading.load_texture(texture, device, engine=engine, precision=precision, generator=generator)
+    model = loading.load_texture(texture, EngineOptions(engine, device, precision, generator=generator))
     height, width = asked or (model.fixed or DEFAULT,) * 2
     tile: Tileable = False
     if tileable:

@@ -99,12 +99,6 @@ def serve(
         Most trainings that wait, run or are stopped; further ones are refused.
     log_level
         Least severe messages that are logged.
-    device
-        Device to compute on; auto takes the fastest one available.
-    engine
-        What runs the networks: auto, torch, openvino or onnx.
-    precision
-        Number format of the computation.
     """
     missing = [name for name in ("fastapi", "uvicorn", "prometheus_client") if find_spec(name) is None]
     if page and find_spec("gradio") is None:
@@ -117,6 +111,7 @@ def serve(
     if not 0 <= port <= 65535:
         raise UserError(f"--port {port} is not between 0 and 65535")
 
+    from texturenets.engines.options import EngineOptions
     from texturenets.modelfiles import modelfile
     from texturenets.server import server, settings
     from texturenets.server.service import load_model
@@ -140,9 +135,7 @@ def serve(
         photos=photos,
         preload=tuple(preload or ()),
         page=page,
-        device=device,
-        engine=engine,
-        precision=precision,
+        engine=EngineOptions(engine, device, precision),
         limits=limits,
     )
     shipped = modelfile.shipped()

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from texturenets.cli.batch import carry_out, planned
-from texturenets.cli.common import Device, EngineName, Flag, Precision, complain
+from texturenets.cli.common import Device, EngineName, Flag, NetworkCode, Precision, complain
 from texturenets.cli.styles import check_no_style, find_styles
 from texturenets.errors import UserError
 
@@ -37,7 +37,7 @@ def stylize(
     precision: Precision = "auto",
     memory: str | None = None,
     spool: str | None = None,
-    generator: str | None = None,
+    generator: NetworkCode = None,
     cluster: str | None = None,
     workers: int | None = None,
     quiet: Flag = False,
@@ -89,22 +89,11 @@ def stylize(
     webcam
         Stylize the camera's image live, in a window, until it is closed; in place of photos a camera may be
         named, as /dev/video2. --size is the longer side [default: 480].
-    device
-        Device to compute on; auto takes the fastest one available.
-    engine
-        What runs the network: torch, openvino or onnx; auto takes the fastest that is installed for the device and
-        prints which.
-    precision
-        Number format of the computation; auto takes half precision where the device supports it, but float32 for
-        PyTorch on a CPU.
     memory
         Memory that the program may use, as 2G or 900M [default: a share of the free memory]. A photo that needs more
         is stylized in strips, with the same result; feature maps that do not fit are kept on disk meanwhile.
     spool
         Folder for these feature maps [default: the system's folder for temporary files].
-    generator
-        FILE.py:CLASS: code of a network of your own, executed by PyTorch in place of the graph in the model file;
-        only a model without a graph needs it.
     cluster
         Run in many processes, with Ray: without an address on this machine, with one (auto, ray://HOST:PORT,
         HOST:PORT) on that cluster. Photos and --output, a folder, may then be URLs, as s3://BUCKET/photos/. Finished
@@ -118,9 +107,10 @@ def stylize(
         raise UserError(f"--quality {quality} is not between 1 and 100")
 
     from texturenets import loading
+    from texturenets.engines.options import EngineOptions
     from texturenets.modelfiles import modelfile
     from texturenets.stylize import style as api
-    from texturenets.stylize.memory_limits import StylizeOptions
+    from texturenets.stylize.options import StylizeOptions
     from texturenets.stylize.stroke import parse
 
     options = StylizeOptions(
@@ -133,15 +123,8 @@ def stylize(
         for model in models:
             if not modelfile.may_take_noise(model):
                 complain(f"note: {model.stem} takes no noise: --seed and --noise-level change nothing")
-    load = functools.partial(
-        loading.load_style,
-        device=device,
-        engine=engine,
-        precision=precision,
-        generator=generator,
-        memory=memory,
-        spool=spool,
-    )
+    how = EngineOptions(engine, device, precision, None, generator, memory, spool)
+    load = functools.partial(loading.load_style, options=how)
     told: dict[str, Any] = {
         "--output": output,
         "--quality": quality,
@@ -165,7 +148,7 @@ def stylize(
 
         _refuse("--cluster stylizes photos alone", {name: told[name] for name in ("--rate", "--sheet")})
         model = _only(models, "--cluster")
-        asked_of = ClusterRun(model, options, count, device, engine, precision, generator, memory, spool)
+        asked_of = ClusterRun(model, options, count, how)
         return run(asked_of, photos, output, cluster, workers, skip_existing=skip_existing, quiet=quiet)
     plan = planned(photos, output, models, options, count=count, rate=rate)
     return carry_out(

@@ -9,7 +9,7 @@ from texturenets.cli.common import engine_note
 from texturenets.errors import UserError
 
 if TYPE_CHECKING:
-    from texturenets.stylize.memory_limits import StylizeOptions
+    from texturenets.stylize.options import StylizeOptions
     from texturenets.stylize.style import Style
 
 SIZE = 480

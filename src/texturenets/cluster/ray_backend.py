@@ -212,7 +212,7 @@ def _rows(
         batch_size=None,
         batch_format="pyarrow",
         compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=2),
-        num_cpus=task.threads or 1,
+        num_cpus=task.engine.threads or 1,
         num_gpus=1 if gpu else None,
     )
     engines: set[str] = set()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import socket
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,18 +15,13 @@ from texturenets import loading, video
 from texturenets._version import __version__
 from texturenets.cluster import storage
 from texturenets.cluster.manifest import Outcome
+from texturenets.engines.options import EngineOptions
 from texturenets.errors import MissingError, UserError
 from texturenets.files import atomic_write, cache_folder, opened
 from texturenets.memory import budget
 from texturenets.overlap import overlapped
-from texturenets.stylize import style
-from texturenets.stylize.memory_limits import StylizeOptions
-
-Steps = Callable[
-    [style.Style, Mapping[Path, StylizeOptions]],
-    tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]],
-]
-"""Makes reading, stylizing and writing out of a style and what is asked for, by result."""
+from texturenets.stylize.options import StylizeOptions
+from texturenets.stylize.pipeline import Pipeline
 
 DEATHS: Final = 3
 """Workers that one photo may cost: a decoder that crashes does so again, a machine that was taken away does not."""
@@ -35,21 +30,14 @@ DEATHS: Final = 3
 @dataclass(frozen=True)
 class WorkerTask:
     """All that a worker has to know. `model`: the file's bytes, for machines that lack it. `share`: the part of its
-    machine that is this worker's; `threads`: that its engine may take. `run`: the run's own name."""
+    machine that is this worker's. `run`: the run's own name."""
 
     name: str
     path: str
     model: bytes
     options: StylizeOptions
-    steps: Steps
     run: str
-    device: str = "auto"
-    engine: str = "auto"
-    precision: str = "auto"
-    generator: str | None = None
-    memory: str | None = None
-    spool: str | None = None
-    threads: int | None = None
+    engine: EngineOptions = EngineOptions()
     share: float = 1.0
     version: str = __version__
 
@@ -74,16 +62,8 @@ class Worker:
                 raise UserError(
                     f"texturenets is {__version__} there and {task.version} here: install one of them"
                 )
-            self.style = loading.load_style(
-                _model_file(task),
-                task.device,
-                engine=task.engine,
-                precision=task.precision,
-                generator=task.generator,
-                memory=task.memory or budget.resident() + int(budget.SHARE * budget.free() * task.share),
-                spool=task.spool,
-                threads=task.threads,
-            )
+            memory = task.engine.memory or budget.resident() + int(budget.SHARE * budget.free() * task.share)
+            self.style = loading.load_style(_model_file(task), replace(task.engine, memory=memory))
             self.engine = f"{self.style.engine.name}, {self.style.engine.precision}"
         except UserError as error:
             self.problem = f"worker on {socket.gethostname()}: {error}"
@@ -100,7 +80,7 @@ class Worker:
     def _outcomes(self, batch: Sequence[Ask], here: Path, journal: Journal) -> Iterator[tuple[Ask, Outcome]]:
         local = {one.number: _local(one, here) for one in batch}
         asked = {local[one.number][1]: replace(self.task.options, seed=one.seed) for one in batch}
-        decode, compute, encode = self.task.steps(self.style, asked)
+        pipeline = Pipeline(self.style, asked)
         in_photo: set[int] = set()  # whose mistake lies in the photo
         sizes: dict[int, int] = {}
 
@@ -114,7 +94,7 @@ class Worker:
                     if video.is_film(photo):
                         in_photo.add(one.number)
                         raise UserError(f"{photo} is a film: --cluster stylizes photos; do it without")
-                    return decode(local[one.number])
+                    return pipeline.read(local[one.number])
                 except UserError as error:
                     lacking = isinstance(error, MissingError) or isinstance(error.__context__, MemoryError)
                     if not lacking and _readable(photo):
@@ -123,12 +103,12 @@ class Worker:
 
         def repaint(one: Ask, picture: Any) -> Any:
             with _named(one.photo, local[one.number][0]):
-                return compute(local[one.number], picture)
+                return pipeline.paint(local[one.number], picture)
 
         def write(one: Ask, picture: Any) -> None:
             photo, result = local[one.number]
             with _named(one.result, result):
-                encode((photo, result), picture)
+                pipeline.write((photo, result), picture)
                 sizes[one.number] = result.stat().st_size
                 if storage.is_url(one.result):
                     storage.put(result, one.result)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from texturenets.arrays import A
 from texturenets.engines import devices, peak
 from texturenets.engines.cache import Entry
+from texturenets.engines.options import EngineOptions
 from texturenets.errors import UserError, unknown
 from texturenets.graph import ConversionError, Graph, IOSpec
 from texturenets.modelfiles import modelfile
@@ -29,7 +30,7 @@ PRECISIONS: Final = ("auto", "float32", "bf16", "fp16")
 STRIDE: Final = 2**13
 """Pixels a side of the smallest image that a network may ask for."""
 
-__all__ = ["BACKENDS", "PRECISIONS", "Engine", "IOSpec", "convert", "load"]
+__all__ = ["BACKENDS", "PRECISIONS", "Engine", "EngineOptions", "IOSpec", "convert", "load"]
 
 
 class Engine(Protocol):
@@ -67,25 +68,17 @@ class Engine(Protocol):
 
 
 def load(
-    path: Path,
-    engine: str = "auto",
-    device: str = "auto",
-    precision: str = "auto",
-    code: Callable[[], nn.Module] | None = None,
-    *,
-    threads: int | None = None,
+    path: Path, options: EngineOptions = EngineOptions(), code: Callable[[], nn.Module] | None = None
 ) -> Engine:
-    """The network of the model file at `path` on an engine and a device.
+    """The network of the model file at `path`, ready to run.
 
-    "auto" takes PyTorch where there is a graphics card, else OpenVINO, else ONNX Runtime, as they are installed;
-    PyTorch where there is `code`, and where the model has no graph, or one that cannot be converted.
-    `precision`: "auto", "float32", "bf16", "fp16", as far as the engine has it. `code` builds the network of
-    somebody's own code; PyTorch alone runs it, the others take the graph. `threads`: of the processor, at most (None:
-    one for each core); PyTorch has one number for the whole process.
+    `engine` "auto" takes PyTorch also where there is `code`, and where the model has no graph, or one that cannot be
+    converted. `code` builds the network of somebody's own code; PyTorch alone runs it, the others take the graph.
 
     Raises UserError for unknown names, what is not installed or not to be had on this machine, and whatever is
     wrong with the file.
     """
+    engine, device, precision, threads = options.engine, options.device, options.precision, options.threads
     if engine not in (*BACKENDS, "auto", "torch"):
         raise unknown("engine", engine, ("auto", "torch", *BACKENDS))
     if precision not in PRECISIONS:

@@ -16,7 +16,7 @@ from torch import Tensor
 from texturenets import image, loading, optimization
 from texturenets.arrays import to_tensor
 from texturenets.errors import UserError
-from texturenets.evaluation import measures
+from texturenets.evaluation import measures, style_measures
 from texturenets.image.sizes import fit_longer
 from texturenets.losses import Objective, Settings, Targets, build, layers_of
 from texturenets.modelfiles.modelfile import Header
@@ -197,9 +197,12 @@ def evaluate_style(
     *,
     progress: Progress = lambda _: None,
 ) -> dict[str, Any]:
-    """Losses of a style model on photos, and the L-BFGS iterations that reach them: numbers by name, JSON-ready.
+    """Measures of a style model on photos, as `style_measures.StyleMeasures` has them: by name, JSON-ready.
 
-    With `options.slow` iterative optimization starts from each photo, with the loss that the model was trained on.
+    Each photo has those of its result, and under `itself` those of the photo as it is; `means` and `means of the
+    photos themselves` are over all photos. `style` and `content` are the losses of the model's training. With
+    `options.slow` iterative optimization starts from each photo, and `iterations` are those of L-BFGS to the same
+    loss.
     """
     config = config_of(model.header)
     settings = dataclasses.asdict(config)
@@ -207,6 +210,9 @@ def evaluate_style(
     picture = image.read(painting, longer=config.style_size or None).rgb  # before weights are looked for
     networks, device = _networks(config, layers, how)
     objective = _objective(networks, settings, picture.to(device))
+    # Networks of their own: the training's may be without padding, or pool by averages.
+    fixed, _ = _networks(StyleConfig(), style_measures.LAYERS, how)
+    measure = style_measures.StyleMeasures(fixed, image.read(painting).rgb.to(device))
     rows: list[dict[str, Any]] = []
     for path in photos:
         photo = image.read(path).rgb
@@ -214,8 +220,9 @@ def evaluate_style(
         progress(path.name)
         targets = objective.targets(photo)
         with torch.no_grad():
-            losses = {k: float(v) for k, v in objective(model.stylize(photo).to(device), targets).items()}
-        row: dict[str, Any] = {"photo": path.name}
+            result = model.stylize(photo).to(device)
+            losses = {k: float(v) for k, v in objective(result, targets).items()}
+        row: dict[str, Any] = {"photo": path.name, **measure(photo, result), "itself": measure(photo, photo)}
         for part in ("style", "content"):
             row[part] = sum(v for k, v in losses.items() if k.startswith(part))
         if options.slow:
@@ -225,10 +232,21 @@ def evaluate_style(
             )
             row["iterations"] = count
         rows.append(row)
-    found: dict[str, Any] = {"model": model.name, "kind": "style", "size": options.size, "photos": rows}
+    found: dict[str, Any] = {
+        "model": model.name,
+        "kind": "style",
+        "size": options.size,
+        "photos": rows,
+        "means": style_measures.means([_numbers(row) for row in rows]),
+        "means of the photos themselves": style_measures.means([row["itself"] for row in rows]),
+    }
     if options.slow:
         found["iterations"] = _counts([row["iterations"] for row in rows], options.cap)
     return found
+
+
+def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
+    return {name: value for name, value in row.items() if isinstance(value, float)}
 
 
 def evaluate_films(

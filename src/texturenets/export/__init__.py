@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texturenets import engines, loading, noise
+from texturenets.engines.options import EngineOptions
 from texturenets.errors import UserError, unknown
 from texturenets.files import atomic_write
 from texturenets.graph import IOSpec
@@ -157,9 +158,8 @@ def export(path: Path, to: str, out: Path, generator: Callable[..., Any] | str |
 def _reference(path: Path, generator: Callable[..., Any] | str | None) -> tuple[str, engines.Engine]:
     """What exported files are compared with."""
     if generator is not None or find_spec("torch") is not None:
-        return "PyTorch", engines.load(
-            path, "torch", "cpu", "float32", loading.code_of(path, generator, "torch")
-        )
+        options = EngineOptions("torch", "cpu", "float32", generator=generator)
+        return "PyTorch", engines.load(path, options, loading.code_of(path, options))
     from texturenets.engines.onnx_engine import ONNXEngine
 
     model, io_spec = engines.convert(path, passes=False)

@@ -24,6 +24,7 @@ from texturenets.server.http_errors import HTTPProblem, documented
 from texturenets.server.metrics import Observer
 from texturenets.server.service import Service
 from texturenets.server.settings import Settings
+from texturenets.stylize.options import StylizeOptions
 from texturenets.stylize.stroke import parse as parse_stroke
 from texturenets.train import lacking
 
@@ -151,18 +152,15 @@ def _stylized(app: FastAPI, service: Service) -> None:
         """Stylize a photo: its file as the body, or as a file of a form. Nothing of it is kept."""
         with service.line.place():
             data = await bodies.photo(request)
-            work = service.stylize(
-                data,
-                style,
+            options = StylizeOptions(
                 size=size,
+                quality=quality,
                 strength=strength,
                 preserve_color=preserve_color,
                 seed=seed,
                 stroke=parse_stroke(stroke),
-                form=format,
-                quality=quality,
             )
-            made = await bodies.while_there(request, work)
+            made = await bodies.while_there(request, service.stylize(data, style, options, format))
         return _picture(*made)
 
 

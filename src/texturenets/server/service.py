@@ -20,7 +20,9 @@ from texturenets.server.metrics import Metrics
 from texturenets.server.models import Catalogue, Loaded, ServedModel
 from texturenets.server.request_queue import Lane, Line, QueuedRequest
 from texturenets.server.settings import Settings
-from texturenets.stylize.stroke import Stroke, ladder
+from texturenets.stylize import pipeline
+from texturenets.stylize.options import StylizeOptions
+from texturenets.stylize.stroke import ladder
 from texturenets.stylize.style import Style
 
 log = logging.getLogger("texturenets.server")
@@ -46,7 +48,8 @@ def load_model(settings: Settings) -> Callable[[Path], Any]:
     def load(path: Path) -> Any:
         from texturenets import loading
 
-        return loading.load(path, settings.device, engine=settings.engine, precision=settings.precision)
+        style = modelfile.read_header(path).kind == "style"
+        return (loading.load_style if style else loading.load_texture)(path, settings.engine)
 
     return load
 
@@ -156,20 +159,15 @@ class Service:
         self,
         data: bytes,
         style: str | None,
-        *,
-        size: int | None = None,
-        strength: float = 1.0,
-        preserve_color: bool = False,
-        seed: int = 0,
-        stroke: Stroke = 1,
+        options: StylizeOptions,
         form: str = "auto",
-        quality: int | None = None,
     ) -> tuple[bytes, str, str]:
         """The bytes of a photo's file to those of an image, its media type and a name for it.
 
         To be called with a place in the line. Raises HTTPProblem.
         """
         name, known = self.find(style, "style")
+        size, seed, quality = options.size, options.seed, options.quality
         if seed != 0 and not await asyncio.to_thread(modelfile.may_take_noise, known.path):
             raise HTTPProblem(422, f"seed {seed}: {name} takes no noise, every seed gives the same image")
         if quality is not None and form == "png":
@@ -181,26 +179,19 @@ class Service:
             note(size=f"{shape[1]}x{shape[0]}")
             self.check_size(*shape, "a result")
         try:
-            rungs = ladder(shape, stroke)
+            rungs = ladder(shape, options.stroke)
         except UserError as error:
             raise refused(error) from None
         for rung in rungs:  # fine strokes are painted larger than the result
-            self.check_size(*rung, f"strokes of {stroke} times theirs: a painting")
+            self.check_size(*rung, f"strokes of {options.stroke} times theirs: a painting")
         pixels = sum(height * width for height, width in rungs)
         lane = self.line.lane(pixels)
         async with self.line.time(), lane.turn(name, pixels) as turn:
             picture = await _whole(
                 lane, lambda: image.from_bytes(data, "the body", longer=size, max_pixels=self.limits.pixels)
             )
-            # What the command line does with a photo, in the same order.
-            picture.pixels = await self._draw(
-                lane,
-                turn,
-                known,
-                pixels,
-                lambda model: model.stylize(
-                    picture.pixels, strength=strength, preserve_color=preserve_color, seed=seed, stroke=stroke
-                ),
+            picture = await self._draw(
+                lane, turn, known, pixels, lambda model: pipeline.paint(model, picture, options)
             )
             if form == "auto":
                 form = SAME.get(kind, "jpeg" if picture.transparency is None else "png")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from texturenets.engines.options import EngineOptions
 from texturenets.errors import UserError, reason
 
 TOKEN_VARIABLE = "TEXTURENETS_TOKEN"
@@ -63,9 +64,7 @@ class Settings:
     photos: Path | None = None
     preload: tuple[str, ...] = ()
     page: bool = True
-    device: str = "auto"
-    engine: str = "auto"
-    precision: str = "auto"
+    engine: EngineOptions = EngineOptions()
     limits: Limits = Limits()
 
     def __post_init__(self) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from texturenets import image
 from texturenets.errors import UserError
-from texturenets.stylize.memory_limits import StylizeOptions
+from texturenets.stylize.options import StylizeOptions
 from texturenets.stylize.stroke import ladder
 from texturenets.stylize.style import Style
 from texturenets.tiled import large_files

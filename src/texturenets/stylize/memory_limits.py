@@ -1,15 +1,13 @@
-"""Decides whether a photo is processed in memory or in strips; the options of a stylization. No torch."""
+"""Decides whether a photo is processed in memory or in strips. No torch."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from texturenets import image
 from texturenets.image.sizes import fit_longer
 from texturenets.memory.budget import Budget
-from texturenets.stylize.stroke import Stroke
 
 if TYPE_CHECKING:
     from texturenets.stylize.style import Style
@@ -17,26 +15,6 @@ if TYPE_CHECKING:
 # Bytes per pixel that reading, stylizing and writing take in addition to the network: for the decoded photo
 # (integers and floats), and for the result (with the photo, their mix, and the result as bytes).
 _DECODED, _HELD = 16, 40
-
-
-@dataclass(frozen=True)
-class StylizeOptions:
-    """The options of `texturenets stylize`, named as its flags."""
-
-    size: int | None = None
-    quality: int | None = None
-    strength: float = 1.0
-    preserve_color: bool = False
-    keep_gps: bool = False
-    seed: int = 0
-    noise_level: float = 1.0
-    stroke: Stroke = 1
-
-    @property
-    def painting(self) -> dict[str, Any]:
-        """Those that are keyword arguments of `Style.stylize`."""
-        names = ("strength", "preserve_color", "seed", "noise_level", "stroke")
-        return {name: getattr(self, name) for name in names}
 
 
 def too_large(style: Style, photo: Path, size: int | None) -> bool:

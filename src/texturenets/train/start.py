@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from texturenets import arguments, loading
+from texturenets.engines.options import EngineOptions
 from texturenets.errors import UserError
 from texturenets.losses import Loss
 from texturenets.stylize import style
@@ -65,7 +66,7 @@ def train_style(
     if few := data.few(task.photos.readable):
         warnings.warn(few, stacklevel=2)
     made, path = _train(task, out, trainer, progress, resume)
-    return loading.load_style(path, made.config.device, generator=made.built.custom)
+    return loading.load_style(path, EngineOptions(device=made.config.device, generator=made.built.custom))
 
 
 def train_texture(
@@ -89,7 +90,7 @@ def train_texture(
     made, path = _train(
         TextureTask(chosen, _paths("exemplars", exemplars), losses), out, trainer, progress, resume
     )
-    return loading.load_texture(path, made.config.device, generator=made.built.custom)
+    return loading.load_texture(path, EngineOptions(device=made.config.device, generator=made.built.custom))
 
 
 def _check(config: object, kind: type, trainer: object, losses: object) -> None:

@@ -12,7 +12,7 @@ from texturenets.overlap import overlapped
 from texturenets.video.frame import Frame, FrameSource, Pixels, Sink
 
 if TYPE_CHECKING:
-    from texturenets.stylize.memory_limits import StylizeOptions
+    from texturenets.stylize.options import StylizeOptions
     from texturenets.stylize.style import Style
 
 Paint = Callable[[Pixels], Pixels]

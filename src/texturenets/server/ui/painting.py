@@ -9,7 +9,6 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from texturenets import image
 from texturenets.errors import UserError
@@ -17,6 +16,7 @@ from texturenets.server.http_errors import HTTPProblem, refused
 from texturenets.server.service import Service
 from texturenets.server.ui.store import Store
 from texturenets.server.ui.texts import sentence
+from texturenets.stylize.options import StylizeOptions
 
 SHOWN = 1600
 """Pixels of the longer side of what is shown; what is downloaded has all of its own."""
@@ -54,14 +54,14 @@ class PaintedBatch:
         )
 
 
-async def paint(service: Service, path: Path, style: str | None, options: dict[str, Any]) -> Painted:
-    """Stylize the photo at `path`; `options` are those of `Service.stylize`. Raises HTTPProblem."""
+async def paint(service: Service, path: Path, style: str | None, options: StylizeOptions) -> Painted:
+    """Stylize the photo at `path`. Raises HTTPProblem."""
     with service.line.place():
         try:
             data = await service.line.apart(path.read_bytes)
         except OSError:
             raise HTTPProblem(404, "the photo is no longer here: choose it again") from None
-        made, _, name = await service.stylize(data, style, **options)
+        made, _, name = await service.stylize(data, style, options)
 
         def small() -> tuple[tuple[int, int], bytes, bytes]:
             _, (height, width), _ = image.measure(made)
@@ -77,7 +77,7 @@ async def paint(service: Service, path: Path, style: str | None, options: dict[s
 
 
 async def paint_all(
-    service: Service, store: Store, batch: PaintedBatch, style: str | None, options: dict[str, Any]
+    service: Service, store: Store, batch: PaintedBatch, style: str | None, options: StylizeOptions
 ) -> PaintedBatch:
     """Stylize the photos of `batch` into it, one after the other, past those that are refused.
 

@@ -15,6 +15,7 @@ from texturenets.server.ui.pictures import Given, PictureInput
 from texturenets.server.ui.queued_work import QueuedWork, WorkGivenUpError
 from texturenets.server.ui.store import Store
 from texturenets.server.ui.texts import said, sentence, wrong
+from texturenets.stylize.options import StylizeOptions
 
 SIZES = [("512", 512), ("1024", 1024), ("2048", 2048), ("The photo's own", 0)]
 STROKES: list[tuple[str, float | str]] = [
@@ -169,12 +170,12 @@ class StylizeTab:
         nothing = (gr.skip(), gr.skip(), gr.skip())
         if not photos:
             return *nothing, wrong("Choose a photo first, or one of the examples.")
-        options = {
-            "size": size or None,
-            "strength": float(strength),
-            "preserve_color": bool(colours),
-            "stroke": "auto" if stroke == "auto" else float(stroke),
-        }
+        options = StylizeOptions(
+            size=size or None,
+            strength=float(strength),
+            preserve_color=bool(colours),
+            stroke="auto" if stroke == "auto" else float(stroke),
+        )
         paths = [Path(path) for _, path in photos]
         session = request.session_hash or ""
         try:

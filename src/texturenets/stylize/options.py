@@ -1,0 +1,28 @@
+"""The options of a stylization."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from texturenets.stylize.stroke import Stroke
+
+
+@dataclass(frozen=True)
+class StylizeOptions:
+    """The options of `texturenets stylize`, named as its flags."""
+
+    size: int | None = None
+    quality: int | None = None
+    strength: float = 1.0
+    preserve_color: bool = False
+    keep_gps: bool = False
+    seed: int = 0
+    noise_level: float = 1.0
+    stroke: Stroke = 1
+
+    @property
+    def painting(self) -> dict[str, Any]:
+        """Those that are keyword arguments of `Style.stylize`."""
+        names = ("strength", "preserve_color", "seed", "noise_level", "stroke")
+        return {name: getattr(self, name) for name in names}

@@ -1,0 +1,76 @@
+"""From photo to file: read, stylize, write. What the command line, its films, clusters and the service share."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from texturenets import image
+from texturenets.arrays import to_numpy
+from texturenets.image import Picture
+from texturenets.stylize import memory_limits
+from texturenets.stylize.options import StylizeOptions
+from texturenets.stylize.style import Style
+
+Job = tuple[Path, Path]
+"""A photo and its result."""
+
+
+def paint(style: Style, picture: Picture, options: StylizeOptions) -> Picture:
+    """`picture` in that style; what belongs to it, as transparency and EXIF, stays. Raises UserError."""
+    picture.pixels = style.stylize(to_numpy(picture.pixels), **options.painting)
+    return picture
+
+
+class Pipeline:
+    """Files to files, in three steps that `texturenets.overlap.overlapped` runs beside each other.
+
+    `asked`: the options of each result, by its path. A photo with several results in a row is read once. `note` is
+    called with a photo that contains more than its result will, and what that is.
+    """
+
+    def __init__(
+        self,
+        style: Style,
+        asked: Mapping[Path, StylizeOptions],
+        note: Callable[[Path, str], None] = lambda *_: None,
+    ) -> None:
+        self.style, self.asked, self.note = style, asked, note
+        self._whole = functools.lru_cache(maxsize=1)(image.read)
+
+    def read(self, job: Job) -> Picture | None:
+        """The photo of a job; None for one that is larger than memory. Raises UserError."""
+        photo, result = job
+        options = self.asked[result]
+        if memory_limits.too_large(self.style, photo, options.size):
+            return None
+        picture = copy.copy(self._whole(photo, longer=options.size, keep_gps=options.keep_gps))
+        self._compare(photo)
+        return picture
+
+    def paint(self, job: Job, picture: Picture | None) -> Picture | None:
+        """The result; one larger than memory is written as it is painted, and None is returned. Raises UserError."""
+        photo, result = job
+        options = self.asked[result]
+        if picture is not None:
+            return paint(self.style, picture, options)
+        from texturenets.stylize import large
+
+        large.repaint(self.style, photo, result, options)
+        self._compare(photo)
+        return None
+
+    def write(self, job: Job, picture: Picture | None) -> None:
+        """Write the result, unless that has been done. Raises UserError."""
+        if picture is not None:
+            image.write(job[1], picture, quality=self.asked[job[1]].quality)
+
+    def _compare(self, photo: Path) -> None:
+        """Note what the photo has and its result will not."""
+        header = image.read_header(photo)
+        if header is not None and header.bits > 8:
+            self.note(photo, "16 bits a colour, of which results have 8")
+        if header is not None and header.several:
+            self.note(photo, "several images, of which the first is stylized")
