@@ -103,7 +103,7 @@ def test_shared_weights_are_recognised(shared: Path, network: str) -> None:
 
 def test_plain_vgg19_is_not_taken_from_the_normalised_file(shared: Path) -> None:
     folder = shared / "descriptors"
-    with pytest.raises(UserError, match="no file in .*vgg19"):
+    with pytest.raises(UserError, match=r"no file in .*vgg19"):
         weights.load("vgg19", files=[folder], offline=True)
     with pytest.raises(UserError, match="holds vgg19_normalised"):
         weights.load("vgg19", files=[f"vgg19={folder / SHARED['vgg19_normalised'][0]}"])
