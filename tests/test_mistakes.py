@@ -54,6 +54,20 @@ def plain(path: Path, size: tuple[int, int], colour: tuple[int, int, int] = (9, 
     return path
 
 
+@pytest.mark.filterwarnings("default")
+def test_a_transparent_painting_is_learned_on_white(studio: tiny.Studio, tmp_path: Path) -> None:
+    painting = Image.open(studio.painting).convert("RGBA")
+    painting.putalpha(Image.linear_gradient("L").resize(painting.size))
+    painting.save(tmp_path / "clear.png")
+    white = Image.alpha_composite(Image.new("RGBA", painting.size, "white"), painting)
+    white.convert("RGB").save(tmp_path / "white.png")
+    clear = studio.run(style=tmp_path / "clear.png", steps=1)
+    assert f"note: {tmp_path / 'clear.png'} has transparent pixels, which are learned as white" in clear.error
+    laid = studio.run(style=tmp_path / "white.png", steps=1)
+    assert laid.error.count("transparent") == 0
+    assert clear.losses == pytest.approx(laid.losses, rel=1e-2)  # but for the rounding to 8 bits
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from texturenets.cli import film
 from texturenets.cli import sheet as contact
-from texturenets.cli.common import complain, engine_note, note_quality
+from texturenets.cli.common import complain, engine_note, laid_on_white, note_quality
 from texturenets.cli.outputs import Job, folder_of, plan_of, several
 from texturenets.cli.report import Report
 from texturenets.cli.tiled import follow
@@ -238,7 +238,8 @@ def steps(
         if picture is None:
             from texturenets.stylize.large import repaint
 
-            repaint(painter, *job, options)
+            if repaint(painter, *job, options):
+                note(job[0], laid_on_white(job[1]))
             compare(job[0])
         else:
             picture.pixels = painter.stylize(to_numpy(picture.pixels), **options.painting)
@@ -247,5 +248,7 @@ def steps(
     def encode(job: Job, picture: image.Picture | None) -> None:
         if picture is not None:
             image.write(job[1], picture, quality=asked[job[1]].quality)
+            if picture.transparent and not image.keeps_alpha(job[1]):
+                note(job[0], laid_on_white(job[1]))
 
     return decode, compute, encode

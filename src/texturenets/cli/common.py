@@ -70,6 +70,11 @@ def engine_note(engine: Engine) -> None:
     print(f"engine: {engine.name}, {engine.precision}", file=sys.stderr)
 
 
+def laid_on_white(result: Path) -> str:
+    """What a transparent image holds that the file `result` does not."""
+    return f"transparent pixels, which {result.suffix} does not keep: they are laid on white"
+
+
 def note_quality(quality: int | None, results: Iterable[Path]) -> None:
     """Say on standard error where `--quality` changes nothing."""
     if quality is None:

@@ -203,11 +203,16 @@ def _written(source: FrameSource, result: Path | str, options: StylizeOptions, q
     with atomic_write(result) as part:
         if result.suffix.lower() in video.WRITTEN:
             sink = FilmWriter(part, result, source.info, quality=options.quality, source=film)
-            for note in sink.notes if not quiet else ():
-                complain(note)
+            notes = sink.notes
         else:
             sink = MovingWriter(part, result, source.info, quality=options.quality)
+            notes = []
+        told = 0 if quiet else len(notes)
+        for note in notes[:told]:
+            complain(note)
         if film and film.silent and not quiet:
             complain(f"{result} holds no sound: that of {film.path} is left out")
         with closing(sink):
             yield sink
+        for note in notes[told:] if not quiet else ():  # what the frames brought
+            complain(note)

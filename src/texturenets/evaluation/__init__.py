@@ -204,7 +204,7 @@ def evaluate_style(
     config = config_of(model.header)
     settings = dataclasses.asdict(config)
     layers = layers_of(build(settings, TRAINED_FOR))
-    picture = image.read(painting, longer=config.style_size or None).rgb  # before weights are looked for
+    picture = image.read(painting, longer=config.style_size or None).on_white  # before weights are looked for
     networks, device = _networks(config, layers, how)
     objective = _objective(networks, settings, picture.to(device))
     rows: list[dict[str, Any]] = []

@@ -26,7 +26,7 @@ from texturenets.image.reading import (
     read,
     read_header,
 )
-from texturenets.image.writing import JPEG_QUALITY, lossy_suffixes, to_bytes, write
+from texturenets.image.writing import JPEG_QUALITY, keeps_alpha, lossy_suffixes, to_bytes, write
 
 __all__ = [
     "JPEG_QUALITY",
@@ -40,6 +40,7 @@ __all__ = [
     "from_any",
     "from_bytes",
     "is_picture",
+    "keeps_alpha",
     "lossy_suffixes",
     "measure",
     "output_format",

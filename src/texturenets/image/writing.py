@@ -37,6 +37,11 @@ def lossy_suffixes() -> set[str]:
     return {suffix for suffix, name in known_formats().items() if name in _QUALITY}
 
 
+def keeps_alpha(path: StrPath) -> bool:
+    """Whether a file called `path` holds transparency. Raises UserError for a suffix that is not written."""
+    return output_format(path) in _WITH_ALPHA
+
+
 def _to_bytes(values: Array) -> npt.NDArray[np.uint8]:
     """(1, C, H, W) floats to (H, W, C) bytes, clamped and rounded."""
     scaled = to_numpy(values)[0] * np.float32(255)

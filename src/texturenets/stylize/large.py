@@ -23,8 +23,9 @@ from texturenets.tiled.spool import SpooledImage, choose_folder
 Array = NDArray[np.float32]
 
 
-def repaint(style: Style, photo: Path, result: Path, options: StylizeOptions) -> None:
-    """Stylize the file `photo` into the file `result`, which appears whole or not at all.
+def repaint(style: Style, photo: Path, result: Path, options: StylizeOptions) -> bool:
+    """Stylize the file `photo` into the file `result`, which appears whole or not at all. True where the photo's
+    transparency was laid on white.
 
     Raises UserError for a damaged photo, a format that is not written strip by strip, and where memory or disk do
     not suffice.
@@ -53,6 +54,7 @@ def repaint(style: Style, photo: Path, result: Path, options: StylizeOptions) ->
                 bands.whole(source.rgb)
             else:
                 _paint(style, source, bands, options, folder)
+        return alpha is not None and not writer.alpha
     finally:
         source.close()
 
