@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from texturenets import image
 from texturenets.errors import UserError
-from texturenets.stylize.memory_limits import StylizeOptions
+from texturenets.stylize.memory_limits import StylizeOptions, way_out
 from texturenets.stylize.stroke import ladder
 from texturenets.stylize.style import Style
 from texturenets.tiled import large_files
@@ -31,10 +31,17 @@ def repaint(style: Style, photo: Path, result: Path, options: StylizeOptions) ->
     not suffice.
     """
     source = large_files.LargePhoto(photo, longer=options.size, keep_gps=options.keep_gps)
+    try:
+        return _repaint(style, source, result, options)
+    except large_files.NotInStripsError as error:
+        raise UserError(f"{error}, {way_out(source.header, options.size)}") from None
+
+
+def _repaint(style: Style, source: large_files.LargePhoto, result: Path, options: StylizeOptions) -> bool:
     large_files.output_format(result, source.size)
     if style.pieces.network is None:
         raise UserError(
-            f"{photo} does not fit in memory, and the network of {style.name} cannot be taken apart: ask for a "
+            f"{source.path} does not fit in memory, and the network of {style.name} cannot be taken apart: ask for a "
             "smaller image with `size`"
         )
     beside = [result.parent] if result.parent.is_dir() else []
