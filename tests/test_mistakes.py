@@ -79,6 +79,15 @@ def test_a_transparent_painting_is_learned_on_white(studio: tiny.Studio, tmp_pat
         ({"preset": "papre"}, ["papre", "paper"]),
         ({"init": "wav"}, ["wav"]),
         ({"init": "gone.safetensors"}, ["gone.safetensors"]),
+        ({"init": "pebble"}, ["--init pebble is a texture, and what is trained here is a style"]),
+        (
+            {"init": "wave"},
+            ["--init wave: its network has channels=64 blocks=5, and", "channels=8 blocks=1: "],
+        ),
+        (
+            {"init": "wave", "generator": "johnson", "set": []},
+            ["its network is residual", "--generator residual"],
+        ),
         ({"weights": ["nowhere"]}, ["nowhere"]),
         ({"content": "nowhere"}, ["nowhere"]),
         ({"style": "nowhere.jpg"}, ["nowhere.jpg"]),

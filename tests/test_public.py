@@ -266,7 +266,7 @@ def test_a_loss_of_ones_own_is_learned_logged_and_known_by_name(studio: tiny.Stu
     weights = [network_files.load(path)[0].state_dict() for path in (plain, mine)]
     assert any(not torch.equal(value, weights[1][key]) for key, value in weights[0].items())
     longer = config(steps=3)
-    with pytest.raises(tn.UserError, match="what changed: losses"):
+    with pytest.raises(tn.UserError, match="what changed: `losses` "):
         tn.train_style(studio.painting, studio.photos, mine, config=longer, trainer=how(studio), resume=True)
     tn.train_style(
         studio.painting,

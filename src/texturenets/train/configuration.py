@@ -285,6 +285,13 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+def shown(value: Any) -> str:
+    """The value of an option as the command line takes it."""
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    return ",".join(map(shown, value)) if isinstance(value, list | tuple) else str(value)
+
+
 def model_file(out: Path) -> Path:
     """`out`, where a model file may be called so. Raises UserError."""
     if out.suffix != ".safetensors":

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,7 +15,7 @@ from texturenets.modelfiles import modelfile
 from texturenets.networks import GeneratorSpec, build, make_spec, network_files
 from texturenets.networks.custom import Custom
 from texturenets.networks.trace_code import trace_code
-from texturenets.train.configuration import TaskConfig
+from texturenets.train.configuration import TaskConfig, TextureConfig, shown
 from texturenets.train.trainer_config import TrainerConfig
 
 
@@ -44,7 +46,7 @@ def make(options: TaskConfig, config: TrainerConfig, device: torch.device) -> Bu
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     built = Built(network, spec, custom)
     if config.init:
-        _load_weights(built, modelfile.find(config.init))
+        _load_weights(built, config.init, "texture" if isinstance(options, TextureConfig) else "style")
     return built
 
 
@@ -59,9 +61,30 @@ def _check_image_size(network: nn.Module, options: TaskConfig) -> None:
         )
 
 
-def _load_weights(built: Built, path: Path) -> None:
-    spec = network_files.spec_of(modelfile.read_header(path))
+def _load_weights(built: Built, name: str, kind: str) -> None:
+    path = modelfile.find(name)
+    header = modelfile.read_header(path)
+    if header.kind != kind:
+        raise UserError(
+            f"`init` {name} is a {header.kind}, and what is trained here is a {kind}: name a {kind}"
+        )
+    spec = network_files.spec_of(header)
+    if type(spec) is not type(built.spec):
+        raise UserError(
+            f"`init` {name}: its network is {spec.name}, and what is trained here is {built.spec.name}: name a model "
+            f"of that, or `generator` {spec.name}"
+        )
     if spec != built.spec:
-        raise UserError(f"`init` {path}: its network is {spec}, this training's is {built.spec}")
+        has, here = dataclasses.asdict(spec), dataclasses.asdict(built.spec)
+        other = {key: value for key, value in has.items() if value != here[key]}
+        raise UserError(
+            f"`init` {name}: its network has {_settings(other)}, and what is trained here "
+            f"{_settings({key: here[key] for key in other})}: give it the same `set`, or name another model"
+        )
     other, _ = network_files.load(path, built.custom)
     built.network.load_state_dict(other.state_dict())
+
+
+def _settings(options: Mapping[str, Any]) -> str:
+    """Options of a network as --set takes them."""
+    return " ".join(f"{key}={shown(value)}" for key, value in options.items())

@@ -100,7 +100,7 @@ class Trainer:
         if changed := fingerprint.differences(state.fingerprint, self.fingerprint):
             raise UserError(
                 f"`resume`: not the run that {self.folder} holds; what changed: {', '.join(changed)}; "
-                "give the options of the first run again"
+                "give what the first run was given, or leave `resume` out and start anew with another `output`"
             )
         options = self.task.config
         if not options.minutes and options.steps < state.step:
