@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def film_of(output: str | None, to: int | None) -> Path | None:
-    """The film that `output` names, None for images. Raises UserError for one that stands still or cannot be."""
+    """The film that `output` names, None for images. Raises UserError for one that cannot be made."""
     path = Path(output or "").expanduser()
     if (
         path.suffix.lower() not in video.READ | {".gif", ".apng"}
