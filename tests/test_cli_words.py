@@ -42,7 +42,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("evaluate wave photo.jpg", ["photo.jpg: unexpected argument", "say --photo photo.jpg"]),
         ("optimize photo.jpg -s painting.jpg b.jpg", ["b.jpg: unexpected argument", "say --style b.jpg"]),
         ("models wave", ["wave: unexpected argument: say `texturenets models show wave`"]),
-        ("models shw wave", ["did you mean `texturenets models show wave`?"]),
+        ("models shw wave", ["shw: unexpected argument: say `texturenets models show wave`"]),
         ("demo photo.jpg", ["photo.jpg: unexpected argument", "say --photo photo.jpg"]),
         ("sample", ["TEXTURE is missing: shipped texture or model file"]),
         ("cache", ["--content is missing: folder of photos"]),

@@ -43,8 +43,8 @@ def _unexpected(error: UnusedCliTokensError) -> str:
     words = error.unused_tokens or []
     if tuple(error.command_chain or ()) == ("models",):
         misspelt = len(words) > 1 and difflib.get_close_matches(words[0], ["show"])
-        show = f"`texturenets models show {' '.join(words[1:] if misspelt else words)}`"
-        return f"{words[0]}: unexpected argument: {f'did you mean {show}?' if misspelt else f'say {show}'}"
+        model = " ".join(words[1:] if misspelt else words)
+        return f"{words[0]}: unexpected argument: say `texturenets models show {model}`"
     option = _OPTIONS.get(" ".join(error.command_chain or ()), "")
     text = f"{' '.join(words)}: unexpected argument"
     return f"{text}: say {' '.join(f'{option} {word}' for word in words)}" if option else text

@@ -22,7 +22,6 @@ from texturenets.cli.common import (
 )
 from texturenets.cli.outputs import numbered
 from texturenets.cli.styles import check_no_exemplar, note_shipped
-from texturenets.cli.walk import Walk, film_of, write
 from texturenets.errors import UserError
 from texturenets.files import remove_all_stale
 
@@ -123,10 +122,11 @@ def sample(
         raise UserError(f"--quality {quality} is not between 1 and 100")
     _check_batch(batch_size, alone=sheet or to is not None)
     held, level = _numbers(hold, "--hold"), _levels(noise_level)
-    film = film_of(output, to)
 
     from texturenets import image, loading
+    from texturenets.cli import walk
 
+    film = walk.film_of(output, to)
     check_no_exemplar(texture)
     note_shipped(texture)
     model = loading.load_texture(texture, device, engine=engine, precision=precision, generator=generator)
@@ -158,7 +158,7 @@ def sample(
     else:
         pictures = model.between(height, width, seed, to, frames, **alike)
     if film is not None:
-        write(Walk(pictures, (height, width), number), film, quality, quiet)
+        walk.write(walk.Walk(pictures, (height, width), number), film, quality, quiet)
         print(film)
         return 0
     _write_images(files, pictures, model.path.stem, quality, quiet)

@@ -179,7 +179,8 @@ class Film:
     def _cut(self, seen: Fraction, why: str) -> UserError:
         if round(float(seen), 1) <= 0:
             return UserError(
-                f"{self.path} is cut off or damaged: nothing of it can be read, {why}; copy it anew from where it came"
+                f"{self.path} is cut off or damaged: nothing of it can be read, {why}; copy it anew "
+                "from where it came"
             )
         return UserError(
             f"{self.path} is cut off or damaged: it can be read to {float(seen):.1f} s, {why}; "
