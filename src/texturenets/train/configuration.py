@@ -252,8 +252,7 @@ def check_kinds(config: Any) -> None:
         elif get_origin(kind) is tuple:
             _check_names(field.name, value)
         elif kind is bool:
-            if not isinstance(value, bool):
-                raise UserError(f"`{field.name}` {value!r} is neither True nor False")
+            arguments.flag(field.name, value)
         else:
             checked = _CHECKS[kind](field.name, value)
             object.__setattr__(config, field.name, checked)  # the class is frozen
