@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from texturenets import engines, export, textures
+from texturenets import export, textures
 from texturenets.errors import UserError
 from texturenets.export import onnxruntime_web
 from texturenets.files import atomic_write
@@ -66,7 +66,7 @@ def write(
     parts = {one["file"]: (folder / one["file"]).read_bytes() for one in shown}
     for path in models:
         header = modelfile.read_header(path)
-        graph, io_spec = engines.convert(path)
+        graph, io_spec = export.converted(path)
         parts[f"models/{path.stem}.onnx"] = _with_metadata(graph, header, io_spec)
         shown.append(described(header, io_spec, path.stem))
     notices = [

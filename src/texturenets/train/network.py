@@ -76,10 +76,10 @@ def _load_weights(built: Built, name: str, kind: str) -> None:
         )
     if spec != built.spec:
         has, here = dataclasses.asdict(spec), dataclasses.asdict(built.spec)
-        other = {key: value for key, value in has.items() if value != here[key]}
+        differ = {key: value for key, value in has.items() if value != here[key]}
         raise UserError(
-            f"`init` {name}: its network has {_settings(other)}, and what is trained here "
-            f"{_settings({key: here[key] for key in other})}: give it the same `set`, or name another model"
+            f"`init` {name}: its network has {_settings(differ)}, and what is trained here "
+            f"{_settings({key: here[key] for key in differ})}: give it the same `set`, or name another model"
         )
     other, _ = network_files.load(path, built.custom)
     built.network.load_state_dict(other.state_dict())
