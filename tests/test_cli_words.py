@@ -43,6 +43,12 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("optimize photo.jpg -s painting.jpg b.jpg", ["b.jpg: unexpected argument", "say --style b.jpg"]),
         ("models wave", ["wave: unexpected argument: say `texturenets models show wave`"]),
         ("models shw wave", ["shw: unexpected argument: say `texturenets models show wave`"]),
+        ("stylize photo.jpg --preserve-colour", ["Did you mean --preserve-color? See `"]),
+        (
+            "train texture a.png --content photos",
+            ["a texture is learned from its image alone: leave out --content"],
+        ),
+        ("stylize https://example.org/photo.jpg", ["--cluster", "download"]),
         ("demo photo.jpg", ["photo.jpg: unexpected argument", "say --photo photo.jpg"]),
         ("sample", ["TEXTURE is missing: shipped texture or model file"]),
         ("cache", ["--content is missing: folder of photos"]),

@@ -54,6 +54,18 @@ def plain(path: Path, size: tuple[int, int], colour: tuple[int, int, int] = (9, 
     return path
 
 
+@pytest.mark.parametrize(
+    "flags", [{"generator": "residul"}, {"set": ["chanels=8"]}, {"init": "pebble"}, {"init": "wave"}]
+)
+def test_a_wrong_network_is_told_before_weights_are_fetched(
+    studio: tiny.Studio, tmp_path: Path, flags: dict[str, Any]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    result = studio.run(weights=[str(tmp_path / "empty")], **flags)
+    assert result.status == 2
+    assert "no file in" not in result.error
+
+
 @pytest.mark.filterwarnings("default")
 def test_a_transparent_painting_is_learned_on_white(studio: tiny.Studio, tmp_path: Path) -> None:
     painting = Image.open(studio.painting).convert("RGBA")

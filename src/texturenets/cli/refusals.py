@@ -11,6 +11,7 @@ from cyclopts import (
     CycloptsError,
     MissingArgumentError,
     UnknownCommandError,
+    UnknownOptionError,
     UnusedCliTokensError,
 )
 
@@ -34,9 +35,12 @@ def refused(error: CycloptsError) -> UserError:
         text = _missing(error)
     elif isinstance(error, CoercionError):
         text = _unlike(error)
+    elif isinstance(error, UnknownOptionError) and error.token.value == "--content" and "texture" in chain:
+        text = "a texture is learned from its image alone: leave out --content"
     else:
         text = str(error)
-    return UserError(f"{text.rstrip().rstrip('.')}. See `{chain} --help`.")
+    text = text.rstrip().rstrip(".")
+    return UserError(f"{text}{'' if text.endswith('?') else '.'} See `{chain} --help`.")
 
 
 def _unexpected(error: UnusedCliTokensError) -> str:

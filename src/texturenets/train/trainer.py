@@ -60,6 +60,7 @@ class Trainer:
         self.run_folder, self.callbacks = RunFolder(out), callbacks
         self.folder = self.run_folder.path
         self.run_folder.check_new(resume)
+        network.check(task.config, self.config)  # before weights are fetched
         setup = set_up(task.config, task.layers, self.config, progress)
         self.device = setup.device
         if self.device.type == "cpu":
