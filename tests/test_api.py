@@ -259,6 +259,33 @@ def test_hints_for_what_is_no_picture(style: api.Style, wrong: Any, told: str) -
         style(wrong)
 
 
+def test_paths_and_numbers_of_another_type_are_one_line(tmp_path: Path) -> None:
+    photo = tmp_path / "photo.png"
+    Image.new("RGB", (9, 8)).save(photo)
+    wrongs: list[tuple[str, Any]] = [
+        ("`path` is of type NoneType", lambda: image.read(None)),  # type: ignore[arg-type]
+        ("`longer` 'x' is not a whole number", lambda: image.read(photo, longer="x")),  # type: ignore[arg-type]
+        ("`longer` 1.5 is not a whole number", lambda: image.read(photo, longer=1.5)),  # type: ignore[arg-type]
+        ("`data` is of type str: give the bytes", lambda: image.from_bytes("x")),  # type: ignore[arg-type]
+        ("`picture` is of type Image: give a Picture", lambda: image.write(photo, Image.new("RGB", (3, 3)))),  # type: ignore[arg-type]
+        (
+            "`quality` 'high' is not a whole",
+            lambda: image.write(photo, np.zeros((3, 4, 4), "f"), quality="high"),
+        ),  # type: ignore[arg-type]
+        ("`path` is of type NoneType", lambda: texturenets.convert(None)),  # type: ignore[arg-type]
+        ("`spool` is of type int", lambda: texturenets.load("wave", spool=3)),  # type: ignore[arg-type]
+        ("`memory` -1 is not above 0", lambda: texturenets.load("wave", memory=-1)),
+        ("`memory` 1.5 is not a whole number", lambda: texturenets.load("wave", memory=1.5)),  # type: ignore[arg-type]
+        ("`precision` None is no text", lambda: texturenets.load("wave", precision=None)),  # type: ignore[arg-type]
+    ]
+    for told, call in wrongs:
+        with pytest.raises(UserError, match=told):
+            call()
+    assert image.expand(str(photo)) == [photo]
+    config = texturenets.TrainerConfig(init=photo, weights=(tmp_path,))  # type: ignore[arg-type]
+    assert (config.init, config.weights) == (str(photo), (str(tmp_path),))
+
+
 def test_seeds_without_effect_are_told(style: api.Style) -> None:
     photo = np.zeros((8, 9, 3), np.uint8)
     for options in ({"seed": 3}, {"noise_level": 0.5}):

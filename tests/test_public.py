@@ -439,6 +439,8 @@ def test_few_and_unreadable_photos_are_warned_of(studio: tiny.Studio, tmp_path: 
         ({"config": {}}, "`config` is of type dict"),
         ({"config": tn.TextureConfig()}, "`config` is of type TextureConfig"),
         ({"trainer": {}}, "`trainer` is of type dict"),
+        ({"progress": 3}, "`progress` is of type int"),
+        ({"resume": "no"}, "`resume` 'no' is neither True nor False"),
         ({"losses": Given("mine")}, "`losses` is of type Given"),
         ({"losses": [Brightness]}, "give an instance"),
         ({"paintings": np.zeros((64, 64, 3))}, "`paintings` is of type ndarray"),
