@@ -245,6 +245,10 @@ def test_another_painting_or_other_weights_under_the_same_name_are_not_the_same_
     other = studio.run(content=stored, weights=[str(weights)])
     assert other.status == 2
     assert "write it anew" in other.error
+    other = studio.run(content=stored, content_layers="squeezenet1_0:fire2")
+    assert (
+        "with --content-layers squeezenet1_0:fire3, this training wants squeezenet1_0:fire2:" in other.error
+    )
 
 
 def test_a_run_goes_on_for_longer_as_if_it_had_been_asked_for_so_many(
