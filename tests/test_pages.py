@@ -72,6 +72,26 @@ def test_threads_wait_asleep_unless_told_otherwise(given: str | None, wanted: st
     assert done.stdout.strip() == wanted
 
 
+@pytest.mark.parametrize(("given", "wanted"), [(None, "1"), ("2", "2")])
+def test_numpy_starts_no_threads_in_the_program(
+    given: str | None, wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    if given:
+        monkeypatch.setenv("OPENBLAS_NUM_THREADS", given)
+    program = """
+import os
+import texturenets.__main__ as program
+from texturenets import cli
+
+program.use_large_pages = lambda: None
+cli.main = lambda: print(os.environ["OPENBLAS_NUM_THREADS"]) or 0
+program.main()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == wanted
+
+
 def test_the_program_says_what_it_would_anyway() -> None:
     environment = {k: v for k, v in os.environ.items() if k != "GLIBC_TUNABLES"}
     done = subprocess.run(
