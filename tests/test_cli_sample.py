@@ -179,6 +179,7 @@ def test_engines(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["bark", "--noise-level", "4=-1"], "below 0"),
         (["bark", "--to", "3", "--count", "2"], "--count"),
         (["bark", "--to", "3", "--frames", "1"], "--frames 1"),
+        (["bark", "--seed", "3", "--to", "3"], "--to 3 is the seed that the frames come from"),
         (["bark", "--quality", "0"], "--quality 0"),
         (["bark", "-o", "x.gif"], "gif"),
         (["bark", "--size", "8", "--engine", "onnx", "--precision", "bf16"], "--precision bf16"),

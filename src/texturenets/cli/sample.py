@@ -116,6 +116,8 @@ def sample(
         raise UserError(f"--count {count} is not above 0")
     if to is not None and (sheet or hold or count is not None):
         raise UserError("--to draws frames of the whole sample: leave out --count, --hold and --sheet")
+    if to == seed:
+        raise UserError(f"--to {to} is the seed that the frames come from: give another, as --to {seed + 1}")
     _check_effect(to, frames, tile_axis, tileable=tileable, hold=hold, several=sheet or (count or 1) > 1)
     frames = FRAMES if frames is None else frames
     if quality is not None and not 1 <= quality <= 100:
