@@ -271,6 +271,10 @@ def test_train(
             page.locator("#train").click()
             row = page.locator("#trainings tr", has_text="learned")
             row.wait_for()
+            # It may be at work already, and is before this text goes.
+            page.locator("#said-training").get_by_text(
+                "learned is taken on, the table says how far"
+            ).wait_for()
             assert page.locator("#exemplar .thumbnail-item img").is_visible()  # for another try
             page.reload()  # it lives apart from the page
             page.get_by_role("tab", name="Train").click()

@@ -17,6 +17,15 @@ from texturenets.cli.serve import serve
 from texturenets.server import server
 from texturenets.server.settings import Limits, Settings
 
+NOWHERE = ["--host", "no.such.host.invalid"]
+OPTIONS = list(inspect.signature(serve).parameters)
+GIVEN = {
+    "host": "::1", "port": "1", "models": "m", "photos": "p", "preload": "wave udnie", "page": "false",
+    "token_file": "t", "public_host": "a.example b.example", "allow_origin": "https://c.example",
+    "max_bytes": "1K", "max_pixels": "2", "max_side": "3", "max_seconds": "4.5", "max_queue": "5", "max_models": "6",
+    "max_trainings": "7", "log_level": "error", "device": "cpu", "engine": "torch", "precision": "float32",
+}  # fmt: skip
+
 
 @pytest.mark.parametrize(
     ("words", "said"),
@@ -27,7 +36,7 @@ from texturenets.server.settings import Limits, Settings
         (["--max-queue", "0"], "--max-queue 0"),
         (["--models", "nowhere", "--port", "0"], "nowhere is no folder"),
         (["--photos", ".", "--port", "0"], "--models FOLDER"),
-        (["--token-file", "nowhere"], "--token-file nowhere"),
+        (["--token-file", "nowhere"], "--token-file nowhere: cannot read it: No such file or directory\n"),
         (["--preload"], "--preload wants a value"),
         (["--preload", "wafe", "--port", "0", "--no-page"], "'wave'"),
         (
@@ -45,7 +54,20 @@ from texturenets.server.settings import Limits, Settings
         (["--allow-origin", "https://Friend.example"], "--allow-origin https://Friend.example: give"),
         (["--allow-origin", "https://friend.example:443"], "--allow-origin https://friend.example:443: give"),
         (["--allow-origin", "*"], "--allow-origin *: give"),
-        (["--host", "no.such.host.invalid"], "cannot listen at no.such.host.invalid"),
+        (["--host", "no.such.host.invalid"], "--host no.such.host.invalid: cannot listen there"),
+        (["--host", "192.0.2.1"], "--host 192.0.2.1: cannot listen there"),  # nobody's (RFC 5737)
+        (
+            ["--host", "a" * 64 + ".example"],
+            "aaa.example: cannot listen there",
+        ),  # longer than a label of IDNA
+        (["--host", "::g"], "--host ::g: cannot listen there"),
+        ([*NOWHERE, "--max-side", "300.7"], "--max-side 300.7 is not a whole number"),
+        ([*NOWHERE, "--max-pixels", "1.5e999"], "--max-pixels 1.5e999 is not a whole number"),
+        ([*NOWHERE, "--port", "80.5"], "--port 80.5 is not a whole number"),
+        ([*NOWHERE, "--max-bytes", "10.5"], "--max-bytes 10.5 is not a whole number of bytes"),
+        ([*NOWHERE, "--models", ""], "--models is empty"),
+        ([*NOWHERE, "--token-file="], "--token-file is empty"),
+        ([*NOWHERE, "--preload", "wave", " "], "--preload is empty"),
     ],
 )
 def test_mistakes_are_told(
@@ -68,16 +90,21 @@ def test_a_port_that_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         assert main(["serve", "--port", str(port)]) == 2
-    assert f"port {port}" in capsys.readouterr().err
+    assert f"--port {port}: " in (error := capsys.readouterr().err)
+    assert "--host" not in error
 
 
-OPTIONS = list(inspect.signature(serve).parameters)
-GIVEN = {
-    "host": "::1", "port": "1", "models": "m", "photos": "p", "preload": "wave udnie", "page": "false",
-    "token_file": "t", "public_host": "a.example b.example", "allow_origin": "https://c.example",
-    "max_bytes": "1K", "max_pixels": "2", "max_side": "3", "max_seconds": "4.5", "max_queue": "5", "max_models": "6",
-    "max_trainings": "7", "log_level": "error", "device": "cpu", "engine": "torch", "precision": "float32",
-}  # fmt: skip
+@pytest.mark.parametrize("name", ["TOKEN", "MAX_PIXELS", *(f"SERVE_{one.upper()}" for one in GIVEN)])
+@pytest.mark.parametrize("value", ["", " "])
+def test_an_empty_variable_is_named(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(server, "serve", lambda *_: pytest.fail("it serves"))
+    monkeypatch.setenv(f"TEXTURENETS_{name}", value)
+    assert main(["serve"]) == 2
+    error = capsys.readouterr().err
+    assert f"TEXTURENETS_{name} is empty" in error
+    assert error.count("\n") == 1
 
 
 def test_every_option_has_an_environment_variable(

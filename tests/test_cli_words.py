@@ -72,6 +72,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "stylize photo.jpg --size 400x300",
             ["--size 400x300 is not a whole number", "longer side", "pixels"],
         ),
+        ("stylize photo.jpg --size 400.5", ["--size 400.5 is not a whole number"]),
+        ("train texture painting.jpg --steps 2.5", ["--steps 2.5 is not a whole number"]),
         (
             "train painting.jpg",
             ["`texturenets train style painting.jpg`", "`texturenets train texture painting.jpg`"],

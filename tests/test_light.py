@@ -80,7 +80,7 @@ WANTING = [
     ("stylize a.png --engine torch", "train"),
     ("stylize a.png --precision fp16", "train"),
     ("stylize a.png --device cuda", "cuda"),
-    ("serve --models . --photos photos", "train"),
+    ("serve --models . --photos photos --port 0", "train"),
     ("serve --engine torch --host no.such.host.invalid", "train"),
     ("serve --device cuda --host no.such.host.invalid", "cuda"),
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import io
 import json
 import logging
@@ -191,6 +193,40 @@ def test_a_form_without_a_file(service: TestClient) -> None:
     assert 400 <= broken.status_code < 500
 
 
+@pytest.mark.parametrize("path", ["/v1/stylize", "/v1/trainings?name=a"])
+def test_slips_of_a_sender_are_told_the_way_out(tmp_path: Path, path: str) -> None:
+    pytest.importorskip("fcntl", reason="trainings need it")
+    model(tmp_path)
+    (tmp_path / "photos").mkdir()
+    text = {"content-type": "application/x-www-form-urlencoded"}
+    stripped = photo().translate(None, b"\0\r\n")  # what curl -d makes of a file
+    with client(tmp_path, photos=tmp_path / "photos") as service:
+        for body in (stripped, b"image=@photo.jpg"):
+            said = problem(service.post(path, content=body, headers=text), 415)
+            assert "curl --data-binary @photo.jpg" in said
+            assert "curl -F image=@photo.jpg" in said
+        said = problem(service.post(path, files={"image": (None, "photo.jpg")}), 422)
+        assert said.startswith("the form holds no file, but 'image' as text")
+        assert "curl -F image=@photo.jpg, with an @" in said
+        form = {"image": ("a.png", photo(), "image/png"), "style": (None, "tiny")}
+        assert problem(service.post(path, files=form), 422).startswith("'style' in the form: parameters go")
+        two = [("image", ("a.png", photo(), "image/png"))] * 2
+        for said in (
+            problem(service.post(path, files=two), 400),
+            problem(
+                service.post(path, content=photo(), headers={"content-type": "multipart/form-data"}), 400
+            ),
+        ):
+            assert said.startswith("the form cannot be read: ")
+            assert said.endswith("; curl -F image=@photo.jpg sends one that can")
+        form = {"image": ("a.png", b"", "image/png")}
+        assert problem(service.post(path, files=form), 415) == "the file in the form is empty"
+        said = problem(service.post(path), 415)
+        assert said == "the body is empty: send the image's file, as curl --data-binary @photo.jpg does"
+        binary = service.post(path, content=photo(), headers=text)  # as curl --data-binary calls it too
+        assert binary.status_code in (200, 202), binary.text
+
+
 def test_parameters_without_effect_are_refused(tmp_path: Path) -> None:
     model(tmp_path, "plain")
     spec = Residual(channels=8, blocks=1, noise_depth=2)
@@ -262,7 +298,7 @@ def test_a_full_line_says_when_to_come_again(folder: Path) -> None:
         first = pool.submit(service.post, "/v1/stylize?style=tiny", content=photo())
         assert slow.begun.wait(20)
         refused = service.post("/v1/stylize?style=tiny", content=photo())
-        assert "wait" in problem(refused, 503)
+        assert problem(refused, 503) == "1 request waits already; try again later"
         assert int(refused.headers["retry-after"]) >= 1
         slow.leave.set()
         assert first.result().status_code == 200
@@ -271,10 +307,16 @@ def test_a_full_line_says_when_to_come_again(folder: Path) -> None:
 
 def test_what_takes_too_long_is_given_up(folder: Path) -> None:
     slow = Slow()
-    with client(folder, load=lambda _: slow, limits={"seconds": 0.2}) as service:
-        late = service.post("/v1/stylize?style=tiny", content=photo())
+    limits = {"seconds": 1.1, "queue": 2}
+    with client(folder, load=lambda _: slow, limits=limits) as service, ThreadPoolExecutor(2) as pool:
+        first = pool.submit(service.post, "/v1/stylize?style=tiny", content=photo())
+        assert slow.begun.wait(20)
+        second = pool.submit(service.post, "/v1/stylize?style=tiny", content=photo())
+        late = [first.result(), second.result()]
         slow.leave.set()
-        assert "0.2 s" in problem(late, 503)
+    assert ["1.1 s" in problem(one, 503) for one in late] == [True, True]
+    # The image in the engine is there for longer than a second already: each ahead takes that long at least.
+    assert [int(one.headers["retry-after"]) >= 2 for one in late] == [True, True]
 
 
 def test_a_mistake_of_ours_shows_no_trace(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -409,6 +451,9 @@ def hostile(tmp_path: Path) -> Path:
     changed(tmp_path, "kind", kind="neither")
     (tmp_path / "empty.safetensors").touch()
     (tmp_path / "folder.safetensors").mkdir()
+    (tmp_path / "gone.safetensors").symlink_to("nowhere")
+    (tmp_path / "loop.safetensors").symlink_to("loop.safetensors")
+    (tmp_path / "loud.SAFETENSORS").write_bytes((tmp_path / "well.safetensors").read_bytes())
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "fifo.safetensors")
         Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.safetensors")).write_bytes(
@@ -424,11 +469,35 @@ def test_bad_files_among_the_models(hostile: Path, caplog: pytest.LogCaptureFixt
             assert "well" in names
             assert not {path.stem for path in hostile.iterdir()} & names - {"well"}
         assert service.post("/v1/stylize?style=well", content=photo()).status_code == 200
-        problem(service.post("/v1/stylize?style=nested", content=photo()), 404)
+        for name in ("nested", "kind", "fifo"):
+            said = clean(problem(service.post(f"/v1/stylize?style={name}", content=photo()), 404))
+            assert said.startswith(
+                f"the model file of {name} cannot be used, as the service's log says; known: "
+            )
+            assert "well" in said
+            assert "cannot be used" in problem(service.get(f"/v1/models/{name}/thumbnail"), 404)
         problem(service.get("/v1/models/thumbnail/thumbnail"), 404)
     files = [r.fields["file"] for r in caplog.records]  # type: ignore[attr-defined]
     bad = {path.name for path in hostile.iterdir()} - {"well.safetensors"}
     assert len(files) == len(set(files)) == len(bad)  # a line each
+    reasons = {r.fields["file"]: r.fields["reason"] for r in caplog.records}  # type: ignore[attr-defined]
+    assert reasons["gone.safetensors"] == reasons["loop.safetensors"] == "it is a link that leads to no file"
+    assert reasons["loud.SAFETENSORS"] == "its suffix is not .safetensors: rename the file"
+    with pytest.raises(UserError, match="--preload: the model file of nested cannot be used"):
+        client(hostile, preload=("nested",))
+
+
+def test_addresses_of_thumbnails_can_be_asked_for(tmp_path: Path) -> None:
+    names = ("with space", "a#b", "a?b=c", "50%", "größer", "a+b")
+    small = base64.b64encode(photo(8, 8, "JPEG")).decode()
+    for name in names:
+        changed(tmp_path, name, thumbnail=small)
+    with client(tmp_path) as service:
+        known = {one["name"]: one for one in service.get("/v1/models").json()["models"]}
+        for name in names:
+            address = known[name]["thumbnail"]
+            assert re.fullmatch(r"/[A-Za-z0-9%/._~-]+", address)
+            assert service.get(address).content == photo(8, 8, "JPEG"), name
 
 
 def test_a_file_cannot_take_the_name_of_a_shipped_model(
@@ -481,7 +550,24 @@ def test_the_photo_may_be_turned_and_transparent(service: TestClient) -> None:
     assert opened(answer.content).mode == "RGBA"
 
 
-def test_trainings_over_http(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("form", ["TIFF", "AVIF", "WEBP"])
+def test_opacity_is_kept_where_no_format_is_asked_for(service: TestClient, form: str) -> None:
+    if form not in image.formats.known_formats().values():
+        pytest.skip(f"no {form} here")
+    for mode, colour in (("RGBA", (200, 30, 40, 128)), ("RGB", (200, 30, 40))):
+        buffer = io.BytesIO()
+        Image.new(mode, (30, 20), colour).save(buffer, form)
+        answer = service.post("/v1/stylize?style=tiny&quality=80", content=buffer.getvalue())
+        same = {"RGBA": "PNG", "RGB": "JPEG"}[mode] if form != "WEBP" else "WEBP"
+        assert opened(answer.content).format == same
+        assert opened(answer.content).mode == mode
+        assert answer.headers["content-type"] == f"image/{same.lower()}"
+        assert f"tiny.{'jpg' if same == 'JPEG' else same.lower()}" in answer.headers["content-disposition"]
+
+
+def test_trainings_over_http(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr("texturenets.server.trainings.TICK", 600)  # none is begun here
     (tmp_path / "photos").mkdir()
     with client(tmp_path) as service:
@@ -498,21 +584,67 @@ def test_trainings_over_http(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert said.startswith("photos ")
         for path in ("none", "none/picture", "..%2fnone"):
             problem(service.get(f"/v1/trainings/{path}"), 404)
-        begun = service.post("/v1/trainings?name=mine&steps=5", content=photo())
+        with caplog.at_level(logging.INFO, "texturenets.server"):
+            begun = service.post("/v1/trainings?name=mine&steps=5", content=photo())
         assert begun.status_code == 202, begun.text
+        (line,) = [r.fields for r in caplog.records if r.getMessage() == "training"]  # type: ignore[attr-defined]
+        assert line == {
+            "id": begun.headers["x-request-id"],
+            "client": "testclient",
+            "training": "mine",
+            "state": "queued",
+            "kind": "style",
+            "preset": "default",
+            "steps": 5,
+        }
         assert begun.json()["steps"] == 5
         problem(service.post("/v1/trainings?name=mine&steps=5", content=photo()), 409)
         assert service.post("/v1/trainings/mine/stop").json()["state"] == "stopped"
+        said = problem(service.post("/v1/trainings?name=mine&steps=5", content=photo()), 409)
+        assert said.startswith(
+            "there is a training mine already, which is stopped: resume it (POST /v1/trainings/mine"
+        )
         problem(service.get("/v1/trainings/mine/picture"), 404)
     assert (tmp_path / "mine.job" / "exemplar.png").read_bytes() == photo()
+
+
+def test_a_packed_body_is_refused_by_name(service: TestClient) -> None:
+    for path, data in (("stylize?style=tiny", photo()), ("sample", b"")):
+        body = gzip.compress(data)
+        answer = service.post(f"/v1/{path}", content=body, headers={"Content-Encoding": "gzip"})
+        assert problem(answer, 415) == "the body is packed (Content-Encoding: gzip): send the file as it is"
+        assert answer.headers["accept-encoding"] == "identity"  # RFC 9110, section 15.5.16
+    plain = service.post("/v1/stylize?style=tiny", content=photo(), headers={"Content-Encoding": "identity"})
+    assert plain.status_code == 200
+
+
+def test_head_is_answered_as_get(service: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    for path in (
+        "/healthz",
+        "/readyz",
+        "/v1/models",
+        "/v1/models/wave/thumbnail",
+        "/docs",
+        "/openapi.json",
+        "/no",
+    ):
+        got, head = service.get(path), service.head(path)
+        assert (head.status_code, head.content) == (got.status_code, b"")
+        assert head.headers["content-length"] == got.headers["content-length"] != "0"
+    with caplog.at_level(logging.INFO, "texturenets.server"):
+        answer = service.head("/v1/sample")
+    assert (answer.status_code, answer.headers["allow"], answer.content) == (405, "POST", b"")
+    (line,) = [r.fields for r in caplog.records]  # type: ignore[attr-defined]
+    assert (line["method"], line["route"]) == ("HEAD", "/v1/sample")
+    assert "head" not in service.get("/openapi.json").json()["paths"]["/healthz"]
 
 
 def test_a_wrong_method_is_told_the_right_ones(service: TestClient) -> None:
     answer = service.put("/v1/trainings")
     assert "Allowed" in answer.json()["title"]
     assert answer.status_code == 405
-    assert answer.headers["allow"] == "GET, POST"
-    assert "/v1/trainings answers to GET, POST" in answer.json()["detail"]
+    assert answer.headers["allow"] == "GET, HEAD, POST"
+    assert "/v1/trainings answers to GET, HEAD, POST" in answer.json()["detail"]
 
 
 def clean(said: str) -> str:
@@ -568,6 +700,27 @@ def test_a_model_that_cannot_be_loaded(tmp_path: Path, caplog: pytest.LogCapture
     assert said.startswith("hollow cannot be loaded")
     (reason,) = [r.fields["reason"] for r in caplog.records if r.getMessage() == "load"]  # type: ignore[attr-defined]
     assert "hollow.safetensors" in reason
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("stylize?stroke=two", "stroke: give a number between 0.1 and 1000, as 2 or 0.5, or auto"),
+        ("sample?size=640X480", "size: give pixels, as 512 or 640x480"),
+        ("stylize?size=640x480", "size: give a whole number, as 512"),
+        ("stylize?size=640.5", "size: give a whole number, as 512"),
+        ("stylize?strength=50%25", "strength: give a number, as 0.5"),
+        ("stylize?preserve_color=si", "preserve_color: give true or false"),
+        ("stylize?size=0", "size: give at least 1"),
+        ("stylize?strength=50", "strength: give at most 1"),
+        (f"sample?seed={2**63}", f"seed: give less than {2**63}"),
+        ("stylize?format=JPG", "format: give 'auto', 'jpeg', 'png' or 'webp'"),
+        (f"stylize?style={'a' * 201}", "style: give at most 200 characters"),
+        ("trainings?steps=5", "name is missing: parameters go behind the address, as ?NAME=VALUE"),
+    ],
+)
+def test_a_value_of_the_wrong_form_is_answered_in_words(service: TestClient, query: str, said: str) -> None:
+    assert problem(service.post(f"/v1/{query}", content=photo()), 422) == said
 
 
 @pytest.mark.parametrize("stroke", ["0", "0.0", "1001", "nan", "-1", "auto2"])

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,70 @@ def test_a_mistake_is_told_and_does_not_stop_the_queue(make: Callable[[], Traini
     until(trainings, "good", "done")
     bad = trainings.find("bad")
     assert (bad.state, bad.reason) == ("failed", "texturenets: the painting is no image")
+
+
+def test_a_long_reason_keeps_its_end(make: Callable[[], Trainings]) -> None:
+    trainings = make()
+    add(trainings, "mine")
+    words = " ".join(f"/some/where/{i}.jpg," for i in range(500))
+    (trainings.folder / "mine.job" / "output.txt").write_text(
+        f"loading\ncannot read {words} give --content\n\n"
+    )
+    said = trainings.files.last_words("mine")
+    assert said.startswith("cannot read /some/where/0.jpg")
+    assert said.endswith("/some/where/499.jpg, give --content")
+    assert 800 < len(said) < 1100
+
+
+def test_a_new_training_takes_the_name_of_a_failed_one(make: Callable[[], Trainings]) -> None:
+    trainings = make()
+    add(trainings, "bad")
+    until(trainings, "bad", "failed")
+    trainings.add("bad", "style", b"another", ".jpg", preset="default", steps=4)
+    assert trainings.find("bad").state == "queued"
+    assert {path.name for path in (trainings.folder / "bad.job").iterdir()} == {"job.json", "exemplar.jpg"}
+    assert not (trainings.folder / "bad.run").exists()
+    until(trainings, "bad", "failed")
+    (trainings.folder / "bad.run" / "checkpoint.safetensors").write_text("2")  # there is something to lose
+    for state in ("failed", "stopped"):
+        trainings.files.write(replace(trainings.find("bad"), state=state))  # type: ignore[arg-type]
+        with pytest.raises(UserError, match=r"bad already, .*: resume it \(POST /v1/trainings/bad/resume\)"):
+            add(trainings, "bad")
+    assert (trainings.folder / "bad.run" / "checkpoint.safetensors").read_text() == "2"
+
+
+def test_the_log_says_what_trainings_do(
+    make: Callable[[], Trainings], caplog: pytest.LogCaptureFixture
+) -> None:
+    trainings = make()
+    with caplog.at_level(logging.INFO, "texturenets.server"):
+        for name in ("good", "bad"):
+            add(trainings, name)
+            until(trainings, name, "done", "failed")
+        add(trainings, "long", 1000)
+        begun(trainings, "long", 2)
+        trainings.stop("long")
+        while trainings.files.alive("long"):
+            trainings.tick()
+        trainings.tick()
+        step = trainings.report(trainings.find("long"))["step"]
+        trainings.resume("long")
+        begun(trainings, "long", step + 1)
+        trainings.close()
+    lines = [r.fields for r in caplog.records]  # type: ignore[attr-defined]
+    told = [(line["training"], line["state"]) for line in lines]
+    assert told == [
+        *[("good", state) for state in ("running", "done")],
+        *[("bad", state) for state in ("running", "failed")],
+        *[
+            ("long", state)
+            for state in ("running", "stopping", "stopped", "queued", "running", "interrupted")
+        ],
+    ]
+    ended = [line for line in lines if line["state"] in ("done", "failed", "stopped")]
+    assert [0 <= line["seconds"] < 60 for line in ended] == [True] * 3
+    assert lines[3]["reason"] == "texturenets: the painting is no image"
+    assert {r.levelname for r in caplog.records if r.fields["state"] == "failed"} == {"WARNING"}  # type: ignore[attr-defined]
 
 
 def test_names(make: Callable[[], Trainings]) -> None:

@@ -244,6 +244,10 @@ def test_refusals_are_said_in_the_pages_words() -> None:
     said = texts.sentence(HTTPProblem(404, "no style is called 'x'; GET /v1/models lists them"))
     assert said == "No style is called 'x'."
     assert texts.sentence(HTTPProblem(415, "the body is empty"), "a.png") == "a.png is empty."
+    resumed = HTTPProblem(
+        409, "there is a training: resume it (POST /v1/trainings/a/resume), or choose another name"
+    )
+    assert texts.sentence(resumed, "a.png") == "There is a training: resume it, or choose another name."
     large = texts.sentence(HTTPProblem(413, "a photo of 9 x 9 pixels: at most 8 a side are taken"), "a.png")
     assert large.startswith("a.png: a photo of 9 x 9")
     assert texts.wrong("<b>") == '<p class="wrong">&lt;b&gt;</p>'

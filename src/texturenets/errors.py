@@ -37,6 +37,14 @@ def reason(error: BaseException) -> str:
     return " ".join(text.split()) or type(error).__name__
 
 
+def shortened(text: str, most: int) -> str:
+    """`text`, of which at most `most` characters are left: a cut in the middle, as what to do stands at the end."""
+    if len(text) <= most:
+        return text
+    end = most // 2
+    return f"{text[: most - end - 5]} ... {text[-end:]}"
+
+
 def install(extra: str) -> str:
     """The command that installs an extra of this package, or of the clone that it runs from."""
     clone = Path(__file__).parents[2]

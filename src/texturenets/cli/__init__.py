@@ -10,7 +10,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from texturenets._version import __version__
 from texturenets.cli.common import cluster_words, complain
-from texturenets.cli.refusals import refused
+from texturenets.cli.refusals import check_whole, refused
 from texturenets.cli.streams import Terminated, drop_output, prepare, terminable
 from texturenets.errors import MissingError, UserError, install, reason
 
@@ -19,6 +19,7 @@ app = App(
     help="Stylize photos like a painting, synthesize textures, with feed-forward networks; train such networks.",
     version=f"texturenets {__version__}",
     default_parameter=Parameter(negative=(), negative_iterable=()),
+    config=check_whole,
     result_action="return_value",
     exit_on_error=False,
     print_error=False,

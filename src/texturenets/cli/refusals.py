@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from cyclopts import (
+    UNSET,
+    App,
+    ArgumentCollection,
     CoercionError,
     CycloptsError,
     MissingArgumentError,
@@ -21,6 +24,32 @@ _KINDS: dict[Any, str] = {int: "a whole number", float: "a number, as 0.5", bool
 
 _OPTIONS = {"evaluate": "--photo", "optimize": "--style", "demo": "--photo"}
 """By command the option that a word without one was most likely meant for."""
+
+
+def check_whole(_: App, __: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Raise CoercionError for a whole number with a fraction, which cyclopts rounds. A `config` of cyclopts."""
+    for argument in arguments:
+        kinds = {argument.hint, *get_args(argument.hint)}
+        for token in argument.tokens:
+            if int in kinds and float not in kinds and "." in token.value and not _is_whole(token.value):
+                raise CoercionError(argument=argument, token=token, target_type=int)
+
+
+def _is_whole(text: str) -> bool:
+    try:
+        return float(text).is_integer()
+    except ValueError:
+        return False
+
+
+def check_given(_: App, __: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Raise UserError for an option without text, as of a variable of a shell that is not set. As `check_whole`."""
+    for argument in arguments:
+        for token in argument.tokens:
+            if not token.value.strip() and token.implicit_value is UNSET:
+                raise UserError(
+                    f"{token.keyword or argument.name} is empty: give it a value, or leave it out"
+                )
 
 
 def refused(error: CycloptsError) -> UserError:

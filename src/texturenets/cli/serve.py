@@ -12,6 +12,7 @@ from cyclopts import App, Parameter
 from cyclopts.config import Env
 
 from texturenets.cli.common import Device, EngineName, Precision
+from texturenets.cli.refusals import check_given, check_whole
 from texturenets.errors import UserError, install, unknown
 
 VARIABLES = "TEXTURENETS_SERVE_"
@@ -20,7 +21,15 @@ name."""
 
 Many = Annotated[list[str] | None, Parameter(negative_iterable=(), consume_multiple=1)]
 
-app = App(name="serve", config=Env(VARIABLES, command=False))
+
+def _check_variables(*_: object) -> None:
+    """Raise UserError for a variable of ours that is empty, as one is that a container's settings forgot."""
+    for name, value in sorted(os.environ.items()):
+        if name.startswith("TEXTURENETS_") and not value.strip():
+            raise UserError(f"the environment variable {name} is empty: give it a value, or unset it")
+
+
+app = App(name="serve", config=(_check_variables, Env(VARIABLES, command=False), check_given, check_whole))
 
 
 @app.default

@@ -5,23 +5,22 @@ from __future__ import annotations
 import asyncio
 import html
 import re
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, Query, Request
-from starlette.datastructures import UploadFile
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import ClientDisconnect
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from texturenets._version import __version__
 from texturenets.errors import UserError, unknown
-from texturenets.server import http_errors, training_routes
+from texturenets.server import bodies, http_errors, training_routes
 from texturenets.server.csp import Quiet
 from texturenets.server.guard import Guard
-from texturenets.server.http_errors import GoneError, HTTPProblem, documented
+from texturenets.server.head import Head
+from texturenets.server.http_errors import HTTPProblem, documented
 from texturenets.server.metrics import Observer
 from texturenets.server.service import Service
 from texturenets.server.settings import Settings
@@ -43,8 +42,14 @@ PICTURES = {
 Name = Annotated[
     str | None, Query(max_length=200, description="Name of a model; the first of its kind without.")
 ]
-BEHIND = "parameters go behind the address, as ?NAME=VALUE"
 STROKE = r"^(auto|[1-9][0-9]{0,2}(\.[0-9]{1,6})?|1000|0\.[1-9][0-9]{0,5})$"
+SIZE = r"^[1-9][0-9]{0,5}(x[1-9][0-9]{0,5})?$"
+FORMS = {
+    STROKE: "give a number between 0.1 and 1000, as 2 or 0.5, or auto",
+    SIZE: "give pixels, as 512 or 640x480",
+}
+"""What is said to a value that does not match, by pattern."""
+
 Seed = Annotated[int, Query(ge=0, lt=2**63, description="One seed, one image.")]
 
 
@@ -75,12 +80,12 @@ def create(settings: Settings, load: Callable[[Path], Any] | None = None) -> tup
         dependencies=[Depends(_only_known)],
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
-    http_errors.install(app)
+    http_errors.install(app, FORMS)
     _stylized(app, service)
     _samples(app, service)
     _catalogue(app, service)
     _state(app, service)
-    training_routes.add(app, service, trainings, _photo)
+    training_routes.add(app, service, trainings)
     if settings.page:
         from texturenets.server.ui import page  # seconds, which a service without one need not spend
 
@@ -94,6 +99,7 @@ def create(settings: Settings, load: Callable[[Path], Any] | None = None) -> tup
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type"],
         )
+    app.add_middleware(Head)
     app.add_middleware(Observer, metrics=service.metrics)
     return app, service
 
@@ -136,14 +142,15 @@ def _stylized(app: FastAPI, service: Service) -> None:
             Literal["auto", "jpeg", "png", "webp"],
             Query(
                 description="auto: the photo's own for JPEG, PNG and WebP, PNG for GIF and PPM, JPEG for all others, "
-                "as HEIC, AVIF and TIFF; Content-Type says which."
+                "as HEIC, AVIF and TIFF, or PNG where they are transparent; Content-Type says which. jpeg lays a "
+                "transparent photo on white."
             ),
         ] = "auto",
         quality: Annotated[int | None, Query(ge=1, le=100, description="Of JPEG and WebP.")] = None,
     ) -> Response:
         """Stylize a photo: its file as the body, or as a file of a form. Nothing of it is kept."""
         with service.line.place():
-            data = await _photo(request)
+            data = await bodies.photo(request)
             work = service.stylize(
                 data,
                 style,
@@ -155,7 +162,7 @@ def _stylized(app: FastAPI, service: Service) -> None:
                 form=format,
                 quality=quality,
             )
-            made = await _while_there(request, work)
+            made = await bodies.while_there(request, work)
         return _picture(*made)
 
 
@@ -165,17 +172,14 @@ def _samples(app: FastAPI, service: Service) -> None:
     @app.post(
         "/v1/sample",
         response_class=Response,
-        responses=documented(400, 401, 404, 408, 413, 422, 503, content=PICTURES),
+        responses=documented(400, 401, 404, 408, 413, 415, 422, 503, content=PICTURES),
     )
     async def sample(  # noqa: PLR0917
         request: Request,
         texture: Name = None,
         size: Annotated[
             str,
-            Query(
-                pattern=r"^[1-9][0-9]{0,5}(x[1-9][0-9]{0,5})?$",
-                description="WIDTHxHEIGHT in pixels, or one number.",
-            ),
+            Query(pattern=SIZE, description="WIDTHxHEIGHT in pixels, or one number."),
         ] = "256",
         seed: Seed = 0,
         tileable: Annotated[bool, Query(description="Let it continue at its other end.")] = False,
@@ -185,11 +189,11 @@ def _samples(app: FastAPI, service: Service) -> None:
         width, _, height = size.partition("x")
         sides = int(height or width), int(width)
         with service.line.place():
-            await _no_body(request)
+            await bodies.no_body(request)
             work = service.sample(
                 texture, height=sides[0], width=sides[1], seed=seed, tileable=tileable, form=format
             )
-            made = await _while_there(request, work)
+            made = await bodies.while_there(request, work)
         return _picture(*made)
 
 
@@ -208,10 +212,13 @@ def _catalogue(app: FastAPI, service: Service) -> None:
     )
     async def thumbnail(name: str) -> Response:
         """A small image of what a model does."""
-        known = service.catalogue.models().get(name)
-        if known is None or not known.thumbnail:
-            raise HTTPProblem(404, "no such model, or none with a thumbnail; GET /v1/models lists them")
-        return Response(known.thumbnail, media_type="image/jpeg")
+        models = service.catalogue.models()
+        if name not in models:
+            error = service.catalogue.missing("model", name[:80], models)
+            raise HTTPProblem(404, f"{error}; GET /v1/models lists them")
+        if not models[name].thumbnail:
+            raise HTTPProblem(404, f"{name} has no thumbnail")
+        return Response(models[name].thumbnail, media_type="image/jpeg")
 
     @app.get("/", include_in_schema=False)
     async def start() -> RedirectResponse:
@@ -262,66 +269,6 @@ async def _only_known(request: Request) -> None:
         raise HTTPProblem(422, str(unknown("parameter", strange[0][:64], known)))
     if twice := [name for name in known if names.count(name) > 1]:
         raise HTTPProblem(422, f"{twice[0]} is given {names.count(twice[0])} times: once is enough")
-
-
-T = TypeVar("T")
-
-
-async def _while_there(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """What `work` gives, while the client waits for it. After the body has been read. Raises GoneError."""
-    task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_gone(request))
-    try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise GoneError("the client has gone")
-        return task.result()
-    finally:
-        for one in (task, gone):
-            one.cancel()
-        await asyncio.gather(task, gone, return_exceptions=True)
-
-
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-async def _photo(request: Request) -> bytes:
-    """The body, or the file of the form in it. Raises HTTPProblem, also for words in the form, and GoneError."""
-    try:
-        if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-            return await request.body()
-        async with request.form(max_files=1, max_fields=8) as form:  # at its end its files are gone
-            _refuse_fields([name for name, value in form.items() if not isinstance(value, UploadFile)])
-            for value in form.values():
-                if isinstance(value, UploadFile):
-                    return await value.read()
-    except ClientDisconnect:
-        raise GoneError("the body ended early") from None
-    raise HTTPProblem(422, "the form holds no file: send the photo as one, in a field of any name")
-
-
-async def _no_body(request: Request) -> None:
-    """Raises HTTPProblem for a body, which would have no effect, and GoneError."""
-    try:
-        async with request.form(max_files=1, max_fields=8) as form:
-            _refuse_fields(list(form))
-            kind = request.headers.get("content-type", "").lower()
-            if kind.startswith(
-                ("multipart/form-data", "application/x-www-form-urlencoded")
-            ):  # read, and empty
-                return
-        async for chunk in request.stream():
-            if chunk:
-                raise HTTPProblem(422, f"a body has no effect: {BEHIND}")
-    except ClientDisconnect:
-        raise GoneError("the body ended early") from None
-
-
-def _refuse_fields(names: list[str]) -> None:
-    if names:
-        raise HTTPProblem(422, f"{names[0][:64]!r} in the form: {BEHIND}")
 
 
 def _picture(data: bytes, media: str, name: str) -> Response:

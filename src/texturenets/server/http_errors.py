@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+from collections.abc import Mapping
 from contextvars import ContextVar
 from http import HTTPStatus
 from typing import Any
@@ -15,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
 
-from texturenets.errors import UserError
+from texturenets.errors import UserError, shortened
 
 log = logging.getLogger("texturenets.server")
 
@@ -38,10 +39,24 @@ NOTED: ContextVar[dict[str, Any]] = ContextVar("noted")
 """What will be in the log line of the request at work."""
 
 FOR_OPERATORS = re.compile(
-    r"(?<![\w-])--[a-z]|(?<![\w.:/])/\w|`(device|engine|generator|memory|precision|spool|threads|weights)`"
+    r"(?<![\w-])--[a-z]|(?<![\w.:/])/(?!v1/)\w|`(device|engine|generator|memory|precision|spool|threads|weights)`"
 )
 """What only whoever runs the service can change, in the text of an error: an option of the command line, an absolute
 path, a parameter that no request has."""
+
+BEHIND = "parameters go behind the address, as ?NAME=VALUE"
+
+KINDS = {
+    **dict.fromkeys(("int_parsing", "int_from_float", "int_parsing_size"), "give a whole number, as 512"),
+    **dict.fromkeys(("float_parsing", "finite_number"), "give a number, as 0.5"),
+    "bool_parsing": "give true or false",
+    "greater_than_equal": "give at least {ge}",
+    "less_than_equal": "give at most {le}",
+    "less_than": "give less than {lt}",
+    "literal_error": "give {expected}",
+    "string_too_long": "give at most {max_length} characters",
+}
+"""What is said to a value that is refused, by pydantic's word for what is wrong with it."""
 
 GONE = 499
 """Status, in the log alone, of a request whose client has gone: what nginx writes."""
@@ -105,11 +120,23 @@ def _methods(request: Request) -> set[str]:
     for route in request.app.routes:
         if route.matches(request.scope)[0] is not Match.NONE:
             found |= getattr(route, "methods", None) or set()
-    return found
+    return found | {"HEAD"} if "GET" in found else found
 
 
-def install(app: FastAPI) -> None:
-    """Answer with a problem wherever a request to `app` fails."""
+def _invalid(error: dict[str, Any], forms: Mapping[str, str]) -> str:
+    """What is wrong with a parameter, in words: without its value, which may be long, and is the sender's own."""
+    name = ".".join(map(str, error["loc"][1:]))
+    if error["type"] == "missing":
+        return f"{name} is missing: {BEHIND}"
+    limits = error.get("ctx", {}).items()
+    details = {key: f"{one:g}" if isinstance(one, float) else one for key, one in limits}
+    said = KINDS[error["type"]].format(**details) if error["type"] in KINDS else error["msg"]
+    said = forms.get(details.get("pattern", ""), said)
+    return f"{name}: {said}"
+
+
+def install(app: FastAPI, forms: Mapping[str, str]) -> None:
+    """Answer with a problem wherever a request to `app` fails. `forms`: patterns of parameters, in words."""
 
     @app.exception_handler(HTTPProblem)
     async def problem(_: Request, error: HTTPProblem) -> Response:
@@ -126,9 +153,8 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:
-        # Without the value: it may be long, and is the sender's own.
-        said = [f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors()]
-        return HTTPProblem(422, "; ".join(said)[:500]).response()
+        said = [_invalid(one, forms) for one in error.errors()]
+        return HTTPProblem(422, shortened("; ".join(said), 500)).response()
 
     @app.exception_handler(HTTPException)
     async def unanswered(request: Request, error: HTTPException) -> Response:

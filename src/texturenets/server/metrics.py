@@ -77,6 +77,7 @@ class Observer:
         began, status, given, taken = time.monotonic(), 0, 0, 0
         asked = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
         fields: dict[str, Any] = {"id": asked if ID.fullmatch(asked) else uuid.uuid4().hex[:16]}
+        fields["client"] = (scope.get("client") or ("", 0))[0]
         NOTED.set(fields)
 
         async def counted() -> Message:
@@ -117,6 +118,6 @@ class Observer:
         self.metrics.requests.labels(method, route, str(status)).inc()
         self.metrics.seconds.labels(route).observe(seconds)
         start = {"id": fields.pop("id"), "method": method, "route": route, "status": status}
-        client = (scope.get("client") or ("", 0))[0]
+        client = fields.pop("client")
         line = {**start, "seconds": round(seconds, 4), **fields, "client": client}
         log.info("request", extra={"fields": line})

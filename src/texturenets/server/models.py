@@ -7,10 +7,11 @@ import json
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from texturenets.errors import UserError, unknown
 from texturenets.modelfiles import modelfile
@@ -42,7 +43,7 @@ def read(name: str, path: Path, changed: int) -> ServedModel:
         "generator": header.generator["name"],
         "licence": header.licence,
         "terms": header.terms,
-        "thumbnail": f"/v1/models/{name}/thumbnail" if thumbnail else None,
+        "thumbnail": f"/v1/models/{quote(name, safe='')}/thumbnail" if thumbnail else None,
     }
     strange = [key for key, value in described.items() if not isinstance(value, str | None)]
     if strange or header.kind not in ("style", "texture"):
@@ -71,7 +72,7 @@ class Catalogue:
         """
         files = [*modelfile.shipped().values()]
         if self.folder is not None:
-            files += sorted(self.folder.glob("*.safetensors"))
+            files += sorted(p for p in self.folder.iterdir() if p.suffix.lower() == ".safetensors")
         with self.lock:
             self.known = {path: known for path in files if (known := self._known(path))}
             self.bad = {path: changed for path, changed in self.bad.items() if path in files}
@@ -80,14 +81,20 @@ class Catalogue:
     def _known(self, path: Path) -> ServedModel | None:
         try:
             changed = path.stat().st_mtime_ns
-        except OSError:  # it went, or leads nowhere
-            return None
+        except OSError:
+            if not path.is_symlink():  # it went
+                return None
+            changed = 0
         before = self.known.get(path)
         if before is not None and before.changed == changed:
             return before
         if self.bad.get(path) == changed:
             return None
         try:
+            if not changed:
+                raise UserError("it is a link that leads to no file")
+            if path.suffix != ".safetensors":
+                raise UserError("its suffix is not .safetensors: rename the file")
             if modelfile.shipped().get(path.stem, path) != path:
                 raise UserError(
                     f"the name {path.stem} is that of a shipped model, which is served: rename the file"
@@ -99,6 +106,15 @@ class Catalogue:
             fields = {"file": ascii(path.name)[1:-1], "reason": ascii(said[:300])[1:-1]}
             log.warning("model passed over", extra={"fields": fields})
             return None
+
+    def missing(self, kind: str, name: str, known: Iterable[str]) -> UserError:
+        """The error for a name that is not among those `known`, which says so where its file is passed over."""
+        if any(path.stem == name for path in self.bad):
+            listed = ", ".join(sorted(known)) or "none"
+            return UserError(
+                f"the model file of {name} cannot be used, as the service's log says; known: {listed}"
+            )
+        return unknown(kind, name, known)
 
     def find(self, name: str | None, kind: str) -> tuple[str, ServedModel]:
         """The model called `name`, None for the first of that kind.
@@ -114,7 +130,7 @@ class Catalogue:
             way = f"/v1/stylize?style={name}" if other == "style" else f"/v1/sample?texture={name}"
             raise UserError(f"{name} is a {other}, no {kind}: ask for it by POST {way}")
         if name not in models:
-            raise unknown(kind, str(name or "")[:80], models)
+            raise self.missing(kind, str(name or "")[:80], models)
         return name, models[name]
 
 

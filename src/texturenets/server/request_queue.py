@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from texturenets.errors import counted
 from texturenets.server.http_errors import HTTPProblem
 from texturenets.server.time_estimate import Pace
 
@@ -88,7 +89,7 @@ class Lane:
         most = self.line.seconds
         ahead = sum(one.left() for one in self.turns)
         if len(self.turns) >= self.most:
-            raise self.line.later(f"{len(self.turns)} {self.name} images wait already; try again later")
+            raise self.line.later(_full(len(self.turns), f"{self.name} image"))
         if turn.seconds > most:
             raise self.line.later(
                 f"{pixels / 10**6:.1f} megapixels take about {turn.seconds:.0f} s here, and a request has "
@@ -157,6 +158,10 @@ class Lane:
         return turn
 
 
+def _full(number: int, thing: str) -> str:
+    return f"{counted(number, thing)} {'waits' if number == 1 else 'wait'} already; try again later"
+
+
 class Line:
     """A bounded line with a lane for small images and one for large ones, each with an engine of its own.
 
@@ -193,7 +198,7 @@ class Line:
     def place(self) -> Iterator[None]:
         """A place in the line. Raises HTTPProblem (503, with Retry-After) where it is full."""
         if self.inside >= self.most:
-            raise self.later(f"{self.inside} requests wait already; try again later")
+            raise self.later(_full(self.inside, "request"))
         self.inside += 1
         try:
             yield
@@ -212,7 +217,10 @@ class Line:
 
     def later(self, detail: str, seconds: float | None = None) -> HTTPProblem:
         """A refusal that says when to come again: in `seconds`, or when the line will have moved on."""
-        wait = self.mean * self.inside if seconds is None else seconds
+        now = time.monotonic()
+        turns = [*self.small.turns, *self.large.turns]
+        at_work = max((now - turn.begun for turn in turns if turn.begun), default=0.0)
+        wait = max(self.mean, at_work) * self.inside if seconds is None else seconds
         return HTTPProblem(503, detail, {"Retry-After": str(min(60, max(1, math.ceil(wait))))})
 
     async def apart(self, call: Callable[[], Any]) -> Any:

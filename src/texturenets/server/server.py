@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 import signal
 import socket
@@ -12,7 +13,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from texturenets.errors import UserError
+from texturenets.errors import UserError, reason
 from texturenets.memory.trim import return_freed_memory
 from texturenets.server.app import create
 from texturenets.server.connections import AT_ONCE, BACKLOG, bound, protocol
@@ -22,17 +23,22 @@ from texturenets.server.settings import LOOPBACK, Settings
 
 
 def listen(settings: Settings) -> socket.socket:
-    """The socket to serve at. Raises UserError where the address cannot be had."""
+    """The socket to serve at. Raises UserError where address or port cannot be had."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     place = socket.socket(family, socket.SOCK_STREAM)
     place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         place.bind((settings.host, settings.port))
         place.listen(BACKLOG)  # whoever reads the address may connect at once
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, UnicodeError) as error:
         place.close()
+        if isinstance(error, OSError) and error.errno in (errno.EADDRINUSE, errno.EACCES, errno.EPERM):
+            raise UserError(
+                f"--port {settings.port}: cannot listen there: {reason(error)}; choose another, or 0 for a free one"
+            ) from None
         raise UserError(
-            f"cannot listen at {settings.host} port {settings.port}: {error}; choose another with --port"
+            f"--host {settings.host}: cannot listen there: {reason(error)}; give an address of this machine, as "
+            "127.0.0.1, or 0.0.0.0 for all of them, and the port with --port"
         ) from None
     return place
 

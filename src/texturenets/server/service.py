@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from texturenets import image
-from texturenets.errors import MissingError, UserError, unknown
+from texturenets.errors import MissingError, UserError
 from texturenets.image import sizes
 from texturenets.memory.trim import Trim
 from texturenets.modelfiles import modelfile
@@ -33,7 +33,8 @@ FORMATS: Final = {
 """By the interface's name: suffix and media type. All browsers show these."""
 
 SAME: Final = {"JPEG": "jpeg", "MPO": "jpeg", "WEBP": "webp", "PNG": "png", "GIF": "png", "PPM": "png"}
-"""What a photo of Pillow's format comes back as, where nothing else is asked for; others as JPEG."""
+"""What a photo of Pillow's format comes back as, where nothing else is asked for; others as JPEG, or as PNG where
+they are transparent."""
 
 ANIMATED: Final = ("GIF", "WEBP", "PNG")
 """Pillow's formats in which several images are frames; in TIFF they are pages, in HEIC further shots."""
@@ -82,7 +83,7 @@ class Service:
         known = self.catalogue.models()
         for name in self.settings.preload:
             if name not in known:
-                raise UserError(f"--preload: {unknown('model', name, known)}")
+                raise UserError(f"--preload: {self.catalogue.missing('model', name, known)}")
         if len(set(self.settings.preload)) > self.limits.models:
             raise UserError(
                 f"--preload of {len(set(self.settings.preload))} models, of which --max-models "
@@ -185,7 +186,6 @@ class Service:
             raise refused(error) from None
         for rung in rungs:  # fine strokes are painted larger than the result
             self.check_size(*rung, f"strokes of {stroke} times theirs: a painting")
-        suffix, media = FORMATS[SAME.get(kind, "jpeg") if form == "auto" else form]
         pixels = sum(height * width for height, width in rungs)
         lane = self.line.lane(pixels)
         async with self.line.time(), lane.turn(name, pixels) as turn:
@@ -202,6 +202,9 @@ class Service:
                     picture.pixels, strength=strength, preserve_color=preserve_color, seed=seed, stroke=stroke
                 ),
             )
+            if form == "auto":
+                form = SAME.get(kind, "jpeg" if picture.transparency is None else "png")
+            suffix, media = FORMATS[form]
             made = await _whole(lane, lambda: image.to_bytes(suffix_path(suffix), picture, quality=quality))
         return made, media, name + suffix
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from texturenets.errors import UserError
+from texturenets.errors import UserError, reason
 
 TOKEN_VARIABLE = "TEXTURENETS_TOKEN"
 """The environment variable with the token; a flag would show it to everybody who lists processes."""
@@ -111,7 +111,7 @@ def token_from(file: Path | None) -> str | None:
         try:
             text = file.read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"--token-file {file}: cannot read it ({error})") from None
+            raise UserError(f"--token-file {file}: cannot read it: {reason(error)}") from None
         source = f"--token-file {file}"
     else:
         text, source = os.environ.get(TOKEN_VARIABLE, "").strip(), TOKEN_VARIABLE
@@ -123,8 +123,10 @@ def token_from(file: Path | None) -> str | None:
 
 
 def size_in_bytes(text: str, flag: str) -> int:
-    """ "32M" as a number; K, M and G count in 1024. Raises UserError."""
+    """ "32M" as a number; K, M and G count in 1024. Raises UserError, also for a part of a byte."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)(?:i?B)?", text.strip(), re.IGNORECASE)
     if not match:
         raise UserError(f"{flag} {text!r} is no size: give a number, with K, M or G, as 32M")
+    if "." in match[1] and not match[2]:
+        raise UserError(f"{flag} {text} is not a whole number of bytes")
     return int(float(match[1]) * _UNITS[match[2].upper()])

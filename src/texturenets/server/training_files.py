@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Literal
 
-from texturenets.errors import UserError, reason
+from texturenets.errors import UserError, reason, shortened
 from texturenets.files import atomic_write
 
 State = Literal["queued", "running", "stopped", "done", "failed"]
@@ -41,8 +41,8 @@ class TrainingJob:
 
     `exemplar`: its file's name in the job's folder. `photos`: a folder in that of the photos, "" for all of it.
     `options`: words for `texturenets train`. `order`: of the queue, seconds since 1970. `pid`: of its process.
-    `tries`: starts since something was saved last. `reached`: what `Jobs.saved` gave at the last start. `reason`: why
-    it failed.
+    `began`: when its process was started last, seconds since 1970. `tries`: starts since something was saved last.
+    `reached`: what `Jobs.saved` gave at the last start. `reason`: why it failed.
     """
 
     name: str
@@ -54,6 +54,7 @@ class TrainingJob:
     order: float = 0.0
     state: State = "queued"
     pid: int = 0
+    began: float = 0.0
     tries: int = 0
     reached: int = 0
     reason: str = ""
@@ -85,10 +86,15 @@ class Jobs:
         return job
 
     def create(self, job: TrainingJob, exemplar: bytes) -> None:
-        """Create the files of a new training, all or none. Raises UserError if its name is taken or writing fails."""
-        place = self.place(job.name)
-        taken = [self.folder / f"{job.name}{end}" for end in (".run", ".safetensors")]
-        if any(path.exists() for path in [*taken, place / "job.json"]):
+        """Create the files of a new training, all or none; those of one that failed before it saved anything go.
+
+        Raises UserError if its name is taken or writing fails.
+        """
+        place, run = self.place(job.name), self.folder / f"{job.name}.run"
+        before = self.read(job.name)
+        model = (self.folder / f"{job.name}.safetensors").exists()
+        replaced = before is not None and before.state == "failed" and not self.saved(job.name) and not model
+        if not replaced and (model or run.exists() or (place / "job.json").exists()):
             raise self._taken(job.name)
         try:
             aside = Path(tempfile.mkdtemp(prefix=".", suffix=".job.part", dir=self.folder))
@@ -102,9 +108,10 @@ class Jobs:
             ):
                 with atomic_write(aside / name) as part:
                     part.write_bytes(data)
-            if (
-                place.is_dir() and not (place / "job.json").exists()
-            ):  # left by a creation that failed on a full disk
+            if replaced:
+                shutil.rmtree(run, ignore_errors=True)
+            # Without a job.json it was left by a creation that failed on a full disk.
+            if replaced or (place.is_dir() and not (place / "job.json").exists()):
                 shutil.rmtree(place, ignore_errors=True)
             aside.rename(place)
         except OSError as error:
@@ -113,9 +120,13 @@ class Jobs:
         finally:
             shutil.rmtree(aside, ignore_errors=True)
 
-    @staticmethod
-    def _taken(name: str) -> UserError:
-        return UserError(f"there is a {name} already: choose another name")
+    def _taken(self, name: str) -> UserError:
+        there = self.read(name)
+        if there is not None and there.state in ("failed", "stopped"):
+            how = "which has failed" if there.state == "failed" else "which is stopped"
+            way = f"resume it (POST /v1/trainings/{name}/resume), or choose another name"
+            return UserError(f"there is a training {name} already, {how}: {way}")
+        return UserError(f"there is a model or training called {name} already: choose another name")
 
     def sweep(self) -> None:
         """Remove temporary folders that killed services have left."""
@@ -169,7 +180,7 @@ class Jobs:
                 lines = file.read().decode(errors="replace").splitlines()
         except OSError:
             return ""
-        return next((line.strip()[:500] for line in reversed(lines) if line.strip()), "")
+        return next((shortened(line.strip(), 1000) for line in reversed(lines) if line.strip()), "")
 
     def place(self, name: str) -> Path:
         """The folder of a training."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Awaitable, Callable, Mapping
+import logging
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,7 +15,8 @@ from starlette.responses import FileResponse
 from texturenets import image
 from texturenets.errors import UserError
 from texturenets.modelfiles import modelfile
-from texturenets.server.http_errors import HTTPProblem, documented, note, refused
+from texturenets.server import bodies
+from texturenets.server.http_errors import NOTED, HTTPProblem, documented, note, refused
 from texturenets.server.service import Service
 from texturenets.train import lacking
 from texturenets.train import recipes as all_recipes
@@ -23,6 +25,8 @@ from texturenets.train.configuration import TaskConfig, flag
 if TYPE_CHECKING:
     from texturenets.server.training_files import TrainingJob
     from texturenets.server.trainings import Trainings
+
+log = logging.getLogger("texturenets.server")
 
 SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tif", "BMP": ".bmp"}
 """Suffix of the exemplar's file, by Pillow's name of its format."""
@@ -76,6 +80,9 @@ async def enqueue(
         raise HTTPProblem(503, str(error), {"Retry-After": "60"}) from None
     except UserError as error:
         raise refused(error, 409 if "already" in str(error) else 422) from None
+    who = {key: value for key, value in NOTED.get({}).items() if key in ("id", "client")}
+    asked = {"training": name, "state": job.state, "kind": kind, "preset": preset, "steps": job.steps}
+    log.info("training", extra={"fields": {**who, **asked}})
     return job
 
 
@@ -94,10 +101,8 @@ def recipes(kind: Literal["style", "texture"]) -> Mapping[str, TaskConfig]:
     return all_recipes.STYLE_RECIPES if kind == "style" else all_recipes.TEXTURE_RECIPES
 
 
-def add(
-    app: FastAPI, service: Service, trainings: Trainings | None, body: Callable[[Request], Awaitable[bytes]]
-) -> None:
-    """The routes; without `trainings` they say how to have some. `body`: reads the image of a request."""
+def add(app: FastAPI, service: Service, trainings: Trainings | None) -> None:
+    """The routes; without `trainings` they say how to have some."""
 
     def there() -> Trainings:
         if trainings is None:
@@ -109,16 +114,11 @@ def add(
             raise HTTPProblem(404, f"this service does not train: {how}")
         return trainings
 
-    _beginning(app, service, there, body)
+    _beginning(app, service, there)
     _going_on(app, there)
 
 
-def _beginning(
-    app: FastAPI,
-    service: Service,
-    there: Callable[[], Trainings],
-    body: Callable[[Request], Awaitable[bytes]],
-) -> None:
+def _beginning(app: FastAPI, service: Service, there: Callable[[], Trainings]) -> None:
     """The route that puts one in the queue."""
 
     @app.post(
@@ -143,7 +143,7 @@ def _beginning(
         note(training=name, kind=kind)
         place = there()
         with service.line.place():
-            data = await body(request)
+            data = await bodies.photo(request)
             job = await enqueue(
                 service, place, data, name=name, kind=kind, preset=preset, steps=steps, photos=photos
             )

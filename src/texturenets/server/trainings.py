@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from texturenets.errors import UserError
+from texturenets.errors import UserError, shortened
 from texturenets.server.training_files import NAME, Jobs, TrainingJob
 from texturenets.server.training_records import Records
 
@@ -184,6 +184,7 @@ class Trainings:
                 job = self.files.write(replace(job, state="stopped"))
                 if running:
                     self._end(job)
+                self._tell(job, "stopping" if running else "stopped")
         return job
 
     def resume(self, name: str) -> TrainingJob:
@@ -192,6 +193,7 @@ class Trainings:
             job = self.find(name)
             if job.state in ("stopped", "failed"):
                 job = self.files.write(replace(job, state="queued", order=time.time(), tries=0, reason=""))
+                self._tell(job)
         return job
 
     # ---- What goes on
@@ -216,6 +218,7 @@ class Trainings:
                 while self.files.alive(job.name) and time.monotonic() < ends:
                     self._reap()
                     time.sleep(0.05)
+                self._tell(job, "interrupted", reason="the service ends; the next one goes on with it")
         self._reap()
         if self.keeper is not None:
             self.keeper.close()
@@ -255,7 +258,7 @@ class Trainings:
             if self.troubles.get((what, name)) != said:
                 self.troubles[what, name] = said
                 known = isinstance(error, OSError | UserError)
-                fields = {"training": name, "reason": said[:300]}
+                fields = {"training": name, "reason": shortened(said, 1000)}
                 log.error("training", exc_info=None if known else error, extra={"fields": fields})
             return None
         self.troubles.pop((what, name), None)
@@ -280,7 +283,23 @@ class Trainings:
             if job.state == "queued":  # it was started when nothing could be written
                 self.files.write(replace(job, state="running", pid=self._pid(job)))
             return True  # also one that was told to stop: it is at work until it has saved
+        if job.state == "stopped" and job.pid:
+            self._over(replace(job, pid=0))
         return job.state == "running" and self._ended(job)
+
+    @staticmethod
+    def _tell(job: TrainingJob, state: str = "", **more: Any) -> None:
+        """A line in the log: what has become of a training."""
+        fields = {"training": job.name, "state": state or job.state, **more}
+        log.log(
+            logging.WARNING if job.state == "failed" else logging.INFO, "training", extra={"fields": fields}
+        )
+
+    def _over(self, job: TrainingJob) -> None:
+        """Its process has ended: write down and tell with what result, and after how many seconds."""
+        self.files.write(job)
+        more = {"reason": job.reason} if job.reason else {}
+        self._tell(job, seconds=round(time.time() - job.began, 1), **more)
 
     def _pid(self, job: TrainingJob) -> int:
         """The process ID of a training; 0 if unknown."""
@@ -296,20 +315,20 @@ class Trainings:
     def _ended(self, job: TrainingJob) -> bool:
         """Its process is gone: done, failed, or to be taken up again; whether it was."""
         if (self.folder / f"{job.name}.safetensors").is_file():
-            self.files.write(replace(job, state="done", pid=0))
+            self._over(replace(job, state="done", pid=0))
             return False
         saved = self.files.saved(job.name)
         tries = 0 if saved > job.reached else job.tries + 1
         status = self._status(job.name)
         if status == 2 or tries >= TRIES:  # the command line's own word for a mistake
-            self.files.write(replace(job, state="failed", pid=0, reason=self.files.last_words(job.name)))
+            self._over(replace(job, state="failed", pid=0, reason=self.files.last_words(job.name)))
             return False
         return self._start(replace(job, tries=tries, reached=saved))
 
     def _start(self, job: TrainingJob) -> bool:
         """Start its process; whether it lives."""
         if (self.folder / f"{job.name}.safetensors").is_file():
-            self.files.write(replace(job, state="done", pid=0))
+            self._tell(self.files.write(replace(job, state="done", pid=0)))
             return False
         place = self.files.place(job.name)
         words = [*self.command, job.kind, str(place / job.exemplar)]
@@ -331,7 +350,8 @@ class Trainings:
                     pass_fds=[lock.fileno()],
                 )
                 self.children[job.name] = child
-                self.files.write(replace(job, state="running", pid=child.pid))
+                job = self.files.write(replace(job, state="running", pid=child.pid, began=time.time()))
+                self._tell(job, tries=job.tries + 1)
         return True
 
     def _reap(self) -> None:

@@ -225,7 +225,9 @@ class TrainTab:
         except OSError:
             return gr.skip(), gr.skip(), wrong("The image is no longer here: choose it again.")
         names = [one.name for one in reversed(self.trainings.jobs())]
-        told = said(f"{job.name} is in the queue. It goes on when this page is closed.")
+        told = said(
+            f"{job.name} is taken on, the table says how far it is. It goes on when this page is closed."
+        )
         return gr.update(choices=names, value=job.name), "", told
 
     def _free(self, stem: str) -> str:

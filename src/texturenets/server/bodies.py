@@ -1,0 +1,116 @@
+"""The bodies of requests: an image's file, the file of a form, or none; and whether the client still waits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from fastapi import Request
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from texturenets.server.http_errors import BEHIND, GoneError, HTTPProblem
+
+T = TypeVar("T")
+
+
+async def while_there(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """What `work` gives, while the client waits for it. After the body has been read. Raises GoneError."""
+    task = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise GoneError("the client has gone")
+        return task.result()
+    finally:
+        for one in (task, gone):
+            one.cancel()
+        await asyncio.gather(task, gone, return_exceptions=True)
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+STRIPPED = (
+    "the body is text, or a file without its zeros and line ends, as curl -d sends it: send the file by "
+    "curl --data-binary @photo.jpg, or in a form by curl -F image=@photo.jpg"
+)
+
+
+async def photo(request: Request) -> bytes:
+    """The body, or the file of the form in it. Raises HTTPProblem, also for words in the form, and GoneError."""
+    kind = request.headers.get("content-type", "").lower()
+    _check_plain(request)
+    try:
+        if kind.startswith("multipart/form-data"):
+            return await _file(request)
+        data = await request.body()
+    except ClientDisconnect:
+        raise GoneError("the body ended early") from None
+    except HTTPException as error:  # what reads forms says so
+        said = str(error.detail).rstrip(".")
+        raise HTTPProblem(
+            400, f"the form cannot be read: {said}; curl -F image=@photo.jpg sends one that can"
+        ) from None
+    if not data:
+        raise HTTPProblem(
+            415, "the body is empty: send the image's file, as curl --data-binary @photo.jpg does"
+        )
+    # curl names this type for --data-binary too. No file of an image is without all three bytes.
+    if kind.startswith("application/x-www-form-urlencoded") and not any(one in data for one in b"\0\r\n"):
+        raise HTTPProblem(415, STRIPPED)
+    return data
+
+
+async def _file(request: Request) -> bytes:
+    """The file of a form. Raises HTTPProblem where there is none, or more than that."""
+    async with request.form(max_files=1, max_fields=8) as form:  # at its end its files are gone
+        texts = [name for name, value in form.items() if not isinstance(value, UploadFile)]
+        file = next((value for value in form.values() if isinstance(value, UploadFile)), None)
+        if file is None:
+            but = f", but {texts[0][:64]!r} as text" if texts else ""
+            raise HTTPProblem(
+                422,
+                f"the form holds no file{but}: send the image as one, in a field of any name, as "
+                "curl -F image=@photo.jpg, with an @, does",
+            )
+        _refuse_fields(texts)
+        if not (data := await file.read()):
+            raise HTTPProblem(415, "the file in the form is empty")
+        return data
+
+
+async def no_body(request: Request) -> None:
+    """Raises HTTPProblem for a body, which would have no effect, and GoneError."""
+    _check_plain(request)
+    try:
+        async with request.form(max_files=1, max_fields=8) as form:
+            _refuse_fields(list(form))
+            kind = request.headers.get("content-type", "").lower()
+            if kind.startswith(
+                ("multipart/form-data", "application/x-www-form-urlencoded")
+            ):  # read, and empty
+                return
+        async for chunk in request.stream():
+            if chunk:
+                raise HTTPProblem(422, f"a body has no effect: {BEHIND}")
+    except ClientDisconnect:
+        raise GoneError("the body ended early") from None
+
+
+def _refuse_fields(names: list[str]) -> None:
+    if names:
+        raise HTTPProblem(422, f"{names[0][:64]!r} in the form: {BEHIND}")
+
+
+def _check_plain(request: Request) -> None:
+    """Raises HTTPProblem for a body that is packed."""
+    encoding = request.headers.get("content-encoding", "identity").lower()
+    if encoding != "identity":
+        said = f"the body is packed (Content-Encoding: {encoding[:32]}): send the file as it is"
+        raise HTTPProblem(415, said, {"Accept-Encoding": "identity"})
