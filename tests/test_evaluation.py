@@ -14,9 +14,10 @@ import tiny
 import torch
 from PIL import Image
 
+import texturenets as tn
 from texturenets import evaluation, loading, textures
 from texturenets.errors import UserError
-from texturenets.evaluation import EvaluationOptions, measures
+from texturenets.evaluation import measures
 from texturenets.losses import build
 from texturenets.modelfiles.modelfile import Header
 from texturenets.networks.multiscale import Multiscale
@@ -162,7 +163,9 @@ def test_a_picture_that_is_missing_is_told_before_weights_are_looked_for(
 def test_photos_are_files_and_folders_as_for_the_command(studio: tiny.Studio) -> None:
     model = loading.load(studio.run().model, "cpu")
     how = TrainerConfig(weights=(str(studio.weights),), offline=True, device="cpu")
-    options = EvaluationOptions(size=64)
+    with pytest.raises(tn.UserError, match="`samples` 'four' is not a whole number"):
+        tn.EvaluationOptions(samples="four")  # type: ignore[arg-type]
+    options = tn.EvaluationOptions(size=64)
     given: list[Any] = [
         studio.photos, str(studio.photos), [studio.photos / "0.png", studio.photos], str(studio.photos / "?.png")
     ]  # fmt: skip

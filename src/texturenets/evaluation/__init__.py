@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from texturenets import image, loading, optimization
+from texturenets import arguments, image, loading, optimization
 from texturenets.arrays import to_tensor
 from texturenets.errors import UserError
 from texturenets.evaluation import measures, style_measures
@@ -33,8 +33,9 @@ Progress = Callable[[str], None]
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationOptions:
-    """What is measured. `slow`: results of iterative optimization to compare with, 0 for none; `cap`: its
-    iterations."""
+    """What is measured. `samples`: of a texture, with the seeds from `seed` on; `size`: their side, or the longer
+    side of photos, in pixels. `slow`: results of iterative optimization to compare with, 0 for none; `cap`: its
+    iterations at most."""
 
     samples: int = 4
     seed: int = 7
@@ -43,7 +44,9 @@ class EvaluationOptions:
     cap: int = 500
 
     def __post_init__(self) -> None:
-        """Raises UserError for a number out of its range."""
+        """Raises UserError for what is no whole number, or one out of its range."""
+        for name in ("samples", "seed", "size", "slow", "cap"):
+            arguments.whole(name, getattr(self, name))
         for name in ("samples", "size", "cap"):
             if getattr(self, name) < 1:
                 raise UserError(f"`{name}` {getattr(self, name)} is not above 0")
@@ -91,8 +94,8 @@ def evaluate(
 
     `model`: one that is loaded, a shipped name or a model file. `against`: the painting or exemplar that it has
     learned. `photos`: for a style, what to stylize: a file, a folder, a pattern, or several of them. `options`: what
-    is measured; of a style, the photos' longer side is `options.size` pixels. `progress`: called with a line now and
-    then. Losses of the user's own are not among them.
+    is measured, as `texturenets.EvaluationOptions(samples=8)`; of a style, the photos' longer side is
+    `options.size` pixels. `progress`: called with a line now and then. Losses of the user's own are not among them.
     Raises UserError for a style without photos, a texture with some, arguments of other types, and what cannot be
     read.
     """
@@ -207,7 +210,7 @@ def evaluate_style(
     config = config_of(model.header)
     settings = dataclasses.asdict(config)
     layers = layers_of(build(settings, TRAINED_FOR))
-    picture = image.read(painting, longer=config.style_size or None).rgb  # before weights are looked for
+    picture = image.read(painting, longer=config.style_size or None).on_white  # before weights are looked for
     networks, device = _networks(config, layers, how)
     objective = _objective(networks, settings, picture.to(device))
     # Networks of their own: the training's may be without padding, or pool by averages.

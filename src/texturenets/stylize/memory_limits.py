@@ -22,9 +22,20 @@ def too_large(style: Style, photo: Path, size: int | None) -> bool:
     header = image.read_header(photo)
     if header is None:
         return False
-    stored = header.size[0] * header.size[1]
-    made = fit_longer(header.size, size) if size else header.size
-    if stored > image.pixel_limit():
+    if header.size[0] * header.size[1] > image.pixel_limit():
         return True
     left = Budget.of(style.pieces.memory if style.pieces.device is None else None).left()
-    return _DECODED * stored + _HELD * made[0] * made[1] > left / 2
+    return _whole(header.size, size) > left
+
+
+def _whole(stored: tuple[int, int], size: int | None) -> int:
+    """Bytes to be left for a photo that is processed in memory, half of them for the network."""
+    made = fit_longer(stored, size) if size else stored
+    return 2 * (_DECODED * stored[0] * stored[1] + _HELD * made[0] * made[1])
+
+
+def way_out(photo: image.ImageInfo, size: int | None) -> str:
+    """What lets a photo be processed in memory that is too large for that, in words."""
+    if photo.size[0] * photo.size[1] > image.pixel_limit():
+        return f"or in memory where {image.MAX_PIXELS_VARIABLE} allows so many pixels"
+    return f"or give {Budget.of().needed(_whole(photo.size, size))}"
