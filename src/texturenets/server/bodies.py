@@ -41,6 +41,8 @@ STRIPPED = (
     "curl --data-binary @photo.jpg, or in a form by curl -F image=@photo.jpg"
 )
 
+NO_EFFECT = f"a body has no effect: {BEHIND}"
+
 
 async def photo(request: Request) -> bytes:
     """The body, or the file of the form in it. Raises HTTPProblem, also for words in the form, and GoneError."""
@@ -90,7 +92,10 @@ async def no_body(request: Request) -> None:
     _check_plain(request)
     try:
         async with request.form(max_files=1, max_fields=8) as form:
-            _refuse_fields(list(form))
+            if all(name.isidentifier() for name in form):  # else it is a file that was sent as a form
+                _refuse_fields(list(form))
+            elif form:
+                raise HTTPProblem(422, NO_EFFECT)
             kind = request.headers.get("content-type", "").lower()
             if kind.startswith(
                 ("multipart/form-data", "application/x-www-form-urlencoded")
@@ -98,9 +103,11 @@ async def no_body(request: Request) -> None:
                 return
         async for chunk in request.stream():
             if chunk:
-                raise HTTPProblem(422, f"a body has no effect: {BEHIND}")
+                raise HTTPProblem(422, NO_EFFECT)
     except ClientDisconnect:
         raise GoneError("the body ended early") from None
+    except HTTPException:  # what reads forms cannot read it
+        raise HTTPProblem(422, NO_EFFECT) from None
 
 
 def _refuse_fields(names: list[str]) -> None:
