@@ -744,3 +744,79 @@ def test_the_document_lists_every_status() -> None:
     table = (root / "docs/serve.md").read_text().partition("| status | when |")[2].partition("\n\n")[0]
     told = {int(found) for row in table.splitlines()[1:] for found in re.findall(r"\d{3}", row[:12])}
     assert told == raised - {500}  # a mistake of ours
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("in_its_place", [False, True])
+def test_the_folder_of_models_goes_away(
+    tmp_path: Path, in_its_place: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("texturenets.server.trainings.TICK", 600)  # none is begun here
+    models, photos = tmp_path / "models", tmp_path / "photos"
+    model(models)
+    photos.mkdir()
+    with client(models, photos=photos) as service:
+        models.rename(tmp_path / "elsewhere")
+        if in_its_place:
+            models.write_text("a file")
+        names = [one["name"] for one in service.get("/v1/models").json()["models"]]
+        assert "wave" in names
+        assert "tiny" not in names
+        problem(service.post("/v1/stylize?style=tiny", content=photo()), 404)
+        for answer in (
+            service.get("/v1/trainings"),
+            service.get("/v1/trainings/mine/picture"),
+            service.post("/v1/trainings?name=mine", content=photo()),
+            service.post("/v1/trainings/mine/stop"),
+        ):
+            assert problem(answer, 503) == "the models' folder is away"
+        models.unlink(missing_ok=True)
+        (tmp_path / "elsewhere").rename(models)
+        assert "tiny" in service.get("/v1/models").text
+        assert service.get("/v1/trainings").json() == {"trainings": []}
+    away = [r for r in caplog.records if r.getMessage() == "the models' folder is away"]
+    assert len(away) == 1
+    assert not any(r.exc_info for r in caplog.records)
+
+
+def test_the_folder_of_photos_goes_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("texturenets.server.trainings.TICK", 600)  # none is begun here
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    with client(tmp_path, photos=photos) as service:
+        photos.rmdir()
+        said = problem(service.post("/v1/trainings?name=mine", content=photo()), 503)
+        assert said == "the photos' folder is away"
+    assert not any(r.exc_info for r in caplog.records)
+
+
+@pytest.mark.parametrize("photos", ["/tmp", "../photos", "a%2Fb", "--x"])
+def test_photos_that_are_no_folder_here(tmp_path: Path, photos: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("texturenets.server.trainings.TICK", 600)  # none is begun here
+    (tmp_path / "photos" / "sub").mkdir(parents=True)
+    with client(tmp_path, photos=tmp_path / "photos") as service:
+        said = problem(service.post(f"/v1/trainings?name=a&photos={photos}", content=photo()), 422)
+        assert "is no folder here: give one of sub" in said
+        said = problem(
+            service.post(f"/v1/trainings?name=a&kind=texture&photos={photos}", content=photo()), 422
+        )
+        assert "leave out photos" in said
+        assert service.post("/v1/trainings?name=a&photos=sub/", content=photo()).status_code == 202
+    assert json.loads((tmp_path / "a.job" / "job.json").read_text())["photos"] == "sub"
+
+
+def test_bodies_without_effect_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("texturenets.server.trainings.TICK", 600)  # none is begun here
+    (tmp_path / "photos").mkdir()
+    packed = {"content-type": "application/x-www-form-urlencoded"}  # as curl --data-binary says
+    with client(tmp_path, photos=tmp_path / "photos") as service:
+        assert service.post("/v1/trainings?name=mine", content=photo()).status_code == 202
+        for path in ("trainings/mine/stop", "trainings/mine/resume", "sample"):
+            for headers in ({}, packed):
+                for data in (photo(), b"&".join([b"a=1"] * 20)):
+                    answer = service.post(f"/v1/{path}", content=data, headers=headers)
+                    assert "a body has no effect" in problem(answer, 422)
+        assert service.get("/v1/trainings/mine").json()["state"] == "queued"
+        assert service.post("/v1/trainings/mine/stop", headers=packed).json()["state"] == "stopped"

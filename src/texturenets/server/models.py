@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from texturenets.errors import UserError, unknown
+from texturenets.errors import UserError, reason, unknown
 from texturenets.modelfiles import modelfile
 from texturenets.modelfiles.modelfile import Header
 
@@ -60,6 +60,7 @@ class Catalogue:
         if folder is not None and not folder.is_dir():
             raise UserError(f"--models {folder} is no folder")
         self.folder = folder
+        self.away = False
         self.known: dict[Path, ServedModel] = {}
         self.bad: dict[Path, int] = {}  # and when they were written
         self.lock = threading.Lock()
@@ -70,13 +71,26 @@ class Catalogue:
         Files that are no models, or have the name of a shipped one, are passed over, with a line in the log the first
         time.
         """
-        files = [*modelfile.shipped().values()]
-        if self.folder is not None:
-            files += sorted(p for p in self.folder.iterdir() if p.suffix.lower() == ".safetensors")
+        files = [*modelfile.shipped().values(), *self._own()]
         with self.lock:
             self.known = {path: known for path in files if (known := self._known(path))}
             self.bad = {path: changed for path, changed in self.bad.items() if path in files}
             return {known.described["name"]: known for known in self.known.values()}
+
+    def _own(self) -> list[Path]:
+        """The model files of the folder; none while it is away, which the log says once."""
+        if self.folder is None:
+            return []
+        try:
+            found = sorted(p for p in self.folder.iterdir() if p.suffix.lower() == ".safetensors")
+        except OSError as error:
+            if not self.away:
+                fields = {"folder": str(self.folder), "reason": reason(error)}
+                log.error("the models' folder is away", extra={"fields": fields})
+            self.away = True
+            return []
+        self.away = False
+        return found
 
     def _known(self, path: Path) -> ServedModel | None:
         try:

@@ -67,8 +67,11 @@ class Jobs:
         self.folder = folder
 
     def all(self) -> list[TrainingJob]:
-        """All of them, the oldest first."""
-        found = [job for path in self.folder.glob("*.job") if (job := self.read(path.stem))]
+        """All of them, the oldest first; none while the folder is away."""
+        try:
+            found = [job for path in self.folder.glob("*.job") if (job := self.read(path.stem))]
+        except OSError:  # the folder is away
+            return []
         return sorted(found, key=lambda job: job.order)
 
     def read(self, name: str) -> TrainingJob | None:

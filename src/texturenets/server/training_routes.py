@@ -70,14 +70,17 @@ async def enqueue(
         if start is not None:
             more.append(f"--init={_start(service, start, kind, run)}")
         count = steps or run.steps
+        place.check_folder()
         return place.add(name, kind, data, suffix, preset=preset, steps=count, photos=photos, more=more)
 
-    from texturenets.server.trainings import FullError
+    from texturenets.server.trainings import AskedError, AwayError, FullError
 
     try:
         job: TrainingJob = await service.line.apart(begin)
-    except FullError as error:
+    except (AwayError, FullError) as error:
         raise HTTPProblem(503, str(error), {"Retry-After": "60"}) from None
+    except AskedError as error:  # a path in it is the client's own
+        raise HTTPProblem(422, str(error)) from None
     except UserError as error:
         raise refused(error, 409 if "already" in str(error) else 422) from None
     who = {key: value for key, value in NOTED.get({}).items() if key in ("id", "client")}
@@ -112,6 +115,10 @@ def add(app: FastAPI, service: Service, trainings: Trainings | None) -> None:
                 else ("start it with --models FOLDER --photos FOLDER")
             )
             raise HTTPProblem(404, f"this service does not train: {how}")
+        try:
+            trainings.check_folder()
+        except UserError as error:
+            raise HTTPProblem(503, str(error), {"Retry-After": "60"}) from None
         return trainings
 
     _beginning(app, service, there)
@@ -162,31 +169,33 @@ def _going_on(app: FastAPI, there: Callable[[], Trainings]) -> None:
         job = await asyncio.to_thread(call, place)
         return await asyncio.to_thread(place.report, job)
 
-    @app.get("/v1/trainings", responses=documented(401, 404))
+    @app.get("/v1/trainings", responses=documented(401, 404, 503))
     async def listed() -> dict[str, list[dict[str, Any]]]:
         """All trainings, the oldest first: state, step, losses, seconds left."""
         place = there()
         return {"trainings": await asyncio.to_thread(lambda: [place.report(job) for job in place.jobs()])}
 
-    @app.get("/v1/trainings/{name}", responses=documented(401, 404))
+    @app.get("/v1/trainings/{name}", responses=documented(401, 404, 503))
     async def one(name: str) -> dict[str, Any]:
         """A training: state, step, losses, seconds left."""
         return await told(name, lambda place: place.find(name))
 
-    @app.post("/v1/trainings/{name}/stop", responses=documented(401, 404))
-    async def stop(name: str) -> dict[str, Any]:
+    @app.post("/v1/trainings/{name}/stop", responses=documented(400, 401, 404, 408, 413, 415, 422, 503))
+    async def stop(request: Request, name: str) -> dict[str, Any]:
         """Let it save and end; it can be resumed."""
+        await bodies.no_body(request)
         return await told(name, lambda place: place.stop(name))
 
-    @app.post("/v1/trainings/{name}/resume", responses=documented(401, 404))
-    async def resume(name: str) -> dict[str, Any]:
+    @app.post("/v1/trainings/{name}/resume", responses=documented(400, 401, 404, 408, 413, 415, 422, 503))
+    async def resume(request: Request, name: str) -> dict[str, Any]:
         """Go on with one that was stopped or has failed, when its turn comes."""
+        await bodies.no_body(request)
         return await told(name, lambda place: place.resume(name))
 
     @app.get(
         "/v1/trainings/{name}/picture",
         response_class=FileResponse,
-        responses=documented(401, 404, content={"image/jpeg": {}}),
+        responses=documented(401, 404, 503, content={"image/jpeg": {}}),
     )
     async def picture(name: str) -> FileResponse:
         """Photos above, what the network makes of them below; the newest."""

@@ -40,6 +40,14 @@ class FullError(UserError):
     """Too many trainings wait."""
 
 
+class AskedError(UserError):
+    """What was asked for cannot be had, in words for whoever asked, whose own values are in them."""
+
+
+class AwayError(UserError):
+    """A folder that the service was started with is not there now."""
+
+
 class Trainings:
     """The trainings in a folder of models, `photos` being the folder that styles learn on. From any thread."""
 
@@ -68,6 +76,11 @@ class Trainings:
     def jobs(self) -> list[TrainingJob]:
         """All of them, the oldest first."""
         return self.files.all()
+
+    def check_folder(self) -> None:
+        """Raises AwayError where the folder of models is away."""
+        if not self.folder.is_dir():
+            raise AwayError("the models' folder is away")
 
     def find(self, name: str) -> TrainingJob:
         """The training of that name. Raises UserError."""
@@ -121,8 +134,11 @@ class Trainings:
         """The folders of photos to choose from: "" for all of them, and those in it."""
         if self.photos is None:
             return []
-        inside = (one for one in self.photos.iterdir() if one.is_dir() and not one.name.startswith("."))
-        return ["", *sorted(one.name for one in inside)]
+        try:
+            inside = [one.name for one in self.photos.iterdir() if one.is_dir() and one.name[0] != "."]
+        except OSError:  # it is away
+            return []
+        return ["", *sorted(inside)]
 
     # ---- What can be asked for
 
@@ -142,22 +158,25 @@ class Trainings:
 
         `photos`: one of `folders`. `more`: further words for `texturenets train`. Raises UserError for a name that is
         taken or none, a folder that is not there, and a style without photos to learn on; FullError where too many
-        wait.
+        wait; AwayError where the photos' folder is.
         """
+        photos = photos.rstrip("/") if photos.strip("/") else photos
         if not NAME.fullmatch(name):
-            raise UserError(
+            raise AskedError(
                 f"the name {name[:64]!r}: letters, digits, - and _, at most 64, a letter or digit first"
             )
         if kind == "style" and self.photos is None:
             raise UserError("a style learns on photos: start the service with --photos FOLDER")
         if kind == "texture" and photos:
-            raise UserError(
+            raise AskedError(
                 f"photos {photos[:64]!r}: a texture learns from its exemplar alone: leave out photos"
             )
-        if kind == "style" and photos not in self.folders():
-            inside = ", ".join(self.folders()[1:])
+        if kind == "style" and photos not in (folders := self.folders()):
+            if not folders:
+                raise AwayError("the photos' folder is away")
+            inside = ", ".join(folders[1:])
             known = f"give one of {inside}, or leave out photos" if inside else "leave out photos"
-            raise UserError(f"photos {photos[:64]!r} is no folder here: {known} to learn from all")
+            raise AskedError(f"photos {photos[:64]!r} is no folder here: {known} to learn from all")
         job = TrainingJob(
             name=name,
             kind=kind,
@@ -242,7 +261,7 @@ class Trainings:
         return True
 
     def _look(self) -> None:
-        self.files.sweep()
+        self._guarded("sweep", "", self.files.sweep)
         while not self.over.wait(TICK):
             self._guarded("look", "", self._tick_if_keeper)
 
