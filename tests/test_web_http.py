@@ -694,12 +694,17 @@ def test_errors_of_the_machine_are_for_the_log(
 
 
 def test_a_model_that_cannot_be_loaded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    changed(tmp_path, "hollow")
-    with client(tmp_path) as service:
+    model(tmp_path, "hollow")
+
+    def load(_: Path) -> Any:  # nothing that the file can help
+        raise UserError("no memory is left")
+
+    with client(tmp_path, load=load) as service:
         said = clean(problem(service.post("/v1/stylize?style=hollow", content=photo()), 500))
+        assert "hollow" in service.get("/v1/models").text
     assert said.startswith("hollow cannot be loaded")
     (reason,) = [r.fields["reason"] for r in caplog.records if r.getMessage() == "load"]  # type: ignore[attr-defined]
-    assert "hollow.safetensors" in reason
+    assert reason == "no memory is left"
 
 
 @pytest.mark.parametrize(
@@ -820,3 +825,27 @@ def test_bodies_without_effect_are_refused(tmp_path: Path, monkeypatch: pytest.M
                     assert "a body has no effect" in problem(answer, 422)
         assert service.get("/v1/trainings/mine").json()["state"] == "queued"
         assert service.post("/v1/trainings/mine/stop", headers=packed).json()["state"] == "stopped"
+
+
+def test_a_model_file_that_cannot_be_used_leaves_the_list(tmp_path: Path) -> None:
+    path = model(tmp_path, "spoilt")
+    good = path.read_bytes()
+    path.write_bytes(good[:-4] + struct.pack("<f", float("nan")))
+    with client(tmp_path) as service:
+        for _ in range(2):
+            said = problem(service.post("/v1/stylize?style=spoilt", content=photo()), 404)
+            assert said.startswith("the model file of spoilt cannot be used")
+        assert "spoilt" not in service.get("/v1/models").text
+        path.write_bytes(good)
+        os.utime(path, ns=(1, 1))
+        assert service.post("/v1/stylize?style=spoilt", content=photo()).status_code == 200
+
+
+def test_an_exemplar_that_is_too_small_is_refused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("texturenets.server.trainings.TICK", 600)  # none is begun here
+    (tmp_path / "photos").mkdir()
+    with client(tmp_path, photos=tmp_path / "photos") as service:
+        said = problem(service.post("/v1/trainings?name=a&kind=texture", content=photo(20, 24)), 422)
+    assert said.endswith("send a larger image")

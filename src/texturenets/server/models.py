@@ -121,6 +121,14 @@ class Catalogue:
             log.warning("model passed over", extra={"fields": fields})
             return None
 
+    def pass_over(self, known: ServedModel, why: str) -> None:
+        """Leave out a model whose file turned out to be of no use, until it changes."""
+        with self.lock:
+            self.known.pop(known.path, None)
+            self.bad[known.path] = known.changed
+        fields = {"file": ascii(known.path.name)[1:-1], "reason": ascii(why[:300])[1:-1]}
+        log.warning("model passed over", extra={"fields": fields})
+
     def missing(self, kind: str, name: str, known: Iterable[str]) -> UserError:
         """The error for a name that is not among those `known`, which says so where its file is passed over."""
         if any(path.stem == name for path in self.bad):

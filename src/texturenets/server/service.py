@@ -240,6 +240,10 @@ class Service:
             try:
                 model = self.loaded[lane].get(known)
             except UserError as error:
+                if str(error).startswith(f"{known.path}:"):  # it is the file's fault, not the machine's
+                    self.catalogue.pass_over(known, str(error))
+                    said = f"the model file of {turn.key} cannot be used, as the service's log says"
+                    raise HTTPProblem(404, said) from None
                 log.error("load", extra={"fields": {"model": turn.key, "reason": str(error)}})
                 raise HTTPProblem(500, f"{turn.key} cannot be loaded; the service's log says why") from None
             turn.check()

@@ -14,6 +14,7 @@ from starlette.responses import FileResponse
 
 from texturenets import image
 from texturenets.errors import UserError
+from texturenets.image import sizes
 from texturenets.modelfiles import modelfile
 from texturenets.server import bodies
 from texturenets.server.http_errors import NOTED, HTTPProblem, documented, note, refused
@@ -57,7 +58,7 @@ async def enqueue(
         raise HTTPProblem(422, f"preset: one of {', '.join(known)}")
     if name in modelfile.shipped():  # it would answer to everybody in the place of that model
         raise HTTPProblem(409, f"{name} is a model that comes with texturenets: choose another name")
-    form, _ = await service.check_photo(data)
+    form, size = await service.check_photo(data)
 
     def begin() -> TrainingJob:
         image.from_bytes(data, "the body", longer=64)  # better told now than when its turn has come
@@ -66,6 +67,15 @@ async def enqueue(
             run = dataclasses.replace(known[preset], **(changes or {}))  # type: ignore[arg-type]
         except UserError as error:  # it names fields of the recipe as options of the command line
             raise HTTPProblem(422, str(error).replace("--", "")) from None
+        from texturenets.train.style_images import SMALLEST
+
+        shape = sizes.fit_longer(size, run.style_size) if run.style_size else size
+        if min(shape) < SMALLEST:
+            raise HTTPProblem(
+                422,
+                f"an image of {size[1]} x {size[0]} pixels holds too little to learn, {SMALLEST} x {SMALLEST} is "
+                "the least: send a larger image",
+            )
         more = [f"{flag(key)}={value}" for key, value in (changes or {}).items()]
         if start is not None:
             more.append(f"--init={_start(service, start, kind, run)}")
