@@ -419,3 +419,39 @@ def test_records_are_read_once(tmp_path: Path) -> None:
     assert steps() == [1]
     path.unlink()
     assert steps() == []
+
+
+def test_photos_that_changed_are_told_without_options(make: Callable[[], Trainings]) -> None:
+    trainings = make()
+    add(trainings, "mine")
+    (trainings.folder / "mine.job" / "output.txt").write_text(
+        "texturenets: --resume: not the run that /models/mine.run holds; what changed: the photos in --content "
+        "(files were added, removed, renamed or changed); give what the first run was given, or leave --resume out "
+        "and start anew with another --output\n"
+    )
+    assert trainings.reason("mine") == (
+        "the photos changed since it began; put them back or start anew under another name"
+    )
+
+
+def test_a_damaged_training_is_told_at_the_start(
+    make: Callable[[], Trainings], caplog: pytest.LogCaptureFixture
+) -> None:
+    trainings = make()
+    for name in ("damaged", "missing"):
+        (trainings.folder / f"{name}.job").mkdir()
+    (trainings.folder / "damaged.job" / "job.json").write_text("{")
+    trainings.open()
+    trainings.close()
+    told = [r.fields for r in caplog.records if r.getMessage() == "training"]  # type: ignore[attr-defined]
+    assert sorted(line["training"] for line in told) == ["damaged", "missing"]
+    assert all("job.json" in line["reason"] for line in told)
+
+
+def test_a_full_queue_says_how_to_be_rid_of_stopped_ones(make: Callable[[], Trainings]) -> None:
+    trainings = make()
+    trainings.most = 1
+    add(trainings, "one")
+    trainings.stop("one")
+    with pytest.raises(FullError, match=r"whoever runs the service removes NAME\.job and NAME\.run"):
+        add(trainings, "two")

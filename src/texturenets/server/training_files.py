@@ -74,6 +74,13 @@ class Jobs:
             return []
         return sorted(found, key=lambda job: job.order)
 
+    def damaged(self) -> list[str]:
+        """Names of the trainings whose job.json is damaged or missing."""
+        try:
+            return sorted(path.stem for path in self.folder.glob("*.job") if self.read(path.stem) is None)
+        except OSError:  # the folder is away
+            return []
+
     def read(self, name: str) -> TrainingJob | None:
         """The training called `name`; None if there is none."""
         try:

@@ -32,6 +32,8 @@ TRIES = 3
 SUM, VALIDATION = "sum", "sum, validation"
 """Names of curves beside those of the losses."""
 
+PHOTOS_CHANGED = "the photos changed since it began; put them back or start anew under another name"
+
 ENDING = 1.0  # seconds at most between the end of a process and its status
 TICK = 1.0  # seconds between two looks at what goes on
 
@@ -112,6 +114,11 @@ class Trainings:
             "total": [[r["step"], sum(r["losses"].values())] for r in records if "losses" in r],
         }
 
+    def reason(self, name: str) -> str:
+        """Why a training has failed: its process's last words, for clients that have no command line."""
+        words = self.files.last_words(name)
+        return PHOTOS_CHANGED if "what changed: the photos in" in words else words
+
     def picture(self, name: str) -> Path | None:
         """The newest image that a training made."""
         self.find(name)
@@ -190,7 +197,8 @@ class Trainings:
             waiting = sum(one.state in ("queued", "running", "stopped") for one in self.jobs())
             if waiting >= self.most:
                 raise FullError(
-                    f"{waiting} trainings wait, are at work or stopped, and no more are taken: try again later"
+                    f"{waiting} trainings wait, are at work or stopped, and no more are taken: try again later, or "
+                    "whoever runs the service removes NAME.job and NAME.run of stopped ones"
                 )
             self.files.create(job, exemplar)
         return job
@@ -262,6 +270,11 @@ class Trainings:
 
     def _look(self) -> None:
         self._guarded("sweep", "", self.files.sweep)
+        for name in self.files.damaged():
+            said = (
+                f"{name}.job/job.json is damaged or missing: put it back, or remove {name}.job and {name}.run"
+            )
+            log.warning("training", extra={"fields": {"training": name, "reason": said}})
         while not self.over.wait(TICK):
             self._guarded("look", "", self._tick_if_keeper)
 
@@ -341,7 +354,7 @@ class Trainings:
         tries = 0 if saved > job.reached else job.tries + 1
         status = self._status(job.name)
         if status == 2 or tries >= TRIES:  # the command line's own word for a mistake
-            self._over(replace(job, state="failed", pid=0, reason=self.files.last_words(job.name)))
+            self._over(replace(job, state="failed", pid=0, reason=self.reason(job.name)))
             return False
         return self._start(replace(job, tries=tries, reached=saved))
 
