@@ -341,13 +341,13 @@ def test_long_work_off_a_terminal_says_something_every_half_minute(
 
     follow(style, quiet=False, bar=True)
     for i in range(12):
-        style.pieces.progress(i / 12)
+        style.tiled.progress(i / 12)
     told = capsys.readouterr().err.splitlines()
     assert told == [f"texturenets: wave: {share} of the image" for share in ("33%", "75%")]
     style = loading.load("wave", engine="torch")
     follow(style, quiet=True, bar=True)
     for i in range(12):
-        style.pieces.progress(i / 12)
+        style.tiled.progress(i / 12)
     assert capsys.readouterr().err == ""
 
 

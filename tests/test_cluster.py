@@ -304,7 +304,7 @@ def test_an_address_may_follow() -> None:
 
 
 class InProcess:
-    """What `rays.Cluster` does, without Ray."""
+    """What `ray_backend.Cluster` does, without Ray."""
 
     runs = 0
 

@@ -210,7 +210,7 @@ def draw(
     `inputs`. `top` and `left`: where in the endless plane the output lies, in its pixels. Raises ValueError where
     a size or a place is no multiple of a stride. On CUDA they are made on the card.
     """
-    if not inputs:  # and no size may be known, while a network is recorded
+    if not inputs:  # and no size may be known, while a network is traced
         return []
     import torch
 

@@ -154,7 +154,7 @@ def _repaint(painter: Style, job: FilmJob, options: StylizeOptions, quiet: bool)
 def _opened(job: FilmJob, options: StylizeOptions) -> Iterator[FrameSource]:
     from texturenets.video.films import Film
     from texturenets.video.frame import Fit
-    from texturenets.video.moving import MovingPicture
+    from texturenets.video.animated_image import AnimatedImage
     from texturenets.video.numbered import Frames
     from texturenets.video.writing import needs_even
 
@@ -166,7 +166,7 @@ def _opened(job: FilmJob, options: StylizeOptions) -> Iterator[FrameSource]:
     elif job.sources[0].suffix.lower() in video.READ:
         source = Film(job.sources[0], fit, sound=film, keep_gps=options.keep_gps)
     else:
-        source = MovingPicture(job.sources[0], fit)
+        source = AnimatedImage(job.sources[0], fit)
     with closing(source):
         yield source
 
@@ -185,7 +185,7 @@ def _rate(rate: float | None) -> Fraction:
 @contextmanager
 def _written(source: FrameSource, result: Path | str, options: StylizeOptions, quiet: bool) -> Iterator[Sink]:
     from texturenets.video.films import Film
-    from texturenets.video.moving import MovingWriter
+    from texturenets.video.animated_image import MovingWriter
     from texturenets.video.numbered import NumberedWriter
     from texturenets.video.writing import FilmWriter
 

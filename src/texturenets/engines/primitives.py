@@ -88,7 +88,7 @@ class _InstanceNormFunction(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
         n, c, h, w = x.shape
         if not (x.is_contiguous() or x.is_contiguous(memory_format=torch.channels_last)):
-            # A part of a map, as `squares.of_doubled` gives it
+            # A slice of a feature map, as `space_to_depth_conv.of_doubled` returns
             x = x.contiguous(memory_format=torch.channels_last)
         y, mean, scale = torch.native_group_norm(x, weight, bias, n, c, h * w, c, eps)
         ctx.save_for_backward(x, weight, mean.view(n, 1, c), scale.view(n, 1, c))

@@ -21,7 +21,7 @@ NARROW = 4
 def suit(x: Tensor) -> bool:
     """Whether the functions here are to be taken for `x`: on processors, where they are quicker.
 
-    Not for what stands for a map while torch.fx records a network: graphs have the plain convolution, and
+    Not for what stands for a map while torch.fx traces a network: graphs have the plain convolution, and
     `texturenets.graph.passes` rewrites it. On graphics cards it is, too, in half precision (`engines.torch_engine`).
     """
     return isinstance(x, Tensor) and x.device.type == "cpu"

@@ -52,7 +52,7 @@ class PaddedConv(nn.Module):
         return y
 
     def _to_few(self, x: Tensor) -> bool:
-        """Whether `squares.to_few` can be had, and is quicker."""
+        """Whether `space_to_depth_conv.to_few` can be had, and is quicker."""
         conv = self.conv
         small = (
             conv.out_channels <= space_to_depth_conv.NARROW

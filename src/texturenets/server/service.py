@@ -263,7 +263,7 @@ def _ask(model: Any, check: Callable[[], None]) -> None:
     """Let `model` call `check` between the parts of an image; what that raises ends the work."""
     if isinstance(model, Style):
         model.between = check
-        model.pieces.progress = lambda _: check()
+        model.tiled.progress = lambda _: check()
 
 
 async def _whole(lane: Lane, call: Callable[[], Any]) -> Any:

@@ -241,7 +241,7 @@ class Trainings:
         return True
 
     def _look(self) -> None:
-        self.files.sweep()
+        self.files.remove_stale()
         while not self.over.wait(TICK):
             self._guarded("look", "", self._tick_if_keeper)
 

@@ -31,13 +31,13 @@ def repaint(style: Style, photo: Path, result: Path, options: StylizeOptions) ->
     """
     source = large_files.LargePhoto(photo, longer=options.size, keep_gps=options.keep_gps)
     large_files.output_format(result, source.size)
-    if style.pieces.network is None:
+    if style.tiled.network is None:
         raise UserError(
             f"{photo} does not fit in memory, and the network of {style.name} cannot be taken apart: ask for a "
             "smaller image with `size`"
         )
     beside = [result.parent] if result.parent.is_dir() else []
-    folder = choose_folder(source.most_bytes, style.pieces.spool, beside)
+    folder = choose_folder(source.most_bytes, style.tiled.spool, beside)
     try:
         source.decode(folder)
         alpha = source.alpha
@@ -68,7 +68,7 @@ def _paint(
         for number, stage in enumerate(stages):
             fine, following = number > 0, [*stages, photo.size][number + 1]
             if stage == photo.size:
-                style.pieces.run(source, stage, bands.take, fine=fine, **asked)
+                style.tiled.run(source, stage, bands.take, fine=fine, **asked)
                 return
             spool = SpooledImage(folder, 3, stage, "uint16")
             stack.callback(spool.close)
@@ -76,7 +76,7 @@ def _paint(
             def keep(rows: Interval, painted: Array, spool: SpooledImage = spool) -> None:
                 spool.write(rows, np.rint(painted[0].transpose(1, 2, 0).clip(0, 1) * 65535))
 
-            style.pieces.run(source, stage, keep, fine=fine, **asked)
+            style.tiled.run(source, stage, keep, fine=fine, **asked)
             source = Resized(OnDisk(spool), stage, following)
         bands.whole(source)
 

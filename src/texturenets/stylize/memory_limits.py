@@ -26,5 +26,5 @@ def too_large(style: Style, photo: Path, size: int | None) -> bool:
     made = fit_longer(header.size, size) if size else header.size
     if stored > image.pixel_limit():
         return True
-    left = Budget.of(style.pieces.memory if style.pieces.device is None else None).left()
+    left = Budget.of(style.tiled.memory if style.tiled.device is None else None).left()
     return _DECODED * stored + _HELD * made[0] * made[1] > left / 2

@@ -17,7 +17,7 @@ from texturenets.image import sizes
 from texturenets.image.blend import blend
 from texturenets.modelfiles.modelfile import Header
 from texturenets.stylize.stroke import Stroke, check, ladder
-from texturenets.tiled.tiled_style import Pieces
+from texturenets.tiled.tiled_style import TiledStyle
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -33,7 +33,7 @@ class Style:
     """A network that stylizes photos, from `load`.
 
     `name` is the style's name, `path` the model file, `header` its header, `engine` the engine that runs the network,
-    with its `name` and `precision`. Images that do not fit in memory are stylized in strips by `pieces`, with the
+    with its `name` and `precision`. Images that do not fit in memory are stylized in strips by `tiled`, with the
     same result.
     """
 
@@ -50,7 +50,7 @@ class Style:
         self.between: Callable[[], None] = lambda: (
             None
         )  # called between the sizes of `_paint`; may raise to cancel
-        self.pieces = Pieces(path, engine, SMALLEST, memory=memory, spool=spool)
+        self.tiled = TiledStyle(path, engine, SMALLEST, memory=memory, spool=spool)
 
     @property
     def name(self) -> str:
@@ -185,8 +185,8 @@ class Style:
 
         `fine`: the input is a stylized image that was enlarged.
         """
-        if not self.pieces.fits((int(photo.shape[2]), int(photo.shape[3]))):
-            return like(self.pieces.repaint(to_numpy(photo), seed, level, fine=fine), photo)
+        if not self.tiled.fits((int(photo.shape[2]), int(photo.shape[3]))):
+            return like(self.tiled.repaint(to_numpy(photo), seed, level, fine=fine), photo)
         io_spec = self.engine.io_spec
         x, box = sizes.pad_to_multiple(photo, io_spec.stride, max(SMALLEST, io_spec.least), io_spec.margin)
         maps = noise.draw_arrays(io_spec.noise, [seed], int(x.shape[-2]), int(x.shape[-1]))

@@ -30,7 +30,7 @@ BESIDE: Final = 48
 and the result as bytes (`benchmarks/accept_megapixels.py`)."""
 
 
-class Pieces:
+class TiledStyle:
     """The network of the model file at `path` on `engine`, for images of any size, computed in strips.
 
     `smallest`: images are padded to at least this many pixels a side. `memory`: bytes that may be used (None: a

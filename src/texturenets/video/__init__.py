@@ -57,9 +57,9 @@ def is_film(path: Path) -> bool:
         return True
     if suffix not in MOVING or not path.is_file():
         return False
-    from texturenets.video.moving import is_moving
+    from texturenets.video.animated_image import is_animated_file
 
-    return is_moving(path)
+    return is_animated_file(path)
 
 
 def is_numbered(name: str) -> bool:
