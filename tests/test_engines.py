@@ -478,7 +478,7 @@ def test_sizes_are_captured_when_they_come_again_and_few_are_kept(monkeypatch: p
         buffers = [one.clone() for one in given]
         from texturenets.engines.torch_engine import _CapturedGraph
 
-        return _CapturedGraph(Replayed(), places, engine._pass(buffers))  # type: ignore[arg-type]
+        return _CapturedGraph(Replayed(), buffers, engine._pass(buffers))  # type: ignore[arg-type]
 
     monkeypatch.setattr(engine, "_capture", capture)
     sizes = [8 + 4 * i for i in range(GRAPHS + 2)]

@@ -152,9 +152,9 @@ def _repaint(painter: Style, job: FilmJob, options: StylizeOptions, quiet: bool)
 
 @contextmanager
 def _opened(job: FilmJob, options: StylizeOptions) -> Iterator[FrameSource]:
+    from texturenets.video.animated_image import AnimatedImage
     from texturenets.video.films import Film
     from texturenets.video.frame import Fit
-    from texturenets.video.animated_image import AnimatedImage
     from texturenets.video.numbered import Frames
     from texturenets.video.writing import needs_even
 
@@ -184,8 +184,8 @@ def _rate(rate: float | None) -> Fraction:
 
 @contextmanager
 def _written(source: FrameSource, result: Path | str, options: StylizeOptions, quiet: bool) -> Iterator[Sink]:
-    from texturenets.video.films import Film
     from texturenets.video.animated_image import MovingWriter
+    from texturenets.video.films import Film
     from texturenets.video.numbered import NumberedWriter
     from texturenets.video.writing import FilmWriter
 

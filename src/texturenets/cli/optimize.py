@@ -168,7 +168,7 @@ def optimize(
         last, finished = follow(
             records, steps * scales, out, quiet=quiet, pictures_every=pictures_every, write=write
         )
-    write(out, last.picture)
+    write(out, last.image)
     if not finished:
         print(f"stopped after iteration {last.iteration} of {steps * scales}", file=sys.stderr)
     elif not quiet:
@@ -207,14 +207,12 @@ def follow(
             task = bar.add_task(out.stem, total=total, loss="")
             for record in records:
                 last = record
-                height, width = record.picture.shape[2:]
+                height, width = record.image.shape[2:]
                 bar.update(
                     task, completed=record.iteration, loss=f"loss {record.loss:.4g} at {width} x {height}"
                 )
                 if pictures_every and record.iteration % pictures_every == 0:
-                    write(
-                        out.with_suffix(".run") / "pictures" / f"{record.iteration:06d}.png", record.picture
-                    )
+                    write(out.with_suffix(".run") / "pictures" / f"{record.iteration:06d}.png", record.image)
     except KeyboardInterrupt:
         if last is None:
             raise

@@ -291,7 +291,7 @@ def _slow(
     reached: int | None = None
     picture = start
     for record in optimization.minimize(objective, start, targets, steps=cap):
-        picture = record.picture
+        picture = record.image
         progress(f"{name}: iteration {record.iteration}, loss {record.loss:.4g} (the network's {aim:.4g})")
         if reached is None and record.loss <= aim:
             reached = record.iteration

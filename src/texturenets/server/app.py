@@ -201,7 +201,7 @@ def _catalogue(app: FastAPI, service: Service) -> None:
     @app.get("/v1/models", responses=documented(401))
     async def models() -> dict[str, list[dict[str, Any]]]:
         """What there is to ask for."""
-        return {"models": [known.described for known in service.catalogue.models().values()]}
+        return {"models": [known.description for known in service.catalogue.models().values()]}
 
     @app.get(
         "/v1/models/{name}/thumbnail",

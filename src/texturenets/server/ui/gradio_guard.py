@@ -33,7 +33,7 @@ FILES = 100
 
 
 class GradioGuard:
-    """ASGI middleware that forwards only allowed requests to the Gradio app mounted at `at`; answers others with 4xx."""
+    """ASGI middleware around the app with Gradio mounted at `at`: allowed requests pass, others get status 4xx."""
 
     def __init__(self, app: ASGIApp, at: str, store: Store, own: Path, sessions: Sessions) -> None:
         """`own`: the only folder whose files may be requested."""
@@ -108,7 +108,7 @@ class GradioGuard:
             return False
 
     async def _event(self, receive: Receive) -> bytes:
-        """The body of an event, checked to name only files of the page: Gradio would read any file, and fetch any URL."""
+        """The body of an event. Only files of the page may be named in it: Gradio would read and fetch any."""
         body, more = b"", True
         while more:
             message = await receive()
