@@ -117,7 +117,7 @@ class _Problem:
         return torch.where(self.fixed, self.at.image, (self.free / self.pixel_unit).clamp(0, 1))
 
     def closure(self) -> Tensor:
-        """For torch.optim.LBFGS: sets the gradient of `free`, 0 where it is fixed or beyond a bound; returns the loss."""
+        """For torch.optim.LBFGS: set the gradient of `free`, 0 where fixed or beyond a bound; return the loss."""
         point = self.point(self._clamped())
         outside = (self.free < 0) | (self.free > self.pixel_unit) | self.fixed
         self.free.grad = (point.gradient * (self.loss_unit / self.pixel_unit)).masked_fill_(outside, 0)
@@ -184,8 +184,10 @@ def _lbfgs(pixels: Tensor, line_search: LineSearch) -> torch.optim.LBFGS:
 
 
 def shares(count: int, weights: Sequence[float] | None) -> list[float]:
-    """`weights` divided by their sum, equal shares for None. Raises UserError unless they are `count` weights of 0 and
-    more, not all 0."""
+    """`weights` divided by their sum; None gives equal shares.
+
+    Raises UserError unless they are `count` numbers of 0 and more, not all of them 0.
+    """
     weights = [1.0] * count if weights is None else list(weights)
     if len(weights) != count:
         raise UserError(

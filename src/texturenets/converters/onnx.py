@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from texturenets.converters.builder import GraphBuilder
 from texturenets.converters.colours import BGR255, RGB, RGB255, ChannelOrder
-from texturenets.converters.onnx_constants import constant, refuse, whole
+from texturenets.converters.onnx_constants import fold, integers, refuse
 from texturenets.converters.published import ONNX, Published
 from texturenets.errors import UserError
 from texturenets.readers import onnx
@@ -95,7 +95,7 @@ class Chain:
     def _one(self, operation: ONNXNode) -> int | Array:
         values = [self._get(operation, i) for i in range(len(operation.inputs))]
         if not any(isinstance(value, int) for value in values):
-            return constant(operation, [value for value in values if isinstance(value, np.ndarray)])
+            return fold(operation, [value for value in values if isinstance(value, np.ndarray)])
         if operation.kind not in self._LAYERS:
             raise refuse(operation, "is not an operation that is known")
         return self._LAYERS[operation.kind](self, operation)
@@ -195,7 +195,7 @@ class Chain:
         mode = operation.attributes.get("mode") or "constant"
         pads = operation.attributes.get("pads")
         if pads is None:
-            pads = whole(self._array(operation, 1), 9)
+            pads = integers(self._array(operation, 1), 9)
         if len(pads) != 8 or any(pads[i] for i in (0, 1, 4, 5)) or min(pads) < 0:
             raise refuse(operation, "pads something else than height and width")
         filler = self._optional(operation, 2)
