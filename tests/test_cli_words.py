@@ -82,7 +82,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("stylise photo.jpg", ["stylise is no command; did you mean stylize?", "export, serve, demo"]),
         ("stylize photo.jpg -s", ["-s wants a value", "all means every shipped style"]),
         ("sample pebble --frames 4", ["say which with --to"]),
-        ("sample pebble --tile-axis x", ["with --tileable alone"]),
+        ("sample pebble --tile-axis x", ["only with --tileable"]),
         ("sample pebble --hold 32", ["say how many with --count"]),
     ],
 )

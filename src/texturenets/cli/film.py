@@ -123,7 +123,7 @@ def carry_out(jobs: Sequence[FilmJob], painter: Style, options: StylizeOptions, 
     follow(painter, report.quiet, bar=False)
     for job in jobs:
         try:
-            _repaint(painter, job, options, report.quiet)
+            _stylize(painter, job, options, report.quiet)
         except UserError as error:
             report.failure(job.sources[0], error)
         else:
@@ -132,9 +132,9 @@ def carry_out(jobs: Sequence[FilmJob], painter: Style, options: StylizeOptions, 
                 complain(f"note: {job.result} is a film of one image; for all beside it name their folder")
 
 
-def _repaint(painter: Style, job: FilmJob, options: StylizeOptions, quiet: bool) -> None:
-    """One film. Raises UserError for what is wrong with it; nothing is then under the result's name."""
-    from texturenets.video.repaint import painting, repaint
+def _stylize(painter: Style, job: FilmJob, options: StylizeOptions, quiet: bool) -> None:
+    """Stylize one film. Raises UserError if it cannot be read or written; then no file is left."""
+    from texturenets.video.stylization import frame_stylizer, stylize_film
 
     with _opened(job, options) as source, _written(source, job.result, options, quiet) as sink:
         bar, sparingly = photo_progress(source.info.count, quiet, "frames"), Sparingly()
@@ -146,7 +146,7 @@ def _repaint(painter: Style, job: FilmJob, options: StylizeOptions, quiet: bool)
                 if bar.disable and not quiet:
                     sparingly(f"{job.name}: {number} of {source.info.count} frames")
 
-            done = repaint(source, sink, painting(painter, options), progress)
+            done = stylize_film(source, sink, frame_stylizer(painter, options), progress)
             bar.update(task, completed=done, total=done)
 
 

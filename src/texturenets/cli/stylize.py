@@ -148,8 +148,8 @@ def stylize(
 
         _refuse("--cluster stylizes photos alone", {name: told[name] for name in ("--rate", "--sheet")})
         model = _only(models, "--cluster")
-        asked_of = ClusterRun(model, options, count, how)
-        return run(asked_of, photos, output, cluster, workers, skip_existing=skip_existing, quiet=quiet)
+        settings = ClusterRun(model, options, count, how)
+        return run(settings, photos, output, cluster, workers, skip_existing=skip_existing, quiet=quiet)
     plan = planned(photos, output, models, options, count=count, rate=rate)
     return carry_out(
         plan, load, skip_existing=skip_existing, say_engine=engine == "auto", quiet=quiet, sheet=sheet

@@ -1,4 +1,4 @@
-"""A model against what it has learned, and against iterative optimization: what `texturenets evaluate` prints."""
+"""Quality of a model: losses, diversity, seams, copied patches, flicker. `texturenets evaluate` prints it."""
 
 from __future__ import annotations
 
@@ -51,20 +51,20 @@ class EvaluationOptions:
             raise UserError(f"`slow` {self.slow} is below 0")
 
 
-TRAINED_FOR = ("style", "content")
-"""The losses that a model is measured by, without its penalties."""
+REPORTED_LOSSES = ("style", "content")
+"""Names of the losses that are reported: not the penalties (total variation, checkerboard and so on)."""
 
 
 def config_of(header: Header) -> TextureConfig | StyleConfig:
-    """The options that a model was trained with, as far as its header says; else the default recipe's."""
+    """The training configuration in a model's header; options that it lacks are those of the default recipe."""
     kind: Any = TextureConfig if header.kind == "texture" else StyleConfig
     default = recipes.TEXTURE if header.kind == "texture" else recipes.DEFAULT
-    said = header.training.get("run", {})
+    stored = header.training.get("run", {})
     known = {f.name for f in dataclasses.fields(kind)}
-    made: TextureConfig | StyleConfig = from_dict(
-        {**to_dict(default), **{k: v for k, v in said.items() if k in known}}, kind
+    config: TextureConfig | StyleConfig = from_dict(
+        {**to_dict(default), **{k: v for k, v in stored.items() if k in known}}, kind
     )
-    return made
+    return config
 
 
 def _networks(
@@ -75,7 +75,7 @@ def _networks(
 
 
 def _objective(networks: Descriptors, settings: Settings, picture: Tensor) -> Objective:
-    return Objective.from_settings(networks, settings, [picture], names=TRAINED_FOR)
+    return Objective.from_settings(networks, settings, [picture], names=REPORTED_LOSSES)
 
 
 def evaluate(
@@ -87,12 +87,12 @@ def evaluate(
     trainer: TrainerConfig | None = None,
     progress: Progress = lambda _: None,
 ) -> dict[str, Any]:
-    """A model in numbers, by name, JSON-ready: what `texturenets evaluate` prints.
+    """Measure the quality of a model; returns JSON-serializable results by name, which `texturenets evaluate` prints.
 
-    `model`: one that is loaded, a shipped name or a model file. `against`: the painting or exemplar that it has
-    learned. `photos`: for a style, what to stylize: a file, a folder, a pattern, or several of them. `options`: what
-    is measured; of a style, the photos' longer side is `options.size` pixels. `progress`: called with a line now and
-    then. Losses of the user's own are not among them.
+    `model`: a loaded model, a shipped name or a model file. `against`: the painting or exemplar that it was
+    trained on. `photos`: for a style, what to stylize: a file, a folder, a pattern, or several of them. `options`:
+    what is measured; of a style, the photos' longer side is `options.size` pixels. `progress`: called with lines
+    of text. Custom losses are not measured.
     Raises UserError for a style without photos, a texture with some, arguments of other types, and what cannot be
     read.
     """
@@ -133,10 +133,10 @@ def evaluate_texture(
     *,
     progress: Progress = lambda _: None,
 ) -> dict[str, Any]:
-    """Losses, diversity, seam and copied patches of a texture model's samples: numbers by name, JSON-ready."""
+    """Losses, diversity, seam visibility and copied patches of a texture's samples, as `evaluate` returns."""
     config = config_of(model.header)
     settings = dataclasses.asdict(config)
-    layers = layers_of(build(settings, TRAINED_FOR))
+    layers = layers_of(build(settings, REPORTED_LOSSES))
     picture = image.read(exemplar, longer=config.style_size or None).rgb  # before weights are looked for
     networks, device = _networks(config, (*layers, *measures.DIVERSITY_LAYERS), how)
     target = picture.to(device)
@@ -146,7 +146,7 @@ def evaluate_texture(
     samples = [to_tensor(model.draw(side, side, seed)).to(device) for seed in seeds]
     losses = measures.texture_losses(networks, samples, target, settings)
     halves = measures.half_losses(networks, target, settings)
-    found: dict[str, Any] = {
+    results: dict[str, Any] = {
         "model": model.name,
         "kind": "texture",
         "samples": options.samples,
@@ -156,16 +156,16 @@ def evaluate_texture(
         "sums of the halves": measures.by_network(halves),
     }
     if options.samples > 1:
-        found["distance between samples"] = measures.pairwise_distance(
+        results["distance between samples"] = measures.pairwise_distance(
             networks, samples, measures.DIVERSITY_LAYERS
         )
     if min(*target.shape[2:], side) >= measures.PATCH:
-        found["copied"] = statistics.fmean(measures.copied(sample, target) for sample in samples)
+        results["copied"] = statistics.fmean(measures.copied(sample, target) for sample in samples)
     if model.fixed is None:
         tile = -(-max(side, 3 * model.stride) // model.stride) * model.stride
         progress("drawing tiles")
         tiles = [to_tensor(model.draw(tile, tile, seed, tileable=True)) for seed in seeds]
-        found["seam"] = {
+        results["seam"] = {
             name: measures.seam(tiles, model.stride, axis) for name, axis in (("x", 3), ("y", 2))
         }
     if options.slow:
@@ -175,17 +175,17 @@ def evaluate_texture(
         for i in range(options.slow):
             start = optimization.white_noise(options.seed + i, (side, side)).to(device)
             name = f"optimization, {i + 1} of {options.slow}"
-            picture, count = _slow(
+            picture, count = _optimize(
                 objective, start, None, aim, cap=options.cap, name=name, progress=progress, to_end=True
             )
             pictures.append(picture)
             counts.append(count)
-        found["iterations"] = _counts(counts, options.cap)
+        results["iterations"] = _counts(counts, options.cap)
         if options.slow > 1 and options.samples > 1:
             slow = measures.pairwise_distance(networks, pictures, measures.DIVERSITY_LAYERS)
-            found["distance between optimized samples"] = slow
-            found["diversity"] = {k: found["distance between samples"][k] / v for k, v in slow.items()}
-    return found
+            results["distance between optimized samples"] = slow
+            results["diversity"] = {k: results["distance between samples"][k] / v for k, v in slow.items()}
+    return results
 
 
 def evaluate_style(
@@ -197,13 +197,13 @@ def evaluate_style(
     *,
     progress: Progress = lambda _: None,
 ) -> dict[str, Any]:
-    """Losses of a style model on photos, and the L-BFGS iterations that reach them: numbers by name, JSON-ready.
+    """Losses of a style on photos, as `evaluate` returns.
 
-    With `options.slow` iterative optimization starts from each photo, with the loss that the model was trained on.
+    With `options.slow` also the number of L-BFGS iterations, from each photo, that reach the model's training loss.
     """
     config = config_of(model.header)
     settings = dataclasses.asdict(config)
-    layers = layers_of(build(settings, TRAINED_FOR))
+    layers = layers_of(build(settings, REPORTED_LOSSES))
     picture = image.read(painting, longer=config.style_size or None).rgb  # before weights are looked for
     networks, device = _networks(config, layers, how)
     objective = _objective(networks, settings, picture.to(device))
@@ -220,15 +220,15 @@ def evaluate_style(
             row[part] = sum(v for k, v in losses.items() if k.startswith(part))
         if options.slow:
             aim = sum(losses.values())
-            _, count = _slow(
+            _, count = _optimize(
                 objective, photo, targets, aim, cap=options.cap, name=path.name, progress=progress
             )
             row["iterations"] = count
         rows.append(row)
-    found: dict[str, Any] = {"model": model.name, "kind": "style", "size": options.size, "photos": rows}
+    results: dict[str, Any] = {"model": model.name, "kind": "style", "size": options.size, "photos": rows}
     if options.slow:
-        found["iterations"] = _counts([row["iterations"] for row in rows], options.cap)
-    return found
+        results["iterations"] = _counts([row["iterations"] for row in rows], options.cap)
+    return results
 
 
 def evaluate_films(
@@ -239,10 +239,10 @@ def evaluate_films(
     frames: int | None = None,
     progress: Progress = lambda _: None,
 ) -> list[dict[str, Any]]:
-    """How much what a style model makes of films flickers (`evaluation.flicker`), a row a film, JSON-ready.
+    """Flicker of films stylized by `model` (`evaluation.flicker`): one JSON-serializable row for each film.
 
-    `size`: longer side of the frames, None as they are; `frames`: at most so many of each film. Flicker is in
-    255ths, beside it the film's own. Raises UserError for a film that cannot be read.
+    `size`: longer side of the frames in pixels, None keeps it. `frames`: most frames of each film. Flicker is in
+    units of 1/255; that of the film itself is given for comparison. Raises UserError for a film that cannot be read.
     """
     from texturenets.evaluation.flicker import Flicker
     from texturenets.video.films import Film
@@ -273,7 +273,7 @@ def evaluate_films(
     return rows
 
 
-def _slow(
+def _optimize(
     objective: Objective,
     start: Tensor,
     targets: Targets | None,
@@ -284,9 +284,9 @@ def _slow(
     progress: Progress,
     to_end: bool = False,
 ) -> tuple[Tensor, int | None]:
-    """The optimized image, and the iterations to a loss of `aim`: None where `cap` do not suffice.
+    """Optimize `start` until the loss is at most `aim`, for at most `cap` iterations; with `to_end` always for `cap`.
 
-    It ends there, or at `cap` where `to_end`.
+    Returns the optimized image (1, 3, H, W) and the iteration that reached `aim`, None if none did.
     """
     reached: int | None = None
     picture = start
@@ -301,7 +301,6 @@ def _slow(
 
 
 def _counts(counts: Sequence[int | None], cap: int) -> Mapping[str, Any]:
-    """Each count (None: more than `cap`), and their median, at least, where more than half of them are known."""
-    # Those that did not get there lie above all others, wherever above.
+    """The counts and their median. A count of None, more than `cap`, enters the median as `cap + 1`."""
     ordered = sorted(cap + 1 if count is None else count for count in counts)
     return {"each": list(counts), "cap": cap, "median": statistics.median(ordered)}

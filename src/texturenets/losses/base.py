@@ -10,8 +10,8 @@ from torch import Tensor
 
 Scaling = Literal["relative", "paper"]
 """Normalization of style and content losses. "relative": each layer's squared distance is divided by the squared norm
-of the target, so that all layers and images weigh the same, and features of zero have a loss of 1. "paper": mean squared
-differences, as in the Torch7 program (`texture_loss.lua`, `content_loss.lua`, branch master)."""
+of the target, so that all layers and images weigh the same, and features of zero have a loss of 1. "paper": mean
+squared differences, as in the Torch7 program (`texture_loss.lua`, `content_loss.lua`, branch master)."""
 
 Maps = Mapping[str, Tensor]
 """Feature maps or Gram matrices by layer, {"network:layer": tensor}."""
@@ -25,8 +25,8 @@ class Features:
     """A batch of images and its features in the descriptor networks, computed once a step for all losses.
 
     `images` (N, 3, H, W): RGB, usually in [0, 1]; a generator's output may be slightly outside. `maps`: feature maps
-    (N, C, h, w) in the dtype of the descriptor networks, by layer; one mapping for each scale of the loss pyramid, full
-    size first. `grams`: Gram matrices (N, C, C) in the same structure, for the `gram_layers` of the losses.
+    (N, C, h, w) in the dtype of the descriptor networks, by layer; one mapping for each scale of the loss pyramid,
+    full size first. `grams`: Gram matrices (N, C, C) in the same structure, for the `gram_layers` of the losses.
     """
 
     images: Tensor
@@ -38,9 +38,9 @@ class Features:
 class Targets:
     """The targets of one batch, except the style, which a loss gets once in `Loss.prepare`.
 
-    `photos` (N, 3, H, W), RGB in [0, 1]: the network's input; None for textures. `content`: feature maps of the photos
-    by layer, one mapping for each scale, as in `Features.maps`. For the temporal consistency loss, `moved`
-    (N, 3, H, W): the network's output for the photos shifted by `shifts`, (down, right) in pixels, one for each photo.
+    `photos` (N, 3, H, W), RGB in [0, 1]: the network's input; None for textures. `content`: feature maps of the
+    photos by layer, one mapping for each scale, as in `Features.maps`. For the temporal consistency loss, `moved`
+    (N, 3, H, W): the network's output for shifted photos; `shifts`: (down, right) in pixels, one for each photo.
     `progress`: share of the training that is done, 0 to 1; a tensor inside a CUDA graph.
     """
 

@@ -119,7 +119,7 @@ class LargePhoto:
         return self._resized(pyvips, source)
 
     def _resized(self, pyvips: Any, source: Any) -> Any:
-        """`source` resized to `stored`; with premultiplied alpha, so that colours of transparent pixels do not bleed."""
+        """`source` resized to `stored`, with premultiplied alpha: colours of transparent pixels do not bleed."""
         height, width = self.stored
         if (source.height, source.width) == self.stored:
             return source

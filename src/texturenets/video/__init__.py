@@ -1,7 +1,7 @@
 """Films: frames in, frames out, one at a time. PyAV (the extra `video`) for films, Pillow for animations.
 
-A `Source` gives frames with their times, a `Sink` takes them; `texturenets.video.repaint` puts a style between the
-two. What is read: films (whatever FFmpeg decodes), animations (GIF, WebP, APNG), and frames as files. What is
+A `FrameSource` yields frames with their times, a `Sink` writes them; `texturenets.video.stylization` stylizes them in
+between. What is read: films (whatever FFmpeg decodes), animations (GIF, WebP, APNG), and frames as files. What is
 written: the suffixes of `WRITTEN`, animations, and frames as files (`frames/%05d.png`).
 """
 

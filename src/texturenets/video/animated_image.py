@@ -65,7 +65,7 @@ def _palette(pixels: Pixels) -> Image.Image:
 
 
 class AnimatedImage:
-    """A `Source`: the frames of a GIF, WebP or APNG."""
+    """A `FrameSource`: the frames of a GIF, WebP or APNG."""
 
     def __init__(self, path: Path, fit: Fit = NATIVE) -> None:
         """Raises UserError for an image that cannot be read."""
