@@ -39,7 +39,8 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup  ## stylize photos with every shipped style; ends with a contact sheet
 	$(BIN)/texturenets demo $(foreach photo,$(PHOTO),--photo '$(photo)') -o demo
 
-test: lint types unit  ## all checks and the fast tests; what runs on every change
+test: lint  ## all checks and the fast tests; what runs on every change
+	@$(MAKE) --no-print-directory -j 2 types unit
 
 lint: setup
 	$(BIN)/ruff check .
@@ -49,9 +50,9 @@ types: setup
 	$(BIN)/mypy
 
 # A process a file: several files in one process have ended without a word, or waited for ever; no file alone has.
-# 5 is pytest's "no tests": all of that file's are slow.
+# The largest files first, so that no long one is left for the end. 5 is pytest's "no tests": all of that file's are slow.
 unit: setup
-	@printf '%s\n' tests/test_*.py | OMP_NUM_THREADS=1 xargs -P 2 -I FILE sh -c \
+	@ls -S tests/test_*.py | OMP_NUM_THREADS=1 xargs -P 2 -I FILE sh -c \
 		'$(BIN)/pytest -m "not slow" FILE >FILE.log 2>&1; status=$$?; cat FILE.log; rm FILE.log; [ $$status = 0 ] || [ $$status = 5 ]'
 
 slow-tests: setup  ## tests with real pictures and published models

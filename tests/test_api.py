@@ -168,7 +168,15 @@ def test_results_can_be_trained_on(style: api.Style) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"size": 0}, {"strength": 1.1}, {"strength": -1}, {"strength": float("nan")}]
+    "options",
+    [
+        {"size": 0},
+        {"strength": 1.1},
+        {"strength": -1},
+        {"strength": float("nan")},
+        {"preserve_color": "no"},
+        {"stroke": True},
+    ],
 )
 def test_options_out_of_range(style: api.Style, options: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=str(next(iter(options.values())))):
@@ -197,6 +205,92 @@ def test_too_little_memory_names_the_way_out(error: BaseException) -> None:
 
     with pytest.raises(UserError, match=r"for 90 x 70 pixels.* `size` 45"):
         fixed(fail)(torch.rand(3, 70, 90))
+
+
+def test_stylize_says_what_it_wants(style: api.Style) -> None:
+    photo = np.full((1, 3, 8, 9), 0.5, np.float32)
+    wrongs: list[tuple[Any, str]] = [
+        (photo[0], r"\(N, 3, H, W\).* not \(3, 8, 9\)"),
+        (photo.transpose(0, 2, 3, 1), r"\(N, 3, H, W\).* not \(1, 8, 9, 3\)"),
+        (photo[:, :1], r"\(N, 3, H, W\)"),
+        (photo[:0], r"\(N, 3, H, W\)"),
+        ((255 * photo).astype(np.uint8), r"floats in \[0, 1\].* not .*uint8"),
+        (255 * photo, "not 0 to 1; divide it by 255"),
+        (photo * np.nan, r"not numbers \(NaN\)"),
+        (photo.tolist(), "not list"),
+        (None, "not NoneType"),
+        (image.Picture(photo), "not Picture"),
+    ]
+    for wrong, told in wrongs:
+        with pytest.raises(UserError, match=told):
+            style.stylize(wrong)
+        if isinstance(wrong, np.ndarray):
+            with pytest.raises(UserError, match=told):
+                style.stylize(torch.from_numpy(np.ascontiguousarray(wrong)))
+
+
+def test_what_the_package_reads_it_takes(style: api.Style, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 8, 4), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    read = image.read(tmp_path / "photo.png")
+    read.exif = b"Exif"
+    made = style(read)
+    assert isinstance(made, image.Picture)
+    assert made.exif == b"Exif"
+    made.exif = None
+    image.write(tmp_path / "made.png", made)
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "made.png")), style(pixels))
+    assert style(read, size=4).size == (4, 4)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (np.zeros((1, 3, 8, 9)), "of several make a tensor"),
+        (np.zeros((8, 9, 3), np.int64), r"astype\(np.uint8\)"),
+        (np.zeros((8, 9, 3), np.complex64), "not complex64"),
+        (torch.zeros((3, 8, 9), dtype=torch.int64), r"\.byte\(\)"),
+        (np.full((8, 9, 3), np.nan), r"not numbers \(NaN\)"),
+        (b"JFIF", "from_bytes"),
+    ],
+)
+def test_hints_for_what_is_no_picture(style: api.Style, wrong: Any, told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        style(wrong)
+
+
+def test_paths_and_numbers_of_another_type_are_one_line(tmp_path: Path) -> None:
+    photo = tmp_path / "photo.png"
+    Image.new("RGB", (9, 8)).save(photo)
+    wrongs: list[tuple[str, Any]] = [
+        ("`path` is of type NoneType", lambda: image.read(None)),  # type: ignore[arg-type]
+        ("`longer` 'x' is not a whole number", lambda: image.read(photo, longer="x")),  # type: ignore[arg-type]
+        ("`longer` 1.5 is not a whole number", lambda: image.read(photo, longer=1.5)),  # type: ignore[arg-type]
+        ("`data` is of type str: give the bytes", lambda: image.from_bytes("x")),  # type: ignore[arg-type]
+        ("`picture` is of type Image: give a Picture", lambda: image.write(photo, Image.new("RGB", (3, 3)))),  # type: ignore[arg-type]
+        (
+            "`quality` 'high' is not a whole",
+            lambda: image.write(photo, np.zeros((3, 4, 4), "f"), quality="high"),
+        ),  # type: ignore[arg-type]
+        ("`path` is of type NoneType", lambda: texturenets.convert(None)),  # type: ignore[arg-type]
+        ("`spool` is of type int", lambda: texturenets.load("wave", spool=3)),  # type: ignore[arg-type]
+        ("`memory` -1 is not above 0", lambda: texturenets.load("wave", memory=-1)),
+        ("`memory` 1.5 is not a whole number", lambda: texturenets.load("wave", memory=1.5)),  # type: ignore[arg-type]
+        ("`precision` None is no text", lambda: texturenets.load("wave", precision=None)),  # type: ignore[arg-type]
+    ]
+    for told, call in wrongs:
+        with pytest.raises(UserError, match=told):
+            call()
+    assert image.expand(str(photo)) == [photo]
+    config = texturenets.TrainerConfig(init=photo, weights=(tmp_path,))  # type: ignore[arg-type]
+    assert (config.init, config.weights) == (str(photo), (str(tmp_path),))
+
+
+def test_seeds_without_effect_are_told(style: api.Style) -> None:
+    photo = np.zeros((8, 9, 3), np.uint8)
+    for options in ({"seed": 3}, {"noise_level": 0.5}):
+        with pytest.warns(UserWarning, match="tiny takes no noise: `seed` and `noise_level` change nothing"):
+            style(photo, **options)  # type: ignore[call-overload]
 
 
 def test_other_failures_are_not_taken_for_it() -> None:

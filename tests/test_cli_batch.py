@@ -155,6 +155,7 @@ def test_mistakes(here: Path, words: list[str], told: str, capsys: pytest.Captur
     assert sorted(here.iterdir()) == before
 
 
+@pytest.mark.filterwarnings("default")
 def test_what_has_no_part_in_it_is_told(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     photo("a.png")
     Path("broken.png").write_bytes(b"x")
@@ -162,7 +163,7 @@ def test_what_has_no_part_in_it_is_told(here: Path, capsys: pytest.CaptureFixtur
     assert stylize("a.png", "broken.png", "-s", "wave", "-s", "plain", "-o", "out/", "--seed", "3") == 2
     said = capsys.readouterr().err
     assert "wave is the shipped model; for the file here say -s wave.safetensors" in said
-    assert "plain takes no noise: --seed and --noise-level change nothing" in said
+    assert said.count("note: plain takes no noise: --seed and --noise-level change nothing\n") == 1
     assert said.count("broken.png") == 2  # its reason and the summary, however many the styles
     assert said.endswith("2 done, 1 failed: broken.png\n")
 
@@ -284,6 +285,36 @@ def test_what_is_lost_of_a_photo_is_said(
     monkeypatch.setattr(memory_limits, "too_large", lambda *_: True)
     assert stylize("deep.png") == 0
     assert "deep.png holds 16 bits a colour" in capsys.readouterr().err
+
+
+def see_through(name: str, alpha: int = 128) -> Path:
+    Image.new("RGBA", (24, 18), (200, 100, 50, alpha)).save(name)
+    return Path(name)
+
+
+def test_lost_transparency_is_said(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    see_through("a.png"), see_through("opaque.png", 255)
+    note = "texturenets: note: a.png holds transparent pixels, which .jpg does not keep: they are laid on white\n"
+    assert stylize("a.png", "-o", "a.jpg") == 0
+    assert capsys.readouterr().err == note
+    for words in (["a.png", "-o", "b.png"], ["opaque.png", "-o", "c.jpg"]):
+        assert stylize(*words) == 0
+        assert capsys.readouterr().err == ""
+    pytest.importorskip("pyvips", reason="pyvips is not installed")
+    monkeypatch.setattr(memory_limits, "too_large", lambda *_: True)
+    assert stylize("a.png", "-o", "a.jpg") == 0
+    assert note in capsys.readouterr().err
+
+
+def test_transparency_that_a_film_loses_is_said(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("av")
+    frames = [Image.new("RGBA", (24, 18), (60 * i, 99, 200, 128)) for i in range(4)]
+    frames[0].save("a.webp", save_all=True, append_images=frames[1:], duration=80, lossless=True)
+    for suffix, told in ((".mp4", 1), (".gif", 0)):
+        assert stylize("a.webp", "-o", f"b{suffix}") == 0
+        assert capsys.readouterr().err.count("transparent pixels are laid on white") == told
 
 
 def test_ctrl_c_says_what_is_done(

@@ -293,6 +293,7 @@ def test_the_exemplar_is_not_overwritten(here: Here) -> None:
     assert style.read_bytes() == before
 
 
+@pytest.mark.filterwarnings("default")  # transparent pixels are told
 @pytest.mark.parametrize("kind", ["small", "flat", "alpha", "grey"])
 def test_odd_exemplars(here: Here, kind: str) -> None:
     random = np.random.default_rng(0)
@@ -382,3 +383,18 @@ def test_the_photo_can_be_named_as_for_stylize(here: Here) -> None:
     named = here.run("-o", "named.png", "--content", here.photo)
     placed = here.run("-o", "placed.png", here.photo)
     assert placed.read_bytes() == named.read_bytes()
+
+
+@pytest.mark.filterwarnings("default")
+def test_what_becomes_of_transparency_is_said(here: Here) -> None:
+    Image.new("RGBA", (40, 40), (200, 100, 50, 128)).save("clear.png")
+    words = here.words("--content", "clear.png", "--size", "32", "--quiet", "-o", "a.png")
+    words[2] = "clear.png"
+    status, _, err = tiny.call(*words)
+    assert (status, err) == (
+        0,
+        "texturenets: note: clear.png has transparent pixels, which are learned as white\n",
+    )
+    status, _, err = tiny.call(*here.words("--content", "clear.png", "--size", "32", "-o", "a.jpg"))
+    assert status == 0
+    assert "note: clear.png holds transparent pixels, which .jpg does not keep: they are laid on white" in err

@@ -179,6 +179,7 @@ def test_engines(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["bark", "--noise-level", "4=-1"], "below 0"),
         (["bark", "--to", "3", "--count", "2"], "--count"),
         (["bark", "--to", "3", "--frames", "1"], "--frames 1"),
+        (["bark", "--seed", "3", "--to", "3"], "--to 3 is the seed that the frames come from"),
         (["bark", "--quality", "0"], "--quality 0"),
         (["bark", "-o", "x.gif"], "gif"),
         (["bark", "--size", "8", "--engine", "onnx", "--precision", "bf16"], "--precision bf16"),
@@ -215,6 +216,39 @@ def test_a_texture_repaints_nothing(here: Path, capsys: pytest.CaptureFixture[st
     assert "texturenets sample bark" in error
     assert error.count("\n") == 1
     assert files(here) == ["photo.png"]
+
+
+@pytest.mark.parametrize("name", ["walk.gif", "walk.mp4"])
+def test_frames_become_a_film(here: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    from texturenets import video
+
+    if name == "walk.mp4":
+        pytest.importorskip("av")
+    words = ["bark", "--seed", "3", "--to", "9", "--frames", "5", "--size", "32"]
+    assert sample(capsys, *words, "-o", name) == [name]
+    assert files(here) == [name]
+    assert video.is_film(Path(name))
+    if name == "walk.gif":
+        with Image.open(name) as film:
+            assert film.n_frames == 5
+            assert 40 <= film.info["duration"] <= 50
+        last = pixels(sample(capsys, "bark", "--seed", "9", "--size", "32")[0])
+        with Image.open(name) as film:
+            film.seek(4)
+            shown = np.asarray(film.convert("RGB")).astype(int)
+        assert np.abs(shown - last).mean() < 8  # 256 colours
+
+
+def test_a_film_of_one_sample_is_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("x.gif", "x.mp4", "x.apng"):
+        assert main(["sample", "bark", "-o", name]) == 2
+        told = capsys.readouterr().err
+        assert told.count("\n") == 1
+        assert f"--output {name} is a film" in told
+        assert "--to" in told
+    assert main(["sample", "bark", "--to", "2", "-o", "x.avi"]) == 2
+    assert "known: .mp4" in capsys.readouterr().err
+    assert files(here) == []
 
 
 def test_frames_of_a_longer_run_before_are_told_of(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

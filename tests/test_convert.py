@@ -414,6 +414,12 @@ def test_what_is_no_published_network(tmp_path: Path) -> None:
     model = tmp_path / "ours.safetensors"
     save_file({"a": torch.zeros(1)}, model, {"texturenets": "{}"})
     refused(model, "a model of texturenets already")
+    for words in range(300):  # until the length of the header begins as ONNX files do
+        save_file({"a": torch.zeros(1)}, model, {"texturenets": "{}", "more": " " * words})
+        if model.read_bytes()[:1] == b"\x08":
+            break
+    assert model.read_bytes()[:1] == b"\x08"
+    refused(model, "a model of texturenets already")
     refused(tmp_path, "a folder without manifest.json")
     refused(tmp_path / "none.t7", "no such file")
     (tmp_path / "a.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))

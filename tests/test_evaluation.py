@@ -14,9 +14,10 @@ import tiny
 import torch
 from PIL import Image
 
+import texturenets as tn
 from texturenets import evaluation, loading, textures
 from texturenets.errors import UserError
-from texturenets.evaluation import EvaluationOptions, measures
+from texturenets.evaluation import measures
 from texturenets.losses import build
 from texturenets.modelfiles.modelfile import Header
 from texturenets.networks.multiscale import Multiscale
@@ -29,7 +30,9 @@ from texturenets.train.trainer_config import TrainerConfig
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory: pytest.TempPathFactory) -> tiny.Studio:
     """A painting, photos, small descriptor networks."""
-    return tiny.Studio(tmp_path_factory.mktemp("studio"), photos=3)
+    made = tiny.Studio(tmp_path_factory.mktemp("studio"), photos=3)
+    tiny.weights_file(made.weights, "vgg16", until="relu4_3")
+    return made
 
 
 @pytest.fixture(autouse=True)
@@ -98,8 +101,13 @@ def test_a_style_in_numbers(studio: tiny.Studio) -> None:
     assert [row["photo"] for row in found["photos"]] == ["0.png", "1.png", "2.png"]
     assert all(row["style"] > 0 and row["content"] > 0 for row in found["photos"])
     assert len(found["iterations"]["each"]) == 3
+    first, itself = found["photos"][0], found["photos"][0]["itself"]
+    assert itself["structure"] == 0 < first["structure"]
+    assert found["means"]["texture"] == pytest.approx(sum(row["texture"] for row in found["photos"]) / 3)
     status, output, _ = evaluate(studio, *words, "--slow", "1", "--cap", "2")
     assert "iterations of L-BFGS to the network's loss" in output
+    assert "the photos themselves" in output
+    assert f"{found['means']['structure']:.3f}" in output
 
 
 def test_counts_and_their_median() -> None:
@@ -155,7 +163,9 @@ def test_a_picture_that_is_missing_is_told_before_weights_are_looked_for(
 def test_photos_are_files_and_folders_as_for_the_command(studio: tiny.Studio) -> None:
     model = loading.load(studio.run().model, "cpu")
     how = TrainerConfig(weights=(str(studio.weights),), offline=True, device="cpu")
-    options = EvaluationOptions(size=64)
+    with pytest.raises(tn.UserError, match="`samples` 'four' is not a whole number"):
+        tn.EvaluationOptions(samples="four")  # type: ignore[arg-type]
+    options = tn.EvaluationOptions(size=64)
     given: list[Any] = [
         studio.photos, str(studio.photos), [studio.photos / "0.png", studio.photos], str(studio.photos / "?.png")
     ]  # fmt: skip

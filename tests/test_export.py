@@ -19,6 +19,7 @@ from texturenets.engines import openvino_engine
 from texturenets.engines.executor import GraphNetwork
 from texturenets.engines.options import EngineOptions
 from texturenets.errors import UserError
+from texturenets.export import static_page
 from texturenets.modelfiles import modelfile
 from texturenets.modelfiles.modelfile import Header
 from texturenets.networks import GeneratorSpec, build, custom, network_files
@@ -198,8 +199,14 @@ def test_a_convolution_of_ones_own_that_mirrors(tmp_path: Path, capsys: pytest.C
     assert "at 5 sizes" in capsys.readouterr().err
     assert main([*words, f"{tmp_path / 'own.py'}:Other", str(tmp_path / "Other.safetensors")]) == 2
     error = capsys.readouterr().err
-    assert "Other.safetensors cannot be taken into a graph: the step 'tril' at Other; " in error
-    assert error.endswith("--engine torch runs it\n")
+    assert "Other.safetensors cannot be exported: the step 'tril' at Other; " in error
+    assert error.endswith(
+        "PyTorch alone runs it, in stylize, sample and texturenets.load with --engine torch\n"
+    )
+    with pytest.raises(UserError, match=r"cannot be exported: .* texturenets\.load with `engine` torch$"):
+        export.export(str(tmp_path / "Other.safetensors"), "onnx", str(tmp_path / "out.onnx"))
+    with pytest.raises(UserError, match="cannot be exported"):
+        static_page.write([tmp_path / "Other.safetensors"], tmp_path / "page")
 
 
 def test_a_page_takes_no_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -223,6 +224,27 @@ def test_impossible_memory_is_one_line(
         error = capsys.readouterr().err.splitlines()
         assert text in error[-1]
         assert not (tmp_path / "out.png").exists()
+
+
+def test_the_memory_that_is_named_suffices(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.fromarray(pixels()).resize((900, 700)).save(tmp_path / "photo.png")
+    words = ["stylize", str(tmp_path / "photo.png"), "-s", str(model), "--engine", "torch"]
+
+    def told(*more: str) -> str:
+        assert main([*words, *more]) == 2
+        found = re.search(r"--memory (\d+[MG])", capsys.readouterr().err.splitlines()[-1])
+        assert found is not None
+        return found[1]
+
+    out = str(tmp_path / "out.png")
+    assert main([*words, "-o", out, "--memory", told("-o", out, "--memory", "1M")]) == 0
+    out = str(tmp_path / "out.webp")
+    enough = told("-o", out, "--memory", "1M")
+    assert main([*words, "-o", out, "--memory", enough]) == 0
+    monkeypatch.setitem(sys.modules, "pyvips", None)
+    assert told("-o", str(tmp_path / "out.png"), "--memory", "1M") == enough
 
 
 def test_without_libvips_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,6 +55,32 @@ def plain(path: Path, size: tuple[int, int], colour: tuple[int, int, int] = (9, 
 
 
 @pytest.mark.parametrize(
+    "flags", [{"generator": "residul"}, {"set": ["chanels=8"]}, {"init": "pebble"}, {"init": "wave"}]
+)
+def test_a_wrong_network_is_told_before_weights_are_fetched(
+    studio: tiny.Studio, tmp_path: Path, flags: dict[str, Any]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    result = studio.run(weights=[str(tmp_path / "empty")], **flags)
+    assert result.status == 2
+    assert "no file in" not in result.error
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_transparent_painting_is_learned_on_white(studio: tiny.Studio, tmp_path: Path) -> None:
+    painting = Image.open(studio.painting).convert("RGBA")
+    painting.putalpha(Image.linear_gradient("L").resize(painting.size))
+    painting.save(tmp_path / "clear.png")
+    white = Image.alpha_composite(Image.new("RGBA", painting.size, "white"), painting)
+    white.convert("RGB").save(tmp_path / "white.png")
+    clear = studio.run(style=tmp_path / "clear.png", steps=1)
+    assert f"note: {tmp_path / 'clear.png'} has transparent pixels, which are learned as white" in clear.error
+    laid = studio.run(style=tmp_path / "white.png", steps=1)
+    assert laid.error.count("transparent") == 0
+    assert clear.losses == pytest.approx(laid.losses, rel=1e-2)  # but for the rounding to 8 bits
+
+
+@pytest.mark.parametrize(
     ("flags", "words"),
     [
         ({"generator": "residul"}, ["residul", "did you mean 'residual'"]),
@@ -65,6 +91,15 @@ def plain(path: Path, size: tuple[int, int], colour: tuple[int, int, int] = (9, 
         ({"preset": "papre"}, ["papre", "paper"]),
         ({"init": "wav"}, ["wav"]),
         ({"init": "gone.safetensors"}, ["gone.safetensors"]),
+        ({"init": "pebble"}, ["--init pebble is a texture, and what is trained here is a style"]),
+        (
+            {"init": "wave"},
+            ["--init wave: its network has channels=64 blocks=5, and", "channels=8 blocks=1: "],
+        ),
+        (
+            {"init": "wave", "generator": "johnson", "set": []},
+            ["its network is residual", "--generator residual"],
+        ),
         ({"weights": ["nowhere"]}, ["nowhere"]),
         ({"content": "nowhere"}, ["nowhere"]),
         ({"style": "nowhere.jpg"}, ["nowhere.jpg"]),

@@ -349,6 +349,15 @@ def test_a_header_that_is_no_object_is_refused(path: Path, text: str) -> None:
         modelfile.read_header(path)
 
 
+@pytest.mark.parametrize("name", ["net.t7", "net.pth", "net.onnx"])
+def test_networks_of_other_programs_can_be_converted(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"\4\0\0\0\1\0\0\0" * 9)  # as Torch7 begins an object
+    with pytest.raises(
+        UserError, match=rf"another program's network; `texturenets convert .*{name}` may read it"
+    ):
+        modelfile.read_header(tmp_path / name)
+
+
 def test_files_cut_short_or_of_another_kind_are_refused(path: Path, tmp_path: Path) -> None:
     whole = path.read_bytes()
     cut = tmp_path / "cut.safetensors"

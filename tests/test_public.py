@@ -266,7 +266,7 @@ def test_a_loss_of_ones_own_is_learned_logged_and_known_by_name(studio: tiny.Stu
     weights = [network_files.load(path)[0].state_dict() for path in (plain, mine)]
     assert any(not torch.equal(value, weights[1][key]) for key, value in weights[0].items())
     longer = config(steps=3)
-    with pytest.raises(tn.UserError, match="what changed: losses"):
+    with pytest.raises(tn.UserError, match="what changed: `losses` "):
         tn.train_style(studio.painting, studio.photos, mine, config=longer, trainer=how(studio), resume=True)
     tn.train_style(
         studio.painting,
@@ -439,6 +439,8 @@ def test_few_and_unreadable_photos_are_warned_of(studio: tiny.Studio, tmp_path: 
         ({"config": {}}, "`config` is of type dict"),
         ({"config": tn.TextureConfig()}, "`config` is of type TextureConfig"),
         ({"trainer": {}}, "`trainer` is of type dict"),
+        ({"progress": 3}, "`progress` is of type int"),
+        ({"resume": "no"}, "`resume` 'no' is neither True nor False"),
         ({"losses": Given("mine")}, "`losses` is of type Given"),
         ({"losses": [Brightness]}, "give an instance"),
         ({"paintings": np.zeros((64, 64, 3))}, "`paintings` is of type ndarray"),

@@ -285,10 +285,15 @@ def test_a_network_of_one_size() -> None:
         ({"size": 1_000_000}, r"takes some \d+ GiB"),
         ({"hold": (3,)}, r"scale 3: bark takes noise at the scales 4, 2, 1"),
         ({"level": {8: 1.0}}, "scale 8"),
-        ({"level": -1}, "noise level -1.0"),
+        ({"level": -1}, "noise level -1 at"),
         ({"level": float("nan")}, "noise level nan"),
         ({"tileable": "z"}, "'z' is none of"),
         ({"batch": 0}, "batch 0 is not above 0"),
+        ({"batch": "two"}, "`batch` 'two' is not a whole number"),
+        ({"level": "half"}, "`level` 'half' is not a number"),
+        ({"level": {1: None}}, "`level` None is not a number"),
+        ({"hold": 1}, "`hold` is of type int: give a list of scales"),
+        ({"hold": "1"}, "`hold` is of type str: give a list of scales"),
         ({"size": 2000, "batch": 10**5, "count": 10**5}, "batch 100000: so many samples of 2000 x 2000"),
     ],
 )
@@ -299,6 +304,24 @@ def test_mistakes(options: dict[str, Any], says: str) -> None:
         list(texture().between(8, 8, 0, 1, 1))
     with pytest.raises(UserError, match=r"share 1\.5"):
         texture().mix(8, 8, 0, 1, 1.5)
+
+
+def test_arguments_of_another_type() -> None:
+    model = texture()
+    wrongs: list[tuple[str, Any]] = [
+        ("`height` 'a' is not a whole number", lambda: model.draw("a", 8)),  # type: ignore[arg-type]
+        ("`width` 8.5 is not a whole number", lambda: model.draw(8, 8.5)),  # type: ignore[arg-type]
+        ("`seed` 'a' is not a whole number", lambda: model.draw(8, 8, "a")),  # type: ignore[arg-type]
+        ("`held` None is not a whole number", lambda: model.draw(8, 8, hold=[1], held=None)),  # type: ignore[arg-type]
+        ("`seeds` is of type int: give a list of", lambda: list(model.draws(8, 8, 3))),  # type: ignore[arg-type]
+        ("`frames` 'a' is not a whole number", lambda: list(model.between(8, 8, 0, 1, "a"))),  # type: ignore[arg-type]
+        ("`first` 'a' is not a whole number", lambda: list(model.between(8, 8, "a", 1, 2))),  # type: ignore[arg-type]
+        ("`share` 'a' is not a number", lambda: model.mix(8, 8, 0, 1, "a")),  # type: ignore[arg-type]
+    ]
+    for told, call in wrongs:
+        with pytest.raises(UserError, match=told):
+            call()
+    assert model.draw(np.int64(8), 8, np.uint8(3)).shape == (1, 3, 8, 8)  # type: ignore[arg-type]
 
 
 def test_what_draws_nothing_from_noise_is_no_texture() -> None:

@@ -183,20 +183,42 @@ def test_other_options_and_other_photos_are_not_the_same_run(
         stop_at(patch, 1)
         assert studio.run(output=model, content=photos).status == 130
     before = (model.with_suffix(".run") / checkpoint.NAME).read_bytes()
-    changed = studio.run("--resume", output=model, content=photos, seed=1, batch_size=1)
+    changed = studio.run(
+        "--resume", output=model, content=photos, seed=1, batch_size=1, content_layers="squeezenet1_0:fire2"
+    )
     assert changed.status == 2
-    assert "--batch-size 2 -> 1" in changed.error
-    assert "--seed 0 -> 1" in changed.error
+    assert (
+        "what changed: --batch-size 2 -> 1, --seed 0 -> 1, "
+        "--content-layers squeezenet1_0:fire3 -> squeezenet1_0:fire2; " in changed.error
+    )
+    assert "photos" not in changed.error  # the seed alone orders them otherwise
     tiny.picture(photos / "another.png", seed=9)
     more = studio.run("--resume", output=model, content=photos)
     assert more.status == 2
-    assert "what changed: photos" in more.error
+    assert (
+        "what changed: the photos in --content (files were added, removed, renamed or changed)" in more.error
+    )
     (photos / "another.png").unlink()
     other = studio.run("--resume", output=model, content=photos, style=studio.photos / "0.png")
-    assert "what changed: styles" in other.error
+    assert "what changed: the image to learn, painting.png -> 0.png;" in other.error
     assert (model.with_suffix(".run") / checkpoint.NAME).read_bytes() == before
     moved = photos.rename(tmp_path / "moved")
     assert studio.run("--resume", output=model, content=moved).status == 0
+
+
+def test_another_model_to_start_from_is_not_the_same_run(studio: tiny.Studio) -> None:
+    start = studio.run(steps=1).model
+    model = studio.run(steps=1, init=start).model
+    for init, told in (
+        (None, f"--init {start.stem} -> none"),
+        (model, f"--init {start.stem} -> {model.stem}"),
+    ):
+        other = studio.run("--resume", output=model, steps=2, init=init)
+        assert other.status == 2
+        assert f"what changed: {told};" in other.error
+    start.write_bytes(model.read_bytes())
+    other = studio.run("--resume", output=model, steps=2, init=start)
+    assert f"what changed: --init {start.stem}, another model of that name;" in other.error
 
 
 def test_another_painting_or_other_weights_under_the_same_name_are_not_the_same_run(
@@ -213,16 +235,20 @@ def test_another_painting_or_other_weights_under_the_same_name_are_not_the_same_
     tiny.picture(painting, seed=77, size=(80, 64), grain=24)
     other = studio.run("--resume", output=first.model, style=painting, steps=3)
     assert other.status == 2
-    assert "what changed: styles" in other.error
+    assert "what changed: painting.png, another image of that name;" in other.error
     painting.write_bytes(studio.painting.read_bytes())
     weights = tiny.weights_file(tmp_path, "squeezenet1_0", seed=5)
     other = studio.run("--resume", output=first.model, style=painting, steps=3, weights=[str(weights)])
     assert other.status == 2
-    assert "what changed: descriptors" in other.error
+    assert "what changed: the weights of squeezenet1_0 (--weights);" in other.error
     stored = cached(studio)
     other = studio.run(content=stored, weights=[str(weights)])
     assert other.status == 2
     assert "write it anew" in other.error
+    other = studio.run(content=stored, content_layers="squeezenet1_0:fire2")
+    assert (
+        "with --content-layers squeezenet1_0:fire3, this training wants squeezenet1_0:fire2:" in other.error
+    )
 
 
 def test_a_run_goes_on_for_longer_as_if_it_had_been_asked_for_so_many(

@@ -280,6 +280,13 @@ def test_where_it_was_cut_off_is_told(here: Path, capsys: pytest.CaptureFixture[
     nothing_left(here, "clip.mkv", "clip.mp4")
 
 
+def test_a_film_of_which_nothing_can_be_read(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = tinyfilm.film(here / "clip.mkv", tinyfilm.frames(30))
+    source.write_bytes(source.read_bytes()[:1200])
+    assert photo("clip.mkv") == 2
+    refused(capsys, "clip.mkv", "nothing of it can be read", "copy it anew")
+
+
 def test_damage_in_the_middle_is_told_with_its_time(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (50, 32, 48, 3), np.uint8)
     source = tinyfilm.film(here / "clip.mp4", noise, options={"movflags": "+faststart"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import re
@@ -137,19 +138,21 @@ def package(folder: Path) -> Path:
     return path
 
 
-def test_the_folder_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("onnx")
-    import hashlib
-
+def tiny_model(path: Path) -> Path:
+    """A small style, written to `path`."""
     from texturenets.modelfiles.modelfile import Header
     from texturenets.networks import build
 
     spec = Residual(channels=8, blocks=1)
-    model = tmp_path / "tiny.safetensors"
     network_files.save(
-        build(spec), Header(name="tiny", kind="style", generator=spec, licence="CC0-1.0"), model
+        build(spec), Header(name=path.stem, kind="style", generator=spec, licence="CC0-1.0"), path
     )
-    tgz = package(tmp_path)
+    return path
+
+
+def test_the_folder_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnx")
+    model, tgz = tiny_model(tmp_path / "tiny.safetensors"), package(tmp_path)
     with pytest.raises(UserError, match="hash"):
         static_page.write([model], tmp_path / "page", tgz)
     assert not (tmp_path / "page").exists()
@@ -168,3 +171,30 @@ def test_the_folder_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert not re.search(r"https?://", text), name  # nothing from elsewhere
     with pytest.raises(UserError, match="two models"):
         static_page.write([model, model], tmp_path / "page", tgz)
+
+
+def test_a_second_export_adds_to_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnx")
+    one, two = (tiny_model(tmp_path / f"{name}.safetensors") for name in ("one", "two"))
+    tgz, page = package(tmp_path), tmp_path / "page"
+    monkeypatch.setattr(onnxruntime_web, "SHA256", hashlib.sha256(tgz.read_bytes()).hexdigest())
+    static_page.write([one], page, tgz)
+    first = (page / "offline.js").read_text()
+    with pytest.warns(UserWarning, match="also shows one, exported before"):
+        static_page.write([two], page, tgz)
+    assert [shown["name"] for shown in json.loads((page / "models.json").read_text())] == ["one", "two"]
+    assert {"models/one.onnx", "models/two.onnx"} <= set(json.loads((page / "files.json").read_text()))
+    assert "Model one: CC0-1.0" in (page / "LICENSES.txt").read_text()
+    assert (page / "offline.js").read_text() != first  # browsers fetch the page anew
+    static_page.write([one, two], page, tgz)  # nothing kept, nothing to say
+    (page / "models" / "one.onnx").unlink()
+    static_page.write([two], page, tgz)
+    assert [shown["name"] for shown in json.loads((page / "models.json").read_text())] == ["two"]
+
+
+@pytest.mark.parametrize("there", ["index.html", "models.json"])
+def test_another_page_is_not_overwritten(tmp_path: Path, there: str) -> None:
+    (tmp_path / there).write_text("[1]")
+    with pytest.raises(UserError, match="give another folder"):
+        static_page.write([tiny_model(tmp_path / "tiny.safetensors")], tmp_path)
+    assert (tmp_path / there).read_text() == "[1]"

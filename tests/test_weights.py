@@ -103,7 +103,7 @@ def test_shared_weights_are_recognised(shared: Path, network: str) -> None:
 
 def test_plain_vgg19_is_not_taken_from_the_normalised_file(shared: Path) -> None:
     folder = shared / "descriptors"
-    with pytest.raises(UserError, match="offline"):
+    with pytest.raises(UserError, match=r"no file in .*vgg19"):
         weights.load("vgg19", files=[folder], offline=True)
     with pytest.raises(UserError, match="holds vgg19_normalised"):
         weights.load("vgg19", files=[f"vgg19={folder / SHARED['vgg19_normalised'][0]}"])
@@ -153,7 +153,7 @@ def test_order_of_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     write(tmp_path / "given" / "vgg19.safetensors", "vgg19")
     (tmp_path / "one").mkdir()
     with pytest.raises(UserError, match="offline"):
-        weights.load("squeezenet1_0", files=[tmp_path / "given"], offline=True)
+        weights.load("squeezenet1_0", files=[f"vgg16={tmp_path / 'given'}"], offline=True)
     assert same(weights.load("vgg16", files=[tmp_path / "given"]).tensors, given)
     monkeypatch.setenv("TEXTURENETS_WEIGHTS", os.pathsep.join([str(tmp_path / "one"), str(tmp_path / "two")]))
     assert same(weights.load("vgg16", offline=True).tensors, listed)
@@ -162,6 +162,20 @@ def test_order_of_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(UserError, match=r"gone.*no folder"):
         weights.load("vgg16")
     assert cached
+
+
+def test_a_folder_that_is_given_holds_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = write(tmp_path / "elsewhere" / "vgg16.safetensors")
+    write(tmp_path / "other" / "squeezenet1_0.safetensors", "squeezenet1_0")
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setenv("TEXTURENETS_WEIGHTS", str(tmp_path / "elsewhere"))
+    for files in (["empty"], ["other", "empty"]):
+        with pytest.raises(UserError, match=r"no file in .*empty whose name.*vgg16.*TEXTURENETS_WEIGHTS"):
+            weights.load("vgg16", files=[tmp_path / name for name in files])
+    found = weights.load("vgg16", files=[f"squeezenet1_0={tmp_path / 'other'}"])
+    assert same(found.tensors, elsewhere)
+    found = weights.load("vgg16", files=[tmp_path / "empty", tmp_path / "elsewhere"])
+    assert same(found.tensors, elsewhere)
 
 
 def test_files_by_name_and_by_content(tmp_path: Path) -> None:
@@ -245,8 +259,13 @@ def test_offline_says_what_from_where_and_whereto(tmp_path: Path, monkeypatch: p
         "http://127.0.0.1:9/compressed_SqueezeNet.net",
         str(tmp_path / "cache"),
         "squeezenet1_0=FILE",
+        "TEXTURENETS_WEIGHTS",
+        "`descriptor` random",
     ):
         assert part in text
+    (tmp_path / "searched").mkdir()
+    monkeypatch.setenv("TEXTURENETS_WEIGHTS", str(tmp_path / "searched"))
+    assert str(tmp_path / "searched") in message()
     assert not (tmp_path / "cache").exists()
 
 

@@ -66,11 +66,14 @@ def settings(style_layers: tuple[str, ...], **change: Any) -> dict[str, Any]:
     return {"style_layers": style_layers, **plain, **change}
 
 
-def weights_file(folder: Path, network: str, seed: int = 0) -> Path:
-    """A .safetensors file with random weights for the first layers of `network`, under its canonical names."""
+def weights_file(folder: Path, network: str, seed: int = 0, until: str = "") -> Path:
+    """A .safetensors file with random weights for the first layers of `network`, under its canonical names.
+
+    `until`: the last of them, in place of that in NETWORKS.
+    """
     random = torch.Generator().manual_seed(seed)
     keys = [layer.key for layer in LAYERS[network]]
-    last = [layer.key for layer in LAYERS[network] if layer.output == NETWORKS[network]][-1]
+    last = [layer.key for layer in LAYERS[network] if layer.output == (until or NETWORKS[network])][-1]
     wanted = keys[: keys.index(last) + 1]
     tensors = {}
     for name, shape in shapes(network).items():

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from texturenets.converters import convert
     from texturenets.errors import UserError
-    from texturenets.evaluation import evaluate
+    from texturenets.evaluation import EvaluationOptions, evaluate
     from texturenets.loading import load, models
     from texturenets.stylize.style import Style
     from texturenets.textures import Texture
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from texturenets.train.trainer_config import TrainerConfig
 
     __all__ = [
+        "EvaluationOptions",
         "Style",
         "StyleConfig",
         "Texture",
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 
 # torch takes a second to import: not before it is needed
 _WHERE = {
+    "EvaluationOptions": "evaluation",
     "Style": "stylize.style",
     "StyleConfig": "train.configuration",
     "Texture": "textures",
@@ -90,7 +92,7 @@ def __dir__() -> list[str]:
 
     from texturenets.train import lacking
 
-    without = {"convert", "evaluate"} if find_spec("torch") is None else set()
+    without = {"EvaluationOptions", "convert", "evaluate"} if find_spec("torch") is None else set()
     if lacking():
         without |= {"train_style", "train_texture"}
     return sorted({"__version__", *_WHERE} - without)

@@ -29,6 +29,13 @@ def number(name: str, value: object) -> float:
     return int(value) if isinstance(value, numbers.Integral) else float(value)
 
 
+def flag(name: str, value: object) -> bool:
+    """`value`, True or False. Raises UserError for anything else, as "no", which counts as true elsewhere."""
+    if not isinstance(value, bool):
+        raise UserError(f"`{name}` {value!r} is neither True nor False")
+    return value
+
+
 def text(name: str, value: object) -> str:
     """`value`. Raises UserError for what is no text, or holds half a character."""
     if not isinstance(value, str):

@@ -88,6 +88,10 @@ def load(
     arguments.instance("name", name, str | Path, "the name of a shipped model or the path of a model file")
     arguments.text("device", device)
     arguments.text("engine", engine)
+    arguments.text("precision", precision)
+    arguments.instance("spool", spool, str | Path | None, "the path of a folder")
+    if memory is not None and not isinstance(memory, str) and arguments.whole("memory", memory) < 1:
+        raise UserError(f"`memory` {memory} is not above 0: give bytes, or text as '2G'")
     options = EngineOptions(engine, device, precision, generator=generator, memory=memory, spool=spool)
     path = modelfile.find(name) if modelfile.shipped() else find_style(name)
     if modelfile.read_header(path).kind == "texture":

@@ -129,8 +129,12 @@ class Texture:
         `batch`: so many pass through the network at once, which fills a graphics card. An engine rounds its sums
         otherwise then, so that an image may differ by some 255ths from the one that its seed gives alone.
         """
-        if batch < 1:
+        if arguments.whole("batch", batch) < 1:
             raise UserError(f"batch {batch} is not above 0")
+        arguments.instance("seeds", seeds, Sequence | np.ndarray, "a list of whole numbers")
+        if not isinstance(seeds, range):  # which may be long
+            seeds = [arguments.whole("seed", seed) for seed in seeds]
+        held = arguments.whole("held", held)
         canvas = self.canvas(height, width, tileable)
         self._check_memory(*canvas, min(batch, len(seeds)))
         self._check_scales(hold)
@@ -160,7 +164,7 @@ class Texture:
         The noise goes from the one to the other along a quarter of a circle, on which it keeps its distribution at
         every step; uniform noise does so as the normal noise that it is made of.
         """
-        if frames < 2:
+        if arguments.whole("frames", frames) < 2:
             raise UserError(f"frames {frames}: from one seed to another takes at least 2")
         for frame in range(frames):
             share = frame / (frames - 1)
@@ -181,16 +185,18 @@ class Texture:
 
         Raises UserError as `draw` does, and for a share outside [0, 1].
         """
-        if not 0 <= share <= 1:  # also for NaN
+        if not 0 <= arguments.number("share", share) <= 1:  # also for NaN
             raise UserError(f"share {share} is not between 0 (the first seed) and 1 (the last)")
         canvas = self.canvas(height, width, tileable)
-        ends = [noise.draw_arrays(self.inputs, [seed], *canvas) for seed in (first, last)]
+        seeds = arguments.whole("first", first), arguments.whole("last", last)
+        ends = [noise.draw_arrays(self.inputs, [seed], *canvas) for seed in seeds]
         angle = share * math.pi / 2
         maps = [_mixed(a, b, angle, n.distribution) for a, b, n in zip(*ends, self.inputs, strict=True)]
         return self._drawn(self._levelled(maps, level), height, width, tileable)
 
     def canvas(self, height: int, width: int, tileable: Tileable = False) -> tuple[int, int]:
         """Rows and columns that are drawn for an image of that size. Raises UserError for one that cannot be."""
+        height, width = arguments.whole("height", height), arguments.whole("width", width)
         if min(height, width) < 1:
             raise UserError(f"size {width} x {height}: both sides are at least 1 pixel")
         if self.fixed is not None:
@@ -259,6 +265,7 @@ class Texture:
         return [*noise.draw_arrays(self.inputs, seeds, *canvas)]
 
     def _check_scales(self, scales: Sequence[int]) -> None:
+        arguments.instance("hold", scales, list | tuple | range, "a list of scales, as (32, 16)")
         strange = [scale for scale in scales if scale not in self.scales]
         if strange:
             known = ", ".join(map(str, self.scales))
@@ -267,10 +274,10 @@ class Texture:
     def check(self, level: Levels, hold: Sequence[int] = ()) -> Mapping[int, float]:
         """The level of each scale. Raises UserError for levels and scales that do not work."""
         self._check_scales(hold)
-        each = level if isinstance(level, Mapping) else dict.fromkeys(self.scales, float(level))
+        each = level if isinstance(level, Mapping) else dict.fromkeys(self.scales, level)
         self._check_scales(list(each))
         for scale, value in each.items():
-            if not 0 <= value < math.inf:
+            if not 0 <= arguments.number("level", value) < math.inf:
                 raise UserError(f"noise level {value} at scale {scale} is below 0 or no number")
         return each
 

@@ -59,7 +59,9 @@ def run(
     from texturenets.memory import budget
 
     if address is None:
-        raise UserError("--workers and photos or results at a URL go with --cluster")
+        raise UserError(
+            "--workers, and photos or results at a URL, go with --cluster: without it download the photos first"
+        )
     ray_backend.check_installed()
     if isinstance(settings.engine.memory, str):
         budget.parse(settings.engine.memory)

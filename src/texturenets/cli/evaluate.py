@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
@@ -14,6 +14,9 @@ from texturenets.cli.flags import given, optional
 from texturenets.cli.styles import note_shipped
 from texturenets.errors import UserError
 from texturenets.train.trainer_config import TrainerConfig
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 TrainerFlags: Any = optional(TrainerConfig, "Run options", ("weights", "offline", "device"))
 
@@ -41,8 +44,9 @@ def evaluate(
 
     For a texture: the loss of each layer, compared with the loss between the two halves of the exemplar; the distance
     between samples; the visibility of the seam when tiled; the share of patches copied from the exemplar together
-    with their neighbours. For a style: the losses on photos; flicker on films. The losses are those of the model's
-    training.
+    with their neighbours. For a style: texture (VGG-16's first three blocks) and its fourth block, the distance to
+    the painting; structure, the distance to the photo; calm, the paint where the photo is calm over the painting's;
+    grids and the border in dB; each also of the photos themselves; flicker on films. Lower is better, but for calm.
 
     Parameters
     ----------
@@ -137,14 +141,8 @@ def _print(found: Mapping[str, Any]) -> None:
         if "copied" in found:
             console.print(f"copied: {found['copied']:.1%} of the patches")
     elif "photos" in found:
-        slow = "iterations" in found
-        table = Table(
-            "photo", "style", "content", *(["iterations"] if slow else []), box=None, pad_edge=False
-        )
-        for row in found["photos"]:
-            count = [_count(row["iterations"], found["iterations"]["cap"])] if slow else []
-            table.add_row(row["photo"], f"{row['style']:.3f}", f"{row['content']:.3f}", *count)
-        console.print(table)
+        console.print(_photos(found))
+        console.print(_layers(found))
     if "films" in found:
         table = Table(
             "film", "frames", "flicker", "of the film itself", "ratio", "compared", box=None, pad_edge=False
@@ -159,6 +157,45 @@ def _print(found: Mapping[str, Any]) -> None:
         each = ", ".join(_count(count, cap) for count in counts["each"])
         median = counts["median"] if counts["median"] <= cap else f"more than {cap}"
         console.print(f"iterations of L-BFGS to the network's loss: {each}; median {median}")
+
+
+STYLE_COLUMNS = {
+    "texture": ".3f",
+    "deep": ".3f",
+    "structure": ".3f",
+    "calm": ".2f",
+    "checkerboard": ".1f",
+    "border": ".1f",
+}
+"""Measures of a style, and how many digits of each are printed."""
+
+
+def _photos(found: Mapping[str, Any]) -> Table:
+    """A row for each photo, one for their means, and one for the photos as they are."""
+    from rich.table import Table
+
+    slow = "iterations" in found
+    table = Table("photo", *STYLE_COLUMNS, *(["iterations"] if slow else []), box=None, pad_edge=False)
+    rows = [(row["photo"], row) for row in found["photos"]]
+    rows += [("mean", found["means"]), ("the photos themselves", found["means of the photos themselves"])]
+    for name, row in rows:
+        cells = [f"{row[key]:{form}}" if key in row else "" for key, form in STYLE_COLUMNS.items()]
+        if "iterations" in row:
+            cells.append(_count(row["iterations"], found["iterations"]["cap"]))
+        table.add_row(name, *cells)
+    return table
+
+
+def _layers(found: Mapping[str, Any]) -> Table:
+    """A row for each layer of the texture, means over the photos."""
+    from rich.table import Table
+
+    table = Table("layer", "results", "the photos themselves", box=None, pad_edge=False)
+    own = found["means of the photos themselves"]
+    for layer, value in found["means"].items():
+        if ":" in layer:
+            table.add_row(layer, f"{value:.4f}", f"{own[layer]:.4f}")
+    return table
 
 
 def _count(count: int | None, cap: int) -> str:

@@ -136,7 +136,7 @@ def _stylize(painter: Style, job: FilmJob, options: StylizeOptions, quiet: bool)
     """Stylize one film. Raises UserError if it cannot be read or written; then no file is left."""
     from texturenets.video.stylization import frame_stylizer, stylize_film
 
-    with _opened(job, options) as source, _written(source, job.result, options, quiet) as sink:
+    with _opened(job, options) as source, written(source, job.result, options.quality, quiet) as sink:
         bar, sparingly = photo_progress(source.info.count, quiet, "frames"), Sparingly()
         with bar:
             task = bar.add_task(job.name, total=source.info.count)
@@ -183,14 +183,17 @@ def _rate(rate: float | None) -> Fraction:
 
 
 @contextmanager
-def _written(source: FrameSource, result: Path | str, options: StylizeOptions, quiet: bool) -> Iterator[Sink]:
+def written(source: FrameSource, result: Path | str, quality: int | None, quiet: bool) -> Iterator[Sink]:
+    """A sink that writes the frames of `source` to `result`: a film, which appears when it is complete, or numbered
+    images.
+    """
     from texturenets.video.animated_image import MovingWriter
     from texturenets.video.films import Film
     from texturenets.video.numbered import NumberedWriter
     from texturenets.video.writing import FilmWriter
 
     if isinstance(result, str):
-        frames = NumberedWriter(result, quality=options.quality)
+        frames = NumberedWriter(result, quality=quality)
         remove_all_stale(frames.path(number) for number in range(1, source.info.count + 1))
         yield frames
         older = frames.path(frames.number + 1)
@@ -202,12 +205,17 @@ def _written(source: FrameSource, result: Path | str, options: StylizeOptions, q
     sink: Sink
     with atomic_write(result) as part:
         if result.suffix.lower() in video.WRITTEN:
-            sink = FilmWriter(part, result, source.info, quality=options.quality, source=film)
-            for note in sink.notes if not quiet else ():
-                complain(note)
+            sink = FilmWriter(part, result, source.info, quality=quality, source=film)
+            notes = sink.notes
         else:
-            sink = MovingWriter(part, result, source.info, quality=options.quality)
+            sink = MovingWriter(part, result, source.info, quality=quality)
+            notes = []
+        told = 0 if quiet else len(notes)
+        for note in notes[:told]:
+            complain(note)
         if film and film.silent and not quiet:
             complain(f"{result} holds no sound: that of {film.path} is left out")
         with closing(sink):
             yield sink
+        for note in notes[told:] if not quiet else ():  # what the frames brought
+            complain(note)

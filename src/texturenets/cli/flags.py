@@ -11,12 +11,9 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from texturenets.field_docs import field_docs
+from texturenets.train.configuration import shown
 
 REPEATED = ("set", "weights")  # given several times; other lists are separated by commas
-
-
-def _shown(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def optional(cls: type, group: str, names: Sequence[str] | None = None) -> type:
@@ -32,8 +29,8 @@ def optional(cls: type, group: str, names: Sequence[str] | None = None) -> type:
         hint: Any = hints[f.name]
         if typing.get_origin(hint) is tuple:
             hint = list[str] if f.name in REPEATED else str
-        default = _shown(f.default)
-        text = docs[f.name] + (f" [default: {default}]" if default not in ("", "None") else "")
+        default = shown(f.default)
+        text = docs[f.name] + (f" [default: {default}]" if default not in ("", "none") else "")
         parameter = Parameter(help=text, group=group, show_default=False, negative_iterable=(), negative=None)
         made.append((f.name, Annotated[hint | None, parameter], dataclasses.field(default=None)))
     # Python 3.11 would name the module `types`, and cyclopts then finds no fields

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from texturenets.cli.common import Flag
+from texturenets.cli.common import Flag, complain
 from texturenets.cli.flags import given, optional
 from texturenets.cli.styles import check_no_model
 from texturenets.errors import UserError, counted
@@ -169,6 +169,8 @@ def optimize(
             records, steps * scales, out, quiet=quiet, pictures_every=pictures_every, write=write
         )
     write(out, last.image)
+    if task.result.transparent and not image.keeps_alpha(out) and not quiet:
+        complain(f"note: {content} holds {image.laid_on_white(out)}")
     if not finished:
         print(f"stopped after iteration {last.iteration} of {steps * scales}", file=sys.stderr)
     elif not quiet:

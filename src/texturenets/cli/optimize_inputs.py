@@ -14,6 +14,7 @@ from texturenets.errors import UserError
 from texturenets.image.sizes import fit_longer
 from texturenets.optimization import luminance, match_color, match_luminance, scale_sizes, white_noise
 from texturenets.train.configuration import StyleConfig
+from texturenets.train.style_images import opaque
 
 LARGEST = 512  # longer side where --size is not given: minutes, not hours, on a processor
 
@@ -48,7 +49,7 @@ def prepare(
         raise UserError("--start photo wants a photo: give one with --content")
     if style_size is None:
         style_size = run.style_size if content else 0
-    styles = [_read(path, longer=style_size or None).rgb for path in style]
+    styles = [opaque(_read(path, longer=style_size or None), path) for path in style]
     source = _read(content) if content else None
     own = source.size if source else (int(styles[0].shape[2]), int(styles[0].shape[3]))
     here = _size(size, own, keep=source is not None)

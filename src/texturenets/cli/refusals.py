@@ -14,6 +14,7 @@ from cyclopts import (
     CycloptsError,
     MissingArgumentError,
     UnknownCommandError,
+    UnknownOptionError,
     UnusedCliTokensError,
 )
 
@@ -63,13 +64,20 @@ def refused(error: CycloptsError) -> UserError:
         text = _missing(error)
     elif isinstance(error, CoercionError):
         text = _unlike(error)
+    elif isinstance(error, UnknownOptionError) and error.token.value == "--content" and "texture" in chain:
+        text = "a texture is learned from its image alone: leave out --content"
     else:
         text = str(error)
-    return UserError(f"{text.rstrip().rstrip('.')}. See `{chain} --help`.")
+    text = text.rstrip().rstrip(".")
+    return UserError(f"{text}{'' if text.endswith('?') else '.'} See `{chain} --help`.")
 
 
 def _unexpected(error: UnusedCliTokensError) -> str:
     words = error.unused_tokens or []
+    if tuple(error.command_chain or ()) == ("models",):
+        misspelt = len(words) > 1 and difflib.get_close_matches(words[0], ["show"])
+        model = " ".join(words[1:] if misspelt else words)
+        return f"{words[0]}: unexpected argument: say `texturenets models show {model}`"
     option = _OPTIONS.get(" ".join(error.command_chain or ()), "")
     text = f"{' '.join(words)}: unexpected argument"
     return f"{text}: say {' '.join(f'{option} {word}' for word in words)}" if option else text

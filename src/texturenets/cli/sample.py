@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -90,7 +90,8 @@ def sample(
         Write one contact sheet of all samples; without --hold with one more row for each scale, in which only that
         scale's noise varies.
     to
-        Interpolate the noise from that of --seed to that of this seed, and write the frames.
+        Interpolate the noise from that of --seed to that of this seed, and write the frames: as images, or with an
+        --output as walk.mp4 or walk.gif as a film of 24 frames a second.
     frames
         With --to: number of frames [default: 24].
     quality
@@ -105,6 +106,8 @@ def sample(
         raise UserError(f"--count {count} is not above 0")
     if to is not None and (sheet or hold or count is not None):
         raise UserError("--to draws frames of the whole sample: leave out --count, --hold and --sheet")
+    if to == seed:
+        raise UserError(f"--to {to} is the seed that the frames come from: give another, as --to {seed + 1}")
     _check_effect(to, frames, tile_axis, tileable=tileable, hold=hold, several=sheet or (count or 1) > 1)
     frames = FRAMES if frames is None else frames
     if quality is not None and not 1 <= quality <= 100:
@@ -113,8 +116,10 @@ def sample(
     held, level = _numbers(hold, "--hold"), _levels(noise_level)
 
     from texturenets import image, loading
+    from texturenets.cli import walk
     from texturenets.engines.options import EngineOptions
 
+    film = walk.film_of(output, to)
     check_no_exemplar(texture)
     note_shipped(texture)
     model = loading.load_texture(texture, EngineOptions(engine, device, precision, generator=generator))
@@ -126,8 +131,7 @@ def sample(
     model.canvas(height, width, tile)  # checked here so that a wrong size fails before anything is written
     model.check(level, held)
     number = frames if to is not None else count or (SHEET_COUNT if sheet else 1)
-    files = [_file(output, f"{model.path.stem}-sheet")] if sheet else _files(output, model.path.stem, number)
-    image.output_format(files[0])
+    files = [film] if film else _files(output, model.path.stem, number, sheet=sheet)
     note_quality(quality, files)
     if engine == "auto" and not quiet:
         engine_note(model.engine)
@@ -146,19 +150,30 @@ def sample(
         pictures = model.draws(height, width, seeds, batch=batch_size, hold=held, held=seed, **options)
     else:
         pictures = model.between(height, width, seed, to, frames, **options)
+    if film is not None:
+        walk.write(walk.Walk(pictures, (height, width), number), film, quality, quiet)
+        print(film)
+        return 0
+    _write_images(files, pictures, model.path.stem, quality, quiet)
+    older = _files(output, model.path.stem, number + 1)[-1]
+    if number > 1 and older.exists() and not quiet:
+        complain(f"{older} is from an earlier run: it and the files after it are not part of this one")
+    return 0
+
+
+def _write_images(
+    files: Sequence[Path], pictures: Iterator[Array], name: str, quality: int | None, quiet: bool
+) -> None:
+    from texturenets import image
+
     remove_all_stale(files)
-    bar = photo_progress(number, quiet)
-    with bar:
-        task = bar.add_task(model.path.stem, total=number)
+    with photo_progress(len(files), quiet) as bar:
+        task = bar.add_task(name, total=len(files))
         for path, picture in zip(files, pictures, strict=True):
             image.write(path, picture, quality=quality)
             bar.advance(task)
     for path in files:
         print(path)
-    older = _files(output, model.path.stem, number + 1)[-1]
-    if number > 1 and older.exists() and not quiet:
-        complain(f"{older} is from an earlier run: it and the files after it are not part of this one")
-    return 0
 
 
 def _check_batch(batch_size: int, *, alone: bool) -> None:
@@ -202,8 +217,19 @@ def _file(output: str | None, default: str) -> Path:
     return path if path.suffix else path.with_name(path.name + ".png")
 
 
-def _files(output: str | None, default: str, count: int) -> list[Path]:
-    """The files to write. Several samples get numbers: NAME-0000.png for a file name, else 0000.png in a folder."""
+def _files(output: str | None, default: str, count: int, *, sheet: bool = False) -> list[Path]:
+    """The files to write. Several samples get numbers: NAME-0000.png for a file name, else 0000.png in a folder.
+
+    Raises UserError for a format that cannot be written.
+    """
+    from texturenets import image
+
+    files = [_file(output, f"{default}-sheet")] if sheet else _images(output, default, count)
+    image.output_format(files[0])
+    return files
+
+
+def _images(output: str | None, default: str, count: int) -> list[Path]:
     path = Path(output or default).expanduser()
     folder = path.is_dir() or (output or "").endswith("/")
     if count == 1 and not folder:

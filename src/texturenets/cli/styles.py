@@ -8,9 +8,6 @@ from pathlib import Path
 from texturenets.cli.common import complain
 from texturenets.errors import UserError
 
-PUBLISHED = {".t7", ".pth", ".pt", ".model", ".onnx", ".ckpt", ".pb"}
-"""Suffixes of networks of other programs."""
-
 
 def find_styles(names: Sequence[str] | None, photos: Sequence[str]) -> list[Path]:
     """The model files of styles, each once: shipped names, files, `all` for all shipped ones; none is the first.
@@ -110,7 +107,9 @@ def check_no_exemplar(name: str) -> None:
 
 def check_published(name: str) -> None:
     """Raise UserError for another program's network, which can be converted."""
-    if Path(name).suffix.lower() in PUBLISHED and Path(name).is_file():
+    from texturenets.modelfiles import modelfile
+
+    if Path(name).suffix.lower() in modelfile.PUBLISHED and Path(name).is_file():
         raise UserError(
             f"{name} is another program's network: `texturenets convert {name}` makes a model of it"
         )

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from texturenets.cli.batch import carry_out, planned
-from texturenets.cli.common import Device, EngineName, Flag, NetworkCode, Precision, complain
+from texturenets.cli.common import Device, EngineName, Flag, NetworkCode, Precision
 from texturenets.cli.styles import check_no_style, find_styles
 from texturenets.errors import UserError
 
@@ -121,8 +121,7 @@ def stylize(
     check_no_style(photos, style)
     if seed != 0 or noise_level != 1:
         for model in models:
-            if not modelfile.may_take_noise(model):
-                complain(f"note: {model.stem} takes no noise: --seed and --noise-level change nothing")
+            api.note_noise(model.stem, seed, noise_level, takes_noise=modelfile.may_take_noise(model))
     how = EngineOptions(engine, device, precision, None, generator, memory, spool)
     load = functools.partial(loading.load_style, options=how)
     told: dict[str, Any] = {

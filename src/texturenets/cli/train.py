@@ -154,9 +154,10 @@ def _model_file(output: Path | None, images: list[Path]) -> Path:
 def _trainer(task: Task, out: Path, config: TrainerConfig, *, resume: bool, quiet: bool) -> Trainer:
     from texturenets.train.trainer import Trainer
 
+    made = Trainer(task, out, config, resume=resume, progress=_download_bar(quiet))
     if out.exists() and not resume and not quiet:
         print(f"{out} is there already, and is replaced at the end", file=sys.stderr)
-    return Trainer(task, out, config, resume=resume, progress=_download_bar(quiet))
+    return made
 
 
 def _train(trainer: Trainer, quiet: bool) -> int:
@@ -202,7 +203,7 @@ def _note_short(trainer: Trainer) -> None:
     step, usual = trainer.state.step, type(trainer.task.config)().steps
     if step < usual / 10 and not trainer.config.init:
         print(
-            f"texturenets: note: {counted(step, 'step')} are few, {usual} are usual: the "
+            f"texturenets: note: {counted(step, 'step')} {'is' if step == 1 else 'are'} few, {usual} are usual: the "
             "same command with --resume and more --steps (or --minutes) continues the training",
             file=sys.stderr,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from texturenets.cli.common import engine_note
@@ -26,6 +27,8 @@ def show(load: Callable[[], Style], names: Sequence[str], options: StylizeOption
 
     if len(names) > 1:
         raise UserError(f"--webcam shows one camera, and {len(names)} are named")
+    if names and Path(names[0]).is_file():
+        raise UserError(f"--webcam: {names[0]} is a file, not a camera: leave out --webcam to stylize it")
     frames = live.camera(names[0] if names else None, options.size or SIZE)
     window = live.TkWindow("texturenets")
     painter = load()

@@ -137,6 +137,7 @@ def convert(
     The header's generator is one of our own where the network is one, exactly, else a `Graph`. Raises
     UserError, with the file's name, for what is no such network or damaged.
     """
+    arguments.instance("path", path, str | Path, "the path of a file or folder")
     path = Path(path)
     for field, value in (("name", name), ("source", source), ("licence", licence)):
         if value is not None:

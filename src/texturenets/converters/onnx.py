@@ -408,8 +408,10 @@ def matches(path: Path) -> Path | None:
     if path.is_dir():
         return None
     with path.open("rb") as stream:
-        # A number; the first field of a Caffe model has a length.
-        return path if stream.read(1) == b"\x08" or path.suffix == ".onnx" else None
+        head = stream.read(9)
+    # A number; the first field of a Caffe model has a length. So may a safetensors file begin, with a length too.
+    begins = head[:1] == b"\x08" and head[8:] != b"{"
+    return path if begins or path.suffix == ".onnx" else None
 
 
 def read(path: Path, before: ChannelOrder | None = None, after: ChannelOrder | None = None) -> Published:

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from texturenets import image, loading, optimization
+from texturenets import arguments, image, loading, optimization
 from texturenets.arrays import to_tensor
 from texturenets.errors import UserError
-from texturenets.evaluation import measures
+from texturenets.evaluation import measures, style_measures
 from texturenets.image.sizes import fit_longer
 from texturenets.losses import Objective, Settings, Targets, build, layers_of
 from texturenets.modelfiles.modelfile import Header
@@ -33,8 +33,12 @@ Progress = Callable[[str], None]
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationOptions:
-    """What is measured. `slow`: results of iterative optimization to compare with, 0 for none; `cap`: its
-    iterations."""
+    """What is measured.
+
+    `samples`: number of samples of a texture, with seeds `seed`, `seed` + 1, ... `size`: side of samples, or longer
+    side of photos, in pixels. `slow`: number of iterative optimizations to compare with, 0 for none; for a style any
+    other number means every photo. `cap`: most iterations of each.
+    """
 
     samples: int = 4
     seed: int = 7
@@ -43,7 +47,9 @@ class EvaluationOptions:
     cap: int = 500
 
     def __post_init__(self) -> None:
-        """Raises UserError for a number out of its range."""
+        """Raises UserError for a value that is not an integer, or out of range."""
+        for name in ("samples", "seed", "size", "slow", "cap"):
+            arguments.whole(name, getattr(self, name))
         for name in ("samples", "size", "cap"):
             if getattr(self, name) < 1:
                 raise UserError(f"`{name}` {getattr(self, name)} is not above 0")
@@ -90,11 +96,12 @@ def evaluate(
     """Measure the quality of a model; returns JSON-serializable results by name, which `texturenets evaluate` prints.
 
     `model`: a loaded model, a shipped name or a model file. `against`: the painting or exemplar that it was
-    trained on. `photos`: for a style, what to stylize: a file, a folder, a pattern, or several of them. `options`:
-    what is measured; of a style, the photos' longer side is `options.size` pixels. `progress`: called with lines
-    of text. Custom losses are not measured.
-    Raises UserError for a style without photos, a texture with some, arguments of other types, and what cannot be
-    read.
+    trained on. `photos`: for a style, the photos to stylize: a file, a folder, a pattern, or several of them.
+    `options`: what is measured, for example `texturenets.EvaluationOptions(samples=8)`; for a style, `size` is the
+    photos' longer side in pixels. `progress`: called with lines of text. Custom losses are not measured.
+
+    Raises UserError for a style without photos, a texture with photos, arguments of the wrong type, and files that
+    cannot be read.
     """
     chosen = EvaluationOptions() if options is None else options
     how = TrainerConfig() if trainer is None else trainer
@@ -197,16 +204,21 @@ def evaluate_style(
     *,
     progress: Progress = lambda _: None,
 ) -> dict[str, Any]:
-    """Losses of a style on photos, as `evaluate` returns.
+    """Measures of a style on photos (`style_measures.StyleMeasures`): JSON-serializable values by name.
 
-    With `options.slow` also the number of L-BFGS iterations, from each photo, that reach the model's training loss.
+    Each photo has the measures of its stylized image, and under `itself` those of the unchanged photo; `means` and
+    `means of the photos themselves` are over all photos. `style` and `content` are the model's training losses. With
+    `options.slow` also `iterations`: how many L-BFGS iterations from the photo reach the same loss.
     """
     config = config_of(model.header)
     settings = dataclasses.asdict(config)
     layers = layers_of(build(settings, REPORTED_LOSSES))
-    picture = image.read(painting, longer=config.style_size or None).rgb  # before weights are looked for
+    picture = image.read(painting, longer=config.style_size or None).on_white  # before weights are looked for
     networks, device = _networks(config, layers, how)
     objective = _objective(networks, settings, picture.to(device))
+    # Not the networks of the training, which may have no padding or average pooling.
+    fixed, _ = _networks(StyleConfig(), style_measures.LAYERS, how)
+    measure = style_measures.StyleMeasures(fixed, image.read(painting).rgb.to(device))
     rows: list[dict[str, Any]] = []
     for path in photos:
         photo = image.read(path).rgb
@@ -214,8 +226,9 @@ def evaluate_style(
         progress(path.name)
         targets = objective.targets(photo)
         with torch.no_grad():
-            losses = {k: float(v) for k, v in objective(model.stylize(photo).to(device), targets).items()}
-        row: dict[str, Any] = {"photo": path.name}
+            result = model.stylize(photo).to(device)
+            losses = {k: float(v) for k, v in objective(result, targets).items()}
+        row: dict[str, Any] = {"photo": path.name, **measure(photo, result), "itself": measure(photo, photo)}
         for part in ("style", "content"):
             row[part] = sum(v for k, v in losses.items() if k.startswith(part))
         if options.slow:
@@ -225,10 +238,21 @@ def evaluate_style(
             )
             row["iterations"] = count
         rows.append(row)
-    results: dict[str, Any] = {"model": model.name, "kind": "style", "size": options.size, "photos": rows}
+    results: dict[str, Any] = {
+        "model": model.name,
+        "kind": "style",
+        "size": options.size,
+        "photos": rows,
+        "means": style_measures.means([_numbers(row) for row in rows]),
+        "means of the photos themselves": style_measures.means([row["itself"] for row in rows]),
+    }
     if options.slow:
         results["iterations"] = _counts([row["iterations"] for row in rows], options.cap)
     return results
+
+
+def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
+    return {name: value for name, value in row.items() if isinstance(value, float)}
 
 
 def evaluate_films(

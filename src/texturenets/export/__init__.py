@@ -18,7 +18,7 @@ from texturenets import engines, loading, noise
 from texturenets.engines.options import EngineOptions
 from texturenets.errors import UserError, unknown
 from texturenets.files import atomic_write
-from texturenets.graph import IOSpec
+from texturenets.graph import ConversionError, IOSpec
 from texturenets.modelfiles import modelfile
 
 TOLERANCE = 1e-3
@@ -129,8 +129,22 @@ def suffix(to: str) -> str:
     return FORMATS[to][0]
 
 
-def export(path: Path, to: str, out: Path, generator: Callable[..., Any] | str | None = None) -> Exported:
-    """Write the model file at `path` as `to`, a key of `FORMATS`, to `out`, and compare it with PyTorch.
+def converted(path: Path) -> tuple[bytes, IOSpec]:
+    """`engines.convert`; raises UserError that says what is left to do with a network that has no such form."""
+    try:
+        return engines.convert(path)
+    except ConversionError as error:
+        raise UserError(
+            f"{path} cannot be exported: {error.reason}; PyTorch alone runs it, in stylize, sample and "
+            "texturenets.load with `engine` torch"
+        ) from None
+
+
+def export(
+    model: str | Path, to: str, out: str | Path, generator: Callable[..., Any] | str | None = None
+) -> Exported:
+    """Write `model`, a shipped name or a model file, as `to`, a key of `FORMATS`, to the file `out`, and compare it
+    with PyTorch.
 
     Where PyTorch is not installed it is compared with ONNX Runtime, which takes the graph operation by operation, as
     the model file has it.
@@ -142,8 +156,9 @@ def export(path: Path, to: str, out: Path, generator: Callable[..., Any] | str |
     installed, and where what was written draws otherwise than the reference; then nothing is left.
     """
     suffix(to)
+    path, out = modelfile.find(model), Path(out)
     header = modelfile.read_header(path)
-    graph, io_spec = engines.convert(path)
+    graph, io_spec = converted(path)
     files, run = FORMATS[to][1](graph, metadata(header, io_spec), io_spec, out)
     try:
         name, reference = _reference(path, generator)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from texturenets import engines, export, textures
+from texturenets import export, textures
 from texturenets.errors import UserError
 from texturenets.export import onnxruntime_web
 from texturenets.files import atomic_write
@@ -18,6 +19,9 @@ from texturenets.modelfiles import modelfile
 from texturenets.modelfiles.modelfile import Header
 from texturenets.modelfiles.titles import title
 from texturenets.stylize import style
+
+DESCRIBED = {"name", "title", "kind", "file", "thumbnail", "licence", "terms", "io_spec"}
+"""What the page knows of each model, in its models.json."""
 
 PAGE = Path(__file__).parents[1] / "server" / "page"
 
@@ -44,30 +48,37 @@ def write(
 ) -> Path:
     """Write the page with `models` into `folder` and return its index.html, which is written last.
 
-    `package`: as for `runtime.files`. Raises UserError for two models of one
-    name, and whatever keeps one from being converted.
+    Models of an earlier export into `folder` stay on the page; a warning names them. `package`: as for
+    `onnxruntime_web.files`. Raises UserError for two models of one name, a folder that holds another page, and
+    whatever keeps a model from being converted.
     """
     names = [path.stem for path in models]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise UserError(f"two models are called {twice[0]}: give one of the files another name")
-    parts: dict[str, bytes] = {}
-    shown = []
-    notices = []
+    shown = [one for one in _exported(folder) if one["name"] not in names]
+    if shown:
+        kept = ", ".join(one["name"] for one in shown)
+        warnings.warn(
+            f"the page in {folder} also shows {kept}, exported before; for one without, give another folder",
+            stacklevel=2,
+        )
+    parts = {one["file"]: (folder / one["file"]).read_bytes() for one in shown}
     for path in models:
         header = modelfile.read_header(path)
-        graph, io_spec = engines.convert(path)
+        graph, io_spec = export.converted(path)
         parts[f"models/{path.stem}.onnx"] = _with_metadata(graph, header, io_spec)
         shown.append(described(header, io_spec, path.stem))
-        licence = header.licence or "licence unknown"
-        notices.append(f"Model {path.stem}: {licence}. {header.terms}".strip())
+    notices = [
+        f"Model {one['name']}: {one['licence'] or 'licence unknown'}. {one['terms']}".strip() for one in shown
+    ]
     parts["models.json"] = json.dumps(shown).encode()
     parts["LICENSES.txt"] = "\n\n".join([*notices, onnxruntime_web.LICENCE]).encode()
     parts |= {f"ort/{name}": data for name, data in onnxruntime_web.files(package).items()}
     parts |= {path.name: path.read_bytes() for path in sorted(PAGE.iterdir()) if path.is_file()}
     # A page without a connection needs the runtime for all processors; that for WebGPU is kept once it was used.
-    kept = ["./", *(name for name in parts if name not in {f"ort/{one}" for one in onnxruntime_web.WEBGPU})]
-    parts["files.json"] = json.dumps(kept).encode()
+    needed = ["./", *(name for name in parts if name not in {f"ort/{one}" for one in onnxruntime_web.WEBGPU})]
+    parts["files.json"] = json.dumps(needed).encode()
     version = hashlib.sha256(b"".join(name.encode() + data for name, data in sorted(parts.items())))
     parts["offline.js"] = parts["offline.js"].replace(b"VERSION", version.hexdigest()[:16].encode())
     index = parts.pop("index.html")
@@ -75,6 +86,25 @@ def write(
         with atomic_write(folder / name) as part:
             part.write_bytes(data)
     return folder / "index.html"
+
+
+def _exported(folder: Path) -> list[dict[str, Any]]:
+    """What the page in `folder` knows of its models; nothing where there is no page. Raises UserError for one that
+    this version did not write."""
+    try:
+        found = json.loads((folder / "models.json").read_bytes())
+        for one in found:
+            if one.keys() != DESCRIBED or one["file"] != f"models/{Path(one['name']).name}.onnx":
+                raise ValueError
+    except FileNotFoundError:
+        if not (folder / "index.html").exists():
+            return []
+        raise UserError(f"{folder} holds another page, index.html: give another folder") from None
+    except (ValueError, TypeError, AttributeError):
+        raise UserError(
+            f"{folder / 'models.json'} is not of a page that this version wrote: give another folder"
+        ) from None
+    return [one for one in found if (folder / one["file"]).is_file()]
 
 
 def _with_metadata(graph: bytes, header: Header, io_spec: IOSpec) -> bytes:

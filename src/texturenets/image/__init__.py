@@ -4,7 +4,7 @@ Everywhere else an image is float32 RGB in [0, 1], NCHW, in sRGB and upright; an
 imported where a tensor is asked for and nowhere else: it takes longer than to stylize a photo.
 """
 
-from texturenets.image.array_conversion import Kind, from_any, to_kind
+from texturenets.image.array_conversion import Kind, check_batch, from_any, to_kind
 from texturenets.image.colour import srgb_profile
 from texturenets.image.formats import (
     expand,
@@ -26,7 +26,14 @@ from texturenets.image.reading import (
     read,
     read_header,
 )
-from texturenets.image.writing import JPEG_QUALITY, lossy_suffixes, to_bytes, write
+from texturenets.image.writing import (
+    JPEG_QUALITY,
+    keeps_alpha,
+    laid_on_white,
+    lossy_suffixes,
+    to_bytes,
+    write,
+)
 
 __all__ = [
     "JPEG_QUALITY",
@@ -36,10 +43,13 @@ __all__ = [
     "Kind",
     "Picture",
     "StrPath",
+    "check_batch",
     "expand",
     "from_any",
     "from_bytes",
     "is_picture",
+    "keeps_alpha",
+    "laid_on_white",
     "lossy_suffixes",
     "measure",
     "output_format",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -29,23 +30,44 @@ class Kind:
     """The type of an image given to `from_any`, from which `to_kind` converts back.
 
     `dtype`: of the array or tensor; None for PIL. `batched`: whether a tensor was (N, C, H, W), not (C, H, W).
-    `alpha` (N, 1, H, W): its transparency, in [0, 1].
+    `alpha` (N, 1, H, W): its transparency, in [0, 1]. `exif`: metadata of a `Picture`.
     """
 
-    container: Literal["pil", "numpy", "torch"]
+    container: Literal["pil", "numpy", "torch", "picture"]
     dtype: Any = None
     batched: bool = False
     device: torch.device | None = None
     alpha: Array | None = None
+    exif: bytes | None = None
+
+
+def check_batch(photos: Any) -> None:
+    """Raise UserError unless `photos` is an array or a tensor (N, 3, H, W) of floats in [0, 1]."""
+    wanted = "photos are an array or a tensor (N, 3, H, W) of floats in [0, 1]"
+    if not isinstance(photos, np.ndarray) and not is_tensor(photos):
+        raise UserError(f"{wanted}, not {type(photos).__name__}")
+    shape = tuple(photos.shape)
+    if len(shape) != 4 or shape[1] != 3 or 0 in shape:
+        raise UserError(f"{wanted}, not {shape}; a call of the style takes other images too")
+    floats = photos.is_floating_point() if is_tensor(photos) else photos.dtype.kind == "f"
+    if not floats:
+        raise UserError(f"{wanted}, not of {photos.dtype}; a call of the style takes other images too")
+    _check_unit_range(photos, "photos")
 
 
 def _unit_range(values: A, what: str) -> A:
-    """`values` clamped to [0, 1]. Raises UserError if any is outside by more than 0.001 (rounding), or NaN."""
+    """`values` clamped to [0, 1]. Raises UserError if any is NaN, or outside by more than 0.001 (rounding)."""
+    _check_unit_range(values, f"{what} of floats")
+    return values.clip(0, 1)
+
+
+def _check_unit_range(values: Any, what: str) -> None:
     low, high = float(values.min()), float(values.max())
-    if not (low >= -1e-3 and high <= 1 + 1e-3):  # also false for NaN
+    if math.isnan(low + high):
+        raise UserError(f"{what} holds values that are not numbers (NaN)")
+    if not (low >= -1e-3 and high <= 1 + 1e-3):
         hint = "; divide it by 255" if low >= 0 and 1 < high <= 255 else ""
         raise UserError(f"{what} of floats holds values from {low:g} to {high:g}, not 0 to 1{hint}")
-    return values.clip(0, 1)
 
 
 def _split_channels(values: Array, bits: int) -> Picture:
@@ -63,6 +85,7 @@ def from_any(image: Any) -> tuple[Picture, Kind]:
     """Convert an image of any supported type to a Picture; the `Kind` converts results back with `to_kind`.
 
     - Path of a file, str or Path: decoded by `read`; its results are PIL images.
+    - `Picture`: returned unchanged.
     - PIL image of any mode: turned upright by its EXIF orientation, converted to sRGB by its ICC profile.
     - Array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4): uint8, uint16, or floats in [0, 1].
     - Tensor (C, H, W) or (N, C, H, W) on any device, C = 1, 3 or 4: uint8, or floats in [0, 1]. With N > 1
@@ -73,6 +96,8 @@ def from_any(image: Any) -> tuple[Picture, Kind]:
     if isinstance(image, str | Path):
         read_picture = read(image)
         return read_picture, Kind("pil", alpha=read_picture.transparency)
+    if isinstance(image, Picture):
+        return image, Kind("picture", alpha=image.transparency, exif=image.exif)
     if isinstance(image, Image.Image):
         try:
             image = image.copy()  # decodes; what follows may change `info`
@@ -84,9 +109,10 @@ def from_any(image: Any) -> tuple[Picture, Kind]:
         return _from_array(image)
     if is_tensor(image):
         return _from_tensor(image)
+    hint = "; `texturenets.image.from_bytes` reads the bytes of a file" if isinstance(image, bytes) else ""
     raise UserError(
         "an image is a PIL image, a numpy array, a torch tensor or the path of a file, "
-        f"not {type(image).__name__}"
+        f"not {type(image).__name__}{hint}"
     )
 
 
@@ -94,16 +120,17 @@ def _from_array(array: npt.NDArray[Any]) -> tuple[Picture, Kind]:
     shape = array.shape
     if array.ndim not in (2, 3) or (array.ndim == 3 and shape[2] not in (1, 3, 4)) or 0 in shape:
         hint = "; put the channels last" if array.ndim == 3 and shape[0] in (1, 3, 4) else ""
+        hint = "; of several make a tensor (N, C, H, W), or call one by one" if array.ndim == 4 else hint
         raise UserError(f"an array is (H, W) or (H, W, 1 | 3 | 4), not {shape}{hint}")
-    values = array.astype(np.float32)
     if array.dtype == np.uint8:
-        values = values / np.float32(255)
+        values = array.astype(np.float32) / np.float32(255)
     elif array.dtype == np.uint16:
-        values = values / np.float32(65535)
+        values = array.astype(np.float32) / np.float32(65535)
     elif array.dtype.kind == "f":
-        values = _unit_range(values, "an array")
+        values = _unit_range(array.astype(np.float32), "an array")
     else:
-        raise UserError(f"an array is uint8, uint16 or float, not {array.dtype}")
+        hint = "; of 0 to 255 make `.astype(np.uint8)`" if array.dtype.kind in "iu" else ""
+        raise UserError(f"an array is uint8, uint16 or float, not {array.dtype}{hint}")
     values = values[..., None] if values.ndim == 2 else values
     picture = _split_channels(values.transpose(2, 0, 1)[None], 16 if array.dtype == np.uint16 else 8)
     return picture, Kind("numpy", dtype=array.dtype, alpha=picture.transparency)
@@ -122,7 +149,7 @@ def _from_tensor(tensor: Tensor) -> tuple[Picture, Kind]:
     elif tensor.is_floating_point():
         values = _unit_range(values, "a tensor")
     else:
-        raise UserError(f"a tensor is uint8 or float, not {tensor.dtype}")
+        raise UserError(f"a tensor is uint8 or float, not {tensor.dtype}; of 0 to 255 make `.byte()`")
     picture = _split_channels(values if tensor.ndim == 4 else values.unsqueeze(0), 8)
     kind = Kind(
         "torch",
@@ -144,6 +171,8 @@ def to_kind(rgb: Array, kind: Kind) -> Any:
         return _to_torch(to_tensor(rgb), kind)
     values = to_numpy(rgb).clip(0, 1)
     alpha = None if kind.alpha is None else resize(to_numpy(kind.alpha), (values.shape[2], values.shape[3]))
+    if kind.container == "picture":
+        return Picture(values, alpha, kind.exif)
     if kind.container == "pil":
         return to_pil(values, alpha)
     if alpha is not None:

@@ -141,7 +141,7 @@ def output_format(path: StrPath) -> str:
 
 
 def expand(
-    patterns: Sequence[StrPath],
+    patterns: StrPath | Sequence[StrPath],
     *,
     recursive: bool = False,
     without: StrPath | None = None,
@@ -155,6 +155,7 @@ def expand(
     suffix. Whether they can be read is not looked at: `read` says so. Raises UserError for a pattern that gives
     nothing, and for folders that cannot be read.
     """
+    patterns = [patterns] if isinstance(patterns, str | os.PathLike) else patterns
     wanted = {*_FORMATS, *also}
     files: dict[Path, None] = {}
     for pattern in patterns:

@@ -45,6 +45,16 @@ class Picture:
         return None if self.transparency is None else to_tensor(self.transparency)
 
     @property
+    def transparent(self) -> bool:
+        """Whether there are pixels that are not opaque."""
+        return self.transparency is not None and bool((self.transparency < 1).any())
+
+    @property
+    def on_white(self) -> Tensor:
+        """The RGB laid on white, as paper is: (1, 3, H, W) as a tensor."""
+        return self.rgb if self.alpha is None else self.rgb * self.alpha + (1 - self.alpha)
+
+    @property
     def size(self) -> tuple[int, int]:
         """(H, W) in pixels."""
         return int(self.pixels.shape[2]), int(self.pixels.shape[3])

@@ -13,6 +13,7 @@ from typing import IO
 
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
+from texturenets import arguments
 from texturenets.errors import MissingError, UserError, install, reason
 from texturenets.files import opened
 from texturenets.image import formats
@@ -163,6 +164,7 @@ def read(
 
     Raises UserError for a file that is missing, unreadable, no image, damaged, cut short or too large.
     """
+    arguments.instance("path", path, str | os.PathLike, "the path of a file")
     path = Path(path)
     _check_longer(longer)
     limit = _max_pixels(max_pixels)
@@ -222,6 +224,7 @@ def from_bytes(
 ) -> Picture:
     """As `read`, of the bytes of a file; errors call it `name`."""
     _check_longer(longer)
+    arguments.instance("data", data, bytes | bytearray | memoryview, "the bytes of a file")
     return _read(io.BytesIO(data), name, _max_pixels(max_pixels), longer, keep_gps)
 
 
@@ -235,7 +238,7 @@ def measure(data: bytes, name: str = "the image") -> tuple[str, tuple[int, int],
 
 
 def _check_longer(longer: int | None) -> None:
-    if longer is not None and longer < 1:
+    if longer is not None and arguments.whole("longer", longer) < 1:
         raise UserError(f"cannot make an image {longer} pixels long: the longer side is at least 1")
 
 

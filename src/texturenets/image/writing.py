@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from texturenets import arguments
 from texturenets.arrays import is_tensor, to_numpy
 from texturenets.errors import UserError, reason
 from texturenets.files import atomic_write
@@ -35,6 +36,16 @@ _LONGEST_EXIF = 65533  # the length of a JPEG segment, two bytes, counts itself
 def lossy_suffixes() -> set[str]:
     """The suffixes of formats that a quality is for, in lower case with their dot."""
     return {suffix for suffix, name in known_formats().items() if name in _QUALITY}
+
+
+def keeps_alpha(path: StrPath) -> bool:
+    """Whether a file called `path` holds transparency. Raises UserError for a suffix that is not written."""
+    return output_format(path) in _WITH_ALPHA
+
+
+def laid_on_white(result: Path) -> str:
+    """What a transparent image holds that the file `result` does not."""
+    return f"transparent pixels, which {result.suffix} does not keep: they are laid on white"
 
 
 def _to_bytes(values: Array) -> npt.NDArray[np.uint8]:
@@ -118,9 +129,12 @@ def to_bytes(
     """What `write` would write to `path`; of it the suffix alone matters. Errors as there."""
     path = Path(path)
     name = output_format(path)
-    if quality is not None and not 1 <= quality <= 100:
+    if quality is not None and not 1 <= arguments.whole("quality", quality) <= 100:
         raise UserError(f"quality {quality} is not between 1 and 100")
     if not isinstance(picture, Picture):
+        if not isinstance(picture, np.ndarray) and not is_tensor(picture):
+            kinds = "a Picture, an array or a tensor; PIL images have `.save`"
+            raise UserError(f"`picture` is of type {type(picture).__name__}: give {kinds}")
         picture = Picture(picture if picture.ndim == 4 else picture[None])
     pixels, alpha = picture.pixels, picture.transparency
     shape = tuple(pixels.shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,12 @@ def parse(text: str) -> int:
     if match is None or float(match[1]) <= 0:
         raise UserError(f"`memory` {text!r} is no amount of memory: give it as 2G or 900M")
     return int(float(match[1]) * _UNITS[match[2]])
+
+
+def amount(size: int) -> str:
+    """`size` bytes and a tenth more, which processes differ by, as text that `parse` takes: "900M", "12G"."""
+    mib = 100 * math.ceil(1.1 * size / 2**20 / 100)
+    return f"{mib}M" if mib < 10_000 else f"{math.ceil(mib / 1024)}G"
 
 
 def resident() -> int:
@@ -80,6 +87,13 @@ class Budget:
     def of(cls, asked: int | None = None, device: torch.device | None = None) -> Budget:
         """`asked` bytes, or a share of what is free now."""
         return cls(asked if asked is not None else _taken(device) + int(SHARE * free(device)), device)
+
+    def needed(self, size: int) -> str:
+        """The `memory` to ask for so that `size` bytes are left, in words.
+
+        A twentieth more than that: what a program takes differs by some megabytes from run to run.
+        """
+        return f"`memory` {amount(int(1.05 * (_taken(self.device) + RESERVE + size)))}"
 
     def left(self) -> int:
         """Bytes for maps, beside what is taken and what is set aside; not less than 0."""

@@ -35,6 +35,7 @@ EXTRA = "graph:"  # how the weights begin that the graph has beside the network'
 CUSTOM = "custom"  # the name of every network that is somebody's own code
 ZOO = Path(__file__).parent / "zoo"
 TYPES = ("F16", "F32", "F64", "I64", "I32", "I16", "I8", "U8", "BOOL")  # of weights
+PUBLISHED = {".t7", ".pth", ".pt", ".model", ".onnx", ".ckpt", ".pb"}  # suffixes of other programs' networks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,7 +211,7 @@ def _what(path: Path) -> str:
         what = "it is empty: fetch or train it anew"
     elif suffix_of_start(start):
         what = f"it is an image; `texturenets train style {path}` makes a model of a painting"
-    elif start.startswith((b"PK\3\4", b"\x80")):
+    elif start.startswith((b"PK\3\4", b"\x80")) or path.suffix.lower() in PUBLISHED:
         what = f"it looks like another program's network; `texturenets convert {path}` may read it"
     elif b"<html" in start.lower():
         what = "it is a web page, as a download that failed leaves: fetch the file anew"

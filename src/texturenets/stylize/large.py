@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from texturenets import image
 from texturenets.errors import UserError
+from texturenets.stylize.memory_limits import way_out
 from texturenets.stylize.options import StylizeOptions
 from texturenets.stylize.stroke import ladder
 from texturenets.stylize.style import Style
@@ -23,17 +24,25 @@ from texturenets.tiled.spool import SpooledImage, choose_folder
 Array = NDArray[np.float32]
 
 
-def repaint(style: Style, photo: Path, result: Path, options: StylizeOptions) -> None:
-    """Stylize the file `photo` into the file `result`, which appears whole or not at all.
+def repaint(style: Style, photo: Path, result: Path, options: StylizeOptions) -> bool:
+    """Stylize the file `photo` into the file `result`, which appears whole or not at all. True where the photo's
+    transparency was laid on white.
 
     Raises UserError for a damaged photo, a format that is not written strip by strip, and where memory or disk do
     not suffice.
     """
     source = large_files.LargePhoto(photo, longer=options.size, keep_gps=options.keep_gps)
+    try:
+        return _repaint(style, source, result, options)
+    except large_files.NotInStripsError as error:
+        raise UserError(f"{error}, {way_out(source.header, options.size)}") from None
+
+
+def _repaint(style: Style, source: large_files.LargePhoto, result: Path, options: StylizeOptions) -> bool:
     large_files.output_format(result, source.size)
     if style.tiled.network is None:
         raise UserError(
-            f"{photo} does not fit in memory, and the network of {style.name} cannot be taken apart: ask for a "
+            f"{source.path} does not fit in memory, and the network of {style.name} cannot be taken apart: ask for a "
             "smaller image with `size`"
         )
     beside = [result.parent] if result.parent.is_dir() else []
@@ -53,6 +62,7 @@ def repaint(style: Style, photo: Path, result: Path, options: StylizeOptions) ->
                 bands.whole(source.rgb)
             else:
                 _paint(style, source, bands, options, folder)
+        return alpha is not None and not writer.alpha
     finally:
         source.close()
 

@@ -22,9 +22,20 @@ def too_large(style: Style, photo: Path, size: int | None) -> bool:
     header = image.read_header(photo)
     if header is None:
         return False
-    stored = header.size[0] * header.size[1]
-    made = fit_longer(header.size, size) if size else header.size
-    if stored > image.pixel_limit():
+    if header.size[0] * header.size[1] > image.pixel_limit():
         return True
     left = Budget.of(style.tiled.memory if style.tiled.device is None else None).left()
-    return _DECODED * stored + _HELD * made[0] * made[1] > left / 2
+    return _memory_needed(header.size, size) > left
+
+
+def _memory_needed(stored: tuple[int, int], size: int | None) -> int:
+    """Bytes of free memory needed to process a photo as a whole; half of them are for the network."""
+    made = fit_longer(stored, size) if size else stored
+    return 2 * (_DECODED * stored[0] * stored[1] + _HELD * made[0] * made[1])
+
+
+def way_out(photo: image.ImageInfo, size: int | None) -> str:
+    """The end of an error message: what to change so that a photo that is too large can be processed in memory."""
+    if photo.size[0] * photo.size[1] > image.pixel_limit():
+        return f"or in memory where {image.MAX_PIXELS_VARIABLE} allows so many pixels"
+    return f"or give {Budget.of().needed(_memory_needed(photo.size, size))}"

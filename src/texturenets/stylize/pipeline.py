@@ -58,7 +58,8 @@ class Pipeline:
             return paint(self.style, picture, options)
         from texturenets.stylize import large
 
-        large.repaint(self.style, photo, result, options)
+        if large.repaint(self.style, photo, result, options):
+            self.note(photo, image.laid_on_white(result))
         self._compare(photo)
         return None
 
@@ -66,6 +67,8 @@ class Pipeline:
         """Write the result, unless that has been done. Raises UserError."""
         if picture is not None:
             image.write(job[1], picture, quality=self.asked[job[1]].quality)
+            if picture.transparent and not image.keeps_alpha(job[1]):
+                self.note(job[0], image.laid_on_white(job[1]))
 
     def _compare(self, photo: Path) -> None:
         """Note what the photo has and its result will not."""

@@ -41,7 +41,9 @@ def check(stroke: Stroke) -> None:
     """Raise UserError for a stroke that is none."""
     if stroke == "auto":
         return
-    if not isinstance(stroke, numbers.Real) or not 0.1 <= stroke <= 1000:  # also for NaN
+    if (
+        isinstance(stroke, bool) or not isinstance(stroke, numbers.Real) or not 0.1 <= stroke <= 1000
+    ):  # also for NaN
         raise UserError(f"stroke {stroke} is neither a number between 0.1 and 1000 nor auto")
 
 

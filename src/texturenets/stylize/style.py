@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
@@ -102,6 +103,7 @@ class Style:
         `picture` is one of
 
         - the path of a file, str or Path; a PIL image comes back;
+        - a `Picture`, as `texturenets.image.read` gives it; its metadata stay with it;
         - a PIL image of any mode; RGB or, with transparency, RGBA comes back, turned upright;
         - an array (H, W), (H, W, 1 | 3 | 4): uint8, uint16, or floats in [0, 1]; the same type comes back;
         - a tensor (C, H, W) or (N, C, H, W), C = 1, 3 or 4: uint8, or floats in [0, 1]; the same type comes
@@ -113,17 +115,20 @@ class Style:
         `size`: longer side of the result in pixels, with the same aspect ratio; None keeps the size. `strength`: 0
         gives the photo, 1 the full style, between them a linear mix of both.
         `preserve_color`: the photo's colours with the luminance of the result (arXiv 1606.05897), before
-        mixing. `seed` and `noise_level` (1 as in training, 0 for none): for generators that also take noise.
+        mixing. `seed` and `noise_level` (1 as in training, 0 for none): for generators that also take noise; a
+        warning says where they change nothing.
         `stroke`: 2 doubles the size of the strokes, 0.5 halves it, "auto" scales it with the image
         (`texturenets.stylize.stroke`).
 
         Raises UserError for an option out of its range, an argument that is no image, and when memory runs out.
         """
         check_options(size, strength, noise_level, stroke)
+        arguments.flag("preserve_color", preserve_color)
         source, kind = image.from_any(picture)
         photo: Any = source.pixels
         if size is not None:
-            photo = image.resize(photo, sizes.fit_longer(source.size, size))
+            with devices.memory_errors(f"not enough memory for `size` {size}: ask for a smaller image"):
+                photo = image.resize(photo, sizes.fit_longer(source.size, size))
         return image.to_kind(
             self.stylize(
                 photo,
@@ -152,7 +157,10 @@ class Style:
         Options and errors as in `__call__`.
         """
         check_options(None, strength, noise_level, stroke)
+        arguments.flag("preserve_color", preserve_color)
+        image.check_batch(photos)
         seed = arguments.whole("seed", seed)
+        note_noise(self.path.stem, seed, noise_level, takes_noise=bool(self.engine.io_spec.noise))
         if strength == 0:
             return like(np.copy(photos), photos) if not is_tensor(photos) else photos.clone()
         height, width = photos.shape[-2:]
@@ -202,6 +210,12 @@ def _together(parts: list[A]) -> A:
 
         return torch.cat(parts)  # type: ignore[arg-type]
     return np.concatenate(parts)
+
+
+def note_noise(name: str, seed: int, noise_level: float, *, takes_noise: bool) -> None:
+    """Warn where `seed` or `noise_level` is given for a style called `name` that takes no noise, once a name."""
+    if not takes_noise and (seed != 0 or noise_level != 1):
+        warnings.warn(f"{name} takes no noise: `seed` and `noise_level` change nothing", stacklevel=1)
 
 
 def check_options(size: int | None, strength: float, noise_level: float = 1.0, stroke: Stroke = 1) -> None:

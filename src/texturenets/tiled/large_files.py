@@ -31,14 +31,18 @@ _LONGEST: Final = {"JPEG": 65500, "PNG": 2**31 - 1, "TIFF": 2**31 - 1}  # pixels
 _BIG: Final = 4 * 10**9 - 10**8  # bytes beyond which a TIFF needs the offsets of BigTIFF
 
 
+class NotInStripsError(UserError):
+    """What fits in memory alone: a format, or without libvips any."""
+
+
 def vips() -> Any:
     """The module pyvips. Raises UserError where it is not installed."""
     try:
         import pyvips
     except (ImportError, OSError):
-        raise UserError(
+        raise NotInStripsError(
             "this image is too large to be held in memory, and libvips, which reads it strip by strip, is not "
-            f"here: {install('large')}, give more `memory`, or ask for less with `size`"
+            f"here: {install('large')}, or ask for less with `size`"
         ) from None
     pyvips.cache_set_max(0)  # no operation is repeated, so its result cache only takes memory
     return pyvips
@@ -170,9 +174,9 @@ def output_format(path: Path, size: Size) -> str:
     """
     name = image.output_format(path)
     if name not in WRITTEN:
-        raise UserError(
+        raise NotInStripsError(
             f"cannot write {path}: an image of {size[1]} x {size[0]} pixels does not fit in memory, and {name} is "
-            "not written strip by strip; use .jpg, .png or .tif, or give more `memory`"
+            "not written strip by strip; use .jpg, .png or .tif"
         )
     if max(size) > _LONGEST[name]:
         raise UserError(

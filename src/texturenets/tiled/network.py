@@ -23,10 +23,7 @@ from texturenets.tiled.run import Progress, Sink, StageEngine, TiledJob, disk, r
 from texturenets.tiled.sources import Computed, Padded, Source
 from texturenets.tiled.spool import choose_folder, gigabytes
 
-_STRIP: Final = 768 * 2**20
-"""Bytes for a strip; larger strips are not faster."""
-
-_SHARE: Final = 0.6
+STRIP_SHARE: Final = 0.6
 """Share of the remaining memory that a strip may take; the rest is for buffers of the libraries."""
 
 
@@ -69,7 +66,7 @@ class TiledNetwork:
         """
         padded, box = padding(size, self.stride, self.smallest, self.margin)
         inputs = self._inputs(Padded(photo, padded, box), padded, seed, level)
-        job = TiledJob(self.graph, padded, inputs, Path(), min(_STRIP, int(_SHARE * memory)), self.engine)
+        job = TiledJob(self.graph, padded, inputs, Path(), int(STRIP_SHARE * memory), self.engine)
         needed = disk(job)
         job.folder = choose_folder(needed, spool, folders)
         if needed:

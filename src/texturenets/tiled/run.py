@@ -50,6 +50,9 @@ LEAST: Final = 16
 MOST: Final = 1024
 """Most rows of the image in a strip: more are not faster."""
 
+STRIP: Final = 768 * 2**20
+"""Bytes for a strip that takes more than the fewest rows; larger strips are not faster."""
+
 WAITING: Final = 4
 """Copies of a strip's inputs and outputs in memory: in the engine, read ahead, and being written to disk."""
 
@@ -74,6 +77,14 @@ class TiledJob:
     engine: StageEngine
     rows: int | None = None
     exact: bool = False
+
+
+class TooLittleMemoryError(UserError):
+    """Not even the smallest strips fit: they take `least` bytes."""
+
+    def __init__(self, least: int) -> None:
+        super().__init__(f"not enough memory even for small pieces, which take {least / 1e6 + 1:.0f} MB")
+        self.least = least
 
 
 def run(job: TiledJob, sink: Sink, progress: Progress = lambda _: None) -> None:
@@ -125,7 +136,7 @@ class _TiledRun:
 
     def all(self, sink: Sink, progress: Progress) -> None:
         """Every pass."""
-        heights = [self.job.rows or self._rows(one) for one in self.passes]
+        heights = self._heights()
         last_read = planning.last_reads(self.passes)
         most = planning.disk(self.network, self.passes, BYTES[self.kept])
         done, shares = 0.0, self._shares()
@@ -151,17 +162,26 @@ class _TiledRun:
         ]
         return [one / sum(work) for one in work]
 
+    def _heights(self) -> list[int]:
+        """How many rows the strips of each pass have. Raises TooLittleMemoryError with what all of them need."""
+        heights, least = [], 0
+        for one in self.passes:
+            try:
+                heights.append(self.job.rows or self._rows(one))
+            except TooLittleMemoryError as error:
+                least = max(least, error.least)
+        if least:
+            raise TooLittleMemoryError(least)
+        return heights
+
     def _rows(self, one: Pass) -> int:
-        """How many rows of the image a strip of that pass has. Raises UserError where not even the fewest fit."""
+        """How many rows of the image a strip of that pass has. Raises TooLittleMemoryError where none fit."""
         height, stride = self.job.picture[0], self.job.graph.stride
         fewest = min(height, -(-LEAST // stride) * stride)
         if (least := self._needed(one, fewest)) > self.job.memory:
-            raise UserError(
-                f"not enough memory even for small pieces: {max(0, self.job.memory) / 1e6:.0f} MB are left for them "
-                f"beside the program itself, and {least / 1e6 + 1:.0f} MB are needed; give more with `memory`"
-            )
+            raise TooLittleMemoryError(least)
         rows = fewest
-        while 2 * rows <= min(height, MOST) and self._needed(one, 2 * rows) <= self.job.memory:
+        while 2 * rows <= min(height, MOST) and self._needed(one, 2 * rows) <= min(STRIP, self.job.memory):
             rows *= 2
         return rows
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texturenets.engines import peak
+from texturenets.errors import UserError
 from texturenets.graph import ConversionError, Graph
 from texturenets.image.sizes import padding
 from texturenets.memory.budget import Budget
@@ -125,17 +126,25 @@ class TiledStyle:
         `seed`, `level`: of the noise, if the network takes any. `beside`: bytes that the caller needs for the result.
         `folders`: further candidates for the spool. Raises UserError where memory or disk do not suffice.
         """
+        from texturenets.tiled.network import STRIP_SHARE
+        from texturenets.tiled.run import TooLittleMemoryError
+
         network = self.refiner if fine else self.network
         assert network is not None
-        network.run(
-            photo,
-            size,
-            sink,
-            memory=max(0, Budget.of(self.memory, self.device).left() - beside),
-            seed=seed,
-            level=level,
-            spool=self.spool,
-            folders=folders,
-            announce=self.announce,
-            progress=self.progress,
-        )
+        budget = Budget.of(self.memory, self.device)
+        try:
+            network.run(
+                photo,
+                size,
+                sink,
+                memory=max(0, budget.left() - beside),
+                seed=seed,
+                level=level,
+                spool=self.spool,
+                folders=folders,
+                announce=self.announce,
+                progress=self.progress,
+            )
+        except TooLittleMemoryError as error:
+            needed = budget.needed(beside + int(error.least / STRIP_SHARE))
+            raise UserError(f"{error}: it takes {needed}, or a smaller image, as with `size`") from None

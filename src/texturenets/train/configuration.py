@@ -252,8 +252,7 @@ def check_kinds(config: Any) -> None:
         elif get_origin(kind) is tuple:
             _check_names(field.name, value)
         elif kind is bool:
-            if not isinstance(value, bool):
-                raise UserError(f"`{field.name}` {value!r} is neither True nor False")
+            arguments.flag(field.name, value)
         else:
             checked = _CHECKS[kind](field.name, value)
             object.__setattr__(config, field.name, checked)  # the class is frozen
@@ -283,6 +282,13 @@ R = TypeVar("R", bound=TaskConfig)
 def flag(name: str) -> str:
     """The command line's flag for the field `name`."""
     return "--" + name.replace("_", "-")
+
+
+def shown(value: Any) -> str:
+    """The value of an option as the command line takes it."""
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    return ",".join(map(shown, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def model_file(out: Path) -> Path:

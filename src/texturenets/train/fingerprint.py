@@ -6,7 +6,7 @@ import hashlib
 from typing import Any
 
 from texturenets.modelfiles import modelfile
-from texturenets.train.configuration import to_dict
+from texturenets.train.configuration import shown, to_dict
 from texturenets.train.setup import Setup
 from texturenets.train.task import Task
 
@@ -31,15 +31,46 @@ def _identity(model: str | None) -> str | None:
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Options with both values, and all else by name. How long a training lasts is no difference."""
+    """What is not the same, in words: options with both values. How long a training lasts is no difference."""
     before, now = old.get("run", {}), new["run"]
     options = [
-        f"`{k}` {_json(before.get(k))} -> {_json(v)}"
-        for k, v in now.items()
-        if k not in ("steps", "minutes") and _json(before.get(k)) != _json(v)
+        k for k, v in now.items() if k not in ("steps", "minutes") and _json(before.get(k)) != _json(v)
     ]
+    told = [f"`{k}` {shown(before.get(k))} -> {shown(now[k])}" for k in options]
     others = [k for k, v in new.items() if k != "run" and _json(old.get(k)) != _json(v)]
-    return options + list(dict.fromkeys(k.removesuffix("_sha256") for k in others))
+    for key in others:
+        if key == "photos" and not {"seed", "val_share"} & set(
+            options
+        ):  # which order and part them otherwise
+            told.append("the photos in `content` (files were added, removed, renamed or changed)")
+        elif key == "styles":
+            told.append(f"the image to learn, {shown(old.get(key))} -> {shown(new[key])}")
+        elif key == "styles_sha256" and "styles" not in others:
+            told.append(f"{shown(new['styles'])}, another image of that name")
+        elif key == "descriptors_sha256":
+            told += _weights(old.get(key) or {}, new[key])
+        elif key == "losses":
+            told.append(f"`losses` {shown(old.get(key) or None)} -> {shown(new[key] or None)}")
+        elif key == "init":
+            told.append(_model(old.get(key), new[key]))
+        elif key == "precision" and key not in options:
+            told.append(f"`precision` {shown(old.get(key))} -> {new[key]}")
+    return told
+
+
+def _weights(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Networks with other weights; one more or less comes from other layers, which are told."""
+    return [f"the weights of {name} (`weights`)" for name in new if name in old and old[name] != new[name]]
+
+
+def _model(old: str | None, new: str | None) -> str:
+    """Of models to start from, as `_identity` gives them, what is another."""
+    names = [model.rpartition(" ")[0] if model else "none" for model in (old, new)]
+    return (
+        f"`init` {names[0]} -> {names[1]}"
+        if names[0] != names[1]
+        else f"`init` {names[0]}, another model of that name"
+    )
 
 
 def _json(value: Any) -> Any:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,7 +15,7 @@ from texturenets.modelfiles import modelfile
 from texturenets.networks import GeneratorSpec, build, make_spec, network_files
 from texturenets.networks.custom import Custom
 from texturenets.networks.trace_code import trace_code
-from texturenets.train.configuration import TaskConfig
+from texturenets.train.configuration import TaskConfig, TextureConfig, shown
 from texturenets.train.trainer_config import TrainerConfig
 
 
@@ -32,7 +34,7 @@ def make(options: TaskConfig, config: TrainerConfig, device: torch.device) -> Bu
     Sets torch's random state. Raises UserError where the network does not draw images of the size asked for,
     cannot be written down as a graph, or is not that of the model to start from.
     """
-    spec = make_spec(options.generator, options.settings)
+    spec = check(options, config)
     torch.manual_seed(options.seed)
     # Who names a file of their own to be trained wants its code to be run.
     custom = options.generator if isinstance(spec, Custom) else None
@@ -44,8 +46,17 @@ def make(options: TaskConfig, config: TrainerConfig, device: torch.device) -> Bu
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     built = Built(network, spec, custom)
     if config.init:
-        _load_weights(built, modelfile.find(config.init))
+        other, _ = network_files.load(modelfile.find(config.init), built.custom)
+        built.network.load_state_dict(other.state_dict())
     return built
+
+
+def check(options: TaskConfig, config: TrainerConfig) -> GeneratorSpec:
+    """The spec of the network of `options`. Raises UserError for an unknown one, and for another in `config.init`."""
+    spec = make_spec(options.generator, options.settings)
+    if config.init:
+        _check_start(spec, config.init, "texture" if isinstance(options, TextureConfig) else "style")
+    return spec
 
 
 def _check_image_size(network: nn.Module, options: TaskConfig) -> None:
@@ -59,9 +70,27 @@ def _check_image_size(network: nn.Module, options: TaskConfig) -> None:
         )
 
 
-def _load_weights(built: Built, path: Path) -> None:
-    spec = network_files.spec_of(modelfile.read_header(path))
-    if spec != built.spec:
-        raise UserError(f"`init` {path}: its network is {spec}, this training's is {built.spec}")
-    other, _ = network_files.load(path, built.custom)
-    built.network.load_state_dict(other.state_dict())
+def _check_start(trained: GeneratorSpec, name: str, kind: str) -> None:
+    header = modelfile.read_header(modelfile.find(name))
+    if header.kind != kind:
+        raise UserError(
+            f"`init` {name} is a {header.kind}, and what is trained here is a {kind}: name a {kind}"
+        )
+    spec = network_files.spec_of(header)
+    if type(spec) is not type(trained):
+        raise UserError(
+            f"`init` {name}: its network is {spec.name}, and what is trained here is {trained.name}: name a model "
+            f"of that, or `generator` {spec.name}"
+        )
+    if spec != trained:
+        has, here = dataclasses.asdict(spec), dataclasses.asdict(trained)
+        differ = {key: value for key, value in has.items() if value != here[key]}
+        raise UserError(
+            f"`init` {name}: its network has {_settings(differ)}, and what is trained here "
+            f"{_settings({key: here[key] for key in differ})}: give it the same `set`, or name another model"
+        )
+
+
+def _settings(options: Mapping[str, Any]) -> str:
+    """Options of a network as --set takes them."""
+    return " ".join(f"{key}={shown(value)}" for key, value in options.items())

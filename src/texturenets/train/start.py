@@ -61,6 +61,7 @@ def train_style(
     """
     chosen = recipes.style_recipe(config) if isinstance(config, str) else config
     _check(chosen, StyleConfig, trainer, losses)
+    _check_run(progress, resume)
     out = model_file(_path("output", output))
     task = StyleTask(chosen, _paths("paintings", paintings), _path("content", content), losses)
     if few := data.few(task.photos.readable):
@@ -86,6 +87,7 @@ def train_texture(
     """
     chosen = recipes.texture_recipe(config) if isinstance(config, str) else config
     _check(chosen, TextureConfig, trainer, losses)
+    _check_run(progress, resume)
     out = model_file(_path("output", output))
     made, path = _train(
         TextureTask(chosen, _paths("exemplars", exemplars), losses), out, trainer, progress, resume
@@ -99,6 +101,11 @@ def _check(config: object, kind: type, trainer: object, losses: object) -> None:
     arguments.instance("config", config, kind, wanted)
     arguments.instance("trainer", trainer, TrainerConfig | None, "TrainerConfig(...)")
     arguments.instance("losses", losses, list | tuple, "a list of instances, [MyLoss()]")
+
+
+def _check_run(progress: object, resume: object) -> None:
+    arguments.instance("progress", progress, Callable | None, "a function that takes a record")
+    arguments.flag("resume", resume)
 
 
 def _path(name: str, given: object) -> Path:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from texturenets import image
 from texturenets.errors import UserError
@@ -27,6 +30,13 @@ def read(path: Path, longer: int) -> image.Picture:
     if float(picture.rgb.flatten(2).std(2).max()) < FLAT:
         raise UserError(f"{path} is of one color: there is nothing to learn from it")
     return picture
+
+
+def opaque(picture: image.Picture, path: Path) -> Tensor:
+    """The painting of the file `path`, (1, 3, H, W), its transparent pixels white; a warning says so."""
+    if picture.transparent:
+        warnings.warn(f"{path} has transparent pixels, which are learned as white", stacklevel=3)
+    return picture.on_white
 
 
 def fingerprint(paths: Sequence[Path]) -> dict[str, Any]:

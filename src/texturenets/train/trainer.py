@@ -60,6 +60,7 @@ class Trainer:
         self.run_folder, self.callbacks = RunFolder(out), callbacks
         self.folder = self.run_folder.path
         self.run_folder.check_new(resume)
+        network.check(task.config, self.config)  # before weights are fetched
         setup = set_up(task.config, task.layers, self.config, progress)
         self.device = setup.device
         if self.device.type == "cpu":
@@ -100,7 +101,7 @@ class Trainer:
         if changed := fingerprint.differences(state.fingerprint, self.fingerprint):
             raise UserError(
                 f"`resume`: not the run that {self.folder} holds; what changed: {', '.join(changed)}; "
-                "give the options of the first run again"
+                "give what the first run was given, or leave `resume` out and start anew with another `output`"
             )
         options = self.task.config
         if not options.minutes and options.steps < state.step:

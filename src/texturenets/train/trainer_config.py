@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from texturenets.errors import UserError
@@ -42,7 +43,12 @@ class TrainerConfig:
     """Licence of the photos and the painting, stored in the model's header."""
 
     def __post_init__(self) -> None:
-        """Raises UserError for a word that an option does not know, and for a number below 0."""
+        """Paths become text. Raises UserError for a word that an option does not know, and for a number below 0."""
+        if isinstance(self.init, Path):
+            object.__setattr__(self, "init", str(self.init))  # the class is frozen
+        if isinstance(self.weights, tuple | list):
+            files = tuple(str(one) if isinstance(one, Path) else one for one in self.weights)
+            object.__setattr__(self, "weights", files)
         check_kinds(self)
         for name in ("workers", "save_every", "validate_every", "pictures_every", "snapshot_every"):
             if (getattr(self, name) or 0) < 0:

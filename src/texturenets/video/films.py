@@ -177,8 +177,13 @@ class Film:
             raise self._cut(seen, f"of {float(declared):.1f} s that it says it has")
 
     def _cut(self, seen: Fraction, why: str) -> UserError:
+        if round(float(seen), 1) <= 0:
+            return UserError(
+                f"{self.path} is cut off or damaged: nothing of it can be read, {why}; copy it anew "
+                "from where it came"
+            )
         return UserError(
-            f"{self.path} is cut off or damaged: it can be read to {float(max(seen, Fraction(0))):.1f} s, {why}; "
+            f"{self.path} is cut off or damaged: it can be read to {float(seen):.1f} s, {why}; "
             "copy it anew from where it came, or cut it before that with another program"
         )
 

@@ -46,7 +46,7 @@ class FilmWriter:
 
     Time stamps are those of the frames. Sides that are odd are made even by doubling the last row or column. The
     sound of `source`, where it is a film, is copied packet by packet, or encoded anew where the format does not
-    hold it; `notes` says so.
+    hold it, transparent pixels are laid on white; `notes` says so.
     """
 
     def __init__(
@@ -132,6 +132,7 @@ class FilmWriter:
     def write(self, frame: Frame) -> None:
         """Take the next frame. Raises UserError where the disk does not."""
         self._hear(frame.sound)
+        self._note_transparency(frame.pixels)
         raw = self.av.VideoFrame.from_ndarray(_padded(_opaque(frame.pixels), self.stream), format="rgb24")
         from av.video.reformatter import ColorRange, Interpolation
 
@@ -186,6 +187,11 @@ class FilmWriter:
                 frame.pts -= round(self.offset / Fraction(frame.time_base))
             for ready in resampler.resample(frame):
                 self._mux(self._coded(stream, ready))
+
+    def _note_transparency(self, pixels: Pixels) -> None:
+        note = f"transparent pixels are laid on white: {self.path.suffix} does not keep them"
+        if pixels.shape[2] == 4 and note not in self.notes and bool((pixels[:, :, 3] < 255).any()):
+            self.notes.append(note)
 
     def finish(self, trailing: list[Any]) -> None:
         """The rest of the sound, and what the encoders have kept back."""

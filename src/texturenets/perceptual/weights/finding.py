@@ -96,7 +96,8 @@ def load(
     """The weights of the network `name` ("vgg16", "vgg19", "vgg19_normalised", "squeezenet1_0", "..._1").
 
     `files`: where to look first; each a file, `NETWORK=FILE`, or a folder whose files are told by how their
-    names begin. `last`: the last layer wanted (`relu3_3`, `fire4`), else all that the file has.
+    names begin, and which is to hold the weights unless another of `files` does.
+    `last`: the last layer wanted (`relu3_3`, `fire4`), else all that the file has.
     Raises UserError, in one line that says the way out, for anything that keeps it from it.
     """
     if name not in LAYERS:
@@ -111,6 +112,7 @@ def load(
 
 
 def _given(name: str, files: Sequence[Path | str]) -> Pretrained | None:
+    without = []
     for file in files:
         network, equals, rest = str(file).partition("=")
         if equals and network in LAYERS:
@@ -123,13 +125,25 @@ def _given(name: str, files: Sequence[Path | str]) -> Pretrained | None:
             raise unknown("descriptor network", network, LAYERS)
         if path.is_dir():
             found = _in_folder(name, path)
+            without.append(path)
         elif (named := network_of(path)) is not None:
             found = read(path, name) if named == name else None
         else:
             found = _nameless(name, path)
         if found is not None:
             return found
+    if without:
+        raise UserError(
+            f"{_none_in(name, without)}: put one there, or say which network a folder is for, as `weights` "
+            f"NETWORK={without[-1]}; {name} is then looked for in TEXTURENETS_WEIGHTS, the cache and the network"
+        )
     return None
+
+
+def _none_in(name: str, folders: Sequence[Path]) -> str:
+    """That weights of the network `name` are in none of `folders`, and how their file is called."""
+    where = " or ".join(str(folder) for folder in folders)
+    return f"no file in {where} whose name begins with {' or '.join(SOURCES[name].prefixes)}"
 
 
 def _nameless(name: str, path: Path) -> Pretrained | None:
@@ -173,19 +187,20 @@ def _in_folder(name: str, folder: Path, *, required: bool = False) -> Pretrained
             )
         return read(path, name)
     if required:
-        raise UserError(
-            f"{folder}: no file in it whose name begins with {' or '.join(SOURCES[name].prefixes)}"
-        )
+        raise UserError(_none_in(name, [folder]))
     return None
 
 
+def _listed() -> list[Path]:
+    """The folders of TEXTURENETS_WEIGHTS."""
+    listed = os.environ.get("TEXTURENETS_WEIGHTS", "").split(os.pathsep)
+    return [Path(folder).expanduser() for folder in listed if folder]
+
+
 def _from_environment(name: str) -> Pretrained | None:
-    for folder in os.environ.get("TEXTURENETS_WEIGHTS", "").split(os.pathsep):
-        if not folder:
-            continue
-        path = Path(folder).expanduser()
+    for path in _listed():
         if not path.is_dir():
-            raise UserError(f"TEXTURENETS_WEIGHTS names {folder}, which is no folder")
+            raise UserError(f"TEXTURENETS_WEIGHTS names {path}, which is no folder")
         found = _in_folder(name, path)
         if found is not None:
             return found
@@ -209,12 +224,12 @@ def _cached_or_fetched(name: str, offline: bool, progress: Progress | None) -> P
         if found is not None:
             return found
     by_hand = (
-        f"put it in {folder}, or give it with `weights` {name}=FILE "
-        f"(in Python trainer=TrainerConfig(weights=('{name}=FILE',)))"
+        f"put it in {folder} or a folder that TEXTURENETS_WEIGHTS names, or give it with `weights` {name}=FILE "
+        f"(in Python trainer=TrainerConfig(weights=('{name}=FILE',))); a training with `descriptor` random needs none"
     )
     if offline or _offline():
         raise UserError(
-            f"offline, and no weights of {name} here: fetch {source.urls[0]} elsewhere and {by_hand}"
+            f"offline, and {_none_in(name, [*_listed(), folder])}: fetch {source.urls[0]} elsewhere and {by_hand}"
         )
     if source.format == "keras" and importlib.util.find_spec("h5py") is None:
         raise UserError(f"the weights of {name} are HDF5, which h5py reads: {install('train')}")

@@ -1,0 +1,173 @@
+"""A stylized photo in numbers that do not depend on how its model was trained, so that models can be compared.
+
+Every measure is also taken of the photo itself: a copy of the photo keeps all of its structure, and must look bad
+in texture. Images are (1, 3, H, W), RGB in [0, 1].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from texturenets import image
+from texturenets.image.sizes import fit_longer
+from texturenets.losses.gram import gram
+from texturenets.perceptual import Descriptors
+
+TEXTURE: Final = tuple(f"vgg16:relu{n}" for n in ("1_1", "1_2", "2_1", "2_2", "3_1", "3_2", "3_3"))
+DEEP: Final = ("vgg16:relu4_1", "vgg16:relu4_3")
+STRUCTURE: Final = "vgg16:relu4_2"
+LAYERS: Final = (*TEXTURE, *DEEP, STRUCTURE)
+
+SIZES: Final = (0.5, 0.75, 1.0, 1.5)
+"""Longer sides of the painting over the image's: strokes of any size may count as the painting's."""
+
+FINE, COARSE = 1.5, 8.0
+"""Standard deviations in pixels of the two Gaussians whose difference is paint: periods of some 8 to 40 pixels."""
+
+BORDER, BESIDE = 8, 32
+"""Pixels of the border, and of the strip within it that it is compared with."""
+
+LEAST: Final = 96
+"""Pixels of the shorter side below which an image has no measures but those of VGG-16."""
+
+PERIODS: Final = (2, 4, 8, 16)
+"""Pixels of the grids that strided layers and upsampling leave."""
+
+
+class StyleMeasures:
+    """Measures of photos stylized like `painting`, by VGG-16 (`networks` holds `LAYERS`) and by themselves."""
+
+    def __init__(self, networks: Descriptors, painting: Tensor) -> None:
+        self.networks, self.painting = networks, painting
+        self._grams: dict[int, list[dict[str, Tensor]]] = {}
+
+    @torch.no_grad()
+    def __call__(self, photo: Tensor, result: Tensor) -> dict[str, float]:
+        """What `result` is, as made of `photo`; lower is better but for `calm`.
+
+        `texture`, `deep`: relative squared distances of Gram matrices to the painting's (arXiv 1508.06576), summed
+        over VGG-16's `TEXTURE` and `DEEP`, the least over the painting's `SIZES`; by their own names single layers,
+        at the sizes that were least. `structure`: relative squared distance to the photo's features at relu4_2, the
+        content layer of that paper. `calm`: paint in the photo's flattest quarter over the painting's (`calm_paint`).
+        `checkerboard`, `border`: dB, as the functions of that name.
+        """
+        mine, theirs = self.networks(result, LAYERS), self.networks(photo, (STRUCTURE,))
+        grams = {layer: gram(mine[layer].float()) for layer in (*TEXTURE, *DEEP)}
+        distances = [
+            {layer: _relative(grams[layer], target[layer]) for layer in grams}
+            for target in self._targets(max(result.shape[2:]))
+        ]
+        found: dict[str, float] = {}
+        for name, layers in (("texture", TEXTURE), ("deep", DEEP)):
+            best = min(distances, key=lambda at: sum(at[layer] for layer in layers))
+            found[name] = sum(best[layer] for layer in layers)
+            found |= {layer: best[layer] for layer in layers}
+        found["structure"] = _relative(mine[STRUCTURE].float(), theirs[STRUCTURE].float())
+        if min(result.shape[2:]) >= LEAST:
+            found["calm"] = calm_paint(photo, result, self._painting(max(result.shape[2:])))
+            found["checkerboard"], found["border"] = checkerboard(result), border(result)
+        return found
+
+    def _painting(self, longer: int) -> Tensor:
+        return image.resize(
+            self.painting, fit_longer((self.painting.shape[2], self.painting.shape[3]), longer)
+        )
+
+    def _targets(self, longer: int) -> list[dict[str, Tensor]]:
+        """Gram matrices of the painting at each size, for an image of that longer side."""
+        if longer not in self._grams:
+            self._grams = {
+                longer: [
+                    {
+                        layer: gram(features.float())
+                        for layer, features in self.networks(
+                            self._painting(max(16, round(share * longer))), (*TEXTURE, *DEEP)
+                        ).items()
+                    }
+                    for share in SIZES
+                ]
+            }
+        return self._grams[longer]
+
+
+def means(rows: list[Mapping[str, float]]) -> dict[str, float]:
+    """The mean of each measure that all rows have."""
+    return {
+        name: sum(row[name] for row in rows) / len(rows) for name in rows[0] if all(name in r for r in rows)
+    }
+
+
+def calm_paint(photo: Tensor, result: Tensor, painting: Tensor) -> float:
+    """Paint where the photo is calm: 1 is as much as in the painting.
+
+    The median amplitude of `result` (see `amplitude`) where the photo's is in its lowest quarter, over the median of
+    the whole painting; `photo` and `result` are of one size, the border left out.
+    """
+    inside = (..., slice(16, -16), slice(16, -16))
+    own = amplitude(photo)[inside]
+    there = amplitude(result)[inside][own <= own.flatten().kthvalue(max(1, own.numel() // 4)).values]
+    return float(there.median() / amplitude(painting).median())
+
+
+def amplitude(x: Tensor) -> Tensor:
+    """Local amplitude (1, 1, H, W) of the luminance between two Gaussians, of `FINE` and `COARSE` pixels."""
+    y = luminance(x)
+    return blur((blur(y, FINE) - blur(y, COARSE)).square(), COARSE).clamp_min(0).sqrt()
+
+
+def luminance(x: Tensor) -> Tensor:
+    """(1, 1, H, W) by ITU-R BT.601, in 255ths."""
+    return 255 * (x.float() * x.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
+
+
+def blur(y: Tensor, sigma: float) -> Tensor:
+    """A Gaussian of `sigma` pixels over (1, 1, H, W); what lies beyond the border is mirrored."""
+    radius = min(round(4 * sigma), min(y.shape[2:]) - 1)
+    places = torch.arange(-radius, radius + 1, device=y.device, dtype=y.dtype)
+    weight = torch.exp(-0.5 * (places / sigma).square())
+    weight = (weight / weight.sum()).view(1, 1, -1, 1)
+    y = F.conv2d(F.pad(y, (0, 0, radius, radius), mode="reflect"), weight)
+    return F.conv2d(F.pad(y, (radius, radius, 0, 0), mode="reflect"), weight.transpose(2, 3))
+
+
+def checkerboard(x: Tensor) -> float:
+    """By how many dB the strongest spectral line of a grid of `PERIODS` pixels stands above what is around it.
+
+    Photos have 8 to 15 dB, and 20 where blocks of JPEG show: compare with the photo's own.
+    """
+    y = luminance(x)[0, 0]
+    height, width = (side // 32 * 32 for side in y.shape)
+    window = torch.hann_window(height, device=y.device)[:, None] * torch.hann_window(width, device=y.device)
+    y = y[:height, :width]
+    power = 10 * torch.log10(torch.fft.fft2((y - y.mean()) * window).abs().square() + 1e-9)
+    near = torch.arange(-9, 10, device=y.device)
+    core = near.abs() <= 3  # a line is up to three bins wide under that window
+    ring = ~(core[:, None] & core)
+    worst = -float("inf")
+    for period in PERIODS:
+        v, u = height // period, width // period
+        for row, column in ((0, u), (v, 0), (v, u), (v, width - u)):
+            around = power[(row + near)[:, None] % height, (column + near) % width]
+            worst = max(worst, float(around[8:11, 8:11].max() - around[ring].median()))
+    return worst
+
+
+def border(x: Tensor) -> float:
+    """By how many dB the fine detail of the outermost 8 pixels differs from that of the 32 beside them."""
+    y = luminance(x)
+    kernel = y.new_tensor([[0.0, -1.0, 0.0], [-1.0, 4.0, -1.0], [0.0, -1.0, 0.0]]).view(1, 1, 3, 3)
+    detail = F.conv2d(y, kernel).abs()[0, 0]
+    outer = torch.ones_like(detail, dtype=torch.bool)
+    outer[BORDER:-BORDER, BORDER:-BORDER] = False
+    inner = ~outer
+    inner[BORDER + BESIDE : -BORDER - BESIDE, BORDER + BESIDE : -BORDER - BESIDE] = False
+    return float((20 * torch.log10((detail[outer].mean() + 1e-6) / (detail[inner].mean() + 1e-6))).abs())
+
+
+def _relative(mine: Tensor, target: Tensor) -> float:
+    return float((mine - target).square().mean() / target.square().mean())
