@@ -322,7 +322,7 @@ def test_ctrl_c_says_what_is_done(
 ) -> None:
     for i in range(6):
         photo(f"in/{i}.png")
-    paint, count = api.Style._repaint, 0
+    paint, count = api.Style._run_network, 0
 
     def interrupted(*words: object, **more: object) -> object:
         nonlocal count
@@ -331,7 +331,7 @@ def test_ctrl_c_says_what_is_done(
             raise KeyboardInterrupt
         return paint(*words, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(api.Style, "_repaint", interrupted)
+    monkeypatch.setattr(api.Style, "_run_network", interrupted)
     assert stylize("in", "-o", "out") == 130
     told = capsys.readouterr()
     done = len(told.out.split())

@@ -53,7 +53,7 @@ def evaluate(
     model
         Shipped name or model file.
     against
-        The exemplar or painting; only --film on its own needs none.
+        The exemplar or painting that the model was trained on; required, except with only --film.
     photo
         For a style: photos, patterns and folders; may be given several times.
     film
@@ -69,10 +69,10 @@ def evaluate(
         Side of the samples, or longer side of photos and films, in pixels [default: 256; photos 512; films as they
         are].
     slow
-        Also run iterative optimization for comparison, minutes for each picture: for a texture this many pictures
-        from noise; for a style, if not 0, every photo.
+        Also run iterative optimization for comparison, which takes minutes an image: for a texture this many images
+        from noise; for a style any number above 0 means every photo.
     cap
-        With --slow: most iterations.
+        With --slow: maximum number of iterations.
     as_json
         Print JSON: one object.
     quiet

@@ -82,22 +82,22 @@ def sample(
     tile_axis
         With --tileable: axis along which samples tile [default: both].
     noise_level
-        Factor on the noise: 1 as in training, 0 for none; SCALE=LEVEL,... for single scales.
+        Factor on the noise: 1 as in training, 0 for none; SCALE=LEVEL,... sets it for each scale.
     hold
-        Scales, in pixels, at which all samples share the noise of the first one, as 32,16; at the other scales each
-        has its own.
+        Scales in pixels, for example 32,16, at which all samples share the noise of the first one; at the other
+        scales each sample has its own noise.
     sheet
         Write one contact sheet of all samples; without --hold with one more row for each scale, in which only that
         scale's noise varies.
     to
-        Interpolate the noise from that of --seed to that of this seed, and write the frames: as images, or with an
-        --output as walk.mp4 or walk.gif as a film of 24 frames a second.
+        Second seed: write frames that interpolate from the noise of --seed to the noise of this seed, as images, or
+        with an --output like walk.mp4 or walk.gif as a film of 24 frames a second.
     frames
         With --to: number of frames [default: 24].
     quality
         1 to 100, for JPEG, WebP, AVIF and HEIC [default: 95; AVIF and HEIC 90].
     batch_size
-        Samples in a batch: more use a GPU better, and may change pixel values (0 to 255) by a few.
+        Samples in a batch: larger batches use a GPU better, and may change pixel values (0 to 255) by a few.
     quiet
         No progress bar, and do not print the engine.
     """
@@ -116,10 +116,10 @@ def sample(
     held, level = _numbers(hold, "--hold"), _levels(noise_level)
 
     from texturenets import image, loading
-    from texturenets.cli import walk
+    from texturenets.cli import interpolation
     from texturenets.engines.options import EngineOptions
 
-    film = walk.film_of(output, to)
+    film = interpolation.film_of(output, to)
     check_no_exemplar(texture)
     note_shipped(texture)
     model = loading.load_texture(texture, EngineOptions(engine, device, precision, generator=generator))
@@ -151,7 +151,9 @@ def sample(
     else:
         pictures = model.between(height, width, seed, to, frames, **options)
     if film is not None:
-        walk.write(walk.Walk(pictures, (height, width), number), film, quality, quiet)
+        interpolation.write(
+            interpolation.InterpolationFrames(pictures, (height, width), number), film, quality, quiet
+        )
         print(film)
         return 0
     _write_images(files, pictures, model.path.stem, quality, quiet)

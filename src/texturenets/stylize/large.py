@@ -24,21 +24,22 @@ from texturenets.tiled.spool import SpooledImage, choose_folder
 Array = NDArray[np.float32]
 
 
-def repaint(style: Style, photo: Path, result: Path, options: StylizeOptions) -> bool:
-    """Stylize the file `photo` into the file `result`, which appears whole or not at all. True where the photo's
-    transparency was laid on white.
+def stylize(style: Style, photo: Path, result: Path, options: StylizeOptions) -> bool:
+    """Stylize the file `photo` strip by strip; `result` is replaced atomically.
 
-    Raises UserError for a damaged photo, a format that is not written strip by strip, and where memory or disk do
-    not suffice.
+    Returns whether transparency was replaced by white, for a format without alpha. Raises UserError for a damaged
+    photo, a format that cannot be written strip by strip, and too little memory or disk space.
     """
     source = large_files.LargePhoto(photo, longer=options.size, keep_gps=options.keep_gps)
     try:
-        return _repaint(style, source, result, options)
+        return _stylize_strips(style, source, result, options)
     except large_files.NotInStripsError as error:
         raise UserError(f"{error}, {way_out(source.header, options.size)}") from None
 
 
-def _repaint(style: Style, source: large_files.LargePhoto, result: Path, options: StylizeOptions) -> bool:
+def _stylize_strips(
+    style: Style, source: large_files.LargePhoto, result: Path, options: StylizeOptions
+) -> bool:
     large_files.output_format(result, source.size)
     if style.tiled.network is None:
         raise UserError(

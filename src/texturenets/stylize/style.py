@@ -182,19 +182,19 @@ class Style:
         """Stylize (1, 3, H, W); with `stroke` other than 1 at several sizes, coarse to fine (`stylize.stroke`)."""
         size = (int(photo.shape[2]), int(photo.shape[3]))
         first, *finer = ladder(size, stroke)
-        y = self._repaint(image.resize(photo, first), seed, level)
+        y = self._run_network(image.resize(photo, first), seed, level)
         for stage in finer:
             self.between()
-            y = self._repaint(image.resize(y.clip(0, 1), stage), seed, level, fine=True)
+            y = self._run_network(image.resize(y.clip(0, 1), stage), seed, level, fine=True)
         return image.resize(y, size)
 
-    def _repaint(self, photo: A, seed: int, level: float, *, fine: bool = False) -> A:
+    def _run_network(self, photo: A, seed: int, level: float, *, fine: bool = False) -> A:
         """Run the network on (1, 3, H, W), padded as its `IOSpec` requires, and crop the result; unclamped.
 
         `fine`: the input is a stylized image that was enlarged.
         """
         if not self.tiled.fits((int(photo.shape[2]), int(photo.shape[3]))):
-            return like(self.tiled.repaint(to_numpy(photo), seed, level, fine=fine), photo)
+            return like(self.tiled.stylize(to_numpy(photo), seed, level, fine=fine), photo)
         io_spec = self.engine.io_spec
         x, box = sizes.pad_to_multiple(photo, io_spec.stride, max(SMALLEST, io_spec.least), io_spec.margin)
         maps = noise.draw_arrays(io_spec.noise, [seed], int(x.shape[-2]), int(x.shape[-1]))
