@@ -28,8 +28,8 @@ Device = Annotated[
 EngineName = Annotated[
     str,  # auto, torch, or one of `texturenets.engines.BACKENDS`, which is not imported for a help text
     Parameter(
-        help="Engine that runs the network: torch, openvino or onnx; auto takes the fastest that is installed for the "
-        "device."
+        help="Engine that runs the network: torch, openvino or onnx; auto takes the fastest that is installed for "
+        "the device."
     ),
 ]
 Precision = Annotated[

@@ -25,10 +25,11 @@ def export(
 ) -> None:
     """Export models to other formats, and compare each file with PyTorch, if installed.
 
-    The exported network takes any batch size; height and width have to be multiples of its stride: 4 for the shipped
-    styles, 32 for the shipped textures. The metadata of an ONNX file holds the stride and example code that pads and
-    crops photos of other sizes (see docs/performance.md). The names of the files are printed, one a line. `--to web` writes a page that
-    any file server can host and that runs the models in the browser: photos do not leave it.
+    The exported network takes any batch size; height and width have to be multiples of its stride: 4 for the
+    shipped styles, 32 for the shipped textures. The metadata of an ONNX file holds the stride and example code that
+    pads and crops photos of other sizes (see docs/performance.md). The names of the files are printed, one a line.
+    `--to web` writes a page that any file server can host and that runs the models in the browser: photos do not
+    leave it.
 
     Parameters
     ----------

@@ -100,8 +100,8 @@ def optimize(
         Keep the photo's colours: luminance transfers the style in luminance only; match
         first changes the colours of the style to those of the photo.
     descriptor
-        Descriptor network of the losses, at its default layers, for example vgg19 or random (which needs no download);
-        --style-layers and --content-layers choose others.
+        Descriptor network of the losses, at its default layers, for example vgg19 or random (which needs no
+        download); --style-layers and --content-layers choose others.
     preset
         Training recipe whose losses are used: default, paper or readme; other flags override it.
     checkerboard_weight

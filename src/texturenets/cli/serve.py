@@ -71,7 +71,7 @@ def serve(
     models
         Folder of model files to offer besides the shipped ones.
     photos
-        Folder of training photos. With --models, users of the service can train models on them, one training at a time.
+        Folder of training photos. With --models, users of the service can train models on them, one at a time.
     preload
         Models to load before /readyz reports that the service is ready, for example --preload wave udnie.
     page

@@ -90,8 +90,9 @@ def stylize(
         Stylize the camera's image live, in a window, until it is closed; in place of photos a camera may be
         named, for example /dev/video2. --size is the longer side [default: 480].
     memory
-        Memory that the program may use, for example 2G or 900M [default: a share of the free memory]. A photo that needs more
-        is stylized in strips, with the same result; feature maps that do not fit are kept on disk meanwhile.
+        Memory that the program may use, for example 2G or 900M [default: a share of the free memory]. A photo that
+        needs more is stylized in strips, with the same result; feature maps that do not fit are kept on disk
+        meanwhile.
     spool
         Folder for these feature maps [default: the system's folder for temporary files].
     cluster

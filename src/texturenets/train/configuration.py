@@ -91,8 +91,8 @@ class TaskConfig:
     seed: int = 0
     """Random seed; the same seed gives the same result."""
     precision: Precision = "auto"
-    """Number format of the computation; auto takes bf16 where the device supports it, else fp16 on a GPU and float32 on
-    a CPU."""
+    """Number format of the computation; auto takes bf16 where the device supports it, else fp16 on a GPU and float32
+    on a CPU."""
 
     def __post_init__(self) -> None:
         """Raises UserError for a value outside its range."""
