@@ -44,9 +44,10 @@ def evaluate(
 
     For a texture: the loss of each layer, compared with the loss between the two halves of the exemplar; the distance
     between samples; the visibility of the seam when tiled; the share of patches copied from the exemplar together
-    with their neighbours. For a style: texture (VGG-16's first three blocks) and its fourth block, the distance to
-    the painting; structure, the distance to the photo; calm, the paint where the photo is calm over the painting's;
-    grids and the border in dB; each also of the photos themselves; flicker on films. Lower is better, but for calm.
+    with their neighbours. For a style: texture and deep, the distances of VGG-16's Gram matrices to the painting's,
+    in the first three blocks and in the fourth; structure, the distance of its features to the photo's; calm, the
+    contrast of brush strokes where the photo is smooth, relative to the painting; checkerboard and border artifacts
+    in dB; the same for the unchanged photos; flicker on films. Lower is better, except that calm should be near 1.
 
     Parameters
     ----------
