@@ -50,9 +50,9 @@ class StyleMeasures:
     def __call__(self, photo: Tensor, result: Tensor) -> dict[str, float]:
         """The measures of `result`, the stylized `photo`. Lower is better, except for `calm`.
 
-        `texture`, `deep`: relative squared distances of Gram matrices to the painting's (arXiv 1508.06576), summed over
-        VGG-16's layers `TEXTURE` and `DEEP`; the smallest over the painting's `SIZES`. Also each layer, by its name,
-        at the same size of the painting. `structure`: relative squared distance to the photo's features at relu4_2,
+        `texture`, `deep`: relative squared distances of Gram matrices to the painting's (arXiv 1508.06576), summed
+        over VGG-16's layers `TEXTURE` and `DEEP`; the smallest over the painting's `SIZES`. Also each layer, by its
+        name, at that size of the painting. `structure`: relative squared distance to the photo's features at relu4_2,
         the content layer of that paper. `calm`: stroke amplitude in the smoothest quarter of the photo, relative to
         the painting (`calm_paint`). `checkerboard`, `border`: in dB, see these functions.
         """
