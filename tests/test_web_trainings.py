@@ -162,6 +162,22 @@ def test_a_mistake_is_told_and_does_not_stop_the_queue(make: Callable[[], Traini
     assert (bad.state, bad.reason) == ("failed", "texturenets: the painting is no image")
 
 
+def test_the_status_of_a_process_that_is_about_to_be_gone_is_waited_for(
+    make: Callable[[], Trainings], tmp_path: Path
+) -> None:
+    trainings = make()
+    # The lock is let go before the status is there, as the system does it too.
+    (tmp_path / "trainer.py").write_text(
+        "import os, pathlib, sys, time\n"
+        "with (pathlib.Path(sys.argv[sys.argv.index('-o') + 1]).parent / 'starts').open('a') as file:\n"
+        "    file.write('x')\n"
+        "os.closerange(3, 64)\ntime.sleep(0.3)\nsys.exit(2)\n"
+    )
+    add(trainings, "mine")
+    until(trainings, "mine", "failed")
+    assert (trainings.folder / "starts").read_text() == "x"
+
+
 def test_a_long_reason_keeps_its_end(make: Callable[[], Trainings]) -> None:
     trainings = make()
     add(trainings, "mine")

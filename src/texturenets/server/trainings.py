@@ -32,6 +32,7 @@ TRIES = 3
 SUM, VALIDATION = "sum", "sum, validation"
 """Names of curves beside those of the losses."""
 
+ENDING = 1.0  # seconds at most between the end of a process and its status
 TICK = 1.0  # seconds between two looks at what goes on
 
 
@@ -359,9 +360,12 @@ class Trainings:
             child.poll()
 
     def _status(self, name: str) -> int | None:
-        """The exit status of a process that this service started."""
+        """The exit status of a process that this service started and that is gone; None where nobody knows it."""
         child = self.children.get(name)
-        return child.poll() if child else None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            # Its lock is free a moment before the system has its status.
+            return child.wait(ENDING) if child else None
+        return None
 
     def _records(self, name: str) -> list[dict[str, Any]]:
         return self.records.of(self.folder / f"{name}.run" / "records.jsonl")
