@@ -133,7 +133,7 @@ class Catalogue:
         """Leave out a model whose file turned out to be of no use, until it changes."""
         with self.lock:
             self.known.pop(known.path, None)
-            self.bad[known.path] = known.changed
+            self.bad[known.path] = known.modified
         fields = {"file": ascii(known.path.name)[1:-1], "reason": ascii(why[:300])[1:-1]}
         log.warning("model passed over", extra={"fields": fields})
 
