@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +16,7 @@ pytest.importorskip("fastapi", reason="the extra `web` is not installed")
 pytest.importorskip("prometheus_client", reason="the extra `web` is not installed")
 
 import httpx
-from served import Served, served
+from served import Served, apart, served
 from webservice import photo
 
 from texturenets.server import connections
@@ -146,3 +148,16 @@ def test_the_bound_is_within_the_descriptors() -> None:
         assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 256 or before[1] <= 256
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_a_second_interrupt_ends_without_a_trace(tmp_path: Path) -> None:
+    with served(tmp_path, rate=1.0) as running:
+        asking, _ = apart(running.stylize, photo(2000, 2000))
+        running.until(1)
+        for _ in range(2):
+            running.process.send_signal(signal.SIGINT)
+            time.sleep(0.5)
+        running.process.wait(30)
+        asking.join(30)
+    said = (tmp_path / "log").read_text()
+    assert "CancelledError" not in said

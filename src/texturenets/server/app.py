@@ -67,6 +67,10 @@ def create(settings: Settings, load: Callable[[Path], Any] | None = None) -> tup
                 trainings.open()
             try:
                 yield
+            except (
+                asyncio.CancelledError
+            ):  # a second Ctrl-C: the server waits for nothing, and this ends as ever
+                pass
             finally:
                 if trainings is not None:
                     await asyncio.to_thread(trainings.close)
