@@ -338,7 +338,7 @@ def test_in_pieces_seed_level_and_margin_are_the_same(
     asked: dict[str, Any] = {"seed": 5, "noise_level": 0.5, "stroke": 2}
     photo = torch.rand(1, 3, 70, 90)
     whole = style.stylize(photo, **asked)
-    monkeypatch.setattr(style.pieces, "fits", lambda _: False)
+    monkeypatch.setattr(style.tiled, "fits", lambda _: False)
     difference = float((style.stylize(photo, **asked) - whole).abs().max())
     assert difference < 1 / 255
     for other in ({"seed": 6}, {"noise_level": 0.0}, {"stroke": 1}):

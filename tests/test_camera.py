@@ -103,7 +103,7 @@ def test_without_camera_or_display(
         (["--webcam", "/dev/nosuchcamera"], "no camera at /dev/nosuchcamera"),
         (["--webcam", "/dev/null"], "cannot use the camera /dev/null"),
         (["--webcam", "a", "b"], "one camera"),
-        ([__file__, "--webcam"], "is a file, and no camera: leave out --webcam"),
+        ([__file__, "--webcam"], "is a file, not a camera: leave out --webcam"),
     ):
         assert main(["stylize", *words]) == 2
         err = capsys.readouterr().err

@@ -322,7 +322,7 @@ def test_ctrl_c_says_what_is_done(
 ) -> None:
     for i in range(6):
         photo(f"in/{i}.png")
-    paint, count = api.Style._repaint, 0
+    paint, count = api.Style._run_network, 0
 
     def interrupted(*words: object, **more: object) -> object:
         nonlocal count
@@ -331,7 +331,7 @@ def test_ctrl_c_says_what_is_done(
             raise KeyboardInterrupt
         return paint(*words, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(api.Style, "_repaint", interrupted)
+    monkeypatch.setattr(api.Style, "_run_network", interrupted)
     assert stylize("in", "-o", "out") == 130
     told = capsys.readouterr()
     done = len(told.out.split())
@@ -372,13 +372,13 @@ def test_long_work_off_a_terminal_says_something_every_half_minute(
 
     follow(style, quiet=False, bar=True)
     for i in range(12):
-        style.pieces.progress(i / 12)
+        style.tiled.progress(i / 12)
     told = capsys.readouterr().err.splitlines()
     assert told == [f"texturenets: wave: {share} of the image" for share in ("33%", "75%")]
     style = loading.load("wave", engine="torch")
     follow(style, quiet=True, bar=True)
     for i in range(12):
-        style.pieces.progress(i / 12)
+        style.tiled.progress(i / 12)
     assert capsys.readouterr().err == ""
 
 

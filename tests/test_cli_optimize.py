@@ -235,7 +235,7 @@ def test_ctrl_c_writes_what_there_is(here: Here, monkeypatch: pytest.MonkeyPatch
 
     def interrupted(*arguments: Any, **options: Any) -> Iterator[optimization.IterationRecord]:
         for record in itertools.islice(plain(*arguments, **options), 3):
-            made.append(record.picture)
+            made.append(record.image)
             yield record
         raise KeyboardInterrupt
 

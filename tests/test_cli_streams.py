@@ -20,11 +20,11 @@ from texturenets.networks.residual import Residual
 SLOWLY = """
 import sys, time
 from texturenets.stylize import style as api
-paint = api.Style._repaint
+paint = api.Style._run_network
 def slowly(*words, **more):
     time.sleep(0.2)
     return paint(*words, **more)
-api.Style._repaint = slowly
+api.Style._run_network = slowly
 from texturenets.cli import main
 sys.exit(main())
 """

@@ -274,7 +274,7 @@ def test_too_little_memory(
     def fail(*_: object) -> torch.Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
-    monkeypatch.setattr(style.Style, "_repaint", fail)
+    monkeypatch.setattr(style.Style, "_run_network", fail)
     photo("a.jpg", (50, 20))
     assert main(["stylize", "a.jpg", "--engine", "torch"]) == 2
     assert "as with --size 25" in one_line(capsys.readouterr().err)

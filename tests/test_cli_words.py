@@ -36,8 +36,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("optimize", ["--style is missing: the texture or painting"]),
-        ("optimize --style", ["--style wants a value: the texture or painting"]),
+        ("optimize", ["--style is missing: the painting or texture"]),
+        ("optimize --style", ["--style wants a value: the painting or texture"]),
         ("train style", ["IMAGES is missing: the painting"]),
         ("evaluate wave photo.jpg", ["photo.jpg: unexpected argument", "say --photo photo.jpg"]),
         ("optimize photo.jpg -s painting.jpg b.jpg", ["b.jpg: unexpected argument", "say --style b.jpg"]),
@@ -60,13 +60,13 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "optimize -s painting.jpg --preserve-color yes",
             [
                 "--preserve-color yes: choose luminance or match",
-                "match gives the style the photo's colours first",
+                "match first changes the colours of the style",
             ],
         ),
         ("stylize photo.jpg --engine opnvino", ["unknown engine 'opnvino'; did you mean 'openvino'?"]),
         (
             "stylize photo.jpg --strength 50%",
-            ["--strength 50% is not a number, as 0.5", "from 0, the photo, to 1"],
+            ["--strength 50% is not a number, as 0.5", "strength of the style, 0 to 1"],
         ),
         (
             "stylize photo.jpg --size 400x300",
@@ -89,9 +89,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("train style wave --content .", ["wave is a trained style", "image"]),
         ("stylise photo.jpg", ["stylise is no command; did you mean stylize?", "export, serve, demo"]),
         ("stylize photo.jpg -s", ["-s wants a value", "all means every shipped style"]),
-        ("sample pebble --frames 4", ["say which with --to"]),
-        ("sample pebble --tile-axis x", ["with --tileable alone"]),
-        ("sample pebble --hold 32", ["say how many with --count"]),
+        ("sample pebble --frames 4", ["give it with --to"]),
+        ("sample pebble --tile-axis x", ["only with --tileable"]),
+        ("sample pebble --hold 32", ["give their number with --count"]),
     ],
 )
 def test_one_line_says_what_belongs_there(here: Path, line: str, told: list[str]) -> None:

@@ -29,7 +29,7 @@ from texturenets.cli.common import cluster_words
 from texturenets.cluster import manifest, ray_backend, storage
 from texturenets.cluster.manifest import Manifest, ManifestEntry, Outcome
 from texturenets.cluster.storage import Folder, Photo
-from texturenets.cluster.worker import DEATHS, Ask, Journal, Worker, WorkerTask
+from texturenets.cluster.worker import DEATHS, Journal, PhotoRequest, Worker, WorkerTask
 from texturenets.engines.options import EngineOptions
 from texturenets.errors import UserError
 from texturenets.image import formats
@@ -44,12 +44,12 @@ CASES: tuple[tuple[dict[str, Any], int | None, str], ...] = (
     # the manifest's line, the size of what lies there, and what is to be done
     ({}, None, "todo"),
     ({}, 9, "todo"),  # of who knows what
-    ({"status": "done", "bytes": 9}, 9, "there"),
+    ({"status": "done", "bytes": 9}, 9, "existing"),
     ({"status": "done", "bytes": 9}, None, "todo"),  # it was removed
     ({"status": "done", "bytes": 9}, 8, "todo"),  # it was cut short
     ({"status": "done", "bytes": 9, "made": "other"}, 9, "todo"),
     ({"status": "done", "bytes": 9, "stamp": "other"}, 9, "todo"),
-    ({"status": "failed", "reason": "r", "final": True}, None, "hopeless"),
+    ({"status": "failed", "reason": "r", "final": True}, None, "unusable"),
     ({"status": "failed", "reason": "r", "final": False}, None, "todo"),
     ({"status": "failed", "reason": "r", "final": True, "stamp": "other"}, None, "todo"),
 )
@@ -64,11 +64,11 @@ def test_what_is_missing(line: dict[str, Any], size: int | None, expected: str) 
     known = {"a-s.jpg": {"made": "made", "stamp": "stamp"} | line} if line else {}
     sizes = {} if size is None else {"a-s.jpg": size}
     found = manifest.sort([job()], known, sizes, "made")
-    lists = {"todo": found.todo, "there": found.there, "hopeless": [one for one, _ in found.hopeless]}
+    lists = {"todo": found.todo, "existing": found.existing, "unusable": [one for one, _ in found.unusable]}
     assert lists.pop(expected) == [job()]
     assert not any(lists.values())
     skipped = manifest.sort([job()], known, sizes, "made", skip_existing=True)
-    assert bool(skipped.there) == (size is not None)
+    assert bool(skipped.existing) == (size is not None)
 
 
 def test_a_manifest_goes_on_after_half_a_line(tmp_path: Path) -> None:
@@ -187,15 +187,20 @@ def task(here: Path, **more: Any) -> WorkerTask:
     return WorkerTask("s", model=model.read_bytes(), run="run", **options)
 
 
-def asks(folder: Path, names: Sequence[str]) -> list[Ask]:
-    return [Ask(i, str(folder / f"{n}.jpg"), str(folder / f"out/{n}-s.jpg"), 0) for i, n in enumerate(names)]
+def requests(folder: Path, names: Sequence[str]) -> list[PhotoRequest]:
+    return [
+        PhotoRequest(i, str(folder / f"{n}.jpg"), str(folder / f"out/{n}-s.jpg"), 0)
+        for i, n in enumerate(names)
+    ]
 
 
 def test_a_batch(here: Path) -> None:
     for i, name in enumerate("abc"):
         picture(here / f"{name}.jpg", seed=i)
     (here / "b.jpg").write_bytes((here / "b.jpg").read_bytes()[:300])
-    outcomes = Worker(task(here, path="/nowhere/s.safetensors")).paint(asks(here, "abcd"))  # has its bytes
+    outcomes = Worker(task(here, path="/nowhere/s.safetensors")).stylize(
+        requests(here, "abcd")
+    )  # has its bytes
     assert main(["stylize", "a.jpg", "c.jpg", "-o", "plain", "--engine", "torch", "--quiet"]) == 0
     for i, name in ((0, "a"), (2, "c")):
         plain = (here / f"plain/{name}-s.jpg").read_bytes()
@@ -213,8 +218,10 @@ def test_a_batch_at_urls(here: Path, memory: Any) -> None:
     data = picture("memory://b/a.jpg", seed=1)
     memory.pipe_file("/b/c.jpg", data[:300])
     (here / "a.jpg").write_bytes(data)
-    batch = [Ask(i, f"memory://b/{n}.jpg", f"memory://b/out/{n}-s.png", 0) for i, n in enumerate("acd")]
-    outcomes = Worker(task(here, options=StylizeOptions(size=40))).paint(batch)
+    batch = [
+        PhotoRequest(i, f"memory://b/{n}.jpg", f"memory://b/out/{n}-s.png", 0) for i, n in enumerate("acd")
+    ]
+    outcomes = Worker(task(here, options=StylizeOptions(size=40))).stylize(batch)
     assert main(["stylize", "a.jpg", "-o", "p.png", "--engine", "torch", "--size", "40"]) == 0
     assert memory.cat_file("/b/out/a-s.png") == (here / "p.png").read_bytes()
     assert outcomes[0] == Outcome((here / "p.png").stat().st_size)
@@ -229,7 +236,7 @@ def test_what_nobody_foresaw_is_one_photos_failure(here: Path, monkeypatch: pyte
     picture(here / "a.jpg")
     worker = Worker(task(here))
     monkeypatch.setattr(worker.style, "stylize", lambda *_, **__: 1 // 0)
-    (outcome,) = worker.paint(asks(here, "a")).values()
+    (outcome,) = worker.stylize(requests(here, "a")).values()
     assert "a.jpg: unexpected ZeroDivisionError" in outcome.reason
     assert not outcome.final
 
@@ -242,7 +249,7 @@ def test_a_worker_that_cannot_be_built_says_why(here: Path) -> None:
 def test_a_batch_goes_on_where_its_worker_died(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in "abc":
         picture(here / f"{name}.jpg", (30, 20) if name == "b" else (24, 18))
-    batch = asks(here, "abc")
+    batch = requests(here, "abc")
     worker = Worker(task(here))
     stylize, deaths = worker.style.stylize, 0
 
@@ -256,9 +263,9 @@ def test_a_batch_goes_on_where_its_worker_died(here: Path, monkeypatch: pytest.M
     monkeypatch.setattr(worker.style, "stylize", deadly)
     for _ in range(DEATHS):
         with pytest.raises(KeyboardInterrupt):
-            worker.paint(batch)
+            worker.stylize(batch)
     first = (here / "out/a-s.jpg").stat().st_mtime_ns
-    outcomes = worker.paint(batch)
+    outcomes = worker.stylize(batch)
     assert (here / "out/a-s.jpg").stat().st_mtime_ns == first  # not done again
     assert outcomes[0] == Outcome((here / "out/a-s.jpg").stat().st_size)
     assert f"{DEATHS} workers died over it" in outcomes[1].reason
@@ -281,7 +288,7 @@ def test_cores_are_divided() -> None:
 
 
 def test_batches_hold_every_photo_once() -> None:
-    many = [Ask(i, f"{i}", f"{i}-s", 0) for i in range(5000)]
+    many = [PhotoRequest(i, f"{i}", f"{i}-s", 0) for i in range(5000)]
     found = ray_backend.batches(many, [1000] * 5000, 2)
     assert [one for batch in found for one in batch] == many
     assert {len(batch) for batch in found[:-1]} == {ray_backend.MANY}
@@ -304,7 +311,7 @@ def test_an_address_may_follow() -> None:
 
 
 class InProcess:
-    """What `rays.Cluster` does, without Ray."""
+    """What `ray_backend.Cluster` does, without Ray."""
 
     runs = 0
 
@@ -329,7 +336,7 @@ class InProcess:
         worker = Worker(task)
         yield worker.engine
         for batch in batches:
-            yield worker.paint(batch)
+            yield worker.stylize(batch)
 
 
 @pytest.fixture

@@ -464,35 +464,35 @@ def test_kernels_are_bounded() -> None:
     assert openvino_engine.KERNELS <= 512
 
 
-def test_sizes_are_recorded_when_they_come_again_and_few_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The bookkeeping of CUDA graphs, with a record that needs no graphics card."""
+def test_sizes_are_captured_when_they_come_again_and_few_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bookkeeping of CUDA graphs, with a stand-in that needs no GPU."""
     engine = TorchEngine(network(TINY))
-    recorded = []
+    captured = []
 
     class Replayed:
         def replay(self) -> None:
             pass
 
-    def record(given: list[Tensor]) -> Any:
-        recorded.append(tuple(given[0].shape))
-        places = [one.clone() for one in given]
-        from texturenets.engines.torch_engine import _Recorded
+    def capture(given: list[Tensor]) -> Any:
+        captured.append(tuple(given[0].shape))
+        buffers = [one.clone() for one in given]
+        from texturenets.engines.torch_engine import _CapturedGraph
 
-        return _Recorded(Replayed(), places, engine._pass(places))  # type: ignore[arg-type]
+        return _CapturedGraph(Replayed(), buffers, engine._pass(buffers))  # type: ignore[arg-type]
 
-    monkeypatch.setattr(engine, "_record", record)
+    monkeypatch.setattr(engine, "_capture", capture)
     sizes = [8 + 4 * i for i in range(GRAPHS + 2)]
     with torch.inference_mode():
         for side in sizes:
             x = torch.rand(1, 3, side, side)
-            assert torch.equal(engine._recorded([x]), engine._pass([x]))
-        assert recorded == []
+            assert torch.equal(engine._replay([x]), engine._pass([x]))
+        assert captured == []
         assert len(engine._seen) == GRAPHS
         x = torch.rand(1, 3, sizes[-1], sizes[-1])
         for _ in range(3):
-            assert torch.equal(engine._recorded([x]), engine._recorded([x]))
-        assert recorded == [(1, 3, sizes[-1], sizes[-1])]
-        engine._recorded([torch.rand(1, 3, sizes[0], sizes[0])])
+            assert torch.equal(engine._replay([x]), engine._replay([x]))
+        assert captured == [(1, 3, sizes[-1], sizes[-1])]
+        engine._replay([torch.rand(1, 3, sizes[0], sizes[0])])
         assert len(engine._seen) == GRAPHS
 
 

@@ -126,7 +126,7 @@ def test_the_config_of_a_model_is_what_its_header_says() -> None:
     assert evaluation.config_of(Header(name="a", kind="texture", generator=spec)) == recipes.TEXTURE
     assert evaluation.config_of(Header(name="a", kind="style", generator=Residual())) == recipes.DEFAULT
     penalized = StyleConfig(checkerboard_weight=1, tv_weight=1, content_weight=5)
-    losses = build(dataclasses.asdict(penalized), evaluation.TRAINED_FOR)
+    losses = build(dataclasses.asdict(penalized), evaluation.REPORTED_LOSSES)
     assert {loss.name: loss.weight for loss in losses} == {"style": 1, "content": 5}  # type: ignore[attr-defined]
     with pytest.raises(UserError, match="this version does not know"):
         from_dict({"of a later version": 1}, TextureConfig)

@@ -65,7 +65,7 @@ def test_the_help_promises_no_size_that_is_not_taken(capsys: pytest.CaptureFixtu
     assert main(["export", "--help"]) == 0
     told = " ".join(capsys.readouterr().out.split())
     assert "any height" not in told
-    assert "multiples of a number: 4 for the shipped styles, 32 for the shipped textures" in told
+    assert "multiples of its stride: 4 for the shipped styles, 32 for the shipped textures" in told
     strides = {
         (header.kind, modelfile.read_graph(modelfile.find(name), weights=False).io_spec.stride)
         for name, header in tn.models().items()

@@ -91,7 +91,7 @@ def test_the_longest_name_that_a_file_system_takes(tmp_path: Path) -> None:
     assert path.read_text() == "x"
 
 
-def test_sweep_removes_what_a_killed_writer_left_and_nothing_else(tmp_path: Path) -> None:
+def test_remove_stale_removes_what_a_killed_writer_left_and_nothing_else(tmp_path: Path) -> None:
     path, other = tmp_path / "a.txt", tmp_path / "b.txt"
     program = "import os, pathlib, sys\nfrom texturenets import files\n" + (
         "with files.temporary_sibling(pathlib.Path(sys.argv[1])): os.kill(os.getpid(), 9)"

@@ -76,14 +76,14 @@ def bounded_solution(problem: Quadratic) -> np.ndarray:
 def test_finds_the_minimum_within_the_bounds(line_search: str) -> None:
     problem = Quadratic(torch.rand(1, 3, 6, 9) * 3 - 1, coupling=2.0)
     records = minimize(problem, torch.rand(1, 3, 6, 9), steps=60, line_search=line_search)
-    found, expected = records[-1].picture.numpy(), bounded_solution(problem)
+    found, expected = records[-1].image.numpy(), bounded_solution(problem)
     assert ((expected == 0) | (expected == 1)).mean() > 0.3  # the bounds matter
     unbounded = np.clip(problem.target.numpy(), 0, 1)
     assert np.abs(unbounded - expected).max() > 0.05  # and clamping the free minimum is no answer
     np.testing.assert_allclose(found, expected, atol=2e-4)
     for record in records:
-        assert float(record.picture.min()) >= 0
-        assert float(record.picture.max()) <= 1
+        assert float(record.image.min()) >= 0
+        assert float(record.image.max()) <= 1
 
 
 def test_inside_the_bounds_it_is_plain_lbfgs() -> None:
@@ -106,7 +106,7 @@ def test_inside_the_bounds_it_is_plain_lbfgs() -> None:
 
     plain.step(closure)  # type: ignore[no-untyped-call]
     assert len(records) == 10
-    torch.testing.assert_close(records[-1].picture, (free / unit).detach(), rtol=0, atol=1e-5)
+    torch.testing.assert_close(records[-1].image, (free / unit).detach(), rtol=0, atol=1e-5)
 
 
 def test_records_hold_the_loss_of_their_picture_and_it_never_rises() -> None:
@@ -114,9 +114,9 @@ def test_records_hold_the_loss_of_their_picture_and_it_never_rises() -> None:
     start = torch.rand(1, 3, 5, 7)
     records = minimize(problem, start, steps=8)
     assert [r.iteration for r in records] == list(range(len(records)))
-    assert torch.equal(records[0].picture, start)
+    assert torch.equal(records[0].image, start)
     for record in records:
-        assert record.losses == {k: float(v) for k, v in problem(record.picture).items()}
+        assert record.losses == {k: float(v) for k, v in problem(record.image).items()}
         assert record.loss == pytest.approx(sum(record.losses.values()))
     losses = [r.loss for r in records]
     assert losses == sorted(losses, reverse=True)
@@ -127,8 +127,8 @@ def test_records_hold_the_loss_of_their_picture_and_it_never_rises() -> None:
 def test_the_start_is_taken_exactly_even_at_the_bounds() -> None:
     start = (torch.rand(1, 3, 5, 5) > 0.5).float()
     records = minimize(Quadratic(torch.full((1, 3, 5, 5), 0.5)), start, steps=30)
-    assert torch.equal(records[0].picture, start)
-    torch.testing.assert_close(records[-1].picture, torch.full((1, 3, 5, 5), 0.5), atol=1e-4, rtol=0)
+    assert torch.equal(records[0].image, start)
+    torch.testing.assert_close(records[-1].image, torch.full((1, 3, 5, 5), 0.5), atol=1e-4, rtol=0)
 
 
 def test_evaluations_are_not_done_twice() -> None:
@@ -144,14 +144,14 @@ def test_evaluations_are_not_done_twice() -> None:
 
 def test_first_step_moves_a_grey_level_on_average() -> None:
     problem = Quadratic(torch.full((1, 3, 20, 20), 0.9), coupling=0.0)
-    first = minimize(problem, torch.full((1, 3, 20, 20), 0.2), steps=1, line_search="fixed")[1].picture
+    first = minimize(problem, torch.full((1, 3, 20, 20), 0.2), steps=1, line_search="fixed")[1].image
     moved = float((first - 0.2).abs().mean()) * 255
     assert 2**-0.5 <= moved <= 2**0.5
 
 
 def test_the_loss_s_unit_does_not_matter() -> None:
     target, start = torch.rand(1, 3, 8, 8) * 2 - 0.5, torch.rand(1, 3, 8, 8)
-    one, two = (minimize(Quadratic(target, factor=f), start, steps=6)[-1].picture for f in (1.0, 2.0**-40))
+    one, two = (minimize(Quadratic(target, factor=f), start, steps=6)[-1].image for f in (1.0, 2.0**-40))
     assert torch.equal(one, two)
 
 
@@ -256,8 +256,8 @@ def test_coarse_to_fine() -> None:
     )
     assert [r.iteration for r in records] == list(range(7))
     assert [r.scale for r in records] == [1, 1, 1, 1, 0, 0, 0]
-    assert [tuple(r.picture.shape[2:]) for r in records] == [(32, 16)] * 4 + [(64, 32)] * 3
-    assert torch.equal(records[0].picture, resize(photo, (32, 16)))
+    assert [tuple(r.image.shape[2:]) for r in records] == [(32, 16)] * 4 + [(64, 32)] * 3
+    assert torch.equal(records[0].image, resize(photo, (32, 16)))
     assert spy.sizes[:2] == [(20, 12), (32, 16)]  # style and photo at half size
     assert (40, 24) in spy.sizes
     assert spy.sizes.index((40, 24)) < spy.sizes.index((64, 32))
@@ -265,7 +265,7 @@ def test_coarse_to_fine() -> None:
     assert evaluations == sorted(evaluations)
     # The fine scale goes on from the coarse one.
     made = Objective.from_settings(TOY, settings, [style])
-    begun = optimization.total(made, resize(records[3].picture, (64, 32)), made.targets(photo))
+    begun = optimization.total(made, resize(records[3].image, (64, 32)), made.targets(photo))
     assert records[4].loss < begun < 2 * records[4].loss + 0.1
 
 
@@ -303,13 +303,11 @@ def test_a_texture_from_noise(networks: perceptual.Descriptors) -> None:
             steps=25,
         )
     )
-    assert records[-1].picture.shape == (1, 3, 48, 40)
+    assert records[-1].image.shape == (1, 3, 48, 40)
     assert set(records[-1].losses) == {f"style/{layer}" for layer in LAYERS}
     assert records[-1].loss < 0.03 * records[0].loss
     # White noise has become as smooth as the exemplar.
-    rough = [
-        float((p[..., 1:] - p[..., :-1]).abs().mean()) for p in (records[0].picture, records[-1].picture)
-    ]
+    rough = [float((p[..., 1:] - p[..., :-1]).abs().mean()) for p in (records[0].image, records[-1].image)]
     assert rough[1] < 0.5 * rough[0]
 
 
@@ -397,5 +395,5 @@ def test_real_peppers(shared: Path) -> None:
     )
     assert last.loss < 0.02
     assert last.evaluations < 60
-    red, green, blue = colors(last.picture).mean(1)
+    red, green, blue = colors(last.image).mean(1)
     assert red > 1.5 * green > 1.5 * blue * 0.8

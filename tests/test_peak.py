@@ -22,7 +22,7 @@ from texturenets.graph import IOSpec
 from texturenets.memory import budget
 from texturenets.memory.budget import Budget
 from texturenets.modelfiles import modelfile
-from texturenets.tiled.tiled_style import Pieces
+from texturenets.tiled.tiled_style import TiledStyle
 
 
 def graph(*nodes: Any) -> Any:
@@ -56,9 +56,9 @@ def fitting(taken: int, *, memory: int, monkeypatch: pytest.MonkeyPatch, size: t
     """Whether a network of the io_spec of "wave", which takes so many bytes a pixel, is taken to fit."""
     monkeypatch.setattr(budget, "resident", lambda: 300 << 20)
     engine = SimpleNamespace(io_spec=IOSpec(4, 8, margin=16), peak=lambda size: taken * size[0] * size[1])
-    pieces = Pieces(modelfile.find("wave"), engine, 64, memory=memory)
-    pieces.__dict__["network"] = object()  # it can be tiled
-    return pieces.fits(size)
+    tiled = TiledStyle(modelfile.find("wave"), engine, 64, memory=memory)
+    tiled.__dict__["network"] = object()  # it can be tiled
+    return tiled.fits(size)
 
 
 def test_what_fits_is_done_whole(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,19 +102,19 @@ def test_a_network_of_a_stride_beyond_all_pictures(tmp_path: Path, monkeypatch: 
         engines.convert(path)
 
 
-def test_a_recorded_graph_is_one_callers_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What stands in a graph's places must be that of the call that replays it."""
+def test_a_cuda_graph_serves_one_caller_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A CUDA graph's input buffer must hold the input of the call that replays it."""
     engine = TorchEngine(nn.Identity())
-    place: list[torch.Tensor] = []
+    buffer: list[torch.Tensor] = []
 
-    def recorded(inputs: list[torch.Tensor]) -> torch.Tensor:
-        place[:] = inputs
+    def replay(inputs: list[torch.Tensor]) -> torch.Tensor:
+        buffer[:] = inputs
         time.sleep(0.02)
-        return place[0]
+        return buffer[0]
 
     engine.device = SimpleNamespace(type="cuda")  # type: ignore[assignment]
     monkeypatch.setattr(torch_engine, "to_tensor", lambda x: SimpleNamespace(to=lambda *_: x))
-    monkeypatch.setattr(engine, "_recorded", recorded)
+    monkeypatch.setattr(engine, "_replay", replay)
     found: dict[int, float] = {}
 
     def call(i: int) -> None:

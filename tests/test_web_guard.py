@@ -17,7 +17,7 @@ from webservice import client, model, photo
 
 from texturenets.errors import UserError
 from texturenets.server import signin
-from texturenets.server.csp import Quiet
+from texturenets.server.csp import ContentSecurityPolicy
 from texturenets.server.guard import Guard
 from texturenets.server.metrics import Metrics, Observer
 from texturenets.server.settings import Limits, Settings, size_in_bytes, token_from
@@ -197,7 +197,7 @@ def test_a_page_loads_nothing_from_elsewhere() -> None:
         await send({"type": "http.response.body", "body": page[:70], "more_body": True})
         await send({"type": "http.response.body", "body": page[70:]})
 
-    start, body = run(Quiet(app), [{"type": "http.request", "body": b""}])
+    start, body = run(ContentSecurityPolicy(app), [{"type": "http.request", "body": b""}])
     assert body["body"] == b'<link href="own.css"><script src="own.js"></script>'
     fields = dict(start["headers"])
     assert fields[b"content-length"] == str(len(body["body"])).encode()

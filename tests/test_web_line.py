@@ -51,10 +51,10 @@ def test_work_by_pieces_ends_when_nobody_waits(tmp_path: Path) -> None:
             raise request_queue.GivenUpError
 
     service._ask(style, check)
-    style.pieces.fits = lambda _: False  # type: ignore[method-assign]
+    style.tiled.fits = lambda _: False  # type: ignore[method-assign]
     with pytest.raises(request_queue.GivenUpError):
         style.stylize(np.zeros((1, 3, 1024, 1024), np.float32))
-    style.pieces.fits = lambda _: True  # type: ignore[method-assign]
+    style.tiled.fits = lambda _: True  # type: ignore[method-assign]
     with pytest.raises(request_queue.GivenUpError):  # between stages, too
         style.stylize(np.zeros((1, 3, 256, 256), np.float32), stroke=2)
 

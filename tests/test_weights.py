@@ -95,7 +95,7 @@ def test_shared_weights_are_recognised(shared: Path, network: str) -> None:
     assert len(found.tensors) == count == len(raw)
     mean = (103.939, 116.779, 123.68) if network.startswith("vgg") else (104, 117, 123)
     assert found.convention == weights.Convention("bgr", 255, mean, (1, 1, 1))
-    known = recognition._KNOWN[network][0]
+    known = recognition._KNOWN_WEIGHTS[network][0]
     assert found.source == f"{known.title} ({file})"
     assert weights.fingerprint(found.tensors) == known.fingerprint
     assert found.sha256 == hashlib.sha256((shared / "descriptors" / file).read_bytes()).hexdigest()

@@ -35,7 +35,7 @@ Words = TypeVar("Words", NDArray[np.int64], "Tensor", int)
 
 @dataclass(frozen=True)
 class NoiseInput:
-    """One map of noise that a generator takes: `channels` channels at 1/`stride` of the output's resolution.
+    """One noise map that a generator takes: `channels` channels at 1/`stride` of the output's resolution.
 
     "uniform" is in [0, 1), "normal" has mean 0 and variance 1.
     """
@@ -177,7 +177,7 @@ def levelled(maps: Sequence[A], inputs: Sequence[NoiseInput], levels: Sequence[f
 def for_training(  # noqa: PLR0917 (a place and a size)
     inputs: Sequence[NoiseInput], seed: int, step: int, slots: Sequence[int], height: int, width: int
 ) -> list[Tensor]:
-    """All maps of noise for the places `slots` of the batch of `step`: as `draw`, quicker, one stream an image.
+    """All noise maps for the places `slots` of the batch of `step`: as `draw`, quicker, one stream an image.
 
     They depend on (seed, step, slot) alone, so a run goes on after an interruption as if there had been none.
     """
@@ -204,13 +204,13 @@ def draw(
     left: int = 0,
     device: torch.device | str = "cpu",
 ) -> list[Tensor]:
-    """All maps of noise for a generator's output of `height` x `width` pixels, one image a seed.
+    """All noise maps for a generator's output of `height` x `width` pixels, one image a seed.
 
     (N, channels, height / stride, width / stride) each, N the number of `seeds`; the stream is the place in
     `inputs`. `top` and `left`: where in the endless plane the output lies, in its pixels. Raises ValueError where
     a size or a place is no multiple of a stride. On CUDA they are made on the card.
     """
-    if not inputs:  # and no size may be known, while a network is recorded
+    if not inputs:  # and no size may be known, while a network is traced
         return []
     import torch
 

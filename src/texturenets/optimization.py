@@ -1,12 +1,12 @@
 """Iterative optimization: a texture, or a photo in a painting's style, by changing its pixels.
 
-Textures: Gatys, Ecker and Bethge, arXiv 1505.07376; stylization: the same, arXiv 1508.06576; colours:
-Gatys et al., arXiv 1606.05897. It is what feed-forward networks replace, and the yardstick for them.
+Textures: Gatys, Ecker and Bethge, arXiv 1505.07376. Stylization: the same authors, arXiv 1508.06576. Colour
+matching: Gatys et al., arXiv 1606.05897. Feed-forward networks replace this; `evaluate` compares them with it.
 
-Pixels stay in [0, 1] by projection: the loss is taken on the clamped image, which is the one that is saved;
-a pixel at its bound that the gradient pushes outward stays there for that iteration, and after every iteration
-what went past a bound is put back on it. So no loss is hidden where a file cannot hold it, any image can be
-the start as it is, and inside the bounds nothing bends the gradient, as a sigmoid would.
+Projected L-BFGS keeps pixels in [0, 1]. The loss is that of the clamped image, which is the one that is saved. A
+pixel at a bound whose gradient points outward is fixed for that iteration, and after every iteration pixels beyond a
+bound are clamped. Unlike a sigmoid parametrization this does not distort the gradient between the bounds, and any
+image can be the start.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from texturenets.perceptual import Descriptors
 
 LineSearch = Literal["strong_wolfe", "fixed"]
 
-HISTORY = 20  # pairs that L-BFGS remembers: twice an image each in memory
-SEARCHES = 25  # evaluations of one line search at most, PyTorch's own bound
-SMALLEST = 16  # pixels of a side at the coarsest scale; below it hardly a layer has features
+HISTORY = 20  # update pairs of L-BFGS (history_size); each takes the memory of two images
+SEARCHES = 25  # most evaluations of the loss in one line search, PyTorch's default
+SMALLEST = 16  # pixels of the shorter side at the coarsest scale; deep layers need as much
 
 
 @dataclass
 class IterationRecord:
     """The state after one iteration; iteration 0 is the start.
 
-    `picture` (1, 3, H, W), RGB in [0, 1]; `losses` are those of it, weighted, by the names of `Objective`.
-    `iteration` and `evaluations` (of the loss and its gradient) count over all scales; `scale` is 0 for the
-    full size, 1 for half of it...
+    `image` (1, 3, H, W): RGB in [0, 1]. `losses`: its weighted losses, by the names that `Objective` gives them.
+    `iteration`, `evaluations` (of the loss and its gradient) and `seconds` count from the first scale on. `scale`: 0
+    at the full size, 1 at half of it, and so on.
     """
 
     iteration: int
     losses: dict[str, float]
-    picture: Tensor
+    image: Tensor
     evaluations: int
     seconds: float
     scale: int = 0
@@ -58,11 +58,11 @@ class IterationRecord:
 
 @dataclass
 class _Point:
-    """The loss at one image."""
+    """An image, its losses and their gradient."""
 
-    picture: Tensor
+    image: Tensor
     losses: dict[str, float]
-    gradient: Tensor  # by the image's values, without regard to the bounds
+    gradient: Tensor  # of the summed losses with respect to the image, ignoring the bounds
 
     @property
     def loss(self) -> float:
@@ -70,30 +70,30 @@ class _Point:
 
 
 class _Problem:
-    """The loss as a function of pixels that may leave [0, 1], in units in which L-BFGS behaves.
+    """The loss as a function of unbounded pixels, rescaled for `torch.optim.LBFGS`.
 
-    PyTorch's first step has an L1 norm of at most 1 and its thresholds are absolute. The unit of pixels is
-    chosen so that the first step moves each by 1/255 on average, that of the loss so that it starts at about
-    1000. Powers of two: not a bit of a picture changes. No later step depends on either.
+    The first step of PyTorch's L-BFGS has an L1 norm of at most 1, and its thresholds are absolute. So the parameter
+    is the image times `pixel_unit`, which makes the first step 1/255 a pixel on average, and the loss is multiplied
+    by `loss_unit`, which makes it about 1000 at the start. Both are powers of two, which is exact in floating point.
     """
 
     def __init__(self, objective: Objective, targets: Targets | None, start: Tensor) -> None:
         self.objective, self.targets = objective, targets
         self.evaluations = 0
-        # A line search ends at one of its latest points, and the next iteration begins there.
+        # Points to reuse: a line search ends at one of its latest points, and the next iteration begins there.
         self.latest: deque[_Point] = deque(maxlen=4)
         self.at = self.point(start.detach().float().clamp(0, 1))
         self.pixel_unit = 2.0 ** round(math.log2(255 / start.numel()))
         self.loss_unit = 2.0 ** round(math.log2(1000 / self.at.loss)) if self.at.loss > 0 else 1.0
-        self.free = self.at.picture * self.pixel_unit
-        self.held = self._pushed_out(self.at)
+        self.free = self.at.image * self.pixel_unit
+        self.fixed = self._active_bounds(self.at)
 
-    def point(self, picture: Tensor) -> _Point:
-        """The loss at `picture` in [0, 1], from memory where it was just taken."""
+    def point(self, image: Tensor) -> _Point:
+        """The losses and gradient at `image` (1, 3, H, W) in [0, 1]; not computed again for a recent image."""
         for known in self.latest:
-            if torch.equal(known.picture, picture):
+            if torch.equal(known.image, image):
                 return known
-        leaf = picture.clone().requires_grad_()
+        leaf = image.clone().requires_grad_()
         with torch.enable_grad():
             losses = self.objective(leaf, self.targets)
             total = torch.stack([value.float() for value in losses.values()]).sum()
@@ -102,32 +102,34 @@ class _Problem:
         values = {name: float(value.detach()) for name, value in losses.items()}
         if not math.isfinite(sum(values.values())) or not bool(gradient.isfinite().all()):
             raise UserError("the loss is no longer a number; use `precision` float32, or smaller weights")
-        found = _Point(picture.clone(), values, gradient.contiguous())  # LBFGS asks for it
-        self.latest.append(found)
-        return found
+        point = _Point(image.clone(), values, gradient.contiguous())  # LBFGS needs contiguous gradients
+        self.latest.append(point)
+        return point
 
     @staticmethod
-    def _pushed_out(point: _Point) -> Tensor:
-        low = (point.picture <= 0) & (point.gradient > 0)
-        return low | ((point.picture >= 1) & (point.gradient < 0))
+    def _active_bounds(point: _Point) -> Tensor:
+        """Mask (1, 3, H, W) of the values at a bound whose descent direction points beyond it."""
+        low = (point.image <= 0) & (point.gradient > 0)
+        return low | ((point.image >= 1) & (point.gradient < 0))
 
-    def _visible(self) -> Tensor:
-        return torch.where(self.held, self.at.picture, (self.free / self.pixel_unit).clamp(0, 1))
+    def _clamped(self) -> Tensor:
+        """The image of the current parameter, with fixed values as they were."""
+        return torch.where(self.fixed, self.at.image, (self.free / self.pixel_unit).clamp(0, 1))
 
     def closure(self) -> Tensor:
-        """What torch.optim.LBFGS calls: sets the gradient of the free pixels, returns the loss."""
-        point = self.point(self._visible())
-        outside = (self.free < 0) | (self.free > self.pixel_unit) | self.held
+        """For torch.optim.LBFGS: set the gradient of `free`, 0 where fixed or beyond a bound; return the loss."""
+        point = self.point(self._clamped())
+        outside = (self.free < 0) | (self.free > self.pixel_unit) | self.fixed
         self.free.grad = (point.gradient * (self.loss_unit / self.pixel_unit)).masked_fill_(outside, 0)
         return point.gradient.new_tensor(point.loss * self.loss_unit)
 
-    def settle(self) -> bool:
-        """Take the image that is there now, and put the free pixels on it. False where it has not changed."""
+    def project(self) -> bool:
+        """End an iteration: clamp the parameter to the bounds. Whether the image has changed."""
         before = self.at
-        self.at = self.point(self._visible())
-        self.free.copy_(self.at.picture * self.pixel_unit)
-        self.held = self._pushed_out(self.at)
-        return not torch.equal(self.at.picture, before.picture)
+        self.at = self.point(self._clamped())
+        self.free.copy_(self.at.image * self.pixel_unit)
+        self.fixed = self._active_bounds(self.at)
+        return not torch.equal(self.at.image, before.image)
 
 
 def minimize(
@@ -140,11 +142,11 @@ def minimize(
 ) -> Iterator[IterationRecord]:
     """L-BFGS on the pixels of `start` (1, 3, H, W), RGB in [0, 1]; yields the start and every iteration.
 
-    `targets`: what `objective.targets` gave for the photo, of the same size. "strong_wolfe" searches along each
-    direction, 1 to 2 evaluations an iteration, and the loss never rises; "fixed" takes one evaluation and the
-    step as it comes, as neural-style does. It ends before `steps` where no step lowers the loss.
+    `targets`: `objective.targets` of the photo, which has the size of `start`. `steps`: most iterations; it stops
+    earlier if no step lowers the loss. `line_search`: "strong_wolfe" takes 1 to 2 evaluations an iteration, and the
+    loss never rises; "fixed" takes full steps with one evaluation each, as neural-style does.
 
-    Raises UserError where the loss stops being a number.
+    Raises UserError if the loss or its gradient is no longer finite.
     """
     begun = time.perf_counter()
     problem = _Problem(objective, targets, start)
@@ -152,17 +154,17 @@ def minimize(
     def record(iteration: int) -> IterationRecord:
         at = problem.at
         return IterationRecord(
-            iteration, at.losses, at.picture, problem.evaluations, time.perf_counter() - begun
+            iteration, at.losses, at.image, problem.evaluations, time.perf_counter() - begun
         )
 
     yield record(0)
     optimizer, fresh = _lbfgs(problem.free, line_search), True
     for iteration in range(1, steps + 1):
         optimizer.step(problem.closure)  # type: ignore[no-untyped-call]
-        moved = problem.settle()
+        moved = problem.project()
         if not moved and fresh:
             return
-        if not moved:  # what it remembers points nowhere any more: start over from the gradient
+        if not moved:  # the history gives no descent direction: restart with steepest descent
             optimizer = _lbfgs(problem.free, line_search)
         fresh = not moved
         yield record(iteration)
@@ -182,7 +184,10 @@ def _lbfgs(pixels: Tensor, line_search: LineSearch) -> torch.optim.LBFGS:
 
 
 def shares(count: int, weights: Sequence[float] | None) -> list[float]:
-    """The part of the whole that each of `count` styles has. Raises UserError for weights that do not fit."""
+    """`weights` divided by their sum; None gives equal shares.
+
+    Raises UserError unless they are `count` numbers of 0 and more, not all of them 0.
+    """
     weights = [1.0] * count if weights is None else list(weights)
     if len(weights) != count:
         raise UserError(
@@ -196,13 +201,13 @@ def shares(count: int, weights: Sequence[float] | None) -> list[float]:
 
 
 def scale_sizes(size: tuple[int, int], scales: int) -> list[tuple[int, int]]:
-    """`size` (H, W) at every scale, coarse to fine, each twice the one before.
+    """The image size (H, W) at every scale, coarse to fine; each is twice the one before, the last is `size`.
 
-    Raises UserError where the coarsest would be too small.
+    Raises UserError if the coarsest image is smaller than `SMALLEST` pixels.
     """
     if scales < 1:
         raise UserError(f"`scales` {scales} is not above 0")
-    sizes = [_part(size, scale) for scale in range(min(scales, 64))][::-1]
+    sizes = [_halved(size, scale) for scale in range(min(scales, 64))][::-1]
     if min(sizes[0]) < SMALLEST and scales > 1:
         raise UserError(
             f"`scales` {scales}: the coarsest image would be {sizes[0][1]} x {sizes[0][0]}, and {SMALLEST} "
@@ -211,7 +216,7 @@ def scale_sizes(size: tuple[int, int], scales: int) -> list[tuple[int, int]]:
     return sizes
 
 
-def _part(size: tuple[int, int], scale: int) -> tuple[int, int]:
+def _halved(size: tuple[int, int], scale: int) -> tuple[int, int]:
     return max(1, round(size[0] / 2**scale)), max(1, round(size[1] / 2**scale))
 
 
@@ -228,13 +233,15 @@ def synthesize(
     steps: int = 500,
     line_search: LineSearch = "strong_wolfe",
 ) -> Iterator[IterationRecord]:
-    """A picture of `size` (H, W) with the styles' statistics and, with `photo`, its content, coarse to fine.
+    """Optimize an image of `size` (H, W) for the style of `styles` and the content of `photo`, coarse to fine.
 
-    Pictures are (1, 3, h, w), RGB in [0, 1]. `start` is resized to the coarsest scale; every further scale starts
-    from what the one before came to. Styles shrink with the picture, so that structures larger than the
-    descriptor's sight find their place first. `steps` iterations a scale; the last record is the result.
+    `styles`, `start` and `photo`: images (1, 3, h, w) of any size, RGB in [0, 1]; without `photo` there is no content
+    loss. `settings`: the losses and their weights. The coarsest scale begins with `start`, resized; every further
+    scale with the result of the one before. Styles are reduced with the image: structures larger than the receptive
+    fields of the descriptor network are formed at coarse scales. `steps`: iterations at each scale.
 
-    Raises UserError for sizes and weights that do not work.
+    Yields a record an iteration; the image of the last one is the result. Raises UserError for `settings`, `scales`
+    and `style_weights` that do not work.
     """
     if settings["normalize_gradients"] and line_search != "fixed":
         raise UserError(
@@ -244,7 +251,7 @@ def synthesize(
     sizes = scale_sizes(size, scales)
 
     def problem(scale: int, here: tuple[int, int]) -> tuple[Objective, Targets | None]:
-        small = [resize(s, _part((s.shape[2], s.shape[3]), scale)) for s in styles]
+        small = [resize(s, _halved((s.shape[2], s.shape[3]), scale)) for s in styles]
         objective = Objective.from_settings(networks, settings, small, shares=parts)
         return objective, None if photo is None else objective.targets(resize(photo, here))
 
@@ -270,7 +277,7 @@ def _coarse_to_fine(
             record.scale, last = scale, record
             if record.iteration > iteration or index == 0:
                 yield record
-        start = last.picture
+        start = last.image
         iteration, evaluations, seconds = last.iteration, last.evaluations, last.seconds
 
 
@@ -288,10 +295,10 @@ def iterations_to_reach(
     cap: int = 500,
     line_search: LineSearch = "strong_wolfe",
 ) -> int | None:
-    """Iterations of L-BFGS from `start` (1, 3, H, W) to a total of the objective no higher than `loss`.
+    """The number of L-BFGS iterations from `start` (1, 3, H, W) until the summed losses are at most `loss`.
 
-    With `loss` that of a feed-forward network's image this is what the network saves; Johnson et al., arXiv
-    1603.08155, section 4.1, give 50 to 100. 0: the start is no worse. None: not within `cap`.
+    0 if those of `start` are; None if `cap` iterations do not suffice. With the loss of a feed-forward network's
+    image this is how many iterations the network replaces; Johnson et al., arXiv 1603.08155, section 4.1: 50 to 100.
     """
     for record in minimize(objective, start, targets, steps=cap, line_search=line_search):
         if record.loss <= loss:
@@ -300,25 +307,25 @@ def iterations_to_reach(
 
 
 @torch.no_grad()
-def total(objective: Objective, picture: Tensor, targets: Targets | None = None) -> float:
-    """The sum of the losses of `picture` (1, 3, H, W), clamped to [0, 1] as `minimize` takes it."""
-    losses = objective(picture.detach().float().clamp(0, 1), targets)
+def total(objective: Objective, image: Tensor, targets: Targets | None = None) -> float:
+    """The sum of the losses of `image` (1, 3, H, W), clamped to [0, 1] as in `minimize`."""
+    losses = objective(image.detach().float().clamp(0, 1), targets)
     return sum(float(value) for value in losses.values())
 
 
 def match_color(style: Tensor, photo: Tensor) -> Tensor:
-    """`style` with the mean and covariance of the colours of `photo`, both (1, 3, H, W) in [0, 1], clamped.
+    """`style` with its mean colour and colour covariance changed to those of `photo`, clamped to [0, 1].
 
-    Gatys et al., arXiv 1606.05897, "Color histogram matching": the linear map by symmetric square roots, that of
-    image analogies, which they prefer to the one by Cholesky factors. Colours that the style does not vary stay
-    at the mean.
+    Both (1, 3, h, w), RGB in [0, 1]; the result has the size of `style`. Gatys et al., arXiv 1606.05897, "Color
+    histogram matching", with symmetric square roots of the covariance matrices (as in image analogies), which they
+    prefer to Cholesky factors. Colour directions in which the style does not vary get the mean.
     """
     s, p = (x[0].flatten(1).double() for x in (style, photo))
     mean_s, mean_p = (x.mean(1, keepdim=True) for x in (s, p))
     values, vectors = torch.linalg.eigh(_covariance(s))
-    # Below a hundredth of a grey level a direction is rounding, not colour.
-    kept = values > (0.01 / 255) ** 2
-    inverse = torch.where(kept, values.clamp_min(1e-30).rsqrt(), 0)
+    # Standard deviations below a hundredth of a grey level are rounding errors.
+    significant = values > (0.01 / 255) ** 2
+    inverse = torch.where(significant, values.clamp_min(1e-30).rsqrt(), 0)
     whiten = vectors @ torch.diag(inverse) @ vectors.T
     values, vectors = torch.linalg.eigh(_covariance(p))
     color = vectors @ torch.diag(values.clamp_min(0).sqrt()) @ vectors.T
@@ -332,12 +339,13 @@ def _covariance(pixels: Tensor) -> Tensor:
 
 
 def luminance(x: Tensor) -> Tensor:
-    """Luminance (1, 1, H, W) of an image (1, 3, H, W): Y of YIQ, weights of ITU-R BT.601."""
+    """Luminance (1, 1, H, W) of an RGB image (1, 3, H, W): Y of YIQ, with the weights of ITU-R BT.601."""
     return (x * x.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
 
 
 def match_luminance(style: Tensor, photo: Tensor) -> Tensor:
-    """The luminance of `style` in grey (1, 3, H, W), with the mean and deviation of that of `photo`, clamped.
+    """The luminance of `style` as a grey image (1, 3, H, W), its mean and standard deviation changed to those of
+    the luminance of `photo`, clamped to [0, 1].
 
     Gatys et al., arXiv 1606.05897, "Luminance-only transfer".
     """

@@ -17,7 +17,7 @@ from texturenets.train.configuration import StyleConfig
 from texturenets.train.recipes import style_recipe
 from texturenets.train.trainer_config import TrainerConfig
 
-StyleFlags: Any = optional(StyleConfig, "Options of the training that will use it")
+StyleFlags: Any = optional(StyleConfig, "Training options, as they will be given to train style")
 TrainerFlags: Any = optional(TrainerConfig, "Run options")
 
 
@@ -42,7 +42,7 @@ def cache(
     variants
         Random crops of each photo, with random scale and mirroring.
     preset
-        Recipe of the training that will use the file; the flags below change it.
+        Recipe of the training that will use the file; the training options below override it.
     quiet
         No progress bar.
     """

@@ -1,4 +1,4 @@
-"""`texturenets stylize --cluster`: what is to be done, handed to Ray, and what has become of it."""
+"""`texturenets stylize --cluster`: plan the results, run Ray workers, report the outcomes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from texturenets.cli import report
 from texturenets.cli.common import complain
 from texturenets.cli.outputs import names, several
+from texturenets.cli.report import Report
 from texturenets.cluster import manifest, ray_backend, storage
 from texturenets.cluster.manifest import ManifestEntry, Outcome
-from texturenets.cluster.worker import Ask, WorkerTask
+from texturenets.cluster.worker import PhotoRequest, WorkerTask
 from texturenets.errors import UserError
 from texturenets.files import remove_all_stale
 
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from texturenets.engines.options import EngineOptions
     from texturenets.stylize.options import StylizeOptions
 
-NAMED = 20  # failed photos that the summary names
+NAMED = 20  # most failed photos that the summary lists
 
 
 @dataclass(frozen=True)
 class ClusterRun:
-    """What is asked for, by the names of the flags; `model` is the model file."""
+    """How to stylize each photo. `model`: the model file; `count`: results for each photo."""
 
     model: Path
     options: StylizeOptions
@@ -42,7 +42,7 @@ class ClusterRun:
 
 
 def run(
-    asked: ClusterRun,
+    settings: ClusterRun,
     photos: Sequence[str],
     output: str | None,
     address: str | None,
@@ -51,7 +51,11 @@ def run(
     skip_existing: bool,
     quiet: bool,
 ) -> int:
-    """Stylize what is missing of `photos` in the folder `output`; returns the exit status. Raises UserError."""
+    """Write the missing results of `photos` to the folder `output`; returns the exit status.
+
+    `address`: of the Ray cluster. `workers`: number of processes, None for the default. Raises UserError for
+    arguments that do not work and if the cluster fails; failed photos are reported and skipped.
+    """
     from texturenets.memory import budget
 
     if address is None:
@@ -59,23 +63,34 @@ def run(
             "--workers, and photos or results at a URL, go with --cluster: without it download the photos first"
         )
     ray_backend.check_installed()
-    if isinstance(asked.engine.memory, str):
-        budget.parse(asked.engine.memory)
+    if isinstance(settings.engine.memory, str):
+        budget.parse(settings.engine.memory)
     folder = _folder(output)
-    jobs = plan(asked, photos, folder)
-    model = asked.model.read_bytes()
-    made = _made(asked, model)
+    jobs = plan(settings, photos, folder)
+    model = settings.model.read_bytes()
+    fingerprint = _fingerprint(settings, model)
     sizes = folder.sizes()
-    found = manifest.sort(jobs, manifest.read(folder, list(sizes)), sizes, made, skip_existing=skip_existing)
-    told = ClusterReport(folder, len(jobs), quiet)
-    with told.interruptible(), told.bar(len(found.todo), "cluster"):
-        for job in found.there:
-            told.result(told.name(job), there=True)
-        for job, reason in found.hopeless:
-            told.failure(job.photo.name, f"{reason} (as before; it has not changed)")
-        if found.todo:
-            _paint(asked, found.todo, folder, told, model=model, made=made, address=address, workers=workers)
-    return told.end(f", see {folder.name}")
+    status = manifest.sort(
+        jobs, manifest.read(folder, list(sizes)), sizes, fingerprint, skip_existing=skip_existing
+    )
+    report = ClusterReport(folder, len(jobs), quiet)
+    with report.interruptible(), report.bar(len(status.todo), "cluster"):
+        for job in status.existing:
+            report.result(report.name(job), there=True)
+        for job, reason in status.unusable:
+            report.failure(job.photo.name, f"{reason} (as before; it has not changed)")
+        if status.todo:
+            _stylize(
+                settings,
+                status.todo,
+                folder,
+                report,
+                model=model,
+                fingerprint=fingerprint,
+                address=address,
+                workers=workers,
+            )
+    return report.end(f", see {folder.name}")
 
 
 def _folder(output: str | None) -> storage.Folder:
@@ -93,11 +108,14 @@ def _folder(output: str | None) -> storage.Folder:
     return folder
 
 
-def plan(asked: ClusterRun, photos: Sequence[str], folder: storage.Folder) -> list[ManifestEntry]:
-    """What the photos become, as the plain run names it. Raises UserError where a result would overwrite a photo."""
+def plan(settings: ClusterRun, photos: Sequence[str], folder: storage.Folder) -> list[ManifestEntry]:
+    """The results to write for `photos`, named as without --cluster.
+
+    Raises UserError if a result would overwrite a photo.
+    """
     found = storage.find(photos, folder.name)
-    inside = names([(photo.folder, PurePosixPath(photo.name)) for photo in found], asked.model.stem)
-    numbered = several([(Path(), Path(name)) for name in inside], asked.count, asked.model)
+    inside = names([(photo.folder, PurePosixPath(photo.name)) for photo in found], settings.model.stem)
+    numbered = several([(Path(), Path(name)) for name in inside], settings.count, settings.model)
     results = [result.as_posix() for _, result in numbered]
     folder.check(photos, results)
     sources = {name if storage.is_url(name) else os.path.realpath(name) for name in (p.name for p in found)}
@@ -107,101 +125,105 @@ def plan(asked: ClusterRun, photos: Sequence[str], folder: storage.Folder) -> li
             raise UserError(
                 f"--output {folder.name}: {name} would be overwritten, which is among the photos: give another folder"
             )
-    seed = asked.options.seed
+    seed = settings.options.seed
     return [
-        ManifestEntry(found[i // asked.count], result, seed + i % asked.count)
+        ManifestEntry(found[i // settings.count], result, seed + i % settings.count)
         for i, result in enumerate(results)
     ]
 
 
-def _made(asked: ClusterRun, model: bytes) -> str:
-    options: dict[str, Any] = asdict(asked.options)
-    options |= {name: getattr(asked.engine, name) for name in ("engine", "precision", "generator")}
+def _fingerprint(settings: ClusterRun, model: bytes) -> str:
+    options: dict[str, Any] = asdict(settings.options)
+    options |= {name: getattr(settings.engine, name) for name in ("engine", "precision", "generator")}
     return manifest.fingerprint(hashlib.sha256(model).hexdigest(), options)
 
 
-def _paint(
-    asked: ClusterRun,
+def _stylize(
+    settings: ClusterRun,
     todo: Sequence[ManifestEntry],
     folder: storage.Folder,
-    told: ClusterReport,
+    report: ClusterReport,
     *,
     model: bytes,
-    made: str,
+    fingerprint: str,
     address: str,
     workers: int | None,
 ) -> None:
-    """Have `todo` done, and tell `told` and the manifest."""
+    """Run Ray workers on `todo`; add each outcome to the manifest and to `report`."""
     name, began = secrets.token_hex(4), time.monotonic()
-    asks = [Ask(i, job.photo.name, folder.at(job.result), job.seed) for i, job in enumerate(todo)]
-    results = [] if folder.remote else [Path(ask.result) for ask in asks]
+    requests = [
+        PhotoRequest(i, job.photo.name, folder.at(job.result), job.seed) for i, job in enumerate(todo)
+    ]
+    results = [] if folder.remote else [Path(request.result) for request in requests]
     with ExitStack() as stack:
-        stack.callback(
-            remove_all_stale, results
-        )  # when workers have ended: what those that were killed have left
+        stack.callback(remove_all_stale, results)  # after the workers: temporary files of killed ones
         stack.callback(shutil.rmtree, Path(tempfile.gettempdir(), f"texturenets-{name}"), ignore_errors=True)
         cluster = stack.enter_context(ray_backend.Cluster(address, len(todo)))
         machines = cluster.machines()
-        gpu = _gpu(asked, machines)
-        number, _ = ray_backend.divide(machines, workers, gpu, len(asks))
-        portions = ray_backend.batches(asks, [job.photo.bytes for job in todo], number)
+        gpu = _gpu(settings, machines)
+        number, _ = ray_backend.divide(machines, workers, gpu, len(requests))
+        portions = ray_backend.batches(requests, [job.photo.bytes for job in todo], number)
         number, threads = ray_backend.divide(machines, workers, gpu, len(portions))
         largest = max(cards if gpu else cpus for cpus, cards in machines)
         task = WorkerTask(
-            asked.model.stem,
-            str(asked.model.resolve()),
+            settings.model.stem,
+            str(settings.model.resolve()),
             model,
-            asked.options,
+            settings.options,
             name,
-            replace(asked.engine, threads=None if gpu else threads),
+            replace(settings.engine, threads=None if gpu else threads),
             share=(1 if gpu else threads) / largest,
         )
         lines = stack.enter_context(closing(manifest.Manifest(folder)))
         remove_all_stale(results)
-        facts = asdict(asked.options) | {
-            name: getattr(asked.engine, name) for name in ("engine", "precision")
+        options_line = asdict(settings.options) | {
+            name: getattr(settings.engine, name) for name in ("engine", "precision")
         }
-        lines.head(made, style=asked.model.stem, options=facts, photos=len(todo), workers=number)
-        for row in cluster.run(task, portions, number, gpu=gpu, waiting=told.waiting):
+        lines.head(
+            fingerprint, style=settings.model.stem, options=options_line, photos=len(todo), workers=number
+        )
+        for row in cluster.run(task, portions, number, gpu=gpu, waiting=report.waiting):
             if isinstance(row, str):
-                told.engine(row, number, threads)
+                report.engine(row, number, threads)
                 continue
             for i, outcome in row.items():
-                lines.add(todo[i], outcome, made)
-                told.outcome(todo[i], outcome)
+                lines.add(todo[i], outcome, fingerprint)
+                report.outcome(todo[i], outcome)
             lines.flush()
-        lines.end(done=told.done, failed=len(told.failed), seconds=round(time.monotonic() - began, 1))
+        lines.end(done=report.done, failed=len(report.failed), seconds=round(time.monotonic() - began, 1))
 
 
-def _gpu(asked: ClusterRun, machines: Sequence[tuple[int, int]]) -> bool:
-    """Whether workers get a graphics card each."""
+def _gpu(settings: ClusterRun, machines: Sequence[tuple[int, int]]) -> bool:
+    """Whether each worker gets a GPU."""
     cards = any(cards for _, cards in machines)
-    if asked.engine.device == "cuda" and not cards:
+    if settings.engine.device == "cuda" and not cards:
         raise UserError("--device cuda: Ray finds no graphics card; use --device cpu")
-    return cards and asked.engine.device in ("auto", "cuda") and asked.engine.engine in ("auto", "torch")
+    return (
+        cards and settings.engine.device in ("auto", "cuda") and settings.engine.engine in ("auto", "torch")
+    )
 
 
-class ClusterReport(report.Report):
-    """What the user sees: a bar, results on standard output, complaints, a summary."""
+class ClusterReport(Report):
+    """Console output: a progress bar, results on standard output, errors and a summary on standard error."""
 
     def __init__(self, folder: storage.Folder, total: int, quiet: bool) -> None:
         super().__init__(total, quiet, "the same command goes on", named=NAMED)
         self.folder = folder
 
     def waiting(self) -> None:
-        """Nothing has come yet."""
+        """Say that no result has arrived yet."""
         if not self.quiet:
             complain(
                 "nothing done in the first minute: workers are starting, or the cluster is busy with others"
             )
 
     def engine(self, name: str, workers: int, threads: int) -> None:
-        """A worker's engine."""
+        """Print the engine of the workers and their number."""
         if not self.quiet:
             print(f"engine: {name}; workers: {workers}, threads of each: {threads}", file=sys.stderr)
 
     def outcome(self, job: ManifestEntry, outcome: Outcome) -> None:
-        """What became of a photo."""
+        """Report the outcome of one photo."""
         if outcome.reason:
             self.failure(job.photo.name, outcome.reason)
         else:

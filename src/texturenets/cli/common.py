@@ -1,4 +1,4 @@
-"""What several commands share: kinds of flags, complaints, progress bars."""
+"""Shared by several commands: parameter types, messages on standard error, progress bars."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ Device = Annotated[
 EngineName = Annotated[
     str,  # auto, torch, or one of `texturenets.engines.BACKENDS`, which is not imported for a help text
     Parameter(
-        help="What runs the network: torch, openvino or onnx; auto takes the fastest that is installed for the "
-        "device."
+        help="Engine that runs the network: torch, openvino or onnx; auto takes the fastest that is installed for "
+        "the device."
     ),
 ]
 Precision = Annotated[

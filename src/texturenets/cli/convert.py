@@ -43,18 +43,19 @@ def convert(
     name
         Name of the model [default: that of the file].
     source
-        Where the file is from, for the model's header [default: the file's name and the program's].
+        Origin of the file, stored in the model's header [default: the names of the file and of the program].
     licence
-        Licence of the weights, for the model's header [default: what the file says, or that it says nothing].
+        Licence of the weights, stored in the model's header [default: that in the file, if it states one].
     colors_in
-        ONNX only, colour order and range of the network's input: rgb (0 to 1), rgb255 (0 to 255), bgr255,
+        ONNX only: colour order and range of the network's input: rgb (0 to 1), rgb255 (0 to 255), bgr255,
         caffe (bgr255 minus VGG's mean), imagenet (rgb minus ImageNet's mean, over its standard deviation), signed
         (-1 to 1) [default: what the file says, else rgb255].
     colors_out
-        ONNX only, those of its output, likewise [default: what the file says, else rgb255].
+        ONNX only: colour order and range of the network's output, by the same names [default: what the file says,
+        else rgb255].
     generator
-        FILE.py:CLASS: the code of the network of an earlier version's model, if you trained one of your own; it is
-        executed.
+        FILE.py:CLASS: code of a network of your own, only for its model files of earlier versions of texturenets.
+        The code is executed.
     quiet
         Print nothing but the model's name, and errors.
     """

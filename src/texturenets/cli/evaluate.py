@@ -44,16 +44,17 @@ def evaluate(
 
     For a texture: the loss of each layer, compared with the loss between the two halves of the exemplar; the distance
     between samples; the visibility of the seam when tiled; the share of patches copied from the exemplar together
-    with their neighbours. For a style: texture (VGG-16's first three blocks) and its fourth block, the distance to
-    the painting; structure, the distance to the photo; calm, the paint where the photo is calm over the painting's;
-    grids and the border in dB; each also of the photos themselves; flicker on films. Lower is better, but for calm.
+    with their neighbours. For a style: texture and deep, the distances of VGG-16's Gram matrices to the painting's,
+    in the first three blocks and in the fourth; structure, the distance of its features to the photo's; calm, the
+    contrast of brush strokes where the photo is smooth, relative to the painting; checkerboard and border artifacts
+    in dB; the same for the unchanged photos; flicker on films. Lower is better, except that calm should be near 1.
 
     Parameters
     ----------
     model
         Shipped name or model file.
     against
-        The exemplar or painting; only --film on its own needs none.
+        The exemplar or painting that the model was trained on; required, except with only --film.
     photo
         For a style: photos, patterns and folders; may be given several times.
     film
@@ -69,10 +70,10 @@ def evaluate(
         Side of the samples, or longer side of photos and films, in pixels [default: 256; photos 512; films as they
         are].
     slow
-        Also run iterative optimization for comparison, minutes for each picture: for a texture this many pictures
-        from noise; for a style, if not 0, every photo.
+        Also run iterative optimization for comparison, which takes minutes an image: for a texture this many images
+        from noise; for a style any number above 0 means every photo.
     cap
-        With --slow: most iterations.
+        With --slow: maximum number of iterations.
     as_json
         Print JSON: one object.
     quiet

@@ -25,10 +25,11 @@ def export(
 ) -> None:
     """Export models to other formats, and compare each file with PyTorch, if installed.
 
-    A file takes any batch, and heights and widths that are multiples of a number: 4 for the shipped styles, 32 for
-    the shipped textures. Which it is, and a program that pads and crops photos of other sizes, is written in the
-    ONNX file (see docs/performance.md). The names of the files are printed, one a line. `--to web` writes a page that
-    any file server can host and that runs the models in the browser: photos do not leave it.
+    The exported network takes any batch size; height and width have to be multiples of its stride: 4 for the
+    shipped styles, 32 for the shipped textures. The metadata of an ONNX file holds the stride and example code that
+    pads and crops photos of other sizes (see docs/performance.md). The names of the files are printed, one a line.
+    `--to web` writes a page that any file server can host and that runs the models in the browser: photos do not
+    leave it.
 
     Parameters
     ----------
@@ -44,7 +45,7 @@ def export(
         FILE.py:CLASS: code of a network of your own, executed by PyTorch to compare the exported file with, in place
         of the graph in the model file.
     runtime
-        With --to web: the npm package onnxruntime-web as a file (.tgz) [default: npm fetches it, once].
+        With --to web: the npm package onnxruntime-web as a file (.tgz) [default: downloaded once with npm].
     quiet
         Do not print the comparison.
     """

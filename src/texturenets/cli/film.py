@@ -123,7 +123,7 @@ def carry_out(jobs: Sequence[FilmJob], painter: Style, options: StylizeOptions, 
     follow(painter, report.quiet, bar=False)
     for job in jobs:
         try:
-            _repaint(painter, job, options, report.quiet)
+            _stylize(painter, job, options, report.quiet)
         except UserError as error:
             report.failure(job.sources[0], error)
         else:
@@ -132,9 +132,9 @@ def carry_out(jobs: Sequence[FilmJob], painter: Style, options: StylizeOptions, 
                 complain(f"note: {job.result} is a film of one image; for all beside it name their folder")
 
 
-def _repaint(painter: Style, job: FilmJob, options: StylizeOptions, quiet: bool) -> None:
-    """One film. Raises UserError for what is wrong with it; nothing is then under the result's name."""
-    from texturenets.video.repaint import painting, repaint
+def _stylize(painter: Style, job: FilmJob, options: StylizeOptions, quiet: bool) -> None:
+    """Stylize one film. Raises UserError if it cannot be read or written; then no file is left."""
+    from texturenets.video.stylization import frame_stylizer, stylize_film
 
     with _opened(job, options) as source, written(source, job.result, options.quality, quiet) as sink:
         bar, sparingly = photo_progress(source.info.count, quiet, "frames"), Sparingly()
@@ -146,15 +146,15 @@ def _repaint(painter: Style, job: FilmJob, options: StylizeOptions, quiet: bool)
                 if bar.disable and not quiet:
                     sparingly(f"{job.name}: {number} of {source.info.count} frames")
 
-            done = repaint(source, sink, painting(painter, options), progress)
+            done = stylize_film(source, sink, frame_stylizer(painter, options), progress)
             bar.update(task, completed=done, total=done)
 
 
 @contextmanager
 def _opened(job: FilmJob, options: StylizeOptions) -> Iterator[FrameSource]:
+    from texturenets.video.animated_image import AnimatedImage
     from texturenets.video.films import Film
     from texturenets.video.frame import Fit
-    from texturenets.video.moving import MovingPicture
     from texturenets.video.numbered import Frames
     from texturenets.video.writing import needs_even
 
@@ -166,7 +166,7 @@ def _opened(job: FilmJob, options: StylizeOptions) -> Iterator[FrameSource]:
     elif job.sources[0].suffix.lower() in video.READ:
         source = Film(job.sources[0], fit, sound=film, keep_gps=options.keep_gps)
     else:
-        source = MovingPicture(job.sources[0], fit)
+        source = AnimatedImage(job.sources[0], fit)
     with closing(source):
         yield source
 
@@ -184,9 +184,11 @@ def _rate(rate: float | None) -> Fraction:
 
 @contextmanager
 def written(source: FrameSource, result: Path | str, quality: int | None, quiet: bool) -> Iterator[Sink]:
-    """What takes the frames of `source` for the file `result`, which appears when all are there, or numbered ones."""
+    """A sink that writes the frames of `source` to `result`: a film, which appears when it is complete, or numbered
+    images.
+    """
+    from texturenets.video.animated_image import MovingWriter
     from texturenets.video.films import Film
-    from texturenets.video.moving import MovingWriter
     from texturenets.video.numbered import NumberedWriter
     from texturenets.video.writing import FilmWriter
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 LossFlags: Any = optional(
     StyleConfig,
-    "Losses, as in training",
+    "Loss options",
     (
         "style_layers",
         "content_layers",
@@ -67,7 +67,7 @@ def optimize(
     options: LossFlags | None = None,
     trainer: TrainerFlags | None = None,
 ) -> int:
-    """Stylize a photo like any painting, or make a texture like an image, by iterative optimization.
+    """Stylize a photo like any painting, or synthesize a texture from an example, by iterative optimization.
 
     No network is trained: L-BFGS optimizes the pixels until their features fit the style (Gatys et al.). Ctrl-C ends
     it early and writes the current image.
@@ -75,39 +75,40 @@ def optimize(
     Parameters
     ----------
     content
-        Photo to stylize; without one a texture is made.
+        Photo to stylize; without one a texture is synthesized.
     style
-        The texture or painting; given several times, their Gram matrices are mixed.
+        The painting or texture; given several times, the weighted average of their Gram matrices is used.
     output
         Image to write; an existing one is replaced [default: STYLE-texture.png, PHOTO-STYLE.png].
     size
         Longer side of the stylized photo in pixels; of a texture WIDTHxHEIGHT, or one number for a square
         [default: as large as the photo (the texture), but at most 512].
     style_size
-        Longer side of the styles in pixels, 0 keeps their size [default: that of training with --content, else 0].
+        Longer side of the styles in pixels, 0 keeps their size [default: with --content the --style-size
+        of the preset, else 0].
     style_weights
-        Weight of each style, separated by commas; their ratios count [default: equal].
+        Weight of each style, separated by commas; only their ratios matter [default: equal].
     start
         photo, noise, or an image to start from [default: photo with --content, else noise].
     steps
         Iterations at each scale.
     scales
-        Number of sizes, coarse to fine: each is twice the one before, the last is --size.
+        Number of sizes, coarse to fine: each is twice the one before, the last is the size of the result.
     line_search
-        Line search of L-BFGS: strong_wolfe, or fixed, full steps, which is faster and less stable.
+        Line search of L-BFGS: strong_wolfe, or fixed (always full steps), which is faster and less stable.
     preserve_color
-        Keep the photo's colours: luminance transfers the style in luminance only; match gives the style the
-        photo's colours first.
+        Keep the photo's colours: luminance transfers the style in luminance only; match
+        first changes the colours of the style to those of the photo.
     descriptor
-        Descriptor network of the losses, at its usual layers, as vgg19 or random (which needs no download);
-        --style-layers and --content-layers choose others.
+        Descriptor network of the losses, at its default layers, for example vgg19 or random (which needs no
+        download); --style-layers and --content-layers choose others.
     preset
-        Training recipe whose losses are used: default, paper or readme; flags change it.
+        Training recipe whose losses are used: default, paper or readme; other flags override it.
     checkerboard_weight
-        Weight of the penalty on checkerboard artifacts, grids of 2 and 4 pixels [default: the preset's, for
-        styles with --content, else for textures].
+        Weight of the penalty on checkerboard artifacts, grids of 2 and 4 pixels [default: that of the preset;
+        without --content that of train texture].
     precision
-        float32, or bf16, fp16, auto, which are faster and end at a slightly higher loss.
+        Number format: float32, or bf16, fp16, auto, which are faster and end at a slightly higher loss.
     pictures_every
         Iterations between two intermediate images, in a folder NAME.run beside the result; 0: none.
     quiet
@@ -168,7 +169,7 @@ def optimize(
         last, finished = follow(
             records, steps * scales, out, quiet=quiet, pictures_every=pictures_every, write=write
         )
-    write(out, last.picture)
+    write(out, last.image)
     if task.result.transparent and not image.keeps_alpha(out) and not quiet:
         complain(f"note: {content} holds {image.laid_on_white(out)}")
     if not finished:
@@ -209,14 +210,12 @@ def follow(
             task = bar.add_task(out.stem, total=total, loss="")
             for record in records:
                 last = record
-                height, width = record.picture.shape[2:]
+                height, width = record.image.shape[2:]
                 bar.update(
                     task, completed=record.iteration, loss=f"loss {record.loss:.4g} at {width} x {height}"
                 )
                 if pictures_every and record.iteration % pictures_every == 0:
-                    write(
-                        out.with_suffix(".run") / "pictures" / f"{record.iteration:06d}.png", record.picture
-                    )
+                    write(out.with_suffix(".run") / "pictures" / f"{record.iteration:06d}.png", record.image)
     except KeyboardInterrupt:
         if last is None:
             raise
@@ -232,8 +231,10 @@ def _config(
     descriptor: str | None,
     changes: dict[str, Any],
 ) -> StyleConfig:
-    """The recipe whose loss is taken: `preset` with `changes`, its layers in full names; without a photo that of
-    `train texture`."""
+    """The loss settings: `preset` with `changes`; without a photo, layers and penalty are those of `train texture`.
+
+    Layers are NETWORK:LAYER.
+    """
     config = recipes.style_recipe(preset)
     if content is None:
         texture = recipes.texture_recipe(preset)
@@ -251,7 +252,7 @@ def _config(
 def _layers(
     config: StyleConfig, descriptor: str | None, chosen: dict[str, Any]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Style and content layers in full names: those given, else the descriptor's usual ones, else the recipe's."""
+    """Style and content layers as NETWORK:LAYER: those given, else the descriptor's defaults, else the recipe's."""
     from texturenets import perceptual
 
     style, content = config.style_layers, config.content_layers

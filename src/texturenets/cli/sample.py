@@ -29,10 +29,10 @@ from texturenets.files import remove_all_stale
 if TYPE_CHECKING:
     from texturenets.textures import Array, Levels, Texture, Tileable
 
-SHEET = 4  # samples in a row of a contact sheet, unless --count is given
-DEFAULT = 256  # pixels of a side, unless --size is given or the network has a fixed size
-FRAMES = 24  # from one seed to another, unless --frames is given
-CELL = 256  # most pixels of a side of a sample on a contact sheet
+SHEET_COUNT = 4  # default --count of a contact sheet: samples in a row
+DEFAULT_SIZE = 256  # default --size in pixels, unless the network has a fixed size
+FRAMES = 24  # default --frames
+CELL = 256  # largest side of a sample on a contact sheet, in pixels
 
 
 def sample(
@@ -82,26 +82,26 @@ def sample(
     tile_axis
         With --tileable: axis along which samples tile [default: both].
     noise_level
-        Factor on the noise: 1 as in training, 0 for none; SCALE=LEVEL,... for single scales.
+        Factor on the noise: 1 as in training, 0 for none; SCALE=LEVEL,... sets it for each scale.
     hold
-        Scales, in pixels, at which all samples share the noise of the first one, as 32,16; at the other scales each
-        has its own.
+        Scales in pixels, for example 32,16, at which all samples share the noise of the first one; at the other
+        scales each sample has its own noise.
     sheet
         Write one contact sheet of all samples; without --hold with one more row for each scale, in which only that
         scale's noise varies.
     to
-        Interpolate the noise from that of --seed to that of this seed, and write the frames: as images, or with an
-        --output as walk.mp4 or walk.gif as a film of 24 frames a second.
+        Second seed: write frames that interpolate from the noise of --seed to the noise of this seed, as images, or
+        with an --output like walk.mp4 or walk.gif as a film of 24 frames a second.
     frames
         With --to: number of frames [default: 24].
     quality
         1 to 100, for JPEG, WebP, AVIF and HEIC [default: 95; AVIF and HEIC 90].
     batch_size
-        Samples in a batch: more use a GPU better, and may change pixel values (0 to 255) by a few.
+        Samples in a batch: larger batches use a GPU better, and may change pixel values (0 to 255) by a few.
     quiet
         No progress bar, and do not print the engine.
     """
-    asked = picture_size(size) if size is not None else None
+    requested = picture_size(size) if size is not None else None
     if count is not None and count < 1:
         raise UserError(f"--count {count} is not above 0")
     if to is not None and (sheet or hold or count is not None):
@@ -116,30 +116,30 @@ def sample(
     held, level = _numbers(hold, "--hold"), _levels(noise_level)
 
     from texturenets import image, loading
-    from texturenets.cli import walk
+    from texturenets.cli import interpolation
     from texturenets.engines.options import EngineOptions
 
-    film = walk.film_of(output, to)
+    film = interpolation.film_of(output, to)
     check_no_exemplar(texture)
     note_shipped(texture)
     model = loading.load_texture(texture, EngineOptions(engine, device, precision, generator=generator))
-    height, width = asked or (model.fixed or DEFAULT,) * 2
+    height, width = requested or (model.fixed or DEFAULT_SIZE,) * 2
     tile: Tileable = False
     if tileable:
         tile = tile_axis if tile_axis in ("x", "y") else True
         height, width = _rounded(model, height, width, tile)
     model.canvas(height, width, tile)  # checked here so that a wrong size fails before anything is written
     model.check(level, held)
-    number = frames if to is not None else count or (SHEET if sheet else 1)
+    number = frames if to is not None else count or (SHEET_COUNT if sheet else 1)
     files = [film] if film else _files(output, model.path.stem, number, sheet=sheet)
     note_quality(quality, files)
     if engine == "auto" and not quiet:
         engine_note(model.engine)
 
-    alike: dict[str, Any] = {"tileable": tile, "level": level}
+    options: dict[str, Any] = {"tileable": tile, "level": level}
 
-    def draw(which: int, kept: list[int]) -> Array:
-        return model.draw(height, width, which, hold=kept, held=seed, **alike)
+    def draw(sample_seed: int, scales: list[int]) -> Array:
+        return model.draw(height, width, sample_seed, hold=scales, held=seed, **options)
 
     if sheet:
         image.write(files[0], _sheet(model, draw, number, seed, held), quality=quality)
@@ -147,11 +147,13 @@ def sample(
         return 0
     if to is None:
         seeds = range(seed, seed + number)
-        pictures = model.draws(height, width, seeds, batch=batch_size, hold=held, held=seed, **alike)
+        pictures = model.draws(height, width, seeds, batch=batch_size, hold=held, held=seed, **options)
     else:
-        pictures = model.between(height, width, seed, to, frames, **alike)
+        pictures = model.between(height, width, seed, to, frames, **options)
     if film is not None:
-        walk.write(walk.Walk(pictures, (height, width), number), film, quality, quiet)
+        interpolation.write(
+            interpolation.InterpolationFrames(pictures, (height, width), number), film, quality, quiet
+        )
         print(film)
         return 0
     _write_images(files, pictures, model.path.stem, quality, quiet)
@@ -184,7 +186,7 @@ def _check_batch(batch_size: int, *, alone: bool) -> None:
 
 
 def _rounded(model: Texture, height: int, width: int, tile: Tileable) -> tuple[int, int]:
-    """The nearest larger size that tiles; prints it where it differs from the one asked for."""
+    """The smallest size (H, W) that tiles and is no smaller than this one; printed if it differs."""
     text = model.rounded(height, width, tile)
     rounded = picture_size(text)
     if rounded != (height, width):
@@ -201,13 +203,13 @@ def _sheet(
     from texturenets.image.contact_sheet import sheet as lay_out
 
     names = [f"seed {seed + i}" for i in range(count)]
-    rows = {"all drawn anew": [draw(seed + i, held) for i in range(count)]}
+    rows = {"all scales vary": [draw(seed + i, held) for i in range(count)]}
     if held:
-        rows = {f"{', '.join(map(str, held))} held": rows.popitem()[1]}
+        rows = {f"{', '.join(map(str, held))} shared": rows.popitem()[1]}
     else:
         for scale in model.scales:
             others = [other for other in model.scales if other != scale]
-            rows[f"scale {scale} alone"] = [draw(seed + i, others) for i in range(count)]
+            rows[f"only scale {scale} varies"] = [draw(seed + i, others) for i in range(count)]
     first = next(iter(rows.values()))[0]
     return lay_out(list(rows.values()), names, list(rows), cell=min(CELL, max(first.shape[2:])))
 
@@ -218,9 +220,9 @@ def _file(output: str | None, default: str) -> Path:
 
 
 def _files(output: str | None, default: str, count: int, *, sheet: bool = False) -> list[Path]:
-    """The files to write: for several samples numbered ones, beside a file that is named, else in a folder.
+    """The files to write. Several samples get numbers: NAME-0000.png for a file name, else 0000.png in a folder.
 
-    Raises UserError for a format that is not written.
+    Raises UserError for a format that cannot be written.
     """
     from texturenets import image
 
@@ -237,7 +239,7 @@ def _images(output: str | None, default: str, count: int) -> list[Path]:
     if output and path.suffix and not folder:
         return [numbered(path, i) for i in range(count)]
     if path.exists() and not path.is_dir():
-        raise UserError(f"--output {output or default}: {path} is a file, and {count} samples want a folder")
+        raise UserError(f"--output {output or default}: {path} is a file, and {count} samples need a folder")
     return [path / f"{i:04d}.png" for i in range(count)]
 
 
@@ -246,13 +248,13 @@ def _check_effect(
 ) -> None:
     """Raise UserError for an option that would have no effect."""
     if frames is not None and to is None:
-        raise UserError(f"--frames {frames} are drawn on the way to another seed: say which with --to")
+        raise UserError(f"--frames {frames} interpolates to another seed: give it with --to")
     if frames is not None and frames < 2:
         raise UserError(f"--frames {frames}: from one seed to another takes at least 2")
     if tile_axis is not None and not tileable:
-        raise UserError(f"--tile-axis {tile_axis} has an effect with --tileable alone")
+        raise UserError(f"--tile-axis {tile_axis} has an effect only with --tileable")
     if hold and to is None and not several:
-        raise UserError(f"--hold {hold} is about what several samples share: say how many with --count")
+        raise UserError(f"--hold {hold} makes several samples share noise: give their number with --count")
 
 
 def _numbers(text: str, flag: str) -> list[int]:

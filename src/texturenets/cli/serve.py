@@ -23,7 +23,7 @@ Many = Annotated[list[str] | None, Parameter(negative_iterable=(), consume_multi
 
 
 def _check_variables(*_: object) -> None:
-    """Raise UserError for a variable of ours that is empty, as one is that a container's settings forgot."""
+    """Raise UserError if an environment variable TEXTURENETS_... is set but empty."""
     for name, value in sorted(os.environ.items()):
         if name.startswith("TEXTURENETS_") and not value.strip():
             raise UserError(f"the environment variable {name} is empty: give it a value, or unset it")
@@ -65,40 +65,40 @@ def serve(
     Parameters
     ----------
     host
-        Address to listen at; 0.0.0.0 lets other machines in.
+        Address to listen on; 0.0.0.0 accepts connections from other machines.
     port
-        Port to listen at; 0 takes a free one.
+        Port to listen on; 0 takes a free one.
     models
         Folder of model files to offer besides the shipped ones.
     photos
-        Folder of photos: with --models, whoever may use the service may train models on them, one at a time.
+        Folder of training photos. With --models, users of the service can train models on them, one at a time.
     preload
-        Model to load before /readyz says that the service is ready; may be several: --preload wave udnie.
+        Models to load before /readyz reports that the service is ready, for example --preload wave udnie.
     page
         Serve a page for browsers besides the HTTP interface.
     token_file
-        File with a token that every request must bring (Authorization: Bearer TOKEN), else the environment's
-        TEXTURENETS_TOKEN, else none.
+        File with a token that every request must send (Authorization: Bearer TOKEN) [default: the environment
+        variable TEXTURENETS_TOKEN, else no token].
     public_host
-        Further host name of the service, as behind a reverse proxy, as example.org; may be several.
+        Additional host names under which the service is reached, for example behind a reverse proxy: example.org.
     allow_origin
-        Origin whose pages may call the interface (CORS), as https://example.org; may be several.
+        Origins whose pages may call the HTTP interface (CORS), for example https://example.org.
     max_bytes
-        Largest body of a request, as 32M.
+        Maximum size of a request body, for example 32M.
     max_pixels
-        Most pixels of a photo, and of a result.
+        Maximum number of pixels of a photo or result.
     max_side
-        Longest side of a photo or result, in pixels.
+        Maximum side of a photo or result, in pixels.
     max_seconds
         Time limit of one request, in seconds.
     max_queue
-        Most requests in the queue; further ones get status 503 with Retry-After.
+        Maximum number of requests in the queue; further ones get status 503 with Retry-After.
     max_models
-        Most models kept in memory.
+        Maximum number of models kept in memory.
     max_trainings
-        Most trainings that wait, run or are stopped; further ones are refused.
+        Maximum number of waiting, running and stopped trainings; further ones are refused.
     log_level
-        Least severe messages that are logged.
+        Minimum severity of the messages that are logged.
     """
     missing = [name for name in ("fastapi", "uvicorn", "prometheus_client") if find_spec(name) is None]
     if page and find_spec("gradio") is None:

@@ -65,7 +65,7 @@ def stylize(
     quality
         1 to 100, for JPEG, WebP, AVIF and HEIC [default: 95; AVIF and HEIC 90] and films [default: 65].
     strength
-        From 0, the photo, to 1, the full style: mixes the two pixel by pixel.
+        Strength of the style, 0 to 1: blends the stylized image with the photo; 0 is the photo.
     preserve_color
         Keep the photo's colours.
     skip_existing
@@ -80,24 +80,25 @@ def stylize(
     seed
         For styles that also take noise: random seed of the first result.
     noise_level
-        For styles that also take noise: how strong it is, 1 as in training, 0 for none.
+        For styles that also take noise: factor on the noise, 1 as in training, 0 for none.
     count
-        For styles that also take noise: number of results for each photo, with seeds --seed, --seed + 1, ...; they
-        are numbered in their names.
+        For styles that also take noise: number of results for each photo, with seeds --seed, --seed + 1, ...; their
+        names are numbered.
     rate
         Frames per second of a film made of images [default: 24].
     webcam
         Stylize the camera's image live, in a window, until it is closed; in place of photos a camera may be
-        named, as /dev/video2. --size is the longer side [default: 480].
+        named, for example /dev/video2. --size is the longer side [default: 480].
     memory
-        Memory that the program may use, as 2G or 900M [default: a share of the free memory]. A photo that needs more
-        is stylized in strips, with the same result; feature maps that do not fit are kept on disk meanwhile.
+        Memory that the program may use, for example 2G or 900M [default: a share of the free memory]. A photo that
+        needs more is stylized in strips, with the same result; feature maps that do not fit are kept on disk
+        meanwhile.
     spool
         Folder for these feature maps [default: the system's folder for temporary files].
     cluster
         Run in many processes, with Ray: without an address on this machine, with one (auto, ray://HOST:PORT,
-        HOST:PORT) on that cluster. Photos and --output, a folder, may then be URLs, as s3://BUCKET/photos/. Finished
-        results are recorded in manifest.jsonl in the output, and the next run does those that are missing.
+        HOST:PORT) on that cluster. Photos and --output, a folder, may then be URLs such as s3://BUCKET/photos/.
+        Finished results are listed in manifest.jsonl in that folder; the next run writes those that are missing.
     workers
         With --cluster: number of processes, each with its own engine [default: one for each core or GPU].
     quiet
@@ -147,8 +148,8 @@ def stylize(
 
         _refuse("--cluster stylizes photos alone", {name: told[name] for name in ("--rate", "--sheet")})
         model = _only(models, "--cluster")
-        asked_of = ClusterRun(model, options, count, how)
-        return run(asked_of, photos, output, cluster, workers, skip_existing=skip_existing, quiet=quiet)
+        settings = ClusterRun(model, options, count, how)
+        return run(settings, photos, output, cluster, workers, skip_existing=skip_existing, quiet=quiet)
     plan = planned(photos, output, models, options, count=count, rate=rate)
     return carry_out(
         plan, load, skip_existing=skip_existing, say_engine=engine == "auto", quiet=quiet, sheet=sheet

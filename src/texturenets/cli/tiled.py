@@ -63,4 +63,4 @@ def follow(style: Style, quiet: bool, *, bar: bool) -> None:
         if share >= 1:
             stop()
 
-    style.pieces.announce, style.pieces.progress = complain, progress
+    style.tiled.announce, style.tiled.progress = complain, progress

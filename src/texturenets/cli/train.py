@@ -36,11 +36,14 @@ Output = Annotated[
         "files.",
     ),
 ]
-Preset = Annotated[str, Parameter(help="Recipe to start from: default, paper or readme; flags change it.")]
+Preset = Annotated[
+    str, Parameter(help="Recipe to start from: default, paper or readme; other flags override it.")
+]
 Descriptor = Annotated[
     str | None,
     Parameter(
-        help="Descriptor network of the losses, at its usual layers, as vgg19 or random (which needs no download)."
+        help="Descriptor network of the losses, at its default layers, for example vgg19 or random (which needs no "
+        "download)."
     ),
 ]
 Resume = Annotated[

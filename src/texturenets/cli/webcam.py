@@ -1,4 +1,4 @@
-"""`texturenets stylize --webcam`: the live image."""
+"""`texturenets stylize --webcam`: the camera's image, stylized live in a window."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ if TYPE_CHECKING:
     from texturenets.stylize.style import Style
 
 SIZE = 480
-"""Pixels of the longer side, unless asked otherwise: what a processor stylizes some times a second."""
+"""Default longer side in pixels: small enough for several frames a second on a CPU."""
 
 
 def show(load: Callable[[], Style], names: Sequence[str], options: StylizeOptions, quiet: bool) -> int:
-    """Stylize what the camera sees in a window until it is closed; the exit status.
+    """Stylize the camera's frames in a window until it is closed; returns the exit status.
 
-    `names`: the camera, where one is named. Raises UserError where there is no camera or no display.
+    `names`: at most one camera. Raises UserError if there is no camera or no display.
     """
     from texturenets.video import camera as live
-    from texturenets.video.repaint import painting
+    from texturenets.video.stylization import frame_stylizer
 
     if len(names) > 1:
         raise UserError(f"--webcam shows one camera, and {len(names)} are named")
     if names and Path(names[0]).is_file():
-        raise UserError(f"--webcam: {names[0]} is a file, and no camera: leave out --webcam to stylize it")
-    pictures = live.camera(names[0] if names else None, options.size or SIZE)
+        raise UserError(f"--webcam: {names[0]} is a file, not a camera: leave out --webcam to stylize it")
+    frames = live.camera(names[0] if names else None, options.size or SIZE)
     window = live.TkWindow("texturenets")
     painter = load()
     if not quiet:
         engine_note(painter.engine)
-    live.watch(pictures, painting(painter, options), window, painter.name)
+    live.watch(frames, frame_stylizer(painter, options), window, painter.name)
     return 0

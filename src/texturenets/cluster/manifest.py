@@ -1,4 +1,4 @@
-"""What was done, a line of JSON each: for people to read, and for the next run to know what is missing."""
+"""The manifest of a cluster run: one line of JSON for each result, from which the next run knows what is missing."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from texturenets.cluster.storage import Folder, Photo
 from texturenets.errors import UserError
 
 NAME: Final = "manifest"
-"""`manifest.jsonl` in a folder, lines added at its end. Object stores add nothing to what is there: at a URL every
-run has files of its own, `manifest-TIME-NUMBER.jsonl`."""
+"""A folder has one `manifest.jsonl`, to which runs append. Object stores cannot append, so that at a URL every run
+writes new files, `manifest-TIME-NUMBER.jsonl`."""
 
 EVERY: Final = 60.0
-"""Seconds of work, at most, that a machine that fails takes from the manifest at a URL."""
+"""Seconds between two files of the manifest at a URL: the most work that a failing machine leaves unrecorded."""
 
 
 @dataclass(frozen=True)
 class ManifestEntry:
-    """A photo and what it becomes: `result` is seen from the output folder; `seed` that of the noise."""
+    """A photo and its result. `result`: path relative to the output folder; `seed`: of the noise."""
 
     photo: Photo
     result: str
@@ -36,8 +36,8 @@ class ManifestEntry:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a job: `bytes` of the result, or the `reason` why there is none; `final` where that lies in the
-    photo, so that the next run would fare no better."""
+    """The outcome for one photo. `bytes`: size of the result file. `reason`: error message, "" for success. `final`:
+    the photo itself is at fault, so that the next run does not try it again."""
 
     bytes: int = 0
     reason: str = ""
@@ -46,15 +46,15 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Sorted:
-    """Jobs by what is to be done: to do; there already; known to fail, with the reason."""
+    """Entries by status: to do; existing results; photos that failed for good before, with the reason."""
 
     todo: list[ManifestEntry] = field(default_factory=list)
-    there: list[ManifestEntry] = field(default_factory=list)
-    hopeless: list[tuple[ManifestEntry, str]] = field(default_factory=list)
+    existing: list[ManifestEntry] = field(default_factory=list)
+    unusable: list[tuple[ManifestEntry, str]] = field(default_factory=list)
 
 
 def fingerprint(model: str, options: Mapping[str, Any]) -> str:
-    """16 hex digits of all that a result depends on beside the photo: `model`, its hash, and the options."""
+    """16 hex digits that identify everything a result depends on except the photo: model hash and options."""
     text = json.dumps([model, dict(options)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -63,33 +63,34 @@ def sort(
     jobs: Sequence[ManifestEntry],
     known: Mapping[str, Mapping[str, Any]],
     sizes: Mapping[str, int],
-    made: str,
+    fingerprint: str,
     *,
     skip_existing: bool = False,
 ) -> Sorted:
-    """What is missing, by what the manifest says (`known`: result to its last line) and what lies there (`sizes`).
+    """Sort entries by status.
 
-    A result is there if it was made of this very photo in this very way (`made`) and has the size that it had then.
-    `skip_existing`: whatever lies there will do.
+    `known`: the last manifest line of each result. `sizes`: bytes of the files in the output folder. A result counts
+    as existing if the manifest has it with the same photo and `fingerprint`, and the file has the size noted there;
+    with `skip_existing` any file of that name counts.
     """
     found = Sorted()
     for job in jobs:
         line = known.get(job.result, {})
-        same = line.get("made") == made and line.get("stamp") == job.photo.stamp
+        same = line.get("made") == fingerprint and line.get("stamp") == job.photo.stamp
         size = sizes.get(job.result)
         if size is not None and (
             skip_existing or (same and line.get("status") == "done" and line.get("bytes") == size)
         ):
-            found.there.append(job)
+            found.existing.append(job)
         elif same and line.get("status") == "failed" and line.get("final"):
-            found.hopeless.append((job, str(line.get("reason"))))
+            found.unusable.append((job, str(line.get("reason"))))
         else:
             found.todo.append(job)
     return found
 
 
 def lines(text: str) -> list[dict[str, Any]]:
-    """The lines of a manifest that are whole; a run that was killed may have left half of one."""
+    """The complete lines of a manifest; a killed run may have left an incomplete one."""
     found = []
     for line in text.split("\n"):
         try:
@@ -102,7 +103,10 @@ def lines(text: str) -> list[dict[str, Any]]:
 
 
 def read(folder: Folder, names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """The last line of each result, of the manifests among the files `names` of `folder`. Raises UserError."""
+    """The last manifest line of each result, from the manifests among the files `names` of `folder`.
+
+    Raises UserError if one cannot be read.
+    """
     known: dict[str, dict[str, Any]] = {}
     for name in sorted(n for n in names if n.startswith(NAME) and n.endswith(".jsonl") and "/" not in n):
         for line in lines(_text(folder, name)):
@@ -125,36 +129,42 @@ def _text(folder: Folder, name: str) -> str:
 
 
 class Manifest:
-    """The lines that a run adds. To be closed; two runs cannot have that of one folder at once."""
+    """Appends the lines of a run. Has to be closed. Locked: only one run at a time can write into a folder."""
 
     def __init__(self, folder: Folder) -> None:
-        """Raises UserError where it cannot be written or another run writes it."""
+        """Raises UserError if it cannot be written, or another run is writing it."""
         self.folder = folder
         self._file: IO[str] | None = None if folder.remote else _opened(folder.path / f"{NAME}.jsonl")
         self._waiting: list[str] = []
         self._began = f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
         self._number, self._last = 0, time.monotonic()
 
-    def head(self, made: str, **facts: Any) -> None:
-        """The first line of a run: how `made` is made."""
-        self._add({"run": _now(), "made": made, "version": __version__, **facts})
+    def head(self, fingerprint: str, **fields: Any) -> None:
+        """Add the first line of a run: its fingerprint, and the settings that it stands for."""
+        self._add({"run": _now(), "made": fingerprint, "version": __version__, **fields})
 
-    def add(self, job: ManifestEntry, outcome: Outcome, made: str) -> None:
-        """What became of a job."""
+    def add(self, job: ManifestEntry, outcome: Outcome, fingerprint: str) -> None:
+        """Add the outcome of one entry."""
         line: dict[str, Any] = {"result": job.result, "photo": job.photo.name}
-        line |= {"status": "failed" if outcome.reason else "done", "stamp": job.photo.stamp, "made": made}
-        facts = asdict(outcome)
-        self._add(line | {key: facts[key] for key in (("reason", "final") if outcome.reason else ("bytes",))})
+        line |= {
+            "status": "failed" if outcome.reason else "done",
+            "stamp": job.photo.stamp,
+            "made": fingerprint,
+        }
+        fields = asdict(outcome)
+        self._add(
+            line | {key: fields[key] for key in (("reason", "final") if outcome.reason else ("bytes",))}
+        )
 
-    def end(self, **facts: Any) -> None:
-        """The last line of a run that came to its end."""
-        self._add({"end": _now(), **facts})
+    def end(self, **fields: Any) -> None:
+        """Add the last line of a run that was not interrupted."""
+        self._add({"end": _now(), **fields})
 
     def _add(self, line: Mapping[str, Any]) -> None:
         self._waiting.append(json.dumps(line) + "\n")
 
     def flush(self, *, now: bool = False) -> None:
-        """Write what was added; at a URL once a minute, or `now`. Raises UserError."""
+        """Write the added lines; at a URL only once a minute, or if `now`. Raises UserError if that fails."""
         if not self._waiting:
             return
         if self._file is not None:
@@ -175,7 +185,7 @@ class Manifest:
         self._waiting.clear()
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write the remaining lines and release the lock."""
         try:
             self.flush(now=True)
         finally:
@@ -188,7 +198,7 @@ def _now() -> str:
 
 
 def _opened(path: Path) -> IO[str]:
-    """The manifest at `path`, to add lines to, and locked until it is closed."""
+    """Open the manifest at `path` for appending, and lock it until it is closed. Raises UserError."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a+", encoding="utf-8")
@@ -206,7 +216,8 @@ def _opened(path: Path) -> IO[str]:
 
 
 def _locked(file: IO[str]) -> bool:
-    """Whether nobody else holds the file; where that cannot be told, as on some network drives, nobody does."""
+    """Lock the file; False if another process holds it. True where locks are not supported (Windows, some network
+    drives)."""
     try:
         import fcntl
     except ImportError:  # Windows

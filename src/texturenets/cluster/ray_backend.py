@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from texturenets.cluster.manifest import Outcome
-from texturenets.cluster.worker import Ask, Worker, WorkerTask
+from texturenets.cluster.worker import PhotoRequest, Worker, WorkerTask
 from texturenets.errors import UserError, counted, install
 
 LOCAL: Final = "local"
@@ -41,7 +41,7 @@ MANY: Final = 32
 HEAVY: Final = 8 * 2**20
 """Bytes of photos in a batch, at most: two of 12 megapixels."""
 
-Batch = Sequence[Ask]
+Batch = Sequence[PhotoRequest]
 
 
 def check_installed() -> None:
@@ -120,7 +120,7 @@ class Cluster:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def machines(self) -> list[tuple[int, int]]:
-        """Cores and graphics cards of each machine."""
+        """(CPU cores, GPUs) of each machine."""
         import ray
 
         alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -135,25 +135,25 @@ class Cluster:
         gpu: bool,
         waiting: Callable[[], None] = lambda: None,
     ) -> Iterator[dict[int, Outcome] | str]:
-        """Have `workers` workers do `batches`; gives what became of each batch as it is done, by the photos' numbers,
-        and now and then the name of a worker's engine. `waiting` is called where a minute brings nothing.
+        """Stylize `batches` with `workers` workers. Yields the outcomes of each finished batch, by photo number, and
+        the description of a worker's engine, a string. `waiting` is called if the first minute brings nothing.
 
-        Raises UserError where no worker can be built.
+        Raises UserError if no worker can load the model, or Ray fails.
         """
         import ray
 
-        # Ray Data runs in a process of the cluster, which is asked: Ray's client (ray://) cannot stream results, and
-        # what Ray has to say stays there.
-        conductor: Any = ray.remote(num_cpus=0)(_Conductor)
+        # Ray Data runs in a driver process on the cluster, from which this one fetches rows: Ray's client (ray://)
+        # cannot stream results. Ray's log output stays there.
+        driver_class: Any = ray.remote(num_cpus=0)(_Driver)
         names = zlib.compress(json.dumps([[vars(one) for one in batch] for batch in batches]).encode(), 1)
         try:
-            asked = conductor.remote(task, names, workers, gpu)
+            driver = driver_class.remote(task, names, workers, gpu)
             row = None
             while True:
-                following = asked.following.remote()
-                if row is None and not ray.wait([following], timeout=MINUTE)[0]:
+                next_row = driver.next_row.remote()
+                if row is None and not ray.wait([next_row], timeout=MINUTE)[0]:
                     waiting()
-                row, problem = ray.get(following)
+                row, problem = ray.get(next_row)
                 if problem:
                     raise UserError(problem)
                 if row is None:
@@ -163,14 +163,14 @@ class Cluster:
             raise UserError(f"--cluster: {_first_line(error)}") from error
 
 
-class _Conductor:
-    """Has batches done by workers; asked for what has become of them, one after the other."""
+class _Driver:
+    """Runs Ray Data on the cluster and returns its rows one by one."""
 
     def __init__(self, task: WorkerTask, batches: bytes, workers: int, gpu: bool) -> None:
         self._rows = _rows(task, json.loads(zlib.decompress(batches)), workers, gpu)
 
-    def following(self) -> tuple[dict[int, Outcome] | str | None, str]:
-        """The next row, None after the last; and what went wrong."""
+    def next_row(self) -> tuple[dict[int, Outcome] | str | None, str]:
+        """The next row, None after the last; and an error message, "" if there is none."""
         try:
             return next(self._rows, None), ""
         except UserError as error:
@@ -178,15 +178,15 @@ class _Conductor:
 
 
 class _Actor:
-    """A worker as Ray Data calls it: with tables of photos, for tables of what became of them."""
+    """A worker as Ray Data calls it: with a table of requests, for a table of outcomes."""
 
     def __init__(self, task: WorkerTask) -> None:
         self._worker = Worker(task)
 
     def __call__(self, table: Any) -> dict[str, list[Any]]:
-        rows = [Ask(**row) for row in table.to_pylist()]
+        rows = [PhotoRequest(**row) for row in table.to_pylist()]
         problem = self._worker.problem
-        outcomes = {rows[0].number: Outcome(0, problem)} if problem else self._worker.paint(rows)
+        outcomes = {rows[0].number: Outcome(0, problem)} if problem else self._worker.stylize(rows)
         return {
             "number": list(outcomes),
             "bytes": [one.bytes for one in outcomes.values()],
@@ -238,7 +238,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def _reach(address: str) -> None:
-    """Raise UserError where nothing takes a connection at `address` (ray://HOST:PORT, HOST:PORT; auto asks Ray).
+    """Raise UserError where nothing takes a connection at `address` (ray://HOST:PORT, HOST:PORT; auto requests Ray).
 
     Ray itself would try for minutes, and then end the process.
     """
@@ -276,15 +276,15 @@ def divide(machines: Sequence[tuple[int, int]], asked: int | None, gpu: bool, mo
     return workers, threads
 
 
-def batches(asks: Sequence[Ask], sizes: Sequence[int], workers: int) -> list[Batch]:
-    """`asks` in portions: `MANY` photos or `HEAVY` bytes at most, of their files' `sizes`; a dozen for each worker.
+def batches(requests: Sequence[PhotoRequest], sizes: Sequence[int], workers: int) -> list[Batch]:
+    """Divide `requests` into about a dozen batches a worker, of at most `MANY` photos and `HEAVY` bytes of files.
 
-    What is reported, and what is done again where a worker dies, is a portion.
+    `sizes`: bytes of the photos' files. Progress is reported, and work repeated after a worker's death, by batch.
     """
-    count = max(1, min(MANY, len(asks) // (12 * workers)))
-    found: list[list[Ask]] = []
+    count = max(1, min(MANY, len(requests) // (12 * workers)))
+    found: list[list[PhotoRequest]] = []
     heavy = 0
-    for one, size in zip(asks, sizes, strict=True):
+    for one, size in zip(requests, sizes, strict=True):
         if not found or len(found[-1]) == count or heavy + size > HEAVY:
             found.append([])
             heavy = 0

@@ -78,13 +78,13 @@ def put(path: Path, url: str) -> None:
     with _asking(f"cannot write {url}"):
         if _has_folders(fs):
             fs.makedirs(fs._parent(there), exist_ok=True)
-            aside = f"{fs._parent(there)}/.{there.rsplit('/', 1)[-1]}.{secrets.token_hex(4)}.part"
+            temporary = f"{fs._parent(there)}/.{there.rsplit('/', 1)[-1]}.{secrets.token_hex(4)}.part"
             try:
-                fs.put_file(str(path), aside)
-                fs.mv(aside, there)
+                fs.put_file(str(path), temporary)
+                fs.mv(temporary, there)
             except BaseException:
-                if fs.exists(aside):
-                    fs.rm_file(aside)
+                if fs.exists(temporary):
+                    fs.rm_file(temporary)
                 raise
         else:
             fs.put_file(str(path), there)

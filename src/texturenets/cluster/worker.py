@@ -1,4 +1,4 @@
-"""One worker: an engine, built once, and batches of photos that go through it. No Ray."""
+"""A worker process: builds an engine once and stylizes batches of photos. Independent of Ray."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ from texturenets.stylize.options import StylizeOptions
 from texturenets.stylize.pipeline import Pipeline
 
 DEATHS: Final = 3
-"""Workers that one photo may cost: a decoder that crashes does so again, a machine that was taken away does not."""
+"""Worker deaths after which a photo is given up. One death may be a machine that was taken away, not the photo."""
 
 
 @dataclass(frozen=True)
 class WorkerTask:
-    """All that a worker has to know. `model`: the file's bytes, for machines that lack it. `share`: the part of its
-    machine that is this worker's. `run`: the run's own name."""
+    """The settings of a worker. `name`, `path`, `model`: the model's name, its path on the submitting machine and its
+    bytes, for machines without that file. `share`: fraction of the machine's memory for this worker. `run`: a unique
+    name of the run."""
 
     name: str
     path: str
@@ -43,8 +44,8 @@ class WorkerTask:
 
 
 @dataclass(frozen=True)
-class Ask:
-    """A photo of a batch: its number in the run, its name, its result's, and the seed."""
+class PhotoRequest:
+    """One photo to stylize: its number in the run, the paths or URLs of photo and result, and the noise seed."""
 
     number: int
     photo: str
@@ -53,7 +54,7 @@ class Ask:
 
 
 class Worker:
-    """Builds the engine of `task` when it is made, or keeps in `problem` what is in the way of that."""
+    """Loads the model of `task` once. If that fails, `problem` holds the error message, else it is ""."""
 
     def __init__(self, task: WorkerTask) -> None:
         self.task, self.problem, self.engine = task, "", ""
@@ -68,8 +69,8 @@ class Worker:
         except UserError as error:
             self.problem = f"worker on {socket.gethostname()}: {error}"
 
-    def paint(self, batch: Sequence[Ask]) -> dict[int, Outcome]:
-        """Stylize the photos of a batch; what became of each, by its number."""
+    def stylize(self, batch: Sequence[PhotoRequest]) -> dict[int, Outcome]:
+        """Stylize a batch of photos; returns the outcomes by number."""
         journal = Journal(self.task.run, batch)
         left = journal.left()
         with tempfile.TemporaryDirectory(dir=journal.path.parent) as here:
@@ -77,14 +78,16 @@ class Worker:
                 journal.done(one.number, outcome)
         return journal.close()
 
-    def _outcomes(self, batch: Sequence[Ask], here: Path, journal: Journal) -> Iterator[tuple[Ask, Outcome]]:
+    def _outcomes(
+        self, batch: Sequence[PhotoRequest], here: Path, journal: Journal
+    ) -> Iterator[tuple[PhotoRequest, Outcome]]:
         local = {one.number: _local(one, here) for one in batch}
-        asked = {local[one.number][1]: replace(self.task.options, seed=one.seed) for one in batch}
-        pipeline = Pipeline(self.style, asked)
-        in_photo: set[int] = set()  # whose mistake lies in the photo
+        options = {local[one.number][1]: replace(self.task.options, seed=one.seed) for one in batch}
+        pipeline = Pipeline(self.style, options)
+        in_photo: set[int] = set()  # numbers of the requests whose photo is at fault
         sizes: dict[int, int] = {}
 
-        def read(one: Ask) -> Any:
+        def read(one: PhotoRequest) -> Any:
             photo = local[one.number][0]
             journal.begin(one.number)
             with _named(one.photo, photo):
@@ -101,11 +104,11 @@ class Worker:
                         in_photo.add(one.number)
                     raise
 
-        def repaint(one: Ask, picture: Any) -> Any:
+        def stylize(one: PhotoRequest, picture: Any) -> Any:
             with _named(one.photo, local[one.number][0]):
                 return pipeline.paint(local[one.number], picture)
 
-        def write(one: Ask, picture: Any) -> None:
+        def write(one: PhotoRequest, picture: Any) -> None:
             photo, result = local[one.number]
             with _named(one.result, result):
                 pipeline.write((photo, result), picture)
@@ -116,11 +119,11 @@ class Worker:
                 if storage.is_url(name):
                     path.unlink(missing_ok=True)
 
-        def taken(jobs: Sequence[Ask]) -> Iterator[tuple[Ask, UserError | None]]:
-            return overlapped(jobs, read, repaint, write)
+        def process(jobs: Sequence[PhotoRequest]) -> Iterator[tuple[PhotoRequest, UserError | None]]:
+            return overlapped(jobs, read, stylize, write)
 
-        one_by_one = (outcome for one in batch for outcome in taken([one]))
-        for one, error in one_by_one if journal.careful else taken(batch):
+        one_by_one = (outcome for one in batch for outcome in process([one]))
+        for one, error in one_by_one if journal.careful else process(batch):
             if error is None:
                 yield one, Outcome(sizes[one.number])
             else:
@@ -128,13 +131,13 @@ class Worker:
 
 
 class Journal:
-    """What has become of a batch so far, in a file on the worker's machine.
+    """The progress of a batch, kept in a file on the worker's machine, so that it survives the worker.
 
-    A worker that is killed is started again and given its batch again. It finds there what has been done, and goes on
-    one by one, so that a photo that kills workers is known after `DEATHS` of them.
+    Ray restarts a killed worker with the same batch. The new worker skips what the journal lists as done, and takes
+    the remaining photos one by one, so that a photo that kills workers is identified after `DEATHS` of them.
     """
 
-    def __init__(self, run: str, batch: Sequence[Ask]) -> None:
+    def __init__(self, run: str, batch: Sequence[PhotoRequest]) -> None:
         self.batch = batch
         folder = Path(tempfile.gettempdir(), f"texturenets-{run}")
         folder.mkdir(exist_ok=True, mode=0o700)
@@ -149,8 +152,8 @@ class Journal:
                 self.outcomes[int(words[1])] = Outcome(int(words[2]))
         self._file = self.path.open("a")
 
-    def left(self) -> list[Ask]:
-        """What is still to be done."""
+    def left(self) -> list[PhotoRequest]:
+        """The requests that remain. Gives up photos over which `DEATHS` workers died."""
         found = []
         for one in self.batch:
             if self._begun.get(one.number, 0) >= DEATHS and one.number not in self.outcomes:
@@ -162,11 +165,11 @@ class Journal:
         return found
 
     def begin(self, number: int) -> None:
-        """A photo is begun."""
+        """Note that a photo is begun."""
         self._write(f"begin {number}")
 
     def done(self, number: int, outcome: Outcome) -> None:
-        """A photo is done; one that failed is tried again if the batch is."""
+        """Note an outcome. Failures are not written to the file: they are tried again if the batch is."""
         self.outcomes[number] = outcome
         if not outcome.reason:
             self._write(f"done {number} {outcome.bytes}")
@@ -176,14 +179,14 @@ class Journal:
         self._file.flush()
 
     def close(self) -> dict[int, Outcome]:
-        """The batch is done: what became of it."""
+        """Delete the file; returns the outcomes of the batch by number."""
         self._file.close()
         self.path.unlink(missing_ok=True)
         return self.outcomes
 
 
-def _local(one: Ask, here: Path) -> tuple[Path, Path]:
-    """Where photo and result lie on this machine, those of URLs in the folder `here`."""
+def _local(one: PhotoRequest, here: Path) -> tuple[Path, Path]:
+    """Local paths of photo and result; URLs get files in the folder `here`."""
     photo, result = (
         here / f"{one.number}{kind}{Path(name).suffix}" if storage.is_url(name) else Path(name)
         for kind, name in (("", one.photo), ("-result", one.result))
@@ -204,20 +207,20 @@ def _readable(path: Path) -> bool:
 
 @contextmanager
 def _named(name: str, path: Path) -> Iterator[None]:
-    """Mistakes in the block are told of `name` and not of the copy at `path`; what nobody foresaw becomes one."""
+    """Errors raised in the block name `name` instead of its local copy `path`; unexpected ones become UserError."""
     try:
         yield
     except UserError as error:
-        told = UserError(str(error).replace(str(path), name))
-        told.__context__ = error.__context__
-        raise told from error.__cause__
+        renamed = UserError(str(error).replace(str(path), name))
+        renamed.__context__ = error.__context__
+        raise renamed from error.__cause__
     except Exception as error:  # one photo must not end the run of a million
         reason = " ".join(str(error).split())
         raise UserError(f"{name}: unexpected {type(error).__name__}: {reason}") from error
 
 
 def _model_file(task: WorkerTask) -> Path:
-    """The model on this machine: where it is on the user's, if it is the same there, else in the cache."""
+    """The model file on this machine: at the submitting machine's path if it is the same file, else in the cache."""
     path = Path(task.path)
     if path.is_file() and path.read_bytes() == task.model:
         return path

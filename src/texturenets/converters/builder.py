@@ -75,7 +75,7 @@ class GraphBuilder:
         return number
 
     def channels(self, number: int) -> int:
-        """Channels of a node's map."""
+        """Channels of a node's feature map."""
         return self.nodes[number].channels
 
     def photo(self, before: ChannelOrder) -> int:
@@ -129,7 +129,7 @@ class GraphBuilder:
         return self.add("norm", [source], weight=weight, bias=bias, settings={"eps": eps})
 
     def recolour(self, source: int, colours: ChannelOrder) -> int:
-        """A map of three channels, multiplied and shifted as `colours` says."""
+        """A feature map of three channels, multiplied and shifted as `colours` says."""
         if not colours.even:
             weight = np.asarray(colours.matrix, np.float32)[:, :, None, None]
             return self.conv(source, weight, np.asarray(colours.shift, np.float32))
@@ -139,7 +139,7 @@ class GraphBuilder:
         return self.add("linear", [source], settings={"by": by, "add": add})
 
     def finish(self, after: ChannelOrder) -> None:
-        """Make the last map RGB in [0, 1]: in the weights of the last layer where that is a convolution."""
+        """Make the last feature map RGB in [0, 1]: in the weights of the last layer where that is a convolution."""
         last = len(self.nodes) - 1
         if last < 0 or self.channels(last) != 3:
             raise UserError("the network does not end in three channels, so it draws no images")

@@ -43,4 +43,4 @@ def read(path: Path, custom: str | None) -> tuple[torch.nn.Module, Header, bool]
     except (ValueError, KeyError, TypeError, AttributeError, UserError) as error:
         raise UserError(f"{path}: damaged model header ({error})") from None
     half = any(value.dtype == torch.float16 for value in state.values())
-    return network_files.filled(path, spec, state, custom), header, half
+    return network_files.build_with_weights(path, spec, state, custom), header, half

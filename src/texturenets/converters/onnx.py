@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from texturenets.converters.builder import GraphBuilder
 from texturenets.converters.colours import BGR255, RGB, RGB255, ChannelOrder
-from texturenets.converters.onnx_constants import constant, refuse, whole
+from texturenets.converters.onnx_constants import fold, integers, refuse
 from texturenets.converters.published import ONNX, Published
 from texturenets.errors import UserError
 from texturenets.readers import onnx
@@ -95,7 +95,7 @@ class Chain:
     def _one(self, operation: ONNXNode) -> int | Array:
         values = [self._get(operation, i) for i in range(len(operation.inputs))]
         if not any(isinstance(value, int) for value in values):
-            return constant(operation, [value for value in values if isinstance(value, np.ndarray)])
+            return fold(operation, [value for value in values if isinstance(value, np.ndarray)])
         if operation.kind not in self._LAYERS:
             raise refuse(operation, "is not an operation that is known")
         return self._LAYERS[operation.kind](self, operation)
@@ -116,7 +116,7 @@ class Chain:
             raise refuse(operation, "rounds up, which is not supported")
         stride, dilation = strides[0], dilations[0]
         top, left, bottom, right = pads
-        if auto in ("SAME_UPPER", "SAME_LOWER"):  # of maps whose size is a multiple of the stride
+        if auto in ("SAME_UPPER", "SAME_LOWER"):  # of feature maps whose size is a multiple of the stride
             total = max(dilation * (kernel - 1) + 1 - stride, 0)
             less, more = sorted((total // 2, total - total // 2))
             first, last = (less, more) if auto == "SAME_UPPER" else (more, less)
@@ -195,7 +195,7 @@ class Chain:
         mode = operation.attributes.get("mode") or "constant"
         pads = operation.attributes.get("pads")
         if pads is None:
-            pads = whole(self._array(operation, 1), 9)
+            pads = integers(self._array(operation, 1), 9)
         if len(pads) != 8 or any(pads[i] for i in (0, 1, 4, 5)) or min(pads) < 0:
             raise refuse(operation, "pads something else than height and width")
         filler = self._optional(operation, 2)
@@ -276,7 +276,7 @@ class Chain:
     # Arithmetic
 
     def _affine(self, source: int, weight: Array, bias: Array, operation: ONNXNode) -> int:
-        """A map times `weight` plus `bias`: numbers for all or for each channel."""
+        """A feature map times `weight` plus `bias`: numbers for all or for each channel."""
         flat = [np.asarray(array, np.float64).reshape(-1) for array in (weight, bias)]
         if all(array.size == 1 for array in flat):
             return self._add("linear", source, by=float(flat[0][0]), add=float(flat[1][0]))
@@ -290,7 +290,7 @@ class Chain:
         return self.builder.add("affine", [source], weight=scale, bias=shift)
 
     def _arithmetic(self, operation: ONNXNode) -> int:
-        """Add, Sub, Mul, Div: of two maps, or of a map and a number for all or for each channel."""
+        """Add, Sub, Mul, Div: of two feature maps, or of a map and a number for all or for each channel."""
         if len(operation.inputs) != 2:
             raise refuse(operation, f"of {len(operation.inputs)} values is not possible")
         values = [self._get(operation, i) for i in range(2)]

@@ -1,4 +1,4 @@
-"""Arithmetic of constants in ONNX graphs: what exporters compute with shapes, paddings and weights."""
+"""Constant folding for ONNX graphs: exporters compute shapes, paddings and weights from constants."""
 
 from __future__ import annotations
 
@@ -13,18 +13,21 @@ from texturenets.readers.onnx import ONNXNode
 
 Array = NDArray[Any]
 
-MAX_SIZE: Final = 1 << 16  # numbers in an array that is worked out; weights are only reshaped
+MAX_SIZE: Final = 1 << 16  # most elements of a computed array; weights, which are larger, are only reshaped
 
 _CASTS: Final = {1: np.float32, 6: np.int32, 7: np.int64, 9: np.bool_, 11: np.float64}
 
 
 def refuse(operation: ONNXNode, why: str) -> UserError:
-    """The error for an operation that is not supported, or not as it is."""
+    """The error for an operation that is not supported, or not with its attributes and inputs."""
     return UserError(f"its {operation.kind[:40]} {why}")
 
 
-def constant(operation: ONNXNode, arrays: list[Array]) -> Array:
-    """What `operation` makes of constants. Raises UserError for one that is not known or too large."""
+def fold(operation: ONNXNode, arrays: list[Array]) -> Array:
+    """The output of `operation` for the constant inputs `arrays`.
+
+    Raises UserError for an unknown operation, invalid inputs and arrays of more than `MAX_SIZE` elements.
+    """
     if operation.kind not in _FUNCTIONS:
         raise refuse(operation, "of constants is not known")
     views = operation.kind in ("Constant", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Transpose")
@@ -34,11 +37,11 @@ def constant(operation: ONNXNode, arrays: list[Array]) -> Array:
         with np.errstate(all="ignore"):
             return np.asarray(_FUNCTIONS[operation.kind](operation, arrays))
     except (ValueError, TypeError, IndexError, KeyError, OverflowError):
-        raise refuse(operation, "of constants cannot be worked out") from None
+        raise refuse(operation, "of constants cannot be computed") from None
 
 
-def whole(array: Array, limit: int) -> list[int]:
-    """At most `limit` whole numbers out of an array."""
+def integers(array: Array, limit: int) -> list[int]:
+    """The first `limit` elements of `array`, flattened, as integers."""
     return [int(n) for n in array.reshape(-1)[:limit]]
 
 
@@ -49,8 +52,8 @@ def _value(operation: ONNXNode, _: list[Array]) -> Array:
     raise refuse(operation, "has no value")
 
 
-def _filled(operation: ONNXNode, arrays: list[Array]) -> Array:
-    shape = whole(arrays[0], 9)
+def _constant_of_shape(operation: ONNXNode, arrays: list[Array]) -> Array:
+    shape = integers(arrays[0], 9)
     if len(shape) > 8 or any(n < 0 for n in shape) or np.prod(shape, dtype=object) > MAX_SIZE:
         raise refuse(operation, "is too large")
     value = np.asarray(operation.attributes.get("value", np.zeros(1, np.float32))).reshape(-1)
@@ -59,8 +62,8 @@ def _filled(operation: ONNXNode, arrays: list[Array]) -> Array:
 
 def _slice(operation: ONNXNode, arrays: list[Array]) -> Array:
     data = arrays[0]
-    lists = [whole(a, 8) for a in arrays[1:]]
-    if len(lists) < 2:  # before version 10 of the operators
+    lists = [integers(a, 8) for a in arrays[1:]]
+    if len(lists) < 2:  # before opset 10 these are attributes
         lists = [operation.attributes[key] for key in ("starts", "ends")]
         lists += [operation.attributes["axes"]] if "axes" in operation.attributes else []
     starts, ends = lists[0], lists[1]
@@ -68,7 +71,7 @@ def _slice(operation: ONNXNode, arrays: list[Array]) -> Array:
     steps = lists[3] if len(lists) > 3 else [1] * len(starts)
     index = [slice(None)] * data.ndim
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        # An end before the first of a reversed list is written as a very negative number.
+        # With a negative step, an end far below 0 means up to and including the first element.
         index[axis] = slice(start, None if step < 0 and end < -data.shape[axis] else end, step)
     return data[tuple(index)]
 
@@ -78,18 +81,18 @@ def _concat(operation: ONNXNode, arrays: list[Array]) -> Array:
 
 
 def _unsqueeze(operation: ONNXNode, arrays: list[Array]) -> Array:
-    axes = operation.attributes.get("axes") or whole(arrays[1], 8)
+    axes = operation.attributes.get("axes") or integers(arrays[1], 8)
     return np.expand_dims(arrays[0], tuple(axes))
 
 
 _FUNCTIONS: Final[dict[str, Callable[[ONNXNode, list[Array]], Array]]] = {
     "Constant": _value,
-    "ConstantOfShape": _filled,
+    "ConstantOfShape": _constant_of_shape,
     "Slice": _slice,
     "Identity": lambda _, a: a[0],
     "Cast": lambda o, a: a[0].astype(_CASTS[o.attributes.get("to", 1)]),
     "Concat": _concat,
-    "Reshape": lambda _, a: a[0].reshape(whole(a[1], 8)),
+    "Reshape": lambda _, a: a[0].reshape(integers(a[1], 8)),
     "Transpose": lambda o, a: a[0].transpose(o.attributes.get("perm")),
     "Unsqueeze": _unsqueeze,
     "Squeeze": lambda _, a: a[0].reshape([n for n in a[0].shape if n != 1]),

@@ -68,7 +68,7 @@ def build(variables: Mapping[str, Array]) -> GraphBuilder:
 
     def conv(source: int, layer: tuple[Array, Array, Array], stride: int = 1) -> int:
         kernel, shift, scale = layer
-        # Of maps whose size is a multiple of the stride, as all are here.
+        # Of feature maps whose size is a multiple of the stride, as all are here.
         padded = builder.pad(source, _halves(kernel.shape[0] - stride), "zero")
         return norm(builder.conv(padded, kernel.transpose(3, 2, 0, 1), stride=stride), shift, scale)
 

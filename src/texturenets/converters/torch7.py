@@ -16,15 +16,18 @@ TITLE: Final = "Torch7"
 
 # The first version of texture_nets never calls evaluate(), so its batch normalization uses the statistics of the
 # current image. It is recognized by modules that only it uses; later versions have instance normalization.
-_FIRST: Final = frozenset({"NoiseFill", "GenNoise", "SpatialCircularPadding"})
-_LATER: Final = frozenset({"InstanceNormalization", "TVLoss"})
-_JOHNSON: Final = frozenset({"TotalVariation", "ShaveImage"})
-# opt.preprocessing of fast-neural-style; its program's default is "vgg"
+_V1_MODULES: Final = frozenset({"NoiseFill", "GenNoise", "SpatialCircularPadding"})
+_LATER_MODULES: Final = frozenset({"InstanceNormalization", "TVLoss"})
+_FAST_NEURAL_STYLE_MODULES: Final = frozenset({"TotalVariation", "ShaveImage"})
+# By the option `preprocessing` of fast-neural-style, whose default is "vgg"
 _PREPROCESSING: Final = {"vgg": CAFFE, "resnet": IMAGENET}
 
 
-def _found(value: Any) -> tuple[TorchObject, dict[Any, Any]]:
-    """The network in the object that a file holds, and the training options stored with it, if any."""
+def _network_and_options(value: Any) -> tuple[TorchObject, dict[Any, Any]]:
+    """The network in a deserialized file, and the training options stored with it ({} if none).
+
+    Raises UserError if there is no network.
+    """
     if isinstance(value, TorchObject):
         return value, {}
     if isinstance(value, dict):
@@ -44,21 +47,22 @@ def matches(path: Path) -> Path | None:
 
 
 def read(path: Path) -> Published:
-    """The network in the `.t7` file at `path`. Raises UserError, DamagedError and OSError."""
-    tree, options = _found(torch7.read(path))
+    """Convert the network in the `.t7` file at `path`.
+
+    Raises UserError for a network that cannot be converted, DamagedError for a damaged file, and OSError.
+    """
+    tree, options = _network_and_options(torch7.read(path))
     names = {short(module.kind) for module in walk(tree)}
-    if options or names & _JOHNSON:
+    if options or names & _FAST_NEURAL_STYLE_MODULES:
         preprocessing = options.get("preprocessing", "vgg")
         if preprocessing not in _PREPROCESSING:
             raise UserError(f"unknown preprocessing {str(preprocessing)[:40]!r} (known: vgg, resnet)")
         colours = _PREPROCESSING[preprocessing]
         builder = Modules(tree, before=colours, own_statistics=False).build()
         return Published(FAST_NEURAL_STYLE, builder, before=colours, after=colours)
-    first = bool(names & _FIRST) and not names & _LATER
-    modules = Modules(tree, before=RGB, own_statistics=first)
-    published = Published(
-        TEXTURE_NETS_V1 if first else TEXTURE_NETS, modules.build(), before=RGB, after=CAFFE
-    )
+    v1 = bool(names & _V1_MODULES) and not names & _LATER_MODULES
+    modules = Modules(tree, before=RGB, own_statistics=v1)
+    published = Published(TEXTURE_NETS_V1 if v1 else TEXTURE_NETS, modules.build(), before=RGB, after=CAFFE)
     if modules.overrun:
         published.notes.append(
             f"{modules.overrun} normalizations have fewer weights than channels: the others are read from "

@@ -47,7 +47,7 @@ class Engine(Protocol):
     def __call__(self, x: A | None, noises: Sequence[A] = (), inputs: Mapping[str, A] | None = None) -> A:
         """Photos (N, 3, H, W), RGB in [0, 1], to images of the same kind, unclamped; arrays or tensors alike.
 
-        H and W are multiples of `io_spec.stride` and at least `io_spec.least`. `noises` are maps (N, channels,
+        H and W are multiples of `io_spec.stride` and at least `io_spec.least`. `noises` are noise maps (N, channels,
         H / stride, W / stride), as `io_spec.noise` says and `texturenets.noise.draw` makes them; `x` is None where
         `io_spec.channels` is 0. `inputs`: the maps of `io_spec.inputs` by their names, (N, channels, H / stride,
         W / stride), or (N, channels, 1, 1) for a stride of 0. What comes back is an array where the first input is

@@ -68,7 +68,7 @@ class Pad(nn.Module):
         ):
             top, bottom, left, right = self.sides
             return F.pad(x, (left, right, top, bottom), mode=self.mode)
-        # The largest amount on all sides, and what is too much cut off: any map, however small, will do.
+        # The largest amount on all sides, and what is too much cut off: any feature map, however small, will do.
         return crop(pad(x, amount, self.mode), [amount - side for side in self.sides])
 
 
@@ -149,7 +149,7 @@ class FunctionModule(nn.Module):
         self.function = function
 
     def forward(self, *maps: Tensor) -> Tensor:
-        """What the function makes of its maps."""
+        """What the function makes of its feature maps."""
         return self.function(*maps)
 
 
@@ -242,9 +242,9 @@ def _rectified(nodes: Sequence[Node]) -> set[int]:
 
 
 class GraphNetwork(nn.Module):
-    """The operations of a graph, one after the other; every map is dropped after its last use.
+    """The operations of a graph, one after the other; every feature map is dropped after its last use.
 
-    `stride`: what height and width must be multiples of. `noise`: the maps of noise that it takes. `photo`:
+    `stride`: what height and width must be multiples of. `noise`: the noise maps that it takes. `photo`:
     whether it takes a photo. `margin`: pixels by which photos are to be mirrored on
     each side, and the image cut back. `io_spec`: all
     that it takes and gives.
@@ -282,7 +282,7 @@ class GraphNetwork(nn.Module):
                     value.fill_(role == "weight")
 
     def noise_shapes(self, height: int, width: int) -> list[tuple[int, int, int]]:
-        """(channels, height, width) of every map of noise for an image of that size."""
+        """(channels, height, width) of every noise map for an image of that size."""
         return noise.shapes(self.noise, height, width)
 
     def forward(
@@ -293,7 +293,7 @@ class GraphNetwork(nn.Module):
     ) -> Tensor:
         """Photo (N, 3, H, W), RGB in [0, 1], H and W multiples of `stride`, to an image of the same kind.
 
-        `noises` are maps (N, channels, height, width) of the shapes that `noise_shapes(H, W)` gives, as
+        `noises` are noise maps (N, channels, height, width) of the shapes that `noise_shapes(H, W)` gives, as
         `texturenets.noise.draw` makes them; without them those of seed 0 are used. `x` may be None where the
         network takes no photo and the noises are given. `inputs`: the other inputs by name, (N, channels, height,
         width). In half precision what follows the last convolution is computed in float32. Nothing is clamped.
@@ -309,7 +309,7 @@ class GraphNetwork(nn.Module):
         inputs: Mapping[str, Tensor] | None,
         wanted: Sequence[int],
     ) -> dict[int, Tensor]:
-        """The maps of the nodes `wanted`, by number; the rest as `forward` has it."""
+        """The feature maps of the nodes `wanted`, by number; the rest as `forward` has it."""
         maps = self._given(x, noises, inputs or {})
         where: dict[int, Tensor] = {}
         rectified: set[int] = set()
@@ -342,7 +342,7 @@ class GraphNetwork(nn.Module):
     def _given(
         self, x: Tensor | None, noises: Sequence[Tensor] | None, inputs: Mapping[str, Tensor]
     ) -> dict[int, Tensor]:
-        """The maps that come from outside, by the numbers of their nodes. Raises ValueError."""
+        """The feature maps that come from outside, by the numbers of their nodes. Raises ValueError."""
         if self.photo and x is None:
             raise ValueError("this network stylizes photos: give it one")
         if noises is not None and len(noises) != len(self.noise):

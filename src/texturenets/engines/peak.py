@@ -72,7 +72,7 @@ def asked_for(action: Callable[[], object], device: torch.device) -> float:
 
 
 def numbers(model: onnx.ModelProto, io_spec: IOSpec) -> tuple[float, float]:
-    """Numbers a pixel that the maps of a graph take: in blocks (`_blocks`), and alive at once at most."""
+    """Numbers a pixel that the feature maps of a graph take: in blocks (`_blocks`), and alive at once at most."""
     lives, length = _lives(model, _sizes(model, io_spec))
     alive = max(sum(size for start, end, size in lives if start <= at <= end) for at in range(length))
     return _blocks(lives), alive
@@ -80,7 +80,7 @@ def numbers(model: onnx.ModelProto, io_spec: IOSpec) -> tuple[float, float]:
 
 def _blocks(lives: Sequence[tuple[int, int, float]]) -> float:
     """What OpenVINO's plan for graphs of any size comes to: each map goes into the first block that is free for its
-    whole life, and a block is as large as its largest map."""
+    whole life, and a block is as large as its largest feature map."""
     blocks: list[tuple[int, float]] = []  # the end of the last life in it, its size
     for start, end, size in sorted(lives):
         at = next((i for i, (free, _) in enumerate(blocks) if free < start), len(blocks))
@@ -103,7 +103,7 @@ def _lives(model: onnx.ModelProto, sizes: Mapping[str, float]) -> tuple[list[tup
 
 
 def _sizes(model: onnx.ModelProto, io_spec: IOSpec) -> dict[str, float]:
-    """Numbers a pixel of the image of every map (N, C, H, W) in the graph."""
+    """Numbers a pixel of the image of every feature map (N, C, H, W) in the graph."""
     import onnx
 
     side = io_spec.stride * max(1, -(-max(256, io_spec.least) // io_spec.stride))

@@ -16,7 +16,7 @@ Padding = Literal["reflect", "replicate", "circular", "zero"]
 def pad(x: Tensor, amount: int, mode: Padding) -> Tensor:
     """`x` (N, C, H, W) with `amount` pixels more on each side.
 
-    Reflection needs more pixels than it mirrors, so a map smaller than that is mirrored as often as it
+    Reflection needs more pixels than it mirrors, so a feature map smaller than that is mirrored as often as it
     takes, and likewise wrapped around as often as it takes. Circular padding is slices and a
     concatenation: a circular `F.pad` has no counterpart in OpenVINO.
     """
@@ -55,7 +55,7 @@ def _pad(x: Tensor, amount: int, mode: str) -> Tensor:
 def _wrap(x: Tensor, amount: int, dim: int) -> Tensor:
     """`x` continued periodically by `amount` entries at both ends of `dim`."""
     while amount > 0:
-        # Whole periods until the last step, or the enlarged map would not be periodic itself.
+        # Whole periods until the last step, or the enlarged feature map would not be periodic itself.
         step, size = min(amount, x.shape[dim]), x.shape[dim]
         x = torch.cat([x.narrow(dim, size - step, step), x, x.narrow(dim, 0, step)], dim)
         amount -= step
@@ -81,14 +81,14 @@ class _InstanceNormFunction(torch.autograd.Function):
 
     PyTorch's own rearranges maps that are channels-last, forward and backward, which takes several times as long, and
     its gradients of a single such map are those of another (2.13). Forward, groups of one channel are the same thing
-    and quick, if less exact where a map hardly varies; backward, they are slow.
+    and quick, if less exact where a feature map hardly varies; backward, they are slow.
     """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
         n, c, h, w = x.shape
         if not (x.is_contiguous() or x.is_contiguous(memory_format=torch.channels_last)):
-            # A part of a map, as `squares.of_doubled` gives it
+            # A slice of a feature map, as `space_to_depth_conv.of_doubled` returns
             x = x.contiguous(memory_format=torch.channels_last)
         y, mean, scale = torch.native_group_norm(x, weight, bias, n, c, h * w, c, eps)
         ctx.save_for_backward(x, weight, mean.view(n, 1, c), scale.view(n, 1, c))
@@ -98,13 +98,13 @@ class _InstanceNormFunction(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         x, weight, mean, scale = ctx.saved_tensors
         n, c, h, w = x.shape
-        # Rows of positions: no copy where the map is channels-last.
+        # Rows of positions: no copy where the feature map is channels-last.
         grad = grads[0].permute(0, 2, 3, 1).reshape(n, h * w, c)
         centred = x.permute(0, 2, 3, 1).reshape(n, h * w, c) - mean.to(x.dtype)
         # Sums as products with ones: those of bf16 are accumulated in float32, and a plain sum takes longer.
         ones = grad.new_ones(n, 1, h * w)
         of_grad = (ones @ grad).to(mean.dtype)
-        of_both = (ones @ (grad * centred)).to(mean.dtype) * scale  # gradient times normalized map
+        of_both = (ones @ (grad * centred)).to(mean.dtype) * scale  # gradient times normalized feature map
         factor = scale * weight
         # arXiv 1502.03167, section 3, its three gradients of x put together
         slope, offset = -factor * scale * of_both / (h * w), -factor * of_grad / (h * w)
@@ -132,13 +132,13 @@ class InstanceNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to the same, normalized over H and W. A map of one pixel becomes the shift."""
+        """(N, C, H, W) to the same, normalized over H and W. A feature map of one pixel becomes the shift."""
         if kernels.suit(x):
             return kernels.instance_norm(x, self.weight, self.bias, self.eps)
         if x.device.type == "cpu" and torch.is_grad_enabled():
             y: Tensor = _InstanceNormFunction.apply(x, self.weight, self.bias, self.eps)  # type: ignore[no-untyped-call]
             return y
-        # use_input_stats=True; called below the check in F.instance_norm, which refuses 1 x 1 maps.
+        # use_input_stats=True; called below the check in F.instance_norm, which refuses 1 x 1 feature maps.
         return torch.instance_norm(
             x, self.weight.to(x.dtype), self.bias.to(x.dtype), None, None, True, 0.0, self.eps, False
         )
@@ -149,7 +149,7 @@ def max_pool(x: Tensor) -> tuple[Tensor, Tensor]:
 
     `x` (N, C, 2 H, 2 W) gives (N, C, H, W) and a one-hot (N, C, 4, H, W) over (top left, top right, bottom
     left, bottom right). Of equal values the first in that order wins, as in Torch7. Slices and comparisons
-    only: `max_unpool2d` and its indices have no counterpart in OpenVINO, and indices into the whole map
+    only: `max_unpool2d` and its indices have no counterpart in OpenVINO, and indices into the whole feature map
     would not survive cutting it into tiles.
     """
     a, b, c, d = (x[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1))

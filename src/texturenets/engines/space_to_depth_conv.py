@@ -3,7 +3,7 @@
 Libraries compute channels by the dozen. A convolution to or from few channels has four times as many where a square
 is taken for a pixel, for a kernel one pixel larger. And a 3 x 3 convolution of a map that was doubled by repeating
 pixels looks at no more than 2 x 2 different ones: by squares it is one convolution of the small map, with 4 / 9 of
-the multiplications, and the doubled map is never made.
+the multiplications, and the doubled feature map is never made.
 
 Weights are (outputs, inputs, rows, columns) throughout; gradients pass through all functions.
 """
@@ -21,7 +21,7 @@ NARROW = 4
 def suit(x: Tensor) -> bool:
     """Whether the functions here are to be taken for `x`: on processors, where they are quicker.
 
-    Not for what stands for a map while torch.fx records a network: graphs have the plain convolution, and
+    Not for what stands for a feature map while torch.fx traces a network: graphs have the plain convolution, and
     `texturenets.graph.passes` rewrites it. On graphics cards it is, too, in half precision (`engines.torch_engine`).
     """
     return isinstance(x, Tensor) and x.device.type == "cpu"

@@ -27,7 +27,7 @@ MEASURED = 256
 """Pixels a side of the image that tells how much memory a pixel takes."""
 
 GRAPHS = 4
-"""Sizes for which the kernel launches of a pass stay recorded; each holds the maps of one pass."""
+"""Input sizes whose CUDA graphs are kept; each holds the feature maps of one forward pass."""
 
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -50,7 +50,7 @@ def _values(x: Tensor, kept: Kept) -> Values:
 
 
 @dataclass
-class _Recorded:
+class _CapturedGraph:
     """A CUDA graph, the tensors that it reads and the one that it writes."""
 
     graph: torch.cuda.CUDAGraph
@@ -61,8 +61,9 @@ class _Recorded:
 class TorchEngine:
     """A network and a device. `precision`: "float32", "bf16", "fp16"; "auto" is fp16 on a graphics card.
 
-    Statistics of instance normalization are float32 in any precision. On CUDA a size that comes a second time
-    is recorded as a graph, which spares the launches of some hundred kernels; the last `GRAPHS` sizes are kept.
+    Statistics of instance normalization are float32 in any precision. On CUDA the forward pass of
+    an input size is captured as a CUDA graph when the size comes a second time: one launch instead of some hundred.
+    The graphs of the last `GRAPHS` sizes are kept.
     """
 
     name = "torch"
@@ -86,7 +87,7 @@ class TorchEngine:
         self.network = network.to(self.device, self.dtype)
         if self.device.type != "cpu" or self.dtype != torch.float32:
             self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._seen: OrderedDict[tuple[torch.Size, ...], _Recorded | None] = OrderedDict()
+        self._seen: OrderedDict[tuple[torch.Size, ...], _CapturedGraph | None] = OrderedDict()
         self._rate: float | None = None
         self.lock = threading.Lock()
 
@@ -96,8 +97,8 @@ class TorchEngine:
         given = list(feed(self.io_spec, x, noises, inputs).values())
         tensors = [to_tensor(one).to(self.device, self.dtype) for one in given]
         if self.device.type == "cuda":
-            with self.lock:  # a recorded graph has one place for what goes in, and one for what comes out
-                y = self._recorded(tensors)
+            with self.lock:  # a CUDA graph has one input buffer and one output buffer
+                y = self._replay(tensors)
         else:
             y = self._pass(tensors)
         return like(y.float(), given[0])
@@ -162,31 +163,34 @@ class TorchEngine:
         y: Tensor = self.network(*given)
         return y
 
-    def _recorded(self, inputs: list[Tensor]) -> Tensor:
+    def _replay(self, inputs: list[Tensor]) -> Tensor:
+        """A forward pass, by the CUDA graph of the inputs' shapes, which is captured when they come again."""
         key = tuple(one.shape for one in inputs)
         first = key not in self._seen
-        record = self._seen.pop(key, None)
+        captured = self._seen.pop(key, None)
         if first:
             while len(self._seen) >= GRAPHS:
                 self._seen.popitem(last=False)
-        self._seen[key] = record
+        self._seen[key] = captured
         if first:
             return self._pass(inputs)
-        if record is None:
-            record = self._seen[key] = self._record(inputs)
-        for place, one in zip(record.inputs, inputs, strict=True):
-            place.copy_(one)
-        record.graph.replay()
-        return record.output.clone()
+        if captured is None:
+            captured = self._seen[key] = self._capture(inputs)
+        for buffer, one in zip(captured.inputs, inputs, strict=True):
+            buffer.copy_(one)
+        captured.graph.replay()
+        return captured.output.clone()
 
-    def _record(self, inputs: list[Tensor]) -> _Recorded:
-        places = [one.clone() for one in inputs]
+    def _capture(self, inputs: list[Tensor]) -> _CapturedGraph:
+        buffers = [one.clone() for one in inputs]
         stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream(self.device))
-        with torch.cuda.stream(stream):  # libraries choose their kernels before, not while it is recorded
-            self._pass(places)
+        with torch.cuda.stream(
+            stream
+        ):  # warm-up: libraries choose their kernels now, which they cannot during capture
+            self._pass(buffers)
         torch.cuda.current_stream(self.device).wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            output = self._pass(places)
-        return _Recorded(graph, places, output)
+            output = self._pass(buffers)
+        return _CapturedGraph(graph, buffers, output)

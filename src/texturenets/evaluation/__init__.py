@@ -1,4 +1,4 @@
-"""A model against what it has learned, and against iterative optimization: what `texturenets evaluate` prints."""
+"""Quality of a model: losses, diversity, seams, copied patches, flicker. `texturenets evaluate` prints it."""
 
 from __future__ import annotations
 
@@ -33,9 +33,12 @@ Progress = Callable[[str], None]
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationOptions:
-    """What is measured. `samples`: of a texture, with the seeds from `seed` on; `size`: their side, or the longer
-    side of photos, in pixels. `slow`: results of iterative optimization to compare with, 0 for none; `cap`: its
-    iterations at most."""
+    """What is measured.
+
+    `samples`: number of samples of a texture, with seeds `seed`, `seed` + 1, ... `size`: side of samples, or longer
+    side of photos, in pixels. `slow`: number of iterative optimizations to compare with, 0 for none; for a style any
+    other number means every photo. `cap`: most iterations of each.
+    """
 
     samples: int = 4
     seed: int = 7
@@ -44,7 +47,7 @@ class EvaluationOptions:
     cap: int = 500
 
     def __post_init__(self) -> None:
-        """Raises UserError for what is no whole number, or one out of its range."""
+        """Raises UserError for a value that is not an integer, or out of range."""
         for name in ("samples", "seed", "size", "slow", "cap"):
             arguments.whole(name, getattr(self, name))
         for name in ("samples", "size", "cap"):
@@ -54,20 +57,20 @@ class EvaluationOptions:
             raise UserError(f"`slow` {self.slow} is below 0")
 
 
-TRAINED_FOR = ("style", "content")
-"""The losses that a model is measured by, without its penalties."""
+REPORTED_LOSSES = ("style", "content")
+"""Names of the losses that are reported: not the penalties (total variation, checkerboard and so on)."""
 
 
 def config_of(header: Header) -> TextureConfig | StyleConfig:
-    """The options that a model was trained with, as far as its header says; else the default recipe's."""
+    """The training configuration in a model's header; options that it lacks are those of the default recipe."""
     kind: Any = TextureConfig if header.kind == "texture" else StyleConfig
     default = recipes.TEXTURE if header.kind == "texture" else recipes.DEFAULT
-    said = header.training.get("run", {})
+    stored = header.training.get("run", {})
     known = {f.name for f in dataclasses.fields(kind)}
-    made: TextureConfig | StyleConfig = from_dict(
-        {**to_dict(default), **{k: v for k, v in said.items() if k in known}}, kind
+    config: TextureConfig | StyleConfig = from_dict(
+        {**to_dict(default), **{k: v for k, v in stored.items() if k in known}}, kind
     )
-    return made
+    return config
 
 
 def _networks(
@@ -78,7 +81,7 @@ def _networks(
 
 
 def _objective(networks: Descriptors, settings: Settings, picture: Tensor) -> Objective:
-    return Objective.from_settings(networks, settings, [picture], names=TRAINED_FOR)
+    return Objective.from_settings(networks, settings, [picture], names=REPORTED_LOSSES)
 
 
 def evaluate(
@@ -90,14 +93,15 @@ def evaluate(
     trainer: TrainerConfig | None = None,
     progress: Progress = lambda _: None,
 ) -> dict[str, Any]:
-    """A model in numbers, by name, JSON-ready: what `texturenets evaluate` prints.
+    """Measure the quality of a model; returns JSON-serializable results by name, which `texturenets evaluate` prints.
 
-    `model`: one that is loaded, a shipped name or a model file. `against`: the painting or exemplar that it has
-    learned. `photos`: for a style, what to stylize: a file, a folder, a pattern, or several of them. `options`: what
-    is measured, as `texturenets.EvaluationOptions(samples=8)`; of a style, the photos' longer side is
-    `options.size` pixels. `progress`: called with a line now and then. Losses of the user's own are not among them.
-    Raises UserError for a style without photos, a texture with some, arguments of other types, and what cannot be
-    read.
+    `model`: a loaded model, a shipped name or a model file. `against`: the painting or exemplar that it was
+    trained on. `photos`: for a style, the photos to stylize: a file, a folder, a pattern, or several of them.
+    `options`: what is measured, for example `texturenets.EvaluationOptions(samples=8)`; for a style, `size` is the
+    photos' longer side in pixels. `progress`: called with lines of text. Custom losses are not measured.
+
+    Raises UserError for a style without photos, a texture with photos, arguments of the wrong type, and files that
+    cannot be read.
     """
     chosen = EvaluationOptions() if options is None else options
     how = TrainerConfig() if trainer is None else trainer
@@ -136,10 +140,10 @@ def evaluate_texture(
     *,
     progress: Progress = lambda _: None,
 ) -> dict[str, Any]:
-    """Losses, diversity, seam and copied patches of a texture model's samples: numbers by name, JSON-ready."""
+    """Losses, diversity, seam visibility and copied patches of a texture's samples, as `evaluate` returns."""
     config = config_of(model.header)
     settings = dataclasses.asdict(config)
-    layers = layers_of(build(settings, TRAINED_FOR))
+    layers = layers_of(build(settings, REPORTED_LOSSES))
     picture = image.read(exemplar, longer=config.style_size or None).rgb  # before weights are looked for
     networks, device = _networks(config, (*layers, *measures.DIVERSITY_LAYERS), how)
     target = picture.to(device)
@@ -149,7 +153,7 @@ def evaluate_texture(
     samples = [to_tensor(model.draw(side, side, seed)).to(device) for seed in seeds]
     losses = measures.texture_losses(networks, samples, target, settings)
     halves = measures.half_losses(networks, target, settings)
-    found: dict[str, Any] = {
+    results: dict[str, Any] = {
         "model": model.name,
         "kind": "texture",
         "samples": options.samples,
@@ -159,16 +163,16 @@ def evaluate_texture(
         "sums of the halves": measures.by_network(halves),
     }
     if options.samples > 1:
-        found["distance between samples"] = measures.pairwise_distance(
+        results["distance between samples"] = measures.pairwise_distance(
             networks, samples, measures.DIVERSITY_LAYERS
         )
     if min(*target.shape[2:], side) >= measures.PATCH:
-        found["copied"] = statistics.fmean(measures.copied(sample, target) for sample in samples)
+        results["copied"] = statistics.fmean(measures.copied(sample, target) for sample in samples)
     if model.fixed is None:
         tile = -(-max(side, 3 * model.stride) // model.stride) * model.stride
         progress("drawing tiles")
         tiles = [to_tensor(model.draw(tile, tile, seed, tileable=True)) for seed in seeds]
-        found["seam"] = {
+        results["seam"] = {
             name: measures.seam(tiles, model.stride, axis) for name, axis in (("x", 3), ("y", 2))
         }
     if options.slow:
@@ -178,17 +182,17 @@ def evaluate_texture(
         for i in range(options.slow):
             start = optimization.white_noise(options.seed + i, (side, side)).to(device)
             name = f"optimization, {i + 1} of {options.slow}"
-            picture, count = _slow(
+            picture, count = _optimize(
                 objective, start, None, aim, cap=options.cap, name=name, progress=progress, to_end=True
             )
             pictures.append(picture)
             counts.append(count)
-        found["iterations"] = _counts(counts, options.cap)
+        results["iterations"] = _counts(counts, options.cap)
         if options.slow > 1 and options.samples > 1:
             slow = measures.pairwise_distance(networks, pictures, measures.DIVERSITY_LAYERS)
-            found["distance between optimized samples"] = slow
-            found["diversity"] = {k: found["distance between samples"][k] / v for k, v in slow.items()}
-    return found
+            results["distance between optimized samples"] = slow
+            results["diversity"] = {k: results["distance between samples"][k] / v for k, v in slow.items()}
+    return results
 
 
 def evaluate_style(
@@ -200,20 +204,19 @@ def evaluate_style(
     *,
     progress: Progress = lambda _: None,
 ) -> dict[str, Any]:
-    """Measures of a style model on photos, as `style_measures.StyleMeasures` has them: by name, JSON-ready.
+    """Measures of a style on photos (`style_measures.StyleMeasures`): JSON-serializable values by name.
 
-    Each photo has those of its result, and under `itself` those of the photo as it is; `means` and `means of the
-    photos themselves` are over all photos. `style` and `content` are the losses of the model's training. With
-    `options.slow` iterative optimization starts from each photo, and `iterations` are those of L-BFGS to the same
-    loss.
+    Each photo has the measures of its stylized image, and under `itself` those of the unchanged photo; `means` and
+    `means of the photos themselves` are over all photos. `style` and `content` are the model's training losses. With
+    `options.slow` also `iterations`: how many L-BFGS iterations from the photo reach the same loss.
     """
     config = config_of(model.header)
     settings = dataclasses.asdict(config)
-    layers = layers_of(build(settings, TRAINED_FOR))
+    layers = layers_of(build(settings, REPORTED_LOSSES))
     picture = image.read(painting, longer=config.style_size or None).on_white  # before weights are looked for
     networks, device = _networks(config, layers, how)
     objective = _objective(networks, settings, picture.to(device))
-    # Networks of their own: the training's may be without padding, or pool by averages.
+    # Not the networks of the training, which may have no padding or average pooling.
     fixed, _ = _networks(StyleConfig(), style_measures.LAYERS, how)
     measure = style_measures.StyleMeasures(fixed, image.read(painting).rgb.to(device))
     rows: list[dict[str, Any]] = []
@@ -230,12 +233,12 @@ def evaluate_style(
             row[part] = sum(v for k, v in losses.items() if k.startswith(part))
         if options.slow:
             aim = sum(losses.values())
-            _, count = _slow(
+            _, count = _optimize(
                 objective, photo, targets, aim, cap=options.cap, name=path.name, progress=progress
             )
             row["iterations"] = count
         rows.append(row)
-    found: dict[str, Any] = {
+    results: dict[str, Any] = {
         "model": model.name,
         "kind": "style",
         "size": options.size,
@@ -244,8 +247,8 @@ def evaluate_style(
         "means of the photos themselves": style_measures.means([row["itself"] for row in rows]),
     }
     if options.slow:
-        found["iterations"] = _counts([row["iterations"] for row in rows], options.cap)
-    return found
+        results["iterations"] = _counts([row["iterations"] for row in rows], options.cap)
+    return results
 
 
 def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
@@ -260,10 +263,10 @@ def evaluate_films(
     frames: int | None = None,
     progress: Progress = lambda _: None,
 ) -> list[dict[str, Any]]:
-    """How much what a style model makes of films flickers (`evaluation.flicker`), a row a film, JSON-ready.
+    """Flicker of films stylized by `model` (`evaluation.flicker`): one JSON-serializable row for each film.
 
-    `size`: longer side of the frames, None as they are; `frames`: at most so many of each film. Flicker is in
-    255ths, beside it the film's own. Raises UserError for a film that cannot be read.
+    `size`: longer side of the frames in pixels, None keeps it. `frames`: most frames of each film. Flicker is in
+    units of 1/255; that of the film itself is given for comparison. Raises UserError for a film that cannot be read.
     """
     from texturenets.evaluation.flicker import Flicker
     from texturenets.video.films import Film
@@ -294,7 +297,7 @@ def evaluate_films(
     return rows
 
 
-def _slow(
+def _optimize(
     objective: Objective,
     start: Tensor,
     targets: Targets | None,
@@ -305,14 +308,14 @@ def _slow(
     progress: Progress,
     to_end: bool = False,
 ) -> tuple[Tensor, int | None]:
-    """The optimized image, and the iterations to a loss of `aim`: None where `cap` do not suffice.
+    """Optimize `start` until the loss is at most `aim`, for at most `cap` iterations; with `to_end` always for `cap`.
 
-    It ends there, or at `cap` where `to_end`.
+    Returns the optimized image (1, 3, H, W) and the iteration that reached `aim`, None if none did.
     """
     reached: int | None = None
     picture = start
     for record in optimization.minimize(objective, start, targets, steps=cap):
-        picture = record.picture
+        picture = record.image
         progress(f"{name}: iteration {record.iteration}, loss {record.loss:.4g} (the network's {aim:.4g})")
         if reached is None and record.loss <= aim:
             reached = record.iteration
@@ -322,7 +325,6 @@ def _slow(
 
 
 def _counts(counts: Sequence[int | None], cap: int) -> Mapping[str, Any]:
-    """Each count (None: more than `cap`), and their median, at least, where more than half of them are known."""
-    # Those that did not get there lie above all others, wherever above.
+    """The counts and their median. A count of None, more than `cap`, enters the median as `cap + 1`."""
     ordered = sorted(cap + 1 if count is None else count for count in counts)
     return {"each": list(counts), "cap": cap, "median": statistics.median(ordered)}

@@ -1,7 +1,7 @@
-"""A stylized photo in numbers that do not depend on how its model was trained, so that models can be compared.
+"""Quality measures of stylized photos that do not depend on the training options, so that models can be compared.
 
-Every measure is also taken of the photo itself: a copy of the photo keeps all of its structure, and must look bad
-in texture. Images are (1, 3, H, W), RGB in [0, 1].
+Every measure is also computed for the unchanged photo, as a baseline: it has perfect structure and poor texture.
+Images are (1, 3, H, W), RGB in [0, 1].
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ STRUCTURE: Final = "vgg16:relu4_2"
 LAYERS: Final = (*TEXTURE, *DEEP, STRUCTURE)
 
 SIZES: Final = (0.5, 0.75, 1.0, 1.5)
-"""Longer sides of the painting over the image's: strokes of any size may count as the painting's."""
+"""Sizes of the painting relative to the image (longer sides): the best match counts, whatever the stroke size."""
 
 FINE, COARSE = 1.5, 8.0
-"""Standard deviations in pixels of the two Gaussians whose difference is paint: periods of some 8 to 40 pixels."""
+"""Standard deviations in pixels of the difference of Gaussians that extracts strokes: periods of 8 to 40 pixels."""
 
 BORDER, BESIDE = 8, 32
-"""Pixels of the border, and of the strip within it that it is compared with."""
+"""Widths in pixels of the border, and of the strip inside it that it is compared with."""
 
 LEAST: Final = 96
-"""Pixels of the shorter side below which an image has no measures but those of VGG-16."""
+"""Smallest shorter side in pixels for the measures that do not use VGG-16."""
 
 PERIODS: Final = (2, 4, 8, 16)
-"""Pixels of the grids that strided layers and upsampling leave."""
+"""Periods in pixels of checkerboard artifacts of strided layers and upsampling."""
 
 
 class StyleMeasures:
-    """Measures of photos stylized like `painting`, by VGG-16 (`networks` holds `LAYERS`) and by themselves."""
+    """Computes the measures of photos stylized like `painting` (1, 3, H, W). `networks`: VGG-16 with `LAYERS`."""
 
     def __init__(self, networks: Descriptors, painting: Tensor) -> None:
         self.networks, self.painting = networks, painting
@@ -48,13 +48,13 @@ class StyleMeasures:
 
     @torch.no_grad()
     def __call__(self, photo: Tensor, result: Tensor) -> dict[str, float]:
-        """What `result` is, as made of `photo`; lower is better but for `calm`.
+        """The measures of `result`, the stylized `photo`. Lower is better, except for `calm`.
 
         `texture`, `deep`: relative squared distances of Gram matrices to the painting's (arXiv 1508.06576), summed
-        over VGG-16's `TEXTURE` and `DEEP`, the least over the painting's `SIZES`; by their own names single layers,
-        at the sizes that were least. `structure`: relative squared distance to the photo's features at relu4_2, the
-        content layer of that paper. `calm`: paint in the photo's flattest quarter over the painting's (`calm_paint`).
-        `checkerboard`, `border`: dB, as the functions of that name.
+        over VGG-16's layers `TEXTURE` and `DEEP`; the smallest over the painting's `SIZES`. Also each layer, by its
+        name, at that size of the painting. `structure`: relative squared distance to the photo's features at relu4_2,
+        the content layer of that paper. `calm`: stroke amplitude in the smoothest quarter of the photo, relative to
+        the painting (`calm_paint`). `checkerboard`, `border`: in dB, see these functions.
         """
         mine, theirs = self.networks(result, LAYERS), self.networks(photo, (STRUCTURE,))
         grams = {layer: gram(mine[layer].float()) for layer in (*TEXTURE, *DEEP)}
@@ -103,10 +103,10 @@ def means(rows: list[Mapping[str, float]]) -> dict[str, float]:
 
 
 def calm_paint(photo: Tensor, result: Tensor, painting: Tensor) -> float:
-    """Paint where the photo is calm: 1 is as much as in the painting.
+    """Stroke amplitude of `result` where the photo is smooth, relative to the painting: 1 means as much as there.
 
-    The median amplitude of `result` (see `amplitude`) where the photo's is in its lowest quarter, over the median of
-    the whole painting; `photo` and `result` are of one size, the border left out.
+    The median `amplitude` of `result` in the quarter of the pixels where that of the photo is lowest, divided by the
+    median of the whole painting. `photo` and `result` have the same size; the border is left out.
     """
     inside = (..., slice(16, -16), slice(16, -16))
     own = amplitude(photo)[inside]

@@ -1,4 +1,4 @@
-"""A network as a graph: a list of operations over maps, and its weights. No torch.
+"""A network as a graph: a list of operations over feature maps, and its weights. No torch.
 
 `grammar` has the table of operations, `shapes` what each makes of its sources, `io_spec` what a graph takes and
 gives, `onnx` its form as an ONNX file, `passes` what makes it faster.
@@ -112,7 +112,7 @@ class Graph:
 
     @property
     def noise(self) -> tuple[NoiseInput, ...]:
-        """The maps of noise that it takes."""
+        """The noise maps that it takes."""
         return tuple(
             NoiseInput(node.channels, node.settings["stride"], node.settings["distribution"])
             for node in self.nodes

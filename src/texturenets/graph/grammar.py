@@ -27,11 +27,11 @@ MAX_NODES: Final = 2000
 MAX_STRIDE: Final = 4096  # pixels that sides are multiples of: an image is padded to them
 MAX_LEAST: Final = 8192  # pixels of a side of the smallest image, likewise
 MAX_MARGIN: Final = 1024  # pixels by which a photo is mirrored on each side
-MAX_EXTRA: Final = 1 << 14  # pixels that a map has more or less than its share of the image
+MAX_EXTRA: Final = 1 << 14  # pixels that a feature map has more or less than its share of the image
 MAX_CHANNELS: Final = 8192  # that a convolution makes
 MAX_WINDOW: Final = 64  # rows and columns
-MAX_NUMBERS: Final = 1 << 16  # channels of a map, and numbers that it has for each pixel of the image
-MAX_SIDE: Final = 2**24  # pixels of a map of a size of its own
+MAX_NUMBERS: Final = 1 << 16  # channels of a feature map, and numbers that it has for each pixel of the image
+MAX_SIDE: Final = 2**24  # pixels of a feature map of a size of its own
 MAX_WEIGHTS: Final = 100_000_000  # what a file says may not take more memory than this before it is read
 MAX_LINE: Final = 1000
 
@@ -103,7 +103,7 @@ _KERNEL: Final[dict[str, Setting]] = {"kernel": KernelSetting(), "stride": _STRI
 _SEVERAL: Final = (2, 64)
 
 OPERATIONS: Final[dict[str, Operation]] = {
-    # Inputs. A map of noise is made by the program; `scale` multiplies it. A stride of 0: a map of a size of its own,
+    # Inputs. A noise map is made by the program; `scale` multiplies it. A stride of 0: a map of a size of its own,
     # one pixel if nothing else is said.
     "photo": Operation(sources=(0, 0)),
     "noise": Operation(
@@ -136,7 +136,7 @@ OPERATIONS: Final[dict[str, Operation]] = {
         weights=("weight", "bias?"),
     ),
     "deconv": Operation({"out": _CHANNELS, **_KERNEL, "crop": Sides()}, weights=("weight", "bias?")),
-    # Normalization over the map: of each channel alone (groups=0), or of so many groups of channels
+    # Normalization over the feature map: of each channel alone (groups=0), or of so many groups of channels
     "norm": Operation(
         {"eps": _real(1e-5, 1e-12, 1.0), "groups": _whole(0, 8192, 0)}, weights=("weight?", "bias?")
     ),
@@ -155,11 +155,11 @@ OPERATIONS: Final[dict[str, Operation]] = {
     "sigmoid": Operation(),
     "clamp": Operation({"low": _real(), "high": _real()}),
     "linear": Operation({"by": _real(1.0), "add": _real(0.0)}),
-    # Several maps of one size; a map of one pixel, or of one channel, goes with any
+    # Several feature maps of one size; a map of one pixel, or of one channel, goes with any
     "add": Operation(sources=_SEVERAL),
     "mul": Operation(sources=_SEVERAL),
     "div": Operation(sources=(2, 2)),
-    # Channels: one map behind the other; every `step`th channel from `first` on
+    # Channels: one feature map behind the other; every `step`th channel from `first` on
     "concat": Operation(sources=_SEVERAL),
     "select": Operation({"first": _whole(0, 8191, 0), "count": _CHANNELS, "step": _whole(-8191, 8191, 1)}),
     # Sizes
@@ -181,7 +181,7 @@ OPERATIONS: Final[dict[str, Operation]] = {
 
 @dataclass(frozen=True)
 class Node:
-    """One line, understood. Its map has `channels` channels and `scale` * H + `extra` rows (columns likewise:
+    """One line, understood. Its feature map has `channels` channels and `scale` * H + `extra` rows (columns likewise:
     W, `extra_columns`), where the photo and the image have H.
 
     `weights`: the names of its weights by their role ("weight", "bias").
@@ -198,7 +198,7 @@ class Node:
 
     @property
     def size(self) -> tuple[Fraction, int, int]:
-        """What must be equal of maps that are added or concatenated."""
+        """What must be equal of feature maps that are added or concatenated."""
         return self.scale, self.extra, self.extra_columns
 
 

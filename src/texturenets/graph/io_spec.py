@@ -19,7 +19,7 @@ class NamedInput:
     stride: int = 1
 
     def size(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width of its map for an image of that size."""
+        """Height and width of its feature map for an image of that size."""
         return (height // self.stride, width // self.stride) if self.stride else (1, 1)
 
 
@@ -50,7 +50,7 @@ class IOSpec:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The inputs by their names, in order: the photo, the maps of noise, and the others."""
+        """The inputs by their names, in order: the photo, the noise maps, and the others."""
         photo = ("photo",) if self.channels else ()
         noises = (f"noise{i}" for i in range(len(self.noise)))
         return (*photo, *noises, *(one.name for one in self.inputs))

@@ -43,7 +43,7 @@ class _Translation:
         self.where: dict[int, list[str]] = {}
         """For a max pooling whose indices an unpooling needs: its four masks (`ONNXWriter.pool_with_places`)."""
         self.unpooled = {node.sources[1] for node in graph.nodes if node.operation == "unpool"}
-        # Without a bound on the input's size OpenVINO (2026.4) infers 2^63 - 2 as the side of a map after
+        # Without a bound on the input's size OpenVINO (2026.4) infers 2^63 - 2 as the side of a feature map after
         # space-to-depth, and circular padding then overflows.
         kinds = {node.operation for node in graph.nodes}
         wraps = any(node.settings.get("mode") == "circular" for node in graph.nodes)
@@ -65,7 +65,7 @@ class _Translation:
             self.maps.append(made)
 
     def _sources(self, node: Node) -> list[ONNXMap]:
-        """The maps that `node` takes, channels last only where all are and it does the same to each number.
+        """The feature maps that `node` takes, channels last only where all are and it does the same to each number.
 
         OpenVINO then passes a map from a stage's input through normalization to a convolution without a copy.
         """
@@ -262,7 +262,7 @@ _POINTWISE: Final = frozenset(
         *("relu", "leaky_relu", "prelu", "elu", "silu", "gelu", "tanh", "sigmoid"),
     ]
 )
-"""Operations on each number by itself, which take maps of either layout."""
+"""Operations on each number by itself, which take feature maps of either layout."""
 
 _TABLE: Final[dict[str, Translate]] = {
     "pad": lambda t, number, node, x: t.writer.pad(x, node.settings["amount"], node.settings["mode"]),

@@ -24,7 +24,7 @@ LONGEST: Final = 2**28
 
 @dataclass(frozen=True)
 class ONNXMap:
-    """A map by its name in the file. `order`: where channel i of the graph lies, if not at i.
+    """A feature map by its name in the file. `order`: where channel i of the graph lies, if not at i.
 
     `rest`: a second map; the sum of both is meant. The first holds what bf16 can hold without an error, the
     second what is left: see `ONNXWriter.split`. `channels_last`: it is (N, H, W, C) in the file.
@@ -36,7 +36,7 @@ class ONNXMap:
     channels_last: bool = False
 
     def each(self, operation: Callable[[str], str]) -> ONNXMap:
-        """The map, or both, after an operation that leaves the channels where they are, and is linear."""
+        """The feature map, or both, after an operation that leaves the channels where they are, and is linear."""
         return ONNXMap(operation(self.name), self.order, self.rest and operation(self.rest))
 
 
@@ -65,19 +65,19 @@ class ONNXWriter:
         return name
 
     def finish(self, last: str, name: str) -> None:
-        """Call the map `last` `name`: the output."""
+        """Call the feature map `last` `name`: the output."""
         if self.nodes and list(self.nodes[-1].output) == [last]:
             self.nodes[-1].output[0] = name
         else:
             self.nodes.append(helper.make_node("Identity", [last], [name], "output"))
 
     def plain(self, x: ONNXMap) -> str:
-        """The name of a map with its channels in order."""
+        """The name of a feature map with its channels in order."""
         name = self.merged(x).name
         return name if x.order is None else self.gather(name, x.order)
 
     def gather(self, name: str, channels: Sequence[int]) -> str:
-        """Some channels of a map, in this order."""
+        """Some channels of a feature map, in this order."""
         return self.node("Gather", name, self.constant(list(channels), np.int64), axis=1)
 
     def split(self, name: str) -> ONNXMap:
@@ -92,7 +92,7 @@ class ONNXWriter:
         return ONNXMap(coarse, None, self.node("Sub", name, coarse))
 
     def merged(self, x: ONNXMap) -> ONNXMap:
-        """`x` as one map."""
+        """`x` as one feature map."""
         return x if x.rest is None else ONNXMap(self.node("Add", x.name, x.rest), x.order)
 
     def channels_first(self, x: ONNXMap) -> ONNXMap:
@@ -108,7 +108,7 @@ class ONNXWriter:
         return ONNXMap(name, x.order, x.rest)
 
     def concat(self, maps: Sequence[ONNXMap], channels: Sequence[int]) -> ONNXMap:
-        """One map behind the other, of so many channels each."""
+        """One feature map behind the other, of so many channels each."""
         maps = [self.merged(x) for x in maps]
         order: list[int] = []
         for x, count in zip(maps, channels, strict=True):

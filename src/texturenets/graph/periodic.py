@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from texturenets.graph.grammar import Node
 
 Edges = tuple[int, ...]
-"""Pixels at the top, bottom, left and right that differ from the periodic continuation of the map."""
+"""Pixels at the top, bottom, left and right that differ from the periodic continuation of the feature map."""
 
 NONE: Edges = (0, 0, 0, 0)
 
@@ -23,7 +23,7 @@ def wraps_around(nodes: Sequence[Node]) -> bool:
 
 
 def _edges(node: Node, sources: list[Edges], nodes: Sequence[Node]) -> Edges | None:  # noqa: PLR0911 (one a kind)
-    """The edges of a node's map; None if it is not periodic."""
+    """The edges of a node's feature map; None if it is not periodic."""
     s = node.settings
     of_source = sources[0] if sources else NONE
     match node.operation:

@@ -1,4 +1,4 @@
-"""What each operation's map is: its channels, its size, and the shapes of its weights. No torch."""
+"""What each operation's feature map is: its channels, its size, and the shapes of its weights. No torch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from texturenets.graph.grammar import (
 )
 
 POINT: Final = (Fraction(0), 1, 1)
-"""The size of a map of one pixel, whatever the image's size."""
+"""The size of a feature map of one pixel, whatever the image's size."""
 
 WHOLE: Final = (Fraction(1), 0, 0)
 """The size of an image, as large as the photo."""
@@ -96,12 +96,12 @@ def weights(node: Node, nodes: Sequence[Node]) -> int:
 
 
 def stride(nodes: Sequence[Node]) -> int:
-    """What height and width have to be multiples of, for every map to have a whole number of pixels."""
+    """What height and width have to be multiples of, for every feature map to have a whole number of pixels."""
     return math.lcm(*(node.scale.denominator for node in nodes))
 
 
 def least(nodes: Sequence[Node], sides: int) -> int:
-    """The smallest multiple of `sides` for which no map is mirrored twice or smaller than a window."""
+    """The smallest multiple of `sides` for which no feature map is mirrored twice or smaller than a window."""
     needed = Fraction(1)
     for node in nodes:
         if node.scale:
@@ -115,7 +115,7 @@ def least(nodes: Sequence[Node], sides: int) -> int:
 
 
 def _mirrored(pad: Node) -> tuple[int, int]:
-    """Rows and columns that a map needs for `pad` to mirror it, or to wrap it around, no more than once."""
+    """Rows and columns that a feature map needs for `pad` to mirror it, or to wrap it around, no more than once."""
     mode, (top, bottom, left, right) = pad.settings["mode"], pad.settings["amount"]
     if mode not in ("reflect", "circular"):
         return 1, 1

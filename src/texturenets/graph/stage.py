@@ -14,7 +14,7 @@ Kept = Literal["float32", "float16", "bfloat16"]
 """A type of numbers on disk; those of bfloat16 are uint16 to numpy."""
 
 Values = NDArray[Any]
-"""A map of numbers of such a type, (1, C, rows, columns); one that is kept on disk has its channels last."""
+"""A feature map of numbers of such a type, (1, C, rows, columns); one that is kept on disk has its channels last."""
 
 CompiledStage = Callable[[Mapping[str, Values]], Mapping[str, Values]]
 """A stage, ready: maps by the names of its inputs to maps by the names of its outputs. What it gives stands until the

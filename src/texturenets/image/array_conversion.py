@@ -1,4 +1,4 @@
-"""PIL images, arrays and tensors as images, and back."""
+"""Conversion of PIL images, arrays and tensors to `Picture`, and back to the type that was given."""
 
 from __future__ import annotations
 
@@ -27,7 +27,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Kind:
-    """What an image was before `from_any`: all that `to_kind` needs to give the same back."""
+    """The type of an image given to `from_any`, from which `to_kind` converts back.
+
+    `dtype`: of the array or tensor; None for PIL. `batched`: whether a tensor was (N, C, H, W), not (C, H, W).
+    `alpha` (N, 1, H, W): its transparency, in [0, 1]. `exif`: metadata of a `Picture`.
+    """
 
     container: Literal["pil", "numpy", "torch", "picture"]
     dtype: Any = None
@@ -52,7 +56,7 @@ def check_batch(photos: Any) -> None:
 
 
 def _unit_range(values: A, what: str) -> A:
-    """Floats checked to lie in [0, 1], with a little room for rounding."""
+    """`values` clamped to [0, 1]. Raises UserError if any is NaN, or outside by more than 0.001 (rounding)."""
     _check_unit_range(values, f"{what} of floats")
     return values.clip(0, 1)
 
@@ -67,7 +71,7 @@ def _check_unit_range(values: Any, what: str) -> None:
 
 
 def _split_channels(values: Array, bits: int) -> Picture:
-    """(N, 1 | 3 | 4, H, W) to a Picture."""
+    """A Picture of `values` (N, C, H, W) in [0, 1]: C = 1 is grey, 3 RGB, 4 RGB and alpha."""
     alpha: Any = values[:, 3:] if values.shape[1] == 4 else None
     rgb: Any = values[:, :3] if values.shape[1] > 1 else values[:, [0, 0, 0]]
     if is_tensor(values):
@@ -78,14 +82,14 @@ def _split_channels(values: Array, bits: int) -> Picture:
 
 
 def from_any(image: Any) -> tuple[Picture, Kind]:
-    """A PIL image, an array or a tensor as a Picture, and what is needed to give the same kind back.
+    """Convert an image of any supported type to a Picture; the `Kind` converts results back with `to_kind`.
 
-    - The path of a file, str or Path: as `read` reads it; a PIL image is its kind.
-    - `Picture`: as it is.
-    - PIL image, any mode: turned upright, through its profile.
+    - Path of a file, str or Path: decoded by `read`; its results are PIL images.
+    - `Picture`: returned unchanged.
+    - PIL image of any mode: turned upright by its EXIF orientation, converted to sRGB by its ICC profile.
     - Array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4): uint8, uint16, or floats in [0, 1].
     - Tensor (C, H, W) or (N, C, H, W) on any device, C = 1, 3 or 4: uint8, or floats in [0, 1]. With N > 1
-      the Picture holds N images; it stays on the device.
+      the Picture holds N images. It stays on the device.
 
     One channel is grey, the fourth is alpha. Raises UserError for anything else, saying what is wrong.
     """
@@ -158,10 +162,10 @@ def _from_tensor(tensor: Tensor) -> tuple[Picture, Kind]:
 
 
 def to_kind(rgb: Array, kind: Kind) -> Any:
-    """`rgb` (N, 3, H, W) in [0, 1] as what `kind` says: container, dtype, layout and device.
+    """Convert `rgb` (N, 3, H, W) in [0, 1] to the type, dtype, layout and device of `kind`.
 
-    Clamped, and rounded for whole numbers. It is always colour: a grey image comes back with three
-    channels. Alpha comes back too, resized where `rgb` has another size than before.
+    Values are clamped, and rounded for integer dtypes. The result always has colour channels, also for a grey
+    image. Alpha is kept, resized if `rgb` has another size than the original.
     """
     if kind.container == "torch":
         return _to_torch(to_tensor(rgb), kind)
@@ -174,8 +178,8 @@ def to_kind(rgb: Array, kind: Kind) -> Any:
     if alpha is not None:
         values = np.concatenate([values, alpha], 1)
     array = np.ascontiguousarray(values[0].transpose(1, 2, 0))
-    whole = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}.get(kind.dtype)
-    return array.astype(kind.dtype) if whole is None else np.rint(array * whole).astype(kind.dtype)
+    largest = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}.get(kind.dtype)
+    return array.astype(kind.dtype) if largest is None else np.rint(array * largest).astype(kind.dtype)
 
 
 def _to_torch(rgb: Tensor, kind: Kind) -> Tensor:

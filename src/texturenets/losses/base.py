@@ -1,4 +1,4 @@
-"""What a loss is: the contract `Loss`, what it is given, and the table of the losses of this package."""
+"""The interface of a loss (`Loss`), its inputs (`Features`, `Targets`), and the registry of the package's losses."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any, Literal, Protocol, Self, TypeVar
 from torch import Tensor
 
 Scaling = Literal["relative", "paper"]
-"""Of style and content losses. "relative": each layer's squared distance is divided by the target's square, so that
-layers and images count alike, and a loss of 1 means "as far off as nothing at all". "paper": the arithmetic of the
-Torch7 program (`texture_loss.lua`, `content_loss.lua`, branch master): mean squared differences."""
+"""Normalization of style and content losses. "relative": each layer's squared distance is divided by the squared norm
+of the target, so that all layers and images weigh the same, and features of zero have a loss of 1. "paper": mean
+squared differences, as in the Torch7 program (`texture_loss.lua`, `content_loss.lua`, branch master)."""
 
 Maps = Mapping[str, Tensor]
-"""Tensors by layer, {"network:layer": ...}."""
+"""Feature maps or Gram matrices by layer, {"network:layer": tensor}."""
 
 Settings = Mapping[str, Any]
 """The fields of a training configuration by name (`train.configuration`)."""
@@ -22,11 +22,11 @@ Settings = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Features:
-    """A batch of images, and what the descriptor networks see in it. Computed once a step, for all losses.
+    """A batch of images and its features in the descriptor networks, computed once a step for all losses.
 
-    `images` (N, 3, H, W), RGB in [0, 1] or a little outside. `maps`: feature maps (N, C, h, w) by layer, a mapping
-    for each scale of the loss pyramid, the full size first; in the precision of the descriptor networks. `grams`:
-    Gram matrices (N, C, C) in the same way, of the layers that a loss names in `gram_layers`.
+    `images` (N, 3, H, W): RGB, usually in [0, 1]; a generator's output may be slightly outside. `maps`: feature maps
+    (N, C, h, w) in the dtype of the descriptor networks, by layer; one mapping for each scale of the loss pyramid,
+    full size first. `grams`: Gram matrices (N, C, C) in the same structure, for the `gram_layers` of the losses.
     """
 
     images: Tensor
@@ -36,12 +36,12 @@ class Features:
 
 @dataclass(frozen=True)
 class Targets:
-    """What the images of a batch are compared with; the style is known to the losses by `Loss.prepare`.
+    """The targets of one batch, except the style, which a loss gets once in `Loss.prepare`.
 
-    `photos` (N, 3, H, W), RGB in [0, 1]: what the network was given; None for textures. `content`: features of the
-    photos by layer, a mapping for each scale, as `Features.maps`. `moved` (N, 3, H, W): what the network makes of the
-    photos moved by `shifts` (down, right) in pixels, for the temporal consistency loss. `progress`: the share of the
-    training that is behind this step, 0 to 1; a tensor inside a CUDA graph.
+    `photos` (N, 3, H, W), RGB in [0, 1]: the network's input; None for textures. `content`: feature maps of the
+    photos by layer, one mapping for each scale, as in `Features.maps`. For the temporal consistency loss, `moved`
+    (N, 3, H, W): the network's output for shifted photos; `shifts`: (down, right) in pixels, one for each photo.
+    `progress`: share of the training that is done, 0 to 1; a tensor inside a CUDA graph.
     """
 
     photos: Tensor | None = None
@@ -51,7 +51,7 @@ class Targets:
     progress: float | Tensor = 1.0
 
     def __getitem__(self, these: slice) -> Targets:
-        """Those of some of the images."""
+        """The targets of a slice of the batch."""
         return Targets(
             None if self.photos is None else self.photos[these],
             [{layer: target[these] for layer, target in maps.items()} for maps in self.content],
@@ -62,11 +62,11 @@ class Targets:
 
 
 class Loss(Protocol):
-    """A named loss; derive from it for one of your own.
+    """The interface of a loss. Derive a class from it for a loss of your own.
 
-    `name`: stands in logs and checkpoints. `layers`: "network:layer" of the descriptor networks whose features it
-    takes from `Features.maps`; `gram_layers`: those of them whose Gram matrices it takes from `Features.grams`;
-    `photo_layers`: layers that it takes from `Targets.content`.
+    `name`: its name in logs and checkpoints. `layers`: the layers, "network:layer", that it needs in `Features.maps`.
+    `gram_layers`: those of them that it needs in `Features.grams`. `photo_layers`: the layers that it needs in
+    `Targets.content`.
     """
 
     name: str
@@ -75,43 +75,42 @@ class Loss(Protocol):
     photo_layers: tuple[str, ...] = ()
 
     def prepare(self, styles: Iterator[tuple[float, Features]]) -> None:
-        """Take from the style images what is needed of them; called once, before the first step.
+        """Compute targets from the style images; called once, before the first step. Optional.
 
-        `styles`: the share of each image in the style, and its features in `layers`, one after the other.
+        `styles`: pairs of an image's weight in the style (the weights add up to 1) and its features at `layers`.
         """
-        return  # a body of its own: type checkers take it for optional
+        return  # without a body type checkers would require subclasses to define it
 
     def __call__(self, features: Features, targets: Targets) -> dict[str, Tensor]:
-        """{name: scalar}, each times the loss's weight and with a gradient; all are added up.
+        """The loss as {name: scalar tensor}, already multiplied by its weight; the trainer adds up all values.
 
-        The names are `name`, or begin with it: "content/vgg16:relu3_3". A mean over the images of the batch, so that
-        half of a batch on each of two processes has the gradient of the whole.
+        Each key is `name` or begins with it: "content/vgg16:relu3_3". Take the mean over the batch, not the sum, so
+        that gradients averaged over processes are those of the whole batch.
         """
         ...
 
 
 class ConfiguredLoss(Loss, Protocol):
-    """A loss of this package."""
+    """A loss of this package, which is configured by training options."""
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self | None:
-        """As the configuration wants it; None where its weight is 0. Raises UserError for layers that do not
-        exist."""
+        """The loss for these settings, None if its weight is 0. Raises UserError for layers that do not exist."""
         ...
 
 
 LOSSES: list[type[ConfiguredLoss]] = []
-"""The losses that a training configuration can ask for."""
+"""All losses of the package; each decides by `from_settings` whether a training uses it."""
 
 L = TypeVar("L", bound=type[ConfiguredLoss])
 
 
 def register(loss: L) -> L:
-    """A class decorator: puts a loss into the table."""
+    """Class decorator that adds a loss to `LOSSES`."""
     LOSSES.append(loss)
     return loss
 
 
 def at_scale(name: str, scale: int) -> str:
-    """The name of a loss at a scale of the pyramid: `name@1` at half the size; the full size has no suffix."""
+    """The name of a loss at a scale of the loss pyramid: `name` at full size, `name@1` at half of it, and so on."""
     return f"{name}@{scale}" if scale else name

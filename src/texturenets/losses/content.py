@@ -75,7 +75,7 @@ def _mean_square(x: Tensor) -> Tensor:
 
 
 class _MeanSquare(torch.autograd.Function):
-    """Mean squared difference of two maps (N, C, H, W), of each image: (N,), float32 or wider.
+    """Mean squared difference of two feature maps (N, C, H, W), of each image: (N,), float32 or wider.
 
     The maps are large, and time goes into passes over them: here the difference is kept in the maps' precision, and
     its square is never written to memory.

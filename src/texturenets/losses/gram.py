@@ -12,13 +12,13 @@ class _Gram(torch.autograd.Function):
     """Features to (features, Gram matrices), with one backward for both.
 
     Features go on to the next layer, so their gradient is a sum of two; adding the Gram matrix's part inside
-    the matrix product saves a pass over every map, a tenth of a training step on two cores.
+    the matrix product saves a pass over every feature map, a tenth of a training step on two cores.
     """
 
     @staticmethod
     def forward(ctx: Any, features: Tensor) -> tuple[Tensor, Tensor]:
         n, c, h, w = features.shape
-        # Rows of positions: no copy where the map is channels-last.
+        # Rows of positions: no copy where the feature map is channels-last.
         rows = features.permute(0, 2, 3, 1).reshape(n, h * w, c)
         if rows.dtype == torch.float16:
             rows = rows.float()  # sums of squares overflow

@@ -96,7 +96,7 @@ class Budget:
         return f"`memory` {amount(int(1.05 * (_taken(self.device) + RESERVE + size)))}"
 
     def left(self) -> int:
-        """Bytes for maps, beside what is taken and what is set aside; not less than 0."""
+        """Bytes for feature maps, beside what is taken and what is set aside; not less than 0."""
         return max(0, self.total - _taken(self.device) - RESERVE)
 
 

@@ -200,7 +200,7 @@ def _check(network: object, what: str) -> nn.Module:
         # The trial leaves no trace: no running statistics, no random numbers used up.
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             photo = torch.rand(1, 3, size, size)
-            # Noise as a run gives it: maps beside the photo, or alone.
+            # Noise as the engine passes it: noise maps beside the photo, or alone.
             maps = noise.draw(getattr(network, "noise", ()), [0], size, size)
             fed = photo if getattr(network, "photo", True) else None
             shape = tuple((network.eval()(fed, maps) if maps else network.eval()(photo)).shape)

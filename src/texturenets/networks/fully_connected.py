@@ -17,7 +17,7 @@ from texturenets.networks.registry import register
 from texturenets.networks.spec import Distribution, GeneratorSpec, Output, Upsampling, integer
 from texturenets.noise import NoiseInput
 
-START = 4  # pixels of a side of the map that the fully connected layers make: section 5 of the paper
+START = 4  # pixels of a side of the feature map that the fully connected layers make: section 5 of the paper
 
 
 def as_vectors(noise: Tensor, size: int) -> Tensor:
@@ -32,7 +32,7 @@ class FullyConnected(GeneratorSpec):
     """The texture generator of arXiv 1701.02096, section 5: a vector of noise, two fully connected layers, doublings.
 
     Of one size: 4 times 2 to the power of the number of `channels`. The paper gives the vector's length, the
-    4 x 4 map and the fractionally strided convolutions; the channels are ours.
+    4 x 4 feature map and the fractionally strided convolutions; the channels are ours.
     """
 
     name: ClassVar[str] = "fully_connected"
@@ -44,14 +44,14 @@ class FullyConnected(GeneratorSpec):
     hidden: int = integer(256, 1, 8192)
     """Outputs of the first fully connected layer."""
     channels: tuple[int, ...] = integer((128, 128, 64, 64, 32, 16), 1, 1024)
-    """Channels from the 4 x 4 map on, one before each doubling."""
+    """Channels from the 4 x 4 feature map on, one before each doubling."""
     upsampling: Upsampling = "full4"
     output: Output = "caffe"
 
 
 @register(FullyConnected)
 class FullyConnectedGenerator(NoiseFed):
-    """Two fully connected layers to a 4 x 4 map, then doublings, each normalized; images of one size.
+    """Two fully connected layers to a 4 x 4 feature map, then doublings, each normalized; images of one size.
 
     `size` is that size in pixels, and so is `stride`.
     """
@@ -78,7 +78,7 @@ class FullyConnectedGenerator(NoiseFed):
         torch7_init(self)
 
     def forward(self, x: Tensor | None = None, noises: Sequence[Tensor] | None = None) -> Tensor:
-        """One map of noise (N, `noise_depth`, 1, 1) to images (N, 3, `size`, `size`).
+        """One noise map (N, `noise_depth`, 1, 1) to images (N, 3, `size`, `size`).
 
         `x` is not looked at, as in `MultiscaleGenerator.forward`. Raises ValueError for noise of another size.
         """

@@ -148,7 +148,7 @@ class JohnsonGenerator(NoiseFed):
     def forward(self, x: Tensor | None = None, noises: Sequence[Tensor] | None = None) -> Tensor:
         """Photo (N, 3, H, W), RGB in [0, 1], H and W multiples of 4, to an image of the same kind.
 
-        `noises`: one map (N, `noise_depth`, H, W) where it takes noise; without it that of seed 0.
+        `noises`: one noise map (N, `noise_depth`, H, W) where it takes noise; without it that of seed 0.
         """
         maps = self.take(x, noises)
         x = beside(x if self.photo else None, maps[0] if maps else None)

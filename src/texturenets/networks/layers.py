@@ -15,7 +15,7 @@ from texturenets.networks.spec import Activation, Normalization, Output
 
 
 def normalization(kind: Normalization, channels: int) -> nn.Module:
-    """The layer that `kind` names, for maps of `channels` channels."""
+    """The layer that `kind` names, for feature maps of `channels` channels."""
     if kind == "instance":
         return InstanceNorm(channels)
     if kind == "batch":
@@ -52,7 +52,7 @@ class PaddedConv(nn.Module):
         return y
 
     def _to_few(self, x: Tensor) -> bool:
-        """Whether `squares.to_few` can be had, and is quicker."""
+        """Whether `space_to_depth_conv.to_few` can be had, and is quicker."""
         conv = self.conv
         small = (
             conv.out_channels <= space_to_depth_conv.NARROW
@@ -133,7 +133,7 @@ def upsample(x: Tensor, padding: Padding = "replicate") -> Tensor:
 
     Weights 3/4 and 1/4 in both phases, so that neighbouring output pixels have the same variance and no
     checkerboard of period 2 follows, as nearest and transposed convolution leave one. With `padding` "circular"
-    the map goes on at its other end, else with its outermost pixels.
+    the feature map goes on at its other end, else with its outermost pixels.
     """
     if padding == "circular":
         return twice(pad(x, 1, "circular"), bilinear=True)[:, :, 2:-2, 2:-2]

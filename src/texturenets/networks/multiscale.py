@@ -82,7 +82,7 @@ class MultiscaleGenerator(NoiseFed):
     def forward(self, x: Tensor | None = None, noises: Sequence[Tensor] | None = None) -> Tensor:
         """Photo (N, 3, H, W), RGB in [0, 1], H and W multiples of `stride`, to an image of the same kind.
 
-        `noises`: one map (N, `noise_depth`, H / s, W / s) a scale, coarsest first, where it takes noise; as
+        `noises`: one noise map (N, `noise_depth`, H / s, W / s) a scale, coarsest first, where it takes noise; as
         `noise_shapes(H, W)` says. Without them those of seed 0 are used. A network without photo does not look at
         `x`, but for the size that these then have. Values may leave [0, 1] a little.
         """

@@ -111,17 +111,17 @@ def load(path: str | Path, custom: Callable[..., Any] | str | None = None) -> tu
         raise damaged(path, error) from None
     with safe_open(Path(path), "pt") as file:
         keys = [k for k in file.keys() if not k.startswith(EXTRA)]  # noqa: SIM118 (not a mapping)
-        network = filled(path, spec, {k: file.get_tensor(k) for k in keys}, custom)
+        network = build_with_weights(path, spec, {k: file.get_tensor(k) for k in keys}, custom)
     return network.requires_grad_(False), header
 
 
-def filled(
+def build_with_weights(
     path: str | Path,
     spec: GeneratorSpec,
     state: Mapping[str, Tensor],
     custom: Callable[..., Any] | str | None,
 ) -> nn.Module:
-    """The network of `spec` (evaluation mode) with the weights `state` of the file at `path`, in float32.
+    """The network of `spec` with the weights `state` of the file at `path`: float32, evaluation mode.
 
     `custom`: as in `build`. Raises UserError for weights that do not fit or are not finite.
     """

@@ -12,7 +12,7 @@ from texturenets.noise import NoiseInput
 
 
 class NoiseFed(nn.Module):
-    """A network with a tuple `noise` of the maps of noise that it takes, and `photo`: whether it takes a photo.
+    """A network with a tuple `noise` of the noise maps that it takes, and `photo`: whether it takes a photo.
 
     `stride` is what height and width of its images must be multiples of. `margin`: pixels by which photos are to
     be mirrored on each side, and the image cut back, for a border like the rest. Noise is an input like any other,
@@ -25,11 +25,11 @@ class NoiseFed(nn.Module):
     margin: int = 0
 
     def noise_shapes(self, height: int, width: int) -> list[tuple[int, int, int]]:
-        """(channels, height, width) of every map of noise for an image of that size."""
+        """(channels, height, width) of every noise map for an image of that size."""
         return noise.shapes(self.noise, height, width)
 
     def take(self, x: Tensor | None, noises: Sequence[Tensor] | None) -> Sequence[Tensor]:
-        """The maps of noise to use: those given, else those of seed 0 at the size of the photo `x`.
+        """The noise maps to use: those given, else those of seed 0 at the size of the photo `x`.
 
         Raises ValueError where what the network needs is missing.
         """

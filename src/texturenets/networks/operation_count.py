@@ -14,7 +14,7 @@ from texturenets import noise
 def flops(network: nn.Module, height: int, width: int) -> int:
     """Multiply-adds of the convolutions and matrix products in one pass over an image of that size.
 
-    `network` takes (1, 3, height, width), and the maps of noise that its `noise` says. Nothing is
+    `network` takes (1, 3, height, width), and the noise maps that its `noise` says. Nothing is
     computed: the pass runs on a copy without data. A transposed convolution counts once per pixel of its
     input, which is what it takes. Additions and multiplications told apart, it would be twice this.
     """

@@ -54,7 +54,7 @@ class ResidualGenerator(NoiseFed):
         super().__init__()
         c, norm, padding = spec.channels, spec.normalization, spec.padding
         self.padding = padding
-        if padding == "circular":  # has no border: the map goes on at its other end
+        if padding == "circular":  # has no border: the feature map goes on at its other end
             self.margin = 0
         self.noise = (NoiseInput(spec.noise_depth, 4, spec.noise),) if spec.noise_depth else ()
         self.entry = ConvBlock(3 * 16 + spec.noise_depth, c, norm=norm, padding=padding)
@@ -68,7 +68,7 @@ class ResidualGenerator(NoiseFed):
     def forward(self, x: Tensor, noises: Sequence[Tensor] | None = None) -> Tensor:
         """Photo (N, 3, H, W), RGB in [0, 1], H and W multiples of 4, to an image of the same kind.
 
-        `noises`: one map (N, `noise_depth`, H / 4, W / 4) where it takes noise; without it that of seed 0.
+        `noises`: one noise map (N, `noise_depth`, H / 4, W / 4) where it takes noise; without it that of seed 0.
         """
         maps = self.take(x, noises)
         x = channels_last(beside(F.pixel_unshuffle(x - 0.5, 4), maps[0] if maps else None))

@@ -40,7 +40,7 @@ _FUNCTIONS = (
 
 
 class _Proxy(fx.Proxy):
-    """Proxy of a map; records `y += x` as an in-place step, which plain torch.fx turns into `y = y + x`."""
+    """Proxy of a feature map; records `y += x` as an in-place step, which plain torch.fx turns into `y = y + x`."""
 
     def _in_place(self, function: Callable[..., Any], other: Any) -> fx.Proxy:
         return self.tracer.create_proxy("call_function", function, (self, other), {})
@@ -65,7 +65,7 @@ class Tracer(fx.Tracer):
         super().__init__(autowrap_functions=_FUNCTIONS)
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
-        """The proxy of the map of `node`."""
+        """The proxy of the feature map of `node`."""
         return _Proxy(node, self)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
@@ -175,11 +175,11 @@ class _GraphRecorder:
         return TracedMap(self.graph.add(operation, sources, names, **settings))
 
     def channels(self, x: TracedMap) -> int:
-        """The number of channels of a map."""
+        """The number of channels of a feature map."""
         return self.graph.nodes[x].channels
 
     def is_point(self, x: TracedMap) -> bool:
-        """Whether a map has one pixel, whatever the size of the image."""
+        """Whether a feature map has one pixel, whatever the size of the image."""
         node, side = self.graph.nodes[x], self.graph.multiple if self.graph.fixed else 0
         return node.scale * side + node.extra == 1 and node.extra == node.extra_columns
 
@@ -233,7 +233,7 @@ class _GraphRecorder:
             name = getattr(step.target, "__name__", step.target)
             raise refusal(self.network, f"the step {name} with these options ({reason}) at {place}") from None
         if arguments and isinstance(arguments[0], TracedMap) and is_in_place(step, self.network):
-            # Whatever else names that map now names the changed one.
+            # Whatever else names that feature map now names the changed one.
             for other, value in self._known.items():
                 if isinstance(value, TracedMap) and value == arguments[0]:
                     self._known[other] = made

@@ -75,7 +75,7 @@ _CHANGING: Final = frozenset(("iadd", "isub", "imul", "itruediv"))
 
 
 def is_in_place(step: fx.Node, network: nn.Module) -> bool:
-    """Whether `step` of the trace of `network` changes the map that it takes first."""
+    """Whether `step` of the trace of `network` changes the feature map that it takes first."""
     if step.op == "call_module":
         return bool(getattr(network.get_submodule(str(step.target)), "inplace", False))
     name = str(getattr(step.target, "__name__", step.target))
@@ -90,7 +90,7 @@ class Calls(Windows):
     """Turns calls into nodes."""
 
     def function(self, function: Any, given: Sequence[Any], options: Mapping[str, Any]) -> Any:  # noqa: PLR0911 (one a kind)
-        """What a function, or the method of that name, makes of maps. Raises UserError for an unknown one."""
+        """What a function, or the method of that name, makes of feature maps. Raises UserError for an unknown one."""
         if function is primitives.pad:
             x, amount, mode = given
             return self.take_pad(x, (amount,) * 4, mode)
@@ -243,7 +243,8 @@ class Calls(Windows):
                 return Size(x.of_map, False)
             raise UserError(f"the size of a map as a number, [{key}],")
         keys = list(key) if isinstance(key, tuple) else [key]
-        if keys[-2:] == [None, None] and len(keys) == 4:  # a vector as a map of one pixel, which it is here
+        # indexing a vector to a feature map of one pixel, which it is here
+        if keys[-2:] == [None, None] and len(keys) == 4:
             return x
         if not all(isinstance(one, slice) for one in keys) or keys[0] != slice(None):
             raise UserError(f"the step [{key}]")
@@ -256,7 +257,7 @@ class Calls(Windows):
             raise UserError("a step that differs between height and width")
         return self.add("max_pool", x, kernel=1, stride=down) if down > 1 else x
 
-    # ---- Vectors: maps of one pixel ----
+    # ---- Vectors: feature maps of one pixel ----
 
     def take_flatten(self, x: TracedMap, start_dim: int = 0, end_dim: int = -1) -> TracedMap:
         if start_dim != 1 or end_dim not in (-1, 3) or not self.made.is_point(x):
@@ -275,7 +276,7 @@ class Calls(Windows):
 
 
 def _keeps_digits(kind: Any) -> bool:
-    """Whether a map that becomes of this type has the same numbers, but for rounding."""
+    """Whether a feature map that becomes of this type has the same numbers, but for rounding."""
     return isinstance(kind, Type) or (isinstance(kind, torch.dtype) and kind.is_floating_point)
 
 

@@ -18,7 +18,7 @@ Take = Callable[[Calls, Any, TracedMap], TracedMap]
 
 
 def take(calls: Calls, layer: nn.Module, input: TracedMap) -> TracedMap:  # noqa: A002 (torch's name)
-    """What `layer` makes of a map. Raises UserError for a layer that has no counterpart."""
+    """What `layer` makes of a feature map. Raises UserError for a layer that has no counterpart."""
     for kind in type(layer).__mro__:
         if kind in _LAYERS:
             return _LAYERS[kind](calls, layer, input)

@@ -55,8 +55,8 @@ def _fire(number: int, index: int) -> Fire:
     return Fire(f"fire{number}", f"features.{index}")
 
 
-# Caffe pools with ceil: on even maps that is a padding of one pixel at the far side. A symmetric padding of
-# one keeps maps of both parities centred.
+# Caffe pools with ceil: on even feature maps that is a padding of one pixel at the far side. A symmetric padding of
+# one keeps feature maps of both parities centred.
 _SQUEEZENET1_0: list[Step] = [
     Conv("conv1", "features.0", 2, 3),
     Pool("pool1", 3, 1),

@@ -102,7 +102,7 @@ class RandomFilters(nn.Module):
         padding: bool = True,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        """`padding=False`: maps lose size - 1 pixels. `dtype` is that of the features.
+        """`padding=False`: feature maps lose size - 1 pixels. `dtype` is that of the features.
 
         Raises UserError for unknown layers.
         """

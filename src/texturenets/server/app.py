@@ -17,7 +17,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from texturenets._version import __version__
 from texturenets.errors import UserError, unknown
 from texturenets.server import bodies, http_errors, training_routes
-from texturenets.server.csp import Quiet
+from texturenets.server.csp import ContentSecurityPolicy
 from texturenets.server.guard import Guard
 from texturenets.server.head import Head
 from texturenets.server.http_errors import HTTPProblem, documented
@@ -91,7 +91,7 @@ def create(settings: Settings, load: Callable[[Path], Any] | None = None) -> tup
         from texturenets.server.ui import page  # seconds, which a service without one need not spend
 
         page.mount(app, service, trainings)
-    app.add_middleware(Quiet)
+    app.add_middleware(ContentSecurityPolicy)
     app.add_middleware(Guard, settings=settings)
     if settings.origins:
         app.add_middleware(
@@ -201,7 +201,7 @@ def _catalogue(app: FastAPI, service: Service) -> None:
     @app.get("/v1/models", responses=documented(401))
     async def models() -> dict[str, list[dict[str, Any]]]:
         """What there is to ask for."""
-        return {"models": [known.described for known in service.catalogue.models().values()]}
+        return {"models": [known.description for known in service.catalogue.models().values()]}
 
     @app.get(
         "/v1/models/{name}/thumbnail",

@@ -1,4 +1,4 @@
-"""What pages may ask of other machines: nothing."""
+"""The Content-Security-Policy of all pages: they load nothing from other hosts."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ POLICY = (
     "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
     "style-src 'self' 'unsafe-inline'; form-action 'self'; frame-ancestors 'self'; base-uri 'self'"
 )
-"""Browsers ask nobody else for anything. Gradio's page has scripts and styles within its HTML, and evaluates."""
+"""Browsers load from this host only. Gradio's page needs inline scripts and styles, and eval()."""
 
-OUTSIDE = re.compile(
+EXTERNAL = re.compile(
     rb"""<link\b[^>]*\bhref=["']?https?://[^>]*>|<script\b[^>]*\bsrc=["']?https?://[^>]*>\s*</script>""",
     re.IGNORECASE,
 )
-"""What Gradio's page would load from other machines: fonts, and a script for pages within pages."""
+"""The tags by which Gradio's page would load from other hosts: fonts, and a script for iframes."""
 
 
-class Quiet:
-    """An ASGI application around another whose pages name no other machine, and may ask none."""
+class ContentSecurityPolicy:
+    """ASGI middleware: adds the policy to every HTML page, and removes the tags that it would block."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on; a page is held back until it is whole."""
+        """Forward the response; the body of an HTML page is buffered until it is complete."""
         start: Message | None = None
         held: list[bytes] = []
 
@@ -45,7 +45,7 @@ class Quiet:
                 held.append(message.get("body", b""))
                 if message.get("more_body"):
                     return
-                body = OUTSIDE.sub(b"", b"".join(held))
+                body = EXTERNAL.sub(b"", b"".join(held))
                 MutableHeaders(scope=start)["Content-Length"] = str(len(body))
                 await send(start)
                 message = {"type": "http.response.body", "body": body}

@@ -1,4 +1,4 @@
-"""Models that a service knows, by name, and those of them that are loaded."""
+"""The models that the service offers, by name, and a cache of loaded ones."""
 
 from __future__ import annotations
 
@@ -22,22 +22,29 @@ log = logging.getLogger("texturenets.server")
 
 @dataclass(frozen=True)
 class ServedModel:
-    """A model file of the catalogue. `changed`: when it was written; `described`: what the interface says of it."""
+    """A model file of the catalogue.
+
+    `modified`: its modification time in nanoseconds, 0 for a broken link. `description`: its entry in the JSON that
+    /v1/models returns. `thumbnail`: an image file, empty if the header holds none.
+    """
 
     path: Path
     header: Header
-    changed: int
-    described: dict[str, Any]
+    modified: int
+    description: dict[str, Any]
     thumbnail: bytes
 
 
-def read(name: str, path: Path, changed: int) -> ServedModel:
-    """The model file at `path`. Raises whatever a file of somebody else's makes of the readers."""
+def read(name: str, path: Path, modified: int) -> ServedModel:
+    """Read the header of the model file at `path`.
+
+    Raises UserError, and for a damaged file any exception of the decoders.
+    """
     if not path.is_file():
         raise UserError(f"{path} is no regular file")
     header = modelfile.read_header(path)
     thumbnail = base64.b64decode(header.thumbnail, validate=True)
-    described = {
+    description = {
         "name": name,
         "kind": header.kind,
         "generator": header.generator["name"],
@@ -45,37 +52,38 @@ def read(name: str, path: Path, changed: int) -> ServedModel:
         "terms": header.terms,
         "thumbnail": f"/v1/models/{quote(name, safe='')}/thumbnail" if thumbnail else None,
     }
-    strange = [key for key, value in described.items() if not isinstance(value, str | None)]
-    if strange or header.kind not in ("style", "texture"):
-        raise UserError(f"{path}: damaged model header ({', '.join(strange) or 'kind'})")
-    json.dumps(described, ensure_ascii=False).encode()  # as it will be sent: not with half a character
-    return ServedModel(path, header, changed, described, thumbnail)
+    invalid = [key for key, value in description.items() if not isinstance(value, str | None)]
+    if invalid or header.kind not in ("style", "texture"):
+        raise UserError(f"{path}: damaged model header ({', '.join(invalid) or 'kind'})")
+    json.dumps(
+        description, ensure_ascii=False
+    ).encode()  # fails now for text that UTF-8 cannot encode (lone surrogates)
+    return ServedModel(path, header, modified, description, thumbnail)
 
 
 class Catalogue:
-    """The shipped models and those of a folder, {name: ServedModel}; new files are found, names are never paths."""
+    """The shipped models and those of a folder. The folder is read again at every call; names are never paths."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        """Raises UserError where `folder` is none."""
+        """Raises UserError if `folder` is not a folder."""
         if folder is not None and not folder.is_dir():
             raise UserError(f"--models {folder} is no folder")
         self.folder = folder
         self.away = False
         self.known: dict[Path, ServedModel] = {}
-        self.bad: dict[Path, int] = {}  # and when they were written
+        self.bad: dict[Path, int] = {}  # unusable files, with their modification times
         self.lock = threading.Lock()
 
     def models(self) -> dict[str, ServedModel]:
-        """All of them, by name.
+        """All models by name, the shipped ones first.
 
-        Files that are no models, or have the name of a shipped one, are passed over, with a line in the log the first
-        time.
+        A file that is not a model, or has the name of a shipped one, is skipped, and logged once as a warning.
         """
         files = [*modelfile.shipped().values(), *self._own()]
         with self.lock:
             self.known = {path: known for path in files if (known := self._known(path))}
-            self.bad = {path: changed for path, changed in self.bad.items() if path in files}
-            return {known.described["name"]: known for known in self.known.values()}
+            self.bad = {path: modified for path, modified in self.bad.items() if path in files}
+            return {known.description["name"]: known for known in self.known.values()}
 
     def _own(self) -> list[Path]:
         """The model files of the folder; none while it is away, which the log says once."""
@@ -94,18 +102,18 @@ class Catalogue:
 
     def _known(self, path: Path) -> ServedModel | None:
         try:
-            changed = path.stat().st_mtime_ns
+            modified = path.stat().st_mtime_ns
         except OSError:
-            if not path.is_symlink():  # it went
+            if not path.is_symlink():  # deleted meanwhile
                 return None
-            changed = 0
+            modified = 0
         before = self.known.get(path)
-        if before is not None and before.changed == changed:
+        if before is not None and before.modified == modified:
             return before
-        if self.bad.get(path) == changed:
+        if self.bad.get(path) == modified:
             return None
         try:
-            if not changed:
+            if not modified:
                 raise UserError("it is a link that leads to no file")
             if path.suffix != ".safetensors":
                 raise UserError("its suffix is not .safetensors: rename the file")
@@ -113,11 +121,11 @@ class Catalogue:
                 raise UserError(
                     f"the name {path.stem} is that of a shipped model, which is served: rename the file"
                 )
-            return read(path.stem, path, changed)
-        except Exception as error:  # noqa: BLE001  one bad file is not to keep the others from being offered
-            self.bad[path] = changed
-            said = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-            fields = {"file": ascii(path.name)[1:-1], "reason": ascii(said[:300])[1:-1]}
+            return read(path.stem, path, modified)
+        except Exception as error:  # noqa: BLE001  a bad file must not hide the others
+            self.bad[path] = modified
+            reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            fields = {"file": ascii(path.name)[1:-1], "reason": ascii(reason[:300])[1:-1]}
             log.warning("model passed over", extra={"fields": fields})
             return None
 
@@ -130,7 +138,7 @@ class Catalogue:
         log.warning("model passed over", extra={"fields": fields})
 
     def missing(self, kind: str, name: str, known: Iterable[str]) -> UserError:
-        """The error for a name that is not among those `known`, which says so where its file is passed over."""
+        """The error for a `name` not among `known`: an unusable file, or an unknown name."""
         if any(path.stem == name for path in self.bad):
             listed = ", ".join(sorted(known)) or "none"
             return UserError(
@@ -139,9 +147,9 @@ class Catalogue:
         return unknown(kind, name, known)
 
     def find(self, name: str | None, kind: str) -> tuple[str, ServedModel]:
-        """The model called `name`, None for the first of that kind.
+        """Name and model of the given kind; with `name` None the first of that kind.
 
-        Raises UserError with the nearest name, and for one of another kind.
+        Raises UserError for an unknown name, with the nearest one, and for a model of another kind.
         """
         known = self.models()
         models = {n: k for n, k in known.items() if k.header.kind == kind}
@@ -156,8 +164,8 @@ class Catalogue:
         return name, models[name]
 
 
-class Loaded:
-    """At most `most` models, the one longest unused goes first. For one thread, a lane's engine."""
+class LoadedModels:
+    """A least-recently-used cache of at most `most` loaded models. Not thread-safe: each queue lane has its own."""
 
     def __init__(self, load: Callable[[Path], Any], most: int) -> None:
         self.load, self.most = load, most
@@ -167,8 +175,8 @@ class Loaded:
         return len(self.models)
 
     def get(self, known: ServedModel) -> Any:
-        """The model, loaded; raises whatever loading it raises, and tries again next time."""
-        key = (known.path, known.changed)
+        """The loaded model. An exception of `load` is passed on, and the next call tries again."""
+        key = (known.path, known.modified)
         if key not in self.models:
             while len(self.models) >= self.most:
                 self.models.popitem(last=False)

@@ -17,7 +17,7 @@ from texturenets.memory.trim import Trim
 from texturenets.modelfiles import modelfile
 from texturenets.server.http_errors import HTTPProblem, note, refused
 from texturenets.server.metrics import Metrics
-from texturenets.server.models import Catalogue, Loaded, ServedModel
+from texturenets.server.models import Catalogue, LoadedModels, ServedModel
 from texturenets.server.request_queue import Lane, Line, QueuedRequest
 from texturenets.server.settings import Settings
 from texturenets.stylize import pipeline
@@ -64,7 +64,9 @@ class Service:
         load = load or load_model(settings)
         self.line = Line(self.limits.queue, self.limits.seconds)
         # An engine takes one image at a time, so each lane has models of its own.
-        self.loaded = {lane: Loaded(load, self.limits.models) for lane in (self.line.small, self.line.large)}
+        self.loaded = {
+            lane: LoadedModels(load, self.limits.models) for lane in (self.line.small, self.line.large)
+        }
         self._check_preload()
         self.waits_for = "models are being loaded" if settings.preload else ""  # until the service is ready
         self.trim = Trim()
@@ -267,7 +269,7 @@ def _ask(model: Any, check: Callable[[], None]) -> None:
     """Let `model` call `check` between the parts of an image; what that raises ends the work."""
     if isinstance(model, Style):
         model.between = check
-        model.pieces.progress = lambda _: check()
+        model.tiled.progress = lambda _: check()
 
 
 async def _whole(lane: Lane, call: Callable[[], Any]) -> Any:

@@ -107,28 +107,28 @@ class Jobs:
         if not replaced and (model or run.exists() or (place / "job.json").exists()):
             raise self._taken(job.name)
         try:
-            aside = Path(tempfile.mkdtemp(prefix=".", suffix=".job.part", dir=self.folder))
+            temporary = Path(tempfile.mkdtemp(prefix=".", suffix=".job.part", dir=self.folder))
         except OSError as error:
             raise UserError(f"cannot write into {self.folder}: {reason(error)}") from None
         try:
-            aside.chmod(0o755)
+            temporary.chmod(0o755)
             for name, data in (
                 (job.exemplar, exemplar),
                 ("job.json", json.dumps(asdict(job)).encode()),
             ):
-                with atomic_write(aside / name) as part:
+                with atomic_write(temporary / name) as part:
                     part.write_bytes(data)
             if replaced:
                 shutil.rmtree(run, ignore_errors=True)
             # Without a job.json it was left by a creation that failed on a full disk.
             if replaced or (place.is_dir() and not (place / "job.json").exists()):
                 shutil.rmtree(place, ignore_errors=True)
-            aside.rename(place)
+            temporary.rename(place)
         except OSError as error:
             faster = place.exists()  # another service created it meanwhile
             raise (self._taken(job.name) if faster else UserError(reason(error))) from None
         finally:
-            shutil.rmtree(aside, ignore_errors=True)
+            shutil.rmtree(temporary, ignore_errors=True)
 
     def _taken(self, name: str) -> UserError:
         there = self.read(name)
@@ -138,7 +138,7 @@ class Jobs:
             return UserError(f"there is a training {name} already, {how}: {way}")
         return UserError(f"there is a model or training called {name} already: choose another name")
 
-    def sweep(self) -> None:
+    def remove_stale(self) -> None:
         """Remove temporary folders that killed services have left."""
         for left in self.folder.glob(".*.job.part"):
             with contextlib.suppress(OSError):

@@ -269,7 +269,7 @@ class Trainings:
         return True
 
     def _look(self) -> None:
-        self._guarded("sweep", "", self.files.sweep)
+        self._guarded("remove stale", "", self.files.remove_stale)
         for name in self.files.damaged():
             said = (
                 f"{name}.job/job.json is damaged or missing: put it back, or remove {name}.job and {name}.run"

@@ -24,29 +24,30 @@ from texturenets.tiled.spool import SpooledImage, choose_folder
 Array = NDArray[np.float32]
 
 
-def repaint(style: Style, photo: Path, result: Path, options: StylizeOptions) -> bool:
-    """Stylize the file `photo` into the file `result`, which appears whole or not at all. True where the photo's
-    transparency was laid on white.
+def stylize(style: Style, photo: Path, result: Path, options: StylizeOptions) -> bool:
+    """Stylize the file `photo` strip by strip; `result` is replaced atomically.
 
-    Raises UserError for a damaged photo, a format that is not written strip by strip, and where memory or disk do
-    not suffice.
+    Returns whether transparency was replaced by white, for a format without alpha. Raises UserError for a damaged
+    photo, a format that cannot be written strip by strip, and too little memory or disk space.
     """
     source = large_files.LargePhoto(photo, longer=options.size, keep_gps=options.keep_gps)
     try:
-        return _repaint(style, source, result, options)
+        return _stylize_strips(style, source, result, options)
     except large_files.NotInStripsError as error:
         raise UserError(f"{error}, {way_out(source.header, options.size)}") from None
 
 
-def _repaint(style: Style, source: large_files.LargePhoto, result: Path, options: StylizeOptions) -> bool:
+def _stylize_strips(
+    style: Style, source: large_files.LargePhoto, result: Path, options: StylizeOptions
+) -> bool:
     large_files.output_format(result, source.size)
-    if style.pieces.network is None:
+    if style.tiled.network is None:
         raise UserError(
             f"{source.path} does not fit in memory, and the network of {style.name} cannot be taken apart: ask for a "
             "smaller image with `size`"
         )
     beside = [result.parent] if result.parent.is_dir() else []
-    folder = choose_folder(source.most_bytes, style.pieces.spool, beside)
+    folder = choose_folder(source.most_bytes, style.tiled.spool, beside)
     try:
         source.decode(folder)
         alpha = source.alpha
@@ -78,7 +79,7 @@ def _paint(
         for number, stage in enumerate(stages):
             fine, following = number > 0, [*stages, photo.size][number + 1]
             if stage == photo.size:
-                style.pieces.run(source, stage, bands.take, fine=fine, **asked)
+                style.tiled.run(source, stage, bands.take, fine=fine, **asked)
                 return
             spool = SpooledImage(folder, 3, stage, "uint16")
             stack.callback(spool.close)
@@ -86,7 +87,7 @@ def _paint(
             def keep(rows: Interval, painted: Array, spool: SpooledImage = spool) -> None:
                 spool.write(rows, np.rint(painted[0].transpose(1, 2, 0).clip(0, 1) * 65535))
 
-            style.pieces.run(source, stage, keep, fine=fine, **asked)
+            style.tiled.run(source, stage, keep, fine=fine, **asked)
             source = Resized(OnDisk(spool), stage, following)
         bands.whole(source)
 

@@ -24,18 +24,18 @@ def too_large(style: Style, photo: Path, size: int | None) -> bool:
         return False
     if header.size[0] * header.size[1] > image.pixel_limit():
         return True
-    left = Budget.of(style.pieces.memory if style.pieces.device is None else None).left()
-    return _whole(header.size, size) > left
+    left = Budget.of(style.tiled.memory if style.tiled.device is None else None).left()
+    return _memory_needed(header.size, size) > left
 
 
-def _whole(stored: tuple[int, int], size: int | None) -> int:
-    """Bytes to be left for a photo that is processed in memory, half of them for the network."""
+def _memory_needed(stored: tuple[int, int], size: int | None) -> int:
+    """Bytes of free memory needed to process a photo as a whole; half of them are for the network."""
     made = fit_longer(stored, size) if size else stored
     return 2 * (_DECODED * stored[0] * stored[1] + _HELD * made[0] * made[1])
 
 
 def way_out(photo: image.ImageInfo, size: int | None) -> str:
-    """What lets a photo be processed in memory that is too large for that, in words."""
+    """The end of an error message: what to change so that a photo that is too large can be processed in memory."""
     if photo.size[0] * photo.size[1] > image.pixel_limit():
         return f"or in memory where {image.MAX_PIXELS_VARIABLE} allows so many pixels"
-    return f"or give {Budget.of().needed(_whole(photo.size, size))}"
+    return f"or give {Budget.of().needed(_memory_needed(photo.size, size))}"

@@ -19,31 +19,31 @@ Job = tuple[Path, Path]
 
 
 def paint(style: Style, picture: Picture, options: StylizeOptions) -> Picture:
-    """`picture` in that style; what belongs to it, as transparency and EXIF, stays. Raises UserError."""
+    """Stylize `picture` in place: only its pixels change, not transparency and EXIF. Raises UserError."""
     picture.pixels = style.stylize(to_numpy(picture.pixels), **options.painting)
     return picture
 
 
 class Pipeline:
-    """Files to files, in three steps that `texturenets.overlap.overlapped` runs beside each other.
+    """Stylizes image files in three steps (read, paint, write), which `overlap.overlapped` runs in parallel.
 
-    `asked`: the options of each result, by its path. A photo with several results in a row is read once. `note` is
-    called with a photo that contains more than its result will, and what that is.
+    `options`: the options of each result, by its path. Consecutive jobs with the same photo read it once. `note` is
+    called with a photo of which something is lost in its result, and a description of it.
     """
 
     def __init__(
         self,
         style: Style,
-        asked: Mapping[Path, StylizeOptions],
+        options: Mapping[Path, StylizeOptions],
         note: Callable[[Path, str], None] = lambda *_: None,
     ) -> None:
-        self.style, self.asked, self.note = style, asked, note
+        self.style, self.options, self.note = style, options, note
         self._whole = functools.lru_cache(maxsize=1)(image.read)
 
     def read(self, job: Job) -> Picture | None:
-        """The photo of a job; None for one that is larger than memory. Raises UserError."""
+        """Read the photo of a job; None for a photo larger than memory. Raises UserError."""
         photo, result = job
-        options = self.asked[result]
+        options = self.options[result]
         if memory_limits.too_large(self.style, photo, options.size):
             return None
         picture = copy.copy(self._whole(photo, longer=options.size, keep_gps=options.keep_gps))
@@ -51,14 +51,17 @@ class Pipeline:
         return picture
 
     def paint(self, job: Job, picture: Picture | None) -> Picture | None:
-        """The result; one larger than memory is written as it is painted, and None is returned. Raises UserError."""
+        """Stylize the photo. A photo larger than memory is written strip by strip at once, and None returned.
+
+        Raises UserError.
+        """
         photo, result = job
-        options = self.asked[result]
+        options = self.options[result]
         if picture is not None:
             return paint(self.style, picture, options)
         from texturenets.stylize import large
 
-        if large.repaint(self.style, photo, result, options):
+        if large.stylize(self.style, photo, result, options):
             self.note(photo, image.laid_on_white(result))
         self._compare(photo)
         return None
@@ -66,7 +69,7 @@ class Pipeline:
     def write(self, job: Job, picture: Picture | None) -> None:
         """Write the result, unless that has been done. Raises UserError."""
         if picture is not None:
-            image.write(job[1], picture, quality=self.asked[job[1]].quality)
+            image.write(job[1], picture, quality=self.options[job[1]].quality)
             if picture.transparent and not image.keeps_alpha(job[1]):
                 self.note(job[0], image.laid_on_white(job[1]))
 

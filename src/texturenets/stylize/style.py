@@ -18,7 +18,7 @@ from texturenets.image import sizes
 from texturenets.image.blend import blend
 from texturenets.modelfiles.modelfile import Header
 from texturenets.stylize.stroke import Stroke, check, ladder
-from texturenets.tiled.tiled_style import Pieces
+from texturenets.tiled.tiled_style import TiledStyle
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -34,7 +34,7 @@ class Style:
     """A network that stylizes photos, from `load`.
 
     `name` is the style's name, `path` the model file, `header` its header, `engine` the engine that runs the network,
-    with its `name` and `precision`. Images that do not fit in memory are stylized in strips by `pieces`, with the
+    with its `name` and `precision`. Images that do not fit in memory are stylized in strips by `tiled`, with the
     same result.
     """
 
@@ -51,7 +51,7 @@ class Style:
         self.between: Callable[[], None] = lambda: (
             None
         )  # called between the sizes of `_paint`; may raise to cancel
-        self.pieces = Pieces(path, engine, SMALLEST, memory=memory, spool=spool)
+        self.tiled = TiledStyle(path, engine, SMALLEST, memory=memory, spool=spool)
 
     @property
     def name(self) -> str:
@@ -182,19 +182,19 @@ class Style:
         """Stylize (1, 3, H, W); with `stroke` other than 1 at several sizes, coarse to fine (`stylize.stroke`)."""
         size = (int(photo.shape[2]), int(photo.shape[3]))
         first, *finer = ladder(size, stroke)
-        y = self._repaint(image.resize(photo, first), seed, level)
+        y = self._run_network(image.resize(photo, first), seed, level)
         for stage in finer:
             self.between()
-            y = self._repaint(image.resize(y.clip(0, 1), stage), seed, level, fine=True)
+            y = self._run_network(image.resize(y.clip(0, 1), stage), seed, level, fine=True)
         return image.resize(y, size)
 
-    def _repaint(self, photo: A, seed: int, level: float, *, fine: bool = False) -> A:
+    def _run_network(self, photo: A, seed: int, level: float, *, fine: bool = False) -> A:
         """Run the network on (1, 3, H, W), padded as its `IOSpec` requires, and crop the result; unclamped.
 
         `fine`: the input is a stylized image that was enlarged.
         """
-        if not self.pieces.fits((int(photo.shape[2]), int(photo.shape[3]))):
-            return like(self.pieces.repaint(to_numpy(photo), seed, level, fine=fine), photo)
+        if not self.tiled.fits((int(photo.shape[2]), int(photo.shape[3]))):
+            return like(self.tiled.stylize(to_numpy(photo), seed, level, fine=fine), photo)
         io_spec = self.engine.io_spec
         x, box = sizes.pad_to_multiple(photo, io_spec.stride, max(SMALLEST, io_spec.least), io_spec.margin)
         maps = noise.draw_arrays(io_spec.noise, [seed], int(x.shape[-2]), int(x.shape[-1]))

@@ -1,4 +1,4 @@
-"""Borders that are added while maps are read from disk, so that a pass over a strip need not pad. No torch.
+"""Borders that are added while feature maps are read from disk, so that a pass over a strip need not pad. No torch.
 
 Mirroring and repeating rows and columns may be done before an operation on single numbers as well as behind it. So
 where a padding follows such operations on maps that are read, the maps are read with the border. The strips of the
@@ -17,7 +17,7 @@ MODES: Final = ("reflect", "replicate")
 
 
 class Border(NamedTuple):
-    """Rows and columns beyond the edges of a map: how many, and one of `MODES`."""
+    """Rows and columns beyond the edges of a feature map: how many, and one of `MODES`."""
 
     top: int
     bottom: int

@@ -23,11 +23,11 @@ from texturenets.tiled.sources import OnDisk
 from texturenets.tiled.spool import SpooledImage
 
 WRITTEN: Final = ("JPEG", "PNG", "TIFF")
-"""The formats that are encoded line by line; the others hold an image as a whole."""
+"""Formats that can be written strip by strip; the encoders of the others need the whole image in memory."""
 
 _STRIP: Final = 16 * 2**20  # bytes read at a time
-_WAITING: Final = 64 * 2**20  # bytes that may wait for the encoder
-_LONGEST: Final = {"JPEG": 65500, "PNG": 2**31 - 1, "TIFF": 2**31 - 1}  # JPEG_MAX_DIMENSION; the formats
+_BUFFER: Final = 64 * 2**20  # most bytes that wait for the encoder
+_LONGEST: Final = {"JPEG": 65500, "PNG": 2**31 - 1, "TIFF": 2**31 - 1}  # pixels; libjpeg's JPEG_MAX_DIMENSION
 _BIG: Final = 4 * 10**9 - 10**8  # bytes beyond which a TIFF needs the offsets of BigTIFF
 
 
@@ -44,7 +44,7 @@ def vips() -> Any:
             "this image is too large to be held in memory, and libvips, which reads it strip by strip, is not "
             f"here: {install('large')}, or ask for less with `size`"
         ) from None
-    pyvips.cache_set_max(0)  # of results, which nobody asks for twice
+    pyvips.cache_set_max(0)  # no operation is repeated, so its result cache only takes memory
     return pyvips
 
 
@@ -53,15 +53,17 @@ def _reason(error: Exception) -> str:
 
 
 class LargePhoto:
-    """A photo on its way through a spool: `size` (H, W) upright and resized, its metadata, and its pixels.
+    """A photo decoded to a file on disk (the spool) and read from there strip by strip.
 
-    `rgb` and `alpha` (None where there is none) are read rows by rows, floats in [0, 1].
+    `size` (H, W): upright and resized. `header`: format, orientation and metadata. `decode` has to be called before
+    `rgb` (1, 3, H, W) and `alpha` (1, 1, H, W, or None) are read: rows of float32 in [0, 1]. `longer`: the longer
+    side in pixels, None keeps the size. Raises UserError for a file that cannot be read.
     """
 
     def __init__(self, path: Path, *, longer: int | None = None, keep_gps: bool = False) -> None:
         header = image.read_header(path, keep_gps=keep_gps)
         if header is None:
-            image.read(path)  # says what is wrong
+            image.read(path)  # raises the error with the reason
             raise UserError(f"cannot read {path} strip by strip")
         self.path, self.header = path, header
         self.stored = header.size if longer is None else fit_longer(header.size, longer)
@@ -70,14 +72,17 @@ class LargePhoto:
 
     @property
     def most_bytes(self) -> int:
-        """What it takes on disk at most: four channels of 16 bits."""
+        """The most bytes that `decode` writes: four channels of 16 bits."""
         return 8 * self.stored[0] * self.stored[1]
 
     def decode(self, folder: Path, progress: Callable[[float], None] = lambda _: None) -> None:
-        """Decode the photo into a spool in `folder`. Raises UserError for a damaged one."""
+        """Decode the photo to a temporary file in `folder`; `progress` gets the share done, 0 to 1.
+
+        Raises UserError for a damaged photo.
+        """
         pyvips = vips()
         try:
-            source = self._upright_colours(pyvips)
+            source = self._srgb(pyvips)
             kind = "uint16" if source.format == "ushort" else "uint8"
             height, width = self.stored
             self._spool = SpooledImage(folder, source.bands, self.stored, kind)
@@ -92,8 +97,8 @@ class LargePhoto:
         except pyvips.Error as error:
             raise UserError(f"{self.path} is damaged or cut short: {_reason(error)}") from None
 
-    def _upright_colours(self, pyvips: Any) -> Any:
-        """The photo in sRGB of 8 or 16 bits, with or without alpha, at the size that is asked for."""
+    def _srgb(self, pyvips: Any) -> Any:
+        """The photo in sRGB, 8 or 16 bits, with or without alpha, resized to `stored`; not yet turned upright."""
         access = "random" if self._enlarged else "sequential"
         source = pyvips.Image.new_from_file(str(self.path), access=access, fail_on="error")
         if source.format not in ("uchar", "ushort"):
@@ -118,7 +123,7 @@ class LargePhoto:
         return self._resized(pyvips, source)
 
     def _resized(self, pyvips: Any, source: Any) -> Any:
-        """At the size that is asked for; multiplied by alpha meanwhile, so that no hidden colour seeps in."""
+        """`source` resized to `stored`, with premultiplied alpha: colours of transparent pixels do not bleed."""
         height, width = self.stored
         if (source.height, source.width) == self.stored:
             return source
@@ -129,7 +134,7 @@ class LargePhoto:
             source = source.affine(
                 [across, 0, 0, down],
                 interpolate=pyvips.Interpolate.new("bicubic"),
-                odx=(across - 1) / 2,  # centres of pixels, not corners, onto each other
+                odx=(across - 1) / 2,  # aligns pixel centres, not corners (align_corners=False)
                 ody=(down - 1) / 2,
                 oarea=[0, 0, width, height],
                 extend="copy",
@@ -144,28 +149,28 @@ class LargePhoto:
 
     @property
     def rgb(self) -> OnDisk:
-        """Its colours: (1, 3, H, W). After `decode`."""
+        """RGB (1, 3, H, W), float32 in [0, 1]. Only after `decode`."""
         assert self._spool is not None
         return OnDisk(self._spool, self.header.orientation, slice(0, 3))
 
     @property
     def alpha(self) -> OnDisk | None:
-        """Its opacity: (1, 1, H, W). After `decode`."""
+        """Alpha (1, 1, H, W), float32 in [0, 1]; None if the photo has none. Only after `decode`."""
         assert self._spool is not None
         if self._spool.channels < 4:
             return None
         return OnDisk(self._spool, self.header.orientation, slice(3, 4))
 
     def close(self) -> None:
-        """Give the space on disk back."""
+        """Delete the temporary file."""
         if self._spool is not None:
             self._spool.close()
 
 
 def output_format(path: Path, size: Size) -> str:
-    """The format that a large image would be written in: call it before the work.
+    """The format for an image of `size` (H, W) at `path`, by the suffix; checked before the network runs.
 
-    Raises UserError for one that is not written strip by strip, or holds no such size.
+    Raises UserError if the format cannot be written strip by strip, or cannot hold this size.
     """
     name = image.output_format(path)
     if name not in WRITTEN:
@@ -181,7 +186,7 @@ def output_format(path: Path, size: Size) -> str:
 
 
 class _Pipe:
-    """Bytes from one thread to another, of which at most `_WAITING` are on their way."""
+    """A byte queue between two threads: `put` blocks while more than `_BUFFER` bytes wait."""
 
     def __init__(self) -> None:
         self._queue: deque[memoryview] = deque()
@@ -190,21 +195,21 @@ class _Pipe:
         self._changed = threading.Condition()
 
     def put(self, data: bytes) -> None:
-        """Hand on `data`; waits while much is on its way."""
+        """Append `data`; blocks while the queue is full."""
         with self._changed:
-            self._changed.wait_for(lambda: self._ended or self._waiting < _WAITING)
+            self._changed.wait_for(lambda: self._ended or self._waiting < _BUFFER)
             self._queue.append(memoryview(data))
             self._waiting += len(data)
             self._changed.notify_all()
 
     def end(self) -> None:
-        """Nothing more comes, or nobody reads any more."""
+        """Close the queue, from either side: `get` returns b"" once it is empty, `put` no longer blocks."""
         with self._changed:
             self._ended = True
             self._changed.notify_all()
 
     def get(self, size: int) -> bytes:
-        """Up to `size` bytes; none at the end."""
+        """Up to `size` bytes; b"" at the end."""
         with self._changed:
             self._changed.wait_for(lambda: bool(self._queue) or self._ended)
             if not self._queue:
@@ -217,9 +222,12 @@ class _Pipe:
             return bytes(part[:size])
 
 
-class _Stream:
-    """Rows of pixels as an uncompressed PNG: the one format that libvips reads as it comes, at any size, with
-    and without alpha, in all of its builds (PNG, second edition, sections 5 and 11.2)."""
+class _PNGStream:
+    """Encodes rows of pixels as an uncompressed PNG, as input for libvips.
+
+    PNG is the only format that every build of libvips reads as a stream, at any size, with and without alpha (PNG,
+    second edition, sections 5 and 11.2).
+    """
 
     def __init__(self, size: Size, channels: int) -> None:
         self._deflate = zlib.compressobj(0)
@@ -234,19 +242,25 @@ class _Stream:
         )
 
     def rows(self, values: NDArray[np.uint8]) -> bytes:
-        """The next rows: (rows, W, channels)."""
+        """The PNG chunk of the next rows, uint8 (rows, W, channels)."""
         height, width, channels = values.shape
-        lines = np.zeros((height, 1 + width * channels), np.uint8)  # no filter, says the first byte of a row
+        lines = np.zeros(
+            (height, 1 + width * channels), np.uint8
+        )  # the first byte of a row is its filter type: 0, none
         lines[:, 1:] = values.reshape(height, -1)
         return self._chunk(b"IDAT", self._deflate.compress(lines.tobytes()))
 
     def end(self) -> bytes:
-        """What follows the last row."""
+        """The chunks after the last row."""
         return self._chunk(b"IDAT", self._deflate.flush()) + self._chunk(b"IEND", b"")
 
 
 class StripWriter:
-    """Takes an image row by row: `write` arrays (rows, W, 3 or 4) of bytes, from the top."""
+    """Writes an image strip by strip, from the top, with libvips in a thread of its own.
+
+    `part`: the file to write, `name`: its format, `size` (H, W). `quality`: 1 to 100, for JPEG. The file is complete
+    after `finish`.
+    """
 
     def __init__(
         self, part: Path, name: str, size: Size, *, alpha: bool, quality: int | None, exif: bytes | None
@@ -254,20 +268,20 @@ class StripWriter:
         self._vips = vips()
         self._part, self._name, self._size = part, name, size
         self.alpha, self._quality, self._exif = alpha, quality, exif
-        self._pipe, self._stream = _Pipe(), _Stream(size, 4 if alpha else 3)
+        self._pipe, self._stream = _Pipe(), _PNGStream(size, 4 if alpha else 3)
         self._pipe.put(self._stream.start)
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._encode, name="texturenets-encode", daemon=True)
         self._thread.start()
 
     def write(self, rows: NDArray[np.uint8]) -> None:
-        """The next rows."""
+        """Write the next rows, uint8 (rows, W, 3), or (rows, W, 4) with alpha. Raises UserError as `finish` does."""
         self._pipe.put(self._stream.rows(rows))
         if self._error is not None:
             self.finish()
 
     def finish(self) -> None:
-        """Wait for the encoder. Raises UserError where it failed."""
+        """Wait until the file is complete. Raises UserError if the encoder failed."""
         self._pipe.put(self._stream.end())
         self._pipe.end()
         self._thread.join()
@@ -275,7 +289,7 @@ class StripWriter:
             raise UserError(f"cannot write {self._name}: {_reason(self._error)}") from self._error
 
     def abandon(self) -> None:
-        """Stop without a result."""
+        """Stop the encoder; the file is not complete."""
         self._pipe.end()
         self._thread.join()
 
@@ -283,39 +297,39 @@ class StripWriter:
         try:
             source = self._vips.SourceCustom()
             source.on_read(self._pipe.get)
-            picture = self._vips.Image.new_from_source(
+            output = self._vips.Image.new_from_source(
                 source, "", access="sequential", fail_on="error", unlimited=True
             )
-            picture = picture.copy(interpretation="srgb")
+            output = output.copy(interpretation="srgb")
             blob = self._vips.GValue.blob_type
-            picture.set_type(blob, "icc-profile-data", image.srgb_profile())
+            output.set_type(blob, "icc-profile-data", image.srgb_profile())
             if self._exif is not None:
-                picture.set_type(blob, "exif-data", self._exif)
-            self._save(picture, str(self._part))
-        except Exception as error:  # noqa: BLE001  told by `finish`, in the thread that waits
+                output.set_type(blob, "exif-data", self._exif)
+            self._save(output, str(self._part))
+        except Exception as error:  # noqa: BLE001  `finish` raises it in the caller's thread
             self._error = error
         finally:
             self._pipe.end()
 
-    def _save(self, picture: Any, path: str) -> None:
+    def _save(self, output: Any, path: str) -> None:
         if self._name == "JPEG":
             quality = self._quality or image.JPEG_QUALITY
-            picture.jpegsave(path, Q=quality, subsample_mode="off")
+            output.jpegsave(path, Q=quality, subsample_mode="off")
         elif self._name == "PNG":
-            picture.pngsave(path, compression=6, filter="sub")
+            output.pngsave(path, compression=6, filter="sub")
         else:
-            big = self._size[0] * self._size[1] * picture.bands > _BIG
-            picture.tiffsave(path, compression="deflate", predictor="horizontal", bigtiff=big)
+            big = self._size[0] * self._size[1] * output.bands > _BIG
+            output.tiffsave(path, compression="deflate", predictor="horizontal", bigtiff=big)
 
 
 @contextmanager
 def writing(
     path: Path, size: Size, *, alpha: bool = False, quality: int | None = None, exif: bytes | None = None
 ) -> Iterator[StripWriter]:
-    """An image of `size` (H, W) that appears at `path` whole when the block ends well, or not at all.
+    """A writer for an image of `size` (H, W), which replaces `path` atomically when the block ends without an error.
 
-    What an earlier run that was killed has left beside it is removed. Raises UserError as `output_format`
-    does, and where it cannot be written.
+    Removes temporary files that a killed run left beside `path`. Raises UserError as `output_format` does, and if
+    the file cannot be written.
     """
     name = output_format(path, size)
     remove_stale(path)

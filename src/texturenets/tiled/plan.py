@@ -17,7 +17,7 @@ from texturenets.tiled.rows import POINTWISE, Interval, Size, map_size, merge, w
 
 INPUTS: Final = ("photo", "noise")
 WAITING: Final = ("norm", "global_pool")
-"""Operations that look at a whole map."""
+"""Operations that look at a whole feature map."""
 MOVING: Final = ("crop", "pad", "shuffle", "unshuffle")
 """Operations that move numbers and change none."""
 
@@ -35,7 +35,7 @@ class PlannedNetwork:
     """The nodes that lead to the image (H, W), in a form that planning takes.
 
     `sources[i]` are the nodes whose maps node i reads; for an unpooling the map that was pooled stands in for the
-    pool itself. `late[i]` is the first pass in which node i's map is needed.
+    pool itself. `late[i]` is the first pass in which node i's feature map is needed.
     """
 
     nodes: Sequence[Node]
@@ -67,11 +67,11 @@ class PlannedNetwork:
         return self.nodes[i].operation in WAITING
 
     def is_given(self, i: int) -> bool:
-        """Whether node i needs no other node's map: it is an input, or all statistics."""
+        """Whether node i needs no other node's feature map: it is an input, or all statistics."""
         return self.nodes[i].operation in (*INPUTS, "global_pool")
 
     def is_pointwise(self, i: int) -> bool:
-        """Whether node i is one operation on each number of one map."""
+        """Whether node i is one operation on each number of one feature map."""
         return self.nodes[i].operation in POINTWISE and len(self.sources[i]) == 1
 
     def _late(self) -> list[int]:
@@ -96,14 +96,14 @@ class PlannedNetwork:
     def part(self, i: int, strip: Interval) -> Interval:
         """The rows of node i's map that belong to `strip` of the image, whose edges are multiples of the stride.
 
-        Strips that share out the image share out each map.
+        Strips that share out the image share out each feature map.
         """
         scale, height = self.nodes[i].scale, self.sizes[i][0]
         low = min(int(strip[0] * scale), height)
         return low, height if strip[1] >= self.picture[0] else min(int(strip[1] * scale), height)
 
     def numbers(self, i: int) -> int:
-        """How many numbers node i's map holds."""
+        """How many numbers node i's feature map holds."""
         return self.nodes[i].channels * math.prod(self.sizes[i])
 
 
@@ -111,7 +111,7 @@ class PlannedNetwork:
 class Pass:
     """One pass: the maps that it computes, of these the ones that it measures and writes, and those that it reads.
 
-    `ready` are the maps on disk that it may read.
+    `ready` are the feature maps on disk that it may read.
     """
 
     targets: tuple[int, ...]
@@ -173,7 +173,7 @@ def _closure(network: PlannedNetwork, targets: Iterable[int], written: set[int])
 
 
 def _crossing(network: PlannedNetwork) -> Iterator[int]:
-    """The maps that are computed in one pass and needed in another too.
+    """The feature maps that are computed in one pass and needed in another too.
 
     Of a chain of operations on single numbers only the first: it costs little to go on from there.
     """
@@ -194,7 +194,7 @@ def _behind(network: PlannedNetwork, users: Sequence[int]) -> Iterator[int]:
 
 
 def _worth(network: PlannedNetwork, i: int) -> bool:
-    """Whether reading the map of node i is quicker than computing it again."""
+    """Whether reading the feature map of node i is quicker than computing it again."""
     while network.nodes[i].operation in MOVING:
         i = network.sources[i][0]
     if network.nodes[i].operation in ("conv", "deconv"):
@@ -203,7 +203,7 @@ def _worth(network: PlannedNetwork, i: int) -> bool:
 
 
 def multiplications(network: PlannedNetwork, i: int) -> int:
-    """Multiply-adds for a number of the map of node i."""
+    """Multiply-adds for a number of the feature map of node i."""
     node = network.nodes[i]
     if node.operation not in ("conv", "deconv"):
         return 0
@@ -251,7 +251,7 @@ def strips(height: int, rows: int, stride: int) -> list[Interval]:
 
 
 def last_reads(plan: Sequence[Pass]) -> dict[int, int]:
-    """The number of the last pass that reads a map, by its node: behind it the map's space is free again."""
+    """The number of the last pass that reads a feature map, by its node: behind it the map's space is free again."""
     return {i: number for number, one in enumerate(plan) for i in one.read}
 
 

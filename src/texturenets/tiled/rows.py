@@ -113,19 +113,19 @@ def wrapped(start: int, end: int, size: int) -> list[Interval]:
 
 
 def wanted(node: Node, rows: Interval, sources: Sequence[Node], sizes: Sequence[int]) -> list[list[Interval]]:
-    """For each source of `node`, whose maps have `sizes` rows, the intervals that `rows` of its map take."""
+    """For each source of `node`, whose feature maps have `sizes` rows, the intervals that `rows` of its map take."""
     if node.operation == "unpool":
-        # Of the map that was pooled, not of the pooled one: where the largest was is found again.
+        # Of the feature map that was pooled, not of the pooled one: where the largest was is found again.
         low, high = rows[0] // 2, -(-rows[1] // 2)
         return [[(low, high)], [(2 * low, 2 * high)]]
     if node.operation in POINTWISE:
-        # A map of one pixel goes with one of any size.
+        # A feature map of one pixel goes with one of any size.
         return [[(0, 1)] if is_point(source) and not is_point(node) else [rows] for source in sources]
     return [needs(node, sizes[0], *rows)] if sizes else []
 
 
 def is_point(node: Node) -> bool:
-    """Whether the node's map has one size, whatever the image's."""
+    """Whether the node's feature map has one size, whatever the image's."""
     return node.scale == 0
 
 

@@ -35,7 +35,7 @@ class StageEngine(Protocol):
         """Make a stage ready to run."""
 
     def stage_peak(self, alive: int, kept: Kept) -> int:
-        """About how many bytes a stage takes, of whose maps so many numbers are alive at once."""
+        """About how many bytes a stage takes, of whose feature maps so many numbers are alive at once."""
 
 
 Sink = Callable[[Interval, NDArray[np.float32]], None]
@@ -66,7 +66,7 @@ class TiledJob:
 
     `picture`: height and width, multiples of the graph's stride. `inputs` are the sources of the nodes "photo" and
     "noise", by number. `memory`: bytes for a strip. `rows`: rows of a strip, a multiple of the stride;
-    None: as many as fit. `exact`: compute, and keep maps, in float32.
+    None: as many as fit. `exact`: compute, and keep feature maps, in float32.
     """
 
     graph: Graph
@@ -95,12 +95,12 @@ def run(job: TiledJob, sink: Sink, progress: Progress = lambda _: None) -> None:
     try:
         _TiledRun(job, kept_as(job)).all(sink, progress)
     except OverflowedError:
-        # It is safe to begin again: only the last pass, which spools no maps, writes to the sink.
+        # It is safe to begin again: only the last pass, which spools no feature maps, writes to the sink.
         _TiledRun(job, "float32").all(sink, progress)
 
 
 def kept_as(job: TiledJob) -> Kept:
-    """The type in which maps are spooled to disk."""
+    """The type in which feature maps are spooled to disk."""
     # Max pooling with indices: rounding could change which pixel is the maximum, and unpooling uses the index later.
     if job.exact or any(node.operation == "unpool" for node in job.graph.nodes):
         return "float32"

@@ -170,7 +170,7 @@ class FeatureMap:
     def read(self, rows: Interval, border: Border | None = None, space: Space = np.empty) -> NDArray[Any]:
         """(1, height, width, C) of `rows`, in an array that `space` gives, as it is kept.
 
-        With a `border` columns are added at the sides, and `rows` may lie outside of the map.
+        With a `border` columns are added at the sides, and `rows` may lie outside of the feature map.
         """
         height, width = self.size
         left, right = (0, 0) if border is None else (border.left, border.right)
@@ -196,7 +196,7 @@ class FeatureMap:
 def _continue(inside: NDArray[Any], values: NDArray[Any], first: int, mode: str) -> None:
     """Continue `inside`, which lies at `first` in the second axis of `values`, to both ends of it.
 
-    In place: np.pad would copy the map.
+    In place: np.pad would copy the feature map.
     """
     count = inside.shape[1]
     for place in (*range(first), *range(first + count, values.shape[1])):

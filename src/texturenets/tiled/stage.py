@@ -29,7 +29,7 @@ Key = tuple[Any, ...]
 
 
 class ComputedRows(NamedTuple):
-    """Some rows of a map, as a stage's node computes them: which ones, and the node.
+    """Some rows of a feature map, as a stage's node computes them: which ones, and the node.
 
     With a border there are rows and columns beyond the map's edges: `left` and `right` so many columns.
     """
@@ -52,7 +52,7 @@ class StageInput(NamedTuple):
 class Strip:
     """`graph` computes a pass's maps for a strip. Its inputs, by name: `reads`, and `matrices`, which are given.
 
-    `outputs`: nodes of the network, with the part of their map that the stage gives.
+    `outputs`: nodes of the network, with the part of their feature map that the stage gives.
     """
 
     graph: Graph
@@ -131,7 +131,7 @@ class _StripBuilder:
         return ComputedRows(rows, made if scale == 1 else self._add("linear", made, by=scale), left, right)
 
     def _part(self, i: int, rows: Interval) -> ComputedRows:
-        """The part of the map of node i in which `rows` are right."""
+        """The part of the feature map of node i in which `rows` are right."""
         for right, part in self.made[i]:
             if right[0] <= rows[0] and rows[1] <= right[1]:
                 return part
@@ -143,14 +143,14 @@ class _StripBuilder:
         return self._add("crop", part.number, amount=amount) if any(amount) else part.number
 
     def _without_border(self, i: int, part: ComputedRows) -> ComputedRows:
-        """The part of the map of node i that lies inside of it."""
+        """The part of the feature map of node i that lies inside of it."""
         height = self.network.sizes[i][0]
         rows = max(part.rows[0], 0), min(part.rows[1], height)
         bordered = rows != part.rows or part.left or part.right
         return ComputedRows(rows, self._cut(part, rows)) if bordered else part
 
     def _compute(self, i: int, rows: Interval, asked: Sequence[Sequence[Interval]]) -> ComputedRows:
-        """Rows of the map of node i from the rows `asked` of its sources, by source."""
+        """Rows of the feature map of node i from the rows `asked` of its sources, by source."""
         node, sources = self.network.nodes[i], self.network.sources[i]
         parts = [[self._part(s, one) for one in by] for s, by in zip(sources, asked, strict=True)]
         if node.operation in POINTWISE:
@@ -186,7 +186,7 @@ class _StripBuilder:
         return large[0]._replace(number=made) if same else ComputedRows(rows, made)
 
     def _other(self, i: int, rows: Interval, source: ComputedRows, asked: Interval) -> ComputedRows:
-        """An operation on windows of one map."""
+        """An operation on windows of one feature map."""
         node = self.network.nodes[i]
         s = node.settings
         low, high = source.rows

@@ -19,7 +19,7 @@ BLOCK: Final = 2**17
 
 @dataclass
 class Moments:
-    """Sums over a map, a channel each, in float64, and the largest numbers if `largest` is an array."""
+    """Sums over a feature map, a channel each, in float64, and the largest numbers if `largest` is an array."""
 
     count: int = 0
     total: NDArray[np.float64] | float = 0.0
@@ -56,7 +56,7 @@ class Moments:
         return scale.astype(np.float32), np.asarray(shift, np.float32)
 
     def pooled(self, node: Node) -> Array:
-        """What the `global_pool` `node` makes of the map: (1, C, 1, 1)."""
+        """What the `global_pool` `node` makes of the feature map: (1, C, 1, 1)."""
         values = np.asarray(self.total) / self.count if node.settings["mode"] == "average" else self.largest
         return np.asarray(values, np.float32)[None, :, None, None]
 

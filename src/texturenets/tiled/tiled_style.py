@@ -31,7 +31,7 @@ BESIDE: Final = 48
 and the result as bytes (`benchmarks/accept_megapixels.py`)."""
 
 
-class Pieces:
+class TiledStyle:
     """The network of the model file at `path` on `engine`, for images of any size, computed in strips.
 
     `smallest`: images are padded to at least this many pixels a side. `memory`: bytes that may be used (None: a
@@ -92,7 +92,7 @@ class Pieces:
         beside = BESIDE * size[0] * size[1] if self.device is None else 0
         return self._engine.peak(padded) + beside <= left or self.network is None
 
-    def repaint(
+    def stylize(
         self, photo: NDArray[np.float32], seed: int, level: float, *, fine: bool
     ) -> NDArray[np.float32]:
         """Stylize a photo (1, 3, H, W), with noise of that seed and level. `fine`: it is an enlarged result."""

@@ -29,14 +29,14 @@ SQUEEZENET_LAYERS = tuple(f"squeezenet1_0:{n}" for n in ("conv1", *(f"fire{i}" f
 @with_attributes
 @dataclass(frozen=True, kw_only=True)
 class TaskConfig:
-    """Options of every training: the network, the optimizer, the losses against the images to learn."""
+    """Options common to `train style` and `train texture`: network, optimizer, losses."""
 
     generator: str = "residual"
     """Network to train: a name, or FILE.py:CLASS for your own."""
     set: tuple[str, ...] = ()
-    """Option of the network, KEY=VALUE; may be given several times."""
+    """Constructor argument of the network, KEY=VALUE; may be given several times."""
     noise_depth: int = 0
-    """Channels of noise that the network takes; 0: the generator's default, which is no noise for most styles."""
+    """Channels of noise input; 0: the generator's default, which is no noise for most styles."""
     style_size: int = 768
     """Longer side of the style image in pixels; 0 keeps its size. Larger gives larger strokes."""
     image_size: int = 256
@@ -50,13 +50,13 @@ class TaskConfig:
     minutes: float = 0.0
     """Minutes to train for, in place of --steps; the learning rate schedule follows the clock. 0: use --steps."""
     optimizer: Optimizer = "muon"
-    """muon, or adam, the papers' optimizer, with which the loss falls more slowly here."""
+    """muon, or adam as in the papers, with which the loss falls more slowly."""
     learning_rate: float = 2e-3
     """Highest learning rate of the schedule."""
     schedule: Schedule = "cosine"
-    """Learning rate schedule: cosine to a fiftieth, step decay, or constant."""
+    """Learning rate schedule: cosine decay to 1/50 of the highest rate, step decay, or constant."""
     decay: float = 0.8
-    """With --schedule step: factor of each decay."""
+    """With --schedule step: factor of each decay (gamma)."""
     decay_every: int = 2000
     """With --schedule step: steps between two decays."""
     warmup: int = 20
@@ -91,7 +91,8 @@ class TaskConfig:
     seed: int = 0
     """Random seed; the same seed gives the same result."""
     precision: Precision = "auto"
-    """Number format of the computation; auto: bf16 where the device supports it, else float32 (on a GPU fp16)."""
+    """Number format of the computation; auto takes bf16 where the device supports it, else fp16 on a GPU and float32
+    on a CPU."""
 
     def __post_init__(self) -> None:
         """Raises UserError for a value outside its range."""
@@ -155,7 +156,7 @@ class TaskConfig:
 @with_attributes
 @dataclass(frozen=True, kw_only=True)
 class StyleConfig(TaskConfig):
-    """Options of `train style`: a painting and a folder of photos to a style."""
+    """Options of `train style`: a style from a painting and a folder of photos."""
 
     content_layers: tuple[str, ...] = ("vgg16:relu4_2",)
     """Layers of the content loss."""
@@ -195,7 +196,7 @@ class StyleConfig(TaskConfig):
 @with_attributes
 @dataclass(frozen=True, kw_only=True)
 class TextureConfig(TaskConfig):
-    """Options of `train texture`: an exemplar to a texture."""
+    """Options of `train texture`: a texture from an exemplar."""
 
     generator: str = "multiscale"
     """Network to train: a name, or FILE.py:CLASS for your own."""

@@ -23,7 +23,7 @@ from texturenets.train.microbatch import Microbatch
 from texturenets.train.setup import Setup
 
 Draw = Callable[[Tensor | None, Sequence[Tensor]], Tensor]
-"""The network: photos (N, 3, H, W) or None, and maps of noise, to images (N, 3, H, W) in float32."""
+"""The network: photos (N, 3, H, W) or None, and noise maps, to images (N, 3, H, W) in float32."""
 
 StepResult = tuple[Tensor, dict[str, Tensor]]
 """The images that the network made of a microbatch, and their weighted losses by name."""

@@ -14,7 +14,7 @@ from texturenets.train.configuration import check_kinds
 @with_attributes
 @dataclass(frozen=True, kw_only=True)
 class TrainerConfig:
-    """Options of the trainer. They do not change the result, but for `init` and `validate_every`."""
+    """Options of the trainer. Only `init` and `validate_every` change the trained model."""
 
     weights: tuple[str, ...] = ()
     """Weights of the descriptor networks: a folder, a file, or NETWORK=FILE; may be given several times."""
@@ -31,7 +31,7 @@ class TrainerConfig:
     pictures_every: int = 50
     """Steps between two example images, in the folder of the run."""
     snapshot_every: int = 0
-    """Steps between two models that are kept in addition to the best and the last; 0: none."""
+    """Steps between two snapshots of the model, kept in addition to the best and the last model; 0: none."""
     init: str | None = None
     """Start from this model's weights: a shipped name or a model file."""
     engine: Literal["auto", "torch"] = "auto"

@@ -1,7 +1,7 @@
 """Films: frames in, frames out, one at a time. PyAV (the extra `video`) for films, Pillow for animations.
 
-A `Source` gives frames with their times, a `Sink` takes them; `texturenets.video.repaint` puts a style between the
-two. What is read: films (whatever FFmpeg decodes), animations (GIF, WebP, APNG), and frames as files. What is
+A `FrameSource` yields frames with their times, a `Sink` writes them; `texturenets.video.stylization` stylizes them in
+between. What is read: films (whatever FFmpeg decodes), animations (GIF, WebP, APNG), and frames as files. What is
 written: the suffixes of `WRITTEN`, animations, and frames as files (`frames/%05d.png`).
 """
 
@@ -57,9 +57,9 @@ def is_film(path: Path) -> bool:
         return True
     if suffix not in MOVING or not path.is_file():
         return False
-    from texturenets.video.moving import is_moving
+    from texturenets.video.animated_image import is_animated_file
 
-    return is_moving(path)
+    return is_animated_file(path)
 
 
 def is_numbered(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""The live image: a camera read through PyAV, a window by Tk."""
+"""Live stylization: frames from a camera (PyAV) shown in a window (Tk)."""
 
 from __future__ import annotations
 
@@ -16,53 +16,53 @@ import numpy as np
 from texturenets.errors import UserError
 from texturenets.video.films import load_av, reason
 from texturenets.video.frame import Pixels
-from texturenets.video.repaint import Paint
+from texturenets.video.stylization import StylizeFrame
 
 SECONDS: Final = 2.0
-"""Time over which the displayed frame rate is averaged."""
+"""Seconds over which the displayed frame rate is averaged."""
 
-# How FFmpeg calls the cameras of a system, and the first of them.
+# FFmpeg's input format for cameras on each platform, and its name of the first camera.
 _SYSTEMS: Final = {"linux": ("v4l2", "/dev/video0"), "darwin": ("avfoundation", "0"), "win32": ("dshow", "")}
 
 
 class PreviewWindow(Protocol):
-    """Shows images until it is closed."""
+    """A window that shows one image at a time."""
 
     def show(self, pixels: Pixels, title: str) -> bool:
-        """Show an image (H, W, 3); False when the window has been closed."""
+        """Show an image, uint8 (H, W, 3). Returns False once the user has closed the window."""
 
     def close(self) -> None:
-        """Close it."""
+        """Close the window."""
 
 
-def watch(camera: Iterator[Pixels], paint: Paint, window: PreviewWindow, name: str) -> int:
-    """Show what `camera` sees through `paint`, with frames a second, until the window is closed or the camera ends.
+def watch(camera: Iterator[Pixels], stylize: StylizeFrame, window: PreviewWindow, name: str) -> int:
+    """Show stylized frames of `camera`, with the frame rate in the title, until the window is closed or they end.
 
-    The newest image is always taken, those that come meanwhile are let go. The number of images shown. Raises
-    what the camera raises.
+    Always stylizes the newest frame and drops those that arrived before it. `name`: of the style, for the title.
+    Returns the number of frames shown. Exceptions of `camera` are passed on.
     """
-    newest = _Newest(camera)
+    latest_frames = _LatestFrame(camera)
     shown = 0
     times: deque[float] = deque()
     try:
-        for pixels in newest:
-            picture = paint(pixels)
+        for pixels in latest_frames:
+            stylized = stylize(pixels)
             now = time.monotonic()
             times.append(now)
             while now - times[0] > SECONDS:
                 times.popleft()
             rate = (len(times) - 1) / (now - times[0]) if len(times) > 1 else 0.0
             shown += 1
-            if not window.show(picture, f"{name}: {rate:.1f} frames/s"):
+            if not window.show(stylized, f"{name}: {rate:.1f} frames/s"):
                 break
     finally:
-        newest.stop()
+        latest_frames.stop()
         window.close()
     return shown
 
 
-class _Newest:
-    """The newest of what an iterator in a thread of its own has given."""
+class _LatestFrame:
+    """Reads an iterator in a background thread; iterating over it yields the latest item, each at most once."""
 
     def __init__(self, camera: Iterator[Pixels]) -> None:
         self.camera = camera
@@ -81,7 +81,7 @@ class _Newest:
                         return
                     self.latest = pixels
                     self.ready.notify()
-        except Exception as error:  # noqa: BLE001  told where the images are waited for
+        except Exception as error:  # noqa: BLE001  raised again in the thread that waits for frames
             self.error = error
         finally:
             with self.ready:
@@ -92,7 +92,7 @@ class _Newest:
         while True:
             with self.ready:
                 while self.latest is None and not self.ended:
-                    self.ready.wait(0.2)  # so that Ctrl-C comes through
+                    self.ready.wait(0.2)  # a timeout lets Ctrl-C interrupt
                 pixels, self.latest = self.latest, None
             if pixels is None:
                 if self.error is not None:
@@ -101,16 +101,17 @@ class _Newest:
             yield pixels
 
     def stop(self) -> None:
-        """Take no more."""
+        """Stop reading."""
         with self.ready:
             self.ended = True
-        self.thread.join(2.0)  # a camera that hangs does not hang the program
+        self.thread.join(2.0)  # not forever: the camera may hang
 
 
 def camera(device: str | None, longer: int) -> Iterator[Pixels]:
-    """Images (H, W, 3) of a camera, `longer` pixels long, mirrored as one knows oneself.
+    """Frames of a camera, uint8 (H, W, 3), mirrored left to right like a mirror image.
 
-    `device`: as the system calls it, or None for the first. Raises UserError where there is none.
+    `device`: the system's name of the camera, None for the first one. `longer`: longer side of the frames in pixels.
+    Raises UserError if there is no such camera or it fails.
     """
     av = load_av()
     system, first = _SYSTEMS.get(sys.platform, ("v4l2", "/dev/video0"))
@@ -123,10 +124,10 @@ def camera(device: str | None, longer: int) -> Iterator[Pixels]:
         opened = av.open(name, format=system)
     except (av.error.FFmpegError, ValueError, OSError) as error:
         raise UserError(f"--webcam: cannot use the camera {name}: {reason(error)}") from None
-    return _pictures(av, opened, name, longer)
+    return _frames(av, opened, name, longer)
 
 
-def _pictures(av: Any, opened: Any, name: str, longer: int) -> Iterator[Pixels]:
+def _frames(av: Any, opened: Any, name: str, longer: int) -> Iterator[Pixels]:
     from texturenets.image.sizes import fit_longer
 
     with opened:
@@ -140,10 +141,10 @@ def _pictures(av: Any, opened: Any, name: str, longer: int) -> Iterator[Pixels]:
 
 
 class TkWindow:
-    """A `PreviewWindow` by Tk, which comes with Python. Escape and q close it."""
+    """A `PreviewWindow` made with Tk. Escape and q close it."""
 
     def __init__(self, title: str) -> None:
-        """Raises UserError where there is no display, or no Tk."""
+        """Open the window. Raises UserError if there is no display or Python has no Tk."""
         if sys.platform.startswith("linux") and not (
             os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
         ):
@@ -164,23 +165,23 @@ class TkWindow:
         self.label = tkinter.Label(self.root, borderwidth=0)
         self.label.pack()
         self.open = True
-        self.root.protocol("WM_DELETE_WINDOW", self._ended)
+        self.root.protocol("WM_DELETE_WINDOW", self._close_requested)
         for key in ("<Escape>", "q"):
-            self.root.bind(key, lambda _: self._ended())
+            self.root.bind(key, lambda _: self._close_requested())
 
-    def _ended(self) -> None:
+    def _close_requested(self) -> None:
         self.open = False
 
     def show(self, pixels: Pixels, title: str) -> bool:
-        """As `Window.show`."""
+        """See `PreviewWindow.show`."""
         height, width = pixels.shape[:2]
         data = b"P6 %d %d 255 " % (width, height) + pixels.tobytes()
-        self.photo = self.tkinter.PhotoImage(data=data, format="PPM")  # Tk does not keep it alive
+        self.photo = self.tkinter.PhotoImage(data=data, format="PPM")  # a reference: Tk does not keep one
         self.label.configure(image=self.photo)
         self.root.title(title)
         self.root.update()
         return self.open
 
     def close(self) -> None:
-        """As `Window.close`."""
+        """See `PreviewWindow.close`."""
         self.root.destroy()

@@ -8,7 +8,7 @@ from torch import Tensor
 from texturenets.engines.kernels import programs
 
 NUMBERS = 4096  # of a block: with 128 threads 32 each, which is as many bytes as they load best at once
-PROGRAMS = 512  # that sum up a map: some for each of the 132 processors of a large card
+PROGRAMS = 512  # that sum up a feature map: some for each of the 132 processors of a large card
 
 
 def _blocks(channels: int) -> tuple[int, int, int]:
@@ -59,7 +59,7 @@ def normalized(x: Tensor, mean: Tensor, scale: Tensor, weight: Tensor, bias: Ten
 def normalized_backward(
     grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, scale: Tensor, relu: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of the map, and each image's of scale and shift: (N, C), float32."""
+    """Gradients of the feature map, and each image's of scale and shift: (N, C), float32."""
     n, channels, height, width = x.shape
     positions = height * width
     p, c, blocks = _blocks(channels)

@@ -1,4 +1,4 @@
-"""The kernels themselves. A map is rows of positions: (N, P, C), P = H W."""
+"""The kernels themselves. A feature map is rows of positions: (N, P, C), P = H W."""
 
 # Triton compiles these functions itself: their arguments have no Python types.
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
@@ -124,7 +124,7 @@ def backward_apply(
     x, grad, dx, mean, scale, weight, bias, dw, db, positions, channels,
     RELU: tl.constexpr, P: tl.constexpr, C: tl.constexpr,
 ):  # fmt: skip
-    """The gradient of the map (arXiv 1502.03167, section 3, its three gradients of x put together)."""
+    """The gradient of the feature map (arXiv 1502.03167, section 3, its three gradients of x put together)."""
     n = tl.program_id(1)
     p = tl.program_id(0) * P + tl.arange(0, P)
     c = tl.program_id(2) * C + tl.arange(0, C)
@@ -147,7 +147,7 @@ def backward_apply(
 
 @triton.jit
 def reflect(x, y, height, width, channels, amount, P: tl.constexpr, C: tl.constexpr):
-    """A map with its outermost `amount` pixels mirrored at each side."""
+    """A feature map with its outermost `amount` pixels mirrored at each side."""
     n = tl.program_id(1)
     p = tl.program_id(0) * P + tl.arange(0, P)
     c = tl.program_id(2) * C + tl.arange(0, C)
@@ -176,7 +176,7 @@ def reflect_backward(grad, dx, height, width, channels, amount, P: tl.constexpr,
     row, column = p // width, p % width
     total = tl.zeros((P, C), tl.float32)
     for i in tl.static_range(3):
-        # Where this row stands in the enlarged map: itself, mirrored above, mirrored below.
+        # Where this row stands in the enlarged feature map: itself, mirrored above, mirrored below.
         if i == 0:
             r = row + amount
             near_row = inside

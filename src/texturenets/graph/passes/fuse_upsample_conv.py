@@ -1,4 +1,4 @@
-"""Convolutions of a map that was doubled by repeating its pixels, as convolutions of the small map.
+"""Convolutions of a feature map that was doubled by repeating its pixels, as convolutions of the small map.
 
 Convolved 3 x 3, each result sees 2 x 2 different pixels: by squares of results it is one convolution of the small map
 with four times the channels, and the doubled map is never made.
@@ -29,7 +29,7 @@ class _ConvInput:
 
 
 def fuse_upsample_conv(graph: Graph) -> Graph:
-    """Every 3 x 3 convolution that sees a doubled map, where that is less work."""
+    """Every 3 x 3 convolution that sees a doubled feature map, where that is less work."""
     work = Rewriting(graph)
     for number in range(len(graph.nodes)):
         parts = _parts(graph, number)
@@ -94,10 +94,10 @@ def _fused(work: Rewriting, number: int, parts: list[_ConvInput]) -> int:
 
 
 def _small(work: Rewriting, source: int, part: _ConvInput, mode: str) -> int:
-    """The map before it was doubled, normalized and continued by a pixel."""
+    """The feature map before it was doubled, normalized and continued by a pixel."""
     if part.norm is not None:
         source = work.put(part.norm, source)
-    # A border that mirrors the doubled map mirrors the pixel next to the outermost: the outermost once more.
+    # A border that mirrors the doubled feature map mirrors the pixel next to the outermost: the outermost once more.
     return work.add("pad", source, amount=(1,) * 4, mode="replicate" if mode == "reflect" else mode)
 
 

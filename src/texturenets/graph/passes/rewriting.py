@@ -81,7 +81,7 @@ def pruned(graph: Graph, last: int) -> Graph:
 
 
 def may_double(graph: Graph, number: int) -> bool:
-    """Whether convolution `number` can make squares of 2 x 2 results: its map has even sides, always, and the
+    """Whether convolution `number` can make squares of 2 x 2 results: its feature map has even sides, always, and the
     grammar has room for four times the channels and for a window one pixel larger.
     """
     node = graph.nodes[number]

@@ -23,7 +23,7 @@ def of_square(weight: Array) -> Array:
 
 
 def of_doubled(weight: Array) -> Array:
-    """(O, I, 3, 3) to (4 O, I, 2, 2): what it makes of a doubled map, for the map before it was doubled.
+    """(O, I, 3, 3) to (4 O, I, 2, 2): what it makes of a doubled feature map, for the map before it was doubled.
 
     Of the map padded by 1 these make (H + 1) x (W + 1) squares; the outermost results are those of the padding.
     """

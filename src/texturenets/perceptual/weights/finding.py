@@ -19,10 +19,10 @@ from texturenets.fetch import Progress, beside, digest, download, verified
 from texturenets.files import cache_folder, publish
 from texturenets.perceptual.weights.recognition import (
     convention_of,
-    described,
+    describe,
     fingerprint,
     is_normalised,
-    up_to,
+    tensor_names,
 )
 from texturenets.perceptual.weights.registry import CONVENTIONS, SOURCES, Convention
 from texturenets.readers import LAYERS
@@ -61,8 +61,8 @@ def read(path: Path | str, network: str) -> Pretrained:
 
 
 def _pretrained(path: Path, network: str, contents: readers.Contents) -> Pretrained:
-    convention, authors = convention_of(path, network, contents)
-    source = described(path, network, contents, authors)
+    convention, original = convention_of(path, network, contents)
+    source = describe(path, network, contents, original)
     return Pretrained(network, contents.tensors, convention, source, digest(path, "sha256"))
 
 
@@ -102,7 +102,7 @@ def load(
     """
     if name not in LAYERS:
         raise unknown("descriptor network", name, LAYERS)
-    wanted = up_to(name, last) if last is not None else None
+    wanted = tensor_names(name, last) if last is not None else None
     pretrained = _given(name, files) or _from_environment(name) or _cached_or_fetched(name, offline, progress)
     if wanted is None:
         return pretrained

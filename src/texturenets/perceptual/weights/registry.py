@@ -1,4 +1,4 @@
-"""What descriptor networks want of their input, and where their weights are published."""
+"""The input preprocessing of the descriptor networks, and where their weights are published."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from texturenets import readers
 
 @dataclass(frozen=True)
 class Convention:
-    """What a network wants of its input: channels in `order`, (x * scale - mean) / std for x in [0, 1].
+    """Input preprocessing of a network: (x * scale - mean) / std for x in [0, 1], channels in `order`.
 
-    `mean` and `std` are in the order of `order`.
+    `mean` and `std` have one value a channel, in that order.
     """
 
     order: Literal["bgr", "rgb"]
@@ -38,15 +38,15 @@ CONVENTIONS: Final[dict[str, Convention]] = {
     "squeezenet1_0": _SQUEEZENET,
     "squeezenet1_1": _SQUEEZENET,
 }
-"""How each network was trained by its authors: what the published files of `SOURCES` want."""
+"""The preprocessing of the original weights of each network, as published in `SOURCES`."""
 
 
 @dataclass(frozen=True)
 class WeightsSource:
     """Where a network's weights are published.
 
-    `digests`: "algorithm:hex", any of which proves the file ("git": its blob's name in a Git repository).
-    `size`: bytes, 0 where unknown. `prefixes`: how names of files begin that hold this network.
+    `digests`: "algorithm:hex"; a file that matches any of them is accepted ("git": the hash of its Git blob).
+    `size`: in bytes, 0 if unknown. `prefixes`: beginnings of the names of files that hold this network.
     """
 
     title: str

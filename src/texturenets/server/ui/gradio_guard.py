@@ -1,4 +1,4 @@
-"""What of Gradio's own routes is open: those that the page needs, and no file but its own."""
+"""The allowlist of Gradio's routes: those that the page needs, and only files of the page."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ JOIN = "/gradio_api/queue/join"
 UPLOAD = "/gradio_api/upload"
 HEARTBEAT = "/gradio_api/heartbeat/"
 LONGEST_EVENT = 2**16
-"""Bytes of an event: values of a form, and where files lie, not the files."""
+"""Most bytes of an event: the values of a form and the paths of its files, not the files themselves."""
 
 FILES = 100
-"""Files of an upload."""
+"""Most files in one upload."""
 
 
-class Door:
-    """An ASGI application around one with Gradio's at `at`."""
+class GradioGuard:
+    """ASGI middleware around the app with Gradio mounted at `at`: allowed requests pass, others get status 4xx."""
 
     def __init__(self, app: ASGIApp, at: str, store: Store, own: Path, sessions: Sessions) -> None:
-        """`own`: the folder of all files that may be asked for."""
+        """`own`: the only folder whose files may be requested."""
         self.app, self.at, self.store, self.own, self.sessions = app, at, store, own, sessions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on or refuse."""
+        """Forward the request, or answer with an error."""
         path = str(scope.get("path", ""))
         if scope["type"] != "http" or not (path == self.at or path.startswith(self.at + "/")):
             await self.app(scope, receive, send)
@@ -64,7 +64,7 @@ class Door:
             await self.app(scope, receive, send)
 
     async def _upload(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on an upload of at most FILES files."""
+        """Forward an upload of at most FILES files."""
         kind = dict(scope["headers"]).get(b"content-type", b"").decode("latin-1")
         found = re.search(r'boundary="?([^";]+)', kind)
         mark = b"--" + (found[1] if found else "").encode("latin-1")
@@ -77,7 +77,7 @@ class Door:
             data = tail + message.get("body", b"")
             count += data.count(mark)
             tail = data[len(data) - len(mark) + 1 :] if len(data) >= len(mark) else data
-            if count > FILES + 1:  # one more ends the body
+            if count > FILES + 1:  # the boundary also ends the body
                 refused = HTTPProblem(413, f"an upload of more than {FILES} files")
                 raise refused
             return message
@@ -108,7 +108,7 @@ class Door:
             return False
 
     async def _event(self, receive: Receive) -> bytes:
-        """The body of an event, whose files are the page's own: Gradio would fetch others, and read any."""
+        """The body of an event. Only files of the page may be named in it: Gradio would read and fetch any."""
         body, more = b"", True
         while more:
             message = await receive()

@@ -29,7 +29,7 @@ os.environ["GRADIO_TEMP_DIR"] = str(folder() / "files")
 import gradio as gr  # noqa: E402
 
 from texturenets.server.ui import gallery  # noqa: E402
-from texturenets.server.ui.gradio_guard import Door  # noqa: E402
+from texturenets.server.ui.gradio_guard import GradioGuard  # noqa: E402
 from texturenets.server.ui.queued_work import QueuedWork  # noqa: E402
 from texturenets.server.ui.sessions import Sessions  # noqa: E402
 from texturenets.server.ui.stylize_tab import StylizeTab  # noqa: E402
@@ -94,7 +94,7 @@ def mount(app: FastAPI, service: Service, trainings: Trainings | None) -> None:
         store.forget(session)
 
     app.state.endings = [ending]
-    app.add_middleware(Door, at=AT, store=store, own=folder(), sessions=Sessions(forget))
+    app.add_middleware(GradioGuard, at=AT, store=store, own=folder(), sessions=Sessions(forget))
 
 
 def _tabs(

@@ -23,7 +23,7 @@ OLDEST = 3600.0
 def folder() -> Path:
     """This process's, nobody else's to read, gone at its end; what killed processes left is removed."""
     with contextlib.suppress(ImportError):
-        _sweep()
+        _remove_stale()
     made = Path(tempfile.mkdtemp(prefix=PREFIX))
     atexit.register(shutil.rmtree, made, ignore_errors=True)
     with contextlib.suppress(ImportError):
@@ -39,7 +39,7 @@ def _hold(made: Path) -> None:
     fcntl.flock(lock, fcntl.LOCK_EX)
 
 
-def _sweep() -> None:
+def _remove_stale() -> None:
     """Remove the folders whose processes are gone."""
     import fcntl
 

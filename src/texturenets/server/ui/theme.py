@@ -1,4 +1,4 @@
-"""How the page looks: its own colours, the reader's own fonts, nothing from elsewhere."""
+"""The Gradio theme of the page: its colours, and system fonts, so that nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ CSS = Path(__file__).with_name("style.css")
 
 
 def theme() -> gr.themes.Base:
-    """Quiet, light and dark; fonts are those that the reader has."""
-    made = gr.themes.Base(
+    """The theme, with a light and a dark variant."""
+    base = gr.themes.Base(
         primary_hue=SEA,
         secondary_hue=SEA,
         neutral_hue=STONE,
@@ -60,7 +60,7 @@ def theme() -> gr.themes.Base:
         font=SANS,
         font_mono=MONO,
     )
-    return made.set(
+    return base.set(
         body_background_fill="*neutral_50",
         body_background_fill_dark="*neutral_950",
         background_fill_primary="white",

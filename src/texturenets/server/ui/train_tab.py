@@ -264,7 +264,7 @@ def _clock(models: Mapping[str, ServedModel], kind: Kind, folder: Path) -> tuple
     for name, known in models.items():
         if known.header.kind == kind and (pace := _pace(known.header.training)):
             here = known.path.parent == folder
-            timed.append((here, known.changed if here else 0, -pace, name))
+            timed.append((here, known.modified if here else 0, -pace, name))
     if not timed:
         return None
     _, _, pace, name = max(timed)

@@ -1,4 +1,4 @@
-"""Stylize a film: the next frame read, this one painted and the one before written, at the same time."""
+"""Stylize a film: one frame is decoded, one stylized and one encoded at the same time."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ if TYPE_CHECKING:
     from texturenets.stylize.options import StylizeOptions
     from texturenets.stylize.style import Style
 
-Paint = Callable[[Pixels], Pixels]
+StylizeFrame = Callable[[Pixels], Pixels]
 
 
-def painting(style: Style, options: StylizeOptions) -> Paint:
-    """What `style` makes of one frame after the other; noise, where it takes any, is the same in all."""
+def frame_stylizer(style: Style, options: StylizeOptions) -> StylizeFrame:
+    """A function that stylizes one frame; a style that takes noise gets the same noise for every frame."""
 
-    def paint(pixels: Pixels) -> Pixels:
+    def stylize_frame(pixels: Pixels) -> Pixels:
         return style(pixels, **options.painting)
 
-    return paint
+    return stylize_frame
 
 
-def repaint(
-    source: FrameSource, sink: Sink, paint: Paint, progress: Callable[[int], None] = lambda _: None
+def stylize_film(
+    source: FrameSource, sink: Sink, stylize: StylizeFrame, progress: Callable[[int], None] = lambda _: None
 ) -> int:
-    """Take every frame of `source` through `paint` to `sink`; the number of frames.
+    """Stylize every frame of `source` and write it to `sink`; returns the number of frames.
 
     At most five frames are in memory, however long the film is. `progress` is called with the number of frames done.
-    Raises UserError for what is wrong with a frame; the film is then not whole.
+    Raises UserError for a frame that cannot be read or written; the film is then incomplete.
     """
     frames = iter(source)
     ended, written = False, 0
@@ -45,7 +45,7 @@ def repaint(
         return frame
 
     def compute(_: int, frame: Frame | None) -> Frame | None:
-        return None if frame is None else replace(frame, pixels=paint(frame.pixels))
+        return None if frame is None else replace(frame, pixels=stylize(frame.pixels))
 
     def encode(_: int, frame: Frame | None) -> None:
         nonlocal written

@@ -25,7 +25,7 @@ _UNSAID: Final = 100  # milliseconds that browsers show a frame without a durati
 _SOONEST: Final = 20  # milliseconds: what a GIF asks for below that, browsers show for 100
 
 
-def is_moving(path: Path) -> bool:
+def is_animated_file(path: Path) -> bool:
     """Whether the image at `path` holds more than one frame; False for what cannot be opened."""
     try:
         with without_pillows_limit(), opened(path) as file, Image.open(file) as picture:
@@ -64,8 +64,8 @@ def _palette(pixels: Pixels) -> Image.Image:
     return seen
 
 
-class MovingPicture:
-    """A `Source`: the frames of a GIF, WebP or APNG."""
+class AnimatedImage:
+    """A `FrameSource`: the frames of a GIF, WebP or APNG."""
 
     def __init__(self, path: Path, fit: Fit = NATIVE) -> None:
         """Raises UserError for an image that cannot be read."""
