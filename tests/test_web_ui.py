@@ -167,7 +167,7 @@ def test_estimates_are_by_the_clock_of_such_a_machine(
 def test_the_last_training_here_tells_the_time_or_else_the_fastest(monkeypatch: pytest.MonkeyPatch) -> None:
     def known(seconds: float, folder: str, changed: int = 0) -> Any:
         header = SimpleNamespace(kind="style", training=seconds)
-        return SimpleNamespace(header=header, path=Path(folder) / "a.safetensors", changed=changed)
+        return SimpleNamespace(header=header, path=Path(folder) / "a.safetensors", modified=changed)
 
     monkeypatch.setattr(train_tab, "_pace", lambda seconds: seconds)
     models = {"slow": known(3.0, "zoo", 9), "fast": known(1.0, "zoo"), "unknown": known(0.0, "zoo")}
