@@ -247,10 +247,15 @@ def test_ctrl_c_writes_what_there_is(here: Here, monkeypatch: pytest.MonkeyPatch
     torch.testing.assert_close(rgb(Path(out.strip())), expected, atol=0.51 / 255, rtol=0)
 
 
-def test_ctrl_c_before_the_start_writes_nothing(here: Here, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: Any, **__: Any) -> Iterator[optimization.IterationRecord]:
+@pytest.mark.parametrize("records", [0, 1])  # the first is the start
+def test_ctrl_c_before_the_first_iteration_writes_nothing(
+    here: Here, monkeypatch: pytest.MonkeyPatch, records: int
+) -> None:
+    plain = optimization.minimize
+
+    def interrupted(*arguments: Any, **options: Any) -> Iterator[optimization.IterationRecord]:
+        yield from itertools.islice(plain(*arguments, **options), records)
         raise KeyboardInterrupt
-        yield
 
     monkeypatch.setattr(optimization, "minimize", interrupted)
     status, out, err = tiny.call(*here.words())

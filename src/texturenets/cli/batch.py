@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from texturenets.cli import film
 from texturenets.cli import sheet as contact
 from texturenets.cli.common import complain, engine_note, note_quality
-from texturenets.cli.outputs import Job, folder_of, plan_of, several
+from texturenets.cli.outputs import folder_of, plan_of, several
 from texturenets.cli.report import Report
 from texturenets.cli.tiled import follow
 from texturenets.errors import UserError
@@ -21,6 +21,7 @@ from texturenets.files import remove_all_stale
 if TYPE_CHECKING:
     from texturenets import image
     from texturenets.stylize.options import StylizeOptions
+    from texturenets.stylize.pipeline import Job
     from texturenets.stylize.style import Style
 
 

@@ -90,6 +90,12 @@ def engine_note(engine: Engine) -> None:
     print(f"engine: {engine.name}, {engine.precision}", file=sys.stderr)
 
 
+def check_quality(quality: int | None) -> None:
+    """Raises UserError for a `--quality` out of its range."""
+    if quality is not None and not 1 <= quality <= 100:
+        raise UserError(f"--quality {quality} is not between 1 and 100")
+
+
 def note_quality(quality: int | None, results: Iterable[Path]) -> None:
     """Say on standard error where `--quality` changes nothing."""
     if quality is None:

@@ -114,12 +114,7 @@ def optimize(
     quiet
         No progress bar.
     """
-    if steps < 1:
-        raise UserError(f"--steps {steps} is not above 0")
-    if style_size is not None and style_size < 0:
-        raise UserError(f"--style-size {style_size} is below 0")
-    if pictures_every < 0:
-        raise UserError(f"--pictures-every {pictures_every} is below 0")
+    _check_numbers(steps, style_size, pictures_every)
     check_no_model(style, content)
     changes = {"precision": precision, **given(options, StyleConfig)}
     config = _config(preset, content, checkerboard_weight, descriptor, changes)
@@ -172,12 +167,25 @@ def optimize(
     write(out, last.image)
     if task.result.transparent and not image.keeps_alpha(out) and not quiet:
         complain(f"note: {content} holds {image.laid_on_white(out)}")
-    if not finished:
-        print(f"stopped after iteration {last.iteration} of {steps * scales}", file=sys.stderr)
+    return _report(out, last, None if finished else steps * scales, quiet)
+
+
+def _check_numbers(steps: int, style_size: int | None, pictures_every: int) -> None:
+    if steps < 1:
+        raise UserError(f"--steps {steps} is not above 0")
+    for name, value in (("--style-size", style_size or 0), ("--pictures-every", pictures_every)):
+        if value < 0:
+            raise UserError(f"{name} {value} is below 0")
+
+
+def _report(out: Path, last: IterationRecord, stopped_of: int | None, quiet: bool) -> int:
+    """Print the result and how far it came; the exit status. `stopped_of`: iterations in all, of a stopped run."""
+    if stopped_of is not None:
+        print(f"stopped after iteration {last.iteration} of {stopped_of}", file=sys.stderr)
     elif not quiet:
         print(f"loss {last.loss:.4g} after {counted(last.iteration, 'iteration')}", file=sys.stderr)
     print(out)
-    return 0 if finished else 130
+    return 0 if stopped_of is None else 130
 
 
 def follow(
@@ -217,7 +225,7 @@ def follow(
                 if pictures_every and record.iteration % pictures_every == 0:
                     write(out.with_suffix(".run") / "pictures" / f"{record.iteration:06d}.png", record.image)
     except KeyboardInterrupt:
-        if last is None:
+        if last is None or last.iteration == 0:  # the start itself is no result
             raise
         return last, False
     assert last is not None  # the start is a record

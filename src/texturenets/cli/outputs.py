@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
 
 from texturenets.errors import UserError
 
-Job = tuple[Path, Path]  # photo and result
+if TYPE_CHECKING:
+    from texturenets.stylize.pipeline import Job
 
 LONGEST = 250
 """Bytes of a file's name, of the 255 that file systems take: the rest is for the numbers of several results."""

@@ -15,6 +15,7 @@ from texturenets.cli.common import (
     Flag,
     NetworkCode,
     Precision,
+    check_quality,
     complain,
     engine_note,
     note_quality,
@@ -110,8 +111,7 @@ def sample(
         raise UserError(f"--to {to} is the seed that the frames come from: give another, as --to {seed + 1}")
     _check_effect(to, frames, tile_axis, tileable=tileable, hold=hold, several=sheet or (count or 1) > 1)
     frames = FRAMES if frames is None else frames
-    if quality is not None and not 1 <= quality <= 100:
-        raise UserError(f"--quality {quality} is not between 1 and 100")
+    check_quality(quality)
     _check_batch(batch_size, alone=sheet or to is not None)
     held, level = _numbers(hold, "--hold"), _levels(noise_level)
 

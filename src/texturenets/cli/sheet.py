@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from texturenets.cli.common import complain
-from texturenets.cli.outputs import Job
 from texturenets.errors import UserError, counted
+
+if TYPE_CHECKING:
+    from texturenets.stylize.pipeline import Job
 
 NAME = "contact-sheet.jpg"
 ROWS = 50  # photos on a sheet

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from texturenets.cli.batch import carry_out, planned
-from texturenets.cli.common import Device, EngineName, Flag, NetworkCode, Precision
+from texturenets.cli.common import Device, EngineName, Flag, NetworkCode, Precision, check_quality
 from texturenets.cli.styles import check_no_style, find_styles
 from texturenets.errors import UserError
 
@@ -104,8 +104,7 @@ def stylize(
     quiet
         No progress bar and no summary.
     """
-    if quality is not None and not 1 <= quality <= 100:
-        raise UserError(f"--quality {quality} is not between 1 and 100")
+    check_quality(quality)
 
     from texturenets import loading
     from texturenets.engines.options import EngineOptions

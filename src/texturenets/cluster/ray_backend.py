@@ -238,7 +238,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def _reach(address: str) -> None:
-    """Raise UserError where nothing takes a connection at `address` (ray://HOST:PORT, HOST:PORT; auto requests Ray).
+    """Raise UserError where nothing takes a connection at `address` (ray://HOST:PORT, HOST:PORT; auto asks Ray).
 
     Ray itself would try for minutes, and then end the process.
     """

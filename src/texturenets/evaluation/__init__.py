@@ -216,9 +216,10 @@ def evaluate_style(
     picture = image.read(painting, longer=config.style_size or None).on_white  # before weights are looked for
     networks, device = _networks(config, layers, how)
     objective = _objective(networks, settings, picture.to(device))
-    # Not the networks of the training, which may have no padding or average pooling.
-    fixed, _ = _networks(StyleConfig(), style_measures.LAYERS, how)
-    measure = style_measures.StyleMeasures(fixed, image.read(painting).rgb.to(device))
+    # Not the networks of the training, which may have no padding or average pooling; float32, so that every machine
+    # prints the same.
+    fixed, _ = _networks(StyleConfig(precision="float32"), style_measures.LAYERS, how)
+    measure = style_measures.StyleMeasures(fixed, image.read(painting).on_white.to(device))
     rows: list[dict[str, Any]] = []
     for path in photos:
         photo = image.read(path).rgb

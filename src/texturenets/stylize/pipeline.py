@@ -1,4 +1,4 @@
-"""From photo to file: read, stylize, write. What the command line, its films, clusters and the service share."""
+"""From photo to file: read, stylize, write. Shared by the command line, clusters and the service."""
 
 from __future__ import annotations
 
