@@ -97,7 +97,7 @@ def main() -> int:
             passed &= holds
             print(
                 f"{'ok    ' if holds else 'FAILED'} {megapixels} megapixels{', busy' if options.busy else ''}: "
-                f"{b:.1f} s within {options.memory}{', in pieces' if bounded[0].tiled else ''}, {a:.1f} s without "
+                f"{b:.1f} s within {options.memory}{', in pieces' if bounded[0].pieces else ''}, {a:.1f} s without "
                 f"end: {b / a:.2f} times (at most {most:g}); peaks {peak / 1e9:.2f} and "
                 f"{max(run.peak for run in free) / 1e9:.2f} GB",
                 flush=True,

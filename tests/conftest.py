@@ -20,7 +20,7 @@ def shared() -> Path:
 
 @pytest.fixture(autouse=True)
 def seeded() -> None:
-    """Every test starts from the same random state; PyTorch's, where the file has imported it, which takes seconds."""
+    """Every test starts from the same random state; PyTorch takes seconds to import, and not every file needs it."""
     if torch := sys.modules.get("torch"):
         torch.manual_seed(0)
 

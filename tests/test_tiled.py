@@ -311,7 +311,7 @@ def test_more_memory_makes_larger_strips_and_none_is_refused(tmp_path: Path) -> 
 
     def rows(memory: int) -> int:
         work = _TiledRun(TiledJob(graph, (4096, 4096), {}, tmp_path, memory, engine), "float16")
-        rows = work._rows(work.passes[3])
+        rows = work._heights()[3]
         assert work._needed(work.passes[3], rows) <= memory
         return rows
 

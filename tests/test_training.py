@@ -31,7 +31,7 @@ from texturenets.errors import UserError
 from texturenets.losses import Objective
 from texturenets.modelfiles import modelfile
 from texturenets.networks import network_files
-from texturenets.train import callbacks, checkpoint, data, feature_cache, interruption, setup
+from texturenets.train import callbacks, checkpoint, data, feature_cache, fingerprint, interruption, setup
 from texturenets.train import trainer as trainer_module
 from texturenets.train.configuration import StyleConfig
 from texturenets.train.processes import check_processes
@@ -826,3 +826,15 @@ def test_what_is_left_counts_validations() -> None:
     assert told(1, steps=1000) == "about 33 minutes for 1000 steps"
     assert told(0, steps=60) == "about 51 seconds for 60 steps"
     assert told(1, minutes=10.0) == "about 305 steps in 10 minutes"
+
+
+def test_a_loss_that_takes_other_networks_is_another_run() -> None:
+    first = {"run": {}, "losses": ["Mine"], "descriptors_sha256": {"vgg16": "a", "squeezenet1_0": "b"}}
+    assert fingerprint.differences(first, {**first}) == []
+    second = {**first, "descriptors_sha256": {"vgg16": "a"}}
+    assert fingerprint.differences(first, second) == ["the descriptor networks of the losses (squeezenet1_0)"]
+    layers = {**second, "run": {"style_layers": ["vgg16:relu1_1"]}}
+    assert [one.partition(" ")[0] for one in fingerprint.differences(first, layers)] == ["`style_layers`"]
+    assert fingerprint.differences(first, {**first, "what comes later": 1}) == [
+        "`what comes later` none -> 1"
+    ]

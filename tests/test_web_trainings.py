@@ -16,6 +16,9 @@ from typing import Any
 
 import pytest
 
+from texturenets.cli.common import with_flags
+from texturenets.train import fingerprint
+
 pytest.importorskip("fcntl", reason="locks as Unix has them")
 
 from texturenets.errors import UserError
@@ -424,10 +427,11 @@ def test_records_are_read_once(tmp_path: Path) -> None:
 def test_photos_that_changed_are_told_without_options(make: Callable[[], Trainings]) -> None:
     trainings = make()
     add(trainings, "mine")
+    changed = fingerprint.differences({"run": {}, "photos": "a"}, {"run": {}, "photos": "b"})
     (trainings.folder / "mine.job" / "output.txt").write_text(
-        "texturenets: --resume: not the run that /models/mine.run holds; what changed: the photos in --content "
-        "(files were added, removed, renamed or changed); give what the first run was given, or leave --resume out "
-        "and start anew with another --output\n"
+        with_flags(
+            f"texturenets: `resume`: not the run that /models/mine.run holds; what changed: {changed[0]}\n"
+        )
     )
     assert trainings.reason("mine") == (
         "the photos changed since it began; put them back or start anew under another name"

@@ -93,9 +93,14 @@ def load(
     if memory is not None and not isinstance(memory, str) and arguments.whole("memory", memory) < 1:
         raise UserError(f"`memory` {memory} is not above 0: give bytes, or text as '2G'")
     options = EngineOptions(engine, device, precision, generator=generator, memory=memory, spool=spool)
+    return load_with(name, options)
+
+
+def load_with(name: str | Path, options: EngineOptions) -> Style | Texture:
+    """As `load`, with its options in one."""
     path = modelfile.find(name) if modelfile.shipped() else find_style(name)
     if modelfile.read_header(path).kind == "texture":
-        for option, value in (("memory", memory), ("spool", spool)):
+        for option, value in (("memory", options.memory), ("spool", options.spool)):
             if value is not None:
                 raise UserError(
                     f"{option}={value!r}: {name} is a texture, whose samples are drawn whole: ask for smaller ones, "

@@ -258,7 +258,7 @@ class Texture:
         return tileable in (True, "y"), tileable in (True, "x")
 
     def _noise(self, seeds: Sequence[int], canvas: tuple[int, int]) -> list[Any]:
-        """The feature maps, on the card where the engine is on one: nothing of them is copied there."""
+        """The noise maps, on the card where the engine is on one: nothing of them is copied there."""
         device = getattr(self.engine, "device", None)
         if device is not None and device.type == "cuda":
             return [*noise.draw(self.inputs, seeds, *canvas, device=device)]
@@ -282,7 +282,7 @@ class Texture:
         return each
 
     def _levelled(self, maps: Sequence[Any], level: Levels) -> list[Any]:
-        """The feature maps with their distances from the mean times the level of their scale."""
+        """The noise maps with their distances from the mean times the level of their scale."""
         each = self.check(level)
         return noise.levelled(maps, self.inputs, [each.get(n.stride, 1.0) for n in self.inputs])
 

@@ -43,7 +43,7 @@ def _is_whole(text: str) -> bool:
 
 
 def check_given(_: App, __: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Raise UserError for an option without text, as of a variable of a shell that is not set. As `check_whole`."""
+    """Raise UserError for an option without text, as of an unset variable of a shell. A `config` of cyclopts."""
     for argument in arguments:
         for token in argument.tokens:
             if not token.value.strip() and token.implicit_value is UNSET:
@@ -64,12 +64,18 @@ def refused(error: CycloptsError) -> UserError:
         text = _missing(error)
     elif isinstance(error, CoercionError):
         text = _unlike(error)
-    elif isinstance(error, UnknownOptionError) and error.token.value == "--content" and "texture" in chain:
+    elif (
+        isinstance(error, UnknownOptionError) and error.token.value == "--content" and _trains_texture(error)
+    ):
         text = "a texture is learned from its image alone: leave out --content"
     else:
         text = str(error)
     text = text.rstrip().rstrip(".")
     return UserError(f"{text}{'' if text.endswith('?') else '.'} See `{chain} --help`.")
+
+
+def _trains_texture(error: CycloptsError) -> bool:
+    return tuple(error.command_chain or ()) == ("train", "texture")
 
 
 def _unexpected(error: UnusedCliTokensError) -> str:

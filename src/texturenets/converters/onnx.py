@@ -18,7 +18,7 @@ from texturenets.converters.colours import BGR255, RGB, RGB255, ChannelOrder
 from texturenets.converters.onnx_constants import fold, integers, refuse
 from texturenets.converters.published import ONNX, Published
 from texturenets.errors import UserError
-from texturenets.readers import onnx
+from texturenets.readers import onnx, recognise
 from texturenets.readers.onnx import Model, ONNXNode
 
 TITLE: Final = "ONNX"
@@ -408,9 +408,8 @@ def matches(path: Path) -> Path | None:
     if path.is_dir():
         return None
     with path.open("rb") as stream:
-        head = stream.read(9)
-    # A number; the first field of a Caffe model has a length. So may a safetensors file begin, with a length too.
-    begins = head[:1] == b"\x08" and head[8:] != b"{"
+        begins = stream.read(1) == b"\x08"  # a number; the first field of a Caffe model has a length
+    begins = begins and recognise(path) != "safetensors"  # which may begin with such a length
     return path if begins or path.suffix == ".onnx" else None
 
 

@@ -8,7 +8,7 @@ import json
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from texturenets import export, textures
 from texturenets.errors import UserError
@@ -20,13 +20,24 @@ from texturenets.modelfiles.modelfile import Header
 from texturenets.modelfiles.titles import title
 from texturenets.stylize import style
 
-DESCRIBED = {"name", "title", "kind", "file", "thumbnail", "licence", "terms", "io_spec"}
-"""What the page knows of each model, in its models.json."""
+
+class PageModel(TypedDict):
+    """What the page knows of a model, in its models.json."""
+
+    name: str
+    title: str
+    kind: str
+    file: str
+    thumbnail: str
+    licence: str
+    terms: str
+    io_spec: dict[str, Any]
+
 
 PAGE = Path(__file__).parents[1] / "server" / "page"
 
 
-def described(header: Header, io_spec: IOSpec, name: str) -> dict[str, Any]:
+def described(header: Header, io_spec: IOSpec, name: str) -> PageModel:
     """What the page must know of a model."""
     smallest = style.SMALLEST if header.kind == "style" else textures.SMALLEST
     return {
@@ -88,13 +99,16 @@ def write(
     return folder / "index.html"
 
 
-def _exported(folder: Path) -> list[dict[str, Any]]:
+def _exported(folder: Path) -> list[PageModel]:
     """What the page in `folder` knows of its models; nothing where there is no page. Raises UserError for one that
     this version did not write."""
     try:
         found = json.loads((folder / "models.json").read_bytes())
         for one in found:
-            if one.keys() != DESCRIBED or one["file"] != f"models/{Path(one['name']).name}.onnx":
+            if (
+                one.keys() != PageModel.__annotations__.keys()
+                or one["file"] != f"models/{Path(one['name']).name}.onnx"
+            ):
                 raise ValueError
     except FileNotFoundError:
         if not (folder / "index.html").exists():

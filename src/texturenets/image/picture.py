@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from texturenets.arrays import to_tensor
+from texturenets.arrays import A, to_tensor
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,10 +51,15 @@ class Picture:
 
     @property
     def on_white(self) -> Tensor:
-        """The RGB laid on white, as paper is: (1, 3, H, W) as a tensor."""
-        return self.rgb if self.alpha is None else self.rgb * self.alpha + (1 - self.alpha)
+        """The RGB laid on white: (1, 3, H, W) as a tensor."""
+        return self.rgb if self.alpha is None else lay_on_white(self.rgb, self.alpha)
 
     @property
     def size(self) -> tuple[int, int]:
         """(H, W) in pixels."""
         return int(self.pixels.shape[2]), int(self.pixels.shape[3])
+
+
+def lay_on_white(rgb: A, alpha: A) -> A:
+    """RGB (1, 3, H, W) with the opacity (1, 1, H, W), both in [0, 1], on white, as paper is: (1, 3, H, W)."""
+    return rgb * alpha + (1 - alpha)

@@ -16,7 +16,7 @@ from texturenets.errors import UserError, reason
 from texturenets.files import atomic_write
 from texturenets.image.colour import srgb_profile
 from texturenets.image.formats import known_formats, output_format
-from texturenets.image.picture import Picture, StrPath
+from texturenets.image.picture import Picture, StrPath, lay_on_white
 
 if TYPE_CHECKING:
     from texturenets.arrays import Array
@@ -70,7 +70,7 @@ def _encode(picture: Picture, name: str, quality: int | None, exif: bytes | None
     rgb = to_numpy(picture.pixels)
     alpha = None if picture.transparency is None else to_numpy(picture.transparency)
     if alpha is not None and name not in _WITH_ALPHA:
-        rgb, alpha = rgb.clip(0, 1) * alpha + (1 - alpha), None  # on white, as paper is
+        rgb, alpha = lay_on_white(rgb.clip(0, 1), alpha), None
     options: dict[str, Any] = {"icc_profile": srgb_profile()}
     if name in _QUALITY:
         options["quality"] = quality or _QUALITY[name]

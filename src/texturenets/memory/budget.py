@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 SHARE: Final = 0.75
 """Share of the free memory that a run may use by default; the rest is left to other programs."""
 
+SPARE: Final = 1.15
+"""Factor on the memory that an error message says to give: what a program takes differs from run to run."""
+
 RESERVE: Final = 160 * 2**20
 """Bytes for what is no map: libraries' own buffers, decoders and encoders, pieces of memory between others."""
 
@@ -31,8 +34,8 @@ def parse(text: str) -> int:
 
 
 def amount(size: int) -> str:
-    """`size` bytes and a tenth more, which processes differ by, as text that `parse` takes: "900M", "12G"."""
-    mib = 100 * math.ceil(1.1 * size / 2**20 / 100)
+    """`size` bytes, rounded up, as text that `parse` takes: "900M", "12G"."""
+    mib = 100 * math.ceil(size / 2**20 / 100)
     return f"{mib}M" if mib < 10_000 else f"{math.ceil(mib / 1024)}G"
 
 
@@ -89,11 +92,8 @@ class Budget:
         return cls(asked if asked is not None else _taken(device) + int(SHARE * free(device)), device)
 
     def needed(self, size: int) -> str:
-        """The `memory` to ask for so that `size` bytes are left, in words.
-
-        A twentieth more than that: what a program takes differs by some megabytes from run to run.
-        """
-        return f"`memory` {amount(int(1.05 * (_taken(self.device) + RESERVE + size)))}"
+        """The `memory` to ask for so that `size` bytes are left, in words."""
+        return f"`memory` {amount(int(SPARE * (_taken(self.device) + RESERVE + size)))}"
 
     def left(self) -> int:
         """Bytes for feature maps, beside what is taken and what is set aside; not less than 0."""

@@ -82,9 +82,9 @@ _READERS: Final[dict[Format, Callable[[Path], dict[str, Stored]]]] = {
 }
 
 
-_CAFFE: Final = (b"\x0a", b"\x12", b"\x1a", b"\x32", b"\x42")
-"""Tags that a Caffe model may begin with: NetParameter's name, V1 layers, input, state and input_shape, all with a
-length; that of layers has two bytes."""
+_CAFFE: Final = (b"\x0a", b"\x12", b"\x1a", b"\x32", b"\x42", b"\xa2\x06")
+"""Tags that a Caffe model may begin with, those of NetParameter's fields with a length: `name`, `layers` (V1),
+`input`, `state`, `input_shape`, and `layer` (100), which takes two bytes."""
 
 
 def recognise(path: Path) -> Format | None:
@@ -103,7 +103,7 @@ def recognise(path: Path) -> Format | None:
             return "compressed"
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
-    return "caffe" if head[:1] in _CAFFE or head[:2] == b"\xa2\x06" else None
+    return "caffe" if head.startswith(_CAFFE) else None
 
 
 def detect(path: Path) -> Format:

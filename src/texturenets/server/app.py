@@ -6,7 +6,7 @@ import asyncio
 import html
 import re
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -66,11 +66,9 @@ def create(settings: Settings, load: Callable[[Path], Any] | None = None) -> tup
             if trainings is not None:
                 trainings.open()
             try:
-                yield
-            except (
-                asyncio.CancelledError
-            ):  # a second Ctrl-C: the server waits for nothing, and this ends as ever
-                pass
+                # At a second Ctrl-C the server cancels this and waits for nothing.
+                with suppress(asyncio.CancelledError):
+                    yield
             finally:
                 if trainings is not None:
                     await asyncio.to_thread(trainings.close)

@@ -11,7 +11,7 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from texturenets.server.http_errors import BEHIND, GoneError, HTTPProblem
+from texturenets.server.http_errors import AS_QUERY, GoneError, HTTPProblem
 
 T = TypeVar("T")
 
@@ -41,7 +41,7 @@ STRIPPED = (
     "curl --data-binary @photo.jpg, or in a form by curl -F image=@photo.jpg"
 )
 
-NO_EFFECT = f"a body has no effect: {BEHIND}"
+NO_EFFECT = f"a body has no effect: {AS_QUERY}"
 
 
 async def photo(request: Request) -> bytes:
@@ -91,28 +91,16 @@ async def no_body(request: Request) -> None:
     """Raises HTTPProblem for a body, which would have no effect, and GoneError."""
     _check_plain(request)
     try:
-        async with request.form(max_files=1, max_fields=8) as form:
-            if all(name.isidentifier() for name in form):  # else it is a file that was sent as a form
-                _refuse_fields(list(form))
-            elif form:
-                raise HTTPProblem(422, NO_EFFECT)
-            kind = request.headers.get("content-type", "").lower()
-            if kind.startswith(
-                ("multipart/form-data", "application/x-www-form-urlencoded")
-            ):  # read, and empty
-                return
         async for chunk in request.stream():
             if chunk:
                 raise HTTPProblem(422, NO_EFFECT)
     except ClientDisconnect:
         raise GoneError("the body ended early") from None
-    except HTTPException:  # what reads forms cannot read it
-        raise HTTPProblem(422, NO_EFFECT) from None
 
 
 def _refuse_fields(names: list[str]) -> None:
     if names:
-        raise HTTPProblem(422, f"{names[0][:64]!r} in the form: {BEHIND}")
+        raise HTTPProblem(422, f"{names[0][:64]!r} in the form: {AS_QUERY}")
 
 
 def _check_plain(request: Request) -> None:

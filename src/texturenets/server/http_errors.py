@@ -44,7 +44,8 @@ FOR_OPERATORS = re.compile(
 """What only whoever runs the service can change, in the text of an error: an option of the command line, an absolute
 path, a parameter that no request has."""
 
-BEHIND = "parameters go behind the address, as ?NAME=VALUE"
+AS_QUERY = "parameters go behind the address, as ?NAME=VALUE"
+"""How parameters are given: what a request is told that has them elsewhere, or lacks one."""
 
 KINDS = {
     **dict.fromkeys(("int_parsing", "int_from_float", "int_parsing_size"), "give a whole number, as 512"),
@@ -127,7 +128,7 @@ def _invalid(error: dict[str, Any], forms: Mapping[str, str]) -> str:
     """What is wrong with a parameter, in words: without its value, which may be long, and is the sender's own."""
     name = ".".join(map(str, error["loc"][1:]))
     if error["type"] == "missing":
-        return f"{name} is missing: {BEHIND}"
+        return f"{name} is missing: {AS_QUERY}"
     limits = error.get("ctx", {}).items()
     details = {key: f"{one:g}" if isinstance(one, float) else one for key, one in limits}
     said = KINDS[error["type"]].format(**details) if error["type"] in KINDS else error["msg"]

@@ -24,7 +24,7 @@ log = logging.getLogger("texturenets.server")
 class ServedModel:
     """A model file of the catalogue.
 
-    `modified`: its modification time in nanoseconds, 0 for a broken link. `description`: its entry in the JSON that
+    `modified`: its modification time in nanoseconds, -1 for a broken link. `description`: its entry in the JSON that
     /v1/models returns. `thumbnail`: an image file, empty if the header holds none.
     """
 
@@ -106,14 +106,14 @@ class Catalogue:
         except OSError:
             if not path.is_symlink():  # deleted meanwhile
                 return None
-            modified = 0
+            modified = -1
         before = self.known.get(path)
         if before is not None and before.modified == modified:
             return before
         if self.bad.get(path) == modified:
             return None
         try:
-            if not modified:
+            if modified < 0:
                 raise UserError("it is a link that leads to no file")
             if path.suffix != ".safetensors":
                 raise UserError("its suffix is not .safetensors: rename the file")
@@ -123,23 +123,30 @@ class Catalogue:
                 )
             return read(path.stem, path, modified)
         except Exception as error:  # noqa: BLE001  a bad file must not hide the others
-            self.bad[path] = modified
-            reason = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-            fields = {"file": ascii(path.name)[1:-1], "reason": ascii(reason[:300])[1:-1]}
-            log.warning("model passed over", extra={"fields": fields})
+            self._leave_out(
+                path,
+                modified,
+                str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}",
+            )
             return None
 
     def pass_over(self, known: ServedModel, why: str) -> None:
         """Leave out a model whose file turned out to be of no use, until it changes."""
         with self.lock:
             self.known.pop(known.path, None)
-            self.bad[known.path] = known.modified
-        fields = {"file": ascii(known.path.name)[1:-1], "reason": ascii(why[:300])[1:-1]}
+            self._leave_out(known.path, known.modified, why)
+
+    def _leave_out(self, path: Path, modified: int, why: str) -> None:
+        """Note an unusable file, and log why. To be called with the lock."""
+        self.bad[path] = modified
+        fields = {"file": ascii(path.name)[1:-1], "reason": ascii(why[:300])[1:-1]}
         log.warning("model passed over", extra={"fields": fields})
 
     def missing(self, kind: str, name: str, known: Iterable[str]) -> UserError:
         """The error for a `name` not among `known`: an unusable file, or an unknown name."""
-        if any(path.stem == name for path in self.bad):
+        with self.lock:
+            unusable = any(path.stem == name for path in self.bad)
+        if unusable:
             listed = ", ".join(sorted(known)) or "none"
             return UserError(
                 f"the model file of {name} cannot be used, as the service's log says; known: {listed}"

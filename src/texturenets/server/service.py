@@ -48,8 +48,7 @@ def load_model(settings: Settings) -> Callable[[Path], Any]:
     def load(path: Path) -> Any:
         from texturenets import loading
 
-        style = modelfile.read_header(path).kind == "style"
-        return (loading.load_style if style else loading.load_texture)(path, settings.engine)
+        return loading.load_with(path, settings.engine)
 
     return load
 

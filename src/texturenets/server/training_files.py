@@ -35,6 +35,10 @@ PROBES = 1.0
 HOUR = 3600.0  # seconds, after which temporary folders of a killed service are removed
 
 
+class TakenError(UserError):
+    """There is a model or training of that name already."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainingJob:
     """What was asked for, and how far it is.
@@ -98,7 +102,7 @@ class Jobs:
     def create(self, job: TrainingJob, exemplar: bytes) -> None:
         """Create the files of a new training, all or none; those of one that failed before it saved anything go.
 
-        Raises UserError if its name is taken or writing fails.
+        Raises TakenError if its name is taken, and UserError if writing fails.
         """
         place, run = self.place(job.name), self.folder / f"{job.name}.run"
         before = self.read(job.name)
@@ -130,13 +134,13 @@ class Jobs:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
-    def _taken(self, name: str) -> UserError:
+    def _taken(self, name: str) -> TakenError:
         there = self.read(name)
         if there is not None and there.state in ("failed", "stopped"):
             how = "which has failed" if there.state == "failed" else "which is stopped"
             way = f"resume it (POST /v1/trainings/{name}/resume), or choose another name"
-            return UserError(f"there is a training {name} already, {how}: {way}")
-        return UserError(f"there is a model or training called {name} already: choose another name")
+            return TakenError(f"there is a training {name} already, {how}: {way}")
+        return TakenError(f"there is a model or training called {name} already: choose another name")
 
     def remove_stale(self) -> None:
         """Remove temporary folders that killed services have left."""

@@ -22,6 +22,7 @@ from texturenets.server.service import Service
 from texturenets.train import lacking
 from texturenets.train import recipes as all_recipes
 from texturenets.train.configuration import TaskConfig, flag
+from texturenets.train.least_size import too_small
 
 if TYPE_CHECKING:
     from texturenets.server.training_files import TrainingJob
@@ -67,15 +68,8 @@ async def enqueue(
             run = dataclasses.replace(known[preset], **(changes or {}))  # type: ignore[arg-type]
         except UserError as error:  # it names fields of the recipe as options of the command line
             raise HTTPProblem(422, str(error).replace("--", "")) from None
-        from texturenets.train.style_images import SMALLEST
-
-        shape = sizes.fit_longer(size, run.style_size) if run.style_size else size
-        if min(shape) < SMALLEST:
-            raise HTTPProblem(
-                422,
-                f"an image of {size[1]} x {size[0]} pixels holds too little to learn, {SMALLEST} x {SMALLEST} is "
-                "the least: send a larger image",
-            )
+        if said := too_small(*(sizes.fit_longer(size, run.style_size) if run.style_size else size)):
+            raise HTTPProblem(422, f"{said}: send a larger image")
         more = [f"{flag(key)}={value}" for key, value in (changes or {}).items()]
         if start is not None:
             more.append(f"--init={_start(service, start, kind, run)}")
@@ -83,6 +77,7 @@ async def enqueue(
         place.check_folder()
         return place.add(name, kind, data, suffix, preset=preset, steps=count, photos=photos, more=more)
 
+    from texturenets.server.training_files import TakenError
     from texturenets.server.trainings import AskedError, AwayError, FullError
 
     try:
@@ -91,8 +86,10 @@ async def enqueue(
         raise HTTPProblem(503, str(error), {"Retry-After": "60"}) from None
     except AskedError as error:  # a path in it is the client's own
         raise HTTPProblem(422, str(error)) from None
+    except TakenError as error:
+        raise HTTPProblem(409, str(error)) from None
     except UserError as error:
-        raise refused(error, 409 if "already" in str(error) else 422) from None
+        raise refused(error) from None
     who = {key: value for key, value in NOTED.get({}).items() if key in ("id", "client")}
     asked = {"training": name, "state": job.state, "kind": kind, "preset": preset, "steps": job.steps}
     log.info("training", extra={"fields": {**who, **asked}})

@@ -329,10 +329,12 @@ class Trainings:
         )
 
     def _over(self, job: TrainingJob) -> None:
-        """Its process has ended: write down and tell with what result, and after how many seconds."""
+        """Its process has ended: write down and tell with what result, and how many seconds after its last start."""
         self.files.write(job)
-        more = {"reason": job.reason} if job.reason else {}
-        self._tell(job, seconds=round(time.time() - job.began, 1), **more)
+        more: dict[str, Any] = {"reason": job.reason} if job.reason else {}
+        if job.began:  # 0 in the files of earlier versions
+            more["seconds"] = round(time.time() - job.began, 1)
+        self._tell(job, **more)
 
     def _pid(self, job: TrainingJob) -> int:
         """The process ID of a training; 0 if unknown."""

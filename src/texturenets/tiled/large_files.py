@@ -244,9 +244,8 @@ class _PNGStream:
     def rows(self, values: NDArray[np.uint8]) -> bytes:
         """The PNG chunk of the next rows, uint8 (rows, W, channels)."""
         height, width, channels = values.shape
-        lines = np.zeros(
-            (height, 1 + width * channels), np.uint8
-        )  # the first byte of a row is its filter type: 0, none
+        # The first byte of a row is its filter type: 0, none.
+        lines = np.zeros((height, 1 + width * channels), np.uint8)
         lines[:, 1:] = values.reshape(height, -1)
         return self._chunk(b"IDAT", self._deflate.compress(lines.tobytes()))
 

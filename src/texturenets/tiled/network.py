@@ -19,7 +19,7 @@ from texturenets.noise import NoiseInput
 from texturenets.tiled import plan as planning
 from texturenets.tiled.plan import PlannedNetwork
 from texturenets.tiled.rows import Interval, Size
-from texturenets.tiled.run import Progress, Sink, StageEngine, TiledJob, disk, run
+from texturenets.tiled.run import Progress, Sink, StageEngine, TiledJob, TooLittleMemoryError, disk, run
 from texturenets.tiled.sources import Computed, Padded, Source
 from texturenets.tiled.spool import choose_folder, gigabytes
 
@@ -62,7 +62,7 @@ class TiledNetwork:
 
         `seed`, `level`: of the noise, if it takes any. `memory`: bytes for everything. `spool`: the folder for
         feature maps that do not fit; else a default one, or one of `folders`. `announce` gets what is
-        needed. Raises UserError where memory or disk do not suffice.
+        needed. Raises TooLittleMemoryError with the `memory` that suffices, and UserError where the disk does not.
         """
         padded, box = padding(size, self.stride, self.smallest, self.margin)
         inputs = self._inputs(Padded(photo, padded, box), padded, seed, level)
@@ -82,7 +82,10 @@ class TiledNetwork:
             if high > low:
                 sink((low - top, high - top), x[:, :, low - rows[0] : high - rows[0], left : left + width])
 
-        run(job, cropped, progress)
+        try:
+            run(job, cropped, progress)
+        except TooLittleMemoryError as error:
+            raise TooLittleMemoryError(int(error.least / STRIP_SHARE)) from None
 
     def _inputs(self, photo: Source, size: Size, seed: int, level: float) -> dict[int, Source]:
         inputs: dict[int, Source] = {}

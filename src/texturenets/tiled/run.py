@@ -164,23 +164,17 @@ class _TiledRun:
 
     def _heights(self) -> list[int]:
         """How many rows the strips of each pass have. Raises TooLittleMemoryError with what all of them need."""
-        heights, least = [], 0
-        for one in self.passes:
-            try:
-                heights.append(self.job.rows or self._rows(one))
-            except TooLittleMemoryError as error:
-                least = max(least, error.least)
-        if least:
-            raise TooLittleMemoryError(least)
-        return heights
-
-    def _rows(self, one: Pass) -> int:
-        """How many rows of the image a strip of that pass has. Raises TooLittleMemoryError where none fit."""
+        if self.job.rows:
+            return [self.job.rows] * len(self.passes)
         height, stride = self.job.picture[0], self.job.graph.stride
         fewest = min(height, -(-LEAST // stride) * stride)
-        if (least := self._needed(one, fewest)) > self.job.memory:
+        if (least := max(self._needed(one, fewest) for one in self.passes)) > self.job.memory:
             raise TooLittleMemoryError(least)
-        rows = fewest
+        return [self._rows(one, fewest) for one in self.passes]
+
+    def _rows(self, one: Pass, rows: int) -> int:
+        """How many rows of the image a strip of that pass has: `rows`, doubled as long as memory suffices."""
+        height = self.job.picture[0]
         while 2 * rows <= min(height, MOST) and self._needed(one, 2 * rows) <= min(STRIP, self.job.memory):
             rows *= 2
         return rows

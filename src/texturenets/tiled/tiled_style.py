@@ -126,7 +126,6 @@ class TiledStyle:
         `seed`, `level`: of the noise, if the network takes any. `beside`: bytes that the caller needs for the result.
         `folders`: further candidates for the spool. Raises UserError where memory or disk do not suffice.
         """
-        from texturenets.tiled.network import STRIP_SHARE
         from texturenets.tiled.run import TooLittleMemoryError
 
         network = self.refiner if fine else self.network
@@ -146,5 +145,5 @@ class TiledStyle:
                 progress=self.progress,
             )
         except TooLittleMemoryError as error:
-            needed = budget.needed(beside + int(error.least / STRIP_SHARE))
+            needed = budget.needed(beside + error.least)
             raise UserError(f"{error}: it takes {needed}, or a smaller image, as with `size`") from None

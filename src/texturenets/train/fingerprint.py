@@ -37,30 +37,36 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
         k for k, v in now.items() if k not in ("steps", "minutes") and _json(before.get(k)) != _json(v)
     ]
     told = [f"`{k}` {shown(before.get(k))} -> {shown(now[k])}" for k in options]
-    others = [k for k, v in new.items() if k != "run" and _json(old.get(k)) != _json(v)]
-    for key in others:
-        if key == "photos" and not {"seed", "val_share"} & set(
-            options
-        ):  # which order and part them otherwise
+    others = {k for k, v in new.items() if k != "run" and _json(old.get(k)) != _json(v)}
+    if {"seed", "val_share"} & set(options):
+        others.discard("photos")  # their order and their parts come from these
+    if "styles" in others:
+        others.discard("styles_sha256")
+    others -= set(options)  # as `precision`
+    for key in (k for k in new if k in others):
+        if key == "photos":
             told.append("the photos in `content` (files were added, removed, renamed or changed)")
         elif key == "styles":
             told.append(f"the image to learn, {shown(old.get(key))} -> {shown(new[key])}")
-        elif key == "styles_sha256" and "styles" not in others:
+        elif key == "styles_sha256":
             told.append(f"{shown(new['styles'])}, another image of that name")
         elif key == "descriptors_sha256":
-            told += _weights(old.get(key) or {}, new[key])
+            told += _weights(old.get(key) or {}, new[key], any(k.endswith("_layers") for k in options))
         elif key == "losses":
             told.append(f"`losses` {shown(old.get(key) or None)} -> {shown(new[key] or None)}")
         elif key == "init":
             told.append(_model(old.get(key), new[key]))
-        elif key == "precision" and key not in options:
-            told.append(f"`precision` {shown(old.get(key))} -> {new[key]}")
+        else:
+            told.append(f"`{key}` {shown(old.get(key))} -> {shown(new[key])}")
     return told
 
 
-def _weights(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Networks with other weights; one more or less comes from other layers, which are told."""
-    return [f"the weights of {name} (`weights`)" for name in new if name in old and old[name] != new[name]]
+def _weights(old: dict[str, Any], new: dict[str, Any], layers: bool) -> list[str]:
+    """Networks with other weights, and unless `layers` of the options are others, which say so, those of one side."""
+    told = [f"the weights of {name} (`weights`)" for name in new if name in old and old[name] != new[name]]
+    if not layers and (alone := sorted(old.keys() ^ new.keys())):
+        told.append(f"the descriptor networks of the losses ({', '.join(alone)})")
+    return told
 
 
 def _model(old: str | None, new: str | None) -> str:

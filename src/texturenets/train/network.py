@@ -78,9 +78,16 @@ def _check_start(trained: GeneratorSpec, name: str, kind: str) -> None:
         )
     spec = network_files.spec_of(header)
     if type(spec) is not type(trained):
+        code = spec.target if isinstance(spec, Custom) else spec.name
         raise UserError(
-            f"`init` {name}: its network is {spec.name}, and what is trained here is {trained.name}: name a model "
-            f"of that, or `generator` {spec.name}"
+            f"`init` {name}: its network is {code}, and what is trained here is "
+            f"{trained.target if isinstance(trained, Custom) else trained.name}: name a model of that, or "
+            f"`generator` {code}"
+        )
+    if isinstance(spec, Custom) and isinstance(trained, Custom) and spec.source != trained.source:
+        raise UserError(
+            f"`init` {name}: the code of its network, {spec.target}, is not that of {trained.target} as it is now: "
+            "name another model"
         )
     if spec != trained:
         has, here = dataclasses.asdict(spec), dataclasses.asdict(trained)

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from texturenets import image
 from texturenets.errors import UserError
+from texturenets.train.least_size import too_small
 
-SMALLEST = 32  # pixels of the shorter side: the deepest default layers see two positions
 FLAT = 1 / 255  # standard deviation of the channels below which an image holds nothing to learn
 
 
@@ -21,12 +21,8 @@ def read(path: Path, longer: int) -> image.Picture:
     """The image, its longer side `longer` pixels, 0 for its own size. Raises UserError for one that is too small
     or of one color."""
     picture = image.read(path, longer=longer or None)
-    height, width = picture.size
-    if min(height, width) < SMALLEST:
-        raise UserError(
-            f"{path}: an image of {width} x {height} pixels holds too little to learn; {SMALLEST} x "
-            f"{SMALLEST} is the least (enlarge it with `style_size`)"
-        )
+    if said := too_small(*picture.size):
+        raise UserError(f"{path}: {said} (enlarge it with `style_size`)")
     if float(picture.rgb.flatten(2).std(2).max()) < FLAT:
         raise UserError(f"{path} is of one color: there is nothing to learn from it")
     return picture

@@ -109,7 +109,7 @@ class TextureTask:
 
 def _exemplar(path: Path, longer: int) -> image.Picture:
     picture = style_images.read(path, longer)
-    if picture.alpha is not None and bool((picture.alpha < 1).any()):
+    if picture.transparent:
         raise UserError(
             f"{path} has transparent pixels, whose colors are undefined: crop it, or put it on a background"
         )

@@ -50,7 +50,7 @@ class _Scan:
 
 
 class Film:
-    """A `Source`: the first video stream of a file, and its sound as packets.
+    """A `FrameSource`: the first video stream of a file, and its sound as packets.
 
     The file is read through once without decoding (at the disk's speed), so that one that ends too early is refused
     before any work is done. What the display matrix says (turned, mirrored) is done to the frames.

@@ -27,7 +27,7 @@ def in_order(paths: Sequence[Path]) -> list[Path]:
 
 
 class Frames:
-    """A `Source`: images, all of one size, each a frame."""
+    """A `FrameSource`: images, all of one size, each a frame."""
 
     def __init__(self, paths: Sequence[Path], rate: Fraction, fit: Fit = NATIVE) -> None:
         """Raises UserError for a first image that cannot be read."""

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from texturenets import image
 from texturenets.errors import UserError
 from texturenets.video import WRITTEN
 from texturenets.video.films import Film, load_av, reason
@@ -189,7 +190,7 @@ class FilmWriter:
                 self._mux(self._coded(stream, ready))
 
     def _note_transparency(self, pixels: Pixels) -> None:
-        note = f"transparent pixels are laid on white: {self.path.suffix} does not keep them"
+        note = f"the frames hold {image.laid_on_white(self.path)}"
         if pixels.shape[2] == 4 and note not in self.notes and bool((pixels[:, :, 3] < 255).any()):
             self.notes.append(note)
 
