@@ -35,11 +35,12 @@ class PaddedConv(nn.Module):
         *,
         padding: Padding = "reflect",
         bias: bool = True,
+        dilation: int = 1,
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, bias=bias)
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, bias=bias, dilation=dilation)
         self.padding = padding
-        self.amount = kernel // 2
+        self.amount = dilation * (kernel // 2)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) to (N, outputs, ceil(H / stride), ceil(W / stride))."""
@@ -56,7 +57,7 @@ class PaddedConv(nn.Module):
         conv = self.conv
         small = (
             conv.out_channels <= space_to_depth_conv.NARROW
-            and conv.stride == (1, 1)
+            and conv.stride == conv.dilation == (1, 1)
             and conv.kernel_size[0] > 1
         )
         return small and space_to_depth_conv.suit(x) and x.shape[2] % 2 == 0 and x.shape[3] % 2 == 0
@@ -73,7 +74,9 @@ class PaddedConv(nn.Module):
 
     def without_bias(self, x: Tensor) -> Tensor:
         """As `forward`, without the bias: for a normalization, which would take it away again."""
-        return F.conv2d(pad(x, self.amount, self.padding), self.conv.weight, None, self.conv.stride)
+        conv = self.conv
+        padded = pad(x, self.amount, self.padding)
+        return F.conv2d(padded, conv.weight, None, conv.stride, dilation=conv.dilation)
 
 
 class ConvBlock(nn.Module):
@@ -90,10 +93,11 @@ class ConvBlock(nn.Module):
         padding: Padding,
         activation: bool = True,
         slope: float = 0.0,
+        dilation: int = 1,
     ) -> None:
         """`slope`: of the ReLU below zero; a leaky one where it is not 0."""
         super().__init__()
-        self.conv = PaddedConv(inputs, outputs, kernel, stride, padding=padding)
+        self.conv = PaddedConv(inputs, outputs, kernel, stride, padding=padding, dilation=dilation)
         self.norm = normalization(norm, outputs)
         self.activation, self.slope = activation, slope
 
@@ -115,11 +119,14 @@ class ConvBlock(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """x + normalized convolutions of x (arXiv 1603.08155, supplementary: no ReLU after the sum)."""
+    """x + normalized convolutions of x (arXiv 1603.08155, supplementary: no ReLU after the sum).
 
-    def __init__(self, channels: int, *, norm: Normalization, padding: Padding) -> None:
+    The first of the two convolutions takes its nine pixels `dilation` apart.
+    """
+
+    def __init__(self, channels: int, *, norm: Normalization, padding: Padding, dilation: int = 1) -> None:
         super().__init__()
-        self.first = ConvBlock(channels, channels, norm=norm, padding=padding)
+        self.first = ConvBlock(channels, channels, norm=norm, padding=padding, dilation=dilation)
         self.second = ConvBlock(channels, channels, norm=norm, padding=padding, activation=False)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -32,9 +32,18 @@ class Residual(GeneratorSpec):
 
     channels: int = integer(64, 4, 1024)
     blocks: int = integer(5, 0, 100)
+    dilation: int = integer(1, 1, 64)
+    """Largest dilation of the blocks' first convolutions. It doubles from block to block and halves again towards
+    the last: 1, 2, 4, 2, 1 for 5 blocks and 4. The network sees further, for the same arithmetic."""
     noise_depth: int = integer(0, 0, 64)
     """Channels of noise beside the photo's, at a quarter of its resolution."""
     noise: Distribution = "normal"
+
+
+def _dilations(spec: Residual) -> list[int]:
+    """The dilation of each block."""
+    from_ends = (min(i, spec.blocks - 1 - i) for i in range(spec.blocks))
+    return [min(2**i, spec.dilation) for i in from_ends]
 
 
 @register(Residual)
@@ -59,7 +68,7 @@ class ResidualGenerator(NoiseFed):
         self.noise = (NoiseInput(spec.noise_depth, 4, spec.noise),) if spec.noise_depth else ()
         self.entry = ConvBlock(3 * 16 + spec.noise_depth, c, norm=norm, padding=padding)
         self.blocks = nn.Sequential(
-            *(ResidualBlock(c, norm=norm, padding=padding) for _ in range(spec.blocks))
+            *(ResidualBlock(c, norm=norm, padding=padding, dilation=d) for d in _dilations(spec))
         )
         self.up1 = ConvBlock(c, c // 2, norm=norm, padding=padding)
         self.up2 = ConvBlock(c // 2, c // 4, norm=norm, padding=padding)

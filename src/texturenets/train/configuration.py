@@ -36,7 +36,7 @@ class TaskConfig:
     set: tuple[str, ...] = ()
     """Constructor argument of the network, KEY=VALUE; may be given several times."""
     noise_depth: int = 0
-    """Channels of noise input; 0: the generator's default, which is no noise for most styles."""
+    """Channels of noise input; 0: the generator's default, which is 4 for the default style network."""
     style_size: int = 768
     """Longer side of the style image in pixels; 0 keeps its size. Larger gives larger strokes."""
     image_size: int = 256
@@ -160,7 +160,7 @@ class StyleConfig(TaskConfig):
 
     content_layers: tuple[str, ...] = ("vgg16:relu4_2",)
     """Layers of the content loss."""
-    content_weight: float = 1.6
+    content_weight: float = 2.0
     """Weight of the content loss: at half the default strokes outweigh objects, at twice objects outweigh strokes."""
     texture_photos: int = 0
     """Compute the style loss on this many photos only, the content loss on all (texture_nets v1); 0: both on all."""
@@ -229,10 +229,13 @@ TEXTURE_SETTINGS: dict[str, tuple[str, ...]] = {
 }
 
 
-# Options of the networks that by default draw from noise alone where they stylize photos.
-STYLE_SETTINGS: dict[str, tuple[str, ...]] = dict.fromkeys(
-    ("multiscale", "pyramid2", "skip", "skip_noise"), ("photo=true",)
-)
+# Options of the networks where they stylize photos: those that by default draw from noise alone take a photo, and the
+# default one takes noise beside it, which gives it something to begin a stroke with where the photo is calm, and sees
+# further (docs/models.md has what chose them).
+STYLE_SETTINGS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("multiscale", "pyramid2", "skip", "skip_noise"), ("photo=true",)),
+    "residual": ("dilation=4", "noise_depth=4"),
+}
 
 
 def check_kinds(config: Any) -> None:
