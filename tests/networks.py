@@ -73,6 +73,7 @@ REST = Graph(
 SPECS: dict[str, GeneratorSpec] = {
     "residual": TINY,
     "circular": Residual(channels=8, blocks=1, padding="circular"),
+    "dilated": Residual(channels=8, blocks=5, dilation=4, noise_depth=2),
     "zero": Residual(channels=8, blocks=1, padding="zero", normalization="none"),
     "batch": Pyramid(channels=2, scales=3, normalization="batch", upsampling="bilinear"),
     "johnson": Johnson(channels=4, blocks=1),

@@ -94,7 +94,10 @@ def test_a_transparent_painting_is_learned_on_white(studio: tiny.Studio, tmp_pat
         ({"init": "pebble"}, ["--init pebble is a texture, and what is trained here is a style"]),
         (
             {"init": "wave"},
-            ["--init wave: its network has channels=64 blocks=5, and", "channels=8 blocks=1: "],
+            [
+                "--init wave: its network has channels=64 blocks=5 dilation=1 noise_depth=0, and",
+                "channels=8 blocks=1 dilation=4 noise_depth=4: ",
+            ],
         ),
         (
             {"init": "wave", "generator": "johnson", "set": []},
