@@ -104,4 +104,4 @@ def _fitted(picture: Picture, size: int) -> Picture:
         return picture
     fitted = sizes.fit_longer(picture.size, size)
     alpha = None if picture.transparency is None else image.resize(to_numpy(picture.transparency), fitted)
-    return image.Picture(image.resize(to_numpy(picture.pixels), fitted), alpha, picture.exif, picture.bits)
+    return picture.with_pixels(image.resize(to_numpy(picture.pixels), fitted), alpha)

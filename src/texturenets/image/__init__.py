@@ -15,7 +15,7 @@ from texturenets.image.formats import (
     suffixes,
 )
 from texturenets.image.operations import preserve_color, resize
-from texturenets.image.picture import Picture, StrPath
+from texturenets.image.picture import Picture, StrPath, not_kept
 from texturenets.image.reading import (
     MAX_PIXELS,
     MAX_PIXELS_VARIABLE,
@@ -52,6 +52,7 @@ __all__ = [
     "laid_on_white",
     "lossy_suffixes",
     "measure",
+    "not_kept",
     "output_format",
     "pixel_limit",
     "preserve_color",

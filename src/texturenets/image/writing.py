@@ -30,7 +30,9 @@ _WITH_ALPHA = {"PNG", "WEBP", "TIFF", "AVIF", "HEIF"}
 
 _LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383}  # JPEG_MAX_DIMENSION of libjpeg, WEBP_MAX_DIMENSION of libwebp
 
-_LONGEST_EXIF = 65533  # the length of a JPEG segment, two bytes, counts itself
+_LONGEST_SEGMENT = 65533  # of a JPEG: its length, two bytes, counts itself
+
+_WITH_DPI = {"JPEG", "PNG", "TIFF", "BMP"}
 
 
 def lossy_suffixes() -> set[str]:
@@ -74,10 +76,15 @@ def _encode(picture: Picture, name: str, quality: int | None, exif: bytes | None
     options: dict[str, Any] = {"icc_profile": srgb_profile()}
     if name in _QUALITY:
         options["quality"] = quality or _QUALITY[name]
-    if exif is not None and not (name == "JPEG" and len(exif) > _LONGEST_EXIF):
+    if exif is not None and not (name == "JPEG" and len(exif) > _LONGEST_SEGMENT):
         options["exif"] = exif
+    if picture.dpi is not None and name in _WITH_DPI:
+        options["dpi"] = picture.dpi
     if name == "JPEG":
         options |= {"subsampling": "4:4:4"}
+        comment = picture.texts.get("Comment", "").encode()
+        if 0 < len(comment) <= _LONGEST_SEGMENT:
+            options["comment"] = comment
     elif name == "WEBP":
         options |= {"exact": True}  # keep colours where alpha is 0
     elif name == "AVIF":
@@ -91,9 +98,11 @@ def _encode(picture: Picture, name: str, quality: int | None, exif: bytes | None
 
         info = PngInfo()
         info.add(b"sRGB", b"\0")  # PNG, section 11.3.2.5: one byte says what the profile says in 588
+        for key, text in picture.texts.items():
+            info.add_text(key, text)
         options = {k: v for k, v in options.items() if k != "icc_profile"} | {"pnginfo": info}
     elif name == "BMP":
-        options = {}
+        options = {k: v for k, v in options.items() if k == "dpi"}
     image = to_pil(rgb, alpha)
     if max(image.size) > _LONGEST_SIDE.get(name, max(image.size)):
         raise UserError(
@@ -111,8 +120,8 @@ def write(
 
     `picture` is a `Picture`, or floats (3, H, W) or (1, 3, H, W), array or tensor; values are clamped to [0, 1] and
     rounded. `quality`, 1 to 100, is for JPEG (default 95, 4:4:4), WebP (95), AVIF and HEIC (90); the other
-    formats are lossless. Alpha is kept where the format has it, else the image is laid on white. `exif`
-    replaces the image's own metadata. The file appears whole or not at all.
+    formats are lossless. Alpha is kept where the format has it, else the image is laid on white. So are the resolution
+    (JPEG, PNG, TIFF, BMP), texts (PNG, the comment of a JPEG) and EXIF, which `exif` replaces. The file appears whole or not at all.
 
     Raises UserError for an unknown suffix, a quality out of range, an image too large for the format, and
     when the file cannot be written.
