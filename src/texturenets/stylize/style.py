@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
 
 import numpy as np
 
@@ -60,6 +60,13 @@ class Style:
 
     def __repr__(self) -> str:
         return f"Style({self.name!r}, {self.header.generator['name']}, {self.engine.name} {self.engine.precision})"
+
+    def sample(self, *_: Any, **__: Any) -> NoReturn:
+        """A style draws nothing: raises UserError."""
+        raise UserError(
+            f"{self.name} is a style, which draws nothing by itself: call it on a photo, as `style(photo)`, or load "
+            "a texture to draw samples"
+        )
 
     @overload
     def __call__(
