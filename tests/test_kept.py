@@ -87,7 +87,7 @@ def test_python_warns_of_it_in_the_same_words(model: str, name: str) -> None:
     style = texturenets.load(model, "cpu", engine="torch")
     assert isinstance(style, Style)
     for given in (name, Path(name)):
-        with pytest.warns(UserWarning) as told:
+        with pytest.warns(UserWarning, match="holds") as told:
             style(given)
         assert [str(one.message) for one in told] == [said]
         assert told[0].filename == __file__  # the line that called
@@ -186,7 +186,11 @@ def test_comments_of_a_jpeg_are_kept(model: str) -> None:
 
 
 def test_texts_that_hold_exif_or_a_place_are_not_copied(model: str) -> None:
-    hidden = {"Raw profile type exif": "\nexif\n 4\n00", "XML:com.adobe.xmp": "<x/>", "exif:GPSLatitude": "51"}
+    hidden = {
+        "Raw profile type exif": "\nexif\n 4\n00",
+        "XML:com.adobe.xmp": "<x/>",
+        "exif:GPSLatitude": "51",
+    }
     made: Any = stylized(model, png("a.png", {**hidden, "Author": "Ada"}), "b.png")
     assert made.text == {"Author": "Ada"}
 

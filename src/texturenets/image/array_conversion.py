@@ -52,22 +52,23 @@ def check_batch(photos: Any) -> None:
     floats = photos.is_floating_point() if is_tensor(photos) else photos.dtype.kind == "f"
     if not floats:
         raise UserError(f"{wanted}, not of {photos.dtype}; a call of the style takes other images too")
-    _check_unit_range(photos, "photos")
+    _check_unit_range(photos, "photos of floats hold")
 
 
 def _unit_range(values: A, what: str) -> A:
     """`values` clamped to [0, 1]. Raises UserError if any is NaN, or outside by more than 0.001 (rounding)."""
-    _check_unit_range(values, f"{what} of floats")
+    _check_unit_range(values, f"{what} of floats holds")
     return values.clip(0, 1)
 
 
 def _check_unit_range(values: Any, what: str) -> None:
+    """`what`: the beginning of an error, up to its verb."""
     low, high = float(values.min()), float(values.max())
     if math.isnan(low + high):
-        raise UserError(f"{what} holds values that are not numbers (NaN)")
+        raise UserError(f"{what} values that are not numbers (NaN)")
     if not (low >= -1e-3 and high <= 1 + 1e-3):
         hint = "; divide it by 255" if low >= 0 and 1 < high <= 255 else ""
-        raise UserError(f"{what} of floats holds values from {low:g} to {high:g}, not 0 to 1{hint}")
+        raise UserError(f"{what} values from {low:g} to {high:g}, not 0 to 1{hint}")
 
 
 def _split_channels(values: Array, bits: int) -> Picture:

@@ -83,12 +83,12 @@ def add_late_exif(image: Image.Image, file: IO[bytes]) -> None:
 
 
 def resolution(image: Image.Image, turn: int) -> tuple[float, float] | None:
-    """Pixels an inch (across, down) of an image when it is upright, `turn` being its orientation; None if not said."""
+    """Pixels an inch (across, down) of the image turned upright from the orientation `turn`; None if not said."""
     try:
         across, down = (float(value) for value in image.info["dpi"])
     except (KeyError, TypeError, ValueError, ZeroDivisionError):
         return None
-    if not (1 < min(across, down) and max(across, down) < 2**16) or math.isnan(across + down):
+    if not (min(across, down) > 1 and max(across, down) < 2**16) or math.isnan(across + down):
         return None  # 1: what Pillow says of a TIFF that says nothing; 2**16: beyond what a JPEG holds
     return (across, down) if turn < 5 else (down, across)
 
@@ -101,8 +101,9 @@ def texts(image: Image.Image) -> dict[str, str]:
     found = {"Comment": comment.rstrip("\0")} if isinstance(comment, str) and comment else {}
     # `image.text` would decode all frames of an animation; strings in `info` are the same.
     for key, text in image.info.items() if image.format == "PNG" else ():
-        if isinstance(text, str) and not key.lower().startswith(_NO_TEXTS):
-            found[key] = str(text)
+        name = str(key)
+        if isinstance(text, str) and not name.lower().startswith(_NO_TEXTS):
+            found[name] = str(text)
     return found
 
 

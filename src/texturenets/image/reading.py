@@ -290,5 +290,7 @@ def _unidentified(path: StrPath, start: bytes) -> UserError:
         4
     ):  # the length of a JSON header, in eight bytes, and the header
         return UserError(f"{path} is a .safetensors file, as models are, and no image")
-    names = ", ".join(dict.fromkeys(known.values()))
-    return UserError(f"{path} is not an image that can be read here ({names})")
+    return UserError(
+        f"{path} is not an image that can be read here ({formats.readable()}): save it as one of these with another "
+        "program"
+    )
