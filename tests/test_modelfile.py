@@ -363,7 +363,7 @@ def test_files_cut_short_or_of_another_kind_are_refused(path: Path, tmp_path: Pa
     cut = tmp_path / "cut.safetensors"
     for length in [0, 1, 7, 8, 9, 100, *range(200, len(whole), len(whole) // 20), len(whole) - 1]:
         cut.write_bytes(whole[:length])
-        with pytest.raises(UserError, match=f"{cut} is not a texturenets model"):
+        with pytest.raises(UserError, match=f"{cut} is (cut short|not a texturenets model)"):
             network_files.load(cut)
     for other in (b"\x89PNG" * 99, bytes(64), b"\xff" * 64, struct.pack("<Q", 2**40) + b"{}"):
         cut.write_bytes(other)

@@ -6,7 +6,7 @@ import functools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +58,14 @@ class Texture:
 
     def __repr__(self) -> str:
         return f"Texture({self.name!r}, {self.header.generator['name']}, {self.engine.name} {self.engine.precision})"
+
+    def __call__(self, *_: Any, **__: Any) -> NoReturn:
+        """A texture stylizes nothing: raises UserError."""
+        raise UserError(
+            f"{self.name} is a texture, which stylizes nothing: `sample()` draws from it; to stylize load a style"
+        )
+
+    stylize = __call__
 
     def sample(
         self,

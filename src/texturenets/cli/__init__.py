@@ -88,4 +88,4 @@ def _run(words: Sequence[str]) -> int:
             raise
         raise MissingError(f"{words[0]} needs PyTorch: {install('train')}") from None
     except CycloptsError as error:
-        raise refused(error) from None
+        raise refused(error, words) from None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from texturenets.cli import film
 from texturenets.cli import sheet as contact
-from texturenets.cli.common import complain, engine_note, note_quality
+from texturenets.cli.common import complain, engine_note, note_left_out, note_quality
 from texturenets.cli.outputs import folder_of, plan_of, several
 from texturenets.cli.report import Report
 from texturenets.cli.tiled import follow
@@ -50,10 +50,12 @@ class StyleWork:
 
 @dataclass(frozen=True)
 class Plan:
-    """All work of a command, one item for each style. `folder`: where a contact sheet is written."""
+    """All work of a command, one item for each style. `folder`: where a contact sheet is written. `left_out`: files
+    that lie among the photos and cannot be read."""
 
     works: Sequence[StyleWork]
     folder: Path
+    left_out: Sequence[Path]
 
 
 def planned(
@@ -69,7 +71,8 @@ def planned(
     from texturenets import image, video
 
     film.check_frames(photos)
-    found = image.expand(photos, recursive=True, without=output, also=video.SUFFIXES)
+    left_out: list[Path] = []
+    found = image.expand(photos, recursive=True, without=output, also=video.SUFFIXES, left_out=left_out)
     roots = [Path(p).expanduser() for p in photos]
     films = film.among(found, output)
     one = film.whole_output(found, films, output, ordered=len(roots) == 1, rate=rate)
@@ -101,9 +104,9 @@ def planned(
         }
         works.append(StyleWork(model, moving, stills, asked, options))
     if one is not None:
-        return Plan(works, Path(one.result).parent)
+        return Plan(works, Path(one.result).parent, left_out)
     folder = folder_of(found, output, len(models))
-    return Plan(works, Path(str(output)).expanduser().parent if folder is None else folder)
+    return Plan(works, Path(str(output)).expanduser().parent if folder is None else folder, left_out)
 
 
 def carry_out(
@@ -144,6 +147,7 @@ def carry_out(
             _paint(work, todo.photos, painter, report, notes)
     if not quiet:
         _tell(notes)
+        note_left_out(plan.left_out)
     status = report.end()
     if sheet:
         contact.write(plan.folder, [(work.model.stem, work.photos) for work in plan.works])

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from texturenets.cli.common import complain
+from texturenets.cli.common import complain, note_left_out
 from texturenets.cli.outputs import names, several
 from texturenets.cli.report import Report
 from texturenets.cluster import manifest, ray_backend, storage
@@ -66,7 +66,8 @@ def run(
     if isinstance(settings.engine.memory, str):
         budget.parse(settings.engine.memory)
     folder = _folder(output)
-    jobs = plan(settings, photos, folder)
+    left_out: list[str] = []
+    jobs = plan(settings, photos, folder, left_out)
     model = settings.model.read_bytes()
     fingerprint = _fingerprint(settings, model)
     sizes = folder.sizes()
@@ -90,6 +91,8 @@ def run(
                 address=address,
                 workers=workers,
             )
+    if not quiet:
+        note_left_out(left_out)
     return report.end(f", see {folder.name}")
 
 
@@ -108,12 +111,14 @@ def _folder(output: str | None) -> storage.Folder:
     return folder
 
 
-def plan(settings: ClusterRun, photos: Sequence[str], folder: storage.Folder) -> list[ManifestEntry]:
-    """The results to write for `photos`, named as without --cluster.
+def plan(
+    settings: ClusterRun, photos: Sequence[str], folder: storage.Folder, left_out: list[str]
+) -> list[ManifestEntry]:
+    """The results to write for `photos`, named as without --cluster. `left_out` gets files that are not read.
 
     Raises UserError if a result would overwrite a photo.
     """
-    found = storage.find(photos, folder.name)
+    found = storage.find(photos, folder.name, left_out)
     inside = names([(photo.folder, PurePosixPath(photo.name)) for photo in found], settings.model.stem)
     numbered = several([(Path(), Path(name)) for name in inside], settings.count, settings.model)
     results = [result.as_posix() for _, result in numbered]

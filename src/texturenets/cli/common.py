@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, cast
 
 from cyclopts import Parameter
 
-from texturenets.errors import UserError
+from texturenets.errors import UserError, counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,6 +48,7 @@ NetworkCode = Annotated[
 ]
 _ADDRESS = re.compile(r"local|auto|ray://\S+|([\w.-]+|\[[\da-fA-F:]+\]):\d+")  # of a Ray cluster
 _PARAMETER = re.compile(r"`([a-z]+(?:_[a-z]+)*)`")
+_NAMED = 3  # most files that are named of those that are left out
 Flag = Annotated[bool, Parameter(negative=(), show_default=False)]
 
 
@@ -105,6 +106,19 @@ def note_quality(quality: int | None, results: Iterable[Path]) -> None:
     lossy = image.lossy_suffixes() | video.WRITTEN.keys()
     if without := sorted({path.suffix.lower() for path in results} - lossy):
         complain(f"note: --quality {quality} changes nothing in files that end in {', '.join(without)}")
+
+
+def note_left_out(files: Sequence[Path | str]) -> None:
+    """Say which files among the photos are none that can be read, in one line."""
+    if not files:
+        return
+    from texturenets import image
+
+    more = f" and {len(files) - _NAMED} more" if len(files) > _NAMED else ""
+    complain(
+        f"note: {counted(len(files), 'file')} {'is' if len(files) == 1 else 'are'} left out, as no images that can "
+        f"be read here ({image.readable()}): {', '.join(map(str, files[:_NAMED]))}{more}"
+    )
 
 
 class Hidden:

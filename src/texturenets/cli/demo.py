@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from texturenets.cli.common import Device, Flag, complain, photo_progress
+from texturenets.cli.common import Device, Flag, complain, note_left_out, photo_progress
 from texturenets.errors import UserError
 
 if TYPE_CHECKING:
@@ -80,7 +80,8 @@ def _read(patterns: list[str], size: int) -> tuple[list[tuple[str, Picture]], in
 
     result: dict[str, Picture] = {}
     failed = 0
-    for path in image.expand(patterns):
+    left_out: list[Path] = []
+    for path in image.expand(patterns, left_out=left_out):
         name, number = path.stem, 1
         while name in result:
             number += 1
@@ -90,6 +91,7 @@ def _read(patterns: list[str], size: int) -> tuple[list[tuple[str, Picture]], in
         except UserError as error:
             complain(error)
             failed += 1
+    note_left_out(left_out)
     if not result:
         raise UserError("no photo can be read")
     return list(result.items()), failed
@@ -104,4 +106,4 @@ def _fitted(picture: Picture, size: int) -> Picture:
         return picture
     fitted = sizes.fit_longer(picture.size, size)
     alpha = None if picture.transparency is None else image.resize(to_numpy(picture.transparency), fitted)
-    return image.Picture(image.resize(to_numpy(picture.pixels), fitted), alpha, picture.exif, picture.bits)
+    return picture.with_pixels(image.resize(to_numpy(picture.pixels), fitted), alpha)

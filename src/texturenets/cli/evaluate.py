@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from texturenets.cli.common import EngineName, Flag, NetworkCode, print_json
+from texturenets.cli.common import EngineName, Flag, NetworkCode, note_left_out, print_json
 from texturenets.cli.flags import given, optional
 from texturenets.cli.styles import note_shipped
 from texturenets.errors import UserError
@@ -113,7 +113,10 @@ def evaluate(
         if against is not None:
             if not photo:
                 raise UserError(f"{model} is a style: give photos to stylize, as --photo FILE")
-            found = evaluate_style(loaded, against, image.expand(photo), options, how, progress=progress)
+            left_out: list[Path] = []
+            photos = image.expand(photo, left_out=left_out)
+            note_left_out(left_out)
+            found = evaluate_style(loaded, against, photos, options, how, progress=progress)
         if films:
             rows = evaluate_films(loaded, films, size=size, frames=frames, progress=progress)
             found = {"model": loaded.name, "kind": "style", **found, "films": rows}

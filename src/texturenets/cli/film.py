@@ -62,11 +62,13 @@ def whole_output(
     if output is None or not pictures or not _is_film_name(output, pictures):
         _check_rate(rate, films)
         return None
-    from texturenets.video.numbered import in_order
+    from texturenets.video.numbered import check_sizes, in_order
 
     path = Path(output).expanduser()
     video.check_output(path, path)
-    return FilmJob(tuple(in_order(pictures) if ordered else pictures), path, _rate(rate))
+    frames = in_order(pictures) if ordered else pictures
+    check_sizes(frames)
+    return FilmJob(tuple(frames), path, _rate(rate))
 
 
 def check_frames(names: Sequence[str]) -> None:

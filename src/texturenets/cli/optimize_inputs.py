@@ -57,7 +57,7 @@ def prepare(
     result = image.Picture(styles[0])
     if source:
         alpha = None if source.alpha is None else image.resize(source.alpha, here)
-        result = image.Picture(source.rgb, alpha, source.exif)
+        result = source.with_pixels(source.rgb, alpha)
 
     colors, grey = photo, preserve_color == "luminance"
     if preserve_color and photo is not None:
@@ -85,8 +85,7 @@ def prepare(
 def _read(path: Path, longer: int | None = None) -> image.Picture:
     """The image at `path`, and a word where it is the first of several."""
     picture = image.read(path, longer=longer)
-    header = image.read_header(path)
-    if header is not None and header.several:
+    if picture.several:
         complain(f"note: {path} holds several images, of which the first is taken")
     return picture
 

@@ -125,6 +125,8 @@ def folder_of(
     if output is None:
         return Path()
     path = Path(output).expanduser()
+    if output.endswith(("/", os.sep)) and path.is_file():
+        raise UserError(f"--output {output}: {path} is a file: give a folder, as with -o {free_folder(path)}")
     if path.is_dir() or output.endswith(("/", os.sep)):
         return path
     if len(photos) == styles == 1 and path.suffix:
@@ -132,10 +134,17 @@ def folder_of(
     if path.is_file() or path.suffix.lower() in image.suffixes() | video.READ:
         many = f"{styles} styles" if len(photos) == 1 else f"{len(photos)} {what}"
         raise UserError(
-            f"--output {output} is one file, and there are {many}: give a folder, as with "
-            f"-o {path.with_suffix('')}/"
+            f"--output {output} is one file, and there are {many}: give a folder, as with -o {free_folder(path)}"
         )
     return path
+
+
+def free_folder(path: Path) -> str:
+    """The name of a folder beside the file `path`, called like it where no file is called so."""
+    folder = path.with_suffix("")
+    while folder.exists() and not folder.is_dir():
+        folder = folder.with_name(f"{folder.name}-results")
+    return f"{folder}/"
 
 
 def suffix_of(photo: PurePath) -> str:

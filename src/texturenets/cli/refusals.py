@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -21,6 +23,8 @@ from cyclopts import (
 from texturenets.errors import UserError
 
 _KINDS: dict[Any, str] = {int: "a whole number", float: "a number, as 0.5", bool: "yes or no"}
+
+_NEGATIVE = re.compile(r"-[\d.]")  # which is taken for an option where it is no number
 
 _OPTIONS = {"evaluate": "--photo", "optimize": "--style", "demo": "--photo"}
 """By command the option that a word without one was most likely meant for."""
@@ -52,8 +56,8 @@ def check_given(_: App, __: tuple[str, ...], arguments: ArgumentCollection) -> N
                 )
 
 
-def refused(error: CycloptsError) -> UserError:
-    """The error for a command line that cannot be parsed."""
+def refused(error: CycloptsError, words: Sequence[str]) -> UserError:
+    """The error for a command line, `words`, that cannot be parsed."""
     error.verbose = False
     chain = " ".join(["texturenets", *(error.command_chain or ())])
     if isinstance(error, UnusedCliTokensError):
@@ -61,7 +65,7 @@ def refused(error: CycloptsError) -> UserError:
     elif isinstance(error, UnknownCommandError):
         text = _command(error)
     elif isinstance(error, MissingArgumentError):
-        text = _missing(error)
+        text = _missing(error, words)
     elif isinstance(error, CoercionError):
         text = _unlike(error)
     elif (
@@ -109,11 +113,14 @@ def _no_command(error: UnknownCommandError, word: str) -> str:
     return f"{word} is no command{f'; did you mean {near[0]}?' if near else ''}; there are {', '.join(known)}"
 
 
-def _missing(error: MissingArgumentError) -> str:
+def _missing(error: MissingArgumentError, words: Sequence[str]) -> str:
     argument = error.argument
     assert argument is not None
     name = error.keyword or argument.name
     what = "wants a value" if error.keyword or argument.tokens else "is missing"
+    following = words[words.index(name) + 1 :] if name in words else ()
+    if following and _NEGATIVE.match(following[0]):
+        what = f"wants a value, and {following[0]} is none"
     choices = _choices(argument.hint)
     return f"{name} {what}{', ' + choices if choices else ''}{_help(error)}"
 
@@ -147,4 +154,6 @@ def _help(error: CycloptsError) -> str:
     helps = [one.parameter.help for one in described if one.name == error.argument.name]
     text = " ".join(str(helps[0] or "").split()).partition(" [default")[0].rstrip(".") if helps else ""
     text = text.replace("`", "")  # which in an error would make a flag of a word
-    return f": {text[:1].lower()}{text[1:]}" if text else ""
+    first = text.partition(" ")[0]
+    named = first != first.capitalize()  # as WIDTHxHEIGHT, which is no word
+    return f": {text if named else text[:1].lower() + text[1:]}" if text else ""

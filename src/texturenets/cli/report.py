@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from texturenets.cli.common import Hidden, complain, photo_progress
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.progress import Progress
 
 HALF_A_MINUTE = 30.0
@@ -93,6 +95,16 @@ class Report:
         elif (self.total > 1 or self.there) and not self.quiet:
             print(", ".join(parts), file=sys.stderr)
         return 2 if self.failed else 0
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[None]:
+    """On Ctrl-C and SIGTERM in the block, which writes one file atomically, say that it is not written."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        error.args = (f"{path} is not written",)
+        raise
 
 
 class Sparingly:

@@ -19,12 +19,12 @@ from texturenets.cli.common import (
     complain,
     engine_note,
     note_quality,
-    photo_progress,
     picture_size,
 )
-from texturenets.cli.outputs import numbered
+from texturenets.cli.outputs import free_folder, numbered
+from texturenets.cli.report import Report, whole_file
 from texturenets.cli.styles import check_no_exemplar, note_shipped
-from texturenets.errors import UserError
+from texturenets.errors import UserError, counted
 from texturenets.files import remove_all_stale
 
 if TYPE_CHECKING:
@@ -141,20 +141,20 @@ def sample(
     def draw(sample_seed: int, scales: list[int]) -> Array:
         return model.draw(height, width, sample_seed, hold=scales, held=seed, **options)
 
-    if sheet:
-        image.write(files[0], _sheet(model, draw, number, seed, held), quality=quality)
-        print(files[0])
-        return 0
     if to is None:
         seeds = range(seed, seed + number)
         pictures = model.draws(height, width, seeds, batch=batch_size, hold=held, held=seed, **options)
     else:
         pictures = model.between(height, width, seed, to, frames, **options)
-    if film is not None:
-        interpolation.write(
-            interpolation.InterpolationFrames(pictures, (height, width), number), film, quality, quiet
-        )
-        print(film)
+    if sheet or film is not None:
+        with whole_file(files[0]):
+            if film is None:
+                image.write(files[0], _sheet(model, draw, number, seed, held), quality=quality)
+            else:
+                interpolation.write(
+                    interpolation.InterpolationFrames(pictures, (height, width), number), film, quality, quiet
+                )
+        print(files[0])
         return 0
     _write_images(files, pictures, model.path.stem, quality, quiet)
     older = _files(output, model.path.stem, number + 1)[-1]
@@ -169,13 +169,11 @@ def _write_images(
     from texturenets import image
 
     remove_all_stale(files)
-    with photo_progress(len(files), quiet) as bar:
-        task = bar.add_task(name, total=len(files))
+    report = Report(len(files), quiet, "the same command draws them all, the same again")
+    with report.interruptible(), report.bar(len(files), name):
         for path, picture in zip(files, pictures, strict=True):
             image.write(path, picture, quality=quality)
-            bar.advance(task)
-    for path in files:
-        print(path)
+            report.result(path)
 
 
 def _check_batch(batch_size: int, *, alone: bool) -> None:
@@ -239,7 +237,10 @@ def _images(output: str | None, default: str, count: int) -> list[Path]:
     if output and path.suffix and not folder:
         return [numbered(path, i) for i in range(count)]
     if path.exists() and not path.is_dir():
-        raise UserError(f"--output {output or default}: {path} is a file, and {count} samples need a folder")
+        raise UserError(
+            f"--output {output or default}: {path} is a file, and {counted(count, 'sample')} go into a folder: say "
+            f"-o {free_folder(path)}"
+        )
     return [path / f"{i:04d}.png" for i in range(count)]
 
 

@@ -73,7 +73,8 @@ def stylize(
     sheet
         Also write contact-sheet.jpg beside the results: one row for each photo, one column for each style.
     keep_gps
-        Also copy the GPS position, with the rest of the photo's metadata.
+        Also copy the GPS position. EXIF, resolution (dpi), texts of PNGs and comments of JPEGs are copied anyway,
+        as far as the output's format holds them.
     stroke
         Size of the strokes: 2 doubles it, 0.5 halves it, auto scales it with the image, so that a preview of
         512 pixels looks like the large result.
@@ -122,6 +123,8 @@ def stylize(
     if seed != 0 or noise_level != 1:
         for model in models:
             api.note_noise(model.stem, seed, noise_level, takes_noise=modelfile.may_take_noise(model))
+    if spool is not None and not Path(spool).is_dir():
+        raise UserError(f"--spool {spool} is not a folder: name one that exists")
     how = EngineOptions(engine, device, precision, None, generator, memory, spool)
     load = functools.partial(loading.load_style, options=how)
     told: dict[str, Any] = {

@@ -96,25 +96,30 @@ def _has_folders(fs: Any) -> bool:
     return bool(protocols & {"sftp", "ssh", "smb", "hdfs", "webhdfs", "arrow_hdfs", "ftp"})
 
 
-def find(patterns: Sequence[str], output: str) -> list[Photo]:
+def find(patterns: Sequence[str], output: str, left_out: list[str] | None = None) -> list[Photo]:
     """The photos that `patterns` name: files, globs, folders with the folders in them, URLs of these; each once.
 
-    Films are among them, for a worker to refuse: nothing is passed over.
+    Films are among them, for a worker to refuse; `left_out` gets other files that are none, as `image.expand` says.
     Hidden files and folders are left out, and so is what lies in `output`. Raises UserError for a pattern that gives
     nothing.
     """
     found: dict[str, Photo] = {}
+    left_out = [] if left_out is None else left_out
     for pattern in patterns:
-        photos = _remote(pattern, output) if is_url(pattern) else _local(plain(pattern), output)
+        remote = is_url(pattern)
+        photos = _remote(pattern, output, left_out) if remote else _local(plain(pattern), output, left_out)
         for photo in photos:
             found.setdefault(photo.name, photo)
     return list(found.values())
 
 
-def _local(pattern: str, output: str) -> Iterator[Photo]:
+def _local(pattern: str, output: str, left_out: list[str]) -> Iterator[Photo]:
     root = Path(pattern).expanduser()
-    left_out = None if is_url(output) else output
-    for path in image.expand([pattern], recursive=True, without=left_out, also=video.SUFFIXES):
+    without = None if is_url(output) else output
+    others: list[Path] = []
+    found = image.expand([pattern], recursive=True, without=without, also=video.SUFFIXES, left_out=others)
+    left_out.extend(map(str, others))
+    for path in found:
         inside = path.parent.relative_to(root) if root.is_dir() else Path()
         try:
             info = path.stat()
@@ -124,7 +129,7 @@ def _local(pattern: str, output: str) -> Iterator[Photo]:
         yield Photo(os.path.abspath(path), PurePosixPath(inside.as_posix()), stamp, size)  # noqa: PTH100  links stay
 
 
-def _remote(url: str, output: str) -> Iterator[Photo]:
+def _remote(url: str, output: str, left_out: list[str]) -> Iterator[Photo]:
     fs, path = filesystem(url)
     with _asking(f"cannot read {url}"):
         folder = bool(fs.isdir(path))
@@ -135,18 +140,21 @@ def _remote(url: str, output: str) -> Iterator[Photo]:
         else:
             infos = {path: fs.info(path)} if fs.exists(path) else {}
     many, wanted = folder or len(infos) != 1, image.suffixes() | video.SUFFIXES
-    left_out = f"{output.rstrip('/')}/" if is_url(output) else None
+    without = f"{output.rstrip('/')}/" if is_url(output) else None
     count = 0
     for name, info in sorted(infos.items()):
         inside = PurePosixPath(name).relative_to(path) if folder else PurePosixPath(PurePosixPath(name).name)
         whole = str(fs.unstrip_protocol(name))
-        if info.get("type") != "file" or (many and PurePosixPath(name).suffix.lower() not in wanted):
+        if info.get("type") != "file":
             continue
         if any(part.startswith(".") for part in inside.parts):
             continue
-        if left_out and (
-            whole.startswith(left_out) or name.startswith(f"{filesystem(output)[1].rstrip('/')}/")
+        if without and (
+            whole.startswith(without) or name.startswith(f"{filesystem(output)[1].rstrip('/')}/")
         ):
+            continue
+        if many and inside.suffix.lower() not in wanted:
+            left_out.extend([whole] if image.may_be_missed(inside) else [])
             continue
         count += 1
         changed = next((str(info[key]) for key in _CHANGES if info.get(key)), "")

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, Protocol
 import torch
 from torch import nn
 
-from texturenets import arguments, readers
+from texturenets import arguments, image, readers
 from texturenets.converters import format1, known_networks, onnx, pytorch, tensorflow, torch7
 from texturenets.converters.colours import COLOURS
 from texturenets.converters.published import Published
@@ -83,6 +83,11 @@ def detect(path: Path) -> tuple[Converter, Path]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
     kind = readers.recognise(path)
+    if kind is None and (image.is_picture(path) or image.suffix_within(path)):
+        raise UserError(
+            f"{path} is an image, and no network: `texturenets stylize {path}` stylizes it, `texturenets train style "
+            f"{path} --content FOLDER-OF-PHOTOS` makes a model of a painting"
+        )
     if kind is None:
         titles = ", ".join(one.TITLE for one in CONVERTERS)
         raise UserError(f"{path}: no published network that is known ({titles})")

@@ -9,13 +9,15 @@ from texturenets.image.colour import srgb_profile
 from texturenets.image.formats import (
     expand,
     is_picture,
+    may_be_missed,
     output_format,
+    readable,
     suffix_of_start,
     suffix_within,
     suffixes,
 )
 from texturenets.image.operations import preserve_color, resize
-from texturenets.image.picture import Picture, StrPath
+from texturenets.image.picture import Picture, StrPath, not_kept
 from texturenets.image.reading import (
     MAX_PIXELS,
     MAX_PIXELS_VARIABLE,
@@ -51,12 +53,15 @@ __all__ = [
     "keeps_alpha",
     "laid_on_white",
     "lossy_suffixes",
+    "may_be_missed",
     "measure",
+    "not_kept",
     "output_format",
     "pixel_limit",
     "preserve_color",
     "read",
     "read_header",
+    "readable",
     "resize",
     "srgb_profile",
     "suffix_of_start",

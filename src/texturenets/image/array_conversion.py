@@ -15,7 +15,7 @@ from texturenets.arrays import A, is_tensor, to_numpy, to_tensor
 from texturenets.errors import UserError, reason
 from texturenets.image.operations import resize
 from texturenets.image.picture import Picture
-from texturenets.image.reading import decode, read
+from texturenets.image.reading import decode, raw_mode, read
 from texturenets.image.writing import to_pil
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Kind:
     """The type of an image given to `from_any`, from which `to_kind` converts back.
 
     `dtype`: of the array or tensor; None for PIL. `batched`: whether a tensor was (N, C, H, W), not (C, H, W).
-    `alpha` (N, 1, H, W): its transparency, in [0, 1]. `exif`: metadata of a `Picture`.
+    `alpha` (N, 1, H, W): its transparency, in [0, 1]. `source`: the `Picture` that was given, for its metadata.
     """
 
     container: Literal["pil", "numpy", "torch", "picture"]
@@ -38,7 +38,7 @@ class Kind:
     batched: bool = False
     device: torch.device | None = None
     alpha: Array | None = None
-    exif: bytes | None = None
+    source: Picture | None = None
 
 
 def check_batch(photos: Any) -> None:
@@ -52,22 +52,23 @@ def check_batch(photos: Any) -> None:
     floats = photos.is_floating_point() if is_tensor(photos) else photos.dtype.kind == "f"
     if not floats:
         raise UserError(f"{wanted}, not of {photos.dtype}; a call of the style takes other images too")
-    _check_unit_range(photos, "photos")
+    _check_unit_range(photos, "photos of floats hold")
 
 
 def _unit_range(values: A, what: str) -> A:
     """`values` clamped to [0, 1]. Raises UserError if any is NaN, or outside by more than 0.001 (rounding)."""
-    _check_unit_range(values, f"{what} of floats")
+    _check_unit_range(values, f"{what} of floats holds")
     return values.clip(0, 1)
 
 
 def _check_unit_range(values: Any, what: str) -> None:
+    """`what`: the beginning of an error, up to its verb."""
     low, high = float(values.min()), float(values.max())
     if math.isnan(low + high):
-        raise UserError(f"{what} holds values that are not numbers (NaN)")
+        raise UserError(f"{what} values that are not numbers (NaN)")
     if not (low >= -1e-3 and high <= 1 + 1e-3):
         hint = "; divide it by 255" if low >= 0 and 1 < high <= 255 else ""
-        raise UserError(f"{what} of floats holds values from {low:g} to {high:g}, not 0 to 1{hint}")
+        raise UserError(f"{what} values from {low:g} to {high:g}, not 0 to 1{hint}")
 
 
 def _split_channels(values: Array, bits: int) -> Picture:
@@ -97,11 +98,12 @@ def from_any(image: Any) -> tuple[Picture, Kind]:
         read_picture = read(image)
         return read_picture, Kind("pil", alpha=read_picture.transparency)
     if isinstance(image, Picture):
-        return image, Kind("picture", alpha=image.transparency, exif=image.exif)
+        return image, Kind("picture", alpha=image.transparency, source=image)
     if isinstance(image, Image.Image):
         try:
+            raw = raw_mode(image)
             image = image.copy()  # decodes; what follows may change `info`
-            picture = decode(image, image.width * image.height, None, False)
+            picture = decode(image, image.width * image.height, None, False, raw)
         except (OSError, UserError) as error:
             raise UserError(f"cannot use the image: {reason(error)}") from error
         return picture, Kind("pil", alpha=picture.transparency)
@@ -171,8 +173,8 @@ def to_kind(rgb: Array, kind: Kind) -> Any:
         return _to_torch(to_tensor(rgb), kind)
     values = to_numpy(rgb).clip(0, 1)
     alpha = None if kind.alpha is None else resize(to_numpy(kind.alpha), (values.shape[2], values.shape[3]))
-    if kind.container == "picture":
-        return Picture(values, alpha, kind.exif)
+    if kind.source is not None:
+        return kind.source.with_pixels(values, alpha)
     if kind.container == "pil":
         return to_pil(values, alpha)
     if alpha is not None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import glob
+import mimetypes
 import os
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from importlib import import_module
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import IO
 
 from PIL import Image, UnidentifiedImageError
@@ -40,6 +41,28 @@ _PLUGINS = {"WEBP": "WebP"}  # that are called otherwise than their format
 
 _WRITTEN = {"JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIF", "BMP"}  # GIF has 256 colours, PPM no profile
 
+
+# No images, and of no type that `mimetypes` knows: what lies beside photos and is not missed among the results.
+_BESIDE = {
+    *(
+        ".db",
+        ".ini",
+        ".cfg",
+        ".xmp",
+        ".aae",
+        ".lnk",
+        ".url",
+        ".log",
+        ".md",
+        ".yaml",
+        ".yml",
+        ".toml",
+        ".jsonl",
+    ),
+    *(".tmp", ".bak", ".safetensors", ".pt", ".pth", ".onnx"),
+}
+
+_TYPES = mimetypes.MimeTypes()  # of Python alone: files of the system would make machines differ
 
 _STARTS = {
     b"\xff\xd8\xff": ".jpg",
@@ -74,6 +97,11 @@ def is_known(name: str) -> bool:
 def known_formats() -> dict[str, str]:
     """Suffix to format, those that this installation decodes."""
     return {suffix: name for suffix, name in _FORMATS.items() if is_known(name)}
+
+
+def readable() -> str:
+    """The formats that this installation decodes, for a message: "JPEG, PNG"."""
+    return ", ".join(dict.fromkeys(known_formats().values()))
 
 
 def open_image(file: IO[bytes]) -> Image.Image:
@@ -133,6 +161,8 @@ def output_format(path: StrPath) -> str:
         return name
     if name == "HEIF":
         raise UserError(f"cannot write {path}: HEIC needs pillow-heif ({install('heif')})")
+    if suffix == ".apng":
+        raise UserError(f"cannot write {path}: {suffix} is for animations; of one image make a .png")
     written = ", ".join(s for s, n in known_formats().items() if n in _WRITTEN)
     what = (
         f"the suffix {suffix!r} names no image format that is written here" if suffix else "it has no suffix"
@@ -146,34 +176,39 @@ def expand(
     recursive: bool = False,
     without: StrPath | None = None,
     also: Collection[str] = (),
+    left_out: list[Path] | None = None,
 ) -> list[Path]:
     """The files that `patterns` name: files, globs (`**` too) and folders, in this order, each file once.
 
     A folder gives the images directly in it; `recursive` those of the folders in it too, but for hidden ones and
     for `without`. A glob gives the images among its matches. Both go by suffix (those of `also` too), or by the
     first bytes of a file that has none; sorted, without hidden files. A file named outright is taken whatever its
-    suffix. Whether they can be read is not looked at: `read` says so. Raises UserError for a pattern that gives
-    nothing, and for folders that cannot be read.
+    suffix. Whether they can be read is not looked at: `read` says so. `left_out` gets the files in folders and of
+    globs that are not taken, and not plainly something else than images: raw photos, formats that are not read.
+    Raises UserError for a pattern that gives nothing, and for folders that cannot be read.
     """
+    others: dict[Path, None] = {}
     patterns = [patterns] if isinstance(patterns, str | os.PathLike) else patterns
     wanted = {*_FORMATS, *also}
     files: dict[Path, None] = {}
     for pattern in patterns:
         path = Path(pattern).expanduser()
         if path.is_dir():
-            found = _pictures(_below(path, without) if recursive else _entries(path), wanted)
+            found = _pictures(_below(path, without) if recursive else _entries(path), wanted, others)
             if not found:
                 raise UserError(f"no images in the folder {path}; looked for {', '.join(_FORMATS)}")
         elif path.exists():  # before globs: a file may be called "photo [1].jpg"
             found = [path]
         elif glob.has_magic(str(path)):
             matches = map(Path, glob.glob(str(path), recursive=True))  # noqa: PTH207  absolute too
-            found = _pictures(matches, wanted)
+            found = _pictures(matches, wanted, others)
             if not found:
                 raise UserError(f"no images match {path}; looked for {', '.join(_FORMATS)}")
         else:
             raise UserError(f"no such file or folder: {path}")
         files.update(dict.fromkeys(found))
+    if left_out is not None:
+        left_out.extend(path for path in others if path not in files)
     return list(files)
 
 
@@ -197,7 +232,18 @@ def _below(folder: Path, without: StrPath | None) -> Iterator[Path]:
         yield from (parent / name for name in files)
 
 
-def _pictures(paths: Iterator[Path], wanted: Collection[str]) -> list[Path]:
+def _pictures(paths: Iterator[Path], wanted: Collection[str], others: dict[Path, None]) -> list[Path]:
+    """Those of `paths` to take; `others` gets those that might be missed."""
     # What is no file, or a link to none, is taken too: it is told of where it is read.
-    mine = (p for p in paths if not p.name.startswith(".") and not p.is_dir())
-    return sorted(p for p in mine if p.suffix.lower() in wanted or holds_picture(p))
+    mine = sorted(p for p in paths if not p.name.startswith(".") and not p.is_dir())
+    taken = {p: p.suffix.lower() in wanted or holds_picture(p) for p in mine}
+    others.update(dict.fromkeys(p for p in mine if not taken[p] and may_be_missed(p)))
+    return [p for p in mine if taken[p]]
+
+
+def may_be_missed(path: PurePath) -> bool:
+    """Whether a file that is not taken may be an image or film, by its suffix: one of theirs, or unknown."""
+    suffix = path.suffix.lower()
+    kind, packed = _TYPES.guess_type(f"file{suffix}")
+    unknown = kind is None and packed is None and suffix not in _BESIDE
+    return suffix != "" and (unknown or (kind or "").startswith(("image/", "video/")))

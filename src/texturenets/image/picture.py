@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import os
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol
 
 from texturenets.arrays import A, to_tensor
 
@@ -20,15 +22,33 @@ class Picture:
 
     `rgb` (1, 3, H, W): float32 sRGB in [0, 1], upright. `alpha` (1, 1, H, W) in [0, 1], or None; the RGB is
     not multiplied by it. Both are tensors, which share their memory where arrays were given; `pixels` is the
-    RGB as it was given, array or tensor. `exif`: metadata to carry into the file written, as bytes, or None.
-    `bits`: 8 or 16, the depth of the source.
+    RGB as it was given, array or tensor. Of the source: `bits` a channel, 8, 16 or 32; `several`, whether it holds
+    more images than this one.
+
+    Metadata, which the file written keeps as far as its format can: `exif`, as bytes; `dpi`, the resolution
+    (across, down) in pixels an inch; `texts` by keyword, those of a PNG, and under "Comment" that of a JPEG.
     """
 
     def __init__(
-        self, rgb: Array, alpha: Array | None = None, exif: bytes | None = None, bits: int = 8
+        self,
+        rgb: Array,
+        alpha: Array | None = None,
+        exif: bytes | None = None,
+        bits: int = 8,
+        *,
+        several: bool = False,
+        dpi: tuple[float, float] | None = None,
+        texts: Mapping[str, str] | None = None,
     ) -> None:
         self.pixels, self.transparency = rgb, alpha
-        self.exif, self.bits = exif, bits
+        self.bits, self.several = bits, several
+        self.exif, self.dpi, self.texts = exif, dpi, dict(texts or {})
+
+    def with_pixels(self, rgb: Array, alpha: Array | None) -> Picture:
+        """A copy with other pixels, and with the metadata of this one."""
+        made = copy.copy(self)
+        made.pixels, made.transparency = rgb, alpha
+        return made
 
     @property
     def rgb(self) -> Tensor:
@@ -63,3 +83,25 @@ class Picture:
 def lay_on_white(rgb: A, alpha: A) -> A:
     """RGB (1, 3, H, W) with the opacity (1, 1, H, W), both in [0, 1], on white, as paper is: (1, 3, H, W)."""
     return rgb * alpha + (1 - alpha)
+
+
+class Source(Protocol):
+    """A `Picture`, or the header of one."""
+
+    @property
+    def bits(self) -> int:
+        """Of a channel."""
+
+    @property
+    def several(self) -> bool:
+        """Whether there are more images in the file."""
+
+
+def not_kept(source: Source) -> list[str]:
+    """What the 8-bit image made of `source` does not keep of it: the ends of sentences that begin "FILE holds"."""
+    said = []
+    if source.bits > 8:
+        said.append(f"{source.bits} bits a colour, of which results have 8")
+    if source.several:
+        said.append("several images, of which the first is stylized")
+    return said

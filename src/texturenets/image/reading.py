@@ -18,7 +18,7 @@ from texturenets.errors import MissingError, UserError, install, reason
 from texturenets.files import opened
 from texturenets.image import formats
 from texturenets.image.colour import normalise, normalise_deep, to_array
-from texturenets.image.metadata import UPRIGHT, carried, orientation
+from texturenets.image.metadata import UPRIGHT, add_late_exif, carried, orientation, resolution, texts
 from texturenets.image.picture import Picture, StrPath
 from texturenets.image.sizes import fit_longer
 
@@ -106,14 +106,17 @@ def _resized(
     return [p.resize(size, lanczos, box) for p in planes], alpha and alpha.resize(size, lanczos, box)
 
 
-def _raw(image: Image.Image) -> str:
+def raw_mode(image: Image.Image) -> str:
     """Pillow's name of how the samples lie in the file, which is not decoded yet."""
     tile = getattr(image, "tile", None)
     return str(tile[0][3]) if tile else image.mode
 
 
-def _bits(image: Image.Image) -> int:
-    return 16 if ";16" in _raw(image) or ";12" in _raw(image) or image.mode == "I" else 8
+def _bits(mode: str, raw: str) -> int:
+    """Of a channel, by Pillow's names."""
+    if mode == "F":
+        return 32
+    return 16 if ";16" in raw or ";12" in raw or mode == "I" else 8
 
 
 def _several(image: Image.Image) -> bool:
@@ -121,13 +124,19 @@ def _several(image: Image.Image) -> bool:
     return image.format != "MPO" and bool(getattr(image, "is_animated", False))
 
 
-def decode(image: Image.Image, limit: int, longer: int | None, keep_gps: bool) -> Picture:
-    """An image of Pillow's as `read` gives it. Raises UserError, and what Pillow raises."""
+def decode(
+    image: Image.Image, limit: int, longer: int | None, keep_gps: bool, raw: str | None = None
+) -> Picture:
+    """An image of Pillow's as `read` gives it. `raw`: its `raw_mode`, of a decoded one.
+
+    Raises UserError, and what Pillow raises.
+    """
     width, height = image.size
-    raw = _raw(image)
-    bits = _bits(image)
+    raw = raw_mode(image) if raw is None else raw
+    bits, several = _bits(image.mode, raw), _several(image)
     box = _load(image, limit, longer)
     turn, exif = orientation(image), carried(image, keep_gps)
+    dpi, said = resolution(image, turn), texts(image)
     if image.mode == "F" or image.mode.startswith("I"):
         most = 1 if image.mode == "F" else 4095 if "I;12" in raw else 65535
         planes, alpha = normalise_deep(image, most)
@@ -145,7 +154,8 @@ def decode(image: Image.Image, limit: int, longer: int | None, keep_gps: bool) -
     rgb = to_array(planes)
     if rgb.shape[1] == 1:
         rgb = rgb.repeat(3, 1)
-    return Picture(rgb, None if alpha is None else to_array([alpha]), exif, bits)
+    alpha_array = None if alpha is None else to_array([alpha])
+    return Picture(rgb, alpha_array, exif, bits, several=several, dpi=dpi, texts=said)
 
 
 def read(
@@ -184,7 +194,7 @@ class ImageInfo:
     """What a file says of its image without its pixels being decoded.
 
     `size` (H, W) is as stored, `orientation` what turns it upright (EXIF, 1 to 8), `format` Pillow's name, `bits`
-    8 or 16 a channel, `several` whether there are more images in it: pages of a TIFF, frames of a GIF.
+    8, 16 or 32 a channel, `several` whether there are more images in it: pages of a TIFF, frames of a GIF.
     """
 
     size: tuple[int, int]
@@ -207,9 +217,10 @@ def read_header(path: StrPath, *, keep_gps: bool = False) -> ImageInfo | None:
             with without_pillows_limit():
                 image = formats.open_image(file)
             with image:
-                exif = carried(image, keep_gps)
+                add_late_exif(image, file)
+                exif, bits = carried(image, keep_gps), _bits(image.mode, raw_mode(image))
                 size, several = (image.height, image.width), _several(image)
-                return ImageInfo(size, orientation(image), image.format or "", exif, _bits(image), several)
+                return ImageInfo(size, orientation(image), image.format or "", exif, bits, several)
     except Exception:  # noqa: BLE001  `read` says what is wrong with it
         return None
 
@@ -279,5 +290,7 @@ def _unidentified(path: StrPath, start: bytes) -> UserError:
         4
     ):  # the length of a JSON header, in eight bytes, and the header
         return UserError(f"{path} is a .safetensors file, as models are, and no image")
-    names = ", ".join(dict.fromkeys(known.values()))
-    return UserError(f"{path} is not an image that can be read here ({names})")
+    return UserError(
+        f"{path} is not an image that can be read here ({formats.readable()}): save it as one of these with another "
+        "program"
+    )

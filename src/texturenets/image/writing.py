@@ -19,6 +19,8 @@ from texturenets.image.formats import known_formats, output_format
 from texturenets.image.picture import Picture, StrPath, lay_on_white
 
 if TYPE_CHECKING:
+    from PIL.PngImagePlugin import PngInfo
+
     from texturenets.arrays import Array
 
 JPEG_QUALITY = 95
@@ -26,11 +28,20 @@ JPEG_QUALITY = 95
 
 _QUALITY = {"JPEG": JPEG_QUALITY, "WEBP": JPEG_QUALITY, "AVIF": 90, "HEIF": 90}
 
+_SHARP: dict[str, dict[str, Any]] = {  # colours as fine as the light, and kept where alpha is 0
+    "JPEG": {"subsampling": "4:4:4"},
+    "WEBP": {"exact": True},
+    "AVIF": {"subsampling": "4:4:4"},
+    "HEIF": {"chroma": 444},
+}
+
 _WITH_ALPHA = {"PNG", "WEBP", "TIFF", "AVIF", "HEIF"}
 
 _LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383}  # JPEG_MAX_DIMENSION of libjpeg, WEBP_MAX_DIMENSION of libwebp
 
-_LONGEST_EXIF = 65533  # the length of a JPEG segment, two bytes, counts itself
+_LONGEST_SEGMENT = 65533  # of a JPEG: its length, two bytes, counts itself
+
+_WITH_DPI = {"JPEG", "PNG", "TIFF", "BMP"}
 
 
 def lossy_suffixes() -> set[str]:
@@ -65,42 +76,50 @@ def to_pil(rgb: Array, alpha: Array | None) -> Image.Image:
     return image
 
 
+def _options(picture: Picture, name: str, quality: int | None, exif: bytes | None) -> dict[str, Any]:
+    """What Pillow is to write the format `name` with."""
+    options: dict[str, Any] = {"dpi": picture.dpi} if picture.dpi is not None and name in _WITH_DPI else {}
+    if name == "BMP":
+        return options
+    if name == "PNG":
+        options["pnginfo"] = _chunks(picture)
+    else:
+        options["icc_profile"] = srgb_profile()
+    if name in _QUALITY:
+        options["quality"] = quality or _QUALITY[name]
+    if exif is not None and not (name == "JPEG" and len(exif) > _LONGEST_SEGMENT):
+        options["exif"] = exif
+    elif name == "TIFF":  # Pillow cannot write directories in compressed files
+        options["compression"] = "tiff_adobe_deflate"
+    comment = picture.texts.get("Comment", "").encode() if name == "JPEG" else b""
+    if 0 < len(comment) <= _LONGEST_SEGMENT:
+        options["comment"] = comment
+    return options | _SHARP.get(name, {})
+
+
+def _chunks(picture: Picture) -> PngInfo:
+    from PIL.PngImagePlugin import PngInfo  # takes a while, and most results are JPEG
+
+    info = PngInfo()
+    info.add(b"sRGB", b"\0")  # PNG, section 11.3.2.5: one byte says what the profile says in 588
+    for key, text in picture.texts.items():
+        info.add_text(key, text)
+    return info
+
+
 def _encode(picture: Picture, name: str, quality: int | None, exif: bytes | None) -> bytes:
     """The file of format `name` in memory."""
     rgb = to_numpy(picture.pixels)
     alpha = None if picture.transparency is None else to_numpy(picture.transparency)
     if alpha is not None and name not in _WITH_ALPHA:
         rgb, alpha = lay_on_white(rgb.clip(0, 1), alpha), None
-    options: dict[str, Any] = {"icc_profile": srgb_profile()}
-    if name in _QUALITY:
-        options["quality"] = quality or _QUALITY[name]
-    if exif is not None and not (name == "JPEG" and len(exif) > _LONGEST_EXIF):
-        options["exif"] = exif
-    if name == "JPEG":
-        options |= {"subsampling": "4:4:4"}
-    elif name == "WEBP":
-        options |= {"exact": True}  # keep colours where alpha is 0
-    elif name == "AVIF":
-        options |= {"subsampling": "4:4:4"}
-    elif name == "HEIF":
-        options |= {"chroma": 444}
-    elif name == "TIFF" and "exif" not in options:  # Pillow cannot write directories in compressed files
-        options["compression"] = "tiff_adobe_deflate"
-    elif name == "PNG":
-        from PIL.PngImagePlugin import PngInfo
-
-        info = PngInfo()
-        info.add(b"sRGB", b"\0")  # PNG, section 11.3.2.5: one byte says what the profile says in 588
-        options = {k: v for k, v in options.items() if k != "icc_profile"} | {"pnginfo": info}
-    elif name == "BMP":
-        options = {}
     image = to_pil(rgb, alpha)
     if max(image.size) > _LONGEST_SIDE.get(name, max(image.size)):
         raise UserError(
             f"{name} holds at most {_LONGEST_SIDE[name]} pixels a side, not {max(image.size)}; PNG holds more"
         )
     buffer = io.BytesIO()  # not straight to the file: Pillow hides the reason of a failed write
-    image.save(buffer, format=name, **options)
+    image.save(buffer, format=name, **_options(picture, name, quality, exif))
     return buffer.getvalue()
 
 
@@ -111,8 +130,9 @@ def write(
 
     `picture` is a `Picture`, or floats (3, H, W) or (1, 3, H, W), array or tensor; values are clamped to [0, 1] and
     rounded. `quality`, 1 to 100, is for JPEG (default 95, 4:4:4), WebP (95), AVIF and HEIC (90); the other
-    formats are lossless. Alpha is kept where the format has it, else the image is laid on white. `exif`
-    replaces the image's own metadata. The file appears whole or not at all.
+    formats are lossless. Alpha is kept where the format has it, else the image is laid on white. So are the
+    resolution (JPEG, PNG, TIFF, BMP), texts (PNG, the comment of a JPEG) and EXIF, which `exif` replaces. The file
+    appears whole or not at all.
 
     Raises UserError for an unknown suffix, a quality out of range, an image too large for the format, and
     when the file cannot be written.

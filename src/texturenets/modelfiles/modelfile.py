@@ -38,6 +38,10 @@ TYPES = ("F16", "F32", "F64", "I64", "I32", "I16", "I8", "U8", "BOOL")  # of wei
 PUBLISHED = {".t7", ".pth", ".pt", ".model", ".onnx", ".ckpt", ".pb"}  # suffixes of other programs' networks
 
 
+class DamagedModelError(UserError):
+    """A model file that is cut short or damaged."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Header:
     """What a model file says about itself, without its weights.
@@ -98,8 +102,8 @@ def is_model(path: str | Path) -> bool:
         return False
 
 
-def damaged(path: str | Path, error: Exception) -> UserError:
-    return UserError(f"{path}: damaged model header, or one of a later version: {error}")
+def damaged(path: str | Path, error: Exception) -> DamagedModelError:
+    return DamagedModelError(f"{path}: damaged model header, or one of a later version: {error}")
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -163,9 +167,9 @@ def parse_header(path: Path, text: str) -> dict[str, Any]:
         if type(data["format"]) is not int:
             raise ValueError(f"its format is {data['format']!r}")
     except RecursionError:
-        raise UserError(f"{path}: damaged model header (it is nested too deeply)") from None
+        raise DamagedModelError(f"{path}: damaged model header (it is nested too deeply)") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: damaged model header ({error})") from None
+        raise DamagedModelError(f"{path}: damaged model header ({error})") from None
     return data
 
 
@@ -197,16 +201,32 @@ def _metadata(path: Path) -> str | None:
         raise UserError(f"no such file: {path}") from None
     except OSError as error:
         raise UserError(f"cannot read {path}: {reason(error)}") from None
-    except (SafetensorError, struct.error) as error:
-        raise UserError(f"{path} is not a texturenets model: {_what(path) or reason(error)}") from None
+    except (SafetensorError, struct.error):
+        if harm := harm_of(path):
+            raise DamagedModelError(f"{path} is {harm}: fetch or copy it again") from None
+        raise UserError(f"{path} is not a texturenets model: {_what(path)}") from None
+
+
+def harm_of(path: Path) -> str:
+    """What has happened to a safetensors file that cannot be read; nothing for what is none."""
+    with path.open("rb") as file:
+        start = file.read(9)
+        length = int.from_bytes(start[:8], "little")  # of the header, which is JSON
+        if start[8:] != b"{" or length > 2**27:
+            return ""
+        try:
+            arrays: dict[str, Any] = json.loads(b"{" + file.read(length - 1))
+            ends = [one["data_offsets"][1] for name, one in arrays.items() if name != "__metadata__"]
+            least = 8 + length + max(ends, default=0)
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
+            least = 8 + length
+    return "cut short" if path.stat().st_size < least else "damaged"
 
 
 def _what(path: Path) -> str:
-    """What a file is that is no safetensors file, and what can be done; nothing where it cannot be told."""
+    """What a file is that is no safetensors file, and what can be done."""
     with path.open("rb") as file:
         start = file.read(512)
-    size = int.from_bytes(start[:8], "little")  # of the header, which is JSON
-    what = ""
     if not start:
         what = "it is empty: fetch or train it anew"
     elif suffix_of_start(start):
@@ -215,10 +235,8 @@ def _what(path: Path) -> str:
         what = f"it looks like another program's network; `texturenets convert {path}` may read it"
     elif b"<html" in start.lower():
         what = "it is a web page, as a download that failed leaves: fetch the file anew"
-    elif start[8:9] != b"{" or size > 2**27:
+    else:
         what = "it is no safetensors file; `texturenets models` lists the shipped models"
-    elif path.stat().st_size < 8 + size:
-        what = "it is cut short: fetch or train it anew"
     return what
 
 

@@ -17,6 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from texturenets.errors import UserError
+from texturenets.modelfiles.modelfile import harm_of
 from texturenets.readers import caffe, compressed, isolated, keras
 from texturenets.readers.layouts import LAYERS, shapes
 from texturenets.readers.stored import DamagedError, Stored, in_memory
@@ -130,6 +131,8 @@ def plain(text: str) -> str:
 
 
 def _damaged(path: Path, kind: Format, error: BaseException) -> UserError:
+    if kind == "safetensors" and (harm := harm_of(path)):
+        return UserError(f"{path} is {harm}: fetch or copy it again")
     reason = plain(str(error)) or type(error).__name__
     return UserError(f"{path}: damaged or no {TITLES[kind]} file ({reason})")
 

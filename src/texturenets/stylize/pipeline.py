@@ -47,7 +47,7 @@ class Pipeline:
         if memory_limits.too_large(self.style, photo, options.size):
             return None
         picture = copy.copy(self._whole(photo, longer=options.size, keep_gps=options.keep_gps))
-        self._compare(photo)
+        self._compare(photo, picture)
         return picture
 
     def paint(self, job: Job, picture: Picture | None) -> Picture | None:
@@ -63,7 +63,7 @@ class Pipeline:
 
         if large.stylize(self.style, photo, result, options):
             self.note(photo, image.laid_on_white(result))
-        self._compare(photo)
+        self._compare(photo, image.read_header(photo))
         return None
 
     def write(self, job: Job, picture: Picture | None) -> None:
@@ -73,10 +73,7 @@ class Pipeline:
             if picture.transparent and not image.keeps_alpha(job[1]):
                 self.note(job[0], image.laid_on_white(job[1]))
 
-    def _compare(self, photo: Path) -> None:
+    def _compare(self, photo: Path, source: Picture | image.ImageInfo | None) -> None:
         """Note what the photo has and its result will not."""
-        header = image.read_header(photo)
-        if header is not None and header.bits > 8:
-            self.note(photo, "16 bits a colour, of which results have 8")
-        if header is not None and header.several:
-            self.note(photo, "several images, of which the first is stylized")
+        for what in image.not_kept(source) if source is not None else ():
+            self.note(photo, what)

@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
 
 import numpy as np
 
@@ -61,6 +61,13 @@ class Style:
     def __repr__(self) -> str:
         return f"Style({self.name!r}, {self.header.generator['name']}, {self.engine.name} {self.engine.precision})"
 
+    def sample(self, *_: Any, **__: Any) -> NoReturn:
+        """A style draws nothing: raises UserError."""
+        raise UserError(
+            f"{self.name} is a style, which draws nothing by itself: call it on a photo, as `style(photo)`, or load "
+            "a texture to draw samples"
+        )
+
     @overload
     def __call__(
         self,
@@ -110,7 +117,8 @@ class Style:
           back on the same device. Each image of a batch is stylized independently.
 
         Any size from 1 x 1 will do. Grey images come back with three channels, as styles have colours. Alpha
-        is kept unchanged.
+        is kept unchanged. A warning says where a PIL image that comes back cannot hold all that the file does: more
+        than 8 bits a channel, several frames.
 
         `size`: longer side of the result in pixels, with the same aspect ratio; None keeps the size. `strength`: 0
         gives the photo, 1 the full style, between them a linear mix of both.
@@ -125,6 +133,10 @@ class Style:
         check_options(size, strength, noise_level, stroke)
         arguments.flag("preserve_color", preserve_color)
         source, kind = image.from_any(picture)
+        if kind.container == "pil":  # of 8 bits, and one image
+            name = picture if isinstance(picture, str | Path) else "the image"
+            for what in image.not_kept(source):
+                warnings.warn(f"{name} holds {what}", stacklevel=2)
         photo: Any = source.pixels
         if size is not None:
             with devices.memory_errors(f"not enough memory for `size` {size}: ask for a smaller image"):

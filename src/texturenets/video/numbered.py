@@ -26,6 +26,21 @@ def in_order(paths: Sequence[Path]) -> list[Path]:
     return sorted(paths, key=key)
 
 
+def check_sizes(paths: Sequence[Path]) -> None:
+    """Raise UserError for images of different sizes, by their headers; one that cannot be read is passed over."""
+    headers = [(path, header) for path in paths if (header := image.read_header(path)) is not None]
+    for path, header in headers:
+        _check_size(path, header.upright, headers[0][0], headers[0][1].upright)
+
+
+def _check_size(path: Path, size: tuple[int, int], first: Path, wanted: tuple[int, int]) -> None:
+    if size != wanted:
+        raise UserError(
+            f"{path} has {size[1]} x {size[0]} pixels, {first} has {wanted[1]} x {wanted[0]}: the frames of a film "
+            "are of one size; resize it or leave it out, or name a folder as `output`, for images in place of a film"
+        )
+
+
 class Frames:
     """A `FrameSource`: images, all of one size, each a frame."""
 
@@ -45,11 +60,7 @@ class Frames:
         wanted = self.first.size
         for index, path in enumerate(self.paths):
             picture = image.read(path)
-            if picture.size != wanted:
-                raise UserError(
-                    f"{path} has {picture.size[1]} x {picture.size[0]} pixels, {self.paths[0]} has {wanted[1]} x "
-                    f"{wanted[0]}: the frames of a film are of one size"
-                )
+            _check_size(path, picture.size, self.paths[0], wanted)
             yield Frame(_pixels(picture, self.info.size), index / self.info.rate, 1 / self.info.rate)
 
     def close(self) -> None:
