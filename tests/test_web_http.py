@@ -574,7 +574,7 @@ def test_opacity_is_kept_where_no_format_is_asked_for(service: TestClient, form:
 def test_trainings_over_http(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("texturenets.server.trainings.TICK", 600)  # none is begun here
+    monkeypatch.setattr("texturenets.server.training_runner.TICK", 600)  # none is begun here
     (tmp_path / "photos").mkdir()
     with client(tmp_path) as service:
         assert "--photos" in problem(service.get("/v1/trainings"), 404)
@@ -762,7 +762,7 @@ def test_the_document_lists_every_status() -> None:
 def test_the_folder_of_models_goes_away(
     tmp_path: Path, in_its_place: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("texturenets.server.trainings.TICK", 600)  # none is begun here
+    monkeypatch.setattr("texturenets.server.training_runner.TICK", 600)  # none is begun here
     models, photos = tmp_path / "models", tmp_path / "photos"
     model(models)
     photos.mkdir()
@@ -793,7 +793,7 @@ def test_the_folder_of_models_goes_away(
 def test_the_folder_of_photos_goes_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("texturenets.server.trainings.TICK", 600)  # none is begun here
+    monkeypatch.setattr("texturenets.server.training_runner.TICK", 600)  # none is begun here
     photos = tmp_path / "photos"
     photos.mkdir()
     with client(tmp_path, photos=photos) as service:
@@ -805,7 +805,7 @@ def test_the_folder_of_photos_goes_away(
 
 @pytest.mark.parametrize("photos", ["/tmp", "../photos", "a%2Fb", "--x"])
 def test_photos_that_are_no_folder_here(tmp_path: Path, photos: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("texturenets.server.trainings.TICK", 600)  # none is begun here
+    monkeypatch.setattr("texturenets.server.training_runner.TICK", 600)  # none is begun here
     (tmp_path / "photos" / "sub").mkdir(parents=True)
     with client(tmp_path, photos=tmp_path / "photos") as service:
         said = problem(service.post(f"/v1/trainings?name=a&photos={photos}", content=photo()), 422)
@@ -819,7 +819,7 @@ def test_photos_that_are_no_folder_here(tmp_path: Path, photos: str, monkeypatch
 
 
 def test_bodies_without_effect_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("texturenets.server.trainings.TICK", 600)  # none is begun here
+    monkeypatch.setattr("texturenets.server.training_runner.TICK", 600)  # none is begun here
     (tmp_path / "photos").mkdir()
     packed = {"content-type": "application/x-www-form-urlencoded"}  # as curl --data-binary says
     with client(tmp_path, photos=tmp_path / "photos") as service:
@@ -850,7 +850,7 @@ def test_a_model_file_that_cannot_be_used_leaves_the_list(tmp_path: Path) -> Non
 def test_an_exemplar_that_is_too_small_is_refused_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("texturenets.server.trainings.TICK", 600)  # none is begun here
+    monkeypatch.setattr("texturenets.server.training_runner.TICK", 600)  # none is begun here
     (tmp_path / "photos").mkdir()
     with client(tmp_path, photos=tmp_path / "photos") as service:
         said = problem(service.post("/v1/trainings?name=a&kind=texture", content=photo(20, 24)), 422)

@@ -64,14 +64,14 @@ def create(settings: Settings, load: Callable[[Path], Any] | None = None) -> tup
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with service.running():
             if trainings is not None:
-                trainings.open()
+                trainings.runner.open()
             try:
                 # At a second Ctrl-C the server cancels this and waits for nothing.
                 with suppress(asyncio.CancelledError):
                     yield
             finally:
                 if trainings is not None:
-                    await asyncio.to_thread(trainings.close)
+                    await asyncio.to_thread(trainings.runner.close)
 
     app = FastAPI(
         title="texturenets",

@@ -15,6 +15,7 @@ import json
 import re
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -69,6 +70,7 @@ class Jobs:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.lock = threading.RLock()  # for who changes a training by what was read of it
 
     def all(self) -> list[TrainingJob]:
         """All of them, the oldest first; none while the folder is away."""
@@ -92,6 +94,13 @@ class Jobs:
             return TrainingJob(**{**data, "options": tuple(data["options"])})
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
+
+    def find(self, name: str) -> TrainingJob:
+        """The training of that name. Raises UserError."""
+        job = self.read(name) if NAME.fullmatch(name) else None
+        if job is None:
+            raise UserError(f"no training is called {name[:64]!r}")
+        return job
 
     def write(self, job: TrainingJob) -> TrainingJob:
         """Save the state of a training. Raises UserError where it cannot be written."""

@@ -161,7 +161,7 @@ def _beginning(app: FastAPI, service: Service, there: Callable[[], Trainings]) -
             job = await enqueue(
                 service, place, data, name=name, kind=kind, preset=preset, steps=steps, photos=photos
             )
-        return await asyncio.to_thread(place.report, job)
+        return await asyncio.to_thread(place.reports.of, job)
 
 
 def _going_on(app: FastAPI, there: Callable[[], Trainings]) -> None:
@@ -170,22 +170,22 @@ def _going_on(app: FastAPI, there: Callable[[], Trainings]) -> None:
     async def told(name: str, call: Callable[[Trainings], Any]) -> dict[str, Any]:
         place = there()
         try:
-            await asyncio.to_thread(place.find, name)
+            await asyncio.to_thread(place.files.find, name)
         except UserError as error:
             raise HTTPProblem(404, f"{error}; GET /v1/trainings lists them") from None
         job = await asyncio.to_thread(call, place)
-        return await asyncio.to_thread(place.report, job)
+        return await asyncio.to_thread(place.reports.of, job)
 
     @app.get("/v1/trainings", responses=documented(401, 404, 503))
     async def listed() -> dict[str, list[dict[str, Any]]]:
         """All trainings, the oldest first: state, step, losses, seconds left."""
         place = there()
-        return {"trainings": await asyncio.to_thread(lambda: [place.report(job) for job in place.jobs()])}
+        return {"trainings": await asyncio.to_thread(lambda: [place.reports.of(job) for job in place.jobs()])}
 
     @app.get("/v1/trainings/{name}", responses=documented(401, 404, 503))
     async def one(name: str) -> dict[str, Any]:
         """A training: state, step, losses, seconds left."""
-        return await told(name, lambda place: place.find(name))
+        return await told(name, lambda place: place.files.find(name))
 
     @app.post("/v1/trainings/{name}/stop", responses=documented(400, 401, 404, 408, 413, 415, 422, 503))
     async def stop(request: Request, name: str) -> dict[str, Any]:
@@ -208,7 +208,7 @@ def _going_on(app: FastAPI, there: Callable[[], Trainings]) -> None:
         """Photos above, what the network makes of them below; the newest."""
         place = there()
         try:
-            path = await asyncio.to_thread(place.picture, name)
+            path = await asyncio.to_thread(place.reports.picture, name)
         except UserError as error:
             raise HTTPProblem(404, f"{error}; GET /v1/trainings lists them") from None
         if path is None:

@@ -96,7 +96,9 @@ class Watch:
 
     def look(self, name: str | None, seen: tuple[Any, ...], request: gr.Request) -> tuple[Any, ...]:
         """All that is shown; what has not changed since is left alone, or it would flicker."""
-        reports = {one["name"]: one for one in map(self.trainings.report, reversed(self.trainings.jobs()))}
+        reports = {
+            one["name"]: one for one in map(self.trainings.reports.of, reversed(self.trainings.jobs()))
+        }
         names = list(reports)
         if name not in names:
             at_work = [report["name"] for report in reports.values() if report["at_work"]]
@@ -105,7 +107,7 @@ class Watch:
         if name is None:
             return table, *[gr.skip()] * 8, seen
         report = reports[name]
-        picture, points = self.trainings.picture(name), self.trainings.curves(name)
+        picture, points = self.trainings.reports.picture(name), self.trainings.reports.curves(name)
         try:
             drawn, data = (picture.stat().st_mtime_ns, picture.read_bytes()) if picture else (0, b"")
         except OSError:  # it went in the meantime
