@@ -23,9 +23,10 @@ pytest.importorskip("fcntl", reason="locks as Unix has them")
 
 from texturenets.errors import UserError
 from texturenets.server import training_runner as module
+from texturenets.server.http_errors import HTTPProblem
 from texturenets.server.training_files import TrainingJob
 from texturenets.server.training_records import Records
-from texturenets.server.trainings import FullError, Trainings
+from texturenets.server.trainings import Trainings
 
 # Trains as `texturenets train` does, with nothing in it: a "step" a 50th of a second, every one saved.
 TRAINER = """
@@ -206,7 +207,9 @@ def test_a_new_training_takes_the_name_of_a_failed_one(make: Callable[[], Traini
     (trainings.folder / "bad.run" / "checkpoint.safetensors").write_text("2")  # there is something to lose
     for state in ("failed", "stopped"):
         trainings.files.write(replace(trainings.files.find("bad"), state=state))  # type: ignore[arg-type]
-        with pytest.raises(UserError, match=r"bad already, .*: resume it \(POST /v1/trainings/bad/resume\)"):
+        with pytest.raises(
+            HTTPProblem, match=r"bad already, .*: resume it \(POST /v1/trainings/bad/resume\)"
+        ):
             add(trainings, "bad")
     assert (trainings.folder / "bad.run" / "checkpoint.safetensors").read_text() == "2"
 
@@ -248,12 +251,12 @@ def test_the_log_says_what_trainings_do(
 def test_names(make: Callable[[], Trainings]) -> None:
     trainings = make()
     for name in ("../up", "", "a/b", ".hidden", "x" * 65, "a b", "a\n"):
-        with pytest.raises(UserError, match="name"):
+        with pytest.raises(HTTPProblem, match="name"):
             add(trainings, name)
-        with pytest.raises(UserError, match="no training"):
+        with pytest.raises(HTTPProblem, match="no training"):
             trainings.files.find(name)
     add(trainings, "mine")
-    with pytest.raises(UserError, match="already"):
+    with pytest.raises(HTTPProblem, match="already"):
         add(trainings, "mine")
     trainings.stop("mine")
     trainings.runner.tick()
@@ -353,7 +356,7 @@ def test_two_services_on_one_folder(make: Callable[[], Trainings]) -> None:
         waited(second, f"n{i}", "done")
         assert (first.folder / f"n{i}.run" / "starts").read_text() == "x"
     waited(second, "long", "running")
-    with pytest.raises(UserError, match="already"):
+    with pytest.raises(HTTPProblem, match="already"):
         add(second, "n0")
     keeper, other = (first, second) if first.runner.keeper else (second, first)
     other.runner.close()
@@ -392,7 +395,7 @@ def test_the_queue_is_bounded(make: Callable[[], Trainings]) -> None:
     trainings.most = 3
     for i in range(3):
         add(trainings, f"n{i}", 1)
-    with pytest.raises(FullError, match="3 trainings wait"):
+    with pytest.raises(HTTPProblem, match="3 trainings wait"):
         add(trainings, "more")
     until(trainings, "n0", "done")
     add(trainings, "more")
@@ -433,7 +436,7 @@ def test_photos_that_changed_are_told_without_options(make: Callable[[], Trainin
             f"texturenets: `resume`: not the run that /models/mine.run holds; what changed: {changed[0]}\n"
         )
     )
-    assert trainings.runner.reason("mine") == (
+    assert trainings.runner.reason(trainings.files.find("mine")) == (
         "the photos changed since it began; put them back or start anew under another name"
     )
 
@@ -457,5 +460,63 @@ def test_a_full_queue_says_how_to_be_rid_of_stopped_ones(make: Callable[[], Trai
     trainings.most = 1
     add(trainings, "one")
     trainings.stop("one")
-    with pytest.raises(FullError, match=r"whoever runs the service removes NAME\.job and NAME\.run"):
+    with pytest.raises(HTTPProblem, match=r"whoever runs the service removes NAME\.job and NAME\.run"):
         add(trainings, "two")
+
+
+def test_what_is_over_cannot_be_stopped(make: Callable[[], Trainings]) -> None:
+    trainings = make()
+    for name, over in (("good", "is done"), ("bad", "has failed")):
+        add(trainings, name)
+        until(trainings, name, "done", "failed")
+        with pytest.raises(HTTPProblem, match=f"{name} {over}: there is nothing to stop") as raised:
+            trainings.stop(name)
+        assert raised.value.status == 409
+    with pytest.raises(HTTPProblem, match="good is done: there is nothing to resume") as raised:
+        trainings.resume("good")
+    assert raised.value.status == 409
+    add(trainings, "waiting")
+    for call in (trainings.resume, trainings.stop, trainings.stop):  # what is so already is well
+        call("waiting")
+    assert trainings.files.find("waiting").state == "stopped"
+
+
+def test_photos_that_went_before_its_turn_are_told_without_options(
+    make: Callable[[], Trainings], tmp_path: Path
+) -> None:
+    (tmp_path / "trainer.py").write_text("import sys\nprint('no such folder of photos')\nsys.exit(2)\n")
+    (tmp_path / "photos" / "cats").mkdir()
+    trainings = make()
+    trainings.add("cats", "style", b"picture", ".png", preset="default", steps=3, photos="cats")
+    add(trainings, "all")
+    (tmp_path / "photos" / "cats").rmdir()
+    until(trainings, "cats", "failed")
+    (tmp_path / "photos").rmdir()
+    until(trainings, "all", "failed")
+    assert trainings.files.find("cats").reason == (
+        "the photos' folder cats is away: when it is back, resume it"
+    )
+    assert trainings.files.find("all").reason == ("the photos' folder is away: when it is back, resume it")
+
+
+def test_photos_that_were_skipped_are_told(make: Callable[[], Trainings], tmp_path: Path) -> None:
+    trainings = make()
+    add(trainings, "mine")
+    report = trainings.reports.of(trainings.files.find("mine"))
+    assert report["photos_skipped"] == {"count": 0, "first": []}
+    until(trainings, "mine", "done")
+    with (trainings.folder / "mine.run" / "records.jsonl").open("a") as log:
+        for i in (*range(4), 0):  # the first once more, as after it was resumed
+            said = f"{tmp_path}/photos/cats/{i}.jpg is cut short"
+            log.write(json.dumps({"step": 3, "unreadable": said}) + "\n")
+        said = (
+            f"cannot read {tmp_path}/photos/a.heic: HEIC needs pillow-heif (pip install -e '/source[heif]')"
+        )
+        log.write(json.dumps({"step": 4, "unreadable": said}) + "\n")
+        for i in range(4, 7):
+            log.write(json.dumps({"step": 5, "unreadable": f"{tmp_path}/photos/{i}.jpg is empty"}) + "\n")
+    report = trainings.reports.of(trainings.files.find("mine"))
+    assert report["photos_skipped"] == {
+        "count": 8,
+        "first": [*(f"cats/{i}.jpg is cut short" for i in range(4)), "cannot read a.heic"],
+    }

@@ -331,3 +331,13 @@ def test_a_training_starts_from_a_style(tmp_path: Path) -> None:
     with pytest.raises(HTTPProblem, match="content_weight"):
         ask("two", changes={"content_weight": -1.0})
     assert [one.name for one in place.jobs()] == ["mine"]
+
+
+def test_the_table_of_trainings_names_photos_that_were_skipped() -> None:
+    report = {"name": "a", "kind": "style", "state": "running", "at_work": True, "reason": ""}
+    report |= {"step": 1, "steps": 2, "seconds_left": None, "photos_skipped": {"count": 0, "first": []}}
+    assert "skipped" not in watch._table([report])
+    report["photos_skipped"] = {"count": 3, "first": ["<a>.jpg is empty", "b.jpg is cut short"]}
+    assert ("3 photos skipped: &lt;a&gt;.jpg is empty, b.jpg is cut short and 1 more") in watch._table(
+        [report]
+    )

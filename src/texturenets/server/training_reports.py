@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 from pathlib import Path
 from typing import Any
 
+from texturenets.server.http_errors import FOR_OPERATORS
 from texturenets.server.training_files import Jobs, TrainingJob
 from texturenets.server.training_records import Records
 
 SUM, VALIDATION = "sum", "sum, validation"
 """Names of curves beside those of the losses."""
 
+NAMED = 5
+"""Most skipped photos that a report names."""
+
 
 class TrainingReports:
     """Reads what the processes of the trainings in `files` wrote down. From any thread."""
 
-    def __init__(self, files: Jobs) -> None:
-        self.files, self.folder, self.records = files, files.folder, Records()
+    def __init__(self, files: Jobs, photos: Path | None) -> None:
+        """`photos`: the folder that styles learn on."""
+        self.files, self.folder, self.photos, self.records = files, files.folder, photos, Records()
 
     def of(self, job: TrainingJob) -> dict[str, Any]:
         """A job with what its process wrote down: step, losses, time left."""
@@ -38,6 +45,7 @@ class TrainingReports:
             "seconds": last["seconds"],
             "seconds_left": left,
             "losses": losses,
+            "photos_skipped": self._skipped(records),
             "total": [[r["step"], sum(r["losses"].values())] for r in records if "losses" in r],
         }
 
@@ -58,6 +66,15 @@ class TrainingReports:
             if "validation" in record:
                 points.append((record["step"], VALIDATION, float(sum(record["validation"].values()))))
         return points
+
+    def _skipped(self, records: list[dict[str, Any]]) -> dict[str, Any]:
+        """How many photos could not be read, and what is wrong with the first: without paths of the machine."""
+        problems = dict.fromkeys(str(record["unreadable"]) for record in records if "unreadable" in record)
+        inside = [one.replace(f"{self.photos}{os.sep}", "") for one in itertools.islice(problems, NAMED)]
+        return {
+            "count": len(problems),
+            "first": [one.partition(": ")[0] if FOR_OPERATORS.search(one) else one for one in inside],
+        }
 
     def _records(self, name: str) -> list[dict[str, Any]]:
         return self.records.of(self.folder / f"{name}.run" / "records.jsonl")

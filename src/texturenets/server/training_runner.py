@@ -166,7 +166,7 @@ class TrainingRunner:
         tries = 0 if saved > job.reached else job.tries + 1
         status = self._status(job.name)
         if status == 2 or tries >= TRIES:  # the command line's own word for a mistake
-            self._over(replace(job, state="failed", pid=0, reason=self.reason(job.name)))
+            self._over(replace(job, state="failed", pid=0, reason=self.reason(job)))
             return False
         return self._start(replace(job, tries=tries, reached=saved))
 
@@ -178,7 +178,7 @@ class TrainingRunner:
         place = self.files.place(job.name)
         words = [*self.command, job.kind, str(place / job.exemplar)]
         if job.kind == "style":
-            words += ["--content", str((self.photos or Path()) / job.photos)]
+            words += ["--content", str(self._content(job))]
         words += ["-o", str(self.folder / f"{job.name}.safetensors"), *job.options, "--quiet"]
         if self.files.saved(job.name):
             words.append("--resume")
@@ -199,6 +199,10 @@ class TrainingRunner:
                 tell(job, tries=job.tries + 1)
         return True
 
+    def _content(self, job: TrainingJob) -> Path:
+        """The folder of photos that a style learns on."""
+        return (self.photos or Path()) / job.photos
+
     def _reap(self) -> None:
         for child in list(self.children.values()):
             child.poll()
@@ -211,9 +215,12 @@ class TrainingRunner:
             return child.wait(ENDING) if child else None
         return None
 
-    def reason(self, name: str) -> str:
+    def reason(self, job: TrainingJob) -> str:
         """Why a training has failed: its process's last words, for clients that have no command line."""
-        words = self.files.last_words(name)
+        if job.kind == "style" and not self._content(job).is_dir():
+            folder = f"the photos' folder {job.photos}".rstrip()
+            return f"{folder} is away: when it is back, resume it"
+        words = self.files.last_words(job.name)
         return PHOTOS_CHANGED if "what changed: the photos in" in words else words
 
 

@@ -12,21 +12,10 @@ from pathlib import Path
 from typing import Literal
 
 from texturenets.errors import UserError
+from texturenets.server.http_errors import HTTPProblem, away
 from texturenets.server.training_files import NAME, Jobs, TrainingJob
 from texturenets.server.training_reports import TrainingReports
 from texturenets.server.training_runner import TrainingRunner, tell
-
-
-class FullError(UserError):
-    """Too many trainings wait."""
-
-
-class AskedError(UserError):
-    """What was asked for cannot be had, in words for whoever asked, whose own values are in them."""
-
-
-class AwayError(UserError):
-    """A folder that the service was started with is not there now."""
 
 
 class Trainings:
@@ -44,16 +33,19 @@ class Trainings:
                 raise UserError(f"{flag} {place} is no folder")
         self.folder, self.photos, self.most = folder, photos, most
         self.files = Jobs(folder)
-        self.reports, self.runner = TrainingReports(self.files), TrainingRunner(self.files, photos, command)
+        self.reports, self.runner = (
+            TrainingReports(self.files, photos),
+            TrainingRunner(self.files, photos, command),
+        )
 
     def jobs(self) -> list[TrainingJob]:
         """All of them, the oldest first."""
         return self.files.all()
 
     def check_folder(self) -> None:
-        """Raises AwayError where the folder of models is away."""
+        """Raises HTTPProblem where the folder of models is away."""
         if not self.folder.is_dir():
-            raise AwayError("the models' folder is away")
+            raise away("models")
 
     def folders(self) -> list[str]:
         """The folders of photos to choose from: "" for all of them, and those in it."""
@@ -79,27 +71,27 @@ class Trainings:
     ) -> TrainingJob:
         """Put a training in the queue; `exemplar` is an image's file, `suffix` its kind, as ".png".
 
-        `photos`: one of `folders`. `more`: further words for `texturenets train`. Raises UserError for a name that is
-        taken or none, a folder that is not there, and a style without photos to learn on; FullError where too many
-        wait; AwayError where the photos' folder is.
+        `photos`: one of `folders`. `more`: further words for `texturenets train`. Raises HTTPProblem for a
+        name that is taken or none, a folder that is not there, and where too many wait; UserError for a style without
+        photos to learn on, and where nothing can be written.
         """
         photos = photos.rstrip("/") if photos.strip("/") else photos
         if not NAME.fullmatch(name):
-            raise AskedError(
-                f"the name {name[:64]!r}: letters, digits, - and _, at most 64, a letter or digit first"
+            raise HTTPProblem(
+                422, f"the name {name[:64]!r}: letters, digits, - and _, at most 64, a letter or digit first"
             )
         if kind == "style" and self.photos is None:
             raise UserError("a style learns on photos: start the service with --photos FOLDER")
         if kind == "texture" and photos:
-            raise AskedError(
-                f"photos {photos[:64]!r}: a texture learns from its exemplar alone: leave out photos"
+            raise HTTPProblem(
+                422, f"photos {photos[:64]!r}: a texture learns from its exemplar alone: leave out photos"
             )
         if kind == "style" and photos not in (folders := self.folders()):
             if not folders:
-                raise AwayError("the photos' folder is away")
+                raise away("photos")
             inside = ", ".join(folders[1:])
             known = f"give one of {inside}, or leave out photos" if inside else "leave out photos"
-            raise AskedError(f"photos {photos[:64]!r} is no folder here: {known} to learn from all")
+            raise HTTPProblem(422, f"photos {photos[:64]!r} is no folder here: {known} to learn from all")
         job = TrainingJob(
             name=name,
             kind=kind,
@@ -112,17 +104,25 @@ class Trainings:
         with self.files.lock:
             waiting = sum(one.state in ("queued", "running", "stopped") for one in self.jobs())
             if waiting >= self.most:
-                raise FullError(
+                raise HTTPProblem(
+                    503,
                     f"{waiting} trainings wait, are at work or stopped, and no more are taken: try again later, or "
-                    "whoever runs the service removes NAME.job and NAME.run of stopped ones"
+                    "whoever runs the service removes NAME.job and NAME.run of stopped ones",
+                    {"Retry-After": "60"},
                 )
             self.files.create(job, exemplar)
         return job
 
     def stop(self, name: str) -> TrainingJob:
-        """Let a training save and end, or leave the queue; `resume` goes on with it. Raises UserError."""
+        """Let a training save and end, or leave the queue; `resume` goes on with it.
+
+        Raises HTTPProblem for one that is over.
+        """
         with self.files.lock:
             job = self.files.find(name)
+            if job.state in ("done", "failed"):
+                over = "is done" if job.state == "done" else "has failed"
+                raise HTTPProblem(409, f"{name} {over}: there is nothing to stop")
             if job.state in ("queued", "running"):
                 running = job.state == "running"
                 job = self.files.write(replace(job, state="stopped"))
@@ -132,9 +132,11 @@ class Trainings:
         return job
 
     def resume(self, name: str) -> TrainingJob:
-        """Put one that was stopped or has failed in the queue again. Raises UserError."""
+        """Put one that was stopped or has failed in the queue again. Raises HTTPProblem for one that is done."""
         with self.files.lock:
             job = self.files.find(name)
+            if job.state == "done":
+                raise HTTPProblem(409, f"{name} is done: there is nothing to resume")
             if job.state in ("stopped", "failed"):
                 job = self.files.write(replace(job, state="queued", order=time.time(), tries=0, reason=""))
                 tell(job)
