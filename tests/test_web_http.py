@@ -702,15 +702,15 @@ def test_errors_of_the_machine_are_for_the_log(
 def test_a_model_that_cannot_be_loaded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     model(tmp_path, "hollow")
 
-    def load(_: Path) -> Any:  # nothing that the file can help
-        raise UserError("no memory is left")
+    def load(path: Path) -> Any:  # nothing that the file can help
+        raise UserError(f"{path}: no memory is left")
 
     with client(tmp_path, load=load) as service:
         said = clean(problem(service.post("/v1/stylize?style=hollow", content=photo()), 500))
         assert "hollow" in service.get("/v1/models").text
     assert said.startswith("hollow cannot be loaded")
     (reason,) = [r.fields["reason"] for r in caplog.records if r.getMessage() == "load"]  # type: ignore[attr-defined]
-    assert reason == "no memory is left"
+    assert reason.endswith("hollow.safetensors: no memory is left")
 
 
 @pytest.mark.parametrize(
@@ -755,6 +755,26 @@ def test_the_document_lists_every_status() -> None:
     table = (root / "docs/serve.md").read_text().partition("| status | when |")[2].partition("\n\n")[0]
     told = {int(found) for row in table.splitlines()[1:] for found in re.findall(r"\d{3}", row[:12])}
     assert told == raised - {500}  # a mistake of ours
+
+
+def test_the_document_has_what_any_request_may_be_refused_with(tmp_path: Path) -> None:
+    with client(tmp_path, token="correct-horse") as service:
+        document = service.get("/openapi.json", headers={"Authorization": "Bearer correct-horse"}).json()
+        for path, operations in document["paths"].items():
+            for verb, operation in operations.items():
+                told = set(operation["responses"])
+                assert told >= {"400", "403", "413", "421", "431"}, path
+                assert operation["responses"]["431"]["content"]["application/problem+json"]["schema"]
+                is_open = path in ("/healthz", "/readyz")
+                assert ("401" in told) == (not is_open), path
+                assert ("429" in told) == (verb == "get" and not is_open), path
+        answers = [
+            service.get("/healthz", headers={"Host": "elsewhere.example"}),
+            service.get("/healthz", headers={"Origin": "https://elsewhere.example"}),
+            service.get("/healthz", headers={"X-Long": "x" * 40_000}),
+            *(service.get("/v1/models?token=wrong") for _ in range(11)),
+        ]
+        assert [one.status_code for one in answers] == [421, 403, 431, *[401] * 10, 429]
 
 
 @pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")

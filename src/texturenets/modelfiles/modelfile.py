@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 
 from texturenets._version import __version__
 from texturenets.arguments import check_plain
-from texturenets.errors import UserError, reason, unknown
+from texturenets.errors import DamagedError, UserError, reason, unknown
 from texturenets.graph import ConversionError, Graph, names_of
 from texturenets.image.formats import suffix_of_start
 
@@ -98,8 +98,8 @@ def is_model(path: str | Path) -> bool:
         return False
 
 
-def damaged(path: str | Path, error: Exception) -> UserError:
-    return UserError(f"{path}: damaged model header, or one of a later version: {error}")
+def damaged(path: str | Path, error: Exception) -> DamagedError:
+    return DamagedError(f"{path}: damaged model header, or one of a later version: {error}")
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -143,7 +143,7 @@ def read_graph(path: str | Path, *, weights: bool = True) -> Graph:
             graph.weights.update(_weights(Path(path), names_of(graph.nodes)))
             graph.check()
     except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+        raise DamagedError(f"{path}: {error}") from None
     return graph
 
 
@@ -163,9 +163,9 @@ def parse_header(path: Path, text: str) -> dict[str, Any]:
         if type(data["format"]) is not int:
             raise ValueError(f"its format is {data['format']!r}")
     except RecursionError:
-        raise UserError(f"{path}: damaged model header (it is nested too deeply)") from None
+        raise DamagedError(f"{path}: damaged model header (it is nested too deeply)") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: damaged model header ({error})") from None
+        raise DamagedError(f"{path}: damaged model header ({error})") from None
     return data
 
 

@@ -126,7 +126,7 @@ def _beginning(app: FastAPI, service: Service, there: Callable[[], Trainings]) -
     @app.post(
         "/v1/trainings",
         status_code=202,
-        responses=documented(400, 401, 404, 408, 409, 413, 415, 422, 503),
+        responses=documented(401, 404, 408, 409, 415, 422, 503),
         openapi_extra={"requestBody": {"required": True, "content": service.photo_body()}},
     )
     async def begin(  # noqa: PLR0917 (FastAPI passes them by name)
@@ -160,26 +160,24 @@ def _going_on(app: FastAPI, there: Callable[[], Trainings]) -> None:
         job = await asyncio.to_thread(call, place)
         return await asyncio.to_thread(place.reports.of, job)
 
-    @app.get("/v1/trainings", responses=documented(401, 404, 503))
+    @app.get("/v1/trainings", responses=documented(401, 404, 429, 503))
     async def listed() -> dict[str, list[dict[str, Any]]]:
         """All trainings, the oldest first: state, step, losses, seconds left."""
         place = there()
         return {"trainings": await asyncio.to_thread(lambda: [place.reports.of(job) for job in place.jobs()])}
 
-    @app.get("/v1/trainings/{name}", responses=documented(401, 404, 503))
+    @app.get("/v1/trainings/{name}", responses=documented(401, 404, 429, 503))
     async def one(name: str) -> dict[str, Any]:
         """A training: state, step, losses, seconds left."""
         return await told(name, lambda place: place.files.find(name))
 
-    @app.post("/v1/trainings/{name}/stop", responses=documented(400, 401, 404, 408, 409, 413, 415, 422, 503))
+    @app.post("/v1/trainings/{name}/stop", responses=documented(401, 404, 408, 409, 415, 422, 503))
     async def stop(request: Request, name: str) -> dict[str, Any]:
         """Let it save and end; it can be resumed."""
         await bodies.no_body(request)
         return await told(name, lambda place: place.stop(name))
 
-    @app.post(
-        "/v1/trainings/{name}/resume", responses=documented(400, 401, 404, 408, 409, 413, 415, 422, 503)
-    )
+    @app.post("/v1/trainings/{name}/resume", responses=documented(401, 404, 408, 409, 415, 422, 503))
     async def resume(request: Request, name: str) -> dict[str, Any]:
         """Go on with one that was stopped or has failed, when its turn comes."""
         await bodies.no_body(request)
@@ -188,7 +186,7 @@ def _going_on(app: FastAPI, there: Callable[[], Trainings]) -> None:
     @app.get(
         "/v1/trainings/{name}/picture",
         response_class=FileResponse,
-        responses=documented(401, 404, 503, content={"image/jpeg": {}}),
+        responses=documented(401, 404, 429, 503, content={"image/jpeg": {}}),
     )
     async def picture(name: str) -> FileResponse:
         """Photos above, what the network makes of them below; the newest."""
