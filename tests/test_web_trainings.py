@@ -9,7 +9,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -302,6 +303,25 @@ def test_a_full_disk_stops_nothing_for_good(
     assert trainings.files.find("first").state == "done"
     assert (trainings.folder / "first.run" / "starts").read_text() == "x"
     trainings.runner.close()
+
+
+def test_what_ends_while_its_lock_is_waited_for_is_not_started_again(
+    make: Callable[[], Trainings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainings = make()
+    add(trainings, "mine")
+    hold = trainings.files.hold
+
+    @contextmanager
+    def late(name: str) -> Iterator[Any]:
+        with hold(name) as lock:
+            (trainings.folder / "mine.safetensors").write_text("a model")  # by the process that held it
+            yield lock
+
+    monkeypatch.setattr(trainings.files, "hold", late)
+    trainings.runner.tick()
+    assert trainings.files.find("mine").state == "done"
+    assert not trainings.runner.children
 
 
 @pytest.mark.usefixtures("quick")

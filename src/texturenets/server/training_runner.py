@@ -172,32 +172,36 @@ class TrainingRunner:
 
     def _start(self, job: TrainingJob) -> bool:
         """Start its process; whether it lives."""
-        if (self.folder / f"{job.name}.safetensors").is_file():
-            tell(self.files.write(replace(job, state="done", pid=0)))
-            return False
-        place = self.files.place(job.name)
-        words = [*self.command, job.kind, str(place / job.exemplar)]
+        # The process inherits the lock and holds it until it ends, however it ends. A session of its own: Ctrl-C at
+        # the service's terminal is not meant for it.
+        output = self.files.place(job.name) / "output.txt"
+        with self.files.hold(job.name) as lock, output.open("ab") as written:
+            if lock is None:
+                return True
+            # Not before: a process that held the lock may have ended meanwhile.
+            if (self.folder / f"{job.name}.safetensors").is_file():
+                tell(self.files.write(replace(job, state="done", pid=0)))
+                return False
+            child = subprocess.Popen(
+                self._words(job),
+                stdin=subprocess.DEVNULL,
+                stdout=written,
+                stderr=written,
+                start_new_session=True,
+                pass_fds=[lock.fileno()],
+            )
+            self.children[job.name] = child
+            job = self.files.write(replace(job, state="running", pid=child.pid, began=time.time()))
+            tell(job, tries=job.tries + 1)
+        return True
+
+    def _words(self, job: TrainingJob) -> list[str]:
+        """The command that trains, or goes on with what was saved."""
+        words = [*self.command, job.kind, str(self.files.place(job.name) / job.exemplar)]
         if job.kind == "style":
             words += ["--content", str(self._content(job))]
         words += ["-o", str(self.folder / f"{job.name}.safetensors"), *job.options, "--quiet"]
-        if self.files.saved(job.name):
-            words.append("--resume")
-        # The process inherits the lock and holds it until it ends, however it ends. A session of its own: Ctrl-C at
-        # the service's terminal is not meant for it.
-        with self.files.hold(job.name) as lock, (place / "output.txt").open("ab") as output:
-            if lock is not None:
-                child = subprocess.Popen(
-                    words,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    start_new_session=True,
-                    pass_fds=[lock.fileno()],
-                )
-                self.children[job.name] = child
-                job = self.files.write(replace(job, state="running", pid=child.pid, began=time.time()))
-                tell(job, tries=job.tries + 1)
-        return True
+        return [*words, "--resume"] if self.files.saved(job.name) else words
 
     def _content(self, job: TrainingJob) -> Path:
         """The folder of photos that a style learns on."""
