@@ -70,7 +70,7 @@ class TrainingReports:
     def _skipped(self, records: list[dict[str, Any]]) -> dict[str, Any]:
         """How many photos could not be read, and what is wrong with the first: without paths of the machine."""
         problems = dict.fromkeys(str(record["unreadable"]) for record in records if "unreadable" in record)
-        inside = [one.replace(f"{self.photos}{os.sep}", "") for one in itertools.islice(problems, NAMED)]
+        inside = [one.replace(f"{self.photos}{os.sep}", "", 1) for one in itertools.islice(problems, NAMED)]
         return {
             "count": len(problems),
             "first": [one.partition(": ")[0] if FOR_OPERATORS.search(one) else one for one in inside],
