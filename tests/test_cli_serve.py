@@ -146,6 +146,46 @@ def test_every_option_has_an_environment_variable(
 
 
 @pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("PORT", "70000", []),
+        ("MAX_BYTES", "much", []),
+        ("MAX_QUEUE", "0", []),
+        ("MODELS", "nowhere", ["--port", "0"]),
+        ("PHOTOS", ".", ["--port", "0"]),
+        ("TOKEN_FILE", "nowhere", []),
+        ("PRELOAD", "wafe", ["--port", "0", "--no-page"]),
+        ("PUBLIC_HOST", "paint.example:8080", []),
+        ("ALLOW_ORIGIN", "friend.example", []),
+        ("HOST", "no.such.host.invalid", []),
+        ("PRECISION", "bf16", ["--engine", "onnx", *NOWHERE]),
+    ],
+)
+def test_a_wrong_value_of_a_variable_is_the_variables(
+    *,
+    variable: str,
+    value: str,
+    words: list[str],
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    name, flag = f"TEXTURENETS_SERVE_{variable}", f"--{variable.lower().replace('_', '-')}"
+    monkeypatch.setenv(name, value)
+    assert main(["serve", *words]) == 2
+    error = capsys.readouterr().err
+    assert name in error
+    assert flag not in error
+    assert error.count("\n") == 1
+    monkeypatch.setenv(name, "1")  # the command line has the last word, and is named
+    assert main(["serve", *words, flag, value]) == 2
+    error = capsys.readouterr().err
+    assert flag in error
+    assert name not in error
+
+
+@pytest.mark.parametrize(
     "words",
     [
         ["--preload", "wave", "udnie"],

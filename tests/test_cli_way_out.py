@@ -17,7 +17,8 @@ from texturenets.cluster import storage
 from texturenets.errors import UserError
 from texturenets.image import writing
 from texturenets.modelfiles import modelfile
-from texturenets.modelfiles.modelfile import DamagedModelError, Header
+from texturenets.errors import DamagedError
+from texturenets.modelfiles.modelfile import Header
 from texturenets.networks import build, network_files
 from texturenets.networks.pyramid import Pyramid2
 from texturenets.networks.residual import Residual
@@ -201,7 +202,7 @@ def test_a_model_that_is_cut_short_is_to_be_fetched_again(here: Path, share: flo
     for words in (("stylize", "photo.jpg", "-s", "cut.safetensors"), ("models", "show", "cut.safetensors")):
         error = refused(*words)
         assert "cut.safetensors is cut short: fetch or copy it again" in error
-    with pytest.raises(DamagedModelError):
+    with pytest.raises(DamagedError):
         texturenets.load(cut)
     assert "cut.safetensors is cut short: fetch or copy it again" in refused("convert", "cut.safetensors")
 

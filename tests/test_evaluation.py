@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,38 @@ def test_a_style_in_numbers(studio: tiny.Studio) -> None:
     assert "iterations of L-BFGS to the network's loss" in output
     assert "the photos themselves" in output
     assert f"{found['means']['structure']:.3f}" in output
+
+
+def test_a_batch_goes_on_past_a_bad_photo(studio: tiny.Studio, tmp_path: Path) -> None:
+    for name in ("0.png", "2.png"):
+        shutil.copy(studio.photos / name, tmp_path)
+    (tmp_path / "1.png").write_bytes((studio.photos / "1.png").read_bytes()[:200])
+    words = [str(studio.run().model), "--against", str(studio.painting), "--size", "48", "--json", "--photo"]
+    status, output, error = evaluate(studio, *words, str(tmp_path))
+    assert status == 2
+    assert [row["photo"] for row in json.loads(output)["photos"]] == ["0.png", "2.png"]
+    told, end = error.splitlines()
+    assert "1.png is damaged or cut short" in told
+    assert end == f"texturenets: 2 done, 1 failed: {tmp_path / '1.png'}"
+    status, output, error = evaluate(studio, *words, str(tmp_path / "1.png"))
+    assert (status, output, error.count("\n")) == (2, "", 1), error
+    assert "1.png is damaged or cut short" in error
+    for name in ("0.png", "2.png"):
+        (tmp_path / name).write_bytes(b"")
+    status, output, error = evaluate(studio, *words, str(tmp_path))
+    assert (status, output, error.count("\n")) == (2, "", 4), error
+    assert "none of 3 photos can be read" in error.splitlines()[-1]
+
+
+def test_a_batch_goes_on_past_a_bad_film(studio: tiny.Studio, tmp_path: Path) -> None:
+    tinyfilm = pytest.importorskip("tinyfilm", reason="the extra `video` is not installed")
+    tinyfilm.film(tmp_path / "good.mp4", tinyfilm.frames(3, (96, 96)))
+    (tmp_path / "bad.mp4").write_bytes(b"none")
+    films = [word for name in ("bad", "good") for word in ("--film", str(tmp_path / f"{name}.mp4"))]
+    status, output, error = evaluate(studio, str(studio.run().model), *films, "--json")
+    assert status == 2, error
+    assert [row["film"] for row in json.loads(output)["films"]] == ["good.mp4"]
+    assert error.splitlines()[-1] == f"texturenets: 1 done, 1 failed: {tmp_path / 'bad.mp4'}"
 
 
 def test_counts_and_their_median() -> None:

@@ -574,7 +574,7 @@ def test_opacity_is_kept_where_no_format_is_asked_for(service: TestClient, form:
 def test_trainings_over_http(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("texturenets.server.trainings.TICK", 600)  # none is begun here
+    monkeypatch.setattr("texturenets.server.training_runner.TICK", 600)  # none is begun here
     (tmp_path / "photos").mkdir()
     with client(tmp_path) as service:
         assert "--photos" in problem(service.get("/v1/trainings"), 404)
@@ -702,15 +702,15 @@ def test_errors_of_the_machine_are_for_the_log(
 def test_a_model_that_cannot_be_loaded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     model(tmp_path, "hollow")
 
-    def load(_: Path) -> Any:  # nothing that the file can help
-        raise UserError("no memory is left")
+    def load(path: Path) -> Any:  # nothing that the file can help
+        raise UserError(f"{path}: no memory is left")
 
     with client(tmp_path, load=load) as service:
         said = clean(problem(service.post("/v1/stylize?style=hollow", content=photo()), 500))
         assert "hollow" in service.get("/v1/models").text
     assert said.startswith("hollow cannot be loaded")
     (reason,) = [r.fields["reason"] for r in caplog.records if r.getMessage() == "load"]  # type: ignore[attr-defined]
-    assert reason == "no memory is left"
+    assert reason.endswith("hollow.safetensors: no memory is left")
 
 
 @pytest.mark.parametrize(
@@ -757,12 +757,32 @@ def test_the_document_lists_every_status() -> None:
     assert told == raised - {500}  # a mistake of ours
 
 
+def test_the_document_has_what_any_request_may_be_refused_with(tmp_path: Path) -> None:
+    with client(tmp_path, token="correct-horse") as service:
+        document = service.get("/openapi.json", headers={"Authorization": "Bearer correct-horse"}).json()
+        for path, operations in document["paths"].items():
+            for verb, operation in operations.items():
+                told = set(operation["responses"])
+                assert told >= {"400", "403", "413", "421", "431"}, path
+                assert operation["responses"]["431"]["content"]["application/problem+json"]["schema"]
+                is_open = path in ("/healthz", "/readyz")
+                assert ("401" in told) == (not is_open), path
+                assert ("429" in told) == (verb == "get" and not is_open), path
+        answers = [
+            service.get("/healthz", headers={"Host": "elsewhere.example"}),
+            service.get("/healthz", headers={"Origin": "https://elsewhere.example"}),
+            service.get("/healthz", headers={"X-Long": "x" * 40_000}),
+            *(service.get("/v1/models?token=wrong") for _ in range(11)),
+        ]
+        assert [one.status_code for one in answers] == [421, 403, 431, *[401] * 10, 429]
+
+
 @pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("in_its_place", [False, True])
 def test_the_folder_of_models_goes_away(
     tmp_path: Path, in_its_place: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("texturenets.server.trainings.TICK", 600)  # none is begun here
+    monkeypatch.setattr("texturenets.server.training_runner.TICK", 600)  # none is begun here
     models, photos = tmp_path / "models", tmp_path / "photos"
     model(models)
     photos.mkdir()
@@ -793,7 +813,7 @@ def test_the_folder_of_models_goes_away(
 def test_the_folder_of_photos_goes_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("texturenets.server.trainings.TICK", 600)  # none is begun here
+    monkeypatch.setattr("texturenets.server.training_runner.TICK", 600)  # none is begun here
     photos = tmp_path / "photos"
     photos.mkdir()
     with client(tmp_path, photos=photos) as service:
@@ -805,7 +825,7 @@ def test_the_folder_of_photos_goes_away(
 
 @pytest.mark.parametrize("photos", ["/tmp", "../photos", "a%2Fb", "--x"])
 def test_photos_that_are_no_folder_here(tmp_path: Path, photos: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("texturenets.server.trainings.TICK", 600)  # none is begun here
+    monkeypatch.setattr("texturenets.server.training_runner.TICK", 600)  # none is begun here
     (tmp_path / "photos" / "sub").mkdir(parents=True)
     with client(tmp_path, photos=tmp_path / "photos") as service:
         said = problem(service.post(f"/v1/trainings?name=a&photos={photos}", content=photo()), 422)
@@ -819,7 +839,7 @@ def test_photos_that_are_no_folder_here(tmp_path: Path, photos: str, monkeypatch
 
 
 def test_bodies_without_effect_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("texturenets.server.trainings.TICK", 600)  # none is begun here
+    monkeypatch.setattr("texturenets.server.training_runner.TICK", 600)  # none is begun here
     (tmp_path / "photos").mkdir()
     packed = {"content-type": "application/x-www-form-urlencoded"}  # as curl --data-binary says
     with client(tmp_path, photos=tmp_path / "photos") as service:
@@ -850,7 +870,7 @@ def test_a_model_file_that_cannot_be_used_leaves_the_list(tmp_path: Path) -> Non
 def test_an_exemplar_that_is_too_small_is_refused_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("texturenets.server.trainings.TICK", 600)  # none is begun here
+    monkeypatch.setattr("texturenets.server.training_runner.TICK", 600)  # none is begun here
     (tmp_path / "photos").mkdir()
     with client(tmp_path, photos=tmp_path / "photos") as service:
         said = problem(service.post("/v1/trainings?name=a&kind=texture", content=photo(20, 24)), 422)

@@ -9,12 +9,24 @@ import logging
 import sys
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+pytest.importorskip("fastapi", reason="the extra `web` is not installed")
+
+from webservice import client
+
 from texturenets.server import logs
 
-NAMES = ("texturenets.server", "uvicorn", "uvicorn.error", "asyncio", "texturenets.server.printed")
+NAMES = (
+    "texturenets.server",
+    "uvicorn",
+    "uvicorn.error",
+    "asyncio",
+    "texturenets.server.printed",
+    "python_multipart",
+)
 
 
 @pytest.fixture
@@ -44,6 +56,18 @@ def test_a_flood_is_a_few_lines(written: io.StringIO, monkeypatch: pytest.Monkey
     for _ in range(5):
         logging.getLogger("texturenets.server").info("request")  # as many as there are requests
     assert written.getvalue().count('"request"') == 5
+
+
+def test_a_broken_form_has_the_line_of_its_request_alone(
+    written: io.StringIO, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # pytest's, without which Python prints warnings
+    with client(tmp_path) as service, contextlib.redirect_stderr(logs.Printed()):
+        headers = {"Content-Type": "multipart/form-data; boundary=x"}
+        assert service.post("/v1/stylize", content=b"none", headers=headers).status_code == 400
+    (line,) = [json.loads(line) for line in written.getvalue().splitlines()]
+    assert (line["event"], line["level"], line["status"]) == ("request", "info", 400)
+    assert line["reason"].startswith("the form cannot be read")
 
 
 def test_what_libraries_print_is_a_line_too(written: io.StringIO) -> None:

@@ -9,7 +9,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,11 @@ from texturenets.train import fingerprint
 pytest.importorskip("fcntl", reason="locks as Unix has them")
 
 from texturenets.errors import UserError
-from texturenets.server import trainings as module
+from texturenets.server import training_runner as module
+from texturenets.server.http_errors import HTTPProblem
 from texturenets.server.training_files import TrainingJob
 from texturenets.server.training_records import Records
-from texturenets.server.trainings import FullError, Trainings
+from texturenets.server.trainings import Trainings
 
 # Trains as `texturenets train` does, with nothing in it: a "step" a 50th of a second, every one saved.
 TRAINER = """
@@ -75,18 +77,18 @@ def add(trainings: Trainings, name: str, steps: int = 3) -> None:
 def until(trainings: Trainings, name: str, *states: str) -> None:
     """Look after `trainings` until that one is in one of those states."""
     ends = time.monotonic() + 60
-    while trainings.find(name).state not in states:
-        assert time.monotonic() < ends, trainings.find(name)
-        trainings.tick()
+    while trainings.files.find(name).state not in states:
+        assert time.monotonic() < ends, trainings.files.find(name)
+        trainings.runner.tick()
         time.sleep(0.01)
 
 
 def begun(trainings: Trainings, name: str, step: int = 1) -> None:
     """Until it has done so many steps."""
     ends = time.monotonic() + 60
-    while trainings.report(trainings.find(name))["step"] < step:
+    while trainings.reports.of(trainings.files.find(name))["step"] < step:
         assert time.monotonic() < ends
-        trainings.tick()
+        trainings.runner.tick()
         time.sleep(0.01)
 
 
@@ -94,12 +96,12 @@ def test_they_run_one_after_the_other(make: Callable[[], Trainings]) -> None:
     trainings = make()
     add(trainings, "first")
     add(trainings, "second")
-    trainings.tick()
+    trainings.runner.tick()
     assert [job.state for job in trainings.jobs()] == ["running", "queued"]
     until(trainings, "first", "done")
-    assert trainings.find("second").state in ("queued", "running")
+    assert trainings.files.find("second").state in ("queued", "running")
     until(trainings, "second", "done")
-    report = trainings.report(trainings.find("second"))
+    report = trainings.reports.of(trainings.files.find("second"))
     assert (report["step"], report["losses"]) == (3, {"a": 1.0, "b": 2.0})
     assert report["total"][-1] == [3, 3.0]
     assert (trainings.folder / "second.safetensors").read_text() == "a model"
@@ -109,19 +111,19 @@ def test_stop_and_resume(make: Callable[[], Trainings]) -> None:
     trainings = make()
     add(trainings, "long", 1000)
     begun(trainings, "long", 2)
-    report = trainings.report(trainings.find("long"))
+    report = trainings.reports.of(trainings.files.find("long"))
     assert report["seconds_left"] == round((1000 - report["step"]) * 0.5)
     trainings.stop("long")
     ends = time.monotonic() + 60
     while trainings.files.alive("long"):
         assert time.monotonic() < ends
-        trainings.tick()
-    step = trainings.report(trainings.find("long"))["step"]
-    trainings.tick()
-    assert trainings.find("long").state == "stopped"
+        trainings.runner.tick()
+    step = trainings.reports.of(trainings.files.find("long"))["step"]
+    trainings.runner.tick()
+    assert trainings.files.find("long").state == "stopped"
     trainings.resume("long")
     begun(trainings, "long", step + 1)
-    trainings.close()
+    trainings.runner.close()
     assert not trainings.files.alive("long")
 
 
@@ -131,29 +133,29 @@ def test_the_next_service_finds_a_training_that_lives(make: Callable[[], Trainin
     begun(first, "long")
     second = make()  # as after a kill: nobody told the process
     add(second, "next")
-    second.tick()
-    assert second.find("long").pid == first.find("long").pid  # not started again
-    assert second.find("next").state == "queued"
-    second.close()
+    second.runner.tick()
+    assert second.files.find("long").pid == first.files.find("long").pid  # not started again
+    assert second.files.find("next").state == "queued"
+    second.runner.close()
     assert not second.files.alive("long")
     third = make()  # what was at work when the service ended goes on
-    step = third.report(third.find("long"))["step"]
+    step = third.reports.of(third.files.find("long"))["step"]
     begun(third, "long", step + 1)
-    third.close()
+    third.runner.close()
 
 
 def test_a_process_that_died_is_taken_up_again(make: Callable[[], Trainings]) -> None:
     trainings = make()
     add(trainings, "long", 1000)
     begun(trainings, "long", 2)
-    before = trainings.find("long").pid
+    before = trainings.files.find("long").pid
     os.kill(before, signal.SIGKILL)
-    trainings.children[next(iter(trainings.children))].wait()
+    trainings.runner.children[next(iter(trainings.runner.children))].wait()
     again = make()
-    step = again.report(again.find("long"))["step"]
+    step = again.reports.of(again.files.find("long"))["step"]
     begun(again, "long", step + 1)
-    assert again.find("long").pid != before
-    again.close()
+    assert again.files.find("long").pid != before
+    again.runner.close()
 
 
 def test_a_mistake_is_told_and_does_not_stop_the_queue(make: Callable[[], Trainings]) -> None:
@@ -161,7 +163,7 @@ def test_a_mistake_is_told_and_does_not_stop_the_queue(make: Callable[[], Traini
     add(trainings, "bad")
     add(trainings, "good")
     until(trainings, "good", "done")
-    bad = trainings.find("bad")
+    bad = trainings.files.find("bad")
     assert (bad.state, bad.reason) == ("failed", "texturenets: the painting is no image")
 
 
@@ -199,14 +201,16 @@ def test_a_new_training_takes_the_name_of_a_failed_one(make: Callable[[], Traini
     add(trainings, "bad")
     until(trainings, "bad", "failed")
     trainings.add("bad", "style", b"another", ".jpg", preset="default", steps=4)
-    assert trainings.find("bad").state == "queued"
+    assert trainings.files.find("bad").state == "queued"
     assert {path.name for path in (trainings.folder / "bad.job").iterdir()} == {"job.json", "exemplar.jpg"}
     assert not (trainings.folder / "bad.run").exists()
     until(trainings, "bad", "failed")
     (trainings.folder / "bad.run" / "checkpoint.safetensors").write_text("2")  # there is something to lose
     for state in ("failed", "stopped"):
-        trainings.files.write(replace(trainings.find("bad"), state=state))  # type: ignore[arg-type]
-        with pytest.raises(UserError, match=r"bad already, .*: resume it \(POST /v1/trainings/bad/resume\)"):
+        trainings.files.write(replace(trainings.files.find("bad"), state=state))  # type: ignore[arg-type]
+        with pytest.raises(
+            HTTPProblem, match=r"bad already, .*: resume it \(POST /v1/trainings/bad/resume\)"
+        ):
             add(trainings, "bad")
     assert (trainings.folder / "bad.run" / "checkpoint.safetensors").read_text() == "2"
 
@@ -223,12 +227,12 @@ def test_the_log_says_what_trainings_do(
         begun(trainings, "long", 2)
         trainings.stop("long")
         while trainings.files.alive("long"):
-            trainings.tick()
-        trainings.tick()
-        step = trainings.report(trainings.find("long"))["step"]
+            trainings.runner.tick()
+        trainings.runner.tick()
+        step = trainings.reports.of(trainings.files.find("long"))["step"]
         trainings.resume("long")
         begun(trainings, "long", step + 1)
-        trainings.close()
+        trainings.runner.close()
     lines = [r.fields for r in caplog.records]  # type: ignore[attr-defined]
     told = [(line["training"], line["state"]) for line in lines]
     assert told == [
@@ -248,23 +252,23 @@ def test_the_log_says_what_trainings_do(
 def test_names(make: Callable[[], Trainings]) -> None:
     trainings = make()
     for name in ("../up", "", "a/b", ".hidden", "x" * 65, "a b", "a\n"):
-        with pytest.raises(UserError, match="name"):
+        with pytest.raises(HTTPProblem, match="name"):
             add(trainings, name)
-        with pytest.raises(UserError, match="no training"):
-            trainings.find(name)
+        with pytest.raises(HTTPProblem, match="no training"):
+            trainings.files.find(name)
     add(trainings, "mine")
-    with pytest.raises(UserError, match="already"):
+    with pytest.raises(HTTPProblem, match="already"):
         add(trainings, "mine")
     trainings.stop("mine")
-    trainings.tick()
-    assert trainings.find("mine").state == "stopped"
+    trainings.runner.tick()
+    assert trainings.files.find("mine").state == "stopped"
 
 
 def waited(trainings: Trainings, name: str, *states: str) -> None:
     """Until that one, which a thread looks after, is in one of those states."""
     ends = time.monotonic() + 60
-    while trainings.find(name).state not in states:
-        assert time.monotonic() < ends, trainings.find(name)
+    while trainings.files.find(name).state not in states:
+        assert time.monotonic() < ends, trainings.files.find(name)
         time.sleep(0.01)
 
 
@@ -290,15 +294,34 @@ def test_a_full_disk_stops_nothing_for_good(
 
     monkeypatch.setattr(trainings.files, "write", writing)
     with caplog.at_level(logging.ERROR, "texturenets.server"):
-        trainings.open()
+        trainings.runner.open()
         time.sleep(0.5)
     assert [job.state for job in trainings.jobs()] == ["queued", "queued"]
     assert 1 <= len(caplog.records) <= 4  # not a line each time
     full.clear()
     waited(trainings, "second", "done")
-    assert trainings.find("first").state == "done"
+    assert trainings.files.find("first").state == "done"
     assert (trainings.folder / "first.run" / "starts").read_text() == "x"
-    trainings.close()
+    trainings.runner.close()
+
+
+def test_what_ends_while_its_lock_is_waited_for_is_not_started_again(
+    make: Callable[[], Trainings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainings = make()
+    add(trainings, "mine")
+    hold = trainings.files.hold
+
+    @contextmanager
+    def late(name: str) -> Iterator[Any]:
+        with hold(name) as lock:
+            (trainings.folder / "mine.safetensors").write_text("a model")  # by the process that held it
+            yield lock
+
+    monkeypatch.setattr(trainings.files, "hold", late)
+    trainings.runner.tick()
+    assert trainings.files.find("mine").state == "done"
+    assert not trainings.runner.children
 
 
 @pytest.mark.usefixtures("quick")
@@ -307,11 +330,11 @@ def test_what_cannot_be_started_does_not_hold_up_the_next(make: Callable[[], Tra
     add(trainings, "odd")
     (trainings.folder / "odd.job" / "output.txt").mkdir()
     add(trainings, "good")
-    trainings.open()
+    trainings.runner.open()
     waited(trainings, "good", "done")
     (trainings.folder / "odd.job" / "output.txt").rmdir()
     waited(trainings, "odd", "done")
-    trainings.close()
+    trainings.runner.close()
 
 
 @pytest.mark.usefixtures("quick")
@@ -322,12 +345,12 @@ def test_reports_do_not_keep_a_training_from_its_start(make: Callable[[], Traini
     def ask() -> None:
         while not over.is_set():
             for job in trainings.jobs():
-                trainings.report(job)
+                trainings.reports.of(job)
 
     threads = [threading.Thread(target=ask) for _ in range(4)]
     for thread in threads:
         thread.start()
-    trainings.open()
+    trainings.runner.open()
     try:
         for i in range(4):
             add(trainings, f"n{i}", 1)
@@ -338,14 +361,14 @@ def test_reports_do_not_keep_a_training_from_its_start(make: Callable[[], Traini
         over.set()
         for thread in threads:
             thread.join()
-        trainings.close()
+        trainings.runner.close()
 
 
 @pytest.mark.usefixtures("quick")
 def test_two_services_on_one_folder(make: Callable[[], Trainings]) -> None:
     first, second = make(), make()
     for one in (first, second):
-        one.open()
+        one.runner.open()
     for i in range(3):
         add((first, second)[i % 2], f"n{i}")
     add(second, "long", 1000)
@@ -353,19 +376,19 @@ def test_two_services_on_one_folder(make: Callable[[], Trainings]) -> None:
         waited(second, f"n{i}", "done")
         assert (first.folder / f"n{i}.run" / "starts").read_text() == "x"
     waited(second, "long", "running")
-    with pytest.raises(UserError, match="already"):
+    with pytest.raises(HTTPProblem, match="already"):
         add(second, "n0")
-    keeper, other = (first, second) if first.keeper else (second, first)
-    other.close()
+    keeper, other = (first, second) if first.runner.keeper else (second, first)
+    other.runner.close()
     assert keeper.files.alive("long")  # it is not that one's
     other = make()
-    other.open()
-    keeper.close()
+    other.runner.open()
+    keeper.runner.close()
     ends = time.monotonic() + 30
-    while other.find("long").pid == keeper.children["long"].pid:  # the next one goes on with it
+    while other.files.find("long").pid == keeper.runner.children["long"].pid:  # the next one goes on with it
         assert time.monotonic() < ends
         time.sleep(0.01)
-    other.close()
+    other.runner.close()
 
 
 def test_a_full_disk_leaves_no_name_behind(
@@ -392,11 +415,11 @@ def test_the_queue_is_bounded(make: Callable[[], Trainings]) -> None:
     trainings.most = 3
     for i in range(3):
         add(trainings, f"n{i}", 1)
-    with pytest.raises(FullError, match="3 trainings wait"):
+    with pytest.raises(HTTPProblem, match="3 trainings wait"):
         add(trainings, "more")
     until(trainings, "n0", "done")
     add(trainings, "more")
-    trainings.close()
+    trainings.runner.close()
 
 
 def test_records_are_read_once(tmp_path: Path) -> None:
@@ -433,7 +456,7 @@ def test_photos_that_changed_are_told_without_options(make: Callable[[], Trainin
             f"texturenets: `resume`: not the run that /models/mine.run holds; what changed: {changed[0]}\n"
         )
     )
-    assert trainings.reason("mine") == (
+    assert trainings.runner.reason(trainings.files.find("mine")) == (
         "the photos changed since it began; put them back or start anew under another name"
     )
 
@@ -445,8 +468,8 @@ def test_a_damaged_training_is_told_at_the_start(
     for name in ("damaged", "missing"):
         (trainings.folder / f"{name}.job").mkdir()
     (trainings.folder / "damaged.job" / "job.json").write_text("{")
-    trainings.open()
-    trainings.close()
+    trainings.runner.open()
+    trainings.runner.close()
     told = [r.fields for r in caplog.records if r.getMessage() == "training"]  # type: ignore[attr-defined]
     assert sorted(line["training"] for line in told) == ["damaged", "missing"]
     assert all("job.json" in line["reason"] for line in told)
@@ -457,5 +480,63 @@ def test_a_full_queue_says_how_to_be_rid_of_stopped_ones(make: Callable[[], Trai
     trainings.most = 1
     add(trainings, "one")
     trainings.stop("one")
-    with pytest.raises(FullError, match=r"whoever runs the service removes NAME\.job and NAME\.run"):
+    with pytest.raises(HTTPProblem, match=r"whoever runs the service removes NAME\.job and NAME\.run"):
         add(trainings, "two")
+
+
+def test_what_is_over_cannot_be_stopped(make: Callable[[], Trainings]) -> None:
+    trainings = make()
+    for name, over in (("good", "is done"), ("bad", "has failed")):
+        add(trainings, name)
+        until(trainings, name, "done", "failed")
+        with pytest.raises(HTTPProblem, match=f"{name} {over}: there is nothing to stop") as raised:
+            trainings.stop(name)
+        assert raised.value.status == 409
+    with pytest.raises(HTTPProblem, match="good is done: there is nothing to resume") as raised:
+        trainings.resume("good")
+    assert raised.value.status == 409
+    add(trainings, "waiting")
+    for call in (trainings.resume, trainings.stop, trainings.stop):  # what is so already is well
+        call("waiting")
+    assert trainings.files.find("waiting").state == "stopped"
+
+
+def test_photos_that_went_before_its_turn_are_told_without_options(
+    make: Callable[[], Trainings], tmp_path: Path
+) -> None:
+    (tmp_path / "trainer.py").write_text("import sys\nprint('no such folder of photos')\nsys.exit(2)\n")
+    (tmp_path / "photos" / "cats").mkdir()
+    trainings = make()
+    trainings.add("cats", "style", b"picture", ".png", preset="default", steps=3, photos="cats")
+    add(trainings, "all")
+    (tmp_path / "photos" / "cats").rmdir()
+    until(trainings, "cats", "failed")
+    (tmp_path / "photos").rmdir()
+    until(trainings, "all", "failed")
+    assert trainings.files.find("cats").reason == (
+        "the photos' folder cats is away: when it is back, resume it"
+    )
+    assert trainings.files.find("all").reason == ("the photos' folder is away: when it is back, resume it")
+
+
+def test_photos_that_were_skipped_are_told(make: Callable[[], Trainings], tmp_path: Path) -> None:
+    trainings = make()
+    add(trainings, "mine")
+    report = trainings.reports.of(trainings.files.find("mine"))
+    assert report["photos_skipped"] == {"count": 0, "first": []}
+    until(trainings, "mine", "done")
+    with (trainings.folder / "mine.run" / "records.jsonl").open("a") as log:
+        for i in (*range(4), 0):  # the first once more, as after it was resumed
+            said = f"{tmp_path}/photos/cats/{i}.jpg is cut short"
+            log.write(json.dumps({"step": 3, "unreadable": said}) + "\n")
+        said = (
+            f"cannot read {tmp_path}/photos/a.heic: HEIC needs pillow-heif (pip install -e '/source[heif]')"
+        )
+        log.write(json.dumps({"step": 4, "unreadable": said}) + "\n")
+        for i in range(4, 7):
+            log.write(json.dumps({"step": 5, "unreadable": f"{tmp_path}/photos/{i}.jpg is empty"}) + "\n")
+    report = trainings.reports.of(trainings.files.find("mine"))
+    assert report["photos_skipped"] == {
+        "count": 8,
+        "first": [*(f"cats/{i}.jpg is cut short" for i in range(4)), "cannot read a.heic"],
+    }

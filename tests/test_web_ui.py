@@ -79,6 +79,29 @@ def test_events_name_no_files_but_those_uploaded(page: TestClient) -> None:
         assert service.post(f"{API}/queue/join", content=b"1" * 300_000).status_code == 413
 
 
+@pytest.mark.parametrize("index", [9999, -1, None, "0", 1.5, True, [], {}])
+def test_events_of_no_function_of_the_page_are_refused(page: TestClient, index: Any) -> None:
+    with page as service:
+        asked = {"data": [], "fn_index": index, "session_hash": "abc"}
+        answer = service.post(f"{API}/queue/join", json=asked)
+        assert answer.status_code == 400
+        assert answer.json()["detail"] == "this is no event of the page"
+
+
+@pytest.mark.parametrize("data", [[], [[None], []], [[{"image": None}], []], ["x", "x"]])
+def test_values_that_the_page_cannot_have_leave_no_trace(
+    page: TestClient, data: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with page as service:
+        config = service.get("/page/config").json()
+        (index,) = (one["id"] for one in config["dependencies"] if one["api_name"] == "_changed")
+        asked = {"data": data, "fn_index": index, "session_hash": "abc"}
+        assert service.post(f"{API}/queue/join", json=asked).status_code == 200
+        told = service.get(f"{API}/queue/data?session_hash=abc").text
+    assert "reload the page" in told
+    assert "Traceback" not in capsys.readouterr().err
+
+
 def test_uploads_are_bounded_as_bodies_are(page: TestClient) -> None:
     with page as service:
         small = service.post(f"{API}/upload", files={"files": ("a.png", photo(20, 20), "image/png")})
@@ -179,7 +202,7 @@ def test_the_last_training_here_tells_the_time_or_else_the_fastest(monkeypatch: 
 
 def test_many_sessions_do_not_add_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def join(session: str, more: int = 0) -> Any:
-        data = {"data": ["x" * more], "fn_index": 4, "session_hash": session}
+        data = {"data": ["x" * more], "fn_index": 0, "session_hash": session}
         return service.post(f"{API}/queue/join", json=data)
 
     monkeypatch.setattr(sessions, "CLOSED", 8)
@@ -331,3 +354,13 @@ def test_a_training_starts_from_a_style(tmp_path: Path) -> None:
     with pytest.raises(HTTPProblem, match="content_weight"):
         ask("two", changes={"content_weight": -1.0})
     assert [one.name for one in place.jobs()] == ["mine"]
+
+
+def test_the_table_of_trainings_names_photos_that_were_skipped() -> None:
+    report = {"name": "a", "kind": "style", "state": "running", "at_work": True, "reason": ""}
+    report |= {"step": 1, "steps": 2, "seconds_left": None, "photos_skipped": {"count": 0, "first": []}}
+    assert "skipped" not in watch._table([report])
+    report["photos_skipped"] = {"count": 3, "first": ["<a>.jpg is empty", "b.jpg is cut short"]}
+    assert ("3 photos skipped: &lt;a&gt;.jpg is empty, b.jpg is cut short and 1 more") in watch._table(
+        [report]
+    )

@@ -13,6 +13,10 @@ class UserError(Exception):
     """
 
 
+class DamagedError(UserError):
+    """A file is damaged or cut short: no other machine or option would help."""
+
+
 class MissingError(UserError):
     """What is wanted needs a package that is not installed."""
 

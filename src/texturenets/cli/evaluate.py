@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from texturenets.cli.common import EngineName, Flag, NetworkCode, note_left_out, print_json
 from texturenets.cli.flags import given, optional
+from texturenets.cli.report import Report
 from texturenets.cli.styles import note_shipped
 from texturenets.errors import UserError
 from texturenets.train.trainer_config import TrainerConfig
@@ -39,7 +40,7 @@ def evaluate(
     generator: NetworkCode = None,
     quiet: Flag = False,
     trainer: TrainerFlags | None = None,
-) -> None:
+) -> int:
     """Measure a model's quality against the image that it was trained on, and against iterative optimization.
 
     For a texture: the loss of each layer, compared with the loss between the two halves of the exemplar; the distance
@@ -47,7 +48,8 @@ def evaluate(
     with their neighbours. For a style: texture and deep, the distances of VGG-16's Gram matrices to the painting's,
     in the first three blocks and in the fourth; structure, the distance of its features to the photo's; calm, the
     contrast of brush strokes where the photo is smooth, relative to the painting; checkerboard and border artifacts
-    in dB; the same for the unchanged photos; flicker on films. Lower is better, except that calm should be near 1.
+    in dB; the same for the unchanged photos; flicker on films. Lower is better, except that calm should be near 1. Of
+    several photos and films those that cannot be read are reported and skipped; the exit status is then 2.
 
     Parameters
     ----------
@@ -95,6 +97,17 @@ def evaluate(
         if not quiet and sys.stderr.isatty():
             print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
+    left_out: list[Path] = []
+    photos = [] if is_texture else image.expand(photo or [], left_out=left_out)
+    note_left_out(left_out)
+    report = Report(len(photos) + len(films), quiet)
+
+    def failed(path: Path, error: UserError) -> None:
+        if report.total == 1:
+            raise error
+        progress("")
+        report.failure(path, error)
+
     found: dict[str, Any] = {}
     if against is None and (is_texture or not films or photo):
         wanted = (
@@ -113,18 +126,17 @@ def evaluate(
         if against is not None:
             if not photo:
                 raise UserError(f"{model} is a style: give photos to stylize, as --photo FILE")
-            left_out: list[Path] = []
-            photos = image.expand(photo, left_out=left_out)
-            note_left_out(left_out)
-            found = evaluate_style(loaded, against, photos, options, how, progress=progress)
+            found = evaluate_style(loaded, against, photos, options, how, progress=progress, failed=failed)
         if films:
-            rows = evaluate_films(loaded, films, size=size, frames=frames, progress=progress)
+            rows = evaluate_films(loaded, films, size=size, frames=frames, progress=progress, failed=failed)
             found = {"model": loaded.name, "kind": "style", **found, "films": rows}
     progress("")
     if as_json:
         print_json(found)
     else:
         _print(found)
+    report.done = report.total - len(report.failed)
+    return report.end() if report.failed else 0
 
 
 def _print(found: Mapping[str, Any]) -> None:

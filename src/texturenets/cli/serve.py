@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
+import re
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, ParamSpec
 
-from cyclopts import App, Parameter
+from cyclopts import App, ArgumentCollection, Parameter
 from cyclopts.config import Env
 
-from texturenets.cli.common import Device, EngineName, Precision
+from texturenets.cli.common import Device, EngineName, Precision, with_flags
 from texturenets.cli.refusals import check_given, check_whole
 from texturenets.errors import UserError, install, unknown
 
@@ -19,6 +22,7 @@ VARIABLES = "TEXTURENETS_SERVE_"
 """What the environment variables of the options begin with; Kubernetes sets TEXTURENETS_PORT for a service of that
 name."""
 
+P = ParamSpec("P")
 Many = Annotated[list[str] | None, Parameter(negative_iterable=(), consume_multiple=1)]
 
 
@@ -29,10 +33,43 @@ def _check_variables(*_: object) -> None:
             raise UserError(f"the environment variable {name} is empty: give it a value, or unset it")
 
 
-app = App(name="serve", config=(_check_variables, Env(VARIABLES, command=False), check_given, check_whole))
+FROM_VARIABLES: dict[str, str] = {}
+"""Of the command line at work: the options that environment variables give, as "--port", and these variables."""
+
+
+def _note_variables(_: App, __: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Fill `FROM_VARIABLES`. A `config` of cyclopts, behind `Env`."""
+    FROM_VARIABLES.clear()
+    for argument in arguments:
+        for token in argument.tokens:
+            if token.source == "env" and token.keyword:
+                FROM_VARIABLES[argument.name] = token.keyword
+
+
+def _blaming_variables(call: Callable[P, None]) -> Callable[P, None]:
+    """`call`, whose errors name the environment variable of an option that one gave."""
+
+    @functools.wraps(call)
+    def wrapped(*words: P.args, **options: P.kwargs) -> None:
+        try:
+            call(*words, **options)
+        except UserError as error:
+            text = re.sub(
+                r"--[a-z]+(-[a-z]+)*", lambda f: FROM_VARIABLES.get(f[0], f[0]), with_flags(str(error))
+            )
+            raise UserError(text) from None
+
+    return wrapped
+
+
+app = App(
+    name="serve",
+    config=(_check_variables, Env(VARIABLES, command=False), _note_variables, check_given, check_whole),
+)
 
 
 @app.default
+@_blaming_variables
 def serve(
     *,
     host: str = "127.0.0.1",

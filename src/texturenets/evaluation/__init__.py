@@ -15,7 +15,7 @@ from torch import Tensor
 
 from texturenets import arguments, image, loading, optimization
 from texturenets.arrays import to_tensor
-from texturenets.errors import UserError
+from texturenets.errors import UserError, counted
 from texturenets.evaluation import measures, style_measures
 from texturenets.image.sizes import fit_longer
 from texturenets.losses import Objective, Settings, Targets, build, layers_of
@@ -29,6 +29,12 @@ from texturenets.train.setup import set_up
 from texturenets.train.trainer_config import TrainerConfig
 
 Progress = Callable[[str], None]
+Failed = Callable[[Path, UserError], None]
+"""Called for a file that cannot be read, with the error; what it raises ends the evaluation."""
+
+
+def _raise(_: Path, error: UserError) -> None:
+    raise error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,12 +209,14 @@ def evaluate_style(
     how: TrainerConfig,
     *,
     progress: Progress = lambda _: None,
+    failed: Failed = _raise,
 ) -> dict[str, Any]:
     """Measures of a style on photos (`style_measures.StyleMeasures`): JSON-serializable values by name.
 
     Each photo has the measures of its stylized image, and under `itself` those of the unchanged photo; `means` and
     `means of the photos themselves` are over all photos. `style` and `content` are the model's training losses. With
-    `options.slow` also `iterations`: how many L-BFGS iterations from the photo reach the same loss.
+    `options.slow` also `iterations`: how many L-BFGS iterations from the photo reach the same loss. A photo that
+    cannot be read is left out where `failed` returns. Raises UserError, also where no photo can be read.
     """
     config = config_of(model.header)
     settings = dataclasses.asdict(config)
@@ -222,7 +230,11 @@ def evaluate_style(
     measure = style_measures.StyleMeasures(fixed, image.read(painting).on_white.to(device))
     rows: list[dict[str, Any]] = []
     for path in photos:
-        photo = image.read(path).rgb
+        try:
+            photo = image.read(path).rgb
+        except UserError as error:
+            failed(path, error)
+            continue
         photo = image.resize(photo, fit_longer((photo.shape[2], photo.shape[3]), options.size)).to(device)
         progress(path.name)
         targets = objective.targets(photo)
@@ -239,6 +251,8 @@ def evaluate_style(
             )
             row["iterations"] = count
         rows.append(row)
+    if not rows:
+        raise UserError(f"none of {counted(len(photos), 'photo')} can be read")
     results: dict[str, Any] = {
         "model": model.name,
         "kind": "style",
@@ -263,39 +277,51 @@ def evaluate_films(
     size: int | None = None,
     frames: int | None = None,
     progress: Progress = lambda _: None,
+    failed: Failed = _raise,
 ) -> list[dict[str, Any]]:
     """Flicker of films stylized by `model` (`evaluation.flicker`): one JSON-serializable row for each film.
 
     `size`: longer side of the frames in pixels, None keeps it. `frames`: most frames of each film. Flicker is in
-    units of 1/255; that of the film itself is given for comparison. Raises UserError for a film that cannot be read.
+    units of 1/255; that of the film itself is given for comparison. A film that cannot be read is left out where
+    `failed` returns. Raises UserError, also where no film can be read.
     """
-    from texturenets.evaluation.flicker import Flicker
-    from texturenets.video.films import Film
-    from texturenets.video.frame import Fit
-
     if frames is not None and frames < 2:
         raise UserError(f"`frames` {frames} is below 2: flicker is between frames")
     rows = []
     for path in films:
-        meter = Flicker()
-        with closing(Film(path, Fit(size), sound=False)) as film:
-            count = 0
-            for frame in itertools.islice(film, frames):
-                meter.take(frame.pixels, model(frame.pixels))
-                count += 1
-                progress(f"{path.name}: frame {count}")
-        figures = meter.figures
-        rows.append(
-            {
-                "film": path.name,
-                "frames": count,
-                "flicker": figures["painting"],
-                "flicker of the film": figures["film"],
-                "ratio": figures["ratio"],
-                "compared": figures["compared"],
-            }
-        )
+        try:
+            rows.append(_film(model, path, size, frames, progress))
+        except UserError as error:
+            failed(path, error)
+    if not rows:
+        raise UserError(f"none of {counted(len(films), 'film')} can be read")
     return rows
+
+
+def _film(
+    model: Style, path: Path, size: int | None, frames: int | None, progress: Progress
+) -> dict[str, Any]:
+    """The flicker of one film. Raises UserError."""
+    from texturenets.evaluation.flicker import Flicker
+    from texturenets.video.films import Film
+    from texturenets.video.frame import Fit
+
+    meter = Flicker()
+    with closing(Film(path, Fit(size), sound=False)) as film:
+        count = 0
+        for frame in itertools.islice(film, frames):
+            meter.take(frame.pixels, model(frame.pixels))
+            count += 1
+            progress(f"{path.name}: frame {count}")
+    figures = meter.figures
+    return {
+        "film": path.name,
+        "frames": count,
+        "flicker": figures["painting"],
+        "flicker of the film": figures["film"],
+        "ratio": figures["ratio"],
+        "compared": figures["compared"],
+    }
 
 
 def _optimize(

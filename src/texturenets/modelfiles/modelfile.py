@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 
 from texturenets._version import __version__
 from texturenets.arguments import check_plain
-from texturenets.errors import UserError, reason, unknown
+from texturenets.errors import DamagedError, UserError, reason, unknown
 from texturenets.graph import ConversionError, Graph, names_of
 from texturenets.image.formats import suffix_of_start
 
@@ -36,10 +36,6 @@ CUSTOM = "custom"  # the name of every network that is somebody's own code
 ZOO = Path(__file__).parent / "zoo"
 TYPES = ("F16", "F32", "F64", "I64", "I32", "I16", "I8", "U8", "BOOL")  # of weights
 PUBLISHED = {".t7", ".pth", ".pt", ".model", ".onnx", ".ckpt", ".pb"}  # suffixes of other programs' networks
-
-
-class DamagedModelError(UserError):
-    """A model file that is cut short or damaged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,8 +98,8 @@ def is_model(path: str | Path) -> bool:
         return False
 
 
-def damaged(path: str | Path, error: Exception) -> DamagedModelError:
-    return DamagedModelError(f"{path}: damaged model header, or one of a later version: {error}")
+def damaged(path: str | Path, error: Exception) -> DamagedError:
+    return DamagedError(f"{path}: damaged model header, or one of a later version: {error}")
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -147,7 +143,7 @@ def read_graph(path: str | Path, *, weights: bool = True) -> Graph:
             graph.weights.update(_weights(Path(path), names_of(graph.nodes)))
             graph.check()
     except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+        raise DamagedError(f"{path}: {error}") from None
     return graph
 
 
@@ -167,9 +163,9 @@ def parse_header(path: Path, text: str) -> dict[str, Any]:
         if type(data["format"]) is not int:
             raise ValueError(f"its format is {data['format']!r}")
     except RecursionError:
-        raise DamagedModelError(f"{path}: damaged model header (it is nested too deeply)") from None
+        raise DamagedError(f"{path}: damaged model header (it is nested too deeply)") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise DamagedModelError(f"{path}: damaged model header ({error})") from None
+        raise DamagedError(f"{path}: damaged model header ({error})") from None
     return data
 
 
@@ -203,7 +199,7 @@ def _metadata(path: Path) -> str | None:
         raise UserError(f"cannot read {path}: {reason(error)}") from None
     except (SafetensorError, struct.error):
         if harm := harm_of(path):
-            raise DamagedModelError(f"{path} is {harm}: fetch or copy it again") from None
+            raise DamagedError(f"{path} is {harm}: fetch or copy it again") from None
         raise UserError(f"{path} is not a texturenets model: {_what(path)}") from None
 
 

@@ -131,7 +131,7 @@ def build_with_weights(
     tensors = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
     for name, value in tensors.items():
         if not torch.isfinite(value).all():
-            raise UserError(f"{path}: its weight {name} is not finite: the file is damaged")
+            raise DamagedError(f"{path}: its weight {name} is not finite: the file is damaged")
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
@@ -140,7 +140,7 @@ def build_with_weights(
 
 
 def _check_shapes(path: str | Path, generator: GeneratorSpec, shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Raise UserError unless the weights of `generator` have these shapes.
+    """Raise DamagedError unless the weights of `generator` have these shapes.
 
     Uses the meta device, which allocates nothing: a damaged header may describe a network larger than memory.
     """
@@ -152,6 +152,6 @@ def _check_shapes(path: str | Path, generator: GeneratorSpec, shapes: Mapping[st
             raise _misfit(path, generator, f"{name} is {have} in the file and {want} in the network")
 
 
-def _misfit(path: str | Path, generator: GeneratorSpec, reason: str) -> UserError:
+def _misfit(path: str | Path, generator: GeneratorSpec, reason: str) -> DamagedError:
     text = " ".join(reason.split())[:200]
-    return UserError(f"{path}: its weights do not fit its {generator.name} network: {text}")
+    return DamagedError(f"{path}: its weights do not fit its {generator.name} network: {text}")

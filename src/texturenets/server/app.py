@@ -18,7 +18,7 @@ from texturenets._version import __version__
 from texturenets.errors import UserError, unknown
 from texturenets.server import bodies, http_errors, training_routes
 from texturenets.server.csp import ContentSecurityPolicy
-from texturenets.server.guard import Guard
+from texturenets.server.guard import ANY, Guard
 from texturenets.server.head import Head
 from texturenets.server.http_errors import HTTPProblem, documented
 from texturenets.server.metrics import Observer
@@ -64,14 +64,14 @@ def create(settings: Settings, load: Callable[[Path], Any] | None = None) -> tup
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with service.running():
             if trainings is not None:
-                trainings.open()
+                trainings.runner.open()
             try:
                 # At a second Ctrl-C the server cancels this and waits for nothing.
                 with suppress(asyncio.CancelledError):
                     yield
             finally:
                 if trainings is not None:
-                    await asyncio.to_thread(trainings.close)
+                    await asyncio.to_thread(trainings.runner.close)
 
     app = FastAPI(
         title="texturenets",
@@ -81,6 +81,7 @@ def create(settings: Settings, load: Callable[[Path], Any] | None = None) -> tup
         redoc_url=None,
         lifespan=lifespan,
         dependencies=[Depends(_only_known)],
+        responses=documented(*ANY),
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
     http_errors.install(app, FORMS)
@@ -128,7 +129,7 @@ def _stylized(app: FastAPI, service: Service) -> None:
     @app.post(
         "/v1/stylize",
         response_class=Response,
-        responses=documented(400, 401, 404, 408, 413, 415, 422, 503, content=PICTURES),
+        responses=documented(401, 404, 408, 415, 422, 503, content=PICTURES),
         openapi_extra={"requestBody": {"required": True, "content": service.photo_body()}},
     )
     async def stylize(  # noqa: PLR0917 (FastAPI passes them by name)
@@ -172,7 +173,7 @@ def _samples(app: FastAPI, service: Service) -> None:
     @app.post(
         "/v1/sample",
         response_class=Response,
-        responses=documented(400, 401, 404, 408, 413, 415, 422, 503, content=PICTURES),
+        responses=documented(401, 404, 408, 415, 422, 503, content=PICTURES),
     )
     async def sample(  # noqa: PLR0917
         request: Request,
@@ -200,7 +201,7 @@ def _samples(app: FastAPI, service: Service) -> None:
 def _catalogue(app: FastAPI, service: Service) -> None:
     """The routes that say what there is to ask for."""
 
-    @app.get("/v1/models", responses=documented(401))
+    @app.get("/v1/models", responses=documented(401, 429))
     async def models() -> dict[str, list[dict[str, Any]]]:
         """What there is to ask for."""
         return {"models": [known.description for known in service.catalogue.models().values()]}
@@ -208,7 +209,7 @@ def _catalogue(app: FastAPI, service: Service) -> None:
     @app.get(
         "/v1/models/{name}/thumbnail",
         response_class=Response,
-        responses=documented(401, 404, content={"image/jpeg": PICTURES["image/jpeg"]}),
+        responses=documented(401, 404, 429, content={"image/jpeg": PICTURES["image/jpeg"]}),
     )
     async def thumbnail(name: str) -> Response:
         """A small image of what a model does."""
@@ -251,7 +252,7 @@ def _state(app: FastAPI, service: Service) -> None:
     @app.get(
         "/metrics",
         response_class=Response,
-        responses=documented(401, content={"text/plain": {"schema": {"type": "string"}}}),
+        responses=documented(401, 429, content={"text/plain": {"schema": {"type": "string"}}}),
     )
     async def metrics() -> Response:
         """Numbers for Prometheus."""

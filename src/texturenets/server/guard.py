@@ -31,6 +31,10 @@ OPEN = ("/healthz", "/readyz", "/favicon.ico")
 """Answered without a token: what asks whether the service lives is seldom told secrets; nor is the icon one."""
 
 
+ANY = (400, 403, 413, 421, 431)
+"""What any request may be refused with here; 401 and, where a token is given in the address, 429 all but OPEN too."""
+
+
 class Guard:
     """An ASGI application around another that sees to host, origin, token, bytes and time of bodies."""
 

@@ -106,6 +106,11 @@ def refused(error: UserError, status: int = 422) -> HTTPProblem:
     return HTTPProblem(503, said, {"Retry-After": "60"})
 
 
+def away(what: str) -> HTTPProblem:
+    """The folder of `what`, which the service was started with, is not there now."""
+    return HTTPProblem(503, f"the {what}' folder is away", {"Retry-After": "60"})
+
+
 def documented(*statuses: int, content: dict[str, Any] | None = None) -> dict[int | str, dict[str, Any]]:
     """The `responses` of an operation in the OpenAPI document: its error statuses, and the `content` of a success."""
     problem = {MEDIA: {"schema": SCHEMA}}

@@ -95,3 +95,6 @@ def log_to_stderr(level: str) -> None:
         logger.setLevel(level.upper())
         if name not in ("texturenets.server", "uvicorn"):
             logger.filters = [Sparing()]
+    # What is wrong with a form is told in the line of its request.
+    logging.getLogger("python_multipart").handlers = [logging.NullHandler()]
+    logging.getLogger("python_multipart").propagate = False

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from texturenets import image
-from texturenets.errors import MissingError, UserError
+from texturenets.errors import DamagedError, MissingError, UserError
 from texturenets.image import sizes
 from texturenets.memory.trim import Trim
 from texturenets.modelfiles import modelfile
@@ -240,11 +240,11 @@ class Service:
         def timed(turn: QueuedRequest) -> Any:
             try:
                 model = self.loaded[lane].get(known)
+            except DamagedError as error:
+                self.catalogue.pass_over(known, str(error))
+                said = f"the model file of {turn.key} cannot be used, as the service's log says"
+                raise HTTPProblem(404, said) from None
             except UserError as error:
-                if str(error).startswith(f"{known.path}:"):  # it is the file's fault, not the machine's
-                    self.catalogue.pass_over(known, str(error))
-                    said = f"the model file of {turn.key} cannot be used, as the service's log says"
-                    raise HTTPProblem(404, said) from None
                 log.error("load", extra={"fields": {"model": turn.key, "reason": str(error)}})
                 raise HTTPProblem(500, f"{turn.key} cannot be loaded; the service's log says why") from None
             turn.check()

@@ -15,6 +15,7 @@ import json
 import re
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -23,6 +24,7 @@ from typing import IO, Literal
 
 from texturenets.errors import UserError, reason, shortened
 from texturenets.files import atomic_write
+from texturenets.server.http_errors import HTTPProblem
 
 State = Literal["queued", "running", "stopped", "done", "failed"]
 
@@ -33,10 +35,6 @@ PROBES = 1.0
 """Seconds for which a start waits for those who only look whether a training lives."""
 
 HOUR = 3600.0  # seconds, after which temporary folders of a killed service are removed
-
-
-class TakenError(UserError):
-    """There is a model or training of that name already."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +67,7 @@ class Jobs:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.lock = threading.RLock()  # for who changes a training by what was read of it
 
     def all(self) -> list[TrainingJob]:
         """All of them, the oldest first; none while the folder is away."""
@@ -93,6 +92,13 @@ class Jobs:
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
 
+    def find(self, name: str) -> TrainingJob:
+        """The training of that name. Raises HTTPProblem (404)."""
+        job = self.read(name) if NAME.fullmatch(name) else None
+        if job is None:
+            raise HTTPProblem(404, f"no training is called {name[:64]!r}; GET /v1/trainings lists them")
+        return job
+
     def write(self, job: TrainingJob) -> TrainingJob:
         """Save the state of a training. Raises UserError where it cannot be written."""
         with atomic_write(self.place(job.name) / "job.json") as part:
@@ -102,7 +108,7 @@ class Jobs:
     def create(self, job: TrainingJob, exemplar: bytes) -> None:
         """Create the files of a new training, all or none; those of one that failed before it saved anything go.
 
-        Raises TakenError if its name is taken, and UserError if writing fails.
+        Raises HTTPProblem if its name is taken, and UserError if writing fails.
         """
         place, run = self.place(job.name), self.folder / f"{job.name}.run"
         before = self.read(job.name)
@@ -134,13 +140,13 @@ class Jobs:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
-    def _taken(self, name: str) -> TakenError:
+    def _taken(self, name: str) -> HTTPProblem:
         there = self.read(name)
         if there is not None and there.state in ("failed", "stopped"):
             how = "which has failed" if there.state == "failed" else "which is stopped"
             way = f"resume it (POST /v1/trainings/{name}/resume), or choose another name"
-            return TakenError(f"there is a training {name} already, {how}: {way}")
-        return TakenError(f"there is a model or training called {name} already: choose another name")
+            return HTTPProblem(409, f"there is a training {name} already, {how}: {way}")
+        return HTTPProblem(409, f"there is a model or training called {name} already: choose another name")
 
     def remove_stale(self) -> None:
         """Remove temporary folders that killed services have left."""

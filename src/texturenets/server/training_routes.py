@@ -77,17 +77,8 @@ async def enqueue(
         place.check_folder()
         return place.add(name, kind, data, suffix, preset=preset, steps=count, photos=photos, more=more)
 
-    from texturenets.server.training_files import TakenError
-    from texturenets.server.trainings import AskedError, AwayError, FullError
-
     try:
         job: TrainingJob = await service.line.apart(begin)
-    except (AwayError, FullError) as error:
-        raise HTTPProblem(503, str(error), {"Retry-After": "60"}) from None
-    except AskedError as error:  # a path in it is the client's own
-        raise HTTPProblem(422, str(error)) from None
-    except TakenError as error:
-        raise HTTPProblem(409, str(error)) from None
     except UserError as error:
         raise refused(error) from None
     who = {key: value for key, value in NOTED.get({}).items() if key in ("id", "client")}
@@ -122,10 +113,7 @@ def add(app: FastAPI, service: Service, trainings: Trainings | None) -> None:
                 else ("start it with --models FOLDER --photos FOLDER")
             )
             raise HTTPProblem(404, f"this service does not train: {how}")
-        try:
-            trainings.check_folder()
-        except UserError as error:
-            raise HTTPProblem(503, str(error), {"Retry-After": "60"}) from None
+        trainings.check_folder()
         return trainings
 
     _beginning(app, service, there)
@@ -138,7 +126,7 @@ def _beginning(app: FastAPI, service: Service, there: Callable[[], Trainings]) -
     @app.post(
         "/v1/trainings",
         status_code=202,
-        responses=documented(400, 401, 404, 408, 409, 413, 415, 422, 503),
+        responses=documented(401, 404, 408, 409, 415, 422, 503),
         openapi_extra={"requestBody": {"required": True, "content": service.photo_body()}},
     )
     async def begin(  # noqa: PLR0917 (FastAPI passes them by name)
@@ -161,7 +149,7 @@ def _beginning(app: FastAPI, service: Service, there: Callable[[], Trainings]) -
             job = await enqueue(
                 service, place, data, name=name, kind=kind, preset=preset, steps=steps, photos=photos
             )
-        return await asyncio.to_thread(place.report, job)
+        return await asyncio.to_thread(place.reports.of, job)
 
 
 def _going_on(app: FastAPI, there: Callable[[], Trainings]) -> None:
@@ -169,31 +157,27 @@ def _going_on(app: FastAPI, there: Callable[[], Trainings]) -> None:
 
     async def told(name: str, call: Callable[[Trainings], Any]) -> dict[str, Any]:
         place = there()
-        try:
-            await asyncio.to_thread(place.find, name)
-        except UserError as error:
-            raise HTTPProblem(404, f"{error}; GET /v1/trainings lists them") from None
         job = await asyncio.to_thread(call, place)
-        return await asyncio.to_thread(place.report, job)
+        return await asyncio.to_thread(place.reports.of, job)
 
-    @app.get("/v1/trainings", responses=documented(401, 404, 503))
+    @app.get("/v1/trainings", responses=documented(401, 404, 429, 503))
     async def listed() -> dict[str, list[dict[str, Any]]]:
         """All trainings, the oldest first: state, step, losses, seconds left."""
         place = there()
-        return {"trainings": await asyncio.to_thread(lambda: [place.report(job) for job in place.jobs()])}
+        return {"trainings": await asyncio.to_thread(lambda: [place.reports.of(job) for job in place.jobs()])}
 
-    @app.get("/v1/trainings/{name}", responses=documented(401, 404, 503))
+    @app.get("/v1/trainings/{name}", responses=documented(401, 404, 429, 503))
     async def one(name: str) -> dict[str, Any]:
         """A training: state, step, losses, seconds left."""
-        return await told(name, lambda place: place.find(name))
+        return await told(name, lambda place: place.files.find(name))
 
-    @app.post("/v1/trainings/{name}/stop", responses=documented(400, 401, 404, 408, 413, 415, 422, 503))
+    @app.post("/v1/trainings/{name}/stop", responses=documented(401, 404, 408, 409, 415, 422, 503))
     async def stop(request: Request, name: str) -> dict[str, Any]:
         """Let it save and end; it can be resumed."""
         await bodies.no_body(request)
         return await told(name, lambda place: place.stop(name))
 
-    @app.post("/v1/trainings/{name}/resume", responses=documented(400, 401, 404, 408, 413, 415, 422, 503))
+    @app.post("/v1/trainings/{name}/resume", responses=documented(401, 404, 408, 409, 415, 422, 503))
     async def resume(request: Request, name: str) -> dict[str, Any]:
         """Go on with one that was stopped or has failed, when its turn comes."""
         await bodies.no_body(request)
@@ -202,15 +186,12 @@ def _going_on(app: FastAPI, there: Callable[[], Trainings]) -> None:
     @app.get(
         "/v1/trainings/{name}/picture",
         response_class=FileResponse,
-        responses=documented(401, 404, 503, content={"image/jpeg": {}}),
+        responses=documented(401, 404, 429, 503, content={"image/jpeg": {}}),
     )
     async def picture(name: str) -> FileResponse:
         """Photos above, what the network makes of them below; the newest."""
         place = there()
-        try:
-            path = await asyncio.to_thread(place.picture, name)
-        except UserError as error:
-            raise HTTPProblem(404, f"{error}; GET /v1/trainings lists them") from None
+        path = await asyncio.to_thread(place.reports.picture, name)
         if path is None:
             raise HTTPProblem(404, "it has made no image yet")
         return FileResponse(path, media_type="image/jpeg", headers={"Cache-Control": "no-store"})

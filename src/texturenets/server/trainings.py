@@ -5,49 +5,17 @@ All that is known of one lies in files (`texturenets.server.training_files`).
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import functools
-import logging
-import os
-import signal
-import subprocess
-import sys
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Literal
 
-from texturenets.errors import UserError, shortened
+from texturenets.errors import UserError
+from texturenets.server.http_errors import HTTPProblem, away
 from texturenets.server.training_files import NAME, Jobs, TrainingJob
-from texturenets.server.training_records import Records
-
-log = logging.getLogger("texturenets.server")
-
-TRIES = 3
-"""Times that a training is taken up again by itself after its process died, without a step saved in between."""
-
-SUM, VALIDATION = "sum", "sum, validation"
-"""Names of curves beside those of the losses."""
-
-PHOTOS_CHANGED = "the photos changed since it began; put them back or start anew under another name"
-
-ENDING = 1.0  # seconds at most between the end of a process and its status
-TICK = 1.0  # seconds between two looks at what goes on
-
-
-class FullError(UserError):
-    """Too many trainings wait."""
-
-
-class AskedError(UserError):
-    """What was asked for cannot be had, in words for whoever asked, whose own values are in them."""
-
-
-class AwayError(UserError):
-    """A folder that the service was started with is not there now."""
+from texturenets.server.training_reports import TrainingReports
+from texturenets.server.training_runner import TrainingRunner, tell
 
 
 class Trainings:
@@ -64,78 +32,20 @@ class Trainings:
             if place is not None and not place.is_dir():
                 raise UserError(f"{flag} {place} is no folder")
         self.folder, self.photos, self.most = folder, photos, most
-        self.files, self.records = Jobs(folder), Records()
-        self.command = list(command or [sys.executable, "-m", "texturenets", "train"])
-        self.lock = threading.RLock()
-        self.over = threading.Event()
-        self.children: dict[str, subprocess.Popen[bytes]] = {}
-        self.thread: threading.Thread | None = None
-        self.keeper: IO[str] | None = None
-        self.troubles: dict[tuple[str, str], str] = {}
-
-    # ---- What there is
+        self.files = Jobs(folder)
+        self.reports, self.runner = (
+            TrainingReports(self.files, photos),
+            TrainingRunner(self.files, photos, command),
+        )
 
     def jobs(self) -> list[TrainingJob]:
         """All of them, the oldest first."""
         return self.files.all()
 
     def check_folder(self) -> None:
-        """Raises AwayError where the folder of models is away."""
+        """Raises HTTPProblem where the folder of models is away."""
         if not self.folder.is_dir():
-            raise AwayError("the models' folder is away")
-
-    def find(self, name: str) -> TrainingJob:
-        """The training of that name. Raises UserError."""
-        job = self.files.read(name) if NAME.fullmatch(name) else None
-        if job is None:
-            raise UserError(f"no training is called {name[:64]!r}")
-        return job
-
-    def report(self, job: TrainingJob) -> dict[str, Any]:
-        """A job with what its process wrote down: step, losses, time left."""
-        records = self._records(job.name)
-        losses: dict[str, float] = next((r["losses"] for r in reversed(records) if "losses" in r), {})
-        timed = [r for r in records if "seconds" in r]
-        last = timed[-1] if timed else {"step": 0, "seconds": 0.0}
-        left = None
-        if last["step"] and job.steps and job.state in ("running", "stopped"):
-            left = round((job.steps - last["step"]) * last["seconds"] / last["step"])
-        return {
-            "name": job.name,
-            "kind": job.kind,
-            "state": job.state,
-            "reason": job.reason,
-            "at_work": self.files.alive(job.name),
-            "step": last["step"],
-            "steps": job.steps,
-            "seconds": last["seconds"],
-            "seconds_left": left,
-            "losses": losses,
-            "total": [[r["step"], sum(r["losses"].values())] for r in records if "losses" in r],
-        }
-
-    def reason(self, name: str) -> str:
-        """Why a training has failed: its process's last words, for clients that have no command line."""
-        words = self.files.last_words(name)
-        return PHOTOS_CHANGED if "what changed: the photos in" in words else words
-
-    def picture(self, name: str) -> Path | None:
-        """The newest image that a training made."""
-        self.find(name)
-        path = self.folder / f"{name}.run" / "pictures" / "latest.jpg"
-        return path if path.is_file() else None
-
-    def curves(self, name: str) -> list[tuple[int, str, float]]:
-        """(step, curve, value) of a training: its losses, their sum, and the sum in validation."""
-        self.find(name)
-        points = []
-        for record in self._records(name):
-            if "losses" in record:
-                points += [(record["step"], key, float(value)) for key, value in record["losses"].items()]
-                points.append((record["step"], SUM, float(sum(record["losses"].values()))))
-            if "validation" in record:
-                points.append((record["step"], VALIDATION, float(sum(record["validation"].values()))))
-        return points
+            raise away("models")
 
     def folders(self) -> list[str]:
         """The folders of photos to choose from: "" for all of them, and those in it."""
@@ -146,8 +56,6 @@ class Trainings:
         except OSError:  # it is away
             return []
         return ["", *sorted(inside)]
-
-    # ---- What can be asked for
 
     def add(
         self,
@@ -163,27 +71,27 @@ class Trainings:
     ) -> TrainingJob:
         """Put a training in the queue; `exemplar` is an image's file, `suffix` its kind, as ".png".
 
-        `photos`: one of `folders`. `more`: further words for `texturenets train`. Raises UserError for a name that is
-        taken or none, a folder that is not there, and a style without photos to learn on; FullError where too many
-        wait; AwayError where the photos' folder is.
+        `photos`: one of `folders`. `more`: further words for `texturenets train`. Raises HTTPProblem for a
+        name that is taken or none, a folder that is not there, and where too many wait; UserError for a style without
+        photos to learn on, and where nothing can be written.
         """
         photos = photos.rstrip("/") if photos.strip("/") else photos
         if not NAME.fullmatch(name):
-            raise AskedError(
-                f"the name {name[:64]!r}: letters, digits, - and _, at most 64, a letter or digit first"
+            raise HTTPProblem(
+                422, f"the name {name[:64]!r}: letters, digits, - and _, at most 64, a letter or digit first"
             )
         if kind == "style" and self.photos is None:
             raise UserError("a style learns on photos: start the service with --photos FOLDER")
         if kind == "texture" and photos:
-            raise AskedError(
-                f"photos {photos[:64]!r}: a texture learns from its exemplar alone: leave out photos"
+            raise HTTPProblem(
+                422, f"photos {photos[:64]!r}: a texture learns from its exemplar alone: leave out photos"
             )
         if kind == "style" and photos not in (folders := self.folders()):
             if not folders:
-                raise AwayError("the photos' folder is away")
+                raise away("photos")
             inside = ", ".join(folders[1:])
             known = f"give one of {inside}, or leave out photos" if inside else "leave out photos"
-            raise AskedError(f"photos {photos[:64]!r} is no folder here: {known} to learn from all")
+            raise HTTPProblem(422, f"photos {photos[:64]!r} is no folder here: {known} to learn from all")
         job = TrainingJob(
             name=name,
             kind=kind,
@@ -193,213 +101,43 @@ class Trainings:
             steps=steps,
             order=time.time(),
         )
-        with self.lock:
+        with self.files.lock:
             waiting = sum(one.state in ("queued", "running", "stopped") for one in self.jobs())
             if waiting >= self.most:
-                raise FullError(
+                raise HTTPProblem(
+                    503,
                     f"{waiting} trainings wait, are at work or stopped, and no more are taken: try again later, or "
-                    "whoever runs the service removes NAME.job and NAME.run of stopped ones"
+                    "whoever runs the service removes NAME.job and NAME.run of stopped ones",
+                    {"Retry-After": "60"},
                 )
             self.files.create(job, exemplar)
         return job
 
     def stop(self, name: str) -> TrainingJob:
-        """Let a training save and end, or leave the queue; `resume` goes on with it. Raises UserError."""
-        with self.lock:
-            job = self.find(name)
+        """Let a training save and end, or leave the queue; `resume` goes on with it.
+
+        Raises HTTPProblem for one that is over.
+        """
+        with self.files.lock:
+            job = self.files.find(name)
+            if job.state in ("done", "failed"):
+                over = "is done" if job.state == "done" else "has failed"
+                raise HTTPProblem(409, f"{name} {over}: there is nothing to stop")
             if job.state in ("queued", "running"):
                 running = job.state == "running"
                 job = self.files.write(replace(job, state="stopped"))
                 if running:
-                    self._end(job)
-                self._tell(job, "stopping" if running else "stopped")
+                    self.runner.end(job)
+                tell(job, "stopping" if running else "stopped")
         return job
 
     def resume(self, name: str) -> TrainingJob:
-        """Put one that was stopped or has failed in the queue again. Raises UserError."""
-        with self.lock:
-            job = self.find(name)
+        """Put one that was stopped or has failed in the queue again. Raises HTTPProblem for one that is done."""
+        with self.files.lock:
+            job = self.files.find(name)
+            if job.state == "done":
+                raise HTTPProblem(409, f"{name} is done: there is nothing to resume")
             if job.state in ("stopped", "failed"):
                 job = self.files.write(replace(job, state="queued", order=time.time(), tries=0, reason=""))
-                self._tell(job)
+                tell(job)
         return job
-
-    # ---- What goes on
-
-    def open(self) -> None:
-        """Look after them in a thread, from now on."""
-        self.over.clear()
-        self.thread = threading.Thread(target=self._look, name="trainings", daemon=True)
-        self.thread.start()
-
-    def close(self, patience: float = 60.0) -> None:
-        """The service ends: the training at work saves and ends too; the next service goes on with it."""
-        self.over.set()
-        if self.thread is not None:
-            self.thread.join()
-        if not self._keeps():
-            return
-        ends = time.monotonic() + patience
-        for job in self.jobs():
-            if job.state == "running":
-                self._end(job)
-                while self.files.alive(job.name) and time.monotonic() < ends:
-                    self._reap()
-                    time.sleep(0.05)
-                self._tell(job, "interrupted", reason="the service ends; the next one goes on with it")
-        self._reap()
-        if self.keeper is not None:
-            self.keeper.close()
-            self.keeper = None
-
-    def _keeps(self) -> bool:
-        """Whether this is the one of several services on this folder that looks after its trainings.
-
-        The others wait for that one to end.
-        """
-        if self.keeper is None:
-            with contextlib.ExitStack() as stack:
-                try:
-                    keeper = stack.enter_context((self.folder / ".trainings.lock").open("a"))
-                    fcntl.flock(keeper, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except OSError:
-                    return False
-                self.keeper = keeper
-                stack.pop_all()
-        return True
-
-    def _look(self) -> None:
-        self._guarded("remove stale", "", self.files.remove_stale)
-        for name in self.files.damaged():
-            said = (
-                f"{name}.job/job.json is damaged or missing: put it back, or remove {name}.job and {name}.run"
-            )
-            log.warning("training", extra={"fields": {"training": name, "reason": said}})
-        while not self.over.wait(TICK):
-            self._guarded("look", "", self._tick_if_keeper)
-
-    def _tick_if_keeper(self) -> None:
-        if self._keeps():
-            self.tick()
-
-    def _guarded(self, what: str, name: str, call: Callable[[], Any]) -> Any:
-        """What `call` gives; None for what fails, as on a full disk: it is told once, and tried again."""
-        try:
-            result = call()
-        except Exception as error:
-            said = f"{type(error).__name__}: {error}"
-            if self.troubles.get((what, name)) != said:
-                self.troubles[what, name] = said
-                known = isinstance(error, OSError | UserError)
-                fields = {"training": name, "reason": shortened(said, 1000)}
-                log.error("training", exc_info=None if known else error, extra={"fields": fields})
-            return None
-        self.troubles.pop((what, name), None)
-        return result
-
-    def tick(self) -> None:
-        """See what has ended, and start what is next."""
-        with self.lock:
-            self._reap()
-            busy = False
-            for job in self.jobs():
-                busy = bool(self._guarded("see", job.name, functools.partial(self._seen, job))) or busy
-            for job in self.jobs():
-                if busy:
-                    break
-                if job.state == "queued":
-                    busy = bool(self._guarded("start", job.name, functools.partial(self._start, job)))
-
-    def _seen(self, job: TrainingJob) -> bool:
-        """Look at one; whether its process lives."""
-        if self.files.alive(job.name):
-            if job.state == "queued":  # it was started when nothing could be written
-                self.files.write(replace(job, state="running", pid=self._pid(job)))
-            return True  # also one that was told to stop: it is at work until it has saved
-        if job.state == "stopped" and job.pid:
-            self._over(replace(job, pid=0))
-        return job.state == "running" and self._ended(job)
-
-    @staticmethod
-    def _tell(job: TrainingJob, state: str = "", **more: Any) -> None:
-        """A line in the log: what has become of a training."""
-        fields = {"training": job.name, "state": state or job.state, **more}
-        log.log(
-            logging.WARNING if job.state == "failed" else logging.INFO, "training", extra={"fields": fields}
-        )
-
-    def _over(self, job: TrainingJob) -> None:
-        """Its process has ended: write down and tell with what result, and how many seconds after its last start."""
-        self.files.write(job)
-        more: dict[str, Any] = {"reason": job.reason} if job.reason else {}
-        if job.began:  # 0 in the files of earlier versions
-            more["seconds"] = round(time.time() - job.began, 1)
-        self._tell(job, **more)
-
-    def _pid(self, job: TrainingJob) -> int:
-        """The process ID of a training; 0 if unknown."""
-        child = self.children.get(job.name)
-        return child.pid if child is not None and child.poll() is None else job.pid
-
-    def _end(self, job: TrainingJob) -> None:
-        """Tell its process to save and end."""
-        pid = self._pid(job)
-        if pid > 0 and self.files.alive(job.name):
-            os.kill(pid, signal.SIGTERM)
-
-    def _ended(self, job: TrainingJob) -> bool:
-        """Its process is gone: done, failed, or to be taken up again; whether it was."""
-        if (self.folder / f"{job.name}.safetensors").is_file():
-            self._over(replace(job, state="done", pid=0))
-            return False
-        saved = self.files.saved(job.name)
-        tries = 0 if saved > job.reached else job.tries + 1
-        status = self._status(job.name)
-        if status == 2 or tries >= TRIES:  # the command line's own word for a mistake
-            self._over(replace(job, state="failed", pid=0, reason=self.reason(job.name)))
-            return False
-        return self._start(replace(job, tries=tries, reached=saved))
-
-    def _start(self, job: TrainingJob) -> bool:
-        """Start its process; whether it lives."""
-        if (self.folder / f"{job.name}.safetensors").is_file():
-            self._tell(self.files.write(replace(job, state="done", pid=0)))
-            return False
-        place = self.files.place(job.name)
-        words = [*self.command, job.kind, str(place / job.exemplar)]
-        if job.kind == "style":
-            words += ["--content", str((self.photos or Path()) / job.photos)]
-        words += ["-o", str(self.folder / f"{job.name}.safetensors"), *job.options, "--quiet"]
-        if self.files.saved(job.name):
-            words.append("--resume")
-        # The process inherits the lock and holds it until it ends, however it ends. A session of its own: Ctrl-C at
-        # the service's terminal is not meant for it.
-        with self.files.hold(job.name) as lock, (place / "output.txt").open("ab") as output:
-            if lock is not None:
-                child = subprocess.Popen(
-                    words,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    start_new_session=True,
-                    pass_fds=[lock.fileno()],
-                )
-                self.children[job.name] = child
-                job = self.files.write(replace(job, state="running", pid=child.pid, began=time.time()))
-                self._tell(job, tries=job.tries + 1)
-        return True
-
-    def _reap(self) -> None:
-        for child in list(self.children.values()):
-            child.poll()
-
-    def _status(self, name: str) -> int | None:
-        """The exit status of a process that this service started and that is gone; None where nobody knows it."""
-        child = self.children.get(name)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            # Its lock is free a moment before the system has its status.
-            return child.wait(ENDING) if child else None
-        return None
-
-    def _records(self, name: str) -> list[dict[str, Any]]:
-        return self.records.of(self.folder / f"{name}.run" / "records.jsonl")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -35,9 +36,12 @@ FILES = 100
 class GradioGuard:
     """ASGI middleware around the app with Gradio mounted at `at`: allowed requests pass, others get status 4xx."""
 
-    def __init__(self, app: ASGIApp, at: str, store: Store, own: Path, sessions: Sessions) -> None:
-        """`own`: the only folder whose files may be requested."""
+    def __init__(
+        self, app: ASGIApp, *, at: str, store: Store, own: Path, sessions: Sessions, events: Collection[int]
+    ) -> None:
+        """`own`: the only folder whose files may be requested. `events`: indices of functions that it calls."""
         self.app, self.at, self.store, self.own, self.sessions = app, at, store, own, sessions
+        self.events = events
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Forward the request, or answer with an error."""
@@ -120,8 +124,11 @@ class GradioGuard:
             event = json.loads(body)
         except (ValueError, RecursionError):
             raise HTTPProblem(400, "this is no event of the page") from None
-        session = event.get("session_hash") if isinstance(event, dict) else None
+        known = event if isinstance(event, dict) else {}
+        session, function = known.get("session_hash"), known.get("fn_index")
         if not isinstance(session, str) or not re.fullmatch(r"[A-Za-z0-9]{1,64}", session):
+            raise HTTPProblem(400, "this is no event of the page")
+        if type(function) is not int or function not in self.events:
             raise HTTPProblem(400, "this is no event of the page")
         self.sessions.seen(session)
         left: list[Any] = [event]

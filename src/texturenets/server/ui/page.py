@@ -45,11 +45,24 @@ HEAD = """
 """
 
 
+class Page(gr.Blocks):
+    """Gradio's page, for which a value that a component cannot have is the sender's mistake: no trace in the log."""
+
+    async def preprocess_data(self, *words: Any, **more: Any) -> Any:
+        """The arguments of the function that an event calls. Raises gradio.Error."""
+        try:
+            return await super().preprocess_data(*words, **more)
+        except Exception:  # noqa: BLE001  pydantic, components and Gradio each raise their own
+            raise gr.Error(
+                "A value that the page does not have, or no longer: reload the page.", print_exception=False
+            ) from None
+
+
 def mount(app: FastAPI, service: Service, trainings: Trainings | None) -> None:
     """Add the page to `app` at AT."""
     store, work = Store(KEPT * service.limits.bytes), QueuedWork()
     gr.set_static_paths([gallery.static()])
-    with gr.Blocks(title="texturenets", analytics_enabled=False, delete_cache=(60, 3600)) as blocks:
+    with Page(title="texturenets", analytics_enabled=False, delete_cache=(60, 3600)) as blocks:
         gr.HTML(HEAD)
         _tabs(blocks, service, store, work, trainings)
 
@@ -94,7 +107,10 @@ def mount(app: FastAPI, service: Service, trainings: Trainings | None) -> None:
         store.forget(session)
 
     app.state.endings = [ending]
-    app.add_middleware(GradioGuard, at=AT, store=store, own=folder(), sessions=Sessions(forget))
+    events = {index for index, function in blocks.fns.items() if function.fn is not None}
+    app.add_middleware(
+        GradioGuard, at=AT, store=store, own=folder(), sessions=Sessions(forget), events=events
+    )
 
 
 def _tabs(

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from texturenets.errors import UserError, duration
+from texturenets.errors import UserError, counted, duration
+from texturenets.server.http_errors import HTTPProblem, refused
 from texturenets.server.ui.store import Store
-from texturenets.server.ui.texts import said, wrong
+from texturenets.server.ui.texts import said, sentence, wrong
 
 if TYPE_CHECKING:
     from texturenets.server.trainings import Trainings
@@ -90,13 +91,17 @@ class Watch:
     def _told(call: Any, name: str | None, well: str) -> Any:
         try:
             call(name or "")
+        except HTTPProblem as problem:
+            return wrong(sentence(problem))
         except UserError as error:
-            return wrong(f"{error}.")
+            return wrong(sentence(refused(error)))
         return said(well)
 
     def look(self, name: str | None, seen: tuple[Any, ...], request: gr.Request) -> tuple[Any, ...]:
         """All that is shown; what has not changed since is left alone, or it would flicker."""
-        reports = {one["name"]: one for one in map(self.trainings.report, reversed(self.trainings.jobs()))}
+        reports = {
+            one["name"]: one for one in map(self.trainings.reports.of, reversed(self.trainings.jobs()))
+        }
         names = list(reports)
         if name not in names:
             at_work = [report["name"] for report in reports.values() if report["at_work"]]
@@ -105,7 +110,7 @@ class Watch:
         if name is None:
             return table, *[gr.skip()] * 8, seen
         report = reports[name]
-        picture, points = self.trainings.picture(name), self.trainings.curves(name)
+        picture, points = self.trainings.reports.picture(name), self.trainings.reports.curves(name)
         try:
             drawn, data = (picture.stat().st_mtime_ns, picture.read_bytes()) if picture else (0, b"")
         except OSError:  # it went in the meantime
@@ -148,12 +153,22 @@ def _table(reports: list[dict[str, Any]]) -> str:
         more = f"{duration(left)} left" if left is not None and state == "running" else ""
         reason = html.escape(report["reason"].removeprefix("texturenets: "))
         why = f'<tr><td colspan="5" class="wrong">{reason}</td></tr>' if reason else ""
+        why += _skipped(**report["photos_skipped"])
         rows.append(
             f"<tr><td><b>{html.escape(report['name'])}</b></td><td>{html.escape(report['kind'])}</td>"
             f"<td>{html.escape(state)}</td><td>{report['step']} / {report['steps']}"
             f'<div class="bar"><i style="width:{share:.0f}%"></i></div></td><td>{more}</td></tr>{why}'
         )
     return f"<table><tr><th>Name<th>Kind<th>State<th>Step<th></tr>{''.join(rows)}</table>"
+
+
+def _skipped(count: int, first: list[str]) -> str:
+    """A row that says which photos cannot be read; none where all can."""
+    if not count:
+        return ""
+    more = f" and {count - len(first)} more" if count > len(first) else ""
+    told = f"{counted(count, 'photo')} skipped: {', '.join(first)}{more}"
+    return f'<tr><td colspan="5">{html.escape(told)}</td></tr>'
 
 
 def _legend(colours: dict[str, str]) -> str:

@@ -1,0 +1,234 @@
+"""Carries out trainings: one at a time, each a process of its own that may outlive the service."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, Any
+
+from texturenets.errors import UserError, shortened
+from texturenets.server.training_files import Jobs, TrainingJob
+
+log = logging.getLogger("texturenets.server")
+
+TRIES = 3
+"""Times that a training is taken up again by itself after its process died, without a step saved in between."""
+
+PHOTOS_CHANGED = "the photos changed since it began; put them back or start anew under another name"
+
+ENDING = 1.0  # seconds at most between the end of a process and its status
+TICK = 1.0  # seconds between two looks at what goes on
+
+
+class TrainingRunner:
+    """Starts what waits in `files` and sees what has ended, `photos` being the folder that styles learn on."""
+
+    def __init__(self, files: Jobs, photos: Path | None, command: Sequence[str] | None = None) -> None:
+        """`command`: what trains, in place of `texturenets train`."""
+        self.files, self.folder, self.photos = files, files.folder, photos
+        self.command = list(command or [sys.executable, "-m", "texturenets", "train"])
+        self.over = threading.Event()
+        self.children: dict[str, subprocess.Popen[bytes]] = {}
+        self.thread: threading.Thread | None = None
+        self.keeper: IO[str] | None = None
+        self.troubles: dict[tuple[str, str], str] = {}
+
+    def open(self) -> None:
+        """Look after them in a thread, from now on."""
+        self.over.clear()
+        self.thread = threading.Thread(target=self._look, name="trainings", daemon=True)
+        self.thread.start()
+
+    def close(self, patience: float = 60.0) -> None:
+        """The service ends: the training at work saves and ends too; the next service goes on with it."""
+        self.over.set()
+        if self.thread is not None:
+            self.thread.join()
+        if not self._keeps():
+            return
+        ends = time.monotonic() + patience
+        for job in self.files.all():
+            if job.state == "running":
+                self.end(job)
+                while self.files.alive(job.name) and time.monotonic() < ends:
+                    self._reap()
+                    time.sleep(0.05)
+                tell(job, "interrupted", reason="the service ends; the next one goes on with it")
+        self._reap()
+        if self.keeper is not None:
+            self.keeper.close()
+            self.keeper = None
+
+    def _keeps(self) -> bool:
+        """Whether this is the one of several services on this folder that looks after its trainings.
+
+        The others wait for that one to end.
+        """
+        if self.keeper is None:
+            with contextlib.ExitStack() as stack:
+                try:
+                    keeper = stack.enter_context((self.folder / ".trainings.lock").open("a"))
+                    fcntl.flock(keeper, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError:
+                    return False
+                self.keeper = keeper
+                stack.pop_all()
+        return True
+
+    def _look(self) -> None:
+        self._guarded("remove stale", "", self.files.remove_stale)
+        for name in self.files.damaged():
+            said = (
+                f"{name}.job/job.json is damaged or missing: put it back, or remove {name}.job and {name}.run"
+            )
+            log.warning("training", extra={"fields": {"training": name, "reason": said}})
+        while not self.over.wait(TICK):
+            self._guarded("look", "", self._tick_if_keeper)
+
+    def _tick_if_keeper(self) -> None:
+        if self._keeps():
+            self.tick()
+
+    def _guarded(self, what: str, name: str, call: Callable[[], Any]) -> Any:
+        """What `call` gives; None for what fails, as on a full disk: it is told once, and tried again."""
+        try:
+            result = call()
+        except Exception as error:
+            said = f"{type(error).__name__}: {error}"
+            if self.troubles.get((what, name)) != said:
+                self.troubles[what, name] = said
+                known = isinstance(error, OSError | UserError)
+                fields = {"training": name, "reason": shortened(said, 1000)}
+                log.error("training", exc_info=None if known else error, extra={"fields": fields})
+            return None
+        self.troubles.pop((what, name), None)
+        return result
+
+    def tick(self) -> None:
+        """See what has ended, and start what is next."""
+        with self.files.lock:
+            self._reap()
+            busy = False
+            for job in self.files.all():
+                busy = bool(self._guarded("see", job.name, functools.partial(self._seen, job))) or busy
+            for job in self.files.all():
+                if busy:
+                    break
+                if job.state == "queued":
+                    busy = bool(self._guarded("start", job.name, functools.partial(self._start, job)))
+
+    def _seen(self, job: TrainingJob) -> bool:
+        """Look at one; whether its process lives."""
+        if self.files.alive(job.name):
+            if job.state == "queued":  # it was started when nothing could be written
+                self.files.write(replace(job, state="running", pid=self._pid(job)))
+            return True  # also one that was told to stop: it is at work until it has saved
+        if job.state == "stopped" and job.pid:
+            self._over(replace(job, pid=0))
+        return job.state == "running" and self._ended(job)
+
+    def _over(self, job: TrainingJob) -> None:
+        """Its process has ended: write down and tell with what result, and how many seconds after its last start."""
+        self.files.write(job)
+        more: dict[str, Any] = {"reason": job.reason} if job.reason else {}
+        if job.began:  # 0 in the files of earlier versions
+            more["seconds"] = round(time.time() - job.began, 1)
+        tell(job, **more)
+
+    def _pid(self, job: TrainingJob) -> int:
+        """The process ID of a training; 0 if unknown."""
+        child = self.children.get(job.name)
+        return child.pid if child is not None and child.poll() is None else job.pid
+
+    def end(self, job: TrainingJob) -> None:
+        """Tell its process to save and end."""
+        pid = self._pid(job)
+        if pid > 0 and self.files.alive(job.name):
+            os.kill(pid, signal.SIGTERM)
+
+    def _ended(self, job: TrainingJob) -> bool:
+        """Its process is gone: done, failed, or to be taken up again; whether it was."""
+        if (self.folder / f"{job.name}.safetensors").is_file():
+            self._over(replace(job, state="done", pid=0))
+            return False
+        saved = self.files.saved(job.name)
+        tries = 0 if saved > job.reached else job.tries + 1
+        status = self._status(job.name)
+        if status == 2 or tries >= TRIES:  # the command line's own word for a mistake
+            self._over(replace(job, state="failed", pid=0, reason=self.reason(job)))
+            return False
+        return self._start(replace(job, tries=tries, reached=saved))
+
+    def _start(self, job: TrainingJob) -> bool:
+        """Start its process; whether it lives."""
+        # The process inherits the lock and holds it until it ends, however it ends. A session of its own: Ctrl-C at
+        # the service's terminal is not meant for it.
+        output = self.files.place(job.name) / "output.txt"
+        with self.files.hold(job.name) as lock, output.open("ab") as written:
+            if lock is None:
+                return True
+            # Not before: a process that held the lock may have ended meanwhile.
+            if (self.folder / f"{job.name}.safetensors").is_file():
+                tell(self.files.write(replace(job, state="done", pid=0)))
+                return False
+            child = subprocess.Popen(
+                self._words(job),
+                stdin=subprocess.DEVNULL,
+                stdout=written,
+                stderr=written,
+                start_new_session=True,
+                pass_fds=[lock.fileno()],
+            )
+            self.children[job.name] = child
+            job = self.files.write(replace(job, state="running", pid=child.pid, began=time.time()))
+            tell(job, tries=job.tries + 1)
+        return True
+
+    def _words(self, job: TrainingJob) -> list[str]:
+        """The command that trains, or goes on with what was saved."""
+        words = [*self.command, job.kind, str(self.files.place(job.name) / job.exemplar)]
+        if job.kind == "style":
+            words += ["--content", str(self._content(job))]
+        words += ["-o", str(self.folder / f"{job.name}.safetensors"), *job.options, "--quiet"]
+        return [*words, "--resume"] if self.files.saved(job.name) else words
+
+    def _content(self, job: TrainingJob) -> Path:
+        """The folder of photos that a style learns on."""
+        return (self.photos or Path()) / job.photos
+
+    def _reap(self) -> None:
+        for child in list(self.children.values()):
+            child.poll()
+
+    def _status(self, name: str) -> int | None:
+        """The exit status of a process that this service started and that is gone; None where nobody knows it."""
+        child = self.children.get(name)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            # Its lock is free a moment before the system has its status.
+            return child.wait(ENDING) if child else None
+        return None
+
+    def reason(self, job: TrainingJob) -> str:
+        """Why a training has failed: its process's last words, for clients that have no command line."""
+        if job.kind == "style" and not self._content(job).is_dir():
+            folder = f"the photos' folder {job.photos}".rstrip()
+            return f"{folder} is away: when it is back, resume it"
+        words = self.files.last_words(job.name)
+        return PHOTOS_CHANGED if "what changed: the photos in" in words else words
+
+
+def tell(job: TrainingJob, state: str = "", **more: Any) -> None:
+    """A line in the log: what has become of a training."""
+    fields = {"training": job.name, "state": state or job.state, **more}
+    log.log(logging.WARNING if job.state == "failed" else logging.INFO, "training", extra={"fields": fields})
