@@ -51,15 +51,15 @@ def filesystem(url: str) -> tuple[Any, str]:
 
 
 @contextmanager
-def _asking(what: str) -> Iterator[None]:
-    """Errors of a file system in the block, which may be anything, become a UserError that begins with `what`."""
+def _asking(message: str) -> Iterator[None]:
+    """Errors of a file system in the block, which may be anything, become a UserError that begins with `message`."""
     try:
         yield
     except UserError:
         raise
     except Exception as error:  # clients of object stores raise many kinds of errors
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{what}: {reason}") from error
+        raise UserError(f"{message}: {reason}") from error
 
 
 def fetch(url: str, path: Path) -> None:
@@ -103,12 +103,12 @@ def find(patterns: Sequence[str], output: str) -> list[Photo]:
     Hidden files and folders are left out, and so is what lies in `output`. Raises UserError for a pattern that gives
     nothing.
     """
-    found: dict[str, Photo] = {}
+    by_name: dict[str, Photo] = {}
     for pattern in patterns:
         photos = _remote(pattern, output) if is_url(pattern) else _local(plain(pattern), output)
         for photo in photos:
-            found.setdefault(photo.name, photo)
-    return list(found.values())
+            by_name.setdefault(photo.name, photo)
+    return list(by_name.values())
 
 
 def _local(pattern: str, output: str) -> Iterator[Photo]:
@@ -139,19 +139,19 @@ def _remote(url: str, output: str) -> Iterator[Photo]:
     count = 0
     for name, info in sorted(infos.items()):
         inside = PurePosixPath(name).relative_to(path) if folder else PurePosixPath(PurePosixPath(name).name)
-        whole = str(fs.unstrip_protocol(name))
+        address = str(fs.unstrip_protocol(name))
         if info.get("type") != "file" or (many and PurePosixPath(name).suffix.lower() not in wanted):
             continue
         if any(part.startswith(".") for part in inside.parts):
             continue
         if left_out and (
-            whole.startswith(left_out) or name.startswith(f"{filesystem(output)[1].rstrip('/')}/")
+            address.startswith(left_out) or name.startswith(f"{filesystem(output)[1].rstrip('/')}/")
         ):
             continue
         count += 1
         changed = next((str(info[key]) for key in _CHANGES if info.get(key)), "")
         size = int(info.get("size") or 0)
-        yield Photo(whole, inside.parent, f"{size}-{changed}", size)
+        yield Photo(address, inside.parent, f"{size}-{changed}", size)
     if not count:
         raise UserError(f"no images at {url}")
 

@@ -245,12 +245,12 @@ class Modules:
         inner = children(module)
         if not isinstance(value, list) or len(value) != len(inner):
             raise UserError("a ParallelTable that is not fed with one map for each module")
-        return [self._module(child, one) for child, one in zip(inner, value, strict=True)]
+        return [self._module(child, item) for child, item in zip(inner, value, strict=True)]
 
     def _join(self, operation: str, value: Value) -> Value:
         if not isinstance(value, list):
             raise UserError("maps are to be joined where there is one")
-        maps = [self._map(one) for one in value]
+        maps = [self._map(item) for item in value]
         return maps[0] if len(maps) == 1 else self._add(operation, *maps)
 
     def _average(self, module: TorchObject, value: Value) -> Value:

@@ -65,8 +65,8 @@ def _safetensors(path: Path) -> dict[str, Stored]:
             return tensor.clone()
 
     with safe_open(path, "pt") as file:
-        found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-    return {name: Stored(shape, lambda n=name: load(n)) for name, shape in found.items()}  # type: ignore[misc]
+        sizes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    return {name: Stored(shape, lambda n=name: load(n)) for name, shape in sizes.items()}  # type: ignore[misc]
 
 
 def _torch(path: Path) -> dict[str, Stored]:
@@ -108,11 +108,11 @@ def recognise(path: Path) -> Format | None:
 
 def detect(path: Path) -> Format:
     """The format of the file at `path`, by its content. Raises UserError for none that is known."""
-    found = recognise(path)
-    if found is None:
+    kind = recognise(path)
+    if kind is None:
         known = ", ".join(TITLES.values())
         raise UserError(f"{path}: not a file of weights that is known ({known})")
-    return found
+    return kind
 
 
 def metadata(path: Path) -> dict[str, str]:

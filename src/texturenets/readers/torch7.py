@@ -288,22 +288,22 @@ class _Reader:
             self.seen[index] = record
             record.value = self.value(depth + 1)
             return record
-        made: TorchStorage | Tensor
+        entry: TorchStorage | Tensor
         if match[3] == "Storage":
             (count,) = self.source.longs(1)
             if not 0 <= count < MAX_ELEMENTS:
                 raise DamagedError("a storage of absurd length")
-            made = TorchStorage(self.source.numbers(_DTYPES[match[2]], count))
-            self.seen[index] = made
-            return made
-        made = self.seen[index] = self._tensor()
+            entry = TorchStorage(self.source.numbers(_DTYPES[match[2]], count))
+            self.seen[index] = entry
+            return entry
+        entry = self.seen[index] = self._tensor()
         storage = self.value(depth + 1)
         if storage is not None and not isinstance(storage, TorchStorage):
             raise DamagedError("a tensor whose storage is something else")
-        if storage is None and made.shape and all(made.shape):
+        if storage is None and entry.shape and all(entry.shape):
             raise DamagedError("a tensor of numbers without a storage")
-        made.storage = storage
-        return made
+        entry.storage = storage
+        return entry
 
     def _tensor(self) -> Tensor:
         count = self.source.whole()
