@@ -274,10 +274,10 @@ class GraphNetwork(nn.Module):
     def _take(self, graph: Graph) -> None:
         """The weights of `graph`; those that it does not have are ones that change nothing."""
         for number, layer in enumerate(self.layers):
-            found = graph.node_weights(number)
+            weights = graph.node_weights(number)
             for role, value in (*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)):
-                if role in found:
-                    value.copy_(torch.tensor(found[role]))
+                if role in weights:
+                    value.copy_(torch.tensor(weights[role]))
                 else:
                     value.fill_(role == "weight")
 
@@ -366,4 +366,4 @@ class GraphNetwork(nn.Module):
         if x is None:
             raise ValueError("without a photo the noises have to be given: their size is the image's")
         drawn = noise.draw(self.noise, [0], x.shape[2], x.shape[3], device=x.device)
-        return [one.to(x.dtype).expand(x.shape[0], -1, -1, -1) for one in drawn]
+        return [noise_map.to(x.dtype).expand(x.shape[0], -1, -1, -1) for noise_map in drawn]

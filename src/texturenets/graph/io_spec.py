@@ -53,4 +53,4 @@ class IOSpec:
         """The inputs by their names, in order: the photo, the noise maps, and the others."""
         photo = ("photo",) if self.channels else ()
         noises = (f"noise{i}" for i in range(len(self.noise)))
-        return (*photo, *noises, *(one.name for one in self.inputs))
+        return (*photo, *noises, *(named.name for named in self.inputs))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from texturenets.graph import Graph
 
-Kept = Literal["float32", "float16", "bfloat16"]
+SpoolDtype = Literal["float32", "float16", "bfloat16"]
 """A type of numbers on disk; those of bfloat16 are uint16 to numpy."""
 
 Values = NDArray[Any]
@@ -28,13 +28,13 @@ PICTURE: Final = "picture"
 class Stage:
     """`graph`, all of whose maps have a size of their own, and `outputs`: nodes by the names of what is given.
 
-    Inputs of the names `kept` and the outputs are `type`, (1, rows, columns, C); other inputs are float32,
+    Inputs of the names `spooled` and the outputs are `type`, (1, rows, columns, C); other inputs are float32,
     (1, C, rows, columns), and so is the image. `exact`: names of inputs that are to lose as little as can be where
     it is computed in half precision; with the type float32 nothing is.
     """
 
     graph: Graph
     outputs: Mapping[str, int]
-    type: Kept = "float32"
-    kept: frozenset[str] = frozenset()
+    type: SpoolDtype = "float32"
+    spooled: frozenset[str] = frozenset()
     exact: frozenset[str] = frozenset()

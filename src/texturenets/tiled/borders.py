@@ -30,7 +30,7 @@ def borders(
     network: PlannedNetwork, work: Sequence[Step], ready: frozenset[int]
 ) -> tuple[dict[int, Border], frozenset[int]]:
     """The borders with which maps are read in a pass, by node of the network, and the paddings that they spare."""
-    found: dict[int, Border] = {}
+    by_source: dict[int, Border] = {}
     spared: set[int] = set()
     for step in work:
         node = network.nodes[step.node]
@@ -39,10 +39,10 @@ def borders(
         sources = set(_read(network, step.node, ready))
         top, bottom, left, right = node.settings["amount"]
         border = Border(top, bottom, left, right, node.settings["mode"])
-        if all(source in ready and found.get(source, border) == border for source in sources):
-            found |= dict.fromkeys(sources, border)
+        if all(source in ready and by_source.get(source, border) == border for source in sources):
+            by_source |= dict.fromkeys(sources, border)
             spared.add(step.node)
-    return found, frozenset(spared)
+    return by_source, frozenset(spared)
 
 
 def _read(network: PlannedNetwork, i: int, ready: frozenset[int]) -> Iterable[int]:

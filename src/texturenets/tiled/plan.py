@@ -133,26 +133,32 @@ class Step:
 
 def passes(network: PlannedNetwork) -> list[Pass]:
     """The passes, in their order."""
-    kept = frozenset(i for i in _crossing(network) if _worth(network, i))
-    made: list[Pass] = []
+    stored = frozenset(i for i in _crossing(network) if _worth(network, i))
+    planned: list[Pass] = []
     written: set[int] = set()
     for number in range(network.passes):
         measured = network.measured(number)
         targets = measured | ({network.last} if number == network.passes - 1 else set())
         visited, read = _closure(network, targets, written)
-        new = visited & kept
+        new = visited & stored
         computed = tuple(sorted(targets | new))
         read_and_ready = frozenset(read), frozenset(written)
-        made.append(Pass(computed, tuple(sorted(measured)), tuple(sorted(new)), *read_and_ready))
+        planned.append(Pass(computed, tuple(sorted(measured)), tuple(sorted(new)), *read_and_ready))
         written |= new
-    useful = {i for one in made for i in one.read}
-    return [_without(one, set(one.written) - useful, network.last) for one in made]
+    useful = {i for planned_pass in planned for i in planned_pass.read}
+    return [
+        _without(planned_pass, set(planned_pass.written) - useful, network.last) for planned_pass in planned
+    ]
 
 
-def _without(one: Pass, useless: set[int], last: int) -> Pass:
+def _without(planned_pass: Pass, useless: set[int], last: int) -> Pass:
     """A pass that does not write what no later one reads."""
-    targets = tuple(i for i in one.targets if i not in useless or i in one.measured or i == last)
-    return replace(one, targets=targets, written=tuple(i for i in one.written if i not in useless))
+    targets = tuple(
+        i for i in planned_pass.targets if i not in useless or i in planned_pass.measured or i == last
+    )
+    return replace(
+        planned_pass, targets=targets, written=tuple(i for i in planned_pass.written if i not in useless)
+    )
 
 
 def _closure(network: PlannedNetwork, targets: Iterable[int], written: set[int]) -> tuple[set[int], set[int]]:
@@ -212,25 +218,25 @@ def multiplications(network: PlannedNetwork, i: int) -> int:
     return int(count // node.settings["stride"] ** 2 if node.operation == "deconv" else count)
 
 
-def steps(network: PlannedNetwork, one: Pass, strip: Interval) -> list[Step]:
-    """What pass `one` computes, in this order, for `strip` (rows of the image)."""
-    parts = {i: network.part(i, strip) for i in one.targets}
-    asked: dict[int, list[Interval]] = {i: [rows] for i, rows in parts.items() if rows[1] > rows[0]}
-    found: list[Step] = []
-    for i in range(max(asked, default=-1), -1, -1):
-        if i not in asked:
+def steps(network: PlannedNetwork, planned_pass: Pass, strip: Interval) -> list[Step]:
+    """What pass `planned_pass` computes, in this order, for `strip` (rows of the image)."""
+    parts = {i: network.part(i, strip) for i in planned_pass.targets}
+    requested: dict[int, list[Interval]] = {i: [rows] for i, rows in parts.items() if rows[1] > rows[0]}
+    computed: list[Step] = []
+    for i in range(max(requested, default=-1), -1, -1):
+        if i not in requested:
             continue
-        rows = merge(asked[i])
+        rows = merge(requested[i])
         needed: list[list[list[Interval]]] = []
-        if not network.is_given(i) and i not in one.ready:
+        if not network.is_given(i) and i not in planned_pass.ready:
             sources = network.sources[i]
             nodes, sizes = [network.nodes[s] for s in sources], [network.sizes[s][0] for s in sources]
-            needed = [wanted(network.nodes[i], one, nodes, sizes) for one in rows]
+            needed = [wanted(network.nodes[i], interval, nodes, sizes) for interval in rows]
             for by_source in needed:
                 for source, pieces in zip(sources, by_source, strict=True):
-                    asked.setdefault(source, []).extend(pieces)
-        found.append(Step(i, rows, needed))
-    return found[::-1]
+                    requested.setdefault(source, []).extend(pieces)
+        computed.append(Step(i, rows, needed))
+    return computed[::-1]
 
 
 def effort(network: PlannedNetwork, work: Sequence[Step]) -> int:
@@ -252,7 +258,7 @@ def strips(height: int, rows: int, stride: int) -> list[Interval]:
 
 def last_reads(plan: Sequence[Pass]) -> dict[int, int]:
     """The number of the last pass that reads a feature map, by its node: behind it the map's space is free again."""
-    return {i: number for number, one in enumerate(plan) for i in one.read}
+    return {i: number for number, planned_pass in enumerate(plan) for i in planned_pass.read}
 
 
 def disk(network: PlannedNetwork, plan: Sequence[Pass], bytes_each: int) -> int:
@@ -260,8 +266,8 @@ def disk(network: PlannedNetwork, plan: Sequence[Pass], bytes_each: int) -> int:
     last_read = last_reads(plan)
     held: set[int] = set()
     most = 0
-    for number, one in enumerate(plan):
-        held |= set(one.written)
+    for number, planned_pass in enumerate(plan):
+        held |= set(planned_pass.written)
         most = max(most, bytes_each * sum(network.numbers(i) for i in held))
         held = {i for i in held if last_read[i] > number}
     return most

@@ -70,36 +70,38 @@ class Strip:
         return nodes, tuple((i, part.number) for i, part in self.outputs.items())
 
 
-def build(network: PlannedNetwork, one: Pass, strip: Interval, weights: Mapping[str, Array]) -> Strip:
-    """The graph of pass `one` for `strip` (rows of the image).
+def build(
+    network: PlannedNetwork, planned_pass: Pass, strip: Interval, weights: Mapping[str, Array]
+) -> Strip:
+    """The graph of pass `planned_pass` for `strip` (rows of the image).
 
     `weights`: those of the network, and for each normalization i that is computed `scale.i` and `shift.i`.
     """
-    return _StripBuilder(network, one, weights).build(strip)
+    return _StripBuilder(network, planned_pass, weights).build(strip)
 
 
 class _StripBuilder:
-    def __init__(self, network: PlannedNetwork, one: Pass, weights: Mapping[str, Array]) -> None:
-        self.network, self.one = network, one
+    def __init__(self, network: PlannedNetwork, planned_pass: Pass, weights: Mapping[str, Array]) -> None:
+        self.network, self.planned_pass = network, planned_pass
         self.strip = Strip(Graph(weights=dict(weights)))
         self.borders: dict[int, Border] = {}
         self.bordered: frozenset[int] = frozenset()
-        self.made: dict[int, list[tuple[Interval, ComputedRows]]] = {}
+        self.computed: dict[int, list[tuple[Interval, ComputedRows]]] = {}
         """For each node of the network: intervals of valid rows, and the part of the stage that holds them."""
 
     def build(self, strip: Interval) -> Strip:
-        work = steps(self.network, self.one, strip)
-        self.borders, self.bordered = borders(self.network, work, self.one.ready)
+        work = steps(self.network, self.planned_pass, strip)
+        self.borders, self.bordered = borders(self.network, work, self.planned_pass.ready)
         for step in work:
             if step.sources:
-                found = [
-                    self._compute(step.node, rows, asked)
-                    for rows, asked in zip(step.rows, step.sources, strict=True)
+                parts_of_node = [
+                    self._compute(step.node, rows, source_rows)
+                    for rows, source_rows in zip(step.rows, step.sources, strict=True)
                 ]
             else:
-                found = [self._input(step.node, rows) for rows in step.rows]
-            self.made[step.node] = list(zip(step.rows, found, strict=True))
-        parts = {i: self.network.part(i, strip) for i in self.one.targets}
+                parts_of_node = [self._input(step.node, rows) for rows in step.rows]
+            self.computed[step.node] = list(zip(step.rows, parts_of_node, strict=True))
+        parts = {i: self.network.part(i, strip) for i in self.planned_pass.targets}
         self.strip.outputs = {i: self._part(i, rows) for i, rows in parts.items() if rows[1] > rows[0]}
         return self.strip
 
@@ -126,13 +128,15 @@ class _StripBuilder:
             left, right = border.left, border.right
         self.strip.reads[name] = StageInput(i, rows, border)
         size: dict[str, Any] = {"rows": rows[1] - rows[0], "columns": left + columns + right}
-        made = self._add("input", name=name, channels=node.channels, stride=0, **size)
+        number = self._add("input", name=name, channels=node.channels, stride=0, **size)
         scale = node.settings["scale"] if node.operation == "noise" else 1.0
-        return ComputedRows(rows, made if scale == 1 else self._add("linear", made, by=scale), left, right)
+        return ComputedRows(
+            rows, number if scale == 1 else self._add("linear", number, by=scale), left, right
+        )
 
     def _part(self, i: int, rows: Interval) -> ComputedRows:
         """The part of the feature map of node i in which `rows` are right."""
-        for right, part in self.made[i]:
+        for right, part in self.computed[i]:
             if right[0] <= rows[0] and rows[1] <= right[1]:
                 return part
         raise AssertionError(f"rows {rows} of node {i} were not computed")
@@ -149,25 +153,25 @@ class _StripBuilder:
         bordered = rows != part.rows or part.left or part.right
         return ComputedRows(rows, self._cut(part, rows)) if bordered else part
 
-    def _compute(self, i: int, rows: Interval, asked: Sequence[Sequence[Interval]]) -> ComputedRows:
-        """Rows of the feature map of node i from the rows `asked` of its sources, by source."""
+    def _compute(self, i: int, rows: Interval, source_rows: Sequence[Sequence[Interval]]) -> ComputedRows:
+        """Rows of the feature map of node i from the rows `source_rows` of its sources, by source."""
         node, sources = self.network.nodes[i], self.network.sources[i]
-        parts = [[self._part(s, one) for one in by] for s, by in zip(sources, asked, strict=True)]
+        parts = [[self._part(s, needed) for needed in by] for s, by in zip(sources, source_rows, strict=True)]
         if node.operation in POINTWISE:
             return self._pointwise(i, rows, [part[0] for part in parts])
         if node.operation == "pad" and (padded := self._read_padded(i, rows, parts[0][0])):
             return padded
-        parts = [[self._without_border(s, one) for one in by] for s, by in zip(sources, parts, strict=True)]
+        parts = [[self._without_border(s, part) for part in by] for s, by in zip(sources, parts, strict=True)]
         if node.operation == "pad":
-            return self._pad(i, rows, parts[0], asked[0])
+            return self._pad(i, rows, parts[0], source_rows[0])
         if node.operation == "unpool":
-            low, high = asked[0][0]
+            low, high = source_rows[0][0]
             pool = self.network.nodes[node.sources[1]]
-            pooled = self._put(pool, self._cut(parts[1][0], asked[1][0]))
+            pooled = self._put(pool, self._cut(parts[1][0], source_rows[1][0]))
             return ComputedRows(
                 (2 * low, 2 * high), self._put(node, self._cut(parts[0][0], (low, high)), pooled)
             )
-        return self._other(i, rows, parts[0][0], asked[0][0])
+        return self._other(i, rows, parts[0][0], source_rows[0][0])
 
     def _pointwise(self, i: int, rows: Interval, parts: Sequence[ComputedRows]) -> ComputedRows:
         node = self.network.nodes[i]
@@ -180,12 +184,12 @@ class _StripBuilder:
         numbers = [self._cut(part, rows) if part in large and not same else part.number for part in parts]
         if node.operation == "norm":
             names = {"weight": f"scale.{i}", "bias": f"shift.{i}"}
-            made = self._put(Node("affine", (), {}, names), *numbers)
+            number = self._put(Node("affine", (), {}, names), *numbers)
         else:
-            made = self._put(node, *numbers)
-        return large[0]._replace(number=made) if same else ComputedRows(rows, made)
+            number = self._put(node, *numbers)
+        return large[0]._replace(number=number) if same else ComputedRows(rows, number)
 
-    def _other(self, i: int, rows: Interval, source: ComputedRows, asked: Interval) -> ComputedRows:
+    def _other(self, i: int, rows: Interval, source: ComputedRows, source_rows: Interval) -> ComputedRows:
         """An operation on windows of one feature map."""
         node = self.network.nodes[i]
         s = node.settings
@@ -193,14 +197,14 @@ class _StripBuilder:
         match node.operation:
             case "crop":
                 top, _, left, right = s["amount"]
-                made = (
+                number = (
                     self._add("crop", source.number, amount=(0, 0, left, right))
                     if left or right
                     else source.number
                 )
-                return ComputedRows((low - top, high - top), made)
+                return ComputedRows((low - top, high - top), number)
             case "upsample" if s["mode"] == "bilinear_corners":
-                return ComputedRows(rows, self._corners(i, rows, self._cut(source, asked)))
+                return ComputedRows(rows, self._corners(i, rows, self._cut(source, source_rows)))
             case "deconv":
                 first = low * s["stride"] - before(node)
                 end = first + (high - low - 1) * s["stride"] + s["kernel"][0]
@@ -212,8 +216,8 @@ class _StripBuilder:
                 return ComputedRows((low * s["factor"], high * s["factor"]), self._put(node, source.number))
         step = s["stride"] if "stride" in s else s["factor"]
         if low % step or (node.operation == "unshuffle" and high % step):
-            source = ComputedRows(asked, self._cut(source, asked))
-            low, high = asked
+            source = ComputedRows(source_rows, self._cut(source, source_rows))
+            low, high = source_rows
         reach = s.get("dilation", 1) * (s["kernel"][0] - 1) + 1 if "kernel" in s else step
         first = low // step
         return ComputedRows((first, first + (high - low - reach) // step + 1), self._put(node, source.number))
@@ -234,7 +238,7 @@ class _StripBuilder:
         return ComputedRows((low, high), part.number) if there and i in self.bordered else None
 
     def _pad(
-        self, i: int, rows: Interval, parts: Sequence[ComputedRows], asked: Sequence[Interval]
+        self, i: int, rows: Interval, parts: Sequence[ComputedRows], source_rows: Sequence[Interval]
     ) -> ComputedRows:
         """Rows that lie inside the image are there; what is missing is at its edge, and padded."""
         node = self.network.nodes[i]
@@ -243,7 +247,7 @@ class _StripBuilder:
         offset = before(node)
         start, end = rows[0] - offset, rows[1] - offset
         if node.settings["mode"] == "circular":
-            numbers = [self._cut(part, one) for part, one in zip(parts, asked, strict=True)]
+            numbers = [self._cut(part, needed) for part, needed in zip(parts, source_rows, strict=True)]
             number = self._add("stack", *numbers) if len(numbers) > 1 else numbers[0]
             return ComputedRows(rows, self._padded(node, number, (0, 0, left, right)))
         top, bottom = max(0, -start), max(0, end - size)

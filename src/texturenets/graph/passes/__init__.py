@@ -36,6 +36,6 @@ __all__ = [
 def optimize(graph: Graph, passes: Sequence[Pass] = PROCESSOR) -> Graph:
     """`graph` after `passes`, without what does not lead to the image."""
     graph = pruned(graph, len(graph.nodes) - 1)
-    for one in passes:
-        graph = one(graph)
+    for graph_pass in passes:
+        graph = graph_pass(graph)
     return graph

@@ -29,10 +29,10 @@ def few_channel_conv(graph: Graph) -> Graph:
         if number != conv:
             work.copy(number)
             continue
-        found = graph.node_weights(conv)
-        weights = {"weight": of_square(found["weight"])}
-        if "bias" in found:
-            weights["bias"] = np.tile(found["bias"], 4)
+        original = graph.node_weights(conv)
+        weights = {"weight": of_square(original["weight"])}
+        if "bias" in original:
+            weights["bias"] = np.tile(original["bias"], 4)
         rows, columns = node.settings["kernel"]
         settings = {"out": 4 * node.channels, "kernel": (rows + 1, columns + 1), "stride": 2}
         work.number[conv] = work.add("conv", work.number[node.sources[0]], weights=weights, **settings)

@@ -27,15 +27,15 @@ def few_input_conv(graph: Graph) -> Graph:
 
 
 def _by_squares(work: Rewriting, number: int) -> int:
-    node, found = work.old.nodes[number], work.old.node_weights(number)
-    wide = of_square(found["weight"])
+    node, original = work.old.nodes[number], work.old.node_weights(number)
+    wide = of_square(original["weight"])
     outputs, inputs, height, width = wide.shape
     # A square's pixels as channels, in the order of `unshuffle`: channel, row, column
     apart = wide.reshape(outputs, inputs, height // 2, 2, width // 2, 2).transpose(0, 1, 3, 5, 2, 4)
     weights = {"weight": apart.reshape(outputs, 4 * inputs, height // 2, width // 2)}
-    if "bias" in found:
-        weights["bias"] = np.tile(found["bias"], 4)
+    if "bias" in original:
+        weights["bias"] = np.tile(original["bias"], 4)
     squares = work.add("unshuffle", work.number[node.sources[0]], factor=2)
     settings = {"out": outputs, "kernel": (height // 2, width // 2)}
-    made = work.add("conv", squares, weights=weights, **settings)
-    return work.add("shuffle", made, factor=2, order="places")
+    conv = work.add("conv", squares, weights=weights, **settings)
+    return work.add("shuffle", conv, factor=2, order="places")

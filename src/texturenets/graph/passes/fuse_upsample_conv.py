@@ -55,7 +55,8 @@ def _parts(graph: Graph, number: int) -> list[_ConvInput]:
     if mode == "lowest" or (mode == "circular" and graph.photo):
         return []
     inner = graph.nodes[pad.sources[0]]
-    return [_part(graph, one) for one in (inner.sources if inner.operation == "concat" else pad.sources)]
+    sources = inner.sources if inner.operation == "concat" else pad.sources
+    return [_part(graph, source) for source in sources]
 
 
 def _part(graph: Graph, number: int) -> _ConvInput:
@@ -73,10 +74,10 @@ def _fused(work: Rewriting, number: int, parts: list[_ConvInput]) -> int:
     graph = work.old
     conv = graph.nodes[number]
     mode = graph.nodes[conv.sources[0]].settings["mode"]
-    found = graph.node_weights(number)
+    original = graph.node_weights(number)
     maps, weights, begin = [], [], 0
     for part in parts:
-        weight = found["weight"][:, begin : begin + part.channels]
+        weight = original["weight"][:, begin : begin + part.channels]
         begin += part.channels
         source = work.number[part.source]
         if part.doubled:
@@ -86,11 +87,11 @@ def _fused(work: Rewriting, number: int, parts: list[_ConvInput]) -> int:
             maps.append(_squares(work, source, mode))
             weights.append(of_squares(weight))
     source = maps[0] if len(maps) == 1 else work.add("concat", *maps)
-    bias = np.tile(found["bias"], 4) if "bias" in found else None
+    bias = np.tile(original["bias"], 4) if "bias" in original else None
     both = {"weight": np.concatenate(weights, 1), "bias": bias}
-    made = work.add("conv", source, weights=both, out=4 * conv.channels, kernel=2)
+    fused = work.add("conv", source, weights=both, out=4 * conv.channels, kernel=2)
     # The outermost results are those of the border.
-    return work.add("crop", work.add("shuffle", made, factor=2, order="places"), amount=(1, 1, 1, 1))
+    return work.add("crop", work.add("shuffle", fused, factor=2, order="places"), amount=(1, 1, 1, 1))
 
 
 def _small(work: Rewriting, source: int, part: _ConvInput, mode: str) -> int:

@@ -70,10 +70,10 @@ class Rewriting:
 def pruned(graph: Graph, last: int) -> Graph:
     """`graph` up to node `last`, without what does not lead there; inputs stay, as those who feed it count them."""
     inputs = [i for i, node in enumerate(graph.nodes) if not node.sources]
-    kept = sorted({*inputs, *used(graph.nodes, last)} - set(range(last + 1, len(graph.nodes))))
-    number = {old: new for new, old in enumerate(kept)}
+    remaining = sorted({*inputs, *used(graph.nodes, last)} - set(range(last + 1, len(graph.nodes))))
+    number = {old: new for new, old in enumerate(remaining)}
     nodes: list[Node] = []
-    for old in kept:
+    for old in remaining:
         node = graph.nodes[old]
         nodes.append(reread(node, [number[source] for source in node.sources], nodes))
     names = names_of(nodes)
