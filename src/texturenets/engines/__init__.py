@@ -171,18 +171,18 @@ def _converted(path: Path, engine: str, precision: str, threads: int | None) -> 
     if model is None or counts is None:
         model, io_spec = convert(path, split=split)
         entry.keep(f"{name}.onnx", model)
-        entry.keep(f"{name}.json", json.dumps([io_spec.blocks, io_spec.alive]).encode())
+        entry.keep(f"{name}.json", json.dumps([io_spec.buffers, io_spec.alive]).encode())
     else:
         io_spec = modelfile.read_graph(path, weights=False).io_spec
-        io_spec = replace(io_spec, blocks=counts[0], alive=counts[1])
+        io_spec = replace(io_spec, buffers=counts[0], alive=counts[1])
     return BACKENDS[engine](model, io_spec, precision, entry, threads)
 
 
 def _numbers(cached: bytes | None) -> tuple[float, float] | None:
     """The two numbers of an entry of the cache; None where it is missing or damaged."""
     try:
-        blocks, alive = json.loads(cached or b"")
-        return float(blocks), float(alive)
+        buffers, alive = json.loads(cached or b"")
+        return float(buffers), float(alive)
     except (ValueError, TypeError):
         return None
 
@@ -197,5 +197,5 @@ def convert(path: Path, *, split: bool = False, passes: bool = True) -> tuple[by
     graph = modelfile.read_graph(path)
     _check_stride(path, graph.io_spec.stride)
     model = to_onnx(graph, split=split, passes=passes)
-    blocks, alive = peak.numbers(model, graph.io_spec)
-    return model.SerializeToString(), replace(graph.io_spec, blocks=blocks, alive=alive)
+    buffers, alive = peak.numbers(model, graph.io_spec)
+    return model.SerializeToString(), replace(graph.io_spec, buffers=buffers, alive=alive)

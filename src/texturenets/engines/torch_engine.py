@@ -18,7 +18,7 @@ from texturenets.arrays import A, like, to_tensor
 from texturenets.engines.executor import GraphNetwork
 from texturenets.engines.feeding import feed
 from texturenets.engines.network import io_spec_of
-from texturenets.engines.peak import STAGE, asked_for
+from texturenets.engines.peak import STAGE, measured
 from texturenets.graph import Graph
 from texturenets.graph.passes import CARD, optimize
 from texturenets.graph.stage import PICTURE, CompiledStage, SpoolDtype, Stage, Values
@@ -135,11 +135,11 @@ class TorchEngine:
         return int(STAGE * width * alive)
 
     def peak(self, size: tuple[int, int]) -> int:
-        """See `texturenets.engines.Engine`. Told by a small image, the first time."""
+        """See `texturenets.engines.Engine`. Measured on a small image, the first time."""
         with self.lock:
             if self._rate is None:
                 side = self.io_spec.stride * -(-max(MEASURED, self.io_spec.least) // self.io_spec.stride)
-                self._rate = asked_for(functools.partial(self._small, side), self.device) / side**2
+                self._rate = measured(functools.partial(self._small, side), self.device) / side**2
         return int(self._rate * size[0] * size[1])
 
     @torch.inference_mode()

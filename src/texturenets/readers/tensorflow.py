@@ -45,7 +45,7 @@ class _Message:
     def bytes(self, number: int) -> bytes:
         return (self.all(number) or [b""])[-1]
 
-    def whole(self, number: int) -> int:
+    def integer(self, number: int) -> int:
         return ([value for key, value in self.fields if key == number and isinstance(value, int)] or [0])[-1]
 
     def text(self, number: int) -> str:
@@ -54,7 +54,7 @@ class _Message:
 
 def _shape(data: bytes) -> tuple[int, ...]:
     """Sizes in a TensorShapeProto."""
-    sizes = tuple(_Message(dim).whole(1) for dim in _Message(data).all(2))
+    sizes = tuple(_Message(dim).integer(1) for dim in _Message(data).all(2))
     if len(sizes) > 8 or any(n >= 1 << 40 for n in sizes):
         raise DamagedError("a variable of impossible shape")
     return sizes
@@ -72,11 +72,11 @@ def read_v2(index: Path) -> dict[str, Array]:
     variables: dict[str, Array] = {}
     for key, value in leveldb.read(index).items():
         entry = _Message(value)  # BundleEntryProto
-        if not key or entry.whole(1) != _FLOAT:
+        if not key or entry.integer(1) != _FLOAT:
             continue
-        if entry.whole(3) != 0:
+        if entry.integer(3) != 0:
             raise DamagedError("it lies in several files, which is not supported")
-        offset, size, shape = entry.whole(4), entry.whole(5), _shape(entry.bytes(2))
+        offset, size, shape = entry.integer(4), entry.integer(5), _shape(entry.bytes(2))
         if offset + size > len(data) or size != 4 * math.prod(shape):
             raise DamagedError(f"variable {key[:40]!r} lies beyond the end")
         name = key.decode("utf-8", "replace")
@@ -91,7 +91,7 @@ def read_v1(path: Path) -> dict[str, Array]:
     # Under the empty key a SavedTensorSlices with `meta`, under the others one with `data` each.
     for tensor in _Message(_Message(table.get(b"", b"")).bytes(1)).all(1):
         meta = _Message(tensor)
-        if meta.whole(3) == _FLOAT:
+        if meta.integer(3) == _FLOAT:
             shapes[meta.text(1)] = _shape(meta.bytes(2))
     variables: dict[str, Array] = {}
     for key, value in table.items():

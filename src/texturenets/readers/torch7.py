@@ -123,7 +123,7 @@ class _Binary:
         self.position = start + count
         return start
 
-    def whole(self) -> int:
+    def integer(self) -> int:
         start = self._take(4)
         return int.from_bytes(self.data[start : start + 4], "little", signed=True)
 
@@ -170,14 +170,14 @@ class _Ascii:
         self.position = match.end()
         return match[1]
 
-    def whole(self) -> int:
+    def integer(self) -> int:
         token = self._token()
         if not re.fullmatch(rb"-?\d{1,19}", token):
             raise DamagedError(f"{token[:20]!r} is no whole number")
         return int(token)
 
     def longs(self, count: int) -> tuple[int, ...]:
-        return tuple(self.whole() for _ in range(count))
+        return tuple(self.integer() for _ in range(count))
 
     def double(self) -> float:
         return float(self._token())
@@ -235,7 +235,7 @@ class _Reader:
         if depth > MAX_NESTING:
             raise DamagedError("it is nested too deeply for a network")
         source = self.source
-        kind = source.whole()
+        kind = source.integer()
         match kind:
             case 0:
                 return None
@@ -246,12 +246,12 @@ class _Reader:
             case 3 | 4 | 6 | 7 | 8:
                 return self._shared(kind, depth)
             case 5:
-                return source.whole() == 1
+                return source.integer() == 1
         raise DamagedError(f"a value of the unknown kind {kind}")
 
     def _shared(self, kind: int, depth: int) -> Any:
         """What has a number: the second time it comes, only that."""
-        index = self.source.whole()
+        index = self.source.integer()
         if index in self.seen:
             return self.seen[index]
         if kind == TABLE:
@@ -259,7 +259,7 @@ class _Reader:
         return self._object(index, depth) if kind == TORCH else self._function(index, kind, depth)
 
     def _text(self, limit: int) -> str:
-        count = self.source.whole()
+        count = self.source.integer()
         if not 0 <= count <= limit:
             raise DamagedError("a text of absurd length")
         return self.source.raw(count).decode("utf-8", "surrogateescape")
@@ -267,7 +267,7 @@ class _Reader:
     def _table(self, index: int, depth: int) -> dict[Any, Any]:
         table: dict[Any, Any] = {}
         self.seen[index] = table
-        count = self.source.whole()
+        count = self.source.integer()
         if not 0 <= count <= MAX_VALUES:
             raise DamagedError("a table of absurd length")
         for _ in range(count):
@@ -306,7 +306,7 @@ class _Reader:
         return entry
 
     def _tensor(self) -> Tensor:
-        count = self.source.whole()
+        count = self.source.integer()
         if not 0 <= count <= MAX_DIMENSIONS:
             raise DamagedError("a tensor of absurdly many dimensions")
         shape, stride = self.source.longs(count), self.source.longs(count)
@@ -319,7 +319,7 @@ class _Reader:
         function = LuaFunction()
         if kind != FUNCTION:
             self.seen[index] = function
-        self.source.skip(self.source.whole())
+        self.source.skip(self.source.integer())
         self.value(depth + 1)  # what the function refers to
         self.seen[index] = function
         return function
