@@ -32,8 +32,8 @@ class IOSpec:
     only noise. `noise`: its noise inputs. `fixed`: its output is always `stride` x `stride` pixels. `margin`: pixels
     of reflection padding that a photo needs on each side, cropped from the result, against border artifacts.
     `outputs`: channels of the output. `inputs`: further inputs. `buffers`, `alive`: of an ONNX file, numbers that its
-    feature maps take for each pixel of the image, by two models of memory (`texturenets.engines.peak`). `periodic`: the
-    output tiles seamlessly (`texturenets.graph.periodic`).
+    feature maps take for each pixel of the image, by two models of memory (`texturenets.engines.peak`). `periodic`:
+    the output tiles seamlessly (`texturenets.graph.periodic`).
     """
 
     stride: int = 1
