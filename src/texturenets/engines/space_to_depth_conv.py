@@ -1,7 +1,8 @@
 """Convolutions that compute a square of 2 x 2 results at one position, in PyTorch: the same results, sooner.
 
 A square of pixels is taken for one position with four times the channels, as `pixel_unshuffle` does it (space to
-depth), and `pixel_shuffle` takes it apart again. `graph.passes.space_to_depth` draws which weights make the same results.
+depth), and `pixel_shuffle` takes it apart again. `graph.passes.space_to_depth` draws which weights make the same
+results.
 
 - Vector instructions compute 16 channels at a time. A convolution to or from 3 channels leaves most of them empty; by
   squares it has 12, for a kernel one pixel larger.
