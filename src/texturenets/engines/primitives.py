@@ -83,8 +83,8 @@ class _InstanceNormFunction(torch.autograd.Function):
 
     PyTorch's own copies such maps to the other format and back, forward and backward, which takes several times as
     long, and for a batch of one its gradients are wrong (2.13). So the forward pass is group normalization with one
-    channel a group: the same function, fast, if less exact where a feature map is almost constant. Its backward pass is
-    slow in PyTorch, hence the one here.
+    channel a group: the same function, fast, if less exact where a feature map is almost constant. Its backward pass
+    is slow in PyTorch, hence the one here.
     """
 
     @staticmethod

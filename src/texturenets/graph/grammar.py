@@ -169,8 +169,8 @@ OPERATIONS: Final[dict[str, Operation]] = {
     "global_pool": Operation({"mode": Choice(("average", "max"))}),
     # The second source is a max_pool of 2 x 2: values go to where its maxima were, zeros elsewhere
     "unpool": Operation(sources=(2, 2)),
-    # Depth to space (`torch.nn.PixelShuffle`) and back. The channels at a position are counted (channel, row, column),
-    # as PyTorch does, or (row, column, channel) for "places" (`passes.space_to_depth`)
+    # Depth to space (`torch.nn.PixelShuffle`) and back. The channels of a position are (channel, row, column), as in
+    # PyTorch, or (row, column, channel) for "places" (`passes.space_to_depth`)
     "shuffle": Operation({**_FACTOR, "order": Choice(("channels", "places"))}),
     "unshuffle": Operation({**_FACTOR, "order": Choice(("channels", "places"))}),
     # For the strips of tiled inference, whose feature maps have a fixed size (`graph.stage`): `stack` concatenates

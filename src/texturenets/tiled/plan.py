@@ -1,8 +1,13 @@
 """Plans which nodes each pass over a large image computes, and which maps stay on disk between passes. No torch.
 
-A normalization needs the statistics of its whole source, so the source has to have been computed for the whole
-image before the normalization can begin. Every pass therefore ends where statistics do: pass p computes the
-sources of the normalizations that pass p + 1 is the first to need; the last one computes the image.
+A normalization needs the statistics of its whole source before it can compute its first row. So the image is gone
+through several times, and every pass ends at the maps whose statistics the next one needs. For instance:
+
+    pass 0    photo -> conv1                            conv1's statistics are gathered, its map is written to disk
+    pass 1    conv1 (read) -> norm1 -> relu -> conv2    conv2's likewise
+    pass 2    conv2 (read) -> norm2 -> relu -> conv3    the image
+
+A pass goes from strip to strip. A map that is cheap to compute is not written; the next pass computes it again.
 """
 
 from __future__ import annotations
@@ -17,9 +22,9 @@ from texturenets.tiled.rows import POINTWISE, Interval, Size, map_size, merge, w
 
 INPUTS: Final = ("photo", "noise")
 WAITING: Final = ("norm", "global_pool")
-"""Operations that look at a whole feature map."""
+"""Operations that need statistics of a whole feature map."""
 MOVING: Final = ("crop", "pad", "shuffle", "unshuffle")
-"""Operations that move numbers and change none."""
+"""Operations that only rearrange numbers."""
 
 WORTH: Final = 250
 """A convolution's map is kept on disk when each of its numbers takes at least so many multiply-adds; cheaper ones are
@@ -32,17 +37,17 @@ _NEVER: Final = 1 << 30
 
 @dataclass
 class PlannedNetwork:
-    """The nodes that lead to the image (H, W), in a form that planning takes.
+    """The nodes of a network for an image `picture` (H, W), and what planning needs to know of them.
 
-    `sources[i]` are the nodes whose maps node i reads; for an unpooling the map that was pooled stands in for the
-    pool itself. `late[i]` is the first pass in which node i's feature map is needed.
+    `sources[i]`: the nodes whose feature maps node i reads; for an unpooling the map that was pooled, instead of the
+    pool. `sizes[i]`: height and width of node i's feature map. `first_use[i]`: the first pass that needs it.
     """
 
     nodes: Sequence[Node]
     picture: Size
     sources: list[tuple[int, ...]] = field(init=False)
     sizes: list[Size] = field(init=False)
-    late: list[int] = field(init=False)
+    first_use: list[int] = field(init=False)
 
     def __post_init__(self) -> None:
         self.sources = [
@@ -50,7 +55,7 @@ class PlannedNetwork:
             for n in self.nodes
         ]
         self.sizes = [map_size(node, self.picture) for node in self.nodes]
-        self.late = self._late()
+        self.first_use = self._first_uses()
 
     @property
     def last(self) -> int:
@@ -60,7 +65,7 @@ class PlannedNetwork:
     @property
     def passes(self) -> int:
         """The number of passes."""
-        return self.late[self.last] + 1
+        return self.first_use[self.last] + 1
 
     def waits(self, i: int) -> bool:
         """Whether node i waits for statistics."""
@@ -74,23 +79,23 @@ class PlannedNetwork:
         """Whether node i is one operation on each number of one feature map."""
         return self.nodes[i].operation in POINTWISE and len(self.sources[i]) == 1
 
-    def _late(self) -> list[int]:
+    def _first_uses(self) -> list[int]:
         depth: list[int] = []
         for i, sources in enumerate(self.sources):
             depth.append(max((depth[s] for s in sources), default=0) + self.waits(i))
-        late = [_NEVER] * len(self.nodes)
-        late[self.last] = depth[self.last]
+        first_use = [_NEVER] * len(self.nodes)
+        first_use[self.last] = depth[self.last]
         for i in reversed(range(len(self.nodes))):
             for source in self.sources[i]:
-                late[source] = min(late[source], late[i] - self.waits(i))
-        return late
+                first_use[source] = min(first_use[source], first_use[i] - self.waits(i))
+        return first_use
 
     def measured(self, number: int) -> set[int]:
         """The nodes whose statistics pass `number` gathers."""
         return {
             self.sources[i][0]
             for i in range(len(self.nodes))
-            if self.waits(i) and self.late[i] < _NEVER and self.late[i] - 1 == number
+            if self.waits(i) and self.first_use[i] < _NEVER and self.first_use[i] - 1 == number
         }
 
     def part(self, i: int, strip: Interval) -> Interval:
@@ -184,10 +189,12 @@ def _crossing(network: PlannedNetwork) -> Iterator[int]:
     Of a chain of operations on single numbers only the first: it costs little to go on from there.
     """
     for i in range(len(network.nodes)):
-        if network.is_given(i) or network.late[i] >= _NEVER or network.is_pointwise(i):
+        if network.is_given(i) or network.first_use[i] >= _NEVER or network.is_pointwise(i):
             continue
         users = [u for u in range(len(network.nodes)) if i in network.sources[u]]
-        if any(network.late[u] > network.late[i] or network.waits(u) for u in _behind(network, users)):
+        if any(
+            network.first_use[u] > network.first_use[i] or network.waits(u) for u in _behind(network, users)
+        ):
             yield i
 
 
