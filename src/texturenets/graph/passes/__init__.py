@@ -1,6 +1,6 @@
 """Graphs in a form that takes less time: the same numbers, but for rounding. A pass makes a graph of a graph.
 
-What each brings is in docs/performance.md; one that brings less than 5 % to every network goes.
+What each brings is in docs/measurements.md; one that brings less than 5 % to every network goes.
 """
 
 from __future__ import annotations
