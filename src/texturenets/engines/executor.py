@@ -17,7 +17,7 @@ from texturenets.graph import Graph, Node
 
 
 class Affine(nn.Module):
-    """A scale and a shift a channel."""
+    """A learned scale and shift for each channel."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class Affine(nn.Module):
 
 
 class BatchNorm(Affine):
-    """Normalization by statistics that are given: `mean` and `var`."""
+    """Batch normalization by running statistics, `mean` and `var`."""
 
     mean: Tensor
     var: Tensor
@@ -47,7 +47,7 @@ class BatchNorm(Affine):
 
 
 class Pad(nn.Module):
-    """Pixels more on each side, by its own amount each."""
+    """Padding by an amount for each side."""
 
     def __init__(self, node: Node) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class Pad(nn.Module):
         ):
             top, bottom, left, right = self.sides
             return F.pad(x, (left, right, top, bottom), mode=self.mode)
-        # The largest amount on all sides, and what is too much cut off: any feature map, however small, will do.
+        # `F.pad` takes no small feature maps: pad all sides by the largest amount, and crop.
         return crop(pad(x, amount, self.mode), [amount - side for side in self.sides])
 
 
