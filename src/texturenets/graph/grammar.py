@@ -88,7 +88,7 @@ class Operation:
         return tuple(role.removesuffix("?") for role in self.weights)
 
 
-def _whole(low: int, high: int, default: int | None = None) -> Number:
+def _integer(low: int, high: int, default: int | None = None) -> Number:
     return Number(int, low, high, default)
 
 
@@ -96,9 +96,9 @@ def _real(default: float | None = None, low: float = -1e6, high: float = 1e6) ->
     return Number(float, low, high, default)
 
 
-_CHANNELS: Final = _whole(1, MAX_CHANNELS)
-_STRIDE: Final = _whole(1, 64, 1)
-_FACTOR: Final[dict[str, Setting]] = {"factor": _whole(2, 64)}
+_CHANNELS: Final = _integer(1, MAX_CHANNELS)
+_STRIDE: Final = _integer(1, 64, 1)
+_FACTOR: Final[dict[str, Setting]] = {"factor": _integer(2, 64)}
 _KERNEL: Final[dict[str, Setting]] = {"kernel": KernelSetting(), "stride": _STRIDE}
 _SEVERAL: Final = (2, 64)
 
@@ -108,8 +108,8 @@ OPERATIONS: Final[dict[str, Operation]] = {
     "photo": Operation(sources=(0, 0)),
     "noise": Operation(
         {
-            "channels": _whole(1, 4096),
-            "stride": _whole(1, 65536),
+            "channels": _integer(1, 4096),
+            "stride": _integer(1, 65536),
             "distribution": Choice(("uniform", "normal")),
             "scale": _real(1.0),
         },
@@ -119,9 +119,9 @@ OPERATIONS: Final[dict[str, Operation]] = {
         {
             "name": NameSetting(),
             "channels": _CHANNELS,
-            "stride": _whole(0, 65536, 1),
-            "rows": _whole(1, MAX_SIDE, 1),
-            "columns": _whole(1, MAX_SIDE, 1),
+            "stride": _integer(0, 65536, 1),
+            "rows": _integer(1, MAX_SIDE, 1),
+            "columns": _integer(1, MAX_SIDE, 1),
         },
         (0, 0),
     ),
@@ -132,13 +132,13 @@ OPERATIONS: Final[dict[str, Operation]] = {
     "crop": Operation({"amount": Sides()}),
     # Convolutions, without padding. weight: (out, in / groups, rows, columns); of deconv (in, out, rows, columns)
     "conv": Operation(
-        {"out": _CHANNELS, **_KERNEL, "dilation": _STRIDE, "groups": _whole(1, 8192, 1)},
+        {"out": _CHANNELS, **_KERNEL, "dilation": _STRIDE, "groups": _integer(1, 8192, 1)},
         weights=("weight", "bias?"),
     ),
     "deconv": Operation({"out": _CHANNELS, **_KERNEL, "crop": Sides()}, weights=("weight", "bias?")),
     # Normalization by the statistics of the feature map: instance normalization (groups=0) or group normalization
     "norm": Operation(
-        {"eps": _real(1e-5, 1e-12, 1.0), "groups": _whole(0, 8192, 0)}, weights=("weight?", "bias?")
+        {"eps": _real(1e-5, 1e-12, 1.0), "groups": _integer(0, 8192, 0)}, weights=("weight?", "bias?")
     ),
     # By running statistics, which are weights
     "batch_norm": Operation({"eps": _real(1e-5, 0.0, 1.0)}, weights=("weight?", "bias?", "mean", "var")),
@@ -161,7 +161,9 @@ OPERATIONS: Final[dict[str, Operation]] = {
     "div": Operation(sources=(2, 2)),
     # Channels: concatenated; `count` channels, every `step`th from `first` on
     "concat": Operation(sources=_SEVERAL),
-    "select": Operation({"first": _whole(0, 8191, 0), "count": _CHANNELS, "step": _whole(-8191, 8191, 1)}),
+    "select": Operation(
+        {"first": _integer(0, 8191, 0), "count": _CHANNELS, "step": _integer(-8191, 8191, 1)}
+    ),
     # Sizes
     "upsample": Operation({**_FACTOR, "mode": Choice(("nearest", "bilinear", "bilinear_corners"))}),
     "avg_pool": Operation(_KERNEL),
