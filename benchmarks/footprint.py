@@ -2,8 +2,8 @@
 
     python benchmarks/footprint.py [--megapixels 24] [--options --no-page]
 
-The figures of docs/serve.md. In a container, or a control group with a namespace of its own, the service takes less:
-large images are then repainted piece by piece.
+The figures of docs/measurements.md, "The service". In a container, or a control group with a namespace of its own,
+the service takes less: large images are then repainted piece by piece.
 """
 
 from __future__ import annotations

@@ -14,10 +14,9 @@ from PIL import Image
 import texturenets
 from texturenets import loading
 from texturenets.cluster import storage
-from texturenets.errors import UserError
+from texturenets.errors import DamagedError, UserError
 from texturenets.image import writing
 from texturenets.modelfiles import modelfile
-from texturenets.errors import DamagedError
 from texturenets.modelfiles.modelfile import Header
 from texturenets.networks import build, network_files
 from texturenets.networks.pyramid import Pyramid2

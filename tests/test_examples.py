@@ -20,7 +20,7 @@ from texturenets.converters.builder import GraphBuilder
 from texturenets.converters.published import Family, Published
 from texturenets.engines.feeding import feed
 from texturenets.graph import IOSpec
-from texturenets.graph.stage import CompiledStage, Kept, Stage
+from texturenets.graph.stage import CompiledStage, SpoolDtype, Stage
 from texturenets.modelfiles.modelfile import Header
 from texturenets.networks import SPECS, build, make_spec, network_files, registry
 
@@ -64,7 +64,7 @@ class Reference:
     """ONNX's own evaluator: slow, and right."""
 
     name, precision = "reference", "float32"
-    kept: Kept = "float32"
+    spool_dtype: SpoolDtype = "float32"
 
     def __init__(self, model: bytes, io_spec: IOSpec, *_: Any) -> None:
         self.evaluator, self.io_spec = ReferenceEvaluator(model), io_spec
@@ -80,7 +80,7 @@ class Reference:
     def compile(self, stage: Stage) -> CompiledStage:
         raise NotImplementedError
 
-    def stage_peak(self, alive: int, kept: Kept) -> int:
+    def stage_peak(self, alive: int, dtype: SpoolDtype) -> int:
         return 4 * alive
 
 

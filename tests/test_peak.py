@@ -33,14 +33,14 @@ def graph(*nodes: Any) -> Any:
     return helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)])
 
 
-def test_maps_share_blocks_where_their_lives_do_not_meet() -> None:
+def test_maps_share_buffers_where_their_lives_do_not_meet() -> None:
     chain = [helper.make_node("Relu", [a], [b]) for a, b in (["photo", "x"], ["x", "y"], ["y", "z"])]
     model = graph(*chain, helper.make_node("Add", ["z", "x"], ["picture"]))
     assert peak.numbers(model, IOSpec()) == (3 * 3, 3 * 3)
     straight = graph(*chain, helper.make_node("Relu", ["z"], ["picture"]))
     assert peak.numbers(straight, IOSpec(stride=4, least=300)) == (3 * 2, 3 * 2)
-    # A block is as large as its largest map: 12, where at most 7 numbers are alive at once.
-    assert peak._blocks([(0, 1, 6), (1, 2, 1), (2, 3, 1), (3, 4, 6)]) == 12
+    # A buffer is as large as its largest map: 12, where at most 7 numbers are alive at once.
+    assert peak._buffers([(0, 1, 6), (1, 2, 1), (2, 3, 1), (3, 4, 6)]) == 12
 
 
 def test_of_the_shipped_styles_24_megapixels_take_4_gigabytes() -> None:

@@ -14,7 +14,7 @@ import torch
 from texturenets import readers
 from texturenets.errors import UserError
 from texturenets.readers import caffe, recognise
-from texturenets.readers.stored import DamagedError
+from texturenets.readers.stored import FormatError
 
 
 def varint(value: int) -> bytes:
@@ -124,7 +124,7 @@ def test_layer_names_of_both_networks(tmp_path: Path) -> None:
 def test_damaged_models(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "a.caffemodel"
     path.write_bytes(data)
-    with pytest.raises(DamagedError):
+    with pytest.raises(FormatError):
         caffe.read(path)
 
 

@@ -11,7 +11,7 @@ import published
 import pytest
 
 from texturenets.readers import torch7
-from texturenets.readers.stored import DamagedError
+from texturenets.readers.stored import FormatError
 from texturenets.readers.torch7 import LuaFunction, Tensor, TorchObject
 
 LAYOUTS = ["binary", "binary32", "ascii"]
@@ -40,7 +40,7 @@ def test_values_come_back(tmp_path: Path, layout: published.Layout) -> None:
     assert isinstance(found["view"], Tensor)
     np.testing.assert_array_equal(found["view"].array(), numbers[5:17].reshape(3, 4))
     np.testing.assert_array_equal(found["view"].onward(19), numbers[5:])
-    with pytest.raises(DamagedError, match="ends before"):
+    with pytest.raises(FormatError, match="ends before"):
         found["view"].onward(20)
 
 
@@ -110,7 +110,7 @@ def test_a_tensor_beyond_its_storage(
     tmp_path: Path, shape: tuple[int, ...], stride: tuple[int, ...], offset: int, count: int
 ) -> None:
     path = write(tmp_path, tensor("Float", (shape, stride, offset), bytes(16), count))
-    with pytest.raises(DamagedError):
+    with pytest.raises(FormatError):
         torch7.read(path)[1].array()
 
 
@@ -121,7 +121,7 @@ def test_nesting_without_end(tmp_path: Path) -> None:
         writer.whole(i + 1)
         writer.whole(1)
         writer.write(1)
-    with pytest.raises(DamagedError, match="nested too deeply"):
+    with pytest.raises(FormatError, match="nested too deeply"):
         torch7.read(write(tmp_path, bytes(writer.out)))
 
 
@@ -129,7 +129,7 @@ def test_nesting_without_end(tmp_path: Path) -> None:
 def test_cut_short_anywhere(tmp_path: Path, layout: published.Layout) -> None:
     data = published.t7({"m": published.Module("nn.A", {"w": np.ones(3)}), "t": "text"}, layout)
     for end in range(0, len(data) - 2, 3):
-        with pytest.raises(DamagedError):
+        with pytest.raises(FormatError):
             torch7.read(write(tmp_path, data[:end]))
 
 

@@ -1,6 +1,6 @@
 """Fetch a file over the network: whole, verified, or not at all.
 
-Kept by hand because pooch begins an interrupted transfer anew, knows one address and one hash a file, and no
+SpoolDtype by hand because pooch begins an interrupted transfer anew, knows one address and one hash a file, and no
 hashes of Git's blobs.
 """
 
@@ -163,8 +163,8 @@ def _transfer(url: str, part: Path, size: int, progress: Progress | None) -> Non
         out.seek(done)
         out.truncate()
         length = int(response.headers["Content-Length"] or 0)
-        whole = done + length if length else size
-        _copy(response, out, (done, whole, 2 * size or MAX_SIZE), progress)
+        total = done + length if length else size
+        _copy(response, out, (done, total, 2 * size or MAX_SIZE), progress)
 
 
 def _copy(
@@ -174,7 +174,7 @@ def _copy(
     progress: Progress | None,
 ) -> None:
     """`counts`: bytes already done, bytes in all or 0, and how many are too many."""
-    done, whole, limit = counts
+    done, total, limit = counts
     while True:
         with _network():
             chunk = response.read(CHUNK)
@@ -185,7 +185,7 @@ def _copy(
         if done > limit:
             return  # not the file: its hash will say so
         if progress:
-            progress(done, whole)
+            progress(done, total)
     out.flush()
-    if done < whole:
-        raise _PassingError(f"the connection ended after {done} of {whole} bytes")
+    if done < total:
+        raise _PassingError(f"the connection ended after {done} of {total} bytes")

@@ -50,9 +50,9 @@ def find_style(name: str | Path | None = None) -> Path:
     bare = name is None or not (Path(name).suffix or Path(name).is_file() or Path(name).name != str(name))
     styles = shipped_styles() if bare else {}
     if bare and not styles:
-        asked = "" if name is None else f", so none called {str(name)!r}"
+        request = "" if name is None else f", so none called {str(name)!r}"
         raise UserError(
-            f"no styles come with this installation{asked}: train one with "
+            f"no styles come with this installation{request}: train one with "
             "`texturenets train style IMAGE --content FOLDER` and give its model file"
         )
     return next(iter(styles.values())) if name is None else modelfile.find(name, "style")

@@ -111,8 +111,8 @@ def normal_array(  # noqa: PLR0917 (a place and a size)
     if min(height, width, channels) < 1:
         return np.zeros((max(channels, 0), max(height, 0), max(width, 0)), np.float32)
     words = np.stack(_words(_place(top, left, height, width), seed, stream, _even(channels)))
-    made: NDArray[np.float32] = _normal(np, words.astype(np.float64))[:channels].astype(np.float32)
-    return made
+    values: NDArray[np.float32] = _normal(np, words.astype(np.float64))[:channels].astype(np.float32)
+    return values
 
 
 def _on_device(  # noqa: PLR0917 (a place and a size)
@@ -131,16 +131,18 @@ def _on_device(  # noqa: PLR0917 (a place and a size)
     """
     import torch
 
-    rows, columns = (torch.from_numpy(one).to(device) for one in _place(top, left, height, width))
+    rows, columns = (
+        torch.from_numpy(coordinates).to(device) for coordinates in _place(top, left, height, width)
+    )
     pictures = []
     for seed in seeds:
         words = torch.stack(_words((rows, columns), seed, stream, _even(noise.channels)))
-        made = (
+        values = (
             (words >> 8).float() / 2**24
             if noise.distribution == "uniform"
             else _normal(torch, words.double())
         )
-        pictures.append(made[: noise.channels].float())
+        pictures.append(values[: noise.channels].float())
     return torch.stack(pictures)
 
 
@@ -188,10 +190,10 @@ def for_training(  # noqa: PLR0917 (a place and a size)
         key = (seed & 0xFFFFFFFF, (seed >> 32) & 0xFFFFFFFF)
         low, high, _, _ = (int(w) for w in philox((step & 0xFFFFFFFF, slot, 0, 0xFFFFFFFF), key))
         generator = torch.Generator().manual_seed(high << 31 ^ low)
-        for one, noise, shape in zip(maps, inputs, shapes(inputs, height, width), strict=True):
+        for batch, noise, shape in zip(maps, inputs, shapes(inputs, height, width), strict=True):
             make = torch.rand if noise.distribution == "uniform" else torch.randn
-            one.append(make(shape, generator=generator))
-    return [torch.stack(one) for one in maps]
+            batch.append(make(shape, generator=generator))
+    return [torch.stack(batch) for batch in maps]
 
 
 def draw(
@@ -217,7 +219,7 @@ def draw(
     device = torch.device(device)
     if device.type != "cuda":
         maps = draw_arrays(inputs, seeds, height, width, top=top, left=left)
-        return [to_tensor(one).to(device) for one in maps]
+        return [to_tensor(array).to(device) for array in maps]
     return [
         _on_device(noise, seeds, stream, *place, rows, columns, device)
         for stream, noise, place, (_, rows, columns) in _maps(inputs, height, width, top, left)

@@ -150,8 +150,10 @@ class Texture:
             some = seeds[begin : begin + batch]
             maps = self._noise(some, canvas)
             if hold:
-                kept = self._noise([held] * len(some), canvas)
-                maps = [k if n.stride in hold else m for m, k, n in zip(maps, kept, self.inputs, strict=True)]
+                held_maps = self._noise([held] * len(some), canvas)
+                maps = [
+                    k if n.stride in hold else m for m, k, n in zip(maps, held_maps, self.inputs, strict=True)
+                ]
             pictures = self._drawn(self._levelled(maps, level), height, width, tileable)
             for i in range(len(some)):
                 yield pictures[i : i + 1]
@@ -224,9 +226,9 @@ class Texture:
                     f"{self.stride}; {self.rounded(height, width, tileable)} can"
                 )
             least = max(SMALLEST, self.engine.io_spec.least)
-            whole = -(-max(side, 1 if wraps else least) // self.stride) * self.stride
+            padded = -(-max(side, 1 if wraps else least) // self.stride) * self.stride
             # Wrapped around by itself, a side that is not to tile would.
-            sides.append(whole + (self.stride if tileable and not wraps and whole == side else 0))
+            sides.append(padded + (self.stride if tileable and not wraps and padded == side else 0))
         self._check_memory(sides[0], sides[1])
         return sides[0], sides[1]
 
@@ -236,17 +238,17 @@ class Texture:
         pixels = rows * columns
         if peak.MOST * pixels * batch <= free:  # whatever the network: no estimate is needed
             return
-        one = self.engine.peak((rows, columns))
-        if one * batch <= free:
+        needed = self.engine.peak((rows, columns))
+        if needed * batch <= free:
             return
         if batch > 1:
             raise UserError(
-                f"batch {batch}: so many samples of {columns} x {rows} take some {one * batch / 2**30:.0f} GiB, "
-                f"where {free / 2**30:.0f} are free: at most {max(1, free // one)}"
+                f"batch {batch}: so many samples of {columns} x {rows} take some {needed * batch / 2**30:.0f} GiB, "
+                f"where {free / 2**30:.0f} are free: at most {max(1, free // needed)}"
             )
-        side = int(math.sqrt(pixels * free / one))
+        side = int(math.sqrt(pixels * free / needed))
         raise UserError(
-            f"size {columns} x {rows}: samples are drawn whole, which takes some {one / 2**30:.0f} GiB, where "
+            f"size {columns} x {rows}: samples are drawn whole, which takes some {needed / 2**30:.0f} GiB, where "
             f"{free / 2**30:.0f} are free: at most {side} x {side}"
         )
 

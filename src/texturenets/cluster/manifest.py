@@ -73,7 +73,7 @@ def sort(
     as existing if the manifest has it with the same photo and `fingerprint`, and the file has the size noted there;
     with `skip_existing` any file of that name counts.
     """
-    found = Sorted()
+    by_status = Sorted()
     for job in jobs:
         line = known.get(job.result, {})
         same = line.get("made") == fingerprint and line.get("stamp") == job.photo.stamp
@@ -81,25 +81,25 @@ def sort(
         if size is not None and (
             skip_existing or (same and line.get("status") == "done" and line.get("bytes") == size)
         ):
-            found.existing.append(job)
+            by_status.existing.append(job)
         elif same and line.get("status") == "failed" and line.get("final"):
-            found.unusable.append((job, str(line.get("reason"))))
+            by_status.unusable.append((job, str(line.get("reason"))))
         else:
-            found.todo.append(job)
-    return found
+            by_status.todo.append(job)
+    return by_status
 
 
 def lines(text: str) -> list[dict[str, Any]]:
     """The complete lines of a manifest; a killed run may have left an incomplete one."""
-    found = []
+    records = []
     for line in text.split("\n"):
         try:
             value = json.loads(line)
         except ValueError:
             continue
         if isinstance(value, dict):
-            found.append(value)
-    return found
+            records.append(value)
+    return records
 
 
 def read(folder: Folder, names: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -86,8 +86,8 @@ class Cluster:
             self.__exit__()
             if not isinstance(error, Exception):
                 raise
-            what = "Ray does not start here" if self.address == LOCAL else f"cannot use {self.address}"
-            raise UserError(f"--cluster: {what}: {_first_line(error)}") from error
+            problem = "Ray does not start here" if self.address == LOCAL else f"cannot use {self.address}"
+            raise UserError(f"--cluster: {problem}: {_first_line(error)}") from error
         return self
 
     def _connect(self) -> None:
@@ -124,7 +124,7 @@ class Cluster:
         import ray
 
         alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        return [(int(one.get("CPU", 0)), int(one.get("GPU", 0))) for one in alive]
+        return [(int(resources.get("CPU", 0)), int(resources.get("GPU", 0))) for resources in alive]
 
     def run(
         self,
@@ -145,7 +145,9 @@ class Cluster:
         # Ray Data runs in a driver process on the cluster, from which this one fetches rows: Ray's client (ray://)
         # cannot stream results. Ray's log output stays there.
         driver_class: Any = ray.remote(num_cpus=0)(_Driver)
-        names = zlib.compress(json.dumps([[vars(one) for one in batch] for batch in batches]).encode(), 1)
+        names = zlib.compress(
+            json.dumps([[vars(request) for request in batch] for batch in batches]).encode(), 1
+        )
         try:
             driver = driver_class.remote(task, names, workers, gpu)
             row = None
@@ -189,9 +191,9 @@ class _Actor:
         outcomes = {rows[0].number: Outcome(0, problem)} if problem else self._worker.stylize(rows)
         return {
             "number": list(outcomes),
-            "bytes": [one.bytes for one in outcomes.values()],
-            "reason": [one.reason for one in outcomes.values()],
-            "final": [one.final for one in outcomes.values()],
+            "bytes": [outcome.bytes for outcome in outcomes.values()],
+            "reason": [outcome.reason for outcome in outcomes.values()],
+            "final": [outcome.final for outcome in outcomes.values()],
             "engine": [self._worker.engine] * len(outcomes),
             "fatal": [bool(problem)] * len(outcomes),
         }
@@ -253,21 +255,23 @@ def _reach(address: str) -> None:
         raise UserError(f"--cluster {address}: nothing answers there ({error}); is Ray running?") from None
 
 
-def divide(machines: Sequence[tuple[int, int]], asked: int | None, gpu: bool, most: int) -> tuple[int, int]:
+def divide(
+    machines: Sequence[tuple[int, int]], requested: int | None, gpu: bool, most: int
+) -> tuple[int, int]:
     """(workers, threads of each) for machines with so many (cores, graphics cards), `most` workers having work.
 
-    A worker for each core, or for each graphics card with `gpu`, unless `asked` says how many; fewer have more
+    A worker for each core, or for each graphics card with `gpu`, unless `requested` says how many; fewer have more
     threads each, and all of them fit at once. Raises UserError where there are not so many.
     """
     units = sum(cards if gpu else cpus for cpus, cards in machines)
-    what = "graphics card" if gpu else "core"
-    if asked is not None and not 1 <= asked <= units:
+    unit = "graphics card" if gpu else "core"
+    if requested is not None and not 1 <= requested <= units:
         raise UserError(
-            f"--workers {asked}: the cluster has {counted(units, what)}, and a worker needs one at least"
+            f"--workers {requested}: the cluster has {counted(units, unit)}, and a worker needs one at least"
         )
     if not units:
-        raise UserError(f"--cluster: there is no {what} on it")
-    workers = min(asked or units, most)
+        raise UserError(f"--cluster: there is no {unit} on it")
+    workers = min(requested or units, most)
     if gpu:
         return workers, 1
     threads = max(cpus for cpus, _ in machines)
@@ -282,12 +286,12 @@ def batches(requests: Sequence[PhotoRequest], sizes: Sequence[int], workers: int
     `sizes`: bytes of the photos' files. Progress is reported, and work repeated after a worker's death, by batch.
     """
     count = max(1, min(MANY, len(requests) // (12 * workers)))
-    found: list[list[PhotoRequest]] = []
+    groups: list[list[PhotoRequest]] = []
     heavy = 0
-    for one, size in zip(requests, sizes, strict=True):
-        if not found or len(found[-1]) == count or heavy + size > HEAVY:
-            found.append([])
+    for request, size in zip(requests, sizes, strict=True):
+        if not groups or len(groups[-1]) == count or heavy + size > HEAVY:
+            groups.append([])
             heavy = 0
-        found[-1].append(one)
+        groups[-1].append(request)
         heavy += size
-    return list(found)
+    return list(groups)

@@ -51,15 +51,15 @@ def filesystem(url: str) -> tuple[Any, str]:
 
 
 @contextmanager
-def _asking(what: str) -> Iterator[None]:
-    """Errors of a file system in the block, which may be anything, become a UserError that begins with `what`."""
+def _asking(message: str) -> Iterator[None]:
+    """Errors of a file system in the block, which may be anything, become a UserError that begins with `message`."""
     try:
         yield
     except UserError:
         raise
     except Exception as error:  # clients of object stores raise many kinds of errors
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{what}: {reason}") from error
+        raise UserError(f"{message}: {reason}") from error
 
 
 def fetch(url: str, path: Path) -> None:
@@ -103,23 +103,23 @@ def find(patterns: Sequence[str], output: str, left_out: list[str] | None = None
     Hidden files and folders are left out, and so is what lies in `output`. Raises UserError for a pattern that gives
     nothing.
     """
-    found: dict[str, Photo] = {}
+    by_name: dict[str, Photo] = {}
     left_out = [] if left_out is None else left_out
     for pattern in patterns:
         remote = is_url(pattern)
         photos = _remote(pattern, output, left_out) if remote else _local(plain(pattern), output, left_out)
         for photo in photos:
-            found.setdefault(photo.name, photo)
-    return list(found.values())
+            by_name.setdefault(photo.name, photo)
+    return list(by_name.values())
 
 
 def _local(pattern: str, output: str, left_out: list[str]) -> Iterator[Photo]:
     root = Path(pattern).expanduser()
     without = None if is_url(output) else output
     others: list[Path] = []
-    found = image.expand([pattern], recursive=True, without=without, also=video.SUFFIXES, left_out=others)
+    paths = image.expand([pattern], recursive=True, without=without, also=video.SUFFIXES, left_out=others)
     left_out.extend(map(str, others))
-    for path in found:
+    for path in paths:
         inside = path.parent.relative_to(root) if root.is_dir() else Path()
         try:
             info = path.stat()
@@ -144,22 +144,22 @@ def _remote(url: str, output: str, left_out: list[str]) -> Iterator[Photo]:
     count = 0
     for name, info in sorted(infos.items()):
         inside = PurePosixPath(name).relative_to(path) if folder else PurePosixPath(PurePosixPath(name).name)
-        whole = str(fs.unstrip_protocol(name))
+        address = str(fs.unstrip_protocol(name))
         if info.get("type") != "file":
             continue
         if any(part.startswith(".") for part in inside.parts):
             continue
         if without and (
-            whole.startswith(without) or name.startswith(f"{filesystem(output)[1].rstrip('/')}/")
+            address.startswith(without) or name.startswith(f"{filesystem(output)[1].rstrip('/')}/")
         ):
             continue
         if many and inside.suffix.lower() not in wanted:
-            left_out.extend([whole] if image.may_be_missed(inside) else [])
+            left_out.extend([address] if image.may_be_missed(inside) else [])
             continue
         count += 1
         changed = next((str(info[key]) for key in _CHANGES if info.get(key)), "")
         size = int(info.get("size") or 0)
-        yield Photo(whole, inside.parent, f"{size}-{changed}", size)
+        yield Photo(address, inside.parent, f"{size}-{changed}", size)
     if not count:
         raise UserError(f"no images at {url}")
 

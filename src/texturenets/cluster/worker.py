@@ -74,60 +74,62 @@ class Worker:
         journal = Journal(self.task.run, batch)
         left = journal.left()
         with tempfile.TemporaryDirectory(dir=journal.path.parent) as here:
-            for one, outcome in self._outcomes(left, Path(here), journal):
-                journal.done(one.number, outcome)
+            for request, outcome in self._outcomes(left, Path(here), journal):
+                journal.done(request.number, outcome)
         return journal.close()
 
     def _outcomes(
         self, batch: Sequence[PhotoRequest], here: Path, journal: Journal
     ) -> Iterator[tuple[PhotoRequest, Outcome]]:
-        local = {one.number: _local(one, here) for one in batch}
-        options = {local[one.number][1]: replace(self.task.options, seed=one.seed) for one in batch}
+        local = {request.number: _local(request, here) for request in batch}
+        options = {
+            local[request.number][1]: replace(self.task.options, seed=request.seed) for request in batch
+        }
         pipeline = Pipeline(self.style, options)
         in_photo: set[int] = set()  # numbers of the requests whose photo is at fault
         sizes: dict[int, int] = {}
 
-        def read(one: PhotoRequest) -> Any:
-            photo = local[one.number][0]
-            journal.begin(one.number)
-            with _named(one.photo, photo):
+        def read(request: PhotoRequest) -> Any:
+            photo = local[request.number][0]
+            journal.begin(request.number)
+            with _named(request.photo, photo):
                 try:
-                    if photo.suffix.lower() not in video.READ and storage.is_url(one.photo):
-                        storage.fetch(one.photo, photo)
+                    if photo.suffix.lower() not in video.READ and storage.is_url(request.photo):
+                        storage.fetch(request.photo, photo)
                     if video.is_film(photo):
-                        in_photo.add(one.number)
+                        in_photo.add(request.number)
                         raise UserError(f"{photo} is a film: --cluster stylizes photos; do it without")
-                    return pipeline.read(local[one.number])
+                    return pipeline.read(local[request.number])
                 except UserError as error:
                     lacking = isinstance(error, MissingError) or isinstance(error.__context__, MemoryError)
                     if not lacking and _readable(photo):
-                        in_photo.add(one.number)
+                        in_photo.add(request.number)
                     raise
 
-        def stylize(one: PhotoRequest, picture: Any) -> Any:
-            with _named(one.photo, local[one.number][0]):
-                return pipeline.paint(local[one.number], picture)
+        def stylize(request: PhotoRequest, picture: Any) -> Any:
+            with _named(request.photo, local[request.number][0]):
+                return pipeline.paint(local[request.number], picture)
 
-        def write(one: PhotoRequest, picture: Any) -> None:
-            photo, result = local[one.number]
-            with _named(one.result, result):
+        def write(request: PhotoRequest, picture: Any) -> None:
+            photo, result = local[request.number]
+            with _named(request.result, result):
                 pipeline.write((photo, result), picture)
-                sizes[one.number] = result.stat().st_size
-                if storage.is_url(one.result):
-                    storage.put(result, one.result)
-            for path, name in ((photo, one.photo), (result, one.result)):
+                sizes[request.number] = result.stat().st_size
+                if storage.is_url(request.result):
+                    storage.put(result, request.result)
+            for path, name in ((photo, request.photo), (result, request.result)):
                 if storage.is_url(name):
                     path.unlink(missing_ok=True)
 
         def process(jobs: Sequence[PhotoRequest]) -> Iterator[tuple[PhotoRequest, UserError | None]]:
             return overlapped(jobs, read, stylize, write)
 
-        one_by_one = (outcome for one in batch for outcome in process([one]))
-        for one, error in one_by_one if journal.careful else process(batch):
+        one_by_one = (outcome for request in batch for outcome in process([request]))
+        for request, error in one_by_one if journal.careful else process(batch):
             if error is None:
-                yield one, Outcome(sizes[one.number])
+                yield request, Outcome(sizes[request.number])
             else:
-                yield one, Outcome(0, str(error), one.number in in_photo)
+                yield request, Outcome(0, str(error), request.number in in_photo)
 
 
 class Journal:
@@ -154,15 +156,15 @@ class Journal:
 
     def left(self) -> list[PhotoRequest]:
         """The requests that remain. Gives up photos over which `DEATHS` workers died."""
-        found = []
-        for one in self.batch:
-            if self._begun.get(one.number, 0) >= DEATHS and one.number not in self.outcomes:
-                self.outcomes[one.number] = Outcome(
-                    0, f"{one.photo}: {DEATHS} workers died over it, of too little memory or of a crash"
+        remaining = []
+        for request in self.batch:
+            if self._begun.get(request.number, 0) >= DEATHS and request.number not in self.outcomes:
+                self.outcomes[request.number] = Outcome(
+                    0, f"{request.photo}: {DEATHS} workers died over it, of too little memory or of a crash"
                 )
-            if one.number not in self.outcomes:
-                found.append(one)
-        return found
+            if request.number not in self.outcomes:
+                remaining.append(request)
+        return remaining
 
     def begin(self, number: int) -> None:
         """Note that a photo is begun."""
@@ -185,11 +187,11 @@ class Journal:
         return self.outcomes
 
 
-def _local(one: PhotoRequest, here: Path) -> tuple[Path, Path]:
+def _local(request: PhotoRequest, here: Path) -> tuple[Path, Path]:
     """Local paths of photo and result; URLs get files in the folder `here`."""
     photo, result = (
-        here / f"{one.number}{kind}{Path(name).suffix}" if storage.is_url(name) else Path(name)
-        for kind, name in (("", one.photo), ("-result", one.result))
+        here / f"{request.number}{kind}{Path(name).suffix}" if storage.is_url(name) else Path(name)
+        for kind, name in (("", request.photo), ("-result", request.result))
     )
     return photo, result
 
@@ -224,8 +226,8 @@ def _model_file(task: WorkerTask) -> Path:
     path = Path(task.path)
     if path.is_file() and path.read_bytes() == task.model:
         return path
-    kept = cache_folder() / "cluster" / hashlib.sha256(task.model).hexdigest()[:32] / path.name
-    if not kept.is_file():
-        with atomic_write(kept) as part:
+    cached = cache_folder() / "cluster" / hashlib.sha256(task.model).hexdigest()[:32] / path.name
+    if not cached.is_file():
+        with atomic_write(cached) as part:
             part.write_bytes(task.model)
-    return kept
+    return cached

@@ -75,9 +75,9 @@ def detect(path: Path) -> tuple[Converter, Path]:
     Raises UserError for what is none that can be converted.
     """
     try:
-        for one in CONVERTERS:
-            if (source := one.matches(path)) is not None:
-                return one, source
+        for converter in CONVERTERS:
+            if (source := converter.matches(path)) is not None:
+                return converter, source
     except FileNotFoundError:
         raise UserError(f"no such file: {path}") from None
     except OSError as error:
@@ -89,7 +89,7 @@ def detect(path: Path) -> tuple[Converter, Path]:
             f"{path} --content FOLDER-OF-PHOTOS` makes a model of a painting"
         )
     if kind is None:
-        titles = ", ".join(one.TITLE for one in CONVERTERS)
+        titles = ", ".join(converter.TITLE for converter in CONVERTERS)
         raise UserError(f"{path}: no published network that is known ({titles})")
     if kind == "safetensors":  # with a header of ours
         raise UserError(f"{path} is a model of texturenets already")

@@ -62,8 +62,8 @@ def _johnson(spec: Johnson, entry: int) -> _Sketch:
     def block(
         source: int, name: str, out: int, kernel: int = 3, *, stride: int = 1, padding: str = spec.padding
     ) -> int:
-        made = sketch.conv(source, out, kernel, stride, padding=padding, name=f"{name}.conv")
-        return finish(made, name, norm, activation=not name.endswith("second"))
+        conv = sketch.conv(source, out, kernel, stride, padding=padding, name=f"{name}.conv")
+        return finish(conv, name, norm, activation=not name.endswith("second"))
 
     current = sketch.add("norm", entry, name="input_norm") if spec.input_norm else entry
     current = block(current, "encoder.0", c, 9)
@@ -138,12 +138,12 @@ def _pyramid(spec: Pyramid) -> _Sketch:
 
 def _candidates(published: Published) -> Iterator[tuple[GeneratorSpec, _Sketch]]:
     """Specs that the graph might be, by what stands out in it, and their graphs."""
-    found = published.builder.nodes
-    convs = [node for node in found if node.operation == "conv" and node.settings["kernel"] > (1, 1)]
-    pads = [node.settings["mode"] for node in found if node.operation == "pad"]
+    nodes = published.builder.nodes
+    convs = [node for node in nodes if node.operation == "conv" and node.settings["kernel"] > (1, 1)]
+    pads = [node.settings["mode"] for node in nodes if node.operation == "pad"]
     if len(convs) < 4 or len(pads) < 2 or not {pads[0], pads[1]} <= set(_MODES):
         return
-    noises = [node for node in found if node.operation == "noise"]
+    noises = [node for node in nodes if node.operation == "noise"]
     plain = len({(n.channels, n.settings["distribution"], n.settings["scale"]) for n in noises}) < 2
     channels = convs[0].channels
     if not plain or any(n.channels > 64 or n.settings["scale"] != 1 for n in noises):
@@ -151,18 +151,18 @@ def _candidates(published: Published) -> Iterator[tuple[GeneratorSpec, _Sketch]]
     noise: dict[str, Any] = {"noise_depth": noises[0].channels if noises else 0}
     if noises:
         noise["noise"] = noises[0].settings["distribution"]
-    photo = any(node.operation == "photo" for node in found)
-    joined = sum(node.operation == "concat" for node in found)
+    photo = any(node.operation == "photo" for node in nodes)
+    joined = sum(node.operation == "concat" for node in nodes)
     scales = len(noises) or joined + 1
     if published.before == RGB and 2 <= scales <= 8 and channels <= 128:
-        leaky = any(node.operation == "leaky_relu" for node in found)
+        leaky = any(node.operation == "leaky_relu" for node in nodes)
         pyramid = Pyramid(
             padding=pads[0], scales=scales, channels=channels, photo=photo,
             activation="leaky_relu" if leaky else "relu", **noise,
         )  # fmt: skip
         yield pyramid, _pyramid(pyramid)
-    deconvs = [node.settings["kernel"][0] for node in found if node.operation == "deconv"]
-    blocks = sum(node.operation == "add" for node in found)
+    deconvs = [node.settings["kernel"][0] for node in nodes if node.operation == "deconv"]
+    blocks = sum(node.operation == "add" for node in nodes)
     exit_kernel = convs[-1].settings["kernel"][0]
     if not photo or channels > 256 or blocks > 100 or exit_kernel not in (3, 9) or len(noises) > 1:
         return
@@ -178,7 +178,7 @@ def _candidates(published: Published) -> Iterator[tuple[GeneratorSpec, _Sketch]]
             exit_kernel=exit_kernel,
             upsampling={3: "full", 4: "full4"}.get(deconvs[0], "full") if deconvs else "nearest",  # type: ignore[arg-type]
             decoder_norm=None if default else decoder_norm,
-            input_norm=any(node.operation == "norm" and not node.sources[0] for node in found),
+            input_norm=any(node.operation == "norm" and not node.sources[0] for node in nodes),
             **noise,
         )
         yield johnson, _johnson(johnson, entry)
@@ -201,9 +201,9 @@ def _folded(conv: Mapping[str, Array], before: ChannelOrder) -> dict[str, Array]
     }
 
 
-def _first_conv(found: list[Node]) -> tuple[int, str]:
+def _first_conv(nodes: list[Node]) -> tuple[int, str]:
     """Where the first convolution behind a padding is, and how that pads."""
-    for number, node in enumerate(found):
+    for number, node in enumerate(nodes):
         if node.operation == "pad":
             return number + 1, str(node.settings["mode"])
     return 0, ""

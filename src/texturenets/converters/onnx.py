@@ -416,7 +416,7 @@ def matches(path: Path) -> Path | None:
 def read(path: Path, before: ChannelOrder | None = None, after: ChannelOrder | None = None) -> Published:
     """The network in the `.onnx` file at `path`, its colours as the file says, or RGB, 0 to 255.
 
-    Raises UserError, DamagedError and OSError.
+    Raises UserError, FormatError and OSError.
     """
     model = onnx.read(path)
     said = _colours(model)

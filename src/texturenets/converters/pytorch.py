@@ -32,26 +32,26 @@ class _StateDict:
 
     def __init__(self, stored: Mapping[str, Stored]) -> None:
         last = "deconv3.conv2d.weight"  # only the network itself has it, not its blocks
-        found = [key.removesuffix(last) for key in stored if key.endswith(last)]
-        if not found:
+        ends = [key.removesuffix(last) for key in stored if key.endswith(last)]
+        if not ends:
             some = ", ".join(list(stored)[:3])[:100] or "nothing"
             raise UserError(
                 f"it holds no TransformerNet of pytorch/examples: no {last} in it (it has {some})"
             )
-        self.prefix = min(found, key=len)
+        self.prefix = min(ends, key=len)
         self.stored = stored
 
     def __contains__(self, name: str) -> bool:
         return self.prefix + name in self.stored
 
     def get(self, name: str, dimensions: int) -> Array:
-        found = self.stored.get(self.prefix + name)
-        if found is None:
+        stored = self.stored.get(self.prefix + name)
+        if stored is None:
             raise UserError(f"its {name} is missing, so it is no TransformerNet of pytorch/examples")
-        count = int(np.prod(found.shape, dtype=object)) if found.shape else 0
-        if len(found.shape) != dimensions or not 0 < count <= MAX_ARRAY:
-            raise UserError(f"its {name} has the shape {found.shape}, which fits no TransformerNet")
-        array: Array = found.load().float().numpy()
+        count = int(np.prod(stored.shape, dtype=object)) if stored.shape else 0
+        if len(stored.shape) != dimensions or not 0 < count <= MAX_ARRAY:
+            raise UserError(f"its {name} has the shape {stored.shape}, which fits no TransformerNet")
+        array: Array = stored.load().float().numpy()
         return array
 
 

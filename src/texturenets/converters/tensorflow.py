@@ -30,13 +30,13 @@ TANH_SCALE, TANH_SHIFT = 150.0, 127.5
 def _layers(variables: Mapping[str, Array]) -> list[tuple[Array, Array, Array]]:
     """(kernel, shift, scale) of each layer. Raises UserError where they are not those of the program."""
     names = ["Variable", *(f"Variable_{i}" for i in range(1, len(variables)))]
-    found: list[Array] = []
+    arrays: list[Array] = []
     for name in names:
         if name not in variables:
             break
-        found.append(variables[name])
+        arrays.append(variables[name])
     layers = []
-    for kernel, shift, scale in zip(found[0::3], found[1::3], found[2::3], strict=False):
+    for kernel, shift, scale in zip(arrays[0::3], arrays[1::3], arrays[2::3], strict=False):
         if kernel.ndim != 4 or shift.shape != scale.shape or shift.ndim != 1:
             break
         layers.append((kernel, shift, scale))
@@ -124,7 +124,7 @@ def _checkpoint(path: Path) -> Path | None:
 def read(path: Path) -> Published:
     """The network in a folder with a manifest, or a checkpoint (one file, or `.index` with `.data-...`).
 
-    Raises UserError, DamagedError and OSError.
+    Raises UserError, FormatError and OSError.
     """
     if path.is_dir():
         family, variables = LENGSTROM_RAW, tensorflow.read_manifest(path)

@@ -49,7 +49,7 @@ def matches(path: Path) -> Path | None:
 def read(path: Path) -> Published:
     """Convert the network in the `.t7` file at `path`.
 
-    Raises UserError for a network that cannot be converted, DamagedError for a damaged file, and OSError.
+    Raises UserError for a network that cannot be converted, FormatError for a damaged file, and OSError.
     """
     tree, options = _network_and_options(torch7.read(path))
     names = {short(module.kind) for module in walk(tree)}

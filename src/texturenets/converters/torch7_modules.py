@@ -88,7 +88,7 @@ def walk(record: Any) -> Iterator[TorchObject]:
 # Settings of a module
 
 
-def _whole(record: TorchObject, key: str, default: int | None = None) -> int:
+def _integer(record: TorchObject, key: str, default: int | None = None) -> int:
     value = record.get(key, default)
     if isinstance(value, float) and value.is_integer() and abs(value) < 1 << 30:
         return int(value)
@@ -99,7 +99,7 @@ def _whole(record: TorchObject, key: str, default: int | None = None) -> int:
 
 def _pair(record: TorchObject, first: str, second: str, default: int | None = None) -> int:
     """A setting that is given for both directions and has to be the same in both."""
-    a, b = _whole(record, first, default), _whole(record, second, default)
+    a, b = _integer(record, first, default), _integer(record, second, default)
     if a != b:
         raise UserError(f"{record.kind}: {first} {a} and {second} {b} differ, which is not supported")
     return a
@@ -152,7 +152,7 @@ class Modules:
     def _input_channels(self) -> int:
         for module in walk(self.tree):
             if short(module.kind) in ("SpatialConvolution", "SpatialConvolutionMM"):
-                return _whole(module, "nInputPlane")
+                return _integer(module, "nInputPlane")
         raise UserError("it has no convolution, so it is no network that draws")
 
     def build(self) -> GraphBuilder:
@@ -234,7 +234,7 @@ class Modules:
 
     def _concat(self, module: TorchObject, value: Value) -> Value:
         # Batches have the channels in dimension 2, single images in 1.
-        if _whole(module, "dimension") not in (1, 2):
+        if _integer(module, "dimension") not in (1, 2):
             raise UserError("a concatenation of something else than channels")
         return self._join("concat", [self._module(child, value) for child in children(module)])
 
@@ -245,12 +245,12 @@ class Modules:
         inner = children(module)
         if not isinstance(value, list) or len(value) != len(inner):
             raise UserError("a ParallelTable that is not fed with one map for each module")
-        return [self._module(child, one) for child, one in zip(inner, value, strict=True)]
+        return [self._module(child, item) for child, item in zip(inner, value, strict=True)]
 
     def _join(self, operation: str, value: Value) -> Value:
         if not isinstance(value, list):
             raise UserError("maps are to be joined where there is one")
-        maps = [self._map(one) for one in value]
+        maps = [self._map(item) for item in value]
         return maps[0] if len(maps) == 1 else self._add(operation, *maps)
 
     def _average(self, module: TorchObject, value: Value) -> Value:
@@ -271,7 +271,7 @@ class Modules:
         """Puts uniform noise into the last channels of what the network is fed with."""
         if not isinstance(value, Input):
             raise UserError("noise in the place of channels inside the network is not supported")
-        channels = _whole(module, "num_noise_channels")
+        channels = _integer(module, "num_noise_channels")
         return self._behind_photo(channels, value.pooled, _real(module, "mult", 1.0)) if channels else value
 
     def _gen_noise(self, module: TorchObject, value: Value) -> Value:
@@ -279,7 +279,7 @@ class Modules:
         uniform in all channels of what it is fed with, or in the last three where those are six."""
         mult = _real(module, "mult", 1.0)
         if module.get("num_planes") is not None:
-            channels = _whole(module, "num_planes")
+            channels = _integer(module, "num_planes")
             if isinstance(value, Input):
                 return self._noise(channels, value.pooled, "normal", mult)
             scale = self.builder.nodes[self._map(value)].scale
@@ -291,15 +291,15 @@ class Modules:
         return self._behind_photo(self.inputs - 3 if self.inputs > 3 else self.inputs, value.pooled, mult)
 
     def _padding(self, module: TorchObject, source: int, mode: str) -> Value:
-        left = _whole(module, "pad_l")
-        sides = [_whole(module, key, left) for key in ("pad_t", "pad_b", "pad_l", "pad_r")]
+        left = _integer(module, "pad_l")
+        sides = [_integer(module, key, left) for key in ("pad_t", "pad_b", "pad_l", "pad_r")]
         if any(sides) and all(side <= 0 for side in sides):
             return self._add("crop", source, amount=tuple(-side for side in sides))
         return self.builder.pad(source, sides, mode)
 
     def _conv(self, module: TorchObject, source: int) -> Value:
-        kernel, out = _pair(module, "kW", "kH"), _whole(module, "nOutputPlane")
-        groups, inputs = _whole(module, "groups", 1), _whole(module, "nInputPlane")
+        kernel, out = _pair(module, "kW", "kH"), _integer(module, "nOutputPlane")
+        groups, inputs = _integer(module, "groups", 1), _integer(module, "nInputPlane")
         weight = _needed(module, "weight")
         if min(kernel, out, groups, inputs) < 1 or weight.size != out * (inputs // groups) * kernel**2:
             raise UserError(f"{module.kind}: its weights do not fit its {inputs} and {out} channels")
@@ -387,14 +387,14 @@ class Modules:
         return self._add("unpool", source, max(fits)[1])
 
     def _shave(self, module: TorchObject, source: int) -> Value:
-        return self._add("crop", source, amount=(_whole(module, "size"),) * 4)
+        return self._add("crop", source, amount=(_integer(module, "size"),) * 4)
 
     def _larger(self, module: TorchObject, source: int, mode: str) -> Value:
-        factor = _whole(module, "scale_factor")
+        factor = _integer(module, "scale_factor")
         return source if factor == 1 else self._add("upsample", source, factor=factor, mode=mode)
 
     def _shuffle(self, module: TorchObject, source: int) -> Value:
-        return self._add("shuffle", source, factor=_whole(module, "upscaleFactor"))
+        return self._add("shuffle", source, factor=_integer(module, "upscaleFactor"))
 
     def _prelu(self, module: TorchObject, source: int) -> Value:
         weight = _needed(module, "weight").reshape(-1)

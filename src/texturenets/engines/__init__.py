@@ -24,7 +24,7 @@ from texturenets.modelfiles import modelfile
 if TYPE_CHECKING:
     from torch import nn
 
-    from texturenets.graph.stage import CompiledStage, Kept, Stage
+    from texturenets.graph.stage import CompiledStage, SpoolDtype, Stage
 
 PRECISIONS: Final = ("auto", "float32", "bf16", "fp16")
 STRIDE: Final = 2**13
@@ -41,8 +41,8 @@ class Engine(Protocol):
     io_spec: IOSpec
 
     @property
-    def kept(self) -> Kept:
-        """The type in which stages take and give maps that lie on disk meanwhile, where they need not be exact."""
+    def spool_dtype(self) -> SpoolDtype:
+        """The type of feature maps that are spooled to disk between stages, where float32 is not required."""
 
     def __call__(self, x: A | None, noises: Sequence[A] = (), inputs: Mapping[str, A] | None = None) -> A:
         """Photos (N, 3, H, W), RGB in [0, 1], to images of the same kind, unclamped; arrays or tensors alike.
@@ -57,8 +57,11 @@ class Engine(Protocol):
     def compile(self, stage: Stage) -> CompiledStage:
         """Make a part of a network ready to run, as the strips of images that do not fit in memory need it."""
 
-    def stage_peak(self, alive: int, kept: Kept) -> int:
-        """About how many bytes a stage takes, of whose maps so many numbers are alive at once; `kept`: its type."""
+    def stage_peak(self, alive: int, dtype: SpoolDtype) -> int:
+        """Estimated peak bytes of a stage of whose feature maps at most `alive` numbers are alive at once.
+
+        `dtype`: the type of its inputs and outputs.
+        """
 
     def peak(self, size: tuple[int, int]) -> int:
         """About how many bytes of memory an image of `size` (H, W) takes while it is computed, its result included.
@@ -164,22 +167,22 @@ def _converted(path: Path, engine: str, precision: str, threads: int | None) -> 
     entry = Entry(path)
     split = engine == "openvino"  # which may compute in bf16
     name = ".split" if split else ".plain"
-    model, kept = entry.read(f"{name}.onnx"), _numbers(entry.read(f"{name}.json"))
-    if model is None or kept is None:
+    model, counts = entry.read(f"{name}.onnx"), _numbers(entry.read(f"{name}.json"))
+    if model is None or counts is None:
         model, io_spec = convert(path, split=split)
         entry.keep(f"{name}.onnx", model)
-        entry.keep(f"{name}.json", json.dumps([io_spec.blocks, io_spec.alive]).encode())
+        entry.keep(f"{name}.json", json.dumps([io_spec.buffers, io_spec.alive]).encode())
     else:
         io_spec = modelfile.read_graph(path, weights=False).io_spec
-        io_spec = replace(io_spec, blocks=kept[0], alive=kept[1])
+        io_spec = replace(io_spec, buffers=counts[0], alive=counts[1])
     return BACKENDS[engine](model, io_spec, precision, entry, threads)
 
 
-def _numbers(kept: bytes | None) -> tuple[float, float] | None:
+def _numbers(cached: bytes | None) -> tuple[float, float] | None:
     """The two numbers of an entry of the cache; None where it is missing or damaged."""
     try:
-        blocks, alive = json.loads(kept or b"")
-        return float(blocks), float(alive)
+        buffers, alive = json.loads(cached or b"")
+        return float(buffers), float(alive)
     except (ValueError, TypeError):
         return None
 
@@ -194,5 +197,5 @@ def convert(path: Path, *, split: bool = False, passes: bool = True) -> tuple[by
     graph = modelfile.read_graph(path)
     _check_stride(path, graph.io_spec.stride)
     model = to_onnx(graph, split=split, passes=passes)
-    blocks, alive = peak.numbers(model, graph.io_spec)
-    return model.SerializeToString(), replace(graph.io_spec, blocks=blocks, alive=alive)
+    buffers, alive = peak.numbers(model, graph.io_spec)
+    return model.SerializeToString(), replace(graph.io_spec, buffers=buffers, alive=alive)

@@ -62,13 +62,13 @@ def compiled_suffix(parts: Sequence[str]) -> str:
     return f"-{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:16]}.blob"
 
 
-def _drop(folder: Path, kept: int) -> None:
-    """Leave what the `kept` models of `folder` have that were used last."""
+def _drop(folder: Path, count: int) -> None:
+    """Leave what the `count` models of `folder` have that were used last."""
     used: dict[str, float] = {}
     for path in folder.iterdir():
         name = path.name[:LENGTH]
         used[name] = max(used.get(name, 0.0), _last_used(path))
-    for name in sorted(used, key=lambda one: used[one], reverse=True)[kept:]:
+    for name in sorted(used, key=lambda name: used[name], reverse=True)[count:]:
         for path in folder.glob(f"{name}*"):
             path.unlink(missing_ok=True)
 

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
-def require_torch(what: str, extra: str = "train") -> None:
-    """Raise MissingError where PyTorch is not installed, which `what` needs; `extra` brings it."""
+def require_torch(feature: str, extra: str = "train") -> None:
+    """Raise MissingError where PyTorch is not installed, which `feature` needs; `extra` brings it."""
     if find_spec("torch") is None:
-        raise MissingError(f"{what} needs PyTorch: {install(extra)}")
+        raise MissingError(f"{feature} needs PyTorch: {install(extra)}")
 
 
 def choose(name: str) -> torch.device:

@@ -17,7 +17,7 @@ from texturenets.graph import Graph, Node
 
 
 class Affine(nn.Module):
-    """A scale and a shift a channel."""
+    """A learned scale and shift for each channel."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class Affine(nn.Module):
 
 
 class BatchNorm(Affine):
-    """Normalization by statistics that are given: `mean` and `var`."""
+    """Batch normalization by running statistics, `mean` and `var`."""
 
     mean: Tensor
     var: Tensor
@@ -47,7 +47,7 @@ class BatchNorm(Affine):
 
 
 class Pad(nn.Module):
-    """Pixels more on each side, by its own amount each."""
+    """Padding by an amount for each side."""
 
     def __init__(self, node: Node) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class Pad(nn.Module):
         ):
             top, bottom, left, right = self.sides
             return F.pad(x, (left, right, top, bottom), mode=self.mode)
-        # The largest amount on all sides, and what is too much cut off: any feature map, however small, will do.
+        # `F.pad` takes no small feature maps: pad all sides by the largest amount, and crop.
         return crop(pad(x, amount, self.mode), [amount - side for side in self.sides])
 
 
@@ -274,10 +274,10 @@ class GraphNetwork(nn.Module):
     def _take(self, graph: Graph) -> None:
         """The weights of `graph`; those that it does not have are ones that change nothing."""
         for number, layer in enumerate(self.layers):
-            found = graph.node_weights(number)
+            weights = graph.node_weights(number)
             for role, value in (*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)):
-                if role in found:
-                    value.copy_(torch.tensor(found[role]))
+                if role in weights:
+                    value.copy_(torch.tensor(weights[role]))
                 else:
                     value.fill_(role == "weight")
 
@@ -366,4 +366,4 @@ class GraphNetwork(nn.Module):
         if x is None:
             raise ValueError("without a photo the noises have to be given: their size is the image's")
         drawn = noise.draw(self.noise, [0], x.shape[2], x.shape[3], device=x.device)
-        return [one.to(x.dtype).expand(x.shape[0], -1, -1, -1) for one in drawn]
+        return [noise_map.to(x.dtype).expand(x.shape[0], -1, -1, -1) for noise_map in drawn]

@@ -15,9 +15,9 @@ def feed(spec: IOSpec, photo: A | None, noises: Sequence[A], inputs: Mapping[str
     Raises UserError where one is missing, is none of the network's, or has another number of channels.
     """
     given: dict[str, A] = {} if photo is None else {"photo": photo}
-    given |= {f"noise{i}": one for i, one in enumerate(noises)} | dict(inputs or {})
-    channels = {"photo": spec.channels} | {f"noise{i}": one.channels for i, one in enumerate(spec.noise)}
-    channels |= {one.name: one.channels for one in spec.inputs}
+    given |= {f"noise{i}": noise_map for i, noise_map in enumerate(noises)} | dict(inputs or {})
+    channels = {"photo": spec.channels} | {f"noise{i}": noise.channels for i, noise in enumerate(spec.noise)}
+    channels |= {named.name: named.channels for named in spec.inputs}
     for name in spec.names:
         if name not in given:
             raise UserError(f"the network takes {name}, which is missing")

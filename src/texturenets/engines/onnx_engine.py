@@ -13,7 +13,7 @@ from texturenets.engines.feeding import feed
 from texturenets.engines.peak import ONNX, of_graph
 from texturenets.errors import UserError
 from texturenets.graph import IOSpec
-from texturenets.graph.stage import CompiledStage, Kept, Stage, Values
+from texturenets.graph.stage import CompiledStage, SpoolDtype, Stage, Values
 
 KEPT_PIXELS = 2**20
 """Memory of calls of up to so many pixels stays allocated for the next; a larger one gives back what it took, or the
@@ -29,7 +29,7 @@ class ONNXEngine:
     """A graph in an ONNX Runtime session; any size."""
 
     name = "onnx"
-    kept: Kept = "float16"
+    spool_dtype: SpoolDtype = "float16"
 
     def __init__(
         self, graph: bytes, io_spec: IOSpec, precision: str = "auto", threads: int | None = None
@@ -61,7 +61,7 @@ class ONNXEngine:
         from texturenets.graph.onnx import stage_to_onnx
 
         session = self._session(stage_to_onnx(stage).SerializeToString())
-        taken = [one.name for one in session.get_inputs()]
+        taken = [argument.name for argument in session.get_inputs()]
         names = list(stage.outputs)
 
         def run(given: Mapping[str, Values]) -> Mapping[str, Values]:
@@ -70,7 +70,7 @@ class ONNXEngine:
 
         return run
 
-    def stage_peak(self, alive: int, kept: Kept) -> int:
+    def stage_peak(self, alive: int, dtype: SpoolDtype) -> int:
         """See `texturenets.engines.Engine`."""
         return int(ONNX * 4 * alive)
 
@@ -81,8 +81,8 @@ class ONNXEngine:
     def __call__(self, x: A | None, noises: Sequence[A] = (), inputs: Mapping[str, A] | None = None) -> A:
         """See `texturenets.engines.Engine`."""
         given = feed(self.io_spec, x, noises, inputs)
-        arrays = {name: np.ascontiguousarray(to_numpy(one)) for name, one in given.items()}
-        pixels = max(one.size // one.shape[1] for one in arrays.values())
+        arrays = {name: np.ascontiguousarray(to_numpy(value)) for name, value in given.items()}
+        pixels = max(array.size // array.shape[1] for array in arrays.values())
         with self.lock:
             options = self.shrinking if pixels > KEPT_PIXELS else None
             (y,) = self.session.run(None, arrays, options)

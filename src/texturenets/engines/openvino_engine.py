@@ -19,7 +19,7 @@ from texturenets.engines.feeding import feed
 from texturenets.engines.peak import WIDTH, of_graph
 from texturenets.errors import UserError, install
 from texturenets.graph import IOSpec
-from texturenets.graph.stage import CompiledStage, Kept, Stage, Values
+from texturenets.graph.stage import CompiledStage, SpoolDtype, Stage, Values
 
 HINTS = {"float32": "f32", "bf16": "bf16"}
 
@@ -91,15 +91,15 @@ class _OpenVINOStage:
         self.openvino, self.requests = openvino, [compiled.create_infer_request() for _ in range(2)]
         known = {node.settings["name"] for node in stage.graph.nodes if node.operation == "input"}
         self.inputs = {
-            name: one.get_element_type()
-            for one in compiled.inputs
-            for name in one.get_names()  # of what it is converted to, too
+            name: port.get_element_type()
+            for port in compiled.inputs
+            for name in port.get_names()  # of what it is converted to, too
             if name in known
         }
         self.outputs = {
             name: number
-            for number, one in enumerate(compiled.outputs)
-            for name in one.get_names()
+            for number, port in enumerate(compiled.outputs)
+            for name in port.get_names()
             if name in stage.outputs
         }
 
@@ -112,8 +112,8 @@ class _OpenVINOStage:
             shape = self.openvino.Shape(values.shape)
             request.set_tensor(name, self.openvino.Tensor(values, shape, self.inputs[name]))
         request.infer(share_outputs=True)
-        found = {name: request.get_output_tensor(number) for name, number in self.outputs.items()}
-        return {name: self._values(one) for name, one in found.items()}
+        tensors = {name: request.get_output_tensor(number) for name, number in self.outputs.items()}
+        return {name: self._values(tensor) for name, tensor in tensors.items()}
 
     def _values(self, tensor: Any) -> Values:
         values: Values = tensor.data
@@ -156,10 +156,10 @@ class OpenVINOEngine:
             digest = hashlib.sha256(graph).hexdigest()
             settings = repr(sorted(options.items()))
             suffix = compiled_suffix([digest, openvino.__version__, processor, *able, settings])
-            kept = entry.path(suffix)
-            if kept.is_file():
+            cached = entry.path(suffix)
+            if cached.is_file():
                 try:
-                    return self.core.import_model(io.BytesIO(kept.read_bytes()), "CPU", options)
+                    return self.core.import_model(io.BytesIO(cached.read_bytes()), "CPU", options)
                 except (RuntimeError, OSError):
                     entry.drop(suffix)  # damaged
         compiled = self.core.compile_model(self.core.read_model(io.BytesIO(graph)), "CPU", options)
@@ -168,7 +168,7 @@ class OpenVINOEngine:
         return compiled
 
     @property
-    def kept(self) -> Kept:
+    def spool_dtype(self) -> SpoolDtype:
         """See `texturenets.engines.Engine`."""
         return "bfloat16" if self.precision == "bf16" else "float16"
 
@@ -181,9 +181,9 @@ class OpenVINOEngine:
         options = compile_options(precision, self.threads)
         return _OpenVINOStage(self.core.compile_model(self.core.read_model(graph), "CPU", options), stage)
 
-    def stage_peak(self, alive: int, kept: Kept) -> int:
+    def stage_peak(self, alive: int, dtype: SpoolDtype) -> int:
         """See `texturenets.engines.Engine`."""
-        return alive * WIDTH["bf16" if kept == "bfloat16" else "float32"]
+        return alive * WIDTH["bf16" if dtype == "bfloat16" else "float32"]
 
     def peak(self, size: tuple[int, int]) -> int:
         """See `texturenets.engines.Engine`."""
@@ -192,7 +192,7 @@ class OpenVINOEngine:
     def __call__(self, x: A | None, noises: Sequence[A] = (), inputs: Mapping[str, A] | None = None) -> A:
         """See `texturenets.engines.Engine`."""
         given = feed(self.io_spec, x, noises, inputs)
-        arrays = {name: np.ascontiguousarray(to_numpy(one)) for name, one in given.items()}
+        arrays = {name: np.ascontiguousarray(to_numpy(value)) for name, value in given.items()}
         first: A = next(iter(given.values()))
         with self.lock:
             if not self.io_spec.channels:

@@ -1,10 +1,31 @@
-"""Estimates the peak memory of a network for one image, by engine and precision, to decide on whole or strips.
+"""Estimates the peak memory of a network for one image, which decides whether it is computed whole or in strips.
 
-Checked against measured peaks by `benchmarks/speed.py memory`, which also chose the constants here.
+Feature maps are what takes memory; weights are small beside them. A feature map is alive from the operation that
+computes it to the last one that reads it. Of a residual block these are alive while an operation runs:
+
+    number, operation      alive        buffer
+    0  a = conv(photo)     a            a: 0
+    1  b = relu(a)         a  b         b: 1
+    2  c = conv(b)         a  b  c      c: 2
+    3  d = add(c, a)       a     c  d   d: 1, as b is not alive any more
+
+1. `_sizes`: how many numbers each feature map has, for each pixel of the image: 32 channels at half the height and
+   width are 32 / 4 = 8. So one calculation serves images of any size.
+2. `_lifetimes`: the first and the last operation of each.
+3. `alive`, the most numbers alive at once: what an allocator would take that frees every map after its last use.
+   ONNX Runtime does so, but from an arena that grows in large steps, hence the factor `ONNX`.
+4. `buffers`: OpenVINO plans before it runs. It gives each map the first buffer whose former maps are not alive any
+   more, or a new one; a buffer is as large as its largest map, and all are allocated at once. Their sum is what it
+   takes.
+5. `of_graph`: times the bytes of a number and the pixels of the image.
+
+PyTorch runs whatever module it is given, so there an image of a small size is run and measured (`measured`).
+`benchmarks/speed.py memory` compares the estimates with measured peaks, and chose the constants here.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -20,8 +41,8 @@ WIDTH: Final = {"float32": 4, "bf16": 2, "fp16": 2}
 """Bytes of one value."""
 
 ONNX: Final = 2.4
-"""Memory of ONNX Runtime as a multiple of the maps alive at once: measured 1.6 to 2.9 at 1024 x 1024 and different at
-other sizes, as its arena grows by doubling. So estimates are 0.84 to 1.5 times the measured peak."""
+"""Memory of ONNX Runtime as a multiple of the feature maps alive at once: measured 1.6 to 2.9 at 1024 x 1024 and
+different at other sizes, as its arena grows by doubling. So estimates are 0.84 to 1.5 times the measured peak."""
 
 TORCH: Final = 1.1
 """Memory of PyTorch on a CPU as a multiple of its allocations: oneDNN makes further copies."""
@@ -31,25 +52,31 @@ MOST: Final = 2048
 largest measured was 1213, of pyramid in PyTorch (`benchmarks/speed.py memory`)."""
 
 STAGE: Final = 1.6
-"""Memory of a stage as a multiple of the maps alive at once: its inputs and copies in convolutions come on top."""
+"""Memory of a stage (`texturenets.graph.stage`) in PyTorch as a multiple of the feature maps alive at once: its
+inputs and copies in convolutions come on top."""
 
 _PROFILER: Final = threading.Lock()
 """PyTorch allows one profiler in a process."""
 
 
 def of_graph(engine: str, precision: str, io_spec: IOSpec, size: tuple[int, int]) -> int:
-    """Estimated peak bytes of a converted network for an image of `size` (H, W), its result included.
+    """Estimated peak bytes of `engine` ("openvino" or "onnx") for an image of `size` (H, W), its result included.
 
-    For OpenVINO within 20 %; for ONNX Runtime see `ONNX`. `size` is that of the padded image.
+    `size`: that of the padded image. Within 20 % for OpenVINO; for ONNX Runtime see `ONNX`.
     """
     pixels = size[0] * size[1]
     if engine == "openvino":
-        return int(pixels * (io_spec.blocks * WIDTH[precision] + 4 * io_spec.outputs))
+        return int(
+            pixels * (io_spec.buffers * WIDTH[precision] + 4 * io_spec.outputs)
+        )  # the result is float32
     return int(pixels * io_spec.alive * WIDTH[precision] * ONNX)
 
 
-def asked_for(action: Callable[[], object], device: torch.device) -> float:
-    """The most bytes that PyTorch holds on `device` during `action`, beside what it held before, with `TORCH`."""
+def measured(action: Callable[[], object], device: torch.device) -> float:
+    """Peak bytes that PyTorch allocates on `device` during `action`, beyond those that were allocated before.
+
+    On a CPU the profiler's record of allocations is added up, times `TORCH`.
+    """
     import torch
 
     if device.type == "cuda":
@@ -58,69 +85,82 @@ def asked_for(action: Callable[[], object], device: torch.device) -> float:
         action()
         return float(torch.cuda.max_memory_allocated(device) - before)
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # else the profiler prints that it has started
-    held = most = 0
     with (
         _PROFILER,
-        torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as p,
+        torch.profiler.profile(
+            activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
+        ) as profiler,
     ):
         action()
-    events = [one for one in p.profiler.kineto_results.events() if one.name() == "[memory]"]  # type: ignore[union-attr]
-    for one in sorted(events, key=lambda one: one.start_ns()):
-        held += one.nbytes()
-        most = max(most, held)
+    events = profiler.profiler.kineto_results.events()  # type: ignore[union-attr]
+    changes = [
+        event for event in events if event.name() == "[memory]"
+    ]  # bytes, negative where memory is freed
+    allocated = most = 0
+    for change in sorted(changes, key=lambda change: change.start_ns()):
+        allocated += change.nbytes()
+        most = max(most, allocated)
     return TORCH * most
 
 
 def numbers(model: onnx.ModelProto, io_spec: IOSpec) -> tuple[float, float]:
-    """Numbers a pixel that the feature maps of a graph take: in blocks (`_blocks`), and alive at once at most."""
-    lives, length = _lives(model, _sizes(model, io_spec))
-    alive = max(sum(size for start, end, size in lives if start <= at <= end) for at in range(length))
-    return _blocks(lives), alive
+    """`buffers` and `alive` of a graph (see above), in numbers for each pixel of the image."""
+    lifetimes = _lifetimes(model, _sizes(model, io_spec))
+    alive = [
+        sum(size for start, end, size in lifetimes if start <= number <= end)
+        for number in range(len(model.graph.node))
+    ]
+    return _buffers(lifetimes), max(alive)
 
 
-def _blocks(lives: Sequence[tuple[int, int, float]]) -> float:
-    """What OpenVINO's plan for graphs of any size comes to: each map goes into the first block that is free for its
-    whole life, and a block is as large as its largest feature map."""
-    blocks: list[tuple[int, float]] = []  # the end of the last life in it, its size
-    for start, end, size in sorted(lives):
-        at = next((i for i, (free, _) in enumerate(blocks) if free < start), len(blocks))
-        blocks[at : at + 1] = [(end, max(size, blocks[at][1] if at < len(blocks) else 0.0))]
-    return sum(size for _, size in blocks)
+def _buffers(lifetimes: Sequence[tuple[int, int, float]]) -> float:
+    """The sizes of all buffers together, where maps that are not alive at the same time share one."""
+    buffers: list[tuple[int, float]] = []  # the last operation of the map that is in it, and its size
+    for start, end, size in sorted(lifetimes):
+        free = next((i for i, (last, _) in enumerate(buffers) if last < start), None)
+        if free is None:
+            buffers.append((end, size))
+        else:
+            buffers[free] = end, max(size, buffers[free][1])
+    return sum(size for _, size in buffers)
 
 
-def _lives(model: onnx.ModelProto, sizes: Mapping[str, float]) -> tuple[list[tuple[int, int, float]], int]:
-    """For every computed map the first and last operation that use it and its floats per pixel; and the number of
-    operations."""
-    lives: dict[str, list[int]] = {}
-    for at, node in enumerate(model.graph.node):
+def _lifetimes(model: onnx.ModelProto, sizes: Mapping[str, float]) -> list[tuple[int, int, float]]:
+    """Of every computed feature map the number of the first and of the last operation that use it, and its size."""
+    lifetimes: dict[str, list[int]] = {}
+    for number, node in enumerate(model.graph.node):
         for name in node.output:
             if name in sizes:
-                lives[name] = [at, at]
+                lifetimes[name] = [number, number]
         for name in node.input:
-            if name in lives:
-                lives[name][1] = at
-    return [(start, end, sizes[name]) for name, (start, end) in lives.items()], len(model.graph.node)
+            if name in lifetimes:
+                lifetimes[name][1] = number
+    return [(start, end, sizes[name]) for name, (start, end) in lifetimes.items()]
 
 
 def _sizes(model: onnx.ModelProto, io_spec: IOSpec) -> dict[str, float]:
-    """Numbers a pixel of the image of every feature map (N, C, H, W) in the graph."""
+    """How many numbers every feature map (N, C, H, W) of the graph has for each pixel of the image.
+
+    By ONNX's shape inference for one square image, of some 256 pixels a side, that the network can take.
+    """
     import onnx
 
     side = io_spec.stride * max(1, -(-max(256, io_spec.least) // io_spec.stride))
     fixed = onnx.ModelProto()
     fixed.CopyFrom(model)
-    strides = [1] * bool(io_spec.channels) + [one.stride for one in io_spec.noise]
-    strides += [one.stride for one in io_spec.inputs]
-    for given, stride in zip(fixed.graph.input, strides, strict=True):
-        dims, inner = given.type.tensor_type.shape.dim, side // stride if stride else 1
+    # In the order of `IOSpec.names`; 0 is an input of one pixel.
+    strides = [1] * bool(io_spec.channels) + [noise.stride for noise in io_spec.noise]
+    strides += [named.stride for named in io_spec.inputs]
+    for model_input, stride in zip(fixed.graph.input, strides, strict=True):
+        dims, inner = model_input.type.tensor_type.shape.dim, side // stride if stride else 1
         for axis, value in ((0, 1), (2, inner), (3, inner)):
             dims[axis].dim_value = value
-    for made in fixed.graph.output:
-        made.type.tensor_type.ClearField("shape")
-    known = onnx.shape_inference.infer_shapes(fixed, data_prop=True).graph
+    for output in fixed.graph.output:
+        output.type.tensor_type.ClearField("shape")
+    inferred = onnx.shape_inference.infer_shapes(fixed, data_prop=True).graph
     sizes: dict[str, float] = {}
-    for one in (*known.value_info, *known.output):
-        shape = [dim.dim_value for dim in one.type.tensor_type.shape.dim]
+    for tensor in (*inferred.value_info, *inferred.output):
+        shape = [dim.dim_value for dim in tensor.type.tensor_type.shape.dim]
         if len(shape) == 4:
-            sizes[one.name] = shape[0] * shape[1] * shape[2] * shape[3] / side**2
+            sizes[tensor.name] = math.prod(shape) / side**2
     return sizes

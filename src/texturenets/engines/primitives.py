@@ -1,4 +1,7 @@
-"""Operations of feature maps in PyTorch, for the executor of graphs and for the layers of networks."""
+"""Padding, upsampling, instance normalization and pooling in PyTorch, for networks and the executor of graphs.
+
+Here because PyTorch's own lack something: any amount of padding, the channels-last format, a form in ONNX.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +19,8 @@ Padding = Literal["reflect", "replicate", "circular", "zero"]
 def pad(x: Tensor, amount: int, mode: Padding) -> Tensor:
     """`x` (N, C, H, W) with `amount` pixels more on each side.
 
-    Reflection needs more pixels than it mirrors, so a feature map smaller than that is mirrored as often as it
-    takes, and likewise wrapped around as often as it takes. Circular padding is slices and a
-    concatenation: a circular `F.pad` has no counterpart in OpenVINO.
+    `F.pad` reflects or wraps around by no more than the size of `x`; here more is done in several steps. Circular
+    padding is slices and a concatenation: a circular `F.pad` has no counterpart in OpenVINO.
     """
     if amount == 0:
         return x
@@ -47,7 +49,7 @@ def _reflect(x: Tensor, amount: int) -> Tensor:
 def _pad(x: Tensor, amount: int, mode: str) -> Tensor:
     if x.device.type == "meta" or not torch.is_autocast_enabled(x.device.type):
         return F.pad(x, (amount,) * 4, mode=mode)
-    # Autocast would pad in float32 (on the processor), and a copy needs no digits.
+    # On CPUs autocast pads in float32, a conversion to and fro for what only copies numbers.
     with torch.autocast(x.device.type, enabled=False):
         return F.pad(x, (amount,) * 4, mode=mode)
 
@@ -63,12 +65,12 @@ def _wrap(x: Tensor, amount: int, dim: int) -> Tensor:
 
 
 def channels_last(x: Tensor) -> Tensor:
-    """`x` with its channels side by side in memory, where convolutions are faster that way."""
+    """`x` in the channels-last memory format, on devices where convolutions are faster in it."""
     return x.contiguous(memory_format=torch.channels_last) if x.device.type in ("cpu", "cuda") else x
 
 
 def twice(x: Tensor, *, bilinear: bool) -> Tensor:
-    """Twice the height and width, by repetition or between the pixels: (N, C, H, W) to (N, C, 2 H, 2 W)."""
+    """Upsampling by 2, bilinear or nearest: (N, C, H, W) to (N, C, 2 H, 2 W)."""
     if kernels.suit(x):
         return kernels.double(x, bilinear)
     if bilinear:
@@ -77,11 +79,12 @@ def twice(x: Tensor, *, bilinear: bool) -> Tensor:
 
 
 class _InstanceNormFunction(torch.autograd.Function):
-    """Instance normalization for training on the processor, without leaving the memory format.
+    """Instance normalization for training on a CPU in the channels-last memory format.
 
-    PyTorch's own rearranges maps that are channels-last, forward and backward, which takes several times as long, and
-    its gradients of a single such map are those of another (2.13). Forward, groups of one channel are the same thing
-    and quick, if less exact where a feature map hardly varies; backward, they are slow.
+    PyTorch's own copies such maps to the other format and back, forward and backward, which takes several times as
+    long, and for a batch of one its gradients are wrong (2.13). So the forward pass is group normalization with one
+    channel a group: the same function, fast, if less exact where a feature map is almost constant. Its backward pass
+    is slow in PyTorch, hence the one here.
     """
 
     @staticmethod

@@ -1,9 +1,14 @@
-"""Convolutions by squares of 2 x 2 pixels: the same sums as those of single pixels, with less work.
+"""Convolutions that compute a square of 2 x 2 results at one position, in PyTorch: the same results, sooner.
 
-Libraries compute channels by the dozen. A convolution to or from few channels has four times as many where a square
-is taken for a pixel, for a kernel one pixel larger. And a 3 x 3 convolution of a map that was doubled by repeating
-pixels looks at no more than 2 x 2 different ones: by squares it is one convolution of the small map, with 4 / 9 of
-the multiplications, and the doubled feature map is never made.
+A square of pixels is taken for one position with four times the channels, as `pixel_unshuffle` does it (space to
+depth), and `pixel_shuffle` takes it apart again. `graph.passes.space_to_depth` draws which weights make the same
+results.
+
+- Vector instructions compute 16 channels at a time. A convolution to or from 3 channels leaves most of them empty; by
+  squares it has 12, for a kernel one pixel larger.
+- A 3 x 3 convolution of a map that was upsampled by 2 ("nearest", here: doubled) sees only 2 x 2 different pixels. By
+  squares it is a 2 x 2 convolution of the small map with 4 / 9 of the multiplications, and the doubled map is never
+  made.
 
 Weights are (outputs, inputs, rows, columns) throughout; gradients pass through all functions.
 """
@@ -19,16 +24,16 @@ NARROW = 4
 
 
 def suit(x: Tensor) -> bool:
-    """Whether the functions here are to be taken for `x`: on processors, where they are quicker.
+    """Whether to use the functions here for `x`: on CPUs, where they are faster.
 
-    Not for what stands for a feature map while torch.fx traces a network: graphs have the plain convolution, and
-    `texturenets.graph.passes` rewrites it. On graphics cards it is, too, in half precision (`engines.torch_engine`).
+    Not for a proxy of torch.fx: a traced network has the plain convolution, which `texturenets.graph.passes`
+    rewrites, on CUDA in half precision too (`engines.torch_engine`).
     """
     return isinstance(x, Tensor) and x.device.type == "cpu"
 
 
 def of_square(weight: Tensor) -> Tensor:
-    """Weights (O, I, k, k) to (4 O, I, k + 1, k + 1): of a square's four pixels, in the order of `pixel_shuffle`."""
+    """Weights (O, I, k, k) to (4 O, I, k + 1, k + 1), for a stride of 2: results in the order of `pixel_shuffle`."""
     outputs, inputs, height, width = weight.shape
     wide = weight.new_zeros(outputs, 2, 2, inputs, height + 1, width + 1)
     for down in (0, 1):
@@ -46,9 +51,10 @@ def to_few(x: Tensor, wide: Tensor, shift: Tensor | None) -> Tensor:
 
 
 def strided_from_few(x: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> Tensor:
-    """`F.conv2d` with a stride of 2 and zero padding; what it sees is squares, of four times the channels.
+    """`F.conv2d` with a stride of 2 and zero padding, of a small `I`: input and kernel go through `pixel_unshuffle`.
 
-    x (N, I, H, W) of any size, an odd kernel. The gradient takes less than half the time for I = 3.
+    x (N, I, H, W) of any size, an odd kernel. Its step of 2 is one square. For I = 3 the gradient takes less than
+    half the time.
     """
     height, width = (size + 2 * padding for size in x.shape[2:])
     maps = F.pad(x, (padding, padding + width % 2, padding, padding + height % 2))
@@ -59,30 +65,28 @@ def strided_from_few(x: Tensor, weight: Tensor, bias: Tensor | None, padding: in
 def of_doubled(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """The 3 x 3 convolution of a doubled map: x (N, I, H + 2, W + 2), the small map padded by 1, to (N, O, 2 H, 2 W).
 
-    Where the doubled map is to be padded by reflection, that is the outermost pixel once more ("replicate") here.
+    Reflection of the doubled map p p q q puts the second p before the first: on the small map that is "replicate".
     """
     n, _, height, width = x.shape
     outputs = weight.shape[0]
     shift = None if bias is None else bias.repeat(4)
     y = F.conv2d(x, merged(weight), shift)
-    # (rows, columns, place in the square, channels) to rows and columns of pixels
+    # Depth to space for channels counted (row and column in the square, channel)
     y = y.permute(0, 2, 3, 1).reshape(n, height - 1, width - 1, 2, 2, outputs).permute(0, 1, 3, 2, 4, 5)
     y = y.reshape(n, 2 * height - 2, 2 * width - 2, outputs)
-    # The outermost results are those of the padding.
+    # The outermost results do not belong to the doubled map.
     return y[:, 1:-1, 1:-1].permute(0, 3, 1, 2)
 
 
 def merged(weight: Tensor) -> Tensor:
-    """(O, I, 3, 3) to (4 O, I, 2, 2), for the map before it was doubled: places in the square one after the other.
+    """(O, I, 3, 3) to (4 O, I, 2, 2), as `graph.passes.space_to_depth.of_doubled` does it to arrays.
 
-    Of the map padded by 1 these make (H + 1) x (W + 1) squares; the outermost results are those of the padding.
+    Of the small map padded by 1 they make (H + 1) x (W + 1) squares.
     """
-    # Counted from one pixel before the small map, the square at p holds the second result of pixel p - 1, which sees
-    # that pixel twice and the next one once, and the first of pixel p, which sees the one before once and p twice.
     return torch.cat([_pair(_pair(weight, 2, down), 3, right) for down in (0, 1) for right in (0, 1)])
 
 
 def _pair(weight: Tensor, dim: int, place: int) -> Tensor:
-    """Three weights along `dim` to two: the first two fall onto one pixel at place 0, the last two at place 1."""
-    one, two, three = weight.unbind(dim)
-    return torch.stack([one + two, three] if place == 0 else [one, two + three], dim)
+    """Three weights (a, b, c) along `dim` to (a + b, c) for the first place of a pair, (a, b + c) for the second."""
+    a, b, c = weight.unbind(dim)
+    return torch.stack([a + b, c] if place == 0 else [a, b + c], dim)

@@ -18,10 +18,10 @@ from texturenets.arrays import A, like, to_tensor
 from texturenets.engines.executor import GraphNetwork
 from texturenets.engines.feeding import feed
 from texturenets.engines.network import io_spec_of
-from texturenets.engines.peak import STAGE, asked_for
+from texturenets.engines.peak import STAGE, measured
 from texturenets.graph import Graph
 from texturenets.graph.passes import CARD, optimize
-from texturenets.graph.stage import PICTURE, CompiledStage, Kept, Stage, Values
+from texturenets.graph.stage import PICTURE, CompiledStage, SpoolDtype, Stage, Values
 
 MEASURED = 256
 """Pixels a side of the image that tells how much memory a pixel takes."""
@@ -43,9 +43,9 @@ def _tensor(values: Values) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(values))
 
 
-def _values(x: Tensor, kept: Kept) -> Values:
-    x = x.to(getattr(torch, kept)).contiguous().cpu()
-    values: Values = x.view(torch.int16).numpy().view(np.uint16) if kept == "bfloat16" else x.numpy()
+def _values(x: Tensor, dtype: SpoolDtype) -> Values:
+    x = x.to(getattr(torch, dtype)).contiguous().cpu()
+    values: Values = x.view(torch.int16).numpy().view(np.uint16) if dtype == "bfloat16" else x.numpy()
     return values
 
 
@@ -95,7 +95,7 @@ class TorchEngine:
     def __call__(self, x: A | None, noises: Sequence[A] = (), inputs: Mapping[str, A] | None = None) -> A:
         """See `texturenets.engines.Engine`."""
         given = list(feed(self.io_spec, x, noises, inputs).values())
-        tensors = [to_tensor(one).to(self.device, self.dtype) for one in given]
+        tensors = [to_tensor(value).to(self.device, self.dtype) for value in given]
         if self.device.type == "cuda":
             with self.lock:  # a CUDA graph has one input buffer and one output buffer
                 y = self._replay(tensors)
@@ -104,7 +104,7 @@ class TorchEngine:
         return like(y.float(), given[0])
 
     @property
-    def kept(self) -> Kept:
+    def spool_dtype(self) -> SpoolDtype:
         """See `texturenets.engines.Engine`."""
         return "bfloat16" if self.dtype == torch.bfloat16 else "float16"
 
@@ -118,7 +118,7 @@ class TorchEngine:
         @torch.inference_mode()
         def run(given: Mapping[str, Values]) -> Mapping[str, Values]:
             inputs = {name: _tensor(given[name]).to(self.device, dtype) for name in taken}
-            inputs |= {name: inputs[name].permute(0, 3, 1, 2) for name in stage.kept}
+            inputs |= {name: inputs[name].permute(0, 3, 1, 2) for name in stage.spooled}
             maps = network.maps(None, [], inputs, list(stage.outputs.values()))
             return {
                 name: _values(maps[number], "float32")
@@ -129,17 +129,17 @@ class TorchEngine:
 
         return run
 
-    def stage_peak(self, alive: int, kept: Kept) -> int:
+    def stage_peak(self, alive: int, dtype: SpoolDtype) -> int:
         """See `texturenets.engines.Engine`."""
-        width = 4 if kept == "float32" else self.dtype.itemsize
+        width = 4 if dtype == "float32" else self.dtype.itemsize
         return int(STAGE * width * alive)
 
     def peak(self, size: tuple[int, int]) -> int:
-        """See `texturenets.engines.Engine`. Told by a small image, the first time."""
+        """See `texturenets.engines.Engine`. Measured on a small image, the first time."""
         with self.lock:
             if self._rate is None:
                 side = self.io_spec.stride * -(-max(MEASURED, self.io_spec.least) // self.io_spec.stride)
-                self._rate = asked_for(functools.partial(self._small, side), self.device) / side**2
+                self._rate = measured(functools.partial(self._small, side), self.device) / side**2
         return int(self._rate * size[0] * size[1])
 
     @torch.inference_mode()
@@ -147,9 +147,9 @@ class TorchEngine:
         inputs = noise.draw_arrays(self.io_spec.noise, [0], side, side)
         if self.io_spec.channels:
             inputs.insert(0, np.zeros((1, self.io_spec.channels, side, side), np.float32))
-        for one in self.io_spec.inputs:
-            inputs.append(np.zeros((1, one.channels, *one.size(side, side)), np.float32))
-        return self._pass([to_tensor(one).to(self.device, self.dtype) for one in inputs]).float()
+        for spec in self.io_spec.inputs:
+            inputs.append(np.zeros((1, spec.channels, *spec.size(side, side)), np.float32))
+        return self._pass([to_tensor(array).to(self.device, self.dtype) for array in inputs]).float()
 
     def _pass(self, inputs: Sequence[Tensor]) -> Tensor:
         """What the network makes of its inputs, in the order of `IOSpec.names`."""
@@ -159,13 +159,13 @@ class TorchEngine:
         if self.io_spec.noise or self.io_spec.inputs:
             given.append(list(inputs[first:last]))
         if self.io_spec.inputs:
-            given.append({one.name: x for one, x in zip(self.io_spec.inputs, inputs[last:], strict=True)})
+            given.append({spec.name: x for spec, x in zip(self.io_spec.inputs, inputs[last:], strict=True)})
         y: Tensor = self.network(*given)
         return y
 
     def _replay(self, inputs: list[Tensor]) -> Tensor:
         """A forward pass, by the CUDA graph of the inputs' shapes, which is captured when they come again."""
-        key = tuple(one.shape for one in inputs)
+        key = tuple(tensor.shape for tensor in inputs)
         first = key not in self._seen
         captured = self._seen.pop(key, None)
         if first:
@@ -176,13 +176,13 @@ class TorchEngine:
             return self._pass(inputs)
         if captured is None:
             captured = self._seen[key] = self._capture(inputs)
-        for buffer, one in zip(captured.inputs, inputs, strict=True):
-            buffer.copy_(one)
+        for buffer, tensor in zip(captured.inputs, inputs, strict=True):
+            buffer.copy_(tensor)
         captured.graph.replay()
         return captured.output.clone()
 
     def _capture(self, inputs: list[Tensor]) -> _CapturedGraph:
-        buffers = [one.clone() for one in inputs]
+        buffers = [tensor.clone() for tensor in inputs]
         stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(

@@ -80,9 +80,9 @@ def config_of(header: Header) -> TextureConfig | StyleConfig:
 
 
 def _networks(
-    config: TaskConfig, layers: Sequence[str], how: TrainerConfig
+    config: TaskConfig, layers: Sequence[str], trainer: TrainerConfig
 ) -> tuple[Descriptors, torch.device]:
-    setup = set_up(config, layers, how)
+    setup = set_up(config, layers, trainer)
     return setup.networks, setup.device
 
 
@@ -110,27 +110,27 @@ def evaluate(
     cannot be read.
     """
     chosen = EvaluationOptions() if options is None else options
-    how = TrainerConfig() if trainer is None else trainer
+    trainer_config = TrainerConfig() if trainer is None else trainer
     _check_type(
         "model", model, str | Path | Style | Texture, "a style or texture, its name or its model file"
     )
     _check_type("against", against, str | Path, "the file of the painting or exemplar")
     _check_type("photos", photos, str | Path | Iterable, "files or folders")
     _check_type("options", chosen, EvaluationOptions, "EvaluationOptions")
-    _check_type("trainer", how, TrainerConfig, "a TrainerConfig")
+    _check_type("trainer", trainer_config, TrainerConfig, "a TrainerConfig")
     named = [photos] if isinstance(photos, str | Path) else list(photos)
-    for one in named:
-        if not isinstance(one, str | Path):
-            raise UserError(f"`photos` holds something of type {type(one).__name__}: give files or folders")
+    for photo in named:
+        if not isinstance(photo, str | Path):
+            raise UserError(f"`photos` holds something of type {type(photo).__name__}: give files or folders")
     files = image.expand(named)
-    loaded = loading.load(model, how.device) if isinstance(model, str | Path) else model
+    loaded = loading.load(model, trainer_config.device) if isinstance(model, str | Path) else model
     if isinstance(loaded, Texture):
         if files:
             raise UserError(f"{loaded.name} is a texture, which stylizes no photos")
-        return evaluate_texture(loaded, Path(against), chosen, how, progress=progress)
+        return evaluate_texture(loaded, Path(against), chosen, trainer_config, progress=progress)
     if not files:
         raise UserError(f"{loaded.name} is a style: give photos to stylize")
-    return evaluate_style(loaded, Path(against), files, chosen, how, progress=progress)
+    return evaluate_style(loaded, Path(against), files, chosen, trainer_config, progress=progress)
 
 
 def _check_type(name: str, value: object, kinds: Any, wanted: str) -> None:
@@ -142,7 +142,7 @@ def evaluate_texture(
     model: Texture,
     exemplar: Path,
     options: EvaluationOptions,
-    how: TrainerConfig,
+    trainer: TrainerConfig,
     *,
     progress: Progress = lambda _: None,
 ) -> dict[str, Any]:
@@ -151,7 +151,7 @@ def evaluate_texture(
     settings = dataclasses.asdict(config)
     layers = layers_of(build(settings, REPORTED_LOSSES))
     picture = image.read(exemplar, longer=config.style_size or None).rgb  # before weights are looked for
-    networks, device = _networks(config, (*layers, *measures.DIVERSITY_LAYERS), how)
+    networks, device = _networks(config, (*layers, *measures.DIVERSITY_LAYERS), trainer)
     target = picture.to(device)
     side = min(options.size, model.fixed or options.size)
     progress("drawing samples")
@@ -206,7 +206,7 @@ def evaluate_style(
     painting: Path,
     photos: Sequence[Path],
     options: EvaluationOptions,
-    how: TrainerConfig,
+    trainer: TrainerConfig,
     *,
     progress: Progress = lambda _: None,
     failed: Failed = _raise,
@@ -222,11 +222,11 @@ def evaluate_style(
     settings = dataclasses.asdict(config)
     layers = layers_of(build(settings, REPORTED_LOSSES))
     picture = image.read(painting, longer=config.style_size or None).on_white  # before weights are looked for
-    networks, device = _networks(config, layers, how)
+    networks, device = _networks(config, layers, trainer)
     objective = _objective(networks, settings, picture.to(device))
     # Not the networks of the training, which may have no padding or average pooling; float32, so that every machine
     # prints the same.
-    fixed, _ = _networks(StyleConfig(precision="float32"), style_measures.LAYERS, how)
+    fixed, _ = _networks(StyleConfig(precision="float32"), style_measures.LAYERS, trainer)
     measure = style_measures.StyleMeasures(fixed, image.read(painting).on_white.to(device))
     rows: list[dict[str, Any]] = []
     for path in photos:

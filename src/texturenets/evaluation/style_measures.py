@@ -62,16 +62,16 @@ class StyleMeasures:
             {layer: _relative(grams[layer], target[layer]) for layer in grams}
             for target in self._targets(max(result.shape[2:]))
         ]
-        found: dict[str, float] = {}
+        values: dict[str, float] = {}
         for name, layers in (("texture", TEXTURE), ("deep", DEEP)):
             best = min(distances, key=lambda at: sum(at[layer] for layer in layers))
-            found[name] = sum(best[layer] for layer in layers)
-            found |= {layer: best[layer] for layer in layers}
-        found["structure"] = _relative(mine[STRUCTURE].float(), theirs[STRUCTURE].float())
+            values[name] = sum(best[layer] for layer in layers)
+            values |= {layer: best[layer] for layer in layers}
+        values["structure"] = _relative(mine[STRUCTURE].float(), theirs[STRUCTURE].float())
         if min(result.shape[2:]) >= LEAST:
-            found["calm"] = calm_paint(photo, result, self._painting(max(result.shape[2:])))
-            found["checkerboard"], found["border"] = checkerboard(result), border(result)
-        return found
+            values["calm"] = calm_paint(photo, result, self._painting(max(result.shape[2:])))
+            values["checkerboard"], values["border"] = checkerboard(result), border(result)
+        return values
 
     def _painting(self, longer: int) -> Tensor:
         return image.resize(

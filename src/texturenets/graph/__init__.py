@@ -44,8 +44,8 @@ class ConversionError(UserError):
     `reason`: the operation, and where in the network it is.
     """
 
-    def __init__(self, what: str, reason: str) -> None:
-        super().__init__(f"{what}: {reason}; `engine` torch runs it")
+    def __init__(self, network: str, reason: str) -> None:
+        super().__init__(f"{network}: {reason}; `engine` torch runs it")
         self.reason = reason
 
 
@@ -82,8 +82,8 @@ class Graph:
 
     def node_weights(self, number: int) -> dict[str, Array]:
         """All weights of a node by their role."""
-        found = {role: self.weight(number, role) for role in self.nodes[number].weights}
-        return {role: value for role, value in found.items() if value is not None}
+        weights = {role: self.weight(number, role) for role in self.nodes[number].weights}
+        return {role: value for role, value in weights.items() if value is not None}
 
     def check(self) -> None:
         """Raise UserError unless every weight is there, has as many numbers as it should, and all are finite."""
@@ -148,7 +148,7 @@ class Graph:
     def from_dict(cls, data: Mapping[str, Any], weights: Mapping[str, Array] | None = None) -> Graph:
         """The inverse of `to_dict`. Raises UserError for what is no graph."""
         lines = data.get("nodes")
-        if not isinstance(lines, list) or not all(isinstance(one, str) for one in lines):
+        if not isinstance(lines, list) or not all(isinstance(text, str) for text in lines):
             raise UserError("graph: its nodes are not a list of texts")
         margin, multiple = (data.get(key, value) for key, value in (("margin", 0), ("multiple", 1)))
         for name, value, low, high in (

@@ -31,7 +31,7 @@ MAX_EXTRA: Final = 1 << 14  # pixels that a feature map has more or less than it
 MAX_CHANNELS: Final = 8192  # that a convolution makes
 MAX_WINDOW: Final = 64  # rows and columns
 MAX_NUMBERS: Final = 1 << 16  # channels of a feature map, and numbers that it has for each pixel of the image
-MAX_SIDE: Final = 2**24  # pixels of a feature map of a size of its own
+MAX_SIDE: Final = 2**24  # rows or columns of an input of fixed size
 MAX_WEIGHTS: Final = 100_000_000  # what a file says may not take more memory than this before it is read
 MAX_LINE: Final = 1000
 
@@ -88,7 +88,7 @@ class Operation:
         return tuple(role.removesuffix("?") for role in self.weights)
 
 
-def _whole(low: int, high: int, default: int | None = None) -> Number:
+def _integer(low: int, high: int, default: int | None = None) -> Number:
     return Number(int, low, high, default)
 
 
@@ -96,20 +96,20 @@ def _real(default: float | None = None, low: float = -1e6, high: float = 1e6) ->
     return Number(float, low, high, default)
 
 
-_CHANNELS: Final = _whole(1, MAX_CHANNELS)
-_STRIDE: Final = _whole(1, 64, 1)
-_FACTOR: Final[dict[str, Setting]] = {"factor": _whole(2, 64)}
+_CHANNELS: Final = _integer(1, MAX_CHANNELS)
+_STRIDE: Final = _integer(1, 64, 1)
+_FACTOR: Final[dict[str, Setting]] = {"factor": _integer(2, 64)}
 _KERNEL: Final[dict[str, Setting]] = {"kernel": KernelSetting(), "stride": _STRIDE}
 _SEVERAL: Final = (2, 64)
 
 OPERATIONS: Final[dict[str, Operation]] = {
-    # Inputs. A noise map is made by the program; `scale` multiplies it. A stride of 0: a map of a size of its own,
-    # one pixel if nothing else is said.
+    # Inputs. A noise map is made by the program; `scale` multiplies it. An `input` has 1 / `stride` of the image's
+    # height and width; with stride=0 it has a fixed size whatever the image's, `rows` x `columns`, by default 1 x 1.
     "photo": Operation(sources=(0, 0)),
     "noise": Operation(
         {
-            "channels": _whole(1, 4096),
-            "stride": _whole(1, 65536),
+            "channels": _integer(1, 4096),
+            "stride": _integer(1, 65536),
             "distribution": Choice(("uniform", "normal")),
             "scale": _real(1.0),
         },
@@ -119,32 +119,32 @@ OPERATIONS: Final[dict[str, Operation]] = {
         {
             "name": NameSetting(),
             "channels": _CHANNELS,
-            "stride": _whole(0, 65536, 1),
-            "rows": _whole(1, MAX_SIDE, 1),
-            "columns": _whole(1, MAX_SIDE, 1),
+            "stride": _integer(0, 65536, 1),
+            "rows": _integer(1, MAX_SIDE, 1),
+            "columns": _integer(1, MAX_SIDE, 1),
         },
         (0, 0),
     ),
-    # Borders. "lowest" is minus infinity, for a max_pool.
+    # Padding and cropping. "lowest" is minus infinity, for a max_pool.
     "pad": Operation(
         {"amount": Sides(), "mode": Choice(("zero", "reflect", "replicate", "circular", "lowest"))}
     ),
     "crop": Operation({"amount": Sides()}),
     # Convolutions, without padding. weight: (out, in / groups, rows, columns); of deconv (in, out, rows, columns)
     "conv": Operation(
-        {"out": _CHANNELS, **_KERNEL, "dilation": _STRIDE, "groups": _whole(1, 8192, 1)},
+        {"out": _CHANNELS, **_KERNEL, "dilation": _STRIDE, "groups": _integer(1, 8192, 1)},
         weights=("weight", "bias?"),
     ),
     "deconv": Operation({"out": _CHANNELS, **_KERNEL, "crop": Sides()}, weights=("weight", "bias?")),
-    # Normalization over the feature map: of each channel alone (groups=0), or of so many groups of channels
+    # Normalization by the statistics of the feature map: instance normalization (groups=0) or group normalization
     "norm": Operation(
-        {"eps": _real(1e-5, 1e-12, 1.0), "groups": _whole(0, 8192, 0)}, weights=("weight?", "bias?")
+        {"eps": _real(1e-5, 1e-12, 1.0), "groups": _integer(0, 8192, 0)}, weights=("weight?", "bias?")
     ),
-    # By statistics that are given
+    # By running statistics, which are weights
     "batch_norm": Operation({"eps": _real(1e-5, 0.0, 1.0)}, weights=("weight?", "bias?", "mean", "var")),
-    # One number a channel: times weight, plus bias
+    # Times weight plus bias, one of each a channel
     "affine": Operation(weights=("weight?", "bias?")),
-    # Each number alone
+    # Pointwise
     "relu": Operation(),
     "leaky_relu": Operation({"slope": _real(0.01, -10, 10)}),
     "prelu": Operation(weights=("weight",)),
@@ -155,13 +155,15 @@ OPERATIONS: Final[dict[str, Operation]] = {
     "sigmoid": Operation(),
     "clamp": Operation({"low": _real(), "high": _real()}),
     "linear": Operation({"by": _real(1.0), "add": _real(0.0)}),
-    # Several feature maps of one size; a map of one pixel, or of one channel, goes with any
+    # Pointwise, of several feature maps of one size; maps of 1 x 1 pixels or of one channel are broadcast
     "add": Operation(sources=_SEVERAL),
     "mul": Operation(sources=_SEVERAL),
     "div": Operation(sources=(2, 2)),
-    # Channels: one feature map behind the other; every `step`th channel from `first` on
+    # Channels: concatenated; `count` channels, every `step`th from `first` on
     "concat": Operation(sources=_SEVERAL),
-    "select": Operation({"first": _whole(0, 8191, 0), "count": _CHANNELS, "step": _whole(-8191, 8191, 1)}),
+    "select": Operation(
+        {"first": _integer(0, 8191, 0), "count": _CHANNELS, "step": _integer(-8191, 8191, 1)}
+    ),
     # Sizes
     "upsample": Operation({**_FACTOR, "mode": Choice(("nearest", "bilinear", "bilinear_corners"))}),
     "avg_pool": Operation(_KERNEL),
@@ -169,11 +171,13 @@ OPERATIONS: Final[dict[str, Operation]] = {
     "global_pool": Operation({"mode": Choice(("average", "max"))}),
     # The second source is a max_pool of 2 x 2: values go to where its maxima were, zeros elsewhere
     "unpool": Operation(sources=(2, 2)),
-    # Depth to space and back. Channels are counted (channel, row, column), or (row, column, channel) for "places"
+    # Depth to space (`torch.nn.PixelShuffle`) and back. The channels of a position are (channel, row, column), as in
+    # PyTorch, or (row, column, channel) for "places" (`passes.space_to_depth`)
     "shuffle": Operation({**_FACTOR, "order": Choice(("channels", "places"))}),
     "unshuffle": Operation({**_FACTOR, "order": Choice(("channels", "places"))}),
-    # Of maps of a size of their own (`graph.stage`): one below the other; and `upsample mode=bilinear_corners` of
-    # some rows, which the second source says: a matrix (rows made x rows of the first).
+    # For the strips of tiled inference, whose feature maps have a fixed size (`graph.stage`): `stack` concatenates
+    # rows; `upsample_rows` is `upsample mode=bilinear_corners` with the weights for rows as its second source, a
+    # matrix (rows of the result x rows of the first source).
     "stack": Operation(sources=_SEVERAL),
     "upsample_rows": Operation(_FACTOR, (2, 2)),
 }

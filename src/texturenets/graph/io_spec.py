@@ -31,9 +31,9 @@ class IOSpec:
     padding would exceed a feature map. `channels`: of the first input, 3 for a photo, or 0 for a network that takes
     only noise. `noise`: its noise inputs. `fixed`: its output is always `stride` x `stride` pixels. `margin`: pixels
     of reflection padding that a photo needs on each side, cropped from the result, against border artifacts.
-    `outputs`: channels of the output. `inputs`: further inputs. `blocks`, `alive`: of an ONNX file, floats per pixel
-    that its feature maps take (`texturenets.engines.peak`). `periodic`: the output tiles seamlessly
-    (`texturenets.graph.periodic`).
+    `outputs`: channels of the output. `inputs`: further inputs. `buffers`, `alive`: of an ONNX file, numbers that its
+    feature maps take for each pixel of the image, by two models of memory (`texturenets.engines.peak`). `periodic`:
+    the output tiles seamlessly (`texturenets.graph.periodic`).
     """
 
     stride: int = 1
@@ -44,7 +44,7 @@ class IOSpec:
     margin: int = 0
     outputs: int = 3
     inputs: tuple[NamedInput, ...] = ()
-    blocks: float = 0.0
+    buffers: float = 0.0
     alive: float = 0.0
     periodic: bool = False
 
@@ -53,4 +53,4 @@ class IOSpec:
         """The inputs by their names, in order: the photo, the noise maps, and the others."""
         photo = ("photo",) if self.channels else ()
         noises = (f"noise{i}" for i in range(len(self.noise)))
-        return (*photo, *noises, *(one.name for one in self.inputs))
+        return (*photo, *noises, *(named.name for named in self.inputs))

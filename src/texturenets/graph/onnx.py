@@ -54,15 +54,15 @@ class _Translation:
         for number, node in enumerate(self.graph.nodes):
             sources = self._sources(node)
             if not node.sources:
-                made = self._input(node)
+                output = self._input(node)
             elif node.operation == "unpool":
-                made = self.writer.unpool(sources[0], self.where[node.sources[1]])
+                output = self.writer.unpool(sources[0], self.where[node.sources[1]])
             elif number in self.unpooled:
-                made, self.where[number] = self.writer.pool_with_places(sources[0])
+                output, self.where[number] = self.writer.pool_with_places(sources[0])
             else:
-                made = _TABLE[node.operation](self, number, node, *sources)
-                made = replace(made, channels_last=any(x.channels_last for x in sources))
-            self.maps.append(made)
+                output = _TABLE[node.operation](self, number, node, *sources)
+                output = replace(output, channels_last=any(x.channels_last for x in sources))
+            self.maps.append(output)
 
     def _sources(self, node: Node) -> list[ONNXMap]:
         """The feature maps that `node` takes, channels last only where all are and it does the same to each number.
@@ -83,7 +83,7 @@ class _Translation:
             name, place = "photo", ("height", "width")
         elif node.operation == "noise":
             before = self.graph.nodes[: len(self.maps)]
-            name = f"noise{sum(one.operation == 'noise' for one in before)}"
+            name = f"noise{sum(earlier.operation == 'noise' for earlier in before)}"
         else:
             name = node.settings["name"]
         if self.stage is not None:
@@ -92,14 +92,14 @@ class _Translation:
         shape = ["batch", node.channels, *size]
         self.inputs[name] = helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
         w = self.writer
-        found = w.slice(name, [2, 3], [0, 0], [LONGEST] * 2) if self.bounded and node.scale else name
+        source = w.slice(name, [2, 3], [0, 0], [LONGEST] * 2) if self.bounded and node.scale else name
         if node.operation == "photo" and self.split:
-            return w.split(found)
-        return w.linear(ONNXMap(found), node.settings.get("scale", 1.0), 0.0)
+            return w.split(source)
+        return w.linear(ONNXMap(source), node.settings.get("scale", 1.0), 0.0)
 
     def _input_of(self, stage: Stage, node: Node, name: str) -> ONNXMap:
         """An input of a stage."""
-        if name not in stage.kept:
+        if name not in stage.spooled:
             size = [1, node.channels, node.extra, node.extra_columns]
             self.inputs[name] = helper.make_tensor_value_info(name, TensorProto.FLOAT, size)
             return self.writer.split(name) if name in stage.exact and self.split else ONNXMap(name)
@@ -149,9 +149,9 @@ def _joined(kind: str) -> Translate:
 
 
 def _norm(t: _Translation, number: int, node: Node, x: ONNXMap) -> ONNXMap:
-    found = t.weights(number)
+    weights = t.weights(number)
     weight, bias = (
-        found.get(role, np.full(node.channels, value, np.float32))
+        weights.get(role, np.full(node.channels, value, np.float32))
         for role, value in (("weight", 1), ("bias", 0))
     )
     if not node.settings["groups"]:
@@ -162,9 +162,9 @@ def _norm(t: _Translation, number: int, node: Node, x: ONNXMap) -> ONNXMap:
 
 
 def _batch_norm(t: _Translation, number: int, node: Node, x: ONNXMap) -> ONNXMap:
-    found = t.weights(number)
-    given = [found.get("weight", np.ones(node.channels)), found.get("bias", np.zeros(node.channels))]
-    parts = [t.writer.constant(one) for one in (*given, found["mean"], found["var"])]
+    weights = t.weights(number)
+    given = [weights.get("weight", np.ones(node.channels)), weights.get("bias", np.zeros(node.channels))]
+    parts = [t.writer.constant(value) for value in (*given, weights["mean"], weights["var"])]
     return ONNXMap(
         t.writer.node("BatchNormalization", t.writer.plain(x), *parts, epsilon=node.settings["eps"])
     )
@@ -229,15 +229,15 @@ def _select(t: _Translation, number: int, node: Node, x: ONNXMap) -> ONNXMap:
 
 
 def _conv(t: _Translation, number: int, node: Node, x: ONNXMap) -> ONNXMap:
-    found, s = t.weights(number), node.settings
+    weights, s = t.weights(number), node.settings
     return t.writer.convolution(
-        x, found["weight"], found.get("bias"), s["stride"], s["dilation"], s["groups"]
+        x, weights["weight"], weights.get("bias"), s["stride"], s["dilation"], s["groups"]
     )
 
 
 def _deconv(t: _Translation, number: int, node: Node, x: ONNXMap) -> ONNXMap:
-    found, s = t.weights(number), node.settings
-    return t.writer.transposed(x, found["weight"], found.get("bias"), s["stride"], s["crop"])
+    weights, s = t.weights(number), node.settings
+    return t.writer.transposed(x, weights["weight"], weights.get("bias"), s["stride"], s["crop"])
 
 
 def _unshuffle(t: _Translation, number: int, node: Node, x: ONNXMap) -> ONNXMap:
@@ -340,13 +340,13 @@ def stage_to_onnx(stage: Stage, *, split: bool = False) -> onnx.ModelProto:
     for name, number in stage.outputs.items():
         node, x = stage.graph.nodes[number], translation.maps[number]
         size, kind = [1, node.channels, node.extra, node.extra_columns], TensorProto.FLOAT
-        made = writer.plain(writer.channels_first(x) if name == PICTURE else x)
+        output = writer.plain(writer.channels_first(x) if name == PICTURE else x)
         if name != PICTURE:
             size, kind = [1, *size[2:], node.channels], _TYPES[stage.type]
-            made = made if x.channels_last else writer.node("Transpose", made, perm=[0, 2, 3, 1])
+            output = output if x.channels_last else writer.node("Transpose", output, perm=[0, 2, 3, 1])
         if kind != TensorProto.FLOAT:
-            made = writer.node("Cast", made, to=kind)
-        writer.nodes.append(helper.make_node("Identity", [made], [name], name))
+            output = writer.node("Cast", output, to=kind)
+        writer.nodes.append(helper.make_node("Identity", [output], [name], name))
         outputs.append(helper.make_tensor_value_info(name, kind, size))
     return _model(translation, list(translation.inputs), outputs)
 
@@ -356,9 +356,9 @@ def _model(
 ) -> onnx.ModelProto:
     """The model with inputs in the order of `names`."""
     writer, inputs = translation.writer, [translation.inputs[name] for name in names]
-    made = helper.make_graph(writer.nodes, "texturenets", inputs, outputs, writer.weights)
+    graph = helper.make_graph(writer.nodes, "texturenets", inputs, outputs, writer.weights)
     model = helper.make_model(
-        made, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="texturenets"
+        graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="texturenets"
     )
     model.ir_version = IR_VERSION
     return model

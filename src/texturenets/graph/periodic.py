@@ -33,8 +33,8 @@ def _edges(node: Node, sources: list[Edges], nodes: Sequence[Node]) -> Edges | N
             if s["mode"] != "circular":
                 return tuple(e + a for e, a in zip(of_source, s["amount"], strict=True))
             source = nodes[node.sources[0]]
-            whole = of_source == NONE and source.extra == source.extra_columns == 0
-            return NONE if whole else None
+            periodic = of_source == NONE and source.extra == source.extra_columns == 0
+            return NONE if periodic else None
         case "crop":
             return tuple(max(0, e - a) for e, a in zip(of_source, s["amount"], strict=True))
         case "conv" | "avg_pool" | "max_pool":
@@ -53,7 +53,7 @@ def _edges(node: Node, sources: list[Edges], nodes: Sequence[Node]) -> Edges | N
         case "unshuffle":
             return tuple(-(-e // s["factor"]) for e in of_source)
         case "unpool":
-            return tuple(2 * max(one) for one in zip(*sources, strict=True))
+            return tuple(2 * max(side) for side in zip(*sources, strict=True))
         case "global_pool":
             return NONE
-    return tuple(max(one) for one in zip(*sources, strict=True)) if sources else NONE
+    return tuple(max(side) for side in zip(*sources, strict=True)) if sources else NONE

@@ -246,9 +246,9 @@ def _unpool(node: Node, nodes: Sequence[Node]) -> _Shape:
 
 def _stack(node: Node, nodes: Sequence[Node]) -> _Shape:
     maps = [nodes[source] for source in node.sources]
-    if len({(other.channels, other.extra_columns) for other in maps}) > 1 or any(one.scale for one in maps):
-        raise ValueError("its sources have different widths, or none of their own")
-    return maps[0].channels, Fraction(0), sum(one.extra for one in maps), maps[0].extra_columns
+    if len({(node.channels, node.extra_columns) for node in maps}) > 1 or any(node.scale for node in maps):
+        raise ValueError("its sources have different widths, or no fixed size")
+    return maps[0].channels, Fraction(0), sum(node.extra for node in maps), maps[0].extra_columns
 
 
 def _upsample_rows(node: Node, nodes: Sequence[Node]) -> _Shape:

@@ -10,31 +10,31 @@ from numpy.typing import NDArray
 
 from texturenets.graph import Graph
 
-Kept = Literal["float32", "float16", "bfloat16"]
-"""A type of numbers on disk; those of bfloat16 are uint16 to numpy."""
+SpoolDtype = Literal["float32", "float16", "bfloat16"]
+"""The type of feature maps that are spooled to disk; bfloat16 is uint16 in NumPy."""
 
 Values = NDArray[Any]
-"""A feature map of numbers of such a type, (1, C, rows, columns); one that is kept on disk has its channels last."""
+"""A feature map (1, C, rows, columns); channels last, (1, rows, columns, C), if it is spooled to disk."""
 
 CompiledStage = Callable[[Mapping[str, Values]], Mapping[str, Values]]
-"""A stage, ready: maps by the names of its inputs to maps by the names of its outputs. What it gives stands until the
-call after the next."""
+"""A stage, ready to run: feature maps by the names of inputs to feature maps by the names of outputs, which stay
+valid until the call after the next."""
 
 PICTURE: Final = "picture"
-"""The name of the output that is an image, float32 whatever is kept."""
+"""The name of the output that is the image: float32 whatever the others are."""
 
 
 @dataclass
 class Stage:
-    """`graph`, all of whose maps have a size of their own, and `outputs`: nodes by the names of what is given.
+    """`graph`, all of whose feature maps have a fixed size, and `outputs`: its nodes by the names of the outputs.
 
-    Inputs of the names `kept` and the outputs are `type`, (1, rows, columns, C); other inputs are float32,
-    (1, C, rows, columns), and so is the image. `exact`: names of inputs that are to lose as little as can be where
-    it is computed in half precision; with the type float32 nothing is.
+    Inputs of the names `spooled` and the outputs are `type`, (1, rows, columns, C); other inputs are float32,
+    (1, C, rows, columns), and so is the image. `exact`: names of inputs that half precision must not round (the
+    photo, which is split in two maps); with the type float32 nothing is computed in half precision.
     """
 
     graph: Graph
     outputs: Mapping[str, int]
-    type: Kept = "float32"
-    kept: frozenset[str] = frozenset()
+    type: SpoolDtype = "float32"
+    spooled: frozenset[str] = frozenset()
     exact: frozenset[str] = frozenset()

@@ -31,8 +31,8 @@ class CheckerboardPenalty(Loss):
 
     def __call__(self, features: Features, targets: Targets) -> dict[str, Tensor]:
         """`checkerboard`."""
-        found = checkerboard(features.images).clamp_min(0).sum(1).mean()
-        return {"checkerboard": self.weight * found * share(targets.progress)}
+        strength = checkerboard(features.images).clamp_min(0).sum(1).mean()
+        return {"checkerboard": self.weight * strength * share(targets.progress)}
 
 
 def share(progress: float | Tensor) -> float | Tensor:

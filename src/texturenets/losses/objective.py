@@ -20,8 +20,8 @@ def build(settings: Settings, names: Collection[str] | None = None) -> list[Loss
 
     Raises UserError for layers that do not exist.
     """
-    made = [loss.from_settings(settings) for loss in LOSSES if names is None or loss.name in names]
-    return [loss for loss in made if loss is not None]
+    losses = [loss.from_settings(settings) for loss in LOSSES if names is None or loss.name in names]
+    return [loss for loss in losses if loss is not None]
 
 
 def layers_of(losses: Sequence[Loss]) -> tuple[str, ...]:

@@ -19,9 +19,9 @@ class OwnLoss(Loss):
         """Raises UserError for an object that does not implement `Loss`, and for layers that do not exist."""
         name = getattr(loss, "name", None)
         if not isinstance(name, str) or not name or not callable(loss) or isinstance(loss, type):
-            what = getattr(loss, "__name__", type(loss).__name__)
+            label = getattr(loss, "__name__", type(loss).__name__)
             raise UserError(
-                f"{what} is not a loss: derive a class from texturenets.losses.Loss, with a name, "
+                f"{label} is not a loss: derive a class from texturenets.losses.Loss, with a name, "
                 "and give an instance of it"
             )
         self.loss, self.name = loss, name
@@ -63,10 +63,10 @@ def _kind(value: object) -> str:
 def check_own(losses: Sequence[Loss]) -> list[Loss]:
     """User-defined losses, each in an `OwnLoss`. Raises UserError for a name that another loss has: names are keys in
     logs and checkpoints."""
-    made: list[Loss] = [OwnLoss(loss) for loss in losses]
+    wrapped: list[Loss] = [OwnLoss(loss) for loss in losses]
     taken = {loss.name for loss in LOSSES}
-    for loss in made:
+    for loss in wrapped:
         if loss.name in taken:
             raise UserError(f"two losses are called {loss.name}: give one of them another name")
         taken.add(loss.name)
-    return made
+    return wrapped

@@ -59,8 +59,8 @@ def temporal_consistency(y: Tensor, moved: Tensor, shifts: Sequence[tuple[int, i
     there = moved[:, :, inset : inset + height, inset : inset + width]
     here = torch.stack(
         [
-            one[:, inset - down : inset - down + height, inset - right : inset - right + width]
-            for one, (down, right) in zip(y, shifts, strict=True)
+            image[:, inset - down : inset - down + height, inset - right : inset - right + width]
+            for image, (down, right) in zip(y, shifts, strict=True)
         ]
     )
     spread = here.detach().var((2, 3), unbiased=False).mean(1)

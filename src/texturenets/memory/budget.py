@@ -87,9 +87,9 @@ class Budget:
     device: torch.device | None = None
 
     @classmethod
-    def of(cls, asked: int | None = None, device: torch.device | None = None) -> Budget:
-        """`asked` bytes, or a share of what is free now."""
-        return cls(asked if asked is not None else _taken(device) + int(SHARE * free(device)), device)
+    def of(cls, memory: int | None = None, device: torch.device | None = None) -> Budget:
+        """`memory` bytes, or a share of what is free now."""
+        return cls(memory if memory is not None else _taken(device) + int(SHARE * free(device)), device)
 
     def needed(self, size: int) -> str:
         """The `memory` to ask for so that `size` bytes are left, in words."""

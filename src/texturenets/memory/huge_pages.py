@@ -17,7 +17,7 @@ def use_large_pages(system: str = "/sys/kernel/mm/transparent_hugepage/enabled")
     """Start this program anew, with its arguments, for glibc to ask for large pages; return where that is of no use.
 
     They are for OpenVINO. ONNX Runtime touches more memory, and waits longer for the system to make room for pages of
-    that size than it saves (docs/performance.md). glibc reads its settings when a process starts, and no later.
+    that size than it saves (docs/measurements.md). glibc reads its settings when a process starts, and no later.
     `system`: where Linux says whether a program has to ask ("madvise"). What the user has set stays.
     """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # PyTorch asks by itself

@@ -171,14 +171,14 @@ def parse_header(path: Path, text: str) -> dict[str, Any]:
 
 def _weights(path: Path, names: set[str]) -> dict[str, NDArray[np.float32]]:
     """Those of the named weights that the file has. Raises UserError for a type that numpy does not know."""
-    found = {}
+    weights = {}
     with safe_open(path, "np") as file:
         for name in names.intersection(file.keys()):
             kind = file.get_slice(name).get_dtype()
             if kind not in TYPES:
                 raise UserError(f"weight {name} is of type {kind}; known are {', '.join(TYPES)}")
-            found[name] = file.get_tensor(name).astype(np.float32)
-    return found
+            weights[name] = file.get_tensor(name).astype(np.float32)
+    return weights
 
 
 def _metadata(path: Path) -> str | None:
@@ -200,7 +200,7 @@ def _metadata(path: Path) -> str | None:
     except (SafetensorError, struct.error):
         if harm := harm_of(path):
             raise DamagedError(f"{path} is {harm}: fetch or copy it again") from None
-        raise UserError(f"{path} is not a texturenets model: {_what(path)}") from None
+        raise UserError(f"{path} is not a texturenets model: {_diagnosis(path)}") from None
 
 
 def harm_of(path: Path) -> str:
@@ -219,21 +219,21 @@ def harm_of(path: Path) -> str:
     return "cut short" if path.stat().st_size < least else "damaged"
 
 
-def _what(path: Path) -> str:
+def _diagnosis(path: Path) -> str:
     """What a file is that is no safetensors file, and what can be done."""
     with path.open("rb") as file:
         start = file.read(512)
     if not start:
-        what = "it is empty: fetch or train it anew"
+        problem = "it is empty: fetch or train it anew"
     elif suffix_of_start(start):
-        what = f"it is an image; `texturenets train style {path}` makes a model of a painting"
+        problem = f"it is an image; `texturenets train style {path}` makes a model of a painting"
     elif start.startswith((b"PK\3\4", b"\x80")) or path.suffix.lower() in PUBLISHED:
-        what = f"it looks like another program's network; `texturenets convert {path}` may read it"
+        problem = f"it looks like another program's network; `texturenets convert {path}` may read it"
     elif b"<html" in start.lower():
-        what = "it is a web page, as a download that failed leaves: fetch the file anew"
+        problem = "it is a web page, as a download that failed leaves: fetch the file anew"
     else:
-        what = "it is no safetensors file; `texturenets models` lists the shipped models"
-    return what
+        problem = "it is no safetensors file; `texturenets models` lists the shipped models"
+    return problem
 
 
 def check_types(header: Header) -> None:
@@ -257,14 +257,14 @@ def shipped() -> dict[str, Path]:
 
 def headers(models: Mapping[str, Path]) -> tuple[dict[str, Header], list[str]]:
     """The headers of `models`, {name: file}, and for each that cannot be read a line that says why."""
-    found: dict[str, Header] = {}
+    by_name: dict[str, Header] = {}
     problems: list[str] = []
     for name, path in models.items():
         try:
-            found[name] = read_header(path)
+            by_name[name] = read_header(path)
         except UserError as error:
             problems.append(str(error))
-    return found, problems
+    return by_name, problems
 
 
 def _no_file(path: Path) -> str:
@@ -274,7 +274,7 @@ def _no_file(path: Path) -> str:
     if path.is_dir():
         best = path / "best.safetensors"  # in the folder of a training
         return f"{path} is a folder, and no model file" + (f": say {best}" if best.is_file() else "")
-    there = [one.name for one in path.parent.glob("*.safetensors")] if path.parent.is_dir() else []
+    there = [file.name for file in path.parent.glob("*.safetensors")] if path.parent.is_dir() else []
     near = difflib.get_close_matches(path.name, there, n=1, cutoff=0.8)
     hint = (
         f"did you mean {path.with_name(near[0])}?" if near else "`texturenets models` lists the shipped ones"

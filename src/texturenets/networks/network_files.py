@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from texturenets.arguments import check_plain
 from texturenets.engines.executor import GraphNetwork
-from texturenets.errors import UserError
+from texturenets.errors import DamagedError, UserError
 from texturenets.files import atomic_write
 from texturenets.graph import ConversionError
 from texturenets.modelfiles.modelfile import (

@@ -228,10 +228,10 @@ def build(
         if name not in wanted.setdefault(network, []):
             wanted[network].append(name)
 
-    def made(network: str, names: list[str]) -> Descriptor | RandomFilters:
+    def descriptor(network: str, names: list[str]) -> Descriptor | RandomFilters:
         if network == "random":
             return RandomFilters(names, seed=seed, padding=padding, dtype=dtype)
         pretrained = weights.load(network, files=files, offline=offline, progress=progress)
         return Descriptor(pretrained, names, padding=padding, pool=pool, dtype=dtype)
 
-    return Descriptors(made(network, names) for network, names in wanted.items())
+    return Descriptors(descriptor(network, names) for network, names in wanted.items())

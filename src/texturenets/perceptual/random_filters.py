@@ -62,8 +62,8 @@ class _Correlation(torch.autograd.Function):
         parts = []
         for chunk in torch.split(w, _CHUNK):
             product = torch.einsum("nihw,oihw->nohw", spectrum, torch.fft.rfft2(chunk, s=size).conj())
-            whole = torch.fft.irfft2(product, s=size)
-            parts.append(whole[:, :, : height - w.shape[2] + 1, : width - w.shape[3] + 1])
+            correlation = torch.fft.irfft2(product, s=size)
+            parts.append(correlation[:, :, : height - w.shape[2] + 1, : width - w.shape[3] + 1])
         return torch.cat(parts, 1)
 
     @staticmethod

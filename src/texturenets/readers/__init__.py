@@ -20,7 +20,7 @@ from texturenets.errors import UserError
 from texturenets.modelfiles.modelfile import harm_of
 from texturenets.readers import caffe, compressed, isolated, keras
 from texturenets.readers.layouts import LAYERS, shapes
-from texturenets.readers.stored import DamagedError, Stored, in_memory
+from texturenets.readers.stored import FormatError, Stored, in_memory
 
 Format = Literal["safetensors", "torch", "keras", "caffe", "compressed"]
 
@@ -33,7 +33,7 @@ TITLES: Final[dict[Format, str]] = {
 }
 
 _HDF5: Final = b"\x89HDF\r\n\x1a\n"
-# What a damaged file can make the libraries and our readers raise; DamagedError is a ValueError.
+# What a damaged file can make the libraries and our readers raise; FormatError is a ValueError.
 DAMAGE: Final = (
     SafetensorError,
     struct.error,
@@ -66,8 +66,8 @@ def _safetensors(path: Path) -> dict[str, Stored]:
             return tensor.clone()
 
     with safe_open(path, "pt") as file:
-        found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-    return {name: Stored(shape, lambda n=name: load(n)) for name, shape in found.items()}  # type: ignore[misc]
+        sizes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+    return {name: Stored(shape, lambda n=name: load(n)) for name, shape in sizes.items()}  # type: ignore[misc]
 
 
 def _torch(path: Path) -> dict[str, Stored]:
@@ -109,11 +109,11 @@ def recognise(path: Path) -> Format | None:
 
 def detect(path: Path) -> Format:
     """The format of the file at `path`, by its content. Raises UserError for none that is known."""
-    found = recognise(path)
-    if found is None:
+    kind = recognise(path)
+    if kind is None:
         known = ", ".join(TITLES.values())
         raise UserError(f"{path}: not a file of weights that is known ({known})")
-    return found
+    return kind
 
 
 def metadata(path: Path) -> dict[str, str]:
@@ -184,7 +184,7 @@ def open_file(path: Path) -> WeightsFile:
 def arrays(path: Path) -> dict[str, Stored]:
     """All arrays in the file at `path`, not yet loaded, by the names that the file gives them.
 
-    Loading one may raise DamagedError or OSError. Raises UserError as `open_file` does.
+    Loading one may raise FormatError or OSError. Raises UserError as `open_file` does.
     """
     return open_file(path).arrays
 
@@ -236,10 +236,10 @@ def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
 def _load(name: str, array: Stored, shape: tuple[int, ...]) -> torch.Tensor:
     tensor = array.load()
     if tensor.is_complex() or not tensor.is_floating_point():
-        raise DamagedError(f"{name} holds no real numbers")
+        raise FormatError(f"{name} holds no real numbers")
     tensor = tensor.reshape(shape).to(torch.float32)
     if not bool(torch.isfinite(tensor).all()):
-        raise DamagedError(f"{name} holds numbers that are not finite")
+        raise FormatError(f"{name} holds numbers that are not finite")
     return tensor.contiguous()
 
 

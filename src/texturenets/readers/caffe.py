@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from texturenets.readers.protobuf import BYTES, FIXED32, FIXED64, VARINT, Field, Wire
-from texturenets.readers.stored import DamagedError, Stored
+from texturenets.readers.stored import FormatError, Stored
 
 MAX_RUNS: Final = 1000
 MAX_NAME: Final = 300
@@ -42,17 +42,17 @@ def _blob(wire: Wire, start: int, end: int) -> Stored:
         elif field.number in (_DATA, _DOUBLE) and field.wire != VARINT:
             runs.append(field)
             if len(runs) > MAX_RUNS:
-                raise DamagedError("its numbers are in too many pieces")
+                raise FormatError("its numbers are in too many pieces")
     if shape is None:
         shape = [sizes.get(i, 1) for i in _OLD_SIZES]
     if len(shape) > 8 or any(not 0 <= n < 1 << 40 for n in shape):
-        raise DamagedError("a blob of impossible shape")
+        raise FormatError("a blob of impossible shape")
     dtypes = {np.dtype("<f4") if run.number == _DATA else np.dtype("<f8") for run in runs}
     if len(dtypes) > 1:
-        raise DamagedError("a blob has both single and double precision")
+        raise FormatError("a blob has both single and double precision")
     count = sum(_count(run) for run in runs)
     if count != math.prod(shape):
-        raise DamagedError(f"a blob of shape {tuple(shape)} holds {count} numbers")
+        raise FormatError(f"a blob of shape {tuple(shape)} holds {count} numbers")
     return Stored(tuple(shape), lambda: _load(wire.data, runs, tuple(shape)))
 
 
@@ -61,10 +61,10 @@ def _count(run: Field) -> int:
     length = run.end - run.start
     if run.wire == BYTES:
         if length % size:
-            raise DamagedError("a blob ends inside a number")
+            raise FormatError("a blob ends inside a number")
         return length // size
     if run.wire != (FIXED32 if size == 4 else FIXED64):
-        raise DamagedError("a blob's numbers have the wrong kind")
+        raise FormatError("a blob's numbers have the wrong kind")
     return (length + 1) // (size + 1)
 
 
@@ -96,7 +96,7 @@ def _shape(wire: Wire, field: Field) -> list[int]:
                 value, position = wire.varint(position, dim.end)
                 dims.append(value)
         if len(dims) > 8:
-            raise DamagedError("a blob of more than eight dimensions")
+            raise FormatError("a blob of more than eight dimensions")
     return dims
 
 
@@ -109,7 +109,7 @@ def _layer(wire: Wire, layer: Field, out: dict[str, Stored]) -> None:
             continue
         if field.number == name_field:
             if field.end - field.start > MAX_NAME:
-                raise DamagedError("a layer's name is too long")
+                raise FormatError("a layer's name is too long")
             name = wire.data[field.start : field.end].decode()
         elif field.number == blob_field and len(blobs) < 2:
             blobs.append(field)
@@ -120,7 +120,7 @@ def _layer(wire: Wire, layer: Field, out: dict[str, Stored]) -> None:
 def read(path: Path) -> dict[str, Stored]:
     """{"conv1_1.weight": array, ...} of a `.caffemodel`; {} where the file has no layers with weights.
 
-    Raises DamagedError and OSError.
+    Raises FormatError and OSError.
     """
     with path.open("rb") as stream:
         wire = Wire(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ), runs=(_DATA, _DOUBLE))

@@ -104,10 +104,10 @@ def check_size(size: int) -> None:
         raise ValueError(f"too large: {size / 1e9:.1f} GB, where at most {MAX_FILE / 1e9:.1f} are read")
 
 
-def arrays(found: Iterator[Array], np: Any) -> Iterator[tuple[str, Any]]:
+def arrays(candidates: Iterator[Array], np: Any) -> Iterator[tuple[str, Any]]:
     """Those that may be a layer's weight or bias, read."""
     count = total = 0
-    for name, shape, load in found:
+    for name, shape, load in candidates:
         size = math.prod(shape)
         if len(shape) not in (1, 4) or size > MAX_NUMBERS:
             continue
@@ -147,13 +147,13 @@ def main(library: str, path: str) -> int:
         size = Path(path).stat().st_size
         check_size(size)
         limit(size)
-        found = list(arrays(READERS[library](path, module), np))
+        loaded = list(arrays(READERS[library](path, module), np))
     except Exception as error:  # noqa: BLE001 (a library may raise anything)
         sys.stderr.write(" ".join(reason(error).split())[:200])
         return 4
     out = sys.stdout.buffer
-    out.write(json.dumps([[name, array.shape] for name, array in found]).encode() + b"\n")
-    for _, array in found:
+    out.write(json.dumps([[name, array.shape] for name, array in loaded]).encode() + b"\n")
+    for _, array in loaded:
         out.write(array.data)
     out.flush()
     return 0

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from texturenets.readers.layouts import LAYERS
-from texturenets.readers.stored import DamagedError, Stored
+from texturenets.readers.stored import FormatError, Stored
 
 NETWORK: Final = "squeezenet1_0"
 _CODES: Final = 256
@@ -33,8 +33,8 @@ _PLAN: Final = [
 MAX_SIZE: Final = 4 << 20
 
 
-def _length(kept: int, shape: tuple[int, ...]) -> int:
-    return 4 * _CODES + 4 * shape[0] + kept + (kept + 1) // 2
+def _length(count: int, shape: tuple[int, ...]) -> int:
+    return 4 * _CODES + 4 * shape[0] + count + (count + 1) // 2
 
 
 def matches(path: Path) -> bool:
@@ -44,17 +44,17 @@ def matches(path: Path) -> bool:
         counts = stream.read(4 * len(_PLAN))
     if len(counts) < 4 * len(_PLAN) or size > MAX_SIZE:
         return False
-    kept = np.frombuffer(counts, "<u4").tolist()
-    return size == len(counts) + sum(_length(k, shape) for k, (_, shape) in zip(kept, _PLAN, strict=True))
+    lengths = np.frombuffer(counts, "<u4").tolist()
+    return size == len(counts) + sum(_length(k, shape) for k, (_, shape) in zip(lengths, _PLAN, strict=True))
 
 
 def read(path: Path) -> dict[str, Stored]:
-    """{canonical name: array} of the file. Raises DamagedError and OSError."""
+    """{canonical name: array} of the file. Raises FormatError and OSError."""
     data = path.read_bytes()
-    kept = np.frombuffer(data, "<u4", len(_PLAN)).tolist()
+    lengths = np.frombuffer(data, "<u4", len(_PLAN)).tolist()
     position = 4 * len(_PLAN)
     out: dict[str, Stored] = {}
-    for count, (key, shape) in zip(kept, _PLAN, strict=True):
+    for count, (key, shape) in zip(lengths, _PLAN, strict=True):
         piece = data[position : position + _length(count, shape)]
         position += len(piece)
         out[f"{key}.weight"] = Stored(shape, lambda p=piece, c=count, s=shape: _weight(p, c, s))  # type: ignore[misc]
@@ -66,15 +66,15 @@ def _bias(piece: bytes, outputs: int) -> torch.Tensor:
     return torch.from_numpy(np.frombuffer(piece, "<f4", outputs, 4 * _CODES).astype(np.float32))
 
 
-def _weight(piece: bytes, kept: int, shape: tuple[int, ...]) -> torch.Tensor:
+def _weight(piece: bytes, count: int, shape: tuple[int, ...]) -> torch.Tensor:
     codebook = np.frombuffer(piece, "<f4", _CODES)
     start = 4 * _CODES + 4 * shape[0]
-    codes = np.frombuffer(piece, np.uint8, kept, start)
-    pairs = np.frombuffer(piece, np.uint8, (kept + 1) // 2, start + kept)
-    gaps = np.stack([pairs & 15, pairs >> 4], 1).reshape(-1)[:kept].astype(np.int64)
+    codes = np.frombuffer(piece, np.uint8, count, start)
+    pairs = np.frombuffer(piece, np.uint8, (count + 1) // 2, start + count)
+    gaps = np.stack([pairs & 15, pairs >> 4], 1).reshape(-1)[:count].astype(np.int64)
     places = np.cumsum(gaps + 1) - 1
-    if kept and places[-1] >= math.prod(shape):
-        raise DamagedError("its kept weights reach beyond the layer")
+    if count and places[-1] >= math.prod(shape):
+        raise FormatError("its kept weights reach beyond the layer")
     indices = np.zeros(math.prod(shape), np.uint8)
     indices[places] = codes
     return torch.from_numpy(codebook[indices].astype(np.float32).reshape(shape))

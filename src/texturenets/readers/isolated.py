@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texturenets.errors import UserError, install
-from texturenets.readers.stored import DamagedError
+from texturenets.readers.stored import FormatError
 
 CHILD: Final = Path(__file__).with_name("child.py")
 START: Final = 60.0  # seconds for a slow machine to import torch; the child bounds its own processor time
@@ -28,22 +28,22 @@ def _run(library: str, path: Path) -> bytes:
             command, capture_output=True, timeout=limit, check=False, stdin=subprocess.DEVNULL
         )
     except subprocess.TimeoutExpired:
-        raise DamagedError(f"{library} did not come to an end with it") from None
+        raise FormatError(f"{library} did not come to an end with it") from None
     if done.returncode == 3:
         raise UserError(f"{path} is read by {library}, which is not installed: {install('train')}")
     if done.returncode == 4:
-        raise DamagedError(done.stderr.decode(errors="replace") or f"{library} refused it")
+        raise FormatError(done.stderr.decode(errors="replace") or f"{library} refused it")
     if hasattr(signal, "SIGPROF") and done.returncode == -signal.SIGPROF:
-        raise DamagedError(f"{library} took too long over it")
+        raise FormatError(f"{library} took too long over it")
     if done.returncode:
-        raise DamagedError(f"{library} failed on it (status {done.returncode})")
+        raise FormatError(f"{library} failed on it (status {done.returncode})")
     return done.stdout
 
 
 def read(library: Literal["h5py", "torch"], path: Path) -> dict[str, NDArray[np.float32]]:
     """The arrays of floats with 1 or 4 dimensions in the file, as convolutions and norms have them, by their path.
 
-    Raises DamagedError and OSError, and UserError where the library is not installed.
+    Raises FormatError and OSError, and UserError where the library is not installed.
     """
     head, _, body = _run(library, path).partition(b"\n")
     out: dict[str, NDArray[np.float32]] = {}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from texturenets.readers.protobuf import Wire
-from texturenets.readers.stored import DamagedError
+from texturenets.readers.stored import FormatError
 
 MAX_ENTRIES: Final = 10_000  # a checkpoint of a style network with its optimizer's state has 200
 MAX_FILE: Final = 1 << 28  # 20 MB
@@ -25,9 +25,9 @@ def _block(wire: Wire, start: int, size: int) -> Iterator[tuple[bytes, bytes]]:
     """Keys and values of one block."""
     data, end = wire.data, start + size
     if size < 4 or end + 5 > len(data):
-        raise DamagedError("a block lies beyond the end")
+        raise FormatError("a block lies beyond the end")
     if data[end] != 0:
-        raise DamagedError("its blocks are compressed, as TensorFlow does not write them")
+        raise FormatError("its blocks are compressed, as TensorFlow does not write them")
     end -= 4 * (struct.unpack_from("<I", data, end - 4)[0] + 1)
     key = b""
     while start < end:
@@ -35,7 +35,7 @@ def _block(wire: Wire, start: int, size: int) -> Iterator[tuple[bytes, bytes]]:
         fresh, start = wire.varint(start, end)
         length, start = wire.varint(start, end)
         if shared > len(key) or start + fresh + length > end:
-            raise DamagedError("an entry is longer than its block")
+            raise FormatError("an entry is longer than its block")
         key = key[:shared] + data[start : start + fresh]
         start += fresh
         yield key, data[start : start + length]
@@ -52,12 +52,12 @@ def matches(path: Path) -> bool:
 
 
 def read(path: Path) -> dict[bytes, bytes]:
-    """All entries of the table at `path`. Raises DamagedError and OSError."""
+    """All entries of the table at `path`. Raises FormatError and OSError."""
     if path.stat().st_size > MAX_FILE:
-        raise DamagedError("it is larger than a style network can be")
+        raise FormatError("it is larger than a style network can be")
     data = path.read_bytes()
     if len(data) < FOOTER or not data.endswith(MAGIC):
-        raise DamagedError("it does not end as a checkpoint does")
+        raise FormatError("it does not end as a checkpoint does")
     wire, position = Wire(data), len(data) - FOOTER
     for _ in range(2):  # where the block of meta data lies, which is empty
         _, position = wire.varint(position, len(data))
@@ -73,5 +73,5 @@ def read(path: Path) -> dict[bytes, bytes]:
             total += len(key) + len(value)
             # Blocks that overlap would make much of little.
             if len(entries) > MAX_ENTRIES or total > 2 * len(data) + (1 << 20):
-                raise DamagedError("it has too many variables")
+                raise FormatError("it has too many variables")
     return entries

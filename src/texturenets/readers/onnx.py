@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import AttributeProto, NodeProto, TensorProto, ValueInfoProto, numpy_helper
 
 from texturenets.errors import UserError
-from texturenets.readers.stored import DamagedError
+from texturenets.readers.stored import FormatError
 
 MAX_BYTES: Final = 1 << 27
 """Of a file: the 30 million weights that a converted network may have are 120 MB. In memory a message takes up to 60
@@ -56,9 +56,9 @@ class Model:
 
 def _array(tensor: TensorProto) -> Array:
     if tensor.external_data or tensor.data_location == TensorProto.EXTERNAL:
-        raise DamagedError("its arrays lie in other files, which is not supported")
+        raise FormatError("its arrays lie in other files, which is not supported")
     if tensor.data_type not in _DTYPES:
-        raise DamagedError(f"an array of the unknown type {tensor.data_type}")
+        raise FormatError(f"an array of the unknown type {tensor.data_type}")
     array: Array = numpy_helper.to_array(tensor)
     return array
 
@@ -88,18 +88,18 @@ def _shape(value: ValueInfoProto) -> tuple[int, ...]:
 
 
 def read(path: Path) -> Model:
-    """The graph in the ONNX file at `path`. Raises UserError for one that is too large, DamagedError and OSError."""
+    """The graph in the ONNX file at `path`. Raises UserError for one that is too large, FormatError and OSError."""
     if path.stat().st_size > MAX_BYTES:
         raise UserError(f"it is larger than {MAX_BYTES >> 20} MiB, the most that is read of an ONNX file")
     try:
         model = onnx.load_model_from_string(path.read_bytes())
     except DecodeError:
-        raise DamagedError("its bytes are no ONNX model") from None
+        raise FormatError("its bytes are no ONNX model") from None
     graph = model.graph
     if not model.HasField("graph"):
-        raise DamagedError("it holds no graph")
+        raise FormatError("it holds no graph")
     if len(graph.node) > MAX_NODES:
-        raise DamagedError("it has too many operations")
+        raise FormatError("it has too many operations")
     arrays = {tensor.name: _array(tensor) for tensor in graph.initializer}
     return Model(
         operations=[_operation(node) for node in graph.node],

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from texturenets.readers.stored import DamagedError
+from texturenets.readers.stored import FormatError
 
 MAX_FIELDS: Final = 200_000  # of all messages in a file that are looked at; VGG-19 has under 2000
 
@@ -47,20 +47,20 @@ class Wire:
             value |= (byte & 0x7F) << (7 * i)
             if byte < 0x80:
                 return value, position + i + 1
-        raise DamagedError("a number is cut short")
+        raise FormatError("a number is cut short")
 
     def message(self, start: int, end: int) -> Iterator[Field]:
-        """The fields of the message at `start` to `end`. Raises DamagedError where they are none."""
+        """The fields of the message at `start` to `end`. Raises FormatError where they are none."""
         position = start
         while position < end:
             self.fields += 1
             if self.fields > MAX_FIELDS:
-                raise DamagedError("it has too many fields for a network")
+                raise FormatError("it has too many fields for a network")
             begin = position
             tag, position = self.varint(position, end)
             number, wire = tag >> 3, tag & 7
             if not 1 <= number < 1 << 29:
-                raise DamagedError("a field without number")
+                raise FormatError("a field without number")
             if wire == VARINT:
                 value, position = self.varint(position, end)
                 yield Field(number, wire, value, 0, 0)
@@ -72,9 +72,9 @@ class Wire:
                 if number in self.runs and position - begin == 1:
                     length = self._unpacked(begin, end, 1 + length) - 1
             else:
-                raise DamagedError("a field of unknown kind")
+                raise FormatError("a field of unknown kind")
             if length > end - position:
-                raise DamagedError("a field is longer than what holds it")
+                raise FormatError("a field is longer than what holds it")
             yield Field(number, wire, 0, position, position + length)
             position += length
 

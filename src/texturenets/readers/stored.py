@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 
-class DamagedError(ValueError):
+class FormatError(ValueError):
     """The file is not what its first bytes promise; the text says where it fails."""
 
 
@@ -16,7 +16,7 @@ class DamagedError(ValueError):
 class Stored:
     """An array in a file: its shape is known, its numbers are read by `load`.
 
-    `load` allocates what the shape says and raises DamagedError or OSError, so look at the shape first.
+    `load` allocates what the shape says and raises FormatError or OSError, so look at the shape first.
     """
 
     shape: tuple[int, ...]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from texturenets.readers import leveldb
 from texturenets.readers.protobuf import BYTES, VARINT, Wire
-from texturenets.readers.stored import DamagedError
+from texturenets.readers.stored import FormatError
 
 INDEX: Final = ".index"
 DATA: Final = ".data-00000-of-00001"
@@ -45,7 +45,7 @@ class _Message:
     def bytes(self, number: int) -> bytes:
         return (self.all(number) or [b""])[-1]
 
-    def whole(self, number: int) -> int:
+    def integer(self, number: int) -> int:
         return ([value for key, value in self.fields if key == number and isinstance(value, int)] or [0])[-1]
 
     def text(self, number: int) -> str:
@@ -54,44 +54,44 @@ class _Message:
 
 def _shape(data: bytes) -> tuple[int, ...]:
     """Sizes in a TensorShapeProto."""
-    sizes = tuple(_Message(dim).whole(1) for dim in _Message(data).all(2))
+    sizes = tuple(_Message(dim).integer(1) for dim in _Message(data).all(2))
     if len(sizes) > 8 or any(n >= 1 << 40 for n in sizes):
-        raise DamagedError("a variable of impossible shape")
+        raise FormatError("a variable of impossible shape")
     return sizes
 
 
 def read_v2(index: Path) -> dict[str, Array]:
     """Variables of single precision by name, of a checkpoint whose `.index` is at `index`.
 
-    Raises DamagedError and OSError.
+    Raises FormatError and OSError.
     """
     path = index.with_suffix(DATA)
     if path.stat().st_size > leveldb.MAX_FILE:
-        raise DamagedError("it is larger than a style network can be")
+        raise FormatError("it is larger than a style network can be")
     data = path.read_bytes()
     variables: dict[str, Array] = {}
     for key, value in leveldb.read(index).items():
         entry = _Message(value)  # BundleEntryProto
-        if not key or entry.whole(1) != _FLOAT:
+        if not key or entry.integer(1) != _FLOAT:
             continue
-        if entry.whole(3) != 0:
-            raise DamagedError("it lies in several files, which is not supported")
-        offset, size, shape = entry.whole(4), entry.whole(5), _shape(entry.bytes(2))
+        if entry.integer(3) != 0:
+            raise FormatError("it lies in several files, which is not supported")
+        offset, size, shape = entry.integer(4), entry.integer(5), _shape(entry.bytes(2))
         if offset + size > len(data) or size != 4 * math.prod(shape):
-            raise DamagedError(f"variable {key[:40]!r} lies beyond the end")
+            raise FormatError(f"variable {key[:40]!r} lies beyond the end")
         name = key.decode("utf-8", "replace")
         variables[name] = np.frombuffer(data, "<f4", size // 4, offset).reshape(shape)
     return variables
 
 
 def read_v1(path: Path) -> dict[str, Array]:
-    """Variables of single precision by name, of a checkpoint in one file. Raises DamagedError and OSError."""
+    """Variables of single precision by name, of a checkpoint in one file. Raises FormatError and OSError."""
     table = leveldb.read(path)
     shapes: dict[str, tuple[int, ...]] = {}
     # Under the empty key a SavedTensorSlices with `meta`, under the others one with `data` each.
     for tensor in _Message(_Message(table.get(b"", b"")).bytes(1)).all(1):
         meta = _Message(tensor)
-        if meta.whole(3) == _FLOAT:
+        if meta.integer(3) == _FLOAT:
             shapes[meta.text(1)] = _shape(meta.bytes(2))
     variables: dict[str, Array] = {}
     for key, value in table.items():
@@ -101,7 +101,7 @@ def read_v1(path: Path) -> dict[str, Array]:
             continue
         numbers, shape = _numbers(saved.bytes(3)), shapes[name]
         if numbers.size != math.prod(shape):
-            raise DamagedError(f"variable {name[:40]!r} of shape {shape} has {numbers.size} numbers")
+            raise FormatError(f"variable {name[:40]!r} of shape {shape} has {numbers.size} numbers")
         variables[name] = numbers.reshape(shape)
     return variables
 
@@ -113,7 +113,7 @@ def _numbers(tensor: bytes) -> Array:
     for part in wire.message(0, len(tensor)):
         if part.number in (4, 5) and part.wire == BYTES:
             if (part.end - part.start) % 4:
-                raise DamagedError("a list of numbers is damaged")
+                raise FormatError("a list of numbers is damaged")
             parts.append(np.frombuffer(tensor, "<f4", (part.end - part.start) // 4, part.start))
     return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
@@ -121,32 +121,32 @@ def _numbers(tensor: bytes) -> Array:
 def read_manifest(folder: Path) -> dict[str, Array]:
     """Variables by name, of a folder with `manifest.json` and one file of single-precision numbers each.
 
-    Raises DamagedError and OSError.
+    Raises FormatError and OSError.
     """
     path = folder / MANIFEST
     if path.stat().st_size > MAX_MANIFEST:
-        raise DamagedError("its manifest is larger than it can be")
+        raise FormatError("its manifest is larger than it can be")
     try:
         manifest = json.loads(path.read_bytes())
     except (ValueError, RecursionError):
-        raise DamagedError("its manifest is no JSON") from None
+        raise FormatError("its manifest is no JSON") from None
     if not isinstance(manifest, dict) or len(manifest) > MAX_VARIABLES:
-        raise DamagedError("its manifest lists no variables")
+        raise FormatError("its manifest lists no variables")
     return {name: _raw(folder, name, entry) for name, entry in manifest.items()}
 
 
 def _raw(folder: Path, name: str, entry: Any) -> Array:
     """The variable that `entry` of the manifest describes: {"filename": ..., "shape": [...]}."""
     if not isinstance(entry, dict) or not isinstance(entry.get("filename"), str):
-        raise DamagedError("its manifest lists no variables")
+        raise FormatError("its manifest lists no variables")
     file, shape = entry["filename"], entry.get("shape", [])
     # Files of this folder, never of another.
     if file != Path(file).name or file in ("", ".", ".."):
-        raise DamagedError(f"its manifest names {file[:60]!r}, which is no file of the folder")
+        raise FormatError(f"its manifest names {file[:60]!r}, which is no file of the folder")
     sizes = isinstance(shape, list) and len(shape) <= 8 and all(type(n) is int for n in shape)
     if not sizes or any(not 0 <= n < 1 << 40 for n in shape):
-        raise DamagedError(f"variable {name[:40]!r} has an impossible shape")
+        raise FormatError(f"variable {name[:40]!r} has an impossible shape")
     count = math.prod(shape)
     if (folder / file).stat().st_size != 4 * count:
-        raise DamagedError(f"variable {name[:40]!r} has another length than its shape says")
+        raise FormatError(f"variable {name[:40]!r} has another length than its shape says")
     return np.fromfile(folder / file, "<f4", count).reshape(shape)

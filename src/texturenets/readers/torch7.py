@@ -21,7 +21,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from texturenets.readers.stored import DamagedError
+from texturenets.readers.stored import FormatError
 
 MAX_VALUES: Final = 300_000  # a residual network of two hundred layers, with all its buffers, has 20,000
 MAX_NESTING: Final = 200  # the deepest published networks have 60
@@ -68,13 +68,13 @@ class Tensor:
     stride: tuple[int, ...]
 
     def array(self) -> Array:
-        """The numbers as float32, of `shape`, copied. Raises DamagedError where the storage is too short."""
+        """The numbers as float32, of `shape`, copied. Raises FormatError where the storage is too short."""
         count = math.prod(self.shape) if self.shape else 0
         if not count:
             return np.zeros(self.shape or (0,), np.float32)
         last = self.offset + sum((n - 1) * s for n, s in zip(self.shape, self.stride, strict=True))
         if self.storage is None or count > self.storage.data.size or last >= self.storage.data.size:
-            raise DamagedError("a tensor reaches beyond its storage")
+            raise FormatError("a tensor reaches beyond its storage")
         data = self.storage.data
         view = np.lib.stride_tricks.as_strided(
             data[self.offset :], self.shape, [s * data.itemsize for s in self.stride], writeable=False
@@ -84,10 +84,10 @@ class Tensor:
     def onward(self, count: int) -> Array:
         """`count` numbers of the storage from where this tensor begins, as float32, beyond its end if need be.
 
-        Raises DamagedError where the storage ends before.
+        Raises FormatError where the storage ends before.
         """
         if self.storage is None or self.offset + count > self.storage.data.size:
-            raise DamagedError(f"a storage ends before the {count} numbers that a layer reads of it")
+            raise FormatError(f"a storage ends before the {count} numbers that a layer reads of it")
         return self.storage.data[self.offset : self.offset + count].astype(np.float32)
 
 
@@ -119,11 +119,11 @@ class _Binary:
     def _take(self, count: int) -> int:
         start = self.position
         if not 0 <= count <= len(self.data) - start:
-            raise DamagedError("it is cut short")
+            raise FormatError("it is cut short")
         self.position = start + count
         return start
 
-    def whole(self) -> int:
+    def integer(self) -> int:
         start = self._take(4)
         return int.from_bytes(self.data[start : start + 4], "little", signed=True)
 
@@ -152,7 +152,7 @@ class _Binary:
     def numbers(self, dtype: str, count: int) -> Array:
         kind = np.dtype(f"<i{self.long}" if dtype == "long" else f"<{dtype}")
         if count > len(self.data):
-            raise DamagedError("it is cut short")
+            raise FormatError("it is cut short")
         return np.frombuffer(self.data, kind, count, self._take(count * kind.itemsize))
 
 
@@ -166,18 +166,18 @@ class _Ascii:
     def _token(self) -> bytes:
         match = _TOKEN.match(self.data, self.position, min(len(self.data), self.position + 400))
         if match is None:
-            raise DamagedError("it is cut short")
+            raise FormatError("it is cut short")
         self.position = match.end()
         return match[1]
 
-    def whole(self) -> int:
+    def integer(self) -> int:
         token = self._token()
         if not re.fullmatch(rb"-?\d{1,19}", token):
-            raise DamagedError(f"{token[:20]!r} is no whole number")
+            raise FormatError(f"{token[:20]!r} is no whole number")
         return int(token)
 
     def longs(self, count: int) -> tuple[int, ...]:
-        return tuple(self.whole() for _ in range(count))
+        return tuple(self.integer() for _ in range(count))
 
     def double(self) -> float:
         return float(self._token())
@@ -190,7 +190,7 @@ class _Ascii:
     def raw(self, count: int) -> bytes:
         self._line_end()
         if not 0 <= count <= len(self.data) - self.position:
-            raise DamagedError("it is cut short")
+            raise FormatError("it is cut short")
         start, self.position = self.position, self.position + count
         return self.data[start : self.position]
 
@@ -205,7 +205,7 @@ class _Ascii:
         if dtype in ("u1", "i1"):  # DiskFile writes these as they are
             return np.frombuffer(self.raw(count), dtype)
         if count > (len(self.data) - self.position + 1) // 2:  # a digit and a space each
-            raise DamagedError("it is cut short")
+            raise FormatError("it is cut short")
         kind = np.dtype("i8" if dtype == "long" else dtype)
         parts: list[Array] = []
         while count > 0:
@@ -214,7 +214,7 @@ class _Ascii:
             end = len(self.data) if end < 0 else end
             words = self.data[self.position : end].split()
             if len(words) > count or (not words and end == len(self.data)):
-                raise DamagedError("a storage has another length than it says")
+                raise FormatError("a storage has another length than it says")
             self.position = end
             count -= len(words)
             parts.append(np.array(words, np.float64 if kind.kind == "f" else np.int64).astype(kind))
@@ -231,11 +231,11 @@ class _Reader:
         """The next value: None, bool, float, text, dict, or one of the classes above."""
         self.values += 1
         if self.values > MAX_VALUES:
-            raise DamagedError("it has too many values for a network")
+            raise FormatError("it has too many values for a network")
         if depth > MAX_NESTING:
-            raise DamagedError("it is nested too deeply for a network")
+            raise FormatError("it is nested too deeply for a network")
         source = self.source
-        kind = source.whole()
+        kind = source.integer()
         match kind:
             case 0:
                 return None
@@ -246,12 +246,12 @@ class _Reader:
             case 3 | 4 | 6 | 7 | 8:
                 return self._shared(kind, depth)
             case 5:
-                return source.whole() == 1
-        raise DamagedError(f"a value of the unknown kind {kind}")
+                return source.integer() == 1
+        raise FormatError(f"a value of the unknown kind {kind}")
 
     def _shared(self, kind: int, depth: int) -> Any:
         """What has a number: the second time it comes, only that."""
-        index = self.source.whole()
+        index = self.source.integer()
         if index in self.seen:
             return self.seen[index]
         if kind == TABLE:
@@ -259,17 +259,17 @@ class _Reader:
         return self._object(index, depth) if kind == TORCH else self._function(index, kind, depth)
 
     def _text(self, limit: int) -> str:
-        count = self.source.whole()
+        count = self.source.integer()
         if not 0 <= count <= limit:
-            raise DamagedError("a text of absurd length")
+            raise FormatError("a text of absurd length")
         return self.source.raw(count).decode("utf-8", "surrogateescape")
 
     def _table(self, index: int, depth: int) -> dict[Any, Any]:
         table: dict[Any, Any] = {}
         self.seen[index] = table
-        count = self.source.whole()
+        count = self.source.integer()
         if not 0 <= count <= MAX_VALUES:
-            raise DamagedError("a table of absurd length")
+            raise FormatError("a table of absurd length")
         for _ in range(count):
             key, value = self.value(depth + 1), self.value(depth + 1)
             if isinstance(key, float) and key.is_integer():
@@ -288,38 +288,38 @@ class _Reader:
             self.seen[index] = record
             record.value = self.value(depth + 1)
             return record
-        made: TorchStorage | Tensor
+        entry: TorchStorage | Tensor
         if match[3] == "Storage":
             (count,) = self.source.longs(1)
             if not 0 <= count < MAX_ELEMENTS:
-                raise DamagedError("a storage of absurd length")
-            made = TorchStorage(self.source.numbers(_DTYPES[match[2]], count))
-            self.seen[index] = made
-            return made
-        made = self.seen[index] = self._tensor()
+                raise FormatError("a storage of absurd length")
+            entry = TorchStorage(self.source.numbers(_DTYPES[match[2]], count))
+            self.seen[index] = entry
+            return entry
+        entry = self.seen[index] = self._tensor()
         storage = self.value(depth + 1)
         if storage is not None and not isinstance(storage, TorchStorage):
-            raise DamagedError("a tensor whose storage is something else")
-        if storage is None and made.shape and all(made.shape):
-            raise DamagedError("a tensor of numbers without a storage")
-        made.storage = storage
-        return made
+            raise FormatError("a tensor whose storage is something else")
+        if storage is None and entry.shape and all(entry.shape):
+            raise FormatError("a tensor of numbers without a storage")
+        entry.storage = storage
+        return entry
 
     def _tensor(self) -> Tensor:
-        count = self.source.whole()
+        count = self.source.integer()
         if not 0 <= count <= MAX_DIMENSIONS:
-            raise DamagedError("a tensor of absurdly many dimensions")
+            raise FormatError("a tensor of absurdly many dimensions")
         shape, stride = self.source.longs(count), self.source.longs(count)
         offset = self.source.longs(1)[0] - 1
         if any(not 0 <= n < MAX_ELEMENTS for n in (*shape, *stride)) or not -1 <= offset < MAX_ELEMENTS:
-            raise DamagedError("a tensor of absurd shape")
+            raise FormatError("a tensor of absurd shape")
         return Tensor(None, max(offset, 0), shape, stride)
 
     def _function(self, index: int, kind: int, depth: int) -> LuaFunction:
         function = LuaFunction()
         if kind != FUNCTION:
             self.seen[index] = function
-        self.source.skip(self.source.whole())
+        self.source.skip(self.source.integer())
         self.value(depth + 1)  # what the function refers to
         self.seen[index] = function
         return function
@@ -336,11 +336,11 @@ def matches(head: bytes) -> bool:
 def read(path: Path) -> Any:
     """What the file at `path` holds: numbers, texts, dicts, `Tensor`, `TorchObject`, nested; loops are possible.
 
-    Raises DamagedError, in one line, for what is no Torch7 file or a damaged one, and OSError.
+    Raises FormatError, in one line, for what is no Torch7 file or a damaged one, and OSError.
     """
     with path.open("rb") as stream:
         if stream.seek(0, 2) < 8:
-            raise DamagedError("it is cut short")
+            raise FormatError("it is cut short")
         data = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
     if data[0] in b"34":
         sources: list[_Binary | _Ascii] = [_Ascii(data)]
@@ -348,15 +348,15 @@ def read(path: Path) -> Any:
         sources = [_Binary(data, 8), _Binary(data, 4)]
     # Nothing in a file says how long its longs are; read with the wrong length, the first tensor has an
     # absurd shape, or the value ends before the file does.
-    first: DamagedError | None = None
+    first: FormatError | None = None
     for source in sources:
         try:
             value = _Reader(source).value()
             if not source.done:
-                raise DamagedError("it goes on behind its end")
+                raise FormatError("it goes on behind its end")
             return value
-        except DamagedError as error:
+        except FormatError as error:
             first = first or error
         except (ValueError, OverflowError, struct.error) as error:
-            first = first or DamagedError(str(error))
-    raise first or DamagedError("it is empty")
+            first = first or FormatError(str(error))
+    raise first or FormatError("it is empty")

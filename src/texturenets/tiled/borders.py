@@ -1,8 +1,19 @@
-"""Borders that are added while feature maps are read from disk, so that a pass over a strip need not pad. No torch.
+"""Padding that is added while feature maps are read from disk, so that strips need no `pad` operation. No torch.
 
-Mirroring and repeating rows and columns may be done before an operation on single numbers as well as behind it. So
-where a padding follows such operations on maps that are read, the maps are read with the border. The strips of the
-top and the bottom then are like any other, and one compiled stage does for all.
+A strip of a feature map is computed from its rows and from a halo: the rows above and below that lie in the receptive
+field of what follows. Inside the image the halo is read from disk with the strip. At the top and bottom edge there is
+nothing to read, and a strip there would need padding in its graph: three different graphs, and compilations, for one
+pass (first strip, last strip, all others).
+
+So the padding is filled in at reading where that gives the same numbers. Say the map x is on disk, and the pass
+computes conv(pad(relu(norm(x)))) for rows 0 to 3, with reflection by 1 and a 3 x 3 kernel:
+
+    rows of x read    -1  0  1  2  3  4    row -1 is filled in as a copy of row 1, row 4 is read
+    relu(norm(x))     -1  0  1  2  3  4    each number alone: row -1 is still a copy of row 1, as `pad` would make it
+    conv                  0  1  2  3       without a `pad` in the graph, as for rows 4 to 7, which read rows 3 to 8
+
+This holds for reflection and repetition ("replicate"), which copy numbers, and for pointwise operations between the
+map that is read and the padding. Zeros would not stay zeros behind a normalization.
 """
 
 from __future__ import annotations
@@ -17,7 +28,7 @@ MODES: Final = ("reflect", "replicate")
 
 
 class Border(NamedTuple):
-    """Rows and columns beyond the edges of a feature map: how many, and one of `MODES`."""
+    """Padding that a feature map is read with: rows and columns beyond its edges, and one of `MODES`."""
 
     top: int
     bottom: int
@@ -29,9 +40,12 @@ class Border(NamedTuple):
 def borders(
     network: PlannedNetwork, work: Sequence[Step], ready: frozenset[int]
 ) -> tuple[dict[int, Border], frozenset[int]]:
-    """The borders with which maps are read in a pass, by node of the network, and the paddings that they spare."""
-    found: dict[int, Border] = {}
-    spared: set[int] = set()
+    """The borders with which maps on disk (`ready`) are read, by node, and the `pad` nodes that they replace.
+
+    A `pad` is replaced where every map that it depends on is read, and none of them with another border already.
+    """
+    by_source: dict[int, Border] = {}
+    replaced: set[int] = set()
     for step in work:
         node = network.nodes[step.node]
         if node.operation != "pad" or not step.sources or node.settings["mode"] not in MODES:
@@ -39,14 +53,14 @@ def borders(
         sources = set(_read(network, step.node, ready))
         top, bottom, left, right = node.settings["amount"]
         border = Border(top, bottom, left, right, node.settings["mode"])
-        if all(source in ready and found.get(source, border) == border for source in sources):
-            found |= dict.fromkeys(sources, border)
-            spared.add(step.node)
-    return found, frozenset(spared)
+        if all(source in ready and by_source.get(source, border) == border for source in sources):
+            by_source |= dict.fromkeys(sources, border)
+            replaced.add(step.node)
+    return by_source, frozenset(replaced)
 
 
 def _read(network: PlannedNetwork, i: int, ready: frozenset[int]) -> Iterable[int]:
-    """The nodes that node i is made of by operations on single numbers; those in `ready` are read."""
+    """The nodes from which pointwise operations compute the source of node i; those in `ready` are read from disk."""
     for source in network.sources[i]:
         if is_point(network.nodes[source]):
             continue

@@ -38,7 +38,7 @@ class TiledNetwork:
         if graph.fixed:
             raise UserError(f"this network draws only images of {graph.stride} pixels a side, none larger")
         if graph.io_spec.inputs:
-            names = ", ".join(one.name for one in graph.io_spec.inputs)
+            names = ", ".join(named.name for named in graph.io_spec.inputs)
             raise UserError(f"this network takes {names} beside a photo: its images have to fit in memory")
         self.stride, self.margin = graph.stride, graph.margin
         self.smallest = max(smallest, graph.io_spec.least)
@@ -95,21 +95,21 @@ class TiledNetwork:
                 inputs[i] = photo
             elif node.operation == "noise":
                 stride = node.settings["stride"]
-                asked = NoiseInput(node.channels, stride, node.settings["distribution"])
-                inputs[i] = Computed(_noise(asked, seed, stream, level, size[1] // stride))
+                noise_input = NoiseInput(node.channels, stride, node.settings["distribution"])
+                inputs[i] = Computed(_noise(noise_input, seed, stream, level, size[1] // stride))
                 stream += 1
         return inputs
 
 
 def _noise(
-    asked: NoiseInput, seed: int, stream: int, level: float, width: int
+    noise_input: NoiseInput, seed: int, stream: int, level: float, width: int
 ) -> Callable[[int, int], NDArray[np.float32]]:
     """A function of the first row and the number of rows that gives that part of a noise map, (1, C, rows, width)."""
-    make = noise.uniform_array if asked.distribution == "uniform" else noise.normal_array
+    make = noise.uniform_array if noise_input.distribution == "uniform" else noise.normal_array
 
     def rows(top: int, height: int) -> NDArray[np.float32]:
-        values = make(seed, stream, top, 0, height, width, asked.channels)[None]
-        return noise.levelled([values], [asked], [level])[0]
+        values = make(seed, stream, top, 0, height, width, noise_input.channels)[None]
+        return noise.levelled([values], [noise_input], [level])[0]
 
     return rows
 
@@ -119,19 +119,19 @@ def refined(graph: Graph) -> Graph:
 
     Low frequencies stay those of the enlarged image, high frequencies are the network's.
     """
-    made = Graph(list(graph.nodes), dict(graph.weights), graph.margin, graph.multiple, graph.fixed)
-    photo = next(i for i, node in enumerate(made.nodes) if node.operation == "photo")
+    result = Graph(list(graph.nodes), dict(graph.weights), graph.margin, graph.multiple, graph.fixed)
+    photo = next(i for i, node in enumerate(result.nodes) if node.operation == "photo")
     weights = bell()
     reach = len(weights) // 2
-    painted = _append(made, "clamp", len(made.nodes) - 1, low=0, high=1)
-    lost = _append(made, "add", photo, _append(made, "linear", painted, by=-1))
-    wide = _append(made, "pad", lost, amount=(reach,) * 4, mode="reflect")
+    painted = _append(result, "clamp", len(result.nodes) - 1, low=0, high=1)
+    lost = _append(result, "add", photo, _append(result, "linear", painted, by=-1))
+    wide = _append(result, "pad", lost, amount=(reach,) * 4, mode="reflect")
     for number, kernel in enumerate(((len(weights), 1), (1, len(weights)))):
         name = f"blur.{number}"
-        made.weights[name] = np.tile(weights.reshape(1, 1, *kernel), (3, 1, 1, 1))
-        wide = made.add("conv", [wide], {"weight": name}, out=3, kernel=kernel, groups=3)
-    _append(made, "add", painted, wide)
-    return made
+        result.weights[name] = np.tile(weights.reshape(1, 1, *kernel), (3, 1, 1, 1))
+        wide = result.add("conv", [wide], {"weight": name}, out=3, kernel=kernel, groups=3)
+    _append(result, "add", painted, wide)
+    return result
 
 
 def _append(graph: Graph, operation: str, *sources: int, **settings: Any) -> int:

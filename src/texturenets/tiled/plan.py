@@ -1,8 +1,13 @@
 """Plans which nodes each pass over a large image computes, and which maps stay on disk between passes. No torch.
 
-A normalization needs the statistics of its whole source, so the source has to have been computed for the whole
-image before the normalization can begin. Every pass therefore ends where statistics do: pass p computes the
-sources of the normalizations that pass p + 1 is the first to need; the last one computes the image.
+A normalization needs the statistics of its whole source before it can compute its first row. So the image is gone
+through several times, and every pass ends at the maps whose statistics the next one needs. For instance:
+
+    pass 0    photo -> conv1                            conv1's statistics are gathered, its map is written to disk
+    pass 1    conv1 (read) -> norm1 -> relu -> conv2    conv2's likewise
+    pass 2    conv2 (read) -> norm2 -> relu -> conv3    the image
+
+A pass goes from strip to strip. A map that is cheap to compute is not written; the next pass computes it again.
 """
 
 from __future__ import annotations
@@ -17,9 +22,9 @@ from texturenets.tiled.rows import POINTWISE, Interval, Size, map_size, merge, w
 
 INPUTS: Final = ("photo", "noise")
 WAITING: Final = ("norm", "global_pool")
-"""Operations that look at a whole feature map."""
+"""Operations that need statistics of a whole feature map."""
 MOVING: Final = ("crop", "pad", "shuffle", "unshuffle")
-"""Operations that move numbers and change none."""
+"""Operations that only rearrange numbers."""
 
 WORTH: Final = 250
 """A convolution's map is kept on disk when each of its numbers takes at least so many multiply-adds; cheaper ones are
@@ -32,17 +37,17 @@ _NEVER: Final = 1 << 30
 
 @dataclass
 class PlannedNetwork:
-    """The nodes that lead to the image (H, W), in a form that planning takes.
+    """The nodes of a network for an image `picture` (H, W), and what planning needs to know of them.
 
-    `sources[i]` are the nodes whose maps node i reads; for an unpooling the map that was pooled stands in for the
-    pool itself. `late[i]` is the first pass in which node i's feature map is needed.
+    `sources[i]`: the nodes whose feature maps node i reads; for an unpooling the map that was pooled, instead of the
+    pool. `sizes[i]`: height and width of node i's feature map. `first_use[i]`: the first pass that needs it.
     """
 
     nodes: Sequence[Node]
     picture: Size
     sources: list[tuple[int, ...]] = field(init=False)
     sizes: list[Size] = field(init=False)
-    late: list[int] = field(init=False)
+    first_use: list[int] = field(init=False)
 
     def __post_init__(self) -> None:
         self.sources = [
@@ -50,7 +55,7 @@ class PlannedNetwork:
             for n in self.nodes
         ]
         self.sizes = [map_size(node, self.picture) for node in self.nodes]
-        self.late = self._late()
+        self.first_use = self._first_uses()
 
     @property
     def last(self) -> int:
@@ -60,7 +65,7 @@ class PlannedNetwork:
     @property
     def passes(self) -> int:
         """The number of passes."""
-        return self.late[self.last] + 1
+        return self.first_use[self.last] + 1
 
     def waits(self, i: int) -> bool:
         """Whether node i waits for statistics."""
@@ -74,23 +79,23 @@ class PlannedNetwork:
         """Whether node i is one operation on each number of one feature map."""
         return self.nodes[i].operation in POINTWISE and len(self.sources[i]) == 1
 
-    def _late(self) -> list[int]:
+    def _first_uses(self) -> list[int]:
         depth: list[int] = []
         for i, sources in enumerate(self.sources):
             depth.append(max((depth[s] for s in sources), default=0) + self.waits(i))
-        late = [_NEVER] * len(self.nodes)
-        late[self.last] = depth[self.last]
+        first_use = [_NEVER] * len(self.nodes)
+        first_use[self.last] = depth[self.last]
         for i in reversed(range(len(self.nodes))):
             for source in self.sources[i]:
-                late[source] = min(late[source], late[i] - self.waits(i))
-        return late
+                first_use[source] = min(first_use[source], first_use[i] - self.waits(i))
+        return first_use
 
     def measured(self, number: int) -> set[int]:
         """The nodes whose statistics pass `number` gathers."""
         return {
             self.sources[i][0]
             for i in range(len(self.nodes))
-            if self.waits(i) and self.late[i] < _NEVER and self.late[i] - 1 == number
+            if self.waits(i) and self.first_use[i] < _NEVER and self.first_use[i] - 1 == number
         }
 
     def part(self, i: int, strip: Interval) -> Interval:
@@ -133,26 +138,32 @@ class Step:
 
 def passes(network: PlannedNetwork) -> list[Pass]:
     """The passes, in their order."""
-    kept = frozenset(i for i in _crossing(network) if _worth(network, i))
-    made: list[Pass] = []
+    stored = frozenset(i for i in _crossing(network) if _worth(network, i))
+    planned: list[Pass] = []
     written: set[int] = set()
     for number in range(network.passes):
         measured = network.measured(number)
         targets = measured | ({network.last} if number == network.passes - 1 else set())
         visited, read = _closure(network, targets, written)
-        new = visited & kept
+        new = visited & stored
         computed = tuple(sorted(targets | new))
         read_and_ready = frozenset(read), frozenset(written)
-        made.append(Pass(computed, tuple(sorted(measured)), tuple(sorted(new)), *read_and_ready))
+        planned.append(Pass(computed, tuple(sorted(measured)), tuple(sorted(new)), *read_and_ready))
         written |= new
-    useful = {i for one in made for i in one.read}
-    return [_without(one, set(one.written) - useful, network.last) for one in made]
+    useful = {i for planned_pass in planned for i in planned_pass.read}
+    return [
+        _without(planned_pass, set(planned_pass.written) - useful, network.last) for planned_pass in planned
+    ]
 
 
-def _without(one: Pass, useless: set[int], last: int) -> Pass:
+def _without(planned_pass: Pass, useless: set[int], last: int) -> Pass:
     """A pass that does not write what no later one reads."""
-    targets = tuple(i for i in one.targets if i not in useless or i in one.measured or i == last)
-    return replace(one, targets=targets, written=tuple(i for i in one.written if i not in useless))
+    targets = tuple(
+        i for i in planned_pass.targets if i not in useless or i in planned_pass.measured or i == last
+    )
+    return replace(
+        planned_pass, targets=targets, written=tuple(i for i in planned_pass.written if i not in useless)
+    )
 
 
 def _closure(network: PlannedNetwork, targets: Iterable[int], written: set[int]) -> tuple[set[int], set[int]]:
@@ -178,10 +189,12 @@ def _crossing(network: PlannedNetwork) -> Iterator[int]:
     Of a chain of operations on single numbers only the first: it costs little to go on from there.
     """
     for i in range(len(network.nodes)):
-        if network.is_given(i) or network.late[i] >= _NEVER or network.is_pointwise(i):
+        if network.is_given(i) or network.first_use[i] >= _NEVER or network.is_pointwise(i):
             continue
         users = [u for u in range(len(network.nodes)) if i in network.sources[u]]
-        if any(network.late[u] > network.late[i] or network.waits(u) for u in _behind(network, users)):
+        if any(
+            network.first_use[u] > network.first_use[i] or network.waits(u) for u in _behind(network, users)
+        ):
             yield i
 
 
@@ -212,25 +225,25 @@ def multiplications(network: PlannedNetwork, i: int) -> int:
     return int(count // node.settings["stride"] ** 2 if node.operation == "deconv" else count)
 
 
-def steps(network: PlannedNetwork, one: Pass, strip: Interval) -> list[Step]:
-    """What pass `one` computes, in this order, for `strip` (rows of the image)."""
-    parts = {i: network.part(i, strip) for i in one.targets}
-    asked: dict[int, list[Interval]] = {i: [rows] for i, rows in parts.items() if rows[1] > rows[0]}
-    found: list[Step] = []
-    for i in range(max(asked, default=-1), -1, -1):
-        if i not in asked:
+def steps(network: PlannedNetwork, planned_pass: Pass, strip: Interval) -> list[Step]:
+    """What pass `planned_pass` computes, in this order, for `strip` (rows of the image)."""
+    parts = {i: network.part(i, strip) for i in planned_pass.targets}
+    requested: dict[int, list[Interval]] = {i: [rows] for i, rows in parts.items() if rows[1] > rows[0]}
+    computed: list[Step] = []
+    for i in range(max(requested, default=-1), -1, -1):
+        if i not in requested:
             continue
-        rows = merge(asked[i])
+        rows = merge(requested[i])
         needed: list[list[list[Interval]]] = []
-        if not network.is_given(i) and i not in one.ready:
+        if not network.is_given(i) and i not in planned_pass.ready:
             sources = network.sources[i]
             nodes, sizes = [network.nodes[s] for s in sources], [network.sizes[s][0] for s in sources]
-            needed = [wanted(network.nodes[i], one, nodes, sizes) for one in rows]
+            needed = [wanted(network.nodes[i], interval, nodes, sizes) for interval in rows]
             for by_source in needed:
                 for source, pieces in zip(sources, by_source, strict=True):
-                    asked.setdefault(source, []).extend(pieces)
-        found.append(Step(i, rows, needed))
-    return found[::-1]
+                    requested.setdefault(source, []).extend(pieces)
+        computed.append(Step(i, rows, needed))
+    return computed[::-1]
 
 
 def effort(network: PlannedNetwork, work: Sequence[Step]) -> int:
@@ -252,7 +265,7 @@ def strips(height: int, rows: int, stride: int) -> list[Interval]:
 
 def last_reads(plan: Sequence[Pass]) -> dict[int, int]:
     """The number of the last pass that reads a feature map, by its node: behind it the map's space is free again."""
-    return {i: number for number, one in enumerate(plan) for i in one.read}
+    return {i: number for number, planned_pass in enumerate(plan) for i in planned_pass.read}
 
 
 def disk(network: PlannedNetwork, plan: Sequence[Pass], bytes_each: int) -> int:
@@ -260,8 +273,8 @@ def disk(network: PlannedNetwork, plan: Sequence[Pass], bytes_each: int) -> int:
     last_read = last_reads(plan)
     held: set[int] = set()
     most = 0
-    for number, one in enumerate(plan):
-        held |= set(one.written)
+    for number, planned_pass in enumerate(plan):
+        held |= set(planned_pass.written)
         most = max(most, bytes_each * sum(network.numbers(i) for i in held))
         held = {i for i in held if last_read[i] > number}
     return most

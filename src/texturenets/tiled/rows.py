@@ -1,4 +1,4 @@
-"""Which rows of its sources an operation reads to give some rows of its feature map. No torch.
+"""The receptive field of each operation: which rows of its sources some rows of its result depend on. No torch.
 
 Large images are computed in strips that are as wide as the image, so columns need no arithmetic: every operation
 treats them as it does for a whole image. An interval is (first row, last row + 1).
@@ -52,9 +52,10 @@ def before(node: Node) -> int:
 
 
 def needs(node: Node, size: int, start: int, end: int) -> list[Interval]:  # noqa: PLR0911 (one a kind of operation)
-    """The rows of the first source, which has `size` rows, that rows `start` to `end` of the node's map depend on.
+    """The rows of the first source that rows `start` to `end` of the node's feature map depend on.
 
-    One interval, but for circular padding, which takes what it needs from both ends, in the order in which it stands.
+    `size`: the source's number of rows. One interval, but for circular padding at the edge, which takes rows from
+    both ends: several, in the order in which they are stacked.
     """
     s = node.settings
     match node.operation:
@@ -63,8 +64,8 @@ def needs(node: Node, size: int, start: int, end: int) -> list[Interval]:  # noq
         case "crop":
             return [(start + before(node), end + before(node))]
         case "conv" | "avg_pool" | "max_pool":
-            reach = s.get("dilation", 1) * (s["kernel"][0] - 1) + 1
-            return [(start * s["stride"], (end - 1) * s["stride"] + reach)]
+            window = s.get("dilation", 1) * (s["kernel"][0] - 1) + 1
+            return [(start * s["stride"], (end - 1) * s["stride"] + window)]
         case "deconv":
             first, last = start + before(node), end - 1 + before(node)
             low = max(0, -((s["kernel"][0] - 1 - first) // s["stride"]))

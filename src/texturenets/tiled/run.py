@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from texturenets.errors import UserError
 from texturenets.graph import Graph
-from texturenets.graph.stage import PICTURE, CompiledStage, Kept, Stage, Values
+from texturenets.graph.stage import PICTURE, CompiledStage, SpoolDtype, Stage, Values
 from texturenets.tiled import plan as planning
 from texturenets.tiled.plan import Pass, PlannedNetwork
 from texturenets.tiled.rows import Interval, Size
@@ -28,13 +28,13 @@ class StageEngine(Protocol):
     """An engine, as far as stages need it."""
 
     @property
-    def kept(self) -> Kept:
+    def spool_dtype(self) -> SpoolDtype:
         """The type in which it reads and returns maps that are spooled to disk, where float32 is not required."""
 
     def compile(self, stage: Stage) -> CompiledStage:
         """Make a stage ready to run."""
 
-    def stage_peak(self, alive: int, kept: Kept) -> int:
+    def stage_peak(self, alive: int, dtype: SpoolDtype) -> int:
         """About how many bytes a stage takes, of whose feature maps so many numbers are alive at once."""
 
 
@@ -56,8 +56,8 @@ STRIP: Final = 768 * 2**20
 WAITING: Final = 4
 """Copies of a strip's inputs and outputs in memory: in the engine, read ahead, and being written to disk."""
 
-BYTES: Final[dict[Kept, int]] = {"float32": 4, "float16": 2, "bfloat16": 2}
-"""Bytes of a number kept on disk."""
+BYTES: Final[dict[SpoolDtype, int]] = {"float32": 4, "float16": 2, "bfloat16": 2}
+"""Bytes of a number on disk."""
 
 
 @dataclass
@@ -93,24 +93,24 @@ def run(job: TiledJob, sink: Sink, progress: Progress = lambda _: None) -> None:
     Raises UserError where memory or disk do not suffice.
     """
     try:
-        _TiledRun(job, kept_as(job)).all(sink, progress)
+        _TiledRun(job, spool_dtype_of(job)).all(sink, progress)
     except OverflowedError:
         # It is safe to begin again: only the last pass, which spools no feature maps, writes to the sink.
         _TiledRun(job, "float32").all(sink, progress)
 
 
-def kept_as(job: TiledJob) -> Kept:
+def spool_dtype_of(job: TiledJob) -> SpoolDtype:
     """The type in which feature maps are spooled to disk."""
     # Max pooling with indices: rounding could change which pixel is the maximum, and unpooling uses the index later.
     if job.exact or any(node.operation == "unpool" for node in job.graph.nodes):
         return "float32"
-    return job.engine.kept
+    return job.engine.spool_dtype
 
 
 def disk(job: TiledJob) -> int:
-    """The most bytes on disk at once, where no value is beyond the type of `kept_as`."""
+    """The most bytes on disk at once, where no value is beyond the type of `spool_dtype_of`."""
     network = PlannedNetwork(job.graph.nodes, job.picture)
-    return planning.disk(network, planning.passes(network), BYTES[kept_as(job)])
+    return planning.disk(network, planning.passes(network), BYTES[spool_dtype_of(job)])
 
 
 @dataclass
@@ -123,8 +123,8 @@ class _Work:
 
 
 class _TiledRun:
-    def __init__(self, job: TiledJob, kept: Kept) -> None:
-        self.job, self.kept = job, kept
+    def __init__(self, job: TiledJob, dtype: SpoolDtype) -> None:
+        self.job, self.spool_dtype = job, dtype
         self.network = PlannedNetwork(job.graph.nodes, job.picture)
         self.passes = planning.passes(self.network)
         self.maps: dict[int, FeatureMap] = {}
@@ -138,17 +138,17 @@ class _TiledRun:
         """Every pass."""
         heights = self._heights()
         last_read = planning.last_reads(self.passes)
-        most = planning.disk(self.network, self.passes, BYTES[self.kept])
+        most = planning.disk(self.network, self.passes, BYTES[self.spool_dtype])
         done, shares = 0.0, self._shares()
         with closing(SpoolFiles(self.job.folder, most)) as files:
-            for number, (one, rows) in enumerate(zip(self.passes, heights, strict=True)):
+            for number, (planned_pass, rows) in enumerate(zip(self.passes, heights, strict=True)):
                 start, share = done, shares[number]
-                for i in one.written:
+                for i in planned_pass.written:
                     channels, size = self.network.nodes[i].channels, self.network.sizes[i]
-                    file = files.take(BYTES[self.kept] * self.network.numbers(i))
-                    self.maps[i] = FeatureMap(file, channels, size, self.kept)
-                final = number == len(self.passes) - 1
-                self._pass(one, rows, sink if final else None, lambda part: progress(start + share * part))  # noqa: B023
+                    file = files.take(BYTES[self.spool_dtype] * self.network.numbers(i))
+                    self.maps[i] = FeatureMap(file, channels, size, self.spool_dtype)
+                last = sink if number == len(self.passes) - 1 else None
+                self._pass(planned_pass, rows, last, lambda part: progress(start + share * part))  # noqa: B023
                 done += share
                 for i in [i for i in self.maps if last_read[i] == number]:
                     files.give_back(self.maps.pop(i).file)
@@ -157,10 +157,9 @@ class _TiledRun:
     def _shares(self) -> list[float]:
         """About which share of the work each pass is, by the multiply-adds of a strip."""
         strip = (0, min(self.job.picture[0], 16 * self.job.graph.stride))
-        work = [
-            planning.effort(self.network, planning.steps(self.network, one, strip)) for one in self.passes
-        ]
-        return [one / sum(work) for one in work]
+        steps = [planning.steps(self.network, planned_pass, strip) for planned_pass in self.passes]
+        efforts = [planning.effort(self.network, work) for work in steps]
+        return [effort / sum(efforts) for effort in efforts]
 
     def _heights(self) -> list[int]:
         """How many rows the strips of each pass have. Raises TooLittleMemoryError with what all of them need."""
@@ -168,22 +167,26 @@ class _TiledRun:
             return [self.job.rows] * len(self.passes)
         height, stride = self.job.picture[0], self.job.graph.stride
         fewest = min(height, -(-LEAST // stride) * stride)
-        if (least := max(self._needed(one, fewest) for one in self.passes)) > self.job.memory:
+        if (
+            least := max(self._needed(planned_pass, fewest) for planned_pass in self.passes)
+        ) > self.job.memory:
             raise TooLittleMemoryError(least)
-        return [self._rows(one, fewest) for one in self.passes]
+        return [self._rows(planned_pass, fewest) for planned_pass in self.passes]
 
-    def _rows(self, one: Pass, rows: int) -> int:
+    def _rows(self, planned_pass: Pass, rows: int) -> int:
         """How many rows of the image a strip of that pass has: `rows`, doubled as long as memory suffices."""
         height = self.job.picture[0]
-        while 2 * rows <= min(height, MOST) and self._needed(one, 2 * rows) <= min(STRIP, self.job.memory):
+        while 2 * rows <= min(height, MOST) and self._needed(planned_pass, 2 * rows) <= min(
+            STRIP, self.job.memory
+        ):
             rows *= 2
         return rows
 
-    def _needed(self, one: Pass, rows: int) -> int:
+    def _needed(self, planned_pass: Pass, rows: int) -> int:
         """Bytes that a strip of so many rows takes."""
         stride = self.job.graph.stride
         middle = (self.job.picture[0] - rows) // 2 // stride * stride
-        strip = build(self.network, one, (middle, middle + rows), self.weights)
+        strip = build(self.network, planned_pass, (middle, middle + rows), self.weights)
         nodes = strip.graph.nodes
         size = [node.channels * node.extra * node.extra_columns for node in nodes]
         last = {source: number for number, node in enumerate(nodes) for source in node.sources}
@@ -197,26 +200,26 @@ class _TiledRun:
             )
         ends = sum(size[n] for n, node in enumerate(nodes) if not node.sources)
         ends += sum(size[part.number] for part in strip.outputs.values())
-        return self.job.engine.stage_peak(most, self.kept) + WAITING * ends * BYTES[self.kept]
+        return self.job.engine.stage_peak(most, self.spool_dtype) + WAITING * ends * BYTES[self.spool_dtype]
 
-    def _pass(self, one: Pass, rows: int, sink: Sink | None, progress: Progress) -> None:
-        moments = {i: self._moments(i) for i in one.measured}
+    def _pass(self, planned_pass: Pass, rows: int, sink: Sink | None, progress: Progress) -> None:
+        moments = {i: self._moments(i) for i in planned_pass.measured}
         strips = planning.strips(self.job.picture[0], rows, self.job.graph.stride)
         with (
             ThreadPoolExecutor(1, "texturenets-read") as reader,
             ThreadPoolExecutor(1, "texturenets-keep") as keeper,
         ):
-            ahead: Future[_Work] = reader.submit(self._read, one, strips[0])
+            ahead: Future[_Work] = reader.submit(self._read, planned_pass, strips[0])
             behind: Future[None] | None = None
             try:
                 for number in range(len(strips)):
                     work = ahead.result()
                     if number + 1 < len(strips):
-                        ahead = reader.submit(self._read, one, strips[number + 1])
-                    found = self._compute(one, work)
+                        ahead = reader.submit(self._read, planned_pass, strips[number + 1])
+                    outputs = self._compute(planned_pass, work)
                     if behind is not None:
                         behind.result()
-                    behind = keeper.submit(self._keep, work, found, moments, sink)
+                    behind = keeper.submit(self._keep, work, outputs, moments, sink)
                     progress((number + 1) / len(strips))
                 if behind is not None:
                     behind.result()
@@ -231,8 +234,8 @@ class _TiledRun:
         most = any(node.operation == "global_pool" and node.settings["mode"] == "max" for node in users)
         return Moments(largest=-np.inf if most else None)
 
-    def _read(self, one: Pass, rows: Interval) -> _Work:
-        work = _Work(rows, build(self.network, one, rows, self.weights))
+    def _read(self, planned_pass: Pass, rows: Interval) -> _Work:
+        work = _Work(rows, build(self.network, planned_pass, rows, self.weights))
         for name, (i, wanted, border) in work.strip.reads.items():
             if i in self.pooled:
                 work.values[name] = self.pooled[i]
@@ -244,36 +247,38 @@ class _TiledRun:
 
     def _space(self, shape: tuple[int, ...], kind: np.dtype[Any]) -> NDArray[Any]:
         """An array of that shape, one that has been used before if there is one."""
-        for number, one in enumerate(self.free):
-            if one.shape == shape and one.dtype == kind:
+        for number, array in enumerate(self.free):
+            if array.shape == shape and array.dtype == kind:
                 return self.free.pop(number)
         return np.empty(shape, kind)
 
-    def _compute(self, one: Pass, work: _Work) -> Mapping[str, Values]:
+    def _compute(self, planned_pass: Pass, work: _Work) -> Mapping[str, Values]:
         strip = work.strip
         if strip.key not in self.ready:
-            kept = frozenset(name for name, read in strip.reads.items() if read.node in one.ready)
+            spooled = frozenset(name for name, read in strip.reads.items() if read.node in planned_pass.ready)
             photo = (
                 name
                 for name, read in strip.reads.items()
                 if self.job.graph.nodes[read.node].operation == "photo"
             )
             outputs = {self._name(i): part.number for i, part in strip.outputs.items()}
-            stage = Stage(strip.graph, outputs, self.kept, kept, frozenset(photo))
+            stage = Stage(strip.graph, outputs, self.spool_dtype, spooled, frozenset(photo))
             self.ready[strip.key] = self.job.engine.compile(stage)
-        found = self.ready[strip.key](work.values | strip.matrices)
-        self.free += [work.values[name] for name, read in strip.reads.items() if read.node in one.ready]
+        results = self.ready[strip.key](work.values | strip.matrices)
+        self.free += [
+            work.values[name] for name, read in strip.reads.items() if read.node in planned_pass.ready
+        ]
         work.values.clear()
-        return found
+        return results
 
     def _name(self, i: int) -> str:
         return PICTURE if i == self.network.last else f"y{i}"
 
     def _keep(
-        self, work: _Work, found: Mapping[str, Values], moments: Mapping[int, Moments], sink: Sink | None
+        self, work: _Work, outputs: Mapping[str, Values], moments: Mapping[int, Moments], sink: Sink | None
     ) -> None:
         for i, given in work.strip.outputs.items():
-            rows, values = self.network.part(i, work.rows), found[self._name(i)]
+            rows, values = self.network.part(i, work.rows), outputs[self._name(i)]
             inside = (
                 slice(rows[0] - given.rows[0], rows[1] - given.rows[0]),
                 slice(given.left, given.left + self.network.sizes[i][1]),
@@ -291,10 +296,10 @@ class _TiledRun:
         for i, node in enumerate(self.network.nodes):
             if not self.network.waits(i) or node.sources[0] not in moments:
                 continue
-            found = moments[node.sources[0]]
+            statistics = moments[node.sources[0]]
             if node.operation == "global_pool":
-                self.pooled[i] = found.pooled(node)
+                self.pooled[i] = statistics.pooled(node)
                 continue
             weight, bias = (self.job.graph.weight(i, role) for role in ("weight", "bias"))
-            scale, shift = found.scale_and_shift(node, weight, bias)
+            scale, shift = statistics.scale_and_shift(node, weight, bias)
             self.weights[f"scale.{i}"], self.weights[f"shift.{i}"] = scale, shift

@@ -92,7 +92,7 @@ class Padded:
         self.source = source
         self.rows = mirrored(height, top, size[0])
         self.columns = mirrored(width, left, size[1])
-        self.whole = size[1] == width
+        self.full_width = size[1] == width
 
     def read(self, rows: Interval) -> Array:
         """See `Source`."""
@@ -101,7 +101,7 @@ class Padded:
         x = self.source.read((low, high))
         if len(places) != high - low or places[0] != low:
             x = x[:, :, places - low]
-        return x if self.whole else x[:, :, :, self.columns]
+        return x if self.full_width else x[:, :, :, self.columns]
 
 
 class Resized:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texturenets.errors import UserError
-from texturenets.graph.stage import Kept
+from texturenets.graph.stage import SpoolDtype
 from texturenets.tiled.borders import Border
 from texturenets.tiled.rows import Interval, Size
 
@@ -62,7 +62,7 @@ class SpoolFile:
     def _move(
         self, call: Callable[[int, list[memoryview], int], int], values: Sequence[NDArray[Any]], offset: int
     ) -> None:
-        parts = [memoryview(cast(Any, one)).cast("B") for one in values]
+        parts = [memoryview(cast(Any, array)).cast("B") for array in values]
         first = 0
         while first < len(parts):
             moved = call(self._file.fileno(), parts[first : first + PARTS], offset)
@@ -92,7 +92,7 @@ class SpoolFiles:
     def take(self, size: int) -> SpoolFile:
         """A file for `size` bytes, with anything in it."""
         if self.free:
-            file = min(self.free, key=lambda one: (one.size < size, abs(one.size - size)))
+            file = min(self.free, key=lambda candidate: (candidate.size < size, abs(candidate.size - size)))
             self.free.remove(file)
         else:
             file = SpoolFile(self.folder)
@@ -101,13 +101,13 @@ class SpoolFiles:
         while self.free and self._size > self.most:
             self.free.pop().close()
         if self._size > self.most:
-            for one, needed in self.used.items():
-                one.truncate(needed)
+            for other, needed in self.used.items():
+                other.truncate(needed)
         return file
 
     @property
     def _size(self) -> int:
-        return sum(one.size for one in (*self.used, *self.free))
+        return sum(file.size for file in (*self.used, *self.free))
 
     def give_back(self, file: SpoolFile) -> None:
         """`file` is not needed any more."""
@@ -155,9 +155,9 @@ Space = Callable[[tuple[int, ...], np.dtype[Any]], NDArray[Any]]
 class FeatureMap:
     """A feature map in a file, `size` (height, width), the channels of a pixel side by side."""
 
-    def __init__(self, file: SpoolFile, channels: int, size: Size, kept: Kept) -> None:
+    def __init__(self, file: SpoolFile, channels: int, size: Size, dtype: SpoolDtype) -> None:
         self.file, self.channels, self.size = file, channels, size
-        self.type = np.dtype({"bfloat16": "uint16"}.get(kept, kept))
+        self.type = np.dtype({"bfloat16": "uint16"}.get(dtype, dtype))
 
     def write(self, rows: Interval, values: NDArray[Any]) -> None:
         """`values` (1, height, W, C) at `rows`. Raises OverflowedError where half precision does not hold them."""
@@ -229,30 +229,30 @@ def _filesystem(folder: Path) -> str:
     return max(inside)[1] if inside else ""
 
 
-def _usual(asked: Path | None, others: Sequence[Path]) -> Iterator[Path]:
-    if asked is not None:
-        yield asked
+def _usual(chosen: Path | None, others: Sequence[Path]) -> Iterator[Path]:
+    if chosen is not None:
+        yield chosen
         return
     for folder in (Path(tempfile.gettempdir()), Path("/var/tmp"), *others):
         if folder.is_dir() and os.access(folder, os.W_OK) and _filesystem(folder) not in _IN_MEMORY:
             yield folder
 
 
-def choose_folder(needed: int, asked: Path | None, others: Sequence[Path] = ()) -> Path:
-    """A folder on a disk with `needed` bytes free: `asked`, or the first fitting one of the usual places.
+def choose_folder(needed: int, chosen: Path | None, others: Sequence[Path] = ()) -> Path:
+    """A folder on a disk with `needed` bytes free: `chosen`, or the first fitting one of the usual places.
 
     The usual places are the system's for temporary files, unless that is memory, /var/tmp and `others`.
     Raises UserError that says what is free where.
     """
-    if asked is not None and not asked.is_dir():
-        raise UserError(f"`spool` {asked} is not a folder")
-    found: list[str] = []
-    for folder in _usual(asked, others):
+    if chosen is not None and not chosen.is_dir():
+        raise UserError(f"`spool` {chosen} is not a folder")
+    too_small: list[str] = []
+    for folder in _usual(chosen, others):
         free = shutil.disk_usage(folder).free
         if free >= needed:
             return folder
-        found.append(f"{folder} has {gigabytes(free)} free")
-    there = " and ".join(dict.fromkeys(found)) or "no disk is here"
+        too_small.append(f"{folder} has {gigabytes(free)} free")
+    there = " and ".join(dict.fromkeys(too_small)) or "no disk is here"
     raise UserError(
         f"this needs {gigabytes(needed)} of disk for a while, and {there}: "
         "make room, name another disk with `spool` FOLDER, or ask for a smaller image with `size`"

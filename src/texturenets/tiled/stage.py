@@ -1,11 +1,16 @@
-"""One pass over one strip as a small graph of its own, for any engine. No torch.
+"""The graph of one pass for one strip, which any engine can compile and run ("stage"). No torch.
 
-The nodes are those of the network, each for the rows that the strip takes of it. Where a strip lies in the middle
-of the image, rows that the network would pad are read instead; at the image's own edge they are padded as the
-network does. So a pass has few different graphs: the first strip's, the last one's, and that of all between.
+It has the operations of the network, each for the rows that the strip needs. `plan.steps` has worked these out
+backwards from the result, by the receptive field of every operation: a 3 x 3 convolution for rows 8 to 15 needs rows
+7 to 16 of its source, of which 7 and 16 are the strip's halo. So convolutions run without padding here. A halo inside
+the image is computed, or read from disk, like other rows; only what lies beyond the image's edge is padded, as in the
+network. So a pass has few different graphs: that of the first strip, that of the last, and that of all between.
 
-A node may compute more rows than the strip takes of it, some of them wrong: cutting them off would cost more than to
-carry them along, so that is done where they would be in the way.
+Rows are counted in the feature map of the whole image. A node of the stage may compute more rows than are needed, and
+some of them may not be valid, that is, differ from those of the whole image: bilinear upsampling, for instance, makes
+its outermost rows without the neighbour outside of the strip. `ComputedRows` says which rows a node has,
+`_StripBuilder.computed` which of them are valid. A crop costs a copy, so rows that nobody needs stay until an
+operation takes several maps, pads, or would begin in another phase of its stride (`_windowed`).
 """
 
 from __future__ import annotations
@@ -29,9 +34,10 @@ Key = tuple[Any, ...]
 
 
 class ComputedRows(NamedTuple):
-    """Some rows of a feature map, as a stage's node computes them: which ones, and the node.
+    """What node `number` of the stage computes: `rows` of a feature map, valid or not.
 
-    With a border there are rows and columns beyond the map's edges: `left` and `right` so many columns.
+    Where the feature map was read with a border, `rows` may begin before 0 or end beyond the map, and there are
+    `left` and `right` columns of padding.
     """
 
     rows: Interval
@@ -41,7 +47,7 @@ class ComputedRows(NamedTuple):
 
 
 class StageInput(NamedTuple):
-    """What an input of a stage is: rows of the map of a node of the network, beyond its edges with `border`."""
+    """An input of a stage: `rows` of the feature map of `node` of the network, padded by `border` when read."""
 
     node: int
     rows: Interval
@@ -50,9 +56,10 @@ class StageInput(NamedTuple):
 
 @dataclass
 class Strip:
-    """`graph` computes a pass's maps for a strip. Its inputs, by name: `reads`, and `matrices`, which are given.
+    """`graph` computes the feature maps of a pass for a strip.
 
-    `outputs`: nodes of the network, with the part of their feature map that the stage gives.
+    Its inputs by name are `reads`, rows of feature maps, and `matrices`, constants that depend on the strip's place.
+    `outputs`: by node of the network, the rows that the stage computes of its feature map.
     """
 
     graph: Graph
@@ -70,54 +77,57 @@ class Strip:
         return nodes, tuple((i, part.number) for i, part in self.outputs.items())
 
 
-def build(network: PlannedNetwork, one: Pass, strip: Interval, weights: Mapping[str, Array]) -> Strip:
-    """The graph of pass `one` for `strip` (rows of the image).
+def build(
+    network: PlannedNetwork, planned_pass: Pass, strip: Interval, weights: Mapping[str, Array]
+) -> Strip:
+    """The graph of pass `planned_pass` for `strip` (rows of the image).
 
     `weights`: those of the network, and for each normalization i that is computed `scale.i` and `shift.i`.
     """
-    return _StripBuilder(network, one, weights).build(strip)
+    return _StripBuilder(network, planned_pass, weights).build(strip)
 
 
 class _StripBuilder:
-    def __init__(self, network: PlannedNetwork, one: Pass, weights: Mapping[str, Array]) -> None:
-        self.network, self.one = network, one
+    def __init__(self, network: PlannedNetwork, planned_pass: Pass, weights: Mapping[str, Array]) -> None:
+        self.network, self.planned_pass = network, planned_pass
         self.strip = Strip(Graph(weights=dict(weights)))
         self.borders: dict[int, Border] = {}
-        self.bordered: frozenset[int] = frozenset()
-        self.made: dict[int, list[tuple[Interval, ComputedRows]]] = {}
-        """For each node of the network: intervals of valid rows, and the part of the stage that holds them."""
+        self.replaced_pads: frozenset[int] = frozenset()
+        self.computed: dict[int, list[tuple[Interval, ComputedRows]]] = {}
+        """For each node of the network: intervals of valid rows, and the node of the stage that computes them."""
 
     def build(self, strip: Interval) -> Strip:
-        work = steps(self.network, self.one, strip)
-        self.borders, self.bordered = borders(self.network, work, self.one.ready)
+        work = steps(self.network, self.planned_pass, strip)
+        self.borders, self.replaced_pads = borders(self.network, work, self.planned_pass.ready)
         for step in work:
             if step.sources:
-                found = [
-                    self._compute(step.node, rows, asked)
-                    for rows, asked in zip(step.rows, step.sources, strict=True)
+                results = [
+                    self._compute(step.node, rows, source_rows)
+                    for rows, source_rows in zip(step.rows, step.sources, strict=True)
                 ]
             else:
-                found = [self._input(step.node, rows) for rows in step.rows]
-            self.made[step.node] = list(zip(step.rows, found, strict=True))
-        parts = {i: self.network.part(i, strip) for i in self.one.targets}
-        self.strip.outputs = {i: self._part(i, rows) for i, rows in parts.items() if rows[1] > rows[0]}
+                results = [self._input(step.node, rows) for rows in step.rows]
+            self.computed[step.node] = list(zip(step.rows, results, strict=True))
+        targets = {i: self.network.part(i, strip) for i in self.planned_pass.targets}
+        self.strip.outputs = {i: self._covering(i, rows) for i, rows in targets.items() if rows[1] > rows[0]}
         return self.strip
 
     def _add(
         self, operation: str, *sources: int, weights: Mapping[str, str] | None = None, **settings: Any
     ) -> int:
-        """A node behind the others, sizes beyond those of a model's file allowed; its number."""
+        """Append a new node; returns its number. Sizes may exceed those that a model file may have."""
         rules = OPERATIONS[operation].settings
         known = {key: rule.default for key, rule in rules.items() if isinstance(rule, Number)}
         return self._put(Node(operation, sources, {**known, **settings}, dict(weights or {})), *sources)
 
     def _put(self, node: Node, *sources: int) -> int:
-        """`node` of the network with other sources; its number."""
+        """Append `node` of the network with these sources; returns its number."""
         nodes = self.strip.graph.nodes
         nodes.append(shaped(replace(node, sources=sources), nodes))
         return len(nodes) - 1
 
     def _input(self, i: int, rows: Interval) -> ComputedRows:
+        """An input for `rows` of node i: of a map on disk, the photo, noise, or a pooled value."""
         node, name = self.network.nodes[i], f"x{len(self.strip.reads)}"
         height, columns = self.network.sizes[i]
         border, left, right = self.borders.get(i), 0, 0
@@ -126,50 +136,55 @@ class _StripBuilder:
             left, right = border.left, border.right
         self.strip.reads[name] = StageInput(i, rows, border)
         size: dict[str, Any] = {"rows": rows[1] - rows[0], "columns": left + columns + right}
-        made = self._add("input", name=name, channels=node.channels, stride=0, **size)
+        number = self._add("input", name=name, channels=node.channels, stride=0, **size)
         scale = node.settings["scale"] if node.operation == "noise" else 1.0
-        return ComputedRows(rows, made if scale == 1 else self._add("linear", made, by=scale), left, right)
+        return ComputedRows(
+            rows, number if scale == 1 else self._add("linear", number, by=scale), left, right
+        )
 
-    def _part(self, i: int, rows: Interval) -> ComputedRows:
-        """The part of the feature map of node i in which `rows` are right."""
-        for right, part in self.made[i]:
-            if right[0] <= rows[0] and rows[1] <= right[1]:
+    def _covering(self, i: int, rows: Interval) -> ComputedRows:
+        """The node of the stage whose valid rows of the feature map of node i include `rows`."""
+        for valid, part in self.computed[i]:
+            if valid[0] <= rows[0] and rows[1] <= valid[1]:
                 return part
         raise AssertionError(f"rows {rows} of node {i} were not computed")
 
     def _cut(self, part: ComputedRows, rows: Interval) -> int:
-        """Just `rows` of a part, without a border at its sides."""
+        """`part` cropped to `rows`, without columns of padding; returns the node's number."""
         amount = rows[0] - part.rows[0], part.rows[1] - rows[1], part.left, part.right
         return self._add("crop", part.number, amount=amount) if any(amount) else part.number
 
     def _without_border(self, i: int, part: ComputedRows) -> ComputedRows:
-        """The part of the feature map of node i that lies inside of it."""
+        """`part` cropped to what lies inside of the feature map of node i."""
         height = self.network.sizes[i][0]
         rows = max(part.rows[0], 0), min(part.rows[1], height)
         bordered = rows != part.rows or part.left or part.right
         return ComputedRows(rows, self._cut(part, rows)) if bordered else part
 
-    def _compute(self, i: int, rows: Interval, asked: Sequence[Sequence[Interval]]) -> ComputedRows:
-        """Rows of the feature map of node i from the rows `asked` of its sources, by source."""
+    def _compute(self, i: int, rows: Interval, source_rows: Sequence[Sequence[Interval]]) -> ComputedRows:
+        """Valid `rows` of the feature map of node i, from `source_rows`: intervals for each of its sources."""
         node, sources = self.network.nodes[i], self.network.sources[i]
-        parts = [[self._part(s, one) for one in by] for s, by in zip(sources, asked, strict=True)]
+        parts = [
+            [self._covering(s, needed) for needed in by] for s, by in zip(sources, source_rows, strict=True)
+        ]
         if node.operation in POINTWISE:
             return self._pointwise(i, rows, [part[0] for part in parts])
         if node.operation == "pad" and (padded := self._read_padded(i, rows, parts[0][0])):
             return padded
-        parts = [[self._without_border(s, one) for one in by] for s, by in zip(sources, parts, strict=True)]
+        parts = [[self._without_border(s, part) for part in by] for s, by in zip(sources, parts, strict=True)]
         if node.operation == "pad":
-            return self._pad(i, rows, parts[0], asked[0])
+            return self._pad(i, rows, parts[0], source_rows[0])
         if node.operation == "unpool":
-            low, high = asked[0][0]
+            low, high = source_rows[0][0]
             pool = self.network.nodes[node.sources[1]]
-            pooled = self._put(pool, self._cut(parts[1][0], asked[1][0]))
+            pooled = self._put(pool, self._cut(parts[1][0], source_rows[1][0]))
             return ComputedRows(
                 (2 * low, 2 * high), self._put(node, self._cut(parts[0][0], (low, high)), pooled)
             )
-        return self._other(i, rows, parts[0][0], asked[0][0])
+        return self._windowed(i, rows, parts[0][0], source_rows[0][0])
 
     def _pointwise(self, i: int, rows: Interval, parts: Sequence[ComputedRows]) -> ComputedRows:
+        """An operation on each pixel alone. Its sources must have the same rows: else each is cropped to `rows`."""
         node = self.network.nodes[i]
         large = [
             part
@@ -180,27 +195,30 @@ class _StripBuilder:
         numbers = [self._cut(part, rows) if part in large and not same else part.number for part in parts]
         if node.operation == "norm":
             names = {"weight": f"scale.{i}", "bias": f"shift.{i}"}
-            made = self._put(Node("affine", (), {}, names), *numbers)
+            number = self._put(Node("affine", (), {}, names), *numbers)
         else:
-            made = self._put(node, *numbers)
-        return large[0]._replace(number=made) if same else ComputedRows(rows, made)
+            number = self._put(node, *numbers)
+        return large[0]._replace(number=number) if same else ComputedRows(rows, number)
 
-    def _other(self, i: int, rows: Interval, source: ComputedRows, asked: Interval) -> ComputedRows:
-        """An operation on windows of one feature map."""
+    def _windowed(self, i: int, rows: Interval, source: ComputedRows, source_rows: Interval) -> ComputedRows:
+        """An operation on one feature map whose rows depend on several rows of it, or are others.
+
+        `source`: has at least `source_rows`, which the valid `rows` need.
+        """
         node = self.network.nodes[i]
         s = node.settings
         low, high = source.rows
         match node.operation:
             case "crop":
                 top, _, left, right = s["amount"]
-                made = (
+                number = (
                     self._add("crop", source.number, amount=(0, 0, left, right))
                     if left or right
                     else source.number
                 )
-                return ComputedRows((low - top, high - top), made)
+                return ComputedRows((low - top, high - top), number)
             case "upsample" if s["mode"] == "bilinear_corners":
-                return ComputedRows(rows, self._corners(i, rows, self._cut(source, asked)))
+                return ComputedRows(rows, self._corners(i, rows, self._cut(source, source_rows)))
             case "deconv":
                 first = low * s["stride"] - before(node)
                 end = first + (high - low - 1) * s["stride"] + s["kernel"][0]
@@ -211,14 +229,19 @@ class _StripBuilder:
             case "upsample" | "shuffle":
                 return ComputedRows((low * s["factor"], high * s["factor"]), self._put(node, source.number))
         step = s["stride"] if "stride" in s else s["factor"]
+        # The phase: a window begins at every row that is a multiple of the stride, counted in the whole image. Of a
+        # source that begins in between, an engine would begin its first window there. `source_rows` begin at one.
         if low % step or (node.operation == "unshuffle" and high % step):
-            source = ComputedRows(asked, self._cut(source, asked))
-            low, high = asked
-        reach = s.get("dilation", 1) * (s["kernel"][0] - 1) + 1 if "kernel" in s else step
+            source = ComputedRows(source_rows, self._cut(source, source_rows))
+            low, high = source_rows
+        window = s.get("dilation", 1) * (s["kernel"][0] - 1) + 1 if "kernel" in s else step
         first = low // step
-        return ComputedRows((first, first + (high - low - reach) // step + 1), self._put(node, source.number))
+        return ComputedRows(
+            (first, first + (high - low - window) // step + 1), self._put(node, source.number)
+        )
 
     def _corners(self, i: int, rows: Interval, source: int) -> int:
+        """Upsampling with aligned corners. Its weights depend on where the rows are in the image: an input."""
         node, name = self.network.nodes[i], f"m{len(self.strip.matrices)}"
         matrix = corner_matrix(node, self.network.sizes[self.network.sources[i][0]][0], rows)
         self.strip.matrices[name] = matrix[None, None]
@@ -227,26 +250,29 @@ class _StripBuilder:
         return self._add("upsample_rows", source, shares, factor=node.settings["factor"])
 
     def _read_padded(self, i: int, rows: Interval, part: ComputedRows) -> ComputedRows | None:
-        """The map of the padding i, where its source has been read with that border and the rows are there."""
+        """The result of the `pad` node i where its source was read with that border and has all `rows`; else None."""
         _, _, left, right = self.network.nodes[i].settings["amount"]
         low, high = (row + before(self.network.nodes[i]) for row in part.rows)
         there = low <= rows[0] and rows[1] <= high and (left, right) == (part.left, part.right)
-        return ComputedRows((low, high), part.number) if there and i in self.bordered else None
+        return ComputedRows((low, high), part.number) if there and i in self.replaced_pads else None
 
     def _pad(
-        self, i: int, rows: Interval, parts: Sequence[ComputedRows], asked: Sequence[Interval]
+        self, i: int, rows: Interval, parts: Sequence[ComputedRows], source_rows: Sequence[Interval]
     ) -> ComputedRows:
-        """Rows that lie inside the image are there; what is missing is at its edge, and padded."""
+        """A `pad` node: rows inside the image are in `parts`, and only what lies beyond its edges is padded."""
         node = self.network.nodes[i]
         size = self.network.sizes[self.network.sources[i][0]][0]
         _, _, left, right = node.settings["amount"]
         offset = before(node)
         start, end = rows[0] - offset, rows[1] - offset
         if node.settings["mode"] == "circular":
-            numbers = [self._cut(part, one) for part, one in zip(parts, asked, strict=True)]
+            numbers = [self._cut(part, needed) for part, needed in zip(parts, source_rows, strict=True)]
             number = self._add("stack", *numbers) if len(numbers) > 1 else numbers[0]
             return ComputedRows(rows, self._padded(node, number, (0, 0, left, right)))
-        top, bottom = max(0, -start), max(0, end - size)
+        top, bottom = (
+            max(0, -start),
+            max(0, end - size),
+        )  # rows of padding; 0 where the halo lies inside the image
         low, high = parts[0].rows
         cut = 0 if top else max(low, 0), size if bottom else min(high, size)
         number = self._padded(node, self._cut(parts[0], cut), (top, bottom, left, right))
@@ -257,13 +283,15 @@ class _StripBuilder:
 
 
 def corner_matrix(node: Node, size: int, rows: Interval) -> Array:
-    """Rows of a map of `size` rows enlarged with its corners in place, as sums of the source's rows that `needs`
-    names: (rows made, rows of the source)."""
+    """Weights of bilinear upsampling with aligned corners, along rows: (rows of the result, rows of the source).
+
+    For `rows` of the result, and of the source's `size` rows those that `needs` names.
+    """
     low, high = needs(node, size, *rows)[0]
-    place = np.arange(*rows) * ((size - 1) / max(1, node.settings["factor"] * size - 1))
-    above = np.minimum(np.floor(place).astype(np.int64), size - 1)
+    position = np.arange(*rows) * ((size - 1) / max(1, node.settings["factor"] * size - 1))
+    above = np.minimum(np.floor(position).astype(np.int64), size - 1)
     matrix = np.zeros((rows[1] - rows[0], high - low), np.float32)
     line = np.arange(len(matrix))
-    np.add.at(matrix, (line, above - low), 1 - (place - above))
-    np.add.at(matrix, (line, np.minimum(above + 1, size - 1) - low), place - above)
+    np.add.at(matrix, (line, above - low), 1 - (position - above))
+    np.add.at(matrix, (line, np.minimum(above + 1, size - 1) - low), position - above)
     return matrix

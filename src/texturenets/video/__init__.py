@@ -97,7 +97,7 @@ def check_output(path: Path, source: Path) -> None:
         )
     if suffix not in WRITTEN and suffix not in MOVING:
         known = ", ".join([*WRITTEN, ".gif", ".webp", ".apng"])
-        what = (
+        problem = (
             f"the suffix {path.suffix!r} names no film that is written here" if suffix else "it has no suffix"
         )
-        raise UserError(f"cannot write {path}: {what}; known: {known}, and frames as frames/%05d.png")
+        raise UserError(f"cannot write {path}: {problem}; known: {known}, and frames as frames/%05d.png")

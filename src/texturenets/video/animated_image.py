@@ -53,13 +53,13 @@ def _check_end(path: Path) -> None:
 
 def _palette(pixels: Pixels) -> Image.Image:
     """Pixels (H, W, 3 or 4) in 256 colours of their own, dithered; one of them is for what is not opaque."""
-    made = Image.fromarray(pixels[:, :, :3])
+    picture = Image.fromarray(pixels[:, :, :3])
     if pixels.shape[2] == 3:
-        return made.quantize(256)
-    made = made.quantize(255)
-    places = np.where(pixels[:, :, 3] < _OPAQUE, 255, np.asarray(made)).astype(np.uint8)
+        return picture.quantize(256)
+    picture = picture.quantize(255)
+    places = np.where(pixels[:, :, 3] < _OPAQUE, 255, np.asarray(picture)).astype(np.uint8)
     seen = Image.fromarray(places)
-    seen.putpalette(made.getpalette() or [])
+    seen.putpalette(picture.getpalette() or [])
     seen.info["transparency"] = 255
     return seen
 
@@ -144,8 +144,8 @@ class MovingWriter:
 
     def write(self, frame: Frame) -> None:
         """Take the next frame."""
-        made = _palette(frame.pixels) if self.format == "GIF" else Image.fromarray(frame.pixels)
-        self.frames.append(made)
+        picture = _palette(frame.pixels) if self.format == "GIF" else Image.fromarray(frame.pixels)
+        self.frames.append(picture)
         self.times.append(frame.time)
         self.last = frame.time + frame.duration
 

@@ -229,7 +229,7 @@ class Film:
 
         height, width = self.stored
         matrix = None if self.plain else _MATRICES[self.info.colours.matrix]
-        made = raw.reformat(
+        converted = raw.reformat(
             width=width,
             height=height,
             format="rgb24",
@@ -237,7 +237,7 @@ class Film:
             dst_color_range=ColorRange.JPEG,
             interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT,
         )
-        return self.turn(made.to_ndarray())
+        return self.turn(converted.to_ndarray())
 
     def close(self) -> None:
         """Let go of the file."""

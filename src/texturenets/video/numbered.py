@@ -69,8 +69,8 @@ class Frames:
 
 def _pixels(picture: image.Picture, size: tuple[int, int]) -> Pixels:
     kind = image.Kind("numpy", np.dtype(np.uint8), alpha=picture.transparency)
-    made: Pixels = image.to_kind(image.resize(to_numpy(picture.pixels), size), kind)
-    return made
+    pixels: Pixels = image.to_kind(image.resize(to_numpy(picture.pixels), size), kind)
+    return pixels
 
 
 class NumberedWriter:

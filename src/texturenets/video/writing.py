@@ -123,12 +123,15 @@ class FilmWriter:
         context = stream.codec_context
         rate = 48000 if encoder == "libopus" else context.sample_rate
         channels = min(context.channels, 2)
-        made = self.container.add_stream(encoder, rate=rate, bit_rate=_SOUND_RATE * channels)
-        made.codec_context.layout = "stereo" if channels == 2 else "mono"
+        output = self.container.add_stream(encoder, rate=rate, bit_rate=_SOUND_RATE * channels)
+        output.codec_context.layout = "stereo" if channels == 2 else "mono"
         resampler = self.av.AudioResampler(
-            made.codec_context.format, made.codec_context.layout, rate, made.codec_context.frame_size or None
+            output.codec_context.format,
+            output.codec_context.layout,
+            rate,
+            output.codec_context.frame_size or None,
         )
-        self.encoded[stream.index] = (made, resampler)
+        self.encoded[stream.index] = (output, resampler)
 
     def write(self, frame: Frame) -> None:
         """Take the next frame. Raises UserError where the disk does not."""
@@ -137,26 +140,26 @@ class FilmWriter:
         raw = self.av.VideoFrame.from_ndarray(_padded(_opaque(frame.pixels), self.stream), format="rgb24")
         from av.video.reformatter import ColorRange, Interpolation
 
-        made = raw.reformat(
+        converted = raw.reformat(
             format="yuv420p",
             dst_colorspace=_MATRICES[self.info.colours.matrix],
             src_color_range=ColorRange.JPEG,
             dst_color_range=ColorRange.MPEG,
             interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP,
         )
-        made.pts = round(frame.time / self.info.time_base)
-        made.time_base = self.info.time_base
-        made.pict_type = 0
-        self.durations[made.pts] = round(frame.duration / self.info.time_base)
-        self._mux(self._coded(self.stream, made))
+        converted.pts = round(frame.time / self.info.time_base)
+        converted.time_base = self.info.time_base
+        converted.pict_type = 0
+        self.durations[converted.pts] = round(frame.duration / self.info.time_base)
+        self._mux(self._coded(self.stream, converted))
 
     def _coded(self, stream: Any, frame: Any) -> list[Any]:
         """What an encoder has ready; `frame` None: all that is left."""
         try:
             return list(stream.encode(frame))
         except (self.av.error.FFmpegError, OSError) as error:
-            what = f"{self.stream.width} x {self.stream.height} pixels in {self.path.suffix}"
-            raise UserError(f"cannot write {self.path}: {what}: {reason(error)}") from None
+            contents = f"{self.stream.width} x {self.stream.height} pixels in {self.path.suffix}"
+            raise UserError(f"cannot write {self.path}: {contents}: {reason(error)}") from None
 
     def _mux(self, packets: Sequence[Any]) -> None:
         for packet in packets:

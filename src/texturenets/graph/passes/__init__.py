@@ -1,6 +1,6 @@
-"""Graphs in a form that takes less time: the same numbers, but for rounding. A pass makes a graph of a graph.
+"""Passes: each rewrites a graph into one that runs faster and gives the same results but for rounding.
 
-What each brings is in docs/performance.md; one that brings less than 5 % to every network goes.
+How much each brings is in docs/measurements.md; one that brings less than 5 % to every network is removed.
 """
 
 from __future__ import annotations
@@ -36,6 +36,6 @@ __all__ = [
 def optimize(graph: Graph, passes: Sequence[Pass] = PROCESSOR) -> Graph:
     """`graph` after `passes`, without what does not lead to the image."""
     graph = pruned(graph, len(graph.nodes) - 1)
-    for one in passes:
-        graph = one(graph)
+    for graph_pass in passes:
+        graph = graph_pass(graph)
     return graph

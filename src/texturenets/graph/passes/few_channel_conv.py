@@ -1,4 +1,11 @@
-"""The last convolution makes 3 channels where processors multiply 16 at a time: it makes squares of 2 x 2 results."""
+"""The last convolution, which has 3 output channels, computes a square of 2 x 2 results at a position: 12 channels.
+
+    before: x -> conv k x k -> (3, H, W)
+    after:  x -> conv (k + 1) x (k + 1), stride 2 -> (12, H / 2, W / 2) -> shuffle (depth to space) -> (3, H, W)
+
+CPUs multiply 16 channels at a time, so most of the first form's work is for nothing. `space_to_depth` draws why the
+results are the same.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +15,7 @@ from texturenets.graph import Graph
 from texturenets.graph.passes.rewriting import FEW, Rewriting, is_plain, may_double
 from texturenets.graph.passes.space_to_depth import of_square
 
-# Operations on each number alone; the second kind does not do the same in every channel.
+# Pointwise operations: the same for all channels, which may also run before `shuffle`; and others.
 _UNIFORM = frozenset(
     ("linear", "tanh", "sigmoid", "relu", "leaky_relu", "elu", "silu", "gelu", "clamp", "add", "mul", "div")
 )
@@ -16,7 +23,7 @@ _BY_CHANNEL = frozenset(("affine", "batch_norm", "prelu", "select"))
 
 
 def few_channel_conv(graph: Graph) -> Graph:
-    """The one convolution that the image is made of, number by number, by squares where it makes few channels."""
+    """Apply the pass to the last convolution where only pointwise operations follow it."""
     conv, after = _last(graph)
     if conv < 0 or not may_double(graph, conv):
         return graph
@@ -29,10 +36,10 @@ def few_channel_conv(graph: Graph) -> Graph:
         if number != conv:
             work.copy(number)
             continue
-        found = graph.node_weights(conv)
-        weights = {"weight": of_square(found["weight"])}
-        if "bias" in found:
-            weights["bias"] = np.tile(found["bias"], 4)
+        original = graph.node_weights(conv)
+        weights = {"weight": of_square(original["weight"])}
+        if "bias" in original:
+            weights["bias"] = np.tile(original["bias"], 4)
         rows, columns = node.settings["kernel"]
         settings = {"out": 4 * node.channels, "kernel": (rows + 1, columns + 1), "stride": 2}
         work.number[conv] = work.add("conv", work.number[node.sources[0]], weights=weights, **settings)
@@ -44,7 +51,7 @@ def few_channel_conv(graph: Graph) -> Graph:
 
 
 def _last(graph: Graph) -> tuple[int, list[int]]:
-    """The one convolution that the image is made of, number by number, or -1; and what makes one of the other."""
+    """The last convolution, or -1 where it is not the only source of the image; and the pointwise nodes behind it."""
     needed, convs, after = {len(graph.nodes) - 1}, set(), []
     for number in range(len(graph.nodes) - 1, -1, -1):
         if number not in needed:

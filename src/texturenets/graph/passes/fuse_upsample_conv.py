@@ -1,10 +1,16 @@
-"""Convolutions of a feature map that was doubled by repeating its pixels, as convolutions of the small map.
+"""Upsampling by 2 (mode "nearest") and the 3 x 3 convolution behind it become one convolution of the small map.
 
-Convolved 3 x 3, each result sees 2 x 2 different pixels: by squares of results it is one convolution of the small map
-with four times the channels, and the doubled map is never made.
+    before: x (I, H, W) -> upsample -> (I, 2 H, 2 W) -> pad 1 -> conv 3 x 3 -> (O, 2 H, 2 W)
+    after:  x (I, H, W) -> pad 1 -> conv 2 x 2 -> (4 O, H + 1, W + 1) -> shuffle -> (O, 2 H + 2, 2 W + 2) -> crop 1
 
-Channels beside the doubled ones that are not doubled take part as squares of 2 x 2 pixels in four times the channels,
-which costs 16 / 9 of theirs: done where it is less in all. Normalizing a doubled map is doubling a normalized one.
+The new convolution has four results at a position, which `shuffle` (depth to space) makes a square of 2 x 2 pixels;
+`space_to_depth` draws why they are those of the old one. A square takes 4 x 4 multiplications for each input and
+output channel instead of 4 x 9, and the large map is never made.
+
+The input may be a concatenation of upsampled maps and others, as in networks with skip connections. The others then
+go through `unshuffle` (space to depth) and take 4 x 4 x 4 multiplications a square, 16 / 9 of theirs before. The pass
+is applied where it is less in all. A normalization between upsampling and convolution moves before the upsampling,
+as repeating pixels changes neither mean nor variance.
 """
 
 from __future__ import annotations
@@ -20,22 +26,28 @@ from texturenets.graph.passes.space_to_depth import of_doubled, of_squares
 
 @dataclass(frozen=True)
 class _ConvInput:
-    """Some channels of the convolution's input: node `source` doubled, or as it is. `norm`: yet to be done to it."""
+    """Some channels of the convolution's input: the map of node `source`, upsampled or as it is.
+
+    `norm`: a normalization between the upsampling and the convolution.
+    """
 
     source: int
-    doubled: bool
+    upsampled: bool
     channels: int
     norm: Node | None = None
 
 
 def fuse_upsample_conv(graph: Graph) -> Graph:
-    """Every 3 x 3 convolution that sees a doubled feature map, where that is less work."""
+    """Apply the pass to every 3 x 3 convolution behind an upsampling where it saves multiplications."""
     work = Rewriting(graph)
     for number in range(len(graph.nodes)):
         parts = _parts(graph, number)
-        small = sum(part.channels for part in parts if part.doubled)
-        large = sum(part.channels for part in parts if not part.doubled)
-        if small and 4 * (small + 4 * large) < 9 * (small + large) and may_double(graph, number):
+        small = sum(part.channels for part in parts if part.upsampled)
+        large = sum(part.channels for part in parts if not part.upsampled)
+        fewer = 4 * small + 16 * large < 9 * (
+            small + large
+        )  # multiplications for each result and output channel
+        if small and fewer and may_double(graph, number):
             work.number[number] = _fused(work, number, parts)
         else:
             work.copy(number)
@@ -43,7 +55,7 @@ def fuse_upsample_conv(graph: Graph) -> Graph:
 
 
 def _parts(graph: Graph, number: int) -> list[_ConvInput]:
-    """What a 3 x 3 convolution with a border of one pixel sees; nothing for any other node."""
+    """The parts of a 3 x 3 convolution's input before it is padded by 1; nothing for any other node."""
     conv = graph.nodes[number]
     if not is_plain(conv) or conv.settings["kernel"] != (3, 3):
         return []
@@ -51,11 +63,13 @@ def _parts(graph: Graph, number: int) -> list[_ConvInput]:
     if pad.operation != "pad" or pad.settings["amount"] != (1, 1, 1, 1):
         return []
     mode = pad.settings["mode"]
-    # Where a photo goes in, what wraps around stays as it is: OpenVINO would have to copy the photo for a bound.
+    # With a photo as input circular padding stays as it is: behind `unshuffle` OpenVINO needs a bound on the photo's
+    # size, and the Slice that gives it (`graph.onnx`) copies the photo.
     if mode == "lowest" or (mode == "circular" and graph.photo):
         return []
     inner = graph.nodes[pad.sources[0]]
-    return [_part(graph, one) for one in (inner.sources if inner.operation == "concat" else pad.sources)]
+    sources = inner.sources if inner.operation == "concat" else pad.sources
+    return [_part(graph, source) for source in sources]
 
 
 def _part(graph: Graph, number: int) -> _ConvInput:
@@ -69,40 +83,42 @@ def _part(graph: Graph, number: int) -> _ConvInput:
 
 
 def _fused(work: Rewriting, number: int, parts: list[_ConvInput]) -> int:
-    """The convolution in its other form."""
+    """The convolution in its new form."""
     graph = work.old
     conv = graph.nodes[number]
     mode = graph.nodes[conv.sources[0]].settings["mode"]
-    found = graph.node_weights(number)
+    original = graph.node_weights(number)
     maps, weights, begin = [], [], 0
     for part in parts:
-        weight = found["weight"][:, begin : begin + part.channels]
+        weight = original["weight"][:, begin : begin + part.channels]
         begin += part.channels
         source = work.number[part.source]
-        if part.doubled:
+        if part.upsampled:
             maps.append(_small(work, source, part, mode))
             weights.append(of_doubled(weight))
         else:
-            maps.append(_squares(work, source, mode))
+            maps.append(_unshuffled(work, source, mode))
             weights.append(of_squares(weight))
     source = maps[0] if len(maps) == 1 else work.add("concat", *maps)
-    bias = np.tile(found["bias"], 4) if "bias" in found else None
+    bias = np.tile(original["bias"], 4) if "bias" in original else None
     both = {"weight": np.concatenate(weights, 1), "bias": bias}
-    made = work.add("conv", source, weights=both, out=4 * conv.channels, kernel=2)
-    # The outermost results are those of the border.
-    return work.add("crop", work.add("shuffle", made, factor=2, order="places"), amount=(1, 1, 1, 1))
+    fused = work.add("conv", source, weights=both, out=4 * conv.channels, kernel=2)
+    return work.add("crop", work.add("shuffle", fused, factor=2, order="places"), amount=(1, 1, 1, 1))
 
 
 def _small(work: Rewriting, source: int, part: _ConvInput, mode: str) -> int:
-    """The feature map before it was doubled, normalized and continued by a pixel."""
+    """The map before the upsampling, normalized and padded by 1."""
     if part.norm is not None:
         source = work.put(part.norm, source)
-    # A border that mirrors the doubled feature map mirrors the pixel next to the outermost: the outermost once more.
+    # Reflection of the upsampled map p p q q puts the second p before the first: "replicate" on the small map.
     return work.add("pad", source, amount=(1,) * 4, mode="replicate" if mode == "reflect" else mode)
 
 
-def _squares(work: Rewriting, source: int, mode: str) -> int:
-    """The map, continued by a square of 2 x 2, in squares. Nothing but the square's inner pixels is looked at."""
+def _unshuffled(work: Rewriting, source: int, mode: str) -> int:
+    """A map that has not been upsampled, padded by a square, in squares.
+
+    Of the two pixels of padding on a side only the inner one is read by results that are not cropped.
+    """
     if mode == "circular":
         source = work.add("pad", source, amount=(2,) * 4, mode=mode)
     else:

@@ -1,4 +1,4 @@
-"""What passes have in common: a graph written anew, with other nodes in the places of some."""
+"""What passes have in common: copying a graph node by node, with others in place of some."""
 
 from __future__ import annotations
 
@@ -70,10 +70,10 @@ class Rewriting:
 def pruned(graph: Graph, last: int) -> Graph:
     """`graph` up to node `last`, without what does not lead there; inputs stay, as those who feed it count them."""
     inputs = [i for i, node in enumerate(graph.nodes) if not node.sources]
-    kept = sorted({*inputs, *used(graph.nodes, last)} - set(range(last + 1, len(graph.nodes))))
-    number = {old: new for new, old in enumerate(kept)}
+    remaining = sorted({*inputs, *used(graph.nodes, last)} - set(range(last + 1, len(graph.nodes))))
+    number = {old: new for new, old in enumerate(remaining)}
     nodes: list[Node] = []
-    for old in kept:
+    for old in remaining:
         node = graph.nodes[old]
         nodes.append(reread(node, [number[source] for source in node.sources], nodes))
     names = names_of(nodes)
@@ -81,8 +81,10 @@ def pruned(graph: Graph, last: int) -> Graph:
 
 
 def may_double(graph: Graph, number: int) -> bool:
-    """Whether convolution `number` can make squares of 2 x 2 results: its feature map has even sides, always, and the
-    grammar has room for four times the channels and for a window one pixel larger.
+    """Whether convolution `number` can compute squares of 2 x 2 results (`space_to_depth`).
+
+    Its feature map must have even sides for every image, and four times its channels and a window one pixel larger
+    must be within the bounds of the grammar.
     """
     node = graph.nodes[number]
     sides = {graph.stride * node.scale + extra for extra in (node.extra, node.extra_columns)}
@@ -91,6 +93,6 @@ def may_double(graph: Graph, number: int) -> bool:
 
 
 def is_plain(node: Node) -> bool:
-    """Whether a convolution sees every pixel around a place, at every place, in all channels."""
+    """Whether a node is a convolution without stride, dilation and groups."""
     s = node.settings
     return node.operation == "conv" and s["stride"] == s["dilation"] == s["groups"] == 1

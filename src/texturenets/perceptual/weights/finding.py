@@ -124,14 +124,14 @@ def _given(name: str, files: Sequence[Path | str]) -> Pretrained | None:
         if equals and not path.exists():
             raise unknown("descriptor network", network, LAYERS)
         if path.is_dir():
-            found = _in_folder(name, path)
+            pretrained = _in_folder(name, path)
             without.append(path)
         elif (named := network_of(path)) is not None:
-            found = read(path, name) if named == name else None
+            pretrained = read(path, name) if named == name else None
         else:
-            found = _nameless(name, path)
-        if found is not None:
-            return found
+            pretrained = _nameless(name, path)
+        if pretrained is not None:
+            return pretrained
     if without:
         raise UserError(
             f"{_none_in(name, without)}: put one there, or say which network a folder is for, as `weights` "
@@ -201,9 +201,9 @@ def _from_environment(name: str) -> Pretrained | None:
     for path in _listed():
         if not path.is_dir():
             raise UserError(f"TEXTURENETS_WEIGHTS names {path}, which is no folder")
-        found = _in_folder(name, path)
-        if found is not None:
-            return found
+        pretrained = _in_folder(name, path)
+        if pretrained is not None:
+            return pretrained
     return None
 
 
@@ -215,14 +215,14 @@ def _cached_or_fetched(name: str, offline: bool, progress: Progress | None) -> P
     folder, source = cache_folder(), SOURCES[name]
     cached = folder / f"{name}.safetensors"
     if cached.is_file():
-        found = _from_cache(name, cached)
-        if found is not None:
-            return found
+        pretrained = _from_cache(name, cached)
+        if pretrained is not None:
+            return pretrained
         cached.unlink(missing_ok=True)
     if (folder / source.file).is_file():
-        found = _in_folder(name, folder)
-        if found is not None:
-            return found
+        pretrained = _in_folder(name, folder)
+        if pretrained is not None:
+            return pretrained
     by_hand = (
         f"put it in {folder} or a folder that TEXTURENETS_WEIGHTS names, or give it with `weights` {name}=FILE "
         f"(in Python trainer=TrainerConfig(weights=('{name}=FILE',))); a training with `descriptor` random needs none"

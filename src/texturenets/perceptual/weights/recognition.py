@@ -180,8 +180,8 @@ def describe(path: Path, network: str, contents: readers.Contents, original: boo
     """
     for known in _KNOWN_WEIGHTS.get(network, ()):
         names = tensor_names(network, known.last)
-        found = {name: contents.tensors[name] for name in names if name in contents.tensors}
-        if len(found) == len(names) and fingerprint(found) == known.fingerprint:
+        tensors = {name: contents.tensors[name] for name in names if name in contents.tensors}
+        if len(tensors) == len(names) and fingerprint(tensors) == known.fingerprint:
             return f"{known.title} ({path.name})"
     if original:
         return f"{network}, very likely its authors' weights by the first layer ({path.name})"
