@@ -75,8 +75,8 @@ def test_what_has_never_been_tried_is_said_to_be_experimental(
         (["candy.pth", "-o", "candy.pth"], "does not end in .safetensors"),
         (["candy.pth", "--colors-in", "rgb"], "needs none"),
         ([".", "-o", "x.safetensors"], "without manifest.json"),
-        (["photo.jpg"], "no published network that is known (TensorFlow, Torch7, ONNX, PyTorch)"),
-        (["empty.t7"], "no published network that is known"),
+        (["photo.jpg"], "photo.jpg is an image, and no network"),
+        (["empty.t7"], "no published network that is known (TensorFlow, Torch7, ONNX, PyTorch)"),
     ],
 )
 def test_one_line_and_nothing_written(

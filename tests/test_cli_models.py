@@ -101,7 +101,7 @@ def test_show(zoo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert facts["training"] == training
     assert facts["generator"] == {
         "name": "residual", "channels": 8, "blocks": 1, "normalization": "instance", "padding": "reflect",
-        "noise": "normal", "noise_depth": 0,
+        "noise": "normal", "noise_depth": 0, "dilation": 1,
     }  # fmt: skip
     assert facts["version"] == __version__
     assert facts["thumbnail"] is False
