@@ -37,7 +37,7 @@ class TaskConfig:
     """Constructor argument of the network, KEY=VALUE; may be given several times."""
     noise_depth: int = 0
     """Channels of noise input; 0: the generator's default, which is 4 for the default style network."""
-    style_size: int = 768
+    style_size: int = 512
     """Longer side of the style image in pixels; 0 keeps its size. Larger gives larger strokes."""
     image_size: int = 256
     """Side in pixels of the square crops and images that the network is trained on."""
