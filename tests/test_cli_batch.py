@@ -219,7 +219,28 @@ def test_a_film_and_a_photo_of_one_name(here: Path, capsys: pytest.CaptureFixtur
     moving("x/a.webp")
     photo("y/a.webp")
     assert stylize("x", "y", "-o", "out", "--quiet") == 0
-    assert sorted(capsys.readouterr().out.split()) == ["out/a-plain-2.webp", "out/a-plain.webp"]
+    assert sorted(capsys.readouterr().out.split()) == ["out/x/a-plain.webp", "out/y/a-plain.webp"]
+
+
+def test_folders_with_photos_of_one_name_are_kept_apart(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo("x/k.png")
+    photo("y/sub/k.png")
+    photo("y/k.png")
+    assert stylize("x", "y", "-o", "out", "--quiet") == 0
+    names = ["out/x/k-plain.png", "out/y/k-plain.png", "out/y/sub/k-plain.png"]
+    assert capsys.readouterr().out.split() == names
+    assert stylize("y", "-o", "out", "--skip-existing") == 0  # out/x/k-plain.png is of another photo
+    told = capsys.readouterr()
+    assert told.out.split() == ["out/k-plain.png", "out/sub/k-plain.png"]
+    assert "kept" not in told.err
+    photo("2023/raw/k.png")
+    photo("2024/raw/k.png")
+    assert stylize("2023/raw", "2024/raw", "-o", "out", "--quiet") == 0
+    assert capsys.readouterr().out.split() == ["out/2023/raw/k-plain.png", "out/2024/raw/k-plain.png"]
+    assert stylize("x", "y", "--quiet") == 0  # here the results would lie in the folders of the photos
+    assert capsys.readouterr().out.split() == ["k-plain.png", "k-plain-2.png", "sub/k-plain.png"]
 
 
 def test_what_cannot_be_read_here_is_named(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
@@ -29,7 +29,7 @@ def plan_of(
 ) -> list[Job]:
     """Photos and their result files, all different: [(photo, result)].
 
-    The folders inside each of `roots` are kept in the output. `several_of` turns one result for each photo into
+    The folders inside each of `roots` are kept in the output, and of several roots their own names. `several_of` turns one result for each photo into
     several. `films`: those of `photos` that are films.
     `styles`: number of styles, each with a plan of its own; `taken`: names that the other plans use.
 
@@ -46,7 +46,7 @@ def plan_of(
         assert output is not None
         results = [Path(output).expanduser()]
     else:
-        folders = [root for root in roots if root.is_dir()]
+        folders = _kept([root for root in roots if root.is_dir()], keep_names=output is not None)
         inside = [(_inside(photo, folders), photo) for photo in photos]
         results = [folder / name for name in names(inside, style, suffix, taken)]
 
@@ -101,11 +101,24 @@ def _fitted(stem: str, end: str) -> str:
     return stem + end
 
 
-def _inside(photo: Path, folders: Sequence[Path]) -> Path:
-    """The folder of `photo` as seen from the one among `folders` that it lies in."""
-    for root in folders:
+def _kept(folders: Sequence[Path], *, keep_names: bool) -> dict[Path, Path]:
+    """What is kept in the output of the path of each of `folders`: what several do not share, of a single one nothing.
+
+    So photos of the same name in two folders have results of different names, whichever photos there are. Without
+    `keep_names` nothing is kept: in the current folder the results would lie among the photos.
+    """
+    if not folders or not keep_names:
+        return dict.fromkeys(folders, Path())
+    absolute = {root: os.path.abspath(root) for root in folders}  # noqa: PTH100  without following links
+    shared = os.path.commonpath(absolute.values())
+    return {root: Path(os.path.relpath(path, shared)) for root, path in absolute.items()}
+
+
+def _inside(photo: Path, folders: Mapping[Path, Path]) -> Path:
+    """The folder of `photo` in the output: as seen from the one among `folders` that it lies in, behind its value."""
+    for root, kept in folders.items():
         if photo.is_relative_to(root):
-            return photo.relative_to(root).parent
+            return kept / photo.relative_to(root).parent
     return Path()
 
 
