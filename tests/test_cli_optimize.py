@@ -380,8 +380,15 @@ def test_the_first_of_several_pictures_is_told_of(here: Here, tmp_path: Path) ->
     status, _, error = tiny.call(*here.words("--content", str(tmp_path / "moving.gif"), "--quiet"))
     assert status == 0
     assert error == (
-        f"texturenets: note: {tmp_path}/moving.gif holds several images, of which the first is taken\n"
+        f"texturenets: note: {tmp_path}/moving.gif holds several images, of which the first is stylized\n"
     )
+
+
+def test_a_photos_depth_that_is_lost_is_told_of(here: Here) -> None:
+    Image.fromarray(np.arange(1600, dtype=np.uint16).reshape(40, 40) * 40).save("deep.png")
+    status, _, error = tiny.call(*here.words("deep.png", "--quiet"))
+    assert status == 0
+    assert error == "texturenets: note: deep.png holds 16 bits a colour, of which results have 8\n"
 
 
 def test_the_photo_can_be_named_as_for_stylize(here: Here) -> None:

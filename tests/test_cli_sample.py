@@ -79,14 +79,14 @@ def test_several_are_a_folder_and_a_seed_is_one_picture(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     three = sample(capsys, "bark", "--count", "3", "--seed", "5", "--size", "40x24", "-o", "some")
-    assert three == ["some/0000.png", "some/0001.png", "some/0002.png"]
+    assert three == ["some/0005.png", "some/0006.png", "some/0007.png"]
     sample(capsys, "bark", "--seed", "7", "--size", "40x24", "-o", "one")
-    assert Path("one.png").read_bytes() == Path("some/0002.png").read_bytes()
-    assert Path("some/0001.png").read_bytes() != Path("some/0000.png").read_bytes()
+    assert Path("one.png").read_bytes() == Path("some/0007.png").read_bytes()
+    assert Path("some/0006.png").read_bytes() != Path("some/0005.png").read_bytes()
     sample(
         capsys, "bark", "--count", "3", "--seed", "5", "--size", "40x24", "--batch-size", "2", "-o", "batch"
     )
-    for number in range(3):
+    for number in range(5, 8):
         alone, together = (pixels(f"{folder}/{number:04}.png").astype(int) for folder in ("some", "batch"))
         assert abs(alone - together).max() <= 1
     assert sample(capsys, "bark", "--count", "2", "--size", "8", "-o", "x.jpg") == [
@@ -95,6 +95,16 @@ def test_several_are_a_folder_and_a_seed_is_one_picture(
     ]
     two = sample(capsys, "bark", "--to", "2", "--frames", "2", "--size", "8", "-o", "y.png")
     assert two == ["y-0000.png", "y-0001.png"]
+
+
+def test_samples_of_another_seed_are_not_written_over(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    two = sample(capsys, "bark", "--count", "2", "--size", "8")
+    assert two == ["bark/0000.png", "bark/0001.png"]
+    assert sample(capsys, "bark", "--seed", "9", "--size", "8") == ["bark.png"]
+    assert sample(capsys, "bark", "--seed", "9", "--size", "8", "-o", "bark/") == ["bark/0009.png"]
+    two = sample(capsys, "bark", "--seed", "2", "--count", "2", "--size", "8")
+    assert two == ["bark/0002.png", "bark/0003.png"]
+    assert len(files(here)) == 6
 
 
 def test_a_model_with_a_dot_in_its_name(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -49,8 +49,10 @@ def prepare(
         raise UserError("--start photo wants a photo: give one with --content")
     if style_size is None:
         style_size = run.style_size if content else 0
-    styles = [opaque(_read(path, longer=style_size or None), path) for path in style]
-    source = _read(content) if content else None
+    styles = [opaque(_style(path, style_size or None), path) for path in style]
+    source = image.read(content) if content else None
+    for what in image.not_kept(source) if source else ():
+        complain(f"note: {content} holds {what}")
     own = source.size if source else (int(styles[0].shape[2]), int(styles[0].shape[3]))
     here = _size(size, own, keep=source is not None)
     photo = image.resize(source.rgb, here) if source else None
@@ -82,7 +84,7 @@ def prepare(
     return OptimizeInputs(styles, photo, begin, here, result, finish)
 
 
-def _read(path: Path, longer: int | None = None) -> image.Picture:
+def _style(path: Path, longer: int | None) -> image.Picture:
     """The image at `path`, and a word where it is the first of several."""
     picture = image.read(path, longer=longer)
     if picture.several:

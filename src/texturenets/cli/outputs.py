@@ -102,7 +102,7 @@ def _fitted(stem: str, end: str) -> str:
 
 
 def _kept(folders: Sequence[Path], *, keep_names: bool) -> dict[Path, Path]:
-    """What is kept in the output of the path of each of `folders`: what several do not share, of a single one nothing.
+    """What is kept in the output of the path of each of `folders`: what they do not share, of a single one nothing.
 
     So photos of the same name in two folders have results of different names, whichever photos there are. Without
     `keep_names` nothing is kept: in the current folder the results would lie among the photos.
@@ -115,7 +115,7 @@ def _kept(folders: Sequence[Path], *, keep_names: bool) -> dict[Path, Path]:
 
 
 def _inside(photo: Path, folders: Mapping[Path, Path]) -> Path:
-    """The folder of `photo` in the output: as seen from the one among `folders` that it lies in, behind its value."""
+    """The folder of `photo` in the output: what is kept of the one of `folders` that it lies in, and its path there."""
     for root, kept in folders.items():
         if photo.is_relative_to(root):
             return kept / photo.relative_to(root).parent

@@ -69,8 +69,9 @@ def sample(
     texture
         Shipped texture or model file.
     output
-        File to write; its suffix chooses the format, .png without one. Several samples are numbered: many.jpg becomes
-        many-0000.jpg, many-0001.jpg, ...; a name without a suffix is a folder, with files 0000.png, 0001.png, ...
+        File to write; its suffix chooses the format, .png without one. Several samples are numbered by their seeds:
+        many.jpg becomes many-0000.jpg, many-0001.jpg, ...; a name without a suffix is a folder, with files
+        0000.png, 0001.png, ...
         Existing files are replaced [default: the texture's name, in the current folder].
     size
         WIDTHxHEIGHT in pixels, or one number for a square [default: 256].
@@ -131,7 +132,8 @@ def sample(
     model.canvas(height, width, tile)  # checked here so that a wrong size fails before anything is written
     model.check(level, held)
     number = frames if to is not None else count or (SHEET_COUNT if sheet else 1)
-    files = [film] if film else _files(output, model.path.stem, number, sheet=sheet)
+    begin = seed if to is None else 0  # samples are numbered by their seeds, frames from 0
+    files = [film] if film else _files(output, model.path.stem, begin, number, sheet=sheet)
     note_quality(quality, files)
     if engine == "auto" and not quiet:
         engine_note(model.engine)
@@ -157,7 +159,7 @@ def sample(
         print(files[0])
         return 0
     _write_images(files, pictures, model.path.stem, quality, quiet)
-    older = _files(output, model.path.stem, number + 1)[-1]
+    older = _files(output, model.path.stem, begin, number + 1)[-1]
     if number > 1 and older.exists() and not quiet:
         complain(f"{older} is from an earlier run: it and the files after it are not part of this one")
     return 0
@@ -217,31 +219,35 @@ def _file(output: str | None, default: str) -> Path:
     return path if path.suffix else path.with_name(path.name + ".png")
 
 
-def _files(output: str | None, default: str, count: int, *, sheet: bool = False) -> list[Path]:
-    """The files to write. Several samples get numbers: NAME-0000.png for a file name, else 0000.png in a folder.
+def _files(output: str | None, default: str, begin: int, count: int, *, sheet: bool = False) -> list[Path]:
+    """The files to write. Several get numbers from `begin`: NAME-0000.png for a file name, else 0000.png in a folder.
 
     Raises UserError for a format that cannot be written.
     """
     from texturenets import image
 
-    files = [_file(output, f"{default}-sheet")] if sheet else _images(output, default, count)
+    files = (
+        [_file(output, f"{default}-sheet")]
+        if sheet
+        else _images(output, default, range(begin, begin + count))
+    )
     image.output_format(files[0])
     return files
 
 
-def _images(output: str | None, default: str, count: int) -> list[Path]:
-    path = Path(output or default).expanduser()
-    folder = path.is_dir() or (output or "").endswith("/")
+def _images(output: str | None, default: str, numbers: Sequence[int]) -> list[Path]:
+    path, count = Path(output or default).expanduser(), len(numbers)
+    folder = output is not None and (path.is_dir() or output.endswith("/"))
     if count == 1 and not folder:
         return [_file(output, default)]
     if output and path.suffix and not folder:
-        return [numbered(path, i) for i in range(count)]
+        return [numbered(path, i) for i in numbers]
     if path.exists() and not path.is_dir():
         raise UserError(
             f"--output {output or default}: {path} is a file, and {counted(count, 'sample')} go into a folder: say "
             f"-o {free_folder(path)}"
         )
-    return [path / f"{i:04d}.png" for i in range(count)]
+    return [path / f"{i:04d}.png" for i in numbers]
 
 
 def _check_effect(

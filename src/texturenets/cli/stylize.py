@@ -57,8 +57,8 @@ def stylize(
         `texturenets optimize`, which needs no training.
     output
         For one photo the file to write, whose suffix chooses the format; or a folder: one that exists, a name that
-        ends in /, or any name for several photos. Subfolders of the input are kept, and with several input folders their names
-        too (x/k.jpg and y/k.jpg give x/k-STYLE.jpg and y/k-STYLE.jpg). Existing files are replaced
+        ends in /, or any name for several photos. Subfolders of the input are kept, and of several input folders
+        their names too (x/k.jpg and y/k.jpg become x/k-STYLE.jpg and y/k-STYLE.jpg). Existing files are replaced
         [default: PHOTO-STYLE in the current folder, in the photo's own format where it can be written].
         frames/%05d.png writes the frames of a film, film.mp4 makes a film of images.
     size

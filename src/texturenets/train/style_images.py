@@ -21,6 +21,8 @@ def read(path: Path, longer: int) -> image.Picture:
     """The image, its longer side `longer` pixels, 0 for its own size. Raises UserError for one that is too small
     or of one color."""
     picture = image.read(path, longer=longer or None)
+    if picture.several:
+        warnings.warn(f"{path} holds several images, of which the first is learned", stacklevel=3)
     if said := too_small(*picture.size):
         raise UserError(f"{path}: {said} (enlarge it with `style_size`)")
     if float(picture.rgb.flatten(2).std(2).max()) < FLAT:
