@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from texturenets.errors import UserError
+from texturenets.modelfiles import modelfile
 from texturenets.networks import build
 from texturenets.networks.residual import Residual
 from texturenets.train import checkpoint
@@ -92,6 +93,12 @@ def test_nothing_in_it_is_pickled(tmp_path: Path) -> None:
     tensors = load_file(tmp_path / checkpoint.NAME)
     assert {key.partition(".")[0] for key in tensors} == {"network", "optimizer", "random"}
     assert [p.name for p in tmp_path.iterdir()] == [checkpoint.NAME]
+
+
+def test_it_is_no_model_and_says_where_that_is(tmp_path: Path) -> None:
+    path = checkpoint.save(tmp_path, state(), *make("adam"))
+    with pytest.raises(UserError, match=r"checkpoint .* its model is best.safetensors or last.safetensors"):
+        modelfile.read_header(path)
 
 
 def test_nothing_to_resume(tmp_path: Path) -> None:

@@ -36,6 +36,17 @@ def test_a_published_network_repaints_a_photo(folder: Path, capsys: pytest.Captu
         assert picture.size == (70, 66)
 
 
+def test_an_export_of_our_own_is_known(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    assert main(["convert", "candy.pth"]) == 0
+    assert main(["export", "candy.safetensors", "--to", "onnx", "-o", "candy.onnx", "--quiet"]) == 0
+    capsys.readouterr()
+    assert main(["convert", "candy.onnx", "-o", "again.safetensors"]) == 2
+    error = capsys.readouterr().err
+    assert "candy.onnx" in error
+    assert "it is an export of texturenets: use the model that it was made of" in error
+
+
 def test_the_graph_of_a_published_network_is_not_listed(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -42,6 +42,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("evaluate wave photo.jpg", ["photo.jpg: unexpected argument", "say --photo photo.jpg"]),
         ("optimize photo.jpg -s painting.jpg b.jpg", ["b.jpg: unexpected argument", "say --style b.jpg"]),
         ("models wave", ["wave: unexpected argument: say `texturenets models show wave`"]),
+        ("models list", ["list: unexpected argument: say `texturenets models`."]),
+        ("stylize - -s wave", ["-: standard input and output are not taken: name a file"]),
+        ("stylize photo.jpg -s wave -o -", ["-: standard input and output are not taken: name a file"]),
+        ("export wave --to onnx -o wave.safetensors", ["give a file that ends in .onnx, or a folder"]),
         ("models shw wave", ["shw: unexpected argument: say `texturenets models show wave`"]),
         ("stylize photo.jpg --preserve-colour", ["Did you mean --preserve-color? See `"]),
         (

@@ -6,6 +6,8 @@ import errno
 import io
 import os
 import struct
+import subprocess
+import sys
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +21,7 @@ from PIL import ExifTags, Image, ImageCms, features
 
 from texturenets import image as tni
 from texturenets.errors import UserError
-from texturenets.image import formats
+from texturenets.image import array_conversion, formats
 
 ROUNDING = 0.5 / 255 + 1e-6
 
@@ -431,6 +433,31 @@ def test_damaged_metadata_does_not_cost_the_picture(tmp_path: Path) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             assert tni.read(tmp_path / "a.jpg").rgb.shape == (1, 3, 16, 16)
+
+
+def test_pillows_warnings_are_not_shown(tmp_path: Path) -> None:
+    """They name no file; asked of a process of its own, since pytest sets filters anew."""
+    Image.fromarray(smooth(16, 16)).save(tmp_path / "a.jpg", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x05\x01")
+    program = (
+        "import sys; from texturenets import image; image.read(sys.argv[1]); image.read_header(sys.argv[1])"
+    )
+    words = [sys.executable, "-W", "default", "-c", program, str(tmp_path / "a.jpg")]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+
+
+def test_bits_of_whole_numbers(tmp_path: Path) -> None:
+    for kind, bits in ((np.uint16, 16), (np.int32, 32)):
+        Image.fromarray(np.full((9, 9), 1000, kind)).save(tmp_path / "a.tif")
+        assert tni.read(tmp_path / "a.tif").bits == bits
+
+
+def test_a_tensor_without_values_is_refused() -> None:
+    for dtype in (torch.float32, torch.uint8):
+        with pytest.raises(UserError, match="device meta holds no values"):
+            tni.from_any(torch.empty(3, 8, 8, dtype=dtype, device="meta"))
+    with pytest.raises(UserError, match="device meta holds no values"):
+        array_conversion.check_batch(torch.empty(1, 3, 8, 8, device="meta"))
 
 
 # ---- Reading: size -------------------------------------------------------------------------------------

@@ -66,6 +66,30 @@ def test_a_wrong_network_is_told_before_weights_are_fetched(
     assert "no file in" not in result.error
 
 
+def test_paintings_and_images_too_small_to_learn_are_refused(studio: tiny.Studio, tmp_path: Path) -> None:
+    Image.open(studio.painting).resize((7, 7)).save(tmp_path / "small.png")
+    for flags, word in (
+        ({"style": tmp_path / "small.png"}, "7 x 7 pixels"),
+        ({"image_size": 8}, "--image-size 8"),
+    ):
+        result = studio.run(**flags)  # type: ignore[arg-type]
+        assert result.status == 2
+        assert word in result.error
+        assert "32" in result.error
+        assert result.error.count("\n") == 1
+
+
+@pytest.mark.filterwarnings("default")
+def test_the_first_of_several_images_is_told_of(studio: tiny.Studio, tmp_path: Path) -> None:
+    pages = [Image.open(studio.painting).rotate(90 * i) for i in range(2)]
+    pages[0].save(tmp_path / "pages.tif", save_all=True, append_images=pages[1:])
+    result = studio.run(style=tmp_path / "pages.tif", steps=1)
+    assert result.status == 0, result.error
+    assert (
+        f"note: {tmp_path / 'pages.tif'} holds several images, of which the first is learned" in result.error
+    )
+
+
 @pytest.mark.filterwarnings("default")
 def test_a_transparent_painting_is_learned_on_white(studio: tiny.Studio, tmp_path: Path) -> None:
     painting = Image.open(studio.painting).convert("RGBA")
@@ -239,7 +263,9 @@ def test_films_and_broken_files_are_not_counted_as_photos(studio: tiny.Studio, t
     (tmp_path / "sound.wav").write_bytes(b"RIFF\0\0\0\0WAVE" + bytes(99))
     result = studio.run(content=tmp_path, steps=1, val_share=0.0)
     assert result.status == 0
-    assert "only 3 photos" in result.error
+    assert "only 3 photos: " in result.error
+    split = studio.run(content=tmp_path, steps=1, val_share=0.3)
+    assert "only 2 photos to train on, and 1 held out: " in split.error
     assert "clip.mp4" not in result.error
 
 

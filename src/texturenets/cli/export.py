@@ -83,6 +83,8 @@ def export(
 
 def _plan(paths: list[Path], output: Path | None, suffix: str) -> list[tuple[Path, Path]]:
     """Models and the files that they become. Raises UserError where two would become one."""
+    from texturenets.modelfiles import modelfile
+
     if output is not None and output.suffix == suffix and not output.is_dir():
         if len(paths) > 1:
             raise UserError(
@@ -91,7 +93,7 @@ def _plan(paths: list[Path], output: Path | None, suffix: str) -> list[tuple[Pat
             )
         return [(paths[0], output)]
     folder = output or Path()
-    if folder.is_file() or folder.suffix in (".onnx", ".xml", ".bin"):
+    if folder.is_file() or folder.suffix in (".onnx", ".xml", ".bin", ".safetensors", *modelfile.PUBLISHED):
         raise UserError(f"--output {folder}: give a file that ends in {suffix}, or a folder")
     plan = [(path, folder / f"{path.stem}{suffix}") for path in paths]
     for i, (path, out) in enumerate(plan):

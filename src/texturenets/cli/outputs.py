@@ -29,8 +29,8 @@ def plan_of(
 ) -> list[Job]:
     """Photos and their result files, all different: [(photo, result)].
 
-    The folders inside each of `roots` are kept in the output, and of several roots their own names. `several_of` turns one result for each photo into
-    several. `films`: those of `photos` that are films.
+    The folders inside each of `roots` are kept in the output, as `_kept` says. `several_of` turns one result for
+    each photo into several. `films`: those of `photos` that are films.
     `styles`: number of styles, each with a plan of its own; `taken`: names that the other plans use.
 
     Raises UserError before any work is done: where `output` is one file for several photos, is of a format
@@ -115,7 +115,7 @@ def _kept(folders: Sequence[Path], *, keep_names: bool) -> dict[Path, Path]:
 
 
 def _inside(photo: Path, folders: Mapping[Path, Path]) -> Path:
-    """The folder of `photo` in the output: what is kept of the one of `folders` that it lies in, and its path there."""
+    """The folder of `photo` in the output: what is kept of its root among `folders`, and its path in that."""
     for root, kept in folders.items():
         if photo.is_relative_to(root):
             return kept / photo.relative_to(root).parent

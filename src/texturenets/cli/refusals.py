@@ -60,7 +60,9 @@ def refused(error: CycloptsError, words: Sequence[str]) -> UserError:
     """The error for a command line, `words`, that cannot be parsed."""
     error.verbose = False
     chain = " ".join(["texturenets", *(error.command_chain or ())])
-    if isinstance(error, UnusedCliTokensError):
+    if "-" in words:
+        text = "-: standard input and output are not taken: name a file"
+    elif isinstance(error, UnusedCliTokensError):
         text = _unexpected(error)
     elif isinstance(error, UnknownCommandError):
         text = _command(error)
@@ -85,6 +87,8 @@ def _trains_texture(error: CycloptsError) -> bool:
 def _unexpected(error: UnusedCliTokensError) -> str:
     words = error.unused_tokens or []
     if tuple(error.command_chain or ()) == ("models",):
+        if words == ["list"]:
+            return "list: unexpected argument: say `texturenets models`"
         misspelt = len(words) > 1 and difflib.get_close_matches(words[0], ["show"])
         model = " ".join(words[1:] if misspelt else words)
         return f"{words[0]}: unexpected argument: say `texturenets models show {model}`"

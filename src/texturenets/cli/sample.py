@@ -132,8 +132,8 @@ def sample(
     model.canvas(height, width, tile)  # checked here so that a wrong size fails before anything is written
     model.check(level, held)
     number = frames if to is not None else count or (SHEET_COUNT if sheet else 1)
-    begin = seed if to is None else 0  # samples are numbered by their seeds, frames from 0
-    files = [film] if film else _files(output, model.path.stem, begin, number, sheet=sheet)
+    numbers = range(number) if to is not None else range(seed, seed + number)  # samples' are their seeds
+    files = [film] if film else _files(output, model.path.stem, numbers, sheet=sheet)
     note_quality(quality, files)
     if engine == "auto" and not quiet:
         engine_note(model.engine)
@@ -144,8 +144,7 @@ def sample(
         return model.draw(height, width, sample_seed, hold=scales, held=seed, **options)
 
     if to is None:
-        seeds = range(seed, seed + number)
-        pictures = model.draws(height, width, seeds, batch=batch_size, hold=held, held=seed, **options)
+        pictures = model.draws(height, width, numbers, batch=batch_size, hold=held, held=seed, **options)
     else:
         pictures = model.between(height, width, seed, to, frames, **options)
     if sheet or film is not None:
@@ -159,7 +158,7 @@ def sample(
         print(files[0])
         return 0
     _write_images(files, pictures, model.path.stem, quality, quiet)
-    older = _files(output, model.path.stem, begin, number + 1)[-1]
+    older = _files(output, model.path.stem, range(numbers.start, numbers.stop + 1))[-1]
     if number > 1 and older.exists() and not quiet:
         complain(f"{older} is from an earlier run: it and the files after it are not part of this one")
     return 0
@@ -219,23 +218,19 @@ def _file(output: str | None, default: str) -> Path:
     return path if path.suffix else path.with_name(path.name + ".png")
 
 
-def _files(output: str | None, default: str, begin: int, count: int, *, sheet: bool = False) -> list[Path]:
-    """The files to write. Several get numbers from `begin`: NAME-0000.png for a file name, else 0000.png in a folder.
+def _files(output: str | None, default: str, numbers: range, *, sheet: bool = False) -> list[Path]:
+    """The files to write. Several get their `numbers`: NAME-0000.png for a file name, else 0000.png in a folder.
 
     Raises UserError for a format that cannot be written.
     """
     from texturenets import image
 
-    files = (
-        [_file(output, f"{default}-sheet")]
-        if sheet
-        else _images(output, default, range(begin, begin + count))
-    )
+    files = [_file(output, f"{default}-sheet")] if sheet else _images(output, default, numbers)
     image.output_format(files[0])
     return files
 
 
-def _images(output: str | None, default: str, numbers: Sequence[int]) -> list[Path]:
+def _images(output: str | None, default: str, numbers: range) -> list[Path]:
     path, count = Path(output or default).expanduser(), len(numbers)
     folder = output is not None and (path.is_dir() or output.endswith("/"))
     if count == 1 and not folder:

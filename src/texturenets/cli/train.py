@@ -97,7 +97,7 @@ def style(
     trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
     task = StyleTask(config, images, content)
     made = _trainer(task, out, trainer_config, resume=resume, quiet=quiet)
-    if made.fabric.is_global_zero and (few := data.few(task.photos.readable)):
+    if made.fabric.is_global_zero and (few := data.few(task.photos.readable, task.photos.held)):
         print(f"texturenets: {few}", file=sys.stderr)
     return _train(made, quiet)
 

@@ -23,6 +23,13 @@ def require_torch(feature: str, extra: str = "train") -> None:
         raise MissingError(f"{feature} needs PyTorch: {install(extra)}")
 
 
+def check_name(name: str) -> None:
+    """Raise UserError for what is no device's name, whichever are here. No torch."""
+    kind, _, number = name.partition(":")
+    if kind not in DEVICES or (number and not number.isdigit()):
+        raise unknown("device", name, DEVICES)
+
+
 def choose(name: str) -> torch.device:
     """The device that "auto", "cpu", "cuda", "cuda:1" or "mps" stands for; "auto" is the fastest that is here.
 
@@ -30,12 +37,11 @@ def choose(name: str) -> torch.device:
     """
     import torch
 
+    check_name(name)
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         name = next(kind for kind in ("cuda", "mps", "cpu") if available[kind])
     kind, _, number = name.partition(":")
-    if kind not in available or (number and not number.isdigit()):
-        raise unknown("device", name, DEVICES)
     if not available[kind] or (kind == "cuda" and int(number or 0) >= torch.cuda.device_count()):
         raise UserError(f"device {name!r}: PyTorch finds none here; use `device` cpu")
     return torch.device(name)

@@ -52,7 +52,13 @@ def check_batch(photos: Any) -> None:
     floats = photos.is_floating_point() if is_tensor(photos) else photos.dtype.kind == "f"
     if not floats:
         raise UserError(f"{wanted}, not of {photos.dtype}; a call of the style takes other images too")
+    _check_held(photos)
     _check_unit_range(photos, "photos of floats hold")
+
+
+def _check_held(values: Any) -> None:
+    if is_tensor(values) and values.is_meta:
+        raise UserError("a tensor on the device meta holds no values: make one on cpu")
 
 
 def _unit_range(values: A, what: str) -> A:
@@ -145,6 +151,7 @@ def _from_tensor(tensor: Tensor) -> tuple[Picture, Kind]:
     if tensor.ndim not in (3, 4) or shape[-3] not in (1, 3, 4) or 0 in shape:
         hint = "; put the channels first" if tensor.ndim in (3, 4) and shape[-1] in (1, 3, 4) else ""
         raise UserError(f"a tensor is (C, H, W) or (N, C, H, W) with C = 1, 3 or 4, not {shape}{hint}")
+    _check_held(tensor)
     values = tensor.detach().float()
     if tensor.dtype == torch.uint8:
         values = values / 255

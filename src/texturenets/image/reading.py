@@ -114,7 +114,7 @@ def raw_mode(image: Image.Image) -> str:
 
 def _bits(mode: str, raw: str) -> int:
     """Of a channel, by Pillow's names."""
-    if mode == "F":
+    if mode == "F" or ";32" in raw:
         return 32
     return 16 if ";16" in raw or ";12" in raw or mode == "I" else 8
 

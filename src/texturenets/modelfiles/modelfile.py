@@ -56,7 +56,7 @@ class Header:
     licence: str = ""
     terms: str = ""
     source: str = ""
-    thumbnail: str = ""
+    thumbnail: str = field(default="", repr=False)
     version: str = __version__
 
     def __post_init__(self) -> None:
@@ -105,6 +105,11 @@ def damaged(path: str | Path, error: Exception) -> DamagedError:
 def _read(path: Path) -> dict[str, Any]:
     """The JSON of the header."""
     text = _metadata(path)
+    if text is None and _is_checkpoint(path):
+        raise UserError(
+            f"{path} is the checkpoint that a training goes on from: its model is best.safetensors or "
+            "last.safetensors beside it"
+        )
     if text is None:
         raise UserError(f"{path} holds tensors but no texturenets header; `texturenets convert` may read it")
     data = parse_header(path, text)
@@ -179,6 +184,12 @@ def _weights(path: Path, names: set[str]) -> dict[str, NDArray[np.float32]]:
                 raise UserError(f"weight {name} is of type {kind}; known are {', '.join(TYPES)}")
             weights[name] = file.get_tensor(name).astype(np.float32)
     return weights
+
+
+def _is_checkpoint(path: Path) -> bool:
+    """Whether a safetensors file is what `texturenets.train.checkpoint` writes."""
+    with safe_open(path, "np") as file:
+        return {"state", "sha256"} <= (file.metadata() or {}).keys()
 
 
 def _metadata(path: Path) -> str | None:

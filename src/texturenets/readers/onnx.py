@@ -95,6 +95,10 @@ def read(path: Path) -> Model:
         model = onnx.load_model_from_string(path.read_bytes())
     except DecodeError:
         raise FormatError("its bytes are no ONNX model") from None
+    if model.producer_name == "texturenets":
+        raise UserError(
+            "it is an export of texturenets: use the model that it was made of, a .safetensors file"
+        )
     graph = model.graph
     if not model.HasField("graph"):
         raise FormatError("it holds no graph")

@@ -68,7 +68,8 @@ async def enqueue(
             run = dataclasses.replace(known[preset], **(changes or {}))  # type: ignore[arg-type]
         except UserError as error:  # it names fields of the recipe as options of the command line
             raise HTTPProblem(422, str(error).replace("--", "")) from None
-        if said := too_small(*(sizes.fit_longer(size, run.style_size) if run.style_size else size)):
+        learned = sizes.fit_longer(size, run.style_size) if run.style_size else size
+        if said := (kind == "style" and too_small(*size)) or too_small(*learned):
             raise HTTPProblem(422, f"{said}: send a larger image")
         more = [f"{flag(key)}={value}" for key, value in (changes or {}).items()]
         if start is not None:

@@ -69,7 +69,7 @@ class TiledNetwork:
         job = TiledJob(self.graph, padded, inputs, Path(), int(STRIP_SHARE * memory), self.engine)
         needed = disk(job)
         job.folder = choose_folder(needed, spool, folders)
-        if needed:
+        if needed and memory:  # with none, the error says what it takes
             passes = len(planning.passes(PlannedNetwork(self.graph.nodes, padded)))
             announce(
                 f"{size[1]} x {size[0]} pixels in {passes} passes, within {gigabytes(memory)} for the "

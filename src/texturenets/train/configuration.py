@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 from texturenets import arguments
 from texturenets.errors import UserError
 from texturenets.field_docs import with_attributes
+from texturenets.train.least_size import SMALLEST
 
 Schedule = Literal["cosine", "step", "constant"]
 Optimizer = Literal["muon", "adam"]
@@ -177,6 +178,8 @@ class StyleConfig(TaskConfig):
         super().__post_init__()
         for name in ("content_weight", "texture_photos", "temporal"):
             _not_negative(self, name)
+        if self.image_size < SMALLEST:
+            raise UserError(f"`image_size` {self.image_size} is too small: {SMALLEST} is the least")
         if not 0 <= self.val_share < 1:
             raise UserError(f"`val_share` {self.val_share} is not between 0 and 1")
         if self.texture_photos and (self.batch_size % 2 or self.accumulate > 1 or self.diversity_weight):

@@ -107,13 +107,14 @@ def scan(folder: Path, val_share: float = 0.05, seed: int = 0) -> Photos:
     return Photos(tuple(train), tuple(val), _digest(folder, [*train, *val]))
 
 
-def few(photos: int) -> str:
-    """What a user is told who trains on so many photos; "" where they are enough."""
+def few(photos: int, held_out: int) -> str:
+    """What a user is told who trains on so many photos, beside those held out; "" where they are enough."""
     if photos >= SMALL_SET:
         return ""
+    split = f" to train on, and {held_out} held out" if held_out else ""
     them = "these" if photos > 1 else "it"
     return (
-        f"only {counted(photos, 'photo')}: the network will overfit to {them} "
+        f"only {counted(photos, 'photo')}{split}: the network will overfit to {them} "
         f"(docs/training.md measures by how much; {SMALL_SET} and more are enough)"
     )
 

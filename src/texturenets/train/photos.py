@@ -21,7 +21,7 @@ from texturenets.train.setup import Setup, descriptor_fingerprint
 class FolderPhotos:
     """A folder of photos; their content features are computed in each step.
 
-    `count`: its photos; `readable`: those that are not known to be unreadable.
+    `count`: its photos to train on; `readable`: those that are not known to be unreadable; `held`: those held out.
     """
 
     def __init__(self, folder: Path, config: StyleConfig) -> None:
@@ -29,6 +29,7 @@ class FolderPhotos:
         self.config = config
         self.found = data.scan(folder, config.val_share, config.seed)
         self.digest, self.count = self.found.digest, len(self.found.train)
+        self.held = len(self.found.val)
         # Of a small set all at once; in a large one, each when its turn comes.
         self.unreadable = data.unreadable(self.found.train) if self.count < data.SMALL_SET else []
         self.readable = self.count - len(self.unreadable)
@@ -56,7 +57,7 @@ class FolderPhotos:
 class CachedPhotos:
     """A file that `texturenets cache` wrote: crops with their content features.
 
-    `count`: its crops; `readable`: the photos that they are of.
+    `count`: its crops to train on; `readable`: the photos that they are of; `held`: crops held out, one a photo.
     """
 
     def __init__(self, path: Path, config: StyleConfig) -> None:
@@ -64,6 +65,7 @@ class CachedPhotos:
         self.path, self.config = path, config
         self.info = feature_cache.read_info(path)
         self.digest, self.count = self.info.digest, self.info.train
+        self.held = self.info.val
         self.readable = self.info.train // self.info.variants
         if config.pyramid_loss > 1:
             raise UserError(

@@ -64,7 +64,7 @@ def train_style(
     _check_run(progress, resume)
     out = model_file(_path("output", output))
     task = StyleTask(chosen, _paths("paintings", paintings), _path("content", content), losses)
-    if few := data.few(task.photos.readable):
+    if few := data.few(task.photos.readable, task.photos.held):
         warnings.warn(few, stacklevel=2)
     made, path = _train(task, out, trainer, progress, resume)
     return loading.load_style(path, EngineOptions(device=made.config.device, generator=made.built.custom))

@@ -30,6 +30,14 @@ def read(path: Path, longer: int) -> image.Picture:
     return picture
 
 
+def read_painting(path: Path, longer: int) -> image.Picture:
+    """As `read`; one that is too small by itself is refused too, though `longer` would enlarge it."""
+    info = image.read_header(path)
+    if info is not None and (said := too_small(*info.upright)):
+        raise UserError(f"{path}: {said}: give a larger one")
+    return read(path, longer)
+
+
 def opaque(picture: image.Picture, path: Path) -> Tensor:
     """The painting of the file `path`, (1, 3, H, W), its transparent pixels white; a warning says so."""
     if picture.transparent:

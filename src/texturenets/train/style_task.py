@@ -46,7 +46,8 @@ class StyleTask:
         self.losses = [*build(dataclasses.asdict(config)), *own]
         self.layers = layers_of(self.losses)
         self.paintings = [
-            style_images.opaque(style_images.read(path, config.style_size), path) for path in paintings
+            style_images.opaque(style_images.read_painting(path, config.style_size), path)
+            for path in paintings
         ]
         is_cache = content.is_file() and not data.is_photo(content)
         self.photos = CachedPhotos(content, config) if is_cache else FolderPhotos(content, config)
