@@ -259,6 +259,14 @@ def test_hints_for_what_is_no_picture(style: api.Style, wrong: Any, told: str) -
         style(wrong)
 
 
+def test_a_device_that_nobody_knows_is_refused_at_once() -> None:
+    with pytest.raises(UserError, match="quantum"):
+        texturenets.TrainerConfig(device="quantum")
+    assert (
+        texturenets.TrainerConfig(device="cuda:1").device == "cuda:1"
+    )  # whether it is here is seen in training
+
+
 def test_paths_and_numbers_of_another_type_are_one_line(tmp_path: Path) -> None:
     photo = tmp_path / "photo.png"
     Image.new("RGB", (9, 8)).save(photo)

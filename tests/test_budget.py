@@ -33,8 +33,3 @@ def test_a_containers_limit_counts_where_it_is_less(monkeypatch: pytest.MonkeyPa
     for limit, less in ((1000, True), (1 << 59, False)):
         monkeypatch.setattr(budget, "_group_limit", lambda limit=limit: limit)
         assert (budget.free() == limit) == less
-
-
-def test_what_is_asked_for_is_rounded_to_little_more() -> None:
-    assert budget.amount(301 << 20) == "310M"
-    assert budget.parse(budget.amount(301 << 20)) == 310 << 20

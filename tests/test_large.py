@@ -234,7 +234,9 @@ def test_the_memory_that_is_named_suffices(
 
     def told(*more: str) -> str:
         assert main([*words, *more]) == 2
-        found = re.search(r"--memory (\d+[MG])", capsys.readouterr().err.splitlines()[-1])
+        error = capsys.readouterr().err
+        assert "within 0 MB" not in error  # what is announced has to be true
+        found = re.search(r"--memory (\d+[MG])", error.splitlines()[-1])
         assert found is not None
         return found[1]
 

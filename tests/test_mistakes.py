@@ -161,8 +161,9 @@ def test_truncated_photos_among_good_ones_are_named_and_passed_over(
     ("size", "style_size", "words"),
     [
         ((1, 1), 0, ["1 x 1 pixels", "32 x 32"]),
-        ((1, 1), 64, ["of one color"]),
-        ((300, 1), 64, ["64 x 1 pixels"]),
+        ((1, 1), 64, ["1 x 1 pixels", "give a larger one"]),
+        ((300, 1), 64, ["300 x 1 pixels", "32 x 32"]),
+        ((300, 40), 64, ["64 x 9 pixels", "enlarge it with --style-size"]),
         ((80, 80), 64, ["of one color"]),
     ],
 )
@@ -265,7 +266,7 @@ def test_films_and_broken_files_are_not_counted_as_photos(studio: tiny.Studio, t
     assert result.status == 0
     assert "only 3 photos: " in result.error
     split = studio.run(content=tmp_path, steps=1, val_share=0.3)
-    assert "only 2 photos to train on, and 1 held out: " in split.error
+    assert "only 3 photos to train on, and 1 held out: " in split.error
     assert "clip.mp4" not in result.error
 
 

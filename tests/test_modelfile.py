@@ -532,3 +532,9 @@ def test_a_model_file_that_is_nearly_named_is_offered(tmp_path: Path) -> None:
         modelfile.find(tmp_path / "mine.safetensor")
     with pytest.raises(UserError, match="lists the shipped ones"):
         modelfile.find(tmp_path / "other.safetensors")
+
+
+def test_a_header_is_shown_without_its_thumbnail() -> None:
+    header = modelfile.Header(name="a", kind="style", generator={"name": "residual"}, thumbnail="/9j/4AAQ")
+    assert "4AAQ" not in repr(header)
+    assert "residual" in repr(header)

@@ -873,5 +873,6 @@ def test_an_exemplar_that_is_too_small_is_refused_at_once(
     monkeypatch.setattr("texturenets.server.training_runner.TICK", 600)  # none is begun here
     (tmp_path / "photos").mkdir()
     with client(tmp_path, photos=tmp_path / "photos") as service:
-        said = problem(service.post("/v1/trainings?name=a&kind=texture", content=photo(20, 24)), 422)
-    assert said.endswith("send a larger image")
+        for kind in ("texture", "style"):  # a style's painting is enlarged, which adds nothing
+            said = problem(service.post(f"/v1/trainings?name=a&kind={kind}", content=photo(20, 24)), 422)
+            assert said.endswith("send a larger image")

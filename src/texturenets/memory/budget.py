@@ -34,8 +34,8 @@ def parse(text: str) -> int:
 
 
 def amount(size: int) -> str:
-    """`size` bytes, rounded up, as text that `parse` takes: "910M", "12G"."""
-    mib = 10 * math.ceil(size / 2**20 / 10)
+    """`size` bytes, rounded up, as text that `parse` takes: "900M", "12G"."""
+    mib = 100 * math.ceil(size / 2**20 / 100)
     return f"{mib}M" if mib < 10_000 else f"{math.ceil(mib / 1024)}G"
 
 
