@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import time
 from pathlib import Path
@@ -100,6 +101,42 @@ def test_values_that_the_page_cannot_have_leave_no_trace(
         told = service.get(f"{API}/queue/data?session_hash=abc").text
     assert "reload the page" in told
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_clicks_on_nothing_that_is_shown_leave_no_trace(
+    page: TestClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clicks: list[Any] = [
+        None,
+        {},
+        {"index": 99999},
+        {"index": -1},
+        {"index": None, "value": None},
+        "x",
+        5,
+        [],
+    ]
+    with page as service:
+        ids = {one["api_name"]: one["id"] for one in service.get("/page/config").json()["dependencies"]}
+        for call, click in itertools.product(("_chosen", "_chosen_1", "_example"), clicks):
+            asked = {"data": [], "fn_index": ids[call], "session_hash": "abc", "event_data": click}
+            assert service.post(f"{API}/queue/join", json=asked).status_code == 200
+            told = service.get(f"{API}/queue/data?session_hash=abc").text
+            assert "reload the page" in told, (call, click)
+        asked["event_data"] = {"index": 0}
+        assert service.post(f"{API}/queue/join", json=asked).status_code == 200
+        assert "reload the page" not in service.get(f"{API}/queue/data?session_hash=abc").text
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_page_of_an_earlier_service_is_told_so(page: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    with page as service:
+        for query in ("?session_hash=never", "?session_hash=", ""):
+            answer = service.get(f"{API}/queue/data{query}")
+            assert answer.status_code == 404
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert "reload the page" in answer.json()["detail"]
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 def test_uploads_are_bounded_as_bodies_are(page: TestClient) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import gradio as gr
 from PIL import Image
@@ -14,6 +14,9 @@ from texturenets.files import atomic_write
 from texturenets.modelfiles.titles import title
 from texturenets.server.models import Catalogue
 from texturenets.server.ui.store import folder
+from texturenets.server.ui.texts import NO_LONGER
+
+Shown = TypeVar("Shown")
 
 
 def static() -> Path:
@@ -40,10 +43,13 @@ def names(catalogue: Catalogue, kind: Literal["style", "texture"]) -> list[str]:
     return [name for name, known in catalogue.models().items() if known.header.kind == kind]
 
 
-def named(catalogue: Catalogue, kind: Literal["style", "texture"], index: int) -> str | None:
-    """The model that was clicked; none where it has gone since."""
-    shown = names(catalogue, kind)
-    return shown[index] if index < len(shown) else None
+def clicked(event: gr.EventData, shown: Sequence[Shown]) -> Shown:
+    """Which of `shown` was clicked. Raises gradio.Error where none was, or it has gone since."""
+    data = event._data  # not gr.SelectData, whose constructor fails for what no browser sends
+    index = data.get("index") if isinstance(data, dict) else None
+    if type(index) is not int or not 0 <= index < len(shown):
+        raise gr.Error(NO_LONGER, print_exception=False)
+    return shown[index]
 
 
 def kept(catalogue: Catalogue, kind: Literal["style", "texture"], chosen: str | None = None) -> str | None:

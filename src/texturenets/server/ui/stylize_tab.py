@@ -121,11 +121,11 @@ class StylizeTab:
         """As `refresh`, with the style `name` chosen."""
         return gallery.choose(self.service.catalogue, "style", name)
 
-    def _example(self, event: gr.SelectData, request: gr.Request) -> tuple[Any, Given]:
-        return self.photos.example(examples.photos()[event.index], request)
+    def _example(self, event: gr.EventData, request: gr.Request) -> tuple[Any, Given]:
+        return self.photos.example(gallery.clicked(event, examples.photos()), request)
 
-    def _chosen(self, event: gr.SelectData) -> str | None:
-        return gallery.named(self.service.catalogue, "style", event.index)
+    def _chosen(self, event: gr.EventData) -> str:
+        return gallery.clicked(event, gallery.names(self.service.catalogue, "style"))
 
     def _cancel(self, request: gr.Request) -> None:
         self.work.cancel(request.session_hash or "", "stylize")

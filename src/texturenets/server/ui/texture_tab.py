@@ -100,8 +100,8 @@ class TextureTab:
             *gallery.choose(self.service.catalogue, "texture", name),
         )
 
-    def _chosen(self, event: gr.SelectData) -> str | None:
-        return gallery.named(self.service.catalogue, "texture", event.index)
+    def _chosen(self, event: gr.EventData) -> str:
+        return gallery.clicked(event, gallery.names(self.service.catalogue, "texture"))
 
     def _cancel(self, request: gr.Request) -> None:
         self.work.cancel(request.session_hash or "", "texture")
