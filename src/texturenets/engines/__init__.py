@@ -187,15 +187,15 @@ def _numbers(cached: bytes | None) -> tuple[float, float] | None:
         return None
 
 
-def convert(path: Path, *, split: bool = False, passes: bool = True) -> tuple[bytes, IOSpec]:
+def convert(path: Path, *, split: bool = False, apply_passes: bool = True) -> tuple[bytes, IOSpec]:
     """The model file at `path` as an ONNX file, and what its network takes. Raises UserError.
 
-    `split`: made for computing in bf16; `passes`: with what makes it faster (`texturenets.graph.onnx.to_onnx`).
+    `split`: made for computing in bf16; `apply_passes`: with what makes it faster (`texturenets.graph.onnx.to_onnx`).
     """
     from texturenets.graph.onnx import to_onnx
 
     graph = modelfile.read_graph(path)
     _check_stride(path, graph.io_spec.stride)
-    model = to_onnx(graph, split=split, passes=passes)
+    model = to_onnx(graph, split=split, apply_passes=apply_passes)
     buffers, alive = peak.numbers(model, graph.io_spec)
     return model.SerializeToString(), replace(graph.io_spec, buffers=buffers, alive=alive)

@@ -20,7 +20,7 @@ from texturenets.engines.feeding import feed
 from texturenets.engines.network import io_spec_of
 from texturenets.engines.peak import STAGE, measured
 from texturenets.graph import Graph
-from texturenets.graph.passes import CARD, optimize
+from texturenets.graph.passes import CUDA_PASSES, optimize
 from texturenets.graph.stage import PICTURE, CompiledStage, SpoolDtype, Stage, Values
 
 MEASURED = 256
@@ -34,7 +34,7 @@ DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float1
 
 def executed(graph: Graph, *, on_card: bool) -> nn.Module:
     """`graph` as a module in evaluation mode; `on_card`: after what makes it faster on a graphics card."""
-    return GraphNetwork(optimize(graph, CARD) if on_card else graph).eval().requires_grad_(False)
+    return GraphNetwork(optimize(graph, CUDA_PASSES) if on_card else graph).eval().requires_grad_(False)
 
 
 def _tensor(values: Values) -> Tensor:

@@ -176,7 +176,7 @@ def _reference(path: Path, generator: Callable[..., Any] | str | None) -> tuple[
         return "PyTorch", engines.load(path, options, loading.code_of(path, options))
     from texturenets.engines.onnx_engine import ONNXEngine
 
-    model, io_spec = engines.convert(path, passes=False)
+    model, io_spec = engines.convert(path, apply_passes=False)
     return "ONNX Runtime", ONNXEngine(model, io_spec)
 
 

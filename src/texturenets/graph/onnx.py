@@ -305,16 +305,16 @@ _TABLE: Final[dict[str, Translate]] = {
 
 
 def to_onnx(
-    graph: Graph, metadata: Mapping[str, str] | None = None, *, split: bool = False, passes: bool = True
+    graph: Graph, metadata: Mapping[str, str] | None = None, *, split: bool = False, apply_passes: bool = True
 ) -> onnx.ModelProto:
     """`graph` as an ONNX model of any batch, height and width.
 
     Inputs are `photo` (batch, 3, height, width), `noise0`... and what the graph names, in this order; the output is
     `picture`.
-    `split`: a photo becomes two maps, for computing in bf16 (see `ONNXWriter.split`). `passes`: with what makes it
+    `split`: a photo becomes two maps, for computing in bf16 (see `ONNXWriter.split`). `apply_passes`: with what makes it
     faster. Raises ConversionError for a transposed convolution that ONNX has no form for.
     """
-    translation = _Translation(optimize(graph) if passes else graph, split)
+    translation = _Translation(optimize(graph) if apply_passes else graph, split)
     translation.run()
     writer = translation.writer
     writer.finish(writer.plain(translation.maps[-1]), PICTURE)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from texturenets import noise
 from texturenets.errors import UserError
 from texturenets.graph import Graph
-from texturenets.graph.passes import PROCESSOR, optimize
+from texturenets.graph.passes import CPU_PASSES, optimize
 from texturenets.image.blend import bell
 from texturenets.image.sizes import padding
 from texturenets.noise import NoiseInput
@@ -42,7 +42,7 @@ class TiledNetwork:
             raise UserError(f"this network takes {names} beside a photo: its images have to fit in memory")
         self.stride, self.margin = graph.stride, graph.margin
         self.smallest = max(smallest, graph.io_spec.least)
-        self.graph, self.engine = optimize(graph, PROCESSOR), engine
+        self.graph, self.engine = optimize(graph, CPU_PASSES), engine
 
     def run(
         self,
@@ -70,9 +70,9 @@ class TiledNetwork:
         needed = disk(job)
         job.folder = choose_folder(needed, spool, folders)
         if needed:
-            passes = len(planning.passes(PlannedNetwork(self.graph.nodes, padded)))
+            num_passes = len(planning.plan_passes(PlannedNetwork(self.graph.nodes, padded)))
             announce(
-                f"{size[1]} x {size[0]} pixels in {passes} passes, within {gigabytes(memory)} for the "
+                f"{size[1]} x {size[0]} pixels in {num_passes} passes, within {gigabytes(memory)} for the "
                 f"network and {gigabytes(needed)} of disk in {job.folder}"
             )
         top, left, height, width = box

@@ -63,7 +63,7 @@ class PlannedNetwork:
         return len(self.nodes) - 1
 
     @property
-    def passes(self) -> int:
+    def num_passes(self) -> int:
         """The number of passes."""
         return self.first_use[self.last] + 1
 
@@ -113,17 +113,18 @@ class PlannedNetwork:
 
 
 @dataclass(frozen=True)
-class Pass:
-    """One pass: the maps that it computes, of these the ones that it measures and writes, and those that it reads.
+class ImagePass:
+    """One run over the image: the feature maps that it computes (`targets`), of these the ones whose statistics it
+    gathers and the ones that it writes to disk, and those that it reads.
 
-    `ready` are the feature maps on disk that it may read.
+    `on_disk`: the feature maps on disk that it may read.
     """
 
     targets: tuple[int, ...]
     measured: tuple[int, ...]
     written: tuple[int, ...]
     read: frozenset[int]
-    ready: frozenset[int]
+    on_disk: frozenset[int]
 
 
 @dataclass
@@ -136,33 +137,31 @@ class Step:
     sources: list[list[list[Interval]]]  # by interval of `rows`, by source
 
 
-def passes(network: PlannedNetwork) -> list[Pass]:
+def plan_passes(network: PlannedNetwork) -> list[ImagePass]:
     """The passes, in their order."""
     stored = frozenset(i for i in _crossing(network) if _worth(network, i))
-    planned: list[Pass] = []
+    planned: list[ImagePass] = []
     written: set[int] = set()
-    for number in range(network.passes):
+    for number in range(network.num_passes):
         measured = network.measured(number)
-        targets = measured | ({network.last} if number == network.passes - 1 else set())
+        targets = measured | ({network.last} if number == network.num_passes - 1 else set())
         visited, read = _closure(network, targets, written)
         new = visited & stored
         computed = tuple(sorted(targets | new))
-        read_and_ready = frozenset(read), frozenset(written)
-        planned.append(Pass(computed, tuple(sorted(measured)), tuple(sorted(new)), *read_and_ready))
+        read_and_on_disk = frozenset(read), frozenset(written)
+        planned.append(ImagePass(computed, tuple(sorted(measured)), tuple(sorted(new)), *read_and_on_disk))
         written |= new
-    useful = {i for planned_pass in planned for i in planned_pass.read}
-    return [
-        _without(planned_pass, set(planned_pass.written) - useful, network.last) for planned_pass in planned
-    ]
+    useful = {i for image_pass in planned for i in image_pass.read}
+    return [_without(image_pass, set(image_pass.written) - useful, network.last) for image_pass in planned]
 
 
-def _without(planned_pass: Pass, useless: set[int], last: int) -> Pass:
+def _without(image_pass: ImagePass, useless: set[int], last: int) -> ImagePass:
     """A pass that does not write what no later one reads."""
     targets = tuple(
-        i for i in planned_pass.targets if i not in useless or i in planned_pass.measured or i == last
+        i for i in image_pass.targets if i not in useless or i in image_pass.measured or i == last
     )
     return replace(
-        planned_pass, targets=targets, written=tuple(i for i in planned_pass.written if i not in useless)
+        image_pass, targets=targets, written=tuple(i for i in image_pass.written if i not in useless)
     )
 
 
@@ -225,9 +224,9 @@ def multiplications(network: PlannedNetwork, i: int) -> int:
     return int(count // node.settings["stride"] ** 2 if node.operation == "deconv" else count)
 
 
-def steps(network: PlannedNetwork, planned_pass: Pass, strip: Interval) -> list[Step]:
-    """What pass `planned_pass` computes, in this order, for `strip` (rows of the image)."""
-    parts = {i: network.part(i, strip) for i in planned_pass.targets}
+def steps(network: PlannedNetwork, image_pass: ImagePass, strip: Interval) -> list[Step]:
+    """What pass `image_pass` computes, in this order, for `strip` (rows of the image)."""
+    parts = {i: network.part(i, strip) for i in image_pass.targets}
     requested: dict[int, list[Interval]] = {i: [rows] for i, rows in parts.items() if rows[1] > rows[0]}
     computed: list[Step] = []
     for i in range(max(requested, default=-1), -1, -1):
@@ -235,7 +234,7 @@ def steps(network: PlannedNetwork, planned_pass: Pass, strip: Interval) -> list[
             continue
         rows = merge(requested[i])
         needed: list[list[list[Interval]]] = []
-        if not network.is_given(i) and i not in planned_pass.ready:
+        if not network.is_given(i) and i not in image_pass.on_disk:
             sources = network.sources[i]
             nodes, sizes = [network.nodes[s] for s in sources], [network.sizes[s][0] for s in sources]
             needed = [wanted(network.nodes[i], interval, nodes, sizes) for interval in rows]
@@ -263,18 +262,18 @@ def strips(height: int, rows: int, stride: int) -> list[Interval]:
     return [(low, min(low + each, height)) for low in range(0, height, each)]
 
 
-def last_reads(plan: Sequence[Pass]) -> dict[int, int]:
+def last_reads(plan: Sequence[ImagePass]) -> dict[int, int]:
     """The number of the last pass that reads a feature map, by its node: behind it the map's space is free again."""
-    return {i: number for number, planned_pass in enumerate(plan) for i in planned_pass.read}
+    return {i: number for number, image_pass in enumerate(plan) for i in image_pass.read}
 
 
-def disk(network: PlannedNetwork, plan: Sequence[Pass], bytes_each: int) -> int:
+def disk(network: PlannedNetwork, plan: Sequence[ImagePass], bytes_each: int) -> int:
     """The most bytes on disk at once, `bytes_each` for a number."""
     last_read = last_reads(plan)
     held: set[int] = set()
     most = 0
-    for number, planned_pass in enumerate(plan):
-        held |= set(planned_pass.written)
+    for number, image_pass in enumerate(plan):
+        held |= set(image_pass.written)
         most = max(most, bytes_each * sum(network.numbers(i) for i in held))
         held = {i for i in held if last_read[i] > number}
     return most

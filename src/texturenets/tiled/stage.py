@@ -26,7 +26,7 @@ from texturenets.graph import OPERATIONS, Graph, Node
 from texturenets.graph.grammar import Number
 from texturenets.graph.shapes import shaped
 from texturenets.tiled.borders import Border, borders
-from texturenets.tiled.plan import Pass, PlannedNetwork, steps
+from texturenets.tiled.plan import ImagePass, PlannedNetwork, steps
 from texturenets.tiled.rows import POINTWISE, Interval, before, is_point, needs
 
 Array = NDArray[np.float32]
@@ -78,18 +78,18 @@ class Strip:
 
 
 def build(
-    network: PlannedNetwork, planned_pass: Pass, strip: Interval, weights: Mapping[str, Array]
+    network: PlannedNetwork, image_pass: ImagePass, strip: Interval, weights: Mapping[str, Array]
 ) -> Strip:
-    """The graph of pass `planned_pass` for `strip` (rows of the image).
+    """The graph of pass `image_pass` for `strip` (rows of the image).
 
     `weights`: those of the network, and for each normalization i that is computed `scale.i` and `shift.i`.
     """
-    return _StripBuilder(network, planned_pass, weights).build(strip)
+    return _StripBuilder(network, image_pass, weights).build(strip)
 
 
 class _StripBuilder:
-    def __init__(self, network: PlannedNetwork, planned_pass: Pass, weights: Mapping[str, Array]) -> None:
-        self.network, self.planned_pass = network, planned_pass
+    def __init__(self, network: PlannedNetwork, image_pass: ImagePass, weights: Mapping[str, Array]) -> None:
+        self.network, self.image_pass = network, image_pass
         self.strip = Strip(Graph(weights=dict(weights)))
         self.borders: dict[int, Border] = {}
         self.replaced_pads: frozenset[int] = frozenset()
@@ -97,8 +97,8 @@ class _StripBuilder:
         """For each node of the network: intervals of valid rows, and the node of the stage that computes them."""
 
     def build(self, strip: Interval) -> Strip:
-        work = steps(self.network, self.planned_pass, strip)
-        self.borders, self.replaced_pads = borders(self.network, work, self.planned_pass.ready)
+        work = steps(self.network, self.image_pass, strip)
+        self.borders, self.replaced_pads = borders(self.network, work, self.image_pass.on_disk)
         for step in work:
             if step.sources:
                 results = [
@@ -108,7 +108,7 @@ class _StripBuilder:
             else:
                 results = [self._input(step.node, rows) for rows in step.rows]
             self.computed[step.node] = list(zip(step.rows, results, strict=True))
-        targets = {i: self.network.part(i, strip) for i in self.planned_pass.targets}
+        targets = {i: self.network.part(i, strip) for i in self.image_pass.targets}
         self.strip.outputs = {i: self._covering(i, rows) for i, rows in targets.items() if rows[1] > rows[0]}
         return self.strip
 
