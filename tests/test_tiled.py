@@ -47,7 +47,7 @@ from texturenets.tiled.spool import (
     SpoolFiles,
     choose_folder,
 )
-from texturenets.tiled.stage import build as build_strip
+from texturenets.tiled.strip_graph import build as build_strip
 
 SMALL = {
     "residual": Residual(channels=8, blocks=2),

@@ -70,7 +70,7 @@ class _Translation:
         OpenVINO then passes a map from a stage's input through normalization to a convolution without a copy.
         """
         sources = [self.maps[source] for source in node.sources]
-        if node.operation in _POINTWISE and all(x.channels_last for x in sources):
+        if node.operation in _ELEMENTWISE and all(x.channels_last for x in sources):
             return sources
         for source, x in zip(node.sources, sources, strict=True):
             if source not in self.channels_first:
@@ -256,7 +256,7 @@ def _shuffle(t: _Translation, number: int, node: Node, x: ONNXMap) -> ONNXMap:
     )
 
 
-_POINTWISE: Final = frozenset(
+_ELEMENTWISE: Final = frozenset(
     [
         *("affine", "linear", "clamp", "add", "mul", "div"),
         *("relu", "leaky_relu", "prelu", "elu", "silu", "gelu", "tanh", "sigmoid"),
@@ -311,8 +311,8 @@ def to_onnx(
 
     Inputs are `photo` (batch, 3, height, width), `noise0`... and what the graph names, in this order; the output is
     `picture`.
-    `split`: a photo becomes two maps, for computing in bf16 (see `ONNXWriter.split`). `apply_passes`: with what makes it
-    faster. Raises ConversionError for a transposed convolution that ONNX has no form for.
+    `split`: a photo becomes two feature maps, for computing in bf16 (see `ONNXWriter.split`). `apply_passes`: with
+    what makes it faster. Raises ConversionError for a transposed convolution that ONNX has no form for.
     """
     translation = _Translation(optimize(graph) if apply_passes else graph, split)
     translation.run()

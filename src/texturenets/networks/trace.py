@@ -178,7 +178,7 @@ class _GraphRecorder:
         """The number of channels of a feature map."""
         return self.graph.nodes[x].channels
 
-    def is_point(self, x: TracedMap) -> bool:
+    def has_fixed_size(self, x: TracedMap) -> bool:
         """Whether a feature map has one pixel, whatever the size of the image."""
         node, side = self.graph.nodes[x], self.graph.multiple if self.graph.fixed else 0
         return node.scale * side + node.extra == 1 and node.extra == node.extra_columns

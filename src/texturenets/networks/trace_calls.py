@@ -260,17 +260,17 @@ class Calls(Windows):
     # ---- Vectors: feature maps of one pixel ----
 
     def take_flatten(self, x: TracedMap, start_dim: int = 0, end_dim: int = -1) -> TracedMap:
-        if start_dim != 1 or end_dim not in (-1, 3) or not self.made.is_point(x):
+        if start_dim != 1 or end_dim not in (-1, 3) or not self.made.has_fixed_size(x):
             raise UserError("a map flattened that is larger than one pixel")
         return x
 
     def take_unflatten(self, x: TracedMap, dim: int, sizes: Sequence[int]) -> TracedMap:
-        if dim != 1 or len(sizes) != 3 or sizes[1] != sizes[2] or not self.made.is_point(x):
+        if dim != 1 or len(sizes) != 3 or sizes[1] != sizes[2] or not self.made.has_fixed_size(x):
             raise UserError(f"unflattening to {tuple(sizes)}")
         return self.add("shuffle", x, factor=sizes[1]) if sizes[1] > 1 else x
 
     def take_linear(self, x: TracedMap, weight: Tensor, bias: Tensor | None = None) -> TracedMap:
-        if not self.made.is_point(x):
+        if not self.made.has_fixed_size(x):
             raise UserError("a fully connected layer over a map of more than one pixel")
         return self.add("conv", x, weights={"weight": weight, "bias": bias}, out=weight.shape[0], kernel=1)
 

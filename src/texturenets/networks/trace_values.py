@@ -30,7 +30,7 @@ class Recorder(Protocol):
     def channels(self, x: TracedMap) -> int:
         """The number of channels of a map."""
 
-    def is_point(self, x: TracedMap) -> bool:
+    def has_fixed_size(self, x: TracedMap) -> bool:
         """Whether a map is 1 x 1 for every image, as after global pooling."""
 
     def ratio(self, large: TracedMap, small: TracedMap) -> Any:

@@ -20,8 +20,8 @@ from texturenets.tiled.plan import ImagePass, PlannedNetwork
 from texturenets.tiled.rows import Interval, Size
 from texturenets.tiled.sources import Source
 from texturenets.tiled.spool import FeatureMap, OverflowedError, SpoolFiles
-from texturenets.tiled.stage import Key, Strip, build
 from texturenets.tiled.statistics import Moments
+from texturenets.tiled.strip_graph import Key, StripGraph, build
 
 
 class StageEngine(Protocol):
@@ -29,13 +29,13 @@ class StageEngine(Protocol):
 
     @property
     def spool_dtype(self) -> SpoolDtype:
-        """The type in which it reads and returns maps that are spooled to disk, where float32 is not required."""
+        """The type in which it reads and returns feature maps that are spooled to disk, where float32 is not required."""
 
     def compile(self, stage: Stage) -> CompiledStage:
         """Make a stage ready to run."""
 
-    def stage_peak(self, alive: int, dtype: SpoolDtype) -> int:
-        """About how many bytes a stage takes, of whose feature maps so many numbers are alive at once."""
+    def stage_peak(self, live: int, dtype: SpoolDtype) -> int:
+        """About how many bytes a stage takes, at most so many elements of whose feature maps are live at once."""
 
 
 Sink = Callable[[Interval, NDArray[np.float32]], None]
@@ -57,7 +57,7 @@ WAITING: Final = 4
 """Copies of a strip's inputs and outputs in memory: in the engine, read ahead, and being written to disk."""
 
 BYTES: Final[dict[SpoolDtype, int]] = {"float32": 4, "float16": 2, "bfloat16": 2}
-"""Bytes of a number on disk."""
+"""Bytes of an element on disk."""
 
 
 @dataclass
@@ -118,7 +118,7 @@ class _Work:
     """One strip of a pass, with its inputs."""
 
     rows: Interval
-    strip: Strip
+    strip: StripGraph
     values: dict[str, Values] = field(default_factory=dict)
 
 
@@ -145,7 +145,7 @@ class _TiledRun:
                 start, share = done, shares[number]
                 for i in image_pass.written:
                     channels, size = self.network.nodes[i].channels, self.network.sizes[i]
-                    file = files.take(BYTES[self.spool_dtype] * self.network.numbers(i))
+                    file = files.take(BYTES[self.spool_dtype] * self.network.num_elements(i))
                     self.maps[i] = FeatureMap(file, channels, size, self.spool_dtype)
                 last = sink if number == len(self.image_passes) - 1 else None
                 self._pass(image_pass, rows, last, lambda part: progress(start + share * part))  # noqa: B023
@@ -157,8 +157,8 @@ class _TiledRun:
     def _shares(self) -> list[float]:
         """About which share of the work each pass is, by the multiply-adds of a strip."""
         strip = (0, min(self.job.picture[0], 16 * self.job.graph.stride))
-        steps = [planning.steps(self.network, image_pass, strip) for image_pass in self.image_passes]
-        efforts = [planning.effort(self.network, work) for work in steps]
+        steps = [planning.plan_steps(self.network, image_pass, strip) for image_pass in self.image_passes]
+        efforts = [planning.effort(self.network, node_steps) for node_steps in steps]
         return [effort / sum(efforts) for effort in efforts]
 
     def _heights(self) -> list[int]:
@@ -191,11 +191,11 @@ class _TiledRun:
         size = [node.channels * node.extra * node.extra_columns for node in nodes]
         last = {source: number for number, node in enumerate(nodes) for source in node.sources}
         last.update({part.number: len(nodes) for part in strip.outputs.values()})
-        alive, most = 0, 0
+        live, most = 0, 0
         for number in range(len(nodes)):
-            alive += size[number]
-            most = max(most, alive)
-            alive -= sum(
+            live += size[number]
+            most = max(most, live)
+            live -= sum(
                 size[gone] for gone in {number, *nodes[number].sources} if last.get(gone, gone) <= number
             )
         ends = sum(size[n] for n, node in enumerate(nodes) if not node.sources)
@@ -278,7 +278,7 @@ class _TiledRun:
         self, work: _Work, outputs: Mapping[str, Values], moments: Mapping[int, Moments], sink: Sink | None
     ) -> None:
         for i, given in work.strip.outputs.items():
-            rows, values = self.network.part(i, work.rows), outputs[self._name(i)]
+            rows, values = self.network.rows_of(i, work.rows), outputs[self._name(i)]
             inside = (
                 slice(rows[0] - given.rows[0], rows[1] - given.rows[0]),
                 slice(given.left, given.left + self.network.sizes[i][1]),
