@@ -255,7 +255,7 @@ def test_on_a_card_networks_are_their_graphs(name: str, monkeypatch: pytest.Monk
 
     rectified: list[bool] = []
     card = executed(graph, on_card=True)
-    monkeypatch.setattr(kernels, "suit", lambda x: isinstance(x, Tensor))
+    monkeypatch.setattr(kernels, "supports", lambda x: isinstance(x, Tensor))
     monkeypatch.setattr(kernels, "instance_norm", norm)
     monkeypatch.setattr(
         kernels, "reflect", lambda x, amount: torch.nn.functional.pad(x, (amount,) * 4, "reflect")

@@ -321,7 +321,7 @@ class GraphNetwork(nn.Module):
                 maps[i] = max_unpool(sources[0], where[node.sources[1]])
             elif i in self._unpooled:
                 maps[i], where[i] = max_pool(sources[0])
-            elif i in self._rectified and i not in wanted and kernels.suit(sources[0]):
+            elif i in self._rectified and i not in wanted and kernels.supports(sources[0]):
                 rectified.add(i)
                 maps[i] = self._with_relu(sources[0], layer)
             elif node.operation == "relu" and node.sources[0] in rectified:

@@ -34,7 +34,7 @@ def pad(x: Tensor, amount: int, mode: Padding) -> Tensor:
 
 
 def _reflect(x: Tensor, amount: int) -> Tensor:
-    if kernels.suit(x) and amount < min(x.shape[2:]):
+    if kernels.supports(x) and amount < min(x.shape[2:]):
         return kernels.reflect(x, amount)
     while amount > 0:
         step_h, step_w = min(amount, x.shape[2] - 1), min(amount, x.shape[3] - 1)
@@ -71,7 +71,7 @@ def channels_last(x: Tensor) -> Tensor:
 
 def twice(x: Tensor, *, bilinear: bool) -> Tensor:
     """Upsampling by 2, bilinear or nearest: (N, C, H, W) to (N, C, 2 H, 2 W)."""
-    if kernels.suit(x):
+    if kernels.supports(x):
         return kernels.double(x, bilinear)
     if bilinear:
         return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
@@ -91,7 +91,7 @@ class _InstanceNormFunction(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
         n, c, h, w = x.shape
         if not (x.is_contiguous() or x.is_contiguous(memory_format=torch.channels_last)):
-            # A slice of a feature map, as `space_to_depth_conv.of_doubled` returns
+            # A slice of a feature map, as `space_to_depth_conv.conv_after_upsample` returns
             x = x.contiguous(memory_format=torch.channels_last)
         y, mean, scale = torch.native_group_norm(x, weight, bias, n, c, h * w, c, eps)
         ctx.save_for_backward(x, weight, mean.view(n, 1, c), scale.view(n, 1, c))
@@ -136,7 +136,7 @@ class InstanceNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to the same, normalized over H and W. A feature map of one pixel becomes the shift."""
-        if kernels.suit(x):
+        if kernels.supports(x):
             return kernels.instance_norm(x, self.weight, self.bias, self.eps)
         if x.device.type == "cpu" and torch.is_grad_enabled():
             y: Tensor = _InstanceNormFunction.apply(x, self.weight, self.bias, self.eps)  # type: ignore[no-untyped-call]

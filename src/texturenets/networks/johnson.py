@@ -65,7 +65,7 @@ class Doubling(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) to (N, outputs, 2 H, 2 W)."""
         if self.upsampling == "nearest" and isinstance(self.conv, PaddedConv):
-            return F.relu(self.norm(self.conv.of_doubled(x)))
+            return F.relu(self.norm(self.conv.conv_after_upsample(x)))
         if self.upsampling == "bilinear":
             x = upsample(x, self.padding)
         return F.relu(self.norm(self.conv(x)))

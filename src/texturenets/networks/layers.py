@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from texturenets.engines import kernels, space_to_depth_conv
 from texturenets.engines.primitives import InstanceNorm, Padding, pad, twice
+from texturenets.graph.passes.space_to_depth import FEW_CHANNELS
 from texturenets.networks.spec import Activation, Normalization, Output
 
 
@@ -44,32 +45,30 @@ class PaddedConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) to (N, outputs, ceil(H / stride), ceil(W / stride))."""
-        if self._to_few(x):
-            bias = None if self.conv.bias is None else self.conv.bias.repeat_interleave(4)
-            return space_to_depth_conv.to_few(
-                pad(x, self.amount, self.padding), space_to_depth_conv.of_square(self.conv.weight), bias
-            )
+        if self._has_few_outputs(x):
+            padded = pad(x, self.amount, self.padding)
+            return space_to_depth_conv.conv_to_few_channels(padded, self.conv.weight, self.conv.bias)
         y: Tensor = self.conv(pad(x, self.amount, self.padding))
         return y
 
-    def _to_few(self, x: Tensor) -> bool:
-        """Whether `space_to_depth_conv.to_few` can be had, and is quicker."""
+    def _has_few_outputs(self, x: Tensor) -> bool:
+        """Whether `space_to_depth_conv.conv_to_few_channels` can be had, and is quicker."""
         conv = self.conv
-        small = (
-            conv.out_channels <= space_to_depth_conv.NARROW
+        few = (
+            conv.out_channels <= FEW_CHANNELS
             and conv.stride == conv.dilation == (1, 1)
             and conv.kernel_size[0] > 1
         )
-        return small and space_to_depth_conv.suit(x) and x.shape[2] % 2 == 0 and x.shape[3] % 2 == 0
+        return few and space_to_depth_conv.supports(x) and x.shape[2] % 2 == 0 and x.shape[3] % 2 == 0
 
-    def of_doubled(self, x: Tensor) -> Tensor:
-        """The same of x doubled by repeating its pixels: (N, inputs, H, W) to (N, outputs, 2 H, 2 W).
+    def conv_after_upsample(self, x: Tensor) -> Tensor:
+        """As `forward`, of x upsampled by 2 ("nearest"): (N, inputs, H, W) to (N, outputs, 2 H, 2 W).
 
         The kernel has to be 3 x 3, the stride 1.
         """
-        if space_to_depth_conv.suit(x):
+        if space_to_depth_conv.supports(x):
             mode: Padding = "replicate" if self.padding == "reflect" else self.padding
-            return space_to_depth_conv.of_doubled(pad(x, 1, mode), self.conv.weight, self.conv.bias)
+            return space_to_depth_conv.conv_after_upsample(pad(x, 1, mode), self.conv.weight, self.conv.bias)
         return self.forward(double(x, "nearest", self.padding))
 
     def without_bias(self, x: Tensor) -> Tensor:
@@ -103,7 +102,7 @@ class ConvBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) to (N, outputs, ceil(H / stride), ceil(W / stride))."""
-        if isinstance(self.norm, InstanceNorm) and kernels.suit(x):
+        if isinstance(self.norm, InstanceNorm) and kernels.supports(x):
             relu = self.activation and not self.slope
             norm, conv = self.norm, self.conv
             x = kernels.instance_norm(

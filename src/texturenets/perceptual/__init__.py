@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from texturenets.engines import space_to_depth_conv
 from texturenets.errors import UserError, unknown
+from texturenets.graph.passes.space_to_depth import FEW_CHANNELS
 from texturenets.perceptual import random_filters, weights
 from texturenets.perceptual.architectures import PLANS, Conv, Fire, Pool, Step
 from texturenets.perceptual.random_filters import RandomFilters
@@ -151,13 +152,8 @@ class Descriptor(nn.Module):
         weight, bias = self.get_buffer(_attribute(key, "weight")), self.get_buffer(_attribute(key, "bias"))
         padding = padding if self.padding else 0
         odd = weight.shape[2] % 2 == 1
-        if (
-            stride == 2
-            and odd
-            and weight.shape[1] <= space_to_depth_conv.NARROW
-            and space_to_depth_conv.suit(x)
-        ):
-            return F.relu_(space_to_depth_conv.strided_from_few(x, weight, bias, padding))
+        if stride == 2 and odd and weight.shape[1] <= FEW_CHANNELS and space_to_depth_conv.supports(x):
+            return F.relu_(space_to_depth_conv.strided_conv_from_few_channels(x, weight, bias, padding))
         return F.relu_(F.conv2d(x, weight, bias, stride, padding))
 
 

@@ -29,7 +29,8 @@ class StageEngine(Protocol):
 
     @property
     def spool_dtype(self) -> SpoolDtype:
-        """The type in which it reads and returns feature maps that are spooled to disk, where float32 is not required."""
+        """The type of the feature maps that it reads and returns and that are spooled to disk, where float32 is not
+        required."""
 
     def compile(self, stage: Stage) -> CompiledStage:
         """Make a stage ready to run."""

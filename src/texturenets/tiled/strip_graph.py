@@ -6,9 +6,9 @@ backwards from the result, by the receptive field of every operation: a 3 x 3 co
 the image is computed, or read from disk, like other rows; only what lies beyond the image's edge is padded, as in the
 network. So a pass has few different graphs: that of the first strip, that of the last, and that of all between.
 
-Rows are counted in the feature map of the whole image. A node of the strip's graph may compute more rows than are needed, and
-some of them may not be valid, that is, differ from those of the whole image: bilinear upsampling, for instance, makes
-its outermost rows without the neighbour outside of the strip. `ComputedRows` says which rows a node has,
+Rows are counted in the feature map of the whole image. A node of the strip's graph may compute more rows than are
+needed, and some of them may not be valid, that is, differ from those of the whole image: bilinear upsampling, for
+instance, makes its outermost rows without the neighbour outside of the strip. `ComputedRows` says which rows a node has,
 `StripGraphBuilder.computed` which of them are valid. A crop costs a copy, so rows that nobody needs stay until an
 operation takes several feature maps, pads, or would begin in another phase of its stride (`_windowed`).
 """
@@ -36,8 +36,8 @@ Key = tuple[Any, ...]
 class ComputedRows(NamedTuple):
     """What node `number` of the strip's graph computes: `rows` of a feature map, valid or not.
 
-    Where the feature map was read with a border, `rows` may begin before 0 or end beyond the feature map, and there are
-    `left` and `right` columns of padding.
+    Where the feature map was read with a border, `rows` may begin before 0 or end beyond the feature map, and there
+    are `left` and `right` columns of padding.
     """
 
     rows: Interval

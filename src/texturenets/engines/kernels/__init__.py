@@ -17,7 +17,7 @@ from torch import Tensor
 _PRECISIONS = (torch.float32, torch.float16, torch.bfloat16)
 
 
-def suit(x: Tensor) -> bool:
+def supports(x: Tensor) -> bool:
     """Whether `x` can be given to the functions here; not the symbol for one, where operations are written down."""
     return isinstance(x, Tensor) and x.is_cuda and x.dtype in _PRECISIONS and _triton()
 

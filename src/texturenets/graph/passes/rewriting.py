@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +13,6 @@ from texturenets.graph import Graph, Node, names_of, reread, used
 from texturenets.graph.grammar import MAX_CHANNELS, MAX_NUMBERS, MAX_WINDOW
 
 Array = NDArray[np.float32]
-
-
-FEW: Final = 4
-"""Channels up to which a convolution leaves most of a vector of 16 empty."""
 
 
 class Rewriting:
@@ -80,8 +76,8 @@ def pruned(graph: Graph, last: int) -> Graph:
     return replace(graph, nodes=nodes, weights={k: v for k, v in graph.weights.items() if k in names})
 
 
-def may_double(graph: Graph, number: int) -> bool:
-    """Whether convolution `number` can compute squares of 2 x 2 results (`space_to_depth`).
+def can_compute_blocks(graph: Graph, number: int) -> bool:
+    """Whether convolution `number` can compute blocks of 2 x 2 outputs (`space_to_depth`).
 
     Its feature map must have even sides for every image, and four times its channels and a window one pixel larger
     must be within the bounds of the grammar.
