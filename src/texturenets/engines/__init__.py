@@ -57,8 +57,8 @@ class Engine(Protocol):
     def compile(self, stage: Stage) -> CompiledStage:
         """Make a part of a network ready to run, as the strips of images that do not fit in memory need it."""
 
-    def stage_peak(self, alive: int, dtype: SpoolDtype) -> int:
-        """Estimated peak bytes of a stage of whose feature maps at most `alive` numbers are alive at once.
+    def stage_peak(self, live: int, dtype: SpoolDtype) -> int:
+        """Estimated peak bytes of a stage of whose feature maps at most `live` elements are live at once.
 
         `dtype`: the type of its inputs and outputs.
         """
@@ -171,18 +171,18 @@ def _converted(path: Path, engine: str, precision: str, threads: int | None) -> 
     if model is None or counts is None:
         model, io_spec = convert(path, split=split)
         entry.keep(f"{name}.onnx", model)
-        entry.keep(f"{name}.json", json.dumps([io_spec.buffers, io_spec.alive]).encode())
+        entry.keep(f"{name}.json", json.dumps([io_spec.buffers, io_spec.live]).encode())
     else:
         io_spec = modelfile.read_graph(path, weights=False).io_spec
-        io_spec = replace(io_spec, buffers=counts[0], alive=counts[1])
+        io_spec = replace(io_spec, buffers=counts[0], live=counts[1])
     return BACKENDS[engine](model, io_spec, precision, entry, threads)
 
 
 def _numbers(cached: bytes | None) -> tuple[float, float] | None:
     """The two numbers of an entry of the cache; None where it is missing or damaged."""
     try:
-        buffers, alive = json.loads(cached or b"")
-        return float(buffers), float(alive)
+        buffers, live = json.loads(cached or b"")
+        return float(buffers), float(live)
     except (ValueError, TypeError):
         return None
 
@@ -197,5 +197,5 @@ def convert(path: Path, *, split: bool = False, apply_passes: bool = True) -> tu
     graph = modelfile.read_graph(path)
     _check_stride(path, graph.io_spec.stride)
     model = to_onnx(graph, split=split, apply_passes=apply_passes)
-    buffers, alive = peak.numbers(model, graph.io_spec)
-    return model.SerializeToString(), replace(graph.io_spec, buffers=buffers, alive=alive)
+    buffers, live = peak.peak_elements(model, graph.io_spec)
+    return model.SerializeToString(), replace(graph.io_spec, buffers=buffers, live=live)

@@ -40,7 +40,7 @@ def block_output_weights(weight: Tensor) -> Tensor:
 
 
 def conv_to_few_channels(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """The convolution of x (N, I, H, W), already padded, with the weights (O, I, k, k), to (N, O, H - k + 1, W - k + 1).
+    """The convolution of x (N, I, H, W), already padded, with weights (O, I, k, k): (N, O, H - k + 1, W - k + 1).
 
     `O` is small. Both sizes of the output must be even.
     """

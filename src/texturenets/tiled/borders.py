@@ -5,8 +5,8 @@ field of what follows. Inside the image the halo is read from disk with the stri
 nothing to read, and a strip there would need padding in its graph: three different graphs, and compilations, for one
 pass (first strip, last strip, all others).
 
-So the padding is filled in at reading where that gives the same values. Say the feature map x is on disk, and the pass
-computes conv(pad(relu(norm(x)))) for rows 0 to 3, with reflection by 1 and a 3 x 3 kernel:
+So the padding is filled in at reading where that gives the same values. Say the feature map x is on disk, and the
+pass computes conv(pad(relu(norm(x)))) for rows 0 to 3, with reflection by 1 and a 3 x 3 kernel:
 
     rows of x read    -1  0  1  2  3  4    row -1 is filled in as a copy of row 1, row 4 is read
     relu(norm(x))     -1  0  1  2  3  4    elementwise: row -1 is still a copy of row 1, as `pad` would make it
@@ -40,9 +40,10 @@ class Border(NamedTuple):
 def borders(
     network: PlannedNetwork, steps: Sequence[NodeStep], on_disk: frozenset[int]
 ) -> tuple[dict[int, Border], frozenset[int]]:
-    """The borders with which feature maps on disk (`on_disk`) are read, by node, and the `pad` nodes that they replace.
+    """The borders with which feature maps in `on_disk` are read, by node, and the `pad` nodes that they replace.
 
-    A `pad` is replaced where every feature map that it depends on is read, and none of them with another border already.
+    A `pad` is replaced where every feature map that it depends on is read, and none of them with another border
+    already.
     """
     by_source: dict[int, Border] = {}
     replaced: set[int] = set()

@@ -1,13 +1,14 @@
-"""Plans which nodes each pass over a large image computes, and which feature maps stay on disk between passes. No torch.
+"""Plans which nodes each pass over a large image computes, and which feature maps stay on disk. No torch.
 
 A normalization needs the statistics of its whole source before it can compute its first row. So the image is gone
 through several times, and every pass ends at the feature maps whose statistics the next one needs. For instance:
 
-    pass 0    photo -> conv1                            conv1's statistics are gathered, its feature map is written to disk
-    pass 1    conv1 (read) -> norm1 -> relu -> conv2    conv2's likewise
-    pass 2    conv2 (read) -> norm2 -> relu -> conv3    the image
+    pass 0    photo -> conv1                            conv1's statistics are gathered, its feature map is written to
+    disk pass 1    conv1 (read) -> norm1 -> relu -> conv2    conv2's likewise pass 2    conv2 (read) -> norm2 -> relu
+    -> conv3    the image
 
-A pass goes from strip to strip. A feature map that is cheap to compute is not written; the next pass computes it again.
+A pass goes from strip to strip. A feature map that is cheap to compute is not written; the next pass computes it
+again.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ MOVING: Final = ("crop", "pad", "shuffle", "unshuffle")
 """Operations that only rearrange elements."""
 
 WORTH: Final = 250
-"""A convolution's feature map is kept on disk when each of its elements takes at least so many multiply-adds; cheaper ones are
-computed again by the pass that needs them. An element takes two bytes: at 300 MB/s it is written and read in 13 ns, in
-which two cores with bf16 instructions do some 1,500 multiply-adds, and a disk is faster than that as long as its
-cache holds. `benchmarks/accept_gigapixel.py` measures the outcome."""
+"""A convolution's feature map is kept on disk when each of its elements takes at least so many multiply-adds; cheaper
+ones are computed again by the pass that needs them. An element takes two bytes: at 300 MB/s it is written and read in
+13 ns, in which two cores with bf16 instructions do some 1,500 multiply-adds, and a disk is faster than that as long
+as its cache holds. `benchmarks/accept_gigapixel.py` measures the outcome."""
 
 _NEVER: Final = 1 << 30
 
@@ -39,8 +40,8 @@ _NEVER: Final = 1 << 30
 class PlannedNetwork:
     """The nodes of a network for an image `picture` (H, W), and what planning needs to know of them.
 
-    `sources[i]`: the nodes whose feature maps node i reads; for an unpooling the feature map that was pooled, instead of the
-    pool. `sizes[i]`: height and width of node i's feature map. `first_use[i]`: the first pass that needs it.
+    `sources[i]`: the nodes whose feature maps node i reads; for an unpooling the feature map that was pooled, instead
+    of the pool. `sizes[i]`: height and width of node i's feature map. `first_use[i]`: the first pass that needs it.
     """
 
     nodes: Sequence[Node]
@@ -99,9 +100,9 @@ class PlannedNetwork:
         }
 
     def rows_of(self, i: int, strip: Interval) -> Interval:
-        """The rows of node i's feature map that belong to `strip` of the image, whose edges are multiples of the stride.
+        """The rows of node i's feature map that belong to `strip` of the image.
 
-        Strips that share out the image share out each feature map.
+        The edges of `strip` are multiples of the stride. Strips that share out the image share out each feature map.
         """
         scale, height = self.nodes[i].scale, self.sizes[i][0]
         low = min(int(strip[0] * scale), height)
@@ -266,7 +267,7 @@ def strips(height: int, rows: int, stride: int) -> list[Interval]:
 
 
 def last_reads(plan: Sequence[ImagePass]) -> dict[int, int]:
-    """The number of the last pass that reads a feature map, by its node: after it the space of the feature map is free again."""
+    """The number of the last pass that reads a feature map, by its node. After it the map's space is free again."""
     return {i: number for number, image_pass in enumerate(plan) for i in image_pass.read}
 
 

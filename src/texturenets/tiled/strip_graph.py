@@ -8,9 +8,9 @@ network. So a pass has few different graphs: that of the first strip, that of th
 
 Rows are counted in the feature map of the whole image. A node of the strip's graph may compute more rows than are
 needed, and some of them may not be valid, that is, differ from those of the whole image: bilinear upsampling, for
-instance, makes its outermost rows without the neighbour outside of the strip. `ComputedRows` says which rows a node has,
-`StripGraphBuilder.computed` which of them are valid. A crop costs a copy, so rows that nobody needs stay until an
-operation takes several feature maps, pads, or would begin in another phase of its stride (`_windowed`).
+instance, makes its outermost rows without the neighbour outside of the strip. `ComputedRows` says which rows a node
+has, `StripGraphBuilder.computed` which of them are valid. A crop costs a copy, so rows that nobody needs stay until
+an operation takes several feature maps, pads, or would begin in another phase of its stride (`_windowed`).
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ class TiledStyle:
     def fits(self, size: Size) -> bool:
         """Whether an image of `size` (H, W) is estimated to fit in memory at once."""
         left = Budget.of(self.memory, self.device).left()
-        if size[0] * size[1] * peak.MOST <= left:
+        if size[0] * size[1] * peak.MAX_BYTES_PER_PIXEL <= left:
             return True
         io_spec = self._engine.io_spec
         padded, _ = padding(size, io_spec.stride, max(self.smallest, io_spec.least), io_spec.margin)

@@ -51,7 +51,7 @@ def few_channel_conv(graph: Graph) -> Graph:
 
 
 def _last(graph: Graph) -> tuple[int, list[int]]:
-    """The last convolution, or -1 where it is not the only source of the image; and the elementwise nodes after it."""
+    """The last convolution, or -1 where it is not the only source of the image; the elementwise nodes after it."""
     needed, convs, after = {len(graph.nodes) - 1}, set(), []
     for number in range(len(graph.nodes) - 1, -1, -1):
         if number not in needed:

@@ -8,9 +8,9 @@ The new convolution has four outputs at a position, which `shuffle` (depth to sp
 output channel instead of 4 x 9, and the upsampled feature map is never materialized.
 
 The input may be a concatenation of upsampled feature maps and others, as in networks with skip connections. The
-others then go through `unshuffle` (space to depth) and take 4 x 4 x 4 multiplications a block, 16 / 9 times as many as
-before; so the pass is applied only where the total falls. A normalization between upsampling and convolution moves before the upsampling,
-as repeating pixels changes neither mean nor variance.
+others then go through `unshuffle` (space to depth) and take 4 x 4 x 4 multiplications a block, 16 / 9 times as many
+as before; so the pass is applied only where the total falls. A normalization between upsampling and convolution moves
+before the upsampling, as repeating pixels changes neither mean nor variance.
 """
 
 from __future__ import annotations

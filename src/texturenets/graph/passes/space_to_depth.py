@@ -4,8 +4,8 @@ Each function here makes such weights of those of an ordinary convolution. They 
 weights, so the outputs are the same; `shuffle` (depth to space, `torch.nn.PixelShuffle`) then puts the channels of a
 position side by side. In one dimension, where a block is a pair, with the weights a b c:
 
-`block_output_weights`, where there are few output channels. Two neighbouring outputs look at four pixels, so a convolution
-with a window of 4 and a stride of 2 makes both; the next position begins at x2:
+`block_output_weights`, where there are few output channels. Two neighbouring outputs look at four pixels, so a
+convolution with a window of 4 and a stride of 2 makes both; the next position begins at x2:
 
         x0  x1  x2  x3
     y0   a   b   c   0      channel 0
@@ -25,9 +25,9 @@ A window of 2 at the low resolution therefore makes the pair y1 y2 at p q, and y
 odd output. So the low resolution is padded by 1: its first window makes y(-1) and y0, its last one y5 and y6. The
 outermost, y(-1) and y6, are no outputs of the upsampled feature map and are cropped.
 
-`block_input_weights`, where another part of the same input has not been upsampled, x0 x1 x2 x3. To be added to pairs as above
-it takes the same form: `unshuffle` (space to depth) makes channels of x0 x1 at one position and of x2 x3 at the
-next, and a window of 2 positions is four pixels:
+`block_input_weights`, where another part of the same input has not been upsampled, x0 x1 x2 x3. To be added to pairs
+as above it takes the same form: `unshuffle` (space to depth) makes channels of x0 x1 at one position and of x2 x3 at
+the next, and a window of 2 positions is four pixels:
 
         x0  x1 | x2  x3
     y1   a   b |  c   0     channel 0
@@ -35,8 +35,8 @@ next, and a window of 2 positions is four pixels:
 
 In two dimensions the same is done to rows and to columns, and a block has four positions. Channels here are counted
 (position in the block, channel), as `shuffle` and `unshuffle` have it with order=places; PyTorch's count (channel,
-position in the block). Weights are (outputs, inputs, rows, columns). `engines.space_to_depth_conv` does the same in PyTorch and says why it is
-faster.
+position in the block). Weights are (outputs, inputs, rows, columns). `engines.space_to_depth_conv` does the same in
+PyTorch and says why it is faster.
 """
 
 from __future__ import annotations
