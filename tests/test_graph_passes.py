@@ -262,7 +262,7 @@ def test_on_a_card_networks_are_their_graphs(name: str, monkeypatch: pytest.Monk
     )
     monkeypatch.setattr(
         kernels,
-        "double",
+        "upsample2x",
         lambda x, bilinear: torch.nn.functional.interpolate(
             x, scale_factor=2.0, mode="bilinear" if bilinear else "nearest"
         ),

@@ -16,7 +16,7 @@ from texturenets.engines import space_to_depth_conv
 from texturenets.engines.primitives import Padding, pad
 from texturenets.networks import build
 from texturenets.networks.johnson import Johnson
-from texturenets.networks.layers import PaddedConv, double
+from texturenets.networks.layers import PaddedConv, upsample
 from texturenets.perceptual import build as build_descriptors
 
 PADDINGS: tuple[Padding, ...] = get_args(Padding)
@@ -58,7 +58,7 @@ def test_to_few(inputs: int, outputs: int, kernel: int, bias: bool, padding: Pad
 def test_conv_after_upsample(size: tuple[int, int], bias: bool, padding: Padding) -> None:
     conv = _conv(3, 5, 3, padding, bias)
     x = torch.rand(2, 3, *size, dtype=torch.float64, requires_grad=True)
-    expected = F.conv2d(pad(double(x, "nearest", padding), 1, padding), conv.conv.weight, conv.conv.bias)
+    expected = F.conv2d(pad(upsample(x, "nearest", padding), 1, padding), conv.conv.weight, conv.conv.bias)
     with spy("conv_after_upsample") as taken:
         found = conv.conv_after_upsample(x)
     assert taken.called

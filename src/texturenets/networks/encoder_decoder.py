@@ -15,10 +15,10 @@ from texturenets.networks.layers import (
     ConvBlock,
     OutputScale,
     PaddedConv,
-    double,
     normalization,
     slope,
     torch7_init,
+    upsample,
 )
 from texturenets.networks.noise_input import NoiseFed, beside
 from texturenets.networks.registry import register
@@ -48,7 +48,7 @@ class LeakyBlock(ConvBlock):
 
 
 class Level(nn.Module):
-    """One resolution: a narrow path past the pooling, a deep one through it, and what joins them.
+    """One resolution: a skip path with few channels past the pooling, a deep one through it, and what joins them.
 
     `channels` are this level's and those of the levels inside it.
     """
@@ -130,7 +130,7 @@ class SkipUnpoolGenerator(NoiseFed):
 
 
 class StridedLevel(nn.Module):
-    """One resolution of `skip`: a narrow path at it, with noise, a deep one at half of it, and what joins them."""
+    """One resolution of `skip`: a skip path with few channels, with noise, a deep one at half of it, their join."""
 
     def __init__(self, inputs: int, channels: tuple[int, ...], spec: Skip) -> None:
         """`channels`: this level's and those of the levels inside it."""
@@ -160,7 +160,7 @@ class StridedLevel(nn.Module):
         deep = self.deep(x)
         if self.inner is not None:
             deep = self.inner(deep, noises)
-        deep = self.deep_norm(double(deep, self.upsampling, self.padding))
+        deep = self.deep_norm(upsample(deep, self.upsampling, self.padding))
         y: Tensor = self.after(torch.cat([*fresh, past, deep], 1))
         return y
 
@@ -186,7 +186,7 @@ class Skip(FedSpec):
     output: Output = "caffe"
     photo: bool = False
     noise_depth: int = integer(3, 0, 64)
-    """Channels of noise at the entry, behind the photo's."""
+    """Channels of noise at the entry, after the photo's."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from texturenets.engines.primitives import Padding
-from texturenets.networks.johnson import Doubling
+from texturenets.networks.johnson import UpsampleBlock
 from texturenets.networks.layers import OutputScale, PaddedConv, torch7_init
 from texturenets.networks.noise_input import NoiseFed
 from texturenets.networks.registry import register
@@ -51,7 +51,7 @@ class FullyConnected(GeneratorSpec):
 
 @register(FullyConnected)
 class FullyConnectedGenerator(NoiseFed):
-    """Two fully connected layers to a 4 x 4 feature map, then doublings, each normalized; images of one size.
+    """Two fully connected layers to a 4 x 4 feature map, then upsamplings by 2, each normalized; images of one size.
 
     `size` is that size in pixels, and so is `stride`.
     """
@@ -67,7 +67,7 @@ class FullyConnectedGenerator(NoiseFed):
         self.second = nn.Linear(spec.hidden, widths[0] * START * START)
         self.doublings = nn.Sequential(
             *(
-                Doubling(
+                UpsampleBlock(
                     inputs, outputs, upsampling=spec.upsampling, norm=spec.normalization, padding=spec.padding
                 )
                 for inputs, outputs in zip(widths, (*widths[1:], widths[-1]), strict=True)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from texturenets.engines import kernels, space_to_depth_conv
-from texturenets.engines.primitives import InstanceNorm, Padding, pad, twice
+from texturenets.engines.primitives import InstanceNorm, Padding, pad, upsample2x
 from texturenets.graph.passes.space_to_depth import FEW_CHANNELS
 from texturenets.networks.spec import Activation, Normalization, Output
 
@@ -69,7 +69,7 @@ class PaddedConv(nn.Module):
         if space_to_depth_conv.supports(x):
             mode: Padding = "replicate" if self.padding == "reflect" else self.padding
             return space_to_depth_conv.conv_after_upsample(pad(x, 1, mode), self.conv.weight, self.conv.bias)
-        return self.forward(double(x, "nearest", self.padding))
+        return self.forward(upsample(x, "nearest", self.padding))
 
     def without_bias(self, x: Tensor) -> Tensor:
         """As `forward`, without the bias: for a normalization, which would take it away again."""
@@ -134,23 +134,23 @@ class ResidualBlock(nn.Module):
         return y
 
 
-def upsample(x: Tensor, padding: Padding = "replicate") -> Tensor:
+def upsample_bilinear(x: Tensor, padding: Padding = "replicate") -> Tensor:
     """Twice the height and width, bilinear: (N, C, H, W) to (N, C, 2 H, 2 W).
 
     Weights 3/4 and 1/4 in both phases, so that neighbouring output pixels have the same variance and no
     checkerboard of period 2 follows, as nearest and transposed convolution leave one. With `padding` "circular"
-    the feature map goes on at its other end, else with its outermost pixels.
+    the feature map wraps around, else its outermost pixels are repeated.
     """
     if padding == "circular":
-        return twice(pad(x, 1, "circular"), bilinear=True)[:, :, 2:-2, 2:-2]
-    return twice(x, bilinear=True)
+        return upsample2x(pad(x, 1, "circular"), bilinear=True)[:, :, 2:-2, 2:-2]
+    return upsample2x(x, bilinear=True)
 
 
-def double(x: Tensor, how: str, padding: Padding) -> Tensor:
-    """Twice the height and width, `how` "nearest" or "bilinear" (`upsample`)."""
-    if how == "bilinear":
-        return upsample(x, padding)
-    return twice(x, bilinear=False)
+def upsample(x: Tensor, mode: str, padding: Padding) -> Tensor:
+    """Twice the height and width, `mode` "nearest" or "bilinear" (`upsample_bilinear`)."""
+    if mode == "bilinear":
+        return upsample_bilinear(x, padding)
+    return upsample2x(x, bilinear=False)
 
 
 def slope(activation: Activation) -> float:
@@ -182,6 +182,7 @@ class TransposedConv(nn.Module):
 
 
 CAFFE_MEAN = (123.68, 116.779, 103.939)
+"""Mean of ImageNet's red, green and blue, 0..255, which the Oxford networks subtract (arXiv 1409.1556)."""
 
 
 class _Clamp(torch.autograd.Function):

@@ -15,10 +15,10 @@ from texturenets.networks.layers import (
     ConvBlock,
     OutputScale,
     PaddedConv,
-    double,
     normalization,
     slope,
     torch7_init,
+    upsample,
 )
 from texturenets.networks.noise_input import NoiseFed, beside
 from texturenets.networks.registry import register
@@ -58,7 +58,7 @@ class Join(nn.Module):
 
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
         """(N, coarse, H, W) and (N, fine, 2 H, 2 W) to (N, outputs, 2 H, 2 W)."""
-        coarse = self.coarse_norm(double(coarse, self.upsampling, self.padding))
+        coarse = self.coarse_norm(upsample(coarse, self.upsampling, self.padding))
         y: Tensor = self.block(torch.cat([coarse, self.fine_norm(fine)], 1))
         return y
 

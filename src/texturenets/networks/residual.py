@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from texturenets.engines.primitives import channels_last
-from texturenets.networks.layers import ConvBlock, PaddedConv, ResidualBlock, upsample
+from texturenets.networks.layers import ConvBlock, PaddedConv, ResidualBlock, upsample_bilinear
 from texturenets.networks.noise_input import NoiseFed, beside
 from texturenets.networks.registry import register
 from texturenets.networks.spec import Distribution, GeneratorSpec, integer
@@ -23,7 +23,7 @@ class Residual(GeneratorSpec):
     """The default: a small residual network of ours at a quarter of the image's resolution.
 
     The photo goes in by space-to-depth, which keeps every pixel, and comes out through bilinear
-    upsampling and 3 x 3 convolutions: both phases of a bilinear doubling have the same weights, so no
+    upsampling and 3 x 3 convolutions: both phases of a bilinear upsampling by 2 have the same weights, so no
     checkerboard is built in. At 512 x 512 it takes 9.0 G multiply-adds, where johnson takes 40.3 as the paper
     has it (arXiv 1603.08155) and 31.3 as the reference program has it.
     """
@@ -48,7 +48,7 @@ def _dilations(spec: Residual) -> list[int]:
 
 @register(Residual)
 class ResidualGenerator(NoiseFed):
-    """Space-to-depth, `blocks` residual blocks of `channels` channels, two bilinear doublings.
+    """Space-to-depth, `blocks` residual blocks of `channels` channels, two bilinear upsamplings by 2.
 
     The decoder narrows to a half and a quarter of the channels. The output is bounded by a tanh, so that
     what is trained is what will be saved.
@@ -82,5 +82,5 @@ class ResidualGenerator(NoiseFed):
         maps = self.take(x, noises)
         x = channels_last(beside(F.pixel_unshuffle(x - 0.5, 4), maps[0] if maps else None))
         x = self.blocks(self.entry(x))
-        x = self.up2(upsample(self.up1(upsample(x, self.padding)), self.padding))
+        x = self.up2(upsample_bilinear(self.up1(upsample_bilinear(x, self.padding)), self.padding))
         return 0.5 + 0.5 * torch.tanh(self.exit(x))

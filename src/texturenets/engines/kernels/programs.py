@@ -207,7 +207,7 @@ def reflect_backward(grad, dx, height, width, channels, amount, P: tl.constexpr,
 
 
 @triton.jit
-def double(x, y, height, width, channels, BILINEAR: tl.constexpr, P: tl.constexpr, C: tl.constexpr):
+def upsample2x(x, y, height, width, channels, BILINEAR: tl.constexpr, P: tl.constexpr, C: tl.constexpr):
     """Twice the height and width: each pixel four times, or weighted 3 to 1 with its nearest neighbours."""
     n = tl.program_id(1)
     p = tl.program_id(0) * P + tl.arange(0, P)
@@ -234,7 +234,7 @@ def double(x, y, height, width, channels, BILINEAR: tl.constexpr, P: tl.constexp
 
 
 @triton.jit
-def double_backward(
+def upsample2x_backward(
     grad, dx, height, width, channels, INNER: tl.constexpr, OUTER: tl.constexpr, P: tl.constexpr, C: tl.constexpr
 ):  # fmt: skip
     """Each pixel's gradient: of the rows 2 i - 1 to 2 i + 2 and as many columns, as much as it counted there.
