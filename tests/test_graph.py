@@ -324,7 +324,7 @@ def test_inputs_have_names_channels_and_strides() -> None:
 INPUTS = (
     (("input name=photo channels=1", "mul 0 1"), "name of the photo"),
     (("input name=picture channels=1", "mul 0 1"), "name of the photo, of the output"),
-    (("input name=noise0 channels=1", "mul 0 1"), "map of noise"),
+    (("input name=noise0 channels=1", "mul 0 1"), "noise map"),
     (("input name=a channels=1", "input name=a channels=1", "mul 0 1 2"), "it takes a twice"),
     (("photo", "add 0 1"), "it takes photo twice"),
 )

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from texturenets.converters.colours import ChannelOrder
 from texturenets.errors import UserError
-from texturenets.graph import Node, line, understand, weight_shapes
+from texturenets.graph import Node, line, parse_node, weight_shapes
 from texturenets.graph.grammar import MAX_NODES
-from texturenets.networks.graph import GraphSpec as Graph
+from texturenets.networks.graph import GraphSpec
 
 Array = NDArray[Any]
 
@@ -32,7 +32,7 @@ class GraphBuilder:
     nodes: list[Node] = field(default_factory=list)
     arrays: dict[int, dict[str, Array]] = field(default_factory=dict)
     count: int = 0
-    """Numbers in all arrays."""
+    """Elements of all arrays."""
 
     def add(
         self,
@@ -51,14 +51,14 @@ class GraphBuilder:
         number = len(self.nodes)
         if number >= MAX_NODES:
             raise UserError(f"the network has more than {MAX_NODES} operations")
-        node = understand(text, self.nodes, unnamed=True)
+        node = parse_node(text, self.nodes, unnamed=True)
         arrays = {name: array for name, array in (("weight", weight), ("bias", bias)) if array is not None}
         shapes = weight_shapes(node, self.nodes)
         for name in (*shapes, *(name for name in arrays if name not in shapes)):
             count = arrays[name].size if name in arrays else 0
             if count != (wanted := math.prod(shapes[name]) if name in shapes else 0):
                 raise UserError(
-                    f"a {operation} layer whose {name} has {count} numbers where it takes {wanted}"
+                    f"a {operation} layer whose {name} has {count} elements where it takes {wanted}"
                 )
             self.count += count
         if self.count > MAX_WEIGHTS:
@@ -148,9 +148,9 @@ class GraphBuilder:
         else:
             self.arrays[last] = recoloured(self.arrays[last], after)
 
-    def spec(self) -> Graph:
+    def spec(self) -> GraphSpec:
         """The spec. Raises UserError where the network does not keep the size of its photo."""
-        return Graph(nodes=tuple(self.lines))
+        return GraphSpec(nodes=tuple(self.lines))
 
     def state(self) -> dict[str, torch.Tensor]:
         """The weights for the generator of `spec`."""

@@ -245,9 +245,8 @@ class GraphNetwork(nn.Module):
     """The operations of a graph, one after the other; every feature map is dropped after its last use.
 
     `stride`: what height and width must be multiples of. `noise`: the noise maps that it takes. `photo`:
-    whether it takes a photo. `margin`: pixels by which photos are to be mirrored on
-    each side, and the image cut back. `io_spec`: all
-    that it takes and gives.
+    whether it takes a photo. `margin`: pixels by which photos are to be reflection-padded on
+    each side, and the image cropped. `io_spec`: all that it takes and gives.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -346,7 +345,7 @@ class GraphNetwork(nn.Module):
         if self.photo and x is None:
             raise ValueError("this network stylizes photos: give it one")
         if noises is not None and len(noises) != len(self.noise):
-            raise ValueError(f"{len(noises)} maps of noise for a network that takes {len(self.noise)}")
+            raise ValueError(f"{len(noises)} noise maps for a network that takes {len(self.noise)}")
         remaining = iter(self._noises(x) if noises is None else noises)
         given: dict[int, Tensor] = {}
         for i, node in enumerate(self.nodes):

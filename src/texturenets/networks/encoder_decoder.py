@@ -20,7 +20,7 @@ from texturenets.networks.layers import (
     torch7_init,
     upsample,
 )
-from texturenets.networks.noise_input import NoiseFed, beside
+from texturenets.networks.noise_input import NoiseFed, concat_channels
 from texturenets.networks.registry import register
 from texturenets.networks.spec import (
     Activation,
@@ -97,7 +97,7 @@ class SkipUnpool(GeneratorSpec):
     """Channels that go past each level's pooling."""
     output: Output = "caffe"
     noise_depth: int = integer(0, 0, 64)
-    """Channels of noise behind the photo's."""
+    """Channels of noise after the photo's."""
     noise: Distribution = "uniform"
 
 
@@ -122,10 +122,10 @@ class SkipUnpoolGenerator(NoiseFed):
 
         `noises`: one noise map (N, `noise_depth`, H, W) where it takes noise; without it that of seed 0.
         """
-        maps = self.take(x, noises)
+        maps = self.noise_maps(x, noises)
         # As in the reference: RGB in [0, 1] is added to BGR in 0..255, so with the "caffe" output the photo
         # counts for a 255th. With the "bounded" output both are RGB.
-        y: Tensor = self.output(x + self.exit(self.levels(beside(x, maps[0] if maps else None))))
+        y: Tensor = self.output(x + self.exit(self.levels(concat_channels(x, maps[0] if maps else None))))
         return y
 
 
@@ -220,7 +220,7 @@ class SkipGenerator(NoiseFed):
         `noises`: that of the entry, then one a level, the finest first, where it takes them, shaped as
         `noise_shapes(H, W)` says; without them those of seed 0.
         """
-        maps = iter(self.take(x, noises))
-        fed = beside(x if self.photo else None, next(maps) if self.entry_noise else None)
+        maps = iter(self.noise_maps(x, noises))
+        fed = concat_channels(x if self.photo else None, next(maps) if self.entry_noise else None)
         y: Tensor = self.output(self.exit(self.levels(fed, maps)))
         return y

@@ -82,7 +82,7 @@ class FullyConnectedGenerator(NoiseFed):
 
         `x` is not looked at, as in `MultiscaleGenerator.forward`. Raises ValueError for noise of another size.
         """
-        (vector,) = self.take(x, noises)
+        (vector,) = self.noise_maps(x, noises)
         hidden = F.relu(self.first(as_vectors(vector, self.size)))
         start = F.relu(self.second(hidden)).unflatten(1, (-1, START, START))  # type: ignore[no-untyped-call]
         y: Tensor = self.output(self.exit(self.doublings(start)))

@@ -20,7 +20,7 @@ from texturenets.networks.layers import (
     torch7_init,
     upsample_bilinear,
 )
-from texturenets.networks.noise_input import NoiseFed, beside
+from texturenets.networks.noise_input import NoiseFed, concat_channels
 from texturenets.networks.registry import register
 from texturenets.networks.spec import (
     FedSpec,
@@ -150,8 +150,8 @@ class JohnsonGenerator(NoiseFed):
 
         `noises`: one noise map (N, `noise_depth`, H, W) where it takes noise; without it that of seed 0.
         """
-        maps = self.take(x, noises)
-        x = beside(x if self.photo else None, maps[0] if maps else None)
+        maps = self.noise_maps(x, noises)
+        x = concat_channels(x if self.photo else None, maps[0] if maps else None)
         x = self.decoder(self.blocks(self.encoder(self.input_norm(x))))
         y: Tensor = self.output(self.exit(x))
         return y

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from texturenets.engines.primitives import Padding, channels_last
 from texturenets.networks.layers import ConvBlock, PaddedConv, ResidualBlock, upsample
-from texturenets.networks.noise_input import NoiseFed, beside
+from texturenets.networks.noise_input import NoiseFed, concat_channels
 from texturenets.networks.registry import register
 from texturenets.networks.spec import Distribution, FedSpec, integer
 from texturenets.noise import NoiseInput
@@ -42,7 +42,7 @@ class Multiscale(FedSpec):
     upsampling: Literal["nearest", "bilinear"] = "bilinear"
     photo: bool = False
     noise_depth: int = integer(3, 0, 64)
-    """Channels of noise at every scale, behind the photo's."""
+    """Channels of noise at every scale, after the photo's."""
     noise: Distribution = "normal"
 
 
@@ -86,11 +86,11 @@ class MultiscaleGenerator(NoiseFed):
         `noise_shapes(H, W)` says. Without them those of seed 0 are used. A network without photo does not look at
         `x`, but for the size that these then have. Values may leave [0, 1] a little.
         """
-        maps = self.take(x, noises)
+        maps = self.noise_maps(x, noises)
         current: Tensor | None = None
         for level, join in enumerate(self.joins):
             small = F.avg_pool2d(x, self.stride >> level) if self.photo and x is not None else None
-            fed = beside(small, maps[level] if self.noise else None)
+            fed = concat_channels(small, maps[level] if self.noise else None)
             if current is not None:
                 fed = torch.cat([upsample(current, self.upsampling, self.padding), fed], 1)
             current = join(channels_last(fed))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from texturenets.engines.primitives import channels_last
 from texturenets.networks.layers import ConvBlock, PaddedConv, ResidualBlock, upsample_bilinear
-from texturenets.networks.noise_input import NoiseFed, beside
+from texturenets.networks.noise_input import NoiseFed, concat_channels
 from texturenets.networks.registry import register
 from texturenets.networks.spec import Distribution, GeneratorSpec, integer
 from texturenets.noise import NoiseInput
@@ -55,15 +55,15 @@ class ResidualGenerator(NoiseFed):
     """
 
     stride = 4  # height and width must be multiples of this
-    # Reflected anew at every layer, the outermost pixels are smoother than the rest. With the photo itself mirrored
-    # 16 pixels further out, what is smooth is cut off.
+    # Every layer pads its own input by reflection, so the pixels at the border become smoother than the rest. The
+    # photo is therefore padded by 16 pixels, and these are cropped from the image.
     margin = 16
 
     def __init__(self, spec: Residual) -> None:
         super().__init__()
         c, norm, padding = spec.channels, spec.normalization, spec.padding
         self.padding = padding
-        if padding == "circular":  # has no border: the feature map goes on at its other end
+        if padding == "circular":  # has no border: the feature map wraps around
             self.margin = 0
         self.noise = (NoiseInput(spec.noise_depth, 4, spec.noise),) if spec.noise_depth else ()
         self.entry = ConvBlock(3 * 16 + spec.noise_depth, c, norm=norm, padding=padding)
@@ -79,8 +79,8 @@ class ResidualGenerator(NoiseFed):
 
         `noises`: one noise map (N, `noise_depth`, H / 4, W / 4) where it takes noise; without it that of seed 0.
         """
-        maps = self.take(x, noises)
-        x = channels_last(beside(F.pixel_unshuffle(x - 0.5, 4), maps[0] if maps else None))
+        maps = self.noise_maps(x, noises)
+        x = channels_last(concat_channels(F.pixel_unshuffle(x - 0.5, 4), maps[0] if maps else None))
         x = self.blocks(self.entry(x))
         x = self.up2(upsample_bilinear(self.up1(upsample_bilinear(x, self.padding)), self.padding))
         return 0.5 + 0.5 * torch.tanh(self.exit(x))

@@ -18,7 +18,7 @@ from texturenets.engines import primitives
 from texturenets.engines.executor import GraphNetwork
 from texturenets.engines.network import is_fixed, said
 from texturenets.errors import UserError
-from texturenets.graph import ConversionError, Graph, understand
+from texturenets.graph import ConversionError, Graph, parse_node
 from texturenets.graph.grammar import MAX_MARGIN, text_of
 from texturenets.graph.shapes import WHOLE
 from texturenets.modelfiles.modelfile import EXTRA
@@ -276,7 +276,7 @@ class _GraphRecorder:
             node = nodes[-1]
             raise UserError(f"its image has {node.scale} H {node.extra:+} rows where the photo has H")
         for number, node in enumerate(nodes):  # what a reader of the file will find
-            understand(text_of(node), nodes[:number])
+            parse_node(text_of(node), nodes[:number])
 
 
 def _has_map(value: Any) -> bool:

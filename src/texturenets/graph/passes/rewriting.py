@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from texturenets.graph import Graph, Node, names_of, reread, used
-from texturenets.graph.grammar import MAX_CHANNELS, MAX_NUMBERS, MAX_WINDOW
+from texturenets.graph import Graph, Node, names_of, used, with_inputs
+from texturenets.graph.grammar import MAX_CHANNELS, MAX_MAP_CHANNELS, MAX_WINDOW
 
 Array = NDArray[np.float32]
 
@@ -35,7 +35,7 @@ class Rewriting:
 
     def put(self, node: Node, *sources: int) -> int:
         """`node` with other sources, numbers of the new graph; its number."""
-        self.new.nodes.append(reread(node, sources, self.new.nodes))
+        self.new.nodes.append(with_inputs(node, sources, self.new.nodes))
         return len(self.new.nodes) - 1
 
     def add(
@@ -71,7 +71,7 @@ def pruned(graph: Graph, last: int) -> Graph:
     nodes: list[Node] = []
     for old in remaining:
         node = graph.nodes[old]
-        nodes.append(reread(node, [number[source] for source in node.sources], nodes))
+        nodes.append(with_inputs(node, [number[source] for source in node.sources], nodes))
     names = names_of(nodes)
     return replace(graph, nodes=nodes, weights={k: v for k, v in graph.weights.items() if k in names})
 
@@ -84,7 +84,7 @@ def can_compute_blocks(graph: Graph, number: int) -> bool:
     """
     node = graph.nodes[number]
     sides = {graph.stride * node.scale + extra for extra in (node.extra, node.extra_columns)}
-    room = 4 * node.channels <= MAX_CHANNELS and 4 * graph.nodes[node.sources[0]].channels <= MAX_NUMBERS
+    room = 4 * node.channels <= MAX_CHANNELS and 4 * graph.nodes[node.sources[0]].channels <= MAX_MAP_CHANNELS
     return room and max(node.settings["kernel"]) < MAX_WINDOW and all(side % 2 == 0 for side in sides)
 
 
