@@ -38,7 +38,7 @@ from texturenets.tiled.network import TiledNetwork, refined
 from texturenets.tiled.plan import PlannedNetwork
 from texturenets.tiled.rows import Interval, merge, wrapped
 from texturenets.tiled.run import TiledJob, _TiledRun, run
-from texturenets.tiled.sources import InMemory, OnDisk, Padded, Resized, Source
+from texturenets.tiled.sources import InMemory, OnDisk, Padded, Resized, RowSource
 from texturenets.tiled.spool import (
     FeatureMap,
     OverflowedError,
@@ -152,7 +152,7 @@ def tiled(
 ) -> Tensor:
     """What it gives in strips of so many rows."""
     graph = network if isinstance(network, Graph) else trace(network)
-    inputs: dict[int, Source] = {}
+    inputs: dict[int, RowSource] = {}
     maps = iter(noise.draw_arrays(graph.noise, [0], x.shape[2], x.shape[3]))
     for i, node in enumerate(graph.nodes):
         if node.operation == "photo":

@@ -106,7 +106,7 @@ def stride(nodes: Sequence[Node]) -> int:
 
 
 def least(nodes: Sequence[Node], sides: int) -> int:
-    """The smallest multiple of `sides` for which no feature map is reflected more than once or smaller than a window."""
+    """The smallest multiple of `sides` at which no feature map is smaller than its window, or reflected repeatedly."""
     needed = Fraction(1)
     for node in nodes:
         if node.scale:

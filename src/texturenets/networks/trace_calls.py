@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from texturenets.engines import primitives
 from texturenets.errors import UserError
 from texturenets.networks.fully_connected import as_vectors
-from texturenets.networks.trace_values import Size, TracedMap, Type, Where
+from texturenets.networks.trace_values import PoolingIndices, TracedDtype, TracedMap, TracedSize
 from texturenets.networks.trace_windows import Windows
 
 # The arguments of functions and methods, by their names in PyTorch; "/" begins those that change nothing here.
@@ -98,7 +98,7 @@ class Calls(Windows):
             return given[0]
         if function is primitives.max_pool:
             pooled = self.add("max_pool", given[0], kernel=2, stride=2)
-            return pooled, Where(pooled)
+            return pooled, PoolingIndices(pooled)
         if function is primitives.max_unpool:
             return self.add("unpool", given[0], given[1].of_map)
         if function is operator.getitem:
@@ -107,7 +107,7 @@ class Calls(Windows):
         if function is getattr:
             name, given = given[1], given[:1]
             if name == "dtype":
-                return Type()
+                return TracedDtype()
         name = _SAME.get(name, name)
         if name not in _CALLS:
             raise UserError(f"the step {name!r}")
@@ -149,7 +149,7 @@ class Calls(Windows):
                     raise UserError(f"{name!r} other than over height and width")
                 return self.global_pool(x, "average" if name == "mean" else "max", 1)
             case "size" | "shape":
-                return Size(x)
+                return TracedSize(x)
             case "dropout" | "dropout2d" if known.get("training", True):
                 raise UserError("a dropout that is not only for training")
             case "to" if not _keeps_digits(known.get("type")):
@@ -238,9 +238,9 @@ class Calls(Windows):
     def _item(self, x: Any, key: Any) -> Any:
         if isinstance(x, tuple):
             return x[key]
-        if isinstance(x, Size):
+        if isinstance(x, TracedSize):
             if key in (slice(2, None), slice(-2, None)):
-                return Size(x.of_map, False)
+                return TracedSize(x.of_map, False)
             raise UserError(f"the size of a map as a number, [{key}],")
         keys = list(key) if isinstance(key, tuple) else [key]
         # indexing a vector to a feature map of one pixel, which it is here
@@ -277,7 +277,7 @@ class Calls(Windows):
 
 def _keeps_digits(kind: Any) -> bool:
     """Whether a feature map that becomes of this type has the same numbers, but for rounding."""
-    return isinstance(kind, Type) or (isinstance(kind, torch.dtype) and kind.is_floating_point)
+    return isinstance(kind, TracedDtype) or (isinstance(kind, torch.dtype) and kind.is_floating_point)
 
 
 def _said(value: Any) -> str:

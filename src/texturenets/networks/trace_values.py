@@ -37,21 +37,21 @@ class Recorder(Protocol):
         """The factor by which `large` is larger than `small` at every image size; None if there is none."""
 
 
-class Type:
+class TracedDtype:
     """The dtype of a map, as in `x.to(y.dtype)`."""
 
     of_map = True
 
 
 @dataclass(frozen=True)
-class Where:
+class PoolingIndices:
     """The indices that `max_pool` returns for `max_unpool`. `of_map`: the number of the pooling's node."""
 
     of_map: int
 
 
 @dataclass(frozen=True)
-class Size:
+class TracedSize:
     """The shape of a map (`whole`), or only its height and width."""
 
     of_map: TracedMap

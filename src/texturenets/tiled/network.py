@@ -19,8 +19,8 @@ from texturenets.noise import NoiseInput
 from texturenets.tiled import plan as planning
 from texturenets.tiled.plan import PlannedNetwork
 from texturenets.tiled.rows import Interval, Size
-from texturenets.tiled.run import Progress, Sink, StageEngine, TiledJob, TooLittleMemoryError, disk, run
-from texturenets.tiled.sources import Computed, Padded, Source
+from texturenets.tiled.run import Progress, RowSink, StageEngine, TiledJob, TooLittleMemoryError, disk, run
+from texturenets.tiled.sources import Computed, Padded, RowSource
 from texturenets.tiled.spool import choose_folder, gigabytes
 
 STRIP_SHARE: Final = 0.6
@@ -46,9 +46,9 @@ class TiledNetwork:
 
     def run(
         self,
-        photo: Source,
+        photo: RowSource,
         size: Size,
-        sink: Sink,
+        sink: RowSink,
         *,
         memory: int,
         seed: int = 0,
@@ -87,8 +87,8 @@ class TiledNetwork:
         except TooLittleMemoryError as error:
             raise TooLittleMemoryError(int(error.least / STRIP_SHARE)) from None
 
-    def _inputs(self, photo: Source, size: Size, seed: int, level: float) -> dict[int, Source]:
-        inputs: dict[int, Source] = {}
+    def _inputs(self, photo: RowSource, size: Size, seed: int, level: float) -> dict[int, RowSource]:
+        inputs: dict[int, RowSource] = {}
         stream = 0
         for i, node in enumerate(self.graph.nodes):
             if node.operation == "photo":

@@ -18,7 +18,7 @@ from texturenets.graph.stage import PICTURE, CompiledStage, SpoolDtype, Stage, V
 from texturenets.tiled import plan as planning
 from texturenets.tiled.plan import ImagePass, PlannedNetwork
 from texturenets.tiled.rows import Interval, Size
-from texturenets.tiled.sources import Source
+from texturenets.tiled.sources import RowSource
 from texturenets.tiled.spool import FeatureMap, OverflowedError, SpoolFiles
 from texturenets.tiled.statistics import Moments
 from texturenets.tiled.strip_graph import Key, StripGraph, build
@@ -39,7 +39,7 @@ class StageEngine(Protocol):
         """About how many bytes a stage takes, at most so many elements of whose feature maps are live at once."""
 
 
-Sink = Callable[[Interval, NDArray[np.float32]], None]
+RowSink = Callable[[Interval, NDArray[np.float32]], None]
 """Takes the image from the top, unclamped: rows, and (1, 3, height, W) float32."""
 
 Progress = Callable[[float], None]
@@ -72,7 +72,7 @@ class TiledJob:
 
     graph: Graph
     picture: Size
-    inputs: Mapping[int, Source]
+    inputs: Mapping[int, RowSource]
     folder: Path
     memory: int
     engine: StageEngine
@@ -88,7 +88,7 @@ class TooLittleMemoryError(UserError):
         self.least = least
 
 
-def run(job: TiledJob, sink: Sink, progress: Progress = lambda _: None) -> None:
+def run(job: TiledJob, sink: RowSink, progress: Progress = lambda _: None) -> None:
     """Compute the network on the image, strip by strip, and give the result to `sink`.
 
     Raises UserError where memory or disk do not suffice.
@@ -135,7 +135,7 @@ class _TiledRun:
         self.free: list[NDArray[Any]] = []
         """Arrays of strips that are through, to be read into again: new memory is slow."""
 
-    def all(self, sink: Sink, progress: Progress) -> None:
+    def all(self, sink: RowSink, progress: Progress) -> None:
         """Every pass."""
         heights = self._heights()
         last_read = planning.last_reads(self.image_passes)
@@ -203,7 +203,7 @@ class _TiledRun:
         ends += sum(size[part.number] for part in strip.outputs.values())
         return self.job.engine.stage_peak(most, self.spool_dtype) + WAITING * ends * BYTES[self.spool_dtype]
 
-    def _pass(self, image_pass: ImagePass, rows: int, sink: Sink | None, progress: Progress) -> None:
+    def _pass(self, image_pass: ImagePass, rows: int, sink: RowSink | None, progress: Progress) -> None:
         moments = {i: self._moments(i) for i in image_pass.measured}
         strips = planning.strips(self.job.picture[0], rows, self.job.graph.stride)
         with (
@@ -276,7 +276,7 @@ class _TiledRun:
         return PICTURE if i == self.network.last else f"y{i}"
 
     def _keep(
-        self, work: _Work, outputs: Mapping[str, Values], moments: Mapping[int, Moments], sink: Sink | None
+        self, work: _Work, outputs: Mapping[str, Values], moments: Mapping[int, Moments], sink: RowSink | None
     ) -> None:
         for i, given in work.strip.outputs.items():
             rows, values = self.network.rows_of(i, work.rows), outputs[self._name(i)]

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from texturenets.tiled.network import TiledNetwork
     from texturenets.tiled.rows import Interval, Size
-    from texturenets.tiled.run import Sink
-    from texturenets.tiled.sources import Source
+    from texturenets.tiled.run import RowSink
+    from texturenets.tiled.sources import RowSource
 
 BESIDE: Final = 48
 """Bytes per pixel held outside the network while its memory is still allocated: the padded photo, the clamped result,
@@ -111,9 +111,9 @@ class TiledStyle:
 
     def run(
         self,
-        photo: Source,
+        photo: RowSource,
         size: Size,
-        sink: Sink,
+        sink: RowSink,
         *,
         seed: int = 0,
         level: float = 1.0,
