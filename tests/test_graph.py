@@ -399,7 +399,7 @@ def test_what_is_no_graph_is_refused(change: dict[str, Any], said: str) -> None:
 
 @pytest.mark.parametrize(
     ("weights", "said"),
-    [({}, "w is missing"), ({"w": np.zeros(5)}, "5 numbers"), ({"w": np.full(9, np.nan)}, "not finite")],
+    [({}, "w is missing"), ({"w": np.zeros(5)}, "5 elements"), ({"w": np.full(9, np.nan)}, "not finite")],
 )
 def test_weights_are_checked(weights: dict[str, Any], said: str) -> None:
     graph = Graph.from_dict({"nodes": ["photo", "conv 0 out=3 kernel=1 weight=w"]}, weights)

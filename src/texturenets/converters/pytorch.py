@@ -24,7 +24,7 @@ TITLE: Final = "PyTorch"
 Array = NDArray[Any]
 
 EPS: Final = 1e-5  # torch.nn.InstanceNorm2d
-MAX_ARRAY: Final = 10_000_000  # numbers; the largest of the program's own has 147,456
+MAX_ARRAY: Final = 10_000_000  # elements; the largest of the program's own has 147,456
 
 
 class _StateDict:

@@ -192,7 +192,7 @@ class Modules:
             return self._behind_photo(self.inputs - 3, value.pooled, 1.0)
         if isinstance(value, int):
             return value
-        raise UserError("a module is fed with several maps and takes one")
+        raise UserError("a module is fed with several feature maps and takes one")
 
     def _add(self, operation: str, *sources: int, **settings: Any) -> int:
         return self.builder.add(operation, sources, settings=settings)
@@ -244,7 +244,7 @@ class Modules:
     def _parallel_table(self, module: TorchObject, value: Value) -> Value:
         inner = children(module)
         if not isinstance(value, list) or len(value) != len(inner):
-            raise UserError("a ParallelTable that is not fed with one map for each module")
+            raise UserError("a ParallelTable that is not fed with one feature map for each module")
         return [self._module(child, item) for child, item in zip(inner, value, strict=True)]
 
     def _join(self, operation: str, value: Value) -> Value:
@@ -441,7 +441,7 @@ class Modules:
         "SpatialMaxUnpooling": _unpool,
         "ShaveImage": _shave,
         "SpatialUpSamplingNearest": lambda self, module, source: self._larger(module, source, "nearest"),
-        # Torch7 puts the corners of the two maps upon each other.
+        # Torch7 puts the corners of the two feature maps upon each other.
         "SpatialUpSamplingBilinear": lambda self, m, source: self._larger(m, source, "bilinear_corners"),
         "PixelShuffle": _shuffle,
         "PReLU": _prelu,

@@ -49,9 +49,9 @@ class Engine(Protocol):
 
         H and W are multiples of `io_spec.stride` and at least `io_spec.least`. `noises` are noise maps (N, channels,
         H / stride, W / stride), as `io_spec.noise` says and `texturenets.noise.draw` makes them; `x` is None where
-        `io_spec.channels` is 0. `inputs`: the maps of `io_spec.inputs` by their names, (N, channels, H / stride,
-        W / stride), or (N, channels, 1, 1) for a stride of 0. What comes back is an array where the first input is
-        one, else a tensor on its device. Raises UserError for an input that is missing or that is none.
+        `io_spec.channels` is 0. `inputs`: the feature maps of `io_spec.inputs` by their names, (N, channels, H /
+        stride, W / stride), or (N, channels, 1, 1) for a stride of 0. What comes back is an array where the first
+        input is one, else a tensor on its device. Raises UserError for an input that is missing or that is none.
         """
 
     def compile(self, stage: Stage) -> CompiledStage:
@@ -179,7 +179,7 @@ def _converted(path: Path, engine: str, precision: str, threads: int | None) -> 
 
 
 def _numbers(cached: bytes | None) -> tuple[float, float] | None:
-    """The two numbers of an entry of the cache; None where it is missing or damaged."""
+    """The two element counts of an entry of the cache; None where it is missing or damaged."""
     try:
         buffers, live = json.loads(cached or b"")
         return float(buffers), float(live)

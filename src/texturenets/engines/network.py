@@ -16,8 +16,8 @@ class Network(Protocol):
 
     Attributes that it does not have are as they stand here. `stride`: what height and width must be multiples of.
     `margin`: pixels by which a photo is to be reflection-padded on each side, and the image cropped. `noise`: the
-    noise maps that it takes as its second argument. `photo`: whether it takes a photo; else the first argument is None.
-    One that draws a single size has a `size`, in pixels, which is its stride.
+    noise maps that it takes as its second argument. `photo`: whether it takes a photo; else the first argument is
+    None. One that draws a single size has a `size`, in pixels, which is its stride.
     """
 
     stride: int = 1

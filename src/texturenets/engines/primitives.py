@@ -81,10 +81,10 @@ def upsample2x(x: Tensor, *, bilinear: bool) -> Tensor:
 class _InstanceNormFunction(torch.autograd.Function):
     """Instance normalization for training on a CPU in the channels-last memory format.
 
-    PyTorch's own copies such maps to the other format and back, forward and backward, which takes several times as
-    long, and for a batch of one its gradients are wrong (PyTorch 2.13). So the forward pass is group normalization
-    with one channel a group: the same function, fast, if less exact where a feature map is almost constant. Its
-    backward pass is slow in PyTorch, hence the one here.
+    PyTorch's own copies such feature maps to the other format and back, forward and backward, which takes several
+    times as long, and for a batch of one its gradients are wrong (PyTorch 2.13). So the forward pass is group
+    normalization with one channel a group: the same function, fast, if less exact where a feature map is almost
+    constant. Its backward pass is slow in PyTorch, hence the one here.
     """
 
     @staticmethod

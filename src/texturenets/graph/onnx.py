@@ -67,7 +67,7 @@ class _Translation:
     def _sources(self, node: Node) -> list[ONNXMap]:
         """The feature maps that `node` takes, channels last only where all are and it does the same to each number.
 
-        OpenVINO then passes a map from a stage's input through normalization to a convolution without a copy.
+        OpenVINO then passes a feature map from a stage's input through normalization to a convolution without a copy.
         """
         sources = [self.maps[source] for source in node.sources]
         if node.operation in _ELEMENTWISE and all(x.channels_last for x in sources):
@@ -332,7 +332,7 @@ def to_onnx(
 def stage_to_onnx(stage: Stage, *, split: bool = False) -> onnx.ModelProto:
     """`stage` as an ONNX model with its inputs and outputs.
 
-    `split`: inputs that are to be exact become two maps, for computing in bf16.
+    `split`: inputs that are to be exact become two feature maps, for computing in bf16.
     """
     translation = _Translation(stage.graph, split, stage)
     translation.run()

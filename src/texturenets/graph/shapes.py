@@ -106,7 +106,7 @@ def stride(nodes: Sequence[Node]) -> int:
 
 
 def least(nodes: Sequence[Node], sides: int) -> int:
-    """The smallest multiple of `sides` at which no feature map is smaller than its window, or reflected repeatedly."""
+    """The smallest multiple of `sides` at which no window exceeds its feature map and no padding reflects twice."""
     needed = Fraction(1)
     for node in nodes:
         if node.scale:

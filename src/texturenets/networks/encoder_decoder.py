@@ -154,7 +154,7 @@ class StridedLevel(nn.Module):
         )
 
     def forward(self, x: Tensor, noises: Iterator[Tensor]) -> Tensor:
-        """(N, inputs, H, W) to (N, channels[0], H, W); `noises` gives this level's map, then those inside."""
+        """(N, inputs, H, W) to (N, channels[0], H, W); `noises` gives this level's noise map, then those inside."""
         fresh = [next(noises).to(x.dtype)] if self.noisy else []
         past = self.skip_norm(self.skip(x))
         deep = self.deep(x)

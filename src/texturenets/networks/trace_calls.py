@@ -223,7 +223,7 @@ class Calls(Windows):
 
     def take_split(self, x: TracedMap, size: int | Sequence[int], dim: int = 0) -> tuple[TracedMap, ...]:
         if dim % 4 != 1:
-            raise UserError(f"a map split along dimension {dim}")
+            raise UserError(f"a feature map split along dimension {dim}")
         count = self.made.channels(x)
         if isinstance(size, int):
             size = [min(size, count - first) for first in range(0, count, size)]
@@ -241,7 +241,7 @@ class Calls(Windows):
         if isinstance(x, TracedSize):
             if key in (slice(2, None), slice(-2, None)):
                 return TracedSize(x.of_map, False)
-            raise UserError(f"the size of a map as a number, [{key}],")
+            raise UserError(f"the size of a feature map as a number, [{key}],")
         keys = list(key) if isinstance(key, tuple) else [key]
         # indexing a vector to a feature map of one pixel, which it is here
         if keys[-2:] == [None, None] and len(keys) == 4:
@@ -261,7 +261,7 @@ class Calls(Windows):
 
     def take_flatten(self, x: TracedMap, start_dim: int = 0, end_dim: int = -1) -> TracedMap:
         if start_dim != 1 or end_dim not in (-1, 3) or not self.made.has_fixed_size(x):
-            raise UserError("a map flattened that is larger than one pixel")
+            raise UserError("a feature map flattened that is larger than one pixel")
         return x
 
     def take_unflatten(self, x: TracedMap, dim: int, sizes: Sequence[int]) -> TracedMap:
@@ -271,18 +271,18 @@ class Calls(Windows):
 
     def take_linear(self, x: TracedMap, weight: Tensor, bias: Tensor | None = None) -> TracedMap:
         if not self.made.has_fixed_size(x):
-            raise UserError("a fully connected layer over a map of more than one pixel")
+            raise UserError("a fully connected layer over a feature map of more than one pixel")
         return self.add("conv", x, weights={"weight": weight, "bias": bias}, out=weight.shape[0], kernel=1)
 
 
 def _keeps_digits(kind: Any) -> bool:
-    """Whether a feature map that becomes of this type has the same numbers, but for rounding."""
+    """Whether a feature map that becomes of this type has the same elements, but for rounding."""
     return isinstance(kind, TracedDtype) or (isinstance(kind, torch.dtype) and kind.is_floating_point)
 
 
 def _said(value: Any) -> str:
     return (
-        "a map"
+        "a feature map"
         if isinstance(value, TracedMap)
         else f"a tensor {tuple(value.shape)}"
         if isinstance(value, Tensor)

@@ -267,7 +267,7 @@ def strips(height: int, rows: int, stride: int) -> list[Interval]:
 
 
 def last_reads(plan: Sequence[ImagePass]) -> dict[int, int]:
-    """The number of the last pass that reads a feature map, by its node. After it the map's space is free again."""
+    """The number of the last pass that reads each feature map, by node. After it the space of that one is free."""
     return {i: number for number, image_pass in enumerate(plan) for i in image_pass.read}
 
 

@@ -114,7 +114,7 @@ def wrapped(start: int, end: int, size: int) -> list[Interval]:
 
 
 def wanted(node: Node, rows: Interval, sources: Sequence[Node], sizes: Sequence[int]) -> list[list[Interval]]:
-    """For each source of `node`, whose feature maps have `sizes` rows, the intervals that `rows` of its map take."""
+    """For each source of `node`, whose feature maps have `sizes` rows, the intervals that `rows` of `node` take."""
     if node.operation == "unpool":
         # Of the feature map that was pooled, not of the pooled one: where the largest was is found again.
         low, high = rows[0] // 2, -(-rows[1] // 2)

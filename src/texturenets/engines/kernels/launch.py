@@ -18,7 +18,7 @@ def _blocks(channels: int) -> tuple[int, int, int]:
 
 
 def _chunks(n: int, positions: int, p: int, blocks: int) -> tuple[int, int]:
-    """Positions that each Triton program sums, a multiple of p, and the number of programs for one image's map."""
+    """Positions that each Triton program sums, a multiple of p, and the number of programs for one image."""
     each = max(1, PROGRAMS // (n * blocks))
     rows = -(-positions // each)
     rows = -(-rows // p) * p

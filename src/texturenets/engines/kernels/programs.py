@@ -79,7 +79,7 @@ def backward_sums(
     x, grad, out, mean, scale, weight, bias, positions, channels, rows, chunks,
     RELU: tl.constexpr, P: tl.constexpr, C: tl.constexpr,
 ):  # fmt: skip
-    """Sums of the gradient, and of the gradient times the normalized map, over a chunk of `rows` positions."""
+    """Sums of the gradient, and of the gradient times the normalized x, over a chunk of `rows` positions."""
     n, chunk = tl.program_id(0), tl.program_id(1)
     c = tl.program_id(2) * C + tl.arange(0, C)
     inside = c < channels
