@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texturenets.converters.builder import GraphBuilder
-from texturenets.converters.colours import BGR255, RGB, RGB255, ChannelOrder
+from texturenets.converters.colors import BGR255, RGB, RGB255, ChannelOrder
 from texturenets.converters.onnx_constants import fold, integers, refuse
 from texturenets.converters.published import ONNX, Published
 from texturenets.errors import UserError
@@ -388,7 +388,7 @@ def _repeats(where: str, rounding: str, scale: float) -> bool:
     return where == "asymmetric" and (rounding == "floor" or halves)
 
 
-def _colours(model: Model) -> ChannelOrder | None:
+def _colors(model: Model) -> ChannelOrder | None:
     """The colours that the file says it takes and gives; None where it says nothing."""
     order = model.metadata.get("Image.BitmapPixelFormat", "")
     if model.metadata.get("Image.NominalPixelRange") == "Normalized_0_1":
@@ -419,7 +419,7 @@ def read(path: Path, before: ChannelOrder | None = None, after: ChannelOrder | N
     Raises UserError, FormatError and OSError.
     """
     model = onnx.read(path)
-    said = _colours(model)
+    said = _colors(model)
     before = before or said or RGB255
     published = Published(ONNX, Chain(model, before).build(), before=before, after=after or said or RGB255)
     published.licence, published.author = model.metadata.get("license", ""), model.metadata.get("author", "")

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texturenets.converters.builder import GraphBuilder
-from texturenets.converters.colours import ChannelOrder
+from texturenets.converters.colors import ChannelOrder
 from texturenets.errors import UserError
 from texturenets.readers.torch7 import Tensor, TorchObject
 
@@ -176,7 +176,7 @@ class Modules:
         return self._add("noise", channels=channels, stride=pooled, distribution=distribution, scale=scale)
 
     def _behind_photo(self, channels: int, pooled: int, scale: float) -> int:
-        """`channels` channels of uniform noise; behind the photo, where the network takes three more."""
+        """`channels` channels of uniform noise; after the photo, where the network takes three more."""
         photo = self.inputs - channels
         if photo not in (0, 3) or channels < 1:
             raise UserError(f"a network of {self.inputs} channels, {channels} of them noise")
@@ -327,7 +327,7 @@ class Modules:
         """Scale and shift of a normalization.
 
         In the models of texture_nets' first version there are modules made for 8 channels that normalize 16
-        to 40. The GPU read on behind their own weights, in the storage in which the parameters of all layers
+        to 40. The GPU read on after their own weights, in the storage in which the parameters of all layers
         lie one after the other, and training made the best of it: so do we.
         """
         weight, bias = module.get("weight"), module.get("bias")

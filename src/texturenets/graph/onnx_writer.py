@@ -108,7 +108,7 @@ class ONNXWriter:
         return ONNXMap(name, x.order, x.rest)
 
     def concat(self, maps: Sequence[ONNXMap], channels: Sequence[int]) -> ONNXMap:
-        """One feature map behind the other, of so many channels each."""
+        """Feature maps concatenated along channels, of so many channels each."""
         maps = [self.merged(x) for x in maps]
         order: list[int] = []
         for x, count in zip(maps, channels, strict=True):

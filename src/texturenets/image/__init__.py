@@ -5,7 +5,7 @@ imported where a tensor is asked for and nowhere else: it takes longer than to s
 """
 
 from texturenets.image.array_conversion import ImageKind, check_batch, from_any, to_kind
-from texturenets.image.colour import srgb_profile
+from texturenets.image.color import srgb_profile
 from texturenets.image.formats import (
     expand,
     is_picture,

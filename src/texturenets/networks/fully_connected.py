@@ -21,7 +21,7 @@ START = 4  # pixels of a side of the feature map that the fully connected layers
 
 
 def as_vectors(noise: Tensor, size: int) -> Tensor:
-    """(N, C, 1, 1) to (N, C). Raises ValueError for other shapes, which would be noise for more than `size` pixels."""
+    """(N, C, 1, 1) to (N, C). Raises ValueError for other shapes: noise for more than `size` pixels."""
     if noise.shape[2:] != (1, 1):
         raise ValueError(f"this network draws {size} x {size} pixels and no other size")
     return noise.flatten(1)

@@ -169,7 +169,7 @@ class _GraphRecorder:
         weights: Mapping[str, Tensor | None] | None = None,
         **settings: Any,
     ) -> TracedMap:
-        """Add a node behind the others; its number. Raises UserError."""
+        """Add a node after the others; its number. Raises UserError."""
         named = {role: value for role, value in (weights or {}).items() if value is not None}
         names = {role: self._name(value) for role, value in named.items()}
         return TracedMap(self.graph.add(operation, sources, names, **settings))
