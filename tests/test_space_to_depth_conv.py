@@ -41,7 +41,7 @@ def _results(y: Tensor, x: Tensor, conv: PaddedConv) -> list[Tensor]:
 @pytest.mark.parametrize("padding", PADDINGS)
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize(("inputs", "outputs", "kernel"), [(5, 3, 9), (8, 4, 3), (2, 1, 5)])
-def test_to_few(inputs: int, outputs: int, kernel: int, bias: bool, padding: Padding) -> None:
+def test_conv_to_few_channels(inputs: int, outputs: int, kernel: int, bias: bool, padding: Padding) -> None:
     conv = _conv(inputs, outputs, kernel, padding, bias)
     x = torch.rand(2, inputs, 10, 12, dtype=torch.float64, requires_grad=True)
     expected = F.conv2d(pad(x, kernel // 2, padding), conv.conv.weight, conv.conv.bias)

@@ -1,4 +1,4 @@
-"""Low frequencies of one image, high frequencies of another: so coarse-to-fine stylization keeps colors."""
+"""Low frequencies of one image, high frequencies of another: so coarse-to-fine stylization keeps colours."""
 
 from __future__ import annotations
 

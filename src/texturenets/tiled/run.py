@@ -131,7 +131,7 @@ class _TiledRun:
         self.maps: dict[int, FeatureMap] = {}
         self.weights = dict(job.graph.weights)
         self.pooled: dict[int, Values] = {}
-        self.ready: dict[Key, CompiledStage] = {}
+        self.compiled: dict[Key, CompiledStage] = {}
         self.free: list[NDArray[Any]] = []
         """Arrays of strips that are through, to be read into again: new memory is slow."""
 
@@ -227,7 +227,7 @@ class _TiledRun:
             finally:
                 ahead.cancel()
         self._normalize(moments)
-        self.ready.clear()
+        self.compiled.clear()
         self.free.clear()
 
     def _moments(self, i: int) -> Moments:
@@ -255,7 +255,7 @@ class _TiledRun:
 
     def _compute(self, image_pass: ImagePass, work: _Work) -> Mapping[str, Values]:
         strip = work.strip
-        if strip.key not in self.ready:
+        if strip.key not in self.compiled:
             spooled = frozenset(name for name, read in strip.reads.items() if read.node in image_pass.on_disk)
             photo = (
                 name
@@ -264,8 +264,8 @@ class _TiledRun:
             )
             outputs = {self._name(i): part.number for i, part in strip.outputs.items()}
             stage = Stage(strip.graph, outputs, self.spool_dtype, spooled, frozenset(photo))
-            self.ready[strip.key] = self.job.engine.compile(stage)
-        results = self.ready[strip.key](work.values | strip.matrices)
+            self.compiled[strip.key] = self.job.engine.compile(stage)
+        results = self.compiled[strip.key](work.values | strip.matrices)
         self.free += [
             work.values[name] for name, read in strip.reads.items() if read.node in image_pass.on_disk
         ]

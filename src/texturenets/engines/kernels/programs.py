@@ -147,7 +147,7 @@ def backward_apply(
 
 @triton.jit
 def reflect(x, y, height, width, channels, amount, P: tl.constexpr, C: tl.constexpr):
-    """A feature map with its outermost `amount` pixels mirrored at each side."""
+    """A feature map, reflection-padded by `amount` pixels on each side."""
     n = tl.program_id(1)
     p = tl.program_id(0) * P + tl.arange(0, P)
     c = tl.program_id(2) * C + tl.arange(0, C)
@@ -176,7 +176,7 @@ def reflect_backward(grad, dx, height, width, channels, amount, P: tl.constexpr,
     row, column = p // width, p % width
     total = tl.zeros((P, C), tl.float32)
     for i in tl.static_range(3):
-        # Where this row stands in the enlarged feature map: itself, mirrored above, mirrored below.
+        # Where this row stands in the enlarged feature map: itself, reflected above, reflected below.
         if i == 0:
             r = row + amount
             near_row = inside
