@@ -29,7 +29,7 @@ def as_vectors(noise: Tensor, size: int) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class FullyConnected(GeneratorSpec):
-    """The texture generator of arXiv 1701.02096, section 5: a vector of noise, two fully connected layers, upsampling by 2.
+    """The texture generator of arXiv 1701.02096, section 5: a vector of noise, two linear layers, upsamplings by 2.
 
     Of one size: 4 times 2 to the power of the number of `channels`. The paper gives the vector's length, the
     4 x 4 feature map and the fractionally strided convolutions; the channels are ours.
