@@ -80,8 +80,8 @@ class Reference:
     def compile(self, stage: Stage) -> CompiledStage:
         raise NotImplementedError
 
-    def stage_peak(self, alive: int, dtype: SpoolDtype) -> int:
-        return 4 * alive
+    def stage_peak(self, live: int, dtype: SpoolDtype) -> int:
+        return 4 * live
 
 
 def test_an_engine(shallow: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,9 +42,9 @@ def build(spec: GeneratorSpec, *, custom: Callable[..., Any] | str | None = None
     """The network that `spec` describes, freshly initialised from torch's random state.
 
     Every generator takes RGB pictures (N, 3, H, W) in [0, 1] and gives the same; its attribute `stride`
-    is what height and width must be multiples of, `margin` by how many pixels photos are to be mirrored on
-    each side and the picture cut back. Those that take noise (`NoiseFed`, and `graph`) say in
-    `noise` which maps, for the second argument, and in `photo` whether they take a photo at all. `custom` is
+    is what height and width must be multiples of, `margin` by how many pixels photos are to be reflection-padded on
+    each side and the image cropped. Those that take noise (`NoiseFed`, and `graph`) say in
+    `noise` which noise maps, for the second argument, and in `photo` whether they take a photo at all. `custom` is
     for a spec of the user's own code: the user's consent to run it, as "PATH.py:NAME", "PATH.py", an entry
     point's name, or the class or function itself. Without it only an installed entry point is run. Raises
     UserError for code that is not to be run or fails.
