@@ -90,9 +90,7 @@ async def enqueue(
 def _start(service: Service, name: str, kind: Literal["style", "texture"], run: TaskConfig) -> Path:
     """The file of a model that `run` can start from. Raises UserError."""
     _, found = service.catalogue.find(name, kind)
-    from texturenets.networks import from_dict, make_spec  # PyTorch, where somebody trains
-
-    if from_dict(found.header.generator) != make_spec(run.generator, run.settings):
+    if not run.may_start_from(found.header.generator):
         raise UserError(f"{name} has another network than this recipe, which cannot start from it")
     return found.path
 

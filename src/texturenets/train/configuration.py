@@ -138,16 +138,21 @@ class TaskConfig:
             )
 
     @property
-    def settings(self) -> tuple[str, ...]:
-        """All options of the network, KEY=VALUE."""
+    def given_settings(self) -> tuple[str, ...]:
+        """The options of the network that were asked for, KEY=VALUE."""
         return (*self.set, *([f"noise_depth={self.noise_depth}"] if self.noise_depth else []))
 
-    def may_start_from(self, generator: Mapping[str, Any]) -> bool:
-        """Whether a model with this generator, as its header has it, is of the network that is trained here.
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """All options of the network, KEY=VALUE: the recipe's own, then those that were asked for."""
+        return self.given_settings
 
-        It goes by the network's name and the options that are given; training itself compares all of them.
+    def may_start_from(self, generator: Mapping[str, Any]) -> bool:
+        """Whether a training may start from a model with this generator, as its header has it.
+
+        It must have the network's name and the options that were asked for; its other options are then taken.
         """
-        given = dict(setting.partition("=")[::2] for setting in self.settings)
+        given = dict(setting.partition("=")[::2] for setting in self.given_settings)
         return generator["name"] == self.generator and all(
             str(generator.get(key)).lower() == value.lower() for key, value in given.items()
         )
