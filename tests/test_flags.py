@@ -971,4 +971,4 @@ def test_help_in_python_lists_the_fields(kind: type) -> None:
     shown = pydoc.render_doc(kind, renderer=pydoc.plaintext)
     for field in dataclasses.fields(kind):
         assert f" {field.name} : " in shown
-    assert "Highest learning rate of the schedule." in shown or kind is TrainerConfig
+    assert "Peak learning rate of the schedule." in shown or kind is TrainerConfig

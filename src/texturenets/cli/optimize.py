@@ -91,7 +91,7 @@ def optimize(
     start
         photo, noise, or an image to start from [default: photo with --content, else noise].
     steps
-        Iterations at each scale.
+        Iterations of L-BFGS at each scale.
     scales
         Number of sizes, coarse to fine: each is twice the one before, the last is the size of the result.
     line_search
@@ -100,15 +100,15 @@ def optimize(
         Keep the photo's colours: luminance transfers the style in luminance only; match
         first changes the colours of the style to those of the photo.
     descriptor
-        Descriptor network of the losses, at its default layers, for example vgg19 or random (which needs no
-        download); --style-layers and --content-layers choose others.
+        Pretrained network whose features the losses compare, at its default layers, for example vgg19; or random,
+        which needs no download; --style-layers and --content-layers choose others.
     preset
-        Training recipe whose losses are used: default, paper or readme; other flags override it.
+        Recipe whose losses are used: default, paper or readme; other flags override it.
     checkerboard_weight
         Weight of the penalty on checkerboard artifacts, grids of 2 and 4 pixels [default: that of the preset;
         without --content that of train texture].
     precision
-        Number format: float32, or bf16, fp16, auto, which are faster and end at a slightly higher loss.
+        Floating-point precision: float32, or bf16, fp16, auto, which are faster and end at a slightly higher loss.
     pictures_every
         Iterations between two intermediate images, in a folder NAME.run beside the result; 0: none.
     quiet

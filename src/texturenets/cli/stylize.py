@@ -50,7 +50,7 @@ def stylize(
     Parameters
     ----------
     photos
-        Photos, films, patterns like "*.jpg", and folders, which are searched with all their subfolders.
+        Photos, films, glob patterns like "*.jpg", and folders, which are searched with all their subfolders.
     style
         Shipped style or model file; may be given several times; `all` means every shipped style [default: the first
         style that `texturenets models` lists]. For a style from your own painting see `texturenets train style`, or
@@ -95,7 +95,7 @@ def stylize(
         needs more is stylized in strips, with the same result; feature maps that do not fit are kept on disk
         meanwhile.
     spool
-        Folder for these feature maps [default: the system's folder for temporary files].
+        Folder for feature maps that do not fit in memory [default: the system's folder for temporary files].
     cluster
         Run in many processes, with Ray: without an address on this machine, with one (auto, ray://HOST:PORT,
         HOST:PORT) on that cluster. Photos and --output, a folder, may then be URLs such as s3://BUCKET/photos/.

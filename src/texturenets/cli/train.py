@@ -42,8 +42,8 @@ Preset = Annotated[
 Descriptor = Annotated[
     str | None,
     Parameter(
-        help="Descriptor network of the losses, at its default layers, for example vgg19 or random (which needs no "
-        "download)."
+        help="Pretrained network whose features the losses compare, at its default layers, for example vgg19; or "
+        "random, which needs no download."
     ),
 ]
 Resume = Annotated[
