@@ -32,7 +32,7 @@ EngineName = Annotated[
         "the device."
     ),
 ]
-Precision = Annotated[
+PrecisionFlag = Annotated[
     Literal["auto", "float32", "bf16", "fp16"],
     Parameter(
         help="Floating-point precision; auto takes half precision where the device supports it, but float32 "

@@ -45,8 +45,8 @@ def evaluate(
 
     A texture: losses by layer, diversity, the seam when tiled, copied patches. A style: distance to the painting
     (texture, deep) and to the photo (structure), paint in calm areas (calm; should be near 1), checkerboard and
-    border artifacts, flicker on films; lower is better. Photos and films that cannot be read are skipped; the exit status is
-    then 2.
+    border artifacts, flicker on films; lower is better. Photos and films that cannot be read are skipped; the exit
+    status is then 2.
 
     Parameters
     ----------

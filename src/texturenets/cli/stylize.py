@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from texturenets.cli.batch import carry_out, planned
-from texturenets.cli.common import Device, EngineName, Flag, NetworkCode, Precision, check_quality
+from texturenets.cli.common import Device, EngineName, Flag, NetworkCode, PrecisionFlag, check_quality
 from texturenets.cli.styles import check_no_style, find_styles
 from texturenets.errors import UserError
 
@@ -34,7 +34,7 @@ def stylize(
     webcam: Flag = False,
     device: Device = "auto",
     engine: EngineName = "auto",
-    precision: Precision = "auto",
+    precision: PrecisionFlag = "auto",
     memory: str | None = None,
     spool: str | None = None,
     generator: NetworkCode = None,

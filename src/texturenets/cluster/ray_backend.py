@@ -41,7 +41,7 @@ MANY: Final = 32
 HEAVY: Final = 8 * 2**20
 """Bytes of photos in a batch, at most: two of 12 megapixels."""
 
-Batch = Sequence[PhotoRequest]
+RequestBatch = Sequence[PhotoRequest]
 
 
 def check_installed() -> None:
@@ -129,7 +129,7 @@ class Cluster:
     def run(
         self,
         task: WorkerTask,
-        batches: Sequence[Batch],
+        batches: Sequence[RequestBatch],
         workers: int,
         *,
         gpu: bool,
@@ -280,7 +280,7 @@ def divide(
     return workers, threads
 
 
-def batches(requests: Sequence[PhotoRequest], sizes: Sequence[int], workers: int) -> list[Batch]:
+def batches(requests: Sequence[PhotoRequest], sizes: Sequence[int], workers: int) -> list[RequestBatch]:
     """Divide `requests` into about a dozen batches a worker, of at most `MANY` photos and `HEAVY` bytes of files.
 
     `sizes`: bytes of the photos' files. Progress is reported, and work repeated after a worker's death, by batch.

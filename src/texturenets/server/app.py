@@ -35,7 +35,7 @@ ICON = (
     b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 8 8"><rect width="8" height="8" rx="2" fill="#2f857f"/>'
     b'<path d="M0 5 4 1 8 5 8 6 4 2 0 6Z" fill="#e0a458"/></svg>'
 )
-Format = Literal["jpeg", "png", "webp"]
+ImageFormat = Literal["jpeg", "png", "webp"]
 PICTURES = {
     media: {"schema": {"type": "string", "format": "binary"}}
     for media in ("image/jpeg", "image/png", "image/webp")
@@ -184,7 +184,7 @@ def _samples(app: FastAPI, service: Service) -> None:
         ] = "256",
         seed: Seed = 0,
         tileable: Annotated[bool, Query(description="Let it continue at its other end.")] = False,
-        format: Annotated[Format, Query()] = "png",  # noqa: A002
+        format: Annotated[ImageFormat, Query()] = "png",  # noqa: A002
     ) -> Response:
         """Draw a sample of a texture."""
         width, _, height = size.partition("x")

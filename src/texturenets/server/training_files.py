@@ -44,7 +44,7 @@ class TrainingJob:
     `exemplar`: its file's name in the job's folder. `photos`: a folder in that of the photos, "" for all of it.
     `options`: words for `texturenets train`. `order`: of the queue, seconds since 1970. `pid`: of its process.
     `began`: when its process was started last, seconds since 1970. `tries`: starts since something was saved last.
-    `reached`: what `Jobs.saved` gave at the last start. `reason`: why it failed.
+    `reached`: what `TrainingFiles.saved` gave at the last start. `reason`: why it failed.
     """
 
     name: str
@@ -62,7 +62,7 @@ class TrainingJob:
     reason: str = ""
 
 
-class Jobs:
+class TrainingFiles:
     """The trainings in a folder of models, read from their files NAME.job/job.json."""
 
     def __init__(self, folder: Path) -> None:

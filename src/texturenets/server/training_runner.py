@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from texturenets.errors import UserError, shortened
-from texturenets.server.training_files import Jobs, TrainingJob
+from texturenets.server.training_files import TrainingFiles, TrainingJob
 
 log = logging.getLogger("texturenets.server")
 
@@ -34,7 +34,9 @@ TICK = 1.0  # seconds between two looks at what goes on
 class TrainingRunner:
     """Starts what waits in `files` and sees what has ended, `photos` being the folder that styles learn on."""
 
-    def __init__(self, files: Jobs, photos: Path | None, command: Sequence[str] | None = None) -> None:
+    def __init__(
+        self, files: TrainingFiles, photos: Path | None, command: Sequence[str] | None = None
+    ) -> None:
         """`command`: what trains, in place of `texturenets train`."""
         self.files, self.folder, self.photos = files, files.folder, photos
         self.command = list(command or [sys.executable, "-m", "texturenets", "train"])
