@@ -38,7 +38,7 @@ FROM_VARIABLES: dict[str, str] = {}
 
 
 def _note_variables(_: App, __: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Fill `FROM_VARIABLES`. A `config` of cyclopts, behind `Env`."""
+    """Fill `FROM_VARIABLES`. A `config` of cyclopts, after `Env`."""
     FROM_VARIABLES.clear()
     for argument in arguments:
         for token in argument.tokens:

@@ -19,9 +19,9 @@ from texturenets.errors import UserError, unknown
 from texturenets.server import bodies, http_errors, training_routes
 from texturenets.server.csp import ContentSecurityPolicy
 from texturenets.server.guard import ANY, Guard
-from texturenets.server.head import Head
+from texturenets.server.head import HeadMiddleware
 from texturenets.server.http_errors import HTTPProblem, documented
-from texturenets.server.metrics import Observer
+from texturenets.server.metrics import MetricsMiddleware
 from texturenets.server.service import Service
 from texturenets.server.settings import Settings
 from texturenets.stylize.options import StylizeOptions
@@ -103,8 +103,8 @@ def create(settings: Settings, load: Callable[[Path], Any] | None = None) -> tup
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type"],
         )
-    app.add_middleware(Head)
-    app.add_middleware(Observer, metrics=service.metrics)
+    app.add_middleware(HeadMiddleware)
+    app.add_middleware(MetricsMiddleware, metrics=service.metrics)
     return app, service
 
 
@@ -153,7 +153,7 @@ def _stylized(app: FastAPI, service: Service) -> None:
         quality: Annotated[int | None, Query(ge=1, le=100, description="Of JPEG and WebP.")] = None,
     ) -> Response:
         """Stylize a photo: its file as the body, or as a file of a form. Nothing of it is kept."""
-        with service.line.place():
+        with service.queue.place():
             data = await bodies.photo(request)
             options = StylizeOptions(
                 size=size,
@@ -189,7 +189,7 @@ def _samples(app: FastAPI, service: Service) -> None:
         """Draw a sample of a texture."""
         width, _, height = size.partition("x")
         sides = int(height or width), int(width)
-        with service.line.place():
+        with service.queue.place():
             await bodies.no_body(request)
             work = service.sample(
                 texture, height=sides[0], width=sides[1], seed=seed, tileable=tileable, form=format

@@ -93,7 +93,7 @@ def _paint(
 
 
 class _Finish:
-    """Painted pieces to bytes: mixed with the photo as asked for, opacity beside or white behind them."""
+    """Stylized strips to bytes: mixed with the photo as asked for, with opacity or on white."""
 
     def __init__(self, photo: Source, alpha: Source | None, options: StylizeOptions, beside: bool) -> None:
         self.photo, self.alpha, self.options, self.beside = photo, alpha, options, beside

@@ -125,7 +125,7 @@ class TaskConfig:
             _not_negative(self, name)
         if self.batch_size % self.accumulate:
             raise UserError(
-                f"`batch_size` {self.batch_size} does not divide into `accumulate` {self.accumulate} parts"
+                f"`batch_size` {self.batch_size} does not divide into `accumulate` {self.accumulate} microbatches"
             )
         if not self.style_weight and not getattr(self, "content_weight", 0.0):
             raise UserError("`style_weight` is 0, and nothing else is learned: give it a value above 0")

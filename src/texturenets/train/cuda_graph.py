@@ -20,7 +20,7 @@ Result = tuple[dict[str, Tensor], Tensor]
 """Losses by name, and the images that the network made."""
 
 StepFunction = Callable[[Sequence[Microbatch], float | Tensor], Result]
-"""A whole step: microbatches, and the share of the training that is behind it."""
+"""A whole step: microbatches, and the share of the training that is done."""
 
 
 class CudaGraphStep:

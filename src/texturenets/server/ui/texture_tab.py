@@ -144,7 +144,7 @@ class TextureTab:
         service = self.service
         if not all(0 <= seed < 2**63 for seed in seeds):
             raise HTTPProblem(422, "a seed is a whole number from 0 to 2^63")
-        with service.line.place():
+        with service.queue.place():
             made, _, name = await service.sample(
                 texture,
                 height=side,
@@ -162,7 +162,7 @@ class TextureTab:
                 return image.to_bytes(Path("shown.jpg"), picture, quality=90)
 
             try:
-                return made, await service.line.apart(small), name
+                return made, await service.queue.apart(small), name
             except UserError as error:
                 raise refused(error) from None
 

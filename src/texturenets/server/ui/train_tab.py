@@ -206,8 +206,8 @@ class TrainTab:
         service, path = self.service, Path(given[-1][1])
         changes = {"content_weight": weight if kind == "style" else None, "style_size": size}
         try:
-            with service.line.place():
-                data = await service.line.apart(path.read_bytes)
+            with service.queue.place():
+                data = await service.queue.apart(path.read_bytes)
                 job = await training_routes.enqueue(
                     service,
                     self.trainings,
