@@ -614,11 +614,13 @@ def test_trainings_over_http(
     assert (tmp_path / "mine.job" / "exemplar.png").read_bytes() == photo()
 
 
-def test_a_packed_body_is_refused_by_name(service: TestClient) -> None:
+def test_a_compressed_body_is_refused_by_name(service: TestClient) -> None:
     for path, data in (("stylize?style=tiny", photo()), ("sample", b"")):
         body = gzip.compress(data)
         answer = service.post(f"/v1/{path}", content=body, headers={"Content-Encoding": "gzip"})
-        assert problem(answer, 415) == "the body is packed (Content-Encoding: gzip): send the file as it is"
+        assert (
+            problem(answer, 415) == "the body is compressed (Content-Encoding: gzip): send the file as it is"
+        )
         assert answer.headers["accept-encoding"] == "identity"  # RFC 9110, section 15.5.16
     plain = service.post("/v1/stylize?style=tiny", content=photo(), headers={"Content-Encoding": "identity"})
     assert plain.status_code == 200

@@ -21,7 +21,7 @@ from texturenets._version import __version__
 from texturenets.errors import UserError
 from texturenets.files import temporary_sibling
 
-DownloadCallback = Callable[[int, int], None]
+Progress = Callable[[int, int], None]
 """Called with (bytes done, bytes in all; 0 where the server does not say)."""
 
 TRIES: Final = 4  # of one address, where the fault may pass
@@ -85,7 +85,7 @@ def download(
     *,
     digests: Sequence[str],
     size: int = 0,
-    progress: DownloadCallback | None = None,
+    progress: Progress | None = None,
 ) -> str:
     """Fetch the first of `urls` that works into `part`, verify it, and return that address.
 
@@ -106,7 +106,7 @@ def download(
     raise UserError("; ".join(faults))
 
 
-def _fetch(url: str, part: Path, size: int, progress: DownloadCallback | None) -> str | None:
+def _fetch(url: str, part: Path, size: int, progress: Progress | None) -> str | None:
     """None where all of `url` is in `part`, else what went wrong."""
     fault = ""
     for attempt in range(TRIES):
@@ -142,7 +142,7 @@ def _network() -> Iterator[None]:
         raise _PassingError(str(error) or type(error).__name__) from None
 
 
-def _transfer(url: str, part: Path, size: int, progress: DownloadCallback | None) -> None:
+def _transfer(url: str, part: Path, size: int, progress: Progress | None) -> None:
     done = part.stat().st_size
     request = urllib.request.Request(url, headers={"User-Agent": f"texturenets/{__version__}"})
     if done:
@@ -171,7 +171,7 @@ def _copy(
     response: http.client.HTTPResponse,
     out: IO[bytes],
     counts: tuple[int, int, int],
-    progress: DownloadCallback | None,
+    progress: Progress | None,
 ) -> None:
     """`counts`: bytes already done, bytes in all or 0, and how many are too many."""
     done, total, limit = counts

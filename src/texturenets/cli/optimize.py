@@ -120,8 +120,8 @@ def optimize(
     config = _config(preset, content, checkerboard_weight, descriptor, changes)
     trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
     out = output or Path(f"{content.stem}-{style[0].stem}.png" if content else f"{style[0].stem}-texture.png")
-    begin = [] if start in (None, "photo", "noise") else [Path(str(start))]
-    _check_output(out, [*style, *([content] if content else []), *begin])
+    start_images = [] if start in (None, "photo", "noise") else [Path(str(start))]
+    _check_output(out, [*style, *([content] if content else []), *start_images])
 
     from texturenets import image
     from texturenets.cli.common import download_progress
@@ -161,7 +161,7 @@ def optimize(
             steps=steps,
             line_search=line_search,
         )
-        last, finished = follow(
+        last, finished = run_with_progress(
             records, steps * scales, out, quiet=quiet, pictures_every=pictures_every, write=write
         )
     write(out, last.image)
@@ -188,7 +188,7 @@ def _report(out: Path, last: IterationRecord, stopped_of: int | None, quiet: boo
     return 0 if stopped_of is None else 130
 
 
-def follow(
+def run_with_progress(
     records: Iterator[IterationRecord],
     total: int,
     out: Path,
@@ -265,9 +265,9 @@ def _layers(
 
     style, content = config.style_layers, config.content_layers
     if descriptor is not None:
-        usual = recipes.layers_of(descriptor)
-        style = style if "style_layers" in chosen else usual[0]
-        content = content if "content_layers" in chosen else usual[1]
+        defaults = recipes.layers_of(descriptor)
+        style = style if "style_layers" in chosen else defaults[0]
+        content = content if "content_layers" in chosen else defaults[1]
     default = descriptor or "vgg16"
     full = [tuple(":".join(perceptual.split(n, default)) for n in names) for names in (style, content)]
     return full[0], full[1]

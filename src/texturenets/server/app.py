@@ -45,13 +45,13 @@ Name = Annotated[
 ]
 STROKE = r"^(auto|[1-9][0-9]{0,2}(\.[0-9]{1,6})?|1000|0\.[1-9][0-9]{0,5})$"
 SIZE = r"^[1-9][0-9]{0,5}(x[1-9][0-9]{0,5})?$"
-FORMS = {
+PATTERN_HINTS = {
     STROKE: "give a number between 0.1 and 1000, as 2 or 0.5, or auto",
     SIZE: "give pixels, as 512 or 640x480",
 }
 """What is said to a value that does not match, by pattern."""
 
-Seed = Annotated[int, Query(ge=0, lt=2**63, description="One seed, one image.")]
+Seed = Annotated[int, Query(ge=0, lt=2**63, description="Random seed; the same seed gives the same image.")]
 
 
 def create(settings: Settings, load: Callable[[Path], Any] | None = None) -> tuple[FastAPI, Service]:
@@ -84,14 +84,14 @@ def create(settings: Settings, load: Callable[[Path], Any] | None = None) -> tup
         responses=documented(*ANY),
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
-    http_errors.install(app, FORMS)
+    http_errors.install(app, PATTERN_HINTS)
     _stylized(app, service)
     _samples(app, service)
     _catalogue(app, service)
     _state(app, service)
     training_routes.add(app, service, trainings)
     if settings.page:
-        from texturenets.server.ui import page  # seconds, which a service without one need not spend
+        from texturenets.server.ui import page  # here, as the import takes seconds
 
         page.mount(app, service, trainings)
     app.add_middleware(ContentSecurityPolicy)
@@ -109,7 +109,7 @@ def create(settings: Settings, load: Callable[[Path], Any] | None = None) -> tup
 
 
 def _trainings(settings: Settings) -> Trainings | None:
-    """Those of the folder of models, where there are photos to learn on. Raises UserError."""
+    """The training queue, or None without `--photos`. Raises UserError."""
     if settings.photos is None:
         return None
     if settings.models is None:
@@ -154,7 +154,7 @@ def _stylized(app: FastAPI, service: Service) -> None:
     ) -> Response:
         """Stylize a photo: its file as the body, or as a file of a form. Nothing of it is kept."""
         with service.queue.place():
-            data = await bodies.photo(request)
+            data = await bodies.read_image_body(request)
             options = StylizeOptions(
                 size=size,
                 quality=quality,
@@ -163,7 +163,7 @@ def _stylized(app: FastAPI, service: Service) -> None:
                 seed=seed,
                 stroke=parse_stroke(stroke),
             )
-            made = await bodies.while_there(request, service.stylize(data, style, options, format))
+            made = await bodies.cancel_on_disconnect(request, service.stylize(data, style, options, format))
         return _picture(*made)
 
 
@@ -183,7 +183,7 @@ def _samples(app: FastAPI, service: Service) -> None:
             Query(pattern=SIZE, description="WIDTHxHEIGHT in pixels, or one number."),
         ] = "256",
         seed: Seed = 0,
-        tileable: Annotated[bool, Query(description="Let it continue at its other end.")] = False,
+        tileable: Annotated[bool, Query(description="Make the image tile seamlessly.")] = False,
         format: Annotated[ImageFormat, Query()] = "png",  # noqa: A002
     ) -> Response:
         """Draw a sample of a texture."""
@@ -194,7 +194,7 @@ def _samples(app: FastAPI, service: Service) -> None:
             work = service.sample(
                 texture, height=sides[0], width=sides[1], seed=seed, tileable=tileable, form=format
             )
-            made = await bodies.while_there(request, work)
+            made = await bodies.cancel_on_disconnect(request, work)
         return _picture(*made)
 
 
@@ -239,7 +239,7 @@ def _state(app: FastAPI, service: Service) -> None:
 
     @app.get("/healthz")
     async def health() -> dict[str, str]:
-        """Whether the service lives; asks for no token."""
+        """Liveness probe; no authentication."""
         return {"status": "ok"}
 
     @app.get("/readyz", responses=documented(503))
@@ -260,7 +260,7 @@ def _state(app: FastAPI, service: Service) -> None:
 
 
 async def _only_known(request: Request) -> None:
-    """Raises HTTPProblem for a parameter that the interface does not have: a misspelt one would do nothing unseen."""
+    """Raises HTTPProblem for an unknown parameter: a misspelt one would be ignored silently."""
     route: Any = request.scope["route"]
     known = {field.alias for field in route.dependant.query_params}
     if not route.include_in_schema:
