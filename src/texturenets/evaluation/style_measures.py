@@ -57,10 +57,10 @@ class StyleMeasures:
         """The measures of `result`, the stylized `photo`. Lower is better, except for `calm`.
 
         `texture`, `deep`: relative squared distances of Gram matrices to the painting's (arXiv 1508.06576), summed
-        over VGG-16's layers `SHALLOW_STYLE` and `DEEP_STYLE`; the smallest over the painting's `SIZES`. Also each layer,
-        by its name, at that size of the painting. `structure`: relative squared distance to the photo's features at
-        relu4_2, the content layer of that paper. `calm`: stroke amplitude in the smoothest quarter of the photo, relative to
-        the painting (`calm_paint`). `checkerboard`, `border`: in dB, see these functions.
+        over VGG-16's layers `SHALLOW_STYLE` and `DEEP_STYLE`; the smallest over the painting's `SIZES`. Also each
+        layer, by its name, at that size of the painting. `structure`: relative squared distance to the photo's
+        features at relu4_2, the content layer of that paper. `calm`: stroke amplitude in the smoothest quarter of the
+        photo, relative to the painting (`calm_paint`). `checkerboard`, `border`: in dB, see these functions.
         """
         mine, theirs = self.networks(result, LAYERS), self.networks(photo, (STRUCTURE,))
         grams = {layer: gram(mine[layer].float()) for layer in (*SHALLOW_STYLE, *DEEP_STYLE)}
