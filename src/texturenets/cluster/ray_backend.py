@@ -71,7 +71,7 @@ class Cluster:
         if self.address == LOCAL:
             # The switch that gives macOS and Windows a Ray without a network: everything listens on 127.0.0.1.
             os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-            # Workers as urgent as the user's own programs: by default they stand behind everything else.
+            # Workers as urgent as the user's own programs: by default they come after everything else.
             os.environ.setdefault("RAY_worker_niceness", "0")
             # On a busy machine they start slowly, and after a minute, the default, more and more are started.
             os.environ.setdefault("RAY_worker_register_timeout_seconds", "600")

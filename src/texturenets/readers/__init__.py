@@ -197,7 +197,7 @@ def read(path: Path, network: str) -> Contents:
 def choose(network: str, stored: Mapping[str, Stored]) -> dict[str, Stored]:
     """The arrays in `stored` that are layers of `network`, by canonical name.
 
-    Knows torchvision's, Caffe's and Keras' names, behind any prefix ("module.", "vgg/"); where a file has
+    Knows torchvision's, Caffe's and Keras' names, after any prefix ("module.", "vgg/"); where a file has
     several copies, the one with most layers. Raises UserError where there is none and where shapes differ.
     """
     aliases = {name: layer.key for layer in LAYERS[network] for name in (layer.key, *layer.names)}
