@@ -20,8 +20,9 @@ from texturenets.server import bodies, http_errors, training_routes
 from texturenets.server.csp import ContentSecurityPolicy
 from texturenets.server.guard import ANY, Guard
 from texturenets.server.head import HeadMiddleware
-from texturenets.server.http_errors import HTTPProblem, documented
+from texturenets.server.http_errors import HTTPProblem, away, documented
 from texturenets.server.metrics import MetricsMiddleware
+from texturenets.server.numbers import DECIMAL, WHOLE
 from texturenets.server.service import Service
 from texturenets.server.settings import Settings
 from texturenets.stylize.options import StylizeOptions
@@ -51,7 +52,9 @@ PATTERN_HINTS = {
 }
 """What is said to a value that does not match, by pattern."""
 
-Seed = Annotated[int, Query(ge=0, lt=2**63, description="Random seed; the same seed gives the same image.")]
+Seed = Annotated[
+    int, WHOLE, Query(ge=0, lt=2**63, description="Random seed; the same seed gives the same image.")
+]
 
 
 def create(settings: Settings, load: Callable[[Path], Any] | None = None) -> tuple[FastAPI, Service]:
@@ -135,8 +138,12 @@ def _stylized(app: FastAPI, service: Service) -> None:
     async def stylize(  # noqa: PLR0917 (FastAPI passes them by name)
         request: Request,
         style: Name = None,
-        size: Annotated[int | None, Query(ge=1, description="Longer side of the result in pixels.")] = None,
-        strength: Annotated[float, Query(ge=0, le=1, description="0: the photo; 1: the full style.")] = 1.0,
+        size: Annotated[
+            int | None, WHOLE, Query(ge=1, description="Longer side of the result in pixels.")
+        ] = None,
+        strength: Annotated[
+            float, DECIMAL, Query(ge=0, le=1, description="0: the photo; 1: the full style.")
+        ] = 1.0,
         preserve_color: Annotated[bool, Query(description="Keep the photo's colours.")] = False,
         seed: Seed = 0,
         stroke: Annotated[
@@ -150,7 +157,7 @@ def _stylized(app: FastAPI, service: Service) -> None:
                 "transparent photo on white."
             ),
         ] = "auto",
-        quality: Annotated[int | None, Query(ge=1, le=100, description="Of JPEG and WebP.")] = None,
+        quality: Annotated[int | None, WHOLE, Query(ge=1, le=100, description="Of JPEG and WebP.")] = None,
     ) -> Response:
         """Stylize a photo: its file as the body, or as a file of a form. Nothing of it is kept."""
         with service.queue.place():
@@ -202,9 +209,10 @@ def _catalogue(app: FastAPI, service: Service) -> None:
     """The routes that say what there is to ask for."""
 
     @app.get("/v1/models", responses=documented(401, 429))
-    async def models() -> dict[str, list[dict[str, Any]]]:
-        """What there is to ask for."""
-        return {"models": [known.description for known in service.catalogue.models().values()]}
+    async def models() -> dict[str, list[dict[str, Any]] | str]:
+        """What there is to ask for; `detail` says so where the folder of models is away."""
+        known = [one.description for one in service.catalogue.models().values()]
+        return {"models": known, **({"detail": away("models").detail} if service.catalogue.away else {})}
 
     @app.get(
         "/v1/models/{name}/thumbnail",
@@ -216,7 +224,7 @@ def _catalogue(app: FastAPI, service: Service) -> None:
         models = service.catalogue.models()
         if name not in models:
             error = service.catalogue.missing("model", name[:80], models)
-            raise HTTPProblem(404, f"{error}; GET /v1/models lists them")
+            raise service.not_found(error, name)
         if not models[name].thumbnail:
             raise HTTPProblem(404, f"{name} has no thumbnail")
         return Response(models[name].thumbnail, media_type="image/jpeg")

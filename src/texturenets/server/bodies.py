@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from fastapi import Request
 from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
 from texturenets.server.http_errors import AS_QUERY, GoneError, HTTPProblem
@@ -54,8 +54,8 @@ async def read_image_body(request: Request) -> bytes:
         data = await request.body()
     except ClientDisconnect:
         raise GoneError("the body ended early") from None
-    except HTTPException as error:  # raised by the form parser
-        said = str(error.detail).rstrip(".")
+    except MultiPartException as error:
+        said = error.message.rstrip(".")
         raise HTTPProblem(
             400, f"the form cannot be read: {said}; curl -F image=@photo.jpg sends one that can"
         ) from None
@@ -71,7 +71,11 @@ async def read_image_body(request: Request) -> bytes:
 
 async def _file(request: Request) -> bytes:
     """The file of a form. Raises HTTPProblem where there is none, or more than that."""
-    async with request.form(max_files=1, max_fields=8) as form:  # at its end its files are gone
+    parser = _FormParser(request.headers, request.stream(), max_files=1, max_fields=8)
+    form = await parser.parse()
+    try:
+        if not parser.whole:
+            raise HTTPProblem(400, "the form ends before its last boundary: it is cut short")
         texts = [name for name, value in form.items() if not isinstance(value, UploadFile)]
         file = next((value for value in form.values() if isinstance(value, UploadFile)), None)
         if file is None:
@@ -85,6 +89,17 @@ async def _file(request: Request) -> bytes:
         if not (data := await file.read()):
             raise HTTPProblem(415, "the file in the form is empty")
         return data
+    finally:
+        await form.close()  # its files are gone then
+
+
+class _FormParser(MultiPartParser):
+    """Knows whether the last boundary has come."""
+
+    whole = False
+
+    def on_end(self) -> None:
+        self.whole = True
 
 
 async def no_body(request: Request) -> None:

@@ -15,7 +15,7 @@ from texturenets.errors import DamagedError, MissingError, UserError
 from texturenets.image import sizes
 from texturenets.memory.trim import Trim
 from texturenets.modelfiles import modelfile
-from texturenets.server.http_errors import HTTPProblem, note, refused
+from texturenets.server.http_errors import HTTPProblem, away, note, refused
 from texturenets.server.metrics import Metrics
 from texturenets.server.models import Catalogue, LoadedModels, ServedModel
 from texturenets.server.request_queue import Lane, QueuedRequest, RequestQueue
@@ -109,14 +109,21 @@ class Service:
         self.waits_for = ""
 
     def find(self, name: str | None, kind: str) -> tuple[str, ServedModel]:
-        """The model of that name. Raises HTTPProblem (404)."""
+        """The model of that name. Raises HTTPProblem (404, or 503 while the folder of models is away)."""
         note(**{kind: (name or "")[:80]})
         try:
             found = self.catalogue.find(name, kind)
         except UserError as error:
-            raise HTTPProblem(404, f"{error}; GET /v1/models lists them") from None
+            raise self.not_found(error, name) from None
         note(**{kind: found[0]})
         return found
+
+    def not_found(self, error: UserError, name: str | None) -> HTTPProblem:
+        """What a client is told of a model `name` that the catalogue does not have, and says so by `error`."""
+        if self.catalogue.away and name not in modelfile.shipped():
+            return away("models")
+        said = str(error)
+        return HTTPProblem(404, f"{said}{'' if said.endswith('?') else ';'} GET /v1/models lists them")
 
     def check_size(self, height: int, width: int, what: str) -> None:
         """Raises HTTPProblem (413) for more pixels than the limits allow."""

@@ -31,15 +31,16 @@ class TrainingReports:
         losses: dict[str, float] = next((r["losses"] for r in reversed(records) if "losses" in r), {})
         timed = [r for r in records if "seconds" in r]
         last = timed[-1] if timed else {"step": 0, "seconds": 0.0}
+        at_work = self.files.alive(job.name)
         left = None
         if last["step"] and job.steps and job.state in ("running", "stopped"):
             left = round((job.steps - last["step"]) * last["seconds"] / last["step"])
         return {
             "name": job.name,
             "kind": job.kind,
-            "state": job.state,
+            "state": "stopping" if job.state == "stopped" and at_work else job.state,
             "reason": job.reason,
-            "at_work": self.files.alive(job.name),
+            "at_work": at_work,
             "step": last["step"],
             "steps": job.steps,
             "seconds": last["seconds"],

@@ -7,6 +7,7 @@ import fcntl
 import functools
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -26,6 +27,9 @@ TRIES = 3
 """Times that a training is taken up again by itself after its process died, without a step saved in between."""
 
 PHOTOS_CHANGED = "the photos changed since it began; put them back or start anew under another name"
+
+WEIGHTS_MISSING = re.compile(r"\b(?:fetch|get) (\S+) (?:elsewhere )?and put it in .*TEXTURENETS_WEIGHTS")
+"""In the last words of a process that lacks the weights of a descriptor network: their address or file."""
 
 ENDING = 1.0  # seconds at most between the end of a process and its status
 TICK = 1.0  # seconds between two looks at what goes on
@@ -227,6 +231,11 @@ class TrainingRunner:
             folder = f"the photos' folder {job.photos}".rstrip()
             return f"{folder} is away: when it is back, resume it"
         words = self.files.last_output_line(job.name)
+        if lacking := WEIGHTS_MISSING.search(words):
+            return (
+                f"descriptor weights are missing: whoever runs the service fetches {lacking[1]} into a folder that its "
+                "TEXTURENETS_WEIGHTS names; then resume it"
+            )
         return PHOTOS_CHANGED if "what changed: the photos in" in words else words
 
 

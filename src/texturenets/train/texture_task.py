@@ -109,8 +109,5 @@ class TextureTask:
 
 def _exemplar(path: Path, longer: int) -> image.Picture:
     picture = style_images.read(path, longer)
-    if picture.transparent:
-        raise UserError(
-            f"{path} has transparent pixels, whose colors are undefined: crop it, or put it on a background"
-        )
+    style_images.check_opaque(picture, path)
     return picture
