@@ -233,8 +233,8 @@ class TrainingRunner:
         words = self.files.last_output_line(job.name)
         if lacking := WEIGHTS_MISSING.search(words):
             return (
-                f"descriptor weights are missing: whoever runs the service fetches {lacking[1]} into a folder that its "
-                "TEXTURENETS_WEIGHTS names; then resume it"
+                f"descriptor weights are missing: whoever runs the service fetches {lacking[1]} into a folder that "
+                "its TEXTURENETS_WEIGHTS names; then resume it"
             )
         return PHOTOS_CHANGED if "what changed: the photos in" in words else words
 

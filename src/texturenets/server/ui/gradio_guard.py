@@ -183,4 +183,5 @@ def _length(scope: Scope) -> int:
 
 def _session(scope: Scope) -> str:
     """The session that a request for messages names; empty without."""
-    return parse_qs(scope["query_string"].decode("latin-1")).get("session_hash", [""])[-1]
+    query: bytes = scope["query_string"]
+    return parse_qs(query.decode("latin-1")).get("session_hash", [""])[-1]
