@@ -614,11 +614,13 @@ def test_trainings_over_http(
     assert (tmp_path / "mine.job" / "exemplar.png").read_bytes() == photo()
 
 
-def test_a_packed_body_is_refused_by_name(service: TestClient) -> None:
+def test_a_compressed_body_is_refused_by_name(service: TestClient) -> None:
     for path, data in (("stylize?style=tiny", photo()), ("sample", b"")):
         body = gzip.compress(data)
         answer = service.post(f"/v1/{path}", content=body, headers={"Content-Encoding": "gzip"})
-        assert problem(answer, 415) == "the body is packed (Content-Encoding: gzip): send the file as it is"
+        assert (
+            problem(answer, 415) == "the body is compressed (Content-Encoding: gzip): send the file as it is"
+        )
         assert answer.headers["accept-encoding"] == "identity"  # RFC 9110, section 15.5.16
     plain = service.post("/v1/stylize?style=tiny", content=photo(), headers={"Content-Encoding": "identity"})
     assert plain.status_code == 200
@@ -727,7 +729,7 @@ def test_a_model_that_cannot_be_loaded(tmp_path: Path, caplog: pytest.LogCapture
         (f"sample?seed={2**63}", f"seed: give less than {2**63}"),
         ("stylize?format=JPG", "format: give 'auto', 'jpeg', 'png' or 'webp'"),
         (f"stylize?style={'a' * 201}", "style: give at most 200 characters"),
-        ("trainings?steps=5", "name is missing: parameters go behind the address, as ?NAME=VALUE"),
+        ("trainings?steps=5", "name is missing: parameters go after the address, as ?NAME=VALUE"),
     ],
 )
 def test_a_value_of_the_wrong_form_is_answered_in_words(service: TestClient, query: str, said: str) -> None:

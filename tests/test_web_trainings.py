@@ -190,7 +190,7 @@ def test_a_long_reason_keeps_its_end(make: Callable[[], Trainings]) -> None:
     (trainings.folder / "mine.job" / "output.txt").write_text(
         f"loading\ncannot read {words} give --content\n\n"
     )
-    said = trainings.files.last_words("mine")
+    said = trainings.files.last_output_line("mine")
     assert said.startswith("cannot read /some/where/0.jpg")
     assert said.endswith("/some/where/499.jpg, give --content")
     assert 800 < len(said) < 1100

@@ -167,10 +167,10 @@ def test_the_oldest_files_go_when_there_are_too_many() -> None:
 def test_galleries_show_what_there_is(tmp_path: Path) -> None:
     model(tmp_path, "my_own-style_iv")
     catalogue = Catalogue(tmp_path)
-    items = {caption: file for file, caption in gallery.items(catalogue, "style")}
+    items = {caption: file for file, caption in gallery.gallery_items(catalogue, "style")}
     assert "My own style IV" in items
     assert all(Path(file).is_file() for file in items.values())
-    assert "My own style IV" not in {caption for _, caption in gallery.items(catalogue, "texture")}
+    assert "My own style IV" not in {caption for _, caption in gallery.gallery_items(catalogue, "texture")}
 
 
 @pytest.mark.parametrize(

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 from torch import nn
 
 from texturenets.errors import UserError
-from texturenets.networks import (
-    encoder_decoder,
-    fully_connected,
-    graph,
-    johnson,
-    multiscale,
-    pyramid,
-    residual,
-)
 from texturenets.networks.custom import Custom, build_custom, make_spec
 from texturenets.networks.registry import BUILDERS, SPECS, from_dict
 from texturenets.networks.spec import GeneratorSpec, to_dict
@@ -25,17 +18,10 @@ __all__ = [
     "SPECS",
     "GeneratorSpec",
     "build",
-    "encoder_decoder",
     "from_dict",
-    "fully_connected",
-    "graph",
-    "johnson",
     "make_spec",
-    "multiscale",
-    "pyramid",
-    "residual",
     "to_dict",
-]  # fmt: skip
+]
 
 
 def build(spec: GeneratorSpec, *, custom: Callable[..., Any] | str | None = None) -> nn.Module:
@@ -56,3 +42,9 @@ def build(spec: GeneratorSpec, *, custom: Callable[..., Any] | str | None = None
             f"this model's generator is {spec.name}, which needs no code of your own: leave `generator` out"
         )
     return BUILDERS[spec.name](spec)
+
+
+for _module in pkgutil.iter_modules(
+    __path__
+):  # each registers its networks; those that need `build` find it by now
+    import_module(f"{__name__}.{_module.name}")

@@ -44,7 +44,7 @@ FOR_OPERATORS = re.compile(
 """What only whoever runs the service can change, in the text of an error: an option of the command line, an absolute
 path, a parameter that no request has."""
 
-AS_QUERY = "parameters go behind the address, as ?NAME=VALUE"
+AS_QUERY = "parameters go after the address, as ?NAME=VALUE"
 """How parameters are given: what a request is told that has them elsewhere, or lacks one."""
 
 KINDS = {

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from texturenets.server.http_errors import FOR_OPERATORS
-from texturenets.server.training_files import Jobs, TrainingJob
+from texturenets.server.training_files import TrainingFiles, TrainingJob
 from texturenets.server.training_records import Records
 
 SUM, VALIDATION = "sum", "sum, validation"
@@ -21,7 +21,7 @@ NAMED = 5
 class TrainingReports:
     """Reads what the processes of the trainings in `files` wrote down. From any thread."""
 
-    def __init__(self, files: Jobs, photos: Path | None) -> None:
+    def __init__(self, files: TrainingFiles, photos: Path | None) -> None:
         """`photos`: the folder that styles learn on."""
         self.files, self.folder, self.photos, self.records = files, files.folder, photos, Records()
 

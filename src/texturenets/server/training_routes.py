@@ -49,7 +49,7 @@ async def enqueue(
     start: str | None = None,
     changes: Mapping[str, float] | None = None,
 ) -> TrainingJob:
-    """Put a training in the queue, `data` being its image's file. To be called with a place in the line.
+    """Add a training to those that wait, `data` being its image's file. To be called with a place in the queue.
 
     `start`: a model of the service whose weights it starts from; `changes`: fields of the recipe with other values.
     Raises HTTPProblem.
@@ -78,7 +78,7 @@ async def enqueue(
         return place.add(name, kind, data, suffix, preset=preset, steps=count, photos=photos, more=more)
 
     try:
-        job: TrainingJob = await service.line.apart(begin)
+        job: TrainingJob = await service.queue.apart(begin)
     except UserError as error:
         raise refused(error) from None
     who = {key: value for key, value in NOTED.get({}).items() if key in ("id", "client")}
@@ -90,9 +90,7 @@ async def enqueue(
 def _start(service: Service, name: str, kind: Literal["style", "texture"], run: TaskConfig) -> Path:
     """The file of a model that `run` can start from. Raises UserError."""
     _, found = service.catalogue.find(name, kind)
-    from texturenets.networks import from_dict, make_spec  # PyTorch, where somebody trains
-
-    if from_dict(found.header.generator) != make_spec(run.generator, run.settings):
+    if not run.may_start_from(found.header.generator):
         raise UserError(f"{name} has another network than this recipe, which cannot start from it")
     return found.path
 
@@ -144,8 +142,8 @@ def _beginning(app: FastAPI, service: Service, there: Callable[[], Trainings]) -
         """Put a training in the queue: a painting's or an exemplar's file as the body, or as a file of a form."""
         note(training=name, kind=kind)
         place = there()
-        with service.line.place():
-            data = await bodies.photo(request)
+        with service.queue.place():
+            data = await bodies.read_image_body(request)
             job = await enqueue(
                 service, place, data, name=name, kind=kind, preset=preset, steps=steps, photos=photos
             )

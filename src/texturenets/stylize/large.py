@@ -93,7 +93,7 @@ def _paint(
 
 
 class _Finish:
-    """Painted pieces to bytes: mixed with the photo as asked for, opacity beside or white behind them."""
+    """Stylized strips to bytes: mixed with the photo as asked for, with opacity or on white."""
 
     def __init__(
         self, photo: RowSource, alpha: RowSource | None, options: StylizeOptions, beside: bool

@@ -61,7 +61,7 @@ class Page(gr.Blocks):
 def mount(app: FastAPI, service: Service, trainings: Trainings | None) -> None:
     """Add the page to `app` at AT."""
     store, work = Store(KEPT * service.limits.bytes), QueuedWork()
-    gr.set_static_paths([gallery.static()])
+    gr.set_static_paths([gallery.thumbnail_dir()])
     with Page(title="texturenets", analytics_enabled=False, delete_cache=(60, 3600)) as blocks:
         gr.HTML(HEAD)
         _tabs(blocks, service, store, work, trainings)
