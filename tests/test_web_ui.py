@@ -19,6 +19,7 @@ from webservice import client, model, photo
 
 from texturenets import image
 from texturenets.engines.options import EngineOptions
+from texturenets.networks.johnson import Johnson
 from texturenets.server import training_routes
 from texturenets.server.http_errors import HTTPProblem
 from texturenets.server.models import Catalogue
@@ -371,7 +372,7 @@ def test_a_training_starts_from_a_style(tmp_path: Path) -> None:
     trainings = pytest.importorskip("texturenets.server.trainings", reason="locks as Unix has them")
     for name in ("models", "photos"):
         (tmp_path / name).mkdir()
-    model(tmp_path / "models", "other")
+    model(tmp_path / "models", "other", spec=Johnson(channels=4, blocks=1))
     service = Service(Settings(models=tmp_path / "models", engine=EngineOptions(device="cpu")))
     place = trainings.Trainings(tmp_path / "models", tmp_path / "photos")
 
