@@ -72,7 +72,7 @@ def sheet(style: Style, photo: Path, large: int, out: Path) -> None:
     page = Image.new("RGB", (3 * width, 2 * height))
     for i, (words, picture) in enumerate(pictures):
         place = (i % 3 * width, i // 3 * height)
-        page.paste(image.to_kind(picture, image.Kind("pil")), place)
+        page.paste(image.to_kind(picture, image.ImageKind("pil")), place)
         ImageDraw.Draw(page).text(
             (place[0] + 8, place[1] + 8), words, fill="white", stroke_fill="black", stroke_width=2
         )

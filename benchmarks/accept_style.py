@@ -5,8 +5,8 @@
 Measured are texture by SqueezeNet, by VGG-16's first three blocks and by its fourth (`deep`), and the photo at
 relu4_2 (`structure`), over four photos. Where the judge's tables have another program's network of the same
 painting: the geometric mean of the ratios to it at most 0.9, none of the four above 1.1 on average, and paint in the
-photo's calm quarter (`flat`) at least 0.9 of the other's on three of the photos (`wave`: half). For `starry_night`
-and `composition_vii`: `flat` at least 0.5 on each, and bounds on the means of `structure` and `deep`. For every
+photo's calm quarter (`calm`) at least 0.9 of the other's on three of the photos (`wave`: half). For `starry_night`
+and `composition_vii`: `calm` at least 0.5 on each, and bounds on the means of `structure` and `deep`. For every
 style, on all photos: checkerboard artifacts at most 4 dB and the border at most 2 dB above the photo's own.
 """
 
@@ -23,14 +23,14 @@ from bars import MEASURES, PHOTOS, judge, of_models, painting, photo, published,
 from PIL import Image
 
 SIZE, CHECKERBOARD, BORDER = 512, 4.0, 2.0
-RATIO, WORST, FLAT, ENOUGH = 0.9, 1.1, 0.9, 3
+RATIO, WORST, CALM, ENOUGH = 0.9, 1.1, 0.9, 3
 LESS_PAINT = {"wave": 0.5}
-"""Share of the other's `flat` that is enough: that painting has calm skies, too."""
+"""Share of the other's `calm` that is enough: that painting has calm skies, too."""
 BOUNDS = {
     "starry_night": {"structure": 1.0, "deep": 0.4},
     "composition_vii": {"structure": 0.85, "deep": 0.45},
 }
-LEAST_FLAT = 0.5
+LEAST_CALM = 0.5
 
 Scores = Mapping[str, Mapping[str, float]]
 
@@ -51,8 +51,8 @@ def beside(stem: str, mine: Scores, theirs: Scores) -> list[str]:
     ratios = {key: [mine[name][key] / theirs[name][key] for name in PHOTOS] for key in MEASURES}
     mean = math.exp(statistics.mean(math.log(r) for rs in ratios.values() for r in rs))
     worst = max(MEASURES, key=lambda key: statistics.mean(ratios[key]))
-    share = LESS_PAINT.get(stem, FLAT)
-    painted = sum(mine[name]["flat"] >= share * theirs[name]["flat"] for name in PHOTOS)
+    share = LESS_PAINT.get(stem, CALM)
+    painted = sum(mine[name]["calm"] >= share * theirs[name]["calm"] for name in PHOTOS)
     high = statistics.mean(ratios[worst])
     print(
         f"{stem}: {mean:.2f} of the other network's, {worst} {high:.2f}, calm places painted on {painted} of 4"
@@ -71,13 +71,13 @@ def beside(stem: str, mine: Scores, theirs: Scores) -> list[str]:
 def bounded(stem: str, mine: Scores) -> list[str]:
     """What misses the bounds of a style that no table has."""
     means = {key: statistics.mean(scores[key] for scores in mine.values()) for key in BOUNDS[stem]}
-    flat = min(scores["flat"] for scores in mine.values())
+    calm = min(scores["calm"] for scores in mine.values())
     missed = [
         f"{stem}: {key} {means[key]:.2f}, at most {most}"
         for key, most in BOUNDS[stem].items()
         if means[key] > most
     ]
-    return missed + ([f"{stem}: flat {flat:.2f}, at least {LEAST_FLAT}"] if flat < LEAST_FLAT else [])
+    return missed + ([f"{stem}: calm {calm:.2f}, at least {LEAST_CALM}"] if calm < LEAST_CALM else [])
 
 
 def main() -> int:
@@ -90,7 +90,7 @@ def main() -> int:
         folder.mkdir(parents=True, exist_ok=True)
         photos = sorted((shared() / "images/content/eval").glob("*.jpg"))
         own = {path.stem: judge("artifacts", resized(path, folder)) for path in photos}
-        columns = "".join(f"{key:>11}" for key in (*MEASURES, "flat"))
+        columns = "".join(f"{key:>11}" for key in (*MEASURES, "calm"))
         print(f"{'style':17}{'photo':18}{columns}   checkerboard  border")
         for style in options.models:
             stem, scores = Path(style).stem, {}
@@ -104,7 +104,7 @@ def main() -> int:
                 numbers = " " * 55
                 if name in PHOTOS:
                     scores[name] = judge("style", painting(style), photo(name), out)
-                    numbers = "".join(f"{scores[name][key]:11.3f}" for key in (*MEASURES, "flat"))
+                    numbers = "".join(f"{scores[name][key]:11.3f}" for key in (*MEASURES, "calm"))
                 print(f"{stem:17}{name:18}{numbers}{grid:+15.1f}{rim:+8.1f}", flush=True)
             theirs = {name: table[stem, name] for name in PHOTOS if (stem, name) in table}
             missed += (

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from texturenets import engines
 from texturenets.engines.options import EngineOptions
 from texturenets.graph import Graph
-from texturenets.graph.passes import PROCESSOR, optimize
+from texturenets.graph.passes import CPU_PASSES, optimize
 from texturenets.modelfiles import modelfile
 from texturenets.networks import build, make_spec, network_files
 from texturenets.networks.trace import trace
@@ -82,7 +82,7 @@ def in_strips(graph: Graph, x: Tensor, rows: int, engine: Any) -> tuple[Tensor, 
 def compare(name: str, size: int) -> bool:
     """Print a table for one network; whether it passes."""
     network, x = network_of(name), picture(size)
-    graph = optimize(trace(network), PROCESSOR)
+    graph = optimize(trace(network), CPU_PASSES)
     start = time.perf_counter()
     with torch.inference_mode():
         whole = network(x).clamp(0, 1)

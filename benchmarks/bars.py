@@ -49,11 +49,16 @@ def texturenets(*words: str | Path, check: bool = True) -> subprocess.CompletedP
     return subprocess.run(command, env=environment, check=check, capture_output=True, text=True)
 
 
+RENAMED = {"flat": "calm"}
+"""The judge's words, and those of `texturenets evaluate`."""
+
+
 def judge(*words: str | Path) -> dict[str, float]:
     """One line of the judge's, as numbers by name."""
     command = [sys.executable, str(shared() / "judge/judge.py"), *map(str, words)]
     line = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    return {name: float(value) for name, value in re.findall(r"(\w+)\s+(-?[\d.]+)(?=\s|$)", line)}
+    found = re.findall(r"(\w+)\s+(-?[\d.]+)(?=\s|$)", line)
+    return {RENAMED.get(name, name): float(value) for name, value in found}
 
 
 def of_models(kind: str, description: str | None) -> argparse.ArgumentParser:
@@ -81,7 +86,7 @@ MEASURES = ("squeezenet", "vgg", "deep", "structure")
 
 
 def published() -> dict[tuple[str, str], dict[str, float]]:
-    """(style, photo) to `MEASURES` and `flat` of other programs' networks, from the judge's tables."""
+    """(style, photo) to `MEASURES` and `calm` of other programs' networks, from the judge's tables."""
     text = (shared() / "judge/README.md").read_text()
     header = re.search(r"^\| style \|(.+)\|$", text, re.M)
     assert header, "the judge's table of styles has another form"
@@ -94,5 +99,5 @@ def published() -> dict[tuple[str, str], dict[str, float]]:
     for style, cells in re.findall(r"^\| (\w+), lengstrom \|(.+)\|$", text, re.M):
         columns = [map(float, cell.split(",")) for cell in cells.split("|")]
         for name, values in zip(PHOTOS, zip(*columns, strict=True), strict=True):
-            scores[style, name] |= dict(zip(("deep", "structure", "flat"), values, strict=True))
+            scores[style, name] |= dict(zip(("deep", "structure", "calm"), values, strict=True))
     return scores

@@ -16,7 +16,7 @@ from texturenets.engines.onnx_engine import ONNXEngine
 from texturenets.engines.openvino_engine import OpenVINOEngine
 from texturenets.graph import Graph
 from texturenets.graph.onnx import to_onnx
-from texturenets.graph.passes import PROCESSOR, optimize
+from texturenets.graph.passes import CPU_PASSES, optimize
 from texturenets.modelfiles import modelfile
 from texturenets.networks import GeneratorSpec, build
 from texturenets.networks.encoder_decoder import Skip
@@ -74,8 +74,8 @@ def measure(side: int, runs: int) -> Iterator[Row]:
         size = side if graph.photo else side // 2
         photo = np.random.default_rng(0).random((1, 3, size, size), np.float32) if graph.photo else None
         maps = noise.draw_arrays(graph.noise, [0], size, size)
-        for one in PROCESSOR:
-            less = optimize(graph, [other for other in PROCESSOR if other is not one])
+        for one in CPU_PASSES:
+            less = optimize(graph, [other for other in CPU_PASSES if other is not one])
             if less.lines() == whole.lines():
                 continue
             for engine in ("openvino", "onnx"):
@@ -85,7 +85,7 @@ def measure(side: int, runs: int) -> Iterator[Row]:
 
 
 def _engine(name: str, graph: Graph, original: Graph) -> Any:
-    model = to_onnx(graph, split=name == "openvino", passes=False).SerializeToString()
+    model = to_onnx(graph, split=name == "openvino", apply_passes=False).SerializeToString()
     return (OpenVINOEngine if name == "openvino" else ONNXEngine)(model, original.io_spec)
 
 

@@ -1,10 +1,11 @@
 """The peer: what most later programs do, an eager float32 loop with the network and the loss of pytorch/examples'
 fast_neural_style. Written from its specification, for comparison alone, with PyTorch's default settings.
 
-Network: 9 x 9 convolution to 32 channels, two of stride 2 to 64 and 128, five residual blocks, two nearest doublings
-with 3 x 3 convolutions, 9 x 9 to RGB; reflection padding, instance normalization with scale and shift, ReLU. Images
-are RGB 0..255. Loss: 1e5 times the mean square of VGG-16's relu2_2 against the photo's, 1e10 times that of the Gram
-matrices over C H W of relu1_2, relu2_2, relu3_3, relu4_3. Adam, 1e-3, batches of 4 crops of 256.
+Network: 9 x 9 convolution to 32 channels, two of stride 2 to 64 and 128, five residual blocks, two nearest
+upsamplings by 2 with 3 x 3 convolutions, 9 x 9 to RGB; reflection padding, instance normalization with scale and
+shift, ReLU. Images are RGB 0..255. Loss: 1e5 times the mean square of VGG-16's relu2_2 against the photo's, 1e10
+times that of the Gram matrices over C H W of relu1_2, relu2_2, relu3_3, relu4_3. Adam, 1e-3, batches of 4 crops of
+256.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
     speed.py accuracy --photos DIR    bf16 against float32 PyTorch, over the photos
     speed.py sample                   a pyramid texture of 256 x 256, 1 and 16 at a time
     speed.py train                    a step of training: johnson, VGG-16 to relu4_3, 4 crops of 256
-    speed.py squares                  the layers that are computed by squares of pixels, and as they are
+    speed.py blocks                   the layers that are computed in blocks of pixels, and as they are
     speed.py startup                  whole processes: `texturenets stylize` beside `import torch`
     speed.py memory                   what an image takes, measured and estimated; the peak of whole processes
     speed.py passes                   networks with and without each pass from graph to graph
@@ -184,7 +184,7 @@ def _stylize_cuda(args: argparse.Namespace) -> list[str]:
         counted = floor.work(build(spec), x)
 
         def plain(x: Any = x, network: Any = network) -> None:
-            with torch.inference_mode(), mock.patch.object(kernels, "suit", return_value=False):
+            with torch.inference_mode(), mock.patch.object(kernels, "supports", return_value=False):
                 network(x)
             torch.cuda.synchronize()
 
@@ -357,7 +357,7 @@ def train(args: argparse.Namespace) -> list[str]:
     return [show(f"A step of training, johnson, VGG-16 to relu4_3, batch {BATCH} at {args.side}", head, rows)]
 
 
-def layers_by_squares(args: argparse.Namespace) -> list[str]:
+def layers_in_blocks(args: argparse.Namespace) -> list[str]:
     """Layers of johnson and of SqueezeNet as in a step of 4 crops: forward, then with their gradients."""
     exit_layer = PaddedConv(32, 3, 9, padding="reflect")
     halves = [PaddedConv(128, 64, 3, padding="reflect"), PaddedConv(64, 32, 3, padding="reflect")]
@@ -365,9 +365,9 @@ def layers_by_squares(args: argparse.Namespace) -> list[str]:
 
     def strided(x: torch.Tensor) -> torch.Tensor:
         weight = first.to(x.dtype)
-        taken = space_to_depth_conv.suit(x)
+        taken = space_to_depth_conv.supports(x)
         return (
-            space_to_depth_conv.strided_from_few(x, weight, None, 3)
+            space_to_depth_conv.strided_conv_from_few_channels(x, weight, None, 3)
             if taken
             else F.conv2d(x, weight, None, 2, 3)
         )
@@ -375,8 +375,14 @@ def layers_by_squares(args: argparse.Namespace) -> list[str]:
     side = args.side
     cases: dict[str, tuple[Callable[[torch.Tensor], torch.Tensor], tuple[int, ...]]] = {
         "9 x 9 from 32 channels to 3": (exit_layer, (4, 32, side, side)),
-        "3 x 3 from 128 doubled channels to 64": (halves[0].of_doubled, (4, 128, side // 4, side // 4)),
-        "3 x 3 from 64 doubled channels to 32": (halves[1].of_doubled, (4, 64, side // 2, side // 2)),
+        "3 x 3 from 128 upsampled channels to 64": (
+            halves[0].conv_after_upsample,
+            (4, 128, side // 4, side // 4),
+        ),
+        "3 x 3 from 64 upsampled channels to 32": (
+            halves[1].conv_after_upsample,
+            (4, 64, side // 2, side // 2),
+        ),
         "7 x 7 from 3 channels to 96, stride 2": (strided, (4, 3, side, side)),
     }
     keep_freed_memory()
@@ -395,14 +401,14 @@ def layers_by_squares(args: argparse.Namespace) -> list[str]:
 
         def plain(action: Callable[[], Any]) -> Callable[[], Any]:
             def without() -> None:
-                with mock.patch.object(space_to_depth_conv, "suit", return_value=False):
+                with mock.patch.object(space_to_depth_conv, "supports", return_value=False):
                     action()
 
             return without
 
         times = in_turn({"a": forward, "b": plain(forward), "c": both, "d": plain(both)}, args.runs)
         rows.append([name, *(f"{1e3 * times[key]:.0f}" for key in "badc")])
-    head = ("bf16, ms", "as it is", "by squares", "as it is, with gradients", "by squares, with gradients")
+    head = ("bf16, ms", "as it is", "in blocks", "as it is, with gradients", "in blocks, with gradients")
     return [show(f"Layers, 4 crops of {side}", head, rows)]
 
 
@@ -540,7 +546,7 @@ SUBJECTS: dict[str, Callable[[argparse.Namespace], list[str]]] = {
     "accuracy": accuracy,
     "sample": sample,
     "train": train,
-    "squares": layers_by_squares,
+    "blocks": layers_in_blocks,
     "startup": startup,
     "memory": memory,
     "passes": by_passes,

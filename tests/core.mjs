@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 
 const [core, given, made] = process.argv.slice(2);
-const { blend, fromBytes, noise, pad, repaint, sample, toBytes } = await import(pathToFileURL(core));
+const { blend, fromBytes, noise, pad, stylize, sample, toBytes } = await import(pathToFileURL(core));
 const tasks = JSON.parse(readFileSync(given));
 const calls = {
   noise: ({ seed, stream, height, width, channels, distribution }) =>
@@ -17,7 +17,7 @@ const calls = {
     const run = async ([photo, map]) => photo.data.map((v, i) => v / 3 + (map ? map.data[i % map.data.length] / 4 : 0));
     const photo = Uint8ClampedArray.from(bytes);
     const pixels = fromBytes(photo);
-    const painted = await repaint(run, ioSpec, pixels, height, width, options.seed);
+    const painted = await stylize(run, ioSpec, pixels, height, width, options.seed);
     return [...toBytes(blend(painted, pixels, options), photo)];
   },
   sample: async ({ io_spec: ioSpec, height, width, seed }) => {

@@ -329,7 +329,13 @@ class InProcess:
         return [(2, 0)]
 
     def run(
-        self, task: WorkerTask, batches: Sequence[ray_backend.Batch], workers: int, *, gpu: bool, **_: Any
+        self,
+        task: WorkerTask,
+        batches: Sequence[ray_backend.RequestBatch],
+        workers: int,
+        *,
+        gpu: bool,
+        **_: Any,
     ) -> Iterator[dict[int, Outcome] | str]:
         assert workers * (task.engine.threads or 0) == 2
         assert not gpu

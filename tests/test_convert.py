@@ -372,7 +372,7 @@ def test_weights_that_fit_in_all_and_not_each_are_refused(tmp_path: Path) -> Non
     graph = published.OnnxWriter()
     scale, shift = graph.array(np.ones(4, np.float32)), graph.array(np.ones(2, np.float32))
     path = one(tmp_path, graph, graph.add("InstanceNormalization", "photo", scale, shift))
-    with pytest.raises(UserError, match="a norm layer whose weight has 4 numbers where it takes 3"):
+    with pytest.raises(UserError, match="a norm layer whose weight has 4 elements where it takes 3"):
         convert(path)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from texturenets import perceptual
 from texturenets.errors import UserError
-from texturenets.perceptual.architectures import PLANS, Conv, Fire
+from texturenets.perceptual.architectures import PLANS, ConvLayer, FireModule
 from texturenets.perceptual.weights import Convention, Pretrained
 
 BGR = Convention(order="bgr", scale=255.0, mean=(103.939, 116.779, 123.68), std=(1.0, 1.0, 1.0))
@@ -23,12 +23,12 @@ def random_weights(name: str, width: int = 4) -> Pretrained:
     tensors: dict[str, Tensor] = {}
     inputs = 3
     for step in PLANS[name]:
-        if isinstance(step, Conv):
+        if isinstance(step, ConvLayer):
             kernel = 7 if step.key == "features.0" and name == "squeezenet1_0" else 3
             tensors[step.key + ".weight"] = torch.randn(width, inputs, kernel, kernel) / inputs
             tensors[step.key + ".bias"] = torch.randn(width) / 9
             inputs = width
-        elif isinstance(step, Fire):
+        elif isinstance(step, FireModule):
             for part, k, i in (("squeeze", 1, inputs), ("expand1x1", 1, width), ("expand3x3", 3, width)):
                 tensors[f"{step.key}.{part}.weight"] = torch.randn(width, i, k, k) / i
                 tensors[f"{step.key}.{part}.bias"] = torch.randn(width) / 9

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -16,6 +16,7 @@ from onnx.reference import ReferenceEvaluator
 import texturenets as tn
 from texturenets import converters, engines
 from texturenets.arrays import A, like, to_numpy
+from texturenets.cli.common import EngineName
 from texturenets.converters.builder import GraphBuilder
 from texturenets.converters.published import Family, Published
 from texturenets.engines.feeding import feed
@@ -32,13 +33,7 @@ def shallow() -> Iterator[None]:
     """The generator of the document, from its text."""
     text = (ROOT / "CONTRIBUTING.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", text, re.S)
-    head = (
-        "from dataclasses import dataclass\nfrom typing import ClassVar\nimport torch\nfrom torch import Tensor, nn\n"
-        "from texturenets.networks.layers import ConvBlock, PaddedConv\n"
-        "from texturenets.networks.registry import register\n"
-        "from texturenets.networks.spec import GeneratorSpec, integer\n"
-    )
-    exec(compile(head + code, "shallow.py", "exec"), {"__name__": "texturenets.networks.residual"})
+    exec(compile(code, "shallow.py", "exec"), {"__name__": "texturenets.networks.residual"})
     yield
     del SPECS["shallow"], registry.BUILDERS["shallow"]
 
@@ -80,8 +75,8 @@ class Reference:
     def compile(self, stage: Stage) -> CompiledStage:
         raise NotImplementedError
 
-    def stage_peak(self, alive: int, dtype: SpoolDtype) -> int:
-        return 4 * alive
+    def stage_peak(self, live: int, dtype: SpoolDtype) -> int:
+        return 4 * live
 
 
 def test_an_engine(shallow: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,6 +85,13 @@ def test_an_engine(shallow: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     path = saved(tmp_path)
     found, expected = (tn.load(path, engine=engine)(photo) for engine in ("reference", "torch"))
     np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_the_help_text_names_every_engine() -> None:
+    """It is written by hand, so that `--help` imports none of them."""
+    (parameter,) = get_args(EngineName)[1:]
+    words = set(re.findall(r"\w+", parameter.help))
+    assert {"auto", "torch", *engines.BACKENDS} <= words
 
 
 class JSONConverter:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 import texturenets as tn
 from texturenets import losses, perceptual
-from texturenets.losses import Features, Loss, Settings, Targets
+from texturenets.losses import Features, Loss, LossSettings, Targets
 from texturenets.train.style_task import StyleTask
 from texturenets.train.trainer import Trainer
 
@@ -29,7 +29,7 @@ class ColorLoss(Loss):
         self.weight = weight
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> ColorLoss | None:
+    def from_settings(cls, settings: LossSettings) -> ColorLoss | None:
         weight = settings.get("color_weight", 0.0)
         return cls(weight) if weight else None
 

@@ -53,7 +53,7 @@ def test_onnx(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: p
     assert said["licence"] == "CC0-1.0"
     assert "RGB" in said["pixels"]
     assert "multiples of 4" in said["sizes"]
-    assert "16 pixels further out" in said["margin"]
+    assert "reflection-pad photos by 16 pixels" in said["margin"]
     shape = [d.dim_param or d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim]
     assert shape == ["batch", 3, "height", "width"]
     x = np.random.default_rng(0).random((2, 3, 20, 36), np.float32)

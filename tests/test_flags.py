@@ -926,6 +926,7 @@ def cached(studio: tiny.Studio, out: Path, **flags: Any) -> dict[str, Any]:
     from texturenets.train.feature_cache import read_info
 
     settings = {"content": studio.photos, "weights": [str(studio.weights)], **tiny.BASE, **flags}
+    del settings["workers"]  # of no use here, so that the command does not offer it
     status, output, error = tiny.call("cache", "-o", str(out), "--quiet", *tiny.words(settings))
     assert (status, output) == (0, f"{out}\n"), error
     info = dataclasses.asdict(read_info(out))
@@ -971,4 +972,9 @@ def test_help_in_python_lists_the_fields(kind: type) -> None:
     shown = pydoc.render_doc(kind, renderer=pydoc.plaintext)
     for field in dataclasses.fields(kind):
         assert f" {field.name} : " in shown
-    assert "Highest learning rate of the schedule." in shown or kind is TrainerConfig
+    assert "Peak learning rate of the schedule." in shown or kind is TrainerConfig
+
+
+def test_cache_offers_no_options_of_the_trainer_but_those_of_its_networks() -> None:
+    of_trainer = {"--" + f.name.replace("_", "-") for f in dataclasses.fields(TrainerConfig)}
+    assert of_trainer & known("cache") == {"--weights", "--offline", "--device"}

@@ -168,7 +168,7 @@ def test_noise_is_an_input() -> None:
 def test_what_the_network_needs_is_asked_for() -> None:
     with pytest.raises(ValueError, match="noises have to be given"):
         graph(*NOISY)(None)
-    with pytest.raises(ValueError, match="1 maps of noise for a network that takes 2"):
+    with pytest.raises(ValueError, match="1 noise maps for a network that takes 2"):
         graph(*NOISY)(None, [torch.zeros(1, 2, 2, 2)])
     with pytest.raises(ValueError, match="stylizes photos"):
         graph("photo", "relu 0")(None, [])

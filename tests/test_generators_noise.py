@@ -202,7 +202,7 @@ def test_noise_that_is_missing_or_too_much() -> None:
     torch.testing.assert_close(network(x), network(x, drawn))
     with pytest.raises(ValueError, match="give it one"):
         network(None, drawn)
-    with pytest.raises(ValueError, match="2 maps of noise for a network that takes 1"):
+    with pytest.raises(ValueError, match="2 noise maps for a network that takes 1"):
         network(x, drawn * 2)
     with pytest.raises(ValueError, match="noises have to be given"):
         build(Multiscale())(None)

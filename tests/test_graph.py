@@ -324,7 +324,7 @@ def test_inputs_have_names_channels_and_strides() -> None:
 INPUTS = (
     (("input name=photo channels=1", "mul 0 1"), "name of the photo"),
     (("input name=picture channels=1", "mul 0 1"), "name of the photo, of the output"),
-    (("input name=noise0 channels=1", "mul 0 1"), "map of noise"),
+    (("input name=noise0 channels=1", "mul 0 1"), "noise map"),
     (("input name=a channels=1", "input name=a channels=1", "mul 0 1 2"), "it takes a twice"),
     (("photo", "add 0 1"), "it takes photo twice"),
 )
@@ -399,7 +399,7 @@ def test_what_is_no_graph_is_refused(change: dict[str, Any], said: str) -> None:
 
 @pytest.mark.parametrize(
     ("weights", "said"),
-    [({}, "w is missing"), ({"w": np.zeros(5)}, "5 numbers"), ({"w": np.full(9, np.nan)}, "not finite")],
+    [({}, "w is missing"), ({"w": np.zeros(5)}, "5 elements"), ({"w": np.full(9, np.nan)}, "not finite")],
 )
 def test_weights_are_checked(weights: dict[str, Any], said: str) -> None:
     graph = Graph.from_dict({"nodes": ["photo", "conv 0 out=3 kernel=1 weight=w"]}, weights)

@@ -21,7 +21,7 @@ from texturenets.engines.openvino_engine import OpenVINOEngine
 from texturenets.engines.torch_engine import TorchEngine, executed
 from texturenets.graph import Graph
 from texturenets.graph.onnx import to_onnx
-from texturenets.graph.passes import CARD, PROCESSOR, few_channel_conv, few_input_conv, optimize
+from texturenets.graph.passes import CPU_PASSES, CUDA_PASSES, few_channel_conv, few_input_conv, optimize
 from texturenets.networks import GeneratorSpec, build, layers
 from texturenets.networks.pyramid import Pyramid
 from texturenets.networks.trace import trace
@@ -155,7 +155,7 @@ def test_a_doubled_map_beside_one_that_is_not(padding: Any, engine: str) -> None
     assert found["SpaceToDepth"] == found["DepthToSpace"] == 1
 
 
-@pytest.mark.parametrize("passes", [PROCESSOR, CARD])
+@pytest.mark.parametrize("passes", [CPU_PASSES, CUDA_PASSES])
 @pytest.mark.parametrize("name", SPECS)
 def test_every_generator_is_the_same_function_after_all_passes(name: str, passes: Any) -> None:
     net = network(SPECS[name]).double()
@@ -203,7 +203,7 @@ def test_a_large_convolution_of_few_channels_takes_squares(
     made = optimize(graph, [few_input_conv])
     assert ("conv", 64) in wide(made)
     x = torch.rand(2, 3, *sides, dtype=torch.float64)
-    nets = [GraphNetwork(one).double().eval() for one in (graph, made, optimize(graph, CARD))]
+    nets = [GraphNetwork(one).double().eval() for one in (graph, made, optimize(graph, CUDA_PASSES))]
     with torch.no_grad():
         want, *found = [net(x) for net in nets]
     for y in found:
@@ -255,14 +255,14 @@ def test_on_a_card_networks_are_their_graphs(name: str, monkeypatch: pytest.Monk
 
     rectified: list[bool] = []
     card = executed(graph, on_card=True)
-    monkeypatch.setattr(kernels, "suit", lambda x: isinstance(x, Tensor))
+    monkeypatch.setattr(kernels, "supports", lambda x: isinstance(x, Tensor))
     monkeypatch.setattr(kernels, "instance_norm", norm)
     monkeypatch.setattr(
         kernels, "reflect", lambda x, amount: torch.nn.functional.pad(x, (amount,) * 4, "reflect")
     )
     monkeypatch.setattr(
         kernels,
-        "double",
+        "upsample2x",
         lambda x, bilinear: torch.nn.functional.interpolate(
             x, scale_factor=2.0, mode="bilinear" if bilinear else "nearest"
         ),

@@ -78,7 +78,7 @@ def test_reflect_and_its_gradient(size: tuple[int, ...], amount: int) -> None:
 @pytest.mark.parametrize("size", [*SIZES, (1, 3, 1, 2)])
 def test_double_and_its_gradient(size: tuple[int, ...], mode: str) -> None:
     x = _map(size).requires_grad_()
-    y = kernels.double(x, mode == "bilinear")
+    y = kernels.upsample2x(x, mode == "bilinear")
     expected = F.interpolate(x, scale_factor=2.0, mode=mode)
     torch.testing.assert_close(y, expected, atol=1e-5, rtol=1e-5)
     assert y.is_contiguous(memory_format=torch.channels_last)
@@ -90,7 +90,7 @@ def test_double_and_its_gradient(size: tuple[int, ...], mode: str) -> None:
 @here
 def test_a_bias_that_was_spared_gets_a_gradient_of_zero() -> None:
     x, weight, bias = _map((2, 8, 6, 6)), torch.ones(8, device=DEVICE), torch.zeros(8, device=DEVICE)
-    idle = torch.ones(8, device=DEVICE, requires_grad=True)
-    kernels.instance_norm(x, weight, bias, 1e-5, False, idle).sum().backward()
-    assert idle.grad is not None
-    assert torch.equal(idle.grad, torch.zeros(8, device=DEVICE))
+    skipped_bias = torch.ones(8, device=DEVICE, requires_grad=True)
+    kernels.instance_norm(x, weight, bias, 1e-5, False, skipped_bias).sum().backward()
+    assert skipped_bias.grad is not None
+    assert torch.equal(skipped_bias.grad, torch.zeros(8, device=DEVICE))

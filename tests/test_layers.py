@@ -125,7 +125,7 @@ def test_padded_convolution_keeps_the_size(kernel: int, stride: int) -> None:
 
 def test_upsampling_weighs_a_quarter_and_three_quarters() -> None:
     x = torch.tensor([[0.0, 4.0]]).view(1, 1, 1, 2)
-    assert layers.upsample(x)[0, 0, 0].tolist() == [0.0, 1.0, 3.0, 4.0]
+    assert layers.upsample_bilinear(x)[0, 0, 0].tolist() == [0.0, 1.0, 3.0, 4.0]
 
 
 def test_transposed_convolution_with_kernel_3_is_its_definition() -> None:

@@ -119,8 +119,8 @@ def test_a_transparent_painting_is_learned_on_white(studio: tiny.Studio, tmp_pat
         (
             {"init": "wave"},
             [
-                "--init wave: its network has channels=64 blocks=5 dilation=1 noise_depth=0, and",
-                "channels=8 blocks=1 dilation=4 noise_depth=4: ",
+                "--init wave: its network has channels=64 blocks=5, and what is asked for is channels=8 blocks=1: ",
+                "leave --set out for the network of wave",
             ],
         ),
         (

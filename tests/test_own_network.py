@@ -114,5 +114,5 @@ def test_code_that_is_named_is_run_and_a_change_told_in_a_line(own: Path) -> Non
     status, _, error = tiny.call(*STYLIZE, "own.py:Net", "--quiet")
     assert (status, error) == (
         0,
-        "texturenets: note: generator 'own.py:Net' has changed since this model was made: it may draw otherwise\n",
+        "texturenets: note: generator 'own.py:Net' has changed since this model was made: its output may differ\n",
     )

@@ -36,10 +36,10 @@ def graph(*nodes: Any) -> Any:
 def test_maps_share_buffers_where_their_lives_do_not_meet() -> None:
     chain = [helper.make_node("Relu", [a], [b]) for a, b in (["photo", "x"], ["x", "y"], ["y", "z"])]
     model = graph(*chain, helper.make_node("Add", ["z", "x"], ["picture"]))
-    assert peak.numbers(model, IOSpec()) == (3 * 3, 3 * 3)
+    assert peak.peak_elements(model, IOSpec()) == (3 * 3, 3 * 3)
     straight = graph(*chain, helper.make_node("Relu", ["z"], ["picture"]))
-    assert peak.numbers(straight, IOSpec(stride=4, least=300)) == (3 * 2, 3 * 2)
-    # A buffer is as large as its largest map: 12, where at most 7 numbers are alive at once.
+    assert peak.peak_elements(straight, IOSpec(stride=4, least=300)) == (3 * 2, 3 * 2)
+    # A buffer is as large as its largest feature map: 12, where at most 7 elements are live at once.
     assert peak._buffers([(0, 1, 6), (1, 2, 1), (2, 3, 1), (3, 4, 6)]) == 12
 
 
@@ -47,7 +47,7 @@ def test_of_the_shipped_styles_24_megapixels_take_4_gigabytes() -> None:
     _, io_spec = engines.convert(modelfile.find("wave"), split=True)
     # 155.6 and 286 bytes a pixel were measured, with a copy of 12 that is no more (`benchmarks/speed.py memory`)
     for precision, measured in (("bf16", 144), ("float32", 274)):
-        assert peak.of_graph("openvino", precision, io_spec, (4000, 6000)) / 24e6 == pytest.approx(
+        assert peak.estimate("openvino", precision, io_spec, (4000, 6000)) / 24e6 == pytest.approx(
             measured, rel=0.1
         )
 

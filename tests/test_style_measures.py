@@ -38,7 +38,7 @@ def test_a_copy_of_the_photo_has_its_structure_and_no_texture(networks: perceptu
     assert painted["texture"] < copy["texture"]
     assert painted["deep"] < copy["deep"]
     assert painted["calm"] > 3 * copy["calm"]
-    assert copy["texture"] == pytest.approx(sum(copy[layer] for layer in measures.TEXTURE))
+    assert copy["texture"] == pytest.approx(sum(copy[layer] for layer in measures.SHALLOW_STYLE))
 
 
 def test_the_painting_itself_has_no_distance_to_it(networks: perceptual.Descriptors) -> None:
@@ -51,7 +51,7 @@ def test_the_painting_itself_has_no_distance_to_it(networks: perceptual.Descript
 def test_a_relative_distance_of_gram_matrices(networks: perceptual.Descriptors) -> None:
     painting, photo = torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 64)
     found = measures.StyleMeasures(networks, painting)(photo, photo)
-    layer = measures.DEEP[0]
+    layer = measures.DEEP_STYLE[0]
 
     def gram(x: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
         features = (

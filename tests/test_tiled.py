@@ -21,7 +21,7 @@ from texturenets import engines, noise
 from texturenets.engines.options import EngineOptions
 from texturenets.errors import UserError
 from texturenets.graph import Graph, parse
-from texturenets.graph.passes import PROCESSOR
+from texturenets.graph.passes import CPU_PASSES
 from texturenets.image.blend import blend
 from texturenets.modelfiles import modelfile
 from texturenets.networks import build
@@ -38,7 +38,7 @@ from texturenets.tiled.network import TiledNetwork, refined
 from texturenets.tiled.plan import PlannedNetwork
 from texturenets.tiled.rows import Interval, merge, wrapped
 from texturenets.tiled.run import TiledJob, _TiledRun, run
-from texturenets.tiled.sources import InMemory, OnDisk, Padded, Resized, Source
+from texturenets.tiled.sources import InMemory, OnDisk, Padded, Resized, RowSource
 from texturenets.tiled.spool import (
     FeatureMap,
     OverflowedError,
@@ -47,7 +47,7 @@ from texturenets.tiled.spool import (
     SpoolFiles,
     choose_folder,
 )
-from texturenets.tiled.stage import build as build_strip
+from texturenets.tiled.strip_graph import build as build_strip
 
 SMALL = {
     "residual": Residual(channels=8, blocks=2),
@@ -152,7 +152,7 @@ def tiled(
 ) -> Tensor:
     """What it gives in strips of so many rows."""
     graph = network if isinstance(network, Graph) else trace(network)
-    inputs: dict[int, Source] = {}
+    inputs: dict[int, RowSource] = {}
     maps = iter(noise.draw_arrays(graph.noise, [0], x.shape[2], x.shape[3]))
     for i, node in enumerate(graph.nodes):
         if node.operation == "photo":
@@ -178,7 +178,7 @@ def test_in_strips_every_network_gives_the_same(name: str, tmp_path: Path) -> No
     for rows in (64, 16):
         torch.testing.assert_close(tiled(network, x, tmp_path, rows), y, atol=5e-5, rtol=1e-4)
     graph = trace(network)
-    for one in PROCESSOR:
+    for one in CPU_PASSES:
         graph = one(graph)
     torch.testing.assert_close(tiled(graph, x, tmp_path, 32), y, atol=5e-5, rtol=1e-4)
 
@@ -300,10 +300,10 @@ def test_other_peoples_layers(tmp_path: Path) -> None:
 # ---- Planning ----------------------------------------------------------------------------------------
 
 
-def plan_of(network: nn.Module, size: tuple[int, int]) -> tuple[PlannedNetwork, list[planning.Pass]]:
+def plan_of(network: nn.Module, size: tuple[int, int]) -> tuple[PlannedNetwork, list[planning.ImagePass]]:
     """The network and its passes over an image."""
     made = PlannedNetwork(trace(network).nodes, size)
-    return made, planning.passes(made)
+    return made, planning.plan_passes(made)
 
 
 def test_more_memory_makes_larger_strips_and_none_is_refused(tmp_path: Path) -> None:
@@ -312,7 +312,7 @@ def test_more_memory_makes_larger_strips_and_none_is_refused(tmp_path: Path) -> 
     def rows(memory: int) -> int:
         work = _TiledRun(TiledJob(graph, (4096, 4096), {}, tmp_path, memory, engine), "float16")
         rows = work._heights()[3]
-        assert work._needed(work.passes[3], rows) <= memory
+        assert work._needed(work.image_passes[3], rows) <= memory
         return rows
 
     assert 16 <= rows(2 * 10**7) < rows(10**8) < 4096
@@ -322,17 +322,17 @@ def test_more_memory_makes_larger_strips_and_none_is_refused(tmp_path: Path) -> 
 
 def test_what_is_kept_is_written_before_it_is_read() -> None:
     for name in SMALL:
-        network, passes = plan_of(network_of(name), (512, 512))
+        network, image_passes = plan_of(network_of(name), (512, 512))
         written: set[int] = set()
-        for one in passes:
+        for one in image_passes:
             assert one.read <= written
             written |= set(one.written)
-        assert passes[-1].targets[-1] == network.last
+        assert image_passes[-1].targets[-1] == network.last
 
 
 def test_the_shipped_kind_keeps_tens_of_bytes_a_pixel_not_hundreds() -> None:
-    network, passes = plan_of(build(Residual()), (2048, 2048))
-    assert 8 <= planning.disk(network, passes, 2) / 2048**2 <= 64
+    network, image_passes = plan_of(build(Residual()), (2048, 2048))
+    assert 8 <= planning.disk(network, image_passes, 2) / 2048**2 <= 64
 
 
 def test_rows() -> None:
@@ -376,7 +376,7 @@ def test_strips_of_one_pass_share_one_stage(monkeypatch: pytest.MonkeyPatch) -> 
     graph = trace(network_of("residual"))
     network = PlannedNetwork(graph.nodes, (256, 64))
     counts = []
-    for one in planning.passes(network):
+    for one in planning.plan_passes(network):
         keys = set()
         for strip in planning.strips(256, 64, graph.stride):
             keys.add(build_strip(network, one, strip, graph.weights).key)

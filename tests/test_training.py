@@ -206,6 +206,20 @@ def test_other_options_and_other_photos_are_not_the_same_run(
     assert studio.run("--resume", output=model, content=moved).status == 0
 
 
+def test_what_starts_from_a_model_has_its_network(studio: tiny.Studio) -> None:
+    plain = ["channels=8", "blocks=1", "noise_depth=0", "dilation=1"]
+    start = studio.run(steps=1, set=plain).model
+    ended = studio.run(steps=1, init=start)
+    assert ended.status == 0, ended.error
+    assert modelfile.read_header(ended.model).generator == modelfile.read_header(start).generator
+    other = studio.run(steps=1, init=start, set=["channels=8", "noise_depth=2"])
+    assert other.status == 2
+    assert (
+        "its network has noise_depth=0, and what is asked for is noise_depth=2: leave --set out"
+        in other.error
+    )
+
+
 def test_another_model_to_start_from_is_not_the_same_run(studio: tiny.Studio) -> None:
     start = studio.run(steps=1).model
     model = studio.run(steps=1, init=start).model

@@ -19,7 +19,7 @@ from texturenets.errors import UserError
 from texturenets.server import signin
 from texturenets.server.csp import ContentSecurityPolicy
 from texturenets.server.guard import Guard
-from texturenets.server.metrics import Metrics, Observer
+from texturenets.server.metrics import Metrics, MetricsMiddleware
 from texturenets.server.settings import Limits, Settings, size_in_bytes, token_from
 
 TOKEN = "correct-horse"
@@ -214,7 +214,7 @@ def test_what_is_cut_off_at_the_end_is_told_so() -> None:
         sent.append(message)
 
     async def go() -> None:
-        observer = Observer(app, Metrics(lambda: 0, lambda: 0))
+        observer = MetricsMiddleware(app, Metrics(lambda: 0, lambda: 0))
         scope = {"type": "http", "method": "POST", "path": "/v1/sample", "headers": []}
         task = asyncio.ensure_future(observer(scope, asyncio.Future, send))
         await asyncio.sleep(0.01)

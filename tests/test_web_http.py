@@ -35,6 +35,8 @@ from texturenets.errors import UserError
 from texturenets.modelfiles.modelfile import Header
 from texturenets.networks import build, network_files
 from texturenets.networks.residual import Residual
+from texturenets.server.http_errors import HTTPProblem
+from texturenets.server.ui import texts
 
 
 @pytest.fixture(scope="module")
@@ -191,6 +193,17 @@ def test_a_form_without_a_file(service: TestClient) -> None:
     problem(service.post("/v1/stylize", content=b"--x--\r\n", headers=form), 422)
     broken = service.post("/v1/stylize", content=b"nothing of the kind", headers=form)
     assert 400 <= broken.status_code < 500
+
+
+def test_a_form_that_is_cut_short(service: TestClient) -> None:
+    part = 'Content-Disposition: form-data; name="photo"; filename="a.png"\r\n\r\n'
+    whole = f"--x\r\n{part}".encode() + photo() + b"\r\n--x--\r\n"
+    form = {"content-type": "multipart/form-data; boundary=x"}
+    assert service.post("/v1/stylize?style=tiny", content=whole, headers=form).status_code == 200
+    assert service.post("/v1/stylize?style=tiny", content=whole[:-2], headers=form).status_code == 200
+    for left in (3, 4, 9, 100, len(whole) - 50, len(whole) - 3):
+        said = problem(service.post("/v1/stylize?style=tiny", content=whole[:-left], headers=form), 400)
+        assert said == "the form ends before its last boundary: it is cut short"
 
 
 @pytest.mark.parametrize("path", ["/v1/stylize", "/v1/trainings?name=a"])
@@ -614,11 +627,13 @@ def test_trainings_over_http(
     assert (tmp_path / "mine.job" / "exemplar.png").read_bytes() == photo()
 
 
-def test_a_packed_body_is_refused_by_name(service: TestClient) -> None:
+def test_a_compressed_body_is_refused_by_name(service: TestClient) -> None:
     for path, data in (("stylize?style=tiny", photo()), ("sample", b"")):
         body = gzip.compress(data)
         answer = service.post(f"/v1/{path}", content=body, headers={"Content-Encoding": "gzip"})
-        assert problem(answer, 415) == "the body is packed (Content-Encoding: gzip): send the file as it is"
+        assert (
+            problem(answer, 415) == "the body is compressed (Content-Encoding: gzip): send the file as it is"
+        )
         assert answer.headers["accept-encoding"] == "identity"  # RFC 9110, section 15.5.16
     plain = service.post("/v1/stylize?style=tiny", content=photo(), headers={"Content-Encoding": "identity"})
     assert plain.status_code == 200
@@ -720,18 +735,32 @@ def test_a_model_that_cannot_be_loaded(tmp_path: Path, caplog: pytest.LogCapture
         ("sample?size=640X480", "size: give pixels, as 512 or 640x480"),
         ("stylize?size=640x480", "size: give a whole number, as 512"),
         ("stylize?size=640.5", "size: give a whole number, as 512"),
-        ("stylize?strength=50%25", "strength: give a number, as 0.5"),
+        ("stylize?size=1_0", "size: give a whole number, as 512"),
+        ("stylize?size=%2B64", "size: give a whole number, as 512"),
+        ("stylize?quality=high", "quality: give a whole number, as 90"),
+        ("stylize?seed=1_0", "seed: give a whole number, as 7"),
+        ("stylize?strength=nan", "strength: give a number from 0 to 1"),
+        ("stylize?strength=0_1", "strength: give a number from 0 to 1"),
+        ("trainings?name=a&steps=1_0", "steps: give a whole number, as 2500"),
+        ("trainings?name=a&photos=", "photos: it is empty: give a value, or leave it out"),
+        ("stylize?strength=50%25", "strength: give a number from 0 to 1"),
         ("stylize?preserve_color=si", "preserve_color: give true or false"),
         ("stylize?size=0", "size: give at least 1"),
         ("stylize?strength=50", "strength: give at most 1"),
         (f"sample?seed={2**63}", f"seed: give less than {2**63}"),
         ("stylize?format=JPG", "format: give 'auto', 'jpeg', 'png' or 'webp'"),
         (f"stylize?style={'a' * 201}", "style: give at most 200 characters"),
-        ("trainings?steps=5", "name is missing: parameters go behind the address, as ?NAME=VALUE"),
+        ("trainings?steps=5", "name is missing: parameters go after the address, as ?NAME=VALUE"),
     ],
 )
 def test_a_value_of_the_wrong_form_is_answered_in_words(service: TestClient, query: str, said: str) -> None:
     assert problem(service.post(f"/v1/{query}", content=photo()), 422) == said
+
+
+def test_the_nearest_name_is_asked_for_without_a_semicolon_behind(service: TestClient) -> None:
+    said = problem(service.post("/v1/stylize?style=wav", content=photo()), 404)
+    assert said == "unknown style 'wav'; did you mean 'wave'? GET /v1/models lists them"
+    assert texts.sentence(HTTPProblem(404, said)) == "Unknown style 'wav'; did you mean 'wave'?"
 
 
 @pytest.mark.parametrize("stroke", ["0", "0.0", "1001", "nan", "-1", "auto2"])
@@ -790,11 +819,15 @@ def test_the_folder_of_models_goes_away(
         models.rename(tmp_path / "elsewhere")
         if in_its_place:
             models.write_text("a file")
-        names = [one["name"] for one in service.get("/v1/models").json()["models"]]
+        listed = service.get("/v1/models").json()
+        assert listed["detail"] == "the models' folder is away"
+        names = [one["name"] for one in listed["models"]]
         assert "wave" in names
         assert "tiny" not in names
-        problem(service.post("/v1/stylize?style=tiny", content=photo()), 404)
+        problem(service.post("/v1/sample?texture=wave"), 404)  # which is there, and a style
         for answer in (
+            service.post("/v1/stylize?style=tiny", content=photo()),
+            service.get("/v1/models/tiny/thumbnail"),
             service.get("/v1/trainings"),
             service.get("/v1/trainings/mine/picture"),
             service.post("/v1/trainings?name=mine", content=photo()),
@@ -803,7 +836,9 @@ def test_the_folder_of_models_goes_away(
             assert problem(answer, 503) == "the models' folder is away"
         models.unlink(missing_ok=True)
         (tmp_path / "elsewhere").rename(models)
-        assert "tiny" in service.get("/v1/models").text
+        listed = service.get("/v1/models").json()
+        assert "tiny" in str(listed["models"])
+        assert "detail" not in listed
         assert service.get("/v1/trainings").json() == {"trainings": []}
     away = [r for r in caplog.records if r.getMessage() == "the models' folder is away"]
     assert len(away) == 1
@@ -865,6 +900,49 @@ def test_a_model_file_that_cannot_be_used_leaves_the_list(tmp_path: Path) -> Non
         path.write_bytes(good)
         os.utime(path, ns=(1, 1))
         assert service.post("/v1/stylize?style=spoilt", content=photo()).status_code == 200
+
+
+@pytest.mark.parametrize("kind", ["style", "texture"])
+@pytest.mark.parametrize("size", [(1, 1), (200, 160)])
+def test_an_image_of_one_color_is_refused_at_once(
+    tmp_path: Path, kind: str, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("texturenets.server.training_runner.TICK", 600)  # none is begun here
+    (tmp_path / "photos").mkdir()
+    data = io.BytesIO()
+    Image.new("RGB", size, (200, 30, 30)).save(data, "PNG")
+    with client(tmp_path, photos=tmp_path / "photos") as service:
+        said = problem(service.post(f"/v1/trainings?name=a&kind={kind}", content=data.getvalue()), 422)
+        assert service.get("/v1/trainings").json() == {"trainings": []}
+    assert "of one color" in said or "holds too little to learn" in said
+    assert str(tmp_path) not in said
+
+
+def test_a_transparent_exemplar_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("texturenets.server.training_runner.TICK", 600)  # none is begun here
+    (tmp_path / "photos").mkdir()
+    picture = opened(photo(200, 160))
+    picture.putalpha(100)
+    data = io.BytesIO()
+    picture.save(data, "PNG")
+    with client(tmp_path, photos=tmp_path / "photos") as service:
+        said = problem(service.post("/v1/trainings?name=a&kind=texture", content=data.getvalue()), 422)
+        assert said.startswith("the body has transparent pixels")
+        painting = service.post("/v1/trainings?name=a", content=data.getvalue())  # learned on white
+        assert painting.status_code == 202
+
+
+def test_the_name_of_a_file_that_cannot_be_used_is_told_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("texturenets.server.training_runner.TICK", 600)  # none is begun here
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "bad.safetensors").write_bytes(b"no model")
+    with client(tmp_path, photos=tmp_path / "photos") as service:
+        said = problem(service.post("/v1/trainings?name=bad", content=photo()), 409)
+    assert (
+        said == "bad.safetensors is there, and cannot be used, as the service's log says: choose another name"
+    )
 
 
 def test_an_exemplar_that_is_too_small_is_refused_at_once(

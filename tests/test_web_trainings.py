@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -18,6 +19,7 @@ from typing import Any
 import pytest
 
 from texturenets.cli.common import with_flags
+from texturenets.perceptual import weights
 from texturenets.train import fingerprint
 
 pytest.importorskip("fcntl", reason="locks as Unix has them")
@@ -114,10 +116,13 @@ def test_stop_and_resume(make: Callable[[], Trainings]) -> None:
     report = trainings.reports.of(trainings.files.find("long"))
     assert report["seconds_left"] == round((1000 - report["step"]) * 0.5)
     trainings.stop("long")
+    told = trainings.reports.of(trainings.files.find("long"))
+    assert told["state"] == ("stopping" if told["at_work"] else "stopped")
     ends = time.monotonic() + 60
     while trainings.files.alive("long"):
         assert time.monotonic() < ends
         trainings.runner.tick()
+    assert trainings.reports.of(trainings.files.find("long"))["state"] == "stopped"
     step = trainings.reports.of(trainings.files.find("long"))["step"]
     trainings.runner.tick()
     assert trainings.files.find("long").state == "stopped"
@@ -125,6 +130,35 @@ def test_stop_and_resume(make: Callable[[], Trainings]) -> None:
     begun(trainings, "long", step + 1)
     trainings.runner.close()
     assert not trainings.files.alive("long")
+
+
+def test_what_still_saves_is_stopping(make: Callable[[], Trainings], monkeypatch: pytest.MonkeyPatch) -> None:
+    trainings = make()
+    add(trainings, "long", 1000)
+    trainings.stop("long")
+    assert trainings.reports.of(trainings.files.find("long"))["state"] == "stopped"
+    monkeypatch.setattr(trainings.files, "alive", lambda name: True)
+    assert trainings.reports.of(trainings.files.find("long"))["state"] == "stopping"
+
+
+def test_weights_that_are_not_there_are_told_to_whoever_runs_the_service(
+    make: Callable[[], Trainings], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEXTURENETS_OFFLINE", "1")
+    monkeypatch.setenv("TEXTURENETS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("TEXTURENETS_WEIGHTS", raising=False)
+    with pytest.raises(UserError) as error:
+        weights.load("squeezenet1_1")
+    trainings = make()
+    add(trainings, "mine")
+    job = trainings.files.find("mine")
+    (trainings.files.job_dir("mine") / "output.txt").write_text(f"texturenets: {error.value}\n")
+    said = trainings.runner.reason(job)
+    (url,) = re.findall(r"https://\S+", str(error.value))
+    assert said == (
+        f"descriptor weights are missing: whoever runs the service fetches {url} into a folder that its "
+        "TEXTURENETS_WEIGHTS names; then resume it"
+    )
 
 
 def test_the_next_service_finds_a_training_that_lives(make: Callable[[], Trainings]) -> None:
@@ -190,7 +224,7 @@ def test_a_long_reason_keeps_its_end(make: Callable[[], Trainings]) -> None:
     (trainings.folder / "mine.job" / "output.txt").write_text(
         f"loading\ncannot read {words} give --content\n\n"
     )
-    said = trainings.files.last_words("mine")
+    said = trainings.files.last_output_line("mine")
     assert said.startswith("cannot read /some/where/0.jpg")
     assert said.endswith("/some/where/499.jpg, give --content")
     assert 800 < len(said) < 1100

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import time
 from pathlib import Path
@@ -18,6 +19,7 @@ from webservice import client, model, photo
 
 from texturenets import image
 from texturenets.engines.options import EngineOptions
+from texturenets.networks.johnson import Johnson
 from texturenets.server import training_routes
 from texturenets.server.http_errors import HTTPProblem
 from texturenets.server.models import Catalogue
@@ -102,6 +104,42 @@ def test_values_that_the_page_cannot_have_leave_no_trace(
     assert "Traceback" not in capsys.readouterr().err
 
 
+def test_clicks_on_nothing_that_is_shown_leave_no_trace(
+    page: TestClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clicks: list[Any] = [
+        None,
+        {},
+        {"index": 99999},
+        {"index": -1},
+        {"index": None, "value": None},
+        "x",
+        5,
+        [],
+    ]
+    with page as service:
+        ids = {one["api_name"]: one["id"] for one in service.get("/page/config").json()["dependencies"]}
+        for call, click in itertools.product(("_chosen", "_chosen_1", "_example"), clicks):
+            asked = {"data": [], "fn_index": ids[call], "session_hash": "abc", "event_data": click}
+            assert service.post(f"{API}/queue/join", json=asked).status_code == 200
+            told = service.get(f"{API}/queue/data?session_hash=abc").text
+            assert "reload the page" in told, (call, click)
+        asked["event_data"] = {"index": 0}
+        assert service.post(f"{API}/queue/join", json=asked).status_code == 200
+        assert "reload the page" not in service.get(f"{API}/queue/data?session_hash=abc").text
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_page_of_an_earlier_service_is_told_so(page: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+    with page as service:
+        for query in ("?session_hash=never", "?session_hash=", ""):
+            answer = service.get(f"{API}/queue/data{query}")
+            assert answer.status_code == 404
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert "reload the page" in answer.json()["detail"]
+    assert not [record for record in caplog.records if record.exc_info]
+
+
 def test_uploads_are_bounded_as_bodies_are(page: TestClient) -> None:
     with page as service:
         small = service.post(f"{API}/upload", files={"files": ("a.png", photo(20, 20), "image/png")})
@@ -167,10 +205,10 @@ def test_the_oldest_files_go_when_there_are_too_many() -> None:
 def test_galleries_show_what_there_is(tmp_path: Path) -> None:
     model(tmp_path, "my_own-style_iv")
     catalogue = Catalogue(tmp_path)
-    items = {caption: file for file, caption in gallery.items(catalogue, "style")}
+    items = {caption: file for file, caption in gallery.gallery_items(catalogue, "style")}
     assert "My own style IV" in items
     assert all(Path(file).is_file() for file in items.values())
-    assert "My own style IV" not in {caption for _, caption in gallery.items(catalogue, "texture")}
+    assert "My own style IV" not in {caption for _, caption in gallery.gallery_items(catalogue, "texture")}
 
 
 @pytest.mark.parametrize(
@@ -334,7 +372,7 @@ def test_a_training_starts_from_a_style(tmp_path: Path) -> None:
     trainings = pytest.importorskip("texturenets.server.trainings", reason="locks as Unix has them")
     for name in ("models", "photos"):
         (tmp_path / name).mkdir()
-    model(tmp_path / "models", "other")
+    model(tmp_path / "models", "other", spec=Johnson(channels=4, blocks=1))
     service = Service(Settings(models=tmp_path / "models", engine=EngineOptions(device="cpu")))
     place = trainings.Trainings(tmp_path / "models", tmp_path / "photos")
 

@@ -25,11 +25,11 @@ TINY = Residual(channels=8, blocks=1)
 GRAIN = Multiscale(channels=(4, 4, 3), noise_depth=2)
 
 
-def model(folder: Path, name: str = "tiny", kind: Any = "style") -> Path:
-    """A model file with random weights."""
+def model(folder: Path, name: str = "tiny", kind: Any = "style", spec: GeneratorSpec | None = None) -> Path:
+    """A model file with random weights; `spec`: another network than the tiny one of that kind."""
     path = folder / f"{name}.safetensors"
     folder.mkdir(parents=True, exist_ok=True)
-    spec: GeneratorSpec = TINY if kind == "style" else GRAIN
+    spec = spec or (TINY if kind == "style" else GRAIN)
     network_files.save(build(spec), Header(name=name, kind=kind, generator=spec), path)
     return path
 

@@ -24,7 +24,7 @@ from torch import Tensor
 from texturenets import noise
 from texturenets.errors import UserError, counted
 from texturenets.image import resize
-from texturenets.losses import Objective, Settings, Targets
+from texturenets.losses import LossSettings, Objective, Targets
 from texturenets.perceptual import Descriptors
 
 LineSearch = Literal["strong_wolfe", "fixed"]
@@ -223,7 +223,7 @@ def _halved(size: tuple[int, int], scale: int) -> tuple[int, int]:
 def synthesize(
     networks: Descriptors,
     styles: Sequence[Tensor],
-    settings: Settings,
+    settings: LossSettings,
     start: Tensor,
     size: tuple[int, int],
     *,

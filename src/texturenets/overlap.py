@@ -28,7 +28,7 @@ def overlapped(
     with ThreadPoolExecutor(1, "decode") as reader, ThreadPoolExecutor(1, "encode") as writer:
         rest = iter(jobs)
         ahead: deque[tuple[J, Future[D]]] = deque()
-        behind: deque[tuple[J, Future[None]]] = deque()
+        waiting: deque[tuple[J, Future[None]]] = deque()
 
         def look_ahead() -> None:
             for job in rest:
@@ -40,11 +40,11 @@ def overlapped(
             while ahead:
                 job, read = ahead.popleft()
                 look_ahead()
-                behind.append((job, _after(read, job, compute, encode, writer)))
-                while len(behind) > 1 or (behind and behind[0][1].done()):
-                    yield _outcome(*behind.popleft())
-            while behind:
-                yield _outcome(*behind.popleft())
+                waiting.append((job, _after(read, job, compute, encode, writer)))
+                while len(waiting) > 1 or (waiting and waiting[0][1].done()):
+                    yield _outcome(*waiting.popleft())
+            while waiting:
+                yield _outcome(*waiting.popleft())
         finally:
             for pool in (reader, writer):
                 pool.shutdown(wait=False, cancel_futures=True)

@@ -236,7 +236,7 @@ class Texture:
         """Raise UserError for what does not fit: a system short of memory may end the program without a word."""
         free = budget.free(getattr(self.engine, "device", None))
         pixels = rows * columns
-        if peak.MOST * pixels * batch <= free:  # whatever the network: no estimate is needed
+        if peak.MAX_BYTES_PER_PIXEL * pixels * batch <= free:  # whatever the network: no estimate is needed
             return
         needed = self.engine.peak((rows, columns))
         if needed * batch <= free:

@@ -21,7 +21,7 @@ from texturenets.files import remove_all_stale
 if TYPE_CHECKING:
     from texturenets import image
     from texturenets.stylize.options import StylizeOptions
-    from texturenets.stylize.pipeline import Job
+    from texturenets.stylize.pipeline import PathPair
     from texturenets.stylize.style import Style
 
 
@@ -31,7 +31,7 @@ class StyleWork:
 
     model: Path
     films: Sequence[film.FilmJob]
-    photos: Sequence[Job]
+    photos: Sequence[PathPair]
     asked: Mapping[Path, StylizeOptions]
     options: StylizeOptions
 
@@ -168,7 +168,11 @@ def _tell(notes: Mapping[str, Sequence[Path]]) -> None:
 
 
 def _paint(
-    work: StyleWork, todo: Sequence[Job], painter: Style | None, report: Report, notes: dict[str, list[Path]]
+    work: StyleWork,
+    todo: Sequence[PathPair],
+    painter: Style | None,
+    report: Report,
+    notes: dict[str, list[Path]],
 ) -> None:
     """Stylize the photos in `todo`; the others of `work` exist already. `notes` collects what results do not keep."""
     if painter is None:
@@ -182,7 +186,7 @@ def _paint(
     pipeline = Pipeline(painter, work.asked, lambda photo, what: notes.setdefault(what, []).append(photo))
     written: dict[Path, bool] = {}  # whether each has been reported
 
-    def noted(job: Job, picture: image.Picture | None) -> None:
+    def noted(job: PathPair, picture: image.Picture | None) -> None:
         pipeline.write(job, picture)
         written[job[1]] = False
 

@@ -18,7 +18,7 @@ from texturenets.train.recipes import style_recipe
 from texturenets.train.trainer_config import TrainerConfig
 
 StyleFlags: Any = optional(StyleConfig, "Training options, as they will be given to train style")
-TrainerFlags: Any = optional(TrainerConfig, "Run options")
+TrainerFlags: Any = optional(TrainerConfig, "Run options", ("weights", "offline", "device"))
 
 
 def cache(

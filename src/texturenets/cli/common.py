@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Device = Annotated[
     Literal["auto", "cpu", "cuda", "mps"],
-    Parameter(help="Device to compute on; auto takes the fastest one available."),
+    Parameter(help="Device to compute on: auto (the fastest one available), cpu, cuda or mps."),
 ]
 EngineName = Annotated[
     str,  # auto, torch, or one of `texturenets.engines.BACKENDS`, which is not imported for a help text
@@ -32,10 +32,10 @@ EngineName = Annotated[
         "the device."
     ),
 ]
-Precision = Annotated[
+PrecisionFlag = Annotated[
     Literal["auto", "float32", "bf16", "fp16"],
     Parameter(
-        help="Number format of the computation; auto takes half precision where the device supports it, but float32 "
+        help="Floating-point precision; auto takes half precision where the device supports it, but float32 "
         "for PyTorch on a CPU."
     ),
 ]

@@ -54,8 +54,8 @@ def convert(
         ONNX only: colour order and range of the network's output, by the same names [default: what the file says,
         else rgb255].
     generator
-        FILE.py:CLASS: code of a network of your own, only for its model files of earlier versions of texturenets.
-        The code is executed.
+        FILE.py:CLASS: code of a network of your own, which is executed; only for model files of earlier versions made
+        with such a network.
     quiet
         Print nothing but the model's name, and errors.
     """

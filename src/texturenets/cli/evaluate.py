@@ -41,15 +41,12 @@ def evaluate(
     quiet: Flag = False,
     trainer: TrainerFlags | None = None,
 ) -> int:
-    """Measure a model's quality against the image that it was trained on, and against iterative optimization.
+    """Measure a model's quality against the image that it was trained on.
 
-    For a texture: the loss of each layer, compared with the loss between the two halves of the exemplar; the distance
-    between samples; the visibility of the seam when tiled; the share of patches copied from the exemplar together
-    with their neighbours. For a style: texture and deep, the distances of VGG-16's Gram matrices to the painting's,
-    in the first three blocks and in the fourth; structure, the distance of its features to the photo's; calm, the
-    contrast of brush strokes where the photo is smooth, relative to the painting; checkerboard and border artifacts
-    in dB; the same for the unchanged photos; flicker on films. Lower is better, except that calm should be near 1. Of
-    several photos and films those that cannot be read are reported and skipped; the exit status is then 2.
+    A texture: losses by layer, diversity, the seam when tiled, copied patches. A style: distance to the painting
+    (texture, deep) and to the photo (structure), paint in calm areas (calm; should be near 1), checkerboard and
+    border artifacts, flicker on films; lower is better. Photos and films that cannot be read are skipped; the exit
+    status is then 2.
 
     Parameters
     ----------
@@ -58,7 +55,7 @@ def evaluate(
     against
         The exemplar or painting that the model was trained on; required, except with only --film.
     photo
-        For a style: photos, patterns and folders; may be given several times.
+        For a style: photos, glob patterns and folders; may be given several times.
     film
         For a style: a film, whose stylized frames are compared along the film's optical flow; may be given several
         times.
@@ -72,10 +69,10 @@ def evaluate(
         Side of the samples, or longer side of photos and films, in pixels [default: 256; photos 512; films as they
         are].
     slow
-        Also run iterative optimization for comparison, which takes minutes an image: for a texture this many images
-        from noise; for a style any number above 0 means every photo.
+        Also run iterative optimization for comparison, minutes an image: for a texture this many images from
+        noise; for a style any number above 0 means every photo.
     cap
-        With --slow: maximum number of iterations.
+        With --slow: maximum number of iterations of the iterative optimization for comparison.
     as_json
         Print JSON: one object.
     quiet

@@ -39,8 +39,8 @@ def export(
         Format: onnx, one file; openvino, a description (.xml) and its weights (.bin); web, a folder.
     output
         File for one model, or a folder: one that exists, a name without the format's suffix, or any name
-        for several models; existing files are replaced; a page that is there keeps its other models [default: the
-        current folder].
+        for several models; existing files are replaced. With --to web, models are added to a page that exists
+        [default: the current folder].
     generator
         FILE.py:CLASS: code of a network of your own, executed by PyTorch to compare the exported file with, in place
         of the graph in the model file.

@@ -47,7 +47,7 @@ def listing(*, as_json: AsJson = False) -> int:
         complain(problem)
     models = {name: (shipped[name], header) for name, header in headers.items()}
     if as_json:
-        print_json([_facts(name, path, header) for name, (path, header) in models.items()])
+        print_json([_described(name, path, header) for name, (path, header) in models.items()])
         return 2 if problems else 0
     if not models:
         if not problems:
@@ -87,16 +87,16 @@ def show(model: str, /, *, as_json: AsJson = False, thumbnail: Path | None = Non
     note_shipped(model)
     path = modelfile.find(model)
     header = modelfile.read_header(path)
-    facts = _facts(path.stem, path, header)
+    described = _described(path.stem, path, header)
     if as_json:
-        print_json(facts)
+        print_json(described)
     else:
         from rich.table import Table
 
         table = Table(box=None, pad_edge=False, show_header=False)
         table.add_column(no_wrap=True)
         table.add_column(overflow="fold")
-        for key, value in facts.items():
+        for key, value in described.items():
             table.add_row(key, _bytes(value) if key == "bytes" else _shown(value))
         _print_table(table)
     if thumbnail is not None:
@@ -104,7 +104,7 @@ def show(model: str, /, *, as_json: AsJson = False, thumbnail: Path | None = Non
         print(thumbnail, file=sys.stderr if as_json else sys.stdout)  # standard output stays valid JSON
 
 
-def _facts(name: str, path: Path, header: Header) -> dict[str, Any]:
+def _described(name: str, path: Path, header: Header) -> dict[str, Any]:
     """The header without its thumbnail, ready for JSON."""
     return {
         "name": name,

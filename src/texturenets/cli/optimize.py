@@ -91,7 +91,7 @@ def optimize(
     start
         photo, noise, or an image to start from [default: photo with --content, else noise].
     steps
-        Iterations at each scale.
+        Iterations of L-BFGS at each scale.
     scales
         Number of sizes, coarse to fine: each is twice the one before, the last is the size of the result.
     line_search
@@ -100,15 +100,15 @@ def optimize(
         Keep the photo's colours: luminance transfers the style in luminance only; match
         first changes the colours of the style to those of the photo.
     descriptor
-        Descriptor network of the losses, at its default layers, for example vgg19 or random (which needs no
-        download); --style-layers and --content-layers choose others.
+        Pretrained network whose features the losses compare, at its default layers, for example vgg19; or random,
+        which needs no download; --style-layers and --content-layers choose others.
     preset
-        Training recipe whose losses are used: default, paper or readme; other flags override it.
+        Recipe whose losses are used: default, paper or readme; other flags override it.
     checkerboard_weight
         Weight of the penalty on checkerboard artifacts, grids of 2 and 4 pixels [default: that of the preset;
         without --content that of train texture].
     precision
-        Number format: float32, or bf16, fp16, auto, which are faster and end at a slightly higher loss.
+        Floating-point precision: float32, or bf16, fp16, auto, which are faster and end at a slightly higher loss.
     pictures_every
         Iterations between two intermediate images, in a folder NAME.run beside the result; 0: none.
     quiet
@@ -120,8 +120,8 @@ def optimize(
     config = _config(preset, content, checkerboard_weight, descriptor, changes)
     trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
     out = output or Path(f"{content.stem}-{style[0].stem}.png" if content else f"{style[0].stem}-texture.png")
-    begin = [] if start in (None, "photo", "noise") else [Path(str(start))]
-    _check_output(out, [*style, *([content] if content else []), *begin])
+    start_images = [] if start in (None, "photo", "noise") else [Path(str(start))]
+    _check_output(out, [*style, *([content] if content else []), *start_images])
 
     from texturenets import image
     from texturenets.cli.common import download_progress
@@ -161,7 +161,7 @@ def optimize(
             steps=steps,
             line_search=line_search,
         )
-        last, finished = follow(
+        last, finished = run_with_progress(
             records, steps * scales, out, quiet=quiet, pictures_every=pictures_every, write=write
         )
     write(out, last.image)
@@ -188,7 +188,7 @@ def _report(out: Path, last: IterationRecord, stopped_of: int | None, quiet: boo
     return 0 if stopped_of is None else 130
 
 
-def follow(
+def run_with_progress(
     records: Iterator[IterationRecord],
     total: int,
     out: Path,
@@ -265,9 +265,9 @@ def _layers(
 
     style, content = config.style_layers, config.content_layers
     if descriptor is not None:
-        usual = recipes.layers_of(descriptor)
-        style = style if "style_layers" in chosen else usual[0]
-        content = content if "content_layers" in chosen else usual[1]
+        defaults = recipes.layers_of(descriptor)
+        style = style if "style_layers" in chosen else defaults[0]
+        content = content if "content_layers" in chosen else defaults[1]
     default = descriptor or "vgg16"
     full = [tuple(":".join(perceptual.split(n, default)) for n in names) for names in (style, content)]
     return full[0], full[1]

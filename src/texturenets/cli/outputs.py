@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from texturenets.errors import UserError
 
 if TYPE_CHECKING:
-    from texturenets.stylize.pipeline import Job
+    from texturenets.stylize.pipeline import PathPair
 
 LONGEST = 250
 """Bytes of a file's name, of the 255 that file systems take: the rest is for the numbers of several results."""
@@ -21,12 +21,12 @@ def plan_of(
     output: str | None,
     style: str,
     roots: Sequence[Path] = (),
-    several_of: Callable[[Sequence[Job]], list[Job]] = list,
+    several_of: Callable[[Sequence[PathPair]], list[PathPair]] = list,
     *,
     films: Collection[Path] = (),
     styles: int = 1,
     taken: set[str] | None = None,
-) -> list[Job]:
+) -> list[PathPair]:
     """Photos and their result files, all different: [(photo, result)].
 
     The folders inside each of `roots` are kept in the output, as `_kept` says. `several_of` turns one result for
@@ -178,7 +178,7 @@ def suffix_of(photo: PurePath) -> str:
         return ".png" if named.suffix.lower() in lossless else ".jpg"
 
 
-def several(jobs: Sequence[Job], count: int, model: Path) -> list[Job]:
+def several(jobs: Sequence[PathPair], count: int, model: Path) -> list[PathPair]:
     """`count` results of each photo for one, numbered. Raises UserError where they would all be the same."""
     if count < 1:
         raise UserError(f"--count {count} is not above 0")

@@ -14,7 +14,7 @@ from texturenets.cli.common import (
     EngineName,
     Flag,
     NetworkCode,
-    Precision,
+    PrecisionFlag,
     check_quality,
     complain,
     engine_note,
@@ -55,7 +55,7 @@ def sample(
     batch_size: int = 1,
     device: Device = "auto",
     engine: EngineName = "auto",
-    precision: Precision = "auto",
+    precision: PrecisionFlag = "auto",
     generator: NetworkCode = None,
     quiet: Flag = False,
 ) -> int:

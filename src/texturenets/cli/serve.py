@@ -14,7 +14,7 @@ from typing import Annotated, Literal, ParamSpec
 from cyclopts import App, ArgumentCollection, Parameter
 from cyclopts.config import Env
 
-from texturenets.cli.common import Device, EngineName, Precision, with_flags
+from texturenets.cli.common import Device, EngineName, PrecisionFlag, with_flags
 from texturenets.cli.refusals import check_given, check_whole
 from texturenets.errors import UserError, install, unknown
 
@@ -38,7 +38,7 @@ FROM_VARIABLES: dict[str, str] = {}
 
 
 def _note_variables(_: App, __: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Fill `FROM_VARIABLES`. A `config` of cyclopts, behind `Env`."""
+    """Fill `FROM_VARIABLES`. A `config` of cyclopts, after `Env`."""
     FROM_VARIABLES.clear()
     for argument in arguments:
         for token in argument.tokens:
@@ -91,7 +91,7 @@ def serve(
     log_level: Literal["debug", "info", "warning", "error"] = "info",
     device: Device = "auto",
     engine: EngineName = "auto",
-    precision: Precision = "auto",
+    precision: PrecisionFlag = "auto",
 ) -> None:
     """Serve stylization and textures over HTTP, until Ctrl-C; by default only to this machine.
 

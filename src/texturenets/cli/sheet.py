@@ -10,14 +10,14 @@ from texturenets.cli.common import complain
 from texturenets.errors import UserError, counted
 
 if TYPE_CHECKING:
-    from texturenets.stylize.pipeline import Job
+    from texturenets.stylize.pipeline import PathPair
 
 NAME = "contact-sheet.jpg"
 ROWS = 50  # photos on a sheet
 CELL = 320  # pixels of an image, at most
 
 
-def check(folder: Path, jobs: Sequence[Job], films: int) -> None:
+def check(folder: Path, jobs: Sequence[PathPair], films: int) -> None:
     """Raise UserError where a sheet in `folder` would be empty, or overwrite a photo or a result.
 
     `films`: how many there are, which are not on it; that is said.
@@ -33,7 +33,7 @@ def check(folder: Path, jobs: Sequence[Job], films: int) -> None:
         )
 
 
-def write(folder: Path, styles: Sequence[tuple[str, Sequence[Job]]]) -> None:
+def write(folder: Path, styles: Sequence[tuple[str, Sequence[PathPair]]]) -> None:
     """Lay out the photos and results that are there, of each style, on a sheet in `folder`, and print its name."""
     from texturenets import image
     from texturenets.image import contact_sheet

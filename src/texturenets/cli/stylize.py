@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from texturenets.cli.batch import carry_out, planned
-from texturenets.cli.common import Device, EngineName, Flag, NetworkCode, Precision, check_quality
+from texturenets.cli.common import Device, EngineName, Flag, NetworkCode, PrecisionFlag, check_quality
 from texturenets.cli.styles import check_no_style, find_styles
 from texturenets.errors import UserError
 
@@ -34,7 +34,7 @@ def stylize(
     webcam: Flag = False,
     device: Device = "auto",
     engine: EngineName = "auto",
-    precision: Precision = "auto",
+    precision: PrecisionFlag = "auto",
     memory: str | None = None,
     spool: str | None = None,
     generator: NetworkCode = None,
@@ -50,7 +50,7 @@ def stylize(
     Parameters
     ----------
     photos
-        Photos, films, patterns like "*.jpg", and folders, which are searched with all their subfolders.
+        Photos, films, glob patterns like "*.jpg", and folders, which are searched with all their subfolders.
     style
         Shipped style or model file; may be given several times; `all` means every shipped style [default: the first
         style that `texturenets models` lists]. For a style from your own painting see `texturenets train style`, or
@@ -96,7 +96,7 @@ def stylize(
         needs more is stylized in strips, with the same result; feature maps that do not fit are kept on disk
         meanwhile.
     spool
-        Folder for these feature maps [default: the system's folder for temporary files].
+        Folder for feature maps that do not fit in memory [default: the system's folder for temporary files].
     cluster
         Run in many processes, with Ray: without an address on this machine, with one (auto, ray://HOST:PORT,
         HOST:PORT) on that cluster. Photos and --output, a folder, may then be URLs such as s3://BUCKET/photos/.

@@ -27,7 +27,7 @@ app = App(
 )
 
 Images = Annotated[list[Path], Parameter(negative_iterable=())]
-Output = Annotated[
+OutputFlag = Annotated[
     Path | None,
     Parameter(
         name=["--output", "-o"],
@@ -39,11 +39,11 @@ Output = Annotated[
 Preset = Annotated[
     str, Parameter(help="Recipe to start from: default, paper or readme; other flags override it.")
 ]
-Descriptor = Annotated[
+DescriptorFlag = Annotated[
     str | None,
     Parameter(
-        help="Descriptor network of the losses, at its default layers, for example vgg19 or random (which needs no "
-        "download)."
+        help="Pretrained network whose features the losses compare, at its default layers, for example vgg19; or "
+        "random, which needs no download."
     ),
 ]
 Resume = Annotated[
@@ -65,9 +65,9 @@ def style(
     /,
     *,
     content: Path | None = None,
-    output: Output = None,
+    output: OutputFlag = None,
     preset: Preset = "default",
-    descriptor: Descriptor = None,
+    descriptor: DescriptorFlag = None,
     resume: Resume = False,
     quiet: Quiet = False,
     options: StyleFlags | None = None,
@@ -107,9 +107,9 @@ def texture(
     images: Images,
     /,
     *,
-    output: Output = None,
+    output: OutputFlag = None,
     preset: Preset = "default",
-    descriptor: Descriptor = None,
+    descriptor: DescriptorFlag = None,
     resume: Resume = False,
     quiet: Quiet = False,
     options: TextureFlags | None = None,
@@ -222,10 +222,10 @@ def _download_bar(quiet: bool) -> Any:
 
 def follow(trainer: Trainer, quiet: bool) -> bool:
     """Train to the end, with a progress bar and lines on standard error. False where it was interrupted."""
-    from texturenets.cli.training_progress import Progress
+    from texturenets.cli.training_progress import TrainingProgress
     from texturenets.train.interruption import interruptible
 
-    shown = Progress(trainer, quiet)
+    shown = TrainingProgress(trainer, quiet)
     with interruptible(trainer), shown.bar:
         for record in trainer:
             shown(record)

@@ -13,7 +13,7 @@ from texturenets.train.trainer import Trainer
 FORECAST_AFTER = 10  # steps: the first ones are slower
 
 
-class Progress:
+class TrainingProgress:
     """Called with each record, inside `with progress.bar`; writes to standard error."""
 
     def __init__(self, trainer: Trainer, quiet: bool) -> None:

@@ -41,7 +41,7 @@ MANY: Final = 32
 HEAVY: Final = 8 * 2**20
 """Bytes of photos in a batch, at most: two of 12 megapixels."""
 
-Batch = Sequence[PhotoRequest]
+RequestBatch = Sequence[PhotoRequest]
 
 
 def check_installed() -> None:
@@ -71,7 +71,7 @@ class Cluster:
         if self.address == LOCAL:
             # The switch that gives macOS and Windows a Ray without a network: everything listens on 127.0.0.1.
             os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-            # Workers as urgent as the user's own programs: by default they stand behind everything else.
+            # Workers as urgent as the user's own programs: by default they come after everything else.
             os.environ.setdefault("RAY_worker_niceness", "0")
             # On a busy machine they start slowly, and after a minute, the default, more and more are started.
             os.environ.setdefault("RAY_worker_register_timeout_seconds", "600")
@@ -129,7 +129,7 @@ class Cluster:
     def run(
         self,
         task: WorkerTask,
-        batches: Sequence[Batch],
+        batches: Sequence[RequestBatch],
         workers: int,
         *,
         gpu: bool,
@@ -280,7 +280,7 @@ def divide(
     return workers, threads
 
 
-def batches(requests: Sequence[PhotoRequest], sizes: Sequence[int], workers: int) -> list[Batch]:
+def batches(requests: Sequence[PhotoRequest], sizes: Sequence[int], workers: int) -> list[RequestBatch]:
     """Divide `requests` into about a dozen batches a worker, of at most `MANY` photos and `HEAVY` bytes of files.
 
     `sizes`: bytes of the photos' files. Progress is reported, and work repeated after a worker's death, by batch.

@@ -17,7 +17,7 @@ from torch import nn
 
 from texturenets import arguments, image, readers
 from texturenets.converters import format1, known_networks, onnx, pytorch, tensorflow, torch7
-from texturenets.converters.colours import COLOURS
+from texturenets.converters.colors import COLORS
 from texturenets.converters.published import Published
 from texturenets.errors import UserError, unknown
 from texturenets.modelfiles.modelfile import Header
@@ -106,12 +106,12 @@ def _read(path: Path, colors_in: str | None, colors_out: str | None) -> Publishe
             raise UserError(
                 f"`colors_in` and `colors_out` are for ONNX files: a {converter.TITLE} file needs none"
             )
-        if name is not None and name not in COLOURS:
-            raise unknown("order of colours", name, COLOURS)
+        if name is not None and name not in COLORS:
+            raise unknown("order of colours", name, COLORS)
     try:
         if converter is onnx:
-            before = COLOURS[colors_in] if colors_in else None
-            after = COLOURS[colors_out] if colors_out else None
+            before = COLORS[colors_in] if colors_in else None
+            after = COLORS[colors_out] if colors_out else None
             return onnx.read(source, before, after)
         return converter.read(source)
     except UserError as error:
@@ -136,7 +136,7 @@ def convert(
 
     `name`: the model's [the file's]; `source`, `licence`: where it is from, and under which terms, as the header
     shall say. `colors_in`, `colors_out`: for ONNX, what the network's channels are, a key of
-    `colours.COLOURS`. `generator`: FILE.py:CLASS, for a model of texturenets' format 1 whose network is code of
+    `colors.COLORS`. `generator`: FILE.py:CLASS, for a model of texturenets' format 1 whose network is code of
     the user's own, which is run.
 
     The header's generator is one of our own where the network is one, exactly, else a `Graph`. Raises

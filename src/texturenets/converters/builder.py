@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from texturenets.converters.colours import ChannelOrder
+from texturenets.converters.colors import ChannelOrder
 from texturenets.errors import UserError
-from texturenets.graph import Node, line, understand, weight_shapes
+from texturenets.graph import Node, line, parse_node, weight_shapes
 from texturenets.graph.grammar import MAX_NODES
-from texturenets.networks.graph import GraphSpec as Graph
+from texturenets.networks.graph import GraphSpec
 
 Array = NDArray[Any]
 
@@ -32,7 +32,7 @@ class GraphBuilder:
     nodes: list[Node] = field(default_factory=list)
     arrays: dict[int, dict[str, Array]] = field(default_factory=dict)
     count: int = 0
-    """Numbers in all arrays."""
+    """Elements of all arrays."""
 
     def add(
         self,
@@ -51,14 +51,14 @@ class GraphBuilder:
         number = len(self.nodes)
         if number >= MAX_NODES:
             raise UserError(f"the network has more than {MAX_NODES} operations")
-        node = understand(text, self.nodes, unnamed=True)
+        node = parse_node(text, self.nodes, unnamed=True)
         arrays = {name: array for name, array in (("weight", weight), ("bias", bias)) if array is not None}
         shapes = weight_shapes(node, self.nodes)
         for name in (*shapes, *(name for name in arrays if name not in shapes)):
             count = arrays[name].size if name in arrays else 0
             if count != (wanted := math.prod(shapes[name]) if name in shapes else 0):
                 raise UserError(
-                    f"a {operation} layer whose {name} has {count} numbers where it takes {wanted}"
+                    f"a {operation} layer whose {name} has {count} elements where it takes {wanted}"
                 )
             self.count += count
         if self.count > MAX_WEIGHTS:
@@ -80,7 +80,7 @@ class GraphBuilder:
 
     def photo(self, before: ChannelOrder) -> int:
         """The photo, as the channels of which `before` speaks."""
-        return self.recolour(self.add("photo"), before.inverse())
+        return self.recolor(self.add("photo"), before.inverse())
 
     def pad(self, source: int, sides: Sequence[int], mode: str) -> int:
         """`sides`: top, bottom, left, right. Nothing is added where there is nothing to pad."""
@@ -128,12 +128,12 @@ class GraphBuilder:
         """Instance normalization."""
         return self.add("norm", [source], weight=weight, bias=bias, settings={"eps": eps})
 
-    def recolour(self, source: int, colours: ChannelOrder) -> int:
-        """A feature map of three channels, multiplied and shifted as `colours` says."""
-        if not colours.even:
-            weight = np.asarray(colours.matrix, np.float32)[:, :, None, None]
-            return self.conv(source, weight, np.asarray(colours.shift, np.float32))
-        by, add = colours.matrix[0][0], colours.shift[0]
+    def recolor(self, source: int, colors: ChannelOrder) -> int:
+        """A feature map of three channels, multiplied and shifted as `colors` says."""
+        if not colors.even:
+            weight = np.asarray(colors.matrix, np.float32)[:, :, None, None]
+            return self.conv(source, weight, np.asarray(colors.shift, np.float32))
+        by, add = colors.matrix[0][0], colors.shift[0]
         if (by, add) == (1, 0):
             return source
         return self.add("linear", [source], settings={"by": by, "add": add})
@@ -144,13 +144,13 @@ class GraphBuilder:
         if last < 0 or self.channels(last) != 3:
             raise UserError("the network does not end in three channels, so it draws no images")
         if self.nodes[last].operation != "conv":
-            self.recolour(last, after)
+            self.recolor(last, after)
         else:
-            self.arrays[last] = recoloured(self.arrays[last], after)
+            self.arrays[last] = recolored(self.arrays[last], after)
 
-    def spec(self) -> Graph:
+    def spec(self) -> GraphSpec:
         """The spec. Raises UserError where the network does not keep the size of its photo."""
-        return Graph(nodes=tuple(self.lines))
+        return GraphSpec(nodes=tuple(self.lines))
 
     def state(self) -> dict[str, torch.Tensor]:
         """The weights for the generator of `spec`."""
@@ -161,7 +161,7 @@ class GraphBuilder:
         }
 
 
-def recoloured(conv: Mapping[str, Array], after: ChannelOrder) -> dict[str, Array]:
+def recolored(conv: Mapping[str, Array], after: ChannelOrder) -> dict[str, Array]:
     """Weight and bias of a convolution to three channels that are then seen as `after` has them."""
     matrix = np.asarray(after.matrix, np.float64)
     weight = np.einsum("ij,jkyx->ikyx", matrix, conv["weight"].astype(np.float64))

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from texturenets.converters.builder import recoloured
-from texturenets.converters.colours import CAFFE, RGB, ChannelOrder
+from texturenets.converters.builder import recolored
+from texturenets.converters.colors import CAFFE, RGB, ChannelOrder
 from texturenets.converters.published import Published
 from texturenets.engines.primitives import Padding
 from texturenets.graph import Node, line
@@ -50,7 +50,7 @@ class _Sketch:
 
 
 def _johnson(spec: Johnson, entry: int) -> _Sketch:
-    """The graph of `JohnsonGenerator(spec)` behind line `entry`, up to its last convolution."""
+    """The graph of `JohnsonGenerator(spec)` after line `entry`, up to its last convolution."""
     sketch, c = _Sketch(entry), spec.channels
     down, norm = spec.down_padding or spec.padding, spec.normalization == "instance"
 
@@ -166,7 +166,7 @@ def _candidates(published: Published) -> Iterator[tuple[GeneratorSpec, _Sketch]]
     exit_kernel = convs[-1].settings["kernel"][0]
     if not photo or channels > 256 or blocks > 100 or exit_kernel not in (3, 9) or len(noises) > 1:
         return
-    # The line behind which the network itself begins: the photo, that in other colours, or noise beside it.
+    # The line after which the network itself begins: the photo, that in other colours, or noise beside it.
     entry = 2 if noises else int(published.before != RGB)
     for decoder_norm in (True, False):
         default = decoder_norm == bool(deconvs)
@@ -202,7 +202,7 @@ def _folded(conv: Mapping[str, Array], before: ChannelOrder) -> dict[str, Array]
 
 
 def _first_conv(nodes: list[Node]) -> tuple[int, str]:
-    """Where the first convolution behind a padding is, and how that pads."""
+    """Where the first convolution after a padding is, and how that pads."""
     for number, node in enumerate(nodes):
         if node.operation == "pad":
             return number + 1, str(node.settings["mode"])
@@ -226,7 +226,7 @@ def recognise(published: Published) -> tuple[GeneratorSpec, dict[str, torch.Tens
             arrays[first] = _folded(arrays[first], before)
         # Our output "caffe" makes RGB of what the last convolution gives.
         last = max(arrays)
-        arrays[last] = recoloured(arrays[last], CAFFE.inverse().after(published.after))
+        arrays[last] = recolored(arrays[last], CAFFE.inverse().after(published.after))
         state = {
             f"{name}.{part}": torch.from_numpy(array)
             for number, name in sketch.names.items()

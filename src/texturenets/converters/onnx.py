@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texturenets.converters.builder import GraphBuilder
-from texturenets.converters.colours import BGR255, RGB, RGB255, ChannelOrder
+from texturenets.converters.colors import BGR255, RGB, RGB255, ChannelOrder
 from texturenets.converters.onnx_constants import fold, integers, refuse
 from texturenets.converters.published import ONNX, Published
 from texturenets.errors import UserError
@@ -77,7 +77,7 @@ class Chain:
     def _map(self, operation: ONNXNode, i: int = 0) -> int:
         value = self._get(operation, i)
         if not isinstance(value, int):
-            raise refuse(operation, "takes no map where it needs one")
+            raise refuse(operation, "takes no feature map where it needs one")
         return value
 
     def _maps(self, operation: ONNXNode) -> list[int]:
@@ -230,7 +230,7 @@ class Chain:
         )
         channels = self.builder.channels(self._map(operation))
         if not scale.size == shift.size == mean.size == variance.size == channels:
-            raise refuse(operation, f"has numbers for other than its {channels} channels")
+            raise refuse(operation, f"has values for other than its {channels} channels")
         eps = max(operation.attributes.get("epsilon", 1e-5), 1e-12)
         scale = scale / np.sqrt(np.maximum(variance, 0) + eps)
         return self.builder.add("affine", [self._map(operation)], weight=scale, bias=shift - mean * scale)
@@ -290,13 +290,13 @@ class Chain:
         return self.builder.add("affine", [source], weight=scale, bias=shift)
 
     def _arithmetic(self, operation: ONNXNode) -> int:
-        """Add, Sub, Mul, Div: of two feature maps, or of a map and a number for all or for each channel."""
+        """Add, Sub, Mul, Div: of two feature maps, or of a feature map and a number for all or for each channel."""
         if len(operation.inputs) != 2:
             raise refuse(operation, f"of {len(operation.inputs)} values is not possible")
         values = [self._get(operation, i) for i in range(2)]
         if all(isinstance(value, int) for value in values):
             if operation.kind not in ("Add", "Mul"):
-                raise refuse(operation, "of two maps is not supported")
+                raise refuse(operation, "of two feature maps is not supported")
             return self._add(operation.kind.lower(), *self._maps(operation))
         place = 0 if isinstance(values[0], int) else 1
         source, number = self._map(operation, place), self._array(operation, 1 - place).astype(np.float64)
@@ -388,7 +388,7 @@ def _repeats(where: str, rounding: str, scale: float) -> bool:
     return where == "asymmetric" and (rounding == "floor" or halves)
 
 
-def _colours(model: Model) -> ChannelOrder | None:
+def _colors(model: Model) -> ChannelOrder | None:
     """The colours that the file says it takes and gives; None where it says nothing."""
     order = model.metadata.get("Image.BitmapPixelFormat", "")
     if model.metadata.get("Image.NominalPixelRange") == "Normalized_0_1":
@@ -419,7 +419,7 @@ def read(path: Path, before: ChannelOrder | None = None, after: ChannelOrder | N
     Raises UserError, FormatError and OSError.
     """
     model = onnx.read(path)
-    said = _colours(model)
+    said = _colors(model)
     before = before or said or RGB255
     published = Published(ONNX, Chain(model, before).build(), before=before, after=after or said or RGB255)
     published.licence, published.author = model.metadata.get("license", ""), model.metadata.get("author", "")

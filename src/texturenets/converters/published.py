@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from texturenets.converters.builder import GraphBuilder
-from texturenets.converters.colours import RGB, ChannelOrder
+from texturenets.converters.colors import RGB, ChannelOrder
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from texturenets import readers
 from texturenets.converters.builder import GraphBuilder
-from texturenets.converters.colours import RGB255
+from texturenets.converters.colors import RGB255
 from texturenets.converters.published import PYTORCH_EXAMPLES, Published
 from texturenets.errors import UserError
 from texturenets.readers.stored import Stored
@@ -24,11 +24,11 @@ TITLE: Final = "PyTorch"
 Array = NDArray[Any]
 
 EPS: Final = 1e-5  # torch.nn.InstanceNorm2d
-MAX_ARRAY: Final = 10_000_000  # numbers; the largest of the program's own has 147,456
+MAX_ARRAY: Final = 10_000_000  # elements; the largest of the program's own has 147,456
 
 
 class _StateDict:
-    """The arrays of a state dictionary, behind whatever prefix ("module.") they have."""
+    """The arrays of a state dictionary, after whatever prefix ("module.") they have."""
 
     def __init__(self, stored: Mapping[str, Stored]) -> None:
         last = "deconv3.conv2d.weight"  # only the network itself has it, not its blocks

@@ -13,7 +13,7 @@ from typing import Any, Final
 from numpy.typing import NDArray
 
 from texturenets.converters.builder import GraphBuilder
-from texturenets.converters.colours import RGB255
+from texturenets.converters.colors import RGB255
 from texturenets.converters.published import LENGSTROM, LENGSTROM_RAW, Published
 from texturenets.errors import UserError
 from texturenets.readers import leveldb, tensorflow

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
-from texturenets.converters.colours import CAFFE, IMAGENET, RGB
+from texturenets.converters.colors import CAFFE, IMAGENET, RGB
 from texturenets.converters.published import FAST_NEURAL_STYLE, TEXTURE_NETS, TEXTURE_NETS_V1, Published
 from texturenets.converters.torch7_modules import Modules, short, walk
 from texturenets.errors import UserError
@@ -57,9 +57,9 @@ def read(path: Path) -> Published:
         preprocessing = options.get("preprocessing", "vgg")
         if preprocessing not in _PREPROCESSING:
             raise UserError(f"unknown preprocessing {str(preprocessing)[:40]!r} (known: vgg, resnet)")
-        colours = _PREPROCESSING[preprocessing]
-        builder = Modules(tree, before=colours, own_statistics=False).build()
-        return Published(FAST_NEURAL_STYLE, builder, before=colours, after=colours)
+        colors = _PREPROCESSING[preprocessing]
+        builder = Modules(tree, before=colors, own_statistics=False).build()
+        return Published(FAST_NEURAL_STYLE, builder, before=colors, after=colors)
     v1 = bool(names & _V1_MODULES) and not names & _LATER_MODULES
     modules = Modules(tree, before=RGB, own_statistics=v1)
     published = Published(TEXTURE_NETS_V1 if v1 else TEXTURE_NETS, modules.build(), before=RGB, after=CAFFE)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texturenets.converters.builder import GraphBuilder
-from texturenets.converters.colours import ChannelOrder
+from texturenets.converters.colors import ChannelOrder
 from texturenets.errors import UserError
 from texturenets.readers.torch7 import Tensor, TorchObject
 
@@ -176,7 +176,7 @@ class Modules:
         return self._add("noise", channels=channels, stride=pooled, distribution=distribution, scale=scale)
 
     def _behind_photo(self, channels: int, pooled: int, scale: float) -> int:
-        """`channels` channels of uniform noise; behind the photo, where the network takes three more."""
+        """`channels` channels of uniform noise; after the photo, where the network takes three more."""
         photo = self.inputs - channels
         if photo not in (0, 3) or channels < 1:
             raise UserError(f"a network of {self.inputs} channels, {channels} of them noise")
@@ -192,7 +192,7 @@ class Modules:
             return self._behind_photo(self.inputs - 3, value.pooled, 1.0)
         if isinstance(value, int):
             return value
-        raise UserError("a module is fed with several maps and takes one")
+        raise UserError("a module is fed with several feature maps and takes one")
 
     def _add(self, operation: str, *sources: int, **settings: Any) -> int:
         return self.builder.add(operation, sources, settings=settings)
@@ -244,7 +244,7 @@ class Modules:
     def _parallel_table(self, module: TorchObject, value: Value) -> Value:
         inner = children(module)
         if not isinstance(value, list) or len(value) != len(inner):
-            raise UserError("a ParallelTable that is not fed with one map for each module")
+            raise UserError("a ParallelTable that is not fed with one feature map for each module")
         return [self._module(child, item) for child, item in zip(inner, value, strict=True)]
 
     def _join(self, operation: str, value: Value) -> Value:
@@ -327,7 +327,7 @@ class Modules:
         """Scale and shift of a normalization.
 
         In the models of texture_nets' first version there are modules made for 8 channels that normalize 16
-        to 40. The GPU read on behind their own weights, in the storage in which the parameters of all layers
+        to 40. The GPU read on after their own weights, in the storage in which the parameters of all layers
         lie one after the other, and training made the best of it: so do we.
         """
         weight, bias = module.get("weight"), module.get("bias")
@@ -441,7 +441,7 @@ class Modules:
         "SpatialMaxUnpooling": _unpool,
         "ShaveImage": _shave,
         "SpatialUpSamplingNearest": lambda self, module, source: self._larger(module, source, "nearest"),
-        # Torch7 puts the corners of the two maps upon each other.
+        # Torch7 puts the corners of the two feature maps upon each other.
         "SpatialUpSamplingBilinear": lambda self, m, source: self._larger(m, source, "bilinear_corners"),
         "PixelShuffle": _shuffle,
         "PReLU": _prelu,

@@ -49,16 +49,16 @@ class Engine(Protocol):
 
         H and W are multiples of `io_spec.stride` and at least `io_spec.least`. `noises` are noise maps (N, channels,
         H / stride, W / stride), as `io_spec.noise` says and `texturenets.noise.draw` makes them; `x` is None where
-        `io_spec.channels` is 0. `inputs`: the maps of `io_spec.inputs` by their names, (N, channels, H / stride,
-        W / stride), or (N, channels, 1, 1) for a stride of 0. What comes back is an array where the first input is
-        one, else a tensor on its device. Raises UserError for an input that is missing or that is none.
+        `io_spec.channels` is 0. `inputs`: the feature maps of `io_spec.inputs` by their names, (N, channels, H /
+        stride, W / stride), or (N, channels, 1, 1) for a stride of 0. What comes back is an array where the first
+        input is one, else a tensor on its device. Raises UserError for an input that is missing or that is none.
         """
 
     def compile(self, stage: Stage) -> CompiledStage:
         """Make a part of a network ready to run, as the strips of images that do not fit in memory need it."""
 
-    def stage_peak(self, alive: int, dtype: SpoolDtype) -> int:
-        """Estimated peak bytes of a stage of whose feature maps at most `alive` numbers are alive at once.
+    def stage_peak(self, live: int, dtype: SpoolDtype) -> int:
+        """Estimated peak bytes of a stage of whose feature maps at most `live` elements are live at once.
 
         `dtype`: the type of its inputs and outputs.
         """
@@ -171,31 +171,31 @@ def _converted(path: Path, engine: str, precision: str, threads: int | None) -> 
     if model is None or counts is None:
         model, io_spec = convert(path, split=split)
         entry.keep(f"{name}.onnx", model)
-        entry.keep(f"{name}.json", json.dumps([io_spec.buffers, io_spec.alive]).encode())
+        entry.keep(f"{name}.json", json.dumps([io_spec.buffers, io_spec.live]).encode())
     else:
         io_spec = modelfile.read_graph(path, weights=False).io_spec
-        io_spec = replace(io_spec, buffers=counts[0], alive=counts[1])
+        io_spec = replace(io_spec, buffers=counts[0], live=counts[1])
     return BACKENDS[engine](model, io_spec, precision, entry, threads)
 
 
 def _numbers(cached: bytes | None) -> tuple[float, float] | None:
-    """The two numbers of an entry of the cache; None where it is missing or damaged."""
+    """The two element counts of an entry of the cache; None where it is missing or damaged."""
     try:
-        buffers, alive = json.loads(cached or b"")
-        return float(buffers), float(alive)
+        buffers, live = json.loads(cached or b"")
+        return float(buffers), float(live)
     except (ValueError, TypeError):
         return None
 
 
-def convert(path: Path, *, split: bool = False, passes: bool = True) -> tuple[bytes, IOSpec]:
+def convert(path: Path, *, split: bool = False, apply_passes: bool = True) -> tuple[bytes, IOSpec]:
     """The model file at `path` as an ONNX file, and what its network takes. Raises UserError.
 
-    `split`: made for computing in bf16; `passes`: with what makes it faster (`texturenets.graph.onnx.to_onnx`).
+    `split`: made for computing in bf16; `apply_passes`: with what makes it faster (`texturenets.graph.onnx.to_onnx`).
     """
     from texturenets.graph.onnx import to_onnx
 
     graph = modelfile.read_graph(path)
     _check_stride(path, graph.io_spec.stride)
-    model = to_onnx(graph, split=split, passes=passes)
-    buffers, alive = peak.numbers(model, graph.io_spec)
-    return model.SerializeToString(), replace(graph.io_spec, buffers=buffers, alive=alive)
+    model = to_onnx(graph, split=split, apply_passes=apply_passes)
+    buffers, live = peak.peak_elements(model, graph.io_spec)
+    return model.SerializeToString(), replace(graph.io_spec, buffers=buffers, live=live)

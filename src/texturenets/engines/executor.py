@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from texturenets import noise
 from texturenets.engines import kernels
-from texturenets.engines.primitives import InstanceNorm, max_pool, max_unpool, pad, twice
+from texturenets.engines.primitives import InstanceNorm, max_pool, max_unpool, pad, upsample2x
 from texturenets.graph import Graph, Node
 
 
@@ -155,7 +155,7 @@ class FunctionModule(nn.Module):
 
 def _upsample(factor: int, mode: str) -> Callable[[Tensor], Tensor]:
     if factor == 2 and mode != "bilinear_corners":
-        return lambda x: twice(x, bilinear=mode == "bilinear")
+        return lambda x: upsample2x(x, bilinear=mode == "bilinear")
     if mode == "nearest":
         return lambda x: F.interpolate(x, scale_factor=float(factor), mode="nearest")
     corners = mode == "bilinear_corners"
@@ -245,9 +245,8 @@ class GraphNetwork(nn.Module):
     """The operations of a graph, one after the other; every feature map is dropped after its last use.
 
     `stride`: what height and width must be multiples of. `noise`: the noise maps that it takes. `photo`:
-    whether it takes a photo. `margin`: pixels by which photos are to be mirrored on
-    each side, and the image cut back. `io_spec`: all
-    that it takes and gives.
+    whether it takes a photo. `margin`: pixels by which photos are to be reflection-padded on
+    each side, and the image cropped. `io_spec`: all that it takes and gives.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -311,17 +310,17 @@ class GraphNetwork(nn.Module):
     ) -> dict[int, Tensor]:
         """The feature maps of the nodes `wanted`, by number; the rest as `forward` has it."""
         maps = self._given(x, noises, inputs or {})
-        where: dict[int, Tensor] = {}
+        argmax_masks: dict[int, Tensor] = {}
         rectified: set[int] = set()
         for i, (node, layer) in enumerate(zip(self.nodes, self.layers, strict=True)):
             if not node.sources:
                 continue
             sources = [maps[source] for source in node.sources]
             if node.operation == "unpool":
-                maps[i] = max_unpool(sources[0], where[node.sources[1]])
+                maps[i] = max_unpool(sources[0], argmax_masks[node.sources[1]])
             elif i in self._unpooled:
-                maps[i], where[i] = max_pool(sources[0])
-            elif i in self._rectified and i not in wanted and kernels.suit(sources[0]):
+                maps[i], argmax_masks[i] = max_pool(sources[0])
+            elif i in self._rectified and i not in wanted and kernels.supports(sources[0]):
                 rectified.add(i)
                 maps[i] = self._with_relu(sources[0], layer)
             elif node.operation == "relu" and node.sources[0] in rectified:
@@ -346,7 +345,7 @@ class GraphNetwork(nn.Module):
         if self.photo and x is None:
             raise ValueError("this network stylizes photos: give it one")
         if noises is not None and len(noises) != len(self.noise):
-            raise ValueError(f"{len(noises)} maps of noise for a network that takes {len(self.noise)}")
+            raise ValueError(f"{len(noises)} noise maps for a network that takes {len(self.noise)}")
         remaining = iter(self._noises(x) if noises is None else noises)
         given: dict[int, Tensor] = {}
         for i, node in enumerate(self.nodes):

@@ -15,9 +15,9 @@ class Network(Protocol):
     """An `nn.Module` that makes images (N, 3, H, W), RGB in [0, 1], of photos of that kind, of noise, or of both.
 
     Attributes that it does not have are as they stand here. `stride`: what height and width must be multiples of.
-    `margin`: pixels by which a photo is to be mirrored on each side, and the image cut back. `noise`: the maps of
-    noise that it takes as its second argument. `photo`: whether it takes a photo; else the first argument is None.
-    One that draws a single size has a `size`, in pixels, which is its stride.
+    `margin`: pixels by which a photo is to be reflection-padded on each side, and the image cropped. `noise`: the
+    noise maps that it takes as its second argument. `photo`: whether it takes a photo; else the first argument is
+    None. One that draws a single size has a `size`, in pixels, which is its stride.
     """
 
     stride: int = 1

@@ -10,7 +10,7 @@ import numpy as np
 
 from texturenets.arrays import A, like, to_numpy
 from texturenets.engines.feeding import feed
-from texturenets.engines.peak import ONNX, of_graph
+from texturenets.engines.peak import ONNX_OVERHEAD, estimate
 from texturenets.errors import UserError
 from texturenets.graph import IOSpec
 from texturenets.graph.stage import CompiledStage, SpoolDtype, Stage, Values
@@ -70,13 +70,13 @@ class ONNXEngine:
 
         return run
 
-    def stage_peak(self, alive: int, dtype: SpoolDtype) -> int:
+    def stage_peak(self, live: int, dtype: SpoolDtype) -> int:
         """See `texturenets.engines.Engine`."""
-        return int(ONNX * 4 * alive)
+        return int(ONNX_OVERHEAD * 4 * live)
 
     def peak(self, size: tuple[int, int]) -> int:
         """See `texturenets.engines.Engine`."""
-        return of_graph(self.name, self.precision, self.io_spec, size)
+        return estimate(self.name, self.precision, self.io_spec, size)
 
     def __call__(self, x: A | None, noises: Sequence[A] = (), inputs: Mapping[str, A] | None = None) -> A:
         """See `texturenets.engines.Engine`."""

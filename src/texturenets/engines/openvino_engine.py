@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from texturenets.arrays import A, like, to_numpy
 from texturenets.engines.cache import Entry, compiled_suffix
 from texturenets.engines.feeding import feed
-from texturenets.engines.peak import WIDTH, of_graph
+from texturenets.engines.peak import BYTES_PER_ELEMENT, estimate
 from texturenets.errors import UserError, install
 from texturenets.graph import IOSpec
 from texturenets.graph.stage import CompiledStage, SpoolDtype, Stage, Values
@@ -181,13 +181,13 @@ class OpenVINOEngine:
         options = compile_options(precision, self.threads)
         return _OpenVINOStage(self.core.compile_model(self.core.read_model(graph), "CPU", options), stage)
 
-    def stage_peak(self, alive: int, dtype: SpoolDtype) -> int:
+    def stage_peak(self, live: int, dtype: SpoolDtype) -> int:
         """See `texturenets.engines.Engine`."""
-        return alive * WIDTH["bf16" if dtype == "bfloat16" else "float32"]
+        return live * BYTES_PER_ELEMENT["bf16" if dtype == "bfloat16" else "float32"]
 
     def peak(self, size: tuple[int, int]) -> int:
         """See `texturenets.engines.Engine`."""
-        return of_graph(self.name, self.precision, self.io_spec, size)
+        return estimate(self.name, self.precision, self.io_spec, size)
 
     def __call__(self, x: A | None, noises: Sequence[A] = (), inputs: Mapping[str, A] | None = None) -> A:
         """See `texturenets.engines.Engine`."""

@@ -1,23 +1,23 @@
 """Estimates the peak memory of a network for one image, which decides whether it is computed whole or in strips.
 
-Feature maps are what takes memory; weights are small beside them. A feature map is alive from the operation that
-computes it to the last one that reads it. Of a residual block these are alive while an operation runs:
+Feature maps are what takes memory; weights are small beside them. A feature map is live from the operation that
+computes it to the last one that reads it. Of a residual block these are live while an operation runs:
 
-    number, operation      alive        buffer
+    number, operation      live         buffer
     0  a = conv(photo)     a            a: 0
     1  b = relu(a)         a  b         b: 1
     2  c = conv(b)         a  b  c      c: 2
-    3  d = add(c, a)       a     c  d   d: 1, as b is not alive any more
+    3  d = add(c, a)       a     c  d   d: 1, as b is not live any more
 
-1. `_sizes`: how many numbers each feature map has, for each pixel of the image: 32 channels at half the height and
+1. `_sizes`: how many elements each feature map has, for each pixel of the image: 32 channels at half the height and
    width are 32 / 4 = 8. So one calculation serves images of any size.
 2. `_lifetimes`: the first and the last operation of each.
-3. `alive`, the most numbers alive at once: what an allocator would take that frees every map after its last use.
-   ONNX Runtime does so, but from an arena that grows in large steps, hence the factor `ONNX`.
-4. `buffers`: OpenVINO plans before it runs. It gives each map the first buffer whose former maps are not alive any
-   more, or a new one; a buffer is as large as its largest map, and all are allocated at once. Their sum is what it
-   takes.
-5. `of_graph`: times the bytes of a number and the pixels of the image.
+3. `live`, the most elements live at once: what an allocator would take that frees every feature map after its last
+   use. ONNX Runtime does so, but from an arena that grows in large steps, hence the factor `ONNX_OVERHEAD`.
+4. `buffers`: OpenVINO plans before it runs. It gives each feature map the first buffer whose former ones are not live
+   any more, or a new one; a buffer is as large as its largest feature map, and all are allocated at once. Their sum
+   is what it takes.
+5. `estimate`: times the bytes of an element and the pixels of the image.
 
 PyTorch runs whatever module it is given, so there an image of a small size is run and measured (`measured`).
 `benchmarks/speed.py memory` compares the estimates with measured peaks, and chose the constants here.
@@ -37,45 +37,44 @@ if TYPE_CHECKING:
 
     from texturenets.graph import IOSpec
 
-WIDTH: Final = {"float32": 4, "bf16": 2, "fp16": 2}
-"""Bytes of one value."""
+BYTES_PER_ELEMENT: Final = {"float32": 4, "bf16": 2, "fp16": 2}
 
-ONNX: Final = 2.4
-"""Memory of ONNX Runtime as a multiple of the feature maps alive at once: measured 1.6 to 2.9 at 1024 x 1024 and
+ONNX_OVERHEAD: Final = 2.4
+"""Memory of ONNX Runtime as a multiple of the feature maps live at once: measured 1.6 to 2.9 at 1024 x 1024 and
 different at other sizes, as its arena grows by doubling. So estimates are 0.84 to 1.5 times the measured peak."""
 
-TORCH: Final = 1.1
+TORCH_OVERHEAD: Final = 1.1
 """Memory of PyTorch on a CPU as a multiple of its allocations: oneDNN makes further copies."""
 
-MOST: Final = 2048
-"""Bytes per pixel, more than any network here takes: an image that fits at this rate needs no exact estimate. The
+MAX_BYTES_PER_PIXEL: Final = 2048
+"""More than any network here takes: an image that fits at this rate needs no exact estimate. The
 largest measured was 1213, of pyramid in PyTorch (`benchmarks/speed.py memory`)."""
 
-STAGE: Final = 1.6
-"""Memory of a stage (`texturenets.graph.stage`) in PyTorch as a multiple of the feature maps alive at once: its
+STAGE_OVERHEAD: Final = 1.6
+"""Memory of a stage (`texturenets.graph.stage`) in PyTorch as a multiple of the feature maps live at once: its
 inputs and copies in convolutions come on top."""
 
 _PROFILER: Final = threading.Lock()
 """PyTorch allows one profiler in a process."""
 
 
-def of_graph(engine: str, precision: str, io_spec: IOSpec, size: tuple[int, int]) -> int:
+def estimate(engine: str, precision: str, io_spec: IOSpec, size: tuple[int, int]) -> int:
     """Estimated peak bytes of `engine` ("openvino" or "onnx") for an image of `size` (H, W), its result included.
 
-    `size`: that of the padded image. Within 20 % for OpenVINO; for ONNX Runtime see `ONNX`.
+    `size`: that of the padded image. Within 20 % for OpenVINO; for ONNX Runtime see `ONNX_OVERHEAD`.
     """
     pixels = size[0] * size[1]
     if engine == "openvino":
         return int(
-            pixels * (io_spec.buffers * WIDTH[precision] + 4 * io_spec.outputs)
+            pixels * (io_spec.buffers * BYTES_PER_ELEMENT[precision] + 4 * io_spec.outputs)
         )  # the result is float32
-    return int(pixels * io_spec.alive * WIDTH[precision] * ONNX)
+    return int(pixels * io_spec.live * BYTES_PER_ELEMENT[precision] * ONNX_OVERHEAD)
 
 
-def measured(action: Callable[[], object], device: torch.device) -> float:
+def measure_peak(action: Callable[[], object], device: torch.device) -> float:
     """Peak bytes that PyTorch allocates on `device` during `action`, beyond those that were allocated before.
 
-    On a CPU the profiler's record of allocations is added up, times `TORCH`.
+    On a CPU the profiler's record of allocations is added up, times `TORCH_OVERHEAD`.
     """
     import torch
 
@@ -100,22 +99,22 @@ def measured(action: Callable[[], object], device: torch.device) -> float:
     for change in sorted(changes, key=lambda change: change.start_ns()):
         allocated += change.nbytes()
         most = max(most, allocated)
-    return TORCH * most
+    return TORCH_OVERHEAD * most
 
 
-def numbers(model: onnx.ModelProto, io_spec: IOSpec) -> tuple[float, float]:
-    """`buffers` and `alive` of a graph (see above), in numbers for each pixel of the image."""
+def peak_elements(model: onnx.ModelProto, io_spec: IOSpec) -> tuple[float, float]:
+    """`buffers` and `live` of a graph (see above), in elements for each pixel of the image."""
     lifetimes = _lifetimes(model, _sizes(model, io_spec))
-    alive = [
+    live = [
         sum(size for start, end, size in lifetimes if start <= number <= end)
         for number in range(len(model.graph.node))
     ]
-    return _buffers(lifetimes), max(alive)
+    return _buffers(lifetimes), max(live)
 
 
 def _buffers(lifetimes: Sequence[tuple[int, int, float]]) -> float:
-    """The sizes of all buffers together, where maps that are not alive at the same time share one."""
-    buffers: list[tuple[int, float]] = []  # the last operation of the map that is in it, and its size
+    """The sizes of all buffers together, where feature maps that are not live at the same time share one."""
+    buffers: list[tuple[int, float]] = []  # the last operation of the feature map in it, and its size
     for start, end, size in sorted(lifetimes):
         free = next((i for i, (last, _) in enumerate(buffers) if last < start), None)
         if free is None:
@@ -139,7 +138,7 @@ def _lifetimes(model: onnx.ModelProto, sizes: Mapping[str, float]) -> list[tuple
 
 
 def _sizes(model: onnx.ModelProto, io_spec: IOSpec) -> dict[str, float]:
-    """How many numbers every feature map (N, C, H, W) of the graph has for each pixel of the image.
+    """How many elements every feature map (N, C, H, W) of the graph has for each pixel of the image.
 
     By ONNX's shape inference for one square image, of some 256 pixels a side, that the network can take.
     """

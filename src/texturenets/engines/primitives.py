@@ -1,6 +1,6 @@
 """Padding, upsampling, instance normalization and pooling in PyTorch, for networks and the executor of graphs.
 
-Here because PyTorch's own lack something: any amount of padding, the channels-last format, a form in ONNX.
+Here because PyTorch's own lack something: any amount of padding, the channels-last format, an ONNX export.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ def pad(x: Tensor, amount: int, mode: Padding) -> Tensor:
     if mode == "replicate":
         return _pad(x, amount, mode)
     if mode == "circular":
-        return _wrap(_wrap(x, amount, 2), amount, 3)
+        return _circular_pad(_circular_pad(x, amount, 2), amount, 3)
     return _reflect(x, amount)
 
 
 def _reflect(x: Tensor, amount: int) -> Tensor:
-    if kernels.suit(x) and amount < min(x.shape[2:]):
+    if kernels.supports(x) and amount < min(x.shape[2:]):
         return kernels.reflect(x, amount)
     while amount > 0:
         step_h, step_w = min(amount, x.shape[2] - 1), min(amount, x.shape[3] - 1)
@@ -49,12 +49,12 @@ def _reflect(x: Tensor, amount: int) -> Tensor:
 def _pad(x: Tensor, amount: int, mode: str) -> Tensor:
     if x.device.type == "meta" or not torch.is_autocast_enabled(x.device.type):
         return F.pad(x, (amount,) * 4, mode=mode)
-    # On CPUs autocast pads in float32, a conversion to and fro for what only copies numbers.
+    # On CPUs autocast pads in float32, a needless cast there and back for what only copies elements.
     with torch.autocast(x.device.type, enabled=False):
         return F.pad(x, (amount,) * 4, mode=mode)
 
 
-def _wrap(x: Tensor, amount: int, dim: int) -> Tensor:
+def _circular_pad(x: Tensor, amount: int, dim: int) -> Tensor:
     """`x` continued periodically by `amount` entries at both ends of `dim`."""
     while amount > 0:
         # Whole periods until the last step, or the enlarged feature map would not be periodic itself.
@@ -69,10 +69,10 @@ def channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last) if x.device.type in ("cpu", "cuda") else x
 
 
-def twice(x: Tensor, *, bilinear: bool) -> Tensor:
+def upsample2x(x: Tensor, *, bilinear: bool) -> Tensor:
     """Upsampling by 2, bilinear or nearest: (N, C, H, W) to (N, C, 2 H, 2 W)."""
-    if kernels.suit(x):
-        return kernels.double(x, bilinear)
+    if kernels.supports(x):
+        return kernels.upsample2x(x, bilinear)
     if bilinear:
         return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
     return F.interpolate(x, scale_factor=2.0, mode="nearest")
@@ -81,42 +81,42 @@ def twice(x: Tensor, *, bilinear: bool) -> Tensor:
 class _InstanceNormFunction(torch.autograd.Function):
     """Instance normalization for training on a CPU in the channels-last memory format.
 
-    PyTorch's own copies such maps to the other format and back, forward and backward, which takes several times as
-    long, and for a batch of one its gradients are wrong (2.13). So the forward pass is group normalization with one
-    channel a group: the same function, fast, if less exact where a feature map is almost constant. Its backward pass
-    is slow in PyTorch, hence the one here.
+    PyTorch's own copies such feature maps to the other format and back, forward and backward, which takes several
+    times as long, and for a batch of one its gradients are wrong (PyTorch 2.13). So the forward pass is group
+    normalization with one channel a group: the same function, fast, if less exact where a feature map is almost
+    constant. Its backward pass is slow in PyTorch, hence the one here.
     """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
         n, c, h, w = x.shape
         if not (x.is_contiguous() or x.is_contiguous(memory_format=torch.channels_last)):
-            # A slice of a feature map, as `space_to_depth_conv.of_doubled` returns
+            # A slice of a feature map, as `space_to_depth_conv.conv_after_upsample` returns
             x = x.contiguous(memory_format=torch.channels_last)
-        y, mean, scale = torch.native_group_norm(x, weight, bias, n, c, h * w, c, eps)
-        ctx.save_for_backward(x, weight, mean.view(n, 1, c), scale.view(n, 1, c))
+        y, mean, rstd = torch.native_group_norm(x, weight, bias, n, c, h * w, c, eps)
+        ctx.save_for_backward(x, weight, mean.view(n, 1, c), rstd.view(n, 1, c))
         return y
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        x, weight, mean, scale = ctx.saved_tensors
+        x, weight, mean, rstd = ctx.saved_tensors
         n, c, h, w = x.shape
         # Rows of positions: no copy where the feature map is channels-last.
         grad = grads[0].permute(0, 2, 3, 1).reshape(n, h * w, c)
         centred = x.permute(0, 2, 3, 1).reshape(n, h * w, c) - mean.to(x.dtype)
         # Sums as products with ones: those of bf16 are accumulated in float32, and a plain sum takes longer.
         ones = grad.new_ones(n, 1, h * w)
-        of_grad = (ones @ grad).to(mean.dtype)
-        of_both = (ones @ (grad * centred)).to(mean.dtype) * scale  # gradient times normalized feature map
-        factor = scale * weight
+        sum_grad = (ones @ grad).to(mean.dtype)
+        sum_grad_xhat = (ones @ (grad * centred)).to(mean.dtype) * rstd  # x-hat: the normalized x
+        factor = rstd * weight
         # arXiv 1502.03167, section 3, its three gradients of x put together
-        slope, offset = -factor * scale * of_both / (h * w), -factor * of_grad / (h * w)
-        onto = torch.addcmul(offset.to(x.dtype), slope.to(x.dtype), centred)
-        onto.addcmul_(factor.to(x.dtype), grad)
+        slope, offset = -factor * rstd * sum_grad_xhat / (h * w), -factor * sum_grad / (h * w)
+        grad_input = torch.addcmul(offset.to(x.dtype), slope.to(x.dtype), centred)
+        grad_input.addcmul_(factor.to(x.dtype), grad)
         return (
-            onto.view(n, h, w, c).permute(0, 3, 1, 2),
-            of_both.sum((0, 1)).to(weight.dtype),
-            of_grad.sum((0, 1)).to(weight.dtype),
+            grad_input.view(n, h, w, c).permute(0, 3, 1, 2),
+            sum_grad_xhat.sum((0, 1)).to(weight.dtype),
+            sum_grad.sum((0, 1)).to(weight.dtype),
             None,
         )
 
@@ -136,7 +136,7 @@ class InstanceNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to the same, normalized over H and W. A feature map of one pixel becomes the shift."""
-        if kernels.suit(x):
+        if kernels.supports(x):
             return kernels.instance_norm(x, self.weight, self.bias, self.eps)
         if x.device.type == "cpu" and torch.is_grad_enabled():
             y: Tensor = _InstanceNormFunction.apply(x, self.weight, self.bias, self.eps)  # type: ignore[no-untyped-call]
@@ -148,7 +148,7 @@ class InstanceNorm(nn.Module):
 
 
 def max_pool(x: Tensor) -> tuple[Tensor, Tensor]:
-    """The largest of every 2 x 2 pixels, and where it was.
+    """The largest of every 2 x 2 pixels, and the mask of where it was.
 
     `x` (N, C, 2 H, 2 W) gives (N, C, H, W) and a one-hot (N, C, 4, H, W) over (top left, top right, bottom
     left, bottom right). Of equal values the first in that order wins, as in Torch7. Slices and comparisons
@@ -159,13 +159,10 @@ def max_pool(x: Tensor) -> tuple[Tensor, Tensor]:
     left_top, left_bottom = a >= b, c >= d
     top_row, bottom_row = torch.where(left_top, a, b), torch.where(left_bottom, c, d)
     top = top_row >= bottom_row
-    where = torch.stack([top & left_top, top & ~left_top, ~top & left_bottom, ~top & ~left_bottom], 2)
-    return torch.where(top, top_row, bottom_row), where.to(x.dtype)
+    argmax_mask = torch.stack([top & left_top, top & ~left_top, ~top & left_bottom, ~top & ~left_bottom], 2)
+    return torch.where(top, top_row, bottom_row), argmax_mask.to(x.dtype)
 
 
-def max_unpool(x: Tensor, where: Tensor) -> Tensor:
+def max_unpool(x: Tensor, argmax_mask: Tensor) -> Tensor:
     """`x` (N, C, H, W) put where `max_pool` found the largest, zeros elsewhere: (N, C, 2 H, 2 W)."""
-    return F.pixel_shuffle((x.unsqueeze(2) * where).flatten(1, 2), 2)
-
-
-# Mean of ImageNet's red, green and blue, 0..255, which the Oxford networks subtract (arXiv 1409.1556).
+    return F.pixel_shuffle((x.unsqueeze(2) * argmax_mask).flatten(1, 2), 2)

@@ -18,9 +18,9 @@ from texturenets.arrays import A, like, to_tensor
 from texturenets.engines.executor import GraphNetwork
 from texturenets.engines.feeding import feed
 from texturenets.engines.network import io_spec_of
-from texturenets.engines.peak import STAGE, measured
+from texturenets.engines.peak import STAGE_OVERHEAD, measure_peak
 from texturenets.graph import Graph
-from texturenets.graph.passes import CARD, optimize
+from texturenets.graph.passes import CUDA_PASSES, optimize
 from texturenets.graph.stage import PICTURE, CompiledStage, SpoolDtype, Stage, Values
 
 MEASURED = 256
@@ -34,7 +34,7 @@ DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float1
 
 def executed(graph: Graph, *, on_card: bool) -> nn.Module:
     """`graph` as a module in evaluation mode; `on_card`: after what makes it faster on a graphics card."""
-    return GraphNetwork(optimize(graph, CARD) if on_card else graph).eval().requires_grad_(False)
+    return GraphNetwork(optimize(graph, CUDA_PASSES) if on_card else graph).eval().requires_grad_(False)
 
 
 def _tensor(values: Values) -> Tensor:
@@ -129,17 +129,17 @@ class TorchEngine:
 
         return run
 
-    def stage_peak(self, alive: int, dtype: SpoolDtype) -> int:
+    def stage_peak(self, live: int, dtype: SpoolDtype) -> int:
         """See `texturenets.engines.Engine`."""
         width = 4 if dtype == "float32" else self.dtype.itemsize
-        return int(STAGE * width * alive)
+        return int(STAGE_OVERHEAD * width * live)
 
     def peak(self, size: tuple[int, int]) -> int:
         """See `texturenets.engines.Engine`. Measured on a small image, the first time."""
         with self.lock:
             if self._rate is None:
                 side = self.io_spec.stride * -(-max(MEASURED, self.io_spec.least) // self.io_spec.stride)
-                self._rate = measured(functools.partial(self._small, side), self.device) / side**2
+                self._rate = measure_peak(functools.partial(self._small, side), self.device) / side**2
         return int(self._rate * size[0] * size[1])
 
     @torch.inference_mode()

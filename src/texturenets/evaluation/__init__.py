@@ -18,7 +18,7 @@ from texturenets.arrays import to_tensor
 from texturenets.errors import UserError, counted
 from texturenets.evaluation import measures, style_measures
 from texturenets.image.sizes import fit_longer
-from texturenets.losses import Objective, Settings, Targets, build, layers_of
+from texturenets.losses import LossSettings, Objective, Targets, build, layers_of
 from texturenets.modelfiles.modelfile import Header
 from texturenets.perceptual import Descriptors
 from texturenets.stylize.style import Style
@@ -28,7 +28,7 @@ from texturenets.train.configuration import StyleConfig, TaskConfig, TextureConf
 from texturenets.train.setup import set_up
 from texturenets.train.trainer_config import TrainerConfig
 
-Progress = Callable[[str], None]
+StatusCallback = Callable[[str], None]
 Failed = Callable[[Path, UserError], None]
 """Called for a file that cannot be read, with the error; what it raises ends the evaluation."""
 
@@ -86,7 +86,7 @@ def _networks(
     return setup.networks, setup.device
 
 
-def _objective(networks: Descriptors, settings: Settings, picture: Tensor) -> Objective:
+def _objective(networks: Descriptors, settings: LossSettings, picture: Tensor) -> Objective:
     return Objective.from_settings(networks, settings, [picture], names=REPORTED_LOSSES)
 
 
@@ -97,7 +97,7 @@ def evaluate(
     *,
     options: EvaluationOptions | None = None,
     trainer: TrainerConfig | None = None,
-    progress: Progress = lambda _: None,
+    progress: StatusCallback = lambda _: None,
 ) -> dict[str, Any]:
     """Measure the quality of a model; returns JSON-serializable results by name, which `texturenets evaluate` prints.
 
@@ -144,7 +144,7 @@ def evaluate_texture(
     options: EvaluationOptions,
     trainer: TrainerConfig,
     *,
-    progress: Progress = lambda _: None,
+    progress: StatusCallback = lambda _: None,
 ) -> dict[str, Any]:
     """Losses, diversity, seam visibility and copied patches of a texture's samples, as `evaluate` returns."""
     config = config_of(model.header)
@@ -208,7 +208,7 @@ def evaluate_style(
     options: EvaluationOptions,
     trainer: TrainerConfig,
     *,
-    progress: Progress = lambda _: None,
+    progress: StatusCallback = lambda _: None,
     failed: Failed = _raise,
 ) -> dict[str, Any]:
     """Measures of a style on photos (`style_measures.StyleMeasures`): JSON-serializable values by name.
@@ -276,7 +276,7 @@ def evaluate_films(
     *,
     size: int | None = None,
     frames: int | None = None,
-    progress: Progress = lambda _: None,
+    progress: StatusCallback = lambda _: None,
     failed: Failed = _raise,
 ) -> list[dict[str, Any]]:
     """Flicker of films stylized by `model` (`evaluation.flicker`): one JSON-serializable row for each film.
@@ -299,7 +299,7 @@ def evaluate_films(
 
 
 def _film(
-    model: Style, path: Path, size: int | None, frames: int | None, progress: Progress
+    model: Style, path: Path, size: int | None, frames: int | None, progress: StatusCallback
 ) -> dict[str, Any]:
     """The flicker of one film. Raises UserError."""
     from texturenets.evaluation.flicker import Flicker
@@ -332,7 +332,7 @@ def _optimize(
     *,
     cap: int,
     name: str,
-    progress: Progress,
+    progress: StatusCallback,
     to_end: bool = False,
 ) -> tuple[Tensor, int | None]:
     """Optimize `start` until the loss is at most `aim`, for at most `cap` iterations; with `to_end` always for `cap`.

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from texturenets.losses import Objective, Settings
+from texturenets.losses import LossSettings, Objective
 from texturenets.perceptual import Descriptors
 
 DIVERSITY_LAYERS = ("squeezenet1_0:fire4", "vgg16:relu2_2")
@@ -22,7 +22,7 @@ TOGETHER = 2  # pixels by which two neighbours' offsets may differ and still be 
 
 @torch.no_grad()
 def texture_losses(
-    networks: Descriptors, samples: Sequence[Tensor], exemplar: Tensor, settings: Settings
+    networks: Descriptors, samples: Sequence[Tensor], exemplar: Tensor, settings: LossSettings
 ) -> dict[str, float]:
     """Mean style loss of samples (1, 3, H, W) against the exemplar, by layer (arXiv 1505.07376).
 
@@ -39,7 +39,7 @@ def texture_losses(
     return sums
 
 
-def half_losses(networks: Descriptors, exemplar: Tensor, settings: Settings) -> dict[str, float]:
+def half_losses(networks: Descriptors, exemplar: Tensor, settings: LossSettings) -> dict[str, float]:
     """The loss of the exemplar's left half against its right half, and the other way about, averaged.
 
     What two images of one texture may differ by: a sample below it is as good as the loss can tell.

@@ -18,10 +18,10 @@ from texturenets.image.sizes import fit_longer
 from texturenets.losses.gram import gram
 from texturenets.perceptual import Descriptors
 
-TEXTURE: Final = tuple(f"vgg16:relu{n}" for n in ("1_1", "1_2", "2_1", "2_2", "3_1", "3_2", "3_3"))
-DEEP: Final = ("vgg16:relu4_1", "vgg16:relu4_3")
+SHALLOW_STYLE: Final = tuple(f"vgg16:relu{n}" for n in ("1_1", "1_2", "2_1", "2_2", "3_1", "3_2", "3_3"))
+DEEP_STYLE: Final = ("vgg16:relu4_1", "vgg16:relu4_3")
 STRUCTURE: Final = "vgg16:relu4_2"
-LAYERS: Final = (*TEXTURE, *DEEP, STRUCTURE)
+LAYERS: Final = (*SHALLOW_STYLE, *DEEP_STYLE, STRUCTURE)
 
 SIZES: Final = (0.5, 0.75, 1.0, 1.5)
 """Sizes of the painting relative to the image (longer sides): the best match counts, whatever the stroke size."""
@@ -34,6 +34,12 @@ BORDER, BESIDE = 8, 32
 
 LEAST: Final = 96
 """Smallest shorter side in pixels for the measures that do not use VGG-16."""
+
+LEAST_PAINTING: Final = 16
+"""Smallest longer side in pixels to which the painting is scaled."""
+
+MARGIN: Final = 16
+"""Pixels at each border that `calm_paint` leaves out: two standard deviations of the wider Gaussian."""
 
 PERIODS: Final = (2, 4, 8, 16)
 """Periods in pixels of checkerboard artifacts of strided layers and upsampling."""
@@ -51,19 +57,19 @@ class StyleMeasures:
         """The measures of `result`, the stylized `photo`. Lower is better, except for `calm`.
 
         `texture`, `deep`: relative squared distances of Gram matrices to the painting's (arXiv 1508.06576), summed
-        over VGG-16's layers `TEXTURE` and `DEEP`; the smallest over the painting's `SIZES`. Also each layer, by its
-        name, at that size of the painting. `structure`: relative squared distance to the photo's features at relu4_2,
-        the content layer of that paper. `calm`: stroke amplitude in the smoothest quarter of the photo, relative to
-        the painting (`calm_paint`). `checkerboard`, `border`: in dB, see these functions.
+        over VGG-16's layers `SHALLOW_STYLE` and `DEEP_STYLE`; the smallest over the painting's `SIZES`. Also each
+        layer, by its name, at that size of the painting. `structure`: relative squared distance to the photo's
+        features at relu4_2, the content layer of that paper. `calm`: stroke amplitude in the smoothest quarter of the
+        photo, relative to the painting (`calm_paint`). `checkerboard`, `border`: in dB, see these functions.
         """
         mine, theirs = self.networks(result, LAYERS), self.networks(photo, (STRUCTURE,))
-        grams = {layer: gram(mine[layer].float()) for layer in (*TEXTURE, *DEEP)}
+        grams = {layer: gram(mine[layer].float()) for layer in (*SHALLOW_STYLE, *DEEP_STYLE)}
         distances = [
             {layer: _relative(grams[layer], target[layer]) for layer in grams}
             for target in self._targets(max(result.shape[2:]))
         ]
         values: dict[str, float] = {}
-        for name, layers in (("texture", TEXTURE), ("deep", DEEP)):
+        for name, layers in (("texture", SHALLOW_STYLE), ("deep", DEEP_STYLE)):
             best = min(distances, key=lambda at: sum(at[layer] for layer in layers))
             values[name] = sum(best[layer] for layer in layers)
             values |= {layer: best[layer] for layer in layers}
@@ -86,7 +92,8 @@ class StyleMeasures:
                     {
                         layer: gram(features.float())
                         for layer, features in self.networks(
-                            self._painting(max(16, round(share * longer))), (*TEXTURE, *DEEP)
+                            self._painting(max(LEAST_PAINTING, round(share * longer))),
+                            (*SHALLOW_STYLE, *DEEP_STYLE),
                         ).items()
                     }
                     for share in SIZES
@@ -108,7 +115,7 @@ def calm_paint(photo: Tensor, result: Tensor, painting: Tensor) -> float:
     The median `amplitude` of `result` in the quarter of the pixels where that of the photo is lowest, divided by the
     median of the whole painting. `photo` and `result` have the same size; the border is left out.
     """
-    inside = (..., slice(16, -16), slice(16, -16))
+    inside = (..., slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
     own = amplitude(photo)[inside]
     there = amplitude(result)[inside][own <= own.flatten().kthvalue(max(1, own.numel() // 4)).values]
     return float(there.median() / amplitude(painting).median())
@@ -121,15 +128,15 @@ def amplitude(x: Tensor) -> Tensor:
 
 
 def luminance(x: Tensor) -> Tensor:
-    """(1, 1, H, W) by ITU-R BT.601, in 255ths."""
+    """(1, 1, H, W) by ITU-R BT.601, scaled to 0-255."""
     return 255 * (x.float() * x.new_tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
 
 
 def blur(y: Tensor, sigma: float) -> Tensor:
-    """A Gaussian of `sigma` pixels over (1, 1, H, W); what lies beyond the border is mirrored."""
+    """A Gaussian of `sigma` pixels over (1, 1, H, W), with reflection padding."""
     radius = min(round(4 * sigma), min(y.shape[2:]) - 1)
-    places = torch.arange(-radius, radius + 1, device=y.device, dtype=y.dtype)
-    weight = torch.exp(-0.5 * (places / sigma).square())
+    offsets = torch.arange(-radius, radius + 1, device=y.device, dtype=y.dtype)
+    weight = torch.exp(-0.5 * (offsets / sigma).square())
     weight = (weight / weight.sum()).view(1, 1, -1, 1)
     y = F.conv2d(F.pad(y, (0, 0, radius, radius), mode="reflect"), weight)
     return F.conv2d(F.pad(y, (radius, radius, 0, 0), mode="reflect"), weight.transpose(2, 3))

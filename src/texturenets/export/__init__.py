@@ -65,8 +65,8 @@ def metadata(header: modelfile.Header, io_spec: IOSpec) -> dict[str, str]:
     }
     if io_spec.margin:
         said["margin"] = (
-            f"for a border like the rest, mirror photos {io_spec.margin} pixels further out on each side and cut the "
-            "image back"
+            f"for a border like the rest, reflection-pad photos by {io_spec.margin} pixels on each side and crop the "
+            "image by as many"
         )
     for i, spec in enumerate(io_spec.noise):
         place = f"height / {spec.stride}, width / {spec.stride}"
@@ -176,7 +176,7 @@ def _reference(path: Path, generator: Callable[..., Any] | str | None) -> tuple[
         return "PyTorch", engines.load(path, options, loading.code_of(path, options))
     from texturenets.engines.onnx_engine import ONNXEngine
 
-    model, io_spec = engines.convert(path, passes=False)
+    model, io_spec = engines.convert(path, apply_passes=False)
     return "ONNX Runtime", ONNXEngine(model, io_spec)
 
 

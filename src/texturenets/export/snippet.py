@@ -15,7 +15,7 @@ height, width = x.shape[2:]
 rows, columns = (-(-max(n + 2 * {margin}, {least}) // {stride}) * {stride} for n in (height, width))
 top, left = (rows - height) // 2, (columns - width) // 2
 around = (0, 0), (0, 0), (top, rows - height - top), (left, columns - width - left)
-given = {{"photo": np.pad(x, around, "reflect")}}  # mirrored outward
+given = {{"photo": np.pad(x, around, "reflect")}}  # reflection padding
 """
 
 _SAMPLE: Final = """\

@@ -19,7 +19,7 @@ from texturenets.graph import shapes
 from texturenets.graph.grammar import MAX_MARGIN, MAX_STRIDE, OPERATIONS, Node, line, text_of
 from texturenets.graph.io_spec import IOSpec, NamedInput
 from texturenets.graph.periodic import wraps_around
-from texturenets.graph.shapes import parse, understand, weight_shapes
+from texturenets.graph.shapes import parse, parse_node, weight_shapes
 from texturenets.noise import NoiseInput
 
 __all__ = [
@@ -31,7 +31,7 @@ __all__ = [
     "Node",
     "line",
     "parse",
-    "understand",
+    "parse_node",
     "weight_shapes",
 ]
 
@@ -53,8 +53,9 @@ class ConversionError(UserError):
 class Graph:
     """`nodes` in an order in which each follows its sources, the image last; `weights` by name, float32.
 
-    `margin`: pixels by which a photo is to be mirrored on each side, and the image cut. `multiple`: what height and
-    width must be multiples of beside what the nodes ask for. `fixed`: it draws one size, its stride, and no other.
+    `margin`: pixels of reflection padding that a photo needs on each side, cropped from the image. `multiple`: what
+    height and width must be multiples of beside what the nodes ask for. `fixed`: it draws one size, its stride, and
+    no other.
     """
 
     nodes: list[Node] = field(default_factory=list)
@@ -65,7 +66,7 @@ class Graph:
 
     def add(self, operation: str, sources: Sequence[int], names: Mapping[str, str], **settings: Any) -> int:
         """Add a node whose weights have these names; its number. Raises UserError."""
-        self.nodes.append(understand(line(operation, sources, names, **settings), self.nodes))
+        self.nodes.append(parse_node(line(operation, sources, names, **settings), self.nodes))
         return len(self.nodes) - 1
 
     def lines(self) -> list[str]:
@@ -86,7 +87,7 @@ class Graph:
         return {role: value for role, value in weights.items() if value is not None}
 
     def check(self) -> None:
-        """Raise UserError unless every weight is there, has as many numbers as it should, and all are finite."""
+        """Raise UserError unless every weight is there, has as many elements as it should, and all are finite."""
         for number, node in enumerate(self.nodes):
             for role, shape in weight_shapes(node, self.nodes).items():
                 name = node.weights[role]
@@ -95,7 +96,7 @@ class Graph:
                 size, broadcast = self.weights[name].size, len(shape) == 1
                 if size != prod(shape) and not (broadcast and size == 1):
                     raise UserError(
-                        f"weight {name} has {size} numbers where node {number} takes {prod(shape)}"
+                        f"weight {name} has {size} elements where node {number} takes {prod(shape)}"
                     )
                 if not np.isfinite(self.weights[name]).all():
                     raise UserError(f"weight {name} is not finite")
@@ -174,6 +175,6 @@ def names_of(nodes: Iterable[Node]) -> set[str]:
     return {name for node in nodes for name in node.weights.values()}
 
 
-def reread(node: Node, sources: Sequence[int], before: Sequence[Node]) -> Node:
+def with_inputs(node: Node, sources: Sequence[int], before: Sequence[Node]) -> Node:
     """`node` with other sources, its shape worked out anew."""
     return shapes.shaped(replace(node, sources=tuple(sources)), before)

@@ -1,4 +1,4 @@
-"""The lines of which a graph consists: the table of operations, reading and writing. No torch.
+"""The text format of a graph, one node a line: the table of operations, reading and writing. No torch.
 
 A line is an operation, the numbers of the lines it takes its input from (from 0, all before it), settings, and the
 names of its weights:
@@ -11,7 +11,7 @@ names of its weights:
     conv 4 out=8 kernel=3 weight=entry.conv.weight bias=entry.conv.bias
     norm 5 weight=entry.norm.weight bias=entry.norm.bias
 
-The last line is the image. Weights are named as in the network's `state_dict`. Maps are (N, C, H, W).
+The last line is the image. Weights are named as in the network's `state_dict`. Feature maps are (N, C, H, W).
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ from texturenets.errors import UserError, unknown
 
 MAX_NODES: Final = 2000
 MAX_STRIDE: Final = 4096  # pixels that sides are multiples of: an image is padded to them
-MAX_LEAST: Final = 8192  # pixels of a side of the smallest image, likewise
-MAX_MARGIN: Final = 1024  # pixels by which a photo is mirrored on each side
-MAX_EXTRA: Final = 1 << 14  # pixels that a feature map has more or less than its share of the image
+MAX_MIN_SIZE: Final = 8192  # pixels of a side of the smallest image, likewise
+MAX_MARGIN: Final = 1024  # pixels by which a photo is reflection-padded on each side
+MAX_EXTRA: Final = 1 << 14  # constant offset of a feature map's size from scale * H, in pixels
 MAX_CHANNELS: Final = 8192  # that a convolution makes
 MAX_WINDOW: Final = 64  # rows and columns
-MAX_NUMBERS: Final = 1 << 16  # channels of a feature map, and numbers that it has for each pixel of the image
+MAX_MAP_CHANNELS: Final = 1 << 16  # of any feature map, those after a concatenation or an unshuffle too
+MAX_ELEMENTS: Final = 1 << 16  # of a feature map, for each pixel of the image
 MAX_SIDE: Final = 2**24  # rows or columns of an input of fixed size
 MAX_WEIGHTS: Final = 100_000_000  # what a file says may not take more memory than this before it is read
 MAX_LINE: Final = 1000
@@ -59,8 +60,8 @@ class KernelSetting:
 
 
 @dataclass(frozen=True)
-class Sides:
-    """A setting of four numbers of pixels, 0 to 1024: top:bottom:left:right."""
+class PadAmounts:
+    """A setting of four numbers of pixels, 0 to 1024: top:bottom:left:right, not the order of `F.pad`."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class NameSetting:
     """A setting that is a word of letters, digits and underscores."""
 
 
-Setting = Number | Choice | KernelSetting | Sides | NameSetting
+Setting = Number | Choice | KernelSetting | PadAmounts | NameSetting
 
 
 @dataclass(frozen=True)
@@ -127,15 +128,16 @@ OPERATIONS: Final[dict[str, Operation]] = {
     ),
     # Padding and cropping. "lowest" is minus infinity, for a max_pool.
     "pad": Operation(
-        {"amount": Sides(), "mode": Choice(("zero", "reflect", "replicate", "circular", "lowest"))}
+        {"amount": PadAmounts(), "mode": Choice(("zero", "reflect", "replicate", "circular", "lowest"))}
     ),
-    "crop": Operation({"amount": Sides()}),
-    # Convolutions, without padding. weight: (out, in / groups, rows, columns); of deconv (in, out, rows, columns)
+    "crop": Operation({"amount": PadAmounts()}),
+    # Convolutions, without padding. weight: (out, in / groups, rows, columns); of deconv (in, out, rows, columns).
+    # deconv: `F.conv_transpose2d` without padding, of whose output `crop` pixels are cut from each side
     "conv": Operation(
         {"out": _CHANNELS, **_KERNEL, "dilation": _STRIDE, "groups": _integer(1, 8192, 1)},
         weights=("weight", "bias?"),
     ),
-    "deconv": Operation({"out": _CHANNELS, **_KERNEL, "crop": Sides()}, weights=("weight", "bias?")),
+    "deconv": Operation({"out": _CHANNELS, **_KERNEL, "crop": PadAmounts()}, weights=("weight", "bias?")),
     # Normalization by the statistics of the feature map: instance normalization (groups=0) or group normalization
     "norm": Operation(
         {"eps": _real(1e-5, 1e-12, 1.0), "groups": _integer(0, 8192, 0)}, weights=("weight?", "bias?")
@@ -144,7 +146,7 @@ OPERATIONS: Final[dict[str, Operation]] = {
     "batch_norm": Operation({"eps": _real(1e-5, 0.0, 1.0)}, weights=("weight?", "bias?", "mean", "var")),
     # Times weight plus bias, one of each a channel
     "affine": Operation(weights=("weight?", "bias?")),
-    # Pointwise
+    # Elementwise. linear: x * by + add, by numbers, not a fully connected layer (`torch.nn.Linear`)
     "relu": Operation(),
     "leaky_relu": Operation({"slope": _real(0.01, -10, 10)}),
     "prelu": Operation(weights=("weight",)),
@@ -155,11 +157,12 @@ OPERATIONS: Final[dict[str, Operation]] = {
     "sigmoid": Operation(),
     "clamp": Operation({"low": _real(), "high": _real()}),
     "linear": Operation({"by": _real(1.0), "add": _real(0.0)}),
-    # Pointwise, of several feature maps of one size; maps of 1 x 1 pixels or of one channel are broadcast
+    # Elementwise, of several feature maps of one size; those of 1 x 1 pixels or of one channel are broadcast
     "add": Operation(sources=_SEVERAL),
     "mul": Operation(sources=_SEVERAL),
     "div": Operation(sources=(2, 2)),
-    # Channels: concatenated; `count` channels, every `step`th from `first` on
+    # Channels: `torch.cat(maps, 1)`; and x[:, first : first + count * step : step], with negative steps too, where
+    # `torch.select` takes one index of a dimension
     "concat": Operation(sources=_SEVERAL),
     "select": Operation(
         {"first": _integer(0, 8191, 0), "count": _CHANNELS, "step": _integer(-8191, 8191, 1)}
@@ -169,15 +172,17 @@ OPERATIONS: Final[dict[str, Operation]] = {
     "avg_pool": Operation(_KERNEL),
     "max_pool": Operation(_KERNEL),
     "global_pool": Operation({"mode": Choice(("average", "max"))}),
-    # The second source is a max_pool of 2 x 2: values go to where its maxima were, zeros elsewhere
+    # `F.max_unpool2d` of 2 x 2, with a max_pool of 2 x 2 as second source in place of the indices: elements go to
+    # where its maxima were, zeros elsewhere
     "unpool": Operation(sources=(2, 2)),
-    # Depth to space (`torch.nn.PixelShuffle`) and back. The channels of a position are (channel, row, column), as in
-    # PyTorch, or (row, column, channel) for "places" (`passes.space_to_depth`)
+    # Depth to space (`F.pixel_shuffle`, not `F.channel_shuffle`) and back. The channels of a position are (channel,
+    # row, column), as in PyTorch, or (row, column, channel) for "places" (`passes.space_to_depth`)
     "shuffle": Operation({**_FACTOR, "order": Choice(("channels", "places"))}),
     "unshuffle": Operation({**_FACTOR, "order": Choice(("channels", "places"))}),
-    # For the strips of tiled inference, whose feature maps have a fixed size (`graph.stage`): `stack` concatenates
-    # rows; `upsample_rows` is `upsample mode=bilinear_corners` with the weights for rows as its second source, a
-    # matrix (rows of the result x rows of the first source).
+    # For the strips of tiled inference, whose feature maps have a fixed size (`graph.stage`): `stack` is
+    # `torch.cat(maps, 2)`, without the new dimension of `torch.stack`; `upsample_rows` is `upsample
+    # mode=bilinear_corners` with the weights for rows as its second source, a matrix (rows of the result x rows of
+    # the first source).
     "stack": Operation(sources=_SEVERAL),
     "upsample_rows": Operation(_FACTOR, (2, 2)),
 }
@@ -185,7 +190,7 @@ OPERATIONS: Final[dict[str, Operation]] = {
 
 @dataclass(frozen=True)
 class Node:
-    """One line, understood. Its feature map has `channels` channels and `scale` * H + `extra` rows (columns likewise:
+    """A parsed line. Its feature map has `channels` channels and `scale` * H + `extra` rows (columns likewise:
     W, `extra_columns`), where the photo and the image have H.
 
     `weights`: the names of its weights by their role ("weight", "bias").
@@ -212,7 +217,7 @@ def line(
     weights: Mapping[str, str] | None = None,
     **settings: Any,
 ) -> str:
-    """The text of a line; settings that have their default are left out, sides are four numbers.
+    """The text of a line; settings that have their default are left out, `PadAmounts` are four numbers.
 
     Raises UserError for the name of a weight that no line can hold.
     """
@@ -236,7 +241,7 @@ def text_of(node: Node) -> str:
 
 def _written(rule: Setting, value: Any) -> str | None:
     """A setting's value as text; None where it is the default."""
-    if isinstance(rule, Sides):
+    if isinstance(rule, PadAmounts):
         return ":".join(map(str, value))
     if isinstance(rule, KernelSetting):
         pair = _pair(value)
@@ -256,7 +261,7 @@ def _pair(value: Any) -> tuple[int, int]:
 
 
 def read(text: str, number: int, *, unnamed: bool = False) -> Node:
-    """The node that the line `text` is behind `number` others, without shape. Raises ValueError.
+    """The node that the line `text` is after `number` others, without shape. Raises ValueError.
 
     `unnamed`: a line names no weights and has all that its operation can have, called layers.NUMBER.weight and so on.
     """
@@ -298,7 +303,7 @@ def _setting(key: str, rule: Setting, text: str | None) -> Any:
         if word not in rule.words:
             raise ValueError(str(unknown(key, word, rule.words)))
         return word
-    if isinstance(rule, Sides):
+    if isinstance(rule, PadAmounts):
         return _numbers(key, text or "0:0:0:0", (4,), 0, 1024)
     if text is None:
         if not isinstance(rule, Number) or rule.default is None:
@@ -308,7 +313,7 @@ def _setting(key: str, rule: Setting, text: str | None) -> Any:
         if not text.isidentifier() or len(text) > 100:
             raise ValueError(f"{key}={text[:40]} is no word of letters, digits and underscores")
         if text in ("photo", "picture") or text.removeprefix("noise").isdecimal():
-            raise ValueError(f"{key}={text} is the name of the photo, of the output or of a map of noise")
+            raise ValueError(f"{key}={text} is the name of the photo, of the output or of a noise map")
         return text
     if isinstance(rule, KernelSetting):
         parts = _numbers(key, text, (1, 2), 1, MAX_WINDOW)

@@ -31,7 +31,7 @@ class IOSpec:
     padding would exceed a feature map. `channels`: of the first input, 3 for a photo, or 0 for a network that takes
     only noise. `noise`: its noise inputs. `fixed`: its output is always `stride` x `stride` pixels. `margin`: pixels
     of reflection padding that a photo needs on each side, cropped from the result, against border artifacts.
-    `outputs`: channels of the output. `inputs`: further inputs. `buffers`, `alive`: of an ONNX file, numbers that its
+    `outputs`: channels of the output. `inputs`: further inputs. `buffers`, `live`: of an ONNX file, elements that its
     feature maps take for each pixel of the image, by two models of memory (`texturenets.engines.peak`). `periodic`:
     the output tiles seamlessly (`texturenets.graph.periodic`).
     """
@@ -45,7 +45,7 @@ class IOSpec:
     outputs: int = 3
     inputs: tuple[NamedInput, ...] = ()
     buffers: float = 0.0
-    alive: float = 0.0
+    live: float = 0.0
     periodic: bool = False
 
     @property

@@ -67,10 +67,10 @@ class _Translation:
     def _sources(self, node: Node) -> list[ONNXMap]:
         """The feature maps that `node` takes, channels last only where all are and it does the same to each number.
 
-        OpenVINO then passes a map from a stage's input through normalization to a convolution without a copy.
+        OpenVINO then passes a feature map from a stage's input through normalization to a convolution without a copy.
         """
         sources = [self.maps[source] for source in node.sources]
-        if node.operation in _POINTWISE and all(x.channels_last for x in sources):
+        if node.operation in _ELEMENTWISE and all(x.channels_last for x in sources):
             return sources
         for source, x in zip(node.sources, sources, strict=True):
             if source not in self.channels_first:
@@ -256,7 +256,7 @@ def _shuffle(t: _Translation, number: int, node: Node, x: ONNXMap) -> ONNXMap:
     )
 
 
-_POINTWISE: Final = frozenset(
+_ELEMENTWISE: Final = frozenset(
     [
         *("affine", "linear", "clamp", "add", "mul", "div"),
         *("relu", "leaky_relu", "prelu", "elu", "silu", "gelu", "tanh", "sigmoid"),
@@ -305,16 +305,16 @@ _TABLE: Final[dict[str, Translate]] = {
 
 
 def to_onnx(
-    graph: Graph, metadata: Mapping[str, str] | None = None, *, split: bool = False, passes: bool = True
+    graph: Graph, metadata: Mapping[str, str] | None = None, *, split: bool = False, apply_passes: bool = True
 ) -> onnx.ModelProto:
     """`graph` as an ONNX model of any batch, height and width.
 
     Inputs are `photo` (batch, 3, height, width), `noise0`... and what the graph names, in this order; the output is
     `picture`.
-    `split`: a photo becomes two maps, for computing in bf16 (see `ONNXWriter.split`). `passes`: with what makes it
-    faster. Raises ConversionError for a transposed convolution that ONNX has no form for.
+    `split`: a photo becomes two feature maps, for computing in bf16 (see `ONNXWriter.split`). `apply_passes`: with
+    what makes it faster. Raises ConversionError for a transposed convolution that ONNX has no form for.
     """
-    translation = _Translation(optimize(graph) if passes else graph, split)
+    translation = _Translation(optimize(graph) if apply_passes else graph, split)
     translation.run()
     writer = translation.writer
     writer.finish(writer.plain(translation.maps[-1]), PICTURE)
@@ -332,7 +332,7 @@ def to_onnx(
 def stage_to_onnx(stage: Stage, *, split: bool = False) -> onnx.ModelProto:
     """`stage` as an ONNX model with its inputs and outputs.
 
-    `split`: inputs that are to be exact become two maps, for computing in bf16.
+    `split`: inputs that are to be exact become two feature maps, for computing in bf16.
     """
     translation = _Translation(stage.graph, split, stage)
     translation.run()

@@ -26,7 +26,7 @@ LONGEST: Final = 2**28
 class ONNXMap:
     """A feature map by its name in the file. `order`: where channel i of the graph lies, if not at i.
 
-    `rest`: a second map; the sum of both is meant. The first holds what bf16 can hold without an error, the
+    `rest`: a second feature map; the sum of both is meant. The first holds what bf16 can hold without an error, the
     second what is left: see `ONNXWriter.split`. `channels_last`: it is (N, H, W, C) in the file.
     """
 
@@ -81,7 +81,7 @@ class ONNXWriter:
         return self.node("Gather", name, self.constant(list(channels), np.int64), axis=1)
 
     def split(self, name: str) -> ONNXMap:
-        """A photo as two maps whose sum it is, each exact in bf16 or nearly so.
+        """A photo as two feature maps whose sum it is, each exact in bf16 or nearly so.
 
         bf16 has 8 binary digits: a photo of 8 bits loses the last one or two, and instance normalization makes
         that visible where a photo is flat. Steps of 1/128 fit without an error; what is left is at most 1/256, and
@@ -108,7 +108,7 @@ class ONNXWriter:
         return ONNXMap(name, x.order, x.rest)
 
     def concat(self, maps: Sequence[ONNXMap], channels: Sequence[int]) -> ONNXMap:
-        """One feature map behind the other, of so many channels each."""
+        """Feature maps concatenated along channels, of so many channels each."""
         maps = [self.merged(x) for x in maps]
         order: list[int] = []
         for x, count in zip(maps, channels, strict=True):
@@ -164,7 +164,7 @@ class ONNXWriter:
     def convolution(  # noqa: PLR0917 (a layer's settings)
         self, x: ONNXMap, weight: Array, bias: Array | None, stride: int, dilation: int, groups: int
     ) -> ONNXMap:
-        """A convolution without padding; it takes channels in any order, and both halves of a split map."""
+        """A convolution without padding; it takes channels in any order, and both halves of a split feature map."""
         if groups == 1:
             source = x.name
             if x.order is not None:
@@ -200,7 +200,8 @@ class ONNXWriter:
             crop = [a - stride * b for a, b in zip(crop, around, strict=True)]
             if min(crop) < 0:
                 raise ConversionError(
-                    "cannot be written as ONNX", "a transposed convolution of a map with zeros around it"
+                    "cannot be written as ONNX",
+                    "a transposed convolution of a feature map with zeros around it",
                 )
         top, bottom, left, right = crop
         inputs = [source, self.constant(weight), *([] if bias is None else [self.constant(bias)])]

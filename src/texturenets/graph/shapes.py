@@ -10,10 +10,11 @@ from typing import Final
 
 from texturenets.errors import UserError
 from texturenets.graph.grammar import (
+    MAX_ELEMENTS,
     MAX_EXTRA,
-    MAX_LEAST,
+    MAX_MAP_CHANNELS,
+    MAX_MIN_SIZE,
     MAX_NODES,
-    MAX_NUMBERS,
     MAX_STRIDE,
     MAX_WEIGHTS,
     Node,
@@ -30,16 +31,16 @@ WHOLE: Final = (Fraction(1), 0, 0)
 def parse(lines: Sequence[str], *, unnamed: bool = False) -> tuple[Node, ...]:
     """The nodes of a graph. Raises UserError, with the line's number, for a graph that cannot be built.
 
-    Checked are the grammar, the ranges, that maps that meet have one size, that the last one is as large as the
-    photo, that inputs have names of their own, and that all weights together are at most `MAX_WEIGHTS`. `unnamed`:
-    as `grammar.read` has it.
+    Checked are the grammar, the ranges, that feature maps that meet have one size, that the last one is as large as
+    the photo, that inputs have names of their own, and that all weights together are at most `MAX_WEIGHTS`.
+    `unnamed`: as `grammar.read` has it.
     """
     if not 1 <= len(lines) <= MAX_NODES:
         raise UserError(f"graph: {len(lines)} nodes are not between 1 and {MAX_NODES}")
     nodes: list[Node] = []
     total = 0
     for text in lines:
-        node = understand(text, nodes, unnamed=unnamed)
+        node = parse_node(text, nodes, unnamed=unnamed)
         total += weights(node, nodes)
         if total > MAX_WEIGHTS:
             raise UserError(f"graph: more than {MAX_WEIGHTS} weights at node {len(nodes)}")
@@ -50,8 +51,10 @@ def parse(lines: Sequence[str], *, unnamed: bool = False) -> tuple[Node, ...]:
         raise UserError(
             f"graph: sides would have to be multiples of {sides} pixels; at most {MAX_STRIDE} will do"
         )
-    if (side := least(nodes, sides)) > MAX_LEAST:
-        raise UserError(f"graph: its smallest image has sides of {side} pixels; at most {MAX_LEAST} will do")
+    if (side := least(nodes, sides)) > MAX_MIN_SIZE:
+        raise UserError(
+            f"graph: its smallest image has sides of {side} pixels; at most {MAX_MIN_SIZE} will do"
+        )
     names = [node.settings.get("name", "photo") for node in nodes if node.operation in ("photo", "input")]
     for name in names:
         if names.count(name) > 1:
@@ -59,23 +62,25 @@ def parse(lines: Sequence[str], *, unnamed: bool = False) -> tuple[Node, ...]:
     return tuple(nodes)
 
 
-def understand(text: str, nodes: Sequence[Node], *, unnamed: bool = False) -> Node:
-    """The node that the line `text` is behind `nodes`. Raises UserError where it cannot be one."""
+def parse_node(text: str, nodes: Sequence[Node], *, unnamed: bool = False) -> Node:
+    """The node that the line `text` is after `nodes`. Raises UserError where it cannot be one."""
     try:
         node = shaped(read(text, len(nodes), unnamed=unnamed), nodes)
-        numbers = max(node.channels, int(node.channels * node.scale**2))
-        if numbers > MAX_NUMBERS or max(abs(node.extra), abs(node.extra_columns)) > MAX_EXTRA:
-            raise ValueError("the map is too large")  # what a file says; a strip may be as wide as its image
+        large = node.channels > MAX_MAP_CHANNELS or int(node.channels * node.scale**2) > MAX_ELEMENTS
+        if large or max(abs(node.extra), abs(node.extra_columns)) > MAX_EXTRA:
+            raise ValueError(
+                "the feature map is too large"
+            )  # what a file says; a strip may be as wide as its image
         return node
     except ValueError as error:
         raise UserError(f"graph: node {len(nodes)} ({text[:60]!r}): {error}") from None
 
 
 def shaped(node: Node, nodes: Sequence[Node]) -> Node:
-    """`node`, which comes behind `nodes`, with its channels and size filled in. Raises ValueError."""
+    """`node`, which comes after `nodes`, with its channels and size filled in. Raises ValueError."""
     channels, scale, extra, extra_columns = _RULES.get(node.operation, _same)(node, nodes)
     if scale == 0 and min(extra, extra_columns) < 1:
-        raise ValueError("the map is smaller than its window")
+        raise ValueError("the feature map is smaller than its window")
     return replace(node, channels=channels, scale=scale, extra=extra, extra_columns=extra_columns)
 
 
@@ -101,21 +106,21 @@ def stride(nodes: Sequence[Node]) -> int:
 
 
 def least(nodes: Sequence[Node], sides: int) -> int:
-    """The smallest multiple of `sides` for which no feature map is mirrored twice or smaller than a window."""
+    """The smallest multiple of `sides` at which no window exceeds its feature map and no padding reflects twice."""
     needed = Fraction(1)
     for node in nodes:
         if node.scale:
             needed = max(needed, (1 - min(node.extra, node.extra_columns)) / node.scale)
         if node.operation == "pad" and nodes[node.sources[0]].scale:
             source = nodes[node.sources[0]]
-            rows, columns = _mirrored(node)
+            rows, columns = _least_size_of_padded(node)
             short = max(rows - source.extra, columns - source.extra_columns)
             needed = max(needed, short / source.scale)
     return math.ceil(needed / sides) * sides
 
 
-def _mirrored(pad: Node) -> tuple[int, int]:
-    """Rows and columns that a feature map needs for `pad` to mirror it, or to wrap it around, no more than once."""
+def _least_size_of_padded(pad: Node) -> tuple[int, int]:
+    """Rows and columns that a feature map needs for `pad` to reflect it, or to wrap it around, no more than once."""
     mode, (top, bottom, left, right) = pad.settings["mode"], pad.settings["amount"]
     if mode not in ("reflect", "circular"):
         return 1, 1
@@ -156,9 +161,11 @@ def _sides(node: Node, nodes: Sequence[Node]) -> _Shape:
     top, bottom, left, right = node.settings["amount"]
     sign = 1 if node.operation == "pad" else -1
     if sign > 0 and scale == 0:
-        rows, columns = _mirrored(node)
+        rows, columns = _least_size_of_padded(node)
         if extra < rows or extra_columns < columns:
-            raise ValueError(f"a map of {extra} x {extra_columns} pixels is too small to be continued so far")
+            raise ValueError(
+                f"a feature map of {extra} x {extra_columns} pixels is too small for that padding"
+            )
     return channels, scale, extra + sign * (top + bottom), extra_columns + sign * (left + right)
 
 
@@ -240,7 +247,7 @@ def _unpool(node: Node, nodes: Sequence[Node]) -> _Shape:
         raise ValueError("its sources have different shapes")
     before = nodes[pool.sources[0]]
     if before.extra % 2 or before.extra_columns % 2:
-        raise ValueError("the map that was pooled has an odd size")
+        raise ValueError("the feature map that was pooled has an odd size")
     return first.channels, *before.size
 
 

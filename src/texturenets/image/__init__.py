@@ -4,8 +4,8 @@ Everywhere else an image is float32 RGB in [0, 1], NCHW, in sRGB and upright; an
 imported where a tensor is asked for and nowhere else: it takes longer than to stylize a photo.
 """
 
-from texturenets.image.array_conversion import Kind, check_batch, from_any, to_kind
-from texturenets.image.colour import srgb_profile
+from texturenets.image.array_conversion import ImageKind, check_batch, from_any, to_kind
+from texturenets.image.color import srgb_profile
 from texturenets.image.formats import (
     expand,
     is_picture,
@@ -42,7 +42,7 @@ __all__ = [
     "MAX_PIXELS",
     "MAX_PIXELS_VARIABLE",
     "ImageInfo",
-    "Kind",
+    "ImageKind",
     "Picture",
     "StrPath",
     "check_batch",

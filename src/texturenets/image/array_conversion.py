@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Kind:
+class ImageKind:
     """The type of an image given to `from_any`, from which `to_kind` converts back.
 
     `dtype`: of the array or tensor; None for PIL. `batched`: whether a tensor was (N, C, H, W), not (C, H, W).
@@ -88,8 +88,8 @@ def _split_channels(values: Array, bits: int) -> Picture:
     )
 
 
-def from_any(image: Any) -> tuple[Picture, Kind]:
-    """Convert an image of any supported type to a Picture; the `Kind` converts results back with `to_kind`.
+def from_any(image: Any) -> tuple[Picture, ImageKind]:
+    """Convert an image of any supported type to a Picture; the `ImageKind` converts results back with `to_kind`.
 
     - Path of a file, str or Path: decoded by `read`; its results are PIL images.
     - `Picture`: returned unchanged.
@@ -102,9 +102,9 @@ def from_any(image: Any) -> tuple[Picture, Kind]:
     """
     if isinstance(image, str | Path):
         read_picture = read(image)
-        return read_picture, Kind("pil", alpha=read_picture.transparency)
+        return read_picture, ImageKind("pil", alpha=read_picture.transparency)
     if isinstance(image, Picture):
-        return image, Kind("picture", alpha=image.transparency, source=image)
+        return image, ImageKind("picture", alpha=image.transparency, source=image)
     if isinstance(image, Image.Image):
         try:
             raw = raw_mode(image)
@@ -112,7 +112,7 @@ def from_any(image: Any) -> tuple[Picture, Kind]:
             picture = decode(image, image.width * image.height, None, False, raw)
         except (OSError, UserError) as error:
             raise UserError(f"cannot use the image: {reason(error)}") from error
-        return picture, Kind("pil", alpha=picture.transparency)
+        return picture, ImageKind("pil", alpha=picture.transparency)
     if isinstance(image, np.ndarray):
         return _from_array(image)
     if is_tensor(image):
@@ -124,7 +124,7 @@ def from_any(image: Any) -> tuple[Picture, Kind]:
     )
 
 
-def _from_array(array: npt.NDArray[Any]) -> tuple[Picture, Kind]:
+def _from_array(array: npt.NDArray[Any]) -> tuple[Picture, ImageKind]:
     shape = array.shape
     if array.ndim not in (2, 3) or (array.ndim == 3 and shape[2] not in (1, 3, 4)) or 0 in shape:
         hint = "; put the channels last" if array.ndim == 3 and shape[0] in (1, 3, 4) else ""
@@ -141,10 +141,10 @@ def _from_array(array: npt.NDArray[Any]) -> tuple[Picture, Kind]:
         raise UserError(f"an array is uint8, uint16 or float, not {array.dtype}{hint}")
     values = values[..., None] if values.ndim == 2 else values
     picture = _split_channels(values.transpose(2, 0, 1)[None], 16 if array.dtype == np.uint16 else 8)
-    return picture, Kind("numpy", dtype=array.dtype, alpha=picture.transparency)
+    return picture, ImageKind("numpy", dtype=array.dtype, alpha=picture.transparency)
 
 
-def _from_tensor(tensor: Tensor) -> tuple[Picture, Kind]:
+def _from_tensor(tensor: Tensor) -> tuple[Picture, ImageKind]:
     import torch
 
     shape = tuple(tensor.shape)
@@ -160,7 +160,7 @@ def _from_tensor(tensor: Tensor) -> tuple[Picture, Kind]:
     else:
         raise UserError(f"a tensor is uint8 or float, not {tensor.dtype}; of 0 to 255 make `.byte()`")
     picture = _split_channels(values if tensor.ndim == 4 else values.unsqueeze(0), 8)
-    kind = Kind(
+    kind = ImageKind(
         "torch",
         dtype=tensor.dtype,
         batched=tensor.ndim == 4,
@@ -170,7 +170,7 @@ def _from_tensor(tensor: Tensor) -> tuple[Picture, Kind]:
     return picture, kind
 
 
-def to_kind(rgb: Array, kind: Kind) -> Any:
+def to_kind(rgb: Array, kind: ImageKind) -> Any:
     """Convert `rgb` (N, 3, H, W) in [0, 1] to the type, dtype, layout and device of `kind`.
 
     Values are clamped, and rounded for integer dtypes. The result always has colour channels, also for a grey
@@ -191,7 +191,7 @@ def to_kind(rgb: Array, kind: Kind) -> Any:
     return array.astype(kind.dtype) if largest is None else np.rint(array * largest).astype(kind.dtype)
 
 
-def _to_torch(rgb: Tensor, kind: Kind) -> Tensor:
+def _to_torch(rgb: Tensor, kind: ImageKind) -> Tensor:
     import torch
 
     values = rgb.detach().float().clamp(0, 1)

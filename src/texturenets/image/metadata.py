@@ -72,7 +72,7 @@ def carried(image: Image.Image, keep_gps: bool) -> bytes | None:
 
 
 def add_late_exif(image: Image.Image, file: IO[bytes]) -> None:
-    """Let a PNG, just opened, know of EXIF behind its pixels, for which Pillow would decode them."""
+    """Let a PNG, just opened, know of EXIF after its pixels, for which Pillow would decode them."""
     if image.format != "PNG" or "exif" in image.info:
         return
     image.info["exif"] = None

@@ -85,7 +85,7 @@ def lay_on_white(rgb: A, alpha: A) -> A:
     return rgb * alpha + (1 - alpha)
 
 
-class Source(Protocol):
+class PictureInfo(Protocol):
     """A `Picture`, or the header of one."""
 
     @property
@@ -97,7 +97,7 @@ class Source(Protocol):
         """Whether there are more images in the file."""
 
 
-def not_kept(source: Source) -> list[str]:
+def not_kept(source: PictureInfo) -> list[str]:
     """What the 8-bit image made of `source` does not keep of it: the ends of sentences that begin "FILE holds"."""
     said = []
     if source.bits > 8:

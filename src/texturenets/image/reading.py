@@ -17,7 +17,7 @@ from texturenets import arguments
 from texturenets.errors import MissingError, UserError, install, reason
 from texturenets.files import opened
 from texturenets.image import formats
-from texturenets.image.colour import normalise, normalise_deep, to_array
+from texturenets.image.color import normalise, normalise_deep, to_array
 from texturenets.image.metadata import UPRIGHT, add_late_exif, carried, orientation, resolution, texts
 from texturenets.image.picture import Picture, StrPath
 from texturenets.image.sizes import fit_longer

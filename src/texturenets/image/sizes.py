@@ -28,7 +28,7 @@ def fit_longer(size: tuple[int, int], longer: int) -> tuple[int, int]:
 def mirrored(size: int, before: int, total: int) -> NDArray[np.int64]:
     """Indices (total,) into a line of `size` pixels, from `before` pixels ahead of it, reflected at the ends.
 
-    The end pixels are not repeated, as in `F.pad(mode="reflect")`; the line is mirrored as often as it takes.
+    The end pixels are not repeated, as in `F.pad(mode="reflect")`; the line is reflected as often as it takes.
     """
     period = max(1, 2 * (size - 1))
     place = (np.arange(total) - before) % period
@@ -61,7 +61,7 @@ def pad_to_multiple(x: A, stride: int, minimum: int = 1, margin: int = 0) -> tup
     The padded sides are the smallest multiples of `stride` that are at least the image's with `margin` pixels
     on either side, and at least `minimum`; half of what is added goes before the image, the rest after it. The
     box (top, left, H, W) is for `crop_back`. Any H, W >= 1 will do: unlike `F.pad`, which limits reflection to the
-    image's size, this mirrors repeatedly. Raises ValueError for an empty image and a `stride` below 1.
+    image's size, this reflects repeatedly. Raises ValueError for an empty image and a `stride` below 1.
     """
     padded, box = padding((x.shape[-2], x.shape[-1]), stride, minimum, margin)
     for axis, side, before, total in zip((-2, -1), box[2:], box[:2], padded, strict=True):

@@ -14,7 +14,7 @@ from texturenets import arguments
 from texturenets.arrays import is_tensor, to_numpy
 from texturenets.errors import UserError, reason
 from texturenets.files import atomic_write
-from texturenets.image.colour import srgb_profile
+from texturenets.image.color import srgb_profile
 from texturenets.image.formats import known_formats, output_format
 from texturenets.image.picture import Picture, StrPath, lay_on_white
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pkgutil
 from importlib import import_module
 
-from texturenets.losses.base import LOSSES, Features, Loss, Scaling, Settings, Targets, register
+from texturenets.losses.base import LOSSES, Features, Loss, LossSettings, Scaling, Targets, register
 from texturenets.losses.objective import Objective, build, layers_of
 
 for _module in pkgutil.iter_modules(__path__):  # each registers its loss
@@ -19,9 +19,9 @@ __all__ = [
     "LOSSES",
     "Features",
     "Loss",
+    "LossSettings",
     "Objective",
     "Scaling",
-    "Settings",
     "Targets",
     "build",
     "layers_of",

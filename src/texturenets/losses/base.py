@@ -16,7 +16,7 @@ squared differences, as in the Torch7 program (`texture_loss.lua`, `content_loss
 Maps = Mapping[str, Tensor]
 """Feature maps or Gram matrices by layer, {"network:layer": tensor}."""
 
-Settings = Mapping[str, Any]
+LossSettings = Mapping[str, Any]
 """The fields of a training configuration by name (`train.configuration`)."""
 
 
@@ -94,7 +94,7 @@ class ConfiguredLoss(Loss, Protocol):
     """A loss of this package, which is configured by training options."""
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Self | None:
+    def from_settings(cls, settings: LossSettings) -> Self | None:
         """The loss for these settings, None if its weight is 0. Raises UserError for layers that do not exist."""
         ...
 

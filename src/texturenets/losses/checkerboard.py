@@ -8,7 +8,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from texturenets.losses.base import Features, Loss, Settings, Targets, register
+from texturenets.losses.base import Features, Loss, LossSettings, Targets, register
 
 
 @register
@@ -24,7 +24,7 @@ class CheckerboardPenalty(Loss):
     weight: float
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Self | None:
+    def from_settings(cls, settings: LossSettings) -> Self | None:
         """None where its weight is 0."""
         weight = settings["checkerboard_weight"]
         return cls(weight=weight) if weight else None

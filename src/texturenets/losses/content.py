@@ -8,7 +8,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from texturenets.losses.base import Features, Loss, Scaling, Settings, Targets, at_scale, register
+from texturenets.losses.base import Features, Loss, LossSettings, Scaling, Targets, at_scale, register
 from texturenets.perceptual import full_names
 
 
@@ -30,7 +30,7 @@ class ContentLoss(Loss):
         self.photo_layers = self.layers
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Self | None:
+    def from_settings(cls, settings: LossSettings) -> Self | None:
         """None for textures, which have no photo, and without layers or weight. Raises UserError for unknown
         layers."""
         layers = full_names(settings.get("content_layers", ()))

@@ -10,7 +10,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from texturenets.losses.base import Features, Loss, Scaling, Settings, Targets, register
+from texturenets.losses.base import Features, Loss, LossSettings, Scaling, Targets, register
 from texturenets.perceptual import full_names
 
 PIXELS = "pixels"
@@ -37,7 +37,7 @@ class DiversityLoss(Loss):
         self.layers = () if self.layer == PIXELS else (self.layer,)
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Self | None:
+    def from_settings(cls, settings: LossSettings) -> Self | None:
         """None where its weight is 0. Raises UserError for a layer that does not exist."""
         layer, weight = settings["diversity_layer"], settings["diversity_weight"]
         if not weight:

@@ -10,12 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from texturenets.errors import UserError
-from texturenets.losses.base import LOSSES, Features, Loss, Maps, Settings, Targets
+from texturenets.losses.base import LOSSES, Features, Loss, LossSettings, Maps, Targets
 from texturenets.losses.gram import with_gram
 from texturenets.perceptual import Descriptors, Tap
 
 
-def build(settings: Settings, names: Collection[str] | None = None) -> list[Loss]:
+def build(settings: LossSettings, names: Collection[str] | None = None) -> list[Loss]:
     """The losses that a configuration has weights for; with `names` of these alone.
 
     Raises UserError for layers that do not exist.
@@ -62,7 +62,7 @@ class Objective(nn.Module):
     def from_settings(
         cls,
         descriptors: Descriptors,
-        settings: Settings,
+        settings: LossSettings,
         styles: Sequence[Tensor],
         *,
         names: Collection[str] | None = None,

@@ -9,7 +9,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from texturenets.losses.base import Features, Loss, Scaling, Settings, Targets, at_scale, register
+from texturenets.losses.base import Features, Loss, LossSettings, Scaling, Targets, at_scale, register
 from texturenets.losses.gram import gram
 from texturenets.perceptual import full_names
 
@@ -35,7 +35,7 @@ class StyleLoss(Loss):
         self.gram_layers = () if self.normalize_gradients else self.layers
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Self | None:
+    def from_settings(cls, settings: LossSettings) -> Self | None:
         """None without layers or weight. Raises UserError for layers that do not exist."""
         layers = full_names(settings["style_layers"])
         if not layers or not settings["style_weight"]:

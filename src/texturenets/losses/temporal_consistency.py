@@ -13,7 +13,7 @@ from typing import Final, Self
 import torch
 from torch import Tensor
 
-from texturenets.losses.base import Features, Loss, Settings, Targets, register
+from texturenets.losses.base import Features, Loss, LossSettings, Targets, register
 
 BORDER: Final = 16
 """Pixels from the edge that are not compared: there a network sees what moved in, or its own padding."""
@@ -28,7 +28,7 @@ class TemporalConsistencyLoss(Loss):
     weight: float
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Self | None:
+    def from_settings(cls, settings: LossSettings) -> Self | None:
         """None for textures, which have no photo, and where its weight is 0."""
         weight = settings.get("temporal", 0.0)
         return cls(weight=weight) if weight else None

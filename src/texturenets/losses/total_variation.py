@@ -7,7 +7,7 @@ from typing import Self
 
 from torch import Tensor
 
-from texturenets.losses.base import Features, Loss, Scaling, Settings, Targets, register
+from texturenets.losses.base import Features, Loss, LossSettings, Scaling, Targets, register
 
 
 @register
@@ -20,7 +20,7 @@ class TotalVariation(Loss):
     scaling: Scaling
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Self | None:
+    def from_settings(cls, settings: LossSettings) -> Self | None:
         """None where its weight is 0."""
         weight = settings["tv_weight"]
         return cls(weight=weight, scaling=settings["scaling"]) if weight else None

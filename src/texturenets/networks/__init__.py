@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 from torch import nn
 
 from texturenets.errors import UserError
-from texturenets.networks import (
-    encoder_decoder,
-    fully_connected,
-    graph,
-    johnson,
-    multiscale,
-    pyramid,
-    residual,
-)
 from texturenets.networks.custom import Custom, build_custom, make_spec
 from texturenets.networks.registry import BUILDERS, SPECS, from_dict
 from texturenets.networks.spec import GeneratorSpec, to_dict
@@ -25,26 +18,19 @@ __all__ = [
     "SPECS",
     "GeneratorSpec",
     "build",
-    "encoder_decoder",
     "from_dict",
-    "fully_connected",
-    "graph",
-    "johnson",
     "make_spec",
-    "multiscale",
-    "pyramid",
-    "residual",
     "to_dict",
-]  # fmt: skip
+]
 
 
 def build(spec: GeneratorSpec, *, custom: Callable[..., Any] | str | None = None) -> nn.Module:
     """The network that `spec` describes, freshly initialised from torch's random state.
 
     Every generator takes RGB pictures (N, 3, H, W) in [0, 1] and gives the same; its attribute `stride`
-    is what height and width must be multiples of, `margin` by how many pixels photos are to be mirrored on
-    each side and the picture cut back. Those that take noise (`NoiseFed`, and `graph`) say in
-    `noise` which maps, for the second argument, and in `photo` whether they take a photo at all. `custom` is
+    is what height and width must be multiples of, `margin` by how many pixels photos are to be reflection-padded on
+    each side and the image cropped. Those that take noise (`NoiseFed`, and `graph`) say in
+    `noise` which noise maps, for the second argument, and in `photo` whether they take a photo at all. `custom` is
     for a spec of the user's own code: the user's consent to run it, as "PATH.py:NAME", "PATH.py", an entry
     point's name, or the class or function itself. Without it only an installed entry point is run. Raises
     UserError for code that is not to be run or fails.
@@ -56,3 +42,9 @@ def build(spec: GeneratorSpec, *, custom: Callable[..., Any] | str | None = None
             f"this model's generator is {spec.name}, which needs no code of your own: leave `generator` out"
         )
     return BUILDERS[spec.name](spec)
+
+
+for _module in pkgutil.iter_modules(
+    __path__
+):  # each registers its networks; those that need `build` find it by now
+    import_module(f"{__name__}.{_module.name}")

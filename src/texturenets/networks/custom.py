@@ -2,9 +2,9 @@
 
 It needs no base class: any callable that returns an `nn.Module` which takes RGB images (N, 3, H, W) in
 [0, 1] and gives the same. If height and width must be multiples of something, the module says so in an
-attribute `stride`; if photos are to be mirrored by some pixels on each side, and the image cut back, in an
+attribute `stride`; if photos are to be reflection-padded by some pixels on each side, and the image cropped, in an
 attribute `margin`. One that takes noise has a tuple `noise` of `texturenets.noise.NoiseInput` and is called with
-(photo, maps); with `photo` False it draws from noise alone and the photo is None. The code is run
+(photo, noise maps); with `photo` False it draws from noise alone and the photo is None. The code is run
 where the user names the file or has installed the package, never because a model file mentions it.
 """
 
@@ -155,7 +155,7 @@ def load(target: str) -> tuple[Callable[..., Any], str]:
     return found, package_source(points[target])
 
 
-def arguments(options: Iterable[str]) -> dict[str, Any]:
+def keyword_arguments(options: Iterable[str]) -> dict[str, Any]:
     """ "key=value" texts as keyword arguments: numbers, true, false, none and tuples as such, else text."""
     words = {"true": True, "false": False, "none": None}
     result: dict[str, Any] = {}
@@ -168,7 +168,7 @@ def arguments(options: Iterable[str]) -> dict[str, Any]:
     return result
 
 
-def _consented(spec: Custom, custom: str | None) -> str:
+def _agreed_target(spec: Custom, custom: str | None) -> str:
     """The target that the user agreed to run. Raises UserError where there is none."""
     if custom is not None:
         # "net.py" alone takes the name from the spec.
@@ -220,18 +220,18 @@ def build_custom(spec: Custom, custom: Callable[..., Any] | str | None = None) -
     """The network of `spec`, from the code that `custom` names (see `texturenets.networks.build`).
 
     Warns where the code is not what `spec` recorded. Raises UserError where the user has not agreed to run
-    it, or it does not give a network of images to images.
+    it, or it does not give an image-to-image network.
     """
     if callable(custom):
         what, make, source = f"generator {getattr(custom, '__name__', custom)!r}", custom, spec.source
     else:
-        target = _consented(spec, custom)
+        target = _agreed_target(spec, custom)
         what = f"generator {target!r}"
         make, source = load(target)
     if spec.source and source != spec.source:
-        warnings.warn(f"{what} has changed since this model was made: it may draw otherwise", stacklevel=2)
+        warnings.warn(f"{what} has changed since this model was made: its output may differ", stacklevel=2)
     try:
-        network = make(**arguments(spec.options))
+        network = make(**keyword_arguments(spec.options))
     except Exception as error:
         options = " ".join(spec.options) or "no options"
         raise UserError(f"{what} cannot be made with {options}: {type(error).__name__}: {error}") from error

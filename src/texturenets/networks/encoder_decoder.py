@@ -15,12 +15,12 @@ from texturenets.networks.layers import (
     ConvBlock,
     OutputScale,
     PaddedConv,
-    double,
     normalization,
     slope,
     torch7_init,
+    upsample,
 )
-from texturenets.networks.noise_input import NoiseFed, beside
+from texturenets.networks.noise_input import NoiseFed, concat_channels
 from texturenets.networks.registry import register
 from texturenets.networks.spec import (
     Activation,
@@ -48,7 +48,7 @@ class LeakyBlock(ConvBlock):
 
 
 class Level(nn.Module):
-    """One resolution: a narrow path past the pooling, a deep one through it, and what joins them.
+    """One resolution: a skip path with few channels past the pooling, a deep one through it, and what joins them.
 
     `channels` are this level's and those of the levels inside it.
     """
@@ -97,7 +97,7 @@ class SkipUnpool(GeneratorSpec):
     """Channels that go past each level's pooling."""
     output: Output = "caffe"
     noise_depth: int = integer(0, 0, 64)
-    """Channels of noise behind the photo's."""
+    """Channels of noise after the photo's."""
     noise: Distribution = "uniform"
 
 
@@ -122,15 +122,15 @@ class SkipUnpoolGenerator(NoiseFed):
 
         `noises`: one noise map (N, `noise_depth`, H, W) where it takes noise; without it that of seed 0.
         """
-        maps = self.take(x, noises)
+        maps = self.noise_maps(x, noises)
         # As in the reference: RGB in [0, 1] is added to BGR in 0..255, so with the "caffe" output the photo
         # counts for a 255th. With the "bounded" output both are RGB.
-        y: Tensor = self.output(x + self.exit(self.levels(beside(x, maps[0] if maps else None))))
+        y: Tensor = self.output(x + self.exit(self.levels(concat_channels(x, maps[0] if maps else None))))
         return y
 
 
 class StridedLevel(nn.Module):
-    """One resolution of `skip`: a narrow path at it, with noise, a deep one at half of it, and what joins them."""
+    """One resolution of `skip`: a skip path with few channels, with noise, a deep one at half of it, their join."""
 
     def __init__(self, inputs: int, channels: tuple[int, ...], spec: Skip) -> None:
         """`channels`: this level's and those of the levels inside it."""
@@ -154,13 +154,13 @@ class StridedLevel(nn.Module):
         )
 
     def forward(self, x: Tensor, noises: Iterator[Tensor]) -> Tensor:
-        """(N, inputs, H, W) to (N, channels[0], H, W); `noises` gives this level's map, then those inside."""
+        """(N, inputs, H, W) to (N, channels[0], H, W); `noises` gives this level's noise map, then those inside."""
         fresh = [next(noises).to(x.dtype)] if self.noisy else []
         past = self.skip_norm(self.skip(x))
         deep = self.deep(x)
         if self.inner is not None:
             deep = self.inner(deep, noises)
-        deep = self.deep_norm(double(deep, self.upsampling, self.padding))
+        deep = self.deep_norm(upsample(deep, self.upsampling, self.padding))
         y: Tensor = self.after(torch.cat([*fresh, past, deep], 1))
         return y
 
@@ -186,7 +186,7 @@ class Skip(FedSpec):
     output: Output = "caffe"
     photo: bool = False
     noise_depth: int = integer(3, 0, 64)
-    """Channels of noise at the entry, behind the photo's."""
+    """Channels of noise at the entry, after the photo's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,7 +220,7 @@ class SkipGenerator(NoiseFed):
         `noises`: that of the entry, then one a level, the finest first, where it takes them, shaped as
         `noise_shapes(H, W)` says; without them those of seed 0.
         """
-        maps = iter(self.take(x, noises))
-        fed = beside(x if self.photo else None, next(maps) if self.entry_noise else None)
+        maps = iter(self.noise_maps(x, noises))
+        fed = concat_channels(x if self.photo else None, next(maps) if self.entry_noise else None)
         y: Tensor = self.output(self.exit(self.levels(fed, maps)))
         return y

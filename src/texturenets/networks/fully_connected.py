@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from texturenets.engines.primitives import Padding
-from texturenets.networks.johnson import Doubling
+from texturenets.networks.johnson import UpsampleBlock
 from texturenets.networks.layers import OutputScale, PaddedConv, torch7_init
 from texturenets.networks.noise_input import NoiseFed
 from texturenets.networks.registry import register
@@ -21,7 +21,7 @@ START = 4  # pixels of a side of the feature map that the fully connected layers
 
 
 def as_vectors(noise: Tensor, size: int) -> Tensor:
-    """(N, C, 1, 1) to (N, C). Raises ValueError for other maps, which would be noise for more than `size` pixels."""
+    """(N, C, 1, 1) to (N, C). Raises ValueError for other shapes: noise for more than `size` pixels."""
     if noise.shape[2:] != (1, 1):
         raise ValueError(f"this network draws {size} x {size} pixels and no other size")
     return noise.flatten(1)
@@ -29,7 +29,7 @@ def as_vectors(noise: Tensor, size: int) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class FullyConnected(GeneratorSpec):
-    """The texture generator of arXiv 1701.02096, section 5: a vector of noise, two fully connected layers, doublings.
+    """The texture generator of arXiv 1701.02096, section 5: a vector of noise, two linear layers, upsamplings by 2.
 
     Of one size: 4 times 2 to the power of the number of `channels`. The paper gives the vector's length, the
     4 x 4 feature map and the fractionally strided convolutions; the channels are ours.
@@ -51,7 +51,7 @@ class FullyConnected(GeneratorSpec):
 
 @register(FullyConnected)
 class FullyConnectedGenerator(NoiseFed):
-    """Two fully connected layers to a 4 x 4 feature map, then doublings, each normalized; images of one size.
+    """Two fully connected layers to a 4 x 4 feature map, then upsamplings by 2, each normalized; images of one size.
 
     `size` is that size in pixels, and so is `stride`.
     """
@@ -67,7 +67,7 @@ class FullyConnectedGenerator(NoiseFed):
         self.second = nn.Linear(spec.hidden, widths[0] * START * START)
         self.doublings = nn.Sequential(
             *(
-                Doubling(
+                UpsampleBlock(
                     inputs, outputs, upsampling=spec.upsampling, norm=spec.normalization, padding=spec.padding
                 )
                 for inputs, outputs in zip(widths, (*widths[1:], widths[-1]), strict=True)
@@ -82,7 +82,7 @@ class FullyConnectedGenerator(NoiseFed):
 
         `x` is not looked at, as in `MultiscaleGenerator.forward`. Raises ValueError for noise of another size.
         """
-        (vector,) = self.take(x, noises)
+        (vector,) = self.noise_maps(x, noises)
         hidden = F.relu(self.first(as_vectors(vector, self.size)))
         start = F.relu(self.second(hidden)).unflatten(1, (-1, START, START))  # type: ignore[no-untyped-call]
         y: Tensor = self.output(self.exit(self.doublings(start)))

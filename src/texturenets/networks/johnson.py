@@ -18,9 +18,9 @@ from texturenets.networks.layers import (
     TransposedConv,
     normalization,
     torch7_init,
-    upsample,
+    upsample_bilinear,
 )
-from texturenets.networks.noise_input import NoiseFed, beside
+from texturenets.networks.noise_input import NoiseFed, concat_channels
 from texturenets.networks.registry import register
 from texturenets.networks.spec import (
     FedSpec,
@@ -47,7 +47,7 @@ class AveragePool(nn.Module):
         return F.avg_pool2d(pad(x, 1, self.padding), 4)
 
 
-class Doubling(nn.Module):
+class UpsampleBlock(nn.Module):
     """Twice the height and width, a normalization where wanted, and a ReLU."""
 
     def __init__(
@@ -65,9 +65,9 @@ class Doubling(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) to (N, outputs, 2 H, 2 W)."""
         if self.upsampling == "nearest" and isinstance(self.conv, PaddedConv):
-            return F.relu(self.norm(self.conv.of_doubled(x)))
+            return F.relu(self.norm(self.conv.conv_after_upsample(x)))
         if self.upsampling == "bilinear":
-            x = upsample(x, self.padding)
+            x = upsample_bilinear(x, self.padding)
         return F.relu(self.norm(self.conv(x)))
 
 
@@ -85,7 +85,7 @@ class Johnson(FedSpec):
 
     padding: Padding = "replicate"
     upsampling: Upsampling = "full"
-    """How the decoder doubles: "full" is a 3 x 3 transposed convolution, "full4" a 4 x 4 one after padding,
+    """How the decoder upsamples by 2: "full" is a 3 x 3 transposed convolution, "full4" a 4 x 4 one after padding,
     "bilinear" and "nearest" an interpolation and a 3 x 3 convolution."""
     size: Literal["standard", "small", "small_down"] = "standard"
     """"small" has half the channels in its blocks; "small_down" also replaces the two strided convolutions
@@ -105,7 +105,7 @@ class Johnson(FedSpec):
 
 @register(Johnson)
 class JohnsonGenerator(NoiseFed):
-    """9 x 9 convolution, two of stride 2, residual blocks at a quarter of the resolution, two doublings.
+    """9 x 9 convolution, two of stride 2, residual blocks at a quarter of the resolution, two upsamplings by 2.
 
     Every convolution has a bias; normalization stands between it and the ReLU; no ReLU follows a block's
     sum.
@@ -138,8 +138,8 @@ class JohnsonGenerator(NoiseFed):
         normed = transposed if spec.decoder_norm is None else spec.decoder_norm
         last: Normalization = norm if normed else "none"
         self.decoder = nn.Sequential(
-            Doubling(inner, 2 * c, upsampling=spec.upsampling, norm=last, padding=padding),
-            Doubling(2 * c, c, upsampling=spec.upsampling, norm=last, padding=padding),
+            UpsampleBlock(inner, 2 * c, upsampling=spec.upsampling, norm=last, padding=padding),
+            UpsampleBlock(2 * c, c, upsampling=spec.upsampling, norm=last, padding=padding),
         )
         self.exit = PaddedConv(c, 3, spec.exit_kernel, padding=padding)
         self.output = OutputScale(spec.output)
@@ -150,8 +150,8 @@ class JohnsonGenerator(NoiseFed):
 
         `noises`: one noise map (N, `noise_depth`, H, W) where it takes noise; without it that of seed 0.
         """
-        maps = self.take(x, noises)
-        x = beside(x if self.photo else None, maps[0] if maps else None)
+        maps = self.noise_maps(x, noises)
+        x = concat_channels(x if self.photo else None, maps[0] if maps else None)
         x = self.decoder(self.blocks(self.encoder(self.input_norm(x))))
         y: Tensor = self.output(self.exit(x))
         return y

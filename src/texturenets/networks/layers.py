@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from texturenets.engines import kernels, space_to_depth_conv
-from texturenets.engines.primitives import InstanceNorm, Padding, pad, twice
+from texturenets.engines.primitives import InstanceNorm, Padding, pad, upsample2x
+from texturenets.graph.passes.space_to_depth import FEW_CHANNELS
 from texturenets.networks.spec import Activation, Normalization, Output
 
 
@@ -44,33 +45,31 @@ class PaddedConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) to (N, outputs, ceil(H / stride), ceil(W / stride))."""
-        if self._to_few(x):
-            bias = None if self.conv.bias is None else self.conv.bias.repeat_interleave(4)
-            return space_to_depth_conv.to_few(
-                pad(x, self.amount, self.padding), space_to_depth_conv.of_square(self.conv.weight), bias
-            )
+        if self._has_few_outputs(x):
+            padded = pad(x, self.amount, self.padding)
+            return space_to_depth_conv.conv_to_few_channels(padded, self.conv.weight, self.conv.bias)
         y: Tensor = self.conv(pad(x, self.amount, self.padding))
         return y
 
-    def _to_few(self, x: Tensor) -> bool:
-        """Whether `space_to_depth_conv.to_few` can be had, and is quicker."""
+    def _has_few_outputs(self, x: Tensor) -> bool:
+        """Whether `space_to_depth_conv.conv_to_few_channels` can be had, and is quicker."""
         conv = self.conv
-        small = (
-            conv.out_channels <= space_to_depth_conv.NARROW
+        few = (
+            conv.out_channels <= FEW_CHANNELS
             and conv.stride == conv.dilation == (1, 1)
             and conv.kernel_size[0] > 1
         )
-        return small and space_to_depth_conv.suit(x) and x.shape[2] % 2 == 0 and x.shape[3] % 2 == 0
+        return few and space_to_depth_conv.supports(x) and x.shape[2] % 2 == 0 and x.shape[3] % 2 == 0
 
-    def of_doubled(self, x: Tensor) -> Tensor:
-        """The same of x doubled by repeating its pixels: (N, inputs, H, W) to (N, outputs, 2 H, 2 W).
+    def conv_after_upsample(self, x: Tensor) -> Tensor:
+        """As `forward`, of x upsampled by 2 ("nearest"): (N, inputs, H, W) to (N, outputs, 2 H, 2 W).
 
         The kernel has to be 3 x 3, the stride 1.
         """
-        if space_to_depth_conv.suit(x):
+        if space_to_depth_conv.supports(x):
             mode: Padding = "replicate" if self.padding == "reflect" else self.padding
-            return space_to_depth_conv.of_doubled(pad(x, 1, mode), self.conv.weight, self.conv.bias)
-        return self.forward(double(x, "nearest", self.padding))
+            return space_to_depth_conv.conv_after_upsample(pad(x, 1, mode), self.conv.weight, self.conv.bias)
+        return self.forward(upsample(x, "nearest", self.padding))
 
     def without_bias(self, x: Tensor) -> Tensor:
         """As `forward`, without the bias: for a normalization, which would take it away again."""
@@ -103,7 +102,7 @@ class ConvBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) to (N, outputs, ceil(H / stride), ceil(W / stride))."""
-        if isinstance(self.norm, InstanceNorm) and kernels.suit(x):
+        if isinstance(self.norm, InstanceNorm) and kernels.supports(x):
             relu = self.activation and not self.slope
             norm, conv = self.norm, self.conv
             x = kernels.instance_norm(
@@ -135,23 +134,23 @@ class ResidualBlock(nn.Module):
         return y
 
 
-def upsample(x: Tensor, padding: Padding = "replicate") -> Tensor:
+def upsample_bilinear(x: Tensor, padding: Padding = "replicate") -> Tensor:
     """Twice the height and width, bilinear: (N, C, H, W) to (N, C, 2 H, 2 W).
 
     Weights 3/4 and 1/4 in both phases, so that neighbouring output pixels have the same variance and no
     checkerboard of period 2 follows, as nearest and transposed convolution leave one. With `padding` "circular"
-    the feature map goes on at its other end, else with its outermost pixels.
+    the feature map wraps around, else its outermost pixels are repeated.
     """
     if padding == "circular":
-        return twice(pad(x, 1, "circular"), bilinear=True)[:, :, 2:-2, 2:-2]
-    return twice(x, bilinear=True)
+        return upsample2x(pad(x, 1, "circular"), bilinear=True)[:, :, 2:-2, 2:-2]
+    return upsample2x(x, bilinear=True)
 
 
-def double(x: Tensor, how: str, padding: Padding) -> Tensor:
-    """Twice the height and width, `how` "nearest" or "bilinear" (`upsample`)."""
-    if how == "bilinear":
-        return upsample(x, padding)
-    return twice(x, bilinear=False)
+def upsample(x: Tensor, mode: str, padding: Padding) -> Tensor:
+    """Twice the height and width, `mode` "nearest" or "bilinear" (`upsample_bilinear`)."""
+    if mode == "bilinear":
+        return upsample_bilinear(x, padding)
+    return upsample2x(x, bilinear=False)
 
 
 def slope(activation: Activation) -> float:
@@ -183,6 +182,7 @@ class TransposedConv(nn.Module):
 
 
 CAFFE_MEAN = (123.68, 116.779, 103.939)
+"""Mean of ImageNet's red, green and blue, 0..255, which the Oxford networks subtract (arXiv 1409.1556)."""
 
 
 class _Clamp(torch.autograd.Function):

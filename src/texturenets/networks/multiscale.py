@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from texturenets.engines.primitives import Padding, channels_last
-from texturenets.networks.layers import ConvBlock, PaddedConv, ResidualBlock, double
-from texturenets.networks.noise_input import NoiseFed, beside
+from texturenets.networks.layers import ConvBlock, PaddedConv, ResidualBlock, upsample
+from texturenets.networks.noise_input import NoiseFed, concat_channels
 from texturenets.networks.registry import register
 from texturenets.networks.spec import Distribution, FedSpec, integer
 from texturenets.noise import NoiseInput
@@ -26,10 +26,10 @@ SLOPE, LEAK = 0.1, 0.05
 class Multiscale(FedSpec):
     """The default for textures, of ours: noise at every scale, joined from the coarsest to the finest.
 
-    A 3 x 3 convolution takes what is coarser, doubled bilinearly, beside the noise of its scale; two residual blocks
-    work at a quarter of the resolution, one convolution more at full. Padding is circular, so that samples tile;
-    normalization is that of the image itself. Height and width are multiples of 2 to the power of
-    (the number of `channels` - 1).
+    A 3 x 3 convolution takes what is coarser, upsampled bilinearly, beside the noise of its scale; two residual
+    blocks work at a quarter of the resolution, one convolution more at full. Padding is circular, so that samples
+    tile; normalization is that of the image itself. Height and width are multiples of 2 to the power of (the number
+    of `channels` - 1).
     """
 
     name: ClassVar[str] = "multiscale"
@@ -42,7 +42,7 @@ class Multiscale(FedSpec):
     upsampling: Literal["nearest", "bilinear"] = "bilinear"
     photo: bool = False
     noise_depth: int = integer(3, 0, 64)
-    """Channels of noise at every scale, behind the photo's."""
+    """Channels of noise at every scale, after the photo's."""
     noise: Distribution = "normal"
 
 
@@ -86,13 +86,13 @@ class MultiscaleGenerator(NoiseFed):
         `noise_shapes(H, W)` says. Without them those of seed 0 are used. A network without photo does not look at
         `x`, but for the size that these then have. Values may leave [0, 1] a little.
         """
-        maps = self.take(x, noises)
+        maps = self.noise_maps(x, noises)
         current: Tensor | None = None
         for level, join in enumerate(self.joins):
             small = F.avg_pool2d(x, self.stride >> level) if self.photo and x is not None else None
-            fed = beside(small, maps[level] if self.noise else None)
+            fed = concat_channels(small, maps[level] if self.noise else None)
             if current is not None:
-                fed = torch.cat([double(current, self.upsampling, self.padding), fed], 1)
+                fed = torch.cat([upsample(current, self.upsampling, self.padding), fed], 1)
             current = join(channels_last(fed))
             if level == self.quarter:
                 current = self.blocks(current)

@@ -14,9 +14,9 @@ from texturenets.noise import NoiseInput
 class NoiseFed(nn.Module):
     """A network with a tuple `noise` of the noise maps that it takes, and `photo`: whether it takes a photo.
 
-    `stride` is what height and width of its images must be multiples of. `margin`: pixels by which photos are to
-    be mirrored on each side, and the image cut back, for a border like the rest. Noise is an input like any other,
-    so a seed, a tile, a batch and an engine agree on it (`texturenets.noise.draw` makes it).
+    `stride` is what height and width of its images must be multiples of. `margin`: pixels by which photos are to be
+    reflection-padded on each side, and the image cropped, for a border like the rest. Noise is an input like any
+    other, so a seed, a tile, a batch and an engine agree on it (`texturenets.noise.draw` makes it).
     """
 
     noise: tuple[NoiseInput, ...] = ()
@@ -28,7 +28,7 @@ class NoiseFed(nn.Module):
         """(channels, height, width) of every noise map for an image of that size."""
         return noise.shapes(self.noise, height, width)
 
-    def take(self, x: Tensor | None, noises: Sequence[Tensor] | None) -> Sequence[Tensor]:
+    def noise_maps(self, x: Tensor | None, noises: Sequence[Tensor] | None) -> Sequence[Tensor]:
         """The noise maps to use: those given, else those of seed 0 at the size of the photo `x`.
 
         Raises ValueError where what the network needs is missing.
@@ -37,7 +37,7 @@ class NoiseFed(nn.Module):
             raise ValueError("this network stylizes photos: give it one")
         if noises is not None:
             if len(noises) != len(self.noise):
-                raise ValueError(f"{len(noises)} maps of noise for a network that takes {len(self.noise)}")
+                raise ValueError(f"{len(noises)} noise maps for a network that takes {len(self.noise)}")
             return noises
         if not self.noise:
             return []
@@ -47,7 +47,7 @@ class NoiseFed(nn.Module):
         return [one.to(x.dtype).expand(x.shape[0], -1, -1, -1) for one in drawn]
 
 
-def beside(x: Tensor | None, more: Tensor | None) -> Tensor:
-    """Photo and noise (N, C, H, W) one behind the other, or the one that there is."""
+def concat_channels(x: Tensor | None, more: Tensor | None) -> Tensor:
+    """Photo and noise (N, C, H, W) concatenated, or the one that there is."""
     both = [part for part in (x, more) if part is not None]
     return both[0] if len(both) == 1 else torch.cat(both, 1)

@@ -15,12 +15,12 @@ from texturenets.networks.layers import (
     ConvBlock,
     OutputScale,
     PaddedConv,
-    double,
     normalization,
     slope,
     torch7_init,
+    upsample,
 )
-from texturenets.networks.noise_input import NoiseFed, beside
+from texturenets.networks.noise_input import NoiseFed, concat_channels
 from texturenets.networks.registry import register
 from texturenets.networks.spec import Activation, FedSpec, Output, integer
 from texturenets.noise import NoiseInput
@@ -58,7 +58,7 @@ class Join(nn.Module):
 
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
         """(N, coarse, H, W) and (N, fine, 2 H, 2 W) to (N, outputs, 2 H, 2 W)."""
-        coarse = self.coarse_norm(double(coarse, self.upsampling, self.padding))
+        coarse = self.coarse_norm(upsample(coarse, self.upsampling, self.padding))
         y: Tensor = self.block(torch.cat([coarse, self.fine_norm(fine)], 1))
         return y
 
@@ -99,11 +99,11 @@ class MultiResolution(NoiseFed):
         `noise_shapes(H, W)` says. Without them those of seed 0 are used. A network without photo does not look at
         `x`, but for the size that these then have.
         """
-        maps = self.take(x, noises)
+        maps = self.noise_maps(x, noises)
         current: Tensor | None = None
         for level, block in enumerate(self.blocks):
             small = F.avg_pool2d(x, self.stride >> level) if self.photo and x is not None else None
-            fresh = block(beside(small, maps[level] if self.noise else None))
+            fresh = block(concat_channels(small, maps[level] if self.noise else None))
             current = fresh if current is None else self.joins[level - 1](current, fresh)
         y: Tensor = self.output(self.exit(current))
         return y

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from texturenets.engines.primitives import channels_last
-from texturenets.networks.layers import ConvBlock, PaddedConv, ResidualBlock, upsample
-from texturenets.networks.noise_input import NoiseFed, beside
+from texturenets.networks.layers import ConvBlock, PaddedConv, ResidualBlock, upsample_bilinear
+from texturenets.networks.noise_input import NoiseFed, concat_channels
 from texturenets.networks.registry import register
 from texturenets.networks.spec import Distribution, GeneratorSpec, integer
 from texturenets.noise import NoiseInput
@@ -23,7 +23,7 @@ class Residual(GeneratorSpec):
     """The default: a small residual network of ours at a quarter of the image's resolution.
 
     The photo goes in by space-to-depth, which keeps every pixel, and comes out through bilinear
-    upsampling and 3 x 3 convolutions: both phases of a bilinear doubling have the same weights, so no
+    upsampling and 3 x 3 convolutions: both phases of a bilinear upsampling by 2 have the same weights, so no
     checkerboard is built in. At 512 x 512 it takes 9.0 G multiply-adds, where johnson takes 40.3 as the paper
     has it (arXiv 1603.08155) and 31.3 as the reference program has it.
     """
@@ -48,22 +48,22 @@ def _dilations(spec: Residual) -> list[int]:
 
 @register(Residual)
 class ResidualGenerator(NoiseFed):
-    """Space-to-depth, `blocks` residual blocks of `channels` channels, two bilinear doublings.
+    """Space-to-depth, `blocks` residual blocks of `channels` channels, two bilinear upsamplings by 2.
 
     The decoder narrows to a half and a quarter of the channels. The output is bounded by a tanh, so that
     what is trained is what will be saved.
     """
 
     stride = 4  # height and width must be multiples of this
-    # Reflected anew at every layer, the outermost pixels are smoother than the rest. With the photo itself mirrored
-    # 16 pixels further out, what is smooth is cut off.
+    # Every layer pads its own input by reflection, so the pixels at the border become smoother than the rest. The
+    # photo is therefore padded by 16 pixels, and these are cropped from the image.
     margin = 16
 
     def __init__(self, spec: Residual) -> None:
         super().__init__()
         c, norm, padding = spec.channels, spec.normalization, spec.padding
         self.padding = padding
-        if padding == "circular":  # has no border: the feature map goes on at its other end
+        if padding == "circular":  # has no border: the feature map wraps around
             self.margin = 0
         self.noise = (NoiseInput(spec.noise_depth, 4, spec.noise),) if spec.noise_depth else ()
         self.entry = ConvBlock(3 * 16 + spec.noise_depth, c, norm=norm, padding=padding)
@@ -79,8 +79,8 @@ class ResidualGenerator(NoiseFed):
 
         `noises`: one noise map (N, `noise_depth`, H / 4, W / 4) where it takes noise; without it that of seed 0.
         """
-        maps = self.take(x, noises)
-        x = channels_last(beside(F.pixel_unshuffle(x - 0.5, 4), maps[0] if maps else None))
+        maps = self.noise_maps(x, noises)
+        x = channels_last(concat_channels(F.pixel_unshuffle(x - 0.5, 4), maps[0] if maps else None))
         x = self.blocks(self.entry(x))
-        x = self.up2(upsample(self.up1(upsample(x, self.padding)), self.padding))
+        x = self.up2(upsample_bilinear(self.up1(upsample_bilinear(x, self.padding)), self.padding))
         return 0.5 + 0.5 * torch.tanh(self.exit(x))

@@ -51,7 +51,7 @@ class FedSpec(GeneratorSpec):
     photo: bool = True
     """Whether it is fed with a photo; without one it draws textures from noise."""
     noise_depth: int = integer(0, 0, 64)
-    """Channels of noise, behind the photo's."""
+    """Channels of noise, after the photo's."""
     noise: Distribution = "uniform"
 
     def __post_init__(self) -> None:

@@ -18,7 +18,7 @@ from texturenets.engines import primitives
 from texturenets.engines.executor import GraphNetwork
 from texturenets.engines.network import is_fixed, said
 from texturenets.errors import UserError
-from texturenets.graph import ConversionError, Graph, understand
+from texturenets.graph import ConversionError, Graph, parse_node
 from texturenets.graph.grammar import MAX_MARGIN, text_of
 from texturenets.graph.shapes import WHOLE
 from texturenets.modelfiles.modelfile import EXTRA
@@ -169,7 +169,7 @@ class _GraphRecorder:
         weights: Mapping[str, Tensor | None] | None = None,
         **settings: Any,
     ) -> TracedMap:
-        """Add a node behind the others; its number. Raises UserError."""
+        """Add a node after the others; its number. Raises UserError."""
         named = {role: value for role, value in (weights or {}).items() if value is not None}
         names = {role: self._name(value) for role, value in named.items()}
         return TracedMap(self.graph.add(operation, sources, names, **settings))
@@ -178,7 +178,7 @@ class _GraphRecorder:
         """The number of channels of a feature map."""
         return self.graph.nodes[x].channels
 
-    def is_point(self, x: TracedMap) -> bool:
+    def has_fixed_size(self, x: TracedMap) -> bool:
         """Whether a feature map has one pixel, whatever the size of the image."""
         node, side = self.graph.nodes[x], self.graph.multiple if self.graph.fixed else 0
         return node.scale * side + node.extra == 1 and node.extra == node.extra_columns
@@ -276,7 +276,7 @@ class _GraphRecorder:
             node = nodes[-1]
             raise UserError(f"its image has {node.scale} H {node.extra:+} rows where the photo has H")
         for number, node in enumerate(nodes):  # what a reader of the file will find
-            understand(text_of(node), nodes[:number])
+            parse_node(text_of(node), nodes[:number])
 
 
 def _has_map(value: Any) -> bool:

@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from texturenets.engines import primitives
 from texturenets.errors import UserError
 from texturenets.networks.fully_connected import as_vectors
-from texturenets.networks.trace_values import Size, TracedMap, Type, Where
+from texturenets.networks.trace_values import PoolingIndices, TracedDtype, TracedMap, TracedSize
 from texturenets.networks.trace_windows import Windows
 
 # The arguments of functions and methods, by their names in PyTorch; "/" begins those that change nothing here.
@@ -98,7 +98,7 @@ class Calls(Windows):
             return given[0]
         if function is primitives.max_pool:
             pooled = self.add("max_pool", given[0], kernel=2, stride=2)
-            return pooled, Where(pooled)
+            return pooled, PoolingIndices(pooled)
         if function is primitives.max_unpool:
             return self.add("unpool", given[0], given[1].of_map)
         if function is operator.getitem:
@@ -107,7 +107,7 @@ class Calls(Windows):
         if function is getattr:
             name, given = given[1], given[:1]
             if name == "dtype":
-                return Type()
+                return TracedDtype()
         name = _SAME.get(name, name)
         if name not in _CALLS:
             raise UserError(f"the step {name!r}")
@@ -149,7 +149,7 @@ class Calls(Windows):
                     raise UserError(f"{name!r} other than over height and width")
                 return self.global_pool(x, "average" if name == "mean" else "max", 1)
             case "size" | "shape":
-                return Size(x)
+                return TracedSize(x)
             case "dropout" | "dropout2d" if known.get("training", True):
                 raise UserError("a dropout that is not only for training")
             case "to" if not _keeps_digits(known.get("type")):
@@ -223,7 +223,7 @@ class Calls(Windows):
 
     def take_split(self, x: TracedMap, size: int | Sequence[int], dim: int = 0) -> tuple[TracedMap, ...]:
         if dim % 4 != 1:
-            raise UserError(f"a map split along dimension {dim}")
+            raise UserError(f"a feature map split along dimension {dim}")
         count = self.made.channels(x)
         if isinstance(size, int):
             size = [min(size, count - first) for first in range(0, count, size)]
@@ -238,10 +238,10 @@ class Calls(Windows):
     def _item(self, x: Any, key: Any) -> Any:
         if isinstance(x, tuple):
             return x[key]
-        if isinstance(x, Size):
+        if isinstance(x, TracedSize):
             if key in (slice(2, None), slice(-2, None)):
-                return Size(x.of_map, False)
-            raise UserError(f"the size of a map as a number, [{key}],")
+                return TracedSize(x.of_map, False)
+            raise UserError(f"the size of a feature map as a number, [{key}],")
         keys = list(key) if isinstance(key, tuple) else [key]
         # indexing a vector to a feature map of one pixel, which it is here
         if keys[-2:] == [None, None] and len(keys) == 4:
@@ -260,29 +260,29 @@ class Calls(Windows):
     # ---- Vectors: feature maps of one pixel ----
 
     def take_flatten(self, x: TracedMap, start_dim: int = 0, end_dim: int = -1) -> TracedMap:
-        if start_dim != 1 or end_dim not in (-1, 3) or not self.made.is_point(x):
-            raise UserError("a map flattened that is larger than one pixel")
+        if start_dim != 1 or end_dim not in (-1, 3) or not self.made.has_fixed_size(x):
+            raise UserError("a feature map flattened that is larger than one pixel")
         return x
 
     def take_unflatten(self, x: TracedMap, dim: int, sizes: Sequence[int]) -> TracedMap:
-        if dim != 1 or len(sizes) != 3 or sizes[1] != sizes[2] or not self.made.is_point(x):
+        if dim != 1 or len(sizes) != 3 or sizes[1] != sizes[2] or not self.made.has_fixed_size(x):
             raise UserError(f"unflattening to {tuple(sizes)}")
         return self.add("shuffle", x, factor=sizes[1]) if sizes[1] > 1 else x
 
     def take_linear(self, x: TracedMap, weight: Tensor, bias: Tensor | None = None) -> TracedMap:
-        if not self.made.is_point(x):
-            raise UserError("a fully connected layer over a map of more than one pixel")
+        if not self.made.has_fixed_size(x):
+            raise UserError("a fully connected layer over a feature map of more than one pixel")
         return self.add("conv", x, weights={"weight": weight, "bias": bias}, out=weight.shape[0], kernel=1)
 
 
 def _keeps_digits(kind: Any) -> bool:
-    """Whether a feature map that becomes of this type has the same numbers, but for rounding."""
-    return isinstance(kind, Type) or (isinstance(kind, torch.dtype) and kind.is_floating_point)
+    """Whether a feature map that becomes of this type has the same elements, but for rounding."""
+    return isinstance(kind, TracedDtype) or (isinstance(kind, torch.dtype) and kind.is_floating_point)
 
 
 def _said(value: Any) -> str:
     return (
-        "a map"
+        "a feature map"
         if isinstance(value, TracedMap)
         else f"a tensor {tuple(value.shape)}"
         if isinstance(value, Tensor)

@@ -21,8 +21,8 @@ TOLERANCE = 1e-3
 def trace_code(network: nn.Module) -> Graph:
     """As `trace`, for somebody else's code: on a small image the graph has to draw what the network does.
 
-    Code can do what no trace sees: draw numbers of its own, look at the whole batch, change a part of a map in place.
-    Raises ConversionError where the two differ.
+    Code can do what no trace sees: draw numbers of its own, look at the whole batch, change a part of a feature map
+    in place. Raises ConversionError where the two differ.
     """
     if isinstance(network, GraphNetwork):  # nobody's code
         return trace(network)

@@ -25,34 +25,34 @@ class Recorder(Protocol):
         weights: Mapping[str, Tensor | None] | None = None,
         **settings: Any,
     ) -> TracedMap:
-        """Add a node to the graph; returns it as a map."""
+        """Add a node to the graph; returns it as a feature map."""
 
     def channels(self, x: TracedMap) -> int:
-        """The number of channels of a map."""
+        """The number of channels of a feature map."""
 
-    def is_point(self, x: TracedMap) -> bool:
-        """Whether a map is 1 x 1 for every image, as after global pooling."""
+    def has_fixed_size(self, x: TracedMap) -> bool:
+        """Whether a feature map is 1 x 1 for every image, as after global pooling."""
 
     def ratio(self, large: TracedMap, small: TracedMap) -> Any:
         """The factor by which `large` is larger than `small` at every image size; None if there is none."""
 
 
-class Type:
-    """The dtype of a map, as in `x.to(y.dtype)`."""
+class TracedDtype:
+    """The dtype of a feature map, as in `x.to(y.dtype)`."""
 
     of_map = True
 
 
 @dataclass(frozen=True)
-class Where:
+class PoolingIndices:
     """The indices that `max_pool` returns for `max_unpool`. `of_map`: the number of the pooling's node."""
 
     of_map: int
 
 
 @dataclass(frozen=True)
-class Size:
-    """The shape of a map (`whole`), or only its height and width."""
+class TracedSize:
+    """The shape of a feature map (`whole`), or only its height and width."""
 
     of_map: TracedMap
     whole: bool = True

@@ -8,7 +8,7 @@ from typing import Any, Final
 from torch import Tensor
 
 from texturenets.errors import UserError
-from texturenets.networks.trace_values import Recorder, Size, TracedMap, one, two
+from texturenets.networks.trace_values import Recorder, TracedMap, TracedSize, one, two
 
 PADS: Final = {
     "constant": "zero", "zeros": "zero", "reflect": "reflect", "replicate": "replicate", "circular": "circular",
@@ -42,7 +42,7 @@ class Windows:
         align_corners: Any = None, antialias: bool = False,
     ) -> TracedMap:  # fmt: skip
         factor: Any = None if scale_factor is None else one(scale_factor, "factor")
-        if isinstance(size, Size) and not size.whole:
+        if isinstance(size, TracedSize) and not size.whole:
             factor = self.made.ratio(size.of_map, x)
         if factor is None or factor != int(factor) or mode not in ("nearest", "bilinear") or antialias:
             raise UserError(f"interpolation {mode!r} to {scale_factor or size}")

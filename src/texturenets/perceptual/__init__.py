@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from texturenets.engines import space_to_depth_conv
 from texturenets.errors import UserError, unknown
+from texturenets.graph.passes.space_to_depth import FEW_CHANNELS
 from texturenets.perceptual import random_filters, weights
-from texturenets.perceptual.architectures import PLANS, Conv, Fire, Pool, Step
+from texturenets.perceptual.architectures import PLANS, ConvLayer, DescriptorLayer, FireModule, PoolLayer
 from texturenets.perceptual.random_filters import RandomFilters
 
 PoolMode = Literal["max", "average"]
@@ -76,7 +77,7 @@ class Descriptor(nn.Module):
         for layer in self.layers:
             if layer not in known:
                 raise unknown(f"layer of {self.name}", layer, known)
-        self.plan: list[Step] = plan[: 1 + max(known.index(layer) for layer in self.layers)]
+        self.plan: list[DescriptorLayer] = plan[: 1 + max(known.index(layer) for layer in self.layers)]
         self.padding, self.pool, self.dtype = padding, pool, dtype
         convention = pretrained.convention
         self.flip, self.scale = convention.order == "bgr", convention.scale
@@ -132,11 +133,11 @@ class Descriptor(nn.Module):
                         break
         return out
 
-    def _apply_step(self, step: Step, x: Tensor) -> Tensor:
-        if isinstance(step, Pool):
+    def _apply_step(self, step: DescriptorLayer, x: Tensor) -> Tensor:
+        if isinstance(step, PoolLayer):
             pool = F.max_pool2d if self.pool == "max" else F.avg_pool2d
             return pool(x, step.kernel, 2, step.padding)
-        if isinstance(step, Conv):
+        if isinstance(step, ConvLayer):
             return self._conv(step.key, x, step.stride, step.padding)
         squeezed = self._conv(step.key + ".squeeze", x)
         expanded = [
@@ -151,20 +152,15 @@ class Descriptor(nn.Module):
         weight, bias = self.get_buffer(_attribute(key, "weight")), self.get_buffer(_attribute(key, "bias"))
         padding = padding if self.padding else 0
         odd = weight.shape[2] % 2 == 1
-        if (
-            stride == 2
-            and odd
-            and weight.shape[1] <= space_to_depth_conv.NARROW
-            and space_to_depth_conv.suit(x)
-        ):
-            return F.relu_(space_to_depth_conv.strided_from_few(x, weight, bias, padding))
+        if stride == 2 and odd and weight.shape[1] <= FEW_CHANNELS and space_to_depth_conv.supports(x):
+            return F.relu_(space_to_depth_conv.strided_conv_from_few_channels(x, weight, bias, padding))
         return F.relu_(F.conv2d(x, weight, bias, stride, padding))
 
 
-def _keys(step: Step) -> list[str]:
-    if isinstance(step, Conv):
+def _keys(step: DescriptorLayer) -> list[str]:
+    if isinstance(step, ConvLayer):
         return [step.key]
-    if isinstance(step, Fire):
+    if isinstance(step, FireModule):
         return [f"{step.key}.{part}" for part in ("squeeze", "expand1x1", "expand3x3")]
     return []
 

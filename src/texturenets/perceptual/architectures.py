@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Conv:
+class ConvLayer:
     """Convolution and ReLU; its output is the layer `name`."""
 
     name: str
@@ -20,7 +20,7 @@ class Conv:
 
 
 @dataclass(frozen=True)
-class Fire:
+class FireModule:
     """SqueezeNet's module: 1 x 1 squeeze, then 1 x 1 and 3 x 3 expansions side by side, ReLU after each."""
 
     name: str
@@ -28,7 +28,7 @@ class Fire:
 
 
 @dataclass(frozen=True)
-class Pool:
+class PoolLayer:
     """Pooling; its output is the layer `name`."""
 
     name: str
@@ -36,47 +36,47 @@ class Pool:
     padding: int
 
 
-Step = Conv | Fire | Pool
+DescriptorLayer = ConvLayer | FireModule | PoolLayer
 
 
-def _vgg(blocks: tuple[int, ...]) -> list[Step]:
-    steps: list[Step] = []
+def _vgg(blocks: tuple[int, ...]) -> list[DescriptorLayer]:
+    steps: list[DescriptorLayer] = []
     index = 0
     for block, convolutions in enumerate(blocks, 1):
         for i in range(1, convolutions + 1):
-            steps.append(Conv(f"relu{block}_{i}", f"features.{index}"))
+            steps.append(ConvLayer(f"relu{block}_{i}", f"features.{index}"))
             index += 2
-        steps.append(Pool(f"pool{block}", 2, 0))
+        steps.append(PoolLayer(f"pool{block}", 2, 0))
         index += 1
     return steps
 
 
-def _fire(number: int, index: int) -> Fire:
-    return Fire(f"fire{number}", f"features.{index}")
+def _fire(number: int, index: int) -> FireModule:
+    return FireModule(f"fire{number}", f"features.{index}")
 
 
 # Caffe pools with ceil: on even feature maps that is a padding of one pixel at the far side. A symmetric padding of
 # one keeps feature maps of both parities centred.
-_SQUEEZENET1_0: list[Step] = [
-    Conv("conv1", "features.0", 2, 3),
-    Pool("pool1", 3, 1),
+_SQUEEZENET1_0: list[DescriptorLayer] = [
+    ConvLayer("conv1", "features.0", 2, 3),
+    PoolLayer("pool1", 3, 1),
     *(_fire(n, i) for n, i in ((2, 3), (3, 4), (4, 5))),
-    Pool("pool4", 3, 1),
+    PoolLayer("pool4", 3, 1),
     *(_fire(n, i) for n, i in ((5, 7), (6, 8), (7, 9), (8, 10))),
-    Pool("pool8", 3, 1),
+    PoolLayer("pool8", 3, 1),
     _fire(9, 12),
 ]
-_SQUEEZENET1_1: list[Step] = [
-    Conv("conv1", "features.0", 2, 1),
-    Pool("pool1", 3, 1),
+_SQUEEZENET1_1: list[DescriptorLayer] = [
+    ConvLayer("conv1", "features.0", 2, 1),
+    PoolLayer("pool1", 3, 1),
     *(_fire(n, i) for n, i in ((2, 3), (3, 4))),
-    Pool("pool3", 3, 1),
+    PoolLayer("pool3", 3, 1),
     *(_fire(n, i) for n, i in ((4, 6), (5, 7))),
-    Pool("pool5", 3, 1),
+    PoolLayer("pool5", 3, 1),
     *(_fire(n, i) for n, i in ((6, 9), (7, 10), (8, 11), (9, 12))),
 ]
 
-PLANS: dict[str, list[Step]] = {
+PLANS: dict[str, list[DescriptorLayer]] = {
     "vgg16": _vgg((2, 2, 3, 3, 3)),
     "vgg19": _vgg((2, 2, 4, 4, 4)),
     "vgg19_normalised": _vgg((2, 2, 4, 4, 4)),

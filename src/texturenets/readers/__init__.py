@@ -22,9 +22,9 @@ from texturenets.readers import caffe, compressed, isolated, keras
 from texturenets.readers.layouts import LAYERS, shapes
 from texturenets.readers.stored import FormatError, Stored, in_memory
 
-Format = Literal["safetensors", "torch", "keras", "caffe", "compressed"]
+WeightsFormat = Literal["safetensors", "torch", "keras", "caffe", "compressed"]
 
-TITLES: Final[dict[Format, str]] = {
+TITLES: Final[dict[WeightsFormat, str]] = {
     "safetensors": "safetensors",
     "torch": "PyTorch state_dict",
     "keras": "Keras HDF5",
@@ -55,7 +55,7 @@ class Contents:
     """
 
     tensors: dict[str, torch.Tensor]
-    format: Format
+    format: WeightsFormat
     metadata: dict[str, str]
 
 
@@ -74,7 +74,7 @@ def _torch(path: Path) -> dict[str, Stored]:
     return {name: in_memory(torch.from_numpy(a)) for name, a in isolated.read("torch", path).items()}
 
 
-_READERS: Final[dict[Format, Callable[[Path], dict[str, Stored]]]] = {
+_READERS: Final[dict[WeightsFormat, Callable[[Path], dict[str, Stored]]]] = {
     "safetensors": _safetensors,
     "torch": _torch,
     "keras": keras.read,
@@ -88,7 +88,7 @@ _CAFFE: Final = (b"\x0a", b"\x12", b"\x1a", b"\x32", b"\x42", b"\xa2\x06")
 `input`, `state`, `input_shape`, and `layer` (100), which takes two bytes."""
 
 
-def recognise(path: Path) -> Format | None:
+def recognise(path: Path) -> WeightsFormat | None:
     """The format of the file at `path`, by its content; None for none that is known. Raises UserError."""
     try:
         size = path.stat().st_size
@@ -107,7 +107,7 @@ def recognise(path: Path) -> Format | None:
     return "caffe" if head.startswith(_CAFFE) else None
 
 
-def detect(path: Path) -> Format:
+def detect(path: Path) -> WeightsFormat:
     """The format of the file at `path`, by its content. Raises UserError for none that is known."""
     kind = recognise(path)
     if kind is None:
@@ -130,7 +130,7 @@ def plain(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:300]
 
 
-def _damaged(path: Path, kind: Format, error: BaseException) -> UserError:
+def _damaged(path: Path, kind: WeightsFormat, error: BaseException) -> UserError:
     if kind == "safetensors" and (harm := harm_of(path)):
         return UserError(f"{path} is {harm}: fetch or copy it again")
     reason = plain(str(error)) or type(error).__name__
@@ -142,7 +142,7 @@ class WeightsFile:
     """A file whose arrays are found and not yet loaded. `arrays`: by the names that the file gives them."""
 
     path: Path
-    format: Format
+    format: WeightsFormat
     arrays: dict[str, Stored]
 
     def networks(self) -> list[str]:
@@ -197,7 +197,7 @@ def read(path: Path, network: str) -> Contents:
 def choose(network: str, stored: Mapping[str, Stored]) -> dict[str, Stored]:
     """The arrays in `stored` that are layers of `network`, by canonical name.
 
-    Knows torchvision's, Caffe's and Keras' names, behind any prefix ("module.", "vgg/"); where a file has
+    Knows torchvision's, Caffe's and Keras' names, after any prefix ("module.", "vgg/"); where a file has
     several copies, the one with most layers. Raises UserError where there is none and where shapes differ.
     """
     aliases = {name: layer.key for layer in LAYERS[network] for name in (layer.key, *layer.names)}
@@ -248,8 +248,8 @@ __all__ = [
     "LAYERS",
     "TITLES",
     "Contents",
-    "Format",
     "WeightsFile",
+    "WeightsFormat",
     "arrays",
     "choose",
     "detect",

@@ -75,7 +75,7 @@ def _load(data: mmap.mmap | bytes, runs: list[Field], shape: tuple[int, ...]) ->
         if run.wire == BYTES:
             piece = np.frombuffer(data, f"<f{size}", (run.end - run.start) // size, run.start)
         else:
-            count = _count(run)  # each number behind a tag of one byte; the first tag is before `start`
+            count = _count(run)  # each number after a tag of one byte; the first tag is before `start`
             rows = np.frombuffer(data, np.uint8, count * (size + 1), run.start - 1).reshape(count, size + 1)
             piece = np.ascontiguousarray(rows[:, 1:]).view(f"<f{size}")[:, 0]
         pieces.append(piece.astype(np.float32))

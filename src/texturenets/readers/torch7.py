@@ -353,7 +353,7 @@ def read(path: Path) -> Any:
         try:
             value = _Reader(source).value()
             if not source.done:
-                raise FormatError("it goes on behind its end")
+                raise FormatError("it goes on after its end")
             return value
         except FormatError as error:
             first = first or error

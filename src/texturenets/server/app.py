@@ -19,9 +19,10 @@ from texturenets.errors import UserError, unknown
 from texturenets.server import bodies, http_errors, training_routes
 from texturenets.server.csp import ContentSecurityPolicy
 from texturenets.server.guard import ANY, Guard
-from texturenets.server.head import Head
-from texturenets.server.http_errors import HTTPProblem, documented
-from texturenets.server.metrics import Observer
+from texturenets.server.head import HeadMiddleware
+from texturenets.server.http_errors import HTTPProblem, away, documented
+from texturenets.server.metrics import MetricsMiddleware
+from texturenets.server.numbers import DECIMAL, WHOLE
 from texturenets.server.service import Service
 from texturenets.server.settings import Settings
 from texturenets.stylize.options import StylizeOptions
@@ -35,7 +36,7 @@ ICON = (
     b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 8 8"><rect width="8" height="8" rx="2" fill="#2f857f"/>'
     b'<path d="M0 5 4 1 8 5 8 6 4 2 0 6Z" fill="#e0a458"/></svg>'
 )
-Format = Literal["jpeg", "png", "webp"]
+ImageFormat = Literal["jpeg", "png", "webp"]
 PICTURES = {
     media: {"schema": {"type": "string", "format": "binary"}}
     for media in ("image/jpeg", "image/png", "image/webp")
@@ -45,13 +46,15 @@ Name = Annotated[
 ]
 STROKE = r"^(auto|[1-9][0-9]{0,2}(\.[0-9]{1,6})?|1000|0\.[1-9][0-9]{0,5})$"
 SIZE = r"^[1-9][0-9]{0,5}(x[1-9][0-9]{0,5})?$"
-FORMS = {
+PATTERN_HINTS = {
     STROKE: "give a number between 0.1 and 1000, as 2 or 0.5, or auto",
     SIZE: "give pixels, as 512 or 640x480",
 }
 """What is said to a value that does not match, by pattern."""
 
-Seed = Annotated[int, Query(ge=0, lt=2**63, description="One seed, one image.")]
+Seed = Annotated[
+    int, WHOLE, Query(ge=0, lt=2**63, description="Random seed; the same seed gives the same image.")
+]
 
 
 def create(settings: Settings, load: Callable[[Path], Any] | None = None) -> tuple[FastAPI, Service]:
@@ -84,14 +87,14 @@ def create(settings: Settings, load: Callable[[Path], Any] | None = None) -> tup
         responses=documented(*ANY),
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
-    http_errors.install(app, FORMS)
+    http_errors.install(app, PATTERN_HINTS)
     _stylized(app, service)
     _samples(app, service)
     _catalogue(app, service)
     _state(app, service)
     training_routes.add(app, service, trainings)
     if settings.page:
-        from texturenets.server.ui import page  # seconds, which a service without one need not spend
+        from texturenets.server.ui import page  # here, as the import takes seconds
 
         page.mount(app, service, trainings)
     app.add_middleware(ContentSecurityPolicy)
@@ -103,13 +106,13 @@ def create(settings: Settings, load: Callable[[Path], Any] | None = None) -> tup
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type"],
         )
-    app.add_middleware(Head)
-    app.add_middleware(Observer, metrics=service.metrics)
+    app.add_middleware(HeadMiddleware)
+    app.add_middleware(MetricsMiddleware, metrics=service.metrics)
     return app, service
 
 
 def _trainings(settings: Settings) -> Trainings | None:
-    """Those of the folder of models, where there are photos to learn on. Raises UserError."""
+    """The training queue, or None without `--photos`. Raises UserError."""
     if settings.photos is None:
         return None
     if settings.models is None:
@@ -135,8 +138,12 @@ def _stylized(app: FastAPI, service: Service) -> None:
     async def stylize(  # noqa: PLR0917 (FastAPI passes them by name)
         request: Request,
         style: Name = None,
-        size: Annotated[int | None, Query(ge=1, description="Longer side of the result in pixels.")] = None,
-        strength: Annotated[float, Query(ge=0, le=1, description="0: the photo; 1: the full style.")] = 1.0,
+        size: Annotated[
+            int | None, WHOLE, Query(ge=1, description="Longer side of the result in pixels.")
+        ] = None,
+        strength: Annotated[
+            float, DECIMAL, Query(ge=0, le=1, description="0: the photo; 1: the full style.")
+        ] = 1.0,
         preserve_color: Annotated[bool, Query(description="Keep the photo's colours.")] = False,
         seed: Seed = 0,
         stroke: Annotated[
@@ -150,11 +157,11 @@ def _stylized(app: FastAPI, service: Service) -> None:
                 "transparent photo on white."
             ),
         ] = "auto",
-        quality: Annotated[int | None, Query(ge=1, le=100, description="Of JPEG and WebP.")] = None,
+        quality: Annotated[int | None, WHOLE, Query(ge=1, le=100, description="Of JPEG and WebP.")] = None,
     ) -> Response:
         """Stylize a photo: its file as the body, or as a file of a form. Nothing of it is kept."""
-        with service.line.place():
-            data = await bodies.photo(request)
+        with service.queue.place():
+            data = await bodies.read_image_body(request)
             options = StylizeOptions(
                 size=size,
                 quality=quality,
@@ -163,7 +170,7 @@ def _stylized(app: FastAPI, service: Service) -> None:
                 seed=seed,
                 stroke=parse_stroke(stroke),
             )
-            made = await bodies.while_there(request, service.stylize(data, style, options, format))
+            made = await bodies.cancel_on_disconnect(request, service.stylize(data, style, options, format))
         return _picture(*made)
 
 
@@ -183,18 +190,18 @@ def _samples(app: FastAPI, service: Service) -> None:
             Query(pattern=SIZE, description="WIDTHxHEIGHT in pixels, or one number."),
         ] = "256",
         seed: Seed = 0,
-        tileable: Annotated[bool, Query(description="Let it continue at its other end.")] = False,
-        format: Annotated[Format, Query()] = "png",  # noqa: A002
+        tileable: Annotated[bool, Query(description="Make the image tile seamlessly.")] = False,
+        format: Annotated[ImageFormat, Query()] = "png",  # noqa: A002
     ) -> Response:
         """Draw a sample of a texture."""
         width, _, height = size.partition("x")
         sides = int(height or width), int(width)
-        with service.line.place():
+        with service.queue.place():
             await bodies.no_body(request)
             work = service.sample(
                 texture, height=sides[0], width=sides[1], seed=seed, tileable=tileable, form=format
             )
-            made = await bodies.while_there(request, work)
+            made = await bodies.cancel_on_disconnect(request, work)
         return _picture(*made)
 
 
@@ -202,9 +209,10 @@ def _catalogue(app: FastAPI, service: Service) -> None:
     """The routes that say what there is to ask for."""
 
     @app.get("/v1/models", responses=documented(401, 429))
-    async def models() -> dict[str, list[dict[str, Any]]]:
-        """What there is to ask for."""
-        return {"models": [known.description for known in service.catalogue.models().values()]}
+    async def models() -> dict[str, list[dict[str, Any]] | str]:
+        """What there is to ask for; `detail` says so where the folder of models is away."""
+        known = [one.description for one in service.catalogue.models().values()]
+        return {"models": known, **({"detail": away("models").detail} if service.catalogue.away else {})}
 
     @app.get(
         "/v1/models/{name}/thumbnail",
@@ -216,7 +224,7 @@ def _catalogue(app: FastAPI, service: Service) -> None:
         models = service.catalogue.models()
         if name not in models:
             error = service.catalogue.missing("model", name[:80], models)
-            raise HTTPProblem(404, f"{error}; GET /v1/models lists them")
+            raise service.not_found(error, name)
         if not models[name].thumbnail:
             raise HTTPProblem(404, f"{name} has no thumbnail")
         return Response(models[name].thumbnail, media_type="image/jpeg")
@@ -239,7 +247,7 @@ def _state(app: FastAPI, service: Service) -> None:
 
     @app.get("/healthz")
     async def health() -> dict[str, str]:
-        """Whether the service lives; asks for no token."""
+        """Liveness probe; no authentication."""
         return {"status": "ok"}
 
     @app.get("/readyz", responses=documented(503))
@@ -260,7 +268,7 @@ def _state(app: FastAPI, service: Service) -> None:
 
 
 async def _only_known(request: Request) -> None:
-    """Raises HTTPProblem for a parameter that the interface does not have: a misspelt one would do nothing unseen."""
+    """Raises HTTPProblem for an unknown parameter: a misspelt one would be ignored silently."""
     route: Any = request.scope["route"]
     known = {field.alias for field in route.dependant.query_params}
     if not route.include_in_schema:

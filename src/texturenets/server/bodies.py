@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from fastapi import Request
 from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
 from texturenets.server.http_errors import AS_QUERY, GoneError, HTTPProblem
@@ -16,10 +16,10 @@ from texturenets.server.http_errors import AS_QUERY, GoneError, HTTPProblem
 T = TypeVar("T")
 
 
-async def while_there(request: Request, work: Coroutine[Any, Any, T]) -> T:
+async def cancel_on_disconnect(request: Request, work: Coroutine[Any, Any, T]) -> T:
     """What `work` gives, while the client waits for it. After the body has been read. Raises GoneError."""
     task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(_gone(request))
+    gone = asyncio.ensure_future(_wait_for_disconnect(request))
     try:
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not task.done():
@@ -31,7 +31,7 @@ async def while_there(request: Request, work: Coroutine[Any, Any, T]) -> T:
         await asyncio.gather(task, gone, return_exceptions=True)
 
 
-async def _gone(request: Request) -> None:
+async def _wait_for_disconnect(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
@@ -44,7 +44,7 @@ STRIPPED = (
 NO_EFFECT = f"a body has no effect: {AS_QUERY}"
 
 
-async def photo(request: Request) -> bytes:
+async def read_image_body(request: Request) -> bytes:
     """The body, or the file of the form in it. Raises HTTPProblem, also for words in the form, and GoneError."""
     kind = request.headers.get("content-type", "").lower()
     _check_plain(request)
@@ -54,8 +54,8 @@ async def photo(request: Request) -> bytes:
         data = await request.body()
     except ClientDisconnect:
         raise GoneError("the body ended early") from None
-    except HTTPException as error:  # what reads forms says so
-        said = str(error.detail).rstrip(".")
+    except MultiPartException as error:
+        said = error.message.rstrip(".")
         raise HTTPProblem(
             400, f"the form cannot be read: {said}; curl -F image=@photo.jpg sends one that can"
         ) from None
@@ -63,7 +63,7 @@ async def photo(request: Request) -> bytes:
         raise HTTPProblem(
             415, "the body is empty: send the image's file, as curl --data-binary @photo.jpg does"
         )
-    # curl names this type for --data-binary too. No file of an image is without all three bytes.
+    # curl names this type for --data-binary too. Every image file contains a NUL, CR or LF byte.
     if kind.startswith("application/x-www-form-urlencoded") and not any(one in data for one in b"\0\r\n"):
         raise HTTPProblem(415, STRIPPED)
     return data
@@ -71,7 +71,11 @@ async def photo(request: Request) -> bytes:
 
 async def _file(request: Request) -> bytes:
     """The file of a form. Raises HTTPProblem where there is none, or more than that."""
-    async with request.form(max_files=1, max_fields=8) as form:  # at its end its files are gone
+    parser = _FormParser(request.headers, request.stream(), max_files=1, max_fields=8)
+    form = await parser.parse()
+    try:
+        if not parser.whole:
+            raise HTTPProblem(400, "the form ends before its last boundary: it is cut short")
         texts = [name for name, value in form.items() if not isinstance(value, UploadFile)]
         file = next((value for value in form.values() if isinstance(value, UploadFile)), None)
         if file is None:
@@ -85,6 +89,17 @@ async def _file(request: Request) -> bytes:
         if not (data := await file.read()):
             raise HTTPProblem(415, "the file in the form is empty")
         return data
+    finally:
+        await form.close()  # its files are gone then
+
+
+class _FormParser(MultiPartParser):
+    """Knows whether the last boundary has come."""
+
+    whole = False
+
+    def on_end(self) -> None:
+        self.whole = True
 
 
 async def no_body(request: Request) -> None:
@@ -104,8 +119,8 @@ def _refuse_fields(names: list[str]) -> None:
 
 
 def _check_plain(request: Request) -> None:
-    """Raises HTTPProblem for a body that is packed."""
+    """Raises HTTPProblem for a body that is compressed."""
     encoding = request.headers.get("content-encoding", "identity").lower()
     if encoding != "identity":
-        said = f"the body is packed (Content-Encoding: {encoding[:32]}): send the file as it is"
+        said = f"the body is compressed (Content-Encoding: {encoding[:32]}): send the file as it is"
         raise HTTPProblem(415, said, {"Accept-Encoding": "identity"})

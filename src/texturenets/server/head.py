@@ -5,7 +5,7 @@ from __future__ import annotations
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
-class Head:
+class HeadMiddleware:
     """An ASGI application around another whose routes need not know of HEAD."""
 
     def __init__(self, app: ASGIApp) -> None:

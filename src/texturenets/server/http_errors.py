@@ -44,20 +44,26 @@ FOR_OPERATORS = re.compile(
 """What only whoever runs the service can change, in the text of an error: an option of the command line, an absolute
 path, a parameter that no request has."""
 
-AS_QUERY = "parameters go behind the address, as ?NAME=VALUE"
+AS_QUERY = "parameters go after the address, as ?NAME=VALUE"
 """How parameters are given: what a request is told that has them elsewhere, or lacks one."""
 
 KINDS = {
-    **dict.fromkeys(("int_parsing", "int_from_float", "int_parsing_size"), "give a whole number, as 512"),
-    **dict.fromkeys(("float_parsing", "finite_number"), "give a number, as 0.5"),
+    **dict.fromkeys(
+        ("int_parsing", "int_from_float", "int_parsing_size"), "give a whole number, as {example}"
+    ),
+    "float_parsing": "give a number from 0 to 1",  # strength is the only one
     "bool_parsing": "give true or false",
     "greater_than_equal": "give at least {ge}",
     "less_than_equal": "give at most {le}",
     "less_than": "give less than {lt}",
     "literal_error": "give {expected}",
+    "string_too_short": "it is empty: give a value, or leave it out",
     "string_too_long": "give at most {max_length} characters",
 }
 """What is said to a value that is refused, by pydantic's word for what is wrong with it."""
+
+EXAMPLES = {"quality": 90, "seed": 7, "steps": 2500}
+"""Whole numbers by parameter; of pixels for all others."""
 
 GONE = 499
 """Status, in the log alone, of a request whose client has gone: what nginx writes."""
@@ -136,6 +142,7 @@ def _invalid(error: dict[str, Any], forms: Mapping[str, str]) -> str:
         return f"{name} is missing: {AS_QUERY}"
     limits = error.get("ctx", {}).items()
     details = {key: f"{one:g}" if isinstance(one, float) else one for key, one in limits}
+    details["example"] = EXAMPLES.get(name, 512)
     said = KINDS[error["type"]].format(**details) if error["type"] in KINDS else error["msg"]
     said = forms.get(details.get("pattern", ""), said)
     return f"{name}: {said}"

@@ -33,7 +33,7 @@ class Metrics:
     """The service's numbers, in a registry of its own."""
 
     def __init__(self, waiting: Callable[[], int], loaded: Callable[[], int]) -> None:
-        """`waiting`: requests in line; `loaded`: models in memory."""
+        """`waiting`: queued requests, with those at work; `loaded`: models in memory."""
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         names = ["method", "route", "status"]
@@ -50,7 +50,7 @@ class Metrics:
             "texturenets_engine_seconds", "Time spent in the engine", registry=self.registry
         )
         for name, text, call in (
-            ("texturenets_requests_waiting", "Requests in line or at work", waiting),
+            ("texturenets_requests_waiting", "Requests queued or at work", waiting),
             ("texturenets_models_loaded", "Models in memory", loaded),
         ):
             Gauge(name, text, registry=self.registry).set_function(call)
@@ -60,7 +60,7 @@ class Metrics:
         return generate_latest(self.registry)
 
 
-class Observer:
+class MetricsMiddleware:
     """An ASGI application around another that counts and logs its requests; addresses without their queries.
 
     Each has an id, the sender's `X-Request-ID` where it has the form of one, which is in its log line and its answer.

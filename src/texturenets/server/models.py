@@ -142,11 +142,14 @@ class Catalogue:
         fields = {"file": ascii(path.name)[1:-1], "reason": ascii(why[:300])[1:-1]}
         log.warning("model passed over", extra={"fields": fields})
 
+    def is_unusable(self, name: str) -> bool:
+        """Whether a file of that name was there at the last look, and is no model that can be used."""
+        with self.lock:
+            return any(path.stem == name for path in self.bad)
+
     def missing(self, kind: str, name: str, known: Iterable[str]) -> UserError:
         """The error for a `name` not among `known`: an unusable file, or an unknown name."""
-        with self.lock:
-            unusable = any(path.stem == name for path in self.bad)
-        if unusable:
+        if self.is_unusable(name):
             listed = ", ".join(sorted(known)) or "none"
             return UserError(
                 f"the model file of {name} cannot be used, as the service's log says; known: {listed}"

@@ -1,4 +1,4 @@
-"""Requests in line for the engine: two lanes by size, few at once, those of one model together."""
+"""Requests queued for the engine: two lanes by size, few at once, those of one model together."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ class Lane:
     a batch in one pass would round differently from the same image alone.
     """
 
-    def __init__(self, line: Line, name: Literal["small", "large"], most: int) -> None:
+    def __init__(self, queue: RequestQueue, name: Literal["small", "large"], most: int) -> None:
         """`most`: requests at once."""
-        self.line, self.name, self.most = line, name, most
+        self.queue, self.name, self.most = queue, name, most
         self.turns: list[QueuedRequest] = []  # whose work in the engine is not over
         self.ready: deque[QueuedRequest] = deque()
         self.room = asyncio.Semaphore(ROOM[name])
@@ -73,7 +73,7 @@ class Lane:
 
         Raises HTTPProblem (503) at once where the lane is full, and where by the clock it cannot be done in time.
         """
-        turn = QueuedRequest(key, self.line.pace.least(key, pixels))
+        turn = QueuedRequest(key, self.queue.pace.least(key, pixels))
         self._check(turn, pixels)
         self.turns.append(turn)
         try:
@@ -86,17 +86,17 @@ class Lane:
 
     def _check(self, turn: QueuedRequest, pixels: int) -> None:
         """Raises HTTPProblem where the lane is full, and where by the clock `turn` cannot be done in time."""
-        most = self.line.seconds
+        most = self.queue.seconds
         ahead = sum(one.left() for one in self.turns)
         if len(self.turns) >= self.most:
-            raise self.line.later(_full(len(self.turns), f"{self.name} image"))
+            raise self.queue.later(_full(len(self.turns), f"{self.name} image"))
         if turn.seconds > most:
-            raise self.line.later(
+            raise self.queue.later(
                 f"{pixels / 10**6:.1f} megapixels take about {turn.seconds:.0f} s here, and a request has "
                 f"{most:g} s: ask for a smaller image"
             )
         if ahead + turn.seconds > most:
-            raise self.line.later(
+            raise self.queue.later(
                 f"it takes about {turn.seconds:.0f} s after {ahead:.0f} s of work before it, and a request has "
                 f"{most:g} s: try again later, or ask for a smaller image",
                 ahead + turn.seconds - most,
@@ -144,7 +144,7 @@ class Lane:
                     turn.answer.set_result(result)
             turn.call = None  # and the image in it
             self._over(turn)
-            self.line.mean += 0.1 * (time.monotonic() - turn.begun - self.line.mean)
+            self.queue.mean += 0.1 * (time.monotonic() - turn.begun - self.queue.mean)
 
     def close(self) -> None:
         """Let go of what waits."""
@@ -162,8 +162,8 @@ def _full(number: int, thing: str) -> str:
     return f"{counted(number, thing)} {'waits' if number == 1 else 'wait'} already; try again later"
 
 
-class Line:
-    """A bounded line with a lane for small images and one for large ones, each with an engine of its own.
+class RequestQueue:
+    """A bounded queue with a lane for small images and one for large ones, each with an engine of its own.
 
     The engines share the cores, so that a small image takes longer beside a large one, but does not wait for it.
     """
@@ -196,7 +196,7 @@ class Line:
 
     @contextmanager
     def place(self) -> Iterator[None]:
-        """A place in the line. Raises HTTPProblem (503, with Retry-After) where it is full."""
+        """A place in the queue. Raises HTTPProblem (503, with Retry-After) where it is full."""
         if self.inside >= self.most:
             raise self.later(_full(self.inside, "request"))
         self.inside += 1
@@ -216,7 +216,7 @@ class Line:
             raise self.later(said) from None
 
     def later(self, detail: str, seconds: float | None = None) -> HTTPProblem:
-        """A refusal that says when to come again: in `seconds`, or when the line will have moved on."""
+        """A refusal that says when to come again: in `seconds`, or when the queue will have moved on."""
         now = time.monotonic()
         turns = [*self.small.turns, *self.large.turns]
         at_work = max((now - turn.begun for turn in turns if turn.begun), default=0.0)

@@ -15,10 +15,10 @@ from texturenets.errors import DamagedError, MissingError, UserError
 from texturenets.image import sizes
 from texturenets.memory.trim import Trim
 from texturenets.modelfiles import modelfile
-from texturenets.server.http_errors import HTTPProblem, note, refused
+from texturenets.server.http_errors import HTTPProblem, away, note, refused
 from texturenets.server.metrics import Metrics
 from texturenets.server.models import Catalogue, LoadedModels, ServedModel
-from texturenets.server.request_queue import Lane, Line, QueuedRequest
+from texturenets.server.request_queue import Lane, QueuedRequest, RequestQueue
 from texturenets.server.settings import Settings
 from texturenets.stylize import pipeline
 from texturenets.stylize.options import StylizeOptions
@@ -54,33 +54,33 @@ def load_model(settings: Settings) -> Callable[[Path], Any]:
 
 
 class Service:
-    """Models, the line to the engine, and numbers; `line` is open between `begin` and `end`."""
+    """Models, the queue of the engine, and numbers; `queue` is open between `begin` and `end`."""
 
     def __init__(self, settings: Settings, load: Callable[[Path], Any] | None = None) -> None:
         """`load`: what loads a model file, in place of `texturenets.load`. Raises UserError for a wrong folder."""
         self.settings, self.limits = settings, settings.limits
         self.catalogue = Catalogue(settings.models)
         load = load or load_model(settings)
-        self.line = Line(self.limits.queue, self.limits.seconds)
+        self.queue = RequestQueue(self.limits.queue, self.limits.seconds)
         # An engine takes one image at a time, so each lane has models of its own.
         self.loaded = {
-            lane: LoadedModels(load, self.limits.models) for lane in (self.line.small, self.line.large)
+            lane: LoadedModels(load, self.limits.models) for lane in (self.queue.small, self.queue.large)
         }
         self._check_preload()
         self.waits_for = "models are being loaded" if settings.preload else ""  # until the service is ready
         self.trim = Trim()
-        self.metrics = Metrics(lambda: self.line.inside, lambda: sum(map(len, self.loaded.values())))
+        self.metrics = Metrics(lambda: self.queue.inside, lambda: sum(map(len, self.loaded.values())))
 
     @asynccontextmanager
     async def running(self) -> Any:
-        """The line is open within, and models are loaded that are to be there before."""
-        self.line.open()
+        """The queue is open within, and models are loaded that are to be there before."""
+        self.queue.open()
         loading = asyncio.create_task(self._preload())
         try:
             yield
         finally:
             loading.cancel()
-            await self.line.close()
+            await self.queue.close()
 
     def _check_preload(self) -> None:
         """Raises UserError for models to be loaded before that are not there, or too many."""
@@ -109,14 +109,21 @@ class Service:
         self.waits_for = ""
 
     def find(self, name: str | None, kind: str) -> tuple[str, ServedModel]:
-        """The model of that name. Raises HTTPProblem (404)."""
+        """The model of that name. Raises HTTPProblem (404, or 503 while the folder of models is away)."""
         note(**{kind: (name or "")[:80]})
         try:
             found = self.catalogue.find(name, kind)
         except UserError as error:
-            raise HTTPProblem(404, f"{error}; GET /v1/models lists them") from None
+            raise self.not_found(error, name) from None
         note(**{kind: found[0]})
         return found
+
+    def not_found(self, error: UserError, name: str | None) -> HTTPProblem:
+        """What a client is told of a model `name` that the catalogue does not have, and says so by `error`."""
+        if self.catalogue.away and name not in modelfile.shipped():
+            return away("models")
+        said = str(error)
+        return HTTPProblem(404, f"{said}{'' if said.endswith('?') else ';'} GET /v1/models lists them")
 
     def check_size(self, height: int, width: int, what: str) -> None:
         """Raises HTTPProblem (413) for more pixels than the limits allow."""
@@ -165,7 +172,7 @@ class Service:
     ) -> tuple[bytes, str, str]:
         """The bytes of a photo's file to those of an image, its media type and a name for it.
 
-        To be called with a place in the line. Raises HTTPProblem.
+        To be called with a place in the queue. Raises HTTPProblem.
         """
         name, known = self.find(style, "style")
         size, seed, quality = options.size, options.seed, options.quality
@@ -186,8 +193,8 @@ class Service:
         for rung in rungs:  # fine strokes are painted larger than the result
             self.check_size(*rung, f"strokes of {options.stroke} times theirs: a painting")
         pixels = sum(height * width for height, width in rungs)
-        lane = self.line.lane(pixels)
-        async with self.line.time(), lane.turn(name, pixels) as turn:
+        lane = self.queue.lane(pixels)
+        async with self.queue.time(), lane.turn(name, pixels) as turn:
             picture = await _whole(
                 lane, lambda: image.from_bytes(data, "the body", longer=size, max_pixels=self.limits.pixels)
             )
@@ -215,7 +222,7 @@ class Service:
         """A sample of a texture: bytes of an image's file, its media type and a name for it.
 
         `towards`: another seed, the sample being by `share` (0 to 1) on the way to that one's. To be called with a
-        place in the line. Raises HTTPProblem.
+        place in the queue. Raises HTTPProblem.
         """
         name, known = self.find(texture, "texture")
         note(size=f"{width}x{height}")
@@ -227,8 +234,8 @@ class Service:
                 return image.from_any(model.sample((width, height), seed=seed, tileable=tileable))[0]
             return image.Picture(model.mix(height, width, seed, towards, share, tileable=tileable))
 
-        lane = self.line.lane(height * width)
-        async with self.line.time(), lane.turn(name, height * width) as turn:
+        lane = self.queue.lane(height * width)
+        async with self.queue.time(), lane.turn(name, height * width) as turn:
             drawn = await self._draw(lane, turn, known, height * width, draw)
             made = await _whole(lane, lambda: image.to_bytes(suffix_path(suffix), drawn))
         way = "" if towards is None else f"-{towards}-{share:g}"
@@ -252,7 +259,7 @@ class Service:
             began = time.perf_counter()
             result = call(model)
             seconds = time.perf_counter() - began
-            self.line.pace.took(turn.key, pixels, seconds)
+            self.queue.pace.took(turn.key, pixels, seconds)
             self.metrics.engine.inc(seconds)
             self.metrics.pictures.labels(turn.key).inc()
             self.trim()

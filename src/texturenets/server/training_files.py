@@ -31,8 +31,8 @@ State = Literal["queued", "running", "stopped", "done", "failed"]
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 """Names of trainings: those of files, and of nothing else."""
 
-PROBES = 1.0
-"""Seconds for which a start waits for those who only look whether a training lives."""
+LOCK_WAIT_SECONDS = 1.0
+"""How long a start waits for services that only look whether a training runs."""
 
 HOUR = 3600.0  # seconds, after which temporary folders of a killed service are removed
 
@@ -44,7 +44,7 @@ class TrainingJob:
     `exemplar`: its file's name in the job's folder. `photos`: a folder in that of the photos, "" for all of it.
     `options`: words for `texturenets train`. `order`: of the queue, seconds since 1970. `pid`: of its process.
     `began`: when its process was started last, seconds since 1970. `tries`: starts since something was saved last.
-    `reached`: what `Jobs.saved` gave at the last start. `reason`: why it failed.
+    `reached`: what `TrainingFiles.last_checkpoint_stamp` gave at the last start. `reason`: why it failed.
     """
 
     name: str
@@ -62,7 +62,7 @@ class TrainingJob:
     reason: str = ""
 
 
-class Jobs:
+class TrainingFiles:
     """The trainings in a folder of models, read from their files NAME.job/job.json."""
 
     def __init__(self, folder: Path) -> None:
@@ -87,7 +87,7 @@ class Jobs:
     def read(self, name: str) -> TrainingJob | None:
         """The training called `name`; None if there is none."""
         try:
-            data = json.loads((self.place(name) / "job.json").read_text())
+            data = json.loads((self.job_dir(name) / "job.json").read_text())
             return TrainingJob(**{**data, "options": tuple(data["options"])})
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
@@ -101,7 +101,7 @@ class Jobs:
 
     def write(self, job: TrainingJob) -> TrainingJob:
         """Save the state of a training. Raises UserError where it cannot be written."""
-        with atomic_write(self.place(job.name) / "job.json") as part:
+        with atomic_write(self.job_dir(job.name) / "job.json") as part:
             part.write_text(json.dumps(asdict(job)))
         return job
 
@@ -110,11 +110,16 @@ class Jobs:
 
         Raises HTTPProblem if its name is taken, and UserError if writing fails.
         """
-        place, run = self.place(job.name), self.folder / f"{job.name}.run"
+        job_dir, run = self.job_dir(job.name), self.folder / f"{job.name}.run"
         before = self.read(job.name)
         model = (self.folder / f"{job.name}.safetensors").exists()
-        replaced = before is not None and before.state == "failed" and not self.saved(job.name) and not model
-        if not replaced and (model or run.exists() or (place / "job.json").exists()):
+        replaced = (
+            before is not None
+            and before.state == "failed"
+            and not self.last_checkpoint_stamp(job.name)
+            and not model
+        )
+        if not replaced and (model or run.exists() or (job_dir / "job.json").exists()):
             raise self._taken(job.name)
         try:
             temporary = Path(tempfile.mkdtemp(prefix=".", suffix=".job.part", dir=self.folder))
@@ -131,12 +136,12 @@ class Jobs:
             if replaced:
                 shutil.rmtree(run, ignore_errors=True)
             # Without a job.json it was left by a creation that failed on a full disk.
-            if replaced or (place.is_dir() and not (place / "job.json").exists()):
-                shutil.rmtree(place, ignore_errors=True)
-            temporary.rename(place)
+            if replaced or (job_dir.is_dir() and not (job_dir / "job.json").exists()):
+                shutil.rmtree(job_dir, ignore_errors=True)
+            temporary.rename(job_dir)
         except OSError as error:
-            faster = place.exists()  # another service created it meanwhile
-            raise (self._taken(job.name) if faster else UserError(reason(error))) from None
+            lost_race = job_dir.exists()  # another service created it meanwhile
+            raise (self._taken(job.name) if lost_race else UserError(reason(error))) from None
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
@@ -158,8 +163,8 @@ class Jobs:
     @contextlib.contextmanager
     def hold(self, name: str) -> Iterator[IO[str] | None]:
         """The lock file of a training, locked, to be inherited by its process; None if another process holds it."""
-        with (self.place(name) / "lock").open("a") as lock:
-            ends = time.monotonic() + PROBES
+        with (self.job_dir(name) / "lock").open("a") as lock:
+            ends = time.monotonic() + LOCK_WAIT_SECONDS
             while True:
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -175,7 +180,7 @@ class Jobs:
     def alive(self, name: str) -> bool:
         """Whether the process of a training runs, whichever service started it."""
         try:
-            with (self.place(name) / "lock").open("r") as lock:
+            with (self.job_dir(name) / "lock").open("r") as lock:
                 # A shared lock, so that two services that check at once do not take each other for the training.
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -184,17 +189,17 @@ class Jobs:
             return False
         return False
 
-    def saved(self, name: str) -> int:
+    def last_checkpoint_stamp(self, name: str) -> int:
         """1 and the time of the last checkpoint in seconds; 0 for none. It grows with every save."""
         try:
             return 1 + int((self.folder / f"{name}.run" / "checkpoint.safetensors").stat().st_mtime)
         except OSError:
             return 0
 
-    def last_words(self, name: str) -> str:
+    def last_output_line(self, name: str) -> str:
         """The last line that the process wrote, which says what went wrong."""
         try:
-            with (self.place(name) / "output.txt").open("rb") as file:
+            with (self.job_dir(name) / "output.txt").open("rb") as file:
                 file.seek(0, 2)
                 file.seek(max(0, file.tell() - 2**16))
                 lines = file.read().decode(errors="replace").splitlines()
@@ -202,6 +207,6 @@ class Jobs:
             return ""
         return next((shortened(line.strip(), 1000) for line in reversed(lines) if line.strip()), "")
 
-    def place(self, name: str) -> Path:
+    def job_dir(self, name: str) -> Path:
         """The folder of a training."""
         return self.folder / f"{name}.job"

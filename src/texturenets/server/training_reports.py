@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from texturenets.server.http_errors import FOR_OPERATORS
-from texturenets.server.training_files import Jobs, TrainingJob
+from texturenets.server.training_files import TrainingFiles, TrainingJob
 from texturenets.server.training_records import Records
 
 SUM, VALIDATION = "sum", "sum, validation"
@@ -21,7 +21,7 @@ NAMED = 5
 class TrainingReports:
     """Reads what the processes of the trainings in `files` wrote down. From any thread."""
 
-    def __init__(self, files: Jobs, photos: Path | None) -> None:
+    def __init__(self, files: TrainingFiles, photos: Path | None) -> None:
         """`photos`: the folder that styles learn on."""
         self.files, self.folder, self.photos, self.records = files, files.folder, photos, Records()
 
@@ -31,15 +31,16 @@ class TrainingReports:
         losses: dict[str, float] = next((r["losses"] for r in reversed(records) if "losses" in r), {})
         timed = [r for r in records if "seconds" in r]
         last = timed[-1] if timed else {"step": 0, "seconds": 0.0}
+        at_work = self.files.alive(job.name)
         left = None
         if last["step"] and job.steps and job.state in ("running", "stopped"):
             left = round((job.steps - last["step"]) * last["seconds"] / last["step"])
         return {
             "name": job.name,
             "kind": job.kind,
-            "state": job.state,
+            "state": "stopping" if job.state == "stopped" and at_work else job.state,
             "reason": job.reason,
-            "at_work": self.files.alive(job.name),
+            "at_work": at_work,
             "step": last["step"],
             "steps": job.steps,
             "seconds": last["seconds"],

@@ -18,6 +18,7 @@ from texturenets.image import sizes
 from texturenets.modelfiles import modelfile
 from texturenets.server import bodies
 from texturenets.server.http_errors import NOTED, HTTPProblem, documented, note, refused
+from texturenets.server.numbers import WHOLE
 from texturenets.server.service import Service
 from texturenets.train import lacking
 from texturenets.train import recipes as all_recipes
@@ -49,7 +50,7 @@ async def enqueue(
     start: str | None = None,
     changes: Mapping[str, float] | None = None,
 ) -> TrainingJob:
-    """Put a training in the queue, `data` being its image's file. To be called with a place in the line.
+    """Add a training to those that wait, `data` being its image's file. To be called with a place in the queue.
 
     `start`: a model of the service whose weights it starts from; `changes`: fields of the recipe with other values.
     Raises HTTPProblem.
@@ -59,10 +60,15 @@ async def enqueue(
         raise HTTPProblem(422, f"preset: one of {', '.join(known)}")
     if name in modelfile.shipped():  # it would answer to everybody in the place of that model
         raise HTTPProblem(409, f"{name} is a model that comes with texturenets: choose another name")
+    service.catalogue.models()
+    if service.catalogue.is_unusable(name):
+        said = (
+            f"{name}.safetensors is there, and cannot be used, as the service's log says: choose another name"
+        )
+        raise HTTPProblem(409, said)
     form, size = await service.check_photo(data)
 
     def begin() -> TrainingJob:
-        image.from_bytes(data, "the body", longer=64)  # better told now than when its turn has come
         suffix = SUFFIXES.get(form, ".img")
         try:
             run = dataclasses.replace(known[preset], **(changes or {}))  # type: ignore[arg-type]
@@ -71,6 +77,7 @@ async def enqueue(
         learned = sizes.fit_longer(size, run.style_size) if run.style_size else size
         if said := (kind == "style" and too_small(*size)) or too_small(*learned):
             raise HTTPProblem(422, f"{said}: send a larger image")
+        _check_learnable(data, kind, run)  # better told now than when its turn has come
         more = [f"{flag(key)}={value}" for key, value in (changes or {}).items()]
         if start is not None:
             more.append(f"--init={_start(service, start, kind, run)}")
@@ -79,7 +86,7 @@ async def enqueue(
         return place.add(name, kind, data, suffix, preset=preset, steps=count, photos=photos, more=more)
 
     try:
-        job: TrainingJob = await service.line.apart(begin)
+        job: TrainingJob = await service.queue.apart(begin)
     except UserError as error:
         raise refused(error) from None
     who = {key: value for key, value in NOTED.get({}).items() if key in ("id", "client")}
@@ -88,12 +95,20 @@ async def enqueue(
     return job
 
 
+def _check_learnable(data: bytes, kind: Literal["style", "texture"], run: TaskConfig) -> None:
+    """Raises UserError for an image that a training by `run` would refuse."""
+    from texturenets.train import style_images  # PyTorch, where somebody trains
+
+    picture = image.from_bytes(data, "the body", longer=run.style_size or None)
+    style_images.check(picture, "the body")
+    if kind == "texture":
+        style_images.check_opaque(picture, "the body")
+
+
 def _start(service: Service, name: str, kind: Literal["style", "texture"], run: TaskConfig) -> Path:
     """The file of a model that `run` can start from. Raises UserError."""
     _, found = service.catalogue.find(name, kind)
-    from texturenets.networks import from_dict, make_spec  # PyTorch, where somebody trains
-
-    if from_dict(found.header.generator) != make_spec(run.generator, run.settings):
+    if not run.may_start_from(found.header.generator):
         raise UserError(f"{name} has another network than this recipe, which cannot start from it")
     return found.path
 
@@ -136,17 +151,24 @@ def _beginning(app: FastAPI, service: Service, there: Callable[[], Trainings]) -
         kind: Annotated[Literal["style", "texture"], Query()] = "style",
         preset: Annotated[str, Query(max_length=64, description="Recipe.")] = "default",
         steps: Annotated[
-            int | None, Query(ge=1, le=MOST_STEPS, description="Of the optimizer; the recipe's own without.")
+            int | None,
+            WHOLE,
+            Query(ge=1, le=MOST_STEPS, description="Of the optimizer; the recipe's own without."),
         ] = None,
         photos: Annotated[
-            str, Query(max_length=255, description="Folder within the service's photos; all of them without.")
+            str,
+            Query(
+                min_length=1,
+                max_length=255,
+                description="Folder within the service's photos; all of them without.",
+            ),
         ] = "",
     ) -> dict[str, Any]:
         """Put a training in the queue: a painting's or an exemplar's file as the body, or as a file of a form."""
         note(training=name, kind=kind)
         place = there()
-        with service.line.place():
-            data = await bodies.photo(request)
+        with service.queue.place():
+            data = await bodies.read_image_body(request)
             job = await enqueue(
                 service, place, data, name=name, kind=kind, preset=preset, steps=steps, photos=photos
             )

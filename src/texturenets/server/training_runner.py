@@ -7,6 +7,7 @@ import fcntl
 import functools
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from texturenets.errors import UserError, shortened
-from texturenets.server.training_files import Jobs, TrainingJob
+from texturenets.server.training_files import TrainingFiles, TrainingJob
 
 log = logging.getLogger("texturenets.server")
 
@@ -27,6 +28,9 @@ TRIES = 3
 
 PHOTOS_CHANGED = "the photos changed since it began; put them back or start anew under another name"
 
+WEIGHTS_MISSING = re.compile(r"\b(?:fetch|get) (\S+) (?:elsewhere )?and put it in .*TEXTURENETS_WEIGHTS")
+"""In the last words of a process that lacks the weights of a descriptor network: their address or file."""
+
 ENDING = 1.0  # seconds at most between the end of a process and its status
 TICK = 1.0  # seconds between two looks at what goes on
 
@@ -34,7 +38,9 @@ TICK = 1.0  # seconds between two looks at what goes on
 class TrainingRunner:
     """Starts what waits in `files` and sees what has ended, `photos` being the folder that styles learn on."""
 
-    def __init__(self, files: Jobs, photos: Path | None, command: Sequence[str] | None = None) -> None:
+    def __init__(
+        self, files: TrainingFiles, photos: Path | None, command: Sequence[str] | None = None
+    ) -> None:
         """`command`: what trains, in place of `texturenets train`."""
         self.files, self.folder, self.photos = files, files.folder, photos
         self.command = list(command or [sys.executable, "-m", "texturenets", "train"])
@@ -162,7 +168,7 @@ class TrainingRunner:
         if (self.folder / f"{job.name}.safetensors").is_file():
             self._over(replace(job, state="done", pid=0))
             return False
-        saved = self.files.saved(job.name)
+        saved = self.files.last_checkpoint_stamp(job.name)
         tries = 0 if saved > job.reached else job.tries + 1
         status = self._status(job.name)
         if status == 2 or tries >= TRIES:  # the command line's own word for a mistake
@@ -174,7 +180,7 @@ class TrainingRunner:
         """Start its process; whether it lives."""
         # The process inherits the lock and holds it until it ends, however it ends. A session of its own: Ctrl-C at
         # the service's terminal is not meant for it.
-        output = self.files.place(job.name) / "output.txt"
+        output = self.files.job_dir(job.name) / "output.txt"
         with self.files.hold(job.name) as lock, output.open("ab") as written:
             if lock is None:
                 return True
@@ -197,11 +203,11 @@ class TrainingRunner:
 
     def _words(self, job: TrainingJob) -> list[str]:
         """The command that trains, or goes on with what was saved."""
-        words = [*self.command, job.kind, str(self.files.place(job.name) / job.exemplar)]
+        words = [*self.command, job.kind, str(self.files.job_dir(job.name) / job.exemplar)]
         if job.kind == "style":
             words += ["--content", str(self._content(job))]
         words += ["-o", str(self.folder / f"{job.name}.safetensors"), *job.options, "--quiet"]
-        return [*words, "--resume"] if self.files.saved(job.name) else words
+        return [*words, "--resume"] if self.files.last_checkpoint_stamp(job.name) else words
 
     def _content(self, job: TrainingJob) -> Path:
         """The folder of photos that a style learns on."""
@@ -224,7 +230,12 @@ class TrainingRunner:
         if job.kind == "style" and not self._content(job).is_dir():
             folder = f"the photos' folder {job.photos}".rstrip()
             return f"{folder} is away: when it is back, resume it"
-        words = self.files.last_words(job.name)
+        words = self.files.last_output_line(job.name)
+        if lacking := WEIGHTS_MISSING.search(words):
+            return (
+                f"descriptor weights are missing: whoever runs the service fetches {lacking[1]} into a folder that "
+                "its TEXTURENETS_WEIGHTS names; then resume it"
+            )
         return PHOTOS_CHANGED if "what changed: the photos in" in words else words
 
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 from texturenets.errors import UserError
 from texturenets.server.http_errors import HTTPProblem, away
-from texturenets.server.training_files import NAME, Jobs, TrainingJob
+from texturenets.server.training_files import NAME, TrainingFiles, TrainingJob
 from texturenets.server.training_reports import TrainingReports
 from texturenets.server.training_runner import TrainingRunner, tell
 
@@ -32,7 +32,7 @@ class Trainings:
             if place is not None and not place.is_dir():
                 raise UserError(f"{flag} {place} is no folder")
         self.folder, self.photos, self.most = folder, photos, most
-        self.files = Jobs(folder)
+        self.files = TrainingFiles(folder)
         self.reports, self.runner = (
             TrainingReports(self.files, photos),
             TrainingRunner(self.files, photos, command),

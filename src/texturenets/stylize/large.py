@@ -18,7 +18,7 @@ from texturenets.stylize.stroke import ladder
 from texturenets.stylize.style import Style
 from texturenets.tiled import large_files
 from texturenets.tiled.rows import Interval, Size
-from texturenets.tiled.sources import OnDisk, Resized, Source
+from texturenets.tiled.sources import OnDisk, Resized, RowSource
 from texturenets.tiled.spool import SpooledImage, choose_folder
 
 Array = NDArray[np.float32]
@@ -74,7 +74,7 @@ def _paint(
     """What `Style.stylize` does, with paintings on the way to larger ones in spools."""
     stages = ladder(photo.size, options.stroke)
     asked: dict[str, Any] = {"seed": options.seed, "level": options.noise_level, "folders": [folder]}
-    source: Source = Resized(photo.rgb, photo.size, stages[0])
+    source: RowSource = Resized(photo.rgb, photo.size, stages[0])
     with ExitStack() as stack:
         for number, stage in enumerate(stages):
             fine, following = number > 0, [*stages, photo.size][number + 1]
@@ -93,9 +93,11 @@ def _paint(
 
 
 class _Finish:
-    """Painted pieces to bytes: mixed with the photo as asked for, opacity beside or white behind them."""
+    """Stylized strips to bytes: mixed with the photo as asked for, with opacity or on white."""
 
-    def __init__(self, photo: Source, alpha: Source | None, options: StylizeOptions, beside: bool) -> None:
+    def __init__(
+        self, photo: RowSource, alpha: RowSource | None, options: StylizeOptions, beside: bool
+    ) -> None:
         self.photo, self.alpha, self.options, self.beside = photo, alpha, options, beside
 
     def __call__(self, rows: Interval, painted: Array) -> NDArray[np.uint8]:
@@ -125,7 +127,7 @@ class _Bands:
         """The next strip, as `run` gives them."""
         self.write(self.finish(rows, painted))
 
-    def whole(self, picture: Source) -> None:
+    def whole(self, picture: RowSource) -> None:
         """All of an image."""
         for top in range(0, self.size[0], 64):
             rows = top, min(top + 64, self.size[0])

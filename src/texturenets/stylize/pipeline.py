@@ -14,7 +14,7 @@ from texturenets.stylize import memory_limits
 from texturenets.stylize.options import StylizeOptions
 from texturenets.stylize.style import Style
 
-Job = tuple[Path, Path]
+PathPair = tuple[Path, Path]
 """A photo and its result."""
 
 
@@ -40,7 +40,7 @@ class Pipeline:
         self.style, self.options, self.note = style, options, note
         self._whole = functools.lru_cache(maxsize=1)(image.read)
 
-    def read(self, job: Job) -> Picture | None:
+    def read(self, job: PathPair) -> Picture | None:
         """Read the photo of a job; None for a photo larger than memory. Raises UserError."""
         photo, result = job
         options = self.options[result]
@@ -50,7 +50,7 @@ class Pipeline:
         self._compare(photo, picture)
         return picture
 
-    def paint(self, job: Job, picture: Picture | None) -> Picture | None:
+    def paint(self, job: PathPair, picture: Picture | None) -> Picture | None:
         """Stylize the photo. A photo larger than memory is written strip by strip at once, and None returned.
 
         Raises UserError.
@@ -66,7 +66,7 @@ class Pipeline:
         self._compare(photo, image.read_header(photo))
         return None
 
-    def write(self, job: Job, picture: Picture | None) -> None:
+    def write(self, job: PathPair, picture: Picture | None) -> None:
         """Write the result, unless that has been done. Raises UserError."""
         if picture is not None:
             image.write(job[1], picture, quality=self.options[job[1]].quality)

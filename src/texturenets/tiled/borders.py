@@ -5,15 +5,15 @@ field of what follows. Inside the image the halo is read from disk with the stri
 nothing to read, and a strip there would need padding in its graph: three different graphs, and compilations, for one
 pass (first strip, last strip, all others).
 
-So the padding is filled in at reading where that gives the same numbers. Say the map x is on disk, and the pass
-computes conv(pad(relu(norm(x)))) for rows 0 to 3, with reflection by 1 and a 3 x 3 kernel:
+So the padding is filled in at reading where that gives the same values. Say the feature map x is on disk, and the
+pass computes conv(pad(relu(norm(x)))) for rows 0 to 3, with reflection by 1 and a 3 x 3 kernel:
 
     rows of x read    -1  0  1  2  3  4    row -1 is filled in as a copy of row 1, row 4 is read
-    relu(norm(x))     -1  0  1  2  3  4    each number alone: row -1 is still a copy of row 1, as `pad` would make it
+    relu(norm(x))     -1  0  1  2  3  4    elementwise: row -1 is still a copy of row 1, as `pad` would make it
     conv                  0  1  2  3       without a `pad` in the graph, as for rows 4 to 7, which read rows 3 to 8
 
-This holds for reflection and repetition ("replicate"), which copy numbers, and for pointwise operations between the
-map that is read and the padding. Zeros would not stay zeros behind a normalization.
+This holds for reflection and repetition ("replicate"), which copy elements, and for elementwise operations between
+the feature map that is read and the padding. Zeros would not stay zeros after a normalization.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-from texturenets.tiled.plan import PlannedNetwork, Step
-from texturenets.tiled.rows import POINTWISE, is_point
+from texturenets.tiled.plan import NodeStep, PlannedNetwork
+from texturenets.tiled.rows import ELEMENTWISE, has_fixed_size
 
 MODES: Final = ("reflect", "replicate")
 
@@ -38,33 +38,34 @@ class Border(NamedTuple):
 
 
 def borders(
-    network: PlannedNetwork, work: Sequence[Step], ready: frozenset[int]
+    network: PlannedNetwork, steps: Sequence[NodeStep], on_disk: frozenset[int]
 ) -> tuple[dict[int, Border], frozenset[int]]:
-    """The borders with which maps on disk (`ready`) are read, by node, and the `pad` nodes that they replace.
+    """The borders with which feature maps in `on_disk` are read, by node, and the `pad` nodes that they replace.
 
-    A `pad` is replaced where every map that it depends on is read, and none of them with another border already.
+    A `pad` is replaced where every feature map that it depends on is read, and none of them with another border
+    already.
     """
     by_source: dict[int, Border] = {}
     replaced: set[int] = set()
-    for step in work:
+    for step in steps:
         node = network.nodes[step.node]
         if node.operation != "pad" or not step.sources or node.settings["mode"] not in MODES:
             continue
-        sources = set(_read(network, step.node, ready))
+        sources = set(_maps_before_elementwise(network, step.node, on_disk))
         top, bottom, left, right = node.settings["amount"]
         border = Border(top, bottom, left, right, node.settings["mode"])
-        if all(source in ready and by_source.get(source, border) == border for source in sources):
+        if all(source in on_disk and by_source.get(source, border) == border for source in sources):
             by_source |= dict.fromkeys(sources, border)
             replaced.add(step.node)
     return by_source, frozenset(replaced)
 
 
-def _read(network: PlannedNetwork, i: int, ready: frozenset[int]) -> Iterable[int]:
-    """The nodes from which pointwise operations compute the source of node i; those in `ready` are read from disk."""
+def _maps_before_elementwise(network: PlannedNetwork, i: int, on_disk: frozenset[int]) -> Iterable[int]:
+    """The nodes from whose feature maps elementwise operations compute the source of node i."""
     for source in network.sources[i]:
-        if is_point(network.nodes[source]):
+        if has_fixed_size(network.nodes[source]):
             continue
-        if source in ready or network.nodes[source].operation not in POINTWISE:
+        if source in on_disk or network.nodes[source].operation not in ELEMENTWISE:
             yield source
         else:
-            yield from _read(network, source, ready)
+            yield from _maps_before_elementwise(network, source, on_disk)

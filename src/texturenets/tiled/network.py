@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from texturenets import noise
 from texturenets.errors import UserError
 from texturenets.graph import Graph
-from texturenets.graph.passes import PROCESSOR, optimize
+from texturenets.graph.passes import CPU_PASSES, optimize
 from texturenets.image.blend import bell
 from texturenets.image.sizes import padding
 from texturenets.noise import NoiseInput
 from texturenets.tiled import plan as planning
 from texturenets.tiled.plan import PlannedNetwork
 from texturenets.tiled.rows import Interval, Size
-from texturenets.tiled.run import Progress, Sink, StageEngine, TiledJob, TooLittleMemoryError, disk, run
-from texturenets.tiled.sources import Computed, Padded, Source
+from texturenets.tiled.run import Progress, RowSink, StageEngine, TiledJob, TooLittleMemoryError, disk, run
+from texturenets.tiled.sources import Computed, Padded, RowSource
 from texturenets.tiled.spool import choose_folder, gigabytes
 
 STRIP_SHARE: Final = 0.6
@@ -42,13 +42,13 @@ class TiledNetwork:
             raise UserError(f"this network takes {names} beside a photo: its images have to fit in memory")
         self.stride, self.margin = graph.stride, graph.margin
         self.smallest = max(smallest, graph.io_spec.least)
-        self.graph, self.engine = optimize(graph, PROCESSOR), engine
+        self.graph, self.engine = optimize(graph, CPU_PASSES), engine
 
     def run(
         self,
-        photo: Source,
+        photo: RowSource,
         size: Size,
-        sink: Sink,
+        sink: RowSink,
         *,
         memory: int,
         seed: int = 0,
@@ -70,9 +70,9 @@ class TiledNetwork:
         needed = disk(job)
         job.folder = choose_folder(needed, spool, folders)
         if needed and memory:  # with none, the error says what it takes
-            passes = len(planning.passes(PlannedNetwork(self.graph.nodes, padded)))
+            num_passes = len(planning.plan_passes(PlannedNetwork(self.graph.nodes, padded)))
             announce(
-                f"{size[1]} x {size[0]} pixels in {passes} passes, within {gigabytes(memory)} for the "
+                f"{size[1]} x {size[0]} pixels in {num_passes} passes, within {gigabytes(memory)} for the "
                 f"network and {gigabytes(needed)} of disk in {job.folder}"
             )
         top, left, height, width = box
@@ -87,8 +87,8 @@ class TiledNetwork:
         except TooLittleMemoryError as error:
             raise TooLittleMemoryError(int(error.least / STRIP_SHARE)) from None
 
-    def _inputs(self, photo: Source, size: Size, seed: int, level: float) -> dict[int, Source]:
-        inputs: dict[int, Source] = {}
+    def _inputs(self, photo: RowSource, size: Size, seed: int, level: float) -> dict[int, RowSource]:
+        inputs: dict[int, RowSource] = {}
         stream = 0
         for i, node in enumerate(self.graph.nodes):
             if node.operation == "photo":

@@ -1,13 +1,14 @@
-"""Plans which nodes each pass over a large image computes, and which maps stay on disk between passes. No torch.
+"""Plans which nodes each pass over a large image computes, and which feature maps stay on disk. No torch.
 
 A normalization needs the statistics of its whole source before it can compute its first row. So the image is gone
-through several times, and every pass ends at the maps whose statistics the next one needs. For instance:
+through several times, and every pass ends at the feature maps whose statistics the next one needs. For instance:
 
-    pass 0    photo -> conv1                            conv1's statistics are gathered, its map is written to disk
-    pass 1    conv1 (read) -> norm1 -> relu -> conv2    conv2's likewise
-    pass 2    conv2 (read) -> norm2 -> relu -> conv3    the image
+    pass 0    photo -> conv1                            conv1's statistics are gathered, its feature map is written to
+    disk pass 1    conv1 (read) -> norm1 -> relu -> conv2    conv2's likewise pass 2    conv2 (read) -> norm2 -> relu
+    -> conv3    the image
 
-A pass goes from strip to strip. A map that is cheap to compute is not written; the next pass computes it again.
+A pass goes from strip to strip. A feature map that is cheap to compute is not written; the next pass computes it
+again.
 """
 
 from __future__ import annotations
@@ -18,19 +19,19 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from texturenets.graph import Node
-from texturenets.tiled.rows import POINTWISE, Interval, Size, map_size, merge, wanted
+from texturenets.tiled.rows import ELEMENTWISE, Interval, Size, map_size, merge, wanted
 
 INPUTS: Final = ("photo", "noise")
 WAITING: Final = ("norm", "global_pool")
 """Operations that need statistics of a whole feature map."""
 MOVING: Final = ("crop", "pad", "shuffle", "unshuffle")
-"""Operations that only rearrange numbers."""
+"""Operations that only rearrange elements."""
 
 WORTH: Final = 250
-"""A convolution's map is kept on disk when each of its numbers takes at least so many multiply-adds; cheaper ones are
-computed again by the pass that needs them. A number takes two bytes: at 300 MB/s it is written and read in 13 ns, in
-which two cores with bf16 instructions do some 1,500 multiply-adds, and a disk is faster than that as long as its
-cache holds. `benchmarks/accept_gigapixel.py` measures the outcome."""
+"""A convolution's feature map is kept on disk when each of its elements takes at least so many multiply-adds; cheaper
+ones are computed again by the pass that needs them. An element takes two bytes: at 300 MB/s it is written and read in
+13 ns, in which two cores with bf16 instructions do some 1,500 multiply-adds, and a disk is faster than that as long
+as its cache holds. `benchmarks/accept_gigapixel.py` measures the outcome."""
 
 _NEVER: Final = 1 << 30
 
@@ -39,8 +40,8 @@ _NEVER: Final = 1 << 30
 class PlannedNetwork:
     """The nodes of a network for an image `picture` (H, W), and what planning needs to know of them.
 
-    `sources[i]`: the nodes whose feature maps node i reads; for an unpooling the map that was pooled, instead of the
-    pool. `sizes[i]`: height and width of node i's feature map. `first_use[i]`: the first pass that needs it.
+    `sources[i]`: the nodes whose feature maps node i reads; for an unpooling the feature map that was pooled, instead
+    of the pool. `sizes[i]`: height and width of node i's feature map. `first_use[i]`: the first pass that needs it.
     """
 
     nodes: Sequence[Node]
@@ -63,7 +64,7 @@ class PlannedNetwork:
         return len(self.nodes) - 1
 
     @property
-    def passes(self) -> int:
+    def num_passes(self) -> int:
         """The number of passes."""
         return self.first_use[self.last] + 1
 
@@ -75,9 +76,9 @@ class PlannedNetwork:
         """Whether node i needs no other node's feature map: it is an input, or all statistics."""
         return self.nodes[i].operation in (*INPUTS, "global_pool")
 
-    def is_pointwise(self, i: int) -> bool:
-        """Whether node i is one operation on each number of one feature map."""
-        return self.nodes[i].operation in POINTWISE and len(self.sources[i]) == 1
+    def is_elementwise(self, i: int) -> bool:
+        """Whether node i is elementwise, with one source."""
+        return self.nodes[i].operation in ELEMENTWISE and len(self.sources[i]) == 1
 
     def _first_uses(self) -> list[int]:
         depth: list[int] = []
@@ -98,36 +99,37 @@ class PlannedNetwork:
             if self.waits(i) and self.first_use[i] < _NEVER and self.first_use[i] - 1 == number
         }
 
-    def part(self, i: int, strip: Interval) -> Interval:
-        """The rows of node i's map that belong to `strip` of the image, whose edges are multiples of the stride.
+    def rows_of(self, i: int, strip: Interval) -> Interval:
+        """The rows of node i's feature map that belong to `strip` of the image.
 
-        Strips that share out the image share out each feature map.
+        The edges of `strip` are multiples of the stride. Strips that share out the image share out each feature map.
         """
         scale, height = self.nodes[i].scale, self.sizes[i][0]
         low = min(int(strip[0] * scale), height)
         return low, height if strip[1] >= self.picture[0] else min(int(strip[1] * scale), height)
 
-    def numbers(self, i: int) -> int:
-        """How many numbers node i's feature map holds."""
+    def num_elements(self, i: int) -> int:
+        """How many elements node i's feature map has."""
         return self.nodes[i].channels * math.prod(self.sizes[i])
 
 
 @dataclass(frozen=True)
-class Pass:
-    """One pass: the maps that it computes, of these the ones that it measures and writes, and those that it reads.
+class ImagePass:
+    """One run over the image: the feature maps that it computes (`targets`), of these the ones whose statistics it
+    gathers and the ones that it writes to disk, and those that it reads.
 
-    `ready` are the feature maps on disk that it may read.
+    `on_disk`: the feature maps on disk that it may read.
     """
 
     targets: tuple[int, ...]
     measured: tuple[int, ...]
     written: tuple[int, ...]
     read: frozenset[int]
-    ready: frozenset[int]
+    on_disk: frozenset[int]
 
 
 @dataclass
-class Step:
+class NodeStep:
     """A node to compute for a strip: which rows, from which rows of which sources (none where it is given or
     read)."""
 
@@ -136,33 +138,31 @@ class Step:
     sources: list[list[list[Interval]]]  # by interval of `rows`, by source
 
 
-def passes(network: PlannedNetwork) -> list[Pass]:
+def plan_passes(network: PlannedNetwork) -> list[ImagePass]:
     """The passes, in their order."""
     stored = frozenset(i for i in _crossing(network) if _worth(network, i))
-    planned: list[Pass] = []
+    planned: list[ImagePass] = []
     written: set[int] = set()
-    for number in range(network.passes):
+    for number in range(network.num_passes):
         measured = network.measured(number)
-        targets = measured | ({network.last} if number == network.passes - 1 else set())
+        targets = measured | ({network.last} if number == network.num_passes - 1 else set())
         visited, read = _closure(network, targets, written)
         new = visited & stored
         computed = tuple(sorted(targets | new))
-        read_and_ready = frozenset(read), frozenset(written)
-        planned.append(Pass(computed, tuple(sorted(measured)), tuple(sorted(new)), *read_and_ready))
+        read_and_on_disk = frozenset(read), frozenset(written)
+        planned.append(ImagePass(computed, tuple(sorted(measured)), tuple(sorted(new)), *read_and_on_disk))
         written |= new
-    useful = {i for planned_pass in planned for i in planned_pass.read}
-    return [
-        _without(planned_pass, set(planned_pass.written) - useful, network.last) for planned_pass in planned
-    ]
+    useful = {i for image_pass in planned for i in image_pass.read}
+    return [_without(image_pass, set(image_pass.written) - useful, network.last) for image_pass in planned]
 
 
-def _without(planned_pass: Pass, useless: set[int], last: int) -> Pass:
+def _without(image_pass: ImagePass, useless: set[int], last: int) -> ImagePass:
     """A pass that does not write what no later one reads."""
     targets = tuple(
-        i for i in planned_pass.targets if i not in useless or i in planned_pass.measured or i == last
+        i for i in image_pass.targets if i not in useless or i in image_pass.measured or i == last
     )
     return replace(
-        planned_pass, targets=targets, written=tuple(i for i in planned_pass.written if i not in useless)
+        image_pass, targets=targets, written=tuple(i for i in image_pass.written if i not in useless)
     )
 
 
@@ -186,24 +186,27 @@ def _closure(network: PlannedNetwork, targets: Iterable[int], written: set[int])
 def _crossing(network: PlannedNetwork) -> Iterator[int]:
     """The feature maps that are computed in one pass and needed in another too.
 
-    Of a chain of operations on single numbers only the first: it costs little to go on from there.
+    Of a chain of elementwise operations only the first: it costs little to go on from there.
     """
     for i in range(len(network.nodes)):
-        if network.is_given(i) or network.first_use[i] >= _NEVER or network.is_pointwise(i):
+        if network.is_given(i) or network.first_use[i] >= _NEVER or network.is_elementwise(i):
             continue
         users = [u for u in range(len(network.nodes)) if i in network.sources[u]]
         if any(
-            network.first_use[u] > network.first_use[i] or network.waits(u) for u in _behind(network, users)
+            network.first_use[u] > network.first_use[i] or network.waits(u)
+            for u in _users_through_elementwise(network, users)
         ):
             yield i
 
 
-def _behind(network: PlannedNetwork, users: Sequence[int]) -> Iterator[int]:
-    """`users`, and through operations on single numbers those who use them."""
+def _users_through_elementwise(network: PlannedNetwork, users: Sequence[int]) -> Iterator[int]:
+    """`users`, and through elementwise operations those who use them."""
     for user in users:
         yield user
-        if network.is_pointwise(user):
-            yield from _behind(network, [u for u in range(len(network.nodes)) if user in network.sources[u]])
+        if network.is_elementwise(user):
+            yield from _users_through_elementwise(
+                network, [u for u in range(len(network.nodes)) if user in network.sources[u]]
+            )
 
 
 def _worth(network: PlannedNetwork, i: int) -> bool:
@@ -216,7 +219,7 @@ def _worth(network: PlannedNetwork, i: int) -> bool:
 
 
 def multiplications(network: PlannedNetwork, i: int) -> int:
-    """Multiply-adds for a number of the feature map of node i."""
+    """Multiply-adds for an element of the feature map of node i."""
     node = network.nodes[i]
     if node.operation not in ("conv", "deconv"):
         return 0
@@ -225,34 +228,34 @@ def multiplications(network: PlannedNetwork, i: int) -> int:
     return int(count // node.settings["stride"] ** 2 if node.operation == "deconv" else count)
 
 
-def steps(network: PlannedNetwork, planned_pass: Pass, strip: Interval) -> list[Step]:
-    """What pass `planned_pass` computes, in this order, for `strip` (rows of the image)."""
-    parts = {i: network.part(i, strip) for i in planned_pass.targets}
+def plan_steps(network: PlannedNetwork, image_pass: ImagePass, strip: Interval) -> list[NodeStep]:
+    """What pass `image_pass` computes, in this order, for `strip` (rows of the image)."""
+    parts = {i: network.rows_of(i, strip) for i in image_pass.targets}
     requested: dict[int, list[Interval]] = {i: [rows] for i, rows in parts.items() if rows[1] > rows[0]}
-    computed: list[Step] = []
+    computed: list[NodeStep] = []
     for i in range(max(requested, default=-1), -1, -1):
         if i not in requested:
             continue
         rows = merge(requested[i])
         needed: list[list[list[Interval]]] = []
-        if not network.is_given(i) and i not in planned_pass.ready:
+        if not network.is_given(i) and i not in image_pass.on_disk:
             sources = network.sources[i]
             nodes, sizes = [network.nodes[s] for s in sources], [network.sizes[s][0] for s in sources]
             needed = [wanted(network.nodes[i], interval, nodes, sizes) for interval in rows]
             for by_source in needed:
                 for source, pieces in zip(sources, by_source, strict=True):
                     requested.setdefault(source, []).extend(pieces)
-        computed.append(Step(i, rows, needed))
+        computed.append(NodeStep(i, rows, needed))
     return computed[::-1]
 
 
-def effort(network: PlannedNetwork, work: Sequence[Step]) -> int:
-    """Multiply-adds of `work`, and as many as it moves numbers."""
+def effort(network: PlannedNetwork, steps: Sequence[NodeStep]) -> int:
+    """Multiply-adds of `steps`, and the elements that they move, counted as some multiply-adds each."""
     total = 0
-    for step in work:
+    for step in steps:
         each = network.nodes[step.node].channels * network.sizes[step.node][1]
-        numbers = each * sum(high - low for low, high in step.rows)
-        total += numbers * ((multiplications(network, step.node) if step.sources else 0) + 8)
+        elements = each * sum(high - low for low, high in step.rows)
+        total += elements * ((multiplications(network, step.node) if step.sources else 0) + 8)
     return total
 
 
@@ -263,18 +266,18 @@ def strips(height: int, rows: int, stride: int) -> list[Interval]:
     return [(low, min(low + each, height)) for low in range(0, height, each)]
 
 
-def last_reads(plan: Sequence[Pass]) -> dict[int, int]:
-    """The number of the last pass that reads a feature map, by its node: behind it the map's space is free again."""
-    return {i: number for number, planned_pass in enumerate(plan) for i in planned_pass.read}
+def last_reads(plan: Sequence[ImagePass]) -> dict[int, int]:
+    """The number of the last pass that reads each feature map, by node. After it the space of that one is free."""
+    return {i: number for number, image_pass in enumerate(plan) for i in image_pass.read}
 
 
-def disk(network: PlannedNetwork, plan: Sequence[Pass], bytes_each: int) -> int:
-    """The most bytes on disk at once, `bytes_each` for a number."""
+def disk(network: PlannedNetwork, plan: Sequence[ImagePass], bytes_each: int) -> int:
+    """The most bytes on disk at once, `bytes_each` for an element."""
     last_read = last_reads(plan)
     held: set[int] = set()
     most = 0
-    for number, planned_pass in enumerate(plan):
-        held |= set(planned_pass.written)
-        most = max(most, bytes_each * sum(network.numbers(i) for i in held))
+    for number, image_pass in enumerate(plan):
+        held |= set(image_pass.written)
+        most = max(most, bytes_each * sum(network.num_elements(i) for i in held))
         held = {i for i in held if last_read[i] > number}
     return most

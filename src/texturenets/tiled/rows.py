@@ -15,7 +15,7 @@ from texturenets.graph import Node
 Interval = tuple[int, int]
 Size = tuple[int, int]  # height, width
 
-POINTWISE: Final = frozenset(
+ELEMENTWISE: Final = frozenset(
     [
         "norm",
         "affine",
@@ -114,18 +114,20 @@ def wrapped(start: int, end: int, size: int) -> list[Interval]:
 
 
 def wanted(node: Node, rows: Interval, sources: Sequence[Node], sizes: Sequence[int]) -> list[list[Interval]]:
-    """For each source of `node`, whose feature maps have `sizes` rows, the intervals that `rows` of its map take."""
+    """For each source of `node`, whose feature maps have `sizes` rows, the intervals that `rows` of `node` take."""
     if node.operation == "unpool":
         # Of the feature map that was pooled, not of the pooled one: where the largest was is found again.
         low, high = rows[0] // 2, -(-rows[1] // 2)
         return [[(low, high)], [(2 * low, 2 * high)]]
-    if node.operation in POINTWISE:
+    if node.operation in ELEMENTWISE:
         # A feature map of one pixel goes with one of any size.
-        return [[(0, 1)] if is_point(source) and not is_point(node) else [rows] for source in sources]
+        return [
+            [(0, 1)] if has_fixed_size(source) and not has_fixed_size(node) else [rows] for source in sources
+        ]
     return [needs(node, sizes[0], *rows)] if sizes else []
 
 
-def is_point(node: Node) -> bool:
+def has_fixed_size(node: Node) -> bool:
     """Whether the node's feature map has one size, whatever the image's."""
     return node.scale == 0
 

@@ -16,12 +16,12 @@ from texturenets.errors import UserError
 from texturenets.graph import Graph
 from texturenets.graph.stage import PICTURE, CompiledStage, SpoolDtype, Stage, Values
 from texturenets.tiled import plan as planning
-from texturenets.tiled.plan import Pass, PlannedNetwork
+from texturenets.tiled.plan import ImagePass, PlannedNetwork
 from texturenets.tiled.rows import Interval, Size
-from texturenets.tiled.sources import Source
+from texturenets.tiled.sources import RowSource
 from texturenets.tiled.spool import FeatureMap, OverflowedError, SpoolFiles
-from texturenets.tiled.stage import Key, Strip, build
 from texturenets.tiled.statistics import Moments
+from texturenets.tiled.strip_graph import Key, StripGraph, build
 
 
 class StageEngine(Protocol):
@@ -29,16 +29,17 @@ class StageEngine(Protocol):
 
     @property
     def spool_dtype(self) -> SpoolDtype:
-        """The type in which it reads and returns maps that are spooled to disk, where float32 is not required."""
+        """The type of the feature maps that it reads and returns and that are spooled to disk, where float32 is not
+        required."""
 
     def compile(self, stage: Stage) -> CompiledStage:
         """Make a stage ready to run."""
 
-    def stage_peak(self, alive: int, dtype: SpoolDtype) -> int:
-        """About how many bytes a stage takes, of whose feature maps so many numbers are alive at once."""
+    def stage_peak(self, live: int, dtype: SpoolDtype) -> int:
+        """About how many bytes a stage takes, at most so many elements of whose feature maps are live at once."""
 
 
-Sink = Callable[[Interval, NDArray[np.float32]], None]
+RowSink = Callable[[Interval, NDArray[np.float32]], None]
 """Takes the image from the top, unclamped: rows, and (1, 3, height, W) float32."""
 
 Progress = Callable[[float], None]
@@ -57,7 +58,7 @@ WAITING: Final = 4
 """Copies of a strip's inputs and outputs in memory: in the engine, read ahead, and being written to disk."""
 
 BYTES: Final[dict[SpoolDtype, int]] = {"float32": 4, "float16": 2, "bfloat16": 2}
-"""Bytes of a number on disk."""
+"""Bytes of an element on disk."""
 
 
 @dataclass
@@ -71,7 +72,7 @@ class TiledJob:
 
     graph: Graph
     picture: Size
-    inputs: Mapping[int, Source]
+    inputs: Mapping[int, RowSource]
     folder: Path
     memory: int
     engine: StageEngine
@@ -87,7 +88,7 @@ class TooLittleMemoryError(UserError):
         self.least = least
 
 
-def run(job: TiledJob, sink: Sink, progress: Progress = lambda _: None) -> None:
+def run(job: TiledJob, sink: RowSink, progress: Progress = lambda _: None) -> None:
     """Compute the network on the image, strip by strip, and give the result to `sink`.
 
     Raises UserError where memory or disk do not suffice.
@@ -110,7 +111,7 @@ def spool_dtype_of(job: TiledJob) -> SpoolDtype:
 def disk(job: TiledJob) -> int:
     """The most bytes on disk at once, where no value is beyond the type of `spool_dtype_of`."""
     network = PlannedNetwork(job.graph.nodes, job.picture)
-    return planning.disk(network, planning.passes(network), BYTES[spool_dtype_of(job)])
+    return planning.disk(network, planning.plan_passes(network), BYTES[spool_dtype_of(job)])
 
 
 @dataclass
@@ -118,7 +119,7 @@ class _Work:
     """One strip of a pass, with its inputs."""
 
     rows: Interval
-    strip: Strip
+    strip: StripGraph
     values: dict[str, Values] = field(default_factory=dict)
 
 
@@ -126,29 +127,29 @@ class _TiledRun:
     def __init__(self, job: TiledJob, dtype: SpoolDtype) -> None:
         self.job, self.spool_dtype = job, dtype
         self.network = PlannedNetwork(job.graph.nodes, job.picture)
-        self.passes = planning.passes(self.network)
+        self.image_passes = planning.plan_passes(self.network)
         self.maps: dict[int, FeatureMap] = {}
         self.weights = dict(job.graph.weights)
         self.pooled: dict[int, Values] = {}
-        self.ready: dict[Key, CompiledStage] = {}
+        self.compiled: dict[Key, CompiledStage] = {}
         self.free: list[NDArray[Any]] = []
         """Arrays of strips that are through, to be read into again: new memory is slow."""
 
-    def all(self, sink: Sink, progress: Progress) -> None:
+    def all(self, sink: RowSink, progress: Progress) -> None:
         """Every pass."""
         heights = self._heights()
-        last_read = planning.last_reads(self.passes)
-        most = planning.disk(self.network, self.passes, BYTES[self.spool_dtype])
+        last_read = planning.last_reads(self.image_passes)
+        most = planning.disk(self.network, self.image_passes, BYTES[self.spool_dtype])
         done, shares = 0.0, self._shares()
         with closing(SpoolFiles(self.job.folder, most)) as files:
-            for number, (planned_pass, rows) in enumerate(zip(self.passes, heights, strict=True)):
+            for number, (image_pass, rows) in enumerate(zip(self.image_passes, heights, strict=True)):
                 start, share = done, shares[number]
-                for i in planned_pass.written:
+                for i in image_pass.written:
                     channels, size = self.network.nodes[i].channels, self.network.sizes[i]
-                    file = files.take(BYTES[self.spool_dtype] * self.network.numbers(i))
+                    file = files.take(BYTES[self.spool_dtype] * self.network.num_elements(i))
                     self.maps[i] = FeatureMap(file, channels, size, self.spool_dtype)
-                last = sink if number == len(self.passes) - 1 else None
-                self._pass(planned_pass, rows, last, lambda part: progress(start + share * part))  # noqa: B023
+                last = sink if number == len(self.image_passes) - 1 else None
+                self._pass(image_pass, rows, last, lambda part: progress(start + share * part))  # noqa: B023
                 done += share
                 for i in [i for i in self.maps if last_read[i] == number]:
                     files.give_back(self.maps.pop(i).file)
@@ -157,66 +158,66 @@ class _TiledRun:
     def _shares(self) -> list[float]:
         """About which share of the work each pass is, by the multiply-adds of a strip."""
         strip = (0, min(self.job.picture[0], 16 * self.job.graph.stride))
-        steps = [planning.steps(self.network, planned_pass, strip) for planned_pass in self.passes]
-        efforts = [planning.effort(self.network, work) for work in steps]
+        steps = [planning.plan_steps(self.network, image_pass, strip) for image_pass in self.image_passes]
+        efforts = [planning.effort(self.network, node_steps) for node_steps in steps]
         return [effort / sum(efforts) for effort in efforts]
 
     def _heights(self) -> list[int]:
         """How many rows the strips of each pass have. Raises TooLittleMemoryError with what all of them need."""
         if self.job.rows:
-            return [self.job.rows] * len(self.passes)
+            return [self.job.rows] * len(self.image_passes)
         height, stride = self.job.picture[0], self.job.graph.stride
         fewest = min(height, -(-LEAST // stride) * stride)
         if (
-            least := max(self._needed(planned_pass, fewest) for planned_pass in self.passes)
+            least := max(self._needed(image_pass, fewest) for image_pass in self.image_passes)
         ) > self.job.memory:
             raise TooLittleMemoryError(least)
-        return [self._rows(planned_pass, fewest) for planned_pass in self.passes]
+        return [self._rows(image_pass, fewest) for image_pass in self.image_passes]
 
-    def _rows(self, planned_pass: Pass, rows: int) -> int:
+    def _rows(self, image_pass: ImagePass, rows: int) -> int:
         """How many rows of the image a strip of that pass has: `rows`, doubled as long as memory suffices."""
         height = self.job.picture[0]
-        while 2 * rows <= min(height, MOST) and self._needed(planned_pass, 2 * rows) <= min(
+        while 2 * rows <= min(height, MOST) and self._needed(image_pass, 2 * rows) <= min(
             STRIP, self.job.memory
         ):
             rows *= 2
         return rows
 
-    def _needed(self, planned_pass: Pass, rows: int) -> int:
+    def _needed(self, image_pass: ImagePass, rows: int) -> int:
         """Bytes that a strip of so many rows takes."""
         stride = self.job.graph.stride
         middle = (self.job.picture[0] - rows) // 2 // stride * stride
-        strip = build(self.network, planned_pass, (middle, middle + rows), self.weights)
+        strip = build(self.network, image_pass, (middle, middle + rows), self.weights)
         nodes = strip.graph.nodes
         size = [node.channels * node.extra * node.extra_columns for node in nodes]
         last = {source: number for number, node in enumerate(nodes) for source in node.sources}
         last.update({part.number: len(nodes) for part in strip.outputs.values()})
-        alive, most = 0, 0
+        live, most = 0, 0
         for number in range(len(nodes)):
-            alive += size[number]
-            most = max(most, alive)
-            alive -= sum(
+            live += size[number]
+            most = max(most, live)
+            live -= sum(
                 size[gone] for gone in {number, *nodes[number].sources} if last.get(gone, gone) <= number
             )
         ends = sum(size[n] for n, node in enumerate(nodes) if not node.sources)
         ends += sum(size[part.number] for part in strip.outputs.values())
         return self.job.engine.stage_peak(most, self.spool_dtype) + WAITING * ends * BYTES[self.spool_dtype]
 
-    def _pass(self, planned_pass: Pass, rows: int, sink: Sink | None, progress: Progress) -> None:
-        moments = {i: self._moments(i) for i in planned_pass.measured}
+    def _pass(self, image_pass: ImagePass, rows: int, sink: RowSink | None, progress: Progress) -> None:
+        moments = {i: self._moments(i) for i in image_pass.measured}
         strips = planning.strips(self.job.picture[0], rows, self.job.graph.stride)
         with (
             ThreadPoolExecutor(1, "texturenets-read") as reader,
             ThreadPoolExecutor(1, "texturenets-keep") as keeper,
         ):
-            ahead: Future[_Work] = reader.submit(self._read, planned_pass, strips[0])
+            ahead: Future[_Work] = reader.submit(self._read, image_pass, strips[0])
             behind: Future[None] | None = None
             try:
                 for number in range(len(strips)):
                     work = ahead.result()
                     if number + 1 < len(strips):
-                        ahead = reader.submit(self._read, planned_pass, strips[number + 1])
-                    outputs = self._compute(planned_pass, work)
+                        ahead = reader.submit(self._read, image_pass, strips[number + 1])
+                    outputs = self._compute(image_pass, work)
                     if behind is not None:
                         behind.result()
                     behind = keeper.submit(self._keep, work, outputs, moments, sink)
@@ -226,7 +227,7 @@ class _TiledRun:
             finally:
                 ahead.cancel()
         self._normalize(moments)
-        self.ready.clear()
+        self.compiled.clear()
         self.free.clear()
 
     def _moments(self, i: int) -> Moments:
@@ -234,8 +235,8 @@ class _TiledRun:
         most = any(node.operation == "global_pool" and node.settings["mode"] == "max" for node in users)
         return Moments(largest=-np.inf if most else None)
 
-    def _read(self, planned_pass: Pass, rows: Interval) -> _Work:
-        work = _Work(rows, build(self.network, planned_pass, rows, self.weights))
+    def _read(self, image_pass: ImagePass, rows: Interval) -> _Work:
+        work = _Work(rows, build(self.network, image_pass, rows, self.weights))
         for name, (i, wanted, border) in work.strip.reads.items():
             if i in self.pooled:
                 work.values[name] = self.pooled[i]
@@ -252,10 +253,10 @@ class _TiledRun:
                 return self.free.pop(number)
         return np.empty(shape, kind)
 
-    def _compute(self, planned_pass: Pass, work: _Work) -> Mapping[str, Values]:
+    def _compute(self, image_pass: ImagePass, work: _Work) -> Mapping[str, Values]:
         strip = work.strip
-        if strip.key not in self.ready:
-            spooled = frozenset(name for name, read in strip.reads.items() if read.node in planned_pass.ready)
+        if strip.key not in self.compiled:
+            spooled = frozenset(name for name, read in strip.reads.items() if read.node in image_pass.on_disk)
             photo = (
                 name
                 for name, read in strip.reads.items()
@@ -263,10 +264,10 @@ class _TiledRun:
             )
             outputs = {self._name(i): part.number for i, part in strip.outputs.items()}
             stage = Stage(strip.graph, outputs, self.spool_dtype, spooled, frozenset(photo))
-            self.ready[strip.key] = self.job.engine.compile(stage)
-        results = self.ready[strip.key](work.values | strip.matrices)
+            self.compiled[strip.key] = self.job.engine.compile(stage)
+        results = self.compiled[strip.key](work.values | strip.matrices)
         self.free += [
-            work.values[name] for name, read in strip.reads.items() if read.node in planned_pass.ready
+            work.values[name] for name, read in strip.reads.items() if read.node in image_pass.on_disk
         ]
         work.values.clear()
         return results
@@ -275,10 +276,10 @@ class _TiledRun:
         return PICTURE if i == self.network.last else f"y{i}"
 
     def _keep(
-        self, work: _Work, outputs: Mapping[str, Values], moments: Mapping[int, Moments], sink: Sink | None
+        self, work: _Work, outputs: Mapping[str, Values], moments: Mapping[int, Moments], sink: RowSink | None
     ) -> None:
         for i, given in work.strip.outputs.items():
-            rows, values = self.network.part(i, work.rows), outputs[self._name(i)]
+            rows, values = self.network.rows_of(i, work.rows), outputs[self._name(i)]
             inside = (
                 slice(rows[0] - given.rows[0], rows[1] - given.rows[0]),
                 slice(given.left, given.left + self.network.sizes[i][1]),

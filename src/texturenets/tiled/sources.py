@@ -15,7 +15,7 @@ from texturenets.tiled.spool import SpooledImage
 Array = NDArray[np.float32]
 
 
-class Source(Protocol):
+class RowSource(Protocol):
     """An input of the network."""
 
     def read(self, rows: Interval) -> Array:
@@ -30,7 +30,7 @@ class InMemory:
         self.values = values
 
     def read(self, rows: Interval) -> Array:
-        """See `Source`."""
+        """See `RowSource`."""
         return self.values[:, :, rows[0] : rows[1]]
 
 
@@ -41,7 +41,7 @@ class Computed:
         self.function = function
 
     def read(self, rows: Interval) -> Array:
-        """See `Source`."""
+        """See `RowSource`."""
         return self.function(rows[0], rows[1] - rows[0])
 
 
@@ -68,7 +68,7 @@ class OnDisk:
         self.size: Size = (stored.size[1], stored.size[0]) if self.swap else stored.size
 
     def read(self, rows: Interval) -> Array:
-        """See `Source`."""
+        """See `RowSource`."""
         low, high = (self.size[0] - rows[1], self.size[0] - rows[0]) if self.rows_back else rows
         values: NDArray[Any]
         if self.swap:
@@ -87,7 +87,7 @@ class Padded:
     `box` (top, left, H, W) says where the source of H x W pixels lies.
     """
 
-    def __init__(self, source: Source, size: Size, box: Box) -> None:
+    def __init__(self, source: RowSource, size: Size, box: Box) -> None:
         top, left, height, width = box
         self.source = source
         self.rows = mirrored(height, top, size[0])
@@ -95,7 +95,7 @@ class Padded:
         self.full_width = size[1] == width
 
     def read(self, rows: Interval) -> Array:
-        """See `Source`."""
+        """See `RowSource`."""
         places = self.rows[rows[0] : rows[1]]
         low, high = int(places.min()), int(places.max()) + 1
         x = self.source.read((low, high))
@@ -107,12 +107,12 @@ class Padded:
 class Resized:
     """A source of `size` (H, W) at another size, as `image.resize` makes it of a tensor: bicubic, antialiased."""
 
-    def __init__(self, source: Source, size: Size, wanted: Size) -> None:
+    def __init__(self, source: RowSource, size: Size, wanted: Size) -> None:
         self.source, self.size, self.wanted = source, size, wanted
         self.columns = _taps(0, wanted[1], size[1], wanted[1])
 
     def read(self, rows: Interval) -> Array:
-        """See `Source`."""
+        """See `RowSource`."""
         if self.size == self.wanted:
             return self.source.read(rows)
         index, weight = _taps(*rows, self.size[0], self.wanted[0])

@@ -44,19 +44,19 @@ class SpoolFile:
         self._file.close()
 
     def truncate(self, size: int) -> None:
-        """Give back what lies behind the first `size` bytes."""
+        """Give back what lies after the first `size` bytes."""
         os.ftruncate(self._file.fileno(), size)
         self.size = size
 
     def put(self, values: Sequence[NDArray[Any]], offset: int) -> None:
-        """Write contiguous arrays one behind the other. Raises UserError where the disk is full."""
+        """Write contiguous arrays one after the other. Raises UserError where the disk is full."""
         try:
             self._move(os.pwritev, values, offset)
         except OSError as error:
             raise UserError(f"cannot keep what does not fit in memory: {error.strerror}") from None
 
     def get(self, values: Sequence[NDArray[Any]], offset: int) -> None:
-        """Fill contiguous arrays one behind the other."""
+        """Fill contiguous arrays one after the other."""
         self._move(os.preadv, values, offset)
 
     def _move(

@@ -19,7 +19,7 @@ BLOCK: Final = 2**17
 
 @dataclass
 class Moments:
-    """Sums over a feature map, a channel each, in float64, and the largest numbers if `largest` is an array."""
+    """Sums over a feature map, a channel each, in float64, and the largest elements if `largest` is an array."""
 
     count: int = 0
     total: NDArray[np.float64] | float = 0.0

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from texturenets.tiled.network import TiledNetwork
     from texturenets.tiled.rows import Interval, Size
-    from texturenets.tiled.run import Sink
-    from texturenets.tiled.sources import Source
+    from texturenets.tiled.run import RowSink
+    from texturenets.tiled.sources import RowSource
 
 BESIDE: Final = 48
 """Bytes per pixel held outside the network while its memory is still allocated: the padded photo, the clamped result,
@@ -85,7 +85,7 @@ class TiledStyle:
     def fits(self, size: Size) -> bool:
         """Whether an image of `size` (H, W) is estimated to fit in memory at once."""
         left = Budget.of(self.memory, self.device).left()
-        if size[0] * size[1] * peak.MOST <= left:
+        if size[0] * size[1] * peak.MAX_BYTES_PER_PIXEL <= left:
             return True
         io_spec = self._engine.io_spec
         padded, _ = padding(size, io_spec.stride, max(self.smallest, io_spec.least), io_spec.margin)
@@ -111,9 +111,9 @@ class TiledStyle:
 
     def run(
         self,
-        photo: Source,
+        photo: RowSource,
         size: Size,
-        sink: Sink,
+        sink: RowSink,
         *,
         seed: int = 0,
         level: float = 1.0,

@@ -51,11 +51,11 @@ class TaskConfig:
     minutes: float = 0.0
     """Minutes to train for, in place of --steps; the learning rate schedule follows the clock. 0: use --steps."""
     optimizer: Optimizer = "muon"
-    """muon, or adam as in the papers, with which the loss falls more slowly."""
+    """muon; adam is the papers', and slower."""
     learning_rate: float = 2e-3
-    """Highest learning rate of the schedule."""
+    """Peak learning rate of the schedule."""
     schedule: Schedule = "cosine"
-    """Learning rate schedule: cosine decay to 1/50 of the highest rate, step decay, or constant."""
+    """Learning rate schedule: cosine decay to 1/50 of the peak, step decay, or constant."""
     decay: float = 0.8
     """With --schedule step: factor of each decay (gamma)."""
     decay_every: int = 2000
@@ -72,8 +72,8 @@ class TaskConfig:
     """Weight of the penalty on checkerboard artifacts, grids of 2 and 4 pixels that strided layers leave; it is
     applied in the second half of the training."""
     scaling: Literal["relative", "paper"] = "relative"  # losses.Scaling, which needs PyTorch
-    """relative: style and content losses divided by the square of their targets; paper: mean squares as in the
-    papers."""
+    """relative: style and content losses divided by the mean square of the target; paper: mean squares as in
+    the papers."""
     pyramid_loss: int = 1
     """Number of scales at which style and content losses are computed, each half as large as the one before."""
     pyramid_decay: float = 0.9
@@ -81,7 +81,7 @@ class TaskConfig:
     normalize_gradients: bool = False
     """Divide the gradient of each style layer by its L1 norm (texture_nets v1)."""
     vgg_padding: bool = True
-    """Zero padding in the convolutions of the descriptor networks."""
+    """Zero padding in the convolutions of all descriptor networks, not only of VGG."""
     pool: Pool = "max"
     """Pooling of the descriptor networks."""
     diversity_weight: float = 0.0
@@ -92,7 +92,7 @@ class TaskConfig:
     seed: int = 0
     """Random seed; the same seed gives the same result."""
     precision: Precision = "auto"
-    """Number format of the computation; auto takes bf16 where the device supports it, else fp16 on a GPU and float32
+    """Floating-point precision; auto takes bf16 where the device supports it, else fp16 on a GPU and float32
     on a CPU."""
 
     def __post_init__(self) -> None:
@@ -126,7 +126,7 @@ class TaskConfig:
             _not_negative(self, name)
         if self.batch_size % self.accumulate:
             raise UserError(
-                f"`batch_size` {self.batch_size} does not divide into `accumulate` {self.accumulate} parts"
+                f"`batch_size` {self.batch_size} does not divide into `accumulate` {self.accumulate} microbatches"
             )
         if not self.style_weight and not getattr(self, "content_weight", 0.0):
             raise UserError("`style_weight` is 0, and nothing else is learned: give it a value above 0")
@@ -139,16 +139,21 @@ class TaskConfig:
             )
 
     @property
-    def settings(self) -> tuple[str, ...]:
-        """All options of the network, KEY=VALUE."""
+    def given_settings(self) -> tuple[str, ...]:
+        """The options of the network that were asked for, KEY=VALUE."""
         return (*self.set, *([f"noise_depth={self.noise_depth}"] if self.noise_depth else []))
 
-    def may_start_from(self, generator: Mapping[str, Any]) -> bool:
-        """Whether a model with this generator, as its header has it, is of the network that is trained here.
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """All options of the network, KEY=VALUE: the recipe's own, then those that were asked for."""
+        return self.given_settings
 
-        It goes by the network's name and the options that are given; training itself compares all of them.
+    def may_start_from(self, generator: Mapping[str, Any]) -> bool:
+        """Whether a training may start from a model with this generator, as its header has it.
+
+        It must have the network's name and the options that were asked for; its other options are then taken.
         """
-        given = dict(setting.partition("=")[::2] for setting in self.settings)
+        given = dict(setting.partition("=")[::2] for setting in self.given_settings)
         return generator["name"] == self.generator and all(
             str(generator.get(key)).lower() == value.lower() for key, value in given.items()
         )
@@ -210,12 +215,11 @@ class TextureConfig(TaskConfig):
     steps: int = 600
     """Optimizer steps."""
     learning_rate: float = 5e-3
-    """Highest learning rate of the schedule."""
+    """Peak learning rate of the schedule."""
     style_layers: tuple[str, ...] = VGG_LAYERS[:7] + SQUEEZENET_LAYERS
     """Layers of the style loss, NETWORK:LAYER, separated by commas."""
     checkerboard_weight: float = 0.0
-    """Weight of the penalty on checkerboard artifacts, grids of 2 and 4 pixels. The default network leaves few, and
-    without the penalty its loss after 100 steps is half as large."""
+    """Weight of the penalty on checkerboard artifacts, grids of 2 and 4 pixels; the default network leaves few."""
 
     @property
     def settings(self) -> tuple[str, ...]:

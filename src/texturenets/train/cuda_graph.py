@@ -19,14 +19,14 @@ WARM_UP = 3  # steps before the capture; "a few warm-up iterations" (PyTorch's n
 Result = tuple[dict[str, Tensor], Tensor]
 """Losses by name, and the images that the network made."""
 
-Step = Callable[[Sequence[Microbatch], float | Tensor], Result]
-"""A whole step: microbatches, and the share of the training that is behind it."""
+StepFunction = Callable[[Sequence[Microbatch], float | Tensor], Result]
+"""A whole step: microbatches, and the share of the training that is done."""
 
 
 class CudaGraphStep:
     """Calls `step`, by a CUDA graph from the fourth call on. All inputs have the shapes of the first call's."""
 
-    def __init__(self, step: Step) -> None:
+    def __init__(self, step: StepFunction) -> None:
         self.step, self.calls = step, 0
         self.graph: torch.cuda.CUDAGraph | None = None
         self.stream: torch.cuda.Stream | None = None

@@ -238,7 +238,7 @@ class Crops(Dataset[Batch]):
 
 
 class Joined(Dataset[Batch]):
-    """The batches of several sets of crops, one behind the other."""
+    """The batches of several sets of crops, one after the other."""
 
     def __init__(self, parts: Sequence[Dataset[Batch]]) -> None:
         self.parts = list(parts)

@@ -1,4 +1,4 @@
-"""What goes through the network at once: a batch, or one of the parts that its gradient is accumulated from."""
+"""What goes through the network at once: a batch, or a microbatch of it (gradient accumulation)."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,11 +52,16 @@ def make(options: TaskConfig, config: TrainerConfig, device: torch.device) -> Bu
 
 
 def check(options: TaskConfig, config: TrainerConfig) -> GeneratorSpec:
-    """The spec of the network of `options`. Raises UserError for an unknown one, and for another in `config.init`."""
+    """The spec of the network of `options`; with `config.init` that of the model, if it is what was asked for.
+
+    Raises UserError for an unknown network, and for another one in `config.init`.
+    """
     spec = make_spec(options.generator, options.settings)
-    if config.init:
-        _check_start(spec, config.init, "texture" if isinstance(options, TextureConfig) else "style")
-    return spec
+    if not config.init:
+        return spec
+    keys = {setting.partition("=")[0] for setting in options.given_settings}
+    kind = "texture" if isinstance(options, TextureConfig) else "style"
+    return _spec_of_start(spec, config.init, kind, keys)
 
 
 def _check_image_size(network: nn.Module, options: TaskConfig) -> None:
@@ -70,7 +75,8 @@ def _check_image_size(network: nn.Module, options: TaskConfig) -> None:
         )
 
 
-def _check_start(trained: GeneratorSpec, name: str, kind: str) -> None:
+def _spec_of_start(trained: GeneratorSpec, name: str, kind: str, keys: Collection[str]) -> GeneratorSpec:
+    """The spec of the model called `name`. Raises UserError unless it has the values that `trained` has at `keys`."""
     header = modelfile.read_header(modelfile.find(name))
     if header.kind != kind:
         raise UserError(
@@ -89,13 +95,15 @@ def _check_start(trained: GeneratorSpec, name: str, kind: str) -> None:
             f"`init` {name}: the code of its network, {spec.target}, is not that of {trained.target} as it is now: "
             "name another model"
         )
-    if spec != trained:
-        has, here = dataclasses.asdict(spec), dataclasses.asdict(trained)
-        differ = {key: value for key, value in has.items() if value != here[key]}
+    has, here = dataclasses.asdict(spec), dataclasses.asdict(trained)
+    differ = {key: has[key] for key in has if key in keys and has[key] != here[key]}
+    if differ:
         raise UserError(
-            f"`init` {name}: its network has {_settings(differ)}, and what is trained here "
-            f"{_settings({key: here[key] for key in differ})}: give it the same `set`, or name another model"
+            f"`init` {name}: its network has {_settings(differ)}, and what is asked for is "
+            f"{_settings({key: here[key] for key in differ})}: leave `set` out for the network of {name}, or name "
+            "another model"
         )
+    return spec
 
 
 def _settings(options: Mapping[str, Any]) -> str:

@@ -40,7 +40,7 @@ def check_processes(config: TaskConfig, count: int) -> None:
     if config.batch_size % (count * config.accumulate):
         raise UserError(
             f"`batch_size` {config.batch_size} does not divide among {count} processes "
-            f"of {config.accumulate} parts"
+            f"of {config.accumulate} microbatches"
         )
     if count == 1:
         return

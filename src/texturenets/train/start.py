@@ -28,7 +28,7 @@ from texturenets.train.texture_task import TextureTask  # noqa: E402
 from texturenets.train.trainer import Trainer  # noqa: E402
 
 PathLike = str | Path
-Progress = Callable[[Record], object]
+RecordCallback = Callable[[Record], object]
 
 
 def train_style(
@@ -39,7 +39,7 @@ def train_style(
     config: StyleConfig | str = "default",
     trainer: TrainerConfig | None = None,
     losses: Sequence[Loss] = (),
-    progress: Progress | None = None,
+    progress: RecordCallback | None = None,
     resume: bool = False,
 ) -> style.Style:
     """Train a network that stylizes photos like a painting; the style, loaded from the model file `output`.
@@ -77,7 +77,7 @@ def train_texture(
     config: TextureConfig | str = "default",
     trainer: TrainerConfig | None = None,
     losses: Sequence[Loss] = (),
-    progress: Progress | None = None,
+    progress: RecordCallback | None = None,
     resume: bool = False,
 ) -> Texture:
     """Train a network that draws a texture from noise; the texture, loaded from the model file `output`.
@@ -125,7 +125,7 @@ def _warn_of_unreadable(record: Record) -> None:
 
 
 def _train(
-    task: Task, out: Path, config: TrainerConfig | None, progress: Progress | None, resume: bool
+    task: Task, out: Path, config: TrainerConfig | None, progress: RecordCallback | None, resume: bool
 ) -> tuple[Trainer, Path]:
     trainer = Trainer(task, out, config, resume=resume)
     return trainer, _run(trainer, progress)
@@ -136,7 +136,7 @@ def _signals() -> list[signal.Signals]:
     return [signal.SIGINT] if signal.getsignal(signal.SIGINT) is signal.default_int_handler else []
 
 
-def _run(trainer: Trainer, progress: Progress | None) -> Path:
+def _run(trainer: Trainer, progress: RecordCallback | None) -> Path:
     """Train to the end, or until `progress` says so; the model file. Saved, too, where Ctrl-C or an exception of
     `progress` ends it. Raises UserError for several processes: all of
     them would write the same files."""

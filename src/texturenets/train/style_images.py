@@ -25,8 +25,7 @@ def read(path: Path, longer: int) -> image.Picture:
         warnings.warn(f"{path} holds several images, of which the first is learned", stacklevel=3)
     if said := too_small(*picture.size):
         raise UserError(f"{path}: {said} (enlarge it with `style_size`)")
-    if float(picture.rgb.flatten(2).std(2).max()) < FLAT:
-        raise UserError(f"{path} is of one color: there is nothing to learn from it")
+    check(picture, path)
     return picture
 
 
@@ -36,6 +35,20 @@ def read_painting(path: Path, longer: int) -> image.Picture:
     if info is not None and (said := too_small(*info.upright)):
         raise UserError(f"{path}: {said}: give a larger one")
     return read(path, longer)
+
+
+def check(picture: image.Picture, name: Path | str) -> None:
+    """Raises UserError, in which the image is called `name`, for one of one color."""
+    if float(picture.rgb.flatten(2).std(2).max()) < FLAT:
+        raise UserError(f"{name} is of one color: there is nothing to learn from it")
+
+
+def check_opaque(picture: image.Picture, name: Path | str) -> None:
+    """Raises UserError, in which the image is called `name`, for one with transparent pixels."""
+    if picture.transparent:
+        raise UserError(
+            f"{name} has transparent pixels, whose colors are undefined: crop it, or put it on a background"
+        )
 
 
 def opaque(picture: image.Picture, path: Path) -> Tensor:

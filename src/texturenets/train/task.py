@@ -75,11 +75,11 @@ class Task(Protocol):
         ...
 
     def microbatches(self, batch: Batch, slots: range) -> list[Microbatch]:
-        """The batch on the device, in as many parts as the gradient is accumulated from."""
+        """The batch on the device, as the microbatches that its gradient is accumulated from."""
         ...
 
     def training_step(self, draw: Draw, microbatch: Microbatch, progress: float | Tensor) -> StepResult:
-        """Images and losses of one microbatch; `progress`: the share of the training that is behind it, 0 to 1."""
+        """Images and losses of one microbatch; `progress`: the share of the training that is done, 0 to 1."""
         ...
 
     def validation_microbatches(self) -> list[Microbatch]:

@@ -85,8 +85,8 @@ class TextureTask:
     def _split(self, maps: Sequence[Tensor], size: int) -> list[Microbatch]:
         there = [to_device(m, self.device) for m in maps]
         return [
-            Microbatch(len(parts[0]), None, list(parts))
-            for parts in zip(*(torch.split(m, size) for m in there), strict=True)
+            Microbatch(len(chunk[0]), None, list(chunk))
+            for chunk in zip(*(torch.split(m, size) for m in there), strict=True)
         ]
 
     def training_step(self, draw: Draw, microbatch: Microbatch, progress: float | Tensor) -> StepResult:
@@ -109,8 +109,5 @@ class TextureTask:
 
 def _exemplar(path: Path, longer: int) -> image.Picture:
     picture = style_images.read(path, longer)
-    if picture.transparent:
-        raise UserError(
-            f"{path} has transparent pixels, whose colors are undefined: crop it, or put it on a background"
-        )
+    style_images.check_opaque(picture, path)
     return picture

@@ -115,7 +115,7 @@ class Trainer:
         state.fingerprint = self.fingerprint  # it may go on for longer than it was begun for
 
     def progress(self, step: int) -> float:
-        """The share of the run that is behind it after `step` steps: of its steps, or of its minutes."""
+        """The share of the run that is done after `step` steps: of its steps, or of its minutes."""
         options = self.task.config
         if options.minutes:
             return min(1.0, self.state.seconds / (60 * options.minutes))

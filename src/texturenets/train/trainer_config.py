@@ -22,7 +22,7 @@ class TrainerConfig:
     offline: bool = False
     """Never download weights."""
     device: str = "auto"
-    """Where to compute: auto, cpu, cuda or mps."""
+    """Device to compute on: auto (the fastest one available), cpu, cuda or mps."""
     workers: int | None = None
     """Data loader processes; 0: none. By default 1, and up to 8 with a GPU."""
     save_every: int = 100
@@ -36,8 +36,8 @@ class TrainerConfig:
     init: str | None = None
     """Start from this model's weights: a shipped name or a model file."""
     engine: Literal["auto", "torch"] = "auto"
-    """torch: also train a network of your own that cannot be traced into a graph; the model then needs PyTorch and
-    the network's code to run."""
+    """With torch, a network of your own that cannot be traced into a graph is trained all the same, and its model
+    runs only with PyTorch and the network's code; with auto, it is refused."""
     licence: str = ""
     """Licence of the model, stored in its header."""
     terms: str = ""

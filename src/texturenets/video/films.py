@@ -95,7 +95,7 @@ class Film:
             rate=scan.rate,
             time_base=Fraction(self.video.time_base),
             aspect=1 / aspect if self.turn.swapped else aspect,
-            colours=_colours(context, stored, self.plain),
+            colors=_colors(context, stored, self.plain),
             metadata={
                 key: value
                 for key, value in self.container.metadata.items()
@@ -228,7 +228,7 @@ class Film:
         from av.video.reformatter import ColorRange, Interpolation
 
         height, width = self.stored
-        matrix = None if self.plain else _MATRICES[self.info.colours.matrix]
+        matrix = None if self.plain else _MATRICES[self.info.colors.matrix]
         converted = raw.reformat(
             width=width,
             height=height,
@@ -244,7 +244,7 @@ class Film:
         self.container.close()
 
 
-def _colours(context: Any, size: tuple[int, int], rgb: bool) -> ColorSpace:
+def _colors(context: Any, size: tuple[int, int], rgb: bool) -> ColorSpace:
     """What a film says of its colours, and what players take it for where it does not."""
     if rgb:
         return ColorSpace()

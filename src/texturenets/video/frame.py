@@ -52,7 +52,7 @@ class FilmInfo:
     rate: Fraction
     time_base: Fraction
     aspect: Fraction = Fraction(1)
-    colours: ColorSpace = ColorSpace()
+    colors: ColorSpace = ColorSpace()
     metadata: dict[str, str] = field(default_factory=dict)
     loop: int | None = 0
 

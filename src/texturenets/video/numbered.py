@@ -68,7 +68,7 @@ class Frames:
 
 
 def _pixels(picture: image.Picture, size: tuple[int, int]) -> Pixels:
-    kind = image.Kind("numpy", np.dtype(np.uint8), alpha=picture.transparency)
+    kind = image.ImageKind("numpy", np.dtype(np.uint8), alpha=picture.transparency)
     pixels: Pixels = image.to_kind(image.resize(to_numpy(picture.pixels), size), kind)
     return pixels
 

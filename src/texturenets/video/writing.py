@@ -97,12 +97,12 @@ class FilmWriter:
         stream.width, stream.height = width, height
         stream.pix_fmt = "yuv420p"
         stream.time_base = self.info.time_base
-        context, colours = stream.codec_context, self.info.colours
+        context, colors = stream.codec_context, self.info.colors
         context.time_base = self.info.time_base
         if self.info.aspect != 1:
             context.sample_aspect_ratio = self.info.aspect
-        context.colorspace, context.color_primaries = colours.matrix, colours.primaries
-        context.color_trc, context.color_range = colours.transfer, 1  # 1: 16 to 235
+        context.colorspace, context.color_primaries = colors.matrix, colors.primaries
+        context.color_trc, context.color_range = colors.transfer, 1  # 1: 16 to 235
         return stream
 
     def _add_sound(self, stream: Any) -> None:
@@ -142,7 +142,7 @@ class FilmWriter:
 
         converted = raw.reformat(
             format="yuv420p",
-            dst_colorspace=_MATRICES[self.info.colours.matrix],
+            dst_colorspace=_MATRICES[self.info.colors.matrix],
             src_color_range=ColorRange.JPEG,
             dst_color_range=ColorRange.MPEG,
             interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP,

@@ -17,7 +17,7 @@ from torch import Tensor
 _PRECISIONS = (torch.float32, torch.float16, torch.bfloat16)
 
 
-def suit(x: Tensor) -> bool:
+def supports(x: Tensor) -> bool:
     """Whether `x` can be given to the functions here; not the symbol for one, where operations are written down."""
     return isinstance(x, Tensor) and x.is_cuda and x.dtype in _PRECISIONS and _triton()
 
@@ -30,14 +30,14 @@ def _triton() -> bool:
 class _FusedInstanceNorm(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float, relu: bool, idle: Tensor | None
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float, relu: bool, skipped_bias: Tensor | None
     ) -> Tensor:
         from texturenets.engines.kernels import launch
 
         x = x.contiguous(memory_format=torch.channels_last)
         mean, scale = launch.moments(x, eps)
         ctx.save_for_backward(x, weight, bias, mean, scale)
-        ctx.relu, ctx.idle = relu, idle
+        ctx.relu, ctx.skipped_bias = relu, skipped_bias
         return launch.normalized(x, mean, scale, weight, bias, relu)
 
     @staticmethod
@@ -47,18 +47,24 @@ class _FusedInstanceNorm(torch.autograd.Function):
         grad = grads[0].contiguous(memory_format=torch.channels_last)
         x, weight, bias, mean, scale = ctx.saved_tensors
         dx, dw, db = launch.normalized_backward(grad, x, weight, bias, mean, scale, ctx.relu)
-        idle = None if ctx.idle is None else torch.zeros_like(ctx.idle)
-        return dx, dw.sum(0).to(weight.dtype), db.sum(0).to(bias.dtype), None, None, idle
+        skipped_bias = None if ctx.skipped_bias is None else torch.zeros_like(ctx.skipped_bias)
+        return dx, dw.sum(0).to(weight.dtype), db.sum(0).to(bias.dtype), None, None, skipped_bias
 
 
 def instance_norm(
-    x: Tensor, weight: Tensor, bias: Tensor, eps: float, relu: bool = False, idle: Tensor | None = None
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    eps: float,
+    relu: bool = False,
+    skipped_bias: Tensor | None = None,
 ) -> Tensor:
     """Instance normalization of x (N, C, H, W) with scale and shift (C,), and a ReLU after it where `relu`.
 
-    `idle`: the bias that the convolution before it was spared, as it falls out of the result. Its gradient is zero.
+    `skipped_bias`: the bias that the convolution before it left out, as normalization cancels it. Its gradient is
+    zero.
     """
-    y: Tensor = _FusedInstanceNorm.apply(x, weight, bias, eps, relu, idle)  # type: ignore[no-untyped-call]
+    y: Tensor = _FusedInstanceNorm.apply(x, weight, bias, eps, relu, skipped_bias)  # type: ignore[no-untyped-call]
     return y
 
 
@@ -79,28 +85,28 @@ class _Reflect(torch.autograd.Function):
 
 
 def reflect(x: Tensor, amount: int) -> Tensor:
-    """x (N, C, H, W) mirrored at its outermost pixels, `amount` pixels to each side; H and W are larger than that."""
+    """x (N, C, H, W) reflection-padded by `amount` pixels on each side; H and W are larger than that."""
     y: Tensor = _Reflect.apply(x, amount)  # type: ignore[no-untyped-call]
     return y
 
 
-class _Double(torch.autograd.Function):
+class _Upsample2x(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, bilinear: bool) -> Tensor:
         from texturenets.engines.kernels import launch
 
         ctx.bilinear = bilinear
-        return launch.doubled(x.contiguous(memory_format=torch.channels_last), bilinear)
+        return launch.upsampled2x(x.contiguous(memory_format=torch.channels_last), bilinear)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         from texturenets.engines.kernels import launch
 
         grad = grads[0].contiguous(memory_format=torch.channels_last)
-        return launch.doubled_backward(grad, ctx.bilinear), None
+        return launch.upsampled2x_backward(grad, ctx.bilinear), None
 
 
-def double(x: Tensor, bilinear: bool) -> Tensor:
+def upsample2x(x: Tensor, bilinear: bool) -> Tensor:
     """x (N, C, H, W) with twice the height and width, as `F.interpolate` "bilinear", or else "nearest", gives it."""
-    y: Tensor = _Double.apply(x, bilinear)  # type: ignore[no-untyped-call]
+    y: Tensor = _Upsample2x.apply(x, bilinear)  # type: ignore[no-untyped-call]
     return y

@@ -18,7 +18,7 @@ def _blocks(channels: int) -> tuple[int, int, int]:
 
 
 def _chunks(n: int, positions: int, p: int, blocks: int) -> tuple[int, int]:
-    """Positions that each Triton program sums, a multiple of p, and the number of programs for one image's map."""
+    """Positions that each Triton program sums, a multiple of p, and the number of programs for one image."""
     each = max(1, PROGRAMS // (n * blocks))
     rows = -(-positions // each)
     rows = -(-rows // p) * p
@@ -102,25 +102,25 @@ def reflected_backward(grad: Tensor, amount: int) -> Tensor:
     return dx
 
 
-def doubled(x: Tensor, bilinear: bool) -> Tensor:
-    """As `kernels.double`."""
+def upsampled2x(x: Tensor, bilinear: bool) -> Tensor:
+    """As `kernels.upsample2x`."""
     n, channels, height, width = x.shape
     p, c, blocks = _blocks(channels)
     y = _map(x, 2 * height, 2 * width)
     grid = -(-4 * height * width // p), n, blocks
-    programs.double[grid](x, y, height, width, channels, BILINEAR=bilinear, P=p, C=c)
+    programs.upsample2x[grid](x, y, height, width, channels, BILINEAR=bilinear, P=p, C=c)
     return y
 
 
-def doubled_backward(grad: Tensor, bilinear: bool) -> Tensor:
-    """The gradient of what was doubled."""
+def upsampled2x_backward(grad: Tensor, bilinear: bool) -> Tensor:
+    """The gradient of what was upsampled."""
     n, channels, height, width = grad.shape
     height, width = height // 2, width // 2
     p, c, blocks = _blocks(channels)
     dx = _map(grad, height, width)
     grid = -(-height * width // p), n, blocks
     inner, outer = (0.75, 0.25) if bilinear else (1.0, 0.0)
-    programs.double_backward[grid](grad, dx, height, width, channels, INNER=inner, OUTER=outer, P=p, C=c)
+    programs.upsample2x_backward[grid](grad, dx, height, width, channels, INNER=inner, OUTER=outer, P=p, C=c)
     return dx
 
 

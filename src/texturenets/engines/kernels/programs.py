@@ -79,7 +79,7 @@ def backward_sums(
     x, grad, out, mean, scale, weight, bias, positions, channels, rows, chunks,
     RELU: tl.constexpr, P: tl.constexpr, C: tl.constexpr,
 ):  # fmt: skip
-    """Sums of the gradient, and of the gradient times the normalized map, over a chunk of `rows` positions."""
+    """Sums of the gradient, and of the gradient times the normalized x, over a chunk of `rows` positions."""
     n, chunk = tl.program_id(0), tl.program_id(1)
     c = tl.program_id(2) * C + tl.arange(0, C)
     inside = c < channels
@@ -147,7 +147,7 @@ def backward_apply(
 
 @triton.jit
 def reflect(x, y, height, width, channels, amount, P: tl.constexpr, C: tl.constexpr):
-    """A feature map with its outermost `amount` pixels mirrored at each side."""
+    """A feature map, reflection-padded by `amount` pixels on each side."""
     n = tl.program_id(1)
     p = tl.program_id(0) * P + tl.arange(0, P)
     c = tl.program_id(2) * C + tl.arange(0, C)
@@ -176,7 +176,7 @@ def reflect_backward(grad, dx, height, width, channels, amount, P: tl.constexpr,
     row, column = p // width, p % width
     total = tl.zeros((P, C), tl.float32)
     for i in tl.static_range(3):
-        # Where this row stands in the enlarged feature map: itself, mirrored above, mirrored below.
+        # Where this row stands in the enlarged feature map: itself, reflected above, reflected below.
         if i == 0:
             r = row + amount
             near_row = inside
@@ -207,7 +207,7 @@ def reflect_backward(grad, dx, height, width, channels, amount, P: tl.constexpr,
 
 
 @triton.jit
-def double(x, y, height, width, channels, BILINEAR: tl.constexpr, P: tl.constexpr, C: tl.constexpr):
+def upsample2x(x, y, height, width, channels, BILINEAR: tl.constexpr, P: tl.constexpr, C: tl.constexpr):
     """Twice the height and width: each pixel four times, or weighted 3 to 1 with its nearest neighbours."""
     n = tl.program_id(1)
     p = tl.program_id(0) * P + tl.arange(0, P)
@@ -234,7 +234,7 @@ def double(x, y, height, width, channels, BILINEAR: tl.constexpr, P: tl.constexp
 
 
 @triton.jit
-def double_backward(
+def upsample2x_backward(
     grad, dx, height, width, channels, INNER: tl.constexpr, OUTER: tl.constexpr, P: tl.constexpr, C: tl.constexpr
 ):  # fmt: skip
     """Each pixel's gradient: of the rows 2 i - 1 to 2 i + 2 and as many columns, as much as it counted there.

@@ -15,16 +15,16 @@ from texturenets.graph.passes.few_input_conv import few_input_conv
 from texturenets.graph.passes.fuse_upsample_conv import fuse_upsample_conv
 from texturenets.graph.passes.rewriting import pruned
 
-Pass = Callable[[Graph], Graph]
+GraphPass = Callable[[Graph], Graph]
 
-PROCESSOR: Final[tuple[Pass, ...]] = (fuse_upsample_conv, few_channel_conv)
+CPU_PASSES: Final[tuple[GraphPass, ...]] = (fuse_upsample_conv, few_channel_conv)
 """For OpenVINO and ONNX Runtime on processors."""
-CARD: Final[tuple[Pass, ...]] = (drop_bias, few_input_conv, few_channel_conv)
+CUDA_PASSES: Final[tuple[GraphPass, ...]] = (drop_bias, few_input_conv, few_channel_conv)
 """For PyTorch on graphics cards in half precision."""
 
 __all__ = [
-    "CARD",
-    "PROCESSOR",
+    "CPU_PASSES",
+    "CUDA_PASSES",
     "drop_bias",
     "few_channel_conv",
     "few_input_conv",
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 
-def optimize(graph: Graph, passes: Sequence[Pass] = PROCESSOR) -> Graph:
+def optimize(graph: Graph, passes: Sequence[GraphPass] = CPU_PASSES) -> Graph:
     """`graph` after `passes`, without what does not lead to the image."""
     graph = pruned(graph, len(graph.nodes) - 1)
     for graph_pass in passes:

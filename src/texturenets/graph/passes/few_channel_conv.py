@@ -1,10 +1,10 @@
-"""The last convolution, which has 3 output channels, computes a square of 2 x 2 results at a position: 12 channels.
+"""The last convolution, which has 3 output channels, computes a block of 2 x 2 outputs at a position: 12 channels.
 
     before: x -> conv k x k -> (3, H, W)
     after:  x -> conv (k + 1) x (k + 1), stride 2 -> (12, H / 2, W / 2) -> shuffle (depth to space) -> (3, H, W)
 
 CPUs multiply 16 channels at a time, so most of the first form's work is for nothing. `space_to_depth` draws why the
-results are the same.
+outputs are the same.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from __future__ import annotations
 import numpy as np
 
 from texturenets.graph import Graph
-from texturenets.graph.passes.rewriting import FEW, Rewriting, is_plain, may_double
-from texturenets.graph.passes.space_to_depth import of_square
+from texturenets.graph.passes.rewriting import Rewriting, can_compute_blocks, is_plain
+from texturenets.graph.passes.space_to_depth import FEW_CHANNELS, block_output_weights
 
-# Pointwise operations: the same for all channels, which may also run before `shuffle`; and others.
+# Elementwise operations: the same for all channels, which may also run before `shuffle`; and others.
 _UNIFORM = frozenset(
     ("linear", "tanh", "sigmoid", "relu", "leaky_relu", "elu", "silu", "gelu", "clamp", "add", "mul", "div")
 )
@@ -23,12 +23,12 @@ _BY_CHANNEL = frozenset(("affine", "batch_norm", "prelu", "select"))
 
 
 def few_channel_conv(graph: Graph) -> Graph:
-    """Apply the pass to the last convolution where only pointwise operations follow it."""
+    """Apply the pass to the last convolution where only elementwise operations follow it."""
     conv, after = _last(graph)
-    if conv < 0 or not may_double(graph, conv):
+    if conv < 0 or not can_compute_blocks(graph, conv):
         return graph
     node = graph.nodes[conv]
-    if node.channels > FEW or not is_plain(node) or max(node.settings["kernel"]) < 2:
+    if node.channels > FEW_CHANNELS or not is_plain(node) or max(node.settings["kernel"]) < 2:
         return graph
     uniform = all(graph.nodes[number].operation in _UNIFORM for number in after)
     work = Rewriting(graph)
@@ -37,7 +37,7 @@ def few_channel_conv(graph: Graph) -> Graph:
             work.copy(number)
             continue
         original = graph.node_weights(conv)
-        weights = {"weight": of_square(original["weight"])}
+        weights = {"weight": block_output_weights(original["weight"])}
         if "bias" in original:
             weights["bias"] = np.tile(original["bias"], 4)
         rows, columns = node.settings["kernel"]
@@ -51,7 +51,7 @@ def few_channel_conv(graph: Graph) -> Graph:
 
 
 def _last(graph: Graph) -> tuple[int, list[int]]:
-    """The last convolution, or -1 where it is not the only source of the image; and the pointwise nodes behind it."""
+    """The last convolution, or -1 where it is not the only source of the image; the elementwise nodes after it."""
     needed, convs, after = {len(graph.nodes) - 1}, set(), []
     for number in range(len(graph.nodes) - 1, -1, -1):
         if number not in needed:

@@ -1,16 +1,16 @@
-"""Upsampling by 2 (mode "nearest") and the 3 x 3 convolution behind it become one convolution of the small map.
+"""Upsampling by 2 (mode "nearest") and the 3 x 3 convolution after it become one convolution at the low resolution.
 
     before: x (I, H, W) -> upsample -> (I, 2 H, 2 W) -> pad 1 -> conv 3 x 3 -> (O, 2 H, 2 W)
     after:  x (I, H, W) -> pad 1 -> conv 2 x 2 -> (4 O, H + 1, W + 1) -> shuffle -> (O, 2 H + 2, 2 W + 2) -> crop 1
 
-The new convolution has four results at a position, which `shuffle` (depth to space) makes a square of 2 x 2 pixels;
-`space_to_depth` draws why they are those of the old one. A square takes 4 x 4 multiplications for each input and
-output channel instead of 4 x 9, and the large map is never made.
+The new convolution has four outputs at a position, which `shuffle` (depth to space) makes a block of 2 x 2 pixels;
+`space_to_depth` draws why they are those of the old one. A block takes 4 x 4 multiplications for each input and
+output channel instead of 4 x 9, and the upsampled feature map is never materialized.
 
-The input may be a concatenation of upsampled maps and others, as in networks with skip connections. The others then
-go through `unshuffle` (space to depth) and take 4 x 4 x 4 multiplications a square, 16 / 9 of theirs before. The pass
-is applied where it is less in all. A normalization between upsampling and convolution moves before the upsampling,
-as repeating pixels changes neither mean nor variance.
+The input may be a concatenation of upsampled feature maps and others, as in networks with skip connections. The
+others then go through `unshuffle` (space to depth) and take 4 x 4 x 4 multiplications a block, 16 / 9 times as many
+as before; so the pass is applied only where the total falls. A normalization between upsampling and convolution moves
+before the upsampling, as repeating pixels changes neither mean nor variance.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from texturenets.graph import Graph, Node
-from texturenets.graph.passes.rewriting import Rewriting, is_plain, may_double
-from texturenets.graph.passes.space_to_depth import of_doubled, of_squares
+from texturenets.graph.passes.rewriting import Rewriting, can_compute_blocks, is_plain
+from texturenets.graph.passes.space_to_depth import block_input_weights, upsample_folded_weights
 
 
 @dataclass(frozen=True)
 class _ConvInput:
-    """Some channels of the convolution's input: the map of node `source`, upsampled or as it is.
+    """Some channels of the convolution's input: the feature map of node `source`, upsampled or as it is.
 
     `norm`: a normalization between the upsampling and the convolution.
     """
@@ -38,16 +38,16 @@ class _ConvInput:
 
 
 def fuse_upsample_conv(graph: Graph) -> Graph:
-    """Apply the pass to every 3 x 3 convolution behind an upsampling where it saves multiplications."""
+    """Apply the pass to every 3 x 3 convolution after an upsampling where it saves multiplications."""
     work = Rewriting(graph)
     for number in range(len(graph.nodes)):
         parts = _parts(graph, number)
-        small = sum(part.channels for part in parts if part.upsampled)
-        large = sum(part.channels for part in parts if not part.upsampled)
-        fewer = 4 * small + 16 * large < 9 * (
-            small + large
-        )  # multiplications for each result and output channel
-        if small and fewer and may_double(graph, number):
+        upsampled_channels = sum(part.channels for part in parts if part.upsampled)
+        other_channels = sum(part.channels for part in parts if not part.upsampled)
+        # Multiplications for each pixel and channel of the output
+        before = 9 * (upsampled_channels + other_channels)
+        after = 4 * upsampled_channels + 16 * other_channels
+        if upsampled_channels and after < before and can_compute_blocks(graph, number):
             work.number[number] = _fused(work, number, parts)
         else:
             work.copy(number)
@@ -63,7 +63,7 @@ def _parts(graph: Graph, number: int) -> list[_ConvInput]:
     if pad.operation != "pad" or pad.settings["amount"] != (1, 1, 1, 1):
         return []
     mode = pad.settings["mode"]
-    # With a photo as input circular padding stays as it is: behind `unshuffle` OpenVINO needs a bound on the photo's
+    # With a photo as input circular padding stays as it is: after `unshuffle` OpenVINO needs a bound on the photo's
     # size, and the Slice that gives it (`graph.onnx`) copies the photo.
     if mode == "lowest" or (mode == "circular" and graph.photo):
         return []
@@ -94,11 +94,11 @@ def _fused(work: Rewriting, number: int, parts: list[_ConvInput]) -> int:
         begin += part.channels
         source = work.number[part.source]
         if part.upsampled:
-            maps.append(_small(work, source, part, mode))
-            weights.append(of_doubled(weight))
+            maps.append(_low_resolution(work, source, part, mode))
+            weights.append(upsample_folded_weights(weight))
         else:
             maps.append(_unshuffled(work, source, mode))
-            weights.append(of_squares(weight))
+            weights.append(block_input_weights(weight))
     source = maps[0] if len(maps) == 1 else work.add("concat", *maps)
     bias = np.tile(original["bias"], 4) if "bias" in original else None
     both = {"weight": np.concatenate(weights, 1), "bias": bias}
@@ -106,18 +106,18 @@ def _fused(work: Rewriting, number: int, parts: list[_ConvInput]) -> int:
     return work.add("crop", work.add("shuffle", fused, factor=2, order="places"), amount=(1, 1, 1, 1))
 
 
-def _small(work: Rewriting, source: int, part: _ConvInput, mode: str) -> int:
-    """The map before the upsampling, normalized and padded by 1."""
+def _low_resolution(work: Rewriting, source: int, part: _ConvInput, mode: str) -> int:
+    """The feature map before the upsampling, normalized and padded by 1."""
     if part.norm is not None:
         source = work.put(part.norm, source)
-    # Reflection of the upsampled map p p q q puts the second p before the first: "replicate" on the small map.
+    # Reflection of the upsampled p p q q puts the second p before the first: "replicate" at the low resolution.
     return work.add("pad", source, amount=(1,) * 4, mode="replicate" if mode == "reflect" else mode)
 
 
 def _unshuffled(work: Rewriting, source: int, mode: str) -> int:
-    """A map that has not been upsampled, padded by a square, in squares.
+    """A feature map at full resolution, padded by one 2 x 2 block, then pixel-unshuffled.
 
-    Of the two pixels of padding on a side only the inner one is read by results that are not cropped.
+    Of the two pixels of padding on a side only the inner one is read by outputs that are not cropped.
     """
     if mode == "circular":
         source = work.add("pad", source, amount=(2,) * 4, mode=mode)

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from texturenets.graph import Graph, Node, names_of, reread, used
-from texturenets.graph.grammar import MAX_CHANNELS, MAX_NUMBERS, MAX_WINDOW
+from texturenets.graph import Graph, Node, names_of, used, with_inputs
+from texturenets.graph.grammar import MAX_CHANNELS, MAX_MAP_CHANNELS, MAX_WINDOW
 
 Array = NDArray[np.float32]
-
-
-FEW: Final = 4
-"""Channels up to which a convolution leaves most of a vector of 16 empty."""
 
 
 class Rewriting:
@@ -39,7 +35,7 @@ class Rewriting:
 
     def put(self, node: Node, *sources: int) -> int:
         """`node` with other sources, numbers of the new graph; its number."""
-        self.new.nodes.append(reread(node, sources, self.new.nodes))
+        self.new.nodes.append(with_inputs(node, sources, self.new.nodes))
         return len(self.new.nodes) - 1
 
     def add(
@@ -75,20 +71,20 @@ def pruned(graph: Graph, last: int) -> Graph:
     nodes: list[Node] = []
     for old in remaining:
         node = graph.nodes[old]
-        nodes.append(reread(node, [number[source] for source in node.sources], nodes))
+        nodes.append(with_inputs(node, [number[source] for source in node.sources], nodes))
     names = names_of(nodes)
     return replace(graph, nodes=nodes, weights={k: v for k, v in graph.weights.items() if k in names})
 
 
-def may_double(graph: Graph, number: int) -> bool:
-    """Whether convolution `number` can compute squares of 2 x 2 results (`space_to_depth`).
+def can_compute_blocks(graph: Graph, number: int) -> bool:
+    """Whether convolution `number` can compute blocks of 2 x 2 outputs (`space_to_depth`).
 
     Its feature map must have even sides for every image, and four times its channels and a window one pixel larger
     must be within the bounds of the grammar.
     """
     node = graph.nodes[number]
     sides = {graph.stride * node.scale + extra for extra in (node.extra, node.extra_columns)}
-    room = 4 * node.channels <= MAX_CHANNELS and 4 * graph.nodes[node.sources[0]].channels <= MAX_NUMBERS
+    room = 4 * node.channels <= MAX_CHANNELS and 4 * graph.nodes[node.sources[0]].channels <= MAX_MAP_CHANNELS
     return room and max(node.settings["kernel"]) < MAX_WINDOW and all(side % 2 == 0 for side in sides)
 
 

@@ -54,7 +54,7 @@ class WeightsSource:
     file: str
     digests: tuple[str, ...]
     size: int
-    format: readers.Format
+    format: readers.WeightsFormat
     licence: str
     prefixes: tuple[str, ...]
 

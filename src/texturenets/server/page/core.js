@@ -108,7 +108,7 @@ function maps(ioSpec, seed, rows, columns) {
 }
 
 // `run` takes the network's inputs in order, {data, dims} each, and gives its picture's numbers.
-export async function repaint(run, ioSpec, pixels, height, width, seed = 0) {
+export async function stylize(run, ioSpec, pixels, height, width, seed = 0) {
   const { data, rows, columns, top, left } = pad(
     pixels, height, width, ioSpec.stride, Math.max(ioSpec.smallest, ioSpec.least), ioSpec.margin);
   const inputs = [{ data, dims: [1, 3, rows, columns] }, ...maps(ioSpec, seed, rows, columns)];

@@ -1,5 +1,5 @@
 // The networks run here, so that the page stays alive; whoever has enough of it ends the worker.
-import { blend, fromBytes, repaint, sample, toBytes } from "./core.js";
+import { blend, fromBytes, stylize, sample, toBytes } from "./core.js";
 
 // Each kind of runtime is a file of its own of 14 and 27 MB: what is not needed is not loaded.
 const RUNTIMES = { webgpu: "./ort/ort.webgpu.min.mjs", wasm: "./ort/ort.wasm.min.mjs" };
@@ -42,7 +42,7 @@ async function work(task, backend) {
     return toBytes(await sample(run, ioSpec, task.height, task.width, task.seed));
   }
   const photo = fromBytes(task.bytes);
-  last = { photo, bytes: task.bytes, painted: await repaint(run, ioSpec, photo, task.height, task.width, task.seed) };
+  last = { photo, bytes: task.bytes, painted: await stylize(run, ioSpec, photo, task.height, task.width, task.seed) };
   return blended(task.options);
 }
 

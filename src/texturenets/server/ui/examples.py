@@ -30,7 +30,7 @@ def photos() -> list[Path]:
 
 
 def _kept(name: str, picture: Image.Image) -> Path:
-    path = gallery.static() / f"{name}.jpg"
+    path = gallery.thumbnail_dir() / f"{name}.jpg"
     with atomic_write(path) as part:
         picture.save(part, "JPEG", quality=92)
     return path

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import gradio as gr
 from PIL import Image
@@ -14,9 +14,12 @@ from texturenets.files import atomic_write
 from texturenets.modelfiles.titles import title
 from texturenets.server.models import Catalogue
 from texturenets.server.ui.store import folder
+from texturenets.server.ui.texts import NO_LONGER
+
+Shown = TypeVar("Shown")
 
 
-def static() -> Path:
+def thumbnail_dir() -> Path:
     """The folder of thumbnails, which stay as long as the process."""
     made = folder() / "static"
     made.mkdir(exist_ok=True)
@@ -25,7 +28,7 @@ def static() -> Path:
 
 def _thumbnail(data: bytes) -> str:
     """The file of a model's thumbnail; of one without, a plain square."""
-    path = static() / f"{hashlib.sha256(data).hexdigest()[:24]}.{'jpg' if data else 'png'}"
+    path = thumbnail_dir() / f"{hashlib.sha256(data).hexdigest()[:24]}.{'jpg' if data else 'png'}"
     if not path.exists():
         with atomic_write(path) as part:
             if data:
@@ -40,19 +43,24 @@ def names(catalogue: Catalogue, kind: Literal["style", "texture"]) -> list[str]:
     return [name for name, known in catalogue.models().items() if known.header.kind == kind]
 
 
-def named(catalogue: Catalogue, kind: Literal["style", "texture"], index: int) -> str | None:
-    """The model that was clicked; none where it has gone since."""
-    shown = names(catalogue, kind)
-    return shown[index] if index < len(shown) else None
+def clicked(event: gr.EventData, shown: Sequence[Shown]) -> Shown:
+    """Which of `shown` was clicked. Raises gradio.Error where none was, or it has gone since."""
+    data = event._data  # not gr.SelectData, whose constructor fails for what no browser sends
+    index = data.get("index") if isinstance(data, dict) else None
+    if type(index) is not int or not 0 <= index < len(shown):
+        raise gr.Error(NO_LONGER, print_exception=False)
+    return shown[index]
 
 
-def kept(catalogue: Catalogue, kind: Literal["style", "texture"], chosen: str | None = None) -> str | None:
+def valid_choice(
+    catalogue: Catalogue, kind: Literal["style", "texture"], chosen: str | None = None
+) -> str | None:
     """The model chosen, or the first where that is not there; none without models."""
     known = names(catalogue, kind)
     return chosen if chosen in known else next(iter(known), None)
 
 
-def items(catalogue: Catalogue, kind: Literal["style", "texture"]) -> list[tuple[str, str]]:
+def gallery_items(catalogue: Catalogue, kind: Literal["style", "texture"]) -> list[tuple[str, str]]:
     """What the gallery of a kind shows: (file, caption)."""
     known = catalogue.models()
     return [
@@ -60,11 +68,11 @@ def items(catalogue: Catalogue, kind: Literal["style", "texture"]) -> list[tuple
     ]
 
 
-def show(catalogue: Catalogue, kind: Literal["style", "texture"], chosen: str | None = None) -> Any:
+def make_gallery(catalogue: Catalogue, kind: Literal["style", "texture"], chosen: str | None = None) -> Any:
     """A gallery component of that kind."""
     shown = names(catalogue, kind)
     return gr.Gallery(
-        items(catalogue, kind),
+        gallery_items(catalogue, kind),
         label="Styles" if kind == "style" else "Textures",
         show_label=False,
         columns=3,
@@ -80,7 +88,7 @@ def show(catalogue: Catalogue, kind: Literal["style", "texture"], chosen: str | 
     )
 
 
-def small(paths: Sequence[Path], name: str, label: str) -> Any:
+def example_gallery(paths: Sequence[Path], name: str, label: str) -> Any:
     """A row of small images to choose from."""
     return gr.Gallery(
         [(str(path), path.stem.capitalize()) for path in paths],
@@ -103,8 +111,8 @@ def update(catalogue: Catalogue, kind: Literal["style", "texture"], chosen: str 
 
     A choice that is still there is left alone: another may have been made since it was read.
     """
-    now = kept(catalogue, kind, chosen)
-    value = items(catalogue, kind)
+    now = valid_choice(catalogue, kind, chosen)
+    value = gallery_items(catalogue, kind)
     if now == chosen:
         return gr.update(value=value), gr.skip()
     return choose(catalogue, kind, now)
@@ -114,4 +122,4 @@ def choose(catalogue: Catalogue, kind: Literal["style", "texture"], chosen: str 
     """That component with a model chosen, and its name."""
     shown = names(catalogue, kind)
     index = shown.index(chosen) if chosen in shown else None
-    return gr.update(value=items(catalogue, kind), selected_index=index), chosen
+    return gr.update(value=gallery_items(catalogue, kind), selected_index=index), chosen

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -25,6 +25,7 @@ WRITE = re.compile(r"/gradio_api/(queue/join|upload|cancel|reset)/?")
 FILE = "/gradio_api/file="
 JOIN = "/gradio_api/queue/join"
 UPLOAD = "/gradio_api/upload"
+MESSAGES = "/gradio_api/queue/data"
 HEARTBEAT = "/gradio_api/heartbeat/"
 LONGEST_EVENT = 2**16
 """Most bytes of an event: the values of a form and the paths of its files, not the files themselves."""
@@ -37,11 +38,22 @@ class GradioGuard:
     """ASGI middleware around the app with Gradio mounted at `at`: allowed requests pass, others get status 4xx."""
 
     def __init__(
-        self, app: ASGIApp, *, at: str, store: Store, own: Path, sessions: Sessions, events: Collection[int]
+        self,
+        app: ASGIApp,
+        *,
+        at: str,
+        store: Store,
+        own: Path,
+        sessions: Sessions,
+        events: Collection[int],
+        listens: Callable[[str], bool],
     ) -> None:
-        """`own`: the only folder whose files may be requested. `events`: indices of functions that it calls."""
+        """`own`: the only folder whose files may be requested. `events`: indices of functions that it calls.
+
+        `listens`: whether Gradio has messages for a session, or will have some.
+        """
         self.app, self.at, self.store, self.own, self.sessions = app, at, store, own, sessions
-        self.events = events
+        self.events, self.listens = events, listens
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Forward the request, or answer with an error."""
@@ -54,6 +66,10 @@ class GradioGuard:
             self._check(scope["method"], path.removeprefix(self.at))
             if there == JOIN:
                 receive = _again(await self._event(receive))
+            elif there == MESSAGES and not self.listens(
+                _session(scope)
+            ):  # Gradio would fail within its answer
+                raise HTTPProblem(404, "the page was opened before the service started: reload the page")
             elif there == UPLOAD:
                 await asyncio.to_thread(self.store.trim, _length(scope))
         except HTTPProblem as problem:
@@ -163,3 +179,9 @@ def _again(body: bytes) -> Receive:
 def _length(scope: Scope) -> int:
     value = dict(scope["headers"]).get(b"content-length", b"0")
     return int(value) if value.isdigit() else 0
+
+
+def _session(scope: Scope) -> str:
+    """The session that a request for messages names; empty without."""
+    query: bytes = scope["query_string"]
+    return parse_qs(query.decode("latin-1")).get("session_hash", [""])[-1]

@@ -33,6 +33,7 @@ from texturenets.server.ui.gradio_guard import GradioGuard  # noqa: E402
 from texturenets.server.ui.queued_work import QueuedWork  # noqa: E402
 from texturenets.server.ui.sessions import Sessions  # noqa: E402
 from texturenets.server.ui.stylize_tab import StylizeTab  # noqa: E402
+from texturenets.server.ui.texts import NO_LONGER  # noqa: E402
 from texturenets.server.ui.texture_tab import TextureTab  # noqa: E402
 from texturenets.server.ui.theme import CSS, theme  # noqa: E402
 from texturenets.server.ui.train_tab import TrainTab  # noqa: E402
@@ -53,15 +54,13 @@ class Page(gr.Blocks):
         try:
             return await super().preprocess_data(*words, **more)
         except Exception:  # noqa: BLE001  pydantic, components and Gradio each raise their own
-            raise gr.Error(
-                "A value that the page does not have, or no longer: reload the page.", print_exception=False
-            ) from None
+            raise gr.Error(NO_LONGER, print_exception=False) from None
 
 
 def mount(app: FastAPI, service: Service, trainings: Trainings | None) -> None:
     """Add the page to `app` at AT."""
     store, work = Store(KEPT * service.limits.bytes), QueuedWork()
-    gr.set_static_paths([gallery.static()])
+    gr.set_static_paths([gallery.thumbnail_dir()])
     with Page(title="texturenets", analytics_enabled=False, delete_cache=(60, 3600)) as blocks:
         gr.HTML(HEAD)
         _tabs(blocks, service, store, work, trainings)
@@ -109,7 +108,13 @@ def mount(app: FastAPI, service: Service, trainings: Trainings | None) -> None:
     app.state.endings = [ending]
     events = {index for index, function in blocks.fns.items() if function.fn is not None}
     app.add_middleware(
-        GradioGuard, at=AT, store=store, own=folder(), sessions=Sessions(forget), events=events
+        GradioGuard,
+        at=AT,
+        store=store,
+        own=folder(),
+        sessions=Sessions(forget),
+        events=events,
+        listens=lambda session: session in blocks._queue.pending_messages_per_session,
     )
 
 

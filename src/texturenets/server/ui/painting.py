@@ -56,9 +56,9 @@ class PaintedBatch:
 
 async def paint(service: Service, path: Path, style: str | None, options: StylizeOptions) -> Painted:
     """Stylize the photo at `path`. Raises HTTPProblem."""
-    with service.line.place():
+    with service.queue.place():
         try:
-            data = await service.line.apart(path.read_bytes)
+            data = await service.queue.apart(path.read_bytes)
         except OSError:
             raise HTTPProblem(404, "the photo is no longer here: choose it again") from None
         made, _, name = await service.stylize(data, style, options)
@@ -70,7 +70,7 @@ async def paint(service: Service, path: Path, style: str | None, options: Styliz
             return (width, height), before, after
 
         try:
-            size, before, after = await service.line.apart(small)
+            size, before, after = await service.queue.apart(small)
         except UserError as error:
             raise refused(error) from None
     return Painted(made, f"{path.stem[:40] or 'photo'}-{name}", size, before, after)
@@ -89,7 +89,7 @@ async def paint_all(
             for path in batch.photos:
                 try:
                     made = await paint(service, path, style, options)
-                    await service.line.apart(functools.partial(_add, store, batch, archive, made))
+                    await service.queue.apart(functools.partial(_add, store, batch, archive, made))
                 except HTTPProblem as problem:
                     batch.refused.append(sentence(problem, path.name))
         if not batch.shown:

@@ -118,9 +118,9 @@ class PictureInput:
             return str(shown)
 
         try:
-            data = await service.line.apart(path.read_bytes)
+            data = await service.queue.apart(path.read_bytes)
             _, shape = await service.check_photo(data)
-            made: str = await service.line.apart(small)
+            made: str = await service.queue.apart(small)
         except UserError as error:
             raise refused(error) from None
         except OSError:

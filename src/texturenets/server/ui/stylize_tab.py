@@ -40,12 +40,12 @@ class StylizeTab:
 
     def __init__(self, service: Service, store: Store, work: QueuedWork) -> None:
         self.service, self.store, self.work = service, store, work
-        chosen = gallery.kept(service.catalogue, "style")
+        chosen = gallery.valid_choice(service.catalogue, "style")
         with gr.Row(equal_height=False):
             with gr.Column(scale=5, min_width=300):
                 self.photos = PictureInput(service, store, "photo", MOST, label="Photos", height=300)
-                tries = gallery.small(examples.photos(), "examples", "Or try one of these")
-                self.gallery = gallery.show(service.catalogue, "style", chosen)
+                tries = gallery.example_gallery(examples.photos(), "examples", "Or try one of these")
+                self.gallery = gallery.make_gallery(service.catalogue, "style", chosen)
             with gr.Column(scale=6, min_width=300):
                 with gr.Column(elem_id="results"):
                     self.slider = gr.ImageSlider(
@@ -121,11 +121,11 @@ class StylizeTab:
         """As `refresh`, with the style `name` chosen."""
         return gallery.choose(self.service.catalogue, "style", name)
 
-    def _example(self, event: gr.SelectData, request: gr.Request) -> tuple[Any, Given]:
-        return self.photos.example(examples.photos()[event.index], request)
+    def _example(self, event: gr.EventData, request: gr.Request) -> tuple[Any, Given]:
+        return self.photos.example(gallery.clicked(event, examples.photos()), request)
 
-    def _chosen(self, event: gr.SelectData) -> str | None:
-        return gallery.named(self.service.catalogue, "style", event.index)
+    def _chosen(self, event: gr.EventData) -> str:
+        return gallery.clicked(event, gallery.names(self.service.catalogue, "style"))
 
     def _cancel(self, request: gr.Request) -> None:
         self.work.cancel(request.session_hash or "", "stylize")

@@ -7,6 +7,9 @@ import re
 
 from texturenets.server.http_errors import HTTPProblem
 
+NO_LONGER = "A value that the page does not have, or no longer: reload the page."
+"""What is said to an event whose values no component of the page can have."""
+
 
 def said(text: str) -> str:
     """A message as HTML."""
@@ -20,10 +23,10 @@ def wrong(*sentences: str) -> str:
 
 def sentence(problem: HTTPProblem, what: str = "the photo") -> str:
     """The text of `problem` for the page; `what` names the file that the HTTP interface calls "the body"."""
-    text = re.sub(r"; GET /v1/\S+ lists them| \(POST /v1/\S+\)", "", problem.detail)
+    text = re.sub(r";? GET /v1/\S+ lists them| \(POST /v1/\S+\)", "", problem.detail)
     text = text.replace("the body", what)
     if what not in text and problem.status in (413, 415):
         text = f"{what}: {text}"
     if not text.startswith(what) or what == "the photo":  # the name of a file stays as it is
         text = text[:1].upper() + text[1:]
-    return text.rstrip(".") + "."
+    return text if text.endswith("?") else text.rstrip(".") + "."

@@ -33,11 +33,11 @@ class TextureTab:
 
     def __init__(self, service: Service, store: Store, work: QueuedWork) -> None:
         self.service, self.store, self.work = service, store, work
-        chosen = gallery.kept(service.catalogue, "texture")
+        chosen = gallery.valid_choice(service.catalogue, "texture")
         self.none = gr.HTML(NONE, visible=chosen is None)
         with gr.Row(equal_height=False, visible=chosen is not None) as self.all:
             with gr.Column(scale=5, min_width=300):
-                self.gallery = gallery.show(service.catalogue, "texture", chosen)
+                self.gallery = gallery.make_gallery(service.catalogue, "texture", chosen)
                 side = gr.Radio(SIDES, value=512, label="Size", info="Pixels of a side.", elem_id="side")
                 with gr.Row(equal_height=True):
                     seed = gr.Number(0, precision=0, minimum=0, label="Seed", min_width=90, elem_id="seed")
@@ -89,7 +89,7 @@ class TextureTab:
     def refresh(self, chosen: str | None) -> tuple[Any, ...]:
         """Show textures that are new; the chosen one stays chosen."""
         shown, now = gallery.update(self.service.catalogue, "texture", chosen)
-        there = gallery.kept(self.service.catalogue, "texture") is not None
+        there = gallery.valid_choice(self.service.catalogue, "texture") is not None
         return gr.update(visible=not there), gr.update(visible=there), shown, now
 
     def choose(self, name: str) -> tuple[Any, ...]:
@@ -100,8 +100,8 @@ class TextureTab:
             *gallery.choose(self.service.catalogue, "texture", name),
         )
 
-    def _chosen(self, event: gr.SelectData) -> str | None:
-        return gallery.named(self.service.catalogue, "texture", event.index)
+    def _chosen(self, event: gr.EventData) -> str:
+        return gallery.clicked(event, gallery.names(self.service.catalogue, "texture"))
 
     def _cancel(self, request: gr.Request) -> None:
         self.work.cancel(request.session_hash or "", "texture")
@@ -144,7 +144,7 @@ class TextureTab:
         service = self.service
         if not all(0 <= seed < 2**63 for seed in seeds):
             raise HTTPProblem(422, "a seed is a whole number from 0 to 2^63")
-        with service.line.place():
+        with service.queue.place():
             made, _, name = await service.sample(
                 texture,
                 height=side,
@@ -162,7 +162,7 @@ class TextureTab:
                 return image.to_bytes(Path("shown.jpg"), picture, quality=90)
 
             try:
-                return made, await service.line.apart(small), name
+                return made, await service.queue.apart(small), name
             except UserError as error:
                 raise refused(error) from None
 

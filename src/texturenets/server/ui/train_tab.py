@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from texturenets.server.models import ServedModel
     from texturenets.server.trainings import Trainings
 
-Kind = Literal["style", "texture"]
+ModelKind = Literal["style", "texture"]
 
 KINDS = [("A style, from a painting", "style"), ("A texture, from an exemplar", "texture")]
 QUICK, QUICK_STEPS, QUICK_START = "quick", 600, "wave"
@@ -140,12 +140,12 @@ class TrainTab:
 
     # ---- What is asked for
 
-    def _of_kind(self, kind: Kind) -> tuple[Any, Any, Any]:
+    def _of_kind(self, kind: ModelKind) -> tuple[Any, Any, Any]:
         style = kind == "style"
         presets = gr.update(choices=_presets(kind), value="default")
         return presets, gr.update(visible=style), gr.update(visible=style)
 
-    def _of_preset(self, kind: Kind, preset: str) -> tuple[Any, ...]:
+    def _of_preset(self, kind: ModelKind, preset: str) -> tuple[Any, ...]:
         run = _recipe(kind, preset)
         if run is None:
             return (gr.skip(),) * 4
@@ -159,7 +159,7 @@ class TrainTab:
             run.style_size,
         )
 
-    def _starts(self, kind: Kind, preset: str) -> list[tuple[str, str]]:
+    def _starts(self, kind: ModelKind, preset: str) -> list[tuple[str, str]]:
         """The models that such a training can start from: those with its network."""
         run = _recipe(kind, preset)
         if run is None:
@@ -172,7 +172,7 @@ class TrainTab:
         ]
         return [(NOTHING, NOTHING), *((title(name), name) for name in names)]
 
-    def _estimate(self, kind: Kind, preset: str, steps: float | None) -> str:
+    def _estimate(self, kind: ModelKind, preset: str, steps: float | None) -> str:
         """How long it will take, by the clock of the last training of that kind here.
 
         Else by that of the fastest on such a machine: another may have run beside other work.
@@ -192,7 +192,7 @@ class TrainTab:
         self,
         given: Given,
         name: str,
-        kind: Kind,
+        kind: ModelKind,
         preset: str,
         steps: float | None,
         start: str | None,
@@ -206,8 +206,8 @@ class TrainTab:
         service, path = self.service, Path(given[-1][1])
         changes = {"content_weight": weight if kind == "style" else None, "style_size": size}
         try:
-            with service.line.place():
-                data = await service.line.apart(path.read_bytes)
+            with service.queue.place():
+                data = await service.queue.apart(path.read_bytes)
                 job = await training_routes.enqueue(
                     service,
                     self.trainings,
@@ -240,13 +240,13 @@ class TrainTab:
             name = f"{base}-{number}"
         return name
 
-    def used(self, name: str | None) -> tuple[Kind, str] | None:
+    def used(self, name: str | None) -> tuple[ModelKind, str] | None:
         """Kind and name of a model that a training has made; None where it has made none."""
         known = self.service.catalogue.models().get(name or "")
         return (known.header.kind, str(name)) if known else None
 
 
-def _presets(kind: Kind) -> list[tuple[str, str]]:
+def _presets(kind: ModelKind) -> list[tuple[str, str]]:
     """(shown, name) of what can be chosen."""
     names = list(training_routes.recipes(kind))
     if kind == "style":
@@ -254,11 +254,11 @@ def _presets(kind: Kind) -> list[tuple[str, str]]:
     return [(PRESETS.get(name, name), name) for name in names]
 
 
-def _recipe(kind: Kind, preset: str) -> TaskConfig | None:
+def _recipe(kind: ModelKind, preset: str) -> TaskConfig | None:
     return training_routes.recipes(kind).get("default" if preset == QUICK else preset)
 
 
-def _clock(models: Mapping[str, ServedModel], kind: Kind, folder: Path) -> tuple[str, float] | None:
+def _clock(models: Mapping[str, ServedModel], kind: ModelKind, folder: Path) -> tuple[str, float] | None:
     """The model by whose training to estimate another: its name, and seconds a pixel of a batch and step."""
     timed = []
     for name, known in models.items():

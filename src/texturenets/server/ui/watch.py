@@ -147,7 +147,7 @@ def _table(reports: list[dict[str, Any]]) -> str:
         return '<div class="empty">No training yet.</div>'
     rows = []
     for report in reports:
-        state = "saving" if report["state"] == "stopped" and report["at_work"] else report["state"]
+        state = "saving" if report["state"] == "stopping" else report["state"]
         share = min(100, 100 * report["step"] / max(1, report["steps"]))
         left = report["seconds_left"]
         more = f"{duration(left)} left" if left is not None and state == "running" else ""

@@ -1,4 +1,4 @@
-"""The rooms of ARCHITECTURE.md: imports point downward, and nothing imports in a circle."""
+"""The packages of ARCHITECTURE.md: imports point downward, and nothing imports in a circle."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import texturenets
 
 PACKAGE = Path(texturenets.__file__).parent
-FLOORS = (
+LAYERS = (
     ("errors", "_version"),
     ("files", "arguments", "arrays", "overlap", "field_docs"),
     ("noise", "memory", "fetch"),
@@ -35,7 +35,7 @@ FLOORS = (
     ("cli",),
     ("__main__",),
 )
-FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+LAYER = {package: number for number, packages in enumerate(LAYERS) for package in packages}
 
 
 def modules() -> dict[str, Path]:
@@ -63,12 +63,12 @@ def imported(path: Path, *, at_once: bool) -> Iterator[str]:
                 yield inner if inner in MODULES else str(statement.module)
 
 
-def room(module: str) -> str:
+def package(module: str) -> str:
     return module.split(".")[1]
 
 
-def test_every_room_has_a_floor() -> None:
-    assert {room(name) for name in MODULES if name != "texturenets"} == set(FLOOR)
+def test_every_package_has_a_layer() -> None:
+    assert {package(name) for name in MODULES if name != "texturenets"} == set(LAYER)
 
 
 def test_imports_point_downward() -> None:
@@ -78,7 +78,8 @@ def test_imports_point_downward() -> None:
         for name, path in MODULES.items()
         if name != "texturenets"
         for other in imported(path, at_once=False)
-        if other == "texturenets" or (room(name) != room(other) and FLOOR[room(other)] >= FLOOR[room(name)])
+        if other == "texturenets"
+        or (package(name) != package(other) and LAYER[package(other)] >= LAYER[package(name)])
     ]
     assert not upward
 
@@ -102,11 +103,11 @@ def test_no_module_imports_itself_in_a_circle() -> None:
         visit(name)
 
 
-def test_the_document_names_every_room() -> None:
+def test_the_document_names_every_package() -> None:
     text = (PACKAGE.parents[1] / "ARCHITECTURE.md").read_text()
     missing = [
         name
-        for name in FLOOR
+        for name in LAYER
         if name not in ("_version", "__main__") and not (f"`{name}/`" in text or f"`{name}.py`" in text)
     ]
     assert set(missing) <= {"overlap", "field_docs"}

@@ -33,16 +33,16 @@ class ChannelOrder:
     def inverse(self) -> ChannelOrder:
         """From RGB in [0, 1] to the channels of which this speaks."""
         back = np.linalg.inv(np.asarray(self.matrix, np.float64))
-        return _colours(back, -back @ np.asarray(self.shift, np.float64))
+        return _colors(back, -back @ np.asarray(self.shift, np.float64))
 
     def after(self, first: ChannelOrder) -> ChannelOrder:
         """What `first` and then this make together."""
         matrix = np.asarray(self.matrix, np.float64)
         shift = matrix @ np.asarray(first.shift, np.float64) + np.asarray(self.shift, np.float64)
-        return _colours(matrix @ np.asarray(first.matrix, np.float64), shift)
+        return _colors(matrix @ np.asarray(first.matrix, np.float64), shift)
 
 
-def _colours(matrix: NDArray[Any], shift: NDArray[Any]) -> ChannelOrder:
+def _colors(matrix: NDArray[Any], shift: NDArray[Any]) -> ChannelOrder:
     rows = tuple((float(a), float(b), float(c)) for a, b, c in matrix)
     return ChannelOrder(rows, (float(shift[0]), float(shift[1]), float(shift[2])))
 
@@ -69,7 +69,7 @@ IMAGENET = ChannelOrder(_diagonal(0.229, 0.224, 0.225), (0.485, 0.456, 0.406))
 SIGNED = ChannelOrder(_diagonal(0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 """RGB in [-1, 1]."""
 
-COLOURS: Final[dict[str, ChannelOrder]] = {
+COLORS: Final[dict[str, ChannelOrder]] = {
     "rgb": RGB,
     "rgb255": RGB255,
     "bgr255": BGR255,
