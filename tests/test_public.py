@@ -430,7 +430,7 @@ def test_few_and_unreadable_photos_are_warned_of(studio: tiny.Studio, tmp_path: 
             studio.painting, photos, tmp_path / "a.safetensors", config=config(steps=1), trainer=how(studio)
         )
     texts = [str(one.message) for one in told]
-    assert sum("photos: the network will overfit" in text for text in texts) == 1
+    assert sum("held out: the network will overfit" in text for text in texts) == 1
     assert sum("bad.png" in text for text in texts) == 1
     assert {one.filename for one in told} == {__file__}
 

@@ -80,7 +80,7 @@ def stop_at(patch: pytest.MonkeyPatch, step: int) -> None:
 def cached(studio: tiny.Studio, **flags: Any) -> Path:
     """A cache of the studio's photos."""
     out = studio.root / f"{len(list(studio.root.iterdir()))}.h5"
-    settings = {**tiny.BASE, "content": studio.photos, "weights": [str(studio.weights)], **flags}
+    settings = {**tiny.CACHE, "content": studio.photos, "weights": [str(studio.weights)], **flags}
     status, _, error = tiny.call("cache", "-o", str(out), "--quiet", *tiny.words(settings))
     assert status == 0, error
     return out
@@ -670,7 +670,7 @@ def test_a_cache_counts_its_photos_not_its_crops(studio: tiny.Studio, tmp_path: 
         tiny.picture(photos / "train" / f"{i}.png", seed=i)
     (photos / "train" / "bad.jpg").write_bytes(b"\xff\xd8\xff")
     tiny.picture(photos / "val" / "a.png", seed=5)
-    settings = {**tiny.BASE, "content": photos, "weights": [str(studio.weights)], "variants": 30}
+    settings = {**tiny.CACHE, "content": photos, "weights": [str(studio.weights)], "variants": 30}
     out = tmp_path / "a.cache"
     status, _, error = tiny.call("cache", "-o", str(out), "--quiet", *tiny.words(settings))
     assert status == 0, error

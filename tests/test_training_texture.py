@@ -213,7 +213,7 @@ def test_a_style_with_noise_has_several_results_of_one_photo(studio: tiny.Studio
         files = [Path(line) for line in output.splitlines()]
         assert [f.name[-9:] for f in files] == ["-0000.png", "-0001.png", "-0002.png"]
         assert len({f.read_bytes() for f in files}) == 3
-    plain = studio.run()
+    plain = studio.run(set=["channels=8", "blocks=1", "noise_depth=0"])
     status, _, error = tiny.call(
         "stylize",
         str(studio.photos / "0.png"),
@@ -234,7 +234,7 @@ def test_diversity_repeats_one_photo_through_the_batch(studio: tiny.Studio) -> N
     with Image.open(result.folder / "pictures" / "000001.jpg") as sheet:
         upper = np.asarray(sheet.crop((0, 0, 192, 64))).reshape(64, 3, 64, 3).astype(int)
     assert abs(upper[:, 0] - upper[:, 1]).mean() < 2  # but for JPEG
-    refused = studio.run(diversity_weight=0.1)
+    refused = studio.run(diversity_weight=0.1, batch_size=3, set=["channels=8", "blocks=1", "noise_depth=0"])
     assert refused.status == 2
     assert "--noise-depth" in refused.error
     # Held-out photos differ: their results' distance would mean nothing.

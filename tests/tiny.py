@@ -40,6 +40,9 @@ BASE: dict[str, Any] = {
     "offline": True,
 }
 
+# Of these, what `cache` takes: it starts no data loader.
+CACHE: dict[str, Any] = {k: v for k, v in BASE.items() if k != "workers"}
+
 # The same for textures.
 TEXTURE: dict[str, Any] = {
     **{k: v for k, v in BASE.items() if k != "content_layers"},

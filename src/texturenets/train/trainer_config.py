@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from texturenets.engines.devices import check_name
 from texturenets.errors import UserError
 from texturenets.field_docs import with_attributes
 from texturenets.train.configuration import check_kinds
@@ -51,7 +50,10 @@ class TrainerConfig:
             files = tuple(str(one) if isinstance(one, Path) else one for one in self.weights)
             object.__setattr__(self, "weights", files)
         check_kinds(self)
-        check_name(self.device)
+        if self.device != "auto":
+            from texturenets.engines.devices import check_name  # numpy, which --help does without
+
+            check_name(self.device)
         for name in ("workers", "save_every", "validate_every", "pictures_every", "snapshot_every"):
             if (getattr(self, name) or 0) < 0:
                 raise UserError(f"`{name}` {getattr(self, name)} is below 0")
