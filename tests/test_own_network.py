@@ -72,6 +72,23 @@ def test_a_network_of_ones_own_runs_everywhere_without_its_code(tmp_path: Path) 
     assert np.allclose(pieces.stylize(large), whole, atol=1e-3)
 
 
+def test_what_starts_from_a_network_of_ones_own_has_its_arguments(tmp_path: Path) -> None:
+    studio = tiny.Studio(tmp_path)
+    (tmp_path / "own.py").write_text(OWN)
+    own = {"generator": f"{tmp_path / 'own.py'}:Net", "steps": 1}
+    start = studio.run(**own, set=["width=4"]).model
+    for given in ([], ["width=4"]):
+        assert studio.run(**own, set=given, init=start).status == 0
+    other = studio.run(**own, set=["width=8"], init=start)
+    assert other.status == 2
+    assert "its network has width=4, and what is asked for is width=8: leave --set out" in other.error
+    plain = studio.run(**own, set=[]).model
+    other = studio.run(**own, set=["width=8"], init=plain)
+    assert (
+        "its network has the default width, and what is asked for is width=8: leave --set out" in other.error
+    )
+
+
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with photo.png, own.py and own.safetensors, whose network is in own.py."""

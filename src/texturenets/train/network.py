@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import nn
 from texturenets.errors import UserError
 from texturenets.modelfiles import modelfile
 from texturenets.networks import GeneratorSpec, build, make_spec, network_files
-from texturenets.networks.custom import Custom
+from texturenets.networks.custom import Custom, keyword_arguments
 from texturenets.networks.trace_code import trace_code
 from texturenets.train.configuration import TaskConfig, TextureConfig, shown
 from texturenets.train.trainer_config import TrainerConfig
@@ -95,17 +95,18 @@ def _spec_of_start(trained: GeneratorSpec, name: str, kind: str, keys: Collectio
             f"`init` {name}: the code of its network, {spec.target}, is not that of {trained.target} as it is now: "
             "name another model"
         )
-    has, here = dataclasses.asdict(spec), dataclasses.asdict(trained)
-    differ = {key: has[key] for key in has if key in keys and has[key] != here[key]}
+    has, here = _settings(spec), _settings(trained)
+    differ = [key for key in here if key in keys and (key not in has or has[key] != here[key])]
     if differ:
+        its = " ".join(f"{key}={shown(has[key])}" if key in has else f"the default {key}" for key in differ)
+        asked = " ".join(f"{key}={shown(here[key])}" for key in differ)
         raise UserError(
-            f"`init` {name}: its network has {_settings(differ)}, and what is asked for is "
-            f"{_settings({key: here[key] for key in differ})}: leave `set` out for the network of {name}, or name "
-            "another model"
+            f"`init` {name}: its network has {its}, and what is asked for is {asked}: leave `set` out for the "
+            f"network of {name}, or name another model"
         )
     return spec
 
 
-def _settings(options: Mapping[str, Any]) -> str:
-    """Options of a network as --set takes them."""
-    return " ".join(f"{key}={shown(value)}" for key, value in options.items())
+def _settings(spec: GeneratorSpec) -> dict[str, Any]:
+    """What --set takes, by its key: fields of the spec, or arguments of the user's own code."""
+    return keyword_arguments(spec.options) if isinstance(spec, Custom) else dataclasses.asdict(spec)
