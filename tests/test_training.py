@@ -31,7 +31,16 @@ from texturenets.errors import UserError
 from texturenets.losses import Objective
 from texturenets.modelfiles import modelfile
 from texturenets.networks import network_files
-from texturenets.train import callbacks, checkpoint, data, feature_cache, fingerprint, interruption, setup
+from texturenets.train import (
+    callbacks,
+    checkpoint,
+    configuration,
+    data,
+    feature_cache,
+    fingerprint,
+    interruption,
+    setup,
+)
 from texturenets.train import trainer as trainer_module
 from texturenets.train.configuration import StyleConfig
 from texturenets.train.processes import check_processes
@@ -218,6 +227,27 @@ def test_what_starts_from_a_model_has_its_network(studio: tiny.Studio) -> None:
         "its network has noise_depth=0, and what is asked for is noise_depth=2: leave --set out"
         in other.error
     )
+
+
+def test_a_recipe_that_makes_another_network_is_not_the_same_run(
+    studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"set": ["channels=8", "blocks=1"], "steps": 2}
+    made = studio.run(**settings)
+    assert made.status == 0, made.error
+    monkeypatch.setitem(configuration.STYLE_SETTINGS, "residual", ("dilation=1", "noise_depth=4"))
+    other = studio.run("--resume", output=made.model, **{**settings, "steps": 3})
+    assert other.status == 2
+    assert "what changed: --generator residual with dilation=4 -> dilation=1;" in other.error
+    given = studio.run("--resume", output=made.model, steps=3, set=[*settings["set"], "dilation=2"])
+    assert "what changed: --set channels=8,blocks=1 -> channels=8,blocks=1,dilation=2;" in given.error
+
+
+def test_a_run_that_says_nothing_of_its_network_is_told_plainly() -> None:
+    now = {"run": {}, "generator": {"name": "residual", "dilation": 4}}
+    assert fingerprint.differences({"run": {}}, now) == [
+        "`generator` residual, whose options a run of an earlier version does not say"
+    ]
 
 
 def test_another_model_to_start_from_is_not_the_same_run(studio: tiny.Studio) -> None:

@@ -6,15 +6,17 @@ import hashlib
 from typing import Any
 
 from texturenets.modelfiles import modelfile
+from texturenets.networks import GeneratorSpec, spec
 from texturenets.train.configuration import shown, to_dict
 from texturenets.train.setup import Setup
 from texturenets.train.task import Task
 
 
-def of_training(task: Task, setup: Setup, init: str | None) -> dict[str, Any]:
+def of_training(task: Task, setup: Setup, generator: GeneratorSpec, init: str | None) -> dict[str, Any]:
     """Options and names and hashes of all that goes in, JSON-ready; also part of the model's header."""
     return {
         "run": to_dict(task.config),
+        "generator": spec.to_dict(generator),  # with the recipe's own options, which `run` does not say
         **task.fingerprint,
         "descriptors_sha256": setup.networks.sha256,
         "init": _identity(init),
@@ -40,6 +42,8 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     others = {k for k, v in new.items() if k != "run" and _json(old.get(k)) != _json(v)}
     if {"seed", "val_share"} & set(options):
         others.discard("photos")  # their order and their parts come from these
+    if {"set", "noise_depth"} & set(options) or "init" in others:
+        others.discard("generator")  # which comes from these
     if "styles" in others:
         others.discard("styles_sha256")
     others -= set(options)  # as `precision`
@@ -54,6 +58,8 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
             told += _weights(old.get(key) or {}, new[key], any(k.endswith("_layers") for k in options))
         elif key == "losses":
             told.append(f"`losses` {shown(old.get(key) or None)} -> {shown(new[key] or None)}")
+        elif key == "generator":
+            told.append(_network(old.get(key), new[key]))
         elif key == "init":
             told.append(_model(old.get(key), new[key]))
         else:
@@ -67,6 +73,17 @@ def _weights(old: dict[str, Any], new: dict[str, Any], layers: bool) -> list[str
     if not layers and (alone := sorted(old.keys() ^ new.keys())):
         told.append(f"the descriptor networks of the losses ({', '.join(alone)})")
     return told
+
+
+def _network(old: dict[str, Any] | None, new: dict[str, Any]) -> str:
+    """Of two networks of one name, the options that are not the same."""
+    if old is None:
+        return f"`generator` {new['name']}, whose options a run of an earlier version does not say"
+    differ = [key for key, value in new.items() if _json(old.get(key)) != _json(value)]
+    if differ == ["source"]:
+        return f"the code of {new['target']}"
+    before, now = (" ".join(f"{key}={shown(one.get(key))}" for key in differ) for one in (old, new))
+    return f"`generator` {new['name']} with {before} -> {now}"
 
 
 def _model(old: str | None, new: str | None) -> str:

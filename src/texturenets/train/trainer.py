@@ -60,7 +60,7 @@ class Trainer:
         self.run_folder, self.callbacks = RunFolder(out), callbacks
         self.folder = self.run_folder.path
         self.run_folder.check_new(resume)
-        network.check(task.config, self.config)  # before weights are fetched
+        spec = network.check(task.config, self.config)  # before weights are fetched
         setup = set_up(task.config, task.layers, self.config, progress)
         self.device = setup.device
         if self.device.type == "cpu":
@@ -70,7 +70,7 @@ class Trainer:
         self.fabric = processes.make_fabric(self.device, setup.precision, self.scaler)
         self.fabric.launch()
         processes.check_processes(task.config, self.fabric.world_size)
-        self.fingerprint = fingerprint.of_training(task, setup, self.config.init)
+        self.fingerprint = fingerprint.of_training(task, setup, spec, self.config.init)
         self.built = network.make(task.config, self.config, self.device)
         self.network = self.built.network
         self.takes_noise = bool(getattr(self.network, "noise", ()))
