@@ -243,6 +243,30 @@ def test_folders_with_photos_of_one_name_are_kept_apart(
     assert capsys.readouterr().out.split() == ["k-plain.png", "k-plain-2.png", "sub/k-plain.png"]
 
 
+def test_existing_results_of_photos_of_one_name_are_told_apart_by_nobody(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo("in/x.png")
+    assert stylize("in", "-o", "out", "--quiet") == 0
+    before = Path("out/x-plain.png").read_bytes()
+    photo("in/x.gif")
+    capsys.readouterr()
+    assert stylize("in", "-o", "out", "--skip-existing") == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err == (
+        "texturenets: --skip-existing goes by the names of results, and those of in/x.gif and in/x.png would both be "
+        "x-plain.png: rename one of them, or leave --skip-existing out\n"
+    )
+    assert Path("out/x-plain.png").read_bytes() == before
+    assert stylize("in", "-o", "out", "--quiet") == 0
+    assert capsys.readouterr().out.split() == ["out/x-plain.png", "out/x-plain-2.png"]
+    Path("plain.safetensors").write_bytes(modelfile.shipped()["wave"].read_bytes())
+    styles = ["-s", "plain", "-s", "plain.safetensors"]
+    assert stylize("in/x.png", *styles, "-o", "out", "--skip-existing") == 2
+    assert "those of in/x.png in two styles called plain would both be x-plain.png" in capsys.readouterr().err
+
+
 def test_what_cannot_be_read_here_is_named(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from texturenets.cli import film
@@ -66,6 +66,7 @@ def planned(
     *,
     count: int,
     rate: float | None,
+    skip_existing: bool = False,
 ) -> Plan:
     """Plan the results of all files, patterns and folders in `photos`. Raises UserError before any work is done."""
     from texturenets import image, video
@@ -86,7 +87,7 @@ def planned(
             )
     if count != 1 and (films or one):
         raise UserError(f"--count {count} is for photos: of a film there is one result")
-    taken: set[str] = set()
+    taken: dict[str, PurePath] = {}
     works = []
     for model in models:
         numbered = functools.partial(several, count=count, model=model)
@@ -94,7 +95,15 @@ def planned(
             []
             if one
             else plan_of(
-                found, output, model.stem, roots, numbered, films=films, styles=len(models), taken=taken
+                found,
+                output,
+                model.stem,
+                roots,
+                numbered,
+                films=films,
+                styles=len(models),
+                taken=taken,
+                skip_existing=skip_existing,
             )
         )
         stills = [job for job in jobs if job[0] not in films]

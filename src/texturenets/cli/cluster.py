@@ -67,7 +67,7 @@ def run(
         budget.parse(settings.engine.memory)
     folder = _folder(output)
     left_out: list[str] = []
-    jobs = plan(settings, photos, folder, left_out)
+    jobs = plan(settings, photos, folder, left_out, skip_existing=skip_existing)
     model = settings.model.read_bytes()
     fingerprint = _fingerprint(settings, model)
     sizes = folder.sizes()
@@ -112,14 +112,23 @@ def _folder(output: str | None) -> storage.Folder:
 
 
 def plan(
-    settings: ClusterRun, photos: Sequence[str], folder: storage.Folder, left_out: list[str]
+    settings: ClusterRun,
+    photos: Sequence[str],
+    folder: storage.Folder,
+    left_out: list[str],
+    *,
+    skip_existing: bool = False,
 ) -> list[ManifestEntry]:
     """The results to write for `photos`, named as without --cluster. `left_out` gets files that are not read.
 
-    Raises UserError if a result would overwrite a photo.
+    Raises UserError if a result would overwrite a photo, and as `names`.
     """
     found = storage.find(photos, folder.name, left_out)
-    inside = names([(photo.folder, PurePosixPath(photo.name)) for photo in found], settings.model.stem)
+    inside = names(
+        [(photo.folder, PurePosixPath(photo.name)) for photo in found],
+        settings.model.stem,
+        skip_existing=skip_existing,
+    )
     numbered = several([(Path(), Path(name)) for name in inside], settings.count, settings.model)
     results = [result.as_posix() for _, result in numbered]
     folder.check(photos, results)

@@ -25,16 +25,17 @@ def plan_of(
     *,
     films: Collection[Path] = (),
     styles: int = 1,
-    taken: set[str] | None = None,
+    taken: dict[str, PurePath] | None = None,
+    skip_existing: bool = False,
 ) -> list[PathPair]:
     """Photos and their result files, all different: [(photo, result)].
 
     The folders inside each of `roots` are kept in the output, as `_kept` says. `several_of` turns one result for
     each photo into several. `films`: those of `photos` that are films.
-    `styles`: number of styles, each with a plan of its own; `taken`: names that the other plans use.
+    `styles`: number of styles, each with a plan of its own; `taken`, `skip_existing`: as for `names`, over all plans.
 
     Raises UserError before any work is done: where `output` is one file for several photos, is of a format
-    that is not written, or where a result would overwrite a photo.
+    that is not written, or where a result would overwrite a photo; and as `names`.
     """
     from texturenets import image, video
 
@@ -48,7 +49,7 @@ def plan_of(
     else:
         folders = _kept([root for root in roots if root.is_dir()], keep_names=output is not None)
         inside = [(_inside(photo, folders), photo) for photo in photos]
-        results = [folder / name for name in names(inside, style, suffix, taken)]
+        results = [folder / name for name in names(inside, style, suffix, taken, skip_existing=skip_existing)]
 
     jobs = several_of(list(zip(photos, results, strict=True)))
     sources = {(info.st_dev, info.st_ino): photo for photo in photos if (info := _stat(photo))}
@@ -73,22 +74,34 @@ def names(
     photos: Iterable[tuple[PurePath, PurePath]],
     style: str,
     suffix: Callable[[PurePath], str] | None = None,
-    taken: set[str] | None = None,
+    taken: dict[str, PurePath] | None = None,
+    *,
+    skip_existing: bool = False,
 ) -> list[str]:
     """Names of results in an output folder, all different, for [(folder inside it, photo)].
 
-    `suffix` gives the suffix of a result, `suffix_of` by default. `taken`: names already in use, case-folded;
-    the new ones are added.
+    Those that would be the same are numbered in the order of the photos. `suffix` gives the suffix of a result,
+    `suffix_of` by default. `taken`: the photo of each name in use, case-folded; the new ones are added.
+
+    Raises UserError where names would be numbered and `skip_existing` is true: with other photos beside it the same
+    photo has another number, and the result that exists may be another's.
     """
     results = []
-    taken = set() if taken is None else taken
+    taken = {} if taken is None else taken
     for inside, photo in photos:
         end, number = (suffix or suffix_of)(photo), 1
         name = str(inside / _fitted(photo.stem, f"-{style}{end}"))
-        while name.casefold() in taken:  # many file systems ignore case: "A.jpg" is "a.jpg"
+        other = taken.get(name.casefold())  # many file systems ignore case: "A.jpg" is "a.jpg"
+        if skip_existing and other is not None:
+            both = f"{other} and {photo}" if other != photo else f"{photo} in two styles called {style}"
+            raise UserError(
+                f"--skip-existing goes by the names of results, and those of {both} would both be {name}: rename "
+                "one of them, or leave --skip-existing out"
+            )
+        while name.casefold() in taken:
             number += 1
             name = str(inside / _fitted(photo.stem, f"-{style}-{number}{end}"))
-        taken.add(name.casefold())
+        taken[name.casefold()] = photo
         results.append(name)
     return results
 

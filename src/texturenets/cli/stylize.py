@@ -70,7 +70,8 @@ def stylize(
     preserve_color
         Keep the photo's colours.
     skip_existing
-        Skip results that exist, even if they were written with other options.
+        Skip results that exist, even if they were written with other options. Refused where two results would have
+        the same name.
     sheet
         Also write contact-sheet.jpg beside the results: one row for each photo, one column for each style.
     keep_gps
@@ -153,7 +154,7 @@ def stylize(
         model = _only(models, "--cluster")
         settings = ClusterRun(model, options, count, how)
         return run(settings, photos, output, cluster, workers, skip_existing=skip_existing, quiet=quiet)
-    plan = planned(photos, output, models, options, count=count, rate=rate)
+    plan = planned(photos, output, models, options, count=count, rate=rate, skip_existing=skip_existing)
     return carry_out(
         plan, load, skip_existing=skip_existing, say_engine=engine == "auto", quiet=quiet, sheet=sheet
     )
