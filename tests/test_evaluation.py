@@ -128,8 +128,10 @@ def test_a_batch_goes_on_past_a_bad_photo(studio: tiny.Studio, tmp_path: Path) -
     for name in ("0.png", "2.png"):
         (tmp_path / name).write_bytes(b"")
     status, output, error = evaluate(studio, *words, str(tmp_path))
+    assert (status, json.loads(output)["photos"], error.count("\n")) == (2, [], 4), error
+    assert error.splitlines()[-1].startswith("texturenets: 0 done, 3 failed: ")
+    status, output, error = evaluate(studio, *[word for word in words if word != "--json"], str(tmp_path))
     assert (status, output, error.count("\n")) == (2, "", 4), error
-    assert "none of 3 photos can be read" in error.splitlines()[-1]
 
 
 def test_a_batch_goes_on_past_a_bad_film(studio: tiny.Studio, tmp_path: Path) -> None:
@@ -141,6 +143,32 @@ def test_a_batch_goes_on_past_a_bad_film(studio: tiny.Studio, tmp_path: Path) ->
     assert status == 2, error
     assert [row["film"] for row in json.loads(output)["films"]] == ["good.mp4"]
     assert error.splitlines()[-1] == f"texturenets: 1 done, 1 failed: {tmp_path / 'bad.mp4'}"
+
+
+def test_what_was_measured_is_printed_though_all_others_fail(studio: tiny.Studio, tmp_path: Path) -> None:
+    tinyfilm = pytest.importorskip("tinyfilm", reason="the extra `video` is not installed")
+    good, bad = studio.photos / "0.png", tmp_path / "bad.png"
+    bad.write_bytes(b"none")
+    tinyfilm.film(tmp_path / "good.mp4", tinyfilm.frames(3, (96, 96)))
+    (tmp_path / "bad.mp4").write_bytes(b"none")
+    words = [str(studio.run().model), "--against", str(studio.painting), "--size", "48", "--json"]
+    for photo, film in ((good, "bad.mp4"), (bad, "good.mp4")):
+        status, output, error = evaluate(
+            studio, *words, "--photo", str(photo), "--film", str(tmp_path / film)
+        )
+        found = json.loads(output)
+        assert status == 2
+        assert ["0.png"] * (photo == good) == [row["photo"] for row in found["photos"]]
+        assert ["good.mp4"] * (photo == bad) == [row["film"] for row in found["films"]]
+        assert error.splitlines()[-1].startswith("texturenets: 1 done, 1 failed: ")
+
+
+def test_frames_are_checked_before_photos_are_measured(studio: tiny.Studio) -> None:
+    model, photos = str(studio.run().model), str(studio.photos)
+    words = [model, "--against", str(studio.painting), "--photo", photos, "--film", "a.mp4", "--frames", "1"]
+    status, output, error = tiny.call("evaluate", *words)  # without weights, which photos need
+    assert (status, output) == (2, "")
+    assert "--frames 1 is below 2" in error
 
 
 def test_counts_and_their_median() -> None:

@@ -79,7 +79,13 @@ def evaluate(
         Do not print progress.
     """
     from texturenets import image, loading
-    from texturenets.evaluation import EvaluationOptions, evaluate_films, evaluate_style, evaluate_texture
+    from texturenets.evaluation import (
+        EvaluationOptions,
+        check_frames,
+        evaluate_films,
+        evaluate_style,
+        evaluate_texture,
+    )
     from texturenets.textures import Texture
 
     how = TrainerConfig(**given(trainer, TrainerConfig))
@@ -88,6 +94,7 @@ def evaluate(
     is_texture = isinstance(loaded, Texture)
     side = size if size is not None else 256 if is_texture else 512
     options = EvaluationOptions(samples=samples, seed=seed, size=side, slow=slow, cap=cap)
+    check_frames(frames)
     films = film or []
 
     def progress(text: str) -> None:
@@ -153,10 +160,10 @@ def _print(found: Mapping[str, Any]) -> None:
                 console.print(f"{name}: " + ", ".join(f"{k} {v:.4g}" for k, v in found[name].items()))
         if "copied" in found:
             console.print(f"copied: {found['copied']:.1%} of the patches")
-    elif "photos" in found:
+    elif found.get("photos"):
         console.print(_photos(found))
         console.print(_layers(found))
-    if "films" in found:
+    if found.get("films"):
         table = Table(
             "film", "frames", "flicker", "of the film itself", "ratio", "compared", box=None, pad_edge=False
         )

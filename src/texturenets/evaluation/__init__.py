@@ -15,7 +15,7 @@ from torch import Tensor
 
 from texturenets import arguments, image, loading, optimization
 from texturenets.arrays import to_tensor
-from texturenets.errors import UserError, counted
+from texturenets.errors import UserError
 from texturenets.evaluation import measures, style_measures
 from texturenets.image.sizes import fit_longer
 from texturenets.losses import LossSettings, Objective, Targets, build, layers_of
@@ -216,7 +216,7 @@ def evaluate_style(
     Each photo has the measures of its stylized image, and under `itself` those of the unchanged photo; `means` and
     `means of the photos themselves` are over all photos. `style` and `content` are the model's training losses. With
     `options.slow` also `iterations`: how many L-BFGS iterations from the photo reach the same loss. A photo that
-    cannot be read is left out where `failed` returns. Raises UserError, also where no photo can be read.
+    cannot be read is left out where `failed` returns; where none is left there are no means. Raises UserError.
     """
     config = config_of(model.header)
     settings = dataclasses.asdict(config)
@@ -251,16 +251,11 @@ def evaluate_style(
             )
             row["iterations"] = count
         rows.append(row)
+    results: dict[str, Any] = {"model": model.name, "kind": "style", "size": options.size, "photos": rows}
     if not rows:
-        raise UserError(f"none of {counted(len(photos), 'photo')} can be read")
-    results: dict[str, Any] = {
-        "model": model.name,
-        "kind": "style",
-        "size": options.size,
-        "photos": rows,
-        "means": style_measures.means([_numbers(row) for row in rows]),
-        "means of the photos themselves": style_measures.means([row["itself"] for row in rows]),
-    }
+        return results
+    results["means"] = style_measures.means([_numbers(row) for row in rows])
+    results["means of the photos themselves"] = style_measures.means([row["itself"] for row in rows])
     if options.slow:
         results["iterations"] = _counts([row["iterations"] for row in rows], options.cap)
     return results
@@ -283,19 +278,22 @@ def evaluate_films(
 
     `size`: longer side of the frames in pixels, None keeps it. `frames`: most frames of each film. Flicker is in
     units of 1/255; that of the film itself is given for comparison. A film that cannot be read is left out where
-    `failed` returns. Raises UserError, also where no film can be read.
+    `failed` returns. Raises UserError.
     """
-    if frames is not None and frames < 2:
-        raise UserError(f"`frames` {frames} is below 2: flicker is between frames")
+    check_frames(frames)
     rows = []
     for path in films:
         try:
             rows.append(_film(model, path, size, frames, progress))
         except UserError as error:
             failed(path, error)
-    if not rows:
-        raise UserError(f"none of {counted(len(films), 'film')} can be read")
     return rows
+
+
+def check_frames(frames: int | None) -> None:
+    """Raise UserError for a number of frames that are too few to flicker."""
+    if frames is not None and frames < 2:
+        raise UserError(f"`frames` {frames} is below 2: flicker is between frames")
 
 
 def _film(
