@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny
 from PIL import Image
 
 from texturenets import image, loading
@@ -166,6 +167,15 @@ def test_what_has_no_part_in_it_is_told(here: Path, capsys: pytest.CaptureFixtur
     assert said.count("note: plain takes no noise: --seed and --noise-level change nothing\n") == 1
     assert said.count("broken.png") == 2  # its reason and the summary, however many the styles
     assert said.endswith("2 done, 1 failed: broken.png\n")
+
+
+@pytest.mark.filterwarnings("default")
+def test_pillows_warnings_are_not_shown(here: Path) -> None:
+    """They name no file."""
+    Image.new("RGB", (24, 18)).save("a.jpg", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x05\x01")
+    with pytest.warns(UserWarning, match="EXIF"):
+        image.read("a.jpg")
+    assert tiny.call("stylize", "a.jpg", "--quiet", "--engine", "torch") == (0, "a-plain.jpg\n", "")
 
 
 # ---- folders of all kinds of files ---------------------------------------------------------------------

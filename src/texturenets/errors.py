@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -68,3 +69,12 @@ def duration(seconds: float) -> str:
         if round(seconds / length) < 90:
             return counted(max(1, round(seconds / length)), unit)
     return counted(round(seconds / 3600), "hour")
+
+
+def ignore_pillows_warnings() -> None:
+    """Keep warnings of Pillow off standard error, in a process that is the program's own.
+
+    It warns of damaged EXIF and the like without the name of a file; where the image itself is damaged, it raises.
+    """
+    # Not around each call: images are read in several threads, and filters belong to all of them.
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")

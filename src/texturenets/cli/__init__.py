@@ -12,7 +12,7 @@ from texturenets._version import __version__
 from texturenets.cli.common import cluster_words, complain
 from texturenets.cli.refusals import check_whole, refused
 from texturenets.cli.streams import Terminated, drop_output, prepare, terminable
-from texturenets.errors import MissingError, UserError, install, reason
+from texturenets.errors import MissingError, UserError, ignore_pillows_warnings, install, reason
 
 app = App(
     name="texturenets",
@@ -47,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = cluster_words(sys.argv[1:] if arguments is None else arguments)
     try:
         with terminable(), warnings.catch_warnings():
+            ignore_pillows_warnings()
             warnings.showwarning = lambda message, *_, **__: complain(f"note: {message}")
             return _run(words)
     except UserError as error:

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from texturenets.cluster.manifest import Outcome
 from texturenets.cluster.worker import PhotoRequest, Worker, WorkerTask
-from texturenets.errors import UserError, counted, install
+from texturenets.errors import UserError, counted, ignore_pillows_warnings, install
 
 LOCAL: Final = "local"
 """The address that means: start Ray on this machine, for this run."""
@@ -183,6 +183,7 @@ class _Actor:
     """A worker as Ray Data calls it: with a table of requests, for a table of outcomes."""
 
     def __init__(self, task: WorkerTask) -> None:
+        ignore_pillows_warnings()
         self._worker = Worker(task)
 
     def __call__(self, table: Any) -> dict[str, list[Any]]:

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import math
-import warnings
 from typing import IO
 
 from PIL import ExifTags, Image
-
-# Pillow warns of damaged EXIF and the like without the name of a file; where the image itself is damaged, it raises.
-# Set once, not around each call: images are read in several threads, and filters belong to all of them.
-warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 UPRIGHT = {  # EXIF 2.3, section 4.6.4, tag 274: what undoes each orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,

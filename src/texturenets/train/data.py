@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from texturenets import image
-from texturenets.errors import UserError, counted
+from texturenets.errors import UserError, counted, ignore_pillows_warnings
 
 # Photos are resized so that the square crop covers between two thirds of their shorter side and all of it: a crop
 # of a 12-megapixel photo at its own resolution would show grass or sky and no object.
@@ -267,6 +267,7 @@ def _obey(parent: int) -> None:
 
 
 def _worker(_: int) -> None:
+    ignore_pillows_warnings()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     mine = set(SIGNALS)
     if hasattr(signal, "sigwaitinfo"):  # not on macOS, where a worker still ends at anybody's SIGTERM
