@@ -442,6 +442,18 @@ def test_frames_become_a_film(here: Path) -> None:
     Image.fromarray(frames[0, :20]).save("in/13.png")
 
 
+def test_frames_of_a_film_that_is_there_are_not_opened(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, size in (("1.png", (24, 18)), ("2.png", (30, 18))):
+        Path("in").mkdir(exist_ok=True)
+        Image.new("RGB", size).save(Path("in") / name)
+    Path("film.mp4").write_bytes(b"made before")
+    assert stylize("in", "-o", "film.mp4", "--skip-existing") == 0
+    output = capsys.readouterr()
+    assert (output.out, output.err) == ("film.mp4\n", "0 done, 1 kept, made before\n")
+
+
 def test_frames_of_two_sizes(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("in").mkdir()
     Image.new("RGB", (24, 18)).save("in/1.png")

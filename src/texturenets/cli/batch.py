@@ -136,6 +136,8 @@ def carry_out(
     results = [result for work in plan.works for result in work.results]
     note_quality(plan.works[0].options.quality, [*results, *_patterns(plan)])
     there = {result for result in results if skip_existing and result.exists()}
+    for work in plan.works:
+        film.check_sizes(work.without(there).films)
     remove_all_stale(results)  # temporary files of killed runs
     report = Report(sum(len(work.films) + len(work.photos) for work in plan.works), quiet)
     engines: set[str] = set()

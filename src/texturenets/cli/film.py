@@ -62,13 +62,11 @@ def whole_output(
     if output is None or not pictures or not _is_film_name(output, pictures):
         _check_rate(rate, films)
         return None
-    from texturenets.video.numbered import check_sizes, in_order
+    from texturenets.video.numbered import in_order
 
     path = Path(output).expanduser()
     video.check_output(path, path)
-    frames = in_order(pictures) if ordered else pictures
-    check_sizes(frames)
-    return FilmJob(tuple(frames), path, _rate(rate))
+    return FilmJob(tuple(in_order(pictures) if ordered else pictures), path, _rate(rate))
 
 
 def check_frames(names: Sequence[str]) -> None:
@@ -118,6 +116,15 @@ def _to_still(photo: Path, output: str | None) -> bool:
     suffix = Path(output).suffix.lower()
     moves = suffix in (".gif", ".webp", ".apng") or {suffix, photo.suffix.lower()} <= {".png", ".apng"}
     return suffix in image.suffixes() and not moves
+
+
+def check_sizes(jobs: Sequence[FilmJob]) -> None:
+    """Raise UserError for images of different sizes that are to become one film."""
+    from texturenets.video import numbered
+
+    for job in jobs:
+        if job.rate:
+            numbered.check_sizes(job.sources)
 
 
 def carry_out(jobs: Sequence[FilmJob], painter: Style, options: StylizeOptions, report: Report) -> None:
