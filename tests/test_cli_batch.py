@@ -22,8 +22,6 @@ from texturenets.cli.batch import planned
 from texturenets.cli.report import Report
 from texturenets.image import formats
 from texturenets.modelfiles import modelfile
-from texturenets.modelfiles.modelfile import Header
-from texturenets.networks import build, network_files
 from texturenets.networks.residual import Residual
 from texturenets.stylize import memory_limits
 from texturenets.stylize import style as api
@@ -35,15 +33,7 @@ TINY = Residual(channels=8, blocks=0)
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder, and two shipped styles, `plain` and `wave`."""
-    zoo = tmp_path / "zoo"
-    for name in ("wave", "plain"):
-        header = Header(name=name, kind="style", generator=TINY)
-        network_files.save(build(TINY), header, zoo / f"{name}.safetensors")
-    monkeypatch.setattr(modelfile, "ZOO", zoo)
-    work = tmp_path / "work"
-    work.mkdir()
-    monkeypatch.chdir(work)
-    return work
+    return tiny.working_folder(tmp_path, monkeypatch, {"wave": TINY, "plain": TINY})
 
 
 def photo(name: str, size: tuple[int, int] = (24, 18), seed: int = 0) -> Path:

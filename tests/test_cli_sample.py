@@ -6,13 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny
 from PIL import Image
 
 from texturenets import textures
 from texturenets.cli import main
 from texturenets.modelfiles import modelfile
-from texturenets.modelfiles.modelfile import Header
-from texturenets.networks import GeneratorSpec, build, network_files
 from texturenets.networks.fully_connected import FullyConnected
 from texturenets.networks.multiscale import Multiscale
 from texturenets.networks.residual import Residual
@@ -24,21 +23,13 @@ VECTOR = FullyConnected(noise_depth=8, hidden=6, channels=(6, 4))
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder; two shipped textures, `bark` and `vector`, and a style, `wave`."""
-    zoo = tmp_path / "zoo"
-    models: list[tuple[str, str, GeneratorSpec]] = [
-        ("bark", "texture", TINY),
-        ("vector", "texture", VECTOR),
-        ("wave", "style", Residual(channels=8, blocks=0)),
-    ]
-    for name, kind, spec in models:
-        header = Header(name=name, kind=kind, generator=spec)  # type: ignore[arg-type]
-        network_files.save(build(spec), header, zoo / f"{name}.safetensors")
-    monkeypatch.setattr(modelfile, "ZOO", zoo)
     monkeypatch.setattr(textures, "SMALLEST", 32)  # what is drawn at least, and cut: quicker
-    work = tmp_path / "work"
-    work.mkdir()
-    monkeypatch.chdir(work)
-    return work
+    return tiny.working_folder(
+        tmp_path,
+        monkeypatch,
+        {"wave": Residual(channels=8, blocks=0)},
+        {"bark": TINY, "vector": VECTOR},
+    )
 
 
 def pixels(path: str | Path) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny
 import torch
 from PIL import Image
 
@@ -33,16 +34,7 @@ GPS = {1: "N", 2: (51.0, 30.0, 0.0)}
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder, and two shipped styles, `plain` and `wave`."""
-    zoo = tmp_path / "zoo"
-    for name in ("wave", "plain"):
-        network_files.save(
-            build(TINY), Header(name=name, kind="style", generator=TINY), zoo / f"{name}.safetensors"
-        )
-    monkeypatch.setattr(modelfile, "ZOO", zoo)
-    work = tmp_path / "work"
-    work.mkdir()
-    monkeypatch.chdir(work)
-    return work
+    return tiny.working_folder(tmp_path, monkeypatch, {"wave": TINY, "plain": TINY})
 
 
 def photo(path: str, size: tuple[int, int] = (24, 18), **options: Any) -> Path:

@@ -17,8 +17,6 @@ from texturenets.cluster import storage
 from texturenets.errors import DamagedError, UserError
 from texturenets.image import writing
 from texturenets.modelfiles import modelfile
-from texturenets.modelfiles.modelfile import Header
-from texturenets.networks import build, network_files
 from texturenets.networks.pyramid import Pyramid2
 from texturenets.networks.residual import Residual
 
@@ -29,14 +27,7 @@ BARK = Pyramid2(channels=(6, 4, 4), noise_depth=2)
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with two photos; the style `wave` and the texture `bark` are shipped."""
-    zoo = tmp_path / "zoo"
-    for name, kind, spec in (("wave", "style", TINY), ("bark", "texture", BARK)):
-        header = Header(name=name, kind=kind, generator=spec)  # type: ignore[arg-type]
-        network_files.save(build(spec), header, zoo / f"{name}.safetensors")
-    monkeypatch.setattr(modelfile, "ZOO", zoo)
-    work = tmp_path / "work"
-    work.mkdir()
-    monkeypatch.chdir(work)
+    work = tiny.working_folder(tmp_path, monkeypatch, {"wave": TINY}, {"bark": BARK})
     tiny.picture(work / "photo.jpg", seed=1)
     tiny.picture(work / "other.jpg", seed=2)
     return work

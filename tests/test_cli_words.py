@@ -9,8 +9,6 @@ import tiny
 from PIL import Image
 
 from texturenets.modelfiles import modelfile
-from texturenets.modelfiles.modelfile import Header
-from texturenets.networks import build, network_files
 from texturenets.networks.residual import Residual
 
 TINY = Residual(channels=8, blocks=1)
@@ -19,15 +17,7 @@ TINY = Residual(channels=8, blocks=1)
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with a photo and a painting, and two shipped styles, `udnie` and `wave`."""
-    zoo = tmp_path / "zoo"
-    for name in ("wave", "udnie"):
-        network_files.save(
-            build(TINY), Header(name=name, kind="style", generator=TINY), zoo / f"{name}.safetensors"
-        )
-    monkeypatch.setattr(modelfile, "ZOO", zoo)
-    work = tmp_path / "work"
-    work.mkdir()
-    monkeypatch.chdir(work)
+    work = tiny.working_folder(tmp_path, monkeypatch, {"wave": TINY, "udnie": TINY})
     tiny.picture(work / "photo.jpg", seed=1)
     tiny.picture(work / "painting.jpg", seed=2)
     return work

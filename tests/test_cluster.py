@@ -21,6 +21,7 @@ from typing import Any
 import fsspec
 import numpy as np
 import pytest
+import tiny
 from PIL import Image
 
 from texturenets import cluster
@@ -34,8 +35,6 @@ from texturenets.engines.options import EngineOptions
 from texturenets.errors import UserError
 from texturenets.image import formats
 from texturenets.modelfiles import modelfile
-from texturenets.modelfiles.modelfile import Header
-from texturenets.networks import build, network_files
 from texturenets.networks.residual import Residual
 from texturenets.stylize.options import StylizeOptions
 
@@ -166,15 +165,8 @@ def test_photos_in_a_folder(tmp_path: Path) -> None:
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder, and a shipped style, `s`; temporary files go beside it."""
-    network_files.save(
-        build(TINY), Header(name="s", kind="style", generator=TINY), tmp_path / "zoo/s.safetensors"
-    )
-    monkeypatch.setattr(modelfile, "ZOO", tmp_path / "zoo")
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    work = tmp_path / "work"
-    work.mkdir()
-    monkeypatch.chdir(work)
-    return work
+    return tiny.working_folder(tmp_path, monkeypatch, {"s": TINY})
 
 
 def task(here: Path, **more: Any) -> WorkerTask:

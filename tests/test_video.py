@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny
 from PIL import Image
 
-from texturenets.networks import network_files
 from texturenets.networks.residual import Residual
 
 av = pytest.importorskip("av", reason="the extra `video` is not installed")
@@ -23,8 +23,6 @@ from texturenets import loading, video  # noqa: E402
 from texturenets.cli import film as cli_film  # noqa: E402
 from texturenets.cli import main  # noqa: E402
 from texturenets.modelfiles import modelfile  # noqa: E402
-from texturenets.modelfiles.modelfile import Header  # noqa: E402
-from texturenets.networks import build  # noqa: E402
 from texturenets.stylize import style as api  # noqa: E402
 from texturenets.video.films import Film  # noqa: E402
 from texturenets.video.frame import Fit  # noqa: E402
@@ -36,15 +34,7 @@ TINY = Residual(channels=8, blocks=1)
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder, and a shipped style `plain`."""
-    zoo = tmp_path / "zoo"
-    network_files.save(
-        build(TINY), Header(name="plain", kind="style", generator=TINY), zoo / "plain.safetensors"
-    )
-    monkeypatch.setattr(modelfile, "ZOO", zoo)
-    work = tmp_path / "work"
-    work.mkdir()
-    monkeypatch.chdir(work)
-    return work
+    return tiny.working_folder(tmp_path, monkeypatch, {"plain": TINY})
 
 
 def stylize(*words: str) -> int:

@@ -6,11 +6,13 @@ import contextlib
 import io
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -18,6 +20,7 @@ from torch import Tensor
 
 from texturenets.cli import main
 from texturenets.modelfiles import modelfile
+from texturenets.networks import GeneratorSpec, build, network_files
 from texturenets.readers import LAYERS, shapes
 
 # Random weights are enough to see a flag at work; the networks end where the tests' layers do.
@@ -87,6 +90,24 @@ def weights_file(folder: Path, network: str, seed: int = 0, until: str = "") -> 
     path = folder / f"{network}_tiny_{seed}.safetensors"
     save_file(tensors, path)
     return path
+
+
+def working_folder(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    styles: Mapping[str, GeneratorSpec],
+    textures: Mapping[str, GeneratorSpec] | None = None,
+) -> Path:
+    """An empty folder, which is the current one; these models, by name, are all that is shipped."""
+    zoo, work = tmp_path / "zoo", tmp_path / "work"
+    for kind, models in (("style", styles), ("texture", textures or {})):
+        for name, spec in models.items():
+            header = modelfile.Header(name=name, kind=kind, generator=spec)  # type: ignore[arg-type]
+            network_files.save(build(spec), header, zoo / f"{name}.safetensors")
+    monkeypatch.setattr(modelfile, "ZOO", zoo)
+    work.mkdir()
+    monkeypatch.chdir(work)
+    return work
 
 
 def picture(path: Path, seed: int, size: tuple[int, int] = (90, 72), grain: int = 9) -> Path:
