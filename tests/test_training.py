@@ -229,6 +229,17 @@ def test_what_starts_from_a_model_has_its_network(studio: tiny.Studio) -> None:
     )
 
 
+def test_what_may_be_started_from_has_the_options_that_were_asked_for() -> None:
+    header = {"name": "multiscale", "channels": [8, 4], "photo": True}
+    for given, may in (
+        ("channels=8,4", True),
+        ("photo=true", True),
+        ("channels=8,8", False),
+        ("noise_depth=1", False),
+    ):
+        assert StyleConfig(generator="multiscale", set=(given,)).may_start_from(header) == may, given
+
+
 def test_a_recipe_that_makes_another_network_is_not_the_same_run(
     studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -155,7 +155,7 @@ class TaskConfig:
         """
         given = dict(setting.partition("=")[::2] for setting in self.given_settings)
         return generator["name"] == self.generator and all(
-            str(generator.get(key)).lower() == value.lower() for key, value in given.items()
+            shown(generator.get(key)).lower() == value.lower() for key, value in given.items()
         )
 
 
