@@ -28,13 +28,12 @@ class Built:
     custom: str | None
 
 
-def make(options: TaskConfig, config: TrainerConfig, device: torch.device) -> Built:
-    """The network of `options`, initialized by its seed or with the weights of `config.init`.
+def make(spec: GeneratorSpec, options: TaskConfig, config: TrainerConfig, device: torch.device) -> Built:
+    """The network of `spec`, initialized by the seed of `options` or with the weights of `config.init`.
 
-    Sets torch's random state. Raises UserError where the network does not draw images of the size asked for,
-    cannot be written down as a graph, or is not that of the model to start from.
+    `spec`: what `check` gives. Sets torch's random state. Raises UserError where the network does not draw images of
+    the size asked for, or cannot be written down as a graph.
     """
-    spec = check(options, config)
     torch.manual_seed(options.seed)
     # Who names a file of their own to be trained wants its code to be run.
     custom = options.generator if isinstance(spec, Custom) else None

@@ -71,7 +71,7 @@ class Trainer:
         self.fabric.launch()
         processes.check_processes(task.config, self.fabric.world_size)
         self.fingerprint = fingerprint.of_training(task, setup, spec, self.config.init)
-        self.built = network.make(task.config, self.config, self.device)
+        self.built = network.make(spec, task.config, self.config, self.device)
         self.network = self.built.network
         self.takes_noise = bool(getattr(self.network, "noise", ()))
         task.prepare(setup, self.network)
