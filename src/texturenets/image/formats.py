@@ -44,23 +44,9 @@ _WRITTEN = {"JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIF", "BMP"}  # GIF has 256
 
 # No images, and of no type that `mimetypes` knows: what lies beside photos and is not missed among the results.
 _BESIDE = {
-    *(
-        ".db",
-        ".ini",
-        ".cfg",
-        ".xmp",
-        ".aae",
-        ".lnk",
-        ".url",
-        ".log",
-        ".md",
-        ".yaml",
-        ".yml",
-        ".toml",
-        ".jsonl",
-    ),
-    *(".tmp", ".bak", ".safetensors", ".pt", ".pth", ".onnx"),
-}
+    ".db", ".ini", ".cfg", ".xmp", ".aae", ".lnk", ".url", ".log", ".md", ".yaml", ".yml", ".toml", ".jsonl",
+    ".tmp", ".bak", ".safetensors", ".pt", ".pth", ".onnx",
+}  # fmt: skip
 
 _TYPES = mimetypes.MimeTypes()  # of Python alone: files of the system would make machines differ
 
