@@ -85,6 +85,10 @@ def test_other_commands_say_so_too(here: Path) -> None:
         (here / "in" / name).write_bytes(b"something else")
     told = "7 files are left out"
     assert told in tiny.call("demo", "--photo", "in", "--size", "24")[2]
+    assert tiny.call("demo", "--photo", "in", "--size", "24", "--quiet")[2] == ""
+    evaluate = ("evaluate", "wave", "--against", "gone.png", "--photo", "in")
+    assert told in tiny.call(*evaluate)[2]
+    assert told not in tiny.call(*evaluate, "--quiet")[2]
     found: list[str] = []
     storage.find(["in"], "out", found)
     assert found == [f"in/{name}" for name in LEFT_OUT]

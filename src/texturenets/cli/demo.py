@@ -39,7 +39,7 @@ def demo(
     size
         Longer side in pixels; larger photos are reduced to it.
     quiet
-        No progress bar.
+        No progress bar, and no notes of files that are left out.
     """
     from texturenets import image, loading
     from texturenets.arrays import to_numpy
@@ -52,7 +52,7 @@ def demo(
     styles = [
         loading.load_style(path, EngineOptions(device=device)) for path in loading.shipped_styles().values()
     ]
-    photos, failed = _read(photo or PHOTOS, size)
+    photos, failed = _read(photo or PHOTOS, size, quiet)
     names = [style.path.stem for style in styles]
 
     rows, labels = [], []
@@ -74,7 +74,7 @@ def demo(
     return 2 if failed else 0
 
 
-def _read(patterns: list[str], size: int) -> tuple[list[tuple[str, Picture]], int]:
+def _read(patterns: list[str], size: int, quiet: bool) -> tuple[list[tuple[str, Picture]], int]:
     """Photos with names of their own, no larger than `size`; and how many cannot be read."""
     from texturenets import image
 
@@ -91,7 +91,8 @@ def _read(patterns: list[str], size: int) -> tuple[list[tuple[str, Picture]], in
         except UserError as error:
             complain(error)
             failed += 1
-    note_left_out(left_out)
+    if not quiet:
+        note_left_out(left_out)
     if not result:
         raise UserError("no photo can be read")
     return list(result.items()), failed

@@ -76,7 +76,7 @@ def evaluate(
     as_json
         Print JSON: one object.
     quiet
-        Do not print progress.
+        No progress, and no notes of files that are left out.
     """
     from texturenets import image, loading
     from texturenets.evaluation import (
@@ -103,7 +103,8 @@ def evaluate(
 
     left_out: list[Path] = []
     photos = [] if is_texture else image.expand(photo or [], left_out=left_out)
-    note_left_out(left_out)
+    if not quiet:
+        note_left_out(left_out)
     report = Report(len(photos) + len(films), quiet)
 
     def failed(path: Path, error: UserError) -> None:
