@@ -12,6 +12,7 @@
     speed.py busy                     training and repainting alone, and beside two busy loops
 
 `stylize` and `train` run on a graphics card where there is one, or as --device says.
+"Our default" is `residual` with no option set, without the noise and the dilated blocks that `train style` gives it.
 
 Everything that is compared in a table runs in turn, A B C A B C ..., --runs times after one round that does not
 count; the table has medians. Needs the extras openvino and onnx. The machine should do nothing else.
