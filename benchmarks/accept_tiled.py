@@ -14,6 +14,7 @@ import argparse
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from texturenets import engines
+from texturenets import engines, noise
 from texturenets.engines.options import EngineOptions
 from texturenets.graph import Graph
 from texturenets.graph.passes import CPU_PASSES, optimize
@@ -63,16 +64,19 @@ def picture(size: int) -> Tensor:
     return total.clamp(0, 1)
 
 
-def in_strips(graph: Graph, x: Tensor, rows: int, engine: Any) -> tuple[Tensor, float]:
-    """What comes out in strips of so many rows, and the seconds that it took."""
+def in_strips(
+    graph: Graph, x: Tensor, maps: Sequence[Tensor], rows: int, engine: Any
+) -> tuple[Tensor, float]:
+    """What comes out of a photo and noise maps in strips of so many rows, and the seconds that it took."""
     found = np.empty(x.shape, np.float32)
 
     def keep(place: Interval, y: NDArray[np.float32]) -> None:
         found[:, :, place[0] : place[1]] = y
 
-    photo = next(i for i, node in enumerate(graph.nodes) if node.operation == "photo")
+    noises = [i for i, node in enumerate(graph.nodes) if node.operation == "noise"]
+    inputs = {i: InMemory(noise_map.numpy()) for i, noise_map in zip(noises, maps, strict=True)}
+    inputs |= {i: InMemory(x.numpy()) for i, node in enumerate(graph.nodes) if node.operation == "photo"}
     with tempfile.TemporaryDirectory() as folder:
-        inputs = {photo: InMemory(x.numpy())}
         job = TiledJob(graph, (x.shape[2], x.shape[3]), inputs, Path(folder), 1 << 33, engine, rows=rows)
         start = time.perf_counter()
         run(job, keep)
@@ -83,16 +87,17 @@ def compare(name: str, size: int) -> bool:
     """Print a table for one network; whether it passes."""
     network, x = network_of(name), picture(size)
     graph = optimize(trace(network), CPU_PASSES)
+    maps = noise.draw(graph.noise, [0], size, size)
     start = time.perf_counter()
     with torch.inference_mode():
-        whole = network(x).clamp(0, 1)
+        whole = (network(x, maps) if maps else network(x)).clamp(0, 1)
     print(f"{name}, {size} x {size}, whole by PyTorch: {time.perf_counter() - start:.1f} s")
     print(f"{'rows':>6} {'engine':>18} {'largest':>8} {'99.9 %':>8} {'mean':>8} {'seconds':>8}   (255ths)")
     passed = True
     for kind, precision in RUNS:
         engine = engines.load(modelfile.find("wave"), EngineOptions(kind, "cpu", precision))
         for rows in (one for one in ROWS if one <= size):
-            found, seconds = in_strips(graph, x, rows, engine)
+            found, seconds = in_strips(graph, x, maps, rows, engine)
             difference = (found.clamp(0, 1) - whole).abs().flatten() * 255
             rank = max(1, int(difference.numel() * 0.001))
             largest, mean = float(difference.max()), float(difference.mean())

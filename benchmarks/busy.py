@@ -82,7 +82,7 @@ def measure(side: int, times: int) -> Iterator[tuple[str, float, float]]:
 def _stylize(engine: str, side: int) -> Callable[[], Any]:
     from unittest import mock
 
-    from texturenets import engines
+    from texturenets import engines, noise
     from texturenets.engines.options import EngineOptions
     from texturenets.modelfiles import modelfile
 
@@ -94,7 +94,8 @@ def _stylize(engine: str, side: int) -> Callable[[], Any]:
     else:
         made = engines.load(modelfile.find("wave"), EngineOptions(engine, "cpu"))
     x = np.random.default_rng(0).random((1, 3, side, side), np.float32)
-    return lambda: made(x)
+    maps = noise.draw_arrays(made.io_spec.noise, [0], side, side)
+    return lambda: made(x, maps)
 
 
 def _train(side: int) -> Callable[[], Any]:

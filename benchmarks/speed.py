@@ -12,6 +12,8 @@
     speed.py busy                     training and repainting alone, and beside two busy loops
 
 `stylize` and `train` run on a graphics card where there is one, or as --device says.
+"Our default" is `residual` with no option set, without the noise and the dilated blocks that `train style` gives it;
+`sizes`, `startup`, `busy` and whole processes take the shipped `wave`, which has both.
 
 Everything that is compared in a table runs in turn, A B C A B C ..., --runs times after one round that does not
 count; the table has medians. Needs the extras openvino and onnx. The machine should do nothing else.
@@ -206,13 +208,14 @@ def _stylize_cuda(args: argparse.Namespace) -> list[str]:
 
 
 def megapixels(args: argparse.Namespace) -> list[str]:
-    """Our default by the engine that auto takes, at three sizes."""
+    """`wave` by the engine that auto takes, at three sizes."""
     path = modelfile.find("wave")
     engine = engines.load(path)
     actions = {}
     for side in (1024, 2048, 4096):
         x = np.random.default_rng(0).random((1, 3, side, side), np.float32)
-        actions[f"{side} x {side}"] = lambda x=x: engine(x)
+        maps = noise.draw_arrays(engine.io_spec.noise, [0], side, side)
+        actions[f"{side} x {side}"] = lambda x=x, maps=maps: engine(x, maps)
     times = in_turn(actions, max(3, args.runs // 3))
     first = times["1024 x 1024"]
     rows = []
@@ -222,7 +225,7 @@ def megapixels(args: argparse.Namespace) -> list[str]:
             [name, f"{1e3 * value:.0f}", f"{1e3 * value / pixels:.1f}", f"{value / pixels / first:.2f}"]
         )
     head = ("", "ms", "ms a megapixel", "times the first row's")
-    return [show(f"Our default, {engine.name} {engine.precision}", head, rows)]
+    return [show(f"wave, {engine.name} {engine.precision}", head, rows)]
 
 
 def accuracy(args: argparse.Namespace) -> list[str]:
@@ -235,7 +238,8 @@ def accuracy(args: argparse.Namespace) -> list[str]:
         differences = []
         for photo in photos:
             x, box = sizes.pad_to_multiple(photo, fast.io_spec.stride, 64, fast.io_spec.margin)
-            y, z = (sizes.crop_back(engine(x), box).clip(0, 1) for engine in (exact, fast))
+            maps = noise.draw_arrays(fast.io_spec.noise, [0], *x.shape[2:])
+            y, z = (sizes.crop_back(engine(x, maps), box).clip(0, 1) for engine in (exact, fast))
             differences.append(255 * np.abs(y - z).ravel())
         together = np.concatenate(differences)
         values = (together.mean(), np.quantile(together, 0.999), together.max())
@@ -447,7 +451,7 @@ def startup(args: argparse.Namespace) -> list[str]:
 MANY = """
 import sys
 import numpy as np
-from texturenets import engines
+from texturenets import engines, noise
 from texturenets.engines.options import EngineOptions
 from texturenets.modelfiles import modelfile
 engine = engines.load(modelfile.find("wave"), EngineOptions(sys.argv[1]))
@@ -458,7 +462,8 @@ sides = [256 + 4 * i for i in range(int(sys.argv[2]))]
 marks = []
 for _ in range(2):
     for height in sides:
-        engine(np.zeros((1, 3, height, 640 - height // 4 * 2 // 4 * 4), np.float32))
+        x = np.zeros((1, 3, height, 640 - height // 4 * 2 // 4 * 4), np.float32)
+        engine(x, noise.draw_arrays(engine.io_spec.noise, [0], *x.shape[2:]))
     marks.append(peak())
 print(*marks)
 """

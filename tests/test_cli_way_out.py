@@ -74,7 +74,7 @@ def test_files_that_are_left_out_are_counted_and_named(here: Path) -> None:
     status, out, error = stylize("in", "-o", "out")
     assert (status, out) == (0, "out/a-wave.jpg\n")
     assert error.count("\n") == 1
-    assert "7 files are left out, as no images that can be read here (JPEG, PNG, " in error
+    assert "7 files are left out: no images that can be read here (JPEG, PNG, " in error
     assert "in/b.cr2, in/c.hdr, in/d.raw and 4 more" in error
     assert stylize("in", "-o", "out", "--quiet") == (0, out, "")
 

@@ -27,8 +27,8 @@ from texturenets.networks.pyramid import Pyramid
 from texturenets.networks.trace import trace
 
 
-class Doubling(nn.Module):
-    """A photo halved, doubled by repetition and convolved; the image is what the last convolution makes of it."""
+class Upsampling(nn.Module):
+    """A photo halved, upsampled ("nearest") and convolved; the image is what the last convolution makes of it."""
 
     stride = 2
 
@@ -70,19 +70,19 @@ def agrees(net: nn.Module) -> onnx.ModelProto:
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("options", [{"border": "reflect"}, {"border": "replicate"}, {"padding": 1}])
-def test_a_doubled_map_is_never_written(options: dict[str, Any], bias: bool) -> None:
-    found = kinds(agrees(Doubling(bias=bias, **options)))
+def test_an_upsampled_map_is_never_materialized(options: dict[str, Any], bias: bool) -> None:
+    found = kinds(agrees(Upsampling(bias=bias, **options)))
     assert "Resize" not in found
-    # One for the doubling, one for the narrow exit
+    # One for the upsampling, one for the last convolution
     assert found["DepthToSpace"] == 2
 
 
 @pytest.mark.parametrize(
     "net",
     [
-        Doubling("bilinear", border="reflect"),
-        Doubling("bilinear", padding=1),
-        Doubling(padding=2, dilation=2),
+        Upsampling("bilinear", border="reflect"),
+        Upsampling("bilinear", padding=1),
+        Upsampling(padding=2, dilation=2),
     ],
 )
 def test_other_convolutions_stay(net: nn.Module) -> None:
@@ -116,11 +116,11 @@ def test_whatever_comes_after_the_last_convolution(kind: str) -> None:
     assert (model.graph.node[-1].op_type == "DepthToSpace") != by_channel
 
 
-def test_a_picture_of_odd_sides_has_no_squares() -> None:
+def test_an_image_of_odd_sides_is_not_computed_in_blocks() -> None:
     assert kinds(agrees(Scaled("bounded", stride=1)))["DepthToSpace"] == 0
 
 
-def test_only_the_last_convolution_is_taken_in_squares() -> None:
+def test_only_the_last_convolution_computes_blocks() -> None:
     found = agrees(Scaled("bounded", channels=2))
     assert [list(helper.get_attribute_value(a)) for node in found.graph.node for a in node.attribute
             if a.name == "kernel_shape"] == [[3, 3], [1, 1]]  # fmt: skip
@@ -143,8 +143,8 @@ def drawn(spec: GeneratorSpec, sizes: tuple[tuple[int, int], ...], engine: Any) 
 
 @pytest.mark.parametrize("engine", ["onnx", "openvino"])
 @pytest.mark.parametrize("padding", ["circular", "zero", "reflect", "replicate"])
-def test_a_doubled_map_beside_one_that_is_not(padding: Any, engine: str) -> None:
-    """In the second join 8 channels of 12 are doubled: that pays. In the first 4 of 8 are: that does not."""
+def test_an_upsampled_map_beside_one_that_is_not(padding: Any, engine: str) -> None:
+    """In the second join 8 channels of 12 are upsampled: that pays. In the first 4 of 8 are: that does not."""
     if engine == "openvino":
         pytest.importorskip("openvino")
     spec = Pyramid(photo=False, noise_depth=2, scales=3, channels=4, padding=padding)
@@ -178,7 +178,7 @@ def wide(graph: Graph) -> list[tuple[str, int]]:
 
 @pytest.mark.parametrize("sides", [(8, 8), (6, 14)])
 @pytest.mark.parametrize(("inputs", "kernel"), [(3, 9), (1, 5), (4, 7)])
-def test_a_large_convolution_of_few_channels_takes_squares(
+def test_a_large_convolution_of_few_channels_takes_blocks(
     inputs: int, kernel: int, sides: tuple[int, int]
 ) -> None:
     lines = [
@@ -210,7 +210,7 @@ def test_a_large_convolution_of_few_channels_takes_squares(
         torch.testing.assert_close(y, want, atol=1e-5, rtol=1e-5)
 
 
-def test_sides_that_may_be_odd_have_no_squares() -> None:
+def test_maps_whose_sides_may_be_odd_are_not_computed_in_blocks() -> None:
     """A part of a network may end at a map that is smaller than its image: of 4 rows are 2, of 6 three."""
     halved = Graph(weights={"w": np.ones((3, 3, 3, 3), np.float32)})
     number = halved.add("photo", (), {})

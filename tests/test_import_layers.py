@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import texturenets
@@ -111,6 +112,15 @@ def test_the_document_names_every_package() -> None:
         if name not in ("_version", "__main__") and not (f"`{name}/`" in text or f"`{name}.py`" in text)
     ]
     assert set(missing) <= {"overlap", "field_docs"}
+
+
+def test_the_document_lists_packages_from_the_top_layer_down() -> None:
+    text = (PACKAGE.parents[1] / "ARCHITECTURE.md").read_text()
+    table = text.split("## The packages")[1].split("## ")[0]
+    cells = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    rows = [[LAYER[name.rstrip("/").removesuffix(".py")] for name in cell.split("`")[1::2]] for cell in cells]
+    assert len(rows) > 10
+    assert all(min(above) >= max(below) for above, below in pairwise(rows))
 
 
 def test_the_document_names_files_that_are_there() -> None:

@@ -116,7 +116,7 @@ def note_left_out(files: Sequence[Path | str]) -> None:
 
     more = f" and {len(files) - _NAMED} more" if len(files) > _NAMED else ""
     complain(
-        f"note: {counted(len(files), 'file')} {'is' if len(files) == 1 else 'are'} left out, as no images that can "
+        f"note: {counted(len(files), 'file')} {'is' if len(files) == 1 else 'are'} left out: no images that can "
         f"be read here ({image.readable()}): {', '.join(map(str, files[:_NAMED]))}{more}"
     )
 

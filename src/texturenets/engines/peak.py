@@ -29,6 +29,7 @@ import math
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -54,6 +55,9 @@ STAGE_OVERHEAD: Final = 1.6
 """Memory of a stage (`texturenets.graph.stage`) in PyTorch as a multiple of the feature maps live at once: its
 inputs and copies in convolutions come on top."""
 
+Lifetime = tuple[int, int, float]
+"""Of a feature map: the numbers of the operation that computes it and of the last one that reads it, and its size."""
+
 _PROFILER: Final = threading.Lock()
 """PyTorch allows one profiler in a process."""
 
@@ -65,9 +69,8 @@ def estimate(engine: str, precision: str, io_spec: IOSpec, size: tuple[int, int]
     """
     pixels = size[0] * size[1]
     if engine == "openvino":
-        return int(
-            pixels * (io_spec.buffers * BYTES_PER_ELEMENT[precision] + 4 * io_spec.outputs)
-        )  # the result is float32
+        result = 4 * io_spec.outputs  # float32
+        return int(pixels * (io_spec.buffers * BYTES_PER_ELEMENT[precision] + result))
     return int(pixels * io_spec.live * BYTES_PER_ELEMENT[precision] * ONNX_OVERHEAD)
 
 
@@ -92,9 +95,8 @@ def measure_peak(action: Callable[[], object], device: torch.device) -> float:
     ):
         action()
     events = profiler.profiler.kineto_results.events()  # type: ignore[union-attr]
-    changes = [
-        event for event in events if event.name() == "[memory]"
-    ]  # bytes, negative where memory is freed
+    # Of bytes, negative where memory is freed
+    changes = [event for event in events if event.name() == "[memory]"]
     allocated = most = 0
     for change in sorted(changes, key=lambda change: change.start_ns()):
         allocated += change.nbytes()
@@ -105,14 +107,19 @@ def measure_peak(action: Callable[[], object], device: torch.device) -> float:
 def peak_elements(model: onnx.ModelProto, io_spec: IOSpec) -> tuple[float, float]:
     """`buffers` and `live` of a graph (see above), in elements for each pixel of the image."""
     lifetimes = _lifetimes(model, _sizes(model, io_spec))
-    live = [
-        sum(size for start, end, size in lifetimes if start <= number <= end)
-        for number in range(len(model.graph.node))
-    ]
-    return _buffers(lifetimes), max(live)
+    return _buffers(lifetimes), most_live(lifetimes)
 
 
-def _buffers(lifetimes: Sequence[tuple[int, int, float]]) -> float:
+def most_live(lifetimes: Sequence[Lifetime]) -> float:
+    """The most elements that are live at once."""
+    changes = [0.0] * (2 + max((end for _, end, _ in lifetimes), default=0))
+    for start, end, size in lifetimes:
+        changes[start] += size
+        changes[end + 1] -= size
+    return max(accumulate(changes))
+
+
+def _buffers(lifetimes: Sequence[Lifetime]) -> float:
     """The sizes of all buffers together, where feature maps that are not live at the same time share one."""
     buffers: list[tuple[int, float]] = []  # the last operation of the feature map in it, and its size
     for start, end, size in sorted(lifetimes):
@@ -124,8 +131,8 @@ def _buffers(lifetimes: Sequence[tuple[int, int, float]]) -> float:
     return sum(size for _, size in buffers)
 
 
-def _lifetimes(model: onnx.ModelProto, sizes: Mapping[str, float]) -> list[tuple[int, int, float]]:
-    """Of every computed feature map the number of the first and of the last operation that use it, and its size."""
+def _lifetimes(model: onnx.ModelProto, sizes: Mapping[str, float]) -> list[Lifetime]:
+    """Those of every computed feature map."""
     lifetimes: dict[str, list[int]] = {}
     for number, node in enumerate(model.graph.node):
         for name in node.output:

@@ -68,9 +68,8 @@ def parse_node(text: str, nodes: Sequence[Node], *, unnamed: bool = False) -> No
         node = shaped(read(text, len(nodes), unnamed=unnamed), nodes)
         large = node.channels > MAX_MAP_CHANNELS or int(node.channels * node.scale**2) > MAX_ELEMENTS
         if large or max(abs(node.extra), abs(node.extra_columns)) > MAX_EXTRA:
-            raise ValueError(
-                "the feature map is too large"
-            )  # what a file says; a strip may be as wide as its image
+            # Here and not in `shaped`: a strip may be as wide as its image.
+            raise ValueError("the feature map is too large")
         return node
     except ValueError as error:
         raise UserError(f"graph: node {len(nodes)} ({text[:60]!r}): {error}") from None

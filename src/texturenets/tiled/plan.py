@@ -3,9 +3,9 @@
 A normalization needs the statistics of its whole source before it can compute its first row. So the image is gone
 through several times, and every pass ends at the feature maps whose statistics the next one needs. For instance:
 
-    pass 0    photo -> conv1                            conv1's statistics are gathered, its feature map is written to
-    disk pass 1    conv1 (read) -> norm1 -> relu -> conv2    conv2's likewise pass 2    conv2 (read) -> norm2 -> relu
-    -> conv3    the image
+    pass 0    photo -> conv1                            conv1's statistics are gathered, and it is written to disk
+    pass 1    conv1 (read) -> norm1 -> relu -> conv2    conv2's likewise
+    pass 2    conv2 (read) -> norm2 -> relu -> conv3    the image
 
 A pass goes from strip to strip. A feature map that is cheap to compute is not written; the next pass computes it
 again.

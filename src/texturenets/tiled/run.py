@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from texturenets.engines.peak import most_live
 from texturenets.errors import UserError
 from texturenets.graph import Graph
 from texturenets.graph.stage import PICTURE, CompiledStage, SpoolDtype, Stage, Values
@@ -192,16 +193,10 @@ class _TiledRun:
         size = [node.channels * node.extra * node.extra_columns for node in nodes]
         last = {source: number for number, node in enumerate(nodes) for source in node.sources}
         last.update({part.number: len(nodes) for part in strip.outputs.values()})
-        live, most = 0, 0
-        for number in range(len(nodes)):
-            live += size[number]
-            most = max(most, live)
-            live -= sum(
-                size[gone] for gone in {number, *nodes[number].sources} if last.get(gone, gone) <= number
-            )
+        live = int(most_live([(n, last.get(n, n), size[n]) for n in range(len(nodes))]))
         ends = sum(size[n] for n, node in enumerate(nodes) if not node.sources)
         ends += sum(size[part.number] for part in strip.outputs.values())
-        return self.job.engine.stage_peak(most, self.spool_dtype) + WAITING * ends * BYTES[self.spool_dtype]
+        return self.job.engine.stage_peak(live, self.spool_dtype) + WAITING * ends * BYTES[self.spool_dtype]
 
     def _pass(self, image_pass: ImagePass, rows: int, sink: RowSink | None, progress: Progress) -> None:
         moments = {i: self._moments(i) for i in image_pass.measured}

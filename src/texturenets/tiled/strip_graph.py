@@ -273,10 +273,8 @@ class StripGraphBuilder:
             numbers = [self._crop_rows(part, needed) for part, needed in zip(parts, source_rows, strict=True)]
             number = self._add("stack", *numbers) if len(numbers) > 1 else numbers[0]
             return ComputedRows(rows, self._padded(node, number, (0, 0, left, right)))
-        top, bottom = (
-            max(0, -start),
-            max(0, end - size),
-        )  # rows of padding; 0 where the halo lies inside the image
+        # Rows of padding; 0 where the halo lies inside the image
+        top, bottom = max(0, -start), max(0, end - size)
         low, high = parts[0].rows
         cut = 0 if top else max(low, 0), size if bottom else min(high, size)
         number = self._padded(node, self._crop_rows(parts[0], cut), (top, bottom, left, right))
