@@ -18,7 +18,7 @@ from texturenets import loading, noise, textures
 from texturenets.engines.onnx_engine import ONNXEngine
 from texturenets.engines.openvino_engine import OpenVINOEngine
 from texturenets.engines.torch_engine import TorchEngine
-from texturenets.errors import UserError
+from texturenets.errors import DamagedError, UserError
 from texturenets.graph.onnx import to_onnx
 from texturenets.graph.periodic import wraps_around
 from texturenets.modelfiles import modelfile
@@ -325,7 +325,7 @@ def test_arguments_of_another_type() -> None:
 
 
 def test_what_draws_nothing_from_noise_is_no_texture() -> None:
-    with pytest.raises(UserError, match="takes a photo"):
+    with pytest.raises(DamagedError, match="takes a photo"):
         texture(Residual(channels=8, blocks=0, noise_depth=1))
 
 

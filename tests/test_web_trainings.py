@@ -518,6 +518,21 @@ def test_a_full_queue_says_how_to_be_rid_of_stopped_ones(make: Callable[[], Trai
         add(trainings, "two")
 
 
+def test_one_that_is_at_work_is_ended_whatever_its_record_says(make: Callable[[], Trainings]) -> None:
+    trainings = make()
+    add(trainings, "long", 1000)
+    begun(trainings, "long", 2)
+    job = trainings.files.find("long")
+    trainings.files.write(replace(job, state="queued", pid=0))  # as where its start could not be written down
+    trainings.stop("long")
+    ends = time.monotonic() + 60
+    while trainings.files.alive("long"):
+        assert time.monotonic() < ends
+        time.sleep(0.05)
+    assert trainings.files.find("long").state == "stopped"
+    trainings.runner.close()
+
+
 def test_what_is_over_cannot_be_stopped(make: Callable[[], Trainings]) -> None:
     trainings = make()
     for name, over in (("good", "is done"), ("bad", "has failed")):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import os
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 pytest.importorskip("gradio", reason="the extra `web` is not installed")
 
+import gradio as gr
 from fastapi.testclient import TestClient
 from webservice import client, model, photo
 
@@ -26,6 +28,7 @@ from texturenets.server.models import Catalogue
 from texturenets.server.service import Service
 from texturenets.server.settings import Settings
 from texturenets.server.ui import examples, gallery, sessions, store, texts, train_tab, watch
+from texturenets.server.ui import page as page_module
 
 API = "/page/gradio_api"
 
@@ -102,6 +105,27 @@ def test_values_that_the_page_cannot_have_leave_no_trace(
         told = service.get(f"{API}/queue/data?session_hash=abc").text
     assert "reload the page" in told
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("fault", "told", "logged"),
+    [(OSError("disk is full"), "reload the page", True), (gr.Error("too dark"), "too dark", False)],
+)
+def test_the_pages_own_faults_are_logged_and_its_own_words_kept(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    fault: Exception,
+    told: str,
+    logged: bool,
+) -> None:
+    async def fails(*_: Any, **__: Any) -> None:
+        raise fault
+
+    monkeypatch.setattr(gr.Blocks, "preprocess_data", fails)
+    monkeypatch.setattr(logging.getLogger("texturenets.server"), "propagate", True)
+    with pytest.raises(gr.Error, match=told):
+        asyncio.run(page_module.Page().preprocess_data())
+    assert ("disk is full" in caplog.text) is logged
 
 
 def test_clicks_on_nothing_that_is_shown_leave_no_trace(

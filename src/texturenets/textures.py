@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from texturenets import arguments, noise
 from texturenets.arrays import A, to_numpy
 from texturenets.engines import Engine, devices, peak
-from texturenets.errors import UserError
+from texturenets.errors import DamagedError, UserError
 from texturenets.memory import budget
 from texturenets.modelfiles.modelfile import Header
 from texturenets.noise import NoiseInput
@@ -49,7 +49,7 @@ class Texture:
         self.periodic = io_spec.periodic
         self.scales = tuple(sorted({n.stride for n in self.inputs}, reverse=True))
         if not self.inputs or io_spec.channels:
-            raise UserError(f"{path}: its network takes a photo, it does not draw from noise")
+            raise DamagedError(f"{path}: its network takes a photo, it does not draw from noise")
 
     @property
     def name(self) -> str:

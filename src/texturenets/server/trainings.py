@@ -124,7 +124,8 @@ class Trainings:
                 over = "is done" if job.state == "done" else "has failed"
                 raise HTTPProblem(409, f"{name} {over}: there is nothing to stop")
             if job.state in ("queued", "running"):
-                running = job.state == "running"
+                # By its process: one was started while its state could not be written.
+                running = job.state == "running" or self.files.alive(name)
                 job = self.files.write(replace(job, state="stopped"))
                 if running:
                     self.runner.end(job)

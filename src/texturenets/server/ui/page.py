@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,7 @@ from texturenets.server.ui.texture_tab import TextureTab  # noqa: E402
 from texturenets.server.ui.theme import CSS, theme  # noqa: E402
 from texturenets.server.ui.train_tab import TrainTab  # noqa: E402
 
+log = logging.getLogger("texturenets.server")
 SCRIPT = Path(__file__).with_name("page.js")
 
 HEAD = """
@@ -53,7 +55,11 @@ class Page(gr.Blocks):
         """The arguments of the function that an event calls. Raises gradio.Error."""
         try:
             return await super().preprocess_data(*words, **more)
-        except Exception:  # noqa: BLE001  pydantic, components and Gradio each raise their own
+        except gr.Error:
+            raise
+        except Exception as error:  # pydantic, components and Gradio each raise their own
+            if isinstance(error, OSError | MemoryError):  # the machine's fault, not the sender's
+                log.exception("page")
             raise gr.Error(NO_LONGER, print_exception=False) from None
 
 
