@@ -25,6 +25,8 @@ Pool = Literal["max", "average"]
 
 VGG_LAYERS = tuple(f"vgg16:relu{n}" for n in ("1_1", "1_2", "2_1", "2_2", "3_1", "3_2", "3_3", "4_1", "4_3"))
 SQUEEZENET_LAYERS = tuple(f"squeezenet1_0:{n}" for n in ("conv1", *(f"fire{i}" for i in range(2, 8))))
+STYLE_LAYERS = (*VGG_LAYERS, *(f"squeezenet1_0:fire{i}" for i in (2, 4, 7)))
+"""Layers of the style loss of the default recipe (docs/models.md has what chose them)."""
 
 
 @with_attributes
@@ -62,7 +64,7 @@ class TaskConfig:
     """With --schedule step: steps between two decays."""
     warmup: int = 20
     """Warm-up: first steps, over which the learning rate rises from 0."""
-    style_layers: tuple[str, ...] = VGG_LAYERS
+    style_layers: tuple[str, ...] = STYLE_LAYERS
     """Layers of the style loss, NETWORK:LAYER, separated by commas."""
     style_weight: float = 1.0
     """Weight of the style loss."""
@@ -166,7 +168,7 @@ class StyleConfig(TaskConfig):
 
     content_layers: tuple[str, ...] = ("vgg16:relu4_2",)
     """Layers of the content loss."""
-    content_weight: float = 2.0
+    content_weight: float = 3.0
     """Weight of the content loss: at half the default strokes outweigh objects, at twice objects outweigh strokes."""
     texture_photos: int = 0
     """Compute the style loss on this many photos only, the content loss on all (texture_nets v1); 0: both on all."""
