@@ -255,12 +255,13 @@ def test_existing_results_of_photos_of_one_name_are_told_apart_by_nobody(
     output = capsys.readouterr()
     assert output.out == ""
     assert output.err == (
-        "texturenets: --skip-existing goes by the names of results, and those of in/x.gif and in/x.png would both be "
+        "texturenets: --skip-existing goes by the names of results, and those of in/x.png and in/x.gif would both be "
         "x-plain.png: rename one of them, or leave --skip-existing out\n"
     )
     assert Path("out/x-plain.png").read_bytes() == before
     assert stylize("in", "-o", "out", "--quiet") == 0
-    assert capsys.readouterr().out.split() == ["out/x-plain.png", "out/x-plain-2.png"]
+    assert capsys.readouterr().out.split() == ["out/x-plain-2.png", "out/x-plain.png"]
+    assert Path("out/x-plain.png").read_bytes() == before
     Path("plain.safetensors").write_bytes(modelfile.shipped()["wave"].read_bytes())
     styles = ["-s", "plain", "-s", "plain.safetensors"]
     assert stylize("in/x.png", *styles, "-o", "out", "--skip-existing") == 2

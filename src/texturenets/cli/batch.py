@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from texturenets.cli import film
 from texturenets.cli import sheet as contact
 from texturenets.cli.common import complain, engine_note, note_left_out, note_quality
-from texturenets.cli.outputs import folder_of, plan_of, several
+from texturenets.cli.outputs import check_count, folder_of, plan_of
 from texturenets.cli.report import Report
 from texturenets.cli.tiled import follow
 from texturenets.errors import UserError
@@ -87,30 +86,19 @@ def planned(
             )
     if count != 1 and (films or one):
         raise UserError(f"--count {count} is for photos: of a film there is one result")
-    taken: dict[str, PurePath] = {}
+    check_count(count, models)
+    seeds = range(options.seed, options.seed + count)
+    stems = [model.stem for model in models]
+    jobs = (
+        [[]] if one else plan_of(found, output, stems, roots, seeds, films=films, skip_existing=skip_existing)
+    )
     works = []
-    for model in models:
-        numbered = functools.partial(several, count=count, model=model)
-        jobs = (
-            []
-            if one
-            else plan_of(
-                found,
-                output,
-                model.stem,
-                roots,
-                numbered,
-                films=films,
-                styles=len(models),
-                taken=taken,
-                skip_existing=skip_existing,
-            )
+    for model, of_style in zip(models, jobs, strict=True):
+        stills = [job for job in of_style if job[0] not in films]
+        moving = (
+            [one] if one else [film.FilmJob((path,), result) for path, result in of_style if path in films]
         )
-        stills = [job for job in jobs if job[0] not in films]
-        moving = [one] if one else [film.FilmJob((path,), result) for path, result in jobs if path in films]
-        asked = {
-            result: replace(options, seed=options.seed + i % count) for i, (_, result) in enumerate(stills)
-        }
+        asked = {result: replace(options, seed=seeds[i % count]) for i, (_, result) in enumerate(stills)}
         works.append(StyleWork(model, moving, stills, asked, options))
     if one is not None:
         return Plan(works, Path(one.result).parent, left_out)
