@@ -38,10 +38,10 @@ def test_a_containers_limit_counts_where_it_is_less(monkeypatch: pytest.MonkeyPa
 def test_the_amount_to_ask_for_is_the_least_round_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(budget, "resident", lambda: 200 << 20)
     for mib, wanted in (
+        (5, "400M"),
         (81, "500M"),
-        (20, "400M"),
-        (235, "600M"),
-        (239, "700M"),
-    ):  # 360 are taken or set aside
+        (205, "600M"),
+        (1000, "1400M"),
+    ):  # beside 360 that are taken
         assert Budget.of().needed(mib << 20) == f"`memory` {wanted}"
         assert Budget.of(budget.parse(wanted)).left() > mib << 20
