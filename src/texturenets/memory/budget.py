@@ -17,8 +17,8 @@ SHARE: Final = 0.75
 """Share of the free memory that a run may use by default; the rest is left to other programs."""
 
 SPARE: Final = 32 * 2**20
-"""Bytes more in what an error message says to give: from one run to the next in the same process this one grows by some
-28 MB, and processes differ by less than one."""
+"""Bytes more in what an error message says to give: processes differ by less than 1 MB, and one that has begun grows
+by some 28 MB from run to run."""
 
 RESERVE: Final = 160 * 2**20
 """Bytes for what is no map: libraries' own buffers, decoders and encoders, pieces of memory between others."""
