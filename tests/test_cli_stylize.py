@@ -348,6 +348,9 @@ def test_the_demo_goes_on_past_a_bad_photo(here: Path, capsys: pytest.CaptureFix
     assert "in/b.png" in one_line(output.err)
     assert output.out == "shown/contact-sheet.jpg\n"
     assert main(["demo", "--photo", "in/b.png"]) == 2
+    assert "in/b.png" in one_line(capsys.readouterr().err)
+    Path("in/c.png").write_bytes(Path("in/b.png").read_bytes())
+    assert main(["demo", "--photo", "in/b.png", "--photo", "in/c.png"]) == 2
     assert capsys.readouterr().err.endswith("texturenets: no photo can be read\n")
 
 

@@ -133,6 +133,24 @@ def test_pages_of_others_are_refused(tmp_path: Path) -> None:
         assert service.get("/v1/models", headers={"Host": "[fe80::1]:80"}).status_code == 200
 
 
+def test_a_foreign_preflight_is_a_problem(tmp_path: Path) -> None:
+    friend, ask = "https://friend.example", "Access-Control-Request-Method"
+    with client(tmp_path, origins=(friend,)) as service:
+        assert service.options("/v1/stylize", headers={"Origin": friend, ask: "POST"}).status_code == 200
+        for origin, method, what in (
+            ("https://evil.example", "POST", "origin"),
+            (friend, "DELETE", "method"),
+            ("https://evil.example", "PUT", "origin, method"),
+        ):
+            answer = service.options("/v1/stylize", headers={"Origin": origin, ask: method})
+            assert answer.status_code == 400
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert answer.json()["status"] == 400
+            assert answer.json()["detail"] == f"not allowed for pages of other origins: {what}"
+            assert ("access-control-allow-origin" in answer.headers) == (origin == friend)
+            assert "origin" in answer.headers["vary"].lower()
+
+
 def test_long_headers_are_refused(tmp_path: Path) -> None:
     with client(tmp_path) as service:
         assert service.get("/v1/models", headers={"X-Long": "a" * 30_000}).status_code == 200

@@ -79,7 +79,7 @@ def _read(patterns: list[str], size: int, quiet: bool) -> tuple[list[tuple[str, 
     from texturenets import image
 
     result: dict[str, Picture] = {}
-    failed = 0
+    errors: list[UserError] = []
     left_out: list[Path] = []
     for path in image.expand(patterns, left_out=left_out):
         name, number = path.stem, 1
@@ -89,13 +89,16 @@ def _read(patterns: list[str], size: int, quiet: bool) -> tuple[list[tuple[str, 
         try:
             result[name] = _fitted(image.read(path), size)
         except UserError as error:
-            complain(error)
-            failed += 1
+            errors.append(error)
+    if not result and len(errors) == 1:
+        raise errors[0]  # it says all there is to say
+    for error in errors:
+        complain(error)
     if not quiet:
         note_left_out(left_out)
     if not result:
         raise UserError("no photo can be read")
-    return list(result.items()), failed
+    return list(result.items()), len(errors)
 
 
 def _fitted(picture: Picture, size: int) -> Picture:

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, Query, Request
-from starlette.middleware.cors import CORSMiddleware
+
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from texturenets._version import __version__
 from texturenets.errors import UserError, unknown
 from texturenets.server import bodies, http_errors, training_routes
+from texturenets.server.cors import CORS
 from texturenets.server.csp import ContentSecurityPolicy
 from texturenets.server.guard import ANY, Guard
 from texturenets.server.head import HeadMiddleware
@@ -101,7 +102,7 @@ def create(settings: Settings, load: Callable[[Path], Any] | None = None) -> tup
     app.add_middleware(Guard, settings=settings)
     if settings.origins:
         app.add_middleware(
-            CORSMiddleware,
+            CORS,
             allow_origins=list(settings.origins),
             allow_methods=["GET", "POST"],
             allow_headers=["Authorization", "Content-Type"],

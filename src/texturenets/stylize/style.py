@@ -124,7 +124,8 @@ class Style:
         gives the photo, 1 the full style, between them a linear mix of both.
         `preserve_color`: the photo's colours with the luminance of the result (arXiv 1606.05897), before
         mixing. `seed` and `noise_level` (1 as in training, 0 for none): for generators that also take noise; a
-        warning says where they change nothing.
+        warning says where they change nothing. All images of a batch (N, C, H, W) get one and the same noise, that of
+        `seed`, so that each is what it would be alone; for different noise call once for each seed.
         `stroke`: 2 doubles the size of the strokes, 0.5 halves it, "auto" scales it with the image
         (`texturenets.stylize.stroke`).
 
