@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from texturenets import image, loading
 from texturenets.cli import main
@@ -111,7 +111,9 @@ def test_written_like_it_was_given(suffix: str, channels: int, tmp_path: Path) -
     exif = Image.Exif()
     exif[271] = "a camera"
     path = tmp_path / f"out.{suffix}"
-    with large_files.writing(path, (200, 31), alpha=channels == 4, exif=exif.tobytes()) as writer:
+    with large_files.writing(
+        path, (200, 31), alpha=channels == 4, metadata=large_files.Metadata(exif.tobytes())
+    ) as writer:
         for top in range(0, 200, 48):
             writer.write(values[top : top + 48])
         assert not path.exists()
@@ -121,6 +123,28 @@ def test_written_like_it_was_given(suffix: str, channels: int, tmp_path: Path) -
         difference = np.abs(np.asarray(made).astype(int) - values)
     assert difference.max() <= (6 if suffix == "jpg" else 0)
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "jpg"])
+def test_resolution_and_texts_are_those_of_small_images(
+    suffix: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("Comment", "by hand")
+    texts.add_text("Title", "a door")
+    down = (
+        300 if suffix == "jpg" else 150
+    )  # of a JPEG with EXIF, which libvips writes, Pillow reads one number
+    Image.fromarray(pixels()).save(tmp_path / "photo.png", dpi=(300, down), pnginfo=texts)
+    words = ["stylize", str(tmp_path / "photo.png"), "-s", str(model), "--engine", "torch", "--quiet"]
+    assert main([*words, "-o", str(tmp_path / f"small.{suffix}")]) == 0
+    monkeypatch.setattr(memory_limits, "too_large", lambda *_: True)
+    assert main([*words, "-o", str(tmp_path / f"large.{suffix}")]) == 0
+    small, large = image.read(tmp_path / f"small.{suffix}"), image.read(tmp_path / f"large.{suffix}")
+    assert small.dpi == pytest.approx((300, down), abs=0.1)
+    assert large.dpi == pytest.approx(small.dpi, abs=0.1)
+    assert large.texts == ({"Comment": "by hand", "Title": "a door"} if suffix == "png" else {})
+    assert small.texts == large.texts or suffix == "jpg"  # libvips writes no comments of JPEGs
 
 
 def test_bigtiff_from_four_gigabytes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -194,7 +194,8 @@ class ImageInfo:
     """What a file says of its image without its pixels being decoded.
 
     `size` (H, W) is as stored, `orientation` what turns it upright (EXIF, 1 to 8), `format` Pillow's name, `bits`
-    8, 16 or 32 a channel, `several` whether there are more images in it: pages of a TIFF, frames of a GIF.
+    8, 16 or 32 a channel, `several` whether there are more images in it: pages of a TIFF, frames of a GIF. `exif`,
+    `dpi` and `texts` as in `Picture`, texts as far as they stand before the pixels.
     """
 
     size: tuple[int, int]
@@ -203,6 +204,8 @@ class ImageInfo:
     exif: bytes | None
     bits: int = 8
     several: bool = False
+    dpi: tuple[float, float] | None = None
+    texts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def upright(self) -> tuple[int, int]:
@@ -220,7 +223,9 @@ def read_header(path: StrPath, *, keep_gps: bool = False) -> ImageInfo | None:
                 add_late_exif(image, file)
                 exif, bits = carried(image, keep_gps), _bits(image.mode, raw_mode(image))
                 size, several = (image.height, image.width), _several(image)
-                return ImageInfo(size, orientation(image), image.format or "", exif, bits, several)
+                turn, form = orientation(image), image.format or ""
+                dpi, said = resolution(image, turn), texts(image)
+                return ImageInfo(size, turn, form, exif, bits, several, dpi, said)
     except Exception:  # noqa: BLE001  `read` says what is wrong with it
         return None
 

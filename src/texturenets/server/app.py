@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, Query, Request
-
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from texturenets._version import __version__

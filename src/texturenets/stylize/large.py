@@ -56,7 +56,7 @@ def _stylize_strips(
             source.size,
             alpha=alpha is not None and large_files.output_format(result, source.size) != "JPEG",
             quality=options.quality,
-            exif=source.header.exif,
+            metadata=large_files.Metadata(source.header.exif, source.header.dpi, source.header.texts),
         ) as writer:
             bands = _Bands(source.size, writer.write, _Finish(source.rgb, alpha, options, writer.alpha))
             if options.strength == 0:

@@ -6,8 +6,9 @@ import struct
 import threading
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -185,6 +186,15 @@ def output_format(path: Path, size: Size) -> str:
     return name
 
 
+@dataclass(frozen=True)
+class Metadata:
+    """What is written beside pixels and profile; the fields as in `image.Picture`."""
+
+    exif: bytes | None = None
+    dpi: tuple[float, float] | None = None
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+
 class _Pipe:
     """A byte queue between two threads: `put` blocks while more than `_BUFFER` bytes wait."""
 
@@ -262,11 +272,11 @@ class StripWriter:
     """
 
     def __init__(
-        self, part: Path, name: str, size: Size, *, alpha: bool, quality: int | None, exif: bytes | None
+        self, part: Path, name: str, size: Size, *, alpha: bool, quality: int | None, metadata: Metadata
     ) -> None:
         self._vips = vips()
         self._part, self._name, self._size = part, name, size
-        self.alpha, self._quality, self._exif = alpha, quality, exif
+        self.alpha, self._quality, self._metadata = alpha, quality, metadata
         self._pipe, self._stream = _Pipe(), _PNGStream(size, 4 if alpha else 3)
         self._pipe.put(self._stream.start)
         self._error: Exception | None = None
@@ -302,13 +312,24 @@ class StripWriter:
             output = output.copy(interpretation="srgb")
             blob = self._vips.GValue.blob_type
             output.set_type(blob, "icc-profile-data", image.srgb_profile())
-            if self._exif is not None:
-                output.set_type(blob, "exif-data", self._exif)
-            self._save(output, str(self._part))
+            self._save(self._with_metadata(output), str(self._part))
         except Exception as error:  # noqa: BLE001  `finish` raises it in the caller's thread
             self._error = error
         finally:
             self._pipe.end()
+
+    def _with_metadata(self, output: Any) -> Any:
+        """`output`, a copy of this writer's own, with EXIF, resolution and texts as far as the format holds them."""
+        if self._metadata.exif is not None:
+            output.set_type(self._vips.GValue.blob_type, "exif-data", self._metadata.exif)
+        if self._metadata.dpi is not None:
+            across, down = self._metadata.dpi
+            output = output.copy(xres=across / 25.4, yres=down / 25.4)  # libvips counts pixels a millimetre
+        for number, (key, text) in enumerate(self._metadata.texts.items()):
+            # libvips writes tEXt, which is Latin-1, as UTF-8; and no comments of JPEGs.
+            if self._name == "PNG" and (key + text).isascii():
+                output.set_type(self._vips.GValue.gstr_type, f"png-comment-{number}-{key}", text)
+        return output
 
     def _save(self, output: Any, path: str) -> None:
         if self._name == "JPEG":
@@ -323,7 +344,12 @@ class StripWriter:
 
 @contextmanager
 def writing(
-    path: Path, size: Size, *, alpha: bool = False, quality: int | None = None, exif: bytes | None = None
+    path: Path,
+    size: Size,
+    *,
+    alpha: bool = False,
+    quality: int | None = None,
+    metadata: Metadata | None = None,
 ) -> Iterator[StripWriter]:
     """A writer for an image of `size` (H, W), which replaces `path` atomically when the block ends without an error.
 
@@ -333,7 +359,7 @@ def writing(
     name = output_format(path, size)
     remove_stale(path)
     with atomic_write(path) as part:
-        writer = StripWriter(part, name, size, alpha=alpha, quality=quality, exif=exif)
+        writer = StripWriter(part, name, size, alpha=alpha, quality=quality, metadata=metadata or Metadata())
         try:
             yield writer
         except BaseException:
