@@ -130,6 +130,7 @@ def load_style(name: str | Path, options: EngineOptions = EngineOptions()) -> St
             path,
             memory=budget.parse(memory) if isinstance(memory, str) else memory,
             spool=None if spool is None else Path(spool),
+            options=options,
         )
 
 

@@ -19,6 +19,7 @@ from texturenets.engines.cache import Entry
 from texturenets.engines.options import EngineOptions
 from texturenets.errors import UserError, unknown
 from texturenets.graph import ConversionError, Graph, IOSpec
+from texturenets.graph.wrapping import Wrap, wrapped
 from texturenets.modelfiles import modelfile
 
 if TYPE_CHECKING:
@@ -71,12 +72,16 @@ class Engine(Protocol):
 
 
 def load(
-    path: Path, options: EngineOptions = EngineOptions(), code: Callable[[], nn.Module] | None = None
+    path: Path,
+    options: EngineOptions = EngineOptions(),
+    code: Callable[[], nn.Module] | None = None,
+    wrap: Wrap = "",
 ) -> Engine:
     """The network of the model file at `path`, ready to run.
 
     `engine` "auto" takes PyTorch also where there is `code`, and where the model has no graph, or one that cannot be
     converted. `code` builds the network of somebody's own code; PyTorch alone runs it, the others take the graph.
+    `wrap`: for pictures that wrap around along these axes (`graph.wrapping`); it takes the graph, and no `code`.
 
     Raises UserError for unknown names, what is not installed or not to be had on this machine, and whatever is
     wrong with the file.
@@ -96,7 +101,7 @@ def load(
         raise UserError(f"`engine` {engine} runs on the processor: leave out `device` {device}")
     if engine != "torch":
         try:
-            return _converted(path, engine, precision, threads)
+            return _converted(path, engine, precision, threads, wrap)
         except ConversionError:
             if not auto:
                 raise
@@ -104,7 +109,7 @@ def load(
         devices.require_torch(f"`device` {device}", "cuda")
     flags = {"`engine` torch": not auto, f"`precision` {precision}": precision in ("bf16", "fp16")}
     devices.require_torch(next((flag for flag, given in flags.items() if given), f"the network of {path}"))
-    return _torch(path, "cpu" if on_cpu else device, precision, code, threads)
+    return _torch(path, "cpu" if on_cpu else device, precision, code, threads, wrap)
 
 
 def _fastest(device: str, on_cpu: bool) -> str:
@@ -114,12 +119,13 @@ def _fastest(device: str, on_cpu: bool) -> str:
     return "onnx" if find_spec("openvino") is None else "openvino"
 
 
-def _torch(
+def _torch(  # noqa: PLR0917 (what `load` was given)
     path: Path,
     device: str,
     precision: str,
     code: Callable[[], nn.Module] | None,
     threads: int | None,
+    wrap: Wrap,
 ) -> Engine:
     import torch
 
@@ -128,7 +134,7 @@ def _torch(
     if threads is not None:
         torch.set_num_threads(threads)
     where = devices.choose(device)
-    network = modelfile.read_graph(path) if code is None else code()
+    network = read_wrapped(path, wrap) if code is None else code()
     _check_stride(
         path, network.io_spec.stride if isinstance(network, Graph) else getattr(network, "stride", 1)
     )
@@ -163,17 +169,17 @@ BACKENDS: Final[dict[str, Callable[[bytes, IOSpec, str, Entry, int | None], Engi
 model's entry in the cache of compiled forms, and the number of threads."""
 
 
-def _converted(path: Path, engine: str, precision: str, threads: int | None) -> Engine:
+def _converted(path: Path, engine: str, precision: str, threads: int | None, wrap: Wrap) -> Engine:
     entry = Entry(path)
     split = engine == "openvino"  # which may compute in bf16
-    name = ".split" if split else ".plain"
+    name = (".split" if split else ".plain") + (f"-{wrap}" if wrap else "")
     model, counts = entry.read(f"{name}.onnx"), _numbers(entry.read(f"{name}.json"))
     if model is None or counts is None:
-        model, io_spec = convert(path, split=split)
+        model, io_spec = convert(path, split=split, wrap=wrap)
         entry.keep(f"{name}.onnx", model)
         entry.keep(f"{name}.json", json.dumps([io_spec.buffers, io_spec.live]).encode())
     else:
-        io_spec = modelfile.read_graph(path, weights=False).io_spec
+        io_spec = read_wrapped(path, wrap, weights=False).io_spec
         io_spec = replace(io_spec, buffers=counts[0], live=counts[1])
     return BACKENDS[engine](model, io_spec, precision, entry, threads)
 
@@ -187,14 +193,23 @@ def _numbers(cached: bytes | None) -> tuple[float, float] | None:
         return None
 
 
-def convert(path: Path, *, split: bool = False, apply_passes: bool = True) -> tuple[bytes, IOSpec]:
+def read_wrapped(path: Path, wrap: Wrap, *, weights: bool = True) -> Graph:
+    """The graph of the model file at `path`, for pictures that wrap around along these axes. Raises UserError."""
+    graph = modelfile.read_graph(path, weights=weights)
+    return wrapped(graph, wrap) if wrap else graph
+
+
+def convert(
+    path: Path, *, split: bool = False, apply_passes: bool = True, wrap: Wrap = ""
+) -> tuple[bytes, IOSpec]:
     """The model file at `path` as an ONNX file, and what its network takes. Raises UserError.
 
     `split`: made for computing in bf16; `apply_passes`: with what makes it faster (`texturenets.graph.onnx.to_onnx`).
+    `wrap`: as for `load`.
     """
     from texturenets.graph.onnx import to_onnx
 
-    graph = modelfile.read_graph(path)
+    graph = read_wrapped(path, wrap)
     _check_stride(path, graph.io_spec.stride)
     model = to_onnx(graph, split=split, apply_passes=apply_passes)
     buffers, live = peak.peak_elements(model, graph.io_spec)

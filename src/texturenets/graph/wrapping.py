@@ -32,7 +32,9 @@ def check(wrap: object) -> Wrap:
         if known == wrap and isinstance(wrap, str):
             axes: Wrap = known
             return axes
-    raise UserError(f"`wrap` {wrap!r} is none of 'x' (left and right edge meet), 'y' (top and bottom) and 'xy'")
+    raise UserError(
+        f"`wrap` {wrap!r} is none of 'x' (left and right edge meet), 'y' (top and bottom) and 'xy'"
+    )
 
 
 def wrapped_sides(wrap: Wrap) -> tuple[bool, bool]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from texturenets import image
 from texturenets.errors import UserError
+from texturenets.image.sizes import whole_periods
 from texturenets.stylize.memory_limits import way_out
 from texturenets.stylize.options import StylizeOptions
 from texturenets.stylize.stroke import ladder
@@ -41,6 +42,7 @@ def _stylize_strips(
     style: Style, source: large_files.LargePhoto, result: Path, options: StylizeOptions
 ) -> bool:
     large_files.output_format(result, source.size)
+    _check_wrap(style, source, options)
     if style.tiled.network is None:
         raise UserError(
             f"{source.path} does not fit in memory, and the network of {style.name} cannot be taken apart: ask for a "
@@ -73,13 +75,14 @@ def _paint(
 ) -> None:
     """What `Style.stylize` does, with paintings on the way to larger ones in spools."""
     stages = ladder(photo.size, options.stroke)
+    tiled = style.network(options.wrap)[1]
     asked: dict[str, Any] = {"seed": options.seed, "level": options.noise_level, "folders": [folder]}
     source: RowSource = Resized(photo.rgb, photo.size, stages[0])
     with ExitStack() as stack:
         for number, stage in enumerate(stages):
             fine, following = number > 0, [*stages, photo.size][number + 1]
             if stage == photo.size:
-                style.tiled.run(source, stage, bands.take, fine=fine, **asked)
+                tiled.run(source, stage, bands.take, fine=fine, **asked)
                 return
             spool = SpooledImage(folder, 3, stage, "uint16")
             stack.callback(spool.close)
@@ -87,9 +90,21 @@ def _paint(
             def keep(rows: Interval, painted: Array, spool: SpooledImage = spool) -> None:
                 spool.write(rows, np.rint(painted[0].transpose(1, 2, 0).clip(0, 1) * 65535))
 
-            style.tiled.run(source, stage, keep, fine=fine, **asked)
+            tiled.run(source, stage, keep, fine=fine, **asked)
             source = Resized(OnDisk(spool), stage, following)
         bands.whole(source)
+
+
+def _check_wrap(style: Style, photo: large_files.LargePhoto, options: StylizeOptions) -> None:
+    """Raise UserError for a photo that wraps around and would have to be resampled: here strips do not."""
+    wrap, stride = options.wrap, style.engine.io_spec.stride
+    resampled = options.size is not None or len(ladder(photo.size, options.stroke)) > 1
+    if wrap and (resampled or whole_periods(photo.size, stride, wrap) != photo.size):
+        height, width = photo.size
+        raise UserError(
+            f"{photo.path} does not fit in memory, and of such photos `wrap` {wrap} takes those alone whose "
+            f"sides are multiples of {stride}, without `size` and `stroke`: this one has {width} x {height} pixels"
+        )
 
 
 class _Finish:

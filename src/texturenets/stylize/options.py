@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from texturenets.graph.wrapping import Wrap
 from texturenets.stylize.stroke import Stroke
 
 
@@ -20,9 +21,10 @@ class StylizeOptions:
     seed: int = 0
     noise_level: float = 1.0
     stroke: Stroke = 1
+    wrap: Wrap = ""
 
     @property
     def painting(self) -> dict[str, Any]:
         """Those that are keyword arguments of `Style.stylize`."""
-        names = ("strength", "preserve_color", "seed", "noise_level", "stroke")
+        names = ("strength", "preserve_color", "seed", "noise_level", "stroke", "wrap")
         return {name: getattr(self, name) for name in names}

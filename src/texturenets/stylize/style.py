@@ -12,8 +12,10 @@ import numpy as np
 
 from texturenets import arguments, image, noise
 from texturenets.arrays import A, is_tensor, like, to_numpy
-from texturenets.engines import Engine, devices
+from texturenets.engines import Engine, EngineOptions, devices, load
 from texturenets.errors import UserError
+from texturenets.graph import wrapping
+from texturenets.graph.wrapping import Wrap
 from texturenets.image import sizes
 from texturenets.image.blend import blend
 from texturenets.modelfiles.modelfile import Header
@@ -46,8 +48,11 @@ class Style:
         *,
         memory: int | None = None,
         spool: Path | None = None,
+        options: EngineOptions | None = None,
     ) -> None:
-        self.engine, self.header, self.path = engine, header, path
+        """`options`: those that `engine` was loaded with, for its like that wraps around."""
+        self.engine, self.header, self.path, self._options = engine, header, path, options or EngineOptions()
+        self._wrapped: dict[Wrap, Engine] = {}
         self.between: Callable[[], None] = lambda: (
             None
         )  # called between the sizes of `_paint`; may raise to cancel
@@ -79,6 +84,7 @@ class Style:
         seed: int = 0,
         noise_level: float = 1.0,
         stroke: Stroke = 1,
+        wrap: Wrap = "",
     ) -> Image: ...
 
     @overload
@@ -92,6 +98,7 @@ class Style:
         seed: int = 0,
         noise_level: float = 1.0,
         stroke: Stroke = 1,
+        wrap: Wrap = "",
     ) -> T: ...
 
     def __call__(
@@ -104,6 +111,7 @@ class Style:
         seed: int = 0,
         noise_level: float = 1.0,
         stroke: Stroke = 1,
+        wrap: Wrap = "",
     ) -> Any:
         """Stylize `picture`; the result has the same type and size.
 
@@ -127,10 +135,14 @@ class Style:
         warning says where they change nothing.
         `stroke`: 2 doubles the size of the strokes, 0.5 halves it, "auto" scales it with the image
         (`texturenets.stylize.stroke`).
+        `wrap`: the axes along which the picture wraps around: "xy" for a tile, which repeats in both directions, "x"
+        for a 360 degree panorama, whose left and right edge meet. So does the result, and it does not depend on
+        where the picture was cut. Sides along these axes that are no multiple of `engine.io_spec.stride` are
+        resampled to one and back.
 
         Raises UserError for an option out of its range, an argument that is no image, and when memory runs out.
         """
-        check_options(size, strength, noise_level, stroke)
+        check_options(size, strength, noise_level, stroke, wrap)
         arguments.flag("preserve_color", preserve_color)
         source, kind = image.from_any(picture)
         if kind.container == "pil":  # of 8 bits, and one image
@@ -140,7 +152,7 @@ class Style:
         photo: Any = source.pixels
         if size is not None:
             with devices.memory_errors(f"not enough memory for `size` {size}: ask for a smaller image"):
-                photo = image.resize(photo, sizes.fit_longer(source.size, size))
+                photo = image.resize_wrapped(photo, sizes.fit_longer(source.size, size), wrap)
         return image.to_kind(
             self.stylize(
                 photo,
@@ -149,6 +161,7 @@ class Style:
                 seed=seed,
                 noise_level=noise_level,
                 stroke=stroke,
+                wrap=wrap,
             ),
             kind,
         )
@@ -162,13 +175,14 @@ class Style:
         seed: int = 0,
         noise_level: float = 1.0,
         stroke: Stroke = 1,
+        wrap: Wrap = "",
     ) -> A:
         """Stylize `photos` (N, 3, H, W), float RGB in [0, 1], an array or a tensor; gives (N, 3, H, W) of the
         same kind, a tensor on their device.
 
         Options and errors as in `__call__`.
         """
-        check_options(None, strength, noise_level, stroke)
+        check_options(None, strength, noise_level, stroke, wrap)
         arguments.flag("preserve_color", preserve_color)
         image.check_batch(photos)
         seed = arguments.whole("seed", seed)
@@ -183,36 +197,68 @@ class Style:
         with devices.memory_errors(advice):
             # One by one, so that a result does not depend, to the last bit, on the rest of the batch.
             painted = _together(
-                [self._paint(photos[i : i + 1], seed, noise_level, stroke) for i in range(len(photos))]
+                [self._paint(photos[i : i + 1], seed, noise_level, stroke, wrap) for i in range(len(photos))]
             )
             painted = painted.clip(0, 1)  # outside of inference mode, so that autograd takes the result
             if preserve_color:
                 painted = image.preserve_color(painted, photos)
             return painted if strength == 1 else photos + strength * (painted - photos)
 
-    def _paint(self, photo: A, seed: int, level: float, stroke: Stroke) -> A:
+    def _paint(self, photo: A, seed: int, level: float, stroke: Stroke, wrap: Wrap) -> A:
         """Stylize (1, 3, H, W); with `stroke` other than 1 at several sizes, coarse to fine (`stylize.stroke`)."""
         size = (int(photo.shape[2]), int(photo.shape[3]))
-        first, *finer = ladder(size, stroke)
-        y = self._run_network(image.resize(photo, first), seed, level)
+        engine, tiled = self.network(wrap)
+        stride = engine.io_spec.stride
+        first, *finer = (sizes.whole_periods(stage, stride, wrap) for stage in ladder(size, stroke))
+        y = self._run_network(image.resize_wrapped(photo, first, wrap), seed, level, engine, tiled)
         for stage in finer:
             self.between()
-            y = self._run_network(image.resize(y.clip(0, 1), stage), seed, level, fine=True)
-        return image.resize(y, size)
+            wide = image.resize_wrapped(y.clip(0, 1), stage, wrap)
+            y = self._run_network(wide, seed, level, engine, tiled, fine=True)
+        return image.resize_wrapped(y, size, wrap)
 
-    def _run_network(self, photo: A, seed: int, level: float, *, fine: bool = False) -> A:
+    def network(self, wrap: Wrap = "") -> tuple[Engine, TiledStyle]:
+        """The network for pictures that wrap around along these axes, for those that fit in memory and for others.
+
+        Raises UserError for a network of which there is no graph, or whose graph cannot be wrapped.
+        """
+        if not wrap:
+            return self.engine, self.tiled
+        if wrap not in self._wrapped:
+            if self._options.generator is not None or self.tiled.graph is None:
+                raise UserError(
+                    f"`wrap` {wrap}: it takes the graph of a network, and the network of {self.name} is run by its "
+                    "own code: leave `wrap` out"
+                )
+            self._wrapped[wrap] = load(self.path, self._options, wrap=wrap)
+        engine = self._wrapped[wrap]
+        return engine, self.tiled.wrapped(engine, wrap)
+
+    @staticmethod
+    def _run_network(
+        photo: A, seed: int, level: float, engine: Engine, tiled: TiledStyle, *, fine: bool = False
+    ) -> A:
         """Run the network on (1, 3, H, W), padded as its `IOSpec` requires, and crop the result; unclamped.
 
         `fine`: the input is a stylized image that was enlarged.
         """
-        if not self.tiled.fits((int(photo.shape[2]), int(photo.shape[3]))):
-            return like(self.tiled.stylize(to_numpy(photo), seed, level, fine=fine), photo)
-        io_spec = self.engine.io_spec
-        x, box = sizes.pad_to_multiple(photo, io_spec.stride, max(SMALLEST, io_spec.least), io_spec.margin)
-        maps = noise.draw_arrays(io_spec.noise, [seed], int(x.shape[-2]), int(x.shape[-1]))
+        if not tiled.fits((int(photo.shape[2]), int(photo.shape[3]))):
+            return like(tiled.stylize(to_numpy(photo), seed, level, fine=fine), photo)
+        io_spec, wrap = engine.io_spec, tiled.wrap
+        x, box = sizes.pad_to_multiple(
+            photo, io_spec.stride, max(SMALLEST, io_spec.least), io_spec.margin, wrap
+        )
+        total = int(x.shape[-2]), int(x.shape[-1])
+        period = sizes.period(box, total, wrap)
+        maps = [
+            sizes.repeated(one, (total[0] // source.stride, total[1] // source.stride))
+            for one, source in zip(
+                noise.draw_arrays(io_spec.noise, [seed], *period), io_spec.noise, strict=True
+            )
+        ]
         maps = noise.levelled(maps, io_spec.noise, [level] * len(maps))
-        y = self.engine(x, [like(one, x) for one in maps])
-        return sizes.crop_back(blend(x, y) if fine else y, box)
+        y = engine(x, [like(one, x) for one in maps])
+        return sizes.crop_back(blend(x, y, wrap) if fine else y, box)
 
 
 def _together(parts: list[A]) -> A:
@@ -230,9 +276,13 @@ def note_noise(name: str, seed: int, noise_level: float, *, takes_noise: bool) -
         warnings.warn(f"{name} takes no noise: `seed` and `noise_level` change nothing", stacklevel=1)
 
 
-def check_options(size: int | None, strength: float, noise_level: float = 1.0, stroke: Stroke = 1) -> None:
-    """Raise UserError for a `size` below 1, a `strength` outside [0, 1], a `noise_level` below 0, no `stroke`."""
+def check_options(
+    size: int | None, strength: float, noise_level: float = 1.0, stroke: Stroke = 1, wrap: Wrap = ""
+) -> None:
+    """Raise UserError for a `size` below 1, a `strength` outside [0, 1], a `noise_level` below 0, no `stroke`, and a
+    `wrap` that names no axes."""
     check(stroke)
+    wrapping.check(wrap)
     arguments.number("strength", strength)
     arguments.number("noise_level", noise_level)
     if size is not None:

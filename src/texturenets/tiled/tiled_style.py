@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from texturenets.engines import peak
 from texturenets.errors import UserError
 from texturenets.graph import ConversionError, Graph
+from texturenets.graph.wrapping import Wrap, wrapped
 from texturenets.image.sizes import padding
 from texturenets.memory.budget import Budget
 from texturenets.modelfiles import modelfile
@@ -35,7 +36,8 @@ class TiledStyle:
     """The network of the model file at `path` on `engine`, for images of any size, computed in strips.
 
     `smallest`: images are padded to at least this many pixels a side. `memory`: bytes that may be used (None: a
-    share of the free memory); `spool`: the folder for feature maps that do not fit (None: a default one). Before an
+    share of the free memory); `spool`: the folder for feature maps that do not fit (None: a default one); `wrap`:
+    the axes along which images wrap around, where sides are multiples of the stride. Before an
     image `announce` gets one line on the memory and disk that it takes; `progress` gets the share done, 0 to 1.
     """
 
@@ -47,12 +49,19 @@ class TiledStyle:
         *,
         memory: int | None = None,
         spool: Path | None = None,
+        wrap: Wrap = "",
     ) -> None:
-        self.path = path
+        self.path, self.wrap = path, wrap
         self.smallest, self.memory, self.spool = smallest, memory, spool
         self.announce: Callable[[str], None] = lambda _: None
         self.progress: Callable[[float], None] = lambda _: None
         self._engine = engine
+
+    def wrapped(self, engine: Any, wrap: Wrap) -> TiledStyle:
+        """The same for images that wrap around along these axes; `engine` runs the network for those."""
+        made = TiledStyle(self.path, engine, self.smallest, memory=self.memory, spool=self.spool, wrap=wrap)
+        made.announce, made.progress = self.announce, self.progress
+        return made
 
     @property
     def device(self) -> torch.device | None:
@@ -70,17 +79,21 @@ class TiledStyle:
     @functools.cached_property
     def network(self) -> TiledNetwork | None:
         """The network for strips; None without a graph."""
-        from texturenets.tiled.network import TiledNetwork  # late: most photos fit
-
-        return None if self.graph is None else TiledNetwork(self.graph, self._engine, self.smallest)
+        return None if self.graph is None else self._network(self.graph)
 
     @functools.cached_property
     def refiner(self) -> TiledNetwork:
         """The network for strips of a stylized image that was enlarged (`stylize.stroke`)."""
-        from texturenets.tiled.network import TiledNetwork, refined
+        from texturenets.tiled.network import refined
 
         assert self.graph is not None
-        return TiledNetwork(refined(self.graph), self._engine, self.smallest)
+        return self._network(refined(self.graph))
+
+    def _network(self, graph: Graph) -> TiledNetwork:
+        from texturenets.tiled.network import TiledNetwork  # late: most photos fit
+
+        graph = wrapped(graph, self.wrap) if self.wrap else graph
+        return TiledNetwork(graph, self._engine, self.smallest, self.wrap)
 
     def fits(self, size: Size) -> bool:
         """Whether an image of `size` (H, W) is estimated to fit in memory at once."""
@@ -88,7 +101,9 @@ class TiledStyle:
         if size[0] * size[1] * peak.MAX_BYTES_PER_PIXEL <= left:
             return True
         io_spec = self._engine.io_spec
-        padded, _ = padding(size, io_spec.stride, max(self.smallest, io_spec.least), io_spec.margin)
+        padded, _ = padding(
+            size, io_spec.stride, max(self.smallest, io_spec.least), io_spec.margin, self.wrap
+        )
         beside = BESIDE * size[0] * size[1] if self.device is None else 0
         return self._engine.peak(padded) + beside <= left or self.network is None
 
