@@ -31,6 +31,7 @@ from texturenets.image.reading import (
 from texturenets.image.writing import (
     JPEG_QUALITY,
     keeps_alpha,
+    kept_bits,
     laid_on_white,
     lossy_suffixes,
     to_bytes,
@@ -51,6 +52,7 @@ __all__ = [
     "from_bytes",
     "is_picture",
     "keeps_alpha",
+    "kept_bits",
     "laid_on_white",
     "lossy_suffixes",
     "may_be_missed",

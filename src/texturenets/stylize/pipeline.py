@@ -60,7 +60,7 @@ class Pipeline:
         picture = copy.copy(self._whole(photo, longer=longer, keep_gps=options.keep_gps))
         if options.wrap and options.size is not None:
             _resize_wrapped(picture, options.size, options.wrap)
-        self._compare(photo, picture)
+        self._compare(photo, picture, image.kept_bits(result, picture.bits))
         return picture
 
     def paint(self, job: PathPair, picture: Picture | None) -> Picture | None:
@@ -76,7 +76,7 @@ class Pipeline:
 
         if large.stylize(self.style, photo, result, options):
             self.note(photo, image.laid_on_white(result))
-        self._compare(photo, image.read_header(photo))
+        self._compare(photo, image.read_header(photo), 8)
         return None
 
     def write(self, job: PathPair, picture: Picture | None) -> None:
@@ -86,7 +86,7 @@ class Pipeline:
             if picture.transparent and not image.keeps_alpha(job[1]):
                 self.note(job[0], image.laid_on_white(job[1]))
 
-    def _compare(self, photo: Path, source: Picture | image.ImageInfo | None) -> None:
-        """Note what the photo has and its result will not."""
-        for what in image.not_kept(source) if source is not None else ():
+    def _compare(self, photo: Path, source: Picture | image.ImageInfo | None, bits: int) -> None:
+        """Note what the photo has and its result, of so many bits a channel, will not."""
+        for what in image.not_kept(source, bits) if source is not None else ():
             self.note(photo, what)
