@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -13,7 +13,9 @@ from texturenets.cli.batch import carry_out, planned
 from texturenets.cli.common import Device, EngineName, Flag, NetworkCode, PrecisionFlag, check_quality
 from texturenets.cli.styles import check_no_style, find_styles
 from texturenets.errors import UserError
-from texturenets.graph.wrapping import Wrap
+
+if TYPE_CHECKING:
+    from texturenets.graph.wrapping import Wrap
 
 
 def stylize(

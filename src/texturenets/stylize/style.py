@@ -234,9 +234,8 @@ class Style:
         engine = self._wrapped[wrap]
         return engine, self.tiled.wrapped(engine, wrap)
 
-    @staticmethod
     def _run_network(
-        photo: A, seed: int, level: float, engine: Engine, tiled: TiledStyle, *, fine: bool = False
+        self, photo: A, seed: int, level: float, engine: Engine, tiled: TiledStyle, *, fine: bool = False
     ) -> A:
         """Run the network on (1, 3, H, W), padded as its `IOSpec` requires, and crop the result; unclamped.
 
