@@ -11,7 +11,7 @@ import dataclasses
 import io
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,7 +24,10 @@ from texturenets._version import __version__
 from texturenets.arguments import check_plain
 from texturenets.errors import DamagedError, UserError, reason, unknown
 from texturenets.graph import ConversionError, Graph, names_of
+from texturenets.graph.conditional import conditioned
 from texturenets.image.formats import suffix_of_start
+from texturenets.modelfiles import conditions
+from texturenets.modelfiles.conditions import Condition, Mixture
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,7 +49,8 @@ class Header:
     data (a spec is turned into it, `network_files.spec_of` makes one of it); nobody looks at it who only runs the
     network.
     `training`: the options that made it and what came of them. `licence`: of the weights; `terms`: of the images
-    that it saw. `thumbnail`: a small JPEG of what it does, base64.
+    that it saw. `thumbnail`: a small JPEG of what it does, base64. `conditions`: what the rows of a network of several
+    styles stand for (`modelfiles.conditions`), plain data.
     """
 
     name: str
@@ -57,6 +61,7 @@ class Header:
     terms: str = ""
     source: str = ""
     thumbnail: str = field(default="", repr=False)
+    conditions: Sequence[Mapping[str, Any]] = ()
     version: str = __version__
 
     def __post_init__(self) -> None:
@@ -68,6 +73,11 @@ class Header:
         if not isinstance(plain.get("name"), str):
             raise UserError("its generator has no name")
         object.__setattr__(self, "generator", json.loads(json.dumps(plain)))  # lists, as from a file
+
+    @property
+    def rows(self) -> tuple[Condition, ...]:
+        """What each row of its normalizations' weights stands for; none for a network of one style."""
+        return conditions.parse(self.conditions)
 
     @property
     def custom(self) -> bool:
@@ -127,10 +137,11 @@ def _read(path: Path) -> dict[str, Any]:
     return data
 
 
-def read_graph(path: str | Path, *, weights: bool = True) -> Graph:
+def read_graph(path: str | Path, *, weights: bool = True, mixture: Mixture | None = None) -> Graph:
     """The graph of the model file at `path` with its weights in float32.
 
-    `weights`: without them, only what its header says. No torch. Raises ConversionError where it has none and needs
+    `weights`: without them, only what its header says. `mixture`: of a model of several styles, what is to be run; by
+    default the first condition. No torch. Raises ConversionError where it has none and needs
     its code, and UserError as `read_header` does, for a graph that is none and for weights that are missing, do not
     fit or are not finite.
     """
@@ -144,10 +155,15 @@ def read_graph(path: str | Path, *, weights: bool = True) -> Graph:
         if not isinstance(data, dict):
             raise UserError("its graph is none")
         graph = Graph.from_dict(data)
-        if weights:
+        rows = conditions.parse(header.get("conditions", ()))
+        chosen = mixture or Mixture((tuple(float(i == 0) for i in range(len(rows))),))
+        if weights or chosen.stride is not None:  # the style map's inputs come from the weights' shapes
             graph.weights.update(_weights(Path(path), names_of(graph.nodes)))
+        if rows:
+            graph = conditioned(graph, chosen.components, chosen.stride)
+        if weights:
             graph.check()
-    except UserError as error:
+    except (UserError, ValueError) as error:
         raise DamagedError(f"{path}: {error}") from None
     return graph
 
@@ -254,6 +270,7 @@ def check_types(header: Header) -> None:
             raise ValueError(f"its {name} is no text")
     if header.kind not in ("style", "texture"):
         raise ValueError(f"its kind is {str(header.kind)[:40]!r}, neither style nor texture")
+    conditions.parse(header.conditions)
     if not isinstance(header.training, dict):
         raise ValueError("what it says of its training is no object")
     if not isinstance(header.training.get("run", {}), dict):

@@ -30,6 +30,7 @@ from texturenets.modelfiles.modelfile import (
     read_header,
 )
 from texturenets.networks import GeneratorSpec, build, from_dict
+from texturenets.networks.conditional import ConditionalNetwork, single
 from texturenets.networks.trace import trace
 from texturenets.networks.trace_code import trace_code
 
@@ -61,6 +62,8 @@ def save(
 ) -> None:
     """Write `network` with `header` to `path`, its weights in `precision`, atomically.
 
+    Of a `ConditionalNetwork` the network inside, whose rows the header's `conditions` name.
+
     A user's network that cannot be traced is written without a graph, with the reason, and needs its code to run.
     Raises UserError where the file cannot be written, where a weight is not finite in that precision, and for a
     header that `read_header` would refuse.
@@ -72,8 +75,12 @@ def save(
         raise UserError(f"{path}: its header could not be read again: {error}") from None
     dtype: torch.dtype = getattr(torch, precision)
     graph, reason = None, None
+    if isinstance(network, ConditionalNetwork):
+        network, traced = network.network, single(network.network)
+    else:
+        traced = network
     try:
-        graph = trace_code(network) if header.custom else trace(network)
+        graph = trace_code(traced) if header.custom else trace(traced)
     except ConversionError as error:
         if not header.custom:
             raise
@@ -111,7 +118,8 @@ def load(path: str | Path, custom: Callable[..., Any] | str | None = None) -> tu
         raise damaged(path, error) from None
     with safe_open(Path(path), "pt") as file:
         keys = [k for k in file.keys() if not k.startswith(EXTRA)]  # noqa: SIM118 (not a mapping)
-        network = build_with_weights(path, spec, {k: file.get_tensor(k) for k in keys}, custom)
+        state = {k: file.get_tensor(k) for k in keys}
+    network = build_with_weights(path, spec, state, custom, len(header.rows))
     return network.requires_grad_(False), header
 
 
@@ -120,14 +128,16 @@ def build_with_weights(
     spec: GeneratorSpec,
     state: Mapping[str, Tensor],
     custom: Callable[..., Any] | str | None,
+    count: int = 0,
 ) -> nn.Module:
     """The network of `spec` with the weights `state` of the file at `path`: float32, evaluation mode.
 
-    `custom`: as in `build`. Raises UserError for weights that do not fit or are not finite.
+    `custom`: as in `build`. `count`: of conditions, 0 for a network of one style. Raises UserError for weights that do not fit or are not finite.
     """
     if spec.name != CUSTOM:
-        _check_shapes(path, spec, {name: tuple(value.shape) for name, value in state.items()})
+        _check_shapes(path, spec, {name: tuple(value.shape) for name, value in state.items()}, count)
     network = build(spec, custom=custom)
+    made = ConditionalNetwork(network, count) if count else network
     tensors = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
     for name, value in tensors.items():
         if not torch.isfinite(value).all():
@@ -136,16 +146,21 @@ def build_with_weights(
         network.load_state_dict(tensors)
     except RuntimeError as error:
         raise _misfit(path, spec, str(error)) from None
-    return network.eval()
+    return made.eval()
 
 
-def _check_shapes(path: str | Path, generator: GeneratorSpec, shapes: Mapping[str, tuple[int, ...]]) -> None:
+def _check_shapes(
+    path: str | Path, generator: GeneratorSpec, shapes: Mapping[str, tuple[int, ...]], count: int
+) -> None:
     """Raise DamagedError unless the weights of `generator` have these shapes.
 
     Uses the meta device, which allocates nothing: a damaged header may describe a network larger than memory.
     """
     with torch.device("meta"):
-        wanted = {k: tuple(v.shape) for k, v in build(generator).state_dict().items()}
+        network = build(generator)
+        if count:
+            ConditionalNetwork(network, count)
+        wanted = {k: tuple(v.shape) for k, v in network.state_dict().items()}
     for name in [*wanted, *shapes]:
         if wanted.get(name) != shapes.get(name):
             have, want = shapes.get(name, "missing"), wanted.get(name, "not in it")

@@ -17,6 +17,7 @@ from texturenets.graph import ConversionError, Graph
 from texturenets.image.sizes import padding
 from texturenets.memory.budget import Budget
 from texturenets.modelfiles import modelfile
+from texturenets.modelfiles.conditions import Mixture
 
 if TYPE_CHECKING:
     import torch
@@ -35,7 +36,8 @@ class TiledStyle:
     """The network of the model file at `path` on `engine`, for images of any size, computed in strips.
 
     `smallest`: images are padded to at least this many pixels a side. `memory`: bytes that may be used (None: a
-    share of the free memory); `spool`: the folder for feature maps that do not fit (None: a default one). Before an
+    share of the free memory); `spool`: the folder for feature maps that do not fit (None: a default one). `mixture`:
+    as in `engines.load`. Before an
     image `announce` gets one line on the memory and disk that it takes; `progress` gets the share done, 0 to 1.
     """
 
@@ -47,8 +49,9 @@ class TiledStyle:
         *,
         memory: int | None = None,
         spool: Path | None = None,
+        mixture: Mixture | None = None,
     ) -> None:
-        self.path = path
+        self.path, self.mixture = path, mixture
         self.smallest, self.memory, self.spool = smallest, memory, spool
         self.announce: Callable[[str], None] = lambda _: None
         self.progress: Callable[[float], None] = lambda _: None
@@ -64,7 +67,7 @@ class TiledStyle:
     def graph(self) -> Graph | None:
         """The graph of the network; None for a user's network that cannot be traced."""
         with suppress(ConversionError):
-            return modelfile.read_graph(self.path)
+            return modelfile.read_graph(self.path, mixture=self.mixture)
         return None
 
     @functools.cached_property

@@ -1,0 +1,129 @@
+"""Networks of several styles: rows of scales and shifts, mixtures of them, and the style map."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from texturenets import engines
+from texturenets.engines.options import EngineOptions
+from texturenets.errors import UserError
+from texturenets.modelfiles import conditions, modelfile
+from texturenets.modelfiles.conditions import Condition, Mixture
+from texturenets.networks import build, make_spec, network_files
+from texturenets.networks.conditional import ConditionalNetwork
+
+TINY = ("channels=8", "blocks=1", "noise_depth=2")
+ROWS = [{"style": "wave"}, {"style": "wave", "strength": 0.5}, {"style": "udnie"}]
+
+
+def gallery(path: Path, *settings: str) -> tuple[ConditionalNetwork, Path]:
+    """A tiny network of three conditions with weights of its own in each row, and its model file."""
+    torch.manual_seed(0)
+    spec = make_spec("residual", (*TINY, *settings))
+    network = ConditionalNetwork(build(spec), 3).eval()
+    with torch.no_grad():
+        for name in network.rows:
+            network.network.get_parameter(name).normal_(1.0 if name.endswith("weight") else 0.0, 0.5)
+    header = modelfile.Header(name="tiny", kind="style", generator=spec, conditions=ROWS)
+    network_files.save(network, header, path / "tiny.safetensors", "float32")
+    return network, path / "tiny.safetensors"
+
+
+def drawn(
+    network: ConditionalNetwork, x: np.ndarray, maps: list[np.ndarray], shares: list[float]
+) -> np.ndarray:
+    with torch.no_grad():
+        y = network(torch.from_numpy(x), [torch.from_numpy(m) for m in maps], torch.tensor(shares))
+    return y.numpy()
+
+
+def inputs() -> tuple[np.ndarray, list[np.ndarray]]:
+    random = np.random.default_rng(0)
+    return random.random((1, 3, 32, 48), np.float32), [random.standard_normal((1, 2, 8, 12), np.float32)]
+
+
+@pytest.mark.parametrize("engine", ["torch", "onnx", "openvino"])
+def test_a_mixture_is_what_the_network_draws_with_these_shares(tmp_path: Path, engine: str) -> None:
+    network, path = gallery(tmp_path)
+    x, maps = inputs()
+    for shares in ([0.0, 0.0, 1.0], [0.5, 0.25, 0.25]):
+        ready = engines.load(path, EngineOptions(engine, "cpu", "float32"), mixture=Mixture((tuple(shares),)))
+        assert np.allclose(ready(x, maps), drawn(network, x, maps, shares), atol=1e-4)
+    first = engines.load(path, EngineOptions(engine, "cpu", "float32"))
+    assert np.allclose(first(x, maps), drawn(network, x, maps, [1.0, 0.0, 0.0]), atol=1e-4)
+
+
+@pytest.mark.parametrize("engine", ["torch", "onnx", "openvino"])
+@pytest.mark.parametrize("stride", [0, 1])
+def test_a_style_map_of_one_mixture_everywhere_is_that_mixture(
+    tmp_path: Path, engine: str, stride: int
+) -> None:
+    network, path = gallery(tmp_path)
+    x, maps = inputs()
+    mixture = Mixture(((1.0, 0.0, 0.0), (0.0, 0.5, 0.5)), stride)
+    ready = engines.load(path, EngineOptions(engine, "cpu", "float32"), mixture=mixture)
+    size = (32, 48) if stride else (1, 1)
+    for second in (0.0, 0.3, 1.0):
+        styles = np.stack([np.full(size, 1 - second), np.full(size, second)])[None].astype(np.float32)
+        shares = [1 - second, 0.5 * second, 0.5 * second]
+        y = ready(x, maps, {"styles": styles})
+        assert np.allclose(y, drawn(network, x, maps, shares), atol=1e-4)
+
+
+def test_by_region_each_side_has_its_style(tmp_path: Path) -> None:
+    _, path = gallery(tmp_path)
+    x, maps = inputs()
+    ready = engines.load(path, EngineOptions("torch", "cpu"), mixture=Mixture(((1, 0, 0), (0, 0, 1)), 1))
+    styles = np.zeros((1, 2, 32, 48), np.float32)
+    styles[:, 0, :, :24], styles[:, 1, :, 24:] = 1, 1
+    both = ready(x, maps, {"styles": styles})
+    left = ready(
+        x, maps, {"styles": np.stack([np.ones((32, 48)), np.zeros((32, 48))])[None].astype(np.float32)}
+    )
+    assert not np.allclose(both, left, atol=1e-2)
+
+
+def test_a_saved_network_can_be_trained_on(tmp_path: Path) -> None:
+    network, path = gallery(tmp_path)
+    loaded, header = network_files.load(path)
+    assert isinstance(loaded, ConditionalNetwork)
+    assert header.rows == (Condition("wave"), Condition("wave", 0.5), Condition("udnie"))
+    state = loaded.state_dict()
+    assert all(torch.equal(state[name], value) for name, value in network.state_dict().items())
+
+
+def test_conditions_that_are_none_are_damage(tmp_path: Path) -> None:
+    network, path = gallery(tmp_path)
+    for rows in (
+        [{"style": "wave"}],
+        [{"strength": 1.0}] * 3,
+        [{"style": "a", "stroke": 0}] * 3,
+        [{"style": "a"}] * 3,
+    ):
+        header = modelfile.Header(
+            name="tiny", kind="style", generator=make_spec("residual", TINY), conditions=rows
+        )
+        with pytest.raises(UserError):
+            network_files.save(network, header, tmp_path / "bad.safetensors")
+            modelfile.read_graph(tmp_path / "bad.safetensors")
+
+
+def test_shares_between_what_was_learned() -> None:
+    rows = [Condition("a", s, k) for s in (1.0, 0.5) for k in (1.0, 4.0)] + [Condition("b")]
+    assert conditions.shares(rows, {"a": 1}) == (1, 0, 0, 0, 0)
+    assert conditions.shares(rows, {"a": 1}, 0.75) == (0.5, 0, 0.5, 0, 0)
+    assert conditions.shares(rows, {"a": 1}, 0.1, 2) == pytest.approx((0, 0, 0.5, 0.5, 0))
+    assert conditions.shares(rows, {"a": 0.5, "b": 0.5}, 1, 9) == (0, 0.5, 0, 0, 0.5)
+    with pytest.raises(UserError, match="unknown style of this model"):
+        conditions.shares(rows, {"c": 1})
+
+
+def test_weights_are_normalized_or_refused() -> None:
+    assert conditions.checked_mix({"a": 3, "b": 1, "c": 0}) == {"a": 0.75, "b": 0.25}
+    for bad in ({"a": -1.0}, {"a": float("nan")}, {"a": 0}, {}, {"a": True}):
+        with pytest.raises(UserError):
+            conditions.checked_mix(bad)
