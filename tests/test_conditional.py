@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,14 +11,14 @@ import torch
 
 from texturenets import engines
 from texturenets.engines.options import EngineOptions
-from texturenets.errors import UserError
+from texturenets.errors import DamagedError, UserError
 from texturenets.modelfiles import conditions, modelfile
 from texturenets.modelfiles.conditions import Condition, Mixture
 from texturenets.networks import build, make_spec, network_files
 from texturenets.networks.conditional import ConditionalNetwork
 
 TINY = ("channels=8", "blocks=1", "noise_depth=2")
-ROWS = [{"style": "wave"}, {"style": "wave", "strength": 0.5}, {"style": "udnie"}]
+ROWS: list[dict[str, Any]] = [{"style": "wave"}, {"style": "wave", "strength": 0.5}, {"style": "udnie"}]
 
 
 def gallery(path: Path, *settings: str) -> tuple[ConditionalNetwork, Path]:
@@ -96,20 +97,28 @@ def test_a_saved_network_can_be_trained_on(tmp_path: Path) -> None:
     assert all(torch.equal(state[name], value) for name, value in network.state_dict().items())
 
 
-def test_conditions_that_are_none_are_damage(tmp_path: Path) -> None:
-    network, path = gallery(tmp_path)
-    for rows in (
-        [{"style": "wave"}],
+def test_conditions_that_are_none_are_refused(tmp_path: Path) -> None:
+    network, _ = gallery(tmp_path)
+    spec = make_spec("residual", TINY)
+    wrong: list[list[dict[str, Any]]] = [
         [{"strength": 1.0}] * 3,
         [{"style": "a", "stroke": 0}] * 3,
         [{"style": "a"}] * 3,
-    ):
-        header = modelfile.Header(
-            name="tiny", kind="style", generator=make_spec("residual", TINY), conditions=rows
-        )
+    ]
+    for rows in wrong:
+        header = modelfile.Header(name="tiny", kind="style", generator=spec, conditions=rows)
         with pytest.raises(UserError):
             network_files.save(network, header, tmp_path / "bad.safetensors")
-            modelfile.read_graph(tmp_path / "bad.safetensors")
+
+
+def test_other_rows_than_conditions_are_damage(tmp_path: Path) -> None:
+    network, _ = gallery(tmp_path)
+    header = modelfile.Header(
+        name="tiny", kind="style", generator=make_spec("residual", TINY), conditions=ROWS[:2]
+    )
+    network_files.save(network, header, tmp_path / "bad.safetensors")
+    with pytest.raises(DamagedError, match="3 rows where the model has 2 conditions"):
+        modelfile.read_graph(tmp_path / "bad.safetensors")
 
 
 def test_shares_between_what_was_learned() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 from texturenets import arguments, engines
 from texturenets.engines import devices
 from texturenets.engines.options import EngineOptions
-from texturenets.errors import UserError
+from texturenets.errors import UserError, unknown
 from texturenets.graph import ConversionError
 from texturenets.memory import budget
 from texturenets.modelfiles import modelfile
+from texturenets.modelfiles.conditions import checked_mix, styles_of
 from texturenets.modelfiles.modelfile import Header
+from texturenets.stylize.regions import PHOTO
 from texturenets.stylize.style import Style
 
 if TYPE_CHECKING:
@@ -100,7 +103,8 @@ def load(
 
 def load_with(name: str | Path, options: EngineOptions) -> Style | Texture:
     """As `load`, with its options in one."""
-    path = modelfile.find(name) if modelfile.shipped() else find_style(name)
+    file, _ = split_name(name)
+    path = modelfile.find(file) if modelfile.shipped() else find_style(file)
     if modelfile.read_header(path).kind == "texture":
         for option, value in (("memory", options.memory), ("spool", options.spool)):
             if value is not None:
@@ -109,13 +113,16 @@ def load_with(name: str | Path, options: EngineOptions) -> Style | Texture:
                     "or for tiles"
                 )
         return load_texture(path, options)
-    return load_style(path, options)
+    return load_style(name, options)
 
 
 def load_style(name: str | Path, options: EngineOptions = EngineOptions()) -> Style:
     """As `load`, of a style; raises UserError for a texture too."""
-    path = find_style(name)
+    file, mix = split_name(name)
+    path = find_style(file)
     header = modelfile.read_header(path)
+    if mix:
+        _check_styles(file, header, mix)
     if header.kind != "style":
         called = path.stem if path.parent == modelfile.ZOO else name
         raise UserError(
@@ -124,13 +131,43 @@ def load_style(name: str | Path, options: EngineOptions = EngineOptions()) -> St
         )
     memory, spool = options.memory, options.spool
     with devices.memory_errors(f"not enough memory for the network of {path}"):
+        code = code_of(path, options)
         return Style(
-            engines.load(path, options, code_of(path, options)),
+            engines.load(path, options, code),
             header,
             path,
             memory=budget.parse(memory) if isinstance(memory, str) else memory,
             spool=None if spool is None else Path(spool),
+            mix=mix,
+            make=functools.partial(engines.load, path, options, code),
         )
+
+
+def split_name(name: str | Path) -> tuple[str | Path, dict[str, float] | None]:
+    """The model's name or file, and the mixture that may stand behind a colon: "gallery:wave=0.6,udnie=0.4".
+
+    Raises UserError for a weight that is no number.
+    """
+    text = str(name)
+    file, colon, words = text.rpartition(":")
+    if not colon or len(file) < 2 or Path(text).is_file() or set(words) & set("/\\") or not words:
+        return name, None  # a path, as C:\wave.safetensors
+    mix: dict[str, float] = {}
+    for word in words.split(","):
+        style, equals, weight = word.partition("=")
+        try:
+            mix[style.strip()] = float(weight) if equals else 1.0
+        except ValueError:
+            raise UserError(f"{text}: the weight {weight!r} of {style} is no number") from None
+    return file, checked_mix(mix)
+
+
+def _check_styles(file: str | Path, header: Header, mix: Mapping[str, float]) -> None:
+    """Raise UserError for a style that the model called `file` does not have."""
+    known = styles_of(header.rows) or (header.name,)
+    for style in mix:
+        if style not in (*known, PHOTO):
+            raise unknown(f"style of {file}", style, known)
 
 
 def load_texture(name: str | Path, options: EngineOptions = EngineOptions()) -> Texture:

@@ -14,16 +14,17 @@ from texturenets.cli.flags import given, optional
 from texturenets.cli.styles import check_no_model
 from texturenets.errors import UserError, counted, duration
 from texturenets.train import recipes, require
-from texturenets.train.configuration import StyleConfig, TextureConfig, model_file
+from texturenets.train.configuration import GalleryConfig, StyleConfig, TextureConfig, model_file
 from texturenets.train.trainer_config import TrainerConfig
 
 if TYPE_CHECKING:
+    from texturenets.train.style_task import StyleTask
     from texturenets.train.task import Task
     from texturenets.train.trainer import Trainer
 
 app = App(
     name="train",
-    help="Train a style on a painting, or a texture on an exemplar.",
+    help="Train a style on a painting, a gallery on several, or a texture on an exemplar.",
 )
 
 Images = Annotated[list[Path], Parameter(negative_iterable=())]
@@ -55,6 +56,7 @@ Resume = Annotated[
 ]
 Quiet = Annotated[Flag, Parameter(help="No progress bar.")]
 StyleFlags: Any = optional(StyleConfig, "Training options")
+GalleryFlags: Any = optional(GalleryConfig, "Training options")
 TextureFlags: Any = optional(TextureConfig, "Training options")
 TrainerFlags: Any = optional(TrainerConfig, "Run options")
 
@@ -86,20 +88,45 @@ def style(
     config = dataclasses.replace(recipes.style_recipe(preset), **_flags(options, StyleConfig, descriptor))
     out = _model_file(output, images)
     require()
-    if content is None:
-        from texturenets.train.data import WHENCE
 
-        raise UserError(f"--content FOLDER is missing: a style is learned on photos; {WHENCE}")
-
-    from texturenets.train import data
     from texturenets.train.style_task import StyleTask
 
     trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
-    task = StyleTask(config, images, content)
-    made = _trainer(task, out, trainer_config, resume=resume, quiet=quiet)
-    if made.fabric.is_global_zero and (few := data.few(task.photos.readable, task.photos.held)):
-        print(f"texturenets: {few}", file=sys.stderr)
-    return _train(made, quiet)
+    task = StyleTask(config, images, _content(content))
+    return _train_on_photos(task, out, trainer_config, resume=resume, quiet=quiet)
+
+
+@app.command
+def gallery(
+    images: Images,
+    /,
+    *,
+    content: Path | None = None,
+    output: OutputFlag = Path("gallery.safetensors"),
+    descriptor: DescriptorFlag = None,
+    resume: Resume = False,
+    quiet: Quiet = False,
+    options: GalleryFlags | None = None,
+    trainer: TrainerFlags | None = None,
+) -> int:
+    """Train one network that stylizes photos like several paintings, each at two strengths and two stroke sizes.
+
+    Parameters
+    ----------
+    images
+        The paintings, each a style called as its file.
+    content
+        Folder of photos, or a file that `texturenets cache` wrote, as for `train style`.
+    """
+    config = GalleryConfig(**_flags(options, GalleryConfig, descriptor))
+    out = _model_file(output, images)
+    require()
+
+    from texturenets.train.gallery_task import GalleryTask
+
+    trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
+    task = GalleryTask(config, images, _content(content))
+    return _train_on_photos(task, out, trainer_config, resume=resume, quiet=quiet)
 
 
 @app.command
@@ -130,6 +157,24 @@ def texture(
 
     trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
     made = _trainer(TextureTask(config, images), out, trainer_config, resume=resume, quiet=quiet)
+    return _train(made, quiet)
+
+
+def _content(content: Path | None) -> Path:
+    """The photos. Raises UserError where none were named."""
+    if content is None:
+        from texturenets.train.data import WHENCE
+
+        raise UserError(f"--content FOLDER is missing: a style is learned on photos; {WHENCE}")
+    return content
+
+
+def _train_on_photos(task: StyleTask, out: Path, config: TrainerConfig, *, resume: bool, quiet: bool) -> int:
+    from texturenets.train import data
+
+    made = _trainer(task, out, config, resume=resume, quiet=quiet)
+    if made.fabric.is_global_zero and (few := data.few(task.photos.readable, task.photos.held)):
+        print(f"texturenets: {few}", file=sys.stderr)
     return _train(made, quiet)
 
 

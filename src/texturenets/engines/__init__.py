@@ -6,6 +6,7 @@ cache (`texturenets.engines.cache`).
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -110,7 +111,8 @@ def load(
         devices.require_torch(f"`device` {device}", "cuda")
     flags = {"`engine` torch": not auto, f"`precision` {precision}": precision in ("bf16", "fp16")}
     devices.require_torch(next((flag for flag, given in flags.items() if given), f"the network of {path}"))
-    return _torch(path, "cpu" if on_cpu else device, precision, code, threads, mixture)
+    network = code or functools.partial(modelfile.read_graph, path, mixture=mixture)
+    return _torch(path, "cpu" if on_cpu else device, precision, network, threads)
 
 
 def _fastest(device: str, on_cpu: bool) -> str:
@@ -124,9 +126,8 @@ def _torch(
     path: Path,
     device: str,
     precision: str,
-    code: Callable[[], nn.Module] | None,
+    made: Callable[[], nn.Module | Graph],
     threads: int | None,
-    mixture: Mixture | None,
 ) -> Engine:
     import torch
 
@@ -135,7 +136,7 @@ def _torch(
     if threads is not None:
         torch.set_num_threads(threads)
     where = devices.choose(device)
-    network = modelfile.read_graph(path, mixture=mixture) if code is None else code()
+    network = made()
     _check_stride(
         path, network.io_spec.stride if isinstance(network, Graph) else getattr(network, "stride", 1)
     )
@@ -201,7 +202,8 @@ def convert(
 ) -> tuple[bytes, IOSpec]:
     """The model file at `path` as an ONNX file, and what its network takes. Raises UserError.
 
-    `mixture`: as in `load`. `split`: made for computing in bf16; `apply_passes`: with what makes it faster (`texturenets.graph.onnx.to_onnx`).
+    `mixture`: as in `load`. `split`: made for computing in bf16; `apply_passes`: with what makes it faster
+    (`texturenets.graph.onnx.to_onnx`).
     """
     from texturenets.graph.onnx import to_onnx
 

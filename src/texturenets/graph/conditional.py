@@ -1,4 +1,4 @@
-"""A graph whose normalizations have rows of scales and shifts (`modelfiles.conditions`), made one that runs. No torch.
+"""Makes a graph that runs of one whose normalizations have rows of weights (`modelfiles.conditions`). No torch.
 
 With one component its rows are mixed into the weights: the graph stays as it is. With several the graph gets an input
 more, the style map, and a 1 x 1 convolution of it gives each normalization its scales and shifts at every position.

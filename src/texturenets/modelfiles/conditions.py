@@ -1,8 +1,8 @@
 """Networks of several styles: conditional instance normalization (Dumoulin et al., arXiv 1610.07629). No torch.
 
-All styles share the convolutions. What makes a style are the scales and shifts of the normalizations, which have a row
-for each *condition*: a style as it was learned at one strength and one stroke size. A mixture of styles is a mixture
-of rows.
+All styles share the convolutions. What makes a style are the scales and shifts of the normalizations, which have a
+row for each *condition*: a style as it was learned at one strength and one stroke size. A mixture of styles is a
+mixture of rows.
 """
 
 from __future__ import annotations

@@ -49,8 +49,8 @@ class Header:
     data (a spec is turned into it, `network_files.spec_of` makes one of it); nobody looks at it who only runs the
     network.
     `training`: the options that made it and what came of them. `licence`: of the weights; `terms`: of the images
-    that it saw. `thumbnail`: a small JPEG of what it does, base64. `conditions`: what the rows of a network of several
-    styles stand for (`modelfiles.conditions`), plain data.
+    that it saw. `thumbnail`: a small JPEG of what it does, base64. `conditions`: what the rows of a network of
+    several styles stand for (`modelfiles.conditions`), plain data.
     """
 
     name: str

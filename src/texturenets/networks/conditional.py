@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -37,22 +36,17 @@ class ConditionalNetwork(nn.Module):
                 setattr(self, attribute, getattr(network, attribute))
 
     def forward(
-        self, x: Tensor | None, noises: Sequence[Tensor] | None = None, shares: Tensor | None = None
+        self, x: Tensor | None, noises: Sequence[Tensor] | None = None, condition: int | Tensor = 0
     ) -> Tensor:
-        """As the network's, with the mixture of conditions that `shares` (count,) says, by default the first alone."""
-        if shares is None:
-            shares = torch.zeros(self.count, device=self.device)
-            shares[0] = 1
+        """As the network's, under a condition: the number of a row, or the shares (count,) of a mixture of rows."""
         tables = {name: self.network.get_parameter(name) for name in self.rows}
-        mixed = {name: shares.to(table.dtype) @ table for name, table in tables.items()}
+        mixed = {
+            name: table[condition] if isinstance(condition, int) else condition.to(table.dtype) @ table
+            for name, table in tables.items()
+        }
         given = (x,) if noises is None else (x, noises)
         y: Tensor = functional_call(self.network, mixed, given)
         return y
-
-    @property
-    def device(self) -> torch.device:
-        """Where its weights are."""
-        return next(self.parameters()).device
 
 
 def single(network: nn.Module) -> nn.Module:

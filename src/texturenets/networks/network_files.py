@@ -75,10 +75,9 @@ def save(
         raise UserError(f"{path}: its header could not be read again: {error}") from None
     dtype: torch.dtype = getattr(torch, precision)
     graph, reason = None, None
+    traced = network
     if isinstance(network, ConditionalNetwork):
-        network, traced = network.network, single(network.network)
-    else:
-        traced = network
+        traced, network = single(network.network), network.network
     try:
         graph = trace_code(traced) if header.custom else trace(traced)
     except ConversionError as error:
@@ -132,7 +131,9 @@ def build_with_weights(
 ) -> nn.Module:
     """The network of `spec` with the weights `state` of the file at `path`: float32, evaluation mode.
 
-    `custom`: as in `build`. `count`: of conditions, 0 for a network of one style. Raises UserError for weights that do not fit or are not finite.
+    `custom`: as in `build`. `count`: of conditions, 0 for a network of one style.
+
+    Raises UserError for weights that do not fit or are not finite.
     """
     if spec.name != CUSTOM:
         _check_shapes(path, spec, {name: tuple(value.shape) for name, value in state.items()}, count)

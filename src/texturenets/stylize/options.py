@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +21,10 @@ class StylizeOptions:
     seed: int = 0
     noise_level: float = 1.0
     stroke: Stroke = 1
+    masks: Mapping[str, Any] | None = None
 
     @property
     def painting(self) -> dict[str, Any]:
         """Those that are keyword arguments of `Style.stylize`."""
-        names = ("strength", "preserve_color", "seed", "noise_level", "stroke")
+        names = ("strength", "preserve_color", "seed", "noise_level", "stroke", "masks")
         return {name: getattr(self, name) for name in names}

@@ -96,9 +96,18 @@ class TiledStyle:
         return self._engine.peak(padded) + beside <= left or self.network is None
 
     def stylize(
-        self, photo: NDArray[np.float32], seed: int, level: float, *, fine: bool
+        self,
+        photo: NDArray[np.float32],
+        seed: int,
+        level: float,
+        *,
+        fine: bool,
+        styles: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
-        """Stylize a photo (1, 3, H, W), with noise of that seed and level. `fine`: it is an enlarged result."""
+        """Stylize a photo (1, 3, H, W), with noise of that seed and level.
+
+        `fine`: it is an enlarged result. `styles`: the style map (1, components, H, W) where the network takes one.
+        """
         from texturenets.tiled.sources import InMemory
 
         painted = np.empty(photo.shape, np.float32)
@@ -109,7 +118,8 @@ class TiledStyle:
         source = InMemory(photo)
         beside = painted.nbytes if self.device is None else 0
         size = (photo.shape[2], photo.shape[3])
-        self.run(source, size, keep, seed=seed, level=level, fine=fine, beside=beside)
+        where = None if styles is None else InMemory(styles)
+        self.run(source, size, keep, seed=seed, level=level, fine=fine, beside=beside, styles=where)
         return painted
 
     def run(
@@ -123,11 +133,13 @@ class TiledStyle:
         fine: bool = False,
         beside: int = 0,
         folders: Sequence[Path] = (),
+        styles: RowSource | None = None,
     ) -> None:
         """Stylize `photo` of `size` (H, W); `sink` gets the result in strips, unclamped.
 
         `seed`, `level`: of the noise, if the network takes any. `beside`: bytes that the caller needs for the result.
-        `folders`: further candidates for the spool. Raises UserError where memory or disk do not suffice.
+        `folders`: further candidates for the spool. `styles`: the style map where the network takes one. Raises
+        UserError where memory or disk do not suffice.
         """
         from texturenets.tiled.run import TooLittleMemoryError
 
@@ -142,6 +154,7 @@ class TiledStyle:
                 memory=max(0, budget.left() - beside),
                 seed=seed,
                 level=level,
+                styles=styles,
                 spool=self.spool,
                 folders=folders,
                 announce=self.announce,

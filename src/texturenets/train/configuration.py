@@ -205,6 +205,31 @@ class StyleConfig(TaskConfig):
 
 @with_attributes
 @dataclass(frozen=True, kw_only=True)
+class GalleryConfig(StyleConfig):
+    """Options of `train gallery`: several paintings, one network."""
+
+    steps: int = 32000
+    """Optimizer steps; the paintings take turns."""
+    light: float = 4.0
+    """Each painting is learned with a content weight this many times larger, too, as strength 0.5; 1: full strength
+    alone."""
+    large: float = 2.0
+    """Each painting is learned this many times larger, too, for strokes of that size; 1: one size alone."""
+
+    def __post_init__(self) -> None:
+        """As `TaskConfig`."""
+        super().__post_init__()
+        for name in ("light", "large"):
+            if not 1 <= getattr(self, name) <= 16:
+                raise UserError(f"`{name}` {getattr(self, name)} is not between 1 and 16")
+        if self.diversity_weight or self.texture_photos:
+            raise UserError("`diversity_weight` and `texture_photos` are for a network of one style")
+        if self.large > 1 and not self.style_size:
+            raise UserError("`large` is a factor of `style_size`: give it in pixels, or `large` 1")
+
+
+@with_attributes
+@dataclass(frozen=True, kw_only=True)
 class TextureConfig(TaskConfig):
     """Options of `train texture`: a texture from an exemplar."""
 

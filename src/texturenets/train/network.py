@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from torch import nn
 from texturenets.errors import UserError
 from texturenets.modelfiles import modelfile
 from texturenets.networks import GeneratorSpec, build, make_spec, network_files
+from texturenets.networks.conditional import ConditionalNetwork
 from texturenets.networks.custom import Custom, keyword_arguments
 from texturenets.networks.trace_code import trace_code
 from texturenets.train.configuration import TaskConfig, TextureConfig, shown
@@ -28,11 +29,14 @@ class Built:
     custom: str | None
 
 
-def make(spec: GeneratorSpec, options: TaskConfig, config: TrainerConfig, device: torch.device) -> Built:
+def make(
+    spec: GeneratorSpec, options: TaskConfig, config: TrainerConfig, device: torch.device, conditions: int = 0
+) -> Built:
     """The network of `spec`, initialized by the seed of `options` or with the weights of `config.init`.
 
-    `spec`: what `check` gives. Sets torch's random state. Raises UserError where the network does not draw images of
-    the size asked for, or cannot be written down as a graph.
+    `spec`: what `check` gives. `conditions`: rows of its normalizations, for a network of several styles. Sets
+    torch's random state. Raises UserError where the network does not draw images of the size asked for, or cannot be
+    written down as a graph.
     """
     torch.manual_seed(options.seed)
     # Who names a file of their own to be trained wants its code to be run.
@@ -47,6 +51,8 @@ def make(spec: GeneratorSpec, options: TaskConfig, config: TrainerConfig, device
     if config.init:
         other, _ = network_files.load(modelfile.find(config.init), built.custom)
         built.network.load_state_dict(other.state_dict())
+    if conditions:
+        built = replace(built, network=ConditionalNetwork(built.network, conditions).to(device))
     return built
 
 
