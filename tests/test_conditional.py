@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from texturenets import engines
+from texturenets import engines, loading
 from texturenets.engines.options import EngineOptions
 from texturenets.errors import DamagedError, UserError
 from texturenets.modelfiles import conditions, modelfile
 from texturenets.modelfiles.conditions import Condition, Mixture
 from texturenets.networks import build, make_spec, network_files
 from texturenets.networks.conditional import ConditionalNetwork
+from texturenets.stylize.style import Style
+from texturenets.tiled.tiled_style import TiledStyle
 
 TINY = ("channels=8", "blocks=1", "noise_depth=2")
 ROWS: list[dict[str, Any]] = [{"style": "wave"}, {"style": "wave", "strength": 0.5}, {"style": "udnie"}]
@@ -136,3 +138,88 @@ def test_weights_are_normalized_or_refused() -> None:
     for bad in ({"a": -1.0}, {"a": float("nan")}, {"a": 0}, {}, {"a": True}):
         with pytest.raises(UserError):
             conditions.checked_mix(bad)
+
+
+def style_of(path: Path, **options: Any) -> Style:
+    made = loading.load_style(path, EngineOptions("torch", "cpu", "float32", **options))
+    assert isinstance(made, Style)
+    return made
+
+
+def photo(height: int = 64, width: int = 80) -> np.ndarray:
+    return np.random.default_rng(1).random((height, width, 3), np.float32)
+
+
+def test_a_style_of_a_gallery_is_named_behind_a_colon(tmp_path: Path) -> None:
+    _, path = gallery(tmp_path)
+    wave, udnie = loading.load(f"{path}:wave"), loading.load(f"{path}:udnie")
+    assert (wave.name, udnie.name) == ("wave", "udnie")
+    both = loading.load(f"{path}:wave=3,udnie=1")
+    assert both.mix == {"wave": 0.75, "udnie": 0.25}
+    x = photo()
+    assert np.allclose(both(x), style_of(path)(x, mix={"wave": 3, "udnie": 1}), atol=0.03)
+    assert not np.allclose(wave(x), udnie(x), atol=0.1)
+    with pytest.raises(UserError, match="several styles: say which, of wave, udnie"):
+        loading.load(path)(x)
+    with pytest.raises(UserError, match="did you mean 'udnie'"):
+        loading.load(f"{path}:udni")
+    with pytest.raises(UserError, match="sum to 0"):
+        loading.load(f"{path}:udnie=0")
+
+
+def test_strength_goes_by_what_was_learned_and_then_to_the_photo(tmp_path: Path) -> None:
+    _, path = gallery(tmp_path)
+    style, x = style_of(path), photo()
+    light = style(x, mix={"wave": 1}, strength=0.5)
+    assert np.array_equal(style(x, mix={"wave": 1}, strength=0), x)
+    assert np.allclose(style(x, mix={"wave": 1}, strength=0.25), (light + x) / 2, atol=1e-5)
+    full = style(x, mix={"wave": 1})
+    assert not np.allclose(light, (full + x) / 2, atol=0.05)
+
+
+def test_a_mask_keeps_the_photo_where_it_is_black(tmp_path: Path) -> None:
+    _, path = gallery(tmp_path)
+    style, x = style_of(path), photo()
+    mask = np.zeros((64, 80), np.float32)
+    mask[:, :40] = 1
+    mask[:, 40] = 0.5
+    full, kept = style(x, mix={"wave": 1}), style(x, mix={"wave": 1}, masks={"wave": mask})
+    assert np.allclose(kept[:, :40], full[:, :40], atol=1e-5)
+    assert np.array_equal(kept[:, 41:], x[:, 41:])
+    assert np.allclose(kept[:, 40], (full[:, 40] + x[:, 40]) / 2, atol=1e-5)
+    named = style(x, mix={"wave": 1, "photo": 1}, masks={"photo": 1 - mask})
+    assert np.allclose(named, kept, atol=1e-5)
+
+
+def test_masks_of_two_styles(tmp_path: Path) -> None:
+    _, path = gallery(tmp_path)
+    style, x = style_of(path), photo()
+    everywhere = np.ones((64, 80), np.float32)
+    assert np.allclose(
+        style(x, mix={"wave": 1, "udnie": 1}, masks={"wave": everywhere}),
+        style(x, mix={"wave": 1}),
+        atol=1e-4,
+    )
+    with pytest.raises(UserError, match="of another shape than the photo's 80 x 64"):
+        style(x, mix={"wave": 1, "udnie": 1}, masks={"wave": np.ones((64, 64), np.float32)})
+    with pytest.warns(UserWarning, match="is scaled"):
+        style(x, mix={"wave": 1, "udnie": 1}, masks={"wave": np.ones((32, 40), np.float32)})
+    with pytest.raises(UserError, match="not among the styles"):
+        style(x, mix={"wave": 1}, masks={"udnie": everywhere})
+
+
+@pytest.mark.parametrize("stroke", [1, 2])
+def test_strips_of_a_masked_image_equal_the_whole(
+    tmp_path: Path, stroke: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, path = gallery(tmp_path)
+    x = photo(256, 200)
+    mask = np.linspace(0, 1, 200, dtype=np.float32)[None].repeat(256, 0)
+    request: dict[str, Any] = {"mix": {"wave": 1, "udnie": 1}, "masks": {"wave": mask}, "stroke": stroke}
+    whole = style_of(path)(x, **request)
+    made = style_of(path, spool=tmp_path)
+    monkeypatch.setattr(TiledStyle, "fits", lambda *_: False)
+    told: list[str] = []
+    made.tiled.announce = told.append
+    assert np.allclose(made(x, **request), whole, atol=1e-3)
+    assert told
