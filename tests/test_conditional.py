@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from texturenets import engines, loading
+from texturenets.cli import main
 from texturenets.engines.options import EngineOptions
 from texturenets.errors import DamagedError, UserError
 from texturenets.modelfiles import conditions, modelfile
@@ -223,3 +225,55 @@ def test_strips_of_a_masked_image_equal_the_whole(
     made.tiled.announce = told.append
     assert np.allclose(made(x, **request), whole, atol=1e-3)
     assert told
+
+
+def command(*words: object) -> int:
+    return main(
+        [str(word) for word in ("stylize", *words, "--engine", "torch", "--device", "cpu", "--quiet")]
+    )
+
+
+def test_the_command_line_takes_mixtures_and_masks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, path = gallery(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray((photo() * 255).astype(np.uint8)).save("a.png")
+    mask = np.zeros((64, 80), np.uint8)
+    mask[:, 40:] = 255
+    Image.fromarray(mask).save("right.png")
+    assert command("a.png", "-s", f"{path}:wave", "-s", f"{path}:wave=0.6,udnie=0.4") == 0
+    whole, mixed = (np.asarray(Image.open(f"a-{name}.png")) for name in ("wave", "wave+udnie"))
+    assert not np.array_equal(whole, mixed)
+    before = np.asarray(Image.open("a.png"))
+    assert command("a.png", "-s", f"{path}:wave", "--keep", "right.png", "-o", "kept.png") == 0
+    kept = np.asarray(Image.open("kept.png"))
+    assert np.array_equal(kept[:, 40:], before[:, 40:])
+    assert np.abs(kept[:, :40].astype(int) - whole[:, :40]).max() <= 1
+    assert command("a.png", "-s", f"{path}:wave,photo", "--mask", "right.png", "-o", "other.png") == 0
+    other = np.asarray(Image.open("other.png"))
+    assert np.array_equal(other[:, :40], before[:, :40])
+    assert command("a.png", "-s", f"{path}:wave,udnie", "--mask", "left-to-right", "-o", "fade.png") == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["-s", "MODEL"], "this model holds several styles; say which, as -s MODEL:wave: wave, udnie"),
+        (["-s", "MODEL:wive"], "unknown style of tiny 'wive'; did you mean 'wave'?"),
+        (["-s", "MODEL:wave=x"], "the weight 'x' of wave is no number"),
+        (["-s", "MODEL:wave=-1,udnie"], "weight -1.0 of wave is not a number of at least 0"),
+        (["-s", "MODEL:wave", "--mask", "none.png"], "no such mask: none.png"),
+        (["-s", "MODEL:wave", "--mask", "a.png", "--mask", "a.png"], "2 masks, and there are 1 styles"),
+        (["-s", "MODEL:wave", "-s", "MODEL:udnie", "--mask", "a.png"], "a mask is for one result"),
+    ],
+)
+def test_bad_mixtures_and_masks_are_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, words: list[str], said: str
+) -> None:
+    _, path = gallery(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray((photo() * 255).astype(np.uint8)).save("a.png")
+    assert command("a.png", *(word.replace("MODEL", str(path)) for word in words)) == 2
+    error = capsys.readouterr().err
+    assert said.replace("MODEL", str(path)) in error
+    assert len(error.splitlines()) == 1
+    assert list(tmp_path.glob("a-*")) == []

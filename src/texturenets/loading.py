@@ -122,7 +122,7 @@ def load_style(name: str | Path, options: EngineOptions = EngineOptions()) -> St
     path = find_style(file)
     header = modelfile.read_header(path)
     if mix:
-        _check_styles(file, header, mix)
+        check_styles(path, mix)
     if header.kind != "style":
         called = path.stem if path.parent == modelfile.ZOO else name
         raise UserError(
@@ -162,12 +162,13 @@ def split_name(name: str | Path) -> tuple[str | Path, dict[str, float] | None]:
     return file, checked_mix(mix)
 
 
-def _check_styles(file: str | Path, header: Header, mix: Mapping[str, float]) -> None:
-    """Raise UserError for a style that the model called `file` does not have."""
+def check_styles(path: Path, mix: Mapping[str, float]) -> None:
+    """Raise UserError for a style that the model file at `path` does not have."""
+    header = modelfile.read_header(path)
     known = styles_of(header.rows) or (header.name,)
     for style in mix:
         if style not in (*known, PHOTO):
-            raise unknown(f"style of {file}", style, known)
+            raise unknown(f"style of {path.stem}", style, known)
 
 
 def load_texture(name: str | Path, options: EngineOptions = EngineOptions()) -> Texture:

@@ -25,6 +25,7 @@ from texturenets.errors import UserError
 from texturenets.files import remove_all_stale
 
 if TYPE_CHECKING:
+    from texturenets.cli.styles import ChosenStyle
     from texturenets.engines.options import EngineOptions
     from texturenets.stylize.options import StylizeOptions
 
@@ -33,9 +34,9 @@ NAMED = 20  # most failed photos that the summary lists
 
 @dataclass(frozen=True)
 class ClusterRun:
-    """How to stylize each photo. `model`: the model file; `count`: results for each photo."""
+    """How to stylize each photo; `count`: results for each photo."""
 
-    model: Path
+    style: ChosenStyle
     options: StylizeOptions
     count: int
     engine: EngineOptions
@@ -68,7 +69,7 @@ def run(
     folder = _folder(output)
     left_out: list[str] = []
     jobs = plan(settings, photos, folder, left_out, skip_existing=skip_existing)
-    model = settings.model.read_bytes()
+    model = settings.style.model.read_bytes()
     fingerprint = _fingerprint(settings, model)
     sizes = folder.sizes()
     status = manifest.sort(
@@ -126,10 +127,10 @@ def plan(
     found = storage.find(photos, folder.name, left_out)
     inside = names(
         [(photo.folder, PurePosixPath(photo.name)) for photo in found],
-        settings.model.stem,
+        settings.style.name,
         skip_existing=skip_existing,
     )
-    numbered = several([(Path(), Path(name)) for name in inside], settings.count, settings.model)
+    numbered = several([(Path(), Path(name)) for name in inside], settings.count, settings.style.model)
     results = [result.as_posix() for _, result in numbered]
     folder.check(photos, results)
     sources = {name if storage.is_url(name) else os.path.realpath(name) for name in (p.name for p in found)}
@@ -180,8 +181,8 @@ def _stylize(
         number, threads = ray_backend.divide(machines, workers, gpu, len(portions))
         largest = max(cards if gpu else cpus for cpus, cards in machines)
         task = WorkerTask(
-            settings.model.stem,
-            str(settings.model.resolve()),
+            settings.style.model.stem,
+            str(settings.style.model.resolve()),
             model,
             settings.options,
             name,
@@ -194,7 +195,7 @@ def _stylize(
             name: getattr(settings.engine, name) for name in ("engine", "precision")
         }
         lines.head(
-            fingerprint, style=settings.model.stem, options=options_line, photos=len(todo), workers=number
+            fingerprint, style=settings.style.name, options=options_line, photos=len(todo), workers=number
         )
         for row in cluster.run(task, portions, number, gpu=gpu, waiting=report.waiting):
             if isinstance(row, str):

@@ -47,13 +47,12 @@ def choose(
     for name in (*(mix or ()), *(masks or ())):
         if name not in (*names, PHOTO):
             raise unknown("style of this model", name, (*names, PHOTO))
-    if not mix and not masks:
-        mix = {names[0]: 1.0} if len(names) == 1 else None
-    if not mix and not masks:
+    if not mix and len(names) == 1:
+        mix = {names[0]: 1.0}
+    if not mix and not set(masks or ()) - {PHOTO}:
         raise UserError(f"{header.name} holds several styles: say which, of {', '.join(names)}")
     if masks:
-        styles = tuple(mix or masks)
-        where = regions(styles if len(styles) > 1 else (*styles, PHOTO), masks, size)
+        where = regions(_among(mix, masks), masks, size)
         painted: float | Array = 1 - where.photo
         weights: list[dict[str, float]] = [{name: 1.0} for name in where.styles]
     else:
@@ -69,6 +68,12 @@ def choose(
     if len(components) == 1:
         return Choice(Mixture(components), rest, mixed * painted)
     return Choice(Mixture(components, stride=1), rest, mixed * painted, where.shares)
+
+
+def _among(mix: Mapping[str, float] | None, masks: Mapping[str, Any]) -> tuple[str, ...]:
+    """The styles that masks divide an image among; the photo is one where it has a mask, or nothing else is left."""
+    styles = tuple(mix) if mix else tuple(name for name in masks if name != PHOTO)
+    return (*styles, PHOTO) if PHOTO not in styles and (PHOTO in masks or len(styles) == 1) else styles
 
 
 def _strength(rows: list[Condition], strength: float) -> tuple[float, float]:

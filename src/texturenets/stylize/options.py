@@ -11,7 +11,7 @@ from texturenets.stylize.stroke import Stroke
 
 @dataclass(frozen=True)
 class StylizeOptions:
-    """The options of `texturenets stylize`, named as its flags."""
+    """The options of `texturenets stylize`, named as its flags; `mix` and `masks` as in `Style.stylize`."""
 
     size: int | None = None
     quality: int | None = None
@@ -21,10 +21,11 @@ class StylizeOptions:
     seed: int = 0
     noise_level: float = 1.0
     stroke: Stroke = 1
+    mix: Mapping[str, float] | None = None
     masks: Mapping[str, Any] | None = None
 
     @property
     def painting(self) -> dict[str, Any]:
         """Those that are keyword arguments of `Style.stylize`."""
-        names = ("strength", "preserve_color", "seed", "noise_level", "stroke", "masks")
+        names = ("strength", "preserve_color", "seed", "noise_level", "stroke", "mix", "masks")
         return {name: getattr(self, name) for name in names}

@@ -20,6 +20,9 @@ PHOTO = "photo"
 SAME_SHAPE = 0.02
 """By how much the aspect ratio of a mask may differ from the photo's: what rounding to pixels makes of it."""
 
+GRADIENTS = {"left-to-right": 1, "top-to-bottom": 0}
+"""Masks by name, and the axis along which they fall from white to black."""
+
 Array = NDArray[np.float32]
 
 
@@ -36,12 +39,20 @@ class Regions:
     photo: Array
 
 
+def _none(size: tuple[int, int]) -> Array:
+    return np.zeros(size, np.float32)
+
+
 def read_mask(mask: Any, name: str, size: tuple[int, int]) -> Array:
     """A mask for a photo of `size` (H, W): (H, W), 0 to 1. `mask`: any image that a style takes; its luminance
     counts, and where it is transparent it is black.
 
     One of another size is scaled, and a warning says so. Raises UserError for another aspect ratio.
     """
+    if isinstance(mask, str) and mask in GRADIENTS:
+        axis = GRADIENTS[mask]
+        line = np.linspace(1, 0, size[axis], dtype=np.float32)
+        return np.broadcast_to(line if axis else line[:, None], size)
     picture, _ = image.from_any(mask)
     pixels = to_numpy(picture.pixels).astype(np.float32)
     height, width = pixels.shape[2:]
@@ -68,8 +79,8 @@ def read_mask(mask: Any, name: str, size: tuple[int, int]) -> Array:
 def regions(styles: tuple[str, ...], masks: Mapping[str, Any], size: tuple[int, int]) -> Regions:
     """The regions of `styles` ("photo" may be among them), each of which but one has a mask.
 
-    The one without gets what the others leave. Raises UserError for masks of other styles, and where more than one
-    has none.
+    The one without gets what the others leave; the photo's mask counts before the others. Raises UserError for masks
+    of other styles, and where more than one has none.
     """
     for name in masks:
         if name not in styles:
@@ -81,14 +92,16 @@ def regions(styles: tuple[str, ...], masks: Mapping[str, Any], size: tuple[int, 
             f"{' and '.join(without)} have no mask: {len(styles)} styles take {len(styles) - 1} masks or "
             f"{len(styles)}"
         )
-    total = sum(given.values(), np.zeros(size, np.float32))
+    if PHOTO in given:
+        given |= {name: mask * (1 - given[PHOTO]) for name, mask in given.items() if name != PHOTO}
+    total = sum(given.values(), _none(size))
     if without:
         given[without[0]] = (1 - total).clip(0, 1)
     stack = np.stack([given[name] for name in styles])
     stack /= stack.sum(0).clip(1e-6)
-    bare = sum(given.values(), np.zeros(size, np.float32)) < 1e-6
+    bare = sum(given.values(), _none(size)) < 1e-6
     painted = tuple(name for name in styles if name != PHOTO)
-    photo = stack[styles.index(PHOTO)] if PHOTO in styles else np.zeros(size, np.float32)
+    photo = stack[styles.index(PHOTO)] if PHOTO in styles else _none(size)
     photo = np.where(bare, 1, photo)  # where no mask wants anything the photo stays
     shares = np.stack([stack[styles.index(name)] for name in painted])
     rest = shares.sum(0)

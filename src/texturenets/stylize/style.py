@@ -210,16 +210,13 @@ class Style:
         if strength == 0:
             return like(np.copy(photos), photos) if not is_tensor(photos) else photos.clone()
         height, width = int(photos.shape[-2]), int(photos.shape[-1])
-        choice = choose(
-            self.header, mix or self.mix, masks, strength=strength, stroke=stroke, size=(height, width)
-        )
+        choice, variant = self.chosen((height, width), mix, masks, strength=strength, stroke=stroke)
         advice = (
             f"not enough memory for {width} x {height} pixels: ask for a smaller image, "
             f"as with `size` {max(1, max(height, width) // 2)}"
         )
         with devices.memory_errors(advice):
             # One by one, so that a result does not depend, to the last bit, on the rest of the batch.
-            variant = self._variant(choice)
             painted = _together(
                 [variant._paint(photos[i : i + 1], seed, noise_level, choice) for i in range(len(photos))]
             )
@@ -229,11 +226,22 @@ class Style:
             share: Any = choice.painted if isinstance(choice.painted, float) else like(choice.painted, photos)
             return painted if _is_all(choice.painted) else photos + share * (painted - photos)
 
-    def _variant(self, choice: Choice) -> Style:
-        """This style where it draws one; else what draws the mixture of `choice`, the last `VARIANTS` of which
-        stay."""
+    def chosen(
+        self,
+        size: tuple[int, int],
+        mix: Mapping[str, float] | None,
+        masks: Mapping[str, Any] | None,
+        *,
+        strength: float,
+        stroke: Stroke,
+    ) -> tuple[Choice, Style]:
+        """What is drawn for a photo of `size` (H, W), and what draws it: of a model of one style this one.
+
+        Of the others those that were used last are kept. Raises UserError as `mixing.choose`.
+        """
+        choice = choose(self.header, mix or self.mix, masks, strength=strength, stroke=stroke, size=size)
         if choice.mixture is None:
-            return self
+            return choice, self
         made = self._variants.pop(choice.mixture, None)
         if made is None:
             assert self._make is not None
@@ -251,7 +259,7 @@ class Style:
         made.between = self.between
         made.tiled.announce, made.tiled.progress = self.tiled.announce, self.tiled.progress
         self._variants[choice.mixture] = made
-        return made
+        return choice, made
 
     def _paint(self, photo: A, seed: int, level: float, choice: Choice) -> A:
         """Stylize (1, 3, H, W); with a stroke other than 1 at several sizes, coarse to fine (`stylize.stroke`)."""
