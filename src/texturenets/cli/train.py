@@ -14,7 +14,7 @@ from texturenets.cli.flags import given, optional
 from texturenets.cli.styles import check_no_model
 from texturenets.errors import UserError, counted, duration
 from texturenets.train import recipes, require
-from texturenets.train.configuration import GalleryConfig, StyleConfig, TextureConfig, model_file
+from texturenets.train.configuration import INTO_STEPS, GalleryConfig, StyleConfig, TextureConfig, model_file
 from texturenets.train.trainer_config import TrainerConfig
 
 if TYPE_CHECKING:
@@ -85,14 +85,22 @@ def style(
         Folder of photos, with all its subfolders; or a file that `texturenets cache` wrote. A few hundred of
         your own will do, or COCO's val2017 (5,000 photos, 1 GB).
     """
-    config = dataclasses.replace(recipes.style_recipe(preset), **_flags(options, StyleConfig, descriptor))
+    flags = _flags(options, StyleConfig, descriptor)
+    trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
+    if trainer_config.into and not {"steps", "minutes"} & flags.keys():
+        flags["steps"] = INTO_STEPS
+    config = dataclasses.replace(recipes.style_recipe(preset), **flags)
     out = _model_file(output, images)
     require()
 
+    from texturenets.train.gallery_task import into
     from texturenets.train.style_task import StyleTask
 
-    trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
-    task = StyleTask(config, images, _content(content))
+    photos = _content(content)
+    if trainer_config.into:
+        task: StyleTask = into(trainer_config.into, config, images, photos)
+    else:
+        task = StyleTask(config, images, photos)
     return _train_on_photos(task, out, trainer_config, resume=resume, quiet=quiet)
 
 
@@ -249,7 +257,7 @@ def _train(trainer: Trainer, quiet: bool) -> int:
 def _note_short(trainer: Trainer) -> None:
     """Print a note where a training without --init has ended before a tenth of the recipe's steps."""
     step, usual = trainer.state.step, type(trainer.task.config)().steps
-    if step < usual / 10 and not trainer.config.init:
+    if step < usual / 10 and not (trainer.config.init or trainer.config.into):
         print(
             f"texturenets: note: {counted(step, 'step')} {'is' if step == 1 else 'are'} few, {usual} are usual: the "
             "same command with --resume and more --steps (or --minutes) continues the training",

@@ -35,6 +35,11 @@ class ConditionalNetwork(nn.Module):
             if hasattr(network, attribute):
                 setattr(self, attribute, getattr(network, attribute))
 
+    def set_rows(self, name: str, rows: Tensor) -> None:
+        """Replace the rows (count, C) of one normalization's scales or shifts, to be trained."""
+        owner, _, role = name.rpartition(".")
+        setattr(self.network.get_submodule(owner), role, nn.Parameter(rows.detach().clone()))
+
     def forward(
         self, x: Tensor | None, noises: Sequence[Tensor] | None = None, condition: int | Tensor = 0
     ) -> Tensor:

@@ -18,12 +18,13 @@ from texturenets.arguments import check_plain
 from texturenets.engines.executor import GraphNetwork
 from texturenets.errors import DamagedError, UserError
 from texturenets.files import atomic_write
-from texturenets.graph import ConversionError
+from texturenets.graph import ConversionError, Graph
 from texturenets.modelfiles.modelfile import (
     CUSTOM,
     EXTRA,
     FORMAT,
     Header,
+    base_of,
     check_types,
     damaged,
     read_graph,
@@ -62,7 +63,8 @@ def save(
 ) -> None:
     """Write `network` with `header` to `path`, its weights in `precision`, atomically.
 
-    Of a `ConditionalNetwork` the network inside, whose rows the header's `conditions` name.
+    Of a `ConditionalNetwork` the network inside, whose rows the header's `conditions` name; with the header's `base`
+    its rows alone.
 
     A user's network that cannot be traced is written without a graph, with the reason, and needs its code to run.
     Raises UserError where the file cannot be written, where a weight is not finite in that precision, and for a
@@ -74,18 +76,16 @@ def save(
     except ValueError as error:
         raise UserError(f"{path}: its header could not be read again: {error}") from None
     dtype: torch.dtype = getattr(torch, precision)
-    graph, reason = None, None
+    own = None
     traced = network
     if isinstance(network, ConditionalNetwork):
+        own = set(network.rows) if header.base else None
         traced, network = single(network.network), network.network
-    try:
-        graph = trace_code(traced) if header.custom else trace(traced)
-    except ConversionError as error:
-        if not header.custom:
-            raise
-        reason = error.reason
+    graph, reason = (None, None) if own else _traced(traced, header)
     tensors: dict[str, Tensor] = {}
     for name, value in network.state_dict().items():
+        if own is not None and name not in own:
+            continue  # the base has it
         stored = value.to(dtype) if value.is_floating_point() else value
         if not torch.isfinite(stored.float()).all():
             half = "half" if precision == "float16" else "single"
@@ -99,6 +99,16 @@ def save(
         tensors |= {k: torch.tensor(v) for k, v in graph.weights.items() if k.startswith(EXTRA)}
         data["graph"] = graph.to_dict()
     save_whole(tensors, Path(path), {"texturenets": json.dumps(data)})
+
+
+def _traced(network: nn.Module, header: Header) -> tuple[Graph | None, str | None]:
+    """The graph of `network`; for somebody's own code that cannot be traced, None and the reason."""
+    try:
+        return trace_code(network) if header.custom else trace(network), None
+    except ConversionError as error:
+        if not header.custom:
+            raise
+        return None, error.reason
 
 
 def load(path: str | Path, custom: Callable[..., Any] | str | None = None) -> tuple[nn.Module, Header]:
@@ -115,9 +125,12 @@ def load(path: str | Path, custom: Callable[..., Any] | str | None = None) -> tu
         spec = spec_of(header)
     except UserError as error:
         raise damaged(path, error) from None
-    with safe_open(Path(path), "pt") as file:
-        keys = [k for k in file.keys() if not k.startswith(EXTRA)]  # noqa: SIM118 (not a mapping)
-        state = {k: file.get_tensor(k) for k in keys}
+    state: dict[str, Tensor] = {}
+    base = base_of(path)
+    for one in [base, Path(path)] if base else [Path(path)]:
+        with safe_open(one, "pt") as file:
+            keys = [k for k in file.keys() if not k.startswith(EXTRA)]  # noqa: SIM118 (not a mapping)
+            state |= {k: file.get_tensor(k) for k in keys}
     network = build_with_weights(path, spec, state, custom, len(header.rows))
     return network.requires_grad_(False), header
 

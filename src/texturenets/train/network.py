@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import nn
 
 from texturenets.errors import UserError
 from texturenets.modelfiles import modelfile
+from texturenets.modelfiles.conditions import Condition
 from texturenets.networks import GeneratorSpec, build, make_spec, network_files
 from texturenets.networks.conditional import ConditionalNetwork
 from texturenets.networks.custom import Custom, keyword_arguments
@@ -30,7 +32,11 @@ class Built:
 
 
 def make(
-    spec: GeneratorSpec, options: TaskConfig, config: TrainerConfig, device: torch.device, conditions: int = 0
+    spec: GeneratorSpec,
+    options: TaskConfig,
+    config: TrainerConfig,
+    device: torch.device,
+    conditions: Sequence[Condition] = (),
 ) -> Built:
     """The network of `spec`, initialized by the seed of `options` or with the weights of `config.init`.
 
@@ -51,9 +57,30 @@ def make(
     if config.init:
         other, _ = network_files.load(modelfile.find(config.init), built.custom)
         built.network.load_state_dict(other.state_dict())
-    if conditions:
-        built = replace(built, network=ConditionalNetwork(built.network, conditions).to(device))
+    if config.into:
+        built = replace(built, network=_rows_for(modelfile.find(config.into), conditions).to(device))
+    elif conditions:
+        built = replace(built, network=ConditionalNetwork(built.network, len(conditions)).to(device))
     return built
+
+
+def _rows_for(base: Path, conditions: Sequence[Condition]) -> ConditionalNetwork:
+    """The network of the model file `base`, all of it fixed but rows for `conditions`.
+
+    A row begins as the mean of the base's rows of the same strength and stroke size.
+    """
+    network, header = network_files.load(base)
+    assert isinstance(network, ConditionalNetwork)
+    known = header.rows
+    for name in network.rows:
+        table = network.network.get_parameter(name)
+        alike = [
+            [i for i, row in enumerate(known) if (row.strength, row.stroke) == (one.strength, one.stroke)]
+            for one in conditions
+        ]
+        network.set_rows(name, torch.stack([table[rows].mean(0) for rows in alike]))
+    network.count = len(conditions)
+    return network
 
 
 def check(options: TaskConfig, config: TrainerConfig) -> GeneratorSpec:
@@ -62,11 +89,12 @@ def check(options: TaskConfig, config: TrainerConfig) -> GeneratorSpec:
     Raises UserError for an unknown network, and for another one in `config.init`.
     """
     spec = make_spec(options.generator, options.settings)
-    if not config.init:
+    start = config.init or config.into
+    if not start:
         return spec
     keys = {setting.partition("=")[0] for setting in options.given_settings}
     kind = "texture" if isinstance(options, TextureConfig) else "style"
-    return _spec_of_start(spec, config.init, kind, keys)
+    return _spec_of_start(spec, ("into" if config.into else "init", start), kind, keys)
 
 
 def _check_image_size(network: nn.Module, options: TaskConfig) -> None:
@@ -80,25 +108,29 @@ def _check_image_size(network: nn.Module, options: TaskConfig) -> None:
         )
 
 
-def _spec_of_start(trained: GeneratorSpec, name: str, kind: str, keys: Collection[str]) -> GeneratorSpec:
-    """The spec of the model called `name`. Raises UserError unless it has the values that `trained` has at `keys`."""
+def _spec_of_start(
+    trained: GeneratorSpec, start: tuple[str, str], kind: str, keys: Collection[str]
+) -> GeneratorSpec:
+    """The spec of the model that `start` names, an option and its value. Raises UserError unless it has the values
+    that `trained` has at `keys`."""
+    option, name = start
     header = modelfile.read_header(modelfile.find(name))
     if header.kind != kind:
         raise UserError(
-            f"`init` {name} is a {header.kind}, and what is trained here is a {kind}: name a {kind}"
+            f"`{option}` {name} is a {header.kind}, and what is trained here is a {kind}: name a {kind}"
         )
     spec = network_files.spec_of(header)
     if type(spec) is not type(trained):
         code = spec.target if isinstance(spec, Custom) else spec.name
         raise UserError(
-            f"`init` {name}: its network is {code}, and what is trained here is "
+            f"`{option}` {name}: its network is {code}, and what is trained here is "
             f"{trained.target if isinstance(trained, Custom) else trained.name}: name a model of that, or "
             f"`generator` {code}"
         )
     if isinstance(spec, Custom) and isinstance(trained, Custom) and spec.source != trained.source:
         raise UserError(
-            f"`init` {name}: the code of its network, {spec.target}, is not that of {trained.target} as it is now: "
-            "name another model"
+            f"`{option}` {name}: the code of its network, {spec.target}, is not that of {trained.target} as it is "
+            "now: name another model"
         )
     has, here = _settings(spec), _settings(trained)
     differ = [key for key in here if key in keys and (key not in has or has[key] != here[key])]
@@ -106,7 +138,7 @@ def _spec_of_start(trained: GeneratorSpec, name: str, kind: str, keys: Collectio
         its = " ".join(f"{key}={shown(has[key])}" if key in has else f"the default {key}" for key in differ)
         asked = " ".join(f"{key}={shown(here[key])}" for key in differ)
         raise UserError(
-            f"`init` {name}: its network has {its}, and what is asked for is {asked}: leave `set` out for the "
+            f"`{option}` {name}: its network has {its}, and what is asked for is {asked}: leave `set` out for the "
             f"network of {name}, or name another model"
         )
     return spec

@@ -71,8 +71,8 @@ class Trainer:
         self.fabric = processes.make_fabric(self.device, setup.precision, self.scaler)
         self.fabric.launch()
         processes.check_processes(task.config, self.fabric.world_size)
-        self.fingerprint = fingerprint.of_training(task, setup, spec, self.config.init)
-        self.built = network.make(spec, task.config, self.config, self.device, len(task.conditions))
+        self.fingerprint = fingerprint.of_training(task, setup, spec, self.config.init or self.config.into)
+        self.built = network.make(spec, task.config, self.config, self.device, task.conditions)
         self.network = self.built.network
         self.takes_noise = bool(getattr(self.network, "noise", ()))
         task.prepare(setup, self.network)
@@ -324,6 +324,7 @@ class Trainer:
             terms=self.config.terms,
             thumbnail=modelfile.encode_thumbnail(example),
             conditions=[dataclasses.asdict(condition) for condition in self.task.conditions],
+            base=modelfile.identity(modelfile.find(self.config.into)) if self.config.into else {},
         )
 
     def leave(self) -> None:
