@@ -76,6 +76,8 @@ class Header:
         if not isinstance(plain.get("name"), str):
             raise UserError("its generator has no name")
         object.__setattr__(self, "generator", json.loads(json.dumps(plain)))  # lists, as from a file
+        if isinstance(self.conditions, list):
+            object.__setattr__(self, "conditions", tuple(self.conditions))
 
     @property
     def rows(self) -> tuple[Condition, ...]:
