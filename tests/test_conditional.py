@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from galleries import ROWS, TINY, gallery
 from PIL import Image
 
 from texturenets import engines, loading
@@ -16,26 +17,10 @@ from texturenets.engines.options import EngineOptions
 from texturenets.errors import DamagedError, UserError
 from texturenets.modelfiles import conditions, modelfile
 from texturenets.modelfiles.conditions import Condition, Mixture
-from texturenets.networks import build, make_spec, network_files
+from texturenets.networks import make_spec, network_files
 from texturenets.networks.conditional import ConditionalNetwork
 from texturenets.stylize.style import Style
 from texturenets.tiled.tiled_style import TiledStyle
-
-TINY = ("channels=8", "blocks=1", "noise_depth=2")
-ROWS: list[dict[str, Any]] = [{"style": "wave"}, {"style": "wave", "strength": 0.5}, {"style": "udnie"}]
-
-
-def gallery(path: Path, *settings: str) -> tuple[ConditionalNetwork, Path]:
-    """A tiny network of three conditions with weights of its own in each row, and its model file."""
-    torch.manual_seed(0)
-    spec = make_spec("residual", (*TINY, *settings))
-    network = ConditionalNetwork(build(spec), 3).eval()
-    with torch.no_grad():
-        for name in network.rows:
-            network.network.get_parameter(name).normal_(1.0 if name.endswith("weight") else 0.0, 0.5)
-    header = modelfile.Header(name="tiny", kind="style", generator=spec, conditions=ROWS)
-    network_files.save(network, header, path / "tiny.safetensors", "float32")
-    return network, path / "tiny.safetensors"
 
 
 def drawn(
@@ -262,7 +247,7 @@ def test_the_command_line_takes_mixtures_and_masks(tmp_path: Path, monkeypatch: 
         (["-s", "MODEL:wave=x"], "the weight 'x' of wave is no number"),
         (["-s", "MODEL:wave=-1,udnie"], "weight -1.0 of wave is not a number of at least 0"),
         (["-s", "MODEL:wave", "--mask", "none.png"], "no such mask: none.png"),
-        (["-s", "MODEL:wave", "--mask", "a.png", "--mask", "a.png"], "2 masks, and there are 1 styles"),
+        (["-s", "MODEL:wave", "--mask", "a.png", "--mask", "a.png"], "2 masks for 1 style: wave"),
         (["-s", "MODEL:wave", "-s", "MODEL:udnie", "--mask", "a.png"], "a mask is for one result"),
     ],
 )

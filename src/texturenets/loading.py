@@ -15,7 +15,7 @@ from texturenets.errors import UserError, unknown
 from texturenets.graph import ConversionError
 from texturenets.memory import budget
 from texturenets.modelfiles import modelfile
-from texturenets.modelfiles.conditions import checked_mix, styles_of
+from texturenets.modelfiles.conditions import parse_mix, styles_of
 from texturenets.modelfiles.modelfile import Header
 from texturenets.stylize.regions import PHOTO
 from texturenets.stylize.style import Style
@@ -152,14 +152,7 @@ def split_name(name: str | Path) -> tuple[str | Path, dict[str, float] | None]:
     file, colon, words = text.rpartition(":")
     if not colon or len(file) < 2 or Path(text).is_file() or set(words) & set("/\\") or not words:
         return name, None  # a path, as C:\wave.safetensors
-    mix: dict[str, float] = {}
-    for word in words.split(","):
-        style, equals, weight = word.partition("=")
-        try:
-            mix[style.strip()] = float(weight) if equals else 1.0
-        except ValueError:
-            raise UserError(f"{text}: the weight {weight!r} of {style} is no number") from None
-    return file, checked_mix(mix)
+    return file, parse_mix(words)
 
 
 def check_styles(path: Path, mix: Mapping[str, float]) -> None:

@@ -104,6 +104,21 @@ def _between(value: float, known: Iterable[float]) -> dict[float, float]:
     return {low: (top - value) / (top - low), top: (value - low) / (top - low)}
 
 
+def parse_mix(words: str) -> dict[str, float]:
+    """A mixture in words, "wave=0.6,udnie=0.4" or "wave", with weights that sum to 1.
+
+    Raises UserError for a weight that is no number, and as `checked_mix`.
+    """
+    mix: dict[str, float] = {}
+    for word in words.split(","):
+        style, equals, weight = word.partition("=")
+        try:
+            mix[style.strip()] = float(weight) if equals else 1.0
+        except ValueError:
+            raise UserError(f"{words}: the weight {weight!r} of {style} is no number") from None
+    return checked_mix(mix)
+
+
 def checked_mix(mix: Mapping[str, Any]) -> dict[str, float]:
     """`mix` with weights that sum to 1. Raises UserError for weights below 0, and where all are 0."""
     for style, weight in mix.items():

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from texturenets.errors import UserError, unknown
+from texturenets.errors import UserError, counted, unknown
 from texturenets.modelfiles.conditions import Condition, Mixture, checked_mix, learned, shares, styles_of
 from texturenets.modelfiles.modelfile import Header
 from texturenets.stylize.regions import PHOTO, Array, regions
 from texturenets.stylize.stroke import Stroke
+
+M = TypeVar("M")
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,21 @@ def choose(
     if len(components) == 1:
         return Choice(Mixture(components), rest, mixed * painted)
     return Choice(Mixture(components, stride=1), rest, mixed * painted, where.shares)
+
+
+def assigned(styles: Sequence[str], masks: Sequence[M], keep: M | None = None) -> dict[str, M]:
+    """`masks` by the names of the styles that they are for, in their order; `keep` is the photo's.
+
+    Raises UserError for more masks than styles, and two masks for the photo.
+    """
+    if keep is not None and PHOTO in styles:
+        raise UserError(f"`keep` is the mask of {PHOTO}, which is among the styles: give it as `mask`")
+    if len(masks) > len(styles):
+        raise UserError(
+            f"{counted(len(masks), 'mask')} for {counted(len(styles), 'style')}: {', '.join(styles)}"
+        )
+    kept = {} if keep is None else {PHOTO: keep}
+    return kept | dict(zip(styles, masks, strict=False))
 
 
 def _among(mix: Mapping[str, float] | None, masks: Mapping[str, Any]) -> tuple[str, ...]:
