@@ -90,8 +90,8 @@ async def _files(request: Request, beside: Sequence[str]) -> tuple[bytes, dict[s
         files = [(name, value) for name, value in form.multi_items() if isinstance(value, UploadFile)]
         main = [value for name, value in files if name not in beside]
         if len(main) > 1:
-            said = f"the form cannot be read: it holds {len(main)} images; send one image a request, as curl -F image=@photo.jpg does"
-            raise HTTPProblem(400, said)
+            said = f"the form cannot be read: it holds {len(main)} images, and one is taken"
+            raise HTTPProblem(400, f"{said}; curl -F image=@photo.jpg sends one that can")
         if not main:
             but = f", but {texts[0][:64]!r} as text" if texts else ""
             raise HTTPProblem(
