@@ -8,17 +8,21 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from texturenets import arguments, engines
-from texturenets.engines import devices
+from texturenets.engines import Engine, devices
+from texturenets.engines.bound import BoundEngine
 from texturenets.engines.options import EngineOptions
 from texturenets.errors import UserError, unknown
 from texturenets.graph import ConversionError
+from texturenets.graph.conditional import STYLES
 from texturenets.memory import budget
 from texturenets.modelfiles import modelfile
-from texturenets.modelfiles.conditions import parse_mix, styles_of
+from texturenets.modelfiles.conditions import Mixture, parse_mix, styles_of
 from texturenets.modelfiles.modelfile import Header
 from texturenets.stylize.regions import PHOTO
-from texturenets.stylize.style import Style
+from texturenets.stylize.style import MakeEngine, Style
 
 if TYPE_CHECKING:
     from torch import nn
@@ -131,16 +135,37 @@ def load_style(name: str | Path, options: EngineOptions = EngineOptions()) -> St
         )
     memory, spool = options.memory, options.spool
     with devices.memory_errors(f"not enough memory for the network of {path}"):
-        code = code_of(path, options)
+        make = _engines(path, header, options)
         return Style(
-            engines.load(path, options, code),
+            make(None),
             header,
             path,
             memory=budget.parse(memory) if isinstance(memory, str) else memory,
             spool=None if spool is None else Path(spool),
             mix=mix,
-            make=functools.partial(engines.load, path, options, code),
+            make=make,
         )
+
+
+def _engines(path: Path, header: Header, options: EngineOptions) -> MakeEngine:
+    """What gives the engine of a style, and of a model of several styles the one for a mixture.
+
+    All mixtures that are the same everywhere share one engine, which is told the shares with each image: that takes
+    no longer than weights that were mixed before (docs/measurements.md), and nothing is compiled anew.
+    """
+    load = functools.partial(engines.load, path, options, code_of(path, options))
+    if not header.rows:
+        return lambda _: load()
+    every = Mixture.of_rows(len(header.rows))
+    shared = load(every)
+
+    def make(mixture: Mixture | None) -> Engine:
+        if mixture is not None and mixture.stride is not None:
+            return load(mixture)
+        shares = every.components[0] if mixture is None else mixture.components[0]
+        return BoundEngine(shared, {STYLES: np.array(shares, np.float32)[None, :, None, None]})
+
+    return make
 
 
 def split_name(name: str | Path) -> tuple[str | Path, dict[str, float] | None]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from texturenets.errors import UserError, unknown
 
@@ -38,6 +38,11 @@ class Mixture:
 
     components: tuple[tuple[float, ...], ...]
     stride: int | None = None
+
+    @classmethod
+    def of_rows(cls, count: int) -> Self:
+        """Each of `count` rows a component of its own, their shares the same everywhere."""
+        return cls(tuple(tuple(float(i == j) for j in range(count)) for i in range(count)), stride=0)
 
 
 def parse(data: object) -> tuple[Condition, ...]:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 T = TypeVar("T")
-MakeEngine = Callable[[Mixture], Engine]
+MakeEngine = Callable[[Mixture | None], Engine]
 
 VARIANTS = 4
 """Mixtures of styles whose engines are kept, of a model of several styles: those that were used last."""
