@@ -21,6 +21,7 @@ from texturenets.engines import Engine
 from texturenets.engines.options import EngineOptions
 from texturenets.modelfiles import modelfile
 from texturenets.modelfiles.conditions import Mixture
+from texturenets.modelfiles.variant import Variant
 from texturenets.networks import build, make_spec, network_files
 from texturenets.networks.conditional import ConditionalNetwork
 from texturenets.train.configuration import STYLE_SETTINGS
@@ -76,8 +77,11 @@ def main() -> None:
             thirds = np.full((1, 3, 1, 1), 1 / 3, np.float32)
             kinds = {
                 "one style": (engines.load(one, how), {}),
-                "a mixture": (engines.load(several, how, mixture=Mixture.of_rows(3)), {"styles": thirds}),
-                "a mask": (engines.load(several, how, mixture=MASKED), {"styles": half}),
+                "a mixture": (
+                    engines.load(several, how, variant=Variant(Mixture.of_rows(3))),
+                    {"styles": thirds},
+                ),
+                "a mask": (engines.load(several, how, variant=Variant(MASKED)), {"styles": half}),
             }
             taken = measure(kinds, side, options.calls)
             alone = taken["one style"]

@@ -17,6 +17,7 @@ from texturenets.engines.options import EngineOptions
 from texturenets.errors import DamagedError, UserError
 from texturenets.modelfiles import conditions, modelfile
 from texturenets.modelfiles.conditions import Condition, Mixture
+from texturenets.modelfiles.variant import Variant
 from texturenets.networks import make_spec, network_files
 from texturenets.networks.conditional import ConditionalNetwork
 from texturenets.stylize.style import Style
@@ -41,7 +42,9 @@ def test_a_mixture_is_what_the_network_draws_with_these_shares(tmp_path: Path, e
     network, path = gallery(tmp_path)
     x, maps = inputs()
     for shares in ([0.0, 0.0, 1.0], [0.5, 0.25, 0.25]):
-        ready = engines.load(path, EngineOptions(engine, "cpu", "float32"), mixture=Mixture((tuple(shares),)))
+        ready = engines.load(
+            path, EngineOptions(engine, "cpu", "float32"), variant=Variant(Mixture((tuple(shares),)))
+        )
         assert np.allclose(ready(x, maps), drawn(network, x, maps, shares), atol=1e-4)
     first = engines.load(path, EngineOptions(engine, "cpu", "float32"))
     assert np.allclose(first(x, maps), drawn(network, x, maps, [1.0, 0.0, 0.0]), atol=1e-4)
@@ -55,7 +58,7 @@ def test_a_style_map_of_one_mixture_everywhere_is_that_mixture(
     network, path = gallery(tmp_path)
     x, maps = inputs()
     mixture = Mixture(((1.0, 0.0, 0.0), (0.0, 0.5, 0.5)), stride)
-    ready = engines.load(path, EngineOptions(engine, "cpu", "float32"), mixture=mixture)
+    ready = engines.load(path, EngineOptions(engine, "cpu", "float32"), variant=Variant(mixture))
     size = (32, 48) if stride else (1, 1)
     for second in (0.0, 0.3, 1.0):
         styles = np.stack([np.full(size, 1 - second), np.full(size, second)])[None].astype(np.float32)
@@ -67,7 +70,9 @@ def test_a_style_map_of_one_mixture_everywhere_is_that_mixture(
 def test_by_region_each_side_has_its_style(tmp_path: Path) -> None:
     _, path = gallery(tmp_path)
     x, maps = inputs()
-    ready = engines.load(path, EngineOptions("torch", "cpu"), mixture=Mixture(((1, 0, 0), (0, 0, 1)), 1))
+    ready = engines.load(
+        path, EngineOptions("torch", "cpu"), variant=Variant(Mixture(((1, 0, 0), (0, 0, 1)), 1))
+    )
     styles = np.zeros((1, 2, 32, 48), np.float32)
     styles[:, 0, :, :24], styles[:, 1, :, 24:] = 1, 1
     both = ready(x, maps, {"styles": styles})

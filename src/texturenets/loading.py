@@ -17,10 +17,12 @@ from texturenets.engines.options import EngineOptions
 from texturenets.errors import UserError, unknown
 from texturenets.graph import ConversionError
 from texturenets.graph.conditional import STYLES
+from texturenets.graph.wrapping import Wrap
 from texturenets.memory import budget
 from texturenets.modelfiles import modelfile
 from texturenets.modelfiles.conditions import Mixture, parse_mix, styles_of
 from texturenets.modelfiles.modelfile import Header
+from texturenets.modelfiles.variant import AS_IT_IS, Variant
 from texturenets.stylize.regions import PHOTO
 from texturenets.stylize.style import MakeEngine, Style
 
@@ -137,7 +139,7 @@ def load_style(name: str | Path, options: EngineOptions = EngineOptions()) -> St
     with devices.memory_errors(f"not enough memory for the network of {path}"):
         make = _engines(path, header, options)
         return Style(
-            make(None),
+            make(AS_IT_IS),
             header,
             path,
             memory=budget.parse(memory) if isinstance(memory, str) else memory,
@@ -153,17 +155,24 @@ def _engines(path: Path, header: Header, options: EngineOptions) -> MakeEngine:
     All mixtures that are the same everywhere share one engine, which is told the shares with each image: that takes
     no longer than weights that were mixed before (docs/measurements.md), and nothing is compiled anew.
     """
-    load = functools.partial(engines.load, path, options, code_of(path, options))
-    if not header.rows:
-        return lambda _: load()
+    code = code_of(path, options)
+    load = functools.partial(engines.load, path, options, code)
     every = Mixture.of_rows(len(header.rows))
-    shared = load(every)
+    shared: dict[Wrap, Engine] = {}
 
-    def make(mixture: Mixture | None) -> Engine:
-        if mixture is not None and mixture.stride is not None:
-            return load(mixture)
+    def make(variant: Variant) -> Engine:
+        if variant.wrap and code is not None:
+            raise UserError(
+                f"`wrap` {variant.wrap}: it takes the graph of a network, and the network of {header.name} is run by "
+                "its own code: leave `wrap` out"
+            )
+        mixture = variant.mixture
+        if not header.rows or (mixture is not None and mixture.stride is not None):
+            return load(variant)
+        if variant.wrap not in shared:
+            shared[variant.wrap] = load(Variant(every, variant.wrap))
         shares = every.components[0] if mixture is None else mixture.components[0]
-        return BoundEngine(shared, {STYLES: np.array(shares, np.float32)[None, :, None, None]})
+        return BoundEngine(shared[variant.wrap], {STYLES: np.array(shares, np.float32)[None, :, None, None]})
 
     return make
 

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -14,6 +14,7 @@ from texturenets.cli.batch import carry_out, planned
 from texturenets.cli.common import Device, EngineName, Flag, NetworkCode, PrecisionFlag, check_quality
 from texturenets.cli.styles import ChosenStyle, check_no_style, find_styles
 from texturenets.errors import UserError
+from texturenets.graph.wrapping import Wrap
 
 
 def stylize(
@@ -30,6 +31,8 @@ def stylize(
     sheet: Flag = False,
     keep_gps: Flag = False,
     stroke: str = "1",
+    tileable: Flag = False,
+    wrap: Literal["x", "y", "xy"] | None = None,
     seed: int = 0,
     noise_level: float = 1.0,
     count: int = 1,
@@ -90,6 +93,11 @@ def stylize(
     stroke
         Size of the strokes: 2 doubles it, 0.5 halves it, auto scales it with the image, so that a preview of
         512 pixels looks like the large result.
+    tileable
+        For pictures that repeat in both directions: results do too, without a seam. Short for --wrap xy.
+    wrap
+        Axes along which the pictures wrap around: x for 360 degree panorama photos, whose left and right edge meet;
+        xy for tiles.
     seed
         For styles that also take noise: random seed of the first result.
     noise_level
@@ -127,7 +135,15 @@ def stylize(
     from texturenets.stylize.stroke import parse
 
     options = StylizeOptions(
-        size, quality, strength, preserve_color, keep_gps, seed, noise_level, parse(stroke)
+        size,
+        quality,
+        strength,
+        preserve_color,
+        keep_gps,
+        seed,
+        noise_level,
+        parse(stroke),
+        _axes(wrap, tileable=tileable),
     )
     api.check_options(size, strength, noise_level)
     styles = find_styles(style, photos)
@@ -175,6 +191,13 @@ def stylize(
     return carry_out(
         plan, load, skip_existing=skip_existing, say_engine=engine == "auto", quiet=quiet, sheet=sheet
     )
+
+
+def _axes(wrap: Wrap | None, *, tileable: bool) -> Wrap:
+    """The axes that --wrap and --tileable name. Raises UserError where they disagree."""
+    if tileable and wrap not in (None, "xy"):
+        raise UserError(f"--tileable wraps around in both directions, --wrap {wrap} in one: give one of them")
+    return "xy" if tileable else wrap or ""
 
 
 def _refuse(why: str, flags: Mapping[str, Any]) -> None:

@@ -20,8 +20,7 @@ from texturenets.engines.cache import Entry
 from texturenets.engines.options import EngineOptions
 from texturenets.errors import UserError, unknown
 from texturenets.graph import ConversionError, Graph, IOSpec
-from texturenets.modelfiles import modelfile
-from texturenets.modelfiles.conditions import Mixture
+from texturenets.modelfiles.variant import AS_IT_IS, Variant
 
 if TYPE_CHECKING:
     from torch import nn
@@ -76,11 +75,11 @@ def load(
     path: Path,
     options: EngineOptions = EngineOptions(),
     code: Callable[[], nn.Module] | None = None,
-    mixture: Mixture | None = None,
+    variant: Variant = AS_IT_IS,
 ) -> Engine:
     """The network of the model file at `path`, ready to run.
 
-    `mixture`: of a model of several styles, what is to be run; by default the first condition.
+    `variant`: what is run of it; it takes the graph, and no `code`.
 
     `engine` "auto" takes PyTorch also where there is `code`, and where the model has no graph, or one that cannot be
     converted. `code` builds the network of somebody's own code; PyTorch alone runs it, the others take the graph.
@@ -103,7 +102,7 @@ def load(
         raise UserError(f"`engine` {engine} runs on the processor: leave out `device` {device}")
     if engine != "torch":
         try:
-            return _converted(path, engine, precision, threads, mixture)
+            return _converted(path, engine, precision, threads, variant)
         except ConversionError:
             if not auto:
                 raise
@@ -111,7 +110,7 @@ def load(
         devices.require_torch(f"`device` {device}", "cuda")
     flags = {"`engine` torch": not auto, f"`precision` {precision}": precision in ("bf16", "fp16")}
     devices.require_torch(next((flag for flag, given in flags.items() if given), f"the network of {path}"))
-    network = code or functools.partial(modelfile.read_graph, path, mixture=mixture)
+    network = code or functools.partial(variant.read, path)
     return _torch(path, "cpu" if on_cpu else device, precision, network, threads)
 
 
@@ -171,19 +170,17 @@ BACKENDS: Final[dict[str, Callable[[bytes, IOSpec, str, Entry, int | None], Engi
 model's entry in the cache of compiled forms, and the number of threads."""
 
 
-def _converted(
-    path: Path, engine: str, precision: str, threads: int | None, mixture: Mixture | None
-) -> Engine:
-    entry = Entry(path, repr(mixture) if mixture else "")
+def _converted(path: Path, engine: str, precision: str, threads: int | None, variant: Variant) -> Engine:
+    entry = Entry(path, "" if variant == AS_IT_IS else repr(variant))
     split = engine == "openvino"  # which may compute in bf16
     name = ".split" if split else ".plain"
     model, counts = entry.read(f"{name}.onnx"), _numbers(entry.read(f"{name}.json"))
     if model is None or counts is None:
-        model, io_spec = convert(path, split=split, mixture=mixture)
+        model, io_spec = convert(path, split=split, variant=variant)
         entry.keep(f"{name}.onnx", model)
         entry.keep(f"{name}.json", json.dumps([io_spec.buffers, io_spec.live]).encode())
     else:
-        io_spec = modelfile.read_graph(path, weights=False, mixture=mixture).io_spec
+        io_spec = variant.read(path, weights=False).io_spec
         io_spec = replace(io_spec, buffers=counts[0], live=counts[1])
     return BACKENDS[engine](model, io_spec, precision, entry, threads)
 
@@ -198,16 +195,16 @@ def _numbers(cached: bytes | None) -> tuple[float, float] | None:
 
 
 def convert(
-    path: Path, *, split: bool = False, apply_passes: bool = True, mixture: Mixture | None = None
+    path: Path, *, split: bool = False, apply_passes: bool = True, variant: Variant = AS_IT_IS
 ) -> tuple[bytes, IOSpec]:
     """The model file at `path` as an ONNX file, and what its network takes. Raises UserError.
 
-    `mixture`: as in `load`. `split`: made for computing in bf16; `apply_passes`: with what makes it faster
+    `variant`: as in `load`. `split`: made for computing in bf16; `apply_passes`: with what makes it faster
     (`texturenets.graph.onnx.to_onnx`).
     """
     from texturenets.graph.onnx import to_onnx
 
-    graph = modelfile.read_graph(path, mixture=mixture)
+    graph = variant.read(path)
     _check_stride(path, graph.io_spec.stride)
     model = to_onnx(graph, split=split, apply_passes=apply_passes)
     buffers, live = peak.peak_elements(model, graph.io_spec)

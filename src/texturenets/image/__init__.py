@@ -16,7 +16,7 @@ from texturenets.image.formats import (
     suffix_within,
     suffixes,
 )
-from texturenets.image.operations import preserve_color, resize
+from texturenets.image.operations import preserve_color, resize, resize_wrapped
 from texturenets.image.picture import Picture, StrPath, not_kept
 from texturenets.image.reading import (
     MAX_PIXELS,
@@ -63,6 +63,7 @@ __all__ = [
     "read_header",
     "readable",
     "resize",
+    "resize_wrapped",
     "srgb_profile",
     "suffix_of_start",
     "suffix_within",

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from texturenets import image
 from texturenets.errors import UserError
+from texturenets.image.sizes import whole_periods
 from texturenets.stylize.memory_limits import way_out
 from texturenets.stylize.mixing import Choice
 from texturenets.stylize.options import StylizeOptions
@@ -42,8 +43,14 @@ def _stylize_strips(
     style: Style, source: large_files.LargePhoto, result: Path, options: StylizeOptions
 ) -> bool:
     large_files.output_format(result, source.size)
+    _check_wrap(style, source, options)
     choice, style = style.chosen(
-        source.size, options.mix, options.masks, strength=options.strength, stroke=options.stroke
+        source.size,
+        options.mix,
+        options.masks,
+        strength=options.strength,
+        stroke=options.stroke,
+        wrap=options.wrap,
     )
     if style.tiled.network is None:
         raise UserError(
@@ -104,6 +111,18 @@ def _paint(
             style.tiled.run(source, stage, keep, fine=fine, **asked)
             source = Resized(OnDisk(spool), stage, following)
         bands.whole(source)
+
+
+def _check_wrap(style: Style, photo: large_files.LargePhoto, options: StylizeOptions) -> None:
+    """Raise UserError for a photo that wraps around and would have to be resampled: here strips do not."""
+    wrap, stride = options.wrap, style.engine.io_spec.stride
+    resampled = options.size is not None or len(ladder(photo.size, options.stroke)) > 1
+    if wrap and (resampled or whole_periods(photo.size, stride, wrap) != photo.size):
+        height, width = photo.size
+        raise UserError(
+            f"{photo.path} does not fit in memory, and of such photos `wrap` {wrap} takes those alone whose "
+            f"sides are multiples of {stride}, without `size` and `stroke`: this one has {width} x {height} pixels"
+        )
 
 
 class _Finish:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from texturenets.graph.wrapping import Wrap
 from texturenets.stylize.stroke import Stroke
 
 
@@ -21,11 +22,12 @@ class StylizeOptions:
     seed: int = 0
     noise_level: float = 1.0
     stroke: Stroke = 1
+    wrap: Wrap = ""
     mix: Mapping[str, float] | None = None
     masks: Mapping[str, Any] | None = None
 
     @property
     def painting(self) -> dict[str, Any]:
         """Those that are keyword arguments of `Style.stylize`."""
-        names = ("strength", "preserve_color", "seed", "noise_level", "stroke", "mix", "masks")
+        names = ("strength", "preserve_color", "seed", "noise_level", "stroke", "wrap", "mix", "masks")
         return {name: getattr(self, name) for name in names}

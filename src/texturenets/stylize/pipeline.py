@@ -9,7 +9,9 @@ from pathlib import Path
 
 from texturenets import image
 from texturenets.arrays import to_numpy
+from texturenets.graph.wrapping import Wrap
 from texturenets.image import Picture
+from texturenets.image.sizes import fit_longer
 from texturenets.stylize import memory_limits
 from texturenets.stylize.options import StylizeOptions
 from texturenets.stylize.style import Style
@@ -22,6 +24,14 @@ def paint(style: Style, picture: Picture, options: StylizeOptions) -> Picture:
     """Stylize `picture` in place: only its pixels change, not transparency and EXIF. Raises UserError."""
     picture.pixels = style.stylize(to_numpy(picture.pixels), **options.painting)
     return picture
+
+
+def _resize_wrapped(picture: Picture, longer: int, wrap: Wrap) -> None:
+    """Resize a picture that wraps around, in place."""
+    size = fit_longer(picture.size, longer)
+    picture.pixels = image.resize_wrapped(to_numpy(picture.pixels), size, wrap)
+    if picture.transparency is not None:
+        picture.transparency = image.resize_wrapped(to_numpy(picture.transparency), size, wrap)
 
 
 class Pipeline:
@@ -46,7 +56,10 @@ class Pipeline:
         options = self.options[result]
         if memory_limits.too_large(self.style, photo, options.size):
             return None
-        picture = copy.copy(self._whole(photo, longer=options.size, keep_gps=options.keep_gps))
+        longer = None if options.wrap else options.size
+        picture = copy.copy(self._whole(photo, longer=longer, keep_gps=options.keep_gps))
+        if options.wrap and options.size is not None:
+            _resize_wrapped(picture, options.size, options.wrap)
         self._compare(photo, picture)
         return picture
 
