@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from texturenets.cli import film
 from texturenets.cli import sheet as contact
 from texturenets.cli.common import complain, engine_note, note_left_out, note_quality
-from texturenets.cli.outputs import folder_of, plan_of, several
+from texturenets.cli.outputs import check_count, folder_of, plan_of
 from texturenets.cli.report import Report
 from texturenets.cli.tiled import follow
 from texturenets.errors import UserError
@@ -88,29 +87,20 @@ def planned(
             )
     if count != 1 and (films or one):
         raise UserError(f"--count {count} is for photos: of a film there is one result")
-    taken: dict[str, PurePath] = {}
+    check_count(count, [style.model for style in styles])
+    seeds = range(options.seed, options.seed + count)
+    names = [style.name for style in styles]
+    jobs = (
+        [[]] if one else plan_of(found, output, names, roots, seeds, films=films, skip_existing=skip_existing)
+    )
     works = []
-    for style in styles:
-        numbered = functools.partial(several, count=count, model=style.model)
-        jobs = (
-            []
-            if one
-            else plan_of(
-                found,
-                output,
-                style.name,
-                roots,
-                numbered,
-                films=films,
-                styles=len(styles),
-                taken=taken,
-                skip_existing=skip_existing,
-            )
+    for style, of_style in zip(styles, jobs, strict=True):
+        stills = [job for job in of_style if job[0] not in films]
+        moving = (
+            [one] if one else [film.FilmJob((path,), result) for path, result in of_style if path in films]
         )
-        stills = [job for job in jobs if job[0] not in films]
-        moving = [one] if one else [film.FilmJob((path,), result) for path, result in jobs if path in films]
         own = replace(options, mix=style.mix)
-        asked = {result: replace(own, seed=own.seed + i % count) for i, (_, result) in enumerate(stills)}
+        asked = {result: replace(own, seed=seeds[i % count]) for i, (_, result) in enumerate(stills)}
         works.append(StyleWork(style, moving, stills, asked, own))
     if one is not None:
         return Plan(works, Path(one.result).parent, left_out)

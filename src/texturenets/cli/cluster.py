@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from texturenets.cli.common import complain, note_left_out
-from texturenets.cli.outputs import names, several
+from texturenets.cli.outputs import check_count, kept, names, several
 from texturenets.cli.report import Report
 from texturenets.cluster import manifest, ray_backend, storage
 from texturenets.cluster.manifest import ManifestEntry, Outcome
@@ -124,13 +124,20 @@ def plan(
 
     Raises UserError if a result would overwrite a photo, and as `names`.
     """
+    check_count(settings.count, [settings.style.model])
     found = storage.find(photos, folder.name, left_out)
-    inside = names(
-        [(photo.folder, PurePosixPath(photo.name)) for photo in found],
-        settings.style.name,
+    roots = {photo.root: _absolute(photo.root) for photo in found if photo.root}
+    folders = kept(list(dict.fromkeys(roots.values())), keep_names=True)
+    (inside,) = names(
+        [
+            (folders[roots[photo.root]] / photo.folder if photo.root else Path(), PurePosixPath(photo.name))
+            for photo in found
+        ],
+        [settings.style.name],
         skip_existing=skip_existing,
     )
-    numbered = several([(Path(), Path(name)) for name in inside], settings.count, settings.style.model)
+    seeds = range(settings.options.seed, settings.options.seed + settings.count)
+    numbered = several([(Path(), Path(name)) for name in inside], seeds)
     results = [result.as_posix() for _, result in numbered]
     folder.check(photos, results)
     sources = {name if storage.is_url(name) else os.path.realpath(name) for name in (p.name for p in found)}
@@ -140,11 +147,15 @@ def plan(
             raise UserError(
                 f"--output {folder.name}: {name} would be overwritten, which is among the photos: give another folder"
             )
-    seed = settings.options.seed
     return [
-        ManifestEntry(found[i // settings.count], result, seed + i % settings.count)
+        ManifestEntry(found[i // settings.count], result, seeds[i % settings.count])
         for i, result in enumerate(results)
     ]
+
+
+def _absolute(root: str) -> Path:
+    """A folder or URL as an absolute path, to compare with others."""
+    return Path("/" + root.replace("://", "/")) if storage.is_url(root) else Path(root)
 
 
 def _fingerprint(settings: ClusterRun, model: bytes) -> str:

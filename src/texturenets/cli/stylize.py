@@ -6,7 +6,7 @@ import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -14,7 +14,9 @@ from texturenets.cli.batch import carry_out, planned
 from texturenets.cli.common import Device, EngineName, Flag, NetworkCode, PrecisionFlag, check_quality
 from texturenets.cli.styles import ChosenStyle, check_no_style, find_styles
 from texturenets.errors import UserError
-from texturenets.graph.wrapping import Wrap
+
+if TYPE_CHECKING:
+    from texturenets.graph.wrapping import Wrap
 
 
 def stylize(
@@ -65,7 +67,8 @@ def stylize(
     output
         For one photo the file to write, whose suffix chooses the format; or a folder: one that exists, a name that
         ends in /, or any name for several photos. Subfolders of the input are kept, and of several input folders
-        their names too (x/k.jpg and y/k.jpg become x/k-STYLE.jpg and y/k-STYLE.jpg). Existing files are replaced
+        their names too (x/k.jpg and y/k.jpg become x/k-STYLE.jpg and y/k-STYLE.jpg). Results that would have the
+        same name are numbered, k-STYLE-2.jpg, in whatever order the photos are given. Existing files are replaced
         [default: PHOTO-STYLE in the current folder, in the photo's own format where it can be written].
         frames/%05d.png writes the frames of a film, film.mp4 makes a film of images.
     size
@@ -103,8 +106,8 @@ def stylize(
     noise_level
         For styles that also take noise: factor on the noise, 1 as in training, 0 for none.
     count
-        For styles that also take noise: number of results for each photo, with seeds --seed, --seed + 1, ...; their
-        names are numbered.
+        For styles that also take noise: number of results for each photo, with seeds --seed, --seed + 1, ...; they
+        are numbered by their seeds: PHOTO-STYLE-0000, PHOTO-STYLE-0001, ...
     rate
         Frames per second of a film made of images [default: 24].
     webcam
