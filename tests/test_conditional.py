@@ -267,3 +267,26 @@ def test_bad_mixtures_and_masks_are_one_line(
     assert said.replace("MODEL", str(path)) in error
     assert len(error.splitlines()) == 1
     assert list(tmp_path.glob("a-*")) == []
+
+
+def test_a_film_goes_from_one_style_to_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    _, path = gallery(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    still = Image.fromarray((photo() * 255).astype(np.uint8))
+    frames = [still, still.transpose(Image.Transpose.ROTATE_180), still]
+    frames[0].save("film.webp", save_all=True, append_images=frames[1:], lossless=True, duration=100)
+    still.save("a.png")
+    assert command("film.webp", "-s", f"{path}:wave", "--to", "udnie", "-o", "made/%02d.png") == 0
+    for number, style in ((1, "wave"), (3, "udnie")):
+        assert command("a.png", "-s", f"{path}:{style}", "-o", f"{style}.png") == 0
+        frame, alone = (
+            np.asarray(Image.open(name)).astype(int) for name in (f"made/{number:02d}.png", f"{style}.png")
+        )
+        assert np.abs(frame - alone).max() <= 1
+    capsys.readouterr()
+    assert command("a.png", "-s", f"{path}:wave", "--to", "udnie") == 2
+    assert "here are photos alone" in capsys.readouterr().err
+    assert command("film.webp", "-s", f"{path}:wave", "--to", "udni") == 2
+    assert "did you mean 'udnie'" in capsys.readouterr().err

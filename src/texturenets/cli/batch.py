@@ -85,6 +85,8 @@ def planned(
                 f"--output {output} is {'the frames of ' if isinstance(one.result, str) else ''}one film, and there "
                 f"are {len(styles)} styles: give one --style"
             )
+    if options.mix_end and not (films or one):
+        raise UserError("--to changes the style along a film, and here are photos alone: leave it out")
     if count != 1 and (films or one):
         raise UserError(f"--count {count} is for photos: of a film there is one result")
     check_count(count, [style.model for style in styles])

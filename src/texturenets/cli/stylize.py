@@ -28,6 +28,7 @@ def stylize(
     strength: float = 1.0,
     mask: Annotated[list[str] | None, Parameter(negative_iterable=())] = None,
     keep: str | None = None,
+    to: str | None = None,
     preserve_color: Flag = False,
     skip_existing: Flag = False,
     sheet: Flag = False,
@@ -83,6 +84,9 @@ def stylize(
         be one of the styles. left-to-right and top-to-bottom are masks, too.
     keep
         Image that says where the photo stays as it is: white there, black elsewhere.
+    to
+        For films: the style, or the mixture, of the last frame, as udnie or wave=0.2,udnie=0.8; the frames between
+        change evenly from --style to it.
     preserve_color
         Keep the photo's colours.
     skip_existing
@@ -151,6 +155,8 @@ def stylize(
     api.check_options(size, strength, noise_level)
     styles = find_styles(style, photos)
     check_no_style(photos, style)
+    if to is not None:
+        options = replace(options, mix_end=_end(to, _only(styles, "--to")))
     if mask or keep:
         from texturenets.cli.masks import masks_of
 
@@ -194,6 +200,18 @@ def stylize(
     return carry_out(
         plan, load, skip_existing=skip_existing, say_engine=engine == "auto", quiet=quiet, sheet=sheet
     )
+
+
+def _end(words: str, style: ChosenStyle) -> dict[str, float]:
+    """The mixture that a film ends with. Raises UserError for styles that are not of the model."""
+    from texturenets import loading
+    from texturenets.modelfiles.conditions import parse_mix
+
+    mix = parse_mix(words.rpartition(":")[2])
+    loading.check_styles(style.model, mix)
+    if style.mix is None:
+        raise UserError(f"--to {words}: it is for a model of several styles, and {style.name} is one style")
+    return mix
 
 
 def _axes(wrap: Wrap | None, *, tileable: bool) -> Wrap:

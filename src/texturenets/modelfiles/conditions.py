@@ -124,6 +124,13 @@ def parse_mix(words: str) -> dict[str, float]:
     return checked_mix(mix)
 
 
+def between(first: Mapping[str, float], last: Mapping[str, float], share: float) -> dict[str, float]:
+    """The mixture that is by `share` (0 to 1) on the way from the `first` to the `last`."""
+    names = dict.fromkeys((*first, *last))
+    mix = {name: (1 - share) * first.get(name, 0.0) + share * last.get(name, 0.0) for name in names}
+    return {name: weight for name, weight in mix.items() if weight}
+
+
 def checked_mix(mix: Mapping[str, Any]) -> dict[str, float]:
     """`mix` with weights that sum to 1. Raises UserError for weights below 0, and where all are 0."""
     for style, weight in mix.items():

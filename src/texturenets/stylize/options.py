@@ -12,7 +12,10 @@ from texturenets.stylize.stroke import Stroke
 
 @dataclass(frozen=True)
 class StylizeOptions:
-    """The options of `texturenets stylize`, named as its flags; `mix` and `masks` as in `Style.stylize`."""
+    """The options of `texturenets stylize`, named as its flags; `mix` and `masks` as in `Style.stylize`.
+
+    `mix_end`: of a film, the mixture of its last frame; `mix` is that of the first.
+    """
 
     size: int | None = None
     quality: int | None = None
@@ -24,6 +27,7 @@ class StylizeOptions:
     stroke: Stroke = 1
     wrap: Wrap = ""
     mix: Mapping[str, float] | None = None
+    mix_end: Mapping[str, float] | None = None
     masks: Mapping[str, Any] | None = None
 
     @property
