@@ -20,6 +20,7 @@ from texturenets import image, loading
 from texturenets.cli import main, report
 from texturenets.cli.batch import planned
 from texturenets.cli.report import Report
+from texturenets.cli.styles import ChosenStyle
 from texturenets.image import formats
 from texturenets.modelfiles import modelfile
 from texturenets.networks.residual import Residual
@@ -210,7 +211,8 @@ def test_a_file_more_costs_what_the_others_do(here: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(Path, "is_dir", counted(is_dir))
     monkeypatch.setattr(Path, "__hash__", counted(hashed))
-    planned(names, "out", list(modelfile.shipped().values())[:1], StylizeOptions(), count=1, rate=None)
+    styles = [ChosenStyle(next(iter(modelfile.shipped().values())))]
+    planned(names, "out", styles, StylizeOptions(), count=1, rate=None)
     assert looked < 30 * len(names)
 
 
@@ -255,12 +257,13 @@ def test_existing_results_of_photos_of_one_name_are_told_apart_by_nobody(
     output = capsys.readouterr()
     assert output.out == ""
     assert output.err == (
-        "texturenets: --skip-existing goes by the names of results, and those of in/x.gif and in/x.png would both be "
+        "texturenets: --skip-existing goes by the names of results, and those of in/x.png and in/x.gif would both be "
         "x-plain.png: rename one of them, or leave --skip-existing out\n"
     )
     assert Path("out/x-plain.png").read_bytes() == before
     assert stylize("in", "-o", "out", "--quiet") == 0
-    assert capsys.readouterr().out.split() == ["out/x-plain.png", "out/x-plain-2.png"]
+    assert capsys.readouterr().out.split() == ["out/x-plain-2.png", "out/x-plain.png"]
+    assert Path("out/x-plain.png").read_bytes() == before
     Path("plain.safetensors").write_bytes(modelfile.shipped()["wave"].read_bytes())
     styles = ["-s", "plain", "-s", "plain.safetensors"]
     assert stylize("in/x.png", *styles, "-o", "out", "--skip-existing") == 2

@@ -16,7 +16,7 @@ from PIL import Image
 from texturenets import engines, image, loading
 from texturenets.cli import main
 from texturenets.cli.common import download_progress, photo_progress
-from texturenets.cli.outputs import plan_of as plan
+from texturenets.cli.outputs import plan_of
 from texturenets.errors import UserError
 from texturenets.modelfiles import modelfile
 from texturenets.modelfiles.modelfile import Header
@@ -43,6 +43,10 @@ def photo(path: str, size: tuple[int, int] = (24, 18), **options: Any) -> Path:
     pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
     Image.fromarray(pixels).save(target, **options)
     return target
+
+
+def plan(photos: list[Path], output: str | None, *styles: str, **options: Any) -> list[tuple[Path, Path]]:
+    return [job for of_style in plan_of(photos, output, styles, **options) for job in of_style]
 
 
 def open_size(path: str | Path) -> tuple[int, int]:
@@ -178,7 +182,21 @@ def test_photos_of_one_name_become_files_of_two(here: Path) -> None:
     photos = [photo("a/x.png"), photo("b/x.png"), photo("b/X.png"), photo("c/x-plain-2.png")]
     results = [result for _, result in plan(photos, "out/", "plain")]
     assert len({str(result).lower() for result in results}) == 4
-    assert results[:2] == [Path("out/x-plain.png"), Path("out/x-plain-2.png")]
+    assert results[:2] == [Path("out/x-plain.png"), Path("out/x-plain-3.png")]  # b/X.png has 2
+
+
+def test_names_of_results_do_not_depend_on_the_order_of_the_photos(here: Path) -> None:
+    photos = [photo("x.png"), photo("a/x.png"), photo("b/x.png"), photo("a/y.gif"), photo("a/y.png")]
+    expected = dict(zip(photos, ["x-s.png", "x-s-2.png", "x-s-3.png", "y-s-2.png", "y-s.png"], strict=True))
+    for order in (photos, photos[::-1], photos[2:] + photos[:2]):
+        assert {source: result.name for source, result in plan(order, "out/", "s")} == expected
+
+
+def test_a_number_never_takes_the_name_of_another_style(here: Path) -> None:
+    photos = [photo("x.png"), photo("a/x.png")]
+    results = [str(result) for _, result in plan(photos, "out", "s", "s-2")]
+    assert results == ["out/x-s.png", "out/x-s-3.png", "out/x-s-2.png", "out/x-s-2-2.png"]
+    assert results[::2] == [str(result) for _, result in plan(photos[:1], "out/", "s", "s-2")]
 
 
 @pytest.mark.parametrize(
@@ -407,7 +425,7 @@ def test_a_photo_of_several_results_is_read_once(
     monkeypatch.setattr(image, "read", lambda path, **more: reads.append(path) or read(path, **more))
     words = ["a.png", "b.png", "-s", "noisy.safetensors", "--engine", "torch", "-o", "out/", "--count", "3"]
     assert main(["stylize", *words, "--seed", "4"]) == 0
-    names = [f"out/{name}-noisy-{i:04d}.png" for name in "ab" for i in range(3)]
+    names = [f"out/{name}-noisy-{seed:04d}.png" for name in "ab" for seed in (4, 5, 6)]
     assert capsys.readouterr().out.splitlines() == names
     assert [path.name for path in reads] == ["a.png", "b.png"]
     assert main(["stylize", "a.png", *words[2:6], "-o", "one.png", "--seed", "6"]) == 0

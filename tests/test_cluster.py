@@ -48,6 +48,7 @@ CASES: tuple[tuple[dict[str, Any], int | None, str], ...] = (
     ({"status": "done", "bytes": 9}, 8, "todo"),  # it was cut short
     ({"status": "done", "bytes": 9, "made": "other"}, 9, "todo"),
     ({"status": "done", "bytes": 9, "stamp": "other"}, 9, "todo"),
+    ({"status": "done", "bytes": 9, "photo": "/in/b.jpg"}, 9, "todo"),  # of another of the same size and time
     ({"status": "failed", "reason": "r", "final": True}, None, "unusable"),
     ({"status": "failed", "reason": "r", "final": False}, None, "todo"),
     ({"status": "failed", "reason": "r", "final": True, "stamp": "other"}, None, "todo"),
@@ -60,7 +61,7 @@ def job(result: str = "a-s.jpg", photo: str = "/in/a.jpg") -> ManifestEntry:
 
 @pytest.mark.parametrize(("line", "size", "expected"), CASES)
 def test_what_is_missing(line: dict[str, Any], size: int | None, expected: str) -> None:
-    known = {"a-s.jpg": {"made": "made", "stamp": "stamp"} | line} if line else {}
+    known = {"a-s.jpg": {"made": "made", "photo": "/in/a.jpg", "stamp": "stamp"} | line} if line else {}
     sizes = {} if size is None else {"a-s.jpg": size}
     found = manifest.sort([job()], known, sizes, "made")
     lists = {"todo": found.todo, "existing": found.existing, "unusable": [one for one, _ in found.unusable]}
@@ -393,6 +394,28 @@ def test_a_folder_and_what_is_missing_the_next_time(no_ray: Path, capsys: pytest
     assert clustered("--size", "20")[2].splitlines()[-1] == "4 done"
     assert clustered("--skip-existing")[2].splitlines()[-1] == "0 done, 4 kept, made before"
     assert clustered()[2].splitlines()[-1] == "4 done"
+
+
+def test_photos_of_one_name_become_files_of_two(
+    no_ray: Path, memory: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("x/k.png", "y/k.png", "y/sub/k.png", "k.png"):
+        picture(no_ray / name)
+        memory.pipe_file(f"/bucket/{name}", (no_ray / name).read_bytes())
+
+    def written(*words: str) -> list[str]:
+        assert main(["stylize", *words, "--engine", "torch", "--quiet"]) == 0
+        return capsys.readouterr().out.splitlines()
+
+    inside = ["x/k-s.png", "y/k-s.png", "y/sub/k-s.png"]
+    for more in ([], ["--cluster"]):
+        assert written("x", "y", "-o", "out", *more) == [f"out/{name}" for name in inside]
+        assert written("y/k.png", "k.png", "-o", "flat", *more) == ["flat/k-s-2.png", "flat/k-s.png"]
+        assert written("k.png", "y/k.png", "-o", "flat", *more) == ["flat/k-s.png", "flat/k-s-2.png"]
+        assert main(["stylize", "k.png", "y/k.png", "-o", "flat", "--skip-existing", *more]) == 2
+        assert "k-s.png: rename one of them" in capsys.readouterr().err
+    remote = ["memory://bucket/x", "memory://bucket/y", "-o", "memory://bucket/out", "--cluster"]
+    assert written(*remote) == [f"memory://bucket/out/{name}" for name in inside]
 
 
 def test_films_and_what_cannot_be_read_are_named_and_count(

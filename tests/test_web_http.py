@@ -932,6 +932,33 @@ def test_a_transparent_exemplar_is_refused_at_once(tmp_path: Path, monkeypatch: 
         assert painting.status_code == 202
 
 
+def test_missing_descriptor_weights_are_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("texturenets.server.training_runner.TICK", 600)  # none is begun here
+    monkeypatch.setenv("TEXTURENETS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("TEXTURENETS_OFFLINE", "1")
+    monkeypatch.delenv("TEXTURENETS_WEIGHTS", raising=False)
+    for name in ("photos", "models", "weights"):
+        (tmp_path / name).mkdir()
+    with client(tmp_path / "models", photos=tmp_path / "photos") as service:
+        for kind in ("style", "texture"):
+            post = f"/v1/trainings?name={kind}&kind={kind}"
+            said = problem(service.post(post, content=photo(200, 160)), 503)
+            assert said.startswith(
+                "descriptor weights are missing: whoever runs the service fetches https://"
+            )
+            assert said.endswith("into a folder that its TEXTURENETS_WEIGHTS names; then send it again")
+            assert str(tmp_path) not in said
+        assert service.get("/v1/trainings").json() == {"trainings": []}
+        monkeypatch.setenv("TEXTURENETS_WEIGHTS", str(tmp_path / "weights"))
+        (tmp_path / "weights" / "vgg19.safetensors").touch()  # it is looked for, and not read here
+        problem(service.post("/v1/trainings?name=style", content=photo(200, 160)), 503)
+        for network in ("vgg16", "squeezenet1_1"):
+            (tmp_path / "weights" / f"{network}.safetensors").touch()
+        for kind in ("style", "texture"):
+            answer = service.post(f"/v1/trainings?name={kind}&kind={kind}", content=photo(200, 160))
+            assert answer.status_code == 202, answer.text
+
+
 def test_the_name_of_a_file_that_cannot_be_used_is_told_as_such(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
@@ -12,46 +12,54 @@ from texturenets.errors import UserError
 if TYPE_CHECKING:
     from texturenets.stylize.pipeline import PathPair
 
-LONGEST = 250
-"""Bytes of a file's name, of the 255 that file systems take: the rest is for the numbers of several results."""
+LONGEST = 234
+"""Bytes of a file's name, of the 255 that file systems take: the rest is for the seed, of 64 bits, of one of several
+results."""
 
 
 def plan_of(
     photos: Sequence[Path],
     output: str | None,
-    style: str,
+    styles: Sequence[str],
     roots: Sequence[Path] = (),
-    several_of: Callable[[Sequence[PathPair]], list[PathPair]] = list,
+    seeds: Sequence[int] = (0,),
     *,
     films: Collection[Path] = (),
-    styles: int = 1,
-    taken: dict[str, PurePath] | None = None,
     skip_existing: bool = False,
-) -> list[PathPair]:
-    """Photos and their result files, all different: [(photo, result)].
+) -> list[list[PathPair]]:
+    """For each of `styles`, the photos and their result files: [(photo, result)]. All files are different.
 
-    The folders inside each of `roots` are kept in the output, as `_kept` says. `several_of` turns one result for
-    each photo into several. `films`: those of `photos` that are films.
-    `styles`: number of styles, each with a plan of its own; `taken`, `skip_existing`: as for `names`, over all plans.
+    The folders inside each of `roots` are kept in the output, as `kept` says. `films`: those of `photos` that are
+    films. `seeds`: as for `several`; `skip_existing`: as for `names`.
 
     Raises UserError before any work is done: where `output` is one file for several photos, is of a format
     that is not written, or where a result would overwrite a photo; and as `names`.
     """
-    from texturenets import image, video
+    from texturenets import video
 
     def suffix(photo: PurePath) -> str:
         return video.output_suffix(photo) if photo in films else suffix_of(photo)
 
-    folder = folder_of(photos, output, styles, "files" if films else "photos")
+    folder = folder_of(photos, output, len(styles), "files" if films else "photos")
     if folder is None:
         assert output is not None
-        results = [Path(output).expanduser()]
+        results = [[Path(output).expanduser()]]
     else:
-        folders = _kept([root for root in roots if root.is_dir()], keep_names=output is not None)
+        folders = kept([root for root in roots if root.is_dir()], keep_names=output is not None)
         inside = [(_inside(photo, folders), photo) for photo in photos]
-        results = [folder / name for name in names(inside, style, suffix, taken, skip_existing=skip_existing)]
+        found = names(inside, styles, suffix, skip_existing=skip_existing)
+        results = [[folder / name for name in of_style] for of_style in found]
 
-    jobs = several_of(list(zip(photos, results, strict=True)))
+    jobs = [several(list(zip(photos, of_style, strict=True)), seeds) for of_style in results]
+    _check_results([job for of_style in jobs for job in of_style], output, films)
+    return jobs
+
+
+def _check_results(jobs: Sequence[PathPair], output: str | None, films: Collection[Path]) -> None:
+    """Raise UserError where a format is not written, or a result would overwrite a photo."""
+    from texturenets import image, video
+
+    photos = dict.fromkeys(photo for photo, _ in jobs)
     sources = {(info.st_dev, info.st_ino): photo for photo in photos if (info := _stat(photo))}
     for photo, result in jobs:
         if photo in films:
@@ -67,43 +75,62 @@ def plan_of(
                 f"the result of {photo} would overwrite {hit}, which is among the photos: "
                 "write into another folder, as with -o stylized/"
             )
-    return jobs
 
 
 def names(
-    photos: Iterable[tuple[PurePath, PurePath]],
-    style: str,
+    photos: Sequence[tuple[PurePath, PurePath]],
+    styles: Sequence[str],
     suffix: Callable[[PurePath], str] | None = None,
-    taken: dict[str, PurePath] | None = None,
     *,
     skip_existing: bool = False,
-) -> list[str]:
-    """Names of results in an output folder, all different, for [(folder inside it, photo)].
+) -> list[list[str]]:
+    """For each of `styles`, names of results in an output folder for [(folder inside it, photo)], all different.
 
-    Those that would be the same are numbered in the order of the photos. `suffix` gives the suffix of a result,
-    `suffix_of` by default. `taken`: the photo of each name in use, case-folded; the new ones are added.
+    Of those that would be the same, one stays and the others are numbered. Which one has which name depends on the
+    photos alone, and not on the order in which they are given: first come those whose own suffix the result has,
+    then those in the fewest folders, then by path. No number makes a name that another result has without one.
+    `suffix` gives the suffix of a result, `suffix_of` by default.
 
     Raises UserError where names would be numbered and `skip_existing` is true: with other photos beside it the same
     photo has another number, and the result that exists may be another's.
     """
-    results = []
-    taken = {} if taken is None else taken
-    for inside, photo in photos:
-        end, number = (suffix or suffix_of)(photo), 1
-        name = str(inside / _fitted(photo.stem, f"-{style}{end}"))
-        other = taken.get(name.casefold())  # many file systems ignore case: "A.jpg" is "a.jpg"
-        if skip_existing and other is not None:
-            both = f"{other} and {photo}" if other != photo else f"{photo} in two styles called {style}"
-            raise UserError(
-                f"--skip-existing goes by the names of results, and those of {both} would both be {name}: rename "
-                "one of them, or leave --skip-existing out"
-            )
-        while name.casefold() in taken:
+    ends = [(suffix or suffix_of)(photo) for _, photo in photos]
+
+    def rank(i: int) -> tuple[bool, int, str]:
+        photo = photos[i][1]
+        path = os.path.abspath(photo)  # noqa: PTH100  without following links
+        return photo.suffix != ends[i], path.count(os.sep), path
+
+    def name(style: str, i: int, number: str = "") -> str:
+        inside, photo = photos[i]
+        return str(inside / _fitted(photo.stem, f"-{style}{number}{ends[i]}"))
+
+    results = [[""] * len(photos) for _ in styles]
+    taken: dict[str, PurePath] = {}  # by names in lower case: to many file systems "A.jpg" is "a.jpg"
+    unnamed = []
+    for i in sorted(range(len(photos)), key=rank):
+        for k, style in enumerate(styles):
+            results[k][i] = name(style, i)
+            if (key := results[k][i].casefold()) in taken:
+                if skip_existing:
+                    raise _same(taken[key], photos[i][1], style, results[k][i])
+                unnamed.append((k, i))
+            taken.setdefault(key, photos[i][1])
+    for k, i in unnamed:
+        number = 1
+        while results[k][i].casefold() in taken:
             number += 1
-            name = str(inside / _fitted(photo.stem, f"-{style}-{number}{end}"))
-        taken[name.casefold()] = photo
-        results.append(name)
+            results[k][i] = name(styles[k], i, f"-{number}")
+        taken[results[k][i].casefold()] = photos[i][1]
     return results
+
+
+def _same(one: PurePath, other: PurePath, style: str, name: str) -> UserError:
+    both = f"{one} and {other}" if one != other else f"{one} in two styles called {style}"
+    return UserError(
+        f"--skip-existing goes by the names of results, and those of {both} would both be {name}: rename "
+        "one of them, or leave --skip-existing out"
+    )
 
 
 def _fitted(stem: str, end: str) -> str:
@@ -114,7 +141,7 @@ def _fitted(stem: str, end: str) -> str:
     return stem + end
 
 
-def _kept(folders: Sequence[Path], *, keep_names: bool) -> dict[Path, Path]:
+def kept(folders: Sequence[Path], *, keep_names: bool) -> dict[Path, Path]:
     """What is kept in the output of the path of each of `folders`: what they do not share, of a single one nothing.
 
     So photos of the same name in two folders have results of different names, whichever photos there are. Without
@@ -191,19 +218,24 @@ def suffix_of(photo: PurePath) -> str:
         return ".png" if named.suffix.lower() in lossless else ".jpg"
 
 
-def several(jobs: Sequence[PathPair], count: int, model: Path) -> list[PathPair]:
-    """`count` results of each photo for one, numbered. Raises UserError where they would all be the same."""
+def check_count(count: int, models: Sequence[Path]) -> None:
+    """Raise UserError where `count` results of a photo are not several, or would all be the same."""
     if count < 1:
         raise UserError(f"--count {count} is not above 0")
-    if count == 1:
-        return list(jobs)
     from texturenets.modelfiles import modelfile
 
-    if not modelfile.may_take_noise(model):
-        raise UserError(
-            f"--count {count}: {model.stem} takes no noise, all results of a photo would be the same"
-        )
-    return [(photo, numbered(result, i)) for photo, result in jobs for i in range(count)]
+    for model in models if count > 1 else ():
+        if not modelfile.may_take_noise(model):
+            raise UserError(
+                f"--count {count}: {model.stem} takes no noise, all results of a photo would be the same"
+            )
+
+
+def several(jobs: Sequence[PathPair], seeds: Sequence[int]) -> list[PathPair]:
+    """A result of each photo for each of `seeds`, numbered by it; for a single seed the one it is."""
+    if len(seeds) == 1:
+        return list(jobs)
+    return [(photo, numbered(result, seed)) for photo, result in jobs for seed in seeds]
 
 
 def numbered(result: Path, i: int) -> Path:

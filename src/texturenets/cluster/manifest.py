@@ -76,7 +76,8 @@ def sort(
     by_status = Sorted()
     for job in jobs:
         line = known.get(job.result, {})
-        same = line.get("made") == fingerprint and line.get("stamp") == job.photo.stamp
+        photo = (line.get("photo"), line.get("stamp"))
+        same = line.get("made") == fingerprint and photo == (job.photo.name, job.photo.stamp)
         size = sizes.get(job.result)
         if size is not None and (
             skip_existing or (same and line.get("status") == "done" and line.get("bytes") == size)

@@ -21,12 +21,14 @@ _CHANGES = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated",
 @dataclass(frozen=True)
 class Photo:
     """A photo found: its path or URL; the `folder` that it lies in, seen from the one that was asked for; a `stamp`
-    that is another when the file has changed; its size in bytes."""
+    that is another when the file has changed; its size in bytes; `root`, the path or URL of the folder that was asked
+    for, empty for photos that were not found in one."""
 
     name: str
     folder: PurePosixPath
     stamp: str
     bytes: int
+    root: str = ""
 
 
 def is_url(name: str) -> bool:
@@ -116,17 +118,18 @@ def find(patterns: Sequence[str], output: str, left_out: list[str] | None = None
 def _local(pattern: str, output: str, left_out: list[str]) -> Iterator[Photo]:
     root = Path(pattern).expanduser()
     without = None if is_url(output) else output
+    asked = os.path.abspath(root) if root.is_dir() else ""  # noqa: PTH100
     others: list[Path] = []
     paths = image.expand([pattern], recursive=True, without=without, also=video.SUFFIXES, left_out=others)
     left_out.extend(map(str, others))
     for path in paths:
-        inside = path.parent.relative_to(root) if root.is_dir() else Path()
+        inside = path.parent.relative_to(root) if asked else Path()
         try:
             info = path.stat()
             stamp, size = f"{info.st_size}-{info.st_mtime_ns}", info.st_size
         except OSError:  # it went in the meantime; reading it says so
             stamp, size = "", 0
-        yield Photo(os.path.abspath(path), PurePosixPath(inside.as_posix()), stamp, size)  # noqa: PTH100  links stay
+        yield Photo(os.path.abspath(path), PurePosixPath(inside.as_posix()), stamp, size, asked)  # noqa: PTH100  links stay
 
 
 def _remote(url: str, output: str, left_out: list[str]) -> Iterator[Photo]:
@@ -141,6 +144,7 @@ def _remote(url: str, output: str, left_out: list[str]) -> Iterator[Photo]:
             infos = {path: fs.info(path)} if fs.exists(path) else {}
     many, wanted = folder or len(infos) != 1, image.suffixes() | video.SUFFIXES
     without = f"{output.rstrip('/')}/" if is_url(output) else None
+    asked = str(fs.unstrip_protocol(path)) if folder else ""
     count = 0
     for name, info in sorted(infos.items()):
         inside = PurePosixPath(name).relative_to(path) if folder else PurePosixPath(PurePosixPath(name).name)
@@ -159,7 +163,7 @@ def _remote(url: str, output: str, left_out: list[str]) -> Iterator[Photo]:
         count += 1
         changed = next((str(info[key]) for key in _CHANGES if info.get(key)), "")
         size = int(info.get("size") or 0)
-        yield Photo(address, inside.parent, f"{size}-{changed}", size)
+        yield Photo(address, inside.parent, f"{size}-{changed}", size, asked)
     if not count:
         raise UserError(f"no images at {url}")
 

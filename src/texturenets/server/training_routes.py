@@ -20,6 +20,7 @@ from texturenets.server import bodies
 from texturenets.server.http_errors import NOTED, HTTPProblem, documented, note, refused
 from texturenets.server.numbers import WHOLE
 from texturenets.server.service import Service
+from texturenets.server.training_runner import weights_missing
 from texturenets.train import lacking
 from texturenets.train import recipes as all_recipes
 from texturenets.train.configuration import TaskConfig, flag
@@ -78,6 +79,7 @@ async def enqueue(
         if said := (kind == "style" and too_small(*size)) or too_small(*learned):
             raise HTTPProblem(422, f"{said}: send a larger image")
         _check_learnable(data, kind, run)  # better told now than when its turn has come
+        _check_weights(run)
         more = [f"{flag(key)}={value}" for key, value in (changes or {}).items()]
         if start is not None:
             more.append(f"--init={_start(service, start, kind, run)}")
@@ -103,6 +105,21 @@ def _check_learnable(data: bytes, kind: Literal["style", "texture"], run: TaskCo
     style_images.check(picture, "the body")
     if kind == "texture":
         style_images.check_opaque(picture, "the body")
+
+
+def _check_weights(run: TaskConfig) -> None:
+    """Raises HTTPProblem where weights of a descriptor network of `run` are neither here nor may be fetched."""
+    from texturenets import losses
+    from texturenets.perceptual import weights
+
+    layers = losses.layers_of(losses.build(dataclasses.asdict(run)))
+    for network in dict.fromkeys(layer.partition(":")[0] for layer in layers):
+        try:
+            weights.check_at_hand(network)
+        except UserError as error:
+            if missing := weights_missing(str(error)):
+                raise HTTPProblem(503, f"{missing}; then send it again") from None
+            raise
 
 
 def _start(service: Service, name: str, kind: Literal["style", "texture"], run: TaskConfig) -> Path:
@@ -168,7 +185,7 @@ def _beginning(app: FastAPI, service: Service, there: Callable[[], Trainings]) -
         note(training=name, kind=kind)
         place = there()
         with service.queue.place():
-            data = await bodies.read_image_body(request)
+            data, _ = await bodies.read_image_body(request)
             job = await enqueue(
                 service, place, data, name=name, kind=kind, preset=preset, steps=steps, photos=photos
             )

@@ -231,12 +231,20 @@ class TrainingRunner:
             folder = f"the photos' folder {job.photos}".rstrip()
             return f"{folder} is away: when it is back, resume it"
         words = self.files.last_output_line(job.name)
-        if lacking := WEIGHTS_MISSING.search(words):
-            return (
-                f"descriptor weights are missing: whoever runs the service fetches {lacking[1]} into a folder that "
-                "its TEXTURENETS_WEIGHTS names; then resume it"
-            )
+        if lacking := weights_missing(words):
+            return f"{lacking}; then resume it"
         return PHOTOS_CHANGED if "what changed: the photos in" in words else words
+
+
+def weights_missing(words: str) -> str:
+    """For clients: which descriptor weights are missing, where an error of a training says so; else empty."""
+    lacking = WEIGHTS_MISSING.search(words)
+    if lacking is None:
+        return ""
+    return (
+        f"descriptor weights are missing: whoever runs the service fetches {lacking[1]} into a folder that its "
+        "TEXTURENETS_WEIGHTS names"
+    )
 
 
 def tell(job: TrainingJob, state: str = "", **more: Any) -> None:

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from texturenets.engines import peak
 from texturenets.errors import UserError
 from texturenets.graph import ConversionError, Graph
-from texturenets.graph.wrapping import Wrap, wrapped
+from texturenets.graph.wrapping import wrapped
 from texturenets.image.sizes import padding
 from texturenets.memory.budget import Budget
 from texturenets.modelfiles import modelfile
+from texturenets.modelfiles.variant import AS_IT_IS, Variant
 
 if TYPE_CHECKING:
     import torch
@@ -35,10 +36,10 @@ and the result as bytes (`benchmarks/accept_megapixels.py`)."""
 class TiledStyle:
     """The network of the model file at `path` on `engine`, for images of any size, computed in strips.
 
-    `smallest`: images are padded to at least this many pixels a side. `memory`: bytes that may be used (None: a
-    share of the free memory); `spool`: the folder for feature maps that do not fit (None: a default one); `wrap`:
-    the axes along which images wrap around, where sides are multiples of the stride. Before an
-    image `announce` gets one line on the memory and disk that it takes; `progress` gets the share done, 0 to 1.
+    `smallest`: images are padded to at least this many pixels a side. `memory`: bytes that may be used (None: a share
+    of the free memory); `spool`: the folder for feature maps that do not fit (None: a default one). `variant`: what
+    is run of the model file. Before an image `announce` gets one line on the memory and disk that it takes;
+    `progress` gets the share done, 0 to 1.
     """
 
     def __init__(
@@ -49,19 +50,13 @@ class TiledStyle:
         *,
         memory: int | None = None,
         spool: Path | None = None,
-        wrap: Wrap = "",
+        variant: Variant = AS_IT_IS,
     ) -> None:
-        self.path, self.wrap = path, wrap
+        self.path, self.variant = path, variant
         self.smallest, self.memory, self.spool = smallest, memory, spool
         self.announce: Callable[[str], None] = lambda _: None
         self.progress: Callable[[float], None] = lambda _: None
         self._engine = engine
-
-    def wrapped(self, engine: Any, wrap: Wrap) -> TiledStyle:
-        """The same for images that wrap around along these axes; `engine` runs the network for those."""
-        made = TiledStyle(self.path, engine, self.smallest, memory=self.memory, spool=self.spool, wrap=wrap)
-        made.announce, made.progress = self.announce, self.progress
-        return made
 
     @property
     def device(self) -> torch.device | None:
@@ -71,9 +66,10 @@ class TiledStyle:
 
     @functools.cached_property
     def graph(self) -> Graph | None:
-        """The graph of the network; None for a user's network that cannot be traced."""
+        """The graph of the network, not yet for images that wrap around; None for a user's network that cannot be
+        traced."""
         with suppress(ConversionError):
-            return modelfile.read_graph(self.path)
+            return modelfile.read_graph(self.path, mixture=self.variant.mixture)
         return None
 
     @functools.cached_property
@@ -92,8 +88,8 @@ class TiledStyle:
     def _network(self, graph: Graph) -> TiledNetwork:
         from texturenets.tiled.network import TiledNetwork  # late: most photos fit
 
-        graph = wrapped(graph, self.wrap) if self.wrap else graph
-        return TiledNetwork(graph, self._engine, self.smallest, self.wrap)
+        wrap = self.variant.wrap
+        return TiledNetwork(wrapped(graph, wrap) if wrap else graph, self._engine, self.smallest, wrap)
 
     def fits(self, size: Size) -> bool:
         """Whether an image of `size` (H, W) is estimated to fit in memory at once."""
@@ -101,16 +97,24 @@ class TiledStyle:
         if size[0] * size[1] * peak.MAX_BYTES_PER_PIXEL <= left:
             return True
         io_spec = self._engine.io_spec
-        padded, _ = padding(
-            size, io_spec.stride, max(self.smallest, io_spec.least), io_spec.margin, self.wrap
-        )
+        least = max(self.smallest, io_spec.least)
+        padded, _ = padding(size, io_spec.stride, least, io_spec.margin, self.variant.wrap)
         beside = BESIDE * size[0] * size[1] if self.device is None else 0
         return self._engine.peak(padded) + beside <= left or self.network is None
 
     def stylize(
-        self, photo: NDArray[np.float32], seed: int, level: float, *, fine: bool
+        self,
+        photo: NDArray[np.float32],
+        seed: int,
+        level: float,
+        *,
+        fine: bool,
+        styles: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
-        """Stylize a photo (1, 3, H, W), with noise of that seed and level. `fine`: it is an enlarged result."""
+        """Stylize a photo (1, 3, H, W), with noise of that seed and level.
+
+        `fine`: it is an enlarged result. `styles`: the style map (1, components, H, W) where the network takes one.
+        """
         from texturenets.tiled.sources import InMemory
 
         painted = np.empty(photo.shape, np.float32)
@@ -121,7 +125,8 @@ class TiledStyle:
         source = InMemory(photo)
         beside = painted.nbytes if self.device is None else 0
         size = (photo.shape[2], photo.shape[3])
-        self.run(source, size, keep, seed=seed, level=level, fine=fine, beside=beside)
+        where = None if styles is None else InMemory(styles)
+        self.run(source, size, keep, seed=seed, level=level, fine=fine, beside=beside, styles=where)
         return painted
 
     def run(
@@ -135,11 +140,13 @@ class TiledStyle:
         fine: bool = False,
         beside: int = 0,
         folders: Sequence[Path] = (),
+        styles: RowSource | None = None,
     ) -> None:
         """Stylize `photo` of `size` (H, W); `sink` gets the result in strips, unclamped.
 
         `seed`, `level`: of the noise, if the network takes any. `beside`: bytes that the caller needs for the result.
-        `folders`: further candidates for the spool. Raises UserError where memory or disk do not suffice.
+        `folders`: further candidates for the spool. `styles`: the style map where the network takes one. Raises
+        UserError where memory or disk do not suffice.
         """
         from texturenets.tiled.run import TooLittleMemoryError
 
@@ -154,6 +161,7 @@ class TiledStyle:
                 memory=max(0, budget.left() - beside),
                 seed=seed,
                 level=level,
+                styles=styles,
                 spool=self.spool,
                 folders=folders,
                 announce=self.announce,

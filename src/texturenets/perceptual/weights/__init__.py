@@ -8,7 +8,7 @@ told to stay offline (TEXTURENETS_OFFLINE=1).
 from typing import Final
 
 from texturenets.fetch import Progress
-from texturenets.perceptual.weights.finding import Pretrained, load, network_of, read, require
+from texturenets.perceptual.weights.finding import Pretrained, check_at_hand, load, network_of, read, require
 from texturenets.perceptual.weights.recognition import fingerprint
 from texturenets.perceptual.weights.registry import CONVENTIONS, SOURCES, Convention, WeightsSource
 from texturenets.readers import LAYERS
@@ -23,6 +23,7 @@ __all__ = [
     "Pretrained",
     "Progress",
     "WeightsSource",
+    "check_at_hand",
     "fingerprint",
     "load",
     "network_of",

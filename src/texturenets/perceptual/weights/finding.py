@@ -71,6 +71,19 @@ def _other_vgg19(network: str, contents: readers.Contents) -> bool:
     return network.startswith("vgg19") and is_normalised(contents.tensors) != (network == "vgg19_normalised")
 
 
+def check_at_hand(name: str) -> None:
+    """Raise UserError, as `load` would, where no file of weights of `name` is at hand and none may be fetched.
+
+    Quick: no file is read. Where fetching is allowed nothing is checked.
+    """
+    if name not in LAYERS or not _offline():
+        return
+    cached = (cache_folder() / f"{name}.safetensors", cache_folder() / SOURCES[name].file)
+    listed = [folder for folder in _listed() if folder.is_dir()]
+    if not any(path.is_file() for path in cached) and not any(_entries(name, folder) for folder in listed):
+        raise _not_at_hand(name)
+
+
 def require(pretrained: Pretrained, names: Iterable[str]) -> None:
     """Raise UserError, naming the layer, where one of the tensors `names` is not there."""
     for name in names:
@@ -168,18 +181,23 @@ def network_of(path: Path) -> str | None:
     return max(fits)[1] if fits else None
 
 
-def _in_folder(name: str, folder: Path, *, required: bool = False) -> Pretrained | None:
+def _entries(name: str, folder: Path) -> list[Path]:
+    """Files in `folder` that are called as weights of `name`, the best first."""
     try:
         entries = sorted(
-            p for p in folder.iterdir() if p.suffix.lower() in _SUFFIXES and network_of(p) == name
+            p
+            for p in folder.iterdir()
+            if p.suffix.lower() in _SUFFIXES and network_of(p) == name and p.is_file()
         )
     except OSError as error:
         raise UserError(f"{folder}: cannot be read ({error.strerror})") from None
     published = SOURCES[name].file
-    entries.sort(key=lambda p: (p.name != published, _SUFFIXES.index(p.suffix.lower())))
-    for path in entries:
-        if not path.is_file():
-            continue
+    return sorted(entries, key=lambda p: (p.name != published, _SUFFIXES.index(p.suffix.lower())))
+
+
+def _in_folder(name: str, folder: Path, *, required: bool = False) -> Pretrained | None:
+    published = SOURCES[name].file
+    for path in _entries(name, folder):
         if path.name == published and not verified(path, SOURCES[name].digests):
             raise UserError(
                 f"{path} is not the published file: its hash is wrong (expected {SOURCES[name].digests[0]}); "
@@ -223,14 +241,8 @@ def _cached_or_fetched(name: str, offline: bool, progress: Progress | None) -> P
         pretrained = _in_folder(name, folder)
         if pretrained is not None:
             return pretrained
-    by_hand = (
-        f"put it in {folder} or a folder that TEXTURENETS_WEIGHTS names, or give it with `weights` {name}=FILE "
-        f"(in Python trainer=TrainerConfig(weights=('{name}=FILE',))); a training with `descriptor` random needs none"
-    )
     if offline or _offline():
-        raise UserError(
-            f"offline, and {_none_in(name, [*_listed(), folder])}: fetch {source.urls[0]} elsewhere and {by_hand}"
-        )
+        raise _not_at_hand(name)
     if source.format == "keras" and importlib.util.find_spec("h5py") is None:
         raise UserError(f"the weights of {name} are HDF5, which h5py reads: {install('train')}")
     with beside(cached) as part:
@@ -238,13 +250,26 @@ def _cached_or_fetched(name: str, offline: bool, progress: Progress | None) -> P
             download(source.urls, part, digests=source.digests, size=source.size, progress=progress)
         except UserError as error:
             raise UserError(
-                f"the weights of {name} could not be fetched ({error}); get {source.file} and {by_hand}"
+                f"the weights of {name} could not be fetched ({error}); get {source.file} and {_by_hand(name)}"
             ) from None
         sha256 = digest(part, "sha256")
         tensors = readers.read(part, name).tensors
     pretrained = Pretrained(name, tensors, CONVENTIONS[name], source.title, sha256)
     _keep(pretrained, cached)
     return pretrained
+
+
+def _by_hand(name: str) -> str:
+    return (
+        f"put it in {cache_folder()} or a folder that TEXTURENETS_WEIGHTS names, or give it with `weights` "
+        f"{name}=FILE (in Python trainer=TrainerConfig(weights=('{name}=FILE',))); a training with `descriptor` "
+        "random needs none"
+    )
+
+
+def _not_at_hand(name: str) -> UserError:
+    where = _none_in(name, [*_listed(), cache_folder()])
+    return UserError(f"offline, and {where}: fetch {SOURCES[name].urls[0]} elsewhere and {_by_hand(name)}")
 
 
 def _keep(pretrained: Pretrained, path: Path) -> None:
