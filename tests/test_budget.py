@@ -33,3 +33,15 @@ def test_a_containers_limit_counts_where_it_is_less(monkeypatch: pytest.MonkeyPa
     for limit, less in ((1000, True), (1 << 59, False)):
         monkeypatch.setattr(budget, "_group_limit", lambda limit=limit: limit)
         assert (budget.free() == limit) == less
+
+
+def test_the_amount_to_ask_for_is_the_least_round_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget, "resident", lambda: 200 << 20)
+    for mib, wanted in (
+        (5, "400M"),
+        (81, "500M"),
+        (205, "600M"),
+        (1000, "1400M"),
+    ):  # beside 360 that are taken
+        assert Budget.of().needed(mib << 20) == f"`memory` {wanted}"
+        assert Budget.of(budget.parse(wanted)).left() > mib << 20

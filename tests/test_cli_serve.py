@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
+import os
 import re
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,6 +65,8 @@ GIVEN = {
             "aaa.example: cannot listen there",
         ),  # longer than a label of IDNA
         (["--host", "::g"], "--host ::g: cannot listen there"),
+        (["--host", "é" * 70], "éé: cannot listen there"),
+        (["--max-bytes", "9" * 400], "is no size"),
         ([*NOWHERE, "--max-side", "300.7"], "--max-side 300.7 is not a whole number"),
         ([*NOWHERE, "--max-pixels", "1.5e999"], "--max-pixels 1.5e999 is not a whole number"),
         ([*NOWHERE, "--port", "80.5"], "--port 80.5 is not a whole number"),
@@ -83,6 +88,26 @@ def test_mistakes_are_told(
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("flag", ["--models", "--photos"])
+def test_a_folder_that_cannot_be_read(
+    flag: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("models", "photos"):
+        (tmp_path / name).mkdir()
+    closed, scandir = tmp_path / flag[2:], os.scandir
+
+    def scan(path: Any = ".") -> Any:  # as for anybody but root
+        if path == closed:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    words = ["--models", str(tmp_path / "models"), "--photos", str(tmp_path / "photos")]
+    monkeypatch.setattr(server.Server, "run", lambda *_, **__: pytest.fail("it serves"))
+    assert main(["serve", *words, "--port", "0", "--no-page"]) == 2
+    assert capsys.readouterr().err == f"texturenets: {flag} {closed}: cannot read it: Permission denied\n"
 
 
 def test_a_port_that_is_taken(capsys: pytest.CaptureFixture[str]) -> None:

@@ -241,6 +241,7 @@ def test_the_memory_that_is_named_suffices(
         return found[1]
 
     out = str(tmp_path / "out.png")
+    told("-o", out, "--memory", "1M")  # what a process loads once is there from now on
     assert main([*words, "-o", out, "--memory", told("-o", out, "--memory", "1M")]) == 0
     out = str(tmp_path / "out.webp")
     enough = told("-o", out, "--memory", "1M")

@@ -952,7 +952,7 @@ def test_missing_descriptor_weights_are_told_at_once(tmp_path: Path, monkeypatch
         monkeypatch.setenv("TEXTURENETS_WEIGHTS", str(tmp_path / "weights"))
         (tmp_path / "weights" / "vgg19.safetensors").touch()  # it is looked for, and not read here
         problem(service.post("/v1/trainings?name=style", content=photo(200, 160)), 503)
-        for network in ("vgg16", "squeezenet1_1"):
+        for network in ("vgg16", "squeezenet1_0", "squeezenet1_1"):
             (tmp_path / "weights" / f"{network}.safetensors").touch()
         for kind in ("style", "texture"):
             answer = service.post(f"/v1/trainings?name={kind}&kind={kind}", content=photo(200, 160))

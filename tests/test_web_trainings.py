@@ -192,6 +192,28 @@ def test_a_process_that_died_is_taken_up_again(make: Callable[[], Trainings]) ->
     again.runner.close()
 
 
+def test_one_that_is_killed_every_time_says_so(make: Callable[[], Trainings], tmp_path: Path) -> None:
+    trainings = make()
+    (tmp_path / "trainer.py").write_text(
+        "import os, signal, sys\n"
+        "print('texturenets: only 5 photos to train on', file=sys.stderr, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    add(trainings, "mine")
+    until(trainings, "mine", "failed")
+    said = "its process was killed 3 times (SIGKILL), as where memory runs out: resume it when there is more"
+    assert trainings.files.find("mine").reason == said
+
+
+def test_words_of_an_earlier_start_are_no_reason(make: Callable[[], Trainings], tmp_path: Path) -> None:
+    trainings = make()
+    (tmp_path / "trainer.py").write_text("import sys\nsys.exit(2)\n")
+    add(trainings, "mine")
+    (trainings.files.job_dir("mine") / "output.txt").write_text(f"saved, and {tmp_path} is its folder\n")
+    until(trainings, "mine", "failed")
+    assert trainings.files.find("mine").reason == "its process ended without a word: resume it"
+
+
 def test_a_mistake_is_told_and_does_not_stop_the_queue(make: Callable[[], Trainings]) -> None:
     trainings = make()
     add(trainings, "bad")

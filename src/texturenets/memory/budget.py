@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 SHARE: Final = 0.75
 """Share of the free memory that a run may use by default; the rest is left to other programs."""
 
-SPARE: Final = 1.15
-"""Factor on the memory that an error message says to give: what a program takes differs from run to run."""
+SPARE: Final = 32 * 2**20
+"""Bytes more in what an error message says to give: processes differ by less than 1 MB, and one that has begun grows
+by some 28 MB from run to run."""
 
 RESERVE: Final = 160 * 2**20
 """Bytes for what is no map: libraries' own buffers, decoders and encoders, pieces of memory between others."""
@@ -93,7 +94,7 @@ class Budget:
 
     def needed(self, size: int) -> str:
         """The `memory` to ask for so that `size` bytes are left, in words."""
-        return f"`memory` {amount(int(SPARE * (_taken(self.device) + RESERVE + size)))}"
+        return f"`memory` {amount(SPARE + _taken(self.device) + RESERVE + size)}"
 
     def left(self) -> int:
         """Bytes for feature maps, beside what is taken and what is set aside; not less than 0."""

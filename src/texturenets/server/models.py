@@ -17,6 +17,7 @@ from texturenets.errors import UserError, reason, unknown
 from texturenets.modelfiles import modelfile
 from texturenets.modelfiles.conditions import styles_of
 from texturenets.modelfiles.modelfile import Header
+from texturenets.server.settings import check_folder
 
 log = logging.getLogger("texturenets.server")
 
@@ -73,9 +74,9 @@ class Catalogue:
     """The shipped models and those of a folder. The folder is read again at every call; names are never paths."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        """Raises UserError if `folder` is not a folder."""
-        if folder is not None and not folder.is_dir():
-            raise UserError(f"--models {folder} is no folder")
+        """Raises UserError if `folder` is no folder, or cannot be read."""
+        if folder is not None:
+            check_folder("--models", folder)
         self.folder = folder
         self.away = False
         self.known: dict[Path, ServedModel] = {}

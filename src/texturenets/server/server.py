@@ -30,7 +30,7 @@ def listen(settings: Settings) -> socket.socket:
     try:
         place.bind((settings.host, settings.port))
         place.listen(BACKLOG)  # whoever reads the address may connect at once
-    except (OSError, OverflowError, UnicodeError) as error:
+    except (OSError, OverflowError, UnicodeError, TypeError) as error:  # TypeError: IDNA cannot encode it
         place.close()
         if isinstance(error, OSError) and error.errno in (errno.EADDRINUSE, errno.EACCES, errno.EPERM):
             raise UserError(

@@ -121,9 +121,19 @@ def token_from(file: Path | None) -> str | None:
     return text
 
 
+def check_folder(flag: str, folder: Path) -> None:
+    """Raise UserError where what the option `flag` names is no folder that can be read."""
+    if not folder.is_dir():
+        raise UserError(f"{flag} {folder} is no folder")
+    try:
+        os.scandir(folder).close()
+    except OSError as error:
+        raise UserError(f"{flag} {folder}: cannot read it: {reason(error)}") from None
+
+
 def size_in_bytes(text: str, flag: str) -> int:
     """ "32M" as a number; K, M and G count in 1024. Raises UserError, also for a part of a byte."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    match = re.fullmatch(r"(\d{1,15}(?:\.\d+)?)\s*([KMG]?)(?:i?B)?", text.strip(), re.IGNORECASE)
     if not match:
         raise UserError(f"{flag} {text!r} is no size: give a number, with K, M or G, as 32M")
     if "." in match[1] and not match[2]:

@@ -172,16 +172,17 @@ class TrainingRunner:
         tries = 0 if saved > job.reached else job.tries + 1
         status = self._status(job.name)
         if status == 2 or tries >= TRIES:  # the command line's own word for a mistake
-            self._over(replace(job, state="failed", pid=0, reason=self.reason(job)))
+            self._over(replace(job, state="failed", pid=0, reason=self.reason(job, status)))
             return False
         return self._start(replace(job, tries=tries, reached=saved))
 
     def _start(self, job: TrainingJob) -> bool:
         """Start its process; whether it lives."""
+        # Its output begins anew: words of an earlier process would be no reason for how this one ends.
         # The process inherits the lock and holds it until it ends, however it ends. A session of its own: Ctrl-C at
         # the service's terminal is not meant for it.
         output = self.files.job_dir(job.name) / "output.txt"
-        with self.files.hold(job.name) as lock, output.open("ab") as written:
+        with self.files.hold(job.name) as lock, output.open("wb") as written:
             if lock is None:
                 return True
             # Not before: a process that held the lock may have ended meanwhile.
@@ -225,12 +226,22 @@ class TrainingRunner:
             return child.wait(ENDING) if child else None
         return None
 
-    def reason(self, job: TrainingJob) -> str:
-        """Why a training has failed: its process's last words, for clients that have no command line."""
+    def reason(self, job: TrainingJob, status: int | None = None) -> str:
+        """Why a training has failed: its process's last words, for clients that have no command line.
+
+        `status`: of the process, below 0 for the signal that killed it.
+        """
         if job.kind == "style" and not self._content(job).is_dir():
             folder = f"the photos' folder {job.photos}".rstrip()
             return f"{folder} is away: when it is back, resume it"
+        if status is not None and status < 0:
+            return (
+                f"its process was killed {TRIES} times ({signal.Signals(-status).name}), as where memory runs out: "
+                "resume it when there is more"
+            )
         words = self.files.last_output_line(job.name)
+        if not words:
+            return "its process ended without a word: resume it"
         if lacking := weights_missing(words):
             return f"{lacking}; then resume it"
         return PHOTOS_CHANGED if "what changed: the photos in" in words else words

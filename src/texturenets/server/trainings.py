@@ -13,6 +13,7 @@ from typing import Literal
 
 from texturenets.errors import UserError
 from texturenets.server.http_errors import HTTPProblem, away
+from texturenets.server.settings import check_folder
 from texturenets.server.training_files import NAME, TrainingFiles, TrainingJob
 from texturenets.server.training_reports import TrainingReports
 from texturenets.server.training_runner import TrainingRunner, tell
@@ -26,11 +27,11 @@ class Trainings:
     ) -> None:
         """`command`: what trains, in place of `texturenets train`. `most`: that are not over, at once.
 
-        Raises UserError where a folder is none.
+        Raises UserError where a folder is none, or cannot be read.
         """
         for flag, place in (("--models", folder), ("--photos", photos)):
-            if place is not None and not place.is_dir():
-                raise UserError(f"{flag} {place} is no folder")
+            if place is not None:
+                check_folder(flag, place)
         self.folder, self.photos, self.most = folder, photos, most
         self.files = TrainingFiles(folder)
         self.reports, self.runner = (
