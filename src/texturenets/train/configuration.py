@@ -171,7 +171,7 @@ class StyleConfig(TaskConfig):
 
     content_layers: tuple[str, ...] = ("vgg16:relu4_2",)
     """Layers of the content loss."""
-    content_weight: float = 3.0
+    content_weight: float = 2.2
     """Weight of the content loss: at half the default strokes outweigh objects, at twice objects outweigh strokes."""
     texture_photos: int = 0
     """Compute the style loss on this many photos only, the content loss on all (texture_nets v1); 0: both on all."""
