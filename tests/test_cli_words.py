@@ -74,7 +74,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             ["`texturenets train style painting.jpg`", "`texturenets train texture painting.jpg`"],
         ),
         ("photo.jpg", ["`texturenets stylize photo.jpg`"]),
-        ("train stile painting.jpg", ["stile", "style, texture"]),
+        ("train stile painting.jpg", ["stile", "style, gallery, texture"]),
         ("stylize -s wave udnie", ["udnie is a style", "-s wave -s udnie"]),
         ("stylize photo.jpg -s wave udnie", ["udnie is a style", "-s wave -s udnie"]),
         ("stylize udnie photo.jpg", ["udnie is a style", "-s udnie"]),

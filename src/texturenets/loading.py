@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from texturenets import arguments, engines
-from texturenets.engines import devices
+from texturenets.engines import Engine, devices
+from texturenets.engines.bound import BoundEngine
 from texturenets.engines.options import EngineOptions
-from texturenets.errors import UserError
+from texturenets.errors import UserError, unknown
 from texturenets.graph import ConversionError
+from texturenets.graph.conditional import STYLES
+from texturenets.graph.wrapping import Wrap
 from texturenets.memory import budget
 from texturenets.modelfiles import modelfile
+from texturenets.modelfiles.conditions import Mixture, parse_mix, styles_of
 from texturenets.modelfiles.modelfile import Header
-from texturenets.stylize.style import Style
+from texturenets.modelfiles.variant import AS_IT_IS, Variant
+from texturenets.stylize.regions import PHOTO
+from texturenets.stylize.style import MakeEngine, Style
 
 if TYPE_CHECKING:
     from torch import nn
@@ -100,7 +109,8 @@ def load(
 
 def load_with(name: str | Path, options: EngineOptions) -> Style | Texture:
     """As `load`, with its options in one."""
-    path = modelfile.find(name) if modelfile.shipped() else find_style(name)
+    file, _ = split_name(name)
+    path = modelfile.find(file) if modelfile.shipped() else find_style(file)
     if modelfile.read_header(path).kind == "texture":
         for option, value in (("memory", options.memory), ("spool", options.spool)):
             if value is not None:
@@ -109,13 +119,16 @@ def load_with(name: str | Path, options: EngineOptions) -> Style | Texture:
                     "or for tiles"
                 )
         return load_texture(path, options)
-    return load_style(path, options)
+    return load_style(name, options)
 
 
 def load_style(name: str | Path, options: EngineOptions = EngineOptions()) -> Style:
     """As `load`, of a style; raises UserError for a texture too."""
-    path = find_style(name)
+    file, mix = split_name(name)
+    path = find_style(file)
     header = modelfile.read_header(path)
+    if mix:
+        check_styles(path, mix)
     if header.kind != "style":
         called = path.stem if path.parent == modelfile.ZOO else name
         raise UserError(
@@ -124,13 +137,65 @@ def load_style(name: str | Path, options: EngineOptions = EngineOptions()) -> St
         )
     memory, spool = options.memory, options.spool
     with devices.memory_errors(f"not enough memory for the network of {path}"):
+        make = _engines(path, header, options)
         return Style(
-            engines.load(path, options, code_of(path, options)),
+            make(AS_IT_IS),
             header,
             path,
             memory=budget.parse(memory) if isinstance(memory, str) else memory,
             spool=None if spool is None else Path(spool),
+            mix=mix,
+            make=make,
         )
+
+
+def _engines(path: Path, header: Header, options: EngineOptions) -> MakeEngine:
+    """What gives the engine of a style, and of a model of several styles the one for a mixture.
+
+    All mixtures that are the same everywhere share one engine, which is told the shares with each image: that takes
+    no longer than weights that were mixed before (docs/measurements.md), and nothing is compiled anew.
+    """
+    code = code_of(path, options)
+    load = functools.partial(engines.load, path, options, code)
+    every = Mixture.of_rows(len(header.rows))
+    shared: dict[Wrap, Engine] = {}
+
+    def make(variant: Variant) -> Engine:
+        if variant.wrap and code is not None:
+            raise UserError(
+                f"`wrap` {variant.wrap}: it takes the graph of a network, and the network of {header.name} is run by "
+                "its own code: leave `wrap` out"
+            )
+        mixture = variant.mixture
+        if not header.rows or (mixture is not None and mixture.stride is not None):
+            return load(variant)
+        if variant.wrap not in shared:
+            shared[variant.wrap] = load(Variant(every, variant.wrap))
+        shares = every.components[0] if mixture is None else mixture.components[0]
+        return BoundEngine(shared[variant.wrap], {STYLES: np.array(shares, np.float32)[None, :, None, None]})
+
+    return make
+
+
+def split_name(name: str | Path) -> tuple[str | Path, dict[str, float] | None]:
+    """The model's name or file, and the mixture that may stand behind a colon: "gallery:wave=0.6,udnie=0.4".
+
+    Raises UserError for a weight that is no number.
+    """
+    text = str(name)
+    file, colon, words = text.rpartition(":")
+    if not colon or len(file) < 2 or Path(text).is_file() or set(words) & set("/\\") or not words:
+        return name, None  # a path, as C:\wave.safetensors
+    return file, parse_mix(words)
+
+
+def check_styles(path: Path, mix: Mapping[str, float]) -> None:
+    """Raise UserError for a style that the model file at `path` does not have."""
+    header = modelfile.read_header(path)
+    known = styles_of(header.rows) or (header.name,)
+    for style in mix:
+        if style not in (*known, PHOTO):
+            raise unknown(f"style of {path.stem}", style, known)
 
 
 def load_texture(name: str | Path, options: EngineOptions = EngineOptions()) -> Texture:

@@ -19,6 +19,7 @@ from texturenets.files import remove_all_stale
 
 if TYPE_CHECKING:
     from texturenets import image
+    from texturenets.cli.styles import ChosenStyle
     from texturenets.stylize.options import StylizeOptions
     from texturenets.stylize.pipeline import PathPair
     from texturenets.stylize.style import Style
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StyleWork:
-    """The films and photos to stylize with `model`. `asked`: the options of each photo's result, by its path."""
+    """The films and photos to stylize in `style`. `asked`: the options of each photo's result, by its path."""
 
-    model: Path
+    style: ChosenStyle
     films: Sequence[film.FilmJob]
     photos: Sequence[PathPair]
     asked: Mapping[Path, StylizeOptions]
@@ -60,7 +61,7 @@ class Plan:
 def planned(
     photos: Sequence[str],
     output: str | None,
-    models: Sequence[Path],
+    styles: Sequence[ChosenStyle],
     options: StylizeOptions,
     *,
     count: int,
@@ -79,30 +80,33 @@ def planned(
     if one is not None:
         for path in [path for path in found if path not in one.sources and path != one.result]:
             complain(f"{path} is left out: a film is made of images")
-        if len(models) > 1:
+        if len(styles) > 1:
             raise UserError(
                 f"--output {output} is {'the frames of ' if isinstance(one.result, str) else ''}one film, and there "
-                f"are {len(models)} styles: give one --style"
+                f"are {len(styles)} styles: give one --style"
             )
+    if options.mix_end and not (films or one):
+        raise UserError("--to changes the style along a film, and here are photos alone: leave it out")
     if count != 1 and (films or one):
         raise UserError(f"--count {count} is for photos: of a film there is one result")
-    check_count(count, models)
+    check_count(count, [style.model for style in styles])
     seeds = range(options.seed, options.seed + count)
-    stems = [model.stem for model in models]
+    names = [style.name for style in styles]
     jobs = (
-        [[]] if one else plan_of(found, output, stems, roots, seeds, films=films, skip_existing=skip_existing)
+        [[]] if one else plan_of(found, output, names, roots, seeds, films=films, skip_existing=skip_existing)
     )
     works = []
-    for model, of_style in zip(models, jobs, strict=True):
+    for style, of_style in zip(styles, jobs, strict=True):
         stills = [job for job in of_style if job[0] not in films]
         moving = (
             [one] if one else [film.FilmJob((path,), result) for path, result in of_style if path in films]
         )
-        asked = {result: replace(options, seed=seeds[i % count]) for i, (_, result) in enumerate(stills)}
-        works.append(StyleWork(model, moving, stills, asked, options))
+        own = replace(options, mix=style.mix)
+        asked = {result: replace(own, seed=seeds[i % count]) for i, (_, result) in enumerate(stills)}
+        works.append(StyleWork(style, moving, stills, asked, own))
     if one is not None:
         return Plan(works, Path(one.result).parent, left_out)
-    folder = folder_of(found, output, len(models))
+    folder = folder_of(found, output, len(styles))
     return Plan(works, Path(str(output)).expanduser().parent if folder is None else folder, left_out)
 
 
@@ -134,7 +138,7 @@ def carry_out(
         for work in plan.works:
             todo = work.without(there)
             painter: Style | None = None  # free the previous style first: its buffers may take gigabytes
-            painter = load(work.model) if todo.films or todo.photos else None
+            painter = load(work.style.model) if todo.films or todo.photos else None
             if painter is not None and say_engine and not quiet and painter.engine.name not in engines:
                 engines.add(painter.engine.name)
                 engine_note(painter.engine)
@@ -149,7 +153,7 @@ def carry_out(
         note_left_out(plan.left_out)
     status = report.end()
     if sheet:
-        contact.write(plan.folder, [(work.model.stem, work.photos) for work in plan.works])
+        contact.write(plan.folder, [(work.style.name, work.photos) for work in plan.works])
     return status
 
 
@@ -191,7 +195,7 @@ def _paint(
 
     waiting = {result for _, result in todo}
     outcomes = overlapped(todo, pipeline.read, pipeline.paint, noted)
-    with report.bar(len(todo), work.model.stem):
+    with report.bar(len(todo), work.style.name):
         try:
             with closing(outcomes):
                 for photo, result in work.photos:

@@ -25,6 +25,7 @@ from texturenets.errors import UserError
 from texturenets.files import remove_all_stale
 
 if TYPE_CHECKING:
+    from texturenets.cli.styles import ChosenStyle
     from texturenets.engines.options import EngineOptions
     from texturenets.stylize.options import StylizeOptions
 
@@ -33,9 +34,9 @@ NAMED = 20  # most failed photos that the summary lists
 
 @dataclass(frozen=True)
 class ClusterRun:
-    """How to stylize each photo. `model`: the model file; `count`: results for each photo."""
+    """How to stylize each photo; `count`: results for each photo."""
 
-    model: Path
+    style: ChosenStyle
     options: StylizeOptions
     count: int
     engine: EngineOptions
@@ -68,7 +69,7 @@ def run(
     folder = _folder(output)
     left_out: list[str] = []
     jobs = plan(settings, photos, folder, left_out, skip_existing=skip_existing)
-    model = settings.model.read_bytes()
+    model = settings.style.model.read_bytes()
     fingerprint = _fingerprint(settings, model)
     sizes = folder.sizes()
     status = manifest.sort(
@@ -123,7 +124,7 @@ def plan(
 
     Raises UserError if a result would overwrite a photo, and as `names`.
     """
-    check_count(settings.count, [settings.model])
+    check_count(settings.count, [settings.style.model])
     found = storage.find(photos, folder.name, left_out)
     roots = {photo.root: _absolute(photo.root) for photo in found if photo.root}
     folders = kept(list(dict.fromkeys(roots.values())), keep_names=True)
@@ -132,7 +133,7 @@ def plan(
             (folders[roots[photo.root]] / photo.folder if photo.root else Path(), PurePosixPath(photo.name))
             for photo in found
         ],
-        [settings.model.stem],
+        [settings.style.name],
         skip_existing=skip_existing,
     )
     seeds = range(settings.options.seed, settings.options.seed + settings.count)
@@ -191,8 +192,8 @@ def _stylize(
         number, threads = ray_backend.divide(machines, workers, gpu, len(portions))
         largest = max(cards if gpu else cpus for cpus, cards in machines)
         task = WorkerTask(
-            settings.model.stem,
-            str(settings.model.resolve()),
+            settings.style.model.stem,
+            str(settings.style.model.resolve()),
             model,
             settings.options,
             name,
@@ -205,7 +206,7 @@ def _stylize(
             name: getattr(settings.engine, name) for name in ("engine", "precision")
         }
         lines.head(
-            fingerprint, style=settings.model.stem, options=options_line, photos=len(todo), workers=number
+            fingerprint, style=settings.style.name, options=options_line, photos=len(todo), workers=number
         )
         for row in cluster.run(task, portions, number, gpu=gpu, waiting=report.waiting):
             if isinstance(row, str):

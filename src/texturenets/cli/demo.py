@@ -92,8 +92,8 @@ def _read(patterns: list[str], size: int, quiet: bool) -> tuple[list[tuple[str, 
             errors.append(error)
     if not result and len(errors) == 1:
         raise errors[0]  # it says all there is to say
-    for error in errors:
-        complain(error)
+    for each in errors:
+        complain(each)
     if not quiet:
         note_left_out(left_out)
     if not result:

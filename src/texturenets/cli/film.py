@@ -155,7 +155,7 @@ def _stylize(painter: Style, job: FilmJob, options: StylizeOptions, quiet: bool)
                 if bar.disable and not quiet:
                     sparingly(f"{job.name}: {number} of {source.info.count} frames")
 
-            done = stylize_film(source, sink, frame_stylizer(painter, options), progress)
+            done = stylize_film(source, sink, frame_stylizer(painter, options, source.info.count), progress)
             bar.update(task, completed=done, total=done)
 
 

@@ -14,6 +14,7 @@ from cyclopts import App, Parameter
 from texturenets.cli.common import Flag, complain, print_json
 from texturenets.cli.styles import note_shipped
 from texturenets.errors import UserError
+from texturenets.modelfiles.conditions import styles_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -112,6 +113,7 @@ def _described(name: str, path: Path, header: Header) -> dict[str, Any]:
         "kind": header.kind,
         "file": str(path),
         "bytes": path.stat().st_size,
+        "styles": list(styles_of(header.rows)),
         "generator": header.generator,
         "training": dict(header.training),
         "licence": header.licence,

@@ -3,31 +3,69 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from texturenets.cli.common import complain
 from texturenets.errors import UserError
 
 
-def find_styles(names: Sequence[str] | None, photos: Sequence[str]) -> list[Path]:
-    """The model files of styles, each once: shipped names, files, `all` for all shipped ones; none is the first.
+@dataclass(frozen=True)
+class ChosenStyle:
+    """The model file of a style, and of a model of several styles which, as ((name, weight), ...)."""
+
+    model: Path
+    styles: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What results are called by."""
+        return "+".join(name for name, _ in self.styles) or self.model.stem
+
+    @property
+    def mix(self) -> dict[str, float] | None:
+        """As `Style.stylize` takes it."""
+        return dict(self.styles) or None
+
+
+def find_styles(names: Sequence[str] | None, photos: Sequence[str]) -> list[ChosenStyle]:
+    """Styles, each once: shipped names, files, "MODEL:STYLE=WEIGHT,...", `all` for all shipped ones; none is the
+    first.
 
     `photos`: what is to be stylized, for what is said of paintings. Raises UserError.
     """
     from texturenets import loading
 
-    found: dict[Path, None] = {}
+    found: dict[ChosenStyle, None] = {}
     asked: Sequence[str | None] = names or [None]
     for name in asked:
         if name == "all":
             loading.find_style()  # says so where there is none
-            found.update(dict.fromkeys(loading.shipped_styles().values()))
-        else:
-            if name is not None:
-                check_no_picture(name, photos)
-                _check_one(name)
-            found[loading.find_style(name)] = None
+            for path in loading.shipped_styles().values():
+                found.update(dict.fromkeys(_each(path)))
+            continue
+        file, mix = (None, None) if name is None else loading.split_name(name)
+        if file is not None:
+            check_no_picture(str(file), photos)
+            _check_one(str(file))
+        path = loading.find_style(file)
+        if mix:
+            loading.check_styles(path, mix)
+        elif len(_each(path)) > 1:
+            raise UserError(
+                f"-s {name}: this model holds several styles; say which, as -s {name}:{_each(path)[0].name}: "
+                f"{', '.join(style.name for style in _each(path))}"
+            )
+        found[ChosenStyle(path, tuple((mix or {}).items()))] = None
     return list(found)
+
+
+def _each(path: Path) -> list[ChosenStyle]:
+    """The styles of a model file."""
+    from texturenets.modelfiles import conditions, modelfile
+
+    names = conditions.styles_of(modelfile.read_header(path).rows)
+    return [ChosenStyle(path, ((name, 1.0),)) for name in names] or [ChosenStyle(path)]
 
 
 def _check_one(name: str) -> None:

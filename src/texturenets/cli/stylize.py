@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from texturenets.cli.batch import carry_out, planned
 from texturenets.cli.common import Device, EngineName, Flag, NetworkCode, PrecisionFlag, check_quality
-from texturenets.cli.styles import check_no_style, find_styles
+from texturenets.cli.styles import ChosenStyle, check_no_style, find_styles
 from texturenets.errors import UserError
+
+if TYPE_CHECKING:
+    from texturenets.graph.wrapping import Wrap
 
 
 def stylize(
@@ -22,11 +26,16 @@ def stylize(
     size: int | None = None,
     quality: int | None = None,
     strength: float = 1.0,
+    mask: Annotated[list[str] | None, Parameter(negative_iterable=())] = None,
+    keep: str | None = None,
+    to: str | None = None,
     preserve_color: Flag = False,
     skip_existing: Flag = False,
     sheet: Flag = False,
     keep_gps: Flag = False,
     stroke: str = "1",
+    tileable: Flag = False,
+    wrap: Literal["x", "y", "xy"] | None = None,
     seed: int = 0,
     noise_level: float = 1.0,
     count: int = 1,
@@ -52,7 +61,8 @@ def stylize(
     photos
         Photos, films, glob patterns like "*.jpg", and folders, which are searched with all their subfolders.
     style
-        Shipped style or model file; may be given several times; `all` means every shipped style [default: the first
+        Shipped style or model file; of a model of several styles one, as gallery:wave, or a mixture, as
+        gallery:wave=0.6,udnie=0.4. May be given several times; `all` means every shipped style [default: the first
         style that `texturenets models` lists]. For a style from your own painting see `texturenets train style`, or
         `texturenets optimize`, which needs no training.
     output
@@ -68,6 +78,15 @@ def stylize(
         1 to 100, for JPEG, WebP, AVIF and HEIC [default: 95; AVIF and HEIC 90] and films [default: 65].
     strength
         Strength of the style, 0 to 1: blends the stylized image with the photo; 0 is the photo.
+    mask
+        Image that says where the style goes: white where it is, black where the photo stays. With several styles in
+        one, as -s gallery:wave,udnie, white is the first and black the second; or give a mask for each. "photo" may
+        be one of the styles. left-to-right and top-to-bottom are masks, too.
+    keep
+        Image that says where the photo stays as it is: white there, black elsewhere.
+    to
+        For films: the style, or the mixture, of the last frame, as udnie or wave=0.2,udnie=0.8; the frames between
+        change evenly from --style to it.
     preserve_color
         Keep the photo's colours.
     skip_existing
@@ -81,6 +100,11 @@ def stylize(
     stroke
         Size of the strokes: 2 doubles it, 0.5 halves it, auto scales it with the image, so that a preview of
         512 pixels looks like the large result.
+    tileable
+        For pictures that repeat in both directions: results do too, without a seam. Short for --wrap xy.
+    wrap
+        Axes along which the pictures wrap around: x for 360 degree panorama photos, whose left and right edge meet;
+        xy for tiles.
     seed
         For styles that also take noise: random seed of the first result.
     noise_level
@@ -118,14 +142,28 @@ def stylize(
     from texturenets.stylize.stroke import parse
 
     options = StylizeOptions(
-        size, quality, strength, preserve_color, keep_gps, seed, noise_level, parse(stroke)
+        size,
+        quality,
+        strength,
+        preserve_color,
+        keep_gps,
+        seed,
+        noise_level,
+        parse(stroke),
+        _axes(wrap, tileable=tileable),
     )
     api.check_options(size, strength, noise_level)
-    models = find_styles(style, photos)
+    styles = find_styles(style, photos)
     check_no_style(photos, style)
+    if to is not None:
+        options = replace(options, mix_end=_end(to, _only(styles, "--to")))
+    if mask or keep:
+        from texturenets.cli.masks import masks_of
+
+        options = replace(options, masks=masks_of(styles, mask, keep))
     if seed != 0 or noise_level != 1:
-        for model in models:
-            api.note_noise(model.stem, seed, noise_level, takes_noise=modelfile.may_take_noise(model))
+        for one in styles:
+            api.note_noise(one.model.stem, seed, noise_level, takes_noise=modelfile.may_take_noise(one.model))
     if spool is not None and not Path(spool).is_dir():
         raise UserError(f"--spool {spool} is not a folder: name one that exists")
     how = EngineOptions(engine, device, precision, None, generator, memory, spool)
@@ -145,20 +183,42 @@ def stylize(
         from texturenets.cli.webcam import show
 
         _refuse("--webcam shows the live image and writes no file", told)
-        return show(functools.partial(load, _only(models, "--webcam")), photos, options, quiet)
+        chosen = _only(styles, "--webcam")
+        options = replace(options, mix=chosen.mix)
+        return show(functools.partial(load, chosen.model), photos, options, quiet)
     if not photos:
         raise UserError("there is nothing to stylize: name photos, folders or films; see --help")
     if cluster or workers is not None or any("://" in name for name in (*photos, output or "")):
         from texturenets.cli.cluster import ClusterRun, run
 
         _refuse("--cluster stylizes photos alone", {name: told[name] for name in ("--rate", "--sheet")})
-        model = _only(models, "--cluster")
-        settings = ClusterRun(model, options, count, how)
+        _refuse("--cluster reads no masks", {"--mask": mask or None, "--keep": keep})
+        chosen = _only(styles, "--cluster")
+        settings = ClusterRun(chosen, replace(options, mix=chosen.mix), count, how)
         return run(settings, photos, output, cluster, workers, skip_existing=skip_existing, quiet=quiet)
-    plan = planned(photos, output, models, options, count=count, rate=rate, skip_existing=skip_existing)
+    plan = planned(photos, output, styles, options, count=count, rate=rate, skip_existing=skip_existing)
     return carry_out(
         plan, load, skip_existing=skip_existing, say_engine=engine == "auto", quiet=quiet, sheet=sheet
     )
+
+
+def _end(words: str, style: ChosenStyle) -> dict[str, float]:
+    """The mixture that a film ends with. Raises UserError for styles that are not of the model."""
+    from texturenets import loading
+    from texturenets.modelfiles.conditions import parse_mix
+
+    mix = parse_mix(words.rpartition(":")[2])
+    loading.check_styles(style.model, mix)
+    if style.mix is None:
+        raise UserError(f"--to {words}: it is for a model of several styles, and {style.name} is one style")
+    return mix
+
+
+def _axes(wrap: Wrap | None, *, tileable: bool) -> Wrap:
+    """The axes that --wrap and --tileable name. Raises UserError where they disagree."""
+    if tileable and wrap not in (None, "xy"):
+        raise UserError(f"--tileable wraps around in both directions, --wrap {wrap} in one: give one of them")
+    return "xy" if tileable else wrap or ""
 
 
 def _refuse(why: str, flags: Mapping[str, Any]) -> None:
@@ -168,7 +228,7 @@ def _refuse(why: str, flags: Mapping[str, Any]) -> None:
         raise UserError(f"{why}: leave out {', '.join(given)}")
 
 
-def _only(models: Sequence[Path], flag: str) -> Path:
-    if len(models) > 1:
-        raise UserError(f"{flag} takes one style at a time, and there are {len(models)}: give one --style")
-    return models[0]
+def _only(styles: Sequence[ChosenStyle], flag: str) -> ChosenStyle:
+    if len(styles) > 1:
+        raise UserError(f"{flag} takes one style at a time, and there are {len(styles)}: give one --style")
+    return styles[0]

@@ -14,16 +14,17 @@ from texturenets.cli.flags import given, optional
 from texturenets.cli.styles import check_no_model
 from texturenets.errors import UserError, counted, duration
 from texturenets.train import recipes, require
-from texturenets.train.configuration import StyleConfig, TextureConfig, model_file
+from texturenets.train.configuration import INTO_STEPS, GalleryConfig, StyleConfig, TextureConfig, model_file
 from texturenets.train.trainer_config import TrainerConfig
 
 if TYPE_CHECKING:
+    from texturenets.train.style_task import StyleTask
     from texturenets.train.task import Task
     from texturenets.train.trainer import Trainer
 
 app = App(
     name="train",
-    help="Train a style on a painting, or a texture on an exemplar.",
+    help="Train a style on a painting, a gallery on several, or a texture on an exemplar.",
 )
 
 Images = Annotated[list[Path], Parameter(negative_iterable=())]
@@ -55,6 +56,7 @@ Resume = Annotated[
 ]
 Quiet = Annotated[Flag, Parameter(help="No progress bar.")]
 StyleFlags: Any = optional(StyleConfig, "Training options")
+GalleryFlags: Any = optional(GalleryConfig, "Training options")
 TextureFlags: Any = optional(TextureConfig, "Training options")
 TrainerFlags: Any = optional(TrainerConfig, "Run options")
 
@@ -83,23 +85,56 @@ def style(
         Folder of photos, with all its subfolders; or a file that `texturenets cache` wrote. A few hundred of
         your own will do, or COCO's val2017 (5,000 photos, 1 GB).
     """
-    config = dataclasses.replace(recipes.style_recipe(preset), **_flags(options, StyleConfig, descriptor))
+    flags = _flags(options, StyleConfig, descriptor)
+    trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
+    if trainer_config.into and not {"steps", "minutes"} & flags.keys():
+        flags["steps"] = INTO_STEPS
+    config = dataclasses.replace(recipes.style_recipe(preset), **flags)
     out = _model_file(output, images)
     require()
-    if content is None:
-        from texturenets.train.data import WHENCE
 
-        raise UserError(f"--content FOLDER is missing: a style is learned on photos; {WHENCE}")
-
-    from texturenets.train import data
+    from texturenets.train.gallery_task import into
     from texturenets.train.style_task import StyleTask
 
+    photos = _content(content)
+    if trainer_config.into:
+        task: StyleTask = into(trainer_config.into, config, images, photos)
+    else:
+        task = StyleTask(config, images, photos)
+    return _train_on_photos(task, out, trainer_config, resume=resume, quiet=quiet)
+
+
+@app.command
+def gallery(
+    images: Images,
+    /,
+    *,
+    content: Path | None = None,
+    output: OutputFlag = Path("gallery.safetensors"),
+    descriptor: DescriptorFlag = None,
+    resume: Resume = False,
+    quiet: Quiet = False,
+    options: GalleryFlags | None = None,
+    trainer: TrainerFlags | None = None,
+) -> int:
+    """Train one network that stylizes photos like several paintings, each at two strengths and two stroke sizes.
+
+    Parameters
+    ----------
+    images
+        The paintings, each a style called as its file.
+    content
+        Folder of photos, or a file that `texturenets cache` wrote, as for `train style`.
+    """
+    config = GalleryConfig(**_flags(options, GalleryConfig, descriptor))
+    out = _model_file(output, images)
+    require()
+
+    from texturenets.train.gallery_task import GalleryTask
+
     trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
-    task = StyleTask(config, images, content)
-    made = _trainer(task, out, trainer_config, resume=resume, quiet=quiet)
-    if made.fabric.is_global_zero and (few := data.few(task.photos.readable, task.photos.held)):
-        print(f"texturenets: {few}", file=sys.stderr)
-    return _train(made, quiet)
+    task = GalleryTask(config, images, _content(content))
+    return _train_on_photos(task, out, trainer_config, resume=resume, quiet=quiet)
 
 
 @app.command
@@ -130,6 +165,24 @@ def texture(
 
     trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
     made = _trainer(TextureTask(config, images), out, trainer_config, resume=resume, quiet=quiet)
+    return _train(made, quiet)
+
+
+def _content(content: Path | None) -> Path:
+    """The photos. Raises UserError where none were named."""
+    if content is None:
+        from texturenets.train.data import WHENCE
+
+        raise UserError(f"--content FOLDER is missing: a style is learned on photos; {WHENCE}")
+    return content
+
+
+def _train_on_photos(task: StyleTask, out: Path, config: TrainerConfig, *, resume: bool, quiet: bool) -> int:
+    from texturenets.train import data
+
+    made = _trainer(task, out, config, resume=resume, quiet=quiet)
+    if made.fabric.is_global_zero and (few := data.few(task.photos.readable, task.photos.held)):
+        print(f"texturenets: {few}", file=sys.stderr)
     return _train(made, quiet)
 
 
@@ -204,7 +257,7 @@ def _train(trainer: Trainer, quiet: bool) -> int:
 def _note_short(trainer: Trainer) -> None:
     """Print a note where a training without --init has ended before a tenth of the recipe's steps."""
     step, usual = trainer.state.step, type(trainer.task.config)().steps
-    if step < usual / 10 and not trainer.config.init:
+    if step < usual / 10 and not (trainer.config.init or trainer.config.into):
         print(
             f"texturenets: note: {counted(step, 'step')} {'is' if step == 1 else 'are'} few, {usual} are usual: the "
             "same command with --resume and more --steps (or --minutes) continues the training",

@@ -6,6 +6,7 @@ cache (`texturenets.engines.cache`).
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -19,7 +20,7 @@ from texturenets.engines.cache import Entry
 from texturenets.engines.options import EngineOptions
 from texturenets.errors import UserError, unknown
 from texturenets.graph import ConversionError, Graph, IOSpec
-from texturenets.modelfiles import modelfile
+from texturenets.modelfiles.variant import AS_IT_IS, Variant
 
 if TYPE_CHECKING:
     from torch import nn
@@ -71,9 +72,14 @@ class Engine(Protocol):
 
 
 def load(
-    path: Path, options: EngineOptions = EngineOptions(), code: Callable[[], nn.Module] | None = None
+    path: Path,
+    options: EngineOptions = EngineOptions(),
+    code: Callable[[], nn.Module] | None = None,
+    variant: Variant = AS_IT_IS,
 ) -> Engine:
     """The network of the model file at `path`, ready to run.
+
+    `variant`: what is run of it; it takes the graph, and no `code`.
 
     `engine` "auto" takes PyTorch also where there is `code`, and where the model has no graph, or one that cannot be
     converted. `code` builds the network of somebody's own code; PyTorch alone runs it, the others take the graph.
@@ -96,7 +102,7 @@ def load(
         raise UserError(f"`engine` {engine} runs on the processor: leave out `device` {device}")
     if engine != "torch":
         try:
-            return _converted(path, engine, precision, threads)
+            return _converted(path, engine, precision, threads, variant)
         except ConversionError:
             if not auto:
                 raise
@@ -104,7 +110,8 @@ def load(
         devices.require_torch(f"`device` {device}", "cuda")
     flags = {"`engine` torch": not auto, f"`precision` {precision}": precision in ("bf16", "fp16")}
     devices.require_torch(next((flag for flag, given in flags.items() if given), f"the network of {path}"))
-    return _torch(path, "cpu" if on_cpu else device, precision, code, threads)
+    network = code or functools.partial(variant.read, path)
+    return _torch(path, "cpu" if on_cpu else device, precision, network, threads)
 
 
 def _fastest(device: str, on_cpu: bool) -> str:
@@ -118,7 +125,7 @@ def _torch(
     path: Path,
     device: str,
     precision: str,
-    code: Callable[[], nn.Module] | None,
+    made: Callable[[], nn.Module | Graph],
     threads: int | None,
 ) -> Engine:
     import torch
@@ -128,7 +135,7 @@ def _torch(
     if threads is not None:
         torch.set_num_threads(threads)
     where = devices.choose(device)
-    network = modelfile.read_graph(path) if code is None else code()
+    network = made()
     _check_stride(
         path, network.io_spec.stride if isinstance(network, Graph) else getattr(network, "stride", 1)
     )
@@ -163,17 +170,17 @@ BACKENDS: Final[dict[str, Callable[[bytes, IOSpec, str, Entry, int | None], Engi
 model's entry in the cache of compiled forms, and the number of threads."""
 
 
-def _converted(path: Path, engine: str, precision: str, threads: int | None) -> Engine:
-    entry = Entry(path)
+def _converted(path: Path, engine: str, precision: str, threads: int | None, variant: Variant) -> Engine:
+    entry = Entry(path, "" if variant == AS_IT_IS else repr(variant))
     split = engine == "openvino"  # which may compute in bf16
     name = ".split" if split else ".plain"
     model, counts = entry.read(f"{name}.onnx"), _numbers(entry.read(f"{name}.json"))
     if model is None or counts is None:
-        model, io_spec = convert(path, split=split)
+        model, io_spec = convert(path, split=split, variant=variant)
         entry.keep(f"{name}.onnx", model)
         entry.keep(f"{name}.json", json.dumps([io_spec.buffers, io_spec.live]).encode())
     else:
-        io_spec = modelfile.read_graph(path, weights=False).io_spec
+        io_spec = variant.read(path, weights=False).io_spec
         io_spec = replace(io_spec, buffers=counts[0], live=counts[1])
     return BACKENDS[engine](model, io_spec, precision, entry, threads)
 
@@ -187,14 +194,17 @@ def _numbers(cached: bytes | None) -> tuple[float, float] | None:
         return None
 
 
-def convert(path: Path, *, split: bool = False, apply_passes: bool = True) -> tuple[bytes, IOSpec]:
+def convert(
+    path: Path, *, split: bool = False, apply_passes: bool = True, variant: Variant = AS_IT_IS
+) -> tuple[bytes, IOSpec]:
     """The model file at `path` as an ONNX file, and what its network takes. Raises UserError.
 
-    `split`: made for computing in bf16; `apply_passes`: with what makes it faster (`texturenets.graph.onnx.to_onnx`).
+    `variant`: as in `load`. `split`: made for computing in bf16; `apply_passes`: with what makes it faster
+    (`texturenets.graph.onnx.to_onnx`).
     """
     from texturenets.graph.onnx import to_onnx
 
-    graph = modelfile.read_graph(path)
+    graph = variant.read(path)
     _check_stride(path, graph.io_spec.stride)
     model = to_onnx(graph, split=split, apply_passes=apply_passes)
     buffers, live = peak.peak_elements(model, graph.io_spec)

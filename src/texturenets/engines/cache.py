@@ -24,10 +24,10 @@ KEPT = 64
 class Entry:
     """What is kept of one model file: ONNX files and compiled forms."""
 
-    def __init__(self, model: Path) -> None:
-        """`model`: the model file. It counts by its bytes: moved or renamed it is the same."""
+    def __init__(self, model: Path, part: str = "") -> None:
+        """`model`: the model file. It counts by its bytes: moved or renamed it is the same. `part`: what of it."""
         self.folder = cache_folder() / "engines"
-        digest = hashlib.sha256(f"{FORMAT} {__version__} ".encode() + model.read_bytes())
+        digest = hashlib.sha256(f"{FORMAT} {__version__} {part} ".encode() + model.read_bytes())
         self.name = digest.hexdigest()[:LENGTH]
 
     def path(self, suffix: str) -> Path:

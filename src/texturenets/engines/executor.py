@@ -58,6 +58,8 @@ class Pad(nn.Module):
         if self.mode in ("zero", "lowest"):
             top, bottom, left, right = self.sides
             return F.pad(x, (left, right, top, bottom), value=0.0 if self.mode == "zero" else -math.inf)
+        if self.mode == "circular" and max(self.sides) <= min(x.shape[2:]):
+            return _around(x, self.sides)
         amount = max(self.sides)
         rows, columns = max(self.sides[:2]), max(self.sides[2:])
         if (
@@ -70,6 +72,15 @@ class Pad(nn.Module):
             return F.pad(x, (left, right, top, bottom), mode=self.mode)
         # `F.pad` takes no small feature maps: pad all sides by the largest amount, and crop.
         return crop(pad(x, amount, self.mode), [amount - side for side in self.sides])
+
+
+def _around(x: Tensor, sides: Sequence[int]) -> Tensor:
+    """`x` continued periodically, by no more than its size."""
+    for dim, before, after in ((2, *sides[:2]), (3, *sides[2:])):
+        size = x.shape[dim]
+        if before or after:
+            x = torch.cat([x.narrow(dim, size - before, before), x, x.narrow(dim, 0, after)], dim)
+    return x
 
 
 class Deconv(nn.ConvTranspose2d):

@@ -16,7 +16,7 @@ from texturenets.image.formats import (
     suffix_within,
     suffixes,
 )
-from texturenets.image.operations import preserve_color, resize
+from texturenets.image.operations import preserve_color, resize, resize_wrapped
 from texturenets.image.picture import Picture, StrPath, not_kept
 from texturenets.image.reading import (
     MAX_PIXELS,
@@ -31,6 +31,7 @@ from texturenets.image.reading import (
 from texturenets.image.writing import (
     JPEG_QUALITY,
     keeps_alpha,
+    kept_bits,
     laid_on_white,
     lossy_suffixes,
     to_bytes,
@@ -51,6 +52,7 @@ __all__ = [
     "from_bytes",
     "is_picture",
     "keeps_alpha",
+    "kept_bits",
     "laid_on_white",
     "lossy_suffixes",
     "may_be_missed",
@@ -63,6 +65,7 @@ __all__ = [
     "read_header",
     "readable",
     "resize",
+    "resize_wrapped",
     "srgb_profile",
     "suffix_of_start",
     "suffix_within",

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texturenets.arrays import A
-from texturenets.image.sizes import mirrored, take
+from texturenets.image.sizes import continuation, take
 
 WIDE: Final = 2.0
 """Standard deviation, in pixels, of the Gaussian blur that separates low from high frequencies. From 1.5 to 6, on
@@ -26,15 +26,19 @@ def bell() -> NDArray[np.float32]:
     return weights
 
 
-def blend(wide: A, fine: A) -> A:
-    """The high frequencies of `fine` with the low ones of `wide`, both (N, 3, H, W), RGB in [0, 1]; not clamped."""
+def blend(wide: A, fine: A, wrap: str = "") -> A:
+    """The high frequencies of `fine` with the low ones of `wide`, both (N, 3, H, W), RGB in [0, 1]; not clamped.
+
+    `wrap`: the axes along which both wrap around, "x", "y" or "xy".
+    """
     fine = fine.clip(0, 1)
     difference = wide - fine
     weights = bell()
     reach = len(weights) // 2
     for axis in (2, 3):
         size = difference.shape[axis]
-        padded = take(difference, axis - 4, mirrored(size, reach, size + 2 * reach))
+        places = continuation(size, reach, size + 2 * reach, wraps="yx"[axis - 2] in wrap)
+        padded = take(difference, axis - 4, places)
         parts = [
             float(w) * (padded[:, :, i : i + size] if axis == 2 else padded[:, :, :, i : i + size])
             for i, w in enumerate(weights)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from PIL import Image, ImageCms
 
 from texturenets.errors import UserError
+from texturenets.image import deep
 
 
 @functools.cache
@@ -71,6 +72,17 @@ def normalise_deep(image: Image.Image, most: int) -> tuple[list[Image.Image], Im
             at, table = np.linspace(0, 1, 256), np.asarray(curve)[0] / 255
             return [Image.fromarray(np.interp(grey, at, t).astype(np.float32)) for t in table.T], alpha
     return [Image.fromarray(grey)], alpha
+
+
+def normalise_colours(
+    image: Image.Image, values: npt.NDArray[np.float32]
+) -> tuple[list[Image.Image], Image.Image | None]:
+    """As `normalise`, for `values` (3 or 4, H, W) in [0, 1], colours and alpha of `image`: all of mode F."""
+    rgb, alpha = values[:3], Image.fromarray(values[3]) if len(values) == 4 else None
+    profile, space = _embedded_profile(image)
+    if profile is not None and space == "RGB":
+        rgb = deep.through_table(rgb, lambda table: _through_profile(table, profile))
+    return [Image.fromarray(plane) for plane in np.ascontiguousarray(rgb)], alpha
 
 
 def normalise(image: Image.Image) -> tuple[list[Image.Image], Image.Image | None]:

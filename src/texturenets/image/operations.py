@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from texturenets.arrays import A, is_tensor
+from texturenets.image.sizes import periodic, take
 
 
 def resize(x: A, size: tuple[int, int]) -> A:
@@ -24,6 +25,18 @@ def resize(x: A, size: tuple[int, int]) -> A:
     import torch.nn.functional as F
 
     return F.interpolate(x, size=size, mode="bicubic", align_corners=False, antialias=True).clamp(0, 1)
+
+
+def resize_wrapped(x: A, size: tuple[int, int], wrap: str) -> A:
+    """As `resize`, of images that wrap around along the axes of `wrap`: across their edges as anywhere else."""
+    for axis, name in ((-1, "x"), (-2, "y")):
+        side, wanted = int(x.shape[axis]), size[axis]
+        if name in wrap and side != wanted:
+            repeated = take(x, axis, periodic(side, side, 3 * side))
+            shape = [int(x.shape[-2]), int(x.shape[-1])]
+            shape[axis] = 3 * wanted
+            x = take(resize(repeated, (shape[0], shape[1])), axis, np.arange(wanted, 2 * wanted))
+    return resize(x, size)
 
 
 def preserve_color(stylized: A, photo: A) -> A:

@@ -97,11 +97,12 @@ class PictureInfo(Protocol):
         """Whether there are more images in the file."""
 
 
-def not_kept(source: PictureInfo) -> list[str]:
-    """What the 8-bit image made of `source` does not keep of it: the ends of sentences that begin "FILE holds"."""
+def not_kept(source: PictureInfo, bits: int = 8) -> list[str]:
+    """What the image of `bits` a channel made of `source` does not keep of it: the ends of sentences that begin
+    "FILE holds"."""
     said = []
-    if source.bits > 8:
-        said.append(f"{source.bits} bits a colour, of which results have 8")
+    if source.bits > bits:
+        said.append(f"{source.bits} bits a colour, of which results have {bits}")
     if source.several:
         said.append("several images, of which the first is stylized")
     return said

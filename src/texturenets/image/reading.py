@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+import numpy as np
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from texturenets import arguments
 from texturenets.errors import MissingError, UserError, install, reason
 from texturenets.files import opened
-from texturenets.image import formats
-from texturenets.image.color import normalise, normalise_deep, to_array
+from texturenets.image import deep, formats
+from texturenets.image.color import normalise, normalise_colours, normalise_deep, to_array
 from texturenets.image.metadata import UPRIGHT, add_late_exif, carried, orientation, resolution, texts
 from texturenets.image.picture import Picture, StrPath
 from texturenets.image.sizes import fit_longer
@@ -64,11 +65,7 @@ def pixel_limit() -> int:
     return _max_pixels(None)
 
 
-def _load(image: Image.Image, limit: int, longer: int | None) -> tuple[float, float, float, float] | None:
-    """Decode `image` in place; a JPEG much larger than `longer` at half, a quarter or an eighth of its size.
-
-    Returns the box of the image within what was decoded, where that has a fraction of a pixel too many.
-    """
+def _check_pixels(image: Image.Image, limit: int) -> None:
     width, height = image.size
     if min(width, height) < 1:
         raise UserError(f"it has no pixels ({width} x {height})")
@@ -77,7 +74,14 @@ def _load(image: Image.Image, limit: int, longer: int | None) -> tuple[float, fl
             f"it has {width} x {height} pixels, over the limit of {limit}; "
             f"if you trust it set {MAX_PIXELS_VARIABLE}={width * height}"
         )
-    box = None
+
+
+def _load(image: Image.Image, longer: int | None) -> tuple[float, float, float, float] | None:
+    """Decode `image` in place; a JPEG much larger than `longer` at half, a quarter or an eighth of its size.
+
+    Returns the box of the image within what was decoded, where that has a fraction of a pixel too many.
+    """
+    (width, height), box = image.size, None
     if longer is not None and image.format in ("JPEG", "MPO"):
         # The scaled DCT is a plain average; at three times the size asked for Lanczos hides it, as
         # Pillow's documentation says of `reducing_gap`.
@@ -98,8 +102,14 @@ def _resized(
     size: tuple[int, int],
     box: tuple[float, float, float, float] | None,
 ) -> tuple[list[Image.Image], Image.Image | None]:
-    """Lanczos to `size` (W, H). Pillow multiplies by alpha and divides after: no hidden colour seeps in."""
+    """Lanczos to `size` (W, H). Colours are multiplied by alpha and divided after: no hidden colour seeps in."""
     lanczos = Image.Resampling.LANCZOS
+    if alpha is not None and alpha.mode == "F":
+        opacity = np.asarray(alpha)
+        seen = [Image.fromarray(np.asarray(plane) * opacity) for plane in planes]
+        seen, alpha = _resized(seen, None, size, box)[0], alpha.resize(size, lanczos, box)
+        divisor = np.maximum(np.asarray(alpha), np.float32(1 / 65535))
+        return [Image.fromarray(np.asarray(plane) / divisor) for plane in seen], alpha
     if alpha is not None and planes[0].mode == "RGB":
         both = Image.merge("RGBA", (*planes[0].split(), alpha)).resize(size, lanczos, box)
         return [both.convert("RGB")], both.getchannel("A")
@@ -109,7 +119,10 @@ def _resized(
 def raw_mode(image: Image.Image) -> str:
     """Pillow's name of how the samples lie in the file, which is not decoded yet."""
     tile = getattr(image, "tile", None)
-    return str(tile[0][3]) if tile else image.mode
+    if not tile:
+        return image.mode
+    settings = tile[0][3]
+    return str(settings[0] if isinstance(settings, tuple) and settings else settings)
 
 
 def _bits(mode: str, raw: str) -> int:
@@ -134,10 +147,17 @@ def decode(
     width, height = image.size
     raw = raw_mode(image) if raw is None else raw
     bits, several = _bits(image.mode, raw), _several(image)
-    box = _load(image, limit, longer)
+    _check_pixels(image, limit)
+    values = None
+    if deep.is_deep(raw) and getattr(image, "tile", None):
+        with without_pillows_limit():
+            values = deep.load(image, raw)
+    box = _load(image, longer) if raw != deep.FLOATS else None
     turn, exif = orientation(image), carried(image, keep_gps)
     dpi, said = resolution(image, turn), texts(image)
-    if image.mode == "F" or image.mode.startswith("I"):
+    if values is not None:
+        planes, alpha = normalise_colours(image, values)
+    elif image.mode == "F" or image.mode.startswith("I"):
         most = 1 if image.mode == "F" else 4095 if "I;12" in raw else 65535
         planes, alpha = normalise_deep(image, most)
     else:
@@ -165,8 +185,8 @@ def read(
 
     JPEG, PNG, WebP, TIFF, BMP, GIF, PPM, and AVIF and HEIC where there is a plug-in, told apart by the
     content and not by the suffix. Palettes, grey, CMYK, Lab and transparency are taken; of several frames
-    the first. Colours go through the embedded profile, where there is one. Grey of 16 bits keeps its
-    depth; Pillow cuts RGB of 16 bits to 8, so there `bits` is 16 and values are up to 1/255 too dark.
+    the first. Colours go through the embedded profile, where there is one. 16 bits a channel, and the
+    floats of a TIFF, from 0 to 1, keep their depth, which `bits` says; CMYK of 16 bits is cut to 8.
 
     `longer` makes the longer side that many pixels, up or down (Lanczos). `keep_gps` carries the place in
     the metadata. `max_pixels` is the limit on width times height; else the environment's

@@ -14,6 +14,7 @@ from texturenets import arguments
 from texturenets.arrays import is_tensor, to_numpy
 from texturenets.errors import UserError, reason
 from texturenets.files import atomic_write
+from texturenets.image import deep_writing
 from texturenets.image.color import srgb_profile
 from texturenets.image.formats import known_formats, output_format
 from texturenets.image.picture import Picture, StrPath, lay_on_white
@@ -37,6 +38,8 @@ _SHARP: dict[str, dict[str, Any]] = {  # colours as fine as the light, and kept 
 
 _WITH_ALPHA = {"PNG", "WEBP", "TIFF", "AVIF", "HEIF"}
 
+_BITS = {"PNG": 16, "TIFF": 32}  # most bits a channel, floats where they are 32
+
 _LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383}  # JPEG_MAX_DIMENSION of libjpeg, WEBP_MAX_DIMENSION of libwebp
 
 _LONGEST_SEGMENT = 65533  # of a JPEG: its length, two bytes, counts itself
@@ -52,6 +55,11 @@ def lossy_suffixes() -> set[str]:
 def keeps_alpha(path: StrPath) -> bool:
     """Whether a file called `path` holds transparency. Raises UserError for a suffix that is not written."""
     return output_format(path) in _WITH_ALPHA
+
+
+def kept_bits(path: StrPath, bits: int) -> int:
+    """Of so many bits a channel, those that a file called `path` holds. Raises UserError as `output_format`."""
+    return min(bits, _BITS.get(output_format(path), 8))
 
 
 def laid_on_white(result: Path) -> str:
@@ -113,6 +121,8 @@ def _encode(picture: Picture, name: str, quality: int | None, exif: bytes | None
     alpha = None if picture.transparency is None else to_numpy(picture.transparency)
     if alpha is not None and name not in _WITH_ALPHA:
         rgb, alpha = lay_on_white(rgb.clip(0, 1), alpha), None
+    if (bits := min(picture.bits, _BITS.get(name, 8))) > 8:
+        return _encode_deep(picture, name, exif, bits)
     image = to_pil(rgb, alpha)
     if max(image.size) > _LONGEST_SIDE.get(name, max(image.size)):
         raise UserError(
@@ -123,13 +133,30 @@ def _encode(picture: Picture, name: str, quality: int | None, exif: bytes | None
     return buffer.getvalue()
 
 
+def _encode_deep(picture: Picture, name: str, exif: bytes | None, bits: int) -> bytes:
+    """The PNG of 16 bits, or the TIFF of 16 or of floats."""
+    planes = [picture.pixels] if picture.transparency is None else [picture.pixels, picture.transparency]
+    values = np.concatenate([to_numpy(plane)[0] for plane in planes]).transpose(1, 2, 0)
+    if np.isnan(values).any():
+        raise UserError("the image holds values that are not numbers (NaN)")
+    array: Any = np.ascontiguousarray(values, np.float32).clip(0, 1)
+    if bits == 16:
+        array = np.rint(array * np.float32(65535)).astype(np.uint16)
+    if name == "TIFF":
+        return deep_writing.tiff(array, exif=exif, dpi=picture.dpi, profile=srgb_profile())
+    pixel = io.BytesIO()
+    Image.new("RGB", (1, 1)).save(pixel, format=name, **_options(picture, name, None, exif))
+    return deep_writing.png(array, pixel.getvalue())
+
+
 def write(
     path: StrPath, picture: Picture | Array, *, quality: int | None = None, exif: bytes | None = None
 ) -> None:
-    """Write an image, as 8-bit sRGB in the format that the suffix names; missing folders are made.
+    """Write an image, as sRGB in the format that the suffix names; missing folders are made.
 
     `picture` is a `Picture`, or floats (3, H, W) or (1, 3, H, W), array or tensor; values are clamped to [0, 1] and
-    rounded. `quality`, 1 to 100, is for JPEG (default 95, 4:4:4), WebP (95), AVIF and HEIC (90); the other
+    rounded to 8 bits, or to the `bits` of a `Picture` where the format holds them: 16 in PNG and TIFF, and in TIFF
+    floats for 32. `quality`, 1 to 100, is for JPEG (default 95, 4:4:4), WebP (95), AVIF and HEIC (90); the other
     formats are lossless. Alpha is kept where the format has it, else the image is laid on white. So are the
     resolution (JPEG, PNG, TIFF, BMP), texts (PNG, the comment of a JPEG) and EXIF, which `exif` replaces. The file
     appears whole or not at all.

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import hashlib
 import io
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -24,7 +25,10 @@ from texturenets._version import __version__
 from texturenets.arguments import check_plain
 from texturenets.errors import DamagedError, UserError, reason, unknown
 from texturenets.graph import ConversionError, Graph, names_of
+from texturenets.graph.conditional import conditioned
 from texturenets.image.formats import suffix_of_start
+from texturenets.modelfiles import conditions
+from texturenets.modelfiles.conditions import Condition, Mixture
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,7 +50,9 @@ class Header:
     data (a spec is turned into it, `network_files.spec_of` makes one of it); nobody looks at it who only runs the
     network.
     `training`: the options that made it and what came of them. `licence`: of the weights; `terms`: of the images
-    that it saw. `thumbnail`: a small JPEG of what it does, base64.
+    that it saw. `thumbnail`: a small JPEG of what it does, base64. `conditions`: what the rows of a network of
+    several styles stand for (`modelfiles.conditions`), plain data. `base`: of a style that was trained into such a
+    network and holds its own rows alone, the name and hash of that model's file (`base_of`).
     """
 
     name: str
@@ -57,6 +63,8 @@ class Header:
     terms: str = ""
     source: str = ""
     thumbnail: str = field(default="", repr=False)
+    conditions: Sequence[Mapping[str, Any]] = ()
+    base: Mapping[str, str] = field(default_factory=dict)
     version: str = __version__
 
     def __post_init__(self) -> None:
@@ -68,6 +76,13 @@ class Header:
         if not isinstance(plain.get("name"), str):
             raise UserError("its generator has no name")
         object.__setattr__(self, "generator", json.loads(json.dumps(plain)))  # lists, as from a file
+        if isinstance(self.conditions, list):
+            object.__setattr__(self, "conditions", tuple(self.conditions))
+
+    @property
+    def rows(self) -> tuple[Condition, ...]:
+        """What each row of its normalizations' weights stands for; none for a network of one style."""
+        return conditions.parse(self.conditions)
 
     @property
     def custom(self) -> bool:
@@ -127,14 +142,16 @@ def _read(path: Path) -> dict[str, Any]:
     return data
 
 
-def read_graph(path: str | Path, *, weights: bool = True) -> Graph:
+def read_graph(path: str | Path, *, weights: bool = True, mixture: Mixture | None = None) -> Graph:
     """The graph of the model file at `path` with its weights in float32.
 
-    `weights`: without them, only what its header says. No torch. Raises ConversionError where it has none and needs
+    `weights`: without them, only what its header says. `mixture`: of a model of several styles, what is to be run; by
+    default the first condition. No torch. Raises ConversionError where it has none and needs
     its code, and UserError as `read_header` does, for a graph that is none and for weights that are missing, do not
     fit or are not finite.
     """
-    header = _read(Path(path))
+    base = base_of(path)
+    header = _read(base or Path(path))
     data, reason = header.get("graph"), header.get("no_graph")
     if data is None:
         said = " ".join(str(reason or "its network's code").split())[:300]
@@ -144,12 +161,47 @@ def read_graph(path: str | Path, *, weights: bool = True) -> Graph:
         if not isinstance(data, dict):
             raise UserError("its graph is none")
         graph = Graph.from_dict(data)
+        rows = conditions.parse((_read(Path(path)) if base else header).get("conditions", ()))
+        chosen = mixture or Mixture((tuple(float(i == 0) for i in range(len(rows))),))
+        if weights or chosen.stride is not None:  # the style map's inputs come from the weights' shapes
+            for file in [base, Path(path)] if base else [Path(path)]:
+                graph.weights.update(_weights(file, names_of(graph.nodes)))
+        if rows:
+            graph = conditioned(graph, chosen.components, chosen.stride)
         if weights:
-            graph.weights.update(_weights(Path(path), names_of(graph.nodes)))
             graph.check()
-    except UserError as error:
+    except (UserError, ValueError) as error:
         raise DamagedError(f"{path}: {error}") from None
     return graph
+
+
+def identity(path: Path) -> dict[str, str]:
+    """The name and hash by which a style says what model it was trained into."""
+    return {"name": path.stem, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+
+
+def base_of(path: str | Path) -> Path | None:
+    """The file of the model that the style at `path` was trained into; None for a model that is whole.
+
+    It is a shipped model, or lies beside the style. Raises UserError where it is missing or another one.
+    """
+    base = _read(Path(path)).get("base")
+    if not base:
+        return None
+    if not isinstance(base, dict) or not {"name", "sha256"} <= base.keys():
+        raise damaged(path, ValueError("it does not say which model it was trained into"))
+    name, digest = PurePath(str(base["name"])).name, str(base["sha256"])
+    found = [file for file in (shipped().get(name), Path(path).with_name(f"{name}.safetensors")) if file]
+    there = [file for file in found if file.is_file()]
+    for file in there:
+        if identity(file)["sha256"] == digest:
+            return file
+    wanted = f"{path} holds one style of the model {name} (sha256 {digest[:16]})"
+    if there:
+        raise UserError(
+            f"{wanted}, and {there[-1]} is another one (sha256 {identity(there[-1])['sha256'][:16]})"
+        )
+    raise UserError(f"{wanted}, which is not here: put {name}.safetensors beside it")
 
 
 def may_take_noise(path: Path) -> bool:
@@ -254,6 +306,11 @@ def check_types(header: Header) -> None:
             raise ValueError(f"its {name} is no text")
     if header.kind not in ("style", "texture"):
         raise ValueError(f"its kind is {str(header.kind)[:40]!r}, neither style nor texture")
+    conditions.parse(header.conditions)
+    if not isinstance(header.base, dict) or not all(isinstance(one, str) for one in header.base.values()):
+        raise ValueError("what it says of the model that it was trained into is no object of texts")
+    if header.base and {"name", "sha256"} - header.base.keys():
+        raise ValueError("it does not say which model it was trained into")
     if not isinstance(header.training, dict):
         raise ValueError("what it says of its training is no object")
     if not isinstance(header.training.get("run", {}), dict):

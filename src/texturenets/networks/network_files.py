@@ -18,18 +18,20 @@ from texturenets.arguments import check_plain
 from texturenets.engines.executor import GraphNetwork
 from texturenets.errors import DamagedError, UserError
 from texturenets.files import atomic_write
-from texturenets.graph import ConversionError
+from texturenets.graph import ConversionError, Graph
 from texturenets.modelfiles.modelfile import (
     CUSTOM,
     EXTRA,
     FORMAT,
     Header,
+    base_of,
     check_types,
     damaged,
     read_graph,
     read_header,
 )
 from texturenets.networks import GeneratorSpec, build, from_dict
+from texturenets.networks.conditional import ConditionalNetwork, single
 from texturenets.networks.trace import trace
 from texturenets.networks.trace_code import trace_code
 
@@ -61,6 +63,9 @@ def save(
 ) -> None:
     """Write `network` with `header` to `path`, its weights in `precision`, atomically.
 
+    Of a `ConditionalNetwork` the network inside, whose rows the header's `conditions` name; with the header's `base`
+    its rows alone.
+
     A user's network that cannot be traced is written without a graph, with the reason, and needs its code to run.
     Raises UserError where the file cannot be written, where a weight is not finite in that precision, and for a
     header that `read_header` would refuse.
@@ -71,15 +76,16 @@ def save(
     except ValueError as error:
         raise UserError(f"{path}: its header could not be read again: {error}") from None
     dtype: torch.dtype = getattr(torch, precision)
-    graph, reason = None, None
-    try:
-        graph = trace_code(network) if header.custom else trace(network)
-    except ConversionError as error:
-        if not header.custom:
-            raise
-        reason = error.reason
+    own = None
+    traced = network
+    if isinstance(network, ConditionalNetwork):
+        own = set(network.rows) if header.base else None
+        traced, network = single(network.network), network.network
+    graph, reason = (None, None) if own else _traced(traced, header)
     tensors: dict[str, Tensor] = {}
     for name, value in network.state_dict().items():
+        if own is not None and name not in own:
+            continue  # the base has it
         stored = value.to(dtype) if value.is_floating_point() else value
         if not torch.isfinite(stored.float()).all():
             half = "half" if precision == "float16" else "single"
@@ -93,6 +99,16 @@ def save(
         tensors |= {k: torch.tensor(v) for k, v in graph.weights.items() if k.startswith(EXTRA)}
         data["graph"] = graph.to_dict()
     save_whole(tensors, Path(path), {"texturenets": json.dumps(data)})
+
+
+def _traced(network: nn.Module, header: Header) -> tuple[Graph | None, str | None]:
+    """The graph of `network`; for somebody's own code that cannot be traced, None and the reason."""
+    try:
+        return trace_code(network) if header.custom else trace(network), None
+    except ConversionError as error:
+        if not header.custom:
+            raise
+        return None, error.reason
 
 
 def load(path: str | Path, custom: Callable[..., Any] | str | None = None) -> tuple[nn.Module, Header]:
@@ -109,9 +125,13 @@ def load(path: str | Path, custom: Callable[..., Any] | str | None = None) -> tu
         spec = spec_of(header)
     except UserError as error:
         raise damaged(path, error) from None
-    with safe_open(Path(path), "pt") as file:
-        keys = [k for k in file.keys() if not k.startswith(EXTRA)]  # noqa: SIM118 (not a mapping)
-        network = build_with_weights(path, spec, {k: file.get_tensor(k) for k in keys}, custom)
+    state: dict[str, Tensor] = {}
+    base = base_of(path)
+    for one in [base, Path(path)] if base else [Path(path)]:
+        with safe_open(one, "pt") as file:
+            keys = [k for k in file.keys() if not k.startswith(EXTRA)]  # noqa: SIM118 (not a mapping)
+            state |= {k: file.get_tensor(k) for k in keys}
+    network = build_with_weights(path, spec, state, custom, len(header.rows))
     return network.requires_grad_(False), header
 
 
@@ -120,14 +140,18 @@ def build_with_weights(
     spec: GeneratorSpec,
     state: Mapping[str, Tensor],
     custom: Callable[..., Any] | str | None,
+    count: int = 0,
 ) -> nn.Module:
     """The network of `spec` with the weights `state` of the file at `path`: float32, evaluation mode.
 
-    `custom`: as in `build`. Raises UserError for weights that do not fit or are not finite.
+    `custom`: as in `build`. `count`: of conditions, 0 for a network of one style.
+
+    Raises UserError for weights that do not fit or are not finite.
     """
     if spec.name != CUSTOM:
-        _check_shapes(path, spec, {name: tuple(value.shape) for name, value in state.items()})
+        _check_shapes(path, spec, {name: tuple(value.shape) for name, value in state.items()}, count)
     network = build(spec, custom=custom)
+    made = ConditionalNetwork(network, count) if count else network
     tensors = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
     for name, value in tensors.items():
         if not torch.isfinite(value).all():
@@ -136,16 +160,21 @@ def build_with_weights(
         network.load_state_dict(tensors)
     except RuntimeError as error:
         raise _misfit(path, spec, str(error)) from None
-    return network.eval()
+    return made.eval()
 
 
-def _check_shapes(path: str | Path, generator: GeneratorSpec, shapes: Mapping[str, tuple[int, ...]]) -> None:
+def _check_shapes(
+    path: str | Path, generator: GeneratorSpec, shapes: Mapping[str, tuple[int, ...]], count: int
+) -> None:
     """Raise DamagedError unless the weights of `generator` have these shapes.
 
     Uses the meta device, which allocates nothing: a damaged header may describe a network larger than memory.
     """
     with torch.device("meta"):
-        wanted = {k: tuple(v.shape) for k, v in build(generator).state_dict().items()}
+        network = build(generator)
+        if count:
+            ConditionalNetwork(network, count)
+        wanted = {k: tuple(v.shape) for k, v in network.state_dict().items()}
     for name in [*wanted, *shapes]:
         if wanted.get(name) != shapes.get(name):
             have, want = shapes.get(name, "missing"), wanted.get(name, "not in it")

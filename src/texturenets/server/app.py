@@ -21,6 +21,7 @@ from texturenets.server.csp import ContentSecurityPolicy
 from texturenets.server.guard import ANY, Guard
 from texturenets.server.head import HeadMiddleware
 from texturenets.server.http_errors import HTTPProblem, away, documented
+from texturenets.server.masks import Masks
 from texturenets.server.metrics import MetricsMiddleware
 from texturenets.server.numbers import DECIMAL, WHOLE
 from texturenets.server.service import Service
@@ -159,9 +160,14 @@ def _stylized(app: FastAPI, service: Service) -> None:
         ] = "auto",
         quality: Annotated[int | None, WHOLE, Query(ge=1, le=100, description="Of JPEG and WebP.")] = None,
     ) -> Response:
-        """Stylize a photo: its file as the body, or as a file of a form. Nothing of it is kept."""
+        """Stylize a photo: its file as the body, or as a file of a form. Nothing of it is kept.
+
+        Of a model of several styles `style` says which, as gallery:wave, or a mixture, as gallery:wave=0.6,udnie=0.4.
+        Files `mask` of the form say where the style goes (white: there, black: the photo stays, or the second style),
+        a file `keep` where the photo stays.
+        """
         with service.queue.place():
-            data = await bodies.read_image_body(request)
+            data, beside = await bodies.read_image_body(request, ("mask", "keep"))
             options = StylizeOptions(
                 size=size,
                 quality=quality,
@@ -170,7 +176,8 @@ def _stylized(app: FastAPI, service: Service) -> None:
                 seed=seed,
                 stroke=parse_stroke(stroke),
             )
-            made = await bodies.cancel_on_disconnect(request, service.stylize(data, style, options, format))
+            work = service.stylize(data, style, options, format, Masks.of(beside))
+            made = await bodies.cancel_on_disconnect(request, work)
         return _picture(*made)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -41,16 +41,24 @@ STRIPPED = (
     "curl --data-binary @photo.jpg, or in a form by curl -F image=@photo.jpg"
 )
 
+MASKS = 8
+"""Files of a form beside the image, at most."""
+
 NO_EFFECT = f"a body has no effect: {AS_QUERY}"
 
 
-async def read_image_body(request: Request) -> bytes:
-    """The body, or the file of the form in it. Raises HTTPProblem, also for words in the form, and GoneError."""
+async def read_image_body(
+    request: Request, beside: Sequence[str] = ()
+) -> tuple[bytes, dict[str, list[bytes]]]:
+    """The body, or the file of the form in it, and the form's files in the fields `beside` by their names.
+
+    Raises HTTPProblem, also for words in the form, and GoneError.
+    """
     kind = request.headers.get("content-type", "").lower()
     _check_plain(request)
     try:
         if kind.startswith("multipart/form-data"):
-            return await _file(request)
+            return await _files(request, beside)
         data = await request.body()
     except ClientDisconnect:
         raise GoneError("the body ended early") from None
@@ -66,19 +74,25 @@ async def read_image_body(request: Request) -> bytes:
     # curl names this type for --data-binary too. Every image file contains a NUL, CR or LF byte.
     if kind.startswith("application/x-www-form-urlencoded") and not any(one in data for one in b"\0\r\n"):
         raise HTTPProblem(415, STRIPPED)
-    return data
+    return data, {}
 
 
-async def _file(request: Request) -> bytes:
-    """The file of a form. Raises HTTPProblem where there is none, or more than that."""
-    parser = _FormParser(request.headers, request.stream(), max_files=1, max_fields=8)
+async def _files(request: Request, beside: Sequence[str]) -> tuple[bytes, dict[str, list[bytes]]]:
+    """The file of a form, and those of the fields `beside`. Raises HTTPProblem where there is none, or another
+    one."""
+    most = 1 + MASKS if beside else 1
+    parser = _FormParser(request.headers, request.stream(), max_files=most, max_fields=8)
     form = await parser.parse()
     try:
         if not parser.whole:
             raise HTTPProblem(400, "the form ends before its last boundary: it is cut short")
         texts = [name for name, value in form.items() if not isinstance(value, UploadFile)]
-        file = next((value for value in form.values() if isinstance(value, UploadFile)), None)
-        if file is None:
+        files = [(name, value) for name, value in form.multi_items() if isinstance(value, UploadFile)]
+        main = [value for name, value in files if name not in beside]
+        if len(main) > 1:
+            said = f"the form cannot be read: it holds {len(main)} images, and one is taken"
+            raise HTTPProblem(400, f"{said}; curl -F image=@photo.jpg sends one that can")
+        if not main:
             but = f", but {texts[0][:64]!r} as text" if texts else ""
             raise HTTPProblem(
                 422,
@@ -86,9 +100,13 @@ async def _file(request: Request) -> bytes:
                 "curl -F image=@photo.jpg, with an @, does",
             )
         _refuse_fields(texts)
-        if not (data := await file.read()):
+        if not (data := await main[0].read()):
             raise HTTPProblem(415, "the file in the form is empty")
-        return data
+        others: dict[str, list[bytes]] = {}
+        for name, value in files:
+            if name in beside:
+                others.setdefault(name, []).append(await value.read())
+        return data, others
     finally:
         await form.close()  # its files are gone then
 

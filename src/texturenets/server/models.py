@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from texturenets.errors import UserError, reason, unknown
 from texturenets.modelfiles import modelfile
+from texturenets.modelfiles.conditions import styles_of
 from texturenets.modelfiles.modelfile import Header
 from texturenets.server.settings import check_folder
 
@@ -35,6 +36,11 @@ class ServedModel:
     description: dict[str, Any]
     thumbnail: bytes
 
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """The names of its styles: of a model of one the header's."""
+        return styles_of(self.header.rows) or (self.header.name,)
+
 
 def read(name: str, path: Path, modified: int) -> ServedModel:
     """Read the header of the model file at `path`.
@@ -53,7 +59,9 @@ def read(name: str, path: Path, modified: int) -> ServedModel:
         "terms": header.terms,
         "thumbnail": f"/v1/models/{quote(name, safe='')}/thumbnail" if thumbnail else None,
     }
-    invalid = [key for key, value in description.items() if not isinstance(value, str | None)]
+    if len(styles := styles_of(header.rows)) > 1:
+        description["styles"] = list(styles)
+    invalid = [key for key, value in description.items() if not isinstance(value, str | list | None)]
     if invalid or header.kind not in ("style", "texture"):
         raise UserError(f"{path}: damaged model header ({', '.join(invalid) or 'kind'})")
     json.dumps(

@@ -7,21 +7,26 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from texturenets import image
-from texturenets.errors import DamagedError, MissingError, UserError
+from texturenets.errors import DamagedError, MissingError, UserError, unknown
 from texturenets.image import sizes
 from texturenets.memory.trim import Trim
 from texturenets.modelfiles import modelfile
+from texturenets.modelfiles.conditions import parse_mix
 from texturenets.server.http_errors import HTTPProblem, away, note, refused
+from texturenets.server.masks import NO_MASKS, Masks
+from texturenets.server.masks import check as check_masks
 from texturenets.server.metrics import Metrics
 from texturenets.server.models import Catalogue, LoadedModels, ServedModel
 from texturenets.server.request_queue import Lane, QueuedRequest, RequestQueue
 from texturenets.server.settings import Settings
 from texturenets.stylize import pipeline
 from texturenets.stylize.options import StylizeOptions
+from texturenets.stylize.regions import PHOTO
 from texturenets.stylize.stroke import ladder
 from texturenets.stylize.style import Style
 
@@ -118,6 +123,27 @@ class Service:
         note(**{kind: found[0]})
         return found
 
+    def find_style(self, name: str | None) -> tuple[str, ServedModel, dict[str, float] | None]:
+        """The model of a style, and the mixture of a model of several. Raises HTTPProblem (404, or 422 for
+        weights)."""
+        model, colon, words = (name or "").rpartition(":")
+        if not colon or name in self.catalogue.models():
+            found, known = self.find(name, "style")
+            if len(known.styles) > 1:
+                said = ", ".join(f"{found}:{one}" for one in known.styles)
+                raise HTTPProblem(422, f"{found} holds several styles: ask for one, of {said}")
+            return found, known, None
+        found, known = self.find(model, "style")
+        try:
+            mix = parse_mix(words)
+            for style in mix:
+                if style not in (*known.styles, PHOTO):
+                    raise unknown(f"style of {found}", style, known.styles)
+        except UserError as error:
+            raise HTTPProblem(422, str(error)) from None
+        note(style=name or "")
+        return found, known, mix
+
     def not_found(self, error: UserError, name: str | None) -> HTTPProblem:
         """What a client is told of a model `name` that the catalogue does not have, and says so by `error`."""
         if self.catalogue.away and name not in modelfile.shipped():
@@ -160,7 +186,9 @@ class Service:
     def photo_body() -> dict[str, Any]:
         """The request body of a photo in the OpenAPI document: the file itself, or a form."""
         binary = {"type": "string", "format": "binary"}
-        form = {"type": "object", "required": ["photo"], "properties": {"photo": binary}}
+        many = {"type": "array", "items": binary}
+        fields = {"photo": binary, "mask": many, "keep": binary}
+        form = {"type": "object", "required": ["photo"], "properties": fields}
         return {"image/*": {"schema": binary}, "multipart/form-data": {"schema": form}}
 
     async def stylize(
@@ -169,12 +197,16 @@ class Service:
         style: str | None,
         options: StylizeOptions,
         form: str = "auto",
+        masks: Masks = NO_MASKS,
     ) -> tuple[bytes, str, str]:
         """The bytes of a photo's file to those of an image, its media type and a name for it.
 
-        To be called with a place in the queue. Raises HTTPProblem.
+        `style`: a model's name, and of one of several styles "MODEL:STYLE" or a mixture. To be called with a place in
+        the queue. Raises HTTPProblem.
         """
-        name, known = self.find(style, "style")
+        name, known, mix = self.find_style(style)
+        styles = tuple(mix or known.styles)
+        check_masks(styles, masks)
         size, seed, quality = options.size, options.seed, options.quality
         if seed != 0 and not await asyncio.to_thread(modelfile.may_take_noise, known.path):
             raise HTTPProblem(422, f"seed {seed}: {name} takes no noise, every seed gives the same image")
@@ -198,14 +230,18 @@ class Service:
             picture = await _whole(
                 lane, lambda: image.from_bytes(data, "the body", longer=size, max_pixels=self.limits.pixels)
             )
+            chosen = replace(options, mix=mix)
+            if masks:
+                read = await _whole(lane, lambda: masks.read(styles, self.limits.pixels))
+                chosen = replace(chosen, masks=read)
             picture = await self._draw(
-                lane, turn, known, pixels, lambda model: pipeline.paint(model, picture, options)
+                lane, turn, known, pixels, lambda model: pipeline.paint(model, picture, chosen)
             )
             if form == "auto":
                 form = SAME.get(kind, "jpeg" if picture.transparency is None else "png")
             suffix, media = FORMATS[form]
             made = await _whole(lane, lambda: image.to_bytes(suffix_path(suffix), picture, quality=quality))
-        return made, media, name + suffix
+        return made, media, ("+".join(mix) if mix else name) + suffix
 
     async def sample(
         self,

@@ -185,7 +185,7 @@ def _beginning(app: FastAPI, service: Service, there: Callable[[], Trainings]) -
         note(training=name, kind=kind)
         place = there()
         with service.queue.place():
-            data = await bodies.read_image_body(request)
+            data, _ = await bodies.read_image_body(request)
             job = await enqueue(
                 service, place, data, name=name, kind=kind, preset=preset, steps=steps, photos=photos
             )

@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 
 from texturenets import image
 from texturenets.errors import UserError
+from texturenets.image.sizes import whole_periods
 from texturenets.stylize.memory_limits import way_out
+from texturenets.stylize.mixing import Choice
 from texturenets.stylize.options import StylizeOptions
 from texturenets.stylize.stroke import ladder
 from texturenets.stylize.style import Style
 from texturenets.tiled import large_files
 from texturenets.tiled.rows import Interval, Size
-from texturenets.tiled.sources import OnDisk, Resized, RowSource
+from texturenets.tiled.sources import InMemory, OnDisk, Resized, RowSource
 from texturenets.tiled.spool import SpooledImage, choose_folder
 
 Array = NDArray[np.float32]
@@ -41,6 +43,15 @@ def _stylize_strips(
     style: Style, source: large_files.LargePhoto, result: Path, options: StylizeOptions
 ) -> bool:
     large_files.output_format(result, source.size)
+    _check_wrap(style, source, options)
+    choice, style = style.chosen(
+        source.size,
+        options.mix,
+        options.masks,
+        strength=options.strength,
+        stroke=options.stroke,
+        wrap=options.wrap,
+    )
     if style.tiled.network is None:
         raise UserError(
             f"{source.path} does not fit in memory, and the network of {style.name} cannot be taken apart: ask for a "
@@ -58,26 +69,36 @@ def _stylize_strips(
             quality=options.quality,
             metadata=large_files.Metadata(source.header.exif, source.header.dpi, source.header.texts),
         ) as writer:
-            bands = _Bands(source.size, writer.write, _Finish(source.rgb, alpha, options, writer.alpha))
-            if options.strength == 0:
+            bands = _Bands(
+                source.size, writer.write, _Finish(source.rgb, alpha, options, choice, writer.alpha)
+            )
+            if np.max(choice.painted) == 0:
                 bands.whole(source.rgb)
             else:
-                _paint(style, source, bands, options, folder)
+                _paint(style, source, bands, options, choice, folder=folder)
         return alpha is not None and not writer.alpha
     finally:
         source.close()
 
 
 def _paint(
-    style: Style, photo: large_files.LargePhoto, bands: _Bands, options: StylizeOptions, folder: Path
+    style: Style,
+    photo: large_files.LargePhoto,
+    bands: _Bands,
+    options: StylizeOptions,
+    choice: Choice,
+    *,
+    folder: Path,
 ) -> None:
     """What `Style.stylize` does, with paintings on the way to larger ones in spools."""
-    stages = ladder(photo.size, options.stroke)
+    stages = ladder(photo.size, choice.stroke)
     asked: dict[str, Any] = {"seed": options.seed, "level": options.noise_level, "folders": [folder]}
     source: RowSource = Resized(photo.rgb, photo.size, stages[0])
     with ExitStack() as stack:
         for number, stage in enumerate(stages):
             fine, following = number > 0, [*stages, photo.size][number + 1]
+            if choice.styles is not None:
+                asked["styles"] = Resized(InMemory(choice.styles), photo.size, stage)
             if stage == photo.size:
                 style.tiled.run(source, stage, bands.take, fine=fine, **asked)
                 return
@@ -92,24 +113,44 @@ def _paint(
         bands.whole(source)
 
 
+def _check_wrap(style: Style, photo: large_files.LargePhoto, options: StylizeOptions) -> None:
+    """Raise UserError for a photo that wraps around and would have to be resampled: here strips do not."""
+    wrap, stride = options.wrap, style.engine.io_spec.stride
+    resampled = options.size is not None or len(ladder(photo.size, options.stroke)) > 1
+    if wrap and (resampled or whole_periods(photo.size, stride, wrap) != photo.size):
+        height, width = photo.size
+        raise UserError(
+            f"{photo.path} does not fit in memory, and of such photos `wrap` {wrap} takes those alone whose "
+            f"sides are multiples of {stride}, without `size` and `stroke`: this one has {width} x {height} pixels"
+        )
+
+
 class _Finish:
     """Stylized strips to bytes: mixed with the photo as asked for, with opacity or on white."""
 
     def __init__(
-        self, photo: RowSource, alpha: RowSource | None, options: StylizeOptions, beside: bool
+        self,
+        photo: RowSource,
+        alpha: RowSource | None,
+        options: StylizeOptions,
+        choice: Choice,
+        beside: bool,
     ) -> None:
-        self.photo, self.alpha, self.options, self.beside = photo, alpha, options, beside
+        self.photo, self.alpha, self.options, self.choice, self.beside = photo, alpha, options, choice, beside
 
     def __call__(self, rows: Interval, painted: Array) -> NDArray[np.uint8]:
         """(1, 3, height, W) at `rows` to (height, W, 3 or 4)."""
         if not np.isfinite(painted.sum()):
             raise UserError("the image holds values that are not numbers (NaN)")
         painted = painted.clip(0, 1)
-        if self.options.preserve_color or self.options.strength != 1:
+        share = self.choice.painted
+        if not isinstance(share, float):
+            share = share[:, :, rows[0] : rows[1]]
+        if self.options.preserve_color or np.min(share) != 1:
             photo = self.photo.read(rows)
             if self.options.preserve_color:
                 painted = image.preserve_color(painted, photo)
-            painted = photo + np.float32(self.options.strength) * (painted - photo)
+            painted = photo + np.asarray(share, np.float32) * (painted - photo)
         if self.alpha is not None:
             alpha = self.alpha.read(rows)
             painted = np.concatenate([painted, alpha], 1) if self.beside else painted * alpha + (1 - alpha)

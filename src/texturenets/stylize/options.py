@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from texturenets.graph.wrapping import Wrap
 from texturenets.stylize.stroke import Stroke
 
 
 @dataclass(frozen=True)
 class StylizeOptions:
-    """The options of `texturenets stylize`, named as its flags."""
+    """The options of `texturenets stylize`, named as its flags; `mix` and `masks` as in `Style.stylize`.
+
+    `mix_end`: of a film, the mixture of its last frame; `mix` is that of the first.
+    """
 
     size: int | None = None
     quality: int | None = None
@@ -20,9 +25,13 @@ class StylizeOptions:
     seed: int = 0
     noise_level: float = 1.0
     stroke: Stroke = 1
+    wrap: Wrap = ""
+    mix: Mapping[str, float] | None = None
+    mix_end: Mapping[str, float] | None = None
+    masks: Mapping[str, Any] | None = None
 
     @property
     def painting(self) -> dict[str, Any]:
         """Those that are keyword arguments of `Style.stylize`."""
-        names = ("strength", "preserve_color", "seed", "noise_level", "stroke")
+        names = ("strength", "preserve_color", "seed", "noise_level", "stroke", "wrap", "mix", "masks")
         return {name: getattr(self, name) for name in names}

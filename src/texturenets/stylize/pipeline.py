@@ -9,7 +9,9 @@ from pathlib import Path
 
 from texturenets import image
 from texturenets.arrays import to_numpy
+from texturenets.graph.wrapping import Wrap
 from texturenets.image import Picture
+from texturenets.image.sizes import fit_longer
 from texturenets.stylize import memory_limits
 from texturenets.stylize.options import StylizeOptions
 from texturenets.stylize.style import Style
@@ -22,6 +24,14 @@ def paint(style: Style, picture: Picture, options: StylizeOptions) -> Picture:
     """Stylize `picture` in place: only its pixels change, not transparency and EXIF. Raises UserError."""
     picture.pixels = style.stylize(to_numpy(picture.pixels), **options.painting)
     return picture
+
+
+def _resize_wrapped(picture: Picture, longer: int, wrap: Wrap) -> None:
+    """Resize a picture that wraps around, in place."""
+    size = fit_longer(picture.size, longer)
+    picture.pixels = image.resize_wrapped(to_numpy(picture.pixels), size, wrap)
+    if picture.transparency is not None:
+        picture.transparency = image.resize_wrapped(to_numpy(picture.transparency), size, wrap)
 
 
 class Pipeline:
@@ -46,8 +56,11 @@ class Pipeline:
         options = self.options[result]
         if memory_limits.too_large(self.style, photo, options.size):
             return None
-        picture = copy.copy(self._whole(photo, longer=options.size, keep_gps=options.keep_gps))
-        self._compare(photo, picture)
+        longer = None if options.wrap else options.size
+        picture = copy.copy(self._whole(photo, longer=longer, keep_gps=options.keep_gps))
+        if options.wrap and options.size is not None:
+            _resize_wrapped(picture, options.size, options.wrap)
+        self._compare(photo, picture, image.kept_bits(result, picture.bits))
         return picture
 
     def paint(self, job: PathPair, picture: Picture | None) -> Picture | None:
@@ -63,7 +76,7 @@ class Pipeline:
 
         if large.stylize(self.style, photo, result, options):
             self.note(photo, image.laid_on_white(result))
-        self._compare(photo, image.read_header(photo))
+        self._compare(photo, image.read_header(photo), 8)
         return None
 
     def write(self, job: PathPair, picture: Picture | None) -> None:
@@ -73,7 +86,7 @@ class Pipeline:
             if picture.transparent and not image.keeps_alpha(job[1]):
                 self.note(job[0], image.laid_on_white(job[1]))
 
-    def _compare(self, photo: Path, source: Picture | image.ImageInfo | None) -> None:
-        """Note what the photo has and its result will not."""
-        for what in image.not_kept(source) if source is not None else ():
+    def _compare(self, photo: Path, source: Picture | image.ImageInfo | None, bits: int) -> None:
+        """Note what the photo has and its result, of so many bits a channel, will not."""
+        for what in image.not_kept(source, bits) if source is not None else ():
             self.note(photo, what)

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 from texturenets import arguments, image, noise
 from texturenets.arrays import A, is_tensor, like, to_numpy
 from texturenets.engines import Engine, devices
 from texturenets.errors import UserError
+from texturenets.graph import wrapping
+from texturenets.graph.conditional import STYLES
+from texturenets.graph.wrapping import Wrap
 from texturenets.image import sizes
 from texturenets.image.blend import blend
+from texturenets.modelfiles.conditions import styles_of
 from texturenets.modelfiles.modelfile import Header
+from texturenets.modelfiles.variant import AS_IT_IS, Variant
+from texturenets.stylize.mixing import Choice, choose
 from texturenets.stylize.stroke import Stroke, check, ladder
 from texturenets.tiled.tiled_style import TiledStyle
 
@@ -24,6 +32,10 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 T = TypeVar("T")
+MakeEngine = Callable[[Variant], Engine]
+
+VARIANTS = 4
+"""Mixtures of styles whose engines are kept, of a model of several styles: those that were used last."""
 
 SMALLEST = 64
 """Smaller images are padded by reflection to this many pixels a side: instance normalization (arXiv 1607.08022)
@@ -46,17 +58,29 @@ class Style:
         *,
         memory: int | None = None,
         spool: Path | None = None,
+        mix: Mapping[str, float] | None = None,
+        make: MakeEngine | None = None,
+        variant: Variant = AS_IT_IS,
     ) -> None:
+        """`mix`: of a model of several styles, the one that is meant where a call names none. `make`: the engine for
+        another variant of the model. `variant`: the one that `engine` runs."""
         self.engine, self.header, self.path = engine, header, path
+        self.mix, self._make = mix, make
+        self._variants: OrderedDict[Variant, Style] = OrderedDict()
         self.between: Callable[[], None] = lambda: (
             None
         )  # called between the sizes of `_paint`; may raise to cancel
-        self.tiled = TiledStyle(path, engine, SMALLEST, memory=memory, spool=spool)
+        self.tiled = TiledStyle(path, engine, SMALLEST, memory=memory, spool=spool, variant=variant)
 
     @property
     def name(self) -> str:
-        """The style's name, as its header has it."""
-        return self.header.name
+        """The style's name, as its header has it; of a model of several, those of its mixture."""
+        return "+".join(self.mix) if self.mix else self.header.name
+
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """The names of its styles."""
+        return styles_of(self.header.rows) or (self.header.name,)
 
     def __repr__(self) -> str:
         return f"Style({self.name!r}, {self.header.generator['name']}, {self.engine.name} {self.engine.precision})"
@@ -79,6 +103,9 @@ class Style:
         seed: int = 0,
         noise_level: float = 1.0,
         stroke: Stroke = 1,
+        wrap: Wrap = "",
+        mix: Mapping[str, float] | None = None,
+        masks: Mapping[str, Any] | None = None,
     ) -> Image: ...
 
     @overload
@@ -92,6 +119,9 @@ class Style:
         seed: int = 0,
         noise_level: float = 1.0,
         stroke: Stroke = 1,
+        wrap: Wrap = "",
+        mix: Mapping[str, float] | None = None,
+        masks: Mapping[str, Any] | None = None,
     ) -> T: ...
 
     def __call__(
@@ -104,6 +134,9 @@ class Style:
         seed: int = 0,
         noise_level: float = 1.0,
         stroke: Stroke = 1,
+        wrap: Wrap = "",
+        mix: Mapping[str, float] | None = None,
+        masks: Mapping[str, Any] | None = None,
     ) -> Any:
         """Stylize `picture`; the result has the same type and size.
 
@@ -121,17 +154,26 @@ class Style:
         than 8 bits a channel, several frames.
 
         `size`: longer side of the result in pixels, with the same aspect ratio; None keeps the size. `strength`: 0
-        gives the photo, 1 the full style, between them a linear mix of both.
-        `preserve_color`: the photo's colours with the luminance of the result (arXiv 1606.05897), before
-        mixing. `seed` and `noise_level` (1 as in training, 0 for none): for generators that also take noise; a
-        warning says where they change nothing. All images of a batch (N, C, H, W) get one and the same noise, that of
-        `seed`, so that each is what it would be alone; for different noise call once for each seed.
+        gives the photo, 1 the full style, between them a linear mix of both. `preserve_color`: the photo's colours
+        with the luminance of the result (arXiv 1606.05897), before mixing. `seed` and `noise_level` (1 as in
+        training, 0 for none): for generators that also take noise; a warning says where they change nothing. All
+        images of a batch (N, C, H, W) get one and the same noise, that of `seed`, so that each is what it would be
+        alone; for different noise call once for each seed.
         `stroke`: 2 doubles the size of the strokes, 0.5 halves it, "auto" scales it with the image
         (`texturenets.stylize.stroke`).
+        `wrap`: the axes along which the picture wraps around: "xy" for a tile, which repeats in both directions, "x"
+        for a 360 degree panorama, whose left and right edge meet. So does the result, and it does not depend on
+        where the picture was cut. Sides along these axes that are no multiple of `engine.io_spec.stride` are
+        resampled to one and back.
+        `mix`: of a model of several styles, the weight of each, as {"wave": 0.6, "udnie": 0.4}; "photo" is the photo
+        itself. `masks`: instead, or beside it, where each style goes: images by the styles' names, white where the
+        style is, soft edges stay soft; one of the styles, or the photo, may go without and gets the rest. A single
+        mask leaves the rest of the photo as it is, also for a model of one style. Statistics of instance
+        normalization are those of the whole image.
 
         Raises UserError for an option out of its range, an argument that is no image, and when memory runs out.
         """
-        check_options(size, strength, noise_level, stroke)
+        check_options(size, strength, noise_level, stroke, wrap)
         arguments.flag("preserve_color", preserve_color)
         source, kind = image.from_any(picture)
         if kind.container == "pil":  # of 8 bits, and one image
@@ -141,7 +183,7 @@ class Style:
         photo: Any = source.pixels
         if size is not None:
             with devices.memory_errors(f"not enough memory for `size` {size}: ask for a smaller image"):
-                photo = image.resize(photo, sizes.fit_longer(source.size, size))
+                photo = image.resize_wrapped(photo, sizes.fit_longer(source.size, size), wrap)
         return image.to_kind(
             self.stylize(
                 photo,
@@ -150,6 +192,9 @@ class Style:
                 seed=seed,
                 noise_level=noise_level,
                 stroke=stroke,
+                wrap=wrap,
+                mix=mix,
+                masks=masks,
             ),
             kind,
         )
@@ -163,20 +208,26 @@ class Style:
         seed: int = 0,
         noise_level: float = 1.0,
         stroke: Stroke = 1,
+        wrap: Wrap = "",
+        mix: Mapping[str, float] | None = None,
+        masks: Mapping[str, Any] | None = None,
     ) -> A:
         """Stylize `photos` (N, 3, H, W), float RGB in [0, 1], an array or a tensor; gives (N, 3, H, W) of the
         same kind, a tensor on their device.
 
         Options and errors as in `__call__`.
         """
-        check_options(None, strength, noise_level, stroke)
+        check_options(None, strength, noise_level, stroke, wrap)
         arguments.flag("preserve_color", preserve_color)
         image.check_batch(photos)
         seed = arguments.whole("seed", seed)
         note_noise(self.path.stem, seed, noise_level, takes_noise=bool(self.engine.io_spec.noise))
         if strength == 0:
             return like(np.copy(photos), photos) if not is_tensor(photos) else photos.clone()
-        height, width = photos.shape[-2:]
+        height, width = int(photos.shape[-2]), int(photos.shape[-1])
+        choice, variant = self.chosen(
+            (height, width), mix, masks, strength=strength, stroke=stroke, wrap=wrap
+        )
         advice = (
             f"not enough memory for {width} x {height} pixels: ask for a smaller image, "
             f"as with `size` {max(1, max(height, width) // 2)}"
@@ -184,36 +235,87 @@ class Style:
         with devices.memory_errors(advice):
             # One by one, so that a result does not depend, to the last bit, on the rest of the batch.
             painted = _together(
-                [self._paint(photos[i : i + 1], seed, noise_level, stroke) for i in range(len(photos))]
+                [variant._paint(photos[i : i + 1], seed, noise_level, choice) for i in range(len(photos))]
             )
             painted = painted.clip(0, 1)  # outside of inference mode, so that autograd takes the result
             if preserve_color:
                 painted = image.preserve_color(painted, photos)
-            return painted if strength == 1 else photos + strength * (painted - photos)
+            share: Any = choice.painted if isinstance(choice.painted, float) else like(choice.painted, photos)
+            return painted if _is_all(choice.painted) else photos + share * (painted - photos)
 
-    def _paint(self, photo: A, seed: int, level: float, stroke: Stroke) -> A:
-        """Stylize (1, 3, H, W); with `stroke` other than 1 at several sizes, coarse to fine (`stylize.stroke`)."""
+    def chosen(
+        self,
+        size: tuple[int, int],
+        mix: Mapping[str, float] | None,
+        masks: Mapping[str, Any] | None,
+        *,
+        strength: float,
+        stroke: Stroke,
+        wrap: Wrap = "",
+    ) -> tuple[Choice, Style]:
+        """What is drawn for a photo of `size` (H, W), and what draws it: mostly this style.
+
+        Of other variants those that were used last are kept. Raises UserError as `mixing.choose`, and for a network
+        that cannot wrap around.
+        """
+        choice = choose(self.header, mix or self.mix, masks, strength=strength, stroke=stroke, size=size)
+        variant = Variant(choice.mixture, wrap)
+        if variant == AS_IT_IS:
+            return choice, self
+        made = self._variants.pop(variant, None)
+        if made is None:
+            assert self._make is not None
+            memory, spool = self.tiled.memory, self.tiled.spool
+            engine = self._make(variant)
+            made = Style(engine, self.header, self.path, memory=memory, spool=spool, variant=variant)
+            while len(self._variants) >= VARIANTS:
+                self._variants.popitem(last=False)
+        made.between = self.between
+        made.tiled.announce, made.tiled.progress = self.tiled.announce, self.tiled.progress
+        self._variants[variant] = made
+        return choice, made
+
+    def _paint(self, photo: A, seed: int, level: float, choice: Choice) -> A:
+        """Stylize (1, 3, H, W); with a stroke other than 1 at several sizes, coarse to fine (`stylize.stroke`)."""
         size = (int(photo.shape[2]), int(photo.shape[3]))
-        first, *finer = ladder(size, stroke)
-        y = self._run_network(image.resize(photo, first), seed, level)
+        wrap, stride = self.tiled.variant.wrap, self.engine.io_spec.stride
+        first, *finer = (sizes.whole_periods(stage, stride, wrap) for stage in ladder(size, choice.stroke))
+        y = self._run_network(image.resize_wrapped(photo, first, wrap), seed, level, choice.styles)
         for stage in finer:
             self.between()
-            y = self._run_network(image.resize(y.clip(0, 1), stage), seed, level, fine=True)
-        return image.resize(y, size)
+            wide = image.resize_wrapped(y.clip(0, 1), stage, wrap)
+            y = self._run_network(wide, seed, level, choice.styles, fine=True)
+        return image.resize_wrapped(y, size, wrap)
 
-    def _run_network(self, photo: A, seed: int, level: float, *, fine: bool = False) -> A:
+    def _run_network(self, photo: A, seed: int, level: float, styles: Any = None, *, fine: bool = False) -> A:
         """Run the network on (1, 3, H, W), padded as its `IOSpec` requires, and crop the result; unclamped.
 
-        `fine`: the input is a stylized image that was enlarged.
+        `styles`: the style map, of any size, where it takes one. `fine`: the input is a stylized image that was
+        enlarged.
         """
-        if not self.tiled.fits((int(photo.shape[2]), int(photo.shape[3]))):
-            return like(self.tiled.stylize(to_numpy(photo), seed, level, fine=fine), photo)
+        size = (int(photo.shape[2]), int(photo.shape[3]))
+        wrap = self.tiled.variant.wrap
+        where = None if styles is None else image.resize_wrapped(styles, size, wrap)
+        if not self.tiled.fits(size):
+            return like(self.tiled.stylize(to_numpy(photo), seed, level, fine=fine, styles=where), photo)
         io_spec = self.engine.io_spec
-        x, box = sizes.pad_to_multiple(photo, io_spec.stride, max(SMALLEST, io_spec.least), io_spec.margin)
-        maps = noise.draw_arrays(io_spec.noise, [seed], int(x.shape[-2]), int(x.shape[-1]))
+        padding = io_spec.stride, max(SMALLEST, io_spec.least), io_spec.margin, wrap
+        x, box = sizes.pad_to_multiple(photo, *padding)
+        total = int(x.shape[-2]), int(x.shape[-1])
+        drawn = noise.draw_arrays(io_spec.noise, [seed], *sizes.period(box, total, wrap))
+        maps = [
+            sizes.repeated(one, (total[0] // source.stride, total[1] // source.stride))
+            for one, source in zip(drawn, io_spec.noise, strict=True)
+        ]
         maps = noise.levelled(maps, io_spec.noise, [level] * len(maps))
-        y = self.engine(x, [like(one, x) for one in maps])
-        return sizes.crop_back(blend(x, y) if fine else y, box)
+        given = {} if where is None else {STYLES: like(sizes.pad_to_multiple(where, *padding)[0], x)}
+        y = self.engine(x, [like(one, x) for one in maps], given)
+        return sizes.crop_back(blend(x, y, wrap) if fine else y, box)
+
+
+def _is_all(share: float | NDArray[np.float32]) -> bool:
+    """Whether nothing of the photo remains."""
+    return isinstance(share, float) and share == 1
 
 
 def _together(parts: list[A]) -> A:
@@ -231,9 +333,13 @@ def note_noise(name: str, seed: int, noise_level: float, *, takes_noise: bool) -
         warnings.warn(f"{name} takes no noise: `seed` and `noise_level` change nothing", stacklevel=1)
 
 
-def check_options(size: int | None, strength: float, noise_level: float = 1.0, stroke: Stroke = 1) -> None:
-    """Raise UserError for a `size` below 1, a `strength` outside [0, 1], a `noise_level` below 0, no `stroke`."""
+def check_options(
+    size: int | None, strength: float, noise_level: float = 1.0, stroke: Stroke = 1, wrap: Wrap = ""
+) -> None:
+    """Raise UserError for a `size` below 1, a `strength` outside [0, 1], a `noise_level` below 0, no `stroke`, and a
+    `wrap` that names no axes."""
     check(stroke)
+    wrapping.check(wrap)
     arguments.number("strength", strength)
     arguments.number("noise_level", noise_level)
     if size is not None:

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from texturenets import noise
 from texturenets.errors import UserError
 from texturenets.graph import Graph
+from texturenets.graph.conditional import STYLES
 from texturenets.graph.passes import CPU_PASSES, optimize
+from texturenets.graph.wrapping import Wrap
 from texturenets.image.blend import bell
-from texturenets.image.sizes import padding
+from texturenets.image.sizes import padding, period
 from texturenets.noise import NoiseInput
 from texturenets.tiled import plan as planning
 from texturenets.tiled.plan import PlannedNetwork
@@ -30,17 +32,19 @@ STRIP_SHARE: Final = 0.6
 class TiledNetwork:
     """The network `graph`, strip by strip, on `engine`.
 
-    `smallest`: images are padded to at least this many pixels a side. Raises UserError for a network with a fixed
-    output size, or with inputs other than a photo and noise.
+    `smallest`: images are padded to at least this many pixels a side. `wrap`: the axes along which they wrap around,
+    as `graph` does (`graph.wrapping`). Raises UserError for a network with a fixed
+    output size, or with inputs other than a photo, noise and a style map.
     """
 
-    def __init__(self, graph: Graph, engine: StageEngine, smallest: int = 1) -> None:
+    def __init__(self, graph: Graph, engine: StageEngine, smallest: int = 1, wrap: Wrap = "") -> None:
         if graph.fixed:
             raise UserError(f"this network draws only images of {graph.stride} pixels a side, none larger")
-        if graph.io_spec.inputs:
-            names = ", ".join(named.name for named in graph.io_spec.inputs)
+        others = [named.name for named in graph.io_spec.inputs if named.name != STYLES or named.stride != 1]
+        if others:
+            names = ", ".join(others)
             raise UserError(f"this network takes {names} beside a photo: its images have to fit in memory")
-        self.stride, self.margin = graph.stride, graph.margin
+        self.stride, self.margin, self.wrap = graph.stride, graph.margin, wrap
         self.smallest = max(smallest, graph.io_spec.least)
         self.graph, self.engine = optimize(graph, CPU_PASSES), engine
 
@@ -53,6 +57,7 @@ class TiledNetwork:
         memory: int,
         seed: int = 0,
         level: float = 1.0,
+        styles: RowSource | None = None,
         spool: Path | None = None,
         folders: Sequence[Path] = (),
         announce: Callable[[str], None] = lambda _: None,
@@ -60,12 +65,17 @@ class TiledNetwork:
     ) -> None:
         """Stylize `photo` of `size` (H, W) and give the result to `sink`, strip by strip.
 
-        `seed`, `level`: of the noise, if it takes any. `memory`: bytes for everything. `spool`: the folder for
+        `seed`, `level`: of the noise, if it takes any. `styles`: the style map, if it takes one, of the photo's size.
+        `memory`: bytes for everything. `spool`: the folder for
         feature maps that do not fit; else a default one, or one of `folders`. `announce` gets what is
         needed. Raises TooLittleMemoryError with the `memory` that suffices, and UserError where the disk does not.
         """
-        padded, box = padding(size, self.stride, self.smallest, self.margin)
-        inputs = self._inputs(Padded(photo, padded, box), padded, seed, level)
+        padded, box = padding(size, self.stride, self.smallest, self.margin, self.wrap)
+        drawn = period(box, padded, self.wrap)
+        inputs = self._inputs(Padded(photo, padded, box, self.wrap), padded, drawn, seed, level)
+        if styles is not None:
+            number = next(i for i, node in enumerate(self.graph.nodes) if node.operation == "input")
+            inputs[number] = Padded(styles, padded, box, self.wrap)
         job = TiledJob(self.graph, padded, inputs, Path(), int(STRIP_SHARE * memory), self.engine)
         needed = disk(job)
         job.folder = choose_folder(needed, spool, folders)
@@ -87,7 +97,10 @@ class TiledNetwork:
         except TooLittleMemoryError as error:
             raise TooLittleMemoryError(int(error.least / STRIP_SHARE)) from None
 
-    def _inputs(self, photo: RowSource, size: Size, seed: int, level: float) -> dict[int, RowSource]:
+    def _inputs(
+        self, photo: RowSource, size: Size, drawn: Size, seed: int, level: float
+    ) -> dict[int, RowSource]:
+        """By node. `drawn`: of `size`, the part that noise is drawn for; it repeats to the bottom and right."""
         inputs: dict[int, RowSource] = {}
         stream = 0
         for i, node in enumerate(self.graph.nodes):
@@ -96,7 +109,10 @@ class TiledNetwork:
             elif node.operation == "noise":
                 stride = node.settings["stride"]
                 noise_input = NoiseInput(node.channels, stride, node.settings["distribution"])
-                inputs[i] = Computed(_noise(noise_input, seed, stream, level, size[1] // stride))
+                rows, columns = drawn[0] // stride, drawn[1] // stride
+                maps = Computed(_noise(noise_input, seed, stream, level, columns))
+                whole = size[0] // stride, size[1] // stride
+                inputs[i] = Padded(maps, whole, (0, 0, rows, columns), self.wrap)
                 stream += 1
         return inputs
 

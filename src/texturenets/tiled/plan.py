@@ -21,7 +21,7 @@ from typing import Final
 from texturenets.graph import Node
 from texturenets.tiled.rows import ELEMENTWISE, Interval, Size, map_size, merge, wanted
 
-INPUTS: Final = ("photo", "noise")
+INPUTS: Final = ("photo", "noise", "input")
 WAITING: Final = ("norm", "global_pool")
 """Operations that need statistics of a whole feature map."""
 MOVING: Final = ("crop", "pad", "shuffle", "unshuffle")

@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from texturenets.image.sizes import Box, mirrored
+from texturenets.image.sizes import Box, continuation
 from texturenets.tiled.rows import Interval, Size
 from texturenets.tiled.spool import SpooledImage
 
@@ -82,16 +82,17 @@ class OnDisk:
 
 
 class Padded:
-    """A source continued by reflection at its edges to `size`, as `sizes.pad_to_multiple` pads an array.
+    """A source continued at its edges to `size`, as `sizes.pad_to_multiple` pads an array: by reflection, and
+    periodically along the axes of `wrap`.
 
     `box` (top, left, H, W) says where the source of H x W pixels lies.
     """
 
-    def __init__(self, source: RowSource, size: Size, box: Box) -> None:
+    def __init__(self, source: RowSource, size: Size, box: Box, wrap: str = "") -> None:
         top, left, height, width = box
         self.source = source
-        self.rows = mirrored(height, top, size[0])
-        self.columns = mirrored(width, left, size[1])
+        self.rows = continuation(height, top, size[0], wraps="y" in wrap)
+        self.columns = continuation(width, left, size[1], wraps="x" in wrap)
         self.full_width = size[1] == width
 
     def read(self, rows: Interval) -> Array:

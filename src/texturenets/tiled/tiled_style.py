@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from texturenets.engines import peak
 from texturenets.errors import UserError
 from texturenets.graph import ConversionError, Graph
+from texturenets.graph.wrapping import wrapped
 from texturenets.image.sizes import padding
 from texturenets.memory.budget import Budget
 from texturenets.modelfiles import modelfile
+from texturenets.modelfiles.variant import AS_IT_IS, Variant
 
 if TYPE_CHECKING:
     import torch
@@ -34,9 +36,10 @@ and the result as bytes (`benchmarks/accept_megapixels.py`)."""
 class TiledStyle:
     """The network of the model file at `path` on `engine`, for images of any size, computed in strips.
 
-    `smallest`: images are padded to at least this many pixels a side. `memory`: bytes that may be used (None: a
-    share of the free memory); `spool`: the folder for feature maps that do not fit (None: a default one). Before an
-    image `announce` gets one line on the memory and disk that it takes; `progress` gets the share done, 0 to 1.
+    `smallest`: images are padded to at least this many pixels a side. `memory`: bytes that may be used (None: a share
+    of the free memory); `spool`: the folder for feature maps that do not fit (None: a default one). `variant`: what
+    is run of the model file. Before an image `announce` gets one line on the memory and disk that it takes;
+    `progress` gets the share done, 0 to 1.
     """
 
     def __init__(
@@ -47,8 +50,9 @@ class TiledStyle:
         *,
         memory: int | None = None,
         spool: Path | None = None,
+        variant: Variant = AS_IT_IS,
     ) -> None:
-        self.path = path
+        self.path, self.variant = path, variant
         self.smallest, self.memory, self.spool = smallest, memory, spool
         self.announce: Callable[[str], None] = lambda _: None
         self.progress: Callable[[float], None] = lambda _: None
@@ -62,25 +66,30 @@ class TiledStyle:
 
     @functools.cached_property
     def graph(self) -> Graph | None:
-        """The graph of the network; None for a user's network that cannot be traced."""
+        """The graph of the network, not yet for images that wrap around; None for a user's network that cannot be
+        traced."""
         with suppress(ConversionError):
-            return modelfile.read_graph(self.path)
+            return modelfile.read_graph(self.path, mixture=self.variant.mixture)
         return None
 
     @functools.cached_property
     def network(self) -> TiledNetwork | None:
         """The network for strips; None without a graph."""
-        from texturenets.tiled.network import TiledNetwork  # late: most photos fit
-
-        return None if self.graph is None else TiledNetwork(self.graph, self._engine, self.smallest)
+        return None if self.graph is None else self._network(self.graph)
 
     @functools.cached_property
     def refiner(self) -> TiledNetwork:
         """The network for strips of a stylized image that was enlarged (`stylize.stroke`)."""
-        from texturenets.tiled.network import TiledNetwork, refined
+        from texturenets.tiled.network import refined
 
         assert self.graph is not None
-        return TiledNetwork(refined(self.graph), self._engine, self.smallest)
+        return self._network(refined(self.graph))
+
+    def _network(self, graph: Graph) -> TiledNetwork:
+        from texturenets.tiled.network import TiledNetwork  # late: most photos fit
+
+        wrap = self.variant.wrap
+        return TiledNetwork(wrapped(graph, wrap) if wrap else graph, self._engine, self.smallest, wrap)
 
     def fits(self, size: Size) -> bool:
         """Whether an image of `size` (H, W) is estimated to fit in memory at once."""
@@ -88,14 +97,24 @@ class TiledStyle:
         if size[0] * size[1] * peak.MAX_BYTES_PER_PIXEL <= left:
             return True
         io_spec = self._engine.io_spec
-        padded, _ = padding(size, io_spec.stride, max(self.smallest, io_spec.least), io_spec.margin)
+        least = max(self.smallest, io_spec.least)
+        padded, _ = padding(size, io_spec.stride, least, io_spec.margin, self.variant.wrap)
         beside = BESIDE * size[0] * size[1] if self.device is None else 0
         return self._engine.peak(padded) + beside <= left or self.network is None
 
     def stylize(
-        self, photo: NDArray[np.float32], seed: int, level: float, *, fine: bool
+        self,
+        photo: NDArray[np.float32],
+        seed: int,
+        level: float,
+        *,
+        fine: bool,
+        styles: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
-        """Stylize a photo (1, 3, H, W), with noise of that seed and level. `fine`: it is an enlarged result."""
+        """Stylize a photo (1, 3, H, W), with noise of that seed and level.
+
+        `fine`: it is an enlarged result. `styles`: the style map (1, components, H, W) where the network takes one.
+        """
         from texturenets.tiled.sources import InMemory
 
         painted = np.empty(photo.shape, np.float32)
@@ -106,7 +125,8 @@ class TiledStyle:
         source = InMemory(photo)
         beside = painted.nbytes if self.device is None else 0
         size = (photo.shape[2], photo.shape[3])
-        self.run(source, size, keep, seed=seed, level=level, fine=fine, beside=beside)
+        where = None if styles is None else InMemory(styles)
+        self.run(source, size, keep, seed=seed, level=level, fine=fine, beside=beside, styles=where)
         return painted
 
     def run(
@@ -120,11 +140,13 @@ class TiledStyle:
         fine: bool = False,
         beside: int = 0,
         folders: Sequence[Path] = (),
+        styles: RowSource | None = None,
     ) -> None:
         """Stylize `photo` of `size` (H, W); `sink` gets the result in strips, unclamped.
 
         `seed`, `level`: of the noise, if the network takes any. `beside`: bytes that the caller needs for the result.
-        `folders`: further candidates for the spool. Raises UserError where memory or disk do not suffice.
+        `folders`: further candidates for the spool. `styles`: the style map where the network takes one. Raises
+        UserError where memory or disk do not suffice.
         """
         from texturenets.tiled.run import TooLittleMemoryError
 
@@ -139,6 +161,7 @@ class TiledStyle:
                 memory=max(0, budget.left() - beside),
                 seed=seed,
                 level=level,
+                styles=styles,
                 spool=self.spool,
                 folders=folders,
                 announce=self.announce,

@@ -25,6 +25,9 @@ Pool = Literal["max", "average"]
 
 VGG_LAYERS = tuple(f"vgg16:relu{n}" for n in ("1_1", "1_2", "2_1", "2_2", "3_1", "3_2", "3_3", "4_1", "4_3"))
 SQUEEZENET_LAYERS = tuple(f"squeezenet1_0:{n}" for n in ("conv1", *(f"fire{i}" for i in range(2, 8))))
+INTO_STEPS = 600
+"""Steps of a style that is trained into a model of several, where none are given."""
+
 STYLE_LAYERS = (*VGG_LAYERS, *(f"squeezenet1_0:fire{i}" for i in (2, 4, 7)))
 """Layers of the style loss of the default recipe (docs/models.md has what chose them)."""
 
@@ -168,7 +171,7 @@ class StyleConfig(TaskConfig):
 
     content_layers: tuple[str, ...] = ("vgg16:relu4_2",)
     """Layers of the content loss."""
-    content_weight: float = 3.0
+    content_weight: float = 2.2
     """Weight of the content loss: at half the default strokes outweigh objects, at twice objects outweigh strokes."""
     texture_photos: int = 0
     """Compute the style loss on this many photos only, the content loss on all (texture_nets v1); 0: both on all."""
@@ -201,6 +204,31 @@ class StyleConfig(TaskConfig):
     def settings(self) -> tuple[str, ...]:
         """As in `TaskConfig`; a network that can do with a photo is made so."""
         return (*STYLE_SETTINGS.get(self.generator, ()), *super().settings)
+
+
+@with_attributes
+@dataclass(frozen=True, kw_only=True)
+class GalleryConfig(StyleConfig):
+    """Options of `train gallery`: several paintings, one network."""
+
+    steps: int = 32000
+    """Optimizer steps; the paintings take turns."""
+    light: float = 4.0
+    """Each painting is learned with a content weight this many times larger, too, as strength 0.5; 1: full strength
+    alone."""
+    large: float = 2.0
+    """Each painting is learned this many times larger, too, for strokes of that size; 1: one size alone."""
+
+    def __post_init__(self) -> None:
+        """As `TaskConfig`."""
+        super().__post_init__()
+        for name in ("light", "large"):
+            if not 1 <= getattr(self, name) <= 16:
+                raise UserError(f"`{name}` {getattr(self, name)} is not between 1 and 16")
+        if self.diversity_weight or self.texture_photos:
+            raise UserError("`diversity_weight` and `texture_photos` are for a network of one style")
+        if self.large > 1 and not self.style_size:
+            raise UserError("`large` is a factor of `style_size`: give it in pixels, or `large` 1")
 
 
 @with_attributes

@@ -17,7 +17,8 @@ class Microbatch:
 
     `count`: N. `photos` (N, 3, H, W), RGB in [0, 1], None for textures; `noise`: maps (N, C, h, w), none for networks
     that take none. `content`: features of the photos by layer for each scale of the loss pyramid, where a cache has
-    them. `moved`: the photos once more, for the temporal consistency loss.
+    them. `moved`: the photos once more, for the temporal consistency loss. `condition`: of a network of several
+    styles, the row that learns.
     """
 
     count: int
@@ -25,6 +26,7 @@ class Microbatch:
     noise: list[Tensor]
     content: list[dict[str, Tensor]] | None = None
     moved: Moved | None = None
+    condition: int | None = None
 
     def tensors(self) -> Iterator[Tensor]:
         """All but the moved photos, in a fixed order."""
@@ -42,7 +44,8 @@ class Microbatch:
 
     def first(self) -> Microbatch:
         """The inputs of its first image."""
-        return Microbatch(1, None if self.photos is None else self.photos[:1], [m[:1] for m in self.noise])
+        photos = None if self.photos is None else self.photos[:1]
+        return Microbatch(1, photos, [m[:1] for m in self.noise], condition=self.condition)
 
 
 def to_device(x: Tensor, device: torch.device) -> Tensor:

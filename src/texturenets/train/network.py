@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +13,9 @@ from torch import nn
 
 from texturenets.errors import UserError
 from texturenets.modelfiles import modelfile
+from texturenets.modelfiles.conditions import Condition
 from texturenets.networks import GeneratorSpec, build, make_spec, network_files
+from texturenets.networks.conditional import ConditionalNetwork
 from texturenets.networks.custom import Custom, keyword_arguments
 from texturenets.networks.trace_code import trace_code
 from texturenets.train.configuration import TaskConfig, TextureConfig, shown
@@ -28,11 +31,18 @@ class Built:
     custom: str | None
 
 
-def make(spec: GeneratorSpec, options: TaskConfig, config: TrainerConfig, device: torch.device) -> Built:
+def make(
+    spec: GeneratorSpec,
+    options: TaskConfig,
+    config: TrainerConfig,
+    device: torch.device,
+    conditions: Sequence[Condition] = (),
+) -> Built:
     """The network of `spec`, initialized by the seed of `options` or with the weights of `config.init`.
 
-    `spec`: what `check` gives. Sets torch's random state. Raises UserError where the network does not draw images of
-    the size asked for, or cannot be written down as a graph.
+    `spec`: what `check` gives. `conditions`: rows of its normalizations, for a network of several styles. Sets
+    torch's random state. Raises UserError where the network does not draw images of the size asked for, or cannot be
+    written down as a graph.
     """
     torch.manual_seed(options.seed)
     # Who names a file of their own to be trained wants its code to be run.
@@ -47,7 +57,30 @@ def make(spec: GeneratorSpec, options: TaskConfig, config: TrainerConfig, device
     if config.init:
         other, _ = network_files.load(modelfile.find(config.init), built.custom)
         built.network.load_state_dict(other.state_dict())
+    if config.into:
+        built = replace(built, network=_rows_for(modelfile.find(config.into), conditions).to(device))
+    elif conditions:
+        built = replace(built, network=ConditionalNetwork(built.network, len(conditions)).to(device))
     return built
+
+
+def _rows_for(base: Path, conditions: Sequence[Condition]) -> ConditionalNetwork:
+    """The network of the model file `base`, all of it fixed but rows for `conditions`.
+
+    A row begins as the mean of the base's rows of the same strength and stroke size.
+    """
+    network, header = network_files.load(base)
+    assert isinstance(network, ConditionalNetwork)
+    known = header.rows
+    for name in network.rows:
+        table = network.network.get_parameter(name)
+        alike = [
+            [i for i, row in enumerate(known) if (row.strength, row.stroke) == (one.strength, one.stroke)]
+            for one in conditions
+        ]
+        network.set_rows(name, torch.stack([table[rows].mean(0) for rows in alike]))
+    network.count = len(conditions)
+    return network
 
 
 def check(options: TaskConfig, config: TrainerConfig) -> GeneratorSpec:
@@ -56,11 +89,12 @@ def check(options: TaskConfig, config: TrainerConfig) -> GeneratorSpec:
     Raises UserError for an unknown network, and for another one in `config.init`.
     """
     spec = make_spec(options.generator, options.settings)
-    if not config.init:
+    start = config.init or config.into
+    if not start:
         return spec
     keys = {setting.partition("=")[0] for setting in options.given_settings}
     kind = "texture" if isinstance(options, TextureConfig) else "style"
-    return _spec_of_start(spec, config.init, kind, keys)
+    return _spec_of_start(spec, ("into" if config.into else "init", start), kind, keys)
 
 
 def _check_image_size(network: nn.Module, options: TaskConfig) -> None:
@@ -74,25 +108,29 @@ def _check_image_size(network: nn.Module, options: TaskConfig) -> None:
         )
 
 
-def _spec_of_start(trained: GeneratorSpec, name: str, kind: str, keys: Collection[str]) -> GeneratorSpec:
-    """The spec of the model called `name`. Raises UserError unless it has the values that `trained` has at `keys`."""
+def _spec_of_start(
+    trained: GeneratorSpec, start: tuple[str, str], kind: str, keys: Collection[str]
+) -> GeneratorSpec:
+    """The spec of the model that `start` names, an option and its value. Raises UserError unless it has the values
+    that `trained` has at `keys`."""
+    option, name = start
     header = modelfile.read_header(modelfile.find(name))
     if header.kind != kind:
         raise UserError(
-            f"`init` {name} is a {header.kind}, and what is trained here is a {kind}: name a {kind}"
+            f"`{option}` {name} is a {header.kind}, and what is trained here is a {kind}: name a {kind}"
         )
     spec = network_files.spec_of(header)
     if type(spec) is not type(trained):
         code = spec.target if isinstance(spec, Custom) else spec.name
         raise UserError(
-            f"`init` {name}: its network is {code}, and what is trained here is "
+            f"`{option}` {name}: its network is {code}, and what is trained here is "
             f"{trained.target if isinstance(trained, Custom) else trained.name}: name a model of that, or "
             f"`generator` {code}"
         )
     if isinstance(spec, Custom) and isinstance(trained, Custom) and spec.source != trained.source:
         raise UserError(
-            f"`init` {name}: the code of its network, {spec.target}, is not that of {trained.target} as it is now: "
-            "name another model"
+            f"`{option}` {name}: the code of its network, {spec.target}, is not that of {trained.target} as it is "
+            "now: name another model"
         )
     has, here = _settings(spec), _settings(trained)
     differ = [key for key in here if key in keys and (key not in has or has[key] != here[key])]
@@ -100,7 +138,7 @@ def _spec_of_start(trained: GeneratorSpec, name: str, kind: str, keys: Collectio
         its = " ".join(f"{key}={shown(has[key])}" if key in has else f"the default {key}" for key in differ)
         asked = " ".join(f"{key}={shown(here[key])}" for key in differ)
         raise UserError(
-            f"`init` {name}: its network has {its}, and what is asked for is {asked}: leave `set` out for the "
+            f"`{option}` {name}: its network has {its}, and what is asked for is {asked}: leave `set` out for the "
             f"network of {name}, or name another model"
         )
     return spec

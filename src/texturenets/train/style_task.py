@@ -15,6 +15,7 @@ from texturenets import noise
 from texturenets.errors import UserError
 from texturenets.losses import Loss, Objective, Targets, build, layers_of
 from texturenets.losses.own import check_own
+from texturenets.modelfiles.conditions import Condition
 from texturenets.noise import NoiseInput
 from texturenets.train import data, style_images, temporal_consistency
 from texturenets.train.configuration import StyleConfig
@@ -32,6 +33,7 @@ class StyleTask:
     """`train style`: the network is fed with crops of photos and, where it takes it, noise."""
 
     kind: Literal["style"] = "style"
+    conditions: tuple[Condition, ...] = ()
 
     def __init__(
         self, config: StyleConfig, paintings: Sequence[Path], content: Path, losses: Sequence[Loss] = ()
@@ -65,10 +67,17 @@ class StyleTask:
         self.device = setup.device
         self.noise: tuple[NoiseInput, ...] = getattr(network, "noise", ())
         self._check(network)
-        styles = [painting.to(self.device) for painting in self.paintings]
-        self.objective = Objective(setup.networks, self.losses, styles, scales=self.config.pyramid_loss)
-        self.photos.check(setup, self.objective.photo_layers)
+        self.objectives = self._objectives(setup)
+        self.photos.check(setup, self.objectives[0].photo_layers)
         self.held_out, self.unreadable = self.photos.held_out(VALIDATION_CROPS)
+
+    def _objectives(self, setup: Setup) -> list[Objective]:
+        """The objective of each condition."""
+        styles = [painting.to(self.device) for painting in self.paintings]
+        return [Objective(setup.networks, self.losses, styles, scales=self.config.pyramid_loss)]
+
+    def _objective(self, microbatch: Microbatch) -> Objective:
+        return self.objectives[microbatch.condition or 0]
 
     def _check(self, network: nn.Module) -> None:
         config = self.config
@@ -131,23 +140,24 @@ class StyleTask:
     ) -> tuple[Tensor, Targets]:
         photos, moved = microbatch.photos, microbatch.moved
         assert photos is not None
-        images = draw(photos, microbatch.noise)
-        content = microbatch.content or self.objective.targets(photos).content
+        images = draw(photos, microbatch.noise, microbatch.condition)
+        content = microbatch.content or self._objective(microbatch).targets(photos).content
         if moved is None:
             return images, Targets(photos, content, progress=progress)
-        again = draw(moved.photos, microbatch.noise)
+        again = draw(moved.photos, microbatch.noise, microbatch.condition)
         return images, Targets(photos, content, again, moved.shifts, progress)
 
     def training_step(self, draw: Draw, microbatch: Microbatch, progress: float | Tensor) -> StepResult:
         """As `Task`."""
         images, targets = self._images_and_targets(draw, microbatch, progress)
         if not self.config.texture_photos:
-            return images, self.objective(images, targets)
+            return images, self._objective(microbatch)(images, targets)
         # "...both texture and content losses on a fixed set of 16 images and only content loss on the big number
         # of images" (README of branch texture_nets_v1).
         first, second = slice(0, len(images) // 2), slice(len(images) // 2, len(images))
-        losses: dict[str, Tensor] = self.objective(images[first], targets[first])
-        for name, value in self.objective(images[second], targets[second], without=("style",)).items():
+        objective = self._objective(microbatch)
+        losses = objective(images[first], targets[first])
+        for name, value in objective(images[second], targets[second], without=("style",)).items():
             losses[name] = (losses[name] + value) / 2
         return images, losses
 
@@ -169,7 +179,7 @@ class StyleTask:
     def validation_step(self, draw: Draw, microbatch: Microbatch) -> StepResult:
         """As `Task`; without diversity, as the photos differ that were held out, and with them their images."""
         images, targets = self._images_and_targets(draw, microbatch, 1.0)
-        return images, self.objective(images, targets, without=("diversity",))
+        return images, self._objective(microbatch)(images, targets, without=("diversity",))
 
     def shown(self, batch: Batch, images: Tensor) -> Tensor:
         """Photos above, what the network makes of them below."""

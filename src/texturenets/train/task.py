@@ -17,13 +17,15 @@ from typing import Any, Literal, Protocol
 
 from torch import Tensor, nn
 
+from texturenets.modelfiles.conditions import Condition
 from texturenets.train.configuration import TaskConfig
 from texturenets.train.data import Batch
 from texturenets.train.microbatch import Microbatch
 from texturenets.train.setup import Setup
 
-Draw = Callable[[Tensor | None, Sequence[Tensor]], Tensor]
-"""The network: photos (N, 3, H, W) or None, and noise maps, to images (N, 3, H, W) in float32."""
+Draw = Callable[[Tensor | None, Sequence[Tensor], int | None], Tensor]
+"""The network: photos (N, 3, H, W) or None, noise maps, and the condition where it has several, to images
+(N, 3, H, W) in float32."""
 
 StepResult = tuple[Tensor, dict[str, Tensor]]
 """The images that the network made of a microbatch, and their weighted losses by name."""
@@ -41,6 +43,11 @@ class Task(Protocol):
     @property
     def config(self) -> TaskConfig:
         """The training options."""
+        ...
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """What the network is to have a row of scales and shifts for, where it learns several styles; else none."""
         ...
 
     @property

@@ -14,6 +14,7 @@ from texturenets import image, noise
 from texturenets.errors import UserError
 from texturenets.losses import Loss, Objective, Targets, build, layers_of
 from texturenets.losses.own import check_own
+from texturenets.modelfiles.conditions import Condition
 from texturenets.noise import NoiseInput
 from texturenets.train import style_images
 from texturenets.train.configuration import TEXTURE_GENERATORS, TextureConfig
@@ -29,6 +30,7 @@ class TextureTask:
     """`train texture`: the network is fed with noise alone."""
 
     kind: Literal["texture"] = "texture"
+    conditions: tuple[Condition, ...] = ()
     unreadable: Sequence[str] = ()
 
     def __init__(self, config: TextureConfig, exemplars: Sequence[Path], losses: Sequence[Loss] = ()) -> None:
@@ -91,7 +93,7 @@ class TextureTask:
 
     def training_step(self, draw: Draw, microbatch: Microbatch, progress: float | Tensor) -> StepResult:
         """As `Task`."""
-        images = draw(None, microbatch.noise)
+        images = draw(None, microbatch.noise, None)
         return images, self.objective(images, Targets(progress=progress))
 
     def validation_microbatches(self) -> list[Microbatch]:

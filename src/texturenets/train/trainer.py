@@ -7,6 +7,7 @@ goes to the callbacks. Every so many steps the network is validated and a checkp
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import time
@@ -70,8 +71,8 @@ class Trainer:
         self.fabric = processes.make_fabric(self.device, setup.precision, self.scaler)
         self.fabric.launch()
         processes.check_processes(task.config, self.fabric.world_size)
-        self.fingerprint = fingerprint.of_training(task, setup, spec, self.config.init)
-        self.built = network.make(spec, task.config, self.config, self.device)
+        self.fingerprint = fingerprint.of_training(task, setup, spec, self.config.init or self.config.into)
+        self.built = network.make(spec, task.config, self.config, self.device, task.conditions)
         self.network = self.built.network
         self.takes_noise = bool(getattr(self.network, "noise", ()))
         task.prepare(setup, self.network)
@@ -234,17 +235,25 @@ class Trainer:
         self.optimizer.step()
         return totals, torch.cat(drawn)
 
-    def _draw(self, photos: Tensor | None, noise: Sequence[Tensor]) -> Tensor:
+    def _draw(self, photos: Tensor | None, noise: Sequence[Tensor], condition: int | None) -> Tensor:
         """The network in training, in the precision of the run."""
-        images: Tensor = self.module(photos, noise) if self.takes_noise else self.module(photos)
+        images: Tensor = self.module(*self._given(photos, noise, condition))
         return images.float()
 
+    def _given(
+        self, photos: Tensor | None, noise: Sequence[Tensor], condition: int | None
+    ) -> tuple[Any, ...]:
+        """What the network takes."""
+        if condition is not None:
+            return photos, noise if self.takes_noise else None, condition
+        return (photos, noise) if self.takes_noise else (photos,)
+
     @torch.no_grad()
-    def _draw_eval(self, photos: Tensor | None, noise: Sequence[Tensor]) -> Tensor:
+    def _draw_eval(self, photos: Tensor | None, noise: Sequence[Tensor], condition: int | None) -> Tensor:
         """The network as users will have it. Not the wrapped one, which may wait there for the other processes."""
         self.network.eval()
         with self.fabric.autocast():
-            images: Tensor = self.network(photos, noise) if self.takes_noise else self.network(photos)
+            images: Tensor = self.network(*self._given(photos, noise, condition))
         self.network.train()
         return images.float()
 
@@ -298,7 +307,7 @@ class Trainer:
         example = torch.full((1, 3, 8, 8), 0.5)
         if validation:
             first = validation[0].first()
-            example = self._draw_eval(first.photos, first.noise).cpu()
+            example = self._draw_eval(first.photos, first.noise, first.condition).cpu()
         return modelfile.Header(
             name=self.out.stem,
             kind=self.task.kind,
@@ -314,6 +323,8 @@ class Trainer:
             licence=self.config.licence,
             terms=self.config.terms,
             thumbnail=modelfile.encode_thumbnail(example),
+            conditions=[dataclasses.asdict(condition) for condition in self.task.conditions],
+            base=modelfile.identity(modelfile.find(self.config.into)) if self.config.into else {},
         )
 
     def leave(self) -> None:

@@ -14,7 +14,7 @@ from texturenets.train.configuration import check_kinds
 @with_attributes
 @dataclass(frozen=True, kw_only=True)
 class TrainerConfig:
-    """Options of the trainer. Only `init` and `validate_every` change the trained model."""
+    """Options of the trainer. Only `init`, `into` and `validate_every` change the trained model."""
 
     weights: tuple[str, ...] = ()
     """Weights of the descriptor networks: a folder, a file, or NETWORK=FILE; may be given several times."""
@@ -34,6 +34,9 @@ class TrainerConfig:
     """Steps between two snapshots of the model, kept in addition to the best and the last model; 0: none."""
     init: str | None = None
     """Start from this model's weights: a shipped name or a model file."""
+    into: str | None = None
+    """Train the style into this model of several styles, a shipped name or a model file: of its network the scales
+    and shifts of the normalizations alone are learned, in minutes, and the result is a file of some kB beside it."""
     engine: Literal["auto", "torch"] = "auto"
     """With torch, a network of your own that cannot be traced into a graph is trained all the same, and its model
     runs only with PyTorch and the network's code; with auto, it is refused."""
@@ -44,12 +47,15 @@ class TrainerConfig:
 
     def __post_init__(self) -> None:
         """Paths become text. Raises UserError for a word that an option does not know, and for a number below 0."""
-        if isinstance(self.init, Path):
-            object.__setattr__(self, "init", str(self.init))  # the class is frozen
+        for name in ("init", "into"):
+            if isinstance(getattr(self, name), Path):
+                object.__setattr__(self, name, str(getattr(self, name)))  # the class is frozen
         if isinstance(self.weights, tuple | list):
             files = tuple(str(one) if isinstance(one, Path) else one for one in self.weights)
             object.__setattr__(self, "weights", files)
         check_kinds(self)
+        if self.init and self.into:
+            raise UserError("`init` and `into` both say what to start from: give one of them")
         if self.device != "auto":
             from texturenets.engines.devices import check_name  # numpy, which --help does without
 

@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from texturenets.modelfiles.conditions import between
 from texturenets.overlap import overlapped
 from texturenets.video.frame import Frame, FrameSource, Pixels, Sink
 
@@ -18,11 +19,21 @@ if TYPE_CHECKING:
 StylizeFrame = Callable[[Pixels], Pixels]
 
 
-def frame_stylizer(style: Style, options: StylizeOptions) -> StylizeFrame:
-    """A function that stylizes one frame; a style that takes noise gets the same noise for every frame."""
+def frame_stylizer(style: Style, options: StylizeOptions, count: int = 0) -> StylizeFrame:
+    """A function that stylizes one frame after the other of a film of `count` frames.
+
+    A style that takes noise gets the same noise for every frame. The mixture of styles changes evenly from that of
+    `options.mix` in the first frame to that of `options.mix_end` in the last.
+    """
+    numbers = itertools.count()
 
     def stylize_frame(pixels: Pixels) -> Pixels:
-        return style(pixels, **options.painting)
+        asked = options.painting
+        number = next(numbers)
+        if options.mix_end:
+            share = min(1.0, number / (count - 1)) if count > 1 else 1.0
+            asked["mix"] = between(options.mix or {}, options.mix_end, share)
+        return style(pixels, **asked)
 
     return stylize_frame
 

@@ -1,0 +1,96 @@
+"""Images of more than 8 bits a channel to PNG and TIFF, which Pillow writes with 8 in colour."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+_STRIP: Final = 2**18  # bytes of a TIFF's strip
+_MOST: Final = 4 * 10**9  # bytes that the offsets of a TIFF reach
+
+
+def png(values: NDArray[np.uint16], like: bytes) -> bytes:
+    """The PNG of `values` (H, W, 3 or 4), with the other chunks of the PNG `like`."""
+    height, width, count = values.shape
+    result, place = [like[:8]], 8
+    while place < len(like):
+        length = int.from_bytes(like[place : place + 4])
+        name, data = like[place + 4 : place + 8], like[place + 8 : place + 8 + length]
+        if name == b"IHDR":
+            data = struct.pack(">IIBBBBB", width, height, 16, {3: 2, 4: 6}[count], 0, 0, 0)
+        elif name == b"IDAT":
+            data = _filtered(values)
+        result.append(_chunk(name, data))
+        place += 12 + length
+    return b"".join(result)
+
+
+def _chunk(name: bytes, data: bytes) -> bytes:
+    return len(data).to_bytes(4) + name + data + zlib.crc32(data, zlib.crc32(name)).to_bytes(4)
+
+
+def _filtered(values: NDArray[np.uint16]) -> bytes:
+    """The pixels of a PNG: each line as its differences from the pixel to the left (PNG, section 9.2: Sub)."""
+    height, width, count = values.shape
+    lines = values.astype(">u2").view(np.uint8).reshape(height, width * count * 2)
+    filtered = np.empty((height, 1 + lines.shape[1]), np.uint8)
+    filtered[:, 0], filtered[:, 1:] = 1, lines
+    filtered[:, 1 + 2 * count :] -= lines[:, : -2 * count]
+    return zlib.compress(filtered.tobytes(), 6)
+
+
+def tiff(
+    values: NDArray[Any], *, exif: bytes | None, dpi: tuple[float, float] | None, profile: bytes
+) -> bytes:
+    """The TIFF of `values` (H, W, 3 or 4), uint16 or float32. Raises ValueError where it is too large for one."""
+    height, width, count = values.shape
+    if values.nbytes > _MOST:
+        raise ValueError(f"a TIFF holds at most {_MOST} bytes")
+    rows = max(1, _STRIP // (width * count * values.itemsize))
+    strips = [zlib.compress(_line_bytes(values[top : top + rows]), 6) for top in range(0, height, rows)]
+    bits = 8 * values.itemsize
+    directory: Any = ImageFileDirectory_v2(b"II*\0\0\0\0\0")
+    _carry(directory, exif)
+    for tag, value in (
+        (256, width), (257, height), (258, (bits,) * count), (259, 8), (262, 2), (277, count), (278, rows),
+        (284, 1), (317, 2 if bits == 16 else 1), (339, (1 if bits == 16 else 3,) * count),
+        (273, tuple(int(n) for n in np.cumsum([0, *map(len, strips[:-1])]))), (279, tuple(map(len, strips))),
+    ):  # fmt: skip
+        directory[tag] = value
+    if count == 4:
+        directory[338] = (2,)  # alpha by which colours are not multiplied
+    if dpi is not None:
+        directory[282], directory[283], directory[296] = (*dpi, 2)
+    directory.tagtype[34675], directory[34675] = 7, profile
+    file = io.BytesIO()
+    directory.save(file)
+    return file.getvalue() + b"".join(strips)
+
+
+def _carry(directory: Any, exif: bytes | None) -> None:
+    """Give a TIFF's directory what `exif` says."""
+    if exif is None:
+        return
+    carried = Image.Exif()
+    carried.load(exif)
+    for tag, value in carried.items():
+        directory[tag] = value
+    for tag in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
+        if inner := carried.get_ifd(tag):
+            directory[tag] = inner
+
+
+def _line_bytes(values: NDArray[Any]) -> bytes:
+    """Little-endian samples; of whole numbers the differences from the pixel to the left (TIFF 6.0, section 14)."""
+    if values.dtype != np.uint16:
+        return values.astype("<f4").tobytes()
+    difference = values.astype("<u2")
+    difference[:, 1:] -= values[:, :-1]
+    return difference.tobytes()

@@ -1,0 +1,142 @@
+"""Networks of several styles: conditional instance normalization (Dumoulin et al., arXiv 1610.07629). No torch.
+
+All styles share the convolutions. What makes a style are the scales and shifts of the normalizations, which have a
+row for each *condition*: a style as it was learned at one strength and one stroke size. A mixture of styles is a
+mixture of rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from texturenets.errors import UserError, unknown
+
+MAX_CONDITIONS = 1024
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What a row stands for: a style, the `strength` that it was learned as (1 is full), its stroke size."""
+
+    style: str
+    strength: float = 1.0
+    stroke: float = 1.0
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """What runs of a network of several styles: one or several components, each a mixture of its rows.
+
+    `components`: for each the share of every row; shares may sum to anything. `stride`: None for a single component,
+    whose rows are mixed before the network runs. Else the network has an input more, the style map, which says how
+    much of each component is where: its channels are the components, its resolution 1 / `stride` of the image's, or
+    one pixel for a stride of 0.
+    """
+
+    components: tuple[tuple[float, ...], ...]
+    stride: int | None = None
+
+    @classmethod
+    def of_rows(cls, count: int) -> Self:
+        """Each of `count` rows a component of its own, their shares the same everywhere."""
+        return cls(tuple(tuple(float(i == j) for j in range(count)) for i in range(count)), stride=0)
+
+
+def parse(data: object) -> tuple[Condition, ...]:
+    """The conditions that the header of a model file lists; none for a network of one style.
+
+    Raises ValueError for what is no such list.
+    """
+    if not isinstance(data, list | tuple) or len(data) > MAX_CONDITIONS:
+        raise ValueError("its conditions are no list")
+    found = []
+    for one in data:
+        if not isinstance(one, Mapping) or not isinstance(one.get("style"), str):
+            raise ValueError("a condition names no style")
+        numbers = [one.get(key, 1.0) for key in ("strength", "stroke")]
+        if not all(isinstance(n, int | float) and 0 < n < math.inf for n in numbers):
+            raise ValueError(f"a condition of {one['style'][:40]} has no strength or stroke above 0")
+        found.append(Condition(one["style"], *map(float, numbers)))
+    if len(set(found)) < len(found):
+        raise ValueError("a condition comes twice")
+    return tuple(found)
+
+
+def styles_of(conditions: Iterable[Condition]) -> tuple[str, ...]:
+    """The names of the styles, each once."""
+    return tuple(dict.fromkeys(condition.style for condition in conditions))
+
+
+def learned(conditions: Iterable[Condition], axis: str) -> tuple[float, float]:
+    """Least and greatest "strength" or "stroke" that the styles were learned at."""
+    values = [getattr(condition, axis) for condition in conditions]
+    return min(values), max(values)
+
+
+def shares(
+    conditions: Sequence[Condition], mix: Mapping[str, float], strength: float = 1.0, stroke: float = 1.0
+) -> tuple[float, ...]:
+    """The share of each condition in a mixture of styles, {name: weight}, at a strength and a stroke size.
+
+    Between two strengths, or two stroke sizes, that were learned, their rows are mixed linearly (of stroke sizes, by
+    their logarithms); beyond them the nearest is taken. Raises UserError for a style that is not there.
+    """
+    row = dict.fromkeys(conditions, 0.0)
+    for style, weight in mix.items():
+        own = [condition for condition in conditions if condition.style == style]
+        if not own:
+            raise unknown("style of this model", style, styles_of(conditions))
+        across = _between(strength, {c.strength for c in own})
+        along = _between(math.log(stroke), {math.log(c.stroke): c.stroke for c in own})
+        for condition in own:
+            row[condition] += (
+                weight * across.get(condition.strength, 0.0) * along.get(math.log(condition.stroke), 0.0)
+            )
+    return tuple(row.values())
+
+
+def _between(value: float, known: Iterable[float]) -> dict[float, float]:
+    """The share of the two of `known` that `value` lies between."""
+    values = sorted(known)
+    value = min(max(value, values[0]), values[-1])
+    high = next(i for i, one in enumerate(values) if one >= value)
+    if values[high] == value:
+        return {values[high]: 1.0}
+    low, top = values[high - 1], values[high]
+    return {low: (top - value) / (top - low), top: (value - low) / (top - low)}
+
+
+def parse_mix(words: str) -> dict[str, float]:
+    """A mixture in words, "wave=0.6,udnie=0.4" or "wave", with weights that sum to 1.
+
+    Raises UserError for a weight that is no number, and as `checked_mix`.
+    """
+    mix: dict[str, float] = {}
+    for word in words.split(","):
+        style, equals, weight = word.partition("=")
+        try:
+            mix[style.strip()] = float(weight) if equals else 1.0
+        except ValueError:
+            raise UserError(f"{words}: the weight {weight!r} of {style} is no number") from None
+    return checked_mix(mix)
+
+
+def between(first: Mapping[str, float], last: Mapping[str, float], share: float) -> dict[str, float]:
+    """The mixture that is by `share` (0 to 1) on the way from the `first` to the `last`."""
+    names = dict.fromkeys((*first, *last))
+    mix = {name: (1 - share) * first.get(name, 0.0) + share * last.get(name, 0.0) for name in names}
+    return {name: weight for name, weight in mix.items() if weight}
+
+
+def checked_mix(mix: Mapping[str, Any]) -> dict[str, float]:
+    """`mix` with weights that sum to 1. Raises UserError for weights below 0, and where all are 0."""
+    for style, weight in mix.items():
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < math.inf:
+            raise UserError(f"weight {weight!r} of {style} is not a number of at least 0")
+    total = sum(mix.values())
+    if not total:
+        raise UserError(f"the weights of {', '.join(mix) or 'no style'} sum to 0: give one above 0")
+    return {style: weight / total for style, weight in mix.items() if weight}

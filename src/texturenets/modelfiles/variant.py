@@ -1,0 +1,29 @@
+"""What is run of a model file: its graph as it is, for a mixture of its styles, for pictures that wrap around."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from texturenets.graph import Graph
+from texturenets.graph.wrapping import Wrap, wrapped
+from texturenets.modelfiles import modelfile
+from texturenets.modelfiles.conditions import Mixture
+
+
+@dataclass(frozen=True)
+class Variant:
+    """`mixture`: of a model of several styles; by default the first condition. `wrap`: the axes along which pictures
+    wrap around."""
+
+    mixture: Mixture | None = None
+    wrap: Wrap = ""
+
+    def read(self, path: Path, *, weights: bool = True) -> Graph:
+        """The graph of the model file at `path`. Raises UserError as `modelfile.read_graph`, and for a network that
+        cannot wrap around."""
+        graph = modelfile.read_graph(path, weights=weights, mixture=self.mixture)
+        return wrapped(graph, self.wrap) if self.wrap else graph
+
+
+AS_IT_IS = Variant()

@@ -1,0 +1,111 @@
+"""What of a style is drawn: which of its styles, at which strength and stroke size, and where. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from texturenets.errors import UserError, counted, unknown
+from texturenets.modelfiles.conditions import Condition, Mixture, checked_mix, learned, shares, styles_of
+from texturenets.modelfiles.modelfile import Header
+from texturenets.stylize.regions import PHOTO, Array, regions
+from texturenets.stylize.stroke import Stroke
+
+M = TypeVar("M")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A network, and what is done with its result.
+
+    `mixture`: which styles it draws; None for a network of one. `stroke`: of the coarse-to-fine stylization, as far
+    as strokes of that size were not learned. `painted`: the share of the painting in the result, a number or (1, 1,
+    H, W); the rest is the photo's. `styles`: the style map (1, components, H, W), where the network takes one.
+    """
+
+    mixture: Mixture | None
+    stroke: Stroke
+    painted: float | Array
+    styles: Array | None = None
+
+
+def choose(
+    header: Header,
+    mix: Mapping[str, float] | None,
+    masks: Mapping[str, Any] | None,
+    *,
+    strength: float = 1.0,
+    stroke: Stroke = 1,
+    size: tuple[int, int],
+) -> Choice:
+    """What `Style.stylize` draws for a photo of `size` (H, W).
+
+    `mix`: weights of styles; "photo" may be among them. `masks`: images by the names of styles, white where the style
+    is. Raises UserError for styles that the model does not have, for weights and for masks that do not fit.
+    """
+    rows = header.rows
+    names = styles_of(rows) or (header.name,)
+    for name in (*(mix or ()), *(masks or ())):
+        if name not in (*names, PHOTO):
+            raise unknown("style of this model", name, (*names, PHOTO))
+    if not mix and len(names) == 1:
+        mix = {names[0]: 1.0}
+    if not mix and not set(masks or ()) - {PHOTO}:
+        raise UserError(f"{header.name} holds several styles: say which, of {', '.join(names)}")
+    if masks:
+        where = regions(_among(mix, masks), masks, size)
+        painted: float | Array = 1 - where.photo
+        weights: list[dict[str, float]] = [{name: 1.0} for name in where.styles]
+    else:
+        plain = checked_mix(mix or {})
+        painted = 1 - plain.pop(PHOTO, 0.0)
+        weights = [checked_mix(plain) if plain else {names[0]: 1.0}]
+    if not rows:
+        return Choice(None, stroke, strength * painted)
+    drawn = [row for row in rows if any(row.style in weight for weight in weights)]
+    at, mixed = _strength(drawn, strength)
+    size_of_strokes, rest = _stroke(drawn, stroke)
+    components = tuple(shares(rows, weight, at, size_of_strokes) for weight in weights)
+    if len(components) == 1:
+        return Choice(Mixture(components), rest, mixed * painted)
+    return Choice(Mixture(components, stride=1), rest, mixed * painted, where.shares)
+
+
+def assigned(styles: Sequence[str], masks: Sequence[M], keep: M | None = None) -> dict[str, M]:
+    """`masks` by the names of the styles that they are for, in their order; `keep` is the photo's.
+
+    Raises UserError for more masks than styles, and two masks for the photo.
+    """
+    if keep is not None and PHOTO in styles:
+        raise UserError(f"`keep` is the mask of {PHOTO}, which is among the styles: give it as `mask`")
+    if len(masks) > len(styles):
+        raise UserError(
+            f"{counted(len(masks), 'mask')} for {counted(len(styles), 'style')}: {', '.join(styles)}"
+        )
+    kept = {} if keep is None else {PHOTO: keep}
+    return kept | dict(zip(styles, masks, strict=False))
+
+
+def _among(mix: Mapping[str, float] | None, masks: Mapping[str, Any]) -> tuple[str, ...]:
+    """The styles that masks divide an image among; the photo is one where it has a mask, or nothing else is left."""
+    styles = tuple(mix) if mix else tuple(name for name in masks if name != PHOTO)
+    return (*styles, PHOTO) if PHOTO not in styles and (PHOTO in masks or len(styles) == 1) else styles
+
+
+def _strength(rows: list[Condition], strength: float) -> tuple[float, float]:
+    """The strength at which the network draws, and the share of its image in the result.
+
+    Below the least that was learned the photo is mixed in: the network cannot give a photo back.
+    """
+    least, _ = learned(rows, "strength")
+    return max(strength, least), min(1.0, strength / least)
+
+
+def _stroke(rows: list[Condition], stroke: Stroke) -> tuple[float, Stroke]:
+    """The stroke size at which the network draws, and by what the coarse-to-fine stylization enlarges it."""
+    if stroke == "auto":
+        return 1.0, stroke
+    least, largest = learned(rows, "stroke")
+    drawn = min(max(stroke, least), largest)
+    return drawn, stroke / drawn

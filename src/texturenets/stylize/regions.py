@@ -1,0 +1,109 @@
+"""Masks: which style goes where. No torch."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from texturenets import image
+from texturenets.arrays import to_numpy
+from texturenets.errors import UserError
+
+PHOTO = "photo"
+"""What the photo itself is called among the styles of a mixture."""
+
+SAME_SHAPE = 0.02
+"""By how much the aspect ratio of a mask may differ from the photo's: what rounding to pixels makes of it."""
+
+GRADIENTS = {"left-to-right": 1, "top-to-bottom": 0}
+"""Masks by name, and the axis along which they fall from white to black."""
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Regions:
+    """How much of each style is where, for a photo of H x W pixels.
+
+    `styles`: their names. `shares` (1, styles, H, W): they sum to 1 at every pixel. `photo` (1, 1, H, W): the share
+    of the photo itself in the result.
+    """
+
+    styles: tuple[str, ...]
+    shares: Array
+    photo: Array
+
+
+def _none(size: tuple[int, int]) -> Array:
+    return np.zeros(size, np.float32)
+
+
+def read_mask(mask: Any, name: str, size: tuple[int, int]) -> Array:
+    """A mask for a photo of `size` (H, W): (H, W), 0 to 1. `mask`: any image that a style takes; its luminance
+    counts, and where it is transparent it is black.
+
+    One of another size is scaled, and a warning says so. Raises UserError for another aspect ratio.
+    """
+    if isinstance(mask, str) and mask in GRADIENTS:
+        axis = GRADIENTS[mask]
+        line = np.linspace(1, 0, size[axis], dtype=np.float32)
+        return np.broadcast_to(line if axis else line[:, None], size)
+    picture, _ = image.from_any(mask)
+    pixels = to_numpy(picture.pixels).astype(np.float32)
+    height, width = pixels.shape[2:]
+    if abs(np.log(width / height) - np.log(size[1] / size[0])) > max(
+        SAME_SHAPE, 2 / min(*size, height, width)
+    ):
+        raise UserError(
+            f"the mask of {name} has {width} x {height} pixels, of another shape than the photo's {size[1]} x "
+            f"{size[0]}: crop or draw it anew"
+        )
+    if (height, width) != size:
+        warnings.warn(
+            f"the mask of {name}, {width} x {height}, is scaled to the photo's {size[1]} x {size[0]}",
+            stacklevel=4,
+        )
+        pixels = image.resize(pixels, size)
+    luminance = np.tensordot(np.array([0.299, 0.587, 0.114], np.float32), pixels[0, :3], 1)
+    if picture.alpha is not None:
+        luminance = luminance * image.resize(to_numpy(picture.alpha).astype(np.float32), size)[0, 0]
+    result: Array = luminance.clip(0, 1).astype(np.float32)
+    return result
+
+
+def regions(styles: tuple[str, ...], masks: Mapping[str, Any], size: tuple[int, int]) -> Regions:
+    """The regions of `styles` ("photo" may be among them), each of which but one has a mask.
+
+    The one without gets what the others leave; the photo's mask counts before the others. Raises UserError for masks
+    of other styles, and where more than one has none.
+    """
+    for name in masks:
+        if name not in styles:
+            raise UserError(f"a mask for {name}, which is not among the styles: {', '.join(styles)}")
+    given = {name: read_mask(mask, name, size) for name, mask in masks.items()}
+    without = [name for name in styles if name not in given]
+    if len(without) > 1:
+        raise UserError(
+            f"{' and '.join(without)} have no mask: {len(styles)} styles take {len(styles) - 1} masks or "
+            f"{len(styles)}"
+        )
+    if PHOTO in given:
+        given |= {name: mask * (1 - given[PHOTO]) for name, mask in given.items() if name != PHOTO}
+    total = sum(given.values(), _none(size))
+    if without:
+        given[without[0]] = (1 - total).clip(0, 1)
+    stack = np.stack([given[name] for name in styles])
+    stack /= stack.sum(0).clip(1e-6)
+    bare = sum(given.values(), _none(size)) < 1e-6
+    painted = tuple(name for name in styles if name != PHOTO)
+    photo = stack[styles.index(PHOTO)] if PHOTO in styles else _none(size)
+    photo = np.where(bare, 1, photo)  # where no mask wants anything the photo stays
+    shares = np.stack([stack[styles.index(name)] for name in painted])
+    rest = shares.sum(0)
+    shares = np.where(rest > 1e-3, shares / rest.clip(1e-3), 1 / len(painted))
+    return Regions(painted, shares[None].astype(np.float32), photo[None, None].astype(np.float32))

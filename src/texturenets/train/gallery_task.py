@@ -1,0 +1,134 @@
+"""Learning several paintings with one network: conditional instance normalization (arXiv 1610.07629)."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from texturenets.errors import UserError
+from texturenets.losses import Loss, Objective, build
+from texturenets.losses.content import ContentLoss
+from texturenets.modelfiles import modelfile
+from texturenets.modelfiles.conditions import Condition, styles_of
+from texturenets.train import style_images
+from texturenets.train.configuration import GalleryConfig, StyleConfig
+from texturenets.train.data import Batch
+from texturenets.train.microbatch import Microbatch
+from texturenets.train.setup import Setup
+from texturenets.train.style_task import StyleTask
+
+LIGHT = 0.5
+"""What the strength is called that is learned with the larger content weight."""
+
+
+class GalleryTask(StyleTask):
+    """`train gallery`: each microbatch learns one painting at one strength and one stroke size.
+
+    These conditions take turns, in an order that is drawn anew for each round.
+    """
+
+    def __init__(
+        self,
+        config: GalleryConfig,
+        paintings: Sequence[Path],
+        content: Path,
+        kinds: Sequence[tuple[float, float]] | None = None,
+    ) -> None:
+        """`content`: as in `StyleTask`. `kinds`: the (strength, stroke) that each painting is learned at, in place of
+        what `config` says. Raises UserError as there, and for two paintings of one name."""
+        names = [path.stem for path in paintings]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise UserError(
+                f"two paintings are called {twice[0]}: rename one, styles are called as their files"
+            )
+        super().__init__(config, paintings, content)
+        self.sources = dict(zip(names, paintings, strict=True))
+        self.content_factor = config.light
+        if kinds is None:
+            strengths = (1.0,) if config.light == 1 else (1.0, LIGHT)
+            strokes = (1.0,) if config.large == 1 else (1.0, config.large)
+            kinds = [(strength, stroke) for stroke in strokes for strength in strengths]
+        self.conditions = tuple(Condition(name, *kind) for name in names for kind in kinds)
+        self.fixed_kernels = False  # the targets are others in each step
+
+    def _objectives(self, setup: Setup) -> list[Objective]:
+        full: dict[tuple[str, float], Objective] = {}
+        made = []
+        for condition in self.conditions:
+            key = condition.style, condition.stroke
+            if key not in full:
+                full[key] = self._full(setup, *key)
+            made.append(full[key] if condition.strength == 1 else _lighter(full[key], self.content_factor))
+        return made
+
+    def _full(self, setup: Setup, style: str, stroke: float) -> Objective:
+        path, size = self.sources[style], round(self.config.style_size * stroke)
+        painting = style_images.opaque(style_images.read_painting(path, size), path)
+        losses = build(dataclasses.asdict(self.config))  # its own: they hold the painting's targets
+        return Objective(setup.networks, losses, [painting.to(self.device)], scales=self.config.pyramid_loss)
+
+    def microbatches(self, batch: Batch, slots: range) -> list[Microbatch]:
+        """As `Task`."""
+        made = super().microbatches(batch, slots)
+        first = batch.step * len(made)
+        for i, microbatch in enumerate(made):
+            microbatch.condition = self._turn(first + i)
+        return made
+
+    def _turn(self, number: int) -> int:
+        """The condition that the microbatch of this number learns."""
+        turn, place = divmod(number, len(self.conditions))
+        order = np.random.default_rng((self.config.seed, 5, turn)).permutation(len(self.conditions))
+        return int(order[place])
+
+    def validation_microbatches(self) -> list[Microbatch]:
+        """Crops of the photos that were held out, again and again until each condition had one."""
+        crops = [one for microbatch in super().validation_microbatches() for one in _singles(microbatch)]
+        count = max(len(crops), len(self.conditions)) if crops else 0
+        return [replace(crops[i % len(crops)], condition=i % len(self.conditions)) for i in range(count)]
+
+
+def _lighter(objective: Objective, factor: float) -> Objective:
+    """The same with `factor` times the content weight."""
+    made = copy.copy(objective)
+    made.losses = [_weighted(loss, factor) for loss in objective.losses]
+    return made
+
+
+def _weighted(loss: Loss, factor: float) -> Loss:
+    return replace(loss, weight=loss.weight * factor) if isinstance(loss, ContentLoss) else loss
+
+
+def _singles(microbatch: Microbatch) -> list[Microbatch]:
+    """Its images one by one."""
+    assert microbatch.photos is not None
+    return [
+        Microbatch(1, microbatch.photos[i : i + 1], [m[i : i + 1] for m in microbatch.noise])
+        for i in range(microbatch.count)
+    ]
+
+
+def into(base: str, config: StyleConfig, paintings: Sequence[Path], content: Path) -> GalleryTask:
+    """The task of training one painting into the model of several styles called `base`, as its styles were learned.
+
+    Raises UserError for a model of one style, for a style that it has, and for several paintings.
+    """
+    file = modelfile.find(base)
+    rows = modelfile.read_header(file).rows
+    if not rows or modelfile.base_of(file) is not None:
+        raise UserError(f"`into` {base}: a model of one style; train into one of several (`train gallery`)")
+    if len(paintings) > 1:
+        raise UserError(f"`into` takes one painting at a time, and there are {len(paintings)}")
+    name = paintings[0].stem
+    if name in styles_of(rows):
+        raise UserError(f"`into` {base}: it has a style called {name}: rename the painting's file")
+    run = modelfile.read_header(file).training.get("run", {})
+    options = {key: run[key] for key in ("light", "large") if key in run}
+    kinds = list(dict.fromkeys((row.strength, row.stroke) for row in rows))
+    gallery = GalleryConfig(**dataclasses.asdict(config), **options)
+    return GalleryTask(gallery, paintings, content, kinds)

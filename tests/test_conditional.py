@@ -1,0 +1,292 @@
+"""Networks of several styles: rows of scales and shifts, mixtures of them, and the style map."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from galleries import ROWS, TINY, gallery
+from PIL import Image
+
+from texturenets import engines, loading
+from texturenets.cli import main
+from texturenets.engines.options import EngineOptions
+from texturenets.errors import DamagedError, UserError
+from texturenets.modelfiles import conditions, modelfile
+from texturenets.modelfiles.conditions import Condition, Mixture
+from texturenets.modelfiles.variant import Variant
+from texturenets.networks import make_spec, network_files
+from texturenets.networks.conditional import ConditionalNetwork
+from texturenets.stylize.style import Style
+from texturenets.tiled.tiled_style import TiledStyle
+
+
+def drawn(
+    network: ConditionalNetwork, x: np.ndarray, maps: list[np.ndarray], shares: list[float]
+) -> np.ndarray:
+    with torch.no_grad():
+        y = network(torch.from_numpy(x), [torch.from_numpy(m) for m in maps], torch.tensor(shares))
+    return y.numpy()
+
+
+def inputs() -> tuple[np.ndarray, list[np.ndarray]]:
+    random = np.random.default_rng(0)
+    return random.random((1, 3, 32, 48), np.float32), [random.standard_normal((1, 2, 8, 12), np.float32)]
+
+
+@pytest.mark.parametrize("engine", ["torch", "onnx", "openvino"])
+def test_a_mixture_is_what_the_network_draws_with_these_shares(tmp_path: Path, engine: str) -> None:
+    network, path = gallery(tmp_path)
+    x, maps = inputs()
+    for shares in ([0.0, 0.0, 1.0], [0.5, 0.25, 0.25]):
+        ready = engines.load(
+            path, EngineOptions(engine, "cpu", "float32"), variant=Variant(Mixture((tuple(shares),)))
+        )
+        assert np.allclose(ready(x, maps), drawn(network, x, maps, shares), atol=1e-4)
+    first = engines.load(path, EngineOptions(engine, "cpu", "float32"))
+    assert np.allclose(first(x, maps), drawn(network, x, maps, [1.0, 0.0, 0.0]), atol=1e-4)
+
+
+@pytest.mark.parametrize("engine", ["torch", "onnx", "openvino"])
+@pytest.mark.parametrize("stride", [0, 1])
+def test_a_style_map_of_one_mixture_everywhere_is_that_mixture(
+    tmp_path: Path, engine: str, stride: int
+) -> None:
+    network, path = gallery(tmp_path)
+    x, maps = inputs()
+    mixture = Mixture(((1.0, 0.0, 0.0), (0.0, 0.5, 0.5)), stride)
+    ready = engines.load(path, EngineOptions(engine, "cpu", "float32"), variant=Variant(mixture))
+    size = (32, 48) if stride else (1, 1)
+    for second in (0.0, 0.3, 1.0):
+        styles = np.stack([np.full(size, 1 - second), np.full(size, second)])[None].astype(np.float32)
+        shares = [1 - second, 0.5 * second, 0.5 * second]
+        y = ready(x, maps, {"styles": styles})
+        assert np.allclose(y, drawn(network, x, maps, shares), atol=1e-4)
+
+
+def test_by_region_each_side_has_its_style(tmp_path: Path) -> None:
+    _, path = gallery(tmp_path)
+    x, maps = inputs()
+    ready = engines.load(
+        path, EngineOptions("torch", "cpu"), variant=Variant(Mixture(((1, 0, 0), (0, 0, 1)), 1))
+    )
+    styles = np.zeros((1, 2, 32, 48), np.float32)
+    styles[:, 0, :, :24], styles[:, 1, :, 24:] = 1, 1
+    both = ready(x, maps, {"styles": styles})
+    left = ready(
+        x, maps, {"styles": np.stack([np.ones((32, 48)), np.zeros((32, 48))])[None].astype(np.float32)}
+    )
+    assert not np.allclose(both, left, atol=1e-2)
+
+
+def test_a_saved_network_can_be_trained_on(tmp_path: Path) -> None:
+    network, path = gallery(tmp_path)
+    loaded, header = network_files.load(path)
+    assert isinstance(loaded, ConditionalNetwork)
+    assert header.rows == (Condition("wave"), Condition("wave", 0.5), Condition("udnie"))
+    state = loaded.state_dict()
+    assert all(torch.equal(state[name], value) for name, value in network.state_dict().items())
+
+
+def test_conditions_that_are_none_are_refused(tmp_path: Path) -> None:
+    network, _ = gallery(tmp_path)
+    spec = make_spec("residual", TINY)
+    wrong: list[list[dict[str, Any]]] = [
+        [{"strength": 1.0}] * 3,
+        [{"style": "a", "stroke": 0}] * 3,
+        [{"style": "a"}] * 3,
+    ]
+    for rows in wrong:
+        header = modelfile.Header(name="tiny", kind="style", generator=spec, conditions=rows)
+        with pytest.raises(UserError):
+            network_files.save(network, header, tmp_path / "bad.safetensors")
+
+
+def test_other_rows_than_conditions_are_damage(tmp_path: Path) -> None:
+    network, _ = gallery(tmp_path)
+    header = modelfile.Header(
+        name="tiny", kind="style", generator=make_spec("residual", TINY), conditions=ROWS[:2]
+    )
+    network_files.save(network, header, tmp_path / "bad.safetensors")
+    with pytest.raises(DamagedError, match="3 rows where the model has 2 conditions"):
+        modelfile.read_graph(tmp_path / "bad.safetensors")
+
+
+def test_shares_between_what_was_learned() -> None:
+    rows = [Condition("a", s, k) for s in (1.0, 0.5) for k in (1.0, 4.0)] + [Condition("b")]
+    assert conditions.shares(rows, {"a": 1}) == (1, 0, 0, 0, 0)
+    assert conditions.shares(rows, {"a": 1}, 0.75) == (0.5, 0, 0.5, 0, 0)
+    assert conditions.shares(rows, {"a": 1}, 0.1, 2) == pytest.approx((0, 0, 0.5, 0.5, 0))
+    assert conditions.shares(rows, {"a": 0.5, "b": 0.5}, 1, 9) == (0, 0.5, 0, 0, 0.5)
+    with pytest.raises(UserError, match="unknown style of this model"):
+        conditions.shares(rows, {"c": 1})
+
+
+def test_weights_are_normalized_or_refused() -> None:
+    assert conditions.checked_mix({"a": 3, "b": 1, "c": 0}) == {"a": 0.75, "b": 0.25}
+    for bad in ({"a": -1.0}, {"a": float("nan")}, {"a": 0}, {}, {"a": True}):
+        with pytest.raises(UserError):
+            conditions.checked_mix(bad)
+
+
+def style_of(path: Path, **options: Any) -> Style:
+    made = loading.load_style(path, EngineOptions("torch", "cpu", "float32", **options))
+    assert isinstance(made, Style)
+    return made
+
+
+def photo(height: int = 64, width: int = 80) -> np.ndarray:
+    return np.random.default_rng(1).random((height, width, 3), np.float32)
+
+
+def test_a_style_of_a_gallery_is_named_behind_a_colon(tmp_path: Path) -> None:
+    _, path = gallery(tmp_path)
+    wave, udnie = loading.load(f"{path}:wave"), loading.load(f"{path}:udnie")
+    assert (wave.name, udnie.name) == ("wave", "udnie")
+    both = loading.load(f"{path}:wave=3,udnie=1")
+    assert both.mix == {"wave": 0.75, "udnie": 0.25}
+    x = photo()
+    assert np.allclose(both(x), style_of(path)(x, mix={"wave": 3, "udnie": 1}), atol=0.03)
+    assert not np.allclose(wave(x), udnie(x), atol=0.1)
+    with pytest.raises(UserError, match="several styles: say which, of wave, udnie"):
+        loading.load(path)(x)
+    with pytest.raises(UserError, match="did you mean 'udnie'"):
+        loading.load(f"{path}:udni")
+    with pytest.raises(UserError, match="sum to 0"):
+        loading.load(f"{path}:udnie=0")
+
+
+def test_strength_goes_by_what_was_learned_and_then_to_the_photo(tmp_path: Path) -> None:
+    _, path = gallery(tmp_path)
+    style, x = style_of(path), photo()
+    light = style(x, mix={"wave": 1}, strength=0.5)
+    assert np.array_equal(style(x, mix={"wave": 1}, strength=0), x)
+    assert np.allclose(style(x, mix={"wave": 1}, strength=0.25), (light + x) / 2, atol=1e-5)
+    full = style(x, mix={"wave": 1})
+    assert not np.allclose(light, (full + x) / 2, atol=0.05)
+
+
+def test_a_mask_keeps_the_photo_where_it_is_black(tmp_path: Path) -> None:
+    _, path = gallery(tmp_path)
+    style, x = style_of(path), photo()
+    mask = np.zeros((64, 80), np.float32)
+    mask[:, :40] = 1
+    mask[:, 40] = 0.5
+    full, kept = style(x, mix={"wave": 1}), style(x, mix={"wave": 1}, masks={"wave": mask})
+    assert np.allclose(kept[:, :40], full[:, :40], atol=1e-5)
+    assert np.array_equal(kept[:, 41:], x[:, 41:])
+    assert np.allclose(kept[:, 40], (full[:, 40] + x[:, 40]) / 2, atol=1e-5)
+    named = style(x, mix={"wave": 1, "photo": 1}, masks={"photo": 1 - mask})
+    assert np.allclose(named, kept, atol=1e-5)
+
+
+def test_masks_of_two_styles(tmp_path: Path) -> None:
+    _, path = gallery(tmp_path)
+    style, x = style_of(path), photo()
+    everywhere = np.ones((64, 80), np.float32)
+    assert np.allclose(
+        style(x, mix={"wave": 1, "udnie": 1}, masks={"wave": everywhere}),
+        style(x, mix={"wave": 1}),
+        atol=1e-4,
+    )
+    with pytest.raises(UserError, match="of another shape than the photo's 80 x 64"):
+        style(x, mix={"wave": 1, "udnie": 1}, masks={"wave": np.ones((64, 64), np.float32)})
+    with pytest.warns(UserWarning, match="is scaled"):
+        style(x, mix={"wave": 1, "udnie": 1}, masks={"wave": np.ones((32, 40), np.float32)})
+    with pytest.raises(UserError, match="not among the styles"):
+        style(x, mix={"wave": 1}, masks={"udnie": everywhere})
+
+
+@pytest.mark.parametrize("stroke", [1, 2])
+def test_strips_of_a_masked_image_equal_the_whole(
+    tmp_path: Path, stroke: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, path = gallery(tmp_path)
+    x = photo(256, 200)
+    mask = np.linspace(0, 1, 200, dtype=np.float32)[None].repeat(256, 0)
+    request: dict[str, Any] = {"mix": {"wave": 1, "udnie": 1}, "masks": {"wave": mask}, "stroke": stroke}
+    whole = style_of(path)(x, **request)
+    made = style_of(path, spool=tmp_path)
+    monkeypatch.setattr(TiledStyle, "fits", lambda *_: False)
+    told: list[str] = []
+    made.tiled.announce = told.append
+    assert np.allclose(made(x, **request), whole, atol=1e-3)
+    assert told
+
+
+def command(*words: object) -> int:
+    return main(
+        [str(word) for word in ("stylize", *words, "--engine", "torch", "--device", "cpu", "--quiet")]
+    )
+
+
+def test_the_command_line_takes_mixtures_and_masks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, path = gallery(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray((photo() * 255).astype(np.uint8)).save("a.png")
+    mask = np.zeros((64, 80), np.uint8)
+    mask[:, 40:] = 255
+    Image.fromarray(mask).save("right.png")
+    assert command("a.png", "-s", f"{path}:wave", "-s", f"{path}:wave=0.6,udnie=0.4") == 0
+    whole, mixed = (np.asarray(Image.open(f"a-{name}.png")) for name in ("wave", "wave+udnie"))
+    assert not np.array_equal(whole, mixed)
+    before = np.asarray(Image.open("a.png"))
+    assert command("a.png", "-s", f"{path}:wave", "--keep", "right.png", "-o", "kept.png") == 0
+    kept = np.asarray(Image.open("kept.png"))
+    assert np.array_equal(kept[:, 40:], before[:, 40:])
+    assert np.abs(kept[:, :40].astype(int) - whole[:, :40]).max() <= 1
+    assert command("a.png", "-s", f"{path}:wave,photo", "--mask", "right.png", "-o", "other.png") == 0
+    other = np.asarray(Image.open("other.png"))
+    assert np.array_equal(other[:, :40], before[:, :40])
+    assert command("a.png", "-s", f"{path}:wave,udnie", "--mask", "left-to-right", "-o", "fade.png") == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["-s", "MODEL"], "this model holds several styles; say which, as -s MODEL:wave: wave, udnie"),
+        (["-s", "MODEL:wive"], "unknown style of tiny 'wive'; did you mean 'wave'?"),
+        (["-s", "MODEL:wave=x"], "the weight 'x' of wave is no number"),
+        (["-s", "MODEL:wave=-1,udnie"], "weight -1.0 of wave is not a number of at least 0"),
+        (["-s", "MODEL:wave", "--mask", "none.png"], "no such mask: none.png"),
+        (["-s", "MODEL:wave", "--mask", "a.png", "--mask", "a.png"], "2 masks for 1 style: wave"),
+        (["-s", "MODEL:wave", "-s", "MODEL:udnie", "--mask", "a.png"], "a mask is for one result"),
+    ],
+)
+def test_bad_mixtures_and_masks_are_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any, words: list[str], said: str
+) -> None:
+    _, path = gallery(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray((photo() * 255).astype(np.uint8)).save("a.png")
+    assert command("a.png", *(word.replace("MODEL", str(path)) for word in words)) == 2
+    error = capsys.readouterr().err
+    assert said.replace("MODEL", str(path)) in error
+    assert len(error.splitlines()) == 1
+    assert list(tmp_path.glob("a-*")) == []
+
+
+def test_a_film_goes_from_one_style_to_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    _, path = gallery(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    still = Image.fromarray((photo() * 255).astype(np.uint8))
+    frames = [still, still.transpose(Image.Transpose.ROTATE_180), still]
+    frames[0].save("film.webp", save_all=True, append_images=frames[1:], lossless=True, duration=100)
+    still.save("a.png")
+    assert command("film.webp", "-s", f"{path}:wave", "--to", "udnie", "-o", "made/%02d.png") == 0
+    for number, style in ((1, "wave"), (3, "udnie")):
+        assert command("a.png", "-s", f"{path}:{style}", "-o", f"{style}.png") == 0
+        frame, alone = (
+            np.asarray(Image.open(name)).astype(int) for name in (f"made/{number:02d}.png", f"{style}.png")
+        )
+        assert np.abs(frame - alone).max() <= 1
+    capsys.readouterr()
+    assert command("a.png", "-s", f"{path}:wave", "--to", "udnie") == 2
+    assert "here are photos alone" in capsys.readouterr().err
+    assert command("film.webp", "-s", f"{path}:wave", "--to", "udni") == 2
+    assert "did you mean 'udnie'" in capsys.readouterr().err

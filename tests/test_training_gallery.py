@@ -1,0 +1,127 @@
+"""`train gallery` and `train style --into`: several paintings in one network."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny import BASE, Studio, call, picture, words
+
+from texturenets import loading
+from texturenets.engines.options import EngineOptions
+from texturenets.errors import UserError
+from texturenets.modelfiles import modelfile
+from texturenets.modelfiles.conditions import Condition
+from texturenets.networks import network_files
+
+OPTIONS: dict[str, Any] = {**BASE, "batch_size": 1, "steps": 9, "val_share": 0.4}
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Studio:
+    made = Studio(tmp_path_factory.mktemp("gallery"))
+    for i, name in enumerate(("sea", "night", "late")):
+        picture(made.root / f"{name}.png", seed=200 + i, size=(80, 64), grain=24)
+    return made
+
+
+def train(studio: Studio, verb: str, names: list[str], out: Path, **more: Any) -> tuple[int, str]:
+    flags = words({**OPTIONS, **more, "weights": studio.weights, "content": studio.photos, "output": out})
+    paintings = [str(studio.root / f"{name}.png") for name in names]
+    status, _, error = call("train", verb, *paintings, *flags, "--quiet")
+    return status, error
+
+
+@pytest.fixture(scope="module")
+def trained(studio: Studio) -> Path:
+    out = studio.root / "gallery.safetensors"
+    status, error = train(studio, "gallery", ["sea", "night"], out)
+    assert status == 0, error
+    return out
+
+
+def test_each_painting_is_learned_at_two_strengths_and_sizes(trained: Path) -> None:
+    rows = modelfile.read_header(trained).rows
+    kinds = [(1.0, 1.0), (0.5, 1.0), (1.0, 2.0), (0.5, 2.0)]
+    assert rows == tuple(Condition(style, *kind) for style in ("sea", "night") for kind in kinds)
+    network, _ = network_files.load(trained)
+    table = network.state_dict()["network.entry.norm.bias"]
+    assert table.shape == (8, 8)
+    assert len(table.unique(dim=0)) == 8  # each had its turn in nine steps
+
+
+def test_a_gallery_goes_on_where_it_stopped(studio: Studio) -> None:
+    whole, parts = studio.root / "whole.safetensors", studio.root / "parts.safetensors"
+    plain = {"checkerboard_weight": 0}  # which depends on the share of the training that is done
+    assert train(studio, "gallery", ["sea", "night"], whole, steps=6, **plain)[0] == 0
+    assert train(studio, "gallery", ["sea", "night"], parts, steps=3, **plain)[0] == 0
+    assert train(studio, "gallery", ["sea", "night"], parts, steps=6, resume=True, **plain)[0] == 0
+    states = [
+        network_files.load(path.with_suffix(".run") / "last.safetensors")[0].state_dict()
+        for path in (whole, parts)
+    ]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_one_strength_and_size_alone(studio: Studio) -> None:
+    out = studio.root / "plain.safetensors"
+    assert train(studio, "gallery", ["sea", "night"], out, steps=2, light=1, large=1)[0] == 0
+    assert modelfile.read_header(out).rows == (Condition("sea"), Condition("night"))
+
+
+def test_a_style_is_trained_into_a_gallery(studio: Studio, trained: Path) -> None:
+    out = trained.with_name("late.safetensors")
+    status, error = train(studio, "style", ["late"], out, into=trained, steps=4)
+    assert status == 0, error
+    assert out.stat().st_size < trained.stat().st_size
+    header = modelfile.read_header(out)
+    assert {row.style for row in header.rows} == {"late"}
+    assert header.base["name"] == "gallery"
+    base, own = (network_files.load(path)[0].state_dict() for path in (trained, out))
+    for name, value in own.items():
+        if ".norm." in name:
+            assert value.shape[0] == 4
+        else:
+            assert torch.equal(value, base[name])
+    photo = np.asarray(Image.open(studio.photos / "0.png"))
+    style = loading.load_style(out, EngineOptions("torch", "cpu"))
+    assert style.name == "late"
+    assert not np.array_equal(style(photo), loading.load(f"{trained}:sea", engine="torch")(photo))
+
+
+def test_a_style_without_its_gallery_is_refused(studio: Studio, trained: Path, tmp_path: Path) -> None:
+    out = trained.with_name("alone.safetensors")
+    assert train(studio, "style", ["late"], out, into=trained, steps=1)[0] == 0
+    moved = tmp_path / "late.safetensors"
+    shutil.copy(out, moved)
+    with pytest.raises(UserError, match="which is not here: put gallery"):
+        loading.load(moved)
+    shutil.copy(studio.root / "alone.safetensors", tmp_path / "gallery.safetensors")
+    with pytest.raises(UserError, match="is another one"):
+        loading.load(moved)
+
+
+@pytest.mark.parametrize(
+    ("verb", "names", "more", "said"),
+    [
+        ("gallery", ["sea", "sea"], {}, "two paintings are called sea"),
+        ("gallery", ["sea"], {"light": 0.5}, "--light 0.5 is not between 1 and 16"),
+        ("style", ["sea"], {"into": "BASE"}, "it has a style called sea"),
+        ("style", ["late", "sea"], {"into": "BASE"}, "one painting at a time"),
+        ("style", ["late"], {"into": "BASE", "init": "BASE"}, "give one of them"),
+        ("style", ["late"], {"into": "BASE", "set": ["channels=16"]}, "its network has channels=8"),
+        ("gallery", ["sea"], {"texture_photos": 2, "batch_size": 2}, "are for a network of one style"),
+    ],
+)
+def test_bad_input_is_one_line(
+    studio: Studio, trained: Path, *, verb: str, names: list[str], more: dict[str, Any], said: str
+) -> None:
+    given = {key: trained if value == "BASE" else value for key, value in more.items()}
+    status, error = train(studio, verb, names, studio.root / "bad.safetensors", **given)
+    assert (status, len(error.splitlines())) == (2, 1), error
+    assert said in error

@@ -1,0 +1,107 @@
+"""Models of several styles over HTTP: mixtures, masks, and what is wrong with them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("fastapi", reason="the extra `web` is not installed")
+pytest.importorskip("prometheus_client", reason="the extra `web` is not installed")
+
+from fastapi.testclient import TestClient
+from galleries import gallery
+from PIL import Image
+from webservice import client, model, opened, photo
+
+from texturenets import loading
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("models")
+    gallery(made)
+    model(made, "plain")
+    return made
+
+
+@pytest.fixture(scope="module")
+def service(folder: Path) -> Iterator[TestClient]:
+    with client(folder) as running:
+        yield running
+
+
+PHOTO = photo(80, 64)
+
+
+def mask(size: tuple[int, int] = (80, 64)) -> bytes:
+    """White on the right half."""
+    values = np.zeros((size[1], size[0]), np.uint8)
+    values[:, size[0] // 2 :] = 255
+    buffer = io.BytesIO()
+    Image.fromarray(values).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def pixels(answer: Any) -> np.ndarray:
+    assert answer.status_code == 200, answer.text
+    return np.asarray(opened(answer.content)).astype(int)
+
+
+def test_the_list_names_the_styles(service: TestClient) -> None:
+    known = {one["name"]: one for one in service.get("/v1/models").json()["models"]}
+    assert known["tiny"]["styles"] == ["wave", "udnie"]
+    assert "styles" not in known["plain"]
+
+
+def test_a_mixture_is_that_of_python(service: TestClient, folder: Path) -> None:
+    words = "tiny:wave=0.6,udnie=0.4"
+    answer = service.post("/v1/stylize", params={"style": words}, content=PHOTO)
+    style = loading.load(folder / "tiny.safetensors", "cpu", engine="torch")
+    expected = style(opened(PHOTO), mix={"wave": 0.6, "udnie": 0.4})
+    assert np.abs(pixels(answer) - np.asarray(expected)).max() <= 1
+    assert "udnie.png" in answer.headers["content-disposition"]
+
+
+def test_masks_come_as_files_of_the_form(service: TestClient) -> None:
+    before = np.asarray(opened(PHOTO))
+    files = {"photo": PHOTO, "mask": mask()}
+    whole = pixels(service.post("/v1/stylize?style=plain", content=PHOTO))
+    right = pixels(service.post("/v1/stylize?style=plain", files=files))
+    assert np.array_equal(right[:, :40], before[:, :40])
+    assert np.abs(right[:, 40:] - whole[:, 40:]).max() <= 1
+    left = pixels(service.post("/v1/stylize?style=plain", files={"photo": PHOTO, "keep": mask()}))
+    assert np.array_equal(left[:, 40:], before[:, 40:])
+    both = service.post("/v1/stylize?style=tiny:wave,udnie", files=files)
+    assert pixels(both).shape == before.shape
+
+
+@pytest.mark.parametrize(
+    ("style", "files", "said"),
+    [
+        ("tiny", {}, "tiny holds several styles: ask for one, of tiny:wave, tiny:udnie"),
+        ("tiny:wive", {}, "unknown style of tiny 'wive'; did you mean 'wave'?"),
+        ("tiny:wave=x", {}, "the weight 'x' of wave is no number"),
+        ("tiny:wave=0", {}, "sum to 0"),
+        ("plain", {"mask": mask((64, 64))}, "of another shape than the photo's 80 x 64"),
+        ("plain", {"mask": b"nothing"}, "the mask of plain"),
+    ],
+)
+def test_what_is_wrong_is_told(service: TestClient, style: str, files: dict[str, bytes], said: str) -> None:
+    answer = service.post("/v1/stylize", params={"style": style}, files={"photo": PHOTO, **files})
+    assert answer.status_code == 422, answer.text
+    assert said in answer.json()["detail"]
+
+
+def test_two_images_or_two_masks_to_keep_are_refused(service: TestClient) -> None:
+    two = [("photo", PHOTO), ("other", PHOTO)]
+    assert "it holds 2 images, and one is taken" in service.post("/v1/stylize", files=two).json()["detail"]
+    keeps = [("photo", PHOTO), ("keep", mask()), ("keep", mask())]
+    assert "2 files `keep`" in service.post("/v1/stylize?style=plain", files=keeps).json()["detail"]
+    many = [("photo", PHOTO), ("mask", mask()), ("mask", mask())]
+    answer = service.post("/v1/stylize?style=plain", files=many)
+    assert answer.json()["detail"].startswith("2 masks for 1 style")
