@@ -323,7 +323,8 @@ def _of_light(values: npt.NDArray[Any], longer: int | None) -> Picture:
     alpha = None
     if light.shape[2] == 4:  # by which colours are multiplied
         opacity = light[..., 3].clip(0, 1)
-        light = light[..., :3] / np.where(opacity > 0, opacity, np.float32(1))[..., None]
+        divisor = np.where(opacity > 0, opacity, 1).astype(np.float32)
+        light = light[..., :3] / divisor[..., None]
         alpha = Image.fromarray(opacity)
     clipped = bool((light < 0).any() or (light > 1 + 1e-3).any())  # half floats round
     planes = [Image.fromarray(plane) for plane in exr.encoded(light.clip(0, 1)).transpose(2, 0, 1)]
