@@ -317,13 +317,13 @@ def test_what_is_lost_of_a_photo_is_said(
     Image.fromarray(np.full((18, 24), 30000, np.uint16)).save("deep.png")
     photo("flat.png")
     assert stylize("deep.png", "flat.png", "-o", "out/") == 0
-    assert capsys.readouterr().err == "2 done\n"  # PNG keeps the depth
-    assert stylize("deep.png", "-o", "out/a.jpg") == 0
-    told = capsys.readouterr().err.splitlines()
-    assert told == ["texturenets: note: deep.png holds 16 bits a colour, of which results have 8"]
+    assert capsys.readouterr().err.splitlines() == ["2 done"]  # a PNG holds them
+    assert stylize("deep.png", "-o", "deep.jpg") == 0
+    (told,) = capsys.readouterr().err.splitlines()
+    assert told.startswith("texturenets: note: deep.png holds 16 bits a colour")
     assert stylize("flat.png") == 0
     assert capsys.readouterr().err == ""
-    assert stylize("deep.png", "-o", "out/a.jpg", "--quiet") == 0
+    assert stylize("deep.png", "-o", "deep.jpg", "--quiet") == 0
     assert capsys.readouterr().err == ""
     pages = [Image.new("RGB", (24, 18), (i, 0, 0)) for i in range(2)]
     for name in ("a.tif", "b.tif"):
