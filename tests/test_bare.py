@@ -24,7 +24,7 @@ from texturenets.networks.residual import Residual
 OPTIONAL = [
     *("av", "cv2", "fastapi", "fsspec", "gradio", "h5py", "lightning_fabric", "lightning_utilities"),
     *("multipart", "openvino", "pandas", "pillow_heif", "playwright", "prometheus_client", "pyarrow"),
-    *("pyvips", "ray", "skimage", "tensorboard", "torch", "torchmetrics", "uvicorn"),
+    *("OpenEXR", "pyvips", "ray", "skimage", "tensorboard", "torch", "torchmetrics", "uvicorn"),
 ]
 
 # Run at the start of Python, in child processes too: for `import` and `find_spec` alike it is not installed.
@@ -51,6 +51,7 @@ COMMANDS: list[Any] = [
     ("stylize a.png -s style.safetensors -s wave -o out/ --sheet", None),
     ("stylize a.png -o out.heic", "heif"),
     ("stylize photo.heic", "heif"),
+    ("stylize a.png -o out.exr", "exr"),
     ("stylize clip.mp4", "video"),
     ("stylize a.png a.png -o film.mp4", "video"),
     ("stylize --webcam", "video"),

@@ -323,7 +323,7 @@ def test_what_is_lost_of_a_photo_is_said(
     assert told.startswith("texturenets: note: deep.png holds 16 bits a colour")
     assert stylize("flat.png") == 0
     assert capsys.readouterr().err == ""
-    assert stylize("deep.png", "--quiet") == 0
+    assert stylize("deep.png", "-o", "deep.jpg", "--quiet") == 0
     assert capsys.readouterr().err == ""
     pages = [Image.new("RGB", (24, 18), (i, 0, 0)) for i in range(2)]
     for name in ("a.tif", "b.tif"):

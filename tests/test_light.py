@@ -43,7 +43,7 @@ WORKING: list[Any] = [
     ("stylize a.png -s wave -s noisy.safetensors -o several/ --sheet", "several/contact-sheet.jpg"),
     (
         "stylize a.png -s noisy.safetensors --count 2 --seed 3 --noise-level 0.5 -o noisy/",
-        "noisy/a-noisy-0001.png",
+        "noisy/a-noisy-0004.png",
     ),
     ("stylize a.png -o large.png --size 144 --stroke 2 --preserve-color --strength 0.5", "large.png"),
     ("stylize a.png -o fine.png --stroke 0.5", "fine.png"),

@@ -21,6 +21,7 @@ from texturenets.errors import UserError
 from texturenets.export import onnxruntime_web, static_page
 from texturenets.graph import IOSpec
 from texturenets.image import sizes
+from texturenets.modelfiles.modelfile import Header
 from texturenets.networks import network_files
 from texturenets.networks.residual import Residual
 from texturenets.noise import NoiseInput
@@ -108,7 +109,9 @@ def test_the_arithmetic_is_the_packages(ask: Any) -> None:
     np.testing.assert_array_equal(np.array(answers[2]["data"], np.float32), right.ravel())
     assert answers[2]["box"] == [*right.shape[2:], top, left]
     for (io_spec, options), drawn in zip(settings, answers[3:], strict=True):
-        style = api.Style(Third(io_spec), None, Path())  # type: ignore[arg-type]
+        style = api.Style(
+            Third(io_spec), Header(name="third", kind="style", generator={"name": "third"}), Path()
+        )
         expected = style.stylize(
             image.from_any(photo[..., :3])[0].pixels,
             strength=options.get("strength", 1.0),

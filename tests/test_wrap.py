@@ -8,19 +8,26 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from networks import SPECS, network
 from numpy.typing import NDArray
 from PIL import Image
+from webservice import client
 
-from texturenets import image, loading
+from texturenets import image, loading, noise
 from texturenets.cli import main
 from texturenets.engines.executor import GraphNetwork
+from texturenets.engines.onnx_engine import ONNXEngine
+from texturenets.engines.openvino_engine import OpenVINOEngine
 from texturenets.engines.options import EngineOptions
+from texturenets.engines.torch_engine import TorchEngine
 from texturenets.errors import UserError
 from texturenets.graph import Graph, parse, weight_shapes
+from texturenets.graph.onnx import to_onnx
 from texturenets.graph.wrapping import Wrap, wrapped
 from texturenets.modelfiles.modelfile import Header
 from texturenets.networks import build, network_files
 from texturenets.networks.residual import Residual
+from texturenets.networks.trace import trace
 from texturenets.stylize import memory_limits
 from texturenets.stylize.style import Style
 from texturenets.tiled.tiled_style import TiledStyle
@@ -126,6 +133,20 @@ def test_graph_is_the_network_on_a_picture_that_goes_on(name: str, wrap: Wrap) -
         tiles[axes[axis]], middle[axes[axis]] = 3, slice(side, 2 * side)
     expected = run(graph, np.tile(x, tiles))[tuple(middle)]
     np.testing.assert_allclose(run(wrapped(graph, wrap), x), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("wrap", WRAPS)
+@pytest.mark.parametrize(
+    "name", ["residual", "johnson full4", "pyramid", "skip_noise", "skip_unpool", "dilated"]
+)
+def test_every_engine_runs_networks_of_all_kinds(name: str, wrap: Wrap) -> None:
+    torch.manual_seed(0)
+    graph = wrapped(trace(network(SPECS[name])), wrap)
+    side = max(8 * graph.stride, graph.io_spec.least)
+    x, maps = photo(side, side), noise.draw_arrays(graph.noise, [0], side, side)
+    y, model = TorchEngine(graph)(x, maps), to_onnx(graph).SerializeToString()
+    for engine in (OpenVINOEngine(model, graph.io_spec, "float32"), ONNXEngine(model, graph.io_spec)):
+        np.testing.assert_allclose(engine(x, maps), y, atol=2e-5)
 
 
 def test_corners_in_place_cannot_wrap() -> None:
@@ -269,3 +290,17 @@ def test_shipped_styles_have_no_seam() -> None:
             phase = np.abs(y - np.roll(y, 1, 3)).mean((0, 1, 2))[:: style.engine.io_spec.stride]
             cut = np.abs(again - np.roll(again, 1, 3)).mean((0, 1, 2))[0]
             assert cut == pytest.approx(phase[-7], rel=0.02)
+
+
+def test_over_http_as_on_the_command_line(small: Path, tmp_path: Path) -> None:
+    source, made = tmp_path / "a.png", tmp_path / "b.png"
+    Image.fromarray((photo(40, 56)[0].transpose(1, 2, 0) * 255).astype(np.uint8)).save(source)
+    flags = ["-s", str(small), "--engine", "torch", "--device", "cpu", "--wrap", "x", "--size", "48"]
+    assert main(["stylize", str(source), "-o", str(made), *flags]) == 0
+    with client(small.parent) as service:
+        asked = "/v1/stylize?style=small&size=48"
+        answer = service.post(f"{asked}&wrap=x", content=source.read_bytes())
+        assert answer.status_code == 200, answer.text
+        assert answer.content == made.read_bytes()
+        assert service.post(asked, content=source.read_bytes()).content != answer.content
+        assert service.post(f"{asked}&wrap=z", content=source.read_bytes()).status_code == 422

@@ -44,10 +44,10 @@ class _Translation:
         """For a max pooling whose indices an unpooling needs: its four masks (`ONNXWriter.pool_with_places`)."""
         self.unpooled = {node.sources[1] for node in graph.nodes if node.operation == "unpool"}
         # Without a bound on the input's size OpenVINO (2026.4) infers 2^63 - 2 as the side of a feature map after
-        # space-to-depth, and circular padding then overflows.
+        # space-to-depth, and circular padding then overflows; so it does after the slices of a pooling with places.
         kinds = {node.operation for node in graph.nodes}
         wraps = any(node.settings.get("mode") == "circular" for node in graph.nodes)
-        self.bounded = wraps and "unshuffle" in kinds and stage is None
+        self.bounded = wraps and not kinds.isdisjoint(("unshuffle", "unpool")) and stage is None
 
     def run(self) -> None:
         """Write every node."""

@@ -15,6 +15,7 @@ from typing import IO
 from PIL import Image, UnidentifiedImageError
 
 from texturenets.errors import UserError, install, reason
+from texturenets.image import exr
 from texturenets.image.picture import StrPath
 
 # Pillow's name of a format by suffix. Files are recognised by their content; suffixes choose what is
@@ -35,11 +36,21 @@ _FORMATS = {
     ".gif": "GIF",
     ".ppm": "PPM",
     ".pgm": "PPM",
+    ".exr": "EXR",
 }
 
 _PLUGINS = {"WEBP": "WebP"}  # that are called otherwise than their format
 
-_WRITTEN = {"JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIF", "BMP"}  # GIF has 256 colours, PPM no profile
+_WRITTEN = {
+    "JPEG",
+    "PNG",
+    "WEBP",
+    "TIFF",
+    "AVIF",
+    "HEIF",
+    "BMP",
+    "EXR",
+}  # GIF has 256 colours, PPM no profile
 
 
 # No images, and of no type that `mimetypes` knows: what lies beside photos and is not missed among the results.
@@ -56,6 +67,7 @@ _STARTS = {
     b"GIF8": ".gif",
     b"II*\0": ".tif",
     b"MM\0*": ".tif",
+    exr.START: ".exr",
 }
 _BRANDS = {
     b"WEBP": ".webp",
@@ -68,6 +80,8 @@ _BRANDS = {
 @functools.cache
 def is_known(name: str) -> bool:
     """Whether this installation of Pillow and its plug-ins decodes the format of that name; imports what does."""
+    if name == "EXR":  # by its own package, not Pillow
+        return exr.installed()
     if name == "HEIF":
         try:
             import pillow_heif
@@ -100,7 +114,7 @@ def open_image(file: IO[bytes]) -> Image.Image:
         return Image.open(file, formats=["JPEG"])
     except UnidentifiedImageError:
         file.seek(0)
-        return Image.open(file, formats=sorted(set(known_formats().values())))
+        return Image.open(file, formats=sorted(set(known_formats().values()) - {"EXR"}))
 
 
 def suffixes() -> set[str]:
@@ -147,6 +161,8 @@ def output_format(path: StrPath) -> str:
         return name
     if name == "HEIF":
         raise UserError(f"cannot write {path}: HEIC needs pillow-heif ({install('heif')})")
+    if name == "EXR":
+        exr.require(path, "write")
     if suffix == ".apng":
         raise UserError(f"cannot write {path}: {suffix} is for animations; of one image make a .png")
     written = ", ".join(s for s, n in known_formats().items() if n in _WRITTEN)

@@ -23,7 +23,7 @@ class Picture:
     `rgb` (1, 3, H, W): float32 sRGB in [0, 1], upright. `alpha` (1, 1, H, W) in [0, 1], or None; the RGB is
     not multiplied by it. Both are tensors, which share their memory where arrays were given; `pixels` is the
     RGB as it was given, array or tensor. Of the source: `bits` a channel, 8, 16 or 32; `several`, whether it holds
-    more images than this one.
+    more images than this one; `clipped`, whether it held light beyond [0, 1].
 
     Metadata, which the file written keeps as far as its format can: `exif`, as bytes; `dpi`, the resolution
     (across, down) in pixels an inch; `texts` by keyword, those of a PNG, and under "Comment" that of a JPEG.
@@ -37,11 +37,12 @@ class Picture:
         bits: int = 8,
         *,
         several: bool = False,
+        clipped: bool = False,
         dpi: tuple[float, float] | None = None,
         texts: Mapping[str, str] | None = None,
     ) -> None:
         self.pixels, self.transparency = rgb, alpha
-        self.bits, self.several = bits, several
+        self.bits, self.several, self.clipped = bits, several, clipped
         self.exif, self.dpi, self.texts = exif, dpi, dict(texts or {})
 
     def with_pixels(self, rgb: Array, alpha: Array | None) -> Picture:
@@ -96,6 +97,10 @@ class PictureInfo(Protocol):
     def several(self) -> bool:
         """Whether there are more images in the file."""
 
+    @property
+    def clipped(self) -> bool:
+        """Whether light beyond [0, 1] was clipped."""
+
 
 def not_kept(source: PictureInfo, bits: int = 8) -> list[str]:
     """What the image of `bits` a channel made of `source` does not keep of it: the ends of sentences that begin
@@ -103,6 +108,8 @@ def not_kept(source: PictureInfo, bits: int = 8) -> list[str]:
     said = []
     if source.bits > bits:
         said.append(f"{source.bits} bits a colour, of which results have {bits}")
+    if source.clipped:
+        said.append("light below 0 or above 1, which is clipped")
     if source.several:
         said.append("several images, of which the first is stylized")
     return said

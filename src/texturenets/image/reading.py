@@ -9,15 +9,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from texturenets import arguments
 from texturenets.errors import MissingError, UserError, install, reason
 from texturenets.files import opened
-from texturenets.image import deep, formats
+from texturenets.image import deep, exr, formats
 from texturenets.image.color import normalise, normalise_colours, normalise_deep, to_array
 from texturenets.image.metadata import UPRIGHT, add_late_exif, carried, orientation, resolution, texts
 from texturenets.image.picture import Picture, StrPath
@@ -187,6 +188,7 @@ def read(
     content and not by the suffix. Palettes, grey, CMYK, Lab and transparency are taken; of several frames
     the first. Colours go through the embedded profile, where there is one. 16 bits a channel, and the
     floats of a TIFF, from 0 to 1, keep their depth, which `bits` says; CMYK of 16 bits is cut to 8.
+    EXR, where the package OpenEXR is installed, is linear light, which becomes sRGB, clipped to [0, 1].
 
     `longer` makes the longer side that many pixels, up or down (Lanczos). `keep_gps` carries the place in
     the metadata. `max_pixels` is the limit on width times height; else the environment's
@@ -226,6 +228,7 @@ class ImageInfo:
     several: bool = False
     dpi: tuple[float, float] | None = None
     texts: Mapping[str, str] = field(default_factory=dict)
+    clipped: bool = False
 
     @property
     def upright(self) -> tuple[int, int]:
@@ -284,11 +287,18 @@ def _opened(file: IO[bytes], name: StrPath) -> Iterator[Image.Image]:
     start = file.read(16)
     if not start:
         raise UserError(f"{name} is empty")
-    try:
+    with _faults(name, start):
         with without_pillows_limit():
             image = formats.open_image(file)
         with image:
             yield image
+
+
+@contextmanager
+def _faults(name: StrPath, start: bytes) -> Iterator[None]:
+    """Raise UserError for whatever goes wrong in the block with the file `name`, which begins with `start`."""
+    try:
+        yield
     except UserError as error:
         raise UserError(f"cannot use {name}: {error}") from error
     except UnidentifiedImageError:
@@ -300,13 +310,45 @@ def _opened(file: IO[bytes], name: StrPath) -> Iterator[Image.Image]:
 
 
 def _read(file: IO[bytes], name: StrPath, limit: int, longer: int | None, keep_gps: bool) -> Picture:
+    start = file.read(len(exr.START))
+    file.seek(0)
+    if start == exr.START:
+        exr.require(name)
+        with _faults(name, start):
+            return _of_light(exr.read(file.read(), limit), longer)
     with _opened(file, name) as image:
         return decode(image, limit, longer, keep_gps)
+
+
+def _of_light(values: npt.NDArray[Any], longer: int | None) -> Picture:
+    """An EXR's pixels (H, W, 1, 3 or 4), linear light, as `read` gives them. Raises UserError."""
+    light = values.astype(np.float32)
+    if np.isnan(light).any():
+        raise UserError("it holds values that are not numbers (NaN)")
+    alpha = None
+    if light.shape[2] == 4:  # by which colours are multiplied
+        opacity = light[..., 3].clip(0, 1)
+        divisor = np.where(opacity > 0, opacity, 1).astype(np.float32)
+        light = light[..., :3] / divisor[..., None]
+        alpha = Image.fromarray(opacity)
+    clipped = bool((light < 0).any() or (light > 1 + 1e-3).any())  # half floats round
+    planes = [Image.fromarray(plane) for plane in exr.encoded(light.clip(0, 1)).transpose(2, 0, 1)]
+    if longer is not None:
+        height, width = fit_longer((values.shape[0], values.shape[1]), longer)
+        planes, alpha = _resized(planes, alpha, (width, height), None)
+    rgb = to_array(planes)
+    rgb = rgb.repeat(3, 1) if rgb.shape[1] == 1 else rgb
+    bits = 16 if values.dtype == np.float16 else 32
+    return Picture(rgb, None if alpha is None else to_array([alpha]), bits=bits, clipped=clipped)
 
 
 def _unidentified(path: StrPath, start: bytes) -> UserError:
     known = formats.known_formats()
     suffix = formats.suffix_of_start(start)
+    if suffix == ".exr":  # which `read` takes, and what looks at headers does not
+        return UserError(
+            f"{path} is an EXR file: `texturenets stylize` and Python take it, in a file of its own"
+        )
     if suffix == ".heic" and suffix not in known:
         return MissingError(f"cannot read {path}: HEIC needs pillow-heif ({install('heif')})")
     if suffix == ".avif" and suffix not in known:

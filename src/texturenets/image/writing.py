@@ -14,7 +14,7 @@ from texturenets import arguments
 from texturenets.arrays import is_tensor, to_numpy
 from texturenets.errors import UserError, reason
 from texturenets.files import atomic_write
-from texturenets.image import deep_writing
+from texturenets.image import deep_writing, exr
 from texturenets.image.color import srgb_profile
 from texturenets.image.formats import known_formats, output_format
 from texturenets.image.picture import Picture, StrPath, lay_on_white
@@ -36,9 +36,9 @@ _SHARP: dict[str, dict[str, Any]] = {  # colours as fine as the light, and kept 
     "HEIF": {"chroma": 444},
 }
 
-_WITH_ALPHA = {"PNG", "WEBP", "TIFF", "AVIF", "HEIF"}
+_WITH_ALPHA = {"PNG", "WEBP", "TIFF", "AVIF", "HEIF", "EXR"}
 
-_BITS = {"PNG": 16, "TIFF": 32}  # most bits a channel, floats where they are 32
+_BITS = {"PNG": 16, "TIFF": 32, "EXR": 32}  # most bits a channel, floats where they are 32
 
 _LONGEST_SIDE = {"JPEG": 65500, "WEBP": 16383}  # JPEG_MAX_DIMENSION of libjpeg, WEBP_MAX_DIMENSION of libwebp
 
@@ -121,6 +121,8 @@ def _encode(picture: Picture, name: str, quality: int | None, exif: bytes | None
     alpha = None if picture.transparency is None else to_numpy(picture.transparency)
     if alpha is not None and name not in _WITH_ALPHA:
         rgb, alpha = lay_on_white(rgb.clip(0, 1), alpha), None
+    if name == "EXR":
+        return exr.write(_samples(rgb), None if alpha is None else _samples(alpha), half=picture.bits <= 16)
     if (bits := min(picture.bits, _BITS.get(name, 8))) > 8:
         return _encode_deep(picture, name, exif, bits)
     image = to_pil(rgb, alpha)
@@ -133,13 +135,17 @@ def _encode(picture: Picture, name: str, quality: int | None, exif: bytes | None
     return buffer.getvalue()
 
 
+def _samples(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """(1, C, H, W) to (H, W, C), clamped."""
+    if np.isnan(values).any():
+        raise UserError("the image holds values that are not numbers (NaN)")
+    return np.ascontiguousarray(values[0].transpose(1, 2, 0), np.float32).clip(0, 1)
+
+
 def _encode_deep(picture: Picture, name: str, exif: bytes | None, bits: int) -> bytes:
     """The PNG of 16 bits, or the TIFF of 16 or of floats."""
     planes = [picture.pixels] if picture.transparency is None else [picture.pixels, picture.transparency]
-    values = np.concatenate([to_numpy(plane)[0] for plane in planes]).transpose(1, 2, 0)
-    if np.isnan(values).any():
-        raise UserError("the image holds values that are not numbers (NaN)")
-    array: Any = np.ascontiguousarray(values, np.float32).clip(0, 1)
+    array: Any = _samples(np.concatenate([to_numpy(plane) for plane in planes], 1))
     if bits == 16:
         array = np.rint(array * np.float32(65535)).astype(np.uint16)
     if name == "TIFF":
@@ -156,7 +162,8 @@ def write(
 
     `picture` is a `Picture`, or floats (3, H, W) or (1, 3, H, W), array or tensor; values are clamped to [0, 1] and
     rounded to 8 bits, or to the `bits` of a `Picture` where the format holds them: 16 in PNG and TIFF, and in TIFF
-    floats for 32. `quality`, 1 to 100, is for JPEG (default 95, 4:4:4), WebP (95), AVIF and HEIC (90); the other
+    floats for 32. EXR is linear light in floats of 16 bits, or of 32 for a `Picture` of 32, without metadata.
+    `quality`, 1 to 100, is for JPEG (default 95, 4:4:4), WebP (95), AVIF and HEIC (90); the other
     formats are lossless. Alpha is kept where the format has it, else the image is laid on white. So are the
     resolution (JPEG, PNG, TIFF, BMP), texts (PNG, the comment of a JPEG) and EXIF, which `exif` replaces. The file
     appears whole or not at all.

@@ -150,6 +150,13 @@ def _stylized(app: FastAPI, service: Service) -> None:
         stroke: Annotated[
             str, Query(pattern=STROKE, description="2 doubles brush strokes; auto: relative to the image.")
         ] = "1",
+        wrap: Annotated[
+            Literal["x", "y", "xy"] | None,
+            Query(
+                description="Axes along which the photo wraps around, and the result with it: x for a panorama of "
+                "360 degrees, xy for a tile."
+            ),
+        ] = None,
         format: Annotated[  # noqa: A002 (the interface's word)
             Literal["auto", "jpeg", "png", "webp"],
             Query(
@@ -175,6 +182,7 @@ def _stylized(app: FastAPI, service: Service) -> None:
                 preserve_color=preserve_color,
                 seed=seed,
                 stroke=parse_stroke(stroke),
+                wrap=wrap or "",
             )
             work = service.stylize(data, style, options, format, Masks.of(beside))
             made = await bodies.cancel_on_disconnect(request, work)

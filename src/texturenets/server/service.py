@@ -228,7 +228,7 @@ class Service:
         lane = self.queue.lane(pixels)
         async with self.queue.time(), lane.turn(name, pixels) as turn:
             picture = await _whole(
-                lane, lambda: image.from_bytes(data, "the body", longer=size, max_pixels=self.limits.pixels)
+                lane, lambda: pipeline.from_bytes(data, "the body", options, self.limits.pixels)
             )
             chosen = replace(options, mix=mix)
             if masks:

@@ -34,6 +34,15 @@ def _resize_wrapped(picture: Picture, longer: int, wrap: Wrap) -> None:
         picture.transparency = image.resize_wrapped(to_numpy(picture.transparency), size, wrap)
 
 
+def from_bytes(data: bytes, name: str, options: StylizeOptions, max_pixels: int) -> Picture:
+    """The photo in the bytes of a file, which errors call `name`, as large as asked for. Raises UserError."""
+    longer = None if options.wrap else options.size
+    picture = image.from_bytes(data, name, longer=longer, max_pixels=max_pixels)
+    if options.wrap and options.size is not None:
+        _resize_wrapped(picture, options.size, options.wrap)
+    return picture
+
+
 class Pipeline:
     """Stylizes image files in three steps (read, paint, write), which `overlap.overlapped` runs in parallel.
 

@@ -1,0 +1,76 @@
+"""OpenEXR through its own Python package: scene-linear light in files, sRGB here."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from texturenets.errors import MissingError, UserError, install
+from texturenets.image import exr_child
+
+START: Final = b"\x76\x2f\x31\x01"
+
+
+def installed() -> bool:
+    """Whether the package is."""
+    return find_spec("OpenEXR") is not None
+
+
+def require(path: object, doing: str = "read") -> None:
+    """Raise UserError where the package is not installed."""
+    if not installed():
+        raise MissingError(f"cannot {doing} {path}: EXR needs the package OpenEXR ({install('exr')})")
+
+
+def encoded(linear: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Linear light in [0, 1] as sRGB (IEC 61966-2-1)."""
+    curve = 1.055 * np.maximum(linear, 0.0031308) ** (1 / 2.4) - 0.055
+    return np.where(linear <= 0.0031308, 12.92 * linear, curve).astype(np.float32)
+
+
+def linear(srgb: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The inverse of `encoded`."""
+    curve = ((np.maximum(srgb, 0.04045) + 0.055) / 1.055) ** 2.4
+    return np.where(srgb <= 0.04045, srgb / 12.92, curve).astype(np.float32)
+
+
+def read(data: bytes, limit: int) -> npt.NDArray[Any]:
+    """The first part of an EXR file (H, W, 1, 3 or 4), float16 or float32, linear light: grey, RGB, RGBA.
+
+    `limit`: pixels at most. Read in a child process: of damage the library writes lines of its own, and may crash.
+    Raises UserError.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder, "in.exr"), Path(folder, "out.npy")
+        source.write_bytes(data)
+        words = [sys.executable, "-P", exr_child.__file__, str(source), str(target), str(limit)]
+        done = subprocess.run(words, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        if done.returncode == exr_child.REFUSED:
+            raise UserError(done.stderr.strip().splitlines()[-1])
+        if done.returncode != 0:
+            raise ValueError("its pixels cannot be decoded")
+        values: npt.NDArray[Any] = np.load(target, allow_pickle=False)
+    return values
+
+
+def write(rgb: npt.NDArray[np.float32], alpha: npt.NDArray[np.float32] | None, *, half: bool) -> bytes:
+    """An EXR file of sRGB in [0, 1] (H, W, 3), opacity (H, W, 1) or none: linear light, multiplied by the opacity."""
+    import OpenEXR
+
+    light = linear(rgb)
+    if alpha is not None:
+        light = np.concatenate([light * alpha, alpha], 2)
+    pixels = np.ascontiguousarray(light, np.float16 if half else np.float32)
+    header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "out.exr")
+        with OpenEXR.File(header, {"RGB" if alpha is None else "RGBA": pixels}) as file:
+            file.write(str(path))
+        return path.read_bytes()
