@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -92,6 +94,16 @@ def test_pytorch_tells_by_a_small_picture(capfd: pytest.CaptureFixture[str]) -> 
         assert large == pytest.approx(1000 * small, rel=0.01)
         assert 43 * width < small / 64**2 < 3 * 43 * width
     assert capfd.readouterr() == ("", "")
+
+
+def test_measuring_takes_no_memory_that_stays() -> None:
+    """`--memory` is advised before it is measured: PyTorch's compiler, imported for it, took 150 MB."""
+    script = (
+        "import sys, torch\nfrom texturenets.engines.peak import measure_peak\nbefore = len(sys.modules)\n"
+        "assert measure_peak(lambda: torch.zeros(1000), torch.device('cpu')) >= 4000\n"
+        "assert len(sys.modules) < before + 100, len(sys.modules) - before\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_a_network_of_a_stride_beyond_all_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
