@@ -71,6 +71,17 @@ def test_what_is_missing(line: dict[str, Any], size: int | None, expected: str) 
     assert bool(skipped.existing) == (size is not None)
 
 
+def test_another_photos_result_is_not_taken_for_this_ones() -> None:
+    line = {"made": "made", "stamp": "stamp", "status": "done", "bytes": 9, "photo": "/in/b/a.jpg"}
+    moved = manifest.sort([job()], {"a-s.jpg": line}, {"a-s.jpg": 9}, "made", skip_existing=True)
+    assert moved.existing == [job()]  # of the same size and time, it may be the same photo in another place
+    line["stamp"] = "other"
+    with pytest.raises(
+        UserError, match=r"--skip-existing.*a-s\.jpg is made of /in/b/a\.jpg, not of /in/a\.jpg"
+    ):
+        manifest.sort([job()], {"a-s.jpg": line}, {"a-s.jpg": 9}, "made", skip_existing=True)
+
+
 def test_a_manifest_goes_on_after_half_a_line(tmp_path: Path) -> None:
     folder = Folder(str(tmp_path / "out"))
     first = Manifest(folder)

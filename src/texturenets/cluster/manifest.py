@@ -72,6 +72,9 @@ def sort(
     `known`: the last manifest line of each result. `sizes`: bytes of the files in the output folder. A result counts
     as existing if the manifest has it with the same photo and `fingerprint`, and the file has the size noted there;
     with `skip_existing` any file of that name counts.
+
+    Raises UserError with `skip_existing` where the manifest has another photo's result under that name: it is neither
+    to be taken for this photo's nor to be replaced.
     """
     by_status = Sorted()
     for job in jobs:
@@ -79,6 +82,11 @@ def sort(
         photo = (line.get("photo"), line.get("stamp"))
         same = line.get("made") == fingerprint and photo == (job.photo.name, job.photo.stamp)
         size = sizes.get(job.result)
+        if skip_existing and size is not None and line and not {*photo} & {job.photo.name, job.photo.stamp}:
+            raise UserError(
+                f"--skip-existing goes by the names of results, and {job.result} is made of {line.get('photo')}, not "
+                f"of {job.photo.name}: give another --output, or leave --skip-existing out, which replaces it"
+            )
         if size is not None and (
             skip_existing or (same and line.get("status") == "done" and line.get("bytes") == size)
         ):
