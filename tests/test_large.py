@@ -216,6 +216,35 @@ def test_in_strips_the_same_comes_out(
     assert not list(tmp_path.glob(".*"))
 
 
+@pytest.mark.parametrize(
+    "case",
+    [
+        ("png", "the text Author, which is not kept in strips: it is not ASCII"),
+        ("tif", "EXIF, which is not kept in strips in .tif"),
+        ("jpg", "a comment, which is not kept in strips in .jpg"),
+    ],
+)
+def test_metadata_that_is_lost_in_strips_is_told(
+    case: tuple[str, str],
+    model: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    suffix, lost = case
+    texts = PngImagePlugin.PngInfo()
+    for key, text in (("Comment", "by hand"), ("Author", "山田")):
+        texts.add_itxt(key, text)
+    exif = Image.Exif()
+    exif[271] = "a camera"
+    photo, out = tmp_path / "photo.png", tmp_path / f"out.{suffix}"
+    Image.fromarray(pixels(90, 70)).save(photo, pnginfo=texts, exif=exif)
+    monkeypatch.setattr(memory_limits, "too_large", lambda *_: True)
+    assert main(["stylize", str(photo), "-s", str(model), "--engine", "torch", "-o", str(out)]) == 0
+    notes = [line for line in capsys.readouterr().err.splitlines() if "note: " in line]
+    assert notes == [f"texturenets: note: {photo} holds {lost}"]
+
+
 def test_little_memory_is_enough(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from texturenets.memory import budget
 

@@ -26,11 +26,11 @@ from texturenets.tiled.spool import SpooledImage, choose_folder
 Array = NDArray[np.float32]
 
 
-def stylize(style: Style, photo: Path, result: Path, options: StylizeOptions) -> bool:
+def stylize(style: Style, photo: Path, result: Path, options: StylizeOptions) -> list[str]:
     """Stylize the file `photo` strip by strip; `result` is replaced atomically.
 
-    Returns whether transparency was replaced by white, for a format without alpha. Raises UserError for a damaged
-    photo, a format that cannot be written strip by strip, and too little memory or disk space.
+    Returns what the photo holds and the result does not, in words: transparency, metadata. Raises UserError for a
+    damaged photo, a format that cannot be written strip by strip, and too little memory or disk space.
     """
     source = large_files.LargePhoto(photo, longer=options.size, keep_gps=options.keep_gps)
     try:
@@ -41,7 +41,7 @@ def stylize(style: Style, photo: Path, result: Path, options: StylizeOptions) ->
 
 def _stylize_strips(
     style: Style, source: large_files.LargePhoto, result: Path, options: StylizeOptions
-) -> bool:
+) -> list[str]:
     large_files.output_format(result, source.size)
     _check_wrap(style, source, options)
     choice, style = style.chosen(
@@ -62,12 +62,13 @@ def _stylize_strips(
     try:
         source.decode(folder)
         alpha = source.alpha
+        metadata = large_files.Metadata(source.header.exif, source.header.dpi, source.header.texts)
         with large_files.writing(
             result,
             source.size,
             alpha=alpha is not None and large_files.output_format(result, source.size) != "JPEG",
             quality=options.quality,
-            metadata=large_files.Metadata(source.header.exif, source.header.dpi, source.header.texts),
+            metadata=metadata,
         ) as writer:
             bands = _Bands(
                 source.size, writer.write, _Finish(source.rgb, alpha, options, choice, writer.alpha)
@@ -76,7 +77,8 @@ def _stylize_strips(
                 bands.whole(source.rgb)
             else:
                 _paint(style, source, bands, options, choice, folder=folder)
-        return alpha is not None and not writer.alpha
+        flat = [image.laid_on_white(result)] if alpha is not None and not writer.alpha else []
+        return [*flat, *large_files.lost(result, metadata)]
     finally:
         source.close()
 

@@ -83,8 +83,8 @@ class Pipeline:
             return paint(self.style, picture, options)
         from texturenets.stylize import large
 
-        if large.stylize(self.style, photo, result, options):
-            self.note(photo, image.laid_on_white(result))
+        for what in large.stylize(self.style, photo, result, options):
+            self.note(photo, what)
         self._compare(photo, image.read_header(photo), 8)
         return None
 

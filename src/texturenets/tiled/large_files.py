@@ -195,6 +195,20 @@ class Metadata:
     texts: Mapping[str, str] = field(default_factory=dict)
 
 
+def lost(path: Path, metadata: Metadata) -> list[str]:
+    """What of `metadata` the file `path` does not hold that is written strip by strip, and would hold otherwise."""
+    name = image.output_format(path)
+    found = []
+    if name == "TIFF" and metadata.exif is not None:
+        found.append(f"EXIF, which is not kept in strips in {path.suffix}")
+    if name == "JPEG" and "Comment" in metadata.texts:
+        found.append(f"a comment, which is not kept in strips in {path.suffix}")
+    others = [key for key, text in metadata.texts.items() if not (key + text).isascii()]
+    return found + [
+        f"the text {key}, which is not kept in strips: it is not ASCII" for key in others if name == "PNG"
+    ]
+
+
 class _Pipe:
     """A byte queue between two threads: `put` blocks while more than `_BUFFER` bytes wait."""
 
