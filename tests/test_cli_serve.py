@@ -18,8 +18,9 @@ pytest.importorskip("prometheus_client", reason="the extra `web` is not installe
 from texturenets.cli import main
 from texturenets.cli.serve import serve
 from texturenets.engines.options import EngineOptions
+from texturenets.errors import UserError
 from texturenets.server import server
-from texturenets.server.settings import Limits, Settings
+from texturenets.server.settings import Limits, Settings, token_from
 
 NOWHERE = ["--host", "no.such.host.invalid"]
 OPTIONS = list(inspect.signature(serve).parameters)
@@ -108,6 +109,29 @@ def test_a_folder_that_cannot_be_read(
     monkeypatch.setattr(server.Server, "run", lambda *_, **__: pytest.fail("it serves"))
     assert main(["serve", *words, "--port", "0", "--no-page"]) == 2
     assert capsys.readouterr().err == f"texturenets: {flag} {closed}: cannot read it: Permission denied\n"
+
+
+def test_a_folder_of_models_that_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("fcntl", reason="locks as Unix has them")
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: str(path) != "models" and access(path, mode))
+    monkeypatch.setattr(server.Server, "run", lambda *_, **__: pytest.fail("it serves"))
+    monkeypatch.chdir(tmp_path)
+    for name in ("models", "photos"):
+        Path(name).mkdir()
+    Path("models/bad.safetensors").write_bytes(b"no model: the log says so, and not before what is wrong")
+    assert main(["serve", "--models", "models", "--photos", "photos", "--port", "0", "--no-page"]) == 2
+    said = "--models models: trained models go there, and it cannot be written: choose another"
+    assert capsys.readouterr() == ("", f"texturenets: {said}\n")
+
+
+def test_of_a_token_file_little_is_read(tmp_path: Path) -> None:
+    """An endless one, as /dev/zero, would take all memory."""
+    (tmp_path / "token").write_text("a" * 70_000)
+    with pytest.raises(UserError, match="longer than any token"):
+        token_from(tmp_path / "token")
 
 
 def test_a_port_that_is_taken(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import sys
@@ -80,6 +81,14 @@ def test_both_lengths_are_refused_and_the_connection_ends(few: Served) -> None:
     assert answer.startswith(b"HTTP/1.1 400")
     assert answer.count(b"HTTP/1.1") == 1  # nothing behind it was taken for a request
     assert b"Transfer-Encoding" in answer
+
+
+def test_what_is_no_http_is_answered_in_our_form(few: Served) -> None:
+    head, _, body = few.send(b"\x16\x03\x01 this is TLS\r\n\r\n").partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400")
+    assert b"application/problem+json" in head
+    problem = json.loads(body)
+    assert (problem["status"], problem["detail"]) == (400, "this is no request of HTTP/1.1")
 
 
 def test_a_connection_serves_several_requests(few: Served) -> None:

@@ -20,7 +20,7 @@ import pytest
 
 from texturenets.cli.common import with_flags
 from texturenets.perceptual import weights
-from texturenets.train import fingerprint
+from texturenets.train import checkpoint, fingerprint
 
 pytest.importorskip("fcntl", reason="locks as Unix has them")
 
@@ -212,6 +212,22 @@ def test_words_of_an_earlier_start_are_no_reason(make: Callable[[], Trainings], 
     (trainings.files.job_dir("mine") / "output.txt").write_text(f"saved, and {tmp_path} is its folder\n")
     until(trainings, "mine", "failed")
     assert trainings.files.find("mine").reason == "its process ended without a word: resume it"
+
+
+def test_a_damaged_checkpoint_is_told_without_the_command_line(make: Callable[[], Trainings]) -> None:
+    trainings = make()
+    add(trainings, "mine")
+    run = trainings.folder / "mine.run"
+    run.mkdir()
+    (run / "checkpoint.safetensors").write_bytes(b"cut short")
+    with pytest.raises(UserError) as error:
+        checkpoint.read_state(run)
+    (trainings.files.job_dir("mine") / "output.txt").write_text(f"texturenets: {error.value}\n")
+    said = trainings.runner.reason(trainings.files.find("mine"))
+    assert (
+        said
+        == "what it has saved is damaged: put checkpoint.safetensors back or start anew under another name"
+    )
 
 
 def test_a_mistake_is_told_and_does_not_stop_the_queue(make: Callable[[], Trainings]) -> None:

@@ -60,9 +60,8 @@ Seed = Annotated[
 
 def create(settings: Settings, load: Callable[[Path], Any] | None = None) -> tuple[FastAPI, Service]:
     """The application, to be served, and what it works with. `load`: as for `Service`."""
+    trainings = _trainings(settings)  # before the models are looked at, of which the log may say something
     service = Service(settings, load)
-
-    trainings = _trainings(settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Any, ClassVar
+from typing import ClassVar
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from texturenets.server.http_errors import HTTPProblem
+from texturenets.server.http_errors import MEDIA, HTTPProblem
 
 HEADERS = 10.0
 """Seconds for the headers of a request, from its first byte, or from the connection's begin."""
@@ -103,9 +104,18 @@ class Bounded(H11Protocol):
         self._told()
         super().connection_lost(exc)
 
-    def send_400_response(self, msg: str) -> Any:
+    def send_400_response(self, msg: str) -> None:
         self._told()
-        return super().send_400_response(msg)
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):  # else an answer has begun
+            body = HTTPProblem(400, "this is no request of HTTP/1.1").body()
+            headers = {"Content-Type": MEDIA, "Content-Length": str(len(body)), "Connection": "close"}
+            for event in (
+                h11.Response(status_code=400, headers=list(headers.items()), reason="Bad Request"),
+                h11.Data(data=body),
+                h11.EndOfMessage(),
+            ):
+                self.transport.write(self.conn.send(event))
+        self.transport.close()
 
 
 def protocol(most: int) -> type[H11Protocol]:

@@ -15,6 +15,9 @@ from texturenets.errors import UserError, reason
 TOKEN_VARIABLE = "TEXTURENETS_TOKEN"
 """The environment variable with the token; a flag would show it to everybody who lists processes."""
 
+TOKEN_LENGTH = 2**12
+"""Characters of a token, at most."""
+
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
@@ -108,10 +111,13 @@ def token_from(file: Path | None) -> str | None:
     """The token: the first line of `file`, else the environment's. Raises UserError for one that is no use."""
     if file is not None:
         try:
-            text = file.read_text(encoding="utf-8").strip()
+            with file.open(encoding="utf-8") as stream:
+                text = stream.read(TOKEN_LENGTH + 1).strip()  # no more, as it may have no end
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"--token-file {file}: cannot read it: {reason(error)}") from None
         source = f"--token-file {file}"
+        if len(text) > TOKEN_LENGTH:
+            raise UserError(f"{source}: it is longer than any token, of {TOKEN_LENGTH} characters")
     else:
         text, source = os.environ.get(TOKEN_VARIABLE, "").strip(), TOKEN_VARIABLE
         if not text:

@@ -28,6 +28,10 @@ TRIES = 3
 
 PHOTOS_CHANGED = "the photos changed since it began; put them back or start anew under another name"
 
+CHECKPOINT_DAMAGED = (
+    "what it has saved is damaged: put checkpoint.safetensors back or start anew under another name"
+)
+
 WEIGHTS_MISSING = re.compile(r"\b(?:fetch|get) (\S+) (?:elsewhere )?and put it in .*TEXTURENETS_WEIGHTS")
 """In the last words of a process that lacks the weights of a descriptor network: their address or file."""
 
@@ -244,6 +248,8 @@ class TrainingRunner:
             return "its process ended without a word: resume it"
         if lacking := weights_missing(words):
             return f"{lacking}; then resume it"
+        if "is not a checkpoint of texturenets" in words:
+            return CHECKPOINT_DAMAGED
         return PHOTOS_CHANGED if "what changed: the photos in" in words else words
 
 

@@ -5,6 +5,7 @@ All that is known of one lies in files (`texturenets.server.training_files`).
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -27,11 +28,15 @@ class Trainings:
     ) -> None:
         """`command`: what trains, in place of `texturenets train`. `most`: that are not over, at once.
 
-        Raises UserError where a folder is none, or cannot be read.
+        Raises UserError where a folder is none, or cannot be read, or written in the case of `folder`.
         """
         for flag, place in (("--models", folder), ("--photos", photos)):
             if place is not None:
                 check_folder(flag, place)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise UserError(
+                f"--models {folder}: trained models go there, and it cannot be written: choose another"
+            )
         self.folder, self.photos, self.most = folder, photos, most
         self.files = TrainingFiles(folder)
         self.reports, self.runner = (
