@@ -290,3 +290,12 @@ def test_a_film_goes_from_one_style_to_another(
     assert "here are photos alone" in capsys.readouterr().err
     assert command("film.webp", "-s", f"{path}:wave", "--to", "udni") == 2
     assert "did you mean 'udnie'" in capsys.readouterr().err
+
+
+def test_a_mask_of_the_photo_alone_is_refused_and_a_transparent_one_is_black(tmp_path: Path) -> None:
+    _, path = gallery(tmp_path)
+    style, x = style_of(path), photo()
+    with pytest.raises(UserError, match="name a style"):
+        style(x, mix={"photo": 1}, masks={"photo": np.ones((64, 80), np.float32)})
+    clear = Image.new("RGBA", (80, 64), (255, 255, 255, 0))
+    assert np.array_equal(style(x, mix={"wave": 1}, masks={"wave": clear}), x)

@@ -64,7 +64,7 @@ class Third:
     def __init__(self, io_spec: IOSpec) -> None:
         self.io_spec = io_spec
 
-    def __call__(self, x: Any, noises: Any = ()) -> Any:
+    def __call__(self, x: Any, noises: Any = (), inputs: Any = None) -> Any:
         return third(x, noises)
 
 

@@ -175,6 +175,7 @@ def stylize(
         "--keep-gps": keep_gps,
         "--count": count if count != 1 else None,
         "--rate": rate,
+        "--to": to,
         "--sheet": sheet,
         "--cluster": cluster,
         "--workers": workers,
@@ -191,7 +192,9 @@ def stylize(
     if cluster or workers is not None or any("://" in name for name in (*photos, output or "")):
         from texturenets.cli.cluster import ClusterRun, run
 
-        _refuse("--cluster stylizes photos alone", {name: told[name] for name in ("--rate", "--sheet")})
+        _refuse(
+            "--cluster stylizes photos alone", {name: told[name] for name in ("--rate", "--sheet", "--to")}
+        )
         _refuse("--cluster reads no masks", {"--mask": mask or None, "--keep": keep})
         chosen = _only(styles, "--cluster")
         settings = ClusterRun(chosen, replace(options, mix=chosen.mix), count, how)

@@ -70,8 +70,8 @@ def read_mask(mask: Any, name: str, size: tuple[int, int]) -> Array:
         )
         pixels = image.resize(pixels, size)
     luminance = np.tensordot(np.array([0.299, 0.587, 0.114], np.float32), pixels[0, :3], 1)
-    if picture.alpha is not None:
-        luminance = luminance * image.resize(to_numpy(picture.alpha).astype(np.float32), size)[0, 0]
+    if picture.transparency is not None:  # not `alpha`, which is a tensor
+        luminance = luminance * image.resize(to_numpy(picture.transparency).astype(np.float32), size)[0, 0]
     result: Array = luminance.clip(0, 1).astype(np.float32)
     return result
 
@@ -85,6 +85,8 @@ def regions(styles: tuple[str, ...], masks: Mapping[str, Any], size: tuple[int, 
     for name in masks:
         if name not in styles:
             raise UserError(f"a mask for {name}, which is not among the styles: {', '.join(styles)}")
+    if set(styles) == {PHOTO}:
+        raise UserError("a mask says where a style goes, and there is the photo alone: name a style")
     given = {name: read_mask(mask, name, size) for name, mask in masks.items()}
     without = [name for name in styles if name not in given]
     if len(without) > 1:
