@@ -37,11 +37,36 @@ def test_a_containers_limit_counts_where_it_is_less(monkeypatch: pytest.MonkeyPa
 
 def test_the_amount_to_ask_for_is_the_least_round_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(budget, "resident", lambda: 200 << 20)
+    monkeypatch.setattr(budget, "_has_run", False)
     for mib, wanted in (
         (5, "400M"),
-        (81, "500M"),
+        (81, "480M"),
         (205, "600M"),
         (1000, "1400M"),
     ):  # beside 360 that are taken
         assert Budget.of().needed(mib << 20) == f"`memory` {wanted}"
         assert Budget.of(budget.parse(wanted)).left() > mib << 20
+
+
+@pytest.mark.parametrize("taken", [60, 113, 255, 700, 1500, 3100, 9000, 20_000])
+@pytest.mark.parametrize("size", [0, 11, 23, 90, 1400, 7000])
+def test_the_amount_to_ask_for_is_little_more_than_suffices(
+    taken: int, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budget, "resident", lambda: taken << 20)
+    monkeypatch.setattr(budget, "_has_run", False)
+    least = (taken + size << 20) + budget.RESERVE
+    advised = budget.parse(Budget.of(1).needed(size << 20).removeprefix("`memory` "))
+    assert Budget(least).left() == size << 20
+    assert least + budget.SPARE <= advised < 1.2 * least
+    assert advised < 1.15 * least or taken + size < 100
+
+
+def test_what_libraries_keep_is_not_set_aside_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a `--memory` that the first photo of several fits in, so do the others."""
+    monkeypatch.setattr(budget, "resident", lambda: 100 << 20)
+    monkeypatch.setattr(budget, "_has_run", False)
+    before = Budget.of(1 << 30).left()
+    budget.note_run()
+    monkeypatch.setattr(budget, "resident", lambda: (100 << 20) + budget.KEPT)
+    assert Budget.of(1 << 30).left() == before

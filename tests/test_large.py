@@ -18,6 +18,7 @@ from PIL import Image, PngImagePlugin
 from texturenets import image, loading
 from texturenets.cli import main
 from texturenets.errors import UserError
+from texturenets.memory import budget
 from texturenets.modelfiles.modelfile import Header
 from texturenets.networks import build, network_files
 from texturenets.networks.residual import Residual
@@ -246,8 +247,6 @@ def test_metadata_that_is_lost_in_strips_is_told(
 
 
 def test_little_memory_is_enough(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from texturenets.memory import budget
-
     Image.fromarray(pixels(1280, 1024)).save(tmp_path / "photo.png")
     most = budget.resident() + budget.RESERVE + 120 * 2**20
     words = ["stylize", str(tmp_path / "photo.png"), "-s", str(model), "--engine", "torch"]
@@ -294,12 +293,15 @@ def test_the_memory_that_is_named_suffices(
         return found[1]
 
     out = str(tmp_path / "out.png")
-    assert main([*words, "-o", out, "--memory", told("-o", out, "--memory", "1M")]) == 0
+    enough = told("-o", out, "--memory", "1M")
+    told("-o", out, "--memory", f"{int(0.86 * budget.parse(enough))}")  # which is not much more than suffices
+    assert main([*words, "-o", out, "--memory", enough]) == 0
     out = str(tmp_path / "out.webp")
     enough = told("-o", out, "--memory", "1M")
     assert main([*words, "-o", out, "--memory", enough]) == 0
     monkeypatch.setitem(sys.modules, "pyvips", None)
-    assert told("-o", str(tmp_path / "out.png"), "--memory", "1M") == enough
+    again = told("-o", str(tmp_path / "out.png"), "--memory", "1M")
+    assert budget.parse(again) == pytest.approx(budget.parse(enough), rel=0.15)  # the process has grown
 
 
 def test_without_libvips_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,6 +32,8 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
+from texturenets.memory.budget import note_run
+
 if TYPE_CHECKING:
     import onnx
     import torch
@@ -90,6 +92,7 @@ def measure_peak(action: Callable[[], object], device: torch.device) -> float:
     # Not `torch.profiler.profile`, which imports the compiler: 900 modules and 150 MB that stay.
     with _PROFILER, torch.autograd.profiler.profile(profile_memory=True) as profiler:
         action()
+    note_run()
     events = profiler.kineto_results.events()
     # Of bytes, negative where memory is freed
     changes = [event for event in events if event.name() == "[memory]"]

@@ -38,6 +38,12 @@ def return_freed_memory() -> bool:
     return all(libc.mallopt(ctypes.c_int(name), ctypes.c_int(value)) == 1 for name, value in settings)
 
 
+def give_back() -> None:
+    """Give back what lies free in the heaps."""
+    if (libc := _libc()) is not None:
+        libc.malloc_trim(ctypes.c_size_t(0))
+
+
 class Trim:
     """Called after every image, gives back what lies free in the heaps, at most once in PAUSE seconds."""
 
@@ -51,5 +57,4 @@ class Trim:
             if time.monotonic() - self.last < PAUSE:
                 return
             self.last = time.monotonic()
-        if (libc := _libc()) is not None:
-            libc.malloc_trim(ctypes.c_size_t(0))
+        give_back()

@@ -21,6 +21,7 @@ from texturenets.graph.conditional import STYLES
 from texturenets.graph.wrapping import Wrap
 from texturenets.image import sizes
 from texturenets.image.blend import blend
+from texturenets.memory.budget import note_run
 from texturenets.modelfiles.conditions import styles_of
 from texturenets.modelfiles.modelfile import Header
 from texturenets.modelfiles.variant import AS_IT_IS, Variant
@@ -310,6 +311,7 @@ class Style:
         maps = noise.levelled(maps, io_spec.noise, [level] * len(maps))
         given = {} if where is None else {STYLES: like(sizes.pad_to_multiple(where, *padding)[0], x)}
         y = self.engine(x, [like(one, x) for one in maps], given)
+        note_run()
         return sizes.crop_back(blend(x, y, wrap) if fine else y, box)
 
 

@@ -16,7 +16,8 @@ from texturenets.errors import UserError
 from texturenets.graph import ConversionError, Graph
 from texturenets.graph.wrapping import wrapped
 from texturenets.image.sizes import padding
-from texturenets.memory.budget import Budget
+from texturenets.memory.budget import Budget, note_run
+from texturenets.memory.trim import give_back
 from texturenets.modelfiles import modelfile
 from texturenets.modelfiles.variant import AS_IT_IS, Variant
 
@@ -152,6 +153,7 @@ class TiledStyle:
 
         network = self.refiner if fine else self.network
         assert network is not None
+        give_back()  # what earlier images have freed is not to count as taken
         budget = Budget.of(self.memory, self.device)
         try:
             network.run(
@@ -170,3 +172,4 @@ class TiledStyle:
         except TooLittleMemoryError as error:
             needed = budget.needed(beside + error.least)
             raise UserError(f"{error}: it takes {needed}, or a smaller image, as with `size`") from None
+        note_run()
