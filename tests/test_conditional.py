@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from galleries import ROWS, TINY, gallery
@@ -20,6 +21,8 @@ from texturenets.modelfiles.conditions import Condition, Mixture
 from texturenets.modelfiles.variant import Variant
 from texturenets.networks import make_spec, network_files
 from texturenets.networks.conditional import ConditionalNetwork
+from texturenets.stylize import large
+from texturenets.stylize.options import StylizeOptions
 from texturenets.stylize.style import Style
 from texturenets.tiled.tiled_style import TiledStyle
 
@@ -299,3 +302,52 @@ def test_a_mask_of_the_photo_alone_is_refused_and_a_transparent_one_is_black(tmp
         style(x, mix={"photo": 1}, masks={"photo": np.ones((64, 80), np.float32)})
     clear = Image.new("RGBA", (80, 64), (255, 255, 255, 0))
     assert np.array_equal(style(x, mix={"wave": 1}, masks={"wave": clear}), x)
+
+
+def test_one_style_of_a_gallery_is_exported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    network, path = gallery(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", f"{path}:udnie", "--to", "onnx", "--quiet"]) == 0
+    x, maps = inputs()
+    session = onnxruntime.InferenceSession("tiny-udnie.onnx")
+    (y,) = session.run(None, {"photo": x, "noise0": maps[0]})
+    assert np.allclose(y, drawn(network, x, maps, [0.0, 0.0, 1.0]), atol=1e-4)
+    capsys.readouterr()
+    assert main(["export", str(path), "--to", "onnx"]) == 2
+    assert "tiny holds several styles: say which, as tiny:wave: wave, udnie" in capsys.readouterr().err
+
+
+def test_a_broken_mask_is_told_before_anything_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    _, path = gallery(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.png", "b.png"):
+        Image.fromarray((photo() * 255).astype(np.uint8)).save(name)
+    Path("mask.png").write_bytes(Path("a.png").read_bytes()[:200])
+    assert command("a.png", "b.png", "-s", f"{path}:wave", "--mask", "mask.png") == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    long = ",".join(f"style{i}=0.1" for i in range(40))
+    assert command("a.png", "-s", f"{path}:{long}") == 2
+    assert "unknown style of tiny 'style0'" in capsys.readouterr().err
+    assert command("a.png", "-s", f"{path}:wave=0.3,wave=0.5") == 2
+    assert "wave comes twice" in capsys.readouterr().err
+
+
+def test_masks_of_a_photo_larger_than_memory_have_to_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, path = gallery(tmp_path)
+    style = style_of(path, spool=tmp_path)
+    source, result = tmp_path / "a.png", tmp_path / "out.png"
+    Image.fromarray((photo(256, 200) * 255).astype(np.uint8)).save(source)
+    mask = np.linspace(0, 1, 200, dtype=np.float32)[None].repeat(256, 0)
+    options = StylizeOptions(mix={"wave": 1, "udnie": 1}, masks={"wave": mask})
+    whole = style(np.asarray(Image.open(source)), mix=options.mix, masks=options.masks)
+    large.stylize(style, source, result, options)
+    assert np.abs(np.asarray(Image.open(result)).astype(int) - whole).max() <= 1
+    monkeypatch.setattr(large, "_MASK_BYTES", 10**9)
+    with pytest.raises(UserError, match="neither do its masks"):
+        large.stylize(style, source, result, options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,18 @@ from PIL import Image
 from tiny import BASE, Studio, call, picture, words
 
 from texturenets import loading
+from texturenets.cluster import worker
 from texturenets.engines.options import EngineOptions
 from texturenets.errors import UserError
+from texturenets.losses import Loss
 from texturenets.modelfiles import modelfile
 from texturenets.modelfiles.conditions import Condition
 from texturenets.networks import network_files
+from texturenets.stylize.options import StylizeOptions
+from texturenets.train.configuration import StyleConfig
+from texturenets.train.gallery_task import style_task
+from texturenets.train.start import train_style
+from texturenets.train.trainer_config import TrainerConfig
 
 OPTIONS: dict[str, Any] = {**BASE, "batch_size": 1, "steps": 9, "val_share": 0.4}
 
@@ -125,3 +133,67 @@ def test_bad_input_is_one_line(
     status, error = train(studio, verb, names, studio.root / "bad.safetensors", **given)
     assert (status, len(error.splitlines())) == (2, 1), error
     assert said in error
+
+
+def test_python_trains_into_a_gallery_too(studio: Studio, trained: Path) -> None:
+    options = {**OPTIONS, "steps": 1, "set": (), "style_layers": ("squeezenet1_0:fire2",)}
+    fields = {f.name for f in dataclasses.fields(StyleConfig)}
+    chosen = {key: value for key, value in options.items() if key in fields}
+    config = StyleConfig(**chosen | {"content_layers": ("squeezenet1_0:fire3",)})
+    trainer = TrainerConfig(
+        into=str(trained), weights=(str(studio.weights),), device="cpu", workers=0, offline=True
+    )
+    paintings = [studio.root / "late.png"]
+    out = trained.with_name("python.safetensors")
+    style = train_style(paintings, studio.photos, out, config=config, trainer=trainer)
+    assert style.styles == ("late",)
+    with pytest.raises(UserError, match="without `losses` of your own"):
+        style_task(config, paintings, studio.photos, str(trained), [MyLoss()])
+
+
+class MyLoss(Loss):
+    """Nothing."""
+
+    name = "mine"
+
+
+@pytest.mark.parametrize(
+    ("verb", "names", "more", "said"),
+    [
+        ("gallery", ["sea", "night"], {"into": "BASE"}, "it takes one painting"),
+        ("style", ["late"], {"init": "BASE"}, "holds several styles"),
+        ("gallery", ["late"], {"init": "BASE"}, "holds several styles"),
+    ],
+)
+def test_a_gallery_is_no_start_for_others(
+    studio: Studio, trained: Path, *, verb: str, names: list[str], more: dict[str, Any], said: str
+) -> None:
+    test_bad_input_is_one_line(
+        studio, trained, verb=verb, names=names, more=dict.fromkeys(more, "BASE"), said=said
+    )
+
+
+@pytest.mark.parametrize("name", ["photo", "a,b", "a=b"])
+def test_names_that_no_mixture_could_name(studio: Studio, name: str) -> None:
+    shutil.copy(studio.root / "sea.png", studio.root / f"{name}.png")
+    status, error = train(studio, "gallery", [name], studio.root / "bad.safetensors")
+    assert (status, len(error.splitlines())) == (2, 1)
+    assert f"a style cannot be called {name!r}" in error
+
+
+def test_a_cluster_gets_the_gallery_of_a_style(
+    studio: Studio, trained: Path, tmp_path: Path, monkeypatch: Any
+) -> None:
+    monkeypatch.setenv("TEXTURENETS_CACHE", str(tmp_path))
+    out = trained.with_name("far.safetensors")
+    assert train(studio, "style", ["late"], out, into=trained, steps=1)[0] == 0
+    task = worker.WorkerTask(
+        "far",
+        "/elsewhere/far.safetensors",
+        out.read_bytes(),
+        StylizeOptions(),
+        "run",
+        base=worker.base_file(out),
+    )
+    there = worker.model_file(task)
+    assert loading.load_style(there, EngineOptions("torch", "cpu")).styles == ("late",)

@@ -20,10 +20,9 @@ from texturenets.graph.conditional import STYLES
 from texturenets.graph.wrapping import Wrap
 from texturenets.memory import budget
 from texturenets.modelfiles import modelfile
-from texturenets.modelfiles.conditions import Mixture, parse_mix, styles_of
+from texturenets.modelfiles.conditions import PHOTO, Mixture, parse_mix, styles_of
 from texturenets.modelfiles.modelfile import Header
 from texturenets.modelfiles.variant import AS_IT_IS, Variant
-from texturenets.stylize.regions import PHOTO
 from texturenets.stylize.style import MakeEngine, Style
 
 if TYPE_CHECKING:
@@ -161,6 +160,11 @@ def _engines(path: Path, header: Header, options: EngineOptions) -> MakeEngine:
     shared: dict[Wrap, Engine] = {}
 
     def make(variant: Variant) -> Engine:
+        if header.rows and code is not None:
+            raise UserError(
+                f"{path} holds several styles, which are run from the graph in it, and by no code: leave `generator` "
+                "out, and take `engine` auto"
+            )
         if variant.wrap and code is not None:
             raise UserError(
                 f"`wrap` {variant.wrap}: it takes the graph of a network, and the network of {header.name} is run by "
@@ -184,9 +188,15 @@ def split_name(name: str | Path) -> tuple[str | Path, dict[str, float] | None]:
     """
     text = str(name)
     file, colon, words = text.rpartition(":")
-    if not colon or len(file) < 2 or Path(text).is_file() or set(words) & set("/\\") or not words:
+    if not colon or len(file) < 2 or _is_file(text) or set(words) & set("/\\") or not words:
         return name, None  # a path, as C:\wave.safetensors
     return file, parse_mix(words)
+
+
+def _is_file(name: str) -> bool:
+    with suppress(OSError):  # a name that is too long for one
+        return Path(name).is_file()
+    return False
 
 
 def check_styles(path: Path, mix: Mapping[str, float]) -> None:

@@ -20,7 +20,7 @@ from texturenets.cli.outputs import check_count, kept, names, several
 from texturenets.cli.report import Report
 from texturenets.cluster import manifest, ray_backend, storage
 from texturenets.cluster.manifest import ManifestEntry, Outcome
-from texturenets.cluster.worker import PhotoRequest, WorkerTask
+from texturenets.cluster.worker import PhotoRequest, WorkerTask, base_file
 from texturenets.errors import UserError
 from texturenets.files import remove_all_stale
 
@@ -199,6 +199,7 @@ def _stylize(
             name,
             replace(settings.engine, threads=None if gpu else threads),
             share=(1 if gpu else threads) / largest,
+            base=base_file(settings.style.model),
         )
         lines = stack.enter_context(closing(manifest.Manifest(folder)))
         remove_all_stale(results)

@@ -34,7 +34,7 @@ def export(
     Parameters
     ----------
     models
-        Shipped names or model files.
+        Shipped names or model files; of a model of several styles one, or a mixture, as gallery:wave.
     to
         Format: onnx, one file; openvino, a description (.xml) and its weights (.bin); web, a folder.
     output
@@ -68,12 +68,11 @@ def export(
     if runtime is not None:
         raise UserError(f"--runtime is for --to web, not --to {to}")
     suffix = exports.suffix(to)
-    paths = [modelfile.find(name) for name in models]
-    for path, out in _plan(paths, output, suffix):
-        done = exports.export(path, to, out, generator)
+    for name, out in _plan([_stem_of(name) for name in models], models, output, suffix):
+        done = exports.export(name, to, out, generator)
         if not quiet:
             compared = (
-                f"{path.stem}: {done.taken}; at most {done.difference:.1e} from {done.reference} at "
+                f"{_stem_of(name)}: {done.taken}; at most {done.difference:.1e} from {done.reference} at "
                 f"{len(done.sizes)} sizes"
             )
             print(compared, file=sys.stderr)
@@ -81,24 +80,34 @@ def export(
             print(file, flush=True)
 
 
-def _plan(paths: list[Path], output: Path | None, suffix: str) -> list[tuple[Path, Path]]:
-    """Models and the files that they become. Raises UserError where two would become one."""
+def _stem_of(name: str) -> str:
+    """What the file of a model is called: as its own, of a model of several styles as the style. Raises UserError."""
+    from texturenets import loading
+    from texturenets.modelfiles import modelfile
+
+    file, mix = loading.split_name(name)
+    stem = modelfile.find(file).stem
+    return f"{stem}-{'+'.join(mix)}" if mix else stem
+
+
+def _plan(stems: list[str], models: list[str], output: Path | None, suffix: str) -> list[tuple[str, Path]]:
+    """Models and the files that they become, called by `stems`. Raises UserError where two would become one."""
     from texturenets.modelfiles import modelfile
 
     if output is not None and output.suffix == suffix and not output.is_dir():
-        if len(paths) > 1:
+        if len(models) > 1:
             raise UserError(
-                f"--output {output} is one file, and there are {len(paths)} models: give a folder, as with "
+                f"--output {output} is one file, and there are {len(models)} models: give a folder, as with "
                 f"-o {output.with_suffix('')}"
             )
-        return [(paths[0], output)]
+        return [(models[0], output)]
     folder = output or Path()
     if folder.is_file() or folder.suffix in (".onnx", ".xml", ".bin", ".safetensors", *modelfile.PUBLISHED):
         raise UserError(f"--output {folder}: give a file that ends in {suffix}, or a folder")
-    plan = [(path, folder / f"{path.stem}{suffix}") for path in paths]
-    for i, (path, out) in enumerate(plan):
+    plan = [(name, folder / f"{stem}{suffix}") for name, stem in zip(models, stems, strict=True)]
+    for i, (name, out) in enumerate(plan):
         if any(out == other for _, other in plan[:i]):
             raise UserError(
-                f"{path} would become {out}, as another model does: export it alone, with --output"
+                f"{name} would become {out}, as another model does: export it alone, with --output"
             )
     return plan

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -17,6 +17,8 @@ from texturenets.errors import UserError
 
 if TYPE_CHECKING:
     from texturenets.graph.wrapping import Wrap
+    from texturenets.stylize.options import StylizeOptions
+    from texturenets.stylize.style import Style
 
 
 def stylize(
@@ -136,21 +138,13 @@ def stylize(
 
     from texturenets import loading
     from texturenets.engines.options import EngineOptions
-    from texturenets.modelfiles import modelfile
     from texturenets.stylize import style as api
     from texturenets.stylize.options import StylizeOptions
     from texturenets.stylize.stroke import parse
 
+    axes = _axes(wrap, tileable=tileable)
     options = StylizeOptions(
-        size,
-        quality,
-        strength,
-        preserve_color,
-        keep_gps,
-        seed,
-        noise_level,
-        parse(stroke),
-        _axes(wrap, tileable=tileable),
+        size, quality, strength, preserve_color, keep_gps, seed, noise_level, parse(stroke), axes
     )
     api.check_options(size, strength, noise_level)
     styles = find_styles(style, photos)
@@ -161,9 +155,7 @@ def stylize(
         from texturenets.cli.masks import masks_of
 
         options = replace(options, masks=masks_of(styles, mask, keep))
-    if seed != 0 or noise_level != 1:
-        for one in styles:
-            api.note_noise(one.model.stem, seed, noise_level, takes_noise=modelfile.may_take_noise(one.model))
+    _note_noise(styles, options)
     if spool is not None and not Path(spool).is_dir():
         raise UserError(f"--spool {spool} is not a folder: name one that exists")
     how = EngineOptions(engine, device, precision, None, generator, memory, spool)
@@ -181,12 +173,8 @@ def stylize(
         "--workers": workers,
     }
     if webcam:
-        from texturenets.cli.webcam import show
-
         _refuse("--webcam shows the live image and writes no file", told)
-        chosen = _only(styles, "--webcam")
-        options = replace(options, mix=chosen.mix)
-        return show(functools.partial(load, chosen.model), photos, options, quiet)
+        return _in_a_window(load, _only(styles, "--webcam"), photos, options, quiet)
     if not photos:
         raise UserError("there is nothing to stylize: name photos, folders or films; see --help")
     if cluster or workers is not None or any("://" in name for name in (*photos, output or "")):
@@ -203,6 +191,25 @@ def stylize(
     return carry_out(
         plan, load, skip_existing=skip_existing, say_engine=engine == "auto", quiet=quiet, sheet=sheet
     )
+
+
+def _note_noise(styles: Sequence[ChosenStyle], options: StylizeOptions) -> None:
+    """Say of which styles a seed or a noise level changes nothing."""
+    from texturenets.modelfiles import modelfile
+    from texturenets.stylize import style as api
+
+    if options.seed != 0 or options.noise_level != 1:
+        for one in styles:
+            noisy = modelfile.may_take_noise(one.model)
+            api.note_noise(one.model.stem, options.seed, options.noise_level, takes_noise=noisy)
+
+
+def _in_a_window(
+    load: Callable[..., Style], style: ChosenStyle, names: Sequence[str], options: StylizeOptions, quiet: bool
+) -> int:
+    from texturenets.cli.webcam import show
+
+    return show(functools.partial(load, style.model), names, replace(options, mix=style.mix), quiet)
 
 
 def _end(words: str, style: ChosenStyle) -> dict[str, float]:

@@ -37,6 +37,13 @@ OutputFlag = Annotated[
         "files.",
     ),
 ]
+GalleryFile = Annotated[
+    Path,
+    Parameter(
+        name=["--output", "-o"],
+        help="Model file to write. A folder NAME.run beside it gets what that of `train style` gets.",
+    ),
+]
 Preset = Annotated[
     str, Parameter(help="Recipe to start from: default, paper or readme; other flags override it.")
 ]
@@ -93,14 +100,9 @@ def style(
     out = _model_file(output, images)
     require()
 
-    from texturenets.train.gallery_task import into
-    from texturenets.train.style_task import StyleTask
+    from texturenets.train.gallery_task import style_task
 
-    photos = _content(content)
-    if trainer_config.into:
-        task: StyleTask = into(trainer_config.into, config, images, photos)
-    else:
-        task = StyleTask(config, images, photos)
+    task = style_task(config, images, _content(content), trainer_config.into)
     return _train_on_photos(task, out, trainer_config, resume=resume, quiet=quiet)
 
 
@@ -110,7 +112,7 @@ def gallery(
     /,
     *,
     content: Path | None = None,
-    output: OutputFlag = Path("gallery.safetensors"),
+    output: GalleryFile = Path("gallery.safetensors"),
     descriptor: DescriptorFlag = None,
     resume: Resume = False,
     quiet: Quiet = False,
@@ -127,12 +129,14 @@ def gallery(
         Folder of photos, or a file that `texturenets cache` wrote, as for `train style`.
     """
     config = GalleryConfig(**_flags(options, GalleryConfig, descriptor))
+    trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
+    if trainer_config.into:
+        raise UserError(f"`into` {trainer_config.into}: it takes one painting, by `texturenets train style`")
     out = _model_file(output, images)
     require()
 
     from texturenets.train.gallery_task import GalleryTask
 
-    trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
     task = GalleryTask(config, images, _content(content))
     return _train_on_photos(task, out, trainer_config, resume=resume, quiet=quiet)
 

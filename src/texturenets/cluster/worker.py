@@ -19,6 +19,7 @@ from texturenets.engines.options import EngineOptions
 from texturenets.errors import MissingError, UserError
 from texturenets.files import atomic_write, cache_folder, opened
 from texturenets.memory import budget
+from texturenets.modelfiles import modelfile
 from texturenets.overlap import overlapped
 from texturenets.stylize.options import StylizeOptions
 from texturenets.stylize.pipeline import Pipeline
@@ -30,8 +31,8 @@ DEATHS: Final = 3
 @dataclass(frozen=True)
 class WorkerTask:
     """The settings of a worker. `name`, `path`, `model`: the model's name, its path on the submitting machine and its
-    bytes, for machines without that file. `share`: fraction of the machine's memory for this worker. `run`: a unique
-    name of the run."""
+    bytes, for machines without that file; `base`: the same of the model that it was trained into. `share`: fraction
+    of the machine's memory for this worker. `run`: a unique name of the run."""
 
     name: str
     path: str
@@ -40,6 +41,7 @@ class WorkerTask:
     run: str
     engine: EngineOptions = EngineOptions()
     share: float = 1.0
+    base: tuple[str, bytes] | None = None
     version: str = __version__
 
 
@@ -64,7 +66,7 @@ class Worker:
                     f"texturenets is {__version__} there and {task.version} here: install one of them"
                 )
             memory = task.engine.memory or budget.resident() + int(budget.SHARE * budget.free() * task.share)
-            self.style = loading.load_style(_model_file(task), replace(task.engine, memory=memory))
+            self.style = loading.load_style(model_file(task), replace(task.engine, memory=memory))
             self.engine = f"{self.style.engine.name}, {self.style.engine.precision}"
         except UserError as error:
             self.problem = f"worker on {socket.gethostname()}: {error}"
@@ -221,13 +223,21 @@ def _named(name: str, path: Path) -> Iterator[None]:
         raise UserError(f"{name}: unexpected {type(error).__name__}: {reason}") from error
 
 
-def _model_file(task: WorkerTask) -> Path:
+def base_file(model: Path) -> tuple[str, bytes] | None:
+    """Name and bytes of the model that the style at `model` was trained into; None for a model that is whole."""
+    base = modelfile.base_of(model)
+    return None if base is None else (base.name, base.read_bytes())
+
+
+def model_file(task: WorkerTask) -> Path:
     """The model file on this machine: at the submitting machine's path if it is the same file, else in the cache."""
     path = Path(task.path)
     if path.is_file() and path.read_bytes() == task.model:
         return path
-    cached = cache_folder() / "cluster" / hashlib.sha256(task.model).hexdigest()[:32] / path.name
-    if not cached.is_file():
-        with atomic_write(cached) as part:
-            part.write_bytes(task.model)
-    return cached
+    folder = cache_folder() / "cluster" / hashlib.sha256(task.model).hexdigest()[:32]
+    for name, data in [(path.name, task.model), *([task.base] if task.base else [])]:
+        cached = folder / name
+        if not cached.is_file():
+            with atomic_write(cached) as part:
+                part.write_bytes(data)
+    return folder / path.name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +20,8 @@ from texturenets.errors import UserError, unknown
 from texturenets.files import atomic_write
 from texturenets.graph import ConversionError, IOSpec
 from texturenets.modelfiles import modelfile
+from texturenets.modelfiles.conditions import Mixture, shares, styles_of
+from texturenets.modelfiles.variant import AS_IT_IS, Variant
 
 TOLERANCE = 1e-3
 """How far 999 of 1000 values may be from the reference's, of a range of 1: a quarter of a step of 8 bits."""
@@ -128,10 +130,28 @@ def suffix(to: str) -> str:
     return FORMATS[to][0]
 
 
-def converted(path: Path) -> tuple[bytes, IOSpec]:
+def variant_of(path: Path, mix: Mapping[str, float] | None) -> Variant:
+    """What is exported of the model file at `path`: of a model of several styles the mixture `mix`.
+
+    Raises UserError for a model of several styles without one, and for styles that it does not have.
+    """
+    rows = modelfile.read_header(path).rows
+    if not rows:
+        if mix:
+            loading.check_styles(path, mix)
+        return AS_IT_IS
+    names = styles_of(rows)
+    if not mix and len(names) > 1:
+        raise UserError(
+            f"{path.stem} holds several styles: say which, as {path.stem}:{names[0]}: {', '.join(names)}"
+        )
+    return Variant(Mixture((shares(rows, mix or {names[0]: 1.0}),)))
+
+
+def converted(path: Path, variant: Variant = AS_IT_IS) -> tuple[bytes, IOSpec]:
     """`engines.convert`; raises UserError that says what is left to do with a network that has no such form."""
     try:
-        return engines.convert(path)
+        return engines.convert(path, variant=variant)
     except ConversionError as error:
         raise UserError(
             f"{path} cannot be exported: {error.reason}; PyTorch alone runs it, in stylize, sample and "
@@ -142,8 +162,8 @@ def converted(path: Path) -> tuple[bytes, IOSpec]:
 def export(
     model: str | Path, to: str, out: str | Path, generator: Callable[..., Any] | str | None = None
 ) -> Exported:
-    """Write `model`, a shipped name or a model file, as `to`, a key of `FORMATS`, to the file `out`, and compare it
-    with PyTorch.
+    """Write `model`, a shipped name or a model file, of several styles "MODEL:STYLE" or a mixture, as `to`, a key of
+    `FORMATS`, to the file `out`, and compare it with PyTorch.
 
     Where PyTorch is not installed it is compared with ONNX Runtime, which takes the graph operation by operation, as
     the model file has it.
@@ -155,12 +175,13 @@ def export(
     installed, and where what was written draws otherwise than the reference; then nothing is left.
     """
     suffix(to)
-    path, out = modelfile.find(model), Path(out)
-    header = modelfile.read_header(path)
-    graph, io_spec = converted(path)
+    file, mix = loading.split_name(model)
+    path, out = modelfile.find(file), Path(out)
+    header, variant = modelfile.read_header(path), variant_of(path, mix)
+    graph, io_spec = converted(path, variant)
     files, run = FORMATS[to][1](graph, metadata(header, io_spec), io_spec, out)
     try:
-        name, reference = _reference(path, generator)
+        name, reference = _reference(path, generator, variant)
         sizes, difference = _compare(path, io_spec, run, name, reference)
     except UserError:
         for file in files:
@@ -169,14 +190,16 @@ def export(
     return Exported(files, _taken(io_spec), name, sizes, difference)
 
 
-def _reference(path: Path, generator: Callable[..., Any] | str | None) -> tuple[str, engines.Engine]:
+def _reference(
+    path: Path, generator: Callable[..., Any] | str | None, variant: Variant
+) -> tuple[str, engines.Engine]:
     """What exported files are compared with."""
     if generator is not None or find_spec("torch") is not None:
         options = EngineOptions("torch", "cpu", "float32", generator=generator)
-        return "PyTorch", engines.load(path, options, loading.code_of(path, options))
+        return "PyTorch", engines.load(path, options, loading.code_of(path, options), variant)
     from texturenets.engines.onnx_engine import ONNXEngine
 
-    model, io_spec = engines.convert(path, apply_passes=False)
+    model, io_spec = engines.convert(path, apply_passes=False, variant=variant)
     return "ONNX Runtime", ONNXEngine(model, io_spec)
 
 

@@ -77,7 +77,7 @@ def write(
     parts = {model["file"]: (folder / model["file"]).read_bytes() for model in shown}
     for path in models:
         header = modelfile.read_header(path)
-        graph, io_spec = export.converted(path)
+        graph, io_spec = export.converted(path, export.variant_of(path, None))
         parts[f"models/{path.stem}.onnx"] = _with_metadata(graph, header, io_spec)
         shown.append(described(header, io_spec, path.stem))
     notices = [

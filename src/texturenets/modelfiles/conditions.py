@@ -16,6 +16,9 @@ from texturenets.errors import UserError, unknown
 
 MAX_CONDITIONS = 1024
 
+PHOTO = "photo"
+"""What the photo itself is called among the styles of a mixture."""
+
 
 @dataclass(frozen=True)
 class Condition:
@@ -48,7 +51,7 @@ class Mixture:
 def parse(data: object) -> tuple[Condition, ...]:
     """The conditions that the header of a model file lists; none for a network of one style.
 
-    Raises ValueError for what is no such list.
+    Raises ValueError, or UserError for a name, for what is no such list.
     """
     if not isinstance(data, list | tuple) or len(data) > MAX_CONDITIONS:
         raise ValueError("its conditions are no list")
@@ -56,6 +59,7 @@ def parse(data: object) -> tuple[Condition, ...]:
     for one in data:
         if not isinstance(one, Mapping) or not isinstance(one.get("style"), str):
             raise ValueError("a condition names no style")
+        check_name(one["style"])
         numbers = [one.get(key, 1.0) for key in ("strength", "stroke")]
         if not all(isinstance(n, int | float) and 0 < n < math.inf for n in numbers):
             raise ValueError(f"a condition of {one['style'][:40]} has no strength or stroke above 0")
@@ -63,6 +67,15 @@ def parse(data: object) -> tuple[Condition, ...]:
     if len(set(found)) < len(found):
         raise ValueError("a condition comes twice")
     return tuple(found)
+
+
+def check_name(style: str) -> None:
+    """Raise UserError for a name by which no mixture could name a style."""
+    if not style.strip() or style != style.strip() or set(style) & set(",=:/\\") or style == PHOTO:
+        raise UserError(
+            f"a style cannot be called {style[:40]!r}: {PHOTO} is the photo itself, and a name in a mixture has no "
+            "comma, equals sign, colon, slash or blank at its ends; rename the painting's file"
+        )
 
 
 def styles_of(conditions: Iterable[Condition]) -> tuple[str, ...]:
@@ -116,9 +129,11 @@ def parse_mix(words: str) -> dict[str, float]:
     """
     mix: dict[str, float] = {}
     for word in words.split(","):
-        style, equals, weight = word.partition("=")
+        style, equals, weight = (part.strip() for part in word.partition("="))
+        if style in mix:
+            raise UserError(f"{words}: {style} comes twice")
         try:
-            mix[style.strip()] = float(weight) if equals else 1.0
+            mix[style] = float(weight) if equals else 1.0
         except ValueError:
             raise UserError(f"{words}: the weight {weight!r} of {style} is no number") from None
     return checked_mix(mix)

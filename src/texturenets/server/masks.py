@@ -10,6 +10,7 @@ from texturenets import image
 from texturenets.errors import UserError
 from texturenets.server.http_errors import HTTPProblem
 from texturenets.stylize.mixing import assigned
+from texturenets.stylize.regions import check_shape
 
 
 @dataclass(frozen=True)
@@ -27,16 +28,22 @@ class Masks:
             raise HTTPProblem(422, f"{len(keep)} files `keep`: one says where the photo stays")
         return cls(files.get("mask", ()), keep[0] if keep else None)
 
-    def __bool__(self) -> bool:
-        return bool(self.masks) or self.keep is not None
+    def __len__(self) -> int:
+        return len(self.masks) + (self.keep is not None)
 
-    def read(self, styles: Sequence[str], most: int) -> dict[str, image.Picture]:
-        """The masks by the names of `styles`, decoded, of at most so many pixels each. Raises UserError."""
-        named = assigned(styles, self.masks, self.keep)
-        return {
-            name: image.from_bytes(data, f"the mask of {name}", max_pixels=most)
-            for name, data in named.items()
-        }
+    def read(self, styles: Sequence[str], size: tuple[int, int], most: int) -> dict[str, image.Picture]:
+        """The masks by the names of `styles`, decoded, for a photo of `size` (H, W): none is larger than that.
+
+        `most`: pixels of a file. Raises UserError for what is no mask of that photo.
+        """
+        read = {}
+        for name, data in assigned(styles, self.masks, self.keep).items():
+            what = f"the mask of {name}"
+            _, stored, _ = image.measure(data, what)
+            check_shape(name, stored, size)
+            longer = max(size) if max(stored) > max(size) else None
+            read[name] = image.from_bytes(data, what, longer=longer, max_pixels=most)
+        return read
 
 
 NO_MASKS = Masks()

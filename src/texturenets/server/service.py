@@ -16,7 +16,7 @@ from texturenets.errors import DamagedError, MissingError, UserError, unknown
 from texturenets.image import sizes
 from texturenets.memory.trim import Trim
 from texturenets.modelfiles import modelfile
-from texturenets.modelfiles.conditions import parse_mix
+from texturenets.modelfiles.conditions import PHOTO, parse_mix
 from texturenets.server.http_errors import HTTPProblem, away, note, refused
 from texturenets.server.masks import NO_MASKS, Masks
 from texturenets.server.masks import check as check_masks
@@ -26,7 +26,6 @@ from texturenets.server.request_queue import Lane, QueuedRequest, RequestQueue
 from texturenets.server.settings import Settings
 from texturenets.stylize import pipeline
 from texturenets.stylize.options import StylizeOptions
-from texturenets.stylize.regions import PHOTO
 from texturenets.stylize.stroke import ladder
 from texturenets.stylize.style import Style
 
@@ -224,7 +223,7 @@ class Service:
             raise refused(error) from None
         for rung in rungs:  # fine strokes are painted larger than the result
             self.check_size(*rung, f"strokes of {options.stroke} times theirs: a painting")
-        pixels = sum(height * width for height, width in rungs)
+        pixels = sum(height * width for height, width in rungs) + len(masks) * shape[0] * shape[1]
         lane = self.queue.lane(pixels)
         async with self.queue.time(), lane.turn(name, pixels) as turn:
             picture = await _whole(
@@ -232,7 +231,7 @@ class Service:
             )
             chosen = replace(options, mix=mix)
             if masks:
-                read = await _whole(lane, lambda: masks.read(styles, self.limits.pixels))
+                read = await _whole(lane, lambda: masks.read(styles, shape, self.limits.pixels))
                 chosen = replace(chosen, masks=read)
             picture = await self._draw(
                 lane, turn, known, pixels, lambda model: pipeline.paint(model, picture, chosen)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from texturenets import image
 from texturenets.errors import UserError
 from texturenets.image.sizes import whole_periods
+from texturenets.memory.budget import Budget
 from texturenets.stylize.memory_limits import way_out
-from texturenets.stylize.mixing import Choice
+from texturenets.stylize.mixing import Selection
 from texturenets.stylize.options import StylizeOptions
 from texturenets.stylize.stroke import ladder
 from texturenets.stylize.style import Style
@@ -24,6 +25,9 @@ from texturenets.tiled.sources import InMemory, OnDisk, Resized, RowSource
 from texturenets.tiled.spool import SpooledImage, choose_folder
 
 Array = NDArray[np.float32]
+
+_MASK_BYTES = 16
+"""Bytes a pixel that each style takes while masks are put together (`regions`): four float32 maps."""
 
 
 def stylize(style: Style, photo: Path, result: Path, options: StylizeOptions) -> list[str]:
@@ -43,7 +47,8 @@ def _stylize_strips(
     style: Style, source: large_files.LargePhoto, result: Path, options: StylizeOptions
 ) -> list[str]:
     large_files.output_format(result, source.size)
-    _check_wrap(style, source, options)
+    if options.masks:
+        _check_masks(style, source, options.masks)
     choice, style = style.chosen(
         source.size,
         options.mix,
@@ -52,6 +57,7 @@ def _stylize_strips(
         stroke=options.stroke,
         wrap=options.wrap,
     )
+    _check_wrap(style, source, options, choice)
     if style.tiled.network is None:
         raise UserError(
             f"{source.path} does not fit in memory, and the network of {style.name} cannot be taken apart: ask for a "
@@ -88,7 +94,7 @@ def _paint(
     photo: large_files.LargePhoto,
     bands: _Bands,
     options: StylizeOptions,
-    choice: Choice,
+    choice: Selection,
     *,
     folder: Path,
 ) -> None:
@@ -115,10 +121,23 @@ def _paint(
         bands.whole(source)
 
 
-def _check_wrap(style: Style, photo: large_files.LargePhoto, options: StylizeOptions) -> None:
+def _check_masks(style: Style, photo: large_files.LargePhoto, masks: Mapping[str, Any]) -> None:
+    """Raise UserError where the masks, which are held whole, do not fit in memory."""
+    budget = Budget.of(style.tiled.memory)
+    needed = _MASK_BYTES * (len(masks) + 1) * photo.size[0] * photo.size[1]
+    if needed > budget.left():
+        raise UserError(
+            f"{photo.path} does not fit in memory, and neither do its masks, which take {budget.needed(needed)}: ask "
+            "for a smaller image with `size`"
+        )
+
+
+def _check_wrap(
+    style: Style, photo: large_files.LargePhoto, options: StylizeOptions, choice: Selection
+) -> None:
     """Raise UserError for a photo that wraps around and would have to be resampled: here strips do not."""
     wrap, stride = options.wrap, style.engine.io_spec.stride
-    resampled = options.size is not None or len(ladder(photo.size, options.stroke)) > 1
+    resampled = options.size is not None or len(ladder(photo.size, choice.stroke)) > 1
     if wrap and (resampled or whole_periods(photo.size, stride, wrap) != photo.size):
         height, width = photo.size
         raise UserError(
@@ -135,7 +154,7 @@ class _Finish:
         photo: RowSource,
         alpha: RowSource | None,
         options: StylizeOptions,
-        choice: Choice,
+        choice: Selection,
         beside: bool,
     ) -> None:
         self.photo, self.alpha, self.options, self.choice, self.beside = photo, alpha, options, choice, beside

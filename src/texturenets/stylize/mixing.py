@@ -7,16 +7,24 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from texturenets.errors import UserError, counted, unknown
-from texturenets.modelfiles.conditions import Condition, Mixture, checked_mix, learned, shares, styles_of
+from texturenets.modelfiles.conditions import (
+    PHOTO,
+    Condition,
+    Mixture,
+    checked_mix,
+    learned,
+    shares,
+    styles_of,
+)
 from texturenets.modelfiles.modelfile import Header
-from texturenets.stylize.regions import PHOTO, Array, regions
+from texturenets.stylize.regions import Array, regions
 from texturenets.stylize.stroke import Stroke
 
 M = TypeVar("M")
 
 
 @dataclass(frozen=True)
-class Choice:
+class Selection:
     """A network, and what is done with its result.
 
     `mixture`: which styles it draws; None for a network of one. `stroke`: of the coarse-to-fine stylization, as far
@@ -38,7 +46,7 @@ def choose(
     strength: float = 1.0,
     stroke: Stroke = 1,
     size: tuple[int, int],
-) -> Choice:
+) -> Selection:
     """What `Style.stylize` draws for a photo of `size` (H, W).
 
     `mix`: weights of styles; "photo" may be among them. `masks`: images by the names of styles, white where the style
@@ -62,14 +70,14 @@ def choose(
         painted = 1 - plain.pop(PHOTO, 0.0)
         weights = [checked_mix(plain) if plain else {names[0]: 1.0}]
     if not rows:
-        return Choice(None, stroke, strength * painted)
+        return Selection(None, stroke, strength * painted)
     drawn = [row for row in rows if any(row.style in weight for weight in weights)]
     at, mixed = _strength(drawn, strength)
     size_of_strokes, rest = _stroke(drawn, stroke)
     components = tuple(shares(rows, weight, at, size_of_strokes) for weight in weights)
     if len(components) == 1:
-        return Choice(Mixture(components), rest, mixed * painted)
-    return Choice(Mixture(components, stride=1), rest, mixed * painted, where.shares)
+        return Selection(Mixture(components), rest, mixed * painted)
+    return Selection(Mixture(components, stride=1), rest, mixed * painted, where.shares)
 
 
 def assigned(styles: Sequence[str], masks: Sequence[M], keep: M | None = None) -> dict[str, M]:

@@ -13,9 +13,7 @@ from numpy.typing import NDArray
 from texturenets import image
 from texturenets.arrays import to_numpy
 from texturenets.errors import UserError
-
-PHOTO = "photo"
-"""What the photo itself is called among the styles of a mixture."""
+from texturenets.modelfiles.conditions import PHOTO
 
 SAME_SHAPE = 0.02
 """By how much the aspect ratio of a mask may differ from the photo's: what rounding to pixels makes of it."""
@@ -55,25 +53,27 @@ def read_mask(mask: Any, name: str, size: tuple[int, int]) -> Array:
         return np.broadcast_to(line if axis else line[:, None], size)
     picture, _ = image.from_any(mask)
     pixels = to_numpy(picture.pixels).astype(np.float32)
-    height, width = pixels.shape[2:]
-    if abs(np.log(width / height) - np.log(size[1] / size[0])) > max(
-        SAME_SHAPE, 2 / min(*size, height, width)
-    ):
-        raise UserError(
-            f"the mask of {name} has {width} x {height} pixels, of another shape than the photo's {size[1]} x "
-            f"{size[0]}: crop or draw it anew"
-        )
-    if (height, width) != size:
-        warnings.warn(
-            f"the mask of {name}, {width} x {height}, is scaled to the photo's {size[1]} x {size[0]}",
-            stacklevel=4,
-        )
-        pixels = image.resize(pixels, size)
-    luminance = np.tensordot(np.array([0.299, 0.587, 0.114], np.float32), pixels[0, :3], 1)
+    stored = int(pixels.shape[2]), int(pixels.shape[3])
+    check_shape(name, stored, size)
+    luminance = np.tensordot(np.array([0.299, 0.587, 0.114], np.float32), pixels[0, :3], 1)[None, None]
     if picture.transparency is not None:  # not `alpha`, which is a tensor
-        luminance = luminance * image.resize(to_numpy(picture.transparency).astype(np.float32), size)[0, 0]
-    result: Array = luminance.clip(0, 1).astype(np.float32)
+        luminance = luminance * to_numpy(picture.transparency).astype(np.float32)
+    if stored != size:
+        scaled = f"{stored[1]} x {stored[0]}, is scaled to the photo's {size[1]} x {size[0]}"
+        warnings.warn(f"the mask of {name}, {scaled}", stacklevel=4)
+        luminance = image.resize(luminance, size)
+    result: Array = luminance[0, 0].clip(0, 1).astype(np.float32)
     return result
+
+
+def check_shape(name: str, stored: tuple[int, int], size: tuple[int, int]) -> None:
+    """Raise UserError where the mask of `name`, `stored` (H, W), has another aspect ratio than a photo of `size`."""
+    (height, width), (rows, columns) = stored, size
+    if abs(np.log(width / height) - np.log(columns / rows)) > max(SAME_SHAPE, 2 / min(*size, *stored)):
+        raise UserError(
+            f"the mask of {name} has {width} x {height} pixels, of another shape than the photo's {columns} x "
+            f"{rows}: crop or draw it anew"
+        )
 
 
 def regions(styles: tuple[str, ...], masks: Mapping[str, Any], size: tuple[int, int]) -> Regions:

@@ -25,7 +25,7 @@ from texturenets.memory.budget import note_run
 from texturenets.modelfiles.conditions import styles_of
 from texturenets.modelfiles.modelfile import Header
 from texturenets.modelfiles.variant import AS_IT_IS, Variant
-from texturenets.stylize.mixing import Choice, choose
+from texturenets.stylize.mixing import Selection, choose
 from texturenets.stylize.stroke import Stroke, check, ladder
 from texturenets.tiled.tiled_style import TiledStyle
 
@@ -253,7 +253,7 @@ class Style:
         strength: float,
         stroke: Stroke,
         wrap: Wrap = "",
-    ) -> tuple[Choice, Style]:
+    ) -> tuple[Selection, Style]:
         """What is drawn for a photo of `size` (H, W), and what draws it: mostly this style.
 
         Of other variants those that were used last are kept. Raises UserError as `mixing.choose`, and for a network
@@ -276,7 +276,7 @@ class Style:
         self._variants[variant] = made
         return choice, made
 
-    def _paint(self, photo: A, seed: int, level: float, choice: Choice) -> A:
+    def _paint(self, photo: A, seed: int, level: float, choice: Selection) -> A:
         """Stylize (1, 3, H, W); with a stroke other than 1 at several sizes, coarse to fine (`stylize.stroke`)."""
         size = (int(photo.shape[2]), int(photo.shape[3]))
         wrap, stride = self.tiled.variant.wrap, self.engine.io_spec.stride

@@ -14,7 +14,7 @@ from texturenets.errors import UserError
 from texturenets.losses import Loss, Objective, build
 from texturenets.losses.content import ContentLoss
 from texturenets.modelfiles import modelfile
-from texturenets.modelfiles.conditions import Condition, styles_of
+from texturenets.modelfiles.conditions import Condition, check_name, styles_of
 from texturenets.train import style_images
 from texturenets.train.configuration import GalleryConfig, StyleConfig
 from texturenets.train.data import Batch
@@ -46,6 +46,8 @@ class GalleryTask(StyleTask):
             raise UserError(
                 f"two paintings are called {twice[0]}: rename one, styles are called as their files"
             )
+        for name in names:
+            check_name(name)
         super().__init__(config, paintings, content)
         self.sources = dict(zip(names, paintings, strict=True))
         self.content_factor = config.light
@@ -113,11 +115,24 @@ def _singles(microbatch: Microbatch) -> list[Microbatch]:
     ]
 
 
-def into(base: str, config: StyleConfig, paintings: Sequence[Path], content: Path) -> GalleryTask:
-    """The task of training one painting into the model of several styles called `base`, as its styles were learned.
+def style_task(
+    config: StyleConfig,
+    paintings: Sequence[Path],
+    content: Path,
+    base: str | None = None,
+    losses: Sequence[Loss] = (),
+) -> StyleTask:
+    """The task of `train style`: with `base` that of training one painting into this model of several styles.
 
-    Raises UserError for a model of one style, for a style that it has, and for several paintings.
+    Raises UserError as `StyleTask`, and for a `base` of one style, a style that it has, several paintings, and losses
+    of one's own.
     """
+    if base is None:
+        return StyleTask(config, paintings, content, losses)
+    if losses:
+        raise UserError(
+            f"`into` {base}: styles are learned as those of the model, without `losses` of your own"
+        )
     file = modelfile.find(base)
     rows = modelfile.read_header(file).rows
     if not rows or modelfile.base_of(file) is not None:

@@ -49,7 +49,9 @@ def make(
     custom = options.generator if isinstance(spec, Custom) else None
     network = build(spec, custom=custom).to(device)
     _check_image_size(network, options)
-    if custom is not None and config.engine != "torch":
+    if custom is not None and (
+        config.engine != "torch" or conditions
+    ):  # several styles run from the graph alone
         trace_code(network)  # what no graph can hold is told now, and not when the model is written
     if device.type in ("cpu", "cuda"):
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -115,6 +117,10 @@ def _spec_of_start(
     that `trained` has at `keys`."""
     option, name = start
     header = modelfile.read_header(modelfile.find(name))
+    if header.rows and option == "init":
+        raise UserError(
+            f"`init` {name} holds several styles: name a model of one style, or train one more into it with `into`"
+        )
     if header.kind != kind:
         raise UserError(
             f"`{option}` {name} is a {header.kind}, and what is trained here is a {kind}: name a {kind}"

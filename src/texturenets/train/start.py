@@ -20,9 +20,9 @@ from texturenets.train.trainer_config import TrainerConfig
 require()
 
 from texturenets.train import data  # noqa: E402
+from texturenets.train.gallery_task import style_task  # noqa: E402
 from texturenets.train.interruption import interruptible  # noqa: E402
 from texturenets.train.records import Record  # noqa: E402
-from texturenets.train.style_task import StyleTask  # noqa: E402
 from texturenets.train.task import Task  # noqa: E402
 from texturenets.train.texture_task import TextureTask  # noqa: E402
 from texturenets.train.trainer import Trainer  # noqa: E402
@@ -63,7 +63,8 @@ def train_style(
     _check(chosen, StyleConfig, trainer, losses)
     _check_run(progress, resume)
     out = model_file(_path("output", output))
-    task = StyleTask(chosen, _paths("paintings", paintings), _path("content", content), losses)
+    base = trainer.into if trainer else None
+    task = style_task(chosen, _paths("paintings", paintings), _path("content", content), base, losses)
     if few := data.few(task.photos.readable, task.photos.held):
         warnings.warn(few, stacklevel=2)
     made, path = _train(task, out, trainer, progress, resume)
