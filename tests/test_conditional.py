@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,14 @@ from texturenets.tiled.tiled_style import TiledStyle
 def drawn(
     network: ConditionalNetwork, x: np.ndarray, maps: list[np.ndarray], shares: list[float]
 ) -> np.ndarray:
+    """What the network draws with a mixture of its rows, put in place of the first."""
+    mixed = copy.deepcopy(network)
     with torch.no_grad():
-        y = network(torch.from_numpy(x), [torch.from_numpy(m) for m in maps], torch.tensor(shares))
-    return y.numpy()
+        for name in mixed.rows:
+            table = mixed.network.get_parameter(name)
+            table[0] = torch.tensor(shares) @ table
+        y: np.ndarray = mixed(torch.from_numpy(x), [torch.from_numpy(m) for m in maps]).numpy()
+    return y
 
 
 def inputs() -> tuple[np.ndarray, list[np.ndarray]]:
@@ -71,18 +77,26 @@ def test_a_style_map_of_one_mixture_everywhere_is_that_mixture(
 
 
 def test_by_region_each_side_has_its_style(tmp_path: Path) -> None:
-    _, path = gallery(tmp_path)
+    """Of styles that differ in the last normalization alone, whose statistics are so the same in both images."""
+    network, path = gallery(tmp_path)
+    with torch.no_grad():
+        for name in network.rows:
+            if not name.startswith("up2."):
+                table = network.network.get_parameter(name)
+                table[1:] = table[0]
+    network_files.save(network, modelfile.read_header(path), path, "float32")
     x, maps = inputs()
-    ready = engines.load(
-        path, EngineOptions("torch", "cpu"), variant=Variant(Mixture(((1, 0, 0), (0, 0, 1)), 1))
-    )
+    variant = Variant(Mixture(((1, 0, 0), (0, 0, 1)), 1))
+    ready = engines.load(path, EngineOptions("torch", "cpu"), variant=variant)
     styles = np.zeros((1, 2, 32, 48), np.float32)
     styles[:, 0, :, :24], styles[:, 1, :, 24:] = 1, 1
     both = ready(x, maps, {"styles": styles})
-    left = ready(
-        x, maps, {"styles": np.stack([np.ones((32, 48)), np.zeros((32, 48))])[None].astype(np.float32)}
-    )
-    assert not np.allclose(both, left, atol=1e-2)
+    wave, udnie = (drawn(network, x, maps, shares) for shares in ([1.0, 0.0, 0.0], [0.0, 0.0, 1.0]))
+    assert not np.allclose(wave, udnie, atol=0.05)
+    assert np.allclose(
+        both[..., :23], wave[..., :23], atol=1e-4
+    )  # the last convolution reaches one pixel further
+    assert np.allclose(both[..., 25:], udnie[..., 25:], atol=1e-4)
 
 
 def test_a_saved_network_can_be_trained_on(tmp_path: Path) -> None:
@@ -244,7 +258,12 @@ def test_the_command_line_takes_mixtures_and_masks(tmp_path: Path, monkeypatch: 
     assert command("a.png", "-s", f"{path}:wave,photo", "--mask", "right.png", "-o", "other.png") == 0
     other = np.asarray(Image.open("other.png"))
     assert np.array_equal(other[:, :40], before[:, :40])
-    assert command("a.png", "-s", f"{path}:wave,udnie", "--mask", "left-to-right", "-o", "fade.png") == 0
+    assert command("a.png", "-s", f"{path}:wave,photo", "--mask", "left-to-right", "-o", "fade.png") == 0
+    fade = np.asarray(Image.open("fade.png")).astype(int)
+    assert np.abs(fade[:, :2] - whole[:, :2]).max() <= 10
+    assert np.array_equal(fade[:, -1], before[:, -1])
+    assert command("a.png", "-s", f"{path}:wave,photo", "--mask", "top-to-bottom", "-o", "fall.png") == 0
+    assert np.array_equal(np.asarray(Image.open("fall.png"))[-1], before[-1])
 
 
 @pytest.mark.parametrize(
@@ -254,6 +273,8 @@ def test_the_command_line_takes_mixtures_and_masks(tmp_path: Path, monkeypatch: 
         (["-s", "MODEL:wive"], "unknown style of tiny 'wive'; did you mean 'wave'?"),
         (["-s", "MODEL:wave=x"], "the weight 'x' of wave is no number"),
         (["-s", "MODEL:wave=-1,udnie"], "weight -1.0 of wave is not a number of at least 0"),
+        (["-s", "MODEL:wave=3,udnie=1", "--mask", "a.png"], "with masks, styles have no weights"),
+        (["-s", "MODEL:wave", "--to", "udnie", "--mask", "a.png"], "give one of them"),
         (["-s", "MODEL:wave", "--mask", "none.png"], "no such mask: none.png"),
         (["-s", "MODEL:wave", "--mask", "a.png", "--mask", "a.png"], "2 masks for 1 style: wave"),
         (["-s", "MODEL:wave", "-s", "MODEL:udnie", "--mask", "a.png"], "a mask is for one result"),
@@ -282,7 +303,8 @@ def test_a_film_goes_from_one_style_to_another(
     frames[0].save("film.webp", save_all=True, append_images=frames[1:], lossless=True, duration=100)
     still.save("a.png")
     assert command("film.webp", "-s", f"{path}:wave", "--to", "udnie", "-o", "made/%02d.png") == 0
-    for number, style in ((1, "wave"), (3, "udnie")):
+    for number, style in ((1, "wave"), (2, "wave=0.5,udnie=0.5"), (3, "udnie")):
+        still.transpose(Image.Transpose.ROTATE_180).save("a.png") if number == 2 else still.save("a.png")
         assert command("a.png", "-s", f"{path}:{style}", "-o", f"{style}.png") == 0
         frame, alone = (
             np.asarray(Image.open(name)).astype(int) for name in (f"made/{number:02d}.png", f"{style}.png")
@@ -351,3 +373,15 @@ def test_masks_of_a_photo_larger_than_memory_have_to_fit(
     monkeypatch.setattr(large, "_MASK_BYTES", 10**9)
     with pytest.raises(UserError, match="neither do its masks"):
         large.stylize(style, source, result, options)
+
+
+def test_code_of_ones_own_runs_no_gallery(tmp_path: Path) -> None:
+    _, path = gallery(tmp_path)
+    header = modelfile.read_header(path)
+    with pytest.raises(UserError, match="run from the graph in it, and by no code"):
+        loading._engines(path, header, EngineOptions("torch", "cpu"), torch.nn.Identity)(Variant())
+
+
+def test_a_texture_holds_no_styles() -> None:
+    with pytest.raises(UserError, match="which holds no styles"):
+        loading.load("brick_wall:wave")

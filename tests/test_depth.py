@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
-import tifffile
 from PIL import ExifTags, Image
 from test_image import p3_profile, png
 
@@ -18,6 +16,9 @@ from texturenets.errors import UserError
 from texturenets.modelfiles.modelfile import Header
 from texturenets.networks import build, network_files
 from texturenets.networks.residual import Residual
+
+cv2 = pytest.importorskip("cv2", reason="the extra `video` is not installed")
+tifffile = pytest.importorskip("tifffile", reason="tifffile is not installed")
 
 
 @pytest.fixture(scope="module")

@@ -120,7 +120,7 @@ def test_several_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
 def test_what_differs_from_pytorch_is_not_left_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, out = save(tmp_path / "tiny.safetensors"), tmp_path / "tiny.onnx"
     other = engines.convert(save(tmp_path / "other.safetensors"))
-    monkeypatch.setattr(engines, "convert", lambda *_: other)
+    monkeypatch.setattr(engines, "convert", lambda *_, **__: other)
     with pytest.raises(UserError, match="differs from PyTorch"):
         export.export(path, "onnx", out)
     assert not out.exists()

@@ -105,3 +105,17 @@ def test_two_images_or_two_masks_to_keep_are_refused(service: TestClient) -> Non
     many = [("photo", PHOTO), ("mask", mask()), ("mask", mask())]
     answer = service.post("/v1/stylize?style=plain", files=many)
     assert answer.json()["detail"].startswith("2 masks for 1 style")
+
+
+def test_the_page_shows_each_style_of_a_gallery(folder: Path) -> None:
+    pytest.importorskip("gradio", reason="the extra `web` is not installed")
+    from texturenets.server.models import Catalogue
+    from texturenets.server.ui import gallery as shown
+
+    catalogue = Catalogue(folder)
+    names = shown.names(catalogue, "style")
+    assert {"tiny:wave", "tiny:udnie", "plain"} <= set(names)
+    assert "tiny" not in names
+    captions = [caption for _, caption in shown.gallery_items(catalogue, "style")]
+    assert len(captions) == len(names)
+    assert captions.count("Udnie") >= 1

@@ -108,7 +108,7 @@ def load(
 
 def load_with(name: str | Path, options: EngineOptions) -> Style | Texture:
     """As `load`, with its options in one."""
-    file, _ = split_name(name)
+    file, mix = split_name(name)
     path = modelfile.find(file) if modelfile.shipped() else find_style(file)
     if modelfile.read_header(path).kind == "texture":
         for option, value in (("memory", options.memory), ("spool", options.spool)):
@@ -117,6 +117,10 @@ def load_with(name: str | Path, options: EngineOptions) -> Style | Texture:
                     f"{option}={value!r}: {name} is a texture, whose samples are drawn whole: ask for smaller ones, "
                     "or for tiles"
                 )
+        if mix:
+            raise UserError(
+                f"{name}: {path.stem} is a texture, which holds no styles: leave out the colon and what follows"
+            )
         return load_texture(path, options)
     return load_style(name, options)
 
@@ -126,17 +130,17 @@ def load_style(name: str | Path, options: EngineOptions = EngineOptions()) -> St
     file, mix = split_name(name)
     path = find_style(file)
     header = modelfile.read_header(path)
-    if mix:
-        check_styles(path, mix)
     if header.kind != "style":
         called = path.stem if path.parent == modelfile.ZOO else name
         raise UserError(
             f"{called} is a {header.kind} model, which draws from noise and stylizes nothing: "
             f"use `texturenets sample {called}`"
         )
+    if mix:
+        check_styles(path, mix)
     memory, spool = options.memory, options.spool
     with devices.memory_errors(f"not enough memory for the network of {path}"):
-        make = _engines(path, header, options)
+        make = _engines(path, header, options, code_of(path, options))
         return Style(
             make(AS_IT_IS),
             header,
@@ -148,19 +152,20 @@ def load_style(name: str | Path, options: EngineOptions = EngineOptions()) -> St
         )
 
 
-def _engines(path: Path, header: Header, options: EngineOptions) -> MakeEngine:
+def _engines(
+    path: Path, header: Header, options: EngineOptions, code: Callable[[], nn.Module] | None
+) -> MakeEngine:
     """What gives the engine of a style, and of a model of several styles the one for a mixture.
 
-    All mixtures that are the same everywhere share one engine, which is told the shares with each image: that takes
-    no longer than weights that were mixed before (docs/measurements.md), and nothing is compiled anew.
+    All mixtures that are the same everywhere share one engine, which is told the shares with each image, so that
+    nothing is compiled anew; what that costs is in docs/measurements.md.
     """
-    code = code_of(path, options)
     load = functools.partial(engines.load, path, options, code)
     every = Mixture.of_rows(len(header.rows))
     shared: dict[Wrap, Engine] = {}
 
     def make(variant: Variant) -> Engine:
-        if header.rows and code is not None:
+        if header.rows and code is not None:  # also of a network that cannot be taken into a graph
             raise UserError(
                 f"{path} holds several styles, which are run from the graph in it, and by no code: leave `generator` "
                 "out, and take `engine` auto"

@@ -152,6 +152,10 @@ def stylize(
     if to is not None:
         options = replace(options, mix_end=_end(to, _only(styles, "--to")))
     if mask or keep:
+        if to is not None:
+            raise UserError(
+                "--to changes the style along a film, and a mask within an image: give one of them"
+            )
         from texturenets.cli.masks import masks_of
 
         options = replace(options, masks=masks_of(styles, mask, keep))

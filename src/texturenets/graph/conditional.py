@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from texturenets.errors import UserError
 from texturenets.graph import ConversionError, Graph
 from texturenets.graph.grammar import Node
+from texturenets.graph.passes.rewriting import Rewriting
 
 STYLES = "styles"
 """The name of the style map among the inputs."""
@@ -52,42 +53,50 @@ def _mixed(name: str, table: NDArray[np.float32], components: Components) -> NDA
     return result
 
 
-def _with_style_map(graph: Graph, mixed: dict[str, NDArray[np.float32]], count: int, stride: int) -> Graph:
-    made = Graph([], {}, graph.margin, graph.multiple, graph.fixed)
-    places: list[int] = []  # where each node of `graph` is in `made`
-    map_at: dict[int, int] = {}  # the style map by its stride
-    for node in graph.nodes:
-        sources = [places[source] for source in node.sources]
-        if not any(name in mixed for name in node.weights.values()):
-            made.weights |= {name: graph.weights[name] for name in node.weights.values()}
-            places.append(made.add(node.operation, sources, node.weights, **node.settings))
-            continue
-        if not map_at:  # after the photo and the noise, which are inputs too
-            map_at[stride] = made.add("input", [], {}, name=STYLES, channels=count, stride=stride)
-        styles = _at(made, map_at, node, stride)
-        y = made.add("norm", sources, {}, **node.settings)
+class _StyleMap(Rewriting):
+    """The rewriting; `mixed` has the weights of the normalizations, (components, C), `at` the style map by stride."""
+
+    def __init__(self, graph: Graph, mixed: dict[str, NDArray[np.float32]], count: int, stride: int) -> None:
+        super().__init__(graph)
+        self.mixed, self.count, self.stride = mixed, count, stride
+        self.at: dict[int, int] = {}
+
+    def normalized(self, number: int) -> None:
+        """A normalization, with scales and shifts that the style map gives."""
+        node = self.old.nodes[number]
+        if not self.at:  # after the photo and the noise, which are inputs too
+            self.at[self.stride] = self.add("input", name=STYLES, channels=self.count, stride=self.stride)
+        styles = self._map_for(node)
+        y = self.add("norm", *(self.number[source] for source in node.sources), **node.settings)
         for role, operation in (("weight", "mul"), ("bias", "add")):
             if role in node.weights:
-                name = node.weights[role]
-                made.weights[name] = mixed[name].T[:, :, None, None].copy()
-                row = made.add("conv", [styles], {"weight": name}, out=node.channels, kernel=(1, 1))
-                y = made.add(operation, [y, row], {})
-        places.append(y)
-    return made
+                weight = self.mixed[node.weights[role]].T[:, :, None, None]
+                row = self.add("conv", styles, weights={"weight": weight}, out=node.channels, kernel=(1, 1))
+                y = self.add(operation, y, row)
+        self.number[number] = y
+
+    def _map_for(self, node: Node) -> int:
+        """The style map at the resolution of `node`, averaged from the input."""
+        if self.stride == 0:
+            return self.at[0]
+        wanted = 1 / node.scale
+        if node.extra or node.extra_columns or wanted.denominator != 1 or wanted.numerator % self.stride:
+            raise ConversionError(
+                "styles by region", f"a normalization at {node.scale} of the image's size plus {node.extra}"
+            )
+        if wanted.numerator not in self.at:
+            factor = wanted.numerator // self.stride
+            self.at[wanted.numerator] = self.add(
+                "avg_pool", self.at[self.stride], kernel=(factor, factor), stride=factor
+            )
+        return self.at[wanted.numerator]
 
 
-def _at(made: Graph, map_at: dict[int, int], node: Node, stride: int) -> int:
-    """The style map at the resolution of `node`, averaged from the input."""
-    if stride == 0:
-        return map_at[0]
-    wanted = 1 / node.scale
-    if node.extra or node.extra_columns or wanted.denominator != 1 or wanted.numerator % stride:
-        raise ConversionError(
-            "styles by region", f"a normalization at {node.scale} of the image's size plus {node.extra}"
-        )
-    if wanted.numerator not in map_at:
-        factor = wanted.numerator // stride
-        map_at[wanted.numerator] = made.add(
-            "avg_pool", [map_at[stride]], {}, kernel=(factor, factor), stride=factor
-        )
-    return map_at[wanted.numerator]
+def _with_style_map(graph: Graph, mixed: dict[str, NDArray[np.float32]], count: int, stride: int) -> Graph:
+    work = _StyleMap(graph, mixed, count, stride)
+    for number, node in enumerate(graph.nodes):
+        if any(name in mixed for name in node.weights.values()):
+            work.normalized(number)
+        else:
+            work.copy(number)
+    return work.finish()

@@ -26,15 +26,12 @@ Origin = tuple[int, int]
 _WINDOWS: Final = ("conv", "avg_pool", "max_pool")
 
 
-def check(wrap: object) -> Wrap:
-    """`wrap` as it is. Raises UserError for what names no axes."""
-    for known in get_args(Wrap):
-        if known == wrap and isinstance(wrap, str):
-            axes: Wrap = known
-            return axes
-    raise UserError(
-        f"`wrap` {wrap!r} is none of 'x' (left and right edge meet), 'y' (top and bottom) and 'xy'"
-    )
+def check(wrap: object) -> None:
+    """Raise UserError for what names no axes."""
+    if not isinstance(wrap, str) or wrap not in get_args(Wrap):
+        raise UserError(
+            f"`wrap` {wrap!r} is none of 'x' (left and right edge meet), 'y' (top and bottom) and 'xy'"
+        )
 
 
 def wrapped_sides(wrap: Wrap) -> tuple[bool, bool]:

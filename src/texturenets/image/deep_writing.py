@@ -27,12 +27,13 @@ def png(values: NDArray[np.uint16], like: bytes) -> bytes:
             data = struct.pack(">IIBBBBB", width, height, 16, {3: 2, 4: 6}[count], 0, 0, 0)
         elif name == b"IDAT":
             data = _filtered(values)
-        result.append(_chunk(name, data))
+        result.append(png_chunk(name, data))
         place += 12 + length
     return b"".join(result)
 
 
-def _chunk(name: bytes, data: bytes) -> bytes:
+def png_chunk(name: bytes, data: bytes) -> bytes:
+    """A chunk of a PNG (section 5.3): length, name, data, checksum."""
     return len(data).to_bytes(4) + name + data + zlib.crc32(data, zlib.crc32(name)).to_bytes(4)
 
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from texturenets.errors import MissingError, UserError, install
 from texturenets.image import exr_child
 
+SECONDS: Final = 60.0  # for a slow machine to start the child; more for a large file
 START: Final = b"\x76\x2f\x31\x01"
 
 
@@ -51,7 +52,17 @@ def read(data: bytes, limit: int) -> npt.NDArray[Any]:
         source, target = Path(folder, "in.exr"), Path(folder, "out.npy")
         source.write_bytes(data)
         words = [sys.executable, "-P", exr_child.__file__, str(source), str(target), str(limit)]
-        done = subprocess.run(words, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        try:
+            done = subprocess.run(
+                words,
+                capture_output=True,
+                text=True,
+                check=False,
+                stdin=subprocess.DEVNULL,
+                timeout=SECONDS + len(data) / 10e6,
+            )
+        except subprocess.TimeoutExpired:
+            raise ValueError("decoding it came to no end") from None
         if done.returncode == exr_child.REFUSED:
             raise UserError(done.stderr.strip().splitlines()[-1])
         if done.returncode != 0:

@@ -21,7 +21,7 @@ class ConditionalNetwork(nn.Module):
 
     def __init__(self, network: nn.Module, count: int) -> None:
         super().__init__()
-        self.network, self.count = network, count
+        self.network = network
         self.rows = tuple(f"{name}.{role}" for name, norm in _norms(network) for role in ("weight", "bias"))
         if not self.rows:
             raise UserError(
@@ -40,17 +40,11 @@ class ConditionalNetwork(nn.Module):
         owner, _, role = name.rpartition(".")
         setattr(self.network.get_submodule(owner), role, nn.Parameter(rows.detach().clone()))
 
-    def forward(
-        self, x: Tensor | None, noises: Sequence[Tensor] | None = None, condition: int | Tensor = 0
-    ) -> Tensor:
-        """As the network's, under a condition: the number of a row, or the shares (count,) of a mixture of rows."""
-        tables = {name: self.network.get_parameter(name) for name in self.rows}
-        mixed = {
-            name: table[condition] if isinstance(condition, int) else condition.to(table.dtype) @ table
-            for name, table in tables.items()
-        }
+    def forward(self, x: Tensor | None, noises: Sequence[Tensor] | None = None, condition: int = 0) -> Tensor:
+        """As the network's, under a condition: the number of a row."""
+        row = {name: self.network.get_parameter(name)[condition] for name in self.rows}
         given = (x,) if noises is None else (x, noises)
-        y: Tensor = functional_call(self.network, mixed, given)
+        y: Tensor = functional_call(self.network, row, given)
         return y
 
 

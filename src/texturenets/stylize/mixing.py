@@ -62,6 +62,10 @@ def choose(
     if not mix and not set(masks or ()) - {PHOTO}:
         raise UserError(f"{header.name} holds several styles: say which, of {', '.join(names)}")
     if masks:
+        if len(set((mix or {}).values())) > 1:
+            raise UserError(
+                "with masks, styles have no weights: a mask's grey says how much of a style there is"
+            )
         where = regions(_among(mix, masks), masks, size)
         painted: float | Array = 1 - where.photo
         weights: list[dict[str, float]] = [{name: 1.0} for name in where.styles]

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from texturenets import image
 from texturenets.errors import UserError, install
 from texturenets.files import atomic_write, remove_stale
+from texturenets.image.deep_writing import png_chunk
 from texturenets.image.sizes import fit_longer
 from texturenets.tiled.rows import Size
 from texturenets.tiled.sources import OnDisk
@@ -257,13 +258,7 @@ class _PNGStream:
         self._deflate = zlib.compressobj(0)
         kind = 6 if channels == 4 else 2
         header = struct.pack(">IIBBBBB", size[1], size[0], 8, kind, 0, 0, 0)
-        self.start = b"\x89PNG\r\n\x1a\n" + self._chunk(b"IHDR", header)
-
-    @staticmethod
-    def _chunk(name: bytes, data: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(name)))
-        )
+        self.start = b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header)
 
     def rows(self, values: NDArray[np.uint8]) -> bytes:
         """The PNG chunk of the next rows, uint8 (rows, W, channels)."""
@@ -271,11 +266,11 @@ class _PNGStream:
         # The first byte of a row is its filter type: 0, none.
         lines = np.zeros((height, 1 + width * channels), np.uint8)
         lines[:, 1:] = values.reshape(height, -1)
-        return self._chunk(b"IDAT", self._deflate.compress(lines.tobytes()))
+        return png_chunk(b"IDAT", self._deflate.compress(lines.tobytes()))
 
     def end(self) -> bytes:
         """The chunks after the last row."""
-        return self._chunk(b"IDAT", self._deflate.flush()) + self._chunk(b"IEND", b"")
+        return png_chunk(b"IDAT", self._deflate.flush()) + png_chunk(b"IEND", b"")
 
 
 class StripWriter:

@@ -10,16 +10,18 @@ from texturenets.networks import GeneratorSpec, spec
 from texturenets.train.configuration import shown, to_dict
 from texturenets.train.setup import Setup
 from texturenets.train.task import Task
+from texturenets.train.trainer_config import TrainerConfig
 
 
-def of_training(task: Task, setup: Setup, generator: GeneratorSpec, init: str | None) -> dict[str, Any]:
+def of_training(task: Task, setup: Setup, generator: GeneratorSpec, config: TrainerConfig) -> dict[str, Any]:
     """Options and names and hashes of all that goes in, JSON-ready; also part of the model's header."""
     return {
         "run": to_dict(task.config),
         "generator": spec.to_dict(generator),  # with the recipe's own options, which `run` does not say
         **task.fingerprint,
         "descriptors_sha256": setup.networks.sha256,
-        "init": _identity(init),
+        "init": _identity(config.init),
+        **({"into": _identity(config.into)} if config.into else {}),
         "precision": setup.precision,
     }
 
@@ -60,8 +62,8 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
             told.append(f"`losses` {shown(old.get(key) or None)} -> {shown(new[key] or None)}")
         elif key == "generator":
             told.append(_network(old.get(key), new[key]))
-        elif key == "init":
-            told.append(_model(old.get(key), new[key]))
+        elif key in ("init", "into"):
+            told.append(_model(key, old.get(key), new[key]))
         else:
             told.append(f"`{key}` {shown(old.get(key))} -> {shown(new[key])}")
     return told
@@ -86,13 +88,13 @@ def _network(old: dict[str, Any] | None, new: dict[str, Any]) -> str:
     return f"`generator` {new['name']} with {before} -> {now}"
 
 
-def _model(old: str | None, new: str | None) -> str:
-    """Of models to start from, as `_identity` gives them, what is another."""
+def _model(option: str, old: str | None, new: str | None) -> str:
+    """Of models to start from, named by `option`, as `_identity` gives them, what is another."""
     names = [model.rpartition(" ")[0] if model else "none" for model in (old, new)]
     return (
-        f"`init` {names[0]} -> {names[1]}"
+        f"`{option}` {names[0]} -> {names[1]}"
         if names[0] != names[1]
-        else f"`init` {names[0]}, another model of that name"
+        else f"`{option}` {names[0]}, another model of that name"
     )
 
 

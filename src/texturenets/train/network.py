@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -47,32 +46,33 @@ def make(
     torch.manual_seed(options.seed)
     # Who names a file of their own to be trained wants its code to be run.
     custom = options.generator if isinstance(spec, Custom) else None
-    network = build(spec, custom=custom).to(device)
+    network = _rows_for(config.into, conditions) if config.into else build(spec, custom=custom)
     _check_image_size(network, options)
     if custom is not None and (
         config.engine != "torch" or conditions
     ):  # several styles run from the graph alone
         trace_code(network)  # what no graph can hold is told now, and not when the model is written
+    if config.init:
+        other, _ = network_files.load(modelfile.find(config.init), custom)
+        network.load_state_dict(other.state_dict())
+    if conditions and not config.into:
+        network = ConditionalNetwork(network, len(conditions))
+    network = network.to(device)
     if device.type in ("cpu", "cuda"):
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    built = Built(network, spec, custom)
-    if config.init:
-        other, _ = network_files.load(modelfile.find(config.init), built.custom)
-        built.network.load_state_dict(other.state_dict())
-    if config.into:
-        built = replace(built, network=_rows_for(modelfile.find(config.into), conditions).to(device))
-    elif conditions:
-        built = replace(built, network=ConditionalNetwork(built.network, len(conditions)).to(device))
-    return built
+    return Built(network, spec, custom)
 
 
-def _rows_for(base: Path, conditions: Sequence[Condition]) -> ConditionalNetwork:
-    """The network of the model file `base`, all of it fixed but rows for `conditions`.
+def _rows_for(base: str, conditions: Sequence[Condition]) -> ConditionalNetwork:
+    """The network of the model called `base`, all of it fixed but rows for `conditions`.
 
-    A row begins as the mean of the base's rows of the same strength and stroke size.
+    A row begins as the mean of the model's rows of the same strength and stroke size.
     """
-    network, header = network_files.load(base)
-    assert isinstance(network, ConditionalNetwork)
+    network, header = network_files.load(modelfile.find(base))
+    if not isinstance(network, ConditionalNetwork):  # code of somebody's own, run from its graph
+        raise UserError(
+            f"`into` {base}: its network is code of its own, of which the rows alone cannot be trained"
+        )
     known = header.rows
     for name in network.rows:
         table = network.network.get_parameter(name)
@@ -81,7 +81,6 @@ def _rows_for(base: Path, conditions: Sequence[Condition]) -> ConditionalNetwork
             for one in conditions
         ]
         network.set_rows(name, torch.stack([table[rows].mean(0) for rows in alike]))
-    network.count = len(conditions)
     return network
 
 

@@ -71,7 +71,7 @@ class Trainer:
         self.fabric = processes.make_fabric(self.device, setup.precision, self.scaler)
         self.fabric.launch()
         processes.check_processes(task.config, self.fabric.world_size)
-        self.fingerprint = fingerprint.of_training(task, setup, spec, self.config.init or self.config.into)
+        self.fingerprint = fingerprint.of_training(task, setup, spec, self.config)
         self.built = network.make(spec, task.config, self.config, self.device, task.conditions)
         self.network = self.built.network
         self.takes_noise = bool(getattr(self.network, "noise", ()))

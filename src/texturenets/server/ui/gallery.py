@@ -39,8 +39,12 @@ def _thumbnail(data: bytes) -> str:
 
 
 def names(catalogue: Catalogue, kind: Literal["style", "texture"]) -> list[str]:
-    """The models of a kind, in the gallery's order."""
-    return [name for name, known in catalogue.models().items() if known.header.kind == kind]
+    """What there is of a kind, in the gallery's order: models, and of one of several styles each as MODEL:STYLE."""
+    found = []
+    for name, known in catalogue.models().items():
+        if known.header.kind == kind:
+            found += [f"{name}:{style}" for style in known.styles] if len(known.styles) > 1 else [name]
+    return found
 
 
 def clicked(event: gr.EventData, shown: Sequence[Shown]) -> Shown:
@@ -63,9 +67,12 @@ def valid_choice(
 def gallery_items(catalogue: Catalogue, kind: Literal["style", "texture"]) -> list[tuple[str, str]]:
     """What the gallery of a kind shows: (file, caption)."""
     known = catalogue.models()
-    return [
-        (_thumbnail(known[name].thumbnail), title(name)) for name in names(catalogue, kind) if name in known
-    ]
+    items = []
+    for name in names(catalogue, kind):
+        model, _, style = ("", "", name) if name in known else name.rpartition(":")
+        if (model or name) in known:
+            items.append((_thumbnail(known[model or name].thumbnail), title(style)))
+    return items
 
 
 def make_gallery(catalogue: Catalogue, kind: Literal["style", "texture"], chosen: str | None = None) -> Any:

@@ -206,7 +206,7 @@ class StylizeTab:
             gr.update(value=(paths[0], paths[1]), visible=True),
             gr.update(value=None, visible=False),
             gr.update(value=paths[2], interactive=True),
-            said(f"{title(style or '')}, {width} × {height} pixels, {megabytes:.1f} MB.") + wrong(*refused),
+            said(f"{_title(style)}, {width} × {height} pixels, {megabytes:.1f} MB.") + wrong(*refused),
         )
 
     def _many(
@@ -217,10 +217,15 @@ class StylizeTab:
         self.store.keep(session, "painting", [*(Path(path) for path, _ in shown), batch.archive])
         megabytes = batch.archive.stat().st_size / 2**20
         count = f"{len(shown)} of {len(batch.photos)} photos"
-        done = f"{title(style or '')}, {count}, {megabytes:.1f} MB as a zip."
+        done = f"{_title(style)}, {count}, {megabytes:.1f} MB as a zip."
         return (
             gr.update(value=None, visible=False),
             gr.update(value=shown, visible=True, elem_classes=["gallery"], selected_index=None),
             gr.update(value=str(batch.archive), interactive=True),
             said(done) + wrong(*refused, *batch.refused),
         )
+
+
+def _title(style: str | None) -> str:
+    """Of a style, or one of a model of several, MODEL:STYLE."""
+    return title((style or "").rpartition(":")[2])

@@ -168,7 +168,7 @@ class TrainTab:
         names = [
             name
             for name in gallery.names(self.service.catalogue, kind)
-            if run.may_start_from(known[name].header.generator)
+            if name in known and run.may_start_from(known[name].header.generator)
         ]
         return [(NOTHING, NOTHING), *((title(name), name) for name in names)]
 
