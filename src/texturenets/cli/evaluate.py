@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -114,18 +114,9 @@ def evaluate(
         report.failure(path, error)
 
     found: dict[str, Any] = {}
-    if against is None and (is_texture or not films or photo):
-        wanted = (
-            "--against IMAGE"
-            if is_texture or photo
-            else "--against PAINTING with --photo FILE, or --film FILM"
-        )
-        raise UserError(f"what is {model} to be measured by? Give {wanted}")
+    _check_measure(model, against, photo, films, is_texture=is_texture)
     if isinstance(loaded, Texture):
         assert against is not None
-        for name, value in (("--photo", photo), ("--film", films)):
-            if value:
-                raise UserError(f"{name}: {model} is a texture, which stylizes nothing")
         found = evaluate_texture(loaded, against, options, how, progress=progress)
     else:
         if against is not None:
@@ -142,6 +133,27 @@ def evaluate(
         _print(found)
     report.done = report.total - len(report.failed)
     return report.end() if report.failed else 0
+
+
+def _check_measure(
+    model: str,
+    against: Path | None,
+    photo: Sequence[str] | None,
+    films: Sequence[Path],
+    *,
+    is_texture: bool,
+) -> None:
+    """Raise UserError where it is not said what the model is to be measured by, and for what a texture cannot do."""
+    if against is None and (is_texture or not films or photo):
+        wanted = (
+            "--against IMAGE"
+            if is_texture or photo
+            else "--against PAINTING with --photo FILE, or --film FILM"
+        )
+        raise UserError(f"what is {model} to be measured by? Give {wanted}")
+    for name, value in (("--photo", photo), ("--film", films)):
+        if is_texture and value:
+            raise UserError(f"{name}: {model} is a texture, which stylizes nothing")
 
 
 def _print(found: Mapping[str, Any]) -> None:

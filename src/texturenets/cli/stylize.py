@@ -160,8 +160,7 @@ def stylize(
 
         options = replace(options, masks=masks_of(styles, mask, keep))
     _note_noise(styles, options)
-    if spool is not None and not Path(spool).is_dir():
-        raise UserError(f"--spool {spool} is not a folder: name one that exists")
+    _check_spool(spool)
     how = EngineOptions(engine, device, precision, None, generator, memory, spool)
     load = functools.partial(loading.load_style, options=how)
     told: dict[str, Any] = {
@@ -195,6 +194,11 @@ def stylize(
     return carry_out(
         plan, load, skip_existing=skip_existing, say_engine=engine == "auto", quiet=quiet, sheet=sheet
     )
+
+
+def _check_spool(spool: str | None) -> None:
+    if spool is not None and not Path(spool).is_dir():
+        raise UserError(f"--spool {spool} is not a folder: name one that exists")
 
 
 def _note_noise(styles: Sequence[ChosenStyle], options: StylizeOptions) -> None:
