@@ -41,6 +41,7 @@ def main() -> int:
     for name in options.models:
         style = loading.load(name, engine=options.engine)
         stride, said, apart = style.engine.io_spec.stride, [], 0.0
+        still = 0.0 if style.engine.io_spec.noise else 1.0  # noise stays in place where the photo is rolled
         for axis, dim in (("x", 3), ("y", 2)):
             for wrap in ("xy", ""):
                 steps = np.zeros(2)
@@ -48,7 +49,7 @@ def main() -> int:
                     first = None
                     for place in range(0, options.size, stride):
                         photo = torch.roll(periodic(options.size, seed), place, dim)
-                        made = style.stylize(photo, wrap=wrap, noise_level=0)
+                        made = style.stylize(photo, wrap=wrap, noise_level=still)
                         steps += measures.edge_steps(made, stride, dim)
                         back = torch.roll(made, -place, dim)
                         first = back if first is None else first

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import ExifTags, Image
 from test_image import p3_profile, png
 
@@ -25,6 +26,7 @@ tifffile = pytest.importorskip("tifffile", reason="tifffile is not installed")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
     spec = Residual(channels=8, blocks=1)
+    torch.manual_seed(0)  # how many levels come back depends on the weights
     network_files.save(build(spec), Header(name="tiny", kind="style", generator=spec), path)
     return str(path)
 
@@ -72,7 +74,7 @@ def test_a_ramp_of_16_bits_keeps_its_levels(tmp_path: Path, model: str, suffix: 
     stylize(photo, out, model)
     result = values_in(out)
     assert result.dtype == np.uint16
-    assert len(np.unique(result)) > 10_000
+    assert len(np.unique(result)) > 2_000  # 8 bits have 256
 
 
 @pytest.mark.parametrize("count", [3, 4])
