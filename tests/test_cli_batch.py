@@ -18,7 +18,7 @@ from PIL import Image
 
 from texturenets import image, loading
 from texturenets.cli import main, report
-from texturenets.cli.batch import planned
+from texturenets.cli.batch import BatchRun, planned
 from texturenets.cli.report import Report
 from texturenets.cli.styles import ChosenStyle
 from texturenets.image import formats
@@ -212,7 +212,7 @@ def test_a_file_more_costs_what_the_others_do(here: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(Path, "is_dir", counted(is_dir))
     monkeypatch.setattr(Path, "__hash__", counted(hashed))
     styles = [ChosenStyle(next(iter(modelfile.shipped().values())))]
-    planned(names, "out", styles, StylizeOptions(), count=1, rate=None)
+    planned(names, "out", styles, StylizeOptions(), BatchRun())
     assert looked < 30 * len(names)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError, Parameter
 
 from texturenets._version import __version__
+from texturenets.cli import pipes
 from texturenets.cli.common import cluster_words, complain
 from texturenets.cli.refusals import check_whole, refused
 from texturenets.cli.streams import Terminated, drop_output, prepare, terminable
@@ -36,6 +37,9 @@ app.command("texturenets.cli.models:app", name="models", sort_key=4)
 app.command("texturenets.cli.export:export", sort_key=4.5)
 app.command("texturenets.cli.serve:app", name="serve", sort_key=4.7)
 app.command("texturenets.cli.demo:demo", sort_key=5)
+app.register_install_completion_command(
+    help="Let the shell (bash, zsh, fish, PowerShell) complete commands and flags."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -81,7 +85,7 @@ def _run(words: Sequence[str]) -> int:
         if not words or words[0] in app.help_flags:
             for name in app:
                 app[name]  # imports the command, whose help the list shows
-        status = app(words)
+        status = pipes.run_piped(words, app) if pipes.asked(words) else app(words)
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
     except ModuleNotFoundError as error:

@@ -49,6 +49,32 @@ class StyleWork:
 
 
 @dataclass(frozen=True)
+class BatchRun:
+    """How a command goes through its files; the fields are the flags of that name."""
+
+    count: int = 1
+    rate: float | None = None
+    skip_existing: bool = False
+    sheet: bool = False
+    say_engine: bool = False
+    quiet: bool = False
+    as_json: bool = False
+    watch: bool = False
+
+    @property
+    def flags(self) -> dict[str, object]:
+        """What was asked for, by its flag; None or False where nothing was."""
+        return {
+            "--count": self.count if self.count != 1 else None,
+            "--rate": self.rate,
+            "--skip-existing": self.skip_existing,
+            "--sheet": self.sheet,
+            "--json": self.as_json,
+            "--watch": self.watch,
+        }
+
+
+@dataclass(frozen=True)
 class Plan:
     """All work of a command, one item for each style. `folder`: where a contact sheet is written. `left_out`: files
     that lie among the photos and cannot be read."""
@@ -63,20 +89,19 @@ def planned(
     output: str | None,
     styles: Sequence[ChosenStyle],
     options: StylizeOptions,
-    *,
-    count: int,
-    rate: float | None,
-    skip_existing: bool = False,
+    run: BatchRun,
 ) -> Plan:
     """Plan the results of all files, patterns and folders in `photos`. Raises UserError before any work is done."""
     from texturenets import image, video
 
     film.check_frames(photos)
     left_out: list[Path] = []
-    found = image.expand(photos, recursive=True, without=output, also=video.SUFFIXES, left_out=left_out)
+    found = image.expand(
+        photos, recursive=True, without=output, also=video.SUFFIXES, left_out=left_out, empty=run.watch
+    )
     roots = [Path(p).expanduser() for p in photos]
     films = film.among(found, output)
-    one = film.whole_output(found, films, output, ordered=len(roots) == 1, rate=rate)
+    one = film.whole_output(found, films, output, ordered=len(roots) == 1, rate=run.rate)
     if one is not None:
         for path in [path for path in found if path not in one.sources and path != one.result]:
             complain(f"{path} is left out: a film is made of images")
@@ -85,16 +110,15 @@ def planned(
                 f"--output {output} is {'the frames of ' if isinstance(one.result, str) else ''}one film, and there "
                 f"are {len(styles)} styles: give one --style"
             )
-    if options.mix_end and not (films or one):
+    if options.mix_end and found and not (films or one):
         raise UserError("--to changes the style along a film, and here are photos alone: leave it out")
-    if count != 1 and (films or one):
-        raise UserError(f"--count {count} is for photos: of a film there is one result")
-    check_count(count, [style.model for style in styles])
-    seeds = range(options.seed, options.seed + count)
+    if run.count != 1 and (films or one):
+        raise UserError(f"--count {run.count} is for photos: of a film there is one result")
+    check_count(run.count, [style.model for style in styles])
+    seeds = range(options.seed, options.seed + run.count)
     names = [style.name for style in styles]
-    jobs = (
-        [[]] if one else plan_of(found, output, names, roots, seeds, films=films, skip_existing=skip_existing)
-    )
+    skip = run.skip_existing
+    jobs = [[]] if one else plan_of(found, output, names, roots, seeds, films=films, skip_existing=skip)
     works = []
     for style, of_style in zip(styles, jobs, strict=True):
         stills = [job for job in of_style if job[0] not in films]
@@ -102,7 +126,7 @@ def planned(
             [one] if one else [film.FilmJob((path,), result) for path, result in of_style if path in films]
         )
         own = replace(options, mix=style.mix)
-        asked = {result: replace(own, seed=seeds[i % count]) for i, (_, result) in enumerate(stills)}
+        asked = {result: replace(own, seed=seeds[i % run.count]) for i, (_, result) in enumerate(stills)}
         works.append(StyleWork(style, moving, stills, asked, own))
     if one is not None:
         return Plan(works, Path(one.result).parent, left_out)
@@ -110,28 +134,22 @@ def planned(
     return Plan(works, Path(str(output)).expanduser().parent if folder is None else folder, left_out)
 
 
-def carry_out(
-    plan: Plan,
-    load: Callable[[Path], Style],
-    *,
-    skip_existing: bool,
-    say_engine: bool,
-    quiet: bool,
-    sheet: bool,
-) -> int:
+def carry_out(plan: Plan, load: Callable[[Path], Style], run: BatchRun) -> int:
     """Stylize everything in `plan`; returns the exit status. Raises UserError if nothing can be done."""
-    if skip_existing and any(isinstance(job.result, str) for work in plan.works for job in work.films):
+    if run.skip_existing and any(isinstance(job.result, str) for work in plan.works for job in work.films):
         raise UserError("--skip-existing looks at whole films, not at numbered frames: leave it out")
-    if sheet:
+    if run.sheet:
         stills = [job for work in plan.works for job in work.photos]
         contact.check(plan.folder, stills, len(plan.works[0].films))
     results = [result for work in plan.works for result in work.results]
     note_quality(plan.works[0].options.quality, [*results, *_patterns(plan)])
-    there = {result for result in results if skip_existing and result.exists()}
+    there = {result for result in results if run.skip_existing and result.exists()}
     for work in plan.works:
         film.check_sizes(work.without(there).films)
     remove_all_stale(results)  # temporary files of killed runs
-    report = Report(sum(len(work.films) + len(work.photos) for work in plan.works), quiet)
+    report = Report(
+        sum(len(work.films) + len(work.photos) for work in plan.works), run.quiet, as_json=run.as_json
+    )
     engines: set[str] = set()
     notes: dict[str, list[Path]] = {}
     with report.interruptible():
@@ -139,21 +157,28 @@ def carry_out(
             todo = work.without(there)
             painter: Style | None = None  # free the previous style first: its buffers may take gigabytes
             painter = load(work.style.model) if todo.films or todo.photos else None
-            if painter is not None and say_engine and not quiet and painter.engine.name not in engines:
+            if (
+                painter is not None
+                and run.say_engine
+                and not run.quiet
+                and painter.engine.name not in engines
+            ):
                 engines.add(painter.engine.name)
                 engine_note(painter.engine)
             for job in work.films:
                 if job.result in there:
-                    report.result(job.result, there=True)
+                    report.result(job.result, job.facts(work.style.name), there=True)
             if painter is not None and todo.films:
                 film.carry_out(todo.films, painter, work.options, report)
             _paint(work, todo.photos, painter, report, notes)
-    if not quiet:
+    if not run.quiet:
         _tell(notes)
         note_left_out(plan.left_out)
     status = report.end()
-    if sheet:
-        contact.write(plan.folder, [(work.style.name, work.photos) for work in plan.works])
+    if run.sheet:
+        sheet = contact.write(plan.folder, [(work.style.name, work.photos) for work in plan.works])
+        if sheet is not None:
+            report.tell(str(sheet), {"status": "done", "result": str(sheet)})
     return status
 
 
@@ -178,34 +203,38 @@ def _paint(
     notes: dict[str, list[Path]],
 ) -> None:
     """Stylize the photos in `todo`; the others of `work` exist already. `notes` collects what results do not keep."""
+
+    def facts(job: PathPair) -> dict[str, object]:
+        return {"source": str(job[0]), "style": work.style.name, "seed": work.asked[job[1]].seed}
+
     if painter is None:
-        for _, result in work.photos:
-            report.result(result, there=True)
+        for job in work.photos:
+            report.result(job[1], facts(job), there=True)
         return
     from texturenets.overlap import overlapped
     from texturenets.stylize.pipeline import Pipeline
 
     follow(painter, report.quiet, bar=len(todo) == 1)
     pipeline = Pipeline(painter, work.asked, lambda photo, what: notes.setdefault(what, []).append(photo))
-    written: dict[Path, bool] = {}  # whether each has been reported
+    written: dict[PathPair, bool] = {}  # whether each has been reported
 
     def noted(job: PathPair, picture: image.Picture | None) -> None:
         pipeline.write(job, picture)
-        written[job[1]] = False
+        written[job] = False
 
-    waiting = {result for _, result in todo}
+    waiting = set(todo)
     outcomes = overlapped(todo, pipeline.read, pipeline.paint, noted)
     with report.bar(len(todo), work.style.name):
         try:
             with closing(outcomes):
-                for photo, result in work.photos:
-                    error = next(outcomes)[1] if result in waiting else None
+                for job in work.photos:
+                    error = next(outcomes)[1] if job in waiting else None
                     if error is None:
-                        written[result] = True
-                        report.result(result, there=result not in waiting)
+                        written[job] = True
+                        report.result(job[1], facts(job), there=job not in waiting)
                     else:
-                        report.failure(photo, error)
+                        report.failure(job[0], error, {"style": work.style.name})
         finally:  # after an interruption: the photo in progress was still written
-            for result, known in written.items():
+            for job, known in written.items():
                 if not known:
-                    report.result(result)
+                    report.result(job[1], facts(job))

@@ -70,10 +70,15 @@ def cluster_words(words: Sequence[str]) -> list[str]:
     return found
 
 
-def print_json(value: Any) -> None:
-    """For programs: on standard output, escaped where that does not take all letters."""
+def json_line(value: Any, indent: int | None = None) -> str:
+    """For programs: JSON for standard output, escaped where that does not take all letters."""
     utf8 = (sys.stdout.encoding or "utf-8").lower().replace("-", "") == "utf8"
-    print(json.dumps(value, indent=2, ensure_ascii=not utf8))
+    return json.dumps(value, indent=indent, ensure_ascii=not utf8)
+
+
+def print_json(value: Any) -> None:
+    """A whole document for programs, indented."""
+    print(json_line(value, indent=2))
 
 
 def with_flags(message: str) -> str:

@@ -38,6 +38,14 @@ class FilmJob:
         """Its name in the progress bar."""
         return Path(self.result).name if self.rate else self.sources[0].name
 
+    def facts(self, style: str) -> dict[str, object]:
+        """What JSON says of it, made in `style`."""
+        many = len(self.sources) > 1
+        return {
+            **({"sources": len(self.sources)} if many else {"source": str(self.sources[0])}),
+            "style": style,
+        }
+
 
 def among(found: Sequence[Path], output: str | None) -> set[Path]:
     """The films and animated images among the files `found`, except those to be written as a still image."""
@@ -134,9 +142,9 @@ def carry_out(jobs: Sequence[FilmJob], painter: Style, options: StylizeOptions, 
         try:
             _stylize(painter, job, options, report.quiet)
         except UserError as error:
-            report.failure(job.sources[0], error)
+            report.failure(job.sources[0], error, {"style": painter.name})
         else:
-            report.result(job.result)
+            report.result(job.result, job.facts(painter.name))
             if job.rate and len(job.sources) == 1 and not report.quiet:
                 complain(f"note: {job.result} is a film of one image; for all beside it name their folder")
 

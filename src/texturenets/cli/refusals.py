@@ -60,9 +60,7 @@ def refused(error: CycloptsError, words: Sequence[str]) -> UserError:
     """The error for a command line, `words`, that cannot be parsed."""
     error.verbose = False
     chain = " ".join(["texturenets", *(error.command_chain or ())])
-    if "-" in words:
-        text = "-: standard input and output are not taken: name a file"
-    elif isinstance(error, UnusedCliTokensError):
+    if isinstance(error, UnusedCliTokensError):
         text = _unexpected(error)
     elif isinstance(error, UnknownCommandError):
         text = _command(error)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from texturenets.cli.common import Hidden, complain, photo_progress
+from texturenets.cli.common import Hidden, complain, json_line, photo_progress
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,16 +17,24 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 HALF_A_MINUTE = 30.0
+NO_FACTS: Mapping[str, object] = MappingProxyType({})
 
 
 class Report:
     """Prints the outcome of `total` results. `goes_on`: how to continue an interrupted run, for the message; `named`:
-    most failed files that the summary lists."""
+    most failed files that the summary lists. `as_json`: results and failures are JSON objects, one a line."""
 
     def __init__(
-        self, total: int, quiet: bool, goes_on: str = "--skip-existing goes on", named: int = 5
+        self,
+        total: int,
+        quiet: bool,
+        goes_on: str = "--skip-existing goes on",
+        named: int = 5,
+        *,
+        as_json: bool = False,
     ) -> None:
         self.total, self.quiet, self.goes_on, self.named = total, quiet, goes_on, named
+        self.as_json = as_json
         self.done = self.there = 0
         self.failed: list[str] = []
         self._bar: Progress | None = None
@@ -57,23 +66,31 @@ class Report:
                 error.args = (f"{self.done + self.there} of {self.total} done; {self.goes_on}",)
             raise
 
-    def result(self, result: object, *, there: bool = False) -> None:
-        """One that has been made, or was `there` already."""
+    def result(self, result: object, facts: Mapping[str, object] = NO_FACTS, *, there: bool = False) -> None:
+        """One that has been made, or was `there` already. `facts`: what JSON says of it besides."""
         self.there += there
         self.done += not there
-        if self._bar is None:
-            print(result, flush=True)
-        else:
-            self._later.append(str(result))  # would tear the bar, where both are on one terminal
-            if not there:
-                self._advance()
+        status = "kept" if there else "done"
+        self.tell(str(result), {"status": status, "result": str(result), **facts})
+        if not there:
+            self._advance()
 
-    def failure(self, source: object, reason: object) -> None:
+    def tell(self, line: str, facts: Mapping[str, object]) -> None:
+        """Print `line`, or as JSON `facts`; under a bar, which it would tear, when the bar is gone."""
+        told = json_line(dict(facts)) if self.as_json else line
+        if self._bar is None:
+            print(told, flush=True)
+        else:
+            self._later.append(told)
+
+    def failure(self, source: object, reason: object, facts: Mapping[str, object] = NO_FACTS) -> None:
         """A result that there is not, for a `reason` in which `source` is named; each is told once."""
         if str(reason) not in self._told:  # a bad photo fails alike in each style
             complain(reason)
             self._told.add(str(reason))
         self.failed.append(str(source))
+        if self.as_json:
+            self.tell("", {"status": "failed", "source": str(source), "error": str(reason), **facts})
         self._advance()
 
     def _advance(self) -> None:

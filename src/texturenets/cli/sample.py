@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -57,6 +57,7 @@ def sample(
     engine: EngineName = "auto",
     precision: PrecisionFlag = "auto",
     generator: NetworkCode = None,
+    as_json: Annotated[Flag, Parameter(name="--json")] = False,
     quiet: Flag = False,
 ) -> int:
     """Generate samples of a texture.
@@ -100,16 +101,15 @@ def sample(
         1 to 100, for JPEG, WebP, AVIF and HEIC [default: 95; AVIF and HEIC 90].
     batch_size
         Samples in a batch: larger batches use a GPU better, and may change pixel values (0 to 255) by a few.
+    as_json
+        Print a JSON object a line in place of each name: status, result, texture and, of single samples, seed.
     quiet
         No progress bar, and do not print the engine.
     """
     requested = picture_size(size) if size is not None else None
     if count is not None and count < 1:
         raise UserError(f"--count {count} is not above 0")
-    if to is not None and (sheet or hold or count is not None):
-        raise UserError("--to draws frames of the whole sample: leave out --count, --hold and --sheet")
-    if to == seed:
-        raise UserError(f"--to {to} is the seed that the frames come from: give another, as --to {seed + 1}")
+    _check_to(to, seed, others=sheet or hold != "" or count is not None)
     _check_effect(to, frames, tile_axis, tileable=tileable, hold=hold, several=sheet or (count or 1) > 1)
     frames = FRAMES if frames is None else frames
     check_quality(quality)
@@ -155,26 +155,46 @@ def sample(
                 interpolation.write(
                     interpolation.InterpolationFrames(pictures, (height, width), number), film, quality, quiet
                 )
-        print(files[0])
+        Report(1, quiet, as_json=as_json).result(files[0], {"texture": model.path.stem})
         return 0
-    _write_images(files, pictures, model.path.stem, quality, quiet)
-    older = _files(output, model.path.stem, range(numbers.start, numbers.stop + 1))[-1]
-    if number > 1 and older.exists() and not quiet:
-        complain(f"{older} is from an earlier run: it and the files after it are not part of this one")
+    report = Report(number, quiet, "the same command draws them all, the same again", as_json=as_json)
+    what = "seed" if to is None else "frame"
+    facts = {file: {"texture": model.path.stem, what: i} for file, i in zip(files, numbers, strict=True)}
+    _write_images(facts, pictures, model.path.stem, quality, report)
+    if number > 1 and not quiet:
+        _note_older(_files(output, model.path.stem, range(numbers.start, numbers.stop + 1))[-1])
     return 0
 
 
+def _note_older(path: Path) -> None:
+    """Say so if there is a file of the number after the last."""
+    if path.exists():
+        complain(f"{path} is from an earlier run: it and the files after it are not part of this one")
+
+
 def _write_images(
-    files: Sequence[Path], pictures: Iterator[Array], name: str, quality: int | None, quiet: bool
+    files: Mapping[Path, Mapping[str, object]],
+    pictures: Iterator[Array],
+    name: str,
+    quality: int | None,
+    report: Report,
 ) -> None:
+    """Write the samples to `files`, each with what JSON says of it."""
     from texturenets import image
 
     remove_all_stale(files)
-    report = Report(len(files), quiet, "the same command draws them all, the same again")
     with report.interruptible(), report.bar(len(files), name):
-        for path, picture in zip(files, pictures, strict=True):
+        for (path, facts), picture in zip(files.items(), pictures, strict=True):
             image.write(path, picture, quality=quality)
-            report.result(path)
+            report.result(path, facts)
+
+
+def _check_to(to: int | None, seed: int, *, others: bool) -> None:
+    """Raise UserError for a `--to` beside flags that go without it, and for one that is the seed itself."""
+    if to is not None and others:
+        raise UserError("--to draws frames of the whole sample: leave out --count, --hold and --sheet")
+    if to == seed:
+        raise UserError(f"--to {to} is the seed that the frames come from: give another, as --to {seed + 1}")
 
 
 def _check_batch(batch_size: int, *, alone: bool) -> None:

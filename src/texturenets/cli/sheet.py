@@ -33,8 +33,8 @@ def check(folder: Path, jobs: Sequence[PathPair], films: int) -> None:
         )
 
 
-def write(folder: Path, styles: Sequence[tuple[str, Sequence[PathPair]]]) -> None:
-    """Lay out the photos and results that are there, of each style, on a sheet in `folder`, and print its name."""
+def write(folder: Path, styles: Sequence[tuple[str, Sequence[PathPair]]]) -> Path | None:
+    """Lay out the photos and results that are there, of each style, on a sheet in `folder`; None if there is none."""
     from texturenets import image
     from texturenets.image import contact_sheet
 
@@ -50,7 +50,7 @@ def write(folder: Path, styles: Sequence[tuple[str, Sequence[PathPair]]]) -> Non
     whole = {photo: results for photo, results in rows.items() if all(path.exists() for path in results)}
     if not whole:
         complain("--sheet: there is no photo with all of its results")
-        return
+        return None
     if len(whole) > ROWS:
         complain(f"--sheet shows the first {ROWS} of {len(whole)} photos")
     shown = list(whole.items())[:ROWS]
@@ -59,4 +59,4 @@ def write(folder: Path, styles: Sequence[tuple[str, Sequence[PathPair]]]) -> Non
     ]
     labels = [photo.name for photo, _ in shown]
     image.write(target, contact_sheet.sheet(pictures, columns, labels, cell=CELL))
-    print(target)
+    return target

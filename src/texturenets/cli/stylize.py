@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from texturenets.cli.batch import carry_out, planned
+from texturenets.cli.batch import BatchRun, carry_out, planned
 from texturenets.cli.common import Device, EngineName, Flag, NetworkCode, PrecisionFlag, check_quality
 from texturenets.cli.styles import ChosenStyle, check_no_style, find_styles
+from texturenets.cli.watch import watching
 from texturenets.errors import UserError
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ def stylize(
     generator: NetworkCode = None,
     cluster: str | None = None,
     workers: int | None = None,
+    watch: Flag = False,
+    as_json: Annotated[Flag, Parameter(name="--json")] = False,
     quiet: Flag = False,
 ) -> int:
     """Stylize photos and films in the style of a painting.
@@ -131,6 +134,12 @@ def stylize(
         Finished results are listed in manifest.jsonl in that folder; the next run writes those that are missing.
     workers
         With --cluster: number of processes, each with its own engine [default: one for each core or GPU].
+    watch
+        Do not end, but stylize every photo and film that comes into the folders, or changes there, until Ctrl-C.
+        What has a result already that is newer is left as it is.
+    as_json
+        Print a JSON object a line in place of each name: status (done, kept or failed), result, source, style and
+        seed, or source and error.
     quiet
         No progress bar and no summary.
     """
@@ -149,29 +158,18 @@ def stylize(
     api.check_options(size, strength, noise_level)
     styles = find_styles(style, photos)
     check_no_style(photos, style)
-    if to is not None:
-        options = replace(options, mix_end=_end(to, _only(styles, "--to")))
-    if mask or keep:
-        if to is not None:
-            raise UserError(
-                "--to changes the style along a film, and a mask within an image: give one of them"
-            )
-        from texturenets.cli.masks import masks_of
-
-        options = replace(options, masks=masks_of(styles, mask, keep))
+    options = _mixed(options, styles, to, mask, keep)
     _note_noise(styles, options)
     _check_spool(spool)
     how = EngineOptions(engine, device, precision, None, generator, memory, spool)
     load = functools.partial(loading.load_style, options=how)
-    told: dict[str, Any] = {
+    batch = BatchRun(count, rate, skip_existing, sheet, engine == "auto", quiet, as_json, watch)
+    told = {
         "--output": output,
         "--quality": quality,
-        "--skip-existing": skip_existing,
         "--keep-gps": keep_gps,
-        "--count": count if count != 1 else None,
-        "--rate": rate,
         "--to": to,
-        "--sheet": sheet,
+        **batch.flags,
         "--cluster": cluster,
         "--workers": workers,
     }
@@ -184,16 +182,37 @@ def stylize(
         from texturenets.cli.cluster import ClusterRun, run
 
         _refuse(
-            "--cluster stylizes photos alone", {name: told[name] for name in ("--rate", "--sheet", "--to")}
+            "--cluster stylizes photos alone", {flag: told[flag] for flag in ("--rate", "--sheet", "--to")}
         )
         _refuse("--cluster reads no masks", {"--mask": mask or None, "--keep": keep})
+        _refuse("--cluster lists its results in manifest.jsonl", {"--json": as_json, "--watch": watch})
         chosen = _only(styles, "--cluster")
         settings = ClusterRun(chosen, replace(options, mix=chosen.mix), count, how)
         return run(settings, photos, output, cluster, workers, skip_existing=skip_existing, quiet=quiet)
-    plan = planned(photos, output, styles, options, count=count, rate=rate, skip_existing=skip_existing)
-    return carry_out(
-        plan, load, skip_existing=skip_existing, say_engine=engine == "auto", quiet=quiet, sheet=sheet
-    )
+    plan = functools.partial(planned, photos, output, styles, options)
+    if watch:
+        _refuse("--watch goes on without end", {flag: told[flag] for flag in ("--rate", "--sheet")})
+        return watching(photos, output, plan, batch, load)
+    return carry_out(plan(batch), load, batch)
+
+
+def _mixed(
+    options: StylizeOptions,
+    styles: Sequence[ChosenStyle],
+    to: str | None,
+    mask: list[str] | None,
+    keep: str | None,
+) -> StylizeOptions:
+    """`options` with the mixture that a film ends with, or with masks."""
+    if to is not None and (mask or keep):
+        raise UserError("--to changes the style along a film, and a mask within an image: give one of them")
+    if to is not None:
+        return replace(options, mix_end=_end(to, _only(styles, "--to")))
+    if mask or keep:
+        from texturenets.cli.masks import masks_of
+
+        return replace(options, masks=masks_of(styles, mask, keep))
+    return options
 
 
 def _check_spool(spool: str | None) -> None:

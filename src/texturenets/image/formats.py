@@ -179,6 +179,7 @@ def expand(
     without: StrPath | None = None,
     also: Collection[str] = (),
     left_out: list[Path] | None = None,
+    empty: bool = False,
 ) -> list[Path]:
     """The files that `patterns` name: files, globs (`**` too) and folders, in this order, each file once.
 
@@ -187,7 +188,7 @@ def expand(
     first bytes of a file that has none; sorted, without hidden files. A file named outright is taken whatever its
     suffix. Whether they can be read is not looked at: `read` says so. `left_out` gets the files in folders and of
     globs that are not taken, and not plainly something else than images: raw photos, formats that are not read.
-    Raises UserError for a pattern that gives nothing, and for folders that cannot be read.
+    Raises UserError for a pattern or (unless `empty`) a folder that gives nothing, and a folder that cannot be read.
     """
     others: dict[Path, None] = {}
     patterns = [patterns] if isinstance(patterns, str | os.PathLike) else patterns
@@ -197,7 +198,7 @@ def expand(
         path = Path(pattern).expanduser()
         if path.is_dir():
             found = _pictures(_below(path, without) if recursive else _entries(path), wanted, others)
-            if not found:
+            if not found and not empty:
                 raise UserError(f"no images in the folder {path}; looked for {', '.join(_FORMATS)}")
         elif path.exists():  # before globs: a file may be called "photo [1].jpg"
             found = [path]

@@ -1,0 +1,129 @@
+"""`texturenets stylize --watch`: what comes into folders is stylized as it comes."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from texturenets.cli.batch import BatchRun, Plan, carry_out
+from texturenets.cli.common import complain
+from texturenets.cli.streams import Terminated
+from texturenets.errors import UserError, counted
+
+if TYPE_CHECKING:
+    from texturenets.stylize.style import Style
+
+SECONDS = 1.0
+"""Between two looks at the folders. A file is taken when it has not changed from one to the next."""
+
+State = tuple[int, int]
+"""Of a file: when it was changed, in nanoseconds, and its bytes."""
+
+
+def watching(
+    names: Sequence[str],
+    output: str | None,
+    plan: Callable[[BatchRun], Plan],
+    run: BatchRun,
+    load: Callable[[Path], Style],
+) -> int:
+    """Stylize what is in the folders `names` and what comes into them, until Ctrl-C; returns the exit status.
+
+    `plan`: as `planned`, of all that is in the folders now.
+    Raises UserError for names that are no folders, and for an `output` that is none or one of them.
+    """
+    folder = _check(names, output)
+    if not run.quiet:
+        print(f"watching {', '.join(names)}: results go to {folder}; Ctrl-C ends", file=sys.stderr)
+    watch = Watch()
+    loaded = functools.lru_cache(maxsize=1)(load)
+    status = 0
+    try:
+        while True:
+            try:
+                ready = watch.ready(plan(replace(run, skip_existing=True)))
+                if ready.works:
+                    status = carry_out(ready, loaded, run) or status
+            except UserError as error:
+                watch.tell(error)
+            time.sleep(SECONDS)
+    except Terminated:
+        raise
+    except KeyboardInterrupt:
+        if not run.quiet:
+            print(f"{counted(watch.taken, 'result')} in all", file=sys.stderr)
+        return status
+
+
+def _check(names: Sequence[str], output: str | None) -> Path:
+    """The folder of the results."""
+    for name in names:
+        if not Path(name).expanduser().is_dir():
+            raise UserError(f"--watch looks into folders, and {name} is none")
+    if output is None:
+        raise UserError("--watch needs a folder for the results: give --output FOLDER")
+    folder = Path(output).expanduser()
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--output {output} is a file: with --watch give a folder")
+    if any(folder.resolve() == Path(name).expanduser().resolve() for name in names):
+        raise UserError(
+            f"--watch would stylize its own results in {output}: give another folder, as -o {folder / 'stylized'}"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+class Watch:
+    """What has been seen of the folders, and done."""
+
+    def __init__(self) -> None:
+        self.taken = 0  # results
+        self._seen: dict[Path, State] = {}
+        self._tried: dict[tuple[Path, Path], State] = {}  # by source and result
+        self._told = ""
+
+    def ready(self, plan: Plan) -> Plan:
+        """What of `plan` is to be done now: sources that have stopped changing and have no newer result."""
+        sources = {path for work in plan.works for job in work.films for path in job.sources}
+        sources |= {photo for work in plan.works for photo, _ in work.photos}
+        now = {path: state for path in sources if (state := _state(path))}
+        still = {path for path, state in now.items() if self._seen.get(path) == state}
+        self._seen = now
+
+        def due(source: Path, result: Path) -> bool:
+            tried = self._tried.get((source, result))
+            if source not in still or tried == now[source]:
+                return False
+            made = _state(result)
+            if tried is None and made is not None and made[0] >= now[source][0]:
+                return False
+            self._tried[source, result] = now[source]
+            self.taken += 1
+            return True
+
+        works = []
+        for work in plan.works:
+            films = [job for job in work.films if due(job.sources[0], Path(job.result))]
+            photos = [job for job in work.photos if due(*job)]
+            if films or photos:
+                works.append(replace(work, films=films, photos=photos))
+        return replace(plan, works=works, left_out=())
+
+    def tell(self, error: UserError) -> None:
+        """Say what keeps the work from being done, once while it lasts."""
+        if str(error) != self._told:
+            complain(error)
+        self._told = str(error)
+
+
+def _state(path: Path) -> State | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size

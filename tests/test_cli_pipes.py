@@ -1,0 +1,255 @@
+"""`-` for standard input and output, results as JSON, folders that are watched, completion in a shell."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import tiny
+from PIL import Image
+
+from texturenets.cli import main, watch
+from texturenets.cli.streams import Terminated
+from texturenets.networks.pyramid import Pyramid2
+from texturenets.networks.residual import Residual
+
+TINY = Residual(channels=8, blocks=0)
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with a photo; two styles and a texture are shipped."""
+    textures = {"peas": Pyramid2(channels=(4, 4), noise_depth=2)}
+    work = tiny.working_folder(tmp_path, monkeypatch, {"wave": TINY, "plain": TINY}, textures)
+    tiny.picture(work / "photo.jpg", seed=1)
+    return work
+
+
+def run(*words: str) -> int:
+    return main([*words, "--engine", "torch", "--quiet"])
+
+
+def feed(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+
+
+# ---- standard input and output -------------------------------------------------------------------------
+
+
+def test_through_a_pipe_comes_what_a_file_would_hold(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    assert run("stylize", "photo.jpg", "-s", "wave", "-o", "there.jpg") == 0
+    assert capsysbinary.readouterr().out == b"there.jpg\n"
+    feed(monkeypatch, Path("photo.jpg").read_bytes())
+    assert run("stylize", "-", "-s", "wave", "-o", "-") == 0
+    assert capsysbinary.readouterr().out == Path("there.jpg").read_bytes()
+    assert sorted(path.name for path in here.iterdir()) == ["photo.jpg", "there.jpg"]
+
+
+def test_a_file_to_standard_output_keeps_its_format(
+    here: Path, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    Image.open("photo.jpg").save("photo.png")
+    assert run("stylize", "-s", "wave", "--output=-", "photo.png") == 0
+    assert Image.open(io.BytesIO(capsysbinary.readouterr().out)).format == "PNG"
+
+
+def test_standard_input_to_a_file_of_the_usual_name(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    feed(monkeypatch, Path("photo.jpg").read_bytes())
+    assert run("stylize", "-", "-s", "wave") == 0
+    assert capsys.readouterr().out == "stdin-wave.jpg\n"
+
+
+def test_a_sample_to_standard_output(here: Path, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    assert run("sample", "peas", "--size", "32", "-o", "-") == 0
+    assert Image.open(io.BytesIO(capsysbinary.readouterr().out)).size == (32, 32)
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("stylize - -s wave -o -", "-: standard input is no image that can be read here (JPEG,"),
+        (
+            "stylize photo.jpg photo.jpg -s all -o -",
+            "--output stdout.jpg is one file, and there are 2 styles",
+        ),
+        ("sample peas --size 32 --count 2 -o -", "--output - takes one result"),
+        ("export wave --to onnx -o -", "-: standard input and output are for stylize, optimize, sample"),
+    ],
+)
+def test_what_cannot_be_piped(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture, line: str, told: str
+) -> None:
+    feed(monkeypatch, b"hello, I am a text")
+    assert main([*line.split(), "--quiet"]) == 2
+    out, error = capsys.readouterr()
+    assert not out
+    assert told in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "told"), [(b"", "-: standard input is empty"), (b"\xff\xd8\xff!", "stdin.jpg")]
+)
+def test_standard_input_that_is_no_image(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture, data: bytes, told: str
+) -> None:
+    feed(monkeypatch, data)
+    assert run("stylize", "-", "-s", "wave", "-o", "-") == 2
+    out, error = capsys.readouterr()
+    assert not out
+    assert told in error
+    assert error.count("\n") == 1
+
+
+# ---- for programs --------------------------------------------------------------------------------------
+
+
+def test_results_as_json(here: Path, capsys: Capture) -> None:
+    Path("bad.jpg").write_bytes(b"none")
+    assert run("stylize", "photo.jpg", "bad.jpg", "-s", "all", "-o", "out/", "--json", "--sheet") == 2
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    done = [one for one in told if one["status"] == "done"]
+    assert done == [
+        {
+            "status": "done",
+            "result": "out/photo-plain.jpg",
+            "source": "photo.jpg",
+            "style": "plain",
+            "seed": 0,
+        },
+        {"status": "done", "result": "out/photo-wave.jpg", "source": "photo.jpg", "style": "wave", "seed": 0},
+        {"status": "done", "result": "out/contact-sheet.jpg"},
+    ]
+    failed = [one for one in told if one["status"] == "failed"]
+    assert [(one["source"], one["style"]) for one in failed] == [("bad.jpg", "plain"), ("bad.jpg", "wave")]
+    assert all(one["error"].startswith("bad.jpg") for one in failed)
+    assert run("stylize", "photo.jpg", "-s", "wave", "-o", "out/", "--json", "--skip-existing") == 0
+    assert json.loads(capsys.readouterr().out)["status"] == "kept"
+
+
+def test_samples_as_json(here: Path, capsys: Capture) -> None:
+    assert (
+        run("sample", "peas", "--size", "32", "--count", "2", "--seed", "5", "-o", "many.png", "--json") == 0
+    )
+    assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [
+        {"status": "done", "result": f"many-000{seed}.png", "texture": "peas", "seed": seed}
+        for seed in (5, 6)
+    ]
+
+
+# ---- folders that are watched --------------------------------------------------------------------------
+
+
+class Clock:
+    """In place of sleeping: the next of some actions at each look, and Ctrl-C after the last."""
+
+    def __init__(self, *actions: Callable[[], object] | None) -> None:
+        self.actions = list(actions)
+
+    def __call__(self, _: float) -> None:
+        if not self.actions:
+            raise KeyboardInterrupt
+        if action := self.actions.pop(0):
+            action()
+
+
+def watching(monkeypatch: pytest.MonkeyPatch, *actions: Callable[[], object] | None) -> int:
+    monkeypatch.setattr(time, "sleep", Clock(*actions))
+    return run("stylize", "in", "-s", "wave", "-o", "out", "--watch")
+
+
+def test_what_comes_into_a_folder_is_stylized_once(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    Path("in").mkdir()
+
+    def come(name: str, seed: int = 2) -> Callable[[], object]:
+        return lambda: tiny.picture(here / "in" / name, seed=seed)
+
+    status = watching(monkeypatch, come("a.jpg"), None, None, come("sub/b.png"), None, None)
+    assert status == 0
+    assert capsys.readouterr().out.split() == ["out/a-wave.jpg", "out/sub/b-wave.png"]
+    # Begun again: what is there stays, what was changed is made anew, a bad file is told of once.
+    first = Path("out/a-wave.jpg").read_bytes()
+    bad = here / "in" / "c.jpg"
+
+    def change() -> None:
+        tiny.picture(here / "in" / "a.jpg", seed=3)
+        os.utime(here / "in" / "a.jpg", (time.time() + 9, time.time() + 9))
+        bad.write_bytes(b"none")
+
+    assert watching(monkeypatch, change, None, None, None) == 2
+    told = capsys.readouterr()
+    assert told.out.split() == ["out/a-wave.jpg"]
+    assert Path("out/a-wave.jpg").read_bytes() != first
+    assert told.err.count("in/c.jpg is not an image") == 1
+
+
+def test_a_file_that_still_grows_is_waited_for(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    whole = Path("photo.jpg").read_bytes()
+    target = here / "in" / "photo.jpg"
+    target.parent.mkdir()
+    target.write_bytes(whole[:200])
+
+    def grow(until: int) -> Callable[[], object]:
+        return lambda: target.write_bytes(whole[:until])
+
+    assert watching(monkeypatch, grow(400), grow(len(whole)), None, None) == 0
+    told = capsys.readouterr()
+    assert told.out.split() == ["out/photo-wave.jpg"]
+    assert not told.err
+
+
+def test_a_watch_ends_by_sigterm_with_its_status(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("in").mkdir()
+
+    def end() -> None:
+        raise Terminated
+
+    assert watching(monkeypatch, end) == 143
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("photo.jpg -o out --watch", "--watch looks into folders, and photo.jpg is none"),
+        ("in --watch", "--watch needs a folder for the results"),
+        ("in -o photo.jpg --watch", "--output photo.jpg is a file"),
+        ("in -o in --watch", "--watch would stylize its own results"),
+        ("in -o out --watch --sheet", "leave out --sheet"),
+        ("in -o out --watch --cluster", "leave out --watch"),
+        ("--webcam --watch", "leave out --watch"),
+    ],
+)
+def test_what_cannot_be_watched(here: Path, capsys: Capture, words: str, told: str) -> None:
+    tiny.picture(here / "in" / "a.png", seed=1)
+    assert main(["stylize", *words.split(), "-s", "wave"]) == 2
+    assert told in capsys.readouterr().err
+    assert watch.SECONDS > 0
+
+
+# ---- completion ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_knows_commands_and_flags(tmp_path: Path, shell: str, capsys: Capture) -> None:
+    script = tmp_path / "script"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(tmp_path))
+        assert main(["--install-completion", "--shell", shell, "--output", str(script)]) == 0
+    text = script.read_text()
+    assert "stylize" in text
+    assert "preserve-color" in text
