@@ -1,6 +1,6 @@
 """Fetch a file over the network: whole, verified, or not at all.
 
-SpoolDtype by hand because pooch begins an interrupted transfer anew, knows one address and one hash a file, and no
+Kept by hand because pooch begins an interrupted transfer anew, knows one address and one hash a file, and no
 hashes of Git's blobs.
 """
 
