@@ -40,7 +40,9 @@ def film() -> np.ndarray[Any, Any]:
     source, painter = photo("coffee"), tn.load("udnie")
     width = source.shape[3] - PAN * (FRAMES - 1)
     frames = [source[..., PAN * i : PAN * i + width] for i in range(FRAMES)]
-    return sheet([[painter.stylize(frame) for frame in frames]], [f"frame {8 * i}" for i in range(FRAMES)], cell=CELL)
+    return sheet(
+        [[painter.stylize(frame) for frame in frames]], [f"frame {8 * i}" for i in range(FRAMES)], cell=CELL
+    )
 
 
 def main() -> None:
