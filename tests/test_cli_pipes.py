@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
 import io
 import json
 import os
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import tiny
 from PIL import Image
 
-from texturenets.cli import main, watch
+from texturenets import fetch
+from texturenets.cli import main, pipes, watch
 from texturenets.cli.streams import Terminated
 from texturenets.networks.pyramid import Pyramid2
 from texturenets.networks.residual import Residual
@@ -110,6 +114,68 @@ def test_standard_input_that_is_no_image(
     assert not out
     assert told in error
     assert error.count("\n") == 1
+
+
+# ---- addresses -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def web(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a server that has the files of the working folder."""
+    monkeypatch.setattr(fetch, "pause", lambda _: None)
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    serve = functools.partial(Handler, directory=str(here))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_photo_at_an_address(here: Path, web: str, capsys: Capture) -> None:
+    assert run("stylize", "photo.jpg", "-s", "wave", "-o", "there.jpg") == 0
+    Path("b c.jpg").write_bytes(Path("photo.jpg").read_bytes())
+    assert run("stylize", f"{web}/photo.jpg", f"{web}/b%20c.jpg?size=9", "-s", "wave") == 0
+    assert capsys.readouterr().out.split("\n")[1:-1] == ["photo-wave.jpg", "b c-wave.jpg"]
+    assert Path("photo-wave.jpg").read_bytes() == Path("there.jpg").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("{web}/gone.jpg", "{web}/gone.jpg: HTTP 404"),
+        ("{web}/page", "{web}/page: what came is no image that can be read here (JPEG,"),
+        ("{web}/page.jpg", "page.jpg is not an image"),
+        ("photo.jpg -o {web}/x.jpg", "--output is an address: give a file or a folder here"),
+        ("http://127.0.0.1:9/photo.jpg", "http://127.0.0.1:9/photo.jpg: "),
+    ],
+)
+def test_addresses_that_give_no_photo(here: Path, web: str, capsys: Capture, words: str, told: str) -> None:
+    Path("page").write_text("<html>no image</html>")
+    Path("page.jpg").write_text("<html>no image</html>")
+    assert run("stylize", *words.format(web=web).split(), "-s", "wave") == 2
+    out, error = capsys.readouterr()
+    assert not out
+    assert told.format(web=web) in error
+    assert error.count("\n") == 1
+
+
+def test_what_is_too_large_is_not_fetched_whole(
+    here: Path, web: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.setattr(pipes, "LIMIT", 1 << 20)
+    Path("large.jpg").write_bytes(bytes(3 << 20))
+    assert run("stylize", f"{web}/large.jpg", "-s", "wave") == 2
+    assert capsys.readouterr().err == f"texturenets: {web}/large.jpg: it is larger than 1 MB\n"
+
+
+def test_offline_nothing_is_fetched(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    monkeypatch.setenv("TEXTURENETS_OFFLINE", "1")
+    assert run("stylize", "http://127.0.0.1:9/photo.jpg", "-s", "wave") == 2
+    assert "nothing is fetched while TEXTURENETS_OFFLINE is set" in capsys.readouterr().err
 
 
 # ---- for programs --------------------------------------------------------------------------------------

@@ -42,7 +42,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             ["a texture is learned from its image alone: leave out --content"],
         ),
         ("stylize photo.jpg --content photos", ["Unknown option: --content"]),
-        ("stylize https://example.org/photo.jpg", ["--cluster", "download"]),
+        ("stylize s3://bucket/photo.jpg", ["--cluster", "download"]),
         ("demo photo.jpg", ["photo.jpg: unexpected argument", "say --photo photo.jpg"]),
         ("sample", ["TEXTURE is missing: shipped texture or model file"]),
         ("cache", ["--content is missing: folder of photos"]),

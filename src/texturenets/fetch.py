@@ -10,6 +10,7 @@ import contextlib
 import errno
 import hashlib
 import http.client
+import os
 import time
 import urllib.error
 import urllib.request
@@ -31,6 +32,11 @@ MAX_SIZE: Final = 1 << 30
 _PASSING: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 pause = time.sleep
+
+
+def offline() -> bool:
+    """Whether TEXTURENETS_OFFLINE says that nothing is to be fetched."""
+    return os.environ.get("TEXTURENETS_OFFLINE", "").lower() not in ("", "0", "false", "no")
 
 
 def digest(path: Path, algorithm: str) -> str:
@@ -96,7 +102,7 @@ def download(
     faults: list[str] = []
     for url in urls:
         part.write_bytes(b"")
-        fault = _fetch(url, part, size, progress)
+        fault = _fetch(url, part, size, progress, 2 * size or MAX_SIZE)
         if fault is None:
             if verified(part, digests):
                 return url
@@ -106,14 +112,27 @@ def download(
     raise UserError("; ".join(faults))
 
 
-def _fetch(url: str, part: Path, size: int, progress: Progress | None) -> str | None:
-    """None where all of `url` is in `part`, else what went wrong."""
+def get(url: str, part: Path, *, limit: int, progress: Progress | None = None) -> None:
+    """Fetch `url`, at most `limit` bytes of which no hash is known, into `part`.
+
+    Raises UserError where that fails or there are more, OSError where `part` cannot be written.
+    """
+    part.write_bytes(b"")
+    fault = _fetch(url, part, 0, progress, limit)
+    if fault is None and part.stat().st_size > limit:
+        fault = f"it is larger than {limit >> 20} MB"
+    if fault is not None:
+        raise UserError(f"{url}: {fault}")
+
+
+def _fetch(url: str, part: Path, size: int, progress: Progress | None, limit: int) -> str | None:
+    """None where all of `url`, or more than `limit` bytes of it, is in `part`, else what went wrong."""
     fault = ""
     for attempt in range(TRIES):
         if attempt:
             pause(0.5 * 2**attempt)
         try:
-            _transfer(url, part, size, progress)
+            _transfer(url, part, size, progress, limit)
         except _PassingError as error:
             fault = f"{error} ({TRIES} tries)"
         except urllib.error.HTTPError as error:
@@ -142,7 +161,7 @@ def _network() -> Iterator[None]:
         raise _PassingError(str(error) or type(error).__name__) from None
 
 
-def _transfer(url: str, part: Path, size: int, progress: Progress | None) -> None:
+def _transfer(url: str, part: Path, size: int, progress: Progress | None, limit: int) -> None:
     done = part.stat().st_size
     request = urllib.request.Request(url, headers={"User-Agent": f"texturenets/{__version__}"})
     if done:
@@ -164,7 +183,7 @@ def _transfer(url: str, part: Path, size: int, progress: Progress | None) -> Non
         out.truncate()
         length = int(response.headers["Content-Length"] or 0)
         total = done + length if length else size
-        _copy(response, out, (done, total, 2 * size or MAX_SIZE), progress)
+        _copy(response, out, (done, total, limit), progress)
 
 
 def _copy(
@@ -183,7 +202,7 @@ def _copy(
         out.write(chunk)
         done += len(chunk)
         if done > limit:
-            return  # not the file: its hash will say so
+            return  # not the file that was meant
         if progress:
             progress(done, total)
     out.flush()

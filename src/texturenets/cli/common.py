@@ -189,8 +189,8 @@ def photo_progress(total: int, quiet: bool, unit: str = "") -> Progress | Hidden
     )
 
 
-def download_progress() -> Callable[[int, int], None]:
-    """Called with (bytes done, bytes in all), shows a bar on standard error until all are there.
+def download_progress(what: str = "weights") -> Callable[[int, int], None]:
+    """Called with (bytes done, bytes in all), shows a bar on standard error until all of `what` are there.
 
     It serves any number of files, one after the other. What does not say how large it is gets no bar.
     """
@@ -211,7 +211,7 @@ def download_progress() -> Callable[[int, int], None]:
             return
         if not running:
             bar = Progress(
-                TextColumn("fetching weights"),
+                TextColumn(f"fetching {what}", markup=False),
                 BarColumn(),
                 DownloadColumn(),
                 TimeRemainingColumn(),

@@ -1,4 +1,4 @@
-"""`-` on a command line: an image from standard input, a result to standard output, by way of temporary files."""
+"""`-` and addresses on a command line: images from standard input and the web, a result to standard output."""
 
 from __future__ import annotations
 
@@ -9,31 +9,45 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
 
+from texturenets.cli.common import download_progress
 from texturenets.errors import UserError
 
 COMMANDS = ("stylize", "optimize", "sample")  # those that read images or write one
 OUTPUT = ("-o", "--output")
+LIMIT = 128 << 20  # bytes of a photo that is fetched: no camera's is larger
+_ELSEWHERE = ("--cluster", "--webcam")  # take addresses themselves
 
 
 def asked(words: Sequence[str]) -> bool:
-    """Whether one of `words`, a command line, is `-`."""
-    return "-" in words or "--output=-" in words
+    """Whether one of `words`, a command line, is `-`, or the address of an image."""
+    return "-" in words or "--output=-" in words or bool(_addresses(words))
+
+
+def _addresses(words: Sequence[str]) -> set[int]:
+    """Which of `words` are addresses of images."""
+    if not words or words[0] not in COMMANDS or any(flag in words for flag in _ELSEWHERE):
+        return set()
+    return {i for i, word in enumerate(words) if word.lower().startswith(("https://", "http://"))}
 
 
 def run_piped(words: Sequence[str], run: Callable[[Sequence[str]], int]) -> int:
-    """`run(words)`, each `-` replaced by a file; returns its exit status.
+    """`run(words)`, each `-` and each address replaced by a temporary file; returns its exit status.
 
     `-` after --output is standard output: the result is copied there when it is complete, and names are not printed.
-    Every other `-` is standard input, an image. Raises UserError for an input that is no image, and where an output
-    would go to a terminal.
+    Every other `-` is standard input, an image. Raises UserError for an input that is no image or cannot be fetched,
+    and where an output would go to a terminal.
     """
     if words[0] not in COMMANDS:
         raise UserError(f"-: standard input and output are for {', '.join(COMMANDS)}: name a file")
     plain = [part for word in words for part in (("--output", "-") if word == "--output=-" else (word,))]
     outputs = {i for i, word in enumerate(plain) if word == "-" and plain[i - 1] in OUTPUT}
     inputs = {i for i, word in enumerate(plain) if word == "-"} - outputs
+    addresses = _addresses(plain)
+    if any(plain[i - 1] in OUTPUT for i in addresses):
+        raise UserError("--output is an address: give a file or a folder here")
     if outputs and sys.stdout.isatty():
         raise UserError(
             "--output - writes an image, and standard output is a terminal: send it on, as with > result.png"
@@ -43,6 +57,8 @@ def run_piped(words: Sequence[str], run: Callable[[Sequence[str]], int]) -> int:
         if inputs:
             source = _received(folder)
             plain = [str(source) if i in inputs else word for i, word in enumerate(plain)]
+        for i in addresses:
+            plain[i] = str(_fetched(plain[i], folder / str(i)))
         if not outputs:
             return run(plain)
         result = folder / f"stdout{_suffix(plain)}"
@@ -73,6 +89,23 @@ def _received(folder: Path) -> Path:
     if not suffix:
         raise UserError(f"-: standard input is no image that can be read here ({formats.readable()})")
     return path.rename(path.with_suffix(suffix))
+
+
+def _fetched(url: str, folder: Path) -> Path:
+    """The image at an address as a file in `folder`, called as it is there. Raises UserError."""
+    from texturenets import fetch
+    from texturenets.image import formats
+
+    if fetch.offline():
+        raise UserError(f"{url}: nothing is fetched while TEXTURENETS_OFFLINE is set")
+    folder.mkdir()
+    name = PurePosixPath(unquote(urlsplit(url).path)).name.lstrip(".").replace("\0", "") or "image"
+    path = folder / "part"
+    fetch.get(url, path, limit=LIMIT, progress=download_progress(name) if sys.stderr.isatty() else None)
+    suffix = formats.suffix_within(path) or Path(name).suffix
+    if not suffix:
+        raise UserError(f"{url}: what came is no image that can be read here ({formats.readable()})")
+    return path.rename(folder / f"{Path(name).stem[:100]}{suffix}")
 
 
 def _suffix(words: Sequence[str]) -> str:

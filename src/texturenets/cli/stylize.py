@@ -64,7 +64,8 @@ def stylize(
     Parameters
     ----------
     photos
-        Photos, films, glob patterns like "*.jpg", and folders, which are searched with all their subfolders.
+        Photos, films, glob patterns like "*.jpg", and folders, which are searched with all their subfolders;
+        addresses such as https://example.org/photo.jpg; - for a photo from standard input.
     style
         Shipped style or model file; of a model of several styles one, as gallery:wave, or a mixture, as
         gallery:wave=0.6,udnie=0.4. May be given several times; `all` means every shipped style [default: the first
@@ -76,7 +77,7 @@ def stylize(
         their names too (x/k.jpg and y/k.jpg become x/k-STYLE.jpg and y/k-STYLE.jpg). Results that would have the
         same name are numbered, k-STYLE-2.jpg, in whatever order the photos are given. Existing files are replaced
         [default: PHOTO-STYLE in the current folder, in the photo's own format where it can be written].
-        frames/%05d.png writes the frames of a film, film.mp4 makes a film of images.
+        frames/%05d.png writes the frames of a film, film.mp4 makes a film of images, - writes to standard output.
     size
         Longer side of the result in pixels; the aspect ratio is kept [default: as large as the photo].
     quality

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from texturenets import readers
 from texturenets.errors import UserError, install, unknown
 from texturenets.fetch import Progress, beside, digest, download, verified
+from texturenets.fetch import offline as told_offline
 from texturenets.files import cache_folder, publish
 from texturenets.perceptual.weights.recognition import (
     convention_of,
@@ -76,7 +77,7 @@ def check_at_hand(name: str) -> None:
 
     Quick: no file is read. Where fetching is allowed nothing is checked.
     """
-    if name not in LAYERS or not _offline():
+    if name not in LAYERS or not told_offline():
         return
     cached = (cache_folder() / f"{name}.safetensors", cache_folder() / SOURCES[name].file)
     listed = [folder for folder in _listed() if folder.is_dir()]
@@ -225,10 +226,6 @@ def _from_environment(name: str) -> Pretrained | None:
     return None
 
 
-def _offline() -> bool:
-    return os.environ.get("TEXTURENETS_OFFLINE", "").lower() not in ("", "0", "false", "no")
-
-
 def _cached_or_fetched(name: str, offline: bool, progress: Progress | None) -> Pretrained:
     folder, source = cache_folder(), SOURCES[name]
     cached = folder / f"{name}.safetensors"
@@ -241,7 +238,7 @@ def _cached_or_fetched(name: str, offline: bool, progress: Progress | None) -> P
         pretrained = _in_folder(name, folder)
         if pretrained is not None:
             return pretrained
-    if offline or _offline():
+    if offline or told_offline():
         raise _not_at_hand(name)
     if source.format == "keras" and importlib.util.find_spec("h5py") is None:
         raise UserError(f"the weights of {name} are HDF5, which h5py reads: {install('train')}")
