@@ -21,7 +21,7 @@ BARS := $(patsubst benchmarks/accept_%.py,accept-%,$(sort $(wildcard benchmarks/
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint types unit slow-tests acceptance list-acceptance docs clean
+.PHONY: help setup demo test lint types unit slow-tests acceptance list-acceptance release-check docs clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -68,6 +68,9 @@ list-acceptance:  ## names of the long bars
 
 accept-%: benchmarks/accept_%.py setup
 	$(BIN)/python $< $(BAR)
+
+release-check: setup  ## packages in dist/: made, checked, installed and used in empty environments
+	$(BIN)/python benchmarks/accept_reach.py --only release
 
 docs: setup  ## the documentation site, in build/site
 	$(PIP) install -q 'mkdocs>=1.6,<2' 'mkdocstrings-python>=2,<3'
