@@ -75,6 +75,7 @@ release-check: setup  ## packages in dist/: made, checked, installed and used in
 docs: setup  ## the documentation site, in build/site
 	$(PIP) install -q 'mkdocs>=1.6,<2' 'mkdocstrings-python>=2,<3'
 	$(BIN)/mkdocs build --strict
+	$(BIN)/texturenets export composition_vii udnie --to web -o build/site/demo
 
 clean:  ## remove everything that make made
 	rm -rf .venv build dist demo *.egg-info .mypy_cache .ruff_cache tests/*.log

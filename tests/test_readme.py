@@ -49,6 +49,11 @@ def test_links_lead_somewhere(document: Path) -> None:
             assert not file or (document.parent / file).exists(), target
 
 
+def test_the_site_has_every_document() -> None:
+    site = (ROOT / "mkdocs.yml").read_text()
+    assert [path.name for path in (ROOT / "docs").glob("*.md") if f": {path.name}\n" not in site] == []
+
+
 def test_the_readme_is_short_and_plain() -> None:
     assert README.count("\n") <= 150
     first, _, rest = README.partition("## For researchers")
