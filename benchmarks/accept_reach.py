@@ -52,9 +52,8 @@ def environment(folder: Path, python: str | Path, what: str) -> Path:
 
 def uses(binaries: Path) -> None:
     """Stylize a photo from a pipe to a pipe, and list the models."""
-    result = run(
-        binaries / "texturenets", "stylize", "-", "-s", "wave", "-o", "-", "--quiet", input=PHOTO.read_bytes()
-    )
+    words = ("stylize", "-", "-s", "wave", "-o", "-", "--quiet")
+    result = run(binaries / "texturenets", *words, data=PHOTO.read_bytes())
     if not result.stdout.startswith(b"\xff\xd8\xff"):
         sys.exit("what came out of the pipe is no JPEG")
     if b"wave" not in run(binaries / "texturenets", "models").stdout:
