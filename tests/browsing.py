@@ -19,12 +19,18 @@ if CHROMIUM is None:
 
 
 @contextmanager
-def visit(address: str, path: str = "/", **options: Any) -> Iterator[Any]:
-    """A page of `address`, opened. Afterwards: it asked nobody else for anything, and had nothing to complain of."""
+def visit(address: str, path: str = "/", *, camera: bool = False, **options: Any) -> Iterator[Any]:
+    """A page of `address`, opened. Afterwards: it asked nobody else for anything, and had nothing to complain of.
+
+    `camera`: there is one, which shows a moving pattern, and the page may use it without asking.
+    """
+    flags = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"] if camera else []
     asked: list[str] = []
     said: list[str] = []
     with sync_api.sync_playwright() as player:
-        browser = player.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=PATIENCE)
+        browser = player.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", *flags], timeout=PATIENCE
+        )
         page = browser.new_page(**options)
         page.set_default_timeout(PATIENCE)
         page.on("request", lambda request: asked.append(request.url))

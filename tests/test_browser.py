@@ -107,3 +107,33 @@ def test_changes_repaint(address: str, tmp_path: Path) -> None:
             arg=before,
         )
         page.locator("#save").wait_for(state="visible")
+
+
+def test_the_camera_is_painted_live(address: str, tmp_path: Path) -> None:
+    with visit(address, "/?backend=wasm", camera=True) as page:
+        page.locator("#gallery button").first.wait_for()
+        page.locator("#camera").click()
+        page.locator("#said").get_by_text("images a second").wait_for()
+        assert page.locator("#go").is_disabled()
+        height, width = page.evaluate(
+            "[document.getElementById('after').height, document.getElementById('after').width]"
+        )
+        assert (height / width, width >= 96) == (pytest.approx(3 / 4, abs=0.02), True)
+        page.locator("#camera").click()
+        page.locator("#save").wait_for(state="visible")
+        with page.expect_download() as download:
+            page.locator("#save").click()
+        assert download.value.suggested_filename == "camera-wave.png"
+        sides = page.evaluate(
+            "import('./live.js').then(({ fitting }) => [[200, 95], [192, 200], [192, 20], [640, 1], [96, 999]]"
+            ".map(([side, milliseconds]) => fitting(side, milliseconds)))"
+        )
+    assert sides == [200, 128, 288, 640, 96]
+
+
+def test_without_a_camera_the_page_says_so(address: str) -> None:
+    with visit(address, "/?backend=wasm") as page:
+        page.locator("#gallery button").first.wait_for()
+        page.locator("#camera").click()
+        page.locator("#said").get_by_text("The camera cannot be used").wait_for()
+        assert page.locator("#camera").inner_text() == "Camera"

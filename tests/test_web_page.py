@@ -169,7 +169,7 @@ def test_the_folder_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     for name in json.loads((page / "files.json").read_text()):
         assert name == "./" or (page / name).is_file()
     assert "VERSION" not in (page / "offline.js").read_text()
-    for name in ("index.html", "app.js", "worker.js", "core.js", "style.css", "offline.js"):
+    for name in ("index.html", "app.js", "worker.js", "core.js", "live.js", "style.css", "offline.js"):
         text = (page / name).read_text()
         assert not re.search(r"https?://", text), name  # nothing from elsewhere
     with pytest.raises(UserError, match="two models"):

@@ -1,4 +1,6 @@
-// The page: a gallery, a photo, an image. What it knows of the models is in models.json.
+// The page: a gallery, a photo or the camera, an image. What it knows of the models is in models.json.
+import { Live } from "./live.js";
+
 const $ = (id) => document.getElementById(id);
 const backend = new URLSearchParams(location.search).get("backend") ?? "auto";
 const PREVIEW = 256; // pixels of the longer side of what is shown first
@@ -7,6 +9,7 @@ let models = [];
 let model = null;
 let photo = null; // {bitmap, name, url}
 let worker = null;
+let live = null; // the camera, while it runs
 let busy = false;
 let began = 0;
 let shown = null; // what the image on view was made with: {name, style}, and options once it is whole
@@ -32,12 +35,13 @@ function choose(next) {
 }
 
 function ready() {
-  $("go").disabled = !model || (model.kind === "style" && !photo);
-  $("busy").hidden = $("cancel").hidden = !busy;
+  $("go").disabled = !model || live !== null || (model.kind === "style" && !photo);
+  $("busy").hidden = $("cancel").hidden = !busy || live !== null;
   return !$("go").disabled;
 }
 
 async function take(file) {
+  endLive();
   try {
     const bitmap = await createImageBitmap(file, { imageOrientation: "from-image", premultiplyAlpha: "none" });
     if (photo) URL.revokeObjectURL(photo.url);
@@ -103,8 +107,18 @@ function stop() {
 
 function answered({ data }) {
   if (data.error) {
+    endLive();
     stop();
     say(`It did not work: ${data.error}. A smaller size may.`, true);
+  } else if (data.step === "live") {
+    busy = false;
+    if (live) {
+      show(data.bytes, data.width, data.height);
+      live.painted();
+      const rate = live.rate ? `${live.rate.toFixed(live.rate < 10 ? 1 : 0)} images a second at ` : "";
+      say(`${rate}${data.width} × ${data.height}, ${data.backend === "wasm" ? "WebAssembly" : "WebGPU"}`);
+    }
+    return;
   } else {
     show(data.bytes, data.width, data.height);
     if (data.step === "preview") {
@@ -127,18 +141,68 @@ function send(step, image, more) {
   worker.postMessage({ step, backend, width: image.width, height: image.height, options: shown.options, ...more });
 }
 
+function start() {
+  if (worker) return;
+  worker = new Worker("worker.js", { type: "module" });
+  worker.onmessage = answered;
+  worker.onerror = () => {
+    endLive();
+    stop();
+    say("The network could not be started.", true);
+    ready();
+  };
+}
+
+function showBefore(canvas) {
+  [$("before").width, $("before").height] = [canvas.width, canvas.height];
+  $("before").getContext("2d").drawImage(canvas, 0, 0);
+}
+
+// The camera's image that is to be painted now, in the style and with the options of now.
+function paintLive(image, canvas) {
+  start();
+  shown = { style: true, options: options(), name: `camera-${model.name}` };
+  showBefore(canvas);
+  busy = true;
+  send("live", image, { model, seed: 0, bytes: image.data });
+}
+
+async function camera() {
+  if (live) {
+    endLive();
+    offer();
+    ready();
+    return;
+  }
+  stop();
+  $("save").hidden = true;
+  live = new Live(paintLive);
+  $("camera").textContent = "Stop the camera";
+  $("camera").setAttribute("aria-pressed", true);
+  say("");
+  try {
+    await live.start();
+  } catch (error) {
+    endLive();
+    say(`The camera cannot be used: ${error?.message ?? error}.`, true);
+  }
+  ready();
+}
+
+function endLive() {
+  if (!live) return;
+  live.stop();
+  live = null;
+  $("camera").textContent = "Camera";
+  $("camera").setAttribute("aria-pressed", false);
+}
+
 function paint() {
+  if (live && model.kind === "style") return; // the next image is in the new style
+  endLive();
   if (!ready()) return;
   stop();
-  if (!worker) {
-    worker = new Worker("worker.js", { type: "module" });
-    worker.onmessage = answered;
-    worker.onerror = () => {
-      stop();
-      say("The network could not be started.", true);
-      ready();
-    };
-  }
+  start();
   const style = model.kind === "style";
   const longer = Number($("size").value);
   const seed = Math.max(0, Math.floor(Number($("seed").value)) || 0);
@@ -149,8 +213,7 @@ function paint() {
   say("");
   if (style) {
     const [image, canvas] = pixels(longer);
-    [$("before").width, $("before").height] = [canvas.width, canvas.height];
-    $("before").getContext("2d").drawImage(canvas, 0, 0);
+    showBefore(canvas);
     if (Math.max(image.width, image.height) > 2 * PREVIEW) {
       const [small] = pixels(PREVIEW);
       send("preview", small, { model, seed, bytes: small.data });
@@ -162,7 +225,7 @@ function paint() {
 
 // Strength and colours need no network, once there is an image.
 function mix() {
-  if (busy || !shown?.style || !worker) return;
+  if (busy || live || !shown?.style || !worker) return;
   shown.options = options();
   busy = true;
   send("mixed", $("after"));
@@ -170,6 +233,7 @@ function mix() {
 
 $("file").onchange = ({ target }) => target.files[0] && take(target.files[0]);
 $("split").oninput = split;
+$("camera").onclick = camera;
 $("go").onclick = $("size").onchange = $("seed").onchange = paint;
 $("strength").oninput = $("colors").onchange = mix;
 $("cancel").onclick = () => {

@@ -1,0 +1,63 @@
+// The camera's images, painted one after the other, as large as the machine manages at RATE a second.
+export const RATE = 10;
+const [LEAST, FIRST, MOST] = [96, 192, 640]; // pixels of the longer side
+const STEP = 16;
+const SETTLE = 4; // images of a size before another is tried: the first of a size takes longer
+
+// The longer side at which an image takes about 1 / RATE seconds, where one of `side` takes `milliseconds`.
+export function fitting(side, milliseconds) {
+  const wanted = (0.95 * 1000) / RATE;
+  const next = side * Math.sqrt(wanted / milliseconds); // time goes with the area
+  if (next > 0.95 * side && next < 1.15 * side) return side; // else it would go to and fro
+  return Math.min(MOST, Math.max(LEAST, STEP * Math.floor(Math.min(1.5 * side, next) / STEP)));
+}
+
+// Opens the camera and calls `paint(image, canvas)` for an image after the other; each is done when `painted` is called.
+export class Live {
+  constructor(paint) {
+    this.paint = paint;
+    this.side = FIRST;
+    this.rate = 0;
+    this.times = [];
+    this.canvas = document.createElement("canvas");
+    this.video = Object.assign(document.createElement("video"), { muted: true, playsInline: true });
+  }
+
+  async start() {
+    if (!navigator.mediaDevices) throw new Error("a page that uses it has to come from https or from this machine");
+    this.stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 640 } }, audio: false });
+    this.video.srcObject = this.stream;
+    await this.video.play();
+    this.next();
+  }
+
+  stop() {
+    for (const track of this.stream?.getTracks() ?? []) track.stop();
+    this.stream = null;
+  }
+
+  next() {
+    if (!this.stream) return;
+    const { videoWidth, videoHeight } = this.video;
+    const scale = Math.min(1, this.side / Math.max(videoWidth, videoHeight));
+    this.canvas.width = Math.max(1, Math.round(videoWidth * scale));
+    this.canvas.height = Math.max(1, Math.round(videoHeight * scale));
+    const context = this.canvas.getContext("2d", { willReadFrequently: true });
+    context.drawImage(this.video, 0, 0, this.canvas.width, this.canvas.height);
+    this.began = performance.now();
+    this.paint(context.getImageData(0, 0, this.canvas.width, this.canvas.height), this.canvas);
+  }
+
+  // The image is on view: the rate, and the size of those to come.
+  painted() {
+    this.times.push(performance.now() - this.began);
+    if (this.times.length > SETTLE) {
+      const median = this.times.slice(1).sort((a, b) => a - b)[SETTLE >> 1];
+      this.rate = 1000 / median;
+      const side = fitting(this.side, median);
+      this.times = [];
+      this.side = side;
+    }
+    requestAnimationFrame(() => this.next());
+  }
+}
