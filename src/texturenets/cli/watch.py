@@ -40,7 +40,7 @@ def watching(
     folder = _check(names, output)
     if not run.quiet:
         print(f"watching {', '.join(names)}: results go to {folder}; Ctrl-C ends", file=sys.stderr)
-    watch = Watch()
+    watch = WatchedFolders()
     loaded = functools.lru_cache(maxsize=1)(load)
     status = 0
     try:
@@ -78,7 +78,7 @@ def _check(names: Sequence[str], output: str | None) -> Path:
     return folder
 
 
-class Watch:
+class WatchedFolders:
     """What has been seen of the folders, and done."""
 
     def __init__(self) -> None:

@@ -21,7 +21,15 @@ from texturenets.noise import NoiseInput
 from texturenets.tiled import plan as planning
 from texturenets.tiled.plan import PlannedNetwork
 from texturenets.tiled.rows import Interval, Size
-from texturenets.tiled.run import Progress, RowSink, StageEngine, TiledJob, TooLittleMemoryError, disk, run
+from texturenets.tiled.run import (
+    RowSink,
+    ShareProgress,
+    StageEngine,
+    TiledJob,
+    TooLittleMemoryError,
+    disk,
+    run,
+)
 from texturenets.tiled.sources import Computed, Padded, RowSource
 from texturenets.tiled.spool import choose_folder, gigabytes
 
@@ -61,7 +69,7 @@ class TiledNetwork:
         spool: Path | None = None,
         folders: Sequence[Path] = (),
         announce: Callable[[str], None] = lambda _: None,
-        progress: Progress = lambda _: None,
+        progress: ShareProgress = lambda _: None,
     ) -> None:
         """Stylize `photo` of `size` (H, W) and give the result to `sink`, strip by strip.
 

@@ -43,7 +43,7 @@ class StageEngine(Protocol):
 RowSink = Callable[[Interval, NDArray[np.float32]], None]
 """Takes the image from the top, unclamped: rows, and (1, 3, height, W) float32."""
 
-Progress = Callable[[float], None]
+ShareProgress = Callable[[float], None]
 """Called with the share of the work that is done, from 0 to 1."""
 
 LEAST: Final = 16
@@ -89,7 +89,7 @@ class TooLittleMemoryError(UserError):
         self.least = least
 
 
-def run(job: TiledJob, sink: RowSink, progress: Progress = lambda _: None) -> None:
+def run(job: TiledJob, sink: RowSink, progress: ShareProgress = lambda _: None) -> None:
     """Compute the network on the image, strip by strip, and give the result to `sink`.
 
     Raises UserError where memory or disk do not suffice.
@@ -136,7 +136,7 @@ class _TiledRun:
         self.free: list[NDArray[Any]] = []
         """Arrays of strips that are through, to be read into again: new memory is slow."""
 
-    def all(self, sink: RowSink, progress: Progress) -> None:
+    def all(self, sink: RowSink, progress: ShareProgress) -> None:
         """Every pass."""
         heights = self._heights()
         last_read = planning.last_reads(self.image_passes)
@@ -198,7 +198,7 @@ class _TiledRun:
         ends += sum(size[part.number] for part in strip.outputs.values())
         return self.job.engine.stage_peak(live, self.spool_dtype) + WAITING * ends * BYTES[self.spool_dtype]
 
-    def _pass(self, image_pass: ImagePass, rows: int, sink: RowSink | None, progress: Progress) -> None:
+    def _pass(self, image_pass: ImagePass, rows: int, sink: RowSink | None, progress: ShareProgress) -> None:
         moments = {i: self._moments(i) for i in image_pass.measured}
         strips = planning.strips(self.job.picture[0], rows, self.job.graph.stride)
         with (
