@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import gzip
 import io
@@ -31,11 +32,13 @@ from webservice import client, model, opened, photo
 
 from texturenets import image, loading
 from texturenets.cli import main
-from texturenets.errors import UserError
+from texturenets.errors import DiskFullError, UserError
 from texturenets.modelfiles.modelfile import Header
 from texturenets.networks import build, network_files
 from texturenets.networks.residual import Residual
-from texturenets.server.http_errors import HTTPProblem
+from texturenets.server.guard import Guard
+from texturenets.server.http_errors import HTTPProblem, refused
+from texturenets.server.settings import Settings
 from texturenets.server.ui import texts
 
 
@@ -981,3 +984,30 @@ def test_an_exemplar_that_is_too_small_is_refused_at_once(
         for kind in ("texture", "style"):  # a style's painting is enlarged, which adds nothing
             said = problem(service.post(f"/v1/trainings?name=a&kind={kind}", content=photo(20, 24)), 422)
             assert said.endswith("send a larger image")
+
+
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        ("http://testserver/healthz", "/healthz"),
+        ("HTTPS://testserver:7860", "/"),
+        ("/v1/http://x", "/v1/http://x"),
+    ],
+)
+def test_a_target_that_is_a_whole_address_is_its_path(folder: Path, target: str, path: str) -> None:
+    seen = []
+
+    async def app(scope: dict[str, Any], *_: Any) -> None:
+        seen.append((scope["path"], scope["raw_path"]))
+
+    guard = Guard(app, settings=Settings(models=folder))
+    headers = [(b"host", b"127.0.0.1")]
+    scope = {"type": "http", "method": "GET", "path": target, "raw_path": target.encode(), "headers": headers}
+    asyncio.run(guard({**scope, "query_string": b""}, None, None))
+    assert seen == [(path, path.encode())]
+
+
+def test_a_full_disk_is_for_later() -> None:
+    answer = refused(DiskFullError("cannot write models/x.job/job.json: No space left on device"))
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "60")
+    assert "models/x.job" not in answer.detail

@@ -89,6 +89,7 @@ def test_masks_come_as_files_of_the_form(service: TestClient) -> None:
         ("tiny:wave=0", {}, "sum to 0"),
         ("plain", {"mask": mask((64, 64))}, "of another shape than the photo's 80 x 64"),
         ("plain", {"mask": b"nothing"}, "the mask of plain"),
+        ("plain", {"masks": mask()}, "the form's file 'masks' has an unknown name; did you mean 'mask'?"),
     ],
 )
 def test_what_is_wrong_is_told(service: TestClient, style: str, files: dict[str, bytes], said: str) -> None:
@@ -119,3 +120,52 @@ def test_the_page_shows_each_style_of_a_gallery(folder: Path) -> None:
     captions = [caption for _, caption in shown.gallery_items(catalogue, "style")]
     assert len(captions) == len(names)
     assert captions.count("Udnie") >= 1
+
+
+def test_masks_beside_weights_are_refused(service: TestClient) -> None:
+    answer = service.post("/v1/stylize?style=tiny:wave=0.9,udnie=0.1", files={"photo": PHOTO, "mask": mask()})
+    assert answer.status_code == 422, answer.text
+    assert "with masks, styles have no weights" in answer.json()["detail"]
+
+
+def test_gradients_are_masks_by_name(service: TestClient) -> None:
+    form = {"files": {"photo": PHOTO}, "data": {"mask": "left-to-right"}}
+    named = pixels(service.post("/v1/stylize?style=plain", **form))
+    before = np.asarray(opened(PHOTO)).astype(int)
+    assert np.array_equal(named[:, -1], before[:, -1])
+    assert not np.array_equal(named[:, 0], before[:, 0])
+    answer = service.post("/v1/stylize?style=plain", files={"photo": PHOTO}, data={"mask": "leftwards"})
+    assert answer.status_code == 422
+    assert "send a file, as -F mask=@mask.png does, or left-to-right" in answer.json()["detail"]
+
+
+def test_a_form_without_a_photo_says_so(service: TestClient) -> None:
+    answer = service.post("/v1/stylize?style=plain", files={"mask": mask()})
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith("the form holds no photo beside 'mask'")
+
+
+def test_masks_are_bounded_as_photos_are(folder: Path) -> None:
+    with client(folder, limits={"pixels": 6000}) as bounded:
+        answer = bounded.post("/v1/stylize?style=plain", files={"photo": PHOTO, "mask": mask((160, 128))})
+    assert answer.status_code == 413
+    assert answer.json()["detail"] == "the mask of plain has 160 x 128 pixels: at most 6000 are taken"
+
+
+def test_an_animation_is_no_mask(service: TestClient) -> None:
+    buffer = io.BytesIO()
+    frames = [Image.new("L", (80, 64), grey) for grey in (0, 255)]
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:])
+    files = {"photo": PHOTO, "mask": buffer.getvalue()}
+    answer = service.post("/v1/stylize?style=plain", files=files)
+    assert (answer.status_code, "is an animation" in answer.json()["detail"]) == (415, True)
+
+
+@pytest.mark.parametrize("size", [(160, 128), (40, 32)])
+def test_a_mask_of_another_size_is_scaled_without_a_warning(
+    service: TestClient, size: tuple[int, int], recwarn: pytest.WarningsRecorder
+) -> None:
+    files = {"photo": PHOTO, "mask": mask(size)}
+    made = pixels(service.post("/v1/stylize?style=plain", files=files))
+    assert np.array_equal(made[:, :36], np.asarray(opened(PHOTO))[:, :36])
+    assert not [one for one in recwarn if "scaled" in str(one.message)]

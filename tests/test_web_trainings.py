@@ -24,7 +24,7 @@ from texturenets.train import checkpoint, fingerprint
 
 pytest.importorskip("fcntl", reason="locks as Unix has them")
 
-from texturenets.errors import UserError
+from texturenets.errors import DiskFullError, UserError
 from texturenets.server import training_runner as module
 from texturenets.server.http_errors import HTTPProblem
 from texturenets.server.training_files import TrainingJob
@@ -361,7 +361,7 @@ def test_a_full_disk_stops_nothing_for_good(
 
     def writing(job: TrainingJob) -> TrainingJob:
         if full.is_set():
-            raise UserError("cannot write job.json: No space left on device")
+            raise DiskFullError("cannot write job.json: No space left on device")
         return write(job)
 
     monkeypatch.setattr(trainings.files, "write", writing)
@@ -370,10 +370,38 @@ def test_a_full_disk_stops_nothing_for_good(
         time.sleep(0.5)
     assert [job.state for job in trainings.jobs()] == ["queued", "queued"]
     assert 1 <= len(caplog.records) <= 4  # not a line each time
+    assert not trainings.runner.children  # what could not be written down is not started, over and over
+    assert "held up" in trainings.reports.of(trainings.files.find("first"))["reason"]
     full.clear()
     waited(trainings, "second", "done")
     assert trainings.files.find("first").state == "done"
     assert (trainings.folder / "first.run" / "starts").read_text() == "x"
+    assert trainings.reports.of(trainings.files.find("first"))["reason"] == ""
+    trainings.runner.close()
+
+
+@pytest.mark.usefixtures("quick")
+def test_one_can_be_stopped_on_a_full_disk(
+    make: Callable[[], Trainings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainings = make()
+    add(trainings, "long", steps=10**6)
+    trainings.runner.open()
+    waited(trainings, "long", "running")
+    write = trainings.files.write
+
+    def writing(job: TrainingJob) -> TrainingJob:
+        raise DiskFullError("cannot write job.json: No space left on device")
+
+    monkeypatch.setattr(trainings.files, "write", writing)
+    with pytest.raises(DiskFullError):
+        trainings.stop("long")
+    ends = time.monotonic() + 30
+    while trainings.files.alive("long") and time.monotonic() < ends:
+        time.sleep(0.05)
+    assert not trainings.files.alive("long")
+    monkeypatch.setattr(trainings.files, "write", write)
+    waited(trainings, "long", "stopped")
     trainings.runner.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,6 +21,16 @@ class DamagedError(UserError):
 
 class MissingError(UserError):
     """What is wanted needs a package that is not installed."""
+
+
+class DiskFullError(UserError):
+    """No room is left where something is to be written."""
+
+
+def cannot_write(where: object, error: OSError) -> UserError:
+    """The error for what cannot be written at `where`."""
+    kind = DiskFullError if error.errno in (errno.ENOSPC, errno.EDQUOT) else UserError
+    return kind(f"cannot write {where}: {reason(error)}")
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:

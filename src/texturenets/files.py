@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from texturenets.errors import UserError
+from texturenets.errors import UserError, cannot_write
 
 SUFFIX = ".part"
 
@@ -83,8 +83,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     except FileExistsError:
         raise UserError(f"cannot write {path}: {path.parent} is a file, not a folder") from None
     except OSError as error:
-        reason = " ".join((error.strerror or str(error)).split())
-        raise UserError(f"cannot write {path}: {reason or type(error).__name__}") from error
+        raise cannot_write(path, error) from error
 
 
 def remove_stale(path: Path) -> None:

@@ -27,6 +27,7 @@ from texturenets.server.numbers import DECIMAL, WHOLE
 from texturenets.server.service import Service
 from texturenets.server.settings import Settings
 from texturenets.stylize.options import StylizeOptions
+from texturenets.stylize.regions import GRADIENTS
 from texturenets.stylize.stroke import parse as parse_stroke
 from texturenets.train import lacking
 
@@ -170,10 +171,10 @@ def _stylized(app: FastAPI, service: Service) -> None:
 
         Of a model of several styles `style` says which, as gallery:wave, or a mixture, as gallery:wave=0.6,udnie=0.4.
         Files `mask` of the form say where the style goes (white: there, black: the photo stays, or the second style),
-        a file `keep` where the photo stays.
+        a file `keep` where the photo stays; the texts left-to-right and top-to-bottom are masks, too.
         """
         with service.queue.place():
-            data, beside = await bodies.read_image_body(request, ("mask", "keep"))
+            data, beside = await bodies.read_image_body(request, ("mask", "keep"), GRADIENTS)
             options = StylizeOptions(
                 size=size,
                 quality=quality,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+import difflib
+from collections.abc import Collection, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -44,13 +45,17 @@ STRIPPED = (
 MASKS = 8
 """Files of a form beside the image, at most."""
 
+ANIMATED = ("GIF", "WEBP", "PNG")
+"""Pillow's formats in which several images are frames, which are refused; in TIFF they are pages, in HEIC further
+shots."""
+
 NO_EFFECT = f"a body has no effect: {AS_QUERY}"
 
 
 async def read_image_body(
-    request: Request, beside: Sequence[str] = ()
-) -> tuple[bytes, dict[str, list[bytes]]]:
-    """The body, or the file of the form in it, and the form's files in the fields `beside` by their names.
+    request: Request, beside: Sequence[str] = (), words: Collection[str] = ()
+) -> tuple[bytes, dict[str, list[bytes | str]]]:
+    """The body, or the file of the form in it, and the form's fields `beside` by their names: files, or `words`.
 
     Raises HTTPProblem, also for words in the form, and GoneError.
     """
@@ -58,7 +63,7 @@ async def read_image_body(
     _check_plain(request)
     try:
         if kind.startswith("multipart/form-data"):
-            return await _files(request, beside)
+            return await _files(request, beside, words)
         data = await request.body()
     except ClientDisconnect:
         raise GoneError("the body ended early") from None
@@ -77,38 +82,59 @@ async def read_image_body(
     return data, {}
 
 
-async def _files(request: Request, beside: Sequence[str]) -> tuple[bytes, dict[str, list[bytes]]]:
-    """The file of a form, and those of the fields `beside`. Raises HTTPProblem where there is none, or another
-    one."""
+async def _files(
+    request: Request, beside: Sequence[str], words: Collection[str]
+) -> tuple[bytes, dict[str, list[bytes | str]]]:
+    """The file of a form, and the fields `beside`. Raises HTTPProblem where there is none, or another one."""
     most = 1 + MASKS if beside else 1
     parser = _FormParser(request.headers, request.stream(), max_files=most, max_fields=8)
     form = await parser.parse()
     try:
         if not parser.whole:
             raise HTTPProblem(400, "the form ends before its last boundary: it is cut short")
-        texts = [name for name, value in form.items() if not isinstance(value, UploadFile)]
-        files = [(name, value) for name, value in form.multi_items() if isinstance(value, UploadFile)]
-        main = [value for name, value in files if name not in beside]
-        if len(main) > 1:
-            said = f"the form cannot be read: it holds {len(main)} images, and one is taken"
-            raise HTTPProblem(400, f"{said}; curl -F image=@photo.jpg sends one that can")
+        fields = form.multi_items()
+        main = [
+            (name, value) for name, value in fields if isinstance(value, UploadFile) and name not in beside
+        ]
+        _check_main([name for name, _ in main], beside)
         if not main:
-            but = f", but {texts[0][:64]!r} as text" if texts else ""
-            raise HTTPProblem(
-                422,
-                f"the form holds no file{but}: send the image as one, in a field of any name, as "
-                "curl -F image=@photo.jpg, with an @, does",
-            )
-        _refuse_fields(texts)
-        if not (data := await main[0].read()):
+            raise HTTPProblem(422, _no_photo(fields))
+        _refuse_texts(fields, beside, words)
+        if not (data := await main[0][1].read()):
             raise HTTPProblem(415, "the file in the form is empty")
-        others: dict[str, list[bytes]] = {}
-        for name, value in files:
+        others: dict[str, list[bytes | str]] = {}
+        for name, value in fields:
             if name in beside:
-                others.setdefault(name, []).append(await value.read())
+                others.setdefault(name, []).append(value if isinstance(value, str) else await value.read())
         return data, others
     finally:
         await form.close()  # its files are gone then
+
+
+def _check_main(names: list[str], beside: Sequence[str]) -> None:
+    """Raises HTTPProblem for several images, `names` being their fields."""
+    if len(names) < 2:
+        return
+    for name in names:
+        if near := difflib.get_close_matches(name.lower(), beside, n=1):
+            raise HTTPProblem(
+                422, f"the form's file {name[:64]!r} has an unknown name; did you mean {near[0]!r}?"
+            )
+    said = f"the form cannot be read: it holds {len(names)} images, and one is taken"
+    raise HTTPProblem(400, f"{said}; curl -F image=@photo.jpg sends one that can")
+
+
+def _no_photo(fields: Sequence[tuple[str, UploadFile | str]]) -> str:
+    """What is said of a form without an image."""
+    files = [name for name, value in fields if isinstance(value, UploadFile)]
+    texts = [name for name, value in fields if isinstance(value, str)]
+    if files:
+        return f"the form holds no photo beside {files[0]!r}: send it as a file, too, as -F photo=@photo.jpg does"
+    but = f", but {texts[0][:64]!r} as text" if texts else ""
+    return (
+        f"the form holds no file{but}: send the image as one, in a field of any name, as curl -F image=@photo.jpg, "
+        "with an @, does"
+    )
 
 
 class _FormParser(MultiPartParser):
@@ -131,9 +157,16 @@ async def no_body(request: Request) -> None:
         raise GoneError("the body ended early") from None
 
 
-def _refuse_fields(names: list[str]) -> None:
-    if names:
-        raise HTTPProblem(422, f"{names[0][:64]!r} in the form: {AS_QUERY}")
+def _refuse_texts(
+    fields: Sequence[tuple[str, UploadFile | str]], beside: Sequence[str], words: Collection[str]
+) -> None:
+    """Raises HTTPProblem for a text in a form, but for one of `words` in one of the fields `beside`."""
+    for name, value in fields:
+        if isinstance(value, str) and name not in beside:
+            raise HTTPProblem(422, f"{name[:64]!r} in the form: {AS_QUERY}")
+        if isinstance(value, str) and value not in words:
+            taken = f"send a file, as -F {name}=@{name}.png does, or {' or '.join(words)}"
+            raise HTTPProblem(422, f"{name} in the form is the text {value[:64]!r}: {taken}")
 
 
 def _check_plain(request: Request) -> None:

@@ -61,6 +61,9 @@ class Bounded(H11Protocol):
             oldest.give_up()
         self._await_headers()
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """Say nothing of a request that would upgrade: it is answered as it is."""
+
     def _refuse(self, transport: asyncio.Transport) -> None:
         body = HTTPProblem(503, f"{self.most} connections are open; try again later").body()
         head = (

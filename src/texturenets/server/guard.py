@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
+import re
 import time
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qsl, urlencode
@@ -55,6 +56,7 @@ class Guard:
                 return
             await self.app(scope, receive, send)
             return
+        _without_authority(scope)
         headers = Headers(scope=scope)
         receive, send = _reading(headers, receive, send)
         try:
@@ -183,6 +185,14 @@ class Guard:
                 raise
         if failed is not None and not begun:
             await failed.response()(scope, receive, send)
+
+
+def _without_authority(scope: Scope) -> None:
+    """Make a request's target a path where it is a whole address, as proxies send it (RFC 9112, section 3.2.2)."""
+    found = re.match(r"https?://[^/?#]*", scope["path"], re.IGNORECASE)
+    if found:
+        scope["path"] = scope["path"][found.end() :] or "/"
+        scope["raw_path"] = scope["path"].encode()
 
 
 def _unauthorized(headers: Headers) -> str:

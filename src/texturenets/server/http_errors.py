@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import Match
 
-from texturenets.errors import UserError, shortened
+from texturenets.errors import DiskFullError, UserError, shortened
 
 log = logging.getLogger("texturenets.server")
 
@@ -65,6 +65,8 @@ KINDS = {
 EXAMPLES = {"quality": 90, "seed": 7, "steps": 2500}
 """Whole numbers by parameter; of pixels for all others."""
 
+FULL = "the service's disk is full: try again when whoever runs it has made room"
+
 GONE = 499
 """Status, in the log alone, of a request whose client has gone: what nginx writes."""
 
@@ -104,11 +106,13 @@ def refused(error: UserError, status: int = 422) -> HTTPProblem:
     One that speaks of options of the command line or of files, as where memory or disk run out, is for whoever runs
     the service: it goes to the log, and the client is told to come again (503).
     """
-    if not FOR_OPERATORS.search(str(error)):
+    full = isinstance(error, DiskFullError)
+    if not full and not FOR_OPERATORS.search(str(error)):
         return HTTPProblem(status, str(error))
     fields = {"id": NOTED.get({}).get("id", ""), "reason": str(error)}
     log.error("error", extra={"fields": fields})
-    said = "the service cannot do this now, and its log says why: ask for a smaller image, or try again later"
+    way = "ask for a smaller image, or try again later"
+    said = FULL if full else f"the service cannot do this now, and its log says why: {way}"
     return HTTPProblem(503, said, {"Retry-After": "60"})
 
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Self
 
 from texturenets import image
+from texturenets.arrays import to_numpy
 from texturenets.errors import UserError
+from texturenets.server.bodies import ANIMATED
 from texturenets.server.http_errors import HTTPProblem
 from texturenets.stylize.mixing import assigned
 from texturenets.stylize.regions import check_shape
@@ -15,14 +17,14 @@ from texturenets.stylize.regions import check_shape
 
 @dataclass(frozen=True)
 class Masks:
-    """The files of a request: `masks` for the styles in their order, `keep` for the photo."""
+    """Of a request: `masks` for the styles in their order, `keep` for the photo; files, or names of gradients."""
 
-    masks: Sequence[bytes] = ()
-    keep: bytes | None = None
+    masks: Sequence[bytes | str] = ()
+    keep: bytes | str | None = None
 
     @classmethod
-    def of(cls, files: Mapping[str, Sequence[bytes]]) -> Self:
-        """From the files of a form. Raises HTTPProblem for several that say where the photo stays."""
+    def of(cls, files: Mapping[str, Sequence[bytes | str]]) -> Self:
+        """From the fields of a form. Raises HTTPProblem for several that say where the photo stays."""
         keep = files.get("keep", ())
         if len(keep) > 1:
             raise HTTPProblem(422, f"{len(keep)} files `keep`: one says where the photo stays")
@@ -31,19 +33,33 @@ class Masks:
     def __len__(self) -> int:
         return len(self.masks) + (self.keep is not None)
 
-    def read(self, styles: Sequence[str], size: tuple[int, int], most: int) -> dict[str, image.Picture]:
-        """The masks by the names of `styles`, decoded, for a photo of `size` (H, W): none is larger than that.
+    def read(self, styles: Sequence[str], size: tuple[int, int], most: int) -> dict[str, image.Picture | str]:
+        """The masks by the names of `styles`, decoded and scaled to the photo's `size` (H, W).
 
-        `most`: pixels of a file. Raises UserError for what is no mask of that photo.
+        `most`: pixels of a file. Raises UserError for what is no mask of that photo, and HTTPProblem for an animation
+        (415) and for too many pixels (413).
         """
-        read = {}
+        read: dict[str, image.Picture | str] = {}
         for name, data in assigned(styles, self.masks, self.keep).items():
-            what = f"the mask of {name}"
-            _, stored, _ = image.measure(data, what)
-            check_shape(name, stored, size)
-            longer = max(size) if max(stored) > max(size) else None
-            read[name] = image.from_bytes(data, what, longer=longer, max_pixels=most)
+            read[name] = data if isinstance(data, str) else _read(data, name, size, most)
         return read
+
+
+def _read(data: bytes, name: str, size: tuple[int, int], most: int) -> image.Picture:
+    what = f"the mask of {name}"
+    kind, stored, several = image.measure(data, what)
+    if several and kind in ANIMATED:
+        raise HTTPProblem(415, f"{what} is an animation: send one image")
+    if stored[0] * stored[1] > most:
+        raise HTTPProblem(413, f"{what} has {stored[1]} x {stored[0]} pixels: at most {most} are taken")
+    check_shape(name, stored, size)
+    longer = max(size) if max(stored) > max(size) else None
+    picture = image.from_bytes(data, what, longer=longer, max_pixels=most)
+    if picture.size != size:  # here, without the note that the command line has for it
+        picture.pixels = image.resize(to_numpy(picture.pixels), size)
+        if picture.transparency is not None:
+            picture.transparency = image.resize(to_numpy(picture.transparency), size)
+    return picture
 
 
 NO_MASKS = Masks()

@@ -17,6 +17,7 @@ from texturenets.image import sizes
 from texturenets.memory.trim import Trim
 from texturenets.modelfiles import modelfile
 from texturenets.modelfiles.conditions import PHOTO, parse_mix
+from texturenets.server.bodies import ANIMATED
 from texturenets.server.http_errors import HTTPProblem, away, note, refused
 from texturenets.server.masks import NO_MASKS, Masks
 from texturenets.server.masks import check as check_masks
@@ -41,9 +42,6 @@ FORMATS: Final = {
 SAME: Final = {"JPEG": "jpeg", "MPO": "jpeg", "WEBP": "webp", "PNG": "png", "GIF": "png", "PPM": "png"}
 """What a photo of Pillow's format comes back as, where nothing else is asked for; others as JPEG, or as PNG where
 they are transparent."""
-
-ANIMATED: Final = ("GIF", "WEBP", "PNG")
-"""Pillow's formats in which several images are frames; in TIFF they are pages, in HEIC further shots."""
 
 
 def load_model(settings: Settings) -> Callable[[Path], Any]:

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Literal
 
-from texturenets.errors import UserError, reason, shortened
+from texturenets.errors import cannot_write, shortened
 from texturenets.files import atomic_write
 from texturenets.server.http_errors import HTTPProblem
 
@@ -124,7 +124,7 @@ class TrainingFiles:
         try:
             temporary = Path(tempfile.mkdtemp(prefix=".", suffix=".job.part", dir=self.folder))
         except OSError as error:
-            raise UserError(f"cannot write into {self.folder}: {reason(error)}") from None
+            raise cannot_write(self.folder, error) from None
         try:
             temporary.chmod(0o755)
             for name, data in (
@@ -141,7 +141,7 @@ class TrainingFiles:
             temporary.rename(job_dir)
         except OSError as error:
             lost_race = job_dir.exists()  # another service created it meanwhile
-            raise (self._taken(job.name) if lost_race else UserError(reason(error))) from None
+            raise (self._taken(job.name) if lost_race else cannot_write(job_dir, error)) from None
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 

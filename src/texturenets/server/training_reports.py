@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from texturenets.server.training_records import Records
 SUM, VALIDATION = "sum", "sum, validation"
 """Names of curves beside those of the losses."""
 
+HELD_UP = "it is held up, as the service's log says, and goes on by itself"
+
 NAMED = 5
 """Most skipped photos that a report names."""
 
@@ -21,8 +24,11 @@ NAMED = 5
 class TrainingReports:
     """Reads what the processes of the trainings in `files` wrote down. From any thread."""
 
-    def __init__(self, files: TrainingFiles, photos: Path | None) -> None:
-        """`photos`: the folder that styles learn on."""
+    def __init__(
+        self, files: TrainingFiles, photos: Path | None, held_up: Callable[[str], bool] = lambda _: False
+    ) -> None:
+        """`photos`: the folder that styles learn on. `held_up`: whether a training cannot go on now, by its name."""
+        self.held_up = held_up
         self.files, self.folder, self.photos, self.records = files, files.folder, photos, Records()
 
     def of(self, job: TrainingJob) -> dict[str, Any]:
@@ -39,7 +45,7 @@ class TrainingReports:
             "name": job.name,
             "kind": job.kind,
             "state": "stopping" if job.state == "stopped" and at_work else job.state,
-            "reason": job.reason,
+            "reason": job.reason or (HELD_UP if self.held_up(job.name) else ""),
             "at_work": at_work,
             "step": last["step"],
             "steps": job.steps,

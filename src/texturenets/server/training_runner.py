@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import functools
 import logging
@@ -32,6 +33,16 @@ CHECKPOINT_DAMAGED = (
     "what it has saved is damaged: put checkpoint.safetensors back or start anew under another name"
 )
 
+DISK_WAS_FULL = "the disk was full: when there is room, resume it"
+
+LAST_WORDS = {
+    os.strerror(errno.ENOSPC): DISK_WAS_FULL,
+    os.strerror(errno.EDQUOT): DISK_WAS_FULL,
+    "is not a checkpoint of texturenets": CHECKPOINT_DAMAGED,
+    "what changed: the photos in": PHOTOS_CHANGED,
+}
+"""What clients are told, by what the last words of a training's process contain."""
+
 WEIGHTS_MISSING = re.compile(r"\b(?:fetch|get) (\S+) (?:elsewhere )?and put it in .*TEXTURENETS_WEIGHTS")
 """In the last words of a process that lacks the weights of a descriptor network: their address or file."""
 
@@ -53,6 +64,7 @@ class TrainingRunner:
         self.thread: threading.Thread | None = None
         self.keeper: IO[str] | None = None
         self.troubles: dict[tuple[str, str], str] = {}
+        self.stopping: set[str] = set()  # told to stop while that could not be written down
 
     def open(self) -> None:
         """Look after them in a thread, from now on."""
@@ -115,15 +127,19 @@ class TrainingRunner:
         try:
             result = call()
         except Exception as error:
-            said = f"{type(error).__name__}: {error}"
+            known = isinstance(error, OSError | UserError)
+            said = str(error) if known else f"{type(error).__name__}: {error}"
             if self.troubles.get((what, name)) != said:
                 self.troubles[what, name] = said
-                known = isinstance(error, OSError | UserError)
                 fields = {"training": name, "reason": shortened(said, 1000)}
                 log.error("training", exc_info=None if known else error, extra={"fields": fields})
             return None
         self.troubles.pop((what, name), None)
         return result
+
+    def held_up(self, name: str) -> bool:
+        """Whether a training waits for something that fails now, as writing on a full disk."""
+        return any(who == name for _, who in self.troubles)
 
     def tick(self) -> None:
         """See what has ended, and start what is next."""
@@ -172,6 +188,10 @@ class TrainingRunner:
         if (self.folder / f"{job.name}.safetensors").is_file():
             self._over(replace(job, state="done", pid=0))
             return False
+        if job.name in self.stopping:
+            self._over(replace(job, state="stopped", pid=0))
+            self.stopping.discard(job.name)
+            return False
         saved = self.files.last_checkpoint_stamp(job.name)
         tries = 0 if saved > job.reached else job.tries + 1
         status = self._status(job.name)
@@ -193,6 +213,8 @@ class TrainingRunner:
             if (self.folder / f"{job.name}.safetensors").is_file():
                 tell(self.files.write(replace(job, state="done", pid=0)))
                 return False
+            # First: on a full disk nothing is started, over and over, of which nobody could write down that it runs.
+            job = self.files.write(replace(job, state="running", pid=0, began=time.time()))
             child = subprocess.Popen(
                 self._words(job),
                 stdin=subprocess.DEVNULL,
@@ -202,7 +224,7 @@ class TrainingRunner:
                 pass_fds=[lock.fileno()],
             )
             self.children[job.name] = child
-            job = self.files.write(replace(job, state="running", pid=child.pid, began=time.time()))
+            job = self.files.write(replace(job, pid=child.pid))
             tell(job, tries=job.tries + 1)
         return True
 
@@ -248,9 +270,7 @@ class TrainingRunner:
             return "its process ended without a word: resume it"
         if lacking := weights_missing(words):
             return f"{lacking}; then resume it"
-        if "is not a checkpoint of texturenets" in words:
-            return CHECKPOINT_DAMAGED
-        return PHOTOS_CHANGED if "what changed: the photos in" in words else words
+        return next((said for sign, said in LAST_WORDS.items() if sign in words), words)
 
 
 def weights_missing(words: str) -> str:

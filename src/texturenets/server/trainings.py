@@ -39,10 +39,8 @@ class Trainings:
             )
         self.folder, self.photos, self.most = folder, photos, most
         self.files = TrainingFiles(folder)
-        self.reports, self.runner = (
-            TrainingReports(self.files, photos),
-            TrainingRunner(self.files, photos, command),
-        )
+        self.runner = TrainingRunner(self.files, photos, command)
+        self.reports = TrainingReports(self.files, photos, self.runner.held_up)
 
     def jobs(self) -> list[TrainingJob]:
         """All of them, the oldest first."""
@@ -132,9 +130,11 @@ class Trainings:
             if job.state in ("queued", "running"):
                 # By its process: one was started while its state could not be written.
                 running = job.state == "running" or self.files.alive(name)
-                job = self.files.write(replace(job, state="stopped"))
-                if running:
+                if running:  # first, as on a full disk nothing can be written
+                    self.runner.stopping.add(name)
                     self.runner.end(job)
+                job = self.files.write(replace(job, state="stopped"))
+                self.runner.stopping.discard(name)
                 tell(job, "stopping" if running else "stopped")
         return job
 
@@ -145,6 +145,7 @@ class Trainings:
             if job.state == "done":
                 raise HTTPProblem(409, f"{name} is done: there is nothing to resume")
             if job.state in ("stopped", "failed"):
+                self.runner.stopping.discard(name)
                 job = self.files.write(replace(job, state="queued", order=time.time(), tries=0, reason=""))
                 tell(job)
         return job
