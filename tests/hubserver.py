@@ -203,7 +203,8 @@ class Handler(BaseHTTPRequestHandler):
             raise Refusal(403, message="write access is needed")
         asked = json.loads(body)
         name = f"{asked.get('organization') or 'me'}/{asked['name']}"
-        self.hub.repo(name, {".gitattributes": b""}, private=bool(asked.get("private")))
+        hidden = asked.get("visibility") == "private" or bool(asked.get("private"))
+        self.hub.repo(name, {".gitattributes": b""}, private=hidden)
         return {"url": f"{self.hub.address}/{name}", "name": name, "id": name}
 
     def _yaml(self, _: list[str], __: dict[str, list[str]], body: bytes) -> Any:

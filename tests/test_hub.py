@@ -282,3 +282,45 @@ def test_without_the_library_the_extra_is_named(
 def test_python_raises_it(hub: Hub) -> None:
     with pytest.raises(UserError, match="no repository mona/sea"):
         loading.load("hf://mona/sea")
+
+
+# ---- Who does not fetch --------------------------------------------------------------------------------
+
+
+def test_the_service_fetches_nothing_that_a_request_names(
+    hub: Hub, tmp_path: Path, style: bytes, texture: bytes
+) -> None:
+    pytest.importorskip("fastapi", reason="the extra `web` is not installed")
+    pytest.importorskip("prometheus_client", reason="the extra `web` is not installed")
+    from webservice import client, photo
+
+    hub.repo("mona/sea", {"sea.safetensors": style})
+    hub.repo("mona/bark", {"bark.safetensors": texture})
+    folder = tmp_path / "models"
+    folder.mkdir()
+    (folder / "sea.safetensors").write_bytes(style)
+    with client(folder) as service:
+        assert service.post("/v1/stylize?style=sea", content=photo()).status_code == 200
+        for name in (
+            "hf://mona/sea",
+            "hf://mona/sea/sea.safetensors@main",
+            "hf:/mona/sea",
+            "hf://mona/sea:wave",
+        ):
+            answer = service.post("/v1/stylize", params={"style": name}, content=photo())
+            assert answer.status_code == 404, answer.text
+        assert service.post("/v1/sample", params={"texture": "hf://mona/bark"}).status_code == 404
+        assert service.get("/v1/models/hf%3A%2F%2Fmona%2Fsea/thumbnail").status_code == 404
+    assert not hub.asked
+
+
+def test_a_style_of_the_hub_is_no_photo_at_a_url(hub: Hub, here: Path, style: bytes) -> None:
+    hub.repo("mona/sea", {"sea.safetensors": style})
+    assert (
+        tiny.call("stylize", "photo.png", "-s", "hf://mona/sea", "--engine", "torch", "-o", "out.png")[0] == 0
+    )
+    hub.asked.clear()
+    assert "hf://mona/sea is a style, and no photo: say -s wave -s hf://mona/sea" in refused(
+        "stylize", "photo.png", "hf://mona/sea", "-s", "wave"
+    )
+    assert not hub.asked

@@ -36,5 +36,5 @@ def push(
     sent = publish.publish(model, repo, private=private, revision=revision)
     if not quiet:
         said = f"sent {', '.join(sent.files)}" if sent.changed else "nothing has changed since the last time"
-        print(f"{said}; use it as -s hf://{repo.removeprefix('hf://')}", file=sys.stderr)
+        print(f"{said}; its name is now {sent.name}", file=sys.stderr)
     print(sent.address)

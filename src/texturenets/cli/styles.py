@@ -92,6 +92,8 @@ def check_no_style(photos: Sequence[str], styles: Sequence[str] | None) -> None:
 
     for name in photos:
         asked = " ".join(f"-s {one}" for one in (*(styles or ()), name))
+        if is_name(name):
+            raise UserError(f"{name} is a style, and no photo: say {asked}")
         if name in modelfile.shipped() and not Path(name).exists():
             raise UserError(f"{name} is a style, and no photo is called so: say {asked}")
         if modelfile.is_model(name):

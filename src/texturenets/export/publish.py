@@ -11,14 +11,16 @@ from texturenets.errors import UserError
 from texturenets.export import model_card
 from texturenets.graph import ConversionError
 from texturenets.hub import upload
-from texturenets.hub.names import SUFFIX, parse_repo
+from texturenets.hub.names import SUFFIX, HubName, parse_repo
 from texturenets.modelfiles import modelfile
 
 
 @dataclass(frozen=True)
 class Published:
-    """`address`: of the repository. `files`: what was sent. `changed`: False where the Hub had all of it."""
+    """`name`: what the model is called from now on. `address`: of the repository. `files`: what was sent. `changed`:
+    False where the Hub had all of it."""
 
+    name: HubName
     address: str
     files: list[str]
     changed: bool
@@ -37,7 +39,7 @@ def publish(model: str | Path, repo: str, *, private: bool = False, revision: st
     sent = upload.send(
         name, files, f"Upload {path.name} with texturenets", private=private, revision=revision
     )
-    return Published(sent.address, list(files), sent.changed)
+    return Published(HubName(name, path.name, revision), sent.address, list(files), sent.changed)
 
 
 def files_of(path: Path, repo: str, revision: str | None = None) -> dict[str, bytes | Path]:
