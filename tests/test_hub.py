@@ -179,6 +179,7 @@ def test_the_model_that_a_style_was_trained_into_comes_along(hub: Hub, here: Pat
     hub.repo("mona/mine", files)
     fetched = modelfile.find("hf://mona/mine/a/mine.safetensors")
     assert modelfile.base_of(fetched) == fetched.with_name("tiny.safetensors")
+    assert fetched.is_symlink()  # into the cache's blobs, which have other names
     hub.repo("mona/alone", {"mine.safetensors": files["a/mine.safetensors"]})
     assert "put tiny.safetensors beside it" in refused("stylize", "photo.png", "-s", "hf://mona/alone")
 

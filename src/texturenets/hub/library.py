@@ -86,10 +86,11 @@ def _unreachable(name: HubName, error: BaseException) -> UserError:
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
-        return UserError(f"{name} has not been fetched yet, and HF_HUB_OFFLINE forbids it: unset that, once")
+        return UserError(
+            f"{name} is not in the cache, and HF_HUB_OFFLINE forbids a look at the Hub: unset it, once"
+        )
     return UserError(
-        f"{name}: {options()['endpoint']} cannot be reached ({reason(error)}), and it has not been fetched before: "
-        "look at the network, and try again"
+        f"{name}: {options()['endpoint']} cannot be reached ({reason(error)}): look at the network, and try again"
     )
 
 
