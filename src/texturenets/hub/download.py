@@ -79,7 +79,7 @@ def _files(name: HubName) -> list[str] | None:
 
 def _chosen(name: HubName, files: Sequence[str]) -> str:
     """The one of `files`, the models of a repository, that `name` means. Raises UserError."""
-    if name.file in files:
+    if name.file is not None and name.file in files:
         return name.file
     if not files:
         raise UserError(f"{name}: {name.repo} holds no {SUFFIX} file, and so no model")
