@@ -33,7 +33,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("texturenets needs Python 3.11 or later; say which: make PYTHON=python3.12" \
 		if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv .venv
-	$(PIP) install -q -c constraints.txt $(if $(INDEX),--extra-index-url $(INDEX)) -e '.[openvino,train,video,web,large,heif,dev]'
+	$(PIP) install -q -c constraints.txt $(if $(INDEX),--extra-index-url $(INDEX)) -e '.[openvino,train,video,web,large,heif,hub,dev]'
 	@touch $@
 
 demo: setup  ## stylize photos with every shipped style; ends with a contact sheet

@@ -44,7 +44,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("stylize photo.jpg --content photos", ["Unknown option: --content"]),
         ("stylize s3://bucket/photo.jpg", ["--cluster", "download"]),
         ("demo photo.jpg", ["photo.jpg: unexpected argument", "say --photo photo.jpg"]),
-        ("sample", ["TEXTURE is missing: shipped texture or model file"]),
+        ("sample", ["TEXTURE is missing: shipped texture, model file, or hf:"]),
         ("cache", ["--content is missing: folder of photos"]),
         (
             "optimize -s painting.jpg --preserve-color",
@@ -81,7 +81,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("optimize -s wave photo.jpg", ["`texturenets stylize photo.jpg -s wave`"]),
         ("optimize -s udnie.safetensors", ["no such file"]),
         ("train style wave --content .", ["wave is a trained style", "image"]),
-        ("stylise photo.jpg", ["stylise is no command; did you mean stylize?", "export, serve, demo"]),
+        ("stylise photo.jpg", ["stylise is no command; did you mean stylize?", "export, push, serve, demo"]),
         ("stylize photo.jpg -s", ["-s wants a value", "all means every shipped style"]),
         ("sample pebble --frames 4", ["give it with --to"]),
         ("sample pebble --tile-axis x", ["only with --tileable"]),

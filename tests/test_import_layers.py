@@ -13,7 +13,7 @@ PACKAGE = Path(texturenets.__file__).parent
 LAYERS = (
     ("errors", "_version"),
     ("files", "arguments", "arrays", "overlap", "field_docs"),
-    ("noise", "memory", "fetch"),
+    ("noise", "memory", "fetch", "hub"),
     ("image",),
     ("graph",),
     ("modelfiles",),

@@ -104,6 +104,16 @@ def test_a_style_is_trained_into_a_gallery(studio: Studio, trained: Path) -> Non
     assert not np.array_equal(style(photo), loading.load(f"{trained}:sea", engine="torch")(photo))
 
 
+def test_a_gallery_from_elsewhere_is_put_beside_the_style(
+    studio: Studio, trained: Path, tmp_path: Path
+) -> None:
+    """As one that was fetched into a cache."""
+    out = tmp_path / "late.safetensors"
+    assert train(studio, "style", ["late"], out, into=trained, steps=1)[0] == 0
+    assert (tmp_path / "gallery.safetensors").read_bytes() == trained.read_bytes()
+    assert loading.load_style(out, EngineOptions("torch", "cpu")).name == "late"
+
+
 def test_a_style_without_its_gallery_is_refused(studio: Studio, trained: Path, tmp_path: Path) -> None:
     out = trained.with_name("alone.safetensors")
     assert train(studio, "style", ["late"], out, into=trained, steps=1)[0] == 0

@@ -76,7 +76,8 @@ def load(
     memory: str | int | None = None,
     spool: str | Path | None = None,
 ) -> Style | Texture:
-    """The style or texture called `name` (a shipped one, or a model file), on `device` (auto, cpu, cuda, mps).
+    """The style or texture called `name` (a shipped one, a model file, or hf://USER/REPO), on `device` (auto, cpu,
+    cuda, mps).
 
     A `Style` stylizes photos, a `Texture` draws samples.
 
@@ -89,6 +90,8 @@ def load(
     which PyTorch then runs in place of the graph in the model file. Only a model without a graph needs it; a
     warning says where the code has changed since the model was made. Of styles only, `memory`: what may be taken, in
     bytes or as "2G"; by default a share of what is free; `spool`: a folder for what does not fit.
+
+    A name hf://USER/REPO[/FILE][@REVISION] is a model on the Hugging Face Hub, which is fetched once (docs/hub.md).
 
     Raises UserError for an unknown name, device or engine, an engine that is not installed, a file that is no
     model's, code that is not to be run, weights that do not fit in memory, and `memory` or `spool` for a texture.
@@ -122,7 +125,7 @@ def load_with(name: str | Path, options: EngineOptions) -> Style | Texture:
                 f"{name}: {path.stem} is a texture, which holds no styles: leave out the colon and what follows"
             )
         return load_texture(path, options)
-    return load_style(name, options)
+    return _style(path, mix, options)
 
 
 def load_style(name: str | Path, options: EngineOptions = EngineOptions()) -> Style:
@@ -136,6 +139,12 @@ def load_style(name: str | Path, options: EngineOptions = EngineOptions()) -> St
             f"{called} is a {header.kind} model, which draws from noise and stylizes nothing: "
             f"use `texturenets sample {called}`"
         )
+    return _style(path, mix, options)
+
+
+def _style(path: Path, mix: dict[str, float] | None, options: EngineOptions) -> Style:
+    """The style of the model file at `path`."""
+    header = modelfile.read_header(path)
     if mix:
         check_styles(path, mix)
     memory, spool = options.memory, options.spool

@@ -35,6 +35,7 @@ app.command("texturenets.cli.cache:cache", sort_key=3)
 app.command("texturenets.cli.convert:convert", sort_key=3.5)
 app.command("texturenets.cli.models:app", name="models", sort_key=4)
 app.command("texturenets.cli.export:export", sort_key=4.5)
+app.command("texturenets.cli.push:push", sort_key=4.6)
 app.command("texturenets.cli.serve:app", name="serve", sort_key=4.7)
 app.command("texturenets.cli.demo:demo", sort_key=5)
 app.register_install_completion_command(

@@ -193,7 +193,7 @@ def _stylize(
         largest = max(cards if gpu else cpus for cpus, cards in machines)
         task = WorkerTask(
             settings.style.model.stem,
-            str(settings.style.model.resolve()),
+            str(settings.style.model.absolute()),  # with its own name, also where it is a link into a cache
             model,
             settings.options,
             name,

@@ -51,7 +51,7 @@ def evaluate(
     Parameters
     ----------
     model
-        Shipped name or model file.
+        Shipped name, model file, or hf://USER/REPO.
     against
         The exemplar or painting that the model was trained on; required, except with only --film.
     photo

@@ -34,7 +34,8 @@ def export(
     Parameters
     ----------
     models
-        Shipped names or model files; of a model of several styles one, or a mixture, as gallery:wave.
+        Shipped names, model files, or hf://USER/REPO; of a model of several styles one, or a mixture, as
+        gallery:wave.
     to
         Format: onnx, one file; openvino, a description (.xml) and its weights (.bin); web, a folder.
     output

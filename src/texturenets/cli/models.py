@@ -77,7 +77,7 @@ def show(model: str, /, *, as_json: AsJson = False, thumbnail: Path | None = Non
     Parameters
     ----------
     model
-        Shipped name or model file.
+        Shipped name, model file, or hf://USER/REPO.
     as_json
         Print JSON: one object.
     thumbnail

@@ -68,7 +68,7 @@ def sample(
     Parameters
     ----------
     texture
-        Shipped texture or model file.
+        Shipped texture, model file, or hf://USER/REPO on the Hugging Face Hub.
     output
         File to write; its suffix chooses the format, .png without one. Several samples are numbered by their seeds:
         many.jpg becomes many-0000.jpg, many-0001.jpg, ...; a name without a suffix is a folder, with files

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from texturenets.cli.common import complain
 from texturenets.errors import UserError
+from texturenets.hub.names import is_name
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,8 @@ def check_no_style(photos: Sequence[str], styles: Sequence[str] | None) -> None:
 
     for name in photos:
         asked = " ".join(f"-s {one}" for one in (*(styles or ()), name))
+        if is_name(name):
+            raise UserError(f"{name} is a style, and no photo: say {asked}")
         if name in modelfile.shipped() and not Path(name).exists():
             raise UserError(f"{name} is a style, and no photo is called so: say {asked}")
         if modelfile.is_model(name):
@@ -121,6 +124,8 @@ def check_no_picture(name: str, photos: Sequence[str]) -> None:
     """Raise UserError where a painting, or another program's network, is named as a style."""
     from texturenets import image
 
+    if is_name(name):
+        return  # it is no file yet
     check_published(name)
     if not Path(name).exists() and Path(name).suffix.lower() in image.suffixes():
         raise UserError(f"--style {name}: no such file")

@@ -24,8 +24,10 @@ from safetensors import SafetensorError, safe_open
 from texturenets._version import __version__
 from texturenets.arguments import check_plain
 from texturenets.errors import DamagedError, UserError, reason, unknown
+from texturenets.files import atomic_write
 from texturenets.graph import ConversionError, Graph, names_of
 from texturenets.graph.conditional import conditioned
+from texturenets.hub.names import is_name
 from texturenets.image.formats import suffix_of_start
 from texturenets.modelfiles import conditions
 from texturenets.modelfiles.conditions import Condition, Mixture
@@ -204,6 +206,17 @@ def base_of(path: str | Path) -> Path | None:
     raise UserError(f"{wanted}, which is not here: put {name}.safetensors beside it")
 
 
+def keep_base(path: Path, base: Path) -> None:
+    """Put the model `base` beside the style at `path` that was trained into it, unless it is shipped.
+
+    A file of its name that is there already is left. Raises OSError.
+    """
+    beside = path.with_name(f"{base.stem}.safetensors")
+    if base.parent != ZOO and not beside.exists():
+        with atomic_write(beside) as temporary:
+            temporary.write_bytes(base.read_bytes())
+
+
 def may_take_noise(path: Path) -> bool:
     """Whether the network of a model file takes noise; where it has no graph it is code, which may."""
     try:
@@ -351,7 +364,12 @@ def _no_file(path: Path) -> str:
 
 
 def find(name: str | Path, kind: Literal["style", "texture"] | None = None) -> Path:
-    """The file of a model: a path, or the name of a shipped one. Raises UserError with the nearest name."""
+    """The file of a model: a path, the name of a shipped one, or hf://USER/REPO, which is fetched.
+
+    Raises UserError with the nearest name, and as `hub.download.fetch`.
+    """
+    if is_name(name):
+        return _fetched(name)
     path = Path(name)
     if path.suffix or path.is_file() or path.name != str(name):  # a folder may well be called "wave"
         if path.is_file():
@@ -366,6 +384,17 @@ def find(name: str | Path, kind: Literal["style", "texture"] | None = None) -> P
     if kind is not None:
         models = {n: models[n] for n, header in headers(models)[0].items() if header.kind == kind}
     raise unknown(kind or "model", str(name), models)
+
+
+def _fetched(name: str | Path) -> Path:
+    """The file of a model on the Hub; beside it lies the model that it was trained into, if it is there too."""
+    from texturenets.hub import download  # huggingface_hub is seldom wanted
+
+    path = download.fetch(name)
+    base = read_header(path).base
+    if base and (stem := PurePath(base["name"]).name) not in shipped():
+        download.fetch_beside(name, path, f"{stem}.safetensors")
+    return path
 
 
 def encode_thumbnail(picture: Tensor, longer: int = 160) -> str:

@@ -333,8 +333,12 @@ class Trainer:
         processes.leave()
 
     def finish(self) -> Path:
-        """The best model, by validation, put under the name asked for."""
-        return self.run_folder.finish()
+        """The best model, by validation, put under the name asked for; with `into` that model too, if it lies
+        elsewhere."""
+        path = self.run_folder.finish()
+        if self.config.into:
+            modelfile.keep_base(path, modelfile.find(self.config.into))
+        return path
 
 
 def _due(step: int, every: int) -> bool:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from texturenets.errors import UserError
 from texturenets.field_docs import with_attributes
+from texturenets.hub.names import is_name
 from texturenets.train.configuration import check_kinds
 
 
@@ -33,10 +34,10 @@ class TrainerConfig:
     snapshot_every: int = 0
     """Steps between two snapshots of the model, kept in addition to the best and the last model; 0: none."""
     init: str | None = None
-    """Start from this model's weights: a shipped name or a model file."""
+    """Start from this model's weights: a shipped name, a model file, or hf://USER/REPO."""
     into: str | None = None
-    """Train the style into this model of several styles, a shipped name or a model file: of its network the scales
-    and shifts of the normalizations alone are learned, in minutes, and the result is a file of some kB beside it."""
+    """Train the style into this model of several styles, a name as for `init`: of its network the scales and shifts
+    of the normalizations alone are learned, in minutes, and the result is a file of some kB beside it."""
     engine: Literal["auto", "torch"] = "auto"
     """With torch, a network of your own that cannot be traced into a graph is trained all the same, and its model
     runs only with PyTorch and the network's code; with auto, it is refused."""
@@ -46,7 +47,11 @@ class TrainerConfig:
     """Licence of the photos and the painting, stored in the model's header."""
 
     def __post_init__(self) -> None:
-        """Paths become text. Raises UserError for a word that an option does not know, and for a number below 0."""
+        """Paths become text, and models on the Hub, hf://..., files, which are fetched here, once for the training.
+
+        Raises UserError for a word that an option does not know, for a number below 0, and as
+        `hub.download.fetch`.
+        """
         for name in ("init", "into"):
             if isinstance(getattr(self, name), Path):
                 object.__setattr__(self, name, str(getattr(self, name)))  # the class is frozen
@@ -56,6 +61,11 @@ class TrainerConfig:
         check_kinds(self)
         if self.init and self.into:
             raise UserError("`init` and `into` both say what to start from: give one of them")
+        for name in ("init", "into"):
+            if is_name(model := getattr(self, name)):
+                from texturenets.modelfiles import modelfile  # numpy, which --help does without
+
+                object.__setattr__(self, name, str(modelfile.find(model)))
         if self.device != "auto":
             from texturenets.engines.devices import check_name  # numpy, which --help does without
 

@@ -1,0 +1,40 @@
+"""`texturenets push`: a model to the Hugging Face Hub."""
+
+from __future__ import annotations
+
+import sys
+
+from texturenets.cli.common import Flag
+from texturenets.cli.styles import note_shipped
+
+
+def push(
+    model: str, repo: str, /, *, private: Flag = False, revision: str | None = None, quiet: Flag = False
+) -> None:
+    """Send a model file to the Hugging Face Hub, with a page that says what it is and how to use it.
+
+    Anybody can then use it as `-s hf://USER/REPO`. The page, README.md, is made from the model's header: title,
+    licence, recipe, terms and thumbnail; one that is there is replaced. A repository that does not exist is
+    made; in one that does, other files stay. The address is printed.
+
+    Parameters
+    ----------
+    model
+        Model file, or shipped name.
+    repo
+        Repository: USER/REPO, your name on the Hub and one for the model.
+    private
+        Make the repository private: only you, and whom you let in, see it.
+    revision
+        Branch to write to; one that is missing is made [default: main].
+    quiet
+        Print nothing but the address, and errors.
+    """
+    from texturenets.export import publish
+
+    note_shipped(model)
+    sent = publish.publish(model, repo, private=private, revision=revision)
+    if not quiet:
+        said = f"sent {', '.join(sent.files)}" if sent.changed else "nothing has changed since the last time"
+        print(f"{said}; its name is now {sent.name}", file=sys.stderr)
+    print(sent.address)

@@ -1,0 +1,108 @@
+"""Fetch models from the Hub, through huggingface_hub and its cache."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from texturenets.errors import UserError, unknown
+from texturenets.hub import library
+from texturenets.hub.names import SUFFIX, HubName, parse
+
+NAMED = 20  # most files that an error lists
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def fetch(name: str | Path) -> Path:
+    """The file of the model called `name` (`names.FORM`), in the cache of huggingface_hub.
+
+    A commit that is there is taken without a look at the network, a branch or tag that is there where the network
+    cannot be reached. The file is whatever has that name: its reader tells whether it is a model.
+
+    Raises UserError for a malformed name, what the Hub does not have or does not show, no network and nothing in
+    the cache, and where huggingface_hub is not installed.
+    """
+    wanted = parse(name)
+    with library.told(wanted):
+        pinned = _COMMIT.fullmatch(wanted.revision or "")
+        if pinned and (path := _cached(wanted)):
+            return path
+        files = _files(wanted)
+        if files is None:
+            path = _cached(wanted)
+            assert path is not None
+            return path
+        return _download(HubName(wanted.repo, _chosen(wanted, files), wanted.revision))
+
+
+def fetch_beside(name: str | Path, path: Path, beside: str) -> None:
+    """Fetch the file called `beside` from the folder and the commit of `path`, which `fetch(name)` gave.
+
+    Where there is none nothing happens. Raises UserError as `fetch`.
+    """
+    repo = parse(name).repo
+    place = f"/models--{repo.replace('/', '--')}/snapshots/"  # so huggingface_hub's cache is laid out
+    commit, _, file = path.as_posix().rpartition(place)[2].partition("/")
+    there = HubName(repo, str(PurePosixPath(file).with_name(beside)), commit)
+    with library.told(there):
+        if _cached(there) is None and there.file in (_files(there) or ()):
+            _download(there)
+
+
+def _download(name: HubName, **more: Any) -> Path:
+    options = library.options()
+    from huggingface_hub import hf_hub_download
+
+    assert name.file is not None
+    return Path(hf_hub_download(name.repo, name.file, revision=name.revision, **options, **more))
+
+
+def _files(name: HubName) -> list[str] | None:
+    """The models of a repository; None where the Hub does not say and the cache has what is wanted.
+
+    Raises what huggingface_hub raises. It asks once: a download would go on for half a minute, and report it.
+    """
+    from huggingface_hub import errors
+
+    try:
+        info = library.api().model_info(name.repo, revision=name.revision)
+    except errors.RevisionNotFoundError:
+        raise
+    except (OSError, errors.HTTPError):  # type: ignore[attr-defined]  # no network, or no answer of use
+        if _cached(name) is None:
+            raise
+        return None
+    return sorted(file.rfilename for file in info.siblings or () if file.rfilename.endswith(SUFFIX))
+
+
+def _chosen(name: HubName, files: Sequence[str]) -> str:
+    """The one of `files`, the models of a repository, that `name` means. Raises UserError."""
+    if name.file is not None and name.file in files:
+        return name.file
+    if not files:
+        raise UserError(f"{name}: {name.repo} holds no {SUFFIX} file, and so no model")
+    if name.file is not None:
+        raise UserError(f"{name}: {unknown(f'file of {name.repo}', name.file, files)}")
+    if len(files) == 1:
+        return files[0]
+    listed = ", ".join(files[:NAMED]) + (" ..." if len(files) > NAMED else "")
+    raise UserError(
+        f"{name}: {name.repo} holds {len(files)} {SUFFIX} files; name one, as "
+        f"{HubName(name.repo, files[0], name.revision)}: {listed}"
+    )
+
+
+def _cached(name: HubName) -> Path | None:
+    """What was fetched before; without a file in the name, the one model of that revision that was."""
+    from huggingface_hub import errors, snapshot_download
+
+    try:
+        if name.file is not None:
+            return _download(name, local_files_only=True)
+        folder = Path(snapshot_download(name.repo, revision=name.revision, local_files_only=True))
+    except errors.LocalEntryNotFoundError:
+        return None
+    files = list(folder.rglob(f"*{SUFFIX}"))
+    return files[0] if len(files) == 1 else None

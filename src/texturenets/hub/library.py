@@ -1,0 +1,142 @@
+"""The library huggingface_hub, imported late, and what it raises in words for users."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from texturenets._version import __version__
+from texturenets.errors import MissingError, UserError, install, reason, unknown
+from texturenets.hub.names import HubName
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+LOGIN = "log in with `hf auth login`, or set HF_TOKEN"
+MOST = 200  # of a user's models, among which the nearest name is looked for
+
+
+def options() -> dict[str, Any]:
+    """What every call of the library gets: the address from HF_ENDPOINT, and who asks. Raises UserError."""
+    try:
+        from huggingface_hub import constants
+    except ModuleNotFoundError:
+        raise MissingError(f"hf:// needs the package huggingface_hub: {install('hub')}") from None
+    constants.HF_HUB_DISABLE_TELEMETRY = True
+    # The library reads the variable when it is imported, which may be before it is set.
+    endpoint = (os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
+    return {"endpoint": endpoint, "library_name": "texturenets", "library_version": __version__}
+
+
+def api() -> HfApi:
+    """The interface of the Hub. Raises UserError where the library is not installed."""
+    given = options()
+    from huggingface_hub import HfApi
+
+    return HfApi(**given)
+
+
+@contextmanager
+def told(name: HubName) -> Iterator[None]:
+    """What huggingface_hub raises in the block, as a UserError of one line about `name`."""
+    options()
+    from huggingface_hub import errors
+
+    web: Any = errors.HTTPError  # type: ignore[attr-defined]  # of httpx, in later versions of httpx2
+    try:
+        with _bars_on_terminals():
+            yield
+    except errors.LocalEntryNotFoundError as error:
+        cause = error.__cause__
+        known = isinstance(cause, errors.HfHubHTTPError)
+        raise _said(name, cause) if known else _unreachable(name, cause or error) from None
+    except errors.HfHubHTTPError as error:
+        raise _said(name, error) from None
+    except (web, errors.OfflineModeIsEnabled, errors.FileMetadataError) as error:
+        raise _unreachable(name, error) from None
+    except ValueError as error:  # a name or a card that the library does not take, an answer that is no JSON
+        raise UserError(f"{name}: {reason(error)}") from None
+    except OSError as error:
+        raise UserError(
+            f"{name}: what is fetched cannot be kept ({reason(error)}); HF_HOME names another folder"
+        ) from None
+
+
+@contextmanager
+def _bars_on_terminals() -> Iterator[None]:
+    """Within, the library draws its progress bars on a terminal alone."""
+    from huggingface_hub import constants, utils
+
+    bars: Any = utils
+    free = constants.HF_HUB_DISABLE_PROGRESS_BARS is None  # the user has not said
+    silent = free and not sys.stderr.isatty() and not bars.are_progress_bars_disabled()
+    if silent:
+        bars.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if silent:
+            bars.enable_progress_bars()
+
+
+def _unreachable(name: HubName, error: BaseException) -> UserError:
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return UserError(
+            f"{name} is not in the cache, and HF_HUB_OFFLINE forbids a look at the Hub: unset it, once"
+        )
+    return UserError(
+        f"{name}: {options()['endpoint']} cannot be reached ({reason(error)}): look at the network, and try again"
+    )
+
+
+def _said(name: HubName, error: Any) -> UserError:
+    """What the Hub's answer means."""
+    from huggingface_hub import errors
+
+    if isinstance(error, errors.GatedRepoError):
+        return UserError(
+            f"{name}: {options()['endpoint']}/{name.repo} asks for consent: give it there, then {LOGIN}"
+        )
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return _no_repository(name)
+    if isinstance(error, errors.RevisionNotFoundError):
+        return _no_revision(name)
+    status = error.response.status_code
+    said = reason(UserError(error.server_message or error.response.reason_phrase))
+    meaning = {
+        401: f"the Hub does not know this token ({said}): {LOGIN} anew",
+        403: f"this token may not do that ({said}): {LOGIN}, with one that may",
+    }
+    return UserError(f"{name}: {meaning.get(status, f'the Hub answers {status}, {said}: try again later')}")
+
+
+def _no_repository(name: HubName) -> UserError:
+    """Also of one that this user may not see, which the Hub does not tell apart."""
+    import difflib  # seldom wanted
+
+    from huggingface_hub import errors, get_token
+
+    hidden = "it is private, and this token may not read it" if get_token() else f"it is private: {LOGIN}"
+    text = f"{name}: there is no repository {name.repo}, or {hidden}"
+    try:
+        others = [model.id for model in api().list_models(author=name.repo.partition("/")[0], limit=MOST)]
+    except (OSError, errors.HTTPError):  # type: ignore[attr-defined]  # the nearest name is of use, not needed
+        return UserError(text)
+    near = difflib.get_close_matches(name.repo, others, n=1)
+    return UserError(f"{text}; did you mean hf://{near[0]}?" if near else text)
+
+
+def _no_revision(name: HubName) -> UserError:
+    from huggingface_hub import errors
+
+    kind, asked = f"revision of {name.repo}", name.revision or "main"
+    try:
+        refs = api().list_repo_refs(name.repo)
+    except (OSError, errors.HTTPError):  # type: ignore[attr-defined]  # the nearest name is of use, not needed
+        return UserError(f"{name}: unknown {kind} {asked!r}")
+    return UserError(f"{name}: {unknown(kind, asked, [ref.name for ref in (*refs.branches, *refs.tags)])}")

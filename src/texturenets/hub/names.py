@@ -1,0 +1,65 @@
+"""Names of models on the Hub: hf://USER/REPO[/FILE][@REVISION]."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from texturenets.errors import UserError
+
+FORM: Final = "hf://USER/REPO[/FILE][@REVISION]"
+SUFFIX: Final = ".safetensors"  # of the only files that are fetched: reading one runs nothing
+REPO: Final = r"\w[\w.-]*/\w[\w.-]*"
+
+_NAME = re.compile(rf"({REPO})(?:/(.+?\{SUFFIX}))?(?:@([^@\s]+))?", re.ASCII)
+_OTHER_FILE = re.compile(rf"{REPO}/(.+)", re.ASCII)
+
+
+@dataclass(frozen=True)
+class HubName:
+    """A model on the Hub.
+
+    `repo`: "USER/REPO". `file`: its path in the repository; None for the only one there. `revision`: branch, tag or
+    commit; None for the newest.
+    """
+
+    repo: str
+    file: str | None = None
+    revision: str | None = None
+
+    def __str__(self) -> str:
+        file = f"/{self.file}" if self.file else ""
+        return f"hf://{self.repo}{file}{f'@{self.revision}' if self.revision else ''}"
+
+
+def is_name(name: object) -> bool:
+    """Whether a style or texture of that name is on the Hub. A `Path` has one slash for two."""
+    return str(name).startswith("hf:/")
+
+
+def parse(name: str | Path) -> HubName:
+    """The parts of a name that `is_name`. Raises UserError for one that is malformed."""
+    text = "hf://" + str(name).removeprefix("hf:").lstrip("/")
+    body = text.removeprefix("hf://")
+    found = _NAME.fullmatch(body)
+    repo, file, revision = found.groups() if found else ("", None, None)
+    if revision and revision.endswith(SUFFIX) and "/" in revision:
+        first, _, rest = revision.rpartition("/")
+        raise UserError(f"{text}: the revision comes last: write {HubName(repo, rest, first)}")
+    steps = [*(file or "").split("/"), *(revision or "").split("/")]
+    if found and not {".", ".."}.intersection(steps) and "" not in (file or "x").split("/"):
+        return HubName(repo, file, revision)
+    other = _OTHER_FILE.fullmatch(body.partition("@")[0])
+    if other and not other[1].endswith(SUFFIX):
+        raise UserError(f"{text}: models are {SUFFIX} files, and {other[1]} is none: write {FORM}")
+    raise UserError(f"{text} is no name of a model on the Hub: write {FORM}")
+
+
+def parse_repo(text: str) -> str:
+    """ "USER/REPO" of that, or of hf://USER/REPO. Raises UserError for anything else."""
+    repo = text.removeprefix("hf://")
+    if not re.fullmatch(REPO, repo, re.ASCII):
+        raise UserError(f"{text} is no name of a repository on the Hub: write USER/REPO, as mona/wave")
+    return repo

@@ -1,0 +1,68 @@
+"""Send files to a repository on the Hub, in one commit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from texturenets.errors import UserError
+from texturenets.hub import library
+from texturenets.hub.names import HubName
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What came of it: the address of the repository, and whether there was anything new for it."""
+
+    address: str
+    changed: bool
+
+
+def send(
+    repo: str,
+    files: Mapping[str, bytes | Path],
+    message: str,
+    *,
+    private: bool = False,
+    revision: str | None = None,
+) -> Sent:
+    """Write `files`, {path in the repository: content or file}, to `repo`, "USER/REPO", in one commit.
+
+    A repository that is missing is made, `private` or public; so is the branch `revision`. What else it holds stays.
+
+    Raises UserError where there is no token or it may not write, where `private` is asked for and the repository is
+    public, where the Hub cannot be reached, and where huggingface_hub is not installed.
+    """
+    name = HubName(repo, None, revision)
+    api = library.api()
+    from huggingface_hub import CommitOperationAdd, get_token
+
+    if get_token() is None:
+        raise UserError(f"{name}: to send something there, {library.LOGIN}")
+    with library.told(name):
+        _prepare(name, private)
+        before = api.model_info(repo, revision=revision).sha
+        additions = [CommitOperationAdd(path, content) for path, content in files.items()]
+        commit = api.create_commit(repo, additions, commit_message=message, revision=revision)
+        address = f"{api.endpoint}/{repo}{f'/tree/{revision}' if revision else ''}"
+        return Sent(address, commit.oid != before)
+
+
+def _prepare(name: HubName, private: bool) -> None:
+    """Make the repository and its branch, where they are missing."""
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    api = library.api()
+    try:
+        public = not api.model_info(name.repo).private
+    except RepositoryNotFoundError:
+        api.create_repo(name.repo, private=private or None)  # None: as the account has it
+    else:
+        if private and public:
+            raise UserError(
+                f"`private`: {name.repo} is there already, and public: leave it out, or make the repository private "
+                "in its settings first"
+            )
+    if name.revision:
+        api.create_branch(name.repo, branch=name.revision, exist_ok=True)
