@@ -26,8 +26,7 @@ T = TypeVar("T")
 STYLE = "TEXTURENETS_STYLE"
 MODEL = {
     "default": "",
-    "tooltip": "A model file of your own, in place of the one above: its whole path, or any name that "
-    "texturenets knows",
+    "tooltip": "In place of the one above: the whole path of a model file, or hf://USER/REPO on the Hugging Face Hub",
 }
 SEED = {"default": 0, "min": 0, "max": 2**53 - 1, "control_after_generate": True}
 

@@ -270,6 +270,14 @@ def test_a_path_copied_with_quotation_marks_is_that_path(nodes: Any, style_file:
     assert load(nodes, f' "{style_file}" ').path == Path(style_file)
 
 
+def test_a_name_on_the_hub_is_given_to_the_library(nodes: Any, style_file: str, monkeypatch: Any) -> None:
+    asked, style = [], tn.load(style_file)
+    monkeypatch.setattr(tn, "load", lambda name: asked.append(name) or style, raising=False)
+    load(nodes, "hf://someone/gallery")
+    load(nodes, "hf://someone/gallery", "wave=0.6,udnie=0.4")
+    assert asked == ["hf://someone/gallery", "hf://someone/gallery:wave=0.6,udnie=0.4"]
+
+
 def test_a_model_trained_anew_is_loaded_anew(nodes: Any, style_file: str, texture_file: str) -> None:
     """Also while ComfyUI runs: it asks IS_CHANGED; a texture is kept between samples by the node itself."""
     before = nodes.LoadStyle.IS_CHANGED(style="wave", model=style_file)
