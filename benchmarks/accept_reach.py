@@ -65,15 +65,19 @@ def packages(dist: Path) -> list[Path]:
     with tempfile.TemporaryDirectory() as name:
         tools = environment(Path(name) / "tools", sys.executable, "build")
         run(tools / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check", "twine")
-        shutil.rmtree(dist, ignore_errors=True)
-        run(tools / "python", "-m", "build", "-o", dist, ROOT)
-        made = sorted(dist.iterdir())
+        new = Path(name) / "dist"
+        run(tools / "python", "-m", "build", "-o", new, ROOT)
+        dist.mkdir(parents=True, exist_ok=True)
+        for older in (*dist.glob("texturenets-*.whl"), *dist.glob("texturenets-*.tar.gz")):
+            older.unlink()
+        made = [Path(shutil.copy(path, dist)) for path in sorted(new.iterdir())]
         run(tools / "twine", "check", "--strict", *made)
     return made
 
 
 def release(dist: Path, pythons: Sequence[str]) -> Iterator[str]:
     """Packages that install and run."""
+    ran = False
     for path in packages(dist):
         yield f"{path.name}, {path.stat().st_size / 1e6:.1f} MB, passes twine"
         for python in pythons:
@@ -83,7 +87,10 @@ def release(dist: Path, pythons: Sequence[str]) -> Iterator[str]:
             with tempfile.TemporaryDirectory() as name:
                 start = time.monotonic()
                 uses(environment(Path(name) / "env", python, str(path)))
-                yield f"  {python}: installed and used in {time.monotonic() - start:.0f} s"
+                ran = True
+            yield f"  {python}: installed and used in {time.monotonic() - start:.0f} s"
+    if not ran:
+        sys.exit("no Python to try the packages with: name one with --python")
 
 
 def context(folder: Path) -> None:

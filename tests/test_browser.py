@@ -121,6 +121,11 @@ def test_the_camera_is_painted_live(address: str, tmp_path: Path) -> None:
         assert (height / width, width >= 96) == (pytest.approx(3 / 4, abs=0.02), True)
         page.locator("#camera").click()
         page.locator("#save").wait_for(state="visible")
+        page.locator("#busy").wait_for(state="hidden")
+        assert page.locator("#cancel").is_hidden()
+        page.locator("#strength").fill("0.5")
+        page.locator("#busy").wait_for(state="hidden")
+        assert not page.locator("#said.wrong").count()
         with page.expect_download() as download:
             page.locator("#save").click()
         assert download.value.suggested_filename == "camera-wave.png"

@@ -17,9 +17,10 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Final
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from texturenets._version import __version__
-from texturenets.errors import UserError
+from texturenets.errors import DiskFullError, UserError
 from texturenets.files import temporary_sibling
 
 Progress = Callable[[int, int], None]
@@ -77,7 +78,7 @@ def beside(path: Path) -> Iterator[Path]:
             yield part
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(
+            raise DiskFullError(
                 f"no room left in {folder}; free some, or set TEXTURENETS_CACHE to a folder elsewhere"
             ) from None
         raise UserError(
@@ -117,20 +118,36 @@ def get(url: str, part: Path, *, limit: int, progress: Progress | None = None) -
 
     Raises UserError where that fails or there are more, OSError where `part` cannot be written.
     """
-    part.write_bytes(b"")
-    fault = _fetch(url, part, 0, progress, limit)
+    fault = _fetch(_ascii(url), part, 0, progress, limit, resume=False)
     if fault is None and part.stat().st_size > limit:
         fault = f"it is larger than {limit >> 20} MB"
     if fault is not None:
         raise UserError(f"{url}: {fault}")
 
 
-def _fetch(url: str, part: Path, size: int, progress: Progress | None, limit: int) -> str | None:
-    """None where all of `url`, or more than `limit` bytes of it, is in `part`, else what went wrong."""
+def _ascii(url: str) -> str:
+    """An address as browsers show it, with letters and spaces of all kinds, as HTTP takes it."""
+    parts = urlsplit(url)
+    with contextlib.suppress(UnicodeError):
+        host = parts.netloc.encode("idna").decode()
+        kept = "/%:@!$&'()*+,;=~-._"
+        url = urlunsplit((parts.scheme, host, quote(parts.path, kept), quote(parts.query, f"{kept}?"), ""))
+    return url
+
+
+def _fetch(
+    url: str, part: Path, size: int, progress: Progress | None, limit: int, *, resume: bool = True
+) -> str | None:
+    """None where all of `url`, or more than `limit` bytes of it, is in `part`, else what went wrong.
+
+    `resume`: go on where a try has ended; not where no hash is known, as the file may be another by then.
+    """
     fault = ""
     for attempt in range(TRIES):
         if attempt:
             pause(0.5 * 2**attempt)
+        if not resume:
+            part.write_bytes(b"")
         try:
             _transfer(url, part, size, progress, limit)
         except _PassingError as error:

@@ -169,7 +169,7 @@ def carry_out(plan: Plan, load: Callable[[Path], Style], run: BatchRun) -> int:
                 if job.result in there:
                     report.result(job.result, job.facts(work.style.name), there=True)
             if painter is not None and todo.films:
-                film.carry_out(todo.films, painter, work.options, report)
+                film.carry_out(todo.films, painter, work.options, report, work.style.name)
             _paint(work, todo.photos, painter, report, notes)
     if not run.quiet:
         _tell(notes)

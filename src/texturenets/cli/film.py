@@ -135,16 +135,18 @@ def check_sizes(jobs: Sequence[FilmJob]) -> None:
             numbered.check_sizes(job.sources)
 
 
-def carry_out(jobs: Sequence[FilmJob], painter: Style, options: StylizeOptions, report: Report) -> None:
-    """Stylize one film after the other and report each."""
+def carry_out(
+    jobs: Sequence[FilmJob], painter: Style, options: StylizeOptions, report: Report, style: str
+) -> None:
+    """Stylize one film after the other and report each; `style`: the name of the style."""
     follow(painter, report.quiet, bar=False)
     for job in jobs:
         try:
             _stylize(painter, job, options, report.quiet)
         except UserError as error:
-            report.failure(job.sources[0], error, {"style": painter.name})
+            report.failure(job.sources[0], error, {"style": style})
         else:
-            report.result(job.result, job.facts(painter.name))
+            report.result(job.result, job.facts(style))
             if job.rate and len(job.sources) == 1 and not report.quiet:
                 complain(f"note: {job.result} is a film of one image; for all beside it name their folder")
 

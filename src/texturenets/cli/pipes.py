@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import shutil
 import sys
@@ -13,11 +14,13 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from texturenets.cli.common import download_progress
-from texturenets.errors import UserError
+from texturenets.errors import UserError, cannot_write
 
 COMMANDS = ("stylize", "optimize", "sample")  # those that read images or write one
 OUTPUT = ("-o", "--output")
 LIMIT = 128 << 20  # bytes of a photo that is fetched: no camera's is larger
+_MORE = ("--json", "--sheet", "--pictures-every", "--watch")  # write more than a result
+_BESIDE = ("--mask", "--keep", "-s", "--style", "--to", "--spool")  # whose values are no photo
 _ELSEWHERE = ("--cluster", "--webcam")  # take addresses themselves
 
 
@@ -48,6 +51,8 @@ def run_piped(words: Sequence[str], run: Callable[[Sequence[str]], int]) -> int:
     addresses = _addresses(plain)
     if any(plain[i - 1] in OUTPUT for i in addresses):
         raise UserError("--output is an address: give a file or a folder here")
+    if outputs and (more := set(plain) & set(_MORE)):
+        raise UserError(f"--output - sends one image: leave out {', '.join(sorted(more))}")
     if outputs and sys.stdout.isatty():
         raise UserError(
             "--output - writes an image, and standard output is a terminal: send it on, as with > result.png"
@@ -60,18 +65,25 @@ def run_piped(words: Sequence[str], run: Callable[[Sequence[str]], int]) -> int:
         for i in addresses:
             plain[i] = str(_fetched(plain[i], folder / str(i)))
         if not outputs:
-            return run(plain)
+            return _named(folder, run, plain)
         result = folder / f"stdout{_suffix(plain)}"
         plain = [str(result) if i in outputs else word for i, word in enumerate(plain)]
-        try:
-            with redirect_stdout(io.StringIO()):
-                status = run(plain)
-        except UserError as error:
-            error.args = (str(error).replace(f"{folder}{os.sep}", ""),)
-            raise
-        if status == 0:
+        with redirect_stdout(io.StringIO()):
+            status = _named(folder, run, plain)
+        if result.exists():  # also of an `optimize` that was interrupted
             _send(result)
+        elif status == 0:
+            raise UserError("--output - takes one result, and there are several: name a folder")
         return status
+
+
+def _named(folder: Path, run: Callable[[Sequence[str]], int], words: Sequence[str]) -> int:
+    """`run(words)`, whose error does not speak of `folder`, which nobody knows."""
+    try:
+        return run(words)
+    except UserError as error:
+        error.args = (str(error).replace(f"{folder}{os.sep}", ""),)
+        raise
 
 
 def _received(folder: Path) -> Path:
@@ -80,9 +92,12 @@ def _received(folder: Path) -> Path:
 
     if sys.stdin is None or sys.stdin.isatty():
         raise UserError("-: standard input is a terminal: send an image, as with < photo.jpg")
-    with (folder / "stdin").open("wb") as file:
-        shutil.copyfileobj(sys.stdin.buffer, file)
     path = folder / "stdin"
+    try:
+        with path.open("wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file)
+    except OSError as error:
+        raise cannot_write(path, error) from None
     if path.stat().st_size == 0:
         raise UserError("-: standard input is empty: send an image, as with < photo.jpg")
     suffix = formats.suffix_within(path)
@@ -101,7 +116,11 @@ def _fetched(url: str, folder: Path) -> Path:
     folder.mkdir()
     name = PurePosixPath(unquote(urlsplit(url).path)).name.lstrip(".").replace("\0", "") or "image"
     path = folder / "part"
-    fetch.get(url, path, limit=LIMIT, progress=download_progress(name) if sys.stderr.isatty() else None)
+    progress = download_progress(name) if sys.stderr.isatty() else None
+    try:
+        fetch.get(url, path, limit=LIMIT, progress=progress)
+    except OSError as error:
+        raise cannot_write(path, error) from None
     suffix = formats.suffix_within(path) or Path(name).suffix
     if not suffix:
         raise UserError(f"{url}: what came is no image that can be read here ({formats.readable()})")
@@ -115,7 +134,8 @@ def _suffix(words: Sequence[str]) -> str:
     from texturenets import image, video
     from texturenets.cli.outputs import suffix_of
 
-    files = (Path(word) for word in words if image.is_picture(word) or video.is_film(Path(word)))
+    photos = [word for before, word in itertools.pairwise(words) if before not in _BESIDE]
+    files = (Path(word) for word in photos if image.is_picture(word) or video.is_film(Path(word)))
     first = next((path for path in files if path.is_file()), None)
     if first is None:  # which the command says
         return ".png"
@@ -123,9 +143,7 @@ def _suffix(words: Sequence[str]) -> str:
 
 
 def _send(result: Path) -> None:
-    """Copy a file to standard output. Raises UserError if the command has written several instead."""
-    if not result.exists():
-        raise UserError("--output - takes one result, and there are several: name a folder")
+    """Copy a file to standard output."""
     with result.open("rb") as file:
         shutil.copyfileobj(file, sys.stdout.buffer)
     sys.stdout.buffer.flush()

@@ -76,9 +76,9 @@ class Report:
             self._advance()
 
     def tell(self, line: str, facts: Mapping[str, object]) -> None:
-        """Print `line`, or as JSON `facts`; under a bar, which it would tear, when the bar is gone."""
+        """Print `line`, or as JSON `facts`; on a terminal with a bar, which it would tear, when the bar is gone."""
         told = json_line(dict(facts)) if self.as_json else line
-        if self._bar is None:
+        if self._bar is None or not sys.stdout.isatty():
             print(told, flush=True)
         else:
             self._later.append(told)

@@ -137,7 +137,7 @@ def stylize(
         With --cluster: number of processes, each with its own engine [default: one for each core or GPU].
     watch
         Do not end, but stylize every photo and film that comes into the folders, or changes there, until Ctrl-C.
-        What has a result already that is newer is left as it is.
+        What has a result already that is newer is left as it is; what fails is tried again when it changes.
     as_json
         Print a JSON object a line in place of each name: status (done, kept or failed), result, source, style and
         seed, or source and error.
@@ -192,7 +192,8 @@ def stylize(
         return run(settings, photos, output, cluster, workers, skip_existing=skip_existing, quiet=quiet)
     plan = functools.partial(planned, photos, output, styles, options)
     if watch:
-        _refuse("--watch goes on without end", {flag: told[flag] for flag in ("--rate", "--sheet")})
+        without = ("--rate", "--sheet", "--count", "--skip-existing")
+        _refuse("--watch goes on without end", {flag: told[flag] for flag in without})
         return watching(photos, output, plan, batch, load)
     return carry_out(plan(batch), load, batch)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 from texturenets.cli.batch import BatchRun, Plan, carry_out
 from texturenets.cli.common import complain
 from texturenets.cli.streams import Terminated
-from texturenets.errors import UserError, counted
+from texturenets.errors import UserError
 
 if TYPE_CHECKING:
     from texturenets.stylize.style import Style
@@ -40,35 +39,51 @@ def watching(
     folder = _check(names, output)
     if not run.quiet:
         print(f"watching {', '.join(names)}: results go to {folder}; Ctrl-C ends", file=sys.stderr)
-    watch = WatchedFolders()
-    loaded = functools.lru_cache(maxsize=1)(load)
-    status = 0
+    watch, loaded, status = WatchedFolders(), LastStyle(load), 0
     try:
         while True:
             try:
-                ready = watch.ready(plan(replace(run, skip_existing=True)))
+                ready = watch.ready(plan(run))
                 if ready.works:
                     status = carry_out(ready, loaded, run) or status
+                    run = replace(run, say_engine=False)
+                watch.done(ready)
             except UserError as error:
                 watch.tell(error)
             time.sleep(SECONDS)
     except Terminated:
         raise
     except KeyboardInterrupt:
-        if not run.quiet:
-            print(f"{counted(watch.taken, 'result')} in all", file=sys.stderr)
         return status
+
+
+class LastStyle:
+    """Loads styles and keeps the last one; it goes before the next is loaded, as its buffers may take gigabytes."""
+
+    def __init__(self, load: Callable[[Path], Style]) -> None:
+        self._load = load
+        self._path: Path | None = None
+        self._style: Style | None = None
+
+    def __call__(self, path: Path) -> Style:
+        if self._style is None or self._path != path:
+            self._style = None
+            self._style, self._path = self._load(path), path
+        return self._style
 
 
 def _check(names: Sequence[str], output: str | None) -> Path:
     """The folder of the results."""
+    from texturenets import image, video
+
     for name in names:
         if not Path(name).expanduser().is_dir():
             raise UserError(f"--watch looks into folders, and {name} is none")
     if output is None:
         raise UserError("--watch needs a folder for the results: give --output FOLDER")
     folder = Path(output).expanduser()
-    if folder.exists() and not folder.is_dir():
+    named = folder.suffix.lower() in image.suffixes() | video.READ or video.is_numbered(output)
+    if not folder.is_dir() and (folder.exists() or named):
         raise UserError(f"--output {output} is a file: with --watch give a folder")
     if any(folder.resolve() == Path(name).expanduser().resolve() for name in names):
         raise UserError(
@@ -82,7 +97,6 @@ class WatchedFolders:
     """What has been seen of the folders, and done."""
 
     def __init__(self) -> None:
-        self.taken = 0  # results
         self._seen: dict[Path, State] = {}
         self._tried: dict[tuple[Path, Path], State] = {}  # by source and result
         self._told = ""
@@ -100,11 +114,8 @@ class WatchedFolders:
             if source not in still or tried == now[source]:
                 return False
             made = _state(result)
-            if tried is None and made is not None and made[0] >= now[source][0]:
-                return False
-            self._tried[source, result] = now[source]
-            self.taken += 1
-            return True
+            newer = made is not None and made[0] >= now[source][0]
+            return tried is not None or not newer
 
         works = []
         for work in plan.works:
@@ -113,6 +124,13 @@ class WatchedFolders:
             if films or photos:
                 works.append(replace(work, films=films, photos=photos))
         return replace(plan, works=works, left_out=())
+
+    def done(self, plan: Plan) -> None:
+        """All of `plan` has been tried: what has failed is tried again when its source changes."""
+        for work in plan.works:
+            pairs = [(job.sources[0], Path(job.result)) for job in work.films] + list(work.photos)
+            self._tried.update({(source, result): self._seen[source] for source, result in pairs})
+        self._told = ""
 
     def tell(self, error: UserError) -> None:
         """Say what keeps the work from being done, once while it lasts."""

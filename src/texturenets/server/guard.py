@@ -192,7 +192,7 @@ def _without_authority(scope: Scope) -> None:
     found = re.match(r"https?://[^/?#]*", scope["path"], re.IGNORECASE)
     if found:
         scope["path"] = scope["path"][found.end() :] or "/"
-        scope["raw_path"] = scope["path"].encode()
+        scope["raw_path"] = scope["raw_path"][found.end() :] or b"/"
 
 
 def _unauthorized(headers: Headers) -> str:

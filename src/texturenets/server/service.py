@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from texturenets import image
-from texturenets.errors import DamagedError, MissingError, UserError, unknown
+from texturenets.errors import DamagedError, DiskFullError, MissingError, UserError, unknown
 from texturenets.image import sizes
 from texturenets.memory.trim import Trim
 from texturenets.modelfiles import modelfile
@@ -284,6 +284,8 @@ class Service:
                 self.catalogue.pass_over(known, str(error))
                 said = f"the model file of {turn.key} cannot be used, as the service's log says"
                 raise HTTPProblem(404, said) from None
+            except DiskFullError as error:
+                raise refused(error) from None
             except UserError as error:
                 log.error("load", extra={"fields": {"model": turn.key, "reason": str(error)}})
                 raise HTTPProblem(500, f"{turn.key} cannot be loaded; the service's log says why") from None

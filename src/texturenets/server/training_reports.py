@@ -38,6 +38,7 @@ class TrainingReports:
         timed = [r for r in records if "seconds" in r]
         last = timed[-1] if timed else {"step": 0, "seconds": 0.0}
         at_work = self.files.alive(job.name)
+        waits = job.state in ("queued", "running")
         left = None
         if last["step"] and job.steps and job.state in ("running", "stopped"):
             left = round((job.steps - last["step"]) * last["seconds"] / last["step"])
@@ -45,7 +46,7 @@ class TrainingReports:
             "name": job.name,
             "kind": job.kind,
             "state": "stopping" if job.state == "stopped" and at_work else job.state,
-            "reason": job.reason or (HELD_UP if self.held_up(job.name) else ""),
+            "reason": job.reason or (HELD_UP if waits and self.held_up(job.name) else ""),
             "at_work": at_work,
             "step": last["step"],
             "steps": job.steps,

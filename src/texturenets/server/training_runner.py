@@ -139,7 +139,7 @@ class TrainingRunner:
 
     def held_up(self, name: str) -> bool:
         """Whether a training waits for something that fails now, as writing on a full disk."""
-        return any(who == name for _, who in self.troubles)
+        return any(who == name for _, who in list(self.troubles))
 
     def tick(self) -> None:
         """See what has ended, and start what is next."""
@@ -157,7 +157,7 @@ class TrainingRunner:
     def _seen(self, job: TrainingJob) -> bool:
         """Look at one; whether its process lives."""
         if self.files.alive(job.name):
-            if job.state == "queued":  # it was started when nothing could be written
+            if job.state == "queued" or not job.pid:  # it was started when nothing could be written
                 self.files.write(replace(job, state="running", pid=self._pid(job)))
             return True  # also one that was told to stop: it is at work until it has saved
         if job.state == "stopped" and job.pid:
@@ -214,15 +214,19 @@ class TrainingRunner:
                 tell(self.files.write(replace(job, state="done", pid=0)))
                 return False
             # First: on a full disk nothing is started, over and over, of which nobody could write down that it runs.
-            job = self.files.write(replace(job, state="running", pid=0, began=time.time()))
-            child = subprocess.Popen(
-                self._words(job),
-                stdin=subprocess.DEVNULL,
-                stdout=written,
-                stderr=written,
-                start_new_session=True,
-                pass_fds=[lock.fileno()],
-            )
+            before, job = job, self.files.write(replace(job, state="running", pid=0, began=time.time()))
+            try:
+                child = subprocess.Popen(
+                    self._words(job),
+                    stdin=subprocess.DEVNULL,
+                    stdout=written,
+                    stderr=written,
+                    start_new_session=True,
+                    pass_fds=[lock.fileno()],
+                )
+            except OSError:
+                self.files.write(before)
+                raise
             self.children[job.name] = child
             job = self.files.write(replace(job, pid=child.pid))
             tell(job, tries=job.tries + 1)

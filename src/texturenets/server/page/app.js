@@ -10,6 +10,7 @@ let model = null;
 let photo = null; // {bitmap, name, url}
 let worker = null;
 let live = null; // the camera, while it runs
+let seen = null; // a canvas with its image that is at work
 let busy = false;
 let began = 0;
 let shown = null; // what the image on view was made with: {name, style}, and options once it is whole
@@ -50,6 +51,7 @@ async function take(file) {
     const heic = /\.hei[cf]$/i.test(file.name) || /hei[cf]/.test(file.type);
     say(heic ? `${file.name}: this browser does not read HEIC. Give a JPEG, or open the page in Safari.`
       : `${file.name} is not an image that this browser can read.`, true);
+    ready();
     return;
   }
   $("drop").querySelector("span").textContent = `${file.name}, ${photo.bitmap.width} × ${photo.bitmap.height}`;
@@ -112,13 +114,16 @@ function answered({ data }) {
     say(`It did not work: ${data.error}. A smaller size may.`, true);
   } else if (data.step === "live") {
     busy = false;
+    showBefore(seen);
+    show(data.bytes, data.width, data.height);
     if (live) {
-      show(data.bytes, data.width, data.height);
       live.painted();
       const rate = live.rate ? `${live.rate.toFixed(live.rate < 10 ? 1 : 0)} images a second at ` : "";
-      say(`${rate}${data.width} × ${data.height}, ${data.backend === "wasm" ? "WebAssembly" : "WebGPU"}`);
+      const said = `${rate}${data.width} × ${data.height}, ${data.backend === "wasm" ? "WebAssembly" : "WebGPU"}`;
+      if ($("said").textContent !== said) say(said);
+      return;
     }
-    return;
+    offer(); // the last one, which was at work when the camera was stopped
   } else {
     show(data.bytes, data.width, data.height);
     if (data.step === "preview") {
@@ -162,7 +167,7 @@ function showBefore(canvas) {
 function paintLive(image, canvas) {
   start();
   shown = { style: true, options: options(), name: `camera-${model.name}` };
-  showBefore(canvas);
+  seen = canvas;
   busy = true;
   send("live", image, { model, seed: 0, bytes: image.data });
 }
@@ -170,19 +175,19 @@ function paintLive(image, canvas) {
 async function camera() {
   if (live) {
     endLive();
-    offer();
     ready();
     return;
   }
   stop();
   $("save").hidden = true;
-  live = new Live(paintLive);
+  const mine = (live = new Live(paintLive));
   $("camera").textContent = "Stop the camera";
   $("camera").setAttribute("aria-pressed", true);
   say("");
   try {
-    await live.start();
+    await mine.start();
   } catch (error) {
+    if (live !== mine) return;
     endLive();
     say(`The camera cannot be used: ${error?.message ?? error}.`, true);
   }

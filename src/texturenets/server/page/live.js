@@ -26,12 +26,14 @@ export class Live {
   async start() {
     if (!navigator.mediaDevices) throw new Error("a page that uses it has to come from https or from this machine");
     this.stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 640 } }, audio: false });
+    if (this.ended) return this.stop(); // while the browser asked whether it may
     this.video.srcObject = this.stream;
     await this.video.play();
     this.next();
   }
 
   stop() {
+    this.ended = true;
     for (const track of this.stream?.getTracks() ?? []) track.stop();
     this.stream = null;
   }
