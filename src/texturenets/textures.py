@@ -23,7 +23,7 @@ Array = NDArray[np.float32]
 Tileable = bool | Literal["x", "y"]
 Levels = float | Mapping[int, float]
 
-SMALLEST = 256
+MIN_SAMPLE_SIDE = 256
 """Pixels of a side of what is drawn at least, and cut to size: instance normalization wants the maps of the coarsest
 scale to be about as large as in training, or its statistics are those of a few pixels."""
 
@@ -225,7 +225,7 @@ class Texture:
                     f"size {width} x {height} cannot tile along {name}: {side} is not a multiple of "
                     f"{self.stride}; {self.rounded(height, width, tileable)} can"
                 )
-            least = max(SMALLEST, self.engine.io_spec.least)
+            least = max(MIN_SAMPLE_SIDE, self.engine.io_spec.least)
             padded = -(-max(side, 1 if wraps else least) // self.stride) * self.stride
             # Wrapped around by itself, a side that is not to tile would.
             sides.append(padded + (self.stride if tileable and not wraps and padded == side else 0))

@@ -282,7 +282,7 @@ class GraphNetwork(nn.Module):
 
     @torch.no_grad()
     def _take(self, graph: Graph) -> None:
-        """The weights of `graph`; those that it does not have are ones that change nothing."""
+        """The weights of `graph`; missing weights are the identity: `weight` 1, every other role 0."""
         for number, layer in enumerate(self.layers):
             weights = graph.node_weights(number)
             for role, value in (*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)):

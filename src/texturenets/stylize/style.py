@@ -38,7 +38,7 @@ MakeEngine = Callable[[Variant], Engine]
 VARIANTS = 4
 """Mixtures of styles whose engines are kept, of a model of several styles: those that were used last."""
 
-SMALLEST = 64
+MIN_NETWORK_SIDE = 64
 """Smaller images are padded by reflection to this many pixels a side: instance normalization (arXiv 1607.08022)
 needs more than a few pixels for its statistics, also at the network's lowest resolution."""
 
@@ -71,7 +71,7 @@ class Style:
         self.between: Callable[[], None] = lambda: (
             None
         )  # called between the sizes of `_paint`; may raise to cancel
-        self.tiled = TiledStyle(path, engine, SMALLEST, memory=memory, spool=spool, variant=variant)
+        self.tiled = TiledStyle(path, engine, MIN_NETWORK_SIDE, memory=memory, spool=spool, variant=variant)
 
     @property
     def name(self) -> str:
@@ -300,7 +300,7 @@ class Style:
         if not self.tiled.fits(size):
             return like(self.tiled.stylize(to_numpy(photo), seed, level, fine=fine, styles=where), photo)
         io_spec = self.engine.io_spec
-        padding = io_spec.stride, max(SMALLEST, io_spec.least), io_spec.margin, wrap
+        padding = io_spec.stride, max(MIN_NETWORK_SIDE, io_spec.least), io_spec.margin, wrap
         x, box = sizes.pad_to_multiple(photo, *padding)
         total = int(x.shape[-2]), int(x.shape[-1])
         drawn = noise.draw_arrays(io_spec.noise, [seed], *sizes.period(box, total, wrap))

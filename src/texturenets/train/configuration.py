@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 from texturenets import arguments
 from texturenets.errors import UserError
 from texturenets.field_docs import with_attributes
-from texturenets.train.least_size import SMALLEST
+from texturenets.train.least_size import MIN_TRAINING_SIDE
 
 Schedule = Literal["cosine", "step", "constant"]
 Optimizer = Literal["muon", "adam"]
@@ -38,9 +38,10 @@ class TaskConfig:
     """Options common to `train style` and `train texture`: network, optimizer, losses."""
 
     generator: str = "residual"
-    """Network to train: a name, or FILE.py:CLASS for your own."""
+    """Network to train: one of residual, johnson, multiscale, pyramid, pyramid2, skip, skip_noise, skip_unpool, or
+    FILE.py:CLASS for your own."""
     set: tuple[str, ...] = ()
-    """Constructor argument of the network, KEY=VALUE; may be given several times."""
+    """Constructor argument of the network, KEY=VALUE; may be given several times. docs/training.md lists the keys."""
     noise_depth: int = 0
     """Channels of noise input; 0: the generator's default, which is 4 for the default style network."""
     style_size: int = 512
@@ -188,8 +189,8 @@ class StyleConfig(TaskConfig):
         super().__post_init__()
         for name in ("content_weight", "texture_photos", "temporal"):
             _not_negative(self, name)
-        if self.image_size < SMALLEST:
-            raise UserError(f"`image_size` {self.image_size} is too small: {SMALLEST} is the least")
+        if self.image_size < MIN_TRAINING_SIDE:
+            raise UserError(f"`image_size` {self.image_size} is too small: {MIN_TRAINING_SIDE} is the least")
         if not 0 <= self.val_share < 1:
             raise UserError(f"`val_share` {self.val_share} is not between 0 and 1")
         if self.texture_photos and (self.batch_size % 2 or self.accumulate > 1 or self.diversity_weight):
@@ -214,10 +215,11 @@ class GalleryConfig(StyleConfig):
     steps: int = 32000
     """Optimizer steps; the paintings take turns."""
     light: float = 4.0
-    """Each painting is learned with a content weight this many times larger, too, as strength 0.5; 1: full strength
-    alone."""
+    """Every painting is learned a second time, as strength 0.5, with the content weight multiplied by this factor; 1:
+    full strength only."""
     large: float = 2.0
-    """Each painting is learned this many times larger, too, for strokes of that size; 1: one size alone."""
+    """Every painting is learned a second time with the style image enlarged by this factor, for larger strokes; 1:
+    one size only."""
 
     def __post_init__(self) -> None:
         """As `TaskConfig`."""
@@ -237,7 +239,10 @@ class TextureConfig(TaskConfig):
     """Options of `train texture`: a texture from an exemplar."""
 
     generator: str = "multiscale"
-    """Network to train: a name, or FILE.py:CLASS for your own."""
+    """Network to train: one of multiscale, johnson, pyramid, pyramid2, skip, skip_noise, fully_connected, or
+    FILE.py:CLASS for your own."""
+    noise_depth: int = 0
+    """Channels of noise input; 0: the generator's default, which is 3 for the default texture network."""
     style_size: int = 0
     """Longer side of the exemplar in pixels; 0 keeps its size."""
     batch_size: int = 4

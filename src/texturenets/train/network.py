@@ -66,12 +66,17 @@ def make(
 def _rows_for(base: str, conditions: Sequence[Condition]) -> ConditionalNetwork:
     """The network of the model called `base`, all of it fixed but rows for `conditions`.
 
-    A row begins as the mean of the model's rows of the same strength and stroke size.
+    A row begins as the mean of the model's rows of the same strength and stroke size. Raises UserError for a model
+    that does not hold several styles.
     """
     network, header = network_files.load(modelfile.find(base))
+    if not header.rows:
+        raise UserError(
+            f"`into` {base}: it does not hold several styles: name a model of `train gallery`, for `train style`"
+        )
     if not isinstance(network, ConditionalNetwork):  # code of somebody's own, run from its graph
         raise UserError(
-            f"`into` {base}: its network is code of its own, of which the rows alone cannot be trained"
+            f"`into` {base}: its network is code of its own, of which only all weights can be trained"
         )
     known = header.rows
     for name in network.rows:

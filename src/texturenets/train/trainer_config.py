@@ -35,15 +35,16 @@ class TrainerConfig:
     init: str | None = None
     """Start from this model's weights: a shipped name or a model file."""
     into: str | None = None
-    """Train the style into this model of several styles, a shipped name or a model file: of its network the scales
-    and shifts of the normalizations alone are learned, in minutes, and the result is a file of some kB beside it."""
+    """Add this style to a model of several, a shipped name or a model file: only the affine parameters of its
+    instance normalizations are trained, the rest is frozen; takes minutes, and the result is a small file that needs
+    the base model."""
     engine: Literal["auto", "torch"] = "auto"
     """With torch, a network of your own that cannot be traced into a graph is trained all the same, and its model
     runs only with PyTorch and the network's code; with auto, it is refused."""
     licence: str = ""
     """Licence of the model, stored in its header."""
     terms: str = ""
-    """Licence of the photos and the painting, stored in the model's header."""
+    """Licence of the training images, stored in the model's header."""
 
     def __post_init__(self) -> None:
         """Paths become text. Raises UserError for a word that an option does not know, and for a number below 0."""
