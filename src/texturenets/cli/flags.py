@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from texturenets.field_docs import field_docs
-from texturenets.train.configuration import shown
+from texturenets.train.configuration import flag_text
 
 REPEATED = ("set", "weights")  # given several times; other lists are separated by commas
 
@@ -32,7 +32,7 @@ def optional(
         hint: Any = hints[f.name]
         if typing.get_origin(hint) is tuple:
             hint = list[str] if f.name in REPEATED else str
-        default = shown(f.default)
+        default = flag_text(f.default)
         text = docs[f.name] + (f" [default: {default}]" if default not in ("", "none") else "")
         parameter = Parameter(help=text, group=group, show_default=False, negative_iterable=(), negative=None)
         made.append((f.name, Annotated[hint | None, parameter], dataclasses.field(default=None)))

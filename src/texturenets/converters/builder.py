@@ -139,8 +139,8 @@ class GraphBuilder:
         return self.add("linear", [source], settings={"by": by, "add": add})
 
     def finish(self, colors: ColorSpace) -> None:
-        """Convert the last feature map from `colors` to RGB in [0, 1]: in the weights of the last layer where that is a
-        convolution."""
+        """Convert the last feature map from `colors` to RGB in [0, 1]: in the weights of the last layer if
+        that is a convolution."""
         last = len(self.nodes) - 1
         if last < 0 or self.channels(last) != 3:
             raise UserError("the network does not end in three channels, so it draws no images")

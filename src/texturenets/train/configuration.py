@@ -103,7 +103,7 @@ class TaskConfig:
 
     def __post_init__(self) -> None:
         """Raises UserError for a value outside its range."""
-        check_kinds(self)
+        check_types(self)
         positive = (
             "image_size",
             "batch_size",
@@ -161,7 +161,7 @@ class TaskConfig:
         """
         given = dict(setting.partition("=")[::2] for setting in self.given_settings)
         return generator["name"] == self.generator and all(
-            shown(generator.get(key)).lower() == value.lower() for key, value in given.items()
+            flag_text(generator.get(key)).lower() == value.lower() for key, value in given.items()
         )
 
 
@@ -280,7 +280,7 @@ STYLE_SETTINGS: dict[str, tuple[str, ...]] = {
 }
 
 
-def check_kinds(config: Any) -> None:
+def check_types(config: Any) -> None:
     """Raise UserError for a value that is not of the option's type, or a word that the option does not know.
 
     Numbers of other libraries become Python's: the model's header has them.
@@ -305,7 +305,7 @@ def check_kinds(config: Any) -> None:
 
 
 _CHECKS: dict[type, Callable[[str, object], object]] = {
-    int: arguments.whole,
+    int: arguments.integer,
     float: arguments.number,
     str: arguments.text,
 }
@@ -330,11 +330,11 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def shown(value: Any) -> str:
+def flag_text(value: Any) -> str:
     """The value of an option as the command line takes it."""
     if isinstance(value, bool) or value is None:
         return str(value).lower()
-    return ",".join(map(shown, value)) if isinstance(value, list | tuple) else str(value)
+    return ",".join(map(flag_text, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def model_file(out: Path) -> Path:

@@ -17,7 +17,7 @@ from texturenets.networks import GeneratorSpec, build, make_spec, network_files
 from texturenets.networks.conditional import ConditionalNetwork
 from texturenets.networks.custom import Custom, keyword_arguments
 from texturenets.networks.trace_code import trace_code
-from texturenets.train.configuration import TaskConfig, TextureConfig, shown
+from texturenets.train.configuration import TaskConfig, TextureConfig, flag_text
 from texturenets.train.trainer_config import TrainerConfig
 
 
@@ -145,8 +145,10 @@ def _spec_of_start(
     has, here = _settings(spec), _settings(trained)
     differ = [key for key in here if key in keys and (key not in has or has[key] != here[key])]
     if differ:
-        its = " ".join(f"{key}={shown(has[key])}" if key in has else f"the default {key}" for key in differ)
-        asked = " ".join(f"{key}={shown(here[key])}" for key in differ)
+        its = " ".join(
+            f"{key}={flag_text(has[key])}" if key in has else f"the default {key}" for key in differ
+        )
+        asked = " ".join(f"{key}={flag_text(here[key])}" for key in differ)
         raise UserError(
             f"`{option}` {name}: its network has {its}, and what is asked for is {asked}: leave `set` out for the "
             f"network of {name}, or name another model"

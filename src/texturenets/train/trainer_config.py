@@ -8,7 +8,7 @@ from typing import Literal
 
 from texturenets.errors import UserError
 from texturenets.field_docs import with_attributes
-from texturenets.train.configuration import check_kinds
+from texturenets.train.configuration import check_types
 
 
 @with_attributes
@@ -54,7 +54,7 @@ class TrainerConfig:
         if isinstance(self.weights, tuple | list):
             files = tuple(str(one) if isinstance(one, Path) else one for one in self.weights)
             object.__setattr__(self, "weights", files)
-        check_kinds(self)
+        check_types(self)
         if self.init and self.into:
             raise UserError("`init` and `into` both say what to start from: give one of them")
         if self.device != "auto":
