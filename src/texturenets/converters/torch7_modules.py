@@ -275,7 +275,7 @@ class Modules:
         return self._behind_photo(channels, value.pooled, _real(module, "mult", 1.0)) if channels else value
 
     def _gen_noise(self, module: TorchObject, value: Value) -> Value:
-        """Noise alone, as many channels as the module says; or, where it says nothing, as published first:
+        """Only noise, as many channels as the module says; or, where it says nothing, as published first:
         uniform in all channels of what it is fed with, or in the last three where those are six."""
         mult = _real(module, "mult", 1.0)
         if module.get("num_planes") is not None:

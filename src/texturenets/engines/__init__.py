@@ -82,7 +82,7 @@ def load(
     `variant`: what is run of it; it takes the graph, and no `code`.
 
     `engine` "auto" takes PyTorch also where there is `code`, and where the model has no graph, or one that cannot be
-    converted. `code` builds the network of somebody's own code; PyTorch alone runs it, the others take the graph.
+    converted. `code` builds the network of somebody's own code; only PyTorch runs it, the others take the graph.
 
     Raises UserError for unknown names, what is not installed or not to be had on this machine, and whatever is
     wrong with the file.
@@ -146,7 +146,7 @@ def _check_stride(path: Path, stride: int) -> None:
     """Raise UserError for a network whose smallest image could be computed nowhere."""
     if stride > STRIDE:
         raise UserError(
-            f"{path}: its network takes images of multiples of {stride} pixels alone; {STRIDE} is the most here"
+            f"{path}: its network takes images of only multiples of {stride} pixels; {STRIDE} is the most here"
         )
 
 

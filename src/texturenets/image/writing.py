@@ -180,7 +180,7 @@ def write(
 def to_bytes(
     path: StrPath, picture: Picture | Array, *, quality: int | None = None, exif: bytes | None = None
 ) -> bytes:
-    """What `write` would write to `path`; of it the suffix alone matters. Errors as there."""
+    """What `write` would write to `path`; of it only the suffix matters. Errors as there."""
     path = Path(path)
     name = output_format(path)
     if quality is not None and not 1 <= arguments.integer("quality", quality) <= 100:

@@ -251,7 +251,7 @@ class _GraphRecorder:
                 return trace_layers.take(self.calls, module, *arguments, **options)
             case "output":
                 return self._output(arguments[0])
-        if not _has_map((arguments, options)):  # of weights alone
+        if not _has_map((arguments, options)):  # only of weights
             function = step.target if callable(step.target) else getattr(type(arguments[0]), str(step.target))
             return function(*arguments, **options)
         return self.calls.function(step.target, arguments, options)

@@ -263,7 +263,7 @@ class TextureConfig(TaskConfig):
 
 
 TEXTURE_GENERATORS = ("multiscale", "pyramid", "pyramid2", "skip", "skip_noise", "johnson", "fully_connected")
-# Options of the networks that also stylize photos where they draw textures: fed with noise alone, and with circular
+# Options of the networks that also stylize photos where they draw textures: fed only with noise, and with circular
 # padding, so that their samples tile. Three channels of noise are the reference's (texture_train.lua).
 TEXTURE_SETTINGS: dict[str, tuple[str, ...]] = {
     "pyramid": ("photo=false", "noise_depth=3", "padding=circular"),
@@ -271,7 +271,7 @@ TEXTURE_SETTINGS: dict[str, tuple[str, ...]] = {
 }
 
 
-# Options of the networks where they stylize photos: those that by default draw from noise alone take a photo, and the
+# Options of the networks where they stylize photos: those that by default draw only from noise take a photo, and the
 # default one takes noise beside it, which gives it something to begin a stroke with where the photo is calm, and sees
 # further (docs/models.md has what chose them).
 STYLE_SETTINGS: dict[str, tuple[str, ...]] = {

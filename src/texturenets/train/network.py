@@ -50,7 +50,7 @@ def make(
     _check_image_size(network, options)
     if custom is not None and (
         config.engine != "torch" or conditions
-    ):  # several styles run from the graph alone
+    ):  # several styles run only from the graph
         trace_code(network)  # what no graph can hold is told now, and not when the model is written
     if config.init:
         other, _ = network_files.load(modelfile.find(config.init), custom)

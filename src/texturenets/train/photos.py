@@ -102,7 +102,7 @@ class CachedPhotos:
         )
 
     def held_out(self, count: int) -> tuple[Tensor, Sequence[str]]:
-        """At most `count` crops (n, 3, S, S) that are not trained on; a cache holds readable files alone."""
+        """At most `count` crops (n, 3, S, S) that are not trained on; a cache holds only readable files."""
         return feature_cache.validation(self.path, count), ()
 
 
