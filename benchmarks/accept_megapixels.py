@@ -5,7 +5,7 @@
 A photo (PHOTO enlarged, or drawn) is repainted by `texturenets stylize --memory MEMORY` and by the same program with
 `--memory 1000G`, in turn. Printed are the seconds of both, their ratio, and the peaks of resident memory. At most
 1.2 times the time on a machine that does nothing else; with `--busy`, beside two processes that turn in a loop, at
-most 3 times. What is done in pieces is said; that its peak stays below MEMORY is checked, too.
+most 3 times. What is done in strips is said; that its peak stays below MEMORY is checked, too.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Run:
 
     seconds: float
     peak: int
-    pieces: bool
+    strips: bool
 
 
 def enlarged(photo: Path | None, size: tuple[int, int], path: Path) -> None:
@@ -97,7 +97,7 @@ def main() -> int:
             passed &= holds
             print(
                 f"{'ok    ' if holds else 'FAILED'} {megapixels} megapixels{', busy' if options.busy else ''}: "
-                f"{b:.1f} s within {options.memory}{', in pieces' if bounded[0].pieces else ''}, {a:.1f} s without "
+                f"{b:.1f} s within {options.memory}{', in strips' if bounded[0].strips else ''}, {a:.1f} s without "
                 f"end: {b / a:.2f} times (at most {most:g}); peaks {peak / 1e9:.2f} and "
                 f"{max(run.peak for run in free) / 1e9:.2f} GB",
                 flush=True,

@@ -512,7 +512,7 @@ def test_a_sheet_says_that_films_are_not_on_it(here: Path, capsys: pytest.Captur
     assert "texturenets: --sheet shows photos: 2 films are not on it\n" in told.err
     assert stylize("in/b.gif", "in/c.gif", "-o", "films/", "--sheet") == 2
     told = capsys.readouterr()
-    assert told.err == "texturenets: --sheet shows photos, and there are films alone: leave it out\n"
+    assert told.err == "texturenets: --sheet shows photos, and there are only films: leave it out\n"
     assert told.out == ""
     assert not Path("films").exists()
 

@@ -287,7 +287,7 @@ def test_mistakes_are_one_line(here: Here, flags: list[str], words: str) -> None
 
 
 def test_a_photo_keeps_its_shape(here: Here) -> None:
-    assert "give its longer side alone" in here.fail("--content", here.photo, "--size", "30x30")
+    assert "give only its longer side" in here.fail("--content", here.photo, "--size", "30x30")
 
 
 def test_the_exemplar_is_not_overwritten(here: Here) -> None:

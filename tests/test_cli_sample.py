@@ -23,7 +23,7 @@ VECTOR = FullyConnected(noise_depth=8, hidden=6, channels=(6, 4))
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working folder; two shipped textures, `bark` and `vector`, and a style, `wave`."""
-    monkeypatch.setattr(textures, "SMALLEST", 32)  # what is drawn at least, and cut: quicker
+    monkeypatch.setattr(textures, "MIN_SAMPLE_SIDE", 32)  # what is drawn at least, and cut: quicker
     return tiny.working_folder(
         tmp_path,
         monkeypatch,

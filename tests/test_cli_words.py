@@ -39,7 +39,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("stylize photo.jpg --preserve-colour", ["Did you mean --preserve-color? See `"]),
         (
             "train texture a.png --content photos",
-            ["a texture is learned from its image alone: leave out --content"],
+            ["a texture is learned only from its image: leave out --content"],
         ),
         ("stylize photo.jpg --content photos", ["Unknown option: --content"]),
         ("stylize s3://bucket/photo.jpg", ["--cluster", "download"]),

@@ -46,10 +46,10 @@ CASES: tuple[tuple[dict[str, Any], int | None, str], ...] = (
     ({"status": "done", "bytes": 9}, 9, "existing"),
     ({"status": "done", "bytes": 9}, None, "todo"),  # it was removed
     ({"status": "done", "bytes": 9}, 8, "todo"),  # it was cut short
-    ({"status": "done", "bytes": 9, "made": "other"}, 9, "todo"),
+    ({"status": "done", "bytes": 9, "fingerprint": "other"}, 9, "todo"),
     ({"status": "done", "bytes": 9, "stamp": "other"}, 9, "todo"),
     ({"status": "done", "bytes": 9, "photo": "/in/b.jpg"}, 9, "todo"),  # of another of the same size and time
-    ({"status": "failed", "reason": "r", "final": True}, None, "unusable"),
+    ({"status": "failed", "reason": "r", "final": True}, None, "final"),
     ({"status": "failed", "reason": "r", "final": False}, None, "todo"),
     ({"status": "failed", "reason": "r", "final": True, "stamp": "other"}, None, "todo"),
 )
@@ -61,25 +61,28 @@ def job(result: str = "a-s.jpg", photo: str = "/in/a.jpg") -> ManifestEntry:
 
 @pytest.mark.parametrize(("line", "size", "expected"), CASES)
 def test_what_is_missing(line: dict[str, Any], size: int | None, expected: str) -> None:
-    known = {"a-s.jpg": {"made": "made", "photo": "/in/a.jpg", "stamp": "stamp"} | line} if line else {}
+    known = (
+        {"a-s.jpg": {"fingerprint": "made", "photo": "/in/a.jpg", "stamp": "stamp"} | line} if line else {}
+    )
     sizes = {} if size is None else {"a-s.jpg": size}
-    found = manifest.sort([job()], known, sizes, "made")
-    lists = {"todo": found.todo, "existing": found.existing, "unusable": [one for one, _ in found.unusable]}
+    found = manifest.by_status([job()], known, sizes, "made")
+    lists = {"todo": found.todo, "existing": found.existing, "final": [one for one, _ in found.final]}
     assert lists.pop(expected) == [job()]
     assert not any(lists.values())
-    skipped = manifest.sort([job()], known, sizes, "made", skip_existing=True)
+    skipped = manifest.by_status([job()], known, sizes, "made", skip_existing=True)
     assert bool(skipped.existing) == (size is not None)
 
 
 def test_another_photos_result_is_not_taken_for_this_ones() -> None:
-    line = {"made": "made", "stamp": "stamp", "status": "done", "bytes": 9, "photo": "/in/b/a.jpg"}
-    moved = manifest.sort([job()], {"a-s.jpg": line}, {"a-s.jpg": 9}, "made", skip_existing=True)
+    line = {"fingerprint": "made", "stamp": "stamp", "status": "done", "bytes": 9, "photo": "/in/b/a.jpg"}
+    moved = manifest.by_status([job()], {"a-s.jpg": line}, {"a-s.jpg": 9}, "made", skip_existing=True)
     assert moved.existing == [job()]  # of the same size and time, it may be the same photo in another place
     line["stamp"] = "other"
     with pytest.raises(
-        UserError, match=r"--skip-existing.*a-s\.jpg is made of /in/b/a\.jpg, not of /in/a\.jpg"
+        UserError,
+        match=r"a-s\.jpg exists and was made from /in/b/a\.jpg, not /in/a\.jpg: .*drop --skip-existing",
     ):
-        manifest.sort([job()], {"a-s.jpg": line}, {"a-s.jpg": 9}, "made", skip_existing=True)
+        manifest.by_status([job()], {"a-s.jpg": line}, {"a-s.jpg": 9}, "made", skip_existing=True)
 
 
 def test_a_manifest_goes_on_after_half_a_line(tmp_path: Path) -> None:

@@ -312,7 +312,7 @@ def test_a_film_goes_from_one_style_to_another(
         assert np.abs(frame - alone).max() <= 1
     capsys.readouterr()
     assert command("a.png", "-s", f"{path}:wave", "--to", "udnie") == 2
-    assert "here are photos alone" in capsys.readouterr().err
+    assert "here are only photos" in capsys.readouterr().err
     assert command("film.webp", "-s", f"{path}:wave", "--to", "udni") == 2
     assert "did you mean 'udnie'" in capsys.readouterr().err
 

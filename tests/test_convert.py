@@ -133,7 +133,7 @@ def test_fast_style_transfer(tmp_path: Path, layout: str) -> None:
         (tmp_path / "wave.ckpt.meta").write_bytes(b"a graph")
     converted = convert(path)
     assert converted.header.name == "wave"
-    assert converted.tried == (layout == "raw")
+    assert converted.tested == (layout == "raw")
     assert isinstance(spec_of(converted.header), Graph)
     x = torch.rand(1, 3, 24, 16)
     wanted = fast_style_transfer(variables, x * 255) / 255

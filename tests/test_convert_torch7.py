@@ -115,7 +115,7 @@ def test_master_is_our_johnson(tmp_path: Path, layout: published.Layout, backend
     tree = published.master_johnson(backend=backend)
     converted = convert(written(tree, tmp_path, layout))
     assert spec_of(converted.header) == Johnson(channels=4, blocks=2)
-    assert not converted.tried
+    assert not converted.tested
     network = build(spec_of(converted.header))
     network.load_state_dict(converted.state)
     x = torch.rand(1, 3, 24, 32)

@@ -351,7 +351,7 @@ def test_the_longest_unused_go(kept: Path, monkeypatch: pytest.MonkeyPatch, tmp_
     for i in range(4):
         model = tmp_path / f"{i}.safetensors"
         model.write_bytes(bytes([i]))
-        entries.append(cache.Entry(model))
+        entries.append(cache.CacheEntry(model))
         entries[i].keep(".onnx", b"graph")
         os.utime(entries[i].path(".onnx"), (i, i))
         if i == 1:
@@ -365,7 +365,7 @@ def test_four_processes_fill_one_cache(kept: Path) -> None:
         "import pathlib, sys\nfrom texturenets.engines import cache\ncache.KEPT = 2\n"
         "for i in range(60):\n"
         "    model = pathlib.Path(f'{sys.argv[1]}{i % 7}.model'); model.write_bytes(model.name.encode())\n"
-        "    entry = cache.Entry(model)\n"
+        "    entry = cache.CacheEntry(model)\n"
         "    for suffix in ('.onnx', '.json'): entry.keep(suffix, b'{}')\n"
         "    entry.read('.onnx'); entry.read('.json')\n"
     )

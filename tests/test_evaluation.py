@@ -40,7 +40,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> tiny.Studio:
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Layers that the small descriptor networks have, and small canvases."""
     monkeypatch.setattr(measures, "DIVERSITY_LAYERS", ("squeezenet1_0:fire2", "vgg16:relu1_1"))
-    monkeypatch.setattr(textures, "SMALLEST", 32)
+    monkeypatch.setattr(textures, "MIN_SAMPLE_SIDE", 32)
 
 
 def evaluate(studio: tiny.Studio, *words: str) -> tuple[int, str, str]:

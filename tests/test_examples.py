@@ -18,7 +18,7 @@ from texturenets import converters, engines
 from texturenets.arrays import A, like, to_numpy
 from texturenets.cli.common import EngineName
 from texturenets.converters.builder import GraphBuilder
-from texturenets.converters.published import Family, Published
+from texturenets.converters.published import Origin, Published
 from texturenets.engines.feeding import feed
 from texturenets.graph import IOSpec
 from texturenets.graph.stage import CompiledStage, SpoolDtype, Stage
@@ -114,7 +114,7 @@ class JSONConverter:
             last = builder.add("conv", [last], weight=weight, bias=np.zeros(len(weight)), settings=settings)
             if number < len(layers) - 1:
                 last = builder.add("relu", [last])
-        return Published(Family("a program with JSON", "", tried=True), builder)
+        return Published(Origin("a program with JSON", "", tested=True), builder)
 
 
 def test_a_converter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

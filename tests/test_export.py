@@ -201,7 +201,7 @@ def test_a_convolution_of_ones_own_that_mirrors(tmp_path: Path, capsys: pytest.C
     error = capsys.readouterr().err
     assert "Other.safetensors cannot be exported: the step 'tril' at Other; " in error
     assert error.endswith(
-        "PyTorch alone runs it, in stylize, sample and texturenets.load with --engine torch\n"
+        "only PyTorch runs it, in stylize, sample and texturenets.load with --engine torch\n"
     )
     with pytest.raises(UserError, match=r"cannot be exported: .* texturenets\.load with `engine` torch$"):
         export.export(str(tmp_path / "Other.safetensors"), "onnx", str(tmp_path / "out.onnx"))

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from texturenets import noise
 from texturenets.engines.primitives import Padding
 from texturenets.errors import UserError
+from texturenets.field_docs import field_docs
 from texturenets.networks import SPECS, GeneratorSpec, build, from_dict, make_spec, to_dict
 from texturenets.networks.custom import Custom
 from texturenets.networks.encoder_decoder import Skip, SkipNoise, SkipUnpool
@@ -31,6 +32,7 @@ from texturenets.networks.pyramid import Pyramid, Pyramid2
 from texturenets.networks.reference import REFERENCE
 from texturenets.networks.residual import Residual
 from texturenets.networks.spec import Normalization
+from texturenets.train.configuration import TEXTURE_GENERATORS, StyleConfig, TextureConfig
 
 TINY: dict[str, GeneratorSpec] = {
     "residual": Residual(channels=32, blocks=1),
@@ -537,3 +539,22 @@ def test_a_network_of_an_installed_package(tmp_path: Path, monkeypatch: pytest.M
     assert next(network.parameters()).shape == (3, 3, 5, 5)
     with pytest.raises(UserError, match="did you mean 'tilenet'"):
         make_spec("tilnet")
+
+
+def test_the_guide_and_the_help_name_every_generator_and_key() -> None:
+    """Both are written by hand: help imports no PyTorch."""
+    text = (Path(__file__).parents[1] / "docs" / "training.md").read_text("utf-8")
+    section = text.partition("## Generators and their keys")[2].partition("\n## ")[0]
+    common = section.partition("| generator |")[0]
+    style, texture = (field_docs(cls)["generator"] for cls in (StyleConfig, TextureConfig))
+    for name in SPECS.keys() - {"custom", "graph"}:
+        (row,) = [
+            line
+            for line in section.splitlines()
+            if line.startswith("|") and f"`{name}`" in line.split("|")[1]
+        ]
+        keys = {field.name for field in dataclasses.fields(SPECS[name])}
+        assert {key for key in keys if f"`{key}`" not in row + common} == set()
+        assert set(re.findall(r"`(\w+)`", row.split("|")[3])) <= keys
+        assert (name in re.findall(r"\w+", style)) == ("texture" not in row.split("|")[2])
+        assert (name in re.findall(r"\w+", texture)) == (name in TEXTURE_GENERATORS)

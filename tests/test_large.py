@@ -267,7 +267,7 @@ def test_impossible_memory_is_one_line(
     words += ["--engine", "torch"]
     for flags, text in (
         (["--memory", "lots"], "--memory 'lots' is no amount of memory: give it as 2G or 900M"),
-        (["--memory", "1M"], "not enough memory even for small pieces"),
+        (["--memory", "1M"], "not enough memory even for small strips"),
         (["--spool", str(tmp_path / "none"), "--memory", "1M"], "none is not a folder"),
         (["--stroke", "big"], "--stroke 'big' is neither a number nor auto"),
         (["--stroke", "40"], "stroke 40 leaves 2 x 2 pixels of 70 x 90"),

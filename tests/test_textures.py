@@ -188,7 +188,7 @@ ENGINES: list[GeneratorSpec] = [
 
 @pytest.mark.parametrize("spec", ENGINES, ids=lambda s: f"{s.name} {s.padding}")
 def test_every_engine_draws_the_same(spec: GeneratorSpec, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(textures, "SMALLEST", 32)
+    monkeypatch.setattr(textures, "MIN_SAMPLE_SIDE", 32)
     reference = texture(spec)
     traced = trace(network(reference))
     data, io_spec = to_onnx(traced), traced.io_spec

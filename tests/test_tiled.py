@@ -1,4 +1,4 @@
-"""Images in pieces: the same as whole, whatever the network, the tiles and the padding."""
+"""Images in strips: the same as whole, whatever the network, the strips and the padding."""
 
 from __future__ import annotations
 
@@ -316,7 +316,7 @@ def test_more_memory_makes_larger_strips_and_none_is_refused(tmp_path: Path) -> 
         return rows
 
     assert 16 <= rows(2 * 10**7) < rows(10**8) < 4096
-    with pytest.raises(UserError, match="not enough memory even for small pieces"):
+    with pytest.raises(UserError, match="not enough memory even for small strips"):
         rows(10)
 
 

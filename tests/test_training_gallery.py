@@ -22,7 +22,8 @@ from texturenets.modelfiles import modelfile
 from texturenets.modelfiles.conditions import Condition
 from texturenets.networks import network_files
 from texturenets.stylize.options import StylizeOptions
-from texturenets.train.configuration import StyleConfig
+from texturenets.train import network
+from texturenets.train.configuration import GalleryConfig, StyleConfig, TextureConfig
 from texturenets.train.gallery_task import style_task
 from texturenets.train.start import train_style
 from texturenets.train.trainer_config import TrainerConfig
@@ -135,10 +136,10 @@ def test_a_style_without_its_gallery_is_refused(studio: Studio, trained: Path, t
         ("style", ["late", "sea"], {"into": "BASE"}, "one painting at a time"),
         ("style", ["late"], {"into": "BASE", "init": "BASE"}, "give one of them"),
         ("style", ["late"], {"into": "BASE", "set": ["channels=16"]}, "its network has channels=8"),
-        ("gallery", ["sea", "night"], {"into": "BASE"}, "it takes one painting"),
+        ("gallery", ["sea", "night"], {"into": "BASE"}, "Unknown option: --into"),
         ("style", ["late"], {"init": "BASE"}, "holds several styles"),
         ("gallery", ["late"], {"init": "BASE"}, "holds several styles"),
-        ("gallery", ["sea"], {"texture_photos": 2, "batch_size": 2}, "are for a network of one style"),
+        ("gallery", ["sea"], {"texture_photos": 2, "batch_size": 2}, "Unknown option: --texture-photos"),
     ],
 )
 def test_bad_input_is_one_line(
@@ -148,6 +149,20 @@ def test_bad_input_is_one_line(
     status, error = train(studio, verb, names, studio.root / "bad.safetensors", **given)
     assert (status, len(error.splitlines())) == (2, 1), error
     assert said in error
+
+
+def test_a_gallery_has_no_losses_of_one_style() -> None:
+    with pytest.raises(UserError, match="are for a network of one style"):
+        GalleryConfig(texture_photos=2, batch_size=2)
+    with pytest.raises(UserError, match="are for a network of one style"):
+        GalleryConfig(diversity_weight=1, batch_size=2)
+
+
+def test_a_texture_is_not_trained_into_a_model() -> None:
+    trainer = TrainerConfig(into="brick_wall", device="cpu")
+    options = TextureConfig()
+    with pytest.raises(UserError, match="`into` brick_wall: it does not hold several styles"):
+        network.make(network.check(options, trainer), options, trainer, torch.device("cpu"))
 
 
 def test_python_trains_into_a_gallery_too(studio: Studio, trained: Path) -> None:

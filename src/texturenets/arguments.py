@@ -12,7 +12,7 @@ WIDEST = 2**53  # whole numbers, either way: what every reader of JSON holds
 DEEPEST = 16  # objects within one another in a header
 
 
-def whole(name: str, value: object) -> int:
+def integer(name: str, value: object) -> int:
     """`value`, also one of NumPy's whole numbers, as an int. Raises UserError for what is none, or too large to be
     written down in a header."""
     if not isinstance(value, numbers.Integral) or isinstance(value, bool):

@@ -101,7 +101,7 @@ def load(
     arguments.text("engine", engine)
     arguments.text("precision", precision)
     arguments.instance("spool", spool, str | Path | None, "the path of a folder")
-    if memory is not None and not isinstance(memory, str) and arguments.whole("memory", memory) < 1:
+    if memory is not None and not isinstance(memory, str) and arguments.integer("memory", memory) < 1:
         raise UserError(f"`memory` {memory} is not above 0: give bytes, or text as '2G'")
     if spool is not None and not Path(spool).is_dir():
         raise UserError(f"`spool` {spool} is not a folder: name one that exists")

@@ -181,7 +181,7 @@ def for_training(  # noqa: PLR0917 (a place and a size)
 ) -> list[Tensor]:
     """All noise maps for the places `slots` of the batch of `step`: as `draw`, quicker, one stream an image.
 
-    They depend on (seed, step, slot) alone, so a run goes on after an interruption as if there had been none.
+    They depend only on (seed, step, slot), so a run goes on after an interruption as if there had been none.
     """
     import torch
 

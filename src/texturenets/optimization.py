@@ -31,7 +31,7 @@ LineSearch = Literal["strong_wolfe", "fixed"]
 
 HISTORY = 20  # update pairs of L-BFGS (history_size); each takes the memory of two images
 SEARCHES = 25  # most evaluations of the loss in one line search, PyTorch's default
-SMALLEST = 16  # pixels of the shorter side at the coarsest scale; deep layers need as much
+MIN_COARSEST_SIDE = 16  # pixels of the shorter side at the coarsest scale; deep layers need as much
 
 
 @dataclass
@@ -203,14 +203,14 @@ def shares(count: int, weights: Sequence[float] | None) -> list[float]:
 def scale_sizes(size: tuple[int, int], scales: int) -> list[tuple[int, int]]:
     """The image size (H, W) at every scale, coarse to fine; each is twice the one before, the last is `size`.
 
-    Raises UserError if the coarsest image is smaller than `SMALLEST` pixels.
+    Raises UserError if the coarsest image is smaller than `MIN_COARSEST_SIDE` pixels.
     """
     if scales < 1:
         raise UserError(f"`scales` {scales} is not above 0")
     sizes = [_halved(size, scale) for scale in range(min(scales, 64))][::-1]
-    if min(sizes[0]) < SMALLEST and scales > 1:
+    if min(sizes[0]) < MIN_COARSEST_SIDE and scales > 1:
         raise UserError(
-            f"`scales` {scales}: the coarsest image would be {sizes[0][1]} x {sizes[0][0]}, and {SMALLEST} "
+            f"`scales` {scales}: the coarsest image would be {sizes[0][1]} x {sizes[0][0]}, and {MIN_COARSEST_SIDE} "
             "is the least; use fewer scales or a larger size"
         )
     return sizes

@@ -23,7 +23,7 @@ Array = NDArray[np.float32]
 Tileable = bool | Literal["x", "y"]
 Levels = float | Mapping[int, float]
 
-SMALLEST = 256
+MIN_SAMPLE_SIDE = 256
 """Pixels of a side of what is drawn at least, and cut to size: instance normalization wants the maps of the coarsest
 scale to be about as large as in training, or its statistics are those of a few pixels."""
 
@@ -92,9 +92,9 @@ class Texture:
         sides = size if isinstance(size, tuple | list) else (size, size)
         if len(sides) != 2 or isinstance(size, str):
             raise UserError(f"`size` {size!r} is neither a number of pixels nor (width, height)")
-        width, height = (arguments.whole("size", side) for side in sides)
-        seed = arguments.whole("seed", seed)
-        if count is not None and arguments.whole("count", count) < 1:
+        width, height = (arguments.integer("size", side) for side in sides)
+        seed = arguments.integer("seed", seed)
+        if count is not None and arguments.integer("count", count) < 1:
             raise UserError(f"`count` {count} is not above 0")
         seeds = range(seed, seed + (1 if count is None else count))
         drawn = self.draws(
@@ -137,12 +137,12 @@ class Texture:
         `batch`: so many pass through the network at once, which fills a graphics card. An engine rounds its sums
         otherwise then, so that an image may differ by some 255ths from the one that its seed gives alone.
         """
-        if arguments.whole("batch", batch) < 1:
+        if arguments.integer("batch", batch) < 1:
             raise UserError(f"batch {batch} is not above 0")
         arguments.instance("seeds", seeds, Sequence | np.ndarray, "a list of whole numbers")
         if not isinstance(seeds, range):  # which may be long
-            seeds = [arguments.whole("seed", seed) for seed in seeds]
-        held = arguments.whole("held", held)
+            seeds = [arguments.integer("seed", seed) for seed in seeds]
+        held = arguments.integer("held", held)
         canvas = self.canvas(height, width, tileable)
         self._check_memory(*canvas, min(batch, len(seeds)))
         self._check_scales(hold)
@@ -174,7 +174,7 @@ class Texture:
         The noise goes from the one to the other along a quarter of a circle, on which it keeps its distribution at
         every step; uniform noise does so as the normal noise that it is made of.
         """
-        if arguments.whole("frames", frames) < 2:
+        if arguments.integer("frames", frames) < 2:
             raise UserError(f"frames {frames}: from one seed to another takes at least 2")
         for frame in range(frames):
             share = frame / (frames - 1)
@@ -198,7 +198,7 @@ class Texture:
         if not 0 <= arguments.number("share", share) <= 1:  # also for NaN
             raise UserError(f"share {share} is not between 0 (the first seed) and 1 (the last)")
         canvas = self.canvas(height, width, tileable)
-        seeds = arguments.whole("first", first), arguments.whole("last", last)
+        seeds = arguments.integer("first", first), arguments.integer("last", last)
         ends = [noise.draw_arrays(self.inputs, [seed], *canvas) for seed in seeds]
         angle = share * math.pi / 2
         maps = [_mixed(a, b, angle, n.distribution) for a, b, n in zip(*ends, self.inputs, strict=True)]
@@ -206,7 +206,7 @@ class Texture:
 
     def canvas(self, height: int, width: int, tileable: Tileable = False) -> tuple[int, int]:
         """Rows and columns that are drawn for an image of that size. Raises UserError for one that cannot be."""
-        height, width = arguments.whole("height", height), arguments.whole("width", width)
+        height, width = arguments.integer("height", height), arguments.integer("width", width)
         if min(height, width) < 1:
             raise UserError(f"size {width} x {height}: both sides are at least 1 pixel")
         if self.fixed is not None:
@@ -225,7 +225,7 @@ class Texture:
                     f"size {width} x {height} cannot tile along {name}: {side} is not a multiple of "
                     f"{self.stride}; {self.rounded(height, width, tileable)} can"
                 )
-            least = max(SMALLEST, self.engine.io_spec.least)
+            least = max(MIN_SAMPLE_SIDE, self.engine.io_spec.least)
             padded = -(-max(side, 1 if wraps else least) // self.stride) * self.stride
             # Wrapped around by itself, a side that is not to tile would.
             sides.append(padded + (self.stride if tileable and not wraps and padded == side else 0))

@@ -72,14 +72,14 @@ def run(
     model = settings.style.model.read_bytes()
     fingerprint = _fingerprint(settings, model)
     sizes = folder.sizes()
-    status = manifest.sort(
+    status = manifest.by_status(
         jobs, manifest.read(folder, list(sizes)), sizes, fingerprint, skip_existing=skip_existing
     )
     report = ClusterReport(folder, len(jobs), quiet)
     with report.interruptible(), report.bar(len(status.todo), "cluster"):
         for job in status.existing:
             report.result(report.name(job), there=True)
-        for job, reason in status.unusable:
+        for job, reason in status.final:
             report.failure(job.photo.name, f"{reason} (as before; it has not changed)")
         if status.todo:
             _stylize(

@@ -83,8 +83,8 @@ def convert(
     if not quiet:
         for note in made.notes:
             complain(f"note: {note}")
-        if not made.tried:
+        if not made.tested:
             complain(
-                f"experimental: no published file of {made.family} has been at hand to try; look at what it draws"
+                f"experimental: no published file of {made.origin} has been at hand to try; look at what it draws"
             )
     print(target)

@@ -43,10 +43,11 @@ def evaluate(
 ) -> int:
     """Measure a model's quality against the image that it was trained on.
 
-    A texture: losses by layer, diversity, the seam when tiled, copied patches. A style: distance to the painting
-    (texture, deep) and to the photo (structure), paint in calm areas (calm; should be near 1), checkerboard and
-    border artifacts, flicker on films; lower is better. Photos and films that cannot be read are skipped; the exit
-    status is then 2.
+    A texture: losses by layer, diversity, the seam when tiled, copied patches. A style: Gram distance to the painting
+    in shallow layers (texture) and deep layers (deep); feature distance to the photo at relu4_2 (structure);
+    amplitude of strokes in smooth areas relative to the painting (calm, 1 is best); checkerboard and border
+    artifacts; flicker on films; lower is better, but for calm. Photos and films that cannot be read are skipped; the
+    exit status is then 2.
 
     Parameters
     ----------
@@ -57,8 +58,8 @@ def evaluate(
     photo
         For a style: photos, glob patterns and folders; may be given several times.
     film
-        For a style: a film, whose stylized frames are compared along the film's optical flow; may be given several
-        times.
+        For a style: a film, for the temporal warping error: each stylized frame against the one before, warped by the
+        film's optical flow; may be given several times.
     frames
         For a film: use only this many frames, from its beginning.
     samples
@@ -69,10 +70,10 @@ def evaluate(
         Side of the samples, or longer side of photos and films, in pixels [default: 256; photos 512; films as they
         are].
     slow
-        Also run iterative optimization for comparison, minutes an image: for a texture this many images from
-        noise; for a style any number above 0 means every photo.
+        Also optimize images directly (L-BFGS, minutes each) as a reference: for a texture this many images from
+        noise; for a style every photo if above 0.
     cap
-        With --slow: maximum number of iterations of the iterative optimization for comparison.
+        With --slow: maximum number of L-BFGS iterations for each image.
     as_json
         Print JSON: one object.
     quiet

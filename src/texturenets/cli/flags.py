@@ -1,35 +1,38 @@
-"""Flags made from dataclasses, so that no option is typed twice."""
+"""Flags made from dataclasses, so that each option is declared once."""
 
 from __future__ import annotations
 
 import dataclasses
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from texturenets.field_docs import field_docs
-from texturenets.train.configuration import shown
+from texturenets.train.configuration import flag_text
 
 REPEATED = ("set", "weights")  # given several times; other lists are separated by commas
 
 
-def optional(cls: type, group: str, names: Sequence[str] | None = None) -> type:
+def optional(
+    cls: type, group: str, names: Collection[str] | None = None, *, without: Collection[str] = ()
+) -> type:
     """A dataclass like `cls` whose every field may be None: what was not given on the command line.
 
-    Each field's help is its doc string in `cls` and its default there. With `names` of these fields alone.
+    Each field's help is its doc string in `cls` and its default there. `names`: only these fields; `without`: all but
+    these.
     """
     hints, docs = typing.get_type_hints(cls), field_docs(cls)
     made = []
     for f in dataclasses.fields(cls):
-        if names is not None and f.name not in names:
+        if f.name in without or (names is not None and f.name not in names):
             continue
         hint: Any = hints[f.name]
         if typing.get_origin(hint) is tuple:
             hint = list[str] if f.name in REPEATED else str
-        default = shown(f.default)
+        default = flag_text(f.default)
         text = docs[f.name] + (f" [default: {default}]" if default not in ("", "none") else "")
         parameter = Parameter(help=text, group=group, show_default=False, negative_iterable=(), negative=None)
         made.append((f.name, Annotated[hint | None, parameter], dataclasses.field(default=None)))

@@ -104,5 +104,5 @@ def _size(text: str | None, own: tuple[int, int], *, keep: bool) -> tuple[int, i
     if not keep:
         return asked
     if "x" in text.lower():
-        raise UserError(f"--size {text}: the photo keeps its shape; give its longer side alone")
+        raise UserError(f"--size {text}: the photo keeps its shape; give only its longer side")
     return fit_longer(own, asked[1])

@@ -87,7 +87,7 @@ def names(
     """For each of `styles`, names of results in an output folder for [(folder inside it, photo)], all different.
 
     Of those that would be the same, one stays and the others are numbered. Which one has which name depends on the
-    photos alone, and not on the order in which they are given: first come those whose own suffix the result has,
+    photos only, and not on the order in which they are given: first come those whose own suffix the result has,
     then those in the fewest folders, then by path. No number makes a name that another result has without one.
     `suffix` gives the suffix of a result, `suffix_of` by default.
 

@@ -71,7 +71,7 @@ def refused(error: CycloptsError, words: Sequence[str]) -> UserError:
     elif (
         isinstance(error, UnknownOptionError) and error.token.value == "--content" and _trains_texture(error)
     ):
-        text = "a texture is learned from its image alone: leave out --content"
+        text = "a texture is learned only from its image: leave out --content"
     else:
         text = str(error)
     text = text.rstrip().rstrip(".")

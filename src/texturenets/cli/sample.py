@@ -85,13 +85,13 @@ def sample(
     tile_axis
         With --tileable: axis along which samples tile [default: both].
     noise_level
-        Factor on the noise: 1 as in training, 0 for none; SCALE=LEVEL,... sets it for each scale.
+        Factor on the noise: 1 as in training, 0 for none; STRIDE=LEVEL,... sets it for each noise map by its stride,
+        for example 32=0.5,1=0.
     hold
-        Scales in pixels, for example 32,16, at which all samples share the noise of the first one; at the other
-        scales each sample has its own noise.
+        Strides of the noise maps, for example 32,16, that all samples share with the first; the other maps differ.
     sheet
-        Write one contact sheet of all samples; without --hold with one more row for each scale, in which only that
-        scale's noise varies.
+        Write one contact sheet of all samples; without --hold with one more row for each noise map, in which only
+        that map varies.
     to
         Second seed: write frames that interpolate from the noise of --seed to the noise of this seed, as images, or
         with an --output like walk.mp4 or walk.gif as a film of 24 frames a second.
@@ -282,7 +282,7 @@ def _check_effect(
 def _numbers(text: str, flag: str) -> list[int]:
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if not all(part.isdecimal() for part in parts):
-        raise UserError(f"{flag} {text}: give scales in pixels, separated by commas, as 32,16")
+        raise UserError(f"{flag} {text}: give strides of noise maps, separated by commas, as 32,16")
     return [int(part) for part in parts]
 
 
@@ -294,5 +294,5 @@ def _levels(text: str) -> Levels:
         return {int(scale): float(value) for scale, value in pairs}
     except ValueError:
         raise UserError(
-            f"--noise-level {text}: give a number, or SCALE=NUMBER separated by commas, as 32=0.5,1=0"
+            f"--noise-level {text}: give a number, or STRIDE=NUMBER separated by commas, as 32=0.5,1=0"
         ) from None

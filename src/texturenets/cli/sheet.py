@@ -23,7 +23,7 @@ def check(folder: Path, jobs: Sequence[PathPair], films: int) -> None:
     `films`: how many there are, which are not on it; that is said.
     """
     if not jobs:
-        raise UserError("--sheet shows photos, and there are films alone: leave it out")
+        raise UserError("--sheet shows photos, and there are only films: leave it out")
     if films:
         complain(f"--sheet shows photos: {counted(films, 'film')} {'is' if films == 1 else 'are'} not on it")
     target = (folder / NAME).resolve()

@@ -1,4 +1,5 @@
-"""What the command line is connected to: standard output that is closed, full or takes no umlauts, and signals."""
+"""What the command line is connected to: standard output that is closed, full or cannot encode
+non-ASCII characters, and signals."""
 
 from __future__ import annotations
 
@@ -20,8 +21,8 @@ class Terminated(KeyboardInterrupt):
 @contextmanager
 def terminable() -> Iterator[None]:
     """SIGTERM raises `Terminated` in the block; a second one ends the process at once."""
-    ours = threading.current_thread() is threading.main_thread()
-    if not ours or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    if not in_main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield
         return
 
@@ -37,7 +38,8 @@ def terminable() -> Iterator[None]:
 
 
 def _as_bytes(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Names of files that are no text as the bytes that they are; other characters that cannot be said escaped."""
+    """Encoding error handler: undecodable bytes of file names (surrogates) are written back as bytes; other
+    characters that the stream cannot encode are backslash-escaped."""
     assert isinstance(error, UnicodeEncodeError)
     text = error.object[error.start : error.end]
     if all("\udc80" <= letter <= "\udcff" for letter in text):
@@ -49,7 +51,7 @@ codecs.register_error("texturenets", _as_bytes)
 
 
 def prepare() -> None:
-    """Give standard output and standard error, where they were closed, a place to go; let them take any name."""
+    """Replace closed stdout and stderr by os.devnull, and install the error handler."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # else the next file that is opened would be standard output
@@ -59,5 +61,5 @@ def prepare() -> None:
 
 
 def drop_output() -> None:
-    """Send what is still said on standard output into nothing: Python flushes once more at its end."""
+    """Redirect stdout to os.devnull, so that Python's final flush cannot fail."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -183,7 +183,7 @@ def stylize(
         from texturenets.cli.cluster import ClusterRun, run
 
         _refuse(
-            "--cluster stylizes photos alone", {flag: told[flag] for flag in ("--rate", "--sheet", "--to")}
+            "--cluster stylizes only photos", {flag: told[flag] for flag in ("--rate", "--sheet", "--to")}
         )
         _refuse("--cluster reads no masks", {"--mask": mask or None, "--keep": keep})
         _refuse("--cluster lists its results in manifest.jsonl", {"--json": as_json, "--watch": watch})

@@ -41,7 +41,7 @@ GalleryFile = Annotated[
     Path,
     Parameter(
         name=["--output", "-o"],
-        help="Model file to write. A folder NAME.run beside it gets what that of `train style` gets.",
+        help="Model file to write. A folder NAME.run beside it gets the same files as for `train style`.",
     ),
 ]
 Preset = Annotated[
@@ -50,8 +50,8 @@ Preset = Annotated[
 DescriptorFlag = Annotated[
     str | None,
     Parameter(
-        help="Pretrained network whose features the losses compare, at its default layers, for example vgg19; or "
-        "random, which needs no download."
+        help="Network whose features the losses compare, at its default layers: a pretrained one, for example vgg19, "
+        "or random (untrained filters, no download)."
     ),
 ]
 Resume = Annotated[
@@ -63,9 +63,13 @@ Resume = Annotated[
 ]
 Quiet = Annotated[Flag, Parameter(help="No progress bar.")]
 StyleFlags: Any = optional(StyleConfig, "Training options")
-GalleryFlags: Any = optional(GalleryConfig, "Training options")
+# What `GalleryConfig` refuses, and what only the refused would use.
+GalleryFlags: Any = optional(
+    GalleryConfig, "Training options", without=("diversity_weight", "diversity_layer", "texture_photos")
+)
 TextureFlags: Any = optional(TextureConfig, "Training options")
-TrainerFlags: Any = optional(TrainerConfig, "Run options")
+StyleTrainerFlags: Any = optional(TrainerConfig, "Run options")
+TrainerFlags: Any = optional(TrainerConfig, "Run options", without=("into",))
 
 
 @app.command
@@ -80,7 +84,7 @@ def style(
     resume: Resume = False,
     quiet: Quiet = False,
     options: StyleFlags | None = None,
-    trainer: TrainerFlags | None = None,
+    trainer: StyleTrainerFlags | None = None,
 ) -> int:
     """Train a network that stylizes photos like a painting.
 
@@ -124,14 +128,12 @@ def gallery(
     Parameters
     ----------
     images
-        The paintings, each a style called as its file.
+        The paintings; each becomes a style named after its file.
     content
         Folder of photos, or a file that `texturenets cache` wrote, as for `train style`.
     """
     config = GalleryConfig(**_flags(options, GalleryConfig, descriptor))
     trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
-    if trainer_config.into:
-        raise UserError(f"`into` {trainer_config.into}: it takes one painting, by `texturenets train style`")
     out = _model_file(output, images)
     require()
 

@@ -70,7 +70,7 @@ class TrainingProgress:
 def forecast(trainer: Trainer, step: int, done: int, seconds: float) -> str:
     """How much is left after `step`: `done` steps took this process `seconds`.
 
-    Validations, of which there has been none yet, run the networks forward alone: a third of a step each batch.
+    Validations, of which there has been none yet, run the networks only forward: a third of a step each batch.
     """
     options, every = trainer.task.config, trainer.config.validate_every
     pace = seconds / done

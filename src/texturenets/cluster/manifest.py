@@ -21,7 +21,7 @@ NAME: Final = "manifest"
 """A folder has one `manifest.jsonl`, to which runs append. Object stores cannot append, so that at a URL every run
 writes new files, `manifest-TIME-NUMBER.jsonl`."""
 
-EVERY: Final = 60.0
+UPLOAD_SECONDS: Final = 60.0
 """Seconds between two files of the manifest at a URL: the most work that a failing machine leaves unrecorded."""
 
 
@@ -45,12 +45,12 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Sorted:
-    """Entries by status: to do; existing results; photos that failed for good before, with the reason."""
+class EntriesByStatus:
+    """Entries by status: to do; existing results; final failures of earlier runs (`Outcome.final`), with reason."""
 
     todo: list[ManifestEntry] = field(default_factory=list)
     existing: list[ManifestEntry] = field(default_factory=list)
-    unusable: list[tuple[ManifestEntry, str]] = field(default_factory=list)
+    final: list[tuple[ManifestEntry, str]] = field(default_factory=list)
 
 
 def fingerprint(model: str, options: Mapping[str, Any]) -> str:
@@ -59,15 +59,15 @@ def fingerprint(model: str, options: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def sort(
+def by_status(
     jobs: Sequence[ManifestEntry],
     known: Mapping[str, Mapping[str, Any]],
     sizes: Mapping[str, int],
     fingerprint: str,
     *,
     skip_existing: bool = False,
-) -> Sorted:
-    """Sort entries by status.
+) -> EntriesByStatus:
+    """Partition entries by status.
 
     `known`: the last manifest line of each result. `sizes`: bytes of the files in the output folder. A result counts
     as existing if the manifest has it with the same photo and `fingerprint`, and the file has the size noted there;
@@ -76,26 +76,28 @@ def sort(
     Raises UserError with `skip_existing` where the manifest has another photo's result under that name: it is neither
     to be taken for this photo's nor to be replaced.
     """
-    by_status = Sorted()
+    found = EntriesByStatus()
     for job in jobs:
         line = known.get(job.result, {})
         photo = (line.get("photo"), line.get("stamp"))
-        same = line.get("made") == fingerprint and photo == (job.photo.name, job.photo.stamp)
+        # also one that was only moved, or only changed
+        same_photo = bool({*photo} & {job.photo.name, job.photo.stamp})
+        same = line.get("fingerprint") == fingerprint and photo == (job.photo.name, job.photo.stamp)
         size = sizes.get(job.result)
-        if skip_existing and size is not None and line and not {*photo} & {job.photo.name, job.photo.stamp}:
+        if skip_existing and size is not None and line and not same_photo:
             raise UserError(
-                f"--skip-existing goes by the names of results, and {job.result} is made of {line.get('photo')}, not "
-                f"of {job.photo.name}: give another --output, or leave --skip-existing out, which replaces it"
+                f"{job.result} exists and was made from {line.get('photo')}, not {job.photo.name}: give another "
+                "--output, or drop --skip-existing to overwrite it"
             )
         if size is not None and (
             skip_existing or (same and line.get("status") == "done" and line.get("bytes") == size)
         ):
-            by_status.existing.append(job)
+            found.existing.append(job)
         elif same and line.get("status") == "failed" and line.get("final"):
-            by_status.unusable.append((job, str(line.get("reason"))))
+            found.final.append((job, str(line.get("reason"))))
         else:
-            by_status.todo.append(job)
-    return by_status
+            found.todo.append(job)
+    return found
 
 
 def lines(text: str) -> list[dict[str, Any]]:
@@ -150,7 +152,7 @@ class Manifest:
 
     def head(self, fingerprint: str, **fields: Any) -> None:
         """Add the first line of a run: its fingerprint, and the settings that it stands for."""
-        self._add({"run": _now(), "made": fingerprint, "version": __version__, **fields})
+        self._add({"run": _now(), "fingerprint": fingerprint, "version": __version__, **fields})
 
     def add(self, job: ManifestEntry, outcome: Outcome, fingerprint: str) -> None:
         """Add the outcome of one entry."""
@@ -158,7 +160,7 @@ class Manifest:
         line |= {
             "status": "failed" if outcome.reason else "done",
             "stamp": job.photo.stamp,
-            "made": fingerprint,
+            "fingerprint": fingerprint,
         }
         fields = asdict(outcome)
         self._add(
@@ -182,7 +184,7 @@ class Manifest:
                 self._file.flush()
             except OSError as error:
                 raise UserError(f"cannot write {self._file.name}: {error.strerror}") from error
-        elif now or time.monotonic() - self._last > EVERY:
+        elif now or time.monotonic() - self._last > UPLOAD_SECONDS:
             with tempfile.TemporaryDirectory() as here:
                 name = f"{NAME}-{self._began}-{self._number:05d}.jsonl"
                 part = Path(here, name)
@@ -213,7 +215,7 @@ def _opened(path: Path) -> IO[str]:
         file = path.open("a+", encoding="utf-8")
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from error
-    if not _locked(file):
+    if not _try_lock(file):
         file.close()
         raise UserError(
             f"another run is writing into {path.parent}: wait for its end, or give another --output"
@@ -224,7 +226,7 @@ def _opened(path: Path) -> IO[str]:
     return file
 
 
-def _locked(file: IO[str]) -> bool:
+def _try_lock(file: IO[str]) -> bool:
     """Lock the file; False if another process holds it. True where locks are not supported (Windows, some network
     drives)."""
     try:

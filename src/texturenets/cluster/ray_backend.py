@@ -75,7 +75,7 @@ class Cluster:
             os.environ.setdefault("RAY_worker_niceness", "0")
             # On a busy machine they start slowly, and after a minute, the default, more and more are started.
             os.environ.setdefault("RAY_worker_register_timeout_seconds", "600")
-            # A token for this process alone, which keeps its first; Ray would leave one in the home folder.
+            # A token only for this process, which keeps its first; Ray would leave one in the home folder.
             os.environ["RAY_AUTH_MODE"] = "token"
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         else:

@@ -47,14 +47,14 @@ CONVERTERS: Final[tuple[Converter, ...]] = (tensorflow, torch7, onnx, pytorch)
 class Converted:
     """A published network as ours: `network` with its weights, and what the model file will say of it.
 
-    `notes`: what a user may want to know. `tried`: whether a published file of its family has ever been run;
-    where not, its layout is known from the program alone, and what comes out is to be looked at.
+    `notes`: what a user may want to know. `origin`: the program that wrote the file. `tested`: whether a file that
+    it published has been run; where not, its layout is known only from the program: look at what comes out.
     """
 
     header: Header
     network: nn.Module
-    family: str
-    tried: bool
+    origin: str
+    tested: bool
     notes: tuple[str, ...] = ()
     precision: Literal["float16", "float32"] = "float32"
 
@@ -110,9 +110,8 @@ def _read(path: Path, colors_in: str | None, colors_out: str | None) -> Publishe
             raise unknown("order of colours", name, COLORS)
     try:
         if converter is onnx:
-            before = COLORS[colors_in] if colors_in else None
-            after = COLORS[colors_out] if colors_out else None
-            return onnx.read(source, before, after)
+            spaces = [COLORS[name] if name else None for name in (colors_in, colors_out)]
+            return onnx.read(source, *spaces)
         return converter.read(source)
     except UserError as error:
         text = str(error)
@@ -158,11 +157,11 @@ def convert(
     except UserError as error:
         raise UserError(f"{path}: {readers.plain(str(error))}") from None
     draws = any(node.operation == "photo" for node in published.builder.nodes)
-    family = published.family
-    origin: dict[str, Any] = {"file": path.name, "family": family.title, **_hash(path)}
+    program = published.origin
+    origin: dict[str, Any] = {"file": path.name, "family": program.title, **_hash(path)}
     if published.notes:
         origin["notes"] = published.notes
-    own = f"; {family.title} publishes its own as {family.terms}" if family.terms else ""
+    own = f"; {program.title} publishes its own as {program.licence}" if program.licence else ""
     terms = published.licence or f"not said in the file{own}"
     author = f", by {published.author}" if published.author else ""
     header = Header(
@@ -171,18 +170,18 @@ def convert(
         generator=generator_spec,
         training={"converted": origin},
         licence=licence or readers.plain(terms),
-        source=source or readers.plain(f"{path.name} ({family.title}{author})"),
+        source=source or readers.plain(f"{path.name} ({program.title}{author})"),
     )
     network = build(generator_spec)
     network.load_state_dict(state)
-    return Converted(header, network, family.title, family.tried, tuple(published.notes))
+    return Converted(header, network, program.title, program.tested, tuple(published.notes))
 
 
 def _ours(published: Published) -> tuple[GeneratorSpec, dict[str, torch.Tensor]]:
     known = known_networks.recognise(published)
     if known is not None:
         return known
-    published.builder.finish(published.after)
+    published.builder.finish(published.colors_out)
     return published.builder.spec(), published.builder.state()
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from texturenets.converters.colors import ChannelOrder
+from texturenets.converters.colors import ColorSpace
 from texturenets.errors import UserError
 from texturenets.graph import Node, line, parse_node, weight_shapes
 from texturenets.graph.grammar import MAX_NODES
@@ -78,9 +78,9 @@ class GraphBuilder:
         """Channels of a node's feature map."""
         return self.nodes[number].channels
 
-    def photo(self, before: ChannelOrder) -> int:
-        """The photo, as the channels of which `before` speaks."""
-        return self.recolor(self.add("photo"), before.inverse())
+    def photo(self, colors: ColorSpace) -> int:
+        """The photo, converted to `colors`."""
+        return self.recolor(self.add("photo"), colors.inverse())
 
     def pad(self, source: int, sides: Sequence[int], mode: str) -> int:
         """`sides`: top, bottom, left, right. Nothing is added where there is nothing to pad."""
@@ -128,7 +128,7 @@ class GraphBuilder:
         """Instance normalization."""
         return self.add("norm", [source], weight=weight, bias=bias, settings={"eps": eps})
 
-    def recolor(self, source: int, colors: ChannelOrder) -> int:
+    def recolor(self, source: int, colors: ColorSpace) -> int:
         """A feature map of three channels, multiplied and shifted as `colors` says."""
         if not colors.even:
             weight = np.asarray(colors.matrix, np.float32)[:, :, None, None]
@@ -138,15 +138,16 @@ class GraphBuilder:
             return source
         return self.add("linear", [source], settings={"by": by, "add": add})
 
-    def finish(self, after: ChannelOrder) -> None:
-        """Make the last feature map RGB in [0, 1]: in the weights of the last layer where that is a convolution."""
+    def finish(self, colors: ColorSpace) -> None:
+        """Convert the last feature map from `colors` to RGB in [0, 1]: in the weights of the last layer if
+        that is a convolution."""
         last = len(self.nodes) - 1
         if last < 0 or self.channels(last) != 3:
             raise UserError("the network does not end in three channels, so it draws no images")
         if self.nodes[last].operation != "conv":
-            self.recolor(last, after)
+            self.recolor(last, colors)
         else:
-            self.arrays[last] = recolored(self.arrays[last], after)
+            self.arrays[last] = recolored(self.arrays[last], colors)
 
     def spec(self) -> GraphSpec:
         """The spec. Raises UserError where the network does not keep the size of its photo."""
@@ -161,9 +162,9 @@ class GraphBuilder:
         }
 
 
-def recolored(conv: Mapping[str, Array], after: ChannelOrder) -> dict[str, Array]:
-    """Weight and bias of a convolution to three channels that are then seen as `after` has them."""
-    matrix = np.asarray(after.matrix, np.float64)
+def recolored(conv: Mapping[str, Array], colors: ColorSpace) -> dict[str, Array]:
+    """Weight and bias of a convolution to three channels in `colors`, changed to give RGB in [0, 1]."""
+    matrix = np.asarray(colors.matrix, np.float64)
     weight = np.einsum("ij,jkyx->ikyx", matrix, conv["weight"].astype(np.float64))
-    bias = matrix @ conv["bias"].astype(np.float64) + np.asarray(after.shift, np.float64)
+    bias = matrix @ conv["bias"].astype(np.float64) + np.asarray(colors.shift, np.float64)
     return {"weight": weight.astype(np.float32), "bias": bias.astype(np.float32)}

@@ -12,8 +12,8 @@ from texturenets.networks.layers import CAFFE_MEAN
 
 
 @dataclass(frozen=True)
-class ChannelOrder:
-    """How three channels y become RGB in [0, 1]: `matrix` y + `shift`, all in that order."""
+class ColorSpace:
+    """Order, range, mean and deviation of three channels y: `matrix` y + `shift` is RGB in [0, 1]."""
 
     matrix: tuple[tuple[float, float, float], ...]
     shift: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -30,21 +30,21 @@ class ChannelOrder:
         """Whether black is zero in all channels, so that zeros around an image are black."""
         return not any(self.shift)
 
-    def inverse(self) -> ChannelOrder:
+    def inverse(self) -> ColorSpace:
         """From RGB in [0, 1] to the channels of which this speaks."""
         back = np.linalg.inv(np.asarray(self.matrix, np.float64))
         return _colors(back, -back @ np.asarray(self.shift, np.float64))
 
-    def after(self, first: ChannelOrder) -> ChannelOrder:
+    def after(self, first: ColorSpace) -> ColorSpace:
         """What `first` and then this make together."""
         matrix = np.asarray(self.matrix, np.float64)
         shift = matrix @ np.asarray(first.shift, np.float64) + np.asarray(self.shift, np.float64)
         return _colors(matrix @ np.asarray(first.matrix, np.float64), shift)
 
 
-def _colors(matrix: NDArray[Any], shift: NDArray[Any]) -> ChannelOrder:
+def _colors(matrix: NDArray[Any], shift: NDArray[Any]) -> ColorSpace:
     rows = tuple((float(a), float(b), float(c)) for a, b, c in matrix)
-    return ChannelOrder(rows, (float(shift[0]), float(shift[1]), float(shift[2])))
+    return ColorSpace(rows, (float(shift[0]), float(shift[1]), float(shift[2])))
 
 
 def _diagonal(red: float, green: float, blue: float) -> tuple[tuple[float, float, float], ...]:
@@ -55,21 +55,21 @@ _K: Final = 1 / 255
 _BGR: Final = ((0.0, 0.0, _K), (0.0, _K, 0.0), (_K, 0.0, 0.0))
 _RED, _GREEN, _BLUE = CAFFE_MEAN
 
-RGB = ChannelOrder(_diagonal(1, 1, 1))
+RGB = ColorSpace(_diagonal(1, 1, 1))
 """RGB in [0, 1]."""
-RGB255 = ChannelOrder(_diagonal(_K, _K, _K))
+RGB255 = ColorSpace(_diagonal(_K, _K, _K))
 """RGB, 0 to 255."""
-BGR255 = ChannelOrder(_BGR)
+BGR255 = ColorSpace(_BGR)
 """BGR, 0 to 255."""
-CAFFE = ChannelOrder(_BGR, (_RED * _K, _GREEN * _K, _BLUE * _K))
+CAFFE = ColorSpace(_BGR, (_RED * _K, _GREEN * _K, _BLUE * _K))
 """BGR, 0 to 255, minus the mean of the Oxford networks."""
 # Mean and deviation of ImageNet's colours for residual networks, RGB in [0, 1] (fb.resnet.torch)
-IMAGENET = ChannelOrder(_diagonal(0.229, 0.224, 0.225), (0.485, 0.456, 0.406))
+IMAGENET = ColorSpace(_diagonal(0.229, 0.224, 0.225), (0.485, 0.456, 0.406))
 """RGB in [0, 1], minus the mean of ImageNet, over its deviation."""
-SIGNED = ChannelOrder(_diagonal(0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+SIGNED = ColorSpace(_diagonal(0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 """RGB in [-1, 1]."""
 
-COLORS: Final[dict[str, ChannelOrder]] = {
+COLORS: Final[dict[str, ColorSpace]] = {
     "rgb": RGB,
     "rgb255": RGB255,
     "bgr255": BGR255,

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from texturenets.converters.builder import recolored
-from texturenets.converters.colors import CAFFE, RGB, ChannelOrder
+from texturenets.converters.colors import CAFFE, RGB, ColorSpace
 from texturenets.converters.published import Published
 from texturenets.engines.primitives import Padding
 from texturenets.graph import Node, line
@@ -154,7 +154,7 @@ def _candidates(published: Published) -> Iterator[tuple[GeneratorSpec, _Sketch]]
     photo = any(node.operation == "photo" for node in nodes)
     joined = sum(node.operation == "concat" for node in nodes)
     scales = len(noises) or joined + 1
-    if published.before == RGB and 2 <= scales <= 8 and channels <= 128:
+    if published.colors_in == RGB and 2 <= scales <= 8 and channels <= 128:
         leaky = any(node.operation == "leaky_relu" for node in nodes)
         pyramid = Pyramid(
             padding=pads[0], scales=scales, channels=channels, photo=photo,
@@ -167,7 +167,7 @@ def _candidates(published: Published) -> Iterator[tuple[GeneratorSpec, _Sketch]]
     if not photo or channels > 256 or blocks > 100 or exit_kernel not in (3, 9) or len(noises) > 1:
         return
     # The line after which the network itself begins: the photo, that in other colours, or noise beside it.
-    entry = 2 if noises else int(published.before != RGB)
+    entry = 2 if noises else int(published.colors_in != RGB)
     for decoder_norm in (True, False):
         default = decoder_norm == bool(deconvs)
         johnson = Johnson(
@@ -190,9 +190,9 @@ def _sorted(text: str) -> str:
     return " ".join([operation, *sorted(words, key=int)]) if operation == "add" else text
 
 
-def _folded(conv: Mapping[str, Array], before: ChannelOrder) -> dict[str, Array]:
-    """A convolution fed with the photo that does what `conv` does fed with `before` of it."""
-    inverse = before.inverse()
+def _folded(conv: Mapping[str, Array], colors_in: ColorSpace) -> dict[str, Array]:
+    """A convolution fed with the photo that does what `conv` does fed with `colors_in` of it."""
+    inverse = colors_in.inverse()
     weight = conv["weight"].astype(np.float64)
     bias = conv["bias"] + np.einsum("ojyx,j->o", weight, np.asarray(inverse.shift))
     return {
@@ -211,22 +211,22 @@ def _first_conv(nodes: list[Node]) -> tuple[int, str]:
 
 def recognise(published: Published) -> tuple[GeneratorSpec, dict[str, torch.Tensor]] | None:
     """Our spec and weights where the published network is one of our generators, exactly; else None."""
-    builder, before = published.builder, published.before
+    builder, colors_in = published.builder, published.colors_in
     for spec, sketch in _candidates(published):
         if sketch.lines != [_sorted(text) for text in builder.lines[sketch.start + 1 :]]:
             continue
         if sketch.start == 2 and builder.lines[0] != "photo":
             continue
         arrays = {number: builder.arrays[number] for number in sketch.names}
-        if before != RGB:
+        if colors_in != RGB:
             first, mode = _first_conv(builder.nodes)
             normed = isinstance(spec, Johnson) and spec.input_norm
-            if normed or (mode == "zero" and not before.inverse().centred):
+            if normed or (mode == "zero" and not colors_in.inverse().centred):
                 return None  # zeros around the image would become another colour
-            arrays[first] = _folded(arrays[first], before)
+            arrays[first] = _folded(arrays[first], colors_in)
         # Our output "caffe" makes RGB of what the last convolution gives.
         last = max(arrays)
-        arrays[last] = recolored(arrays[last], CAFFE.inverse().after(published.after))
+        arrays[last] = recolored(arrays[last], CAFFE.inverse().after(published.colors_out))
         state = {
             f"{name}.{part}": torch.from_numpy(array)
             for number, name in sketch.names.items()

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texturenets.converters.builder import GraphBuilder
-from texturenets.converters.colors import BGR255, RGB, RGB255, ChannelOrder
+from texturenets.converters.colors import BGR255, RGB, RGB255, ColorSpace
 from texturenets.converters.onnx_constants import fold, integers, refuse
 from texturenets.converters.published import ONNX, Published
 from texturenets.errors import UserError
@@ -33,9 +33,9 @@ _UNCHANGED: Final = ("Identity", "Dropout", "Cast")
 class Chain:
     """Turns operations into nodes of `builder`; `values` are node numbers, or arrays where constant."""
 
-    def __init__(self, model: Model, before: ChannelOrder) -> None:
+    def __init__(self, model: Model, colors_in: ColorSpace) -> None:
         self.model = model
-        self.before = before
+        self.colors_in = colors_in
         self.builder = GraphBuilder()
         self.values: dict[str, int | Array] = dict(model.arrays)
         self.readers: dict[str, list[ONNXNode]] = {}
@@ -51,7 +51,7 @@ class Chain:
                 f"it has {len(model.inputs)} inputs and {len(model.outputs)} outputs; "
                 "a network of images to images has one each"
             )
-        self.values[model.inputs[0]] = self.builder.photo(self.before)
+        self.values[model.inputs[0]] = self.builder.photo(self.colors_in)
         for operation in model.operations:
             if not operation.outputs or not operation.kind:
                 raise UserError("an operation without kind or result")
@@ -388,7 +388,7 @@ def _repeats(where: str, rounding: str, scale: float) -> bool:
     return where == "asymmetric" and (rounding == "floor" or halves)
 
 
-def _colors(model: Model) -> ChannelOrder | None:
+def _colors(model: Model) -> ColorSpace | None:
     """The colours that the file says it takes and gives; None where it says nothing."""
     order = model.metadata.get("Image.BitmapPixelFormat", "")
     if model.metadata.get("Image.NominalPixelRange") == "Normalized_0_1":
@@ -413,17 +413,19 @@ def matches(path: Path) -> Path | None:
     return path if begins or path.suffix == ".onnx" else None
 
 
-def read(path: Path, before: ChannelOrder | None = None, after: ChannelOrder | None = None) -> Published:
+def read(path: Path, colors_in: ColorSpace | None = None, colors_out: ColorSpace | None = None) -> Published:
     """The network in the `.onnx` file at `path`, its colours as the file says, or RGB, 0 to 255.
 
     Raises UserError, FormatError and OSError.
     """
     model = onnx.read(path)
     said = _colors(model)
-    before = before or said or RGB255
-    published = Published(ONNX, Chain(model, before).build(), before=before, after=after or said or RGB255)
+    colors_in = colors_in or said or RGB255
+    published = Published(
+        ONNX, Chain(model, colors_in).build(), colors_in=colors_in, colors_out=colors_out or said or RGB255
+    )
     published.licence, published.author = model.metadata.get("license", ""), model.metadata.get("author", "")
-    if said is None and after is None:
+    if said is None and colors_out is None:
         published.notes.append(
             "the file does not say what its colours are: taken as RGB, 0 to 255, in and out; "
             "`colors_in` and `colors_out` say otherwise"

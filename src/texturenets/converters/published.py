@@ -6,49 +6,49 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from texturenets.converters.builder import GraphBuilder
-from texturenets.converters.colors import RGB, ChannelOrder
+from texturenets.converters.colors import RGB, ColorSpace
 
 
 @dataclass(frozen=True)
-class Family:
-    """A program that published networks. `terms`: those under which it published its own, as it says.
+class Origin:
+    """The program that wrote a network's file, or only the format where any program may have.
 
-    `tried`: whether a file of this family, published by somebody else, has been run (docs/convert.md); else
-    its layout is known from the program alone.
+    `licence`: that of the networks which the program's authors published; "" where there are none. `tested`: whether
+    a file that they published has been run (docs/convert.md); else its layout is known only from the program.
     """
 
     title: str
-    terms: str
-    tried: bool
+    licence: str
+    tested: bool
 
 
-TEXTURE_NETS_V1: Final = Family("texture_nets, first version", "Apache-2.0", tried=True)
-TEXTURE_NETS: Final = Family("texture_nets", "Apache-2.0", tried=False)
-FAST_NEURAL_STYLE: Final = Family(
-    "jcjohnson/fast-neural-style", "free for personal or research use", tried=False
+TEXTURE_NETS_V1: Final = Origin("texture_nets, first version", "Apache-2.0", tested=True)
+TEXTURE_NETS: Final = Origin("texture_nets", "Apache-2.0", tested=False)
+FAST_NEURAL_STYLE: Final = Origin(
+    "jcjohnson/fast-neural-style", "free for personal or research use", tested=False
 )
-PYTORCH_EXAMPLES: Final = Family("pytorch/examples, fast_neural_style", "BSD-3-Clause", tried=True)
-ABHISKK: Final = Family("abhiskk/fast-neural-style", "MIT", tried=False)
-LENGSTROM_RAW: Final = Family(
-    "lengstrom/fast-style-transfer, raw variables", "free for research use, with attribution", tried=True
+PYTORCH_EXAMPLES: Final = Origin("pytorch/examples, fast_neural_style", "BSD-3-Clause", tested=True)
+ABHISKK: Final = Origin("abhiskk/fast-neural-style", "MIT", tested=False)
+LENGSTROM_RAW: Final = Origin(
+    "lengstrom/fast-style-transfer, raw variables", "free for research use, with attribution", tested=True
 )
-LENGSTROM: Final = Family(
-    "lengstrom/fast-style-transfer, checkpoint", "free for research use, with attribution", tried=False
+LENGSTROM: Final = Origin(
+    "lengstrom/fast-style-transfer, checkpoint", "free for research use, with attribution", tested=False
 )
-ONNX: Final = Family("ONNX", "", tried=True)
+ONNX: Final = Origin("ONNX", "", tested=True)
 
 
 @dataclass
 class Published:
-    """`builder` holds the network as it was published: fed with channels that are `before`, giving `after`.
+    """`builder` holds the network as it was published: fed with channels that are `colors_in`, giving `colors_out`.
 
     `notes`: what a user may want to know. `licence`, `author`: what the file itself says, if anything.
     """
 
-    family: Family
+    origin: Origin
     builder: GraphBuilder
-    before: ChannelOrder = RGB
-    after: ChannelOrder = RGB
+    colors_in: ColorSpace = RGB
+    colors_out: ColorSpace = RGB
     notes: list[str] = field(default_factory=list)
     licence: str = ""
     author: str = ""

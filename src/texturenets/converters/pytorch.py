@@ -97,4 +97,4 @@ def matches(path: Path) -> Path | None:
 
 def read(path: Path) -> Published:
     """The network in a state dictionary of PyTorch or a safetensors file. Raises UserError."""
-    return Published(PYTORCH_EXAMPLES, build(readers.arrays(path)), before=RGB255, after=RGB255)
+    return Published(PYTORCH_EXAMPLES, build(readers.arrays(path)), colors_in=RGB255, colors_out=RGB255)

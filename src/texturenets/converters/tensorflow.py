@@ -132,4 +132,4 @@ def read(path: Path) -> Published:
         family = LENGSTROM
         v2 = path.suffix == tensorflow.INDEX
         variables = tensorflow.read_v2(path) if v2 else tensorflow.read_v1(path)
-    return Published(family, build(variables), before=RGB255, after=RGB255)
+    return Published(family, build(variables), colors_in=RGB255, colors_out=RGB255)

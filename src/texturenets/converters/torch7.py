@@ -58,11 +58,13 @@ def read(path: Path) -> Published:
         if preprocessing not in _PREPROCESSING:
             raise UserError(f"unknown preprocessing {str(preprocessing)[:40]!r} (known: vgg, resnet)")
         colors = _PREPROCESSING[preprocessing]
-        builder = Modules(tree, before=colors, own_statistics=False).build()
-        return Published(FAST_NEURAL_STYLE, builder, before=colors, after=colors)
+        builder = Modules(tree, colors_in=colors, own_statistics=False).build()
+        return Published(FAST_NEURAL_STYLE, builder, colors_in=colors, colors_out=colors)
     v1 = bool(names & _V1_MODULES) and not names & _LATER_MODULES
-    modules = Modules(tree, before=RGB, own_statistics=v1)
-    published = Published(TEXTURE_NETS_V1 if v1 else TEXTURE_NETS, modules.build(), before=RGB, after=CAFFE)
+    modules = Modules(tree, colors_in=RGB, own_statistics=v1)
+    published = Published(
+        TEXTURE_NETS_V1 if v1 else TEXTURE_NETS, modules.build(), colors_in=RGB, colors_out=CAFFE
+    )
     if modules.overrun:
         published.notes.append(
             f"{modules.overrun} normalizations have fewer weights than channels: the others are read from "

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texturenets.converters.builder import GraphBuilder
-from texturenets.converters.colors import ChannelOrder
+from texturenets.converters.colors import ColorSpace
 from texturenets.errors import UserError
 from texturenets.readers.torch7 import Tensor, TorchObject
 
@@ -132,14 +132,14 @@ def _needed(record: TorchObject, key: str) -> NDArray[Any]:
 class Modules:
     """Turns the tree of modules `tree` into a graph; `build` gives it.
 
-    `before`: the colours that the photo is fed in as. `own_statistics`: batch normalization with the
+    `colors_in`: the colours that the photo is fed in as. `own_statistics`: batch normalization with the
     statistics of the image itself, as in training, not with those in the file; and with weights that may
     reach beyond their tensor, as `_scales` says.
     """
 
-    def __init__(self, tree: TorchObject, *, before: ChannelOrder, own_statistics: bool) -> None:
+    def __init__(self, tree: TorchObject, *, colors_in: ColorSpace, own_statistics: bool) -> None:
         self.tree = tree
-        self.before = before
+        self.colors_in = colors_in
         self.own_statistics = own_statistics
         self.builder = GraphBuilder()
         self.overrun = 0
@@ -167,7 +167,7 @@ class Modules:
     def _photo(self, pooled: int) -> int:
         """The photo, averaged over squares of `pooled` pixels."""
         if 1 not in self.photos:
-            self.photos[1] = self.builder.photo(self.before)
+            self.photos[1] = self.builder.photo(self.colors_in)
         if pooled not in self.photos:
             self.photos[pooled] = self._add("avg_pool", self.photos[1], kernel=pooled, stride=pooled)
         return self.photos[pooled]
@@ -275,7 +275,7 @@ class Modules:
         return self._behind_photo(channels, value.pooled, _real(module, "mult", 1.0)) if channels else value
 
     def _gen_noise(self, module: TorchObject, value: Value) -> Value:
-        """Noise alone, as many channels as the module says; or, where it says nothing, as published first:
+        """Only noise, as many channels as the module says; or, where it says nothing, as published first:
         uniform in all channels of what it is fed with, or in the last three where those are six."""
         mult = _real(module, "mult", 1.0)
         if module.get("num_planes") is not None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from texturenets.arrays import A
 from texturenets.engines import devices, peak
-from texturenets.engines.cache import Entry
+from texturenets.engines.cache import CacheEntry
 from texturenets.engines.options import EngineOptions
 from texturenets.errors import UserError, unknown
 from texturenets.graph import ConversionError, Graph, IOSpec
@@ -82,7 +82,7 @@ def load(
     `variant`: what is run of it; it takes the graph, and no `code`.
 
     `engine` "auto" takes PyTorch also where there is `code`, and where the model has no graph, or one that cannot be
-    converted. `code` builds the network of somebody's own code; PyTorch alone runs it, the others take the graph.
+    converted. `code` builds the network of somebody's own code; only PyTorch runs it, the others take the graph.
 
     Raises UserError for unknown names, what is not installed or not to be had on this machine, and whatever is
     wrong with the file.
@@ -146,23 +146,25 @@ def _check_stride(path: Path, stride: int) -> None:
     """Raise UserError for a network whose smallest image could be computed nowhere."""
     if stride > STRIDE:
         raise UserError(
-            f"{path}: its network takes images of multiples of {stride} pixels alone; {STRIDE} is the most here"
+            f"{path}: its network takes images of only multiples of {stride} pixels; {STRIDE} is the most here"
         )
 
 
-def _openvino(model: bytes, io_spec: IOSpec, precision: str, entry: Entry, threads: int | None) -> Engine:
+def _openvino(
+    model: bytes, io_spec: IOSpec, precision: str, entry: CacheEntry, threads: int | None
+) -> Engine:
     from texturenets.engines.openvino_engine import OpenVINOEngine
 
     return OpenVINOEngine(model, io_spec, precision, entry, threads)
 
 
-def _onnx(model: bytes, io_spec: IOSpec, precision: str, entry: Entry, threads: int | None) -> Engine:
+def _onnx(model: bytes, io_spec: IOSpec, precision: str, entry: CacheEntry, threads: int | None) -> Engine:
     from texturenets.engines.onnx_engine import ONNXEngine
 
     return ONNXEngine(model, io_spec, precision, threads)
 
 
-BACKENDS: Final[dict[str, Callable[[bytes, IOSpec, str, Entry, int | None], Engine]]] = {
+BACKENDS: Final[dict[str, Callable[[bytes, IOSpec, str, CacheEntry, int | None], Engine]]] = {
     "openvino": _openvino,
     "onnx": _onnx,
 }
@@ -171,7 +173,7 @@ model's entry in the cache of compiled forms, and the number of threads."""
 
 
 def _converted(path: Path, engine: str, precision: str, threads: int | None, variant: Variant) -> Engine:
-    entry = Entry(path, "" if variant == AS_IT_IS else repr(variant))
+    entry = CacheEntry(path, "" if variant == AS_IT_IS else repr(variant))
     split = engine == "openvino"  # which may compute in bf16
     name = ".split" if split else ".plain"
     model, counts = entry.read(f"{name}.onnx"), _numbers(entry.read(f"{name}.json"))

@@ -15,12 +15,14 @@ from texturenets.graph.stage import CompiledStage, SpoolDtype, Stage
 
 
 class BoundEngine:
-    """`engine` with these `inputs`, (1, channels, h, w) each; it takes no others."""
+    """`engine` with these `inputs`, (1, channels, h, w) each; `inputs` of a call are ignored."""
 
     def __init__(self, engine: Engine, inputs: Mapping[str, NDArray[np.float32]]) -> None:
         self.engine, self.inputs = engine, inputs
         self.name, self.precision = engine.name, engine.precision
-        self.device = getattr(engine, "device", None)  # PyTorch's, which limits its memory
+        self.device = getattr(
+            engine, "device", None
+        )  # only the PyTorch engine has one; the memory budget asks for it
         self.io_spec: IOSpec = replace(engine.io_spec, inputs=())
 
     @property
@@ -29,7 +31,7 @@ class BoundEngine:
         return self.engine.spool_dtype
 
     def __call__(self, x: A | None, noises: Sequence[A] = (), inputs: Mapping[str, A] | None = None) -> A:
-        """See `texturenets.engines.Engine`."""
+        """See `texturenets.engines.Engine`; `inputs` are ignored."""
         first = x if x is not None else noises[0]
         count = int(first.shape[0])
         given = {name: like(value.repeat(count, 0), first) for name, value in self.inputs.items()}

@@ -18,16 +18,17 @@ LENGTH = 32
 """Characters of a digest in the name of an entry."""
 
 KEPT = 64
-"""Models of which graphs are kept; the ones longest unused go."""
+"""Most models kept (LRU)."""
 
 
-class Entry:
+class CacheEntry:
     """What is kept of one model file: ONNX files and compiled forms."""
 
-    def __init__(self, model: Path, part: str = "") -> None:
-        """`model`: the model file. It counts by its bytes: moved or renamed it is the same. `part`: what of it."""
+    def __init__(self, model: Path, variant: str = "") -> None:
+        """`model`: the model file. It counts by its bytes: moved or renamed it is the same. `variant`: the
+        form of its graph, "" for the file's own."""
         self.folder = cache_folder() / "engines"
-        digest = hashlib.sha256(f"{FORMAT} {__version__} {part} ".encode() + model.read_bytes())
+        digest = hashlib.sha256(f"{FORMAT} {__version__} {variant} ".encode() + model.read_bytes())
         self.name = digest.hexdigest()[:LENGTH]
 
     def path(self, suffix: str) -> Path:
@@ -44,26 +45,26 @@ class Entry:
         return data or None
 
     def keep(self, suffix: str, data: bytes) -> None:
-        """Write a file, if there is room for it; without one it is made anew next time."""
+        """Write a file; if the disk is full, nothing is cached."""
         try:
-            with atomic_write(self.path(suffix)) as part:
-                part.write_bytes(data)
+            with atomic_write(self.path(suffix)) as temporary:
+                temporary.write_bytes(data)
         except UserError:
             return
-        _drop(self.folder, KEPT)
+        _evict(self.folder, KEPT)
 
     def drop(self, suffix: str) -> None:
         """Remove a file that turned out to be of no use."""
         self.path(suffix).unlink(missing_ok=True)
 
 
-def compiled_suffix(parts: Sequence[str]) -> str:
-    """The suffix of a form that was compiled for what `parts` name: a graph, a processor, a precision."""
-    return f"-{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:16]}.blob"
+def compiled_suffix(key: Sequence[str]) -> str:
+    """The suffix of a form that was compiled for what `key` names: a graph, a processor, a precision."""
+    return f"-{hashlib.sha256(' '.join(key).encode()).hexdigest()[:16]}.blob"
 
 
-def _drop(folder: Path, count: int) -> None:
-    """Leave what the `count` models of `folder` have that were used last."""
+def _evict(folder: Path, count: int) -> None:
+    """Delete all files but those of the `count` most recently used models."""
     used: dict[str, float] = {}
     for path in folder.iterdir():
         name = path.name[:LENGTH]

@@ -59,7 +59,7 @@ class Pad(nn.Module):
             top, bottom, left, right = self.sides
             return F.pad(x, (left, right, top, bottom), value=0.0 if self.mode == "zero" else -math.inf)
         if self.mode == "circular" and max(self.sides) <= min(x.shape[2:]):
-            return _around(x, self.sides)
+            return _circular_pad(x, self.sides)
         amount = max(self.sides)
         rows, columns = max(self.sides[:2]), max(self.sides[2:])
         if (
@@ -70,12 +70,13 @@ class Pad(nn.Module):
         ):
             top, bottom, left, right = self.sides
             return F.pad(x, (left, right, top, bottom), mode=self.mode)
-        # `F.pad` takes no small feature maps: pad all sides by the largest amount, and crop.
+        # `F.pad` refuses padding as large as the map; `pad` repeats it but takes one amount for all sides. So uneven
+        # sides that fit go to `F.pad`, all else is padded by the maximum and cropped.
         return crop(pad(x, amount, self.mode), [amount - side for side in self.sides])
 
 
-def _around(x: Tensor, sides: Sequence[int]) -> Tensor:
-    """`x` continued periodically, by no more than its size."""
+def _circular_pad(x: Tensor, sides: Sequence[int]) -> Tensor:
+    """`x` continued periodically, by at most its size."""
     for dim, before, after in ((2, *sides[:2]), (3, *sides[2:])):
         size = x.shape[dim]
         if before or after:
@@ -86,11 +87,11 @@ def _around(x: Tensor, sides: Sequence[int]) -> Tensor:
 class Deconv(nn.ConvTranspose2d):
     """Transposed convolution, cropped by an amount of its own on each side."""
 
-    def __init__(self, inputs: int, node: Node) -> None:
+    def __init__(self, in_channels: int, node: Node) -> None:
         settings = node.settings
         least = min(settings["crop"])
         super().__init__(
-            inputs,
+            in_channels,
             node.channels,
             settings["kernel"],
             settings["stride"],
@@ -100,7 +101,7 @@ class Deconv(nn.ConvTranspose2d):
         self.sides = [side - least for side in settings["crop"]]
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
-        """(N, inputs, H, W) to (N, out, (H - 1) stride + kernel - top - bottom, likewise)."""
+        """(N, in_channels, H, W) to (N, out, (H - 1) stride + kernel - top - bottom, likewise)."""
         return crop(super().forward(x, output_size), self.sides)
 
 
@@ -137,7 +138,8 @@ def _upsample_rows(x: Tensor, matrix: Tensor, factor: int) -> Tensor:
 
 
 def unshuffle(x: Tensor, factor: int, order: str) -> Tensor:
-    """Space to depth; channels counted (channel, row, column), or (row, column, channel) for the order "places"."""
+    """Space to depth; order of the channels: (channel, row, column) for "channels" (ONNX's CRD),
+    (row, column, channel) for "places" (ONNX's DCR)."""
     x = F.pixel_unshuffle(x, factor)
     return x if order == "channels" else x.unflatten(1, (-1, factor**2)).transpose(1, 2).flatten(1, 2)  # type: ignore[no-untyped-call]
 
@@ -146,7 +148,7 @@ def shuffle(x: Tensor, factor: int, order: str) -> Tensor:
     """Depth to space, the inverse of `unshuffle`."""
     if order == "channels":
         return F.pixel_shuffle(x, factor)
-    # One copy, which leaves the channels side by side in memory
+    # One copy, which stays channels_last
     n, _, height, width = x.shape
     x = x.permute(0, 2, 3, 1).reshape(n, height, width, factor, factor, -1).permute(0, 1, 3, 2, 4, 5)
     return x.reshape(n, factor * height, factor * width, -1).permute(0, 3, 1, 2)
@@ -160,7 +162,7 @@ class FunctionModule(nn.Module):
         self.function = function
 
     def forward(self, *maps: Tensor) -> Tensor:
-        """What the function makes of its feature maps."""
+        """Applies the function."""
         return self.function(*maps)
 
 
@@ -206,8 +208,8 @@ def _plain(node: Node) -> Callable[..., Tensor]:
     return functions[node.operation]
 
 
-# What may follow the last convolution in float32 where the weights are in half precision.
-_WIDE = frozenset(
+# Operations computed in float32 after the last convolution, although the network runs in half precision.
+_FLOAT32_TAIL = frozenset(
     ("linear", "tanh", "sigmoid", "relu", "leaky_relu", "elu", "silu", "gelu", "clamp", "add", "mul", "div")
 ) | {"affine", "select", "concat", "crop", "shuffle"}
 
@@ -216,30 +218,32 @@ _WIDE = frozenset(
 _INPUTS = ("photo", "noise", "input", "unpool")
 
 
-def _layer(node: Node, inputs: int) -> nn.Module:
+def _layer(node: Node, in_channels: int) -> nn.Module:
     s = node.settings
     if node.operation in _INPUTS:
         return nn.Identity()
     if node.operation == "conv":
         return nn.Conv2d(
-            inputs, node.channels, s["kernel"], s["stride"],
+            in_channels, node.channels, s["kernel"], s["stride"],
             dilation=s["dilation"], groups=s["groups"], bias="bias" in node.weights,
         )  # fmt: skip
     makers: dict[str, Callable[[], nn.Module]] = {
-        "deconv": lambda: Deconv(inputs, node),
+        "deconv": lambda: Deconv(in_channels, node),
         "norm": lambda: (
-            nn.GroupNorm(s["groups"], inputs, s["eps"]) if s["groups"] else InstanceNorm(inputs, s["eps"])
+            nn.GroupNorm(s["groups"], in_channels, s["eps"])
+            if s["groups"]
+            else InstanceNorm(in_channels, s["eps"])
         ),
-        "batch_norm": lambda: BatchNorm(inputs, s["eps"]),
-        "affine": lambda: Affine(inputs),
-        "prelu": lambda: nn.PReLU(inputs),
+        "batch_norm": lambda: BatchNorm(in_channels, s["eps"]),
+        "affine": lambda: Affine(in_channels),
+        "prelu": lambda: nn.PReLU(in_channels),
         "pad": lambda: Pad(node),
     }
     return makers[node.operation]() if node.operation in makers else FunctionModule(_plain(node))
 
 
-def _rectified(nodes: Sequence[Node]) -> set[int]:
-    """The instance normalizations that nothing but one ReLU takes: on a graphics card both are one kernel."""
+def _fusible_norms(nodes: Sequence[Node]) -> set[int]:
+    """Instance normalizations whose only consumer is a ReLU: fused into one kernel on a GPU."""
     users: dict[int, list[Node]] = {}
     for node in nodes:
         for source in node.sources:
@@ -257,7 +261,8 @@ class GraphNetwork(nn.Module):
 
     `stride`: what height and width must be multiples of. `noise`: the noise maps that it takes. `photo`:
     whether it takes a photo. `margin`: pixels by which photos are to be reflection-padded on
-    each side, and the image cropped. `io_spec`: all that it takes and gives.
+    each side, and the image cropped. `io_spec`: all that it takes and gives. `size`: side in pixels of its images,
+    only where it draws one size.
     """
 
     def __init__(self, graph: Graph) -> None:
@@ -272,17 +277,17 @@ class GraphNetwork(nn.Module):
         )
         self._last_use = {source: i for i, node in enumerate(self.nodes) for source in node.sources}
         self._unpooled = {node.sources[1] for node in self.nodes if node.operation == "unpool"}
-        self._rectified = _rectified(self.nodes)
+        self._fusible_norms = _fusible_norms(self.nodes)
         tail = next(
-            (i for i in range(len(self.nodes) - 1, -1, -1) if self.nodes[i].operation not in _WIDE), 0
+            (i for i in range(len(self.nodes) - 1, -1, -1) if self.nodes[i].operation not in _FLOAT32_TAIL), 0
         )
-        self._widened = tail if self.nodes[tail].operation in ("conv", "deconv") else -1
+        self._float32_from = tail if self.nodes[tail].operation in ("conv", "deconv") else -1
         if graph.weights:
             self._take(graph)
 
     @torch.no_grad()
     def _take(self, graph: Graph) -> None:
-        """The weights of `graph`; those that it does not have are ones that change nothing."""
+        """The weights of `graph`; missing weights are the identity: `weight` 1, every other role 0."""
         for number, layer in enumerate(self.layers):
             weights = graph.node_weights(number)
             for role, value in (*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)):
@@ -319,10 +324,10 @@ class GraphNetwork(nn.Module):
         inputs: Mapping[str, Tensor] | None,
         wanted: Sequence[int],
     ) -> dict[int, Tensor]:
-        """The feature maps of the nodes `wanted`, by number; the rest as `forward` has it."""
+        """The feature maps of the nodes `wanted`, by node index; the other arguments as in `forward`."""
         maps = self._given(x, noises, inputs or {})
         argmax_masks: dict[int, Tensor] = {}
-        rectified: set[int] = set()
+        fused: set[int] = set()
         for i, (node, layer) in enumerate(zip(self.nodes, self.layers, strict=True)):
             if not node.sources:
                 continue
@@ -331,14 +336,14 @@ class GraphNetwork(nn.Module):
                 maps[i] = max_unpool(sources[0], argmax_masks[node.sources[1]])
             elif i in self._unpooled:
                 maps[i], argmax_masks[i] = max_pool(sources[0])
-            elif i in self._rectified and i not in wanted and kernels.supports(sources[0]):
-                rectified.add(i)
+            elif i in self._fusible_norms and i not in wanted and kernels.supports(sources[0]):
+                fused.add(i)
                 maps[i] = self._with_relu(sources[0], layer)
-            elif node.operation == "relu" and node.sources[0] in rectified:
+            elif node.operation == "relu" and node.sources[0] in fused:
                 maps[i] = sources[0]
             else:
                 maps[i] = layer(*sources)
-            if i == self._widened and maps[i].dtype in (torch.float16, torch.bfloat16):
+            if i == self._float32_from and maps[i].dtype in (torch.float16, torch.bfloat16):
                 maps[i] = maps[i].float()
             for source in set(node.sources):
                 if self._last_use[source] == i and source not in wanted:

@@ -40,7 +40,7 @@ class ONNXEngine:
         if precision not in ("auto", "float32"):
             raise UserError(f"`precision` {precision}: ONNX Runtime computes in float32 here")
         self.options = onnxruntime.SessionOptions()
-        self.options.log_severity_level = 3  # errors alone
+        self.options.log_severity_level = 3  # only errors
         if threads is not None:
             self.options.intra_op_num_threads = threads
         self.options.add_session_config_entry("session.intra_op.allow_spinning", SPINNING)

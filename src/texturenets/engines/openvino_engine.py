@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texturenets.arrays import A, like, to_numpy
-from texturenets.engines.cache import Entry, compiled_suffix
+from texturenets.engines.cache import CacheEntry, compiled_suffix
 from texturenets.engines.feeding import feed
 from texturenets.engines.peak import BYTES_PER_ELEMENT, estimate
 from texturenets.errors import UserError, install
@@ -130,7 +130,7 @@ class OpenVINOEngine:
         graph: bytes,
         io_spec: IOSpec,
         precision: str = "auto",
-        entry: Entry | None = None,
+        entry: CacheEntry | None = None,
         threads: int | None = None,
     ) -> None:
         """`graph`: an ONNX file.
@@ -145,7 +145,7 @@ class OpenVINOEngine:
         self.request = self.compiled.create_infer_request()
         self.lock = threading.Lock()
 
-    def _compiled(self, graph: bytes, entry: Entry | None) -> Any:
+    def _compiled(self, graph: bytes, entry: CacheEntry | None) -> Any:
         import openvino
 
         options = compile_options(self.precision, self.threads)

@@ -124,7 +124,7 @@ class _InstanceNormFunction(torch.autograd.Function):
 class InstanceNorm(nn.Module):
     """Instance normalization with a learned scale and shift, statistics in float32.
 
-    Each image is normalized alone, in training and after (arXiv 1607.08022, equation 5). Squares
+    Each image is normalized by itself, in training and after (arXiv 1607.08022, equation 5). Squares
     overflow in half precision, hence the float32.
     """
 

@@ -55,7 +55,7 @@ class EvaluationOptions:
     def __post_init__(self) -> None:
         """Raises UserError for a value that is not an integer, or out of range."""
         for name in ("samples", "seed", "size", "slow", "cap"):
-            arguments.whole(name, getattr(self, name))
+            arguments.integer(name, getattr(self, name))
         for name in ("samples", "size", "cap"):
             if getattr(self, name) < 1:
                 raise UserError(f"`{name}` {getattr(self, name)} is not above 0")

@@ -154,7 +154,7 @@ def converted(path: Path, variant: Variant = AS_IT_IS) -> tuple[bytes, IOSpec]:
         return engines.convert(path, variant=variant)
     except ConversionError as error:
         raise UserError(
-            f"{path} cannot be exported: {error.reason}; PyTorch alone runs it, in stylize, sample and "
+            f"{path} cannot be exported: {error.reason}; only PyTorch runs it, in stylize, sample and "
             "texturenets.load with `engine` torch"
         ) from None
 

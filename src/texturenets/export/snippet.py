@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from texturenets.graph import IOSpec
-from texturenets.stylize.style import SMALLEST
+from texturenets.stylize.style import MIN_NETWORK_SIDE
 
 _PHOTO: Final = """\
 import numpy as np, onnxruntime
@@ -39,7 +39,7 @@ def snippet(io_spec: IOSpec, file: str) -> str:
 
     It needs numpy, onnxruntime and Pillow, and gives what texturenets gives in float32.
     """
-    least = io_spec.least if io_spec.fixed else max(SMALLEST, io_spec.least)
+    least = io_spec.least if io_spec.fixed else max(MIN_NETWORK_SIDE, io_spec.least)
     sample = (io_spec.stride, io_spec.stride) if io_spec.fixed else (480, 640)
     numbers = {
         "margin": io_spec.margin,

@@ -39,7 +39,7 @@ PAGE = Path(__file__).parents[1] / "server" / "page"
 
 def described(header: Header, io_spec: IOSpec, name: str) -> PageModel:
     """What the page must know of a model."""
-    smallest = style.SMALLEST if header.kind == "style" else textures.SMALLEST
+    smallest = style.MIN_NETWORK_SIDE if header.kind == "style" else textures.MIN_SAMPLE_SIDE
     return {
         "name": name,
         "title": title(name),

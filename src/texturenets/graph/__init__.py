@@ -39,7 +39,7 @@ Array = NDArray[np.float32]
 
 
 class ConversionError(UserError):
-    """A network that has no form as a graph, or a graph that has none as ONNX: it runs by PyTorch alone.
+    """A network that has no form as a graph, or a graph that has none as ONNX: it runs only with PyTorch.
 
     `reason`: the operation, and where in the network it is.
     """

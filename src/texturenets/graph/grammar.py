@@ -176,7 +176,8 @@ OPERATIONS: Final[dict[str, Operation]] = {
     # where its maxima were, zeros elsewhere
     "unpool": Operation(sources=(2, 2)),
     # Depth to space (`F.pixel_shuffle`, not `F.channel_shuffle`) and back. The channels of a position are (channel,
-    # row, column), as in PyTorch, or (row, column, channel) for "places" (`passes.space_to_depth`)
+    # row, column), as in PyTorch and ONNX's CRD, or (row, column, channel), ONNX's DCR, for "places"
+    # (`passes.space_to_depth`)
     "shuffle": Operation({**_FACTOR, "order": Choice(("channels", "places"))}),
     "unshuffle": Operation({**_FACTOR, "order": Choice(("channels", "places"))}),
     # For the strips of tiled inference, whose feature maps have a fixed size (`graph.stage`): `stack` is

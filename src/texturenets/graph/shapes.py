@@ -24,7 +24,7 @@ from texturenets.graph.grammar import (
 POINT: Final = (Fraction(0), 1, 1)
 """The size of a feature map of one pixel, whatever the image's size."""
 
-WHOLE: Final = (Fraction(1), 0, 0)
+FULL_SIZE: Final = (Fraction(1), 0, 0)
 """The size of an image, as large as the photo."""
 
 
@@ -45,7 +45,7 @@ def parse(lines: Sequence[str], *, unnamed: bool = False) -> tuple[Node, ...]:
         if total > MAX_WEIGHTS:
             raise UserError(f"graph: more than {MAX_WEIGHTS} weights at node {len(nodes)}")
         nodes.append(node)
-    if nodes[-1].size != WHOLE:
+    if nodes[-1].size != FULL_SIZE:
         raise UserError("graph: its last node does not give an image of the photo's size")
     if (sides := stride(nodes)) > MAX_STRIDE:
         raise UserError(

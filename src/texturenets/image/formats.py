@@ -59,7 +59,7 @@ _BESIDE = {
     ".tmp", ".bak", ".safetensors", ".pt", ".pth", ".onnx",
 }  # fmt: skip
 
-_TYPES = mimetypes.MimeTypes()  # of Python alone: files of the system would make machines differ
+_TYPES = mimetypes.MimeTypes()  # only Python's: files of the system would make machines differ
 
 _STARTS = {
     b"\xff\xd8\xff": ".jpg",
@@ -140,7 +140,7 @@ def suffix_of_start(start: bytes) -> str:
     """The suffix of the format that a file's first bytes, at least 12, belong to; "" for none."""
     if start[:4] == b"RIFF" or start[4:8] == b"ftyp":  # sounds and films begin so, too
         return _BRANDS.get(start[8:12], "")
-    if start[:2] == b"BM" and start[6:10] == bytes(4):  # two letters alone begin many a text
+    if start[:2] == b"BM" and start[6:10] == bytes(4):  # just two letters begin many a text
         return ".bmp"
     return next((suffix for begin, suffix in _STARTS.items() if start.startswith(begin)), "")
 

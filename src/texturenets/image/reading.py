@@ -277,7 +277,7 @@ def measure(data: bytes, name: str = "the image") -> tuple[str, tuple[int, int],
 
 
 def _check_longer(longer: int | None) -> None:
-    if longer is not None and arguments.whole("longer", longer) < 1:
+    if longer is not None and arguments.integer("longer", longer) < 1:
         raise UserError(f"cannot make an image {longer} pixels long: the longer side is at least 1")
 
 

@@ -180,10 +180,10 @@ def write(
 def to_bytes(
     path: StrPath, picture: Picture | Array, *, quality: int | None = None, exif: bytes | None = None
 ) -> bytes:
-    """What `write` would write to `path`; of it the suffix alone matters. Errors as there."""
+    """What `write` would write to `path`; of it only the suffix matters. Errors as there."""
     path = Path(path)
     name = output_format(path)
-    if quality is not None and not 1 <= arguments.whole("quality", quality) <= 100:
+    if quality is not None and not 1 <= arguments.integer("quality", quality) <= 100:
         raise UserError(f"quality {quality} is not between 1 and 100")
     if not isinstance(picture, Picture):
         if not isinstance(picture, np.ndarray) and not is_tensor(picture):

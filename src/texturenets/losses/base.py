@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol, Self, TypeVar
 from torch import Tensor
 
 Scaling = Literal["relative", "paper"]
-"""Normalization of style and content losses. "relative": each layer's squared distance is divided by the squared norm
+"""Normalization of style and content losses. "relative": each layer's squared distance is divided by the mean square
 of the target, so that all layers and images weigh the same, and features of zero have a loss of 1. "paper": mean
 squared differences, as in the Torch7 program (`texture_loss.lua`, `content_loss.lua`, branch master)."""
 

@@ -16,7 +16,7 @@ from texturenets.perceptual import Descriptors, Tap
 
 
 def build(settings: LossSettings, names: Collection[str] | None = None) -> list[Loss]:
-    """The losses that a configuration has weights for; with `names` of these alone.
+    """The losses that a configuration has weights for; with `names` only of these.
 
     Raises UserError for layers that do not exist.
     """

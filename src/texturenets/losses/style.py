@@ -72,7 +72,7 @@ class StyleLoss(Loss):
                 if self.normalize_gradients:
                     normalized = _NormalizedGradient.apply(features.maps[scale][layer], weight)  # type: ignore[no-untyped-call]
                     distance = style_distance(gram(normalized), target, self.scaling).mean()
-                    # The weight came in with the gradient: here it belongs to the value alone.
+                    # The weight came in with the gradient: here it belongs only to the value.
                     losses[name] = distance + (weight - 1) * distance.detach()
                 else:
                     matrices = features.grams[scale][layer]
@@ -83,7 +83,7 @@ class StyleLoss(Loss):
 def style_distance(matrices: Tensor, target: Tensor, scaling: Scaling) -> Tensor:
     """Squared distance of Gram matrices (N, C, C) to target (1, C, C), an image each: (N,).
 
-    Both Gram matrices are over H W; "paper" wants them over C H W, hence the division by C.
+    Both Gram matrices are divided by H W; "paper" wants them over C H W, hence the division by C.
     """
     difference = matrices - target
     if scaling == "relative":

@@ -1,7 +1,7 @@
 """One `.safetensors` file a model: weights, in half precision, and a JSON header that says all the rest.
 
 The header holds the graph (`texturenets.graph`): what runs the network needs nothing else, and no torch to read it.
-The weights are called as in the network's `state_dict`, those that the graph alone has begin with "graph:".
+The weights are called as in the network's `state_dict`, those that only the graph has begin with "graph:".
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Header:
     `training`: the options that made it and what came of them. `licence`: of the weights; `terms`: of the images
     that it saw. `thumbnail`: a small JPEG of what it does, base64. `conditions`: what the rows of a network of
     several styles stand for (`modelfiles.conditions`), plain data. `base`: of a style that was trained into such a
-    network and holds its own rows alone, the name and hash of that model's file (`base_of`).
+    network and holds only its own rows, the name and hash of that model's file (`base_of`).
     """
 
     name: str

@@ -4,7 +4,7 @@ It needs no base class: any callable that returns an `nn.Module` which takes RGB
 [0, 1] and gives the same. If height and width must be multiples of something, the module says so in an
 attribute `stride`; if photos are to be reflection-padded by some pixels on each side, and the image cropped, in an
 attribute `margin`. One that takes noise has a tuple `noise` of `texturenets.noise.NoiseInput` and is called with
-(photo, noise maps); with `photo` False it draws from noise alone and the photo is None. The code is run
+(photo, noise maps); with `photo` False it draws only from noise and the photo is None. The code is run
 where the user names the file or has installed the package, never because a model file mentions it.
 """
 

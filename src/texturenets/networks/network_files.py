@@ -64,7 +64,7 @@ def save(
     """Write `network` with `header` to `path`, its weights in `precision`, atomically.
 
     Of a `ConditionalNetwork` the network inside, whose rows the header's `conditions` name; with the header's `base`
-    its rows alone.
+    only its rows.
 
     A user's network that cannot be traced is written without a graph, with the reason, and needs its code to run.
     Raises UserError where the file cannot be written, where a weight is not finite in that precision, and for a

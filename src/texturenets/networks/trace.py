@@ -20,7 +20,7 @@ from texturenets.engines.network import is_fixed, said
 from texturenets.errors import UserError
 from texturenets.graph import ConversionError, Graph, parse_node
 from texturenets.graph.grammar import MAX_MARGIN, text_of
-from texturenets.graph.shapes import WHOLE
+from texturenets.graph.shapes import FULL_SIZE
 from texturenets.modelfiles.modelfile import EXTRA
 from texturenets.networks import layers, trace_layers
 from texturenets.networks.fully_connected import as_vectors
@@ -251,7 +251,7 @@ class _GraphRecorder:
                 return trace_layers.take(self.calls, module, *arguments, **options)
             case "output":
                 return self._output(arguments[0])
-        if not _has_map((arguments, options)):  # of weights alone
+        if not _has_map((arguments, options)):  # only of weights
             function = step.target if callable(step.target) else getattr(type(arguments[0]), str(step.target))
             return function(*arguments, **options)
         return self.calls.function(step.target, arguments, options)
@@ -272,7 +272,7 @@ class _GraphRecorder:
         nodes = self.graph.nodes
         if x != len(nodes) - 1:
             self.add("linear", x)
-        if nodes[-1].size != WHOLE:
+        if nodes[-1].size != FULL_SIZE:
             node = nodes[-1]
             raise UserError(f"its image has {node.scale} H {node.extra:+} rows where the photo has H")
         for number, node in enumerate(nodes):  # what a reader of the file will find

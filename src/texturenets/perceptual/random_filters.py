@@ -29,7 +29,7 @@ _CHUNK: Final = 32  # filters transformed at once: bounds the memory that their 
 def filters(size: int, seed: int = 0) -> Tensor:
     """Filters (128, 3, size, size), uniform within the bounds of Glorot and Bengio (2010, equation 16).
 
-    They depend on the seed and the size alone: the same on every machine.
+    They depend only on the seed and the size: the same on every machine.
     """
     bound = (6 / ((3 + FILTERS) * size * size)) ** 0.5
     values = noise.uniform(seed, size, 0, 0, size, size, FILTERS * 3).view(FILTERS, 3, size, size)

@@ -123,9 +123,9 @@ def reason(error: Exception) -> str:
     if isinstance(error, MemoryError) or "can't allocate memory" in text:
         return "it takes more memory than a network's weights do"
     if named := re.search(r"GLOBAL (\S+)", text):
-        return f"it holds {named[1]}, code that was not run; save model.state_dict() alone"
+        return f"it holds {named[1]}, code that was not run; save only model.state_dict()"
     if "TorchScript" in text:
-        return "it holds a TorchScript program, which was not run; save model.state_dict() alone"
+        return "it holds a TorchScript program, which was not run; save only model.state_dict()"
     if "Unsupported operand 149" in text:
         return "its pickle is of protocol 4 or later, which torch refuses; save it with torch.save's own"
     if text.startswith("Weights only load failed"):

@@ -141,7 +141,7 @@ def _check_wrap(
     if wrap and (resampled or whole_periods(photo.size, stride, wrap) != photo.size):
         height, width = photo.size
         raise UserError(
-            f"{photo.path} does not fit in memory, and of such photos `wrap` {wrap} takes those alone whose "
+            f"{photo.path} does not fit in memory, and of such photos `wrap` {wrap} takes only those whose "
             f"sides are multiples of {stride}, without `size` and `stroke`: this one has {width} x {height} pixels"
         )
 

@@ -31,7 +31,7 @@ class StylizeOptions:
     masks: Mapping[str, Any] | None = None
 
     @property
-    def painting(self) -> dict[str, Any]:
-        """Those that are keyword arguments of `Style.stylize`."""
+    def stylize_arguments(self) -> dict[str, Any]:
+        """The keyword arguments of `Style.stylize`."""
         names = ("strength", "preserve_color", "seed", "noise_level", "stroke", "wrap", "mix", "masks")
         return {name: getattr(self, name) for name in names}

@@ -22,7 +22,7 @@ PathPair = tuple[Path, Path]
 
 def paint(style: Style, picture: Picture, options: StylizeOptions) -> Picture:
     """Stylize `picture` in place: only its pixels change, not transparency and EXIF. Raises UserError."""
-    picture.pixels = style.stylize(to_numpy(picture.pixels), **options.painting)
+    picture.pixels = style.stylize(to_numpy(picture.pixels), **options.stylize_arguments)
     return picture
 
 
@@ -57,7 +57,7 @@ class Pipeline:
         note: Callable[[Path, str], None] = lambda *_: None,
     ) -> None:
         self.style, self.options, self.note = style, options, note
-        self._whole = functools.lru_cache(maxsize=1)(image.read)
+        self._read_cached = functools.lru_cache(maxsize=1)(image.read)
 
     def read(self, job: PathPair) -> Picture | None:
         """Read the photo of a job; None for a photo larger than memory. Raises UserError."""
@@ -66,7 +66,7 @@ class Pipeline:
         if memory_limits.too_large(self.style, photo, options.size):
             return None
         longer = None if options.wrap else options.size
-        picture = copy.copy(self._whole(photo, longer=longer, keep_gps=options.keep_gps))
+        picture = copy.copy(self._read_cached(photo, longer=longer, keep_gps=options.keep_gps))
         if options.wrap and options.size is not None:
             _resize_wrapped(picture, options.size, options.wrap)
         self._compare(photo, picture, image.kept_bits(result, picture.bits))

@@ -86,7 +86,7 @@ def regions(styles: tuple[str, ...], masks: Mapping[str, Any], size: tuple[int, 
         if name not in styles:
             raise UserError(f"a mask for {name}, which is not among the styles: {', '.join(styles)}")
     if set(styles) == {PHOTO}:
-        raise UserError("a mask says where a style goes, and there is the photo alone: name a style")
+        raise UserError("a mask says where a style goes, and there is only the photo: name a style")
     given = {name: read_mask(mask, name, size) for name, mask in masks.items()}
     without = [name for name in styles if name not in given]
     if len(without) > 1:

@@ -21,7 +21,7 @@ AUTO: Final = 512
 """Pixels of the longer side at which `auto` leaves strokes as they are: on a larger image it enlarges them in
 proportion, so that one of this size foretells it."""
 
-SMALLEST: Final = 32
+MIN_COARSEST_SIDE: Final = 32
 """Pixels of the shorter side of the coarsest painting, at least."""
 
 
@@ -57,10 +57,10 @@ def ladder(size: tuple[int, int], stroke: Stroke) -> list[tuple[int, int]]:
     if factor < 1:
         return [_scaled(size, 1 / factor)]
     coarsest = _scaled(size, 1 / factor)
-    if stroke != "auto" and factor > 1 and min(coarsest) < SMALLEST:
+    if stroke != "auto" and factor > 1 and min(coarsest) < MIN_COARSEST_SIDE:
         raise UserError(
             f"`stroke` {stroke:g} leaves {coarsest[1]} x {coarsest[0]} pixels of {size[1]} x {size[0]}: strokes of "
-            f"up to {max(1, min(size) / SMALLEST):.3g} can be had, or a larger image with `size`"
+            f"up to {max(1, min(size) / MIN_COARSEST_SIDE):.3g} can be had, or a larger image with `size`"
         )
     steps = math.ceil(math.log2(factor) - 1e-9)
     return [_scaled(size, factor ** (i / steps - 1)) for i in range(steps)] + [size]

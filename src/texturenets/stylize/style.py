@@ -38,7 +38,7 @@ MakeEngine = Callable[[Variant], Engine]
 VARIANTS = 4
 """Mixtures of styles whose engines are kept, of a model of several styles: those that were used last."""
 
-SMALLEST = 64
+MIN_NETWORK_SIDE = 64
 """Smaller images are padded by reflection to this many pixels a side: instance normalization (arXiv 1607.08022)
 needs more than a few pixels for its statistics, also at the network's lowest resolution."""
 
@@ -71,7 +71,7 @@ class Style:
         self.between: Callable[[], None] = lambda: (
             None
         )  # called between the sizes of `_paint`; may raise to cancel
-        self.tiled = TiledStyle(path, engine, SMALLEST, memory=memory, spool=spool, variant=variant)
+        self.tiled = TiledStyle(path, engine, MIN_NETWORK_SIDE, memory=memory, spool=spool, variant=variant)
 
     @property
     def name(self) -> str:
@@ -221,7 +221,7 @@ class Style:
         check_options(None, strength, noise_level, stroke, wrap)
         arguments.flag("preserve_color", preserve_color)
         image.check_batch(photos)
-        seed = arguments.whole("seed", seed)
+        seed = arguments.integer("seed", seed)
         note_noise(self.path.stem, seed, noise_level, takes_noise=bool(self.engine.io_spec.noise))
         if strength == 0:
             return like(np.copy(photos), photos) if not is_tensor(photos) else photos.clone()
@@ -280,11 +280,11 @@ class Style:
         """Stylize (1, 3, H, W); with a stroke other than 1 at several sizes, coarse to fine (`stylize.stroke`)."""
         size = (int(photo.shape[2]), int(photo.shape[3]))
         wrap, stride = self.tiled.variant.wrap, self.engine.io_spec.stride
-        first, *finer = (sizes.whole_periods(stage, stride, wrap) for stage in ladder(size, choice.stroke))
+        first, *finer = (sizes.whole_periods(step, stride, wrap) for step in ladder(size, choice.stroke))
         y = self._run_network(image.resize_wrapped(photo, first, wrap), seed, level, choice.styles)
-        for stage in finer:
+        for larger in finer:
             self.between()
-            wide = image.resize_wrapped(y.clip(0, 1), stage, wrap)
+            wide = image.resize_wrapped(y.clip(0, 1), larger, wrap)
             y = self._run_network(wide, seed, level, choice.styles, fine=True)
         return image.resize_wrapped(y, size, wrap)
 
@@ -300,7 +300,7 @@ class Style:
         if not self.tiled.fits(size):
             return like(self.tiled.stylize(to_numpy(photo), seed, level, fine=fine, styles=where), photo)
         io_spec = self.engine.io_spec
-        padding = io_spec.stride, max(SMALLEST, io_spec.least), io_spec.margin, wrap
+        padding = io_spec.stride, max(MIN_NETWORK_SIDE, io_spec.least), io_spec.margin, wrap
         x, box = sizes.pad_to_multiple(photo, *padding)
         total = int(x.shape[-2]), int(x.shape[-1])
         drawn = noise.draw_arrays(io_spec.noise, [seed], *sizes.period(box, total, wrap))
@@ -345,7 +345,7 @@ def check_options(
     arguments.number("strength", strength)
     arguments.number("noise_level", noise_level)
     if size is not None:
-        arguments.whole("size", size)
+        arguments.integer("size", size)
     if not 0 <= noise_level < math.inf:
         raise UserError(f"noise level {noise_level} is below 0 or no number")
     if size is not None and size < 1:

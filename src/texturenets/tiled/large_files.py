@@ -34,7 +34,7 @@ _BIG: Final = 4 * 10**9 - 10**8  # bytes beyond which a TIFF needs the offsets o
 
 
 class NotInStripsError(UserError):
-    """What fits in memory alone: a format, or without libvips any."""
+    """What has to fit in memory: a format, or without libvips any."""
 
 
 def vips() -> Any:

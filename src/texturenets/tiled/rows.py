@@ -37,7 +37,7 @@ ELEMENTWISE: Final = frozenset(
         "concat",
     ]
 )
-"""Operations whose pixel depends on the same pixel of their sources alone."""
+"""Operations whose pixel depends only on the same pixel of their sources."""
 
 
 def map_size(node: Node, picture: Size) -> Size:

@@ -85,7 +85,7 @@ class TooLittleMemoryError(UserError):
     """Not even the smallest strips fit: they take `least` bytes."""
 
     def __init__(self, least: int) -> None:
-        super().__init__(f"not enough memory even for small pieces, which take {least / 1e6 + 1:.0f} MB")
+        super().__init__(f"not enough memory even for small strips, which take {least / 1e6 + 1:.0f} MB")
         self.least = least
 
 

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 from texturenets import arguments
 from texturenets.errors import UserError
 from texturenets.field_docs import with_attributes
-from texturenets.train.least_size import SMALLEST
+from texturenets.train.least_size import MIN_TRAINING_SIDE
 
 Schedule = Literal["cosine", "step", "constant"]
 Optimizer = Literal["muon", "adam"]
@@ -38,9 +38,10 @@ class TaskConfig:
     """Options common to `train style` and `train texture`: network, optimizer, losses."""
 
     generator: str = "residual"
-    """Network to train: a name, or FILE.py:CLASS for your own."""
+    """Network to train: one of residual, johnson, multiscale, pyramid, pyramid2, skip, skip_noise, skip_unpool, or
+    FILE.py:CLASS for your own."""
     set: tuple[str, ...] = ()
-    """Constructor argument of the network, KEY=VALUE; may be given several times."""
+    """Constructor argument of the network, KEY=VALUE; may be given several times. docs/training.md lists the keys."""
     noise_depth: int = 0
     """Channels of noise input; 0: the generator's default, which is 4 for the default style network."""
     style_size: int = 512
@@ -102,7 +103,7 @@ class TaskConfig:
 
     def __post_init__(self) -> None:
         """Raises UserError for a value outside its range."""
-        check_kinds(self)
+        check_types(self)
         positive = (
             "image_size",
             "batch_size",
@@ -160,7 +161,7 @@ class TaskConfig:
         """
         given = dict(setting.partition("=")[::2] for setting in self.given_settings)
         return generator["name"] == self.generator and all(
-            shown(generator.get(key)).lower() == value.lower() for key, value in given.items()
+            flag_text(generator.get(key)).lower() == value.lower() for key, value in given.items()
         )
 
 
@@ -188,8 +189,8 @@ class StyleConfig(TaskConfig):
         super().__post_init__()
         for name in ("content_weight", "texture_photos", "temporal"):
             _not_negative(self, name)
-        if self.image_size < SMALLEST:
-            raise UserError(f"`image_size` {self.image_size} is too small: {SMALLEST} is the least")
+        if self.image_size < MIN_TRAINING_SIDE:
+            raise UserError(f"`image_size` {self.image_size} is too small: {MIN_TRAINING_SIDE} is the least")
         if not 0 <= self.val_share < 1:
             raise UserError(f"`val_share` {self.val_share} is not between 0 and 1")
         if self.texture_photos and (self.batch_size % 2 or self.accumulate > 1 or self.diversity_weight):
@@ -214,10 +215,11 @@ class GalleryConfig(StyleConfig):
     steps: int = 32000
     """Optimizer steps; the paintings take turns."""
     light: float = 4.0
-    """Each painting is learned with a content weight this many times larger, too, as strength 0.5; 1: full strength
-    alone."""
+    """Every painting is learned a second time, as strength 0.5, with the content weight multiplied by this factor; 1:
+    full strength only."""
     large: float = 2.0
-    """Each painting is learned this many times larger, too, for strokes of that size; 1: one size alone."""
+    """Every painting is learned a second time with the style image enlarged by this factor, for larger strokes; 1:
+    one size only."""
 
     def __post_init__(self) -> None:
         """As `TaskConfig`."""
@@ -237,7 +239,10 @@ class TextureConfig(TaskConfig):
     """Options of `train texture`: a texture from an exemplar."""
 
     generator: str = "multiscale"
-    """Network to train: a name, or FILE.py:CLASS for your own."""
+    """Network to train: one of multiscale, johnson, pyramid, pyramid2, skip, skip_noise, fully_connected, or
+    FILE.py:CLASS for your own."""
+    noise_depth: int = 0
+    """Channels of noise input; 0: the generator's default, which is 3 for the default texture network."""
     style_size: int = 0
     """Longer side of the exemplar in pixels; 0 keeps its size."""
     batch_size: int = 4
@@ -258,7 +263,7 @@ class TextureConfig(TaskConfig):
 
 
 TEXTURE_GENERATORS = ("multiscale", "pyramid", "pyramid2", "skip", "skip_noise", "johnson", "fully_connected")
-# Options of the networks that also stylize photos where they draw textures: fed with noise alone, and with circular
+# Options of the networks that also stylize photos where they draw textures: fed only with noise, and with circular
 # padding, so that their samples tile. Three channels of noise are the reference's (texture_train.lua).
 TEXTURE_SETTINGS: dict[str, tuple[str, ...]] = {
     "pyramid": ("photo=false", "noise_depth=3", "padding=circular"),
@@ -266,7 +271,7 @@ TEXTURE_SETTINGS: dict[str, tuple[str, ...]] = {
 }
 
 
-# Options of the networks where they stylize photos: those that by default draw from noise alone take a photo, and the
+# Options of the networks where they stylize photos: those that by default draw only from noise take a photo, and the
 # default one takes noise beside it, which gives it something to begin a stroke with where the photo is calm, and sees
 # further (docs/models.md has what chose them).
 STYLE_SETTINGS: dict[str, tuple[str, ...]] = {
@@ -275,7 +280,7 @@ STYLE_SETTINGS: dict[str, tuple[str, ...]] = {
 }
 
 
-def check_kinds(config: Any) -> None:
+def check_types(config: Any) -> None:
     """Raise UserError for a value that is not of the option's type, or a word that the option does not know.
 
     Numbers of other libraries become Python's: the model's header has them.
@@ -300,7 +305,7 @@ def check_kinds(config: Any) -> None:
 
 
 _CHECKS: dict[type, Callable[[str, object], object]] = {
-    int: arguments.whole,
+    int: arguments.integer,
     float: arguments.number,
     str: arguments.text,
 }
@@ -325,11 +330,11 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def shown(value: Any) -> str:
+def flag_text(value: Any) -> str:
     """The value of an option as the command line takes it."""
     if isinstance(value, bool) or value is None:
         return str(value).lower()
-    return ",".join(map(shown, value)) if isinstance(value, list | tuple) else str(value)
+    return ",".join(map(flag_text, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def model_file(out: Path) -> Path:

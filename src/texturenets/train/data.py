@@ -1,6 +1,6 @@
 """A folder of photos into batches of crops.
 
-A batch is a function of (seed, step, slot) and of the list of files alone: neither worker processes nor an
+A batch is a function of (seed, step, slot) and of the list of files, nothing else: neither worker processes nor an
 interruption change it.
 """
 
@@ -255,7 +255,7 @@ def _first(batches: list[Batch | UserError]) -> Batch | UserError:
 
 
 # A terminal's Ctrl-C and a scheduler's end go to every process of the group. A worker that died of it would
-# take the step at hand with it, before the run is saved: the parent alone decides when workers end.
+# take the step at hand with it, before the run is saved: only the parent decides when workers end.
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from texturenets.modelfiles import modelfile
 from texturenets.networks import GeneratorSpec, spec
-from texturenets.train.configuration import shown, to_dict
+from texturenets.train.configuration import flag_text, to_dict
 from texturenets.train.setup import Setup
 from texturenets.train.task import Task
 from texturenets.train.trainer_config import TrainerConfig
@@ -40,7 +40,7 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     options = [
         k for k, v in now.items() if k not in ("steps", "minutes") and _json(before.get(k)) != _json(v)
     ]
-    told = [f"`{k}` {shown(before.get(k))} -> {shown(now[k])}" for k in options]
+    told = [f"`{k}` {flag_text(before.get(k))} -> {flag_text(now[k])}" for k in options]
     others = {k for k, v in new.items() if k != "run" and _json(old.get(k)) != _json(v)}
     if {"seed", "val_share"} & set(options):
         others.discard("photos")  # their order and their parts come from these
@@ -53,19 +53,19 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
         if key == "photos":
             told.append("the photos in `content` (files were added, removed, renamed or changed)")
         elif key == "styles":
-            told.append(f"the image to learn, {shown(old.get(key))} -> {shown(new[key])}")
+            told.append(f"the image to learn, {flag_text(old.get(key))} -> {flag_text(new[key])}")
         elif key == "styles_sha256":
-            told.append(f"{shown(new['styles'])}, another image of that name")
+            told.append(f"{flag_text(new['styles'])}, another image of that name")
         elif key == "descriptors_sha256":
             told += _weights(old.get(key) or {}, new[key], any(k.endswith("_layers") for k in options))
         elif key == "losses":
-            told.append(f"`losses` {shown(old.get(key) or None)} -> {shown(new[key] or None)}")
+            told.append(f"`losses` {flag_text(old.get(key) or None)} -> {flag_text(new[key] or None)}")
         elif key == "generator":
             told.append(_network(old.get(key), new[key]))
         elif key in ("init", "into"):
             told.append(_model(key, old.get(key), new[key]))
         else:
-            told.append(f"`{key}` {shown(old.get(key))} -> {shown(new[key])}")
+            told.append(f"`{key}` {flag_text(old.get(key))} -> {flag_text(new[key])}")
     return told
 
 
@@ -84,7 +84,7 @@ def _network(old: dict[str, Any] | None, new: dict[str, Any]) -> str:
     differ = [key for key, value in new.items() if _json(old.get(key)) != _json(value)]
     if differ == ["source"]:
         return f"the code of {new['target']}"
-    before, now = (" ".join(f"{key}={shown(one.get(key))}" for key in differ) for one in (old, new))
+    before, now = (" ".join(f"{key}={flag_text(one.get(key))}" for key in differ) for one in (old, new))
     return f"`generator` {new['name']} with {before} -> {now}"
 
 

@@ -37,25 +37,25 @@ class GalleryTask(StyleTask):
         config: GalleryConfig,
         paintings: Sequence[Path],
         content: Path,
-        kinds: Sequence[tuple[float, float]] | None = None,
+        variants: Sequence[tuple[float, float]] | None = None,
     ) -> None:
-        """`content`: as in `StyleTask`. `kinds`: the (strength, stroke) that each painting is learned at, in place of
-        what `config` says. Raises UserError as there, and for two paintings of one name."""
+        """`content`: as in `StyleTask`. `variants`: the (strength, stroke) that each painting is learned at, in
+        place of what `config` says. Raises UserError as there, and for two paintings of one name."""
         names = [path.stem for path in paintings]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise UserError(
-                f"two paintings are called {twice[0]}: rename one, styles are called as their files"
+                f"two paintings are called {twice[0]}: rename one, styles are named after their files"
             )
         for name in names:
             check_name(name)
         super().__init__(config, paintings, content)
         self.sources = dict(zip(names, paintings, strict=True))
         self.content_factor = config.light
-        if kinds is None:
+        if variants is None:
             strengths = (1.0,) if config.light == 1 else (1.0, LIGHT)
             strokes = (1.0,) if config.large == 1 else (1.0, config.large)
-            kinds = [(strength, stroke) for stroke in strokes for strength in strengths]
-        self.conditions = tuple(Condition(name, *kind) for name in names for kind in kinds)
+            variants = [(strength, stroke) for stroke in strokes for strength in strengths]
+        self.conditions = tuple(Condition(name, *variant) for name in names for variant in variants)
         self.fixed_kernels = False  # the targets are others in each step
 
     def _objectives(self, setup: Setup) -> list[Objective]:
@@ -144,6 +144,6 @@ def style_task(
         raise UserError(f"`into` {base}: it has a style called {name}: rename the painting's file")
     run = modelfile.read_header(file).training.get("run", {})
     options = {key: run[key] for key in ("light", "large") if key in run}
-    kinds = list(dict.fromkeys((row.strength, row.stroke) for row in rows))
+    variants = list(dict.fromkeys((row.strength, row.stroke) for row in rows))
     gallery = GalleryConfig(**dataclasses.asdict(config), **options)
-    return GalleryTask(gallery, paintings, content, kinds)
+    return GalleryTask(gallery, paintings, content, variants)

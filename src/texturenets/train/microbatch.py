@@ -17,8 +17,8 @@ class Microbatch:
 
     `count`: N. `photos` (N, 3, H, W), RGB in [0, 1], None for textures; `noise`: maps (N, C, h, w), none for networks
     that take none. `content`: features of the photos by layer for each scale of the loss pyramid, where a cache has
-    them. `moved`: the photos once more, for the temporal consistency loss. `condition`: of a network of several
-    styles, the row that learns.
+    them. `moved`: the photos once more, for the temporal consistency loss. `condition`: index of the
+    condition (style, strength, stroke size) that is trained; None for a network of one style.
     """
 
     count: int
@@ -37,7 +37,7 @@ class Microbatch:
             yield from maps.values()
 
     def clone(self) -> Microbatch:
-        """With tensors of its own in the same memory format, without moved photos."""
+        """A copy with its own tensors in the same memory format, without `moved` and `condition`."""
         content = [{k: v.clone() for k, v in maps.items()} for maps in self.content or []] or None
         photos = None if self.photos is None else self.photos.clone()
         return Microbatch(self.count, photos, [m.clone() for m in self.noise], content)
@@ -49,6 +49,6 @@ class Microbatch:
 
 
 def to_device(x: Tensor, device: torch.device) -> Tensor:
-    """x (N, C, H, W) on `device`, in the memory format that networks give: sums in another order differ in the last
-    bits."""
+    """x (N, C, H, W) on `device`, channels_last, as the network's outputs: another memory format changes the order of
+    summation and so the last bits."""
     return x.to(device, non_blocking=True, memory_format=torch.channels_last)

@@ -17,7 +17,7 @@ from texturenets.networks import GeneratorSpec, build, make_spec, network_files
 from texturenets.networks.conditional import ConditionalNetwork
 from texturenets.networks.custom import Custom, keyword_arguments
 from texturenets.networks.trace_code import trace_code
-from texturenets.train.configuration import TaskConfig, TextureConfig, shown
+from texturenets.train.configuration import TaskConfig, TextureConfig, flag_text
 from texturenets.train.trainer_config import TrainerConfig
 
 
@@ -50,7 +50,7 @@ def make(
     _check_image_size(network, options)
     if custom is not None and (
         config.engine != "torch" or conditions
-    ):  # several styles run from the graph alone
+    ):  # several styles run only from the graph
         trace_code(network)  # what no graph can hold is told now, and not when the model is written
     if config.init:
         other, _ = network_files.load(modelfile.find(config.init), custom)
@@ -66,12 +66,17 @@ def make(
 def _rows_for(base: str, conditions: Sequence[Condition]) -> ConditionalNetwork:
     """The network of the model called `base`, all of it fixed but rows for `conditions`.
 
-    A row begins as the mean of the model's rows of the same strength and stroke size.
+    A row begins as the mean of the model's rows of the same strength and stroke size. Raises UserError for a model
+    that does not hold several styles.
     """
     network, header = network_files.load(modelfile.find(base))
+    if not header.rows:
+        raise UserError(
+            f"`into` {base}: it does not hold several styles: name a model of `train gallery`, for `train style`"
+        )
     if not isinstance(network, ConditionalNetwork):  # code of somebody's own, run from its graph
         raise UserError(
-            f"`into` {base}: its network is code of its own, of which the rows alone cannot be trained"
+            f"`into` {base}: its network is code of its own, of which only all weights can be trained"
         )
     known = header.rows
     for name in network.rows:
@@ -140,8 +145,10 @@ def _spec_of_start(
     has, here = _settings(spec), _settings(trained)
     differ = [key for key in here if key in keys and (key not in has or has[key] != here[key])]
     if differ:
-        its = " ".join(f"{key}={shown(has[key])}" if key in has else f"the default {key}" for key in differ)
-        asked = " ".join(f"{key}={shown(here[key])}" for key in differ)
+        its = " ".join(
+            f"{key}={flag_text(has[key])}" if key in has else f"the default {key}" for key in differ
+        )
+        asked = " ".join(f"{key}={flag_text(here[key])}" for key in differ)
         raise UserError(
             f"`{option}` {name}: its network has {its}, and what is asked for is {asked}: leave `set` out for the "
             f"network of {name}, or name another model"

@@ -17,7 +17,7 @@ A, B, C = 3.4445, -4.7750, 2.0315
 # Root mean square of a matrix's step over the learning rate. Liu et al. 2025 (arXiv 2502.16982, section 2.2)
 # take 0.2 to match Adam; 0.5 with the default rate was the first value tried here, and serves.
 STEP = 0.5
-NARROW = 3  # outputs; a convolution to RGB is no hidden layer and goes to Adam
+MAX_RGB_OUTPUTS = 3  # a convolution to RGB, of so many output channels at most, is no hidden layer: Adam
 BETA1, BETA2, EPS = 0.9, 0.99, 1e-8
 
 
@@ -59,7 +59,7 @@ class Muon(torch.optim.Optimizer):
 
     On our default network and losses, in one run each, it was after 200 steps about where Adam was after 400
     (docs/models.md).
-    PyTorch's own takes matrices alone.
+    PyTorch's own takes only matrices.
 
     `lr`: a number, or a tensor on the parameters' device, which a captured step (`training.cuda_graph`) reads anew.
     """
@@ -82,7 +82,7 @@ class Muon(torch.optim.Optimizer):
             for p in group["params"]:
                 if p.grad is None:
                     continue
-                if p.ndim == 4 and p.shape[0] > NARROW:
+                if p.ndim == 4 and p.shape[0] > MAX_RGB_OUTPUTS:
                     alike.setdefault((p.shape[0], p[0].numel()), []).append(p)
                 else:
                     others.append(p)

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from texturenets.errors import UserError, counted
 from texturenets.train import data, feature_cache
-from texturenets.train.configuration import StyleConfig, shown
+from texturenets.train.configuration import StyleConfig, flag_text
 from texturenets.train.data import Batch
 from texturenets.train.setup import Setup, descriptor_fingerprint
 
@@ -86,7 +86,8 @@ class CachedPhotos:
         for name, has, wants in wanted:
             if has != wants:
                 raise UserError(
-                    f"{self.path} was made with {name} {shown(has)}, this training wants {shown(wants)}: give it the "
+                    f"{self.path} was made with {name} {flag_text(has)}, this training wants "
+                    f"{flag_text(wants)}: give it the "
                     "same, or write it anew"
                 )
         if self.info.flip != self.config.flip:
@@ -102,7 +103,7 @@ class CachedPhotos:
         )
 
     def held_out(self, count: int) -> tuple[Tensor, Sequence[str]]:
-        """At most `count` crops (n, 3, S, S) that are not trained on; a cache holds readable files alone."""
+        """At most `count` crops (n, 3, S, S) that are not trained on; a cache holds only readable files."""
         return feature_cache.validation(self.path, count), ()
 
 

@@ -100,7 +100,7 @@ def _of(network: str, layers: Iterable[str]) -> tuple[str, ...]:
     return tuple(f"{network}:{layer.rpartition(':')[2]}" for layer in layers)
 
 
-# Layers of the style loss and of the content loss where one descriptor network alone is asked for. VGG-16: as in the
+# Layers of the style loss and of the content loss where only one descriptor network is asked for. VGG-16: as in the
 # default recipe; VGG-19: Gatys et al., arXiv 1508.06576, section "Methods"; SqueezeNet: all modules up to fire7, and
 # for the content the last one before the second pooling; random: all sizes for the style, and for the content the one
 # size that Ustyuzhaninov et al. use in their models of one scale.
@@ -117,7 +117,7 @@ LAYERS: dict[str, tuple[tuple[str, ...], str]] = {
 
 
 def layers_of(network: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """`network:layer` names for the style loss and the content loss of a training with this network alone.
+    """`network:layer` names for the style loss and the content loss of a training with only this network.
 
     Raises UserError, with the nearest known name, for one that does not exist.
     """

@@ -13,9 +13,11 @@ class Record:
     """One step, counted from 1.
 
     `losses`: weighted, by name, scalars on the device. `seconds` of training up to here, over all resumes;
-    `waited`: of them for photos. `unreadable`: photos, named for the first time. `validation`: losses by name, and
-    whether they are the `best` so far, where the step was validated. `pictures` (rows, N, 3, H, W), RGB in [0, 1],
-    every now and then. `saved`: the checkpoint, where one was written.
+    `waited`: seconds that this step waited for the data loader. `unreadable`: error messages of photos that could not
+    be read, each once. `validation`: losses by name, and whether they are the `best` so far, where the step was
+    validated. `pictures` (rows, N, 3, H, W), RGB in [0, 1], N at most 4, every `pictures_every` steps, else None: for
+    styles a row of photos and a row of results, for textures one row of samples. `saved`: the checkpoint, where one
+    was written.
     """
 
     step: int

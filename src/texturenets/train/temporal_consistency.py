@@ -52,7 +52,7 @@ class Moved:
 
 
 def move(photos: Tensor, keys: Sequence[tuple[int, ...]]) -> Moved:
-    """Photos (N, 3, H, W), RGB in [0, 1], moved, made lighter or darker, and noisy; each by its own key alone."""
+    """Photos (N, 3, H, W), RGB in [0, 1], moved, made lighter or darker, and noisy; each only by its own key."""
     made, shifts = [], []
     for photo, key in zip(photos, keys, strict=True):
         random = np.random.default_rng(key)

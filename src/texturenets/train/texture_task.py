@@ -27,7 +27,7 @@ VALIDATION_SAMPLES = 8  # seeds 0 to 7, as `texturenets sample` draws them
 
 
 class TextureTask:
-    """`train texture`: the network is fed with noise alone."""
+    """`train texture`: the network is fed only with noise."""
 
     kind: Literal["texture"] = "texture"
     conditions: tuple[Condition, ...] = ()
@@ -105,7 +105,7 @@ class TextureTask:
         return self.training_step(draw, microbatch, 1.0)
 
     def shown(self, batch: Batch, images: Tensor) -> Tensor:
-        """The images alone."""
+        """Only the images."""
         return images[None]
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 from texturenets.errors import UserError
 from texturenets.field_docs import with_attributes
 from texturenets.hub.names import is_name
-from texturenets.train.configuration import check_kinds
+from texturenets.train.configuration import check_types
 
 
 @with_attributes
@@ -36,15 +36,16 @@ class TrainerConfig:
     init: str | None = None
     """Start from this model's weights: a shipped name, a model file, or hf://USER/REPO."""
     into: str | None = None
-    """Train the style into this model of several styles, a name as for `init`: of its network the scales and shifts
-    of the normalizations alone are learned, in minutes, and the result is a file of some kB beside it."""
+    """Add this style to a model of several, a name as for `init`: only the affine parameters of its
+    instance normalizations are trained, the rest is frozen; takes minutes, and the result is a small file that needs
+    the base model."""
     engine: Literal["auto", "torch"] = "auto"
     """With torch, a network of your own that cannot be traced into a graph is trained all the same, and its model
     runs only with PyTorch and the network's code; with auto, it is refused."""
     licence: str = ""
     """Licence of the model, stored in its header."""
     terms: str = ""
-    """Licence of the photos and the painting, stored in the model's header."""
+    """Licence of the training images, stored in the model's header."""
 
     def __post_init__(self) -> None:
         """Paths become text, and models on the Hub, hf://..., files, which are fetched here, once for the training.
@@ -58,7 +59,7 @@ class TrainerConfig:
         if isinstance(self.weights, tuple | list):
             files = tuple(str(one) if isinstance(one, Path) else one for one in self.weights)
             object.__setattr__(self, "weights", files)
-        check_kinds(self)
+        check_types(self)
         if self.init and self.into:
             raise UserError("`init` and `into` both say what to start from: give one of them")
         for name in ("init", "into"):

@@ -21,7 +21,7 @@ _UNSPECIFIED = 2
 _MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
 # What the place where a film was made is called in it: QuickTime's, Android's and others' names.
 _PLACES = ("location", "gps", "iso6709", "xyz")
-# What FFmpeg sets itself, and what says something of the old file alone.
+# What FFmpeg sets itself, and what describes only the old file.
 _OWN_METADATA = ("major_brand", "minor_version", "compatible_brands", "encoder", "duration")
 # From this size on players take a film that does not say so for BT.709, below for BT.601 (mpv's and VLC's rule).
 _HD = (1280, 720)

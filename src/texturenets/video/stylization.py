@@ -28,7 +28,7 @@ def frame_stylizer(style: Style, options: StylizeOptions, count: int = 0) -> Sty
     numbers = itertools.count()
 
     def stylize_frame(pixels: Pixels) -> Pixels:
-        asked = options.painting
+        asked = options.stylize_arguments
         number = next(numbers)
         if options.mix_end:
             share = min(1.0, number / (count - 1)) if count > 1 else 1.0

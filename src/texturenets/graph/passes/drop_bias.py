@@ -9,7 +9,7 @@ from texturenets.graph.passes.rewriting import Rewriting
 
 
 def drop_bias(graph: Graph) -> Graph:
-    """Every convolution that instance normalization alone takes, without its bias."""
+    """Every convolution whose only consumer is instance normalization, without its bias."""
     work = Rewriting(graph)
     for number, node in enumerate(graph.nodes):
         users = [graph.nodes[user] for user in work.users.get(number, ())]
