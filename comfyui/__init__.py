@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from comfy.model_management import throw_exception_if_processing_interrupted
+from comfy.model_management import get_torch_device, throw_exception_if_processing_interrupted
 from comfy.utils import ProgressBar
 from torch import Tensor
 
 import texturenets as tn
-from texturenets.loading import check_styles
+from texturenets.loading import check_styles, split_name
 
 T = TypeVar("T")
 
@@ -36,15 +36,15 @@ def _shipped(kind: str) -> list[str]:
     return [name for name, header in tn.models().items() if header.kind == kind]
 
 
-def _chosen(shipped: str, model: str) -> str:
+def _chosen(shipped: str, model: str | None) -> str:
     """The model that is meant: the text, without the quotation marks of a path copied on Windows, or the menu."""
-    return model.strip().strip('"') or shipped
+    return (model or "").strip().strip('"') or shipped  # of a linked input ComfyUI knows nothing yet
 
 
 def _changed(name: str) -> int:
     """When the file `name` was last written, in ns, so that a model trained anew is loaded anew; 0 for no file."""
-    with suppress(OSError, ValueError):
-        return Path(name).stat().st_mtime_ns
+    with suppress(OSError, ValueError, tn.UserError):
+        return Path(split_name(name)[0]).stat().st_mtime_ns
     return 0
 
 
@@ -80,7 +80,7 @@ class LoadStyle:
 
     def load(self, *, style: str, model: str = "", mix: str = "") -> tuple[tn.Style]:
         name = _chosen(style, model)
-        loaded = tn.load(f"{name}:{mix.strip()}" if mix.strip() else name)
+        loaded = tn.load(f"{name}:{mix.strip()}" if mix.strip() else name, get_torch_device().type)
         if not isinstance(loaded, tn.Style):
             raise tn.UserError(f"{name} is a texture, which stylizes nothing: take the node Sample Texture")
         return (loaded,)
@@ -233,7 +233,7 @@ class SampleTexture:
 @functools.lru_cache(maxsize=2)
 def _texture(name: str, changed: int) -> tn.Texture:
     """The texture, kept for the next sample. `changed`: when its file was written."""
-    loaded = tn.load(name)
+    loaded = tn.load(name, get_torch_device().type)
     if not isinstance(loaded, tn.Texture):
         raise tn.UserError(f"{name} is a style, which draws nothing by itself: take the node Load Style")
     return loaded

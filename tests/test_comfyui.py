@@ -55,6 +55,7 @@ def comfy(monkeypatch: pytest.MonkeyPatch) -> Comfy:
     stand_in = Comfy()
     management = types.ModuleType("comfy.model_management")
     management.throw_exception_if_processing_interrupted = stand_in.check  # type: ignore[attr-defined]
+    management.get_torch_device = lambda: torch.device("cpu")  # type: ignore[attr-defined]
     utils = types.ModuleType("comfy.utils")
     utils.ProgressBar = stand_in.bar  # type: ignore[attr-defined]
     for name, module in (
@@ -272,7 +273,7 @@ def test_a_path_copied_with_quotation_marks_is_that_path(nodes: Any, style_file:
 
 def test_a_name_on_the_hub_is_given_to_the_library(nodes: Any, style_file: str, monkeypatch: Any) -> None:
     asked, style = [], tn.load(style_file)
-    monkeypatch.setattr(tn, "load", lambda name: asked.append(name) or style, raising=False)
+    monkeypatch.setattr(tn, "load", lambda name, device: asked.append(name) or style, raising=False)
     load(nodes, "hf://someone/gallery")
     load(nodes, "hf://someone/gallery", "wave=0.6,udnie=0.4")
     assert asked == ["hf://someone/gallery", "hf://someone/gallery:wave=0.6,udnie=0.4"]

@@ -19,7 +19,7 @@ from hubserver import TOKEN, Hub
 
 from texturenets import loading
 from texturenets.errors import UserError
-from texturenets.hub import names
+from texturenets.hub import library, names
 from texturenets.hub.names import HubName
 from texturenets.modelfiles import modelfile
 from texturenets.networks import build, network_files
@@ -204,8 +204,7 @@ def test_what_is_in_the_cache_needs_no_server(
     for name in asked:
         modelfile.find(name)
     hub.asked.clear()
-    for pinned in (f"hf://mona/sea@{commit}", f"hf://mona/sea/sea.safetensors@{commit}"):
-        assert modelfile.find(pinned).read_bytes() == style
+    assert modelfile.find(f"hf://mona/sea/sea.safetensors@{commit}").read_bytes() == style
     assert not hub.asked  # not even looked at
     hubserver.stop(hub, monkeypatch)
     for name in asked:
@@ -325,3 +324,20 @@ def test_a_style_of_the_hub_is_no_photo_at_a_url(hub: Hub, here: Path, style: by
         "stylize", "photo.png", "hf://mona/sea", "-s", "wave"
     )
     assert not hub.asked
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("Task error: reconstruction"), KeyError("id"), TypeError("no")]
+)
+def test_failed_transfers_are_one_line(error: Exception) -> None:
+    name = names.parse("hf://mona/one")
+    with (
+        pytest.raises(UserError, match=r"hf://mona/one: the transfer failed \(.*\): try again"),
+        library.told(name),
+    ):
+        raise error
+
+
+def test_an_address_is_shown_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://user:secret@127.0.0.1:9")
+    assert library.shown() == "http://127.0.0.1:9"

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from texturenets.errors import UserError, unknown
+from texturenets.fetch import TIMEOUT, offline
 from texturenets.hub import library
 from texturenets.hub.names import SUFFIX, HubName, parse
 
@@ -18,15 +19,17 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 def fetch(name: str | Path) -> Path:
     """The file of the model called `name` (`names.FORM`), in the cache of huggingface_hub.
 
-    A commit that is there is taken without a look at the network, a branch or tag that is there where the network
-    cannot be reached. The file is whatever has that name: its reader tells whether it is a model.
+    A file of a commit that is there is taken without a look at the network, what else is there where the network
+    cannot be reached, or TEXTURENETS_OFFLINE forbids it. The file is whatever has that name: its reader tells whether
+    it is a model.
 
     Raises UserError for a malformed name, what the Hub does not have or does not show, no network and nothing in
     the cache, and where huggingface_hub is not installed.
     """
     wanted = parse(name)
     with library.told(wanted):
-        pinned = _COMMIT.fullmatch(wanted.revision or "")
+        # Without a file the name means the only one of the commit, which what is in the cache does not tell.
+        pinned = wanted.file is not None and _COMMIT.fullmatch(wanted.revision or "")
         if pinned and (path := _cached(wanted)):
             return path
         files = _files(wanted)
@@ -67,9 +70,15 @@ def _files(name: HubName) -> list[str] | None:
     from huggingface_hub import errors
 
     try:
-        info = library.api().model_info(name.repo, revision=name.revision)
-    except errors.RevisionNotFoundError:
-        raise
+        if offline():
+            raise errors.OfflineModeIsEnabled("TEXTURENETS_OFFLINE is set")
+        info = library.api().model_info(name.repo, revision=name.revision, timeout=TIMEOUT)
+    except errors.HfHubHTTPError as error:
+        if error.response.status_code < 500 and error.response.status_code != 429:
+            raise  # the Hub has answered: what is in the cache is there no more, or not for this user
+        if _cached(name) is None:
+            raise
+        return None
     except (OSError, errors.HTTPError):  # type: ignore[attr-defined]  # no network, or no answer of use
         if _cached(name) is None:
             raise

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from texturenets._version import __version__
 from texturenets.errors import MissingError, UserError, install, reason, unknown
+from texturenets.fetch import offline
 from texturenets.hub.names import HubName
 
 if TYPE_CHECKING:
@@ -31,6 +34,11 @@ def options() -> dict[str, Any]:
     return {"endpoint": endpoint, "library_name": "texturenets", "library_version": __version__}
 
 
+def shown() -> str:
+    """The address of the Hub, without a password that HF_ENDPOINT may hold."""
+    return re.sub(r"//[^/@]*@", "//", str(options()["endpoint"]))
+
+
 def api() -> HfApi:
     """The interface of the Hub. Raises UserError where the library is not installed."""
     given = options()
@@ -43,9 +51,11 @@ def api() -> HfApi:
 def told(name: HubName) -> Iterator[None]:
     """What huggingface_hub raises in the block, as a UserError of one line about `name`."""
     options()
-    from huggingface_hub import errors
+    from huggingface_hub import errors, utils
 
     web: Any = errors.HTTPError  # type: ignore[attr-defined]  # of httpx, in later versions of httpx2
+    said = utils.logging.get_verbosity()
+    utils.logging.set_verbosity(logging.ERROR)  # its notes come as errors, where they matter
     try:
         with _bars_on_terminals():
             yield
@@ -59,10 +69,18 @@ def told(name: HubName) -> Iterator[None]:
         raise _unreachable(name, error) from None
     except ValueError as error:  # a name or a card that the library does not take, an answer that is no JSON
         raise UserError(f"{name}: {reason(error)}") from None
+    except (
+        RuntimeError,
+        KeyError,
+        TypeError,
+    ) as error:  # of Xet and LFS, which carry large files; no Hub's answer
+        raise UserError(f"{name}: the transfer failed ({reason(error)}): try again") from None
     except OSError as error:
         raise UserError(
             f"{name}: what is fetched cannot be kept ({reason(error)}); HF_HOME names another folder"
         ) from None
+    finally:
+        utils.logging.set_verbosity(said)
 
 
 @contextmanager
@@ -85,12 +103,14 @@ def _bars_on_terminals() -> Iterator[None]:
 def _unreachable(name: HubName, error: BaseException) -> UserError:
     from huggingface_hub import constants
 
+    if offline():
+        return UserError(f"{name} is not in the cache, and TEXTURENETS_OFFLINE forbids a look at the Hub")
     if constants.HF_HUB_OFFLINE:
         return UserError(
             f"{name} is not in the cache, and HF_HUB_OFFLINE forbids a look at the Hub: unset it, once"
         )
     return UserError(
-        f"{name}: {options()['endpoint']} cannot be reached ({reason(error)}): look at the network, and try again"
+        f"{name}: {shown()} cannot be reached ({reason(error)}): look at the network, and try again"
     )
 
 
@@ -99,9 +119,7 @@ def _said(name: HubName, error: Any) -> UserError:
     from huggingface_hub import errors
 
     if isinstance(error, errors.GatedRepoError):
-        return UserError(
-            f"{name}: {options()['endpoint']}/{name.repo} asks for consent: give it there, then {LOGIN}"
-        )
+        return UserError(f"{name}: {shown()}/{name.repo} asks for consent: give it there, then {LOGIN}")
     if isinstance(error, errors.RepositoryNotFoundError):
         return _no_repository(name)
     if isinstance(error, errors.RevisionNotFoundError):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from texturenets.errors import UserError
+from texturenets.fetch import TIMEOUT
 from texturenets.hub import library
 from texturenets.hub.names import HubName
 
@@ -42,10 +43,10 @@ def send(
         raise UserError(f"{name}: to send something there, {library.LOGIN}")
     with library.told(name):
         _prepare(name, private)
-        before = api.model_info(repo, revision=revision).sha
+        before = api.model_info(repo, revision=revision, timeout=TIMEOUT).sha
         additions = [CommitOperationAdd(path, content) for path, content in files.items()]
         commit = api.create_commit(repo, additions, commit_message=message, revision=revision)
-        address = f"{api.endpoint}/{repo}{f'/tree/{revision}' if revision else ''}"
+        address = f"{library.shown()}/{repo}{f'/tree/{revision}' if revision else ''}"
         return Sent(address, commit.oid != before)
 
 
@@ -55,7 +56,7 @@ def _prepare(name: HubName, private: bool) -> None:
 
     api = library.api()
     try:
-        public = not api.model_info(name.repo).private
+        public = not api.model_info(name.repo, timeout=TIMEOUT).private
     except RepositoryNotFoundError:
         api.create_repo(name.repo, private=private or None)  # None: as the account has it
     else:
