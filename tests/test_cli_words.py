@@ -41,6 +41,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "train texture a.png --content photos",
             ["a texture is learned only from its image: leave out --content"],
         ),
+        ("train texture a.png --into gallery", ["`texturenets train style` takes it"]),
+        ("train gallery a.png --content photos --into gallery", ["`texturenets train style` takes it"]),
         ("stylize photo.jpg --content photos", ["Unknown option: --content"]),
         ("stylize s3://bucket/photo.jpg", ["--cluster", "download"]),
         ("demo photo.jpg", ["photo.jpg: unexpected argument", "say --photo photo.jpg"]),

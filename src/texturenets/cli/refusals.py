@@ -30,6 +30,17 @@ _OPTIONS = {"evaluate": "--photo", "optimize": "--style", "demo": "--photo"}
 """By command the option that a word without one was most likely meant for."""
 
 
+_INTO = "--into adds a style to a model of several: `texturenets train style` takes it"
+_OTHERS = {
+    "train texture": {
+        "--content": "a texture is learned only from its image: leave out --content",
+        "--into": _INTO,
+    },
+    "train gallery": {"--into": _INTO},
+}
+"""By command the options that others have, and what is said of them."""
+
+
 def check_whole(_: App, __: tuple[str, ...], arguments: ArgumentCollection) -> None:
     """Raise CoercionError for a whole number with a fraction, which cyclopts rounds. A `config` of cyclopts."""
     for argument in arguments:
@@ -68,18 +79,18 @@ def refused(error: CycloptsError, words: Sequence[str]) -> UserError:
         text = _missing(error, words)
     elif isinstance(error, CoercionError):
         text = _unlike(error)
-    elif (
-        isinstance(error, UnknownOptionError) and error.token.value == "--content" and _trains_texture(error)
+    elif isinstance(error, UnknownOptionError) and (
+        said := _OTHERS.get(_command_of(error), {}).get(error.token.keyword or error.token.value)
     ):
-        text = "a texture is learned only from its image: leave out --content"
+        text = said
     else:
         text = str(error)
     text = text.rstrip().rstrip(".")
     return UserError(f"{text}{'' if text.endswith('?') else '.'} See `{chain} --help`.")
 
 
-def _trains_texture(error: CycloptsError) -> bool:
-    return tuple(error.command_chain or ()) == ("train", "texture")
+def _command_of(error: CycloptsError) -> str:
+    return " ".join(error.command_chain or ())
 
 
 def _unexpected(error: UnusedCliTokensError) -> str:
