@@ -298,7 +298,7 @@ def test_half_precision_is_close(tmp_path: Path) -> None:
     ):
         difference = np.abs(engine(x) - exact)
         assert difference.mean() < 0.01
-        assert (difference.max() > 0) == (engine.precision == "bf16")
+        assert (difference.max() > 1e-4) == (engine.precision == "bf16")  # float32 where there is no bf16
 
 
 # ---- What is kept ------------------------------------------------------------------------------------
