@@ -19,7 +19,11 @@ def main() -> int:
     gc.set_threshold(50_000)
     ended: list[int] = []
     atexit.register(_leave, ended)  # before all others, to be called after them
-    from texturenets import cli
+    try:
+        from texturenets import cli
+    except KeyboardInterrupt:  # later ones are told by the command line
+        print("texturenets: interrupted", file=sys.stderr)
+        return 130
 
     ended.append(cli.main())
     return ended[0]
