@@ -57,11 +57,19 @@ def _watched(items: Sequence[T]) -> Iterator[T]:
         bar.update(1)
 
 
-class LoadStyle:
-    """A style that comes with texturenets, or a model file; of a model of several styles a mixture."""
+class Node:
+    """What ComfyUI asks of every node here."""
 
     CATEGORY = "texturenets"
-    DESCRIPTION = __doc__
+    DESCRIPTION: str | None
+
+    def __init_subclass__(cls) -> None:
+        cls.DESCRIPTION = cls.__doc__
+
+
+class LoadStyle(Node):
+    """A style that comes with texturenets, or a model file; of a model of several styles a mixture."""
+
     FUNCTION = "load"
     RETURN_TYPES = (STYLE,)
     RETURN_NAMES = ("style",)
@@ -86,11 +94,9 @@ class LoadStyle:
         return (loaded,)
 
 
-class MixTwoStyles:
+class MixTwoStyles(Node):
     """Two styles of one model as one painting, somewhere between them."""
 
-    CATEGORY = "texturenets"
-    DESCRIPTION = __doc__
     FUNCTION = "mix"
     RETURN_TYPES = (STYLE,)
     RETURN_NAMES = ("style",)
@@ -121,11 +127,9 @@ class MixTwoStyles:
         return (mixed,)
 
 
-class Stylize:
+class Stylize(Node):
     """Paints each image in the style, exactly as large as it is."""
 
-    CATEGORY = "texturenets"
-    DESCRIPTION = __doc__
     FUNCTION = "stylize"
     RETURN_TYPES = ("IMAGE",)
 
@@ -184,11 +188,9 @@ def _regions(style: tn.Style, mask: Tensor) -> dict[str, Any]:
     return {"mix": mix, "masks": {next(iter(mix)): mask[None].clamp(0, 1)}}
 
 
-class SampleTexture:
+class SampleTexture(Node):
     """Draws a texture, of any size; every seed is another piece of it."""
 
-    CATEGORY = "texturenets"
-    DESCRIPTION = __doc__
     FUNCTION = "sample"
     RETURN_TYPES = ("IMAGE",)
 

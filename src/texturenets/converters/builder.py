@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from texturenets.converters.colors import ColorSpace
+from texturenets.converters.colors import ColorEncoding
 from texturenets.errors import UserError
 from texturenets.graph import Node, line, parse_node, weight_shapes
 from texturenets.graph.grammar import MAX_NODES
@@ -78,7 +78,7 @@ class GraphBuilder:
         """Channels of a node's feature map."""
         return self.nodes[number].channels
 
-    def photo(self, colors: ColorSpace) -> int:
+    def photo(self, colors: ColorEncoding) -> int:
         """The photo, converted to `colors`."""
         return self.recolor(self.add("photo"), colors.inverse())
 
@@ -128,7 +128,7 @@ class GraphBuilder:
         """Instance normalization."""
         return self.add("norm", [source], weight=weight, bias=bias, settings={"eps": eps})
 
-    def recolor(self, source: int, colors: ColorSpace) -> int:
+    def recolor(self, source: int, colors: ColorEncoding) -> int:
         """A feature map of three channels, multiplied and shifted as `colors` says."""
         if not colors.even:
             weight = np.asarray(colors.matrix, np.float32)[:, :, None, None]
@@ -138,7 +138,7 @@ class GraphBuilder:
             return source
         return self.add("linear", [source], settings={"by": by, "add": add})
 
-    def finish(self, colors: ColorSpace) -> None:
+    def finish(self, colors: ColorEncoding) -> None:
         """Convert the last feature map from `colors` to RGB in [0, 1]: in the weights of the last layer if
         that is a convolution."""
         last = len(self.nodes) - 1
@@ -162,7 +162,7 @@ class GraphBuilder:
         }
 
 
-def recolored(conv: Mapping[str, Array], colors: ColorSpace) -> dict[str, Array]:
+def recolored(conv: Mapping[str, Array], colors: ColorEncoding) -> dict[str, Array]:
     """Weight and bias of a convolution to three channels in `colors`, changed to give RGB in [0, 1]."""
     matrix = np.asarray(colors.matrix, np.float64)
     weight = np.einsum("ij,jkyx->ikyx", matrix, conv["weight"].astype(np.float64))

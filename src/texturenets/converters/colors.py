@@ -12,7 +12,7 @@ from texturenets.networks.layers import CAFFE_MEAN
 
 
 @dataclass(frozen=True)
-class ColorSpace:
+class ColorEncoding:
     """Order, range, mean and deviation of three channels y: `matrix` y + `shift` is RGB in [0, 1]."""
 
     matrix: tuple[tuple[float, float, float], ...]
@@ -30,21 +30,21 @@ class ColorSpace:
         """Whether black is zero in all channels, so that zeros around an image are black."""
         return not any(self.shift)
 
-    def inverse(self) -> ColorSpace:
+    def inverse(self) -> ColorEncoding:
         """From RGB in [0, 1] to the channels of which this speaks."""
         back = np.linalg.inv(np.asarray(self.matrix, np.float64))
         return _colors(back, -back @ np.asarray(self.shift, np.float64))
 
-    def after(self, first: ColorSpace) -> ColorSpace:
+    def after(self, first: ColorEncoding) -> ColorEncoding:
         """What `first` and then this make together."""
         matrix = np.asarray(self.matrix, np.float64)
         shift = matrix @ np.asarray(first.shift, np.float64) + np.asarray(self.shift, np.float64)
         return _colors(matrix @ np.asarray(first.matrix, np.float64), shift)
 
 
-def _colors(matrix: NDArray[Any], shift: NDArray[Any]) -> ColorSpace:
+def _colors(matrix: NDArray[Any], shift: NDArray[Any]) -> ColorEncoding:
     rows = tuple((float(a), float(b), float(c)) for a, b, c in matrix)
-    return ColorSpace(rows, (float(shift[0]), float(shift[1]), float(shift[2])))
+    return ColorEncoding(rows, (float(shift[0]), float(shift[1]), float(shift[2])))
 
 
 def _diagonal(red: float, green: float, blue: float) -> tuple[tuple[float, float, float], ...]:
@@ -55,21 +55,21 @@ _K: Final = 1 / 255
 _BGR: Final = ((0.0, 0.0, _K), (0.0, _K, 0.0), (_K, 0.0, 0.0))
 _RED, _GREEN, _BLUE = CAFFE_MEAN
 
-RGB = ColorSpace(_diagonal(1, 1, 1))
+RGB = ColorEncoding(_diagonal(1, 1, 1))
 """RGB in [0, 1]."""
-RGB255 = ColorSpace(_diagonal(_K, _K, _K))
+RGB255 = ColorEncoding(_diagonal(_K, _K, _K))
 """RGB, 0 to 255."""
-BGR255 = ColorSpace(_BGR)
+BGR255 = ColorEncoding(_BGR)
 """BGR, 0 to 255."""
-CAFFE = ColorSpace(_BGR, (_RED * _K, _GREEN * _K, _BLUE * _K))
+CAFFE = ColorEncoding(_BGR, (_RED * _K, _GREEN * _K, _BLUE * _K))
 """BGR, 0 to 255, minus the mean of the Oxford networks."""
 # Mean and deviation of ImageNet's colours for residual networks, RGB in [0, 1] (fb.resnet.torch)
-IMAGENET = ColorSpace(_diagonal(0.229, 0.224, 0.225), (0.485, 0.456, 0.406))
+IMAGENET = ColorEncoding(_diagonal(0.229, 0.224, 0.225), (0.485, 0.456, 0.406))
 """RGB in [0, 1], minus the mean of ImageNet, over its deviation."""
-SIGNED = ColorSpace(_diagonal(0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+SIGNED = ColorEncoding(_diagonal(0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 """RGB in [-1, 1]."""
 
-COLORS: Final[dict[str, ColorSpace]] = {
+COLORS: Final[dict[str, ColorEncoding]] = {
     "rgb": RGB,
     "rgb255": RGB255,
     "bgr255": BGR255,

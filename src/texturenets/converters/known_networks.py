@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from texturenets.converters.builder import recolored
-from texturenets.converters.colors import CAFFE, RGB, ColorSpace
+from texturenets.converters.colors import CAFFE, RGB, ColorEncoding
 from texturenets.converters.published import Published
 from texturenets.engines.primitives import Padding
 from texturenets.graph import Node, line
@@ -190,7 +190,7 @@ def _sorted(text: str) -> str:
     return " ".join([operation, *sorted(words, key=int)]) if operation == "add" else text
 
 
-def _folded(conv: Mapping[str, Array], colors_in: ColorSpace) -> dict[str, Array]:
+def _folded(conv: Mapping[str, Array], colors_in: ColorEncoding) -> dict[str, Array]:
     """A convolution fed with the photo that does what `conv` does fed with `colors_in` of it."""
     inverse = colors_in.inverse()
     weight = conv["weight"].astype(np.float64)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texturenets.converters.builder import GraphBuilder
-from texturenets.converters.colors import BGR255, RGB, RGB255, ColorSpace
+from texturenets.converters.colors import BGR255, RGB, RGB255, ColorEncoding
 from texturenets.converters.onnx_constants import fold, integers, refuse
 from texturenets.converters.published import ONNX, Published
 from texturenets.errors import UserError
@@ -33,7 +33,7 @@ _UNCHANGED: Final = ("Identity", "Dropout", "Cast")
 class Chain:
     """Turns operations into nodes of `builder`; `values` are node numbers, or arrays where constant."""
 
-    def __init__(self, model: Model, colors_in: ColorSpace) -> None:
+    def __init__(self, model: Model, colors_in: ColorEncoding) -> None:
         self.model = model
         self.colors_in = colors_in
         self.builder = GraphBuilder()
@@ -388,7 +388,7 @@ def _repeats(where: str, rounding: str, scale: float) -> bool:
     return where == "asymmetric" and (rounding == "floor" or halves)
 
 
-def _colors(model: Model) -> ColorSpace | None:
+def _colors(model: Model) -> ColorEncoding | None:
     """The colours that the file says it takes and gives; None where it says nothing."""
     order = model.metadata.get("Image.BitmapPixelFormat", "")
     if model.metadata.get("Image.NominalPixelRange") == "Normalized_0_1":
@@ -413,7 +413,9 @@ def matches(path: Path) -> Path | None:
     return path if begins or path.suffix == ".onnx" else None
 
 
-def read(path: Path, colors_in: ColorSpace | None = None, colors_out: ColorSpace | None = None) -> Published:
+def read(
+    path: Path, colors_in: ColorEncoding | None = None, colors_out: ColorEncoding | None = None
+) -> Published:
     """The network in the `.onnx` file at `path`, its colours as the file says, or RGB, 0 to 255.
 
     Raises UserError, FormatError and OSError.

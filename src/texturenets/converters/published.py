@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from texturenets.converters.builder import GraphBuilder
-from texturenets.converters.colors import RGB, ColorSpace
+from texturenets.converters.colors import RGB, ColorEncoding
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class Published:
 
     origin: Origin
     builder: GraphBuilder
-    colors_in: ColorSpace = RGB
-    colors_out: ColorSpace = RGB
+    colors_in: ColorEncoding = RGB
+    colors_out: ColorEncoding = RGB
     notes: list[str] = field(default_factory=list)
     licence: str = ""
     author: str = ""

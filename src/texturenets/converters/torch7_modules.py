@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from texturenets.converters.builder import GraphBuilder
-from texturenets.converters.colors import ColorSpace
+from texturenets.converters.colors import ColorEncoding
 from texturenets.errors import UserError
 from texturenets.readers.torch7 import Tensor, TorchObject
 
@@ -137,7 +137,7 @@ class Modules:
     reach beyond their tensor, as `_scales` says.
     """
 
-    def __init__(self, tree: TorchObject, *, colors_in: ColorSpace, own_statistics: bool) -> None:
+    def __init__(self, tree: TorchObject, *, colors_in: ColorEncoding, own_statistics: bool) -> None:
         self.tree = tree
         self.colors_in = colors_in
         self.own_statistics = own_statistics

@@ -16,7 +16,7 @@ from texturenets.modelfiles import modelfile
 
 
 @dataclass(frozen=True)
-class Published:
+class PushResult:
     """`name`: what the model is called from now on. `address`: of the repository. `files`: what was sent. `changed`:
     False where the Hub had all of it."""
 
@@ -26,7 +26,9 @@ class Published:
     changed: bool
 
 
-def publish(model: str | Path, repo: str, *, private: bool = False, revision: str | None = None) -> Published:
+def publish(
+    model: str | Path, repo: str, *, private: bool = False, revision: str | None = None
+) -> PushResult:
     """Send `model`, a model file or a shipped name, with a model card to the repository `repo`, "USER/REPO".
 
     One commit, on the branch `revision`; a style that was trained into a model takes that with it. A README.md
@@ -39,7 +41,7 @@ def publish(model: str | Path, repo: str, *, private: bool = False, revision: st
     sent = upload.send(
         name, files, f"Upload {path.name} with texturenets", private=private, revision=revision
     )
-    return Published(HubName(name, path.name, revision), sent.address, list(files), sent.changed)
+    return PushResult(HubName(name, path.name, revision), sent.address, list(files), sent.changed)
 
 
 def files_of(path: Path, repo: str, revision: str | None = None) -> dict[str, bytes | Path]:

@@ -13,7 +13,7 @@ from texturenets.hub.names import HubName
 
 
 @dataclass(frozen=True)
-class Sent:
+class Committed:
     """What came of it: the address of the repository, and whether there was anything new for it."""
 
     address: str
@@ -27,7 +27,7 @@ def send(
     *,
     private: bool = False,
     revision: str | None = None,
-) -> Sent:
+) -> Committed:
     """Write `files`, {path in the repository: content or file}, to `repo`, "USER/REPO", in one commit.
 
     A repository that is missing is made, `private` or public; so is the branch `revision`. What else it holds stays.
@@ -47,7 +47,7 @@ def send(
         additions = [CommitOperationAdd(path, content) for path, content in files.items()]
         commit = api.create_commit(repo, additions, commit_message=message, revision=revision)
         address = f"{library.shown()}/{repo}{f'/tree/{revision}' if revision else ''}"
-        return Sent(address, commit.oid != before)
+        return Committed(address, commit.oid != before)
 
 
 def _prepare(name: HubName, private: bool) -> None:
