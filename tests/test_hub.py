@@ -341,3 +341,16 @@ def test_failed_transfers_are_one_line(error: Exception) -> None:
 def test_an_address_is_shown_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://user:secret@127.0.0.1:9")
     assert library.shown() == "http://127.0.0.1:9"
+
+
+def test_offline_the_cache_is_used_and_nothing_asked(
+    hub: Hub, style: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.repo("mona/sea", {"sea.safetensors": style})
+    modelfile.find("hf://mona/sea/sea.safetensors")
+    hub.asked.clear()
+    monkeypatch.setenv("TEXTURENETS_OFFLINE", "1")
+    assert modelfile.find("hf://mona/sea/sea.safetensors").read_bytes() == style
+    with pytest.raises(UserError, match="TEXTURENETS_OFFLINE forbids a look at the Hub"):
+        modelfile.find("hf://mona/other/a.safetensors")
+    assert not hub.asked

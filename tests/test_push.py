@@ -21,7 +21,8 @@ pytest.importorskip("huggingface_hub")
 import hubserver
 from hubserver import TOKEN, Hub
 
-from texturenets.export import model_card
+from texturenets.errors import UserError
+from texturenets.export import model_card, publish
 from texturenets.modelfiles import modelfile
 from texturenets.networks import build, make_spec, network_files
 from texturenets.networks.residual import Residual
@@ -239,3 +240,16 @@ def test_a_header_of_any_kind_has_a_page() -> None:
         "seconds": "long",
     }
     assert "# sea" in model_card.card(header(training=odd), "a.safetensors", "mona/sea")
+
+
+@pytest.mark.parametrize(
+    ("file", "revision", "said"), [("a:b", None, "a colon"), ("a", "feature@2", "hf://")]
+)
+def test_a_name_that_nobody_could_give_is_refused_before_anything_is_sent(
+    hub: Hub, tmp_path: Path, file: str, revision: str | None, said: str
+) -> None:
+    path = tmp_path / f"{file}.safetensors"
+    path.write_bytes(modelfile.shipped()["wave"].read_bytes())
+    with pytest.raises(UserError, match=said):
+        publish.publish(path, "mona/sea", revision=revision)
+    assert not hub.asked

@@ -13,9 +13,9 @@ def push(
 ) -> None:
     """Send a model file to the Hugging Face Hub, with a page that says what it is and how to use it.
 
-    Anybody can then use it as `-s hf://USER/REPO`. The page, README.md, is made from the model's header: title,
-    licence, recipe, terms and thumbnail; one that is there is replaced. A repository that does not exist is
-    made; in one that does, other files stay. The address is printed.
+    Anybody can then use it by the name that is printed, hf://USER/REPO/FILE. The page, README.md, is made from the
+    model's header: title, licence, recipe, terms and thumbnail; one that is there is replaced. A repository that does
+    not exist is made; in one that does, other files stay. The address is printed.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ from texturenets.errors import UserError
 from texturenets.export import model_card
 from texturenets.graph import ConversionError
 from texturenets.hub import upload
-from texturenets.hub.names import SUFFIX, HubName, parse_repo
+from texturenets.hub.names import SUFFIX, HubName, parse, parse_repo
 from texturenets.modelfiles import modelfile
 
 
@@ -34,14 +34,19 @@ def publish(
     One commit, on the branch `revision`; a style that was trained into a model takes that with it. A README.md
     that is there is replaced.
 
-    Raises UserError before anything is sent for what is no model file or a damaged one; and as `upload.send`.
+    Raises UserError before anything is sent for what is no model file, a damaged one, or a name that hf:// cannot
+    say; and as `upload.send`.
     """
     name, path = parse_repo(repo), modelfile.find(model)
     files = files_of(path, name, revision)
+    called = HubName(name, path.name, revision)
+    parse(str(called))  # before anything is sent under a name that nobody could give
+    if ":" in path.name:
+        raise UserError(f"{path.name}: a colon stands before the styles of a model: rename the file")
     sent = upload.send(
         name, files, f"Upload {path.name} with texturenets", private=private, revision=revision
     )
-    return PushResult(HubName(name, path.name, revision), sent.address, list(files), sent.changed)
+    return PushResult(called, sent.address, list(files), sent.changed)
 
 
 def files_of(path: Path, repo: str, revision: str | None = None) -> dict[str, bytes | Path]:
