@@ -13,7 +13,8 @@ PACKAGE = Path(texturenets.__file__).parent
 LAYERS = (
     ("errors", "_version"),
     ("files", "arguments", "arrays", "overlap", "field_docs"),
-    ("noise", "memory", "fetch", "hub"),
+    ("noise", "memory", "fetch"),
+    ("hub",),
     ("image",),
     ("graph",),
     ("modelfiles",),
