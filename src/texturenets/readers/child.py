@@ -25,7 +25,7 @@ MAX_ARRAYS = 10_000
 MAX_DEPTH = 8
 MAX_NUMBERS = 4 << 20  # of one array: VGG's largest convolution has 2.4 million
 MAX_TOTAL = 32 << 20
-SECONDS = 5.0  # beyond the file's own share: a second was not enough on cores that others share
+SECONDS = 3.0  # beyond the file's own share: a second was not enough on cores that others share
 MEMORY = 768 << 20  # bytes beyond the file's own and what the program takes at its start
 
 Array = tuple[str, tuple[int, ...], Callable[[], Any]]  # name, shape, and what reads it
