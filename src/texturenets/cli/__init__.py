@@ -38,9 +38,7 @@ app.command("texturenets.cli.export:export", sort_key=4.5)
 app.command("texturenets.cli.push:push", sort_key=4.6)
 app.command("texturenets.cli.serve:app", name="serve", sort_key=4.7)
 app.command("texturenets.cli.demo:demo", sort_key=5)
-app.register_install_completion_command(
-    help="Let the shell (bash, zsh, fish, PowerShell) complete commands and flags."
-)
+_COMPLETION = "--install-completion"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -83,7 +81,12 @@ def _short(name: str) -> str:
 def _run(words: Sequence[str]) -> int:
     """Run a command. Raises UserError, also for one that needs PyTorch where that is not installed."""
     try:
-        if not words or words[0] in app.help_flags:
+        listed = not words or words[0] in app.help_flags
+        if listed or words[0] == _COMPLETION:  # only then, as what it imports takes 10 ms
+            app.register_install_completion_command(
+                _COMPLETION, help="Let the shell (bash, zsh, fish, PowerShell) complete commands and flags."
+            )
+        if listed:
             for name in app:
                 app[name]  # imports the command, whose help the list shows
         status = pipes.run_piped(words, app) if pipes.asked(words) else app(words)

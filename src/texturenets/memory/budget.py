@@ -80,11 +80,19 @@ def free(device: torch.device | None = None) -> int:
 
         unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0]) + unused
-    import psutil
-
-    here = int(psutil.virtual_memory().available)
-    limit = _group_limit()
+    here, limit = _available(), _group_limit()
     return here if limit is None else min(here, limit)
+
+
+def _available() -> int:
+    """What the system can give without swapping. On Linux by hand: to import psutil takes 16 ms of every start."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:  # noqa: PTH123  pathlib takes longer than the rest
+            return next(int(line.split()[1]) << 10 for line in file if line.startswith("MemAvailable:"))
+    except (OSError, ValueError, StopIteration):
+        import psutil
+
+        return int(psutil.virtual_memory().available)
 
 
 @dataclass(frozen=True)
