@@ -82,9 +82,7 @@ def _run(words: Sequence[str]) -> int:
     """Run a command. Raises UserError, also for one that needs PyTorch where that is not installed."""
     try:
         listed = not words or words[0] in app.help_flags
-        if (
-            listed or words[0] == _COMPLETION
-        ) and _COMPLETION not in app:  # only then, as what it imports takes 10 ms
+        if (listed or words[0] == _COMPLETION) and _COMPLETION not in app:  # imports for 10 ms
             app.register_install_completion_command(
                 _COMPLETION, help="Let the shell (bash, zsh, fish, PowerShell) complete commands and flags."
             )
