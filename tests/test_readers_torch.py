@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import subprocess
 import zipfile
 from collections import OrderedDict
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,23 @@ from torch import nn
 
 from texturenets import readers
 from texturenets.errors import UserError
-from texturenets.readers import child
+from texturenets.readers import child, isolated
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reading program runs here, where torch is imported: for tests of many files. Others start it."""
+
+    def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[bytes]:
+        out, errors = io.TextIOWrapper(io.BytesIO()), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(errors):
+            status = child.main(*command[-2:])
+        return subprocess.CompletedProcess(command, status, out.buffer.getvalue(), errors.getvalue().encode())
+
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "HDF5_USE_FILE_LOCKING"):
+        monkeypatch.setenv(name, "")  # which `main` sets
+    monkeypatch.setattr(isolated.subprocess, "run", run)
+    monkeypatch.setattr(child, "limit", lambda _: None)
 
 
 def save(value: Any, path: Path, layout: str, **how: Any) -> Path:
@@ -101,6 +119,7 @@ def test_a_program_in_the_pickle_is_refused_and_not_run(tmp_path: Path, layout: 
     assert marker.exists()
 
 
+@pytest.mark.usefixtures("at_once")
 def test_whole_modules_and_torchscript_are_refused(tmp_path: Path) -> None:
     path = save(nn.Conv2d(3, 4, 3), tmp_path / "a.pth", "legacy")
     assert "it holds torch.nn.modules.conv.Conv2d, code that was not run" in refused(path)
@@ -108,6 +127,7 @@ def test_whole_modules_and_torchscript_are_refused(tmp_path: Path) -> None:
     assert "TorchScript" in refused(path)
 
 
+@pytest.mark.usefixtures("at_once")
 def test_pickles_that_torch_does_not_know(tmp_path: Path) -> None:
     path = save({"w": torch.ones(3)}, tmp_path / "a.pth", "zip", pickle_protocol=4)
     assert "protocol 4" in refused(path)
@@ -115,6 +135,7 @@ def test_pickles_that_torch_does_not_know(tmp_path: Path) -> None:
     assert "magic number" in refused(path)
 
 
+@pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("layout", ["zip", "legacy"])
 def test_damaged_files_are_one_line(tmp_path: Path, layout: str) -> None:
     path = save({"w": torch.ones(1000)}, tmp_path / "a.pth", layout)
@@ -158,6 +179,7 @@ def zip_of(program: bytes, path: Path, data: bytes, how: int = zipfile.ZIP_STORE
     return path
 
 
+@pytest.mark.usefixtures("at_once")
 def test_tensors_stay_inside_their_storage(tmp_path: Path) -> None:
     data, path = torch.arange(4.0).numpy().tobytes(), tmp_path / "a.pth"
     good = readers.arrays(zip_of(tensor_program((2, 1, 1, 2), (1, 1, 1, 2), 4), path, data))
