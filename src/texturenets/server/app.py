@@ -99,7 +99,7 @@ def create(settings: Settings, load: Callable[[Path], Any] | None = None) -> tup
         from texturenets.server.ui import page  # here, as the import takes seconds
 
         page.mount(app, service, trainings)
-    app.add_middleware(ContentSecurityPolicy)
+    app.add_middleware(ContentSecurityPolicy, frames=settings.frames)
     app.add_middleware(Guard, settings=settings)
     if settings.origins:
         app.add_middleware(
