@@ -67,8 +67,8 @@ def stylize(
         Photos, films, glob patterns like "*.jpg", and folders, which are searched with all their subfolders;
         addresses such as https://example.org/photo.jpg; - for a photo from standard input.
     style
-        Shipped style, model file, or hf://USER/REPO[/FILE][@REVISION] on the Hugging Face Hub; of a model of several
-        styles one, as gallery:wave, or a mixture, as gallery:wave=0.6,udnie=0.4. May be given several times; `all`
+        Shipped style, one that `texturenets models get` has fetched, model file, or hf://USER/REPO[/FILE][@REVISION]
+        on the Hugging Face Hub; of a model of several styles one, as gallery:wave, or a mixture, as gallery:wave=0.6,udnie=0.4. May be given several times; `all`
         means every shipped style [default: the first style that `texturenets models` lists]. For a style from your
         own painting see `texturenets train style`, or `texturenets optimize`, which needs no training.
     output
