@@ -55,6 +55,7 @@ COMMANDS: list[Any] = [
     ("stylize clip.mp4", "video"),
     ("stylize a.png a.png -o film.mp4", "video"),
     ("stylize --webcam", "video"),
+    ("stylize --webcam --virtual-camera", "video"),
     ("stylize a.png --engine openvino", "openvino"),
     ("stylize a.png --engine onnx", None),
     ("stylize a.png --engine torch", "train"),

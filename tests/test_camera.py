@@ -7,6 +7,8 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ pytest.importorskip("av", reason="the extra `video` is not installed")
 from texturenets.cli import main
 from texturenets.cli import webcam as command
 from texturenets.errors import UserError
-from texturenets.video import camera
+from texturenets.video import camera, virtual_camera
 from texturenets.video.frame import Pixels
 
 
@@ -134,3 +136,99 @@ def test_the_command_repaints_what_the_camera_sees(
     assert asked == [(None, 32)]
     assert (window.pictures[0] == 90).all()
     assert command.SIZE == 480
+
+
+class Sent:
+    """In place of pyvirtualcam's camera."""
+
+    def __init__(self, width: int, height: int, fps: float) -> None:
+        self.size, self.fps, self.device = (width, height), fps, "/dev/video10"
+        self.frames, self.closed = list[Pixels](), False
+
+    def send(self, frame: Pixels) -> None:
+        assert frame.flags.c_contiguous
+        self.frames.append(frame)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def virtual(monkeypatch: pytest.MonkeyPatch) -> list[Sent]:
+    """The virtual cameras that are opened; the real camera gives two images, then Ctrl-C comes."""
+    cameras: list[Sent] = []
+
+    def opened(*words: Any) -> Sent:
+        cameras.append(Sent(*words))
+        return cameras[0]
+
+    def pictures(*_: Any) -> Iterator[Pixels]:
+        frame = np.zeros((25, 33, 3), np.uint8)
+        frame[:, :16] = 200
+        yield frame
+        raise KeyboardInterrupt
+
+    def watch(frames: Iterator[Pixels], stylize: Any, window: Any, _: str) -> None:
+        try:
+            for pixels in frames:
+                window.show(stylize(pixels), "")
+        finally:
+            window.close()
+
+    monkeypatch.setitem(sys.modules, "pyvirtualcam", SimpleNamespace(Camera=opened))
+    monkeypatch.setattr(camera, "camera", pictures)
+    monkeypatch.setattr(camera, "watch", watch)
+    return cameras
+
+
+VIRTUAL = ["stylize", "--webcam", "--virtual-camera", "--strength", "0", "--engine", "torch"]
+
+
+def test_the_painted_image_goes_to_a_virtual_camera(
+    virtual: list[Sent], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(VIRTUAL) == 0
+    (sent,) = virtual
+    assert sent.size == (32, 24)  # even sides
+    (frame,) = sent.frames
+    assert frame.shape == (24, 32, 3)
+    assert (frame[:, -16:] == 200).all()  # not mirrored: others read what is held into the camera
+    assert (frame[:, :16] == 0).all()
+    assert sent.closed
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines()[1:] == ["texturenets: the virtual camera is /dev/video10; Ctrl-C ends it"]
+
+
+def test_a_virtual_camera_that_is_not_there(
+    virtual: list[Sent], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def none(*_: Any) -> None:
+        raise RuntimeError("No v4l2 loopback device found\nmore")
+
+    monkeypatch.setitem(sys.modules, "pyvirtualcam", SimpleNamespace(Camera=none))
+    for system, way in (
+        ("linux", "modprobe v4l2loopback"),
+        ("win32", "install OBS"),
+        ("darwin", "start and stop"),
+    ):
+        with monkeypatch.context() as there:
+            there.setattr(virtual_camera, "sys", SimpleNamespace(platform=system))
+            assert main([*VIRTUAL, "--quiet"]) == 2
+        said = capsys.readouterr().err
+        assert said.startswith("texturenets: --virtual-camera: there is none: ")
+        assert way in said
+        assert said.endswith("; No v4l2 loopback device found\n")
+
+
+def test_what_a_virtual_camera_needs(
+    virtual: list[Sent], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyvirtualcam", None)
+    assert main(VIRTUAL) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("texturenets: --virtual-camera needs the package pyvirtualcam: pip install")
+    assert "[camera]'" in said
+    assert said.count("\n") == 1
+    assert main(["stylize", "photo.jpg", "--virtual-camera"]) == 2
+    assert "sends the live image (--webcam): leave out --virtual-camera" in capsys.readouterr().err

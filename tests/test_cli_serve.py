@@ -26,7 +26,7 @@ NOWHERE = ["--host", "no.such.host.invalid"]
 OPTIONS = list(inspect.signature(serve).parameters)
 GIVEN = {
     "host": "::1", "port": "1", "models": "m", "photos": "p", "preload": "wave udnie", "page": "false",
-    "token_file": "t", "public_host": "a.example b.example", "allow_origin": "https://c.example",
+    "token_file": "t", "public_host": "a.example b.example", "allow_origin": "https://c.example", "allow_frame": "https://d.example",
     "max_bytes": "1K", "max_pixels": "2", "max_side": "3", "max_seconds": "4.5", "max_queue": "5", "max_models": "6",
     "max_trainings": "7", "log_level": "error", "device": "cpu", "engine": "torch", "precision": "float32",
 }  # fmt: skip
@@ -59,6 +59,8 @@ GIVEN = {
         (["--allow-origin", "https://Friend.example"], "--allow-origin https://Friend.example: give"),
         (["--allow-origin", "https://friend.example:443"], "--allow-origin https://friend.example:443: give"),
         (["--allow-origin", "*"], "--allow-origin *: give"),
+        (["--allow-frame", "friend.example"], "--allow-frame friend.example: give scheme and host"),
+        (["--allow-frame", "null"], "--allow-frame null: give scheme and host"),
         (["--host", "no.such.host.invalid"], "--host no.such.host.invalid: cannot listen there"),
         (["--host", "192.0.2.1"], "--host 192.0.2.1: cannot listen there"),  # nobody's (RFC 5737)
         (
@@ -175,6 +177,7 @@ def test_every_option_has_an_environment_variable(
             port=1,
             hosts=("a.example", "b.example"),
             origins=("https://c.example",),
+            frames=("https://d.example",),
             token="from-the-file",
             models=Path("m"),
             photos=Path("p"),

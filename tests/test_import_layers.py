@@ -12,7 +12,8 @@ import texturenets
 PACKAGE = Path(texturenets.__file__).parent
 LAYERS = (
     ("errors", "_version"),
-    ("files", "arguments", "arrays", "overlap", "field_docs"),
+    ("locks", "arguments", "arrays", "overlap", "field_docs"),
+    ("files",),
     ("noise", "memory", "fetch"),
     ("hub",),
     ("image",),

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
 from texturenets.errors import UserError, cannot_write
+from texturenets.locks import lock
 
 SUFFIX = ".part"
+
+HELD: Final = sys.platform != "win32"
+"""Whether a temporary file stays open, and locked, until it has its name; Windows renames no open file."""
+
+DAY: Final = 86400.0
+"""Seconds without a change after which a temporary file was left by a killed process, where it holds no lock."""
 
 # Read once: it can only be read by setting it, which all threads of the process see.
 _UMASK = os.umask(0o077)
@@ -36,13 +45,20 @@ def temporary_sibling(path: Path) -> Iterator[Path]:
         yield part
     finally:
         part.unlink(missing_ok=True)
-        os.close(handle)  # releases the lock
+        if handle is not None:
+            os.close(handle)  # releases the lock
 
 
-def _made(path: Path) -> tuple[int, Path]:
-    """A new temporary file beside `path`; while its descriptor is open, the lock keeps `_remove` from deleting it."""
+def _made(path: Path) -> tuple[int | None, Path]:
+    """A new temporary file beside `path`; while its descriptor is open, the lock keeps `_remove` from deleting it.
+
+    None in place of a descriptor where files that are open can be neither renamed nor deleted (`HELD`).
+    """
     while True:
         handle, name = tempfile.mkstemp(prefix=_prefix(path), suffix=SUFFIX, dir=path.parent)
+        if not HELD:
+            os.close(handle)
+            return None, Path(name)
         _lock(handle, wait=True)
         if os.fstat(handle).st_nlink:  # else `_remove` of another process deleted it before it was locked
             return handle, Path(name)
@@ -52,11 +68,7 @@ def _made(path: Path) -> tuple[int, Path]:
 def _lock(handle: int, *, wait: bool = False) -> bool:
     """Lock the open file. False if another process holds the lock, or the file system has no locks."""
     try:
-        import fcntl
-    except ImportError:  # Windows
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        lock(handle, wait=wait)
     except OSError:  # held, or a file system without locks
         return False
     return True
@@ -116,6 +128,11 @@ def _remove(left: Iterable[Path]) -> None:
     """Remove those of the files `left` that are temporary files of processes that no longer run."""
     for path in left:
         if not path.name.endswith(SUFFIX):
+            continue
+        if not HELD:
+            with suppress(OSError):  # it is being written
+                if time.time() - path.stat().st_mtime > DAY:
+                    path.unlink()
             continue
         try:
             handle = os.open(path, os.O_RDWR | getattr(os, "O_NONBLOCK", 0))

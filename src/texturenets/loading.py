@@ -52,7 +52,7 @@ def find_style(name: str | Path | None = None) -> Path:
 
     Raises UserError with the nearest name, or with the way out where no style is shipped.
     """
-    if name is not None and str(name) in modelfile.shipped():
+    if name is not None and str(name) in {**modelfile.shipped(), **modelfile.fetched()}:
         return modelfile.find(name, "style")
     # A name, not a file, and there is none to be had: say so rather than what it might be a misspelling of.
     bare = name is None or not (Path(name).suffix or Path(name).is_file() or Path(name).name != str(name))

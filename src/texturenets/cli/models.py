@@ -1,9 +1,10 @@
-"""`texturenets models`: the available models, their origin and licence."""
+"""`texturenets models`: the available models, their origin and licence; models fetched from a list."""
 
 from __future__ import annotations
 
 import base64
 import binascii
+import dataclasses
 import io
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from texturenets.cli.common import Flag, complain, print_json
+from texturenets.cli.common import Flag, complain, download_progress, print_json
 from texturenets.cli.styles import note_shipped
 from texturenets.errors import UserError
 from texturenets.modelfiles.conditions import styles_of
@@ -22,18 +23,20 @@ if TYPE_CHECKING:
 
     from texturenets.modelfiles.modelfile import Header
 
-app = App(name="models", help="List the shipped models, or show the header of a model file.")
+app = App(name="models", help="List the models that are here, show the header of one, fetch others by name.")
 
 LISTED = 20  # values of a list that are printed; a longer list (a graph's lines) only with --json
 
 PIPED = 10000  # width of a table that goes into a pipe, so that no line is wrapped
 
+Source = Annotated[str | None, Parameter(name="--from")]
 AsJson = Annotated[Flag, Parameter(name="--json")]
 
 
 @app.default
 def listing(*, as_json: AsJson = False) -> int:
-    """List the shipped models; those whose file cannot be read are reported on standard error.
+    """List the shipped models, and those that `models get` has fetched; files that cannot be read are reported on
+    standard error.
 
     Parameters
     ----------
@@ -42,11 +45,11 @@ def listing(*, as_json: AsJson = False) -> int:
     """
     from texturenets.modelfiles import modelfile
 
-    shipped = modelfile.shipped()
-    headers, problems = modelfile.headers(shipped)
+    files = {**modelfile.fetched(), **modelfile.shipped()}
+    headers, problems = modelfile.headers(dict(sorted(files.items())))
     for problem in problems:
         complain(problem)
-    models = {name: (shipped[name], header) for name, header in headers.items()}
+    models = {name: (files[name], header) for name, header in headers.items()}
     if as_json:
         print_json([_described(name, path, header) for name, (path, header) in models.items()])
         return 2 if problems else 0
@@ -68,6 +71,66 @@ def listing(*, as_json: AsJson = False) -> int:
         )
     _print_table(table)
     return 2 if problems else 0
+
+
+@app.command(name="list")
+def list_(*, source: Source = None, as_json: AsJson = False) -> None:
+    """List the models that `models get` can fetch.
+
+    Parameters
+    ----------
+    source
+        The list: a file, an address as https://example.org/models.json, or hf://USER/REPO [default: the environment
+        variable TEXTURENETS_MODELS]. No list comes with the package.
+    as_json
+        Print JSON: a list of objects.
+    """
+    from texturenets.modelfiles import listed, modelfile
+
+    models = listed.read(listed.chosen(source))
+    here = modelfile.fetched()
+    if as_json:
+        print_json([{**dataclasses.asdict(model), "here": model.name in here} for model in models])
+        return
+    from rich.table import Table
+
+    table = Table("name", "size", "licence", "", box=None, pad_edge=False)
+    for model in models:
+        mark = "fetched" if model.name in here else ""
+        table.add_row(model.name, _bytes(model.size), model.licence or "unknown", mark)
+    _print_table(table)
+
+
+@app.command
+def get(*names: str, source: Source = None, quiet: Flag = False) -> None:
+    """Fetch models by name from a list, verified by their hashes; then `stylize -s NAME` finds them.
+
+    The names of the files are printed, one a line; what is there already is not fetched again.
+
+    Parameters
+    ----------
+    names
+        Names in the list.
+    source
+        The list: a file, an address as https://example.org/models.json, or hf://USER/REPO [default: the environment
+        variable TEXTURENETS_MODELS]. No list comes with the package.
+    quiet
+        No progress bar, and no word about licences.
+    """
+    from texturenets.modelfiles import listed, modelfile
+
+    if not names:
+        raise UserError(
+            "models get: name what is to be fetched; `texturenets models list` says what there is"
+        )
+    models = listed.read(listed.chosen(source))
+    for name in names:
+        progress = download_progress(name) if sys.stderr.isatty() and not quiet else None
+        path = listed.get(name, models, progress)
+        licence = modelfile.read_header(path).licence
+        if licence and not quiet:
+            complain(f"note: {name} is under the licence {licence}")
+        print(path)
 
 
 @app.command

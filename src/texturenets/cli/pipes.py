@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -114,7 +115,8 @@ def _fetched(url: str, folder: Path) -> Path:
     if fetch.offline():
         raise UserError(f"{url}: nothing is fetched while TEXTURENETS_OFFLINE is set")
     folder.mkdir()
-    name = PurePosixPath(unquote(urlsplit(url).path)).name.lstrip(".").replace("\0", "") or "image"
+    name = PurePosixPath(unquote(urlsplit(url).path)).name
+    name = re.sub(r'[\0<>:"|?*\\]', "", name).lstrip(".") or "image"  # Windows takes these in no name
     path = folder / "part"
     progress = download_progress(name) if sys.stderr.isatty() else None
     try:

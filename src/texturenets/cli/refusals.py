@@ -96,8 +96,6 @@ def _command_of(error: CycloptsError) -> str:
 def _unexpected(error: UnusedCliTokensError) -> str:
     words = error.unused_tokens or []
     if tuple(error.command_chain or ()) == ("models",):
-        if words == ["list"]:
-            return "list: unexpected argument: say `texturenets models`"
         misspelt = len(words) > 1 and difflib.get_close_matches(words[0], ["show"])
         model = " ".join(words[1:] if misspelt else words)
         return f"{words[0]}: unexpected argument: say `texturenets models show {model}`"

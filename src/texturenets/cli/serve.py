@@ -81,6 +81,7 @@ def serve(
     token_file: Path | None = None,
     public_host: Many = None,
     allow_origin: Many = None,
+    allow_frame: Many = None,
     max_bytes: str = "32M",
     max_pixels: int = 25_000_000,
     max_side: int = 16384,
@@ -120,6 +121,8 @@ def serve(
         Additional host names under which the service is reached, for example behind a reverse proxy: example.org.
     allow_origin
         Origins whose pages may call the HTTP interface (CORS), for example https://example.org.
+    allow_frame
+        Origins whose pages may show the page in a frame, for example https://huggingface.co.
     max_bytes
         Maximum size of a request body, for example 32M.
     max_pixels
@@ -167,6 +170,7 @@ def serve(
         port=port,
         hosts=tuple(public_host or ()),
         origins=tuple(allow_origin or ()),
+        frames=tuple(allow_frame or ()),
         token=settings.token_from(token_file),
         models=models,
         photos=photos,

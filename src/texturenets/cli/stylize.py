@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -19,7 +19,6 @@ from texturenets.errors import UserError
 if TYPE_CHECKING:
     from texturenets.graph.wrapping import Wrap
     from texturenets.stylize.options import StylizeOptions
-    from texturenets.stylize.style import Style
 
 
 def stylize(
@@ -44,6 +43,7 @@ def stylize(
     count: int = 1,
     rate: float | None = None,
     webcam: Flag = False,
+    virtual_camera: Flag = False,
     device: Device = "auto",
     engine: EngineName = "auto",
     precision: PrecisionFlag = "auto",
@@ -67,10 +67,11 @@ def stylize(
         Photos, films, glob patterns like "*.jpg", and folders, which are searched with all their subfolders;
         addresses such as https://example.org/photo.jpg; - for a photo from standard input.
     style
-        Shipped style, model file, or hf://USER/REPO[/FILE][@REVISION] on the Hugging Face Hub; of a model of several
-        styles one, as gallery:wave, or a mixture, as gallery:wave=0.6,udnie=0.4. May be given several times; `all`
-        means every shipped style [default: the first style that `texturenets models` lists]. For a style from your
-        own painting see `texturenets train style`, or `texturenets optimize`, which needs no training.
+        Shipped style, one that `texturenets models get` has fetched, model file, or hf://USER/REPO[/FILE][@REVISION]
+        on the Hugging Face Hub; of a model of several styles one, as gallery:wave, or a mixture, as
+        gallery:wave=0.6,udnie=0.4. May be given several times; `all` means every shipped style [default: the first
+        style that `texturenets models` lists]. For a style from your own painting see `texturenets train style`, or
+        `texturenets optimize`, which needs no training.
     output
         For one photo the file to write, whose suffix chooses the format; or a folder: one that exists, a name that
         ends in /, or any name for several photos. Subfolders of the input are kept, and of several input folders
@@ -123,6 +124,8 @@ def stylize(
     webcam
         Stylize the camera's image live, in a window, until it is closed; in place of photos a camera may be
         named, for example /dev/video2. --size is the longer side [default: 480].
+    virtual_camera
+        With --webcam: no window, but a camera that video calls can choose, until Ctrl-C.
     memory
         Memory that the program may use, for example 2G or 900M [default: a share of the free memory]. A photo that
         needs more is stylized in strips, with the same result; feature maps that do not fit are kept on disk
@@ -176,7 +179,12 @@ def stylize(
     }
     if webcam:
         _refuse("--webcam shows the live image and writes no file", told)
-        return _in_a_window(load, _only(styles, "--webcam"), photos, options, quiet)
+        from texturenets.cli.webcam import show
+
+        chosen = _only(styles, "--webcam")
+        options = replace(options, mix=chosen.mix)
+        return show(functools.partial(load, chosen.model), photos, options, quiet, virtual=virtual_camera)
+    _refuse("--virtual-camera sends the live image (--webcam)", {"--virtual-camera": virtual_camera})
     if not photos:
         raise UserError("there is nothing to stylize: name photos, folders or films; see --help")
     if cluster or workers is not None or any("://" in name for name in (*photos, output or "")):
@@ -231,14 +239,6 @@ def _note_noise(styles: Sequence[ChosenStyle], options: StylizeOptions) -> None:
         for one in styles:
             noisy = modelfile.may_take_noise(one.model)
             api.note_noise(one.model.stem, options.seed, options.noise_level, takes_noise=noisy)
-
-
-def _in_a_window(
-    load: Callable[..., Style], style: ChosenStyle, names: Sequence[str], options: StylizeOptions, quiet: bool
-) -> int:
-    from texturenets.cli.webcam import show
-
-    return show(functools.partial(load, style.model), names, replace(options, mix=style.mix), quiet)
 
 
 def _end(words: str, style: ChosenStyle) -> dict[str, float]:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from texturenets.cli.common import engine_note
+from texturenets.cli.common import complain, engine_note
+from texturenets.cli.streams import Terminated
 from texturenets.errors import UserError
 
 if TYPE_CHECKING:
@@ -17,22 +18,40 @@ SIZE = 480
 """Default longer side in pixels: small enough for several frames a second on a CPU."""
 
 
-def show(load: Callable[[], Style], names: Sequence[str], options: StylizeOptions, quiet: bool) -> int:
+def show(
+    load: Callable[[], Style],
+    names: Sequence[str],
+    options: StylizeOptions,
+    quiet: bool,
+    *,
+    virtual: bool = False,
+) -> int:
     """Stylize the camera's frames in a window until it is closed; returns the exit status.
 
-    `names`: at most one camera. Raises UserError if there is no camera or no display.
+    `names`: at most one camera. `virtual`: to a virtual camera, until Ctrl-C, in place of the window. Raises
+    UserError if there is no camera, no display, no virtual camera.
     """
     from texturenets.video import camera as live
+    from texturenets.video import virtual_camera
     from texturenets.video.stylization import frame_stylizer
 
     if len(names) > 1:
         raise UserError(f"--webcam shows one camera, and {len(names)} are named")
     if names and Path(names[0]).is_file():
         raise UserError(f"--webcam: {names[0]} is a file, not a camera: leave out --webcam to stylize it")
+    say = (lambda _: None) if quiet else complain
     frames = live.camera(names[0] if names else None, options.size or SIZE)
-    window = live.TkWindow("texturenets")
+    window: live.PreviewWindow = (
+        virtual_camera.VirtualCamera(say) if virtual else live.TkWindow("texturenets")
+    )
     painter = load()
     if not quiet:
         engine_note(painter.engine)
-    live.watch(frames, frame_stylizer(painter, options), window, painter.name)
+    try:
+        live.watch(frames, frame_stylizer(painter, options), window, painter.name)
+    except Terminated:
+        raise
+    except KeyboardInterrupt:  # which is how a virtual camera ends
+        if not virtual:
+            raise
     return 0

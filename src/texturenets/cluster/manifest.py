@@ -16,6 +16,7 @@ from texturenets._version import __version__
 from texturenets.cluster import storage
 from texturenets.cluster.storage import Folder, Photo
 from texturenets.errors import UserError
+from texturenets.locks import lock
 
 NAME: Final = "manifest"
 """A folder has one `manifest.jsonl`, to which runs append. Object stores cannot append, so that at a URL every run
@@ -227,14 +228,9 @@ def _opened(path: Path) -> IO[str]:
 
 
 def _try_lock(file: IO[str]) -> bool:
-    """Lock the file; False if another process holds it. True where locks are not supported (Windows, some network
-    drives)."""
+    """Lock the file; False if another process holds it. True where locks are not supported (some network drives)."""
     try:
-        import fcntl
-    except ImportError:  # Windows
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(file)
     except BlockingIOError:
         return False
     except OSError:

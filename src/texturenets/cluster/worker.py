@@ -149,12 +149,12 @@ class Journal:
         self.outcomes: dict[int, Outcome] = {}
         self.careful = self.path.exists()
         self._begun: dict[int, int] = {}
-        for words in map(str.split, self.path.read_text().splitlines() if self.careful else ()):
+        for words in map(str.split, self.path.read_text("utf-8").splitlines() if self.careful else ()):
             if len(words) == 2 and words[0] == "begin":
                 self._begun[int(words[1])] = self._begun.get(int(words[1]), 0) + 1
             elif len(words) == 3 and words[0] == "done":
                 self.outcomes[int(words[1])] = Outcome(int(words[2]))
-        self._file = self.path.open("a")
+        self._file = self.path.open("a", encoding="utf-8")
 
     def left(self) -> list[PhotoRequest]:
         """The requests that remain. Gives up photos over which `DEATHS` workers died."""

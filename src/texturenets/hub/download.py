@@ -40,6 +40,12 @@ def fetch(name: str | Path) -> Path:
         return _download(HubName(wanted.repo, _chosen(wanted, files), wanted.revision))
 
 
+def fetch_other(name: HubName) -> Path:
+    """A file of a repository that is no model, in the cache of huggingface_hub. Raises UserError as `fetch`."""
+    with library.told(name):
+        return _download(name, local_files_only=offline())
+
+
 def fetch_beside(name: str | Path, path: Path, beside: str) -> None:
     """Fetch the file called `beside` from the folder and the commit of `path`, which `fetch(name)` gave.
 

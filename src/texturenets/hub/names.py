@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final
 
 from texturenets.errors import UserError
@@ -35,13 +35,18 @@ class HubName:
 
 
 def is_name(name: object) -> bool:
-    """Whether a style or texture of that name is on the Hub. A `Path` has one slash for two."""
-    return str(name).startswith("hf:/")
+    """Whether a style or texture of that name is on the Hub."""
+    return _text(name).startswith("hf:/")
+
+
+def _text(name: object) -> str:
+    """A name as it was given, but of a `Path`, which has one slash for two, and on Windows backslashes."""
+    return name.as_posix() if isinstance(name, PurePath) else str(name)
 
 
 def parse(name: str | Path) -> HubName:
     """The parts of a name that `is_name`. Raises UserError for one that is malformed."""
-    text = "hf://" + str(name).removeprefix("hf:").lstrip("/")
+    text = "hf://" + _text(name).removeprefix("hf:").lstrip("/")
     body = text.removeprefix("hf://")
     found = _NAME.fullmatch(body)
     repo, file, revision = found.groups() if found else ("", None, None)

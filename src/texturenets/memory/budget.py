@@ -65,9 +65,9 @@ def _group_limit() -> int | None:
     ):
         folder = Path("/sys/fs/cgroup")
         try:
-            most = (folder / limit).read_text().strip()
+            most = (folder / limit).read_text("ascii").strip()
             if most.isdigit() and int(most) < 2**60:
-                return max(0, int(most) - int((folder / used).read_text()))
+                return max(0, int(most) - int((folder / used).read_text("ascii")))
         except (OSError, ValueError):
             continue
     return None

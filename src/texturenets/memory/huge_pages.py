@@ -35,7 +35,9 @@ def use_large_pages(system: str = "/sys/kernel/mm/transparent_hugepage/enabled")
 
 
 def _by_glibc() -> bool:
+    if sys.platform != "linux":
+        return False
     try:
         return (os.confstr("CS_GNU_LIBC_VERSION") or "").startswith("glibc")
-    except (AttributeError, ValueError):  # another system, another library
+    except ValueError:  # another library
         return False

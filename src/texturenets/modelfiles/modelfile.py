@@ -13,6 +13,7 @@ import io
 import json
 import struct
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,7 +25,7 @@ from safetensors import SafetensorError, safe_open
 from texturenets._version import __version__
 from texturenets.arguments import check_plain
 from texturenets.errors import DamagedError, UserError, reason, unknown
-from texturenets.files import atomic_write
+from texturenets.files import atomic_write, cache_folder
 from texturenets.graph import ConversionError, Graph, names_of
 from texturenets.graph.conditional import conditioned
 from texturenets.hub.names import is_name
@@ -336,6 +337,18 @@ def shipped() -> dict[str, Path]:
     return {p.stem: p for p in sorted(ZOO.glob("*.safetensors"))}
 
 
+def fetched_folder() -> Path:
+    """Where `texturenets models get` puts models."""
+    return cache_folder() / "models"
+
+
+def fetched() -> dict[str, Path]:
+    """The models that `texturenets models get` has fetched: {name: file}; none where there is no home folder."""
+    with suppress(UserError):
+        return {p.stem: p for p in sorted(fetched_folder().glob("[!.]*.safetensors"))}
+    return {}
+
+
 def headers(models: Mapping[str, Path]) -> tuple[dict[str, Header], list[str]]:
     """The headers of `models`, {name: file}, and for each that cannot be read a line that says why."""
     by_name: dict[str, Header] = {}
@@ -364,7 +377,7 @@ def _no_file(path: Path) -> str:
 
 
 def find(name: str | Path, kind: Literal["style", "texture"] | None = None) -> Path:
-    """The file of a model: a path, the name of a shipped one, or hf://USER/REPO, which is fetched.
+    """The file of a model: a path, the name of a shipped or a fetched one, or hf://USER/REPO, which is fetched.
 
     Raises UserError with the nearest name, and as `hub.download.fetch`.
     """
@@ -375,7 +388,7 @@ def find(name: str | Path, kind: Literal["style", "texture"] | None = None) -> P
         if path.is_file():
             return path
         raise UserError(_no_file(path))
-    models = shipped()
+    models = {**fetched(), **shipped()}
     if str(name) in models:
         return models[str(name)]
     here = Path(f"{path}.safetensors")

@@ -33,15 +33,15 @@ Array = tuple[str, tuple[int, ...], Callable[[], Any]]  # name, shape, and what 
 
 def limit(size: int) -> None:
     """Processor time, memory and core dumps are bounded where the system can."""
-    try:
-        import resource
-        import signal
-    except ImportError:  # Windows: the parent's timeout has to do
+    if sys.platform == "win32":  # the parent's timeout has to do
         return
+    import resource
+    import signal
+
     signal.setitimer(signal.ITIMER_PROF, SECONDS + size / 50e6)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
-        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        used = int(Path("/proc/self/statm").read_text("ascii").split()[0]) * resource.getpagesize()
         most = used + size + MEMORY
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
     except (OSError, ValueError):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from fastapi import Depends, FastAPI, Query, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from texturenets import locks
 from texturenets._version import __version__
 from texturenets.errors import UserError, unknown
 from texturenets.server import bodies, http_errors, training_routes
@@ -98,7 +99,7 @@ def create(settings: Settings, load: Callable[[Path], Any] | None = None) -> tup
         from texturenets.server.ui import page  # here, as the import takes seconds
 
         page.mount(app, service, trainings)
-    app.add_middleware(ContentSecurityPolicy)
+    app.add_middleware(ContentSecurityPolicy, frames=settings.frames)
     app.add_middleware(Guard, settings=settings)
     if settings.origins:
         app.add_middleware(
@@ -120,10 +121,12 @@ def _trainings(settings: Settings) -> Trainings | None:
         raise UserError("--photos is for trainings, whose models go into --models FOLDER: give that too")
     if text := lacking():
         raise UserError(f"--photos is for trainings, and {text}")
-    try:
-        from texturenets.server.trainings import Trainings
-    except ImportError:  # fcntl
-        raise UserError("trainings need locks as Unix has them: leave out --photos") from None
+    if not locks.INHERITED:
+        raise UserError(
+            "--photos: a service trains on Linux and macOS alone; leave it out, and train with `texturenets train`"
+        )
+    from texturenets.server.trainings import Trainings
+
     return Trainings(settings.models, settings.photos, most=settings.limits.trainings)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from typing import ClassVar
 
 import h11
@@ -29,10 +30,10 @@ AT_ONCE = 16
 
 def bound() -> int:
     """How many connections there may be; raises the limit of descriptors as far as the system lets this process."""
-    try:
-        import resource
-    except ImportError:  # Windows
+    if sys.platform == "win32":  # its sockets are no descriptors
         return MOST
+    import resource
+
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = MOST + RESERVED
     wanted = most if hard == resource.RLIM_INFINITY else min(hard, most)

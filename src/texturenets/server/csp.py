@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-POLICY = (
+_POLICY = (
     "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
-    "style-src 'self' 'unsafe-inline'; form-action 'self'; frame-ancestors 'self'; base-uri 'self'"
+    "style-src 'self' 'unsafe-inline'; form-action 'self'; frame-ancestors 'self'{frames}; base-uri 'self'"
 )
 """Browsers load from this host only. Gradio's page needs inline scripts and styles, and eval()."""
 
@@ -20,11 +21,16 @@ EXTERNAL = re.compile(
 """The tags by which Gradio's page would load from other hosts: fonts, and a script for iframes."""
 
 
+def policy(frames: Sequence[str] = ()) -> str:
+    """The header's value; `frames`: origins whose pages may show this one in a frame."""
+    return _POLICY.format(frames="".join(f" {origin}" for origin in frames))
+
+
 class ContentSecurityPolicy:
     """ASGI middleware: adds the policy to every HTML page, and removes the tags that it would block."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, frames: Sequence[str] = ()) -> None:
+        self.app, self.policy = app, policy(frames)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Forward the response; the body of an HTML page is buffered until it is complete."""
@@ -38,7 +44,7 @@ class ContentSecurityPolicy:
                 fields["X-Content-Type-Options"] = "nosniff"
                 fields["Referrer-Policy"] = "no-referrer"
                 if fields.get("content-type", "").startswith("text/html"):
-                    fields["Content-Security-Policy"] = POLICY
+                    fields["Content-Security-Policy"] = self.policy
                     start = message
                     return
             elif start is not None and message["type"] == "http.response.body":

@@ -16,7 +16,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from texturenets.server import signin
-from texturenets.server.csp import POLICY
+from texturenets.server.csp import policy
 from texturenets.server.http_errors import HTTPProblem
 from texturenets.server.settings import Settings, host_name
 
@@ -208,7 +208,7 @@ def _unauthorized(headers: Headers) -> str:
 
 def _form(*, wrong: bool) -> Response:
     """The form that asks for the token."""
-    headers = {"Content-Security-Policy": POLICY, "WWW-Authenticate": "Bearer", "Cache-Control": "no-store"}
+    headers = {"Content-Security-Policy": policy(), "WWW-Authenticate": "Bearer", "Cache-Control": "no-store"}
     return Response(signin.page(wrong=wrong), 401, headers, "text/html")
 
 

@@ -53,6 +53,7 @@ class Settings:
 
     `hosts`: names under which it may be called besides its own address, as behind a reverse proxy; a page of another
     name that a browser was led to is refused. `origins`: pages of others that may call it (CORS); none by default.
+    `frames`: origins whose pages may show its page in a frame.
     `token`: asked of every request but the health check. `models`: a folder of model files besides the shipped ones;
     with `photos`, a folder of photos to learn on, it trains models into that folder. `preload`: names of models to
     load before the service says that it is ready. `page`: whether it has one.
@@ -62,6 +63,7 @@ class Settings:
     port: int = 7860
     hosts: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
+    frames: tuple[str, ...] = ()
     token: str | None = None
     models: Path | None = None
     photos: Path | None = None
@@ -75,10 +77,14 @@ class Settings:
         for name in self.hosts:
             if host_name(f"[{name}]" if ":" in name else name) != name.lower():
                 raise UserError(f"--public-host {name}: give the name alone, as example.org")
-        for origin in self.origins:
-            if not _is_origin(origin):
+        asked = [
+            *(("--allow-origin", one) for one in self.origins),
+            *(("--allow-frame", one) for one in self.frames),
+        ]
+        for flag, origin in asked:
+            if not _is_origin(origin) or (flag == "--allow-frame" and origin == "null"):
                 raise UserError(
-                    f"--allow-origin {origin}: give scheme and host as browsers send them, as https://example.org"
+                    f"{flag} {origin}: give scheme and host as browsers send them, as https://example.org"
                 )
 
     def known_hosts(self) -> frozenset[str] | None:

@@ -10,7 +10,6 @@ The process of a training holds its lock as long as it lives, so that a service 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import re
 import shutil
@@ -22,6 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Literal
 
+from texturenets import locks
 from texturenets.errors import cannot_write, shortened
 from texturenets.files import atomic_write
 from texturenets.server.http_errors import HTTPProblem
@@ -87,7 +87,7 @@ class TrainingFiles:
     def read(self, name: str) -> TrainingJob | None:
         """The training called `name`; None if there is none."""
         try:
-            data = json.loads((self.job_dir(name) / "job.json").read_text())
+            data = json.loads((self.job_dir(name) / "job.json").read_text("utf-8"))
             return TrainingJob(**{**data, "options": tuple(data["options"])})
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
@@ -102,7 +102,7 @@ class TrainingFiles:
     def write(self, job: TrainingJob) -> TrainingJob:
         """Save the state of a training. Raises UserError where it cannot be written."""
         with atomic_write(self.job_dir(job.name) / "job.json") as part:
-            part.write_text(json.dumps(asdict(job)))
+            part.write_text(json.dumps(asdict(job)), "utf-8")
         return job
 
     def create(self, job: TrainingJob, exemplar: bytes) -> None:
@@ -163,11 +163,11 @@ class TrainingFiles:
     @contextlib.contextmanager
     def hold(self, name: str) -> Iterator[IO[str] | None]:
         """The lock file of a training, locked, to be inherited by its process; None if another process holds it."""
-        with (self.job_dir(name) / "lock").open("a") as lock:
+        with (self.job_dir(name) / "lock").open("a", encoding="utf-8") as lock:
             ends = time.monotonic() + LOCK_WAIT_SECONDS
             while True:
                 try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    locks.lock(lock)
                 except BlockingIOError:  # another service is in `alive` for a moment, or the process runs
                     if time.monotonic() > ends:
                         yield None
@@ -180,9 +180,9 @@ class TrainingFiles:
     def alive(self, name: str) -> bool:
         """Whether the process of a training runs, whichever service started it."""
         try:
-            with (self.job_dir(name) / "lock").open("r") as lock:
+            with (self.job_dir(name) / "lock").open("r", encoding="utf-8") as lock:
                 # A shared lock, so that two services that check at once do not take each other for the training.
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                locks.lock(lock, shared=True)
         except BlockingIOError:
             return True
         except OSError:

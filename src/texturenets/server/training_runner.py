@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import functools
 import logging
 import os
@@ -19,6 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
+from texturenets import locks
 from texturenets.errors import UserError, shortened
 from texturenets.server.training_files import TrainingFiles, TrainingJob
 
@@ -100,8 +100,9 @@ class TrainingRunner:
         if self.keeper is None:
             with contextlib.ExitStack() as stack:
                 try:
-                    keeper = stack.enter_context((self.folder / ".trainings.lock").open("a"))
-                    fcntl.flock(keeper, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    file = self.folder / ".trainings.lock"
+                    keeper = stack.enter_context(file.open("a", encoding="utf-8"))
+                    locks.lock(keeper)
                 except OSError:
                     return False
                 self.keeper = keeper

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, Final, cast
@@ -19,6 +21,33 @@ from texturenets.tiled.rows import Interval, Size
 
 PARTS: Final = 1024
 """Arrays that one call moves: as many as Linux takes (`IOV_MAX`)."""
+
+LARGEST: Final = 2**26
+"""Bytes that one call moves on Windows, which takes less than 2 GB."""
+
+
+_POSITION = threading.Lock()
+"""On Windows, where a file has one position for all threads."""
+
+
+def _write(handle: int, parts: Sequence[memoryview], offset: int) -> int:
+    """Write `parts`, or the first of them, at `offset`; returns how many bytes. Raises OSError."""
+    if sys.platform != "win32":
+        return os.pwritev(handle, parts, offset)
+    with _POSITION:
+        os.lseek(handle, offset, os.SEEK_SET)
+        return os.write(handle, parts[0][:LARGEST])
+
+
+def _read(handle: int, parts: Sequence[memoryview], offset: int) -> int:
+    """Fill `parts`, or the first of them, with what is at `offset`; returns how many bytes. Raises OSError."""
+    if sys.platform != "win32":
+        return os.preadv(handle, parts, offset)
+    with _POSITION:
+        os.lseek(handle, offset, os.SEEK_SET)
+        data = os.read(handle, min(len(parts[0]), LARGEST))
+    parts[0][: len(data)] = data
+    return len(data)
 
 
 class OverflowedError(Exception):
@@ -51,16 +80,19 @@ class SpoolFile:
     def put(self, values: Sequence[NDArray[Any]], offset: int) -> None:
         """Write contiguous arrays one after the other. Raises UserError where the disk is full."""
         try:
-            self._move(os.pwritev, values, offset)
+            self._move(_write, values, offset)
         except OSError as error:
             raise UserError(f"cannot keep what does not fit in memory: {error.strerror}") from None
 
     def get(self, values: Sequence[NDArray[Any]], offset: int) -> None:
         """Fill contiguous arrays one after the other."""
-        self._move(os.preadv, values, offset)
+        self._move(_read, values, offset)
 
     def _move(
-        self, call: Callable[[int, list[memoryview], int], int], values: Sequence[NDArray[Any]], offset: int
+        self,
+        call: Callable[[int, Sequence[memoryview], int], int],
+        values: Sequence[NDArray[Any]],
+        offset: int,
     ) -> None:
         parts = [memoryview(cast(Any, array)).cast("B") for array in values]
         first = 0

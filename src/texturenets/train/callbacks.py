@@ -45,13 +45,13 @@ class Log:
         self.path = folder / "records.jsonl"
         kept: list[str] = []
         if self.path.exists() and start:
-            for line in self.path.read_text().splitlines():
+            for line in self.path.read_text("utf-8").splitlines():
                 try:
                     if json.loads(line)["step"] <= start:
                         kept.append(line)
                 except (ValueError, KeyError):  # the line being written when the power went
                     continue
-        self.file = self.path.open("w")
+        self.file = self.path.open("w", encoding="utf-8")
         self.file.writelines(line + "\n" for line in kept)
         self.file.flush()
         self.waiting: list[Record] = []

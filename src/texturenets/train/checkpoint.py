@@ -82,7 +82,8 @@ def _read(folder: Path) -> tuple[TrainingState, dict[str, Tensor]]:
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-            tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 (not a mapping)
+            # Copies: a tensor that lives on keeps the file mapped, and Windows then lets nobody replace it.
+            tensors = {k: file.get_tensor(k).clone() for k in file.keys()}  # noqa: SIM118 (not a mapping)
         state = TrainingState(**json.loads(metadata["state"]))
         digest = metadata["sha256"]
     except FileNotFoundError:

@@ -261,6 +261,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 def _obey(parent: int) -> None:
     """End this process when `parent` asks for it, and nobody else."""
+    if sys.platform == "win32" or sys.platform == "darwin":
+        return
     while signal.sigwaitinfo([signal.SIGTERM]).si_pid != parent:
         pass
     os._exit(0)
@@ -269,12 +271,14 @@ def _obey(parent: int) -> None:
 def _worker(_: int) -> None:
     ignore_pillows_warnings()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    if sys.platform == "win32":  # which sends no SIGTERM
+        return
     mine = set(SIGNALS)
     if hasattr(signal, "sigwaitinfo"):  # not on macOS, where a worker still ends at anybody's SIGTERM
         mine.discard(signal.SIGTERM)
         threading.Thread(target=_obey, args=(os.getppid(),), daemon=True).start()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, mine)
-    torch.set_num_threads(1)
 
 
 class _Sent(Dataset[Batch | UserError]):
@@ -301,6 +305,24 @@ def _without_main() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
+@contextmanager
+def _signals_blocked(workers: int) -> Iterator[None]:
+    """Block SIGNALS until the workers that are started within have made their choice (`_worker`).
+
+    Windows has no such masks: there Ctrl-C ends a worker that is being started.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    if workers:
+        resource_tracker.ensure_running()  # the first process would start it, which unblocks these signals
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def loader(data: Dataset[Batch], steps: range, workers: int, pin: bool = False) -> Iterator[Batch]:
     """The batches of `steps` in order, decoded ahead by `workers` processes (0: in this one).
 
@@ -321,14 +343,8 @@ def loader(data: Dataset[Batch], steps: range, workers: int, pin: bool = False) 
         # Else each start draws from torch's random state, and a resumed run starts once more.
         generator=torch.Generator(),
     )
-    if workers:
-        resource_tracker.ensure_running()  # the first process would start it, which unblocks these signals
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # until the workers have made their choice
-    try:
-        with _without_main():
-            running = iter(batches)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    with _without_main(), _signals_blocked(workers):
+        running = iter(batches)
     for batch in running:
         if isinstance(batch, UserError):
             raise batch

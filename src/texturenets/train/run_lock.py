@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from pathlib import Path
 
 from texturenets.errors import UserError
+from texturenets.locks import lock
 
 NAME = "lock"
 
@@ -18,11 +18,11 @@ class RunLock:
         """Makes the folder. Raises UserError where another training holds it, or it cannot be made."""
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self.file = (folder / NAME).open("a+")
+            self.file = (folder / NAME).open("a+", encoding="utf-8")
         except OSError as error:
             raise UserError(f"cannot write {folder}: {error.strerror}") from None
         try:
-            fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(self.file)
         except BlockingIOError:
             self.file.seek(0)
             who = self.file.read(20).strip()

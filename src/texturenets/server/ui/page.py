@@ -93,7 +93,7 @@ def mount(app: FastAPI, service: Service, trainings: Trainings | None) -> None:
         enable_monitoring=False,
         theme=theme(),
         css_paths=CSS,
-        head=f"<script>{SCRIPT.read_text()}</script>",
+        head=f"<script>{SCRIPT.read_text('utf-8')}</script>",
     )
     gradio_app: Any = next(route.app for route in app.routes if isinstance(route, Mount) and route.path == AT)
 

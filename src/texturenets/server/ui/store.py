@@ -7,12 +7,15 @@ import contextlib
 import functools
 import os
 import shutil
+import sys
 import tempfile
 import threading
 import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
+
+from texturenets.locks import lock
 
 PREFIX = "texturenets-page-"
 OLDEST = 3600.0
@@ -22,33 +25,34 @@ OLDEST = 3600.0
 @functools.cache
 def folder() -> Path:
     """This process's, nobody else's to read, gone at its end; what killed processes left is removed."""
-    with contextlib.suppress(ImportError):
-        _remove_stale()
+    _remove_stale()
     made = Path(tempfile.mkdtemp(prefix=PREFIX))
     atexit.register(shutil.rmtree, made, ignore_errors=True)
-    with contextlib.suppress(ImportError):
-        _hold(made)
+    _hold(made)
     return made.resolve()
 
 
 def _hold(made: Path) -> None:
     """Lock it as long as this process lives."""
-    import fcntl
+    with contextlib.suppress(OSError):  # a file system without locks
+        lock(os.open(made / "lock", os.O_CREAT | os.O_RDWR), wait=True)
 
-    lock = os.open(made / "lock", os.O_CREAT | os.O_RDWR)
-    fcntl.flock(lock, fcntl.LOCK_EX)
+
+def _mine(left: Path) -> bool:
+    """Whether it belongs to this user; on Windows each has a folder for temporary files. Raises OSError."""
+    if sys.platform == "win32":
+        return True
+    return left.stat().st_uid == os.getuid()
 
 
 def _remove_stale() -> None:
     """Remove the folders whose processes are gone."""
-    import fcntl
-
     for left in Path(tempfile.gettempdir()).glob(PREFIX + "*"):
         with contextlib.suppress(OSError):
-            if left.stat().st_uid != os.getuid():
+            if not _mine(left):
                 continue
-            with (left / "lock").open("r+") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with (left / "lock").open("r+", encoding="utf-8") as held:
+                lock(held)
             shutil.rmtree(left, ignore_errors=True)
 
 

@@ -1,0 +1,209 @@
+"""What developers run, on every system, from a fresh clone, with nothing but Python 3.11 or later.
+
+    python dev.py setup          make .venv with texturenets in it
+    python dev.py test           lint, types, all fast tests: what runs on every change
+    python dev.py lint | types | unit | slow-tests
+    python dev.py demo           stylize photos with every shipped style; ends with a contact sheet
+    python dev.py release-check  packages in dist/: made, checked, installed and used in empty environments
+    python dev.py acceptance     the long bars, one after the other; each alone: accept NAME, as accept sizes
+    python dev.py docs           the documentation site, in build/site
+    python dev.py clean          remove everything that this program made
+
+Words after the command go to what it runs: `dev.py accept sizes --count 20`, `dev.py unit tests/test_files.py`,
+`dev.py demo --photo one.jpg`. The environment variable INDEX names a package index to ask besides pip's own: PyTorch
+from PyPI is, on Linux, 3 GB for NVIDIA graphics cards, and a tenth of that for the processor alone with
+INDEX=https://download.pytorch.org/whl/cpu. EXTRAS names the package's extras that are installed, in place of its own
+list: EXTRAS=all,dev.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+BIN = VENV / ("Scripts" if sys.platform == "win32" else "bin")
+PYTHON = BIN / ("python.exe" if sys.platform == "win32" else "python")
+STAMP = VENV / ".complete"
+EXTRAS = os.environ.get("EXTRAS") or "openvino,train,video,web,large,heif,hub,dev"
+
+LARGER = 46
+"""Files of tests that get a process each, largest first, so that no long one is left for the end; the others share
+processes, SHARED in each, which spares the start of 35. Not all in one: some large files in one process have ended
+without a word, or waited for ever."""
+SHARED = 8
+AT_ONCE = 2
+NO_TESTS = 5  # pytest's status where all tests of a file are slow
+
+
+def call(*words: str | Path) -> int:
+    """Run a command in the root of the project; returns its exit status."""
+    return subprocess.run([*map(str, words)], cwd=ROOT, check=False).returncode
+
+
+def must(*words: str | Path) -> None:
+    """Run a command; end with its status if it fails."""
+    if status := call(*words):
+        sys.exit(status)
+
+
+def program(name: str) -> list[str | Path]:
+    """The start of a command that runs a module of the environment."""
+    return [PYTHON, "-m", name]
+
+
+def setup() -> None:
+    """Make .venv, unless it is newer than what says what belongs there."""
+    sources = [ROOT / "pyproject.toml", ROOT / "constraints.txt"]
+    if STAMP.exists() and STAMP.stat().st_mtime > max(path.stat().st_mtime for path in sources):
+        return
+    must(sys.executable, "-m", "venv", VENV)
+    index = os.environ.get("INDEX")
+    more = ["--extra-index-url", index] if index else []
+    pip = [*program("pip"), "--disable-pip-version-check", "install", "-q"]
+    must(*pip, "-c", "constraints.txt", *more, "-e", f".[{EXTRAS}]")
+    STAMP.touch()
+
+
+def lint() -> int:
+    """Style and format."""
+    return call(*program("ruff"), "check", ".") or call(*program("ruff"), "format", "--check", ".")
+
+
+def types() -> int:
+    """Types, and that every call is there on Windows: the stubs know which system has which."""
+    windows = [*program("mypy"), "--platform", "win32", "--cache-dir", ".mypy_cache/win32"]
+    return call(*program("mypy")) or call(*windows)
+
+
+def groups(files: list[Path]) -> list[list[Path]]:
+    """Which files of tests share a process, in the order in which they are started."""
+    ordered = sorted(files, key=lambda path: path.stat().st_size, reverse=True)
+    small = ordered[LARGER:]
+    return [[path] for path in ordered[:LARGER]] + [
+        small[i : i + SHARED] for i in range(0, len(small), SHARED)
+    ]
+
+
+def tested(files: list[Path]) -> tuple[list[Path], int, str]:
+    """The tests of `files` in one process: the files, its status, and what it said."""
+    names = [path.relative_to(ROOT).as_posix() for path in files]
+    done = subprocess.run(
+        [*map(str, program("pytest")), "-m", "not slow", *names],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+    )
+    return files, 0 if done.returncode == NO_TESTS else done.returncode, done.stdout
+
+
+def unit(names: list[str]) -> int:
+    """The fast tests, of all files or those named, AT_ONCE processes at a time; then what failed, and how long it
+    took."""
+    began = time.monotonic()
+    files = [Path(name).resolve() for name in names] or list((ROOT / "tests").glob("test_*.py"))
+    failed: list[str] = []
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for group, status, said in pool.map(tested, groups(files)):
+            print(said, end="", flush=True)
+            if status:
+                lines = [line for line in said.splitlines() if line.startswith(("FAILED ", "ERROR "))]
+                ended = f"status {status}: {' '.join(path.name for path in group)}"
+                failed += lines or [ended]
+    print("\n".join(["", *failed]))
+    seconds = round(time.monotonic() - began)
+    print(f"{len(files)} files of tests in {seconds // 60} min {seconds % 60:02d} s: ", end="")
+    print(f"{len(failed)} failed" if failed else "all passed")
+    return 1 if failed else 0
+
+
+def test() -> int:
+    """Lint, and if that is well types and the fast tests at the same time."""
+    if status := lint():
+        return status
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(types)
+        status = unit([])
+    if other.result():
+        print("the types are wrong, as said above")
+    return status or other.result()
+
+
+def bars() -> list[str]:
+    """Names of the long bars: a program benchmarks/accept_NAME.py is one."""
+    return [path.stem.removeprefix("accept_") for path in sorted((ROOT / "benchmarks").glob("accept_*.py"))]
+
+
+def accept(name: str, words: list[str]) -> int:
+    """One of the long bars."""
+    if name not in bars():
+        print(f"no bar is called {name!r}; there are {', '.join(bars())}", file=sys.stderr)
+        return 2
+    return call(PYTHON, f"benchmarks/accept_{name}.py", *words)
+
+
+def acceptance() -> int:
+    """All of them, after the slow tests; the first that fails ends it."""
+    return call(*program("pytest"), "-m", "slow") or next(filter(None, (accept(n, []) for n in bars())), 0)
+
+
+def docs() -> int:
+    """The documentation site."""
+    must(*program("pip"), "install", "-q", "mkdocs>=1.6,<2", "mkdocstrings-python>=2,<3")
+    must(*program("mkdocs"), "build", "--strict")
+    return call(
+        *program("texturenets"), "export", "composition_vii", "udnie", "--to", "web", "-o", "build/site/demo"
+    )
+
+
+def clean() -> int:
+    """Remove everything that this program made."""
+    made = [".venv", "build", "dist", "demo", ".mypy_cache", ".ruff_cache"]
+    caches = [path for path in ROOT.rglob("__pycache__") if ".venv" not in path.parts]
+    for path in [*(ROOT / name for name in made), *ROOT.glob("src/*.egg-info"), *caches]:
+        shutil.rmtree(path, ignore_errors=True)
+    for path in ROOT.glob("tests/*.log"):
+        path.unlink()
+    return 0
+
+
+def main(words: list[str]) -> int:
+    """Run a command line; returns its exit status."""
+    command, rest = (words[0], words[1:]) if words else ("help", [])
+    commands = {
+        "setup": lambda: 0,
+        "lint": lint,
+        "types": types,
+        "unit": lambda: unit(rest),
+        "test": test,
+        "slow-tests": lambda: call(*program("pytest"), "-m", "slow", *rest),
+        "accept": lambda: accept((rest or [""])[0], rest[1:]),
+        "acceptance": acceptance,
+        "release-check": lambda: call(PYTHON, "benchmarks/accept_reach.py", "--only", "release", *rest),
+        "demo": lambda: call(*program("texturenets"), "demo", "-o", "demo", *rest),
+        "docs": docs,
+    }
+    if command == "clean":
+        return clean()
+    if command not in commands:
+        print(__doc__)
+        return 0 if command in ("help", "-h", "--help") else 2
+    setup()
+    return commands[command]()
+
+
+if __name__ == "__main__":
+    if sys.version_info < (3, 11):  # noqa: UP036 (it says so)
+        sys.exit("texturenets needs Python 3.11 or later: run this with one, as python3.12 dev.py setup")
+    sys.exit(main(sys.argv[1:]))
