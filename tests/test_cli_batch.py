@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from texturenets import image, loading
 from texturenets.cli import main, report
@@ -340,6 +340,27 @@ def test_what_is_lost_of_a_photo_is_said(
 def see_through(name: str, alpha: int = 128) -> Path:
     Image.new("RGBA", (24, 18), (200, 100, 50, alpha)).save(name)
     return Path(name)
+
+
+@pytest.mark.parametrize(
+    ("result", "lost"),
+    [
+        ("a.bmp", ["EXIF, which .bmp does not keep", "the texts Author, Comment, which .bmp does not keep"]),
+        ("a.jpg", ["the text Author, which .jpg does not keep"]),
+        ("a.webp", ["the texts Author, Comment, which .webp does not keep"]),
+        ("a.png", []),
+    ],
+)
+def test_lost_metadata_are_said(
+    here: Path, capsys: pytest.CaptureFixture[str], result: str, lost: list[str]
+) -> None:
+    exif, texts = Image.Exif(), PngImagePlugin.PngInfo()
+    exif[271] = "a camera"
+    for key in ("Comment", "Author"):
+        texts.add_text(key, "somebody")
+    Image.new("RGB", (24, 18)).save("a.png", exif=exif, pnginfo=texts)
+    assert stylize("a.png", "-o", f"out/{result}") == 0
+    assert capsys.readouterr().err.splitlines() == [f"texturenets: note: a.png holds {what}" for what in lost]
 
 
 def test_lost_transparency_is_said(

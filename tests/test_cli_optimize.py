@@ -51,7 +51,9 @@ class Here:
 
     def words(self, *more: str, styles: tuple[str, ...] = ("blots",)) -> list[str]:
         chosen = [w for name in styles for w in ("--style", str(self.studio / f"{name}.png"))]
-        usual = {"--style-layers": STYLE_LAYER, "--content-layers": "vgg16:relu1_2", "--steps": "2"}
+        usual = {"--style-layers": STYLE_LAYER, "--steps": "2"}
+        if {"--content", self.photo} & {*more} or (more and more[0][0] != "-"):
+            usual["--content-layers"] = "vgg16:relu1_2"
         some = [w for flag, value in usual.items() if flag not in more for w in (flag, value)]
         return ["optimize", *chosen, "--weights", str(self.studio / "weights"), "--offline", *some, *more]
 
@@ -410,3 +412,20 @@ def test_what_becomes_of_transparency_is_said(here: Here) -> None:
     status, _, err = tiny.call(*here.words("--content", "clear.png", "--size", "32", "-o", "a.jpg"))
     assert status == 0
     assert "note: clear.png holds transparent pixels, which .jpg does not keep: they are laid on white" in err
+
+
+def test_the_output_may_be_a_folder(here: Here) -> None:
+    Path("made").mkdir()
+    for folder in ("made", "new/"):
+        status, out, _ = tiny.call(*here.words("--quiet", "-o", folder))
+        assert (status, Path(out.strip()).parent) == (0, Path(folder))
+        assert Path(out.strip()).is_file()
+
+
+@pytest.mark.parametrize("flag", ["--content-weight", "--content-layers"])
+def test_without_a_photo_there_is_nothing_to_compare_content_with(here: Here, flag: str) -> None:
+    status, _, error = tiny.call(*here.words(flag, "3" if flag.endswith("weight") else "random:conv1"))
+    assert (status, error) == (
+        2,
+        f"texturenets: {flag} compares with a photo: give one, as optimize photo.jpg --style painting.jpg\n",
+    )

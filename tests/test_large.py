@@ -243,7 +243,7 @@ def test_metadata_that_is_lost_in_strips_is_told(
     monkeypatch.setattr(memory_limits, "too_large", lambda *_: True)
     assert main(["stylize", str(photo), "-s", str(model), "--engine", "torch", "-o", str(out)]) == 0
     notes = [line for line in capsys.readouterr().err.splitlines() if "note: " in line]
-    assert notes == [f"texturenets: note: {photo} holds {lost}"]
+    assert f"texturenets: note: {photo} holds {lost}" in notes
 
 
 def test_little_memory_is_enough(

@@ -191,6 +191,15 @@ def test_a_style_is_trained_from_python_stopped_and_resumed(studio: tiny.Studio,
     assert style.path == out
     assert style(torch.rand(3, 40, 50)).shape == (3, 40, 50)
     assert (tmp_path / "mine.run" / "records.jsonl").exists()
+    others: dict[str, Any] = {
+        "config": config(steps=3, content_weight=9.0),
+        "trainer": how(studio),
+        "resume": True,
+    }
+    for _ in range(2):  # the first leaves no lock, though its error is still at hand
+        with pytest.raises(tn.UserError, match="what changed: `content_weight`") as refused:
+            tn.train_style(studio.painting, studio.photos, out, **others)
+        assert refused.value.__traceback__ is not None
     with pytest.raises(tn.UserError, match="a model file ends in"):
         tn.train_style(studio.painting, studio.photos, tmp_path / "mine.pt")
     with pytest.raises(tn.UserError, match="did you mean 'paper'"):

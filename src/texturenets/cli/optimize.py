@@ -12,11 +12,12 @@ from cyclopts import Parameter
 
 from texturenets.cli.common import Flag, complain
 from texturenets.cli.flags import given, optional
+from texturenets.cli.outputs import folder_of
 from texturenets.cli.styles import check_no_model
 from texturenets.errors import UserError, counted
 from texturenets.files import remove_stale
 from texturenets.train import recipes
-from texturenets.train.configuration import Precision, StyleConfig
+from texturenets.train.configuration import Precision, StyleConfig, flag
 from texturenets.train.trainer_config import TrainerConfig
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def optimize(
     content: Path | None = None,
     *,
     style: Annotated[list[Path], Parameter(name=["--style", "-s"], negative_iterable=())],
-    output: Annotated[Path | None, Parameter(name=["--output", "-o"])] = None,
+    output: Annotated[str | None, Parameter(name=["--output", "-o"])] = None,
     size: str | None = None,
     style_size: int | None = None,
     style_weights: str | None = None,
@@ -79,7 +80,7 @@ def optimize(
     style
         The painting or texture; given several times, the weighted average of their Gram matrices is used.
     output
-        Image to write; an existing one is replaced [default: STYLE-texture.png, PHOTO-STYLE.png].
+        Image to write, or a folder; an existing image is replaced [default: STYLE-texture.png, PHOTO-STYLE.png].
     size
         Longer side of the stylized photo in pixels; of a texture WIDTHxHEIGHT, or one number for a square
         [default: as large as the photo (the texture), but at most 512].
@@ -119,7 +120,7 @@ def optimize(
     changes = {"precision": precision, **given(options, StyleConfig)}
     config = _config(preset, content, checkerboard_weight, descriptor, changes)
     trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
-    out = output or Path(f"{content.stem}-{style[0].stem}.png" if content else f"{style[0].stem}-texture.png")
+    out = _out(output, content, style[0])
     start_images = [] if start in (None, "photo", "noise") else [Path(str(start))]
     _check_output(out, [*style, *([content] if content else []), *start_images])
 
@@ -165,8 +166,8 @@ def optimize(
             records, steps * scales, out, quiet=quiet, pictures_every=pictures_every, write=write
         )
     write(out, last.image)
-    if task.result.transparent and not image.keeps_alpha(out) and not quiet:
-        complain(f"note: {content} holds {image.laid_on_white(out)}")
+    for what in () if quiet else image.lost(out, task.result):
+        complain(f"note: {content} holds {what}")
     return _report(out, last, None if finished else steps * scales, quiet)
 
 
@@ -245,6 +246,11 @@ def _config(
     """
     config = recipes.style_recipe(preset)
     if content is None:
+        for name in ("content_weight", "content_layers"):
+            if name in changes:
+                raise UserError(
+                    f"{flag(name)} compares with a photo: give one, as optimize photo.jpg --style painting.jpg"
+                )
         texture = recipes.texture_recipe(preset)
         config = dataclasses.replace(
             config, style_layers=texture.style_layers, checkerboard_weight=texture.checkerboard_weight
@@ -290,6 +296,14 @@ def _numbers(text: str | None) -> list[float] | None:
         return [float(part) for part in text.split(",")]
     except ValueError:
         raise UserError(f"--style-weights {text}: give numbers separated by commas, as 1,2") from None
+
+
+def _out(output: str | None, content: Path | None, style: Path) -> Path:
+    """The file of the result: `output`, or of the usual name in the folder `output`, or here."""
+    folder = folder_of([content or style], output)
+    if folder is None:
+        return Path(str(output)).expanduser()
+    return folder / (f"{content.stem}-{style.stem}.png" if content else f"{style.stem}-texture.png")
 
 
 def _check_output(out: Path, inputs: Sequence[Path]) -> None:

@@ -103,7 +103,7 @@ def stylize(
         Also write contact-sheet.jpg beside the results: one row for each photo, one column for each style.
     keep_gps
         Also copy the GPS position. EXIF, resolution (dpi), texts of PNGs and comments of JPEGs are copied anyway,
-        as far as the output's format holds them.
+        as far as the output's format holds them; XMP is not.
     stroke
         Size of the strokes: 2 doubles it, 0.5 halves it, auto scales it with the image, so that a preview of
         512 pixels looks like the large result.

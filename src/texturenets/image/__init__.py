@@ -34,6 +34,8 @@ from texturenets.image.writing import (
     kept_bits,
     laid_on_white,
     lossy_suffixes,
+    lost,
+    lost_metadata,
     to_bytes,
     write,
 )
@@ -55,6 +57,8 @@ __all__ = [
     "kept_bits",
     "laid_on_white",
     "lossy_suffixes",
+    "lost",
+    "lost_metadata",
     "may_be_missed",
     "measure",
     "not_kept",

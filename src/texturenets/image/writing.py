@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,13 @@ _LONGEST_SEGMENT = 65533  # of a JPEG: its length, two bytes, counts itself
 
 _WITH_DPI = {"JPEG", "PNG", "TIFF", "BMP"}
 
+_WITHOUT_EXIF = {"BMP", "EXR"}
+
+_TEXTS: dict[str, tuple[str, ...]] = {"JPEG": ("Comment",)} | dict.fromkeys(
+    ("WEBP", "TIFF", "AVIF", "HEIF", "BMP", "EXR"), ()
+)
+"""Keywords of the texts that formats hold which do not hold all, as PNG does."""
+
 
 def lossy_suffixes() -> set[str]:
     """The suffixes of formats that a quality is for, in lower case with their dot."""
@@ -65,6 +73,22 @@ def kept_bits(path: StrPath, bits: int) -> int:
 def laid_on_white(result: Path) -> str:
     """What a transparent image holds that the file `result` does not."""
     return f"transparent pixels, which {result.suffix} does not keep: they are laid on white"
+
+
+def lost(result: Path, picture: Picture) -> list[str]:
+    """What of `picture` the file `result`, named alone, does not hold: the ends of sentences that begin "FILE holds"."""
+    flat = [laid_on_white(result)] if picture.transparent and not keeps_alpha(result) else []
+    return [*flat, *lost_metadata(result, picture.exif, picture.texts)]
+
+
+def lost_metadata(result: Path, exif: bytes | None, texts: Mapping[str, str]) -> list[str]:
+    """As `lost`, of EXIF and of texts by keyword."""
+    name = output_format(result)
+    found = ["EXIF"] if exif is not None and name in _WITHOUT_EXIF else []
+    others = sorted(key for key in texts if key not in _TEXTS.get(name, texts))
+    if others:
+        found.append(f"the text{'s' if len(others) > 1 else ''} {', '.join(others)}")
+    return [f"{what}, which {result.suffix} does not keep" for what in found]
 
 
 def _to_bytes(values: Array) -> npt.NDArray[np.uint8]:

@@ -92,8 +92,8 @@ class Pipeline:
         """Write the result, unless that has been done. Raises UserError."""
         if picture is not None:
             image.write(job[1], picture, quality=self.options[job[1]].quality)
-            if picture.transparent and not image.keeps_alpha(job[1]):
-                self.note(job[0], image.laid_on_white(job[1]))
+            for what in image.lost(job[1], picture):
+                self.note(job[0], what)
 
     def _compare(self, photo: Path, source: Picture | image.ImageInfo | None, bits: int) -> None:
         """Note what the photo has and its result, of so many bits a channel, will not."""

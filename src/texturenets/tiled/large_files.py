@@ -197,9 +197,9 @@ class Metadata:
 
 
 def lost(path: Path, metadata: Metadata) -> list[str]:
-    """What of `metadata` the file `path` does not hold that is written strip by strip, and would hold otherwise."""
+    """What of `metadata` the file `path` does not hold, written strip by strip."""
     name = image.output_format(path)
-    found = []
+    found = image.lost_metadata(path, metadata.exif, metadata.texts)
     if name == "TIFF" and metadata.exif is not None:
         found.append(f"EXIF, which is not kept in strips in {path.suffix}")
     if name == "JPEG" and "Comment" in metadata.texts:

@@ -79,11 +79,15 @@ class Trainer:
         self.cuda_graph = CudaGraphStep(self._compute_step) if self._has_fixed_kernels() else None
         self.optimizer = optimizer.make(task.config, self.network, self.device, self.cuda_graph is not None)
         self.state = checkpoint.TrainingState(0, 0.0, None, 0, self.fingerprint)
-        if self.fabric.is_global_zero:
-            self.run_folder.take(resume)
-        if resume:
-            self._resume()
-        self.module, self.optimizer = self.fabric.setup(self.network, self.optimizer)
+        try:
+            if self.fabric.is_global_zero:
+                self.run_folder.take(resume)
+            if resume:
+                self._resume()
+            self.module, self.optimizer = self.fabric.setup(self.network, self.optimizer)
+        except BaseException:
+            self.run_folder.release()  # who catches the error may hold on to it, and to this trainer
+            raise
         self.stop = False
         self.unreadable: set[str] = set()  # messages of photos, each reported once
 
