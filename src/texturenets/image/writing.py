@@ -76,7 +76,7 @@ def laid_on_white(result: Path) -> str:
 
 
 def lost(result: Path, picture: Picture) -> list[str]:
-    """What of `picture` the file `result`, named alone, does not hold: the ends of sentences that begin "FILE holds"."""
+    """What of `picture` a file called `result` does not hold: the ends of sentences that begin "FILE holds"."""
     flat = [laid_on_white(result)] if picture.transparent and not keeps_alpha(result) else []
     return [*flat, *lost_metadata(result, picture.exif, picture.texts)]
 
