@@ -177,6 +177,18 @@ def test_addresses_that_give_no_photo(here: Path, web: str, capsys: Capture, wor
     assert error.count("\n") == 1
 
 
+def test_a_photo_that_cannot_be_had_does_not_stop_the_others(here: Path, web: str, capsys: Capture) -> None:
+    assert (
+        run("stylize", f"{web}/gone.jpg", "photo.jpg", f"{web}/photo.jpg", "-s", "wave", "-o", "made/") == 2
+    )
+    out, error = capsys.readouterr()
+    assert len(out.splitlines()) == 2
+    assert error.startswith(f"texturenets: {web}/gone.jpg: HTTP 404")
+    assert run("stylize", f"{web}/gone.jpg", f"{web}/none.jpg", "-s", "wave") == 2
+    assert run("stylize", "photo.jpg", "-s", "wave", "--mask", f"{web}/gone.jpg") == 2
+    assert not capsys.readouterr().out
+
+
 def test_what_is_too_large_is_not_fetched_whole(
     here: Path, web: str, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:

@@ -14,7 +14,7 @@ from contextlib import redirect_stdout
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from texturenets.cli.common import download_progress
+from texturenets.cli.common import complain, download_progress
 from texturenets.errors import UserError, cannot_write
 
 COMMANDS = ("stylize", "optimize", "sample")  # those that read images or write one
@@ -63,10 +63,10 @@ def run_piped(words: Sequence[str], run: Callable[[Sequence[str]], int]) -> int:
         if inputs:
             source = _received(folder)
             plain = [str(source) if i in inputs else word for i, word in enumerate(plain)]
-        for i in addresses:
-            plain[i] = str(_fetched(plain[i], folder / str(i)))
+        plain, lost = _with_fetched(plain, addresses, folder)
+        outputs = {i for i, word in enumerate(plain) if word == "-"}
         if not outputs:
-            return _named(folder, run, plain)
+            return _named(folder, run, plain) or lost
         result = folder / f"stdout{_suffix(plain)}"
         plain = [str(result) if i in outputs else word for i, word in enumerate(plain)]
         with redirect_stdout(io.StringIO()):
@@ -75,7 +75,7 @@ def run_piped(words: Sequence[str], run: Callable[[Sequence[str]], int]) -> int:
             _send(result)
         elif status == 0:
             raise UserError("--output - takes one result, and there are several: name a folder")
-        return status
+        return status or lost
 
 
 def _named(folder: Path, run: Callable[[Sequence[str]], int], words: Sequence[str]) -> int:
@@ -105,6 +105,32 @@ def _received(folder: Path) -> Path:
     if not suffix:
         raise UserError(f"-: standard input is no image that can be read here ({formats.readable()})")
     return path.rename(path.with_suffix(suffix))
+
+
+def _with_fetched(words: Sequence[str], addresses: set[int], folder: Path) -> tuple[list[str], int]:
+    """`words` with the images at `addresses` as files in `folder`, and the exit status that is due at least.
+
+    A photo that cannot be had is told of and left out where others remain. Raises UserError where none does.
+    """
+    plain, gone = list(words), set[int]()
+    for i in sorted(addresses):
+        try:
+            plain[i] = str(_fetched(words[i], folder / str(i)))
+        except UserError as error:
+            others = [
+                word for j, word in enumerate(words) if j != i and j not in gone and _is_photo(words, j)
+            ]
+            if words[0] != "stylize" or not _is_photo(words, i) or not others:
+                raise
+            complain(error)
+            gone.add(i)
+    return [word for i, word in enumerate(plain) if i not in gone], 2 if gone else 0
+
+
+def _is_photo(words: Sequence[str], i: int) -> bool:
+    """Whether a word names a photo, as far as that can be told before the words are parsed."""
+    is_file = words[i].lower().startswith(("https://", "http://")) or Path(words[i]).exists()
+    return i > 0 and is_file and words[i - 1] not in _BESIDE + OUTPUT
 
 
 def _fetched(url: str, folder: Path) -> Path:
