@@ -182,7 +182,9 @@ def served(binaries: Path, command: Sequence[str], health: Sequence[str], home: 
     home.mkdir()
     clean = {"PATH": f"{binaries}:/usr/bin:/bin", "HOME": str(home)}
     words = [word.replace("0.0.0.0", "127.0.0.1") for word in command[1:]]
-    with subprocess.Popen([binaries / command[0], *words, "--port", port], env=clean) as service:
+    with subprocess.Popen(
+        [binaries / command[0], *words, "--port", port, "--log-level", "warning"], env=clean
+    ) as service:
         try:
             probe = [binaries / health[0], *(word.replace("7860", port) for word in health[1:])]
             deadline = time.monotonic() + PATIENCE
