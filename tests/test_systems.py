@@ -19,7 +19,8 @@ pytest.importorskip("uvicorn", reason="the extra `web` is not installed")
 pytest.importorskip("torch", reason="the extra `train` is not installed")
 
 import texturenets
-from texturenets import files, loading, locks
+from texturenets import files, loading, locks, video
+from texturenets.cli import outputs
 from texturenets.hub import names
 from texturenets.modelfiles import modelfile
 from texturenets.server import app, server
@@ -228,3 +229,25 @@ def test_names_on_the_hub_that_have_been_paths() -> None:
     assert "\\" in str(path)
     assert names.is_name(path)
     assert names.parse(path) == names.HubName("mona/sea", "night.safetensors", "v1")  # type: ignore[arg-type]
+
+
+def test_folders_on_several_drives_keep_their_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    def apart(_: object) -> str:
+        raise ValueError("Paths don't have the same drive")
+
+    monkeypatch.setattr(outputs.os.path, "commonpath", apart)
+    monkeypatch.setattr(outputs.os.path, "abspath", str)
+    monkeypatch.setattr(outputs, "PurePath", PureWindowsPath)
+    roots = [Path(r"C:\photos"), Path(r"D:\photos\old")]
+    assert outputs.kept(roots, keep_names=True) == {
+        roots[0]: Path("C/photos"),
+        roots[1]: Path("D/photos/old"),
+    }
+
+
+@pytest.mark.parametrize("output", ["out/", "out\\"])
+def test_a_folder_may_end_in_either_slash(output: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sep", "\\")
+    assert outputs.names_folder(output)
+    assert not outputs.names_folder("out")
+    assert not video.is_numbered(f"%05d.png{output[-1]}")

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from texturenets.cli.common import complain, note_left_out
-from texturenets.cli.outputs import check_count, kept, names, several
+from texturenets.cli.outputs import check_count, kept, names, names_folder, several
 from texturenets.cli.report import Report
 from texturenets.cluster import manifest, ray_backend, storage
 from texturenets.cluster.manifest import ManifestEntry, Outcome
@@ -107,7 +107,7 @@ def _folder(output: str | None) -> storage.Folder:
     there = not folder.remote and folder.path.exists()
     if there and not folder.path.is_dir():
         raise UserError(f"--output {output} is a file: with --cluster give a folder")
-    if not there and path.suffix.lower() in image.suffixes() and not output.endswith("/"):
+    if not there and path.suffix.lower() in image.suffixes() and not names_folder(output):
         raise UserError(f"--output {output} is one file: with --cluster give a folder, as -o {path.stem}/")
     return folder
 

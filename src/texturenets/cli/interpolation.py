@@ -12,6 +12,7 @@ import numpy as np
 from texturenets import video
 from texturenets.cli.common import photo_progress
 from texturenets.cli.film import RATE, written
+from texturenets.cli.outputs import names_folder
 from texturenets.errors import UserError
 from texturenets.video.frame import FilmInfo, Frame
 
@@ -25,7 +26,7 @@ def film_of(output: str | None, to: int | None) -> Path | None:
     if (
         path.suffix.lower() not in video.READ | {".gif", ".apng"}
         or path.is_dir()
-        or str(output).endswith("/")
+        or names_folder(output or "")
     ):
         return None
     if to is None:

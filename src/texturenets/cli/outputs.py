@@ -141,6 +141,11 @@ def _fitted(stem: str, end: str) -> str:
     return stem + end
 
 
+def names_folder(output: str) -> bool:
+    """Whether `output` ends as only folders do."""
+    return output.endswith(("/", os.sep))
+
+
 def kept(folders: Sequence[Path], *, keep_names: bool) -> dict[Path, Path]:
     """What is kept in the output of the path of each of `folders`: what they do not share, of a single one nothing.
 
@@ -150,7 +155,11 @@ def kept(folders: Sequence[Path], *, keep_names: bool) -> dict[Path, Path]:
     if not folders or not keep_names:
         return dict.fromkeys(folders, Path())
     absolute = {root: os.path.abspath(root) for root in folders}  # noqa: PTH100  without following links
-    shared = os.path.commonpath(absolute.values())
+    try:
+        shared = os.path.commonpath(absolute.values())
+    except ValueError:  # Windows: they are on several drives, whose letters are kept
+        parts = {root: PurePath(path).parts for root, path in absolute.items()}
+        return {root: Path(*(part.strip(":/\\") for part in path)) for root, path in parts.items()}
     return {root: Path(os.path.relpath(path, shared)) for root, path in absolute.items()}
 
 
@@ -178,9 +187,9 @@ def folder_of(
     if output is None:
         return Path()
     path = Path(output).expanduser()
-    if output.endswith(("/", os.sep)) and path.is_file():
+    if names_folder(output) and path.is_file():
         raise UserError(f"--output {output}: {path} is a file: give a folder, as with -o {free_folder(path)}")
-    if path.is_dir() or output.endswith(("/", os.sep)):
+    if path.is_dir() or names_folder(output):
         return path
     if len(photos) == styles == 1 and path.suffix:
         return None

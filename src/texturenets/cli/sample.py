@@ -21,7 +21,7 @@ from texturenets.cli.common import (
     note_quality,
     picture_size,
 )
-from texturenets.cli.outputs import free_folder, numbered
+from texturenets.cli.outputs import free_folder, names_folder, numbered
 from texturenets.cli.report import Report, whole_file
 from texturenets.cli.styles import check_no_exemplar, note_shipped
 from texturenets.errors import UserError, counted
@@ -252,7 +252,7 @@ def _files(output: str | None, default: str, numbers: range, *, sheet: bool = Fa
 
 def _images(output: str | None, default: str, numbers: range) -> list[Path]:
     path, count = Path(output or default).expanduser(), len(numbers)
-    folder = output is not None and (path.is_dir() or output.endswith("/"))
+    folder = output is not None and (path.is_dir() or names_folder(output))
     if count == 1 and not folder:
         return [_file(output, default)]
     if output and path.suffix and not folder:

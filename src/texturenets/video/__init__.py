@@ -7,6 +7,7 @@ written: the suffixes of `WRITTEN`, animations, and frames as files (`frames/%05
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path, PurePath
 from typing import Final
@@ -64,7 +65,7 @@ def is_film(path: Path) -> bool:
 
 def is_numbered(name: str) -> bool:
     """Whether `name` stands for numbered frames, as `frames/%05d.png`."""
-    return not name.endswith("/") and _NUMBERED.search(Path(name).name) is not None
+    return not name.endswith(("/", os.sep)) and _NUMBERED.search(Path(name).name) is not None
 
 
 def check_numbered(name: str) -> None:
