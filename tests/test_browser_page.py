@@ -3,56 +3,26 @@
 from __future__ import annotations
 
 import io
-import threading
 import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 pytest.importorskip("gradio", reason="the extra `web` is not installed")
 
 import numpy as np
-import uvicorn
 from browsing import visit
 from PIL import Image
+from shown import Served
 from tiny import Studio
 from webservice import model, photo, trainer
 
 from texturenets import image, loading
-from texturenets.engines.options import EngineOptions
 from texturenets.server import app
-from texturenets.server.server import Server
-from texturenets.server.settings import Limits, Settings
+from texturenets.server.settings import Limits
 from texturenets.server.trainings import Trainings
-from texturenets.server.ui import store
-
-
-class Served:
-    """A service with tiny models in a thread of this process."""
-
-    def __init__(self, folder: Path, **settings: Any) -> None:
-        made, _ = app.create(Settings(models=folder, engine=EngineOptions("torch", "cpu"), **settings))
-        self.server = Server(uvicorn.Config(made, port=0, log_level="error", ws="none"))
-        self.thread = threading.Thread(target=self.server.run, daemon=True)
-        self.thread.start()
-        ends = time.monotonic() + 60
-        while not self.server.started:
-            assert time.monotonic() < ends
-            time.sleep(0.02)
-        port = self.server.servers[0].sockets[0].getsockname()[1]
-        self.address = f"http://127.0.0.1:{port}"
-
-    def files(self) -> list[Path]:
-        """What visitors have uploaded, and what was made of it."""
-        return [path for path in (store.folder() / "files").rglob("*") if path.is_file()]
-
-    def close(self) -> None:
-        self.server.should_exit = True
-        self.thread.join(30)
-        assert not self.thread.is_alive()
 
 
 @pytest.fixture(scope="module")
