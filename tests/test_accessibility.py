@@ -82,11 +82,16 @@ def by_keys(page: Any, selector: str, key: str = "Enter") -> None:
 
 
 def give(page: Any, selector: str, path: Path, key: str = "Enter") -> None:
-    """A file into what opens a choice of files."""
+    """A file into what opens a choice of files. Gradio's listens a moment after it is shown: press once more then."""
     reach(page, selector)
-    with page.expect_file_chooser() as chooser:
+    choosers: list[Any] = []
+    page.on("filechooser", choosers.append)
+    for _ in range(50):
         page.keyboard.press(key)
-    chooser.value.set_files(path)
+        page.wait_for_timeout(1000)
+        if choosers:
+            break
+    choosers[0].set_files(path)
 
 
 def fetched(page: Any, selector: str) -> str:
@@ -217,9 +222,11 @@ def test_served_page_by_keys(served: Served, mine: Path) -> None:
         page.locator("#live-view").wait_for(state="hidden")
         assert page.evaluate("document.activeElement.id") == "camera"
         by_keys(page, '[role="tab"][data-tab-id="texture"]')
+        by_keys(page, '#textures [aria-label="Aab grain"]')
+        page.locator("#said-sample").get_by_text("Aab grain").wait_for()
         by_keys(page, "#draw")
-        page.locator("#sample img").wait_for()
-        assert fetched(page, "#save-sample").startswith("aab_grain-0")
+        page.locator("#said-sample").get_by_text("Aab grain").wait_for()
+        assert fetched(page, "#save-sample") == "aab_grain-0.png"
         by_keys(page, '[role="tab"][data-tab-id="train"]')
         give(page, "#exemplar button:has(input[type=file])", mine)
         by_keys(page, "#preset input", "ArrowDown")
@@ -232,7 +239,7 @@ def test_served_page_by_keys(served: Served, mine: Path) -> None:
 def test_static_page_by_keys(address: str, mine: Path) -> None:
     with visit(address, "/?backend=wasm", camera=True, viewport={"width": 1200, "height": 900}) as page:
         page.locator("#gallery label").first.wait_for()
-        give(page, "#file", mine)
+        give(page, "#file", mine, "Space")
         page.locator("#save").wait_for()
         by_keys(page, "#split", "ArrowRight")
         assert page.locator("#split").input_value() == "51"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browsing import visit
+from browsing import LOST, UNPLUG, visit
 from PIL import Image
 from shown import needs_package, static
 
@@ -110,5 +110,19 @@ def test_without_a_camera_the_page_says_so(address: str) -> None:
     with visit(address, "/?backend=wasm") as page:
         page.locator("#gallery label").first.wait_for()
         page.locator("#camera").click()
-        page.locator("#said").get_by_text("The camera cannot be used").wait_for()
+        page.locator("#said").get_by_text("The camera cannot be used: there is none").wait_for()
+        assert page.locator("#camera").inner_text() == "Camera"
+        page.evaluate(LOST, "NotAllowedError")
+        page.locator("#camera").click()
+        page.locator("#said").get_by_text("the browser does not let this page").wait_for()
+
+
+def test_a_camera_that_is_unplugged_is_told_of(address: str) -> None:
+    with visit(address, "/?backend=wasm", camera=True) as page:
+        page.locator("#gallery label").first.wait_for()
+        page.evaluate(LOST, "")
+        page.locator("#camera").click()
+        page.locator("#said").get_by_text("WebAssembly").wait_for()
+        page.evaluate(UNPLUG)
+        page.locator("#said.wrong").get_by_text("The camera has gone").wait_for()
         assert page.locator("#camera").inner_text() == "Camera"
