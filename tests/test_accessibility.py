@@ -84,14 +84,11 @@ def by_keys(page: Any, selector: str, key: str = "Enter") -> None:
 def give(page: Any, selector: str, path: Path, key: str = "Enter") -> None:
     """A file into what opens a choice of files. Gradio's listens a moment after it is shown: press once more then."""
     reach(page, selector)
-    choosers: list[Any] = []
-    page.on("filechooser", choosers.append)
-    for _ in range(50):
-        page.keyboard.press(key)
-        page.wait_for_timeout(1000)
-        if choosers:
-            break
-    choosers[0].set_files(path)
+    with page.expect_file_chooser() as chooser:
+        while not chooser.is_done():
+            page.keyboard.press(key)
+            page.wait_for_timeout(1000)
+    chooser.value.set_files(path)
 
 
 def fetched(page: Any, selector: str) -> str:
