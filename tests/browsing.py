@@ -17,6 +17,17 @@ PATIENCE = 150_000  # ms, for a machine with much else to do
 if CHROMIUM is None:
     pytest.skip("no chromium: apt-get install chromium", allow_module_level=True)
 
+LOST = """async (name) => {
+    const devices = navigator.mediaDevices, open = devices.getUserMedia.bind(devices);
+    devices.getUserMedia = async (asked) => {
+        if (name) throw new DOMException("", name);
+        return (window.cameraStream = await open(asked));
+    };
+}"""
+"""Makes the camera one that cannot be opened, by the name of the browser's error; without, one that `UNPLUG` ends."""
+
+UNPLUG = "() => window.cameraStream.getTracks()[0].dispatchEvent(new Event('ended'))"
+
 
 @contextmanager
 def visit(address: str, path: str = "/", *, camera: bool = False, **options: Any) -> Iterator[Any]:

@@ -2,57 +2,27 @@
 
 from __future__ import annotations
 
-import functools
-import http.server
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from browsing import visit
+from browsing import LOST, UNPLUG, visit
 from PIL import Image
+from shown import needs_package, static
 
 from texturenets import image, loading
-from texturenets.export import onnxruntime_web, static_page
-from texturenets.files import cache_folder
 from texturenets.modelfiles import modelfile
 
-PACKAGE = (
-    cache_folder() / "npm" / f"{onnxruntime_web.PACKAGE}-{onnxruntime_web.VERSION}.tgz"
-)  # before the tests have their own
-if not PACKAGE.is_file():
-    pytest.skip(
-        f"{PACKAGE} is not here: `npm pack {onnxruntime_web.PACKAGE}@{onnxruntime_web.VERSION}` in that folder "
-        "fetches it",
-        allow_module_level=True,
-    )
+pytestmark = needs_package
 pytest.importorskip("onnx", reason="models cannot be converted without onnx")
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Of a plain file server with the page of a shipped style."""
-    folder = tmp_path_factory.mktemp("page")
-    static_page.write([modelfile.find("wave")], folder, PACKAGE)
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        extensions_map = {  # noqa: RUF012
-            **http.server.SimpleHTTPRequestHandler.extensions_map,
-            ".mjs": "text/javascript",
-            ".wasm": "application/wasm",
-        }
-
-        def log_message(self, *_: Any) -> None:
-            """Nothing."""
-
-    server = http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(Handler, directory=str(folder))
-    )
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
+    """The page of a shipped style."""
+    with static([modelfile.find("wave")], tmp_path_factory.mktemp("page")) as address:
+        yield address
 
 
 def test_from_photo_to_picture(address: str, tmp_path: Path) -> None:
@@ -60,7 +30,7 @@ def test_from_photo_to_picture(address: str, tmp_path: Path) -> None:
     grain = Image.fromarray(random.integers(0, 256, (9, 12, 3), dtype=np.uint8))
     grain.resize((123, 90), Image.Resampling.BICUBIC).save(tmp_path / "photo.png")
     with visit(address, "/?backend=wasm", viewport={"width": 420, "height": 800}) as page:
-        page.locator("#gallery button").first.wait_for()
+        page.locator("#gallery label").first.wait_for()
         page.set_input_files("#file", tmp_path / "photo.png")
         page.locator("#save").wait_for(state="visible")
         with page.expect_download() as download:
@@ -82,7 +52,7 @@ def test_changes_repaint(address: str, tmp_path: Path) -> None:
     grain.resize((800, 600), Image.Resampling.BICUBIC).save(tmp_path / "photo.png")
     (tmp_path / "photo.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
     with visit(address, "/?backend=wasm", viewport={"width": 1000, "height": 800}) as page:
-        page.locator("#gallery button").first.wait_for()
+        page.locator("#gallery label").first.wait_for()
         said = page.locator("#said")
         page.set_input_files("#file", tmp_path / "photo.heic")
         said.get_by_text("does not read HEIC").wait_for()
@@ -111,7 +81,7 @@ def test_changes_repaint(address: str, tmp_path: Path) -> None:
 
 def test_the_camera_is_painted_live(address: str, tmp_path: Path) -> None:
     with visit(address, "/?backend=wasm", camera=True) as page:
-        page.locator("#gallery button").first.wait_for()
+        page.locator("#gallery label").first.wait_for()
         page.locator("#camera").click()
         page.locator("#said").get_by_text("images a second").wait_for()
         assert page.locator("#go").is_disabled()
@@ -138,7 +108,21 @@ def test_the_camera_is_painted_live(address: str, tmp_path: Path) -> None:
 
 def test_without_a_camera_the_page_says_so(address: str) -> None:
     with visit(address, "/?backend=wasm") as page:
-        page.locator("#gallery button").first.wait_for()
+        page.locator("#gallery label").first.wait_for()
         page.locator("#camera").click()
-        page.locator("#said").get_by_text("The camera cannot be used").wait_for()
+        page.locator("#said").get_by_text("The camera cannot be used: there is none").wait_for()
+        assert page.locator("#camera").inner_text() == "Camera"
+        page.evaluate(LOST, "NotAllowedError")
+        page.locator("#camera").click()
+        page.locator("#said").get_by_text("the browser does not let this page").wait_for()
+
+
+def test_a_camera_that_is_unplugged_is_told_of(address: str) -> None:
+    with visit(address, "/?backend=wasm", camera=True) as page:
+        page.locator("#gallery label").first.wait_for()
+        page.evaluate(LOST, "")
+        page.locator("#camera").click()
+        page.locator("#said").get_by_text("WebAssembly").wait_for()
+        page.evaluate(UNPLUG)
+        page.locator("#said.wrong").get_by_text("The camera has gone").wait_for()
         assert page.locator("#camera").inner_text() == "Camera"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import threading
 import time
 import zipfile
 from collections.abc import Iterator
@@ -15,44 +14,16 @@ import pytest
 pytest.importorskip("gradio", reason="the extra `web` is not installed")
 
 import numpy as np
-import uvicorn
-from browsing import visit
+from browsing import LOST, UNPLUG, visit
 from PIL import Image
+from shown import Served
 from tiny import Studio
 from webservice import model, photo, trainer
 
 from texturenets import image, loading
-from texturenets.engines.options import EngineOptions
 from texturenets.server import app
-from texturenets.server.server import Server
-from texturenets.server.settings import Limits, Settings
+from texturenets.server.settings import Limits
 from texturenets.server.trainings import Trainings
-from texturenets.server.ui import store
-
-
-class Served:
-    """A service with tiny models in a thread of this process."""
-
-    def __init__(self, folder: Path, **settings: Any) -> None:
-        made, _ = app.create(Settings(models=folder, engine=EngineOptions("torch", "cpu"), **settings))
-        self.server = Server(uvicorn.Config(made, port=0, log_level="error", ws="none"))
-        self.thread = threading.Thread(target=self.server.run, daemon=True)
-        self.thread.start()
-        ends = time.monotonic() + 60
-        while not self.server.started:
-            assert time.monotonic() < ends
-            time.sleep(0.02)
-        port = self.server.servers[0].sockets[0].getsockname()[1]
-        self.address = f"http://127.0.0.1:{port}"
-
-    def files(self) -> list[Path]:
-        """What visitors have uploaded, and what was made of it."""
-        return [path for path in (store.folder() / "files").rglob("*") if path.is_file()]
-
-    def close(self) -> None:
-        self.server.should_exit = True
-        self.thread.join(30)
-        assert not self.thread.is_alive()
 
 
 @pytest.fixture(scope="module")
@@ -219,6 +190,76 @@ def test_heic(served: Served, tmp_path: Path) -> None:
             page.locator("#save-painting").click()
         assert download.value.suggested_filename.startswith("IMG_1-")
         assert download.value.suggested_filename.endswith(".jpg")
+
+
+BUSY = """() => {
+    const fetch = window.fetch;
+    window.fetch = async (...words) => {
+        if (!String(words[0]).includes("/v1/stylize")) return fetch(...words);
+        window.fetch = fetch;
+        return new Response('{"detail": "the queue is full"}', { status: 503, headers: { "Retry-After": "1" } });
+    };
+}"""
+"""The service's next answer to an image is that it is busy."""
+
+
+def test_the_camera_is_painted_live(served: Served) -> None:
+    asked, most = [0], [0]
+    with visit(served.address, camera=True, viewport={"width": 390, "height": 844}) as page:
+
+        def count(by: int) -> Any:
+            def counted(request: Any) -> None:
+                if "/v1/stylize" in request.url:
+                    asked[0] += by
+                    most[0] = max(most[0], asked[0])
+
+            return counted
+
+        page.on("request", count(1))
+        page.on("requestfinished", count(-1))
+        page.locator("#styles .thumbnail-item", has_text="Aaa tiny").click()
+        page.locator("#live-query [data-query*=aaa_tiny]").wait_for(state="attached")
+        page.evaluate(LOST, "")
+        rate = page.locator("#rate")
+        page.locator("#camera").click()
+        rate.get_by_text("images a second at").wait_for()
+        height, width = page.locator("#live").evaluate("one => [one.height, one.width]")
+        assert (height / width, width >= 96) == (pytest.approx(3 / 4, abs=0.02), True)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        page.evaluate(BUSY)
+        rate.get_by_text("The service is busy").wait_for()
+        rate.get_by_text("images a second at").wait_for()
+        with page.expect_request(lambda one: "strength=0.5&" in one.url):
+            page.locator("#strength input[type=number]").fill("0.5")
+        page.locator("#camera-stop").click()
+        page.locator("#live-view").wait_for(state="hidden")
+        page.locator("#camera").click()
+        rate.get_by_text("pixels").wait_for()
+        page.evaluate(UNPLUG)
+        page.locator("#said-painting[data-wrong^='The camera has gone']").wait_for()
+        assert not page.locator("#live-view").is_visible()
+        assert most[0] == 1  # the next image waits for the last one
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("NotAllowedError", "the browser does not let"), ("NotFoundError", "there is none")]
+)
+def test_without_a_camera_the_page_says_so(served: Served, name: str, said: str) -> None:
+    with visit(served.address, viewport={"width": 1200, "height": 900}) as page:
+        page.locator("#styles .thumbnail-item").first.wait_for()
+        page.evaluate(LOST, name)
+        page.locator("#camera").click()
+        page.locator(f"#said-painting[data-wrong^='The camera cannot be used: {said}']").wait_for()
+        assert page.locator("#camera").is_visible()
+
+
+def test_another_tab_ends_the_camera(served: Served) -> None:
+    with visit(served.address, camera=True, viewport={"width": 1200, "height": 900}) as page:
+        page.locator("#styles .thumbnail-item", has_text="Aaa tiny").click()
+        page.locator("#camera").click()
+        page.locator("#rate").get_by_text("pixels").wait_for()
+        page.get_by_role("tab", name="Texture").click()
+        page.wait_for_function("() => !document.getElementById('results').classList.contains('live')")
 
 
 def test_texture(served: Served, folder: Path, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ function options() {
 
 function choose(next) {
   model = next;
-  for (const button of $("gallery").children) button.setAttribute("aria-checked", button.dataset.name === next.name);
+  for (const radio of document.querySelectorAll("#gallery input")) radio.checked = radio.value === next.name;
   const style = next.kind === "style";
   for (const one of document.querySelectorAll(".style")) one.hidden = !style;
   for (const one of document.querySelectorAll(".texture")) one.hidden = style;
@@ -79,6 +79,7 @@ function show(bytes, width, height) {
   const canvas = $("after");
   [canvas.width, canvas.height] = [width, height];
   canvas.getContext("2d").putImageData(new ImageData(bytes, width, height), 0, 0);
+  canvas.setAttribute("aria-label", shown.name);
   $("before").hidden = $("split").hidden = !shown.style;
   split();
   $("view").hidden = false;
@@ -180,17 +181,16 @@ async function camera() {
   }
   stop();
   $("save").hidden = true;
-  const mine = (live = new Live(paintLive));
+  const mine = (live = new Live(paintLive, (text) => live === mine && lost(text)));
   $("camera").textContent = "Stop the camera";
-  $("camera").setAttribute("aria-pressed", true);
   say("");
-  try {
-    await mine.start();
-  } catch (error) {
-    if (live !== mine) return;
-    endLive();
-    say(`The camera cannot be used: ${error?.message ?? error}.`, true);
-  }
+  await mine.start();
+  ready();
+}
+
+function lost(text) {
+  endLive();
+  say(text, true);
   ready();
 }
 
@@ -199,7 +199,6 @@ function endLive() {
   live.stop();
   live = null;
   $("camera").textContent = "Camera";
-  $("camera").setAttribute("aria-pressed", false);
 }
 
 function paint() {
@@ -260,13 +259,13 @@ document.ondrop = (event) => {
 
 models = await (await fetch("models.json")).json();
 for (const one of models) {
-  const button = document.createElement("button");
-  Object.assign(button, { type: "button", onclick: () => (choose(one), paint()) });
-  button.setAttribute("role", "radio");
-  button.dataset.name = one.name;
-  if (one.thumbnail) button.append(Object.assign(document.createElement("img"), { src: one.thumbnail, alt: "" }));
-  button.append(Object.assign(document.createElement("span"), { textContent: one.title }));
-  $("gallery").append(button);
+  const tile = document.createElement("label");
+  const radio = Object.assign(document.createElement("input"), { type: "radio", name: "model", value: one.name });
+  radio.onchange = () => (choose(one), paint());
+  tile.append(radio);
+  if (one.thumbnail) tile.append(Object.assign(document.createElement("img"), { src: one.thumbnail, alt: "" }));
+  tile.append(Object.assign(document.createElement("span"), { textContent: one.title }));
+  $("gallery").append(tile);
 }
 choose(models[0]);
 if ("serviceWorker" in navigator) navigator.serviceWorker.register("offline.js").catch(() => {});

@@ -4,6 +4,12 @@ const [LEAST, FIRST, MOST] = [96, 192, 640]; // pixels of the longer side
 const STEP = 16;
 const SETTLE = 4; // images of a size before another is tried: the first of a size takes longer
 
+const PROBLEMS = {
+  NotAllowedError: "the browser does not let this page; allow it beside the address, then press Camera again",
+  NotFoundError: "there is none; connect one, then press Camera again",
+  NotReadableError: "another program has it; close that one, then press Camera again",
+};
+
 // The longer side at which an image takes about 1 / RATE seconds, where one of `side` takes `milliseconds`.
 export function fitting(side, milliseconds) {
   const wanted = (0.95 * 1000) / RATE;
@@ -13,9 +19,11 @@ export function fitting(side, milliseconds) {
 }
 
 // Opens the camera and calls `paint(image, canvas)` for an image after the other; each is done when `painted` is called.
+// `failed(text)` is called where there is no camera to be had, or no longer.
 export class Live {
-  constructor(paint) {
+  constructor(paint, failed) {
     this.paint = paint;
+    this.failed = failed;
     this.side = FIRST;
     this.rate = 0;
     this.times = [];
@@ -24,9 +32,19 @@ export class Live {
   }
 
   async start() {
+    try {
+      await this.open();
+    } catch (error) {
+      this.failed(`The camera cannot be used: ${PROBLEMS[error?.name] ?? error?.message ?? error}.`);
+    }
+  }
+
+  async open() {
     if (!navigator.mediaDevices) throw new Error("a page that uses it has to come from https or from this machine");
     this.stream = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 640 } }, audio: false });
     if (this.ended) return this.stop(); // while the browser asked whether it may
+    for (const track of this.stream.getTracks())
+      track.onended = () => this.failed("The camera has gone: connect it, then press Camera again.");
     this.video.srcObject = this.stream;
     await this.video.play();
     this.next();

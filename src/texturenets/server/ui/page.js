@@ -14,12 +14,23 @@ function place() {
   return [...document.querySelectorAll(".said")].find((one) => one.offsetParent !== null);
 }
 
-function tell(text) {
-  const found = WORDS.map(([known, say]) => [text.match(known), say]).find(([match]) => match);
-  const said = found ? found[1](found[0]) : text;
+// A text that CSS shows (data-wrong) is read out by few screen readers.
+const heard = Object.assign(document.createElement("div"), { className: "heard" });
+heard.setAttribute("role", "alert");
+
+function say(said) {
   const there = place();
-  if (there) there.dataset.wrong = said;
-  return Boolean(there);
+  if (!there) return false;
+  there.dataset.wrong = said;
+  document.body.append(heard);
+  heard.textContent = said;
+  return true;
+}
+window.texturenetsSay = say;
+
+function tell(text) {
+  const found = WORDS.map(([known, words]) => [text.match(known), words]).find(([match]) => match);
+  return say(found ? found[1](found[0]) : text);
 }
 
 // What the tab says next takes its place, and so does what the visitor does next: a tab may say the same once more.

@@ -40,7 +40,9 @@ from texturenets.server.ui.theme import CSS, theme  # noqa: E402
 from texturenets.server.ui.train_tab import TrainTab  # noqa: E402
 
 log = logging.getLogger("texturenets.server")
-SCRIPT = Path(__file__).with_name("page.js")
+SERVER = Path(__file__).parents[1]
+SCRIPTS = (("ui/page.js",), ("ui/labels.js",), ("page/live.js", "ui/camera.js"))
+"""Files of each script of the page, in order."""
 
 HEAD = """
 <div id="head"><h1><span class="weave"></span>texturenets</h1>
@@ -93,7 +95,7 @@ def mount(app: FastAPI, service: Service, trainings: Trainings | None) -> None:
         enable_monitoring=False,
         theme=theme(),
         css_paths=CSS,
-        head=f"<script>{SCRIPT.read_text('utf-8')}</script>",
+        head=_scripts(),
     )
     gradio_app: Any = next(route.app for route in app.routes if isinstance(route, Mount) and route.path == AT)
 
@@ -122,6 +124,12 @@ def mount(app: FastAPI, service: Service, trainings: Trainings | None) -> None:
         events=events,
         listens=lambda session: session in blocks._queue.pending_messages_per_session,
     )
+
+
+def _scripts() -> str:
+    """The page's scripts, within it, as Gradio serves no files of others."""
+    parts = ["".join((SERVER / name).read_text() for name in names) for names in SCRIPTS]
+    return "".join(f'<script type="module">{text}</script>' for text in parts)
 
 
 def _tabs(

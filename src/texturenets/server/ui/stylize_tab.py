@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import gradio as gr
 
@@ -31,6 +33,12 @@ MOST = 24
 TELL = "Choose a photo, or one of the examples; then a style."
 SEEN = "() => window.texturenetsSeen('results')"
 """On a phone the result is below: bring it into sight (page.js)."""
+
+LIVE = (
+    """<canvas id="live" role="img" aria-label="What the camera sees, painted"></canvas><p id="rate"></p>"""
+)
+CAMERA, STOP = "() => window.texturenetsCamera()", "() => window.texturenetsCameraStop()"
+"""What the camera sees is painted live (camera.js)."""
 
 QUIET: Any = {"show_progress": "hidden"}
 
@@ -69,17 +77,21 @@ class StylizeTab:
                         elem_id="paintings",
                         elem_classes="gallery",
                     )
+                    gr.HTML(LIVE, padding=False, elem_id="live-view")
                     self.said = gr.HTML(
                         said(TELL), padding=False, elem_classes="said", elem_id="said-painting"
                     )
-                    with gr.Row():
+                    with gr.Row(elem_id="buttons"):
                         paint = gr.Button("Paint", variant="primary", min_width=80, elem_id="paint")
+                        camera = gr.Button("Camera", min_width=80, elem_id="camera")
+                        stop = gr.Button("Stop", min_width=80, elem_id="camera-stop")
                         cancel = gr.Button("Cancel", min_width=80, elem_id="cancel-paint")
                         self.save = gr.DownloadButton(
                             "Download", min_width=80, interactive=False, elem_id="save-painting"
                         )
                 self._options()
         self.style = gr.State(chosen)
+        query = gr.HTML(_query(chosen, *(one.value for one in self.options)), elem_id="live-query")
         self.inputs = [self.photos.given, self.photos.refused, self.style, *self.options]
         self.outputs = [self.slider, self.several, self.save, self.said]
         self.photos.speaks(self.said)
@@ -94,6 +106,11 @@ class StylizeTab:
         again["trigger_mode"] = "always_last"
         self.options[-1].change(self._again, self.inputs, self.outputs, **again)
         cancel.click(self._cancel, None, None, **QUIET)
+        camera.click(None, js=CAMERA)
+        for event in (stop.click, paint.click, self.photos.given.change):
+            event(None, js=STOP)
+        changes = [one.change for one in (self.style, *self.options)]
+        gr.on(changes, _query, [self.style, *self.options], query, trigger_mode="always_last", **QUIET)
 
     def _options(self) -> None:
         size = gr.Radio(SIZES, value=1024, label="Size", info="Longer side in pixels.", elem_id="size")
@@ -224,6 +241,18 @@ class StylizeTab:
             gr.update(value=str(batch.archive), interactive=True),
             said(done) + wrong(*refused, *batch.refused),
         )
+
+
+def _query(style: str | None, _: int, stroke: float | str, colours: bool, strength: float) -> str:
+    """Where camera.js finds what to ask the HTTP interface for; the size of live images is its own choice."""
+    words = {
+        "style": style or "",
+        "stroke": stroke if stroke == "auto" else f"{float(stroke):g}",
+        "preserve_color": "true" if colours else "false",
+        "strength": f"{float(strength):g}",
+        "format": "jpeg",
+    }
+    return f'<span data-query="{html.escape(urlencode(words))}"></span>'
 
 
 def _title(style: str | None) -> str:

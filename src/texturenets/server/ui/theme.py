@@ -63,6 +63,7 @@ def theme() -> gr.themes.Base:
     return base.set(
         body_background_fill="*neutral_50",
         body_background_fill_dark="*neutral_950",
+        body_text_color_subdued="*neutral_500",
         background_fill_primary="white",
         background_fill_primary_dark="*neutral_900",
         block_background_fill="white",
@@ -75,8 +76,8 @@ def theme() -> gr.themes.Base:
         block_shadow="0 1px 2px 0 rgb(60 50 40 / 0.05)",
         button_primary_background_fill="*primary_600",
         button_primary_background_fill_hover="*primary_700",
-        button_primary_background_fill_dark="*primary_500",
-        button_primary_background_fill_hover_dark="*primary_400",
+        button_primary_background_fill_dark="*primary_600",
+        button_primary_background_fill_hover_dark="*primary_700",
         button_primary_text_color="white",
         button_secondary_background_fill="white",
         button_secondary_background_fill_hover="*neutral_100",

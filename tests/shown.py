@@ -1,0 +1,83 @@
+"""The two pages for a browser: the service's, in a thread of this process, and the static one."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from texturenets.engines.options import EngineOptions
+from texturenets.export import onnxruntime_web, static_page
+from texturenets.files import cache_folder
+
+PACKAGE = (
+    cache_folder() / "npm" / f"{onnxruntime_web.PACKAGE}-{onnxruntime_web.VERSION}.tgz"
+)  # before the tests have their own
+needs_package = pytest.mark.skipif(
+    not PACKAGE.is_file(),
+    reason=f"{PACKAGE} is not here: `npm pack {onnxruntime_web.PACKAGE}@{onnxruntime_web.VERSION}` in that folder "
+    "fetches it",
+)
+
+
+class Served:
+    """A service with tiny models in a thread of this process."""
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        import uvicorn
+
+        from texturenets.server import app
+        from texturenets.server.server import Server
+        from texturenets.server.settings import Settings
+
+        made, _ = app.create(Settings(models=folder, engine=EngineOptions("torch", "cpu"), **settings))
+        self.server = Server(uvicorn.Config(made, port=0, log_level="error", ws="none"))
+        self.thread = threading.Thread(target=self.server.run, daemon=True)
+        self.thread.start()
+        ends = time.monotonic() + 60
+        while not self.server.started:
+            assert time.monotonic() < ends
+            time.sleep(0.02)
+        port = self.server.servers[0].sockets[0].getsockname()[1]
+        self.address = f"http://127.0.0.1:{port}"
+
+    def files(self) -> list[Path]:
+        """What visitors have uploaded, and what was made of it."""
+        from texturenets.server.ui import store
+
+        return [path for path in (store.folder() / "files").rglob("*") if path.is_file()]
+
+    def close(self) -> None:
+        self.server.should_exit = True
+        self.thread.join(30)
+        assert not self.thread.is_alive()
+
+
+@contextmanager
+def static(models: Sequence[Path], folder: Path) -> Iterator[str]:
+    """The address of a plain file server with the static page of `models`, written into `folder`."""
+    static_page.write(models, folder, PACKAGE)
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        extensions_map = {  # noqa: RUF012
+            **http.server.SimpleHTTPRequestHandler.extensions_map,
+            ".mjs": "text/javascript",
+            ".wasm": "application/wasm",
+        }
+
+        def log_message(self, *_: Any) -> None:
+            """Nothing."""
+
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Handler, directory=str(folder))
+    )
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
