@@ -107,6 +107,18 @@ def test_the_patch_distance_stands_beside_that_of_the_halves(studio: tiny.Studio
     assert "patch distance" not in output
 
 
+def test_a_texture_without_gram_matrices_is_measured_by_them(studio: tiny.Studio) -> None:
+    plain = studio.texture(steps=1).model
+    model = studio.texture(
+        steps=1, style_weight=0, sliced_weight=1, structure_layers="squeezenet1_0:fire2"
+    ).model
+    for one in (plain, model):
+        words = [str(one), "--against", str(studio.painting), "--samples", "1", "--size", "48", "--slow", "1"]
+        status, output, error = evaluate(studio, *words, "--cap", "1", "--json")
+        assert status == 0, error
+        assert list(json.loads(output)["losses"]) == ["squeezenet1_0:conv1", "squeezenet1_0:fire2"]
+
+
 def _offline(studio: tiny.Studio) -> evaluation.TrainerConfig:
     return evaluation.TrainerConfig(weights=(str(studio.weights),), offline=True, device="cpu")
 

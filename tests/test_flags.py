@@ -191,6 +191,11 @@ FIXED = {
     "pool": "max",
     "diversity_weight": 0.0,
     "diversity_layer": "pixels",
+    "sliced_weight": 0.0,
+    "shifted_weight": 0.0,
+    "autocorrelation_weight": 0.0,
+    "structure_layers": ("vgg16:relu3_1", "vgg16:relu4_1"),  # of no loss there
+    "max_shift": 8,
     "noise_depth": 0,
     "texture_photos": 0,
     "temporal": 0.0,
@@ -492,6 +497,7 @@ class Change:
 
 ONE = {"steps": 1}
 NOISY = {"noise_depth": 2}
+DEEP = {"structure_layers": "vgg16:relu1_2"}  # where the tests' networks end
 STYLE: dict[str, Change] = {
     "generator": Change(
         lambda r: r.header.generator["name"],
@@ -543,6 +549,22 @@ STYLE: dict[str, Change] = {
         {"diversity_layer": "squeezenet1_0:fire2"},
         {"diversity_weight": 1, **NOISY, "steps": 1},
     ),
+    "sliced_weight": Change(
+        lambda r: "sliced/vgg16:relu1_2" in names(r), {"sliced_weight": 1}, DEEP, then=True
+    ),
+    "shifted_weight": Change(
+        lambda r: "shifted/vgg16:relu1_2" in names(r), {"shifted_weight": 1}, DEEP, then=True
+    ),
+    "autocorrelation_weight": Change(
+        lambda r: "autocorrelation/vgg16:relu1_2" in names(r), {"autocorrelation_weight": 1}, DEEP, then=True
+    ),
+    "structure_layers": Change(
+        lambda r: {n for n in names(r) if n.startswith("sliced")},
+        {"structure_layers": "vgg16:relu1_1,squeezenet1_0:fire2"},
+        {**DEEP, "sliced_weight": 1},
+        then={"sliced/vgg16:relu1_1", "sliced/squeezenet1_0:fire2"},
+    ),
+    "max_shift": Change(losses("shifted"), {"max_shift": 1}, {**DEEP, "shifted_weight": 1, "steps": 1}),
     "texture_photos": Change(losses("style"), {"texture_photos": 1}, {"steps": 1}),
     "temporal": Change(lambda r: "temporal" in names(r), {"temporal": 1}, then=True),
     "flip": Change(first_pictures, {"flip": False}),
