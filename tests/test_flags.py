@@ -558,12 +558,6 @@ STYLE: dict[str, Change] = {
     "autocorrelation_weight": Change(
         lambda r: "autocorrelation/vgg16:relu1_2" in names(r), {"autocorrelation_weight": 1}, DEEP, then=True
     ),
-    "structure_layers": Change(
-        lambda r: {n for n in names(r) if n.startswith("sliced")},
-        {"structure_layers": "vgg16:relu1_1,squeezenet1_0:fire2"},
-        {**DEEP, "sliced_weight": 1},
-        then={"sliced/vgg16:relu1_1", "sliced/squeezenet1_0:fire2"},
-    ),
     "max_shift": Change(losses("shifted"), {"max_shift": 1}, {**DEEP, "shifted_weight": 1, "steps": 1}),
     "texture_photos": Change(losses("style"), {"texture_photos": 1}, {"steps": 1}),
     "temporal": Change(lambda r: "temporal" in names(r), {"temporal": 1}, then=True),
@@ -572,7 +566,11 @@ STYLE: dict[str, Change] = {
     "seed": Change(network, {"seed": 1}),
     "precision": Change(trained_with("precision"), {"precision": "bf16"}, then="bf16"),
 }
-ALONE = {"accumulate", "minutes"}  # have tests of their own, below and in test_training.py
+ALONE = {
+    "accumulate",
+    "minutes",
+    "structure_layers",
+}  # have tests of their own, below and in test_training.py
 
 TRAINER: dict[str, Change] = {
     "save_every": Change(lambda r: sum("losses" in line for line in r.records), {"save_every": 1}, then=2),
@@ -651,6 +649,16 @@ def test_the_flag_changes_the_texture(name: str, drawn: Run) -> None:
     assert change.sees(before) != change.sees(after)
     if change.then is not None:
         assert change.sees(after) == change.then
+
+
+def test_structure_layers_are_those_of_each_loss_that_sees_structure(trained: Run, drawn: Run) -> None:
+    losses = ("sliced", "shifted", "autocorrelation")
+    weights = {f"{loss}_weight": 1 for loss in losses}
+    for run in (trained, drawn):
+        found = names(run(structure_layers="vgg16:relu1_1,squeezenet1_0:fire2", **weights, **ONE))
+        layers = {name.partition("/")[2] for name in found if name.startswith(losses)}
+        assert layers == {"vgg16:relu1_1", "squeezenet1_0:fire2"}
+        assert len([name for name in found if name.startswith(losses)]) == 6
 
 
 def test_the_same_flags_give_the_same_result(studio: tiny.Studio, trained: Run) -> None:
