@@ -98,6 +98,31 @@ def test_one_seed_one_picture(here: Here) -> None:
     assert one == two != other
 
 
+@pytest.mark.parametrize("loss", ["sliced", "shifted", "autocorrelation"])
+def test_losses_that_see_structure_are_optimized_alone_or_beside_the_others(here: Here, loss: str) -> None:
+    layers = ["--structure-layers", "relu1_2"]
+    weight = f"--{loss}-weight"
+    plain = here.run("-o", "a.png", *layers).read_bytes()
+    assert here.run("-o", "b.png", *layers, weight, "1").read_bytes() != plain
+    alone = ["-o", "c.png", *layers, "--style-weight", "0", weight, "1"]
+    totals = []
+    for steps in ("1", "15"):
+        status, _, err = tiny.call(*here.words(*alone, "--steps", steps))
+        assert status == 0, err
+        totals.append(float(err.split()[1]))
+    assert totals[1] < 0.7 * totals[0]
+    # A weight of 0 needs no layer of that kind.
+    assert here.run("-o", "d.png", "--structure-layers", "relu5_3").read_bytes() == plain
+    assert "relu9_9" in here.fail("--structure-layers", "relu9_9", weight, "1")
+
+
+def test_the_descriptor_has_its_own_layers_of_structure(here: Here) -> None:
+    words = ["optimize", "--style", str(here.studio / "blots.png"), "--steps", "1", "--offline"]
+    words += ["--style-weight", "0", "--sliced-weight", "1", "--descriptor", "random"]
+    status, _, err = tiny.call(*words)
+    assert status == 0, err
+
+
 def test_it_comes_closer_to_the_exemplar(here: Here) -> None:
     start, end = (rgb(here.run(*NOISY, "--steps", n, "-o", f"{n}.png")) for n in ("1", "30"))
 

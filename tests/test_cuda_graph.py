@@ -42,6 +42,7 @@ class _Step:
     def __call__(self, microbatches: Any, progress: float | Tensor) -> tuple[dict[str, Tensor], Tensor]:
         self.calls.append((microbatches, progress))
         total = sum(p.photos.sum() + p.noise[0].sum() + p.content[0]["a"].sum() for p in microbatches)
+        total = total + sum(p.step for p in microbatches)
         result = {"style": total, "checkerboard": total * progress}, microbatches[0].photos * 2
         if self.graph is not None:
             graph, self.graph = self.graph, None
@@ -79,7 +80,7 @@ class _Stacked:
 
 def _microbatches(number: int) -> list[Microbatch]:
     x = torch.full((2, 3, 4, 4), float(number))
-    return [Microbatch(2, x + i, [x + 1], [{"a": x - 1}]) for i in range(2)]
+    return [Microbatch(2, x + i, [x + 1], [{"a": x - 1}], step=torch.tensor(number)) for i in range(2)]
 
 
 def test_each_step_gives_what_it_would_have_given(step: _Step) -> None:

@@ -18,7 +18,7 @@ from PIL import Image
 import texturenets as tn
 from texturenets import evaluation, loading, textures
 from texturenets.errors import UserError
-from texturenets.evaluation import measures
+from texturenets.evaluation import measures, patches
 from texturenets.losses import build
 from texturenets.modelfiles.modelfile import Header
 from texturenets.networks.multiscale import Multiscale
@@ -83,6 +83,40 @@ def test_a_texture_in_numbers(studio: tiny.Studio) -> None:
         "distance between samples",
     ):
         assert said in output
+
+
+def test_the_patch_distance_stands_beside_that_of_the_halves(studio: tiny.Studio) -> None:
+    exemplar = tiny.picture(studio.root / "wide.png", seed=7, size=(128, 64), grain=24)
+    model = studio.texture(style=exemplar, style_size=0, steps=1).model
+    words = [str(model), "--against", str(exemplar), "--samples", "1", "--size", "64"]
+    status, output, error = evaluate(studio, *words, "--json", "--seed", "3")
+    assert status == 0, error
+    found = json.loads(output)
+    own, halves = found["patch distance"], found["patch distance of the halves"]
+    assert list(own) == list(halves) == ["1", "1/2", "1/4", "1/8", "mean"]
+    sample = torch.from_numpy(loading.load(model, "cpu").draw(64, 64, 3))
+    target = evaluation.image.read(exemplar).rgb
+    assert own == pytest.approx(patches.patch_distance([sample], target, 3))
+    assert halves == pytest.approx(patches.patch_distance([target[..., :64]], target[..., 64:], 3))
+    assert halves["1"] < own["1"]
+    _, output, _ = evaluate(studio, *words, "--seed", "3")
+    rows = {line.split("  ")[0]: line.split()[-2:] for line in output.splitlines() if "patch" in line}
+    assert rows["patch distance, 1/4"] == [f"{own['1/4']:.1f}", f"{halves['1/4']:.1f}"]
+    # too small for four sizes: no line
+    _, output, _ = evaluate(studio, *words[:-1], "40")
+    assert "patch distance" not in output
+
+
+def test_a_texture_without_gram_matrices_is_measured_by_them(studio: tiny.Studio) -> None:
+    plain = studio.texture(steps=1).model
+    model = studio.texture(
+        steps=1, style_weight=0, sliced_weight=1, structure_layers="squeezenet1_0:fire2"
+    ).model
+    for one in (plain, model):
+        words = [str(one), "--against", str(studio.painting), "--samples", "1", "--size", "48", "--slow", "1"]
+        status, output, error = evaluate(studio, *words, "--cap", "1", "--json")
+        assert status == 0, error
+        assert list(json.loads(output)["losses"]) == ["squeezenet1_0:conv1", "squeezenet1_0:fire2"]
 
 
 def _offline(studio: tiny.Studio) -> evaluation.TrainerConfig:

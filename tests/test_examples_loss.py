@@ -110,7 +110,17 @@ def test_a_loss_in_the_package_is_one_file_and_one_field(studio: tiny.Studio, tm
 
 def test_each_loss_of_the_package_is_registered_once_and_has_its_own_name() -> None:
     names = [loss.name for loss in losses.LOSSES]
-    assert sorted(names) == ["checkerboard", "content", "diversity", "style", "temporal", "tv"]
+    assert sorted(names) == [
+        "autocorrelation",
+        "checkerboard",
+        "content",
+        "diversity",
+        "shifted",
+        "sliced",
+        "style",
+        "temporal",
+        "tv",
+    ]
 
 
 def test_all_losses_look_at_features_that_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -191,6 +191,11 @@ FIXED = {
     "pool": "max",
     "diversity_weight": 0.0,
     "diversity_layer": "pixels",
+    "sliced_weight": 0.0,
+    "shifted_weight": 0.0,
+    "autocorrelation_weight": 0.0,
+    "structure_layers": ("vgg16:relu3_1", "vgg16:relu4_1"),  # of no loss there
+    "max_shift": 8,
     "noise_depth": 0,
     "texture_photos": 0,
     "temporal": 0.0,
@@ -492,6 +497,7 @@ class Change:
 
 ONE = {"steps": 1}
 NOISY = {"noise_depth": 2}
+DEEP = {"structure_layers": "vgg16:relu1_2"}  # where the tests' networks end
 STYLE: dict[str, Change] = {
     "generator": Change(
         lambda r: r.header.generator["name"],
@@ -543,6 +549,16 @@ STYLE: dict[str, Change] = {
         {"diversity_layer": "squeezenet1_0:fire2"},
         {"diversity_weight": 1, **NOISY, "steps": 1},
     ),
+    "sliced_weight": Change(
+        lambda r: "sliced/vgg16:relu1_2" in names(r), {"sliced_weight": 1}, DEEP, then=True
+    ),
+    "shifted_weight": Change(
+        lambda r: "shifted/vgg16:relu1_2" in names(r), {"shifted_weight": 1}, DEEP, then=True
+    ),
+    "autocorrelation_weight": Change(
+        lambda r: "autocorrelation/vgg16:relu1_2" in names(r), {"autocorrelation_weight": 1}, DEEP, then=True
+    ),
+    "max_shift": Change(losses("shifted"), {"max_shift": 1}, {**DEEP, "shifted_weight": 1, "steps": 1}),
     "texture_photos": Change(losses("style"), {"texture_photos": 1}, {"steps": 1}),
     "temporal": Change(lambda r: "temporal" in names(r), {"temporal": 1}, then=True),
     "flip": Change(first_pictures, {"flip": False}),
@@ -550,7 +566,11 @@ STYLE: dict[str, Change] = {
     "seed": Change(network, {"seed": 1}),
     "precision": Change(trained_with("precision"), {"precision": "bf16"}, then="bf16"),
 }
-ALONE = {"accumulate", "minutes"}  # have tests of their own, below and in test_training.py
+ALONE = {
+    "accumulate",
+    "minutes",
+    "structure_layers",
+}  # have tests of their own, below and in test_training.py
 
 TRAINER: dict[str, Change] = {
     "save_every": Change(lambda r: sum("losses" in line for line in r.records), {"save_every": 1}, then=2),
@@ -629,6 +649,16 @@ def test_the_flag_changes_the_texture(name: str, drawn: Run) -> None:
     assert change.sees(before) != change.sees(after)
     if change.then is not None:
         assert change.sees(after) == change.then
+
+
+def test_structure_layers_are_those_of_each_loss_that_sees_structure(trained: Run, drawn: Run) -> None:
+    losses = ("sliced", "shifted", "autocorrelation")
+    weights = {f"{loss}_weight": 1 for loss in losses}
+    for run in (trained, drawn):
+        found = names(run(structure_layers="vgg16:relu1_1,squeezenet1_0:fire2", **weights, **ONE))
+        layers = {name.partition("/")[2] for name in found if name.startswith(losses)}
+        assert layers == {"vgg16:relu1_1", "squeezenet1_0:fire2"}
+        assert len([name for name in found if name.startswith(losses)]) == 6
 
 
 def test_the_same_flags_give_the_same_result(studio: tiny.Studio, trained: Run) -> None:

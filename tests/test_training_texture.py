@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
-from texturenets import loading
+from texturenets import loading, noise
 from texturenets.losses import Objective
 from texturenets.networks import network_files
 from texturenets.train import checkpoint, data
@@ -57,7 +57,19 @@ def test_a_texture_is_learned_and_drawn(studio: tiny.Studio) -> None:
 
 
 @pytest.mark.parametrize(
-    "flags", [{}, {"accumulate": 2, "optimizer": "adam"}, {"diversity_weight": 0.1}], ids=str
+    "flags",
+    [
+        {},
+        {"accumulate": 2, "optimizer": "adam"},
+        {"diversity_weight": 0.1},
+        {
+            "structure_layers": "squeezenet1_0:fire2",
+            "sliced_weight": 1,
+            "shifted_weight": 1,
+            "style_weight": 0,
+        },
+    ],
+    ids=str,
 )
 def test_resumed_is_as_if_never_interrupted(
     studio: tiny.Studio, flags: dict[str, Any], monkeypatch: pytest.MonkeyPatch
@@ -74,6 +86,25 @@ def test_resumed_is_as_if_never_interrupted(
     a, b = tensors(last), tensors(whole)
     assert a.keys() == b.keys()
     assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_directions_are_others_in_each_step_and_the_same_in_parts_of_a_batch(studio: tiny.Studio) -> None:
+    """At a learning rate of nothing and with noise that does not change, only the directions do."""
+    flags = {
+        "structure_layers": "squeezenet1_0:conv1",
+        "sliced_weight": 1,
+        "style_weight": 0,
+        "learning_rate": 1e-12,
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        drawn = noise.for_training
+        patch.setattr(noise, "for_training", lambda inputs, seed, step, *rest: drawn(inputs, seed, 0, *rest))
+        whole, parts = (studio.texture(steps=2, accumulate=n, **flags) for n in (1, 2))
+        first, second = (studio.texture(steps=n, accumulate=1, **flags).losses for n in (1, 2))
+    assert whole.status == 0, whole.error
+    assert parts.losses == pytest.approx(whole.losses, rel=1e-4)
+    (one,), (mean,) = first.values(), second.values()
+    assert one != pytest.approx(mean, rel=1e-4)
 
 
 def test_parts_of_a_batch_have_its_losses_and_noise_its_seed(studio: tiny.Studio) -> None:

@@ -68,6 +68,12 @@ def settings(style_layers: tuple[str, ...], **change: Any) -> dict[str, Any]:
         "normalize_gradients": False,
         "diversity_weight": 0.0,
         "diversity_layer": "pixels",
+        "sliced_weight": 0.0,
+        "shifted_weight": 0.0,
+        "autocorrelation_weight": 0.0,
+        "structure_layers": style_layers,
+        "max_shift": 8,
+        "seed": 0,
     }
     return {"style_layers": style_layers, **plain, **change}
 

@@ -28,6 +28,7 @@ _MULTIPLIERS: Final = (0xD2511F53, 0xCD9E8D57)
 _STEPS: Final = (0x9E3779B9, 0xBB67AE85)
 _ROUNDS: Final = 10
 _LOW: Final = 0xFFFFFFFF
+_VECTORS: Final = 0x80000000  # first stream of `normal_vectors`; groups of channels are counted from 0
 
 Words = TypeVar("Words", NDArray[np.int64], "Tensor", int)
 """Words of 32 bits, in arrays or tensors of int64, or one word."""
@@ -194,6 +195,22 @@ def for_training(  # noqa: PLR0917 (a place and a size)
             make = torch.rand if noise.distribution == "uniform" else torch.randn
             batch.append(make(shape, generator=generator))
     return [torch.stack(batch) for batch in maps]
+
+
+def normal_vectors(seed: int, step: Tensor, stream: int, count: int, dimensions: int) -> Tensor:
+    """Numbers of mean 0 and variance 1, (count, dimensions), float32, of their own for each (seed, step, stream).
+
+    `step` is a tensor, (), int64, on the device where they are made: in a CUDA graph it is an input. The noise that
+    networks are fed with has other counters.
+    """
+    import torch
+
+    rows = torch.arange(count, device=step.device)[:, None]
+    groups = torch.arange(-(-dimensions // 4), device=step.device)[None]
+    key = (seed & _LOW, (seed >> 32) & _LOW)
+    words = philox((rows, groups, step & _LOW, _VECTORS + stream), key)
+    drawn = _normal(torch, torch.stack(words).double())
+    return drawn.permute(1, 2, 0).flatten(1)[:, :dimensions].float()
 
 
 def draw(

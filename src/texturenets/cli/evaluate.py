@@ -43,7 +43,9 @@ def evaluate(
 ) -> int:
     """Measure a model's quality against the image that it was trained on.
 
-    A texture: losses by layer, diversity, the seam when tiled, copied patches. A style: Gram distance to the painting
+    A texture: losses by layer, patch distance (sliced Wasserstein, times 1000, at four sizes), diversity, the seam
+    when tiled, copied patches; beside losses and patch distances those of one half of the exemplar against the
+    other. A style: Gram distance to the painting
     in shallow layers (texture) and deep layers (deep); feature distance to the photo at relu4_2 (structure);
     amplitude of strokes in smooth areas relative to the painting (calm, 1 is best); checkerboard and border
     artifacts; flicker on films; lower is better, but for calm. Photos and films that cannot be read are skipped; the
@@ -168,6 +170,9 @@ def _print(found: Mapping[str, Any]) -> None:
             table.add_row(layer, f"{value:.4f}", f"{found['halves'][layer]:.4f}")
         for network, value in found["sums"].items():
             table.add_row(f"sum of {network}", f"{value:.4f}", f"{found['sums of the halves'][network]:.4f}")
+        for level, value in found.get("patch distance", {}).items():
+            own = found["patch distance of the halves"][level]
+            table.add_row(f"patch distance, {level}", f"{value:.1f}", f"{own:.1f}")
         console.print(table)
         for name in ("distance between samples", "distance between optimized samples", "diversity", "seam"):
             if name in found:

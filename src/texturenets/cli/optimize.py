@@ -34,6 +34,11 @@ LossFlags: Any = optional(
         "style_weight",
         "content_weight",
         "tv_weight",
+        "sliced_weight",
+        "shifted_weight",
+        "autocorrelation_weight",
+        "structure_layers",
+        "max_shift",
         "scaling",
         "pyramid_loss",
         "pyramid_decay",
@@ -258,32 +263,40 @@ def _config(
     if checkerboard_weight is not None:
         changes = {**changes, "checkerboard_weight": checkerboard_weight}
     config = dataclasses.replace(config, **changes)
-    style, photo = _layers(config, descriptor, changes)
+    style, photo, structure = _layers(config, descriptor, changes)
     compared = content and config.content_weight
-    return dataclasses.replace(config, style_layers=style, content_layers=photo if compared else ())
+    return dataclasses.replace(
+        config,
+        style_layers=style,
+        content_layers=photo if compared else (),
+        structure_layers=structure,
+    )
 
 
 def _layers(
     config: StyleConfig, descriptor: str | None, chosen: dict[str, Any]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Style and content layers as NETWORK:LAYER: those given, else the descriptor's defaults, else the recipe's."""
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """Style, content and structure layers as NETWORK:LAYER: those given, else the descriptor's, else the recipe's."""
     from texturenets import perceptual
 
-    style, content = config.style_layers, config.content_layers
+    names = ("style_layers", "content_layers", "structure_layers")
+    defaults: dict[str, tuple[str, ...]] = {}
     if descriptor is not None:
-        defaults = recipes.layers_of(descriptor)
-        style = style if "style_layers" in chosen else defaults[0]
-        content = content if "content_layers" in chosen else defaults[1]
-    default = descriptor or "vgg16"
-    full = [tuple(":".join(perceptual.split(n, default)) for n in names) for names in (style, content)]
-    return full[0], full[1]
+        every = (*recipes.layers_of(descriptor), recipes.structure_layers_of(descriptor))
+        defaults = {name: layers for name, layers in zip(names, every, strict=True) if name not in chosen}
+    style, content, structure = (
+        perceptual.full_names(defaults.get(name, getattr(config, name)), descriptor or "vgg16")
+        for name in names
+    )
+    return style, content, structure
 
 
 def _networks(config: StyleConfig, trainer_config: TrainerConfig, progress: Any) -> tuple[Any, Any]:
+    from texturenets.losses import build, layers_of
     from texturenets.train import allocator
     from texturenets.train.setup import set_up
 
-    setup = set_up(config, (*config.style_layers, *config.content_layers), trainer_config, progress)
+    setup = set_up(config, layers_of(build(dataclasses.asdict(config))), trainer_config, progress)
     if setup.device.type == "cpu":
         allocator.keep_freed_memory()
     return setup.networks, setup.device

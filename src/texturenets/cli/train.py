@@ -199,10 +199,9 @@ def _flags(options: Any, kind: type, descriptor: str | None) -> dict[str, Any]:
         raise UserError("--minutes and --steps both end the training: give only one of them")
     if descriptor is None:
         return chosen
-    from texturenets.train.recipes import layers_of
-
-    style, content = layers_of(descriptor)
-    usual = {"style_layers": style, "content_layers": content}
+    style, content = recipes.layers_of(descriptor)
+    structure = recipes.structure_layers_of(descriptor)
+    usual = {"style_layers": style, "content_layers": content, "structure_layers": structure}
     known = {f.name for f in dataclasses.fields(kind)}
     return {**{k: v for k, v in usual.items() if k in known}, **chosen}
 

@@ -17,6 +17,7 @@ from texturenets import arguments, image, loading, optimization
 from texturenets.arrays import to_tensor
 from texturenets.errors import UserError
 from texturenets.evaluation import measures, style_measures
+from texturenets.evaluation.patches import fits, patch_distance
 from texturenets.image.sizes import fit_longer
 from texturenets.losses import LossSettings, Objective, Targets, build, layers_of
 from texturenets.modelfiles.modelfile import Header
@@ -146,9 +147,10 @@ def evaluate_texture(
     *,
     progress: StatusCallback = lambda _: None,
 ) -> dict[str, Any]:
-    """Losses, diversity, seam visibility and copied patches of a texture's samples, as `evaluate` returns."""
+    """Losses, patch distance, diversity, seam visibility and copied patches of a texture's samples, as `evaluate`
+    returns."""
     config = config_of(model.header)
-    settings = dataclasses.asdict(config)
+    settings = _with_style_loss(config)
     layers = layers_of(build(settings, REPORTED_LOSSES))
     picture = image.read(exemplar, longer=config.style_size or None).rgb  # before weights are looked for
     networks, device = _networks(config, (*layers, *measures.DIVERSITY_LAYERS), trainer)
@@ -168,6 +170,7 @@ def evaluate_texture(
         "sums": measures.by_network(losses),
         "sums of the halves": measures.by_network(halves),
     }
+    results |= _patch_distances(samples, target, options.seed)
     if options.samples > 1:
         results["distance between samples"] = measures.pairwise_distance(
             networks, samples, measures.DIVERSITY_LAYERS
@@ -199,6 +202,26 @@ def evaluate_texture(
             results["distance between optimized samples"] = slow
             results["diversity"] = {k: results["distance between samples"][k] / v for k, v in slow.items()}
     return results
+
+
+def _with_style_loss(config: TaskConfig) -> dict[str, Any]:
+    """The settings of the losses; a texture trained without Gram matrices is measured by them all the same."""
+    return {**dataclasses.asdict(config), "style_weight": config.style_weight or 1.0}
+
+
+def _patch_distances(samples: Sequence[Tensor], exemplar: Tensor, seed: int) -> dict[str, dict[str, float]]:
+    """The patch distance of the samples, and that of the exemplar's left half from its right one.
+
+    Nothing where they are too small.
+    """
+    middle = exemplar.shape[3] // 2
+    left, right = exemplar[..., :middle], exemplar[..., -middle:]
+    if not fits(left, *samples):
+        return {}
+    return {
+        "patch distance": patch_distance(samples, exemplar, seed),
+        "patch distance of the halves": patch_distance([left], right, seed),
+    }
 
 
 def evaluate_style(

@@ -41,7 +41,9 @@ class Targets:
     `photos` (N, 3, H, W), RGB in [0, 1]: the network's input; None for textures. `content`: feature maps of the
     photos by layer, one mapping for each scale, as in `Features.maps`. For the temporal consistency loss, `moved`
     (N, 3, H, W): the network's output for shifted photos; `shifts`: (down, right) in pixels, one for each photo.
-    `progress`: share of the training that is done, 0 to 1; a tensor inside a CUDA graph.
+    `progress`: share of the training that is done, 0 to 1; a tensor inside a CUDA graph. `step`: number of the step,
+    (), int64, which with a seed makes random numbers that are others in each step and the same when a training is
+    resumed; None in validation and in iterative optimization.
     """
 
     photos: Tensor | None = None
@@ -49,6 +51,7 @@ class Targets:
     moved: Tensor | None = None
     shifts: Sequence[tuple[int, int]] = field(default=())
     progress: float | Tensor = 1.0
+    step: Tensor | None = None
 
     def __getitem__(self, these: slice) -> Targets:
         """The targets of a slice of the batch."""
@@ -58,6 +61,7 @@ class Targets:
             None if self.moved is None else self.moved[these],
             self.shifts[these],
             self.progress,
+            self.step,
         )
 
 

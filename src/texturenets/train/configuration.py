@@ -25,6 +25,8 @@ Pool = Literal["max", "average"]
 
 VGG_LAYERS = tuple(f"vgg16:relu{n}" for n in ("1_1", "1_2", "2_1", "2_2", "3_1", "3_2", "3_3", "4_1", "4_3"))
 SQUEEZENET_LAYERS = tuple(f"squeezenet1_0:{n}" for n in ("conv1", *(f"fire{i}" for i in range(2, 8))))
+STRUCTURE_LAYERS = ("vgg16:relu3_1", "vgg16:relu4_1")
+"""Deep enough to see a brick and not only its grain, and small enough to be compared in many ways a step."""
 INTO_STEPS = 600
 """Steps of a style that is trained into a model of several, where none are given."""
 
@@ -95,6 +97,21 @@ class TaskConfig:
     process and with --accumulate 1."""
     diversity_layer: str = "pixels"
     """Where the diversity loss compares images: pixels, or NETWORK:LAYER."""
+    sliced_weight: float = 0.0
+    """Weight of the sliced Wasserstein loss (arXiv 2006.07229): whole distributions of features, in
+    --structure-layers."""
+    shifted_weight: float = 0.0
+    """Weight of the shifted Gram loss (arXiv 1606.01286), for courses, rows and weaves: products of features with
+    those up to --max-shift away, in --structure-layers."""
+    autocorrelation_weight: float = 0.0
+    """Weight of the autocorrelation loss (arXiv 2008.01808), for periods of any length: each feature with itself at
+    all distances, in --structure-layers."""
+    structure_layers: tuple[str, ...] = STRUCTURE_LAYERS
+    """Layers of the sliced Wasserstein, shifted Gram and autocorrelation losses, NETWORK:LAYER, separated by
+    commas."""
+    max_shift: int = 8
+    """Largest shift of the shifted Gram loss, in positions of a layer's map (8 pixels of the image each at relu4_1);
+    shifts are 1, 2, 4, ... up to it."""
     seed: int = 0
     """Random seed; the same seed gives the same result."""
     precision: Precision = "auto"
@@ -114,6 +131,7 @@ class TaskConfig:
             "pyramid_loss",
             "decay",
             "pyramid_decay",
+            "max_shift",
         )
         for name in positive:
             if not 0 < getattr(self, name) < math.inf:  # nor NaN
@@ -124,6 +142,9 @@ class TaskConfig:
             "tv_weight",
             "checkerboard_weight",
             "diversity_weight",
+            "sliced_weight",
+            "shifted_weight",
+            "autocorrelation_weight",
             "minutes",
             "noise_depth",
             "warmup",
@@ -134,10 +155,12 @@ class TaskConfig:
             raise UserError(
                 f"`batch_size` {self.batch_size} does not divide into `accumulate` {self.accumulate} microbatches"
             )
-        if not self.style_weight and not getattr(self, "content_weight", 0.0):
+        structure = self.sliced_weight or self.shifted_weight or self.autocorrelation_weight
+        if not (self.style_weight or structure or getattr(self, "content_weight", 0.0)):
             raise UserError("`style_weight` is 0, and nothing else is learned: give it a value above 0")
-        if not self.style_layers:
-            raise UserError("`style_layers` names no layer; leave it out for the recipe's own")
+        for name in ("style_layers", "structure_layers"):
+            if not getattr(self, name):
+                raise UserError(f"`{name}` names no layer; leave it out for the recipe's own")
         if self.diversity_weight and (self.batch_size < 2 or self.accumulate > 1):
             raise UserError(
                 "`diversity_weight` compares the images of a batch: it wants `batch_size` 2 or more, and "

@@ -116,6 +116,28 @@ LAYERS: dict[str, tuple[tuple[str, ...], str]] = {
 }
 
 
+# Layers of the losses that see structure, where only one descriptor network is asked for. VGG: as in the default
+# recipe; SqueezeNet: a module at an eighth of the image's size, and one at a sixteenth; random: a middle and a large
+# size.
+_DEEP = ("relu3_1", "relu4_1")
+STRUCTURE_LAYERS: dict[str, tuple[str, ...]] = {
+    "vgg16": _DEEP,
+    "vgg19": _DEEP,
+    "vgg19_normalised": _DEEP,
+    "squeezenet1_0": ("fire4", "fire7"),
+    "squeezenet1_1": ("fire3", "fire5"),
+    "random": ("conv11", "conv37"),
+}
+
+
+def structure_layers_of(network: str) -> tuple[str, ...]:
+    """`network:layer` names of `structure_layers` for a training with only this network. Raises UserError as
+    `layers_of`."""
+    if network not in STRUCTURE_LAYERS:
+        raise unknown("descriptor network", network, STRUCTURE_LAYERS)
+    return _of(network, STRUCTURE_LAYERS[network])
+
+
 def layers_of(network: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """`network:layer` names for the style loss and the content loss of a training with only this network.
 

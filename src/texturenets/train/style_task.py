@@ -26,6 +26,9 @@ from texturenets.train.setup import Setup
 from texturenets.train.task import Draw, StepResult
 from texturenets.train.temporal_consistency import Moved
 
+STYLE_LOSSES = ("style", "sliced", "shifted", "autocorrelation")
+"""Names of the losses that compare with the painting."""
+
 VALIDATION_CROPS = 16  # enough for a mean that orders checkpoints; a second of work on two cores
 
 
@@ -124,12 +127,15 @@ class StyleTask:
         maps = noise.for_training(self.noise, config.seed, batch.step, slots, side, side)
         there = [to_device(m, self.device) for m in maps]
         moved = self._moved(photos, [(config.seed, 3, batch.step, slot) for slot in slots])
+        step = torch.tensor(batch.step).to(self.device, non_blocking=True)
         made, begin = [], 0
         for part in photos.chunk(config.accumulate):
             these = slice(begin, begin + len(part))
             begin += len(part)
             known = [{k: v[these] for k, v in content.items()}] if content else None
-            made.append(Microbatch(len(part), part, [m[these] for m in there], known, moved and moved[these]))
+            microbatch = Microbatch(len(part), part, [m[these] for m in there], known, moved and moved[these])
+            microbatch.step = step
+            made.append(microbatch)
         return made
 
     def _moved(self, photos: Tensor, keys: Sequence[tuple[int, ...]]) -> Moved | None:
@@ -143,9 +149,9 @@ class StyleTask:
         images = draw(photos, microbatch.noise, microbatch.condition)
         content = microbatch.content or self._objective(microbatch).targets(photos).content
         if moved is None:
-            return images, Targets(photos, content, progress=progress)
+            return images, Targets(photos, content, progress=progress, step=microbatch.step)
         again = draw(moved.photos, microbatch.noise, microbatch.condition)
-        return images, Targets(photos, content, again, moved.shifts, progress)
+        return images, Targets(photos, content, again, moved.shifts, progress, microbatch.step)
 
     def training_step(self, draw: Draw, microbatch: Microbatch, progress: float | Tensor) -> StepResult:
         """As `Task`."""
@@ -157,7 +163,7 @@ class StyleTask:
         first, second = slice(0, len(images) // 2), slice(len(images) // 2, len(images))
         objective = self._objective(microbatch)
         losses = objective(images[first], targets[first])
-        for name, value in objective(images[second], targets[second], without=("style",)).items():
+        for name, value in objective(images[second], targets[second], without=STYLE_LOSSES).items():
             losses[name] = (losses[name] + value) / 2
         return images, losses
 

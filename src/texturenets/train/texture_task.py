@@ -82,19 +82,20 @@ class TextureTask:
         """As `Task`."""
         config, side = self.config, self.config.image_size
         maps = noise.for_training(self.noise, config.seed, batch.step, slots, side, side)
-        return self._split(maps, len(slots) // config.accumulate)
+        step = torch.tensor(batch.step).to(self.device, non_blocking=True)
+        return self._split(maps, len(slots) // config.accumulate, step)
 
-    def _split(self, maps: Sequence[Tensor], size: int) -> list[Microbatch]:
+    def _split(self, maps: Sequence[Tensor], size: int, step: Tensor | None = None) -> list[Microbatch]:
         there = [to_device(m, self.device) for m in maps]
         return [
-            Microbatch(len(chunk[0]), None, list(chunk))
+            Microbatch(len(chunk[0]), None, list(chunk), step=step)
             for chunk in zip(*(torch.split(m, size) for m in there), strict=True)
         ]
 
     def training_step(self, draw: Draw, microbatch: Microbatch, progress: float | Tensor) -> StepResult:
         """As `Task`."""
         images = draw(None, microbatch.noise, None)
-        return images, self.objective(images, Targets(progress=progress))
+        return images, self.objective(images, Targets(progress=progress, step=microbatch.step))
 
     def validation_microbatches(self) -> list[Microbatch]:
         """Noise that is not trained on: that of `texturenets.noise.draw`."""

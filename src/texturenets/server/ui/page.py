@@ -128,7 +128,7 @@ def mount(app: FastAPI, service: Service, trainings: Trainings | None) -> None:
 
 def _scripts() -> str:
     """The page's scripts, within it, as Gradio serves no files of others."""
-    parts = ["".join((SERVER / name).read_text() for name in names) for names in SCRIPTS]
+    parts = ["".join((SERVER / name).read_text("utf-8") for name in names) for names in SCRIPTS]
     return "".join(f'<script type="module">{text}</script>' for text in parts)
 
 

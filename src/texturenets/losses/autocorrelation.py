@@ -1,0 +1,118 @@
+"""The autocorrelation loss: each feature with itself at all distances, for periods of any length and direction.
+
+Gonthier, Gousseau and Ladjal, "High resolution neural texture synthesis with long range constraints", arXiv
+2008.01808: the constraint on the autocorrelation of features (after Sendik and Cohen-Or, "Deep correlations for
+texture synthesis"), which they compare as the power spectrum of each map. There maps wrap around, and both have one
+size. Here they do not wrap around and sizes are free, so the autocorrelation itself is compared, at the distances
+that both have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from texturenets.losses.base import Features, Loss, LossSettings, Scaling, Targets, at_scale, register
+from texturenets.perceptual import full_names
+
+
+@register
+@dataclass(kw_only=True, eq=False)
+class AutocorrelationLoss(Loss):
+    """Squared distance of the autocorrelation of the images' features from that of the style's, layer by layer.
+
+    At distances up to half the side of the smaller map: beyond them few positions have a partner. `decay`: weight of
+    each scale of the loss pyramid over that of the one before.
+    """
+
+    name = "autocorrelation"
+    layers: tuple[str, ...]
+    weight: float
+    scaling: Scaling
+    decay: float
+    targets: list[dict[str, Tensor]] = field(init=False, default_factory=list)
+
+    @classmethod
+    def from_settings(cls, settings: LossSettings) -> Self | None:
+        """None where its weight is 0. Raises UserError for layers that do not exist."""
+        if not settings["autocorrelation_weight"]:
+            return None
+        return cls(
+            layers=full_names(settings["structure_layers"]),
+            weight=settings["autocorrelation_weight"],
+            scaling=settings["scaling"],
+            decay=settings["pyramid_decay"],
+        )
+
+    def prepare(self, styles: Iterator[tuple[float, Features]]) -> None:
+        """Those of several style images are averaged, by their shares, at the distances that all have."""
+        self.targets = []
+        for share, style in styles:
+            own = [
+                {k: share * autocorrelation(maps[k], *_half(maps[k])) for k in self.layers}
+                for maps in style.maps
+            ]
+            self.targets = (
+                [
+                    {k: torch.stack(_common(m[k], n[k])).sum(0) for k in self.layers}
+                    for m, n in zip(self.targets, own, strict=True)
+                ]
+                if self.targets
+                else own
+            )
+
+    def __call__(self, features: Features, targets: Targets) -> dict[str, Tensor]:
+        """`autocorrelation/network:layer`."""
+        losses = {}
+        for scale, layers in enumerate(self.targets):
+            for layer, target in layers.items():
+                maps = features.maps[scale][layer]
+                down, right = (min(pair) for pair in zip(_half(maps), _reach(target), strict=True))
+                own, aim = _common(autocorrelation(maps, down, right), target)
+                distance = (own - aim).square().mean((1, 2, 3))
+                if self.scaling == "relative":
+                    distance = distance / aim.square().mean().clamp_min(1e-12)
+                name = at_scale(f"autocorrelation/{layer}", scale)
+                losses[name] = self.weight * self.decay**scale * distance.mean()
+        return losses
+
+
+def autocorrelation(features: Tensor, down: int, right: int) -> Tensor:
+    """Mean products of channels of features (N, C, H, W) with themselves at distances: (N, C, down + 1, 2 right + 1).
+
+    Entry [y, x] is that `y` rows below and `x - right` columns to the right; the other half mirrors it. Means are
+    over the positions that have a partner there; nothing wraps around. float32 or wider.
+    """
+    height, width = features.shape[2:]
+    x = features if features.dtype.itemsize > 4 else features.float()
+    # Zeros as wide as the largest distance: nothing is multiplied with what comes around the edge.
+    size = height + down, width + right
+    power = torch.view_as_real(torch.fft.rfft2(x.contiguous(), s=size)).square().sum(4)
+    sums = torch.fft.irfft2(power, s=size)[:, :, : down + 1]
+    sums = torch.cat([sums[..., size[1] - right :], sums[..., : right + 1]], 3)
+    rows = height - torch.arange(down + 1, device=x.device)
+    columns = width - torch.arange(-right, right + 1, device=x.device).abs()
+    return sums / (rows[:, None] * columns)
+
+
+def _half(features: Tensor) -> tuple[int, int]:
+    """The distances compared, (down, right), of maps (N, C, H, W)."""
+    return features.shape[2] // 2, features.shape[3] // 2
+
+
+def _reach(correlations: Tensor) -> tuple[int, int]:
+    return correlations.shape[2] - 1, correlations.shape[3] // 2
+
+
+def _common(*correlations: Tensor) -> list[Tensor]:
+    """The part of each that all have."""
+    reaches = [_reach(one) for one in correlations]
+    down, right = min(r[0] for r in reaches), min(r[1] for r in reaches)
+    return [
+        one[:, :, : down + 1, own - right : own + right + 1]
+        for one, (_, own) in zip(correlations, reaches, strict=True)
+    ]

@@ -1,0 +1,118 @@
+"""The shifted Gram loss: products of features with those a little way off, for courses, rows and weaves.
+
+Berger and Memisevic, "Incorporating long-range consistency in CNN-based texture generation", arXiv 1606.01286: the
+Gram matrices of translated feature maps, along x and along y. A plain Gram matrix says which features meet in one
+place, and nothing of what comes beside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from texturenets.errors import UserError
+from texturenets.losses.base import Features, Loss, LossSettings, Scaling, Targets, at_scale, register
+from texturenets.losses.style import style_distance
+from texturenets.perceptual import full_names
+
+Shift = tuple[int, int]
+"""(axis of the maps, positions): 2 is down, 3 to the right."""
+
+
+@register
+@dataclass(kw_only=True, eq=False)
+class ShiftedGramLoss(Loss):
+    """Squared distance of the images' shifted Gram matrices from those of the style, layer by layer.
+
+    Shifts are 1, 2, 4, ... positions of a layer's map, up to `reach`, along both axes; a layer's value is their mean.
+    Those that are not smaller than a map are left out. `decay`: weight of each scale of the loss pyramid over that of
+    the one before.
+    """
+
+    name = "shifted"
+    layers: tuple[str, ...]
+    weight: float
+    scaling: Scaling
+    decay: float
+    reach: int
+    targets: list[dict[str, dict[Shift, Tensor]]] = field(init=False, default_factory=list)
+
+    @classmethod
+    def from_settings(cls, settings: LossSettings) -> Self | None:
+        """None where its weight is 0. Raises UserError for layers that do not exist."""
+        if not settings["shifted_weight"]:
+            return None
+        return cls(
+            layers=full_names(settings["structure_layers"]),
+            weight=settings["shifted_weight"],
+            scaling=settings["scaling"],
+            decay=settings["pyramid_decay"],
+            reach=settings["max_shift"],
+        )
+
+    def prepare(self, styles: Iterator[tuple[float, Features]]) -> None:
+        """The matrices of several style images are averaged, by their shares; shifts that one lacks are left out."""
+        self.targets = []
+        for share, style in styles:
+            own = [{k: self._matrices(maps[k], share) for k in self.layers} for maps in style.maps]
+            self.targets = (
+                [
+                    {k: {s: m[k][s] + n[k][s] for s in m[k] if s in n[k]} for k in self.layers}
+                    for m, n in zip(self.targets, own, strict=True)
+                ]
+                if self.targets
+                else own
+            )
+
+    def _matrices(self, features: Tensor, share: float) -> dict[Shift, Tensor]:
+        return {shift: share * shifted_gram(features, *shift) for shift in shifts(features, self.reach)}
+
+    def __call__(self, features: Features, targets: Targets) -> dict[str, Tensor]:
+        """`shifted/network:layer`. Raises UserError where a map is too small to be shifted."""
+        losses = {}
+        for scale, layers in enumerate(self.targets):
+            for layer, matrices in layers.items():
+                maps = features.maps[scale][layer]
+                distances = [
+                    style_distance(shifted_gram(maps, *shift), matrices[shift], self.scaling).mean()
+                    for shift in shifts(maps, self.reach)
+                    if shift in matrices
+                ]
+                if not distances:
+                    raise UserError(
+                        f"`structure_layers` {layer}: a map of {maps.shape[3]} x {maps.shape[2]} is too small to "
+                        "be shifted; use larger images or an earlier layer"
+                    )
+                name = at_scale(f"shifted/{layer}", scale)
+                losses[name] = self.weight * self.decay**scale * torch.stack(distances).mean()
+        return losses
+
+
+def shifts(features: Tensor, reach: int) -> list[Shift]:
+    """The shifts of maps (N, C, H, W): powers of two up to `reach` that are smaller than the map, on both axes."""
+    return [
+        (axis, 2**power)
+        for axis in (2, 3)
+        for power in range(reach.bit_length())
+        if 2**power < features.shape[axis]
+    ]
+
+
+def shifted_gram(features: Tensor, axis: int, shift: int) -> Tensor:
+    """Mean products of features (N, C, H, W) `shift` positions on along `axis` with those here: (N, C, C).
+
+    Entry [i, j] is the mean of channel i at a position that is shifted and channel j at the position itself, over all
+    positions that have both; float32 or wider. With shift 0 it is `gram`.
+    """
+    size = features.shape[axis] - shift
+    there, here = features.narrow(axis, shift, size), features.narrow(axis, 0, size)
+    there, here = (x.permute(0, 2, 3, 1).flatten(1, 2) for x in (there, here))
+    if features.dtype == torch.float16:
+        there, here = there.float(), here.float()  # sums of squares overflow
+    product = there.transpose(1, 2) @ here
+    wide = product if product.dtype.itemsize > 4 else product.float()
+    return wide / there.shape[1]

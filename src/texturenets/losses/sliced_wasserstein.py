@@ -1,0 +1,126 @@
+"""The sliced Wasserstein loss: the distribution of features, of which Gram matrices hold only second moments.
+
+Heitz et al., "A Sliced Wasserstein Loss for Neural Texture Synthesis", arXiv 2006.07229, section 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from texturenets import noise
+from texturenets.losses.base import Features, Loss, LossSettings, Scaling, Targets, at_scale, register
+from texturenets.perceptual import full_names
+
+FIXED = 0xFFFFFFFF
+"""The step whose directions are taken where there are no steps: those of no training that ends."""
+
+
+@register
+@dataclass(kw_only=True, eq=False)
+class SlicedWassersteinLoss(Loss):
+    """`sliced_wasserstein` of the images' features and those of the style, layer by layer.
+
+    As many directions as the layer has channels, as in the paper's program, drawn anew in each step of a training
+    from `seed` and the number of the step. Validation and iterative optimization always take the same ones: the first
+    compares models, and L-BFGS needs the same loss at all points of a line search. `decay`: weight of each scale of
+    the loss pyramid over that of the one before.
+    """
+
+    name = "sliced"
+    layers: tuple[str, ...]
+    weight: float
+    scaling: Scaling
+    decay: float
+    seed: int
+    styles: list[tuple[float, list[dict[str, Tensor]]]] = field(init=False, default_factory=list)
+
+    @classmethod
+    def from_settings(cls, settings: LossSettings) -> Self | None:
+        """None where its weight is 0. Raises UserError for layers that do not exist."""
+        if not settings["sliced_weight"]:
+            return None
+        return cls(
+            layers=full_names(settings["structure_layers"]),
+            weight=settings["sliced_weight"],
+            scaling=settings["scaling"],
+            decay=settings["pyramid_decay"],
+            seed=settings["seed"],
+        )
+
+    def prepare(self, styles: Iterator[tuple[float, Features]]) -> None:
+        """Keeps the features of the styles: directions are not known yet."""
+        self.styles = [
+            (share, [{k: maps[k] for k in self.layers} for maps in style.maps]) for share, style in styles
+        ]
+
+    def __call__(self, features: Features, targets: Targets) -> dict[str, Tensor]:
+        """`sliced/network:layer`."""
+        losses = {}
+        for scale, maps in enumerate(features.maps):
+            for number, layer in enumerate(self.layers):
+                channels = maps[layer].shape[1]
+                stream = scale * len(self.layers) + number
+                axes = directions(self.seed, targets.step, stream, channels, channels).to(maps[layer].device)
+                style = [(share, each[scale][layer]) for share, each in self.styles]
+                distance = sliced_wasserstein(maps[layer], style, axes, self.scaling).mean()
+                losses[at_scale(f"sliced/{layer}", scale)] = self.weight * self.decay**scale * distance
+        return losses
+
+
+def sliced_wasserstein(
+    features: Tensor, styles: list[tuple[float, Tensor]], axes: Tensor, scaling: Scaling
+) -> Tensor:
+    """Squared sliced Wasserstein distance of features (N, C, H, W) to a style's, an image each: (N,).
+
+    Features are projected on `axes` (K, C), unit vectors; the mean squared difference of their sorted projections and
+    the sorted ones of the style (equations 4 to 6 of the paper). `styles`: pairs of a share, which add up to 1, and
+    features (1, C, h, w); of several the sorted projections are averaged, which is their Wasserstein barycenter on
+    each axis. Where the sizes differ, the style's are interpolated. "relative": over the mean square of the style's
+    features, which is the distance of features of zero, in the mean over all directions.
+    """
+    own = _projected(features, axes)
+    count = own.shape[2]
+    with torch.no_grad():
+        aim = sum(
+            share * _resampled(_projected(style, axes).sort(2).values, count) for share, style in styles
+        )
+    distance = (own.sort(2).values - aim).square().mean((1, 2))
+    if scaling == "relative":
+        power = sum(share * _wide(style).square().mean() for share, style in styles)
+        distance = distance / torch.as_tensor(power).clamp_min(1e-12)
+    return distance
+
+
+def directions(seed: int, step: Tensor | None, stream: int, count: int, dimensions: int) -> Tensor:
+    """Random unit vectors (count, dimensions), float32, on the device of `step`.
+
+    They depend on the arguments alone, so that a training goes on after an interruption as if there had been none.
+    `step` is a tensor, (), int64, as a CUDA graph replays kernels and no numbers of Python; None for `FIXED`.
+    """
+    step = torch.tensor(FIXED) if step is None else step
+    step = step if step.device.type == "cuda" else step.cpu()  # Apple's GPUs have no float64
+    drawn = noise.normal_vectors(seed, step, stream, count, dimensions)
+    return F.normalize(drawn, dim=1)
+
+
+def _wide(x: Tensor) -> Tensor:
+    return x if x.dtype.itemsize > 4 else x.float()
+
+
+def _projected(features: Tensor, axes: Tensor) -> Tensor:
+    """Features (N, C, H, W) on axes (K, C): (N, K, H W), float32 or wider: bf16 has few values to tell ranks by."""
+    rows = _wide(features).flatten(2)
+    return axes.to(rows.dtype) @ rows
+
+
+def _resampled(quantiles: Tensor, count: int) -> Tensor:
+    """Sorted values (1, K, M) interpolated to (1, K, count)."""
+    if quantiles.shape[2] == count:
+        return quantiles
+    return F.interpolate(quantiles, count, mode="linear", align_corners=False)
