@@ -206,7 +206,7 @@ def main() -> int:
     for exemplar, loss in [] if options.table else missing[: options.most]:
         flags = [*LOSSES[loss], *options.flags.split()]
         if not train(exemplar, file(options.folder, exemplar, loss), flags, length):
-            print("interrupted; the same command goes on", file=sys.stderr)
+            print("interrupted; the same command continues", file=sys.stderr)
             return INTERRUPTED
     for exemplar in exemplars:
         table(exemplar, options.folder, options.losses)

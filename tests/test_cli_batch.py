@@ -411,7 +411,10 @@ def test_ctrl_c_says_what_is_done(
     done = len(told.out.split())
     assert 2 <= done <= 3  # the last may not have been written yet
     assert told.out.split() == [f"out/{i}-plain.png" for i in range(done)]
-    assert told.err == f"texturenets: interrupted: {done} of 6 done; --skip-existing goes on\n"
+    assert (
+        told.err
+        == f"texturenets: interrupted: {done} of 6 done; the same command with --skip-existing continues\n"
+    )
     assert sorted(p.name for p in Path("out").iterdir()) == [f"{i}-plain.png" for i in range(done)]
     assert stylize("in", "-o", "out", "--skip-existing") == 0
     assert capsys.readouterr().err == f"{6 - done} done, {done} kept, made before\n"

@@ -145,7 +145,10 @@ def test_a_folder_is_ended_by_sigterm(here: Path) -> None:
     rest, error = process.communicate(timeout=60)
     results = [path.name for path in (here / "out").iterdir()]
     assert process.returncode == 143
-    assert error == f"texturenets: terminated: {len(results)} of 40 done; --skip-existing goes on\n"
+    assert (
+        error
+        == f"texturenets: terminated: {len(results)} of 40 done; the same command with --skip-existing continues\n"
+    )
     assert sorted(Path(name.strip()).name for name in [*names, *rest.splitlines()]) == sorted(results)
     assert 3 <= len(results) < 40
 

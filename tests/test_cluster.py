@@ -476,7 +476,7 @@ def test_a_run_that_is_interrupted_keeps_what_is_done(
     command = ["stylize", "in", "-o", "out", "--cluster", "--engine", "torch"]
     assert main(command) == 130
     told = capsys.readouterr().err.splitlines()[-1]
-    assert told == "texturenets: interrupted: 11 of 30 done; the same command goes on"
+    assert told == "texturenets: interrupted: 11 of 30 done; the same command continues"
     monkeypatch.setattr(InProcess, "run", run)
     assert main(command) == 0
     assert capsys.readouterr().err.splitlines()[-1] == "19 done, 11 kept, made before"

@@ -234,7 +234,7 @@ class ClusterReport(Report):
     """Console output: a progress bar, results on standard output, errors and a summary on standard error."""
 
     def __init__(self, folder: storage.Folder, total: int, quiet: bool) -> None:
-        super().__init__(total, quiet, "the same command goes on", named=NAMED)
+        super().__init__(total, quiet, "the same command continues", named=NAMED)
         self.folder = folder
 
     def waiting(self) -> None:

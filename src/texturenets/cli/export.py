@@ -34,8 +34,8 @@ def export(
     Parameters
     ----------
     models
-        Shipped names, model files, or hf://USER/REPO; of a model of several styles one, or a mixture, as
-        gallery:wave.
+        Shipped names, model files, or hf://USER/REPO. For a model of several styles add the style, as gallery:wave,
+        or a mixture, as gallery:wave=0.6,udnie=0.4.
     to
         Format: onnx, one file; openvino, a description (.xml) and its weights (.bin); web, a folder.
     output
@@ -73,8 +73,8 @@ def export(
         done = exports.export(name, to, out, generator)
         if not quiet:
             compared = (
-                f"{_stem_of(name)}: {done.taken}; at most {done.difference:.1e} from {done.reference} at "
-                f"{len(done.sizes)} sizes"
+                f"{_stem_of(name)}: {done.accepted_sizes}; differs from {done.reference} by at most "
+                f"{done.difference:.1e}, at {len(done.sizes)} sizes"
             )
             print(compared, file=sys.stderr)
         for file in done.files:
@@ -82,7 +82,10 @@ def export(
 
 
 def _stem_of(name: str) -> str:
-    """What the file of a model is called: as its own, of a model of several styles as the style. Raises UserError."""
+    """The exported file's name without a suffix: the model file's, with -STYLE where one of its styles is exported.
+
+    Raises UserError.
+    """
     from texturenets import loading
     from texturenets.modelfiles import modelfile
 

@@ -104,7 +104,7 @@ def optimize(
         Line search of L-BFGS: strong_wolfe, or fixed (always full steps), which is faster and less stable.
     preserve_color
         Keep the photo's colours: luminance transfers the style in luminance only; match
-        first changes the colours of the style to those of the photo.
+        recolours the style with the photo's colours before the transfer.
     descriptor
         Pretrained network whose features the losses compare, at its default layers, for example vgg19; or random,
         which needs no download; --style-layers and --content-layers choose others.

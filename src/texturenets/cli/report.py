@@ -21,14 +21,14 @@ NO_FACTS: Mapping[str, object] = MappingProxyType({})
 
 
 class Report:
-    """Prints the outcome of `total` results. `goes_on`: how to continue an interrupted run, for the message; `named`:
-    most failed files that the summary lists. `as_json`: results and failures are JSON objects, one a line."""
+    """Prints the outcome of `total` results. `goes_on`: how to continue an interrupted run, for the message; the
+    summary names at most `named` failed files. `as_json`: results and failures are JSON objects, one a line."""
 
     def __init__(
         self,
         total: int,
         quiet: bool,
-        goes_on: str = "--skip-existing goes on",
+        goes_on: str = "the same command with --skip-existing continues",
         named: int = 5,
         *,
         as_json: bool = False,

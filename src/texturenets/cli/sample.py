@@ -90,8 +90,8 @@ def sample(
     hold
         Strides of the noise maps, for example 32,16, that all samples share with the first; the other maps differ.
     sheet
-        Write one contact sheet of all samples; without --hold with one more row for each noise map, in which only
-        that map varies.
+        Write one contact sheet of all samples. Unless --hold is given, it has one more row for each noise map, in
+        which only that map varies.
     to
         Second seed: write frames that interpolate from the noise of --seed to the noise of this seed, as images, or
         with an --output like walk.mp4 or walk.gif as a film of 24 frames a second.

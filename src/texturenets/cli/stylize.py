@@ -86,9 +86,10 @@ def stylize(
     strength
         Strength of the style, 0 to 1: blends the stylized image with the photo; 0 is the photo.
     mask
-        Image that says where the style goes: white where it is, black where the photo stays. With several styles in
-        one, as -s gallery:wave,udnie, white is the first and black the second; or give a mask for each. "photo" may
-        be one of the styles. left-to-right and top-to-bottom are masks, too.
+        Image that says where the style goes: white where it is, black where the photo stays. With several styles of
+        one model, as -s gallery:wave,udnie, a single mask puts the first where it is white and the second where it is
+        black; or give one mask for each. "photo", which is the photo as it is, may be one of the styles. left-to-right
+        and top-to-bottom are masks, too.
     keep
         Image that says where the photo stays as it is: white there, black elsewhere.
     to

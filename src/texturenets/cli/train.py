@@ -45,7 +45,11 @@ GalleryFile = Annotated[
     ),
 ]
 Preset = Annotated[
-    str, Parameter(help="Recipe to start from: default, paper or readme; other flags override it.")
+    str,
+    Parameter(
+        help="Recipe to start from: default; paper, as the papers have it; readme, as the README of texture_nets "
+        "has it. Other flags override it."
+    ),
 ]
 DescriptorFlag = Annotated[
     str | None,

@@ -31,11 +31,11 @@ TOLERANCE = 1e-3
 class Exported:
     """Files written, and how far the first of them is from `reference`: the largest difference over all `sizes`.
 
-    `taken`: which heights and widths it takes, in words.
+    `accepted_sizes`: which heights and widths it takes, in words.
     """
 
     files: list[Path]
-    taken: str
+    accepted_sizes: str
     reference: str
     sizes: list[tuple[int, int, int]]
     difference: float

@@ -1,7 +1,7 @@
 """A graph as an ONNX model of any batch, height and width. No torch.
 
 Each operation has one entry in a table: what `onnx_writer` makes of it. Instance normalization stays one operation,
-whose statistics every runtime takes in float32.
+whose mean and variance every runtime computes in float32.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class _Translation:
             self.maps.append(output)
 
     def _sources(self, node: Node) -> list[ONNXMap]:
-        """The feature maps that `node` takes, channels last only where all are and it does the same to each number.
+        """The inputs of `node`: channels last where all of them are and the operation is elementwise, else first.
 
         OpenVINO then passes a feature map from a stage's input through normalization to a convolution without a copy.
         """
@@ -78,9 +78,9 @@ class _Translation:
         return [self.channels_first[source] for source in node.sources]
 
     def _input(self, node: Node) -> ONNXMap:
-        place = f"height/{node.scale.denominator}", f"width/{node.scale.denominator}"
+        symbolic_size = f"height/{node.scale.denominator}", f"width/{node.scale.denominator}"
         if node.operation == "photo":
-            name, place = "photo", ("height", "width")
+            name, symbolic_size = "photo", ("height", "width")
         elif node.operation == "noise":
             before = self.graph.nodes[: len(self.maps)]
             name = f"noise{sum(earlier.operation == 'noise' for earlier in before)}"
@@ -88,7 +88,7 @@ class _Translation:
             name = node.settings["name"]
         if self.stage is not None:
             return self._input_of(self.stage, node, name)
-        size: tuple[Any, Any] = place if node.scale else (node.extra, node.extra_columns)
+        size: tuple[Any, Any] = symbolic_size if node.scale else (node.extra, node.extra_columns)
         shape = ["batch", node.channels, *size]
         self.inputs[name] = helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
         w = self.writer
@@ -224,8 +224,8 @@ def _global_pool(t: _Translation, number: int, node: Node, x: ONNXMap) -> ONNXMa
 def _select(t: _Translation, number: int, node: Node, x: ONNXMap) -> ONNXMap:
     first, count, step = (node.settings[key] for key in ("first", "count", "step"))
     chosen = range(first, first + count * step, step)
-    places = chosen if x.order is None else [x.order[channel] for channel in chosen]
-    return ONNXMap(t.writer.gather(t.writer.merged(x).name, places))
+    indices = chosen if x.order is None else [x.order[channel] for channel in chosen]
+    return ONNXMap(t.writer.gather(t.writer.merged(x).name, indices))
 
 
 def _conv(t: _Translation, number: int, node: Node, x: ONNXMap) -> ONNXMap:
@@ -311,8 +311,10 @@ def to_onnx(
 
     Inputs are `photo` (batch, 3, height, width), `noise0`... and what the graph names, in this order; the output is
     `picture`.
-    `split`: a photo becomes two feature maps, for computing in bf16 (see `ONNXWriter.split`). `apply_passes`: with
-    what makes it faster. Raises ConversionError for a transposed convolution that ONNX has no form for.
+    `split`: a photo becomes two feature maps, for computing in bf16 (see `ONNXWriter.split`). `apply_passes`: first
+    optimize the graph (`graph.passes`).
+
+    Raises ConversionError for a transposed convolution that ONNX has no form for.
     """
     translation = _Translation(optimize(graph) if apply_passes else graph, split)
     translation.run()

@@ -19,7 +19,8 @@ END: Final = 2**31 - 1
 """Where a slice ends that goes on to the end."""
 
 LONGEST: Final = 2**28
-"""Pixels of a side: more than fit anywhere, and no sum of a few of them comes near 2^31, where slices are bounded."""
+"""An upper bound of a side in pixels, for OpenVINO (`_Translation.bounded`): longer than any image's, and so small
+that sums of padded sides do not overflow 2^31."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class ONNXWriter:
         self.weights: list[onnx.TensorProto] = []
         self.count = 0
         self.zeros: dict[str, tuple[str, Sequence[int]]] = {}
-        """Maps that are others with zeros around them: what they were, and how many on each side."""
+        """Names of zero-padded feature maps: the unpadded map's name, and the padding (top, bottom, left, right)."""
 
     def constant(self, values: Any, dtype: Any = np.float32) -> str:
         """The name of a tensor that holds `values`."""
@@ -100,7 +101,7 @@ class ONNXWriter:
         return ONNXMap(self.node("Transpose", x.name, perm=[0, 3, 1, 2])) if x.channels_last else x
 
     def linear(self, x: ONNXMap, by: float, add: float) -> ONNXMap:
-        """`x` times a number, plus one."""
+        """`x` * `by` + `add`."""
         if x.rest is not None and (by != 1 or abs(add) > 1):  # no longer exact
             x = self.merged(x)
         name = x.name if by == 1 else self.node("Mul", x.name, self.constant(by))
@@ -113,7 +114,7 @@ class ONNXWriter:
         order: list[int] = []
         for x, count in zip(maps, channels, strict=True):
             first = len(order)
-            order += [first + place for place in (x.order or range(count))]
+            order += [first + channel for channel in (x.order or range(count))]
         name = self.node("Concat", *(x.name for x in maps), axis=1)
         return ONNXMap(name, None if order == list(range(len(order))) else tuple(order))
 
@@ -134,10 +135,10 @@ class ONNXWriter:
         if mode == "circular":
             return x.each(lambda name: self._wrapped(name, sides))
         x = self.merged(x) if mode == "lowest" else x
-        places = self.constant([0, 0, top, left, 0, 0, bottom, right], np.int64)
+        pads = self.constant([0, 0, top, left, 0, 0, bottom, right], np.int64)
         value = [self.constant(-np.inf)] if mode == "lowest" else []
         kind = {"reflect": "reflect", "replicate": "edge"}.get(mode, "constant")
-        padded = x.each(lambda name: self.node("Pad", name, places, *value, mode=kind))
+        padded = x.each(lambda name: self.node("Pad", name, pads, *value, mode=kind))
         if mode == "zero" and x.order is None and x.rest is None:
             self.zeros[padded.name] = x.name, sides
         return padded
@@ -191,8 +192,8 @@ class ONNXWriter:
     ) -> ONNXMap:
         """A transposed convolution, cropped by top, bottom, left and right.
 
-        Zeros around its input become a smaller crop of its output: OpenVINO would merge the two, and take a
-        transposed convolution for a plain one.
+        Zero padding of its input is folded into a smaller crop of its output, because OpenVINO would fuse the Pad
+        into the ConvTranspose as if that were a Conv.
         """
         source, crop = self.plain(x), list(sides)
         if source in self.zeros:
@@ -218,7 +219,7 @@ class ONNXWriter:
     # ---- Normalization ----
 
     def instance_norm(self, x: ONNXMap, weight: Array, bias: Array, eps: float) -> ONNXMap:
-        """One operation, whose statistics every runtime takes in float32."""
+        """One operation, whose mean and variance every runtime computes in float32."""
         parts = [self.constant(weight), self.constant(bias)]
         return ONNXMap(self.node("InstanceNormalization", self.plain(x), *parts, epsilon=eps))
 
@@ -234,13 +235,13 @@ class ONNXWriter:
 
     def resize(self, x: ONNXMap, factors: tuple[int, int], mode: str) -> ONNXMap:
         """Larger by a whole factor, rows and columns."""
-        place = {"nearest": "asymmetric", "bilinear_corners": "align_corners"}.get(mode, "half_pixel")
+        coordinates = {"nearest": "asymmetric", "bilinear_corners": "align_corners"}.get(mode, "half_pixel")
         kind = "nearest" if mode == "nearest" else "linear"
         scales = self.constant([1, 1, *factors])
         rounding = {"nearest_mode": "floor"} if kind == "nearest" else {}
         return x.each(
             lambda name: self.node(
-                "Resize", name, "", scales, mode=kind, coordinate_transformation_mode=place, **rounding
+                "Resize", name, "", scales, mode=kind, coordinate_transformation_mode=coordinates, **rounding
             )
         )
 
@@ -249,7 +250,7 @@ class ONNXWriter:
         if x.order is not None:
             x = ONNXMap(self.plain(x))
         spread = x.each(lambda name: self.node("SpaceToDepth", name, blocksize=factor))
-        if order == "places":
+        if order == "places":  # DCR: (row, column, channel)
             return spread
         inner = channels // factor**2
         lies = tuple(k * inner + c for c in range(inner) for k in range(factor * factor))
@@ -263,12 +264,12 @@ class ONNXWriter:
         top_row, bottom_row = self.node("Max", a, b), self.node("Max", c, d)
         top = self.node("GreaterOrEqual", top_row, bottom_row)
         bottom = self.node("Not", top)
-        places = [
+        winners = [
             self.node("And", row, side)
             for row, left in ((top, left_top), (bottom, left_bottom))
             for side in (left, self.node("Not", left))
         ]
-        masks = [self.node("Cast", place, to=TensorProto.FLOAT) for place in places]
+        masks = [self.node("Cast", winner, to=TensorProto.FLOAT) for winner in winners]
         return ONNXMap(self.node("Max", top_row, bottom_row)), masks
 
     def unpool(self, x: ONNXMap, masks: Sequence[str]) -> ONNXMap:

@@ -40,7 +40,7 @@ class Recorder(Protocol):
 class TracedDtype:
     """The dtype of a feature map, as in `x.to(y.dtype)`."""
 
-    of_map = True
+    of_map = True  # marks a traced value, for `trace.py`; which feature map does not matter
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,7 @@ class Lane:
         if turn in self.ready:
             self.ready.remove(turn)
 
-    async def apart(self, call: Callable[[], Any]) -> Any:
+    async def in_thread(self, call: Callable[[], Any]) -> Any:
         """`call` in a thread for images that are read or written."""
         return await asyncio.get_running_loop().run_in_executor(self.pool, call)
 
@@ -223,6 +223,6 @@ class RequestQueue:
         wait = max(self.mean, at_work) * self.inside if seconds is None else seconds
         return HTTPProblem(503, detail, {"Retry-After": str(min(60, max(1, math.ceil(wait))))})
 
-    async def apart(self, call: Callable[[], Any]) -> Any:
+    async def in_thread(self, call: Callable[[], Any]) -> Any:
         """`call` in a thread for small images that are read or written."""
-        return await self.small.apart(call)
+        return await self.small.in_thread(call)

@@ -315,7 +315,7 @@ def _ask(model: Any, check: Callable[[], None]) -> None:
 
 async def _whole(lane: Lane, call: Callable[[], Any]) -> Any:
     try:
-        return await lane.apart(call)
+        return await lane.in_thread(call)
     except UserError as error:
         raise refused(error) from None
 

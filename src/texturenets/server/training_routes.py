@@ -88,7 +88,7 @@ async def enqueue(
         return place.add(name, kind, data, suffix, preset=preset, steps=count, photos=photos, more=more)
 
     try:
-        job: TrainingJob = await service.queue.apart(begin)
+        job: TrainingJob = await service.queue.in_thread(begin)
     except UserError as error:
         raise refused(error) from None
     who = {key: value for key, value in NOTED.get({}).items() if key in ("id", "client")}

@@ -46,8 +46,9 @@ def from_bytes(data: bytes, name: str, options: StylizeOptions, max_pixels: int)
 class Pipeline:
     """Stylizes image files in three steps (read, paint, write), which `overlap.overlapped` runs in parallel.
 
-    `options`: the options of each result, by its path. Consecutive jobs with the same photo read it once. `note` is
-    called with a photo of which something is lost in its result, and a description of it.
+    `options`: the options of each result, by its path. Consecutive jobs with the same photo read it once.
+    `note(photo, what)` is called for each thing that a result does not keep, as EXIF or bits; `what` completes "PHOTO
+    holds ...".
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class Pipeline:
         picture = copy.copy(self._read_cached(photo, longer=longer, keep_gps=options.keep_gps))
         if options.wrap and options.size is not None:
             _resize_wrapped(picture, options.size, options.wrap)
-        self._compare(photo, picture, image.kept_bits(result, picture.bits))
+        self._note_losses(photo, picture, image.kept_bits(result, picture.bits))
         return picture
 
     def paint(self, job: PathPair, picture: Picture | None) -> Picture | None:
@@ -85,7 +86,7 @@ class Pipeline:
 
         for what in large.stylize(self.style, photo, result, options):
             self.note(photo, what)
-        self._compare(photo, image.read_header(photo), 8)
+        self._note_losses(photo, image.read_header(photo), 8)
         return None
 
     def write(self, job: PathPair, picture: Picture | None) -> None:
@@ -95,7 +96,7 @@ class Pipeline:
             for what in image.lost(job[1], picture):
                 self.note(job[0], what)
 
-    def _compare(self, photo: Path, source: Picture | image.ImageInfo | None, bits: int) -> None:
-        """Note what the photo has and its result, of so many bits a channel, will not."""
+    def _note_losses(self, photo: Path, source: Picture | image.ImageInfo | None, bits: int) -> None:
+        """Call `note` for what is lost by reading `source` and by writing it with `bits` bits a channel."""
         for what in image.not_kept(source, bits) if source is not None else ():
             self.note(photo, what)

@@ -196,9 +196,10 @@ class StyleConfig(TaskConfig):
     content_layers: tuple[str, ...] = ("vgg16:relu4_2",)
     """Layers of the content loss."""
     content_weight: float = 2.2
-    """Weight of the content loss: at half the default strokes outweigh objects, at twice objects outweigh strokes."""
+    """Weight of the content loss. Half of the default: strokes dominate; twice the default: objects do."""
     texture_photos: int = 0
-    """Compute the style loss on this many photos only, the content loss on all (texture_nets v1); 0: both on all."""
+    """Compute the style loss only on the first so many training photos, which fill half of each batch; the content
+    loss on all (texture_nets v1). 0: both on all."""
     temporal: float = 0.0
     """Weight of the temporal consistency loss, for films: noise, shifts and changes of brightness of a photo should
     not change its result."""

@@ -35,7 +35,10 @@ class Painted:
 
 @dataclass
 class PaintedBatch:
-    """Several photos, and what was made of them in a folder; `refused` says why nothing of others."""
+    """Several photos and their results, kept in the folder `place`.
+
+    `shown`: (preview file, name of the result); `refused`: one message for each photo that could not be stylized.
+    """
 
     photos: Sequence[Path]
     place: Path
@@ -48,7 +51,7 @@ class PaintedBatch:
         return self.place / "paintings.zip"
 
     def said(self) -> str:
-        """What is at work."""
+        """The progress message, as "painting 2 of 5"."""
         return (
             f"painting {min(len(self.photos), len(self.shown) + len(self.refused) + 1)} of {len(self.photos)}"
         )
@@ -58,7 +61,7 @@ async def paint(service: Service, path: Path, style: str | None, options: Styliz
     """Stylize the photo at `path`. Raises HTTPProblem."""
     with service.queue.place():
         try:
-            data = await service.queue.apart(path.read_bytes)
+            data = await service.queue.in_thread(path.read_bytes)
         except OSError:
             raise HTTPProblem(404, "the photo is no longer here: choose it again") from None
         made, _, name = await service.stylize(data, style, options)
@@ -70,7 +73,7 @@ async def paint(service: Service, path: Path, style: str | None, options: Styliz
             return (width, height), before, after
 
         try:
-            size, before, after = await service.queue.apart(small)
+            size, before, after = await service.queue.in_thread(small)
         except UserError as error:
             raise refused(error) from None
     return Painted(made, f"{path.stem[:40] or 'photo'}-{name}", size, before, after)
@@ -79,9 +82,9 @@ async def paint(service: Service, path: Path, style: str | None, options: Styliz
 async def paint_all(
     service: Service, store: Store, batch: PaintedBatch, style: str | None, options: StylizeOptions
 ) -> PaintedBatch:
-    """Stylize the photos of `batch` into it, one after the other, past those that are refused.
+    """Stylize the photos of `batch` one after the other and add the results to it; refused ones are skipped.
 
-    Raises HTTPProblem where all are.
+    Raises HTTPProblem if every photo is refused.
     """
     batch.place.mkdir(parents=True)
     try:
@@ -89,7 +92,7 @@ async def paint_all(
             for path in batch.photos:
                 try:
                     made = await paint(service, path, style, options)
-                    await service.queue.apart(functools.partial(_add, store, batch, archive, made))
+                    await service.queue.in_thread(functools.partial(_add, store, batch, archive, made))
                 except HTTPProblem as problem:
                     batch.refused.append(sentence(problem, path.name))
         if not batch.shown:

@@ -118,9 +118,9 @@ class PictureInput:
             return str(shown)
 
         try:
-            data = await service.queue.apart(path.read_bytes)
+            data = await service.queue.in_thread(path.read_bytes)
             _, shape = await service.check_photo(data)
-            made: str = await service.queue.apart(small)
+            made: str = await service.queue.in_thread(small)
         except UserError as error:
             raise refused(error) from None
         except OSError:

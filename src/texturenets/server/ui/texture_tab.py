@@ -162,7 +162,7 @@ class TextureTab:
                 return image.to_bytes(Path("shown.jpg"), picture, quality=90)
 
             try:
-                return made, await service.queue.apart(small), name
+                return made, await service.queue.in_thread(small), name
             except UserError as error:
                 raise refused(error) from None
 

@@ -207,7 +207,7 @@ class TrainTab:
         changes = {"content_weight": weight if kind == "style" else None, "style_size": size}
         try:
             with service.queue.place():
-                data = await service.queue.apart(path.read_bytes)
+                data = await service.queue.in_thread(path.read_bytes)
                 job = await training_routes.enqueue(
                     service,
                     self.trainings,
