@@ -88,8 +88,8 @@ def stylize(
     mask
         Image that says where the style goes: white where it is, black where the photo stays. With several styles of
         one model, as -s gallery:wave,udnie, a single mask puts the first where it is white and the second where it is
-        black; or give one mask for each. "photo", which is the photo as it is, may be one of the styles. left-to-right
-        and top-to-bottom are masks, too.
+        black; or give one mask for each. "photo", which is the photo as it is, may be one of the styles.
+        left-to-right and top-to-bottom are masks, too.
     keep
         Image that says where the photo stays as it is: white there, black elsewhere.
     to
