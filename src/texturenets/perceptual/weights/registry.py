@@ -37,6 +37,7 @@ CONVENTIONS: Final[dict[str, Convention]] = {
     "vgg19_normalised": _VGG,
     "squeezenet1_0": _SQUEEZENET,
     "squeezenet1_1": _SQUEEZENET,
+    "own": _VGG,  # its teacher's
 }
 """The preprocessing of the original weights of each network, as published in `SOURCES`."""
 
