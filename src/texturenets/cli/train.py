@@ -14,7 +14,14 @@ from texturenets.cli.flags import given, optional
 from texturenets.cli.styles import check_no_model
 from texturenets.errors import UserError, counted, duration
 from texturenets.train import recipes, require
-from texturenets.train.configuration import INTO_STEPS, GalleryConfig, StyleConfig, TextureConfig, model_file
+from texturenets.train.configuration import (
+    INTO_STEPS,
+    GalleryConfig,
+    PerceptualConfig,
+    StyleConfig,
+    TextureConfig,
+    model_file,
+)
 from texturenets.train.trainer_config import TrainerConfig
 
 if TYPE_CHECKING:
@@ -44,6 +51,14 @@ GalleryFile = Annotated[
         help="Model file to write. A folder NAME.run beside it gets the same files as for `train style`.",
     ),
 ]
+PerceptualFile = Annotated[
+    Path,
+    Parameter(
+        name=["--output", "-o"],
+        help="File of weights to write, in half precision. A folder NAME.run beside it gets the same files as for "
+        "`train style`.",
+    ),
+]
 Preset = Annotated[
     str, Parameter(help="Recipe to start from: default, paper or readme; other flags override it.")
 ]
@@ -68,6 +83,11 @@ GalleryFlags: Any = optional(
     GalleryConfig, "Training options", without=("diversity_weight", "diversity_layer", "texture_photos")
 )
 TextureFlags: Any = optional(TextureConfig, "Training options")
+# The teacher's padding and pooling are what `own` learns; its losses compare the pictures of a whole batch.
+PerceptualFlags: Any = optional(
+    PerceptualConfig, "Training options", without=("accumulate", "vgg_padding", "pool")
+)
+PerceptualTrainerFlags: Any = optional(TrainerConfig, "Run options", without=("init", "into", "engine"))
 StyleTrainerFlags: Any = optional(TrainerConfig, "Run options")
 TrainerFlags: Any = optional(TrainerConfig, "Run options", without=("into",))
 
@@ -174,6 +194,39 @@ def texture(
     return _train(made, quiet)
 
 
+@app.command
+def perceptual(
+    folders: Annotated[list[Path], Parameter(negative_iterable=())],
+    /,
+    *,
+    output: PerceptualFile = Path("own.safetensors"),
+    resume: Resume = False,
+    quiet: Quiet = False,
+    options: PerceptualFlags | None = None,
+    trainer: PerceptualTrainerFlags | None = None,
+) -> int:
+    """Train a small perceptual network to see as VGG-16 does (`--descriptor own --weights FILE`).
+
+    Parameters
+    ----------
+    folders
+        Folders of pictures, with all their subfolders: photos, paintings, textures. They take turns: a folder of ten
+        pictures counts as much as one of ten thousand.
+    """
+    config = PerceptualConfig(**_flags(options, PerceptualConfig, None))
+    trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
+    out = model_file(output)
+    require()
+
+    from texturenets.train.distillation.task import DistillationTask
+    from texturenets.train.distillation.trainer import DistillationTrainer
+
+    task = DistillationTask(config, folders)
+    made = DistillationTrainer(task, out, trainer_config, resume=resume, progress=_download_bar(quiet))
+    _note_there(out, resume=resume, quiet=quiet)
+    return _train(made, quiet)
+
+
 def _content(content: Path | None) -> Path:
     """The photos. Raises UserError where none were named."""
     if content is None:
@@ -217,9 +270,13 @@ def _trainer(task: Task, out: Path, config: TrainerConfig, *, resume: bool, quie
     from texturenets.train.trainer import Trainer
 
     made = Trainer(task, out, config, resume=resume, progress=_download_bar(quiet))
+    _note_there(out, resume=resume, quiet=quiet)
+    return made
+
+
+def _note_there(out: Path, *, resume: bool, quiet: bool) -> None:
     if out.exists() and not resume and not quiet:
         print(f"{out} is there already, and is replaced at the end", file=sys.stderr)
-    return made
 
 
 def _train(trainer: Trainer, quiet: bool) -> int:

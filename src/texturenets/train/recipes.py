@@ -103,7 +103,7 @@ def _of(network: str, layers: Iterable[str]) -> tuple[str, ...]:
 # Layers of the style loss and of the content loss where only one descriptor network is asked for. VGG-16: as in the
 # default recipe; VGG-19: Gatys et al., arXiv 1508.06576, section "Methods"; SqueezeNet: all modules up to fire7, and
 # for the content the last one before the second pooling; random: all sizes for the style, and for the content the one
-# size that Ustyuzhaninov et al. use in their models of one scale.
+# size that Ustyuzhaninov et al. use in their models of one scale; own: its counterparts of the default recipe's.
 RANDOM_SIZES = (3, 5, 7, 11, 15, 23, 37, 55)  # of the filters in pixels: section 2 of the paper
 _GATYS = tuple(f"relu{block}_1" for block in range(1, 6))
 LAYERS: dict[str, tuple[tuple[str, ...], str]] = {
@@ -112,6 +112,7 @@ LAYERS: dict[str, tuple[tuple[str, ...], str]] = {
     "vgg19_normalised": (_GATYS, "relu4_2"),
     "squeezenet1_0": (SQUEEZENET_LAYERS, "fire4"),
     "squeezenet1_1": (SQUEEZENET_LAYERS, "fire4"),
+    "own": (tuple(f"map{name}" for name in ("1_2", "2_2", "3_3", "4_3")), "map4_2"),
     "random": (tuple(f"conv{size}" for size in RANDOM_SIZES), "conv11"),
 }
 

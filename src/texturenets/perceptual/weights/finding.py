@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from texturenets import readers
-from texturenets.errors import UserError, install, unknown
+from texturenets.errors import UserError, WeightsMissingError, install, unknown
 from texturenets.fetch import Progress, beside, digest, download, verified
 from texturenets.fetch import offline as told_offline
 from texturenets.files import cache_folder, publish
@@ -25,6 +25,7 @@ from texturenets.perceptual.weights.recognition import (
     is_normalised,
     tensor_names,
 )
+from texturenets.perceptual.weights import registry
 from texturenets.perceptual.weights.registry import CONVENTIONS, SOURCES, Convention
 from texturenets.readers import LAYERS
 
@@ -77,12 +78,18 @@ def check_at_hand(name: str) -> None:
 
     Quick: no file is read. Where fetching is allowed nothing is checked.
     """
-    if name not in LAYERS or not told_offline():
+    if name not in LAYERS or shipped(name) or not (told_offline() or not SOURCES[name].urls):
         return
     cached = (cache_folder() / f"{name}.safetensors", cache_folder() / SOURCES[name].file)
     listed = [folder for folder in _listed() if folder.is_dir()]
     if not any(path.is_file() for path in cached) and not any(_entries(name, folder) for folder in listed):
         raise _not_at_hand(name)
+
+
+def shipped(name: str) -> Path | None:
+    """The file of weights of the network `name` that comes with this package; None where there is none."""
+    path = registry.PACKAGE / SOURCES[name].file
+    return path if not SOURCES[name].urls and path.is_file() else None
 
 
 def require(pretrained: Pretrained, names: Iterable[str]) -> None:
@@ -228,6 +235,10 @@ def _from_environment(name: str) -> Pretrained | None:
 
 def _cached_or_fetched(name: str, offline: bool, progress: Progress | None) -> Pretrained:
     folder, source = cache_folder(), SOURCES[name]
+    if not source.urls:
+        if (ours := shipped(name)) is None:
+            raise _not_at_hand(name)
+        return read(ours, name)
     cached = folder / f"{name}.safetensors"
     if cached.is_file():
         pretrained = _from_cache(name, cached)
@@ -246,7 +257,7 @@ def _cached_or_fetched(name: str, offline: bool, progress: Progress | None) -> P
         try:
             download(source.urls, part, digests=source.digests, size=source.size, progress=progress)
         except UserError as error:
-            raise UserError(
+            raise WeightsMissingError(
                 f"the weights of {name} could not be fetched ({error}); get {source.file} and {_by_hand(name)}"
             ) from None
         sha256 = digest(part, "sha256")
@@ -265,8 +276,13 @@ def _by_hand(name: str) -> str:
 
 
 def _not_at_hand(name: str) -> UserError:
+    if not SOURCES[name].urls:
+        return WeightsMissingError(
+            f"the network {name} does not come with this version: give its file with `weights` {name}=FILE "
+            "(`texturenets train perceptual` makes one)"
+        )
     where = _none_in(name, [*_listed(), cache_folder()])
-    return UserError(f"offline, and {where}: fetch {SOURCES[name].urls[0]} elsewhere and {_by_hand(name)}")
+    return WeightsMissingError(f"offline, and {where}: fetch {SOURCES[name].urls[0]} elsewhere and {_by_hand(name)}")
 
 
 def _keep(pretrained: Pretrained, path: Path) -> None:

@@ -64,6 +64,15 @@ class Student(nn.Module):
         made: Tensor = self.maps[f"map{name}"](features)
         return made
 
+    def reduced(self, name: str, features: Tensor) -> Tensor:
+        """Features as the file's network gives them: (N, c, H, W), of the same distances as the mapped ones."""
+        return F.conv2d(features, self._root(name).to(features.dtype)[:, :, None, None])
+
+    @torch.no_grad()
+    def _root(self, name: str) -> Tensor:
+        root: Tensor = torch.linalg.qr(self.matrix(name).double(), mode="r").R
+        return root
+
     def mapped_gram(self, name: str, matrices: Tensor) -> Tensor:
         """Gram matrices (N, c, c) of features as those (N, C, C) of the mapped ones."""
         m = self.matrix(name).to(matrices.dtype)
@@ -76,6 +85,6 @@ class Student(nn.Module):
         for key, convolution in self.convolutions.items():
             out[f"{key}.weight"], out[f"{key}.bias"] = convolution.weight, convolution.bias
         for name in OWN_MAPS:
-            r = torch.linalg.qr(self.matrix(name).double()).R
-            out[f"map{name}.weight"], out[f"map{name}.bias"] = r[:, :, None, None], torch.zeros(len(r))
+            root = self._root(name)
+            out[f"map{name}.weight"], out[f"map{name}.bias"] = root[:, :, None, None], torch.zeros(len(root))
         return {name: tensor.detach().to("cpu", torch.float16).contiguous() for name, tensor in out.items()}
