@@ -2,12 +2,12 @@
 
     python benchmarks/perceptual.py [own.safetensors ...] [--models FILE ...] [--photos N] [--sizes 256,400]
 
-The pictures are photos that nobody trained on (../shared/images/content/eval), stylized at several sizes by the shipped
-styles, by published networks (../shared/torch7), by spoiled copies of both, which stand for half-trained ones, and by
-what `--models` names. For one painting at a time the pictures are ordered by the distance of their Gram matrices to the
-painting's; for one photo at a time pairs of pictures by the distance of their content features. Printed are Spearman's
-correlations with VGG-16's distances, layer by layer: the mean and the worst painting. Networks whose pictures a file
-was distilled on, by its header, are left out of the second table.
+The pictures are photos that nobody trained on (../shared/images/content/eval), stylized at several sizes by the
+shipped styles, by published networks (../shared/torch7), by spoiled copies of both, which stand for half-trained
+ones, and by what `--models` names. For one painting at a time the pictures are ordered by the distance of their Gram
+matrices to the painting's; for one photo at a time pairs of pictures by the distance of their content features.
+Printed are Spearman's correlations with VGG-16's distances, layer by layer: the mean and the worst painting. Networks
+whose pictures a file was distilled on, by its header, are left out of the second table.
 """
 
 from __future__ import annotations
@@ -165,7 +165,9 @@ def _paint(network: nn.Module, photo: Tensor, changed: dict[str, Tensor], seed: 
 def report(theirs: Seen, own: Seen, chosen: list[int], paintings: Sequence[str]) -> dict[str, float]:
     """Print the table of the pictures `chosen`; the worst figures."""
     pairs = len(chosen) * (len(chosen) - 1) // 2
-    print(f"\nGram distances to {len(paintings)} paintings, {len(chosen)} pictures, {pairs} pairs a painting\n")
+    print(
+        f"\nGram distances to {len(paintings)} paintings, {len(chosen)} pictures, {pairs} pairs a painting\n"
+    )
     print("| layer | Spearman, mean | worst | worst painting | pairs in the same order, mean | worst |")
     print("|---|---|---|---|---|---|")
     worst: dict[str, float] = {}
@@ -212,7 +214,10 @@ def step_time(file: Path, files: Sequence[str], side: int = 256, repeats: int = 
 def cost(file: Path, files: Sequence[str]) -> None:
     """Print size, arithmetic and time."""
     theirs, own = arithmetic("vgg16", "relu4_3"), arithmetic("own", "map4_3")
-    print(f"\n{file}: {file.stat().st_size / 1e6:.2f} MB; {own / 1e3:.1f} thousand multiplications a pixel, ", end="")
+    print(
+        f"\n{file}: {file.stat().st_size / 1e6:.2f} MB; {own / 1e3:.1f} thousand multiplications a pixel, ",
+        end="",
+    )
     print(f"1/{theirs / own:.2f} of VGG-16's {theirs / 1e3:.1f} up to relu4_3")
     seconds = step_time(file, files)
     print(f"losses of a picture of 256 x 256, forward and backward: {1000 * seconds['own']:.0f} ms, ", end="")
@@ -227,7 +232,9 @@ def seen_names(file: Path) -> set[str]:
 
 def main() -> None:
     """Print all tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("files", nargs="*", type=Path)
     parser.add_argument("--models", nargs="*", default=[])
     parser.add_argument("--photos", type=int, default=3)

@@ -100,8 +100,8 @@ def optimize(
         Keep the photo's colours: luminance transfers the style in luminance only; match
         first changes the colours of the style to those of the photo.
     descriptor
-        Pretrained network whose features the losses compare, at its default layers, for example vgg19; or random,
-        which needs no download; --style-layers and --content-layers choose others.
+        Pretrained network whose features the losses compare, at its default layers, for example vgg19; own (2 MB,
+        distilled from VGG-16), or random, which needs no download; --style-layers and --content-layers choose others.
     preset
         Recipe whose losses are used: default, paper or readme; other flags override it.
     checkerboard_weight
@@ -142,7 +142,9 @@ def optimize(
     )
     remove_stale(out)
     bar = None if quiet or not sys.stderr.isatty() else download_progress()
-    networks, device = _networks(config, trainer_config, bar)
+    config, networks, device = _networks(
+        config, trainer_config, bar, chosen=_chosen(descriptor, preset, changes)
+    )
 
     def write(path: Path, picture: Tensor) -> None:
         task.result.rgb = task.finish(picture.cpu())
@@ -251,6 +253,8 @@ def _config(
         )
     if checkerboard_weight is not None:
         changes = {**changes, "checkerboard_weight": checkerboard_weight}
+    if descriptor in recipes.STYLE_WEIGHTS:
+        changes = {"style_weight": recipes.STYLE_WEIGHTS[descriptor], **changes}
     config = dataclasses.replace(config, **changes)
     style, photo = _layers(config, descriptor, changes)
     compared = content and config.content_weight
@@ -273,14 +277,31 @@ def _layers(
     return full[0], full[1]
 
 
-def _networks(config: StyleConfig, trainer_config: TrainerConfig, progress: Any) -> tuple[Any, Any]:
-    from texturenets.train import allocator
-    from texturenets.train.setup import set_up
+def _chosen(descriptor: str | None, preset: str, changes: dict[str, Any]) -> bool:
+    """Whether the command line says which networks are compared."""
+    layers = {"style_layers", "content_layers"}
+    return descriptor is not None or preset != "default" or bool(layers & changes.keys())
 
-    setup = set_up(config, (*config.style_layers, *config.content_layers), trainer_config, progress)
+
+def _networks(
+    config: StyleConfig, trainer_config: TrainerConfig, progress: Any, *, chosen: bool
+) -> tuple[StyleConfig, Any, Any]:
+    """The descriptor networks on their device, and `config` with the layers that they are wanted for."""
+    from texturenets.train import allocator
+    from texturenets.train.fallback import with_own
+    from texturenets.train.setup import Setup, set_up
+
+    def made(config: StyleConfig) -> tuple[StyleConfig, Setup]:
+        # Without a photo there are no content layers, whichever network is compared.
+        config = config if with_content else dataclasses.replace(config, content_layers=())
+        layers = (*config.style_layers, *config.content_layers)
+        return config, set_up(config, layers, trainer_config, progress)
+
+    with_content = bool(config.content_layers)
+    used, setup = with_own(made, config, chosen=chosen, resumed=None, say=complain)
     if setup.device.type == "cpu":
         allocator.keep_freed_memory()
-    return setup.networks, setup.device
+    return used, setup.networks, setup.device
 
 
 def _numbers(text: str | None) -> list[float] | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from texturenets.readers.layouts import OWN_MAPS, OWN_WIDTHS
 
+
 @dataclass(frozen=True)
 class ConvLayer:
     """Convolution and ReLU; its output is the layer `name`."""
@@ -40,7 +41,7 @@ class PoolLayer:
 
 @dataclass(frozen=True)
 class LinearMap:
-    """Convolution 1 x 1 without ReLU, beside the network: its output is the layer `name`, the next step does not see it."""
+    """Convolution 1 x 1 without ReLU, beside the network: the layer `name`, which the next step does not see."""
 
     name: str
     key: str
@@ -85,7 +86,6 @@ _SQUEEZENET1_1: list[DescriptorLayer] = [
     PoolLayer("pool5", 3, 1),
     *(_fire(n, i) for n, i in ((6, 9), (7, 10), (8, 11), (9, 12))),
 ]
-
 
 
 def _own() -> list[DescriptorLayer]:

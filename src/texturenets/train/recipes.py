@@ -7,9 +7,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
+from typing import Any, TypeVar
 
 from texturenets.errors import unknown
-from texturenets.train.configuration import SQUEEZENET_LAYERS, VGG_LAYERS, StyleConfig, TextureConfig
+from texturenets.train.configuration import (
+    SQUEEZENET_LAYERS,
+    VGG_LAYERS,
+    StyleConfig,
+    TaskConfig,
+    TextureConfig,
+)
+
+C = TypeVar("C", bound=TaskConfig)
 
 DEFAULT = StyleConfig()
 
@@ -117,6 +126,11 @@ LAYERS: dict[str, tuple[tuple[str, ...], str]] = {
 }
 
 
+# Weights of the style loss where they are not 1: the four layers of `own` stand for the twelve of the default recipe,
+# beside one content layer in both.
+STYLE_WEIGHTS: dict[str, float] = {"own": 3.0}
+
+
 def layers_of(network: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """`network:layer` names for the style loss and the content loss of a training with only this network.
 
@@ -126,3 +140,18 @@ def layers_of(network: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         raise unknown("descriptor network", network, LAYERS)
     style, content = LAYERS[network]
     return _of(network, style), _of(network, [content])
+
+
+def losses_of(network: str) -> dict[str, Any]:
+    """The fields of a configuration that are others in a training with only this network. Raises UserError."""
+    style, content = layers_of(network)
+    fields: dict[str, Any] = {"style_layers": style, "content_layers": content}
+    if network in STYLE_WEIGHTS:
+        fields["style_weight"] = STYLE_WEIGHTS[network]
+    return fields
+
+
+def with_descriptor(config: C, network: str) -> C:
+    """`config` with the layers of `network` at their weights. Raises UserError for one that does not exist."""
+    known = {field.name for field in dataclasses.fields(config)}
+    return dataclasses.replace(config, **{k: v for k, v in losses_of(network).items() if k in known})

@@ -1,8 +1,8 @@
 """The contract between the trainer and what is learned.
 
 The trainer (`trainer.Trainer`) knows networks, optimizers, precision, processes, checkpoints and records; a task
-knows what goes into the network and what its images are compared with. `StyleTask`, `TextureTask` and `distillation.Task` are
-those there are. The trainer calls a task in this order, and a task never calls the trainer:
+knows what goes into the network and what its images are compared with. `StyleTask`, `TextureTask` and
+`DistillationTask` are those there are. The trainer calls a task in this order, and a task never calls the trainer:
 
     prepare                                    once, before the first step
     batches -> microbatches -> training_step   each step

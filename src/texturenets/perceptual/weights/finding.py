@@ -18,6 +18,7 @@ from texturenets.errors import UserError, WeightsMissingError, install, unknown
 from texturenets.fetch import Progress, beside, digest, download, verified
 from texturenets.fetch import offline as told_offline
 from texturenets.files import cache_folder, publish
+from texturenets.perceptual.weights import registry
 from texturenets.perceptual.weights.recognition import (
     convention_of,
     describe,
@@ -25,7 +26,6 @@ from texturenets.perceptual.weights.recognition import (
     is_normalised,
     tensor_names,
 )
-from texturenets.perceptual.weights import registry
 from texturenets.perceptual.weights.registry import CONVENTIONS, SOURCES, Convention
 from texturenets.readers import LAYERS
 
@@ -153,7 +153,7 @@ def _given(name: str, files: Sequence[Path | str]) -> Pretrained | None:
             pretrained = _nameless(name, path)
         if pretrained is not None:
             return pretrained
-    if without:
+    if without and not shipped(name):
         raise UserError(
             f"{_none_in(name, without)}: put one there, or say which network a folder is for, as `weights` "
             f"NETWORK={without[-1]}; {name} is then looked for in TEXTURENETS_WEIGHTS, the cache and the network"
@@ -282,7 +282,9 @@ def _not_at_hand(name: str) -> UserError:
             "(`texturenets train perceptual` makes one)"
         )
     where = _none_in(name, [*_listed(), cache_folder()])
-    return WeightsMissingError(f"offline, and {where}: fetch {SOURCES[name].urls[0]} elsewhere and {_by_hand(name)}")
+    return WeightsMissingError(
+        f"offline, and {where}: fetch {SOURCES[name].urls[0]} elsewhere and {_by_hand(name)}"
+    )
 
 
 def _keep(pretrained: Pretrained, path: Path) -> None:

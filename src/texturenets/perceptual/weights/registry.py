@@ -51,8 +51,8 @@ class WeightsSource:
     """Where a network's weights are published.
 
     `digests`: "algorithm:hex"; a file that matches any of them is accepted ("git": the hash of its Git blob).
-    `size`: in bytes, 0 if unknown. `prefixes`: beginnings of the names of files that hold this network. Without `urls`
-    they are published nowhere: `file` is part of this package, or not yet.
+    `size`: in bytes, 0 if unknown. `prefixes`: beginnings of the names of files that hold this network.
+    Without `urls` they are published nowhere: `file` is part of this package, or not yet.
     """
 
     title: str

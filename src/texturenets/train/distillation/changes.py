@@ -54,7 +54,9 @@ def blur(picture: Tensor, random: Random) -> Tensor:
 def grain(picture: Tensor, random: Random) -> Tensor:
     """Noise of a pixel's size or of some pixels'."""
     size, side = int(2 ** random.integers(0, 4)), picture.shape[1]
-    coarse = torch.tensor(random.standard_normal((1, 3, -(-side // size), -(-side // size))), dtype=picture.dtype)
+    coarse = torch.tensor(
+        random.standard_normal((1, 3, -(-side // size), -(-side // size))), dtype=picture.dtype
+    )
     noise = F.interpolate(coarse, scale_factor=size, mode="nearest" if random.random() < 0.5 else "bilinear")
     return picture + float(np.exp(random.uniform(-4.5, -1.2))) * noise[0, :, :side, :side]
 
@@ -90,5 +92,17 @@ def flatten(picture: Tensor, random: Random) -> Tensor:
     return picture + share * (picture.mean((1, 2), keepdim=True) - picture)
 
 
-CHANGES: tuple[Change, ...] = (recolor, recolor, grey, blur, blur, grain, grain, grid, coarsen, shift, flatten)
+CHANGES: tuple[Change, ...] = (
+    recolor,
+    recolor,
+    grey,
+    blur,
+    blur,
+    grain,
+    grain,
+    grid,
+    coarsen,
+    shift,
+    flatten,
+)
 """All of them; those that stand twice come twice as often."""

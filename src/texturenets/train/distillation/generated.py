@@ -1,4 +1,4 @@
-"""Pictures as trainings see them on their way: stylized by whole, half-trained and spoiled networks; adversarial ones.
+"""Pictures as trainings see them on their way: stylized by trained and by spoiled networks, and adversarial ones.
 
 A perceptual network that is cheated by some pictures is found out by a generator that is trained with it: it draws
 those. So the distillation draws them first, and the teacher says what they are worth.
@@ -23,7 +23,9 @@ Features = Callable[[Tensor], dict[str, Tensor]]
 
 DESCENT = 4  # gradient steps of an adversarial picture
 PACE = 6 / 255  # mean change of a pixel in each
-SPOILED = 0.5  # most noise that is added to a network's weights, as a share of each tensor's standard deviation
+SPOILED = (
+    0.5  # most noise that is added to a network's weights, as a share of each tensor's standard deviation
+)
 
 
 def style_files(models: Sequence[str]) -> dict[str, str]:
@@ -38,7 +40,7 @@ def style_files(models: Sequence[str]) -> dict[str, str]:
 
 
 class Styles:
-    """Trained networks, and what they would have been half-way: with noise in their weights, and mixed with the photo."""
+    """Trained networks, and what they may have been half-way: with noise in their weights, mixed with the photo."""
 
     def __init__(self, files: Sequence[str], device: torch.device) -> None:
         """Raises UserError for files that cannot be read, and for networks that take no photo."""
@@ -78,11 +80,13 @@ def spoiled(network: nn.Module, random: np.random.Generator) -> dict[str, Tensor
     return made
 
 
-def descend(start: Tensor, goal: Tensor, own: Features, theirs: Features | None, steps: int = DESCENT) -> Tensor:
+def descend(
+    start: Tensor, goal: Tensor, own: Features, theirs: Features | None, steps: int = DESCENT
+) -> Tensor:
     """`start` (1, 3, H, W) after gradient steps that take the student's Gram matrices towards those of `goal`.
 
-    `own`: the student's features in the teacher's space. `theirs`: the teacher's, from whose matrices the steps are to
-    stay away, so that the two fall apart; None lets them follow. As a generator does it, all layers weigh the same.
+    `own`: the student's features in the teacher's space. `theirs`: the teacher's, from whose matrices the steps are
+    to stay away, so that the two fall apart; None lets them follow. All layers weigh the same, as for a generator.
     """
     networks = [(own, 1.0)] + ([(theirs, -1.0)] if theirs else [])
     with torch.no_grad():

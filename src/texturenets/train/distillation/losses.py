@@ -17,15 +17,17 @@ CONTENT = ("4_2", "4_3")  # where pictures are compared position by position
 SMALL = 1e-3  # of the mean distance of a batch: distances below it do not count
 
 
-def losses(student: Student, own: dict[str, Tensor], theirs: dict[str, Tensor], group: int) -> dict[str, Tensor]:
+def losses(
+    student: Student, own: dict[str, Tensor], theirs: dict[str, Tensor], group: int
+) -> dict[str, Tensor]:
     """{"features/1_2": scalar, "gram/1_2": ..., "pairs/1_2": ..., "content/4_2": ...}.
 
-    `own`: the student's features (N, c, H, W); `theirs`: the teacher's (N, C, H, W), both by names as "1_2". The batch
-    is groups of `group` pictures of the same photo, one after the other.
+    `own`: the student's features (N, c, H, W); `theirs`: the teacher's (N, C, H, W), both by names as "1_2". The
+    batch is groups of `group` pictures of the same photo, one after the other.
     """
     out: dict[str, Tensor] = {}
-    for name, target in theirs.items():
-        target, features = target.float(), own[name].float()
+    for name, there in theirs.items():
+        target, features = there.float(), own[name].float()
         features, matrices = with_gram(features)
         _, wanted = with_gram(target)
         made = student.mapped_gram(name, matrices)
@@ -42,7 +44,7 @@ def losses(student: Student, own: dict[str, Tensor], theirs: dict[str, Tensor], 
 
 
 def _squared_error(matrix: Tensor, features: Tensor, target: Tensor, made: Tensor, wanted: Tensor) -> Tensor:
-    """The mean over pictures and positions of |M f - t|^2, as |M f|^2 - 2 t M f + |t|^2: the sums of products that Gram
+    """The mean over pictures and positions of |M f - t|^2, as |M f|^2 - 2 t M f + |t|^2: sums of products that Gram
     matrices hold anyway, where M f at each position would be the largest tensor of the training."""
     rows, theirs = (x.permute(0, 2, 3, 1).flatten(0, 2) for x in (features, target))
     product = (theirs.T @ rows) / len(rows)
@@ -61,7 +63,7 @@ def log_error(made: Tensor, wanted: Tensor, pairs: Tensor) -> Tensor:
     if not pairs.shape[1]:
         return made.new_zeros(())
     mine, theirs = (_distances(x, pairs) for x in (made, wanted))
-    least = SMALL * theirs.mean()
+    least = SMALL * theirs.mean() + 1e-12  # all pictures may be the same one
     return ((mine + least).log() - (theirs + least).log()).square().mean()
 
 

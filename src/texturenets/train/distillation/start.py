@@ -14,7 +14,9 @@ from texturenets.perceptual import Descriptor
 from texturenets.perceptual.architectures import ConvLayer, PoolLayer
 from texturenets.train.distillation.student import Student
 
-POSITIONS = 16384  # of a layer's feature maps that the least squares look at: ten times the weights of a channel
+POSITIONS = (
+    16384  # of a layer's feature maps that the least squares look at: ten times the weights of a channel
+)
 RIDGE = 1e-3  # of the mean square of the inputs
 
 
@@ -77,7 +79,7 @@ def _regress(inputs: Tensor, outputs: Tensor) -> Tensor:
 
 
 def _fit(module: torch.nn.Module, inputs: Tensor, wanted: Tensor, random: torch.Generator) -> Tensor:
-    """Set weights and bias of the convolution `module` so that it gives `wanted` of `inputs`; its output behind ReLU."""
+    """Set weights and bias of the convolution `module` to give `wanted` of `inputs`; its output behind ReLU."""
     n, c, h, w = inputs.shape
     count = min(POSITIONS, n * h * w)
     places = torch.randperm(n * h * w, generator=random)[:count].to(inputs.device)

@@ -1,8 +1,8 @@
-"""The network `own` while it is trained: its convolutions, and for each of its features a linear map to the teacher's.
+"""The network `own` in training: its convolutions, and for each of its features a linear map to the teacher's.
 
-The map M (C, c) takes c channels to the C of VGG-16's layer. Gram matrices and distances are to be VGG-16's through it,
-but multiplying by M costs more than many a convolution. With M = Q R, Q of orthonormal columns, R f has the distances
-of M f, and R (c, c) is small: the file gets R in place of M, and whoever compares features needs no map.
+The map M (C, c) takes c channels to the C of VGG-16's layer. Gram matrices and distances are to be VGG-16's through
+it, but to multiply by M costs more than many a convolution. With M = Q R, Q of orthonormal columns, R f has the
+distances of M f, and R (c, c) is small: the file gets R in place of M.
 """
 
 from __future__ import annotations

@@ -102,8 +102,8 @@ class DistillationTask:
         return pictures.contiguous(memory_format=torch.channels_last)
 
     def _oppose(self, pictures: Tensor, turn: int) -> None:
-        """Change the last picture of each group, in place, by the student's gradient: it comes nearer to another group's
-        first picture. In every second turn the teacher's distance is to stay."""
+        """Change the last picture of each group, in place, by the student's gradient: it comes nearer to another
+        group's first picture. In every second turn the teacher's distance is to stay."""
         size = self.config.variants
         for at in range(size - 1, len(pictures), size):
             goal = (at + 1) % len(pictures)

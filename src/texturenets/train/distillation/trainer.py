@@ -22,7 +22,8 @@ from texturenets.train.network import Built
 from texturenets.train.setup import Setup
 from texturenets.train.trainer import Trainer
 
-BEGINNING = 96  # pictures from which the first weights are computed: ten positions for each unknown of the deepest layers
+BEGINNING = 96
+"""Pictures from which the first weights are computed: some ten positions for each unknown of the deepest layers."""
 
 
 class DistillationTrainer(Trainer):
@@ -40,7 +41,9 @@ class DistillationTrainer(Trainer):
         if not resume:
             teacher = setup.networks.networks[TEACHER]
             assert isinstance(teacher, Descriptor)
-            prune(student.to(setup.device), teacher, self.task.first_pictures(BEGINNING), self.task.config.seed)
+            prune(
+                student.to(setup.device), teacher, self.task.first_pictures(BEGINNING), self.task.config.seed
+            )
         return Built(student.to(setup.device, memory_format=torch.channels_last))  # type: ignore[call-overload]
 
     def _draw(self, photos: Tensor | None, noise: Sequence[Tensor], condition: int | None) -> Any:
