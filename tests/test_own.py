@@ -546,6 +546,18 @@ def test_textures_and_optimize_too(studio: tiny.Studio, ships: Path, tmp_path: P
     assert out.exists()
 
 
+def test_the_service_does_not_refuse_what_it_can_train(
+    ships: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("fastapi")
+    from texturenets.server import training_routes
+
+    training_routes._check_weights(recipes.DEFAULT)
+    monkeypatch.setattr(registry, "PACKAGE", tmp_path)
+    with pytest.raises(training_routes.HTTPProblem, match="weights"):
+        training_routes._check_weights(recipes.DEFAULT)
+
+
 def test_from_python_a_warning_says_it(studio: tiny.Studio, ships: Path, tmp_path: Path) -> None:
     stop = {"trainer": tn.TrainerConfig(workers=0, device="cpu"), "progress": lambda record: True}
     with pytest.warns(UserWarning, match="own is used"):

@@ -283,7 +283,7 @@ class PerceptualConfig(RunConfig):
     """Pictures made of each crop: itself, and changed, stylized and adversarial ones. They divide the batch."""
     steps: int = 20000
     """Optimizer steps."""
-    learning_rate: float = 2e-4
+    learning_rate: float = 1e-4
     """Peak learning rate of the schedule."""
     models: tuple[str, ...] = ("shipped",)
     """Styles whose pictures are learned from, names or model files separated by commas; shipped: all that come with
