@@ -28,7 +28,7 @@ from texturenets.train.configuration import StyleConfig, TaskConfig, TextureConf
 from texturenets.train.setup import set_up
 from texturenets.train.trainer_config import TrainerConfig
 
-C = TypeVar("C", StyleConfig, TextureConfig)
+C = TypeVar("C", bound=TaskConfig)
 StatusCallback = Callable[[str], None]
 Failed = Callable[[Path, UserError], None]
 """Called for a file that cannot be read, with the error; what it raises ends the evaluation."""

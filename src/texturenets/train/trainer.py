@@ -25,6 +25,7 @@ from texturenets.modelfiles import modelfile
 from texturenets.networks import GeneratorSpec, network_files
 from texturenets.train import allocator, checkpoint, fingerprint, network, optimizer, processes
 from texturenets.train.callbacks import DEFAULT, MakeCallback
+from texturenets.train.configuration import TaskConfig
 from texturenets.train.cuda_graph import CudaGraphStep
 from texturenets.train.data import Batch
 from texturenets.train.microbatch import Microbatch
@@ -89,11 +90,16 @@ class Trainer:
 
     def _check(self) -> GeneratorSpec | None:
         """The spec of the network that is trained. Raises UserError for one that cannot be."""
-        return network.check(self.task.config, self.config)
+        options = self.task.config
+        assert isinstance(options, TaskConfig)  # what draws images has a generator
+        return network.check(options, self.config)
 
     def _build(self, spec: GeneratorSpec | None, setup: Setup, resume: bool) -> network.Built:
         """The network on its device; with `resume` its weights come from the checkpoint later."""
-        return network.make(spec, self.task.config, self.config, self.device, self.task.conditions)
+        options = self.task.config
+        assert spec is not None
+        assert isinstance(options, TaskConfig)
+        return network.make(spec, options, self.config, self.device, self.task.conditions)
 
     def _has_fixed_kernels(self) -> bool:
         """Whether a step is the same kernels each time, so that a CUDA graph can hold it."""

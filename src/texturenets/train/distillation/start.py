@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from texturenets.perceptual import Descriptor
 from texturenets.perceptual.architectures import ConvLayer, PoolLayer
@@ -38,18 +38,20 @@ def prune(student: Student, teacher: Descriptor, images: Tensor, seed: int = 0) 
         mine = next(convolutions, None)
         if mine is None:
             return
-        module = student.convolutions[mine.key]
+        module = student.convolution(mine.key)
         chosen = choose(_moment(theirs), module.out_channels)
         own = _fit(module, own, raw[:, chosen], random)
         name = mine.key.removeprefix("own")
         if f"map{name}" in student.maps:
-            student.maps[f"map{name}"].weight.copy_(_regress(_rows(own), _rows(theirs)).T[:, :, None, None])
+            fitted = _regress(_rows(own), _rows(theirs)).T
+            student.convolution(f"map{name}").weight.copy_(fitted[:, :, None, None])
 
 
 def choose(moment: Tensor, count: int) -> list[int]:
     """The `count` channels from which all are best predicted linearly, one after the other; `moment` (C, C) is their
     mean product."""
-    rest, chosen = moment.double().clone(), []
+    rest = moment.double().clone()
+    chosen: list[int] = []
     for _ in range(count):
         diagonal = rest.diagonal().clamp_min(1e-9 * float(moment.diagonal().mean()))
         gain = rest.square().sum(0) / diagonal
@@ -78,7 +80,7 @@ def _regress(inputs: Tensor, outputs: Tensor) -> Tensor:
     return solved.to(inputs.dtype)
 
 
-def _fit(module: torch.nn.Module, inputs: Tensor, wanted: Tensor, random: torch.Generator) -> Tensor:
+def _fit(module: nn.Conv2d, inputs: Tensor, wanted: Tensor, random: torch.Generator) -> Tensor:
     """Set weights and bias of the convolution `module` to give `wanted` of `inputs`; its output behind ReLU."""
     n, c, h, w = inputs.shape
     count = min(POSITIONS, n * h * w)
@@ -89,7 +91,8 @@ def _fit(module: torch.nn.Module, inputs: Tensor, wanted: Tensor, random: torch.
     rows = torch.cat([patches.flatten(1), inputs.square().mean().sqrt() * inputs.new_ones(count, 1)], 1)
     solved = _regress(rows, wanted[image, :, y, x])
     weight, bias = solved[:-1], solved[-1] * rows[0, -1]
-    module.weight.copy_(weight.T.view(-1, c, 3, 3))  # type: ignore[operator, union-attr]
-    module.bias.copy_(bias)  # type: ignore[operator, union-attr]
+    assert module.bias is not None
+    module.weight.copy_(weight.T.view(-1, c, 3, 3))
+    module.bias.copy_(bias)
     made: Tensor = module(inputs).relu()
     return made

@@ -38,6 +38,12 @@ class Student(nn.Module):
         self.scale = convention.scale
         self.register_buffer("mean", torch.tensor(convention.mean).view(1, 3, 1, 1), persistent=False)
 
+    def convolution(self, key: str) -> nn.Conv2d:
+        """The convolution of that name in the files."""
+        module = (self.maps if key in self.maps else self.convolutions)[key]
+        assert isinstance(module, nn.Conv2d)
+        return module
+
     def preprocess(self, x: Tensor) -> Tensor:
         """RGB in [0, 1] to what the first convolution takes: VGG-16's BGR."""
         return x.flip(1) * self.scale - self.get_buffer("mean")
@@ -56,8 +62,7 @@ class Student(nn.Module):
 
     def matrix(self, name: str) -> Tensor:
         """M (C, c) of the feature `name`."""
-        weight: Tensor = self.maps[f"map{name}"].weight
-        return weight[:, :, 0, 0]
+        return self.convolution(f"map{name}").weight[:, :, 0, 0]
 
     def mapped(self, name: str, features: Tensor) -> Tensor:
         """Features (N, c, H, W) in the teacher's space: (N, C, H, W)."""
@@ -82,8 +87,10 @@ class Student(nn.Module):
     def tensors(self) -> dict[str, Tensor]:
         """The weights of `own` by their names in its files, in half precision."""
         out: dict[str, Tensor] = {}
-        for key, convolution in self.convolutions.items():
-            out[f"{key}.weight"], out[f"{key}.bias"] = convolution.weight, convolution.bias
+        for key in self.convolutions:
+            module = self.convolution(key)
+            assert module.bias is not None
+            out[f"{key}.weight"], out[f"{key}.bias"] = module.weight, module.bias
         for name in OWN_MAPS:
             root = self._root(name)
             out[f"map{name}.weight"], out[f"map{name}.bias"] = root[:, :, None, None], torch.zeros(len(root))
