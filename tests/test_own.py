@@ -442,6 +442,24 @@ def test_without_a_file_it_says_that_it_does_not_ship(
     assert "--weights own=FILE" in result.error
 
 
+def test_its_file_is_found_in_folders(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "PACKAGE", tmp_path / "nothing")
+    with pytest.raises(UserError, match="does not come with this version"):
+        weights.check_at_hand("own")
+    found = weights.load("own", files=[own.parent])
+    assert found.name == "own"
+    monkeypatch.setenv("TEXTURENETS_WEIGHTS", str(own.parent))
+    weights.check_at_hand("own")
+    assert weights.load("own").sha256 == found.sha256
+    nameless = tmp_path / "mine.safetensors"
+    nameless.write_bytes(own.read_bytes())
+    assert weights.load("own", files=[nameless]).sha256 == found.sha256
+    short = {k: v for k, v in found.tensors.items() if k[:4] in ("own1", "map1")}
+    part = weights.Pretrained("own", short, found.convention, "a part", "")
+    with pytest.raises(UserError, match="end at map1_2 and lack own2_1"):
+        perceptual.Descriptor(part, ["map2_2"])
+
+
 def test_optimize_and_evaluate_with_it(
     studio: tiny.Studio, own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,9 +68,9 @@ def _own() -> tuple[Layer, ...]:
     layers: list[Layer] = []
     inputs = 3
     for name, outputs in OWN_WIDTHS.items():
-        layers.append(Layer(f"own{name}", (outputs, inputs, 3, 3), (), f"conv{name}"))
+        layers.append(Layer(f"own{name}", (outputs, inputs, 3, 3), (f"own{name}",), f"conv{name}"))
         if name in OWN_MAPS:
-            layers.append(Layer(f"map{name}", (outputs, outputs, 1, 1), (), f"map{name}"))
+            layers.append(Layer(f"map{name}", (outputs, outputs, 1, 1), (f"map{name}",), f"map{name}"))
         inputs = outputs
     return tuple(layers)
 

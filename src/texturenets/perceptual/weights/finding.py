@@ -206,9 +206,10 @@ def _entries(name: str, folder: Path) -> list[Path]:
 def _in_folder(name: str, folder: Path, *, required: bool = False) -> Pretrained | None:
     published = SOURCES[name].file
     for path in _entries(name, folder):
-        if path.name == published and not verified(path, SOURCES[name].digests):
+        digests = SOURCES[name].digests
+        if path.name == published and digests and not verified(path, digests):
             raise UserError(
-                f"{path} is not the published file: its hash is wrong (expected {SOURCES[name].digests[0]}); "
+                f"{path} is not the published file: its hash is wrong (expected {digests[0]}); "
                 f"fetch it again, or give it as {name}={path} to use it all the same"
             )
         return read(path, name)
@@ -235,10 +236,6 @@ def _from_environment(name: str) -> Pretrained | None:
 
 def _cached_or_fetched(name: str, offline: bool, progress: Progress | None) -> Pretrained:
     folder, source = cache_folder(), SOURCES[name]
-    if not source.urls:
-        if (ours := shipped(name)) is None:
-            raise _not_at_hand(name)
-        return read(ours, name)
     cached = folder / f"{name}.safetensors"
     if cached.is_file():
         pretrained = _from_cache(name, cached)
@@ -249,7 +246,9 @@ def _cached_or_fetched(name: str, offline: bool, progress: Progress | None) -> P
         pretrained = _in_folder(name, folder)
         if pretrained is not None:
             return pretrained
-    if offline or told_offline():
+    if (ours := shipped(name)) is not None:
+        return read(ours, name)
+    if offline or told_offline() or not source.urls:
         raise _not_at_hand(name)
     if source.format == "keras" and importlib.util.find_spec("h5py") is None:
         raise UserError(f"the weights of {name} are HDF5, which h5py reads: {install('train')}")
