@@ -26,7 +26,7 @@ from texturenets.networks.residual import Residual
 from texturenets.perceptual import weights
 from texturenets.perceptual.weights import registry
 from texturenets.readers.layouts import LAYERS, OWN_MAPS
-from texturenets.train import data, recipes
+from texturenets.train import data, processes, recipes
 from texturenets.train.configuration import PerceptualConfig, StyleConfig
 from texturenets.train.distillation import losses, pictures, start, trainer
 from texturenets.train.distillation.changes import CHANGES, change
@@ -398,6 +398,12 @@ def test_what_is_wrong_is_said_in_a_line(
     assert status == 2
     assert said in error
     assert len(error.strip().splitlines()) == 1
+
+
+def test_it_is_trained_in_one_process() -> None:
+    processes.check_processes(config(), 1)
+    with pytest.raises(UserError, match="train it in one process"):
+        processes.check_processes(config(), 2)
 
 
 def test_without_folders_or_with_a_wrong_name(place: Path, tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def check_processes(config: RunConfig, count: int) -> None:
     if config.minutes:
         raise UserError("`minutes` goes by one process's clock: of several, say `steps`")
     if not isinstance(config, TaskConfig):
-        return
+        raise UserError("a perceptual network compares the images of a whole batch: train it in one process")
     whole_batch = {
         "`normalize_gradients`": config.normalize_gradients,
         "`diversity_weight`": config.diversity_weight,
