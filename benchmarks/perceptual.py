@@ -1,6 +1,6 @@
 """How well `own` orders pictures as VGG-16 does, what it costs, and how large it is.
 
-    python benchmarks/perceptual.py [own.safetensors ...] [--models FILE ...] [--photos N] [--sizes 256,400]
+    python benchmarks/perceptual.py [own.safetensors ...] [--models FILE ...] [--photos N] [--sizes 256,384]
 
 The pictures are photos that nobody trained on (../shared/images/content/eval), stylized at several sizes by the
 shipped styles, by published networks (../shared/torch7), by spoiled copies of both, which stand for half-trained
@@ -42,7 +42,6 @@ from texturenets.train.recipes import layers_of
 
 GRAM_AIM, CONTENT_AIM = 0.95, 0.97
 CONTENT = ("4_2", "4_3")
-PAINTING = 512  # pixels of the longer side, as `train style` has it
 PHOTOS = ("chicago", "hoovertowernight", "tubingen", "stata", "tiger", "golden_gate")
 
 
@@ -193,7 +192,7 @@ def content(theirs: Seen, own: Seen) -> None:
         print(f"| {name} | {spearman(a, b):.3f} |")
 
 
-def step_time(file: Path, files: Sequence[str], side: int = 256, repeats: int = 5) -> dict[str, float]:
+def step_time(file: Path, files: Sequence[str], side: int = 256, repeats: int = 3) -> dict[str, float]:
     """Seconds of the losses' forward and backward pass on a picture of `side` pixels, by network."""
     picture, found = torch.rand(1, 3, side, side), {}
     for network in ("vgg16", "own"):
@@ -238,7 +237,8 @@ def main() -> None:
     parser.add_argument("files", nargs="*", type=Path)
     parser.add_argument("--models", nargs="*", default=[])
     parser.add_argument("--photos", type=int, default=3)
-    parser.add_argument("--sizes", default="256,384")
+    parser.add_argument("--sizes", default="256,384", help="longer sides of the pictures in pixels")
+    parser.add_argument("--painting", type=int, default=512, help="longer side of the paintings in pixels")
     given = parser.parse_args()
     shipped = weights.shipped("own")
     files = given.files or ([shipped] if shipped else [])
@@ -247,7 +247,7 @@ def main() -> None:
     theirs, students = teacher(descriptors()), [student(file) for file in files]
     paintings = sorted((shared() / "images/style").glob("*"))
     for path in paintings:
-        painting = image.read(path, longer=PAINTING).on_white
+        painting = image.read(path, longer=given.painting).on_white
         for seen in (theirs, *students):
             seen.learn(painting)
     names: list[str] = []
