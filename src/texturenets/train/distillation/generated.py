@@ -22,7 +22,7 @@ Features = Callable[[Tensor], dict[str, Tensor]]
 """Images (N, 3, H, W) to features by name."""
 
 DESCENT = 4  # gradient steps of an adversarial picture
-PACE = 6 / 255  # mean change of a pixel in each
+PACE = 3 / 255  # mean change of a pixel in each
 SPOILED = (
     0.5  # most noise that is added to a network's weights, as a share of each tensor's standard deviation
 )

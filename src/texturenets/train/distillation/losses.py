@@ -8,12 +8,14 @@ distances are compared: what counts is their order, be they near or far.
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from texturenets.losses.gram import with_gram
 from texturenets.train.distillation.student import Student
 
 CONTENT = ("4_2", "4_3")  # where pictures are compared position by position
+STEEP = 0.5  # difference of logarithms above which an error of pairs counts linearly
 SMALL = 1e-3  # of the mean distance of a batch: distances below it do not count
 
 
@@ -58,13 +60,17 @@ def _variance(target: Tensor, wanted: Tensor) -> Tensor:
 
 
 def log_error(made: Tensor, wanted: Tensor, pairs: Tensor) -> Tensor:
-    """The mean square of the differences between logarithms of squared distances in `made` and in `wanted`, of the
-    pairs (2, P) of pictures."""
+    """How far the logarithms of squared distances in `made` are from those in `wanted`, of pairs (2, P) of pictures.
+
+    The mean square, but linear above `STEEP`: else a few adversarial pictures are all that is learned.
+    """
     if not pairs.shape[1]:
         return made.new_zeros(())
     mine, theirs = (_distances(x, pairs) for x in (made, wanted))
     least = SMALL * theirs.mean() + 1e-12  # all pictures may be the same one
-    return ((mine + least).log() - (theirs + least).log()).square().mean()
+    # PyTorch's is the square over 2 beta.
+    error = F.smooth_l1_loss((mine + least).log(), (theirs + least).log(), beta=STEEP)
+    return 2 * STEEP * error
 
 
 def _distances(x: Tensor, pairs: Tensor) -> Tensor:
