@@ -12,7 +12,7 @@ from torch import Tensor
 
 from texturenets import perceptual
 from texturenets.errors import UserError
-from texturenets.perceptual.architectures import PLANS, ConvLayer, FireModule
+from texturenets.perceptual.architectures import PLANS, ConvLayer, FireModule, LinearMap
 from texturenets.perceptual.weights import Convention, Pretrained
 
 BGR = Convention(order="bgr", scale=255.0, mean=(103.939, 116.779, 123.68), std=(1.0, 1.0, 1.0))
@@ -28,6 +28,9 @@ def random_weights(name: str, width: int = 4) -> Pretrained:
             tensors[step.key + ".weight"] = torch.randn(width, inputs, kernel, kernel) / inputs
             tensors[step.key + ".bias"] = torch.randn(width) / 9
             inputs = width
+        elif isinstance(step, LinearMap):
+            tensors[step.key + ".weight"] = torch.randn(width, width, 1, 1) / width
+            tensors[step.key + ".bias"] = torch.zeros(width)
         elif isinstance(step, FireModule):
             for part, k, i in (("squeeze", 1, inputs), ("expand1x1", 1, width), ("expand3x3", 3, width)):
                 tensors[f"{step.key}.{part}.weight"] = torch.randn(width, i, k, k) / i

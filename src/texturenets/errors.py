@@ -23,6 +23,10 @@ class MissingError(UserError):
     """What is wanted needs a package that is not installed."""
 
 
+class WeightsMissingError(UserError):
+    """Weights are not at hand and cannot be fetched."""
+
+
 class DiskFullError(UserError):
     """No room is left where something is to be written."""
 

@@ -35,6 +35,7 @@ def evaluate(
     size: int | None = None,
     slow: int = 0,
     cap: int = 500,
+    descriptor: str | None = None,
     as_json: Annotated[Flag, Parameter(name="--json")] = False,
     engine: EngineName = "auto",
     generator: NetworkCode = None,
@@ -76,6 +77,9 @@ def evaluate(
         noise; for a style every photo if above 0.
     cap
         With --slow: maximum number of L-BFGS iterations for each image.
+    descriptor
+        Network that measures: vgg16, or own (2 MB, distilled from VGG-16); figures of the two do not compare
+        [default: those of the training, and VGG-16].
     as_json
         Print JSON: one object.
     quiet
@@ -96,7 +100,9 @@ def evaluate(
     loaded = loading.load(model, how.device, engine=engine, generator=generator)
     is_texture = isinstance(loaded, Texture)
     side = size if size is not None else 256 if is_texture else 512
-    options = EvaluationOptions(samples=samples, seed=seed, size=side, slow=slow, cap=cap)
+    options = EvaluationOptions(
+        samples=samples, seed=seed, size=side, slow=slow, cap=cap, descriptor=descriptor
+    )
     check_frames(frames)
     films = film or []
 

@@ -48,6 +48,7 @@ LossFlags: Any = optional(
         "seed",
     ),
 )
+_LAYERS = ("style_layers", "content_layers", "structure_layers")
 TrainerFlags: Any = optional(TrainerConfig, "Run options", ("weights", "offline", "device"))
 
 
@@ -106,8 +107,8 @@ def optimize(
         Keep the photo's colours: luminance transfers the style in luminance only; match
         recolours the style with the photo's colours before the transfer.
     descriptor
-        Pretrained network whose features the losses compare, at its default layers, for example vgg19; or random,
-        which needs no download; --style-layers and --content-layers choose others.
+        Pretrained network whose features the losses compare, at its default layers, for example vgg19; own (2 MB,
+        distilled from VGG-16), or random, which needs no download; --style-layers and --content-layers choose others.
     preset
         Recipe whose losses are used: default, paper or readme; other flags override it.
     checkerboard_weight
@@ -148,7 +149,9 @@ def optimize(
     )
     remove_stale(out)
     bar = None if quiet or not sys.stderr.isatty() else download_progress()
-    networks, device = _networks(config, trainer_config, bar)
+    config, networks, device = _networks(
+        config, trainer_config, bar, chosen=_chosen(descriptor, preset, changes)
+    )
 
     def write(path: Path, picture: Tensor) -> None:
         task.result.rgb = task.finish(picture.cpu())
@@ -262,44 +265,46 @@ def _config(
         )
     if checkerboard_weight is not None:
         changes = {**changes, "checkerboard_weight": checkerboard_weight}
-    config = dataclasses.replace(config, **changes)
-    style, photo, structure = _layers(config, descriptor, changes)
-    compared = content and config.content_weight
-    return dataclasses.replace(
-        config,
-        style_layers=style,
-        content_layers=photo if compared else (),
-        structure_layers=structure,
-    )
+    usual = recipes.losses_of(descriptor) if descriptor is not None else {}
+    config = dataclasses.replace(config, **{**usual, **changes})
+    layers: dict[str, Any] = {name: _full(getattr(config, name), descriptor) for name in _LAYERS}
+    if content is None or not config.content_weight:
+        layers["content_layers"] = ()
+    return dataclasses.replace(config, **layers)
 
 
-def _layers(
-    config: StyleConfig, descriptor: str | None, chosen: dict[str, Any]
-) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-    """Style, content and structure layers as NETWORK:LAYER: those given, else the descriptor's, else the recipe's."""
+def _full(names: tuple[str, ...], descriptor: str | None) -> tuple[str, ...]:
     from texturenets import perceptual
 
-    names = ("style_layers", "content_layers", "structure_layers")
-    defaults: dict[str, tuple[str, ...]] = {}
-    if descriptor is not None:
-        every = (*recipes.layers_of(descriptor), recipes.structure_layers_of(descriptor))
-        defaults = {name: layers for name, layers in zip(names, every, strict=True) if name not in chosen}
-    style, content, structure = (
-        perceptual.full_names(defaults.get(name, getattr(config, name)), descriptor or "vgg16")
-        for name in names
-    )
-    return style, content, structure
+    return perceptual.full_names(names, descriptor or "vgg16")
 
 
-def _networks(config: StyleConfig, trainer_config: TrainerConfig, progress: Any) -> tuple[Any, Any]:
+def _chosen(descriptor: str | None, preset: str, changes: dict[str, Any]) -> bool:
+    """Whether the command line says which networks are compared."""
+    layers = {"style_layers", "content_layers"}
+    return descriptor is not None or preset != "default" or bool(layers & changes.keys())
+
+
+def _networks(
+    config: StyleConfig, trainer_config: TrainerConfig, progress: Any, *, chosen: bool
+) -> tuple[StyleConfig, Any, Any]:
+    """The descriptor networks on their device, and `config` with the layers that they are wanted for."""
     from texturenets.losses import build, layers_of
     from texturenets.train import allocator
-    from texturenets.train.setup import set_up
+    from texturenets.train.fallback import with_own
+    from texturenets.train.setup import Setup, set_up
 
-    setup = set_up(config, layers_of(build(dataclasses.asdict(config))), trainer_config, progress)
+    def made(config: StyleConfig) -> tuple[StyleConfig, Setup]:
+        # Without a photo there are no content layers, whichever network is compared.
+        config = config if with_content else dataclasses.replace(config, content_layers=())
+        layers = layers_of(build(dataclasses.asdict(config)))
+        return config, set_up(config, layers, trainer_config, progress)
+
+    with_content = bool(config.content_layers)
+    used, setup = with_own(made, config, chosen=chosen, resumed=None, say=complain)
     if setup.device.type == "cpu":
         allocator.keep_freed_memory()
-    return setup.networks, setup.device
+    return used, setup.networks, setup.device
 
 
 def _numbers(text: str | None) -> list[float] | None:

@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 from cyclopts import App, Parameter
 
-from texturenets.cli.common import Flag
+from texturenets.cli.common import Flag, complain
 from texturenets.cli.flags import given, optional
 from texturenets.cli.styles import check_no_model
 from texturenets.errors import UserError, counted, duration
 from texturenets.train import recipes, require
-from texturenets.train.configuration import INTO_STEPS, GalleryConfig, StyleConfig, TextureConfig, model_file
+from texturenets.train.configuration import (
+    INTO_STEPS,
+    GalleryConfig,
+    PerceptualConfig,
+    StyleConfig,
+    TextureConfig,
+    model_file,
+)
 from texturenets.train.trainer_config import TrainerConfig
 
 if TYPE_CHECKING:
     from texturenets.train.style_task import StyleTask
     from texturenets.train.task import Task
     from texturenets.train.trainer import Trainer
+
+C = TypeVar("C", StyleConfig, GalleryConfig, TextureConfig)
 
 app = App(
     name="train",
@@ -44,6 +54,14 @@ GalleryFile = Annotated[
         help="Model file to write. A folder NAME.run beside it gets the same files as for `train style`.",
     ),
 ]
+PerceptualFile = Annotated[
+    Path,
+    Parameter(
+        name=["--output", "-o"],
+        help="File of weights to write, in half precision. A folder NAME.run beside it gets the same files as for "
+        "`train style`.",
+    ),
+]
 Preset = Annotated[
     str,
     Parameter(
@@ -55,7 +73,7 @@ DescriptorFlag = Annotated[
     str | None,
     Parameter(
         help="Network whose features the losses compare, at its default layers: a pretrained one, for example vgg19, "
-        "or random (untrained filters, no download)."
+        "own (2 MB, distilled from VGG-16), or random (untrained filters, no download)."
     ),
 ]
 Resume = Annotated[
@@ -72,6 +90,11 @@ GalleryFlags: Any = optional(
     GalleryConfig, "Training options", without=("diversity_weight", "diversity_layer", "texture_photos")
 )
 TextureFlags: Any = optional(TextureConfig, "Training options")
+# The teacher's padding and pooling are what `own` learns; its losses compare the pictures of a whole batch.
+PerceptualFlags: Any = optional(
+    PerceptualConfig, "Training options", without=("accumulate", "vgg_padding", "pool")
+)
+PerceptualTrainerFlags: Any = optional(TrainerConfig, "Run options", without=("init", "into", "engine"))
 StyleTrainerFlags: Any = optional(TrainerConfig, "Run options")
 TrainerFlags: Any = optional(TrainerConfig, "Run options", without=("into",))
 
@@ -110,8 +133,12 @@ def style(
 
     from texturenets.train.gallery_task import style_task
 
-    task = style_task(config, images, _content(content), trainer_config.into)
-    return _train_on_photos(task, out, trainer_config, resume=resume, quiet=quiet)
+    def made(config: StyleConfig) -> Trainer:
+        task = style_task(config, images, _content(content), trainer_config.into)
+        return _trainer(task, out, trainer_config, resume=resume, quiet=quiet)
+
+    trainer_made = _with_own(made, config, out, chosen=_chosen(descriptor, preset, flags), resume=resume)
+    return _train_on_photos(trainer_made, quiet)
 
 
 @app.command
@@ -136,15 +163,20 @@ def gallery(
     content
         Folder of photos, or a file that `texturenets cache` wrote, as for `train style`.
     """
-    config = GalleryConfig(**_flags(options, GalleryConfig, descriptor))
+    flags = _flags(options, GalleryConfig, descriptor)
+    config = GalleryConfig(**flags)
     trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
     out = _model_file(output, images)
     require()
 
     from texturenets.train.gallery_task import GalleryTask
 
-    task = GalleryTask(config, images, _content(content))
-    return _train_on_photos(task, out, trainer_config, resume=resume, quiet=quiet)
+    def made(config: GalleryConfig) -> Trainer:
+        task = GalleryTask(config, images, _content(content))
+        return _trainer(task, out, trainer_config, resume=resume, quiet=quiet)
+
+    chosen = _chosen(descriptor, "default", flags)
+    return _train_on_photos(_with_own(made, config, out, chosen=chosen, resume=resume), quiet)
 
 
 @app.command
@@ -167,14 +199,52 @@ def texture(
     images
         The exemplar, an image of the texture; several images are taken as examples of one texture.
     """
-    config = dataclasses.replace(recipes.texture_recipe(preset), **_flags(options, TextureConfig, descriptor))
+    flags = _flags(options, TextureConfig, descriptor)
+    config = dataclasses.replace(recipes.texture_recipe(preset), **flags)
     out = _model_file(output, images)
     require()
 
     from texturenets.train.texture_task import TextureTask
 
     trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
-    made = _trainer(TextureTask(config, images), out, trainer_config, resume=resume, quiet=quiet)
+
+    def made(config: TextureConfig) -> Trainer:
+        return _trainer(TextureTask(config, images), out, trainer_config, resume=resume, quiet=quiet)
+
+    chosen = _chosen(descriptor, preset, flags)
+    return _train(_with_own(made, config, out, chosen=chosen, resume=resume), quiet)
+
+
+@app.command
+def perceptual(
+    folders: Annotated[list[Path], Parameter(negative_iterable=())],
+    /,
+    *,
+    output: PerceptualFile = Path("own.safetensors"),
+    resume: Resume = False,
+    quiet: Quiet = False,
+    options: PerceptualFlags | None = None,
+    trainer: PerceptualTrainerFlags | None = None,
+) -> int:
+    """Train a small perceptual network to see as VGG-16 does (`--descriptor own --weights FILE`).
+
+    Parameters
+    ----------
+    folders
+        Folders of pictures, with all their subfolders: photos, paintings, textures. They take turns: a folder of ten
+        pictures counts as much as one of ten thousand.
+    """
+    config = PerceptualConfig(**_flags(options, PerceptualConfig, None))
+    trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
+    out = model_file(output)
+    require()
+
+    from texturenets.train.distillation.task import DistillationTask
+    from texturenets.train.distillation.trainer import DistillationTrainer
+
+    task = DistillationTask(config, folders)
+    made = DistillationTrainer(task, out, trainer_config, resume=resume, progress=_download_bar(quiet))
+    _note_there(out, resume=resume, quiet=quiet)
     return _train(made, quiet)
 
 
@@ -187,11 +257,28 @@ def _content(content: Path | None) -> Path:
     return content
 
 
-def _train_on_photos(task: StyleTask, out: Path, config: TrainerConfig, *, resume: bool, quiet: bool) -> int:
+def _chosen(descriptor: str | None, preset: str, flags: dict[str, Any]) -> bool:
+    """Whether the command line says by which networks is learned."""
+    return (
+        descriptor is not None
+        or preset != "default"
+        or bool({"style_layers", "content_layers"} & flags.keys())
+    )
+
+
+def _with_own(make: Callable[[C], Trainer], config: C, out: Path, *, chosen: bool, resume: bool) -> Trainer:
+    """The trainer of `config`, or where weights are missing that of `own`."""
+    from texturenets.train.fallback import with_own
+
+    resumed = out.with_suffix(".run") if resume else None
+    return with_own(make, config, chosen=chosen, resumed=resumed, say=complain)
+
+
+def _train_on_photos(made: Trainer, quiet: bool) -> int:
     from texturenets.train import data
 
-    made = _trainer(task, out, config, resume=resume, quiet=quiet)
-    if made.fabric.is_global_zero and (few := data.few(task.photos.readable, task.photos.held)):
+    photos = cast("StyleTask", made.task).photos
+    if made.fabric.is_global_zero and (few := data.few(photos.readable, photos.held)):
         print(f"texturenets: {few}", file=sys.stderr)
     return _train(made, quiet)
 
@@ -203,9 +290,7 @@ def _flags(options: Any, kind: type, descriptor: str | None) -> dict[str, Any]:
         raise UserError("--minutes and --steps both end the training: give only one of them")
     if descriptor is None:
         return chosen
-    style, content = recipes.layers_of(descriptor)
-    structure = recipes.structure_layers_of(descriptor)
-    usual = {"style_layers": style, "content_layers": content, "structure_layers": structure}
+    usual = recipes.losses_of(descriptor)
     known = {f.name for f in dataclasses.fields(kind)}
     return {**{k: v for k, v in usual.items() if k in known}, **chosen}
 
@@ -220,9 +305,13 @@ def _trainer(task: Task, out: Path, config: TrainerConfig, *, resume: bool, quie
     from texturenets.train.trainer import Trainer
 
     made = Trainer(task, out, config, resume=resume, progress=_download_bar(quiet))
+    _note_there(out, resume=resume, quiet=quiet)
+    return made
+
+
+def _note_there(out: Path, *, resume: bool, quiet: bool) -> None:
     if out.exists() and not resume and not quiet:
         print(f"{out} is there already, and is replaced at the end", file=sys.stderr)
-    return made
 
 
 def _train(trainer: Trainer, quiet: bool) -> int:

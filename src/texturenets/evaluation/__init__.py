@@ -8,14 +8,14 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from texturenets import arguments, image, loading, optimization
 from texturenets.arrays import to_tensor
-from texturenets.errors import UserError
+from texturenets.errors import UserError, unknown
 from texturenets.evaluation import measures, style_measures
 from texturenets.evaluation.patches import fits, patch_distance
 from texturenets.image.sizes import fit_longer
@@ -29,6 +29,7 @@ from texturenets.train.configuration import StyleConfig, TaskConfig, TextureConf
 from texturenets.train.setup import set_up
 from texturenets.train.trainer_config import TrainerConfig
 
+C = TypeVar("C", bound=TaskConfig)
 StatusCallback = Callable[[str], None]
 Failed = Callable[[Path, UserError], None]
 """Called for a file that cannot be read, with the error; what it raises ends the evaluation."""
@@ -44,7 +45,8 @@ class EvaluationOptions:
 
     `samples`: number of samples of a texture, with seeds `seed`, `seed` + 1, ... `size`: side of samples, or longer
     side of photos, in pixels. `slow`: number of iterative optimizations to compare with, 0 for none; for a style any
-    other number means every photo. `cap`: most iterations of each.
+    other number means every photo. `cap`: most iterations of each. `descriptor`: the network that measures in place
+    of the training's own and of VGG-16: "vgg16" or "own"; None for these.
     """
 
     samples: int = 4
@@ -52,6 +54,7 @@ class EvaluationOptions:
     size: int = 256
     slow: int = 0
     cap: int = 500
+    descriptor: str | None = None
 
     def __post_init__(self) -> None:
         """Raises UserError for a value that is not an integer, or out of range."""
@@ -60,6 +63,8 @@ class EvaluationOptions:
         for name in ("samples", "size", "cap"):
             if getattr(self, name) < 1:
                 raise UserError(f"`{name}` {getattr(self, name)} is not above 0")
+        if self.descriptor is not None and self.descriptor not in style_measures.MEASURED:
+            raise unknown("descriptor network that measures", self.descriptor, style_measures.MEASURED)
         if self.slow < 0:
             raise UserError(f"`slow` {self.slow} is below 0")
 
@@ -78,6 +83,11 @@ def config_of(header: Header) -> TextureConfig | StyleConfig:
         {**to_dict(default), **{k: v for k, v in stored.items() if k in known}}, kind
     )
     return config
+
+
+def _measured_by(config: C, options: EvaluationOptions) -> C:
+    """The training's configuration, with the layers of the network that is to measure."""
+    return config if options.descriptor is None else recipes.with_descriptor(config, options.descriptor)
 
 
 def _networks(
@@ -149,11 +159,12 @@ def evaluate_texture(
 ) -> dict[str, Any]:
     """Losses, patch distance, diversity, seam visibility and copied patches of a texture's samples, as `evaluate`
     returns."""
-    config = config_of(model.header)
+    config = _measured_by(config_of(model.header), options)
     settings = _with_style_loss(config)
     layers = layers_of(build(settings, REPORTED_LOSSES))
     picture = image.read(exemplar, longer=config.style_size or None).rgb  # before weights are looked for
-    networks, device = _networks(config, (*layers, *measures.DIVERSITY_LAYERS), trainer)
+    diversity = ("own:map2_2", "own:map3_3") if options.descriptor == "own" else measures.DIVERSITY_LAYERS
+    networks, device = _networks(config, (*layers, *diversity), trainer)
     target = picture.to(device)
     side = min(options.size, model.fixed or options.size)
     progress("drawing samples")
@@ -172,9 +183,7 @@ def evaluate_texture(
     }
     results |= _patch_distances(samples, target, options.seed)
     if options.samples > 1:
-        results["distance between samples"] = measures.pairwise_distance(
-            networks, samples, measures.DIVERSITY_LAYERS
-        )
+        results["distance between samples"] = measures.pairwise_distance(networks, samples, diversity)
     if min(*target.shape[2:], side) >= measures.PATCH:
         results["copied"] = statistics.fmean(measures.copied(sample, target) for sample in samples)
     if model.fixed is None:
@@ -198,7 +207,7 @@ def evaluate_texture(
             counts.append(count)
         results["iterations"] = _counts(counts, options.cap)
         if options.slow > 1 and options.samples > 1:
-            slow = measures.pairwise_distance(networks, pictures, measures.DIVERSITY_LAYERS)
+            slow = measures.pairwise_distance(networks, pictures, diversity)
             results["distance between optimized samples"] = slow
             results["diversity"] = {k: results["distance between samples"][k] / v for k, v in slow.items()}
     return results
@@ -241,7 +250,7 @@ def evaluate_style(
     `options.slow` also `iterations`: how many L-BFGS iterations from the photo reach the same loss. A photo that
     cannot be read is left out where `failed` returns; where none is left there are no means. Raises UserError.
     """
-    config = config_of(model.header)
+    config = _measured_by(config_of(model.header), options)
     settings = dataclasses.asdict(config)
     layers = layers_of(build(settings, REPORTED_LOSSES))
     picture = image.read(painting, longer=config.style_size or None).on_white  # before weights are looked for
@@ -249,8 +258,10 @@ def evaluate_style(
     objective = _objective(networks, settings, picture.to(device))
     # Not the networks of the training, which may have no padding or average pooling; float32, so that every machine
     # prints the same.
-    fixed, _ = _networks(StyleConfig(precision="float32"), style_measures.LAYERS, trainer)
-    measure = style_measures.StyleMeasures(fixed, image.read(painting).on_white.to(device))
+    measuring = options.descriptor or "vgg16"
+    wanted = style_measures.MEASURED[measuring].all
+    fixed, _ = _networks(StyleConfig(precision="float32"), wanted, trainer)
+    measure = style_measures.StyleMeasures(fixed, image.read(painting).on_white.to(device), measuring)
     rows: list[dict[str, Any]] = []
     for path in photos:
         try:

@@ -7,6 +7,7 @@ Images are (1, 3, H, W), RGB in [0, 1].
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import torch
@@ -22,6 +23,27 @@ SHALLOW_STYLE: Final = tuple(f"vgg16:relu{n}" for n in ("1_1", "1_2", "2_1", "2_
 DEEP_STYLE: Final = ("vgg16:relu4_1", "vgg16:relu4_3")
 STRUCTURE: Final = "vgg16:relu4_2"
 LAYERS: Final = (*SHALLOW_STYLE, *DEEP_STYLE, STRUCTURE)
+
+
+@dataclass(frozen=True)
+class MeasuredLayers:
+    """What stands for texture in shallow and in deep layers, and for the photo's structure."""
+
+    shallow: tuple[str, ...]
+    deep: tuple[str, ...]
+    structure: str
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """All of them."""
+        return (*self.shallow, *self.deep, self.structure)
+
+
+MEASURED: Final = {
+    "vgg16": MeasuredLayers(SHALLOW_STYLE, DEEP_STYLE, STRUCTURE),
+    "own": MeasuredLayers(("own:map1_2", "own:map2_2", "own:map3_3"), ("own:map4_3",), "own:map4_2"),
+}
+"""By descriptor network; figures of two networks do not compare."""
 
 SIZES: Final = (0.5, 0.75, 1.0, 1.5)
 """Sizes of the painting relative to the image (longer sides): the best match counts, whatever the stroke size."""
@@ -46,10 +68,12 @@ PERIODS: Final = (2, 4, 8, 16)
 
 
 class StyleMeasures:
-    """Computes the measures of photos stylized like `painting` (1, 3, H, W). `networks`: VGG-16 with `LAYERS`."""
+    """Computes the measures of photos stylized like `painting` (1, 3, H, W). `networks`: the one called `descriptor`
+    with its layers in `MEASURED`."""
 
-    def __init__(self, networks: Descriptors, painting: Tensor) -> None:
+    def __init__(self, networks: Descriptors, painting: Tensor, descriptor: str = "vgg16") -> None:
         self.networks, self.painting = networks, painting
+        self.layers = MEASURED[descriptor]
         self._grams: dict[int, list[dict[str, Tensor]]] = {}
 
     @torch.no_grad()
@@ -62,18 +86,19 @@ class StyleMeasures:
         features at relu4_2, the content layer of that paper. `calm`: stroke amplitude in the smoothest quarter of the
         photo, relative to the painting (`calm_paint`). `checkerboard`, `border`: in dB, see these functions.
         """
-        mine, theirs = self.networks(result, LAYERS), self.networks(photo, (STRUCTURE,))
-        grams = {layer: gram(mine[layer].float()) for layer in (*SHALLOW_STYLE, *DEEP_STYLE)}
+        shallow, deep, structure = self.layers.shallow, self.layers.deep, self.layers.structure
+        mine, theirs = self.networks(result, self.layers.all), self.networks(photo, (structure,))
+        grams = {layer: gram(mine[layer].float()) for layer in (*shallow, *deep)}
         distances = [
             {layer: _relative(grams[layer], target[layer]) for layer in grams}
             for target in self._targets(max(result.shape[2:]))
         ]
         values: dict[str, float] = {}
-        for name, layers in (("texture", SHALLOW_STYLE), ("deep", DEEP_STYLE)):
+        for name, layers in (("texture", shallow), ("deep", deep)):
             best = min(distances, key=lambda at: sum(at[layer] for layer in layers))
             values[name] = sum(best[layer] for layer in layers)
             values |= {layer: best[layer] for layer in layers}
-        values["structure"] = _relative(mine[STRUCTURE].float(), theirs[STRUCTURE].float())
+        values["structure"] = _relative(mine[structure].float(), theirs[structure].float())
         if min(result.shape[2:]) >= LEAST:
             values["calm"] = calm_paint(photo, result, self._painting(max(result.shape[2:])))
             values["checkerboard"], values["border"] = checkerboard(result), border(result)
@@ -93,7 +118,7 @@ class StyleMeasures:
                         layer: gram(features.float())
                         for layer, features in self.networks(
                             self._painting(max(LEAST_PAINTING, round(share * longer))),
-                            (*SHALLOW_STYLE, *DEEP_STYLE),
+                            (*self.layers.shallow, *self.layers.deep),
                         ).items()
                     }
                     for share in SIZES

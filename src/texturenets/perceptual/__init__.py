@@ -17,7 +17,14 @@ from texturenets.engines import space_to_depth_conv
 from texturenets.errors import UserError, unknown
 from texturenets.graph.passes.space_to_depth import FEW_CHANNELS
 from texturenets.perceptual import random_filters, weights
-from texturenets.perceptual.architectures import PLANS, ConvLayer, DescriptorLayer, FireModule, PoolLayer
+from texturenets.perceptual.architectures import (
+    PLANS,
+    ConvLayer,
+    DescriptorLayer,
+    FireModule,
+    LinearMap,
+    PoolLayer,
+)
 from texturenets.perceptual.random_filters import RandomFilters
 
 PoolMode = Literal["max", "average"]
@@ -114,23 +121,27 @@ class Descriptor(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             x = self.preprocess(x)
             for step in self.plan:
+                if isinstance(step, LinearMap) and step.name not in wanted:
+                    continue
                 try:
-                    x = self._apply_step(step, x)
+                    made = self._apply_step(step, x)
                 except RuntimeError as error:
                     if min(x.shape[2:]) > 3 or "memory" in str(error):
                         raise
-                    x = x[:, :, :0]
-                if 0 in x.shape:
+                    made = x[:, :, :0]
+                if 0 in made.shape:
                     raise UserError(
                         f"an image of {size[1]} x {size[0]} is too small for {self.name}'s layer {step.name}; "
                         "use a larger image or earlier layers"
                     )
                 if step.name in wanted:
                     if tap is not None:
-                        x = tap(step.name, x)
-                    out[step.name] = x
+                        made = tap(step.name, made)
+                    out[step.name] = made
                     if len(out) == len(wanted):
                         break
+                if not isinstance(step, LinearMap):
+                    x = made
         return out
 
     def _apply_step(self, step: DescriptorLayer, x: Tensor) -> Tensor:
@@ -139,6 +150,9 @@ class Descriptor(nn.Module):
             return pool(x, step.kernel, 2, step.padding)
         if isinstance(step, ConvLayer):
             return self._conv(step.key, x, step.stride, step.padding)
+        if isinstance(step, LinearMap):
+            weight, bias = (self.get_buffer(_attribute(step.key, part)) for part in ("weight", "bias"))
+            return F.conv2d(x, weight, bias)
         squeezed = self._conv(step.key + ".squeeze", x)
         expanded = [
             self._conv(step.key + ".expand1x1", squeezed),
@@ -158,7 +172,7 @@ class Descriptor(nn.Module):
 
 
 def _keys(step: DescriptorLayer) -> list[str]:
-    if isinstance(step, ConvLayer):
+    if isinstance(step, ConvLayer | LinearMap):
         return [step.key]
     if isinstance(step, FireModule):
         return [f"{step.key}.{part}" for part in ("squeeze", "expand1x1", "expand3x3")]

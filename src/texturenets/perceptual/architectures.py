@@ -1,12 +1,15 @@
 """The layer plans of the descriptor networks: what each holds, in the order of evaluation, by the papers' names.
 
 A plan is a list of steps. VGG: Simonyan and Zisserman, arXiv 1409.1556, table 1 (D and E); SqueezeNet:
-Iandola et al., arXiv 1602.07360, table 1 (1.1: the authors' later revision). Indices are torchvision's.
+Iandola et al., arXiv 1602.07360, table 1 (1.1: the authors' later revision). Indices are torchvision's. `own`: this
+project's, a narrow VGG-16 up to relu4_3 with linear maps, distilled from it (`train/distillation`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from texturenets.readers.layouts import OWN_MAPS, OWN_WIDTHS
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,15 @@ class PoolLayer:
     padding: int
 
 
-DescriptorLayer = ConvLayer | FireModule | PoolLayer
+@dataclass(frozen=True)
+class LinearMap:
+    """Convolution 1 x 1 without ReLU, beside the network: the layer `name`, which the next step does not see."""
+
+    name: str
+    key: str
+
+
+DescriptorLayer = ConvLayer | FireModule | PoolLayer | LinearMap
 
 
 def _vgg(blocks: tuple[int, ...]) -> list[DescriptorLayer]:
@@ -76,10 +87,25 @@ _SQUEEZENET1_1: list[DescriptorLayer] = [
     *(_fire(n, i) for n, i in ((6, 9), (7, 10), (8, 11), (9, 12))),
 ]
 
+
+def _own() -> list[DescriptorLayer]:
+    steps: list[DescriptorLayer] = []
+    block = "1"
+    for name in OWN_WIDTHS:
+        if name[0] != block:
+            steps.append(PoolLayer(f"pool{block}", 2, 0))
+            block = name[0]
+        steps.append(ConvLayer(f"conv{name}", f"own{name}"))
+        if name in OWN_MAPS:
+            steps.append(LinearMap(f"map{name}", f"map{name}"))
+    return steps
+
+
 PLANS: dict[str, list[DescriptorLayer]] = {
     "vgg16": _vgg((2, 2, 3, 3, 3)),
     "vgg19": _vgg((2, 2, 4, 4, 4)),
     "vgg19_normalised": _vgg((2, 2, 4, 4, 4)),
     "squeezenet1_0": _SQUEEZENET1_0,
     "squeezenet1_1": _SQUEEZENET1_1,
+    "own": _own(),
 }

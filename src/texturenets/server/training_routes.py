@@ -108,10 +108,13 @@ def _check_learnable(data: bytes, kind: Literal["style", "texture"], run: TaskCo
 
 
 def _check_weights(run: TaskConfig) -> None:
-    """Raises HTTPProblem where weights of a descriptor network of `run` are neither here nor may be fetched."""
+    """Raises HTTPProblem where weights of a descriptor network of `run` are neither here nor may be fetched, and
+    `own` does not take their place."""
     from texturenets import losses
     from texturenets.perceptual import weights
 
+    if weights.shipped("own"):
+        return
     layers = losses.layers_of(losses.build(dataclasses.asdict(run)))
     for network in dict.fromkeys(layer.partition(":")[0] for layer in layers):
         try:

@@ -36,18 +36,9 @@ STYLE_LAYERS = (*VGG_LAYERS, *(f"squeezenet1_0:fire{i}" for i in (2, 4, 7)))
 
 @with_attributes
 @dataclass(frozen=True, kw_only=True)
-class TaskConfig:
-    """Options common to `train style` and `train texture`: network, optimizer, losses."""
+class RunConfig:
+    """Options common to all trainings: steps, optimizer, precision."""
 
-    generator: str = "residual"
-    """Network to train: one of residual, johnson, multiscale, pyramid, pyramid2, skip, skip_noise, skip_unpool, or
-    FILE.py:CLASS for your own."""
-    set: tuple[str, ...] = ()
-    """Constructor argument of the network, KEY=VALUE; may be given several times. docs/training.md lists the keys."""
-    noise_depth: int = 0
-    """Channels of noise input; 0: the generator's default, which is 4 for the default style network."""
-    style_size: int = 512
-    """Longer side of the style image in pixels; 0 keeps its size. Larger gives larger strokes."""
     image_size: int = 256
     """Side in pixels of the square crops and images that the network is trained on."""
     batch_size: int = 1
@@ -70,6 +61,51 @@ class TaskConfig:
     """With --schedule step: steps between two decays."""
     warmup: int = 20
     """Warm-up: first steps, over which the learning rate rises from 0."""
+    vgg_padding: bool = True
+    """Zero padding in the convolutions of all descriptor networks, not only of VGG."""
+    pool: Pool = "max"
+    """Pooling of the descriptor networks."""
+    seed: int = 0
+    """Random seed; the same seed gives the same result."""
+    precision: Precision = "auto"
+    """Floating-point precision; auto takes bf16 where the device supports it, else fp16 on a GPU and float32
+    on a CPU."""
+
+    def __post_init__(self) -> None:
+        """Raises UserError for a value outside its range."""
+        check_types(self)
+        for name in (
+            "image_size",
+            "batch_size",
+            "accumulate",
+            "steps",
+            "learning_rate",
+            "decay_every",
+            "decay",
+        ):
+            _positive(self, name)
+        for name in ("minutes", "warmup", "seed"):
+            _not_negative(self, name)
+        if self.batch_size % self.accumulate:
+            raise UserError(
+                f"`batch_size` {self.batch_size} does not divide into `accumulate` {self.accumulate} microbatches"
+            )
+
+
+@with_attributes
+@dataclass(frozen=True, kw_only=True)
+class TaskConfig(RunConfig):
+    """Options common to `train style` and `train texture`: network, optimizer, losses."""
+
+    generator: str = "residual"
+    """Network to train: one of residual, johnson, multiscale, pyramid, pyramid2, skip, skip_noise, skip_unpool, or
+    FILE.py:CLASS for your own."""
+    set: tuple[str, ...] = ()
+    """Constructor argument of the network, KEY=VALUE; may be given several times. docs/training.md lists the keys."""
+    noise_depth: int = 0
+    """Channels of noise input; 0: the generator's default, which is 4 for the default style network."""
+    style_size: int = 512
+    """Longer side of the style image in pixels; 0 keeps its size. Larger gives larger strokes."""
     style_layers: tuple[str, ...] = STYLE_LAYERS
     """Layers of the style loss, NETWORK:LAYER, separated by commas."""
     style_weight: float = 1.0
@@ -88,10 +124,6 @@ class TaskConfig:
     """With --pyramid-loss: weight of each scale as a factor of the one before."""
     normalize_gradients: bool = False
     """Divide the gradient of each style layer by its L1 norm (texture_nets v1)."""
-    vgg_padding: bool = True
-    """Zero padding in the convolutions of all descriptor networks, not only of VGG."""
-    pool: Pool = "max"
-    """Pooling of the descriptor networks."""
     diversity_weight: float = 0.0
     """Weight of the diversity loss, which rewards differences between the images of a batch; works only in one
     process and with --accumulate 1."""
@@ -112,30 +144,12 @@ class TaskConfig:
     max_shift: int = 8
     """Largest shift of the shifted Gram loss, in positions of a layer's map (8 pixels of the image each at relu4_1);
     shifts are 1, 2, 4, ... up to it."""
-    seed: int = 0
-    """Random seed; the same seed gives the same result."""
-    precision: Precision = "auto"
-    """Floating-point precision; auto takes bf16 where the device supports it, else fp16 on a GPU and float32
-    on a CPU."""
 
     def __post_init__(self) -> None:
         """Raises UserError for a value outside its range."""
-        check_types(self)
-        positive = (
-            "image_size",
-            "batch_size",
-            "accumulate",
-            "steps",
-            "learning_rate",
-            "decay_every",
-            "pyramid_loss",
-            "decay",
-            "pyramid_decay",
-            "max_shift",
-        )
-        for name in positive:
-            if not 0 < getattr(self, name) < math.inf:  # nor NaN
-                raise UserError(f"`{name}` {getattr(self, name)} is not a number above 0")
+        super().__post_init__()
+        for name in ("pyramid_loss", "pyramid_decay", "max_shift"):
+            _positive(self, name)
         for name in (
             "style_size",
             "style_weight",
@@ -145,16 +159,9 @@ class TaskConfig:
             "sliced_weight",
             "shifted_weight",
             "autocorrelation_weight",
-            "minutes",
             "noise_depth",
-            "warmup",
-            "seed",
         ):
             _not_negative(self, name)
-        if self.batch_size % self.accumulate:
-            raise UserError(
-                f"`batch_size` {self.batch_size} does not divide into `accumulate` {self.accumulate} microbatches"
-            )
         structure = self.sliced_weight or self.shifted_weight or self.autocorrelation_weight
         if not (self.style_weight or structure or getattr(self, "content_weight", 0.0)):
             raise UserError("`style_weight` is 0, and nothing else is learned: give it a value above 0")
@@ -286,6 +293,48 @@ class TextureConfig(TaskConfig):
         return (*TEXTURE_SETTINGS.get(self.generator, ()), *super().settings)
 
 
+@with_attributes
+@dataclass(frozen=True, kw_only=True)
+class PerceptualConfig(RunConfig):
+    """Options of `train perceptual`: a small perceptual network, distilled from VGG-16."""
+
+    image_size: int = 128
+    """Side in pixels of the square pictures that features are compared on."""
+    batch_size: int = 8
+    """Batch size: pictures in a step, over all processes."""
+    variants: int = 4
+    """Pictures made of each crop: itself, and changed, stylized and adversarial ones. They divide the batch."""
+    steps: int = 20000
+    """Optimizer steps."""
+    learning_rate: float = 1e-4
+    """Peak learning rate of the schedule."""
+    models: tuple[str, ...] = ("shipped",)
+    """Styles whose pictures are learned from, names or model files separated by commas; shipped: all that come with
+    the package; none: no stylized pictures."""
+    adversarial_every: int = 4
+    """Steps between two batches in which a picture of each crop is changed so that the network's distances fall and
+    VGG-16's do not; 0: none."""
+    val_share: float = 0.05
+    """Share of the pictures held out for validation, of each folder."""
+
+    def __post_init__(self) -> None:
+        """As `RunConfig`."""
+        super().__post_init__()
+        _positive(self, "variants")
+        _not_negative(self, "adversarial_every")
+        if self.image_size < MIN_TRAINING_SIDE:
+            raise UserError(f"`image_size` {self.image_size} is too small: {MIN_TRAINING_SIDE} is the least")
+        if self.batch_size < 2 or self.batch_size % self.variants:
+            raise UserError(
+                f"`batch_size` {self.batch_size} does not divide into `variants` {self.variants}, or is below 2: "
+                "pictures are compared with one another"
+            )
+        if self.accumulate > 1:
+            raise UserError("`accumulate` splits the batch, whose pictures are compared with one another")
+        if not 0 <= self.val_share < 1:
+            raise UserError(f"`val_share` {self.val_share} is not between 0 and 1")
+
+
 TEXTURE_GENERATORS = ("multiscale", "pyramid", "pyramid2", "skip", "skip_noise", "johnson", "fully_connected")
 # Options of the networks that also stylize photos where they draw textures: fed only with noise, and with circular
 # padding, so that their samples tile. Three channels of noise are the reference's (texture_train.lua).
@@ -341,12 +390,17 @@ def _check_names(name: str, value: object) -> None:
         raise UserError(f"`{name}` {value!r} is not a tuple of names{hint}")
 
 
+def _positive(config: Any, name: str) -> None:
+    if not 0 < getattr(config, name) < math.inf:  # nor NaN
+        raise UserError(f"`{name}` {getattr(config, name)} is not a number above 0")
+
+
 def _not_negative(config: Any, name: str) -> None:
     if not 0 <= getattr(config, name) < math.inf:
         raise UserError(f"`{name}` {getattr(config, name)} is below 0 or no number")
 
 
-R = TypeVar("R", bound=TaskConfig)
+R = TypeVar("R", bound=RunConfig)
 
 
 def flag(name: str) -> str:
@@ -368,7 +422,7 @@ def model_file(out: Path) -> Path:
     return out
 
 
-def to_dict(config: TaskConfig) -> dict[str, Any]:
+def to_dict(config: RunConfig) -> dict[str, Any]:
     """JSON-ready."""
     return dataclasses.asdict(config)
 

@@ -165,16 +165,18 @@ class Order:
         return int(self.order[at])
 
 
-def crop(rgb: Tensor, side: int, random: np.random.Generator | None, flip: bool) -> Tensor:
+def crop(
+    rgb: Tensor, side: int, random: np.random.Generator | None, flip: bool, widest: float = WIDEST
+) -> Tensor:
     """A square of `side` pixels of a photo (1, 3, H, W): (3, side, side).
 
-    Random in size (see WIDEST), place and mirroring; without `random` the centre of the largest square.
-    Photos smaller than the square are enlarged.
+    Random in size (the photo's shorter side is `side` to `widest` times that), place and mirroring; without `random`
+    the centre of the largest square. Photos smaller than the square are enlarged.
     """
     shorter = min(rgb.shape[2:])
     target = side
     if random is not None:
-        target = round(side * random.uniform(1.0, max(1.0, min(WIDEST, shorter / side))))
+        target = round(side * random.uniform(1.0, max(1.0, min(widest, shorter / side))))
     if target != shorter:
         h, w = (max(side, round(n * target / shorter)) for n in rgb.shape[2:])
         rgb = image.resize(rgb, (h, w))

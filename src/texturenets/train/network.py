@@ -23,11 +23,14 @@ from texturenets.train.trainer_config import TrainerConfig
 
 @dataclass(frozen=True)
 class Built:
-    """A network on its device, its spec, and `generator` as "FILE.py:CLASS" where it is the user's own code."""
+    """A network on its device, its spec, and `generator` as "FILE.py:CLASS" where it is the user's own code.
+
+    `spec`: None for one that is no generator.
+    """
 
     network: nn.Module
-    spec: GeneratorSpec
-    custom: str | None
+    spec: GeneratorSpec | None = None
+    custom: str | None = None
 
 
 def make(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adam import adam
 
-from texturenets.train.configuration import TaskConfig
+from texturenets.train.configuration import RunConfig
 
 # Newton-Schulz coefficients of Jordan et al. 2024 ("Muon: An optimizer for hidden layers in neural networks"):
 # five rounds bring all singular values near 1.
@@ -22,7 +22,7 @@ BETA1, BETA2, EPS = 0.9, 0.99, 1e-8
 
 
 def make(
-    config: TaskConfig, network: nn.Module, device: torch.device, cuda_graph: bool
+    config: RunConfig, network: nn.Module, device: torch.device, cuda_graph: bool
 ) -> torch.optim.Optimizer:
     """The optimizer that `config` asks for; `cuda_graph`: its steps are to be captured, so the rate is a tensor."""
     rate: float | Tensor = (

@@ -11,7 +11,7 @@ from lightning_fabric.plugins.precision import MixedPrecision, Precision
 
 from texturenets.errors import UserError
 from texturenets.networks import make_spec
-from texturenets.train.configuration import StyleConfig, TaskConfig
+from texturenets.train.configuration import RunConfig, StyleConfig, TaskConfig
 
 OTHERS_TURN = 0.2  # seconds in which other threads get the interpreter; they are waiting for it already
 
@@ -35,7 +35,7 @@ def _precision(name: str, device: torch.device, scaler: torch.amp.GradScaler | N
     return MixedPrecision("16-mixed" if name == "fp16" else "bf16-mixed", device.type, scaler)
 
 
-def check_processes(config: TaskConfig, count: int) -> None:
+def check_processes(config: RunConfig, count: int) -> None:
     """Raises UserError where `count` processes cannot share the batch, or have to see all of it."""
     if config.batch_size % (count * config.accumulate):
         raise UserError(
@@ -46,6 +46,8 @@ def check_processes(config: TaskConfig, count: int) -> None:
         return
     if config.minutes:
         raise UserError("`minutes` goes by one process's clock: of several, say `steps`")
+    if not isinstance(config, TaskConfig):
+        raise UserError("a perceptual network compares the images of a whole batch: train it in one process")
     whole_batch = {
         "`normalize_gradients`": config.normalize_gradients,
         "`diversity_weight`": config.diversity_weight,

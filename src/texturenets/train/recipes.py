@@ -7,9 +7,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
+from typing import Any, TypeVar
 
 from texturenets.errors import unknown
-from texturenets.train.configuration import SQUEEZENET_LAYERS, VGG_LAYERS, StyleConfig, TextureConfig
+from texturenets.train.configuration import (
+    SQUEEZENET_LAYERS,
+    VGG_LAYERS,
+    StyleConfig,
+    TaskConfig,
+    TextureConfig,
+)
+
+C = TypeVar("C", bound=TaskConfig)
 
 DEFAULT = StyleConfig()
 
@@ -103,7 +112,7 @@ def _of(network: str, layers: Iterable[str]) -> tuple[str, ...]:
 # Layers of the style loss and of the content loss where only one descriptor network is asked for. VGG-16: as in the
 # default recipe; VGG-19: Gatys et al., arXiv 1508.06576, section "Methods"; SqueezeNet: all modules up to fire7, and
 # for the content the last one before the second pooling; random: all sizes for the style, and for the content the one
-# size that Ustyuzhaninov et al. use in their models of one scale.
+# size that Ustyuzhaninov et al. use in their models of one scale; own: its counterparts of the default recipe's.
 RANDOM_SIZES = (3, 5, 7, 11, 15, 23, 37, 55)  # of the filters in pixels: section 2 of the paper
 _GATYS = tuple(f"relu{block}_1" for block in range(1, 6))
 LAYERS: dict[str, tuple[tuple[str, ...], str]] = {
@@ -112,6 +121,7 @@ LAYERS: dict[str, tuple[tuple[str, ...], str]] = {
     "vgg19_normalised": (_GATYS, "relu4_2"),
     "squeezenet1_0": (SQUEEZENET_LAYERS, "fire4"),
     "squeezenet1_1": (SQUEEZENET_LAYERS, "fire4"),
+    "own": (tuple(f"map{name}" for name in ("1_2", "2_2", "3_3", "4_3")), "map4_2"),
     "random": (tuple(f"conv{size}" for size in RANDOM_SIZES), "conv11"),
 }
 
@@ -127,15 +137,13 @@ STRUCTURE_LAYERS: dict[str, tuple[str, ...]] = {
     "squeezenet1_0": ("fire4", "fire7"),
     "squeezenet1_1": ("fire3", "fire5"),
     "random": ("conv11", "conv37"),
+    "own": ("map3_3", "map4_3"),
 }
 
 
-def structure_layers_of(network: str) -> tuple[str, ...]:
-    """`network:layer` names of `structure_layers` for a training with only this network. Raises UserError as
-    `layers_of`."""
-    if network not in STRUCTURE_LAYERS:
-        raise unknown("descriptor network", network, STRUCTURE_LAYERS)
-    return _of(network, STRUCTURE_LAYERS[network])
+# Weights of the style loss where they are not 1: the four layers of `own` stand for the twelve of the default recipe,
+# beside one content layer in both.
+STYLE_WEIGHTS: dict[str, float] = {"own": 3.0}
 
 
 def layers_of(network: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -147,3 +155,22 @@ def layers_of(network: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         raise unknown("descriptor network", network, LAYERS)
     style, content = LAYERS[network]
     return _of(network, style), _of(network, [content])
+
+
+def losses_of(network: str) -> dict[str, Any]:
+    """The fields of a configuration that are others in a training with only this network. Raises UserError."""
+    style, content = layers_of(network)
+    fields: dict[str, Any] = {
+        "style_layers": style,
+        "content_layers": content,
+        "structure_layers": _of(network, STRUCTURE_LAYERS[network]),
+    }
+    if network in STYLE_WEIGHTS:
+        fields["style_weight"] = STYLE_WEIGHTS[network]
+    return fields
+
+
+def with_descriptor(config: C, network: str) -> C:
+    """`config` with the layers of `network` at their weights. Raises UserError for one that does not exist."""
+    known = {field.name for field in dataclasses.fields(config)}
+    return dataclasses.replace(config, **{k: v for k, v in losses_of(network).items() if k in known})

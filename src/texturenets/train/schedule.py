@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 
-from texturenets.train.configuration import TaskConfig
+from texturenets.train.configuration import RunConfig
 
 
-def learning_rate(config: TaskConfig, step: int, progress: float) -> float:
+def learning_rate(config: RunConfig, step: int, progress: float) -> float:
     """The rate of `step`, counted from 0; `progress`: before it."""
     if config.schedule == "cosine":
         factor = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress))

@@ -12,7 +12,7 @@ from texturenets import perceptual
 from texturenets.engines import devices
 from texturenets.errors import UserError
 from texturenets.perceptual import full_names
-from texturenets.train.configuration import Precision, TaskConfig
+from texturenets.train.configuration import Precision, RunConfig
 from texturenets.train.trainer_config import TrainerConfig
 
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -45,7 +45,7 @@ def choose_precision(name: Precision, device: torch.device) -> str:
 
 
 def set_up(
-    config: TaskConfig, layers: Sequence[str], trainer_config: TrainerConfig, progress: Any = None
+    config: RunConfig, layers: Sequence[str], trainer_config: TrainerConfig, progress: Any = None
 ) -> Setup:
     """The descriptor networks that hold `layers`, as `config` wants them; fetched where they are not there.
 
@@ -66,7 +66,7 @@ def set_up(
     return Setup(networks.to(device), full_names(layers), device, precision)
 
 
-def descriptor_fingerprint(config: TaskConfig, layers: Sequence[str], setup: Setup) -> dict[str, Any]:
+def descriptor_fingerprint(config: RunConfig, layers: Sequence[str], setup: Setup) -> dict[str, Any]:
     """What decides the features of an image in `layers`, in full names."""
     networks = {layer.partition(":")[0] for layer in layers}
     hashes = {name: sha for name, sha in setup.networks.sha256.items() if name in networks}

@@ -6,6 +6,7 @@ import signal
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from texturenets import arguments, loading
 from texturenets.engines.options import EngineOptions
@@ -20,14 +21,15 @@ from texturenets.train.trainer_config import TrainerConfig
 require()
 
 from texturenets.train import data  # noqa: E402
+from texturenets.train.fallback import with_own  # noqa: E402
 from texturenets.train.gallery_task import style_task  # noqa: E402
 from texturenets.train.interruption import interruptible  # noqa: E402
 from texturenets.train.records import Record  # noqa: E402
-from texturenets.train.task import Task  # noqa: E402
 from texturenets.train.texture_task import TextureTask  # noqa: E402
 from texturenets.train.trainer import Trainer  # noqa: E402
 
 PathLike = str | Path
+C = TypeVar("C", StyleConfig, TextureConfig)
 RecordCallback = Callable[[Record], object]
 
 
@@ -64,10 +66,16 @@ def train_style(
     _check_run(progress, resume)
     out = model_file(_path("output", output))
     base = trainer.into if trainer else None
-    task = style_task(chosen, _paths("paintings", paintings), _path("content", content), base, losses)
-    if few := data.few(task.photos.readable, task.photos.held):
-        warnings.warn(few, stacklevel=2)
-    made, path = _train(task, out, trainer, progress, resume)
+    images, photos = _paths("paintings", paintings), _path("content", content)
+
+    def made_of(config: StyleConfig) -> Trainer:
+        task = style_task(config, images, photos, base, losses)
+        if few := data.few(task.photos.readable, task.photos.held):
+            warnings.warn(few, stacklevel=5)
+        return Trainer(task, out, trainer, resume=resume)
+
+    made = _made(made_of, chosen, config, out, resume)
+    path = _run(made, progress)
     return loading.load_style(path, EngineOptions(device=made.config.device, generator=made.built.custom))
 
 
@@ -90,9 +98,13 @@ def train_texture(
     _check(chosen, TextureConfig, trainer, losses)
     _check_run(progress, resume)
     out = model_file(_path("output", output))
-    made, path = _train(
-        TextureTask(chosen, _paths("exemplars", exemplars), losses), out, trainer, progress, resume
-    )
+    images = _paths("exemplars", exemplars)
+
+    def made_of(config: TextureConfig) -> Trainer:
+        return Trainer(TextureTask(config, images, losses), out, trainer, resume=resume)
+
+    made = _made(made_of, chosen, config, out, resume)
+    path = _run(made, progress)
     return loading.load_texture(path, EngineOptions(device=made.config.device, generator=made.built.custom))
 
 
@@ -125,11 +137,15 @@ def _warn_of_unreadable(record: Record) -> None:
         warnings.warn(f"skipped: {problem}", stacklevel=5)
 
 
-def _train(
-    task: Task, out: Path, config: TrainerConfig | None, progress: RecordCallback | None, resume: bool
-) -> tuple[Trainer, Path]:
-    trainer = Trainer(task, out, config, resume=resume)
-    return trainer, _run(trainer, progress)
+def _made(make: Callable[[C], Trainer], config: C, given: object, out: Path, resume: bool) -> Trainer:
+    """The trainer of `config`; where that is the default recipe and weights are missing, of `own`."""
+    return with_own(
+        make,
+        config,
+        chosen=given != "default",
+        resumed=out.with_suffix(".run") if resume else None,
+        say=lambda text: warnings.warn(text, stacklevel=5),
+    )
 
 
 def _signals() -> list[signal.Signals]:

@@ -1,8 +1,8 @@
 """The contract between the trainer and what is learned.
 
 The trainer (`trainer.Trainer`) knows networks, optimizers, precision, processes, checkpoints and records; a task
-knows what goes into the network and what its images are compared with. `StyleTask` and `TextureTask` are the two
-there are. The trainer calls a task in this order, and a task never calls the trainer:
+knows what goes into the network and what its images are compared with. `StyleTask`, `TextureTask` and
+`DistillationTask` are those there are. The trainer calls a task in this order, and a task never calls the trainer:
 
     prepare                                    once, before the first step
     batches -> microbatches -> training_step   each step
@@ -18,14 +18,14 @@ from typing import Any, Literal, Protocol
 from torch import Tensor, nn
 
 from texturenets.modelfiles.conditions import Condition
-from texturenets.train.configuration import TaskConfig
+from texturenets.train.configuration import RunConfig
 from texturenets.train.data import Batch
 from texturenets.train.microbatch import Microbatch
 from texturenets.train.setup import Setup
 
-Draw = Callable[[Tensor | None, Sequence[Tensor], int | None], Tensor]
+Draw = Callable[[Tensor | None, Sequence[Tensor], int | None], Any]
 """The network: photos (N, 3, H, W) or None, noise maps, and the condition where it has several, to images
-(N, 3, H, W) in float32."""
+(N, 3, H, W) in float32; a perceptual network: to its features by name."""
 
 StepResult = tuple[Tensor, dict[str, Tensor]]
 """The images that the network made of a microbatch, and their weighted losses by name."""
@@ -36,12 +36,12 @@ class Task(Protocol):
     there."""
 
     @property
-    def kind(self) -> Literal["style", "texture"]:
-        """The `kind` in the header of the model file."""
+    def kind(self) -> Literal["style", "texture", "perceptual"]:
+        """The `kind` in the header of the model file; "perceptual" for a network that is no model."""
         ...
 
     @property
-    def config(self) -> TaskConfig:
+    def config(self) -> RunConfig:
         """The training options."""
         ...
 

@@ -22,16 +22,17 @@ from torch import Tensor
 from texturenets.engines.devices import is_out_of_memory
 from texturenets.errors import UserError
 from texturenets.modelfiles import modelfile
-from texturenets.networks import network_files
+from texturenets.networks import GeneratorSpec, network_files
 from texturenets.train import allocator, checkpoint, fingerprint, network, optimizer, processes
 from texturenets.train.callbacks import DEFAULT, MakeCallback
+from texturenets.train.configuration import TaskConfig
 from texturenets.train.cuda_graph import CudaGraphStep
 from texturenets.train.data import Batch
 from texturenets.train.microbatch import Microbatch
 from texturenets.train.records import Record
 from texturenets.train.run_folder import RunFolder
 from texturenets.train.schedule import learning_rate
-from texturenets.train.setup import set_up
+from texturenets.train.setup import Setup, set_up
 from texturenets.train.task import Task
 from texturenets.train.trainer_config import TrainerConfig
 
@@ -61,7 +62,7 @@ class Trainer:
         self.run_folder, self.callbacks = RunFolder(out), callbacks
         self.folder = self.run_folder.path
         self.run_folder.check_new(resume)
-        spec = network.check(task.config, self.config)  # before weights are fetched
+        spec = self._check()  # before weights are fetched
         setup = set_up(task.config, task.layers, self.config, progress)
         self.device = setup.device
         if self.device.type == "cpu":
@@ -72,7 +73,7 @@ class Trainer:
         self.fabric.launch()
         processes.check_processes(task.config, self.fabric.world_size)
         self.fingerprint = fingerprint.of_training(task, setup, spec, self.config)
-        self.built = network.make(spec, task.config, self.config, self.device, task.conditions)
+        self.built = self._build(spec, setup, resume)
         self.network = self.built.network
         self.takes_noise = bool(getattr(self.network, "noise", ()))
         task.prepare(setup, self.network)
@@ -90,6 +91,19 @@ class Trainer:
             raise
         self.stop = False
         self.unreadable: set[str] = set()  # messages of photos, each reported once
+
+    def _check(self) -> GeneratorSpec | None:
+        """The spec of the network that is trained. Raises UserError for one that cannot be."""
+        options = self.task.config
+        assert isinstance(options, TaskConfig)  # what draws images has a generator
+        return network.check(options, self.config)
+
+    def _build(self, spec: GeneratorSpec | None, setup: Setup, resume: bool) -> network.Built:
+        """The network on its device; with `resume` its weights come from the checkpoint later."""
+        options = self.task.config
+        assert spec is not None
+        assert isinstance(options, TaskConfig)
+        return network.make(spec, options, self.config, self.device, self.task.conditions)
 
     def _has_fixed_kernels(self) -> bool:
         """Whether a step is the same kernels each time, so that a CUDA graph can hold it."""
@@ -307,6 +321,8 @@ class Trainer:
 
     def header(self) -> modelfile.Header:
         """The header of the model as it is now; its thumbnail is made of the first validation input."""
+        assert self.built.spec is not None
+        assert self.task.kind != "perceptual"
         validation = self.task.validation_microbatches()
         example = torch.full((1, 3, 8, 8), 0.5)
         if validation:

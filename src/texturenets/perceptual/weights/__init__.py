@@ -2,13 +2,21 @@
 
 `load` looks in the files it is given, then in the folders of TEXTURENETS_WEIGHTS, then in the cache
 (TEXTURENETS_CACHE, else XDG_CACHE_HOME or ~/.cache), and else fetches the published file, unless it is
-told to stay offline (TEXTURENETS_OFFLINE=1).
+told to stay offline (TEXTURENETS_OFFLINE=1). Those of `own` come with the package.
 """
 
 from typing import Final
 
 from texturenets.fetch import Progress
-from texturenets.perceptual.weights.finding import Pretrained, check_at_hand, load, network_of, read, require
+from texturenets.perceptual.weights.finding import (
+    Pretrained,
+    check_at_hand,
+    load,
+    network_of,
+    read,
+    require,
+    shipped,
+)
 from texturenets.perceptual.weights.recognition import fingerprint
 from texturenets.perceptual.weights.registry import CONVENTIONS, SOURCES, Convention, WeightsSource
 from texturenets.readers import LAYERS
@@ -29,4 +37,5 @@ __all__ = [
     "network_of",
     "read",
     "require",
+    "shipped",
 ]

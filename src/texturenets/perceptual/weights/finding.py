@@ -14,10 +14,11 @@ import torch
 from safetensors.torch import save_file
 
 from texturenets import readers
-from texturenets.errors import UserError, install, unknown
+from texturenets.errors import UserError, WeightsMissingError, install, unknown
 from texturenets.fetch import Progress, beside, digest, download, verified
 from texturenets.fetch import offline as told_offline
 from texturenets.files import cache_folder, publish
+from texturenets.perceptual.weights import registry
 from texturenets.perceptual.weights.recognition import (
     convention_of,
     describe,
@@ -77,12 +78,18 @@ def check_at_hand(name: str) -> None:
 
     Quick: no file is read. Where fetching is allowed nothing is checked.
     """
-    if name not in LAYERS or not told_offline():
+    if name not in LAYERS or shipped(name) or not (told_offline() or not SOURCES[name].urls):
         return
     cached = (cache_folder() / f"{name}.safetensors", cache_folder() / SOURCES[name].file)
     listed = [folder for folder in _listed() if folder.is_dir()]
     if not any(path.is_file() for path in cached) and not any(_entries(name, folder) for folder in listed):
         raise _not_at_hand(name)
+
+
+def shipped(name: str) -> Path | None:
+    """The file of weights of the network `name` that comes with this package; None where there is none."""
+    path = registry.PACKAGE / SOURCES[name].file
+    return path if not SOURCES[name].urls and path.is_file() else None
 
 
 def require(pretrained: Pretrained, names: Iterable[str]) -> None:
@@ -146,7 +153,7 @@ def _given(name: str, files: Sequence[Path | str]) -> Pretrained | None:
             pretrained = _nameless(name, path)
         if pretrained is not None:
             return pretrained
-    if without:
+    if without and not shipped(name):
         raise UserError(
             f"{_none_in(name, without)}: put one there, or say which network a folder is for, as `weights` "
             f"NETWORK={without[-1]}; {name} is then looked for in TEXTURENETS_WEIGHTS, the cache and the network"
@@ -199,9 +206,10 @@ def _entries(name: str, folder: Path) -> list[Path]:
 def _in_folder(name: str, folder: Path, *, required: bool = False) -> Pretrained | None:
     published = SOURCES[name].file
     for path in _entries(name, folder):
-        if path.name == published and not verified(path, SOURCES[name].digests):
+        digests = SOURCES[name].digests
+        if path.name == published and digests and not verified(path, digests):
             raise UserError(
-                f"{path} is not the published file: its hash is wrong (expected {SOURCES[name].digests[0]}); "
+                f"{path} is not the published file: its hash is wrong (expected {digests[0]}); "
                 f"fetch it again, or give it as {name}={path} to use it all the same"
             )
         return read(path, name)
@@ -238,7 +246,9 @@ def _cached_or_fetched(name: str, offline: bool, progress: Progress | None) -> P
         pretrained = _in_folder(name, folder)
         if pretrained is not None:
             return pretrained
-    if offline or told_offline():
+    if (ours := shipped(name)) is not None:
+        return read(ours, name)
+    if offline or told_offline() or not source.urls:
         raise _not_at_hand(name)
     if source.format == "keras" and importlib.util.find_spec("h5py") is None:
         raise UserError(f"the weights of {name} are HDF5, which h5py reads: {install('train')}")
@@ -246,7 +256,7 @@ def _cached_or_fetched(name: str, offline: bool, progress: Progress | None) -> P
         try:
             download(source.urls, part, digests=source.digests, size=source.size, progress=progress)
         except UserError as error:
-            raise UserError(
+            raise WeightsMissingError(
                 f"the weights of {name} could not be fetched ({error}); get {source.file} and {_by_hand(name)}"
             ) from None
         sha256 = digest(part, "sha256")
@@ -265,8 +275,15 @@ def _by_hand(name: str) -> str:
 
 
 def _not_at_hand(name: str) -> UserError:
+    if not SOURCES[name].urls:
+        return WeightsMissingError(
+            f"the network {name} does not come with this version: give its file with `weights` {name}=FILE "
+            "(`texturenets train perceptual` makes one)"
+        )
     where = _none_in(name, [*_listed(), cache_folder()])
-    return UserError(f"offline, and {where}: fetch {SOURCES[name].urls[0]} elsewhere and {_by_hand(name)}")
+    return WeightsMissingError(
+        f"offline, and {where}: fetch {SOURCES[name].urls[0]} elsewhere and {_by_hand(name)}"
+    )
 
 
 def _keep(pretrained: Pretrained, path: Path) -> None:

@@ -158,7 +158,7 @@ def convention_of(path: Path, network: str, contents: readers.Contents) -> tuple
     The header comes first, then the values of the first layer, then the format: PyTorch and safetensors files of
     other weights are taken for torchvision's. Raises UserError for a damaged header.
     """
-    order = _original_order(network, contents.tensors)
+    order = _original_order(network, contents.tensors) if network in _FIRST_LAYERS else None
     try:
         stated = _header_convention(contents.metadata)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -168,7 +168,7 @@ def convention_of(path: Path, network: str, contents: readers.Contents) -> tuple
         return stated, order is not None
     if order is not None:
         return (original if order == original.order else _reverse(original)), True
-    if contents.format in ("torch", "safetensors"):
+    if contents.format in ("torch", "safetensors") and network in _FIRST_LAYERS:
         return TORCHVISION, False
     return original, False
 
@@ -183,6 +183,8 @@ def describe(path: Path, network: str, contents: readers.Contents, original: boo
         tensors = {name: contents.tensors[name] for name in names if name in contents.tensors}
         if len(tensors) == len(names) and fingerprint(tensors) == known.fingerprint:
             return f"{known.title} ({path.name})"
+    if network not in _FIRST_LAYERS:
+        return f"{readers.plain(contents.metadata.get('source', network))} ({path.name})"
     if original:
         return f"{network}, very likely its authors' weights by the first layer ({path.name})"
     if contents.format == "torch" and network != "vgg19_normalised":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Literal
 
 from texturenets import readers
@@ -31,12 +32,16 @@ _SQUEEZENET: Final = Convention("bgr", 255.0, (104.0, 117.0, 123.0), ONES)
 # torchvision.models, "All pre-trained models expect input images normalized in the same way".
 TORCHVISION: Final = Convention("rgb", 1.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
+PACKAGE: Final = Path(__file__).parents[1]
+"""Where the weights are that come with this package."""
+
 CONVENTIONS: Final[dict[str, Convention]] = {
     "vgg16": _VGG,
     "vgg19": _VGG,
     "vgg19_normalised": _VGG,
     "squeezenet1_0": _SQUEEZENET,
     "squeezenet1_1": _SQUEEZENET,
+    "own": _VGG,  # its teacher's
 }
 """The preprocessing of the original weights of each network, as published in `SOURCES`."""
 
@@ -47,6 +52,7 @@ class WeightsSource:
 
     `digests`: "algorithm:hex"; a file that matches any of them is accepted ("git": the hash of its Git blob).
     `size`: in bytes, 0 if unknown. `prefixes`: beginnings of the names of files that hold this network.
+    Without `urls` they are published nowhere: `file` is part of this package, or not yet.
     """
 
     title: str
@@ -141,5 +147,15 @@ SOURCES: Final[dict[str, WeightsSource]] = {
         format="caffe",
         licence="BSD-2-Clause",
         prefixes=("squeezenet1_1", "squeezenet_v1.1", "squeezenet1.1"),
+    ),
+    "own": WeightsSource(
+        title="own, this project's, distilled from VGG-16",
+        urls=(),
+        file="own.safetensors",
+        digests=(),
+        size=0,
+        format="safetensors",
+        licence="distilled from VGG-16, whose weights are CC BY 4.0",
+        prefixes=("own.",),
     ),
 }

@@ -1,0 +1,1 @@
+"""Training of `own`, this project's perceptual network: distilled from VGG-16."""

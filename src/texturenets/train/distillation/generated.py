@@ -1,0 +1,114 @@
+"""Pictures as trainings see them on their way: stylized by trained and by spoiled networks, and adversarial ones.
+
+A perceptual network that is cheated by some pictures is found out by a generator that is trained with it: it draws
+those. So the distillation draws them first, and the teacher says what they are worth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from texturenets import noise
+from texturenets.errors import UserError
+from texturenets.losses.gram import gram
+from texturenets.modelfiles import modelfile
+from texturenets.networks import network_files
+
+Features = Callable[[Tensor], dict[str, Tensor]]
+"""Images (N, 3, H, W) to features by name."""
+
+DESCENT = 4  # gradient steps of an adversarial picture
+PACE = 3 / 255  # mean change of a pixel in each
+SPOILED = (
+    0.5  # most noise that is added to a network's weights, as a share of each tensor's standard deviation
+)
+
+
+def style_files(models: Sequence[str]) -> dict[str, str]:
+    """{name: path} of the styles that `models` names. Raises UserError for one that is no style."""
+    if tuple(models) == ("none",):
+        return {}
+    if tuple(models) == ("shipped",):
+        headers, _ = modelfile.headers(modelfile.shipped())
+        shipped = modelfile.shipped()
+        return {name: str(shipped[name]) for name, header in headers.items() if header.kind == "style"}
+    return {name: str(modelfile.find(name, "style")) for name in models}
+
+
+class Styles:
+    """Trained networks, and what they may have been half-way: with noise in their weights, mixed with the photo."""
+
+    def __init__(self, files: Sequence[str], device: torch.device) -> None:
+        """Raises UserError for files that cannot be read, and for networks that take no photo."""
+        self.networks = [network_files.load(file)[0].to(device) for file in files]
+        for file, network in zip(files, self.networks, strict=True):
+            if not getattr(network, "photo", True):
+                raise UserError(f"{file} takes no photo: name styles in `models`")
+
+    @torch.no_grad()
+    def __call__(self, picture: Tensor, random: np.random.Generator) -> Tensor:
+        """`picture` (1, 3, H, W) as one of the networks paints it; unchanged where there are none."""
+        if not self.networks:
+            return picture
+        network = self.networks[int(random.integers(len(self.networks)))]
+        stride = int(getattr(network, "stride", 1))
+        height, width = picture.shape[2:]
+        if height % stride or width % stride:
+            return picture
+        inputs = tuple(getattr(network, "noise", ()))
+        maps = noise.draw(inputs, [int(random.integers(1 << 30))], height, width, device=picture.device)
+        given = (picture, maps) if inputs else (picture,)
+        weights = spoiled(network, random) if random.random() < 0.5 else {}
+        made: Tensor = torch.func.functional_call(network, weights, given).float().clamp(0, 1)
+        share = float(random.uniform(0.2, 1)) if random.random() < 0.5 else 1.0
+        return torch.lerp(picture, made, share) if bool(made.isfinite().all()) else picture
+
+
+def spoiled(network: nn.Module, random: np.random.Generator) -> dict[str, Tensor]:
+    """The weights of `network` with noise in them."""
+    amount = float(random.uniform(0.05, SPOILED))
+    generator = torch.Generator().manual_seed(int(random.integers(1 << 40)))
+    made = {}
+    for name, weight in network.named_parameters():
+        noise_there = torch.randn(weight.shape, generator=generator).to(weight.device)
+        scale = weight.std() if weight.numel() > 1 else weight.abs().mean()
+        made[name] = weight + amount * scale * noise_there
+    return made
+
+
+def descend(
+    start: Tensor, goal: Tensor, own: Features, theirs: Features | None, steps: int = DESCENT
+) -> Tensor:
+    """`start` (1, 3, H, W) after gradient steps that take the student's Gram matrices towards those of `goal`.
+
+    `own`: the student's features in the teacher's space. `theirs`: the teacher's, from whose matrices the steps are
+    to stay away, so that the two fall apart; None lets them follow. All layers weigh the same, as for a generator.
+    """
+    networks = [(own, 1.0)] + ([(theirs, -1.0)] if theirs else [])
+    with torch.no_grad():
+        targets = [{name: gram(f.float()) for name, f in network(goal).items()} for network, _ in networks]
+    x = start.detach().clone()
+    for _ in range(steps):
+        x.requires_grad_()
+        with torch.enable_grad():
+            total = sum(
+                sign * _log_distance(network(x), target)
+                for (network, sign), target in zip(networks, targets, strict=True)
+            )
+        (slope,) = torch.autograd.grad(total, x)  # type: ignore[arg-type]
+        with torch.no_grad():
+            x = (x - PACE * slope / slope.abs().mean().clamp_min(1e-12)).clamp(0, 1)
+    return x.detach()
+
+
+def _log_distance(features: dict[str, Tensor], targets: dict[str, Tensor]) -> Tensor:
+    """The mean over layers of the logarithm of the squared distance of Gram matrices, relative to the target's."""
+    relative = [
+        (gram(f.float()) - targets[name]).square().mean() / targets[name].square().mean().clamp_min(1e-12)
+        for name, f in features.items()
+    ]
+    return (torch.stack(relative) + 1e-3).log().mean()

@@ -1,0 +1,77 @@
+"""How far a student's features are from the teacher's: the features, their Gram matrices, and distances of pictures.
+
+All are relative, so that layers weigh the same: the error of features is divided by the teacher's variance, that of
+Gram matrices by how much the teacher's differ between the pictures of the batch. Of two pictures the logarithms of
+distances are compared: what counts is their order, be they near or far.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from texturenets.losses.gram import with_gram
+from texturenets.train.distillation.student import Student
+
+CONTENT = ("4_2", "4_3")  # where pictures are compared position by position
+STEEP = 0.5  # difference of logarithms above which an error of pairs counts linearly
+SMALL = 1e-3  # of the mean distance of a batch: distances below it do not count
+
+
+def losses(
+    student: Student, own: dict[str, Tensor], theirs: dict[str, Tensor], group: int
+) -> dict[str, Tensor]:
+    """{"features/1_2": scalar, "gram/1_2": ..., "pairs/1_2": ..., "content/4_2": ...}.
+
+    `own`: the student's features (N, c, H, W); `theirs`: the teacher's (N, C, H, W), both by names as "1_2". The
+    batch is groups of `group` pictures of the same photo, one after the other.
+    """
+    out: dict[str, Tensor] = {}
+    for name, there in theirs.items():
+        target, features = there.float(), own[name].float()
+        features, matrices = with_gram(features)
+        _, wanted = with_gram(target)
+        made = student.mapped_gram(name, matrices)
+        error = _squared_error(student.matrix(name), features, target, made, wanted)
+        out[f"features/{name}"] = error / _variance(target, wanted).clamp_min(1e-12)
+        spread = (wanted - wanted.mean(0)).square().mean()
+        out[f"gram/{name}"] = (made - wanted).square().mean() / spread.clamp_min(1e-12)
+        pairs = torch.combinations(torch.arange(len(target), device=target.device)).T
+        out[f"pairs/{name}"] = log_error(made, wanted, pairs)
+        if name in CONTENT:
+            same = pairs[:, pairs[0] // group == pairs[1] // group]
+            out[f"content/{name}"] = log_error(student.mapped(name, features), target, same)
+    return out
+
+
+def _squared_error(matrix: Tensor, features: Tensor, target: Tensor, made: Tensor, wanted: Tensor) -> Tensor:
+    """The mean over pictures and positions of |M f - t|^2, as |M f|^2 - 2 t M f + |t|^2: sums of products that Gram
+    matrices hold anyway, where M f at each position would be the largest tensor of the training."""
+    rows, theirs = (x.permute(0, 2, 3, 1).flatten(0, 2) for x in (features, target))
+    product = (theirs.T @ rows) / len(rows)
+    squares = (made + wanted).diagonal(dim1=1, dim2=2).sum(1).mean()
+    return squares - 2 * (matrix * product).sum()
+
+
+def _variance(target: Tensor, wanted: Tensor) -> Tensor:
+    """The variance of feature maps over pictures and positions, summed over channels; `wanted`: Gram matrices."""
+    return wanted.diagonal(dim1=1, dim2=2).sum(1).mean() - target.mean((0, 2, 3)).square().sum()
+
+
+def log_error(made: Tensor, wanted: Tensor, pairs: Tensor) -> Tensor:
+    """How far the logarithms of squared distances in `made` are from those in `wanted`, of pairs (2, P) of pictures.
+
+    The mean square, but linear above `STEEP`: else a few adversarial pictures are all that is learned.
+    """
+    if not pairs.shape[1]:
+        return made.new_zeros(())
+    mine, theirs = (_distances(x, pairs) for x in (made, wanted))
+    least = SMALL * theirs.mean() + 1e-12  # all pictures may be the same one
+    # PyTorch's is the square over 2 beta.
+    error = F.smooth_l1_loss((mine + least).log(), (theirs + least).log(), beta=STEEP)
+    return 2 * STEEP * error
+
+
+def _distances(x: Tensor, pairs: Tensor) -> Tensor:
+    return (x[pairs[0]] - x[pairs[1]]).flatten(1).square().mean(1)

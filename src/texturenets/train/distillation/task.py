@@ -1,0 +1,146 @@
+"""Learning to see as VGG-16 does: features, Gram matrices and distances of pictures."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from texturenets.modelfiles.conditions import Condition
+from texturenets.perceptual import Descriptors
+from texturenets.readers.layouts import OWN_MAPS
+from texturenets.train import data
+from texturenets.train.configuration import PerceptualConfig
+from texturenets.train.data import Batch
+from texturenets.train.distillation.generated import Styles, descend, style_files
+from texturenets.train.distillation.losses import losses
+from texturenets.train.distillation.pictures import Groups, PictureFolders
+from texturenets.train.distillation.student import TEACHER, Student
+from texturenets.train.microbatch import Microbatch
+from texturenets.train.photos import workers_for
+from texturenets.train.setup import Setup
+from texturenets.train.task import Draw, StepResult
+
+VALIDATION_BATCHES = 4
+VALIDATION_STEP = 1 << 40  # other crops and changes than those that are trained on
+STYLIZED = 0.5  # share of the changed pictures that are stylized
+
+
+class DistillationTask:
+    """`train perceptual`: the student is fed with groups of pictures, and the teacher with the same."""
+
+    kind: Literal["perceptual"] = "perceptual"
+    conditions: tuple[Condition, ...] = ()
+    fixed_kernels = False
+
+    def __init__(self, config: PerceptualConfig, folders: Sequence[Path]) -> None:
+        """Raises UserError for folders without pictures, and for models that are no styles."""
+        self.config = config
+        self.folders = PictureFolders(folders, config)
+        self.models = style_files(config.models)
+        self.layers = tuple(f"{TEACHER}:relu{name}" for name in OWN_MAPS)
+        self.unreadable: Sequence[str] = ()
+        self.fingerprint: dict[str, Any] = {
+            "photos": self.folders.digest,
+            "models": {name: _sha256(path) for name, path in self.models.items()},
+        }
+
+    def prepare(self, setup: Setup, network: nn.Module) -> None:
+        """As `Task`."""
+        assert isinstance(network, Student)
+        self.device, self.teacher, self.student = setup.device, setup.networks, network
+        self.styles = Styles(list(self.models.values()), setup.device)
+        self.held_out, self.unreadable = self._held_out()
+
+    def _held_out(self) -> tuple[list[Tensor], list[str]]:
+        """Batches of pictures that are not trained on, stylized ones among them."""
+        files = [list(val) for val in self.folders.val if val]
+        if not files:
+            return [], []
+        config = self.config
+        slots = range(config.batch_size)
+        groups = Groups(files, config, slots)
+        batches = [groups[VALIDATION_STEP + i] for i in range(VALIDATION_BATCHES)]
+        pictures = [self._stylized(batch, slots) for batch in batches]
+        return pictures, [problem for batch in batches for problem in batch.unreadable]
+
+    def batches(self, steps: range, slots: range, workers: int | None) -> Iterator[Batch]:
+        """Groups of pictures, decoded and changed ahead."""
+        card = self.device.type == "cuda"
+        made = Groups(self.folders.train, self.config, slots)
+        return data.loader(made, steps, workers_for(self.device) if workers is None else workers, card)
+
+    def first_pictures(self, count: int) -> Tensor:
+        """`count` pictures or some more, as the training has them: (N, 3, S, S), on the device."""
+        slots = range(self.config.batch_size)
+        groups = Groups(self.folders.train, self.config, slots)
+        batches = -(-count // len(slots))
+        return torch.cat([groups[step].photos for step in range(batches)]).to(self.device)
+
+    def microbatches(self, batch: Batch, slots: range) -> list[Microbatch]:
+        """The batch, some of it stylized, and now and then some of it adversarial."""
+        pictures = self._stylized(batch, slots)
+        every = self.config.adversarial_every
+        if every and batch.step % every == every - 1 and self.config.variants > 1:
+            self._oppose(pictures, batch.step // every)
+        return [Microbatch(len(pictures), pictures, [])]
+
+    def _stylized(self, batch: Batch, slots: range) -> Tensor:
+        """The pictures of `batch` on the device; of each group the first stays as it is."""
+        pictures = batch.photos.to(self.device)
+        for at, slot in enumerate(slots):
+            random = np.random.default_rng((self.config.seed, 6, batch.step, slot))
+            if slot % self.config.variants and random.random() < STYLIZED:
+                whence = pictures[at - slot % self.config.variants] if random.random() < 0.7 else pictures[at]
+                pictures[at] = self.styles(whence[None], random)[0]
+        return pictures.contiguous(memory_format=torch.channels_last)
+
+    def _oppose(self, pictures: Tensor, turn: int) -> None:
+        """Change the last picture of each group, in place, by the student's gradient: it comes nearer to another
+        group's first picture. In every second turn the teacher's distance is to stay."""
+        size = self.config.variants
+        for at in range(size - 1, len(pictures), size):
+            goal = (at + 1) % len(pictures)
+            theirs = partial(_by_name, self.teacher) if turn % 2 else None
+            pictures[at] = descend(pictures[at : at + 1], pictures[goal : goal + 1], self._mapped, theirs)[0]
+
+    def _mapped(self, x: Tensor) -> dict[str, Tensor]:
+        """The student's features in the teacher's space, as `descend` compares them: by the small map."""
+        features = self.student(x)
+        return {name: self.student.reduced(name, features[name]) for name in features}
+
+    def training_step(self, draw: Draw, microbatch: Microbatch, progress: float | Tensor) -> StepResult:
+        """The pictures and the losses of the student."""
+        pictures = microbatch.photos
+        assert pictures is not None
+        with torch.no_grad():
+            theirs = _by_name(self.teacher, pictures)
+        own = draw(pictures, (), None)
+        return pictures, losses(self.student, own, theirs, self.config.variants)
+
+    def validation_microbatches(self) -> list[Microbatch]:
+        """As `Task`."""
+        return [Microbatch(len(pictures), pictures, []) for pictures in self.held_out]
+
+    def validation_step(self, draw: Draw, microbatch: Microbatch) -> StepResult:
+        """As `Task`."""
+        return self.training_step(draw, microbatch, 1.0)
+
+    def shown(self, batch: Batch, images: Tensor) -> Tensor:
+        """The pictures as they were read and changed, and as the networks saw them."""
+        return torch.stack([batch.photos[:4], images])
+
+
+def _by_name(teacher: Descriptors, pictures: Tensor) -> dict[str, Tensor]:
+    """The teacher's features by names as "1_2"."""
+    return {layer.rpartition("relu")[2]: features for layer, features in teacher(pictures).items()}
+
+
+def _sha256(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

@@ -1,0 +1,48 @@
+"""What a training does where the weights of the default networks are neither here nor to be fetched: it takes `own`,
+which comes with the package."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+from texturenets.errors import UserError, WeightsMissingError, reason
+from texturenets.perceptual import weights
+from texturenets.train import checkpoint, recipes
+from texturenets.train.configuration import TaskConfig
+
+C = TypeVar("C", bound=TaskConfig)
+T = TypeVar("T")
+
+
+def with_own(
+    make: Callable[[C], T], config: C, *, chosen: bool, resumed: Path | None, say: Callable[[str], None]
+) -> T:
+    """`make(config)`, or where weights are missing `make` of `config` with the layers of `own`, said in a line.
+
+    `chosen`: whether somebody named a network or layers, which stay as they are. `resumed`: the folder of a run that
+    goes on, with the networks that it was begun with. Raises what `make` raises.
+    """
+    if chosen or weights.shipped("own") is None:
+        return make(config)
+    small = recipes.with_descriptor(config, "own")
+    if resumed is not None and _is_run_of(resumed, small):
+        return make(small)
+    try:
+        return make(config)
+    except WeightsMissingError as error:
+        say(
+            "weights are missing, so own is used, the small network that comes with texturenets "
+            f"(`descriptor` vgg16 insists): {reason(error)}"
+        )
+        return make(small)
+
+
+def _is_run_of(folder: Path, config: TaskConfig) -> bool:
+    """Whether the run in `folder` was begun with the layers of `config`."""
+    try:
+        run = checkpoint.read_state(folder).fingerprint.get("run", {})
+    except UserError:  # told when the run goes on
+        return False
+    return list(run.get("style_layers", ())) == list(config.style_layers)
