@@ -76,6 +76,14 @@ def test_several_styles_and_a_sheet(here: Path, capsys: pytest.CaptureFixture[st
     )
 
 
+def test_the_sheet_is_white_where_photos_are_transparent(here: Path) -> None:
+    Image.new("RGBA", (20, 10), (255, 0, 0, 0)).save("a.png")
+    assert stylize("a.png", "-s", "plain", "--sheet", "--quiet") == 0
+    with Image.open("contact-sheet.jpg") as sheet:
+        pixels = np.asarray(sheet.crop((0, 40, sheet.width, 190)))  # below the names of columns
+    assert pixels.min() > 250
+
+
 def test_all_stands_for_the_shipped_styles(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     photo("a.png")
     own = Path("own.safetensors")

@@ -55,7 +55,8 @@ def write(folder: Path, styles: Sequence[tuple[str, Sequence[PathPair]]]) -> Pat
         complain(f"--sheet shows the first {ROWS} of {len(whole)} photos")
     shown = list(whole.items())[:ROWS]
     pictures = [
-        [image.read(path, longer=CELL).pixels for path in (photo, *results)] for photo, results in shown
+        [image.read(path, longer=CELL).pixels_on_white for path in (photo, *results)]
+        for photo, results in shown
     ]
     labels = [photo.name for photo, _ in shown]
     image.write(target, contact_sheet.sheet(pictures, columns, labels, cell=CELL))
