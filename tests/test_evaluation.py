@@ -208,6 +208,25 @@ def test_mistakes_are_one_line(studio: tiny.Studio, tmp_path: Path) -> None:
         assert says in error
 
 
+def test_what_would_change_nothing_is_refused(studio: tiny.Studio) -> None:
+    texture, style, painting = str(studio.texture().model), str(studio.run().model), str(studio.painting)
+    drawing = [texture, "--against", painting]
+    painting_photos = [style, "--against", painting, "--photo", str(studio.photos)]
+    samples = f"{style} is a style, of which no samples are drawn"
+    for words, says in (
+        ([*painting_photos, "--samples", "8"], f"--samples 8 changes nothing: {samples}"),
+        ([*painting_photos, "--seed", "0"], f"--seed 0 changes nothing: {samples}"),
+        ([*painting_photos, "--frames", "9"], "--frames 9 changes nothing: it is for films, and there are none"),
+        ([*painting_photos, "--cap", "9"], "--cap 9 changes nothing: it is for the images that --slow optimizes"),
+        ([*drawing, "--cap", "9", "--slow", "0"], "give --slow as well"),
+        ([*drawing, "--frames", "9"], "--frames 9 changes nothing"),
+        ([style, "--film", "a.mp4", "--slow", "1"], "--slow 1 changes nothing: it is for photos"),
+    ):
+        status, output, error = evaluate(studio, *words)
+        assert (status, output, error.count("\n")) == (2, "", 1), error
+        assert says in error
+
+
 def test_a_picture_that_is_missing_is_told_before_weights_are_looked_for(
     studio: tiny.Studio, tmp_path: Path
 ) -> None:

@@ -30,11 +30,11 @@ def evaluate(
     photo: Annotated[list[str] | None, Parameter(negative_iterable=())] = None,
     film: Annotated[list[Path] | None, Parameter(negative_iterable=())] = None,
     frames: int | None = None,
-    samples: int = 4,
-    seed: int = 7,
+    samples: int | None = None,
+    seed: int | None = None,
     size: int | None = None,
     slow: int = 0,
-    cap: int = 500,
+    cap: int | None = None,
     as_json: Annotated[Flag, Parameter(name="--json")] = False,
     engine: EngineName = "auto",
     generator: NetworkCode = None,
@@ -63,9 +63,9 @@ def evaluate(
     frames
         For a film: use only this many frames, from its beginning.
     samples
-        For a texture: number of samples.
+        For a texture: number of samples [default: 4].
     seed
-        Random seed of the first sample.
+        For a texture: random seed of the first sample [default: 7].
     size
         Side of the samples, or longer side of photos and films, in pixels [default: 256; photos 512; films as they
         are].
@@ -73,7 +73,7 @@ def evaluate(
         Also optimize images directly (L-BFGS, minutes each) as a reference: for a texture this many images from
         noise; for a style every photo if above 0.
     cap
-        With --slow: maximum number of L-BFGS iterations for each image.
+        With --slow: maximum number of L-BFGS iterations for each image [default: 500].
     as_json
         Print JSON: one object.
     quiet
@@ -94,7 +94,9 @@ def evaluate(
     loaded = loading.load(model, how.device, engine=engine, generator=generator)
     is_texture = isinstance(loaded, Texture)
     side = size if size is not None else 256 if is_texture else 512
-    options = EvaluationOptions(samples=samples, seed=seed, size=side, slow=slow, cap=cap)
+    drawn = {"samples": samples, "seed": seed, "cap": cap}
+    asked = {name: value for name, value in drawn.items() if value is not None}
+    options = EvaluationOptions(size=side, slow=slow, **asked)
     check_frames(frames)
     films = film or []
 
@@ -116,6 +118,7 @@ def evaluate(
 
     found: dict[str, Any] = {}
     _check_measure(model, against, photo, films, is_texture=is_texture)
+    _check_used(model, {**asked, "frames": frames, "slow": slow or None}, photo, films, is_texture=is_texture)
     if isinstance(loaded, Texture):
         assert against is not None
         found = evaluate_texture(loaded, against, options, how, progress=progress)
@@ -155,6 +158,28 @@ def _check_measure(
     for name, value in (("--photo", photo), ("--film", films)):
         if is_texture and value:
             raise UserError(f"{name}: {model} is a texture, which stylizes nothing")
+
+
+def _check_used(
+    model: str,
+    asked: Mapping[str, int | None],
+    photo: Sequence[str] | None,
+    films: Sequence[Path],
+    *,
+    is_texture: bool,
+) -> None:
+    """Raise UserError for a number that was `asked` for and would change nothing."""
+    of_style = f"{model} is a style, of which no samples are drawn"
+    unused = {
+        "samples": "" if is_texture else of_style,
+        "seed": "" if is_texture else of_style,
+        "frames": "" if films else "it is for films, and there are none",
+        "slow": "" if is_texture or photo else "it is for photos, and there are none",
+        "cap": "" if asked["slow"] else "it is for the images that --slow optimizes: give --slow as well",
+    }
+    for name, why in unused.items():
+        if why and asked.get(name) is not None:
+            raise UserError(f"`{name}` {asked[name]} changes nothing: {why}")
 
 
 def _print(found: Mapping[str, Any]) -> None:
