@@ -109,6 +109,12 @@ def test_a_style_in_numbers(studio: tiny.Studio) -> None:
     assert "iterations of L-BFGS to the network's loss" in output
     assert "the photos themselves" in output
     assert f"{found['means']['structure']:.3f}" in output
+    why = (
+        "calm, checkerboard, border: only where the shorter side has at least 96 pixels: give a larger --size"
+    )
+    assert why in " ".join(output.split())
+    words[-1] = "128"
+    assert why not in " ".join(evaluate(studio, *words)[1].split())
 
 
 def test_a_batch_goes_on_past_a_bad_photo(studio: tiny.Studio, tmp_path: Path) -> None:
@@ -216,8 +222,14 @@ def test_what_would_change_nothing_is_refused(studio: tiny.Studio) -> None:
     for words, says in (
         ([*painting_photos, "--samples", "8"], f"--samples 8 changes nothing: {samples}"),
         ([*painting_photos, "--seed", "0"], f"--seed 0 changes nothing: {samples}"),
-        ([*painting_photos, "--frames", "9"], "--frames 9 changes nothing: it is for films, and there are none"),
-        ([*painting_photos, "--cap", "9"], "--cap 9 changes nothing: it is for the images that --slow optimizes"),
+        (
+            [*painting_photos, "--frames", "9"],
+            "--frames 9 changes nothing: it is for films, and there are none",
+        ),
+        (
+            [*painting_photos, "--cap", "9"],
+            "--cap 9 changes nothing: it is for the images that --slow optimizes",
+        ),
         ([*drawing, "--cap", "9", "--slow", "0"], "give --slow as well"),
         ([*drawing, "--frames", "9"], "--frames 9 changes nothing"),
         ([style, "--film", "a.mp4", "--slow", "1"], "--slow 1 changes nothing: it is for photos"),

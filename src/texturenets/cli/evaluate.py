@@ -186,6 +186,8 @@ def _print(found: Mapping[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from texturenets.evaluation import style_measures
+
     console = Console(highlight=False, markup=False, emoji=False)
     if found["kind"] == "texture":
         table = Table("layer", "samples", "halves of the exemplar", box=None, pad_edge=False)
@@ -201,6 +203,11 @@ def _print(found: Mapping[str, Any]) -> None:
             console.print(f"copied: {found['copied']:.1%} of the patches")
     elif found.get("photos"):
         console.print(_photos(found))
+        if blank := [name for name in STYLE_COLUMNS if any(name not in row for row in found["photos"])]:
+            least = style_measures.LEAST
+            console.print(
+                f"{', '.join(blank)}: only where the shorter side has at least {least} pixels: give a larger --size"
+            )
         console.print(_layers(found))
     if found.get("films"):
         table = Table(
