@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from texturenets.errors import UserError, counted, unknown
+from texturenets.errors import UserError, counted
 from texturenets.modelfiles.conditions import (
     PHOTO,
     Condition,
@@ -15,6 +15,7 @@ from texturenets.modelfiles.conditions import (
     learned,
     shares,
     styles_of,
+    unknown_style,
 )
 from texturenets.modelfiles.modelfile import Header
 from texturenets.stylize.regions import Array, regions
@@ -56,7 +57,7 @@ def choose(
     names = styles_of(rows) or (header.name,)
     for name in (*(mix or ()), *(masks or ())):
         if name not in (*names, PHOTO):
-            raise unknown("style of this model", name, (*names, PHOTO))
+            raise unknown_style("this model", name, names)
     if not mix and len(names) == 1:
         mix = {names[0]: 1.0}
     if not mix and not set(masks or ()) - {PHOTO}:
