@@ -115,8 +115,8 @@ def unknown_style(model: str, style: str, known: Sequence[str]) -> UserError:
     """The error for a `style` that `model` does not have; it has the `known` ones."""
     if len(known) == 1:
         return UserError(
-            f"{model} holds one style, {known[0]}, and no {style!r}: for several, and mixtures of them, train a model "
-            "with `texturenets train gallery`, then say MODEL:STYLE=WEIGHT,..."
+            f"{model} holds one style, {known[0]}, and no {style!r}: for several, and mixtures of them, train a "
+            "model with `texturenets train gallery`, then say MODEL:STYLE=WEIGHT,..."
         )
     return unknown(f"style of {model}", style, (*known, PHOTO))
 
