@@ -17,8 +17,10 @@ def integer(name: str, value: object) -> int:
     written down in a header."""
     if not isinstance(value, numbers.Integral) or isinstance(value, bool):
         raise UserError(f"`{name}` {value!r} is not a whole number")
-    if abs(int(value)) > WIDEST:
+    if value > WIDEST:
         raise UserError(f"`{name}` {value} is too large: at most {WIDEST}")
+    if value < -WIDEST:
+        raise UserError(f"`{name}` {value} is too small: at least {-WIDEST}")
     return int(value)
 
 
