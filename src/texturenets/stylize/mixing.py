@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from texturenets import arguments
 from texturenets.errors import UserError, counted
 from texturenets.modelfiles.conditions import (
     PHOTO,
@@ -37,6 +38,17 @@ class Selection:
     stroke: Stroke
     painted: float | Array
     styles: Array | None = None
+
+
+def check_mixture(mix: object, masks: object) -> None:
+    """Raise UserError for a `mix` or `masks` that is of the wrong type or names no styles, as `choose` takes them."""
+    for field, given, wanted in (
+        ("mix", mix, "weights by the names of styles, as {'wave': 0.6, 'udnie': 0.4}"),
+        ("masks", masks, "images by the names of styles, as {'wave': 'mask.png'}"),
+    ):
+        arguments.instance(field, given, Mapping | None, wanted)
+        for name in given if isinstance(given, Mapping) else ():
+            arguments.text(field, name)
 
 
 def choose(
