@@ -21,7 +21,7 @@ from texturenets.cli import main, report
 from texturenets.cli.batch import BatchRun, planned
 from texturenets.cli.report import Report
 from texturenets.cli.styles import ChosenStyle
-from texturenets.image import formats
+from texturenets.image import contact_sheet, formats
 from texturenets.modelfiles import modelfile
 from texturenets.networks.residual import Residual
 from texturenets.stylize import memory_limits
@@ -74,6 +74,29 @@ def test_several_styles_and_a_sheet(here: Path, capsys: pytest.CaptureFixture[st
         == Path("out/a-plain.png").read_bytes()
         != Path(results[0]).read_bytes()
     )
+
+
+def test_the_sheet_is_white_where_photos_are_transparent(here: Path) -> None:
+    Image.new("RGBA", (20, 10), (255, 0, 0, 0)).save("a.png")
+    assert stylize("a.png", "-s", "plain", "--sheet", "--quiet") == 0
+    with Image.open("contact-sheet.jpg") as sheet:
+        pixels = np.asarray(sheet.crop((0, 40, sheet.width, 190)))  # below the names of columns
+    assert pixels.min() > 250
+
+
+def test_equal_names_on_the_sheet_are_told_apart(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("k.png", "x/k.png", "x/y/k.png", "x/b.png"):
+        photo(name)
+    Path("wave.safetensors").write_bytes(modelfile.shipped()["plain"].read_bytes())
+    written, sheet = [], contact_sheet.sheet
+    monkeypatch.setattr(
+        contact_sheet,
+        "sheet",
+        lambda *given, **options: written.extend(given[1:]) or sheet(*given, **options),
+    )
+    styles = ["-s", "wave", "-s", "plain", "-s", "wave.safetensors"]
+    assert stylize("k.png", "x", *styles, "-o", "out/", "--sheet", "--quiet") == 0
+    assert written == [["photo", "wave", "plain", "wave-2"], ["k.png", "b.png", "x/k.png", "y/k.png"]]
 
 
 def test_all_stands_for_the_shipped_styles(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

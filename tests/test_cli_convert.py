@@ -85,6 +85,12 @@ def test_what_has_never_been_tried_is_said_to_be_experimental(
         (["missing.t7"], "no such file: missing.t7"),
         (["candy.pth", "-o", "candy.pth"], "does not end in .safetensors"),
         (["candy.pth", "--colors-in", "rgb"], "needs none"),
+        (
+            ["starry.t7", "--generator", "own.py:Net"],
+            "--generator own.py:Net: code is only for models of earlier versions of texturenets, and starry.t7 is a "
+            "Torch7 file: leave --generator out",
+        ),
+        (["missing.t7", "--generator", "own.py:Net"], "no such file: missing.t7"),
         ([".", "-o", "x.safetensors"], "without manifest.json"),
         (["photo.jpg"], "photo.jpg is an image, and no network"),
         (["empty.t7"], "no published network that is known (TensorFlow, Torch7, ONNX, PyTorch)"),

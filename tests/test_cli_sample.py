@@ -181,6 +181,8 @@ def test_engines(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["bark", "--to", "3", "--count", "2"], "--count"),
         (["bark", "--to", "3", "--frames", "1"], "--frames 1"),
         (["bark", "--seed", "3", "--to", "3"], "--to 3 is the seed that the frames come from"),
+        (["bark", "--seed", "9" * 30], f"--seed {'9' * 30} is too large: at most 9007199254740992"),
+        (["bark", "--seed", "-" + "9" * 30], f"--seed -{'9' * 30} is too small: at least -9007199254740992"),
         (["bark", "--quality", "0"], "--quality 0"),
         (["bark", "-o", "x.gif"], "gif"),
         (["bark", "--size", "8", "--engine", "onnx", "--precision", "bf16"], "--precision bf16"),

@@ -340,6 +340,15 @@ def test_demo(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert height > 213 + 320
 
 
+def test_the_demo_lays_what_is_transparent_on_white(here: Path) -> None:
+    Image.new("RGBA", (60, 30), (255, 0, 0, 0)).save("a.png")
+    assert main(["demo", "--photo", "a.png", "--size", "40", "--quiet"]) == 0
+    for name in ("a", "a-wave", "contact-sheet"):
+        with Image.open(f"demo/{name}.jpg") as made:
+            top = 40 if name == "contact-sheet" else 0  # below the names of columns
+            assert np.asarray(made.crop((0, top, made.width, top + 20))).min() > 250, name
+
+
 def test_the_demo_goes_on_past_a_bad_photo(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     photo("in/a.png")
     Path("in/b.png").write_bytes(b"broken")

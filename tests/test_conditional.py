@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
+import tiny
 import torch
 from galleries import ROWS, TINY, gallery
 from PIL import Image
@@ -22,6 +24,7 @@ from texturenets.modelfiles.conditions import Condition, Mixture
 from texturenets.modelfiles.variant import Variant
 from texturenets.networks import make_spec, network_files
 from texturenets.networks.conditional import ConditionalNetwork
+from texturenets.networks.residual import Residual
 from texturenets.stylize import large
 from texturenets.stylize.options import StylizeOptions
 from texturenets.stylize.style import Style
@@ -315,6 +318,73 @@ def test_a_film_goes_from_one_style_to_another(
     assert "here are only photos" in capsys.readouterr().err
     assert command("film.webp", "-s", f"{path}:wave", "--to", "udni") == 2
     assert "did you mean 'udnie'" in capsys.readouterr().err
+
+
+def test_a_model_of_one_style_says_what_mixtures_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    tiny.working_folder(tmp_path, monkeypatch, {"wave": Residual(channels=8, blocks=0)})
+    one = Image.fromarray((photo() * 255).astype(np.uint8))
+    one.save("a.png")
+    one.save("film.webp", save_all=True, append_images=[one.transpose(Image.Transpose.ROTATE_180)])
+    unnamed = (
+        "wave=0.5,udnie=0.5: a mixture is of the styles of one model, which `texturenets train gallery` learns: name "
+        "that before a colon, as MODEL:wave=0.5,udnie=0.5"
+    )
+    holds = (
+        "wave holds one style, wave, and no 'udnie': for several, and mixtures of them, train a model with "
+        "`texturenets train gallery`, then say MODEL:STYLE=WEIGHT,..."
+    )
+    film = (
+        "--to udnie: wave is a model of one style: a film goes from style to style within a model of several, which "
+        "`texturenets train gallery` learns; then say -s MODEL:STYLE --to STYLE"
+    )
+    for words, said in (
+        (["a.png", "-s", "wave=0.5,udnie=0.5"], unnamed),
+        (["a.png", "-s", "wave:wave=0.5,udnie=0.5"], holds),
+        (["film.webp", "-s", "wave", "--to", "udnie"], film),
+    ):
+        assert command(*words) == 2
+        assert capsys.readouterr().err == f"texturenets: {said}\n"
+    with pytest.raises(UserError, match="name that before a colon"):
+        loading.load("wave=0.5,udnie=0.5")
+    with pytest.raises(UserError, match="this model holds one style, wave, and no 'udnie'"):
+        style_of(Path("wave"))(photo(), mix={"udnie": 1})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"mix": "wave"}, "`mix` is of type str: give weights by the names of styles, as {'wave': 0.6"),
+        ({"mix": ["wave"]}, "`mix` is of type list: give weights by the names of styles"),
+        ({"mix": np.ones((2, 2))}, "`mix` is of type ndarray: give weights"),
+        ({"mix": {3: 1}}, "`mix` 3 is no text: put it in quotation marks"),
+        ({"mix": {"wave": "a"}}, "weight 'a' of wave is not a number of at least 0"),
+        ({"mix": {"wave": np.ones((64, 80))}}, "of wave is not a number of at least 0"),
+        ({"mix": object(), "strength": 0}, "`mix` is of type object: give weights"),
+        ({"masks": np.ones((64, 80))}, "`masks` is of type ndarray: give images by the names of styles, as"),
+        ({"masks": "a.png"}, "`masks` is of type str: give images by the names of styles"),
+        ({"masks": {None: np.ones((64, 80))}}, "`masks` None is no text"),
+        ({"masks": {"wave": 3}}, "the mask of wave: an image is a PIL image, a numpy array, a torch tensor"),
+        ({"strength": np.ones((64, 80))}, "is not a number"),
+    ],
+)  # fmt: skip
+def test_wrong_mixtures_and_masks_from_python_are_named(
+    tmp_path: Path, wrong: dict[str, Any], said: str
+) -> None:
+    _, path = gallery(tmp_path)
+    style = style_of(path)
+    with pytest.raises(UserError, match=re.escape(said)) as found:
+        style(photo(), **{"mix": {"wave": 1}, **wrong})
+    assert "\n" not in str(found.value)
+    assert len(str(found.value)) < 300
+
+
+def test_weights_are_of_any_type_of_number(tmp_path: Path) -> None:
+    _, path = gallery(tmp_path)
+    style, x = style_of(path), photo()
+    numpys = style(x, mix={"wave": np.float32(3), "udnie": np.int64(1)})
+    assert np.array_equal(numpys, style(x, mix={"wave": 3, "udnie": 1}))
 
 
 def test_a_mask_of_the_photo_alone_is_refused_and_a_transparent_one_is_black(tmp_path: Path) -> None:

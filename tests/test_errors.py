@@ -31,6 +31,13 @@ def test_no_hint_is_written_by_hand() -> None:
     assert sorted(written) == ["errors.py", "model_card.py"]  # a card is for readers elsewhere
 
 
+def test_the_nearest_name_is_found_in_capitals_too() -> None:
+    assert str(errors.unknown("style", "WAVE", ["udnie", "wave"])).endswith("did you mean 'wave'?")
+    assert str(errors.unknown("style", "wawe", ["Wave", "wave"])).endswith("did you mean 'wave'?")
+    assert str(errors.unknown("style", "Wawe", ["Wave", "wave"])).endswith("did you mean 'Wave'?")
+    assert str(errors.unknown("style", "x", ["udnie", "wave"])).endswith("known: udnie, wave")
+
+
 def test_plural_forms() -> None:
     assert [errors.counted(n, "photo") for n in (0, 1, 2)] == ["0 photos", "1 photo", "2 photos"]
     told = {

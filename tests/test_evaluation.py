@@ -143,6 +143,12 @@ def test_a_style_in_numbers(studio: tiny.Studio) -> None:
     assert "iterations of L-BFGS to the network's loss" in output
     assert "the photos themselves" in output
     assert f"{found['means']['structure']:.3f}" in output
+    why = (
+        "calm, checkerboard, border: only where the shorter side has at least 96 pixels: give a larger --size"
+    )
+    assert why in " ".join(output.split())
+    words[-1] = "128"
+    assert why not in " ".join(evaluate(studio, *words)[1].split())
 
 
 def test_a_batch_goes_on_past_a_bad_photo(studio: tiny.Studio, tmp_path: Path) -> None:
@@ -236,6 +242,31 @@ def test_mistakes_are_one_line(studio: tiny.Studio, tmp_path: Path) -> None:
         ([str(texture), "--against", str(studio.painting), "--samples", "0"], "--samples 0"),
         ([str(texture), "--against", str(studio.painting), "--size", "0"], "--size 0 is not above 0"),
         ([str(texture), "--against", str(studio.painting), "--slow", "-1"], "--slow"),
+    ):
+        status, output, error = evaluate(studio, *words)
+        assert (status, output, error.count("\n")) == (2, "", 1), error
+        assert says in error
+
+
+def test_what_would_change_nothing_is_refused(studio: tiny.Studio) -> None:
+    texture, style, painting = str(studio.texture().model), str(studio.run().model), str(studio.painting)
+    drawing = [texture, "--against", painting]
+    painting_photos = [style, "--against", painting, "--photo", str(studio.photos)]
+    samples = f"{style} is a style, of which no samples are drawn"
+    for words, says in (
+        ([*painting_photos, "--samples", "8"], f"--samples 8 changes nothing: {samples}"),
+        ([*painting_photos, "--seed", "0"], f"--seed 0 changes nothing: {samples}"),
+        (
+            [*painting_photos, "--frames", "9"],
+            "--frames 9 changes nothing: it is for films, and there are none",
+        ),
+        (
+            [*painting_photos, "--cap", "9"],
+            "--cap 9 changes nothing: it is for the images that --slow optimizes",
+        ),
+        ([*drawing, "--cap", "9", "--slow", "0"], "give --slow as well"),
+        ([*drawing, "--frames", "9"], "--frames 9 changes nothing"),
+        ([style, "--film", "a.mp4", "--slow", "1"], "--slow 1 changes nothing: it is for photos"),
     ):
         status, output, error = evaluate(studio, *words)
         assert (status, output, error.count("\n")) == (2, "", 1), error

@@ -90,7 +90,8 @@ def test_one_frame_has_no_flicker(tmp_path: Path, capsys: pytest.CaptureFixture[
     model = style(tmp_path)
     clip = tinyfilm.film(tmp_path / "clip.mp4", tinyfilm.frames(1))
     assert main(["evaluate", str(model), "--film", str(clip)]) == 2
-    assert "no two" in capsys.readouterr().err
+    told = f"{clip}: flicker is between frames: the film has no two that can be compared"
+    assert told in capsys.readouterr().err
 
 
 def style(folder: Path) -> Path:

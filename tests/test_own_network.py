@@ -125,6 +125,22 @@ def test_code_that_cannot_be_had_is_told_with_any_engine(
 
 
 @pytest.mark.filterwarnings("default::UserWarning")
+def test_a_class_that_the_weights_do_not_fit_is_named(own: Path) -> None:
+    layers = "".join(f"        self.layer{i} = nn.Conv2d(3, 3, 1)\n" for i in range(9))
+    other = (
+        f"\n\nclass Other(nn.Module):\n    def __init__(self):\n        super().__init__()\n{layers}\n"
+        "    def forward(self, x):\n        return torch.sigmoid(self.layer0(x))\n"
+    )
+    Path("own.py").write_text(OWN + other)
+    status, _, error = tiny.call(*STYLIZE, "own.py:Other", "--quiet")
+    assert status == 2
+    assert error.splitlines()[-1] == (
+        "texturenets: own.safetensors was made with own.py:Net, and its weights do not fit own.py:Other: "
+        "layer0.weight is missing in the file and (3, 3, 1, 1) in the network: give the code that it was made with"
+    )
+
+
+@pytest.mark.filterwarnings("default::UserWarning")
 def test_code_that_is_named_is_run_and_a_change_told_in_a_line(own: Path) -> None:
     assert tiny.call(*STYLIZE, "own.py:Net") == (0, "out.png\n", "engine: torch, float32\n")
     Path("own.py").write_text(OWN + "# changed\n")

@@ -6,40 +6,43 @@ import math
 import numbers
 from typing import Any
 
-from texturenets.errors import UserError
+from texturenets.errors import UserError, shortened
 
 WIDEST = 2**53  # whole numbers, either way: what every reader of JSON holds
 DEEPEST = 16  # objects within one another in a header
+LONGEST = 120  # characters of a value in an error
 
 
 def integer(name: str, value: object) -> int:
     """`value`, also one of NumPy's whole numbers, as an int. Raises UserError for what is none, or too large to be
     written down in a header."""
     if not isinstance(value, numbers.Integral) or isinstance(value, bool):
-        raise UserError(f"`{name}` {value!r} is not a whole number")
-    if abs(int(value)) > WIDEST:
+        raise UserError(f"`{name}` {shown(value)} is not a whole number")
+    if value > WIDEST:
         raise UserError(f"`{name}` {value} is too large: at most {WIDEST}")
+    if value < -WIDEST:
+        raise UserError(f"`{name}` {value} is too small: at least {-WIDEST}")
     return int(value)
 
 
 def number(name: str, value: object) -> float:
     """`value`, also one of NumPy's numbers, as an int or a float. Raises UserError for what is none."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise UserError(f"`{name}` {value!r} is not a number")
+        raise UserError(f"`{name}` {shown(value)} is not a number")
     return int(value) if isinstance(value, numbers.Integral) else float(value)
 
 
 def flag(name: str, value: object) -> bool:
     """`value`, True or False. Raises UserError for anything else, as "no", which counts as true elsewhere."""
     if not isinstance(value, bool):
-        raise UserError(f"`{name}` {value!r} is neither True nor False")
+        raise UserError(f"`{name}` {shown(value)} is neither True nor False")
     return value
 
 
 def text(name: str, value: object) -> str:
     """`value`. Raises UserError for what is no text, or holds half a character."""
     if not isinstance(value, str):
-        raise UserError(f"`{name}` {value!r} is no text: put it in quotation marks")
+        raise UserError(f"`{name}` {shown(value)} is no text: put it in quotation marks")
     try:
         check_plain(value)
     except ValueError:
@@ -51,6 +54,11 @@ def instance(name: str, value: object, kinds: Any, wanted: str) -> None:
     """Raise UserError unless `value` is one of `kinds`, which `wanted` says in words."""
     if not isinstance(value, kinds):
         raise UserError(f"`{name}` is of type {type(value).__name__}: give {wanted}")
+
+
+def shown(value: object) -> str:
+    """`value` as Python writes it, in one line, of which what is long is cut."""
+    return shortened(" ".join(repr(value).split()), LONGEST)
 
 
 def check_plain(value: object, depth: int = 0) -> None:

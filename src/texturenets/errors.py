@@ -45,7 +45,9 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     import difflib  # seldom wanted
 
     names = sorted(known)
+    folded = {one.casefold(): one for one in names}  # WAVE is near to wave
     near = difflib.get_close_matches(name, names, n=1)
+    near = near or [folded[one] for one in difflib.get_close_matches(name.casefold(), folded, n=1)]
     listed = "known: " + ", ".join(names) if names else "none are there"
     hint = f"did you mean {near[0]!r}?" if near else listed
     return UserError(f"unknown {kind} {name!r}; {hint}")

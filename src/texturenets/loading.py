@@ -14,13 +14,13 @@ from texturenets import arguments, engines
 from texturenets.engines import Engine, devices
 from texturenets.engines.bound import BoundEngine
 from texturenets.engines.options import EngineOptions
-from texturenets.errors import UserError, unknown
+from texturenets.errors import UserError
 from texturenets.graph import ConversionError
 from texturenets.graph.conditional import STYLES
 from texturenets.graph.wrapping import Wrap
 from texturenets.memory import budget
 from texturenets.modelfiles import modelfile
-from texturenets.modelfiles.conditions import PHOTO, Mixture, parse_mix, styles_of
+from texturenets.modelfiles.conditions import PHOTO, Mixture, parse_mix, styles_of, unknown_style
 from texturenets.modelfiles.modelfile import Header
 from texturenets.modelfiles.variant import AS_IT_IS, Variant
 from texturenets.stylize.style import MakeEngine, Style
@@ -198,9 +198,14 @@ def _engines(
 def split_name(name: str | Path) -> tuple[str | Path, dict[str, float] | None]:
     """The model's name or file, and the mixture that may stand behind a colon: "gallery:wave=0.6,udnie=0.4".
 
-    Raises UserError for a weight that is no number.
+    Raises UserError for a weight that is no number, and for a mixture that names no model.
     """
     text = str(name)
+    if "=" in text and not (set(text) & set(":/\\") or text.endswith(".safetensors") or _is_file(text)):
+        raise UserError(
+            f"{text}: a mixture is of the styles of one model, which `texturenets train gallery` learns: name that "
+            f"before a colon, as MODEL:{text}"
+        )
     file, colon, words = text.rpartition(":")
     if not colon or len(file) < 2 or _is_file(text) or set(words) & set("/\\") or not words:
         return name, None  # a path, as C:\wave.safetensors
@@ -219,7 +224,7 @@ def check_styles(path: Path, mix: Mapping[str, float]) -> None:
     known = styles_of(header.rows) or (header.name,)
     for style in mix:
         if style not in (*known, PHOTO):
-            raise unknown(f"style of {path.stem}", style, known)
+            raise unknown_style(path.stem, style, known)
 
 
 def load_texture(name: str | Path, options: EngineOptions = EngineOptions()) -> Texture:

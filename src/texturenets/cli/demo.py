@@ -60,11 +60,12 @@ def demo(
     with bar:
         task = bar.add_task("demo", total=len(photos) * len(styles))
         for label, picture in photos:
-            row = [to_numpy(picture.pixels)]
+            row = [picture.pixels_on_white]
             image.write(output / f"{label}.jpg", picture)
             for name, style in zip(names, styles, strict=True):
-                row.append(style.stylize(row[0]))
-                image.write(output / f"{label}-{name}.jpg", row[-1])
+                result = image.Picture(style.stylize(to_numpy(picture.pixels)), picture.transparency)
+                row.append(result.pixels_on_white)
+                image.write(output / f"{label}-{name}.jpg", result)
                 bar.advance(task)
             rows.append(row)
             labels.append(label)

@@ -30,11 +30,11 @@ def evaluate(
     photo: Annotated[list[str] | None, Parameter(negative_iterable=())] = None,
     film: Annotated[list[Path] | None, Parameter(negative_iterable=())] = None,
     frames: int | None = None,
-    samples: int = 4,
-    seed: int = 7,
+    samples: int | None = None,
+    seed: int | None = None,
     size: int | None = None,
     slow: int = 0,
-    cap: int = 500,
+    cap: int | None = None,
     descriptor: str | None = None,
     as_json: Annotated[Flag, Parameter(name="--json")] = False,
     engine: EngineName = "auto",
@@ -66,9 +66,9 @@ def evaluate(
     frames
         For a film: use only this many frames, from its beginning.
     samples
-        For a texture: number of samples.
+        For a texture: number of samples [default: 4].
     seed
-        Random seed of the first sample.
+        For a texture: random seed of the first sample [default: 7].
     size
         Side of the samples, or longer side of photos and films, in pixels [default: 256; photos 512; films as they
         are].
@@ -76,7 +76,7 @@ def evaluate(
         Also optimize images directly (L-BFGS, minutes each) as a reference: for a texture this many images from
         noise; for a style every photo if above 0.
     cap
-        With --slow: maximum number of L-BFGS iterations for each image.
+        With --slow: maximum number of L-BFGS iterations for each image [default: 500].
     descriptor
         Network that measures: vgg16, or own (2 MB, distilled from VGG-16); figures of the two do not compare
         [default: those of the training, and VGG-16].
@@ -100,9 +100,9 @@ def evaluate(
     loaded = loading.load(model, how.device, engine=engine, generator=generator)
     is_texture = isinstance(loaded, Texture)
     side = size if size is not None else 256 if is_texture else 512
-    options = EvaluationOptions(
-        samples=samples, seed=seed, size=side, slow=slow, cap=cap, descriptor=descriptor
-    )
+    drawn = {"samples": samples, "seed": seed, "cap": cap}
+    asked = {name: value for name, value in drawn.items() if value is not None}
+    options = EvaluationOptions(size=side, slow=slow, descriptor=descriptor, **asked)
     check_frames(frames)
     films = film or []
 
@@ -124,6 +124,7 @@ def evaluate(
 
     found: dict[str, Any] = {}
     _check_measure(model, against, photo, films, is_texture=is_texture)
+    _check_used(model, {**asked, "frames": frames, "slow": slow or None}, photo, films, is_texture=is_texture)
     if isinstance(loaded, Texture):
         assert against is not None
         found = evaluate_texture(loaded, against, options, how, progress=progress)
@@ -165,9 +166,33 @@ def _check_measure(
             raise UserError(f"{name}: {model} is a texture, which stylizes nothing")
 
 
+def _check_used(
+    model: str,
+    asked: Mapping[str, int | None],
+    photo: Sequence[str] | None,
+    films: Sequence[Path],
+    *,
+    is_texture: bool,
+) -> None:
+    """Raise UserError for a number that was `asked` for and would change nothing."""
+    of_style = f"{model} is a style, of which no samples are drawn"
+    unused = {
+        "samples": "" if is_texture else of_style,
+        "seed": "" if is_texture else of_style,
+        "frames": "" if films else "it is for films, and there are none",
+        "slow": "" if is_texture or photo else "it is for photos, and there are none",
+        "cap": "" if asked["slow"] else "it is for the images that --slow optimizes: give --slow as well",
+    }
+    for name, why in unused.items():
+        if why and asked.get(name) is not None:
+            raise UserError(f"`{name}` {asked[name]} changes nothing: {why}")
+
+
 def _print(found: Mapping[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
+
+    from texturenets.evaluation import style_measures
 
     console = Console(highlight=False, markup=False, emoji=False)
     if found["kind"] == "texture":
@@ -187,6 +212,11 @@ def _print(found: Mapping[str, Any]) -> None:
             console.print(f"copied: {found['copied']:.1%} of the patches")
     elif found.get("photos"):
         console.print(_photos(found))
+        if blank := [name for name in STYLE_COLUMNS if any(name not in row for row in found["photos"])]:
+            least = style_measures.LEAST
+            console.print(
+                f"{', '.join(blank)}: only where the shorter side has at least {least} pixels: give a larger --size"
+            )
         console.print(_layers(found))
     if found.get("films"):
         table = Table(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from texturenets import arguments
 from texturenets.cli.common import (
     Device,
     EngineName,
@@ -120,6 +121,7 @@ def sample(
     from texturenets.cli import interpolation
     from texturenets.engines.options import EngineOptions
 
+    arguments.integer("seed", seed)
     film = interpolation.film_of(output, to)
     check_no_exemplar(texture)
     note_shipped(texture)

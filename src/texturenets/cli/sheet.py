@@ -41,7 +41,7 @@ def write(folder: Path, styles: Sequence[tuple[str, Sequence[PathPair]]]) -> Pat
     target = folder / NAME
     rows: dict[Path, list[Path]] = {}
     columns = ["photo"]
-    for name, jobs in styles:
+    for name, (_, jobs) in zip(_numbered([name for name, _ in styles]), styles, strict=True):
         most = 0
         for photo, result in jobs:
             rows.setdefault(photo, []).append(result)
@@ -55,8 +55,23 @@ def write(folder: Path, styles: Sequence[tuple[str, Sequence[PathPair]]]) -> Pat
         complain(f"--sheet shows the first {ROWS} of {len(whole)} photos")
     shown = list(whole.items())[:ROWS]
     pictures = [
-        [image.read(path, longer=CELL).pixels for path in (photo, *results)] for photo, results in shown
+        [image.read(path, longer=CELL).pixels_on_white for path in (photo, *results)]
+        for photo, results in shown
     ]
-    labels = [photo.name for photo, _ in shown]
+    labels = [_label(photo, [other for other, _ in shown]) for photo, _ in shown]
     image.write(target, contact_sheet.sheet(pictures, columns, labels, cell=CELL))
     return target
+
+
+def _label(photo: Path, photos: Sequence[Path]) -> str:
+    """The photo's name, with as many of its folders as no other of `photos` shares."""
+    for count in range(1, len(photo.parts) + 1):
+        end = photo.parts[-count:]
+        if sum(other.parts[-count:] == end for other in photos) == 1:
+            return str(Path(*end))
+    return str(photo)
+
+
+def _numbered(names: Sequence[str]) -> list[str]:
+    """`names`, of which equal ones are numbered as the names of results are: wave, wave-2."""
+    return [f"{name}-{n}" if (n := names[: i + 1].count(name)) > 1 else name for i, name in enumerate(names)]

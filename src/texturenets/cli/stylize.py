@@ -248,9 +248,12 @@ def _end(words: str, style: ChosenStyle) -> dict[str, float]:
     from texturenets.modelfiles.conditions import parse_mix
 
     mix = parse_mix(words.rpartition(":")[2])
-    loading.check_styles(style.model, mix)
     if style.mix is None:
-        raise UserError(f"--to {words}: it is for a model of several styles, and {style.name} is one style")
+        raise UserError(
+            f"--to {words}: {style.name} is a model of one style: a film goes from style to style within a model of "
+            "several, which `texturenets train gallery` learns; then say -s MODEL:STYLE --to STYLE"
+        )
+    loading.check_styles(style.model, mix)
     return mix
 
 

@@ -99,8 +99,13 @@ def detect(path: Path) -> tuple[Converter, Path]:
     )
 
 
-def _read(path: Path, colors_in: str | None, colors_out: str | None) -> Published:
+def _read(path: Path, colors_in: str | None, colors_out: str | None, generator: str | None) -> Published:
     converter, source = detect(path)
+    if generator is not None:
+        raise UserError(
+            f"`generator` {generator}: code is only for models of earlier versions of texturenets, and {path} is a "
+            f"{converter.TITLE} file: leave `generator` out"
+        )
     for name in (colors_in, colors_out):
         if name is not None and converter is not onnx:
             raise UserError(
@@ -147,11 +152,15 @@ def convert(
         if value is not None:
             arguments.text(field, value)
     if format1.matches(path):
+        if colors_in is not None or colors_out is not None:
+            raise UserError(
+                f"`colors_in` and `colors_out` are for ONNX files: {path} is a model of texturenets, which needs none"
+            )
         network, said, half = format1.read(path, generator)
         changed: dict[str, Any] = {"name": name, "source": source, "licence": licence}
         said = dataclasses.replace(said, **{key: value for key, value in changed.items() if value})
         return Converted(said, network, "texturenets", True, precision="float16" if half else "float32")
-    published = _read(path, colors_in, colors_out)
+    published = _read(path, colors_in, colors_out, generator)
     try:
         generator_spec, state = _ours(published)
     except UserError as error:

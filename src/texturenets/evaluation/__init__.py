@@ -345,7 +345,10 @@ def _film(
             meter.take(frame.pixels, model(frame.pixels))
             count += 1
             progress(f"{path.name}: frame {count}")
-    figures = meter.figures
+    try:
+        figures = meter.figures
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
     return {
         "film": path.name,
         "frames": count,

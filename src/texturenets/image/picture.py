@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
-from texturenets.arrays import A, to_tensor
+from texturenets.arrays import A, is_tensor, to_numpy, to_tensor
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -71,9 +71,18 @@ class Picture:
         return self.transparency is not None and bool((self.transparency < 1).any())
 
     @property
+    def pixels_on_white(self) -> Array:
+        """The RGB laid on white: (1, 3, H, W), an array or a tensor as `pixels` is."""
+        if self.transparency is None:
+            return self.pixels
+        if is_tensor(self.pixels):
+            return lay_on_white(self.pixels, to_tensor(self.transparency).to(self.pixels.device))
+        return lay_on_white(to_numpy(self.pixels), to_numpy(self.transparency))
+
+    @property
     def on_white(self) -> Tensor:
         """The RGB laid on white: (1, 3, H, W) as a tensor."""
-        return self.rgb if self.alpha is None else lay_on_white(self.rgb, self.alpha)
+        return to_tensor(self.pixels_on_white)
 
     @property
     def size(self) -> tuple[int, int]:

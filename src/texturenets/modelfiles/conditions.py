@@ -10,8 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Self
 
+from texturenets import arguments
 from texturenets.errors import UserError, unknown
 
 MAX_CONDITIONS = 1024
@@ -111,6 +113,16 @@ def shares(
     return tuple(row.values())
 
 
+def unknown_style(model: str, style: str, known: Sequence[str]) -> UserError:
+    """The error for a `style` that `model` does not have; it has the `known` ones."""
+    if len(known) == 1:
+        return UserError(
+            f"{model} holds one style, {known[0]}, and no {style!r}: for several, and mixtures of them, train a "
+            "model with `texturenets train gallery`, then say MODEL:STYLE=WEIGHT,..."
+        )
+    return unknown(f"style of {model}", style, (*known, PHOTO))
+
+
 def _between(value: float, known: Iterable[float]) -> dict[float, float]:
     """The share of the two of `known` that `value` lies between."""
     values = sorted(known)
@@ -149,9 +161,9 @@ def between(first: Mapping[str, float], last: Mapping[str, float], share: float)
 def checked_mix(mix: Mapping[str, Any]) -> dict[str, float]:
     """`mix` with weights that sum to 1. Raises UserError for weights below 0, and where all are 0."""
     for style, weight in mix.items():
-        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < math.inf:
-            raise UserError(f"weight {weight!r} of {style} is not a number of at least 0")
-    total = sum(mix.values())
+        if isinstance(weight, bool) or not isinstance(weight, Real) or not 0 <= weight < math.inf:
+            raise UserError(f"weight {arguments.shown(weight)} of {style} is not a number of at least 0")
+    total = float(sum(mix.values()))
     if not total:
         raise UserError(f"the weights of {', '.join(mix) or 'no style'} sum to 0: give one above 0")
-    return {style: weight / total for style, weight in mix.items() if weight}
+    return {style: float(weight) / total for style, weight in mix.items() if weight}

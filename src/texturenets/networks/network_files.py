@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from texturenets.arguments import check_plain
 from texturenets.engines.executor import GraphNetwork
-from texturenets.errors import DamagedError, UserError
+from texturenets.errors import DamagedError, UserError, shortened
 from texturenets.files import atomic_write
 from texturenets.graph import ConversionError, Graph
 from texturenets.modelfiles.modelfile import (
@@ -32,6 +32,7 @@ from texturenets.modelfiles.modelfile import (
 )
 from texturenets.networks import GeneratorSpec, build, from_dict
 from texturenets.networks.conditional import ConditionalNetwork, single
+from texturenets.networks.custom import Custom
 from texturenets.networks.trace import trace
 from texturenets.networks.trace_code import trace_code
 
@@ -149,7 +150,7 @@ def build_with_weights(
     Raises UserError for weights that do not fit or are not finite.
     """
     if spec.name != CUSTOM:
-        _check_shapes(path, spec, {name: tuple(value.shape) for name, value in state.items()}, count)
+        _check_shapes(path, spec, _shapes(state), count)
     network = build(spec, custom=custom)
     made = ConditionalNetwork(network, count) if count else network
     tensors = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
@@ -159,7 +160,14 @@ def build_with_weights(
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
-        raise _misfit(path, spec, str(error)) from None
+        reason = _difference(_shapes(network.state_dict()), _shapes(state)) or str(error)
+        if isinstance(spec, Custom):
+            named = spec.target if custom is None else getattr(custom, "__name__", custom)
+            raise UserError(
+                f"{path} was made with {spec.target}, and its weights do not fit {named}: {_short(reason)}: give the "
+                "code that it was made with"
+            ) from None
+        raise _misfit(path, spec, reason) from None
     return made.eval()
 
 
@@ -174,13 +182,27 @@ def _check_shapes(
         network = build(generator)
         if count:
             ConditionalNetwork(network, count)
-        wanted = {k: tuple(v.shape) for k, v in network.state_dict().items()}
+        wanted = _shapes(network.state_dict())
+    if reason := _difference(wanted, shapes):
+        raise _misfit(path, generator, reason)
+
+
+def _shapes(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in state.items()}
+
+
+def _difference(wanted: Mapping[str, tuple[int, ...]], shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """The first weight that has another shape in the file (`shapes`) than in the network; nothing where all agree."""
     for name in [*wanted, *shapes]:
         if wanted.get(name) != shapes.get(name):
             have, want = shapes.get(name, "missing"), wanted.get(name, "not in it")
-            raise _misfit(path, generator, f"{name} is {have} in the file and {want} in the network")
+            return f"{name} is {have} in the file and {want} in the network"
+    return ""
 
 
 def _misfit(path: str | Path, generator: GeneratorSpec, reason: str) -> DamagedError:
-    text = " ".join(reason.split())[:200]
-    return DamagedError(f"{path}: its weights do not fit its {generator.name} network: {text}")
+    return DamagedError(f"{path}: its weights do not fit its {generator.name} network: {_short(reason)}")
+
+
+def _short(reason: str) -> str:
+    return shortened(" ".join(reason.split()), 200)

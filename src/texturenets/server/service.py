@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from texturenets import image
-from texturenets.errors import DamagedError, DiskFullError, MissingError, UserError, unknown
+from texturenets.errors import DamagedError, DiskFullError, MissingError, UserError
 from texturenets.image import sizes
 from texturenets.memory.trim import Trim
 from texturenets.modelfiles import modelfile
-from texturenets.modelfiles.conditions import PHOTO, parse_mix
+from texturenets.modelfiles.conditions import PHOTO, parse_mix, unknown_style
 from texturenets.server.bodies import ANIMATED
 from texturenets.server.http_errors import HTTPProblem, away, note, refused
 from texturenets.server.masks import NO_MASKS, Masks
@@ -135,7 +135,7 @@ class Service:
             mix = parse_mix(words)
             for style in mix:
                 if style not in (*known.styles, PHOTO):
-                    raise unknown(f"style of {found}", style, known.styles)
+                    raise unknown_style(found, style, known.styles)
         except UserError as error:
             raise HTTPProblem(422, str(error)) from None
         note(style=name or "")

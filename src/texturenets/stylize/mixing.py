@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from texturenets.errors import UserError, counted, unknown
+from texturenets import arguments
+from texturenets.errors import UserError, counted
 from texturenets.modelfiles.conditions import (
     PHOTO,
     Condition,
@@ -15,6 +16,7 @@ from texturenets.modelfiles.conditions import (
     learned,
     shares,
     styles_of,
+    unknown_style,
 )
 from texturenets.modelfiles.modelfile import Header
 from texturenets.stylize.regions import Array, regions
@@ -38,6 +40,17 @@ class Selection:
     styles: Array | None = None
 
 
+def check_mixture(mix: object, masks: object) -> None:
+    """Raise UserError for a `mix` or `masks` that is of the wrong type or names no styles, as `choose` takes them."""
+    for field, given, wanted in (
+        ("mix", mix, "weights by the names of styles, as {'wave': 0.6, 'udnie': 0.4}"),
+        ("masks", masks, "images by the names of styles, as {'wave': 'mask.png'}"),
+    ):
+        arguments.instance(field, given, Mapping | None, wanted)
+        for name in given if isinstance(given, Mapping) else ():
+            arguments.text(field, name)
+
+
 def choose(
     header: Header,
     mix: Mapping[str, float] | None,
@@ -56,7 +69,7 @@ def choose(
     names = styles_of(rows) or (header.name,)
     for name in (*(mix or ()), *(masks or ())):
         if name not in (*names, PHOTO):
-            raise unknown("style of this model", name, (*names, PHOTO))
+            raise unknown_style("this model", name, names)
     if not mix and len(names) == 1:
         mix = {names[0]: 1.0}
     if not mix and not set(masks or ()) - {PHOTO}:

@@ -51,7 +51,10 @@ def read_mask(mask: Any, name: str, size: tuple[int, int]) -> Array:
         axis = GRADIENTS[mask]
         line = np.linspace(1, 0, size[axis], dtype=np.float32)
         return np.broadcast_to(line if axis else line[:, None], size)
-    picture, _ = image.from_any(mask)
+    try:
+        picture, _ = image.from_any(mask)
+    except UserError as error:
+        raise UserError(f"the mask of {name}: {error}") from None
     pixels = to_numpy(picture.pixels).astype(np.float32)
     stored = int(pixels.shape[2]), int(pixels.shape[3])
     check_shape(name, stored, size)

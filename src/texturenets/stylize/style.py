@@ -25,7 +25,7 @@ from texturenets.memory.budget import note_run
 from texturenets.modelfiles.conditions import styles_of
 from texturenets.modelfiles.modelfile import Header
 from texturenets.modelfiles.variant import AS_IT_IS, Variant
-from texturenets.stylize.mixing import Selection, choose
+from texturenets.stylize.mixing import Selection, check_mixture, choose
 from texturenets.stylize.stroke import Stroke, check, ladder
 from texturenets.tiled.tiled_style import TiledStyle
 
@@ -220,6 +220,7 @@ class Style:
         """
         check_options(None, strength, noise_level, stroke, wrap)
         arguments.flag("preserve_color", preserve_color)
+        check_mixture(mix, masks)
         image.check_batch(photos)
         seed = arguments.integer("seed", seed)
         note_noise(self.path.stem, seed, noise_level, takes_noise=bool(self.engine.io_spec.noise))
