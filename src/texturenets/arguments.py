@@ -18,11 +18,12 @@ def integer(name: str, value: object) -> int:
     written down in a header."""
     if not isinstance(value, numbers.Integral) or isinstance(value, bool):
         raise UserError(f"`{name}` {shown(value)} is not a whole number")
-    if value > WIDEST:
-        raise UserError(f"`{name}` {value} is too large: at most {WIDEST}")
-    if value < -WIDEST:
-        raise UserError(f"`{name}` {value} is too small: at least {-WIDEST}")
-    return int(value)
+    whole = int(value)
+    if whole > WIDEST:
+        raise UserError(f"`{name}` {whole} is too large: at most {WIDEST}")
+    if whole < -WIDEST:
+        raise UserError(f"`{name}` {whole} is too small: at least {-WIDEST}")
+    return whole
 
 
 def number(name: str, value: object) -> float:

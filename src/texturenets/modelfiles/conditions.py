@@ -161,7 +161,7 @@ def between(first: Mapping[str, float], last: Mapping[str, float], share: float)
 def checked_mix(mix: Mapping[str, Any]) -> dict[str, float]:
     """`mix` with weights that sum to 1. Raises UserError for weights below 0, and where all are 0."""
     for style, weight in mix.items():
-        if isinstance(weight, bool) or not isinstance(weight, Real) or not 0 <= weight < math.inf:
+        if isinstance(weight, bool) or not isinstance(weight, Real) or not 0 <= float(weight) < math.inf:
             raise UserError(f"weight {arguments.shown(weight)} of {style} is not a number of at least 0")
     total = float(sum(mix.values()))
     if not total:
