@@ -1,7 +1,7 @@
 # The page and the HTTP service: docs/serve.md, "In a container".
 #
 #   docker build -t texturenets .                                  for processors
-#   docker build -t texturenets --build-arg EXTRAS=web,cuda .      for NVIDIA graphics cards (PyTorch's CUDA build)
+#   docker build -t texturenets --build-arg EXTRAS=web,cuda .      for NVIDIA GPUs (PyTorch's CUDA build)
 FROM python:3.12-slim
 ARG EXTRAS=web,openvino
 COPY . /source

@@ -3,7 +3,7 @@
 #
 #   PYTHON  the interpreter to build .venv with, 3.11 or later        make test PYTHON=python3.12
 #   INDEX   a package index to ask besides pip's own. PyTorch from PyPI is, on Linux, 3 GB for NVIDIA
-#           graphics cards; a tenth of that for the processor alone with
+#           GPUs; a tenth of that for the processor alone with
 #                                          make demo INDEX=https://download.pytorch.org/whl/cpu
 #   PHOTO   photos for `demo` in place of its own                     make demo PHOTO="one.jpg two.jpg"
 #   BAR     arguments for one of the acceptance programs              make accept-sizes BAR="--count 20"

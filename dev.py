@@ -11,7 +11,7 @@
 
 Words after the command go to what it runs: `dev.py accept sizes --count 20`, `dev.py unit tests/test_files.py`,
 `dev.py demo --photo one.jpg`. The environment variable INDEX names a package index to ask besides pip's own: PyTorch
-from PyPI is, on Linux, 3 GB for NVIDIA graphics cards, and a tenth of that for the processor alone with
+from PyPI is, on Linux, 3 GB for NVIDIA GPUs, and a tenth of that for the processor alone with
 INDEX=https://download.pytorch.org/whl/cpu. EXTRAS names the package's extras that are installed, in place of its own
 list: EXTRAS=all,dev.
 """

@@ -1,4 +1,4 @@
-"""An image of SIZE x SIZE on a graphics card of which LIMIT GB may be used, against the whole image at once.
+"""An image of SIZE x SIZE on a GPU of which LIMIT GB may be used, against the whole image at once.
 
     accept_card.py [--size 8192] [--limit 8] [--style wave] [--precision float32]
 
@@ -32,7 +32,7 @@ def main() -> int:
     parser.add_argument("--precision", choices=["float32", "fp16"], default="float32")
     options = parser.parse_args()
     if not torch.cuda.is_available():
-        print("no graphics card here: not measured")
+        print("no GPU here: not measured")
         return 0
     random = np.random.default_rng(0)
     photo = random.random((options.size // 8, options.size // 8, 3), np.float32)

@@ -4,9 +4,9 @@
 
 `file`: FILM through `texturenets stylize`: as many frames, at the same times, of the same size, and the sound packet
 by packet (a tone is added to a film that has none).
-`flicker`: two models, `--plain` and `--steady`, made without and with `train style --temporal`; where they are not
-given both are trained here, `--steps` from `--style`, the one with `--temporal` and `--content-weight`, the other
-with neither. Flicker along the film's optical flow with the loss is to be at most half of that without (`texturenets
+`flicker`: two models, `--plain` and `--steady`, made without and with `train style --temporal-weight`; where they are
+not given both are trained here, `--steps` from `--style`, the one with `--temporal-weight` and `--content-weight`, the
+other with neither. Flicker along the film's optical flow with the loss is to be at most half of that without (`texturenets
 evaluate --film`), the judge's style sums on four photos at 512 pixels, averaged, at most 10 % higher.
 `memory`: the film repeated to `--minutes`, repainted at `--small` pixels; resident memory in the last quarter of the
 time at most 5 % over that in the first, the starting left out.
@@ -101,7 +101,7 @@ def kept(film: Path, style: str, folder: Path) -> bool:
 def trained(options: argparse.Namespace, folder: Path) -> tuple[Path, Path]:
     """The two models, without and with the temporal consistency loss."""
     made = []
-    steady = ("--temporal", str(options.temporal), "--content-weight", str(options.content_weight))
+    steady = ("--temporal-weight", str(options.temporal), "--content-weight", str(options.content_weight))
     for name, more in (("plain", ()), ("steady", steady)):
         model = folder / f"{name}.safetensors"
         begun = time.perf_counter()
@@ -241,8 +241,10 @@ def main() -> int:
     parser.add_argument("--steady", type=Path)
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--crop", type=int, default=256, help="--image-size of the trainings")
-    parser.add_argument("--temporal", type=float, default=20.0)
-    parser.add_argument("--content-weight", type=float, default=1.2, help="of the training with --temporal")
+    parser.add_argument("--temporal-weight", type=float, default=20.0)
+    parser.add_argument(
+        "--content-weight", type=float, default=1.2, help="of the training with --temporal-weight"
+    )
     parser.add_argument("--size", type=int, help="longer side for the flicker [the film's]")
     parser.add_argument("--frames", type=int, help="for the flicker [all]")
     parser.add_argument("--minutes", type=float, default=10.0)

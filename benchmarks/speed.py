@@ -11,7 +11,7 @@
     speed.py passes                   networks with and without each pass from graph to graph
     speed.py busy                     training and repainting alone, and beside two busy loops
 
-`stylize` and `train` run on a graphics card where there is one, or as --device says.
+`stylize` and `train` run on a GPU where there is one, or as --device says.
 "Our default" is `residual` with no option set, without the noise and the dilated blocks that `train style` gives it;
 `sizes`, `startup`, `busy` and whole processes take the shipped `wave`, which has both.
 
@@ -144,7 +144,7 @@ def rates_line(rates: floor.Rates) -> str:
 
 
 def stylize(args: argparse.Namespace) -> list[str]:
-    """Johnson and our default at one size, or on a graphics card at two."""
+    """Johnson and our default at one size, or on a GPU at two."""
     if args.device == "cuda":
         return _stylize_cuda(args)
     side = args.size
@@ -327,7 +327,7 @@ def train(args: argparse.Namespace) -> list[str]:
     """Steps of `train style` and of the peer, in turn: the same network, descriptor network, batch and size.
 
     Each kind by a process of its own that is started for its turn: --runs / 3 turns, each the mean of 3 steps, or of
-    50 on a graphics card.
+    50 on a GPU.
     """
     allocator = ", with our settings of the allocator"
     kinds = {

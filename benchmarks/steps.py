@@ -36,7 +36,7 @@ from texturenets.train.trainer import Trainer
 from texturenets.train.trainer_config import TrainerConfig
 
 BATCH = 4
-WARM = 8  # steps on a graphics card, more than those that pass before one is captured as a CUDA graph
+WARM = 8  # steps on a GPU, more than those that pass before one is captured as a CUDA graph
 
 
 class Steps:

@@ -84,7 +84,7 @@ def test_several_are_a_folder_and_a_seed_is_one_picture(
         "x-0000.jpg",
         "x-0001.jpg",
     ]
-    two = sample(capsys, "bark", "--to", "2", "--frames", "2", "--size", "8", "-o", "y.png")
+    two = sample(capsys, "bark", "--to-seed", "2", "--frames", "2", "--size", "8", "-o", "y.png")
     assert two == ["y-0000.png", "y-0001.png"]
 
 
@@ -140,7 +140,7 @@ def test_a_sheet_has_a_row_for_each_scale(here: Path, capsys: pytest.CaptureFixt
 
 
 def test_frames_go_from_one_seed_to_another(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    frames = sample(capsys, "bark", "--to", "9", "--frames", "3", "--size", "24", "-o", "film")
+    frames = sample(capsys, "bark", "--to-seed", "9", "--frames", "3", "--size", "24", "-o", "film")
     assert frames == [f"film/000{i}.png" for i in range(3)]
     for seed, frame in ((0, "film/0000.png"), (9, "film/0002.png")):
         sample(capsys, "bark", "--seed", str(seed), "--size", "24", "-o", "end")
@@ -178,9 +178,9 @@ def test_engines(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["bark", "--count", "2", "--hold", "coarse"], "32,16"),
         (["bark", "--noise-level", "much"], "32=0.5,1=0"),
         (["bark", "--noise-level", "4=-1"], "below 0"),
-        (["bark", "--to", "3", "--count", "2"], "--count"),
-        (["bark", "--to", "3", "--frames", "1"], "--frames 1"),
-        (["bark", "--seed", "3", "--to", "3"], "--to 3 is the seed that the frames come from"),
+        (["bark", "--to-seed", "3", "--count", "2"], "--count"),
+        (["bark", "--to-seed", "3", "--frames", "1"], "--frames 1"),
+        (["bark", "--seed", "3", "--to-seed", "3"], "--to-seed 3 is the seed that the frames come from"),
         (["bark", "--seed", "9" * 30], f"--seed {'9' * 30} is too large: at most 9007199254740992"),
         (["bark", "--seed", "-" + "9" * 30], f"--seed -{'9' * 30} is too small: at least -9007199254740992"),
         (["bark", "--quality", "0"], "--quality 0"),
@@ -227,7 +227,7 @@ def test_frames_become_a_film(here: Path, capsys: pytest.CaptureFixture[str], na
 
     if name == "walk.mp4":
         pytest.importorskip("av")
-    words = ["bark", "--seed", "3", "--to", "9", "--frames", "5", "--size", "32"]
+    words = ["bark", "--seed", "3", "--to-seed", "9", "--frames", "5", "--size", "32"]
     assert sample(capsys, *words, "-o", name) == [name]
     assert files(here) == [name]
     assert video.is_film(Path(name))
@@ -248,8 +248,8 @@ def test_a_film_of_one_sample_is_refused(here: Path, capsys: pytest.CaptureFixtu
         told = capsys.readouterr().err
         assert told.count("\n") == 1
         assert f"--output {name} is a film" in told
-        assert "--to" in told
-    assert main(["sample", "bark", "--to", "2", "-o", "x.avi"]) == 2
+        assert "--to-seed" in told
+    assert main(["sample", "bark", "--to-seed", "2", "-o", "x.avi"]) == 2
     assert "known: .mp4" in capsys.readouterr().err
     assert files(here) == []
 
@@ -259,7 +259,7 @@ def test_frames_of_a_longer_run_before_are_told_of(here: Path, capsys: pytest.Ca
     assert main(["sample", "bark", "--size", "32", "--count", "2", "-o", "out"]) == 0
     told = "texturenets: out/0002.png is from an earlier run: it and the files after it are not part of this one\n"
     assert told in capsys.readouterr().err
-    assert main(["sample", "bark", "--size", "32", "--to", "9", "--frames", "4", "-o", "out"]) == 0
+    assert main(["sample", "bark", "--size", "32", "--to-seed", "9", "--frames", "4", "-o", "out"]) == 0
     assert "earlier run" not in capsys.readouterr().err
     sample(capsys, "bark", "--size", "32", "--count", "3", "-o", "x.png")
     assert main(["sample", "bark", "--size", "32", "--count", "2", "-o", "x.png"]) == 0

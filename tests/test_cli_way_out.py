@@ -251,7 +251,7 @@ def test_an_interrupted_sample_names_what_is_written(here: Path, monkeypatch: py
     assert status == 130
     assert out == "out/0000.png\nout/0001.png\n"
     assert error == "texturenets: interrupted: 2 of 4 done; the same command draws them all, the same again\n"
-    for more in (("--sheet",), ("--to", "1", "-o", "a.gif")):
+    for more in (("--sheet",), ("--to-seed", "1", "-o", "a.gif")):
         monkeypatch.setattr("texturenets.textures.Texture._drawn", interrupted)
         status, out, error = tiny.call("sample", "bark", "--size", "16", "--engine", "torch", *more)
         assert (status, out) == (130, "")

@@ -86,7 +86,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("train style wave --content .", ["wave is a trained style", "image"]),
         ("stylise photo.jpg", ["stylise is no command; did you mean stylize?", "export, push, serve, demo"]),
         ("stylize photo.jpg -s", ["-s wants a value", "all means every shipped style"]),
-        ("sample pebble --frames 4", ["give it with --to"]),
+        ("sample pebble --frames 4", ["give it with --to-seed"]),
         ("sample pebble --tile-axis x", ["only with --tileable"]),
         ("sample pebble --hold 32", ["give their number with --count"]),
     ],

@@ -515,7 +515,7 @@ def test_from_store_to_store(no_ray: Path, memory: Any, capsys: pytest.CaptureFi
         (["in", "-o", "out", "--workers", "2"], "--cluster"),
         (["s3://bucket/in", "-o", "out"], "--cluster"),
         (["in", "-o", "nosuch://out", "--cluster"], "nosuch://out"),
-        (["in", "-o", "out", "--cluster", "--device", "cuda"], "no graphics card"),
+        (["in", "-o", "out", "--cluster", "--device", "cuda"], "no GPU"),
         (["in", "-o", "out", "--cluster", "--memory", "much"], "--memory"),
         (["none", "-o", "out", "--cluster"], "none"),
         (["in", "-o", "out", "--cluster", "--rate", "25", "--sheet"], "leave out --rate, --sheet"),

@@ -277,7 +277,7 @@ def test_the_command_line_takes_mixtures_and_masks(tmp_path: Path, monkeypatch: 
         (["-s", "MODEL:wave=x"], "the weight 'x' of wave is no number"),
         (["-s", "MODEL:wave=-1,udnie"], "weight -1.0 of wave is not a number of at least 0"),
         (["-s", "MODEL:wave=3,udnie=1", "--mask", "a.png"], "with masks, styles have no weights"),
-        (["-s", "MODEL:wave", "--to", "udnie", "--mask", "a.png"], "give one of them"),
+        (["-s", "MODEL:wave", "--to-style", "udnie", "--mask", "a.png"], "give one of them"),
         (["-s", "MODEL:wave", "--mask", "none.png"], "no such mask: none.png"),
         (["-s", "MODEL:wave", "--mask", "a.png", "--mask", "a.png"], "2 masks for 1 style: wave"),
         (["-s", "MODEL:wave", "-s", "MODEL:udnie", "--mask", "a.png"], "a mask is for one result"),
@@ -305,7 +305,7 @@ def test_a_film_goes_from_one_style_to_another(
     frames = [still, still.transpose(Image.Transpose.ROTATE_180), still]
     frames[0].save("film.webp", save_all=True, append_images=frames[1:], lossless=True, duration=100)
     still.save("a.png")
-    assert command("film.webp", "-s", f"{path}:wave", "--to", "udnie", "-o", "made/%02d.png") == 0
+    assert command("film.webp", "-s", f"{path}:wave", "--to-style", "udnie", "-o", "made/%02d.png") == 0
     for number, style in ((1, "wave"), (2, "wave=0.5,udnie=0.5"), (3, "udnie")):
         still.transpose(Image.Transpose.ROTATE_180).save("a.png") if number == 2 else still.save("a.png")
         assert command("a.png", "-s", f"{path}:{style}", "-o", f"{style}.png") == 0
@@ -314,9 +314,9 @@ def test_a_film_goes_from_one_style_to_another(
         )
         assert np.abs(frame - alone).max() <= 1
     capsys.readouterr()
-    assert command("a.png", "-s", f"{path}:wave", "--to", "udnie") == 2
+    assert command("a.png", "-s", f"{path}:wave", "--to-style", "udnie") == 2
     assert "here are only photos" in capsys.readouterr().err
-    assert command("film.webp", "-s", f"{path}:wave", "--to", "udni") == 2
+    assert command("film.webp", "-s", f"{path}:wave", "--to-style", "udni") == 2
     assert "did you mean 'udnie'" in capsys.readouterr().err
 
 
@@ -336,13 +336,13 @@ def test_a_model_of_one_style_says_what_mixtures_take(
         "`texturenets train gallery`, then say MODEL:STYLE=WEIGHT,..."
     )
     film = (
-        "--to udnie: wave is a model of one style: a film goes from style to style within a model of several, which "
-        "`texturenets train gallery` learns; then say -s MODEL:STYLE --to STYLE"
+        "--to-style udnie: wave is a model of one style: a film goes from style to style within a model of several, "
+        "which `texturenets train gallery` learns; then say -s MODEL:STYLE --to-style STYLE"
     )
     for words, said in (
         (["a.png", "-s", "wave=0.5,udnie=0.5"], unnamed),
         (["a.png", "-s", "wave:wave=0.5,udnie=0.5"], holds),
-        (["film.webp", "-s", "wave", "--to", "udnie"], film),
+        (["film.webp", "-s", "wave", "--to-style", "udnie"], film),
     ):
         assert command(*words) == 2
         assert capsys.readouterr().err == f"texturenets: {said}\n"

@@ -185,9 +185,9 @@ FIXED = {
     "decay_every": 2000,
     "warmup": 0,
     "checkerboard_weight": 0.0,
-    "scaling": "paper",
+    "loss_scaling": "paper",
     "normalize_gradients": False,
-    "vgg_padding": True,
+    "descriptor_padding": True,
     "pool": "max",
     "diversity_weight": 0.0,
     "diversity_layer": "pixels",
@@ -198,7 +198,7 @@ FIXED = {
     "max_shift": 8,
     "noise_depth": 0,
     "texture_photos": 0,
-    "temporal": 0.0,
+    "temporal_weight": 0.0,
     "flip": False,
     "precision": "float32",
 }
@@ -313,8 +313,8 @@ def test_defaults_here_are_those_of_the_default_recipe(section: str) -> None:
             assert row.default == getattr(spec, key), flag
         elif name == "normalize_gradients":
             assert row.default == ("on" if run.normalize_gradients else "off")
-        elif name == "no_vgg_padding":
-            assert row.default == ("padded" if run.vgg_padding else "not padded")
+        elif name == "no_descriptor_padding":
+            assert row.default == ("padded" if run.descriptor_padding else "not padded")
         elif name in {f.name for f in dataclasses.fields(run)}:
             value = getattr(run, name)
             assert row.default == (",".join(value) if isinstance(value, tuple) else str(value)), flag
@@ -354,7 +354,7 @@ V1 = {  # which field stands for a flag of texture_train.lua, where it is not th
 
 @pytest.mark.parametrize(
     ("name", "advised"),
-    [("paper", {}), ("readme", {"batch_size": 15, "vgg_padding": False, "normalize_gradients": True})],
+    [("paper", {}), ("readme", {"batch_size": 15, "descriptor_padding": False, "normalize_gradients": True})],
     ids=["paper", "readme"],
 )
 def test_presets_for_textures_are_the_programs_defaults_field_by_field(
@@ -367,7 +367,7 @@ def test_presets_for_textures_are_the_programs_defaults_field_by_field(
         if (field := V1.get(flag, FIELDS.get(flag))) and value != "false"
     }
     # What is fixed there: a rate times 0.8 each 300 steps, all else as in train.lua; the exemplar at its own size.
-    fixed = {k: v for k, v in FIXED.items() if k not in ("flip", "texture_photos", "temporal", "set")}
+    fixed = {k: v for k, v in FIXED.items() if k not in ("flip", "texture_photos", "temporal_weight", "set")}
     wanted |= {**fixed, "decay_every": 300, "style_size": 0, "style_weight": 1.0, "tv_weight": 0.0, "seed": 0}
     wanted |= {"pyramid_loss": 1, "pyramid_decay": 0.9, **advised}
     run = recipes.texture_recipe(name)
@@ -532,11 +532,11 @@ STYLE: dict[str, Change] = {
     "checkerboard_weight": Change(
         lambda r: "checkerboard" in names(r), {"checkerboard_weight": 0}, then=False
     ),
-    "scaling": Change(losses("style"), {"scaling": "paper"}, ONE),
+    "loss_scaling": Change(losses("style"), {"loss_scaling": "paper"}, ONE),
     "pyramid_loss": Change(lambda r: any("@1" in n for n in names(r)), {"pyramid_loss": 2}, then=True),
     "pyramid_decay": Change(losses("style"), {"pyramid_decay": 0.5}, {"pyramid_loss": 2, **ONE}),
     "normalize_gradients": Change(network, {"normalize_gradients": True}),
-    "vgg_padding": Change(losses("style"), {"vgg_padding": False}, ONE),
+    "descriptor_padding": Change(losses("style"), {"descriptor_padding": False}, ONE),
     "pool": Change(losses("style"), {"pool": "average"}, ONE),
     "noise_depth": Change(
         lambda r: r.header.generator["noise_depth"],
@@ -560,7 +560,7 @@ STYLE: dict[str, Change] = {
     ),
     "max_shift": Change(losses("shifted"), {"max_shift": 1}, {**DEEP, "shifted_weight": 1, "steps": 1}),
     "texture_photos": Change(losses("style"), {"texture_photos": 1}, {"steps": 1}),
-    "temporal": Change(lambda r: "temporal" in names(r), {"temporal": 1}, then=True),
+    "temporal_weight": Change(lambda r: "temporal" in names(r), {"temporal_weight": 1}, then=True),
     "flip": Change(first_pictures, {"flip": False}),
     "val_share": Change(said("only . photos"), {"val_share": 0.5}, then="only 3 photos"),
     "seed": Change(network, {"seed": 1}),
@@ -802,7 +802,7 @@ def test_several_paintings_make_one_style(studio: tiny.Studio, trained: Run) -> 
 def test_preset_is_where_the_flags_start_from(trained: Run) -> None:
     run = trained(preset="readme", style_weight=None).header.training["run"]
     readme = recipes.README
-    assert (run["scaling"], run["style_weight"]) == (readme.scaling, readme.style_weight)
+    assert (run["loss_scaling"], run["style_weight"]) == (readme.loss_scaling, readme.style_weight)
     assert run["style_size"] == tiny.BASE["style_size"]
 
 
@@ -976,7 +976,7 @@ def test_the_flags_of_cache_change_what_is_written(studio: tiny.Studio, tmp_path
     assert write(image_size=48)["shape"] == (5, 3, 48, 48)
     assert write(variants=2)["shape"] == (10, 3, 64, 64)
     assert write(content_layers="squeezenet1_0:conv1")["layers"] == ("squeezenet1_0:conv1",)
-    assert write(vgg_padding=False)["sums"] != base["sums"]
+    assert write(descriptor_padding=False)["sums"] != base["sums"]
     other = tiny.weights_file(studio.root, "squeezenet1_0", seed=2)
     assert write(weights=[f"squeezenet1_0={other}"])["sums"] != base["sums"]
     few = studio.root / "few"
@@ -991,7 +991,11 @@ def test_training_takes_the_cache_and_refuses_one_of_other_settings(
     out = tmp_path / "cache.h5"
     cached(studio, out)
     assert studio.run(content=out).status == 0
-    for flags in ({"image_size": 48}, {"vgg_padding": False}, {"content_layers": "squeezenet1_0:conv1"}):
+    for flags in (
+        {"image_size": 48},
+        {"descriptor_padding": False},
+        {"content_layers": "squeezenet1_0:conv1"},
+    ):
         refused = studio.run(content=out, **flags)
         assert refused.status == 2
         assert "write it anew" in refused.error

@@ -254,7 +254,7 @@ def test_on_a_card_networks_are_their_graphs(name: str, monkeypatch: pytest.Monk
         return (torch.relu(y) if relu else y).to(x.dtype)
 
     rectified: list[bool] = []
-    card = executed(graph, on_card=True)
+    card = executed(graph, on_gpu=True)
     monkeypatch.setattr(kernels, "supports", lambda x: isinstance(x, Tensor))
     monkeypatch.setattr(kernels, "instance_norm", norm)
     monkeypatch.setattr(

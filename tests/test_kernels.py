@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from texturenets.engines import kernels
 
-triton = pytest.importorskip("triton", reason="Triton comes with PyTorch for graphics cards")
+triton = pytest.importorskip("triton", reason="Triton comes with PyTorch for GPUs")
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 

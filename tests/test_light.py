@@ -58,7 +58,7 @@ WORKING: list[Any] = [
     ("sample grain.safetensors -o drawn.png --size 48x32", "drawn.png"),
     ("sample grain.safetensors -o tile.png --size 32 --tileable", "tile.png"),
     ("sample grain.safetensors -o batch --count 3 --batch-size 2", "batch/0002.png"),
-    ("sample grain.safetensors -o between --to 5 --frames 3", "between/0002.png"),
+    ("sample grain.safetensors -o between --to-seed 5 --frames 3", "between/0002.png"),
     ("sample grain.safetensors -o sheet.png --sheet --count 2", "sheet.png"),
     ("sample grain.safetensors -o held.png --hold 1 --count 2 --noise-level 1=0.5", "held-0001.png"),
     ("export wave --to onnx -o wave.onnx", "wave.onnx"),

@@ -25,7 +25,7 @@ from texturenets.train.configuration import TaskConfig
 
 
 def test_a_configuration_takes_the_scalings_that_losses_have() -> None:
-    assert get_type_hints(TaskConfig)["scaling"] == Scaling
+    assert get_type_hints(TaskConfig)["loss_scaling"] == Scaling
 
 
 class Toy(nn.Module):
@@ -70,7 +70,7 @@ def pictures() -> tuple[Tensor, Tensor, Tensor]:
 
 def test_paper_losses_are_the_reference_programs(pictures: tuple[Tensor, Tensor, Tensor]) -> None:
     y, photo, style = pictures
-    made = objective(style, scaling="paper", style_weight=7.0, content_weight=3.0)
+    made = objective(style, loss_scaling="paper", style_weight=7.0, content_weight=3.0)
     losses = made(y, made.targets(photo))
     for layer in ("t:a", "t:b"):
         # nn.MSECriterion averages over all elements of the batch's Gram matrices
@@ -129,7 +129,7 @@ def test_loss_of_the_painting_itself_is_zero(pictures: tuple[Tensor, Tensor, Ten
 
 def test_pyramid_loss_decays_by_level(pictures: tuple[Tensor, Tensor, Tensor]) -> None:
     y, photo, style = pictures
-    made = objective(style, pyramid_loss=2, pyramid_decay=0.5, scaling="paper")
+    made = objective(style, pyramid_loss=2, pyramid_decay=0.5, loss_scaling="paper")
     losses = made(y, made.targets(photo))
     small = y.reshape(2, 3, 4, 2, 6, 2).mean((3, 5)).numpy()
     small_style = style.reshape(1, 3, 4, 2, 6, 2).mean((3, 5)).numpy()
@@ -147,11 +147,11 @@ def test_normalized_gradient_has_the_weight_as_its_l1_norm(pictures: tuple[Tenso
         content_layers=(),
         normalize_gradients=True,
         style_weight=5.0,
-        scaling="paper",
+        loss_scaling="paper",
     )
     y.requires_grad_()
     losses = made(y)
-    plain = objective(style, style_layers=("t:a",), content_layers=(), style_weight=5.0, scaling="paper")
+    plain = objective(style, style_layers=("t:a",), content_layers=(), style_weight=5.0, loss_scaling="paper")
     torch.testing.assert_close(losses["style/t:a"], plain(y)["style/t:a"])
     losses["style/t:a"].backward()
     assert y.grad is not None
@@ -233,7 +233,7 @@ def test_the_objective_takes_diversity_in_pixels_or_at_a_layer() -> None:
     layer = objective(style, diversity_weight=0.5, diversity_layer="t:a")(y)
     # Three times the pixels, over three times the spread.
     assert float(layer["diversity"]) == pytest.approx(float(pixels["diversity"]), rel=1e-5)
-    paper = objective(style, diversity_weight=2.0, scaling="paper")(y)
+    paper = objective(style, diversity_weight=2.0, loss_scaling="paper")(y)
     assert float(paper["diversity"]) == pytest.approx(2 * float(diversity(255 * y, "paper")))
     assert "diversity" not in objective(style, diversity_weight=0.5)(y, without=("diversity",))
 

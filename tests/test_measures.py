@@ -54,7 +54,7 @@ def test_texture_losses_are_relative_and_averaged_over_samples() -> None:
 def test_texture_losses_are_those_of_the_run() -> None:
     exemplar, sample = (torch.rand(1, 3, 8, 8) for _ in range(2))
     settings = tiny.settings(
-        LAYERS, scaling="paper", pyramid_loss=2, style_weight=3.0, checkerboard_weight=1.0
+        LAYERS, loss_scaling="paper", pyramid_loss=2, style_weight=3.0, checkerboard_weight=1.0
     )
     found = measures.texture_losses(TOY, [sample], exemplar, settings)
     assert list(found) == ["t:a", "u:b", "t:a@1", "u:b@1"]

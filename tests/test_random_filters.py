@@ -116,7 +116,7 @@ def test_its_loss_has_the_gradient_of_the_plain_evaluation() -> None:
     style, y = torch.rand(1, 3, 24, 24), torch.rand(1, 3, 24, 24, requires_grad=True)
     made = Objective.from_settings(
         perceptual.build(["random:conv15"]),
-        tiny.settings(style_layers=("random:conv15",), scaling="paper"),
+        tiny.settings(style_layers=("random:conv15",), loss_scaling="paper"),
         [style],
     )
     loss = made(y)["style/random:conv15"]

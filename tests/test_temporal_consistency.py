@@ -1,4 +1,4 @@
-"""Photos moved for the temporal consistency loss, and runs of `train style --temporal`."""
+"""Photos moved for the temporal consistency loss, and runs of `train style --temporal-weight`."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_the_noise_has_grain_of_all_sizes_and_is_mostly_grey() -> None:
 
 
 def test_runs_with_it(studio: tiny.Studio) -> None:
-    plain, steady = studio.run(), studio.run(temporal=2.0)
+    plain, steady = studio.run(), studio.run(temporal_weight=2.0)
     assert steady.status == 0, steady.error
     assert set(steady.losses) == set(plain.losses) | {"temporal"}
     same = {k: v == pytest.approx(plain.losses[k], rel=0.2) for k, v in plain.losses.items()}
@@ -60,29 +60,37 @@ def test_runs_with_it(studio: tiny.Studio) -> None:
         not torch.equal(a, b) for a, b in zip(plain.weights.values(), steady.weights.values(), strict=True)
     )
     twice = (
-        studio.run(temporal=4.0, steps=1).losses["temporal"]
-        / studio.run(temporal=2.0, steps=1).losses["temporal"]
+        studio.run(temporal_weight=4.0, steps=1).losses["temporal"]
+        / studio.run(temporal_weight=2.0, steps=1).losses["temporal"]
     )
     assert twice == pytest.approx(2, rel=1e-5)
 
 
 def test_split_batches_have_the_same_gradient(studio: tiny.Studio) -> None:
-    whole, split = studio.run(temporal=2.0, steps=1), studio.run(temporal=2.0, steps=1, accumulate=2)
+    whole, split = (
+        studio.run(temporal_weight=2.0, steps=1),
+        studio.run(temporal_weight=2.0, steps=1, accumulate=2),
+    )
     assert split.losses["temporal"] == pytest.approx(whole.losses["temporal"], rel=1e-5)
 
 
 def test_it_makes_a_network_steadier(studio: tiny.Studio, tmp_path: Path) -> None:
     """Trained for nothing but little texture, the loss itself falls."""
     run = studio.run(
-        temporal=50.0, steps=80, style_weight=0.001, content_weight=0.001, save_every=1, learning_rate=0.003
+        temporal_weight=50.0,
+        steps=80,
+        style_weight=0.001,
+        content_weight=0.001,
+        save_every=1,
+        learning_rate=0.003,
     )
     values = [line["losses"]["temporal"] for line in run.records if "losses" in line]
     assert sum(values[-20:]) < sum(values[:20])
 
 
 def test_pictures_too_small_for_it(studio: tiny.Studio) -> None:
-    result = studio.run(temporal=1.0, image_size=32)
+    result = studio.run(temporal_weight=1.0, image_size=32)
     assert result.status == 2
-    assert "--temporal" in result.error
+    assert "--temporal-weight" in result.error
     assert "48" in result.error
-    assert studio.run(temporal=-1.0).status == 2
+    assert studio.run(temporal_weight=-1.0).status == 2

@@ -75,14 +75,14 @@ def test_one_seed_is_one_picture_whatever_is_drawn_beside_it() -> None:
 @pytest.mark.parametrize(
     "options", [{}, {"tileable": True}, {"tileable": "x", "level": 0.5}, {"hold": (4,), "held": 3}]
 )
-@pytest.mark.parametrize("on_card", [False, True])
+@pytest.mark.parametrize("on_gpu", [False, True])
 def test_a_batch_draws_what_one_after_the_other_draws(
-    options: dict[str, Any], on_card: bool, monkeypatch: pytest.MonkeyPatch
+    options: dict[str, Any], on_gpu: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`on_card`: the maps are tensors, as where the engine is on a graphics card."""
+    """`on_gpu`: the maps are tensors, as where the engine is on a GPU."""
     model = texture(dataclasses.replace(TINY, padding="reflect"))
     expected = [model.draw(48, 40, seed, **options) for seed in (3, 4, 5)]
-    if on_card:
+    if on_gpu:
         monkeypatch.setattr(
             Texture, "_noise", lambda self, seeds, canvas: noise.draw(self.inputs, seeds, *canvas)
         )

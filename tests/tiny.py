@@ -62,7 +62,7 @@ def settings(style_layers: tuple[str, ...], **change: Any) -> dict[str, Any]:
         "content_weight": 1.0,
         "tv_weight": 0.0,
         "checkerboard_weight": 0.0,
-        "scaling": "relative",
+        "loss_scaling": "relative",
         "pyramid_loss": 1,
         "pyramid_decay": 0.9,
         "normalize_gradients": False,

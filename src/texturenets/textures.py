@@ -134,7 +134,7 @@ class Texture:
     ) -> Iterator[Array]:
         """A sample for each of the seeds, as `draw` gives it.
 
-        `batch`: so many pass through the network at once, which fills a graphics card. An engine rounds its sums
+        `batch`: so many pass through the network at once, which fills a GPU. An engine rounds its sums
         otherwise then, so that an image may differ by some 255ths from the one that its seed gives alone.
         """
         if arguments.integer("batch", batch) < 1:

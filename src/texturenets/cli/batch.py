@@ -111,7 +111,7 @@ def planned(
                 f"are {len(styles)} styles: give one --style"
             )
     if options.mix_end and found and not (films or one):
-        raise UserError("--to changes the style along a film, and here are only photos: leave it out")
+        raise UserError("--to-style changes the style along a film, and here are only photos: leave it out")
     if run.count != 1 and (films or one):
         raise UserError(f"--count {run.count} is for photos: of a film there is one result")
     check_count(run.count, [style.model for style in styles])

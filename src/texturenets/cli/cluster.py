@@ -224,7 +224,7 @@ def _gpu(settings: ClusterRun, machines: Sequence[tuple[int, int]]) -> bool:
     """Whether each worker gets a GPU."""
     cards = any(cards for _, cards in machines)
     if settings.engine.device == "cuda" and not cards:
-        raise UserError("--device cuda: Ray finds no graphics card; use --device cpu")
+        raise UserError("--device cuda: Ray finds no GPU; use --device cpu")
     return (
         cards and settings.engine.device in ("auto", "cuda") and settings.engine.engine in ("auto", "torch")
     )

@@ -158,7 +158,7 @@ def _stylize(painter: Style, job: FilmJob, options: StylizeOptions, quiet: bool)
     with _opened(job, options) as source, written(source, job.result, options.quality, quiet) as sink:
         if options.mix_end and source.info.count < 1:
             raise UserError(
-                f"{job.name}: it does not say how many frames it has, which `--to` needs: leave it out"
+                f"{job.name}: it does not say how many frames it has, which `--to-style` needs: leave it out"
             )
         bar, sparingly = photo_progress(source.info.count, quiet, "frames"), Sparingly()
         with bar:

@@ -32,7 +32,7 @@ def film_of(output: str | None, to: int | None) -> Path | None:
     if to is None:
         raise UserError(
             f"--output {output} is a film, and a sample is one image: give the seed of a second sample, to which the "
-            "film interpolates, for example --to 1"
+            "film interpolates, for example --to-seed 1"
         )
     video.check_output(path, path)
     return path

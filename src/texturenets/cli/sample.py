@@ -50,7 +50,7 @@ def sample(
     noise_level: str = "1",
     hold: str = "",
     sheet: Flag = False,
-    to: int | None = None,
+    to_seed: int | None = None,
     frames: int | None = None,
     quality: int | None = None,
     batch_size: int = 1,
@@ -93,11 +93,11 @@ def sample(
     sheet
         Write one contact sheet of all samples. Unless --hold is given, it has one more row for each noise map, in
         which only that map varies.
-    to
+    to_seed
         Second seed: write frames that interpolate from the noise of --seed to the noise of this seed, as images, or
         with an --output like walk.mp4 or walk.gif as a film of 24 frames a second.
     frames
-        With --to: number of frames [default: 24].
+        With --to-seed: number of frames [default: 24].
     quality
         1 to 100, for JPEG, WebP, AVIF and HEIC [default: 95; AVIF and HEIC 90].
     batch_size
@@ -110,11 +110,11 @@ def sample(
     requested = picture_size(size) if size is not None else None
     if count is not None and count < 1:
         raise UserError(f"--count {count} is not above 0")
-    _check_to(to, seed, others=sheet or hold != "" or count is not None)
-    _check_effect(to, frames, tile_axis, tileable=tileable, hold=hold, several=sheet or (count or 1) > 1)
+    _check_to(to_seed, seed, others=sheet or hold != "" or count is not None)
+    _check_effect(to_seed, frames, tile_axis, tileable=tileable, hold=hold, several=sheet or (count or 1) > 1)
     frames = FRAMES if frames is None else frames
     check_quality(quality)
-    _check_batch(batch_size, alone=sheet or to is not None)
+    _check_batch(batch_size, alone=sheet or to_seed is not None)
     held, level = _numbers(hold, "--hold"), _levels(noise_level)
 
     from texturenets import image, loading
@@ -122,7 +122,7 @@ def sample(
     from texturenets.engines.options import EngineOptions
 
     arguments.integer("seed", seed)
-    film = interpolation.film_of(output, to)
+    film = interpolation.film_of(output, to_seed)
     check_no_exemplar(texture)
     note_shipped(texture)
     model = loading.load_texture(texture, EngineOptions(engine, device, precision, generator=generator))
@@ -133,8 +133,8 @@ def sample(
         height, width = _rounded(model, height, width, tile)
     model.canvas(height, width, tile)  # checked here so that a wrong size fails before anything is written
     model.check(level, held)
-    number = frames if to is not None else count or (SHEET_COUNT if sheet else 1)
-    numbers = range(number) if to is not None else range(seed, seed + number)  # samples' are their seeds
+    number = frames if to_seed is not None else count or (SHEET_COUNT if sheet else 1)
+    numbers = range(number) if to_seed is not None else range(seed, seed + number)  # samples' are their seeds
     files = [film] if film else _files(output, model.path.stem, numbers, sheet=sheet)
     note_quality(quality, files)
     if engine == "auto" and not quiet:
@@ -145,10 +145,10 @@ def sample(
     def draw(sample_seed: int, scales: list[int]) -> Array:
         return model.draw(height, width, sample_seed, hold=scales, held=seed, **options)
 
-    if to is None:
+    if to_seed is None:
         pictures = model.draws(height, width, numbers, batch=batch_size, hold=held, held=seed, **options)
     else:
-        pictures = model.between(height, width, seed, to, frames, **options)
+        pictures = model.between(height, width, seed, to_seed, frames, **options)
     if sheet or film is not None:
         with whole_file(files[0]):
             if film is None:
@@ -160,7 +160,7 @@ def sample(
         Report(1, quiet, as_json=as_json).result(files[0], {"texture": model.path.stem})
         return 0
     report = Report(number, quiet, "the same command draws them all, the same again", as_json=as_json)
-    what = "seed" if to is None else "frame"
+    what = "seed" if to_seed is None else "frame"
     facts = {file: {"texture": model.path.stem, what: i} for file, i in zip(files, numbers, strict=True)}
     _write_images(facts, pictures, model.path.stem, quality, report)
     if number > 1 and not quiet:
@@ -192,18 +192,20 @@ def _write_images(
 
 
 def _check_to(to: int | None, seed: int, *, others: bool) -> None:
-    """Raise UserError for a `--to` beside flags that go without it, and for one that is the seed itself."""
+    """Raise UserError for a `--to-seed` beside flags that go without it, and for one that is the seed itself."""
     if to is not None and others:
-        raise UserError("--to draws frames of the whole sample: leave out --count, --hold and --sheet")
+        raise UserError("--to-seed draws frames of the whole sample: leave out --count, --hold and --sheet")
     if to == seed:
-        raise UserError(f"--to {to} is the seed that the frames come from: give another, as --to {seed + 1}")
+        raise UserError(
+            f"--to-seed {to} is the seed that the frames come from: give another, as --to-seed {seed + 1}"
+        )
 
 
 def _check_batch(batch_size: int, *, alone: bool) -> None:
     if batch_size < 1:
         raise UserError(f"--batch-size {batch_size} is not above 0")
     if batch_size > 1 and alone:
-        raise UserError("--batch-size is for --count: leave it out with --sheet and --to")
+        raise UserError("--batch-size is for --count: leave it out with --sheet and --to-seed")
 
 
 def _rounded(model: Texture, height: int, width: int, tile: Tileable) -> tuple[int, int]:
@@ -272,7 +274,7 @@ def _check_effect(
 ) -> None:
     """Raise UserError for an option that would have no effect."""
     if frames is not None and to is None:
-        raise UserError(f"--frames {frames} interpolates to another seed: give it with --to")
+        raise UserError(f"--frames {frames} interpolates to another seed: give it with --to-seed")
     if frames is not None and frames < 2:
         raise UserError(f"--frames {frames}: from one seed to another takes at least 2")
     if tile_axis is not None and not tileable:

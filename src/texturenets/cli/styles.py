@@ -133,7 +133,7 @@ def check_no_picture(name: str, photos: Sequence[str]) -> None:
         photo = photos[0] if photos else "PHOTO"
         raise UserError(
             f"--style {name} is an image, and no trained style yet: `texturenets train style {name} --content "
-            f"FOLDER-OF-PHOTOS` trains one, in a minute on a graphics card and an hour on a processor; `texturenets "
+            f"FOLDER-OF-PHOTOS` trains one, in a minute on a GPU and an hour on a processor; `texturenets "
             f"optimize --style {name} --content {photo}` stylizes this one photo without, in minutes"
         )
 

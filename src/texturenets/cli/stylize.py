@@ -30,7 +30,7 @@ def stylize(
     strength: float = 1.0,
     mask: Annotated[list[str] | None, Parameter(negative_iterable=())] = None,
     keep: str | None = None,
-    to: str | None = None,
+    to_style: str | None = None,
     preserve_color: Flag = False,
     skip_existing: Flag = False,
     sheet: Flag = False,
@@ -92,7 +92,7 @@ def stylize(
         left-to-right and top-to-bottom are masks, too.
     keep
         Image that says where the photo stays as it is: white there, black elsewhere.
-    to
+    to_style
         For films: the style, or the mixture, of the last frame, as udnie or wave=0.2,udnie=0.8; the frames between
         change evenly from --style to it.
     preserve_color
@@ -163,7 +163,7 @@ def stylize(
     api.check_options(size, strength, noise_level)
     styles = find_styles(style, photos)
     check_no_style(photos, style)
-    options = _mixed(options, styles, to, mask, keep)
+    options = _mixed(options, styles, to_style, mask, keep)
     _note_noise(styles, options)
     _check_spool(spool)
     how = EngineOptions(engine, device, precision, None, generator, memory, spool)
@@ -173,7 +173,7 @@ def stylize(
         "--output": output,
         "--quality": quality,
         "--keep-gps": keep_gps,
-        "--to": to,
+        "--to-style": to_style,
         **batch.flags,
         "--cluster": cluster,
         "--workers": workers,
@@ -192,7 +192,8 @@ def stylize(
         from texturenets.cli.cluster import ClusterRun, run
 
         _refuse(
-            "--cluster stylizes only photos", {flag: told[flag] for flag in ("--rate", "--sheet", "--to")}
+            "--cluster stylizes only photos",
+            {flag: told[flag] for flag in ("--rate", "--sheet", "--to-style")},
         )
         _refuse("--cluster reads no masks", {"--mask": mask or None, "--keep": keep})
         _refuse("--cluster lists its results in manifest.jsonl", {"--json": as_json, "--watch": watch})
@@ -216,9 +217,11 @@ def _mixed(
 ) -> StylizeOptions:
     """`options` with the mixture that a film ends with, or with masks."""
     if to is not None and (mask or keep):
-        raise UserError("--to changes the style along a film, and a mask within an image: give one of them")
+        raise UserError(
+            "--to-style changes the style along a film, and a mask within an image: give one of them"
+        )
     if to is not None:
-        return replace(options, mix_end=_end(to, _only(styles, "--to")))
+        return replace(options, mix_end=_end(to, _only(styles, "--to-style")))
     if mask or keep:
         from texturenets.cli.masks import masks_of
 
@@ -250,8 +253,8 @@ def _end(words: str, style: ChosenStyle) -> dict[str, float]:
     mix = parse_mix(words.rpartition(":")[2])
     if style.mix is None:
         raise UserError(
-            f"--to {words}: {style.name} is a model of one style: a film goes from style to style within a model of "
-            "several, which `texturenets train gallery` learns; then say -s MODEL:STYLE --to STYLE"
+            f"--to-style {words}: {style.name} is a model of one style: a film goes from style to style within a model "
+            "of several, which `texturenets train gallery` learns; then say -s MODEL:STYLE --to-style STYLE"
         )
     loading.check_styles(style.model, mix)
     return mix

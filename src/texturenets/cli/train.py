@@ -92,7 +92,7 @@ GalleryFlags: Any = optional(
 TextureFlags: Any = optional(TextureConfig, "Training options")
 # The teacher's padding and pooling are what `own` learns; its losses compare the pictures of a whole batch.
 PerceptualFlags: Any = optional(
-    PerceptualConfig, "Training options", without=("accumulate", "vgg_padding", "pool")
+    PerceptualConfig, "Training options", without=("accumulate", "descriptor_padding", "pool")
 )
 PerceptualTrainerFlags: Any = optional(TrainerConfig, "Run options", without=("init", "into", "engine"))
 StyleTrainerFlags: Any = optional(TrainerConfig, "Run options")

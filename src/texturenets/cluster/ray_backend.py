@@ -259,13 +259,13 @@ def _reach(address: str) -> None:
 def divide(
     machines: Sequence[tuple[int, int]], requested: int | None, gpu: bool, most: int
 ) -> tuple[int, int]:
-    """(workers, threads of each) for machines with so many (cores, graphics cards), `most` workers having work.
+    """(workers, threads of each) for machines with so many (cores, GPUs), `most` workers having work.
 
-    A worker for each core, or for each graphics card with `gpu`, unless `requested` says how many; fewer have more
+    A worker for each core, or for each GPU with `gpu`, unless `requested` says how many; fewer have more
     threads each, and all of them fit at once. Raises UserError where there are not so many.
     """
     units = sum(cards if gpu else cpus for cpus, cards in machines)
-    unit = "graphics card" if gpu else "core"
+    unit = "GPU" if gpu else "core"
     if requested is not None and not 1 <= requested <= units:
         raise UserError(
             f"--workers {requested}: the cluster has {counted(units, unit)}, and a worker needs one at least"

@@ -228,7 +228,7 @@ class Modules:
         return value
 
     def _copies(self, module: TorchObject, value: Value) -> Value:
-        """The same network once for each graphics card."""
+        """The same network once for each GPU."""
         copies = children(module)
         return self._module(copies[0], value) if copies else value
 

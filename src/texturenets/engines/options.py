@@ -12,7 +12,7 @@ from typing import Any
 class EngineOptions:
     """How a model is run, named as the flags of `texturenets stylize`.
 
-    `engine`: "torch", "openvino", "onnx"; "auto" takes PyTorch where there is a graphics card, else OpenVINO, else
+    `engine`: "torch", "openvino", "onnx"; "auto" takes PyTorch where there is a GPU, else OpenVINO, else
     ONNX Runtime, as they are installed. `device`: "cpu", "cuda", "mps"; "auto" takes the fastest. `precision`:
     "float32", "bf16", "fp16", as far as the engine has it; "auto" takes half precision where the device computes in
     it, but float32 with PyTorch on a processor. `threads`: of the processor, at most (None: one for each core);

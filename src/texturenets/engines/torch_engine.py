@@ -1,4 +1,4 @@
-"""Networks run by PyTorch: in float32 on the processor, in half precision on graphics cards."""
+"""Networks run by PyTorch: in float32 on the processor, in half precision on GPUs."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ GRAPHS = 4
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def executed(graph: Graph, *, on_card: bool) -> nn.Module:
-    """`graph` as a module in evaluation mode; `on_card`: after what makes it faster on a graphics card."""
-    return GraphNetwork(optimize(graph, CUDA_PASSES) if on_card else graph).eval().requires_grad_(False)
+def executed(graph: Graph, *, on_gpu: bool) -> nn.Module:
+    """`graph` as a module in evaluation mode; `on_gpu`: after what makes it faster on a GPU."""
+    return GraphNetwork(optimize(graph, CUDA_PASSES) if on_gpu else graph).eval().requires_grad_(False)
 
 
 def _tensor(values: Values) -> Tensor:
@@ -59,7 +59,7 @@ class _CapturedGraph:
 
 
 class TorchEngine:
-    """A network and a device. `precision`: "float32", "bf16", "fp16"; "auto" is fp16 on a graphics card.
+    """A network and a device. `precision`: "float32", "bf16", "fp16"; "auto" is fp16 on a GPU.
 
     Statistics of instance normalization are float32 in any precision. On CUDA the forward pass of
     an input size is captured as a CUDA graph when the size comes a second time: one launch instead of some hundred.
@@ -79,8 +79,8 @@ class TorchEngine:
         self.precision, self.dtype = precision, DTYPES[precision]
         if isinstance(network, Graph):
             self.io_spec = network.io_spec
-            on_card = self.device.type == "cuda" and self.dtype != torch.float32
-            network = executed(network, on_card=on_card)
+            on_gpu = self.device.type == "cuda" and self.dtype != torch.float32
+            network = executed(network, on_gpu=on_gpu)
         else:
             network = network.eval()
             self.io_spec = io_spec_of(network)

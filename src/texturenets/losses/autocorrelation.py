@@ -44,7 +44,7 @@ class AutocorrelationLoss(Loss):
         return cls(
             layers=full_names(settings["structure_layers"]),
             weight=settings["autocorrelation_weight"],
-            scaling=settings["scaling"],
+            scaling=settings["loss_scaling"],
             decay=settings["pyramid_decay"],
         )
 

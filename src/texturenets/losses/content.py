@@ -39,7 +39,7 @@ class ContentLoss(Loss):
         return cls(
             layers=layers,
             weight=settings["content_weight"],
-            scaling=settings["scaling"],
+            scaling=settings["loss_scaling"],
             decay=settings["pyramid_decay"],
         )
 

@@ -43,7 +43,7 @@ class DiversityLoss(Loss):
         if not weight:
             return None
         layer = layer if layer == PIXELS else full_names([layer])[0]
-        return cls(layer=layer, weight=weight, scaling=settings["scaling"])
+        return cls(layer=layer, weight=weight, scaling=settings["loss_scaling"])
 
     def _compared(self, features: Features) -> Tensor:
         return features.images if self.layer == PIXELS else features.maps[0][self.layer]

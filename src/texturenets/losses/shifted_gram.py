@@ -49,7 +49,7 @@ class ShiftedGramLoss(Loss):
         return cls(
             layers=full_names(settings["structure_layers"]),
             weight=settings["shifted_weight"],
-            scaling=settings["scaling"],
+            scaling=settings["loss_scaling"],
             decay=settings["pyramid_decay"],
             reach=settings["max_shift"],
         )

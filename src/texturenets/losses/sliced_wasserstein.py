@@ -48,7 +48,7 @@ class SlicedWassersteinLoss(Loss):
         return cls(
             layers=full_names(settings["structure_layers"]),
             weight=settings["sliced_weight"],
-            scaling=settings["scaling"],
+            scaling=settings["loss_scaling"],
             decay=settings["pyramid_decay"],
             seed=settings["seed"],
         )

@@ -43,7 +43,7 @@ class StyleLoss(Loss):
         return cls(
             layers=layers,
             weight=settings["style_weight"],
-            scaling=settings["scaling"],
+            scaling=settings["loss_scaling"],
             decay=settings["pyramid_decay"],
             normalize_gradients=settings["normalize_gradients"],
         )

@@ -30,7 +30,7 @@ class TemporalConsistencyLoss(Loss):
     @classmethod
     def from_settings(cls, settings: LossSettings) -> Self | None:
         """None for textures, which have no photo, and where its weight is 0."""
-        weight = settings.get("temporal", 0.0)
+        weight = settings.get("temporal_weight", 0.0)
         return cls(weight=weight) if weight else None
 
     def __call__(self, features: Features, targets: Targets) -> dict[str, Tensor]:

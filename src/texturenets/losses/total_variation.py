@@ -23,7 +23,7 @@ class TotalVariation(Loss):
     def from_settings(cls, settings: LossSettings) -> Self | None:
         """None where its weight is 0."""
         weight = settings["tv_weight"]
-        return cls(weight=weight, scaling=settings["scaling"]) if weight else None
+        return cls(weight=weight, scaling=settings["loss_scaling"]) if weight else None
 
     def __call__(self, features: Features, targets: Targets) -> dict[str, Tensor]:
         """`tv`."""

@@ -61,7 +61,7 @@ class RunConfig:
     """With --schedule step: steps between two decays."""
     warmup: int = 20
     """Warm-up: first steps, over which the learning rate rises from 0."""
-    vgg_padding: bool = True
+    descriptor_padding: bool = True
     """Zero padding in the convolutions of all descriptor networks, not only of VGG."""
     pool: Pool = "max"
     """Pooling of the descriptor networks."""
@@ -115,7 +115,7 @@ class TaskConfig(RunConfig):
     checkerboard_weight: float = 0.2
     """Weight of the penalty on checkerboard artifacts, grids of 2 and 4 pixels that strided layers leave; it is
     applied in the second half of the training."""
-    scaling: Literal["relative", "paper"] = "relative"  # losses.Scaling, which needs PyTorch
+    loss_scaling: Literal["relative", "paper"] = "relative"  # losses.Scaling, which needs PyTorch
     """relative: style and content losses divided by the mean square of the target; paper: mean squares as in
     the papers."""
     pyramid_loss: int = 1
@@ -207,7 +207,7 @@ class StyleConfig(TaskConfig):
     texture_photos: int = 0
     """Compute the style loss only on the first so many training photos, which fill half of each batch; the content
     loss on all (texture_nets v1). 0: both on all."""
-    temporal: float = 0.0
+    temporal_weight: float = 0.0
     """Weight of the temporal consistency loss, for films: noise, shifts and changes of brightness of a photo should
     not change its result."""
     flip: bool = True
@@ -218,7 +218,7 @@ class StyleConfig(TaskConfig):
     def __post_init__(self) -> None:
         """As `TaskConfig`."""
         super().__post_init__()
-        for name in ("content_weight", "texture_photos", "temporal"):
+        for name in ("content_weight", "texture_photos", "temporal_weight"):
             _not_negative(self, name)
         if self.image_size < MIN_TRAINING_SIDE:
             raise UserError(f"`image_size` {self.image_size} is too small: {MIN_TRAINING_SIDE} is the least")

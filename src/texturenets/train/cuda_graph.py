@@ -1,6 +1,6 @@
 """A step of training as a CUDA graph: its thousand kernels are launched with one call.
 
-On a graphics card a step of our small networks takes longer to launch than to compute. The first steps run as they
+On a GPU a step of our small networks takes longer to launch than to compute. The first steps run as they
 are, while libraries choose their kernels and the optimizer makes its state; the next one is captured, and from then
 on only its inputs change.
 """

@@ -40,7 +40,7 @@ PAPER = StyleConfig(
     style_weight=1.0,
     content_weight=1.0,
     checkerboard_weight=0.0,
-    scaling="paper",
+    loss_scaling="paper",
     flip=False,
     precision="float32",
 )
@@ -82,13 +82,13 @@ PAPER_TEXTURE = TextureConfig(
     warmup=0,
     style_layers=tuple(f"vgg19:relu{n}_1" for n in (1, 2, 3, 4, 5)),
     checkerboard_weight=0.0,
-    scaling="paper",
+    loss_scaling="paper",
     precision="float32",
 )
 
 # What the README of that branch trains "close to what is presented in the paper".
 README_TEXTURE = dataclasses.replace(
-    PAPER_TEXTURE, batch_size=15, vgg_padding=False, normalize_gradients=True
+    PAPER_TEXTURE, batch_size=15, descriptor_padding=False, normalize_gradients=True
 )
 
 TEXTURE_RECIPES: dict[str, TextureConfig] = {

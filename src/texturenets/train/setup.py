@@ -34,7 +34,7 @@ def choose_precision(name: Precision, device: torch.device) -> str:
     Raises UserError for fp16 on a processor.
     """
     if name == "fp16" and device.type == "cpu":
-        raise UserError("`precision` fp16 is for graphics cards; on the processor take bf16 or float32")
+        raise UserError("`precision` fp16 is for GPUs; on the processor take bf16 or float32")
     if name != "auto":
         return name
     if device.type == "cuda":
@@ -58,7 +58,7 @@ def set_up(
         full_names(layers),
         files=trainer_config.weights,
         offline=trainer_config.offline,
-        padding=config.vgg_padding,
+        padding=config.descriptor_padding,
         pool=config.pool,
         dtype=DTYPES[precision],
         progress=progress,
@@ -71,7 +71,7 @@ def descriptor_fingerprint(config: RunConfig, layers: Sequence[str], setup: Setu
     networks = {layer.partition(":")[0] for layer in layers}
     hashes = {name: sha for name, sha in setup.networks.sha256.items() if name in networks}
     return {
-        "padding": config.vgg_padding,
+        "padding": config.descriptor_padding,
         "pool": config.pool,
         "precision": setup.precision,
         "weights": hashes,

@@ -63,7 +63,7 @@ class StyleTask:
             "losses": [loss.name for loss in own],
         }
         # Losses of the user's own may do anything, and shifts of photos are numbers in the program.
-        self.fixed_kernels = not own and not config.temporal
+        self.fixed_kernels = not own and not config.temporal_weight
 
     def prepare(self, setup: Setup, network: nn.Module) -> None:
         """As `Task`."""
@@ -92,10 +92,10 @@ class StyleTask:
         if config.diversity_weight and not self.noise:
             raise UserError("`diversity_weight` wants noise for results to differ by: add `noise_depth` 3")
         least = temporal_consistency.LEAST
-        if config.temporal and config.image_size < least:
+        if config.temporal_weight and config.image_size < least:
             raise UserError(
-                f"`temporal` compares the inner part of images: `image_size` {config.image_size} is too small, "
-                f"{least} is the least"
+                f"`temporal_weight` compares the inner part of images: `image_size` {config.image_size} is too "
+                f"small, {least} is the least"
             )
 
     def batches(self, steps: range, slots: range, workers: int | None) -> Iterator[Batch]:
@@ -139,7 +139,7 @@ class StyleTask:
         return made
 
     def _moved(self, photos: Tensor, keys: Sequence[tuple[int, ...]]) -> Moved | None:
-        return temporal_consistency.move(photos, keys) if self.config.temporal else None
+        return temporal_consistency.move(photos, keys) if self.config.temporal_weight else None
 
     def _images_and_targets(
         self, draw: Draw, microbatch: Microbatch, progress: float | Tensor

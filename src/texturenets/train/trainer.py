@@ -36,7 +36,7 @@ from texturenets.train.setup import Setup, set_up
 from texturenets.train.task import Task
 from texturenets.train.trainer_config import TrainerConfig
 
-CHECKED_EVERY = 20  # steps between two looks at the losses on a graphics card
+CHECKED_EVERY = 20  # steps between two looks at the losses on a GPU
 ENDLESS = 2**40  # steps of a run that ends by the clock
 
 
@@ -236,7 +236,7 @@ class Trainer:
     def _compute_step(
         self, microbatches: Sequence[Microbatch], progress: float | Tensor
     ) -> tuple[dict[str, Tensor], Tensor]:
-        """The work of a step; on a graphics card it waits for nothing."""
+        """The work of a step; on a GPU it waits for nothing."""
         count = len(microbatches)
         totals: dict[str, Tensor] = {}
         drawn = []

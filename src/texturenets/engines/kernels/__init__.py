@@ -1,4 +1,4 @@
-"""What our networks do between convolutions, for graphics cards: kernels in Triton, which PyTorch brings along there.
+"""What our networks do between convolutions, for GPUs: kernels in Triton, which PyTorch brings along there.
 
 PyTorch's own instance normalization and reflection leave the channels-last layout that convolutions want, and
 normalize with one block of threads a channel: most of the time of an image goes into them. Maps here are

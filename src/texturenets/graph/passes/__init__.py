@@ -20,7 +20,7 @@ GraphPass = Callable[[Graph], Graph]
 CPU_PASSES: Final[tuple[GraphPass, ...]] = (fuse_upsample_conv, few_channel_conv)
 """For OpenVINO and ONNX Runtime on processors."""
 CUDA_PASSES: Final[tuple[GraphPass, ...]] = (drop_bias, few_input_conv, few_channel_conv)
-"""For PyTorch on graphics cards in half precision."""
+"""For PyTorch on GPUs in half precision."""
 
 __all__ = [
     "CPU_PASSES",

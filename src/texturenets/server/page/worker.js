@@ -62,7 +62,7 @@ async function answer(task) {
         bytes = await work(task, backend);
       } catch (error) {
         if (task.backend !== "auto" || backend === "wasm") throw error;
-        backend = "wasm"; // a graphics card that cannot, or has too little memory
+        backend = "wasm"; // a GPU that cannot, or has too little memory
         opened = {};
         bytes = await work(task, backend);
       }

@@ -274,7 +274,7 @@ def _clock(models: Mapping[str, ServedModel], kind: ModelKind, folder: Path) -> 
 def _pace(training: Any) -> float:
     """Seconds a pixel of a batch and step, that a model's header tells; 0 where it does not, or of another machine.
 
-    A minute and a half on a graphics card is an hour on two cores.
+    A minute and a half on a GPU is an hour on two cores.
     """
     try:
         devices = {"cpu"} if only_cpu() else {"cuda", "mps"}
