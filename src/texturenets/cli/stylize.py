@@ -253,8 +253,8 @@ def _end(words: str, style: ChosenStyle) -> dict[str, float]:
     mix = parse_mix(words.rpartition(":")[2])
     if style.mix is None:
         raise UserError(
-            f"--to-style {words}: {style.name} is a model of one style: a film goes from style to style within a model "
-            "of several, which `texturenets train gallery` learns; then say -s MODEL:STYLE --to-style STYLE"
+            f"--to-style {words}: {style.name} is a model of one style: a film goes from style to style within a "
+            "model of several, which `texturenets train gallery` learns; then say -s MODEL:STYLE --to-style STYLE"
         )
     loading.check_styles(style.model, mix)
     return mix
