@@ -4,10 +4,10 @@
 
 `file`: FILM through `texturenets stylize`: as many frames, at the same times, of the same size, and the sound packet
 by packet (a tone is added to a film that has none).
-`flicker`: two models, `--plain` and `--steady`, made without and with `train style --temporal-weight`; where they
-are not given both are trained here, `--steps` from `--style`, the one with `--temporal-weight` and
-`--content-weight`, the other with neither. Flicker along the film's optical flow with the loss is to be at most half of that without (`texturenets
-evaluate --film`), the judge's style sums on four photos at 512 pixels, averaged, at most 10 % higher.
+`flicker`: two models, `--plain` and `--steady`, made without and with `train style --temporal-weight`; where they are
+not given both are trained here, `--steps` from `--style`, the one with `--temporal-weight` and `--content-weight`,
+the other with neither. Flicker along the film's optical flow with the loss is to be at most half of that without
+(`texturenets evaluate --film`), the judge's style sums on four photos at 512 pixels, averaged, at most 10 % higher.
 `memory`: the film repeated to `--minutes`, repainted at `--small` pixels; resident memory in the last quarter of the
 time at most 5 % over that in the first, the starting left out.
 
