@@ -99,6 +99,18 @@ def test_equal_names_on_the_sheet_are_told_apart(here: Path, monkeypatch: pytest
     assert written == [["photo", "wave", "plain", "wave-2"], ["k.png", "b.png", "x/k.png", "y/k.png"]]
 
 
+def test_quiet_tells_of_failures_as_its_help_says(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photo("in/a.png")
+    assert stylize("in", "-o", "out", "--quiet") == 0
+    assert capsys.readouterr().err == ""
+    Path("in/b.png").write_bytes(b"broken")
+    assert stylize("in", "-o", "out", "--quiet") == 2
+    assert capsys.readouterr().err.splitlines()[-1] == "texturenets: 1 done, 1 failed: in/b.png"
+    assert main(["stylize", "--help"]) == 0
+    told = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "a summary only where files have failed" in told
+
+
 def test_all_stands_for_the_shipped_styles(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     photo("a.png")
     own = Path("own.safetensors")

@@ -791,17 +791,41 @@ def test_a_disk_that_fills_up_keeps_the_checkpoint_before(
 
     def filling(*what: Any) -> None:
         if next(count) >= 4:  # two steps: the last model and the checkpoint each
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            raise safetensors.SafetensorError(
+                f"I/O error: {os.strerror(errno.ENOSPC)} (os error {errno.ENOSPC})"
+            )
         save(*what)
 
     monkeypatch.setattr(network_files, "save_file", filling)
     result = studio.run(steps=5, save_every=1, validate_every=0)
     assert result.status == 2
-    assert "No space left on device" in result.error.splitlines()[-1]
+    last = result.folder / "last.safetensors"
+    assert result.error.splitlines()[-1] == (
+        f"texturenets: cannot write {last}: No space left on device; {last} is the model so far; free room, then the "
+        "same command with --resume goes on"
+    )
     assert checkpoint.read_state(result.folder).step == 2
     assert not list(result.folder.rglob("*.part"))
     monkeypatch.undo()
     assert studio.run("--resume", steps=5, save_every=1, validate_every=0, output=result.model).status == 0
+
+
+def test_a_log_that_cannot_be_written_on_a_full_disk_is_told(
+    studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = callbacks.Log._line
+
+    def filling(log: callbacks.Log, data: dict[str, Any]) -> None:
+        if data["step"] > 1:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        line(log, data)
+
+    monkeypatch.setattr(callbacks.Log, "_line", filling)
+    result = studio.run(steps=3, save_every=1)
+    assert result.status == 2
+    said = result.error.splitlines()[-1]
+    assert said.startswith(f"texturenets: cannot write {result.folder}: No space left on device; ")
+    assert said.endswith("is the model so far; free room, then the same command with --resume goes on")
 
 
 def test_what_a_killed_run_left_is_removed(studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch) -> None:

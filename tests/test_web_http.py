@@ -484,6 +484,17 @@ def test_a_file_of_the_epoch_is_a_model_like_any_other(tmp_path: Path) -> None:
         assert "old" in {one["name"] for one in service.get("/v1/models").json()["models"]}
 
 
+def test_hidden_files_are_no_models(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    whole = model(tmp_path, "well").read_bytes()
+    (tmp_path / ".x.safetensors").write_bytes(whole)
+    (tmp_path / "._well.safetensors").write_bytes(b"as macOS leaves them beside a file")
+    with caplog.at_level(logging.WARNING, "texturenets.server"), client(tmp_path) as service:
+        names = {one["name"] for one in service.get("/v1/models").json()["models"]}
+    assert "well" in names
+    assert not {name for name in names if name.startswith(".")}
+    assert not caplog.records
+
+
 def test_bad_files_among_the_models(hostile: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "texturenets.server"), client(hostile) as service:
         for _ in range(3):

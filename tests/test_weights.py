@@ -328,6 +328,15 @@ def leftovers(tmp_path: Path) -> list[str]:
     return sorted(p.name for p in (tmp_path / "cache").iterdir())
 
 
+def test_words_that_forbid_fetching(monkeypatch: pytest.MonkeyPatch) -> None:
+    for word, forbids in {"1": True, "YES": True, "true": True, "": False, "0": False, "No": False}.items():
+        monkeypatch.setenv("TEXTURENETS_OFFLINE", word)
+        assert fetch.offline() is forbids
+    monkeypatch.setenv("TEXTURENETS_OFFLINE", "maybe")
+    with pytest.raises(UserError, match="TEXTURENETS_OFFLINE is 'maybe': 1, true or yes forbid all fetching"):
+        fetch.offline()
+
+
 def test_fetched_once_then_cached(server: Server, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     found = weights.load("squeezenet1_1", progress=lambda done, whole: seen.append((done, whole)))

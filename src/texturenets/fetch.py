@@ -32,12 +32,21 @@ CHUNK: Final = 1 << 18
 MAX_SIZE: Final = 1 << 30
 _PASSING: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
+WORDS: Final = {"1": True, "true": True, "yes": True, "": False, "0": False, "false": False, "no": False}
+"""What TEXTURENETS_OFFLINE may say, in any case, and whether it forbids fetching."""
+
 pause = time.sleep
 
 
 def offline() -> bool:
-    """Whether TEXTURENETS_OFFLINE says that nothing is to be fetched."""
-    return os.environ.get("TEXTURENETS_OFFLINE", "").lower() not in ("", "0", "false", "no")
+    """Whether TEXTURENETS_OFFLINE says that nothing is to be fetched. Raises UserError for words not in `WORDS`."""
+    said = os.environ.get("TEXTURENETS_OFFLINE", "")
+    try:
+        return WORDS[said.strip().lower()]
+    except KeyError:
+        raise UserError(
+            f"TEXTURENETS_OFFLINE is {said!r}: 1, true or yes forbid all fetching; 0, false, no or nothing allow it"
+        ) from None
 
 
 def digest(path: Path, algorithm: str) -> str:

@@ -146,7 +146,7 @@ def stylize(
         Print a JSON object a line in place of each name: status (done, kept or failed), result, source, style and
         seed, or source and error.
     quiet
-        No progress bar and no summary.
+        No progress bar, and do not print the engine; a summary only where files have failed.
     """
     check_quality(quality)
 

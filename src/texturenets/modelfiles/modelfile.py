@@ -334,7 +334,7 @@ def check_types(header: Header) -> None:
 
 def shipped() -> dict[str, Path]:
     """The models that come with the package: {name: file}."""
-    return {p.stem: p for p in sorted(ZOO.glob("*.safetensors"))}
+    return {p.stem: p for p in sorted(ZOO.glob("[!.]*.safetensors"))}
 
 
 def fetched_folder() -> Path:
@@ -368,7 +368,7 @@ def _no_file(path: Path) -> str:
     if path.is_dir():
         best = path / "best.safetensors"  # in the folder of a training
         return f"{path} is a folder, and no model file" + (f": say {best}" if best.is_file() else "")
-    there = [file.name for file in path.parent.glob("*.safetensors")] if path.parent.is_dir() else []
+    there = [file.name for file in path.parent.glob("[!.]*.safetensors")] if path.parent.is_dir() else []
     near = difflib.get_close_matches(path.name, there, n=1, cutoff=0.8)
     hint = (
         f"did you mean {path.with_name(near[0])}?" if near else "`texturenets models` lists the shipped ones"

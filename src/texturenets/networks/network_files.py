@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
+import os
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -36,6 +39,9 @@ from texturenets.networks.custom import Custom
 from texturenets.networks.trace import trace
 from texturenets.networks.trace_code import trace_code
 
+FULL = (errno.ENOSPC, errno.EDQUOT, 112)
+"""Numbers by which systems say that no room is left on the disk; 112 is Windows' ERROR_DISK_FULL."""
+
 
 def spec_of(header: Header) -> GeneratorSpec:
     """The spec from which a model's network was built. Raises UserError for a generator unknown to this version."""
@@ -55,7 +61,10 @@ def save_whole(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str,
     with atomic_write(path) as temporary:
         try:
             save_file(written, temporary, dict(metadata))
-        except SafetensorError as error:
+        except SafetensorError as error:  # which stands for errors of the system, too
+            found = re.search(r"\(os error (\d+)\)", str(error))
+            if found and int(found[1]) in FULL:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
             raise UserError(f"cannot write {path}: {error}") from None
 
 

@@ -99,7 +99,8 @@ class Catalogue:
         if self.folder is None:
             return []
         try:
-            found = sorted(p for p in self.folder.iterdir() if p.suffix.lower() == ".safetensors")
+            there = [path for path in self.folder.iterdir() if not path.name.startswith(".")]
+            found = sorted(path for path in there if path.suffix.lower() == ".safetensors")
         except OSError as error:
             if not self.away:
                 fields = {"folder": str(self.folder), "reason": reason(error)}

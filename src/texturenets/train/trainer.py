@@ -12,7 +12,7 @@ import math
 import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from texturenets.engines.devices import is_out_of_memory
-from texturenets.errors import UserError
+from texturenets.errors import DiskFullError, UserError, cannot_write
 from texturenets.modelfiles import modelfile
 from texturenets.networks import GeneratorSpec, network_files
 from texturenets.train import allocator, checkpoint, fingerprint, network, optimizer, processes
@@ -142,17 +142,35 @@ class Trainer:
 
     def __iter__(self) -> Iterator[Record]:
         """Records from the next step on, each after the callbacks had it. Set `stop` to end after the step at hand,
-        saved."""
+        saved. Raises UserError, where the disk is full with what is kept and how to go on."""
         wanted = self.callbacks if self.fabric.is_global_zero else ()
         callbacks = [make(self.folder, self.state.step) for make in wanted]
-        try:
-            for record in self._records():
+        with self._full_disk_told():
+            try:
+                for record in self._records():
+                    for callback in callbacks:
+                        callback(record)
+                    yield record
+            finally:
                 for callback in callbacks:
-                    callback(record)
-                yield record
-        finally:
-            for callback in callbacks:
-                callback.close()
+                    callback.close()
+
+    @contextmanager
+    def _full_disk_told(self) -> Iterator[None]:
+        """Say of a full disk in the block what is kept of the training, and how to go on."""
+        try:
+            yield
+            return
+        except DiskFullError as error:
+            full: UserError = error
+        except OSError as error:  # of a callback
+            full = cannot_write(self.folder, error)
+            if not isinstance(full, DiskFullError):
+                raise
+        last, begun = self.run_folder.last, (self.folder / checkpoint.NAME).exists()
+        kept = f"{last} is the model so far; " if last.exists() else ""
+        again = "the same command with `resume` goes on" if begun else "start anew"
+        raise DiskFullError(f"{full}; {kept}free room, then {again}")
 
     def _records(self) -> Iterator[Record]:
         options, fabric = self.task.config, self.fabric
@@ -355,7 +373,8 @@ class Trainer:
     def finish(self) -> Path:
         """The best model, by validation, put under the name asked for; with `into` that model too, if it lies
         elsewhere."""
-        path = self.run_folder.finish()
+        with self._full_disk_told():
+            path = self.run_folder.finish()
         if self.config.into:
             modelfile.keep_base(path, modelfile.find(self.config.into))
         return path
