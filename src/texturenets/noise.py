@@ -209,7 +209,7 @@ def normal_vectors(seed: int, step: Tensor, stream: int, count: int, dimensions:
     groups = torch.arange(-(-dimensions // 4), device=step.device)[None]
     key = (seed & _LOW, (seed >> 32) & _LOW)
     words = philox((rows, groups, step & _LOW, _VECTORS + stream), key)
-    drawn = _normal(torch, torch.stack(words).double())
+    drawn: Tensor = _normal(torch, torch.stack(words).double())
     return drawn.permute(1, 2, 0).flatten(1)[:, :dimensions].float()
 
 
