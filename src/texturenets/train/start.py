@@ -134,7 +134,7 @@ def _paths(name: str, given: object) -> list[Path]:
 
 def _warn_of_unreadable(record: Record) -> None:
     for problem in record.unreadable:
-        warnings.warn(f"skipped: {problem}", stacklevel=5)
+        warnings.warn(f"skipped: {problem}", stacklevel=4)
 
 
 def _made(make: Callable[[C], Trainer], config: C, given: object, out: Path, resume: bool) -> Trainer:
