@@ -73,6 +73,7 @@ def test_messages_below_the_command_line_name_parameters_and_not_flags() -> None
     programs = {"cli", "server", "cluster"}  # what only commands use
     other = {
         "camera.py",
+        "virtual_camera.py",
         "onnxruntime_web.py",
         "model_card.py",
     }  # the command line alone has; flags of npm; a document

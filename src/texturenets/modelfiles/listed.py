@@ -180,7 +180,7 @@ def chosen(source: str | None) -> str:
     found = source or os.environ.get(VARIABLE, "")
     if not found:
         raise UserError(
-            f"no list of models is named: give one with --from, or set {VARIABLE}: a file, an address as "
-            "https://example.org/models.json, or hf://USER/REPO; `texturenets models` says what is here"
+            f"no list of models is named: say which, as `texturenets models list --from LIST`, or set "
+            f"{VARIABLE}: a file, an address as https://example.org/models.json, or hf://USER/REPO; `texturenets models` says what is here"
         )
     return found
