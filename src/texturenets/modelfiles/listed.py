@@ -181,6 +181,7 @@ def chosen(source: str | None) -> str:
     if not found:
         raise UserError(
             f"no list of models is named: say which, as `texturenets models list --from LIST`, or set "
-            f"{VARIABLE}: a file, an address as https://example.org/models.json, or hf://USER/REPO; `texturenets models` says what is here"
+            f"{VARIABLE}: a file, an address as https://example.org/models.json, or hf://USER/REPO; `texturenets "
+            "models` says what is here"
         )
     return found
