@@ -133,6 +133,13 @@ def test_another_file_is_not_kept(here: Path, web: str, folder: Path) -> None:
         assert list(modelfile.fetched_folder().iterdir()) == []
 
 
+def test_a_wrong_size_is_told(here: Path, folder: Path) -> None:
+    models = listed.read(write(folder, size=5))
+    with pytest.raises(UserError, match=r"^sea has \d+ bytes, and the list says 5: its entry is wrong$"):
+        listed.get("sea", models)
+    assert list(modelfile.fetched_folder().iterdir()) == []
+
+
 def test_what_is_no_model_is_not_kept(here: Path, folder: Path) -> None:
     (folder / "sea.safetensors").write_bytes(b"words")
     with pytest.raises(UserError, match="is not a texturenets model"):

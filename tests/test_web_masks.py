@@ -100,7 +100,10 @@ def test_what_is_wrong_is_told(service: TestClient, style: str, files: dict[str,
 
 def test_two_images_or_two_masks_to_keep_are_refused(service: TestClient) -> None:
     two = [("photo", PHOTO), ("other", PHOTO)]
-    assert "it holds 2 images, and one is taken" in service.post("/v1/stylize", files=two).json()["detail"]
+    assert (
+        "one is taken; files beside it are called mask or keep"
+        in service.post("/v1/stylize", files=two).json()["detail"]
+    )
     keeps = [("photo", PHOTO), ("keep", mask()), ("keep", mask())]
     assert "2 files `keep`" in service.post("/v1/stylize?style=plain", files=keeps).json()["detail"]
     many = [("photo", PHOTO), ("mask", mask()), ("mask", mask())]

@@ -20,7 +20,7 @@ from typing import IO, Final
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from texturenets._version import __version__
-from texturenets.errors import DiskFullError, UserError
+from texturenets.errors import DiskFullError, UserError, reason
 from texturenets.files import temporary_sibling
 
 Progress = Callable[[int, int], None]
@@ -181,10 +181,10 @@ def _network() -> Iterator[None]:
         raise
     except urllib.error.URLError as error:
         if isinstance(error.reason, OSError) and "CERTIFICATE" not in str(error.reason).upper():
-            raise _PassingError(str(error.reason)) from None
+            raise _PassingError(reason(error.reason)) from None
         raise
     except (OSError, http.client.HTTPException) as error:
-        raise _PassingError(str(error) or type(error).__name__) from None
+        raise _PassingError(reason(error)) from None
 
 
 def _transfer(url: str, part: Path, size: int, progress: Progress | None, limit: int) -> None:

@@ -138,6 +138,10 @@ def get(name: str, models: Sequence[ListedModel], progress: fetch.Progress | Non
     if not (path.is_file() and fetch.verified(path, [f"sha256:{model.sha256}"])):
         with fetch.beside(path) as part:
             _bring(model, part, progress)
+            if (size := part.stat().st_size) != model.size:
+                raise UserError(
+                    f"{name} has {size} bytes, and the list says {model.size}: its entry is wrong"
+                )
             modelfile.read_header(part)
             publish(part, path)
     base = PurePath(modelfile.read_header(path).base.get("name", "")).name

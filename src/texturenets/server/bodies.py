@@ -120,8 +120,9 @@ def _check_main(names: list[str], beside: Sequence[str]) -> None:
             raise HTTPProblem(
                 422, f"the form's file {name[:64]!r} has an unknown name; did you mean {near[0]!r}?"
             )
-    said = f"the form cannot be read: it holds {len(names)} images, and one is taken"
-    raise HTTPProblem(400, f"{said}; curl -F image=@photo.jpg sends one that can")
+    named = " and ".join(repr(name[:64]) for name in names[:2])
+    others = f"; files beside it are called {' or '.join(beside)}" if beside else ""
+    raise HTTPProblem(400, f"the form holds several photos, {named}, and one is taken{others}")
 
 
 def _no_photo(fields: Sequence[tuple[str, UploadFile | str]]) -> str:

@@ -41,12 +41,13 @@ class Masks:
         """
         read: dict[str, image.Picture | str] = {}
         for name, data in assigned(styles, self.masks, self.keep).items():
-            read[name] = data if isinstance(data, str) else _read(data, name, size, most)
+            what = "the file `keep`" if data is self.keep else f"the mask of {name}"
+            read[name] = data if isinstance(data, str) else _read(data, name, what, size, most)
         return read
 
 
-def _read(data: bytes, name: str, size: tuple[int, int], most: int) -> image.Picture:
-    what = f"the mask of {name}"
+def _read(data: bytes, name: str, what: str, size: tuple[int, int], most: int) -> image.Picture:
+    """The mask `data` of the style `name`; `what`: how it is called in errors."""
     kind, stored, several = image.measure(data, what)
     if several and kind in ANIMATED:
         raise HTTPProblem(415, f"{what} is an animation: send one image")
