@@ -216,7 +216,8 @@ def test_the_camera_is_painted_live(served: Served) -> None:
             return counted
 
         page.on("request", count(1))
-        page.on("requestfinished", count(-1))
+        for end in ("requestfinished", "requestfailed"):
+            page.on(end, count(-1))
         page.locator("#styles .thumbnail-item", has_text="Aaa tiny").click()
         page.locator("#live-query [data-query*=aaa_tiny]").wait_for(state="attached")
         page.evaluate(LOST, "")
@@ -300,7 +301,7 @@ def test_train(
     monkeypatch.setattr(app, "_trainings", lambda _: trained)
     learning = Served(folder, photos=studio.photos)
     try:
-        with visit(learning.address, viewport={"width": 1200, "height": 900}) as page:
+        with visit(learning.address, reloads=True, viewport={"width": 1200, "height": 900}) as page:
             page.get_by_role("tab", name="Train").click()
             page.set_input_files("#exemplar input[type=file]", studio.painting)
             page.locator("#exemplar .thumbnail-item img").wait_for()

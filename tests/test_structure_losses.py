@@ -86,7 +86,7 @@ def test_it_falls_when_pixels_are_optimized(name: str) -> None:
 @pytest.mark.parametrize("scaling", ["relative", "paper"])
 @pytest.mark.parametrize("name", NAMES)
 def test_its_gradient_is_the_difference_quotient(name: str, scaling: str) -> None:
-    made = objective(name, random(1, 2, 5, 4), scaling=scaling)
+    made = objective(name, random(1, 2, 5, 4), loss_scaling=scaling)
     y = random(2, 2, 4, 5, seed=1).requires_grad_()
     assert torch.autograd.gradcheck(lambda x: sum(made(x).values()), (y,))
 
@@ -105,7 +105,7 @@ def test_scale_does_not_count_where_it_is_relative(name: str) -> None:
     style, y = random(1, 3, 8, 8), random(1, 3, 8, 8, seed=1)
     assert value(objective(name, 100 * style), 100 * y) == pytest.approx(value(objective(name, style), y))
     assert value(objective(name, style), torch.zeros_like(y)) == pytest.approx(1, rel=0.5)
-    plain = [value(objective(name, k * style, scaling="paper"), k * y) for k in (1, 2)]
+    plain = [value(objective(name, k * style, loss_scaling="paper"), k * y) for k in (1, 2)]
     assert plain[1] == pytest.approx(plain[0] * (4 if name == "sliced" else 16))
 
 
