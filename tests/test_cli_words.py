@@ -57,7 +57,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "optimize -s painting.jpg --preserve-color yes",
             [
                 "--preserve-color yes: choose luminance or match",
-                "match first changes the colours of the style",
+                "match recolours the style",
             ],
         ),
         ("stylize photo.jpg --engine opnvino", ["unknown engine 'opnvino'; did you mean 'openvino'?"]),

@@ -45,7 +45,10 @@ def test_onnx(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: p
     assert main(["export", str(path), "--to", "onnx"]) == 0
     output = capsys.readouterr()
     assert output.out == "tiny.onnx\n"
-    assert "tiny: height and width are multiples of 4 and at least 8; at most" in output.err
+    assert (
+        "tiny: height and width are multiples of 4 and at least 8; differs from PyTorch by at most"
+        in output.err
+    )
     assert "at 5 sizes" in output.err
     model = onnx.load("tiny.onnx")
     said = {one.key: one.value for one in model.metadata_props}
