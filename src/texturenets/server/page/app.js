@@ -176,6 +176,7 @@ function paintLive(image, canvas) {
 async function camera() {
   if (live) {
     endLive();
+    if (!busy && shown) offer(); // between two images; else the one at work is offered when it is done
     ready();
     return;
   }
