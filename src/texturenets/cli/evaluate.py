@@ -78,8 +78,8 @@ def evaluate(
     cap
         With --slow: maximum number of L-BFGS iterations for each image [default: 500].
     descriptor
-        Network that measures: vgg16, or own (2 MB, distilled from VGG-16); figures of the two do not compare
-        [default: those of the training, and VGG-16].
+        Network that measures: vgg16, or own (distilled from VGG-16; --weights own=FILE); figures of the two do not
+        compare [default: those of the training, and VGG-16].
     as_json
         Print JSON: one object.
     quiet

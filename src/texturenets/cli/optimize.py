@@ -107,8 +107,9 @@ def optimize(
         Keep the photo's colours: luminance transfers the style in luminance only; match
         recolours the style with the photo's colours before the transfer.
     descriptor
-        Pretrained network whose features the losses compare, at its default layers, for example vgg19; own (2 MB,
-        distilled from VGG-16), or random, which needs no download; --style-layers and --content-layers choose others.
+        Pretrained network whose features the losses compare, at its default layers, for example vgg19; own
+        (distilled from VGG-16; give its file with --weights own=FILE), or random, which needs no download;
+        --style-layers and --content-layers choose others.
     preset
         Recipe whose losses are used: default, paper or readme; other flags override it.
     checkerboard_weight

@@ -73,7 +73,8 @@ DescriptorFlag = Annotated[
     str | None,
     Parameter(
         help="Network whose features the losses compare, at its default layers: a pretrained one, for example vgg19, "
-        "own (2 MB, distilled from VGG-16), or random (untrained filters, no download)."
+        "own (distilled from VGG-16; give its file with --weights own=FILE), or random (untrained filters, no "
+        "download)."
     ),
 ]
 Resume = Annotated[

@@ -90,19 +90,23 @@ def package_source(point: EntryPoint) -> str:
     return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
 
 
+GRAPH = "graph"
+"""The spec of networks that other programs published: they come from files, and nobody chooses it by name."""
+
+
 def make_spec(target: str, settings: Iterable[str] = ()) -> GeneratorSpec:
     """The spec called `target` with `settings` of the form "key=value" applied.
 
     `target`: a network of this package, or one of the user's own, "PATH.py:NAME" or an installed entry point; then
     every setting is for that. Raises UserError for an unknown name, key or value (with the nearest known one).
     """
-    if target in SPECS:
+    if target in SPECS and target != GRAPH:
         return make(target, settings)
     points = installed()
     if target in points:
         return Custom(target=target, options=tuple(settings), source=package_source(points[target]))
     if not (target.endswith(".py") or split_target(target)):
-        raise unknown("generator", target, {*SPECS, *points} - {Custom.name})
+        raise unknown("generator", target, {*SPECS, *points} - {Custom.name, GRAPH})
     spec = Custom(target=target, options=tuple(settings))
     split = split_target(target)
     return dataclasses.replace(spec, source=read_source(split[0])[1]) if split else spec
