@@ -39,7 +39,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> tiny.Studio:
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Layers that the small descriptor networks have, and small canvases."""
-    monkeypatch.setattr(measures, "DIVERSITY_LAYERS", ("squeezenet1_0:fire2", "vgg16:relu1_1"))
+    monkeypatch.setattr(measures, "DIVERSITY_LAYERS", {None: ("squeezenet1_0:fire2", "vgg16:relu1_1")})
     monkeypatch.setattr(textures, "MIN_SAMPLE_SIDE", 32)
 
 

@@ -6,6 +6,7 @@ import errno
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 
 class UserError(Exception):
@@ -31,9 +32,13 @@ class DiskFullError(UserError):
     """No room is left where something is to be written."""
 
 
+DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT, 112)
+"""Numbers of an OSError that say so; 112 is Windows' ERROR_DISK_FULL."""
+
+
 def cannot_write(where: object, error: OSError) -> UserError:
     """The error for what cannot be written at `where`."""
-    kind = DiskFullError if error.errno in (errno.ENOSPC, errno.EDQUOT) else UserError
+    kind = DiskFullError if error.errno in DISK_FULL else UserError
     return kind(f"cannot write {where}: {reason(error)}")
 
 

@@ -7,7 +7,6 @@ hashes of Git's blobs.
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import http.client
 import os
@@ -20,7 +19,7 @@ from typing import IO, Final
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from texturenets._version import __version__
-from texturenets.errors import DiskFullError, UserError, reason
+from texturenets.errors import DISK_FULL, DiskFullError, UserError, reason
 from texturenets.files import temporary_sibling
 
 Progress = Callable[[int, int], None]
@@ -35,6 +34,9 @@ _PASSING: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 WORDS: Final = {"1": True, "true": True, "yes": True, "": False, "0": False, "false": False, "no": False}
 """What TEXTURENETS_OFFLINE may say, in any case, and whether it forbids fetching."""
 
+ADDRESSES: Final = ("https://", "http://")
+"""How addresses begin that are fetched here."""
+
 pause = time.sleep
 
 
@@ -47,6 +49,17 @@ def offline() -> bool:
         raise UserError(
             f"TEXTURENETS_OFFLINE is {said!r}: 1, true or yes forbid all fetching; 0, false, no or nothing allow it"
         ) from None
+
+
+def is_address(text: str) -> bool:
+    """Whether `text` is an address that is fetched here."""
+    return text.lower().startswith(ADDRESSES)
+
+
+def check_allowed(url: str) -> None:
+    """Raise UserError where TEXTURENETS_OFFLINE forbids to fetch `url`."""
+    if offline():
+        raise UserError(f"{url}: nothing is fetched while TEXTURENETS_OFFLINE is set")
 
 
 def digest(path: Path, algorithm: str) -> str:
@@ -86,7 +99,7 @@ def beside(path: Path) -> Iterator[Path]:
         with temporary_sibling(path) as part:
             yield part
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in DISK_FULL:
             raise DiskFullError(
                 f"no room left in {folder}; free some, or set TEXTURENETS_CACHE to a folder elsewhere"
             ) from None

@@ -63,7 +63,7 @@ def demo(
             row = [picture.pixels_on_white]
             image.write(output / f"{label}.jpg", picture)
             for name, style in zip(names, styles, strict=True):
-                result = image.Picture(style.stylize(to_numpy(picture.pixels)), picture.transparency)
+                result = picture.with_pixels(style.stylize(to_numpy(picture.pixels)), picture.transparency)
                 row.append(result.pixels_on_white)
                 image.write(output / f"{label}-{name}.jpg", result)
                 bar.advance(task)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -63,3 +63,9 @@ def given(options: Any, cls: type) -> dict[str, Any]:
             value = None
         values[f.name] = value
     return values
+
+
+def names_networks(descriptor: str | None, preset: str, changes: Mapping[str, Any]) -> bool:
+    """Whether a command line says which networks the losses compare: no other takes their place then."""
+    layers = {"style_layers", "content_layers", "structure_layers"}
+    return descriptor is not None or preset != "default" or bool(layers & changes.keys())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from texturenets.cli.common import Flag, complain
-from texturenets.cli.flags import given, optional
+from texturenets.cli.flags import given, names_networks, optional
 from texturenets.cli.outputs import folder_of
 from texturenets.cli.styles import check_no_model
 from texturenets.errors import UserError, counted
@@ -151,7 +151,7 @@ def optimize(
     remove_stale(out)
     bar = None if quiet or not sys.stderr.isatty() else download_progress()
     config, networks, device = _networks(
-        config, trainer_config, bar, chosen=_chosen(descriptor, preset, changes)
+        config, trainer_config, bar, chosen=names_networks(descriptor, preset, changes)
     )
 
     def write(path: Path, picture: Tensor) -> None:
@@ -278,12 +278,6 @@ def _full(names: tuple[str, ...], descriptor: str | None) -> tuple[str, ...]:
     from texturenets import perceptual
 
     return perceptual.full_names(names, descriptor or "vgg16")
-
-
-def _chosen(descriptor: str | None, preset: str, changes: dict[str, Any]) -> bool:
-    """Whether the command line says which networks are compared."""
-    layers = {"style_layers", "content_layers"}
-    return descriptor is not None or preset != "default" or bool(layers & changes.keys())
 
 
 def _networks(

@@ -34,7 +34,12 @@ def _addresses(words: Sequence[str]) -> set[int]:
     """Which of `words` are addresses of images."""
     if not words or words[0] not in COMMANDS or any(flag in words for flag in _ELSEWHERE):
         return set()
-    return {i for i, word in enumerate(words) if word.lower().startswith(("https://", "http://"))}
+    return {i for i, word in enumerate(words) if _is_address(word)}
+
+
+def _is_address(word: str) -> bool:
+    # Not `fetch.is_address`: every start comes here, and to import it takes as long as the rest of the command line.
+    return word.lower().startswith(("https://", "http://"))
 
 
 def run_piped(words: Sequence[str], run: Callable[[Sequence[str]], int]) -> int:
@@ -129,7 +134,7 @@ def _with_fetched(words: Sequence[str], addresses: set[int], folder: Path) -> tu
 
 def _is_photo(words: Sequence[str], i: int) -> bool:
     """Whether a word names a photo, as far as that can be told before the words are parsed."""
-    is_file = words[i].lower().startswith(("https://", "http://")) or Path(words[i]).exists()
+    is_file = _is_address(words[i]) or Path(words[i]).exists()
     return i > 0 and is_file and words[i - 1] not in _BESIDE + OUTPUT
 
 
@@ -138,8 +143,7 @@ def _fetched(url: str, folder: Path) -> Path:
     from texturenets import fetch
     from texturenets.image import formats
 
-    if fetch.offline():
-        raise UserError(f"{url}: nothing is fetched while TEXTURENETS_OFFLINE is set")
+    fetch.check_allowed(url)
     folder.mkdir()
     name = PurePosixPath(unquote(urlsplit(url).path)).name
     name = re.sub(r'[\0<>:"|?*\\]', "", name).lstrip(".") or "image"  # Windows takes these in no name

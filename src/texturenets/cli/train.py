@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 from cyclopts import App, Parameter
 
 from texturenets.cli.common import Flag, complain
-from texturenets.cli.flags import given, optional
+from texturenets.cli.flags import given, names_networks, optional
 from texturenets.cli.styles import check_no_model
 from texturenets.errors import UserError, counted, duration
 from texturenets.train import recipes, require
@@ -138,7 +138,9 @@ def style(
         task = style_task(config, images, _content(content), trainer_config.into)
         return _trainer(task, out, trainer_config, resume=resume, quiet=quiet)
 
-    trainer_made = _with_own(made, config, out, chosen=_chosen(descriptor, preset, flags), resume=resume)
+    trainer_made = _with_own(
+        made, config, out, chosen=names_networks(descriptor, preset, flags), resume=resume
+    )
     return _train_on_photos(trainer_made, quiet)
 
 
@@ -176,7 +178,7 @@ def gallery(
         task = GalleryTask(config, images, _content(content))
         return _trainer(task, out, trainer_config, resume=resume, quiet=quiet)
 
-    chosen = _chosen(descriptor, "default", flags)
+    chosen = names_networks(descriptor, "default", flags)
     return _train_on_photos(_with_own(made, config, out, chosen=chosen, resume=resume), quiet)
 
 
@@ -212,7 +214,7 @@ def texture(
     def made(config: TextureConfig) -> Trainer:
         return _trainer(TextureTask(config, images), out, trainer_config, resume=resume, quiet=quiet)
 
-    chosen = _chosen(descriptor, preset, flags)
+    chosen = names_networks(descriptor, preset, flags)
     return _train(_with_own(made, config, out, chosen=chosen, resume=resume), quiet)
 
 
@@ -256,15 +258,6 @@ def _content(content: Path | None) -> Path:
 
         raise UserError(f"--content FOLDER is missing: a style is learned on photos; {WHENCE}")
     return content
-
-
-def _chosen(descriptor: str | None, preset: str, flags: dict[str, Any]) -> bool:
-    """Whether the command line says by which networks is learned."""
-    return (
-        descriptor is not None
-        or preset != "default"
-        or bool({"style_layers", "content_layers"} & flags.keys())
-    )
 
 
 def _with_own(make: Callable[[C], Trainer], config: C, out: Path, *, chosen: bool, resume: bool) -> Trainer:

@@ -163,7 +163,7 @@ def evaluate_texture(
     settings = _with_style_loss(config)
     layers = layers_of(build(settings, REPORTED_LOSSES))
     picture = image.read(exemplar, longer=config.style_size or None).rgb  # before weights are looked for
-    diversity = ("own:map2_2", "own:map3_3") if options.descriptor == "own" else measures.DIVERSITY_LAYERS
+    diversity = measures.DIVERSITY_LAYERS[options.descriptor]
     networks, device = _networks(config, (*layers, *diversity), trainer)
     target = picture.to(device)
     side = min(options.size, model.fixed or options.size)

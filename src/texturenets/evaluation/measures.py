@@ -15,7 +15,12 @@ from torch import Tensor
 from texturenets.losses import LossSettings, Objective
 from texturenets.perceptual import Descriptors
 
-DIVERSITY_LAYERS = ("squeezenet1_0:fire4", "vgg16:relu2_2")
+DIVERSITY_LAYERS: dict[str | None, tuple[str, ...]] = {
+    None: ("squeezenet1_0:fire4", "vgg16:relu2_2"),
+    "vgg16": ("vgg16:relu2_2",),
+    "own": ("own:map2_2", "own:map3_3"),
+}
+"""Where samples are compared, by the descriptor network that was asked for; None: no one."""
 PATCH = 32  # pixels of a side of the patches that may be copied
 TOGETHER = 2  # pixels by which two neighbours' offsets may differ and still be one piece of the exemplar
 
@@ -62,7 +67,7 @@ def by_network(losses: Mapping[str, float]) -> dict[str, float]:
 
 @torch.no_grad()
 def pairwise_distance(
-    networks: Descriptors, samples: Sequence[Tensor], layers: Sequence[str] = DIVERSITY_LAYERS
+    networks: Descriptors, samples: Sequence[Tensor], layers: Sequence[str]
 ) -> dict[str, float]:
     """Mean over all pairs of samples of the root mean square difference of their features, by layer.
 

@@ -22,11 +22,9 @@ class _Gram(torch.autograd.Function):
         rows = features.permute(0, 2, 3, 1).reshape(n, h * w, c)
         if rows.dtype == torch.float16:
             rows = rows.float()  # sums of squares overflow
-        product = rows.transpose(1, 2) @ rows
         ctx.save_for_backward(rows)
         ctx.shape = features.shape, features.dtype
-        wide = product if product.dtype.itemsize > 4 else product.float()
-        return features.view_as(features), wide / (h * w)
+        return features.view_as(features), mean_products(rows, rows)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> Tensor | None:
@@ -45,6 +43,15 @@ class _Gram(torch.autograd.Function):
             total = torch.baddbmm(onto, rows, both, alpha=1.0 / (h * w))
         gradient: Tensor = total.to(dtype).view(n, h, w, c).permute(0, 3, 1, 2)
         return gradient
+
+
+def mean_products(one: Tensor, other: Tensor) -> Tensor:
+    """Means over positions of the products of channels, (N, P, C) and (N, P, C): (N, C, C), float32 or wider."""
+    if one.dtype == torch.float16:
+        one, other = one.float(), other.float()  # sums of squares overflow
+    product = one.transpose(1, 2) @ other
+    wide = product if product.dtype.itemsize > 4 else product.float()
+    return wide / one.shape[1]
 
 
 def with_gram(features: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from texturenets.errors import UserError
 from texturenets.losses.base import Features, Loss, LossSettings, Scaling, Targets, at_scale, register
+from texturenets.losses.gram import mean_products
 from texturenets.losses.style import style_distance
 from texturenets.perceptual import full_names
 
@@ -111,8 +112,4 @@ def shifted_gram(features: Tensor, axis: int, shift: int) -> Tensor:
     size = features.shape[axis] - shift
     there, here = features.narrow(axis, shift, size), features.narrow(axis, 0, size)
     there, here = (x.permute(0, 2, 3, 1).flatten(1, 2) for x in (there, here))
-    if features.dtype == torch.float16:
-        there, here = there.float(), here.float()  # sums of squares overflow
-    product = there.transpose(1, 2) @ here
-    wide = product if product.dtype.itemsize > 4 else product.float()
-    return wide / there.shape[1]
+    return mean_products(there, here)

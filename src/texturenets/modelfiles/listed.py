@@ -30,7 +30,6 @@ FILE: Final = "models.json"  # of a list in a repository on the Hub
 LARGEST: Final = 1 << 20  # bytes of a list
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")  # of a file, on every system, and of nothing else
-_WEB = ("https://", "http://")
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ def read(source: str) -> list[ListedModel]:
         return _parsed(
             source, _of_repository(name), lambda file: str(HubName(name.repo, file, name.revision))
         )
-    if source.startswith(_WEB):
+    if fetch.is_address(source):
         return _parsed(source, _of_address(source), lambda file: urljoin(source, file))
     path = Path(source).expanduser()
     try:
@@ -90,8 +89,7 @@ def _of_repository(name: HubName) -> bytes:
 
 
 def _of_address(source: str) -> bytes:
-    if fetch.offline():
-        raise UserError(f"{source}: nothing is fetched while TEXTURENETS_OFFLINE is set")
+    fetch.check_allowed(source)
     with tempfile.TemporaryDirectory(prefix="texturenets-") as folder:
         part = Path(folder) / FILE
         fetch.get(source, part, limit=LARGEST)
@@ -114,7 +112,7 @@ def _parsed(source: str, data: bytes, absolute: Callable[[str], str]) -> list[Li
 def _entry(one: dict[str, Any], absolute: Callable[[str], str]) -> ListedModel:
     """A model of the JSON. Raises ValueError, KeyError or TypeError."""
     addresses = [str(a) for a in one["addresses"]]
-    whole = [a if a.startswith(_WEB) or is_name(a) else absolute(a) for a in addresses]
+    whole = [a if fetch.is_address(a) or is_name(a) else absolute(a) for a in addresses]
     return ListedModel(
         str(one["name"]), tuple(whole), str(one["sha256"]).lower(), one["size"], str(one.get("licence", ""))
     )
@@ -155,9 +153,8 @@ def _bring(model: ListedModel, part: Path, progress: fetch.Progress | None) -> N
     digests, faults = [f"sha256:{model.sha256}"], []
     for address in model.addresses:
         try:
-            if address.startswith(_WEB):
-                if fetch.offline():
-                    raise UserError(f"{address}: nothing is fetched while TEXTURENETS_OFFLINE is set")
+            if fetch.is_address(address):
+                fetch.check_allowed(address)
                 fetch.download([address], part, digests=digests, size=model.size, progress=progress)
                 return
             _copy(address, part)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from texturenets.arguments import check_plain
 from texturenets.engines.executor import GraphNetwork
-from texturenets.errors import DamagedError, UserError, shortened
+from texturenets.errors import DISK_FULL, DamagedError, UserError, shortened
 from texturenets.files import atomic_write
 from texturenets.graph import ConversionError, Graph
 from texturenets.modelfiles.modelfile import (
@@ -38,9 +38,6 @@ from texturenets.networks.conditional import ConditionalNetwork, single
 from texturenets.networks.custom import Custom
 from texturenets.networks.trace import trace
 from texturenets.networks.trace_code import trace_code
-
-FULL = (errno.ENOSPC, errno.EDQUOT, 112)
-"""Numbers by which systems say that no room is left on the disk; 112 is Windows' ERROR_DISK_FULL."""
 
 
 def spec_of(header: Header) -> GeneratorSpec:
@@ -63,7 +60,7 @@ def save_whole(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str,
             save_file(written, temporary, dict(metadata))
         except SafetensorError as error:  # which stands for errors of the system, too
             found = re.search(r"\(os error (\d+)\)", str(error))
-            if found and int(found[1]) in FULL:
+            if found and int(found[1]) in DISK_FULL:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
             raise UserError(f"cannot write {path}: {error}") from None
 
