@@ -101,7 +101,12 @@ def kept(film: Path, style: str, folder: Path) -> bool:
 def trained(options: argparse.Namespace, folder: Path) -> tuple[Path, Path]:
     """The two models, without and with the temporal consistency loss."""
     made = []
-    steady = ("--temporal-weight", str(options.temporal), "--content-weight", str(options.content_weight))
+    steady = (
+        "--temporal-weight",
+        str(options.temporal_weight),
+        "--content-weight",
+        str(options.content_weight),
+    )
     for name, more in (("plain", ()), ("steady", steady)):
         model = folder / f"{name}.safetensors"
         begun = time.perf_counter()

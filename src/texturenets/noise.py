@@ -71,9 +71,14 @@ def _place(top: int, left: int, height: int, width: int) -> tuple[NDArray[np.int
     return rows[:, None], columns[None]
 
 
+def _key(seed: int) -> tuple[int, int]:
+    """The two words of 32 bits that a seed is to `philox`."""
+    return seed & _LOW, (seed >> 32) & _LOW
+
+
 def _words(place: tuple[Words, Words], seed: int, stream: int, count: int) -> list[Any]:
     """`count` channels of words, each as large as `place`, rows and columns, spans."""
-    key = (seed & _LOW, (seed >> 32) & _LOW)
+    key = _key(seed)
     groups = [philox((*place, stream & _LOW, g), key) for g in range(-(-count // 4))]
     return [word for group in groups for word in group][:count]
 
@@ -188,7 +193,7 @@ def for_training(  # noqa: PLR0917 (a place and a size)
 
     maps: list[list[Tensor]] = [[] for _ in inputs]
     for slot in slots:
-        key = (seed & 0xFFFFFFFF, (seed >> 32) & 0xFFFFFFFF)
+        key = _key(seed)
         low, high, _, _ = (int(w) for w in philox((step & 0xFFFFFFFF, slot, 0, 0xFFFFFFFF), key))
         generator = torch.Generator().manual_seed(high << 31 ^ low)
         for batch, noise, shape in zip(maps, inputs, shapes(inputs, height, width), strict=True):
@@ -207,7 +212,7 @@ def normal_vectors(seed: int, step: Tensor, stream: int, count: int, dimensions:
 
     rows = torch.arange(count, device=step.device)[:, None]
     groups = torch.arange(-(-dimensions // 4), device=step.device)[None]
-    key = (seed & _LOW, (seed >> 32) & _LOW)
+    key = _key(seed)
     words = philox((rows, groups, step & _LOW, _VECTORS + stream), key)
     drawn: Tensor = _normal(torch, torch.stack(words).double())
     return drawn.permute(1, 2, 0).flatten(1)[:, :dimensions].float()

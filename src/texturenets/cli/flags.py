@@ -67,5 +67,5 @@ def given(options: Any, cls: type) -> dict[str, Any]:
 
 def names_networks(descriptor: str | None, preset: str, changes: Mapping[str, Any]) -> bool:
     """Whether a command line says which networks the losses compare: no other takes their place then."""
-    layers = {"style_layers", "content_layers", "structure_layers"}
+    layers = {"style_layers", "content_layers", "structure_layers", "diversity_layer"}
     return descriptor is not None or preset != "default" or bool(layers & changes.keys())

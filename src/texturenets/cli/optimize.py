@@ -266,7 +266,7 @@ def _config(
         )
     if checkerboard_weight is not None:
         changes = {**changes, "checkerboard_weight": checkerboard_weight}
-    usual = recipes.losses_of(descriptor) if descriptor is not None else {}
+    usual = recipes.losses_of(descriptor, StyleConfig) if descriptor is not None else {}
     config = dataclasses.replace(config, **{**usual, **changes})
     layers: dict[str, Any] = {name: _full(getattr(config, name), descriptor) for name in _LAYERS}
     if content is None or not config.content_weight:

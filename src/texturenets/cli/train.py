@@ -263,8 +263,9 @@ def _content(content: Path | None) -> Path:
 def _with_own(make: Callable[[C], Trainer], config: C, out: Path, *, chosen: bool, resume: bool) -> Trainer:
     """The trainer of `config`, or where weights are missing that of `own`."""
     from texturenets.train.fallback import with_own
+    from texturenets.train.run_folder import RunFolder
 
-    resumed = out.with_suffix(".run") if resume else None
+    resumed = RunFolder(out).path if resume else None
     return with_own(make, config, chosen=chosen, resumed=resumed, say=complain)
 
 
@@ -284,9 +285,7 @@ def _flags(options: Any, kind: type, descriptor: str | None) -> dict[str, Any]:
         raise UserError("--minutes and --steps both end the training: give only one of them")
     if descriptor is None:
         return chosen
-    usual = recipes.losses_of(descriptor)
-    known = {f.name for f in dataclasses.fields(kind)}
-    return {**{k: v for k, v in usual.items() if k in known}, **chosen}
+    return {**recipes.losses_of(descriptor, kind), **chosen}
 
 
 def _model_file(output: Path | None, images: list[Path]) -> Path:

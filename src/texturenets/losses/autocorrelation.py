@@ -30,6 +30,7 @@ class AutocorrelationLoss(Loss):
     """
 
     name = "autocorrelation"
+    compares_style = True
     layers: tuple[str, ...]
     weight: float
     scaling: Scaling

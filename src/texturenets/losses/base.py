@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Literal, Protocol, Self, TypeVar
 
 from torch import Tensor
 
@@ -70,13 +70,15 @@ class Loss(Protocol):
 
     `name`: its name in logs and checkpoints. `layers`: the layers, "network:layer", that it needs in `Features.maps`.
     `gram_layers`: those of them that it needs in `Features.grams`. `photo_layers`: the layers that it needs in
-    `Targets.content`.
+    `Targets.content`. `compares_style`: whether it compares with the style images, and not only with the photo or
+    itself; `texture_photos` leaves it out on the other photos.
     """
 
     name: str
     layers: tuple[str, ...] = ()
     gram_layers: tuple[str, ...] = ()
     photo_layers: tuple[str, ...] = ()
+    compares_style: ClassVar[bool] = False
 
     def prepare(self, styles: Iterator[tuple[float, Features]]) -> None:
         """Compute targets from the style images; called once, before the first step. Optional.

@@ -35,6 +35,7 @@ class ShiftedGramLoss(Loss):
     """
 
     name = "shifted"
+    compares_style = True
     layers: tuple[str, ...]
     weight: float
     scaling: Scaling

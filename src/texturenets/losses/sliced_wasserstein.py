@@ -33,6 +33,7 @@ class SlicedWassersteinLoss(Loss):
     """
 
     name = "sliced"
+    compares_style = True
     layers: tuple[str, ...]
     weight: float
     scaling: Scaling

@@ -24,6 +24,7 @@ class StyleLoss(Loss):
     """
 
     name = "style"
+    compares_style = True
     layers: tuple[str, ...]
     weight: float
     scaling: Scaling

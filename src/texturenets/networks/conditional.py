@@ -21,7 +21,7 @@ class ConditionalNetwork(nn.Module):
 
     def __init__(self, network: nn.Module, count: int) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.count = network, count
         self.rows = tuple(f"{name}.{role}" for name, norm in _norms(network) for role in ("weight", "bias"))
         if not self.rows:
             raise UserError(

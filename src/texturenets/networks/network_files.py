@@ -65,6 +65,16 @@ def save_whole(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str,
             raise UserError(f"cannot write {path}: {error}") from None
 
 
+def check_finite(tensors: Mapping[str, Tensor], path: str | Path) -> None:
+    """Raise UserError, for the file `path`, where a weight is not finite in the precision that it has."""
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor.float()).all():
+            half = "half" if tensor.dtype == torch.float16 else "single"
+            raise UserError(
+                f"{path}: weight {name} is not finite in {half} precision: train again with a lower `learning_rate`"
+            )
+
+
 def save(
     network: nn.Module, header: Header, path: str | Path, precision: Literal["float16", "float32"] = "float16"
 ) -> None:
@@ -94,12 +104,8 @@ def save(
         if own is not None and name not in own:
             continue  # the base has it
         stored = value.to(dtype) if value.is_floating_point() else value
-        if not torch.isfinite(stored.float()).all():
-            half = "half" if precision == "float16" else "single"
-            raise UserError(
-                f"{path}: weight {name} is not finite in {half} precision: train again with a lower `learning_rate`"
-            )
         tensors[name] = stored
+    check_finite(tensors, path)
     data = {**dataclasses.asdict(header), "format": FORMAT, "graph": None, "no_graph": reason}
     if graph is not None:
         graph.check()

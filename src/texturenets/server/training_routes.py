@@ -79,7 +79,7 @@ async def enqueue(
         if said := (kind == "style" and too_small(*size)) or too_small(*learned):
             raise HTTPProblem(422, f"{said}: send a larger image")
         _check_learnable(data, kind, run)  # better told now than when its turn has come
-        _check_weights(run)
+        _check_weights(run, preset)
         more = [f"{flag(key)}={value}" for key, value in (changes or {}).items()]
         if start is not None:
             more.append(f"--init={_start(service, start, kind, run)}")
@@ -107,13 +107,13 @@ def _check_learnable(data: bytes, kind: Literal["style", "texture"], run: TaskCo
         style_images.check_opaque(picture, "the body")
 
 
-def _check_weights(run: TaskConfig) -> None:
+def _check_weights(run: TaskConfig, preset: str) -> None:
     """Raises HTTPProblem where weights of a descriptor network of `run` are neither here nor may be fetched, and
-    `own` does not take their place."""
+    `own` does not take their place, which it does for the preset "default" alone."""
     from texturenets import losses
     from texturenets.perceptual import weights
 
-    if weights.shipped("own"):
+    if preset == "default" and weights.shipped("own"):
         return
     layers = losses.layers_of(losses.build(dataclasses.asdict(run)))
     for network in dict.fromkeys(layer.partition(":")[0] for layer in layers):

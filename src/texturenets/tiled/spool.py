@@ -14,7 +14,7 @@ from typing import IO, Any, Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from texturenets.errors import UserError
+from texturenets.errors import UserError, cannot_write
 from texturenets.graph.stage import SpoolDtype
 from texturenets.tiled.borders import Border
 from texturenets.tiled.rows import Interval, Size
@@ -66,7 +66,7 @@ class SpoolFile:
         try:
             self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115
         except OSError as error:
-            raise UserError(f"cannot write in {folder}: {error.strerror}") from None
+            raise cannot_write(folder, error) from None
 
     def close(self) -> None:
         """Give the space back."""
@@ -82,7 +82,7 @@ class SpoolFile:
         try:
             self._move(_write, values, offset)
         except OSError as error:
-            raise UserError(f"cannot keep what does not fit in memory: {error.strerror}") from None
+            raise cannot_write("what does not fit in memory", error) from None
 
     def get(self, values: Sequence[NDArray[Any]], offset: int) -> None:
         """Fill contiguous arrays one after the other."""

@@ -220,10 +220,7 @@ class StyleConfig(TaskConfig):
         super().__post_init__()
         for name in ("content_weight", "texture_photos", "temporal_weight"):
             _not_negative(self, name)
-        if self.image_size < MIN_TRAINING_SIDE:
-            raise UserError(f"`image_size` {self.image_size} is too small: {MIN_TRAINING_SIDE} is the least")
-        if not 0 <= self.val_share < 1:
-            raise UserError(f"`val_share` {self.val_share} is not between 0 and 1")
+        _check_photos(self)
         if self.texture_photos and (self.batch_size % 2 or self.accumulate > 1 or self.diversity_weight):
             raise UserError(
                 "`texture_photos` halves the batch: it wants an even `batch_size`, `accumulate` 1 and no "
@@ -322,8 +319,7 @@ class PerceptualConfig(RunConfig):
         super().__post_init__()
         _positive(self, "variants")
         _not_negative(self, "adversarial_every")
-        if self.image_size < MIN_TRAINING_SIDE:
-            raise UserError(f"`image_size` {self.image_size} is too small: {MIN_TRAINING_SIDE} is the least")
+        _check_photos(self)
         if self.batch_size < 2 or self.batch_size % self.variants:
             raise UserError(
                 f"`batch_size` {self.batch_size} does not divide into `variants` {self.variants}, or is below 2: "
@@ -331,8 +327,6 @@ class PerceptualConfig(RunConfig):
             )
         if self.accumulate > 1:
             raise UserError("`accumulate` splits the batch, whose pictures are compared with one another")
-        if not 0 <= self.val_share < 1:
-            raise UserError(f"`val_share` {self.val_share} is not between 0 and 1")
 
 
 TEXTURE_GENERATORS = ("multiscale", "pyramid", "pyramid2", "skip", "skip_noise", "johnson", "fully_connected")
@@ -388,6 +382,14 @@ def _check_names(name: str, value: object) -> None:
     if not isinstance(value, tuple | list) or not all(isinstance(one, str) for one in value):
         hint = f", as ({value!r},)" if isinstance(value, str) else ""
         raise UserError(f"`{name}` {value!r} is not a tuple of names{hint}")
+
+
+def _check_photos(config: StyleConfig | PerceptualConfig) -> None:
+    """Raise UserError for crops that are too small, and for a share of photos held out that is none."""
+    if config.image_size < MIN_TRAINING_SIDE:
+        raise UserError(f"`image_size` {config.image_size} is too small: {MIN_TRAINING_SIDE} is the least")
+    if not 0 <= config.val_share < 1:
+        raise UserError(f"`val_share` {config.val_share} is not between 0 and 1")
 
 
 def _positive(config: Any, name: str) -> None:

@@ -127,7 +127,7 @@ LAYERS: dict[str, tuple[tuple[str, ...], str]] = {
 
 
 # Layers of the losses that see structure, where only one descriptor network is asked for. VGG: as in the default
-# recipe; SqueezeNet: a module at an eighth of the image's size, and one at a sixteenth; random: a middle and a large
+# recipe; SqueezeNet: a module at a quarter of the image's size, and one at an eighth; random: a middle and a large
 # size.
 _DEEP = ("relu3_1", "relu4_1")
 STRUCTURE_LAYERS: dict[str, tuple[str, ...]] = {
@@ -157,8 +157,11 @@ def layers_of(network: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return _of(network, style), _of(network, [content])
 
 
-def losses_of(network: str) -> dict[str, Any]:
-    """The fields of a configuration that are others in a training with only this network. Raises UserError."""
+def losses_of(network: str, kind: type) -> dict[str, Any]:
+    """The fields of a configuration of this `kind` that are others in a training with only this network.
+
+    Raises UserError for a network that does not exist.
+    """
     style, content = layers_of(network)
     fields: dict[str, Any] = {
         "style_layers": style,
@@ -167,10 +170,16 @@ def losses_of(network: str) -> dict[str, Any]:
     }
     if network in STYLE_WEIGHTS:
         fields["style_weight"] = STYLE_WEIGHTS[network]
-    return fields
+    known = {field.name for field in dataclasses.fields(kind)}
+    return {name: value for name, value in fields.items() if name in known}
 
 
 def with_descriptor(config: C, network: str) -> C:
-    """`config` with the layers of `network` at their weights. Raises UserError for one that does not exist."""
-    known = {field.name for field in dataclasses.fields(config)}
-    return dataclasses.replace(config, **{k: v for k, v in losses_of(network).items() if k in known})
+    """`config` with the layers of `network` at their weights; a weight of somebody's own stays.
+
+    Raises UserError for a network that does not exist.
+    """
+    fields = losses_of(network, type(config))
+    if config.style_weight != type(config)().style_weight:
+        fields.pop("style_weight", None)
+    return dataclasses.replace(config, **fields)

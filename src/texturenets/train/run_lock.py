@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from texturenets.errors import UserError
+from texturenets.errors import UserError, cannot_write
 from texturenets.locks import lock
 
 NAME = "lock"
@@ -20,7 +20,7 @@ class RunLock:
             folder.mkdir(parents=True, exist_ok=True)
             self.file = (folder / NAME).open("a+", encoding="utf-8")
         except OSError as error:
-            raise UserError(f"cannot write {folder}: {error.strerror}") from None
+            raise cannot_write(folder, error) from None
         try:
             lock(self.file)
         except BlockingIOError:

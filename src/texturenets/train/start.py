@@ -25,6 +25,7 @@ from texturenets.train.fallback import with_own  # noqa: E402
 from texturenets.train.gallery_task import style_task  # noqa: E402
 from texturenets.train.interruption import interruptible  # noqa: E402
 from texturenets.train.records import Record  # noqa: E402
+from texturenets.train.run_folder import RunFolder  # noqa: E402
 from texturenets.train.texture_task import TextureTask  # noqa: E402
 from texturenets.train.trainer import Trainer  # noqa: E402
 
@@ -143,7 +144,7 @@ def _made(make: Callable[[C], Trainer], config: C, given: object, out: Path, res
         make,
         config,
         chosen=given != "default",
-        resumed=out.with_suffix(".run") if resume else None,
+        resumed=RunFolder(out).path if resume else None,
         say=lambda text: warnings.warn(text, stacklevel=5),
     )
 

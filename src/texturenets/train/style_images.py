@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from texturenets import image
 from texturenets.errors import UserError
+from texturenets.fetch import digest
 from texturenets.train.least_size import too_small
 
 FLAT = 1 / 255  # standard deviation of the channels below which an image holds nothing to learn
@@ -60,9 +60,7 @@ def opaque(picture: image.Picture, path: Path) -> Tensor:
 
 def fingerprint(paths: Sequence[Path]) -> dict[str, Any]:
     """Names and hashes of the files."""
-    return {"styles": [path.name for path in paths], "styles_sha256": [_sha256(path) for path in paths]}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return {
+        "styles": [path.name for path in paths],
+        "styles_sha256": [digest(path, "sha256") for path in paths],
+    }

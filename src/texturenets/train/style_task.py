@@ -26,9 +26,6 @@ from texturenets.train.setup import Setup
 from texturenets.train.task import Draw, StepResult
 from texturenets.train.temporal_consistency import Moved
 
-STYLE_LOSSES = ("style", "sliced", "shifted", "autocorrelation")
-"""Names of the losses that compare with the painting."""
-
 VALIDATION_CROPS = 16  # enough for a mean that orders checkpoints; a second of work on two cores
 
 
@@ -133,9 +130,8 @@ class StyleTask:
             these = slice(begin, begin + len(part))
             begin += len(part)
             known = [{k: v[these] for k, v in content.items()}] if content else None
-            microbatch = Microbatch(len(part), part, [m[these] for m in there], known, moved and moved[these])
-            microbatch.step = step
-            made.append(microbatch)
+            mine = [m[these] for m in there]
+            made.append(Microbatch(len(part), part, mine, known, moved and moved[these], step=step))
         return made
 
     def _moved(self, photos: Tensor, keys: Sequence[tuple[int, ...]]) -> Moved | None:
@@ -163,7 +159,8 @@ class StyleTask:
         first, second = slice(0, len(images) // 2), slice(len(images) // 2, len(images))
         objective = self._objective(microbatch)
         losses = objective(images[first], targets[first])
-        for name, value in objective(images[second], targets[second], without=STYLE_LOSSES).items():
+        of_style = [loss.name for loss in objective.losses if loss.compares_style]
+        for name, value in objective(images[second], targets[second], without=of_style).items():
             losses[name] = (losses[name] + value) / 2
         return images, losses
 

@@ -7,6 +7,7 @@ those. So the distillation draws them first, and the teacher says what they are 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,9 +15,12 @@ from torch import Tensor, nn
 
 from texturenets import noise
 from texturenets.errors import UserError
+from texturenets.image import sizes
 from texturenets.losses.gram import gram
+from texturenets.losses.style import style_distance
 from texturenets.modelfiles import modelfile
 from texturenets.networks import network_files
+from texturenets.networks.conditional import ConditionalNetwork
 
 Features = Callable[[Tensor], dict[str, Tensor]]
 """Images (N, 3, H, W) to features by name."""
@@ -33,21 +37,22 @@ def style_files(models: Sequence[str]) -> dict[str, str]:
     if tuple(models) == ("none",):
         return {}
     if tuple(models) == ("shipped",):
-        headers, _ = modelfile.headers(modelfile.shipped())
         shipped = modelfile.shipped()
+        headers, _ = modelfile.headers(shipped)
         return {name: str(shipped[name]) for name, header in headers.items() if header.kind == "style"}
-    return {name: str(modelfile.find(name, "style")) for name in models}
+    files = {name: str(modelfile.find(name, "style")) for name in models}
+    for name, file in files.items():
+        if modelfile.read_header(file).kind != "style":
+            raise UserError(f"`models` {name} takes no photo: name styles")
+    return files
 
 
 class Styles:
     """Trained networks, and what they may have been half-way: with noise in their weights, mixed with the photo."""
 
     def __init__(self, files: Sequence[str], device: torch.device) -> None:
-        """Raises UserError for files that cannot be read, and for networks that take no photo."""
+        """Raises UserError for files that cannot be read."""
         self.networks = [network_files.load(file)[0].to(device) for file in files]
-        for file, network in zip(files, self.networks, strict=True):
-            if not getattr(network, "photo", True):
-                raise UserError(f"{file} takes no photo: name styles in `models`")
 
     @torch.no_grad()
     def __call__(self, picture: Tensor, random: np.random.Generator) -> Tensor:
@@ -56,14 +61,16 @@ class Styles:
             return picture
         network = self.networks[int(random.integers(len(self.networks)))]
         stride = int(getattr(network, "stride", 1))
-        height, width = picture.shape[2:]
-        if height % stride or width % stride:
-            return picture
+        padded, box = sizes.pad_to_multiple(picture, stride)
+        height, width = padded.shape[2:]
         inputs = tuple(getattr(network, "noise", ()))
         maps = noise.draw(inputs, [int(random.integers(1 << 30))], height, width, device=picture.device)
-        given = (picture, maps) if inputs else (picture,)
+        given: tuple[Any, ...] = (padded, maps) if inputs else (padded,)
+        if isinstance(network, ConditionalNetwork):
+            given = (padded, maps if inputs else None, int(random.integers(network.count)))
         weights = spoiled(network, random) if random.random() < 0.5 else {}
-        made: Tensor = torch.func.functional_call(network, weights, given).float().clamp(0, 1)
+        made: Tensor = torch.func.functional_call(network, weights, given)
+        made = sizes.crop_back(made, box).float().clamp(0, 1)
         share = float(random.uniform(0.2, 1)) if random.random() < 0.5 else 1.0
         return torch.lerp(picture, made, share) if bool(made.isfinite().all()) else picture
 
@@ -108,7 +115,6 @@ def descend(
 def _log_distance(features: dict[str, Tensor], targets: dict[str, Tensor]) -> Tensor:
     """The mean over layers of the logarithm of the squared distance of Gram matrices, relative to the target's."""
     relative = [
-        (gram(f.float()) - targets[name]).square().mean() / targets[name].square().mean().clamp_min(1e-12)
-        for name, f in features.items()
+        style_distance(gram(f.float()), targets[name], "relative").mean() for name, f in features.items()
     ]
     return (torch.stack(relative) + 1e-3).log().mean()

@@ -45,10 +45,15 @@ def losses(
     return out
 
 
+def rows_of(maps: Tensor) -> Tensor:
+    """Maps (N, C, H, W) as (N H W, C): a row for each position."""
+    return maps.permute(0, 2, 3, 1).flatten(0, 2)
+
+
 def _squared_error(matrix: Tensor, features: Tensor, target: Tensor, made: Tensor, wanted: Tensor) -> Tensor:
     """The mean over pictures and positions of |M f - t|^2, as |M f|^2 - 2 t M f + |t|^2: sums of products that Gram
     matrices hold anyway, where M f at each position would be the largest tensor of the training."""
-    rows, theirs = (x.permute(0, 2, 3, 1).flatten(0, 2) for x in (features, target))
+    rows, theirs = rows_of(features), rows_of(target)
     product = (theirs.T @ rows) / len(rows)
     squares = (made + wanted).diagonal(dim1=1, dim2=2).sum(1).mean()
     return squares - 2 * (matrix * product).sum()

@@ -10,8 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from texturenets.losses.gram import gram
 from texturenets.perceptual import Descriptor
 from texturenets.perceptual.architectures import ConvLayer, PoolLayer
+from texturenets.train.distillation.losses import rows_of
 from texturenets.train.distillation.student import Student
 
 POSITIONS = (
@@ -39,11 +41,11 @@ def prune(student: Student, teacher: Descriptor, images: Tensor, seed: int = 0) 
         if mine is None:
             return
         module = student.convolution(mine.key)
-        chosen = choose(_moment(theirs), module.out_channels)
+        chosen = choose(gram(theirs).mean(0), module.out_channels)
         own = _fit(module, own, raw[:, chosen], random)
         name = mine.key.removeprefix("own")
         if f"map{name}" in student.maps:
-            fitted = _regress(_rows(own), _rows(theirs)).T
+            fitted = _regress(rows_of(own), rows_of(theirs)).T
             student.convolution(f"map{name}").weight.copy_(fitted[:, :, None, None])
 
 
@@ -60,15 +62,6 @@ def choose(moment: Tensor, count: int) -> list[int]:
         chosen.append(best)
         rest -= torch.outer(rest[:, best], rest[best]) / diagonal[best]
     return chosen
-
-
-def _rows(maps: Tensor) -> Tensor:
-    return maps.permute(0, 2, 3, 1).flatten(0, 2)
-
-
-def _moment(maps: Tensor) -> Tensor:
-    rows = _rows(maps)
-    return rows.T @ rows / len(rows)
 
 
 def _regress(inputs: Tensor, outputs: Tensor) -> Tensor:

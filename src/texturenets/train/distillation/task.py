@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from texturenets.fetch import digest
 from texturenets.modelfiles.conditions import Condition
 from texturenets.perceptual import Descriptors
 from texturenets.readers.layouts import OWN_MAPS
@@ -48,7 +48,7 @@ class DistillationTask:
         self.unreadable: Sequence[str] = ()
         self.fingerprint: dict[str, Any] = {
             "photos": self.folders.digest,
-            "models": {name: _sha256(path) for name, path in self.models.items()},
+            "models": {name: digest(Path(path), "sha256") for name, path in self.models.items()},
         }
 
     def prepare(self, setup: Setup, network: nn.Module) -> None:
@@ -93,7 +93,7 @@ class DistillationTask:
 
     def _stylized(self, batch: Batch, slots: range) -> Tensor:
         """The pictures of `batch` on the device; of each group the first stays as it is."""
-        pictures = batch.photos.to(self.device)
+        pictures = batch.photos.to(self.device, copy=True)  # what was read is shown beside
         for at, slot in enumerate(slots):
             random = np.random.default_rng((self.config.seed, 6, batch.step, slot))
             if slot % self.config.variants and random.random() < STYLIZED:
@@ -140,7 +140,3 @@ class DistillationTask:
 def _by_name(teacher: Descriptors, pictures: Tensor) -> dict[str, Tensor]:
     """The teacher's features by names as "1_2"."""
     return {layer.rpartition("relu")[2]: features for layer, features in teacher(pictures).items()}
-
-
-def _sha256(path: str) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

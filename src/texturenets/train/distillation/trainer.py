@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from texturenets.errors import UserError
 from texturenets.networks import GeneratorSpec, network_files
 from texturenets.perceptual import Descriptor
 from texturenets.perceptual.weights import CONVENTIONS, SOURCES, fingerprint
@@ -60,11 +59,7 @@ class DistillationTrainer(Trainer):
         """
         assert isinstance(self.network, Student)
         tensors = self.network.tensors()
-        wrong = [name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())]
-        if wrong:
-            raise UserError(
-                f"{path}: weight {wrong[0]} is not finite in half precision: train again with a lower `learning_rate`"
-            )
+        network_files.check_finite(tensors, path)
         network_files.save_whole(tensors, path, self._metadata(tensors))
 
     def _metadata(self, tensors: dict[str, Tensor]) -> dict[str, str]:
