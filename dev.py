@@ -9,11 +9,11 @@
     python dev.py docs           the documentation site, in build/site
     python dev.py clean          remove everything that this program made
 
-Words after the command go to what it runs: `dev.py accept sizes --count 20`, `dev.py unit tests/test_files.py`,
-`dev.py demo --photo one.jpg`. The environment variable INDEX names a package index to ask besides pip's own: PyTorch
-from PyPI is, on Linux, 3 GB for NVIDIA GPUs, and a tenth of that for the processor alone with
-INDEX=https://download.pytorch.org/whl/cpu. EXTRAS names the package's extras that are installed, in place of its own
-list: EXTRAS=all,dev.
+Words after unit, slow-tests, accept, release-check and demo go to what they run: `dev.py accept sizes --count 20`,
+`dev.py unit tests/test_files.py -k cache`, `dev.py demo --photo one.jpg`. The environment variable INDEX names a
+package index to ask besides pip's own: PyTorch from PyPI is, on Linux, 3 GB for NVIDIA GPUs, and a tenth of that for
+the processor alone with INDEX=https://download.pytorch.org/whl/cpu. EXTRAS names the package's extras that are
+installed, in place of its own list: EXTRAS=all,dev.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -34,9 +35,9 @@ STAMP = VENV / ".complete"
 EXTRAS = os.environ.get("EXTRAS") or "openvino,train,video,web,large,heif,hub,dev"
 
 LARGER = 46
-"""Files of tests that get a process each, largest first, so that no long one is left for the end; the others share
-processes, SHARED in each, which spares the start of 35. Not all in one: some large files in one process have ended
-without a word, or waited for ever."""
+"""Files of tests that get a process each, largest first, so that no long one is left for the end; the others
+share processes, SHARED in each, which spares most of their starts. Not all in one: some large files in one
+process have ended without a word, or waited for ever."""
 SHARED = 8
 AT_ONCE = 2
 NO_TESTS = 5  # pytest's status where all tests of a file are slow
@@ -61,14 +62,15 @@ def program(name: str) -> list[str | Path]:
 def setup() -> None:
     """Make .venv, unless it is newer than what says what belongs there."""
     sources = [ROOT / "pyproject.toml", ROOT / "constraints.txt"]
-    if STAMP.exists() and STAMP.stat().st_mtime > max(path.stat().st_mtime for path in sources):
+    newest = max(path.stat().st_mtime for path in sources)
+    if STAMP.exists() and STAMP.stat().st_mtime > newest and STAMP.read_text("utf-8") == EXTRAS:
         return
     must(sys.executable, "-m", "venv", VENV)
     index = os.environ.get("INDEX")
     more = ["--extra-index-url", index] if index else []
     pip = [*program("pip"), "--disable-pip-version-check", "install", "-q"]
     must(*pip, "-c", "constraints.txt", *more, "-e", f".[{EXTRAS}]")
-    STAMP.touch()
+    STAMP.write_text(EXTRAS, "utf-8")
 
 
 def lint() -> int:
@@ -109,10 +111,12 @@ def tested(files: list[Path]) -> tuple[list[Path], int, str]:
 
 
 def unit(names: list[str]) -> int:
-    """The fast tests, of all files or those named, AT_ONCE processes at a time; then what failed, and how long it
-    took."""
+    """The fast tests, AT_ONCE processes at a time; then what failed, and how long it took. With names or flags one
+    process of pytest, which gets them."""
+    if names:
+        return call(*program("pytest"), "-m", "not slow", *names)
     began = time.monotonic()
-    files = [Path(name).resolve() for name in names] or list((ROOT / "tests").glob("test_*.py"))
+    files = list((ROOT / "tests").glob("test_*.py"))
     failed: list[str] = []
     with ThreadPoolExecutor(AT_ONCE) as pool:
         for group, status, said in pool.map(tested, groups(files)):
@@ -173,15 +177,12 @@ def clean() -> int:
     caches = [path for path in ROOT.rglob("__pycache__") if ".venv" not in path.parts]
     for path in [*(ROOT / name for name in made), *ROOT.glob("src/*.egg-info"), *caches]:
         shutil.rmtree(path, ignore_errors=True)
-    for path in ROOT.glob("tests/*.log"):
-        path.unlink()
     return 0
 
 
-def main(words: list[str]) -> int:
-    """Run a command line; returns its exit status."""
-    command, rest = (words[0], words[1:]) if words else ("help", [])
-    commands = {
+def commands(rest: list[str]) -> dict[str, Callable[[], int]]:
+    """What each command does with the words that follow it."""
+    return {
         "setup": lambda: 0,
         "lint": lint,
         "types": types,
@@ -193,14 +194,20 @@ def main(words: list[str]) -> int:
         "release-check": lambda: call(PYTHON, "benchmarks/accept_reach.py", "--only", "release", *rest),
         "demo": lambda: call(*program("texturenets"), "demo", "-o", "demo", *rest),
         "docs": docs,
+        "clean": clean,
     }
-    if command == "clean":
-        return clean()
-    if command not in commands:
+
+
+def main(words: list[str]) -> int:
+    """Run a command line; returns its exit status."""
+    command, rest = (words[0], words[1:]) if words else ("help", [])
+    found = commands(rest)
+    if command not in found:
         print(__doc__)
         return 0 if command in ("help", "-h", "--help") else 2
-    setup()
-    return commands[command]()
+    if command != "clean":
+        setup()
+    return found[command]()
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 from bars import descriptors, shared
+from scipy.stats import kendalltau, spearmanr
 from torch import Tensor, nn
 
 from texturenets import image, noise, perceptual, readers
@@ -43,22 +44,6 @@ from texturenets.train.recipes import layers_of
 GRAM_AIM, CONTENT_AIM = 0.95, 0.97
 CONTENT = ("4_2", "4_3")
 PHOTOS = ("chicago", "hoovertowernight", "tubingen", "stata", "tiger", "golden_gate")
-
-
-def ranks(values: Tensor) -> Tensor:
-    """The place of each of `values` (N,) in their order."""
-    return values.argsort().argsort().double()
-
-
-def spearman(a: Tensor, b: Tensor) -> float:
-    """Spearman's rank correlation of two lists (N,) without ties."""
-    return float(torch.corrcoef(torch.stack([ranks(a), ranks(b)]))[0, 1])
-
-
-def ordered_alike(a: Tensor, b: Tensor) -> float:
-    """The share of pairs that stand in the same order in both lists (N,)."""
-    i, j = torch.triu_indices(len(a), len(a), 1)
-    return float(((a[i] < a[j]) == (b[i] < b[j])).double().mean())
 
 
 def arithmetic(network: str, last: str) -> float:
@@ -172,8 +157,10 @@ def report(theirs: Seen, own: Seen, chosen: list[int], paintings: Sequence[str])
     worst: dict[str, float] = {}
     for name in OWN_MAPS:
         a, b = (torch.stack(seen.style[name])[chosen] for seen in (theirs, own))
-        each = torch.tensor([spearman(a[:, i], b[:, i]) for i in range(len(paintings))])
-        alike = torch.tensor([ordered_alike(a[:, i], b[:, i]) for i in range(len(paintings))])
+        each = torch.tensor([spearmanr(a[:, i], b[:, i]).statistic for i in range(len(paintings))])
+        alike = torch.tensor(
+            [(kendalltau(a[:, i], b[:, i]).statistic + 1) / 2 for i in range(len(paintings))]
+        )
         at = int(each.argmin())
         worst[name] = float(each.min())
         print(
@@ -189,7 +176,7 @@ def content(theirs: Seen, own: Seen) -> None:
     print("| layer | Spearman |\n|---|---|")
     for name in CONTENT:
         a, b = (torch.tensor(seen.content[name]) for seen in (theirs, own))
-        print(f"| {name} | {spearman(a, b):.3f} |")
+        print(f"| {name} | {spearmanr(a, b).statistic:.3f} |")
 
 
 def step_time(file: Path, files: Sequence[str], side: int = 256, repeats: int = 3) -> dict[str, float]:

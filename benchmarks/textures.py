@@ -197,14 +197,13 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=Path("ablation"))
     parser.add_argument("--most", type=int, default=sys.maxsize, help="trainings at most")
     parser.add_argument("--table", action="store_true", help="train nothing")
-    parser.add_argument("--flags", default="", help="more flags for every training, in one word")
     options = parser.parse_args()
     exemplars = options.exemplars or [shared() / "images/texture" / name for name in EXEMPLARS]
     length = ["--steps", str(options.steps)] if options.steps else ["--minutes", f"{options.minutes:g}"]
     wanted = [(e, loss) for e in exemplars for loss in options.losses]
     missing = [(e, loss) for e, loss in wanted if not file(options.folder, e, loss).exists()]
     for exemplar, loss in [] if options.table else missing[: options.most]:
-        flags = [*LOSSES[loss], *options.flags.split()]
+        flags = LOSSES[loss]
         if not train(exemplar, file(options.folder, exemplar, loss), flags, length):
             print("interrupted; the same command continues", file=sys.stderr)
             return INTERRUPTED

@@ -67,12 +67,17 @@ class Node:
         cls.DESCRIPTION = cls.__doc__
 
 
-class LoadStyle(Node):
+class StyleNode(Node):
+    """A node that gives a style."""
+
+    RETURN_TYPES = (STYLE,)
+    RETURN_NAMES = ("style",)
+
+
+class LoadStyle(StyleNode):
     """A style that comes with texturenets, or a model file; of a model of several styles a mixture."""
 
     FUNCTION = "load"
-    RETURN_TYPES = (STYLE,)
-    RETURN_NAMES = ("style",)
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:
@@ -94,12 +99,10 @@ class LoadStyle(Node):
         return (loaded,)
 
 
-class MixTwoStyles(Node):
+class MixTwoStyles(StyleNode):
     """Two styles of one model as one painting, somewhere between them."""
 
     FUNCTION = "mix"
-    RETURN_TYPES = (STYLE,)
-    RETURN_NAMES = ("style",)
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:

@@ -46,7 +46,7 @@ server.serve(
 """
 
 
-class Served:
+class ServiceProcess:
     """What runs: its address, its process, and what it wrote down."""
 
     def __init__(self, folder: Path, process: subprocess.Popen[str], address: str) -> None:
@@ -102,7 +102,7 @@ def served(
     prefix: tuple[str, ...] = (),
     environment: dict[str, str] | None = None,
     **limits: Any,
-) -> Iterator[Served]:
+) -> Iterator[ServiceProcess]:
     """A service whose styles take `rate` seconds a megapixel. `prefix`: words before the interpreter's."""
     model(folder, "slow")
     given = json.dumps({"folder": str(folder), "rate": rate, "limits": limits, "page": page})
@@ -118,7 +118,7 @@ def served(
         assert process.stdout is not None
         address = process.stdout.readline().strip()
         assert address, (folder / "log").read_text()
-        running = Served(folder, process, address)
+        running = ServiceProcess(folder, process, address)
         ends = time.monotonic() + 60
         while True:
             with suppress(httpx.HTTPError):

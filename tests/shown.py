@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import http.server
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -12,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fileserver import serving
+from webservice import model
 
 from texturenets.engines.options import EngineOptions
 from texturenets.export import onnxruntime_web, static_page
@@ -27,7 +27,7 @@ needs_package = pytest.mark.skipif(
 )
 
 
-class Served:
+class ServiceThread:
     """A service with tiny models in a thread of this process."""
 
     def __init__(self, folder: Path, **settings: Any) -> None:
@@ -60,24 +60,18 @@ class Served:
         assert not self.thread.is_alive()
 
 
+def two_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a style and a texture."""
+    made = tmp_path_factory.mktemp("models")
+    model(made, "aaa_tiny")
+    model(made, "aab_grain", "texture")
+    return made
+
+
 @contextmanager
 def static(models: Sequence[Path], folder: Path) -> Iterator[str]:
     """The address of a plain file server with the static page of `models`, written into `folder`."""
     static_page.write(models, folder, PACKAGE)
 
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        extensions_map = {  # noqa: RUF012
-            **http.server.SimpleHTTPRequestHandler.extensions_map,
-            ".mjs": "text/javascript",
-            ".wasm": "application/wasm",
-        }
-
-        def log_message(self, *_: Any) -> None:
-            """Nothing."""
-
-    server = http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(Handler, directory=str(folder))
-    )
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
+    with serving(folder) as address:
+        yield address

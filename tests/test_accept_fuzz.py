@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections import Counter
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from programs import ROOT, loaded
 
 
 @pytest.fixture(scope="module")
 def program() -> ModuleType:
-    path = Path(__file__).resolve().parents[1] / "benchmarks" / "accept_fuzz.py"
-    spec = importlib.util.spec_from_file_location("accept_fuzz", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["accept_fuzz"] = module
-    spec.loader.exec_module(module)
-    return module
+    return loaded(ROOT / "benchmarks/accept_fuzz.py", "accept_fuzz")
 
 
 def test_undamaged_files_are_models(program: ModuleType, tmp_path: Path) -> None:

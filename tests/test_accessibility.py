@@ -16,9 +16,9 @@ pytest.importorskip("axe_playwright_python", reason="axe-playwright-python is no
 
 from axe_playwright_python.sync_playwright import Axe
 from browsing import visit
-from shown import Served, needs_package, static
+from shown import ServiceThread, needs_package, static, two_models
 from tiny import Studio
-from webservice import model, photo, trainer
+from webservice import photo, trainer
 
 from texturenets.server import app
 from texturenets.server.trainings import Trainings
@@ -102,10 +102,7 @@ def fetched(page: Any, selector: str) -> str:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("models")
-    model(made, "aaa_tiny")
-    model(made, "aab_grain", "texture")
-    return made
+    return two_models(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
@@ -116,14 +113,14 @@ def mine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def served(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceThread]:
     """A service that trains, with a training that is done."""
     place = tmp_path_factory.mktemp("studio")
     studio = Studio(place)
     trained = Trainings(folder, studio.photos, trainer(studio, place))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(app, "_trainings", lambda _: trained)
-        made = Served(folder, photos=studio.photos)
+        made = ServiceThread(folder, photos=studio.photos)
     sent = {"name": "learned", "kind": "style", "steps": "4"}
     answer = httpx.post(
         f"{made.address}/v1/trainings", params=sent, content=studio.painting.read_bytes(), timeout=60
@@ -147,7 +144,7 @@ def address(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_served_page(served: Served, mine: Path, tmp_path: Path, scheme: Any) -> None:
+def test_served_page(served: ServiceThread, mine: Path, tmp_path: Path, scheme: Any) -> None:
     (tmp_path / "notes.txt").write_text("no image")
     with visit(served.address, camera=True, color_scheme=scheme) as page:
         page.locator("#styles .thumbnail-item").first.wait_for()
@@ -196,7 +193,7 @@ def test_static_page(address: str, mine: Path, tmp_path: Path, scheme: Any) -> N
         assert not faults(page)
 
 
-def test_served_page_by_keys(served: Served, mine: Path) -> None:
+def test_served_page_by_keys(served: ServiceThread, mine: Path) -> None:
     with visit(served.address, camera=True, viewport={"width": 1200, "height": 900}) as page:
         page.locator("#styles .thumbnail-item").first.wait_for()
         said = page.locator("#said-painting")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from programs import ROOT, loaded
 from torch import Tensor
 
 from texturenets.train.configuration import TextureConfig
@@ -18,15 +18,8 @@ from texturenets.train.configuration import TextureConfig
 
 @pytest.fixture
 def program(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    path = Path(__file__).resolve().parents[1] / "benchmarks" / "textures.py"
-    monkeypatch.syspath_prepend(str(path.parent))
-    spec = importlib.util.spec_from_file_location("benchmark_textures", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "benchmark_textures", module)
-    spec.loader.exec_module(module)
-    return module
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    return loaded(ROOT / "benchmarks/textures.py", "benchmark_textures")
 
 
 def wall(side: int, course: int = 28, light: float = 0.0) -> Tensor:

@@ -16,9 +16,9 @@ pytest.importorskip("gradio", reason="the extra `web` is not installed")
 import numpy as np
 from browsing import LOST, UNPLUG, visit
 from PIL import Image
-from shown import Served
+from shown import ServiceThread, two_models
 from tiny import Studio
-from webservice import model, photo, trainer
+from webservice import photo, trainer
 
 from texturenets import image, loading
 from texturenets.server import app
@@ -28,10 +28,7 @@ from texturenets.server.trainings import Trainings
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("models")
-    model(made, "aaa_tiny")
-    model(made, "aab_grain", "texture")
-    return made
+    return two_models(tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +37,8 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Studio:
 
 
 @pytest.fixture(scope="module")
-def served(folder: Path) -> Iterator[Served]:
-    made = Served(folder, limits=Limits(bytes=200_000, pixels=10**6))
+def served(folder: Path) -> Iterator[ServiceThread]:
+    made = ServiceThread(folder, limits=Limits(bytes=200_000, pixels=10**6))
     yield made
     made.close()
 
@@ -53,7 +50,7 @@ IN_SIGHT = """() => {
 """Whether the whole result is to be seen."""
 
 
-def test_stylize(served: Served, folder: Path, tmp_path: Path) -> None:
+def test_stylize(served: ServiceThread, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.png").write_bytes(photo(90, 70))
     with visit(served.address, viewport={"width": 390, "height": 844}) as page:
         page.set_input_files("#photo input[type=file]", tmp_path / "mine.png")
@@ -84,7 +81,7 @@ def test_stylize(served: Served, folder: Path, tmp_path: Path) -> None:
         time.sleep(0.1)
 
 
-def test_changes_repaint(served: Served, tmp_path: Path) -> None:
+def test_changes_repaint(served: ServiceThread, tmp_path: Path) -> None:
     (tmp_path / "mine.png").write_bytes(photo(90, 70))
     with visit(served.address, viewport={"width": 1200, "height": 900}) as page:
         page.set_input_files("#photo input[type=file]", tmp_path / "mine.png")
@@ -105,7 +102,7 @@ def test_changes_repaint(served: Served, tmp_path: Path) -> None:
         said.get_by_text("512 × 398").wait_for()
 
 
-def test_several_photos(served: Served, tmp_path: Path) -> None:
+def test_several_photos(served: ServiceThread, tmp_path: Path) -> None:
     names = ["one.png", "two.png", "broken.png"]
     for seed, name in enumerate(names):
         (tmp_path / name).write_bytes(b"no image" if "broken" in name else photo(90, 70, seed=seed))
@@ -128,7 +125,7 @@ def test_several_photos(served: Served, tmp_path: Path) -> None:
         assert [name.partition("-")[0] for name in archive.namelist()] == ["one", "two"]
 
 
-def test_examples_and_what_goes_wrong(served: Served, tmp_path: Path) -> None:
+def test_examples_and_what_goes_wrong(served: ServiceThread, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no image")
     with visit(served.address, viewport={"width": 1200, "height": 900}) as page:
         said = page.locator("#said-painting")
@@ -146,7 +143,7 @@ def test_examples_and_what_goes_wrong(served: Served, tmp_path: Path) -> None:
         said.get_by_text("1024 × 683").wait_for()
 
 
-def test_each_file_that_is_refused_is_told_of(served: Served, tmp_path: Path) -> None:
+def test_each_file_that_is_refused_is_told_of(served: ServiceThread, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no image")
     (tmp_path / "other.txt").write_text("no image")
     (tmp_path / "large.png").write_bytes(bytes(300_000))
@@ -164,7 +161,7 @@ def test_each_file_that_is_refused_is_told_of(served: Served, tmp_path: Path) ->
             assert not any(one.is_visible() for one in page.locator(".toast-body").all())
 
 
-def test_what_went_wrong_goes_with_the_next_painting(served: Served, tmp_path: Path) -> None:
+def test_what_went_wrong_goes_with_the_next_painting(served: ServiceThread, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no image")
     (tmp_path / "photo.jpg").write_bytes(photo(90, 70))
     wrong = "() => document.querySelector('#said-painting').dataset.wrong"
@@ -176,7 +173,7 @@ def test_what_went_wrong_goes_with_the_next_painting(served: Served, tmp_path: P
         page.wait_for_function(f"() => !({wrong})()", timeout=20_000)
 
 
-def test_heic(served: Served, tmp_path: Path) -> None:
+def test_heic(served: ServiceThread, tmp_path: Path) -> None:
     heif = pytest.importorskip("pillow_heif", reason="the extra `heif` is not installed")
     heif.register_heif_opener()
     Image.open(io.BytesIO(photo(90, 70))).save(tmp_path / "IMG_1.HEIC", "HEIF")
@@ -203,7 +200,7 @@ BUSY = """() => {
 """The service's next answer to an image is that it is busy."""
 
 
-def test_the_camera_is_painted_live(served: Served) -> None:
+def test_the_camera_is_painted_live(served: ServiceThread) -> None:
     asked, most = [0], [0]
     with visit(served.address, camera=True, viewport={"width": 390, "height": 844}) as page:
 
@@ -245,7 +242,7 @@ def test_the_camera_is_painted_live(served: Served) -> None:
 @pytest.mark.parametrize(
     ("name", "said"), [("NotAllowedError", "the browser does not let"), ("NotFoundError", "there is none")]
 )
-def test_without_a_camera_the_page_says_so(served: Served, name: str, said: str) -> None:
+def test_without_a_camera_the_page_says_so(served: ServiceThread, name: str, said: str) -> None:
     with visit(served.address, viewport={"width": 1200, "height": 900}) as page:
         page.locator("#styles .thumbnail-item").first.wait_for()
         page.evaluate(LOST, name)
@@ -254,7 +251,7 @@ def test_without_a_camera_the_page_says_so(served: Served, name: str, said: str)
         assert page.locator("#camera").is_visible()
 
 
-def test_another_tab_ends_the_camera(served: Served) -> None:
+def test_another_tab_ends_the_camera(served: ServiceThread) -> None:
     with visit(served.address, camera=True, viewport={"width": 1200, "height": 900}) as page:
         page.locator("#styles .thumbnail-item", has_text="Aaa tiny").click()
         page.locator("#camera").click()
@@ -263,7 +260,7 @@ def test_another_tab_ends_the_camera(served: Served) -> None:
         page.wait_for_function("() => !document.getElementById('results').classList.contains('live')")
 
 
-def test_texture(served: Served, folder: Path, tmp_path: Path) -> None:
+def test_texture(served: ServiceThread, folder: Path, tmp_path: Path) -> None:
     with visit(served.address, viewport={"width": 1200, "height": 900}) as page:
         page.get_by_role("tab", name="Texture").click()
         page.locator("#textures .thumbnail-item", has_text="Aab grain").click()
@@ -295,11 +292,11 @@ def test_texture(served: Served, folder: Path, tmp_path: Path) -> None:
 
 
 def test_train(
-    served: Served, folder: Path, studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    served: ServiceThread, folder: Path, studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained = Trainings(folder, studio.photos, trainer(studio, tmp_path))
     monkeypatch.setattr(app, "_trainings", lambda _: trained)
-    learning = Served(folder, photos=studio.photos)
+    learning = ServiceThread(folder, photos=studio.photos)
     try:
         with visit(learning.address, reloads=True, viewport={"width": 1200, "height": 900}) as page:
             page.get_by_role("tab", name="Train").click()

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import http.server
 import io
 import json
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import tiny
+from fileserver import serving
 from PIL import Image
 
 from texturenets import fetch, loading
@@ -132,19 +128,8 @@ def web(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The address of a server that has the files of the working folder."""
     monkeypatch.setattr(fetch, "pause", lambda _: None)
 
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
-        def copyfile(self, *files: Any) -> None:
-            with contextlib.suppress(ConnectionError):  # of a client that has enough
-                super().copyfile(*files)
-
-    serve = functools.partial(Handler, directory=str(here))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with serving(here) as address:
+        yield address
 
 
 def test_a_photo_at_an_address(here: Path, web: str, capsys: Capture) -> None:

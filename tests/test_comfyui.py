@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import json
 import os
@@ -15,6 +14,7 @@ from typing import Any, Literal
 import pytest
 import torch
 from galleries import gallery
+from programs import loaded
 from torch import Tensor
 
 import texturenets as tn
@@ -69,12 +69,7 @@ def comfy(monkeypatch: pytest.MonkeyPatch) -> Comfy:
 
 @pytest.fixture
 def nodes(comfy: Comfy) -> Any:
-    spec = importlib.util.spec_from_file_location("/custom_nodes/texturenets_nodes", FOLDER / "__init__.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return loaded(FOLDER / "__init__.py", "/custom_nodes/texturenets_nodes")
 
 
 STYLE = Residual(channels=8, blocks=1, noise_depth=2)
@@ -307,14 +302,15 @@ def test_an_interrupted_run_ends_before_the_next_image(nodes: Any, comfy: Comfy,
 
 
 def test_it_is_interrupted_between_the_sizes_of_large_strokes(
-    nodes: Any, comfy: Comfy, style_file: str
+    nodes: Any, style_file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls = []
-    comfy.check = lambda: calls.append(1)  # type: ignore[method-assign]
+    calls: list[int] = []
+    monkeypatch.setattr(nodes, "throw_exception_if_processing_interrupted", lambda: calls.append(1))
     style = load(nodes, style_file)
-    stylize(nodes, style, torch.rand(1, 64, 64, 3), stroke=2.0)
-    style.between()
-    assert style.between is nodes.throw_exception_if_processing_interrupted
+    for stroke, count in ((1.0, 1), (2.0, 2)):
+        calls.clear()
+        stylize(nodes, style, torch.rand(1, 64, 64, 3), stroke=stroke)
+        assert len(calls) == count
 
 
 def test_the_example_holds_a_value_for_every_widget(nodes: Any) -> None:

@@ -220,13 +220,22 @@ def test_in_strips_the_same_comes_out(
 @pytest.mark.parametrize(
     "case",
     [
-        ("png", "the text Author, which is not kept in strips: it is not ASCII"),
-        ("tif", "EXIF, which is not kept in strips in .tif"),
-        ("jpg", "a comment, which is not kept in strips in .jpg"),
+        ("png", ["the text Author, which is not kept in strips: it is not ASCII"]),
+        (
+            "tif",
+            [
+                "the texts Author, Comment, which .tif does not keep",
+                "EXIF, which is not kept in strips in .tif",
+            ],
+        ),
+        (
+            "jpg",
+            ["the text Author, which .jpg does not keep", "a comment, which is not kept in strips in .jpg"],
+        ),
     ],
 )
 def test_metadata_that_is_lost_in_strips_is_told(
-    case: tuple[str, str],
+    case: tuple[str, list[str]],
     model: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -243,7 +252,7 @@ def test_metadata_that_is_lost_in_strips_is_told(
     monkeypatch.setattr(memory_limits, "too_large", lambda *_: True)
     assert main(["stylize", str(photo), "-s", str(model), "--engine", "torch", "-o", str(out)]) == 0
     notes = [line for line in capsys.readouterr().err.splitlines() if "note: " in line]
-    assert f"texturenets: note: {photo} holds {lost}" in notes
+    assert notes == [f"texturenets: note: {photo} holds {what}" for what in lost]
 
 
 def test_little_memory_is_enough(
@@ -304,7 +313,7 @@ def test_the_memory_that_is_named_suffices(
     assert main([*words, "-o", out, "--memory", enough]) == 0
     monkeypatch.setitem(sys.modules, "pyvips", None)
     again = told("-o", str(tmp_path / "out.png"), "--memory", "1M")
-    assert budget.parse(again) == pytest.approx(budget.parse(enough), rel=0.15)  # the process has grown
+    assert budget.parse(again) == pytest.approx(budget.parse(enough), rel=0.3)  # the process has grown
 
 
 def test_without_libvips_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

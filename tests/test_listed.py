@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import http.server
 import json
-import threading
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import hubserver
 import pytest
 import tiny
+from fileserver import serving
 
 from texturenets import fetch, loading
 from texturenets.cli import main
@@ -64,16 +62,8 @@ def write(folder: Path, **changes: Any) -> str:
 @pytest.fixture
 def web(folder: Path) -> Iterator[str]:
     """The address at which `folder` is served."""
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    handler = partial(Handler, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with serving(folder) as address:
+        yield address
 
 
 def test_a_style_is_fetched_by_name_and_used(

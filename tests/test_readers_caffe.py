@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import struct
-import time
 from pathlib import Path
 
 import numpy as np
@@ -128,13 +127,11 @@ def test_damaged_models(tmp_path: Path, data: bytes) -> None:
         caffe.read(path)
 
 
-def test_a_megabyte_of_tiny_fields_ends_soon(tmp_path: Path) -> None:
+def test_a_megabyte_of_tiny_fields_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.caffemodel"
     path.write_bytes(block(1, b"x") + number(5, 1) * 2_000_000)
-    start = time.process_time()
     with pytest.raises(UserError, match="too many"):
         readers.read(path, "vgg16")
-    assert time.process_time() - start < 2
 
 
 def test_random_damage_is_one_line(tmp_path: Path) -> None:

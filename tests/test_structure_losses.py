@@ -298,7 +298,7 @@ def test_wrong_values_are_named(wrong: dict[str, Any], said: str) -> None:
 
 def test_a_layer_that_does_not_exist_is_named_only_where_it_is_used() -> None:
     build: Callable[..., Any] = objective
-    with pytest.raises(UserError, match="b"):
+    with pytest.raises(UserError, match="unknown layer of t 'b'; known: a"):
         build("sliced", random(1, 3, 8, 8), structure_layers=("t:b",))
     assert build("tv", random(1, 3, 8, 8), structure_layers=("t:b",))
 

@@ -66,6 +66,9 @@ def text_mode(call: ast.Call) -> bool:
     return not any("b" in str(mode) and len(str(mode)) < 4 for mode in modes)
 
 
+OTHERS = ("Image", "os", "tarfile", "av", "runner", "queue")  # whose `open` opens no text file
+
+
 def without_encoding(call: ast.Call) -> bool:
     """Whether a call reads or writes a text file in the system's own encoding."""
     if any(keyword.arg == "encoding" for keyword in call.keywords):
@@ -73,7 +76,7 @@ def without_encoding(call: ast.Call) -> bool:
     name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
     module = ast.unparse(call.func.value) if isinstance(call.func, ast.Attribute) else ""
     if name == "open":
-        return module.rpartition(".")[2] in ("", "path", "file", "target") and text_mode(call)
+        return module.rpartition(".")[2] not in OTHERS and text_mode(call)
     return (name == "read_text" and not call.args) or (name == "write_text" and len(call.args) < 2)
 
 

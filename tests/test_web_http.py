@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 import gzip
 import io
 import json
@@ -32,7 +33,7 @@ from webservice import client, model, opened, photo
 
 from texturenets import image, loading
 from texturenets.cli import main
-from texturenets.errors import DiskFullError, UserError
+from texturenets.errors import DiskFullError, UserError, cannot_write
 from texturenets.modelfiles.modelfile import Header
 from texturenets.networks import build, network_files
 from texturenets.networks.residual import Residual
@@ -227,14 +228,12 @@ def test_slips_of_a_sender_are_told_the_way_out(tmp_path: Path, path: str) -> No
         form = {"image": ("a.png", photo(), "image/png"), "style": (None, "tiny")}
         assert problem(service.post(path, files=form), 422).startswith("'style' in the form: parameters go")
         two = [("image", ("a.png", photo(), "image/png"))] * 2
-        for said in (
-            problem(service.post(path, files=two), 400),
-            problem(
-                service.post(path, content=photo(), headers={"content-type": "multipart/form-data"}), 400
-            ),
-        ):
-            assert said.startswith("the form cannot be read: ")
-            assert said.endswith("; curl -F image=@photo.jpg sends one that can")
+        said = problem(service.post(path, files=two), 400)
+        assert said.startswith("the form holds several photos, 'image' and 'image', and one is taken")
+        odd = service.post(path, content=photo(), headers={"content-type": "multipart/form-data"})
+        said = problem(odd, 400)
+        assert said.startswith("the form cannot be read: ")
+        assert said.endswith("; curl -F image=@photo.jpg sends one that can")
         form = {"image": ("a.png", b"", "image/png")}
         assert problem(service.post(path, files=form), 415) == "the file in the form is empty"
         said = problem(service.post(path), 415)
@@ -701,12 +700,16 @@ def test_errors_speak_of_parameters(service: TestClient, monkeypatch: pytest.Mon
     assert "pip" not in said
 
 
+NO_ROOM = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 @pytest.mark.parametrize(
     ("raised", "status", "told"),
     [
         (MemoryError(), 422, "as with `size` 24"),
         (UserError("no room: name another disk with `spool` FOLDER"), 503, "log says why"),
-        (UserError("cannot write in /srv/spool: No space left on device"), 503, "log says why"),
+        (cannot_write("/srv/spool", NO_ROOM), 503, "disk is full"),
+        (cannot_write("what does not fit in memory", NO_ROOM), 503, "disk is full"),
     ],
 )
 def test_errors_of_the_machine_are_for_the_log(

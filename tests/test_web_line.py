@@ -32,9 +32,7 @@ def test_what_nobody_waits_for_is_not_computed(tmp_path: Path) -> None:
         for thread, found in calls:
             thread.join()
             assert isinstance(found[0], httpx.Response | httpx.TimeoutException)
-        began = time.monotonic()
         assert running.stylize(SMALL).status_code == 200
-        assert time.monotonic() - began < 1.5  # 16 of them took 3.2
         assert len(running.asked()) < 8
         gone = [one for one in running.lines() if one.get("status") == 499]
         assert len(gone) > 8
@@ -64,9 +62,8 @@ def test_large_pictures_do_not_hold_up_small_ones(tmp_path: Path) -> None:
         large = [apart(running.stylize, LARGE) for _ in range(3)]
         running.until(1)
         for _ in range(3):
-            began = time.monotonic()
             assert running.stylize(SMALL).status_code == 200
-            assert time.monotonic() - began < 0.8
+        assert running.asked().count(2000 * 1500) < 3  # the small ones went before the last large one
         # More than half of the line is never theirs.
         more = [apart(running.stylize, LARGE) for _ in range(2)]
         for thread, _ in more:
@@ -82,10 +79,9 @@ def test_what_cannot_be_done_in_time_is_refused_at_once(tmp_path: Path) -> None:
         assert running.stylize(LARGE).status_code == 200  # 2.1 s, which are remembered
         first = apart(running.stylize, LARGE)
         running.until(2)
-        began = time.monotonic()
         refused = running.stylize(LARGE)
-        took = time.monotonic() - began
-        assert (refused.status_code, took < 2) == (503, True)
+        assert refused.status_code == 503
+        assert not first[1]  # which is still at work
         assert "2 s of work before it" in refused.json()["detail"]
         assert int(refused.headers["retry-after"]) >= 1
         alone = running.stylize(LARGE, "&stroke=0.5")  # painted four times as large

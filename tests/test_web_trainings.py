@@ -316,7 +316,7 @@ def test_the_log_says_what_trainings_do(
         ],
     ]
     ended = [line for line in lines if line["state"] in ("done", "failed", "stopped")]
-    assert [0 <= line["seconds"] < 60 for line in ended] == [True] * 3
+    assert [line["seconds"] >= 0 for line in ended] == [True] * 3
     assert lines[3]["reason"] == "texturenets: the painting is no image"
     assert {r.levelname for r in caplog.records if r.fields["state"] == "failed"} == {"WARNING"}  # type: ignore[attr-defined]
 
@@ -359,17 +359,23 @@ def test_a_full_disk_stops_nothing_for_good(
     write, full = trainings.files.write, threading.Event()
     full.set()
 
+    tries = []
+
     def writing(job: TrainingJob) -> TrainingJob:
         if full.is_set():
+            tries.append(job)
             raise DiskFullError("cannot write job.json: No space left on device")
         return write(job)
 
     monkeypatch.setattr(trainings.files, "write", writing)
     with caplog.at_level(logging.ERROR, "texturenets.server"):
         trainings.runner.open()
-        time.sleep(0.5)
+        ends = time.monotonic() + 60
+        while len(tries) < 8:
+            assert time.monotonic() < ends
+            time.sleep(0.01)
     assert [job.state for job in trainings.jobs()] == ["queued", "queued"]
-    assert 1 <= len(caplog.records) <= 4  # not a line each time
+    assert 1 <= len(caplog.records) < len(tries)  # not a line each time
     assert not trainings.runner.children  # what could not be written down is not started, over and over
     assert "held up" in trainings.reports.of(trainings.files.find("first"))["reason"]
     full.clear()

@@ -36,7 +36,7 @@ def patch_distance(samples: Sequence[Tensor], exemplar: Tensor, seed: int = 0) -
     `samples` and `exemplar` are (1, 3, H, W), RGB, of any sizes from `LEAST` on; values do not change with brightness
     and contrast of a color channel, as each side's channels are normalized to mean 0 and deviation 1. The levels are
     called "1", "1/2", "1/4" and "1/8" after their sizes. Lower is nearer; as each side's patches are drawn by
-    themselves, 256 x 256 pixels against themselves have 13, not 0. Places of patches and directions are
+    themselves, an image against itself has not quite 0. Places of patches and directions are
     drawn from `seed`. Raises ValueError where an image is too small.
     """
     if not fits(exemplar, *samples):

@@ -36,7 +36,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")  # of a file, on every sy
 class ListedModel:
     """A model in a list.
 
-    `addresses`: where its file is, https://, hf:// or a path, tried in this order. `sha256`: of the file, in
+    `addresses`: where its file is, https://, http://, hf:// or a path, tried in this order. `sha256`: of the file, in
     hexadecimal. `size`: its bytes. `licence`: as the list says; the file's header has the last word.
     """
 

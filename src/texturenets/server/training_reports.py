@@ -24,9 +24,7 @@ NAMED = 5
 class TrainingReports:
     """Reads what the processes of the trainings in `files` wrote down. From any thread."""
 
-    def __init__(
-        self, files: TrainingFiles, photos: Path | None, held_up: Callable[[str], bool] = lambda _: False
-    ) -> None:
+    def __init__(self, files: TrainingFiles, photos: Path | None, held_up: Callable[[str], bool]) -> None:
         """`photos`: the folder that styles learn on. `held_up`: whether a training cannot go on now, by its name."""
         self.held_up = held_up
         self.files, self.folder, self.photos, self.records = files, files.folder, photos, Records()

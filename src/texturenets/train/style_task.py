@@ -97,9 +97,9 @@ class StyleTask:
 
     def batches(self, steps: range, slots: range, workers: int | None) -> Iterator[Batch]:
         """Crops of photos, decoded ahead."""
-        card = self.device.type == "cuda"
+        on_gpu = self.device.type == "cuda"
         return data.loader(
-            self._crops(slots), steps, workers_for(self.device) if workers is None else workers, card
+            self._crops(slots), steps, workers_for(self.device) if workers is None else workers, on_gpu
         )
 
     def _crops(self, slots: range) -> Dataset[Batch]:

@@ -119,8 +119,7 @@ function answered({ data }) {
     show(data.bytes, data.width, data.height);
     if (live) {
       live.painted();
-      const rate = live.rate ? `${live.rate.toFixed(live.rate < 10 ? 1 : 0)} images a second at ` : "";
-      const said = `${rate}${data.width} × ${data.height}, ${data.backend === "wasm" ? "WebAssembly" : "WebGPU"}`;
+      const said = `${live.pace()}${data.width} × ${data.height}, ${data.backend === "wasm" ? "WebAssembly" : "WebGPU"}`;
       if ($("said").textContent !== said) say(said);
       return;
     }

@@ -68,6 +68,11 @@ export class Live {
     this.paint(context.getImageData(0, 0, this.canvas.width, this.canvas.height), this.canvas);
   }
 
+  // The rate as words, once it is known, to stand before the size.
+  pace() {
+    return this.rate ? `${this.rate.toFixed(this.rate < 10 ? 1 : 0)} images a second at ` : "";
+  }
+
   // The image is on view: the rate, and the size of those to come.
   painted() {
     this.times.push(performance.now() - this.began);

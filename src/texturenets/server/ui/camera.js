@@ -47,8 +47,7 @@ function show(made) {
   [$("live").width, $("live").height] = [made.width, made.height];
   $("live").getContext("2d").drawImage(made, 0, 0);
   live.painted();
-  const rate = live.rate ? `${live.rate.toFixed(live.rate < 10 ? 1 : 0)} images a second at ` : "";
-  $("rate").textContent = `${rate}${made.width} × ${made.height} pixels`;
+  $("rate").textContent = `${live.pace()}${made.width} × ${made.height} pixels`;
 }
 
 window.texturenetsCamera = async () => {

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import html
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 import gradio as gr
 
@@ -13,6 +11,7 @@ from texturenets.modelfiles.titles import title
 from texturenets.server.http_errors import HTTPProblem
 from texturenets.server.service import Service
 from texturenets.server.ui import examples, gallery, painting
+from texturenets.server.ui.camera import LiveCamera
 from texturenets.server.ui.pictures import Given, PictureInput
 from texturenets.server.ui.queued_work import QueuedWork, WorkGivenUpError
 from texturenets.server.ui.store import Store
@@ -34,12 +33,6 @@ TELL = "Choose a photo, or one of the examples; then a style."
 SEEN = "() => window.texturenetsSeen('results')"
 """On a phone the result is below: bring it into sight (page.js)."""
 
-LIVE = (
-    """<canvas id="live" role="img" aria-label="What the camera sees, painted"></canvas><p id="rate"></p>"""
-)
-CAMERA, STOP = "() => window.texturenetsCamera()", "() => window.texturenetsCameraStop()"
-"""What the camera sees is painted live (camera.js)."""
-
 QUIET: Any = {"show_progress": "hidden"}
 
 
@@ -51,49 +44,60 @@ class StylizeTab:
         chosen = gallery.valid_choice(service.catalogue, "style")
         with gr.Row(equal_height=False):
             with gr.Column(scale=5, min_width=300):
-                self.photos = PictureInput(service, store, "photo", MOST, label="Photos", height=300)
-                tries = gallery.example_gallery(examples.photos(), "examples", "Or try one of these")
-                self.gallery = gallery.make_gallery(service.catalogue, "style", chosen)
+                tries = self._input(chosen)
             with gr.Column(scale=6, min_width=300):
                 with gr.Column(elem_id="results"):
-                    self.slider = gr.ImageSlider(
-                        label="Before and after",
-                        show_label=False,
-                        type="filepath",
-                        interactive=False,
-                        buttons=["fullscreen"],
-                        elem_id="compared",
-                        max_height=560,
-                    )
-                    self.several = gr.Gallery(
-                        label="Paintings",
-                        show_label=False,
-                        columns=3,
-                        height="auto",
-                        object_fit="contain",
-                        buttons=[],
-                        interactive=False,
-                        visible=False,
-                        elem_id="paintings",
-                        elem_classes="gallery",
-                    )
-                    gr.HTML(LIVE, padding=False, elem_id="live-view")
-                    self.said = gr.HTML(
-                        said(TELL), padding=False, elem_classes="said", elem_id="said-painting"
-                    )
-                    with gr.Row(elem_id="buttons"):
-                        paint = gr.Button("Paint", variant="primary", min_width=80, elem_id="paint")
-                        camera = gr.Button("Camera", min_width=80, elem_id="camera")
-                        stop = gr.Button("Stop", min_width=80, elem_id="camera-stop")
-                        cancel = gr.Button("Cancel", min_width=80, elem_id="cancel-paint")
-                        self.save = gr.DownloadButton(
-                            "Download", min_width=80, interactive=False, elem_id="save-painting"
-                        )
+                    paint, cancel = self._results()
                 self._options()
         self.style = gr.State(chosen)
-        query = gr.HTML(_query(chosen, *(one.value for one in self.options)), elem_id="live-query")
         self.inputs = [self.photos.given, self.photos.refused, self.style, *self.options]
         self.outputs = [self.slider, self.several, self.save, self.said]
+        self._listen(tries, paint, cancel)
+        self.camera.listen([self.style, *self.options], (paint.click, self.photos.given.change))
+
+    def _input(self, chosen: str | None) -> gr.Gallery:
+        """Photos and the gallery of styles; the example photos are returned."""
+        self.photos = PictureInput(self.service, self.store, "photo", MOST, label="Photos", height=300)
+        tries: gr.Gallery = gallery.example_gallery(examples.photos(), "examples", "Or try one of these")
+        self.gallery = gallery.make_gallery(self.service.catalogue, "style", chosen)
+        return tries
+
+    def _results(self) -> tuple[gr.Button, gr.Button]:
+        """What was made, and the buttons, of which Paint and Cancel are returned."""
+        self.slider = gr.ImageSlider(
+            label="Before and after",
+            show_label=False,
+            type="filepath",
+            interactive=False,
+            buttons=["fullscreen"],
+            elem_id="compared",
+            max_height=560,
+        )
+        self.several = gr.Gallery(
+            label="Paintings",
+            show_label=False,
+            columns=3,
+            height="auto",
+            object_fit="contain",
+            buttons=[],
+            interactive=False,
+            visible=False,
+            elem_id="paintings",
+            elem_classes="gallery",
+        )
+        self.camera = LiveCamera()
+        self.said = gr.HTML(said(TELL), padding=False, elem_classes="said", elem_id="said-painting")
+        with gr.Row(elem_id="buttons"):
+            paint = gr.Button("Paint", variant="primary", min_width=80, elem_id="paint")
+            self.camera.buttons()
+            cancel = gr.Button("Cancel", min_width=80, elem_id="cancel-paint")
+            self.save = gr.DownloadButton(
+                "Download", min_width=80, interactive=False, elem_id="save-painting"
+            )
+        return paint, cancel
+
+    def _listen(self, tries: gr.Gallery, paint: gr.Button, cancel: gr.Button) -> None:
+        """What happens at which event."""
         self.photos.speaks(self.said)
         tries.select(self._example, None, [self.photos.place, self.photos.given], **QUIET)
         self.gallery.select(self._chosen, None, self.style, **QUIET)
@@ -106,11 +110,6 @@ class StylizeTab:
         again["trigger_mode"] = "always_last"
         self.options[-1].change(self._again, self.inputs, self.outputs, **again)
         cancel.click(self._cancel, None, None, **QUIET)
-        camera.click(None, js=CAMERA)
-        for event in (stop.click, paint.click, self.photos.given.change):
-            event(None, js=STOP)
-        changes = [one.change for one in (self.style, *self.options)]
-        gr.on(changes, _query, [self.style, *self.options], query, trigger_mode="always_last", **QUIET)
 
     def _options(self) -> None:
         size = gr.Radio(SIZES, value=1024, label="Size", info="Longer side in pixels.", elem_id="size")
@@ -241,18 +240,6 @@ class StylizeTab:
             gr.update(value=str(batch.archive), interactive=True),
             said(done) + wrong(*refused, *batch.refused),
         )
-
-
-def _query(style: str | None, _: int, stroke: float | str, colours: bool, strength: float) -> str:
-    """Where camera.js finds what to ask the HTTP interface for; the size of live images is its own choice."""
-    words = {
-        "style": style or "",
-        "stroke": stroke if stroke == "auto" else f"{float(stroke):g}",
-        "preserve_color": "true" if colours else "false",
-        "strength": f"{float(strength):g}",
-        "format": "jpeg",
-    }
-    return f'<span data-query="{html.escape(urlencode(words))}"></span>'
 
 
 def _title(style: str | None) -> str:

@@ -66,9 +66,12 @@ class Styles:
         inputs = tuple(getattr(network, "noise", ()))
         maps = noise.draw(inputs, [int(random.integers(1 << 30))], height, width, device=picture.device)
         given: tuple[Any, ...] = (padded, maps) if inputs else (padded,)
-        if isinstance(network, ConditionalNetwork):
-            given = (padded, maps if inputs else None, int(random.integers(network.count)))
         weights = spoiled(network, random) if random.random() < 0.5 else {}
+        if isinstance(
+            network, ConditionalNetwork
+        ):  # takes its rows from parameters, which spoiled ones are not
+            given = (padded, maps if inputs else None, int(random.integers(network.count)))
+            weights = {}
         made: Tensor = torch.func.functional_call(network, weights, given)
         made = sizes.crop_back(made, box).float().clamp(0, 1)
         share = float(random.uniform(0.2, 1)) if random.random() < 0.5 else 1.0

@@ -72,9 +72,9 @@ class DistillationTask:
 
     def batches(self, steps: range, slots: range, workers: int | None) -> Iterator[Batch]:
         """Groups of pictures, decoded and changed ahead."""
-        card = self.device.type == "cuda"
+        on_gpu = self.device.type == "cuda"
         made = Groups(self.folders.train, self.config, slots)
-        return data.loader(made, steps, workers_for(self.device) if workers is None else workers, card)
+        return data.loader(made, steps, workers_for(self.device) if workers is None else workers, on_gpu)
 
     def first_pictures(self, count: int) -> Tensor:
         """`count` pictures or some more, as the training has them: (N, 3, S, S), on the device."""

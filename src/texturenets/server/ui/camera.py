@@ -1,0 +1,49 @@
+"""What the browser's camera sees, painted live by `camera.js` over the HTTP interface."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+import gradio as gr
+
+VIEW = (
+    """<canvas id="live" role="img" aria-label="What the camera sees, painted"></canvas><p id="rate"></p>"""
+)
+START, STOP = "() => window.texturenetsCamera()", "() => window.texturenetsCameraStop()"
+
+
+class LiveCamera:
+    """The live image and its buttons, within a gradio.Blocks: first the view, then `buttons` and `listen`."""
+
+    def __init__(self) -> None:
+        gr.HTML(VIEW, padding=False, elem_id="live-view")
+
+    def buttons(self) -> None:
+        """Add the buttons."""
+        self.start = gr.Button("Camera", min_width=80, elem_id="camera")
+        self.stop = gr.Button("Stop", min_width=80, elem_id="camera-stop")
+
+    def listen(self, settings: Sequence[Any], stopped_by: Sequence[Any]) -> None:
+        """`settings`: the components of the style, the size, the strokes, the colours and the strength; images are
+        painted as these are now. `stopped_by`: events that end it, besides its own button's."""
+        query = gr.HTML(_query(*(one.value for one in settings)), elem_id="live-query")
+        self.start.click(None, js=START)
+        for event in (self.stop.click, *stopped_by):
+            event(None, js=STOP)
+        changes = [one.change for one in settings]
+        gr.on(changes, _query, list(settings), query, trigger_mode="always_last", show_progress="hidden")
+
+
+def _query(style: str | None, _: int, stroke: float | str, colours: bool, strength: float) -> str:
+    """Where camera.js finds what to ask the HTTP interface for; the size of live images is its own choice."""
+    words = {
+        "style": style or "",
+        "stroke": stroke if stroke == "auto" else f"{float(stroke):g}",
+        "preserve_color": "true" if colours else "false",
+        "strength": f"{float(strength):g}",
+        "format": "jpeg",
+    }
+    return f'<span data-query="{html.escape(urlencode(words))}"></span>'
