@@ -229,7 +229,8 @@ def test_slips_of_a_sender_are_told_the_way_out(tmp_path: Path, path: str) -> No
         assert problem(service.post(path, files=form), 422).startswith("'style' in the form: parameters go")
         two = [("image", ("a.png", photo(), "image/png"))] * 2
         said = problem(service.post(path, files=two), 400)
-        assert said.startswith("the form holds several photos, 'image' and 'image', and one is taken")
+        several = "the form holds several photos, 'image' and 'image', and one is taken"
+        assert said.startswith(several if "stylize" in path else "the form cannot be read: Too many files")
         odd = service.post(path, content=photo(), headers={"content-type": "multipart/form-data"})
         said = problem(odd, 400)
         assert said.startswith("the form cannot be read: ")
