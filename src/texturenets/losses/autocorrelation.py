@@ -16,38 +16,26 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from texturenets.losses.base import Features, Loss, LossSettings, Scaling, Targets, at_scale, register
-from texturenets.perceptual import full_names
+from texturenets.losses.base import Features, LossSettings, Targets, register
+from texturenets.losses.layer_loss import LayerLoss, added
 
 
 @register
 @dataclass(kw_only=True, eq=False)
-class AutocorrelationLoss(Loss):
+class AutocorrelationLoss(LayerLoss):
     """Squared distance of the autocorrelation of the images' features from that of the style's, layer by layer.
 
-    At distances up to half the side of the smaller map: beyond them few positions have a partner. `decay`: weight of
-    each scale of the loss pyramid over that of the one before.
+    At distances up to half the side of the smaller map: beyond them few positions have a partner.
     """
 
     name = "autocorrelation"
     compares_style = True
-    layers: tuple[str, ...]
-    weight: float
-    scaling: Scaling
-    decay: float
     targets: list[dict[str, Tensor]] = field(init=False, default_factory=list)
 
     @classmethod
     def from_settings(cls, settings: LossSettings) -> Self | None:
         """None where its weight is 0. Raises UserError for layers that do not exist."""
-        if not settings["autocorrelation_weight"]:
-            return None
-        return cls(
-            layers=full_names(settings["structure_layers"]),
-            weight=settings["autocorrelation_weight"],
-            scaling=settings["loss_scaling"],
-            decay=settings["pyramid_decay"],
-        )
+        return cls.of(settings, "autocorrelation_weight", "structure_layers")
 
     def prepare(self, styles: Iterator[tuple[float, Features]]) -> None:
         """Those of several style images are averaged, by their shares, at the distances that all have."""
@@ -57,14 +45,7 @@ class AutocorrelationLoss(Loss):
                 {k: share * autocorrelation(maps[k], *_half(maps[k])) for k in self.layers}
                 for maps in style.maps
             ]
-            self.targets = (
-                [
-                    {k: torch.stack(_common(m[k], n[k])).sum(0) for k in self.layers}
-                    for m, n in zip(self.targets, own, strict=True)
-                ]
-                if self.targets
-                else own
-            )
+            self.targets = added(self.targets, own, lambda m, n: torch.stack(_common(m, n)).sum(0))
 
     def __call__(self, features: Features, targets: Targets) -> dict[str, Tensor]:
         """`autocorrelation/network:layer`."""
@@ -77,8 +58,7 @@ class AutocorrelationLoss(Loss):
                 distance = (own - aim).square().mean((1, 2, 3))
                 if self.scaling == "relative":
                     distance = distance / aim.square().mean().clamp_min(1e-12)
-                name = at_scale(f"autocorrelation/{layer}", scale)
-                losses[name] = self.weight * self.decay**scale * distance.mean()
+                losses[self.key(layer, scale)] = self.weight_at(scale) * distance.mean()
         return losses
 
 

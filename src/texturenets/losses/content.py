@@ -8,23 +8,16 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from texturenets.losses.base import Features, Loss, LossSettings, Scaling, Targets, at_scale, register
-from texturenets.perceptual import full_names
+from texturenets.losses.base import Features, LossSettings, Scaling, Targets, register
+from texturenets.losses.layer_loss import LayerLoss
 
 
 @register
 @dataclass(kw_only=True, eq=False)
-class ContentLoss(Loss):
-    """Squared distance of the images' features from those of their photos, layer by layer.
-
-    `decay`: weight of each scale of the loss pyramid over that of the one before.
-    """
+class ContentLoss(LayerLoss):
+    """Squared distance of the images' features from those of their photos, layer by layer."""
 
     name = "content"
-    layers: tuple[str, ...]
-    weight: float
-    scaling: Scaling
-    decay: float
 
     def __post_init__(self) -> None:
         self.photo_layers = self.layers
@@ -33,24 +26,16 @@ class ContentLoss(Loss):
     def from_settings(cls, settings: LossSettings) -> Self | None:
         """None for textures, which have no photo, and without layers or weight. Raises UserError for unknown
         layers."""
-        layers = full_names(settings.get("content_layers", ()))
-        if not layers or not settings["content_weight"]:
-            return None
-        return cls(
-            layers=layers,
-            weight=settings["content_weight"],
-            scaling=settings["loss_scaling"],
-            decay=settings["pyramid_decay"],
-        )
+        return cls.of(settings, "content_weight", "content_layers")
 
     def __call__(self, features: Features, targets: Targets) -> dict[str, Tensor]:
         """`content/network:layer`; nothing without photos."""
         losses = {}
         for scale, content in enumerate(targets.content):
-            weight = self.weight * self.decay**scale
+            weight = self.weight_at(scale)
             for layer in self.layers:
                 distance = content_distance(features.maps[scale][layer], content[layer], self.scaling)
-                losses[at_scale(f"content/{layer}", scale)] = weight * distance.mean()
+                losses[self.key(layer, scale)] = weight * distance.mean()
         return losses
 
 

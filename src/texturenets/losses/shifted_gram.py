@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from texturenets.errors import UserError
-from texturenets.losses.base import Features, Loss, LossSettings, Scaling, Targets, at_scale, register
+from texturenets.losses.base import Features, LossSettings, Targets, register
 from texturenets.losses.gram import mean_products
+from texturenets.losses.layer_loss import LayerLoss, added
 from texturenets.losses.style import style_distance
-from texturenets.perceptual import full_names
 
 Shift = tuple[int, int]
 """(axis of the maps, positions): 2 is down, 3 to the right."""
@@ -26,49 +26,29 @@ Shift = tuple[int, int]
 
 @register
 @dataclass(kw_only=True, eq=False)
-class ShiftedGramLoss(Loss):
+class ShiftedGramLoss(LayerLoss):
     """Squared distance of the images' shifted Gram matrices from those of the style, layer by layer.
 
     Shifts are 1, 2, 4, ... positions of a layer's map, up to `reach`, along both axes; a layer's value is their mean.
-    Those that are not smaller than a map are left out. `decay`: weight of each scale of the loss pyramid over that of
-    the one before.
+    Those that are not smaller than a map are left out.
     """
 
     name = "shifted"
     compares_style = True
-    layers: tuple[str, ...]
-    weight: float
-    scaling: Scaling
-    decay: float
     reach: int
     targets: list[dict[str, dict[Shift, Tensor]]] = field(init=False, default_factory=list)
 
     @classmethod
     def from_settings(cls, settings: LossSettings) -> Self | None:
         """None where its weight is 0. Raises UserError for layers that do not exist."""
-        if not settings["shifted_weight"]:
-            return None
-        return cls(
-            layers=full_names(settings["structure_layers"]),
-            weight=settings["shifted_weight"],
-            scaling=settings["loss_scaling"],
-            decay=settings["pyramid_decay"],
-            reach=settings["max_shift"],
-        )
+        return cls.of(settings, "shifted_weight", "structure_layers", reach=settings["max_shift"])
 
     def prepare(self, styles: Iterator[tuple[float, Features]]) -> None:
         """The matrices of several style images are averaged, by their shares; shifts that one lacks are left out."""
         self.targets = []
         for share, style in styles:
             own = [{k: self._matrices(maps[k], share) for k in self.layers} for maps in style.maps]
-            self.targets = (
-                [
-                    {k: {s: m[k][s] + n[k][s] for s in m[k] if s in n[k]} for k in self.layers}
-                    for m, n in zip(self.targets, own, strict=True)
-                ]
-                if self.targets
-                else own
-            )
+            self.targets = added(self.targets, own, lambda m, n: {s: m[s] + n[s] for s in m if s in n})
 
     def _matrices(self, features: Tensor, share: float) -> dict[Shift, Tensor]:
         return {shift: share * shifted_gram(features, *shift) for shift in shifts(features, self.reach)}
@@ -89,8 +69,7 @@ class ShiftedGramLoss(Loss):
                         f"`structure_layers` {layer}: a map of {maps.shape[3]} x {maps.shape[2]} is too small to "
                         "be shifted; use larger images or an earlier layer"
                     )
-                name = at_scale(f"shifted/{layer}", scale)
-                losses[name] = self.weight * self.decay**scale * torch.stack(distances).mean()
+                losses[self.key(layer, scale)] = self.weight_at(scale) * torch.stack(distances).mean()
         return losses
 
 

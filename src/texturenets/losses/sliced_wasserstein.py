@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from texturenets import noise
-from texturenets.losses.base import Features, Loss, LossSettings, Scaling, Targets, at_scale, register
-from texturenets.perceptual import full_names
+from texturenets.losses.base import Features, LossSettings, Scaling, Targets, register
+from texturenets.losses.layer_loss import LayerLoss
 
 FIXED = 0xFFFFFFFF
 """The step whose directions are taken where there are no steps: those of no training that ends."""
@@ -23,36 +23,23 @@ FIXED = 0xFFFFFFFF
 
 @register
 @dataclass(kw_only=True, eq=False)
-class SlicedWassersteinLoss(Loss):
+class SlicedWassersteinLoss(LayerLoss):
     """`sliced_wasserstein` of the images' features and those of the style, layer by layer.
 
     As many directions as the layer has channels, as in the paper's program, drawn anew in each step of a training
     from `seed` and the number of the step. Validation and iterative optimization always take the same ones: the first
-    compares models, and L-BFGS needs the same loss at all points of a line search. `decay`: weight of each scale of
-    the loss pyramid over that of the one before.
+    compares models, and L-BFGS needs the same loss at all points of a line search.
     """
 
     name = "sliced"
     compares_style = True
-    layers: tuple[str, ...]
-    weight: float
-    scaling: Scaling
-    decay: float
     seed: int
     styles: list[tuple[float, list[dict[str, Tensor]]]] = field(init=False, default_factory=list)
 
     @classmethod
     def from_settings(cls, settings: LossSettings) -> Self | None:
         """None where its weight is 0. Raises UserError for layers that do not exist."""
-        if not settings["sliced_weight"]:
-            return None
-        return cls(
-            layers=full_names(settings["structure_layers"]),
-            weight=settings["sliced_weight"],
-            scaling=settings["loss_scaling"],
-            decay=settings["pyramid_decay"],
-            seed=settings["seed"],
-        )
+        return cls.of(settings, "sliced_weight", "structure_layers", seed=settings["seed"])
 
     def prepare(self, styles: Iterator[tuple[float, Features]]) -> None:
         """Keeps the features of the styles: directions are not known yet."""
@@ -70,7 +57,7 @@ class SlicedWassersteinLoss(Loss):
                 axes = directions(self.seed, targets.step, stream, channels, channels).to(maps[layer].device)
                 style = [(share, each[scale][layer]) for share, each in self.styles]
                 distance = sliced_wasserstein(maps[layer], style, axes, self.scaling).mean()
-                losses[at_scale(f"sliced/{layer}", scale)] = self.weight * self.decay**scale * distance
+                losses[self.key(layer, scale)] = self.weight_at(scale) * distance
         return losses
 
 

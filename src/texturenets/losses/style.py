@@ -9,26 +9,22 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from texturenets.losses.base import Features, Loss, LossSettings, Scaling, Targets, at_scale, register
+from texturenets.losses.base import Features, LossSettings, Scaling, Targets, register
 from texturenets.losses.gram import gram
-from texturenets.perceptual import full_names
+from texturenets.losses.layer_loss import LayerLoss, added
 
 
 @register
 @dataclass(kw_only=True, eq=False)
-class StyleLoss(Loss):
+class StyleLoss(LayerLoss):
     """Squared distance of the images' Gram matrices from those of the style, layer by layer.
 
-    `decay`: weight of each scale of the loss pyramid over that of the one before. `normalize_gradients`: the gradient
+    `normalize_gradients`: the gradient
     of each layer's features is divided by its L1 norm (texture_nets v1), and the weight is the norm that it then has.
     """
 
     name = "style"
     compares_style = True
-    layers: tuple[str, ...]
-    weight: float
-    scaling: Scaling
-    decay: float
     normalize_gradients: bool
     targets: list[dict[str, Tensor]] = field(init=False, default_factory=list)
 
@@ -38,38 +34,23 @@ class StyleLoss(Loss):
     @classmethod
     def from_settings(cls, settings: LossSettings) -> Self | None:
         """None without layers or weight. Raises UserError for layers that do not exist."""
-        layers = full_names(settings["style_layers"])
-        if not layers or not settings["style_weight"]:
-            return None
-        return cls(
-            layers=layers,
-            weight=settings["style_weight"],
-            scaling=settings["loss_scaling"],
-            decay=settings["pyramid_decay"],
-            normalize_gradients=settings["normalize_gradients"],
-        )
+        normalized = settings["normalize_gradients"]
+        return cls.of(settings, "style_weight", "style_layers", normalize_gradients=normalized)
 
     def prepare(self, styles: Iterator[tuple[float, Features]]) -> None:
         """The Gram matrices of several style images are averaged, by their shares."""
         self.targets = []
         for share, style in styles:
             matrices = [{k: share * gram(maps[k]) for k in self.layers} for maps in style.maps]
-            self.targets = (
-                [
-                    {k: before[k] + matrix for k, matrix in more.items()}
-                    for before, more in zip(self.targets, matrices, strict=True)
-                ]
-                if self.targets
-                else matrices
-            )
+            self.targets = added(self.targets, matrices, torch.add)
 
     def __call__(self, features: Features, targets: Targets) -> dict[str, Tensor]:
         """`style/network:layer`."""
         losses = {}
         for scale, style in enumerate(self.targets):
-            weight = self.weight * self.decay**scale
+            weight = self.weight_at(scale)
             for layer, target in style.items():
-                name = at_scale(f"style/{layer}", scale)
+                name = self.key(layer, scale)
                 if self.normalize_gradients:
                     normalized = _NormalizedGradient.apply(features.maps[scale][layer], weight)  # type: ignore[no-untyped-call]
                     distance = style_distance(gram(normalized), target, self.scaling).mean()
