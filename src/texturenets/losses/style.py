@@ -19,8 +19,8 @@ from texturenets.losses.layer_loss import LayerLoss, added
 class StyleLoss(LayerLoss):
     """Squared distance of the images' Gram matrices from those of the style, layer by layer.
 
-    `normalize_gradients`: the gradient
-    of each layer's features is divided by its L1 norm (texture_nets v1), and the weight is the norm that it then has.
+    `normalize_gradients`: the gradient of each layer's features is divided by its L1 norm (texture_nets v1), and the
+    weight is the norm that it then has.
     """
 
     name = "style"
