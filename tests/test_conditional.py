@@ -396,6 +396,18 @@ def test_a_mask_of_the_photo_alone_is_refused_and_a_transparent_one_is_black(tmp
     assert np.array_equal(style(x, mix={"wave": 1}, masks={"wave": clear}), x)
 
 
+def test_equal_parts_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    _, path = gallery(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray((photo() * 255).astype(np.uint8)).save("a.png")
+    Image.new("L", (80, 64), 128).save("half.png")
+    assert command("a.png", "-s", f"{path}:wave,udnie", "-o", "even.png") == 0
+    assert "note: wave and udnie are mixed in equal parts; wave=0.7 says" in capsys.readouterr().err
+    for words in (("-s", f"{path}:wave,udnie", "--mask", "half.png"), ("-s", f"{path}:wave=0.6,udnie=0.4")):
+        assert command("a.png", *words, "-o", "other.png") == 0
+        assert capsys.readouterr().err == ""
+
+
 def test_one_style_of_a_gallery_is_exported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:

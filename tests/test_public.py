@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import os
 import re
@@ -356,6 +357,18 @@ def test_the_documented_loss_runs(
     monkeypatch.setattr(tn, "train_style", small, raising=False)
     exec(compile(text, "docs/training.md", "exec"), {})
     assert len(modelfile.read_header(tmp_path / "mine.safetensors").training["losses"]) == 1
+
+
+def test_the_documented_reference_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("train_style", "train_texture"):  # whose files are not here: what is given, it takes
+        monkeypatch.setattr(tn, name, inspect.signature(getattr(tn, name)).bind, raising=False)
+    text = (ROOT / "docs" / "python.md").read_text()
+    names: dict[str, Any] = {}
+    for block in text.split("```python\n")[1:]:
+        exec(compile(block.split("```")[0], "docs/python.md", "exec"), names)
+    assert names["painted"].shape == names["soft"].shape == (96, 128, 3)
+    assert names["image"].size == (256, 128)
+    assert len(names["four"]) == 4
 
 
 def test_the_documented_generator_trains_and_paints(studio: tiny.Studio, tmp_path: Path) -> None:

@@ -966,6 +966,7 @@ def test_missing_descriptor_weights_are_told_at_once(tmp_path: Path, monkeypatch
             )
             assert said.endswith("into a folder that its TEXTURENETS_WEIGHTS names; then send it again")
             assert str(tmp_path) not in said
+            assert said.count("https://") == 2  # all that are missing, at once
         assert service.get("/v1/trainings").json() == {"trainings": []}
         monkeypatch.setenv("TEXTURENETS_WEIGHTS", str(tmp_path / "weights"))
         (tmp_path / "weights" / "vgg19.safetensors").touch()  # it is looked for, and not read here

@@ -132,6 +132,20 @@ def test_stop_and_resume(make: Callable[[], Trainings]) -> None:
     assert not trainings.files.alive("long")
 
 
+def test_one_that_ends_while_the_service_stops_is_done(
+    make: Callable[[], Trainings], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    trainings = make()
+    add(trainings, "short", 20)
+    begun(trainings, "short")
+    monkeypatch.setattr(trainings.runner, "end", lambda job: None)  # it was at its last step
+    trainings.runner.close()
+    told = [r.fields for r in caplog.records if r.getMessage() == "training"]  # type: ignore[attr-defined]
+    assert [line["state"] for line in told][-1] == "done"
+    assert trainings.files.find("short").state == "done"
+
+
 def test_what_still_saves_is_stopping(make: Callable[[], Trainings], monkeypatch: pytest.MonkeyPatch) -> None:
     trainings = make()
     add(trainings, "long", 1000)

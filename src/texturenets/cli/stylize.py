@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from texturenets.cli.batch import BatchRun, carry_out, planned
-from texturenets.cli.common import Device, EngineName, Flag, NetworkCode, PrecisionFlag, check_quality
+from texturenets.cli.common import (
+    Device,
+    EngineName,
+    Flag,
+    NetworkCode,
+    PrecisionFlag,
+    check_quality,
+    complain,
+)
 from texturenets.cli.styles import ChosenStyle, check_no_style, find_styles
 from texturenets.cli.watch import watching
 from texturenets.errors import UserError
@@ -69,9 +77,9 @@ def stylize(
     style
         Shipped style, one that `texturenets models get` has fetched, model file, or hf://USER/REPO[/FILE][@REVISION]
         on the Hugging Face Hub; of a model of several styles one, as gallery:wave, or a mixture, as
-        gallery:wave=0.6,udnie=0.4. May be given several times; `all` means every shipped style [default: the first
-        style that `texturenets models` lists]. For a style from your own painting see `texturenets train style`, or
-        `texturenets optimize`, which needs no training.
+        gallery:wave=0.6,udnie=0.4, without weights in equal parts. May be given several times; `all` means every
+        shipped style [default: the first style that `texturenets models` lists]. For a style from your own painting
+        see `texturenets train style`, or `texturenets optimize`, which needs no training.
     output
         For one photo the file to write, whose suffix chooses the format; or a folder: one that exists, a name that
         ends in /, or any name for several photos. Subfolders of the input are kept, and of several input folders
@@ -226,6 +234,13 @@ def _mixed(
         from texturenets.cli.masks import masks_of
 
         return replace(options, masks=masks_of(styles, mask, keep))
+    for one in styles:
+        if len(one.styles) > 1 and len({weight for _, weight in one.styles}) == 1:
+            names = [name for name, _ in one.styles]
+            complain(
+                f"note: {' and '.join(names)} are mixed in equal parts; {names[0]}=0.7 says how much of one, --mask "
+                "where each goes"
+            )
     return options
 
 

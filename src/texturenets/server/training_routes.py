@@ -116,13 +116,16 @@ def _check_weights(run: TaskConfig, preset: str) -> None:
     if preset == "default" and weights.shipped("own"):
         return
     layers = losses.layers_of(losses.build(dataclasses.asdict(run)))
+    told = []
     for network in dict.fromkeys(layer.partition(":")[0] for layer in layers):
         try:
             weights.check_at_hand(network)
         except UserError as error:
-            if missing := weights_missing(str(error)):
-                raise HTTPProblem(503, f"{missing}; then send it again") from None
-            raise
+            if not weights_missing(str(error)):
+                raise
+            told.append(str(error))
+    if told:
+        raise HTTPProblem(503, f"{weights_missing(*told)}; then send it again")
 
 
 def _start(service: Service, name: str, kind: Literal["style", "texture"], run: TaskConfig) -> Path:

@@ -86,11 +86,22 @@ class TrainingRunner:
                 while self.files.alive(job.name) and time.monotonic() < ends:
                     self._reap()
                     time.sleep(0.05)
-                tell(job, "interrupted", reason="the service ends; the next one goes on with it")
+                self._told_last(job)
         self._reap()
         if self.keeper is not None:
             self.keeper.close()
             self.keeper = None
+
+    def _told_last(self, job: TrainingJob) -> None:
+        """What has become of a training when the service ends: it may have been at its last step."""
+        if self._is_done(job.name) and not self.files.alive(job.name):
+            self._guarded("see", job.name, lambda: self._over(replace(job, state="done", pid=0)))
+        else:
+            tell(job, "interrupted", reason="the service ends; the next one goes on with it")
+
+    def _is_done(self, name: str) -> bool:
+        """Whether the model that a training ends with is there."""
+        return (self.folder / f"{name}.safetensors").is_file()
 
     def _keeps(self) -> bool:
         """Whether this is the one of several services on this folder that looks after its trainings.
@@ -186,7 +197,7 @@ class TrainingRunner:
 
     def _ended(self, job: TrainingJob) -> bool:
         """Its process is gone: done, failed, or to be taken up again; whether it was."""
-        if (self.folder / f"{job.name}.safetensors").is_file():
+        if self._is_done(job.name):
             self._over(replace(job, state="done", pid=0))
             return False
         if job.name in self.stopping:
@@ -211,7 +222,7 @@ class TrainingRunner:
             if lock is None:
                 return True
             # Not before: a process that held the lock may have ended meanwhile.
-            if (self.folder / f"{job.name}.safetensors").is_file():
+            if self._is_done(job.name):
                 tell(self.files.write(replace(job, state="done", pid=0)))
                 return False
             # First: on a full disk nothing is started, over and over, of which nobody could write down that it runs.
@@ -278,14 +289,14 @@ class TrainingRunner:
         return next((said for sign, said in LAST_WORDS.items() if sign in words), words)
 
 
-def weights_missing(words: str) -> str:
-    """For clients: which descriptor weights are missing, where an error of a training says so; else empty."""
-    lacking = WEIGHTS_MISSING.search(words)
-    if lacking is None:
+def weights_missing(*words: str) -> str:
+    """For clients: which descriptor weights are missing, where errors of a training say so; else empty."""
+    found = [lacking[1] for said in words if (lacking := WEIGHTS_MISSING.search(said))]
+    if not found:
         return ""
     return (
-        f"descriptor weights are missing: whoever runs the service fetches {lacking[1]} into a folder that its "
-        "TEXTURENETS_WEIGHTS names"
+        f"descriptor weights are missing: whoever runs the service fetches {' and '.join(found)} into a folder "
+        "that its TEXTURENETS_WEIGHTS names"
     )
 
 
