@@ -9,6 +9,11 @@ from texturenets.memory import budget
 from texturenets.memory.budget import Budget
 
 
+def test_what_is_resident_is_what_psutil_says() -> None:
+    psutil = pytest.importorskip("psutil")
+    assert abs(budget.resident() - psutil.Process().memory_info().rss) < 16 << 20
+
+
 def test_words() -> None:
     for text, wanted in (
         ("2G", 2 << 30), ("1.5GB", 3 << 29), ("900M", 900 << 20), ("64 MiB", 64 << 20), ("2gib", 2 << 30),

@@ -59,8 +59,6 @@ _BESIDE = {
     ".tmp", ".bak", ".safetensors", ".pt", ".pth", ".onnx",
 }  # fmt: skip
 
-_TYPES = mimetypes.MimeTypes()  # only Python's: files of the system would make machines differ
-
 _STARTS = {
     b"\xff\xd8\xff": ".jpg",
     b"\x89PNG": ".png",
@@ -75,6 +73,12 @@ _BRANDS = {
     b"avis": ".avif",
     **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"), ".heic"),
 }
+
+
+@functools.cache
+def _types() -> mimetypes.MimeTypes:
+    """Only Python's: files of the system would make machines differ."""
+    return mimetypes.MimeTypes()
 
 
 @functools.cache
@@ -247,6 +251,6 @@ def _pictures(paths: Iterator[Path], wanted: Collection[str], others: dict[Path,
 def may_be_missed(path: PurePath) -> bool:
     """Whether a file that is not taken may be an image or film, by its suffix: one of theirs, or unknown."""
     suffix = path.suffix.lower()
-    kind, packed = _TYPES.guess_type(f"file{suffix}")
+    kind, packed = _types().guess_type(f"file{suffix}")
     unknown = kind is None and packed is None and suffix not in _BESIDE
     return suffix != "" and (unknown or (kind or "").startswith(("image/", "video/")))

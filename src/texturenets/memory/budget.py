@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import mmap
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,10 +49,14 @@ def amount(size: int) -> str:
 
 
 def resident() -> int:
-    """Bytes of this process that are in memory."""
-    import psutil
+    """Bytes of this process that are in memory. On Linux by hand: to import psutil takes 16 ms of every start."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123  pathlib takes longer than the rest
+            return int(file.read().split()[1]) * mmap.PAGESIZE
+    except (OSError, ValueError, IndexError):
+        import psutil
 
-    return int(psutil.Process().memory_info().rss)
+        return int(psutil.Process().memory_info().rss)
 
 
 def _group_limit() -> int | None:
@@ -85,7 +90,7 @@ def free(device: torch.device | None = None) -> int:
 
 
 def _available() -> int:
-    """What the system can give without swapping. On Linux by hand: to import psutil takes 16 ms of every start."""
+    """What the system can give without swapping. On Linux by hand, as in `resident`."""
     try:
         with open("/proc/meminfo", encoding="ascii") as file:  # noqa: PTH123  pathlib takes longer than the rest
             return next(int(line.split()[1]) << 10 for line in file if line.startswith("MemAvailable:"))
