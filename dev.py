@@ -40,6 +40,9 @@ share processes, SHARED in each, which spares most of their starts. Not all in o
 process have ended without a word, or waited for ever."""
 SHARED = 8
 AT_ONCE = 2
+VARIABLES = {**os.environ, "OMP_NUM_THREADS": "1"}
+# Tests start hundreds of programs: one that may not keep what it compiled compiles the package each time.
+VARIABLES.pop("PYTHONDONTWRITEBYTECODE", None)
 NO_TESTS = 5  # pytest's status where all tests of a file are slow
 
 
@@ -99,7 +102,7 @@ def tested(files: list[Path]) -> tuple[list[Path], int, str]:
     done = subprocess.run(
         [*map(str, program("pytest")), "-m", "not slow", *names],
         cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env=VARIABLES,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
