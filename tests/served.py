@@ -17,7 +17,8 @@ from typing import Any
 import httpx
 from webservice import model
 
-# `texturenets serve` with styles that sleep for so many seconds a megapixel, and note in a file when they are asked.
+# `texturenets serve` with styles that sleep for so many seconds a megapixel, and note in a file when they are asked;
+# images of more than a megapixel stay in them while there is a file `held`.
 SCRIPT = """
 import json, pathlib, sys, time
 
@@ -31,6 +32,8 @@ class Slow:
         count = pixels.shape[2] * pixels.shape[3]
         with (folder / "asked").open("a") as log:
             log.write(f"{count}\\n")
+        while count > 10**6 and (folder / "held").exists():
+            time.sleep(0.01)
         time.sleep(given["rate"] * count / 10**6)
         return pixels
 
@@ -62,6 +65,15 @@ class ServiceProcess:
         """Pixels of the images that came into an engine."""
         path = self.folder / "asked"
         return [int(line) for line in path.read_text().split()] if path.exists() else []
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """No large image leaves the engine."""
+        (self.folder / "held").touch()
+        try:
+            yield
+        finally:
+            (self.folder / "held").unlink()
 
     def lines(self) -> list[dict[str, Any]]:
         """Of its log."""
