@@ -243,12 +243,9 @@ def perceptual(
     require()
 
     from texturenets.train.distillation.task import DistillationTask
-    from texturenets.train.distillation.trainer import DistillationTrainer
 
     task = DistillationTask(config, folders)
-    made = DistillationTrainer(task, out, trainer_config, resume=resume, progress=_download_bar(quiet))
-    _note_there(out, resume=resume, quiet=quiet)
-    return _train(made, quiet)
+    return _train(_trainer(task, out, trainer_config, resume=resume, quiet=quiet), quiet)
 
 
 def _content(content: Path | None) -> Path:

@@ -15,11 +15,10 @@ from texturenets import noise
 from texturenets.errors import UserError
 from texturenets.losses import Loss, Objective, Targets, build, layers_of
 from texturenets.losses.own import check_own
-from texturenets.modelfiles.conditions import Condition
-from texturenets.noise import NoiseInput
 from texturenets.train import data, style_images, temporal_consistency
 from texturenets.train.configuration import StyleConfig
 from texturenets.train.data import Batch
+from texturenets.train.generator_task import GeneratorTask
 from texturenets.train.microbatch import Microbatch, to_device
 from texturenets.train.photos import CachedPhotos, FolderPhotos, workers_for
 from texturenets.train.setup import Setup
@@ -29,11 +28,11 @@ from texturenets.train.temporal_consistency import Moved
 VALIDATION_CROPS = 16  # enough for a mean that orders checkpoints; a second of work on two cores
 
 
-class StyleTask:
+class StyleTask(GeneratorTask):
     """`train style`: the network is fed with crops of photos and, where it takes it, noise."""
 
     kind: Literal["style"] = "style"
-    conditions: tuple[Condition, ...] = ()
+    config: StyleConfig
 
     def __init__(
         self, config: StyleConfig, paintings: Sequence[Path], content: Path, losses: Sequence[Loss] = ()
@@ -62,11 +61,8 @@ class StyleTask:
         # Losses of the user's own may do anything, and shifts of photos are numbers in the program.
         self.fixed_kernels = not own and not config.temporal_weight
 
-    def prepare(self, setup: Setup, network: nn.Module) -> None:
-        """As `Task`."""
-        self.device = setup.device
-        self.noise: tuple[NoiseInput, ...] = getattr(network, "noise", ())
-        self._check(network)
+    def _prepare_losses(self, setup: Setup, generator: nn.Module) -> None:
+        self._check_generator(generator)
         self.objectives = self._objectives(setup)
         self.photos.check(setup, self.objectives[0].photo_layers)
         self.held_out, self.unreadable = self.photos.held_out(VALIDATION_CROPS)
@@ -79,9 +75,9 @@ class StyleTask:
     def _objective(self, microbatch: Microbatch) -> Objective:
         return self.objectives[microbatch.condition or 0]
 
-    def _check(self, network: nn.Module) -> None:
+    def _check_generator(self, generator: nn.Module) -> None:
         config = self.config
-        if not getattr(network, "photo", True):
+        if not getattr(generator, "photo", True):
             raise UserError(
                 f"the generator {config.generator} with these options draws from noise and takes no photo: "
                 "use `texturenets train texture`, or another `generator`"
@@ -142,11 +138,11 @@ class StyleTask:
     ) -> tuple[Tensor, Targets]:
         photos, moved = microbatch.photos, microbatch.moved
         assert photos is not None
-        images = draw(photos, microbatch.noise, microbatch.condition)
+        images = draw(photos, microbatch.noise, microbatch.condition).float()
         content = microbatch.content or self._objective(microbatch).targets(photos).content
         if moved is None:
             return images, Targets(photos, content, progress=progress, step=microbatch.step)
-        again = draw(moved.photos, microbatch.noise, microbatch.condition)
+        again = draw(moved.photos, microbatch.noise, microbatch.condition).float()
         return images, Targets(photos, content, again, moved.shifts, progress, microbatch.step)
 
     def training_step(self, draw: Draw, microbatch: Microbatch, progress: float | Tensor) -> StepResult:

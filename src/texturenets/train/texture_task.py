@@ -14,11 +14,10 @@ from texturenets import image, noise
 from texturenets.errors import UserError
 from texturenets.losses import Loss, Objective, Targets, build, layers_of
 from texturenets.losses.own import check_own
-from texturenets.modelfiles.conditions import Condition
-from texturenets.noise import NoiseInput
 from texturenets.train import style_images
 from texturenets.train.configuration import TEXTURE_GENERATORS, TextureConfig
 from texturenets.train.data import Batch
+from texturenets.train.generator_task import GeneratorTask
 from texturenets.train.microbatch import Microbatch, to_device
 from texturenets.train.setup import Setup
 from texturenets.train.task import Draw, StepResult
@@ -26,11 +25,11 @@ from texturenets.train.task import Draw, StepResult
 VALIDATION_SAMPLES = 8  # seeds 0 to 7, as `texturenets sample` draws them
 
 
-class TextureTask:
+class TextureTask(GeneratorTask):
     """`train texture`: the network is fed only with noise."""
 
     kind: Literal["texture"] = "texture"
-    conditions: tuple[Condition, ...] = ()
+    config: TextureConfig
     unreadable: Sequence[str] = ()
 
     def __init__(self, config: TextureConfig, exemplars: Sequence[Path], losses: Sequence[Loss] = ()) -> None:
@@ -49,24 +48,21 @@ class TextureTask:
         }
         self.fixed_kernels = not own
 
-    def prepare(self, setup: Setup, network: nn.Module) -> None:
-        """As `Task`."""
-        self.device = setup.device
-        self.noise: tuple[NoiseInput, ...] = getattr(network, "noise", ())
-        self._check(network)
+    def _prepare_losses(self, setup: Setup, generator: nn.Module) -> None:
+        self._check_generator(generator)
         styles = [exemplar.to(self.device) for exemplar in self.exemplars]
         self.objective = Objective(setup.networks, self.losses, styles, scales=self.config.pyramid_loss)
         side = self.config.image_size
         maps = noise.draw(self.noise, range(VALIDATION_SAMPLES), side, side)
         self.held_out = self._split(maps, self.config.batch_size // self.config.accumulate)
 
-    def _check(self, network: nn.Module) -> None:
-        if not self.noise or getattr(network, "photo", True):
+    def _check_generator(self, generator: nn.Module) -> None:
+        if not self.noise or getattr(generator, "photo", True):
             raise UserError(
                 f"the generator {self.config.generator} with these options stylizes photos; textures are drawn from "
                 f"noise by one of: {', '.join(TEXTURE_GENERATORS)}"
             )
-        size = getattr(network, "size", None)
+        size = getattr(generator, "size", None)
         if size not in (None, self.config.image_size):
             raise UserError(
                 f"the generator {self.config.generator} draws {size} x {size} pixels and no other size: use "
@@ -94,7 +90,7 @@ class TextureTask:
 
     def training_step(self, draw: Draw, microbatch: Microbatch, progress: float | Tensor) -> StepResult:
         """As `Task`."""
-        images = draw(None, microbatch.noise, None)
+        images = draw(None, microbatch.noise, None).float()
         return images, self.objective(images, Targets(progress=progress, step=microbatch.step))
 
     def validation_microbatches(self) -> list[Microbatch]:
