@@ -21,6 +21,7 @@ from texturenets.train.data import Batch
 from texturenets.train.generator_task import GeneratorTask
 from texturenets.train.microbatch import Microbatch, to_device
 from texturenets.train.photos import CachedPhotos, FolderPhotos, workers_for
+from texturenets.train.progress import Progress
 from texturenets.train.setup import Setup
 from texturenets.train.task import Draw, StepResult
 from texturenets.train.temporal_consistency import Moved
@@ -120,32 +121,31 @@ class StyleTask(GeneratorTask):
         maps = noise.for_training(self.noise, config.seed, batch.step, slots, side, side)
         there = [to_device(m, self.device) for m in maps]
         moved = self._moved(photos, [(config.seed, 3, batch.step, slot) for slot in slots])
-        step = torch.tensor(batch.step).to(self.device, non_blocking=True)
         made, begin = [], 0
         for part in photos.chunk(config.accumulate):
             these = slice(begin, begin + len(part))
             begin += len(part)
             known = [{k: v[these] for k, v in content.items()}] if content else None
             mine = [m[these] for m in there]
-            made.append(Microbatch(len(part), part, mine, known, moved and moved[these], step=step))
+            made.append(Microbatch(len(part), part, mine, known, moved and moved[these]))
         return made
 
     def _moved(self, photos: Tensor, keys: Sequence[tuple[int, ...]]) -> Moved | None:
         return temporal_consistency.move(photos, keys) if self.config.temporal_weight else None
 
     def _images_and_targets(
-        self, draw: Draw, microbatch: Microbatch, progress: float | Tensor
+        self, draw: Draw, microbatch: Microbatch, progress: Progress
     ) -> tuple[Tensor, Targets]:
         photos, moved = microbatch.photos, microbatch.moved
         assert photos is not None
         images = draw(photos, microbatch.noise, microbatch.condition).float()
         content = microbatch.content or self._objective(microbatch).targets(photos).content
         if moved is None:
-            return images, Targets(photos, content, progress=progress, step=microbatch.step)
+            return images, Targets(photos, content, progress=progress.share, step=progress.step)
         again = draw(moved.photos, microbatch.noise, microbatch.condition).float()
-        return images, Targets(photos, content, again, moved.shifts, progress, microbatch.step)
+        return images, Targets(photos, content, again, moved.shifts, progress.share, progress.step)
 
-    def training_step(self, draw: Draw, microbatch: Microbatch, progress: float | Tensor) -> StepResult:
+    def training_step(self, draw: Draw, microbatch: Microbatch, progress: Progress) -> StepResult:
         """As `Task`."""
         images, targets = self._images_and_targets(draw, microbatch, progress)
         if not self.config.texture_photos:
@@ -177,7 +177,7 @@ class StyleTask(GeneratorTask):
 
     def validation_step(self, draw: Draw, microbatch: Microbatch) -> StepResult:
         """As `Task`; without diversity, as the photos differ that were held out, and with them their images."""
-        images, targets = self._images_and_targets(draw, microbatch, 1.0)
+        images, targets = self._images_and_targets(draw, microbatch, Progress())
         return images, self._objective(microbatch)(images, targets, without=("diversity",))
 
     def shown(self, batch: Batch, images: Tensor) -> Tensor:

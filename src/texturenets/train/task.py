@@ -25,6 +25,7 @@ from texturenets.train.checkpoint import TrainingState
 from texturenets.train.configuration import RunConfig
 from texturenets.train.data import Batch
 from texturenets.train.microbatch import Microbatch
+from texturenets.train.progress import Progress
 from texturenets.train.setup import Setup
 from texturenets.train.trainer_config import TrainerConfig
 
@@ -95,8 +96,8 @@ class Task(Protocol):
         """The batch on the device, as the microbatches that its gradient is accumulated from."""
         ...
 
-    def training_step(self, draw: Draw, microbatch: Microbatch, progress: float | Tensor) -> StepResult:
-        """Images and losses of one microbatch; `progress`: the share of the training that is done, 0 to 1."""
+    def training_step(self, draw: Draw, microbatch: Microbatch, progress: Progress) -> StepResult:
+        """Images and losses of one microbatch."""
         ...
 
     def validation_microbatches(self) -> list[Microbatch]:

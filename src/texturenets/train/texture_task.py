@@ -19,6 +19,7 @@ from texturenets.train.configuration import TEXTURE_GENERATORS, TextureConfig
 from texturenets.train.data import Batch
 from texturenets.train.generator_task import GeneratorTask
 from texturenets.train.microbatch import Microbatch, to_device
+from texturenets.train.progress import Progress
 from texturenets.train.setup import Setup
 from texturenets.train.task import Draw, StepResult
 
@@ -78,20 +79,19 @@ class TextureTask(GeneratorTask):
         """As `Task`."""
         config, side = self.config, self.config.image_size
         maps = noise.for_training(self.noise, config.seed, batch.step, slots, side, side)
-        step = torch.tensor(batch.step).to(self.device, non_blocking=True)
-        return self._split(maps, len(slots) // config.accumulate, step)
+        return self._split(maps, len(slots) // config.accumulate)
 
-    def _split(self, maps: Sequence[Tensor], size: int, step: Tensor | None = None) -> list[Microbatch]:
+    def _split(self, maps: Sequence[Tensor], size: int) -> list[Microbatch]:
         there = [to_device(m, self.device) for m in maps]
         return [
-            Microbatch(len(chunk[0]), None, list(chunk), step=step)
+            Microbatch(len(chunk[0]), None, list(chunk))
             for chunk in zip(*(torch.split(m, size) for m in there), strict=True)
         ]
 
-    def training_step(self, draw: Draw, microbatch: Microbatch, progress: float | Tensor) -> StepResult:
+    def training_step(self, draw: Draw, microbatch: Microbatch, progress: Progress) -> StepResult:
         """As `Task`."""
         images = draw(None, microbatch.noise, None).float()
-        return images, self.objective(images, Targets(progress=progress, step=microbatch.step))
+        return images, self.objective(images, Targets(progress=progress.share, step=progress.step))
 
     def validation_microbatches(self) -> list[Microbatch]:
         """Noise that is not trained on: that of `texturenets.noise.draw`."""
@@ -99,7 +99,7 @@ class TextureTask(GeneratorTask):
 
     def validation_step(self, draw: Draw, microbatch: Microbatch) -> StepResult:
         """As `Task`."""
-        return self.training_step(draw, microbatch, 1.0)
+        return self.training_step(draw, microbatch, Progress())
 
     def shown(self, batch: Batch, images: Tensor) -> Tensor:
         """Only the images."""

@@ -25,6 +25,7 @@ from texturenets.train.callbacks import DEFAULT, MakeCallback
 from texturenets.train.cuda_graph import CudaGraphStep
 from texturenets.train.data import Batch
 from texturenets.train.microbatch import Microbatch
+from texturenets.train.progress import Progress
 from texturenets.train.records import Record
 from texturenets.train.run_folder import RunFolder
 from texturenets.train.schedule import learning_rate
@@ -217,7 +218,9 @@ class Trainer:
 
     def _step(self, microbatches: Sequence[Microbatch]) -> tuple[dict[str, Tensor], Tensor]:
         """One step of the optimizer; the mean losses, and the images that the network made."""
-        progress = self.progress(self.state.step + 1)
+        step = self.state.step
+        number = torch.tensor(step).to(self.device, non_blocking=True)
+        progress = Progress(self.progress(step + 1), number)
         try:
             if self.cuda_graph:
                 return self.cuda_graph(microbatches, progress)
@@ -232,7 +235,7 @@ class Trainer:
             raise
 
     def _compute_step(
-        self, microbatches: Sequence[Microbatch], progress: float | Tensor
+        self, microbatches: Sequence[Microbatch], progress: Progress
     ) -> tuple[dict[str, Tensor], Tensor]:
         """The work of a step; on a GPU it waits for nothing."""
         count = len(microbatches)

@@ -28,6 +28,7 @@ from texturenets.train.distillation.start import prune
 from texturenets.train.distillation.student import NETWORK, TEACHER, Student
 from texturenets.train.microbatch import Microbatch
 from texturenets.train.photos import workers_for
+from texturenets.train.progress import Progress
 from texturenets.train.setup import Setup
 from texturenets.train.task import Draw, Provenance, StepResult
 from texturenets.train.trainer_config import TrainerConfig
@@ -131,7 +132,7 @@ class DistillationTask:
         features = self.student(x)
         return {name: self.student.reduced(name, features[name]) for name in features}
 
-    def training_step(self, draw: Draw, microbatch: Microbatch, progress: float | Tensor) -> StepResult:
+    def training_step(self, draw: Draw, microbatch: Microbatch, progress: Progress) -> StepResult:
         """The pictures and the losses of the student."""
         pictures = microbatch.photos
         assert pictures is not None
@@ -146,7 +147,7 @@ class DistillationTask:
 
     def validation_step(self, draw: Draw, microbatch: Microbatch) -> StepResult:
         """As `Task`."""
-        return self.training_step(draw, microbatch, 1.0)
+        return self.training_step(draw, microbatch, Progress())
 
     def shown(self, batch: Batch, images: Tensor) -> Tensor:
         """The pictures as they were read and changed, and as the networks saw them."""
