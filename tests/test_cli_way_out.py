@@ -94,12 +94,12 @@ def test_other_commands_say_so_too(here: Path) -> None:
     assert found == [f"in/{name}" for name in LEFT_OUT]
 
 
-def test_films_are_not_left_out_with_them(here: Path) -> None:
+def test_videos_are_not_left_out_with_them(here: Path) -> None:
     tiny.picture(here / "in" / "a.jpg", seed=1)
-    (here / "in" / "b.mp4").write_bytes(b"no film")
+    (here / "in" / "b.mp4").write_bytes(b"no video")
     _, _, error = stylize("in", "-o", "out")
     assert "left out" not in error
-    assert "b.mp4" in error  # a film, if a damaged one
+    assert "b.mp4" in error  # a video, if a damaged one
 
 
 # ---- Frames of two sizes -------------------------------------------------------------------------------

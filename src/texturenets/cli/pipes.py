@@ -167,11 +167,11 @@ def _suffix(words: Sequence[str]) -> str:
     from texturenets.cli.outputs import suffix_of
 
     photos = [word for before, word in itertools.pairwise(words) if before not in _BESIDE]
-    files = (Path(word) for word in photos if image.is_picture(word) or video.is_film(Path(word)))
+    files = (Path(word) for word in photos if image.is_picture(word) or video.is_video(Path(word)))
     first = next((path for path in files if path.is_file()), None)
     if first is None:  # which the command says
         return ".png"
-    return video.output_suffix(first) if video.is_film(first) else suffix_of(first)
+    return video.output_suffix(first) if video.is_video(first) else suffix_of(first)
 
 
 def _send(result: Path) -> None:

@@ -17,15 +17,17 @@ ROWS = 50  # photos on a sheet
 CELL = 320  # pixels of an image, at most
 
 
-def check(folder: Path, jobs: Sequence[PathPair], films: int) -> None:
+def check(folder: Path, jobs: Sequence[PathPair], videos: int) -> None:
     """Raise UserError where a sheet in `folder` would be empty, or overwrite a photo or a result.
 
-    `films`: how many there are, which are not on it; that is said.
+    `videos`: how many there are, which are not on it; that is said.
     """
     if not jobs:
-        raise UserError("--sheet shows photos, and there are only films: leave it out")
-    if films:
-        complain(f"--sheet shows photos: {counted(films, 'film')} {'is' if films == 1 else 'are'} not on it")
+        raise UserError("--sheet shows photos, and there are only videos: leave it out")
+    if videos:
+        complain(
+            f"--sheet shows photos: {counted(videos, 'video')} {'is' if videos == 1 else 'are'} not on it"
+        )
     target = (folder / NAME).resolve()
     if any(target in (photo.resolve(), result.resolve()) for photo, result in jobs):
         raise UserError(

@@ -162,7 +162,7 @@ class Service:
 
         Raises HTTPProblem for what is none or an animation (415), or too large (413).
         """
-        instead = "; films and animations are stylized on the command line, by `texturenets stylize`"
+        instead = "; videos and animations are stylized on the command line, by `texturenets stylize`"
         try:
             kind, size = await asyncio.to_thread(uploads.measure, data, "the body", instead)
         except UserError as error:
