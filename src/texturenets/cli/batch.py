@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from texturenets.cli import sheet as contact
 from texturenets.cli import video_jobs
-from texturenets.cli.common import complain, engine_note, note_left_out, note_quality
+from texturenets.cli.common import engine_note, note_left_out, note_quality, warn
 from texturenets.cli.outputs import check_count, folder_of, plan_of
 from texturenets.cli.report import Report
 from texturenets.cli.tiled import follow
@@ -104,7 +104,7 @@ def planned(
     one = video_jobs.whole_output(found, videos, output, ordered=len(roots) == 1, rate=run.rate)
     if one is not None:
         for path in [path for path in found if path not in one.sources and path != one.result]:
-            complain(f"{path} is left out: a video is made of images")
+            warn(f"{path} is left out: a video is made of images")
         if len(styles) > 1:
             raise UserError(
                 f"--output {output} is {'the frames of ' if isinstance(one.result, str) else ''}one video, and there "
@@ -194,7 +194,7 @@ def _tell(notes: Mapping[str, Sequence[Path]]) -> None:
     for what, photos in notes.items():
         each = list(dict.fromkeys(photos))
         more = f" and {len(each) - 1} more hold" if len(each) > 1 else " holds"
-        complain(f"note: {each[0]}{more} {what}")
+        warn(f"note: {each[0]}{more} {what}")
 
 
 def _paint(

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from texturenets.cli.common import complain, note_left_out
+from texturenets.cli.common import note_left_out, warn
 from texturenets.cli.outputs import check_count, kept, names, names_folder, several
 from texturenets.cli.report import Report
 from texturenets.cluster import manifest, ray_backend, storage
@@ -240,9 +240,7 @@ class ClusterReport(Report):
     def waiting(self) -> None:
         """Say that no result has arrived yet."""
         if not self.quiet:
-            complain(
-                "nothing done in the first minute: workers are starting, or the cluster is busy with others"
-            )
+            warn("nothing done in the first minute: workers are starting, or the cluster is busy with others")
 
     def engine(self, name: str, workers: int, threads: int) -> None:
         """Print the engine of the workers and their number."""

@@ -14,7 +14,7 @@ from contextlib import redirect_stdout
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from texturenets.cli.common import complain, download_progress
+from texturenets.cli.common import download_progress, warn
 from texturenets.errors import UserError, cannot_write
 
 COMMANDS = ("stylize", "optimize", "sample")  # those that read images or write one
@@ -127,7 +127,7 @@ def _with_fetched(words: Sequence[str], addresses: set[int], folder: Path) -> tu
             ]
             if words[0] != "stylize" or not _is_photo(words, i) or not others:
                 raise
-            complain(error)
+            warn(error)
             gone.add(i)
     return [word for i, word in enumerate(plain) if i not in gone], 2 if gone else 0
 

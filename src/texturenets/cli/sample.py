@@ -17,10 +17,10 @@ from texturenets.cli.common import (
     NetworkCode,
     PrecisionFlag,
     check_quality,
-    complain,
     engine_note,
     note_quality,
     picture_size,
+    warn,
 )
 from texturenets.cli.outputs import free_folder, names_folder, numbered
 from texturenets.cli.report import Report, whole_file
@@ -174,7 +174,7 @@ def sample(
 def _note_older(path: Path) -> None:
     """Say so if there is a file of the number after the last."""
     if path.exists():
-        complain(f"{path} is from an earlier run: it and the files after it are not part of this one")
+        warn(f"{path} is from an earlier run: it and the files after it are not part of this one")
 
 
 def _write_images(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from texturenets import video
-from texturenets.cli.common import complain, photo_progress
+from texturenets.cli.common import photo_progress, warn
 from texturenets.cli.report import Report, Sparingly
 from texturenets.cli.tiled import follow
 from texturenets.errors import UserError, counted
@@ -150,7 +150,7 @@ def carry_out(
         else:
             report.result(job.result, job.facts(style))
             if job.rate and len(job.sources) == 1 and not report.quiet:
-                complain(f"note: {job.result} is a video of one image; for all beside it name their folder")
+                warn(f"note: {job.result} is a video of one image; for all beside it name their folder")
 
 
 def _stylize(painter: Style, job: VideoJob, options: StylizeOptions, quiet: bool) -> None:
@@ -223,7 +223,7 @@ def written(source: FrameSource, result: Path | str, quality: int | None, quiet:
         yield frames
         older = frames.path(frames.number + 1)
         if older.exists() and not quiet:
-            complain(f"{older} is from an earlier run: it and the files after it are not part of this one")
+            warn(f"{older} is from an earlier run: it and the files after it are not part of this one")
         return
     remove_stale(result)
     read = source if isinstance(source, Video) else None
@@ -237,10 +237,10 @@ def written(source: FrameSource, result: Path | str, quality: int | None, quiet:
             notes = []
         told = 0 if quiet else len(notes)
         for note in notes[:told]:
-            complain(note)
+            warn(note)
         if read and read.silent and not quiet:
-            complain(f"{result} holds no sound: that of {read.path} is left out")
+            warn(f"{result} holds no sound: that of {read.path} is left out")
         with closing(sink):
             yield sink
         for note in notes[told:] if not quiet else ():  # what the frames brought
-            complain(note)
+            warn(note)

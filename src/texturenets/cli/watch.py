@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from texturenets.cli.batch import BatchRun, Plan, carry_out
-from texturenets.cli.common import complain
+from texturenets.cli.common import warn
 from texturenets.cli.streams import Terminated
 from texturenets.errors import UserError
 
@@ -135,7 +135,7 @@ class WatchedFolders:
     def tell(self, error: UserError) -> None:
         """Say what keeps the work from being done, once while it lasts."""
         if str(error) != self._told:
-            complain(error)
+            warn(error)
         self._told = str(error)
 
 
