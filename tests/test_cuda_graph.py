@@ -1,4 +1,4 @@
-"""Captured steps, with a stand-in for the card: a graph that runs the step anew on the tensors it was made with."""
+"""Captured steps, with a stand-in for the GPU: a graph that runs the step anew on the tensors it was made with."""
 
 from __future__ import annotations
 

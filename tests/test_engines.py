@@ -456,7 +456,7 @@ def test_auto_takes_pytorch_on_a_graphics_card(monkeypatch: pytest.MonkeyPatch) 
     assert engines._fastest("auto", False) == "torch"
     assert engines._fastest("cuda", False) == "torch"
     monkeypatch.setattr(devices, "choose", lambda _: torch.device("cpu"))
-    assert engines._fastest("auto", False) == "openvino"  # a driver without a card
+    assert engines._fastest("auto", False) == "openvino"  # a driver without a GPU
 
 
 def test_kernels_are_bounded() -> None:
