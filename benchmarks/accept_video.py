@@ -1,14 +1,14 @@
-"""Films: what is kept, flicker with and without the temporal consistency loss, and memory over a long one.
+"""Videos: what is kept, flicker with and without the temporal consistency loss, and memory over a long one.
 
-    accept_video.py [file] [flicker] [memory] [--film FILM] [--style wave]
+    accept_video.py [file] [flicker] [memory] [--video VIDEO] [--style wave]
 
-`file`: FILM through `texturenets stylize`: as many frames, at the same times, of the same size, and the sound packet
-by packet (a tone is added to a film that has none).
+`file`: VIDEO through `texturenets stylize`: as many frames, at the same times, of the same size, and the sound packet
+by packet (a tone is added to a video that has none).
 `flicker`: two models, `--plain` and `--steady`, made without and with `train style --temporal-weight`; where they are
 not given both are trained here, `--steps` from `--style`, the one with `--temporal-weight` and `--content-weight`,
-the other with neither. Flicker along the film's optical flow with the loss is to be at most half of that without
-(`texturenets evaluate --film`), the judge's style sums on four photos at 512 pixels, averaged, at most 10 % higher.
-`memory`: the film repeated to `--minutes`, repainted at `--small` pixels; resident memory in the last quarter of the
+the other with neither. Flicker along the video's optical flow with the loss is to be at most half of that without
+(`texturenets evaluate --video`), the judge's style sums on four photos at 512 pixels, averaged, at most 10 % higher.
+`memory`: the video repeated to `--minutes`, repainted at `--small` pixels; resident memory in the last quarter of the
 time at most 5 % over that in the first, the starting left out.
 
 Without words all three.
@@ -31,25 +31,25 @@ from accept_gigapixel import resident
 from bars import PHOTOS, ROOT, descriptors, judge, painting, photo, shared, texturenets
 
 from texturenets import loading
-from texturenets.evaluation import evaluate_films
+from texturenets.evaluation import evaluate_videos
 
 HALF, WORSE, GROWTH = 0.5, 1.10, 1.05
 SIZE = 512
 PARTS = ("file", "flicker", "memory")
 
 
-def with_sound(film: Path, out: Path) -> Path:
-    """The film as it is where it has sound; else a copy with a tone of two notes."""
-    with av.open(str(film)) as source:
+def with_sound(video: Path, out: Path) -> Path:
+    """The video as it is where it has sound; else a copy with a tone of two notes."""
+    with av.open(str(video)) as source:
         if source.streams.audio:
-            return film
-        video = source.streams.video[0]
-        seconds = float(video.duration * video.time_base)
+            return video
+        stream = source.streams.video[0]
+        seconds = float(stream.duration * stream.time_base)
         with av.open(str(out), "w") as target:
-            copy = target.add_stream_from_template(video, opaque=True)
+            copy = target.add_stream_from_template(stream, opaque=True)
             tone = target.add_stream("aac", rate=48000)
             tone.codec_context.layout = "stereo"
-            for packet in source.demux(video):
+            for packet in source.demux(stream):
                 if packet.dts is not None:
                     packet.stream = copy
                     target.mux(packet)
@@ -64,27 +64,27 @@ def with_sound(film: Path, out: Path) -> Path:
     return out
 
 
-def described(film: Path) -> dict[str, object]:
-    """What a film is to have in common with its painting."""
-    with av.open(str(film)) as container:
-        video = container.streams.video[0]
-        times = [frame.pts * video.time_base for frame in container.decode(video)]
+def described(video: Path) -> dict[str, object]:
+    """What a video is to have in common with its painting."""
+    with av.open(str(video)) as container:
+        stream = container.streams.video[0]
+        times = [frame.pts * stream.time_base for frame in container.decode(stream)]
         found: dict[str, object] = {
             "frames": len(times),
-            "rate": video.average_rate,
-            "size": (video.width, video.height),
+            "rate": stream.average_rate,
+            "size": (stream.width, stream.height),
             "times": times,
-            "seconds": float(video.duration * video.time_base),
+            "seconds": float(stream.duration * stream.time_base),
         }
-    with av.open(str(film)) as container:
+    with av.open(str(video)) as container:
         audio = container.streams.audio[0]
         found["sound"] = [(p.pts * p.time_base, bytes(p)) for p in container.demux(audio) if p.size]
     return found
 
 
-def kept(film: Path, style: str, folder: Path) -> bool:
+def kept(video: Path, style: str, folder: Path) -> bool:
     """Part `file`."""
-    source = with_sound(film, folder / "source.mp4")
+    source = with_sound(video, folder / "source.mp4")
     out = folder / "out.mp4"
     begun = time.perf_counter()
     texturenets("stylize", source, "-s", style, "-o", out)
@@ -146,17 +146,17 @@ def style_sums(model: Path, style: str, folder: Path) -> dict[str, float]:
     return {key: statistics.fmean(row[key] for row in rows) for key in rows[0]}
 
 
-def steadier(film: Path, options: argparse.Namespace, folder: Path) -> bool:
+def steadier(video: Path, options: argparse.Namespace, folder: Path) -> bool:
     """Part `flicker`."""
     given = (options.plain, options.steady)
     plain, steady = given if all(given) else trained(options, folder)
     figures, sums = [], []
     for model in (plain, steady):
-        row = evaluate_films(loading.load_style(model), [film], size=options.size, frames=options.frames)[0]
+        row = evaluate_videos(loading.load_style(model), [video], size=options.size, frames=options.frames)[0]
         figures.append(row["flicker"])
         sums.append(style_sums(model, options.style, folder))
         print(
-            f"{model.stem}: flicker {row['flicker']:.2f}, the film's own {row['flicker of the film']:.2f}, "
+            f"{model.stem}: flicker {row['flicker']:.2f}, the video's own {row['flicker of the video']:.2f}, "
             f"{row['compared']:.0%} compared; "
             + ", ".join(f"{key} {value:.3f}" for key, value in sums[-1].items()),
             flush=True,
@@ -176,17 +176,17 @@ def steadier(film: Path, options: argparse.Namespace, folder: Path) -> bool:
     return passed
 
 
-def repeated(film: Path, minutes: float, out: Path) -> int:
-    """The film over and over, its packets copied, to `minutes`; the number of its frames."""
+def repeated(video: Path, minutes: float, out: Path) -> int:
+    """The video over and over, its packets copied, to `minutes`; the number of its frames."""
     count, after = 0, Fraction(0)
     with av.open(str(out), "w") as target:
         copy = None
         while after < minutes * 60:
-            with av.open(str(film)) as source:
-                video = source.streams.video[0]
-                copy = copy or target.add_stream_from_template(video, opaque=True)
-                shift = round(after / video.time_base)
-                for packet in source.demux(video):
+            with av.open(str(video)) as source:
+                stream = source.streams.video[0]
+                copy = copy or target.add_stream_from_template(stream, opaque=True)
+                shift = round(after / stream.time_base)
+                for packet in source.demux(stream):
                     if packet.dts is None:
                         continue
                     packet.pts += shift
@@ -194,14 +194,14 @@ def repeated(film: Path, minutes: float, out: Path) -> int:
                     packet.stream = copy
                     target.mux(packet)
                     count += 1
-                after += video.duration * video.time_base
+                after += stream.duration * stream.time_base
     return count
 
 
-def steady_memory(film: Path, options: argparse.Namespace, folder: Path) -> bool:
+def steady_memory(video: Path, options: argparse.Namespace, folder: Path) -> bool:
     """Part `memory`."""
     source, out = folder / "long.mp4", folder / "long-out.mp4"
-    count = repeated(film, options.minutes, source)
+    count = repeated(video, options.minutes, source)
     words = [
         "stylize",
         str(source),
@@ -240,7 +240,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("parts", nargs="*", help="file, flicker, memory")
-    parser.add_argument("--film", type=Path)
+    parser.add_argument("--video", type=Path)
     parser.add_argument("--style", default="wave")
     parser.add_argument("--plain", type=Path)
     parser.add_argument("--steady", type=Path)
@@ -250,7 +250,7 @@ def main() -> int:
     parser.add_argument(
         "--content-weight", type=float, default=1.2, help="of the training with --temporal-weight"
     )
-    parser.add_argument("--size", type=int, help="longer side for the flicker [the film's]")
+    parser.add_argument("--size", type=int, help="longer side for the flicker [the video's]")
     parser.add_argument("--frames", type=int, help="for the flicker [all]")
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--small", type=int, default=96)
@@ -259,17 +259,17 @@ def main() -> int:
     parts = options.parts or PARTS
     if strange := set(parts) - set(PARTS):
         parser.error(f"no such part: {', '.join(strange)}")
-    film = options.film or shared() / "video/fox.mp4"
+    video = options.video or shared() / "video/fox.mp4"
     passed = True
     with tempfile.TemporaryDirectory() as name:
         folder = options.keep or Path(name)
         folder.mkdir(parents=True, exist_ok=True)
         if "file" in parts:
-            passed &= kept(film, options.style, folder)
+            passed &= kept(video, options.style, folder)
         if "flicker" in parts:
-            passed &= steadier(film, options, folder)
+            passed &= steadier(video, options, folder)
         if "memory" in parts:
-            passed &= steady_memory(film, options, folder)
+            passed &= steady_memory(video, options, folder)
     print("passed" if passed else "FAILED")
     return 0 if passed else 1
 

@@ -35,7 +35,7 @@ def row(style: str, name: str, columns: Mapping[str, Mapping[str, Any]]) -> np.n
     return sheet([[source, *results]], ["photo", *columns], cell=CELL)
 
 
-def film() -> np.ndarray[Any, Any]:
+def video() -> np.ndarray[Any, Any]:
     """Frames of a camera that moves over a photo, and what `udnie` makes of them."""
     source, painter = photo("coffee"), tn.load("udnie")
     width = source.shape[3] - PAN * (FRAMES - 1)
@@ -57,7 +57,7 @@ def main() -> None:
         "strength": row("composition_vii", "cat", strengths),
         "strokes": row("composition_vii", "coffee", strokes),
         "colors": row("wave", "coffee", colors),
-        "film": film(),
+        "video": video(),
     }
     for name, picture in made.items():
         path = folder / f"{name}.jpg"

@@ -1,8 +1,9 @@
-"""A small network of every generator, and graphs of every operation."""
+"""A small network of every generator, and graphs of every operation; what no graph can hold."""
 
 from __future__ import annotations
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from texturenets.networks import GeneratorSpec, build
 from texturenets.networks.encoder_decoder import Skip, SkipNoise, SkipUnpool
@@ -101,3 +102,16 @@ def network(spec: GeneratorSpec) -> nn.Module:
             module.running_mean.uniform_(-1, 1)
             module.running_var.uniform_(0.5, 2)
     return net
+
+
+class Sorted(nn.Module):
+    """What no graph can hold."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.sort(dim=3).values
+
+
+def as_rgb(raw: Tensor) -> Tensor:
+    """The reference's `deprocess`: BGR, 0..255, minus mean, to RGB in [0, 1]."""
+    mean = torch.tensor([103.939, 116.779, 123.68], dtype=raw.dtype).view(1, 3, 1, 1)
+    return ((raw + mean) / 255).flip(1)

@@ -150,7 +150,7 @@ def test_styles_of_one_name_become_files_of_two(here: Path, capsys: pytest.Captu
     ("words", "told"),
     [
         (["a.png", "-s", "wave", "-s", "plain", "-o", "out.png"], "2 styles: give a folder, as with -o out/"),
-        (["a.png", "b.png", "-s", "all", "-o", "out.mp4"], "one film, and there are 2 styles"),
+        (["a.png", "b.png", "-s", "all", "-o", "out.mp4"], "one video, and there are 2 styles"),
         (["a.png", "-s", "wave", "-s", "b.png"], "train style b.png"),
         (["a.png", "-s", "b.png"], "optimize --style b.png --content a.png"),
         (["a.png", "-s", "net.pth"], "texturenets convert net.pth"),
@@ -207,12 +207,12 @@ def test_pillows_warnings_are_not_shown(here: Path) -> None:
 # ---- folders of all kinds of files ---------------------------------------------------------------------
 
 
-def test_films_and_moving_pictures_in_a_folder_are_repainted(
+def test_videos_and_moving_pictures_in_a_folder_are_repainted(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    tinyfilm = pytest.importorskip("tinyfilm")
+    tinyvideo = pytest.importorskip("tinyvideo")
     photo("in/a.png")
-    tinyfilm.film(here / "in/b.mp4", tinyfilm.frames(3))
+    tinyvideo.video(here / "in/b.mp4", tinyvideo.frames(3))
     moving("in/c.gif")
     Path("in/x").mkdir()
     moving("in/x/d.webp")
@@ -251,7 +251,7 @@ def test_a_file_more_costs_what_the_others_do(here: Path, monkeypatch: pytest.Mo
     assert looked < 30 * len(names)
 
 
-def test_a_film_and_a_photo_of_one_name(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_video_and_a_photo_of_one_name(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("x").mkdir()
     moving("x/a.webp")
     photo("y/a.webp")
@@ -331,16 +331,16 @@ def test_heic_is_read_and_written(here: Path) -> None:
     assert image.read("out/a-plain.heic").size == (18, 24)
 
 
-def test_a_film_among_frames_is_left_out_aloud(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    tinyfilm = pytest.importorskip("tinyfilm")
+def test_a_video_among_frames_is_left_out_aloud(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tinyvideo = pytest.importorskip("tinyvideo")
     for i in range(3):
         photo(f"in/{i}.png")
-    tinyfilm.film(here / "in/old.mp4", tinyfilm.frames(2))
-    for _ in range(2):  # the film itself is not among them the second time
+    tinyvideo.video(here / "in/old.mp4", tinyvideo.frames(2))
+    for _ in range(2):  # the video itself is not among them the second time
         assert stylize("in", "-o", "in/new.mp4", "--quiet") == 0
         told = capsys.readouterr()
         assert told.out == "in/new.mp4\n"
-        assert told.err == "texturenets: in/old.mp4 is left out: a film is made of images\n"
+        assert told.err == "texturenets: in/old.mp4 is left out: a video is made of images\n"
 
 
 # ---- what is said ---------------------------------------------------------------------------------------
@@ -414,7 +414,7 @@ def test_lost_transparency_is_said(
     assert note in capsys.readouterr().err
 
 
-def test_transparency_that_a_film_loses_is_said(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_transparency_that_a_video_loses_is_said(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("av")
     frames = [Image.new("RGBA", (24, 18), (60 * i, 99, 200, 128)) for i in range(4)]
     frames[0].save("a.webp", save_all=True, append_images=frames[1:], duration=80, lossless=True)
@@ -497,9 +497,9 @@ def test_long_work_off_a_terminal_says_something_every_half_minute(
     assert capsys.readouterr().err == ""
 
 
-def test_a_film_is_ended_by_sigterm(here: Path) -> None:
-    tinyfilm = pytest.importorskip("tinyfilm")
-    tinyfilm.film(here / "clip.mp4", tinyfilm.frames(40))
+def test_a_video_is_ended_by_sigterm(here: Path) -> None:
+    tinyvideo = pytest.importorskip("tinyvideo")
+    tinyvideo.video(here / "clip.mp4", tinyvideo.frames(40))
     program = (
         "import sys, time\nfrom texturenets.stylize import style as api\npaint = api.Style.__call__\n"
         "def slowly(*words, **more):\n    print('frame', flush=True)\n"
@@ -521,8 +521,8 @@ def test_a_film_is_ended_by_sigterm(here: Path) -> None:
 
 
 def test_what_killed_runs_left_of_numbered_frames_goes(here: Path) -> None:
-    tinyfilm = pytest.importorskip("tinyfilm")
-    tinyfilm.film(here / "clip.mp4", tinyfilm.frames(3))
+    tinyvideo = pytest.importorskip("tinyvideo")
+    tinyvideo.video(here / "clip.mp4", tinyvideo.frames(3))
     Path("out").mkdir()
     Path("out/.2.png.abcdefgh.part").touch()
     assert stylize("clip.mp4", "-o", "out/%d.png", "--strength", "0", "--quiet") == 0
@@ -564,19 +564,19 @@ def test_what_is_kept_is_told_of_one_photo_too(here: Path, capsys: pytest.Captur
     assert capsys.readouterr().err == ""
 
 
-def test_a_sheet_says_that_films_are_not_on_it(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_sheet_says_that_videos_are_not_on_it(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     photo("in/a.png")
     moving("in/b.gif")
     moving("in/c.gif")
     assert stylize("in", "-o", "out", "--sheet") == 0
     told = capsys.readouterr()
     assert "out/contact-sheet.jpg" in told.out
-    assert "texturenets: --sheet shows photos: 2 films are not on it\n" in told.err
-    assert stylize("in/b.gif", "in/c.gif", "-o", "films/", "--sheet") == 2
+    assert "texturenets: --sheet shows photos: 2 videos are not on it\n" in told.err
+    assert stylize("in/b.gif", "in/c.gif", "-o", "videos/", "--sheet") == 2
     told = capsys.readouterr()
-    assert told.err == "texturenets: --sheet shows photos, and there are only films: leave it out\n"
+    assert told.err == "texturenets: --sheet shows photos, and there are only videos: leave it out\n"
     assert told.out == ""
-    assert not Path("films").exists()
+    assert not Path("videos").exists()
 
 
 def test_a_quality_that_changes_nothing_is_told(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -140,9 +140,9 @@ def test_a_sheet_has_a_row_for_each_scale(here: Path, capsys: pytest.CaptureFixt
 
 
 def test_frames_go_from_one_seed_to_another(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    frames = sample(capsys, "bark", "--to-seed", "9", "--frames", "3", "--size", "24", "-o", "film")
-    assert frames == [f"film/000{i}.png" for i in range(3)]
-    for seed, frame in ((0, "film/0000.png"), (9, "film/0002.png")):
+    frames = sample(capsys, "bark", "--to-seed", "9", "--frames", "3", "--size", "24", "-o", "video")
+    assert frames == [f"video/000{i}.png" for i in range(3)]
+    for seed, frame in ((0, "video/0000.png"), (9, "video/0002.png")):
         sample(capsys, "bark", "--seed", str(seed), "--size", "24", "-o", "end")
         assert np.array_equal(pixels("end.png"), pixels(frame))
 
@@ -222,7 +222,7 @@ def test_a_texture_repaints_nothing(here: Path, capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.parametrize("name", ["walk.gif", "walk.mp4"])
-def test_frames_become_a_film(here: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+def test_frames_become_a_video(here: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
     from texturenets import video
 
     if name == "walk.mp4":
@@ -230,24 +230,24 @@ def test_frames_become_a_film(here: Path, capsys: pytest.CaptureFixture[str], na
     words = ["bark", "--seed", "3", "--to-seed", "9", "--frames", "5", "--size", "32"]
     assert sample(capsys, *words, "-o", name) == [name]
     assert files(here) == [name]
-    assert video.is_film(Path(name))
+    assert video.is_video(Path(name))
     if name == "walk.gif":
-        with Image.open(name) as film:
-            assert film.n_frames == 5
-            assert 40 <= film.info["duration"] <= 50
+        with Image.open(name) as video:
+            assert video.n_frames == 5
+            assert 40 <= video.info["duration"] <= 50
         last = pixels(sample(capsys, "bark", "--seed", "9", "--size", "32")[0])
-        with Image.open(name) as film:
-            film.seek(4)
-            shown = np.asarray(film.convert("RGB")).astype(int)
+        with Image.open(name) as video:
+            video.seek(4)
+            shown = np.asarray(video.convert("RGB")).astype(int)
         assert np.abs(shown - last).mean() < 8  # 256 colours
 
 
-def test_a_film_of_one_sample_is_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_video_of_one_sample_is_refused(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("x.gif", "x.mp4", "x.apng"):
         assert main(["sample", "bark", "-o", name]) == 2
         told = capsys.readouterr().err
         assert told.count("\n") == 1
-        assert f"--output {name} is a film" in told
+        assert f"--output {name} is a video" in told
         assert "--to-seed" in told
     assert main(["sample", "bark", "--to-seed", "2", "-o", "x.avi"]) == 2
     assert "known: .mp4" in capsys.readouterr().err

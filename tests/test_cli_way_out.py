@@ -48,14 +48,6 @@ def stylize(*words: str) -> tuple[int, str, str]:
     return tiny.call("stylize", *words, "--engine", "torch")
 
 
-def refused(*words: str) -> str:
-    status, out, error = tiny.call(*words)
-    assert (status, out) == (2, "")
-    assert error.startswith("texturenets: ")
-    assert error.count("\n") == 1, error
-    return error
-
-
 # ---- Files of a folder ---------------------------------------------------------------------------------
 
 NO_PHOTOS = ["notes.txt", "about.json", ".DS_Store", "Thumbs.db", "desktop.ini", "a.xmp", "a.mp3", "README"]
@@ -94,12 +86,12 @@ def test_other_commands_say_so_too(here: Path) -> None:
     assert found == [f"in/{name}" for name in LEFT_OUT]
 
 
-def test_films_are_not_left_out_with_them(here: Path) -> None:
+def test_videos_are_not_left_out_with_them(here: Path) -> None:
     tiny.picture(here / "in" / "a.jpg", seed=1)
-    (here / "in" / "b.mp4").write_bytes(b"no film")
+    (here / "in" / "b.mp4").write_bytes(b"no video")
     _, _, error = stylize("in", "-o", "out")
     assert "left out" not in error
-    assert "b.mp4" in error  # a film, if a damaged one
+    assert "b.mp4" in error  # a video, if a damaged one
 
 
 # ---- Frames of two sizes -------------------------------------------------------------------------------
@@ -109,7 +101,7 @@ def test_frames_of_two_sizes_are_told_before_the_engine_starts(here: Path, unloa
     pytest.importorskip("av", reason="PyAV is not installed")
     for number, size in enumerate([(24, 18), (24, 18), (30, 18)]):
         tiny.picture(here / "in" / f"{number}.png", seed=1, size=size)
-    error = refused("stylize", "in", "-o", "out.mp4")
+    error = tiny.refused("stylize", "in", "-o", "out.mp4")
     for part in ("in/2.png has 30 x 18 pixels", "in/0.png has 24 x 18", "resize it or leave it out"):
         assert part in error
 
@@ -139,7 +131,7 @@ def test_the_folder_that_is_advised_in_place_of_a_file_can_be_written(
     (here / "sub").mkdir()
     (here / name).write_bytes(b"mine")
     (here / name).with_suffix("").write_bytes(b"mine")
-    error = refused("stylize", "photo.jpg", "other.jpg", "-o", name)
+    error = tiny.refused("stylize", "photo.jpg", "other.jpg", "-o", name)
     monkeypatch.undo()
     monkeypatch.chdir(here)
     monkeypatch.setattr(modelfile, "ZOO", here.parent / "zoo")
@@ -152,7 +144,7 @@ def test_the_folder_that_is_advised_in_place_of_a_file_can_be_written(
 
 def test_a_file_named_as_a_folder_is_told_before_the_engine_starts(here: Path, unloaded: None) -> None:
     (here / "out").write_bytes(b"mine")
-    error = refused("stylize", "photo.jpg", "-o", "out/")
+    error = tiny.refused("stylize", "photo.jpg", "-o", "out/")
     assert "out is a file" in error
     assert advised(error) != "out/"
 
@@ -160,9 +152,9 @@ def test_a_file_named_as_a_folder_is_told_before_the_engine_starts(here: Path, u
 def test_the_folder_that_is_advised_for_samples_can_be_written(here: Path) -> None:
     (here / "out").write_bytes(b"mine")
     words = ("sample", "bark", "--count", "2", "--size", "16", "--engine", "torch", "--quiet", "-o")
-    folder = advised(refused(*words, "out"))
+    folder = advised(tiny.refused(*words, "out"))
     assert tiny.call(*words, folder)[0] == 0
-    assert folder == advised(refused(*words, "out/"))
+    assert folder == advised(tiny.refused(*words, "out/"))
 
 
 # ---- Formats that are not read -------------------------------------------------------------------------
@@ -180,7 +172,7 @@ def test_a_format_that_is_not_read_has_a_way_out(here: Path, name: str) -> None:
 def test_a_photo_is_not_converted(here: Path, name: str) -> None:
     if name != "photo.jpg":
         (here / "photo.jpg").rename(here / name)
-    error = refused("convert", name)
+    error = tiny.refused("convert", name)
     assert f"{name} is an image, and no network" in error
     assert f"`texturenets stylize {name}`" in error
 
@@ -194,17 +186,19 @@ def test_a_model_that_is_cut_short_is_to_be_fetched_again(here: Path, share: flo
     cut = here / "cut.safetensors"
     cut.write_bytes(whole[: int(share * len(whole))])
     for words in (("stylize", "photo.jpg", "-s", "cut.safetensors"), ("models", "show", "cut.safetensors")):
-        error = refused(*words)
+        error = tiny.refused(*words)
         assert "cut.safetensors is cut short: fetch or copy it again" in error
     with pytest.raises(DamagedError):
         texturenets.load(cut)
-    assert "cut.safetensors is cut short: fetch or copy it again" in refused("convert", "cut.safetensors")
+    assert "cut.safetensors is cut short: fetch or copy it again" in tiny.refused(
+        "convert", "cut.safetensors"
+    )
 
 
 def test_a_model_with_more_than_it_says_is_damaged(here: Path) -> None:
     whole = (here.parent / "zoo" / "wave.safetensors").read_bytes()
     (here / "long.safetensors").write_bytes(whole + bytes(99))
-    error = refused("stylize", "photo.jpg", "-s", "long.safetensors")
+    error = tiny.refused("stylize", "photo.jpg", "-s", "long.safetensors")
     assert "long.safetensors is damaged: fetch or copy it again" in error
 
 
@@ -213,14 +207,14 @@ def test_a_model_with_more_than_it_says_is_damaged(here: Path) -> None:
 
 def test_a_size_below_0(here: Path) -> None:
     for size in ("-5", "5x-10"):
-        error = refused("sample", "bark", "--size", size)
+        error = tiny.refused("sample", "bark", "--size", size)
         assert f"--size {size} is no size: give pixels, as 512 or 640x480" in error
-    error = refused("sample", "bark", "--size", "-5x10")
+    error = tiny.refused("sample", "bark", "--size", "-5x10")
     assert "--size wants a value, and -5x10 is none: WIDTHxHEIGHT in pixels" in error
 
 
 def test_a_metavar_keeps_its_capitals(here: Path) -> None:
-    assert "--size wants a value: WIDTHxHEIGHT in pixels" in refused("sample", "bark", "--size")
+    assert "--size wants a value: WIDTHxHEIGHT in pixels" in tiny.refused("sample", "bark", "--size")
 
 
 def test_arrays_out_of_range(here: Path) -> None:
@@ -259,14 +253,14 @@ def test_an_interrupted_sample_names_what_is_written(here: Path, monkeypatch: py
 
 
 def test_an_apng_that_is_not_written_has_a_hint(here: Path, unloaded: None) -> None:
-    error = refused("stylize", "photo.jpg", "-o", "a.apng")
+    error = tiny.refused("stylize", "photo.jpg", "-o", "a.apng")
     assert ".apng is for animations; of one image make a .png" in error
 
 
 def test_the_spool_is_checked_at_the_start(here: Path, unloaded: None) -> None:
     (here / "file").write_bytes(b"")
     for name in ("gone", "file"):
-        assert f"--spool {name} is not a folder" in refused("stylize", "photo.jpg", "--spool", name)
+        assert f"--spool {name} is not a folder" in tiny.refused("stylize", "photo.jpg", "--spool", name)
 
 
 def test_pythons_spool_is_checked_at_the_start(here: Path) -> None:
@@ -287,6 +281,6 @@ def test_a_texture_called_like_a_style_and_the_other_way_round(here: Path) -> No
 
 def test_an_unknown_layer_is_told_with_those_there_are(here: Path) -> None:
     words = ("train", "style", "photo.jpg", "--content", ".", "--style-layers", "vgg16:relu9_9")
-    error = refused(*words)
+    error = tiny.refused(*words)
     assert "unknown layer of vgg16 'relu9_9'" in error
     assert "did you mean 'relu5_3'?" in error

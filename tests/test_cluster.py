@@ -432,7 +432,7 @@ def test_photos_of_one_name_become_files_of_two(
     assert written(*remote) == [f"memory://bucket/out/{name}" for name in inside]
 
 
-def test_films_and_what_cannot_be_read_are_named_and_count(
+def test_videos_and_what_cannot_be_read_are_named_and_count(
     no_ray: Path, memory: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known = {suffix: name for suffix, name in formats.known_formats().items() if name != "HEIF"}
@@ -452,8 +452,8 @@ def test_films_and_what_cannot_be_read_are_named_and_count(
             *lines, summary = told.err.splitlines()
             names = ("clip.mp4", "photo.heic", "moving.gif")
             clip, heic, moving = (line for name in names for line in lines if name in line)
-            assert clip.endswith(f"clip.mp4 is a film: --cluster stylizes photos; do it without{again}")
-            assert moving.endswith(f"moving.gif is a film: --cluster stylizes photos; do it without{again}")
+            assert clip.endswith(f"clip.mp4 is a video: --cluster stylizes photos; do it without{again}")
+            assert moving.endswith(f"moving.gif is a video: --cluster stylizes photos; do it without{again}")
             assert "photo.heic: HEIC needs pillow-heif" in heic
             assert not heic.endswith("it has not changed)")  # the plug-in may be there the next time
             assert "3 failed" in summary

@@ -296,16 +296,16 @@ def test_bad_mixtures_and_masks_are_one_line(
     assert list(tmp_path.glob("a-*")) == []
 
 
-def test_a_film_goes_from_one_style_to_another(
+def test_a_video_goes_from_one_style_to_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     _, path = gallery(tmp_path)
     monkeypatch.chdir(tmp_path)
     still = Image.fromarray((photo() * 255).astype(np.uint8))
     frames = [still, still.transpose(Image.Transpose.ROTATE_180), still]
-    frames[0].save("film.webp", save_all=True, append_images=frames[1:], lossless=True, duration=100)
+    frames[0].save("video.webp", save_all=True, append_images=frames[1:], lossless=True, duration=100)
     still.save("a.png")
-    assert command("film.webp", "-s", f"{path}:wave", "--to-style", "udnie", "-o", "made/%02d.png") == 0
+    assert command("video.webp", "-s", f"{path}:wave", "--to-style", "udnie", "-o", "made/%02d.png") == 0
     for number, style in ((1, "wave"), (2, "wave=0.5,udnie=0.5"), (3, "udnie")):
         still.transpose(Image.Transpose.ROTATE_180).save("a.png") if number == 2 else still.save("a.png")
         assert command("a.png", "-s", f"{path}:{style}", "-o", f"{style}.png") == 0
@@ -316,7 +316,7 @@ def test_a_film_goes_from_one_style_to_another(
     capsys.readouterr()
     assert command("a.png", "-s", f"{path}:wave", "--to-style", "udnie") == 2
     assert "here are only photos" in capsys.readouterr().err
-    assert command("film.webp", "-s", f"{path}:wave", "--to-style", "udni") == 2
+    assert command("video.webp", "-s", f"{path}:wave", "--to-style", "udni") == 2
     assert "did you mean 'udnie'" in capsys.readouterr().err
 
 
@@ -326,7 +326,7 @@ def test_a_model_of_one_style_says_what_mixtures_take(
     tiny.working_folder(tmp_path, monkeypatch, {"wave": Residual(channels=8, blocks=0)})
     one = Image.fromarray((photo() * 255).astype(np.uint8))
     one.save("a.png")
-    one.save("film.webp", save_all=True, append_images=[one.transpose(Image.Transpose.ROTATE_180)])
+    one.save("video.webp", save_all=True, append_images=[one.transpose(Image.Transpose.ROTATE_180)])
     unnamed = (
         "wave=0.5,udnie=0.5: a mixture is of the styles of one model, which `texturenets train gallery` learns: name "
         "that before a colon, as MODEL:wave=0.5,udnie=0.5"
@@ -335,14 +335,14 @@ def test_a_model_of_one_style_says_what_mixtures_take(
         "wave holds one style, wave, and no 'udnie': for several, and mixtures of them, train a model with "
         "`texturenets train gallery`, then say MODEL:STYLE=WEIGHT,..."
     )
-    film = (
-        "--to-style udnie: wave is a model of one style: a film goes from style to style within a model of several, "
+    video = (
+        "--to-style udnie: wave is a model of one style: a video goes from style to style within a model of several, "
         "which `texturenets train gallery` learns; then say -s MODEL:STYLE --to-style STYLE"
     )
     for words, said in (
         (["a.png", "-s", "wave=0.5,udnie=0.5"], unnamed),
         (["a.png", "-s", "wave:wave=0.5,udnie=0.5"], holds),
-        (["film.webp", "-s", "wave", "--to-style", "udnie"], film),
+        (["video.webp", "-s", "wave", "--to-style", "udnie"], video),
     ):
         assert command(*words) == 2
         assert capsys.readouterr().err == f"texturenets: {said}\n"

@@ -1,4 +1,4 @@
-"""Captured steps, with a stand-in for the card: a graph that runs the step anew on the tensors it was made with."""
+"""Captured steps, with a stand-in for the GPU: a graph that runs the step anew on the tensors it was made with."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from texturenets.train import cuda_graph
 from texturenets.train.cuda_graph import WARM_UP, CudaGraphStep
 from texturenets.train.microbatch import Microbatch
+from texturenets.train.progress import Progress
 
 
 class _Stream:
@@ -39,11 +40,11 @@ class _Step:
         self.calls: list[Any] = []
         self.graph: _Graph | None = None
 
-    def __call__(self, microbatches: Any, progress: float | Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    def __call__(self, microbatches: Any, progress: Progress) -> tuple[dict[str, Tensor], Tensor]:
         self.calls.append((microbatches, progress))
         total = sum(p.photos.sum() + p.noise[0].sum() + p.content[0]["a"].sum() for p in microbatches)
-        total = total + sum(p.step for p in microbatches)
-        result = {"style": total, "checkerboard": total * progress}, microbatches[0].photos * 2
+        total = total + progress.step
+        result = {"style": total, "checkerboard": total * progress.share}, microbatches[0].photos * 2
         if self.graph is not None:
             graph, self.graph = self.graph, None
             graph.step, graph.given = self, (microbatches, progress)
@@ -80,15 +81,19 @@ class _Stacked:
 
 def _microbatches(number: int) -> list[Microbatch]:
     x = torch.full((2, 3, 4, 4), float(number))
-    return [Microbatch(2, x + i, [x + 1], [{"a": x - 1}], step=torch.tensor(number)) for i in range(2)]
+    return [Microbatch(2, x + i, [x + 1], [{"a": x - 1}]) for i in range(2)]
+
+
+def _far(number: int) -> Progress:
+    return Progress(number / 10, torch.tensor(number))
 
 
 def test_each_step_gives_what_it_would_have_given(step: _Step) -> None:
     captured, plain = CudaGraphStep(step), _Step()
     kept = []
     for number in range(WARM_UP + 4):
-        losses, images = captured(_microbatches(number), number / 10)
-        expected, drawn = plain(_microbatches(number), number / 10)
+        losses, images = captured(_microbatches(number), _far(number))
+        expected, drawn = plain(_microbatches(number), _far(number))
         assert {k: float(v) for k, v in losses.items()} == pytest.approx(
             {k: float(v) for k, v in expected.items()}
         )
@@ -104,7 +109,7 @@ def test_the_captured_tensors_are_its_own(step: _Step) -> None:
     captured = CudaGraphStep(step)
     given = [_microbatches(n) for n in range(WARM_UP + 1)]
     for microbatches in given:
-        captured(microbatches, 0.0)
+        captured(microbatches, _far(0))
     assert isinstance(captured.graph, _Graph)
-    captured(_microbatches(9), 1.0)
+    captured(_microbatches(9), _far(10))
     assert float(given[-1][0].photos[0, 0, 0, 0]) == WARM_UP  # type: ignore[index]

@@ -16,7 +16,7 @@ import onnx
 import pytest
 import torch
 import torch.nn.functional as F
-from networks import FROM_NOISE, NOISY, REST, SPECS, TINY, network
+from networks import FROM_NOISE, NOISY, REST, SPECS, TINY, Sorted, network
 from torch import Tensor, nn
 
 from texturenets import engines, loading, noise
@@ -167,13 +167,6 @@ def test_small_pictures_are_the_same_on_every_engine(tmp_path: Path, size: tuple
         result = loading.load(path, engine=name, precision="float32")(photo)
         # One pixel fills a flat image, of which normalization leaves the rounding errors.
         assert torch.allclose(result, expected, atol=1e-5 if min(size) > 1 else 1e-3), name
-
-
-class Sorted(nn.Module):
-    """What no graph can hold."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.sort(dim=3).values
 
 
 def test_auto_runs_by_pytorch_what_has_no_graph(tmp_path: Path) -> None:
@@ -456,7 +449,7 @@ def test_auto_takes_pytorch_on_a_graphics_card(monkeypatch: pytest.MonkeyPatch) 
     assert engines._fastest("auto", False) == "torch"
     assert engines._fastest("cuda", False) == "torch"
     monkeypatch.setattr(devices, "choose", lambda _: torch.device("cpu"))
-    assert engines._fastest("auto", False) == "openvino"  # a driver without a card
+    assert engines._fastest("auto", False) == "openvino"  # a driver without a GPU
 
 
 def test_kernels_are_bounded() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from texturenets import errors
-from texturenets.cli.common import complain
+from texturenets.cli.common import warn
 
 
 def test_an_extra_is_installed_from_where_the_package_runs(
@@ -88,7 +88,7 @@ def test_messages_below_the_command_line_name_parameters_and_not_flags() -> None
 
 
 def test_the_command_line_shows_parameters_as_flags(capsys: pytest.CaptureFixture[str]) -> None:
-    complain("`batch_size` 3 does not divide: `texturenets cache` and `steps` do not help a`b.png")
+    warn("`batch_size` 3 does not divide: `texturenets cache` and `steps` do not help a`b.png")
     said = capsys.readouterr().err
     assert said == (
         "texturenets: --batch-size 3 does not divide: `texturenets cache` and --steps do not help a`b.png\n"

@@ -174,38 +174,38 @@ def test_a_batch_goes_on_past_a_bad_photo(studio: tiny.Studio, tmp_path: Path) -
     assert (status, output, error.count("\n")) == (2, "", 4), error
 
 
-def test_a_batch_goes_on_past_a_bad_film(studio: tiny.Studio, tmp_path: Path) -> None:
-    tinyfilm = pytest.importorskip("tinyfilm", reason="the extra `video` is not installed")
-    tinyfilm.film(tmp_path / "good.mp4", tinyfilm.frames(3, (96, 96)))
+def test_a_batch_goes_on_past_a_bad_video(studio: tiny.Studio, tmp_path: Path) -> None:
+    tinyvideo = pytest.importorskip("tinyvideo", reason="the extra `video` is not installed")
+    tinyvideo.video(tmp_path / "good.mp4", tinyvideo.frames(3, (96, 96)))
     (tmp_path / "bad.mp4").write_bytes(b"none")
-    films = [word for name in ("bad", "good") for word in ("--film", str(tmp_path / f"{name}.mp4"))]
-    status, output, error = evaluate(studio, str(studio.run().model), *films, "--json")
+    videos = [word for name in ("bad", "good") for word in ("--video", str(tmp_path / f"{name}.mp4"))]
+    status, output, error = evaluate(studio, str(studio.run().model), *videos, "--json")
     assert status == 2, error
-    assert [row["film"] for row in json.loads(output)["films"]] == ["good.mp4"]
+    assert [row["video"] for row in json.loads(output)["videos"]] == ["good.mp4"]
     assert error.splitlines()[-1] == f"texturenets: 1 done, 1 failed: {tmp_path / 'bad.mp4'}"
 
 
 def test_what_was_measured_is_printed_though_all_others_fail(studio: tiny.Studio, tmp_path: Path) -> None:
-    tinyfilm = pytest.importorskip("tinyfilm", reason="the extra `video` is not installed")
+    tinyvideo = pytest.importorskip("tinyvideo", reason="the extra `video` is not installed")
     good, bad = studio.photos / "0.png", tmp_path / "bad.png"
     bad.write_bytes(b"none")
-    tinyfilm.film(tmp_path / "good.mp4", tinyfilm.frames(3, (96, 96)))
+    tinyvideo.video(tmp_path / "good.mp4", tinyvideo.frames(3, (96, 96)))
     (tmp_path / "bad.mp4").write_bytes(b"none")
     words = [str(studio.run().model), "--against", str(studio.painting), "--size", "48", "--json"]
-    for photo, film in ((good, "bad.mp4"), (bad, "good.mp4")):
+    for photo, video in ((good, "bad.mp4"), (bad, "good.mp4")):
         status, output, error = evaluate(
-            studio, *words, "--photo", str(photo), "--film", str(tmp_path / film)
+            studio, *words, "--photo", str(photo), "--video", str(tmp_path / video)
         )
         found = json.loads(output)
         assert status == 2
         assert ["0.png"] * (photo == good) == [row["photo"] for row in found["photos"]]
-        assert ["good.mp4"] * (photo == bad) == [row["film"] for row in found["films"]]
+        assert ["good.mp4"] * (photo == bad) == [row["video"] for row in found["videos"]]
         assert error.splitlines()[-1].startswith("texturenets: 1 done, 1 failed: ")
 
 
 def test_frames_are_checked_before_photos_are_measured(studio: tiny.Studio) -> None:
     model, photos = str(studio.run().model), str(studio.photos)
-    words = [model, "--against", str(studio.painting), "--photo", photos, "--film", "a.mp4", "--frames", "1"]
+    words = [model, "--against", str(studio.painting), "--photo", photos, "--video", "a.mp4", "--frames", "1"]
     status, output, error = tiny.call("evaluate", *words)  # without weights, which photos need
     assert (status, output) == (2, "")
     assert "--frames 1 is below 2" in error
@@ -258,7 +258,7 @@ def test_what_would_change_nothing_is_refused(studio: tiny.Studio) -> None:
         ([*painting_photos, "--seed", "0"], f"--seed 0 changes nothing: {samples}"),
         (
             [*painting_photos, "--frames", "9"],
-            "--frames 9 changes nothing: it is for films, and there are none",
+            "--frames 9 changes nothing: it is for videos, and there are none",
         ),
         (
             [*painting_photos, "--cap", "9"],
@@ -266,7 +266,7 @@ def test_what_would_change_nothing_is_refused(studio: tiny.Studio) -> None:
         ),
         ([*drawing, "--cap", "9", "--slow", "0"], "give --slow as well"),
         ([*drawing, "--frames", "9"], "--frames 9 changes nothing"),
-        ([style, "--film", "a.mp4", "--slow", "1"], "--slow 1 changes nothing: it is for photos"),
+        ([style, "--video", "a.mp4", "--slow", "1"], "--slow 1 changes nothing: it is for photos"),
     ):
         status, output, error = evaluate(studio, *words)
         assert (status, output, error.count("\n")) == (2, "", 1), error

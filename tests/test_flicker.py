@@ -1,4 +1,4 @@
-"""The flicker figure against what is known of made-up films."""
+"""The flicker figure against what is known of made-up videos."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytest.importorskip("cv2", reason="the extra `video` is not installed")
 
 import itertools
 
-import tinyfilm
+import tinyvideo
 
 from texturenets.cli import main
 from texturenets.evaluation.flicker import flicker, moved, visible
@@ -41,12 +41,12 @@ def pan(
     return [picture[: size[0], step * i : step * i + size[1]].copy() for i in range(count)]
 
 
-def test_what_moves_along_with_the_film_does_not_flicker() -> None:
-    film, painting = (pan(texture((96, 150), seed)) for seed in (0, 1))
-    found = flicker(zip(film, painting, strict=True))
-    still = flicker(zip(film, [painting[0]] * 5, strict=True))  # does not follow
+def test_what_moves_along_with_the_video_does_not_flicker() -> None:
+    video, painting = (pan(texture((96, 150), seed)) for seed in (0, 1))
+    found = flicker(zip(video, painting, strict=True))
+    still = flicker(zip(video, [painting[0]] * 5, strict=True))  # does not follow
     assert found["painting"] < 2
-    assert found["film"] < 2
+    assert found["video"] < 2
     assert still["painting"] > 10 * found["painting"]
     assert found["compared"] > 0.9
 
@@ -54,25 +54,25 @@ def test_what_moves_along_with_the_film_does_not_flicker() -> None:
 def test_noise_has_the_change_that_is_known_of_it() -> None:
     """Two independent normal numbers differ by 2 sigma / sqrt(pi) on average."""
     random = np.random.default_rng(0)
-    film = [texture((96, 128))] * 4
-    painting = [np.clip(random.normal(128, 10, (96, 128, 3)), 0, 255).round().astype(np.uint8) for _ in film]
-    found = flicker(zip(film, painting, strict=True))
+    video = [texture((96, 128))] * 4
+    painting = [np.clip(random.normal(128, 10, (96, 128, 3)), 0, 255).round().astype(np.uint8) for _ in video]
+    found = flicker(zip(video, painting, strict=True))
     assert found["painting"] == pytest.approx(2 * 10 / math.sqrt(math.pi), rel=0.02)
-    assert found["film"] == 0
+    assert found["video"] == 0
     assert found["compared"] == 1
 
 
 def test_what_comes_into_view_is_not_compared() -> None:
     """A dark square goes over a ground: what it uncovers changes, and is no flicker."""
     ground = texture((96, 128))
-    film = []
+    video = []
     for i in range(4):
         frame = ground.copy()
         frame[30:60, 20 + 12 * i : 50 + 12 * i] = texture((30, 30), 3) // 3
-        film.append(frame)
-    found = flicker(zip(film, film, strict=True))
+        video.append(frame)
+    found = flicker(zip(video, video, strict=True))
     assert found["compared"] < 0.98
-    naive = float(np.mean([np.abs(a.astype(int) - b).mean() for a, b in itertools.pairwise(film)]))
+    naive = float(np.mean([np.abs(a.astype(int) - b).mean() for a, b in itertools.pairwise(video)]))
     assert found["painting"] < naive / 4
 
 
@@ -88,9 +88,9 @@ def test_flow_and_mask() -> None:
 
 def test_one_frame_has_no_flicker(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = style(tmp_path)
-    clip = tinyfilm.film(tmp_path / "clip.mp4", tinyfilm.frames(1))
-    assert main(["evaluate", str(model), "--film", str(clip)]) == 2
-    told = f"{clip}: flicker is between frames: the film has no two that can be compared"
+    clip = tinyvideo.video(tmp_path / "clip.mp4", tinyvideo.frames(1))
+    assert main(["evaluate", str(model), "--video", str(clip)]) == 2
+    told = f"{clip}: flicker is between frames: the video has no two that can be compared"
     assert told in capsys.readouterr().err
 
 
@@ -104,14 +104,14 @@ def style(folder: Path) -> Path:
 def test_evaluate_prints_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = style(tmp_path)
     frames = np.stack(pan(texture((96, 150))))
-    clip = tinyfilm.film(tmp_path / "clip.mp4", frames)
-    words = ["evaluate", str(model), "--film", str(clip), "--engine", "torch"]
+    clip = tinyvideo.video(tmp_path / "clip.mp4", frames)
+    words = ["evaluate", str(model), "--video", str(clip), "--engine", "torch"]
     assert main([*words, "--json"]) == 0
-    row = json.loads(capsys.readouterr().out)["films"][0]
-    assert row["film"] == "clip.mp4"
+    row = json.loads(capsys.readouterr().out)["videos"][0]
+    assert row["video"] == "clip.mp4"
     assert row["frames"] == 5
-    assert row["flicker"] > row["flicker of the film"] > 0
-    assert row["ratio"] == pytest.approx(row["flicker"] / row["flicker of the film"])
+    assert row["flicker"] > row["flicker of the video"] > 0
+    assert row["ratio"] == pytest.approx(row["flicker"] / row["flicker of the video"])
     assert main([*words, "--frames", "3", "--size", "64"]) == 0
     shown = capsys.readouterr().out
     assert "clip.mp4" in shown
@@ -122,14 +122,14 @@ def test_mistakes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = style(tmp_path)
-    clip = tinyfilm.film(tmp_path / "clip.mp4", tinyfilm.frames(3))
+    clip = tinyvideo.video(tmp_path / "clip.mp4", tinyvideo.frames(3))
     for words, told in (
-        (["--film", str(tmp_path / "none.mp4")], "no such file"),
-        (["--film", str(clip), "--frames", "1"], "--frames 1"),
-        ([], "--film FILM"),
+        (["--video", str(tmp_path / "none.mp4")], "no such file"),
+        (["--video", str(clip), "--frames", "1"], "--frames 1"),
+        ([], "--video VIDEO"),
     ):
         assert main(["evaluate", str(model), *words]) == 2
         assert told in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "cv2", None)
-    assert main(["evaluate", str(model), "--film", str(clip)]) == 2
+    assert main(["evaluate", str(model), "--video", str(clip)]) == 2
     assert "[video]'" in capsys.readouterr().err

@@ -14,6 +14,7 @@ from typing import Any, get_args
 import pytest
 import torch
 import torch.nn.functional as F
+from networks import as_rgb
 from torch import Tensor, nn
 
 from texturenets import noise
@@ -184,12 +185,6 @@ def normalized(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     mean = x.mean((2, 3), keepdim=True)
     variance = (x - mean).square().mean((2, 3), keepdim=True)
     return (x - mean) / (variance + 1e-5) ** 0.5 * weight.view(1, -1, 1, 1) + bias.view(1, -1, 1, 1)
-
-
-def as_rgb(raw: Tensor) -> Tensor:
-    """The reference's `deprocess`: BGR, 0..255, minus mean, to RGB in [0, 1]."""
-    mean = torch.tensor([103.939, 116.779, 123.68], dtype=raw.dtype).view(1, 3, 1, 1)
-    return ((raw + mean) / 255).flip(1)
 
 
 def johnson_by_hand(file: str, x: Tensor, weights: Iterator[Tensor], blocks: int) -> Tensor:

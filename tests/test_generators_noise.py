@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 import torch.nn.functional as F
+from networks import as_rgb
 from torch import Tensor, nn
 
 from texturenets import noise
@@ -52,11 +53,6 @@ def block(x: Tensor, w: Iterator[Tensor]) -> Tensor:
     for _ in range(3):
         x = act(norm(conv(x, w), w))
     return x
-
-
-def as_rgb(raw: Tensor) -> Tensor:
-    mean = torch.tensor([103.939, 116.779, 123.68], dtype=raw.dtype).view(1, 3, 1, 1)
-    return ((raw + mean) / 255).flip(1)
 
 
 def nearest(x: Tensor) -> Tensor:

@@ -241,7 +241,7 @@ def test_sums_of_sums_are_walked_through_once() -> None:
 
 @pytest.mark.parametrize("name", ["residual", "johnson", "johnson full4", "pyramid", "photo and noise"])
 def test_on_a_card_networks_are_their_graphs(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Kernels of the card are stood in for by PyTorch's own; half precision is bf16, as on a processor."""
+    """Kernels of the GPU are stood in for by PyTorch's own; half precision is bf16, as on a processor."""
     net = network(SPECS[name])
     graph = trace(net)
     x = torch.rand(1, 3, 32, 40)
@@ -254,7 +254,7 @@ def test_on_a_card_networks_are_their_graphs(name: str, monkeypatch: pytest.Monk
         return (torch.relu(y) if relu else y).to(x.dtype)
 
     rectified: list[bool] = []
-    card = executed(graph, on_gpu=True)
+    on_gpu = executed(graph, on_gpu=True)
     monkeypatch.setattr(kernels, "supports", lambda x: isinstance(x, Tensor))
     monkeypatch.setattr(kernels, "instance_norm", norm)
     monkeypatch.setattr(
@@ -267,9 +267,9 @@ def test_on_a_card_networks_are_their_graphs(name: str, monkeypatch: pytest.Monk
             x, scale_factor=2.0, mode="bilinear" if bilinear else "nearest"
         ),
     )
-    found = TorchEngine(card)(x, maps)
+    found = TorchEngine(on_gpu)(x, maps)
     assert torch.allclose(found, want, atol=1e-4 * float(want.abs().max()) + 1e-5)
     assert True in rectified
-    half = card.to(torch.bfloat16)(x.bfloat16(), [one.bfloat16() for one in maps])
+    half = on_gpu.to(torch.bfloat16)(x.bfloat16(), [one.bfloat16() for one in maps])
     assert half.dtype == torch.float32  # what follows the last convolution
     assert (half - want).abs().mean() < 0.05 * want.abs().max()

@@ -63,14 +63,6 @@ def made(folder: Path, kind: Any, spec: Any) -> bytes:
     return path.read_bytes()
 
 
-def refused(*words: str) -> str:
-    """The one line that the command line says of these words."""
-    status, out, error = tiny.call(*words)
-    assert (status, out) == (2, "")
-    assert error.count("\n") == 1, error
-    return error
-
-
 # ---- Names ---------------------------------------------------------------------------------------------
 
 
@@ -104,7 +96,7 @@ def test_a_name_has_parts(text: str, parts: tuple[str, str | None, str | None]) 
     ],
 )
 def test_a_malformed_name_is_refused(hub: Hub, text: str, said: str) -> None:
-    error = refused("models", "show", text)
+    error = tiny.refused("models", "show", text)
     assert said in error
     assert not hub.asked
 
@@ -147,7 +139,7 @@ def test_models_show_export_and_init_take_the_name(hub: Hub, here: Path, style: 
     # Once for the whole training, whatever comes to the repository meanwhile.
     config = TrainerConfig(init="hf://mona/sea")
     assert config.init == str(modelfile.find("hf://mona/sea"))
-    assert "file of mona/sea 'see.safetensors'; did you mean 'sea.safetensors'?" in refused(
+    assert "file of mona/sea 'see.safetensors'; did you mean 'sea.safetensors'?" in tiny.refused(
         "evaluate", "hf://mona/sea/see.safetensors", "--against", "photo.png"
     )
 
@@ -162,7 +154,7 @@ def test_one_style_of_several(hub: Hub, here: Path) -> None:
     status, out, error = tiny.call(*words)
     assert (status, out.strip()) == (0, "photo-wave+udnie.png"), error
     assert (here / "photo-wave+udnie.png").read_bytes() == (here / "file.png").read_bytes()
-    assert "unknown style" in refused("stylize", "photo.png", "-s", "hf://mona/several:vawe")
+    assert "unknown style" in tiny.refused("stylize", "photo.png", "-s", "hf://mona/several:vawe")
 
 
 def test_the_model_that_a_style_was_trained_into_comes_along(hub: Hub, here: Path) -> None:
@@ -181,7 +173,7 @@ def test_the_model_that_a_style_was_trained_into_comes_along(hub: Hub, here: Pat
     assert modelfile.base_of(fetched) == fetched.with_name("tiny.safetensors")
     assert fetched.is_symlink()  # into the cache's blobs, which have other names
     hub.repo("mona/alone", {"mine.safetensors": files["a/mine.safetensors"]})
-    assert "put tiny.safetensors beside it" in refused("stylize", "photo.png", "-s", "hf://mona/alone")
+    assert "put tiny.safetensors beside it" in tiny.refused("stylize", "photo.png", "-s", "hf://mona/alone")
 
 
 def test_a_revision_is_a_branch_a_tag_or_a_commit(hub: Hub, style: bytes, texture: bytes) -> None:
@@ -209,7 +201,7 @@ def test_what_is_in_the_cache_needs_no_server(
     hubserver.stop(hub, monkeypatch)
     for name in asked:
         assert modelfile.find(name).read_bytes() == style
-    error = refused("models", "show", "hf://mona/sea@v2")
+    error = tiny.refused("models", "show", "hf://mona/sea@v2")
     assert "http://127.0.0.1:9 cannot be reached" in error
     assert "look at the network" in error
 
@@ -218,9 +210,9 @@ def test_what_is_no_model_of_ours_is_refused(hub: Hub, here: Path) -> None:
     from safetensors.numpy import save
 
     hub.repo("mona/bert", {"model.safetensors": save({"a": np.zeros(2)}), "evil.pkl": b"\x80\x04."})
-    assert "no texturenets header" in refused("stylize", "photo.png", "-s", "hf://mona/bert")
+    assert "no texturenets header" in tiny.refused("stylize", "photo.png", "-s", "hf://mona/bert")
     hub.repo("mona/page", {"model.safetensors": b"<html>"})
-    assert "it is a web page" in refused("stylize", "photo.png", "-s", "hf://mona/page")
+    assert "it is a web page" in tiny.refused("stylize", "photo.png", "-s", "hf://mona/page")
 
 
 # ---- What goes wrong -----------------------------------------------------------------------------------
@@ -228,44 +220,46 @@ def test_what_is_no_model_of_ours_is_refused(hub: Hub, here: Path) -> None:
 
 def test_without_a_file_there_has_to_be_one_alone(hub: Hub, style: bytes) -> None:
     hub.repo("mona/two", {"a.safetensors": style, "b/c.safetensors": style})
-    error = refused("models", "show", "hf://mona/two")
+    error = tiny.refused("models", "show", "hf://mona/two")
     assert (
         "2 .safetensors files; name one, as hf://mona/two/a.safetensors: a.safetensors, b/c.safetensors"
         in error
     )
     hub.repo("mona/none", {"pytorch_model.bin": b""})
-    assert "holds no .safetensors file" in refused("models", "show", "hf://mona/none")
+    assert "holds no .safetensors file" in tiny.refused("models", "show", "hf://mona/none")
 
 
 def test_unknown_names_say_the_nearest(hub: Hub, style: bytes) -> None:
     repo = hub.repo("mona/sea", {"sea.safetensors": style})
     repo.refs["v1.0"] = repo.refs["main"]
-    assert "did you mean 'sea.safetensors'?" in refused("models", "show", "hf://mona/sea/sae.safetensors")
-    error = refused("models", "show", "hf://mona/sea@v1.1")
+    assert "did you mean 'sea.safetensors'?" in tiny.refused(
+        "models", "show", "hf://mona/sea/sae.safetensors"
+    )
+    error = tiny.refused("models", "show", "hf://mona/sea@v1.1")
     assert "unknown revision of mona/sea 'v1.1'; did you mean 'v1.0'?" in error
-    error = refused("models", "show", "hf://mona/see")
+    error = tiny.refused("models", "show", "hf://mona/see")
     assert "no repository mona/see, or it is private: log in with `hf auth login`" in error
     assert error.endswith("did you mean hf://mona/sea?\n")
-    assert "no repository lisa/wave" in refused("models", "show", "hf://lisa/wave/a.safetensors")
+    assert "no repository lisa/wave" in tiny.refused("models", "show", "hf://lisa/wave/a.safetensors")
 
 
 def test_a_private_repository_takes_a_token(hub: Hub, style: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.repo("mona/secret", {"sea.safetensors": style}, private=True)
     for name in ("hf://mona/secret", "hf://mona/secret/sea.safetensors"):
-        assert "log in with `hf auth login`, or set HF_TOKEN" in refused("models", "show", name)
+        assert "log in with `hf auth login`, or set HF_TOKEN" in tiny.refused("models", "show", name)
     monkeypatch.setenv("HF_TOKEN", "hf_of_somebody_else")
-    assert "the Hub does not know this token" in refused("models", "show", "hf://mona/secret")
+    assert "the Hub does not know this token" in tiny.refused("models", "show", "hf://mona/secret")
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     assert modelfile.find("hf://mona/secret").read_bytes() == style
-    assert "this token may not read it" in refused("models", "show", "hf://mona/other")
+    assert "this token may not read it" in tiny.refused("models", "show", "hf://mona/other")
     hub.repo("mona/gated", {"sea.safetensors": style}, gated=True)
-    assert f"{hub.address}/mona/gated asks for consent" in refused("models", "show", "hf://mona/gated")
+    assert f"{hub.address}/mona/gated asks for consent" in tiny.refused("models", "show", "hf://mona/gated")
 
 
 def test_an_answer_that_is_none(hub: Hub) -> None:
     hub.broken = True
     for name in ("hf://mona/sea", "hf://mona/sea/sea.safetensors"):
-        assert "the Hub answers 503, maintenance: try again later" in refused("models", "show", name)
+        assert "the Hub answers 503, maintenance: try again later" in tiny.refused("models", "show", name)
 
 
 def test_without_the_library_the_extra_is_named(
@@ -273,7 +267,7 @@ def test_without_the_library_the_extra_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     for words in (("stylize", "photo.png", "-s", "hf://mona/sea"), ("push", "wave", "mona/wave")):
-        error = refused(*words)
+        error = tiny.refused(*words)
         assert "huggingface_hub" in error
         assert "[hub]" in error
     assert tiny.call("stylize", "photo.png", "-s", "wave", "--engine", "torch")[0] == 0
@@ -320,7 +314,7 @@ def test_a_style_of_the_hub_is_no_photo_at_a_url(hub: Hub, here: Path, style: by
         tiny.call("stylize", "photo.png", "-s", "hf://mona/sea", "--engine", "torch", "-o", "out.png")[0] == 0
     )
     hub.asked.clear()
-    assert "hf://mona/sea is a style, and no photo: say -s wave -s hf://mona/sea" in refused(
+    assert "hf://mona/sea is a style, and no photo: say -s wave -s hf://mona/sea" in tiny.refused(
         "stylize", "photo.png", "hf://mona/sea", "-s", "wave"
     )
     assert not hub.asked

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import ExifTags, Image, ImageCms, features
+from pngfile import chunk
 
 from texturenets import image as tni
 from texturenets.errors import UserError
@@ -47,10 +48,6 @@ def alpha_of(picture: tni.Picture) -> np.ndarray:
 
 def png(array: np.ndarray, colour: int, bits: int = 16, extra: bytes = b"") -> bytes:
     """A PNG file written from its specification: what Pillow cannot write."""
-
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
     height, width = array.shape[:2]
     rows = b"".join(b"\0" + row.astype(">u2" if bits == 16 else "u1").tobytes() for row in array)
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0))

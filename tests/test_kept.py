@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
+from pngfile import chunk
 
 import texturenets
 from texturenets import image as tni
@@ -33,10 +34,6 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     header = Header(name="tiny", kind="style", generator=TINY)
     network_files.save(build(TINY), header, Path("tiny.safetensors"))
     return "tiny.safetensors"
-
-
-def chunk(name: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
 def deep_png(path: str) -> None:

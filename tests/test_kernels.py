@@ -1,4 +1,4 @@
-"""The kernels against PyTorch in float64: on a card where there is one, else by Triton's interpreter."""
+"""The kernels against PyTorch in float64: on a GPU where there is one, else by Triton's interpreter."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_without_a_card_they_run_by_the_interpreter() -> None:
     assert done.stdout.count(".") > 20, done.stdout
 
 
-here = pytest.mark.skipif(DEVICE == "cpu" and not INTERPRETED, reason="no card, and not interpreted")
+here = pytest.mark.skipif(DEVICE == "cpu" and not INTERPRETED, reason="no GPU, and not interpreted")
 
 
 def _map(size: tuple[int, ...], offset: float = 0.0) -> torch.Tensor:

@@ -28,7 +28,7 @@ from texturenets.networks import build, network_files
 from texturenets.networks.multiscale import Multiscale
 from texturenets.networks.residual import Residual
 
-tinyfilm = pytest.importorskip("tinyfilm", exc_type=ImportError)
+tinyvideo = pytest.importorskip("tinyvideo", exc_type=ImportError)
 
 AT_START = "import sys; sys.modules['torch'] = None"
 """Run at the start of Python, in child processes too: for `import` and `find_spec` alike it is not installed."""
@@ -52,7 +52,7 @@ WORKING: list[Any] = [
     ("stylize a.png -o out.heic", "out.heic"),
     ("stylize clip.mp4 -o painted.mp4", "painted.mp4"),
     ("stylize clip.mp4 -o frames/%05d.png", "frames/00001.png"),
-    ("stylize photos -o film.mp4", "film.mp4"),
+    ("stylize photos -o video.mp4", "video.mp4"),
     ("stylize huge.png --memory 640M -o huge-out.png", "huge-out.png"),
     pytest.param("stylize a.png -o cluster/ --cluster", "cluster/manifest.jsonl", marks=RAY),
     ("sample grain.safetensors -o drawn.png --size 48x32", "drawn.png"),
@@ -134,7 +134,7 @@ ROUTES = [
 
 @pytest.fixture(scope="module")
 def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with models, photos, a film, and what keeps PyTorch from being imported."""
+    """A folder with models, photos, a video, and what keeps PyTorch from being imported."""
     here = tmp_path_factory.mktemp("light")
     torch.manual_seed(0)
     for name, kind, spec in (
@@ -146,7 +146,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny.picture(here / "a.png", 0, (24, 18))
     for i in range(3):
         tiny.picture(here / f"photos/{i}.png", i)
-    tinyfilm.film(here / "clip.mp4", tinyfilm.frames(4))
+    tinyvideo.video(here / "clip.mp4", tinyvideo.frames(4))
     Image.new("RGB", (2000, 1500)).save(here / "huge.png")
     (here / "candy.pth").write_bytes(bytes(64))
     (here / "start").mkdir()

@@ -256,7 +256,7 @@ def test_photos_are_looked_for_before_weights(studio: tiny.Studio, tmp_path: Pat
     assert "COCO's val2017" in error
 
 
-def test_films_and_broken_files_are_not_counted_as_photos(studio: tiny.Studio, tmp_path: Path) -> None:
+def test_videos_and_broken_files_are_not_counted_as_photos(studio: tiny.Studio, tmp_path: Path) -> None:
     for i in range(3):
         tiny.picture(tmp_path / f"{i}.png", seed=i)
     halved(tmp_path / "bad.png", studio.painting)

@@ -36,7 +36,7 @@ def test_philox_of_tensors(counter: tuple[int, ...], key: tuple[int, int], resul
 
 @pytest.mark.parametrize("one", [NoiseInput(5, 1), NoiseInput(3, 1, "normal")])
 def test_a_device_makes_the_same_numbers(one: NoiseInput) -> None:
-    """Here the processor takes the part of the card."""
+    """Here the processor takes the part of the GPU."""
     (expected,) = noise.draw([one], [4, 2**40 + 9], 12, 30, top=-3, left=2**32 - 5)
     found = noise._on_device(one, [4, 2**40 + 9], 0, -3, 2**32 - 5, 12, 30, torch.device("cpu"))
     if one.distribution == "uniform":

@@ -30,7 +30,7 @@ from texturenets.perceptual.weights import registry
 from texturenets.readers.layouts import LAYERS, OWN_MAPS
 from texturenets.train import data, processes, recipes
 from texturenets.train.configuration import PerceptualConfig, StyleConfig
-from texturenets.train.distillation import losses, pictures, start, trainer
+from texturenets.train.distillation import losses, pictures, start, task
 from texturenets.train.distillation.changes import CHANGES, change
 from texturenets.train.distillation.generated import Styles, descend, style_files
 from texturenets.train.distillation.student import Student
@@ -65,7 +65,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _few_beginnings(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainer, "BEGINNING", 4)
+    monkeypatch.setattr(task, "BEGINNING", 4)
 
 
 def train(place: Path, out: Path, *more: str, **flags: Any) -> tuple[int, str, str]:
@@ -80,7 +80,7 @@ def own(place: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file of `own`, after two steps."""
     out = tmp_path_factory.mktemp("trained") / "own.safetensors"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer, "BEGINNING", 4)
+        patch.setattr(task, "BEGINNING", 4)
         status, output, error = train(place, out, "--quiet")
     assert status == 0, error
     assert output.strip() == str(out)

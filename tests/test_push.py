@@ -78,13 +78,6 @@ def header(**facts: Any) -> modelfile.Header:
     return modelfile.Header(**{"name": "sea", "kind": "style", "generator": TINY, **facts})
 
 
-def refused(*words: str) -> str:
-    status, out, error = tiny.call(*words)
-    assert (status, out) == (2, "")
-    assert error.count("\n") == 1, error
-    return error
-
-
 def front(text: str) -> dict[str, Any]:
     """The card's metadata, read as the Hub does."""
     found: dict[str, Any] = yaml.safe_load(text.split("---\n")[1])
@@ -159,7 +152,7 @@ def test_a_branch_and_a_private_repository(hub: Hub, here: Path) -> None:
     assert "hf://mona/sea/mine.safetensors@next" in hub.commits[0]["files"]["README.md"].decode()
     assert tiny.call("push", "mine.safetensors", "mona/sea", "--revision", "next", "--quiet")[0] == 0
     hub.repo("mona/open", {})
-    assert "--private: mona/open is there already, and public" in refused(
+    assert "--private: mona/open is there already, and public" in tiny.refused(
         "push", "mine.safetensors", "mona/open", "--private"
     )
 
@@ -175,24 +168,26 @@ def test_what_is_no_model_is_refused_before_anything_is_sent(hub: Hub, here: Pat
         ("mine.model", "rename it"),
         ("none.safetensors", "no such model file"),
     ]:
-        assert said in refused("push", file, "mona/sea")
+        assert said in tiny.refused("push", file, "mona/sea")
     for repo in ("sea", "mona/sea/x", "mona/../x", "https://example.org/mona/sea"):
-        assert "write USER/REPO" in refused("push", "mine.safetensors", repo)
+        assert "write USER/REPO" in tiny.refused("push", "mine.safetensors", repo)
     assert not hub.asked
 
 
 def test_who_may_not_write_is_told(hub: Hub, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.may_write = False
-    assert "this token may not do that (write access is needed)" in refused(
+    assert "this token may not do that (write access is needed)" in tiny.refused(
         "push", "mine.safetensors", "mona/sea"
     )
     monkeypatch.delenv("HF_TOKEN")
     hub.asked.clear()
-    assert "log in with `hf auth login`, or set HF_TOKEN" in refused("push", "mine.safetensors", "mona/sea")
+    assert "log in with `hf auth login`, or set HF_TOKEN" in tiny.refused(
+        "push", "mine.safetensors", "mona/sea"
+    )
     assert not hub.asked
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     hubserver.stop(hub, monkeypatch)
-    assert "cannot be reached" in refused("push", "mine.safetensors", "mona/sea")
+    assert "cannot be reached" in tiny.refused("push", "mine.safetensors", "mona/sea")
 
 
 def test_a_gallery_and_a_style_that_was_trained_into_it(hub: Hub, here: Path) -> None:

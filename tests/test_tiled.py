@@ -15,6 +15,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from networks import Sorted
 from torch import Tensor, nn
 
 from texturenets import engines, noise
@@ -255,10 +256,6 @@ def test_what_cannot_be_tiled_is_named() -> None:
 
 
 def test_code_that_cannot_be_taken_apart_is_named() -> None:
-    class Sorted(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return x.sort(dim=3).values
-
     class Branching(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return x if x.sum() > 0 else -x

@@ -65,26 +65,11 @@ def tensors(result: tiny.Result) -> dict[str, Tensor]:
     return load_file(result.folder / checkpoint.NAME)
 
 
-def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
-
-
 def distance(a: dict[str, Tensor], b: dict[str, Tensor]) -> float:
     """Of b from a, relative to a, over all tensors."""
     assert a.keys() == b.keys()
     one, two = (torch.cat([t[k].double().flatten() for k in a]) for t in (a, b))
     return float((one - two).norm() / one.norm())
-
-
-def stop_at(patch: pytest.MonkeyPatch, step: int) -> None:
-    """Runs end after `step`, as Ctrl-C ends them."""
-    check = Trainer._check_losses
-
-    def stopping(self: Trainer, at: int, *more: Any) -> None:
-        check(self, at, *more)
-        self.stop = at == step
-
-    patch.setattr(Trainer, "_check_losses", stopping)
 
 
 def cached(studio: tiny.Studio, **flags: Any) -> Path:
@@ -154,7 +139,7 @@ def test_resumed_is_as_if_never_interrupted(
     model = studio.root / f"stopped {kind}.safetensors"
     for step in (3,) if "workers" in flags else (2, 5):  # each starts workers
         with monkeypatch.context() as patch:
-            stop_at(patch, step)
+            tiny.stop_at(patch, step)
             part = studio.run(*["--resume"] * (step > 3), output=model, **flags)
         assert part.status == 130, part.error
         assert (
@@ -163,11 +148,11 @@ def test_resumed_is_as_if_never_interrupted(
         assert not model.exists()
     last = studio.run("--resume", output=model, **flags)
     assert last.status == 0, last.error
-    assert same(tensors(last), tensors(whole))
+    assert tiny.same(tensors(last), tensors(whole))
     state, reference = checkpoint.read_state(last.folder), checkpoint.read_state(whole.folder)
     assert (state.step, state.best, state.best_step) == (7, reference.best, reference.best_step)
     weights, expected = (network_files.load(r.model)[0].state_dict() for r in (last, whole))
-    assert same(weights, expected)
+    assert tiny.same(weights, expected)
 
 
 def test_resumed_from_a_cache_too(studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,10 +161,10 @@ def test_resumed_from_a_cache_too(studio: tiny.Studio, monkeypatch: pytest.Monke
     assert whole.status == 0, whole.error
     model = studio.root / "stopped from a cache.safetensors"
     with monkeypatch.context() as patch:
-        stop_at(patch, 3)
+        tiny.stop_at(patch, 3)
         assert studio.run(output=model, **flags).status == 130
     last = studio.run("--resume", output=model, **flags)
-    assert same(tensors(last), tensors(whole))
+    assert tiny.same(tensors(last), tensors(whole))
 
 
 def test_other_options_and_other_photos_are_not_the_same_run(
@@ -190,7 +175,7 @@ def test_other_options_and_other_photos_are_not_the_same_run(
         tiny.picture(photos / f"{i}.png", seed=i)
     model = tmp_path / "a.safetensors"
     with monkeypatch.context() as patch:
-        stop_at(patch, 1)
+        tiny.stop_at(patch, 1)
         assert studio.run(output=model, content=photos).status == 130
     before = (model.with_suffix(".run") / checkpoint.NAME).read_bytes()
     changed = studio.run(
@@ -401,7 +386,7 @@ def test_the_scale_of_half_precision_is_resumed(studio: tiny.Studio, monkeypatch
     monkeypatch.setattr(setup, "choose_precision", lambda *_: "fp16")
     flags = {"steps": 4, "precision": "auto", "output": studio.root / "half.safetensors"}
     with monkeypatch.context() as patch:
-        stop_at(patch, 2)
+        tiny.stop_at(patch, 2)
         stopped = studio.run(**flags)
     assert stopped.status == 130, stopped.error
     scaler = checkpoint.read_state(stopped.folder).scaler
@@ -410,7 +395,7 @@ def test_the_scale_of_half_precision_is_resumed(studio: tiny.Studio, monkeypatch
     last = studio.run("--resume", **flags)
     assert last.status == 0, last.error
     whole = studio.run(**{**flags, "output": studio.root / "half whole.safetensors"})
-    assert same(tensors(last), tensors(whole))
+    assert tiny.same(tensors(last), tensors(whole))
     assert checkpoint.read_state(last.folder).scaler == checkpoint.read_state(whole.folder).scaler
 
 
@@ -578,7 +563,7 @@ def test_stored_features_give_the_losses_of_computed_ones(
             assert a["losses"] == pytest.approx(b["losses"], rel=tolerance, abs=0)
             assert any(name.startswith("content/") for name in a["losses"])
     if not tolerance:
-        assert same(tensors(stored), tensors(computed))
+        assert tiny.same(tensors(stored), tensors(computed))
 
 
 # --------------------------------------------------------------------------------------- what is kept
@@ -671,14 +656,14 @@ def test_the_best_by_validation_becomes_the_model(
     assert result.status == 0, result.error
     assert "best model of the run is that of step 2" in result.error
     snapshot = load_file(result.folder / f"{result.model.stem}-000002.safetensors")
-    assert same(load_file(result.model), snapshot)
-    assert not same(load_file(result.folder / "last.safetensors"), snapshot)
+    assert tiny.same(load_file(result.model), snapshot)
+    assert not tiny.same(load_file(result.folder / "last.safetensors"), snapshot)
 
 
 def test_without_photos_held_out_the_last_is_the_model(studio: tiny.Studio) -> None:
     result = studio.run(val_share=0, validate_every=1, steps=3)
     assert result.status == 0, result.error
-    assert same(load_file(result.model), load_file(result.folder / "last.safetensors"))
+    assert tiny.same(load_file(result.model), load_file(result.folder / "last.safetensors"))
     assert not any("validation" in line for line in result.records)
 
 
@@ -835,7 +820,7 @@ def test_a_log_that_cannot_be_written_on_a_full_disk_is_told(
 
 def test_what_a_killed_run_left_is_removed(studio: tiny.Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        stop_at(patch, 1)
+        tiny.stop_at(patch, 1)
         stopped = studio.run()
     left = [
         stopped.folder / ".checkpoint.safetensors.abc.part",

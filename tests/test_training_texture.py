@@ -17,7 +17,6 @@ from texturenets import loading, noise
 from texturenets.losses import Objective
 from texturenets.networks import network_files
 from texturenets.train import checkpoint, data
-from texturenets.train.trainer import Trainer
 
 
 @pytest.fixture(scope="module")
@@ -28,17 +27,6 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> tiny.Studio:
 
 def tensors(result: tiny.Result) -> dict[str, Tensor]:
     return load_file(result.folder / checkpoint.NAME)
-
-
-def stop_at(patch: pytest.MonkeyPatch, step: int) -> None:
-    """Runs end after `step`, as Ctrl-C ends them."""
-    check = Trainer._check_losses
-
-    def stopping(self: Trainer, at: int, *more: Any) -> None:
-        check(self, at, *more)
-        self.stop = at == step
-
-    patch.setattr(Trainer, "_check_losses", stopping)
 
 
 def test_a_texture_is_learned_and_drawn(studio: tiny.Studio) -> None:
@@ -79,7 +67,7 @@ def test_resumed_is_as_if_never_interrupted(
     assert whole.status == 0, whole.error
     model = studio.root / f"stopped {len(flags)} {flags.get('accumulate')}.safetensors"
     with monkeypatch.context() as patch:
-        stop_at(patch, 3)
+        tiny.stop_at(patch, 3)
         assert studio.texture(output=model, **flags).status == 130
     last = studio.texture("--resume", output=model, **flags)
     assert last.status == 0, last.error

@@ -19,6 +19,7 @@ from PIL import Image
 from webservice import client, model, opened, photo
 
 from texturenets import loading
+from texturenets.image import formats
 
 
 @pytest.fixture(scope="module")
@@ -172,3 +173,15 @@ def test_a_mask_of_another_size_is_scaled_without_a_warning(
     made = pixels(service.post("/v1/stylize?style=plain", files=files))
     assert np.array_equal(made[:, :36], np.asarray(opened(PHOTO))[:, :36])
     assert not [one for one in recwarn if "scaled" in str(one.message)]
+
+
+def test_a_mask_that_this_service_cannot_decode_is_told_as_a_photo_is(
+    service: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = {k: v for k, v in formats.known_formats().items() if v != "HEIF"}  # without pillow-heif
+    monkeypatch.setattr(formats, "known_formats", lambda: known)
+    files = {"photo": PHOTO, "mask": b"\0\0\0\x18ftypheic" + bytes(100)}
+    answer = service.post("/v1/stylize?style=plain", files=files)
+    assert answer.status_code == 415, answer.text
+    said = "cannot read the mask of plain: this service lacks what decodes HEIC; send JPEG, PNG or WebP"
+    assert answer.json()["detail"] == said

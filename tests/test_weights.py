@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -55,10 +56,6 @@ def write(path: Path, network: str = "vgg16", **how: Any) -> dict[str, torch.Ten
     return tensors
 
 
-def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
-
-
 # --- what they are ---
 
 
@@ -91,7 +88,7 @@ def test_shared_weights_are_recognised(shared: Path, network: str) -> None:
     file, last, count = SHARED[network]
     found = weights.load(network, files=[shared / "descriptors"], last=last)
     raw = load_file(shared / "descriptors" / file)
-    assert same(found.tensors, {name: raw[name] for name in found.tensors})
+    assert tiny.same(found.tensors, {name: raw[name] for name in found.tensors})
     assert len(found.tensors) == count == len(raw)
     mean = (103.939, 116.779, 123.68) if network.startswith("vgg") else (104, 117, 123)
     assert found.convention == weights.Convention("bgr", 255, mean, (1, 1, 1))
@@ -154,10 +151,10 @@ def test_order_of_the_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     (tmp_path / "one").mkdir()
     with pytest.raises(UserError, match="offline"):
         weights.load("squeezenet1_0", files=[f"vgg16={tmp_path / 'given'}"], offline=True)
-    assert same(weights.load("vgg16", files=[tmp_path / "given"]).tensors, given)
+    assert tiny.same(weights.load("vgg16", files=[tmp_path / "given"]).tensors, given)
     monkeypatch.setenv("TEXTURENETS_WEIGHTS", os.pathsep.join([str(tmp_path / "one"), str(tmp_path / "two")]))
-    assert same(weights.load("vgg16", offline=True).tensors, listed)
-    assert same(weights.load("vgg16", files=[tmp_path / "given"]).tensors, given)
+    assert tiny.same(weights.load("vgg16", offline=True).tensors, listed)
+    assert tiny.same(weights.load("vgg16", files=[tmp_path / "given"]).tensors, given)
     monkeypatch.setenv("TEXTURENETS_WEIGHTS", str(tmp_path / "gone"))
     with pytest.raises(UserError, match=r"gone.*no folder"):
         weights.load("vgg16")
@@ -173,25 +170,25 @@ def test_a_folder_that_is_given_holds_the_weights(tmp_path: Path, monkeypatch: p
         with pytest.raises(UserError, match=r"no file in .*empty whose name.*vgg16.*TEXTURENETS_WEIGHTS"):
             weights.load("vgg16", files=[tmp_path / name for name in files])
     found = weights.load("vgg16", files=[f"squeezenet1_0={tmp_path / 'other'}"])
-    assert same(found.tensors, elsewhere)
+    assert tiny.same(found.tensors, elsewhere)
     found = weights.load("vgg16", files=[tmp_path / "empty", tmp_path / "elsewhere"])
-    assert same(found.tensors, elsewhere)
+    assert tiny.same(found.tensors, elsewhere)
 
 
 def test_files_by_name_and_by_content(tmp_path: Path) -> None:
     a = write(tmp_path / "mine.safetensors")
     b = write(tmp_path / "other.safetensors", "squeezenet1_1")
     files = [tmp_path / "other.safetensors", tmp_path / "mine.safetensors"]
-    assert same(weights.load("vgg16", files=files).tensors, a)
-    assert same(weights.load("squeezenet1_1", files=files).tensors, b)
-    assert same(weights.load("vgg16", files=[f"vgg16={files[1]}"]).tensors, a)
+    assert tiny.same(weights.load("vgg16", files=files).tensors, a)
+    assert tiny.same(weights.load("squeezenet1_1", files=files).tensors, b)
+    assert tiny.same(weights.load("vgg16", files=[f"vgg16={files[1]}"]).tensors, a)
     with pytest.raises(UserError, match="did you mean 'vgg16'"):
         weights.load("vgg16", files=[f"vg16={files[1]}"])
     with pytest.raises(UserError, match="no such file"):
         weights.load("vgg16", files=[tmp_path / "vgg16-gone.pth"])
     both = torch.randn(64, 3, 3, 3), torch.randn(64)  # the first layer of three networks
     save_file({"features.0.weight": both[0], "features.0.bias": both[1]}, tmp_path / "one.safetensors")
-    assert same(
+    assert tiny.same(
         weights.load("vgg19", files=[tmp_path / "one.safetensors"]).tensors,
         {"features.0.weight": both[0], "features.0.bias": both[1]},
     )
@@ -208,7 +205,7 @@ def test_a_file_whose_name_says_nothing_is_read_once(tmp_path: Path, monkeypatch
     monkeypatch.setitem(readers._READERS, "safetensors", lambda path: [opened.append(path), read(path)][1])
     path = tmp_path / "mine.safetensors"
     tensors = write(path)
-    assert same(weights.load("vgg16", files=[path]).tensors, tensors)
+    assert tiny.same(weights.load("vgg16", files=[path]).tensors, tensors)
     assert opened == [path]
 
 
@@ -340,13 +337,13 @@ def test_words_that_forbid_fetching(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_fetched_once_then_cached(server: Server, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     found = weights.load("squeezenet1_1", progress=lambda done, whole: seen.append((done, whole)))
-    assert same(found.tensors, load_file(tmp_path / "published"))
+    assert tiny.same(found.tensors, load_file(tmp_path / "published"))
     assert found.sha256 == hashlib.sha256(server.data).hexdigest()
     assert found.convention == weights.CONVENTIONS["squeezenet1_1"]
     assert seen[-1] == (len(server.data), len(server.data))
     assert leftovers(tmp_path) == ["squeezenet1_1.safetensors"]
     again = weights.load("squeezenet1_1", offline=True)
-    assert same(again.tensors, found.tensors)
+    assert tiny.same(again.tensors, found.tensors)
     assert replace(again, tensors={}) == replace(found, tensors={})
     assert len(server.asked) == 1
 
@@ -358,7 +355,7 @@ def test_damaged_cache_is_fetched_anew(server: Server, tmp_path: Path) -> None:
     data[-1] ^= 1
     for damaged in (bytes(data), bytes(data[:100]), b""):
         cached.write_bytes(damaged)
-        assert same(weights.load("squeezenet1_1").tensors, found.tensors)
+        assert tiny.same(weights.load("squeezenet1_1").tensors, found.tensors)
     assert len(server.asked) == 4
     cached.write_bytes(b"")
     with pytest.raises(UserError, match="offline"):
@@ -368,7 +365,7 @@ def test_damaged_cache_is_fetched_anew(server: Server, tmp_path: Path) -> None:
 @pytest.mark.parametrize("ranges", [True, False])
 def test_interrupted_transfers_go_on(server: Server, tmp_path: Path, ranges: bool) -> None:
     server.cut, server.ranges = [1000, 2000], ranges
-    assert same(weights.load("squeezenet1_1").tensors, load_file(tmp_path / "published"))
+    assert tiny.same(weights.load("squeezenet1_1").tensors, load_file(tmp_path / "published"))
     starts = ["bytes=1000-", "bytes=3000-"] if ranges else ["bytes=1000-", "bytes=2000-"]
     assert server.asked == [None, *starts]
     assert leftovers(tmp_path) == ["squeezenet1_1.safetensors"]
@@ -441,7 +438,7 @@ def test_published_file_put_in_the_cache_by_hand(server: Server, tmp_path: Path)
     path = tmp_path / "cache" / "squeezenet_v1.1.caffemodel"
     path.parent.mkdir()
     path.write_bytes(server.data)
-    assert same(weights.load("squeezenet1_1", offline=True).tensors, load_file(tmp_path / "published"))
+    assert tiny.same(weights.load("squeezenet1_1", offline=True).tensors, load_file(tmp_path / "published"))
     path.write_bytes(server.data[:-1])
     with pytest.raises(UserError, match=r"hash is wrong.*squeezenet1_1="):
         weights.load("squeezenet1_1", offline=True)

@@ -22,6 +22,7 @@ from texturenets.cli import main
 from texturenets.modelfiles import modelfile
 from texturenets.networks import GeneratorSpec, build, network_files
 from texturenets.readers import LAYERS, shapes
+from texturenets.train.trainer import Trainer
 
 # Random weights are enough to see a flag at work; the networks end where the tests' layers do.
 NETWORKS = {"vgg16": "relu1_2", "vgg19": "relu1_2", "squeezenet1_0": "fire4"}
@@ -173,6 +174,31 @@ def call(*words: str) -> tuple[int, str, str]:
     finally:
         torch.set_num_threads(threads)
     return status, out.getvalue(), err.getvalue()
+
+
+def refused(*words: str) -> str:
+    """The one line that the command line says of these words, which it refuses."""
+    status, out, error = call(*words)
+    assert (status, out) == (2, "")
+    assert error.startswith("texturenets: ")
+    assert error.count("\n") == 1, error
+    return error
+
+
+def stop_at(patch: pytest.MonkeyPatch, step: int) -> None:
+    """Runs end after `step`, as Ctrl-C ends them."""
+    check = Trainer._check_losses
+
+    def stopping(self: Trainer, at: int, *more: Any) -> None:
+        check(self, at, *more)
+        self.stop = at == step
+
+    patch.setattr(Trainer, "_check_losses", stopping)
+
+
+def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    """Whether the tensors of both are the same to the last bit."""
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
 def words(flags: dict[str, Any]) -> list[str]:

@@ -134,7 +134,7 @@ def load_style(name: str | Path, options: EngineOptions = EngineOptions()) -> St
     path = find_style(file)
     header = modelfile.read_header(path)
     if header.kind != "style":
-        called = path.stem if path.parent == modelfile.ZOO else name
+        called = path.stem if modelfile.is_shipped(path) else name
         raise UserError(
             f"{called} is a {header.kind} model, which draws from noise and stylizes nothing: "
             f"use `texturenets sample {called}`"

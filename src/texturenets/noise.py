@@ -232,7 +232,7 @@ def draw(
 
     (N, channels, height / stride, width / stride) each, N the number of `seeds`; the stream is the place in
     `inputs`. `top` and `left`: where in the endless plane the output lies, in its pixels. Raises ValueError where
-    a size or a place is no multiple of a stride. On CUDA they are made on the card.
+    a size or a place is no multiple of a stride. On CUDA they are made on the GPU.
     """
     if not inputs:  # and no size may be known, while a network is traced
         return []

@@ -268,7 +268,7 @@ class Texture:
         return tileable in (True, "y"), tileable in (True, "x")
 
     def _noise(self, seeds: Sequence[int], canvas: tuple[int, int]) -> list[Any]:
-        """The noise maps, on the card where the engine is on one: nothing of them is copied there."""
+        """The noise maps, on the GPU where the engine is on one: nothing of them is copied there."""
         device = getattr(self.engine, "device", None)
         if device is not None and device.type == "cuda":
             return [*noise.draw(self.inputs, seeds, *canvas, device=device)]

@@ -10,7 +10,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from texturenets._version import __version__
 from texturenets.cli import pipes
-from texturenets.cli.common import cluster_words, complain
+from texturenets.cli.common import cluster_words, warn
 from texturenets.cli.refusals import check_whole, refused
 from texturenets.cli.streams import Terminated, drop_output, prepare, terminable
 from texturenets.errors import MissingError, UserError, ignore_pillows_warnings, install, reason
@@ -51,26 +51,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with terminable(), warnings.catch_warnings():
             ignore_pillows_warnings()
-            warnings.showwarning = lambda message, *_, **__: complain(f"note: {message}")
+            warnings.showwarning = lambda message, *_, **__: warn(f"note: {message}")
             return _run(words)
     except UserError as error:
-        complain(error)
+        warn(error)
         return 2
     except Terminated as error:
-        complain(f"terminated: {error}" if str(error) else "terminated")
+        warn(f"terminated: {error}" if str(error) else "terminated")
         return 143  # what a shell says of it: 128 and SIGTERM
     except KeyboardInterrupt as error:
-        complain(f"interrupted: {error}" if str(error) else "interrupted")
+        warn(f"interrupted: {error}" if str(error) else "interrupted")
         return 130
     except BrokenPipeError:
         drop_output()  # whoever read it has read enough
         return 141
     except OSError as error:
         if error.filename is not None:
-            complain(f"{_short(str(error.filename))}: {reason(error)}")
+            warn(f"{_short(str(error.filename))}: {reason(error)}")
         else:  # files are written in blocks that name them
             drop_output()
-            complain(f"cannot write to standard output: {reason(error)}")
+            warn(f"cannot write to standard output: {reason(error)}")
         return 2
 
 

@@ -1,4 +1,4 @@
-"""Stylize photos and films, one after the other, in one style or several."""
+"""Stylize photos and videos, one after the other, in one style or several."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from texturenets.cli import film
 from texturenets.cli import sheet as contact
-from texturenets.cli.common import complain, engine_note, note_left_out, note_quality
+from texturenets.cli import video_jobs
+from texturenets.cli.common import engine_note, note_left_out, note_quality, warn
 from texturenets.cli.outputs import check_count, folder_of, plan_of
 from texturenets.cli.report import Report
 from texturenets.cli.tiled import follow
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StyleWork:
-    """The films and photos to stylize in `style`. `asked`: the options of each photo's result, by its path."""
+    """The videos and photos to stylize in `style`. `asked`: the options of each photo's result, by its path."""
 
     style: ChosenStyle
-    films: Sequence[film.FilmJob]
+    videos: Sequence[video_jobs.VideoJob]
     photos: Sequence[PathPair]
     asked: Mapping[Path, StylizeOptions]
     options: StylizeOptions
@@ -38,14 +38,14 @@ class StyleWork:
     @property
     def results(self) -> list[Path]:
         """All files to write, except numbered frames."""
-        return [job.result for job in self.films if isinstance(job.result, Path)] + [
+        return [job.result for job in self.videos if isinstance(job.result, Path)] + [
             job[1] for job in self.photos
         ]
 
     def without(self, results: Collection[Path]) -> StyleWork:
         """This work without the jobs that write one of `results`."""
-        films = [job for job in self.films if job.result not in results]
-        return replace(self, films=films, photos=[job for job in self.photos if job[1] not in results])
+        videos = [job for job in self.videos if job.result not in results]
+        return replace(self, videos=videos, photos=[job for job in self.photos if job[1] not in results])
 
 
 @dataclass(frozen=True)
@@ -94,36 +94,38 @@ def planned(
     """Plan the results of all files, patterns and folders in `photos`. Raises UserError before any work is done."""
     from texturenets import image, video
 
-    film.check_frames(photos)
+    video_jobs.check_frames(photos)
     left_out: list[Path] = []
     found = image.expand(
         photos, recursive=True, without=output, also=video.SUFFIXES, left_out=left_out, empty=run.watch
     )
     roots = [Path(p).expanduser() for p in photos]
-    films = film.among(found, output)
-    one = film.whole_output(found, films, output, ordered=len(roots) == 1, rate=run.rate)
+    videos = video_jobs.among(found, output)
+    one = video_jobs.whole_output(found, videos, output, ordered=len(roots) == 1, rate=run.rate)
     if one is not None:
         for path in [path for path in found if path not in one.sources and path != one.result]:
-            complain(f"{path} is left out: a film is made of images")
+            warn(f"{path} is left out: a video is made of images")
         if len(styles) > 1:
             raise UserError(
-                f"--output {output} is {'the frames of ' if isinstance(one.result, str) else ''}one film, and there "
+                f"--output {output} is {'the frames of ' if isinstance(one.result, str) else ''}one video, and there "
                 f"are {len(styles)} styles: give one --style"
             )
-    if options.mix_end and found and not (films or one):
-        raise UserError("--to-style changes the style along a film, and here are only photos: leave it out")
-    if run.count != 1 and (films or one):
-        raise UserError(f"--count {run.count} is for photos: of a film there is one result")
+    if options.mix_end and found and not (videos or one):
+        raise UserError("--to-style changes the style along a video, and here are only photos: leave it out")
+    if run.count != 1 and (videos or one):
+        raise UserError(f"--count {run.count} is for photos: of a video there is one result")
     check_count(run.count, [style.model for style in styles])
     seeds = range(options.seed, options.seed + run.count)
     names = [style.name for style in styles]
     skip = run.skip_existing
-    jobs = [[]] if one else plan_of(found, output, names, roots, seeds, films=films, skip_existing=skip)
+    jobs = [[]] if one else plan_of(found, output, names, roots, seeds, videos=videos, skip_existing=skip)
     works = []
     for style, of_style in zip(styles, jobs, strict=True):
-        stills = [job for job in of_style if job[0] not in films]
+        stills = [job for job in of_style if job[0] not in videos]
         moving = (
-            [one] if one else [film.FilmJob((path,), result) for path, result in of_style if path in films]
+            [one]
+            if one
+            else [video_jobs.VideoJob((path,), result) for path, result in of_style if path in videos]
         )
         own = replace(options, mix=style.mix)
         asked = {result: replace(own, seed=seeds[i % run.count]) for i, (_, result) in enumerate(stills)}
@@ -136,19 +138,19 @@ def planned(
 
 def carry_out(plan: Plan, load: Callable[[Path], Style], run: BatchRun) -> int:
     """Stylize everything in `plan`; returns the exit status. Raises UserError if nothing can be done."""
-    if run.skip_existing and any(isinstance(job.result, str) for work in plan.works for job in work.films):
-        raise UserError("--skip-existing looks at whole films, not at numbered frames: leave it out")
+    if run.skip_existing and any(isinstance(job.result, str) for work in plan.works for job in work.videos):
+        raise UserError("--skip-existing looks at whole videos, not at numbered frames: leave it out")
     if run.sheet:
         stills = [job for work in plan.works for job in work.photos]
-        contact.check(plan.folder, stills, len(plan.works[0].films))
+        contact.check(plan.folder, stills, len(plan.works[0].videos))
     results = [result for work in plan.works for result in work.results]
     note_quality(plan.works[0].options.quality, [*results, *_patterns(plan)])
     there = {result for result in results if run.skip_existing and result.exists()}
     for work in plan.works:
-        film.check_sizes(work.without(there).films)
+        video_jobs.check_sizes(work.without(there).videos)
     remove_all_stale(results)  # temporary files of killed runs
     report = Report(
-        sum(len(work.films) + len(work.photos) for work in plan.works), run.quiet, as_json=run.as_json
+        sum(len(work.videos) + len(work.photos) for work in plan.works), run.quiet, as_json=run.as_json
     )
     engines: set[str] = set()
     notes: dict[str, list[Path]] = {}
@@ -156,7 +158,7 @@ def carry_out(plan: Plan, load: Callable[[Path], Style], run: BatchRun) -> int:
         for work in plan.works:
             todo = work.without(there)
             painter: Style | None = None  # free the previous style first: its buffers may take gigabytes
-            painter = load(work.style.model) if todo.films or todo.photos else None
+            painter = load(work.style.model) if todo.videos or todo.photos else None
             if (
                 painter is not None
                 and run.say_engine
@@ -165,11 +167,11 @@ def carry_out(plan: Plan, load: Callable[[Path], Style], run: BatchRun) -> int:
             ):
                 engines.add(painter.engine.name)
                 engine_note(painter.engine)
-            for job in work.films:
+            for job in work.videos:
                 if job.result in there:
                     report.result(job.result, job.facts(work.style.name), there=True)
-            if painter is not None and todo.films:
-                film.carry_out(todo.films, painter, work.options, report, work.style.name)
+            if painter is not None and todo.videos:
+                video_jobs.carry_out(todo.videos, painter, work.options, report, work.style.name)
             _paint(work, todo.photos, painter, report, notes)
     if not run.quiet:
         _tell(notes)
@@ -184,7 +186,7 @@ def carry_out(plan: Plan, load: Callable[[Path], Style], run: BatchRun) -> int:
 
 def _patterns(plan: Plan) -> list[Path]:
     """The patterns of numbered frames among the results."""
-    return [Path(job.result) for work in plan.works for job in work.films if isinstance(job.result, str)]
+    return [Path(job.result) for work in plan.works for job in work.videos if isinstance(job.result, str)]
 
 
 def _tell(notes: Mapping[str, Sequence[Path]]) -> None:
@@ -192,7 +194,7 @@ def _tell(notes: Mapping[str, Sequence[Path]]) -> None:
     for what, photos in notes.items():
         each = list(dict.fromkeys(photos))
         more = f" and {len(each) - 1} more hold" if len(each) > 1 else " holds"
-        complain(f"note: {each[0]}{more} {what}")
+        warn(f"note: {each[0]}{more} {what}")
 
 
 def _paint(

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from texturenets.cli.common import complain, note_left_out
+from texturenets.cli.common import note_left_out, warn
 from texturenets.cli.outputs import check_count, kept, names, names_folder, several
 from texturenets.cli.report import Report
 from texturenets.cluster import manifest, ray_backend, storage
@@ -190,7 +190,7 @@ def _stylize(
         number, _ = ray_backend.divide(machines, workers, gpu, len(requests))
         portions = ray_backend.batches(requests, [job.photo.bytes for job in todo], number)
         number, threads = ray_backend.divide(machines, workers, gpu, len(portions))
-        largest = max(cards if gpu else cpus for cpus, cards in machines)
+        largest = max(gpus if gpu else cpus for cpus, gpus in machines)
         task = WorkerTask(
             settings.style.model.stem,
             str(settings.style.model.absolute()),  # with its own name, also where it is a link into a cache
@@ -222,12 +222,10 @@ def _stylize(
 
 def _gpu(settings: ClusterRun, machines: Sequence[tuple[int, int]]) -> bool:
     """Whether each worker gets a GPU."""
-    cards = any(cards for _, cards in machines)
-    if settings.engine.device == "cuda" and not cards:
+    gpus = any(gpus for _, gpus in machines)
+    if settings.engine.device == "cuda" and not gpus:
         raise UserError("--device cuda: Ray finds no GPU; use --device cpu")
-    return (
-        cards and settings.engine.device in ("auto", "cuda") and settings.engine.engine in ("auto", "torch")
-    )
+    return gpus and settings.engine.device in ("auto", "cuda") and settings.engine.engine in ("auto", "torch")
 
 
 class ClusterReport(Report):
@@ -240,9 +238,7 @@ class ClusterReport(Report):
     def waiting(self) -> None:
         """Say that no result has arrived yet."""
         if not self.quiet:
-            complain(
-                "nothing done in the first minute: workers are starting, or the cluster is busy with others"
-            )
+            warn("nothing done in the first minute: workers are starting, or the cluster is busy with others")
 
     def engine(self, name: str, workers: int, threads: int) -> None:
         """Print the engine of the workers and their number."""

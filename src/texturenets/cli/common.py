@@ -86,7 +86,7 @@ def with_flags(message: str) -> str:
     return _PARAMETER.sub(lambda found: "--" + found[1].replace("_", "-"), message)
 
 
-def complain(message: object) -> None:
+def warn(message: object) -> None:
     """One line on standard error."""
     print(f"texturenets: {with_flags(' '.join(str(message).split()))}", file=sys.stderr)
 
@@ -110,7 +110,7 @@ def note_quality(quality: int | None, results: Iterable[Path]) -> None:
 
     lossy = image.lossy_suffixes() | video.WRITTEN.keys()
     if without := sorted({path.suffix.lower() for path in results} - lossy):
-        complain(f"note: --quality {quality} changes nothing in files that end in {', '.join(without)}")
+        warn(f"note: --quality {quality} changes nothing in files that end in {', '.join(without)}")
 
 
 def note_left_out(files: Sequence[Path | str]) -> None:
@@ -120,7 +120,7 @@ def note_left_out(files: Sequence[Path | str]) -> None:
     from texturenets import image
 
     more = f" and {len(files) - _NAMED} more" if len(files) > _NAMED else ""
-    complain(
+    warn(
         f"note: {counted(len(files), 'file')} {'is' if len(files) == 1 else 'are'} left out: no images that can "
         f"be read here ({image.readable()}): {', '.join(map(str, files[:_NAMED]))}{more}"
     )

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from texturenets.cli.common import Flag, complain
+from texturenets.cli.common import Flag, warn
 from texturenets.errors import UserError
 
 SUFFIX = ".safetensors"
@@ -82,9 +82,9 @@ def convert(
     made.save(target)
     if not quiet:
         for note in made.notes:
-            complain(f"note: {note}")
+            warn(f"note: {note}")
         if not made.tested:
-            complain(
+            warn(
                 f"experimental: no published file of {made.origin} has been at hand to try; look at what it draws"
             )
     print(target)

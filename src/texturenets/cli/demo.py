@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from texturenets.cli.common import Device, Flag, complain, note_left_out, photo_progress
+from texturenets.cli.common import Device, Flag, note_left_out, photo_progress, warn
 from texturenets.errors import UserError
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _read(patterns: list[str], size: int, quiet: bool) -> tuple[list[tuple[str, 
     if not result and len(errors) == 1:
         raise errors[0]  # it says all there is to say
     for each in errors:
-        complain(each)
+        warn(each)
     if not quiet:
         note_left_out(left_out)
     if not result:

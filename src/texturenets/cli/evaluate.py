@@ -28,7 +28,7 @@ def evaluate(
     *,
     against: Path | None = None,
     photo: Annotated[list[str] | None, Parameter(negative_iterable=())] = None,
-    film: Annotated[list[Path] | None, Parameter(negative_iterable=())] = None,
+    video: Annotated[list[Path] | None, Parameter(negative_iterable=())] = None,
     frames: int | None = None,
     samples: int | None = None,
     seed: int | None = None,
@@ -49,28 +49,28 @@ def evaluate(
     other. A style: Gram distance to the painting
     in shallow layers (texture) and deep layers (deep); feature distance to the photo at relu4_2 (structure);
     amplitude of strokes in smooth areas relative to the painting (calm, 1 is best); checkerboard and border
-    artifacts; flicker on films; lower is better, but for calm. Photos and films that cannot be read are skipped; the
-    exit status is then 2.
+    artifacts; flicker on videos; lower is better, but for calm. Photos and videos that cannot be read are skipped;
+    the exit status is then 2.
 
     Parameters
     ----------
     model
         Shipped name, model file, or hf://USER/REPO.
     against
-        The exemplar or painting that the model was trained on; required, except with only --film.
+        The exemplar or painting that the model was trained on; required, except with only --video.
     photo
         For a style: photos, glob patterns and folders; may be given several times.
-    film
-        For a style: a film, for the temporal warping error: each stylized frame against the one before, warped by the
-        film's optical flow; may be given several times.
+    video
+        For a style: a video, for the temporal warping error: each stylized frame against the one before, warped by
+        the video's optical flow; may be given several times.
     frames
-        For a film: use only this many frames, from its beginning.
+        For a video: use only this many frames, from its beginning.
     samples
         For a texture: number of samples [default: 4].
     seed
         For a texture: random seed of the first sample [default: 7].
     size
-        Side of the samples, or longer side of photos and films, in pixels [default: 256; photos 512; films as they
+        Side of the samples, or longer side of photos and videos, in pixels [default: 256; photos 512; videos as they
         are].
     slow
         Also optimize images directly (L-BFGS, minutes each) as a reference: for a texture this many images from
@@ -89,9 +89,9 @@ def evaluate(
     from texturenets.evaluation import (
         EvaluationOptions,
         check_frames,
-        evaluate_films,
         evaluate_style,
         evaluate_texture,
+        evaluate_videos,
     )
     from texturenets.textures import Texture
 
@@ -104,7 +104,7 @@ def evaluate(
     asked = {name: value for name, value in drawn.items() if value is not None}
     options = EvaluationOptions(size=side, slow=slow, descriptor=descriptor, **asked)
     check_frames(frames)
-    films = film or []
+    videos = video or []
 
     def progress(text: str) -> None:
         if not quiet and sys.stderr.isatty():
@@ -114,7 +114,7 @@ def evaluate(
     photos = [] if is_texture else image.expand(photo or [], left_out=left_out)
     if not quiet:
         note_left_out(left_out)
-    report = Report(len(photos) + len(films), quiet)
+    report = Report(len(photos) + len(videos), quiet)
 
     def failed(path: Path, error: UserError) -> None:
         if report.total == 1:
@@ -123,8 +123,10 @@ def evaluate(
         report.failure(path, error)
 
     found: dict[str, Any] = {}
-    _check_measure(model, against, photo, films, is_texture=is_texture)
-    _check_used(model, {**asked, "frames": frames, "slow": slow or None}, photo, films, is_texture=is_texture)
+    _check_measure(model, against, photo, videos, is_texture=is_texture)
+    _check_used(
+        model, {**asked, "frames": frames, "slow": slow or None}, photo, videos, is_texture=is_texture
+    )
     if isinstance(loaded, Texture):
         assert against is not None
         found = evaluate_texture(loaded, against, options, how, progress=progress)
@@ -133,9 +135,9 @@ def evaluate(
             if not photo:
                 raise UserError(f"{model} is a style: give photos to stylize, as --photo FILE")
             found = evaluate_style(loaded, against, photos, options, how, progress=progress, failed=failed)
-        if films:
-            rows = evaluate_films(loaded, films, size=size, frames=frames, progress=progress, failed=failed)
-            found = {"model": loaded.name, "kind": "style", **found, "films": rows}
+        if videos:
+            rows = evaluate_videos(loaded, videos, size=size, frames=frames, progress=progress, failed=failed)
+            found = {"model": loaded.name, "kind": "style", **found, "videos": rows}
     progress("")
     if as_json:
         print_json(found)
@@ -149,19 +151,19 @@ def _check_measure(
     model: str,
     against: Path | None,
     photo: Sequence[str] | None,
-    films: Sequence[Path],
+    videos: Sequence[Path],
     *,
     is_texture: bool,
 ) -> None:
     """Raise UserError where it is not said what the model is to be measured by, and for what a texture cannot do."""
-    if against is None and (is_texture or not films or photo):
+    if against is None and (is_texture or not videos or photo):
         wanted = (
             "--against IMAGE"
             if is_texture or photo
-            else "--against PAINTING with --photo FILE, or --film FILM"
+            else "--against PAINTING with --photo FILE, or --video VIDEO"
         )
         raise UserError(f"what is {model} to be measured by? Give {wanted}")
-    for name, value in (("--photo", photo), ("--film", films)):
+    for name, value in (("--photo", photo), ("--video", videos)):
         if is_texture and value:
             raise UserError(f"{name}: {model} is a texture, which stylizes nothing")
 
@@ -170,7 +172,7 @@ def _check_used(
     model: str,
     asked: Mapping[str, int | None],
     photo: Sequence[str] | None,
-    films: Sequence[Path],
+    videos: Sequence[Path],
     *,
     is_texture: bool,
 ) -> None:
@@ -179,7 +181,7 @@ def _check_used(
     unused = {
         "samples": "" if is_texture else of_style,
         "seed": "" if is_texture else of_style,
-        "frames": "" if films else "it is for films, and there are none",
+        "frames": "" if videos else "it is for videos, and there are none",
         "slow": "" if is_texture or photo else "it is for photos, and there are none",
         "cap": "" if asked["slow"] else "it is for the images that --slow optimizes: give --slow as well",
     }
@@ -218,14 +220,14 @@ def _print(found: Mapping[str, Any]) -> None:
                 f"{', '.join(blank)}: only where the shorter side has at least {least} pixels: give a larger --size"
             )
         console.print(_layers(found))
-    if found.get("films"):
+    if found.get("videos"):
         table = Table(
-            "film", "frames", "flicker", "of the film itself", "ratio", "compared", box=None, pad_edge=False
+            "video", "frames", "flicker", "of the video itself", "ratio", "compared", box=None, pad_edge=False
         )
-        for row in found["films"]:
-            own = row["flicker of the film"]
+        for row in found["videos"]:
+            own = row["flicker of the video"]
             numbers = (f"{row['flicker']:.2f}", f"{own:.2f}", f"{row['ratio']:.2f}", f"{row['compared']:.0%}")
-            table.add_row(row["film"], str(row["frames"]), *numbers)
+            table.add_row(row["video"], str(row["frames"]), *numbers)
         console.print(table)
     if "iterations" in found:
         counts, cap = found["iterations"], found["iterations"]["cap"]

@@ -1,4 +1,4 @@
-"""A film that interpolates between two samples of a texture."""
+"""A video that interpolates between two samples of a texture."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import numpy as np
 
 from texturenets import video
 from texturenets.cli.common import photo_progress
-from texturenets.cli.film import RATE, written
 from texturenets.cli.outputs import names_folder
+from texturenets.cli.video_jobs import RATE, written
 from texturenets.errors import UserError
-from texturenets.video.frame import FilmInfo, Frame
+from texturenets.video.frame import Frame, VideoInfo
 
 if TYPE_CHECKING:
     from texturenets.textures import Array
 
 
-def film_of(output: str | None, to: int | None) -> Path | None:
-    """The path if `output` names a film, None for images. Raises UserError for a film that cannot be written."""
+def video_of(output: str | None, to: int | None) -> Path | None:
+    """The path if `output` names a video, None for images. Raises UserError for a video that cannot be written."""
     path = Path(output or "").expanduser()
     if (
         path.suffix.lower() not in video.READ | {".gif", ".apng"}
@@ -31,8 +31,8 @@ def film_of(output: str | None, to: int | None) -> Path | None:
         return None
     if to is None:
         raise UserError(
-            f"--output {output} is a film, and a sample is one image: give the seed of a second sample, to which the "
-            "film interpolates, for example --to-seed 1"
+            f"--output {output} is a video, and a sample is one image: give the seed of a second sample, to which "
+            "the video interpolates, for example --to-seed 1"
         )
     video.check_output(path, path)
     return path
@@ -46,7 +46,7 @@ class InterpolationFrames:
 
     def __init__(self, images: Iterator[Array], size: tuple[int, int], count: int) -> None:
         self.images, self.trailing = images, list[Any]()
-        self.info = FilmInfo(size=size, count=count, rate=Fraction(RATE), time_base=Fraction(1, RATE))
+        self.info = VideoInfo(size=size, count=count, rate=Fraction(RATE), time_base=Fraction(1, RATE))
 
     def __iter__(self) -> Iterator[Frame]:
         for number, frame in enumerate(self.images):
@@ -57,10 +57,10 @@ class InterpolationFrames:
         """Does nothing: there is no file to close."""
 
 
-def write(frames: InterpolationFrames, film: Path, quality: int | None, quiet: bool) -> None:
-    """Write the film with a progress bar. Raises UserError if that fails; then no file is left."""
-    with photo_progress(frames.info.count, quiet) as bar, written(frames, film, quality, quiet) as sink:
-        task = bar.add_task(film.name, total=frames.info.count)
+def write(frames: InterpolationFrames, path: Path, quality: int | None, quiet: bool) -> None:
+    """Write the video with a progress bar. Raises UserError if that fails; then no file is left."""
+    with photo_progress(frames.info.count, quiet) as bar, written(frames, path, quality, quiet) as sink:
+        task = bar.add_task(path.name, total=frames.info.count)
         for frame in frames:
             sink.write(frame)
             bar.advance(task)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from texturenets.cli.common import Flag, complain, download_progress, print_json
+from texturenets.cli.common import Flag, download_progress, print_json, warn
 from texturenets.cli.styles import note_shipped
 from texturenets.errors import UserError
 from texturenets.modelfiles.conditions import styles_of
@@ -48,7 +48,7 @@ def listing(*, as_json: AsJson = False) -> int:
     files = {**modelfile.fetched(), **modelfile.shipped()}
     headers, problems = modelfile.headers(dict(sorted(files.items())))
     for problem in problems:
-        complain(problem)
+        warn(problem)
     models = {name: (files[name], header) for name, header in headers.items()}
     if as_json:
         print_json([_described(name, path, header) for name, (path, header) in models.items()])
@@ -129,7 +129,7 @@ def get(*names: str, source: Source = None, quiet: Flag = False) -> None:
         path = listed.get(name, models, progress)
         licence = modelfile.read_header(path).licence
         if licence and not quiet:
-            complain(f"note: {name} is under the licence {licence}")
+            warn(f"note: {name} is under the licence {licence}")
         print(path)
 
 

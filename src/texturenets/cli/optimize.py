@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from texturenets.cli.common import Flag, complain
+from texturenets.cli.common import Flag, warn
 from texturenets.cli.flags import given, names_networks, optional
 from texturenets.cli.outputs import folder_of
 from texturenets.cli.styles import check_no_model
@@ -176,7 +176,7 @@ def optimize(
         )
     write(out, last.image)
     for what in () if quiet else image.lost(out, task.result):
-        complain(f"note: {content} holds {what}")
+        warn(f"note: {content} holds {what}")
     return _report(out, last, None if finished else steps * scales, quiet)
 
 
@@ -296,7 +296,7 @@ def _networks(
         return config, set_up(config, layers, trainer_config, progress)
 
     with_content = bool(config.content_layers)
-    used, setup = with_own(made, config, chosen=chosen, resumed=None, say=complain)
+    used, setup = with_own(made, config, chosen=chosen, resumed=None, say=warn)
     if setup.device.type == "cpu":
         allocator.keep_freed_memory()
     return used, setup.networks, setup.device

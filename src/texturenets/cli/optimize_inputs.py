@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from texturenets import image
-from texturenets.cli.common import complain, picture_size
+from texturenets.cli.common import picture_size, warn
 from texturenets.errors import UserError
 from texturenets.image.sizes import fit_longer
 from texturenets.optimization import luminance, match_color, match_luminance, scale_sizes, white_noise
@@ -52,7 +52,7 @@ def prepare(
     styles = [opaque(_style(path, style_size or None), path) for path in style]
     source = image.read(content) if content else None
     for what in image.not_kept(source) if source else ():
-        complain(f"note: {content} holds {what}")
+        warn(f"note: {content} holds {what}")
     own = source.size if source else (int(styles[0].shape[2]), int(styles[0].shape[3]))
     here = _size(size, own, keep=source is not None)
     photo = image.resize(source.rgb, here) if source else None
@@ -88,7 +88,7 @@ def _style(path: Path, longer: int | None) -> image.Picture:
     """The image at `path`, and a word where it is the first of several."""
     picture = image.read(path, longer=longer)
     if picture.several:
-        complain(f"note: {path} holds several images, of which the first is taken")
+        warn(f"note: {path} holds several images, of which the first is taken")
     return picture
 
 

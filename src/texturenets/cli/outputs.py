@@ -24,13 +24,13 @@ def plan_of(
     roots: Sequence[Path] = (),
     seeds: Sequence[int] = (0,),
     *,
-    films: Collection[Path] = (),
+    videos: Collection[Path] = (),
     skip_existing: bool = False,
 ) -> list[list[PathPair]]:
     """For each of `styles`, the photos and their result files: [(photo, result)]. All files are different.
 
-    The folders inside each of `roots` are kept in the output, as `kept` says. `films`: those of `photos` that are
-    films. `seeds`: as for `several`; `skip_existing`: as for `names`.
+    The folders inside each of `roots` are kept in the output, as `kept` says. `videos`: those of `photos` that are
+    videos. `seeds`: as for `several`; `skip_existing`: as for `names`.
 
     Raises UserError before any work is done: where `output` is one file for several photos, is of a format
     that is not written, or where a result would overwrite a photo; and as `names`.
@@ -38,9 +38,9 @@ def plan_of(
     from texturenets import video
 
     def suffix(photo: PurePath) -> str:
-        return video.output_suffix(photo) if photo in films else suffix_of(photo)
+        return video.output_suffix(photo) if photo in videos else suffix_of(photo)
 
-    folder = folder_of(photos, output, len(styles), "files" if films else "photos")
+    folder = folder_of(photos, output, len(styles), "files" if videos else "photos")
     if folder is None:
         assert output is not None
         results = [[Path(output).expanduser()]]
@@ -51,18 +51,18 @@ def plan_of(
         results = [[folder / name for name in of_style] for of_style in found]
 
     jobs = [several(list(zip(photos, of_style, strict=True)), seeds) for of_style in results]
-    _check_results([job for of_style in jobs for job in of_style], output, films)
+    _check_results([job for of_style in jobs for job in of_style], output, videos)
     return jobs
 
 
-def _check_results(jobs: Sequence[PathPair], output: str | None, films: Collection[Path]) -> None:
+def _check_results(jobs: Sequence[PathPair], output: str | None, videos: Collection[Path]) -> None:
     """Raise UserError where a format is not written, or a result would overwrite a photo."""
     from texturenets import image, video
 
     photos = dict.fromkeys(photo for photo, _ in jobs)
     sources = {(info.st_dev, info.st_ino): photo for photo in photos if (info := _stat(photo))}
     for photo, result in jobs:
-        if photo in films:
+        if photo in videos:
             video.check_output(result, photo)
         else:
             image.output_format(result)

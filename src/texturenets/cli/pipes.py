@@ -14,7 +14,7 @@ from contextlib import redirect_stdout
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from texturenets.cli.common import complain, download_progress
+from texturenets.cli.common import download_progress, warn
 from texturenets.errors import UserError, cannot_write
 
 COMMANDS = ("stylize", "optimize", "sample")  # those that read images or write one
@@ -127,7 +127,7 @@ def _with_fetched(words: Sequence[str], addresses: set[int], folder: Path) -> tu
             ]
             if words[0] != "stylize" or not _is_photo(words, i) or not others:
                 raise
-            complain(error)
+            warn(error)
             gone.add(i)
     return [word for i, word in enumerate(plain) if i not in gone], 2 if gone else 0
 
@@ -167,11 +167,11 @@ def _suffix(words: Sequence[str]) -> str:
     from texturenets.cli.outputs import suffix_of
 
     photos = [word for before, word in itertools.pairwise(words) if before not in _BESIDE]
-    files = (Path(word) for word in photos if image.is_picture(word) or video.is_film(Path(word)))
+    files = (Path(word) for word in photos if image.is_picture(word) or video.is_video(Path(word)))
     first = next((path for path in files if path.is_file()), None)
     if first is None:  # which the command says
         return ".png"
-    return video.output_suffix(first) if video.is_film(first) else suffix_of(first)
+    return video.output_suffix(first) if video.is_video(first) else suffix_of(first)
 
 
 def _send(result: Path) -> None:

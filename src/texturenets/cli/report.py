@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from texturenets.cli.common import Hidden, complain, json_line, photo_progress
+from texturenets.cli.common import Hidden, json_line, photo_progress, warn
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,7 +86,7 @@ class Report:
     def failure(self, source: object, reason: object, facts: Mapping[str, object] = NO_FACTS) -> None:
         """A result that there is not, for a `reason` in which `source` is named; each is told once."""
         if str(reason) not in self._told:  # a bad photo fails alike in each style
-            complain(reason)
+            warn(reason)
             self._told.add(str(reason))
         self.failed.append(str(source))
         if self.as_json:
@@ -108,7 +108,7 @@ class Report:
             names = ", ".join(files[: self.named]) + (f" and {more} more{see}" if more > 0 else "")
             parts.append(f"{len(files)} failed: {names}")
         if self.total > 1 and self.failed:
-            complain(", ".join(parts))
+            warn(", ".join(parts))
         elif (self.total > 1 or self.there) and not self.quiet:
             print(", ".join(parts), file=sys.stderr)
         return 2 if self.failed else 0
@@ -133,5 +133,5 @@ class Sparingly:
     def __call__(self, text: str) -> None:
         """Say `text`, if it is time again."""
         if time.monotonic() - self._last >= HALF_A_MINUTE:
-            complain(text)
+            warn(text)
             self._last = time.monotonic()

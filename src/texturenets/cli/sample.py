@@ -17,10 +17,10 @@ from texturenets.cli.common import (
     NetworkCode,
     PrecisionFlag,
     check_quality,
-    complain,
     engine_note,
     note_quality,
     picture_size,
+    warn,
 )
 from texturenets.cli.outputs import free_folder, names_folder, numbered
 from texturenets.cli.report import Report, whole_file
@@ -95,7 +95,7 @@ def sample(
         which only that map varies.
     to_seed
         Second seed: write frames that interpolate from the noise of --seed to the noise of this seed, as images, or
-        with an --output like walk.mp4 or walk.gif as a film of 24 frames a second.
+        with an --output like walk.mp4 or walk.gif as a video of 24 frames a second.
     frames
         With --to-seed: number of frames [default: 24].
     quality
@@ -122,7 +122,7 @@ def sample(
     from texturenets.engines.options import EngineOptions
 
     arguments.integer("seed", seed)
-    film = interpolation.film_of(output, to_seed)
+    video = interpolation.video_of(output, to_seed)
     check_no_exemplar(texture)
     note_shipped(texture)
     model = loading.load_texture(texture, EngineOptions(engine, device, precision, generator=generator))
@@ -135,7 +135,7 @@ def sample(
     model.check(level, held)
     number = frames if to_seed is not None else count or (SHEET_COUNT if sheet else 1)
     numbers = range(number) if to_seed is not None else range(seed, seed + number)  # samples' are their seeds
-    files = [film] if film else _files(output, model.path.stem, numbers, sheet=sheet)
+    files = [video] if video else _files(output, model.path.stem, numbers, sheet=sheet)
     note_quality(quality, files)
     if engine == "auto" and not quiet:
         engine_note(model.engine)
@@ -149,13 +149,16 @@ def sample(
         pictures = model.draws(height, width, numbers, batch=batch_size, hold=held, held=seed, **options)
     else:
         pictures = model.between(height, width, seed, to_seed, frames, **options)
-    if sheet or film is not None:
+    if sheet or video is not None:
         with whole_file(files[0]):
-            if film is None:
+            if video is None:
                 image.write(files[0], _sheet(model, draw, number, seed, held), quality=quality)
             else:
                 interpolation.write(
-                    interpolation.InterpolationFrames(pictures, (height, width), number), film, quality, quiet
+                    interpolation.InterpolationFrames(pictures, (height, width), number),
+                    video,
+                    quality,
+                    quiet,
                 )
         Report(1, quiet, as_json=as_json).result(files[0], {"texture": model.path.stem})
         return 0
@@ -171,7 +174,7 @@ def sample(
 def _note_older(path: Path) -> None:
     """Say so if there is a file of the number after the last."""
     if path.exists():
-        complain(f"{path} is from an earlier run: it and the files after it are not part of this one")
+        warn(f"{path} is from an earlier run: it and the files after it are not part of this one")
 
 
 def _write_images(

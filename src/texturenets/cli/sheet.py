@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from texturenets.cli.common import complain
+from texturenets.cli.common import warn
 from texturenets.errors import UserError, counted
 
 if TYPE_CHECKING:
@@ -17,15 +17,15 @@ ROWS = 50  # photos on a sheet
 CELL = 320  # pixels of an image, at most
 
 
-def check(folder: Path, jobs: Sequence[PathPair], films: int) -> None:
+def check(folder: Path, jobs: Sequence[PathPair], videos: int) -> None:
     """Raise UserError where a sheet in `folder` would be empty, or overwrite a photo or a result.
 
-    `films`: how many there are, which are not on it; that is said.
+    `videos`: how many there are, which are not on it; that is said.
     """
     if not jobs:
-        raise UserError("--sheet shows photos, and there are only films: leave it out")
-    if films:
-        complain(f"--sheet shows photos: {counted(films, 'film')} {'is' if films == 1 else 'are'} not on it")
+        raise UserError("--sheet shows photos, and there are only videos: leave it out")
+    if videos:
+        warn(f"--sheet shows photos: {counted(videos, 'video')} {'is' if videos == 1 else 'are'} not on it")
     target = (folder / NAME).resolve()
     if any(target in (photo.resolve(), result.resolve()) for photo, result in jobs):
         raise UserError(
@@ -49,10 +49,10 @@ def write(folder: Path, styles: Sequence[tuple[str, Sequence[PathPair]]]) -> Pat
         columns += [name if most == 1 else f"{name} {i}" for i in range(most)]
     whole = {photo: results for photo, results in rows.items() if all(path.exists() for path in results)}
     if not whole:
-        complain("--sheet: there is no photo with all of its results")
+        warn("--sheet: there is no photo with all of its results")
         return None
     if len(whole) > ROWS:
-        complain(f"--sheet shows the first {ROWS} of {len(whole)} photos")
+        warn(f"--sheet shows the first {ROWS} of {len(whole)} photos")
     shown = list(whole.items())[:ROWS]
     pictures = [
         [image.read(path, longer=CELL).pixels_on_white for path in (photo, *results)]

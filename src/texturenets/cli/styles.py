@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from texturenets.cli.common import complain
+from texturenets.cli.common import warn
 from texturenets.errors import UserError
 from texturenets.hub.names import is_name
 
@@ -83,7 +83,7 @@ def note_shipped(name: str, flag: str = "") -> None:
     from texturenets.modelfiles import modelfile
 
     if name in modelfile.shipped() and Path(f"{name}.safetensors").is_file():
-        complain(f"note: {name} is the shipped model; for the file here say {flag}{name}.safetensors")
+        warn(f"note: {name} is the shipped model; for the file here say {flag}{name}.safetensors")
 
 
 def check_no_style(photos: Sequence[str], styles: Sequence[str] | None) -> None:

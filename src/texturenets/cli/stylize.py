@@ -1,4 +1,4 @@
-"""`texturenets stylize`: photos and films in a learned style."""
+"""`texturenets stylize`: photos and videos in a learned style."""
 
 from __future__ import annotations
 
@@ -64,15 +64,15 @@ def stylize(
     as_json: Annotated[Flag, Parameter(name="--json")] = False,
     quiet: Flag = False,
 ) -> int:
-    """Stylize photos and films in the style of a painting.
+    """Stylize photos and videos in the style of a painting.
 
-    The names of the results are printed, one a line. A photo or film that cannot be read or written is reported
+    The names of the results are printed, one a line. A photo or video that cannot be read or written is reported
     and skipped; the exit status is then 2.
 
     Parameters
     ----------
     photos
-        Photos, films, glob patterns like "*.jpg", and folders, which are searched with all their subfolders;
+        Photos, videos, glob patterns like "*.jpg", and folders, which are searched with all their subfolders;
         addresses such as https://example.org/photo.jpg; - for a photo from standard input.
     style
         Shipped style, one that `texturenets models get` has fetched, model file, or hf://USER/REPO[/FILE][@REVISION]
@@ -86,11 +86,11 @@ def stylize(
         their names too (x/k.jpg and y/k.jpg become x/k-STYLE.jpg and y/k-STYLE.jpg). Results that would have the
         same name are numbered, k-STYLE-2.jpg, in whatever order the photos are given. Existing files are replaced
         [default: PHOTO-STYLE in the current folder, in the photo's own format where it can be written].
-        frames/%05d.png writes the frames of a film, film.mp4 makes a film of images, - writes to standard output.
+        frames/%05d.png writes the frames of a video, video.mp4 makes a video of images, - writes to standard output.
     size
         Longer side of the result in pixels; the aspect ratio is kept [default: as large as the photo].
     quality
-        1 to 100, for JPEG, WebP, AVIF and HEIC [default: 95; AVIF and HEIC 90] and films [default: 65].
+        1 to 100, for JPEG, WebP, AVIF and HEIC [default: 95; AVIF and HEIC 90] and videos [default: 65].
     strength
         Strength of the style, 0 to 1: blends the stylized image with the photo; 0 is the photo.
     mask
@@ -101,7 +101,7 @@ def stylize(
     keep
         Image that says where the photo stays as it is: white there, black elsewhere.
     to_style
-        For films: the style, or the mixture, of the last frame, as udnie or wave=0.2,udnie=0.8; the frames between
+        For videos: the style, or the mixture, of the last frame, as udnie or wave=0.2,udnie=0.8; the frames between
         change evenly from --style to it.
     preserve_color
         Keep the photo's colours.
@@ -129,7 +129,7 @@ def stylize(
         For styles that also take noise: number of results for each photo, with seeds --seed, --seed + 1, ...; they
         are numbered by their seeds: PHOTO-STYLE-0000, PHOTO-STYLE-0001, ...
     rate
-        Frames per second of a film made of images [default: 24].
+        Frames per second of a video made of images [default: 24].
     webcam
         Stylize the camera's image live, in a window, until it is closed; in place of photos a camera may be
         named, for example /dev/video2. --size is the longer side [default: 480].
@@ -148,7 +148,7 @@ def stylize(
     workers
         With --cluster: number of processes, each with its own engine [default: one for each core or GPU].
     watch
-        Do not end, but stylize every photo and film that comes into the folders, or changes there, until Ctrl-C.
+        Do not end, but stylize every photo and video that comes into the folders, or changes there, until Ctrl-C.
         What has a result already that is newer is left as it is; what fails is tried again when it changes.
     as_json
         Print a JSON object a line in place of each name: status (done, kept or failed), result, source, style and
@@ -195,7 +195,7 @@ def stylize(
         return show(functools.partial(load, chosen.model), photos, options, quiet, virtual=virtual_camera)
     _refuse("--virtual-camera sends the live image (--webcam)", {"--virtual-camera": virtual_camera})
     if not photos:
-        raise UserError("there is nothing to stylize: name photos, folders or films; see --help")
+        raise UserError("there is nothing to stylize: name photos, folders or videos; see --help")
     if cluster or workers is not None or any("://" in name for name in (*photos, output or "")):
         from texturenets.cli.cluster import ClusterRun, run
 
@@ -223,10 +223,10 @@ def _mixed(
     mask: list[str] | None,
     keep: str | None,
 ) -> StylizeOptions:
-    """`options` with the mixture that a film ends with, or with masks."""
+    """`options` with the mixture that a video ends with, or with masks."""
     if to is not None and (mask or keep):
         raise UserError(
-            "--to-style changes the style along a film, and a mask within an image: give one of them"
+            "--to-style changes the style along a video, and a mask within an image: give one of them"
         )
     if to is not None:
         return replace(options, mix_end=_end(to, _only(styles, "--to-style")))
@@ -261,14 +261,14 @@ def _note_noise(styles: Sequence[ChosenStyle], options: StylizeOptions) -> None:
 
 
 def _end(words: str, style: ChosenStyle) -> dict[str, float]:
-    """The mixture that a film ends with. Raises UserError for styles that are not of the model."""
+    """The mixture that a video ends with. Raises UserError for styles that are not of the model."""
     from texturenets import loading
     from texturenets.modelfiles.conditions import parse_mix
 
     mix = parse_mix(words.rpartition(":")[2])
     if style.mix is None:
         raise UserError(
-            f"--to-style {words}: {style.name} is a model of one style: a film goes from style to style within a "
+            f"--to-style {words}: {style.name} is a model of one style: a video goes from style to style within a "
             "model of several, which `texturenets train gallery` learns; then say -s MODEL:STYLE --to-style STYLE"
         )
     loading.check_styles(style.model, mix)

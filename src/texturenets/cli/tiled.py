@@ -6,7 +6,7 @@ import atexit
 import functools
 from typing import TYPE_CHECKING
 
-from texturenets.cli.common import complain
+from texturenets.cli.common import warn
 from texturenets.cli.report import Sparingly
 
 if TYPE_CHECKING:
@@ -63,4 +63,4 @@ def follow(style: Style, quiet: bool, *, bar: bool) -> None:
         if share >= 1:
             stop()
 
-    style.tiled.announce, style.tiled.progress = complain, progress
+    style.tiled.announce, style.tiled.progress = warn, progress

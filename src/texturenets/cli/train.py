@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 from cyclopts import App, Parameter
 
-from texturenets.cli.common import Flag, complain
+from texturenets.cli.common import Flag, warn
 from texturenets.cli.flags import given, names_networks, optional
 from texturenets.cli.styles import check_no_model
 from texturenets.errors import UserError, counted, duration
@@ -243,12 +243,9 @@ def perceptual(
     require()
 
     from texturenets.train.distillation.task import DistillationTask
-    from texturenets.train.distillation.trainer import DistillationTrainer
 
     task = DistillationTask(config, folders)
-    made = DistillationTrainer(task, out, trainer_config, resume=resume, progress=_download_bar(quiet))
-    _note_there(out, resume=resume, quiet=quiet)
-    return _train(made, quiet)
+    return _train(_trainer(task, out, trainer_config, resume=resume, quiet=quiet), quiet)
 
 
 def _content(content: Path | None) -> Path:
@@ -266,7 +263,7 @@ def _with_own(make: Callable[[C], Trainer], config: C, out: Path, *, chosen: boo
     from texturenets.train.run_folder import RunFolder
 
     resumed = RunFolder(out).path if resume else None
-    return with_own(make, config, chosen=chosen, resumed=resumed, say=complain)
+    return with_own(make, config, chosen=chosen, resumed=resumed, say=warn)
 
 
 def _train_on_photos(made: Trainer, quiet: bool) -> int:

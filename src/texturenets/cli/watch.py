@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from texturenets.cli.batch import BatchRun, Plan, carry_out
-from texturenets.cli.common import complain
+from texturenets.cli.common import warn
 from texturenets.cli.streams import Terminated
 from texturenets.errors import UserError
 
@@ -103,7 +103,7 @@ class WatchedFolders:
 
     def ready(self, plan: Plan) -> Plan:
         """What of `plan` is to be done now: sources that have stopped changing and have no newer result."""
-        sources = {path for work in plan.works for job in work.films for path in job.sources}
+        sources = {path for work in plan.works for job in work.videos for path in job.sources}
         sources |= {photo for work in plan.works for photo, _ in work.photos}
         now = {path: state for path in sources if (state := _state(path))}
         still = {path for path, state in now.items() if self._seen.get(path) == state}
@@ -119,23 +119,23 @@ class WatchedFolders:
 
         works = []
         for work in plan.works:
-            films = [job for job in work.films if due(job.sources[0], Path(job.result))]
+            videos = [job for job in work.videos if due(job.sources[0], Path(job.result))]
             photos = [job for job in work.photos if due(*job)]
-            if films or photos:
-                works.append(replace(work, films=films, photos=photos))
+            if videos or photos:
+                works.append(replace(work, videos=videos, photos=photos))
         return replace(plan, works=works, left_out=())
 
     def done(self, plan: Plan) -> None:
         """All of `plan` has been tried: what has failed is tried again when its source changes."""
         for work in plan.works:
-            pairs = [(job.sources[0], Path(job.result)) for job in work.films] + list(work.photos)
+            pairs = [(job.sources[0], Path(job.result)) for job in work.videos] + list(work.photos)
             self._tried.update({(source, result): self._seen[source] for source, result in pairs})
         self._told = ""
 
     def tell(self, error: UserError) -> None:
         """Say what keeps the work from being done, once while it lasts."""
         if str(error) != self._told:
-            complain(error)
+            warn(error)
         self._told = str(error)
 
 

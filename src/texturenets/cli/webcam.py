@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from texturenets.cli.common import complain, engine_note
+from texturenets.cli.common import engine_note, warn
 from texturenets.cli.streams import Terminated
 from texturenets.errors import UserError
 
@@ -39,7 +39,7 @@ def show(
         raise UserError(f"--webcam shows one camera, and {len(names)} are named")
     if names and Path(names[0]).is_file():
         raise UserError(f"--webcam: {names[0]} is a file, not a camera: leave out --webcam to stylize it")
-    say = (lambda _: None) if quiet else complain
+    say = (lambda _: None) if quiet else warn
     frames = live.camera(names[0] if names else None, options.size or SIZE)
     window: live.PreviewWindow = (
         virtual_camera.VirtualCamera(say) if virtual else live.TkWindow("texturenets")

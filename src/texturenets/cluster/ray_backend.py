@@ -264,7 +264,7 @@ def divide(
     A worker for each core, or for each GPU with `gpu`, unless `requested` says how many; fewer have more
     threads each, and all of them fit at once. Raises UserError where there are not so many.
     """
-    units = sum(cards if gpu else cpus for cpus, cards in machines)
+    units = sum(gpus if gpu else cpus for cpus, gpus in machines)
     unit = "GPU" if gpu else "core"
     if requested is not None and not 1 <= requested <= units:
         raise UserError(

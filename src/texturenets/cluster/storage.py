@@ -101,7 +101,7 @@ def _has_folders(fs: Any) -> bool:
 def find(patterns: Sequence[str], output: str, left_out: list[str] | None = None) -> list[Photo]:
     """The photos that `patterns` name: files, globs, folders with the folders in them, URLs of these; each once.
 
-    Films are among them, for a worker to refuse; `left_out` gets other files that are none, as `image.expand` says.
+    Videos are among them, for a worker to refuse; `left_out` gets other files that are none, as `image.expand` says.
     Hidden files and folders are left out, and so is what lies in `output`. Raises UserError for a pattern that gives
     nothing.
     """

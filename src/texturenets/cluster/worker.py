@@ -98,9 +98,9 @@ class Worker:
                 try:
                     if photo.suffix.lower() not in video.READ and storage.is_url(request.photo):
                         storage.fetch(request.photo, photo)
-                    if video.is_film(photo):
+                    if video.is_video(photo):
                         in_photo.add(request.number)
-                        raise UserError(f"{photo} is a film: --cluster stylizes photos; do it without")
+                        raise UserError(f"{photo} is a video: --cluster stylizes photos; do it without")
                     return pipeline.read(local[request.number])
                 except UserError as error:
                     lacking = isinstance(error, MissingError) or isinstance(error.__context__, MemoryError)

@@ -51,7 +51,7 @@ def only_cpu() -> bool:
     """Whether it is plain, without asking torch, that there is nothing but the processor to compute on.
 
     Nothing here but PyTorch computes on anything else. A driver of NVIDIA's or an Apple machine may mean a graphics
-    card; `choose` knows, and takes a second.
+    GPU; `choose` knows, and takes a second.
     """
     if find_spec("torch") is None:
         return True

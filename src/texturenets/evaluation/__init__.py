@@ -299,26 +299,26 @@ def _numbers(row: Mapping[str, Any]) -> dict[str, float]:
     return {name: value for name, value in row.items() if isinstance(value, float)}
 
 
-def evaluate_films(
+def evaluate_videos(
     model: Style,
-    films: Sequence[Path],
+    videos: Sequence[Path],
     *,
     size: int | None = None,
     frames: int | None = None,
     progress: StatusCallback = lambda _: None,
     failed: Failed = _raise,
 ) -> list[dict[str, Any]]:
-    """Flicker of films stylized by `model` (`evaluation.flicker`): one JSON-serializable row for each film.
+    """Flicker of videos stylized by `model` (`evaluation.flicker`): one JSON-serializable row for each video.
 
-    `size`: longer side of the frames in pixels, None keeps it. `frames`: most frames of each film. Flicker is in
-    units of 1/255; that of the film itself is given for comparison. A film that cannot be read is left out where
+    `size`: longer side of the frames in pixels, None keeps it. `frames`: most frames of each video. Flicker is in
+    units of 1/255; that of the video itself is given for comparison. A video that cannot be read is left out where
     `failed` returns. Raises UserError.
     """
     check_frames(frames)
     rows = []
-    for path in films:
+    for path in videos:
         try:
-            rows.append(_film(model, path, size, frames, progress))
+            rows.append(_video(model, path, size, frames, progress))
         except UserError as error:
             failed(path, error)
     return rows
@@ -330,18 +330,18 @@ def check_frames(frames: int | None) -> None:
         raise UserError(f"`frames` {frames} is below 2: flicker is between frames")
 
 
-def _film(
+def _video(
     model: Style, path: Path, size: int | None, frames: int | None, progress: StatusCallback
 ) -> dict[str, Any]:
-    """The flicker of one film. Raises UserError."""
+    """The flicker of one video. Raises UserError."""
     from texturenets.evaluation.flicker import Flicker
-    from texturenets.video.films import Film
     from texturenets.video.frame import Fit
+    from texturenets.video.reading import Video
 
     meter = Flicker()
-    with closing(Film(path, Fit(size), sound=False)) as film:
+    with closing(Video(path, Fit(size), sound=False)) as video:
         count = 0
-        for frame in itertools.islice(film, frames):
+        for frame in itertools.islice(video, frames):
             meter.take(frame.pixels, model(frame.pixels))
             count += 1
             progress(f"{path.name}: frame {count}")
@@ -350,10 +350,10 @@ def _film(
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     return {
-        "film": path.name,
+        "video": path.name,
         "frames": count,
         "flicker": figures["painting"],
-        "flicker of the film": figures["film"],
+        "flicker of the video": figures["video"],
         "ratio": figures["ratio"],
         "compared": figures["compared"],
     }

@@ -1,4 +1,4 @@
-"""How much a stylized film changes where the film itself only moves.
+"""How much a stylized video changes where the video itself only moves.
 
 Each frame is compared with the one before along the input's optical flow (DIS: Kroeger et al., ECCV 2016, OpenCV's).
 Where something is hidden or comes into view there is nothing to compare: such pixels are left out, those at which the
@@ -67,9 +67,9 @@ def change(first: Pixels, second: Pixels, flow: Flow, mask: NDArray[np.bool_]) -
 
 @dataclass
 class Flicker:
-    """Takes the frames of a film and of what was made of it, and holds the mean changes."""
+    """Takes the frames of a video and of what was made of it, and holds the mean changes."""
 
-    changes: list[tuple[float, float]] = field(default_factory=list)  # of the film, of its painting
+    changes: list[tuple[float, float]] = field(default_factory=list)  # of the video, of its painting
     shares: list[float] = field(default_factory=list)  # of pixels that could be compared
     _before: tuple[Pixels, NDArray[np.uint8], Pixels] | None = None
 
@@ -78,40 +78,40 @@ class Flicker:
         self.cv2 = load_cv2()
         self.dis = self.cv2.DISOpticalFlow_create(self.cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
-    def take(self, film: Pixels, painting: Pixels) -> None:
-        """The next frame of the film and of its painting, both (H, W, 3), 8-bit RGB, of one size."""
-        grey = self.cv2.cvtColor(film, self.cv2.COLOR_RGB2GRAY)
+    def take(self, video: Pixels, painting: Pixels) -> None:
+        """The next frame of the video and of its painting, both (H, W, 3), 8-bit RGB, of one size."""
+        grey = self.cv2.cvtColor(video, self.cv2.COLOR_RGB2GRAY)
         if self._before is not None:
-            film_before, grey_before, painting_before = self._before
+            video_before, grey_before, painting_before = self._before
             forth = self.dis.calc(grey_before, grey, None)
             mask = visible(forth, self.dis.calc(grey, grey_before, None))
             if mask.any():  # not across a cut
                 self.changes.append(
-                    (change(film_before, film, forth, mask), change(painting_before, painting, forth, mask))
+                    (change(video_before, video, forth, mask), change(painting_before, painting, forth, mask))
                 )
             self.shares.append(float(mask.mean()))
-        self._before = film, grey, painting
+        self._before = video, grey, painting
 
     @property
     def figures(self) -> dict[str, float]:
-        """Means over the film: `film`, `painting` (in 255ths), their `ratio`, and `compared`, a share of the pixels.
+        """Means over it: `video`, `painting` (in 255ths), their `ratio`, and `compared`, a share of the pixels.
 
         Raises UserError where no two frames could be compared.
         """
         if not self.changes:
-            raise UserError("flicker is between frames: the film has no two that can be compared")
-        film, painting = (float(n) for n in np.mean(self.changes, 0))
+            raise UserError("flicker is between frames: the video has no two that can be compared")
+        video, painting = (float(n) for n in np.mean(self.changes, 0))
         return {
-            "film": film,
+            "video": video,
             "painting": painting,
-            "ratio": painting / max(film, 1e-6),
+            "ratio": painting / max(video, 1e-6),
             "compared": float(np.mean(self.shares)),
         }
 
 
 def flicker(pairs: Iterable[tuple[Pixels, Pixels]]) -> dict[str, float]:
-    """The figures of a film and its painting, given frame by frame."""
+    """The figures of a video and its painting, given frame by frame."""
     meter = Flicker()
-    for film, painting in pairs:
-        meter.take(film, painting)
+    for video, painting in pairs:
+        meter.take(video, painting)
     return meter.figures

@@ -75,7 +75,7 @@ def _title(header: Header) -> Iterator[str]:
     elif len(styles) > 1:
         yield f"{len(styles)} styles for texturenets in one network, which can be mixed: {_inline(styles)}."
     else:
-        yield "A style for texturenets: it stylizes photos and films of any size, in one pass."
+        yield "A style for texturenets: it stylizes photos and videos of any size, in one pass."
     if header.base:
         yield f"It is one style more for the model {_plain(header.base['name'])}, whose file has to lie beside it."
 

@@ -58,7 +58,7 @@ def files_of(path: Path, repo: str, revision: str | None = None) -> dict[str, by
         raise UserError(f"{path} does not end in {SUFFIX}, by which models are found on the Hub: rename it")
     files: dict[str, bytes | Path] = {path.name: path}
     base = modelfile.base_of(path)
-    if base is not None and base.parent != modelfile.ZOO:
+    if base is not None and not modelfile.is_shipped(base):
         files[base.name] = base
     files["README.md"] = model_card.card(header, path.name, repo, revision).encode()
     if header.thumbnail:

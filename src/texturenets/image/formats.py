@@ -142,7 +142,7 @@ def suffix_within(path: Path) -> str:
 
 def suffix_of_start(start: bytes) -> str:
     """The suffix of the format that a file's first bytes, at least 12, belong to; "" for none."""
-    if start[:4] == b"RIFF" or start[4:8] == b"ftyp":  # sounds and films begin so, too
+    if start[:4] == b"RIFF" or start[4:8] == b"ftyp":  # sounds and videos begin so, too
         return _BRANDS.get(start[8:12], "")
     if start[:2] == b"BM" and start[6:10] == bytes(4):  # just two letters begin many a text
         return ".bmp"
@@ -249,7 +249,7 @@ def _pictures(paths: Iterator[Path], wanted: Collection[str], others: dict[Path,
 
 
 def may_be_missed(path: PurePath) -> bool:
-    """Whether a file that is not taken may be an image or film, by its suffix: one of theirs, or unknown."""
+    """Whether a file that is not taken may be an image or video, by its suffix: one of theirs, or unknown."""
     suffix = path.suffix.lower()
     kind, packed = _types().guess_type(f"file{suffix}")
     unknown = kind is None and packed is None and suffix not in _BESIDE

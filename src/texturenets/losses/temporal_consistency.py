@@ -1,4 +1,4 @@
-"""The temporal consistency loss, for films: images change little when their photos change little.
+"""The temporal consistency loss, for videos: images change little when their photos change little.
 
 Stability training (Zheng et al., arXiv 1604.04326, equation 3), with the image as the network's output. How photos
 are changed: `training.temporal_consistency`.

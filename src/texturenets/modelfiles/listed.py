@@ -15,7 +15,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urljoin
 
@@ -142,8 +142,8 @@ def get(name: str, models: Sequence[ListedModel], progress: fetch.Progress | Non
                 )
             modelfile.read_header(part)
             publish(part, path)
-    base = PurePath(modelfile.read_header(path).base.get("name", "")).name
-    if base in known and base not in modelfile.shipped():
+    base = modelfile.base_beside(path)
+    if base in known:
         get(base, models, progress)
     return path
 

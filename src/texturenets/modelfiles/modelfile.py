@@ -207,13 +207,25 @@ def base_of(path: str | Path) -> Path | None:
     raise UserError(f"{wanted}, which is not here: put {name}.safetensors beside it")
 
 
+def base_beside(path: str | Path) -> str | None:
+    """The name of the model that has to lie beside the style at `path`, which was trained into it; None for a model
+    that is whole, and where that model is a shipped one. Raises UserError as `read_header`."""
+    name = PurePath(read_header(path).base.get("name", "")).name
+    return name if name and name not in shipped() else None
+
+
+def is_shipped(path: Path) -> bool:
+    """Whether the model file at `path` came with the package."""
+    return path.parent == ZOO
+
+
 def keep_base(path: Path, base: Path) -> None:
     """Put the model `base` beside the style at `path` that was trained into it, unless it is shipped.
 
     A file of its name that is there already is left. Raises OSError.
     """
     beside = path.with_name(f"{base.stem}.safetensors")
-    if base.parent != ZOO and not beside.exists():
+    if not is_shipped(base) and not beside.exists():
         with atomic_write(beside) as temporary:
             temporary.write_bytes(base.read_bytes())
 
@@ -404,9 +416,8 @@ def _fetched(name: str | Path) -> Path:
     from texturenets.hub import download  # huggingface_hub is seldom wanted
 
     path = download.fetch(name)
-    base = read_header(path).base
-    if base and (stem := PurePath(base["name"]).name) not in shipped():
-        download.fetch_beside(name, path, f"{stem}.safetensors")
+    if base := base_beside(path):
+        download.fetch_beside(name, path, f"{base}.safetensors")
     return path
 
 

@@ -25,6 +25,7 @@ from texturenets.perceptual.architectures import (
     LinearMap,
     PoolLayer,
 )
+from texturenets.perceptual.preprocessing import Preprocessing
 from texturenets.perceptual.random_filters import RandomFilters
 
 PoolMode = Literal["max", "average"]
@@ -86,10 +87,7 @@ class Descriptor(nn.Module):
                 raise unknown(f"layer of {self.name}", layer, known)
         self.plan: list[DescriptorLayer] = plan[: 1 + max(known.index(layer) for layer in self.layers)]
         self.padding, self.pool, self.dtype = padding, pool, dtype
-        convention = pretrained.convention
-        self.flip, self.scale = convention.order == "bgr", convention.scale
-        self.register_buffer("mean", torch.tensor(convention.mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(convention.std).view(1, 3, 1, 1), persistent=False)
+        self.preprocess = Preprocessing(pretrained.convention)
         keys = [key for step in self.plan for key in _keys(step)]
         weights.require(pretrained, [f"{key}.{part}" for key in keys for part in ("weight", "bias")])
         for key in keys:
@@ -97,14 +95,6 @@ class Descriptor(nn.Module):
             weight = weight.contiguous(memory_format=torch.channels_last)
             self.register_buffer(_attribute(key, "weight"), weight, persistent=False)
             self.register_buffer(_attribute(key, "bias"), bias, persistent=False)
-
-    def preprocess(self, x: Tensor) -> Tensor:
-        """RGB in [0, 1] (N, 3, H, W) to what the network was trained on, same shape, in `dtype`."""
-        x = x.float() if x.dtype.itemsize < 4 else x
-        if self.flip:
-            x = x.flip(1)
-        x = (x * self.scale - self.get_buffer("mean")) / self.get_buffer("std")
-        return x.to(self.dtype, memory_format=torch.channels_last)
 
     def forward(
         self, x: Tensor, layers: Sequence[str] | None = None, tap: Tap | None = None
@@ -119,7 +109,7 @@ class Descriptor(nn.Module):
         out: dict[str, Tensor] = {}
         size = tuple(x.shape[2:])
         with torch.autocast(x.device.type, enabled=False):
-            x = self.preprocess(x)
+            x = self.preprocess(x).to(self.dtype, memory_format=torch.channels_last)
             for step in self.plan:
                 if isinstance(step, LinearMap) and step.name not in wanted:
                     continue

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from texturenets import noise
 from texturenets.errors import UserError, unknown
 from texturenets.perceptual import weights
+from texturenets.perceptual.preprocessing import Preprocessing
 
 SIZES: Final = (3, 5, 7, 11, 15, 23, 37, 55)  # of the filters in pixels: section 2 of the paper
 FILTERS: Final = 128  # of each size: section 2 of the paper
@@ -114,8 +115,7 @@ class RandomFilters(nn.Module):
             if layer not in LAYERS:
                 raise unknown(f"layer of {self.name}", layer, LAYERS)
             self.register_buffer(layer, filters(int(layer.removeprefix("conv")), seed), persistent=False)
-        mean = torch.tensor(weights.CONVENTIONS["vgg16"].mean).view(1, 3, 1, 1)
-        self.register_buffer("mean", mean, persistent=False)
+        self.preprocess = Preprocessing(weights.CONVENTIONS["vgg16"])
 
     def forward(self, x: Tensor, layers: Sequence[str] | None = None, tap: Any = None) -> dict[str, Tensor]:
         """Images (N, 3, H, W), RGB in [0, 1], to {layer: features (N, 128, H, W)}, as `Descriptor.forward`.
@@ -125,8 +125,7 @@ class RandomFilters(nn.Module):
         wanted = self.layers if layers is None else tuple(n for n in self.layers if n in layers)
         out: dict[str, Tensor] = {}
         with torch.autocast(x.device.type, enabled=False):
-            x = x.float() if x.dtype.itemsize < 4 else x
-            x = x.flip(1) * 255 - self.get_buffer("mean")
+            x = self.preprocess(x)
             for layer in wanted:
                 w = self.get_buffer(layer)
                 if not self.padding and min(x.shape[2:]) < w.shape[2]:

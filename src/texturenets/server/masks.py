@@ -9,7 +9,7 @@ from typing import Self
 from texturenets import image
 from texturenets.arrays import to_numpy
 from texturenets.errors import UserError
-from texturenets.server.bodies import ANIMATED
+from texturenets.server import uploads
 from texturenets.server.http_errors import HTTPProblem
 from texturenets.stylize.mixing import assigned
 from texturenets.stylize.regions import check_shape
@@ -37,7 +37,7 @@ class Masks:
         """The masks by the names of `styles`, decoded and scaled to the photo's `size` (H, W).
 
         `most`: pixels of a file. Raises UserError for what is no mask of that photo, and HTTPProblem for an animation
-        (415) and for too many pixels (413).
+        or a format that the service cannot decode (415), and for too many pixels (413).
         """
         read: dict[str, image.Picture | str] = {}
         for name, data in assigned(styles, self.masks, self.keep).items():
@@ -48,9 +48,7 @@ class Masks:
 
 def _read(data: bytes, name: str, what: str, size: tuple[int, int], most: int) -> image.Picture:
     """The mask `data` of the style `name`; `what`: how it is called in errors."""
-    kind, stored, several = image.measure(data, what)
-    if several and kind in ANIMATED:
-        raise HTTPProblem(415, f"{what} is an animation: send one image")
+    _, stored = uploads.measure(data, what)
     if stored[0] * stored[1] > most:
         raise HTTPProblem(413, f"{what} has {stored[1]} x {stored[0]} pixels: at most {most} are taken")
     check_shape(name, stored, size)

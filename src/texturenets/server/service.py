@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from texturenets import image
-from texturenets.errors import DamagedError, DiskFullError, MissingError, UserError
+from texturenets.errors import DamagedError, DiskFullError, UserError
 from texturenets.image import sizes
 from texturenets.memory.trim import Trim
 from texturenets.modelfiles import modelfile
 from texturenets.modelfiles.conditions import PHOTO, parse_mix, unknown_style
-from texturenets.server.bodies import ANIMATED
+from texturenets.server import uploads
 from texturenets.server.http_errors import HTTPProblem, away, note, refused
 from texturenets.server.masks import NO_MASKS, Masks
 from texturenets.server.masks import check as check_masks
@@ -162,20 +162,11 @@ class Service:
 
         Raises HTTPProblem for what is none or an animation (415), or too large (413).
         """
+        instead = "; videos and animations are stylized on the command line, by `texturenets stylize`"
         try:
-            kind, size, several = await asyncio.to_thread(image.measure, data, "the body")
-        except MissingError:  # its text is for whoever installs
-            name = image.suffix_of_start(data[:16])[1:].upper()
-            said = f"cannot read the body: this service lacks what decodes {name}; send JPEG, PNG or WebP"
-            raise HTTPProblem(415, said) from None
+            kind, size = await asyncio.to_thread(uploads.measure, data, "the body", instead)
         except UserError as error:
             raise refused(error, 415) from None
-        if several and kind in ANIMATED:
-            raise HTTPProblem(
-                415,
-                "the body is an animation: send one image; films and animations are stylized on the command line, "
-                "by `texturenets stylize`",
-            )
         self.check_size(*size, "a photo")
         return kind, size
 

@@ -208,7 +208,7 @@ class StyleConfig(TaskConfig):
     """Compute the style loss only on the first so many training photos, which fill half of each batch; the content
     loss on all (texture_nets v1). 0: both on all."""
     temporal_weight: float = 0.0
-    """Weight of the temporal consistency loss, for films: noise, shifts and changes of brightness of a photo should
+    """Weight of the temporal consistency loss, for videos: noise, shifts and changes of brightness of a photo should
     not change its result."""
     flip: bool = True
     """Mirror half of the photos."""

@@ -13,14 +13,15 @@ import torch
 from torch import Tensor
 
 from texturenets.train.microbatch import Microbatch
+from texturenets.train.progress import Progress
 
 WARM_UP = 3  # steps before the capture; "a few warm-up iterations" (PyTorch's notes on CUDA graphs)
 
 Result = tuple[dict[str, Tensor], Tensor]
 """Losses by name, and the images that the network made."""
 
-StepFunction = Callable[[Sequence[Microbatch], float | Tensor], Result]
-"""A whole step: microbatches, and the share of the training that is done."""
+StepFunction = Callable[[Sequence[Microbatch], Progress], Result]
+"""A whole step: microbatches, and how far the training is."""
 
 
 class CudaGraphStep:
@@ -32,12 +33,12 @@ class CudaGraphStep:
         self.stream: torch.cuda.Stream | None = None
         self.inputs: list[Tensor] = []
 
-    def __call__(self, microbatches: Sequence[Microbatch], progress: float) -> Result:
+    def __call__(self, microbatches: Sequence[Microbatch], progress: Progress) -> Result:
         """As `step`. The images are valid until the next call."""
         self.calls += 1
         if self.calls <= WARM_UP:
             return self._warm_up(microbatches, progress)
-        given = [*(x for one in microbatches for x in one.tensors()), torch.tensor(progress)]
+        given = [*(x for one in microbatches for x in one.tensors()), *progress.tensors()]
         if self.graph is None:
             self._capture(microbatches, progress)
         for place, x in zip(self.inputs, given, strict=True):
@@ -48,7 +49,7 @@ class CudaGraphStep:
         values = self.values.clone().unbind()
         return dict(zip(self.names, values, strict=True)), self.images
 
-    def _warm_up(self, microbatches: Sequence[Microbatch], progress: float) -> Result:
+    def _warm_up(self, microbatches: Sequence[Microbatch], progress: Progress) -> Result:
         """On a stream of its own: what autograd remembers of the default one cannot be captured."""
         self.stream = self.stream or torch.cuda.Stream()  # type: ignore[no-untyped-call]
         self.stream.wait_stream(torch.cuda.current_stream())
@@ -57,13 +58,13 @@ class CudaGraphStep:
         torch.cuda.current_stream().wait_stream(self.stream)
         return result
 
-    def _capture(self, microbatches: Sequence[Microbatch], progress: float) -> None:
+    def _capture(self, microbatches: Sequence[Microbatch], progress: Progress) -> None:
         places = [one.clone() for one in microbatches]
         tensors = [x for one in places for x in one.tensors()]
-        share = torch.tensor(progress, device=tensors[0].device)
-        self.inputs = [*tensors, share]
+        far = progress.clone(tensors[0].device)
+        self.inputs = [*tensors, *far.tensors()]
         self.graph = torch.cuda.CUDAGraph()
         # "thread_local": a thread that pins memory for the next batch may go on.
         with torch.cuda.graph(self.graph, stream=self.stream, capture_error_mode="thread_local"):
-            losses, self.images = self.step(places, share)
+            losses, self.images = self.step(places, far)
             self.names, self.values = list(losses), torch.stack(list(losses.values()))

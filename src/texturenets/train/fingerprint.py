@@ -6,21 +6,16 @@ import hashlib
 from typing import Any
 
 from texturenets.modelfiles import modelfile
-from texturenets.networks import GeneratorSpec, spec
 from texturenets.train.configuration import flag_text, to_dict
 from texturenets.train.setup import Setup
 from texturenets.train.task import Task
 from texturenets.train.trainer_config import TrainerConfig
 
 
-def of_training(
-    task: Task, setup: Setup, generator: GeneratorSpec | None, config: TrainerConfig
-) -> dict[str, Any]:
+def of_training(task: Task, setup: Setup, config: TrainerConfig) -> dict[str, Any]:
     """Options and names and hashes of all that goes in, JSON-ready; also part of the model's header."""
     return {
         "run": to_dict(task.config),
-        # With the recipe's own options, which `run` does not say.
-        **({"generator": spec.to_dict(generator)} if generator else {}),
         **task.fingerprint,
         "descriptors_sha256": setup.networks.sha256,
         "init": _identity(config.init),

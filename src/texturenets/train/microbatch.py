@@ -18,8 +18,7 @@ class Microbatch:
     `count`: N. `photos` (N, 3, H, W), RGB in [0, 1], None for textures; `noise`: maps (N, C, h, w), none for networks
     that take none. `content`: features of the photos by layer for each scale of the loss pyramid, where a cache has
     them. `moved`: the photos once more, for the temporal consistency loss. `condition`: index of the
-    condition (style, strength, stroke size) that is trained; None for a network of one style. `step`: number of the
-    step, (), int64; None in validation.
+    condition (style, strength, stroke size) that is trained; None for a network of one style.
     """
 
     count: int
@@ -28,7 +27,6 @@ class Microbatch:
     content: list[dict[str, Tensor]] | None = None
     moved: Moved | None = None
     condition: int | None = None
-    step: Tensor | None = None
 
     def tensors(self) -> Iterator[Tensor]:
         """All but the moved photos, in a fixed order."""
@@ -37,15 +35,12 @@ class Microbatch:
         yield from self.noise
         for maps in self.content or []:
             yield from maps.values()
-        if self.step is not None:
-            yield self.step
 
     def clone(self) -> Microbatch:
         """A copy with its own tensors in the same memory format, without `moved` and `condition`."""
         content = [{k: v.clone() for k, v in maps.items()} for maps in self.content or []] or None
         photos = None if self.photos is None else self.photos.clone()
-        step = None if self.step is None else self.step.clone()
-        return Microbatch(self.count, photos, [m.clone() for m in self.noise], content, step=step)
+        return Microbatch(self.count, photos, [m.clone() for m in self.noise], content)
 
     def first(self) -> Microbatch:
         """The inputs of its first image."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,16 +20,9 @@ from texturenets.train.configuration import TaskConfig, TextureConfig, flag_text
 from texturenets.train.trainer_config import TrainerConfig
 
 
-@dataclass(frozen=True)
-class Built:
-    """A network on its device, its spec, and `generator` as "FILE.py:CLASS" where it is the user's own code.
-
-    `spec`: None for one that is no generator.
-    """
-
-    network: nn.Module
-    spec: GeneratorSpec | None = None
-    custom: str | None = None
+def own_code(spec: GeneratorSpec, options: TaskConfig) -> str | None:
+    """The `generator` of `options`, "FILE.py:CLASS", where it is the user's own code; else None."""
+    return options.generator if isinstance(spec, Custom) else None
 
 
 def make(
@@ -39,8 +31,8 @@ def make(
     config: TrainerConfig,
     device: torch.device,
     conditions: Sequence[Condition] = (),
-) -> Built:
-    """The network of `spec`, initialized by the seed of `options` or with the weights of `config.init`.
+) -> nn.Module:
+    """The network of `spec` on `device`, initialized by the seed of `options` or with the weights of `config.init`.
 
     `spec`: what `check` gives. `conditions`: rows of its normalizations, for a network of several styles. Sets
     torch's random state. Raises UserError where the network does not draw images of the size asked for, or cannot be
@@ -48,7 +40,7 @@ def make(
     """
     torch.manual_seed(options.seed)
     # Who names a file of their own to be trained wants its code to be run.
-    custom = options.generator if isinstance(spec, Custom) else None
+    custom = own_code(spec, options)
     network = _rows_for(config.into, conditions) if config.into else build(spec, custom=custom)
     _check_image_size(network, options)
     if custom is not None and (
@@ -63,7 +55,7 @@ def make(
     network = network.to(device)
     if device.type in ("cpu", "cuda"):
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Built(network, spec, custom)
+    return network
 
 
 def _rows_for(base: str, conditions: Sequence[Condition]) -> ConditionalNetwork:

@@ -108,5 +108,5 @@ class CachedPhotos:
 
 
 def workers_for(device: torch.device) -> int:
-    """Processes that decode photos: a card takes hundreds a second, and decoding one takes 10 ms."""
+    """Processes that decode photos: a GPU takes hundreds a second, and decoding one takes 10 ms."""
     return min(8, max(1, (os.cpu_count() or 1) - 1)) if device.type == "cuda" else 1

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from texturenets.errors import unknown
@@ -109,41 +110,40 @@ def _of(network: str, layers: Iterable[str]) -> tuple[str, ...]:
     return tuple(f"{network}:{layer.rpartition(':')[2]}" for layer in layers)
 
 
-# Layers of the style loss and of the content loss where only one descriptor network is asked for. VGG-16: as in the
-# default recipe; VGG-19: Gatys et al., arXiv 1508.06576, section "Methods"; SqueezeNet: all modules up to fire7, and
-# for the content the last one before the second pooling; random: all sizes for the style, and for the content the one
-# size that Ustyuzhaninov et al. use in their models of one scale; own: its counterparts of the default recipe's.
+@dataclass(frozen=True)
+class DescriptorLayers:
+    """Layers of a descriptor network, without its name, where the losses look at it alone.
+
+    `style`, `content`: of the style loss and the content loss; `structure`: of the losses that see structure.
+    `style_weight`: of the style loss, None for the recipe's.
+    """
+
+    style: tuple[str, ...]
+    content: str
+    structure: tuple[str, ...]
+    style_weight: float | None = None
+
+
 RANDOM_SIZES = (3, 5, 7, 11, 15, 23, 37, 55)  # of the filters in pixels: section 2 of the paper
-_GATYS = tuple(f"relu{block}_1" for block in range(1, 6))
-LAYERS: dict[str, tuple[tuple[str, ...], str]] = {
-    "vgg16": (VGG_LAYERS, "relu4_2"),
-    "vgg19": (_GATYS, "relu4_2"),
-    "vgg19_normalised": (_GATYS, "relu4_2"),
-    "squeezenet1_0": (SQUEEZENET_LAYERS, "fire4"),
-    "squeezenet1_1": (SQUEEZENET_LAYERS, "fire4"),
-    "own": (tuple(f"map{name}" for name in ("1_2", "2_2", "3_3", "4_3")), "map4_2"),
-    "random": (tuple(f"conv{size}" for size in RANDOM_SIZES), "conv11"),
+_DEEP = ("relu3_1", "relu4_1")  # structure is seen where the default recipe sees it
+_GATYS = DescriptorLayers(tuple(f"relu{block}_1" for block in range(1, 6)), "relu4_2", _DEEP)
+
+# VGG-16: as in the default recipe; VGG-19: Gatys et al., arXiv 1508.06576, section "Methods". SqueezeNet: all modules
+# up to fire7 for the style, the last one before the second pooling for the content; structure in a module at a
+# quarter of the image's size, and one at an eighth. random: all sizes for the style, for the content the one size
+# that Ustyuzhaninov et al. use in their models of one scale; structure at a middle and a large size. own: its
+# counterparts of the default recipe's; its four layers stand for the twelve there, beside one content layer in both.
+LAYERS: dict[str, DescriptorLayers] = {
+    "vgg16": DescriptorLayers(VGG_LAYERS, "relu4_2", _DEEP),
+    "vgg19": _GATYS,
+    "vgg19_normalised": _GATYS,
+    "squeezenet1_0": DescriptorLayers(SQUEEZENET_LAYERS, "fire4", ("fire4", "fire7")),
+    "squeezenet1_1": DescriptorLayers(SQUEEZENET_LAYERS, "fire4", ("fire3", "fire5")),
+    "own": DescriptorLayers(
+        ("map1_2", "map2_2", "map3_3", "map4_3"), "map4_2", ("map3_3", "map4_3"), style_weight=3.0
+    ),
+    "random": DescriptorLayers(tuple(f"conv{size}" for size in RANDOM_SIZES), "conv11", ("conv11", "conv37")),
 }
-
-
-# Layers of the losses that see structure, where only one descriptor network is asked for. VGG: as in the default
-# recipe; SqueezeNet: a module at a quarter of the image's size, and one at an eighth; random: a middle and a large
-# size.
-_DEEP = ("relu3_1", "relu4_1")
-STRUCTURE_LAYERS: dict[str, tuple[str, ...]] = {
-    "vgg16": _DEEP,
-    "vgg19": _DEEP,
-    "vgg19_normalised": _DEEP,
-    "squeezenet1_0": ("fire4", "fire7"),
-    "squeezenet1_1": ("fire3", "fire5"),
-    "random": ("conv11", "conv37"),
-    "own": ("map3_3", "map4_3"),
-}
-
-
-# Weights of the style loss where they are not 1: the four layers of `own` stand for the twelve of the default recipe,
-# beside one content layer in both.
-STYLE_WEIGHTS: dict[str, float] = {"own": 3.0}
 
 
 def layers_of(network: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -153,8 +153,8 @@ def layers_of(network: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """
     if network not in LAYERS:
         raise unknown("descriptor network", network, LAYERS)
-    style, content = LAYERS[network]
-    return _of(network, style), _of(network, [content])
+    layers = LAYERS[network]
+    return _of(network, layers.style), _of(network, [layers.content])
 
 
 def losses_of(network: str, kind: type) -> dict[str, Any]:
@@ -163,13 +163,14 @@ def losses_of(network: str, kind: type) -> dict[str, Any]:
     Raises UserError for a network that does not exist.
     """
     style, content = layers_of(network)
+    layers = LAYERS[network]
     fields: dict[str, Any] = {
         "style_layers": style,
         "content_layers": content,
-        "structure_layers": _of(network, STRUCTURE_LAYERS[network]),
+        "structure_layers": _of(network, layers.structure),
     }
-    if network in STYLE_WEIGHTS:
-        fields["style_weight"] = STYLE_WEIGHTS[network]
+    if layers.style_weight is not None:
+        fields["style_weight"] = layers.style_weight
     known = {field.name for field in dataclasses.fields(kind)}
     return {name: value for name, value in fields.items() if name in known}
 

@@ -6,7 +6,7 @@ import signal
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from texturenets import arguments, loading
 from texturenets.engines.options import EngineOptions
@@ -23,6 +23,7 @@ require()
 from texturenets.train import data  # noqa: E402
 from texturenets.train.fallback import with_own  # noqa: E402
 from texturenets.train.gallery_task import style_task  # noqa: E402
+from texturenets.train.generator_task import GeneratorTask  # noqa: E402
 from texturenets.train.interruption import interruptible  # noqa: E402
 from texturenets.train.records import Record  # noqa: E402
 from texturenets.train.run_folder import RunFolder  # noqa: E402
@@ -77,7 +78,7 @@ def train_style(
 
     made = _made(made_of, chosen, config, out, resume)
     path = _run(made, progress)
-    return loading.load_style(path, EngineOptions(device=made.config.device, generator=made.built.custom))
+    return loading.load_style(path, EngineOptions(device=made.config.device, generator=_own_code(made)))
 
 
 def train_texture(
@@ -106,7 +107,7 @@ def train_texture(
 
     made = _made(made_of, chosen, config, out, resume)
     path = _run(made, progress)
-    return loading.load_texture(path, EngineOptions(device=made.config.device, generator=made.built.custom))
+    return loading.load_texture(path, EngineOptions(device=made.config.device, generator=_own_code(made)))
 
 
 def _check(config: object, kind: type, trainer: object, losses: object) -> None:
@@ -147,6 +148,11 @@ def _made(make: Callable[[C], Trainer], config: C, given: object, out: Path, res
         resumed=RunFolder(out).path if resume else None,
         say=lambda text: warnings.warn(text, stacklevel=5),
     )
+
+
+def _own_code(trainer: Trainer) -> str | None:
+    """The code of the network, where it is the user's own: who trained it wants it to be run."""
+    return cast(GeneratorTask, trainer.task).custom
 
 
 def _signals() -> list[signal.Signals]:

@@ -15,13 +15,13 @@ from texturenets import noise
 from texturenets.errors import UserError
 from texturenets.losses import Loss, Objective, Targets, build, layers_of
 from texturenets.losses.own import check_own
-from texturenets.modelfiles.conditions import Condition
-from texturenets.noise import NoiseInput
 from texturenets.train import data, style_images, temporal_consistency
 from texturenets.train.configuration import StyleConfig
 from texturenets.train.data import Batch
+from texturenets.train.generator_task import GeneratorTask
 from texturenets.train.microbatch import Microbatch, to_device
 from texturenets.train.photos import CachedPhotos, FolderPhotos, workers_for
+from texturenets.train.progress import Progress
 from texturenets.train.setup import Setup
 from texturenets.train.task import Draw, StepResult
 from texturenets.train.temporal_consistency import Moved
@@ -29,11 +29,11 @@ from texturenets.train.temporal_consistency import Moved
 VALIDATION_CROPS = 16  # enough for a mean that orders checkpoints; a second of work on two cores
 
 
-class StyleTask:
+class StyleTask(GeneratorTask):
     """`train style`: the network is fed with crops of photos and, where it takes it, noise."""
 
     kind: Literal["style"] = "style"
-    conditions: tuple[Condition, ...] = ()
+    config: StyleConfig
 
     def __init__(
         self, config: StyleConfig, paintings: Sequence[Path], content: Path, losses: Sequence[Loss] = ()
@@ -62,11 +62,8 @@ class StyleTask:
         # Losses of the user's own may do anything, and shifts of photos are numbers in the program.
         self.fixed_kernels = not own and not config.temporal_weight
 
-    def prepare(self, setup: Setup, network: nn.Module) -> None:
-        """As `Task`."""
-        self.device = setup.device
-        self.noise: tuple[NoiseInput, ...] = getattr(network, "noise", ())
-        self._check(network)
+    def _prepare_losses(self, setup: Setup, generator: nn.Module) -> None:
+        self._check_generator(generator)
         self.objectives = self._objectives(setup)
         self.photos.check(setup, self.objectives[0].photo_layers)
         self.held_out, self.unreadable = self.photos.held_out(VALIDATION_CROPS)
@@ -79,9 +76,9 @@ class StyleTask:
     def _objective(self, microbatch: Microbatch) -> Objective:
         return self.objectives[microbatch.condition or 0]
 
-    def _check(self, network: nn.Module) -> None:
+    def _check_generator(self, generator: nn.Module) -> None:
         config = self.config
-        if not getattr(network, "photo", True):
+        if not getattr(generator, "photo", True):
             raise UserError(
                 f"the generator {config.generator} with these options draws from noise and takes no photo: "
                 "use `texturenets train texture`, or another `generator`"
@@ -124,32 +121,31 @@ class StyleTask:
         maps = noise.for_training(self.noise, config.seed, batch.step, slots, side, side)
         there = [to_device(m, self.device) for m in maps]
         moved = self._moved(photos, [(config.seed, 3, batch.step, slot) for slot in slots])
-        step = torch.tensor(batch.step).to(self.device, non_blocking=True)
         made, begin = [], 0
         for part in photos.chunk(config.accumulate):
             these = slice(begin, begin + len(part))
             begin += len(part)
             known = [{k: v[these] for k, v in content.items()}] if content else None
             mine = [m[these] for m in there]
-            made.append(Microbatch(len(part), part, mine, known, moved and moved[these], step=step))
+            made.append(Microbatch(len(part), part, mine, known, moved and moved[these]))
         return made
 
     def _moved(self, photos: Tensor, keys: Sequence[tuple[int, ...]]) -> Moved | None:
         return temporal_consistency.move(photos, keys) if self.config.temporal_weight else None
 
     def _images_and_targets(
-        self, draw: Draw, microbatch: Microbatch, progress: float | Tensor
+        self, draw: Draw, microbatch: Microbatch, progress: Progress
     ) -> tuple[Tensor, Targets]:
         photos, moved = microbatch.photos, microbatch.moved
         assert photos is not None
-        images = draw(photos, microbatch.noise, microbatch.condition)
+        images = draw(photos, microbatch.noise, microbatch.condition).float()
         content = microbatch.content or self._objective(microbatch).targets(photos).content
         if moved is None:
-            return images, Targets(photos, content, progress=progress, step=microbatch.step)
-        again = draw(moved.photos, microbatch.noise, microbatch.condition)
-        return images, Targets(photos, content, again, moved.shifts, progress, microbatch.step)
+            return images, Targets(photos, content, progress=progress.share, step=progress.step)
+        again = draw(moved.photos, microbatch.noise, microbatch.condition).float()
+        return images, Targets(photos, content, again, moved.shifts, progress.share, progress.step)
 
-    def training_step(self, draw: Draw, microbatch: Microbatch, progress: float | Tensor) -> StepResult:
+    def training_step(self, draw: Draw, microbatch: Microbatch, progress: Progress) -> StepResult:
         """As `Task`."""
         images, targets = self._images_and_targets(draw, microbatch, progress)
         if not self.config.texture_photos:
@@ -181,7 +177,7 @@ class StyleTask:
 
     def validation_step(self, draw: Draw, microbatch: Microbatch) -> StepResult:
         """As `Task`; without diversity, as the photos differ that were held out, and with them their images."""
-        images, targets = self._images_and_targets(draw, microbatch, 1.0)
+        images, targets = self._images_and_targets(draw, microbatch, Progress())
         return images, self._objective(microbatch)(images, targets, without=("diversity",))
 
     def shown(self, batch: Batch, images: Tensor) -> Tensor:

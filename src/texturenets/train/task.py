@@ -4,31 +4,46 @@ The trainer (`trainer.Trainer`) knows networks, optimizers, precision, processes
 knows what goes into the network and what its images are compared with. `StyleTask`, `TextureTask` and
 `DistillationTask` are those there are. The trainer calls a task in this order, and a task never calls the trainer:
 
+    check                                      once, before weights are fetched
     prepare                                    once, before the first step
     batches -> microbatches -> training_step   each step
     validation_microbatches -> validation_step every so many steps
     shown                                      for the live images
+    save                                       whenever the network is written to a file
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from texturenets.modelfiles.conditions import Condition
+from texturenets.train.checkpoint import TrainingState
 from texturenets.train.configuration import RunConfig
 from texturenets.train.data import Batch
 from texturenets.train.microbatch import Microbatch
+from texturenets.train.progress import Progress
 from texturenets.train.setup import Setup
+from texturenets.train.trainer_config import TrainerConfig
 
 Draw = Callable[[Tensor | None, Sequence[Tensor], int | None], Any]
-"""The network: photos (N, 3, H, W) or None, noise maps, and the condition where it has several, to images
-(N, 3, H, W) in float32; a perceptual network: to its features by name."""
+"""The network, in the precision of the run: photos (N, 3, H, W) or None, noise maps, and the condition where it has
+several, to images (N, 3, H, W); a perceptual network: to its features by name."""
 
 StepResult = tuple[Tensor, dict[str, Tensor]]
 """The images that the network made of a microbatch, and their weighted losses by name."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What the file of a network says of its training: the model's name, the trainer's options and state."""
+
+    name: str
+    config: TrainerConfig
+    state: TrainingState
 
 
 class Task(Protocol):
@@ -36,18 +51,8 @@ class Task(Protocol):
     there."""
 
     @property
-    def kind(self) -> Literal["style", "texture", "perceptual"]:
-        """The `kind` in the header of the model file; "perceptual" for a network that is no model."""
-        ...
-
-    @property
     def config(self) -> RunConfig:
         """The training options."""
-        ...
-
-    @property
-    def conditions(self) -> tuple[Condition, ...]:
-        """What the network is to have a row of scales and shifts for, where it learns several styles; else none."""
         ...
 
     @property
@@ -70,9 +75,15 @@ class Task(Protocol):
         """Messages about inputs that `prepare` passed over."""
         ...
 
-    def prepare(self, setup: Setup, network: nn.Module) -> None:
-        """Get ready for steps of `network`, which is on the device. Raises UserError where they do not fit
-        together."""
+    def check(self, config: TrainerConfig) -> None:
+        """Decide on the network to train. Raises UserError for one that cannot be."""
+
+    def prepare(self, setup: Setup, config: TrainerConfig, resume: bool) -> nn.Module:
+        """Get ready for steps; the network, on the device. With `resume` its weights come from a checkpoint later.
+
+        Sets torch's random state. Raises UserError where network and inputs do not fit together.
+        """
+        ...
 
     def batches(self, steps: range, slots: range, workers: int | None) -> Iterator[Batch]:
         """The batch of each step, counted from 0: the places `slots` of it, which are this process's.
@@ -85,8 +96,8 @@ class Task(Protocol):
         """The batch on the device, as the microbatches that its gradient is accumulated from."""
         ...
 
-    def training_step(self, draw: Draw, microbatch: Microbatch, progress: float | Tensor) -> StepResult:
-        """Images and losses of one microbatch; `progress`: the share of the training that is done, 0 to 1."""
+    def training_step(self, draw: Draw, microbatch: Microbatch, progress: Progress) -> StepResult:
+        """Images and losses of one microbatch."""
         ...
 
     def validation_microbatches(self) -> list[Microbatch]:
@@ -100,3 +111,9 @@ class Task(Protocol):
     def shown(self, batch: Batch, images: Tensor) -> Tensor:
         """Rows of images for the live images: (rows, N, 3, H, W), on the CPU."""
         ...
+
+    def save(self, path: Path, network: nn.Module, draw: Draw, provenance: Provenance) -> None:
+        """Write `network`, the one that `prepare` gave, to `path`; `draw` calls it as users will have it.
+
+        Raises UserError where a weight is not finite in half precision, and where the file cannot be written.
+        """

@@ -1,4 +1,4 @@
-"""Photos changed a little, for the temporal consistency loss: what a film does from one frame to the next."""
+"""Photos changed a little, for the temporal consistency loss: what a video does from one frame to the next."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHIFT: Final = 4
 """Pixels that a photo is moved by at most, each way: a period of the default network's grid."""
 
 NOISE: Final = 0.01
-"""Standard deviation of the noise added to each number in [0, 1], 2.5 of 255: twice what frames of a compressed film
+"""Standard deviation of the noise added to each number in [0, 1], 2.5 of 255: twice what frames of a compressed video
 differ by along its motion."""
 
 GRAINS: Final = (1, 2, 4, 8, 16)
@@ -30,7 +30,7 @@ former was 0.63 times as large.
 """
 
 GREY: Final = 0.8
-"""Share of the noise, squared, that is the same in all channels, as most of a film's is."""
+"""Share of the noise, squared, that is the same in all channels, as most of a video's is."""
 
 BRIGHTNESS: Final = 0.05
 """Share by which a photo becomes lighter or darker at most: a camera that sets its exposure anew."""

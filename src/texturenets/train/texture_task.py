@@ -14,23 +14,23 @@ from texturenets import image, noise
 from texturenets.errors import UserError
 from texturenets.losses import Loss, Objective, Targets, build, layers_of
 from texturenets.losses.own import check_own
-from texturenets.modelfiles.conditions import Condition
-from texturenets.noise import NoiseInput
 from texturenets.train import style_images
 from texturenets.train.configuration import TEXTURE_GENERATORS, TextureConfig
 from texturenets.train.data import Batch
+from texturenets.train.generator_task import GeneratorTask
 from texturenets.train.microbatch import Microbatch, to_device
+from texturenets.train.progress import Progress
 from texturenets.train.setup import Setup
 from texturenets.train.task import Draw, StepResult
 
 VALIDATION_SAMPLES = 8  # seeds 0 to 7, as `texturenets sample` draws them
 
 
-class TextureTask:
+class TextureTask(GeneratorTask):
     """`train texture`: the network is fed only with noise."""
 
     kind: Literal["texture"] = "texture"
-    conditions: tuple[Condition, ...] = ()
+    config: TextureConfig
     unreadable: Sequence[str] = ()
 
     def __init__(self, config: TextureConfig, exemplars: Sequence[Path], losses: Sequence[Loss] = ()) -> None:
@@ -49,24 +49,21 @@ class TextureTask:
         }
         self.fixed_kernels = not own
 
-    def prepare(self, setup: Setup, network: nn.Module) -> None:
-        """As `Task`."""
-        self.device = setup.device
-        self.noise: tuple[NoiseInput, ...] = getattr(network, "noise", ())
-        self._check(network)
+    def _prepare_losses(self, setup: Setup, generator: nn.Module) -> None:
+        self._check_generator(generator)
         styles = [exemplar.to(self.device) for exemplar in self.exemplars]
         self.objective = Objective(setup.networks, self.losses, styles, scales=self.config.pyramid_loss)
         side = self.config.image_size
         maps = noise.draw(self.noise, range(VALIDATION_SAMPLES), side, side)
         self.held_out = self._split(maps, self.config.batch_size // self.config.accumulate)
 
-    def _check(self, network: nn.Module) -> None:
-        if not self.noise or getattr(network, "photo", True):
+    def _check_generator(self, generator: nn.Module) -> None:
+        if not self.noise or getattr(generator, "photo", True):
             raise UserError(
                 f"the generator {self.config.generator} with these options stylizes photos; textures are drawn from "
                 f"noise by one of: {', '.join(TEXTURE_GENERATORS)}"
             )
-        size = getattr(network, "size", None)
+        size = getattr(generator, "size", None)
         if size not in (None, self.config.image_size):
             raise UserError(
                 f"the generator {self.config.generator} draws {size} x {size} pixels and no other size: use "
@@ -82,20 +79,19 @@ class TextureTask:
         """As `Task`."""
         config, side = self.config, self.config.image_size
         maps = noise.for_training(self.noise, config.seed, batch.step, slots, side, side)
-        step = torch.tensor(batch.step).to(self.device, non_blocking=True)
-        return self._split(maps, len(slots) // config.accumulate, step)
+        return self._split(maps, len(slots) // config.accumulate)
 
-    def _split(self, maps: Sequence[Tensor], size: int, step: Tensor | None = None) -> list[Microbatch]:
+    def _split(self, maps: Sequence[Tensor], size: int) -> list[Microbatch]:
         there = [to_device(m, self.device) for m in maps]
         return [
-            Microbatch(len(chunk[0]), None, list(chunk), step=step)
+            Microbatch(len(chunk[0]), None, list(chunk))
             for chunk in zip(*(torch.split(m, size) for m in there), strict=True)
         ]
 
-    def training_step(self, draw: Draw, microbatch: Microbatch, progress: float | Tensor) -> StepResult:
+    def training_step(self, draw: Draw, microbatch: Microbatch, progress: Progress) -> StepResult:
         """As `Task`."""
-        images = draw(None, microbatch.noise, None)
-        return images, self.objective(images, Targets(progress=progress, step=microbatch.step))
+        images = draw(None, microbatch.noise, None).float()
+        return images, self.objective(images, Targets(progress=progress.share, step=progress.step))
 
     def validation_microbatches(self) -> list[Microbatch]:
         """Noise that is not trained on: that of `texturenets.noise.draw`."""
@@ -103,7 +99,7 @@ class TextureTask:
 
     def validation_step(self, draw: Draw, microbatch: Microbatch) -> StepResult:
         """As `Task`."""
-        return self.training_step(draw, microbatch, 1.0)
+        return self.training_step(draw, microbatch, Progress())
 
     def shown(self, batch: Batch, images: Tensor) -> Tensor:
         """Only the images."""

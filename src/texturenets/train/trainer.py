@@ -7,9 +7,7 @@ goes to the callbacks. Every so many steps the network is validated and a checkp
 
 from __future__ import annotations
 
-import dataclasses
 import math
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -22,18 +20,17 @@ from torch import Tensor
 from texturenets.engines.devices import is_out_of_memory
 from texturenets.errors import DiskFullError, UserError, cannot_write
 from texturenets.modelfiles import modelfile
-from texturenets.networks import GeneratorSpec, network_files
-from texturenets.train import allocator, checkpoint, fingerprint, network, optimizer, processes
+from texturenets.train import allocator, checkpoint, fingerprint, optimizer, processes
 from texturenets.train.callbacks import DEFAULT, MakeCallback
-from texturenets.train.configuration import TaskConfig
 from texturenets.train.cuda_graph import CudaGraphStep
 from texturenets.train.data import Batch
 from texturenets.train.microbatch import Microbatch
+from texturenets.train.progress import Progress
 from texturenets.train.records import Record
 from texturenets.train.run_folder import RunFolder
 from texturenets.train.schedule import learning_rate
-from texturenets.train.setup import Setup, set_up
-from texturenets.train.task import Task
+from texturenets.train.setup import set_up
+from texturenets.train.task import Provenance, Task
 from texturenets.train.trainer_config import TrainerConfig
 
 CHECKED_EVERY = 20  # steps between two looks at the losses on a GPU
@@ -62,7 +59,7 @@ class Trainer:
         self.run_folder, self.callbacks = RunFolder(out), callbacks
         self.folder = self.run_folder.path
         self.run_folder.check_new(resume)
-        spec = self._check()  # before weights are fetched
+        task.check(self.config)
         setup = set_up(task.config, task.layers, self.config, progress)
         self.device = setup.device
         if self.device.type == "cpu":
@@ -72,11 +69,9 @@ class Trainer:
         self.fabric = processes.make_fabric(self.device, setup.precision, self.scaler)
         self.fabric.launch()
         processes.check_processes(task.config, self.fabric.world_size)
-        self.fingerprint = fingerprint.of_training(task, setup, spec, self.config)
-        self.built = self._build(spec, setup, resume)
-        self.network = self.built.network
+        self.fingerprint = fingerprint.of_training(task, setup, self.config)
+        self.network = task.prepare(setup, self.config, resume)
         self.takes_noise = bool(getattr(self.network, "noise", ()))
-        task.prepare(setup, self.network)
         self.cuda_graph = CudaGraphStep(self._compute_step) if self._has_fixed_kernels() else None
         self.optimizer = optimizer.make(task.config, self.network, self.device, self.cuda_graph is not None)
         self.state = checkpoint.TrainingState(0, 0.0, None, 0, self.fingerprint)
@@ -92,26 +87,12 @@ class Trainer:
         self.stop = False
         self.unreadable: set[str] = set()  # messages of photos, each reported once
 
-    def _check(self) -> GeneratorSpec | None:
-        """The spec of the network that is trained. Raises UserError for one that cannot be."""
-        options = self.task.config
-        assert isinstance(options, TaskConfig)  # what draws images has a generator
-        return network.check(options, self.config)
-
-    def _build(self, spec: GeneratorSpec | None, setup: Setup, resume: bool) -> network.Built:
-        """The network on its device; with `resume` its weights come from the checkpoint later."""
-        options = self.task.config
-        assert spec is not None
-        assert isinstance(options, TaskConfig)
-        return network.make(spec, options, self.config, self.device, self.task.conditions)
-
     def _has_fixed_kernels(self) -> bool:
         """Whether a step is the same kernels each time, so that a CUDA graph can hold it."""
         return (
             self.device.type == "cuda"
             and self.fabric.world_size == 1
             and self.scaler is None  # looks at the gradients before it decides on a step
-            and self.built.custom is None  # may do anything
             and self.task.fixed_kernels
         )
 
@@ -237,7 +218,9 @@ class Trainer:
 
     def _step(self, microbatches: Sequence[Microbatch]) -> tuple[dict[str, Tensor], Tensor]:
         """One step of the optimizer; the mean losses, and the images that the network made."""
-        progress = self.progress(self.state.step + 1)
+        step = self.state.step
+        number = torch.tensor(step).to(self.device, non_blocking=True)
+        progress = Progress(self.progress(step + 1), number)
         try:
             if self.cuda_graph:
                 return self.cuda_graph(microbatches, progress)
@@ -252,7 +235,7 @@ class Trainer:
             raise
 
     def _compute_step(
-        self, microbatches: Sequence[Microbatch], progress: float | Tensor
+        self, microbatches: Sequence[Microbatch], progress: Progress
     ) -> tuple[dict[str, Tensor], Tensor]:
         """The work of a step; on a GPU it waits for nothing."""
         count = len(microbatches)
@@ -271,10 +254,9 @@ class Trainer:
         self.optimizer.step()
         return totals, torch.cat(drawn)
 
-    def _draw(self, photos: Tensor | None, noise: Sequence[Tensor], condition: int | None) -> Tensor:
-        """The network in training, in the precision of the run."""
-        images: Tensor = self.module(*self._given(photos, noise, condition))
-        return images.float()
+    def _draw(self, photos: Tensor | None, noise: Sequence[Tensor], condition: int | None) -> Any:
+        """The network in training."""
+        return self.module(*self._given(photos, noise, condition))
 
     def _given(
         self, photos: Tensor | None, noise: Sequence[Tensor], condition: int | None
@@ -285,13 +267,13 @@ class Trainer:
         return (photos, noise) if self.takes_noise else (photos,)
 
     @torch.no_grad()
-    def _draw_eval(self, photos: Tensor | None, noise: Sequence[Tensor], condition: int | None) -> Tensor:
+    def _draw_eval(self, photos: Tensor | None, noise: Sequence[Tensor], condition: int | None) -> Any:
         """The network as users will have it. Not the wrapped one, which may wait there for the other processes."""
         self.network.eval()
         with self.fabric.autocast():
-            images: Tensor = self.network(*self._given(photos, noise, condition))
+            made = self.network(*self._given(photos, noise, condition))
         self.network.train()
-        return images.float()
+        return made
 
     def _look_at(self, record: Record, batch: Batch, images: Tensor, last: bool) -> None:
         """Images, validation and a snapshot, where the step is one for them."""
@@ -334,36 +316,9 @@ class Trainer:
         return path
 
     def save_model(self, path: Path) -> None:
-        """The network as it is now, as a model file."""
-        network_files.save(self.network, self.header(), path)
-
-    def header(self) -> modelfile.Header:
-        """The header of the model as it is now; its thumbnail is made of the first validation input."""
-        assert self.built.spec is not None
-        assert self.task.kind != "perceptual"
-        validation = self.task.validation_microbatches()
-        example = torch.full((1, 3, 8, 8), 0.5)
-        if validation:
-            first = validation[0].first()
-            example = self._draw_eval(first.photos, first.noise, first.condition).cpu()
-        return modelfile.Header(
-            name=self.out.stem,
-            kind=self.task.kind,
-            generator=self.built.spec,
-            training={
-                **self.fingerprint,
-                "step": self.state.step,
-                "seconds": round(self.state.seconds, 1),
-                "validation": self.state.best,
-                "processors": os.cpu_count(),
-                "device": self.device.type,
-            },
-            licence=self.config.licence,
-            terms=self.config.terms,
-            thumbnail=modelfile.encode_thumbnail(example),
-            conditions=[dataclasses.asdict(condition) for condition in self.task.conditions],
-            base=modelfile.identity(modelfile.find(self.config.into)) if self.config.into else {},
-        )
+        """The network as it is now, as the file that the task makes of it."""
+        provenance = Provenance(self.out.stem, self.config, self.state)
+        self.task.save(path, self.network, self._draw_eval, provenance)
 
     def leave(self) -> None:
         """Release the folder, and leave the other processes; one that ends while still joined to them aborts."""

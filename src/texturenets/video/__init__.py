@@ -1,7 +1,7 @@
-"""Films: frames in, frames out, one at a time. PyAV (the extra `video`) for films, Pillow for animations.
+"""Videos: frames in, frames out, one at a time. PyAV (the extra `video`) for videos, Pillow for animations.
 
 A `FrameSource` yields frames with their times, a `Sink` writes them; `texturenets.video.stylization` stylizes them in
-between. What is read: films (whatever FFmpeg decodes), animations (GIF, WebP, APNG), and frames as files. What is
+between. What is read: videos (whatever FFmpeg decodes), animations (GIF, WebP, APNG), and frames as files. What is
 written: the suffixes of `WRITTEN`, animations, and frames as files (`frames/%05d.png`).
 """
 
@@ -21,7 +21,7 @@ WRITTEN: Final = {
     ".mkv": "matroska",
     ".webm": "webm",
 }
-"""Suffix of a film that is written to the name that FFmpeg has for its format."""
+"""Suffix of a video that is written to the name that FFmpeg has for its format."""
 
 READ: Final = frozenset(
     [
@@ -40,19 +40,19 @@ READ: Final = frozenset(
         ".3g2",
     ]
 )
-"""Suffixes of films that are read."""
+"""Suffixes of videos that are read."""
 
 MOVING: Final = frozenset([".gif", ".webp", ".png", ".apng"])
 """Suffixes of images that may move."""
 
 SUFFIXES: Final = READ | MOVING
-"""Suffixes of all that may be a film."""
+"""Suffixes of all that may be a video."""
 
 _NUMBERED = re.compile(r"%0?\d*d")
 
 
-def is_film(path: Path) -> bool:
-    """Whether `path` is a film by its suffix, or an image that holds more than one frame."""
+def is_video(path: Path) -> bool:
+    """Whether `path` is a video by its suffix, or an image that holds more than one frame."""
     suffix = path.suffix.lower()
     if suffix in READ:
         return True
@@ -83,22 +83,24 @@ def check_numbered(name: str) -> None:
 
 
 def output_suffix(path: PurePath) -> str:
-    """The suffix of the film that `path` becomes: its own where that is written, else .mp4."""
+    """The suffix of the video that `path` becomes: its own where that is written, else .mp4."""
     suffix = path.suffix.lower()
     return path.suffix if suffix in WRITTEN or suffix in MOVING else ".mp4"
 
 
 def check_output(path: Path, source: Path) -> None:
-    """Raise UserError where `source` does not become a film under such a name: before the work, not after."""
+    """Raise UserError where `source` does not become a video under such a name: before the work, not after."""
     suffix = path.suffix.lower()
     if suffix == ".png" and source.suffix.lower() not in (".png", ".apng"):
         raise UserError(
             f"{path} is one image, and {source} has many: write %05d where their number belongs in the name, as "
-            "in frames/%05d.png, or give a film (.mp4, .webm) or an animation (.gif, .webp, .apng)"
+            "in frames/%05d.png, or give a video (.mp4, .webm) or an animation (.gif, .webp, .apng)"
         )
     if suffix not in WRITTEN and suffix not in MOVING:
         known = ", ".join([*WRITTEN, ".gif", ".webp", ".apng"])
         problem = (
-            f"the suffix {path.suffix!r} names no film that is written here" if suffix else "it has no suffix"
+            f"the suffix {path.suffix!r} names no video that is written here"
+            if suffix
+            else "it has no suffix"
         )
         raise UserError(f"cannot write {path}: {problem}; known: {known}, and frames as frames/%05d.png")

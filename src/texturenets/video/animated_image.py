@@ -16,7 +16,7 @@ from texturenets.errors import UserError
 from texturenets.files import opened
 from texturenets.image.reading import without_pillows_limit
 from texturenets.memory import budget
-from texturenets.video.frame import NATIVE, FilmInfo, Fit, Frame, Pixels
+from texturenets.video.frame import NATIVE, Fit, Frame, Pixels, VideoInfo
 
 _FORMATS: Final = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG", ".apng": "PNG"}
 _MILLISECOND: Final = Fraction(1, 1000)
@@ -86,7 +86,7 @@ class AnimatedImage:
                 f"{path}: {width} x {height} pixels a frame are over the limit of {image.pixel_limit()}"
             )
         self.durations = durations
-        self.info = FilmInfo(
+        self.info = VideoInfo(
             size=fit(size),
             count=count,
             rate=count / (sum(durations) * _MILLISECOND),
@@ -126,7 +126,7 @@ class AnimatedImage:
 class MovingWriter:
     """A `Sink`: a GIF, WebP or APNG at `part`. Its frames are kept in memory until the last is there."""
 
-    def __init__(self, part: Path, path: Path, info: FilmInfo, *, quality: int | None) -> None:
+    def __init__(self, part: Path, path: Path, info: VideoInfo, *, quality: int | None) -> None:
         """Raises UserError where memory does not hold all frames."""
         self.part, self.path, self.info, self.quality = part, path, info, quality
         self.format = _FORMATS[path.suffix.lower()]
@@ -139,7 +139,7 @@ class MovingWriter:
         if needed > left:
             raise UserError(
                 f"{path}: {info.count} frames of {width} x {height} pixels are kept in memory, "
-                f"{needed / 1e9:.1f} GB of {left / 1e9:.1f}: write a film (.mp4, .webm), or smaller with `size`"
+                f"{needed / 1e9:.1f} GB of {left / 1e9:.1f}: write a video (.mp4, .webm), or smaller with `size`"
             )
 
     def write(self, frame: Frame) -> None:

@@ -14,8 +14,8 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from texturenets.errors import UserError
-from texturenets.video.films import load_av, reason
 from texturenets.video.frame import Pixels
+from texturenets.video.reading import load_av, reason
 from texturenets.video.stylization import StylizeFrame
 
 SECONDS: Final = 2.0

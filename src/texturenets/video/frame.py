@@ -1,4 +1,4 @@
-"""What passes between those who read films, stylize and write them."""
+"""What passes between those who read videos, stylize and write them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ Pixels = NDArray[np.uint8]
 class Frame:
     """A frame (H, W, 3), or (H, W, 4) with opacity, 8-bit RGB, upright.
 
-    `time` and `duration` are in seconds from the film's start. `sound`: packets of the film's sound that come before
-    it in the file.
+    `time` and `duration` are in seconds from the video's start. `sound`: packets of the video's sound that come
+    before it in the file.
     """
 
     pixels: Pixels
@@ -39,8 +39,8 @@ class ColorSpace:
 
 
 @dataclass
-class FilmInfo:
-    """What is known of a film before its frames are.
+class VideoInfo:
+    """What is known of a video before its frames are.
 
     `size`: (H, W), upright. `count`: frames, as the file says. `rate`: frames a second on average. `time_base`:
     the unit of time stamps, in seconds. `aspect`: width over height of a pixel. `loop`: how often an animation is
@@ -70,7 +70,7 @@ class Fit:
     square: bool = False
 
     def __call__(self, size: tuple[int, int], aspect: Fraction = Fraction(1)) -> tuple[int, int]:
-        """The size (H, W) for a film of `size` whose pixels are `aspect` times as wide as high."""
+        """The size (H, W) for a video of `size` whose pixels are `aspect` times as wide as high."""
         height, width = size
         if self.square:
             width = max(1, round(width * aspect))
@@ -86,9 +86,9 @@ NATIVE: Final = Fit()
 
 
 class FrameSource(Protocol):
-    """Gives the frames of a film in their order, once; `trailing` is then what sound comes after the last."""
+    """Gives the frames of a video in their order, once; `trailing` is then what sound comes after the last."""
 
-    info: FilmInfo
+    info: VideoInfo
     trailing: list[Any]
 
     def __iter__(self) -> Iterator[Frame]: ...
@@ -98,13 +98,13 @@ class FrameSource(Protocol):
 
 
 class Sink(Protocol):
-    """Takes the frames of a film in their order."""
+    """Takes the frames of a video in their order."""
 
     def write(self, frame: Frame) -> None:
         """Take the next one."""
 
     def finish(self, trailing: list[Any]) -> None:
-        """No more frames, and the sound that comes after them: the film is whole."""
+        """No more frames, and the sound that comes after them: the video is whole."""
 
     def close(self) -> None:
         """Let go of the file, whole or not."""

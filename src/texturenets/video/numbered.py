@@ -1,4 +1,4 @@
-"""Frames as files: images of a folder into a film, a film into numbered images."""
+"""Frames as files: images of a folder into a video, a video into numbered images."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from texturenets import image
 from texturenets.arrays import to_numpy
 from texturenets.errors import UserError
-from texturenets.video.frame import NATIVE, FilmInfo, Fit, Frame, Pixels
+from texturenets.video.frame import NATIVE, Fit, Frame, Pixels, VideoInfo
 
 
 def in_order(paths: Sequence[Path]) -> list[Path]:
@@ -36,8 +36,8 @@ def check_sizes(paths: Sequence[Path]) -> None:
 def _check_size(path: Path, size: tuple[int, int], first: Path, wanted: tuple[int, int]) -> None:
     if size != wanted:
         raise UserError(
-            f"{path} has {size[1]} x {size[0]} pixels, {first} has {wanted[1]} x {wanted[0]}: the frames of a film "
-            "are of one size; resize it or leave it out, or name a folder as `output`, for images in place of a film"
+            f"{path} has {size[1]} x {size[0]} pixels, {first} has {wanted[1]} x {wanted[0]}: the frames of a video "
+            "are of one size; resize it or leave it out, or name a folder as `output`, for images in place of a video"
         )
 
 
@@ -49,7 +49,7 @@ class Frames:
         self.paths, self.trailing = list(paths), list[Any]()
         self.first = image.read(self.paths[0])
         size = self.first.size
-        self.info = FilmInfo(
+        self.info = VideoInfo(
             size=fit(size),
             count=len(self.paths),
             rate=rate,

@@ -1,4 +1,4 @@
-"""Stylize a film: one frame is decoded, one stylized and one encoded at the same time."""
+"""Stylize a video: one frame is decoded, one stylized and one encoded at the same time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ StylizeFrame = Callable[[Pixels], Pixels]
 
 
 def frame_stylizer(style: Style, options: StylizeOptions, count: int = 0) -> StylizeFrame:
-    """A function that stylizes one frame after the other of a film of `count` frames.
+    """A function that stylizes one frame after the other of a video of `count` frames.
 
     A style that takes noise gets the same noise for every frame. The mixture of styles changes evenly from that of
     `options.mix` in the first frame to that of `options.mix_end` in the last.
@@ -38,13 +38,13 @@ def frame_stylizer(style: Style, options: StylizeOptions, count: int = 0) -> Sty
     return stylize_frame
 
 
-def stylize_film(
+def stylize_video(
     source: FrameSource, sink: Sink, stylize: StylizeFrame, progress: Callable[[int], None] = lambda _: None
 ) -> int:
     """Stylize every frame of `source` and write it to `sink`; returns the number of frames.
 
-    At most five frames are in memory, however long the film is. `progress` is called with the number of frames done.
-    Raises UserError for a frame that cannot be read or written; the film is then incomplete.
+    At most five frames are in memory, however long the video is. `progress` is called with the number of frames done.
+    Raises UserError for a frame that cannot be read or written; the video is then incomplete.
     """
     frames = iter(source)
     ended, written = False, 0

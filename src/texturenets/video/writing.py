@@ -1,4 +1,4 @@
-"""Films written through PyAV: painted frames encoded, sound copied as it is."""
+"""Videos written through PyAV: painted frames encoded, sound copied as it is."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 from texturenets import image
 from texturenets.errors import UserError
 from texturenets.video import WRITTEN
-from texturenets.video.films import Film, load_av, reason
-from texturenets.video.frame import FilmInfo, Frame, Pixels
+from texturenets.video.frame import Frame, Pixels, VideoInfo
+from texturenets.video.reading import Video, load_av, reason
 
 QUALITY: Final = 65
 """The default of `--quality`: a constant rate factor of 18 with H.264, which the eye hardly tells from the original
@@ -38,20 +38,20 @@ def even(size: tuple[int, int]) -> tuple[int, int]:
 
 
 def needs_even(path: Path) -> bool:
-    """Whether frames of a film called so have even sides."""
+    """Whether frames of a video called so have even sides."""
     return path.suffix.lower() in WRITTEN and _ENCODERS.get(WRITTEN[path.suffix.lower()], _H264) == _H264
 
 
-class FilmWriter:
-    """A `Sink`: a film at `part`, of the format that the suffix of `path` names.
+class VideoWriter:
+    """A `Sink`: a video at `part`, of the format that the suffix of `path` names.
 
     Time stamps are those of the frames. Sides that are odd are made even by doubling the last row or column. The
-    sound of `source`, where it is a film, is copied packet by packet, or encoded anew where the format does not
+    sound of `source`, where it is a video, is copied packet by packet, or encoded anew where the format does not
     hold it, transparent pixels are laid on white; `notes` says so.
     """
 
     def __init__(
-        self, part: Path, path: Path, info: FilmInfo, *, quality: int | None, source: Film | None
+        self, part: Path, path: Path, info: VideoInfo, *, quality: int | None, source: Video | None
     ) -> None:
         """Raises UserError where this PyAV has no encoder for it."""
         self.av, self.path, self.info = load_av(), path, info

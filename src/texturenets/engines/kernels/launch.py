@@ -8,7 +8,7 @@ from torch import Tensor
 from texturenets.engines.kernels import programs
 
 NUMBERS = 4096  # of a block: with 128 threads 32 each, which is as many bytes as they load best at once
-PROGRAMS = 512  # that sum up a feature map: some for each of the 132 processors of a large card
+PROGRAMS = 512  # that sum up a feature map: some for each of the 132 processors of a large GPU
 
 
 def _blocks(channels: int) -> tuple[int, int, int]:

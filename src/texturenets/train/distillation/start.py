@@ -26,7 +26,7 @@ RIDGE = 1e-3  # of the mean square of the inputs
 def prune(student: Student, teacher: Descriptor, images: Tensor, seed: int = 0) -> None:
     """Give `student` the weights of `teacher` (VGG-16) that come nearest to it on `images` (N, 3, H, W)."""
     random = torch.Generator().manual_seed(seed)
-    theirs, own = teacher.preprocess(images).float(), student.preprocess(images)
+    theirs, own = teacher.preprocess(images), student.preprocess(images)
     convolutions = (step for step in student.plan if isinstance(step, ConvLayer))
     for step in teacher.plan:
         if isinstance(step, PoolLayer):

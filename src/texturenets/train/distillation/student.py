@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from texturenets.perceptual.architectures import PLANS, ConvLayer, LinearMap, PoolLayer
+from texturenets.perceptual.preprocessing import Preprocessing
 from texturenets.perceptual.weights import CONVENTIONS
 from texturenets.readers.layouts import LAYERS, OWN_MAPS
 
@@ -34,19 +35,13 @@ class Student(nn.Module):
                 self.maps[layer.key] = nn.Conv2d(inputs, TEACHER_WIDTHS[f"relu{name}"], 1, bias=False)
             else:
                 self.convolutions[layer.key] = nn.Conv2d(inputs, outputs, size, padding=size // 2)
-        convention = CONVENTIONS[NETWORK]
-        self.scale = convention.scale
-        self.register_buffer("mean", torch.tensor(convention.mean).view(1, 3, 1, 1), persistent=False)
+        self.preprocess = Preprocessing(CONVENTIONS[NETWORK])
 
     def convolution(self, key: str) -> nn.Conv2d:
         """The convolution of that name in the files."""
         module = (self.maps if key in self.maps else self.convolutions)[key]
         assert isinstance(module, nn.Conv2d)
         return module
-
-    def preprocess(self, x: Tensor) -> Tensor:
-        """RGB in [0, 1] to what the first convolution takes: VGG-16's BGR."""
-        return x.flip(1) * self.scale - self.get_buffer("mean")
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """The features behind which there is a map, in the order of evaluation."""

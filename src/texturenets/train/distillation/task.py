@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from texturenets.fetch import digest
-from texturenets.modelfiles.conditions import Condition
-from texturenets.perceptual import Descriptors
+from texturenets.networks import network_files
+from texturenets.perceptual import Descriptor, Descriptors
+from texturenets.perceptual.weights import CONVENTIONS, SOURCES, fingerprint
 from texturenets.readers.layouts import OWN_MAPS
 from texturenets.train import data
 from texturenets.train.configuration import PerceptualConfig
@@ -21,12 +24,17 @@ from texturenets.train.data import Batch
 from texturenets.train.distillation.generated import Styles, descend, style_files
 from texturenets.train.distillation.losses import losses
 from texturenets.train.distillation.pictures import Groups, PictureFolders
-from texturenets.train.distillation.student import TEACHER, Student
+from texturenets.train.distillation.start import prune
+from texturenets.train.distillation.student import NETWORK, TEACHER, Student
 from texturenets.train.microbatch import Microbatch
 from texturenets.train.photos import workers_for
+from texturenets.train.progress import Progress
 from texturenets.train.setup import Setup
-from texturenets.train.task import Draw, StepResult
+from texturenets.train.task import Draw, Provenance, StepResult
+from texturenets.train.trainer_config import TrainerConfig
 
+BEGINNING = 96
+"""Pictures from which the first weights are computed: some ten positions for each unknown of the deepest layers."""
 VALIDATION_BATCHES = 4
 VALIDATION_STEP = 1 << 40  # other crops and changes than those that are trained on
 STYLIZED = 0.5  # share of the changed pictures that are stylized
@@ -35,8 +43,6 @@ STYLIZED = 0.5  # share of the changed pictures that are stylized
 class DistillationTask:
     """`train perceptual`: the student is fed with groups of pictures, and the teacher with the same."""
 
-    kind: Literal["perceptual"] = "perceptual"
-    conditions: tuple[Condition, ...] = ()
     fixed_kernels = False
 
     def __init__(self, config: PerceptualConfig, folders: Sequence[Path]) -> None:
@@ -51,12 +57,23 @@ class DistillationTask:
             "models": {name: digest(Path(path), "sha256") for name, path in self.models.items()},
         }
 
-    def prepare(self, setup: Setup, network: nn.Module) -> None:
-        """As `Task`."""
-        assert isinstance(network, Student)
-        self.device, self.teacher, self.student = setup.device, setup.networks, network
-        self.styles = Styles(list(self.models.values()), setup.device)
+    def check(self, config: TrainerConfig) -> None:
+        """Nothing can be wrong with the network: it is always the same."""
+
+    def prepare(self, setup: Setup, config: TrainerConfig, resume: bool) -> Student:
+        """As `Task`; without `resume` the student begins as the teacher, pruned."""
+        self.device, self.teacher = setup.device, setup.networks
+        torch.manual_seed(self.config.seed)
+        student = Student().to(self.device)
+        if not resume:
+            network = self.teacher.networks[TEACHER]
+            assert isinstance(network, Descriptor)
+            prune(student, network, self._first_pictures(BEGINNING), self.config.seed)
+        student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.student = student
+        self.styles = Styles(list(self.models.values()), self.device)
         self.held_out, self.unreadable = self._held_out()
+        return student
 
     def _held_out(self) -> tuple[list[Tensor], list[str]]:
         """Batches of pictures that are not trained on, stylized ones among them."""
@@ -76,7 +93,7 @@ class DistillationTask:
         made = Groups(self.folders.train, self.config, slots)
         return data.loader(made, steps, workers_for(self.device) if workers is None else workers, on_gpu)
 
-    def first_pictures(self, count: int) -> Tensor:
+    def _first_pictures(self, count: int) -> Tensor:
         """`count` pictures or some more, as the training has them: (N, 3, S, S), on the device."""
         slots = range(self.config.batch_size)
         groups = Groups(self.folders.train, self.config, slots)
@@ -115,7 +132,7 @@ class DistillationTask:
         features = self.student(x)
         return {name: self.student.reduced(name, features[name]) for name in features}
 
-    def training_step(self, draw: Draw, microbatch: Microbatch, progress: float | Tensor) -> StepResult:
+    def training_step(self, draw: Draw, microbatch: Microbatch, progress: Progress) -> StepResult:
         """The pictures and the losses of the student."""
         pictures = microbatch.photos
         assert pictures is not None
@@ -130,11 +147,31 @@ class DistillationTask:
 
     def validation_step(self, draw: Draw, microbatch: Microbatch) -> StepResult:
         """As `Task`."""
-        return self.training_step(draw, microbatch, 1.0)
+        return self.training_step(draw, microbatch, Progress())
 
     def shown(self, batch: Batch, images: Tensor) -> Tensor:
         """The pictures as they were read and changed, and as the networks saw them."""
         return torch.stack([batch.photos[:4], images])
+
+    def save(self, path: Path, network: nn.Module, draw: Draw, provenance: Provenance) -> None:
+        """As `Task`: the weights in half precision, with a header that says what they were distilled from."""
+        tensors = self.student.tensors()
+        network_files.check_finite(tensors, path)
+        network_files.save_whole(tensors, path, _metadata(tensors, provenance))
+
+
+def _metadata(tensors: dict[str, Tensor], provenance: Provenance) -> dict[str, str]:
+    teacher, state = SOURCES[TEACHER], provenance.state
+    return {
+        "network": NETWORK,
+        "convention": json.dumps(asdict(CONVENTIONS[NETWORK])),
+        "source": f"{NETWORK}, distilled from VGG-16 (relu1_2 to relu4_3)",
+        "fingerprint": fingerprint(tensors),
+        "teacher": f"{teacher.title}; weights with the SHA-256 {state.fingerprint['descriptors_sha256'][TEACHER]}",
+        "licence": provenance.config.licence or f"distilled from VGG-16, whose weights are {teacher.licence}",
+        "terms": provenance.config.terms,
+        "training": json.dumps({**state.fingerprint, "step": state.step, "seconds": round(state.seconds, 1)}),
+    }
 
 
 def _by_name(teacher: Descriptors, pictures: Tensor) -> dict[str, Tensor]:

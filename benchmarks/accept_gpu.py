@@ -1,10 +1,10 @@
 """An image of SIZE x SIZE on a GPU of which LIMIT GB may be used, against the whole image at once.
 
-    accept_card.py [--size 8192] [--limit 8] [--style wave] [--precision float32]
+    accept_gpu.py [--size 8192] [--limit 8] [--style wave] [--precision float32]
 
 PyTorch is held to LIMIT GB, so that a byte more ends the run; the whole image is repainted before that, where the
-card has the memory. Printed are the time, the peak and the largest difference in 255ths (at most 1 in float32).
-Without a card: not measured.
+GPU has the memory. Printed are the time, the peak and the largest difference in 255ths (at most 1 in float32).
+Without a GPU: not measured.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ def main() -> int:
     random = np.random.default_rng(0)
     photo = random.random((options.size // 8, options.size // 8, 3), np.float32)
     photo = np.kron(photo, np.ones((8, 8, 1), np.float32))
-    card = torch.cuda.get_device_properties(0)
+    gpu = torch.cuda.get_device_properties(0)
     try:
-        large = f"{0.9 * card.total_memory / 2**30:.1f}G"
+        large = f"{0.9 * gpu.total_memory / 2**30:.1f}G"
         whole = tn.load(options.style, "cuda", precision=options.precision, memory=large)(photo)
     except UserError as error:
         print(f"the whole image: {error}")
         whole = None
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
-    torch.cuda.set_per_process_memory_fraction(options.limit * 2**30 / card.total_memory)
+    torch.cuda.set_per_process_memory_fraction(options.limit * 2**30 / gpu.total_memory)
     style = tn.load(options.style, "cuda", precision=options.precision, memory=f"{options.limit - SPARE}G")
     start = time.perf_counter()
     painted = style(photo)
     taken, peak = time.perf_counter() - start, torch.cuda.max_memory_reserved() / 2**30
     print(
-        f"{card.name}: {options.size} x {options.size} in {taken:.1f} s, peak {peak:.2f} of {options.limit} GB"
+        f"{gpu.name}: {options.size} x {options.size} in {taken:.1f} s, peak {peak:.2f} of {options.limit} GB"
     )
     if whole is None:
         return 0

@@ -1,4 +1,4 @@
-"""Films in `texturenets stylize`: which inputs give which film, and stylizing one film after the other."""
+"""Videos in `texturenets stylize`: which inputs give which video, and stylizing one video after the other."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from texturenets import video
-from texturenets.cli.common import complain, photo_progress
+from texturenets.cli.common import photo_progress, warn
 from texturenets.cli.report import Report, Sparingly
 from texturenets.cli.tiled import follow
 from texturenets.errors import UserError, counted
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from texturenets.video.frame import FrameSource, Sink
 
 RATE = 24
-"""Frames a second of a film that is made of images, unless said otherwise: the cinema's."""
+"""Frames a second of a video that is made of images, unless said otherwise: the cinema's."""
 
 
 @dataclass(frozen=True)
-class FilmJob:
-    """A film to write: its input, a film or images, and its result, a file or a pattern of numbered frames."""
+class VideoJob:
+    """A video to write: its input, a video or images, and its result, a file or a pattern of numbered frames."""
 
     sources: tuple[Path, ...]
     result: Path | str
-    rate: Fraction | None = None  # of images that become a film
+    rate: Fraction | None = None  # of images that become a video
 
     @property
     def name(self) -> str:
@@ -48,33 +48,33 @@ class FilmJob:
 
 
 def among(found: Sequence[Path], output: str | None) -> set[Path]:
-    """The films and animated images among the files `found`, except those to be written as a still image."""
+    """The videos and animated images among the files `found`, except those to be written as a still image."""
     return {
-        path for path in found if video.is_film(path) and not (len(found) == 1 and _to_still(path, output))
+        path for path in found if video.is_video(path) and not (len(found) == 1 and _to_still(path, output))
     }
 
 
 def whole_output(
-    found: Sequence[Path], films: Collection[Path], output: str | None, *, ordered: bool, rate: float | None
-) -> FilmJob | None:
-    """The one film that `output` names: images that become one, or one that becomes numbered frames.
+    found: Sequence[Path], videos: Collection[Path], output: str | None, *, ordered: bool, rate: float | None
+) -> VideoJob | None:
+    """The one video that `output` names: images that become one, or one that becomes numbered frames.
 
     None where every file becomes one of its own. `ordered`: the images are those of a folder or pattern, to be
     taken in counting order. Raises UserError before any work is done.
     """
     if output is not None and video.is_numbered(output):
-        _check_numbered(output, found, films)
-        _check_rate(rate, films)
-        return FilmJob(tuple(films), output)
-    pictures = [path for path in found if path not in films]
-    if output is None or not pictures or not _is_film_name(output, pictures):
-        _check_rate(rate, films)
+        _check_numbered(output, found, videos)
+        _check_rate(rate, videos)
+        return VideoJob(tuple(videos), output)
+    pictures = [path for path in found if path not in videos]
+    if output is None or not pictures or not _is_video_name(output, pictures):
+        _check_rate(rate, videos)
         return None
     from texturenets.video.numbered import in_order
 
     path = Path(output).expanduser()
     video.check_output(path, path)
-    return FilmJob(tuple(in_order(pictures) if ordered else pictures), path, _rate(rate))
+    return VideoJob(tuple(in_order(pictures) if ordered else pictures), path, _rate(rate))
 
 
 def check_frames(names: Sequence[str]) -> None:
@@ -87,29 +87,31 @@ def check_frames(names: Sequence[str]) -> None:
             )
 
 
-def _check_numbered(output: str, found: Sequence[Path], films: Collection[Path]) -> None:
+def _check_numbered(output: str, found: Sequence[Path], videos: Collection[Path]) -> None:
     """Raise UserError where `output`, a pattern of numbered frames, does not fit the files."""
     from texturenets import image
 
     video.check_numbered(output)
-    if not films:
+    if not videos:
         raise UserError(
-            f"--output {output} numbers the frames of a film, and there is none, only "
-            f"{counted(len(found), 'image')}: give a folder, as -o stylized/, or a film to make, as -o film.mp4"
+            f"--output {output} numbers the frames of a video, and there is none, only "
+            f"{counted(len(found), 'image')}: give a folder, as -o stylized/, or a video to make, as -o video.mp4"
         )
     if len(found) > 1:
-        raise UserError(f"--output {output} numbers the frames of one film, and there are {len(found)} files")
+        raise UserError(
+            f"--output {output} numbers the frames of one video, and there are {len(found)} files"
+        )
     image.output_format(output)
 
 
-def _check_rate(rate: float | None, films: Collection[Path]) -> None:
+def _check_rate(rate: float | None, videos: Collection[Path]) -> None:
     if rate is not None:
-        own = f"; {min(films)} has a rate of its own" if films else ", as with -o film.mp4"
-        raise UserError(f"--rate {rate:g} is for images that become a film{own}")
+        own = f"; {min(videos)} has a rate of its own" if videos else ", as with -o video.mp4"
+        raise UserError(f"--rate {rate:g} is for images that become a video{own}")
 
 
-def _is_film_name(output: str, found: Sequence[Path]) -> bool:
-    """Whether images under this name become the frames of one film."""
+def _is_video_name(output: str, found: Sequence[Path]) -> bool:
+    """Whether images under this name become the frames of one video."""
     path = Path(output).expanduser()
     suffix = path.suffix.lower()
     return not path.is_dir() and (suffix in video.READ or (suffix == ".gif" and len(found) > 1))
@@ -126,8 +128,8 @@ def _to_still(photo: Path, output: str | None) -> bool:
     return suffix in image.suffixes() and not moves
 
 
-def check_sizes(jobs: Sequence[FilmJob]) -> None:
-    """Raise UserError for images of different sizes that are to become one film."""
+def check_sizes(jobs: Sequence[VideoJob]) -> None:
+    """Raise UserError for images of different sizes that are to become one video."""
     from texturenets.video import numbered
 
     for job in jobs:
@@ -136,9 +138,9 @@ def check_sizes(jobs: Sequence[FilmJob]) -> None:
 
 
 def carry_out(
-    jobs: Sequence[FilmJob], painter: Style, options: StylizeOptions, report: Report, style: str
+    jobs: Sequence[VideoJob], painter: Style, options: StylizeOptions, report: Report, style: str
 ) -> None:
-    """Stylize one film after the other and report each; `style`: the name of the style."""
+    """Stylize one video after the other and report each; `style`: the name of the style."""
     follow(painter, report.quiet, bar=False)
     for job in jobs:
         try:
@@ -148,12 +150,12 @@ def carry_out(
         else:
             report.result(job.result, job.facts(style))
             if job.rate and len(job.sources) == 1 and not report.quiet:
-                complain(f"note: {job.result} is a film of one image; for all beside it name their folder")
+                warn(f"note: {job.result} is a video of one image; for all beside it name their folder")
 
 
-def _stylize(painter: Style, job: FilmJob, options: StylizeOptions, quiet: bool) -> None:
-    """Stylize one film. Raises UserError if it cannot be read or written; then no file is left."""
-    from texturenets.video.stylization import frame_stylizer, stylize_film
+def _stylize(painter: Style, job: VideoJob, options: StylizeOptions, quiet: bool) -> None:
+    """Stylize one video. Raises UserError if it cannot be read or written; then no file is left."""
+    from texturenets.video.stylization import frame_stylizer, stylize_video
 
     with _opened(job, options) as source, written(source, job.result, options.quality, quiet) as sink:
         if options.mix_end and source.info.count < 1:
@@ -169,25 +171,25 @@ def _stylize(painter: Style, job: FilmJob, options: StylizeOptions, quiet: bool)
                 if bar.disable and not quiet:
                     sparingly(f"{job.name}: {number} of {source.info.count} frames")
 
-            done = stylize_film(source, sink, frame_stylizer(painter, options, source.info.count), progress)
+            done = stylize_video(source, sink, frame_stylizer(painter, options, source.info.count), progress)
             bar.update(task, completed=done, total=done)
 
 
 @contextmanager
-def _opened(job: FilmJob, options: StylizeOptions) -> Iterator[FrameSource]:
+def _opened(job: VideoJob, options: StylizeOptions) -> Iterator[FrameSource]:
     from texturenets.video.animated_image import AnimatedImage
-    from texturenets.video.films import Film
     from texturenets.video.frame import Fit
     from texturenets.video.numbered import Frames
+    from texturenets.video.reading import Video
     from texturenets.video.writing import needs_even
 
-    film = isinstance(job.result, Path) and job.result.suffix.lower() in video.WRITTEN
-    fit = Fit(options.size, even=isinstance(job.result, Path) and needs_even(job.result), square=not film)
+    to_video = isinstance(job.result, Path) and job.result.suffix.lower() in video.WRITTEN
+    fit = Fit(options.size, even=isinstance(job.result, Path) and needs_even(job.result), square=not to_video)
     source: FrameSource
     if job.rate:
         source = Frames(job.sources, job.rate, fit)
     elif job.sources[0].suffix.lower() in video.READ:
-        source = Film(job.sources[0], fit, sound=film, keep_gps=options.keep_gps)
+        source = Video(job.sources[0], fit, sound=to_video, keep_gps=options.keep_gps)
     else:
         source = AnimatedImage(job.sources[0], fit)
     with closing(source):
@@ -195,7 +197,7 @@ def _opened(job: FilmJob, options: StylizeOptions) -> Iterator[FrameSource]:
 
 
 def _rate(rate: float | None) -> Fraction:
-    """Frame rate of a film made of images; 29.97 and the like become the exact NTSC rates, as 30000/1001."""
+    """Frame rate of a video made of images; 29.97 and the like become the exact NTSC rates, as 30000/1001."""
     asked = RATE if rate is None else rate
     if not 0.01 <= asked <= 1000:  # also for NaN
         raise UserError(f"--rate {asked:g} is no number of frames a second between 0.01 and 1000")
@@ -207,13 +209,13 @@ def _rate(rate: float | None) -> Fraction:
 
 @contextmanager
 def written(source: FrameSource, result: Path | str, quality: int | None, quiet: bool) -> Iterator[Sink]:
-    """A sink that writes the frames of `source` to `result`: a film, which appears when it is complete, or numbered
+    """A sink that writes the frames of `source` to `result`: a video, which appears when it is complete, or numbered
     images.
     """
     from texturenets.video.animated_image import MovingWriter
-    from texturenets.video.films import Film
     from texturenets.video.numbered import NumberedWriter
-    from texturenets.video.writing import FilmWriter
+    from texturenets.video.reading import Video
+    from texturenets.video.writing import VideoWriter
 
     if isinstance(result, str):
         frames = NumberedWriter(result, quality=quality)
@@ -221,24 +223,24 @@ def written(source: FrameSource, result: Path | str, quality: int | None, quiet:
         yield frames
         older = frames.path(frames.number + 1)
         if older.exists() and not quiet:
-            complain(f"{older} is from an earlier run: it and the files after it are not part of this one")
+            warn(f"{older} is from an earlier run: it and the files after it are not part of this one")
         return
     remove_stale(result)
-    film = source if isinstance(source, Film) else None
+    read = source if isinstance(source, Video) else None
     sink: Sink
     with atomic_write(result) as part:
         if result.suffix.lower() in video.WRITTEN:
-            sink = FilmWriter(part, result, source.info, quality=quality, source=film)
+            sink = VideoWriter(part, result, source.info, quality=quality, source=read)
             notes = sink.notes
         else:
             sink = MovingWriter(part, result, source.info, quality=quality)
             notes = []
         told = 0 if quiet else len(notes)
         for note in notes[:told]:
-            complain(note)
-        if film and film.silent and not quiet:
-            complain(f"{result} holds no sound: that of {film.path} is left out")
+            warn(note)
+        if read and read.silent and not quiet:
+            warn(f"{result} holds no sound: that of {read.path} is left out")
         with closing(sink):
             yield sink
         for note in notes[told:] if not quiet else ():  # what the frames brought
-            complain(note)
+            warn(note)

@@ -1,4 +1,4 @@
-"""Small films, made through PyAV: a coloured square that goes over a smooth ground, and a tone."""
+"""Small videos, made through PyAV: a coloured square that goes over a smooth ground, and a tone."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def frames(count: int = 10, size: tuple[int, int] = (32, 48)) -> Frames:
     return made
 
 
-def film(
+def video(
     path: Path,
     pictures: Frames | None = None,
     *,
@@ -39,7 +39,7 @@ def film(
     metadata: dict[str, str] | None = None,
     aspect: Fraction | None = None,
 ) -> Path:
-    """A film of `pictures`; `times` in thousandths of a second, else by `rate`.
+    """A video of `pictures`; `times` in thousandths of a second, else by `rate`.
 
     `sound`: its codec; a tone of 440 Hz.
     """
@@ -47,12 +47,12 @@ def film(
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w", options=options or {}) as container:
         container.metadata.update(metadata or {})
-        video = container.add_stream(codec, rate=rate, options={"crf": "4"} if codec != "mpeg4" else {})
-        video.width, video.height, video.pix_fmt = pictures.shape[2], pictures.shape[1], pix_fmt
+        stream = container.add_stream(codec, rate=rate, options={"crf": "4"} if codec != "mpeg4" else {})
+        stream.width, stream.height, stream.pix_fmt = pictures.shape[2], pictures.shape[1], pix_fmt
         if aspect:
-            video.codec_context.sample_aspect_ratio = aspect
+            stream.codec_context.sample_aspect_ratio = aspect
         if times is not None:
-            video.codec_context.time_base = Fraction(1, 1000)
+            stream.codec_context.time_base = Fraction(1, 1000)
         tone = container.add_stream(sound, rate=48000) if sound else None
         if tone is not None:
             tone.codec_context.layout = "stereo"
@@ -65,8 +65,8 @@ def film(
                 raw.pts, raw.time_base = times[i], Fraction(1, 1000)
             else:
                 raw.pts, raw.time_base = i, 1 / Fraction(rate)
-            container.mux(video.encode(raw))
-        container.mux(video.encode(None))
+            container.mux(stream.encode(raw))
+        container.mux(stream.encode(None))
     return path
 
 
@@ -98,7 +98,7 @@ def turned(path: Path, matrix: tuple[int, int, int, int]) -> Path:
 
 
 def read(path: Path) -> tuple[Frames, list[Fraction]]:
-    """The frames of a film, and their times."""
+    """The frames of a video, and their times."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         raws = list(container.decode(stream))

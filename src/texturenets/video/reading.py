@@ -1,4 +1,4 @@
-"""Films read through PyAV."""
+"""Videos read through PyAV."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from texturenets.errors import UserError, install
-from texturenets.video.frame import NATIVE, ColorSpace, FilmInfo, Fit, Frame, Pixels
+from texturenets.video.frame import NATIVE, ColorSpace, Fit, Frame, Pixels, VideoInfo
 
 HEADED: Final = ("mov,mp4", "matroska", "avi", "flv", "asf")
 """Formats whose files say how long they are; of others FFmpeg guesses from what is there."""
@@ -19,11 +19,11 @@ HEADED: Final = ("mov,mp4", "matroska", "avi", "flv", "asf")
 _UNSPECIFIED = 2
 # ITU-T H.273, table 4, to the numbers of libswscale (swscale.h, SWS_CS_*)
 _MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
-# What the place where a film was made is called in it: QuickTime's, Android's and others' names.
+# What the place where a video was made is called in it: QuickTime's, Android's and others' names.
 _PLACES = ("location", "gps", "iso6709", "xyz")
 # What FFmpeg sets itself, and what describes only the old file.
 _OWN_METADATA = ("major_brand", "minor_version", "compatible_brands", "encoder", "duration")
-# From this size on players take a film that does not say so for BT.709, below for BT.601 (mpv's and VLC's rule).
+# From this size on players take a video that does not say so for BT.709, below for BT.601 (mpv's and VLC's rule).
 _HD = (1280, 720)
 
 
@@ -32,7 +32,7 @@ def load_av() -> Any:
     try:
         import av
     except ImportError as error:
-        raise UserError(f"films need PyAV: {install('video')} ({str(error).splitlines()[0]})") from None
+        raise UserError(f"videos need PyAV: {install('video')} ({str(error).splitlines()[0]})") from None
     return av
 
 
@@ -49,7 +49,7 @@ class _Scan:
     rate: Fraction
 
 
-class Film:
+class Video:
     """A `FrameSource`: the first video stream of a file, and its sound as packets.
 
     The file is read through once without decoding (at the disk's speed), so that one that ends too early is refused
@@ -89,7 +89,7 @@ class Film:
         aspect = Fraction(self.video.sample_aspect_ratio or 1)
         self.stored = fit(stored, aspect)
         aspect = Fraction(1) if fit.square else aspect
-        self.info = FilmInfo(
+        self.info = VideoInfo(
             size=self.stored[::-1] if self.turn.swapped else self.stored,
             count=scan.count,
             rate=scan.rate,
@@ -107,7 +107,7 @@ class Film:
         if not self.path.exists():
             raise UserError(f"no such file: {self.path}")
         if self.path.is_dir():
-            raise UserError(f"{self.path} is a folder, not a film")
+            raise UserError(f"{self.path} is a folder, not a video")
         if not self.path.is_file():
             raise UserError(
                 f"{self.path} is not a regular file but a pipe, socket or device: save it as a file first"
@@ -116,7 +116,7 @@ class Film:
             return self.av.open(str(self.path), metadata_errors="replace")
         except (self.av.error.FFmpegError, OSError) as error:
             size = self.path.stat().st_size
-            why = "it is empty" if size == 0 else f"cut off, damaged, or no film ({reason(error)})"
+            why = "it is empty" if size == 0 else f"cut off, damaged, or no video ({reason(error)})"
             raise UserError(f"cannot read {self.path}: {why}; copy it anew from where it came") from None
 
     def _stream(self, container: Any) -> Any:
@@ -245,7 +245,7 @@ class Film:
 
 
 def _colors(context: Any, size: tuple[int, int], rgb: bool) -> ColorSpace:
-    """What a film says of its colours, and what players take it for where it does not."""
+    """What a video says of its colours, and what players take it for where it does not."""
     if rgb:
         return ColorSpace()
     matrix = int(context.colorspace)

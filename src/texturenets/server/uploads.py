@@ -1,0 +1,25 @@
+"""Image files in a request, looked at before they are decoded."""
+
+from __future__ import annotations
+
+from texturenets import image
+from texturenets.errors import MissingError
+from texturenets.server.bodies import ANIMATED
+from texturenets.server.http_errors import HTTPProblem
+
+
+def measure(data: bytes, what: str, instead: str = "") -> tuple[str, tuple[int, int]]:
+    """Format and (H, W) of an image's file, which errors call `what`; `instead`: where animations are taken.
+
+    Raises UserError for what is no image, and HTTPProblem (415) for an animation and for a format whose optional
+    decoder is missing.
+    """
+    try:
+        kind, size, several = image.measure(data, what)
+    except MissingError:  # its text is for whoever installs
+        name = image.suffix_of_start(data[:16])[1:].upper()
+        said = f"cannot read {what}: this service lacks what decodes {name}; send JPEG, PNG or WebP"
+        raise HTTPProblem(415, said) from None
+    if several and kind in ANIMATED:
+        raise HTTPProblem(415, f"{what} is an animation: send one image{instead}")
+    return kind, size

@@ -1,0 +1,91 @@
+"""What the tasks of styles and textures share: a generator is trained, and becomes a model file."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from texturenets.modelfiles import modelfile
+from texturenets.modelfiles.conditions import Condition
+from texturenets.networks import network_files, spec
+from texturenets.noise import NoiseInput
+from texturenets.train import network
+from texturenets.train.configuration import TaskConfig
+from texturenets.train.microbatch import Microbatch
+from texturenets.train.setup import Setup
+from texturenets.train.task import Draw, Provenance
+from texturenets.train.trainer_config import TrainerConfig
+
+
+class GeneratorTask(ABC):
+    """The generator of a `Task`: checked, built, and saved as a model file."""
+
+    kind: Literal["style", "texture"]
+    config: TaskConfig
+    conditions: tuple[Condition, ...] = ()
+    """What the network is to have a row of scales and shifts for, where it learns several styles; else none."""
+    fingerprint: dict[str, Any]
+    fixed_kernels: bool
+
+    def check(self, config: TrainerConfig) -> None:
+        """As `Task`."""
+        self.spec = network.check(self.config, config)
+        self.custom = network.own_code(self.spec, self.config)
+        """`generator` as "FILE.py:CLASS" where it is the user's own code; else None."""
+        self.fixed_kernels = self.fixed_kernels and self.custom is None  # which may do anything
+        # With the recipe's own options, which those of the training do not say.
+        self.fingerprint = {"generator": spec.to_dict(self.spec), **self.fingerprint}
+
+    def prepare(self, setup: Setup, config: TrainerConfig, resume: bool) -> nn.Module:
+        """As `Task`."""
+        made = network.make(self.spec, self.config, config, setup.device, self.conditions)
+        self.device = setup.device
+        self.noise: tuple[NoiseInput, ...] = getattr(made, "noise", ())
+        self._prepare_losses(setup, made)
+        return made
+
+    @abstractmethod
+    def _prepare_losses(self, setup: Setup, generator: nn.Module) -> None:
+        """Compute the targets, and get the inputs for validation. Raises UserError for a generator of the other
+        kind."""
+
+    @abstractmethod
+    def validation_microbatches(self) -> list[Microbatch]:
+        """As `Task`."""
+
+    def save(self, path: Path, generator: nn.Module, draw: Draw, provenance: Provenance) -> None:
+        """As `Task`: a model file."""
+        network_files.save(generator, self._header(draw, provenance), path)
+
+    def _header(self, draw: Draw, provenance: Provenance) -> modelfile.Header:
+        """The header of the model as it is now; its thumbnail is made of the first validation input."""
+        config, state = provenance.config, provenance.state
+        validation = self.validation_microbatches()
+        example = torch.full((1, 3, 8, 8), 0.5)
+        if validation:
+            first = validation[0].first()
+            example = draw(first.photos, first.noise, first.condition).float().cpu()
+        return modelfile.Header(
+            name=provenance.name,
+            kind=self.kind,
+            generator=self.spec,
+            training={
+                **state.fingerprint,
+                "step": state.step,
+                "seconds": round(state.seconds, 1),
+                "validation": state.best,
+                "processors": os.cpu_count(),
+                "device": self.device.type,
+            },
+            licence=config.licence,
+            terms=config.terms,
+            thumbnail=modelfile.encode_thumbnail(example),
+            conditions=[dataclasses.asdict(condition) for condition in self.conditions],
+            base=modelfile.identity(modelfile.find(config.into)) if config.into else {},
+        )
