@@ -60,7 +60,7 @@ def mixed(style: str | None, mix: Mix) -> str | None:
 
 
 class Chosen(NamedTuple):
-    """What photos are stylized in: a style, MODEL or MODEL:STYLE (None: the first there is), and what goes with it."""
+    """What photos are stylized in: a style, MODEL or MODEL:STYLE, or None for the first, and what goes with it."""
 
     style: str | None
     mix: Mix

@@ -20,7 +20,10 @@ GOALS = [("Keep as in the photo", KEEP), ("The second style goes here", SECOND)]
 BRUSHES: list[str | tuple[str, float]] = [("#c8553d", 1.0), ("#c8553d", 0.5)]
 """Colour and opacity: the mask is as white as the paint is opaque."""
 
-PAINT = "Paint over what shall stay as in the photo, or, with a second style, where that goes. The paler brush counts half."
+PAINT = (
+    "Paint over what shall stay as in the photo, or, with a second style, where that goes. "
+    "The paler brush counts half."
+)
 QUIET: Any = {"show_progress": "hidden"}
 
 
@@ -31,7 +34,9 @@ class MixAndMask:
     def __init__(self, service: Service, store: Store, photos: PictureInput, chosen: str | None) -> None:
         self.service, self.store, self.photos = service, store, photos
         self.mix, self.mask = gr.State(Mix()), gr.State(PaintedMask())
-        with gr.Accordion("Mix and mask", open=False, elem_id="mix-and-mask"):
+        # The editor is put in when it is in sight: Gradio's stays empty where it was made out of sight.
+        self.opened, self.shown = gr.State(False), gr.State("")
+        with gr.Accordion("Mix and mask", open=False, elem_id="mix-and-mask") as self.part:
             others = other_styles(service.catalogue, chosen)
             self.second = gr.Dropdown(
                 _choices(others),
@@ -73,8 +78,11 @@ class MixAndMask:
         self.second.input(self._chosen, controls, [self.mix, self.share, self.goal], **QUIET)
         self.goal.input(_mix, controls, self.mix, **QUIET)
         self.share.change(_mix, controls, self.mix, trigger_mode="always_last", **QUIET)
-        given.change(self._photo, given, [self.editor, self.hint, self.mask], **QUIET)
-        self.editor.clear(self._photo, given, [self.editor, self.hint, self.mask], **QUIET)
+        place_photo = [self.editor, self.hint, self.shown]
+        given.change(self._photo, [given, self.opened], [*place_photo, self.mask], **QUIET)
+        self.part.expand(self._opened, [given, self.shown], [*place_photo, self.opened], **QUIET)
+        self.part.collapse(lambda: False, None, self.opened, **QUIET)
+        self.editor.clear(self._photo, [given, self.opened], [*place_photo, self.mask], **QUIET)
         # As it comes, files by their paths: Gradio would decode them whatever their size.
         self.editor.apply(
             self._painted,
@@ -97,13 +105,19 @@ class MixAndMask:
         shown = gr.update(visible=bool(second))
         return _mix(second, share, goal), shown, shown
 
-    def _photo(self, photos: Given, request: gr.Request) -> tuple[Any, Any, PaintedMask]:
-        """Another photo, or nothing painted any more."""
+    def _photo(self, photos: Given, opened: bool, request: gr.Request) -> tuple[Any, Any, str, PaintedMask]:
+        """Another photo, or nothing painted any more: the editor, the hint, the photo shown there and the mask."""
         self.store.keep(request.session_hash or "", "mask", [])
-        if len(photos) != 1:
-            return gr.update(value=None, visible=False), _hint(photos), PaintedMask()
-        value = {"background": photos[0][0], "layers": [], "composite": None}
-        return gr.update(value=value, visible=True), _hint(photos), PaintedMask()
+        editor, shown = _editor(photos if opened else ())
+        return editor, _hint(photos), shown, PaintedMask()
+
+    @staticmethod
+    def _opened(photos: Given, shown: str) -> tuple[Any, Any, str, bool]:
+        """The part is in sight: as `_photo`, where its photo is not shown yet."""
+        if len(photos) == 1 and photos[0][0] == shown:
+            return gr.skip(), gr.skip(), gr.skip(), True
+        editor, now = _editor(photos)
+        return editor, _hint(photos), now, True
 
     async def _painted(
         self, value: Any, photos: Given, before: PaintedMask, request: gr.Request
@@ -128,6 +142,14 @@ class MixAndMask:
 
 def _mix(second: str, share: float, goal: str) -> Mix:
     return Mix(second or "", float(share), goal != SECOND)
+
+
+def _editor(photos: Given) -> tuple[Any, str]:
+    """The editor with the photo to paint over, and that photo; without, of none or of several."""
+    if len(photos) != 1:
+        return gr.update(value=None, visible=False), ""
+    photo = photos[0][0]
+    return gr.update(value={"background": photo, "layers": [], "composite": None}, visible=True), photo
 
 
 def _choices(others: list[str]) -> list[tuple[str, str]]:
