@@ -172,3 +172,19 @@ def test_a_mask_of_another_size_is_scaled_without_a_warning(
     made = pixels(service.post("/v1/stylize?style=plain", files=files))
     assert np.array_equal(made[:, :36], np.asarray(opened(PHOTO))[:, :36])
     assert not [one for one in recwarn if "scaled" in str(one.message)]
+
+
+def test_a_mask_is_for_the_photo_as_it_is_upright(service: TestClient) -> None:
+    exif, buffer = Image.Exif(), io.BytesIO()
+    exif[0x0112] = 6  # turned by 90 degrees, as phones write it
+    opened(PHOTO).save(buffer, "JPEG", exif=exif)
+    values = np.zeros((80, 64), np.uint8)
+    values[:40] = 255
+    upper = io.BytesIO()
+    Image.fromarray(values).save(upper, "PNG")
+    files = {"photo": buffer.getvalue(), "keep": upper.getvalue()}
+    made = pixels(service.post("/v1/stylize?style=plain&format=png", files=files))
+    before = np.asarray(opened(buffer.getvalue()).transpose(Image.Transpose.ROTATE_270))
+    assert made.shape == (80, 64, 3)
+    assert np.abs(made[:40] - before[:40]).max() <= 1
+    assert np.abs(made[40:] - before[40:]).mean() > 1
