@@ -188,8 +188,8 @@ def test_mix_and_mask(served: ServiceThread, mine: Path, scheme: Any) -> None:
         page.get_by_role("option", name="Wave").click()
         page.locator("#second-share").wait_for()
         page.locator("#goal").wait_for()
-        for button in page.locator("#mask .toolbar-wrap button").all():  # brush, eraser, colours, sizes
-            button.click()
+        for button in ("Color", "Brush Size", "Erase"):
+            page.locator(f"#mask [aria-label='{button}']").click()
             assert not faults(page)
 
 
@@ -222,7 +222,6 @@ def mixed_by_keys(page: Any) -> None:
     by_keys(page, "#mix-and-mask button")
     page.locator("#mask canvas").first.wait_for()
     reach(page, "#second input")
-    page.keyboard.press("ArrowDown")
     page.get_by_role("option", name="Wave").wait_for()
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
