@@ -16,6 +16,7 @@ pytest.importorskip("axe_playwright_python", reason="axe-playwright-python is no
 
 from axe_playwright_python.sync_playwright import Axe
 from browsing import visit
+from galleries import gallery
 from shown import ServiceThread, needs_package, static, two_models
 from tiny import Studio
 from webservice import photo, trainer
@@ -102,7 +103,9 @@ def fetched(page: Any, selector: str) -> str:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return two_models(tmp_path_factory)
+    made = two_models(tmp_path_factory)
+    gallery(made)
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -172,6 +175,24 @@ def test_served_page(served: ServiceThread, mine: Path, tmp_path: Path, scheme: 
         assert not faults(page)
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_mix_and_mask(served: ServiceThread, mine: Path, scheme: Any) -> None:
+    with visit(served.address, color_scheme=scheme) as page:
+        page.locator("#styles .thumbnail-item", has_text="Udnie").last.click()  # the gallery's
+        page.set_input_files("#photo input[type=file]", mine)
+        page.locator("#said-painting").get_by_text("Udnie").wait_for()
+        page.locator("#mix-and-mask button").first.click()
+        page.locator("#mask canvas").first.wait_for()
+        page.locator("#second input").click()
+        assert not faults(page)
+        page.get_by_role("option", name="Wave").click()
+        page.locator("#second-share").wait_for()
+        page.locator("#goal").wait_for()
+        for button in ("Color", "Brush Size", "Erase"):
+            page.locator(f"#mask [aria-label='{button}']").click()
+            assert not faults(page)
+
+
 @needs_package
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_static_page(address: str, mine: Path, tmp_path: Path, scheme: Any) -> None:
@@ -193,6 +214,25 @@ def test_static_page(address: str, mine: Path, tmp_path: Path, scheme: Any) -> N
         assert not faults(page)
 
 
+def mixed_by_keys(page: Any) -> None:
+    """A second style of the gallery, and the buttons of the brush."""
+    reach(page, '#styles [aria-label="Udnie"]')
+    reach(page, '#styles [aria-label="Udnie"]')  # the shipped one comes first
+    page.keyboard.press("Enter")
+    by_keys(page, "#mix-and-mask button")
+    page.locator("#mask canvas").first.wait_for()
+    reach(page, "#second input")
+    page.get_by_role("option", name="Wave").wait_for()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    page.locator("#said-painting").get_by_text("Udnie with 50% of Wave").wait_for()
+    by_keys(page, "#second-share input[type=range]", "ArrowRight")
+    page.locator("#said-painting").get_by_text("Udnie with 55% of Wave").wait_for()
+    by_keys(page, "#goal input", "ArrowDown")
+    for place in (".top-panel button", ".toolbar-wrap button"):
+        reach(page, f"#mask {place}")
+
+
 def test_served_page_by_keys(served: ServiceThread, mine: Path) -> None:
     with visit(served.address, camera=True, viewport={"width": 1200, "height": 900}) as page:
         page.locator("#styles .thumbnail-item").first.wait_for()
@@ -210,6 +250,7 @@ def test_served_page_by_keys(served: ServiceThread, mine: Path) -> None:
         by_keys(page, "#paint")
         said.get_by_text("Aaa tiny").wait_for()
         assert fetched(page, "#save-painting") == "mine-aaa_tiny.png"
+        mixed_by_keys(page)
         by_keys(page, "#camera")
         page.locator("#rate").get_by_text("pixels").wait_for()
         page.keyboard.press("Enter")  # Stop has the keyboard

@@ -185,3 +185,19 @@ def test_a_mask_that_this_service_cannot_decode_is_told_as_a_photo_is(
     assert answer.status_code == 415, answer.text
     said = "cannot read the mask of plain: this service lacks what decodes HEIC; send JPEG, PNG or WebP"
     assert answer.json()["detail"] == said
+
+
+def test_a_mask_is_for_the_photo_as_it_is_upright(service: TestClient) -> None:
+    exif, buffer = Image.Exif(), io.BytesIO()
+    exif[0x0112] = 6  # turned by 90 degrees, as phones write it
+    opened(PHOTO).save(buffer, "JPEG", exif=exif)
+    values = np.zeros((80, 64), np.uint8)
+    values[:40] = 255
+    upper = io.BytesIO()
+    Image.fromarray(values).save(upper, "PNG")
+    files = {"photo": buffer.getvalue(), "keep": upper.getvalue()}
+    made = pixels(service.post("/v1/stylize?style=plain&format=png", files=files))
+    before = np.asarray(opened(buffer.getvalue()).transpose(Image.Transpose.ROTATE_270))
+    assert made.shape == (80, 64, 3)
+    assert np.abs(made[:40] - before[:40]).max() <= 1
+    assert np.abs(made[40:] - before[40:]).mean() > 1

@@ -18,7 +18,7 @@ from texturenets.cli.common import (
     NetworkCode,
     PrecisionFlag,
     check_quality,
-    complain,
+    warn,
 )
 from texturenets.cli.styles import ChosenStyle, check_no_style, find_styles
 from texturenets.cli.watch import watching
@@ -237,7 +237,7 @@ def _mixed(
     for one in styles:
         if len(one.styles) > 1 and len({weight for _, weight in one.styles}) == 1:
             names = [name for name, _ in one.styles]
-            complain(
+            warn(
                 f"note: {' and '.join(names)} are mixed in equal parts; {names[0]}=0.7 says how much of one, --mask "
                 "where each goes"
             )

@@ -220,7 +220,8 @@ class Service:
             )
             chosen = replace(options, mix=mix)
             if masks:
-                read = await _whole(lane, lambda: masks.read(styles, shape, self.limits.pixels))
+                # Of the photo as it is upright: `shape` is as stored.
+                read = await _whole(lane, lambda: masks.read(styles, picture.size, self.limits.pixels))
                 chosen = replace(chosen, masks=read)
             picture = await self._draw(
                 lane, turn, known, pixels, lambda model: pipeline.paint(model, picture, chosen)

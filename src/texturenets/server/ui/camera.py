@@ -9,6 +9,8 @@ from urllib.parse import urlencode
 
 import gradio as gr
 
+from texturenets.server.ui.mix import Mix, mixed
+
 VIEW = (
     """<canvas id="live" role="img" aria-label="What the camera sees, painted"></canvas><p id="rate"></p>"""
 )
@@ -27,8 +29,8 @@ class LiveCamera:
         self.stop = gr.Button("Stop", min_width=80, elem_id="camera-stop")
 
     def listen(self, settings: Sequence[Any], stopped_by: Sequence[Any]) -> None:
-        """`settings`: the components of the style, the size, the strokes, the colours and the strength; images are
-        painted as these are now. `stopped_by`: events that end it, besides its own button's."""
+        """`settings`: the components of the style, the `Mix`, the size, the strokes, the colours and the strength;
+        images are painted as these are now. `stopped_by`: events that end it, besides its own button's."""
         query = gr.HTML(_query(*(one.value for one in settings)), elem_id="live-query")
         self.start.click(None, js=START)
         for event in (self.stop.click, *stopped_by):
@@ -37,10 +39,10 @@ class LiveCamera:
         gr.on(changes, _query, list(settings), query, trigger_mode="always_last", show_progress="hidden")
 
 
-def _query(style: str | None, _: int, stroke: float | str, colours: bool, strength: float) -> str:
+def _query(style: str | None, mix: Mix, _: int, stroke: float | str, colours: bool, strength: float) -> str:
     """Where camera.js finds what to ask the HTTP interface for; the size of live images is its own choice."""
     words = {
-        "style": style or "",
+        "style": mixed(style, mix) or "",
         "stroke": stroke if stroke == "auto" else f"{float(stroke):g}",
         "preserve_color": "true" if colours else "false",
         "strength": f"{float(strength):g}",

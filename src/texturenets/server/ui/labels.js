@@ -15,6 +15,11 @@ const NAMED = [
   ['#compared [data-testid="slider"]', "tabindex", "0"],
   ['#compared [data-testid="slider"]', "aria-label", "Before and after"],
   ["#compared .inner", "aria-hidden", "true"],
+  ["#mask .image-container", "role", "group"],
+  ["#mask .image-container", "aria-label", "The photo, to paint a mask over"],
+  ["#mask .swatch button:first-child", "aria-label", "Full brush"],
+  ["#mask .swatch button:last-child", "aria-label", "Paler brush, which counts half"],
+  ["#mask .size_picker input", "aria-label", "Size of the brush"],
 ];
 
 function set(node, name, value) {

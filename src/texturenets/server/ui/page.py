@@ -41,7 +41,7 @@ from texturenets.server.ui.train_tab import TrainTab  # noqa: E402
 
 log = logging.getLogger("texturenets.server")
 SERVER = Path(__file__).parents[1]
-SCRIPTS = (("ui/page.js",), ("ui/labels.js",), ("page/live.js", "ui/camera.js"))
+SCRIPTS = (("ui/page.js",), ("ui/labels.js",), ("ui/mask.js",), ("page/live.js", "ui/camera.js"))
 """Files of each script of the page, in order."""
 
 HEAD = """

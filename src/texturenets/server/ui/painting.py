@@ -14,6 +14,7 @@ from texturenets import image
 from texturenets.errors import UserError
 from texturenets.server.http_errors import HTTPProblem, refused
 from texturenets.server.service import Service
+from texturenets.server.ui.mix import Chosen
 from texturenets.server.ui.store import Store
 from texturenets.server.ui.texts import sentence
 from texturenets.stylize.options import StylizeOptions
@@ -57,14 +58,15 @@ class PaintedBatch:
         )
 
 
-async def paint(service: Service, path: Path, style: str | None, options: StylizeOptions) -> Painted:
+async def paint(service: Service, path: Path, chosen: Chosen, options: StylizeOptions) -> Painted:
     """Stylize the photo at `path`. Raises HTTPProblem."""
     with service.queue.place():
         try:
             data = await service.queue.in_thread(path.read_bytes)
         except OSError:
             raise HTTPProblem(404, "the photo is no longer here: choose it again") from None
-        made, _, name = await service.stylize(data, style, options)
+        style, masks = await chosen.request(service, path)
+        made, _, name = await service.stylize(data, style, options, masks=masks)
 
         def small() -> tuple[tuple[int, int], bytes, bytes]:
             _, (height, width), _ = image.measure(made)
@@ -80,7 +82,7 @@ async def paint(service: Service, path: Path, style: str | None, options: Styliz
 
 
 async def paint_all(
-    service: Service, store: Store, batch: PaintedBatch, style: str | None, options: StylizeOptions
+    service: Service, store: Store, batch: PaintedBatch, chosen: Chosen, options: StylizeOptions
 ) -> PaintedBatch:
     """Stylize the photos of `batch` one after the other and add the results to it; refused ones are skipped.
 
@@ -91,7 +93,7 @@ async def paint_all(
         with zipfile.ZipFile(batch.archive, "w", zipfile.ZIP_STORED) as archive:
             for path in batch.photos:
                 try:
-                    made = await paint(service, path, style, options)
+                    made = await paint(service, path, chosen, options)
                     await service.queue.in_thread(functools.partial(_add, store, batch, archive, made))
                 except HTTPProblem as problem:
                     batch.refused.append(sentence(problem, path.name))

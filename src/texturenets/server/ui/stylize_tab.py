@@ -7,11 +7,12 @@ from typing import Any
 
 import gradio as gr
 
-from texturenets.modelfiles.titles import title
 from texturenets.server.http_errors import HTTPProblem
 from texturenets.server.service import Service
 from texturenets.server.ui import examples, gallery, painting
 from texturenets.server.ui.camera import LiveCamera
+from texturenets.server.ui.mix import Chosen, Mix, PaintedMask
+from texturenets.server.ui.mix_and_mask import MixAndMask
 from texturenets.server.ui.pictures import Given, PictureInput
 from texturenets.server.ui.queued_work import QueuedWork, WorkGivenUpError
 from texturenets.server.ui.store import Store
@@ -49,11 +50,14 @@ class StylizeTab:
                 with gr.Column(elem_id="results"):
                     paint, cancel = self._results()
                 self._options()
+                self.blend = MixAndMask(service, store, self.photos, chosen)
         self.style = gr.State(chosen)
-        self.inputs = [self.photos.given, self.photos.refused, self.style, *self.options]
+        chosen_styles = [self.style, self.blend.mix]
+        given = [self.photos.given, self.photos.refused]
+        self.inputs = [*given, *chosen_styles, self.blend.mask, *self.options]
         self.outputs = [self.slider, self.several, self.save, self.said]
         self._listen(tries, paint, cancel)
-        self.camera.listen([self.style, *self.options], (paint.click, self.photos.given.change))
+        self.camera.listen([*chosen_styles, *self.options], (paint.click, self.photos.given.change))
 
     def _input(self, chosen: str | None) -> gr.Gallery:
         """Photos and the gallery of styles; the example photos are returned."""
@@ -101,9 +105,12 @@ class StylizeTab:
         self.photos.speaks(self.said)
         tries.select(self._example, None, [self.photos.place, self.photos.given], **QUIET)
         self.gallery.select(self._chosen, None, self.style, **QUIET)
+        self.blend.listen(self.style, self.said)
         again: Any = {"show_progress_on": self.slider, "trigger_mode": "multiple"}
-        for event in (self.photos.given.change, self.style.change):
-            event(self._again, self.inputs, self.outputs, **again).then(None, js=SEEN)
+        for one in (self.photos.given, self.style):
+            one.change(self._again, self.inputs, self.outputs, **again).then(None, js=SEEN)
+        for one in (self.blend.mix, self.blend.mask):
+            one.change(self._again, self.inputs, self.outputs, **again)
         paint.click(self._paint, self.inputs, self.outputs, **again).then(None, js=SEEN)
         gr.on([one.input for one in self.options[:-1]], self._again, self.inputs, self.outputs, **again)
         # A slider that is dragged changes all the while: what comes in meanwhile is done once, at the end.
@@ -151,6 +158,8 @@ class StylizeTab:
         photos: Given,
         refused: tuple[str, ...],
         style: str | None,
+        mix: Mix,
+        mask: PaintedMask,
         size: int,
         stroke: Any,
         colours: bool,
@@ -165,13 +174,16 @@ class StylizeTab:
             self._cancel(request)
             told = said(f"{len(photos)} photos: Paint stylizes them as chosen.") + wrong(*refused)
             return gr.skip(), gr.update(elem_classes=["gallery", "stale"]), gr.skip(), told
-        return await self._paint(photos, refused, style, size, stroke, colours, strength, request, progress)
+        options = size, stroke, colours, strength
+        return await self._paint(photos, refused, style, mix, mask, *options, request, progress)
 
     async def _paint(  # noqa: PLR0917
         self,
         photos: Given,
         refused: tuple[str, ...],
         style: str | None,
+        mix: Mix,
+        mask: PaintedMask,
         size: int,
         stroke: Any,
         colours: bool,
@@ -192,17 +204,18 @@ class StylizeTab:
             preserve_color=bool(colours),
             stroke="auto" if stroke == "auto" else float(stroke),
         )
+        chosen = Chosen(style, mix, mask)
         paths = [Path(path) for _, path in photos]
         session = request.session_hash or ""
         try:
             if len(paths) == 1:
-                work = painting.paint(self.service, paths[0], style, options)
+                work = painting.paint(self.service, paths[0], chosen, options)
                 made = await self.work.follow(session, "stylize", work, progress, lambda: "painting")
-                return self._one(session, made, style, refused)
+                return self._one(session, made, chosen.caption(), refused)
             batch = painting.batch_of(self.store, paths)
-            job = painting.paint_all(self.service, self.store, batch, style, options)
+            job = painting.paint_all(self.service, self.store, batch, chosen, options)
             await self.work.follow(session, "stylize", job, progress, batch.said)
-            return self._many(session, batch, style, refused)
+            return self._many(session, batch, chosen.caption(), refused)
         except HTTPProblem as problem:
             return *nothing, wrong(sentence(problem, "the photo" if len(paths) > 1 else paths[0].name))
         except WorkGivenUpError as error:
@@ -211,7 +224,7 @@ class StylizeTab:
             )
 
     def _one(
-        self, session: str, made: painting.Painted, style: str | None, refused: tuple[str, ...]
+        self, session: str, made: painting.Painted, caption: str, refused: tuple[str, ...]
     ) -> tuple[Any, ...]:
         self.store.spare(session, "painting")
         files = {"before.jpg": made.before, "after.jpg": made.after, made.name: made.data}
@@ -222,26 +235,21 @@ class StylizeTab:
             gr.update(value=(paths[0], paths[1]), visible=True),
             gr.update(value=None, visible=False),
             gr.update(value=paths[2], interactive=True),
-            said(f"{_title(style)}, {width} × {height} pixels, {megabytes:.1f} MB.") + wrong(*refused),
+            said(f"{caption}, {width} × {height} pixels, {megabytes:.1f} MB.") + wrong(*refused),
         )
 
     def _many(
-        self, session: str, batch: painting.PaintedBatch, style: str | None, refused: tuple[str, ...]
+        self, session: str, batch: painting.PaintedBatch, caption: str, refused: tuple[str, ...]
     ) -> tuple[Any, ...]:
         shown = batch.shown
         self.store.spare(session, "painting")
         self.store.keep(session, "painting", [*(Path(path) for path, _ in shown), batch.archive])
         megabytes = batch.archive.stat().st_size / 2**20
         count = f"{len(shown)} of {len(batch.photos)} photos"
-        done = f"{_title(style)}, {count}, {megabytes:.1f} MB as a zip."
+        done = f"{caption}, {count}, {megabytes:.1f} MB as a zip."
         return (
             gr.update(value=None, visible=False),
             gr.update(value=shown, visible=True, elem_classes=["gallery"], selected_index=None),
             gr.update(value=str(batch.archive), interactive=True),
             said(done) + wrong(*refused, *batch.refused),
         )
-
-
-def _title(style: str | None) -> str:
-    """Of a style, or one of a model of several, MODEL:STYLE."""
-    return title((style or "").rpartition(":")[2])

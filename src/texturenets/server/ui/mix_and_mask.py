@@ -1,0 +1,173 @@
+"""The part of the page that mixes a second style in and paints a mask."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from texturenets.modelfiles.titles import title
+from texturenets.server.http_errors import HTTPProblem
+from texturenets.server.service import Service
+from texturenets.server.ui.mix import Mix, PaintedMask, other_styles, read_layer
+from texturenets.server.ui.pictures import Given, PictureInput
+from texturenets.server.ui.store import Store
+from texturenets.server.ui.texts import NO_LONGER, said, sentence, wrong
+
+KEEP, SECOND = "keep", "second"
+GOALS = [("Keep as in the photo", KEEP), ("The second style goes here", SECOND)]
+BRUSHES: list[str | tuple[str, float]] = [("#c8553d", 1.0), ("#c8553d", 0.5)]
+"""Colour and opacity: the mask is as white as the paint is opaque."""
+
+PAINT = (
+    "Paint over what shall stay as in the photo, or, with a second style, where that goes. "
+    "The paler brush counts half."
+)
+QUIET: Any = {"show_progress": "hidden"}
+
+
+class MixAndMask:
+    """Builds that part within a gradio.Blocks; `mix` and `mask`, of type gradio.State, hold what is chosen, as `Mix`
+    and `PaintedMask`."""
+
+    def __init__(self, service: Service, store: Store, photos: PictureInput, chosen: str | None) -> None:
+        self.service, self.store, self.photos = service, store, photos
+        self.mix, self.mask = gr.State(Mix()), gr.State(PaintedMask())
+        # The editor is put in when it is in sight: Gradio's stays empty where it was made out of sight.
+        self.opened, self.shown = gr.State(False), gr.State("")
+        with gr.Accordion("Mix and mask", open=False, elem_id="mix-and-mask") as self.part:
+            others = other_styles(service.catalogue, chosen)
+            self.second = gr.Dropdown(
+                _choices(others),
+                value="",
+                label="Second style",
+                visible=bool(others),
+                interactive=True,
+                elem_id="second",
+            )
+            self.share = gr.Slider(
+                0,
+                1,
+                Mix().share,
+                step=0.05,
+                label="How much of the second style",
+                visible=False,
+                elem_id="second-share",
+            )
+            self.goal = gr.Radio(GOALS, value=KEEP, label="Where you paint", visible=False, elem_id="goal")
+            self.hint = gr.HTML(_hint(()), padding=False, elem_id="mask-hint")
+            self.editor = gr.ImageEditor(
+                label="Mask",
+                show_label=False,
+                sources=(),
+                transforms=(),
+                layers=False,
+                brush=gr.Brush(colors=BRUSHES, color_mode="fixed"),
+                buttons=[],
+                height=380,
+                visible=False,
+                interactive=True,
+                elem_id="mask",
+            )
+
+    def listen(self, style: Any, place: Any) -> None:
+        """`style`: the component of the chosen one. `place`: where a mask that cannot be taken is told of."""
+        controls, given = [self.second, self.share, self.goal], self.photos.given
+        style.change(self._styles, [style, self.mix], controls, **QUIET)
+        self.second.input(self._chosen, controls, [self.mix, self.share, self.goal], **QUIET)
+        self.goal.input(_mix, controls, self.mix, **QUIET)
+        self.share.change(_mix, controls, self.mix, trigger_mode="always_last", **QUIET)
+        place_photo = [self.editor, self.hint, self.shown]
+        given.change(self._photo, [given, self.opened], [*place_photo, self.mask], **QUIET)
+        self.part.expand(self._opened, [given, self.shown], [*place_photo, self.opened], **QUIET)
+        self.part.collapse(lambda: False, None, self.opened, **QUIET)
+        self.editor.clear(self._photo, [given, self.opened], [*place_photo, self.mask], **QUIET)
+        # As it comes, files by their paths: Gradio would decode them whatever their size.
+        self.editor.apply(
+            self._painted,
+            [self.editor, given, self.mask],
+            [self.mask, place],
+            preprocess=False,
+            trigger_mode="always_last",
+            **QUIET,
+        )
+
+    def _styles(self, style: str | None, mix: Mix) -> tuple[Any, Any, Any]:
+        """Another style was chosen: what can be mixed with it."""
+        others = other_styles(self.service.catalogue, style)
+        there = mix.second in others
+        second = gr.update(choices=_choices(others), value=mix.second if there else "", visible=bool(others))
+        return second, gr.update(visible=there), gr.update(visible=there)
+
+    @staticmethod
+    def _chosen(second: str, share: float, goal: str) -> tuple[Any, Any, Any]:
+        shown = gr.update(visible=bool(second))
+        return _mix(second, share, goal), shown, shown
+
+    def _photo(self, photos: Given, opened: bool, request: gr.Request) -> tuple[Any, Any, str, PaintedMask]:
+        """Another photo, or nothing painted any more: the editor, the hint, the photo shown there and the mask."""
+        self.store.keep(request.session_hash or "", "mask", [])
+        editor, shown = _editor(photos if opened else ())
+        return editor, _hint(photos), shown, PaintedMask()
+
+    @staticmethod
+    def _opened(photos: Given, shown: str) -> tuple[Any, Any, str, bool]:
+        """The part is in sight: as `_photo`, where its photo is not shown yet."""
+        if len(photos) == 1 and photos[0][0] == shown:
+            return gr.skip(), gr.skip(), gr.skip(), True
+        editor, now = _editor(photos)
+        return editor, _hint(photos), now, True
+
+    async def _painted(
+        self, value: Any, photos: Given, before: PaintedMask, request: gr.Request
+    ) -> tuple[Any, Any]:
+        """The editor's value, after a stroke: the mask, and what is said of one that cannot be taken."""
+        session = request.session_hash or ""
+        layers = _paths(value, "layers")
+        sent = [*layers, *_paths(value, "background"), *_paths(value, "composite")]
+        self.store.keep(session, "strokes", [path for path in sent if path.is_relative_to(self.store.folder)])
+        try:
+            made = await read_layer(self.service, layers[-1]) if layers and len(photos) == 1 else None
+        except HTTPProblem as problem:
+            return gr.skip(), wrong(sentence(problem, "the mask"))
+        if made is None:
+            self.store.keep(session, "mask", [])
+            return PaintedMask(), gr.skip()
+        if before.file and Path(before.file).is_file() and Path(before.file).read_bytes() == made:
+            return gr.skip(), gr.skip()
+        (path,) = self.store.put(session, "mask", {"mask.png": made})
+        return PaintedMask(str(path), photos[0][1]), gr.skip()
+
+
+def _mix(second: str, share: float, goal: str) -> Mix:
+    return Mix(second or "", float(share), goal != SECOND)
+
+
+def _editor(photos: Given) -> tuple[Any, str]:
+    """The editor with the photo to paint over, and that photo; without, of none or of several."""
+    if len(photos) != 1:
+        return gr.update(value=None, visible=False), ""
+    photo = photos[0][0]
+    return gr.update(value={"background": photo, "layers": [], "composite": None}, visible=True), photo
+
+
+def _choices(others: list[str]) -> list[tuple[str, str]]:
+    return [("None", ""), *((title(name.rpartition(":")[2]), name) for name in others)]
+
+
+def _hint(photos: Given) -> str:
+    if len(photos) == 1:
+        return said("Paint over the photo to keep what is there as it is; the paler brush keeps half.")
+    return said(
+        "A mask is for one photo: choose one." if photos else "To paint a mask, choose a photo first."
+    )
+
+
+def _paths(value: Any, part: str) -> list[Path]:
+    """The files of a part of the editor's value. Raises gradio.Error for what no editor sends."""
+    try:
+        found = value[part] or []
+        return [Path(one["path"]) for one in (found if isinstance(found, list) else [found])]
+    except (TypeError, KeyError):
+        raise gr.Error(NO_LONGER, print_exception=False) from None

@@ -1,0 +1,240 @@
+"""A second style and a mask on the page, without a browser: what the service is asked for, what it refuses."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("gradio", reason="the extra `web` is not installed")
+
+from fastapi.testclient import TestClient
+from galleries import gallery
+from PIL import Image
+from webservice import client, model, opened, photo
+
+from texturenets import loading
+from texturenets.engines.options import EngineOptions
+from texturenets.server.http_errors import HTTPProblem
+from texturenets.server.masks import NO_MASKS
+from texturenets.server.service import Service
+from texturenets.server.settings import Limits, Settings
+from texturenets.server.ui import camera, mix, store
+from texturenets.server.ui.mix import Chosen, Mix, PaintedMask
+from texturenets.stylize.options import StylizeOptions
+
+API = "/page/gradio_api"
+PHOTO = photo(80, 64)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("models")
+    gallery(made)
+    model(made, "plain")
+    return made
+
+
+def begun(folder: Path) -> Service:
+    return Service(
+        Settings(models=folder, engine=EngineOptions("torch", "cpu"), limits=Limits(pixels=10_000))
+    )
+
+
+@pytest.fixture
+def service(folder: Path) -> Service:
+    return begun(folder)
+
+
+def png(values: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(values).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def layer(alpha: np.ndarray) -> bytes:
+    """A layer of the editor, as opaque as `alpha` (H, W)."""
+    values = np.full((*alpha.shape, 4), (200, 85, 61, 0), np.uint8)
+    values[..., 3] = alpha
+    return png(values)
+
+
+def ramp() -> np.ndarray:
+    """Opaque on the right, with a soft edge, (64, 80)."""
+    return np.broadcast_to(np.clip(np.arange(80) * 16 - 512, 0, 255).astype(np.uint8), (64, 80))
+
+
+@pytest.fixture
+def mask(service: Service, tmp_path: Path) -> PaintedMask:
+    """What is painted as `ramp` on the photo photo.png."""
+    (tmp_path / "photo.png").write_bytes(PHOTO)
+    (tmp_path / "layer.png").write_bytes(layer(ramp()))
+    made = asyncio.run(mix.read_layer(service, tmp_path / "layer.png"))
+    assert made is not None
+    (tmp_path / "mask.png").write_bytes(made)
+    return PaintedMask(str(tmp_path / "mask.png"), str(tmp_path / "photo.png"))
+
+
+def painted(folder: Path, chosen: Chosen, path: Path) -> np.ndarray:
+    """The pixels that come of it."""
+    service = begun(folder)
+
+    async def work() -> bytes:
+        async with service.running():
+            with service.queue.place():
+                style, masks = await chosen.request(service, path)
+                made, _, _ = await service.stylize(PHOTO, style, StylizeOptions(), masks=masks)
+        return made
+
+    return np.asarray(opened(asyncio.run(work()))).astype(int)
+
+
+def test_what_can_be_mixed_is_of_one_gallery(service: Service) -> None:
+    known = service.catalogue
+    assert mix.other_styles(known, "tiny:wave") == ["tiny:udnie"]
+    assert mix.other_styles(known, "tiny:udnie") == ["tiny:wave"]
+    for alone in ("plain", "tiny", "tiny:gone", "", None):
+        assert mix.other_styles(known, alone) == []
+
+
+@pytest.mark.parametrize(
+    ("style", "second", "share", "asked", "caption"),
+    [
+        ("tiny:wave", "tiny:udnie", 0.35, "tiny:wave=0.65,udnie=0.35", "Wave with 35% of Udnie"),
+        ("tiny:wave", "", 0.35, "tiny:wave", "Wave"),
+        ("tiny:wave", "tiny:wave", 0.35, "tiny:wave", "Wave"),  # the first was changed since
+        ("plain", "tiny:udnie", 0.35, "plain", "Plain"),
+        ("other:wave", "tiny:udnie", 0.35, "other:wave", "Wave"),
+        (None, "", 0.5, None, ""),
+    ],
+)
+def test_a_mixture_is_what_the_interface_calls_it(
+    style: str | None, second: str, share: float, asked: str | None, caption: str
+) -> None:
+    chosen = Chosen(style, Mix(second, share), PaintedMask())
+    assert mix.mixed(style, chosen.mix) == asked
+    assert chosen.caption() == caption
+    assert f"style={asked or ''}" in camera._query(style, chosen.mix, 0, 1, False, 1.0).replace(
+        "%3A", ":"
+    ).replace("%3D", "=").replace("%2C", ",")
+
+
+@pytest.mark.parametrize("share", [0, 0.05, 0.4, 0.95, 1])
+def test_shares_are_those_of_python(folder: Path, tmp_path: Path, share: float) -> None:
+    made = painted(
+        folder, Chosen("tiny:wave", Mix("tiny:udnie", share), PaintedMask()), tmp_path / "photo.png"
+    )
+    style = loading.load(folder / "tiny.safetensors", "cpu", engine="torch")
+    expected = style(opened(PHOTO), mix={"wave": 1 - share, "udnie": share})
+    assert np.abs(made - np.asarray(expected)).max() <= 1
+
+
+def test_a_soft_edge_stays_soft(mask: PaintedMask) -> None:
+    values = np.asarray(Image.open(mask.file).convert("L"))
+    assert np.array_equal(values, ramp())
+
+
+@pytest.mark.parametrize("style", ["plain", "tiny:wave"])
+def test_what_is_painted_stays_as_in_the_photo(folder: Path, mask: PaintedMask, style: str) -> None:
+    before = np.asarray(opened(PHOTO)).astype(int)
+    whole = painted(folder, Chosen(style, Mix(), PaintedMask()), Path(mask.photo))
+    made = painted(folder, Chosen(style, Mix(), mask), Path(mask.photo))
+    share = ramp()[..., None] / 255
+    assert np.abs(made - (share * before + (1 - share) * whole)).max() <= 1
+
+
+def test_the_second_style_goes_where_it_is_painted(folder: Path, mask: PaintedMask) -> None:
+    chosen = Chosen("tiny:wave", Mix("tiny:udnie", 0.6, keeps=False), mask)
+    made = painted(folder, chosen, Path(mask.photo))
+    style = loading.load(folder / "tiny.safetensors", "cpu", engine="torch")
+    second = Image.fromarray((0.6 * ramp()).round().astype(np.uint8))
+    expected = style(opened(PHOTO), mix={"wave": 0.5, "udnie": 0.5}, masks={"udnie": second})
+    assert np.abs(made - np.asarray(expected)).max() <= 1
+
+
+def test_a_mixture_stays_one_beside_what_is_kept(folder: Path, mask: PaintedMask) -> None:
+    made = painted(folder, Chosen("tiny:wave", Mix("tiny:udnie", 0.4), mask), Path(mask.photo))
+    style = loading.load(folder / "tiny.safetensors", "cpu", engine="torch")
+    masks = {"wave": np.full((64, 80, 3), 153, np.uint8), "photo": Image.fromarray(ramp())}
+    expected = style(opened(PHOTO), mix={"wave": 0.5, "udnie": 0.5}, masks=masks)
+    assert np.abs(made - np.asarray(expected)).max() <= 1
+
+
+def test_a_mask_is_for_its_photo(service: Service, mask: PaintedMask, tmp_path: Path) -> None:
+    chosen = Chosen("plain", Mix(), mask)
+    style, masks = asyncio.run(chosen.request(service, tmp_path / "other.png"))
+    assert (style, masks) == ("plain", NO_MASKS)
+    Path(mask.file).unlink()
+    with pytest.raises(HTTPProblem, match="the mask is no longer here: paint it again"):
+        asyncio.run(chosen.request(service, Path(mask.photo)))
+
+
+def test_a_mask_of_another_shape_is_refused(folder: Path, mask: PaintedMask) -> None:
+    Path(mask.file).write_bytes(png(np.zeros((64, 64), np.uint8)))
+    with pytest.raises(HTTPProblem, match="of another shape than the photo's 80 x 64") as refused:
+        painted(folder, Chosen("plain", Mix(), mask), Path(mask.photo))
+    assert refused.value.status == 422
+
+
+def test_nothing_painted_is_no_mask(service: Service, tmp_path: Path) -> None:
+    (tmp_path / "layer.png").write_bytes(layer(np.zeros((64, 80), np.uint8)))
+    assert asyncio.run(mix.read_layer(service, tmp_path / "layer.png")) is None
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "said"),
+    [(png(np.zeros((200, 200), np.uint8)), 413, "200 x 200 pixels"), (b"none", 415, "not an image")],
+)
+def test_layers_are_bounded_as_photos_are(
+    service: Service, tmp_path: Path, data: bytes, status: int, said: str
+) -> None:
+    (tmp_path / "layer.png").write_bytes(data)
+    with pytest.raises(HTTPProblem, match=said) as refused:
+        asyncio.run(mix.read_layer(service, tmp_path / "layer.png"))
+    assert refused.value.status == status
+
+
+@pytest.fixture
+def page(folder: Path) -> Iterator[TestClient]:
+    with client(folder, limits={"pixels": 10_000}, page=True) as running:
+        yield running
+
+
+def sent(page: TestClient, value: Any) -> str:
+    """What comes back of an event with a mask."""
+    config = page.get("/page/config").json()
+    (index,) = (one["id"] for one in config["dependencies"] if one["api_name"] == "_painted")
+    asked = {"data": [value, None, None], "fn_index": index, "session_hash": "abc"}
+    answer = page.post(f"{API}/queue/join", json=asked)
+    if answer.status_code != 200:
+        return answer.text
+    return page.get(f"{API}/queue/data?session_hash=abc").text
+
+
+def test_values_that_no_editor_sends_leave_no_trace(
+    page: TestClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    away = {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}
+    wrong: list[Any] = [
+        "x",
+        5,
+        [],
+        {"layers": 5},
+        {"layers": ["x"]},
+        {"background": None, "layers": [{"a": 1}]},
+    ]
+    for value in wrong:
+        assert "reload the page" in sent(page, value), value
+    assert "was not uploaded here" in sent(page, {"background": None, "layers": [away], "composite": None})
+    gone = {"path": str(store.folder() / "files" / "gone.png"), "meta": {"_type": "gradio.FileData"}}
+    assert "Traceback" not in sent(page, {"background": gone, "layers": [gone], "composite": gone})
+    for value in (None, {"id": "x"}, {"background": None, "layers": [], "composite": None}):
+        told = sent(page, value)
+        assert json.dumps("process_completed") in told
+    assert "Traceback" not in capsys.readouterr().err
