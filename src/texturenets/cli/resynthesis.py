@@ -69,8 +69,8 @@ class Options:
     descriptor: Annotated[
         str | None,
         Parameter(
-            help="Pretrained network whose features the losses compare, at its default layers, for example vgg19, own, "
-            f"or random, which needs no download [default: {NETWORK}]."
+            help="Pretrained network whose features the losses compare, at its default layers, for example vgg19, "
+            f"own, or random, which needs no download [default: {NETWORK}]."
         ),
     ] = None
     pictures_every: Annotated[
@@ -157,7 +157,7 @@ def _config(network: str, changes: dict[str, Any]) -> ResynthesisConfig:
     from texturenets import perceptual
 
     config = dataclasses.replace(of_network(network), **changes)
-    layers = {
+    layers: dict[str, Any] = {
         name: perceptual.full_names(getattr(config, name), network)
         for name in ("style_layers", "structure_layers")
     }

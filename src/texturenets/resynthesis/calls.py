@@ -56,10 +56,11 @@ def tile(
 ) -> Any:
     """A picture made to repeat: its edges made anew so that left meets right and top meets bottom.
 
-    Each side's middle half stays as it is, to the bit. `photo`: as for a style, and the same kind comes back. `config`:
-    the losses, as the name of a descriptor network, at its usual layers, or as a `TextureConfig`; `trainer`: device and
-    weights. `steps`: most iterations of L-BFGS, at each of `scales` sizes, each twice the one before. `progress`:
-    called with an `optimization.IterationRecord` each iteration; where it returns a true value that is the result.
+    Each side's middle half stays as it is, to the bit. `photo`: as for a style, and the same kind comes back.
+    `config`: the losses, as the name of a descriptor network, at its usual layers, or as a `TextureConfig`;
+    `trainer`: device and weights. `steps`: most iterations of L-BFGS, at each of `scales` sizes, each twice the one
+    before. `progress`: called with an `optimization.IterationRecord` each iteration; where it returns a true value,
+    that is the result.
 
     Raises UserError for transparent pixels, and as the command line does.
     """
@@ -81,9 +82,9 @@ def inpaint(
     line_search: LineSearch = "strong_wolfe",
     progress: RecordCallback | None = None,
 ) -> Any:
-    """A picture with the white part of `mask` made anew from what is around it; all other pixels stay, to the bit.
+    """A picture whose part under the white of `mask` is made anew; all other pixels stay, to the bit.
 
-    `mask`: any image of the photo's shape; its luminance counts, from a half on it is white. `context`: pixels around
+    It is made from what is around it. `mask`: any image of the photo's shape; its luminance counts, from a half on it is white. `context`: pixels around
     the hole that are learned from and taken along [128, or what makes the part 512 pixels wide]. The filled pixels are
     opaque. The rest as for `tile`.
 

@@ -13,8 +13,8 @@ from texturenets.image import resize, resize_wrapped
 from texturenets.image.sizes import continuation, take
 
 MARGIN = 32
-"""Pixels by which a picture is continued on all sides before its features are computed: most of what a feature of the
-default layers sees (relu3_3: 20 pixels either way), so that the networks' zero padding stays out of the statistics."""
+"""Pixels by which a picture is continued on all sides before its features are computed: most of what a feature of
+the default layers sees (relu3_3: 20 pixels either way). So the networks' zero padding stays out of the statistics."""
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,8 @@ WINDOW = 512  # sides of what is computed at once, at least: as large as results
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """A part of a picture, with the hole in it. `box`: where it lies in the `source`. `alpha` (1, 1, H, W) or None: the
-    result's opacity."""
+    """A part of a picture, with the hole in it. `box`: where it lies in the `source`. `alpha` (1, 1, H, W) or None:
+    the result's opacity."""
 
     source: Picture
     hole: Hole

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from texturenets.errors import UserError, counted
+from texturenets.errors import UserError
 from texturenets.losses import Features, Loss, LossSettings, Objective, Targets, build, layers_of
 from texturenets.losses.base import Maps
 from texturenets.losses.gram import mean_products
@@ -65,14 +65,14 @@ class HoleObjective(Objective):
         losses = build(_without(settings, few))
         if few and not any(loss.compares_style for loss in losses):
             raise UserError(
-                f"the known part is too small for the layers {', '.join(few)}: use a smaller hole, a larger picture or "
-                "earlier `style_layers`"
+                f"the known part is too small for the layers {', '.join(few)}: use a smaller hole, a larger picture "
+                "or earlier `style_layers`"
             )
         if few:
             height, width = hole.picture.shape[2:]
             warnings.warn(
-                f"{counted(len(few), 'layer')} left out at {width} x {height}, for which the known part is too small: "
-                + ", ".join(few),
+                f"left out at {width} x {height}, as the known part is too small for "
+                f"{'it' if len(few) == 1 else 'them'}: {', '.join(few)}",
                 stacklevel=2,
             )
         return cls(descriptors, losses, hole, shown, known)
@@ -154,7 +154,7 @@ def _positions(
 
 
 def _split(before: Tensor, after: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
-    """Indices of the positions of two maps (1, C, h, w) that differ, and of those that do not, `inside` the picture."""
+    """Positions `inside` the picture where two maps (1, C, h, w) differ, and those where they do not, as indices."""
     change = (after.float() - before.float()).square().mean(1)[0]
     within = F.interpolate(inside, before.shape[2:], mode="area")[0, 0] > 0.5
     level = before.float().square().mean(1)[0][within].mean()

@@ -17,6 +17,7 @@ from torch import Tensor
 from texturenets.errors import UserError
 from texturenets.image.sizes import periodic, take
 from texturenets.resynthesis.holes import Hole
+from texturenets.resynthesis.seams import closed
 
 LARGEST = 256  # pixels of the longer side of the exemplar that is searched: larger ones are reduced for it
 LEAST_PATCH = 4  # side of a window in these pixels
@@ -34,14 +35,11 @@ def start(hole: Hole, seed: int) -> Tensor:
     small = hole.resized((math.ceil(height / factor), math.ceil(width / factor)))
     search = _Search(small, seed)
     search.run()
-    if factor > 1:
-        places = _enlarged(search.sources, small, hole)
-    else:
-        places = search.sources
-    down, right = places
+    down, right = _enlarged(search.sources, small, hole) if factor > 1 else search.sources
     rows, columns = hole.exemplar.shape[2:]
     copied = hole.exemplar[:, :, down.clamp(0, rows - 1), right.clamp(0, columns - 1)]
-    return torch.where(_unknown(hole), copied, hole.picture)
+    unknown = _unknown(hole)
+    return closed(hole, torch.where(unknown, copied, hole.picture), (down, right), unknown)
 
 
 def _unknown(hole: Hole) -> Tensor:
