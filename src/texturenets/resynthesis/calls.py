@@ -84,9 +84,9 @@ def inpaint(
 ) -> Any:
     """A picture whose part under the white of `mask` is made anew; all other pixels stay, to the bit.
 
-    It is made from what is around it. `mask`: any image of the photo's shape; its luminance counts, from a half on it is white. `context`: pixels around
-    the hole that are learned from and taken along [128, or what makes the part 512 pixels wide]. The filled pixels are
-    opaque. The rest as for `tile`.
+    It is made from what is around it. `mask`: any image of the photo's shape; its luminance counts, from a half on it
+    is white. `context`: pixels around the hole that are learned from and taken along [128, or what makes the part 512
+    pixels wide]. The filled pixels are opaque. The rest as for `tile`.
 
     `warnings` tell of a mask that is scaled. Raises UserError for one that holds no hole, or nothing else, and as the
     command line does.

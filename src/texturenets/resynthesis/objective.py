@@ -12,7 +12,7 @@ from torch import Tensor
 
 from texturenets.errors import UserError
 from texturenets.losses import Features, Loss, LossSettings, Objective, Targets, build, layers_of
-from texturenets.losses.base import Maps
+from texturenets.losses.base import Maps, at_scale
 from texturenets.losses.gram import mean_products
 from texturenets.losses.objective import shrink
 from texturenets.losses.sliced_wasserstein import SlicedWassersteinLoss
@@ -27,6 +27,9 @@ SHOWS = 0.1
 square when the hole's content does. Receptive fields are larger, but hardly matter towards their ends."""
 LEAST = 16  # positions of a map below which it is no statistics
 
+SHIFTS = tuple((i / 8 % 1, 3 * i / 8 % 1) for i in range(1, 8))
+"""How far a hole is moved to find real parts, in shares of the maps' sides: a lattice of seven places."""
+
 Places = Sequence[Mapping[str, Tensor]]
 """Positions of the maps by layer, as indices into H W, for each scale of the loss pyramid."""
 
@@ -37,6 +40,10 @@ class HoleObjective(Objective):
     Gram matrices and sliced Wasserstein distances compare positions: those that the hole shows in with those of the
     exemplar that it does not show in. Losses that compare what lies beside what (shifted Gram, autocorrelation) take
     whole maps: of the whole picture, and of the largest rectangle of the exemplar that is usable.
+
+    No part of a picture has the statistics of the rest: the first two count only as far as they are above those of
+    real parts, the exemplar's positions where the hole's would be if it lay elsewhere (`allowed`). Without that a
+    small hole is forced to hold some of everything.
     """
 
     def __init__(
@@ -45,6 +52,7 @@ class HoleObjective(Objective):
         """`shown`, `known`: positions of the picture's maps, and of the exemplar's, that are compared."""
         self.hole, self.shown, self.known = hole, shown, known
         super().__init__(descriptors, losses, [hole.exemplar], scales=len(shown))
+        self.allowed = self._of_real_parts()
 
     @classmethod
     def of(cls, descriptors: Descriptors, settings: LossSettings, hole: Hole) -> Self:
@@ -77,6 +85,47 @@ class HoleObjective(Objective):
             )
         return cls(descriptors, losses, hole, shown, known)
 
+    @torch.no_grad()
+    def _of_real_parts(self) -> dict[str, float]:
+        """The mean of each loss that compares positions over real parts of the exemplar."""
+        losses = [loss for loss in self.losses if _compares_positions(loss)]
+        layers = tuple(dict.fromkeys(layer for loss in losses for layer in loss.layers))
+        maps = self._maps(continued(self.hole.exemplar, wraps=False), layers) if layers else []
+        found: dict[str, list[float]] = {}
+        for shift in SHIFTS:
+            parts = [
+                {
+                    k: self._moved(self.shown[i][k], self.known[i][k], x.shape[2:], shift)
+                    for k, x in scale.items()
+                }
+                for i, scale in enumerate(maps)
+            ]
+            full = [{k: at[k] if len(at[k]) else self.known[i][k] for k in at} for i, at in enumerate(parts)]
+            seen = _gathered(maps, full)
+            grams = [{k: _gram(x) for k, x in scale.items()} for scale in seen]
+            for loss in losses:
+                values = loss(Features(self.hole.exemplar, seen, grams), Targets())
+                for i, at in enumerate(parts):
+                    for layer in loss.layers:
+                        if count := len(at[layer]):
+                            name = at_scale(f"{loss.name}/{layer}", i)
+                            more = _apart(len(self.shown[i][layer]), count, len(self.known[i][layer]))
+                            found.setdefault(name, []).append(more * float(values[name]))
+        return {name: sum(values) / len(values) for name, values in found.items()}
+
+    def _moved(self, shown: Tensor, known: Tensor, size: Sequence[int], shift: tuple[float, float]) -> Tensor:
+        """The positions `shown` of maps of `size` (H, W) moved by shares of the picture's sides, as far as they are
+        `known`; none where that leaves less than half of them, or they are nearly all that is known."""
+        moved = []
+        rows = zip((shown // size[1], shown % size[1]), size, self.hole.picture.shape[2:], shift, strict=True)
+        for place, positions, side, share in rows:
+            first = round(positions * MARGIN / (side + 2 * MARGIN))
+            inside = positions - 2 * first
+            moved.append(first + (place - first + round(share * inside)) % inside)
+        there = moved[0] * size[1] + moved[1]
+        there = there[torch.isin(there, known)]
+        return there if len(shown) <= 2 * len(there) <= 1.8 * len(known) else there[:0]
+
     def _styles(
         self, loss: Loss, styles: Sequence[Tensor], shares: Sequence[float]
     ) -> Iterator[tuple[float, Features]]:
@@ -103,11 +152,20 @@ class HoleObjective(Objective):
         for loss in losses:
             seen = gathered if _compares_positions(loss) else maps
             values.update(loss(Features(picture, seen, grams), targets or Targets()))
-        return values
+        return {name: F.relu(value - self.allowed.get(name, 0.0)) for name, value in values.items()}
 
 
 def _compares_positions(loss: Loss) -> bool:
     return isinstance(loss, StyleLoss | SlicedWassersteinLoss)
+
+
+def _apart(hole: int, part: int, known: int) -> float:
+    """How much further the mean of `hole` positions is from that of `known` others than is that of `part` of them.
+
+    In expectation, squared and for independent positions: variances of means are as one over their numbers, and a
+    part is in the mean that it is compared with.
+    """
+    return (1 / hole + 1 / known) / (1 / part - 1 / known)
 
 
 def _without(settings: LossSettings, layers: Collection[str]) -> dict[str, Any]:

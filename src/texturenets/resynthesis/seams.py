@@ -21,8 +21,9 @@ Places = tuple[Tensor, Tensor]
 
 def closed(hole: Hole, picture: Tensor, places: Places, unknown: Tensor) -> Tensor:
     """`picture` (1, 3, H, W), whose pixels `unknown` (1, 1, H, W) were copied from `places`, without seams."""
-    edges = [_edge(unknown, axis, hole.wraps) for axis in (2, 3)]
-    wanted = [_steps(hole, places, axis) * edge for axis, edge in zip((2, 3), edges, strict=True)]
+    steps, known = zip(*(_steps(hole, places, axis) for axis in (2, 3)), strict=True)
+    edges = [_edge(unknown, a, hole.wraps) * k for a, k in zip((2, 3), known, strict=True)]
+    wanted = [s * e for s, e in zip(steps, edges, strict=True)]
     free = unknown.to(picture)
 
     def applied(x: Tensor) -> Tensor:
@@ -51,7 +52,9 @@ def _ahead(x: Tensor, axis: int) -> Tensor:
 
 def _back(steps: list[Tensor]) -> Tensor:
     """The adjoint of `_ahead` along both axes."""
-    return sum((s.roll(1, axis) - s for axis, s in zip((2, 3), steps, strict=True)), torch.zeros_like(steps[0]))
+    return sum(
+        (s.roll(1, axis) - s for axis, s in zip((2, 3), steps, strict=True)), torch.zeros_like(steps[0])
+    )
 
 
 def _edge(unknown: Tensor, axis: int, wraps: bool) -> Tensor:
@@ -62,15 +65,15 @@ def _edge(unknown: Tensor, axis: int, wraps: bool) -> Tensor:
     return counted
 
 
-def _steps(hole: Hole, places: Places, axis: int) -> Tensor:
-    """The steps that the exemplar takes from each pixel's place, and to the next one's: their mean (1, 3, H, W)."""
+def _steps(hole: Hole, places: Places, axis: int) -> tuple[Tensor, Tensor]:
+    """The mean (1, 3, H, W) of the steps that the exemplar takes from each pixel's place and to the next one's, and
+    where there is any, as 0 and 1."""
     move = [int(axis == 2), int(axis == 3)]
     nexts = [p.roll(-1, axis - 2) for p in places]
-    here = _step(hole, [p + m for p, m in zip(places, move, strict=True)], places)
-    there = _step(hole, nexts, [p - m for p, m in zip(nexts, move, strict=True)])
-    weights = here[1] + there[1]
-    mean = (here[0] * here[1] + there[0] * there[1]) / weights.clamp_min(1)
-    return mean
+    here, known = _step(hole, [p + m for p, m in zip(places, move, strict=True)], places)
+    there, known_there = _step(hole, nexts, [p - m for p, m in zip(nexts, move, strict=True)])
+    number = known + known_there
+    return (here * known + there * known_there) / number.clamp_min(1), number.clamp_max(1)
 
 
 def _step(hole: Hole, to: list[Tensor] | Places, since: list[Tensor] | Places) -> tuple[Tensor, Tensor]:
