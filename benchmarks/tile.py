@@ -2,14 +2,14 @@
 
     tile.py [PICTURE ...] [--size 256] [--steps 200] [--weights FOLDER ...] [--device auto] [--only tile|inpaint]
 
-Tile: mean absolute step across the wrap edge over that between the neighbouring columns (rows) within an eighth of the
-side of it; the mean over all pictures and both axes is to be within 2 % of 1. One line of pixels is little: the line
-below it is the same of the pictures themselves at an inner line, as a yardstick of the scatter. The middle half is to be
-equal to the bit.
+Tile: mean absolute step across the wrap edge over that between the neighbouring columns (rows) within an eighth of
+the side of it; the mean over all pictures and both axes is to be within 2 % of 1. One line of pixels is little: below
+the mean stands the same of the pictures themselves at an inner line, as a yardstick of the scatter. The middle half
+is to be equal to the bit.
 
-Inpaint: holes of a quarter of the size in the middle. Gram distance (relative, mean over VGG-16's layers of the default
-recipe) to the exemplar of the part around the hole that is three times as wide, over that of the same part of the
-exemplar as it was; at most 1.2 is asked for. Pixels outside the hole are to be equal to the bit.
+Inpaint: holes of a quarter of the size in the middle. Gram distance (relative, mean over VGG-16's layers of the
+default recipe) to the exemplar of the part around the hole that is three times as wide, over that of the same part of
+the exemplar as it was; at most 1.2 is asked for. Pixels outside the hole are to be equal to the bit.
 
 Without names: the exemplars of the reference material and, up to ten pictures, its paintings.
 """

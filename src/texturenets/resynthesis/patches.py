@@ -71,14 +71,16 @@ class _Search:
         self.known = (~_unknown(hole)).to(hole.picture)
         self.random = torch.Generator().manual_seed(seed % 2**63)
         height, width = self.picture.shape[2:]
-        self.side, self.blocked = self._windows(min(height, width))
+        # Where the picture wraps, a window reaches over the new edges to the known part at both sides.
+        largest = min(height, width) * 3 // 8 if hole.wraps else min(height, width) // 5
+        self.side, self.blocked = self._windows(largest)
         self.spectrum = torch.fft.rfft2(torch.cat([hole.exemplar.square(), hole.exemplar], 1))
         down, right = (torch.arange(n, device=self.picture.device) for n in (height, width))
         self.sources = down[:, None].repeat(1, width), right[None].repeat(height, 1)
 
-    def _windows(self, shortest: int) -> tuple[int, Tensor]:
+    def _windows(self, largest: int) -> tuple[int, Tensor]:
         """The side of a window, and which places in the exemplar hold none that is usable: (rows, columns)."""
-        side = max(LEAST_PATCH, shortest // 5)  # large ones hold whole objects
+        side = max(LEAST_PATCH, largest)  # large ones hold whole objects
         while side >= LEAST_PATCH:
             if side <= min(self.hole.exemplar.shape[2:]):
                 blocked = F.max_pool2d(1 - self.hole.usable, side, 1)[0, 0] > 0
@@ -111,7 +113,10 @@ class _Search:
             source[rows[:, None], columns] = torch.where(known, source[rows[:, None], columns], there)
 
     def _next(self) -> tuple[Tensor, Tensor]:
-        """Rows and columns of the window around the unknown pixel that is nearest to having half of it known."""
+        """Rows and columns of the window around the unknown pixel that is nearest to having half of it known.
+
+        Where the picture wraps, those on its edges come first: no seam lies along an edge then.
+        """
         height, width = self.picture.shape[2:]
         before = self.side // 2
         around = self.known
@@ -123,7 +128,11 @@ class _Search:
             after = self.side - 1 - before
             around = F.pad(around, (before, after, before, after))
         share = F.avg_pool2d(around, self.side, 1)[0, 0]
-        best = int(torch.where(self.known[0, 0] > 0, 1, (share - 0.5).abs()).argmin())
+        order = (share - 0.5).abs()
+        if self.hole.wraps:
+            order[0] -= 1
+            order[:, 0] -= 1
+        best = int(order.masked_fill(self.known[0, 0] > 0, 2).argmin())
         found = []
         for place, side in ((best // width, height), (best % width, width)):
             first = place - before
