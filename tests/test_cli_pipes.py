@@ -92,7 +92,10 @@ def test_a_sample_to_standard_output(here: Path, capsysbinary: pytest.CaptureFix
         ),
         ("sample peas --size 32 --count 2 -o -", "--output - takes one result"),
         ("stylize photo.jpg -s wave --json -o -", "--output - sends one image: leave out --json"),
-        ("export wave --to onnx -o -", "-: standard input and output are for stylize, optimize, sample"),
+        (
+            "export wave --to onnx -o -",
+            "-: standard input and output are for stylize, optimize, sample, tile, inpaint",
+        ),
     ],
 )
 def test_what_cannot_be_piped(

@@ -34,7 +34,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("models wave", ["wave: unexpected argument: say `texturenets models show wave`"]),
         ("models list", ["no list of models is named", "--from", "`texturenets models` says what is here"]),
         ("models get", ["models get: name what is to be fetched"]),
-        ("models show -", ["-: standard input and output are for stylize, optimize, sample: name a file"]),
+        (
+            "models show -",
+            ["-: standard input and output are for stylize, optimize, sample, tile, inpaint: name a file"],
+        ),
         ("export wave --to onnx -o wave.safetensors", ["give a file that ends in .onnx, or a folder"]),
         ("models shw wave", ["shw: unexpected argument: say `texturenets models show wave`"]),
         ("stylize photo.jpg --preserve-colour", ["Did you mean --preserve-color? See `"]),

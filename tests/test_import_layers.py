@@ -32,6 +32,7 @@ LAYERS = (
     ("losses",),
     ("train",),
     ("converters", "optimization"),
+    ("resynthesis",),
     ("evaluation",),
     ("cluster",),
     ("server",),

@@ -101,7 +101,7 @@ assert tn.load("grain.safetensors").sample((40, 24), seed=7).size == (40, 24)
 every = {}
 exec("from texturenets import *", every)
 assert {"load", "Style", "Texture", "StyleConfig", "TrainerConfig", "__version__"} <= set(every)
-heavy = {"train_style", "train_texture", "convert", "evaluate", "EvaluationOptions"}
+heavy = {"train_style", "train_texture", "convert", "evaluate", "EvaluationOptions", "tile", "inpaint"}
 assert not heavy & {*every, *dir(tn), *tn.__all__}
 assert not [name for name in sys.modules if name.partition(".")[0] == "torch" and sys.modules[name]]
 for name in heavy:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from texturenets.errors import UserError
     from texturenets.evaluation import EvaluationOptions, evaluate
     from texturenets.loading import load, models
+    from texturenets.resynthesis.calls import inpaint, tile
     from texturenets.stylize.style import Style
     from texturenets.textures import Texture
     from texturenets.train.configuration import StyleConfig, TextureConfig
@@ -45,8 +46,10 @@ if TYPE_CHECKING:
         "__version__",
         "convert",
         "evaluate",
+        "inpaint",
         "load",
         "models",
+        "tile",
         "train_style",
         "train_texture",
     ]
@@ -62,8 +65,10 @@ _WHERE = {
     "UserError": "errors",
     "convert": "converters",
     "evaluate": "evaluation",
+    "inpaint": "resynthesis.calls",
     "load": "loading",
     "models": "loading",
+    "tile": "resynthesis.calls",
     "train_style": "train.start",
     "train_texture": "train.start",
 }
@@ -92,7 +97,11 @@ def __dir__() -> list[str]:
 
     from texturenets.train import lacking
 
-    without = {"EvaluationOptions", "convert", "evaluate"} if find_spec("torch") is None else set()
+    without = (
+        {"EvaluationOptions", "convert", "evaluate", "inpaint", "tile"}
+        if find_spec("torch") is None
+        else set()
+    )
     if lacking():
         without |= {"train_style", "train_texture"}
     return sorted({"__version__", *_WHERE} - without)

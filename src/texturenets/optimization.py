@@ -207,7 +207,7 @@ def scale_sizes(size: tuple[int, int], scales: int) -> list[tuple[int, int]]:
     """
     if scales < 1:
         raise UserError(f"`scales` {scales} is not above 0")
-    sizes = [_halved(size, scale) for scale in range(min(scales, 64))][::-1]
+    sizes = [halved(size, scale) for scale in range(min(scales, 64))][::-1]
     if min(sizes[0]) < MIN_COARSEST_SIDE and scales > 1:
         raise UserError(
             f"`scales` {scales}: the coarsest image would be {sizes[0][1]} x {sizes[0][0]}, and {MIN_COARSEST_SIDE} "
@@ -216,7 +216,8 @@ def scale_sizes(size: tuple[int, int], scales: int) -> list[tuple[int, int]]:
     return sizes
 
 
-def _halved(size: tuple[int, int], scale: int) -> tuple[int, int]:
+def halved(size: tuple[int, int], scale: int) -> tuple[int, int]:
+    """`size` (H, W) halved `scale` times, rounded."""
     return max(1, round(size[0] / 2**scale)), max(1, round(size[1] / 2**scale))
 
 
@@ -250,27 +251,28 @@ def synthesize(
     parts = shares(len(styles), style_weights)
     sizes = scale_sizes(size, scales)
 
-    def problem(scale: int, here: tuple[int, int]) -> tuple[Objective, Targets | None]:
-        small = [resize(s, _halved((s.shape[2], s.shape[3]), scale)) for s in styles]
+    def at_scale(scale: int, begin: Tensor) -> Iterator[IterationRecord]:
+        here = (begin.shape[2], begin.shape[3])
+        small = [resize(s, halved((s.shape[2], s.shape[3]), scale)) for s in styles]
         objective = Objective.from_settings(networks, settings, small, shares=parts)
-        return objective, None if photo is None else objective.targets(resize(photo, here))
+        targets = None if photo is None else objective.targets(resize(photo, here))
+        return minimize(objective, begin, targets, steps=steps, line_search=line_search)
 
-    return _coarse_to_fine(problem, start, sizes, steps, line_search)
+    return coarse_to_fine(at_scale, start, sizes)
 
 
-def _coarse_to_fine(
-    problem: Callable[[int, tuple[int, int]], tuple[Objective, Targets | None]],
+def coarse_to_fine(
+    at_scale: Callable[[int, Tensor], Iterator[IterationRecord]],
     start: Tensor,
     sizes: Sequence[tuple[int, int]],
-    steps: int,
-    line_search: LineSearch,
 ) -> Iterator[IterationRecord]:
+    """The records of the optimizations `at_scale(scale, start)` at `sizes` (H, W), each begun with the image of the
+    one before, resized; counted as one."""
     iteration, evaluations, seconds = 0, 0, 0.0
     for index, here in enumerate(sizes):
         scale = len(sizes) - 1 - index
-        objective, targets = problem(scale, here)
         last: Any = None
-        for record in minimize(objective, resize(start, here), targets, steps=steps, line_search=line_search):
+        for record in at_scale(scale, resize(start, here)):
             record.iteration += iteration
             record.evaluations += evaluations
             record.seconds += seconds

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from texturenets.cli.common import Flag, warn
+from texturenets.cli.common import Flag, json_line, warn
 from texturenets.cli.flags import given, names_networks, optional
 from texturenets.cli.outputs import folder_of
 from texturenets.cli.styles import check_no_model
@@ -122,14 +122,14 @@ def optimize(
     quiet
         No progress bar.
     """
-    _check_numbers(steps, style_size, pictures_every)
+    check_numbers(steps, style_size, pictures_every)
     check_no_model(style, content)
     changes = {"precision": precision, **given(options, StyleConfig)}
     config = _config(preset, content, checkerboard_weight, descriptor, changes)
     trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
     out = _out(output, content, style[0])
     start_images = [] if start in (None, "photo", "noise") else [Path(str(start))]
-    _check_output(out, [*style, *([content] if content else []), *start_images])
+    check_output(out, [*style, *([content] if content else []), *start_images])
 
     from texturenets import image
     from texturenets.cli.common import download_progress
@@ -177,10 +177,11 @@ def optimize(
     write(out, last.image)
     for what in () if quiet else image.lost(out, task.result):
         warn(f"note: {content} holds {what}")
-    return _report(out, last, None if finished else steps * scales, quiet)
+    return report(out, last, None if finished else steps * scales, quiet)
 
 
-def _check_numbers(steps: int, style_size: int | None, pictures_every: int) -> None:
+def check_numbers(steps: int, style_size: int | None, pictures_every: int) -> None:
+    """Raises UserError for one that is too small."""
     if steps < 1:
         raise UserError(f"--steps {steps} is not above 0")
     for name, value in (("--style-size", style_size or 0), ("--pictures-every", pictures_every)):
@@ -188,13 +189,17 @@ def _check_numbers(steps: int, style_size: int | None, pictures_every: int) -> N
             raise UserError(f"{name} {value} is below 0")
 
 
-def _report(out: Path, last: IterationRecord, stopped_of: int | None, quiet: bool) -> int:
+def report(
+    out: Path, last: IterationRecord, stopped_of: int | None, quiet: bool, *, as_json: bool = False
+) -> int:
     """Print the result and how far it came; the exit status. `stopped_of`: iterations in all, of a stopped run."""
     if stopped_of is not None:
         print(f"stopped after iteration {last.iteration} of {stopped_of}", file=sys.stderr)
     elif not quiet:
         print(f"loss {last.loss:.4g} after {counted(last.iteration, 'iteration')}", file=sys.stderr)
-    print(out)
+    status = "done" if stopped_of is None else "stopped"
+    facts = {"status": status, "result": str(out), "loss": last.loss, "iterations": last.iteration}
+    print(json_line(facts) if as_json else out)
     return 0 if stopped_of is None else 130
 
 
@@ -319,7 +324,8 @@ def _out(output: str | None, content: Path | None, style: Path) -> Path:
     return folder / (f"{content.stem}-{style.stem}.png" if content else f"{style.stem}-texture.png")
 
 
-def _check_output(out: Path, inputs: Sequence[Path]) -> None:
+def check_output(out: Path, inputs: Sequence[Path]) -> None:
+    """Raises UserError for a format that is not written, and where `out` is one of `inputs`."""
     from texturenets import image
 
     image.output_format(out)

@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlsplit
 from texturenets.cli.common import download_progress, warn
 from texturenets.errors import UserError, cannot_write
 
-COMMANDS = ("stylize", "optimize", "sample")  # those that read images or write one
+COMMANDS = ("stylize", "optimize", "sample", "tile", "inpaint")  # those that read images or write one
 OUTPUT = ("-o", "--output")
 LIMIT = 128 << 20  # bytes of a photo that is fetched: no camera's is larger
 _MORE = ("--json", "--sheet", "--pictures-every", "--watch")  # write more than a result

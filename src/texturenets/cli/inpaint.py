@@ -1,0 +1,53 @@
+"""`texturenets inpaint`: a hole in a picture, filled from the rest of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from texturenets.cli.resynthesis import LossFlags, Options, TrainerFlags, resynthesize
+
+if TYPE_CHECKING:
+    from texturenets.image import Picture
+    from texturenets.resynthesis.jobs import Job
+
+
+def inpaint(
+    photo: Path,
+    *,
+    mask: Path,
+    output: Annotated[str | None, Parameter(name=["--output", "-o"])] = None,
+    context: int | None = None,
+    options: Options | None = None,
+    losses: LossFlags | None = None,
+    trainer: TrainerFlags | None = None,
+) -> int:
+    """Fill a hole in a picture with the texture of what is around it.
+
+    Pixels outside the mask stay as they are. Patches of the surroundings fill the hole, and L-BFGS optimizes its
+    pixels until they have the texture of the surroundings. Ctrl-C ends it early and writes the current image.
+
+    Parameters
+    ----------
+    photo
+        Picture with something in it that is to go.
+    mask
+        Image of the photo's shape, white where the picture is made anew.
+    output
+        Image to write, or a folder; an existing image is replaced [default: PHOTO-inpaint.png].
+    context
+        Pixels around the hole, on each side, that are taken along and learned from [default: 128, and what makes this
+        part 512 pixels wide and high].
+    """
+
+    def prepare(source: Picture) -> Job:
+        from texturenets import image
+        from texturenets.resynthesis import jobs
+
+        return jobs.hole(source, image.read(mask), context)
+
+    return resynthesize(
+        photo, output, "inpaint", prepare, inputs=[mask], options=options, losses=losses, trainer=trainer
+    )

@@ -1,0 +1,175 @@
+"""What `texturenets tile` and `texturenets inpaint` share: flags, networks, progress, the result."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from texturenets.cli.common import Flag, download_progress, warn
+from texturenets.cli.flags import given, names_networks, optional
+from texturenets.cli.optimize import check_numbers, check_output, report, run_with_progress
+from texturenets.cli.outputs import folder_of
+from texturenets.files import remove_stale
+from texturenets.resynthesis.configuration import NETWORK, STEPS, ResynthesisConfig, of_network
+from texturenets.train.trainer_config import TrainerConfig
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from texturenets.image import Picture
+    from texturenets.resynthesis.jobs import Job
+
+LossFlags: Any = optional(
+    ResynthesisConfig,
+    "Loss options",
+    (
+        "style_layers",
+        "style_weight",
+        "tv_weight",
+        "sliced_weight",
+        "shifted_weight",
+        "autocorrelation_weight",
+        "structure_layers",
+        "max_shift",
+        "loss_scaling",
+        "pyramid_loss",
+        "pyramid_decay",
+        "descriptor_padding",
+        "pool",
+        "seed",
+        "precision",
+    ),
+)
+TrainerFlags: Any = optional(TrainerConfig, "Run options", ("weights", "offline", "device"))
+
+
+@Parameter(name="*")
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options:
+    """Of the optimization and of what is printed."""
+
+    steps: Annotated[int, Parameter(help="Iterations of L-BFGS at each scale.")] = STEPS
+    scales: Annotated[
+        int,
+        Parameter(
+            help="Number of sizes, coarse to fine: each is twice the one before, the last is the size of the result."
+        ),
+    ] = 1
+    line_search: Annotated[
+        Literal["strong_wolfe", "fixed"],
+        Parameter(
+            help="Line search of L-BFGS: strong_wolfe, or fixed (always full steps), which is faster and less stable."
+        ),
+    ] = "strong_wolfe"
+    descriptor: Annotated[
+        str | None,
+        Parameter(
+            help="Pretrained network whose features the losses compare, at its default layers, for example vgg19, "
+            f"own, or random, which needs no download [default: {NETWORK}]."
+        ),
+    ] = None
+    pictures_every: Annotated[
+        int,
+        Parameter(
+            help="Iterations between two intermediate images, in a folder NAME.run beside the result; 0: none."
+        ),
+    ] = 0
+    as_json: Annotated[
+        Flag,
+        Parameter(
+            name="--json",
+            help="Print a JSON object in place of the name: status, result, loss and iterations.",
+        ),
+    ] = False
+    quiet: Annotated[Flag, Parameter(help="No progress bar.")] = False
+
+
+def resynthesize(
+    photo: Path,
+    output: str | None,
+    kind: str,
+    prepare: Callable[[Picture], Job],
+    *,
+    inputs: Sequence[Path] = (),
+    options: Options | None,
+    losses: Any,
+    trainer: Any,
+) -> int:
+    """Make a part of `photo` anew, the one that `prepare` names, and write the result; the exit status.
+
+    `kind`: the end of the result's name. `inputs`: other files, which it may not overwrite.
+    """
+    asked = options or Options()
+    check_numbers(asked.steps, None, asked.pictures_every)
+    changes = given(losses, ResynthesisConfig)
+    chosen = names_networks(asked.descriptor, "default", changes)
+    config = _config(asked.descriptor or NETWORK, changes)
+    trainer_config = TrainerConfig(**given(trainer, TrainerConfig))
+    folder = folder_of([photo], output)
+    out = Path(str(output)).expanduser() if folder is None else folder / f"{photo.stem}-{kind}.png"
+    check_output(out, [photo, *inputs])
+
+    from texturenets import image
+    from texturenets.engines.devices import memory_errors
+    from texturenets.resynthesis.calls import set_up_for
+    from texturenets.resynthesis.filling import fill
+
+    source = image.read(photo)
+    job = prepare(source)
+    _note(photo, out, source)
+    remove_stale(out)
+    bar = None if asked.quiet or not sys.stderr.isatty() else download_progress()
+    used, setup = set_up_for(config, trainer_config, chosen=chosen, say=warn, progress=bar)
+
+    def write(path: Path, part: Tensor) -> None:
+        image.write(path, job.finished(part))
+
+    with memory_errors("out of memory: use a smaller picture, or fewer layers"):
+        records = fill(
+            setup.networks,
+            dataclasses.asdict(used),
+            job.hole.to(setup.device),
+            steps=asked.steps,
+            scales=asked.scales,
+            line_search=asked.line_search,
+        )
+        last, finished = run_with_progress(
+            records,
+            asked.steps * asked.scales,
+            out,
+            quiet=asked.quiet,
+            pictures_every=asked.pictures_every,
+            write=lambda path, part: write(path, image.resize(part, job.box[2:])),
+        )
+    write(out, image.resize(last.image, job.box[2:]))
+    return report(
+        out, last, None if finished else asked.steps * asked.scales, asked.quiet, as_json=asked.as_json
+    )
+
+
+def _config(network: str, changes: dict[str, Any]) -> ResynthesisConfig:
+    """The loss settings: those of `network` with `changes`. Layers are NETWORK:LAYER."""
+    from texturenets import perceptual
+
+    config = dataclasses.replace(of_network(network), **changes)
+    layers: dict[str, Any] = {
+        name: perceptual.full_names(getattr(config, name), network)
+        for name in ("style_layers", "structure_layers")
+    }
+    return dataclasses.replace(config, **layers)
+
+
+def _note(photo: Path, out: Path, source: Picture) -> None:
+    """Say on standard error what of the photo the result does not keep."""
+    from texturenets import image
+
+    said = image.not_kept(source, image.kept_bits(out, source.bits))
+    for what in (*said, *image.lost(out, source)):
+        warn(f"note: {photo} holds {what}")
+    if out.suffix.lower() in image.lossy_suffixes():
+        warn(f"note: {out.suffix} is lossy: pixels that stay are changed a little; .png keeps them")

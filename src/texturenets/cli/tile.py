@@ -1,0 +1,43 @@
+"""`texturenets tile`: a picture made to repeat."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from texturenets.cli.resynthesis import LossFlags, Options, TrainerFlags, resynthesize
+
+if TYPE_CHECKING:
+    from texturenets.image import Picture
+    from texturenets.resynthesis.jobs import Job
+
+
+def tile(
+    photo: Path,
+    *,
+    output: Annotated[str | None, Parameter(name=["--output", "-o"])] = None,
+    options: Options | None = None,
+    losses: LossFlags | None = None,
+    trainer: TrainerFlags | None = None,
+) -> int:
+    """Make a picture repeat: its edges are made anew so that left meets right and top meets bottom.
+
+    The middle half of each side stays as it is. Patches of the picture close the gap, and L-BFGS optimizes the pixels
+    until they have the picture's texture. Ctrl-C ends it early and writes the current image.
+
+    Parameters
+    ----------
+    photo
+        Picture to make repeat.
+    output
+        Image to write, or a folder; an existing image is replaced [default: PHOTO-tile.png].
+    """
+
+    def prepare(source: Picture) -> Job:
+        from texturenets.resynthesis import jobs
+
+        return jobs.edges(source)
+
+    return resynthesize(photo, output, "tile", prepare, options=options, losses=losses, trainer=trainer)

@@ -1,0 +1,102 @@
+"""What is asked of a picture, checked: which part is computed, and how it goes back into the whole."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from texturenets.arrays import to_tensor
+from texturenets.errors import UserError
+from texturenets.image import Picture
+from texturenets.image.sizes import Box, crop_back
+from texturenets.resynthesis import holes
+from texturenets.resynthesis.holes import Hole
+from texturenets.stylize.regions import read_mask
+from texturenets.train import style_images
+from texturenets.train.least_size import too_small
+
+WHITE = 0.5  # luminance of a mask from which it is white
+CONTEXT = 128  # pixels on each side of a hole that are taken along, at least
+WINDOW = 512  # sides of what is computed at once, at least: as large as results of `optimize` are by default
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """A part of a picture, with the hole in it. `box`: where it lies in the `source`. `alpha` (1, 1, H, W) or None:
+    the result's opacity."""
+
+    source: Picture
+    hole: Hole
+    box: Box
+    alpha: Tensor | None
+
+    def finished(self, part: Tensor) -> Picture:
+        """The whole picture with `part` (1, 3, h, w) in its place, and with the metadata of the source."""
+        rgb = self.source.rgb.cpu().clone()
+        crop_back(rgb, self.box).copy_(part.cpu())
+        return self.source.with_pixels(rgb, self.alpha)
+
+
+def edges(picture: Picture) -> Job:
+    """The edges of a picture, to be made to meet.
+
+    Raises UserError for one with transparent pixels, and for one that is too small.
+    """
+    rgb, name = _checked(picture), "the picture"
+    style_images.check_opaque(picture, name)
+    alpha = None if picture.transparency is None else picture.alpha
+    return Job(picture, holes.edges(rgb), (0, 0, *picture.size), alpha)
+
+
+def hole(picture: Picture, mask: Any, context: int | None) -> Job:
+    """The white part of `mask` (any image), to be filled from what is around it, which transparent pixels are not.
+
+    `context`: pixels of surroundings that are taken along on each side; None: `CONTEXT`, and more where that leaves
+    sides below `WINDOW`. What is filled becomes opaque. A mask of another size is scaled, and a warning says so.
+    Raises UserError for a mask of another shape, without a hole, or that leaves nothing; for a picture that is too
+    small and a `context` that is below 1.
+    """
+    rgb = _checked(picture)
+    if context is not None and context < 1:
+        raise UserError(f"`context` {context} is not above 0")
+    white = torch.from_numpy(read_mask(mask, "the hole", picture.size) >= WHITE)[None, None]
+    if not bool(white.any()):
+        raise UserError("the mask holds no white pixel: paint white what is to be filled")
+    opacity = torch.ones_like(rgb[:, :1]) if picture.alpha is None else picture.alpha.cpu()
+    usable = ~white & (opacity == 1)
+    if not bool(usable.any()):
+        raise UserError("the mask leaves nothing to learn from: paint black what is to stay")
+    box = _window(white[0, 0], context)
+    part, free = crop_back(rgb, box).contiguous(), crop_back(white, box).to(rgb)
+    known = crop_back(usable, box).to(rgb)
+    alpha = None if picture.alpha is None else torch.where(white, 1, opacity)
+    return Job(picture, Hole(part, free, part, known), box, alpha)
+
+
+def _checked(picture: Picture) -> Tensor:
+    rgb = to_tensor(picture.pixels).float().cpu()
+    if rgb.shape[0] != 1:
+        raise UserError(f"the tensor holds {rgb.shape[0]} pictures: give one at a time")
+    if said := too_small(*picture.size):
+        raise UserError(said)
+    return rgb
+
+
+def _window(white: Tensor, context: int | None) -> Box:
+    """The part of the picture around the white pixels of a mask (H, W) that is computed."""
+    found = []
+    for axis, side in enumerate(white.shape):
+        places = white.any(1 - axis).nonzero()
+        first, last = int(places[0]), int(places[-1]) + 1
+        around = CONTEXT if context is None else context
+        if context is None:
+            around = max(around, -(-(WINDOW - (last - first)) // 2))
+        begin, end = max(0, first - around), min(side, last + around)
+        if context is None and end - begin < WINDOW:  # it stopped at one edge: more on the other side
+            begin, end = max(0, min(begin, end - WINDOW)), min(side, max(end, begin + WINDOW))
+        found.append((begin, end - begin))
+    (top, height), (left, width) = found
+    return top, left, height, width
