@@ -158,7 +158,7 @@ def _choices(others: list[str]) -> list[tuple[str, str]]:
 
 def _hint(photos: Given) -> str:
     if len(photos) == 1:
-        return said("Paint over the photo to keep what is there as it is; the paler brush keeps half.")
+        return said(PAINT)
     return said(
         "A mask is for one photo: choose one." if photos else "To paint a mask, choose a photo first."
     )
