@@ -168,6 +168,14 @@ def _header(text: bytes) -> bytes:
     return len(data).to_bytes(8, "little") + data
 
 
+def warm_training(running: Running) -> Iterator[str]:
+    """The first training asked for makes the service import PyTorch, which it keeps."""
+    call(running, "POST", "/v1/trainings?name=warm&kind=texture&steps=1", noise(64, 64))
+    while _states(running, ["warm"]) - {"done", "failed"}:
+        time.sleep(0.5)
+    yield from ()
+
+
 def trainings(running: Running, folder: Path, accepted: list[str]) -> Iterator[str]:
     """Many, looked at all the time, with a disk that is full for six seconds; names of those taken to `accepted`."""
     over = threading.Event()
@@ -254,7 +262,7 @@ def attack(running: Running, folder: Path, options: argparse.Namespace) -> list[
     while call(running, "GET", "/readyz")[0] != 200:
         time.sleep(0.1)
     call(running, "GET", "/page/")
-    for warm in (given_up(running), page(running, 12)):  # what loads code and models
+    for warm in (given_up(running), page(running, 12), warm_training(running)):  # what loads code and models
         list(warm)
     before, _ = exchange(running.host, good, 60)
     memory = settled(running)
@@ -298,13 +306,20 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        folder, photos, temporary, log = (root / each for each in ("models", "photos", "tmp", "log"))
-        for place in (folder, photos, temporary):
+        folder, photos, temporary, weights = (root / each for each in ("models", "photos", "tmp", "weights"))
+        log = root / "log"
+        for place in (folder, photos, temporary, weights):
             place.mkdir()
+        for network in ("vgg16", "squeezenet1_0", "squeezenet1_1"):  # so that trainings are taken; they fail soon
+            (weights / f"{network}.safetensors").touch()
         words = ["--models", str(folder), "--photos", str(photos), "--preload", "wave"]
         few = ["--max-seconds", str(SECONDS), "--max-bytes", "4M", "--max-trainings", "5"]
         prefix = ("sh", "-c", f'ulimit -n {DESCRIPTORS}; exec "$@"', "sh")
-        environment = {"TMPDIR": str(temporary), "TEXTURENETS_OFFLINE": "1"}
+        environment = {
+            "TMPDIR": str(temporary),
+            "TEXTURENETS_OFFLINE": "1",
+            "TEXTURENETS_WEIGHTS": str(weights),
+        }
         with service(log, *words, *few, prefix=prefix, environment=environment) as running:
             wrong = attack(running, folder, options)
             wrong += end(running, temporary)
