@@ -227,7 +227,7 @@ def test_videos_and_moving_pictures_in_a_folder_are_repainted(
         with Image.open(f"out/{name}") as picture:
             assert picture.n_frames == 4
     assert stylize("in", "-o", "out", "--skip-existing", "--strength", "0") == 2
-    assert capsys.readouterr().err.endswith("0 done, 5 kept, made before, 1 failed: in/f.mov\n")
+    assert capsys.readouterr().err.endswith("0 done, 5 skipped, made before, 1 failed: in/f.mov\n")
 
 
 def test_a_file_more_costs_what_the_others_do(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -452,7 +452,7 @@ def test_ctrl_c_says_what_is_done(
     )
     assert sorted(p.name for p in Path("out").iterdir()) == [f"{i}-plain.png" for i in range(done)]
     assert stylize("in", "-o", "out", "--skip-existing") == 0
-    assert capsys.readouterr().err == f"{6 - done} done, {done} kept, made before\n"
+    assert capsys.readouterr().err == f"{6 - done} done, {done} skipped, made before\n"
 
 
 @pytest.mark.parametrize("terminal", [True, False])
@@ -559,7 +559,7 @@ def test_what_is_kept_is_told_of_one_photo_too(here: Path, capsys: pytest.Captur
     photo("a.png")
     photo("a-plain.png")
     assert stylize("a.png", "--size", "9", "--skip-existing") == 0
-    assert capsys.readouterr().err == "0 done, 1 kept, made before\n"
+    assert capsys.readouterr().err == "0 done, 1 skipped, made before\n"
     assert stylize("a.png", "--size", "9", "--skip-existing", "--quiet") == 0
     assert capsys.readouterr().err == ""
 

@@ -1,4 +1,4 @@
-"""The HTTP interface: images, names, limits, errors, and its document."""
+"""The HTTP API: images, names, limits, errors, and its document."""
 
 from __future__ import annotations
 
@@ -768,7 +768,7 @@ def test_a_model_that_cannot_be_loaded(tmp_path: Path, caplog: pytest.LogCapture
         (f"sample?seed={2**63}", f"seed: give less than {2**63}"),
         ("stylize?format=JPG", "format: give 'auto', 'jpeg', 'png' or 'webp'"),
         (f"stylize?style={'a' * 201}", "style: give at most 200 characters"),
-        ("trainings?steps=5", "name is missing: parameters go after the address, as ?NAME=VALUE"),
+        ("trainings?steps=5", "name is missing: parameters go after the URL, as ?NAME=VALUE"),
     ],
 )
 def test_a_value_of_the_wrong_form_is_answered_in_words(service: TestClient, query: str, said: str) -> None:
