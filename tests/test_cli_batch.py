@@ -308,8 +308,8 @@ def test_existing_results_of_photos_of_one_name_are_told_apart_by_nobody(
 def test_what_cannot_be_read_here_is_named(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = {suffix: name for suffix, name in formats.known_formats().items() if name != "HEIF"}
-    monkeypatch.setattr(formats, "known_formats", lambda: known)  # as without the plug-in
+    known = {suffix: name for suffix, name in formats.decodable_formats().items() if name != "HEIF"}
+    monkeypatch.setattr(formats, "decodable_formats", lambda: known)  # as without the plug-in
     photo("in/a.png")
     Path("in/b.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(64))
     os.mkfifo("in/c.jpg")

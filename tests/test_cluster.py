@@ -435,8 +435,8 @@ def test_photos_of_one_name_become_files_of_two(
 def test_videos_and_what_cannot_be_read_are_named_and_count(
     no_ray: Path, memory: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = {suffix: name for suffix, name in formats.known_formats().items() if name != "HEIF"}
-    monkeypatch.setattr(formats, "known_formats", lambda: known)  # as without the plug-in
+    known = {suffix: name for suffix, name in formats.decodable_formats().items() if name != "HEIF"}
+    monkeypatch.setattr(formats, "decodable_formats", lambda: known)  # as without the plug-in
     picture(no_ray / "in/a.jpg")
     frames = [Image.new("RGB", (8, 8), (i, 0, 0)) for i in range(3)]
     frames[0].save(no_ray / "in/moving.gif", save_all=True, append_images=frames[1:])

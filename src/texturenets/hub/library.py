@@ -48,7 +48,7 @@ def api() -> HfApi:
 
 
 @contextmanager
-def told(name: HubName) -> Iterator[None]:
+def user_errors(name: HubName) -> Iterator[None]:
     """What huggingface_hub raises in the block, as a UserError of one line about `name`."""
     options()
     from huggingface_hub import errors, utils
