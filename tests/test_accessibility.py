@@ -178,16 +178,18 @@ def test_served_page(served: ServiceThread, mine: Path, tmp_path: Path, scheme: 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_mix_and_mask(served: ServiceThread, mine: Path, scheme: Any) -> None:
     with visit(served.address, color_scheme=scheme) as page:
-        page.locator("#styles .thumbnail-item", has_text="Udnie").last.click()  # the gallery's
+        page.locator("#styles .thumbnail-item").first.wait_for()
         page.set_input_files("#photo input[type=file]", mine)
+        page.locator("#compared img").first.wait_for()
+        page.locator("#styles .thumbnail-item", has_text="Udnie").last.click()  # the gallery's
         page.locator("#said-painting").get_by_text("Udnie").wait_for()
         page.locator("#mix-and-mask button").first.click()
         page.locator("#mask canvas").first.wait_for()
         page.locator("#second input").click()
-        assert not faults(page)
         page.get_by_role("option", name="Wave").click()
         page.locator("#second-share").wait_for()
         page.locator("#goal").wait_for()
+        assert not faults(page)
         for button in ("Color", "Brush Size", "Erase"):
             page.locator(f"#mask [aria-label='{button}']").click()
             assert not faults(page)
