@@ -30,7 +30,7 @@ _MODES: Final = get_args(Padding)
 
 @dataclass
 class _ExpectedGraph:
-    """Nodes of a graph, each as a line of text, and the name that a node's weights have in our generator, by number."""
+    """Nodes of a graph, each as a line of text, and what a node's weights are called in our generator, by number."""
 
     start: int
     """The number of the last node before."""

@@ -173,7 +173,7 @@ def output_format(path: StrPath) -> str:
     what = (
         f"the suffix {suffix!r} names no image format that is written here" if suffix else "it has no suffix"
     )
-    raise UserError(f"cannot write {path}: {what}; known: {written}")
+    raise UserError(f"cannot write {path}: {what}; writable: {written}")
 
 
 def expand(

@@ -38,7 +38,7 @@ def png_chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def _idat(values: NDArray[np.uint16]) -> bytes:
-    """The compressed pixels of a PNG: each line as its differences from the pixel to the left (PNG, section 9.2: Sub)."""
+    """The compressed pixels of a PNG: of each line the differences to the left (PNG, section 9.2: Sub)."""
     height, width, count = values.shape
     lines = values.astype(">u2").view(np.uint8).reshape(height, width * count * 2)
     filtered = np.empty((height, 1 + lines.shape[1]), np.uint8)

@@ -1,4 +1,4 @@
-"""What padding, pooling, convolution and normalization become in a graph, by the names and arguments of PyTorch's functions."""
+"""Padding, pooling, convolution and normalization as nodes of a graph, by the arguments of PyTorch's functions."""
 
 from __future__ import annotations
 
